@@ -1,0 +1,61 @@
+# `make demo` and `make test` each do all their set-up; nothing else is needed than Python and make.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; do \
+	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null \
+	&& { echo $$p; break; }; done)
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+ARGS ?=
+
+.PHONY: help setup dev demo test check format bench lock clean
+
+help:  ## what can be made
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+$(VENV)/.python:
+	@[ -n "$(PYTHON)" ] || { echo "Sagascope needs Python 3.11 to 3.14; none was found. Name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.setup: $(VENV)/.python requirements.lock pyproject.toml
+	$(PIP) install --quiet --require-hashes -r requirements.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.setup requirements-dev.lock
+	$(PIP) install --quiet --require-hashes -r requirements-dev.lock
+	@touch $@
+
+setup: $(VENV)/.setup  ## .venv with everything that runs Sagascope
+
+dev: $(VENV)/.dev  ## setup, and what the tests need
+
+demo: setup  ## the whole product on this machine; Ctrl-C stops it
+	$(BIN)/sagascope demo $(ARGS)
+
+check: dev  ## style, types, import directions
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check  ## check, then every test
+	$(BIN)/python tests/ensure_chromium.py
+	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+
+bench: dev  ## measurements, printed with medians and spread
+	$(BIN)/python tests/benchmarks/run.py $(ARGS)
+
+format: dev  ## let ruff lay the code out
+	$(BIN)/ruff check --fix-only -q .
+	$(BIN)/ruff format .
+
+lock: dev  ## pin pyproject.toml's dependencies anew, with hashes
+	$(PIP) install --quiet uv
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --extra all --group build -o requirements.lock pyproject.toml
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --extra all --group build --group dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+
+clean:  ## remove what was made here
+	rm -rf $(VENV) .demo artefacts dist build .mypy_cache .ruff_cache .import_linter_cache

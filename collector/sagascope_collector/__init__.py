@@ -1,0 +1,1 @@
+"""The collector: OTLP in, DuckDB, diagnosis, HTTP API, command line."""

@@ -1,0 +1,1 @@
+"""Typed client of the HTTP API, for the dashboard, the command line and scripts."""

@@ -1,0 +1,114 @@
+"""Everything that can go wrong, as one tree.
+
+    SagascopeError
+    ├── Refused            the caller's fault; the same call will fail again
+    │   ├── Undecodable        bytes that are no OTLP
+    │   ├── TooLarge           a request over the size that is allowed
+    │   ├── BadValue           a parameter with a value that cannot be meant
+    │   │   └── BadCursor          a cursor that this collector did not give
+    │   └── NotFound           a saga, or an incident, that is not known
+    ├── Unavailable        nobody's fault; the same call may succeed later
+    │   ├── Overloaded         the bounded queue is full
+    │   └── StoreUnavailable   the database cannot take or give anything now
+    └── CannotStart        the collector cannot run as it is set up
+        ├── NewerDatabase      the file was written by a later version
+        ├── NotADatabase       the file is something else, or damaged
+        ├── DatabaseLocked     another process has it open
+        └── PortTaken          an address is in use
+
+Their HTTP, gRPC and exit codes are given once each: `api.problems`, `otlp.answers`, `cli.exits`.
+"""
+
+from typing import ClassVar
+
+
+class SagascopeError(Exception):
+    """The base of all. Its text is one sentence for a person."""
+
+    title: ClassVar[str] = "Something went wrong"
+
+
+class Refused(SagascopeError):
+    """The caller's fault; the same call will fail again."""
+
+    title = "Refused"
+
+
+class Undecodable(Refused):
+    """Bytes that are no OTLP."""
+
+    title = "Not OTLP"
+
+
+class TooLarge(Refused):
+    """A request over the size that is allowed."""
+
+    title = "Too large"
+
+
+class BadValue(Refused):
+    """A parameter with a value that cannot be meant."""
+
+    title = "Bad value"
+
+
+class BadCursor(BadValue):
+    """A cursor that this collector did not give."""
+
+    title = "Bad cursor"
+
+
+class NotFound(Refused):
+    """A saga, or an incident, that is not known."""
+
+    title = "Not found"
+
+
+class Unavailable(SagascopeError):
+    """Nobody's fault; the same call may succeed later."""
+
+    title = "Unavailable"
+    retry_after: float = 1.0
+    """Seconds to wait before the next try."""
+
+
+class Overloaded(Unavailable):
+    """The bounded queue is full."""
+
+    title = "Overloaded"
+
+
+class StoreUnavailable(Unavailable):
+    """The database cannot take or give anything now."""
+
+    title = "Store unavailable"
+
+
+class CannotStart(SagascopeError):
+    """The collector cannot run as it is set up."""
+
+    title = "Cannot start"
+
+
+class NewerDatabase(CannotStart):
+    """The file was written by a later version."""
+
+    title = "Database of a newer version"
+
+
+class NotADatabase(CannotStart):
+    """The file is something else, or damaged."""
+
+    title = "Not a Sagascope database"
+
+
+class DatabaseLocked(CannotStart):
+    """Another process has the file open."""
+
+    title = "Database in use"
+
+
+class PortTaken(CannotStart):
+    """An address is in use."""
+
+    title = "Port taken"

@@ -1,0 +1,1 @@
+"""Bounded queue, one writer, group commit."""

@@ -1,0 +1,1 @@
+"""Keeps the summaries of sagas beside their facts."""

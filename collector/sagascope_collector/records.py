@@ -1,0 +1,196 @@
+"""The internal facts: spans and log records as they were received, and what a process last said of itself.
+
+Times are integers of nanoseconds since the Unix epoch, UTC; ids are lower-case hex. Facts are never changed after
+they were stored; everything else is derived from them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+Value = Any
+"""An attribute value: None, bool, int, float, str, bytes, a list of values, or a dict of str to value (kvlist)."""
+
+Attributes = Mapping[str, Value]
+
+
+class SagaId(NamedTuple):
+    """What people quote, within one environment. Several sagas may share it: other names, other runs."""
+
+    environment: str
+    id: str
+
+
+class SagaKey(NamedTuple):
+    """One saga: (environment, name, id, run)."""
+
+    environment: str
+    name: str
+    id: str
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a record says of its place in a saga, however its emitter spelt it.
+
+    Read from the ``saga.*`` attributes, or from another engine's; decided once, when the record is decoded.
+    ``""`` and ``attempt=0`` mean: not said.
+    """
+
+    id: str = ""
+    name: str = ""
+    run: str = ""
+    role: str = ""
+    step: str = ""
+    type: str = ""
+    key: str = ""
+    attempt: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """Who sent a record.
+
+    ``identity`` tells processes apart (`CONTRACT`: process id, else instance id, else host and pid) and is ``""``
+    when the resource carries none of them; ``instance`` is what people are shown.
+    """
+
+    environment: str = ""
+    service: str = ""
+    version: str = ""
+    identity: str = ""
+    instance: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The instrumentation scope and schema that a record came under."""
+
+    name: str = ""
+    version: str = ""
+    attributes: Attributes = field(default_factory=dict)
+    dropped_attributes: int = 0
+    schema_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """The resource that a record came under."""
+
+    attributes: Attributes = field(default_factory=dict)
+    dropped_attributes: int = 0
+    schema_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event of a span."""
+
+    name: str
+    at: int
+    attributes: Attributes
+    dropped_attributes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link of a span. With ``saga.*`` attributes it makes the span an attempt of the saga named there too."""
+
+    trace_id: str
+    span_id: str
+    attributes: Attributes
+    trace_state: str = ""
+    flags: int = 0
+    dropped_attributes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One span. ``end == 0``: it was sent while it was open."""
+
+    trace_id: str
+    span_id: str
+    parent_id: str
+    name: str
+    kind: str
+    """``unspecified``, ``internal``, ``server``, ``client``, ``producer`` or ``consumer``."""
+    start: int
+    end: int
+    status: str
+    """``unset``, ``ok`` or ``error``."""
+    status_message: str
+    mark: Mark
+    process: Process
+    attributes: Attributes
+    events: tuple[Event, ...] = ()
+    links: tuple[Link, ...] = ()
+    resource: Resource = field(default_factory=Resource)
+    scope: Scope = field(default_factory=Scope)
+    trace_state: str = ""
+    flags: int = 0
+    dropped_attributes: int = 0
+    dropped_events: int = 0
+    dropped_links: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """One log record. Ids are ``""`` where the record had none, or none that was valid."""
+
+    at: int
+    """The record's timestamp, else the time at which it was observed, else that at which it was received."""
+    observed_at: int
+    severity: int
+    severity_text: str
+    body: Value
+    event_name: str
+    trace_id: str
+    span_id: str
+    mark: Mark
+    process: Process
+    attributes: Attributes
+    resource: Resource = field(default_factory=Resource)
+    scope: Scope = field(default_factory=Scope)
+    timestamp: int = 0
+    """As it was sent; 0 if absent."""
+    flags: int = 0
+    dropped_attributes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """The latest complete word of a process about itself; all parts of a split list joined."""
+
+    at: int
+    interval: float
+    """Seconds until the next."""
+    sequence: int
+    open_spans: frozenset[str]
+    complete: bool
+    """False while parts of the list are missing: then absence from `open_spans` proves nothing."""
+    dropped: int
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """What is known of one process, over all sagas."""
+
+    process: Process
+    first_seen: int
+    """Earliest timestamp of anything it sent."""
+    last_seen: int
+    """Latest timestamp of anything it sent."""
+    heartbeat: Heartbeat | None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything received about one saga id: of all names and runs, in no particular order."""
+
+    id: SagaId
+    spans: tuple[Span, ...]
+    logs: tuple[Log, ...]
+    instances: tuple[Instance, ...]
+    """The instances of every service that appears in `spans` and `logs`, those of other sagas included."""

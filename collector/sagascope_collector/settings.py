@@ -1,0 +1,1 @@
+"""Settings of the collector, from flags, environment and defaults."""

@@ -1,0 +1,157 @@
+"""What a store promises. Every implementation passes one conformance suite.
+
+All methods may be called from any thread. None lets a connection or cursor escape.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import pyarrow as pa
+
+from sagascope_collector.records import Facts, Instance, SagaId, SagaKey
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Decoded telemetry by columns, ready to be stored; the schemas are `store.schema.SPANS`, `.LOGS`, ...
+
+    Rows may repeat, within the batch and what is stored: a record is stored once.
+    """
+
+    spans: pa.Table
+    logs: pa.Table
+    links: pa.Table
+    """One row for each span link that names a saga."""
+
+
+class Appended(NamedTuple):
+    """What became of a batch, in records."""
+
+    stored: int
+    duplicate: int
+
+
+@dataclass(frozen=True, slots=True)
+class SagaRow:
+    """The kept summary of one saga: derived, so that lists need no history; rebuilt from the facts at any time."""
+
+    key: SagaKey
+    status: str
+    attention: str | None
+    step: str | None
+    service: str | None
+    steps: tuple[str, ...]
+    """Names of every step with an attempt, for the ``step`` filter."""
+    services: tuple[str, ...]
+    started_at: int
+    updated_at: int
+    ended_at: int | None
+    due_at: int | None
+    keys: dict[str, str]
+    document: str
+    """The `wire.SagaSummary` as JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class SagaFilter:
+    """What a list of sagas is narrowed to; None = not narrowed. Times are nanoseconds, ``since <= started_at < until``."""
+
+    environment: str | None = None
+    status: str | None = None
+    attention: str | None = None
+    """A reason, or ``any``."""
+    name: str | None = None
+    service: str | None = None
+    step: str | None = None
+    since: int | None = None
+    until: int | None = None
+    q: str | None = None
+    """An id, a prefix of one, or the value of a business key."""
+
+
+class Page(NamedTuple):
+    """Rows newest start first, and where to go on; None: nothing follows."""
+
+    rows: list[SagaRow]
+    next_cursor: str | None
+
+
+class Counters(NamedTuple):
+    """Records since the database was made."""
+
+    received: int
+    stored: int
+    rejected: int
+    duplicate: int
+
+
+class Store(Protocol):
+    """Facts appended, summaries kept beside them."""
+
+    def append(self, batch: Batch, *, rejected: int = 0) -> Appended:
+        """Store a batch; when this returns, it is on disk. A batch is stored whole or not at all.
+
+        Raises:
+            StoreUnavailable: nothing of it was stored; the same batch may be appended again.
+        """
+        ...
+
+    def changed_ids(self, limit: int) -> Sequence[SagaId]:
+        """Saga ids with facts newer than their summaries, oldest change first; also after a crash."""
+        ...
+
+    def due_ids(self, now: int, limit: int) -> Sequence[SagaId]:
+        """Saga ids with a summary whose ``due_at`` is not after ``now``, earliest first."""
+        ...
+
+    def facts(self, ids: Sequence[SagaId]) -> dict[SagaId, Facts]:
+        """Everything received about each id; an unknown id is absent. Spans that link to a saga are among its own."""
+        ...
+
+    def put_summaries(self, ids: Sequence[SagaId], rows: Sequence[SagaRow]) -> None:
+        """Replace all summaries of these ids by ``rows``, and count facts read before this call as seen.
+
+        Facts that arrived after `facts` was read keep their id in `changed_ids`.
+        """
+        ...
+
+    def environments_of(self, saga_id: str) -> Sequence[str]:
+        """The environments in which this id was seen."""
+        ...
+
+    def saga_rows(self, narrowed: SagaFilter, *, limit: int, cursor: str | None = None) -> Page:
+        """Summaries, newest start first. A cursor that is not one of ours raises `BadCursor`."""
+        ...
+
+    def search(self, text: str, *, limit: int) -> list[tuple[str, SagaRow]]:
+        """(kind, summary) of sagas found by exact id, id prefix, business key value, trace id or span id; best first."""
+        ...
+
+    def has_trace(self, text: str) -> bool:
+        """Whether any span has this trace or span id, in a saga or not."""
+        ...
+
+    def flow_counts(self) -> list[tuple[str, str, str, int, int]]:
+        """(name, environment, status, sagas, of them needing someone)."""
+        ...
+
+    def instances(self) -> Sequence[Instance]:
+        """Every process ever heard, latest first."""
+        ...
+
+    def counters(self) -> Counters:
+        """Records received, stored, rejected and sent again."""
+        ...
+
+    def deaf_intervals(self, since: int) -> list[tuple[int, int]]:
+        """(from, to) in nanoseconds: when no collector was listening on this database, after ``since``."""
+        ...
+
+    def size_bytes(self) -> int:
+        """What the database takes on disk, write-ahead log included; 0 in memory."""
+        ...
+
+    def close(self) -> None:
+        """Finish what is under way and release the database; further calls raise `StoreUnavailable`."""
+        ...

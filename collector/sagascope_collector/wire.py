@@ -1,0 +1,325 @@
+"""The shapes of the HTTP API, version 1: what clients in any language may rely on.
+
+Times are RFC 3339 in UTC with microseconds; ids are strings, trace and span ids lower-case hex; amounts are decimal
+strings. A field without a value is ``null``, never absent; a list is never ``null``.
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, PlainSerializer
+
+
+def rfc3339(moment: datetime) -> str:
+    """Write a moment as RFC 3339 in UTC with exactly six digits of a second."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+Time = Annotated[datetime, PlainSerializer(rfc3339, return_type=str, when_used="json")]
+
+SagaStatus = Literal["running", "compensating", "completed", "compensated", "failed"]
+AttentionCode = Literal[
+    "applied_twice",
+    "compensation_failed",
+    "uncompensated",
+    "in_doubt",
+    "instance_lost",
+    "retrying",
+    "hung",
+    "next_step_missing",
+    "never_closed",
+]
+PhaseName = Literal["forward", "compensation"]
+AttemptStateName = Literal["in_flight", "ok", "error", "unknown"]
+StepStateName = Literal["not_started", "in_flight", "done", "failed", "unknown", "undone"]
+LedgerStateName = Literal["in_force", "undone", "undoing", "undo_failed", "unknown", "nothing_to_undo", "not_done"]
+ConfidenceName = Literal["certain", "likely", "possible"]
+MatchKind = Literal["id", "prefix", "key", "trace", "span"]
+NothingFound = Literal["never_seen", "expired", "not_a_saga"]
+
+
+class Wire(BaseModel):
+    """The base of every shape: unknown fields are ignored, so that an older client reads a newer answer."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class ErrorText(Wire):
+    """An error's type and message."""
+
+    type: str | None
+    message: str | None
+
+
+class AttemptError(ErrorText):
+    """An attempt's error, with its stack trace where one was sent."""
+
+    stacktrace: str | None
+
+
+class Exposure(Wire):
+    """The amount at stake in one currency: decimal strings."""
+
+    currency: str
+    certain: str
+    possible: str
+
+
+class SagaSummary(Wire):
+    """One saga as it is listed."""
+
+    id: str
+    name: str
+    run: str
+    environment: str
+    status: SagaStatus
+    attention: AttentionCode | None
+    phase: PhaseName | None
+    step: str | None
+    service: str | None
+    since: Time | None
+    started_at: Time
+    updated_at: Time
+    ended_at: Time | None
+    attempts: int
+    error: ErrorText | None
+    exposure: list[Exposure]
+    keys: dict[str, str]
+    headline: str
+    customer_line: str
+
+
+class Evidence(Wire):
+    """One received fact behind a verdict."""
+
+    text: str
+    at: Time
+    service: str | None
+    trace_id: str | None
+    span_id: str | None
+
+
+class Verdict(Wire):
+    """Why a saga needs someone."""
+
+    reason: AttentionCode
+    phase: PhaseName
+    step: str | None
+    service: str | None
+    instance: str | None
+    since: Time
+    headline: str
+    evidence: list[Evidence]
+    actions: list[str]
+    confidence: ConfidenceName
+
+
+class PlannedStep(Wire):
+    """One step of a plan; its timeout in seconds."""
+
+    name: str
+    compensation: str | None
+    timeout: float | None
+    optional: bool
+
+
+class Plan(Wire):
+    """The ordered steps of a saga type, and how they are known."""
+
+    source: Literal["declared", "learned", "none"]
+    steps: list[PlannedStep]
+
+
+class Attempt(Wire):
+    """One try of a step."""
+
+    number: int
+    service: str | None
+    instance: str | None
+    trace_id: str
+    span_id: str
+    started_at: Time
+    ended_at: Time | None
+    state: AttemptStateName
+    error: AttemptError | None
+
+
+class Step(Wire):
+    """A step with everything tried."""
+
+    name: str
+    key: str
+    type: str
+    service: str | None
+    state: StepStateName
+    compensates: str | None
+    attempts: list[Attempt]
+
+
+class LedgerEntry(Wire):
+    """One line of the undo ledger."""
+
+    step: str
+    compensation: str | None
+    state: LedgerStateName
+    amount: str | None
+    currency: str | None
+
+
+class Anomaly(Wire):
+    """Something that should not have happened."""
+
+    code: str
+    text: str
+    step: str | None
+
+
+class SpanEvent(Wire):
+    """An event of a span."""
+
+    name: str
+    at: Time
+    attributes: dict[str, Any]
+
+
+class SpanLink(Wire):
+    """A link of a span."""
+
+    trace_id: str
+    span_id: str
+    attributes: dict[str, Any]
+
+
+class Span(Wire):
+    """One span. ``ended_at`` is null while it is open; ``start_unix_nano`` is a decimal string."""
+
+    trace_id: str
+    span_id: str
+    parent_id: str | None
+    name: str
+    kind: str
+    service: str | None
+    instance: str | None
+    started_at: Time
+    ended_at: Time | None
+    start_unix_nano: str
+    status: str
+    attributes: dict[str, Any]
+    events: list[SpanEvent]
+    links: list[SpanLink]
+
+
+class Log(Wire):
+    """One log record."""
+
+    at: Time
+    severity: str | None
+    body: Any
+    event_name: str | None
+    service: str | None
+    instance: str | None
+    trace_id: str | None
+    span_id: str | None
+    attributes: dict[str, Any]
+
+
+class Saga(SagaSummary):
+    """One saga in full. Of spans and logs the first 5,000, with their totals beside them."""
+
+    verdict: Verdict | None
+    plan: Plan
+    steps: list[Step]
+    ledger: list[LedgerEntry]
+    runs: list[str]
+    traces: list[str]
+    anomalies: list[Anomaly]
+    spans: list[Span]
+    spans_total: int
+    logs: list[Log]
+    logs_total: int
+
+
+class Sagas(Wire):
+    """A page of sagas; `next_cursor` is null on the last."""
+
+    items: list[SagaSummary]
+    next_cursor: str | None
+
+
+class Match(Wire):
+    """A saga that a search found, and by what."""
+
+    kind: MatchKind
+    saga: SagaSummary
+
+
+class SearchResult(Wire):
+    """What a search found; `reason` says why it found nothing."""
+
+    matches: list[Match]
+    reason: NothingFound | None
+
+
+class Instance(Wire):
+    """One process of a service."""
+
+    instance: str | None
+    version: str | None
+    last_seen: Time
+    alive: bool
+    in_flight: int
+
+
+class Service(Wire):
+    """A service and its processes."""
+
+    service: str
+    instances: list[Instance]
+
+
+class Services(Wire):
+    """Every service seen."""
+
+    items: list[Service]
+
+
+class Flow(Wire):
+    """How many sagas of one type there are, by status, and how many need someone."""
+
+    name: str
+    environment: str
+    running: int
+    completed: int
+    compensated: int
+    failed: int
+    attention: int
+
+
+class Flows(Wire):
+    """Every saga type seen."""
+
+    items: list[Flow]
+
+
+class Status(Wire):
+    """How the collector itself is. Counts are of spans and log records since the database was made."""
+
+    version: str
+    received: int
+    stored: int
+    rejected: int
+    duplicate: int
+    dropped_by_clients: int
+    lag_seconds: float
+    database_bytes: int
+    notices: list[str]
+
+
+class Problem(Wire):
+    """An error, as RFC 9457 `application/problem+json`."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str | None = None

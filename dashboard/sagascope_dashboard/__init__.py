@@ -1,0 +1,1 @@
+"""The dashboard: what needs someone, and one saga whole, in Streamlit."""

@@ -1,0 +1,1 @@
+"""Screens draw what the view models prepared."""

@@ -1,0 +1,1 @@
+"""One module for each library that Sagascope works beside."""

@@ -1,0 +1,178 @@
+"""The names of saga telemetry, version 1: attributes, values, event names, baggage.
+
+They are fixed: names are added, never renamed or reused. Any language's OpenTelemetry SDK can emit them.
+This module needs the standard library only, and is the only place where the names are written.
+"""
+
+from typing import Final
+
+SCHEMA_URL: Final = "https://sagascope.dev/schemas/1"
+"""Identifies this version of the names; the ``schema_url`` of Sagascope's instrumentation scope."""
+
+# --- spans and log records -------------------------------------------------------------------------
+
+SAGA_ID: Final = "saga.id"
+"""string, every span and log record of the saga: the id that people quote, for example ``8492``. Required."""
+
+SAGA_NAME: Final = "saga.name"
+"""string, likewise: the saga's type, for example ``payment``. If absent, other telemetry of that id tells it."""
+
+SAGA_RUN_ID: Final = "saga.run.id"
+"""string, likewise, optional: tells two runs of one id apart."""
+
+SAGA_ROLE: Final = "saga.role"
+"""string: `ROLE_SAGA` on the root span, `ROLE_STEP` on attempts; absent on participant spans."""
+
+ROLE_SAGA: Final = "saga"
+"""Value of `SAGA_ROLE` on the root span."""
+
+ROLE_STEP: Final = "step"
+"""Value of `SAGA_ROLE` on the span of an attempt."""
+
+STEP_NAME: Final = "saga.step.name"
+"""string, attempts and everything below them, for example ``wallet.debit``."""
+
+STEP_TYPE: Final = "saga.step.type"
+"""string, attempts: one of `STEP_TYPES`; `TYPE_ACTION` if absent."""
+
+TYPE_ACTION: Final = "action"
+"""Forward work."""
+
+TYPE_COMPENSATION: Final = "compensation"
+"""Undoes another, committed, step."""
+
+TYPE_PREPARE: Final = "prepare"
+"""Two-phase commit: a participant's vote."""
+
+TYPE_COMMIT: Final = "commit"
+"""Two-phase commit: a participant's commit."""
+
+TYPE_ROLLBACK: Final = "rollback"
+"""Two-phase commit: a participant's rollback."""
+
+STEP_TYPES: Final = (TYPE_ACTION, TYPE_COMPENSATION, TYPE_PREPARE, TYPE_COMMIT, TYPE_ROLLBACK)
+"""Every value of `STEP_TYPE`."""
+
+STEP_COMPENSATES: Final = "saga.step.compensates"
+"""string, compensations: the name of the step that it undoes."""
+
+STEP_ATTEMPT: Final = "saga.step.attempt"
+"""int >= 1, attempts: 1 for the first try."""
+
+STEP_MAX_ATTEMPTS: Final = "saga.step.max_attempts"
+"""int, attempts, optional: the attempt with this number is the last."""
+
+STEP_RETRY_IN: Final = "saga.step.retry_in"
+"""double, seconds, failed attempts, optional: the planned wait before the next try."""
+
+STEP_TIMEOUT: Final = "saga.step.timeout"
+"""double, seconds, attempts, optional: after this the attempt is overdue."""
+
+STEP_PIVOT: Final = "saga.step.pivot"
+"""bool, attempts, optional: after this step only forward is possible."""
+
+STEP_IDEMPOTENCY_KEY: Final = "saga.step.idempotency_key"
+"""string, attempts, optional."""
+
+STEP_KEY: Final = "saga.step.key"
+"""string, attempts, optional: tells intended repetitions of one step apart; ``""`` if absent."""
+
+STEP_RESOURCES: Final = "saga.step.resources"
+"""string[], attempts, optional: keys of what the step holds or waits for."""
+
+WAIT_UNTIL: Final = "saga.wait.until"
+"""double, Unix seconds, any, optional: a wait that is meant; nothing is late before then."""
+
+WAIT_REASON: Final = "saga.wait.reason"
+"""string, any, optional: why the wait is meant."""
+
+PLAN: Final = "saga.plan"
+"""string[], root span: step names in order."""
+
+PLAN_COMPENSATIONS: Final = "saga.plan.compensations"
+"""string[], root span, as long as `PLAN`; ``""`` where a step has none."""
+
+PLAN_TIMEOUTS: Final = "saga.plan.timeouts"
+"""double[], root span, as long as `PLAN`, seconds; 0 = none."""
+
+PLAN_AFTER: Final = "saga.plan.after"
+"""string[], root span, optional, as long as `PLAN`: each a comma-separated list of the steps it waits for."""
+
+PLAN_OPTIONAL: Final = "saga.plan.optional"
+"""bool[], root span, optional, as long as `PLAN`."""
+
+SAGA_TIMEOUT: Final = "saga.timeout"
+"""double, seconds, root span, optional: for the whole saga."""
+
+SAGA_OUTCOME: Final = "saga.outcome"
+"""string, root span at its end, or the span that closes a saga without a root: one of `OUTCOMES`."""
+
+OUTCOME_COMPLETED: Final = "completed"
+"""Every step that was needed is done."""
+
+OUTCOME_COMPENSATED: Final = "compensated"
+"""The saga was given up, and what had been done is undone."""
+
+OUTCOME_FAILED: Final = "failed"
+"""The saga was given up with work still in force, or unknown."""
+
+OUTCOMES: Final = (OUTCOME_COMPLETED, OUTCOME_COMPENSATED, OUTCOME_FAILED)
+"""Every value of `SAGA_OUTCOME`."""
+
+AMOUNT: Final = "saga.amount"
+"""string, decimal, root or attempt, optional: the value at stake, for example ``50.00``."""
+
+CURRENCY: Final = "saga.currency"
+"""string, ISO 4217, root or attempt, optional."""
+
+KEY_PREFIX: Final = "saga.key."
+"""``saga.key.<name>``, string, any, optional: a searchable business key."""
+
+PROCESS_ID: Final = "sagascope.process.id"
+"""string, resource: new for each process, also after a fork. Sent by Sagascope's instrumentation."""
+
+# --- work that has not ended -----------------------------------------------------------------------
+
+EVENT_SPAN_START: Final = "sagascope.span.start"
+"""Event name of the log record that announces a saga span which is still open."""
+
+EVENT_HEARTBEAT: Final = "sagascope.heartbeat"
+"""Event name of the log record that says a process is alive, and which announced spans it has open."""
+
+SPAN_NAME: Final = "sagascope.span.name"
+"""string, start record: the span's name."""
+
+SPAN_KIND: Final = "sagascope.span.kind"
+"""string, start record: ``internal``, ``server``, ``client``, ``producer`` or ``consumer``."""
+
+SPAN_PARENT_ID: Final = "sagascope.span.parent_id"
+"""string, start record: the parent's span id in hex, or ``""``."""
+
+HEARTBEAT_INTERVAL: Final = "sagascope.heartbeat.interval"
+"""double, heartbeat: seconds until the next."""
+
+HEARTBEAT_SEQUENCE: Final = "sagascope.heartbeat.sequence"
+"""int, heartbeat: counts the process's heartbeats."""
+
+HEARTBEAT_OPEN_SPANS: Final = "sagascope.heartbeat.open_spans"
+"""string[], heartbeat: hex ids of the announced spans that are open, oldest first, at most 1,000 a record."""
+
+HEARTBEAT_PART: Final = "sagascope.heartbeat.part"
+"""int from 1, heartbeat: which part of a longer list this record is; 1 if absent."""
+
+HEARTBEAT_PARTS: Final = "sagascope.heartbeat.parts"
+"""int from 1, heartbeat: how many records the list comes in; 1 if absent."""
+
+HEARTBEAT_OPEN_COUNT: Final = "sagascope.heartbeat.open_count"
+"""int, heartbeat: how many announced spans are open."""
+
+HEARTBEAT_DROPPED: Final = "sagascope.heartbeat.dropped"
+"""int, heartbeat: records that this process could not send so far."""
+
+HEARTBEAT_FINAL: Final = "sagascope.heartbeat.final"
+"""bool, heartbeat: the process is shutting down; nothing of it goes on."""
+
+# --- context ---------------------------------------------------------------------------------------
+
+BAGGAGE_MEMBERS: Final = (SAGA_ID, SAGA_NAME, SAGA_RUN_ID, STEP_NAME, STEP_KEY, STEP_ATTEMPT)
+"""The members that travel in W3C ``baggage``; each becomes an attribute of every span and log below."""

@@ -1,0 +1,1 @@
+"""Six small services that show sagas, and faults planted in them."""
