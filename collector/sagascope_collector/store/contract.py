@@ -55,7 +55,7 @@ class SagaRow:
 
 @dataclass(frozen=True, slots=True)
 class SagaFilter:
-    """What a list of sagas is narrowed to; None = not narrowed. Times are nanoseconds, ``since <= started_at < until``."""
+    """What a list of sagas is narrowed to; None = not. Times are nanoseconds, ``since <= started_at < until``."""
 
     environment: str | None = None
     status: str | None = None
@@ -125,7 +125,7 @@ class Store(Protocol):
         ...
 
     def search(self, text: str, *, limit: int) -> list[tuple[str, SagaRow]]:
-        """(kind, summary) of sagas found by exact id, id prefix, business key value, trace id or span id; best first."""
+        """(kind, summary) of sagas found by exact id, id prefix, business key value, trace or span id; best first."""
         ...
 
     def has_trace(self, text: str) -> bool:
