@@ -1,1 +1,219 @@
-"""Typed client of the HTTP API, for the dashboard, the command line and scripts."""
+"""A typed client of the HTTP API, for the dashboard, the command line and scripts.
+
+ClientError
+├── CollectorUnreachable   nothing answers at that address
+├── Timeout                it took the call and did not answer in time
+├── Unavailable            it answered that it cannot answer now; the same call may succeed later
+├── Refused                it refused the call; the same call will fail again
+│   └── NotFound               the saga is not known
+└── NotSagascope           what answers there is something else, or of another version
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self, TypeVar
+
+import httpx
+from pydantic import ValidationError
+
+from sagascope_collector import wire
+
+DEFAULT_URL = "http://127.0.0.1:4319"
+"""Where `sagascope serve` has its API unless told otherwise."""
+
+PROBLEM_TYPE = "application/problem+json"
+
+Answer = TypeVar("Answer", bound=wire.Wire)
+Moment = datetime | str
+
+
+class ClientError(Exception):
+    """The base of all. Its text is one or two sentences for a person, and names the address."""
+
+    def __init__(self, url: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.url = url
+
+
+class CollectorUnreachable(ClientError):
+    """Nothing answers at that address."""
+
+
+class Timeout(ClientError):
+    """The collector took the call and did not answer in time."""
+
+
+class Unavailable(ClientError):
+    """The collector says that it cannot answer now; the same call may succeed later."""
+
+
+class Refused(ClientError):
+    """The collector refused the call; `problem` has its reason where it gave one."""
+
+    def __init__(self, url: str, problem: wire.Problem) -> None:
+        super().__init__(url, problem.detail or problem.title)
+        self.problem = problem
+
+
+class NotFound(Refused):
+    """The saga is not known."""
+
+
+class NotSagascope(ClientError):
+    """What answers there is something else, or a collector whose answers this version cannot read."""
+
+
+class Client:
+    """Calls one collector. Safe to share between threads; a context manager.
+
+    Args:
+        url: the collector's API, for example ``http://127.0.0.1:4319``.
+        timeout: seconds that one call may take to connect, and then between bytes of the answer.
+        token: sent as ``Authorization: Bearer``.
+
+    Raises:
+        CollectorUnreachable: the URL is none, or not of HTTP.
+    """
+
+    def __init__(self, url: str = DEFAULT_URL, *, timeout: float = 10.0, token: str | None = None) -> None:
+        self.url = url.rstrip("/")
+        self.timeout = timeout
+        self._http = _connect(self.url, timeout, token)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections; further calls fail."""
+        self._http.close()
+
+    def search(self, q: str) -> wire.SearchResult:
+        """Find sagas by what somebody quoted: an id or its start, a business key's value, a trace or span id."""
+        return self._get(wire.SearchResult, "/api/v1/search", {"q": q})
+
+    def sagas(
+        self,
+        *,
+        environment: str | None = None,
+        status: str | None = None,
+        attention: str | None = None,
+        name: str | None = None,
+        service: str | None = None,
+        step: str | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        q: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> wire.Sagas:
+        """List sagas, newest start first; ``attention="any"``: those that need someone.
+
+        `since` and `until` bound the start; pass `Sagas.next_cursor` as `cursor`, with the same filters, to go on.
+        """
+        narrowed = {
+            "environment": environment,
+            "status": status,
+            "attention": attention,
+            "name": name,
+            "service": service,
+            "step": step,
+            "since": _moment(since),
+            "until": _moment(until),
+            "q": q,
+            "limit": None if limit is None else str(limit),
+            "cursor": cursor,
+        }
+        return self._get(wire.Sagas, "/api/v1/sagas", narrowed)
+
+    def saga(self, name: str, id: str, *, environment: str | None = None, run: str | None = None) -> wire.Saga:  # noqa: A002
+        """One saga in full; without `run` the latest started.
+
+        Raises:
+            NotFound: no such saga was ever received.
+        """
+        return self._get(wire.Saga, "/api/v1/saga", {"name": name, "id": id, "environment": environment, "run": run})
+
+    def flows(self) -> wire.Flows:
+        """Every saga type, with how many there are by status and how many need someone."""
+        return self._get(wire.Flows, "/api/v1/flows", {})
+
+    def services(self) -> wire.Services:
+        """Every service heard, with its processes."""
+        return self._get(wire.Services, "/api/v1/services", {})
+
+    def status(self) -> wire.Status:
+        """How the collector itself is."""
+        return self._get(wire.Status, "/api/v1/status", {})
+
+    def _get(self, shape: type[Answer], path: str, parameters: Mapping[str, str | None]) -> Answer:
+        given = {name: value for name, value in parameters.items() if value is not None}
+        try:
+            answer = self._http.get(path, params=given)
+        except httpx.HTTPError as error:
+            raise _no_answer(self.url, self.timeout, error) from error
+        if answer.status_code == httpx.codes.OK:
+            return _read(shape, answer, self.url)
+        raise _refusal(answer, self.url)
+
+
+def _connect(url: str, timeout: float, token: str | None) -> httpx.Client:
+    """A connection pool; a proxy from the environment is never asked for an address of this machine."""
+    headers = {"Accept": "application/json", "User-Agent": "sagascope-client"}
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
+    try:
+        address = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise CollectorUnreachable(url, f"{url!r} is not an address: {error}.") from error
+    if address.scheme not in {"http", "https"} or not address.host:
+        raise CollectorUnreachable(url, f"{url!r} is not an address; write it like {DEFAULT_URL}.")
+    here = address.host in {"localhost", "127.0.0.1", "::1"}
+    return httpx.Client(base_url=address, timeout=timeout, headers=headers, trust_env=not here)
+
+
+def _moment(value: Moment | None) -> str | None:
+    """A moment as the API reads it; one without a zone is taken to be in UTC."""
+    if isinstance(value, datetime):
+        return wire.rfc3339(value if value.tzinfo else value.replace(tzinfo=UTC))
+    return value
+
+
+def _no_answer(url: str, timeout: float, error: httpx.HTTPError) -> ClientError:
+    """The error for a call that brought no answer, or none that is HTTP."""
+    if isinstance(error, httpx.ConnectTimeout):
+        return CollectorUnreachable(url, f"No collector answers at {url} (no connection within {timeout:g} s).")
+    if isinstance(error, httpx.TimeoutException):
+        return Timeout(url, f"The collector at {url} did not answer within {timeout:g} s.")
+    hung_up = "disconnected" in str(error)
+    if isinstance(error, httpx.RemoteProtocolError | httpx.DecodingError) and not hung_up:
+        return NotSagascope(url, f"What answers at {url} is not a Sagascope collector; it does not speak HTTP.")
+    return CollectorUnreachable(url, f"No collector answers at {url} ({error}).")
+
+
+def _read(shape: type[Answer], answer: httpx.Response, url: str) -> Answer:
+    try:
+        return shape.model_validate_json(answer.content)
+    except ValidationError as error:
+        raise _stranger(url) from error
+
+
+def _stranger(url: str) -> NotSagascope:
+    return NotSagascope(url, f"What answers at {url} is not a Sagascope collector, or one of another version.")
+
+
+def _refusal(answer: httpx.Response, url: str) -> ClientError:
+    """The error that an answer other than 200 stands for."""
+    if answer.headers.get("content-type", "").partition(";")[0].strip() != PROBLEM_TYPE:
+        return _stranger(url)
+    problem = _read(wire.Problem, answer, url)
+    if answer.status_code == httpx.codes.NOT_FOUND:
+        return NotFound(url, problem)
+    if answer.is_server_error:
+        return Unavailable(url, f"The collector at {url} cannot answer now: {problem.detail}")
+    return Refused(url, problem)
