@@ -1,0 +1,100 @@
+"""The ``sagascope`` command.
+
+Only what the chosen command needs is imported, so that ``--help`` is quick and a missing extra is named.
+"""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+if TYPE_CHECKING:
+    import typer
+
+INSTALL = 'pip install "sagascope[all]"'
+"""What brings every command."""
+
+
+class Command(NamedTuple):
+    """Where a command is written, and its line in the list of commands."""
+
+    module: str
+    summary: str
+
+
+COMMANDS = {
+    "serve": Command("sagascope_collector.cli.serve", "Run the collector."),
+    "dashboard": Command("sagascope_collector.cli.launch", "Open the dashboard of a collector."),
+    "demo": Command("sagascope_collector.cli.launch", "Play a story with stuck payments on this machine."),
+    "find": Command("sagascope_collector.cli.sagas", "Find transactions by what somebody quoted."),
+    "show": Command("sagascope_collector.cli.sagas", "Show where one transaction stands, since when and why."),
+    "triage": Command("sagascope_collector.cli.sagas", "List what needs someone now, worst first."),
+}
+"""Every command; one whose module is not there is not offered."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its status; see `cli.exits`."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        chosen = next((each for each in given if not each.startswith("-")), None)
+        build([chosen] if chosen in COMMANDS else [])(given, prog_name="sagascope")
+    except ModuleNotFoundError as error:
+        if str(error.name).startswith("sagascope"):
+            raise
+        sys.exit(_say(f"This needs the package {error.name}, which is not installed. Install it with:\n  {INSTALL}"))
+    except Exception as error:
+        from sagascope_collector.cli import exits
+
+        status = exits.status_of(error)
+        if status is None:
+            raise
+        sys.exit(_say(exits.sentence(error), status))
+
+
+def build(loaded: Sequence[str]) -> "typer.Typer":
+    """The command line, with these commands loaded and the others only listed."""
+    import typer
+
+    app = typer.Typer(
+        add_completion=False,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    @app.callback()
+    def options(
+        _: Annotated[
+            bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="Say which version.")
+        ] = False,
+    ) -> None:
+        """Why is this transaction stuck?"""
+
+    for name, command in COMMANDS.items():
+        if find_spec(command.module):
+            function = getattr(import_module(command.module), name) if name in loaded else _listed
+            app.command(name, short_help=command.summary)(function)
+    return app
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        print(f"sagascope {version('sagascope')}")  # noqa: T201
+        sys.exit(0)
+
+
+def _listed() -> None:
+    """A command that is not the chosen one."""
+
+
+def _say(sentence: str, status: int = 2) -> int:
+    print(f"sagascope: {sentence}", file=sys.stderr)  # noqa: T201
+    return status
+
+
+if __name__ == "__main__":
+    main()

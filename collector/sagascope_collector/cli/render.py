@@ -1,0 +1,226 @@
+"""What the reading commands print, laid out for 80 columns. Pure: wire models in, rich renderables out.
+
+Everything that came with telemetry goes in as `Text`, made harmless by `plain`: no markup in it is interpreted.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from sagascope_collector import wire
+from sagascope_collector.cli import plain, times
+from sagascope_collector.cli.timeline import Timeline
+
+STATUS_COLOUR = {
+    "running": "cyan",
+    "compensating": "yellow",
+    "completed": "green",
+    "compensated": "green",
+    "failed": "red",
+}
+
+STEP_MARK = {
+    "done": ("✓", "green"),
+    "in_flight": ("▶", "yellow"),
+    "failed": ("✗", "red"),
+    "unknown": ("?", "magenta"),
+    "undone": ("↩", "blue"),
+    "not_started": ("·", "dim"),
+}
+"""Mark and colour of a step's state; the state's name stands beside them."""
+
+ATTEMPT_MARK = {
+    "ok": ("✓", "green"),
+    "error": ("✗", "red"),
+    "in_flight": ("▶", "yellow"),
+    "unknown": ("?", "magenta"),
+}
+
+LEDGER_WORDS = {
+    "in_force": ("in force", "yellow"),
+    "undoing": ("being undone", "yellow"),
+    "undo_failed": ("its undo failed, still in force", "red"),
+    "unknown": ("outcome unknown, may be in force", "magenta"),
+    "undone": ("undone", "blue"),
+}
+"""What is said of each ledger state; the others are not worth a line."""
+
+NOTHING_FOUND = {
+    "never_seen": "Nothing was ever received about it.",
+    "expired": "It was received, and has been removed since because of its age.",
+    "not_a_saga": "That trace was received, but no span of it belongs to a transaction.",
+}
+
+NOBODY_NEEDED = "Nobody is needed: no transaction stands still."
+
+ERROR_LENGTH: int = 160
+"""Characters of an error's message in a list of attempts."""
+
+
+def saga(shown: wire.Saga, now: datetime) -> RenderableType:
+    """Where one saga stands, for a person."""
+    open_until = shown.ended_at or now
+    sections = [
+        _title(shown, now),
+        Text(plain.line(shown.headline), "bold"),
+        Text.assemble(("Customer: ", "dim"), plain.line(shown.customer_line)),
+        _section("Steps", [_steps(shown.steps, open_until)]),
+        _section("What is in force", _in_force(shown)),
+        _section("Evidence", _evidence(shown.verdict)),
+        _section("What to do", _actions(shown.verdict)),
+        _section("Also noticed", [Text(f"{each.code}: {plain.line(each.text)}") for each in shown.anomalies]),
+        _section("Timeline", [Timeline(shown.steps, open_until)] if any(each.attempts for each in shown.steps) else []),
+        _footer(shown),
+    ]
+    return Group(*_spaced(each for each in sections if each is not None))
+
+
+def listing(items: Sequence[wire.SagaSummary], now: datetime, kinds: Sequence[str] = ()) -> RenderableType:
+    """Sagas with their headlines; `kinds` says by what each was found."""
+    labels = kinds or [""] * len(items)
+    return Group(*_spaced(_entry(each, now, kind) for each, kind in zip(items, labels, strict=True)))
+
+
+def nothing_found(text: str, reason: str | None) -> RenderableType:
+    """Why a search found nothing."""
+    return Group(Text(f"Nothing found for {plain.line(text, 200)!r}."), Text(NOTHING_FOUND.get(reason or "", "")))
+
+
+def _spaced(parts: Iterable[RenderableType]) -> list[RenderableType]:
+    """The parts with an empty line between two of them."""
+    return [piece for part in parts for piece in (Text(), part)][1:]
+
+
+def _section(title: str, body: Sequence[RenderableType]) -> RenderableType | None:
+    return Group(Text(title.upper(), "bold dim"), *body) if body else None
+
+
+def _name(one: wire.SagaSummary) -> Text:
+    return Text.assemble((plain.line(one.name, 80), "bold"), " ", (plain.line(one.id, 120), "bold cyan"))
+
+
+def _state(one: wire.SagaSummary) -> Text:
+    state = Text(one.status, STATUS_COLOUR[one.status])
+    if one.attention:
+        state.append(f", needs someone: {one.attention}", "bold red")
+    return state
+
+
+def _place(one: wire.SagaSummary, now: datetime) -> Text:
+    """Environment, run and start on one line."""
+    parts = [
+        f"in {plain.line(one.environment, 80)}" if one.environment else "",
+        f"run {plain.line(one.run, 80)}" if one.run else "",
+    ]
+    started = f"started {times.day_and_time(one.started_at)}, {times.between(one.started_at, now)} ago"
+    return Text(", ".join(part for part in [*parts, started] if part), "dim")
+
+
+def _title(shown: wire.Saga, now: datetime) -> RenderableType:
+    return Group(Text.assemble(_name(shown), "  ", _state(shown)), _place(shown, now))
+
+
+def _entry(one: wire.SagaSummary, now: datetime, kind: str) -> RenderableType:
+    found = Text(f"  (by its {kind})" if kind and kind != "id" else "", "dim")
+    return Group(
+        Text.assemble(_name(one), "  ", _state(one), found),
+        Padding(Text(plain.line(one.headline)), (0, 0, 0, 2)),
+        Padding(_place(one, now), (0, 0, 0, 2)),
+    )
+
+
+def _steps(steps: Sequence[wire.Step], until: datetime) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_column(overflow="fold")
+    table.add_column(no_wrap=True, justify="right")
+    for step in steps:
+        table.add_row(*_step(step, until))
+        if len(step.attempts) > 1 or any(each.error for each in step.attempts):
+            for attempt in step.attempts:
+                table.add_row(*_attempt(attempt, until))
+    return table
+
+
+def _step(step: wire.Step, until: datetime) -> tuple[Text, Text, Text, Text]:
+    mark, colour = STEP_MARK[step.state]
+    name = Text(plain.line(f"{step.name} [{step.key}]" if step.key else step.name, 80))
+    if step.compensates:
+        name.append(f", undoes {plain.line(step.compensates, 80)}", "dim")
+    taken = _taken(step.attempts[0].started_at, step.attempts[-1].ended_at, until) if step.attempts else ""
+    return (
+        Text(f"{mark} {step.state.replace('_', ' ')}", colour),
+        name,
+        Text(plain.line(step.service or "", 40)),
+        Text(taken),
+    )
+
+
+def _attempt(attempt: wire.Attempt, until: datetime) -> tuple[Text, Text, Text, Text]:
+    mark, colour = ATTEMPT_MARK[attempt.state]
+    told = Text(f"at {times.time_of_day(attempt.started_at)}", "dim")
+    if attempt.error:
+        parts = [part for part in (attempt.error.type, attempt.error.message) if part]
+        told.append(f" {plain.line(': '.join(parts), ERROR_LENGTH)}", colour)
+    number = Text(f"  {mark} try {attempt.number}", colour)
+    taken = _taken(attempt.started_at, attempt.ended_at, until)
+    return number, told, Text(plain.line(attempt.instance or attempt.service or "", 40), "dim"), Text(taken, "dim")
+
+
+def _taken(start: datetime, end: datetime | None, until: datetime) -> str:
+    return times.between(start, end or until)
+
+
+def _in_force(shown: wire.Saga) -> list[RenderableType]:
+    """The undo ledger and the sums at stake; nothing of a saga that completed."""
+    if shown.status == "completed" and not shown.attention:
+        return []
+    lines = [_ledger_line(each) for each in shown.ledger if each.state in LEDGER_WORDS]
+    return [*lines, *(_at_stake(each) for each in shown.exposure)]
+
+
+def _ledger_line(entry: wire.LedgerEntry) -> Text:
+    words, colour = LEDGER_WORDS[entry.state]
+    amount = f", {entry.amount} {entry.currency or ''}".rstrip() if entry.amount is not None else ""
+    undo = (
+        f"; {plain.line(entry.compensation, 80)} would undo it"
+        if entry.compensation and entry.state == "in_force"
+        else ""
+    )
+    return Text.assemble(plain.line(entry.step, 80), plain.line(amount, 80), ": ", (words, colour), undo)
+
+
+def _at_stake(exposure: wire.Exposure) -> Text:
+    currency = plain.line(exposure.currency, 20)
+    return Text(f"At stake: {currency} {exposure.certain} for certain, {currency} {exposure.possible} possibly.")
+
+
+def _evidence(verdict: wire.Verdict | None) -> list[RenderableType]:
+    if verdict is None:
+        return []
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(overflow="fold")
+    for each in verdict.evidence:
+        table.add_row(times.time_of_day(each.at), Text(plain.line(each.text)))
+    return [table, Text(f"Confidence: {verdict.confidence}.", "dim")]
+
+
+def _actions(verdict: wire.Verdict | None) -> list[RenderableType]:
+    if verdict is None or not verdict.actions:
+        return []
+    table = Table.grid(padding=(0, 1, 0, 0))
+    for number, action in enumerate(verdict.actions, start=1):
+        table.add_row(f"{number}.", Text(plain.line(action)))
+    return [table]
+
+
+def _footer(shown: wire.Saga) -> Text:
+    parts = ((shown.spans_total, "span"), (shown.logs_total, "log record"), (len(shown.traces), "trace"))
+    spans, logs, traces = (f"{number:,} {noun}{'' if number == 1 else 's'}" for number, noun in parts)
+    return Text(f"{spans} and {logs} in {traces}; times are UTC.", "dim")

@@ -1,0 +1,150 @@
+"""The commands that read: `find`, `show` and `triage`."""
+
+from datetime import UTC, datetime
+from typing import Annotated, NoReturn, get_args
+
+import typer
+
+from sagascope_collector import wire
+from sagascope_collector.cli import exits, plain, render, terminal
+from sagascope_collector.client import DEFAULT_URL, Client
+
+ALL: int = 1_000
+"""Sagas that triage puts in order at most."""
+
+SCREEN: int = 50
+"""Sagas that triage lists for a person unless told otherwise."""
+
+PAGE: int = 500
+"""Sagas asked for at once."""
+
+NEAR: int = 5
+"""Sagas that are named when the one asked for is missing."""
+
+WORST_FIRST: tuple[wire.AttentionCode, ...] = get_args(wire.AttentionCode)
+"""Reasons as the diagnosis ranks them."""
+
+Url = Annotated[str, typer.Option("--url", envvar="SAGASCOPE_URL", help="The collector's API.")]
+Json = Annotated[bool, typer.Option("--json", envvar="SAGASCOPE_JSON", help="Print the API's answer.")]
+Name = Annotated[
+    str | None, typer.Option("--name", envvar="SAGASCOPE_NAME", help="Only of this type, such as payment.")
+]
+Run = Annotated[str | None, typer.Option("--run", envvar="SAGASCOPE_RUN", help="Only this run.")]
+Environment = Annotated[
+    str | None, typer.Option("--environment", envvar="SAGASCOPE_ENVIRONMENT", help="Only of this environment.")
+]
+Limit = Annotated[
+    int | None, typer.Option("--limit", envvar="SAGASCOPE_LIMIT", min=1, max=ALL, help="How many at most.")
+]
+
+
+def find(
+    query: Annotated[str, typer.Argument(help="An id or its beginning, a business key, a trace or span id.")],
+    url: Url = DEFAULT_URL,
+    json: Json = False,
+) -> None:
+    """Find transactions by what somebody quoted.
+
+    What people paste around an id does not matter. Exit status 1: nothing was found.
+    """
+    with Client(url) as client:
+        result = client.search(query)
+    if json:
+        _print(result)
+    elif result.matches:
+        sagas, kinds = [each.saga for each in result.matches], [each.kind for each in result.matches]
+        terminal.show(render.listing(sagas, _now(), kinds))
+    else:
+        terminal.show(render.nothing_found(query, result.reason))
+    raise typer.Exit(exits.DONE if result.matches else exits.NOT_FOUND)
+
+
+def show(
+    id: Annotated[str, typer.Argument(help="The transaction's id.")],  # noqa: A002
+    url: Url = DEFAULT_URL,
+    json: Json = False,
+    name: Name = None,
+    run: Run = None,
+    environment: Environment = None,
+) -> None:
+    """Show where one transaction stands, since when and why.
+
+    Where several have that id they are listed; --name, --run and --environment choose one. Exit status 1: there is
+    none.
+    """
+    with Client(url) as client:
+        result = client.search(id)
+        chosen = [each for each in _with_that_id(result) if _is_meant(each, name, run, environment)]
+        if len(chosen) == 1:
+            one = chosen[0]
+            saga = client.saga(one.name, one.id, environment=one.environment, run=one.run)
+            _print(saga) if json else terminal.show(render.saga(saga, _now()))
+        elif chosen:
+            _list(chosen, json)
+        else:
+            _tell_missing(id, result)
+
+
+def triage(url: Url = DEFAULT_URL, json: Json = False, limit: Limit = None) -> None:
+    """List what needs someone now, worst first.
+
+    Exit status 0 also when nobody is needed.
+    """
+    with Client(url) as client:
+        needing = sorted(_needing(client), key=_urgency)
+    shown = needing[: limit or (ALL if json else SCREEN)]
+    if json or needing:
+        _list(shown, json)
+    else:
+        terminal.show(render.NOBODY_NEEDED)
+    if len(shown) < len(needing):
+        typer.echo(f"{len(needing) - len(shown):,} more need someone; --limit says how many are listed.", err=True)
+
+
+def _needing(client: Client) -> list[wire.SagaSummary]:
+    """Every saga that needs someone, up to `ALL`."""
+    page = client.sagas(attention="any", limit=PAGE)
+    items = page.items
+    while page.next_cursor and len(items) < ALL:
+        page = client.sagas(attention="any", limit=PAGE, cursor=page.next_cursor)
+        items = items + page.items
+    return items
+
+
+def _urgency(saga: wire.SagaSummary) -> tuple[int, datetime]:
+    """Worst reason first, then what has stood longest."""
+    rank = WORST_FIRST.index(saga.attention) if saga.attention else len(WORST_FIRST)
+    return rank, saga.since or saga.started_at
+
+
+def _with_that_id(result: wire.SearchResult) -> list[wire.SagaSummary]:
+    return [each.saga for each in result.matches if each.kind == "id"]
+
+
+def _is_meant(saga: wire.SagaSummary, name: str | None, run: str | None, environment: str | None) -> bool:
+    chosen = ((name, saga.name), (run, saga.run), (environment, saga.environment))
+    return all(wanted is None or wanted == has for wanted, has in chosen)
+
+
+def _list(items: list[wire.SagaSummary], json: bool) -> None:
+    if json:
+        _print(wire.Sagas(items=items, next_cursor=None))
+    else:
+        terminal.show(render.listing(items, _now()))
+
+
+def _tell_missing(quoted: str, result: wire.SearchResult) -> NoReturn:
+    """Say on standard error that no saga has that id, and what comes near it."""
+    near = [f"  {plain.line(each.saga.name)} {plain.line(each.saga.id)}" for each in result.matches[:NEAR]]
+    why = render.NOTHING_FOUND.get(result.reason or "", "")
+    typer.echo(f"No transaction is meant by {plain.line(quoted, 200)!r}. {why}".strip(), err=True)
+    typer.echo("\n".join(["What comes near it:", *near]), err=True) if near else None
+    raise typer.Exit(exits.NOT_FOUND)
+
+
+def _print(answer: wire.Wire) -> None:
+    terminal.write(answer.model_dump_json(indent=2) + "\n")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
