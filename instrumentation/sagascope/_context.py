@@ -1,0 +1,181 @@
+"""Where a piece of code stands: the saga, the step in it, and the span below which work goes on.
+
+It is kept in OpenTelemetry's context, so it follows the code through threads and tasks wherever that context does.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from opentelemetry.context import Context, attach, create_key, get_current
+from opentelemetry.trace import Span, SpanContext, Status, StatusCode
+
+from sagascope import semconv
+
+if TYPE_CHECKING:
+    from sagascope._saga import RunningSaga
+
+KEY = create_key("sagascope")
+
+
+class Identity(NamedTuple):
+    """Which saga: what people quote, its type, and its run where one id has several."""
+
+    id: str
+    name: str = ""
+    run: str = ""
+
+
+class Place:
+    """One saga span's place in the context. Everything below it is stamped with `stamp`."""
+
+    __slots__ = ("attempt", "closed", "identity", "key", "outer", "parent", "remote", "saga", "stamp", "step")
+
+    def __init__(
+        self,
+        identity: Identity,
+        parent: SpanContext,
+        *,
+        step: str = "",
+        key: str = "",
+        attempt: int = 0,
+        remote: bool = False,
+        saga: "RunningSaga | None" = None,
+    ) -> None:
+        self.identity = identity
+        self.parent = parent
+        self.step = step
+        self.key = key
+        self.attempt = attempt
+        self.remote = remote
+        self.saga = saga
+        self.stamp = _stamp(identity, step, key, attempt)
+        self.outer: Context | None = None
+        self.closed = False
+
+
+def _stamp(identity: Identity, step: str, key: str, attempt: int) -> dict[str, Any]:
+    """The attributes of everything at one place; what is empty is left out."""
+    stamp: dict[str, Any] = {semconv.SAGA_ID: identity.id}
+    if identity.name:
+        stamp[semconv.SAGA_NAME] = identity.name
+    if identity.run:
+        stamp[semconv.SAGA_RUN_ID] = identity.run
+    if step:
+        stamp[semconv.STEP_NAME] = step
+        if key:
+            stamp[semconv.STEP_KEY] = key
+        if attempt:
+            stamp[semconv.STEP_ATTEMPT] = attempt
+    return stamp
+
+
+def place_in(context: Context) -> Place | None:
+    """The place in this context; None outside any saga."""
+    return context.get(KEY)  # type: ignore[return-value]
+
+
+def put(place: Place, context: Context) -> Context:
+    """A context that stands at this place."""
+    return Context({**context, KEY: place})
+
+
+def leave(entered: Context, previous: Context) -> None:
+    """Go back from `entered` to `previous`, or further where that was closed meanwhile.
+
+    Where the code no longer stands at `entered`, it stays: blocks may overlap, or end in another task.
+    """
+    previous = _open_part(previous)
+    place = place_in(entered)
+    if place is not None:
+        place.closed = True
+        place.outer = previous
+    if get_current() is entered:
+        attach(previous)
+
+
+def _open_part(context: Context) -> Context:
+    """The nearest context, from this one outward, whose place is still open."""
+    place = place_in(context)
+    while place is not None and place.closed and place.outer is not None:
+        context = place.outer
+        place = place_in(context)
+    return context
+
+
+class CarriedSpan(Span):
+    """The current span inside a saga span, for everything that is not ours.
+
+    It has the ids of our span and the sampled flag that the service's sampler gave. What it is told goes to our span
+    and to the service's own span around it, which would have been told without us.
+    """
+
+    def __init__(self, context: SpanContext, own: Span, outer: Span) -> None:
+        self._context = context
+        self._own = own
+        self._outer = outer
+
+    @property
+    def own(self) -> Span:
+        """The saga span."""
+        return self._own
+
+    @property
+    def outer(self) -> Span:
+        """The service's own span around it."""
+        return self._outer
+
+    def get_span_context(self) -> SpanContext:
+        """The ids to go on with."""
+        return self._context
+
+    def is_recording(self) -> bool:
+        """True until the saga span ends."""
+        return self._own.is_recording()
+
+    def set_attribute(self, key: str, value: Any) -> None:
+        """Told to both."""
+        self.set_attributes({key: value})
+
+    def set_attributes(self, attributes: Mapping[str, Any]) -> None:
+        """Told to both."""
+        for span in (self._own, self._outer):
+            if span.is_recording():
+                span.set_attributes(attributes)
+
+    def add_event(self, name: str, attributes: Mapping[str, Any] | None = None, timestamp: int | None = None) -> None:
+        """Told to both."""
+        for span in (self._own, self._outer):
+            if span.is_recording():
+                span.add_event(name, attributes, timestamp)
+
+    def add_link(self, context: SpanContext, attributes: Mapping[str, Any] | None = None) -> None:
+        """Told to both."""
+        for span in (self._own, self._outer):
+            if span.is_recording():
+                span.add_link(context, attributes)
+
+    def record_exception(
+        self,
+        exception: BaseException,
+        attributes: Mapping[str, Any] | None = None,
+        timestamp: int | None = None,
+        escaped: bool = False,
+    ) -> None:
+        """Told to both."""
+        for span in (self._own, self._outer):
+            if span.is_recording():
+                span.record_exception(exception, attributes, timestamp, escaped)
+
+    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
+        """Told to both."""
+        for span in (self._own, self._outer):
+            if span.is_recording():
+                span.set_status(status, description)
+
+    def update_name(self, name: str) -> None:
+        """Told to the service's span: a saga span's name is the saga's or the step's."""
+        self._outer.update_name(name)
+
+    def end(self, end_time: int | None = None) -> None:
+        """Told to the service's span: a saga span ends with its block."""
+        self._outer.end(end_time)

@@ -1,0 +1,35 @@
+"""Turns spans and log records into OTLP requests, in our own threads: what leaves the process is decided here."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.sdk._logs import ReadableLogRecord
+from opentelemetry.sdk.trace import ReadableSpan
+
+from sagascope import semconv
+
+
+class Encoder:
+    """Makes requests that name this process."""
+
+    def __init__(self, process_id: str) -> None:
+        self._process = KeyValue(key=semconv.PROCESS_ID, value=AnyValue(string_value=process_id))
+
+    def spans(self, batch: Sequence[ReadableSpan]) -> bytes:
+        """An ExportTraceServiceRequest."""
+        request = encode_spans(batch)
+        self._name_process(request.resource_spans)
+        return bytes(request.SerializeToString())
+
+    def logs(self, batch: Sequence[ReadableLogRecord]) -> bytes:
+        """An ExportLogsServiceRequest."""
+        request = encode_logs(batch)
+        self._name_process(request.resource_logs)
+        return bytes(request.SerializeToString())
+
+    def _name_process(self, parts: Any) -> None:
+        for part in parts:
+            part.resource.attributes.append(self._process)

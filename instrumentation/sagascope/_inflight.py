@@ -1,0 +1,195 @@
+"""Says what has begun and has not ended: start records and heartbeats, as `docs/semconv.md` describes them."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.context import Context
+from opentelemetry.sdk._logs import ReadableLogRecord
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Span
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, format_span_id, set_span_in_context
+
+from sagascope import semconv
+from sagascope._encode import Encoder
+from sagascope._outbox import Tally
+from sagascope._sender import Fate, Sender
+from sagascope._worker import Pause, Worker
+
+SECOND = 1_000_000_000
+
+IDLE_INTERVAL = 60.0
+"""Seconds between heartbeats while no announced span is open."""
+
+SHORTEST_PAUSE = 0.05
+"""Seconds between two looks at what is open; start records must leave within 0.2 s."""
+
+RETRY = 0.5
+"""Seconds until start records and heartbeats that the collector did not take are sent again."""
+
+SPANS_A_RECORD = 1_000
+"""Span ids in one heartbeat record; a longer list comes in several."""
+
+_NO_SPAN = set_span_in_context(INVALID_SPAN, Context())
+
+
+class InFlight:
+    """Watches the saga spans of this process from their start to their end."""
+
+    def __init__(
+        self,
+        encoder: Callable[[], Encoder],
+        sender: Sender,
+        tally: Tally,
+        resource: Callable[[], Resource],
+        scope: InstrumentationScope,
+        *,
+        announce_after: float,
+        interval: float,
+        clock: Callable[[], int],
+    ) -> None:
+        self._encoder = encoder
+        self._sender = sender
+        self._tally = tally
+        self._resource = resource
+        self._scope = scope
+        self._announce_after = int(announce_after * SECOND)
+        self._interval = interval
+        self._clock = clock
+        self._worker = Worker("sagascope-in-flight", self._work, self._last, lambda: not self._started, announce_after)
+        self._clear()
+
+    def _clear(self) -> None:
+        self._started: deque[Span] = deque()
+        self._announced: dict[int, Span] = {}
+        self._unsent: list[tuple[ReadableLogRecord, Span | None]] = []
+        self._sequence = 0
+        self._next_beat = 0
+        self._said = 0.0
+
+    def start(self) -> None:
+        """Start watching, with a first heartbeat."""
+        self._worker.start()
+
+    def opened(self, span: Span) -> None:
+        """A saga span has started."""
+        self._started.append(span)
+        self._worker.wake()
+
+    def open_count(self) -> int:
+        """Saga spans that are open here, announced or not."""
+        spans = [*self._announced.values(), *self._started]
+        return sum(span.end_time is None for span in spans)
+
+    def forked(self, tally: Tally) -> None:
+        """Begin anew in a forked child: what is open is the parent's."""
+        self._clear()
+        self._tally = tally
+        self._sender.forked()
+        self._worker.forked()
+        self._worker.start()
+
+    def finish(self) -> None:
+        """Send the final heartbeat, then send no more."""
+        self._worker.finish()
+
+    def join(self, timeout: float) -> None:
+        """Wait until the final heartbeat has left, at most `timeout` seconds."""
+        self._worker.join(timeout)
+
+    def _work(self) -> Pause:
+        now = self._clock()
+        self._announce(now)
+        self._forget_ended()
+        if self._is_beat_due(now):
+            self._beat(now)
+        if not self._send():
+            return Pause(RETRY, wakeable=False)
+        if self._started:
+            due = self._started[0].start_time or now
+            return Pause(max(SHORTEST_PAUSE, (due + self._announce_after - now) / SECOND), wakeable=False)
+        return Pause(max(SHORTEST_PAUSE, (self._next_beat - now) / SECOND), wakeable=True)
+
+    def _last(self) -> None:
+        self._forget_ended()
+        self._beat(self._clock(), final=True)
+        self._send()
+        self._sender.close()
+
+    def _announce(self, now: int) -> None:
+        """Make a start record of every span that is old enough and still open."""
+        while self._started and (self._started[0].start_time or 0) + self._announce_after <= now:
+            span = self._started.popleft()
+            if span.end_time is None:
+                self._announced[span.get_span_context().span_id] = span
+                self._unsent.append((self._start_record(span, now), span))
+
+    def _forget_ended(self) -> None:
+        for span_id in [span_id for span_id, span in self._announced.items() if span.end_time is not None]:
+            del self._announced[span_id]
+
+    def _is_beat_due(self, now: int) -> bool:
+        # a process that promised to speak in 60 s and now has something open promises to speak sooner
+        return now >= self._next_beat or (bool(self._announced) and self._said > self._interval)
+
+    def _beat(self, now: int, *, final: bool = False) -> None:
+        """Make a heartbeat, in as many records as its list needs."""
+        open_spans = [format_span_id(span_id) for span_id in self._announced]
+        self._said = self._interval if open_spans else max(IDLE_INTERVAL, self._interval)
+        self._next_beat = now + int(self._said * SECOND)
+        self._sequence += 1
+        parts = [open_spans[at : at + SPANS_A_RECORD] for at in range(0, len(open_spans), SPANS_A_RECORD)] or [[]]
+        self._unsent = [(record, span) for record, span in self._unsent if span is not None]
+        for number, part in enumerate(parts, 1):
+            attributes = {
+                semconv.HEARTBEAT_INTERVAL: float(self._said),
+                semconv.HEARTBEAT_SEQUENCE: self._sequence,
+                semconv.HEARTBEAT_OPEN_SPANS: tuple(part),
+                semconv.HEARTBEAT_PART: number,
+                semconv.HEARTBEAT_PARTS: len(parts),
+                semconv.HEARTBEAT_OPEN_COUNT: len(open_spans),
+                semconv.HEARTBEAT_DROPPED: self._tally.dropped,
+                semconv.HEARTBEAT_FINAL: final,
+            }
+            self._unsent.append((self._record(semconv.EVENT_HEARTBEAT, now, now, attributes, _NO_SPAN), None))
+
+    def _start_record(self, span: Span, now: int) -> ReadableLogRecord:
+        attributes = {key: value for key, value in dict(span.attributes or {}).items() if key.startswith("saga.")}
+        parent = span.parent
+        attributes[semconv.SPAN_NAME] = span.name
+        attributes[semconv.SPAN_KIND] = span.kind.name.lower()
+        attributes[semconv.SPAN_PARENT_ID] = format_span_id(parent.span_id) if parent is not None else ""
+        context = set_span_in_context(NonRecordingSpan(span.get_span_context()), Context())
+        return self._record(semconv.EVENT_SPAN_START, span.start_time or now, now, attributes, context)
+
+    def _record(
+        self, event: str, timestamp: int, now: int, attributes: dict[str, Any], context: Context
+    ) -> ReadableLogRecord:
+        record = LogRecord(
+            timestamp=timestamp,
+            observed_timestamp=now,
+            context=context,
+            severity_number=SeverityNumber.INFO,
+            severity_text="INFO",
+            body=event,
+            attributes=attributes,
+            event_name=event,
+        )
+        return ReadableLogRecord(log_record=record, resource=self._resource(), instrumentation_scope=self._scope)
+
+    def _send(self) -> bool:
+        """Send what is waiting, without the start records of spans that have ended; False: try again later."""
+        self._unsent = [(record, span) for record, span in self._unsent if span is None or span.end_time is None]
+        if not self._unsent:
+            return True
+        records = [record for record, _ in self._unsent]
+        answer = self._sender.post("/v1/logs", self._encoder().logs(records))
+        if answer.fate is Fate.LATER:
+            self._tally.last_error = answer.why
+            return False
+        if answer.fate is Fate.REFUSED:
+            self._tally.lost_some(len(records), answer.why)
+        self._unsent = []
+        return True

@@ -1,0 +1,154 @@
+"""What `configure` and `install` put in place: our own provider and our own way out, beside the service's."""
+
+from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
+from typing import Any
+from uuid import uuid4
+
+from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.context import Context
+from opentelemetry.sdk._logs import ReadableLogRecord
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision, Sampler
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceState, get_current_span
+from opentelemetry.trace import Span as ApiSpan
+
+from sagascope import semconv
+from sagascope._encode import Encoder
+from sagascope._inflight import InFlight
+from sagascope._logs import LogTap
+from sagascope._outbox import Outbox, Tally
+from sagascope._sender import Sender
+from sagascope._settings import Settings
+from sagascope._stats import Stats
+from sagascope._version import __version__
+
+_SCOPE = InstrumentationScope("sagascope", __version__, semconv.SCHEMA_URL)
+
+
+class Pipeline(SpanProcessor):
+    """Saga spans from their start to the collector: the runtime of what people write, and its span processor."""
+
+    def __init__(self, settings: Settings, resource: Resource, sampler: Sampler | None) -> None:
+        self._sampler = sampler
+        self._provider = TracerProvider(sampler=ALWAYS_ON, resource=resource, shutdown_on_exit=False)
+        self._provider.add_span_processor(self)
+        self._tracer = self._provider.get_tracer(_SCOPE.name, _SCOPE.version, _SCOPE.schema_url)
+        self._tally = Tally()
+        self._encoder = Encoder(uuid4().hex)
+        self._outbox = Outbox(lambda: self._encoder, _sender(settings), self._tally, settings.queue_size)
+        self._in_flight = InFlight(
+            lambda: self._encoder,
+            _sender(settings),
+            self._tally,
+            lambda: self._provider.resource,
+            _SCOPE,
+            announce_after=settings.announce_after,
+            interval=settings.heartbeat_interval,
+            clock=settings.clock,
+        )
+        self._tap = _log_tap(settings, self._outbox.put_log, lambda: self._provider.resource)
+        self._clock = settings.clock
+        self._forked_at = 0
+
+    # --- the runtime -------------------------------------------------------------------------------
+
+    def start(self, name: str, context: Context, attributes: Mapping[str, Any], links: Sequence[Link]) -> ApiSpan:
+        """Start a saga span."""
+        return self._tracer.start_span(name, context, SpanKind.INTERNAL, attributes, links)
+
+    def carried(self, name: str, own: SpanContext, context: Context) -> SpanContext:
+        """The ids of our span with the sampled flag of the service: its current span's, else its sampler's decision."""
+        current = get_current_span(context).get_span_context()
+        if current.is_valid and current.trace_id == own.trace_id:
+            return _with(own, current.trace_flags, current.trace_state)
+        if self._sampler is None:
+            return own
+        result = self._sampler.should_sample(Context(), own.trace_id, name, SpanKind.INTERNAL)
+        sampled = TraceFlags.SAMPLED if result.decision is Decision.RECORD_AND_SAMPLE else TraceFlags.DEFAULT
+        return _with(own, TraceFlags((own.trace_flags & ~TraceFlags.SAMPLED) | sampled), result.trace_state)
+
+    def emit(self, body: str, context: Context, attributes: Mapping[str, Any]) -> None:
+        """Queue a log record of ours."""
+        now = self._clock()
+        record = LogRecord(
+            timestamp=now,
+            observed_timestamp=now,
+            context=context,
+            severity_number=SeverityNumber.INFO,
+            severity_text="INFO",
+            body=body,
+            attributes=attributes,
+        )
+        self._outbox.put_log(ReadableLogRecord(record, self._provider.resource, _SCOPE))
+
+    # --- the span processor ------------------------------------------------------------------------
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """A saga span has started."""
+        self._in_flight.opened(span)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """A saga span has ended, or one of the service's that belongs to a saga."""
+        # what was open at a fork is the parent's to end
+        if (span.start_time or 0) >= self._forked_at:
+            self._outbox.put_span(span)
+
+    # --- its life ----------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Start sending."""
+        self._in_flight.start()
+        self._outbox.start()
+        if self._tap is not None:
+            self._tap.install()
+
+    def forked(self) -> None:
+        """Begin anew in a forked child, as a process of its own."""
+        self._forked_at = self._clock()
+        self._encoder = Encoder(uuid4().hex)
+        self._tally = Tally()
+        self._outbox.forked(self._tally)
+        self._in_flight.forked(self._tally)
+
+    def close(self, timeout: float) -> None:
+        """Send the final heartbeat and what waits, for at most `timeout` seconds."""
+        if self._tap is not None:
+            self._tap.remove()
+        deadline = monotonic() + timeout
+        self._in_flight.finish()
+        self._outbox.finish()
+        self._in_flight.join(deadline - monotonic())
+        self._outbox.join(deadline - monotonic())
+
+    def stats(self) -> Stats:
+        """What became of the telemetry of this process so far."""
+        return Stats(
+            sent=self._tally.sent,
+            waiting=self._outbox.waiting(),
+            dropped=self._tally.dropped,
+            open_spans=self._in_flight.open_count(),
+            last_error=self._tally.last_error,
+        )
+
+
+def _with(own: SpanContext, flags: TraceFlags, state: TraceState | None) -> SpanContext:
+    return SpanContext(own.trace_id, own.span_id, is_remote=False, trace_flags=flags, trace_state=state)
+
+
+def _sender(settings: Settings) -> Sender:
+    return Sender(
+        settings.endpoint,
+        timeout=settings.timeout,
+        headers=settings.headers,
+        compress=settings.compression == "gzip",
+        certificate=settings.certificate,
+    )
+
+
+def _log_tap(
+    settings: Settings, put: Callable[[ReadableLogRecord], None], resource: Callable[[], Resource]
+) -> LogTap | None:
+    return None if settings.log_level is None else LogTap(put, resource, settings.log_level)

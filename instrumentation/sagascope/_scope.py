@@ -1,0 +1,77 @@
+"""A saga span and the context below it, from entering a block to leaving it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from opentelemetry.context import Context, attach
+from opentelemetry.trace import Link, NonRecordingSpan, Span, StatusCode, get_current_span, set_span_in_context
+
+from sagascope._context import CarriedSpan, Place, leave, place_in, put
+from sagascope._runtime import Runtime
+
+
+class Scope:
+    """What a block that stands for a saga or a step keeps while it is open."""
+
+    __slots__ = ("_entered", "_previous", "_span")
+
+    _entered: Context
+    _previous: Context
+    _span: Span | None
+    """None while the block is not open, or stands for nothing."""
+
+    def _enter_scope(
+        self,
+        runtime: Runtime,
+        name: str,
+        attributes: Mapping[str, Any],
+        place: Place,
+        context: Context,
+        links: Sequence[Link] = (),
+    ) -> None:
+        """Start the span below where `context` stands, and go on at `place`."""
+        span = runtime.start(name, _nearest_parent(context), attributes, links)
+        place.parent = span.get_span_context()
+        carried = CarriedSpan(runtime.carried(name, place.parent, context), span, _outer(context))
+        self._previous = context
+        self._entered = put(place, set_span_in_context(carried, context))
+        attach(self._entered)
+        self._span = span
+
+    def _leave_scope(self, error: BaseException | None) -> None:
+        """End the span, with the error that left the block if one did, and go back."""
+        span, self._span = self._span, None
+        leave(self._entered, self._previous)
+        if span is None:
+            return
+        if error is not None:
+            record_failure(span, error)
+        span.end()
+
+
+def record_failure(span: Span, error: BaseException) -> None:
+    """Say of a span that it failed, and with what: type, message and stack trace."""
+    if isinstance(error, BaseException):
+        span.record_exception(error)
+    span.set_status(StatusCode.ERROR, f"{type(error).__name__}: {error}")
+
+
+def _outer(context: Context) -> Span:
+    """The service's own span that is current here."""
+    current = get_current_span(context)
+    return current.outer if isinstance(current, CarriedSpan) else current
+
+
+def _nearest_parent(context: Context) -> Context:
+    """A context whose current span is one that reaches the collector.
+
+    The service's own span does, unless its sampler left it out; then it is the saga span above.
+    """
+    current = get_current_span(context)
+    place = place_in(context)
+    if place is None or current.is_recording():
+        return context
+    here = current.get_span_context()
+    if here.is_valid and (here.is_remote or here.trace_id != place.parent.trace_id):
+        return context
+    return set_span_in_context(NonRecordingSpan(place.parent), context)

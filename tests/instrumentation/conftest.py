@@ -1,0 +1,30 @@
+"""Every test has a receiver of its own; failures inside Sagascope are raised, not contained."""
+
+from collections.abc import Iterator
+
+import pytest
+
+import sagascope
+from sagascope import _guard
+from support.receiver import Receiver, running_receiver
+
+
+@pytest.fixture(autouse=True)
+def strict(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_guard, "strict", True)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with running_receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def configured(receiver: Receiver) -> Iterator[Receiver]:
+    """A service that was set up with `configure`, and the receiver that gets its telemetry."""
+    sagascope.configure(service_name="orchestrator", endpoint=receiver.endpoint, announce_after=0.05)
+    try:
+        yield receiver
+    finally:
+        sagascope.shutdown()

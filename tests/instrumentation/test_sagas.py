@@ -1,0 +1,205 @@
+"""Sagas, steps and compensations, as they arrive at a real OTLP receiver."""
+
+import asyncio
+import logging
+from decimal import Decimal
+
+import pytest
+
+import sagascope
+from sagascope import Saga, Step
+from support.receiver import Receiver, wait_for
+
+payment = Saga(
+    "payment",
+    [
+        Step("fraud.check"),
+        Step("wallet.debit", compensation="wallet.refund", timeout=5.0),
+        Step("ledger.record", compensation="ledger.reverse", timeout=10.0, pivot=True),
+    ],
+    timeout=60,
+)
+
+
+def test_a_saga_arrives_with_its_plan_and_its_steps(configured: Receiver) -> None:
+    with payment.begin("8492", amount="50.00", currency="EUR", keys={"order_id": "A-17"}) as saga:
+        with saga.step("fraud.check"):
+            pass
+        with saga.step("wallet.debit", idempotency_key="k-1", max_attempts=5):
+            pass
+    root = configured.span("payment")
+    assert root.attributes == {
+        "saga.id": "8492",
+        "saga.name": "payment",
+        "saga.role": "saga",
+        "saga.plan": ["fraud.check", "wallet.debit", "ledger.record"],
+        "saga.plan.compensations": ["", "wallet.refund", "ledger.reverse"],
+        "saga.plan.timeouts": [0.0, 5.0, 10.0],
+        "saga.timeout": 60.0,
+        "saga.amount": "50.00",
+        "saga.currency": "EUR",
+        "saga.key.order_id": "A-17",
+        "saga.outcome": "completed",
+    }
+    debit = configured.span("wallet.debit")
+    assert debit.attributes == {
+        "saga.id": "8492",
+        "saga.name": "payment",
+        "saga.role": "step",
+        "saga.step.name": "wallet.debit",
+        "saga.step.type": "action",
+        "saga.step.attempt": 1,
+        "saga.step.max_attempts": 5,
+        "saga.step.timeout": 5.0,
+        "saga.step.idempotency_key": "k-1",
+    }
+    assert (debit.parent_id, debit.trace_id) == (root.span_id, root.trace_id)
+    assert root.parent_id == ""
+    assert root.resource["service.name"] == "orchestrator"
+    assert root.resource["sagascope.process.id"]
+    assert root.schema_url.endswith("/schemas/1")
+
+
+def test_a_failed_step_says_with_what_and_the_error_goes_on(configured: Receiver) -> None:
+    with pytest.raises(ValueError, match="no such account"), payment.begin("1") as saga, saga.step("wallet.debit"):
+        raise ValueError("no such account")
+    for name in ("wallet.debit", "payment"):
+        span = configured.span(name)
+        assert span.raw.status.code == 2
+        assert span.exception["exception.type"] == "ValueError"
+        assert span.exception["exception.message"] == "no such account"
+        assert "test_sagas.py" in span.exception["exception.stacktrace"]
+    assert configured.span("payment").attributes["saga.outcome"] == "failed"
+
+
+def test_attempts_are_counted(configured: Receiver) -> None:
+    with payment.begin("1") as saga:
+        for _ in range(2):
+            with pytest.raises(TimeoutError), saga.step("wallet.debit", retry_in=0.5):
+                raise TimeoutError
+        with saga.step("wallet.debit"):
+            pass
+        with saga.step("wallet.debit", key="second item") as attempt:
+            assert attempt.attempt == 1
+    attempts = [
+        configured.span("wallet.debit", saga_step_attempt=number, saga_step_key=None).attributes for number in (1, 2, 3)
+    ]
+    assert [a.get("saga.step.retry_in") for a in attempts] == [0.5, 0.5, None]
+
+
+def test_a_compensation_finds_what_it_undoes_in_the_plan(configured: Receiver) -> None:
+    def pay() -> None:
+        with payment.begin("1") as saga:
+            with saga.step("wallet.debit"):
+                pass
+            try:
+                with saga.step("ledger.record"):
+                    raise RuntimeError("closed")
+            except RuntimeError:
+                with saga.compensation("wallet.refund"):
+                    pass
+                raise
+
+    with pytest.raises(RuntimeError):
+        pay()
+    refund = configured.span("wallet.refund").attributes
+    assert refund["saga.step.type"] == "compensation"
+    assert refund["saga.step.compensates"] == "wallet.debit"
+    assert configured.span("payment").attributes["saga.outcome"] == "compensated"
+
+
+def test_async_code_uses_the_same_names(configured: Receiver) -> None:
+    @sagascope.step("wallet.debit")
+    async def debit(amount: str) -> str:
+        await asyncio.sleep(0)
+        return amount
+
+    async def main() -> str:
+        async with payment.begin("1") as saga, saga.step("fraud.check"):
+            pass
+        async with payment.begin("2"):
+            return (await asyncio.gather(debit("1"), debit("2")))[1]
+
+    assert asyncio.run(main()) == "2"
+    numbers = wait_for(
+        lambda: (
+            len(spans := configured.all_spans("wallet.debit")) == 2
+            and [span.attributes["saga.step.attempt"] for span in spans]
+        )
+    )
+    assert sorted(numbers) == [1, 2]
+
+
+def test_a_cancelled_step_says_so(configured: Receiver) -> None:
+    async def main() -> None:
+        async with payment.begin("1") as saga:
+            async with asyncio.timeout(0.01):
+                with saga.step("ledger.record"):
+                    await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(main())
+    step = configured.span("ledger.record")
+    assert step.exception["exception.type"] == "asyncio.exceptions.CancelledError"
+    assert step.raw.status.code == 2
+
+
+def test_a_decorated_function_outside_a_saga_just_runs(configured: Receiver) -> None:
+    @sagascope.step
+    def debit(amount: int) -> int:
+        """Debits."""
+        return amount
+
+    assert debit(3) == 3
+    assert debit.__doc__ == "Debits."
+    assert debit.__name__ == "debit"
+    with payment.begin("1"):
+        debit(4)
+    assert configured.span("debit").attributes["saga.id"] == "1"
+    assert len(configured.all_spans("debit")) == 1
+
+
+def test_logging_inside_a_saga_arrives_with_its_id(configured: Receiver) -> None:
+    log = logging.getLogger("wallet")
+    log.warning("outside")
+    with payment.begin("1") as saga, saga.step("wallet.debit"):
+        log.warning("debiting %s", 50)
+    record = configured.log("debiting 50")
+    step = configured.span("wallet.debit")
+    assert record.attributes == {
+        "saga.id": "1",
+        "saga.name": "payment",
+        "saga.step.name": "wallet.debit",
+        "saga.step.attempt": 1,
+    }
+    assert (record.span_id, record.trace_id) == (step.span_id, step.trace_id)
+    assert record.raw.severity_text == "WARN"
+    assert not [log for log in configured.logs if log.raw.body.string_value == "outside"]
+
+
+def test_the_executor_opens_the_callers_attempt(configured: Receiver) -> None:
+    headers: dict[str, str] = {"baggage": "tenant=x"}
+    with payment.begin("84 92", run="r1") as saga:
+        with pytest.raises(OSError, match="lost"), saga.step("ledger.record", key="line 1"):
+            raise OSError("lost")
+        with saga.step("ledger.record", key="line 1"):
+            sagascope.inject(headers)
+    assert headers["baggage"].startswith("tenant=x,saga.id=84%2092,saga.name=payment,saga.run.id=r1,")
+    assert sagascope.current() is None
+    with sagascope.extract(headers) as incoming, sagascope.step("ledger.record"):
+        assert incoming.saga_id == "84 92"
+        assert sagascope.current().id == "84 92"  # type: ignore[union-attr]
+    views = wait_for(
+        lambda: len(v := configured.all_spans("ledger.record", saga_step_attempt=2)) == 2 and v, "two views"
+    )
+    caller, executor = sorted(views, key=lambda view: view.raw.start_time_unix_nano)
+    assert executor.parent_id == caller.span_id
+    same = ("saga.id", "saga.name", "saga.run.id", "saga.step.name", "saga.step.key", "saga.step.attempt")
+    assert {k: caller.attributes[k] for k in same} == {k: executor.attributes[k] for k in same}
+
+
+@pytest.mark.parametrize(("given", "sent"), [("50.00", "50.00"), (Decimal("1E+3"), "1000"), (7, "7"), (0.1, "0.1")])
+def test_amounts_are_written_out(configured: Receiver, given: object, sent: str) -> None:
+    with payment.begin("1", amount=given):  # type: ignore[arg-type]
+        pass
+    assert configured.span("payment").attributes["saga.amount"] == sent
