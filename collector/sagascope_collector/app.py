@@ -1,1 +1,187 @@
-"""Wires everything; the only composition root."""
+"""A running collector. The only place where its parts are put together."""
+
+import asyncio
+import json
+import logging
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+import grpc.aio
+import uvicorn
+
+from sagascope_collector import sagas
+from sagascope_collector.api import create_api, present
+from sagascope_collector.cli import serve as cli
+from sagascope_collector.errors import PortTaken, StoreUnavailable
+from sagascope_collector.ingest import Ingest
+from sagascope_collector.listening import address_of, listen, port_taken
+from sagascope_collector.otlp import OtlpGrpc, OtlpHttp, decode
+from sagascope_collector.otlp.grpc import bind
+from sagascope_collector.process import ProcessHealth
+from sagascope_collector.projection import Projection
+from sagascope_collector.settings import Address, Settings
+from sagascope_collector.store import DuckDBStore, Store
+
+Clock = Callable[[], int]
+
+ALIVE_EVERY: Final = 2.0
+"""Seconds between two notes that this collector listens; a crash is known no more exactly than that."""
+
+_log: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ports:
+    grpc_server: grpc.aio.Server
+    otlp_grpc: Address
+    otlp_http: socket.socket
+    api: socket.socket
+
+    def said(self) -> dict[str, str]:
+        return {
+            "otlp_grpc": str(self.otlp_grpc),
+            "otlp_http": str(address_of(self.otlp_http)),
+            "api": str(address_of(self.api)),
+        }
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: three servers share one process."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Collector:
+    """One collector on one event loop: `run` it once."""
+
+    def __init__(self, settings: Settings, store: Store, clock: Clock) -> None:
+        self._settings = settings
+        self._store = store
+        self._clock = clock
+        self._deaf = tuple(store.deaf_intervals(0))
+        self._ingest = Ingest(store, decode)
+        self._projection = Projection(store, summarise=present.summary, context=self._context, clock=clock)
+        self._health = ProcessHealth(self._ingest, self._projection, clock)
+
+    async def run(self, announce: cli.Announce) -> None:
+        """Listen until SIGTERM or SIGINT, then finish what is under way.
+
+        Raises:
+            PortTaken: an address is in use; nothing was started.
+        """
+        ports = self._take_ports()
+        http, api = self._servers()
+        self._ingest.start()
+        self._projection.start()
+        await ports.grpc_server.start()
+        serving = [asyncio.create_task(http.serve([ports.otlp_http])), asyncio.create_task(api.serve([ports.api]))]
+        alive = asyncio.create_task(self._stay_alive())
+        stopped = _stop_signal()
+        self._announce(ports.said(), announce)
+        await asyncio.wait([stopped, *serving], return_when=asyncio.FIRST_COMPLETED)
+        self._health.stop()
+        http.should_exit = api.should_exit = True
+        await asyncio.gather(ports.grpc_server.stop(self._settings.drain_seconds), *serving)
+        alive.cancel()
+        if not await asyncio.to_thread(self._ingest.close, self._settings.drain_seconds):
+            _log.error("What was waiting could not be stored within %s s.", self._settings.drain_seconds)
+        await asyncio.to_thread(self._projection.stop)
+
+    def _context(self, now: int) -> sagas.Context:
+        return sagas.Context(now=now, deaf=self._deaf, step_timeouts=self._settings.step_timeouts)
+
+    def _take_ports(self) -> _Ports:
+        settings = self._settings
+        server = OtlpGrpc(self._ingest, self._clock).server(max_bytes=settings.max_request_bytes)
+        try:
+            port = bind(server, *settings.otlp_grpc)
+        except PortTaken as error:
+            raise port_taken(settings.otlp_grpc, "--otlp-grpc") from error
+        return _Ports(
+            grpc_server=server,
+            otlp_grpc=settings.otlp_grpc._replace(port=port),
+            otlp_http=listen(settings.otlp_http, "--otlp-http"),
+            api=listen(settings.api, "--api"),
+        )
+
+    def _servers(self) -> tuple[_Server, _Server]:
+        http = OtlpHttp(self._ingest, self._clock, max_bytes=self._settings.max_request_bytes)
+        api = create_api(self._store, self._context, self._health, self._clock)
+        return self._server(http), self._server(api)
+
+    def _server(self, application: Any) -> _Server:
+        config = uvicorn.Config(
+            application,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=int(self._settings.drain_seconds),
+        )
+        return _Server(config)
+
+    def _announce(self, addresses: dict[str, str], announce: cli.Announce) -> None:
+        announce(addresses)
+        if file := self._settings.ready_file:
+            unfinished = file.with_name(f"{file.name}.part")
+            unfinished.write_text(json.dumps(addresses), encoding="utf-8")
+            unfinished.rename(file)
+
+    async def _stay_alive(self) -> None:
+        while True:
+            with suppress(StoreUnavailable):
+                await asyncio.to_thread(self._store.stay_alive)
+            await asyncio.sleep(ALIVE_EVERY)
+
+
+def run(settings: Settings, announce: cli.Announce, *, clock: Clock = time.time_ns) -> None:
+    """Open the database and serve until told to stop.
+
+    Raises:
+        CannotStart: the database or an address cannot be had; the text says which, and what to do.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    store = DuckDBStore(settings.db, clock=clock)
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(Collector(settings, store, clock).run(announce))
+    finally:
+        store.close()
+
+
+serve = cli.command(run)
+"""The ``serve`` command."""
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """The loop of uvloop where there is one; it takes in a third more requests."""
+    try:
+        import uvloop
+    except ModuleNotFoundError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _stop_signal() -> asyncio.Future[None]:
+    """Done at the first SIGTERM or SIGINT; the second one ends the process as it always would."""
+    loop = asyncio.get_running_loop()
+    stopped: asyncio.Future[None] = loop.create_future()
+
+    def stop() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+        stopped.set_result(None)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    return stopped

@@ -75,12 +75,23 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True)
+class Entity:
+    """An entity that a resource refers to, by keys of the resource's attributes."""
+
+    type: str
+    id_keys: tuple[str, ...]
+    description_keys: tuple[str, ...]
+    schema_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Resource:
     """The resource that a record came under."""
 
     attributes: Attributes = field(default_factory=dict)
     dropped_attributes: int = 0
     schema_url: str = ""
+    entities: tuple[Entity, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,79 @@
-"""Settings of the collector, from flags, environment and defaults."""
+"""How a collector is set up: from flags and environment variables."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, NamedTuple, Self
+
+from sagascope_collector.errors import BadValue
+
+MEBIBYTE: Final = 1024 * 1024
+
+
+class Address(NamedTuple):
+    """Where to listen. Port 0: any that is free."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``HOST:PORT``; an IPv6 host stands in brackets.
+
+        Raises:
+            BadValue: it is not of that form.
+        """
+        host, colon, port = text.strip().rpartition(":")
+        host = host.removeprefix("[").removesuffix("]")
+        if not (colon and host and port.isascii() and port.isdecimal() and int(port) <= 0xFFFF):
+            raise BadValue(f"{text!r} is no address: it is written HOST:PORT, for example 127.0.0.1:4318.")
+        return cls(host, int(port))
+
+    def __str__(self) -> str:
+        """``HOST:PORT``, as `parse` reads it."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+OTLP_GRPC: Final = Address("127.0.0.1", 4317)
+OTLP_HTTP: Final = Address("127.0.0.1", 4318)
+API: Final = Address("127.0.0.1", 4319)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set."""
+
+    db: str = "sagascope.duckdb"
+    """Path of the database file; ``:memory:`` keeps nothing."""
+    otlp_grpc: Address = OTLP_GRPC
+    otlp_http: Address = OTLP_HTTP
+    api: Address = API
+    step_timeouts: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    """Seconds by (saga name, step name), for steps whose telemetry says none."""
+    ready_file: Path | None = None
+    """Written once everything listens: the addresses, as JSON."""
+    max_request_bytes: int = 64 * MEBIBYTE
+    """Of an OTLP request, after decompression too."""
+    drain_seconds: float = 10.0
+    """How long a stop may take for what is under way."""
+
+
+def step_timeouts(texts: Iterable[str]) -> dict[tuple[str, str], float]:
+    """Read ``NAME/STEP=SECONDS`` texts.
+
+    Raises:
+        BadValue: one is not of that form.
+    """
+    return dict(_step_timeout(text) for text in texts)
+
+
+def _step_timeout(text: str) -> tuple[tuple[str, str], float]:
+    place, _, seconds = text.rpartition("=")
+    name, _, step = place.partition("/")
+    try:
+        limit = float(seconds)
+    except ValueError:
+        limit = 0.0
+    if not (name and step and 0 < limit < float("inf")):
+        raise BadValue(f"{text!r} is no step timeout: it is written NAME/STEP=SECONDS, for example payment/book=60.")
+    return (name, step), limit

@@ -1,1 +1,26 @@
-"""Where facts are kept."""
+"""The store: facts appended, summaries kept beside them. `contract` says what is promised."""
+
+from sagascope_collector.store.contract import (
+    Appended,
+    Batch,
+    Counters,
+    Page,
+    SagaFilter,
+    SagaRow,
+    Store,
+)
+from sagascope_collector.store.duckdb import DuckDBStore
+from sagascope_collector.store.presence import Beat, Sighting
+
+__all__ = [
+    "Appended",
+    "Batch",
+    "Beat",
+    "Counters",
+    "DuckDBStore",
+    "Page",
+    "SagaFilter",
+    "SagaRow",
+    "Sighting",
+    "Store",
+]

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 import pyarrow as pa
 
 from sagascope_collector.records import Facts, Instance, SagaId, SagaKey
+from sagascope_collector.store.presence import Sighting
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,8 @@ class Batch:
     logs: pa.Table
     links: pa.Table
     """One row for each span link that names a saga."""
+    processes: tuple[Sighting, ...]
+    """What the records say of the processes that sent them; one process may come several times."""
 
 
 class Appended(NamedTuple):
@@ -98,7 +101,10 @@ class Store(Protocol):
         ...
 
     def changed_ids(self, limit: int) -> Sequence[SagaId]:
-        """Saga ids with facts newer than their summaries, oldest change first; also after a crash."""
+        """Saga ids with facts newer than their summaries, oldest change first; also after a crash.
+
+        One reader asks at a time; `put_summaries` settles what its latest call reported.
+        """
         ...
 
     def due_ids(self, now: int, limit: int) -> Sequence[SagaId]:
@@ -110,9 +116,9 @@ class Store(Protocol):
         ...
 
     def put_summaries(self, ids: Sequence[SagaId], rows: Sequence[SagaRow]) -> None:
-        """Replace all summaries of these ids by ``rows``, and count facts read before this call as seen.
+        """Replace all summaries of these ids by ``rows``, and count what `changed_ids` last reported of them as seen.
 
-        Facts that arrived after `facts` was read keep their id in `changed_ids`.
+        ``rows`` were made of facts read after that; facts that arrived since keep their id in `changed_ids`.
         """
         ...
 
@@ -142,6 +148,10 @@ class Store(Protocol):
 
     def counters(self) -> Counters:
         """Records received, stored, rejected and sent again."""
+        ...
+
+    def stay_alive(self) -> None:
+        """Note that a collector is listening now, so that a crash is known to within the time between two calls."""
         ...
 
     def deaf_intervals(self, since: int) -> list[tuple[int, int]]:

@@ -1,0 +1,127 @@
+"""What OTLP clients are answered: receipts and errors, over HTTP and gRPC. The only place that maps them."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.json_format import MessageToJson
+from google.protobuf.message import Message
+from google.rpc.code_pb2 import Code
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+from sagascope_collector.errors import Refused, SagascopeError, TooLarge, Unavailable
+from sagascope_collector.ingest import Encoding, Receipt, Signal
+
+NO_METRICS: Final = "Sagascope does not keep metrics; none of these were stored."
+
+MEDIA_TYPES: Final = {Encoding.PROTOBUF: b"application/x-protobuf", Encoding.JSON: b"application/json"}
+
+Headers = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How one kind of error is said: the HTTP status, and the code of gRPC and of ``google.rpc.Status``."""
+
+    http: int
+    code: int
+
+
+KINDS: Final[tuple[tuple[type[SagascopeError], Kind], ...]] = (
+    (TooLarge, Kind(413, Code.RESOURCE_EXHAUSTED)),
+    (Refused, Kind(400, Code.INVALID_ARGUMENT)),
+    (Unavailable, Kind(503, Code.UNAVAILABLE)),
+    (SagascopeError, Kind(503, Code.UNAVAILABLE)),  # clients drop what is answered with a 500
+)
+"""The first whose class fits."""
+
+_GRPC_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """A status, its body, and the headers that go with it."""
+
+    status: int
+    body: bytes
+    headers: Headers = field(default_factory=list)
+
+
+def kind(error: SagascopeError) -> Kind:
+    """How this error is said."""
+    return next(kind for class_, kind in KINDS if isinstance(error, class_))
+
+
+def success(signal: Signal, receipt: Receipt) -> Message:
+    """The response message; ``partial_success`` stays unset where all is well."""
+    if signal is Signal.LOGS:
+        logs = ExportLogsServiceResponse()
+        if receipt.rejected or receipt.message:
+            logs.partial_success.rejected_log_records = receipt.rejected
+            logs.partial_success.error_message = receipt.message
+        return logs
+    traces = ExportTraceServiceResponse()
+    if receipt.rejected or receipt.message:
+        traces.partial_success.rejected_spans = receipt.rejected
+        traces.partial_success.error_message = receipt.message
+    return traces
+
+
+def metrics() -> Message:
+    """The response to metrics: taken, with a warning that they are not kept."""
+    response = ExportMetricsServiceResponse()
+    response.partial_success.error_message = NO_METRICS
+    return response
+
+
+def http_success(response: Message, encoding: Encoding) -> HttpAnswer:
+    """200, in the encoding of the request."""
+    return HttpAnswer(200, _written(response, encoding), _content_type(encoding))
+
+
+def http_error(error: SagascopeError, encoding: Encoding) -> HttpAnswer:
+    """An error of ours; one that passes says when to come back."""
+    said = kind(error)
+    answer = http_refusal(said.http, said.code, str(error), encoding)
+    if isinstance(error, Unavailable):
+        answer.headers.append((b"retry-after", b"%d" % math.ceil(error.retry_after)))
+    return answer
+
+
+def http_refusal(status: int, code: int, message: str, encoding: Encoding) -> HttpAnswer:
+    """A 4xx or 5xx with a ``google.rpc.Status`` as its body."""
+    return HttpAnswer(status, _written(Status(code=code, message=message), encoding), _content_type(encoding))
+
+
+def grpc_error(error: SagascopeError) -> tuple[grpc.StatusCode, str, tuple[tuple[str, bytes], ...]]:
+    """Status, text and trailing metadata; one that passes says when to come back."""
+    code = kind(error).code
+    return _GRPC_CODES[code], str(error), _retry_info(error, code) if isinstance(error, Unavailable) else ()
+
+
+def _retry_info(error: Unavailable, code: int) -> tuple[tuple[str, bytes], ...]:
+    seconds = math.floor(error.retry_after)
+    delay = Duration(seconds=seconds, nanos=round((error.retry_after - seconds) * 1e9))
+    detail = AnyMessage()
+    detail.Pack(RetryInfo(retry_delay=delay))
+    status: Any = Status(code=code, message=str(error), details=[detail])
+    return (("grpc-status-details-bin", status.SerializeToString()),)
+
+
+def _written(message: Message, encoding: Encoding) -> bytes:
+    if encoding is Encoding.JSON:
+        text: str = MessageToJson(message, indent=None)
+        return text.encode()
+    raw: bytes = message.SerializeToString()
+    return raw
+
+
+def _content_type(encoding: Encoding) -> Headers:
+    return [(b"content-type", MEDIA_TYPES[encoding])]

@@ -1,0 +1,58 @@
+"""From the bytes of export requests to the columns that are stored. Pure."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from sagascope_collector.errors import Undecodable
+from sagascope_collector.ingest import Decoded, Encoding, Outcome, Payload, Receipt, Signal
+from sagascope_collector.otlp import otlpjson
+from sagascope_collector.otlp.logs import Logs
+from sagascope_collector.otlp.sightings import Sightings
+from sagascope_collector.otlp.spans import Spans
+from sagascope_collector.store import Batch
+
+REJECTED_SPANS: Final = "{} spans were rejected: a trace id has 16 bytes and a span id 8, not all of them zero."
+
+_REQUESTS: Final[dict[Signal, Any]] = {
+    Signal.TRACES: ExportTraceServiceRequest,
+    Signal.LOGS: ExportLogsServiceRequest,
+}
+
+
+def decode(payloads: Sequence[Payload]) -> Decoded:
+    """Decode requests together. One that is no OTLP is answered `Undecodable`, and adds nothing to the batch."""
+    sightings = Sightings()
+    spans, logs = Spans(sightings), Logs(sightings)
+    outcomes = [_decode(payload, spans, logs) for payload in payloads]
+    batch = Batch(spans=spans.table(), logs=logs.table(), links=spans.links(), processes=sightings.all())
+    return Decoded(batch, outcomes)
+
+
+def parse(body: bytes, encoding: Encoding, request: Any) -> Any:
+    """Read one message of the type `request`.
+
+    Raises:
+        Undecodable: the bytes are no such message.
+    """
+    if encoding is Encoding.JSON:
+        return otlpjson.parse(body, request)
+    try:
+        return request.FromString(body)
+    except DecodeError as error:
+        raise Undecodable(f"This is no OTLP in protobuf: {error}.") from error
+
+
+def _decode(payload: Payload, spans: Spans, logs: Logs) -> Outcome:
+    try:
+        request = parse(payload.body, payload.encoding, _REQUESTS[payload.signal])
+    except Undecodable as error:
+        return error
+    if payload.signal is Signal.LOGS:
+        logs.add(request, payload.received_at)
+        return Receipt()
+    rejected = spans.add(request, payload.received_at)
+    return Receipt(rejected, REJECTED_SPANS.format(rejected) if rejected else "")

@@ -1,0 +1,94 @@
+"""OTLP over gRPC. Requests arrive as bytes: they are decoded where they are stored."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+from google.protobuf.message import Message
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+
+from sagascope_collector.errors import PortTaken, SagascopeError
+from sagascope_collector.ingest import Encoding, Ingest, Payload, Signal
+from sagascope_collector.otlp import answers
+from sagascope_collector.otlp.decode import parse
+
+Context = Any
+"""What grpc hands to a handler; it comes without types."""
+
+Handler = Callable[[bytes, Context], Awaitable[bytes]]
+
+_SERVICE: Final = "opentelemetry.proto.collector.{0}.v1.{1}Service"
+
+
+class OtlpGrpc:
+    """The three Export calls."""
+
+    def __init__(self, ingest: Ingest, clock: Callable[[], int]) -> None:
+        self._ingest = ingest
+        self._clock = clock
+
+    def server(self, *, max_bytes: int) -> grpc.aio.Server:
+        """A server that takes requests of up to `max_bytes`, compressed or not; it has no port yet."""
+        server = grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", max_bytes),
+                ("grpc.so_reuseport", 0),  # else a second collector could share the port, and half of the data
+            ]
+        )
+        server.add_generic_rpc_handlers(
+            (
+                _exporter("trace", "Trace", self._taking(Signal.TRACES)),
+                _exporter("logs", "Logs", self._taking(Signal.LOGS)),
+                _exporter("metrics", "Metrics", _refuse_metrics),
+            )
+        )
+        return server
+
+    def _taking(self, signal: Signal) -> Handler:
+        async def export(request: bytes, context: Context) -> bytes:
+            try:
+                receipt = await self._ingest.submit(Payload(signal, Encoding.PROTOBUF, request, self._clock()))
+            except SagascopeError as error:
+                return await _abort(context, error)
+            return _written(answers.success(signal, receipt))
+
+        return export
+
+
+def bind(server: grpc.aio.Server, host: str, port: int) -> int:
+    """Let a server listen; the port that it got.
+
+    Raises:
+        PortTaken: something else listens there.
+    """
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        taken: int = server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise PortTaken(address) from error
+    return taken
+
+
+async def _refuse_metrics(request: bytes, context: Context) -> bytes:
+    try:
+        parse(request, Encoding.PROTOBUF, ExportMetricsServiceRequest)
+    except SagascopeError as error:
+        return await _abort(context, error)
+    return _written(answers.metrics())
+
+
+def _written(response: Message) -> bytes:
+    raw: bytes = response.SerializeToString()
+    return raw
+
+
+async def _abort(context: Context, error: SagascopeError) -> bytes:
+    code, text, metadata = answers.grpc_error(error)
+    await context.abort(code, text, metadata)
+    return b""
+
+
+def _exporter(package: str, name: str, handler: Handler) -> Any:
+    export = grpc.unary_unary_rpc_method_handler(handler)
+    return grpc.method_handlers_generic_handler(_SERVICE.format(package, name), {"Export": export})

@@ -1,0 +1,40 @@
+"""What a heartbeat record says. Pure."""
+
+import math
+from typing import Final
+
+from sagascope import semconv
+from sagascope_collector.otlp.marks import count
+from sagascope_collector.records import Attributes, Value
+from sagascope_collector.store import Beat
+
+DEFAULT_INTERVAL: Final = 60.0
+"""Seconds to the next heartbeat where a record does not say it."""
+
+MOST_PARTS: Final = 10_000
+
+
+def beat(attributes: Attributes, at: int) -> Beat:
+    """Read a heartbeat; what it does not say, or says wrongly, is as if absent."""
+    parts = min(count(attributes.get(semconv.HEARTBEAT_PARTS)) or 1, MOST_PARTS)
+    return Beat(
+        at=at,
+        interval=_seconds(attributes.get(semconv.HEARTBEAT_INTERVAL)),
+        sequence=count(attributes.get(semconv.HEARTBEAT_SEQUENCE)),
+        open_spans=_ids(attributes.get(semconv.HEARTBEAT_OPEN_SPANS)),
+        part=min(count(attributes.get(semconv.HEARTBEAT_PART)) or 1, parts),
+        parts=parts,
+        dropped=count(attributes.get(semconv.HEARTBEAT_DROPPED)),
+        final=attributes.get(semconv.HEARTBEAT_FINAL) is True,
+    )
+
+
+def _seconds(value: Value) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0:
+        return float(value)
+    return DEFAULT_INTERVAL
+
+
+def _ids(value: Value) -> frozenset[str]:
+    listed = value if isinstance(value, list) else ()
+    return frozenset(each.lower() for each in listed if isinstance(each, str))

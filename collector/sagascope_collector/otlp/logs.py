@@ -1,0 +1,74 @@
+"""Log records of OTLP to columns. Pure."""
+
+from hashlib import blake2b
+from typing import Any, Final
+
+import pyarrow as pa
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+
+from sagascope import semconv
+from sagascope_collector.otlp import anyvalue, origins
+from sagascope_collector.otlp.columns import Origin, Rows
+from sagascope_collector.otlp.heartbeats import beat
+from sagascope_collector.otlp.sightings import Sightings
+from sagascope_collector.otlp.spans import SPAN_ID_BYTES, TRACE_ID_BYTES, valid_id
+from sagascope_collector.store import schema
+
+EVENT_NAME: Final = "event.name"
+"""Where older SDKs put what is a field now."""
+
+KEY_BYTES: Final = 16
+
+
+class Logs:
+    """The log records of many requests, growing."""
+
+    def __init__(self, sightings: Sightings) -> None:
+        self._sightings = sightings
+        self._rows = Rows(schema.LOG)
+
+    def add(self, request: ExportLogsServiceRequest, received_at: int) -> None:
+        """Add a request's log records; none is ever rejected."""
+        for of_resource in request.resource_logs:
+            resource = origins.resource(of_resource.resource, of_resource.schema_url)
+            for of_scope in of_resource.scope_logs:
+                scope = origins.scope(of_scope.scope, of_scope.schema_url)
+                origin = Origin(resource.process, resource.text, scope, received_at)
+                digest = blake2b(f"{len(resource.text)} {resource.text}{scope}".encode(), digest_size=KEY_BYTES)
+                self._rows.under(origin)
+                for record in of_scope.log_records:
+                    self._add(record, origin, digest.copy())
+
+    def table(self) -> pa.Table:
+        """All log records, as `schema.LOGS`."""
+        return self._rows.table()
+
+    def _add(self, record: LogRecord, origin: Origin, digest: Any) -> None:
+        digest.update(record.SerializeToString(deterministic=True))
+        at = record.time_unix_nano or record.observed_time_unix_nano or origin.received_at
+        event_name = record.event_name or _event_name(record)
+        place = self._rows.attributes.add(record.attributes)
+        own = (
+            digest.digest(),
+            at,
+            record.time_unix_nano,
+            record.observed_time_unix_nano,
+            record.severity_number,
+            record.severity_text,
+            anyvalue.text(record.body),
+            event_name,
+            valid_id(record.trace_id, TRACE_ID_BYTES),
+            valid_id(record.span_id, SPAN_ID_BYTES),
+            record.flags,
+            record.dropped_attributes_count,
+        )
+        self._rows.add(own, place)
+        self._sightings.see(origin.process, at, at, origin.received_at)
+        if event_name == semconv.EVENT_HEARTBEAT:
+            said = anyvalue.plain(record.attributes)
+            self._sightings.hear(origin.process, beat(said, min(at, origin.received_at)))
+
+
+def _event_name(record: LogRecord) -> str:
+    return next((each.value.string_value for each in record.attributes if each.key == EVENT_NAME), "")

@@ -1,0 +1,91 @@
+"""What a record says of its place in a saga, and a resource of its process. Pure."""
+
+from dataclasses import replace
+from typing import Final
+
+from sagascope import semconv
+from sagascope_collector.records import Attributes, Mark, Process, Value
+
+ENVIRONMENT: Final = "deployment.environment.name"
+SERVICE_NAME: Final = "service.name"
+SERVICE_VERSION: Final = "service.version"
+SERVICE_INSTANCE_ID: Final = "service.instance.id"
+HOST_NAME: Final = "host.name"
+PROCESS_PID: Final = "process.pid"
+
+MARK_KEYS: Final = frozenset(
+    {
+        semconv.SAGA_ID,
+        semconv.SAGA_NAME,
+        semconv.SAGA_RUN_ID,
+        semconv.SAGA_ROLE,
+        semconv.STEP_NAME,
+        semconv.STEP_TYPE,
+        semconv.STEP_KEY,
+        semconv.STEP_ATTEMPT,
+    }
+)
+"""The attributes that `mark` reads."""
+
+UNMARKED: Final = Mark()
+
+
+def mark(attributes: Attributes) -> Mark:
+    """Read the ``saga.*`` attributes; without a usable ``saga.id`` a record belongs to no saga."""
+    saga_id = word(attributes.get(semconv.SAGA_ID))
+    if not saga_id:
+        return UNMARKED
+    return Mark(
+        id=saga_id,
+        name=word(attributes.get(semconv.SAGA_NAME)),
+        run=word(attributes.get(semconv.SAGA_RUN_ID)),
+        role=word(attributes.get(semconv.SAGA_ROLE)),
+        step=word(attributes.get(semconv.STEP_NAME)),
+        type=word(attributes.get(semconv.STEP_TYPE)),
+        key=word(attributes.get(semconv.STEP_KEY)),
+        attempt=count(attributes.get(semconv.STEP_ATTEMPT)),
+    )
+
+
+def linked(link: Attributes, own: Mark) -> Mark:
+    """Read a link that makes its span an attempt of another saga; what it leaves out is the span's own."""
+    said = mark(link)
+    if not said.id:
+        return UNMARKED
+    step = said.step or own.step
+    return replace(
+        said,
+        role=said.role or (semconv.ROLE_STEP if step else ""),
+        step=step,
+        type=said.type or own.type,
+        attempt=said.attempt or own.attempt,
+    )
+
+
+def process(resource: Attributes) -> Process:
+    """Who sent what comes under this resource."""
+    instance = word(resource.get(SERVICE_INSTANCE_ID))
+    host, pid = word(resource.get(HOST_NAME)), word(resource.get(PROCESS_PID))
+    place = f"{host}:{pid}" if host and pid else ""
+    identity = word(resource.get(semconv.PROCESS_ID)) or instance or place
+    return Process(
+        environment=word(resource.get(ENVIRONMENT)),
+        service=word(resource.get(SERVICE_NAME)),
+        version=word(resource.get(SERVICE_VERSION)),
+        identity=identity,
+        instance=instance or place or identity,
+    )
+
+
+def word(value: Value) -> str:
+    """A string, or a whole number as people write it; anything else says nothing."""
+    if isinstance(value, str):
+        return value
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
+
+
+def count(value: Value) -> int:
+    """A whole number from 1, or its digits; anything else is 0."""
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < len(str(2**63)):
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

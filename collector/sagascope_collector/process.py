@@ -1,0 +1,38 @@
+"""What only the running process knows of itself."""
+
+from collections.abc import Callable, Sequence
+
+from sagascope_collector.ingest import Ingest
+from sagascope_collector.projection import Projection
+
+NANOSECONDS = 1e9
+
+
+class ProcessHealth:
+    """`api.health.Health` of a collector."""
+
+    def __init__(self, ingest: Ingest, projection: Projection, clock: Callable[[], int]) -> None:
+        self._ingest = ingest
+        self._projection = projection
+        self._clock = clock
+        self._stopping = False
+
+    def stop(self) -> None:
+        """From now on nothing new is taken in."""
+        self._stopping = True
+
+    def unready(self) -> str | None:
+        """Why nothing can be taken in now; None: all is well."""
+        if self._stopping:
+            return "The collector is stopping."
+        return None if self._ingest.is_alive() else "The collector cannot store anything; see its log."
+
+    def lag_seconds(self) -> float:
+        """Seconds by which what is waiting and what is summarised lag behind what was received."""
+        oldest = self._ingest.oldest()
+        waiting = max(0.0, (self._clock() - oldest) / NANOSECONDS) if oldest else 0.0
+        return max(waiting, self._projection.lag_seconds())
+
+    def notices(self) -> Sequence[str]:
+        """What a reader of any answer should know."""
+        return self._projection.notices()

@@ -1,0 +1,64 @@
+"""Brings a database to this version's schema: numbered files, each in one transaction with its own record."""
+
+from importlib.metadata import version
+from importlib.resources import files
+from typing import NamedTuple
+
+import duckdb
+
+from sagascope_collector.errors import NewerDatabase, NotADatabase
+from sagascope_collector.store.sql import Query
+
+
+class Migration(NamedTuple):
+    """One numbered step of the schema."""
+
+    version: int
+    name: str
+    text: str
+
+
+def migrations() -> list[Migration]:
+    """Every migration that this version knows, in order."""
+    found = [each for each in files(__package__).joinpath("migrations").iterdir() if each.name.endswith(".sql")]
+    known = [Migration(int(each.name[:4]), each.name[5:-4], each.read_text(encoding="utf-8")) for each in found]
+    return sorted(known)
+
+
+def migrate(connection: duckdb.DuckDBPyConnection, place: str) -> None:
+    """Apply what is missing. What was applied stays when a later one fails.
+
+    Raises:
+        NewerDatabase: a later version of Sagascope has written to it; nothing was changed.
+        NotADatabase: it holds other tables than ours; nothing was changed.
+    """
+    tables = {name for (name,) in connection.execute(Query.SELECT_TABLES.text).fetchall()}
+    if tables and "migrations" not in tables:
+        raise NotADatabase(f"{place} is a DuckDB database, but not one of Sagascope's. Name another file with --db.")
+    known = migrations()
+    applied = _applied(connection) if tables else []
+    if applied and applied[-1] > known[-1].version:
+        raise NewerDatabase(
+            f"{place} was written by a later version of Sagascope (schema {applied[-1]}; this version knows "
+            f"{known[-1].version}). Update Sagascope, or name another file with --db."
+        )
+    for migration in known:
+        if migration.version not in applied:
+            _apply(connection, migration)
+
+
+def _applied(connection: duckdb.DuckDBPyConnection) -> list[int]:
+    return [version for (version,) in connection.execute(Query.SELECT_MIGRATIONS.text).fetchall()]
+
+
+def _apply(connection: duckdb.DuckDBPyConnection, migration: Migration) -> None:
+    connection.begin()
+    try:
+        connection.execute(Query.CREATE_MIGRATIONS.text)
+        connection.execute(migration.text)
+        values = {"version": migration.version, "name": migration.name, "applied_by": version("sagascope")}
+        connection.execute(Query.INSERT_MIGRATION.text, values)
+        connection.commit()
+    except BaseException:
+        connection.rollback()
+        raise

@@ -1,0 +1,102 @@
+"""What a batch says of each process, and how it is joined to what was known. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from sagascope_collector.records import Heartbeat, Instance, Process
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """One heartbeat record: the whole of what a process said at that moment, or one part of it."""
+
+    at: int
+    interval: float
+    sequence: int
+    open_spans: frozenset[str]
+    part: int = 1
+    parts: int = 1
+    dropped: int = 0
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What one batch says of one process; times as in `records.Instance`."""
+
+    process: Process
+    first_seen: int
+    last_seen: int
+    beats: tuple[Beat, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """One process as it is kept: an `Instance` whose latest list of open spans may still lack parts."""
+
+    process: Process
+    first_seen: int
+    last_seen: int
+    beat: Beat | None = None
+    """The latest; the parts that came of it are joined in ``open_spans``."""
+    parts_seen: frozenset[int] = frozenset()
+
+    def instance(self) -> Instance:
+        """What everybody else gets to see."""
+        return Instance(self.process, self.first_seen, self.last_seen, self._heartbeat())
+
+    def _heartbeat(self) -> Heartbeat | None:
+        beat = self.beat
+        if beat is None:
+            return None
+        complete = len(self.parts_seen) >= beat.parts
+        return Heartbeat(
+            beat.at, beat.interval, beat.sequence, beat.open_spans, complete, dropped=beat.dropped, final=beat.final
+        )
+
+
+Identity = tuple[str, str, str]
+"""(environment, service, identity): what tells processes apart."""
+
+
+def identity_of(process: Process) -> Identity:
+    """What tells this process apart from others."""
+    return process.environment, process.service, process.identity
+
+
+def merge(known: Iterable[Presence], sightings: Iterable[Sighting]) -> list[Presence]:
+    """Join sightings to what was known of the same processes, whatever order they came in."""
+    merged = {identity_of(each.process): each for each in known}
+    for sighting in sightings:
+        identity = identity_of(sighting.process)
+        merged[identity] = _seen(merged.get(identity), sighting)
+    return list(merged.values())
+
+
+def _seen(known: Presence | None, sighting: Sighting) -> Presence:
+    presence = known or Presence(sighting.process, sighting.first_seen, sighting.last_seen)
+    newer = sighting.last_seen >= presence.last_seen
+    presence = replace(
+        presence,
+        process=sighting.process if newer else presence.process,
+        first_seen=min(presence.first_seen, sighting.first_seen),
+        last_seen=max(presence.last_seen, sighting.last_seen),
+    )
+    for beat in sighting.beats:
+        presence = _heard(presence, beat)
+    return presence
+
+
+def _heard(presence: Presence, beat: Beat) -> Presence:
+    current = presence.beat
+    if current and _same_list(presence, current, beat):
+        whole = replace(current, at=max(current.at, beat.at), open_spans=current.open_spans | beat.open_spans)
+        return replace(presence, beat=whole, parts_seen=presence.parts_seen | {beat.part})
+    if current and (beat.at, beat.sequence) <= (current.at, current.sequence):
+        return presence
+    return replace(presence, beat=beat, parts_seen=frozenset({beat.part}))
+
+
+def _same_list(presence: Presence, current: Beat, beat: Beat) -> bool:
+    """A missing part of the list that is being joined; a part that came already belongs to a later life."""
+    return beat.sequence == current.sequence and beat.parts == current.parts and beat.part not in presence.parts_seen

@@ -1,0 +1,1 @@
+SELECT EXISTS (FROM spans WHERE trace_id = $id OR span_id = $id)

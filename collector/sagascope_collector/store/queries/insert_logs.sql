@@ -1,0 +1,1 @@
+INSERT INTO logs BY NAME SELECT *, $seq AS seq FROM batch_logs ON CONFLICT DO NOTHING

@@ -1,0 +1,1 @@
+INSERT INTO collector_runs VALUES ($now, $now, NULL)

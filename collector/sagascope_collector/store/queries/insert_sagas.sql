@@ -1,0 +1,1 @@
+INSERT INTO sagas BY NAME SELECT * FROM summaries

@@ -1,0 +1,1 @@
+INSERT INTO spans BY NAME SELECT *, $seq AS seq FROM batch_spans ON CONFLICT DO NOTHING

@@ -1,0 +1,1 @@
+INSERT OR REPLACE INTO instances BY NAME SELECT * FROM batch_presences

@@ -1,0 +1,1 @@
+SELECT received, stored, rejected, duplicate FROM counters

@@ -1,0 +1,1 @@
+SELECT * FROM instances ORDER BY last_seen DESC, environment, service, identity

@@ -1,0 +1,1 @@
+SELECT * FROM instances SEMI JOIN batch_processes USING (environment, service, identity)

@@ -1,0 +1,1 @@
+SELECT * FROM instances SEMI JOIN wanted_services USING (environment, service)

@@ -1,0 +1,1 @@
+SELECT * FROM logs SEMI JOIN wanted_sagas USING (environment, saga_id)

@@ -1,0 +1,17 @@
+SELECT * FROM sagas
+WHERE ($environment IS NULL OR environment = $environment)
+    AND ($status IS NULL OR status = $status)
+    AND ($attention IS NULL OR attention = $attention OR ($attention = 'any' AND attention IS NOT NULL))
+    AND ($name IS NULL OR name = $name)
+    AND ($service IS NULL OR list_contains(services, $service))
+    AND ($step IS NULL OR list_contains(steps, $step))
+    AND ($since IS NULL OR started_at >= $since)
+    AND ($until IS NULL OR started_at < $until)
+    AND ($q IS NULL OR starts_with(id, $q) OR len(list_filter(keys, lambda pair: pair.v = $q)) > 0)
+    AND (
+        $before IS NULL
+        OR started_at < $before
+        OR (started_at = $before AND (environment, name, id, run) > ($after_environment, $after_name, $after_id, $after_run))
+    )
+ORDER BY started_at DESC, environment, name, id, run
+LIMIT $limit

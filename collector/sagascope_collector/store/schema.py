@@ -1,0 +1,81 @@
+"""What a `Batch` looks like: the Arrow schemas of its tables.
+
+Ids are bytes here. Attributes are lists of (k, v) with ``v`` as `store.values` spells it; events, links, resource and
+scope are JSON texts of the same spelling, ``""`` where there are none. ``""`` and 0 mean: not said.
+"""
+
+from typing import Final
+
+import pyarrow as pa
+
+ATTRIBUTES: Final = pa.list_(pa.struct([("k", pa.string()), ("v", pa.string())]))
+
+MARK: Final = (
+    ("saga_id", pa.string()),
+    ("saga_name", pa.string()),
+    ("saga_run", pa.string()),
+    ("saga_role", pa.string()),
+    ("step_name", pa.string()),
+    ("step_type", pa.string()),
+    ("step_key", pa.string()),
+    ("step_attempt", pa.int64()),
+)
+"""The fields of `records.Mark`, in its order."""
+
+PROCESS: Final = (
+    ("environment", pa.string()),
+    ("service", pa.string()),
+    ("version", pa.string()),
+    ("identity", pa.string()),
+    ("instance", pa.string()),
+)
+"""The fields of `records.Process`, in its order."""
+
+ORIGIN: Final = (*PROCESS, ("resource", pa.string()), ("scope", pa.string()), ("received_at", pa.int64()))
+"""What all records of one scope in one request share."""
+
+SPAN: Final = (
+    ("key", pa.binary()),
+    ("trace_id", pa.binary()),
+    ("span_id", pa.binary()),
+    ("parent_id", pa.binary()),
+    ("name", pa.string()),
+    ("kind", pa.string()),
+    ("start", pa.uint64()),
+    ("end", pa.uint64()),
+    ("status", pa.string()),
+    ("status_message", pa.string()),
+    ("trace_state", pa.string()),
+    ("flags", pa.uint32()),
+    ("dropped_attributes", pa.uint32()),
+    ("dropped_events", pa.uint32()),
+    ("dropped_links", pa.uint32()),
+    ("events", pa.string()),
+    ("links", pa.string()),
+)
+
+LOG: Final = (
+    ("key", pa.binary()),
+    ("at", pa.uint64()),
+    ("timestamp", pa.uint64()),
+    ("observed_at", pa.uint64()),
+    ("severity", pa.int32()),
+    ("severity_text", pa.string()),
+    ("body", pa.string()),
+    ("event_name", pa.string()),
+    ("trace_id", pa.binary()),
+    ("span_id", pa.binary()),
+    ("flags", pa.uint32()),
+    ("dropped_attributes", pa.uint32()),
+)
+
+SPANS: Final = pa.schema([*SPAN, *MARK, ("attributes", ATTRIBUTES), *ORIGIN])
+"""``key`` = trace id, span id and one byte: 1 for a final span, 0 for one sent while it was open."""
+
+LOGS: Final = pa.schema([*LOG, *MARK, ("attributes", ATTRIBUTES), *ORIGIN])
+"""``key`` = a digest of the record's resource, scope and fields."""
+
+LINKS: Final = pa.schema(
+    [("key", pa.binary()), ("trace_id", pa.binary()), ("span_id", pa.binary()), ("environment", pa.string()), *MARK]
+)
+"""One row for each link that names a saga: ``key`` = the span's key and the link's number; ids are the span's."""

@@ -1,0 +1,56 @@
+"""`SagaRow`s to columns and back. Pure."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import pyarrow as pa
+
+from sagascope_collector.records import SagaKey
+from sagascope_collector.store.contract import SagaRow
+from sagascope_collector.store.schema import ATTRIBUTES
+
+SCHEMA: Final = pa.schema(
+    [
+        ("environment", pa.string()),
+        ("name", pa.string()),
+        ("id", pa.string()),
+        ("run", pa.string()),
+        ("status", pa.string()),
+        ("attention", pa.string()),
+        ("step", pa.string()),
+        ("service", pa.string()),
+        ("steps", pa.list_(pa.string())),
+        ("services", pa.list_(pa.string())),
+        ("started_at", pa.int64()),
+        ("updated_at", pa.int64()),
+        ("ended_at", pa.int64()),
+        ("due_at", pa.int64()),
+        ("keys", ATTRIBUTES),
+        ("document", pa.string()),
+    ]
+)
+
+LATEST: Final = 2**63 - 1
+"""The latest time that is kept, in the year 2262: received times may be any number of 64 bits."""
+
+_TIMES: Final = ("started_at", "updated_at", "ended_at", "due_at")
+
+
+def table(rows: Iterable[SagaRow]) -> pa.Table:
+    """The rows as a table of `SCHEMA`."""
+    return pa.Table.from_pylist([_written(row) for row in rows], schema=SCHEMA)
+
+
+def read(columns: Sequence[Any]) -> SagaRow:
+    """One fetched row, its columns in the order of `SCHEMA`."""
+    row = dict(zip(SCHEMA.names, columns, strict=True))
+    key = SagaKey(*(row.pop(name) for name in ("environment", "name", "id", "run")))
+    row["steps"], row["services"] = tuple(row["steps"]), tuple(row["services"])
+    row["keys"] = {pair["k"]: pair["v"] for pair in row["keys"]}
+    return SagaRow(key=key, **row)
+
+
+def _written(row: SagaRow) -> dict[str, Any]:
+    written = {name: getattr(row, name) for name in SCHEMA.names if name not in SagaKey._fields}
+    written |= {name: min(written[name], LATEST) for name in _TIMES if written[name] is not None}
+    return row.key._asdict() | written | {"keys": [{"k": key, "v": value} for key, value in row.keys.items()]}

@@ -1,0 +1,73 @@
+"""Attribute values of any OTLP type as JSON text, and back, without loss.
+
+JSON has no integers apart from floats, no bytes, no NaN, and its objects forget repeated keys. So a double always
+has a fraction or an exponent, and the rest is spelt ``{"$bytes": base64}``, ``{"$double": "NaN"}`` and
+``{"$kv": [[key, value], ...]}``. A plain object never occurs, so no received text can imitate one of these.
+"""
+
+import math
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+
+from sagascope_collector.records import Value
+
+
+class Pairs(NamedTuple):
+    """A kvlist as it was received: in order, repeated keys kept."""
+
+    items: tuple[tuple[str, Value], ...]
+
+
+def encode(value: Value) -> str:
+    """Write a value, or `Pairs`, as JSON text."""
+    return orjson.dumps(spell(value)).decode()
+
+
+def decode(text: str) -> Value:
+    """Read what `encode` wrote; of a kvlist's repeated keys the last wins."""
+    return _read(orjson.loads(text))
+
+
+def attributes(pairs: Iterable[tuple[str, Any]]) -> dict[str, Value]:
+    """Read attributes that were spelt as pairs of key and value; of repeated keys the last wins."""
+    return {key: _read(value) for key, value in pairs}
+
+
+def spell(value: Value) -> Any:
+    """Turn a value into what JSON can carry."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {"$double": _name_of(value)}
+    if isinstance(value, bytes):
+        return {"$bytes": b64encode(value).decode("ascii")}
+    if isinstance(value, Pairs):
+        return {"$kv": [[key, spell(each)] for key, each in value.items]}
+    if isinstance(value, Mapping):
+        return {"$kv": [[key, spell(each)] for key, each in value.items()]}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [spell(each) for each in value]
+    return value
+
+
+def _name_of(value: float) -> str:
+    if math.isnan(value):
+        return "NaN"
+    return "Infinity" if value > 0 else "-Infinity"
+
+
+def _read(spelt: Any) -> Value:
+    if isinstance(spelt, list):
+        return [_read(each) for each in spelt]
+    if isinstance(spelt, dict):
+        ((form, inner),) = spelt.items()
+        return _FORMS[form](inner)
+    return spelt
+
+
+_FORMS: dict[str, Callable[[Any], Value]] = {
+    "$double": float,
+    "$bytes": b64decode,
+    "$kv": attributes,
+}

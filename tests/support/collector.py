@@ -1,0 +1,124 @@
+"""A real `sagascope serve` process for tests: free ports, a database of its own, always stopped."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx
+
+START_WITHIN = 30.0
+STOP_WITHIN = 20.0
+
+
+@dataclass(slots=True)
+class RunningCollector:
+    """A collector that is ready. `api` and `otlp_http` are URLs, `otlp_grpc` is HOST:PORT."""
+
+    api: str
+    otlp_http: str
+    otlp_grpc: str
+    db: Path
+    process: subprocess.Popen[str]
+    log: Path
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal and wait for the end; the exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(STOP_WITHIN)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+    def logged(self) -> str:
+        """What it has printed so far."""
+        return self.log.read_text()
+
+
+@contextmanager
+def running_collector(
+    folder: Path | None = None,
+    *options: str,
+    db: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    addresses: Mapping[str, str] | None = None,
+) -> Iterator[RunningCollector]:
+    """Start a collector, wait for its /readyz, and stop it at the end.
+
+    Args:
+        folder: where database, log and ready file go; a temporary one by default.
+        options: further options of `sagascope serve`.
+        db: another database than `folder`'s.
+        environment: variables beside this process's own.
+        addresses: HOST:PORT by option name (`otlp_grpc`, `otlp_http`, `api`), to come back on the same ports.
+    """
+    if folder is None:
+        with (
+            TemporaryDirectory() as name,
+            running_collector(Path(name), *options, db=db, environment=environment, addresses=addresses) as collector,
+        ):
+            yield collector
+        return
+    database, log, ready = db or folder / "sagascope.duckdb", folder / "collector.log", folder / "ready.json"
+    ready.unlink(missing_ok=True)
+    with log.open("a") as output:
+        process = subprocess.Popen(
+            serve_command(database, "--ready-file", str(ready), *options, addresses=addresses),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, **(environment or {})},
+        )
+    try:
+        yield _ready(process, ready, database, log)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(STOP_WITHIN)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def serve_command(db: Path | str, *options: str, addresses: Mapping[str, str] | None = None) -> Sequence[str]:
+    """The command line of a collector; ports that are not given are free ones."""
+    places = {"otlp_grpc": "127.0.0.1:0", "otlp_http": "127.0.0.1:0", "api": "127.0.0.1:0", **(addresses or {})}
+    listening = [part for name, place in places.items() for part in (f"--{name.replace('_', '-')}", place)]
+    return [sys.executable, "-m", "sagascope_collector", "serve", "--db", str(db), *listening, *options]
+
+
+def _ready(process: subprocess.Popen[str], ready: Path, db: Path, log: Path) -> RunningCollector:
+    deadline = time.monotonic() + START_WITHIN
+    while not ready.exists():
+        _still_starting(process, log, deadline)
+    said = json.loads(ready.read_text())
+    api = f"http://{said['api']}"
+    while not _is_ready(api):
+        _still_starting(process, log, deadline)
+    return RunningCollector(api, f"http://{said['otlp_http']}", said["otlp_grpc"], db, process, log)
+
+
+def _still_starting(process: subprocess.Popen[str], log: Path, deadline: float) -> None:
+    if process.poll() is not None:
+        raise RuntimeError(f"The collector ended with status {process.returncode}:\n{log.read_text()}")
+    if time.monotonic() > deadline:
+        raise TimeoutError(f"The collector was not ready within {START_WITHIN:.0f} s:\n{log.read_text()}")
+    time.sleep(0.01)
+
+
+def _is_ready(api: str) -> bool:
+    try:
+        return httpx.get(f"{api}/readyz", timeout=5, trust_env=False).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False

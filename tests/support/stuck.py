@@ -1,0 +1,124 @@
+"""Payment 8492 as the API tells of it: stuck in the ledger, whose process is gone."""
+
+from datetime import UTC, datetime, timedelta
+
+from sagascope_collector import wire
+
+START = datetime(2026, 11, 22, 14, 2, 10, tzinfo=UTC)
+NOW = START + timedelta(minutes=12, seconds=5)
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+def at(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+def attempt(number: int, service: str, start: float, end: float | None, state: str, error: str = "") -> wire.Attempt:
+    return wire.Attempt.model_validate(
+        {
+            "number": number,
+            "service": service,
+            "instance": f"{service}-7f9c",
+            "trace_id": TRACE,
+            "span_id": f"{number:016x}",
+            "started_at": at(start),
+            "ended_at": None if end is None else at(end),
+            "state": state,
+            "error": {"type": "ConnectError", "message": error, "stacktrace": None} if error else None,
+        }
+    )
+
+
+def step(
+    name: str, service: str | None, state: str, *attempts: wire.Attempt, compensates: str | None = None
+) -> wire.Step:
+    return wire.Step.model_validate(
+        {
+            "name": name,
+            "key": "",
+            "type": "compensation" if compensates else "action",
+            "service": service,
+            "state": state,
+            "compensates": compensates,
+            "attempts": list(attempts),
+        }
+    )
+
+
+def evidence(text: str, seconds: float) -> wire.Evidence:
+    return wire.Evidence(text=text, at=at(seconds), service="ledger", trace_id=TRACE, span_id=None)
+
+
+SUMMARY = wire.SagaSummary(
+    id="8492",
+    name="payment",
+    run="",
+    environment="production",
+    status="running",
+    attention="instance_lost",
+    phase="forward",
+    step="ledger.record",
+    service="ledger",
+    since=at(1),
+    started_at=START,
+    updated_at=at(4),
+    ended_at=None,
+    attempts=1,
+    error=None,
+    exposure=[wire.Exposure(currency="EUR", certain="50.00", possible="0.00")],
+    keys={"order_id": "ord-77"},
+    headline="Stuck in ledger.record for 12 min: ledger-7f9c took it at 14:02:11 and has been silent since 14:02:14; "
+    "€50.00 debited from the wallet is in force.",
+    customer_line="€50.00 was charged; nothing was refunded.",
+)
+
+VERDICT = wire.Verdict(
+    reason="instance_lost",
+    phase="forward",
+    step="ledger.record",
+    service="ledger",
+    instance="ledger-7f9c",
+    since=at(1),
+    headline=SUMMARY.headline,
+    evidence=[
+        evidence("ledger-7f9c started ledger.record, attempt 1", 1),
+        evidence("last heartbeat of ledger-7f9c; it promised the next one within 1 s", 4),
+    ],
+    actions=[
+        "Look up key pay-8492 in the ledger; if it is absent, resubmit the payment, and otherwise call the "
+        "orchestrator back.",
+        "Then see whether it goes on.",
+    ],
+    confidence="likely",
+)
+
+SAGA = wire.Saga(
+    **SUMMARY.model_dump(),
+    verdict=VERDICT,
+    plan=wire.Plan(source="declared", steps=[]),
+    steps=[
+        step("fraud.check", "fraud", "done", attempt(1, "fraud", 0.01, 0.13, "ok")),
+        step(
+            "wallet.debit",
+            "wallet",
+            "done",
+            attempt(1, "wallet", 0.2, 0.3, "error", "connection refused"),
+            attempt(2, "wallet", 0.5, 0.58, "ok"),
+        ),
+        step("ledger.record", "ledger", "in_flight", attempt(1, "ledger", 1, None, "in_flight")),
+        step("shipping.book", None, "not_started"),
+        step("notification.send", None, "not_started"),
+    ],
+    ledger=[
+        wire.LedgerEntry(
+            step="wallet.debit", compensation="wallet.refund", state="in_force", amount="50.00", currency="EUR"
+        )
+    ],
+    runs=[""],
+    traces=[TRACE],
+    anomalies=[],
+    spans=[],
+    spans_total=9,
+    logs=[],
+    logs_total=12,
+)
