@@ -1,0 +1,70 @@
+"""``python -m sagascope_dashboard``: serve the dashboard."""
+
+import argparse
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+
+from sagascope_dashboard.launch import DEFAULT_ADDRESS, URL_VARIABLE, command, environment
+
+DEFAULT_COLLECTOR = "http://127.0.0.1:4319"
+
+
+def main(words: list[str] | None = None) -> int:
+    """Serve until stopped; the exit status is Streamlit's, or 2 where it cannot start."""
+    options = _parser().parse_args(words)
+    host, _, port = options.address.rpartition(":")
+    if not host or not port.isdecimal():
+        return _refuse(f"{options.address!r} is not an address; write it like {DEFAULT_ADDRESS}.")
+    if importlib.util.find_spec("streamlit") is None:
+        return _refuse('The dashboard needs Streamlit: pip install "sagascope[dashboard]"')
+    if _taken(host.strip("[]"), int(port)):
+        return _refuse(f"Port {port} at {host} (dashboard) is taken; choose another with --address HOST:PORT.")
+    return _serve(host.strip("[]"), int(port), options.url)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="sagascope_dashboard", description="Serve Sagascope's dashboard.")
+    parser.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        default=os.environ.get("SAGASCOPE_ADDRESS", DEFAULT_ADDRESS),
+        help=f"where the dashboard answers (default {DEFAULT_ADDRESS})",
+    )
+    parser.add_argument(
+        "--url",
+        default=os.environ.get(URL_VARIABLE, DEFAULT_COLLECTOR),
+        help=f"the collector's API (default {DEFAULT_COLLECTOR})",
+    )
+    return parser
+
+
+def _taken(host: str, port: int) -> bool:
+    """Whether the address cannot be bound now."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return True
+    return False
+
+
+def _serve(host: str, port: int, url: str) -> int:
+    """Become the Streamlit process where the system can, so that signals reach it; else wait for it."""
+    words, environ = command(host, port), {**os.environ, **environment(url)}
+    if os.name == "posix":
+        os.execve(words[0], words, environ)  # noqa: S606 - a fixed command, no shell
+    return subprocess.call(words, env=environ)
+
+
+def _refuse(sentence: str) -> int:
+    sys.stderr.write(f"{sentence}\n")
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

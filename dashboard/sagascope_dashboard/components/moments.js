@@ -1,0 +1,42 @@
+// How the browser says moments and durations: the same words as format.py, in the reader's zone.
+// Joined before the components that use it.
+
+const UNITS = [["day", 86400], ["h", 3600], ["min", 60], ["s", 1]];
+
+function duration(seconds) {
+  if (seconds < 0) return `-${duration(-seconds)}`;
+  if (seconds < 1) {
+    const ms = seconds * 1000;
+    return ms >= 10 || !ms ? `${ms.toFixed(0)} ms` : `${Number(ms.toPrecision(2))} ms`;
+  }
+  if (seconds < 10) return `${seconds.toFixed(1).replace(/\.0$/, "")} s`;
+  const whole = Math.round(seconds);
+  const index = UNITS.findIndex(([, size]) => whole >= size);
+  const [name, size] = UNITS[index];
+  const smaller = UNITS[index + 1];
+  const count = Math.floor(whole / size);
+  const rest = whole % size;
+  if (!smaller || count >= 10 || rest < smaller[1]) return units(count, name);
+  return `${units(count, name)} ${units(Math.floor(rest / smaller[1]), smaller[0])}`;
+}
+
+function units(count, name) {
+  return `${count.toLocaleString("en")} ${name}${name === "day" && count !== 1 ? "s" : ""}`;
+}
+
+const two = (number) => String(number).padStart(2, "0");
+const timeOfDay = (moment) => [moment.getHours(), moment.getMinutes(), moment.getSeconds()].map(two).join(":");
+const day = (moment) => moment.toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" });
+
+function clock(moment) {
+  const today = moment.toDateString() === new Date().toDateString();
+  return today ? timeOfDay(moment) : `${day(moment)}, ${timeOfDay(moment)}`;
+}
+
+function fine(moment) {
+  return `${timeOfDay(moment)}.${String(moment.getMilliseconds()).padStart(3, "0")}`;
+}
+
+function exact(moment) {
+  return `${day(moment)}, ${fine(moment)} here, ${moment.toISOString()}`;
+}

@@ -1,0 +1,69 @@
+"""What a screen shows, as a tree of plain data that the browser draws.
+
+A node is text, or ``[tag, attributes, *children]``. Text becomes text and nothing else: neither Markdown nor HTML is
+ever read in it, and a link leads only within the dashboard. `paper.js` holds the same rules in the browser.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any, Literal
+
+from sagascope_dashboard.format import iso
+from sagascope_dashboard.palette import Sign
+
+Node = str | list[Any]
+Child = Node | None | Iterable["Node | None"]
+
+
+def h(tag: str, *children: Child, **attributes: Any) -> Node:
+    """An element. `cls` is its class, ``_`` in a name becomes ``-``; what is None is left out."""
+    given = {
+        ("class" if name == "cls" else name.rstrip("_").replace("_", "-")): value
+        for name, value in attributes.items()
+        if value is not None and value is not False
+    }
+    return [tag, given, *_flat(children)]
+
+
+def _flat(children: Iterable[Child]) -> Iterator[Node]:
+    for child in children:
+        if isinstance(child, str):
+            yield child
+        elif isinstance(child, list) and _is_element(child):
+            yield child
+        elif child is not None:
+            yield from _flat(child)
+
+
+def _is_element(candidate: list[Any]) -> bool:
+    return len(candidate) > 1 and isinstance(candidate[0], str) and isinstance(candidate[1], dict)
+
+
+def link(href: str, *children: Child, **attributes: Any) -> Node:
+    """A link within the dashboard.
+
+    Raises:
+        ValueError: it leads elsewhere.
+    """
+    if not href.startswith("/") or href.startswith("//"):
+        raise ValueError(f"not a link within the dashboard: {href[:80]!r}")
+    return h("a", *children, href=href, **attributes)
+
+
+def icon(name: str) -> Node:
+    """A shape; the word beside it says the same."""
+    return h("icon", name=name, aria_hidden="true")
+
+
+def badge(sign: Sign, word: str | None = None) -> Node:
+    """A state: shape, word, colour."""
+    return h("span", icon(sign.icon), h("span", word or sign.word), cls=f"badge {sign.tone}")
+
+
+def time(moment: datetime, form: Literal["clock", "fine", "ago", "for"] = "clock") -> Node:
+    """A moment, written in the reader's zone by the browser, with UTC at hand.
+
+    ``clock`` is the time of day, with the date unless it is today; ``fine`` has milliseconds; ``ago`` and ``for``
+    tick: "12 min ago", "12 min".
+    """
+    return h("time", iso(moment), datetime=iso(moment), data_as=form)

@@ -1,0 +1,138 @@
+"""What the screens know, asked of the collector. The dashboard's only input and output."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Generic, TypeVar
+
+import streamlit as st
+
+from sagascope_collector import wire
+from sagascope_collector.client import DEFAULT_URL, Client, ClientError, NotFound
+from sagascope_dashboard.filters import Filters, SagaAddress
+from sagascope_dashboard.launch import URL_VARIABLE
+
+PAGE = 50
+"""Transactions on one page of the list."""
+
+MOST = 200
+"""Sagas that need someone on the first screen; beyond them the list says that there are more."""
+
+PATIENCE = 5.0
+"""Seconds that one call may take before the screen says that the collector is slow."""
+
+SHARED = 0.7
+"""Seconds for which readers of the same thing share one answer."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading(Generic[T]):
+    """An answer, and what stood in the way of a fresh one.
+
+    With `trouble` and a `value`, the value is the last that came; without a value there never was one.
+    """
+
+    value: T | None
+    trouble: ClientError | None
+    at: datetime
+    """When `value` was read."""
+
+
+def url() -> str:
+    """Where the collector's API is."""
+    return os.environ.get(URL_VARIABLE) or DEFAULT_URL
+
+
+def now() -> datetime:
+    """The present moment."""
+    return datetime.now(UTC)
+
+
+def saga(address: SagaAddress) -> Reading[wire.Saga]:
+    """One saga in full."""
+    return _read(("saga", address), lambda: _saga(url(), address))
+
+
+def sagas(filters: Filters) -> Reading[wire.Sagas]:
+    """One page of the list."""
+    call = filters.call(now())
+    return _read(("sagas", filters), lambda: _sagas(url(), PAGE, tuple(sorted(call.items()))))
+
+
+def needing_someone() -> Reading[wire.Sagas]:
+    """The sagas that need someone, newest start first, at most `MOST`."""
+    return _read(("needing",), lambda: _sagas(url(), MOST, (("attention", "any"),)))
+
+
+def flows() -> Reading[wire.Flows]:
+    """Every saga type, counted."""
+    return _read(("flows",), lambda: _flows(url()))
+
+
+def services() -> Reading[wire.Services]:
+    """Every service heard, with its processes."""
+    return _read(("services",), lambda: _services(url()))
+
+
+def status() -> Reading[wire.Status]:
+    """How the collector itself is."""
+    return _read(("status",), lambda: _status(url()))
+
+
+def search(q: str) -> Reading[wire.SearchResult]:
+    """What somebody quoted."""
+    return _read(("search", q), lambda: _client(url()).search(q))
+
+
+def _read(what: tuple[Any, ...], ask: Callable[[], T]) -> Reading[T]:
+    """Ask; where no answer comes, give this reader's last one, with the reason."""
+    known: dict[Any, Reading[T]] = st.session_state.setdefault("known", {})
+    try:
+        reading = Reading(ask(), None, now())
+    except NotFound as error:
+        known.pop(what, None)
+        return Reading(None, error, now())
+    except ClientError as error:
+        last = known.get(what)
+        return Reading(last.value if last else None, error, last.at if last else now())
+    known[what] = reading
+    _forget(known)
+    return reading
+
+
+def _forget(known: dict[Any, Any], keep: int = 12) -> None:
+    for what in list(known)[:-keep]:
+        del known[what]
+
+
+@st.cache_resource(show_spinner=False)
+def _client(at: str) -> Client:
+    return Client(at, timeout=PATIENCE)
+
+
+@st.cache_resource(ttl=SHARED, max_entries=64, show_spinner=False)
+def _saga(at: str, address: SagaAddress) -> wire.Saga:
+    return _client(at).saga(address.name, address.id, environment=address.environment, run=address.run)
+
+
+@st.cache_resource(ttl=SHARED, max_entries=256, show_spinner=False)
+def _sagas(at: str, limit: int, call: tuple[tuple[str, Any], ...]) -> wire.Sagas:
+    return _client(at).sagas(limit=limit, **dict(call))
+
+
+@st.cache_resource(ttl=SHARED, max_entries=8, show_spinner=False)
+def _flows(at: str) -> wire.Flows:
+    return _client(at).flows()
+
+
+@st.cache_resource(ttl=SHARED, max_entries=8, show_spinner=False)
+def _services(at: str) -> wire.Services:
+    return _client(at).services()
+
+
+@st.cache_resource(ttl=SHARED, max_entries=8, show_spinner=False)
+def _status(at: str) -> wire.Status:
+    return _client(at).status()

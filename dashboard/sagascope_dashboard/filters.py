@@ -1,0 +1,91 @@
+"""What an address of the dashboard says, as values, and back. Pure; every view can be shared as a link."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
+from urllib.parse import urlencode
+
+WINDOWS = {"15m": timedelta(minutes=15), "1h": timedelta(hours=1), "24h": timedelta(days=1), "7d": timedelta(days=7)}
+"""Spans of time up to now, as the address writes them."""
+
+TRANSACTIONS = "/transactions"
+SAGA = "/saga"
+
+
+@dataclass(frozen=True, slots=True)
+class SagaAddress:
+    """Which saga a page shows. Without `run` the latest started; ``environment=""`` where the telemetry names none."""
+
+    name: str
+    id: str
+    environment: str | None = None
+    run: str | None = None
+
+    @classmethod
+    def read(cls, query: Mapping[str, str]) -> Self | None:
+        """The saga that an address names; None without an id. A name that is missing was never received: `unknown`."""
+        if not query.get("id"):
+            return None
+        return cls(query.get("name") or "unknown", query["id"], query.get("environment"), query.get("run"))
+
+    def query(self) -> dict[str, str]:
+        """As the part of an address behind ``?``; only what is said."""
+        return {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
+
+    def href(self) -> str:
+        """As a link within the dashboard."""
+        return f"{SAGA}?{urlencode(self.query())}"
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What the list of transactions is narrowed to. ``""``: not narrowed."""
+
+    q: str = ""
+    status: str = ""
+    attention: str = ""
+    name: str = ""
+    service: str = ""
+    step: str = ""
+    environment: str = ""
+    since: str = ""
+    """A key of `WINDOWS`, or a moment in RFC 3339."""
+    until: str = ""
+    """A moment in RFC 3339."""
+    sort: str = ""
+    """A column of the page that is shown, with ``-`` before it for the other direction."""
+    cursor: str = ""
+
+    @classmethod
+    def read(cls, query: Mapping[str, str]) -> Self:
+        """What an address says; names that are not known here are ignored."""
+        return cls(**{field.name: query[field.name] for field in fields(cls) if query.get(field.name)})
+
+    def query(self) -> dict[str, str]:
+        """As the part of an address behind ``?``; only what narrows."""
+        return {field.name: value for field in fields(self) if (value := getattr(self, field.name))}
+
+    def href(self) -> str:
+        """As a link within the dashboard."""
+        query = self.query()
+        return f"{TRANSACTIONS}?{urlencode(query)}" if query else TRANSACTIONS
+
+    def having(self, **changes: str) -> Self:
+        """The same view with something changed; any change but of order or page begins at the first page."""
+        keeps_page = set(changes) <= {"sort", "cursor"}
+        return replace(self, **({} if keeps_page else {"cursor": ""}), **changes)
+
+    def narrows(self) -> bool:
+        """Whether anything is left out of the list."""
+        return bool(self.query().keys() - {"sort", "cursor"})
+
+    def call(self, now: datetime) -> dict[str, Any]:
+        """The arguments of `Client.sagas`; a window counts back from `now`."""
+        query = self.query()
+        query.pop("sort", None)
+        if self.since in WINDOWS:
+            # Whole minutes, so that pages of one list are bounded alike and calls can be shared.
+            start = (now - WINDOWS[self.since]).replace(second=0, microsecond=0)
+            query["since"] = start.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        return query

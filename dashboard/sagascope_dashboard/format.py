@@ -1,0 +1,122 @@
+"""How values are said: untrusted text, durations, moments, amounts. Pure."""
+
+import json
+import re
+from datetime import UTC, datetime, tzinfo
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+LINE_LIMIT = 300
+"""Characters of one value on a line; the rest is cut, and said to be cut."""
+
+BLOCK_LIMIT = 20_000
+"""Characters of a block of text, for example a stack trace."""
+
+_STEERING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]"
+)
+_SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥", "INR": "₹", "KRW": "₩", "UAH": "₴", "ILS": "₪"}
+_UNITS = (("day", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+
+
+def line(value: Any, limit: int = LINE_LIMIT) -> str:
+    """Any received value on one line: nothing in it can steer what it is shown in.
+
+    Control characters and those that reorder text become their escapes, lists and objects become JSON, and what is
+    longer than `limit` is cut visibly.
+    """
+    return " ".join(_cut(_visible(_text(value, limit)), limit).split())
+
+
+def block(value: Any, limit: int = BLOCK_LIMIT) -> str:
+    """Any received value as lines of text, with the same care; line breaks and tabs stay."""
+    return _cut(_visible(_text(value, limit).replace("\r\n", "\n")), limit)
+
+
+def _text(value: Any, limit: int) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        # A little more than is shown, so that the cut is still seen; the length is counted from the value itself.
+        return value if len(value) <= 2 * limit else f"{value[:limit]}{_remainder(len(value) - limit)}"
+    return _text(json.dumps(value, ensure_ascii=False, default=str), limit)
+
+
+def _visible(text: str) -> str:
+    """Controls, and signs that reorder or hide text, as their escapes."""
+    return _STEERING.sub(lambda match: match[0].encode("unicode_escape", "surrogatepass").decode(), text)
+
+
+def _cut(text: str, limit: int) -> str:
+    already = re.search(r"… \(\d[\d,]* more characters\)$", text)
+    if already or len(text) <= limit:
+        return text
+    return f"{text[:limit]}{_remainder(len(text) - limit)}"
+
+
+def _remainder(count: int) -> str:
+    return f"… ({count:,} more characters)"
+
+
+def duration(seconds: float) -> str:
+    """A length of time in the unit a person would say: ``40 ms``, ``2.4 s``, ``12 min``, ``3 h 10 min``."""
+    if seconds < 0:
+        return f"-{duration(-seconds)}"
+    if seconds < 1:
+        milliseconds = seconds * 1000
+        return f"{milliseconds:.0f} ms" if milliseconds >= 10 or not milliseconds else f"{milliseconds:.2g} ms"
+    if seconds < 10:
+        return f"{seconds:.1f}".removesuffix(".0") + " s"
+    return _in_units(round(seconds))
+
+
+def _in_units(seconds: int) -> str:
+    for index, (name, size) in enumerate(_UNITS):
+        if seconds >= size:
+            count, rest = divmod(seconds, size)
+            words = [_count(count, name)]
+            smaller = _UNITS[index + 1] if index + 1 < len(_UNITS) else None
+            if smaller and count < 10 and rest >= smaller[1]:
+                words.append(_count(rest // smaller[1], smaller[0]))
+            return " ".join(words)
+    return "0 s"
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{number:,} {unit}s" if unit == "day" and number != 1 else f"{number:,} {unit}"
+
+
+def clock(moment: datetime, zone: tzinfo = UTC) -> str:
+    """A moment as date and time to the millisecond, with its zone's name."""
+    local = moment.astimezone(zone)
+    return f"{local:%Y-%m-%d %H:%M:%S}.{local.microsecond // 1000:03d} {local.tzname()}"
+
+
+def iso(moment: datetime) -> str:
+    """A moment as the browser's parser reads it, UTC, to the millisecond."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def milliseconds(moment: datetime) -> float:
+    """A moment as milliseconds since the Unix epoch, to the microsecond."""
+    delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return (delta.days * 86_400_000_000 + delta.seconds * 1_000_000 + delta.microseconds) / 1000
+
+
+def amount(value: str | None, currency: str | None) -> str:
+    """An amount as it is written on a bill: ``€1,250.00``, ``12 XAU``; a value that is no number stays as it came."""
+    if value is None:
+        return ""
+    try:
+        number = f"{Decimal(value):,f}"
+    except InvalidOperation:
+        number = line(value, 40)
+    symbol = _SYMBOLS.get(currency or "")
+    if symbol:
+        return f"-{symbol}{number[1:]}" if number.startswith("-") else f"{symbol}{number}"
+    return f"{number} {line(currency, 10)}".strip()
+
+
+def plural(number: int, one: str, many: str | None = None) -> str:
+    """A count with its noun: ``1 saga``, ``3 sagas``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -1,0 +1,73 @@
+"""Which word, colour and shape stand for each state. No colour is ever the only sign."""
+
+from typing import Final, Literal, NamedTuple
+
+Tone = Literal["alarm", "wait", "work", "good", "undo", "idle"]
+"""A colour by what it means; `theme` in ``.streamlit/config.toml`` says how it looks in light and dark."""
+
+
+class Sign(NamedTuple):
+    """A state as it is shown: its word, its colour, its shape."""
+
+    word: str
+    tone: Tone
+    icon: str
+
+
+STATUS: Final = {
+    "running": Sign("Running", "work", "play"),
+    "compensating": Sign("Compensating", "undo", "undo"),
+    "completed": Sign("Completed", "good", "check"),
+    "compensated": Sign("Compensated", "undo", "undone"),
+    "failed": Sign("Failed", "alarm", "cross"),
+}
+
+ATTENTION: Final = {
+    "applied_twice": Sign("Applied twice", "alarm", "twice"),
+    "compensation_failed": Sign("Undo failed", "alarm", "cross"),
+    "uncompensated": Sign("Not undone", "alarm", "open"),
+    "in_doubt": Sign("In doubt", "alarm", "question"),
+    "instance_lost": Sign("Process lost", "alarm", "unplugged"),
+    "retrying": Sign("Retrying", "wait", "again"),
+    "hung": Sign("Hung", "wait", "hourglass"),
+    "next_step_missing": Sign("Next step missing", "alarm", "gap"),
+    "never_closed": Sign("Never closed", "wait", "open"),
+}
+"""In the contract's order: where several hold, the first is said."""
+
+STEP: Final = {
+    "not_started": Sign("Not started", "idle", "dot"),
+    "in_flight": Sign("In progress", "work", "play"),
+    "done": Sign("Done", "good", "check"),
+    "failed": Sign("Failed", "alarm", "cross"),
+    "unknown": Sign("Outcome unknown", "wait", "question"),
+    "undone": Sign("Undone", "undo", "undone"),
+}
+
+ATTEMPT: Final = {
+    "in_flight": Sign("In progress", "work", "play"),
+    "ok": Sign("Succeeded", "good", "check"),
+    "error": Sign("Failed", "alarm", "cross"),
+    "unknown": Sign("Outcome unknown", "wait", "question"),
+}
+
+LEDGER: Final = {
+    "in_force": Sign("In force", "alarm", "open"),
+    "undone": Sign("Undone", "undo", "undone"),
+    "undoing": Sign("Being undone", "undo", "undo"),
+    "undo_failed": Sign("Undo failed", "alarm", "cross"),
+    "unknown": Sign("Unknown", "wait", "question"),
+    "nothing_to_undo": Sign("Nothing to undo", "idle", "dot"),
+    "not_done": Sign("Not done", "idle", "dot"),
+}
+
+CONFIDENCE: Final = {"certain": "certain", "likely": "likely", "possible": "only possible"}
+
+STRANGE: Final = Sign("Unknown", "idle", "question")
+"""For a state that a later collector knows and this dashboard does not."""
+
+
+def severity(attention: str | None) -> int:
+    """Rank of a reason, 0 the worst; a reason that is not known here comes after those that are."""
+    order = list(ATTENTION)
+    return order.index(attention) if attention in order else len(order)

@@ -1,0 +1,39 @@
+"""What stands in the way of an answer, said calmly."""
+
+from typing import Any
+
+import streamlit as st
+
+from sagascope_collector.client import ClientError
+from sagascope_dashboard.components.nodes import h, icon, time
+from sagascope_dashboard.components.paper import paper
+from sagascope_dashboard.data import Reading
+from sagascope_dashboard.viewmodels.trouble import trouble
+
+
+def none_to_show(key: str, error: ClientError) -> None:
+    """Instead of a screen: nothing is known."""
+    said = trouble(error)
+    paper(
+        key,
+        h(
+            "section",
+            h("h1", said.title),
+            h("p", said.text),
+            h("p", said.hint, cls="hint"),
+            h("p", "This page keeps trying and goes on by itself.", cls="soft") if said.passing else None,
+            cls="trouble",
+            role="status",
+        ),
+    )
+    st.button("Try now", key=f"{key}-retry")
+
+
+def outdated(key: str, *readings: Reading[Any]) -> None:
+    """Above a screen: what it shows is the last that was known."""
+    late = next((reading for reading in readings if reading.trouble and reading.value is not None), None)
+    if late is None or late.trouble is None:
+        paper(key)
+        return
+    words = (trouble(late.trouble).title, ". What you see is from ", time(late.at), "; it goes on by itself.")
+    paper(key, h("p", icon("mark"), h("span", *words), cls="notice", role="status"))

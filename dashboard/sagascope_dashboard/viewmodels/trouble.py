@@ -1,0 +1,48 @@
+"""What is said when no fresh answer came."""
+
+from dataclasses import dataclass
+
+from sagascope_collector.client import (
+    ClientError,
+    CollectorUnreachable,
+    NotFound,
+    NotSagascope,
+    Refused,
+    Timeout,
+    Unavailable,
+)
+from sagascope_dashboard.format import line
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why there is nothing, or nothing fresh, to show, and what the reader can do."""
+
+    title: str
+    text: str
+    hint: str
+    passing: bool
+    """Whether the same call may succeed later; the screen then keeps trying."""
+
+
+_KINDS: dict[type[ClientError], tuple[str, str, bool]] = {
+    CollectorUnreachable: ("The collector does not answer", "Start it with: sagascope serve", True),
+    Timeout: ("The collector is slow to answer", "It took the call; the next try may succeed.", True),
+    Unavailable: ("The collector cannot answer now", "It says so itself; the next try may succeed.", True),
+    NotSagascope: (
+        "This is not a Sagascope collector",
+        "The dashboard reads the address in SAGASCOPE_URL; both must be of the same version.",
+        True,
+    ),
+    NotFound: ("No such transaction", "It may not have been received yet, or the address may be mistyped.", True),
+    Refused: ("The collector refused the call", "Something in the address of this page cannot be meant.", False),
+}
+
+
+def trouble(error: ClientError) -> Trouble:
+    """Say what stood in the way. The most exact kind that is known decides."""
+    for kind in type(error).__mro__:
+        if kind in _KINDS:
+            title, hint, passing = _KINDS[kind]
+            return Trouble(title, line(str(error)), hint, passing)
+    return Trouble("No answer", line(str(error)), "The next try may succeed.", True)
