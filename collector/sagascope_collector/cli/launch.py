@@ -1,0 +1,99 @@
+"""The commands that start programs of other houses: `demo` and `dashboard`.
+
+They are started as modules and never imported, so that the collector depends on neither.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Annotated, NoReturn
+
+import typer
+
+from sagascope_collector.client import DEFAULT_URL
+from sagascope_collector.errors import CannotStart
+
+DASHBOARD_NEEDS = ("streamlit",)
+DEMO_NEEDS = ("opentelemetry.sdk", "starlette", "uvicorn", "httpx", "rich", "duckdb", "fastapi", "grpc")
+
+
+def demo(
+    headless: Annotated[
+        bool, typer.Option("--headless", envvar="SAGASCOPE_HEADLESS", help="Play it without a browser, and end.")
+    ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", envvar="SAGASCOPE_JSON", help="With --headless: print one JSON report only.")
+    ] = False,
+    folder: Annotated[
+        str | None, typer.Option(envvar="SAGASCOPE_FOLDER", help="Where logs and databases go; else .demo.")
+    ] = None,
+    otlp_grpc: Annotated[
+        str | None,
+        typer.Option(envvar="SAGASCOPE_OTLP_GRPC", metavar="HOST:PORT", help="The collector's OTLP/gRPC."),
+    ] = None,
+    otlp_http: Annotated[
+        str | None,
+        typer.Option(envvar="SAGASCOPE_OTLP_HTTP", metavar="HOST:PORT", help="The collector's OTLP/HTTP."),
+    ] = None,
+    api: Annotated[
+        str | None, typer.Option(envvar="SAGASCOPE_API", metavar="HOST:PORT", help="The collector's HTTP API.")
+    ] = None,
+    dashboard: Annotated[
+        str | None, typer.Option(envvar="SAGASCOPE_DASHBOARD", metavar="HOST:PORT", help="The dashboard.")
+    ] = None,
+    services: Annotated[
+        str | None,
+        typer.Option(envvar="SAGASCOPE_SERVICES", metavar="HOST:PORT", help="The first of six ports in a row."),
+    ] = None,
+) -> None:
+    """Play a story with stuck payments on this machine.
+
+    Starts collector, dashboard and six sample services, sends payments through them, plants faults, and says where to
+    look. Ctrl-C stops everything. Port 0 takes any that is free; with --headless all do unless told otherwise.
+
+    With --headless the exit status is 0 only if every planted fault was found, with its cause.
+    """
+    given = {
+        "--folder": folder,
+        "--otlp-grpc": otlp_grpc,
+        "--otlp-http": otlp_http,
+        "--api": api,
+        "--dashboard": dashboard,
+        "--services": services,
+    }
+    words = [word for option, value in given.items() if value is not None for word in (option, value)]
+    flags = [flag for flag, wanted in (("--headless", headless), ("--json", json)) if wanted]
+    _become("sagascope_samples", [*flags, *words], DEMO_NEEDS if headless else (*DEMO_NEEDS, *DASHBOARD_NEEDS))
+
+
+def dashboard(
+    address: Annotated[
+        str, typer.Option(envvar="SAGASCOPE_ADDRESS", metavar="HOST:PORT", help="Where the dashboard answers.")
+    ] = "127.0.0.1:8501",
+    url: Annotated[str, typer.Option(envvar="SAGASCOPE_URL", help="The collector's API.")] = DEFAULT_URL,
+) -> None:
+    """Open the dashboard of a collector."""
+    _become("sagascope_dashboard", ["--address", address, "--url", url], DASHBOARD_NEEDS)
+
+
+def _become(module: str, words: Sequence[str], needs: Sequence[str]) -> NoReturn:
+    """Go on as another program of this installation.
+
+    Raises:
+        CannotStart: something that it needs is not installed.
+    """
+    if missing := [package for package in (module, *needs) if not _is_there(package)]:
+        raise CannotStart(f'This needs {", ".join(missing)}, not installed here. Run: pip install "sagascope[all]"')
+    command = [sys.executable, "-m", module, *words]
+    if os.name == "posix":
+        os.execv(sys.executable, command)  # noqa: S606  a fixed program; signals reach it directly
+    sys.exit(subprocess.call(command))
+
+
+def _is_there(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:
+        return False

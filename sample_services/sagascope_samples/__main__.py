@@ -1,0 +1,54 @@
+"""``python -m sagascope_samples``: the demo. ``sagascope demo`` starts this."""
+
+import asyncio
+import sys
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from sagascope_samples.demo import LISTENERS, Address, CannotStart, Options, play
+
+STOPPED: Final = 130
+"""Exit status of a headless run that a signal ended: it has proved nothing."""
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Play the demo; the exit status is 0 if all went well, 1 if not, 2 if it could not start."""
+    options = read_options(words)
+    try:
+        return asyncio.run(play(options))
+    except CannotStart as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    except asyncio.CancelledError:
+        return STOPPED if options.headless else 0
+
+
+def read_options(words: Sequence[str] | None) -> Options:
+    """Read the command line; a word that cannot be meant ends the process with status 2."""
+    parser = ArgumentParser(prog="sagascope demo", description="Play a story with stuck payments on this machine.")
+    parser.add_argument("--headless", action="store_true", help="play it without a browser, prove each finding, end")
+    parser.add_argument("--json", action="store_true", help="with --headless: print one JSON report, and nothing else")
+    parser.add_argument(
+        "--folder", type=Path, help="where logs and databases go (default .demo; headless: a passing one)"
+    )
+    for name, listener in LISTENERS.items():
+        where = f"{listener.title} (default {listener.default}; headless: any free; :0 = any free)"
+        parser.add_argument(listener.option, dest=name, type=_address, metavar="HOST:PORT", help=where)
+    given = vars(parser.parse_args(words))
+    if given["json"] and not given["headless"]:
+        parser.error("--json needs --headless")
+    asked = {name: given[name] for name in LISTENERS if given[name]}
+    return Options(given["headless"], given["json"], given["folder"], asked)
+
+
+def _address(text: str) -> Address:
+    try:
+        return Address.parse(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,179 @@
+"""The demo as a whole: the only place that puts its pieces together."""
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import httpx
+
+from sagascope_samples.demo import parts
+from sagascope_samples.demo.addresses import Address, Addresses
+from sagascope_samples.demo.director import Director
+from sagascope_samples.demo.folder import USUAL, kept_folder, passing_folder
+from sagascope_samples.demo.inspection import Inspector
+from sagascope_samples.demo.report import UNKNOWN, Report, inspect, verdict_on
+from sagascope_samples.demo.screen import Screen
+from sagascope_samples.demo.supervisor import LOOK, Part, PartDied, PartNotReady, Supervisor
+from sagascope_samples.story import HEADLESS_PAYMENTS, PLANTS
+
+HEADLESS_SECONDS: Final = 80.0
+"""From the start; after this the report says how far it came."""
+
+POLL: Final = 0.5
+"""Seconds between two questions to the collector."""
+
+Result = TypeVar("Result")
+
+
+class NotFound(Exception):
+    """The collector did not find what was planted, or found what was not."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__("Not everything is as it was planted.")
+        self.report = report
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the demo is to run."""
+
+    headless: bool = False
+    json: bool = False
+    folder: Path | None = None
+    addresses: Mapping[str, Address] = field(default_factory=dict)
+
+
+async def play(options: Options) -> int:
+    """Play the story; return the exit status: 0, or 1 if a part died or a planted fault was not found.
+
+    Raises:
+        CannotStart: a port or the folder is taken, or a package is missing.
+        CancelledError: a signal came. Whatever is raised, no process is left.
+    """
+    _stop_at_signals()
+    screen = Screen(json=options.json)
+    report: Report | None
+    try:
+        with _folder(options) as folder:
+            report = await _run(options, screen, folder)
+    except NotFound as failure:
+        report = failure.report
+    except (PartDied, PartNotReady, httpx.HTTPError) as error:
+        screen.say(str(error), "red")
+        report = UNKNOWN
+    if report is None:
+        return 0
+    if options.headless:
+        _hand_in(report, screen, json_wanted=options.json)
+    return 0 if report.ok else 1
+
+
+async def _run(options: Options, screen: Screen, folder: Path) -> Report | None:
+    """Start everything, play, and stop everything. A report is made where nobody watches."""
+    deadline = asyncio.get_running_loop().time() + HEADLESS_SECONDS
+    addresses = Addresses.choose(options.addresses, free=options.headless)
+    services = parts.services(addresses, folder)
+    others = [parts.collector(addresses, folder)] + ([] if options.headless else [parts.dashboard(addresses)])
+    async with Supervisor(folder) as supervisor, Inspector(addresses.api.url) as inspector:
+        try:
+            await _start([*others, *services], supervisor, screen)
+            urls = {name: address.url for name, address in addresses.services.items()}
+            director = Director({part.name: part for part in services}, urls, supervisor, inspector, screen.say)
+            if options.headless:
+                return await _perform(supervisor, _prove(director, inspector, deadline))
+            screen.where_to_look(addresses, folder)
+            return await _perform(supervisor, director.play(), _tell_what_is_found(inspector, screen))
+        except asyncio.CancelledError:
+            screen.say("Stopping everything.")
+            raise
+
+
+def _hand_in(report: Report, screen: Screen, *, json_wanted: bool) -> None:
+    """Write the report for a machine, on standard output, or for a person."""
+    if json_wanted:
+        sys.stdout.write(json.dumps(report.document(), indent=2) + "\n")
+        screen.doubts(report)
+    else:
+        screen.report(report)
+
+
+async def _start(everything: Sequence[Part], supervisor: Supervisor, screen: Screen) -> None:
+    with screen.progress() as progress:
+        lines = {part.name: progress.add_task(f"{part.name} starts", total=1) for part in everything}
+        for part in everything:
+            supervisor.start(part)
+        for part in everything:
+            await supervisor.ready(part)
+            progress.update(lines[part.name], completed=1, description=f"{part.name} is ready")
+
+
+async def _prove(director: Director, inspector: Inspector, deadline: float) -> Report:
+    """Play as much of the story as is needed, and wait until everything is found, or the time is up."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            await director.play(HEADLESS_PAYMENTS)
+            while not (report := await inspect(inspector, director.sent)).ok:
+                await asyncio.sleep(POLL)
+    except TimeoutError:
+        report = await inspect(inspector, director.sent)
+        if not report.ok:
+            raise NotFound(report) from None
+    return report
+
+
+async def _tell_what_is_found(inspector: Inspector, screen: Screen) -> None:
+    """Say of each planted fault when it is found."""
+    missing = list(PLANTS)
+    while missing:
+        for verdict in [await verdict_on(inspector, plant) for plant in missing]:
+            if verdict.ok:
+                missing.remove(verdict.plant)
+                screen.found(verdict)
+        await asyncio.sleep(POLL)
+
+
+async def _perform(
+    supervisor: Supervisor, main: Coroutine[Any, Any, Result], *beside: Coroutine[Any, Any, None]
+) -> Result:
+    """Run `main` to its end unless something beside it fails, or a part dies."""
+    leading = asyncio.create_task(main)
+    tasks: list[asyncio.Task[Any]] = [
+        leading,
+        asyncio.create_task(supervisor.watch()),
+        *map(asyncio.create_task, beside),
+    ]
+    try:
+        while not leading.done():
+            running = [task for task in tasks if not task.done()]
+            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        return leading.result()
+    except httpx.TransportError:
+        await asyncio.sleep(2 * LOOK)
+        supervisor.check()
+        raise
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _folder(options: Options) -> AbstractContextManager[Path]:
+    if options.folder is None and options.headless:
+        return passing_folder()
+    return kept_folder(options.folder or USUAL)
+
+
+def _stop_at_signals() -> None:
+    """Let Ctrl-C, SIGTERM and a closed terminal end the demo in order."""
+    if (task := asyncio.current_task()) is None:
+        return
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)

@@ -1,0 +1,1 @@
+SELECT answer FROM answers WHERE key = :key

@@ -1,0 +1,1 @@
+INSERT INTO answers (key, answer) VALUES (:key, :answer)

@@ -1,0 +1,1 @@
+INSERT INTO checks (payment, customer, cents, currency) VALUES (:payment, :customer, :cents, :currency)

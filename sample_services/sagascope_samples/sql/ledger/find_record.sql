@@ -1,0 +1,1 @@
+SELECT number, cents, currency FROM entries WHERE payment = :payment AND kind = 'record'

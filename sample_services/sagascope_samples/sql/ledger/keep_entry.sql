@@ -1,0 +1,2 @@
+INSERT INTO entries (payment, kind, cents, currency) VALUES (:payment, :kind, :cents, :currency)
+RETURNING number

@@ -1,0 +1,6 @@
+CREATE TABLE IF NOT EXISTS messages (
+    number INTEGER PRIMARY KEY,
+    payment TEXT NOT NULL UNIQUE,
+    customer TEXT NOT NULL,
+    text TEXT NOT NULL
+) STRICT

@@ -1,0 +1,1 @@
+INSERT INTO messages (payment, customer, text) VALUES (:payment, :customer, :text) RETURNING number

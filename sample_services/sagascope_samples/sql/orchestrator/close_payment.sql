@@ -1,0 +1,1 @@
+UPDATE payments SET state = :state, detail = :detail WHERE id = :id

@@ -1,0 +1,1 @@
+SELECT id, state, detail FROM payments WHERE id = :id

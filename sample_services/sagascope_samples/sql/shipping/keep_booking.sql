@@ -1,0 +1,1 @@
+INSERT INTO bookings (payment, customer, state) VALUES (:payment, :customer, 'booked') RETURNING number

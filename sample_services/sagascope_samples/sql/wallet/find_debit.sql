@@ -1,0 +1,1 @@
+SELECT customer, currency, cents FROM movements WHERE payment = :payment AND kind = 'debit'

@@ -1,0 +1,2 @@
+INSERT INTO movements (payment, kind, customer, currency, cents)
+VALUES (:payment, :kind, :customer, :currency, :cents)

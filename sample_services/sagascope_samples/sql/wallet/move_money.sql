@@ -1,0 +1,3 @@
+UPDATE accounts SET cents = cents + :cents
+WHERE customer = :customer AND currency = :currency AND cents + :cents >= 0
+RETURNING cents
