@@ -163,5 +163,5 @@ class Store(Protocol):
         ...
 
     def close(self) -> None:
-        """Finish what is under way and release the database; further calls raise `StoreUnavailable`."""
+        """Finish what is under way and release the database; further calls but this raise `StoreUnavailable`."""
         ...

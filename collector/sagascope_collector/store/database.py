@@ -67,6 +67,11 @@ class Database:
             self._roll_back(cursor)
             raise
 
+    @property
+    def is_open(self) -> bool:
+        """Whether `close` has not been called."""
+        return not self._closed
+
     def close(self) -> None:
         """Release the file; further work raises `StoreUnavailable`."""
         with self._lock:

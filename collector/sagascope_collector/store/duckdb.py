@@ -199,8 +199,9 @@ class DuckDBStore:
         """See `Store.close`."""
         values = {"now": self._clock(), "started_at": self._started_at}
         with self._appending:
-            self._database.rows(Query.UPDATE_RUN_STOPPED, values)
-            self._database.close()
+            if self._database.is_open:
+                self._database.rows(Query.UPDATE_RUN_STOPPED, values)
+                self._database.close()
 
 
 def _facts(

@@ -1,0 +1,108 @@
+"""Instances: who was heard, when, and what he last said of himself."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sagascope_collector.records import Heartbeat, Instance, Process
+from sagascope_collector.store import Beat, Sighting, Store
+from sagascope_collector.store.presence import merge
+from support.telemetry import NOON, SECOND, heartbeat, hexes, logs, resource, span, traces
+
+from .conftest import RECEIVED, Put
+
+
+def only(store: Store) -> Instance:
+    (instance,) = store.instances()
+    return instance
+
+
+def test_an_instance_is_known_by_its_process_id_then_instance_id_then_host_and_pid(store: Store, put: Put) -> None:
+    put(
+        traces(span(1), of=resource(sagascope_process_id="p", service_instance_id="i", host_name="h", process_pid=1)),
+        traces(span(2), of=resource(service_instance_id="i", host_name="h", process_pid=1)),
+        traces(span(3), of=resource(host_name="h", process_pid=1)),
+        traces(span(4), of=resource(host_name="h")),
+    )
+    assert {(each.process.identity, each.process.instance) for each in store.instances()} == {
+        ("p", "i"),
+        ("i", "i"),
+        ("h:1", "h:1"),
+        ("", ""),
+    }
+
+
+def test_first_and_last_seen_are_the_records_own_times(store: Store, put: Put) -> None:
+    put(traces(span(1, start=NOON, end=NOON + SECOND)))
+    put(traces(span(2, start=NOON - SECOND, end=NOON)))
+    assert (only(store).first_seen, only(store).last_seen) == (NOON - SECOND, NOON + SECOND)
+
+
+def test_nothing_is_last_seen_after_it_was_received(store: Store, put: Put) -> None:
+    put(traces(span(1, start=NOON, end=2**64 - 1)))
+    assert only(store).last_seen == RECEIVED
+
+
+def test_the_latest_heartbeat_counts_in_whatever_order_they_arrive(store: Store, put: Put) -> None:
+    put(logs(heartbeat(2, 7, at=NOON + SECOND, dropped=4)))
+    put(logs(heartbeat(1, 5, 6)))
+    said = only(store).heartbeat
+    assert said == Heartbeat(NOON + SECOND, 5.0, 2, frozenset(hexes([7])), complete=True, dropped=4, final=False)
+
+
+def test_a_list_in_parts_is_complete_when_all_have_come(store: Store, put: Put) -> None:
+    put(logs(heartbeat(1, 1, part=1, parts=2)))
+    said = only(store).heartbeat
+    assert said is not None
+    assert not said.complete
+    put(logs(heartbeat(1, 2, part=2, parts=2)))
+    said = only(store).heartbeat
+    assert said is not None
+    assert (said.complete, said.open_spans) == (True, frozenset(hexes([1, 2])))
+
+
+def test_a_heartbeat_may_name_its_event_in_an_attribute(store: Store, put: Put) -> None:
+    record = heartbeat(1, 1, final=True)
+    record.event_name = ""
+    record.attributes.add(key="event.name").value.string_value = "sagascope.heartbeat"
+    put(logs(record))
+    said = only(store).heartbeat
+    assert said is not None
+    assert said.final
+
+
+def test_a_heartbeat_of_nonsense_is_a_heartbeat(store: Store, put: Put) -> None:
+    nonsense = heartbeat(-5, at=2**64 - 1, interval=float("nan"), open_spans=7, part=9, parts="x", dropped=2.5, final=1)
+    put(logs(nonsense))
+    assert only(store).heartbeat == Heartbeat(RECEIVED, 60.0, 0, frozenset(), complete=True, dropped=0, final=False)
+
+
+def test_a_restart_under_the_same_identity_begins_its_count_anew(store: Store, put: Put) -> None:
+    put(logs(heartbeat(1, 1, at=NOON)))
+    put(logs(heartbeat(1, 2, at=NOON + SECOND)))
+    said = only(store).heartbeat
+    assert said is not None
+    assert said.open_spans == frozenset(hexes([2]))
+
+
+PROCESS = Process(service="ledger", identity="p")
+BEATS = st.builds(
+    lambda sequence, parts: [
+        Beat(sequence * SECOND, 5.0, sequence, frozenset(hexes([sequence * 10 + part])), part, parts)
+        for part in range(1, parts + 1)
+    ],
+    st.integers(1, 9),
+    st.integers(1, 3),
+)
+
+
+@given(st.lists(BEATS, min_size=1, max_size=5, unique_by=lambda beats: beats[0].sequence), st.randoms())
+def test_order_and_repeats_of_heartbeats_change_nothing(lists: list[list[Beat]], random: object) -> None:
+    beats = [beat for of_list in lists for beat in of_list]
+    shuffled = beats + beats
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    latest = max(lists, key=lambda of_list: of_list[0].sequence)
+    expected = frozenset(span_id for beat in latest for span_id in beat.open_spans)
+    (merged,) = merge([], [Sighting(PROCESS, each.at, each.at, (each,)) for each in shuffled])
+    said = merged.instance().heartbeat
+    assert said is not None
+    assert (said.sequence, said.open_spans, said.complete) == (latest[0].sequence, expected, True)
