@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-APP = Path(__file__).with_name("app.py")
+SERVER = Path(__file__).with_name("server.py")
 
 DEFAULT_ADDRESS = "127.0.0.1:8501"
 """Where the dashboard answers unless told otherwise."""
@@ -24,7 +24,7 @@ def command(host: str, port: int) -> list[str]:
         "browser.gatherUsageStats": "false",
     }
     flags = [word for name, value in options.items() for word in (f"--{name}", value)]
-    return [sys.executable, "-m", "streamlit", "run", str(APP), *flags]
+    return [sys.executable, "-m", "streamlit", "run", str(SERVER), *flags]
 
 
 def environment(url: str) -> dict[str, str]:

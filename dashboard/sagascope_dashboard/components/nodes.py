@@ -27,9 +27,7 @@ def h(tag: str, *children: Child, **attributes: Any) -> Node:
 
 def _flat(children: Iterable[Child]) -> Iterator[Node]:
     for child in children:
-        if isinstance(child, str):
-            yield child
-        elif isinstance(child, list) and _is_element(child):
+        if isinstance(child, str) or (isinstance(child, list) and _is_element(child)):
             yield child
         elif child is not None:
             yield from _flat(child)

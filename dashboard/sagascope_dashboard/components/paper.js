@@ -6,22 +6,16 @@ const TAGS = new Set(
    "icon li nav ol p pre section small span strong summary table tbody td tfoot th thead time tr ul").split(" "));
 const ATTRIBUTES = /^(class|id|title|name|lang|dir|datetime|type|role|tabindex|hidden|open|scope|colspan|aria-[a-z]+|data-[a-z-]+)$/;
 
-export default function paper({ parentElement, data, setTriggerValue }) {
+export default function paper({ parentElement, data }) {
   let root = parentElement.querySelector(":scope > .paper");
   if (!root) {
     root = parentElement.appendChild(document.createElement("div"));
     root.className = "paper";
     root.addEventListener("click", (event) => clicked(event, root));
   }
-  root.follow = (href) => setTriggerValue("open", href);
   fill(root, data.tree);
   tick();
-}
-
-export function draw(root, tree) {
-  fill(root, tree);
-  root.addEventListener("click", (event) => clicked(event, root));
-  tick();
+  if (data.go && data.go !== location.pathname + location.search) go(data.go);
 }
 
 function fill(parent, nodes) {
@@ -86,10 +80,17 @@ function clicked(event, root) {
   if (!target || !root.contains(target)) return;
   if (target.dataset.copy !== undefined) copy(target);
   else if (target.dataset.jump) window.dispatchEvent(new CustomEvent("sagascope:jump", { detail: target.dataset.jump }));
-  else if (root.follow && !event.defaultPrevented && event.button === 0 && !(event.metaKey || event.ctrlKey || event.shiftKey || event.altKey)) {
+  else if (!event.button && !(event.metaKey || event.ctrlKey || event.shiftKey || event.altKey)) {
     event.preventDefault();
-    root.follow(target.getAttribute("href"));
+    go(target.getAttribute("href"));
   }
+}
+
+// As if the reader had gone forward: Streamlit shows the page of the new address. Its own way to switch pages from
+// Python leaves an address between the two in the history that never was one.
+function go(href) {
+  history.pushState({}, "", href);
+  window.dispatchEvent(new PopStateEvent("popstate"));
 }
 
 async function copy(button) {

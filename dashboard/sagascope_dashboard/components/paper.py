@@ -15,15 +15,12 @@ _mount = st.components.v2.component(
 )
 
 
-def paper(key: str, *tree: Node | None, width: Literal["stretch", "content"] = "stretch") -> str | None:
+def paper(
+    key: str, *tree: Node | None, go: str | None = None, width: Literal["stretch", "content"] = "stretch"
+) -> None:
     """Draw nodes; later calls with the same `key` change in place only what differs.
 
-    Focus, selection, scroll and open details stay. Returns the link within the dashboard that was just followed.
+    Focus, selection, scroll and open details stay. With `go`, the browser then follows that link within the dashboard.
     """
     drawn = [node for node in tree if node is not None]
-    followed: str | None = _mount(key=key, data={"tree": drawn}, width=width, on_open_change=_noticed).open
-    return followed
-
-
-def _noticed() -> None:
-    """Streamlit reports an event only where a callback is named for it."""
+    _mount(key=key, data={"tree": drawn, "go": go}, width=width)

@@ -1,31 +1,35 @@
 """The header: the one search field, and the way to each screen."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
 
-from sagascope_dashboard import data, places
+from sagascope_dashboard import data
+from sagascope_dashboard.components.keys import keys
 from sagascope_dashboard.components.nodes import h, icon, link
 from sagascope_dashboard.components.paper import paper
 from sagascope_dashboard.filters import Filters
 from sagascope_dashboard.viewmodels.transactions import searched
 
 
-def draw(pages: dict[str, Any]) -> None:
+def draw(pages: Sequence[Any], *, start: bool) -> None:
     """Draw the header. A search that means one transaction leads to it, any other to the list."""
     with st.container(key="masthead", horizontal=True, vertical_alignment="center"):
-        places.go(paper("brand", h("div", link("/", icon("brand"), "Sagascope"), cls="brand"), width="content"))
+        brand = st.container(key="brand-place", width="content")
         with st.form("find", border=False, clear_on_submit=True):
             quoted = st.text_input(
                 "Find a transaction",
                 placeholder="Find 8492, an order number, a trace id",
                 label_visibility="collapsed",
-            )
+            ).strip()
             asked = st.form_submit_button("Find")
-        for path in ("", "transactions"):
-            st.page_link(pages[path])
-    if asked and quoted.strip():
-        places.go(_found(quoted.strip()))
+        for page in pages:
+            st.page_link(page)
+        keys(focus=start)
+    with brand:
+        found = _found(quoted) if asked and quoted else None
+        paper("brand", h("div", link("/", icon("brand"), "Sagascope"), cls="brand"), go=found, width="content")
 
 
 def _found(quoted: str) -> str:

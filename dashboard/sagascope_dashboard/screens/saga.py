@@ -3,7 +3,7 @@
 import streamlit as st
 
 from sagascope_collector import wire
-from sagascope_dashboard import data, places
+from sagascope_dashboard import data
 from sagascope_dashboard.components.nodes import Node, badge, h, icon, link, time
 from sagascope_dashboard.components.paper import paper
 from sagascope_dashboard.components.timeline import timeline as draw_timeline
@@ -17,7 +17,7 @@ from sagascope_dashboard.viewmodels.timeline import living, timeline
 
 def draw() -> None:
     """The saga that the address names."""
-    address = SagaAddress.read(places.query())
+    address = SagaAddress.read(st.query_params.to_dict())
     if address is None:
         st.set_page_config(page_title="Transaction · Sagascope")
         paper("saga-which", h("section", h("h1", "Which transaction?"), h("p", "Type its id above."), cls="trouble"))
@@ -35,9 +35,9 @@ def _live(address: SagaAddress) -> None:
         return
     trouble.outdated("saga-outdated", reading)
     whole, shown = reading.value, saga(reading.value)
-    places.go(paper("saga-top", *_top(shown)))
+    paper("saga-top", *_top(shown))
     draw_timeline("saga-timeline", timeline(whole, living(data.services().value)))
-    places.go(paper("saga-below", _ledger(shown), _anomalies(shown)))
+    paper("saga-below", _ledger(shown), _anomalies(shown))
     _tables(whole, shown)
 
 

@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import streamlit as st
 
-from sagascope_dashboard import data, places
+from sagascope_dashboard import data
 from sagascope_dashboard.components.nodes import Node, badge, h, link, time
 from sagascope_dashboard.components.paper import paper
 from sagascope_dashboard.filters import WINDOWS, Filters
@@ -31,15 +31,16 @@ def draw() -> None:
     """The list, as the address narrows it."""
     st.set_page_config(page_title="Transactions · Sagascope")
     paper("transactions-title", h("h1", "Transactions", cls="page-title"))
-    filters = _narrow(Filters.read(places.query()))
-    places.go(paper("transactions-chips", *_chips(filters)))
+    filters = _narrow(Filters.read(st.query_params.to_dict()))
+    paper("transactions-chips", *_chips(filters))
     _live(filters)
 
 
 def _narrow(filters: Filters) -> Filters:
     """Draw the filters; what the reader chooses goes to the address."""
     known = choices(data.flows().value, data.services().value)
-    if st.session_state.get("narrowed") != filters:
+    # Streamlit forgets the fields of a page that was left.
+    if st.session_state.get("narrowed") != filters or "narrow-status" not in st.session_state:
         for field in fields(filters):
             st.session_state[f"narrow-{field.name}"] = getattr(filters, field.name)
     with st.container(key="filters", horizontal=True):
@@ -105,7 +106,7 @@ def _live(filters: Filters) -> None:
         found = data.search(filters.q).value
         reason = found.reason if found else None
     shown = transactions(page.value, filters, reason)
-    places.go(paper("transactions", _table(shown), _pager(shown)))
+    paper("transactions", _table(shown), _pager(shown))
 
 
 def _table(shown: Transactions) -> Node:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from sagascope_dashboard import data, places
+from sagascope_dashboard import data
 from sagascope_dashboard.components.nodes import Node, badge, h, icon, link, time
 from sagascope_dashboard.components.paper import paper
 from sagascope_dashboard.screens import trouble
@@ -27,7 +27,7 @@ def _live() -> None:
         return
     trouble.outdated("triage-outdated", needing)
     shown = triage(needing.value, flows.value)
-    places.go(paper("triage", _top(shown), _cases(shown), _more(shown), _counts(shown)))
+    paper("triage", _top(shown), _cases(shown), _more(shown), _counts(shown))
 
 
 def _top(shown: Triage) -> Node:

@@ -5,7 +5,7 @@ from typing import Any
 import streamlit as st
 
 from sagascope_collector.client import ClientError
-from sagascope_dashboard.components.nodes import h, icon, time
+from sagascope_dashboard.components.nodes import h, icon, link, time
 from sagascope_dashboard.components.paper import paper
 from sagascope_dashboard.data import Reading
 from sagascope_dashboard.viewmodels.trouble import trouble
@@ -37,3 +37,21 @@ def outdated(key: str, *readings: Reading[Any]) -> None:
         return
     words = (trouble(late.trouble).title, ". What you see is from ", time(late.at), "; it goes on by itself.")
     paper(key, h("p", icon("mark"), h("span", *words), cls="notice", role="status"))
+
+
+def broken() -> None:
+    """Instead of a screen: the dashboard itself failed."""
+    paper(
+        "broken",
+        h(
+            "section",
+            h("h1", "This screen could not be drawn"),
+            h(
+                "p",
+                "The fault is the dashboard's own; what happened is in its log. Your transactions are not affected.",
+            ),
+            h("p", link("/", "Back to the start")),
+            cls="trouble",
+            role="alert",
+        ),
+    )
