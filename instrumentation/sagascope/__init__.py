@@ -1,18 +1,30 @@
-"""Sagascope: what a service embeds to show its sagas."""
+"""Sagascope shows why a transaction is stuck; this is what a service embeds.
 
-from sagascope._configure import configure, install, shutdown, stats
-from sagascope._plan import Step
-from sagascope._propagation import Incoming, extract, inject
-from sagascope._saga import RunningSaga, Saga, current
-from sagascope._stats import Stats
-from sagascope._step import Attempt, compensation, step
+Each name is loaded when it is first used, so that importing the package costs next to nothing.
+"""
+
+from typing import TYPE_CHECKING, Any
+
 from sagascope._version import __version__
+
+if TYPE_CHECKING:
+    from sagascope._configure import configure, install, shutdown, stats
+    from sagascope._plan import Step
+    from sagascope._propagation import Incoming, extract, inject
+    from sagascope._saga import RunningSaga, Saga, current
+    from sagascope._stats import Stats
+    from sagascope._step import Attempt, compensation, step
+    from sagascope.errors import MissingExtra, PlanInvalid, SagascopeError, SettingInvalid
 
 __all__ = [
     "Attempt",
     "Incoming",
+    "MissingExtra",
+    "PlanInvalid",
     "RunningSaga",
     "Saga",
+    "SagascopeError",
+    "SettingInvalid",
     "Stats",
     "Step",
     "__version__",
@@ -26,3 +38,27 @@ __all__ = [
     "stats",
     "step",
 ]
+
+_ROOMS = {
+    "_configure": ("configure", "install", "shutdown", "stats"),
+    "_plan": ("Step",),
+    "_propagation": ("Incoming", "extract", "inject"),
+    "_saga": ("RunningSaga", "Saga", "current"),
+    "_stats": ("Stats",),
+    "_step": ("Attempt", "compensation", "step"),
+    "errors": ("MissingExtra", "PlanInvalid", "SagascopeError", "SettingInvalid"),
+}
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOM_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_ROOM_OF[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,16 +1,17 @@
 """Sets Sagascope up in one call. OpenTelemetry's SDK is imported here, when it is called, and nowhere before."""
 
 import atexit
-import logging
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from sagascope import _runtime
+from sagascope._options import Options
 from sagascope._stats import Stats
 from sagascope.errors import MissingExtra
 
 if TYPE_CHECKING:
+    from opentelemetry._logs import LoggerProvider
     from opentelemetry.trace import TracerProvider
 
     from sagascope._pipeline import Pipeline
@@ -19,106 +20,71 @@ EXIT_TIMEOUT = 2.0
 """Seconds that the end of a process waits for what is still to be sent."""
 
 _pipeline: "Pipeline | None" = None
-_hooked = False
+_at_fork = False
 
 
 def configure(
     service_name: str | None = None,
     *,
-    endpoint: str | None = None,
     service_version: str | None = None,
     environment: str | None = None,
     resource_attributes: Mapping[str, Any] | None = None,
-    headers: Mapping[str, str] | None = None,
-    announce_after: float = 0.25,
-    heartbeat_interval: float = 5.0,
-    log_level: int | None = logging.INFO,
-    queue_size: int = 8192,
-    timeout: float = 5.0,
+    **options: Unpack[Options],
 ) -> None:
     """Set up a service that has no OpenTelemetry yet. Calling it again replaces what was set up before.
 
-    It makes a tracer provider, the global one if there is none, so that instrumentation of other libraries joins in.
+    Where there is no global tracer provider it makes one, so that instrumentation of other libraries joins in. With
+    ``OTEL_SDK_DISABLED=true`` nothing is set up.
 
     Args:
         service_name: Else from ``OTEL_SERVICE_NAME``.
-        endpoint: OTLP/HTTP base address of the collector; else ``SAGASCOPE_ENDPOINT``, else
-            ``OTEL_EXPORTER_OTLP_ENDPOINT``, else ``http://127.0.0.1:4318``.
         service_version: Shown where two versions of a service work on one saga.
         environment: For example ``production``; sagas of different environments are kept apart.
         resource_attributes: More attributes of this service.
-        headers: Sent with every request, for example for authentication.
-        announce_after: Seconds after which a span that is still open is announced.
-        heartbeat_interval: Seconds between heartbeats while an announced span is open.
-        log_level: Least level of `logging` records that are sent from inside sagas; None: none are.
-        queue_size: Ended spans, and as many log records, held; beyond it the newest are dropped and counted.
-        timeout: Seconds that one request to the collector may take. Your code never waits for it.
+        **options: As in `Options`; the one that is needed most is ``endpoint``.
 
     Raises:
         MissingExtra: The packages of the extra ``otlp`` are not installed.
-        SettingInvalid: The endpoint is no http or https address.
+        SettingInvalid: An option is unknown, or its value cannot be used.
     """
     try:
         from sagascope import _install, _settings
     except ImportError as error:
         raise MissingExtra("sagascope.configure()") from error
+    settings = _settings.settle(options)
     described = _install.describe(service_name, service_version, environment, resource_attributes or {})
-    settings = _settings.Settings(
-        endpoint=_settings.endpoint(endpoint),
-        headers=_settings.headers(headers),
-        announce_after=announce_after,
-        heartbeat_interval=heartbeat_interval,
-        log_level=log_level,
-        queue_size=queue_size,
-        timeout=timeout,
-    )
-    _activate(_install.beside_nothing(settings, described))
+    if not _is_disabled():
+        _activate(_install.beside_nothing(settings, described))
 
 
 def install(
     tracer_provider: "TracerProvider | None" = None,
     *,
-    endpoint: str | None = None,
-    headers: Mapping[str, str] | None = None,
-    announce_after: float = 0.25,
-    heartbeat_interval: float = 5.0,
-    log_level: int | None = logging.INFO,
-    queue_size: int = 8192,
-    timeout: float = 5.0,
+    logger_provider: "LoggerProvider | None" = None,
+    **options: Unpack[Options],
 ) -> None:
-    """Set up a service that has OpenTelemetry already, beside what is there.
+    """Set up a service that has OpenTelemetry already, beside what is there; call it after that was set up.
 
-    Its exporters, its sampler and the sampled flag of its ``traceparent`` stay as they are. Its spans inside a saga are
-    stamped with the saga's attributes; those that its sampler keeps are sent to the collector too.
+    Its exporters, its sampler and the sampled flag of its ``traceparent`` stay as they are. Its spans and log records
+    inside a saga are stamped with the saga's attributes; the spans that its sampler keeps are sent to Sagascope too.
+    With ``OTEL_SDK_DISABLED=true`` nothing is set up.
 
     Args:
         tracer_provider: The service's; the global one if it is left out.
-        endpoint: As in `configure`, with the other settings.
-        headers: See `configure`.
-        announce_after: See `configure`.
-        heartbeat_interval: See `configure`.
-        log_level: See `configure`.
-        queue_size: See `configure`.
-        timeout: See `configure`.
+        logger_provider: The service's; the global one if it is left out.
+        **options: As in `Options`; the one that is needed most is ``endpoint``.
 
     Raises:
         MissingExtra: The packages of the extra ``otlp`` are not installed.
-        SettingInvalid: The endpoint is no http or https address.
+        SettingInvalid: An option is unknown, or its value cannot be used.
     """
     try:
         from sagascope import _install, _settings
     except ImportError as error:
         raise MissingExtra("sagascope.install()") from error
-    settings = _settings.Settings(
-        endpoint=_settings.endpoint(endpoint),
-        headers=_settings.headers(headers),
-        announce_after=announce_after,
-        heartbeat_interval=heartbeat_interval,
-        log_level=log_level,
-        queue_size=queue_size,
-        timeout=timeout,
-    )
-    _activate(_install.beside(tracer_provider, settings))
+    settings = _settings.settle(options)
+    if not _is_disabled():
+        _activate(_install.beside(tracer_provider, logger_provider, settings))
 
 
 def shutdown(timeout: float = EXIT_TIMEOUT) -> None:
@@ -139,14 +105,13 @@ def stats() -> Stats:
 
 
 def _activate(pipeline: "Pipeline") -> None:
-    global _pipeline, _hooked
+    global _pipeline, _at_fork
     shutdown()
     _pipeline = pipeline
     _runtime.active = pipeline
-    if not _hooked:
-        _hooked = True
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=_forked)
+    if not _at_fork and hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_forked)
+        _at_fork = True
     # registered anew, so that it runs before the exit handlers of providers that were made meanwhile
     atexit.unregister(shutdown)
     atexit.register(shutdown)
@@ -156,3 +121,7 @@ def _activate(pipeline: "Pipeline") -> None:
 def _forked() -> None:
     if _pipeline is not None:
         _pipeline.forked()
+
+
+def _is_disabled() -> bool:
+    return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"

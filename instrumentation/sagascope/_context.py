@@ -12,6 +12,7 @@ from opentelemetry.trace import Span, SpanContext, Status, StatusCode
 from sagascope import semconv
 
 if TYPE_CHECKING:
+    from sagascope._runtime import Runtime
     from sagascope._saga import RunningSaga
 
 KEY = create_key("sagascope")
@@ -51,6 +52,10 @@ class Place:
         self.stamp = _stamp(identity, step, key, attempt)
         self.outer: Context | None = None
         self.closed = False
+
+    def again(self) -> "Place":
+        """The same place, to be entered once more."""
+        return Place(self.identity, self.parent, step=self.step, key=self.key, attempt=self.attempt, remote=self.remote)
 
 
 def _stamp(identity: Identity, step: str, key: str, attempt: int) -> dict[str, Any]:
@@ -109,10 +114,11 @@ class CarriedSpan(Span):
     and to the service's own span around it, which would have been told without us.
     """
 
-    def __init__(self, context: SpanContext, own: Span, outer: Span) -> None:
+    def __init__(self, context: SpanContext, own: Span, outer: Span, runtime: "Runtime") -> None:
         self._context = context
         self._own = own
         self._outer = outer
+        self._runtime = runtime
 
     @property
     def own(self) -> Span:
@@ -138,15 +144,17 @@ class CarriedSpan(Span):
 
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
         """Told to both."""
-        for span in (self._own, self._outer):
-            if span.is_recording():
-                span.set_attributes(attributes)
+        if self._own.is_recording():
+            self._own.set_attributes(self._runtime.fit(attributes))
+        if self._outer.is_recording():
+            self._outer.set_attributes(attributes)
 
     def add_event(self, name: str, attributes: Mapping[str, Any] | None = None, timestamp: int | None = None) -> None:
         """Told to both."""
-        for span in (self._own, self._outer):
-            if span.is_recording():
-                span.add_event(name, attributes, timestamp)
+        if self._own.is_recording():
+            self._own.add_event(name, self._runtime.fit(attributes or {}), timestamp)
+        if self._outer.is_recording():
+            self._outer.add_event(name, attributes, timestamp)
 
     def add_link(self, context: SpanContext, attributes: Mapping[str, Any] | None = None) -> None:
         """Told to both."""
@@ -162,9 +170,11 @@ class CarriedSpan(Span):
         escaped: bool = False,
     ) -> None:
         """Told to both."""
-        for span in (self._own, self._outer):
-            if span.is_recording():
-                span.record_exception(exception, attributes, timestamp, escaped)
+        if self._own.is_recording():
+            told = {**self._runtime.failure(exception), **self._runtime.fit(attributes or {})}
+            self._own.add_event("exception", told, timestamp)
+        if self._outer.is_recording():
+            self._outer.record_exception(exception, attributes, timestamp, escaped)
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
         """Told to both."""

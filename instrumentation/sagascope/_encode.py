@@ -9,24 +9,30 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.trace import ReadableSpan
 
-from sagascope import semconv
+from sagascope import _redaction, semconv
+from sagascope._redaction import Redact
 
 
 class Encoder:
-    """Makes requests that name this process."""
+    """Makes requests that name this process, and hold nothing that must not leave it."""
 
-    def __init__(self, process_id: str) -> None:
+    def __init__(self, process_id: str, redact: Redact | None = None) -> None:
         self._process = KeyValue(key=semconv.PROCESS_ID, value=AnyValue(string_value=process_id))
+        self._redact = redact
 
     def spans(self, batch: Sequence[ReadableSpan]) -> bytes:
         """An ExportTraceServiceRequest."""
         request = encode_spans(batch)
+        if self._redact is not None:
+            _redaction.spans(self._redact, request)
         self._name_process(request.resource_spans)
         return bytes(request.SerializeToString())
 
     def logs(self, batch: Sequence[ReadableLogRecord]) -> bytes:
         """An ExportLogsServiceRequest."""
         request = encode_logs(batch)
+        if self._redact is not None:
+            _redaction.logs(self._redact, request)
         self._name_process(request.resource_logs)
         return bytes(request.SerializeToString())
 

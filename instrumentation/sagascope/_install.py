@@ -4,16 +4,18 @@ from collections.abc import Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from opentelemetry import trace
+from opentelemetry import _logs, trace
+from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.semconv._incubating.attributes import deployment_attributes, service_attributes
 
 from sagascope._pipeline import Pipeline
-from sagascope._processor import SpanStamp
+from sagascope._processor import LogStamp, SpanStamp
 from sagascope._settings import Settings
 
-_stamps: "WeakKeyDictionary[TracerProvider, SpanStamp]" = WeakKeyDictionary()
+_span_stamps: "WeakKeyDictionary[TracerProvider, SpanStamp]" = WeakKeyDictionary()
+_log_stamps: "WeakKeyDictionary[LoggerProvider, LogStamp]" = WeakKeyDictionary()
 
 
 def describe(
@@ -36,24 +38,27 @@ def beside_nothing(settings: Settings, resource: Resource) -> Pipeline:
     if not isinstance(provider, TracerProvider):
         provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         trace.set_tracer_provider(provider)
-    pipeline = Pipeline(settings, resource, provider.sampler)
-    _stamp(provider, pipeline)
-    return pipeline
+    return _joined(Pipeline(settings, resource, provider.sampler), provider, None)
 
 
-def beside(tracer_provider: Any, settings: Settings) -> Pipeline:
+def beside(tracer_provider: Any, logger_provider: Any, settings: Settings) -> Pipeline:
     """A pipeline for a service with OpenTelemetry; of a provider that is not the SDK's, only the context is used."""
     provider = tracer_provider or trace.get_tracer_provider()
     if not isinstance(provider, TracerProvider):
-        return Pipeline(settings, Resource.create(), None)
-    pipeline = Pipeline(settings, provider.resource, provider.sampler)
-    _stamp(provider, pipeline)
+        return _joined(Pipeline(settings, Resource.create(), None), None, logger_provider)
+    return _joined(Pipeline(settings, provider.resource, provider.sampler), provider, logger_provider)
+
+
+def _joined(pipeline: Pipeline, spans: TracerProvider | None, logs: Any) -> Pipeline:
+    """Stamp what the service's providers make, from now on for this pipeline. A provider keeps its one stamp."""
+    if spans is not None:
+        span_stamp = _span_stamps.get(spans)
+        if span_stamp is None:
+            span_stamp = _span_stamps[spans] = SpanStamp()
+            spans.add_span_processor(span_stamp)
+        span_stamp.pass_on_to(pipeline.on_end)
+    logger_provider = logs or _logs.get_logger_provider()
+    if isinstance(logger_provider, LoggerProvider) and logger_provider not in _log_stamps:
+        _log_stamps[logger_provider] = LogStamp()
+        logger_provider.add_log_record_processor(_log_stamps[logger_provider])
     return pipeline
-
-
-def _stamp(provider: TracerProvider, pipeline: Pipeline) -> None:
-    stamp = _stamps.get(provider)
-    if stamp is None:
-        stamp = _stamps[provider] = SpanStamp()
-        provider.add_span_processor(stamp)
-    stamp.pass_on_to(pipeline.on_end)

@@ -5,8 +5,8 @@ last-resort handler, and would be thrown out by `logging.config.dictConfig`.
 """
 
 import logging
-import traceback
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 from opentelemetry._logs import LogRecord, SeverityNumber
@@ -14,9 +14,10 @@ from opentelemetry.context import Context, get_current
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.semconv.attributes import exception_attributes
 
 from sagascope._context import place_in
+from sagascope._failure import describe_error
+from sagascope._fitting import fit, fit_text
 from sagascope._guard import Guard
 
 _TAKING = Guard("taking a log record")
@@ -29,17 +30,29 @@ _SEVERITIES = (
     (logging.ERROR, SeverityNumber.ERROR, "ERROR"),
     (logging.WARNING, SeverityNumber.WARN, "WARN"),
     (logging.INFO, SeverityNumber.INFO, "INFO"),
-    (0, SeverityNumber.DEBUG, "DEBUG"),
+    (logging.DEBUG, SeverityNumber.DEBUG, "DEBUG"),
 )
 
 
 class LogTap:
     """Sees every record that a logger handles, after the logger's own level and filters."""
 
-    def __init__(self, put: Callable[[ReadableLogRecord], None], resource: Callable[[], Resource], level: int) -> None:
+    def __init__(
+        self,
+        put: Callable[[ReadableLogRecord], None],
+        lose: Callable[[int, str], None],
+        resource: Callable[[], Resource],
+        *,
+        level: int,
+        rate: float,
+        longest: int,
+    ) -> None:
         self._put = put
+        self._lose = lose
         self._resource = resource
         self._level = level
+        self._budget = Budget(rate)
+        self._longest = longest
         self._original: Callable[[logging.Logger, logging.LogRecord], None] | None = None
 
     def install(self) -> None:
@@ -64,35 +77,45 @@ class LogTap:
     def _take(self, record: logging.LogRecord) -> None:
         context = get_current()
         place = place_in(context)
-        if place is not None and not record.name.startswith(OURS):
-            attributes = {**place.stamp, **_failure(record)}
-            self._put(make_record(record, context, attributes, self._resource()))
+        if place is None or record.name.startswith(OURS):
+            return
+        if self._budget.spend():
+            self._put(self._made(record, context, place.stamp))
+        else:
+            self._lose(1, "more log records than log_rate allows")
+
+    def _made(self, record: logging.LogRecord, context: Context, stamp: dict[str, Any]) -> ReadableLogRecord:
+        number, text = _severity(record.levelno)
+        error = record.exc_info[1] if record.exc_info else None
+        made = LogRecord(
+            timestamp=int(record.created * 1e9),
+            context=context,
+            severity_number=number,
+            severity_text=text,
+            body=fit_text(record.getMessage(), self._longest),
+            attributes=fit({**stamp, **(describe_error(error, self._longest) if error else {})}, 2 * self._longest),
+        )
+        return ReadableLogRecord(made, self._resource(), InstrumentationScope(record.name))
 
 
-def make_record(
-    record: logging.LogRecord, context: Context, attributes: dict[str, Any], resource: Resource
-) -> ReadableLogRecord:
-    """The record as OpenTelemetry knows it."""
-    number, text = next((number, text) for level, number, text in _SEVERITIES if record.levelno >= level)
-    made = LogRecord(
-        timestamp=int(record.created * 1e9),
-        context=context,
-        severity_number=number,
-        severity_text=text,
-        body=record.getMessage(),
-        attributes=attributes,
+class Budget:
+    """So many in a second, in any second; what was not spent in one is gone in the next."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._second = 0
+        self._spent = 0
+
+    def spend(self) -> bool:
+        """Take one; False when the second has none left."""
+        second = int(monotonic())
+        if second != self._second:
+            self._second, self._spent = second, 0
+        self._spent += 1
+        return self._spent <= self._rate
+
+
+def _severity(level: int) -> tuple[SeverityNumber, str]:
+    return next(
+        ((number, text) for least, number, text in _SEVERITIES if level >= least), (SeverityNumber.TRACE, "TRACE")
     )
-    return ReadableLogRecord(
-        log_record=made, resource=resource, instrumentation_scope=InstrumentationScope(record.name)
-    )
-
-
-def _failure(record: logging.LogRecord) -> dict[str, str]:
-    kind, error, trace = record.exc_info or (None, None, None)
-    if kind is None or error is None:
-        return {}
-    return {
-        exception_attributes.EXCEPTION_TYPE: f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins."),
-        exception_attributes.EXCEPTION_MESSAGE: str(error),
-        exception_attributes.EXCEPTION_STACKTRACE: "".join(traceback.format_exception(kind, error, trace)),
-    }

@@ -9,10 +9,13 @@ from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.trace import ReadableSpan
 
 from sagascope._encode import Encoder
+from sagascope._guard import Guard
 from sagascope._sender import Answer, Fate, Sender
 from sagascope._worker import Pause, Worker
 
 T = TypeVar("T")
+
+_ENCODING = Guard("encoding telemetry")
 
 BATCH = 512
 """Records in one request."""
@@ -90,8 +93,11 @@ class Lane(Generic[T]):
         return None
 
     def _next(self) -> tuple[int, bytes] | None:
-        batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-        return (len(batch), self._encode(batch)) if batch else None
+        while batch := [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]:
+            with _ENCODING:
+                return len(batch), self._encode(batch)
+            self._tally.lost_some(len(batch), "they could not be encoded")
+        return None
 
 
 class Outbox:

@@ -1,6 +1,6 @@
 """What `configure` and `install` put in place: our own provider and our own way out, beside the service's."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import Any
 from uuid import uuid4
@@ -15,8 +15,12 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceState, get_current_span
 from opentelemetry.trace import Span as ApiSpan
 
-from sagascope import semconv
+from sagascope import _propagator, _redaction, semconv
+from sagascope._context import Identity, place_in
 from sagascope._encode import Encoder
+from sagascope._failure import describe_error
+from sagascope._fitting import fit
+from sagascope._hosts import allowing, host_of
 from sagascope._inflight import InFlight
 from sagascope._logs import LogTap
 from sagascope._outbox import Outbox, Tally
@@ -37,7 +41,11 @@ class Pipeline(SpanProcessor):
         self._provider.add_span_processor(self)
         self._tracer = self._provider.get_tracer(_SCOPE.name, _SCOPE.version, _SCOPE.schema_url)
         self._tally = Tally()
-        self._encoder = Encoder(uuid4().hex)
+        self._redact = settings.redact
+        self._longest = settings.max_value_length
+        self._allows = allowing(settings.propagate_to)
+        self._trust = settings.trust_incoming
+        self._encoder = Encoder(uuid4().hex, settings.redact)
         self._outbox = Outbox(lambda: self._encoder, _sender(settings), self._tally, settings.queue_size)
         self._in_flight = InFlight(
             lambda: self._encoder,
@@ -49,15 +57,28 @@ class Pipeline(SpanProcessor):
             interval=settings.heartbeat_interval,
             clock=settings.clock,
         )
-        self._tap = _log_tap(settings, self._outbox.put_log, lambda: self._provider.resource)
+        self._tap = self._log_tap(settings)
         self._clock = settings.clock
         self._forked_at = 0
+
+    def _log_tap(self, settings: Settings) -> LogTap | None:
+        level = settings.level
+        if level is None:
+            return None
+        return LogTap(
+            self._outbox.put_log,
+            lambda count, why: self._tally.lost_some(count, why),
+            lambda: self._provider.resource,
+            level=level,
+            rate=settings.log_rate,
+            longest=settings.max_value_length,
+        )
 
     # --- the runtime -------------------------------------------------------------------------------
 
     def start(self, name: str, context: Context, attributes: Mapping[str, Any], links: Sequence[Link]) -> ApiSpan:
         """Start a saga span."""
-        return self._tracer.start_span(name, context, SpanKind.INTERNAL, attributes, links)
+        return self._tracer.start_span(name, context, SpanKind.INTERNAL, fit(attributes, self._longest), links)
 
     def carried(self, name: str, own: SpanContext, context: Context) -> SpanContext:
         """The ids of our span with the sampled flag of the service: its current span's, else its sampler's decision."""
@@ -70,6 +91,34 @@ class Pipeline(SpanProcessor):
         sampled = TraceFlags.SAMPLED if result.decision is Decision.RECORD_AND_SAMPLE else TraceFlags.DEFAULT
         return _with(own, TraceFlags((own.trace_flags & ~TraceFlags.SAMPLED) | sampled), result.trace_state)
 
+    def identify(self, identity: Identity) -> Identity:
+        """The identity as it may leave the process, in headers too."""
+        redact = self._redact
+        if redact is None:
+            return identity
+        return Identity(
+            str(_redaction.apply(redact, semconv.SAGA_ID, identity.id)),
+            identity.name,
+            str(_redaction.apply(redact, semconv.SAGA_RUN_ID, identity.run)) if identity.run else "",
+        )
+
+    def fit(self, attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Attributes with long texts cut."""
+        return fit(attributes, self._longest)
+
+    def failure(self, error: BaseException) -> Mapping[str, Any]:
+        """Type, message and stack trace of an error."""
+        return describe_error(error, self._longest)
+
+    def may_reach(self, address: str) -> bool:
+        """Whether baggage may go to this URL's host."""
+        return self._allows(host_of(address))
+
+    def trusts(self, headers: Any) -> bool:
+        """Whether the saga that these headers name is taken up."""
+        trust = self._trust
+        return bool(trust(headers)) if callable(trust) else trust
+
     def emit(self, body: str, context: Context, attributes: Mapping[str, Any]) -> None:
         """Queue a log record of ours."""
         now = self._clock()
@@ -80,7 +129,7 @@ class Pipeline(SpanProcessor):
             severity_number=SeverityNumber.INFO,
             severity_text="INFO",
             body=body,
-            attributes=attributes,
+            attributes=self.fit({**_stamp_of(context), **attributes}),
         )
         self._outbox.put_log(ReadableLogRecord(record, self._provider.resource, _SCOPE))
 
@@ -104,11 +153,12 @@ class Pipeline(SpanProcessor):
         self._outbox.start()
         if self._tap is not None:
             self._tap.install()
+        _propagator.install(self._allows, self.trusts)
 
     def forked(self) -> None:
         """Begin anew in a forked child, as a process of its own."""
         self._forked_at = self._clock()
-        self._encoder = Encoder(uuid4().hex)
+        self._encoder = Encoder(uuid4().hex, self._redact)
         self._tally = Tally()
         self._outbox.forked(self._tally)
         self._in_flight.forked(self._tally)
@@ -117,6 +167,7 @@ class Pipeline(SpanProcessor):
         """Send the final heartbeat and what waits, for at most `timeout` seconds."""
         if self._tap is not None:
             self._tap.remove()
+        _propagator.remove()
         deadline = monotonic() + timeout
         self._in_flight.finish()
         self._outbox.finish()
@@ -138,6 +189,11 @@ def _with(own: SpanContext, flags: TraceFlags, state: TraceState | None) -> Span
     return SpanContext(own.trace_id, own.span_id, is_remote=False, trace_flags=flags, trace_state=state)
 
 
+def _stamp_of(context: Context) -> Mapping[str, Any]:
+    place = place_in(context)
+    return place.stamp if place is not None else {}
+
+
 def _sender(settings: Settings) -> Sender:
     return Sender(
         settings.endpoint,
@@ -146,9 +202,3 @@ def _sender(settings: Settings) -> Sender:
         compress=settings.compression == "gzip",
         certificate=settings.certificate,
     )
-
-
-def _log_tap(
-    settings: Settings, put: Callable[[ReadableLogRecord], None], resource: Callable[[], Resource]
-) -> LogTap | None:
-    return None if settings.log_level is None else LogTap(put, resource, settings.log_level)

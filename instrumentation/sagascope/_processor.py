@@ -8,8 +8,8 @@ from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from sagascope import semconv
+from sagascope._context import place_in
 from sagascope._guard import Guard
-from sagascope._propagation import place_of
 
 _STAMPING = Guard("stamping a span")
 
@@ -31,7 +31,7 @@ class SpanStamp(SpanProcessor):
         """Stamp it, from the context that it is started in."""
         if self._pass_on is not None:
             with _STAMPING:
-                place = place_of(get_current() if parent_context is None else parent_context)
+                place = place_in(get_current() if parent_context is None else parent_context)
                 if place is not None:
                     span.set_attributes(place.stamp)
 
@@ -54,7 +54,7 @@ class LogStamp(LogRecordProcessor):
         """Stamp it, from the context that it was made in."""
         with _STAMPING:
             record = log_record.log_record
-            place = place_of(record.context or get_current())
+            place = place_in(record.context or get_current())
             if place is not None:
                 stamped: Any = {**(record.attributes or {}), **place.stamp}
                 _set(record, stamped)

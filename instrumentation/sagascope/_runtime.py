@@ -5,10 +5,13 @@ while nothing is here, sagas and steps do nothing.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanContext
+
+if TYPE_CHECKING:
+    from sagascope._context import Identity
 
 Attributes = Mapping[str, Any]
 
@@ -22,6 +25,26 @@ class Runtime(Protocol):
 
     def carried(self, name: str, own: SpanContext, context: Context) -> SpanContext:
         """Say what the service goes on with: the ids of `own`, with the flags that the service's sampler gives."""
+        ...
+
+    def identify(self, identity: "Identity") -> "Identity":
+        """The identity as it may leave the process."""
+        ...
+
+    def fit(self, attributes: Attributes) -> Attributes:
+        """Attributes as they may be set: no longer than allowed."""
+        ...
+
+    def failure(self, error: BaseException) -> Attributes:
+        """The attributes of an exception event."""
+        ...
+
+    def may_reach(self, address: str) -> bool:
+        """Whether a saga's baggage may go to the host of this URL."""
+        ...
+
+    def trusts(self, headers: Any) -> bool:
+        """Whether the saga that these incoming headers name is taken up."""
         ...
 
     def emit(self, body: str, context: Context, attributes: Attributes) -> None:

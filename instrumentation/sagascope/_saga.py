@@ -1,7 +1,6 @@
 """Sagas: what is declared once, and one that runs."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
@@ -18,6 +17,8 @@ from sagascope._step import Attempt, StepOptions
 from sagascope._values import Amount, business_keys, moment, money
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from sagascope._runtime import Runtime
 
 _OPENING = Guard("opening a saga")
@@ -162,7 +163,7 @@ class RunningSaga(Scope):
         """Say that the saga was given up, with work still in force or unknown."""
         self._close_with(semconv.OUTCOME_FAILED)
 
-    def wait_until(self, when: datetime | float, reason: str | None = None) -> None:
+    def wait_until(self, when: "datetime | float", reason: str | None = None) -> None:
         """Say that a wait is meant, for example for a review: nothing is late before then.
 
         Args:
@@ -204,6 +205,7 @@ class RunningSaga(Scope):
         return put(place, set_span_in_context(get_current_span(self._context), context))  # type: ignore[arg-type]
 
     def _begin(self, runtime: "Runtime", context: Context) -> None:
+        self.identity = runtime.identify(self.identity)
         here = Place(self.identity, INVALID_SPAN_CONTEXT, saga=self)
         attributes = {**here.stamp, **self._attributes}
         if self._begun:
@@ -239,7 +241,7 @@ class RunningSaga(Scope):
         context = self._here()
         span = get_current_span(context)
         if isinstance(span, CarriedSpan) and span.own.is_recording():
-            span.own.set_attributes(attributes)
+            span.own.set_attributes(runtime.fit(attributes))
         elif (place := place_in(context)) is not None:
             runtime.start(self.name or "saga", context, {**place.stamp, **attributes}, ()).end()
 

@@ -13,10 +13,11 @@ from sagascope._runtime import Runtime
 class Scope:
     """What a block that stands for a saga or a step keeps while it is open."""
 
-    __slots__ = ("_entered", "_previous", "_span")
+    __slots__ = ("_entered", "_previous", "_runtime", "_span")
 
     _entered: Context
     _previous: Context
+    _runtime: Runtime
     _span: Span | None
     """None while the block is not open, or stands for nothing."""
 
@@ -32,10 +33,11 @@ class Scope:
         """Start the span below where `context` stands, and go on at `place`."""
         span = runtime.start(name, _nearest_parent(context), attributes, links)
         place.parent = span.get_span_context()
-        carried = CarriedSpan(runtime.carried(name, place.parent, context), span, _outer(context))
+        carried = CarriedSpan(runtime.carried(name, place.parent, context), span, _outer(context), runtime)
         self._previous = context
         self._entered = put(place, set_span_in_context(carried, context))
         attach(self._entered)
+        self._runtime = runtime
         self._span = span
 
     def _leave_scope(self, error: BaseException | None) -> None:
@@ -45,15 +47,18 @@ class Scope:
         if span is None:
             return
         if error is not None:
-            record_failure(span, error)
+            span.add_event("exception", self._runtime.failure(error))
+            span.set_status(StatusCode.ERROR, say(error))
         span.end()
 
 
-def record_failure(span: Span, error: BaseException) -> None:
-    """Say of a span that it failed, and with what: type, message and stack trace."""
-    if isinstance(error, BaseException):
-        span.record_exception(error)
-    span.set_status(StatusCode.ERROR, f"{type(error).__name__}: {error}")
+def say(error: BaseException) -> str:
+    """An error in one line, also one that cannot be put into words."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - the user's exception class
+        text = "(its text cannot be made)"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _outer(context: Context) -> Span:

@@ -118,7 +118,7 @@ class Attempt(Scope):
     def set_attribute(self, key: str, value: Any) -> None:
         """Add an attribute of your own to this attempt."""
         if self._span is not None:
-            self._span.set_attribute(key, value)
+            self._span.set_attributes(self._runtime.fit({key: value}))
 
     def _again(self) -> "Attempt":
         return Attempt(self.name, self.type, self._saga, self._options)

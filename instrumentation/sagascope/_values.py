@@ -1,12 +1,12 @@
 """Turns what people pass into attribute values."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sagascope import semconv
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from decimal import Decimal
 
     Amount = str | int | float | Decimal
@@ -30,6 +30,6 @@ def business_keys(keys: Mapping[str, Any] | None) -> dict[str, str]:
     return {semconv.KEY_PREFIX + name: str(value) for name, value in (keys or {}).items()}
 
 
-def moment(when: datetime | float) -> float:
+def moment(when: "datetime | float") -> float:
     """Unix seconds. A `datetime` without a zone is local time, as everywhere in Python."""
-    return when.timestamp() if isinstance(when, datetime) else float(when)
+    return float(when) if isinstance(when, (int, float)) else when.timestamp()
