@@ -24,6 +24,9 @@ DEFAULT_URL = "http://127.0.0.1:4319"
 
 PROBLEM_TYPE = "application/problem+json"
 
+NO_SUCH_PATH = "/problems/no-such-path"
+"""How the `type` of a problem ends that says: this collector does not have that call."""
+
 Answer = TypeVar("Answer", bound=wire.Wire)
 Moment = datetime | str
 
@@ -212,6 +215,8 @@ def _refusal(answer: httpx.Response, url: str) -> ClientError:
     if answer.headers.get("content-type", "").partition(";")[0].strip() != PROBLEM_TYPE:
         return _stranger(url)
     problem = _read(wire.Problem, answer, url)
+    if problem.type.endswith(NO_SUCH_PATH):
+        return _stranger(url)
     if answer.status_code == httpx.codes.NOT_FOUND:
         return NotFound(url, problem)
     if answer.is_server_error:

@@ -315,6 +315,12 @@ class Status(Wire):
     notices: list[str]
 
 
+class Alive(Wire):
+    """The process runs, or is ready."""
+
+    status: Literal["ok"]
+
+
 class Problem(Wire):
     """An error, as RFC 9457 `application/problem+json`."""
 

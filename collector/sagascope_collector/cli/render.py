@@ -55,7 +55,13 @@ NOTHING_FOUND = {
     "not_a_saga": "That trace was received, but no span of it belongs to a transaction.",
 }
 
+FOUND_BY = {"prefix": "its id begins so", "key": "by a business key", "trace": "by a trace", "span": "by a span"}
+"""By what a saga was found, where it was not its id."""
+
 NOBODY_NEEDED = "Nobody is needed: no transaction stands still."
+
+TRIES: int = 3
+"""Attempts of one step that are listed at its beginning, and as many at its end."""
 
 ERROR_LENGTH: int = 160
 """Characters of an error's message in a list of attempts."""
@@ -69,7 +75,7 @@ def saga(shown: wire.Saga, now: datetime) -> RenderableType:
         Text(plain.line(shown.headline), "bold"),
         Text.assemble(("Customer: ", "dim"), plain.line(shown.customer_line)),
         _section("Steps", [_steps(shown.steps, open_until)]),
-        _section("What is in force", _in_force(shown)),
+        _section("In force and undone", _in_force(shown)),
         _section("Evidence", _evidence(shown.verdict)),
         _section("What to do", _actions(shown.verdict)),
         _section("Also noticed", [Text(f"{each.code}: {plain.line(each.text)}") for each in shown.anomalies]),
@@ -125,7 +131,7 @@ def _title(shown: wire.Saga, now: datetime) -> RenderableType:
 
 
 def _entry(one: wire.SagaSummary, now: datetime, kind: str) -> RenderableType:
-    found = Text(f"  (by its {kind})" if kind and kind != "id" else "", "dim")
+    found = Text(f"  ({FOUND_BY[kind]})" if kind in FOUND_BY else "", "dim")
     return Group(
         Text.assemble(_name(one), "  ", _state(one), found),
         Padding(Text(plain.line(one.headline)), (0, 0, 0, 2)),
@@ -141,9 +147,8 @@ def _steps(steps: Sequence[wire.Step], until: datetime) -> Table:
     table.add_column(no_wrap=True, justify="right")
     for step in steps:
         table.add_row(*_step(step, until))
-        if len(step.attempts) > 1 or any(each.error for each in step.attempts):
-            for attempt in step.attempts:
-                table.add_row(*_attempt(attempt, until))
+        for row in _tries(step.attempts, until):
+            table.add_row(*row)
     return table
 
 
@@ -159,6 +164,17 @@ def _step(step: wire.Step, until: datetime) -> tuple[Text, Text, Text, Text]:
         Text(plain.line(step.service or "", 40)),
         Text(taken),
     )
+
+
+def _tries(attempts: Sequence[wire.Attempt], until: datetime) -> list[Sequence[Text]]:
+    """A line for each attempt that says more than its step; of many the first and the latest."""
+    if len(attempts) <= 1 and not any(each.error for each in attempts):
+        return []
+    if len(attempts) <= 2 * TRIES + 1:
+        return [_attempt(each, until) for each in attempts]
+    between = [Text(""), Text(f"{len(attempts) - 2 * TRIES:,} tries between them", "dim")]
+    first, latest = ([_attempt(each, until) for each in part] for part in (attempts[:TRIES], attempts[-TRIES:]))
+    return [*first, between, *latest]
 
 
 def _attempt(attempt: wire.Attempt, until: datetime) -> tuple[Text, Text, Text, Text]:

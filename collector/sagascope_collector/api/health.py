@@ -1,0 +1,41 @@
+"""What only the running collector knows of itself, and what the store counts."""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Protocol
+
+from sagascope_collector import wire
+from sagascope_collector.store.contract import Store
+
+
+class Health(Protocol):
+    """What the API asks of the process that it runs in. Quick, and safe from any thread."""
+
+    def unready(self) -> str | None:
+        """Why nothing can be taken in or answered now, in one sentence; None: all is well."""
+        ...
+
+    def lag_seconds(self) -> float:
+        """Seconds by which lists may be behind what was stored."""
+        ...
+
+    def notices(self) -> Sequence[str]:
+        """What a reader of any answer should know: sentences, the gravest first."""
+        ...
+
+
+def status(store: Store, health: Health) -> wire.Status:
+    """How the collector is; what clients dropped is the sum of what each process said last."""
+    counted = store.counters()
+    spoken = [each.heartbeat for each in store.instances() if each.heartbeat]
+    return wire.Status(
+        version=version("sagascope"),
+        received=counted.received,
+        stored=counted.stored,
+        rejected=counted.rejected,
+        duplicate=counted.duplicate,
+        dropped_by_clients=sum(each.dropped for each in spoken),
+        lag_seconds=round(health.lag_seconds(), 3),
+        database_bytes=store.size_bytes(),
+        notices=list(health.notices()),
+    )

@@ -1,0 +1,94 @@
+"""One saga in full, and the search for what somebody quoted."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from sagascope_collector import sagas, wire
+from sagascope_collector.api import present, quoted
+from sagascope_collector.errors import NotFound
+from sagascope_collector.records import Facts, SagaId
+from sagascope_collector.sagas import model
+from sagascope_collector.store.contract import Store
+
+FOUND: int = 50
+"""Sagas that a search answers at most."""
+
+Hits = list[tuple[str, str]]
+"""(kind, summary as JSON)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Reads one store. Every method may take its time: call it from a thread, not from the event loop."""
+
+    store: Store
+    context: Callable[[int], sagas.Context]
+    clock: Callable[[], int]
+
+    def saga(self, name: str, saga_id: str, environment: str | None, run: str | None) -> wire.Saga:
+        """One saga in full, judged as of now. Without `environment` or `run` the latest started of all.
+
+        Raises:
+            NotFound: nothing with this id, name, environment and run was ever received.
+        """
+        named = [each for each in self._behind(saga_id, environment) if each[1].key.name == name]
+        wanted = [each for each in named if run is None or each[1].key.run == run]
+        if not wanted:
+            raise NotFound(f"No saga {name!r} with the id {saga_id!r}{_narrowed(environment, run)} was ever received.")
+        facts, saga = max(wanted, key=lambda each: each[1].started_at)
+        runs = [other.key.run for _, other in named if other.key.environment == saga.key.environment]
+        return present.full(saga, self._judged(facts, saga), runs)
+
+    def search(self, text: str) -> str:
+        """What somebody may have meant by `text`, as `wire.SearchResult` in JSON."""
+        hits = self._meant(text)
+        reason = "null" if hits else f'"{self._reason(text)}"'
+        matches = ",".join(f'{{"kind":"{kind}","saga":{document}}}' for kind, document in hits)
+        return f'{{"matches":[{matches}],"reason":{reason}}}'
+
+    def _meant(self, text: str) -> Hits:
+        """The hits of the likeliest reading that has an exact one, else those of the first that begins an id.
+
+        Words out of a sentence count only when they are exact: the 5 in "stuck for 5 minutes" begins many an id.
+        """
+        beginnings: Hits = []
+        for reading in quoted.readings(text):
+            hits = self._hits(reading)
+            if _exact(hits):
+                return hits
+            beginnings = beginnings or hits
+        if beginnings:
+            return beginnings
+        return next(filter(None, (_exact(self._hits(word)) for word in quoted.words(text))), [])
+
+    def _hits(self, reading: str) -> Hits:
+        found = [(kind, row.document) for kind, row in self.store.search(reading, limit=FOUND)]
+        return found if any(kind == "id" for kind, _ in found) else [*self._unlisted(reading), *found]
+
+    def _unlisted(self, saga_id: str) -> Iterator[tuple[str, str]]:
+        """Sagas of this id that are stored, and not yet in the list."""
+        for facts, saga in self._behind(saga_id, None):
+            yield "id", present.summary(saga, self._judged(facts, saga)).model_dump_json()
+
+    def _reason(self, text: str) -> wire.NothingFound:
+        seen = any(self.store.has_trace(each) for each in quoted.telemetry_ids(text))
+        return "not_a_saga" if seen else "never_seen"
+
+    def _behind(self, saga_id: str, environment: str | None) -> list[tuple[Facts, model.Saga]]:
+        """Every saga behind an id, with its facts; the latest started first within an environment."""
+        seen = self.store.environments_of(saga_id) if environment is None else [environment]
+        facts = self.store.facts([SagaId(each, saga_id) for each in seen]) if seen else {}
+        return [(each, saga) for each in facts.values() for saga in sagas.rebuild(each)]
+
+    def _judged(self, facts: Facts, saga: model.Saga) -> model.Judgement:
+        return sagas.judge(saga, facts.instances, self.context(self.clock()))
+
+
+def _exact(hits: Hits) -> Hits:
+    return [each for each in hits if each[0] != "prefix"]
+
+
+def _narrowed(environment: str | None, run: str | None) -> str:
+    """`` in the environment 'x', run 'y'``, as far as they were given."""
+    where = "" if environment is None else f" in the environment {environment!r}"
+    return where + ("" if run is None else f", run {run!r}")

@@ -1,0 +1,69 @@
+"""What is listed: sagas, their types, and the services."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+from sagascope_collector import sagas, wire
+from sagascope_collector.api.present import moment
+from sagascope_collector.records import Instance
+from sagascope_collector.store.contract import Page
+
+FLOW_COLUMN = {
+    "running": "running",
+    "compensating": "running",
+    "completed": "completed",
+    "compensated": "compensated",
+    "failed": "failed",
+}
+"""Where a saga of each status is counted: one that is being undone has not ended."""
+
+
+def listed(page: Page) -> str:
+    """A page of sagas as `wire.Sagas` in JSON; summaries are kept as such, and put in as they are."""
+    items = ",".join(row.document for row in page.rows)
+    return f'{{"items":[{items}],"next_cursor":{json.dumps(page.next_cursor)}}}'
+
+
+def flows(counts: Iterable[tuple[str, str, str, int, int]]) -> wire.Flows:
+    """Saga types by name and environment, from (name, environment, status, sagas, of them needing someone)."""
+    columns: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for name, environment, status, number, needing in counts:
+        columns[name, environment].update({FLOW_COLUMN[status]: number, "attention": needing})
+    return wire.Flows(items=[_flow(*key, counted) for key, counted in sorted(columns.items())])
+
+
+def _flow(name: str, environment: str, counted: Counter[str]) -> wire.Flow:
+    return wire.Flow(
+        name=name,
+        environment=environment,
+        running=counted["running"],
+        completed=counted["completed"],
+        compensated=counted["compensated"],
+        failed=counted["failed"],
+        attention=counted["attention"],
+    )
+
+
+def services(instances: Sequence[Instance], context: sagas.Context) -> wire.Services:
+    """Services by name, each with its processes, the one heard last first."""
+    of: defaultdict[str, list[Instance]] = defaultdict(list)
+    for each in sorted(instances, key=lambda each: -each.last_seen):
+        of[each.process.service].append(each)
+    return wire.Services(
+        items=[
+            wire.Service(service=service, instances=[_instance(each, context) for each in heard])
+            for service, heard in sorted(of.items())
+        ]
+    )
+
+
+def _instance(instance: Instance, context: sagas.Context) -> wire.Instance:
+    said = instance.heartbeat
+    return wire.Instance(
+        instance=instance.process.instance or None,
+        version=instance.process.version or None,
+        last_seen=moment(instance.last_seen),
+        alive=sagas.is_alive(instance, context),
+        in_flight=len(said.open_spans) if said else 0,
+    )

@@ -1,0 +1,122 @@
+"""The query parameters of each call, as pydantic checks them. What is not named here is refused."""
+
+import re
+from datetime import datetime
+from typing import Annotated, Literal
+
+from fastapi import Request
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from sagascope_collector import wire
+from sagascope_collector.api.quoted import peel
+from sagascope_collector.errors import BadValue
+from sagascope_collector.store.contract import SagaFilter
+
+LIMIT: int = 50
+"""Sagas on a page unless told otherwise."""
+
+MOST: int = 500
+"""Sagas on a page at most."""
+
+LONGEST: int = 4_096
+"""Characters of a parameter at most."""
+
+_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)")
+
+
+def instant(text: str) -> int:
+    """A moment in RFC 3339 as nanoseconds since 1970.
+
+    Raises:
+        ValueError: it is none, or lies outside the years that can be stored.
+    """
+    parts = _RFC3339.fullmatch(text)
+    if parts is None:
+        raise ValueError("write a moment like 2026-11-22T14:02:11Z; a + in a URL is %2B")
+    day, time, fraction, zone = parts.groups()
+    try:
+        seconds = int(datetime.fromisoformat(f"{day}T{time}{zone.upper()}").timestamp())
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"there is no such moment: {error}") from error
+    nanoseconds = seconds * 1_000_000_000 + int((fraction or "").ljust(9, "0"))
+    if not -(2**63) <= nanoseconds < 2**63:
+        raise ValueError("that moment lies outside the years 1678 to 2261")
+    return nanoseconds
+
+
+def _checked(text: str) -> str:
+    instant(text)
+    return text
+
+
+Text = Annotated[str, Field(max_length=LONGEST)]
+Word = Annotated[str, Field(min_length=1, max_length=LONGEST)]
+Moment = Annotated[str, AfterValidator(_checked), Field(json_schema_extra={"format": "date-time"})]
+
+
+class Nothing(BaseModel):
+    """A call that takes no parameter."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Search(Nothing):
+    """What to look for."""
+
+    q: Word
+
+
+class OneSaga(Nothing):
+    """Which of the sagas of a name and id."""
+
+    environment: Text | None = None
+    run: Text | None = None
+
+
+class NamedSaga(OneSaga):
+    """A saga by its name and id, which may hold any character."""
+
+    name: Word
+    id: Word
+
+
+class Listing(Nothing):
+    """What a list of sagas is narrowed to, and which part of it is wanted."""
+
+    environment: Text | None = None
+    status: wire.SagaStatus | None = None
+    attention: wire.AttentionCode | Literal["any"] | None = None
+    name: Word | None = None
+    service: Word | None = None
+    step: Word | None = None
+    since: Moment | None = None
+    until: Moment | None = None
+    q: Word | None = None
+    limit: Annotated[int, Field(ge=1, le=MOST)] = LIMIT
+    cursor: Word | None = None
+
+    def narrowed(self) -> SagaFilter:
+        """The same, as the store takes it."""
+        return SagaFilter(
+            environment=self.environment,
+            status=self.status,
+            attention=self.attention,
+            name=self.name,
+            service=self.service,
+            step=self.step,
+            since=None if self.since is None else instant(self.since),
+            until=None if self.until is None else instant(self.until),
+            q=None if self.q is None else peel(self.q),
+        )
+
+
+async def said_once(request: Request) -> None:
+    """Refuse a parameter that is given twice: which of the two is meant cannot be known.
+
+    Raises:
+        BadValue: naming it.
+    """
+    names = [name for name, _ in request.query_params.multi_items()]
+    for name in names:
+        if names.count(name) > 1:
+            raise BadValue(f"{name!r} is given {names.count(name)} times.")

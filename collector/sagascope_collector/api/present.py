@@ -1,0 +1,239 @@
+"""From the domain to the wire. Pure: what is said was decided before."""
+
+import math
+from base64 import b64encode
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sagascope_collector import records, wire
+from sagascope_collector.sagas import model
+
+FIRST: int = 5_000
+"""Spans, and log records, that a saga in full carries; the totals stand beside them."""
+
+DEPTH: int = 64
+"""Levels to which a nested attribute value is followed; what lies below is the text ``…``."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def summary(saga: model.Saga, judgement: model.Judgement) -> wire.SagaSummary:
+    """One saga as it is listed."""
+    return wire.SagaSummary(**_summary(saga, judgement))
+
+
+def full(saga: model.Saga, judgement: model.Judgement, runs: Sequence[str]) -> wire.Saga:
+    """One saga with everything known of it; `runs` are those of its id and name, latest started first."""
+    return wire.Saga(
+        **_summary(saga, judgement),
+        verdict=_verdict(judgement.verdict) if judgement.verdict else None,
+        plan=_plan(saga.plan),
+        steps=[_step(each) for each in saga.steps],
+        ledger=[_entry(each) for each in saga.ledger],
+        runs=list(runs),
+        traces=traces(saga.spans),
+        anomalies=[wire.Anomaly(code=each.code, text=each.text, step=each.step) for each in saga.anomalies],
+        spans=[_span(each) for each in saga.spans[:FIRST]],
+        spans_total=len(saga.spans),
+        logs=[_log(each) for each in saga.logs[:FIRST]],
+        logs_total=len(saga.logs),
+    )
+
+
+def moment(nanoseconds: int) -> datetime:
+    """A moment to the microsecond, in UTC; what is finer is cut off."""
+    return _EPOCH + timedelta(microseconds=nanoseconds // 1_000)
+
+
+def decimal(amount: Decimal) -> str:
+    """An amount as people write it, never with an exponent."""
+    return format(amount, "f")
+
+
+def traces(spans: Iterable[records.Span]) -> list[str]:
+    """The trace ids, each once, in the order in which they appear."""
+    return list(dict.fromkeys(span.trace_id for span in spans))
+
+
+def natural(value: records.Value, depth: int = DEPTH) -> Any:
+    """An attribute value as JSON says it: bytes as ``{"base64": ...}``, NaN and the infinities as strings."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, bytes):
+        return {"base64": b64encode(value).decode("ascii")}
+    if isinstance(value, list | tuple):
+        return [natural(each, depth - 1) for each in value] if depth else "…"
+    if isinstance(value, Mapping):
+        return attributes(value, depth - 1) if depth else "…"
+    return value
+
+
+def attributes(given: records.Attributes, depth: int = DEPTH) -> dict[str, Any]:
+    """Attributes as a JSON object."""
+    return {name: natural(value, depth) for name, value in given.items()}
+
+
+def _summary(saga: model.Saga, judgement: model.Judgement) -> dict[str, Any]:
+    verdict = judgement.verdict
+    return {
+        "id": saga.key.id,
+        "name": saga.key.name,
+        "run": saga.key.run,
+        "environment": saga.key.environment,
+        "status": saga.status.value,
+        "attention": verdict and verdict.reason.value,
+        "phase": verdict and verdict.phase.value,
+        "step": judgement.step,
+        "service": judgement.service,
+        "since": verdict and moment(verdict.since),
+        "started_at": moment(saga.started_at),
+        "updated_at": moment(saga.updated_at),
+        "ended_at": _moment(saga.ended_at),
+        "attempts": judgement.attempts,
+        "error": judgement.error and wire.ErrorText(type=judgement.error.type, message=judgement.error.message),
+        "exposure": [_exposure(each) for each in saga.exposure],
+        "keys": saga.keys,
+        "headline": judgement.headline,
+        "customer_line": judgement.customer_line,
+    }
+
+
+def _exposure(at_stake: model.Exposure) -> wire.Exposure:
+    return wire.Exposure(
+        currency=at_stake.currency, certain=decimal(at_stake.certain), possible=decimal(at_stake.possible)
+    )
+
+
+def _verdict(verdict: model.Verdict) -> wire.Verdict:
+    return wire.Verdict(
+        reason=verdict.reason.value,
+        phase=verdict.phase.value,
+        step=verdict.step,
+        service=verdict.service,
+        instance=verdict.instance,
+        since=moment(verdict.since),
+        headline=verdict.headline,
+        evidence=[_evidence(each) for each in verdict.evidence],
+        actions=list(verdict.actions),
+        confidence=verdict.confidence.value,
+    )
+
+
+def _evidence(evidence: model.Evidence) -> wire.Evidence:
+    return wire.Evidence(
+        text=evidence.text,
+        at=moment(evidence.at),
+        service=evidence.service,
+        trace_id=evidence.trace_id,
+        span_id=evidence.span_id,
+    )
+
+
+def _plan(plan: model.Plan) -> wire.Plan:
+    return wire.Plan.model_validate(
+        {
+            "source": plan.source,
+            "steps": [
+                wire.PlannedStep(
+                    name=step.name, compensation=step.compensation, timeout=step.timeout, optional=step.optional
+                )
+                for step in plan.steps
+            ],
+        }
+    )
+
+
+def _step(step: model.Step) -> wire.Step:
+    return wire.Step(
+        name=step.name,
+        key=step.key,
+        type=step.type,
+        service=step.service or None,
+        state=step.state.value,
+        compensates=step.compensates,
+        attempts=[_attempt(each) for each in step.attempts],
+    )
+
+
+def _attempt(attempt: model.Attempt) -> wire.Attempt:
+    return wire.Attempt(
+        number=attempt.number,
+        service=attempt.process.service or None,
+        instance=attempt.process.instance or None,
+        trace_id=attempt.trace_id,
+        span_id=attempt.span_id,
+        started_at=moment(attempt.started_at),
+        ended_at=_moment(attempt.ended_at),
+        state=attempt.state.value,
+        error=_failure(attempt.error) if attempt.error else None,
+    )
+
+
+def _failure(failure: model.Failure) -> wire.AttemptError:
+    return wire.AttemptError(type=failure.type, message=failure.message, stacktrace=failure.stacktrace)
+
+
+def _entry(entry: model.LedgerEntry) -> wire.LedgerEntry:
+    return wire.LedgerEntry(
+        step=entry.step,
+        compensation=entry.compensation,
+        state=entry.state.value,
+        amount=None if entry.amount is None else decimal(entry.amount),
+        currency=entry.currency,
+    )
+
+
+def _span(span: records.Span) -> wire.Span:
+    return wire.Span(
+        trace_id=span.trace_id,
+        span_id=span.span_id,
+        parent_id=span.parent_id or None,
+        name=span.name,
+        kind=span.kind,
+        service=span.process.service or None,
+        instance=span.process.instance or None,
+        started_at=moment(span.start),
+        ended_at=_moment(span.end or None),
+        start_unix_nano=str(span.start),
+        status=span.status,
+        attributes=attributes(span.attributes),
+        events=[_event(each) for each in span.events],
+        links=[_link(each) for each in span.links],
+    )
+
+
+def _event(event: records.Event) -> wire.SpanEvent:
+    return wire.SpanEvent(name=event.name, at=moment(event.at), attributes=attributes(event.attributes))
+
+
+def _link(link: records.Link) -> wire.SpanLink:
+    return wire.SpanLink(trace_id=link.trace_id, span_id=link.span_id, attributes=attributes(link.attributes))
+
+
+def _log(log: records.Log) -> wire.Log:
+    return wire.Log(
+        at=moment(log.at),
+        severity=log.severity_text or severity(log.severity),
+        body=natural(log.body),
+        event_name=log.event_name or None,
+        service=log.process.service or None,
+        instance=log.process.instance or None,
+        trace_id=log.trace_id or None,
+        span_id=log.span_id or None,
+        attributes=attributes(log.attributes),
+    )
+
+
+def severity(number: int) -> str | None:
+    """OpenTelemetry's short name of a severity number, for example ``ERROR2`` for 18; None when it is none."""
+    if not 1 <= number <= 24:
+        return None
+    name = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL")[(number - 1) // 4]
+    rank = (number - 1) % 4
+    return f"{name}{rank + 1}" if rank else name
+
+
+def _moment(nanoseconds: int | None) -> datetime | None:
+    return None if nanoseconds is None else moment(nanoseconds)

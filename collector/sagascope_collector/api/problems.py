@@ -1,0 +1,118 @@
+"""Errors as HTTP says them: RFC 9457 problem details. The one place where an error meets its status."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from sagascope_collector import errors, wire
+
+MEDIA_TYPE = "application/problem+json"
+
+TYPES = "https://sagascope.dev/problems/"
+"""What every problem's `type` begins with; the rest is the error's kind."""
+
+STATUS: Mapping[type[errors.SagascopeError], int] = {
+    errors.Undecodable: 400,
+    errors.TooLarge: 413,
+    errors.BadValue: 422,
+    errors.BadCursor: 422,
+    errors.NotFound: 404,
+    errors.Refused: 400,
+    errors.Overloaded: 503,
+    errors.StoreUnavailable: 503,
+    errors.Unavailable: 503,
+    errors.NewerDatabase: 500,
+    errors.NotADatabase: 500,
+    errors.DatabaseLocked: 500,
+    errors.PortTaken: 500,
+    errors.CannotStart: 500,
+    errors.SagascopeError: 500,
+}
+"""The HTTP status of each error; every leaf of the tree is here by name."""
+
+KINDS: Mapping[int, tuple[str, str]] = {
+    404: ("no-such-path", "No such path"),
+    405: ("wrong-method", "Wrong method"),
+    422: ("bad-value", "Bad value"),
+}
+"""Kind and title of what the web framework refuses before a route is reached."""
+
+
+def register(app: FastAPI) -> None:
+    """Let every error that leaves a route of `app` answer as a problem."""
+    app.add_exception_handler(errors.SagascopeError, _of_ours)
+    app.add_exception_handler(RequestValidationError, _of_parameters)
+    app.add_exception_handler(HTTPException, _of_framework)
+    app.add_exception_handler(Exception, _of_a_fault)
+
+
+def status_of(error: errors.SagascopeError) -> int:
+    """The HTTP status for an error: its own, else that of the nearest class above."""
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def kind_of(error: type[errors.SagascopeError]) -> str:
+    """A class name as a part of a URI: ``BadCursor`` is ``bad-cursor``."""
+    return "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in error.__name__).lstrip("-")
+
+
+def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What OpenAPI says of a route's problems."""
+    content = {MEDIA_TYPE: {"schema": wire.Problem.model_json_schema()}}
+    return {status: {"description": _DESCRIPTIONS[status], "content": content} for status in statuses}
+
+
+_DESCRIPTIONS = {
+    404: "Not known",
+    422: "A parameter is unknown, missing or has a value that cannot be meant",
+    503: "Cannot answer now; the same call may succeed later",
+}
+
+
+def _answer(
+    request: Request, status: int, kind: str, title: str, detail: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    problem = wire.Problem(type=f"{TYPES}{kind}", title=title, status=status, detail=detail, instance=request.url.path)
+    return Response(problem.model_dump_json(), status, headers, MEDIA_TYPE)
+
+
+def _of_ours(request: Request, error: Exception) -> Response:
+    assert isinstance(error, errors.SagascopeError)  # noqa: S101  registered for this class only
+    wait = {"Retry-After": f"{max(1, round(error.retry_after))}"} if isinstance(error, errors.Unavailable) else None
+    detail = str(error) or error.title
+    return _answer(request, status_of(error), kind_of(type(error)), error.title, detail, wait)
+
+
+def _of_parameters(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101  registered for this class only
+    detail = "; ".join(_complaint(each) for each in error.errors())
+    return _answer(request, 422, *KINDS[422], detail)
+
+
+def _of_framework(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101  registered for this class only
+    kind, title = KINDS.get(error.status_code, ("refused", error.detail))
+    detail = {
+        404: f"There is no {request.url.path} here.",
+        405: f"{request.url.path} does not take {request.method}.",
+    }.get(error.status_code, error.detail)
+    return _answer(request, error.status_code, kind, title, detail, error.headers)
+
+
+def _of_a_fault(request: Request, error: Exception) -> Response:
+    """A fault of ours: what it was stands in the collector's log, not in the answer."""
+    detail = f"A fault of the collector ({type(error).__name__}); its log says more."
+    return _answer(request, 500, "fault", "Fault", detail)
+
+
+def _complaint(error: Mapping[str, Any]) -> str:
+    """One sentence's part about one parameter, from what pydantic says of it."""
+    name = str(error["loc"][-1])
+    if error["type"] == "extra_forbidden":
+        return f"there is no parameter {name!r}"
+    if error["type"] == "missing":
+        return f"{name!r} is missing"
+    return f"{name!r}: {str(error['msg']).removeprefix('Value error, ')}"

@@ -1,0 +1,139 @@
+"""The HTTP API: each route parses, calls, returns.
+
+Routes that read the store are plain functions: the framework runs them in threads, so that no query stops the event
+loop, on which the OTLP receivers live too.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, Path, Query, Response
+from pydantic import BaseModel
+
+from sagascope_collector import sagas, wire
+from sagascope_collector.api import overview, problems
+from sagascope_collector.api.health import Health, status
+from sagascope_collector.api.lookup import Lookup
+from sagascope_collector.api.parameters import Listing, NamedSaga, Nothing, OneSaga, Search, Word, said_once
+from sagascope_collector.errors import Unavailable
+from sagascope_collector.store.contract import Store
+
+SILENT: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
+"""The framework's own telemetry is off: a collector that reports to itself would feed on its own words."""
+
+
+def create_api(
+    store: Store,
+    context: Callable[[int], sagas.Context],
+    health: Health,
+    clock: Callable[[], int] = time.time_ns,
+) -> FastAPI:
+    """The API over one store, as an ASGI application.
+
+    Args:
+        store: what is read.
+        context: what to judge by, for a time in nanoseconds.
+        health: what the process says of itself.
+        clock: now, in nanoseconds since 1970.
+    """
+    api = FastAPI(
+        title="Sagascope",
+        summary="Where every saga stands, since when and why.",
+        version="1",
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        telemetry=SILENT,
+    )
+    problems.register(api)
+    api.include_router(_of_sagas(Lookup(store, context, clock)))
+    api.include_router(_of_lists(store, context, clock))
+    api.include_router(_of_the_process(store, health))
+    return api
+
+
+def _router() -> APIRouter:
+    return APIRouter(dependencies=[Depends(said_once)], redirect_slashes=False)
+
+
+def _of_sagas(lookup: Lookup) -> APIRouter:
+    router = _router()
+
+    @router.get("/api/v1/search", **_answers(wire.SearchResult))
+    def search(asked: Annotated[Search, Query()]) -> Response:
+        """Find sagas by an id or its beginning, a business key's value, a trace id or a span id."""
+        return _json(lookup.search(asked.q))
+
+    @router.get("/api/v1/saga", **_answers(wire.Saga, 404))
+    def saga(asked: Annotated[NamedSaga, Query()]) -> Response:
+        """One saga in full, judged as of now; the name and id may hold any character."""
+        return _json(lookup.saga(asked.name, asked.id, asked.environment, asked.run))
+
+    @router.get("/api/v1/sagas/{name}/{id:path}", **_answers(wire.Saga, 404))
+    def saga_at(
+        name: Annotated[Word, Path()],
+        saga_id: Annotated[Word, Path(alias="id")],
+        asked: Annotated[OneSaga, Query()],
+    ) -> Response:
+        """One saga in full, judged as of now; without `run` the latest started."""
+        return _json(lookup.saga(name, saga_id, asked.environment, asked.run))
+
+    return router
+
+
+def _of_lists(store: Store, context: Callable[[int], sagas.Context], clock: Callable[[], int]) -> APIRouter:
+    router = _router()
+
+    @router.get("/api/v1/sagas", **_answers(wire.Sagas))
+    def listed(asked: Annotated[Listing, Query()]) -> Response:
+        """Sagas, newest start first; `attention=any`: every one that needs someone."""
+        return _json(overview.listed(store.saga_rows(asked.narrowed(), limit=asked.limit, cursor=asked.cursor)))
+
+    @router.get("/api/v1/flows", **_answers(wire.Flows))
+    def flows(_: Annotated[Nothing, Query()]) -> Response:
+        """Saga types, with how many there are by status and how many need someone."""
+        return _json(overview.flows(store.flow_counts()))
+
+    @router.get("/api/v1/services", **_answers(wire.Services))
+    def services(_: Annotated[Nothing, Query()]) -> Response:
+        """Services, with their processes and what each has in flight."""
+        return _json(overview.services(store.instances(), context(clock())))
+
+    return router
+
+
+def _of_the_process(store: Store, health: Health) -> APIRouter:
+    router = _router()
+
+    @router.get("/api/v1/status", **_answers(wire.Status))
+    def how_it_is(_: Annotated[Nothing, Query()]) -> Response:
+        """How the collector itself is."""
+        return _json(status(store, health))
+
+    @router.get("/healthz", **_answers(wire.Alive))
+    async def healthz() -> Response:
+        """Whether the process runs."""
+        return _json(wire.Alive(status="ok"))
+
+    @router.get("/readyz", **_answers(wire.Alive))
+    async def readyz() -> Response:
+        """Whether telemetry can be taken in and questions answered; 503 with the reason if not."""
+        reason = health.unready()
+        if reason is not None:
+            raise Unavailable(reason)
+        return _json(wire.Alive(status="ok"))
+
+    return router
+
+
+def _answers(shape: type[wire.Wire], *refusals: int) -> dict[str, Any]:
+    """What OpenAPI says of a route that answers `shape`."""
+    return {"response_model": shape, "responses": problems.described(*refusals, 422, 503)}
+
+
+def _json(answer: BaseModel | str) -> Response:
+    """An answer that nobody may keep: the next one may say something else."""
+    text = answer if isinstance(answer, str) else answer.model_dump_json()
+    return Response(text, media_type="application/json", headers={"Cache-Control": "no-store"})

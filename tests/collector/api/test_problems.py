@@ -1,0 +1,43 @@
+"""Every error has its HTTP status, and its exit status."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from sagascope_collector import client, errors
+from sagascope_collector.api import problems
+from sagascope_collector.cli import exits
+
+
+def leaves(kind: type[Exception]) -> Iterator[type[Exception]]:
+    below = kind.__subclasses__()
+    if not below:
+        yield kind
+    for each in below:
+        yield from leaves(each)
+
+
+@pytest.mark.parametrize("leaf", list(leaves(errors.SagascopeError)))
+def test_every_leaf_has_a_status_and_a_kind_of_its_own(leaf: type[errors.SagascopeError]) -> None:
+    assert problems.status_of(leaf("why")) == problems.STATUS[leaf]
+    assert problems.kind_of(leaf)
+    assert leaf.title not in {errors.SagascopeError.title, errors.Refused.title, errors.CannotStart.title}
+
+
+def test_the_caller_s_faults_are_4xx_and_all_others_5xx() -> None:
+    for kind, status in problems.STATUS.items():
+        assert (400 <= status < 500) == issubclass(kind, errors.Refused), kind
+
+
+def test_kinds_are_written_with_hyphens() -> None:
+    assert problems.kind_of(errors.StoreUnavailable) == "store-unavailable"
+
+
+@pytest.mark.parametrize("leaf", [*leaves(errors.SagascopeError), *leaves(client.ClientError)])
+def test_every_leaf_has_an_exit_status(leaf: type[Exception]) -> None:
+    error = leaf.__new__(leaf)
+    assert exits.status_of(error) == (exits.NOT_FOUND if leaf.__name__ == "NotFound" else exits.NOT_DONE)
+
+
+def test_a_fault_of_ours_has_none() -> None:
+    assert exits.status_of(ZeroDivisionError()) is None

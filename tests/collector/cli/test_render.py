@@ -1,0 +1,199 @@
+"""What people see of sagas, at 80 columns."""
+
+import io
+
+from inline_snapshot import snapshot
+from rich.console import Console, RenderableType
+
+from sagascope_collector import wire
+from sagascope_collector.cli import render
+from support.stuck import NOW, SAGA, SUMMARY, at, attempt, step
+
+HOSTILE = "\x1b[31mred\x1b[0m [bold]b[/bold] [link=http://x]y[/link] \u202egnp.exe\u202c \x9b2J\r\n:smile: \x00end"
+
+
+def seen(renderable: RenderableType, width: int = 80) -> str:
+    console = Console(width=width, file=io.StringIO(), markup=False, highlight=False, emoji=False, color_system=None)
+    with console.capture() as captured:
+        console.print(renderable)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def test_a_stuck_saga_is_told_on_one_screen() -> None:
+    assert seen(render.saga(SAGA, NOW)) == snapshot("""\
+payment 8492  running, needs someone: instance_lost
+in production, started 2026-11-22 14:02:10 UTC, 12 min ago
+
+Stuck in ledger.record for 12 min: ledger-7f9c took it at 14:02:11 and has been
+silent since 14:02:14; €50.00 debited from the wallet is in force.
+
+Customer: €50.00 was charged; nothing was refunded.
+
+STEPS
+✓ done         fraud.check                                   fraud        120 ms
+✓ done         wallet.debit                                  wallet       380 ms
+  ✗ try 1      at 14:02:10.200 ConnectError: connection      wallet-7f9c  100 ms
+               refused
+  ✓ try 2      at 14:02:10.500                               wallet-7f9c   80 ms
+▶ in flight    ledger.record                                 ledger       12 min
+· not started  shipping.book
+· not started  notification.send
+
+IN FORCE AND UNDONE
+wallet.debit, 50.00 EUR: in force; wallet.refund would undo it
+At stake: EUR 50.00 for certain, EUR 0.00 possibly.
+
+EVIDENCE
+14:02:11.000  ledger-7f9c started ledger.record, attempt 1
+14:02:14.000  last heartbeat of ledger-7f9c; it promised the next one within 1 s
+Confidence: likely.
+
+WHAT TO DO
+1. Look up key pay-8492 in the ledger; if it is absent, resubmit the payment,
+   and otherwise call the orchestrator back.
+2. Then see whether it goes on.
+
+TIMELINE
+14:02:10.010 to now, 12 min; quiet stretches are squeezed
+fraud.check              ██████
+wallet.debit 1                      ▓▓▓▓▓▓✗
+wallet.debit 2                                  ██████
+ledger.record                                                ░░░░░░░░░░░░░░░░░▶
+                         █ ok   ▓✗ error   ░▶ in flight
+
+9 spans and 12 log records in 1 trace; times are UTC.\
+""")
+
+
+def test_a_compensated_saga_shows_what_was_undone() -> None:
+    undone = SAGA.model_copy(
+        update={
+            "status": "compensated",
+            "attention": None,
+            "verdict": None,
+            "ended_at": at(3),
+            "headline": "Compensated after 3 s: the ledger refused it, and everything was undone.",
+            "customer_line": "€50.00 was charged and refunded.",
+            "exposure": [],
+            "steps": [
+                step("wallet.debit", "wallet", "undone", attempt(1, "wallet", 0.1, 0.2, "ok")),
+                step("ledger.record", "ledger", "failed", attempt(1, "ledger", 0.3, 1.3, "error", "account closed")),
+                step(
+                    "wallet.refund", "wallet", "done", attempt(1, "wallet", 1.4, 2.9, "ok"), compensates="wallet.debit"
+                ),
+            ],
+            "ledger": [SAGA.ledger[0].model_copy(update={"state": "undone"})],
+            "anomalies": [wire.Anomaly(code="clock_skew", text="wallet is 2 s behind", step=None)],
+        }
+    )
+    assert seen(render.saga(undone, NOW)) == snapshot("""\
+payment 8492  compensated
+in production, started 2026-11-22 14:02:10 UTC, 12 min ago
+
+Compensated after 3 s: the ledger refused it, and everything was undone.
+
+Customer: €50.00 was charged and refunded.
+
+STEPS
+↩ undone   wallet.debit                                  wallet       100 ms
+✗ failed   ledger.record                                 ledger          1 s
+  ✗ try 1  at 14:02:10.300 ConnectError: account closed  ledger-7f9c     1 s
+✓ done     wallet.refund, undoes wallet.debit            wallet        1.5 s
+
+IN FORCE AND UNDONE
+wallet.debit, 50.00 EUR: undone
+
+ALSO NOTICED
+clock_skew: wallet is 2 s behind
+
+TIMELINE
+14:02:10.100 to 14:02:12.900, 2.8 s; quiet stretches are squeezed
+wallet.debit             █████████
+ledger.record                             ▓▓▓▓▓▓▓▓▓▓▓▓▓✗
+wallet.refund                                                   ██████████████
+                         █ ok   ▓✗ error
+
+9 spans and 12 log records in 1 trace; times are UTC.\
+""")
+
+
+def test_a_list_says_who_needs_someone_and_by_what_it_was_found() -> None:
+    calm = SUMMARY.model_copy(
+        update={"id": "8493", "status": "completed", "attention": None, "headline": "Completed in 1.2 s.", "run": "r-2"}
+    )
+    assert seen(render.listing([SUMMARY, calm], NOW, ["id", "prefix"])) == snapshot("""\
+payment 8492  running, needs someone: instance_lost
+  Stuck in ledger.record for 12 min: ledger-7f9c took it at 14:02:11 and has
+  been silent since 14:02:14; €50.00 debited from the wallet is in force.
+  in production, started 2026-11-22 14:02:10 UTC, 12 min ago
+
+payment 8493  completed  (its id begins so)
+  Completed in 1.2 s.
+  in production, run r-2, started 2026-11-22 14:02:10 UTC, 12 min ago\
+""")
+
+
+def test_nothing_found_says_why() -> None:
+    told = [seen(render.nothing_found("#8492?", reason)) for reason in ("never_seen", "expired", "not_a_saga")]
+    assert told == snapshot(
+        [
+            """\
+Nothing found for '#8492?'.
+Nothing was ever received about it.\
+""",
+            """\
+Nothing found for '#8492?'.
+It was received, and has been removed since because of its age.\
+""",
+            """\
+Nothing found for '#8492?'.
+That trace was received, but no span of it belongs to a transaction.\
+""",
+        ]
+    )
+
+
+def test_telemetry_is_shown_and_never_interpreted() -> None:
+    hostile = SAGA.model_copy(
+        update={
+            "id": HOSTILE,
+            "name": HOSTILE,
+            "run": HOSTILE,
+            "environment": HOSTILE,
+            "headline": HOSTILE,
+            "customer_line": HOSTILE,
+            "steps": [step(HOSTILE, HOSTILE, "failed", attempt(1, HOSTILE, 0, 1, "error", HOSTILE))],
+            "ledger": [SAGA.ledger[0].model_copy(update={"step": HOSTILE, "currency": HOSTILE})],
+            "anomalies": [wire.Anomaly(code="clock_skew", text=HOSTILE, step=None)],
+            "verdict": SAGA.verdict and SAGA.verdict.model_copy(update={"actions": [HOSTILE]}),
+        }
+    )
+    text = (
+        seen(render.saga(hostile, NOW))
+        + seen(render.listing([hostile], NOW))
+        + seen(render.nothing_found(HOSTILE, None))
+    )
+    assert {letter for letter in text if not letter.isprintable()} == {"\n"}
+    assert "\\x1b[31mred" in text
+    assert "[bold]b[/bold]" in text
+    assert ":smile:" in text
+
+
+def test_long_values_are_cut_and_say_so() -> None:
+    long = SAGA.model_copy(update={"headline": "x" * 1_000_000, "id": "9" * 100_000})
+    text = seen(render.saga(long, NOW))
+    assert len(text) < 10_000
+    assert "(998,000 more characters)" in text.replace("\n", " ")
+
+
+def test_no_line_is_wider_than_the_console() -> None:
+    for width in (40, 80, 120):
+        assert max(map(len, seen(render.saga(SAGA, NOW), width).splitlines())) <= width
+
+
+def test_a_thousand_attempts_are_drawn_by_their_first_and_last() -> None:
+    many = [attempt(number, "wallet", number, number + 0.5, "error", "refused") for number in range(1, 1_001)]
+    text = seen(render.saga(SAGA.model_copy(update={"steps": [step("wallet.debit", "wallet", "failed", *many)]}), NOW))
+    assert "960 attempts between them are not drawn." in text
+    assert "994 tries between them" in text
+    assert text.count("\n") < 100
