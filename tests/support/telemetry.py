@@ -55,15 +55,13 @@ def span_id(number: int) -> bytes:
     return number.to_bytes(8, "big")
 
 
-def span(
-    number: int = 1, /, *, trace: int = 1, name: str = "step", start: int = NOON, end: int | None = None, **fields: Any
-) -> Span:
-    """A span of one second; `attributes` may be a dict, `error` a status message, `links` (trace, span, dict)."""
+def span(number: int = 1, /, *, trace: int = 1, start: int = NOON, end: int | None = None, **fields: Any) -> Span:
+    """A span of one second, called ``step``; `attributes` a dict, `error` a message, `links` (trace, span, dict)."""
     attrs, error, links = fields.pop("attributes", {}), fields.pop("error", None), fields.pop("links", ())
     said = Span(
         trace_id=trace_id(trace),
         span_id=span_id(number),
-        name=name,
+        name=fields.pop("name", "step"),
         start_time_unix_nano=start,
         end_time_unix_nano=start + SECOND if end is None else end,
         attributes=attributes(attrs),
@@ -87,9 +85,8 @@ def log(body: Any = None, /, *, at: int = NOON, **fields: Any) -> LogRecord:
 
 def resource(service: str = "ledger", **values: Any) -> Resource:
     """A resource of a service; further attributes by name, ``_`` for ``.``."""
-    return Resource(
-        attributes=attributes({"service.name": service} | {k.replace("_", "."): v for k, v in values.items()})
-    )
+    named = {key.replace("_", "."): value for key, value in values.items()}
+    return Resource(attributes=attributes({"service.name": service} | named))
 
 
 def traces(*spans: Span, of: Resource | None = None, scope: str = "test") -> ExportTraceServiceRequest:
@@ -110,9 +107,8 @@ def logs(*records: LogRecord, of: Resource | None = None, scope: str = "test") -
 
 def of_saga(saga_id: str = "8492", name: str = "payment", **more: Any) -> dict[str, Any]:
     """The attributes of a saga's record; further ``saga.*`` attributes by name, ``_`` for ``.``."""
-    return {"saga.id": saga_id, "saga.name": name} | {
-        f"saga.{key.replace('_', '.')}": each for key, each in more.items()
-    }
+    named = {f"saga.{key.replace('_', '.')}": value for key, value in more.items()}
+    return {"saga.id": saga_id, "saga.name": name} | named
 
 
 def heartbeat(sequence: int, *open_spans: int, at: int = NOON, interval: float = 5.0, **more: Any) -> LogRecord:

@@ -41,6 +41,17 @@ ReadyFile = Annotated[
         metavar="PATH",
     ),
 ]
+MaxRequestBytes = Annotated[
+    int,
+    typer.Option(
+        "--max-request-bytes",
+        envvar="SAGASCOPE_MAX_REQUEST_BYTES",
+        help="How much an OTLP request may hold, decompressed.",
+        metavar="BYTES",
+        min=1024,
+        max=2**31 - 1,
+    ),
+]
 
 
 def command(run: Run) -> Callable[..., None]:
@@ -53,6 +64,7 @@ def command(run: Run) -> Callable[..., None]:
         api: Api = str(DEFAULTS.api),
         step_timeout: StepTimeout = None,
         ready_file: ReadyFile = None,
+        max_request_bytes: MaxRequestBytes = DEFAULTS.max_request_bytes,
     ) -> None:
         """Run the collector until Ctrl-C.
 
@@ -65,6 +77,7 @@ def command(run: Run) -> Callable[..., None]:
             api=Address.parse(api),
             step_timeouts=step_timeouts(step_timeout or ()),
             ready_file=ready_file,
+            max_request_bytes=max_request_bytes,
         )
         run(settings, lambda addresses: _announce(settings.db, addresses))
 

@@ -15,7 +15,7 @@ from sagascope_collector.otlp.sightings import Sightings
 from sagascope_collector.otlp.spans import Spans
 from sagascope_collector.store import Batch
 
-REJECTED_SPANS: Final = "{} spans were rejected: a trace id has 16 bytes and a span id 8, not all of them zero."
+VALID_IDS: Final = "a trace id has 16 bytes and a span id 8, not all of them zero"
 
 _REQUESTS: Final[dict[Signal, Any]] = {
     Signal.TRACES: ExportTraceServiceRequest,
@@ -55,4 +55,10 @@ def _decode(payload: Payload, spans: Spans, logs: Logs) -> Outcome:
         logs.add(request, payload.received_at)
         return Receipt()
     rejected = spans.add(request, payload.received_at)
-    return Receipt(rejected, REJECTED_SPANS.format(rejected) if rejected else "")
+    return Receipt(rejected, _rejection(rejected))
+
+
+def _rejection(rejected: int) -> str:
+    if not rejected:
+        return ""
+    return f"{rejected} {'span was' if rejected == 1 else 'spans were'} rejected: {VALID_IDS}."

@@ -103,7 +103,9 @@ def _id(value: Any) -> bytes:
         return b""
 
 
-def _bytes(value: str) -> bytes:
+def _bytes(value: Any) -> bytes:
+    if not isinstance(value, str):
+        raise TypeError(value)
     unpadded = value.rstrip("=").replace("-", "+").replace("_", "/")
     return b64decode(unpadded + "=" * (-len(unpadded) % 4), validate=True)
 

@@ -43,7 +43,7 @@ def connect(path: str) -> duckdb.DuckDBPyConnection:
 def _look_at(path: Path) -> None:
     """Refuse what is clearly no database, before DuckDB tries to make something of it."""
     if not path.parent.is_dir():
-        raise CannotStart(f"{path} is in a folder that does not exist. Make the folder, or name another file with --db.")
+        raise CannotStart(f"{path} is in a folder that does not exist. Make that, or name another file with --db.")
     if path.is_dir():
         raise NotADatabase(f"{path} is a folder. Name a file with --db.")
     if not os.access(path if path.exists() else path.parent, os.W_OK):

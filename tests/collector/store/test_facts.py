@@ -130,12 +130,11 @@ def test_many_threads_may_read_while_one_appends(store: Store) -> None:
     failures: list[BaseException] = []
 
     def work(number: int) -> None:
+        saga = SagaId("", str(number))
         try:
-            for round_ in range(20):
-                append(
-                    store, traces(span(number * 1000 + round_ + 1, trace=number + 1, attributes=of_saga(str(number))))
-                )
-                assert len(store.facts([SagaId("", str(number))])[SagaId("", str(number))].spans) == round_ + 1
+            for round_ in range(1, 21):
+                append(store, traces(span(number * 1000 + round_, attributes=of_saga(saga.id))))
+                assert len(store.facts([saga])[saga].spans) == round_
         except BaseException as error:
             failures.append(error)
 

@@ -11,7 +11,7 @@ import pytest
 from sagascope_collector.errors import CannotStart, DatabaseLocked, NewerDatabase, NotADatabase
 from sagascope_collector.records import SagaId
 from sagascope_collector.store import DuckDBStore
-from sagascope_collector.store.migrate import migrations
+from sagascope_collector.store.migrate import Migration, migrations
 from sagascope_collector.store.sql import Query
 from support.telemetry import NOON, SECOND, of_saga, span, traces
 
@@ -105,14 +105,12 @@ def test_a_database_that_another_process_has_open_is_refused(path: Path) -> None
 
 def test_a_folder_that_is_missing_or_taken_for_a_file_is_said(tmp_path: Path) -> None:
     refused(tmp_path, NotADatabase)
-    assert "does not exist" in refused(tmp_path / "missing" / "x.duckdb", CannotStart)
+    assert "folder that does not exist" in refused(tmp_path / "missing" / "x.duckdb", CannotStart)
 
 
 def test_a_migration_that_fails_leaves_nothing_behind(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = [
-        *migrations(),
-        migrations()[0]._replace(version=2, name="broken", text="CREATE TABLE a (b INT); SELECT x;"),
-    ]
+    failing = Migration(len(migrations()) + 1, "failing", "CREATE TABLE a (b INT); SELECT x;")
+    broken = [*migrations(), failing]
     monkeypatch.setattr("sagascope_collector.store.migrate.migrations", lambda: broken)
     with pytest.raises(duckdb.Error):
         DuckDBStore(str(path))

@@ -7,7 +7,7 @@ import pytest
 from sagascope_collector.errors import BadCursor
 from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.store import SagaFilter, SagaRow, Store
-from support.telemetry import NOON, SECOND, log, logs, of_saga, span, traces
+from support.telemetry import NOON, SECOND, log, logs, of_saga, span, span_id, trace_id, traces
 
 from .conftest import Put
 
@@ -174,9 +174,7 @@ def test_search_finds_sagas_by_trace_and_span_id_of_their_records_and_links(stor
     put(
         traces(span(1, trace=7, attributes=of_saga("1"))),
         traces(span(2, trace=8, links=[(1, 1, of_saga("1"))])),
-        logs(
-            log("x", trace_id=bytes.fromhex(f"{9:032x}"), span_id=bytes.fromhex(f"{9:016x}"), attributes=of_saga("1"))
-        ),
+        logs(log("x", trace_id=trace_id(9), span_id=span_id(9), attributes=of_saga("1"))),
     )
     keep(store, row("1", environment=""))
     for number in (7, 8, 9):
