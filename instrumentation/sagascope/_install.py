@@ -38,7 +38,7 @@ def beside_nothing(settings: Settings, resource: Resource) -> Pipeline:
     if not isinstance(provider, TracerProvider):
         provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         trace.set_tracer_provider(provider)
-    return _joined(Pipeline(settings, resource, provider.sampler), provider, None)
+    return _joined(Pipeline(settings, resource, provider), provider, None)
 
 
 def beside(tracer_provider: Any, logger_provider: Any, settings: Settings) -> Pipeline:
@@ -46,7 +46,7 @@ def beside(tracer_provider: Any, logger_provider: Any, settings: Settings) -> Pi
     provider = tracer_provider or trace.get_tracer_provider()
     if not isinstance(provider, TracerProvider):
         return _joined(Pipeline(settings, Resource.create(), None), None, logger_provider)
-    return _joined(Pipeline(settings, provider.resource, provider.sampler), provider, logger_provider)
+    return _joined(Pipeline(settings, provider.resource, provider), provider, logger_provider)
 
 
 def _joined(pipeline: Pipeline, spans: TracerProvider | None, logs: Any) -> Pipeline:

@@ -10,7 +10,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision, Sampler
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceState, get_current_span
 from opentelemetry.trace import Span as ApiSpan
@@ -35,9 +35,14 @@ _SCOPE = InstrumentationScope("sagascope", __version__, semconv.SCHEMA_URL)
 class Pipeline(SpanProcessor):
     """Saga spans from their start to the collector: the runtime of what people write, and its span processor."""
 
-    def __init__(self, settings: Settings, resource: Resource, sampler: Sampler | None) -> None:
-        self._sampler = sampler
-        self._provider = TracerProvider(sampler=ALWAYS_ON, resource=resource, shutdown_on_exit=False)
+    def __init__(self, settings: Settings, resource: Resource, service: TracerProvider | None) -> None:
+        self._sampler = service.sampler if service is not None else None
+        self._provider = TracerProvider(
+            sampler=ALWAYS_ON,
+            resource=resource,
+            shutdown_on_exit=False,
+            id_generator=service.id_generator if service is not None else None,
+        )
         self._provider.add_span_processor(self)
         self._tracer = self._provider.get_tracer(_SCOPE.name, _SCOPE.version, _SCOPE.schema_url)
         self._tally = Tally()

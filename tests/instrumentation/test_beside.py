@@ -1,0 +1,198 @@
+"""Beside OpenTelemetry that a service already has: nothing of it changes, and no saga is lost to its sampler."""
+
+import json
+import logging
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from opentelemetry import context, propagate, trace
+from opentelemetry._logs import LogRecord
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler, TraceIdRatioBased
+
+import sagascope
+from sagascope import Saga, Step
+from support.receiver import Receiver, wait_for
+
+payment = Saga("payment", [Step("wallet.debit"), Step("ledger.record", timeout=10)])
+
+
+class Service:
+    """A service with a provider, a sampler and an exporter of its own."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        self.exporter = InMemorySpanExporter()
+        self.provider = TracerProvider(sampler=sampler, resource=Resource.create({"service.name": "orchestrator"}))
+        self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
+        self.tracer = self.provider.get_tracer("orchestrator")
+
+    @property
+    def exported(self) -> list[str]:
+        return [span.name for span in self.exporter.get_finished_spans()]
+
+
+@contextmanager
+def beside(receiver: Receiver, sampler: Sampler = ALWAYS_ON) -> Iterator[Service]:
+    service = Service(sampler)
+    sagascope.install(service.provider, endpoint=receiver.endpoint, announce_after=0.05)
+    try:
+        yield service
+    finally:
+        sagascope.shutdown()
+        service.provider.shutdown()
+
+
+@contextmanager
+def ledger(ratio: float, receiver: Receiver) -> Iterator[str]:
+    """The other service, a process of its own."""
+    script = Path(__file__).with_name("ledger_service.py")
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(ratio), receiver.endpoint], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+    finally:
+        process.terminate()
+        process.wait(10)
+        process.stdout.close()
+
+
+def call(url: str, headers: dict[str, str] | None = None) -> dict[str, int]:
+    request = urllib.request.Request(url, headers=headers or {}, data=b"" if headers is not None else None)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return dict(json.load(answer))
+
+
+def test_the_services_exporter_gets_what_it_got_before_and_it_is_stamped(receiver: Receiver) -> None:
+    with beside(receiver) as service:
+        with service.tracer.start_as_current_span("GET /health"):
+            pass
+        with (
+            service.tracer.start_as_current_span("POST /pay"),
+            payment.begin("8492") as saga,
+            saga.step("wallet.debit"),
+            service.tracer.start_as_current_span("SELECT"),
+        ):
+            pass
+        assert service.exported == ["GET /health", "SELECT", "POST /pay"]
+        health, select, pay = service.exporter.get_finished_spans()
+        assert not health.attributes
+        assert not pay.attributes
+        assert dict(select.attributes or {}) == {
+            "saga.id": "8492",
+            "saga.name": "payment",
+            "saga.step.name": "wallet.debit",
+            "saga.step.attempt": 1,
+        }
+        step, copy, root = receiver.span("wallet.debit"), receiver.span("SELECT"), receiver.span("payment")
+    assert pay.context is not None
+    assert root.parent_id == f"{pay.context.span_id:016x}"
+    assert copy.parent_id == step.span_id
+    assert copy.resource == root.resource
+    assert root.resource["service.name"] == "orchestrator"
+    assert not [span for span in receiver.spans if span.name in {"GET /health", "POST /pay"}]
+
+
+@pytest.mark.parametrize("sampler", [TraceIdRatioBased(0.0), ParentBased(TraceIdRatioBased(0.0))], ids=str)
+def test_no_saga_is_lost_to_a_sampler_that_keeps_nothing(receiver: Receiver, sampler: Sampler) -> None:
+    with beside(receiver, sampler) as service, ledger(0.0, receiver) as url:
+        headers: dict[str, str] = {}
+        with (
+            service.tracer.start_as_current_span("POST /pay"),
+            payment.begin("8492") as saga,
+            saga.step("ledger.record"),
+            service.tracer.start_as_current_span("POST"),
+        ):
+            propagate.inject(headers)
+            call(f"{url}/record", headers)
+        assert headers["traceparent"].endswith("-00") or headers["traceparent"].endswith("-02")
+        assert service.exported == []
+        assert call(f"{url}/exported")["exported"] == 0
+        root = receiver.span("payment")
+        views = wait_for(lambda: len(found := receiver.all_spans("ledger.record")) == 2 and found, "two views")
+    caller, executor = sorted(views, key=lambda view: view.resource["service.name"] == "ledger")
+    assert caller.parent_id == root.span_id
+    assert executor.trace_id == caller.trace_id
+    assert executor.attributes["saga.step.attempt"] == 1
+    assert executor.resource["service.name"] == "ledger"
+    assert {span.name for span in receiver.spans} == {"payment", "ledger.record"}
+
+
+def test_a_sampler_that_keeps_one_in_a_hundred_decides_as_before(receiver: Receiver) -> None:
+    sagas, kept = 200, 0
+    with beside(receiver, ParentBased(TraceIdRatioBased(0.01))) as service, ledger(0.01, receiver) as url:
+        for number in range(sagas):
+            with payment.begin(str(number)) as saga, saga.step("ledger.record"):
+                headers: dict[str, str] = {}
+                with service.tracer.start_as_current_span("POST"):
+                    propagate.inject(headers)
+                kept += int(headers["traceparent"][-2:], 16) & 1
+                decided = TraceIdRatioBased(0.01).should_sample(None, int(headers["traceparent"][3:35], 16), "")
+                assert decided.decision.is_sampled() == bool(int(headers["traceparent"][-2:], 16) & 1)
+                call(f"{url}/record", headers)
+        assert len(service.exported) == kept
+        assert call(f"{url}/exported")["exported"] == 2 * kept
+        wait_for(lambda: len(receiver.all_spans("ledger.record")) == 2 * sagas, "every view of every step", 30)
+    assert len(receiver.all_spans("payment")) == sagas
+
+
+def test_what_the_service_tells_the_current_span_still_reaches_its_own(receiver: Receiver) -> None:
+    with beside(receiver) as service:
+        with service.tracer.start_as_current_span("POST /pay"), payment.begin("1") as saga, saga.step("wallet.debit"):
+            trace.get_current_span().set_attribute("order.total", 3)
+            trace.get_current_span().add_event("checked")
+            trace.get_current_span().update_name("POST /pay/{id}")
+        (pay,) = service.exporter.get_finished_spans()
+        step = receiver.span("wallet.debit")
+    assert pay.name == "POST /pay/{id}"
+    assert dict(pay.attributes or {}) == {"order.total": 3}
+    assert [event.name for event in pay.events] == ["checked"]
+    assert step.attributes["order.total"] == 3
+
+
+def test_the_services_own_log_records_are_stamped(receiver: Receiver) -> None:
+    exporter = InMemoryLogRecordExporter()
+    logs = LoggerProvider()
+    service = Service(ALWAYS_ON)
+    sagascope.install(service.provider, logger_provider=logs, endpoint=receiver.endpoint)
+    logs.add_log_record_processor(SimpleLogRecordProcessor(exporter))
+    try:
+        with payment.begin("1"):
+            logs.get_logger("wallet").emit(LogRecord(body="debited", attributes={"a": 1}))
+        logs.get_logger("wallet").emit(LogRecord(body="outside", attributes={"a": 1}))
+    finally:
+        sagascope.shutdown()
+        logs.shutdown()
+    inside, outside = (dict(each.log_record.attributes or {}) for each in exporter.get_finished_logs())
+    assert inside == {"a": 1, "saga.id": "1", "saga.name": "payment"}
+    assert outside == {"a": 1}
+
+
+def test_nothing_of_the_host_is_left_changed_after_shutdown(receiver: Receiver) -> None:
+    before = (propagate.get_global_textmap(), logging.Logger.callHandlers, list(logging.getLogger().handlers))
+    with beside(receiver) as service:
+        assert logging.getLogger().handlers == before[2]
+    assert (propagate.get_global_textmap(), logging.Logger.callHandlers) == before[:2]
+    with payment.begin("1"), service.tracer.start_as_current_span("SELECT") as span:
+        assert not span.attributes  # type: ignore[attr-defined]
+    assert not context.get_current()
+
+
+def test_a_disabled_sdk_is_respected(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    sagascope.configure("orchestrator", endpoint=receiver.endpoint)
+    with payment.begin("1") as saga, saga.step("wallet.debit"):
+        assert sagascope.current() is None
+    sagascope.shutdown()
+    assert not receiver.requests
