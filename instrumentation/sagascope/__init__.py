@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sagascope._version import __version__
 
 if TYPE_CHECKING:
+    from sagascope._batch import Batch, batch
     from sagascope._configure import configure, install, shutdown, stats
     from sagascope._plan import Step
     from sagascope._propagation import Incoming, extract, inject
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Attempt",
+    "Batch",
     "Incoming",
     "MissingExtra",
     "PlanInvalid",
@@ -28,6 +30,7 @@ __all__ = [
     "Stats",
     "Step",
     "__version__",
+    "batch",
     "compensation",
     "configure",
     "current",
@@ -40,6 +43,7 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "_batch": ("Batch", "batch"),
     "_configure": ("configure", "install", "shutdown", "stats"),
     "_plan": ("Step",),
     "_propagation": ("Incoming", "extract", "inject"),

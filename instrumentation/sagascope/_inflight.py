@@ -1,7 +1,7 @@
 """Says what has begun and has not ended: start records and heartbeats, as `docs/semconv.md` describes them."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from opentelemetry._logs import LogRecord, SeverityNumber
@@ -124,7 +124,7 @@ class InFlight:
             span = self._started.popleft()
             if span.end_time is None:
                 self._announced[span.get_span_context().span_id] = span
-                self._unsent.append((self._start_record(span, now), span))
+                self._unsent.extend((record, span) for record in self._start_records(span, now))
 
     def _forget_ended(self) -> None:
         for span_id in [span_id for span_id, span in self._announced.items() if span.end_time is not None]:
@@ -155,14 +155,16 @@ class InFlight:
             }
             self._unsent.append((self._record(semconv.EVENT_HEARTBEAT, now, now, attributes, _NO_SPAN), None))
 
-    def _start_record(self, span: Span, now: int) -> ReadableLogRecord:
+    def _start_records(self, span: Span, now: int) -> Iterator[ReadableLogRecord]:
+        """One start record; of a span that is linked to many sagas, one for each of them."""
         attributes = {key: value for key, value in dict(span.attributes or {}).items() if key.startswith("saga.")}
-        parent = span.parent
         attributes[semconv.SPAN_NAME] = span.name
         attributes[semconv.SPAN_KIND] = span.kind.name.lower()
-        attributes[semconv.SPAN_PARENT_ID] = format_span_id(parent.span_id) if parent is not None else ""
+        attributes[semconv.SPAN_PARENT_ID] = format_span_id(span.parent.span_id) if span.parent is not None else ""
         context = set_span_in_context(NonRecordingSpan(span.get_span_context()), Context())
-        return self._record(semconv.EVENT_SPAN_START, span.start_time or now, now, attributes, context)
+        linked = [dict(link.attributes or {}) for link in span.links if semconv.SAGA_ID in (link.attributes or {})]
+        for more in linked if semconv.SAGA_ID not in attributes else [{}]:
+            yield self._record(semconv.EVENT_SPAN_START, span.start_time or now, now, {**attributes, **more}, context)
 
     def _record(
         self, event: str, timestamp: int, now: int, attributes: dict[str, Any], context: Context

@@ -159,9 +159,16 @@ class RunningSaga(Scope):
         """Say that the saga was given up, and what had been done is undone."""
         self._close_with(semconv.OUTCOME_COMPENSATED)
 
-    def fail(self) -> None:
-        """Say that the saga was given up, with work still in force or unknown."""
+    def fail(self, error: BaseException | str | None = None) -> None:
+        """Say that the saga was given up, with work still in force or unknown.
+
+        Args:
+            error: Why: the error that was caught, or a few words.
+        """
         self._close_with(semconv.OUTCOME_FAILED)
+        if error is not None and self._span is not None:
+            with _TELLING:
+                self._mark_failed(error)
 
     def wait_until(self, when: "datetime | float", reason: str | None = None) -> None:
         """Say that a wait is meant, for example for a review: nothing is late before then.

@@ -26,16 +26,19 @@ class Scope:
         runtime: Runtime,
         name: str,
         attributes: Mapping[str, Any],
-        place: Place,
+        place: Place | None,
         context: Context,
         links: Sequence[Link] = (),
     ) -> None:
-        """Start the span below where `context` stands, and go on at `place`."""
+        """Start the span below where `context` stands, and go on at `place`; None: at no saga's in particular."""
         span = runtime.start(name, _nearest_parent(context), attributes, links)
-        place.parent = span.get_span_context()
-        carried = CarriedSpan(runtime.carried(name, place.parent, context), span, _outer(context), runtime)
+        own = span.get_span_context()
+        carried = CarriedSpan(runtime.carried(name, own, context), span, _outer(context), runtime)
         self._previous = context
-        self._entered = put(place, set_span_in_context(carried, context))
+        self._entered = set_span_in_context(carried, context)
+        if place is not None:
+            place.parent = own
+            self._entered = put(place, self._entered)
         attach(self._entered)
         self._runtime = runtime
         self._span = span
@@ -47,9 +50,18 @@ class Scope:
         if span is None:
             return
         if error is not None:
-            span.add_event("exception", self._runtime.failure(error))
-            span.set_status(StatusCode.ERROR, say(error))
+            self._mark_failed(error, span)
         span.end()
+
+    def _mark_failed(self, error: BaseException | str, span: Span | None = None) -> None:
+        """Say of the span that it failed, and with what."""
+        marked = span or self._span
+        if marked is None:
+            return
+        if isinstance(error, BaseException):
+            marked.add_event("exception", self._runtime.failure(error))
+            error = say(error)
+        marked.set_status(StatusCode.ERROR, self._runtime.fit({"": error})[""])
 
 
 def say(error: BaseException) -> str:
