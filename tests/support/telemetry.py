@@ -1,123 +1,341 @@
-"""Builds OTLP messages for tests from plain Python values."""
+"""Telemetry told line by line, as the services of a saga would send it: the readable half of `tests/mysteries`.
 
+A line is ``PROCESS WHEN VERB [NAME] [word=value ...]``; times are seconds from the start of the story::
+
+    orchestrator-1  0..        root
+    orchestrator-1  1..        call ledger.record
+    ledger-7f9c     1.1..      run  ledger.record
+    ledger-7f9c     0..4       beats every=1
+
+``0..4`` ended, ``1..`` is open and was announced by a start record, ``1..*`` is open and was sent with end time 0,
+``1..4?`` ended, but its final span was lost. The process ``ledger-7f9c`` is an instance of the service ``ledger``.
+
+Verbs: ``root`` (the saga's root span), ``call`` (an attempt as its caller sees it), ``run`` (as its executor sees it),
+``serve`` (a participant's SERVER span), ``consume`` (a CONSUMER span), ``span`` (any other span of the saga), ``log``
+(a log record), ``beats`` (heartbeats of a process). Words: ``attempt key type undoes error after timeout retry_in max
+idem amount wait reason resources pivot outcome under as trace kind``, and on the root ``plan``: a step is
+``name/compensation?timeout``, with ``*`` behind an optional one's name.
+"""
+
+import shlex
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
-from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
-from opentelemetry.proto.resource.v1.resource_pb2 import Resource
-from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+from sagascope import semconv
 
 SECOND = 1_000_000_000
-NOON = 1_790_000_000 * SECOND
-"""A fixed moment in 2026, in nanoseconds."""
+ANNOUNCE_AFTER = 0.25
 
 
-def any_value(value: Any) -> AnyValue:
-    """A value of any OTLP type; a dict is a kvlist, None is unset."""
-    said = AnyValue()
-    match value:
-        case None:
-            pass
-        case bool():
-            said.bool_value = value
-        case int():
-            said.int_value = value
-        case float():
-            said.double_value = value
-        case str():
-            said.string_value = value
-        case bytes():
-            said.bytes_value = value
-        case Mapping():
-            said.kvlist_value.SetInParent()
-            said.kvlist_value.values.extend(attributes(value))
-        case _:
-            said.array_value.SetInParent()
-            said.array_value.values.extend(any_value(each) for each in value)
-    return said
+def hexadecimal(text: str, length: int) -> str:
+    return sha256(text.encode()).hexdigest()[:length]
 
 
-def attributes(values: Mapping[str, Any]) -> list[KeyValue]:
-    """Attributes from a dict."""
-    return [KeyValue(key=key, value=any_value(value)) for key, value in values.items()]
+@dataclass
+class Process:
+    """A process as its resource describes it."""
+
+    name: str
+    service: str
+    skew: float = 0
+    version: str = "1.0"
+    known: bool = True
+    """False: nothing in its resource tells it from another process of the service."""
+    environment: str = ""
+
+    def resource(self) -> dict[str, Any]:
+        said = {"service.name": self.service, "service.version": self.version}
+        if self.environment:
+            said["deployment.environment.name"] = self.environment
+        if self.known:
+            said |= {"service.instance.id": self.name, semconv.PROCESS_ID: f"process of {self.name}"}
+        return said
 
 
-def trace_id(number: int) -> bytes:
-    """A valid trace id."""
-    return number.to_bytes(16, "big")
+@dataclass
+class SpanTold:
+    """A span, in seconds of its own process's clock."""
+
+    process: Process
+    label: str
+    name: str
+    kind: str
+    start: float
+    end: float | None
+    form: str
+    """``final``, ``announced``, ``zero`` (sent while it was open) or ``lost`` (ended, announced, final span lost)."""
+    trace: str
+    parent: str
+    """Label of the span above, or ``""``."""
+    attributes: dict[str, Any]
+    error: str | None
+    links: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def span_id(self) -> str:
+        return hexadecimal(self.label, 16)
+
+    @property
+    def trace_id(self) -> str:
+        return hexadecimal(f"trace {self.trace}", 32)
 
 
-def span_id(number: int) -> bytes:
-    """A valid span id."""
-    return number.to_bytes(8, "big")
+@dataclass
+class LogTold:
+    """A log record, likewise."""
+
+    process: Process
+    at: float
+    observed: float
+    event: str
+    body: str | None
+    trace: str
+    span: str
+    attributes: dict[str, Any]
 
 
-def span(number: int = 1, /, *, trace: int = 1, start: int = NOON, end: int | None = None, **fields: Any) -> Span:
-    """A span of one second, called ``step``; `attributes` a dict, `error` a message, `links` (trace, span, dict)."""
-    attrs, error, links = fields.pop("attributes", {}), fields.pop("error", None), fields.pop("links", ())
-    said = Span(
-        trace_id=trace_id(trace),
-        span_id=span_id(number),
-        name=fields.pop("name", "step"),
-        start_time_unix_nano=start,
-        end_time_unix_nano=start + SECOND if end is None else end,
-        attributes=attributes(attrs),
-        **fields,
-    )
-    if error is not None:
-        said.status.CopyFrom(Status(code=Status.STATUS_CODE_ERROR, message=error))
-    for of_trace, of_span, of_link in links:
-        said.links.add(trace_id=trace_id(of_trace), span_id=span_id(of_span), attributes=attributes(of_link))
-    return said
+@dataclass
+class Telemetry:
+    """All that was told of one case."""
+
+    spans: list[SpanTold]
+    logs: list[LogTold]
 
 
-def log(body: Any = None, /, *, at: int = NOON, **fields: Any) -> LogRecord:
-    """A log record; `attributes` may be a dict."""
-    attrs = fields.pop("attributes", {})
-    said = LogRecord(time_unix_nano=at, attributes=attributes(attrs), **fields)
-    if body is not None:
-        said.body.CopyFrom(any_value(body))
-    return said
+def tell(story: str, saga: Mapping[str, str], processes: Mapping[str, Mapping[str, Any]] | None = None) -> Telemetry:
+    """Read a story; ``saga`` has ``id``, and mostly ``name``; ``processes`` what is special about some of them."""
+    return _Teller(saga, processes or {}).tell(story)
 
 
-def resource(service: str = "ledger", **values: Any) -> Resource:
-    """A resource of a service; further attributes by name, ``_`` for ``.``."""
-    named = {key.replace("_", "."): value for key, value in values.items()}
-    return Resource(attributes=attributes({"service.name": service} | named))
+class _Teller:
+    def __init__(self, saga: Mapping[str, str], processes: Mapping[str, Mapping[str, Any]]) -> None:
+        self._saga = saga
+        self._special = processes
+        self._processes: dict[str, Process] = {}
+        self._spans: list[SpanTold] = []
+        self._logs: list[LogTold] = []
+        self._beats: list[tuple[Process, float, float, dict[str, str]]] = []
+
+    def tell(self, story: str) -> Telemetry:
+        for line in story.splitlines():
+            if line.strip() and not line.strip().startswith("#"):
+                self._line(shlex.split(line))
+        for process, start, end, words in self._beats:
+            self._beat(process, start, end, words)
+        for span in self._spans:
+            span.parent = span.parent or self._above(span)
+        return Telemetry(self._spans, self._logs)
+
+    def _line(self, words: list[str]) -> None:
+        process, when, verb = self._process(words[0]), words[1], words[2]
+        rest = words[3:]
+        name = rest.pop(0) if rest and "=" not in rest[0] else ""
+        said = dict(word.split("=", 1) for word in rest)
+        start, _, end = when.partition("..")
+        if verb == "beats":
+            self._beats.append((process, float(start), float(end), said))
+        elif verb == "log":
+            self._log(process, float(start), name, said)
+        else:
+            self._span(process, float(start), end if ".." in when else start, verb, name, said)
+
+    def _process(self, name: str) -> Process:
+        if name not in self._processes:
+            special = dict(self._special.get(name, {}))
+            service = special.pop("service", name.rpartition("-")[0] or name)
+            self._processes[name] = Process(name, service, **special)
+        return self._processes[name]
+
+    def _marks(self, said: Mapping[str, str]) -> dict[str, Any]:
+        given = {"id": said.get("id", self._saga.get("id", "")), "name": said.get("saga", self._saga.get("name", ""))}
+        marks = {semconv.SAGA_ID: given["id"], semconv.SAGA_NAME: given["name"]}
+        marks[semconv.SAGA_RUN_ID] = said.get("run", self._saga.get("run", ""))
+        return {name: value for name, value in marks.items() if value not in ("", "-")}
+
+    def _log(self, process: Process, at: float, body: str, said: dict[str, str]) -> None:
+        attributes = self._marks(said) | _attributes(said)
+        self._logs.append(LogTold(process, at, at, "", body, said.get("trace", "1"), said.get("in", ""), attributes))
+
+    def _span(self, process: Process, start: float, end: str, verb: str, name: str, said: dict[str, str]) -> None:
+        form = {"": "announced", "*": "zero"}.get(end, "lost" if end.endswith("?") else "final")
+        kind = {"serve": "server", "consume": "consumer", "call": "client"}.get(verb, "internal")
+        attributes = self._marks(said) | _attributes(said)
+        if verb == "root":
+            attributes[semconv.SAGA_ROLE] = semconv.ROLE_SAGA
+        else:
+            attributes |= _step(verb, name, said)
+        number = len(self._spans)
+        span = SpanTold(
+            process=process,
+            label=said.get("as", f"{number} {process.name} {verb} {name}"),
+            name=name or str(self._saga.get("name", "saga")),
+            kind=said.get("kind", kind),
+            start=start,
+            end=float(end.rstrip("?")) if form in ("final", "lost") else None,
+            form=form,
+            trace=said.get("trace", self._trace_of(said.get("under", ""))),
+            parent=said.get("under", ""),
+            attributes=attributes,
+            error=said.get("error"),
+        )
+        if "links" in said:
+            span.links = [{semconv.SAGA_ID: each, **_step("run", name, said)} for each in said["links"].split(",")]
+        self._spans.append(span)
+        if form in ("announced", "lost"):
+            self._announce(span, float(said.get("announced", ANNOUNCE_AFTER)))
+
+    def _trace_of(self, under: str) -> str:
+        return next((span.trace for span in self._spans if span.label == under), "1")
+
+    def _announce(self, span: SpanTold, after: float) -> None:
+        at = span.start + after
+        self._logs.append(
+            LogTold(span.process, span.start, at, semconv.EVENT_SPAN_START, None, span.trace, span.label, {})
+        )
+
+    def _beat(self, process: Process, start: float, end: float, words: dict[str, str]) -> None:
+        every = float(words.get("every", "5"))
+        at, sequence = start, 0
+        while at <= end + 1e-9:
+            final = words.get("final") == "true" and at + every > end + 1e-9
+            self._logs.append(self._heartbeat(process, at, every, sequence, final))
+            at, sequence = round(at + every, 6), sequence + 1
+
+    def _heartbeat(self, process: Process, at: float, every: float, sequence: int, final: bool) -> LogTold:
+        spans = [
+            span.span_id
+            for span in self._spans
+            if span.process is process
+            and span.form in ("announced", "lost", "final")
+            and span.start + ANNOUNCE_AFTER <= at
+            and (span.end is None or span.end > at)
+        ]
+        attributes = {
+            semconv.HEARTBEAT_INTERVAL: every,
+            semconv.HEARTBEAT_SEQUENCE: sequence,
+            semconv.HEARTBEAT_OPEN_SPANS: spans,
+            semconv.HEARTBEAT_OPEN_COUNT: len(spans),
+            semconv.HEARTBEAT_DROPPED: 0,
+            semconv.HEARTBEAT_FINAL: final,
+        }
+        return LogTold(process, at, at, semconv.EVENT_HEARTBEAT, None, "", "", attributes)
+
+    def _above(self, span: SpanTold) -> str:
+        """The label of the span right above: where the work came from, as far as the story lets see."""
+        for fits in (_serves, _calls, _roots):
+            above = [each for each in self._spans if each is not span and fits(each, span)]
+            if above:
+                return above[-1].label
+        return ""
 
 
-def traces(*spans: Span, of: Resource | None = None, scope: str = "test") -> ExportTraceServiceRequest:
-    """A request with spans of one resource."""
-    request = ExportTraceServiceRequest()
-    under = request.resource_spans.add(resource=of or resource())
-    under.scope_spans.add(scope=InstrumentationScope(name=scope), spans=spans)
-    return request
+def _same_try(one: SpanTold, other: SpanTold) -> bool:
+    names = (semconv.STEP_NAME, semconv.STEP_KEY, semconv.STEP_ATTEMPT)
+    return all(one.attributes.get(name) == other.attributes.get(name) for name in names)
 
 
-def logs(*records: LogRecord, of: Resource | None = None, scope: str = "test") -> ExportLogsServiceRequest:
-    """A request with log records of one resource."""
-    request = ExportLogsServiceRequest()
-    under = request.resource_logs.add(resource=of or resource())
-    under.scope_logs.add(scope=InstrumentationScope(name=scope), log_records=records)
-    return request
+def _serves(above: SpanTold, span: SpanTold) -> bool:
+    received = above.kind in ("server", "consumer") and above.attributes.get(semconv.SAGA_ROLE) is None
+    return received and above.process is span.process and span.kind == "internal" and _same_try(above, span)
 
 
-def of_saga(saga_id: str = "8492", name: str = "payment", **more: Any) -> dict[str, Any]:
-    """The attributes of a saga's record; further ``saga.*`` attributes by name, ``_`` for ``.``."""
-    named = {f"saga.{key.replace('_', '.')}": value for key, value in more.items()}
-    return {"saga.id": saga_id, "saga.name": name} | named
+def _calls(above: SpanTold, span: SpanTold) -> bool:
+    calls = above.attributes.get(semconv.SAGA_ROLE) == semconv.ROLE_STEP and above.kind == "client"
+    return calls and above.process is not span.process and span.kind != "client" and _same_try(above, span)
 
 
-def heartbeat(sequence: int, *open_spans: int, at: int = NOON, interval: float = 5.0, **more: Any) -> LogRecord:
-    """A heartbeat record."""
-    said: dict[str, Any] = {"interval": interval, "sequence": sequence, "open_spans": hexes(open_spans)} | more
-    values = {f"sagascope.heartbeat.{key}": value for key, value in said.items()}
-    return log(at=at, event_name="sagascope.heartbeat", attributes=values)
+def _roots(above: SpanTold, span: SpanTold) -> bool:
+    same_trace = above.trace == span.trace and above.process is span.process
+    return above.attributes.get(semconv.SAGA_ROLE) == semconv.ROLE_SAGA and same_trace and span.kind != "server"
 
 
-def hexes(numbers: Iterable[int]) -> list[str]:
-    """Span ids as a heartbeat names them."""
-    return [span_id(each).hex() for each in numbers]
+def _step(verb: str, name: str, said: Mapping[str, str]) -> dict[str, Any]:
+    attributes: dict[str, Any] = {}
+    if name and verb != "span":
+        attributes[semconv.STEP_NAME] = name
+        if said.get("attempt") != "-":
+            attributes[semconv.STEP_ATTEMPT] = int(said.get("attempt", "1"))
+    if verb in ("call", "run"):
+        attributes[semconv.SAGA_ROLE] = semconv.ROLE_STEP
+    if "undoes" in said:
+        attributes[semconv.STEP_TYPE] = semconv.TYPE_COMPENSATION
+        if said["undoes"] != "-":
+            attributes[semconv.STEP_COMPENSATES] = said["undoes"]
+    return attributes
+
+
+def _attributes(said: Mapping[str, str]) -> dict[str, Any]:
+    read: dict[str, Any] = {}
+    for word, (name, of) in _WORDS.items():
+        if word in said:
+            read[name] = of(said[word])
+    if "amount" in said:
+        value, _, currency = said["amount"].partition(" ")
+        read[semconv.AMOUNT] = value
+        if currency:
+            read[semconv.CURRENCY] = currency
+    if "plan" in said:
+        read |= plan(said["plan"], said.get("after"))
+    for word, value in said.items():
+        if word.startswith("key."):
+            read[semconv.KEY_PREFIX + word.removeprefix("key.")] = value
+        elif word.startswith("@"):
+            read[word[1:]] = int(value) if value.isdigit() else value
+    return read
+
+
+_WORDS: dict[str, tuple[str, Any]] = {
+    "key": (semconv.STEP_KEY, str),
+    "type": (semconv.STEP_TYPE, str),
+    "timeout": (semconv.STEP_TIMEOUT, float),
+    "retry_in": (semconv.STEP_RETRY_IN, float),
+    "max": (semconv.STEP_MAX_ATTEMPTS, int),
+    "idem": (semconv.STEP_IDEMPOTENCY_KEY, str),
+    "pivot": (semconv.STEP_PIVOT, lambda text: text == "true"),
+    "wait": (semconv.WAIT_UNTIL, lambda text: Moment(float(text))),
+    "reason": (semconv.WAIT_REASON, str),
+    "outcome": (semconv.SAGA_OUTCOME, str),
+    "saga_timeout": (semconv.SAGA_TIMEOUT, float),
+    "resources": (semconv.STEP_RESOURCES, lambda text: text.split(",")),
+}
+
+
+class Moment(float):
+    """Seconds of the story, to be sent as Unix seconds."""
+
+
+def plan(text: str, after: str | None = None) -> dict[str, Any]:
+    """``fraud.check, wallet.debit/wallet.refund?5, gift*`` as the root's attributes."""
+    names, compensations, timeouts, optional = [], [], [], []
+    for each in text.split(","):
+        step, _, timeout = each.strip().partition("?")
+        name, _, compensation = step.partition("/")
+        names.append(name.rstrip("*"))
+        optional.append(name.endswith("*"))
+        compensations.append(compensation)
+        timeouts.append(float(timeout or 0))
+    read: dict[str, Any] = {semconv.PLAN: names}
+    if any(compensations):
+        read[semconv.PLAN_COMPENSATIONS] = compensations
+    if any(timeouts):
+        read[semconv.PLAN_TIMEOUTS] = timeouts
+    if any(optional):
+        read[semconv.PLAN_OPTIONAL] = optional
+    if after is not None:
+        read[semconv.PLAN_AFTER] = [each.strip().replace("+", ",") for each in after.split(",")]
+    return read
+
+
+def start_attributes(span: SpanTold, parent_id: str) -> dict[str, Any]:
+    """What a start record says of its span."""
+    return span.attributes | {
+        semconv.SPAN_NAME: span.name,
+        semconv.SPAN_KIND: span.kind,
+        semconv.SPAN_PARENT_ID: parent_id,
+    }
+
+
+def by_label(spans: Iterable[SpanTold]) -> dict[str, SpanTold]:
+    return {span.label: span for span in spans}

@@ -1,0 +1,160 @@
+"""Builds what the API answers, for tests of screens: a saga from its attempts."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sagascope_collector import wire
+
+START = datetime(2026, 11, 22, 14, 2, 10, tzinfo=UTC)
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+PLAN = (
+    ("fraud.check", None),
+    ("wallet.debit", "wallet.refund"),
+    ("ledger.record", "ledger.reverse"),
+    ("shipping.book", "shipping.cancel"),
+)
+
+
+def at(seconds: float) -> datetime:
+    """A moment, in seconds from the saga's start."""
+    return START + timedelta(seconds=seconds)
+
+
+def tried(
+    step: str,
+    start: float,
+    end: float | None,
+    state: str = "ok",
+    *,
+    number: int = 1,
+    undoes: str | None = None,
+    error: str | None = None,
+    stacktrace: str | None = None,
+    service: str | None = None,
+) -> tuple[str, str | None, wire.Attempt]:
+    """One attempt of a step, by the service that the step's name begins with."""
+    by = service or step.partition(".")[0]
+    failure = {"type": "Refused", "message": error, "stacktrace": stacktrace} if error else None
+    attempt = {
+        "number": number,
+        "service": by,
+        "instance": f"{by}-7f9c",
+        "trace_id": TRACE,
+        "span_id": f"{step}-{number}",
+        "started_at": at(start),
+        "ended_at": None if end is None else at(end),
+        "state": state,
+        "error": failure,
+    }
+    return step, undoes, wire.Attempt.model_validate(attempt)
+
+
+def steps(*tries: tuple[str, str | None, wire.Attempt]) -> list[wire.Step]:
+    """The steps that attempts belong to, in their order."""
+    states = {"ok": "done", "error": "failed"}
+    names = dict.fromkeys((name, undoes) for name, undoes, _ in tries)
+    gathered = []
+    for name, undoes in names:
+        attempts = [attempt for step, _, attempt in tries if step == name]
+        said = {
+            "name": name,
+            "key": "",
+            "type": "compensation" if undoes else "action",
+            "service": attempts[0].service,
+            "state": states.get(attempts[-1].state, attempts[-1].state),
+            "compensates": undoes,
+            "attempts": attempts,
+        }
+        gathered.append(wire.Step.model_validate(said))
+    return gathered
+
+
+def span(identity: str, start: float, end: float | None, **changes: Any) -> wire.Span:
+    """A span of the orchestrator."""
+    said: dict[str, Any] = {
+        "trace_id": TRACE,
+        "span_id": identity,
+        "parent_id": None,
+        "name": "payment",
+        "kind": "server",
+        "service": "orchestrator",
+        "instance": "orchestrator-1",
+        "started_at": at(start),
+        "ended_at": None if end is None else at(end),
+        "start_unix_nano": "0",
+        "status": "unset",
+        "attributes": {},
+        "events": [],
+        "links": [],
+    }
+    return wire.Span.model_validate(said | changes)
+
+
+def log(seconds: float, body: Any, **changes: Any) -> wire.Log:
+    """A log record."""
+    said: dict[str, Any] = {
+        "at": at(seconds),
+        "severity": "INFO",
+        "body": body,
+        "event_name": None,
+        "service": "wallet",
+        "instance": None,
+        "trace_id": TRACE,
+        "span_id": None,
+        "attributes": {},
+    }
+    return wire.Log.model_validate(said | changes)
+
+
+def saga(*tries: tuple[str, str | None, wire.Attempt], **changes: Any) -> wire.Saga:
+    """A running payment that needs nobody, but for what is changed."""
+    said: dict[str, Any] = {
+        **summary().model_dump(),
+        "verdict": None,
+        "plan": {
+            "source": "declared",
+            "steps": [{"name": n, "compensation": c, "timeout": 30.0, "optional": False} for n, c in PLAN],
+        },
+        "steps": steps(*tries),
+        "ledger": [],
+        "runs": [""],
+        "traces": [TRACE],
+        "anomalies": [],
+        "spans": [],
+        "spans_total": len(changes.get("spans", [])),
+        "logs": [],
+        "logs_total": len(changes.get("logs", [])),
+    }
+    return wire.Saga.model_validate(said | changes)
+
+
+def summary(**changes: Any) -> wire.SagaSummary:
+    """A running payment that needs nobody, as it is listed, but for what is changed."""
+    said: dict[str, Any] = {
+        "id": "8492",
+        "name": "payment",
+        "run": "",
+        "environment": "",
+        "status": "running",
+        "attention": None,
+        "phase": None,
+        "step": None,
+        "service": None,
+        "since": None,
+        "started_at": START,
+        "updated_at": at(4),
+        "ended_at": None,
+        "attempts": 1,
+        "error": None,
+        "exposure": [],
+        "keys": {},
+        "headline": "Running since 14:02:10.",
+        "customer_line": "Nothing has been charged.",
+    }
+    return wire.SagaSummary.model_validate(said | changes)
+
+
+def needing(identity: str, attention: str, **changes: Any) -> wire.SagaSummary:
+    """A payment that needs someone."""
+    said: dict[str, Any] = {"attention": attention, "phase": "forward", "since": at(1), "step": "ledger.record"}
+    return summary(**(said | {"id": identity, "service": "ledger"} | changes))
