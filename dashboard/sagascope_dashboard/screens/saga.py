@@ -194,11 +194,12 @@ def _anomalies(shown: Saga) -> Node | None:
 
 
 def _tables(whole: wire.Saga, shown: Saga) -> None:
-    names = [f"Attempts ({len(shown.tries)})", f"Logs ({whole.logs_total:,})", f"Spans ({whole.spans_total:,})"]
+    names = [f"Attempts ({shown.tried:,})", f"Logs ({whole.logs_total:,})", f"Spans ({whole.spans_total:,})"]
     attempts, logs, spans = st.tabs(names, on_change="rerun", key="saga-tables")
     if attempts.open:
         with attempts:
-            paper("saga-attempts", _tries(shown))
+            cut = f"The first {len(shown.tries):,} of {shown.tried:,}." if shown.tried > len(shown.tries) else None
+            paper("saga-attempts", h("p", cut, cls="soft") if cut else None, _tries(shown))
     if logs.open:
         with logs:
             _frame("saga-logs", log_rows(whole.logs), len(whole.logs), whole.logs_total)

@@ -11,8 +11,8 @@ from sagascope_dashboard.format import amount, block, duration, line
 from sagascope_dashboard.palette import ATTEMPT, ATTENTION, CONFIDENCE, LEDGER, STATUS, STEP, Sign
 from sagascope_dashboard.viewmodels.triage import exposure
 
-FORWARD = "action"
-"""The type of a step that is forward work; a step that undoes is of type ``compensation``."""
+MOST_TRIES = 200
+"""Attempts that are listed one by one; the timeline holds them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +113,9 @@ class Saga:
     track: tuple[Stop, ...]
     ledger: tuple[LedgerLine, ...]
     tries: tuple[Try, ...]
+    """The first `MOST_TRIES` of them."""
+    tried: int
+    """How many there are."""
     anomalies: tuple[str, ...]
     traces: tuple[str, ...]
 
@@ -146,7 +149,8 @@ def saga(whole: wire.Saga) -> Saga:
         plan_source=_SOURCES[whole.plan.source],
         track=_track(whole),
         ledger=tuple(_ledger_line(entry, whole.status) for entry in whole.ledger),
-        tries=tuple(_tries(whole.steps)),
+        tries=tuple(_tries(whole.steps)[:MOST_TRIES]),
+        tried=sum(len(step.attempts) for step in whole.steps),
         anomalies=tuple(line(anomaly.text, 400) for anomaly in whole.anomalies),
         traces=tuple(whole.traces),
     )

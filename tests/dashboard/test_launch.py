@@ -1,0 +1,44 @@
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from sagascope_dashboard.launch import command, environment
+
+
+def test_the_command_serves_at_an_address_and_sends_nothing_home() -> None:
+    words = command("127.0.0.1", 9000)
+    options = dict(zip(words[5::2], words[6::2], strict=True))
+    assert words[:4] == [sys.executable, "-m", "streamlit", "run"]
+    assert Path(words[4]).is_file()
+    assert options["--server.address"] == "127.0.0.1"
+    assert options["--server.port"] == "9000"
+    assert options["--server.headless"] == "true"
+    assert options["--browser.gatherUsageStats"] == "false"
+
+
+def test_the_collectors_address_travels_in_the_environment() -> None:
+    assert environment("http://10.0.0.1:4319") == {"SAGASCOPE_URL": "http://10.0.0.1:4319"}
+
+
+def started(*options: str) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-m", "sagascope_dashboard", *options]
+    return subprocess.run(words, capture_output=True, text=True, timeout=60)
+
+
+def test_a_port_that_is_taken_is_reported_by_number_with_the_option() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = started("--address", f"127.0.0.1:{port}")
+    assert done.returncode == 2
+    assert done.stderr.strip() == (
+        f"Port {port} at 127.0.0.1 (dashboard) is taken; choose another with --address HOST:PORT."
+    )
+
+
+def test_an_address_that_is_none_is_refused() -> None:
+    done = started("--address", "nowhere")
+    assert done.returncode == 2
+    assert "'nowhere' is not an address; write it like 127.0.0.1:8501." in done.stderr

@@ -1,0 +1,150 @@
+import pytest
+
+from sagascope_collector import wire
+from sagascope_dashboard.format import milliseconds
+from sagascope_dashboard.viewmodels.timeline import PARTICIPANTS, Bar, Timeline, living, quiet_stretches, timeline
+from support.wires import at, log, saga, span, tried
+
+
+def bar(shown: Timeline, identity: str) -> Bar:
+    return next(one for one in shown.bars if one.id == identity)
+
+
+def process(name: str, *, alive: bool) -> wire.Instance:
+    return wire.Instance(instance=name, version=None, last_seen=at(3), alive=alive, in_flight=1)
+
+
+def test_lanes_are_services_in_the_order_of_their_first_work() -> None:
+    shown = timeline(saga(tried("wallet.debit", 1, 2), tried("fraud.check", 0, 0.5), tried("wallet.refund", 3, 4)))
+    assert [lane.name for lane in shown.lanes] == ["fraud", "wallet"]
+    assert shown.lanes[1].note == "wallet-7f9c"
+
+
+def test_bars_that_overlap_get_rows_of_their_own() -> None:
+    shown = timeline(saga(tried("a.one", 0, 3), tried("a.two", 1, 2), tried("a.three", 2, 4), tried("a.four", 3, 5)))
+    rows = {one.label: one.row for one in shown.bars}
+    assert rows == {"a.one": 0, "a.two": 1, "a.three": 1, "a.four": 0}
+    assert shown.lanes[0].rows == 2
+
+
+def test_an_attempt_in_flight_has_no_end() -> None:
+    shown = timeline(saga(tried("ledger.record", 0, None, "in_flight")))
+    assert bar(shown, "ledger.record-1").end is None
+    assert shown.end is None
+
+
+def test_work_whose_process_is_gone_says_when_it_was_last_heard() -> None:
+    stuck = saga(tried("ledger.record", 0, None, "in_flight"))
+    gone = timeline(stuck, {"ledger-7f9c": process("ledger-7f9c", alive=False)})
+    there = timeline(stuck, {"ledger-7f9c": process("ledger-7f9c", alive=True)})
+    assert bar(gone, "ledger.record-1").heard == milliseconds(at(3))
+    assert bar(there, "ledger.record-1").heard is None
+    assert bar(timeline(stuck), "ledger.record-1").heard is None
+
+
+def test_the_wait_between_attempts_is_not_work() -> None:
+    shown = timeline(saga(tried("a.b", 0, 1, "error", number=1), tried("a.b", 5, 6, number=2)))
+    wait = next(one for one in shown.bars if one.kind == "wait")
+    assert (wait.start, wait.end) == (milliseconds(at(1)), milliseconds(at(5)))
+
+
+def test_a_step_that_is_tried_again_and_again_waits_to_the_present() -> None:
+    failed = [tried("a.b", n, n + 1, "error", number=n // 2 + 1) for n in (0, 2, 4)]
+    shown = timeline(saga(*failed, attention="retrying", phase="forward", step="a.b", since=at(5)))
+    assert [one.end for one in shown.bars if one.kind == "wait"][-1] is None
+
+
+def test_a_step_that_did_not_begin_has_a_place() -> None:
+    missing = saga(
+        tried("ledger.record", 0, 1), attention="next_step_missing", phase="forward", step="shipping.book", since=at(1)
+    )
+    shown = bar(timeline(missing), "missing")
+    assert shown.label == "shipping.book has not begun"
+    assert shown.end is None
+
+
+def test_an_undo_is_paired_with_what_it_undoes() -> None:
+    shown = timeline(
+        saga(
+            tried("wallet.debit", 0, 1, "error", number=1),
+            tried("wallet.debit", 2, 3, number=2),
+            tried("wallet.refund", 5, 6, undoes="wallet.debit"),
+        )
+    )
+    assert bar(shown, "wallet.refund-1").undoes == "wallet.debit-2"
+    assert bar(shown, "wallet.refund-1").kind == "compensation"
+
+
+def test_the_sagas_own_span_and_the_participants_are_told_apart() -> None:
+    spans = [span("root", 0, None), span("db", 1.1, 1.2, parent_id="a.b-1", service="a", name="INSERT", kind="client")]
+    shown = timeline(saga(tried("a.b", 1, 2), spans=spans))
+    assert (bar(shown, "root").kind, bar(shown, "db").kind) == ("saga", "span")
+
+
+def test_a_span_that_never_ended_in_a_finished_saga_is_not_in_flight() -> None:
+    shown = timeline(saga(tried("a.b", 1, 2), spans=[span("root", 0, None)], status="completed", ended_at=at(3)))
+    assert bar(shown, "root").state == "unknown"
+    assert shown.end == milliseconds(at(3))
+
+
+def test_very_many_spans_are_cut_and_counted() -> None:
+    spans = [span(f"s{n}", n, n + 1, parent_id="x") for n in range(PARTICIPANTS + 7)]
+    shown = timeline(saga(spans=spans, spans_total=PARTICIPANTS + 100))
+    assert len(shown.bars) == PARTICIPANTS
+    assert shown.left_out == 100
+
+
+def test_log_lines_and_exceptions_are_marks_on_their_bar() -> None:
+    event = {"name": "exception", "at": at(1.5), "attributes": {"exception.message": "boom"}}
+    shown = timeline(
+        saga(
+            tried("a.b", 1, 2),
+            spans=[span("a.b-1", 1, 2, events=[event])],
+            logs=[
+                log(1.2, "taken", span_id="a.b-1"),
+                log(1.3, "no place"),
+                log(1.4, "x", span_id="a.b-1", severity="ERROR2"),
+            ],
+        )
+    )
+    assert [(mark.level, mark.text) for mark in bar(shown, "a.b-1").marks] == [
+        ("note", "taken"),
+        ("error", "x"),
+        ("error", "exception: boom"),
+    ]
+
+
+def test_the_longest_empty_stretch_is_squeezed() -> None:
+    assert quiet_stretches([0, 100, 200, 60_000, 60_100], 60_100) == ((200, 60_000),)
+
+
+def test_one_squeeze_uncovers_the_next() -> None:
+    instants = [0, 100, 8_100, 8_200, 24_200, 24_300]
+    assert quiet_stretches(instants, 24_300) == ((100, 8_100), (8_200, 24_200))
+
+
+@pytest.mark.parametrize("instants", [[0, 100, 300], [0, 1_900], [5], []])
+def test_short_stretches_are_never_squeezed(instants: list[float]) -> None:
+    assert quiet_stretches(instants, 10_000) == ()
+
+
+def test_the_time_to_the_present_may_be_squeezed() -> None:
+    assert quiet_stretches([0, 100], None) == ((100, None),)
+
+
+def test_what_has_not_begun_is_named_while_the_saga_is_open() -> None:
+    begun = [tried("fraud.check", 0, 1), tried("wallet.debit", 1, 2)]
+    assert timeline(saga(*begun)).remaining == ("ledger.record", "shipping.book")
+    assert timeline(saga(*begun, status="failed", ended_at=at(3))).remaining == ()
+
+
+def test_a_saga_of_which_nothing_came_can_be_drawn() -> None:
+    shown = timeline(saga())
+    assert (shown.bars, shown.lanes, shown.start) == ((), (), milliseconds(at(0)))
+
+
+def test_processes_are_known_by_name() -> None:
+    unnamed = wire.Instance(instance=None, version=None, last_seen=at(0), alive=True, in_flight=0)
+    services = wire.Services(items=[wire.Service(service="a", instances=[process("p", alive=True), unnamed])])
+    assert list(living(services)) == ["p"]
+    assert living(None) == {}

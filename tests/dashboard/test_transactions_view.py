@@ -1,0 +1,119 @@
+import pytest
+
+from sagascope_collector import wire
+from sagascope_dashboard.filters import Filters, SagaAddress
+from sagascope_dashboard.viewmodels.transactions import choices, searched, transactions
+from support.wires import at, needing, summary
+
+
+def page(*items: wire.SagaSummary, cursor: str | None = None) -> wire.Sagas:
+    return wire.Sagas(items=list(items), next_cursor=cursor)
+
+
+def found(*matches: tuple[str, wire.SagaSummary]) -> wire.SearchResult:
+    return wire.SearchResult.model_validate(
+        {"matches": [{"kind": kind, "saga": saga} for kind, saga in matches], "reason": None}
+    )
+
+
+def test_a_row_says_where_an_open_saga_stands_and_why() -> None:
+    (row,) = transactions(page(needing("8492", "instance_lost")), Filters()).rows
+    assert row.where == "ledger.record in ledger"
+    assert row.reason is not None
+    assert row.reason.word == "Process lost"
+    assert row.lasted == ""
+
+
+def test_a_row_says_how_long_a_finished_saga_took() -> None:
+    (row,) = transactions(page(summary(status="completed", ended_at=at(0.42))), Filters()).rows
+    assert (row.lasted, row.sign.word, row.reason) == ("420 ms", "Completed", None)
+
+
+def test_a_page_can_be_sorted_both_ways() -> None:
+    items = [summary(id=name, ended_at=at(took), status="completed") for name, took in (("a", 2), ("b", 9), ("c", 1))]
+    rising = transactions(page(*items), Filters(sort="lasted"))
+    falling = transactions(page(*items), Filters(sort="-lasted"))
+    assert [row.id for row in rising.rows] == ["c", "a", "b"]
+    assert [row.id for row in falling.rows] == ["b", "a", "c"]
+
+
+@pytest.mark.parametrize("sort", ["status", "id", "step", "exposure", "lasted", "started", "-status", "nonsense", "-"])
+def test_any_order_in_the_address_can_be_drawn(sort: str) -> None:
+    assert len(transactions(page(summary(), needing("1", "hung")), Filters(sort=sort)).rows) == 2
+
+
+def test_a_heading_goes_round_through_the_orders() -> None:
+    def heading(sort: str) -> tuple[str, str]:
+        column = next(c for c in transactions(page(), Filters(sort=sort)).columns if c.key == "id")
+        return column.order, column.href
+
+    assert heading("") == ("none", "/transactions?sort=id")
+    assert heading("id") == ("ascending", "/transactions?sort=-id")
+    assert heading("-id") == ("descending", "/transactions")
+
+
+def test_pages_keep_their_filters() -> None:
+    shown = transactions(page(summary(), cursor="n+1"), Filters(status="running", cursor="n"))
+    assert shown.next_href == "/transactions?status=running&cursor=n%2B1"
+    assert shown.first_href == "/transactions?status=running"
+
+
+@pytest.mark.parametrize(
+    ("filters", "reason", "said"),
+    [
+        (Filters(q="zzz"), "never_seen", "Nothing found for “zzz”: nothing like it was ever received."),
+        (Filters(q="zzz"), "expired", "removed since"),
+        (Filters(q="zzz"), "not_a_saga", "belongs to no transaction"),
+        (Filters(status="failed"), None, "No transaction matches all of these filters."),
+        (Filters(), None, "No transaction has been received yet"),
+    ],
+)
+def test_an_empty_page_says_why(filters: Filters, reason: str | None, said: str) -> None:
+    assert said in transactions(page(), filters, reason).nothing
+
+
+def test_one_id_leads_straight_to_its_saga() -> None:
+    result = found(("id", summary(environment="eu")), ("prefix", summary(id="84921")))
+    assert searched(result) == SagaAddress("payment", "8492", "eu")
+
+
+def test_runs_of_one_id_are_one_answer() -> None:
+    assert searched(found(("id", summary(run="2")), ("id", summary(run="1")))) == SagaAddress("payment", "8492", None)
+
+
+def test_a_single_prefix_is_an_answer() -> None:
+    assert searched(found(("prefix", summary(id="84921")))) == SagaAddress("payment", "84921", None)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [found(), found(("key", summary(name="payment")), ("key", summary(name="refund")))],
+    ids=["nothing", "a key of several sagas"],
+)
+def test_anything_else_leads_to_the_list(result: wire.SearchResult) -> None:
+    assert searched(result) is None
+
+
+def test_choices_are_what_the_collector_knows() -> None:
+    flows = wire.Flows.model_validate(
+        {
+            "items": [
+                {
+                    "name": n,
+                    "environment": e,
+                    "running": 0,
+                    "completed": 0,
+                    "compensated": 0,
+                    "failed": 0,
+                    "attention": 0,
+                }
+                for n, e in (("payment", "eu"), ("payment", ""), ("refund", "eu"))
+            ]
+        }
+    )
+    services = wire.Services(items=[wire.Service(service="wallet", instances=[])])
+    known = choices(flows, services)
+    assert known.names == ("payment", "refund")
+    assert known.environments == ("eu",)
+    assert known.services == ("wallet",)
+    assert choices(None, None).names == ()

@@ -1,0 +1,77 @@
+from sagascope_collector import wire
+from sagascope_dashboard.viewmodels.triage import triage
+from support.wires import at, needing, summary
+
+
+def sagas(*items: wire.SagaSummary, cursor: str | None = None) -> wire.Sagas:
+    return wire.Sagas(items=list(items), next_cursor=cursor)
+
+
+def flow(name: str, **counts: int) -> wire.Flow:
+    none = {"running": 0, "completed": 0, "compensated": 0, "failed": 0, "attention": 0}
+    return wire.Flow(name=name, environment="", **(none | counts))
+
+
+def euros(certain: str, possible: str = "0.00") -> list[wire.Exposure]:
+    return [wire.Exposure(currency="EUR", certain=certain, possible=possible)]
+
+
+def test_nobody_is_needed_when_nothing_stands_still() -> None:
+    shown = triage(sagas(), wire.Flows(items=[]))
+    assert shown.calm
+    assert shown.title == "Nobody is needed"
+
+
+def test_the_worst_comes_first_by_reason_then_money_then_age() -> None:
+    shown = triage(
+        sagas(
+            needing("young", "hung", since=at(9)),
+            needing("old", "hung", since=at(1)),
+            needing("rich", "hung", since=at(8), exposure=euros("900.00")),
+            needing("twice", "applied_twice"),
+            needing("lost", "instance_lost"),
+        ),
+        None,
+    )
+    assert [case.id for case in shown.cases] == ["twice", "lost", "rich", "old", "young"]
+    assert shown.title == "5 transactions need someone"
+
+
+def test_one_is_said_as_one() -> None:
+    assert triage(sagas(needing("a", "hung")), None).title == "1 transaction needs someone"
+
+
+def test_more_than_the_page_holds_is_said() -> None:
+    shown = triage(sagas(needing("a", "hung"), cursor="next"), None)
+    assert shown.more
+    assert shown.title == "More than 1 transactions need someone"
+
+
+def test_what_is_at_stake_is_said_apart_by_certainty() -> None:
+    (case,) = triage(sagas(needing("a", "hung", exposure=euros("50.00", "10.00"))), None).cases
+    assert case.exposure == ("€50.00 in force", "€10.00 possibly in force")
+
+
+def test_a_case_leads_to_its_saga() -> None:
+    (case,) = triage(sagas(needing("#1/2", "hung", environment="eu", run="r 1")), None).cases
+    assert case.href == "/saga?name=payment&id=%231%2F2&environment=eu&run=r+1"
+
+
+def test_hostile_text_stays_text() -> None:
+    (case,) = triage(sagas(needing("a\x1b[31m", "hung", headline="\u202eevil" * 500)), None).cases
+    assert case.id == r"a\x1b[31m"
+    assert case.headline.endswith("more characters)")
+
+
+def test_counts_go_over_all_types_and_lead_to_the_list() -> None:
+    flows = wire.Flows(items=[flow("payment", running=2, completed=10), flow("payout", completed=5, failed=1)])
+    counts = {count.sign.word: (count.number, count.href) for count in triage(sagas(), flows).counts}
+    assert counts["Completed"] == (15, "/transactions?status=completed")
+    assert counts["Running"][0] == 2
+    assert counts["Failed"][0] == 1
+
+
+def test_a_saga_that_stopped_at_an_unknown_moment_counts_from_its_start() -> None:
+    saga = summary(attention="never_closed", phase="forward")
+    (case,) = triage(sagas(saga), None).cases
+    assert case.since == saga.started_at

@@ -1,0 +1,32 @@
+import pytest
+
+from sagascope_collector import client, wire
+from sagascope_dashboard.viewmodels.trouble import trouble
+
+URL = "http://127.0.0.1:4319"
+PROBLEM = wire.Problem(type="about:blank", title="Not found", status=404, detail="No saga payment 1 was ever received.")
+
+
+@pytest.mark.parametrize(
+    ("error", "title", "passing"),
+    [
+        (client.CollectorUnreachable(URL, "nobody there"), "The collector does not answer", True),
+        (client.Timeout(URL, "5 s"), "The collector is slow to answer", True),
+        (client.Unavailable(URL, "busy"), "The collector cannot answer now", True),
+        (client.NotSagascope(URL, "a teapot"), "This is not a Sagascope collector", True),
+        (client.NotFound(URL, PROBLEM), "No such transaction", True),
+        (client.Refused(URL, PROBLEM), "The collector refused the call", False),
+        (client.ClientError(URL, "something new"), "No answer", True),
+    ],
+)
+def test_every_trouble_has_words_of_its_own(error: client.ClientError, title: str, passing: bool) -> None:
+    said = trouble(error)
+    assert (said.title, said.passing) == (title, passing)
+    assert said.text == str(error)
+
+
+def test_every_error_of_the_client_is_known_by_its_own_kind() -> None:
+    kinds = {kind for kind in vars(client).values() if isinstance(kind, type) and issubclass(kind, client.ClientError)}
+    from sagascope_dashboard.viewmodels.trouble import _KINDS
+
+    assert kinds - {client.ClientError} == set(_KINDS)
