@@ -194,6 +194,8 @@ class Instance:
     last_seen: int
     """Latest timestamp of anything it sent."""
     heartbeat: Heartbeat | None
+    earlier: Heartbeat | None = None
+    """The latest complete one that is at least 10 s older than `heartbeat`: a span that is missing from it is over."""
 
 
 @dataclass(frozen=True, slots=True)

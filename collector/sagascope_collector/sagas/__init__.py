@@ -1,1 +1,23 @@
 """Facts in, saga and verdict out. Pure: no clock, no database, no network."""
+
+from sagascope_collector.records import Facts
+from sagascope_collector.sagas import identity
+from sagascope_collector.sagas.context import Context
+from sagascope_collector.sagas.fold import fold
+from sagascope_collector.sagas.model import Judgement, Saga
+from sagascope_collector.sagas.spans import processes
+from sagascope_collector.sagas.verdict import judge
+
+__all__ = ["Context", "Judgement", "Saga", "judge", "rebuild"]
+
+
+def rebuild(facts: Facts, now: int | None = None) -> list[Saga]:
+    """Every saga behind one id, of each name and run, latest started first.
+
+    ``now`` decides when open spans that their process no longer lists are given up; without it, the latest moment
+    that the facts tell of.
+    """
+    instances = processes(facts.instances)
+    moment = now if now is not None else max((each.last_seen for each in facts.instances), default=0)
+    sagas = [fold(key, share, instances, moment) for key, share in identity.shares(facts).items()]
+    return sorted(sagas, key=lambda saga: (-saga.started_at, saga.key))

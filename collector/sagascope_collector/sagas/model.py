@@ -3,7 +3,7 @@
 Times are integers of nanoseconds since the Unix epoch, UTC; durations are seconds as floats; amounts are `Decimal`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 
@@ -100,7 +100,9 @@ class Attempt:
     trace_id: str
     span_id: str
     started_at: int
+    """As its emitter's clock had it; add `offset` to compare it with other attempts."""
     ended_at: int | None
+    """Likewise; None while it is in flight, or where its final span was lost."""
     state: AttemptState
     error: Failure | None
     amount: Decimal | None = None
@@ -111,6 +113,23 @@ class Attempt:
     max_attempts: int | None = None
     wait_until: int | None = None
     resources: tuple[str, ...] = ()
+    pivot: bool = False
+    compensates: str | None = None
+    views: tuple[Span, ...] = ()
+    """The spans that tell of it, the caller's first and the executor's last."""
+    offset: int = 0
+    """Nanoseconds to add to the executor's clock so that it agrees with the saga's."""
+    began: int = 0
+    """When it was first called for, on the saga's clock."""
+    over: int | None = None
+    """When it was last heard to be over, on the saga's clock; None while it is in flight."""
+    gone: frozenset[str] = frozenset()
+    """Span ids among `views` that are over although their final span never came."""
+
+    @property
+    def taken_at(self) -> int:
+        """When its executor took the work, on the saga's clock."""
+        return (self.views[-1].start if self.views else self.started_at) + self.offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +164,12 @@ class Plan:
 
     source: str
     steps: tuple[PlannedStep, ...] = ()
+    undo_known: bool = True
+    """False when nothing was said of compensations: then a step without one may still be undone."""
+
+    def step(self, name: str) -> PlannedStep | None:
+        """The planned step of this name."""
+        return next((step for step in self.steps if step.name == name), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +202,23 @@ class Anomaly:
 
 
 @dataclass(frozen=True, slots=True)
+class Wait:
+    """A wait that is meant: nothing is late before ``until``."""
+
+    declared_at: int
+    until: int
+    reason: str | None
+    whole: bool
+    """Said by the root: of the whole saga, not only of what stood at that moment."""
+
+
+@dataclass(frozen=True, slots=True)
 class Saga:
-    """One saga rebuilt from its facts. Nothing in it depends on the time at which it is looked at."""
+    """One saga rebuilt from its facts.
+
+    The time at which it is looked at decides one thing only: when an open span that its process no longer lists is
+    given up as lost.
+    """
 
     key: SagaKey
     status: Status
@@ -202,6 +242,17 @@ class Saga:
     """In time order, one for each (trace id, span id)."""
     logs: tuple[Log, ...]
     """In time order."""
+    closing: Span | None = None
+    """The span that ended it, the root or another that carries an outcome; None while it is open."""
+    waits: tuple[Wait, ...] = ()
+    drives: tuple[int, ...] = ()
+    """When a new root drove the saga anew after it had ended."""
+    announced: dict[str, int] = field(default_factory=dict)
+    """When each open span, by its id, was announced; spans of emitters that announce nothing are not here."""
+    gone: frozenset[str] = frozenset()
+    """Ids of open spans that are over although their final span never came."""
+    offsets: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Nanoseconds to add to the clock of a process, by (service, identity), where clocks contradict; the rest are 0."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,177 @@
+"""One saga before the judge: what is in flight, what failed, what should come next."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from sagascope import semconv
+from sagascope_collector.records import Instance, Process, Span
+from sagascope_collector.sagas import course, ledger
+from sagascope_collector.sagas.context import Context
+from sagascope_collector.sagas.ledger import Account
+from sagascope_collector.sagas.lineage import Lineage
+from sagascope_collector.sagas.liveness import Liveness
+from sagascope_collector.sagas.model import (
+    Attempt,
+    AttemptState,
+    Confidence,
+    Phase,
+    Reason,
+    Saga,
+    Status,
+    Step,
+    StepState,
+)
+from sagascope_collector.sagas.watch import Watch
+
+BACKWARD = (semconv.TYPE_COMPENSATION, semconv.TYPE_ROLLBACK)
+"""Types of steps that undo."""
+
+
+class Try(NamedTuple):
+    """An attempt and its step."""
+
+    step: Step
+    attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a rule found: the fact, where, and how far it can be trusted."""
+
+    reason: Reason
+    phase: Phase
+    step: str | None
+    service: str | None
+    since: int
+    confidence: Confidence
+    subject: Try | None = None
+    """The attempt that the finding is about."""
+    process: Process | None = None
+    """The process that it is about, where it is not the attempt's."""
+    other: Try | None = None
+    """A second attempt that it rests on."""
+    due: int | None = None
+    """When what did not come should have come."""
+
+
+class Case:
+    """A saga, looked at in one moment."""
+
+    def __init__(self, saga: Saga, instances: Sequence[Instance], context: Context) -> None:
+        self.saga = saga
+        self.context = context
+        self.watch = Watch(context.now, context.deaf)
+        self.liveness = Liveness(instances, self.watch, saga.offsets)
+
+    @cached_property
+    def tries(self) -> list[Try]:
+        """Every attempt, in the order in which they began."""
+        tries = [Try(step, attempt) for step in self.saga.steps for attempt in step.attempts]
+        return sorted(tries, key=lambda each: (each.attempt.began, each.attempt.started_at, each.attempt.span_id))
+
+    @cached_property
+    def lineage(self) -> Lineage:
+        """Who stands above whom."""
+        return Lineage({(span.trace_id, span.span_id): span for span in self.saga.spans})
+
+    @cached_property
+    def accounts(self) -> list[Account]:
+        """What was done and undone of each step, in the order in which it was done."""
+        return ledger.accounts(self.saga.steps, self.saga.plan)
+
+    @cached_property
+    def is_backward(self) -> bool:
+        """Whether the saga is being undone."""
+        return self.saga.status is Status.COMPENSATING
+
+    @property
+    def phase(self) -> Phase:
+        """The direction in which the saga moves."""
+        return Phase.COMPENSATION if self.is_backward else Phase.FORWARD
+
+    @cached_property
+    def root(self) -> Span | None:
+        """The root, while it is open."""
+        root = self.saga.root
+        return root if root is not None and not root.end and root.span_id not in self.saga.gone else None
+
+    @cached_property
+    def in_flight(self) -> list[Try]:
+        """Attempts in flight that the saga stands on: the inner before the outer, then the earliest first."""
+        if ledger.has_ended(self.saga.status):
+            return []
+        flying = [each for each in self.tries if each.attempt.state is AttemptState.IN_FLIGHT]
+        if not flying:
+            return []
+        current = [each for each in flying if not self._is_superseded(each)]
+        if self.is_backward and (undoing := [each for each in current if each.step.type in BACKWARD]):
+            current = undoing
+        elif self.is_backward and course.next_undo(self.saga):
+            current = []
+        return self._inner_first(current) if len(current) > 1 else current
+
+    def _is_superseded(self, flying: Try) -> bool:
+        """Whether the saga has gone on without it: a later attempt of the step, or its caller gave it up and moved."""
+        step, attempt = flying
+        if any(each.began > attempt.began for each in step.attempts):
+            return True
+        caller = attempt.views[0]
+        if len(attempt.views) < 2 or not caller.end:
+            return False
+        given_up = attempt.began + caller.end - caller.start
+        behind = self._behind(step.name) if caller.status != "error" else None
+        return any(
+            each.attempt.began >= given_up and each.step is not step and (behind is None or each.step.name in behind)
+            for each in self.tries
+        )
+
+    def _behind(self, name: str) -> set[str]:
+        """Planned steps that wait for this one."""
+        return {later for later, needs in course.prerequisites(self.saga.plan).items() if name in needs}
+
+    def _inner_first(self, flying: list[Try]) -> list[Try]:
+        outer = {id(above) for each in flying for above in self.lineage.above(each.attempt.views[0])}
+        return sorted(flying, key=lambda each: any(id(view) in outer for view in each.attempt.views))
+
+    @cached_property
+    def last(self) -> Try | None:
+        """The attempt that ended last."""
+        ended = [each for each in self.tries if each.attempt.over is not None]
+        return max(ended, key=lambda each: (each.attempt.over or 0, each.attempt.began), default=None)
+
+    @cached_property
+    def failing(self) -> Try | None:
+        """The latest failed step that was neither done, nor undone, nor left behind."""
+        for each in reversed(self.tries):
+            step, attempt = each
+            if (step.type in BACKWARD) is not self.is_backward or attempt is not step.attempts[-1]:
+                continue
+            if step.state in (StepState.FAILED, StepState.UNKNOWN) and not self._is_left_behind(each):
+                return each
+        return None
+
+    def _is_left_behind(self, failed: Try) -> bool:
+        over = failed.attempt.over or 0
+        return any(each.attempt.began >= over and each.step is not failed.step for each in self.tries)
+
+    @property
+    def since(self) -> int:
+        """When progress stopped: the end of the last attempt, else the saga's start."""
+        return self.last.attempt.over or 0 if self.last else self.saga.started_at
+
+    def service_of(self, step: str) -> str | None:
+        """The service that runs a step: as this saga saw it, else as others did."""
+        seen = next((each.service for each in reversed(self.saga.steps) if each.name == step and each.service), None)
+        return seen or self.context.services.get((self.saga.key.name, step))
+
+    def step(self, name: str) -> Step | None:
+        """The step of this name that was tried last."""
+        tried = [each.step for each in self.tries if each.step.name == name]
+        return tried[-1] if tried else None
+
+
+def phase_of(step: Step) -> Phase:
+    """The direction of a step."""
+    return Phase.COMPENSATION if step.type in BACKWARD else Phase.FORWARD

@@ -1,0 +1,106 @@
+"""What should come next: forward by the plan, backward by what is still in force."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from sagascope import semconv
+from sagascope_collector.sagas.model import LedgerState, Plan, PlannedStep, Saga, Step, StepState
+
+UNDONE_STATES = (LedgerState.IN_FORCE, LedgerState.UNDOING, LedgerState.UNDO_FAILED, LedgerState.UNKNOWN)
+"""States of the ledger in which an undo is still to come."""
+
+
+def next_forward(plan: Plan, steps: Sequence[Step]) -> PlannedStep | None:
+    """The first planned step that is neither done nor passed over, and waits for nothing else.
+
+    An optional one is named only where a later step, which could come at once, is not there.
+    """
+    ahead = waiting(plan, steps)
+    required = [step for step in ahead if not step.optional]
+    return required[0] if required else None
+
+
+def waiting(plan: Plan, steps: Sequence[Step]) -> list[PlannedStep]:
+    """Planned steps that could come now, in plan order; those that were passed over only where no other is left."""
+    done = _done(steps)
+    started = {step.name for step in steps if step.attempts and is_forward(step)}
+    befores = prerequisites(plan)
+    open_steps = [step for step in plan.steps if step.name not in done]
+    passed = {step.name for step in open_steps if _was_passed(step.name, befores, started)}
+    met = done | passed
+    ahead = [step for step in open_steps if step.name not in passed and befores[step.name] <= met]
+    return ahead or [step for step in open_steps if not step.optional]
+
+
+def is_forward(step: Step) -> bool:
+    """Whether it is work of the plan, not an undo."""
+    return step.type in (semconv.TYPE_ACTION, semconv.TYPE_PREPARE, semconv.TYPE_COMMIT)
+
+
+def _done(steps: Iterable[Step]) -> set[str]:
+    """Names of the steps of which every repetition is done; two-phase commit is done with the commit."""
+    states: dict[str, list[Step]] = {}
+    for step in steps:
+        if is_forward(step) and step.attempts:
+            states.setdefault(step.name, []).append(step)
+    return {name for name, tries in states.items() if _all_done(tries)}
+
+
+def _all_done(tries: Sequence[Step]) -> bool:
+    ended = {StepState.DONE, StepState.UNDONE}
+    prepared = {step.key for step in tries if step.type == semconv.TYPE_PREPARE}
+    committed = {step.key for step in tries if step.type == semconv.TYPE_COMMIT and step.state in ended}
+    return prepared <= committed and all(step.state in ended for step in tries)
+
+
+def prerequisites(plan: Plan) -> dict[str, frozenset[str]]:
+    """The names that each planned step waits for; without ``after``, the one before it.
+
+    For an optional one stand those that it waits for itself.
+    """
+    befores: dict[str, frozenset[str]] = {}
+    names = {step.name for step in plan.steps}
+    before: frozenset[str] = frozenset()
+    for step in plan.steps:
+        befores[step.name] = before if step.after is None else frozenset(step.after) & names - {step.name}
+        before = frozenset({step.name})
+    optional = {step.name: befores[step.name] for step in plan.steps if step.optional}
+    return {name: _beyond(needs, optional) for name, needs in befores.items()} if optional else befores
+
+
+def _beyond(needs: frozenset[str], optional: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """Names waited for, each optional one replaced by those behind it."""
+    required, seen, left = set(), set(needs), list(needs)
+    for name in left:
+        if name not in optional:
+            required.add(name)
+            continue
+        left += optional[name] - seen
+        seen |= optional[name]
+    return frozenset(required)
+
+
+def _was_passed(name: str, befores: dict[str, frozenset[str]], started: set[str]) -> bool:
+    """Whether a step that waits for it, directly or not, has begun without it."""
+    behind, seen = [name], {name}
+    for each in behind:
+        for later, needs in befores.items():
+            if each in needs and later not in seen:
+                if later in started:
+                    return True
+                seen.add(later)
+                behind.append(later)
+    return False
+
+
+def is_all_done(plan: Plan, steps: Sequence[Step]) -> bool:
+    """Whether every planned step that is not optional is done."""
+    done = _done(steps)
+    return all(step.optional or step.name in done for step in plan.steps)
+
+
+def next_undo(saga: Saga) -> tuple[str, str | None] | None:
+    """(the step, its compensation) that should be undone next: the latest done of those still in force."""
+    for entry in reversed(saga.ledger):
+        if entry.state in UNDONE_STATES and entry.compensation:
+            return entry.step, entry.compensation
+    return None

@@ -1,0 +1,74 @@
+"""Until when something is in time."""
+
+from typing import NamedTuple
+
+from sagascope_collector.sagas.case import Case, Try
+from sagascope_collector.sagas.model import Attempt
+from sagascope_collector.sagas.values import SECOND
+
+
+class Deadline(NamedTuple):
+    """A moment and how long from it: in heard time."""
+
+    start: int
+    seconds: float
+    known: bool = True
+    """Whether somebody said it; False: nobody did, and the default is used."""
+
+
+def of_attempt(case: Case, flying: Try) -> Deadline:
+    """Until when an attempt in flight is in time."""
+    step, attempt = flying
+    start = attempt.started_at + attempt.offset
+    wait = _wait(case, attempt)
+    if wait is not None and wait > start:
+        return Deadline(wait, 0)
+    deadline = _allowed(case, step.name, attempt, start)
+    return deadline if deadline.known else deadline._replace(start=max(start, _latest_inside(case, flying)))
+
+
+def of_next(case: Case, step: str | None, start: int) -> Deadline:
+    """Until when a step that should come, or the saga's close, is in time, counted from ``start``."""
+    wait = _wait(case, case.last.attempt if case.last else None)
+    if wait is not None and wait > start:
+        return Deadline(wait, 0)
+    return _allowed(case, step, None, start)
+
+
+def of_retry(case: Case, failed: Try) -> Deadline:
+    """Until when the retry of a failed attempt is in time."""
+    over = failed.attempt.over or 0
+    wait = _wait(case, failed.attempt)
+    if wait is not None and wait > over:
+        return Deadline(wait, 0)
+    start = over + round((failed.attempt.retry_in or 0) * SECOND)
+    return _allowed(case, failed.step.name, failed.attempt, start)
+
+
+def _allowed(case: Case, step: str | None, attempt: Attempt | None, start: int) -> Deadline:
+    """The first of these that is known: the attempt's timeout, the plan's, a setting, the default."""
+    planned = case.saga.plan.step(step) if step else None
+    said = attempt.timeout if attempt else None
+    seconds = said or (planned and planned.timeout) or case.context.step_timeouts.get((case.saga.key.name, step or ""))
+    return Deadline(start, seconds) if seconds else Deadline(start, case.context.default_timeout, known=False)
+
+
+def _wait(case: Case, attempt: Attempt | None) -> int | None:
+    """The latest wait that is meant for this attempt and what follows it, or for the whole saga."""
+    if not case.saga.waits:
+        return None
+    start = min((view.start for view in attempt.views), default=attempt.started_at) if attempt else 0
+    said = [wait.until for wait in case.saga.waits if wait.whole or wait.declared_at >= start]
+    return max(said, default=None)
+
+
+def _latest_inside(case: Case, flying: Try) -> int:
+    """The latest sign of progress among the attempts inside one: it is not late while they go on."""
+    views = {id(view) for view in flying.attempt.views}
+    inside = [
+        each.attempt.over or each.attempt.began
+        for each in case.tries
+        if each.attempt is not flying.attempt
+        and any(id(above) in views for above in case.lineage.above(each.attempt.views[0]))
+    ]
+    return max(inside, default=0)

@@ -1,0 +1,165 @@
+"""From everything received about one saga to the saga. Pure, order-free, idempotent."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from itertools import pairwise
+
+from sagascope import semconv
+from sagascope_collector.records import Instance, Log, Mark, SagaKey, Span
+from sagascope_collector.sagas import clocks, ledger, outcome, plan, steps, values, views
+from sagascope_collector.sagas.attempts import Circumstances
+from sagascope_collector.sagas.identity import Share
+from sagascope_collector.sagas.lineage import Lineage
+from sagascope_collector.sagas.model import LedgerEntry, LedgerState, Plan, Saga, Step, Wait
+from sagascope_collector.sagas.outcome import Frame
+from sagascope_collector.sagas.spans import ProcessKey, fuller, gone, process_key, weave
+
+
+def fold(key: SagaKey, share: Share, instances: Mapping[ProcessKey, Instance], now: int) -> Saga:
+    """Rebuild one saga from its share of the facts, in whatever order they came.
+
+    A saga whose root has not arrived is running, never dropped. Facts that repeat change nothing. ``now`` decides
+    only which open spans, no longer listed by their process, are given up.
+    """
+    woven = weave(share.spans, share.logs)
+    spans = sorted(woven.spans.values(), key=_span_order)
+    logs = _distinct(share.logs)
+    lineage = Lineage(woven.spans)
+    frame = outcome.frame(spans, lineage)
+    declared = plan.declared([*frame.roots, *spans])
+    edges = clocks.edges(woven.spans)
+    about = Circumstances(
+        lineage,
+        gone(woven, instances, now) if woven.announced else frozenset(),
+        clocks.offsets(edges, process_key((frame.roots or spans)[0].process)) if edges else {},
+        {span_id: at for (_, span_id), at in woven.announced.items()},
+    )
+    undoing = [step.compensation for step in declared.steps if step.compensation]
+    told = [*spans, *_further(share.further)] if share.further else spans
+    found = steps.tried(views.collect(told, lineage, undoing), about, declared)
+    return _Assembly(key, spans, logs, frame, declared, about, found).saga()
+
+
+class _Assembly:
+    """Puts the parts of a saga together."""
+
+    def __init__(
+        self,
+        key: SagaKey,
+        spans: Sequence[Span],
+        logs: Sequence[Log],
+        frame: Frame,
+        declared: Plan,
+        about: Circumstances,
+        found: Sequence[Step],
+    ) -> None:
+        self._key, self._spans, self._logs, self._frame = key, spans, logs, frame
+        self._plan, self._about, self._found = declared, about, found
+
+    def saga(self) -> Saga:
+        frame, found, declared = self._frame, self._found, self._plan
+        root = frame.roots[0] if frame.roots else None
+        status = outcome.status(frame, found)
+        accounts = ledger.accounts(found, declared)
+        entries = [ledger.entry(each, declared, status) for each in accounts]
+        amount, currency = self._value(frame.roots)
+        tried = steps.settled(found, entries, declared)
+        return Saga(
+            key=self._key,
+            status=status,
+            plan=declared,
+            steps=tried,
+            root=root,
+            started_at=self._started_at(),
+            updated_at=self._updated_at(),
+            ended_at=frame.closing.end if frame.closing else None,
+            timeout=values.seconds(root.attributes.get(semconv.SAGA_TIMEOUT)) if root else None,
+            amount=amount,
+            currency=currency,
+            keys=self._keys(),
+            ledger=(*entries, *_untouched(declared, entries)),
+            exposure=ledger.exposure(accounts, entries, status, amount, currency),
+            anomalies=(),
+            spans=tuple(self._spans),
+            logs=tuple(self._logs),
+            closing=frame.closing,
+            waits=tuple(self._waits()),
+            drives=frame.drives,
+            announced=dict(self._about.announced),
+            gone=self._about.gone,
+            offsets=dict(self._about.offsets),
+        )
+
+    def _started_at(self) -> int:
+        if self._frame.roots:
+            return min(span.start for span in self._frame.roots)
+        return min([*(span.start for span in self._spans[:1]), *(log.at for log in self._logs[:1])])
+
+    def _updated_at(self) -> int:
+        latest = max((span.end or span.start for span in self._spans), default=0)
+        return max(latest, self._logs[-1].at if self._logs else 0)
+
+    def _value(self, roots: Iterable[Span]) -> tuple[Decimal | None, str | None]:
+        """The saga's own amount and currency, from the first root that says one."""
+        for root in roots:
+            amount = values.amount(root.attributes.get(semconv.AMOUNT))
+            if amount is not None:
+                return amount, values.text(root.attributes.get(semconv.CURRENCY))
+        return None, next(
+            (said for root in roots if (said := values.text(root.attributes.get(semconv.CURRENCY)))), None
+        )
+
+    def _keys(self) -> dict[str, str]:
+        """Business keys; where two spans say one differently, the later."""
+        keys: dict[str, str] = {}
+        records: list[Span | Log] = [*self._logs, *self._spans]
+        for record in records:
+            for name in record.attributes:
+                if name.startswith(semconv.KEY_PREFIX):
+                    keys |= values.business_keys(record.attributes)
+                    break
+        return dict(sorted(keys.items()))
+
+    def _waits(self) -> Iterable[Wait]:
+        roots = {id(root) for root in self._frame.roots}
+        records: list[Span | Log] = [*self._spans, *self._logs]
+        for record in records:
+            until = values.moment(record.attributes.get(semconv.WAIT_UNTIL))
+            if until is not None:
+                at = record.start if isinstance(record, Span) else record.at
+                reason = values.text(record.attributes.get(semconv.WAIT_REASON))
+                yield Wait(at, until, reason, whole=id(record) in roots)
+
+
+def _untouched(plan: Plan, entries: Iterable[LedgerEntry]) -> Iterable[LedgerEntry]:
+    """Ledger lines of the planned steps that never started."""
+    seen = {entry.step for entry in entries}
+    for step in plan.steps:
+        if step.name not in seen:
+            yield LedgerEntry(step.name, step.compensation, LedgerState.NOT_DONE, None, None)
+
+
+def _further(spans: Iterable[Span]) -> list[Span]:
+    """A span that is an attempt of this saga more than once, once for each further time."""
+    distinct: dict[tuple[str, str, Mark], Span] = {}
+    for span in spans:
+        place = (span.trace_id, span.span_id, span.mark)
+        distinct[place] = fuller(distinct[place], span) if place in distinct else span
+    return [distinct[place] for place in sorted(distinct, key=repr)]
+
+
+def _distinct(logs: Sequence[Log]) -> list[Log]:
+    """Each log record once, in time order."""
+    ordered = sorted(logs, key=_log_order)
+    if all(_log_order(one) != _log_order(other) for one, other in pairwise(ordered)):
+        return ordered
+    ordered.sort(key=lambda log: (*_log_order(log), str(log.body), repr(sorted(log.attributes.items(), key=repr))))
+    return [log for place, log in enumerate(ordered) if place == 0 or log != ordered[place - 1]]
+
+
+def _span_order(span: Span) -> tuple[int, str, str]:
+    return span.start, span.trace_id, span.span_id
+
+
+def _log_order(log: Log) -> tuple[int, int, str, str, str, str]:
+    return log.at, log.observed_at, log.trace_id, log.span_id, log.event_name, log.process.identity

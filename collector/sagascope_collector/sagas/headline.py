@@ -1,0 +1,177 @@
+"""One sentence that a tired person can act on: where it stands, since when, why, what is in force.
+
+Times are of the clock, in UTC, never "12 minutes ago": a kept sentence stays true.
+"""
+
+from collections.abc import Callable
+
+from sagascope_collector.records import Process
+from sagascope_collector.sagas.case import Case, Finding, Try
+from sagascope_collector.sagas.ledger import has_ended
+from sagascope_collector.sagas.model import Attempt, AttemptState, Reason, Status
+from sagascope_collector.sagas.stake import in_force
+from sagascope_collector.sagas.standstill import failed_in_a_row
+from sagascope_collector.sagas.values import SECOND
+from sagascope_collector.sagas.words import clock, sentence, shortened, times, who
+
+
+def headline(case: Case, finding: Finding) -> str:
+    """What is said of a saga that needs someone."""
+    told = _SENTENCES[finding.reason](case, finding)
+    stake = in_force(case.saga)
+    return sentence(f"{told}; {stake}" if stake else told)
+
+
+def calm(case: Case, step: str | None) -> str:
+    """What is said of a saga that needs nobody."""
+    saga = case.saga
+    if has_ended(saga.status) and saga.ended_at is not None:
+        words = {Status.COMPLETED: "Completed", Status.COMPENSATED: "Given up and undone", Status.FAILED: "Failed"}
+        return sentence(f"{words[saga.status]} at {_at(case, saga.ended_at)}")
+    going = "Being undone" if case.is_backward else "Running"
+    if case.in_flight:
+        flying = case.in_flight[0]
+        return sentence(f"{going}: {_took(case, flying)}")
+    return sentence(f"{going}; {step} comes next" if step else going)
+
+
+def _instance_lost(case: Case, finding: Finding) -> str:
+    process = finding.process or Process()
+    if finding.subject is None or finding.subject.attempt.state is not AttemptState.IN_FLIGHT:
+        stood = f"Stopped before {finding.step}" if finding.step else "Stopped"
+        return f"{stood}: {who(process)}, which drives it, {_fell_silent(case, process)}"
+    step, attempt = finding.subject
+    if attempt.process == process:
+        return f"Stuck in {step.name}: {_took(case, finding.subject)} and {_fell_silent(case, process)}"
+    called = f"{who(process)} called for it at {_at(case, attempt.began)}"
+    return f"Stuck in {step.name}: {called} and {_fell_silent(case, process)}"
+
+
+def _fell_silent(case: Case, process: Process) -> str:
+    instance = case.liveness.instance(process)
+    if instance is None:
+        return "is gone"
+    heard = case.liveness.last_heard(instance)
+    return (
+        f"shut down at {_at(case, heard)}"
+        if case.liveness.said_final(process)
+        else f"has been silent since {_at(case, heard)}"
+    )
+
+
+def _retrying(case: Case, finding: Finding) -> str:
+    subject = _subject(finding)
+    row = failed_in_a_row(subject)
+    latest = row[-1].attempt
+    often = f"{times(len(row))} since {_at(case, row[0].attempt.began)}"
+    where = f"the latest at {_end(case, latest)} in {who(latest.process)}"
+    told = f"{subject.step.name} keeps failing: {often}, {where}{_because(latest)}"
+    flying = subject.step.attempts[-1]
+    if flying.state is AttemptState.IN_FLIGHT:
+        return f"{told}; attempt {flying.number} is under way"
+    return f"{told}; {_next_try(case, latest)}" if latest.retry_in is not None else told
+
+
+def _next_try(case: Case, latest: Attempt) -> str:
+    moment = (latest.over or 0) + round((latest.retry_in or 0) * SECOND)
+    return f"the next try is due at {_at(case, moment)}"
+
+
+def _hung(case: Case, finding: Finding) -> str:
+    subject = _subject(finding)
+    late = f"it should have ended by {_at(case, finding.due)}" if finding.due is not None else "it is late"
+    alive = "is alive" if case.liveness.beats(subject.attempt.process) else "sends no heartbeats"
+    return f"Stuck in {subject.step.name}: {_took(case, subject)} and {alive}; {late}"
+
+
+def _next_step_missing(case: Case, finding: Finding) -> str:
+    due = f" (it was due by {_at(case, finding.due)})" if finding.due is not None else ""
+    last = finding.subject
+    if last is None:
+        return f"Stopped at its start, {_at(case, case.saga.started_at)}: {finding.step} was never begun{due}"
+    if last.attempt.state is not AttemptState.OK:
+        verb = "failed" if last.attempt.state is AttemptState.ERROR else "ended without a known outcome"
+        failed = f"attempt {last.attempt.number} {verb} at {_end(case, last.attempt)}{_because(last.attempt)}"
+        return f"Stopped at {last.step.name}: {failed}, and nothing followed{due}"
+    return f"Stopped after {last.step.name}, done at {_end(case, last.attempt)}: {finding.step} was not begun{due}"
+
+
+def _never_closed(case: Case, finding: Finding) -> str:
+    all_done = "Everything was undone" if case.is_backward else "Every step was done"
+    due = f" by {_at(case, finding.due)}" if finding.due is not None else ""
+    return f"{all_done} by {_at(case, finding.since)}, but nobody closed it{due}"
+
+
+def _in_doubt(case: Case, finding: Finding) -> str:
+    subject = _subject(finding)
+    ready = f"{who(subject.attempt.process)} is prepared for {subject.step.name} since {_end(case, subject.attempt)}"
+    return f"In doubt: {ready} and was told neither to commit nor to roll back"
+
+
+def _uncompensated(case: Case, finding: Finding) -> str:
+    name = finding.step
+    unknown = _subject(finding).attempt.state is not AttemptState.OK
+    left = f"{name}, which may have been done, has no undo that succeeded" if unknown else f"{name} was not undone"
+    if case.saga.ended_at is not None:
+        word = "undone" if case.saga.status is Status.COMPENSATED else "failed"
+        return f"Closed as {word} at {_at(case, case.saga.ended_at)}, but {left}"
+    failed = case.failing
+    stopped = f"{failed.step.name} failed for good at {_end(case, failed.attempt)}" if failed else "Given up"
+    return f"{stopped}, nothing followed, and {left}"
+
+
+def _compensation_failed(case: Case, finding: Finding) -> str:
+    subject = _subject(finding)
+    tries = times(len(failed_in_a_row(subject)))
+    latest = f"the latest at {_end(case, subject.attempt)} in {who(subject.attempt.process)}{_because(subject.attempt)}"
+    return f"The undo {subject.step.name} failed for good: {tries}, {latest}"
+
+
+def _applied_twice(case: Case, finding: Finding) -> str:
+    second, first = _subject(finding), finding.other
+    again = f"at {_end(case, second.attempt)} by {who(second.attempt.process)}"
+    if first is None:
+        return f"{second.step.name} was applied twice, the second time {again}"
+    before = f"at {_end(case, first.attempt)}"
+    if first.step.type == second.step.type:
+        return f"{second.step.name} was applied twice: {before} by {who(first.attempt.process)} and {again}"
+    return f"{second.step.name} was applied {again}, after its undo {first.step.name} {before}"
+
+
+_SENTENCES: dict[Reason, Callable[[Case, Finding], str]] = {
+    Reason.APPLIED_TWICE: _applied_twice,
+    Reason.COMPENSATION_FAILED: _compensation_failed,
+    Reason.UNCOMPENSATED: _uncompensated,
+    Reason.IN_DOUBT: _in_doubt,
+    Reason.INSTANCE_LOST: _instance_lost,
+    Reason.RETRYING: _retrying,
+    Reason.HUNG: _hung,
+    Reason.NEXT_STEP_MISSING: _next_step_missing,
+    Reason.NEVER_CLOSED: _never_closed,
+}
+
+
+def _took(case: Case, flying: Try) -> str:
+    attempt = flying.attempt
+    number = f" (attempt {attempt.number})" if attempt.number > 1 else ""
+    return f"{who(attempt.process)} took it at {_at(case, attempt.taken_at)}{number}"
+
+
+def _subject(finding: Finding) -> Try:
+    if finding.subject is None:
+        raise ValueError(f"{finding.reason} is always about an attempt")
+    return finding.subject
+
+
+def _end(case: Case, attempt: Attempt) -> str:
+    return _at(case, (attempt.ended_at + attempt.offset) if attempt.ended_at else attempt.over or attempt.began)
+
+
+def _at(case: Case, moment: int) -> str:
+    return clock(moment, case.watch.now)
+
+
+def _because(attempt: Attempt) -> str:
+    """The error in brackets, where one was sent."""
+    said = attempt.error and (attempt.error.message or attempt.error.type)
+    return f" ({shortened(said)})" if said else ""

@@ -1,0 +1,49 @@
+"""Who stands above whom among the spans of one saga."""
+
+from collections.abc import Iterator, Mapping
+
+from sagascope import semconv
+from sagascope_collector.records import Span
+from sagascope_collector.sagas.spans import SpanKey, process_key
+
+DEEPEST = 256
+"""Spans that are followed upward; a longer chain, or a ring, is cut off."""
+
+RECEIVING = ("server", "consumer")
+"""Kinds of spans with which a service takes work from another."""
+
+
+class Lineage:
+    """Walks from spans to those above them."""
+
+    def __init__(self, spans: Mapping[SpanKey, Span]) -> None:
+        self._spans = spans
+
+    def parent(self, span: Span) -> Span | None:
+        """The span right above, if it came."""
+        return self._spans.get((span.trace_id, span.parent_id)) if span.parent_id else None
+
+    def above(self, span: Span) -> Iterator[Span]:
+        """Every span above, nearest first, as far as they came."""
+        at = self.parent(span)
+        for _ in range(DEEPEST):
+            if at is None:
+                return
+            yield at
+            at = self.parent(at)
+
+    def is_below(self, span: Span, other: Span) -> bool:
+        """Whether ``other`` stands above ``span``."""
+        return any(each is other for each in self.above(span))
+
+    def received_here(self, span: Span) -> bool:
+        """Whether the span is, or runs inside, a span with which its own process took the work from another."""
+        if span.kind in RECEIVING:
+            return True
+        here = process_key(span.process)
+        for each in self.above(span):
+            if process_key(each.process) != here or each.mark.role == semconv.ROLE_SAGA:
+                return False
+            if each.kind in RECEIVING:
+                return True
+        return False

@@ -1,0 +1,60 @@
+"""The steps that a saga is to take: as its root declares them."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from sagascope import semconv
+from sagascope_collector.records import Attributes, Span
+from sagascope_collector.sagas import values
+from sagascope_collector.sagas.model import Plan, PlannedStep
+
+NO_PLAN = Plan("none")
+"""Nothing is known: then no absence is claimed."""
+
+
+def declared(spans: Iterable[Span]) -> Plan:
+    """The plan on the first of these spans that carries one."""
+    for span in spans:
+        if semconv.PLAN in span.attributes:
+            plan = _read(span.attributes)
+            if plan.steps:
+                return plan
+    return NO_PLAN
+
+
+def _read(attributes: Attributes) -> Plan:
+    """A plan from the attributes of a root; lists of another length than the plan's are read as far as they go."""
+    names = values.texts(attributes.get(semconv.PLAN)) or ()
+    compensations = _List(attributes.get(semconv.PLAN_COMPENSATIONS))
+    timeouts = _List(attributes.get(semconv.PLAN_TIMEOUTS))
+    after = _List(attributes.get(semconv.PLAN_AFTER))
+    optional = _List(attributes.get(semconv.PLAN_OPTIONAL))
+    steps = tuple(
+        PlannedStep(
+            name=name,
+            compensation=values.text(compensations.at(place)),
+            timeout=values.seconds(timeouts.at(place)),
+            optional=optional.at(place) is True,
+            after=_after(after.at(place)),
+        )
+        for place, name in enumerate(names)
+        if name and name not in names[:place]
+    )
+    return Plan("declared", steps, undo_known=compensations.given)
+
+
+def _after(value: Any) -> tuple[str, ...] | None:
+    if not isinstance(value, str):
+        return None
+    return tuple(name for each in value.split(",") if (name := each.strip()))
+
+
+class _List:
+    """A list attribute, or an empty one where it is absent."""
+
+    def __init__(self, value: Any) -> None:
+        self.given = isinstance(value, list | tuple)
+        self._items = value if isinstance(value, list | tuple) else ()
+
+    def at(self, place: int) -> Any:
+        return self._items[place] if place < len(self._items) else None

@@ -1,0 +1,126 @@
+"""One span for each (trace id, span id), whatever told of it: its final form, an open one, a start record."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from sagascope import semconv
+from sagascope_collector.records import Heartbeat, Instance, Log, Process, Span
+from sagascope_collector.sagas.values import SECOND
+
+SpanKey = tuple[str, str]
+"""(trace id, span id)."""
+
+ProcessKey = tuple[str, str]
+"""(service, identity)."""
+
+GRACE = 10 * SECOND
+"""What a final span may take to come after its process stopped listing it as open."""
+
+
+@dataclass(slots=True)
+class Woven:
+    """The spans of a saga, joined."""
+
+    spans: dict[SpanKey, Span]
+    announced: dict[SpanKey, int]
+    """When each span that is still open was announced."""
+
+
+def weave(spans: Iterable[Span], logs: Iterable[Log]) -> Woven:
+    """Join all forms of each span: a final one wins over an open one, the fuller over the other."""
+    joined: dict[SpanKey, Span] = {}
+    for span in spans:
+        key = (span.trace_id, span.span_id)
+        known = joined.get(key)
+        joined[key] = span if known is None else fuller(known, span)
+    announced: dict[SpanKey, int] = {}
+    for log in logs:
+        if log.event_name == semconv.EVENT_SPAN_START and log.span_id:
+            _announce(log, joined, announced)
+    return Woven(joined, announced)
+
+
+def _announce(log: Log, joined: dict[SpanKey, Span], announced: dict[SpanKey, int]) -> None:
+    key = (log.trace_id, log.span_id)
+    known = joined.get(key)
+    if known is not None and known.end:
+        return
+    said_at = log.observed_at or log.at
+    announced[key] = min(announced.get(key, said_at), said_at)
+    begun = from_start_record(log)
+    joined[key] = begun if known is None else fuller(known, begun)
+
+
+def fuller(one: Span, other: Span) -> Span:
+    """The one that tells more; the choice does not depend on which came first."""
+    return one if one is other or _fullness(one) >= _fullness(other) else other
+
+
+def _fullness(span: Span) -> tuple[bool, int, int, int, str, str]:
+    said = span.status + span.status_message
+    return span.end > 0, len(span.attributes) + len(span.events), span.end, span.start, said, repr(span.attributes)
+
+
+def from_start_record(log: Log) -> Span:
+    """The open span that a start record announces."""
+    attributes = log.attributes
+    return Span(
+        trace_id=log.trace_id,
+        span_id=log.span_id,
+        parent_id=str(attributes.get(semconv.SPAN_PARENT_ID) or "").lower(),
+        name=str(attributes.get(semconv.SPAN_NAME) or ""),
+        kind=str(attributes.get(semconv.SPAN_KIND) or "unspecified").lower(),
+        start=log.at,
+        end=0,
+        status="unset",
+        status_message="",
+        mark=log.mark,
+        process=log.process,
+        attributes=attributes,
+        resource=log.resource,
+        scope=log.scope,
+    )
+
+
+def processes(instances: Iterable[Instance]) -> dict[ProcessKey, Instance]:
+    """The instances by (service, identity); of two words of one process, the later."""
+    known: dict[ProcessKey, Instance] = {}
+    for instance in instances:
+        key = process_key(instance.process)
+        earlier = known.get(key)
+        known[key] = instance if earlier is None else max(earlier, instance, key=_lateness)
+    return known
+
+
+def process_key(process: Process) -> ProcessKey:
+    """What tells processes of one environment apart."""
+    return process.service, process.identity
+
+
+def _lateness(instance: Instance) -> tuple[int, int, int]:
+    beat = instance.heartbeat
+    return (beat.at, beat.sequence, instance.last_seen) if beat else (0, 0, instance.last_seen)
+
+
+def is_unlisted(span_id: str, announced_at: int, beat: Heartbeat | None) -> bool:
+    """Whether a process, after it announced the span, gave a complete list of its open spans without it."""
+    return beat is not None and beat.complete and announced_at < beat.at and span_id not in beat.open_spans
+
+
+def gone(woven: Woven, instances: Mapping[ProcessKey, Instance], now: int) -> frozenset[str]:
+    """Ids of the open spans that are over although their final span never came, as of ``now``."""
+    return frozenset(
+        span_id
+        for (trace_id, span_id), announced_at in woven.announced.items()
+        if _is_gone(woven.spans[trace_id, span_id], announced_at, instances, now)
+    )
+
+
+def _is_gone(span: Span, announced_at: int, instances: Mapping[ProcessKey, Instance], now: int) -> bool:
+    instance = instances.get(process_key(span.process))
+    if instance is None or instance.heartbeat is None:
+        return False
+    if is_unlisted(span.span_id, announced_at, instance.earlier):
+        return True
+    waited = max(now, instance.last_seen) - instance.heartbeat.at
+    return waited >= GRACE and is_unlisted(span.span_id, announced_at, instance.heartbeat)

@@ -1,0 +1,67 @@
+"""What is in force, said in words: for the headline, and for the customer."""
+
+from decimal import Decimal
+
+from sagascope_collector.sagas.model import LedgerState, Saga, Status
+from sagascope_collector.sagas.words import listing, money
+
+IN_FORCE = (LedgerState.IN_FORCE, LedgerState.UNDOING, LedgerState.UNDO_FAILED)
+
+
+def in_force(saga: Saga) -> str | None:
+    """A clause on what is done and not undone, and what may be; None where that is nothing."""
+    kept = [line.step for line in saga.ledger if line.state in IN_FORCE and line.compensation]
+    kept = kept or [line.step for line in saga.ledger if line.state in IN_FORCE]
+    unsure = [line.step for line in saga.ledger if line.state is LedgerState.UNKNOWN]
+    clauses = []
+    if kept:
+        certain = [money(each.certain, each.currency) for each in saga.exposure if each.certain]
+        verb = "is" if len(certain or kept) == 1 else "are"
+        clauses.append(
+            f"{listing(certain)} from {listing(kept)} {verb} in force"
+            if certain
+            else f"{listing(kept)} {verb} in force"
+        )
+    if unsure:
+        clauses.append(f"whether {listing(unsure)} {'was' if len(unsure) == 1 else 'were'} done is not known")
+    return "; ".join(clauses) or None
+
+
+def customer_line(saga: Saga) -> str:
+    """One sentence for a person outside engineering: charged or not, refunded or not, as far as is known."""
+    if any(each.certain for each in saga.exposure):
+        return _charged(saga)
+    possible = _sums(saga, "possible")
+    if possible:
+        return f"It is not known yet whether {possible} was charged; nothing is known to be refunded."
+    if saga.status is Status.COMPLETED:
+        whole = f" of {money(saga.amount, saga.currency)}" if saga.amount is not None else ""
+        return f"The {saga.key.name}{whole} went through."
+    if any(line.state is LedgerState.UNDONE for line in saga.ledger):
+        return _undone(saga)
+    if any(line.state in IN_FORCE for line in saga.ledger):
+        return f"The {saga.key.name} was begun and is not finished; what was done so far still stands."
+    if saga.status is Status.RUNNING:
+        charged = "Nothing was charged so far; " if saga.amount is not None else ""
+        return f"{charged}the {saga.key.name} is not finished." if charged else f"The {saga.key.name} is not finished."
+    charged = "; nothing was charged" if saga.amount is not None else ""
+    return f"The {saga.key.name} did not go through{charged}."
+
+
+def _charged(saga: Saga) -> str:
+    possible = _sums(saga, "possible")
+    more = f"; a further {possible} may have been" if possible else ""
+    if any(line.state is LedgerState.UNDOING for line in saga.ledger):
+        return f"{_sums(saga, 'certain')} was charged and is being refunded{more}."
+    return f"{_sums(saga, 'certain')} was charged{more}; nothing was refunded."
+
+
+def _undone(saga: Saga) -> str:
+    open_still = "is being given up" if saga.status in (Status.RUNNING, Status.COMPENSATING) else "did not go through"
+    back = "what was charged was refunded" if saga.amount is not None else "what was done was undone"
+    return f"The {saga.key.name} {open_still}; {back}."
+
+
+def _sums(saga: Saga, side: str) -> str:
+    amounts: list[tuple[Decimal, str]] = [(getattr(each, side), each.currency) for each in saga.exposure]
+    return listing([money(amount, currency) for amount, currency in amounts if amount])

@@ -1,0 +1,74 @@
+"""From attempts to steps, and how each step stands."""
+
+from collections.abc import Iterable, Sequence
+
+from sagascope import semconv
+from sagascope_collector.sagas.attempts import Circumstances, attempt
+from sagascope_collector.sagas.model import Attempt, AttemptState, LedgerEntry, LedgerState, Plan, Step, StepState
+from sagascope_collector.sagas.views import StepKey, Views
+
+_STATES = {
+    AttemptState.IN_FLIGHT: StepState.IN_FLIGHT,
+    AttemptState.ERROR: StepState.FAILED,
+    AttemptState.UNKNOWN: StepState.UNKNOWN,
+}
+
+
+def tried(collected: Iterable[Views], about: Circumstances, plan: Plan) -> list[Step]:
+    """The steps with their attempts, each in the order in which they began."""
+    by_step: dict[StepKey, list[Attempt]] = {}
+    for views in collected:
+        by_step.setdefault(views.step, []).append(attempt(views, about))
+    undoes = {step.compensation: step.name for step in reversed(plan.steps) if step.compensation}
+    steps = [_step(key, attempts, undoes) for key, attempts in by_step.items()]
+    steps.sort(key=lambda step: (step.attempts[0].began, step.name, step.type, step.key))
+    return steps
+
+
+def _step(key: StepKey, attempts: list[Attempt], undoes: dict[str, str]) -> Step:
+    attempts.sort(key=lambda each: (each.began, each.number, each.started_at, each.span_id))
+    compensates = None
+    if key.type in (semconv.TYPE_COMPENSATION, semconv.TYPE_ROLLBACK):
+        compensates = next((each.compensates for each in attempts if each.compensates), None) or undoes.get(key.name)
+    return Step(
+        name=key.name,
+        key=key.key,
+        type=key.type,
+        service=attempts[-1].process.service or None,
+        state=_state(attempts),
+        compensates=compensates,
+        attempts=tuple(attempts),
+        pivot=any(each.pivot for each in attempts),
+    )
+
+
+def _state(attempts: Sequence[Attempt]) -> StepState:
+    """Done once, a step stays done; else the latest attempt says it."""
+    if any(each.state is AttemptState.OK for each in attempts):
+        return StepState.DONE
+    return _STATES[attempts[-1].state]
+
+
+def settled(steps: Sequence[Step], ledger: Iterable[LedgerEntry], plan: Plan) -> tuple[Step, ...]:
+    """The steps with what the ledger knows of undos, and behind them the planned ones that never started."""
+    undone = {entry.step for entry in ledger if entry.state is LedgerState.UNDONE}
+    kept = {entry.step for entry in ledger if entry.state is not LedgerState.UNDONE}
+    seen = {step.name for step in steps}
+    return (
+        *(_undone(step) if step.name in undone - kept and _can_be_undone(step) else step for step in steps),
+        *(_planned(each.name) for each in plan.steps if each.name not in seen),
+    )
+
+
+def _can_be_undone(step: Step) -> bool:
+    return step.type not in (semconv.TYPE_COMPENSATION, semconv.TYPE_ROLLBACK) and step.state is StepState.DONE
+
+
+def _undone(step: Step) -> Step:
+    return Step(
+        step.name, step.key, step.type, step.service, StepState.UNDONE, step.compensates, step.attempts, step.pivot
+    )
+
+
+def _planned(name: str) -> Step:
+    return Step(name, "", semconv.TYPE_ACTION, None, StepState.NOT_STARTED, None, ())

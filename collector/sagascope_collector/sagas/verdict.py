@@ -1,0 +1,89 @@
+"""What is said of a saga at one moment. Every list, page and alert is judged here."""
+
+from collections.abc import Sequence
+
+from sagascope_collector.records import Instance
+from sagascope_collector.sagas import attention, standstill
+from sagascope_collector.sagas.actions import actions
+from sagascope_collector.sagas.case import Case, Finding
+from sagascope_collector.sagas.context import Context
+from sagascope_collector.sagas.evidence import evidence
+from sagascope_collector.sagas.headline import calm, headline
+from sagascope_collector.sagas.ledger import has_ended
+from sagascope_collector.sagas.model import Failure, Judgement, Saga, Step, Verdict
+from sagascope_collector.sagas.stake import customer_line
+from sagascope_collector.sagas.words import midnight_after
+
+
+def judge(saga: Saga, instances: Sequence[Instance], context: Context) -> Judgement:
+    """Say whether a saga needs someone, and why, as of ``context.now``."""
+    case = Case(saga, instances, context)
+    finding = attention.find(case)
+    if finding is None:
+        return _calm(case)
+    case.watch.remind(midnight_after(context.now))
+    tried = finding.subject.step if finding.subject and finding.subject.step.name == finding.step else None
+    tried = tried or (case.step(finding.step) if finding.step else None)
+    due_at, said = case.watch.due, headline(case, finding)
+    return Judgement(
+        step=finding.step,
+        service=finding.service,
+        attempts=len(tried.attempts) if tried else 0,
+        error=_latest_error(tried),
+        verdict=_verdict(case, finding, said),
+        headline=said,
+        customer_line=customer_line(saga),
+        due_at=due_at,
+    )
+
+
+def _verdict(case: Case, finding: Finding, said: str) -> Verdict:
+    process = finding.process or (finding.subject.attempt.process if finding.subject else None)
+    return Verdict(
+        reason=finding.reason,
+        phase=finding.phase,
+        step=finding.step,
+        service=finding.service,
+        instance=(process.instance or None) if process else None,
+        since=finding.since,
+        headline=said,
+        evidence=evidence(case, finding),
+        actions=actions(case, finding),
+        confidence=finding.confidence,
+    )
+
+
+def _calm(case: Case) -> Judgement:
+    step, tried = _frontier(case)
+    service = case.service_of(step) if step else None
+    if not has_ended(case.saga.status):
+        case.watch.remind(midnight_after(case.watch.now))
+    return Judgement(
+        step=step,
+        service=tried.service if tried and tried.service else service,
+        attempts=len(tried.attempts) if tried else 0,
+        error=_latest_error(tried),
+        verdict=None,
+        headline=calm(case, step),
+        customer_line=customer_line(case.saga),
+        due_at=case.watch.due,
+    )
+
+
+def _frontier(case: Case) -> tuple[str | None, Step | None]:
+    """Where an open saga stands: the step in flight, else the last that failed, else the next."""
+    if has_ended(case.saga.status):
+        return None, None
+    if case.in_flight:
+        step = case.in_flight[0].step
+        return step.name, step
+    if case.failing is not None:
+        return case.failing.step.name, case.failing.step
+    wanted = standstill.awaited(case)
+    return (wanted.step, case.step(wanted.step)) if wanted and wanted.step else (None, None)
+
+
+def _latest_error(step: Step | None) -> Failure | None:
+    if step is None:
+        return None
+    return next((each.error for each in reversed(step.attempts) if each.error), None)

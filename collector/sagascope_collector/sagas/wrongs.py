@@ -1,0 +1,184 @@
+"""What went wrong and stays wrong until somebody sets it right, whether or not the saga moves."""
+
+from collections.abc import Iterator, Sequence
+
+from sagascope import semconv
+from sagascope_collector.sagas import ledger
+from sagascope_collector.sagas.case import BACKWARD, Case, Finding, Try, phase_of
+from sagascope_collector.sagas.course import UNDONE_STATES
+from sagascope_collector.sagas.deadlines import Deadline, of_next, of_retry
+from sagascope_collector.sagas.ledger import Account
+from sagascope_collector.sagas.model import (
+    Attempt,
+    AttemptState,
+    Confidence,
+    LedgerState,
+    Phase,
+    Reason,
+    Step,
+    StepState,
+)
+from sagascope_collector.sagas.order import effects, took_effect_after
+from sagascope_collector.sagas.watch import UNDER_WAY
+
+
+def applied_twice(case: Case) -> Finding | None:
+    """A step or an undo took effect twice, or a step after its undo."""
+    for account in reversed(case.accounts):
+        pair = _done_twice(account, case.saga.drives)
+        if pair is not None:
+            return _twice(case, account.name, pair)
+    for step in case.saga.steps:
+        if step.type in BACKWARD:
+            pair = _undone_twice(step, case.accounts)
+            if pair is not None:
+                return _twice(case, step.name, pair)
+    return None
+
+
+def _done_twice(account: Account, drives: Sequence[int]) -> tuple[Attempt, Attempt] | None:
+    """(what was applied first, what should not have been applied any more)."""
+    done, undone = account.done(), account.undone()
+    earlier: Attempt | None = None
+    for each in done:
+        between = [undo for undo in undone if took_effect_after(each, undo)]
+        if between and not any((between[-1].over or 0) <= drive <= each.began for drive in drives):
+            return between[-1], each
+        if earlier is not None and not any(took_effect_after(undo, earlier) for undo in between):
+            return earlier, each
+        earlier = each
+    return None
+
+
+def _undone_twice(step: Step, accounts: Sequence[Account]) -> tuple[Attempt, Attempt] | None:
+    undone = effects(step.attempts)
+    does = [each for account in accounts if account.name == step.compensates for each in account.done()]
+    for place, each in enumerate(undone[1:]):
+        earlier = undone[place]
+        if not any(took_effect_after(do, earlier) and took_effect_after(each, do) for do in does):
+            return earlier, each
+    return None
+
+
+def _twice(case: Case, name: str, pair: tuple[Attempt, Attempt]) -> Finding:
+    tries = {id(each.attempt): each for each in case.tries}
+    first, second = (tries[id(attempt)] for attempt in pair)
+    return Finding(
+        Reason.APPLIED_TWICE,
+        phase_of(second.step),
+        name,
+        second.attempt.process.service or None,
+        second.attempt.over or 0,
+        Confidence.CERTAIN,
+        subject=second,
+        other=first,
+    )
+
+
+def compensation_failed(case: Case) -> Finding | None:
+    """An undo failed for good, and what it should have undone is in force."""
+    for each in reversed(case.tries):
+        step, attempt = each
+        if step.type not in BACKWARD or attempt is not step.attempts[-1] or step.state is not StepState.FAILED:
+            continue
+        if _is_in_force(case, step) and _has_failed_for_good(case, attempt):
+            since = attempt.over or 0
+            service = attempt.process.service or None
+            reason, phase = Reason.COMPENSATION_FAILED, Phase.COMPENSATION
+            return Finding(reason, phase, step.name, service, since, Confidence.CERTAIN, subject=each)
+    return None
+
+
+def _is_in_force(case: Case, undo: Step) -> bool:
+    return any(
+        ledger.in_force(account)
+        for account in case.accounts
+        if undo.compensates in (None, account.name) and account.name != undo.name
+    )
+
+
+def _has_failed_for_good(case: Case, attempt: Attempt) -> bool:
+    if not ledger.has_ended(case.saga.status):
+        return ledger.is_for_good(attempt, case.saga.status)
+    return case.watch.is_late(case.saga.ended_at or 0, UNDER_WAY)
+
+
+def uncompensated(case: Case) -> Finding | None:
+    """The saga was given up, and something that has an undo was not undone."""
+    left = next(_left_in_force(case), None)
+    if left is None or not _is_given_up(case):
+        return None
+    account, state = left
+    step = next(step for step in case.saga.steps if step.name == account.name and step.key == account.key)
+    latest = (account.done() or account.does or account.prepares)[-1]
+    doubtful = state is LedgerState.UNKNOWN and not account.done()
+    heard = case.liveness.heard_since(step.service, case.since)
+    confidence = Confidence.LIKELY if heard and not doubtful else Confidence.POSSIBLE
+    reason, phase = Reason.UNCOMPENSATED, Phase.COMPENSATION
+    return Finding(reason, phase, step.name, step.service, case.since, confidence, subject=Try(step, latest))
+
+
+def _left_in_force(case: Case) -> Iterator[tuple[Account, LedgerState]]:
+    """What has an undo and is not undone, the latest done first."""
+    for account in reversed(case.accounts):
+        state = ledger.entry(account, case.saga.plan, case.saga.status).state
+        if account.compensation and state in UNDONE_STATES:
+            yield account, state
+
+
+def _is_given_up(case: Case) -> bool:
+    """Whether the saga ended, or a step failed for good and nothing followed in time."""
+    if ledger.has_ended(case.saga.status):
+        return case.watch.is_late(case.saga.ended_at or 0, UNDER_WAY)
+    failed = case.failing
+    if failed is None or case.in_flight or case.is_backward:
+        return False
+    if not ledger.is_for_good(failed.attempt, case.saga.status):
+        return False
+    return _is_late(case, of_retry(case, failed))
+
+
+def in_doubt(case: Case) -> Finding | None:
+    """A participant is prepared, and was told neither to commit nor to roll back in time."""
+    for each in reversed(case.tries):
+        step, attempt = each
+        if step.type != semconv.TYPE_PREPARE or attempt.state is not AttemptState.OK:
+            continue
+        if attempt is step.attempts[-1] and not _is_decided(case, step) and _decision_is_late(case, step):
+            heard = case.liveness.heard_since(step.service, attempt.over or 0)
+            confidence = Confidence.LIKELY if heard else Confidence.POSSIBLE
+            since = case.since
+            return Finding(Reason.IN_DOUBT, Phase.FORWARD, step.name, step.service, since, confidence, subject=each)
+    return None
+
+
+def _is_decided(case: Case, prepared: Step) -> bool:
+    """Whether a commit or rollback of this participant was begun and has not failed."""
+    return any(
+        step.state is not StepState.FAILED
+        for step in case.saga.steps
+        if step.name == prepared.name
+        and step.key == prepared.key
+        and step.type in (semconv.TYPE_COMMIT, semconv.TYPE_ROLLBACK)
+    )
+
+
+def _decision_is_late(case: Case, prepared: Step) -> bool:
+    """Whether all votes are in, or the missing ones are late, and the decision is too."""
+    since = max((each.over or 0 for step in _two_phase(case) for each in step.attempts), default=0)
+    voting = [
+        attempt.started_at
+        for step in _two_phase(case)
+        for attempt in step.attempts
+        if step.type == semconv.TYPE_PREPARE and attempt.state is AttemptState.IN_FLIGHT
+    ]
+    return _is_late(case, of_next(case, prepared.name, max([since, *voting])))
+
+
+def _two_phase(case: Case) -> list[Step]:
+    kinds = (semconv.TYPE_PREPARE, semconv.TYPE_COMMIT, semconv.TYPE_ROLLBACK)
+    return [step for step in case.saga.steps if step.type in kinds]
+
+
+def _is_late(case: Case, deadline: Deadline) -> bool:
+    return case.watch.is_late(deadline.start, deadline.seconds)
