@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Unpack
 
-from sagascope import _runtime
+from sagascope import _attempts, _runtime
 from sagascope._options import Options
 from sagascope._stats import Stats
 from sagascope.errors import MissingExtra
@@ -107,6 +107,7 @@ def stats() -> Stats:
 def _activate(pipeline: "Pipeline") -> None:
     global _pipeline, _at_fork
     shutdown()
+    _attempts.forget()
     _pipeline = pipeline
     _runtime.active = pipeline
     if not _at_fork and hasattr(os, "register_at_fork"):

@@ -34,8 +34,10 @@ def parse_baggage(header: str) -> dict[str, str]:
     """The members of a baggage header that are ours; what cannot be read is left out."""
     from urllib.parse import unquote
 
+    if len(header) > LONGEST_BAGGAGE:
+        header = header[:LONGEST_BAGGAGE].rpartition(",")[0]
     members = {}
-    for member in header[:LONGEST_BAGGAGE].split(","):
+    for member in header.split(","):
         name = _name(member)
         if name in semconv.BAGGAGE_MEMBERS:
             members[name] = unquote(member.split(";", 1)[0].partition("=")[2].strip())
