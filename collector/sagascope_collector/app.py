@@ -95,7 +95,12 @@ class Collector:
         await asyncio.to_thread(self._projection.stop)
 
     def _context(self, now: int) -> sagas.Context:
-        return sagas.Context(now=now, deaf=self._deaf, step_timeouts=self._settings.step_timeouts)
+        return sagas.Context(
+            now=now,
+            deaf=self._deaf,
+            step_timeouts=self._settings.step_timeouts,
+            services=self._store.runners(),
+        )
 
     def _take_ports(self) -> _Ports:
         settings = self._settings

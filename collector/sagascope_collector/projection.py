@@ -81,9 +81,8 @@ class Projection:
         number = len(self._left_out)
         if not number:
             return []
-        return [
-            f"{number} {'saga' if number == 1 else 'sagas'} could not be read and are missing from lists; see the log."
-        ]
+        which = "saga could not be read and is" if number == 1 else "sagas could not be read and are"
+        return [f"{number:,} {which} missing from lists; see the log."]
 
     def advance(self) -> bool:
         """Summarise what changed and what is due, as far as one round goes; False: nothing is left.
@@ -150,7 +149,7 @@ class Projection:
         if facts is None:
             return []
         try:
-            rows = [self._row(saga, facts, context) for saga in sagas.rebuild(facts)]
+            rows = [self._row(saga, facts, context) for saga in sagas.rebuild(facts, context.now)]
         except Exception as error:  # noqa: BLE001  likewise
             self._leave_out(saga_id, error)
             return []
@@ -174,6 +173,7 @@ class Projection:
             due_at=None if due_at is None else max(due_at, context.now + SOONEST),
             keys=saga.keys,
             document=self._summarise(saga, judgement).model_dump_json(),
+            runners={step.name: step.service for step in saga.steps if step.attempts and step.service},
         )
 
     def _leave_out(self, saga_id: SagaId, error: Exception) -> None:

@@ -3,8 +3,8 @@
 All methods may be called from any thread. None lets a connection or cursor escape.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import pyarrow as pa
@@ -54,6 +54,8 @@ class SagaRow:
     keys: dict[str, str]
     document: str
     """The `wire.SagaSummary` as JSON."""
+    runners: Mapping[str, str] = field(default_factory=dict)
+    """The service that ran each step, by the step's name. Kept for all sagas of that name: see `Store.runners`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,10 @@ class Store(Protocol):
 
     def flow_counts(self) -> list[tuple[str, str, str, int, int]]:
         """(name, environment, status, sagas, of them needing someone)."""
+        ...
+
+    def runners(self) -> Mapping[tuple[str, str], str]:
+        """The service that ran a step last, by (saga name, step), over all sagas that were summarised."""
         ...
 
     def instances(self) -> Sequence[Instance]:

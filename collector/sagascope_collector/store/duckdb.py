@@ -33,6 +33,7 @@ class DuckDBStore:
         self._appending = threading.Lock()
         ((self._seq,),) = self._database.rows(Query.SELECT_SEQ)
         self._claims: dict[SagaId, int] = {}
+        self._runners = {(name, step): service for name, step, service in self._database.rows(Query.SELECT_RUNNERS)}
         self._started_at = clock()
         self._database.rows(Query.INSERT_RUN, {"now": self._started_at})
 
@@ -124,11 +125,16 @@ class DuckDBStore:
     def put_summaries(self, ids: Sequence[SagaId], rows: Sequence[SagaRow]) -> None:
         """See `Store.put_summaries`."""
         settled = _ids_table(ids, self._claims)
+        runners = {(row.key.name, step): service for row in rows for step, service in row.runners.items()}
+        news = dict(runners.items() - self._runners.items())
         with self._database.transaction():
+            if news:
+                self._database.count(Query.PUT_RUNNERS, batch_runners=summaries.runners_table(news))
             self._database.count(Query.DELETE_SAGAS, settled=settled)
             if rows:
                 self._database.count(Query.INSERT_SAGAS, summaries=summaries.table(rows))
             self._database.count(Query.DELETE_PENDING, settled=settled)
+        self._runners = self._runners | news
         for each in ids:
             self._claims.pop(each, None)
 
@@ -170,6 +176,10 @@ class DuckDBStore:
         """See `Store.flow_counts`."""
         counted = self._database.rows(Query.COUNT_FLOWS)
         return [(name, environment, status, sagas, needing) for name, environment, status, sagas, needing in counted]
+
+    def runners(self) -> Mapping[tuple[str, str], str]:
+        """See `Store.runners`."""
+        return self._runners
 
     def instances(self) -> Sequence[Instance]:
         """See `Store.instances`."""

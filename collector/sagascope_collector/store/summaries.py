@@ -1,6 +1,6 @@
 """`SagaRow`s to columns and back. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import pyarrow as pa
@@ -30,6 +30,8 @@ SCHEMA: Final = pa.schema(
     ]
 )
 
+RUNNERS: Final = pa.schema([("name", pa.string()), ("step", pa.string()), ("service", pa.string())])
+
 LATEST: Final = 2**63 - 1
 """The latest time that is kept, in the year 2262: received times may be any number of 64 bits."""
 
@@ -39,6 +41,12 @@ _TIMES: Final = ("started_at", "updated_at", "ended_at", "due_at")
 def table(rows: Iterable[SagaRow]) -> pa.Table:
     """The rows as a table of `SCHEMA`."""
     return pa.Table.from_pylist([_written(row) for row in rows], schema=SCHEMA)
+
+
+def runners_table(runners: Mapping[tuple[str, str], str]) -> pa.Table:
+    """(saga name, step) and the service that runs it, as columns."""
+    rows = [{"name": name, "step": step, "service": service} for (name, step), service in runners.items()]
+    return pa.Table.from_pylist(rows, schema=RUNNERS)
 
 
 def read(columns: Sequence[Any]) -> SagaRow:

@@ -130,6 +130,14 @@ CREATE TABLE sagas (
     document VARCHAR NOT NULL
 );
 
+-- the service that ran a step last
+CREATE TABLE runners (
+    name VARCHAR,
+    step VARCHAR,
+    service VARCHAR NOT NULL,
+    PRIMARY KEY (name, step)
+);
+
 CREATE TABLE counters (
     seq UBIGINT NOT NULL,
     received UBIGINT NOT NULL,

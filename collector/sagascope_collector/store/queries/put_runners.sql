@@ -1,0 +1,1 @@
+INSERT OR REPLACE INTO runners BY NAME SELECT * FROM batch_runners

@@ -1,0 +1,1 @@
+SELECT name, step, service FROM runners
