@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from support.collector import RunningCollector
-from support.telemetry import SECOND, of_saga, resource, span, traces
+from support.otlp import SECOND, of_saga, resource, span, traces
 
 Request = ExportTraceServiceRequest | ExportLogsServiceRequest
 Answer = TypeVar("Answer")
@@ -94,14 +94,15 @@ def _moment(start: int, seconds: float) -> int:
 
 
 def send(collector: RunningCollector, *requests: Request) -> None:
-    """Send requests; when this returns, they are stored."""
+    """Send requests, those of a kind as one; when this returns, they are stored."""
+    spans, records = ExportTraceServiceRequest(), ExportLogsServiceRequest()
+    for each in requests:
+        (spans if isinstance(each, ExportTraceServiceRequest) else records).MergeFrom(each)
     with httpx.Client(base_url=collector.otlp_http, trust_env=False, timeout=30) as http:
-        for each in requests:
-            path = "/v1/traces" if isinstance(each, ExportTraceServiceRequest) else "/v1/logs"
-            answer = http.post(
-                path, content=each.SerializeToString(), headers={"Content-Type": "application/x-protobuf"}
-            )
-            assert answer.status_code == httpx.codes.OK, answer.text
+        for path, whole in (("/v1/traces", spans), ("/v1/logs", records)):
+            if whole.ByteSize():
+                answer = http.post(path, content=whole.SerializeToString(), headers=PROTOBUF)
+                assert answer.status_code == httpx.codes.OK, answer.text
 
 
 def soon(asked: Callable[[], Answer], *, seconds: float = 10.0) -> Answer:

@@ -31,13 +31,14 @@ class Lookup:
         Raises:
             NotFound: nothing with this id, name, environment and run was ever received.
         """
-        named = [each for each in self._behind(saga_id, environment) if each[1].key.name == name]
+        context = self.context(self.clock())
+        named = [each for each in self._behind(saga_id, environment, context) if each[1].key.name == name]
         wanted = [each for each in named if run is None or each[1].key.run == run]
         if not wanted:
             raise NotFound(f"No saga {name!r} with the id {saga_id!r}{_narrowed(environment, run)} was ever received.")
         facts, saga = max(wanted, key=lambda each: each[1].started_at)
         runs = [other.key.run for _, other in named if other.key.environment == saga.key.environment]
-        return present.full(saga, self._judged(facts, saga), runs)
+        return present.full(saga, sagas.judge(saga, facts.instances, context), runs)
 
     def search(self, text: str) -> str:
         """What somebody may have meant by `text`, as `wire.SearchResult` in JSON."""
@@ -67,21 +68,19 @@ class Lookup:
 
     def _unlisted(self, saga_id: str) -> Iterator[tuple[str, str]]:
         """Sagas of this id that are stored, and not yet in the list."""
-        for facts, saga in self._behind(saga_id, None):
-            yield "id", present.summary(saga, self._judged(facts, saga)).model_dump_json()
+        context = self.context(self.clock())
+        for facts, saga in self._behind(saga_id, None, context):
+            yield "id", present.summary(saga, sagas.judge(saga, facts.instances, context)).model_dump_json()
 
     def _reason(self, text: str) -> wire.NothingFound:
         seen = any(self.store.has_trace(each) for each in quoted.telemetry_ids(text))
         return "not_a_saga" if seen else "never_seen"
 
-    def _behind(self, saga_id: str, environment: str | None) -> list[tuple[Facts, model.Saga]]:
+    def _behind(self, saga_id: str, environment: str | None, context: sagas.Context) -> list[tuple[Facts, model.Saga]]:
         """Every saga behind an id, with its facts; the latest started first within an environment."""
         seen = self.store.environments_of(saga_id) if environment is None else [environment]
         facts = self.store.facts([SagaId(each, saga_id) for each in seen]) if seen else {}
-        return [(each, saga) for each in facts.values() for saga in sagas.rebuild(each)]
-
-    def _judged(self, facts: Facts, saga: model.Saga) -> model.Judgement:
-        return sagas.judge(saga, facts.instances, self.context(self.clock()))
+        return [(each, saga) for each in facts.values() for saga in sagas.rebuild(each, context.now)]
 
 
 def _exact(hits: Hits) -> Hits:

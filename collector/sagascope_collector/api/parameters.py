@@ -21,14 +21,17 @@ MOST: int = 500
 LONGEST: int = 4_096
 """Characters of a parameter at most."""
 
+LATEST: int = 2**63 - 1
+"""The last nanosecond that can be stored, in the year 2262."""
+
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)")
 
 
 def instant(text: str) -> int:
-    """A moment in RFC 3339 as nanoseconds since 1970.
+    """A moment in RFC 3339 as nanoseconds since 1970; one that cannot be stored counts as the nearest that can.
 
     Raises:
-        ValueError: it is none, or lies outside the years that can be stored.
+        ValueError: it is none.
     """
     parts = _RFC3339.fullmatch(text)
     if parts is None:
@@ -39,9 +42,7 @@ def instant(text: str) -> int:
     except (ValueError, OverflowError) as error:
         raise ValueError(f"there is no such moment: {error}") from error
     nanoseconds = seconds * 1_000_000_000 + int((fraction or "").ljust(9, "0"))
-    if not -(2**63) <= nanoseconds < 2**63:
-        raise ValueError("that moment lies outside the years 1678 to 2261")
-    return nanoseconds
+    return min(max(nanoseconds, 0), LATEST)
 
 
 def _checked(text: str) -> str:
@@ -85,7 +86,7 @@ class Listing(Nothing):
 
     environment: Text | None = None
     status: wire.SagaStatus | None = None
-    attention: wire.AttentionCode | Literal["any"] | None = None
+    attention: Literal[wire.AttentionCode, "any"] | None = None
     name: Word | None = None
     service: Word | None = None
     step: Word | None = None

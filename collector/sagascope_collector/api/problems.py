@@ -97,7 +97,7 @@ def _of_framework(request: Request, error: Exception) -> Response:
     kind, title = KINDS.get(error.status_code, ("refused", error.detail))
     detail = {
         404: f"There is no {request.url.path} here.",
-        405: f"{request.url.path} does not take {request.method}.",
+        405: f"{request.url.path} cannot be called with {request.method}.",
     }.get(error.status_code, error.detail)
     return _answer(request, error.status_code, kind, title, detail, error.headers)
 
@@ -110,7 +110,7 @@ def _of_a_fault(request: Request, error: Exception) -> Response:
 
 def _complaint(error: Mapping[str, Any]) -> str:
     """One sentence's part about one parameter, from what pydantic says of it."""
-    name = str(error["loc"][-1])
+    name = str(error["loc"][1])
     if error["type"] == "extra_forbidden":
         return f"there is no parameter {name!r}"
     if error["type"] == "missing":

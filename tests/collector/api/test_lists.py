@@ -1,0 +1,87 @@
+"""Lists of sagas, their types, and services."""
+
+from datetime import timedelta
+
+import httpx
+import pytest
+
+from sagascope_collector import wire
+from sagascope_collector.client import Client, Refused
+
+
+def ids(page: wire.Sagas) -> list[tuple[str, str]]:
+    return [(each.name, each.id) for each in page.items]
+
+
+def test_sagas_come_newest_start_first(client: Client) -> None:
+    starts = [each.started_at for each in client.sagas().items]
+    assert starts == sorted(starts, reverse=True)
+    assert len(starts) == 10
+
+
+def test_every_filter_narrows(client: Client) -> None:
+    assert ids(client.sagas(environment="staging")) == [("payment", "77")]
+    assert len(client.sagas(environment="").items) == 6
+    assert ids(client.sagas(name="refund")) == [("refund", "77")]
+    assert ids(client.sagas(service="late")) == [("late", "late.1")]
+    assert ids(client.sagas(step="odd.step")) == [("odd/name", client.sagas(name="odd/name").items[0].id)]
+    assert {each.status for each in client.sagas(status="running").items} == {"running"}
+    assert ids(client.sagas(attention="hung")) == ids(client.sagas(attention="any")) == [
+        ("payment", "500"), ("payment", "8492"),
+    ]  # fmt: skip
+    assert ids(client.sagas(attention="in_doubt")) == []
+    assert ids(client.sagas(q="#ord-77")) == [("payment", "8492")]
+    assert ids(client.sagas(q="849", status="completed")) == [("payment", "8493"), ("payment", "84920")]
+
+
+def test_since_and_until_bound_the_start(client: Client) -> None:
+    middle = next(each for each in client.sagas().items if each.id == "8493")
+    assert "8493" in {each.id for each in client.sagas(since=middle.started_at).items}
+    assert "8493" not in {each.id for each in client.sagas(until=middle.started_at).items}
+    later = middle.started_at + timedelta(microseconds=1)
+    assert "8493" not in {each.id for each in client.sagas(since=later).items}
+    assert len(client.sagas(since=later).items) + len(client.sagas(until=later).items) == 10
+
+
+def test_pages_follow_each_other_without_gap_or_repeat(client: Client) -> None:
+    whole, seen, cursor = client.sagas(), [], None
+    while True:
+        page = client.sagas(limit=3, cursor=cursor)
+        seen += page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert seen == whole.items
+    assert whole.next_cursor is None
+
+
+def test_a_cursor_of_somebody_else_is_refused(client: Client) -> None:
+    for cursor in ("x", "AAAA", "bnVsbA", "\x00", "é" * 10):
+        with pytest.raises(Refused) as raised:
+            client.sagas(cursor=cursor)
+        assert raised.value.problem.type.endswith("/bad-cursor")
+
+
+def test_flows_count_by_status_and_need(client: Client) -> None:
+    flows = {(each.name, each.environment): each for each in client.flows().items}
+    payments = flows["payment", "production"]
+    assert (payments.running, payments.completed, payments.attention) == (1, 2, 1)
+    assert flows["refund", ""].completed == 1
+    assert list(flows) == sorted(flows)
+
+
+def test_services_name_their_processes(client: Client) -> None:
+    services = {each.service: each for each in client.services().items}
+    assert {"orchestrator", "fraud", "ledger", "odd", "late", "lone"} <= set(services)
+    (one,) = services["late"].instances
+    assert (one.instance, one.alive, one.in_flight, one.version) == ("late-1", True, 0, None)
+    assert list(services) == sorted(services)
+
+
+def test_status_counts_what_came(client: Client, http: httpx.Client) -> None:
+    status = client.status()
+    assert status.received == status.stored > 20
+    assert (status.rejected, status.duplicate, status.dropped_by_clients, status.notices) == (0, 0, 0, [])
+    assert status.database_bytes > 0
+    assert status.lag_seconds < 5
+    assert set(http.get("/api/v1/status").json()) == set(wire.Status.model_fields)

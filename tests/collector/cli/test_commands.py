@@ -1,0 +1,221 @@
+"""The commands as a person runs them, against a real collector."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from sagascope_collector import wire
+from sagascope_collector.client import Client
+from support.collector import RunningCollector, running_collector
+from support.payments import ODD, STUCK, saga, send, soon
+
+CLOSED = "http://127.0.0.1:9"
+
+
+@pytest.fixture(scope="module")
+def collector() -> Iterator[RunningCollector]:
+    with running_collector() as running:
+        send(
+            running,
+            *saga("8492", STUCK, environment="production", ago=720, root={"saga.key.order_id": "ord-77"}),
+            *saga("8493", environment="production", ago=600),
+            *saga("77", ago=300),
+            *saga("77", name="refund", ago=290),
+            *saga("500", run="r1", ago=200),
+            *saga("500", STUCK, run="r2", ago=100),
+            *saga(ODD, ago=50),
+        )
+        with Client(running.api) as client:
+            soon(lambda: len(client.sagas().items) == 7)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def empty() -> Iterator[RunningCollector]:
+    with running_collector() as running:
+        yield running
+
+
+def run(*words: str, url: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as a script would; `url` goes in by the environment."""
+    named = {"SAGASCOPE_URL": url} if url else {}
+    return subprocess.run(
+        [sys.executable, "-m", "sagascope_collector", *words],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env={**os.environ, "COLUMNS": "80", "PYTHONIOENCODING": "utf-8", **named, **environment},
+    )
+
+
+def test_find_lists_what_matches(collector: RunningCollector) -> None:
+    done = run("find", "#849", url=collector.api)
+    assert done.returncode == 0
+    assert "payment 8492  running, needs someone: hung  (its id begins so)" in done.stdout
+    assert "payment 8493  completed" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_find_says_why_it_found_nothing(collector: RunningCollector) -> None:
+    done = run("find", "9999", "--url", collector.api)
+    assert (done.returncode, done.stdout) == (
+        1,
+        "Nothing found for '9999'.\nNothing was ever received about it.\n",
+    )
+
+
+def test_find_gives_the_api_s_answer(collector: RunningCollector) -> None:
+    done = run("find", "ord-77", "--json", url=collector.api)
+    (match,) = wire.SearchResult.model_validate_json(done.stdout).matches
+    assert (match.kind, match.saga.id) == ("key", "8492")
+    missing = run("find", "9999", "--json", url=collector.api)
+    assert missing.returncode == 1
+    assert json.loads(missing.stdout) == {"matches": [], "reason": "never_seen"}
+
+
+def test_show_tells_of_one_saga(collector: RunningCollector) -> None:
+    done = run("show", "#8492", url=collector.api)
+    assert done.returncode == 0
+    assert done.stdout.startswith("payment 8492  running, needs someone: hung\nin production, started ")
+    for part in ("Customer: ", "STEPS", "EVIDENCE", "WHAT TO DO", "TIMELINE"):
+        assert part in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert "\x1b" not in done.stdout
+
+
+def test_show_gives_the_api_s_answer(collector: RunningCollector) -> None:
+    told = wire.Saga.model_validate_json(run("show", "8492", "--json", url=collector.api).stdout)
+    assert (told.id, told.attention, told.spans_total) == ("8492", "hung", 3)
+
+
+def test_show_of_several_lists_them(collector: RunningCollector) -> None:
+    done = run("show", "77", url=collector.api)
+    assert done.returncode == 0
+    assert "payment 77  completed" in done.stdout
+    assert "refund 77  completed" in done.stdout
+    listed = wire.Sagas.model_validate_json(run("show", "77", "--json", url=collector.api).stdout)
+    assert {each.name for each in listed.items} == {"payment", "refund"}
+
+
+def test_show_of_several_can_be_narrowed(collector: RunningCollector) -> None:
+    assert run("show", "77", "--name", "refund", url=collector.api).stdout.startswith("refund 77  completed\n")
+    assert "run r1," in run("show", "500", "--run", "r1", url=collector.api).stdout
+    assert run("show", "8492", "--environment", "production", url=collector.api).returncode == 0
+    assert run("show", "8492", "--environment", "staging", url=collector.api).returncode == 1
+
+
+def test_show_takes_any_id_and_shows_it_as_text(collector: RunningCollector) -> None:
+    done = run("show", ODD, url=collector.api)
+    assert done.returncode == 0
+    assert "\u202e" not in done.stdout
+    assert "\\u202e" in done.stdout
+
+
+def test_show_of_an_unknown_id_names_what_comes_near(collector: RunningCollector) -> None:
+    done = run("show", "849", url=collector.api)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("No transaction is meant by '849'.\nWhat comes near it:\n  payment 849")
+    unknown = run("show", "9999", url=collector.api)
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert unknown.stderr == "No transaction is meant by '9999'. Nothing was ever received about it.\n"
+
+
+def test_triage_lists_who_needs_someone_worst_and_longest_first(collector: RunningCollector) -> None:
+    done = run("triage", url=collector.api)
+    assert done.returncode == 0
+    assert [line.split("  ")[0] for line in done.stdout.splitlines() if line.startswith("payment")] == [
+        "payment 8492",
+        "payment 500",
+    ]
+    listed = wire.Sagas.model_validate_json(run("triage", "--json", url=collector.api).stdout)
+    assert [each.id for each in listed.items] == ["8492", "500"]
+    cut = run("triage", "--limit", "1", url=collector.api)
+    assert (cut.returncode, cut.stderr) == (0, "1 more need someone; --limit says how many are listed.\n")
+
+
+def test_an_empty_collector_needs_nobody(empty: RunningCollector) -> None:
+    done = run("triage", url=empty.api)
+    assert (done.returncode, done.stdout) == (0, "Nobody is needed: no transaction stands still.\n")
+    assert json.loads(run("triage", "--json", url=empty.api).stdout) == {"items": [], "next_cursor": None}
+    assert run("find", "8492", url=empty.api).returncode == 1
+    assert run("show", "8492", url=empty.api).returncode == 1
+
+
+@pytest.mark.parametrize("words", [("triage",), ("find", "8492"), ("show", "8492"), ("triage", "--json")])
+def test_no_collector_is_said_plainly(words: tuple[str, ...]) -> None:
+    done = run(*words, url=CLOSED)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"sagascope: No collector answers at {CLOSED} (")
+    assert done.stderr.endswith("Start one with `sagascope serve`, or name another with --url (or SAGASCOPE_URL).\n")
+
+
+def test_something_else_at_the_address_is_said_plainly() -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        listener.settimeout(30)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sagascope_collector", "triage", "--url", url], stderr=subprocess.PIPE, text=True
+        )
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65_536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello")
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert said == f"sagascope: What answers at {url} is not a Sagascope collector, or one of another version.\n"
+
+
+@pytest.mark.parametrize(
+    "words", [("find",), ("show",), ("fnd", "1"), ("triage", "--limit", "0"), ("find", "1", "--colour"), ("find", "")]
+)
+def test_wrong_use_is_status_2(collector: RunningCollector, words: tuple[str, ...]) -> None:
+    done = run(*words, url=collector.api)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr
+
+
+def test_a_terminal_that_knows_ascii_only_is_spared(collector: RunningCollector) -> None:
+    done = run("show", "8492", url=collector.api, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0
+    assert done.stdout.isascii()
+    assert "+ done" in done.stdout
+
+
+def test_colour_is_for_terminals(collector: RunningCollector) -> None:
+    coloured = run("show", "8492", url=collector.api, FORCE_COLOR="1")
+    assert "\x1b[" in coloured.stdout
+    assert "\x1b[" not in run("show", "8492", url=collector.api, FORCE_COLOR="1", NO_COLOR="1", TERM="dumb").stdout
+
+
+def test_the_version_is_told() -> None:
+    done = run("--version")
+    assert done.returncode == 0
+    assert done.stdout.startswith("sagascope ")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "sagascope_collector", "--help"], capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    for heavy in ("duckdb", "fastapi", "grpc", "pydantic", "httpx", "rich", "pyarrow"):
+        assert f"| {heavy}\n" not in done.stderr.replace("  ", ""), heavy
+
+
+def test_a_missing_extra_is_named_with_the_line_that_installs_it(tmp_path: Path) -> None:
+    for package, words in (("typer", ["--help"]), ("httpx", ["triage"]), ("duckdb", ["serve"])):
+        (tmp_path / f"{package}.py").write_text(f"raise ModuleNotFoundError('No module', name='{package}')")
+        done = run(*words, PYTHONPATH=str(tmp_path))
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == (
+            f"sagascope: This needs the package {package}, which is not installed. Install it with:\n"
+            '  pip install "sagascope[all]"\n'
+        )
+        (tmp_path / f"{package}.py").unlink()

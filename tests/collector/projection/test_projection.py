@@ -1,0 +1,173 @@
+"""Summaries kept in step with facts and clock, over a real store."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from sagascope_collector import wire
+from sagascope_collector.api import present
+from sagascope_collector.errors import StoreUnavailable
+from sagascope_collector.ingest import Encoding, Payload, Signal
+from sagascope_collector.otlp import decode
+from sagascope_collector.projection import PAUSE, Projection
+from sagascope_collector.sagas import Context, model
+from sagascope_collector.store import DuckDBStore, SagaFilter, SagaRow
+from support.otlp import NOON, SECOND
+from support.payments import DONE, STUCK, Request, saga, soon
+
+Clock = list[int]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return [NOON]
+
+
+@pytest.fixture
+def store(clock: Clock) -> Iterator[DuckDBStore]:
+    opened = DuckDBStore(clock=lambda: clock[0])
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def projection(store: DuckDBStore, clock: Clock) -> Projection:
+    return projected(store, clock)
+
+
+def projected(
+    store: DuckDBStore, clock: Clock, summarise: Callable[..., wire.SagaSummary] = present.summary
+) -> Projection:
+    return Projection(store, summarise=summarise, context=lambda now: Context(now), clock=lambda: clock[0])
+
+
+def put(store: DuckDBStore, *requests: Request) -> None:
+    payloads = [Payload(Signal.TRACES, Encoding.PROTOBUF, each.SerializeToString(), NOON) for each in requests]
+    store.append(decode(payloads).batch)
+
+
+def listed(store: DuckDBStore) -> list[SagaRow]:
+    return store.saga_rows(SagaFilter(), limit=500).rows
+
+
+def test_what_changed_is_summarised(store: DuckDBStore, projection: Projection) -> None:
+    put(store, *saga("1", now=NOON), *saga("2", STUCK, now=NOON, root={"saga.key.order": "o-1"}))
+    assert projection.advance() is False
+    first, second = sorted(listed(store), key=lambda row: row.key.id)
+    assert (first.status, first.attention, first.due_at) == ("completed", None, None)
+    assert (second.status, second.attention, second.step, second.service) == (
+        "running",
+        "hung",
+        "ledger.record",
+        "ledger",
+    )
+    assert second.steps == ("fraud.check", "ledger.record")
+    assert set(second.services) == {"orchestrator", "fraud", "ledger"}
+    assert second.keys == {"order": "o-1"}
+    assert wire.SagaSummary.model_validate_json(second.document).id == "2"
+    assert store.changed_ids(10) == []
+
+
+def test_what_is_due_is_judged_again(store: DuckDBStore, projection: Projection, clock: Clock) -> None:
+    put(store, *saga("1", STUCK, now=NOON, ago=0.5))
+    projection.advance()
+    (row,) = listed(store)
+    assert row.attention is None
+    assert row.due_at is not None
+    clock[0] = row.due_at - 1
+    projection.advance()
+    assert listed(store)[0].attention is None
+    clock[0] = row.due_at
+    projection.advance()
+    assert listed(store)[0].attention == "hung"
+
+
+def test_more_than_one_round_s_worth_is_done_in_several(store: DuckDBStore, projection: Projection) -> None:
+    put(store, *(each for number in range(300) for each in saga(str(number), now=NOON)))
+    rounds = 1
+    while projection.advance():
+        rounds += 1
+    assert (len(listed(store)), rounds) == (300, 2)
+
+
+def test_all_names_and_runs_of_an_id_have_a_row_each(store: DuckDBStore, projection: Projection) -> None:
+    for name, run in (("payment", "a"), ("payment", "b"), ("refund", "")):
+        put(store, *saga("7", DONE, name=name, run=run, now=NOON))
+    projection.advance()
+    assert {(row.key.name, row.key.run) for row in listed(store)} == {
+        ("payment", "a"),
+        ("payment", "b"),
+        ("refund", ""),
+    }
+
+
+def test_a_saga_that_cannot_be_read_is_left_out_and_said_once(
+    store: DuckDBStore, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    poisonous = {"2"}
+
+    def summarise(one: model.Saga, judgement: model.Judgement) -> wire.SagaSummary:
+        if one.key.id in poisonous:
+            raise RecursionError("too deep")
+        return present.summary(one, judgement)
+
+    projection = projected(store, clock, summarise)
+    put(store, *saga("1", now=NOON), *saga("2", now=NOON), *saga("3", now=NOON))
+    assert projection.advance() is False
+    assert {row.key.id for row in listed(store)} == {"1", "3"}
+    put(store, *saga("2", now=NOON))
+    projection.advance()
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    assert projection.notices() == ["1 saga could not be read and is missing from lists; see the log."]
+    poisonous.clear()
+    put(store, *saga("2", now=NOON))
+    projection.advance()
+    assert len(listed(store)) == 3
+    assert projection.notices() == []
+
+
+def test_a_store_that_is_gone_stops_nothing_but_the_summaries(
+    store: DuckDBStore, projection: Projection, caplog: pytest.LogCaptureFixture
+) -> None:
+    projection.start()
+    store.close()
+    soon(lambda: caplog.records)
+    soon(lambda: projection.lag_seconds() > PAUSE)
+    assert len(caplog.records) == 1
+    begun = time.monotonic()
+    projection.stop()
+    assert time.monotonic() - begun < 1
+    with pytest.raises(StoreUnavailable):
+        projection.advance()
+
+
+def test_the_thread_keeps_up_and_stops_within_a_second(store: DuckDBStore, projection: Projection) -> None:
+    projection.start()
+    put(store, *(each for number in range(200) for each in saga(str(number), now=NOON)))
+    begun = time.monotonic()
+    projection.stop()
+    assert time.monotonic() - begun < 1.5
+    rest = 200 - len(listed(store))
+    assert len(store.changed_ids(500)) == rest
+
+
+def test_one_that_never_started_can_be_stopped(projection: Projection) -> None:
+    projection.stop()
+
+
+def test_lag_is_nothing_while_it_keeps_up(store: DuckDBStore, projection: Projection) -> None:
+    projection.start()
+    put(store, *saga("1", now=NOON))
+    soon(lambda: listed(store), seconds=1.0)
+    assert projection.lag_seconds() < 1
+    projection.stop()
+
+
+def test_a_judgement_that_is_due_at_once_is_not_made_again_and_again(store: DuckDBStore, clock: Clock) -> None:
+    projection = projected(store, clock)
+    put(store, *saga("1", STUCK, now=NOON, ago=5))
+    projection.advance()
+    due = listed(store)[0].due_at
+    assert due is None or due > clock[0] + SECOND // 20
