@@ -6,7 +6,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from sagascope_collector import records
-from support.telemetry import any_value, attributes
+from support.otlp import any_value, attributes
 
 KINDS = {name.removeprefix("SPAN_KIND_").lower(): number for name, number in Span.SpanKind.items()}
 STATUSES = {name.removeprefix("STATUS_CODE_").lower(): number for name, number in Status.StatusCode.items()}

@@ -15,7 +15,7 @@ import httpx
 from sagascope_collector.records import SagaId
 from sagascope_collector.store import DuckDBStore
 from support.collector import RunningCollector, running_collector
-from support.telemetry import of_saga, span, traces
+from support.otlp import of_saga, span, traces
 
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 SPANS_A_REQUEST = 7

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import duckdb
@@ -25,7 +25,8 @@ class Database:
         self._connection = opening.connect(path)
         self._of_thread = threading.local()
         self._cursors: list[duckdb.DuckDBPyConnection] = []
-        self._lock = threading.Lock()
+        self._idle = threading.Condition()
+        self._working = 0
         self._closed = False
         try:
             migrate(self._connection, path)
@@ -56,15 +57,14 @@ class Database:
         Raises:
             StoreUnavailable: nothing of it was done.
         """
-        with self._translated():
-            cursor = self._cursor()
+        with self._borrowed() as cursor:
             cursor.begin()
         try:
             yield
-            with self._translated():
+            with self._borrowed():
                 cursor.commit()
         except BaseException:
-            self._roll_back(cursor)
+            self._roll_back()
             raise
 
     @property
@@ -73,9 +73,10 @@ class Database:
         return not self._closed
 
     def close(self) -> None:
-        """Release the file; further work raises `StoreUnavailable`."""
-        with self._lock:
+        """Let the statements under way end, and release the file; further work raises `StoreUnavailable`."""
+        with self._idle:
             self._closed = True
+            self._idle.wait_for(lambda: not self._working)
             for cursor in self._cursors:
                 cursor.close()
             self._cursors.clear()
@@ -83,8 +84,7 @@ class Database:
 
     @contextmanager
     def _at_work(self, tables: Mapping[str, pa.Table]) -> Iterator[duckdb.DuckDBPyConnection]:
-        with self._translated():
-            cursor = self._cursor()
+        with self._borrowed() as cursor:
             for name, table in tables.items():
                 cursor.register(name, table)
             try:
@@ -93,26 +93,31 @@ class Database:
                 for name in tables:
                     cursor.unregister(name)
 
-    def _cursor(self) -> duckdb.DuckDBPyConnection:
-        if self._closed:
-            raise StoreUnavailable("The database is closed.")
-        cursor: duckdb.DuckDBPyConnection | None = getattr(self._of_thread, "cursor", None)
-        if cursor is None:
-            with self._lock:
-                cursor = self._of_thread.cursor = self._connection.cursor()
-                self._cursors.append(cursor)
-        return cursor
-
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _borrowed(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """This thread's cursor, for one statement; `close` waits for it."""
+        with self._idle:
+            if self._closed:
+                raise StoreUnavailable("The database is closed.")
+            cursor = self._cursor()
+            self._working += 1
         try:
-            yield
+            yield cursor
         except duckdb.Error as error:
             raise StoreUnavailable(f"The database cannot do this now: {str(error).splitlines()[0]}") from error
+        finally:
+            with self._idle:
+                self._working -= 1
+                self._idle.notify_all()
 
-    @staticmethod
-    def _roll_back(cursor: duckdb.DuckDBPyConnection) -> None:
-        try:
+    def _cursor(self) -> duckdb.DuckDBPyConnection:
+        cursor: duckdb.DuckDBPyConnection | None = getattr(self._of_thread, "cursor", None)
+        if cursor is None:
+            cursor = self._of_thread.cursor = self._connection.cursor()
+            self._cursors.append(cursor)
+        return cursor
+
+    def _roll_back(self) -> None:
+        """Undo; a commit that failed, and a database that was closed, have done so already."""
+        with suppress(StoreUnavailable), self._borrowed() as cursor:
             cursor.rollback()
-        except duckdb.Error:  # a commit that failed has rolled back already
-            return

@@ -16,7 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 
 from support.collector import RunningCollector
-from support.telemetry import log, logs, span, traces
+from support.otlp import log, logs, span, traces
 
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 COMPRESSIONS = [grpc.Compression.NoCompression, grpc.Compression.Gzip]

@@ -20,7 +20,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from support.collector import RunningCollector
-from support.telemetry import log, logs, span, traces
+from support.otlp import log, logs, span, traces
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 LIMIT = 2**20

@@ -22,8 +22,8 @@ from sagascope_collector.otlp import decode
 from sagascope_collector.records import Facts, SagaId
 from sagascope_collector.store import DuckDBStore
 from support import rebuilt
+from support.otlp import any_value, attributes, log, logs, of_saga, span, traces
 from support.otlpjson import write_json
-from support.telemetry import any_value, attributes, log, logs, of_saga, span, traces
 
 SAGA = SagaId("", "8492")
 PROFILES_ONLY = {"key_strindex", "string_value_strindex"}

@@ -16,7 +16,7 @@ from sagascope_collector.ingest import Encoding, Ingest, Limits, Payload, Signal
 from sagascope_collector.otlp import OtlpGrpc, OtlpHttp, decode
 from sagascope_collector.otlp.grpc import bind
 from sagascope_collector.store import DuckDBStore
-from support.telemetry import NOON, span, traces
+from support.otlp import NOON, span, traces
 
 LIMITS = Limits(requests=3, bytes=2**20)
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"

@@ -14,7 +14,7 @@ import pytest
 
 from sagascope_collector.store import DuckDBStore
 from support.collector import running_collector, serve_command
-from support.telemetry import of_saga, span, traces
+from support.otlp import of_saga, span, traces
 
 PROTOBUF = {"content-type": "application/x-protobuf"}
 

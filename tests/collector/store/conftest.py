@@ -10,7 +10,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from sagascope_collector.ingest import Encoding, Payload, Signal
 from sagascope_collector.otlp import decode
 from sagascope_collector.store import Appended, DuckDBStore, Store
-from support.telemetry import NOON, SECOND
+from support.otlp import NOON, SECOND
 
 Request = ExportTraceServiceRequest | ExportLogsServiceRequest
 Put = Callable[..., Appended]

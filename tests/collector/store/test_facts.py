@@ -7,7 +7,7 @@ import pytest
 from sagascope_collector.errors import StoreUnavailable
 from sagascope_collector.records import Mark, Process, SagaId
 from sagascope_collector.store import Store
-from support.telemetry import NOON, SECOND, log, logs, of_saga, resource, span, traces
+from support.otlp import NOON, SECOND, log, logs, of_saga, resource, span, traces
 
 from .conftest import Put, append
 

@@ -13,7 +13,7 @@ from sagascope_collector.records import SagaId
 from sagascope_collector.store import DuckDBStore
 from sagascope_collector.store.migrate import Migration, migrations
 from sagascope_collector.store.sql import Query
-from support.telemetry import NOON, SECOND, of_saga, span, traces
+from support.otlp import NOON, SECOND, of_saga, span, traces
 
 from .conftest import append
 

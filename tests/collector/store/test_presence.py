@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from sagascope_collector.records import Heartbeat, Instance, Process
 from sagascope_collector.store import Beat, Sighting, Store
 from sagascope_collector.store.presence import merge
-from support.telemetry import NOON, SECOND, heartbeat, hexes, logs, resource, span, traces
+from support.otlp import NOON, SECOND, heartbeat, hexes, logs, resource, span, traces
 
 from .conftest import RECEIVED, Put
 

@@ -7,7 +7,7 @@ import pytest
 from sagascope_collector.errors import BadCursor
 from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.store import SagaFilter, SagaRow, Store
-from support.telemetry import NOON, SECOND, log, logs, of_saga, span, span_id, trace_id, traces
+from support.otlp import NOON, SECOND, log, logs, of_saga, span, span_id, trace_id, traces
 
 from .conftest import Put
 
