@@ -15,7 +15,7 @@ from sagascope_samples.faults import Fault, Kind
 SEED = 8492
 SAGA = "payment"
 FIRST_ID = 8481
-HEADLESS_PAYMENTS = 30
+HEADLESS_PAYMENTS = 25
 """How many are sent when nobody watches: every planted one, and enough others to tell them from."""
 
 CUSTOMERS = (

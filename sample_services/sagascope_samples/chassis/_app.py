@@ -6,10 +6,12 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from secrets import token_hex
 from types import FrameType
 from typing import Protocol
 
 import uvicorn
+from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -88,7 +90,12 @@ def serve(name: str, build: Callable[[Chassis], Service]) -> None:
     settings = Settings.from_environment()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    sagascope.configure(name, service_version=sagascope.__version__, heartbeat_interval=settings.heartbeat)
+    sagascope.configure(
+        name,
+        service_version=sagascope.__version__,
+        resource_attributes={SERVICE_INSTANCE_ID: f"{name}-{token_hex(2)}"},
+        heartbeat_interval=settings.heartbeat,
+    )
     signal.signal(signal.SIGTERM, _leave)
     app = create_app(name, build, settings)
     uvicorn.run(

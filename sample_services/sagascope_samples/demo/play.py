@@ -58,20 +58,15 @@ async def play(options: Options) -> int:
     """
     _stop_at_signals()
     screen = Screen(json=options.json)
-    report: Report | None
     try:
         with _folder(options) as folder:
             report = await _run(options, screen, folder)
     except NotFound as failure:
-        report = failure.report
+        return _hand_in(failure.report, options, screen)
     except (PartDied, PartNotReady, httpx.HTTPError) as error:
         screen.say(str(error), "red")
-        report = UNKNOWN
-    if report is None:
-        return 0
-    if options.headless:
-        _hand_in(report, screen, json_wanted=options.json)
-    return 0 if report.ok else 1
+        return _hand_in(UNKNOWN, options, screen) if options.json else 1
+    return 0 if report is None else _hand_in(report, options, screen)
 
 
 async def _run(options: Options, screen: Screen, folder: Path) -> Report | None:
@@ -94,13 +89,14 @@ async def _run(options: Options, screen: Screen, folder: Path) -> Report | None:
             raise
 
 
-def _hand_in(report: Report, screen: Screen, *, json_wanted: bool) -> None:
-    """Write the report for a machine, on standard output, or for a person."""
-    if json_wanted:
+def _hand_in(report: Report, options: Options, screen: Screen) -> int:
+    """Write the report for a machine, on standard output, or for a person; return the exit status."""
+    if options.json:
         sys.stdout.write(json.dumps(report.document(), indent=2) + "\n")
         screen.doubts(report)
     else:
         screen.report(report)
+    return 0 if report.ok else 1
 
 
 async def _start(everything: Sequence[Part], supervisor: Supervisor, screen: Screen) -> None:
