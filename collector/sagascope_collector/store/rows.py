@@ -1,8 +1,12 @@
-"""From stored columns to records. Pure."""
+"""From stored columns to records. Pure.
+
+Every saga that changes is read anew, so this is a hot path: values are parsed all at once, what repeats is built once,
+and columns are taken by place.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import orjson
 import pyarrow as pa
@@ -22,97 +26,148 @@ from sagascope_collector.records import (
 )
 from sagascope_collector.store import schema, values
 
-Row = Mapping[str, Any]
-
-_MARK = tuple(name for name, _ in schema.MARK)
-_PROCESS = tuple(name for name, _ in schema.PROCESS)
+_MARK: Final = [name for name, _ in schema.MARK]
+_PROCESS: Final = [name for name, _ in schema.PROCESS]
+_SPAN: Final = [name for name, _ in schema.SPAN if name != "key"]
+_LOG: Final = [name for name, _ in schema.LOG if name != "key"]
+_UNDER: Final = ["resource", "scope"]
 
 
 def spans(table: pa.Table) -> Iterator[tuple[SagaId, Span]]:
     """The spans of a table of stored ones, each with the saga that it marks itself as part of."""
     resource, scope = cache(_resource), cache(_scope)
-    for row in _records(table):
-        yield SagaId(row["environment"], row["saga_id"]), _span(row, resource, scope)
+    for own, mark, process, attributes, (under, within) in _parts(table, _SPAN):
+        yield (
+            SagaId(process.environment, mark.id),
+            _span(own, mark, process, attributes, resource(under), scope(within)),
+        )
 
 
 def logs(table: pa.Table) -> Iterator[tuple[SagaId, Log]]:
     """The log records of a table of stored ones, each with its saga."""
     resource, scope = cache(_resource), cache(_scope)
-    for row in _records(table):
-        yield SagaId(row["environment"], row["saga_id"]), _log(row, resource, scope)
+    for own, mark, process, attributes, (under, within) in _parts(table, _LOG):
+        yield (
+            SagaId(process.environment, mark.id),
+            _log(own, mark, process, attributes, resource(under), scope(within)),
+        )
 
 
-def mark(row: Row) -> Mark:
+def mark(row: Mapping[str, Any]) -> Mark:
     """What a row says of its place in a saga."""
     return Mark(*(row[name] for name in _MARK))
 
 
-def _records(table: pa.Table) -> Iterator[Row]:
-    columns = {name: table.column(name).to_pylist() for name in table.column_names if name != "attributes"}
-    columns["attributes"] = _attributes_of(table.column("attributes"))
-    names = list(columns)
-    for row in zip(*columns.values(), strict=True):
-        yield dict(zip(names, row, strict=True))
+Parts = tuple[tuple[Any, ...], Mark, Process, Attributes, tuple[str, str]]
+"""A record's own columns, and what every kind of record has: its resource and scope are still texts."""
 
 
-def _attributes_of(column: pa.ChunkedArray) -> list[Attributes]:
-    """Read all keys and values at once; one by one costs several times as much."""
+def _parts(table: pa.Table, own: Sequence[str]) -> Iterator[Parts]:
+    mark, process = cache(Mark), cache(Process)
+    return zip(
+        _columns(table, own),
+        (mark(*each) for each in _columns(table, _MARK)),
+        (process(*each) for each in _columns(table, _PROCESS)),
+        _attributes_of(table.column("attributes")),
+        _columns(table, _UNDER),
+        strict=True,
+    )
+
+
+def _columns(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    return zip(*(table.column(name).to_pylist() for name in names), strict=True)
+
+
+def _attributes_of(column: pa.ChunkedArray) -> Iterator[Attributes]:
     lists = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
     pairs = lists.flatten()
-    keys, texts = pairs.field("k").to_pylist(), map(values.decode, pairs.field("v").to_pylist())
-    every = iter(list(zip(keys, texts, strict=True)))
-    return [dict(next(every) for _ in range(length)) for length in lists.value_lengths().to_pylist()]
+    keys, read = pairs.field("k").to_pylist(), values.decode_all(pairs.field("v").to_pylist())
+    place = 0
+    for length in lists.value_lengths().to_pylist():
+        yield dict(zip(keys[place : place + length], read[place : place + length], strict=True))
+        place += length
 
 
-def _span(row: Row, resource: Callable[[str], Resource], scope: Callable[[str], Scope]) -> Span:
+def _span(
+    own: tuple[Any, ...], mark: Mark, process: Process, attributes: Attributes, resource: Resource, scope: Scope
+) -> Span:
+    (
+        trace_id,
+        span_id,
+        parent_id,
+        name,
+        kind,
+        start,
+        end,
+        status,
+        status_message,
+        trace_state,
+        flags,
+        dropped_attributes,
+        dropped_events,
+        dropped_links,
+        events,
+        links,
+    ) = own
     return Span(
-        trace_id=row["trace_id"].hex(),
-        span_id=row["span_id"].hex(),
-        parent_id=row["parent_id"].hex(),
-        name=row["name"],
-        kind=row["kind"],
-        start=row["start"],
-        end=row["end"],
-        status=row["status"],
-        status_message=row["status_message"],
-        mark=mark(row),
-        process=_process(row),
-        attributes=row["attributes"],
-        events=tuple(_event(each) for each in _listed(row["events"])),
-        links=tuple(_link(each) for each in _listed(row["links"])),
-        resource=resource(row["resource"]),
-        scope=scope(row["scope"]),
-        trace_state=row["trace_state"],
-        flags=row["flags"],
-        dropped_attributes=row["dropped_attributes"],
-        dropped_events=row["dropped_events"],
-        dropped_links=row["dropped_links"],
+        trace_id.hex(),
+        span_id.hex(),
+        parent_id.hex(),
+        name,
+        kind,
+        start,
+        end,
+        status,
+        status_message,
+        mark,
+        process,
+        attributes,
+        _listed(events, _event),
+        _listed(links, _link),
+        resource,
+        scope,
+        trace_state,
+        flags,
+        dropped_attributes,
+        dropped_events,
+        dropped_links,
     )
 
 
-def _log(row: Row, resource: Callable[[str], Resource], scope: Callable[[str], Scope]) -> Log:
+def _log(
+    own: tuple[Any, ...], mark: Mark, process: Process, attributes: Attributes, resource: Resource, scope: Scope
+) -> Log:
+    (
+        at,
+        timestamp,
+        observed_at,
+        severity,
+        severity_text,
+        body,
+        event_name,
+        trace_id,
+        span_id,
+        flags,
+        dropped_attributes,
+    ) = own
     return Log(
-        at=row["at"],
-        observed_at=row["observed_at"],
-        severity=row["severity"],
-        severity_text=row["severity_text"],
-        body=values.decode(row["body"]),
-        event_name=row["event_name"],
-        trace_id=row["trace_id"].hex(),
-        span_id=row["span_id"].hex(),
-        mark=mark(row),
-        process=_process(row),
-        attributes=row["attributes"],
-        resource=resource(row["resource"]),
-        scope=scope(row["scope"]),
-        timestamp=row["timestamp"],
-        flags=row["flags"],
-        dropped_attributes=row["dropped_attributes"],
+        at,
+        observed_at,
+        severity,
+        severity_text,
+        values.decode(body),
+        event_name,
+        trace_id.hex(),
+        span_id.hex(),
+        mark,
+        process,
+        attributes,
+        resource,
+        scope,
+        timestamp,
+        flags,
+        dropped_attributes,
     )
-
-
-def _process(row: Row) -> Process:
-    return Process(*(row[name] for name in _PROCESS))
 
 
 def _resource(text: str) -> Resource:
@@ -140,6 +195,5 @@ def _link(spelt: Sequence[Any]) -> Link:
     return Link(trace_id, span_id, values.attributes(attributes), trace_state, flags, dropped)
 
 
-def _listed(text: str) -> list[Any]:
-    listed: list[Any] = orjson.loads(text) if text else []
-    return listed
+def _listed(text: str, read: Callable[[Sequence[Any]], Any]) -> tuple[Any, ...]:
+    return tuple(map(read, orjson.loads(text))) if text else ()
