@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from sagascope_collector import sagas, wire
 from sagascope_collector.api.present import moment
 from sagascope_collector.records import Instance
-from sagascope_collector.sagas.liveness import Liveness
-from sagascope_collector.sagas.watch import Watch
 from sagascope_collector.store.contract import Page
 
 FLOW_COLUMN = {
@@ -66,6 +64,6 @@ def _instance(instance: Instance, context: sagas.Context) -> wire.Instance:
         instance=instance.process.instance or None,
         version=instance.process.version or None,
         last_seen=moment(instance.last_seen),
-        alive=not Liveness([instance], Watch(context.now, context.deaf), {}).is_lost(instance.process),
+        alive=sagas.is_alive(instance, context),
         in_flight=len(said.open_spans) if said else 0,
     )

@@ -4,11 +4,12 @@ from sagascope_collector.records import Facts
 from sagascope_collector.sagas import identity
 from sagascope_collector.sagas.context import Context
 from sagascope_collector.sagas.fold import fold
+from sagascope_collector.sagas.liveness import is_alive
 from sagascope_collector.sagas.model import Judgement, Saga
 from sagascope_collector.sagas.spans import processes
 from sagascope_collector.sagas.verdict import judge
 
-__all__ = ["Context", "Judgement", "Saga", "judge", "rebuild"]
+__all__ = ["Context", "Judgement", "Saga", "is_alive", "judge", "rebuild"]
 
 
 def rebuild(facts: Facts, now: int | None = None) -> list[Saga]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from sagascope_collector.records import Instance, Process
+from sagascope_collector.sagas.context import Context
 from sagascope_collector.sagas.spans import ProcessKey, process_key, processes
 from sagascope_collector.sagas.watch import Watch
 
@@ -70,3 +71,8 @@ class Liveness:
         return any(
             each.process.service == service and self.last_heard(each) > moment for each in self._instances.values()
         )
+
+
+def is_alive(instance: Instance, context: Context) -> bool:
+    """Whether a process is alive, as far as it was heard; one that never sent a heartbeat counts as alive."""
+    return not Liveness([instance], Watch(context.now, context.deaf), {}).is_lost(instance.process)

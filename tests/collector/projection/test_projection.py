@@ -3,21 +3,26 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from sagascope_collector import wire
 from sagascope_collector.api import present
 from sagascope_collector.errors import StoreUnavailable
 from sagascope_collector.ingest import Encoding, Payload, Signal
 from sagascope_collector.otlp import decode
-from sagascope_collector.projection import PAUSE, Projection
+from sagascope_collector.projection import Projection
+from sagascope_collector.projection.thread import PAUSE
 from sagascope_collector.sagas import Context, model
 from sagascope_collector.store import DuckDBStore, SagaFilter, SagaRow
-from support.otlp import NOON, SECOND
+from support.otlp import NOON, SECOND, heartbeat, log, logs, of_saga, resource, span_id, trace_id
 from support.payments import DONE, STUCK, Request, saga, soon
 
 Clock = list[int]
+
+LEDGER = resource("ledger", service_instance_id="ledger-1")
 
 
 @pytest.fixture
@@ -38,14 +43,30 @@ def projection(store: DuckDBStore, clock: Clock) -> Projection:
 
 
 def projected(
-    store: DuckDBStore, clock: Clock, summarise: Callable[..., wire.SagaSummary] = present.summary
+    store: DuckDBStore,
+    clock: Clock,
+    summarise: Callable[..., wire.SagaSummary] = present.summary,
+    default_timeout: float = 30,
 ) -> Projection:
-    return Projection(store, summarise=summarise, context=lambda now: Context(now), clock=lambda: clock[0])
+    context = partial(Context, default_timeout=default_timeout)
+    return Projection(store, summarise=summarise, context=context, clock=lambda: clock[0])
 
 
-def put(store: DuckDBStore, *requests: Request) -> None:
-    payloads = [Payload(Signal.TRACES, Encoding.PROTOBUF, each.SerializeToString(), NOON) for each in requests]
-    store.append(decode(payloads).batch)
+def put(store: DuckDBStore, *requests: Request, received: int = NOON) -> None:
+    store.append(decode([payload(each, received) for each in requests]).batch)
+
+
+def payload(request: Request, received: int) -> Payload:
+    signal = Signal.TRACES if isinstance(request, ExportTraceServiceRequest) else Signal.LOGS
+    return Payload(signal, Encoding.PROTOBUF, request.SerializeToString(), received)
+
+
+def settle(projection: Projection) -> int:
+    """Let it do all there is to do; how many rounds that took."""
+    rounds = 1
+    while projection.advance():
+        rounds += 1
+    return rounds
 
 
 def listed(store: DuckDBStore) -> list[SagaRow]:
@@ -54,7 +75,7 @@ def listed(store: DuckDBStore) -> list[SagaRow]:
 
 def test_what_changed_is_summarised(store: DuckDBStore, projection: Projection) -> None:
     put(store, *saga("1", now=NOON), *saga("2", STUCK, now=NOON, root={"saga.key.order": "o-1"}))
-    assert projection.advance() is False
+    settle(projection)
     first, second = sorted(listed(store), key=lambda row: row.key.id)
     assert (first.status, first.attention, first.due_at) == ("completed", None, None)
     assert (second.status, second.attention, second.step, second.service) == (
@@ -72,30 +93,28 @@ def test_what_changed_is_summarised(store: DuckDBStore, projection: Projection) 
 
 def test_what_is_due_is_judged_again(store: DuckDBStore, projection: Projection, clock: Clock) -> None:
     put(store, *saga("1", STUCK, now=NOON, ago=0.5))
-    projection.advance()
+    settle(projection)
     (row,) = listed(store)
     assert row.attention is None
     assert row.due_at is not None
     clock[0] = row.due_at - 1
-    projection.advance()
+    settle(projection)
     assert listed(store)[0].attention is None
     clock[0] = row.due_at
-    projection.advance()
+    settle(projection)
     assert listed(store)[0].attention == "hung"
 
 
 def test_more_than_one_round_s_worth_is_done_in_several(store: DuckDBStore, projection: Projection) -> None:
     put(store, *(each for number in range(300) for each in saga(str(number), now=NOON)))
-    rounds = 1
-    while projection.advance():
-        rounds += 1
-    assert (len(listed(store)), rounds) == (300, 2)
+    assert settle(projection) > 1
+    assert len(listed(store)) == 300
 
 
 def test_all_names_and_runs_of_an_id_have_a_row_each(store: DuckDBStore, projection: Projection) -> None:
     for name, run in (("payment", "a"), ("payment", "b"), ("refund", "")):
         put(store, *saga("7", DONE, name=name, run=run, now=NOON))
-    projection.advance()
+    settle(projection)
     assert {(row.key.name, row.key.run) for row in listed(store)} == {
         ("payment", "a"),
         ("payment", "b"),
@@ -115,15 +134,15 @@ def test_a_saga_that_cannot_be_read_is_left_out_and_said_once(
 
     projection = projected(store, clock, summarise)
     put(store, *saga("1", now=NOON), *saga("2", now=NOON), *saga("3", now=NOON))
-    assert projection.advance() is False
+    settle(projection)
     assert {row.key.id for row in listed(store)} == {"1", "3"}
     put(store, *saga("2", now=NOON))
-    projection.advance()
+    settle(projection)
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
     assert projection.notices() == ["1 saga could not be read and is missing from lists; see the log."]
     poisonous.clear()
     put(store, *saga("2", now=NOON))
-    projection.advance()
+    settle(projection)
     assert len(listed(store)) == 3
     assert projection.notices() == []
 
@@ -168,6 +187,51 @@ def test_lag_is_nothing_while_it_keeps_up(store: DuckDBStore, projection: Projec
 def test_a_judgement_that_is_due_at_once_is_not_made_again_and_again(store: DuckDBStore, clock: Clock) -> None:
     projection = projected(store, clock)
     put(store, *saga("1", STUCK, now=NOON, ago=5))
-    projection.advance()
+    settle(projection)
     due = listed(store)[0].due_at
     assert due is None or due > clock[0] + SECOND // 20
+
+
+def beating(sequence: int, at: int) -> Request:
+    """A heartbeat of the ledger, with the attempt of `announced` open."""
+    return logs(heartbeat(sequence, 2, at=at, interval=1.0), of=LEDGER)
+
+
+def announced() -> Request:
+    """The start record of an attempt in the ledger."""
+    told = {"span.name": "ledger.record", "span.kind": "server", "span.parent_id": ""}
+    step = {"saga.role": "step", "saga.step.name": "ledger.record", "saga.step.timeout": 1_000.0}
+    attributes = of_saga("1") | step | {f"sagascope.{key}": value for key, value in told.items()}
+    return logs(
+        log(event_name="sagascope.span.start", trace_id=trace_id(1), span_id=span_id(2), attributes=attributes),
+        of=LEDGER,
+    )
+
+
+def test_a_process_that_is_heard_again_has_lost_nothing(
+    store: DuckDBStore, projection: Projection, clock: Clock
+) -> None:
+    put(store, announced(), beating(1, NOON))
+    settle(projection)
+    assert listed(store)[0].attention is None
+    clock[0] = NOON + 10 * SECOND
+    settle(projection)
+    assert listed(store)[0].attention == "instance_lost"
+    put(store, beating(12, clock[0]), received=clock[0])
+    clock[0] += 2 * SECOND
+    settle(projection)
+    assert listed(store)[0].attention is None
+
+
+def test_a_restart_judges_open_sagas_by_its_own_settings(store: DuckDBStore, clock: Clock) -> None:
+    put(store, *saga("1", STUCK[:1], now=NOON, ended=False), *saga("2", STUCK[:1], now=NOON, ended=False))
+    patient = Projection(
+        store,
+        summarise=present.summary,
+        context=lambda now: Context(now, default_timeout=1_000),
+        clock=lambda: clock[0],
+    )
+    settle(patient)
+    assert [row.attention for row in listed(store)] == [None, None]
+    settle(projected(store, clock))
+    assert None not in [row.attention for row in listed(store)]

@@ -1,0 +1,8 @@
+"""Keeps the summary of every saga in step with its facts, with the processes that run it, and with the clock.
+
+Lists, triage and search read these summaries; the page of one saga judges anew with the same code.
+"""
+
+from sagascope_collector.projection.thread import Projection
+
+__all__ = ["Projection"]

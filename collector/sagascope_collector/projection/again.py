@@ -1,0 +1,48 @@
+"""Sagas that must be judged again although nothing was received about them."""
+
+from collections import deque
+from collections.abc import Iterable
+
+from sagascope_collector import sagas
+from sagascope_collector.records import Instance, SagaId
+from sagascope_collector.sagas.model import Reason, Status
+from sagascope_collector.store.contract import SagaFilter, Store
+
+AT_START = (
+    SagaFilter(status=Status.RUNNING),
+    SagaFilter(status=Status.COMPENSATING),
+    SagaFilter(attention="any"),
+)
+"""What a restart may have changed: the settings, and what was not heard meanwhile."""
+
+
+class Again:
+    """Walks through lists of sagas, a part at a time."""
+
+    def __init__(self) -> None:
+        self._walks: deque[tuple[SagaFilter, str | None]] = deque((each, None) for each in AT_START)
+        self._silent: frozenset[tuple[str, str, str]] = frozenset()
+
+    def heard(self, instances: Iterable[Instance], context: sagas.Context) -> None:
+        """Note which processes are silent; those heard again have not lost what they were said to have lost."""
+        silent = {
+            (each.process.environment, each.process.service, each.process.identity)
+            for each in instances
+            if not sagas.is_alive(each, context)
+        }
+        for environment, service in sorted({key[:2] for key in self._silent - silent}):
+            narrowed = SagaFilter(environment=environment, service=service, attention=Reason.INSTANCE_LOST)
+            self._walks.append((narrowed, None))
+        self._silent = frozenset(silent)
+
+    def part(self, store: Store, limit: int) -> list[SagaId]:
+        """The next ids to judge again; empty when none are left."""
+        while self._walks:
+            narrowed, cursor = self._walks[0]
+            page = store.saga_rows(narrowed, limit=limit, cursor=cursor)
+            self._walks.popleft()
+            if page.next_cursor:
+                self._walks.appendleft((narrowed, page.next_cursor))
+            if page.rows:
+                return list(dict.fromkeys(SagaId(row.key.environment, row.key.id) for row in page.rows))
+        return []

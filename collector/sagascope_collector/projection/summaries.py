@@ -1,0 +1,107 @@
+"""From saga ids to their rows. One saga that cannot be read holds up no other."""
+
+import logging
+from collections.abc import Callable, Sequence
+from threading import Event
+
+from sagascope_collector import sagas, wire
+from sagascope_collector.errors import StoreUnavailable
+from sagascope_collector.records import Facts, SagaId
+from sagascope_collector.sagas import model
+from sagascope_collector.store.contract import SagaRow, Store
+
+logger = logging.getLogger(__name__)
+
+Summarise = Callable[[model.Saga, model.Judgement], wire.SagaSummary]
+
+SOONEST: int = 100_000_000
+"""Nanoseconds after which a saga is judged again at the earliest, whatever its judgement asks for."""
+
+REMEMBERED: int = 10_000
+"""Saga ids of which it is remembered that they cannot be read."""
+
+
+class Summaries:
+    """Makes and writes the summaries of one store."""
+
+    def __init__(self, store: Store, summarise: Summarise) -> None:
+        self._store = store
+        self._summarise = summarise
+        self._unreadable: set[SagaId] = set()
+
+    def renew(self, ids: Sequence[SagaId], context: sagas.Context, stopping: Event) -> None:
+        """Read the facts of these ids and write their summaries; those not done when `stopping` is set are left.
+
+        Raises:
+            StoreUnavailable: nothing was written.
+        """
+        if not ids:
+            return
+        facts = self._facts(ids)
+        done: list[SagaId] = []
+        rows: list[SagaRow] = []
+        for each in ids:
+            if stopping.is_set():
+                break
+            rows += self._rows(each, facts.get(each), context)
+            done.append(each)
+        self._store.put_summaries(done, rows)
+
+    def notices(self) -> list[str]:
+        """What readers of lists should know."""
+        number = len(self._unreadable)
+        if not number:
+            return []
+        which = "saga could not be read and is" if number == 1 else "sagas could not be read and are"
+        return [f"{number:,} {which} missing from lists; see the log."]
+
+    def _facts(self, ids: Sequence[SagaId]) -> dict[SagaId, Facts]:
+        """The facts of these ids; where one spoils the reading of all, each is read for itself."""
+        try:
+            return self._store.facts(ids)
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001  one saga must not hold up the others
+            if len(ids) == 1:
+                self._leave_out(ids[0], error)
+                return {}
+            return {key: facts for each in ids for key, facts in self._facts([each]).items()}
+
+    def _rows(self, saga_id: SagaId, facts: Facts | None, context: sagas.Context) -> list[SagaRow]:
+        """The summaries of every saga behind an id; none where they cannot be made."""
+        if facts is None:
+            return []
+        try:
+            rows = [self._row(saga, facts, context) for saga in sagas.rebuild(facts, context.now)]
+        except Exception as error:  # noqa: BLE001  likewise
+            self._leave_out(saga_id, error)
+            return []
+        self._unreadable.discard(saga_id)
+        return rows
+
+    def _row(self, saga: model.Saga, facts: Facts, context: sagas.Context) -> SagaRow:
+        judgement = sagas.judge(saga, facts.instances, context)
+        due_at = judgement.due_at
+        tried = [step for step in saga.steps if step.attempts]
+        return SagaRow(
+            key=saga.key,
+            status=saga.status.value,
+            attention=judgement.verdict.reason.value if judgement.verdict else None,
+            step=judgement.step,
+            service=judgement.service,
+            steps=tuple(dict.fromkeys(step.name for step in tried)),
+            services=tuple(dict.fromkeys(span.process.service for span in saga.spans if span.process.service)),
+            started_at=saga.started_at,
+            updated_at=saga.updated_at,
+            ended_at=saga.ended_at,
+            due_at=None if due_at is None else max(due_at, context.now + SOONEST),
+            keys=saga.keys,
+            document=self._summarise(saga, judgement).model_dump_json(),
+            runners={step.name: step.service for step in tried if step.service},
+        )
+
+    def _leave_out(self, saga_id: SagaId, error: Exception) -> None:
+        if saga_id in self._unreadable or len(self._unreadable) >= REMEMBERED:
+            return
+        self._unreadable.add(saga_id)
+        logger.error("Saga %r in %r cannot be read; it is left out", saga_id.id, saga_id.environment, exc_info=error)

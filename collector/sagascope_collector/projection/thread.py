@@ -1,0 +1,115 @@
+"""The background thread that keeps summaries up to date."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from sagascope_collector import sagas
+from sagascope_collector.projection.again import Again
+from sagascope_collector.projection.summaries import Summaries, Summarise
+from sagascope_collector.store.contract import Store
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE: int = 256
+"""Saga ids whose facts are held in memory together."""
+
+PAUSE: float = 0.2
+"""Seconds between two looks for changes while there are none."""
+
+LOOK_AROUND: int = 1_000_000_000
+"""Nanoseconds between two looks at which processes are silent."""
+
+
+class Projection:
+    """Summarises the sagas which changed, and those whose time has come.
+
+    A store that is unavailable is asked again; a saga that cannot be read is logged once and left out, and the rest
+    goes on.
+
+    Args:
+        store: whence facts come and whither summaries go.
+        summarise: what is kept of a saga and its judgement.
+        context: what to judge by, for a time in nanoseconds.
+        clock: now, in nanoseconds since 1970.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        summarise: Summarise,
+        context: Callable[[int], sagas.Context],
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._store = store
+        self._context = context
+        self._clock = clock
+        self._summaries = Summaries(store, summarise)
+        self._again = Again()
+        self._looked_at = 0
+        self._current_at = time.monotonic()
+        self._failing = False
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="projection", daemon=True)
+
+    def start(self) -> None:
+        """Begin, in a thread of its own."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End within a second; what is not done yet is done after the next start."""
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join(1.0)
+
+    def lag_seconds(self) -> float:
+        """Seconds by which summaries may be behind the facts; it grows while the store gives no answer."""
+        return max(0.0, time.monotonic() - self._current_at - 2 * PAUSE)
+
+    def notices(self) -> Sequence[str]:
+        """What readers of lists should know."""
+        return self._summaries.notices()
+
+    def advance(self) -> bool:
+        """Summarise what changed, what is due and what must be judged again; False: nothing is left of any.
+
+        Raises:
+            StoreUnavailable: what was not written is still to be done.
+        """
+        begun, context = time.monotonic(), self._context(self._clock())
+        changed = self._store.changed_ids(AT_ONCE)
+        due = self._store.due_ids(context.now, AT_ONCE)
+        self._summaries.renew(changed, context, self._stopping)
+        self._summaries.renew([each for each in due if each not in set(changed)], context, self._stopping)
+        behind = AT_ONCE in {len(changed), len(due)}
+        if not behind and not self._stopping.is_set():
+            self._current_at = begun
+        return self._judge_again(context) or behind
+
+    def _judge_again(self, context: sagas.Context) -> bool:
+        """Judge again a part of the sagas for which something around them changed; whether there was any."""
+        if not 0 <= context.now - self._looked_at < LOOK_AROUND:
+            self._again.heard(self._store.instances(), context)
+            self._looked_at = context.now
+        part = self._again.part(self._store, AT_ONCE)
+        self._summaries.renew(part, context, self._stopping)
+        return bool(part)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            if not self._advance_or_wait():
+                self._stopping.wait(PAUSE)
+
+    def _advance_or_wait(self) -> bool:
+        """One round; a store that fails is logged when that begins, not at each try."""
+        try:
+            left = self.advance()
+        except Exception as error:
+            if not self._failing:
+                logger.exception("Summaries wait for the store: %s", error)
+            self._failing = True
+            return False
+        self._failing = False
+        return left
