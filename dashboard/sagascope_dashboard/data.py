@@ -19,6 +19,9 @@ PAGE = 50
 MOST = 200
 """Sagas that need someone on the first screen; beyond them the list says that there are more."""
 
+EVERY = 1.5
+"""Seconds between two looks at the collector while a page is open."""
+
 PATIENCE = 5.0
 """Seconds that one call may take before the screen says that the collector is slow."""
 

@@ -24,12 +24,15 @@ function units(count, name) {
   return `${count.toLocaleString("en")} ${name}${name === "day" && count !== 1 ? "s" : ""}`;
 }
 
+// A saved page stays at the moment at which it was saved.
+const present = () => Number(document.documentElement.dataset.present) || Date.now();
+
 const two = (number) => String(number).padStart(2, "0");
 const timeOfDay = (moment) => [moment.getHours(), moment.getMinutes(), moment.getSeconds()].map(two).join(":");
 const day = (moment) => moment.toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" });
 
 function clock(moment) {
-  const today = moment.toDateString() === new Date().toDateString();
+  const today = moment.toDateString() === new Date(present()).toDateString();
   return today ? timeOfDay(moment) : `${day(moment)}, ${timeOfDay(moment)}`;
 }
 

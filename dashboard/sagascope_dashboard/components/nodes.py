@@ -58,10 +58,10 @@ def badge(sign: Sign, word: str | None = None) -> Node:
     return h("span", icon(sign.icon), h("span", word or sign.word), cls=f"badge {sign.tone}")
 
 
-def time(moment: datetime, form: Literal["clock", "fine", "ago", "for"] = "clock") -> Node:
+def time(moment: datetime, form: Literal["clock", "fine", "full", "ago", "for"] = "clock") -> Node:
     """A moment, written in the reader's zone by the browser, with UTC at hand.
 
-    ``clock`` is the time of day, with the date unless it is today; ``fine`` has milliseconds; ``ago`` and ``for``
-    tick: "12 min ago", "12 min".
+    ``clock`` is the time of day, with the date unless it is today; ``fine`` has milliseconds, ``full``
+    always the date; ``ago`` and ``for`` tick: "12 min ago", "12 min".
     """
     return h("time", iso(moment), datetime=iso(moment), data_as=form)

@@ -123,11 +123,12 @@ function tell(element) {
   element.title = exact(moment);
 }
 
-const past = (moment) => Math.max(0, (Date.now() - moment) / 1000);
+const past = (moment) => Math.max(0, (present() - moment) / 1000);
 const coarse = (seconds) => (seconds < 1 ? "now" : duration(Math.floor(seconds)));
 const WRITE = {
   clock,
   fine,
+  full: (moment) => `${day(moment)}, ${timeOfDay(moment)}`,
   ago: (moment) => (past(moment) < 1 ? "just now" : `${coarse(past(moment))} ago`),
   for: (moment) => coarse(past(moment)),
 };

@@ -5,12 +5,12 @@ from typing import Literal
 import streamlit as st
 
 from sagascope_dashboard.components.nodes import Node
-from sagascope_dashboard.components.scripts import read
+from sagascope_dashboard.components.scripts import PAPER, read
 
 _mount = st.components.v2.component(
     "sagascope.paper",
     css=read("paper.css"),
-    js=read("moments.js", "icons.js", "paper.js"),
+    js=read(*PAPER),
     isolate_styles=False,
 )
 

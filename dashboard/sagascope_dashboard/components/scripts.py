@@ -4,6 +4,12 @@ from pathlib import Path
 
 _HERE = Path(__file__).parent
 
+PAPER = ("moments.js", "icons.js", "paper.js")
+"""What draws trees of nodes."""
+
+TIMELINE = ("moments.js", "icons.js", "scale.js", "timeline.js")
+"""What draws a timeline."""
+
 
 def read(*names: str) -> str:
     """Files joined in this order: one module for the browser, which cannot import from another component's."""

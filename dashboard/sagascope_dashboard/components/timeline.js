@@ -56,7 +56,7 @@ class View {
     this.links = this.over.appendChild(document.createElementNS(SVG, "svg"));
     this.links.setAttribute("aria-hidden", "true");
     this.now = this.over.appendChild(make("div", "tl-now"));
-    this.now.appendChild(make("span", "", "now"));
+    this.now.appendChild(make("span", "", document.documentElement.dataset.present ? "saved" : "now"));
     this.quiet = this.over.appendChild(make("div", "tl-quiet"));
     this.rest = this.root.appendChild(make("p", "tl-rest"));
     this.detail = this.root.appendChild(make("div", "tl-detail"));
@@ -205,7 +205,7 @@ class View {
     if (!this.data || !track) return;
     const width = track.clientWidth;
     if (width < 10) return;
-    const now = Math.max(Date.now(), this.data.start + 1);
+    const now = Math.max(present(), this.data.start + 1);
     this.end = this.data.end ?? now;
     this.parts = stretches(this.data.start, Math.max(this.end, this.data.start + 1), this.data.quiet, this.opened);
     const inner = width - (this.data.end === null ? 46 : 12);
@@ -308,7 +308,7 @@ class View {
     parts.forEach((part, index) => {
       const band = this.quiet.children[index] ?? this.makeBand();
       const x = part.x - this.offset;
-      band.part = part;
+      band.stretch = part;
       band.hidden = x + part.width < 0 || x > width;
       band.className = part.squeezed ? "quiet" : "quiet open";
       band.style.left = `${x}px`;
@@ -324,7 +324,7 @@ class View {
   makeBand() {
     const band = this.quiet.appendChild(make("div", "quiet"));
     this.button(band, "", () => {
-      const { from } = band.part;
+      const { from } = band.stretch;
       if (!this.opened.delete(from)) this.opened.add(from);
       this.place();
     });

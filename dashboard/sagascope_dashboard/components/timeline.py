@@ -4,13 +4,13 @@ from dataclasses import asdict
 
 import streamlit as st
 
-from sagascope_dashboard.components.scripts import read
+from sagascope_dashboard.components.scripts import TIMELINE, read
 from sagascope_dashboard.viewmodels.timeline import Timeline
 
 _mount = st.components.v2.component(
     "sagascope.timeline",
     css=read("timeline.css"),
-    js=read("moments.js", "icons.js", "scale.js", "timeline.js"),
+    js=read(*TIMELINE),
     isolate_styles=False,
 )
 

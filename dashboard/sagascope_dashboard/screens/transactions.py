@@ -4,14 +4,15 @@ from dataclasses import fields
 
 import streamlit as st
 
+from sagascope_collector import wire
 from sagascope_dashboard import data
-from sagascope_dashboard.components.nodes import Node, badge, h, link, time
+from sagascope_dashboard.components.nodes import h
 from sagascope_dashboard.components.paper import paper
+from sagascope_dashboard.drawings.transactions import chips, page
 from sagascope_dashboard.filters import WINDOWS, Filters
 from sagascope_dashboard.palette import ATTENTION, STATUS
 from sagascope_dashboard.screens import trouble
-from sagascope_dashboard.screens.triage import EVERY
-from sagascope_dashboard.viewmodels.transactions import Choices, Column, Row, Transactions, choices, transactions
+from sagascope_dashboard.viewmodels.transactions import Choices, choices, transactions
 
 _WORDS = {
     "status": {"": "Any status", **{key: sign.word for key, sign in STATUS.items()}},
@@ -32,7 +33,7 @@ def draw() -> None:
     st.set_page_config(page_title="Transactions · Sagascope")
     paper("transactions-title", h("h1", "Transactions", cls="page-title"))
     filters = _narrow(Filters.read(st.query_params.to_dict()))
-    paper("transactions-chips", *_chips(filters))
+    paper("transactions-chips", chips(filters))
     _live(filters)
 
 
@@ -81,70 +82,18 @@ def _changed(filters: Filters, chosen: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in chosen.items() if getattr(filters, name) != value}
 
 
-def _chips(filters: Filters) -> list[Node]:
-    """What narrows the list and has no field of its own."""
-    chips: list[Node] = []
-    if filters.q:
-        chips.append(link(filters.having(q="").href(), f"Matching “{filters.q[:80]}” ✕", cls="action"))
-    if filters.until:
-        chips.append(link(filters.having(until="").href(), f"Started before {filters.until[:40]} ✕", cls="action"))
-    if filters.narrows():
-        chips.append(link("/transactions", "Clear all", cls="action"))
-    return [h("p", chips, cls="chips")] if chips else []
-
-
-@st.fragment(run_every=EVERY)
+@st.fragment(run_every=data.EVERY)
 def _live(filters: Filters) -> None:
-    page = data.sagas(filters)
-    if page.value is None:
-        if page.trouble:
-            trouble.none_to_show("transactions-trouble", page.trouble)
+    found = data.sagas(filters)
+    if found.value is None:
+        trouble.none_to_show("transactions-trouble", found)
         return
-    trouble.outdated("transactions-outdated", page)
-    reason = None
-    if filters.q and not page.value.items:
-        found = data.search(filters.q).value
-        reason = found.reason if found else None
-    shown = transactions(page.value, filters, reason)
-    paper("transactions", _table(shown), _pager(shown))
+    trouble.outdated("transactions-outdated", found)
+    paper("transactions", *page(transactions(found.value, filters, _why_nothing(filters, found.value))))
 
 
-def _table(shown: Transactions) -> Node:
-    if shown.nothing:
-        return h("p", shown.nothing, cls="nothing", role="status")
-    return h(
-        "table",
-        h("thead", h("tr", [_heading(column) for column in shown.columns])),
-        h("tbody", [_row(row) for row in shown.rows]),
-        cls="list",
-    )
-
-
-def _heading(column: Column) -> Node:
-    return h("th", link(column.href, column.title), scope="col", aria_sort=column.order)
-
-
-def _row(row: Row) -> Node:
-    return h(
-        "tr",
-        h("td", badge(row.reason or row.sign)),
-        h(
-            "td",
-            link(row.href, f"{row.name} ", h("span", row.id, cls="ident")),
-            h("span", row.headline, cls="said") if row.reason else None,
-            cls="who",
-        ),
-        h("td", row.where or None, cls="where"),
-        h("td", ", ".join(row.exposure) or None, cls="stake"),
-        h("td", row.lasted or None, cls="num"),
-        h("td", time(row.started, "ago"), cls="num"),
-        data_key=row.key,
-    )
-
-
-def _pager(shown: Transactions) -> Node | None:
-    links = [
-        link(shown.first_href, "First page", cls="action") if shown.first_href else None,
-        link(shown.next_href, "Next page", cls="action") if shown.next_href else None,
-    ]
-    return h("nav", links, cls="pager", aria_label="Pages") if any(links) else None
+def _why_nothing(filters: Filters, found: wire.Sagas) -> str | None:
+    if not filters.q or found.items:
+        return None
+    result = data.search(filters.q).value
+    return result.reason if result else None

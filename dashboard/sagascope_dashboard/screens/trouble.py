@@ -4,16 +4,17 @@ from typing import Any
 
 import streamlit as st
 
-from sagascope_collector.client import ClientError
 from sagascope_dashboard.components.nodes import h, icon, link, time
 from sagascope_dashboard.components.paper import paper
 from sagascope_dashboard.data import Reading
 from sagascope_dashboard.viewmodels.trouble import trouble
 
 
-def none_to_show(key: str, error: ClientError) -> None:
+def none_to_show(key: str, reading: Reading[Any]) -> None:
     """Instead of a screen: nothing is known."""
-    said = trouble(error)
+    if reading.trouble is None:
+        return
+    said = trouble(reading.trouble)
     paper(
         key,
         h(

@@ -1,0 +1,1 @@
+"""What was prepared, as nodes for the browser. Pure: a saved page is made of the same."""

@@ -1,0 +1,67 @@
+"""Triage: a calm word, or the cases, the worst first."""
+
+from sagascope_dashboard.components.nodes import Node, badge, h, icon, link, time
+from sagascope_dashboard.viewmodels.triage import Case, Triage
+
+
+def page(shown: Triage) -> list[Node | None]:
+    """The whole screen."""
+    return [_top(shown), _cases(shown), _more(shown), _counts(shown)]
+
+
+def _top(shown: Triage) -> Node:
+    if shown.calm:
+        return h("header", icon("check"), h("h1", shown.title), h("p", _calm_words(shown), cls="soft"), cls="calm")
+    return h("header", h("h1", shown.title), h("p", "the worst first", cls="soft"), cls="needed")
+
+
+def _calm_words(shown: Triage) -> str:
+    running = next((count.number for count in shown.counts if count.sign.word == "Running"), 0)
+    if not any(count.number for count in shown.counts):
+        return "No transaction has been received yet. They appear here by themselves."
+    return f"{running:,} running, every one of them in time." if running else "Every transaction has come to its end."
+
+
+def _cases(shown: Triage) -> Node | None:
+    return h("div", [_case(case) for case in shown.cases], cls="cases") if shown.cases else None
+
+
+def _case(case: Case) -> Node:
+    where = " in ".join(part for part in (case.step, case.service) if part)
+    facts = [
+        *[h("span", stake, cls="stake") for stake in case.exposure],
+        h("span", where) if where else None,
+        h("span", f"{case.attempts} attempts") if case.attempts > 1 else None,
+        h("span", case.environment) if case.environment else None,
+    ]
+    return h(
+        "article",
+        h("div", link(case.href, h("span", f"{case.name} ", cls="type"), case.id), badge(case.sign), cls="who"),
+        h("p", case.headline, cls="said"),
+        h("div", h("strong", time(case.since, "for")), h("span", "since ", time(case.since), cls="soft"), cls="age"),
+        h("div", facts, cls="foot"),
+        cls=f"case {case.sign.tone}",
+        data_key=case.key,
+    )
+
+
+def _more(shown: Triage) -> Node | None:
+    if not shown.more:
+        return None
+    return h("p", link("/transactions?attention=any", "All that need someone"), cls="pager")
+
+
+def _counts(shown: Triage) -> Node | None:
+    if not shown.counts:
+        return None
+    links = [
+        link(
+            count.href,
+            icon(count.sign.icon),
+            h("strong", f"{count.number:,}"),
+            count.sign.word.lower(),
+            cls=count.sign.tone,
+        )
+        for count in shown.counts
+    ]
+    return h("nav", links, cls="counts", aria_label="All transactions by status")

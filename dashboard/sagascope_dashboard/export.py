@@ -1,0 +1,121 @@
+"""One saga as one file that opens without any network, and looks as it did when it was saved."""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sagascope_collector import wire
+from sagascope_dashboard.components.nodes import Node, h, time
+from sagascope_dashboard.components.scripts import PAPER, TIMELINE, read
+from sagascope_dashboard.drawings.saga import anomalies, answer, attempts, ledger, table
+from sagascope_dashboard.format import line, milliseconds
+from sagascope_dashboard.viewmodels.saga import log_rows, saga, span_rows
+from sagascope_dashboard.viewmodels.timeline import Timeline
+
+_THEME = Path(__file__).parent / ".streamlit" / "config.toml"
+
+_PAGE = """<!doctype html>
+<html lang="en" data-present="{present}">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy"
+  content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
+<meta name="color-scheme" content="light dark">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+<main><div id="answer"></div><div id="timeline"></div><div id="behind"></div></main>
+<script type="application/json" id="data">{data}</script>
+<script type="module">{script}</script>
+</body>
+</html>
+"""
+
+_BODY = """
+body { margin: 0; background: var(--st-background-color); }
+main { max-width: 76rem; margin: 0 auto; padding: 1.5rem; }
+"""
+
+_START = "const saved = JSON.parse(document.getElementById('data').textContent);\n"
+
+
+def as_html(whole: wire.Saga, lanes: Timeline, now: datetime) -> str:
+    """The page of one saga as it stands at `now`; nothing in it is ever asked of another place."""
+    shown = saga(whole)
+    title = h("h2", "The timeline", cls="section")
+    trees = {
+        "answer": {"tree": _plain([_saved(now), *answer(shown), title])},
+        "timeline": asdict(lanes),
+        "behind": {"tree": _plain([ledger(shown), anomalies(shown), *_tables(whole)])},
+    }
+    return _PAGE.format(
+        present=milliseconds(now),
+        title=_escaped(f"{line(whole.name, 60)} {line(whole.id, 120)}"),
+        style=_variables() + _BODY + read("paper.css", "timeline.css"),
+        data=json.dumps(trees).replace("<", "\\u003c"),
+        script=_START + "".join(_mounted()),
+    )
+
+
+def file_name(whole: wire.Saga) -> str:
+    """A name for the file, of letters, digits and hyphens."""
+    return f"{re.sub(r'[^A-Za-z0-9]+', '-', f'{whole.name} {whole.id}').strip('-')[:80] or 'saga'}.html"
+
+
+def _saved(now: datetime) -> Node:
+    return h("p", "Saved ", time(now, "full"), ", as it stood then.", cls="soft")
+
+
+def _tables(whole: wire.Saga) -> Iterator[Node]:
+    yield _folded("Attempts", attempts(saga(whole)))
+    yield _folded("Logs", table(log_rows(whole.logs), len(whole.logs), whole.logs_total))
+    yield _folded("Spans", table(span_rows(whole.spans), len(whole.spans), whole.spans_total))
+
+
+def _folded(title: str, inside: Node) -> Node:
+    return h("details", h("summary", title), inside, cls="section")
+
+
+def _plain(nodes: list[Node | None]) -> list[Node]:
+    """Without links, which lead nowhere in a file."""
+    return [_unlinked(node) for node in nodes if node is not None]
+
+
+def _unlinked(node: Node) -> Node:
+    if isinstance(node, str):
+        return node
+    tag, attributes, *children = node
+    kept = {name: value for name, value in attributes.items() if name != "href"}
+    return ["span" if tag == "a" else tag, kept, *map(_unlinked, children)]
+
+
+def _mounted() -> Iterator[str]:
+    """Each component's own script, in a block of its own, drawing into its place."""
+    for places, name, files in ((("answer", "behind"), "paper", PAPER), (("timeline",), "timeline", TIMELINE)):
+        calls = "\n".join(
+            f"{name}({{ parentElement: document.getElementById('{place}'), data: saved.{place} }});" for place in places
+        )
+        yield f"{{\n{read(*files).replace('export default ', '')}\n{calls}\n}}\n"
+
+
+def _variables() -> str:
+    """The theme as the variables that Streamlit would give: light, and dark where the reader's system is."""
+    theme = tomllib.loads(_THEME.read_text(encoding="utf-8"))["theme"]
+    fonts = "--st-font: ui-sans-serif, system-ui, sans-serif; --st-code-font: ui-monospace, monospace;"
+    light, dark = (_colours(theme[name]) for name in ("light", "dark"))
+    return f":root {{ {fonts} {light} }}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n"
+
+
+def _colours(theme: dict[str, Any]) -> str:
+    return " ".join(f"--st-{re.sub('(?=[A-Z])', '-', name).lower()}: {value};" for name, value in theme.items())
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

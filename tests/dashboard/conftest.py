@@ -1,0 +1,72 @@
+"""One collector with staged payments, one dashboard that reads it, one browser, for all tests of this folder."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, BrowserContext
+
+from support import staged
+from support.browser import Watched, at_a_desk, running_browser, running_dashboard
+from support.collector import RunningCollector, running_collector
+from support.payments import soon
+
+HOSTILE = (
+    "\x1b[31m\u202e<script>window.hacked=1</script><img src=x onerror=window.hacked=2> [x](javascript:alert(3)) **b**"
+)
+
+
+@pytest.fixture(scope="session")
+def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCollector]:
+    """Four payments: lost, retried, compensated, completed; and one whose every text is hostile."""
+    with running_collector(tmp_path_factory.mktemp("collector")) as running:
+        staged.lost(running)
+        staged.retried(running)
+        staged.compensated(running)
+        staged.completed(running, "9000")
+        staged.hostile(running, HOSTILE)
+        soon(lambda: _judged(running) == {"8492": "instance_lost", "8533": "retrying", "8499": None, "9000": None})
+        yield running
+
+
+def _judged(running: RunningCollector) -> dict[str, str | None]:
+    items = httpx.get(f"{running.api}/api/v1/sagas", timeout=10, trust_env=False).json()["items"]
+    return {
+        saga["id"]: saga["attention"]
+        for saga in items
+        if saga["id"].isdigit() and (saga["ended_at"] or saga["attention"])
+    }
+
+
+@pytest.fixture(scope="session")
+def dashboard(collector: RunningCollector, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a dashboard process."""
+    folder: Path = tmp_path_factory.mktemp("dashboard")
+    with running_dashboard(collector.api, folder) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium."""
+    with running_browser() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def desk(browser: Browser) -> Iterator[BrowserContext]:
+    """A browser at a desk in Berlin; it keeps what it has loaded once."""
+    context = at_a_desk(browser)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def watched(desk: BrowserContext, dashboard: str) -> Iterator[Watched]:
+    """A page at the desk; at the end nothing may have gone wrong on it, or left for another host."""
+    page = Watched(dashboard, desk.new_page())
+    yield page
+    page.page.close()
+    assert page.wrongs == []
+    assert page.foreign == []

@@ -1,0 +1,186 @@
+"""What people do with the dashboard, in a real browser against a live collector."""
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from support import staged
+from support.browser import PHONE, Watched, at_a_desk
+from support.collector import RunningCollector
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("dashboard")]
+
+
+def test_from_the_start_page_to_the_verdict_with_one_field_and_one_key(watched: Watched) -> None:
+    page = watched.open("/")
+    field = page.get_by_role("textbox", name="Find a transaction")
+    expect(field).to_be_focused()
+    field.fill("8492")
+    field.press("Enter")
+    expect(page.locator(".headline")).to_contain_text("Stuck in ledger.record")
+    expect(page).to_have_url(re.compile(r"/saga\?name=payment&id=8492"))
+    expect(page.locator(".bar.k-action")).to_have_count(3)
+    expect(page.locator(".tl-name strong")).to_have_text(["orchestrator", "fraud", "wallet", "ledger"])
+    watched.keep("saga-light")
+
+
+def test_the_way_back_leads_where_the_reader_was(watched: Watched) -> None:
+    page = watched.open("/transactions?status=running")
+    page.locator(".list a", has_text="8492").click()
+    expect(page.locator(".headline")).to_contain_text("Stuck in ledger.record")
+    page.go_back()
+    expect(page).to_have_url(re.compile(r"/transactions\?status=running$"))
+    expect(page.locator(".list a", has_text="8492")).to_be_visible()
+    page.go_forward()
+    expect(page.locator(".headline")).to_contain_text("Stuck in ledger.record")
+
+
+def test_triage_leads_to_the_worst(watched: Watched) -> None:
+    page = watched.open("/")
+    expect(page.locator(".case", has_text="8533")).to_be_visible()
+    watched.keep("triage-light")
+    page.locator(".case a", has_text="8492").click()
+    expect(page.locator("h1")).to_contain_text("8492")
+
+
+def test_a_deep_link_opens_the_saga(watched: Watched) -> None:
+    page = watched.open("/saga?name=payment&id=8492")
+    expect(page.locator(".headline")).to_contain_text("Stuck in ledger.record")
+    expect(page).to_have_title("8492 · Sagascope")
+
+
+def test_times_are_the_readers(watched: Watched) -> None:
+    page = watched.open("/saga?name=payment&id=8492")
+    moment = page.locator(".facts time").first
+    utc = moment.get_attribute("datetime")
+    shown = page.evaluate("(m) => new Date(m).toLocaleTimeString('en-GB', {timeZone: 'Europe/Berlin'})", utc)
+    expect(moment).to_contain_text(shown)
+    assert utc in (moment.get_attribute("title") or "")
+
+
+def test_evidence_leads_to_its_place_in_the_timeline(watched: Watched) -> None:
+    page = watched.open("/saga?name=payment&id=8492")
+    page.locator(".proofs button", has_text="began ledger.record").click()
+    expect(page.locator(".bar.selected")).to_have_attribute("aria-label", re.compile("^ledger.record"))
+    expect(page.locator(".tl-card h4")).to_have_text("ledger.record")
+
+
+def test_the_timeline_is_worked_with_the_keyboard(watched: Watched) -> None:
+    page = watched.open("/saga?name=payment&id=8533")
+    bars = page.locator(".bar:not(.k-wait)")
+    expect(bars.first).to_be_visible()
+    bars.first.focus()
+    for key in ("ArrowRight", "ArrowRight"):
+        page.keyboard.press(key)
+    expect(page.locator(".bar:focus")).to_have_attribute("aria-label", re.compile("attempt 1"))
+    page.keyboard.press("Enter")
+    expect(page.locator(".tl-card")).to_contain_text("the wallet's database is busy")
+    page.keyboard.press("End")
+    expect(page.locator(".bar:focus")).to_have_attribute("aria-label", re.compile("attempt 4"))
+    page.keyboard.press("Escape")
+    expect(page.locator(".tl-card")).to_have_count(0)
+
+
+def test_the_timeline_has_a_form_of_words(watched: Watched) -> None:
+    page = watched.open("/saga?name=payment&id=8492")
+    page.get_by_text("The timeline as text").click()
+    lines = page.locator(".tl-text li")
+    expect(lines.last).to_contain_text(re.compile(r"ledger\.record in ledger.*in progress.*silent since"))
+
+
+def test_a_squeezed_stretch_opens_at_a_click(watched: Watched) -> None:
+    page = watched.open("/saga?name=payment&id=8533")
+    stretch = page.get_by_role("button", name=re.compile("Nothing happened for"))
+    expect(stretch.first).to_be_visible()
+    before = stretch.count()
+    stretch.first.click()
+    expect(page.get_by_role("button", name=re.compile("^Squeeze these"))).to_have_count(1)
+    expect(stretch).to_have_count(before - 1)
+
+
+def test_news_comes_by_itself_and_leaves_the_reader_in_peace(watched: Watched, collector: RunningCollector) -> None:
+    payment = staged.retried(collector, "8600")
+    page = watched.open("/saga?name=payment&id=8600")
+    page.locator(".bar.k-action").nth(1).click()
+    page.get_by_text("The timeline as text").click()
+    select(page, ".customer p")
+    page.evaluate("window.before = document.querySelector('.headline'); scroller().scrollTop = 240;")
+    payment.step("wallet.debit", 17, 17.5, attempt=5, error="still busy")
+    expect(page.locator(".headline")).to_contain_text("5 times", timeout=15_000)
+    assert page.evaluate("window.before === document.querySelector('.headline')")
+    assert page.evaluate("getSelection().toString().length > 10")
+    assert page.evaluate("scroller().scrollTop") == 240
+    assert page.evaluate("document.querySelector('.tl-text').open")
+    assert page.evaluate("document.activeElement.textContent") == "The timeline as text"
+
+
+def select(page: Page, what: str) -> None:
+    page.evaluate(
+        """(what) => {
+          window.scroller = () => document.querySelector('[data-testid=stMain]');
+          const range = document.createRange();
+          range.selectNodeContents(document.querySelector(what));
+          getSelection().removeAllRanges();
+          getSelection().addRange(range);
+        }""",
+        what,
+    )
+
+
+def test_a_search_that_finds_nothing_says_why(watched: Watched) -> None:
+    page = watched.open("/")
+    field = page.get_by_role("textbox", name="Find a transaction")
+    field.fill("zzz")
+    field.press("Enter")
+    expect(page.locator(".nothing")).to_have_text("Nothing found for “zzz”: nothing like it was ever received.")
+    page.locator("h1").click()
+    page.keyboard.press("/")
+    expect(field).to_be_focused()
+
+
+def test_nothing_received_is_ever_interpreted(watched: Watched) -> None:
+    page = watched.open("/")
+    page.locator(".case a", has_text="hostile").click()
+    expect(page.locator("h1")).to_contain_text("<script>window.hacked=1</script>")
+    expect(page.locator("h1")).to_contain_text(r"\x1b[31m\u202e<script>")
+    for number in range(page.locator(".bar").count()):
+        page.locator(".bar").nth(number).click(force=True)
+    for tab in ("Logs", "Spans"):
+        page.get_by_role("tab", name=tab).click()
+        expect(page.get_by_test_id("stDataFrame")).to_be_visible()
+    assert page.evaluate("window.hacked") is None
+    assert page.locator("a[href^='javascript']").count() == 0
+    assert page.locator(".paper img, .paper script, .timeline img, .timeline script").count() == 0
+    watched.keep("hostile")
+
+
+def test_a_saved_page_opens_without_any_network(watched: Watched, desk: BrowserContext, tmp_path: Path) -> None:
+    page = watched.open("/saga?name=payment&id=8492")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as one HTML file").click()
+    assert download.value.suggested_filename == "payment-8492.html"
+    download.value.save_as(tmp_path / "saved.html")
+    saved = Watched("file://", desk.new_page())
+    saved.page.goto(f"file://{tmp_path}/saved.html")
+    expect(saved.page.locator(".headline")).to_contain_text("Stuck in ledger.record")
+    expect(saved.page.locator(".bar.k-action")).to_have_count(3)
+    expect(saved.page.locator(".tl-now")).to_have_text("saved")
+    saved.page.close()
+    assert saved.wrongs == []
+    assert saved.foreign == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_screen_fits_a_phone(browser: Browser, dashboard: str, scheme: str) -> None:
+    context = at_a_desk(browser, color_scheme=scheme, **PHONE)
+    for path in ("/", "/transactions", "/saga?name=payment&id=8492"):
+        watched = Watched(dashboard, context.new_page())
+        page = watched.open(path)
+        expect(page.locator("[data-testid=stSkeleton]")).to_have_count(0)
+        assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= 390
+        watched.keep(f"phone-{scheme}{re.sub('[^a-z0-9]+', '-', path)}")
+        page.close()
+        assert watched.wrongs == []
+    context.close()

@@ -1,0 +1,177 @@
+"""Screens run by Streamlit's own test runner against a live collector."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from sagascope_dashboard.launch import URL_VARIABLE
+from support.browser import free_port
+from support.collector import RunningCollector
+
+pytestmark = pytest.mark.xdist_group("dashboard")
+
+
+def triage_screen() -> None:
+    from sagascope_dashboard.screens import triage
+
+    triage.draw()
+
+
+def transactions_screen() -> None:
+    from sagascope_dashboard.screens import transactions
+
+    transactions.draw()
+
+
+def saga_screen() -> None:
+    from sagascope_dashboard.screens import saga
+
+    saga.draw()
+
+
+def run(screen: Callable[[], None], **query: str) -> AppTest:
+    app = AppTest.from_function(screen, default_timeout=30)
+    for name, value in query.items():
+        app.query_params[name] = value
+    app.run()
+    assert not app.exception
+    return app
+
+
+def components(app: AppTest) -> Iterator[tuple[str, dict[str, Any]]]:
+    for element in app.main:
+        if element.type == "bidi_component":
+            yield element.proto.component_name, json.loads(element.proto.json)
+
+
+def text(app: AppTest) -> str:
+    """Everything that the page's own components say."""
+    return " ".join(words(data["tree"]) for name, data in components(app) if name == "sagascope.paper")
+
+
+def words(node: Any) -> str:
+    if isinstance(node, str):
+        return node
+    children = node[2:] if node and isinstance(node[0], str) and len(node) > 1 and isinstance(node[1], dict) else node
+    return " ".join(map(words, children))
+
+
+@pytest.fixture(autouse=True)
+def _reading(collector: RunningCollector, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(URL_VARIABLE, collector.api)
+
+
+def test_triage_shows_who_needs_someone_the_worst_first() -> None:
+    said = text(run(triage_screen))
+    assert "transactions need someone" in said
+    assert said.index("8492") < said.index("8533")
+    assert "Process lost" in said
+    assert "€50.00 in force" in said
+
+
+def test_a_saga_says_where_it_stands_and_why() -> None:
+    app = run(saga_screen, name="payment", id="8492")
+    said = text(app)
+    assert "Stuck in ledger.record" in said
+    assert "What is known" in said
+    assert "What to do" in said
+    (lanes,) = [data["lanes"] for name, data in components(app) if name == "sagascope.timeline"]
+    assert [lane["name"] for lane in lanes] == ["orchestrator", "fraud", "wallet", "ledger"]
+
+
+def test_only_the_table_that_is_looked_at_is_made() -> None:
+    app = run(saga_screen, name="payment", id="9000")
+    assert not app.dataframe
+    app.session_state["saga-tables"] = "Spans (6)"
+    app.run()
+    assert len(app.dataframe) == 1
+
+
+def test_an_unknown_saga_is_said_to_be_unknown() -> None:
+    said = text(run(saga_screen, name="payment", id="nobody"))
+    assert "No such transaction" in said
+    assert "keeps trying" in said
+
+
+def test_an_address_without_an_id_asks_for_one() -> None:
+    assert "Which transaction?" in text(run(saga_screen))
+
+
+def test_the_list_holds_every_transaction() -> None:
+    said = text(run(transactions_screen))
+    assert all(identity in said for identity in ("8492", "8533", "8499", "9000"))
+
+
+def test_the_address_narrows_the_list_and_the_fields_show_it() -> None:
+    app = run(transactions_screen, status="compensated", step="")
+    assert "8499" in text(app)
+    assert "9000" not in text(app)
+    assert app.selectbox(key="narrow-status").value == "compensated"
+
+
+def test_what_the_reader_chooses_goes_to_the_address() -> None:
+    app = run(transactions_screen)
+    app.selectbox(key="narrow-attention").select("retrying").run()
+    assert app.query_params["attention"] == "retrying"
+    assert "8533" in text(app)
+    assert "8492" not in text(app)
+
+
+def test_a_value_in_the_address_that_nobody_knows_is_shown_and_finds_nothing() -> None:
+    app = run(transactions_screen, service="nowhere")
+    assert app.selectbox(key="narrow-service").value == "nowhere"
+    assert "No transaction matches" in text(app)
+
+
+def test_a_value_that_cannot_be_meant_is_refused_in_words() -> None:
+    assert "The collector refused the call" in text(run(transactions_screen, status="happy"))
+
+
+@pytest.mark.parametrize("quoted", ["8492", "#8492", ' "8492" ', "A-8492"])
+def test_a_search_that_means_one_transaction_leads_to_it(quoted: str) -> None:
+    assert found(quoted).startswith("/saga?name=payment&id=8492")
+
+
+@pytest.mark.parametrize(("quoted", "place"), [("zzz", "/transactions?q=zzz"), ("8", "/transactions?q=8")])
+def test_any_other_search_leads_to_the_list(quoted: str, place: str) -> None:
+    assert found(quoted) == place
+
+
+def found(quoted: str) -> str:
+    from sagascope_dashboard.launch import SERVER
+
+    app = AppTest.from_file(SERVER.with_name("app.py"), default_timeout=30).run()
+    app.text_input[0].input(quoted)
+    app.button[0].click().run()
+    assert not app.exception
+    return str(next(data["go"] for name, data in components(app) if name == "sagascope.paper"))
+
+
+def test_the_list_says_why_a_search_found_nothing() -> None:
+    assert "nothing like it was ever received" in text(run(transactions_screen, q="zzz"))
+
+
+@pytest.mark.parametrize("screen", [triage_screen, transactions_screen, saga_screen])
+def test_without_a_collector_each_screen_says_so(screen: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(URL_VARIABLE, f"http://127.0.0.1:{free_port()}")
+    app = run(screen, name="payment", id="8492")
+    assert "The collector does not answer" in text(app)
+    assert any(button.label == "Try now" for button in app.button)
+
+
+def test_what_was_known_stays_when_the_collector_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = run(saga_screen, name="payment", id="8492")
+    monkeypatch.setenv(URL_VARIABLE, f"http://127.0.0.1:{free_port()}")
+    app.run()
+    assert "Stuck in ledger.record" in text(app)
+    assert "What you see is from" in text(app)
+
+
+def test_something_else_that_answers_is_no_collector(
+    collector: RunningCollector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(URL_VARIABLE, collector.otlp_http)
+    assert "This is not a Sagascope collector" in text(run(triage_screen))

@@ -1,0 +1,135 @@
+"""A real dashboard process and a headless Chromium that watches what the page does."""
+
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+SWITCHES = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+START_WITHIN = 60.0
+ARTEFACTS = Path(__file__).parents[2] / "artefacts"
+
+PROBES = ("/_stcore/health", "/_stcore/host-config")
+"""What Streamlit asks for below a page's own path first, and is answered 404; its client then asks at the root."""
+
+
+@contextmanager
+def running_dashboard(url: str, folder: Path) -> Iterator[str]:
+    """Serve the dashboard for the collector at `url`; its own address."""
+    address, log = f"127.0.0.1:{free_port()}", folder / "dashboard.log"
+    words = [sys.executable, "-m", "sagascope_dashboard", "--address", address, "--url", url]
+    with log.open("w") as output:
+        process = subprocess.Popen(words, stdout=output, stderr=subprocess.STDOUT, cwd=folder)
+    try:
+        _wait_until_healthy(f"http://{address}", process, log)
+        yield f"http://{address}"
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def free_port() -> int:
+    """A port that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_until_healthy(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_WITHIN
+    while not _healthy(address):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"The dashboard did not start:\n{log.read_text()}")
+        time.sleep(0.05)
+
+
+def _healthy(address: str) -> bool:
+    try:
+        return httpx.get(f"{address}/_stcore/health", timeout=5, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
+
+
+@contextmanager
+def running_browser() -> Iterator[Browser]:
+    """Headless Chromium; where there is none the test is skipped, and says so."""
+    path = next(filter(None, map(shutil.which, NAMES)), None)
+    if path is None:
+        pytest.skip(f"no browser here: none of {', '.join(NAMES)} is installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(SWITCHES))
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@dataclass
+class Watched:
+    """A page of the dashboard at `address`, and what went wrong on it or left for another host."""
+
+    address: str
+    page: Page
+    wrongs: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page.on("console", self._said)
+        self.page.on("pageerror", lambda error: self.wrongs.append(str(error)))
+        self.page.on("request", self._asked)
+
+    def open(self, path: str) -> Page:
+        """Load a page and wait for what it draws."""
+        self.page.goto(self.address + path)
+        self.page.wait_for_selector(".paper h1", timeout=30_000)
+        return self.page
+
+    def keep(self, name: str) -> None:
+        """A screenshot of the whole page among the run's artefacts."""
+        ARTEFACTS.mkdir(exist_ok=True)
+        width = (self.page.viewport_size or {"width": 1280})["width"]
+        height = self.page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
+        self.page.set_viewport_size({"width": width, "height": min(int(height) + 20, 6000)})
+        self.page.screenshot(path=ARTEFACTS / f"{name}.png")
+
+    def _said(self, message: ConsoleMessage) -> None:
+        asked = urlsplit(message.location.get("url", "")).path
+        if message.type == "error" and not (asked.endswith(PROBES) and asked not in PROBES):
+            self.wrongs.append(f"{message.text} {message.location}")
+
+    def _asked(self, request: Request) -> None:
+        host = urlsplit(self.address).netloc
+        if not request.url.startswith(("data:", "blob:")) and urlsplit(request.url).netloc != host:
+            self.foreign.append(request.url)
+
+
+def at_a_desk(browser: Browser, **how: Any) -> BrowserContext:
+    """A session of its own; `how` are Playwright's options, for example ``color_scheme="dark"``."""
+    return browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "timezone_id": "Europe/Berlin"} | how)
+
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
