@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, field
+from functools import lru_cache
 from typing import Any
 
+import orjson
 import pyarrow as pa
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
@@ -29,29 +31,30 @@ class Origin:
 
 @dataclass(slots=True)
 class Attributes:
-    """The attributes of many records, end to end: a list for each would cost several times as much."""
+    """The attributes of many records: a JSON text for each, see `store.schema`."""
 
-    keys: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
-    offsets: list[int] = field(default_factory=lambda: [0])
 
     def add(self, attributes: Iterable[KeyValue]) -> Mark:
         """Take in one record's attributes, and read its place in a saga on the way."""
         said: dict[str, Value] = {}
+        pairs = []
         for each in attributes:
             key = each.key
-            self.keys.append(key)
-            self.texts.append(anyvalue.text(each.value))
+            pairs.append(f"[{_quoted(key)},{anyvalue.text(each.value)}]")
             if key in MARK_KEYS:
                 said[key] = anyvalue.read(each.value)
-        self.offsets.append(len(self.keys))
+        self.texts.append(f"[{','.join(pairs)}]")
         return mark(said) if said else UNMARKED
 
-    def array(self) -> pa.ListArray:
-        """All of them, a list for each record."""
-        columns = [pa.array(self.keys, pa.string()), pa.array(self.texts, pa.string())]
-        pairs = pa.StructArray.from_arrays(columns, ["k", "v"])
-        return pa.ListArray.from_arrays(pa.array(self.offsets, pa.int32()), pairs)
+    def array(self) -> pa.StringArray:
+        """All of them, in the order in which they came."""
+        return pa.array(self.texts, pa.string())
+
+
+@lru_cache(maxsize=4096)
+def _quoted(key: str) -> str:
+    return orjson.dumps(key).decode()
 
 
 class Rows:

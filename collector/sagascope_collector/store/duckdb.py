@@ -148,6 +148,8 @@ class DuckDBStore:
         """See `Store.saga_rows`."""
         after = cursors.read(cursor) if cursor else None
         wanted = {name: getattr(narrowed, name) for name in narrowed.__slots__}
+        wanted |= {name: summaries.element(wanted[name]) for name in ("step", "service")}
+        wanted["member"] = summaries.member(narrowed.q)
         place = {
             "before": after and after.started_at,
             "after_environment": after and after.environment,
@@ -161,7 +163,8 @@ class DuckDBStore:
 
     def search(self, text: str, *, limit: int) -> list[tuple[str, SagaRow]]:
         """See `Store.search`."""
-        found = self._database.rows(Query.SEARCH_SAGAS, {"text": text, "limit": limit})
+        values = {"text": text, "member": summaries.member(text), "limit": limit}
+        found = self._database.rows(Query.SEARCH_SAGAS, values)
         if not found and (id_ := _hex(text)):
             query = Query.SEARCH_TRACES if len(text) == TRACE_ID_DIGITS else Query.SEARCH_SPANS
             found = self._database.rows(query, {"id": id_, "limit": limit})

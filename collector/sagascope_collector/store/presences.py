@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+import orjson
 import pyarrow as pa
 
 from sagascope_collector.records import Process
@@ -20,11 +21,11 @@ SCHEMA: Final = pa.schema(
         ("beat_at", pa.uint64()),
         ("beat_interval", pa.float64()),
         ("beat_sequence", pa.int64()),
-        ("beat_open_spans", pa.list_(pa.string())),
+        ("beat_open_spans", pa.string()),
         ("beat_parts", pa.int32()),
         ("beat_dropped", pa.int64()),
         ("beat_final", pa.bool_()),
-        ("parts_seen", pa.list_(pa.int32())),
+        ("parts_seen", pa.string()),
     ]
 )
 
@@ -38,7 +39,7 @@ def read(columns: Sequence[Any]) -> Presence:
     """One fetched row, its columns in the order of `SCHEMA`."""
     row = dict(zip(SCHEMA.names, columns, strict=True))
     process = Process(row["environment"], row["service"], row["version"], row["identity"], row["instance"])
-    parts_seen = frozenset(row["parts_seen"] or ())
+    parts_seen = frozenset(orjson.loads(row["parts_seen"]))
     return Presence(process, row["first_seen"], row["last_seen"], _beat(row), parts_seen)
 
 
@@ -49,7 +50,7 @@ def _beat(row: dict[str, Any]) -> Beat | None:
         at=row["beat_at"],
         interval=row["beat_interval"],
         sequence=row["beat_sequence"],
-        open_spans=frozenset(row["beat_open_spans"]),
+        open_spans=frozenset(orjson.loads(row["beat_open_spans"])),
         parts=row["beat_parts"],
         dropped=row["beat_dropped"],
         final=row["beat_final"],
@@ -66,7 +67,7 @@ def _written(presence: Presence) -> dict[str, Any]:
         "instance": process.instance,
         "first_seen": presence.first_seen,
         "last_seen": presence.last_seen,
-        "parts_seen": sorted(presence.parts_seen),
+        "parts_seen": orjson.dumps(sorted(presence.parts_seen)).decode(),
         **(_beat_written(beat) if beat else {}),
     }
 
@@ -76,7 +77,7 @@ def _beat_written(beat: Beat) -> dict[str, Any]:
         "beat_at": beat.at,
         "beat_interval": beat.interval,
         "beat_sequence": beat.sequence,
-        "beat_open_spans": sorted(beat.open_spans),
+        "beat_open_spans": orjson.dumps(sorted(beat.open_spans)).decode(),
         "beat_parts": beat.parts,
         "beat_dropped": beat.dropped,
         "beat_final": beat.final,

@@ -79,13 +79,8 @@ def _columns(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[Any, ...]]
 
 
 def _attributes_of(column: pa.ChunkedArray) -> Iterator[Attributes]:
-    lists = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
-    pairs = lists.flatten()
-    keys, read = pairs.field("k").to_pylist(), values.decode_all(pairs.field("v").to_pylist())
-    place = 0
-    for length in lists.value_lengths().to_pylist():
-        yield dict(zip(keys[place : place + length], read[place : place + length], strict=True))
-        place += length
+    """Parsed in one go, which is several times faster than one by one."""
+    return map(values.attributes, orjson.loads(f"[{','.join(column.to_pylist())}]"))
 
 
 def _span(

@@ -1,14 +1,15 @@
 """What a `Batch` looks like: the Arrow schemas of its tables.
 
-Ids are bytes here. Attributes are lists of (k, v) with ``v`` as `store.values` spells it; events, links, resource and
-scope are JSON texts of the same spelling, ``""`` where there are none. ``""`` and 0 mean: not said.
+Ids are bytes here. Attributes are a JSON text, ``[[key, value], ...]`` with values as `store.values` spells them;
+events, links, resource and scope are texts of the same spelling, ``""`` where there are none. ``""`` and 0 mean: not
+said.
+
+No column is a list: DuckDB 2.0 would write the elements of up to 2,048 earlier rows into its log with each commit.
 """
 
 from typing import Final
 
 import pyarrow as pa
-
-ATTRIBUTES: Final = pa.list_(pa.struct([("k", pa.string()), ("v", pa.string())]))
 
 MARK: Final = (
     ("saga_id", pa.string()),
@@ -69,10 +70,10 @@ LOG: Final = (
     ("dropped_attributes", pa.uint32()),
 )
 
-SPANS: Final = pa.schema([*SPAN, *MARK, ("attributes", ATTRIBUTES), *ORIGIN])
+SPANS: Final = pa.schema([*SPAN, *MARK, ("attributes", pa.string()), *ORIGIN])
 """``key`` = trace id, span id and one byte: 1 for a final span, 0 for one sent while it was open."""
 
-LOGS: Final = pa.schema([*LOG, *MARK, ("attributes", ATTRIBUTES), *ORIGIN])
+LOGS: Final = pa.schema([*LOG, *MARK, ("attributes", pa.string()), *ORIGIN])
 """``key`` = a digest of the record's resource, scope and fields."""
 
 LINKS: Final = pa.schema(

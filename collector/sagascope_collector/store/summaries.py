@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+import orjson
 import pyarrow as pa
 
 from sagascope_collector.records import SagaKey
 from sagascope_collector.store.contract import SagaRow
-from sagascope_collector.store.schema import ATTRIBUTES
 
 SCHEMA: Final = pa.schema(
     [
@@ -19,13 +19,13 @@ SCHEMA: Final = pa.schema(
         ("attention", pa.string()),
         ("step", pa.string()),
         ("service", pa.string()),
-        ("steps", pa.list_(pa.string())),
-        ("services", pa.list_(pa.string())),
+        ("steps", pa.string()),
+        ("services", pa.string()),
         ("started_at", pa.int64()),
         ("updated_at", pa.int64()),
         ("ended_at", pa.int64()),
         ("due_at", pa.int64()),
-        ("keys", ATTRIBUTES),
+        ("keys", pa.string()),
         ("document", pa.string()),
     ]
 )
@@ -34,6 +34,9 @@ RUNNERS: Final = pa.schema([("name", pa.string()), ("step", pa.string()), ("serv
 
 LATEST: Final = 2**63 - 1
 """The latest time that is kept, in the year 2262: received times may be any number of 64 bits."""
+
+_TEXTS: Final = ("steps", "services", "keys")
+"""Kept as JSON texts: see `store.schema` on lists."""
 
 _TIMES: Final = ("started_at", "updated_at", "ended_at", "due_at")
 
@@ -53,12 +56,22 @@ def read(columns: Sequence[Any]) -> SagaRow:
     """One fetched row, its columns in the order of `SCHEMA`."""
     row = dict(zip(SCHEMA.names, columns, strict=True))
     key = SagaKey(*(row.pop(name) for name in ("environment", "name", "id", "run")))
-    row["steps"], row["services"] = tuple(row["steps"]), tuple(row["services"])
-    row["keys"] = {pair["k"]: pair["v"] for pair in row["keys"]}
+    row["steps"], row["services"] = tuple(orjson.loads(row["steps"])), tuple(orjson.loads(row["services"]))
+    row["keys"] = orjson.loads(row["keys"])
     return SagaRow(key=key, **row)
 
 
 def _written(row: SagaRow) -> dict[str, Any]:
     written = {name: getattr(row, name) for name in SCHEMA.names if name not in SagaKey._fields}
     written |= {name: min(written[name], LATEST) for name in _TIMES if written[name] is not None}
-    return row.key._asdict() | written | {"keys": [{"k": key, "v": value} for key, value in row.keys.items()]}
+    return row.key._asdict() | written | {name: orjson.dumps(written[name]).decode() for name in _TEXTS}
+
+
+def element(value: str | None) -> str | None:
+    """What the text of a list that holds `value` contains: no other text does, since JSON escapes quotes."""
+    return None if value is None else orjson.dumps(value).decode()
+
+
+def member(value: str | None) -> str | None:
+    """What the text of an object contains in which some member is `value`."""
+    return None if value is None else f":{element(value)}"

@@ -26,7 +26,7 @@ CREATE TABLE spans (
     step_type VARCHAR NOT NULL,
     step_key VARCHAR NOT NULL,
     step_attempt BIGINT NOT NULL,
-    attributes STRUCT(k VARCHAR, v VARCHAR)[] NOT NULL,
+    attributes VARCHAR NOT NULL,
     environment VARCHAR NOT NULL,
     service VARCHAR NOT NULL,
     version VARCHAR NOT NULL,
@@ -59,7 +59,7 @@ CREATE TABLE logs (
     step_type VARCHAR NOT NULL,
     step_key VARCHAR NOT NULL,
     step_attempt BIGINT NOT NULL,
-    attributes STRUCT(k VARCHAR, v VARCHAR)[] NOT NULL,
+    attributes VARCHAR NOT NULL,
     environment VARCHAR NOT NULL,
     service VARCHAR NOT NULL,
     version VARCHAR NOT NULL,
@@ -96,11 +96,11 @@ CREATE TABLE instances (
     beat_at UBIGINT,
     beat_interval DOUBLE,
     beat_sequence BIGINT,
-    beat_open_spans VARCHAR[],
+    beat_open_spans VARCHAR,
     beat_parts INTEGER,
     beat_dropped BIGINT,
     beat_final BOOLEAN,
-    parts_seen INTEGER[],
+    parts_seen VARCHAR NOT NULL,
     PRIMARY KEY (environment, service, identity)
 );
 
@@ -120,13 +120,13 @@ CREATE TABLE sagas (
     attention VARCHAR,
     step VARCHAR,
     service VARCHAR,
-    steps VARCHAR[] NOT NULL,
-    services VARCHAR[] NOT NULL,
+    steps VARCHAR NOT NULL,
+    services VARCHAR NOT NULL,
     started_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     ended_at BIGINT,
     due_at BIGINT,
-    keys STRUCT(k VARCHAR, v VARCHAR)[] NOT NULL,
+    keys VARCHAR NOT NULL,
     document VARCHAR NOT NULL
 );
 

@@ -3,11 +3,11 @@ WHERE ($environment IS NULL OR environment = $environment)
     AND ($status IS NULL OR status = $status)
     AND ($attention IS NULL OR attention = $attention OR ($attention = 'any' AND attention IS NOT NULL))
     AND ($name IS NULL OR name = $name)
-    AND ($service IS NULL OR list_contains(services, $service))
-    AND ($step IS NULL OR list_contains(steps, $step))
+    AND ($service IS NULL OR contains(services, $service))
+    AND ($step IS NULL OR contains(steps, $step))
     AND ($since IS NULL OR started_at >= $since)
     AND ($until IS NULL OR started_at < $until)
-    AND ($q IS NULL OR starts_with(id, $q) OR len(list_filter(keys, lambda pair: pair.v = $q)) > 0)
+    AND ($q IS NULL OR starts_with(id, $q) OR contains(keys, $member))
     AND (
         $before IS NULL
         OR started_at < $before
