@@ -1,5 +1,6 @@
 """Fraud: looks at a payment before any money moves. Nothing to undo."""
 
+import asyncio
 from collections.abc import Sequence
 from decimal import Decimal
 from functools import partial
@@ -16,6 +17,9 @@ CHECK = "fraud.check"
 
 LIMIT = Decimal("5000.00")
 """One payment may not be above this, in any currency."""
+
+SCORING_SECONDS = 0.03
+"""What the scoring model would take, were there one."""
 
 
 class Fraud:
@@ -34,6 +38,7 @@ class Fraud:
         order, key = await read_order(request)
         with sagascope.step(CHECK, idempotency_key=key):
             await self._faults.strike(order.payment, CHECK)
+            await asyncio.sleep(SCORING_SECONDS)
             return JSONResponse(await self._database.once(key, partial(_check, order)))
 
 

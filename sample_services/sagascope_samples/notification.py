@@ -1,5 +1,6 @@
 """Notification: tells the customer. Nothing to undo."""
 
+import asyncio
 from collections.abc import Sequence
 from functools import partial
 
@@ -12,6 +13,9 @@ from sagascope_samples.chassis import Chassis, Json, Order, Transaction, read_or
 from sagascope_samples.faults import Faults
 
 SEND = "notification.send"
+
+MAIL_SECONDS = 0.05
+"""What the mail server would take, were there one."""
 
 
 class Notification:
@@ -30,6 +34,7 @@ class Notification:
         order, key = await read_order(request)
         with sagascope.step(SEND, idempotency_key=key):
             await self._faults.strike(order.payment, SEND)
+            await asyncio.sleep(MAIL_SECONDS)
             return JSONResponse(await self._database.once(key, partial(_send, order)))
 
 

@@ -1,5 +1,6 @@
 """Shipping: books the parcel. Takes work with 202 and calls back when the carrier has answered."""
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from functools import partial
@@ -14,6 +15,9 @@ from sagascope_samples.faults import Faults
 
 BOOK = "shipping.book"
 CANCEL = "shipping.cancel"
+
+CARRIER_SECONDS = 0.12
+"""What the carrier's API would take, were there one."""
 
 log = logging.getLogger("shipping")
 
@@ -48,6 +52,7 @@ class Shipping:
         with sagascope.step(BOOK, idempotency_key=key):
             log.info("Asking the carrier for payment %s", order.payment)
             await self._faults.strike(order.payment, BOOK)
+            await asyncio.sleep(CARRIER_SECONDS)
             booking = await self._database.once(key, partial(_book, order))
             log.info("Payment %s is booking %s", order.payment, booking["booking"])
 

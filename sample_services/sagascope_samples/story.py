@@ -20,7 +20,7 @@ HEADLESS_PAYMENTS = 25
 
 CUSTOMERS = (
     "Blue Kettle", "Copper Fern", "Paper Moon", "Salt & Pine", "Quiet Harbour", "Tin Sparrow", "Amber Lane",
-    "North Pier", "Velvet Crow", "Little Atlas", "Green Lantern Books", "Stone Orchard",
+    "North Pier", "Velvet Crow", "Little Atlas", "Green Lamp Books", "Stone Orchard",
 )  # fmt: skip
 """Invented shops."""
 

@@ -47,7 +47,9 @@ class Wallet:
         """Take the money; while the account cannot be had, try again for as long as it takes."""
         order, key = await read_order(request)
         answer = await retried(
-            lambda number: sagascope.step(DEBIT, attempt=number, idempotency_key=key),
+            lambda number: sagascope.step(
+                DEBIT, attempt=number, idempotency_key=key, amount=order.amount, currency=order.currency
+            ),
             partial(self._debit, order, key),
         )
         return JSONResponse(answer)

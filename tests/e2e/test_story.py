@@ -1,23 +1,23 @@
 """The whole product as a user meets it: everything that was planted is found, and nothing else."""
 
-import json
-import signal
+import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 
-import psutil
 import pytest
+from playwright.sync_api import Browser, Page, expect
 
 from sagascope_samples.story import PLANTED, PLANTS, Plant
-from support.demo import COMMAND, RunningDemo, running_demo
+from support.browser import PHONE, Watched, at_a_desk, running_browser
+from support.demo import RunningDemo, running_demo
 from support.samples import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]
 
 FOUND_WITHIN = 80.0
+STUCK = {plant.payment for plant in PLANTS if plant.expected.attention}
 FIELDS = ("status", "attention", "phase", "step", "service")
 
 
@@ -25,6 +25,12 @@ FIELDS = ("status", "attention", "phase", "step", "service")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
     with running_demo(tmp_path_factory.mktemp("demo")) as playing:
         yield playing
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with running_browser() as chromium:
+        yield chromium
 
 
 @pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.payment)
@@ -42,21 +48,20 @@ def test_a_planted_fault_is_found_with_its_cause(demo: RunningDemo, plant: Plant
 
 
 def test_nobody_is_sent_to_a_healthy_payment(demo: RunningDemo) -> None:
-    stuck = {plant.payment for plant in PLANTS if plant.expected.attention}
-    wait_until(lambda: stuck <= needing(demo), "not every fault is listed", FOUND_WITHIN)
-    assert needing(demo) == stuck
-    first = {saga["id"] for saga in demo.get("/api/v1/sagas", limit="500")["items"]}
-    healthy = {payment for payment in first if int(payment) <= 8505} - PLANTED.keys()
-    completed = lambda: {saga["id"] for saga in demo.get("/api/v1/sagas", status="completed", limit="500")["items"]}  # noqa: E731
-    wait_until(lambda: healthy <= completed(), "healthy payments are not completed")
+    wait_until(lambda: needing(demo) == STUCK, "not every fault is listed", FOUND_WITHIN)
+    healthy = {payment for payment in listed(demo) if int(payment) <= 8505} - PLANTED.keys()
+    wait_until(lambda: healthy <= listed(demo, status="completed"), "healthy payments are not completed")
+
+
+def listed(demo: RunningDemo, **narrowed: str) -> set[str]:
+    return {saga["id"] for saga in demo.get("/api/v1/sagas", limit="500", **narrowed)["items"]}
 
 
 def needing(demo: RunningDemo) -> set[str]:
-    return {saga["id"] for saga in demo.get("/api/v1/sagas", attention="any")["items"]}
+    return listed(demo, attention="any")
 
 
 def test_the_story_of_8492_is_told(demo: RunningDemo) -> None:
-    saga = demo.saga("8492")
     wait_until(lambda: demo.saga("8492")["attention"] == "instance_lost", "not found", FOUND_WITHIN)
     saga = demo.saga("8492")
     assert "ledger" in saga["headline"]
@@ -75,59 +80,64 @@ def test_the_ledger_lives_on_under_another_name(demo: RunningDemo) -> None:
 
 
 def test_the_command_line_tells_it_too(demo: RunningDemo) -> None:
-    wait_until(lambda: demo.saga("8492")["attention"] == "instance_lost", "not found", FOUND_WITHIN)
-    command = (sys.executable, "-m", "sagascope_collector")
-    shown = subprocess.run(
-        [*command, "show", "8492", "--url", demo.addresses.api.url], capture_output=True, text=True, timeout=60
-    )
-    assert shown.returncode == 0
-    assert "ledger.record" in shown.stdout
-    listed = subprocess.run(
-        [*command, "triage", "--url", demo.addresses.api.url], capture_output=True, text=True, timeout=60
-    )
-    assert all(plant.payment in listed.stdout for plant in PLANTS if plant.expected.attention)
+    wait_until(lambda: needing(demo) == STUCK, "not every fault is listed", FOUND_WITHIN)
+    assert "Stuck in ledger.record" in " ".join(asked(demo, "show", "8492").split())
+    assert set(re.findall(r"payment (\d+)", asked(demo, "triage"))) == STUCK
 
 
-def test_a_second_demo_on_the_same_ports_says_which_are_taken(demo: RunningDemo, tmp_path: Path) -> None:
-    api = str(demo.addresses.api)
-    second = subprocess.run(
-        [*COMMAND, "--headless", "--json", "--api", api], capture_output=True, text=True, cwd=tmp_path, timeout=60
-    )
-    assert second.returncode == 2
-    assert second.stdout == ""
-    assert f"{api} is taken, and the collector's API was to listen there; --api HOST:PORT moves it" in second.stderr
+def asked(demo: RunningDemo, *words: str) -> str:
+    command = [sys.executable, "-m", "sagascope_collector", *words, "--url", demo.addresses.api.url]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
-def test_the_demo_ends_in_order_at_ctrl_c(tmp_path: Path) -> None:
-    with running_demo(tmp_path) as demo:
-        parts = demo.parts()
-        assert len(parts) == 8
-        assert demo.stop() == 0
-        assert "Stopping everything." in demo.said()
-        assert not psutil.wait_procs(parts, timeout=5)[1]
+@pytest.mark.browser
+@pytest.mark.parametrize("how", [{}, PHONE], ids=["desk", "phone"])
+def test_8492_is_found_by_typing_it(browser: Browser, demo: RunningDemo, how: dict[str, Any]) -> None:
+    seen = look(browser, demo, **how)
+    wait_until(lambda: needing(demo) >= {"8492"}, "8492 is not listed", FOUND_WITHIN)
+    page = seen.open("/")
+    field = page.get_by_role("textbox").first
+    field.fill("8492")
+    field.press("Enter")
+    tells_the_story(page, demo)
+    assert re.search(r"/saga\?.*\bid=8492", page.url)
+    kept(seen, f"demo-8492-{'phone' if how else 'desk'}")
 
 
-def test_the_demo_ends_and_names_a_part_that_dies(tmp_path: Path) -> None:
-    with running_demo(tmp_path) as demo:
-        parts = demo.parts()
-        wallet = next(part for part in parts if "sagascope_samples.wallet" in part.cmdline())
-        wallet.send_signal(signal.SIGKILL)
-        assert demo.process.wait(30) == 1
-        assert "wallet died unexpectedly (signal SIGKILL)" in demo.said()
-        assert not psutil.wait_procs(parts, timeout=5)[1]
+@pytest.mark.browser
+def test_the_deep_link_leads_there_at_once(browser: Browser, demo: RunningDemo) -> None:
+    seen = look(browser, demo)
+    tells_the_story(seen.open("/saga?name=payment&id=8492"), demo)
+    kept(seen, "demo-8492-link")
 
 
-def test_the_headless_demo_proves_every_planted_fault(tmp_path: Path) -> None:
-    began = time.monotonic()
-    done = subprocess.run([*COMMAND, "--headless", "--json"], capture_output=True, text=True, cwd=tmp_path, timeout=120)
-    took = time.monotonic() - began
-    report = json.loads(done.stdout)
-    assert report["ok"], f"{done.stdout}\n{done.stderr}"
-    assert done.returncode == 0
-    assert report.keys() == {"ok", "faults"}
-    assert [fault["id"] for fault in report["faults"]] == [plant.payment for plant in PLANTS]
-    for fault in report["faults"]:
-        assert fault.keys() == {"id", "planted", "found", "ok"}
-        assert fault["ok"]
-    assert took < 90
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.browser
+def test_triage_lists_what_is_stuck_and_nothing_else(browser: Browser, demo: RunningDemo) -> None:
+    wait_until(lambda: needing(demo) == STUCK, "not every fault is listed", FOUND_WITHIN)
+    seen = look(browser, demo)
+    page = seen.open("/")
+    expect(page.locator("body")).to_contain_text("4 transactions need someone", timeout=30_000)
+    assert set(re.findall(r"payment\s+(\d+)", page.inner_text("body"))) == STUCK
+    kept(seen, "demo-triage")
+
+
+def look(browser: Browser, demo: RunningDemo, **how: Any) -> Watched:
+    return Watched(demo.addresses.dashboard.url, at_a_desk(browser, **how).new_page())
+
+
+def tells_the_story(page: Page, demo: RunningDemo) -> None:
+    """The headline that the API gives, and a timeline with the lane of every service that took part."""
+    body = page.locator("body")
+    expect(body).to_contain_text(demo.saga("8492")["headline"], timeout=30_000)
+    expect(body).to_contain_text("The timeline")
+    for service in ("orchestrator", "fraud", "wallet", "ledger"):
+        expect(body).to_contain_text(service)
+    expect(body).to_contain_text("Not begun: shipping.book, notification.send.")
+
+
+def kept(seen: Watched, name: str) -> None:
+    """Keep a picture, and let nothing pass that the page did wrong or asked of another host."""
+    seen.keep(name)
+    seen.page.context.close()
+    assert seen.wrongs == []
+    assert seen.foreign == []

@@ -38,6 +38,9 @@ class RunningDemo:
         answer = httpx.get(self.addresses.api.url + path, params=query, timeout=10, trust_env=False)
         return answer.raise_for_status().json()
 
+    def knows(self, payment: str) -> bool:
+        return bool(self.get("/api/v1/sagas", q=payment)["items"])
+
     def saga(self, payment: str) -> Any:
         return self.get("/api/v1/saga", name=SAGA, id=payment)
 

@@ -28,7 +28,7 @@ class Director:
         urls: Mapping[str, str],
         supervisor: Supervisor,
         inspector: Inspector,
-        tell: Callable[[str], None],
+        tell: Callable[[Plant], None],
     ) -> None:
         self._services = services
         self._urls = urls
@@ -63,7 +63,7 @@ class Director:
         fault = {"kind": plant.fault.kind, "message": plant.fault.message}
         (await http.put(url, json=fault)).raise_for_status()
         await self._send(http, order)
-        self._tell(f"#{plant.payment}  {plant.told}")
+        self._tell(plant)
 
     async def _kill_at_work(self, http: httpx.AsyncClient, order: Order, plant: Plant) -> None:
         """Kill a service while it works on this payment and no other, and start it again."""

@@ -79,13 +79,13 @@ async def _run(options: Options, screen: Screen, folder: Path) -> Report | None:
         try:
             await _start([*others, *services], supervisor, screen)
             urls = {name: address.url for name, address in addresses.services.items()}
-            director = Director({part.name: part for part in services}, urls, supervisor, inspector, screen.say)
+            director = Director({part.name: part for part in services}, urls, supervisor, inspector, screen.planted)
             if options.headless:
                 return await _perform(supervisor, _prove(director, inspector, deadline))
             screen.where_to_look(addresses, folder)
             return await _perform(supervisor, director.play(), _tell_what_is_found(inspector, screen))
         except asyncio.CancelledError:
-            screen.say("Stopping everything.")
+            screen.stopping()
             raise
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from sagascope_samples.demo.addresses import LISTENERS, Addresses
 from sagascope_samples.demo.report import Report, Verdict
-from sagascope_samples.story import PLANTS, SAGA
+from sagascope_samples.story import PLANTS, SAGA, Plant
 
 
 class Screen:
@@ -44,9 +44,17 @@ class Screen:
         )
         self.say("")
 
+    def planted(self, plant: Plant) -> None:
+        """Say that a fault was planted."""
+        self.say(f"planted  #{plant.payment}  {plant.told}")
+
     def found(self, verdict: Verdict) -> None:
         """Say that a planted fault was found."""
-        self.say(f"  found  #{verdict.plant.payment}  {verdict.headline}", "green")
+        self.say(f"found    #{verdict.plant.payment}  {verdict.headline}", "green")
+
+    def stopping(self) -> None:
+        """Say that everything is being stopped, below the ^C that a terminal writes."""
+        self.say("\nStopping everything.")
 
     def report(self, report: Report) -> None:
         """Say what was found of the whole story."""
