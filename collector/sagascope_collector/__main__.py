@@ -25,7 +25,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "serve": Command("sagascope_collector.app", "Run the collector."),
+    "serve": Command("sagascope_collector.app", "Run the collector until Ctrl-C."),
     "dashboard": Command("sagascope_collector.cli.launch", "Open the dashboard of a collector."),
     "demo": Command("sagascope_collector.cli.launch", "Play a story with stuck payments on this machine."),
     "find": Command("sagascope_collector.cli.sagas", "Find transactions by what somebody quoted."),

@@ -24,22 +24,27 @@ NEAR: int = 5
 WORST_FIRST: tuple[wire.AttentionCode, ...] = get_args(wire.AttentionCode)
 """Reasons as the diagnosis ranks them."""
 
-Url = Annotated[str, typer.Option("--url", envvar="SAGASCOPE_URL", help="The collector's API.")]
+Url = Annotated[str, typer.Option("--url", envvar="SAGASCOPE_URL", metavar="URL", help="The collector's API.")]
 Json = Annotated[bool, typer.Option("--json", envvar="SAGASCOPE_JSON", help="Print the API's answer.")]
 Name = Annotated[
-    str | None, typer.Option("--name", envvar="SAGASCOPE_NAME", help="Only of this type, such as payment.")
+    str | None,
+    typer.Option("--name", envvar="SAGASCOPE_NAME", metavar="NAME", help="Only of this type, such as payment."),
 ]
-Run = Annotated[str | None, typer.Option("--run", envvar="SAGASCOPE_RUN", help="Only this run.")]
+Run = Annotated[str | None, typer.Option("--run", envvar="SAGASCOPE_RUN", metavar="RUN", help="Only this run.")]
 Environment = Annotated[
-    str | None, typer.Option("--environment", envvar="SAGASCOPE_ENVIRONMENT", help="Only of this environment.")
+    str | None,
+    typer.Option("--environment", envvar="SAGASCOPE_ENVIRONMENT", metavar="NAME", help="Only of this environment."),
 ]
 Limit = Annotated[
-    int | None, typer.Option("--limit", envvar="SAGASCOPE_LIMIT", min=1, max=ALL, help="How many at most.")
+    int | None,
+    typer.Option("--limit", envvar="SAGASCOPE_LIMIT", metavar="NUMBER", min=1, max=ALL, help="How many at most."),
 ]
 
 
 def find(
-    query: Annotated[str, typer.Argument(help="An id or its beginning, a business key, a trace or span id.")],
+    query: Annotated[
+        str, typer.Argument(metavar="QUERY", help="An id or its beginning, a business key, a trace or span id.")
+    ],
     url: Url = DEFAULT_URL,
     json: Json = False,
 ) -> None:
@@ -60,7 +65,7 @@ def find(
 
 
 def show(
-    id: Annotated[str, typer.Argument(help="The transaction's id.")],  # noqa: A002
+    id: Annotated[str, typer.Argument(metavar="ID", help="The transaction's id.")],  # noqa: A002
     url: Url = DEFAULT_URL,
     json: Json = False,
     name: Name = None,

@@ -1,0 +1,23 @@
+"""docs/http-api.md says what the API does."""
+
+import httpx
+
+from sagascope_collector import wire
+from support import documents
+
+
+def test_the_document_lists_every_call_parameter_and_field(http: httpx.Client) -> None:
+    openapi = http.get("/api/v1/openapi.json").json()
+    parts = {path: documents.parameters(openapi, path) for path in openapi["paths"]}
+    documents.compare("http-api.md", parts | {"shapes": documents.shapes()})
+
+
+def test_every_call_has_its_heading(http: httpx.Client) -> None:
+    text = (documents.ROOT / "docs" / "http-api.md").read_text(encoding="utf-8")
+    headings = {line.removeprefix("### GET ") for line in text.splitlines() if line.startswith("### GET ")}
+    assert headings == set(http.get("/api/v1/openapi.json").json()["paths"])
+
+
+def test_every_shape_is_documented() -> None:
+    known = {each for each in vars(wire).values() if isinstance(each, type) and issubclass(each, wire.Wire)}
+    assert set(documents.SHAPES) == known - {wire.Wire}

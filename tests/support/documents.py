@@ -1,0 +1,117 @@
+"""The parts of documents that are made from the code, between ``<!-- made: NAME -->`` and ``<!-- end -->``."""
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from typer.testing import CliRunner
+
+from sagascope_collector import wire
+from sagascope_collector.__main__ import COMMANDS, build
+
+ROOT = Path(__file__).parents[2]
+WRITE = "SAGASCOPE_WRITE_DOCS"
+"""Set in the environment, the documents are written anew instead of compared."""
+
+SHAPES: tuple[type[wire.Wire], ...] = (
+    wire.SearchResult, wire.Match, wire.Sagas, wire.SagaSummary, wire.ErrorText, wire.Exposure, wire.Saga, wire.Verdict,
+    wire.Evidence, wire.Plan, wire.PlannedStep, wire.Step, wire.Attempt, wire.AttemptError, wire.LedgerEntry,
+    wire.Anomaly, wire.Span, wire.SpanEvent, wire.SpanLink, wire.Log, wire.Flows, wire.Flow, wire.Services,
+    wire.Service, wire.Instance, wire.Status, wire.Alive, wire.Problem,
+)  # fmt: skip
+"""Every shape that is documented, in the order in which a reader meets them."""
+
+
+def compare(document: str, parts: dict[str, str]) -> None:
+    """Hold each made part of a document against the code, or write it."""
+    path = ROOT / "docs" / document
+    text = path.read_text(encoding="utf-8")
+    made = re.sub(
+        r"<!-- made: (\S+) -->\n.*?<!-- end -->",
+        lambda found: f"<!-- made: {found[1]} -->\n\n{parts[found[1]].strip()}\n\n<!-- end -->",
+        text,
+        flags=re.DOTALL,
+    )
+    if WRITE in os.environ:
+        path.write_text(made, encoding="utf-8")
+    assert set(re.findall(r"<!-- made: (\S+) -->", text)) == set(parts)
+    assert text == made or WRITE in os.environ, f"docs/{document} is out of date; run this test with {WRITE}=1"
+
+
+def shapes() -> str:
+    """Every shape with its fields."""
+    return "\n\n".join(_shape(each) for each in SHAPES)
+
+
+def _shape(shape: type[wire.Wire]) -> str:
+    schema = shape.model_json_schema()
+    above = next((each for each in SHAPES if each in shape.__mro__[1:]), None)
+    inherited = above.model_fields if above else {}
+    rows = [f"| `{name}` | {_type(told)} |" for name, told in schema["properties"].items() if name not in inherited]
+    about = " ".join((shape.__doc__ or "").split()).replace("``", "`")
+    more = f" Everything of `{above.__name__}`, and:" if above else ""
+    return "\n".join([f"### {shape.__name__}", "", about + more, "", "| field | value |", "|---|---|", *rows])
+
+
+def _type(schema: dict[str, Any]) -> str:
+    if "anyOf" in schema:
+        return " or ".join(_type(each) for each in schema["anyOf"])
+    if "$ref" in schema:
+        return _link(schema["$ref"].rpartition("/")[2])
+    if "enum" in schema:
+        return _codes(schema["enum"])
+    if "const" in schema:
+        return _codes([schema["const"]])
+    match schema.get("type"):
+        case "array":
+            return f"list of {_type(schema['items'])}"
+        case "object":
+            return "object"
+        case "string" if schema.get("format") == "date-time":
+            return "time"
+        case str(name):
+            return name
+    return "any JSON value"
+
+
+def _link(name: str) -> str:
+    return f"[{name}](#{name.lower()})"
+
+
+def _codes(values: Iterable[str]) -> str:
+    return ", ".join(f"`{each}`" for each in values)
+
+
+def parameters(openapi: dict[str, Any], path: str) -> str:
+    """The parameters of one call."""
+    told = openapi["paths"][path]["get"].get("parameters", [])
+    rows = [f"| `{each['name']}` | {_value(each)} |" for each in told]
+    return "\n".join(["| parameter | value |", "|---|---|", *rows]) if rows else "It takes no parameter."
+
+
+def _value(parameter: dict[str, Any]) -> str:
+    schema = parameter["schema"]
+    value = _type(schema).removesuffix(" or null")
+    if "maximum" in schema:
+        value += f" from {schema['minimum']} to {schema['maximum']}; {schema['default']} unless given"
+    return f"{value}, required" if parameter["required"] else value
+
+
+def command_help(name: str | None = None) -> str:
+    """What ``sagascope NAME --help`` prints on 80 columns."""
+    words = [name, "--help"] if name else ["--help"]
+    environment = {
+        "COLUMNS": "80",
+        "TERM": "dumb",
+        **{each: None for each in os.environ if each.startswith("SAGASCOPE_")},
+    }
+    printed = CliRunner().invoke(build([name] if name else []), words, prog_name="sagascope", env=environment)
+    assert printed.exit_code == 0, printed.output
+    return f"```text\n{printed.output.strip()}\n```"
+
+
+def every_command() -> list[str]:
+    """The commands that are there."""
+    return list(COMMANDS)
