@@ -139,7 +139,9 @@ def test_what_cannot_be_decoded_is_refused_as_a_bad_request(http: httpx.Client, 
     assert read(response, Status).message.startswith("This is no ")
 
 
-@pytest.mark.parametrize("content", [b"", b"nonsense", gzip.compress(b"", mtime=0)[:-4], gzip.compress(bytes(99), mtime=0)[:20]])
+@pytest.mark.parametrize(
+    "content", [b"", b"nonsense", gzip.compress(b"", mtime=0)[:-4], gzip.compress(bytes(99), mtime=0)[:20]]
+)
 def test_broken_compression_is_a_bad_request(http: httpx.Client, content: bytes) -> None:
     assert post(http, "/v1/traces", content, content_encoding="gzip").status_code == 400
 
