@@ -157,12 +157,19 @@ class Client:
     def _get(self, shape: type[Answer], path: str, parameters: Mapping[str, str | None]) -> Answer:
         given = {name: value for name, value in parameters.items() if value is not None}
         try:
-            answer = self._http.get(path, params=given)
+            answer = self._ask(path, given)
         except httpx.HTTPError as error:
             raise _no_answer(self.url, self.timeout, error) from error
         if answer.status_code == httpx.codes.OK:
             return _read(shape, answer, self.url)
         raise _refusal(answer, self.url)
+
+    def _ask(self, path: str, given: Mapping[str, str]) -> httpx.Response:
+        """Call, and once more where a kept connection turns out to be closed, as after the collector's restart."""
+        try:
+            return self._http.get(path, params=given)
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+            return self._http.get(path, params=given)
 
 
 def _connect(url: str, timeout: float, token: str | None) -> httpx.Client:

@@ -1,6 +1,7 @@
 """The query parameters of each call, as pydantic checks them. What is not named here is refused."""
 
 import re
+from collections import Counter
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -117,7 +118,7 @@ async def said_once(request: Request) -> None:
     Raises:
         BadValue: naming it.
     """
-    names = [name for name, _ in request.query_params.multi_items()]
-    for name in names:
-        if names.count(name) > 1:
-            raise BadValue(f"{name!r} is given {names.count(name)} times.")
+    times = Counter(name for name, _ in request.query_params.multi_items())
+    twice = next((name for name, number in times.items() if number > 1), None)
+    if twice is not None:
+        raise BadValue(f"{twice!r} is given {times[twice]} times.")

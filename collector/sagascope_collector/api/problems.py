@@ -33,6 +33,9 @@ STATUS: Mapping[type[errors.SagascopeError], int] = {
 }
 """The HTTP status of each error; every leaf of the tree is here by name."""
 
+COMPLAINTS: int = 10
+"""Parameters of one call that are complained about; the rest would say no more."""
+
 KINDS: Mapping[int, tuple[str, str]] = {
     404: ("no-such-path", "No such path"),
     405: ("wrong-method", "Wrong method"),
@@ -88,7 +91,7 @@ def _of_ours(request: Request, error: Exception) -> Response:
 
 def _of_parameters(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101  registered for this class only
-    detail = "; ".join(_complaint(each) for each in error.errors())
+    detail = "; ".join(_complaint(each) for each in error.errors()[:COMPLAINTS])
     return _answer(request, 422, *KINDS[422], detail)
 
 

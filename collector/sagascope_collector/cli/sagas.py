@@ -1,6 +1,7 @@
 """The commands that read: `find`, `show` and `triage`."""
 
 from datetime import UTC, datetime
+from json import dumps
 from typing import Annotated, NoReturn, get_args
 
 import typer
@@ -148,7 +149,8 @@ def _tell_missing(quoted: str, result: wire.SearchResult) -> NoReturn:
 
 
 def _print(answer: wire.Wire) -> None:
-    terminal.write(answer.model_dump_json(indent=2) + "\n")
+    """Print JSON in ASCII: it stays JSON in any encoding, and a terminal finds nothing in it to interpret."""
+    terminal.write(dumps(answer.model_dump(mode="json"), indent=2) + "\n")
 
 
 def _now() -> datetime:

@@ -85,9 +85,9 @@ def _attempts(steps: Sequence[wire.Step]) -> Iterator[tuple[str, wire.Attempt]]:
 
 
 def _label(name: str, number: str) -> str:
-    shown = plain.line(name)
-    room = LABEL - len(number)
-    return (shown if len(shown) <= room else f"{shown[: room - 1]}…") + number
+    label = Text(plain.line(name))
+    label.truncate(LABEL - len(number), overflow="ellipsis")
+    return label.plain + number
 
 
 def _heading(axis: _Axis) -> Text:

@@ -4,11 +4,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
 from sagascope_collector import wire
-from sagascope_collector.client import Client
+from sagascope_collector.client import Client, CollectorUnreachable
 from support.collector import RunningCollector, running_collector
 from support.payments import STUCK, saga, send, soon
 
@@ -109,6 +110,26 @@ def _arriving(collector: RunningCollector) -> Iterator[None]:
     finally:
         enough.set()
         writer.join(30)
+
+
+def test_a_client_outlives_a_restart_of_the_collector(tmp_path: Path) -> None:
+    with running_collector(tmp_path) as first, Client(first.api) as client:
+        send(first, *saga("8492", STUCK))
+        before = soon(lambda: client.sagas().items)
+        address = first.api.removeprefix("http://")
+        first.stop()
+        with pytest.raises(CollectorUnreachable):
+            client.sagas()
+        with running_collector(tmp_path, addresses={"api": address}):
+            assert [each.id for each in client.sagas().items] == [each.id for each in before]
+
+
+def test_lists_and_pages_say_the_same(collector: RunningCollector, client: Client) -> None:
+    send(collector, *saga("same", STUCK, ago=3_600), *saga("done", ago=3_600))
+    for saga_id in ("same", "done"):
+        (listed,) = soon(lambda saga_id=saga_id: client.sagas(q=saga_id).items)
+        told = client.saga("payment", saga_id)
+        assert listed == wire.SagaSummary.model_validate(told.model_dump())
 
 
 def test_the_clock_of_the_answer_is_the_reader_s(client: Client) -> None:

@@ -76,3 +76,8 @@ def test_health_and_readiness(http: httpx.Client) -> None:
 
 def test_answers_are_not_kept_by_anybody(http: httpx.Client) -> None:
     assert http.get("/api/v1/sagas").headers["cache-control"] == "no-store"
+
+
+def test_thousands_of_parameters_are_refused_at_once(http: httpx.Client) -> None:
+    assert len(problem(http.get("/api/v1/sagas?" + "&".join(f"a{n}" for n in range(5_000))), 422).detail) < 1_000
+    assert "'a' is given 10000 times" in problem(http.get("/api/v1/sagas?" + "a&" * 10_000), 422).detail

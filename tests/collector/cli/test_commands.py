@@ -188,6 +188,12 @@ def test_a_terminal_that_knows_ascii_only_is_spared(collector: RunningCollector)
     assert "+ done" in done.stdout
 
 
+def test_json_is_json_in_any_encoding(collector: RunningCollector) -> None:
+    done = run("find", ODD, "--json", url=collector.api, PYTHONIOENCODING="ascii")
+    assert json.loads(done.stdout)["matches"][0]["saga"]["id"] == ODD
+    assert "\u202e" not in run("find", ODD, "--json", url=collector.api).stdout
+
+
 def test_colour_is_for_terminals(collector: RunningCollector) -> None:
     coloured = run("show", "8492", url=collector.api, FORCE_COLOR="1")
     assert "\x1b[" in coloured.stdout
