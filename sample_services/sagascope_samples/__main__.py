@@ -34,7 +34,7 @@ def read_options(words: Sequence[str] | None) -> Options:
         "--folder", type=Path, help="where logs and databases go (default .demo; headless: a passing one)"
     )
     for name, listener in LISTENERS.items():
-        where = f"{listener.title} (default {listener.default}; headless: any free; :0 = any free)"
+        where = f"{listener.title}{listener.note} (default {listener.default}; headless: any free; :0 = any free)"
         parser.add_argument(listener.option, dest=name, type=_address, metavar="HOST:PORT", help=where)
     given = vars(parser.parse_args(words))
     if given["json"] and not given["headless"]:

@@ -8,6 +8,7 @@ import asyncio
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_address
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -71,6 +72,12 @@ class Faults:
         where = request.path_params["payment"], request.path_params["step"]
         self._planted.pop(where, None)
         if request.method == "PUT":
-            body = await request.json()
-            self._planted[where] = Fault(Kind(body["kind"]), body.get("message", ""))
+            self._planted[where] = _read(await request.json())
         return Response(status_code=204)
+
+
+def _read(body: Any) -> Fault:
+    try:
+        return Fault(Kind(body["kind"]), str(body.get("message", "")))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise Refused(f"A fault has a kind among {', '.join(Kind)}, and a message.") from error

@@ -167,6 +167,12 @@ def test_what_cannot_be_done_now_is_tried_until_it_can(samples: Samples, service
     samples.wait_for(payment, "completed")
 
 
+def test_a_fault_of_no_known_kind_is_refused(samples: Samples) -> None:
+    answer = samples.http.put(f"{samples.addresses['wallet'].url}/faults/x/wallet.debit", json={"kind": "explode"})
+    assert answer.status_code == 422
+    assert answer.json() == {"error": "A fault has a kind among stall, fail, refuse, and a message."}
+
+
 def test_a_fault_that_stalls_strikes_its_payment_alone(samples: Samples) -> None:
     samples.plant("shipping", "p10", "shipping.book", "stall")
     samples.pay(order("p10"))

@@ -204,13 +204,35 @@ def test_addresses_are_read_as_they_are_written() -> None:
     assert Address.parse("0.0.0.0:80").url == "http://127.0.0.1:80"
 
 
-def test_every_port_that_is_taken_is_named_with_the_option_that_moves_it(taken: Address) -> None:
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("api", "is taken, and the collector's API was to listen there; --api HOST:PORT moves it"),
+        ("dashboard", "is taken, and the dashboard was to listen there; --dashboard HOST:PORT moves it"),
+        ("services", "is taken, and one of the six sample services was to listen there; --services HOST:PORT"),
+    ],
+)
+def test_a_port_that_is_taken_is_named_with_the_option_that_moves_it(taken: Address, name: str, told: str) -> None:
     with pytest.raises(CannotStart) as refusal:
-        Addresses.choose({"api": taken, "services": Address(taken.host, taken.port - 5)}, free=True)
-    api, services = str(refusal.value).splitlines()
-    assert f"{taken} is taken, and the collector's API was to listen there; --api HOST:PORT moves it" in api
-    assert f"{taken} is taken, and the sample services" in services
-    assert "--services" in services
+        Addresses.choose({name: taken}, free=True)
+    assert f"{taken} {told}" in str(refusal.value)
+
+
+def test_every_port_that_is_taken_is_named(taken: Address) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder, pytest.raises(CannotStart) as refusal:
+        Addresses.choose({"api": taken, "otlp_http": Address("127.0.0.1", holder.getsockname()[1])}, free=True)
+    assert len(str(refusal.value).splitlines()) == 2
+
+
+def test_an_address_that_is_not_of_this_machine_is_not_called_taken() -> None:
+    with pytest.raises(CannotStart, match=r"192\.0\.2\.1:4319 cannot be used \(.+\), and the collector's API"):
+        Addresses.choose({"api": Address("192.0.2.1", 4319)}, free=True)
+
+
+def test_one_address_for_two_parts_is_refused(port: int) -> None:
+    here = Address("127.0.0.1", port)
+    with pytest.raises(CannotStart, match=r"asked for twice(?s:.*)asked for twice"):
+        Addresses.choose({"api": here, "dashboard": here}, free=True)
 
 
 def test_free_ports_are_all_different() -> None:

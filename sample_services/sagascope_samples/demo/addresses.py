@@ -1,6 +1,8 @@
 """Where the parts of the demo listen."""
 
+import errno
 import socket
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import SystemRandom
@@ -54,6 +56,7 @@ class Listener:
     title: str
     option: str
     default: Address
+    note: str = ""
 
 
 LISTENERS: Final = {
@@ -61,7 +64,9 @@ LISTENERS: Final = {
     "otlp_http": Listener("the collector's OTLP/HTTP", "--otlp-http", Address(LOOPBACK, 4318)),
     "api": Listener("the collector's API", "--api", Address(LOOPBACK, 4319)),
     "dashboard": Listener("the dashboard", "--dashboard", Address(LOOPBACK, 8501)),
-    "services": Listener("the sample services, six ports in a row", "--services", Address(LOOPBACK, 4330)),
+    "services": Listener(
+        "one of the six sample services", "--services", Address(LOOPBACK, 4330), ", six ports in a row"
+    ),
 }
 
 
@@ -105,27 +110,33 @@ def _settle(address: Address, ports: Iterator[int]) -> Address:
 def _free_ports() -> Iterator[int]:
     """Free ports without end, none twice."""
     for port in SystemRandom().sample(FREE_RANGE, len(FREE_RANGE)):
-        if not _taken(Address(LOOPBACK, port)):
+        if _hindrance(Address(LOOPBACK, port)) is None:
             yield port
 
 
-def _check(addresses: Sequence[tuple[str, Address]]) -> None:
-    taken = [
-        f"{address} is taken, and {LISTENERS[name].title} was to listen there; "
-        f"{LISTENERS[name].option} HOST:PORT moves it, {LISTENERS[name].option} :0 takes any that is free."
-        for name, address in addresses
-        if _taken(address)
+def _check(wanted: Sequence[tuple[str, Address]]) -> None:
+    """Raise if something cannot listen where it is to, naming everything that cannot."""
+    times = Counter(address for _, address in wanted)
+    hindered = [
+        (name, address, "is asked for twice" if times[address] > 1 else _hindrance(address)) for name, address in wanted
     ]
-    if taken:
-        raise CannotStart("\n".join(taken))
+    lines = [
+        f"{address} {why}, and {LISTENERS[name].title} was to listen there; "
+        f"{LISTENERS[name].option} HOST:PORT moves it, {LISTENERS[name].option} :0 takes any that is free."
+        for name, address, why in hindered
+        if why
+    ]
+    if lines:
+        raise CannotStart("\n".join(lines))
 
 
-def _taken(address: Address) -> bool:
+def _hindrance(address: Address) -> str | None:
+    """What keeps a process of this user from listening there; None if nothing does."""
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address.host, address.port))
-        except OSError:
-            return True
-    return False
+        except OSError as error:
+            return "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+    return None

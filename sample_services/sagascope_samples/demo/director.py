@@ -18,6 +18,13 @@ BEAT: Final = 0.5
 LOOK: Final = 0.1
 """Seconds between two looks at something that is waited for."""
 
+PATIENCE: Final = 30.0
+"""Seconds that something is waited for."""
+
+
+class NoProgress(Exception):
+    """The story cannot go on, though nothing has died. The text says what it waits for."""
+
 
 class Director:
     """Plays the story against running services."""
@@ -67,9 +74,10 @@ class Director:
 
     async def _kill_at_work(self, http: httpx.AsyncClient, order: Order, plant: Plant) -> None:
         """Kill a service while it works on this payment and no other, and start it again."""
-        await _until(lambda: self._all_ended(http))
+        await _until(lambda: self._all_ended(http), "Payments without a fault are still under way")
         await self._spoil(http, order, plant)
-        await _until(lambda: self._inspector.is_known_at_work(plant))
+        unknown = f"The collector does not know that {plant.service} works on payment {plant.payment}"
+        await _until(lambda: self._inspector.is_known_at_work(plant), unknown)
         part = self._services[plant.service]
         await self._supervisor.kill(part.name)
         self._supervisor.start(part)
@@ -84,6 +92,9 @@ class Director:
         return True
 
 
-async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
+async def _until(holds: Callable[[], Awaitable[bool]], otherwise: str) -> None:
+    deadline = asyncio.get_running_loop().time() + PATIENCE
     while not await holds():
+        if asyncio.get_running_loop().time() > deadline:
+            raise NoProgress(f"{otherwise}, {PATIENCE:.0f} s after it should have been so.")
         await asyncio.sleep(LOOK)

@@ -14,7 +14,7 @@ import httpx
 
 from sagascope_samples.demo import parts
 from sagascope_samples.demo.addresses import Address, Addresses
-from sagascope_samples.demo.director import Director
+from sagascope_samples.demo.director import Director, NoProgress
 from sagascope_samples.demo.folder import USUAL, kept_folder, passing_folder
 from sagascope_samples.demo.inspection import Inspector
 from sagascope_samples.demo.report import UNKNOWN, Report, inspect, verdict_on
@@ -63,7 +63,7 @@ async def play(options: Options) -> int:
             report = await _run(options, screen, folder)
     except NotFound as failure:
         return _hand_in(failure.report, options, screen)
-    except (PartDied, PartNotReady, httpx.HTTPError) as error:
+    except (PartDied, PartNotReady, NoProgress, httpx.HTTPError) as error:
         screen.say(str(error), "red")
         return _hand_in(UNKNOWN, options, screen) if options.json else 1
     return 0 if report is None else _hand_in(report, options, screen)
