@@ -13,6 +13,7 @@ from rich.text import Text
 
 from sagascope_collector import wire
 from sagascope_collector.cli import plain, times
+from sagascope_collector.cli.steps import steps
 from sagascope_collector.cli.timeline import Timeline
 
 STATUS_COLOUR = {
@@ -21,23 +22,6 @@ STATUS_COLOUR = {
     "completed": "green",
     "compensated": "green",
     "failed": "red",
-}
-
-STEP_MARK = {
-    "done": ("✓", "green"),
-    "in_flight": ("▶", "yellow"),
-    "failed": ("✗", "red"),
-    "unknown": ("?", "magenta"),
-    "undone": ("↩", "blue"),
-    "not_started": ("·", "dim"),
-}
-"""Mark and colour of a step's state; the state's name stands beside them."""
-
-ATTEMPT_MARK = {
-    "ok": ("✓", "green"),
-    "error": ("✗", "red"),
-    "in_flight": ("▶", "yellow"),
-    "unknown": ("?", "magenta"),
 }
 
 LEDGER_WORDS = {
@@ -60,26 +44,19 @@ FOUND_BY = {"prefix": "its id begins so", "key": "by a business key", "trace": "
 
 NOBODY_NEEDED = "Nobody is needed: no transaction stands still."
 
-TRIES: int = 3
-"""Attempts of one step that are listed at its beginning, and as many at its end."""
-
-ERROR_LENGTH: int = 160
-"""Characters of an error's message in a list of attempts."""
-
 
 def saga(shown: wire.Saga, now: datetime) -> RenderableType:
     """Where one saga stands, for a person."""
-    open_until = shown.ended_at or now
     sections = [
         _title(shown, now),
         Text(plain.line(shown.headline), "bold"),
         Text.assemble(("Customer: ", "dim"), plain.line(shown.customer_line)),
-        _section("Steps", [_steps(shown.steps, open_until)]),
+        _section("Steps", [steps(shown.steps, now)] if shown.steps else []),
         _section("In force and undone", _in_force(shown)),
         _section("Evidence", _evidence(shown.verdict)),
         _section("What to do", _actions(shown.verdict)),
         _section("Also noticed", [Text(f"{each.code}: {plain.line(each.text)}") for each in shown.anomalies]),
-        _section("Timeline", [Timeline(shown.steps, open_until)] if any(each.attempts for each in shown.steps) else []),
+        _section("Timeline", [Timeline(shown.steps, now)] if any(each.attempts for each in shown.steps) else []),
         _footer(shown),
     ]
     return Group(*_spaced(each for each in sections if each is not None))
@@ -137,59 +114,6 @@ def _entry(one: wire.SagaSummary, now: datetime, kind: str) -> RenderableType:
         Padding(Text(plain.line(one.headline)), (0, 0, 0, 2)),
         Padding(_place(one, now), (0, 0, 0, 2)),
     )
-
-
-def _steps(steps: Sequence[wire.Step], until: datetime) -> Table:
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    table.add_column(overflow="fold")
-    table.add_column(no_wrap=True, justify="right")
-    for step in steps:
-        table.add_row(*_step(step, until))
-        for row in _tries(step.attempts, until):
-            table.add_row(*row)
-    return table
-
-
-def _step(step: wire.Step, until: datetime) -> tuple[Text, Text, Text, Text]:
-    mark, colour = STEP_MARK[step.state]
-    name = Text(plain.line(f"{step.name} [{step.key}]" if step.key else step.name, 80))
-    if step.compensates:
-        name.append(f", undoes {plain.line(step.compensates, 80)}", "dim")
-    taken = _taken(step.attempts[0].started_at, step.attempts[-1].ended_at, until) if step.attempts else ""
-    return (
-        Text(f"{mark} {step.state.replace('_', ' ')}", colour),
-        name,
-        Text(plain.line(step.service or "", 40)),
-        Text(taken),
-    )
-
-
-def _tries(attempts: Sequence[wire.Attempt], until: datetime) -> list[Sequence[Text]]:
-    """A line for each attempt that says more than its step; of many the first and the latest."""
-    if len(attempts) <= 1 and not any(each.error for each in attempts):
-        return []
-    if len(attempts) <= 2 * TRIES + 1:
-        return [_attempt(each, until) for each in attempts]
-    between = [Text(""), Text(f"{len(attempts) - 2 * TRIES:,} tries between them", "dim")]
-    first, latest = ([_attempt(each, until) for each in part] for part in (attempts[:TRIES], attempts[-TRIES:]))
-    return [*first, between, *latest]
-
-
-def _attempt(attempt: wire.Attempt, until: datetime) -> tuple[Text, Text, Text, Text]:
-    mark, colour = ATTEMPT_MARK[attempt.state]
-    told = Text(f"at {times.time_of_day(attempt.started_at)}", "dim")
-    if attempt.error:
-        parts = [part for part in (attempt.error.type, attempt.error.message) if part]
-        told.append(f" {plain.line(': '.join(parts), ERROR_LENGTH)}", colour)
-    number = Text(f"  {mark} try {attempt.number}", colour)
-    taken = _taken(attempt.started_at, attempt.ended_at, until)
-    return number, told, Text(plain.line(attempt.instance or attempt.service or "", 40), "dim"), Text(taken, "dim")
-
-
-def _taken(start: datetime, end: datetime | None, until: datetime) -> str:
-    return times.between(start, end or until)
 
 
 def _in_force(shown: wire.Saga) -> list[RenderableType]:

@@ -30,12 +30,12 @@ silent since 14:02:14; €50.00 debited from the wallet is in force.
 Customer: €50.00 was charged; nothing was refunded.
 
 STEPS
-✓ done         fraud.check                                   fraud        120 ms
-✓ done         wallet.debit                                  wallet       380 ms
-  ✗ try 1      at 14:02:10.200 ConnectError: connection      wallet-7f9c  100 ms
-               refused
-  ✓ try 2      at 14:02:10.500                               wallet-7f9c   80 ms
-▶ in flight    ledger.record                                 ledger       12 min
+✓ done         fraud.check        fraud   120 ms
+✓ done         wallet.debit       wallet  380 ms
+    ✗ try 1  at 14:02:10.200, wallet-7f9c, 100 ms
+      ConnectError: connection refused
+    ✓ try 2  at 14:02:10.500, wallet-7f9c, 80 ms
+▶ in flight    ledger.record      ledger  12 min
 · not started  shipping.book
 · not started  notification.send
 
@@ -95,10 +95,11 @@ Compensated after 3 s: the ledger refused it, and everything was undone.
 Customer: €50.00 was charged and refunded.
 
 STEPS
-↩ undone   wallet.debit                                  wallet       100 ms
-✗ failed   ledger.record                                 ledger          1 s
-  ✗ try 1  at 14:02:10.300 ConnectError: account closed  ledger-7f9c     1 s
-✓ done     wallet.refund, undoes wallet.debit            wallet        1.5 s
+↩ undone  wallet.debit                        wallet  100 ms
+✗ failed  ledger.record                       ledger     1 s
+    ✗ try 1  at 14:02:10.300, ledger-7f9c, 1 s
+      ConnectError: account closed
+✓ done    wallet.refund, undoes wallet.debit  wallet   1.5 s
 
 IN FORCE AND UNDONE
 wallet.debit, 50.00 EUR: undone
