@@ -72,14 +72,15 @@ class SpanTold:
     attributes: dict[str, Any]
     error: str | None
     links: list[dict[str, Any]] = field(default_factory=list)
+    salt: str = ""
 
     @property
     def span_id(self) -> str:
-        return hexadecimal(self.label, 16)
+        return hexadecimal(f"{self.salt} {self.label}", 16)
 
     @property
     def trace_id(self) -> str:
-        return hexadecimal(f"trace {self.trace}", 32)
+        return hexadecimal(f"{self.salt} trace {self.trace}", 32)
 
 
 @dataclass
@@ -104,14 +105,19 @@ class Telemetry:
     logs: list[LogTold]
 
 
-def tell(story: str, saga: Mapping[str, str], processes: Mapping[str, Mapping[str, Any]] | None = None) -> Telemetry:
-    """Read a story; ``saga`` has ``id``, and mostly ``name``; ``processes`` what is special about some of them."""
-    return _Teller(saga, processes or {}).tell(story)
+def tell(
+    story: str, saga: Mapping[str, str], processes: Mapping[str, Mapping[str, Any]] | None = None, salt: str = ""
+) -> Telemetry:
+    """Read a story; ``saga`` has ``id``, and mostly ``name``; ``processes`` what is special about some of them.
+
+    Stories of another ``salt`` have other trace and span ids.
+    """
+    return _Teller(saga, processes or {}, salt).tell(story)
 
 
 class _Teller:
-    def __init__(self, saga: Mapping[str, str], processes: Mapping[str, Mapping[str, Any]]) -> None:
-        self._saga = saga
+    def __init__(self, saga: Mapping[str, str], processes: Mapping[str, Mapping[str, Any]], salt: str) -> None:
+        self._saga, self._salt = saga, salt
         self._special = processes
         self._processes: dict[str, Process] = {}
         self._spans: list[SpanTold] = []
@@ -179,6 +185,7 @@ class _Teller:
             parent=said.get("under", ""),
             attributes=attributes,
             error=said.get("error"),
+            salt=self._salt,
         )
         if "links" in said:
             span.links = [{semconv.SAGA_ID: each, **_step("run", name, said)} for each in said["links"].split(",")]

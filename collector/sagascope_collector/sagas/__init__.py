@@ -9,7 +9,16 @@ from sagascope_collector.sagas.model import Judgement, Saga
 from sagascope_collector.sagas.spans import processes
 from sagascope_collector.sagas.verdict import judge
 
-__all__ = ["Context", "Judgement", "Saga", "is_alive", "judge", "rebuild"]
+__all__ = ["Context", "Judgement", "Saga", "is_alive", "judge", "rebuild", "runners"]
+
+
+def runners(saga: Saga) -> dict[str, str]:
+    """The service that ran each step of a saga, by the step's name, where that is known."""
+    return {
+        step.name: step.service
+        for step in saga.steps
+        if step.service and any(each.is_executor_known for each in step.attempts)
+    }
 
 
 def rebuild(facts: Facts, now: int | None = None) -> list[Saga]:

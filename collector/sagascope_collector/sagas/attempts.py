@@ -1,11 +1,11 @@
 """From the views of an attempt to what became of it. The executor's view outranks the caller's."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sagascope import semconv
 from sagascope_collector.records import Span
-from sagascope_collector.sagas import failures, values
+from sagascope_collector.sagas import failures
+from sagascope_collector.sagas.details import details
 from sagascope_collector.sagas.lineage import Lineage
 from sagascope_collector.sagas.model import Attempt, AttemptState, Failure
 from sagascope_collector.sagas.spans import ProcessKey, process_key
@@ -28,51 +28,23 @@ def attempt(views: Views, about: Circumstances) -> Attempt:
     shown = spans[-1]
     state = _state(views, about)
     told = tuple(spans) if receiver is None else (*spans, receiver)
-    offset = about.offsets.get(process_key(shown.process), 0) if about.offsets else 0
-    said = _Said(spans)
     return Attempt(
-        number=views.number,
-        process=shown.process if receiver is None else receiver.process,
-        trace_id=shown.trace_id,
-        span_id=shown.span_id,
-        started_at=shown.start,
-        ended_at=shown.end or None if state is not AttemptState.IN_FLIGHT else None,
-        state=state,
-        error=_error(told) if state in (AttemptState.ERROR, AttemptState.UNKNOWN) else None,
-        amount=values.amount(said.first(semconv.AMOUNT)),
-        currency=values.text(said.first(semconv.CURRENCY)),
-        idempotency_key=values.text(said.first(semconv.STEP_IDEMPOTENCY_KEY)),
-        timeout=values.seconds(said.first(semconv.STEP_TIMEOUT)),
-        retry_in=values.wait(said.first(semconv.STEP_RETRY_IN)),
-        max_attempts=values.count(said.first(semconv.STEP_MAX_ATTEMPTS)),
-        wait_until=values.moment(said.first(semconv.WAIT_UNTIL)),
-        resources=values.texts(said.first(semconv.STEP_RESOURCES)) or (),
-        pivot=said.first(semconv.STEP_PIVOT) is True,
-        compensates=values.text(said.first(semconv.STEP_COMPENSATES)),
+        views.number,
+        shown.process if receiver is None else receiver.process,
+        shown.trace_id,
+        shown.span_id,
+        shown.start,
+        shown.end or None if state is not AttemptState.IN_FLIGHT else None,
+        state,
+        _error(told) if state is AttemptState.ERROR or state is AttemptState.UNKNOWN else None,
+        *details(spans),
         views=told,
-        offset=offset,
+        offset=about.offsets.get(process_key(shown.process), 0) if about.offsets else 0,
         began=spans[0].start + (about.offsets.get(process_key(spans[0].process), 0) if about.offsets else 0),
         over=None if state is AttemptState.IN_FLIGHT else _over(told, about),
         gone=frozenset(each.span_id for each in told if each.span_id in about.gone) if about.gone else about.gone,
+        is_executor_known=len(told) > 1 or state is AttemptState.OK or about.lineage.received_here(shown),
     )
-
-
-class _Said:
-    """The attributes of all views of an attempt, the executor's before the caller's."""
-
-    __slots__ = ("_attributes", "_callers")
-
-    def __init__(self, spans: list[Span]) -> None:
-        self._attributes = spans[-1].attributes
-        self._callers = [span.attributes for span in spans[-2::-1]]
-
-    def first(self, name: str) -> Any:
-        value = self._attributes.get(name)
-        if value is None:
-            for attributes in self._callers:
-                if name in attributes:
-                    return attributes[name]
-        return value
 
 
 def _state(views: Views, about: Circumstances) -> AttemptState:
@@ -120,5 +92,7 @@ def _error(told: tuple[Span, ...]) -> Failure | None:
 
 def _over(told: tuple[Span, ...], about: Circumstances) -> int:
     """The last word that it is over; where its final span was lost, the last sign that it had begun."""
+    if not about.offsets and len(told) == 1 and told[0].end:
+        return told[0].end
     ends = [span.end + about.offsets.get(process_key(span.process), 0) for span in told if span.end]
     return max(ends) if ends else max(about.announced.get(span.span_id, span.start) for span in told)

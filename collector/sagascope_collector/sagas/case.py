@@ -8,8 +8,8 @@ from typing import NamedTuple
 from sagascope import semconv
 from sagascope_collector.records import Instance, Process, Span
 from sagascope_collector.sagas import course, ledger
+from sagascope_collector.sagas.accounts import Account, accounts
 from sagascope_collector.sagas.context import Context
-from sagascope_collector.sagas.ledger import Account
 from sagascope_collector.sagas.lineage import Lineage
 from sagascope_collector.sagas.liveness import Liveness
 from sagascope_collector.sagas.model import (
@@ -79,7 +79,7 @@ class Case:
     @cached_property
     def accounts(self) -> list[Account]:
         """What was done and undone of each step, in the order in which it was done."""
-        return ledger.accounts(self.saga.steps, self.saga.plan)
+        return accounts(self.saga.steps, self.saga.plan)
 
     @cached_property
     def is_backward(self) -> bool:
@@ -162,9 +162,11 @@ class Case:
         return self.last.attempt.over or 0 if self.last else self.saga.started_at
 
     def service_of(self, step: str) -> str | None:
-        """The service that runs a step: as this saga saw it, else as others did."""
-        seen = next((each.service for each in reversed(self.saga.steps) if each.name == step and each.service), None)
-        return seen or self.context.services.get((self.saga.key.name, step))
+        """The service that runs a step: as this saga knows it, else as others do, else the one that called for it."""
+        tried = self.step(step)
+        if tried is not None and tried.service and any(each.is_executor_known for each in tried.attempts):
+            return tried.service
+        return self.context.services.get((self.saga.key.name, step)) or (tried.service if tried else None)
 
     def step(self, name: str) -> Step | None:
         """The step of this name that was tried last."""

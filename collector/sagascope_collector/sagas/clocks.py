@@ -40,25 +40,29 @@ class _Bounds:
 def edges(spans: Mapping[SpanKey, Span]) -> list[Edge]:
     """Every span with a parent in another process; clocks of processes that are not told apart are taken as one."""
     found = []
-    for span in spans.values():
-        parent = spans.get((span.trace_id, span.parent_id)) if span.parent_id else None
-        if (
-            parent is not None
-            and parent.process is not span.process
-            and process_key(parent.process) != process_key(span.process)
-        ):
+    for (trace_id, _), span in spans.items():
+        parent = spans.get((trace_id, span.parent_id)) if span.parent_id else None
+        if parent is None or parent.process is span.process:
+            continue
+        if parent.process.identity != span.process.identity or parent.process.service != span.process.service:
             found.append(Edge(parent, span))
     return found
 
 
 def offsets(found: Iterable[Edge], reference: ProcessKey | None) -> dict[ProcessKey, int]:
     """Nanoseconds to add to the clock of each process, seen from the reference; 0 is left out."""
+    if not any(_contradicts(parent, child) for parent, child in found):
+        return {}
     bounds: dict[tuple[ProcessKey, ProcessKey], _Bounds] = {}
     for parent, child in found:
         _narrow(bounds, parent, child)
-    if not any(each.correction() for each in bounds.values()):
-        return {}
     return _spread(bounds, reference)
+
+
+def _contradicts(parent: Span, child: Span) -> bool:
+    if child.start + MARGIN < parent.start:
+        return True
+    return child.end - MARGIN > parent.end > 0 and is_answered_call(parent, child)
 
 
 def _narrow(bounds: dict[tuple[ProcessKey, ProcessKey], _Bounds], parent: Span, child: Span) -> None:

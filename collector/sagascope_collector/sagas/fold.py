@@ -6,11 +6,15 @@ from itertools import pairwise
 
 from sagascope import semconv
 from sagascope_collector.records import Instance, Log, Mark, SagaKey, Span
-from sagascope_collector.sagas import clocks, ledger, outcome, plan, steps, values, views
+from sagascope_collector.sagas import anomalies, clocks, ledger, outcome, plan, steps, values, views
+from sagascope_collector.sagas.accounts import Account, accounts
 from sagascope_collector.sagas.attempts import Circumstances
+from sagascope_collector.sagas.chronicle import Chronicle
+from sagascope_collector.sagas.clocks import Edge
+from sagascope_collector.sagas.exposure import exposure
 from sagascope_collector.sagas.identity import Share
 from sagascope_collector.sagas.lineage import Lineage
-from sagascope_collector.sagas.model import LedgerEntry, LedgerState, Plan, Saga, Step, Wait
+from sagascope_collector.sagas.model import Plan, Saga, Status, Step, Wait
 from sagascope_collector.sagas.outcome import Frame
 from sagascope_collector.sagas.spans import ProcessKey, fuller, gone, process_key, weave
 
@@ -37,7 +41,7 @@ def fold(key: SagaKey, share: Share, instances: Mapping[ProcessKey, Instance], n
     undoing = [step.compensation for step in declared.steps if step.compensation]
     told = [*spans, *_further(share.further)] if share.further else spans
     found = steps.tried(views.collect(told, lineage, undoing), about, declared)
-    return _Assembly(key, spans, logs, frame, declared, about, found).saga()
+    return _Assembly(key, spans, logs, frame, declared, about, found, edges).saga()
 
 
 class _Assembly:
@@ -52,18 +56,19 @@ class _Assembly:
         declared: Plan,
         about: Circumstances,
         found: Sequence[Step],
+        edges: Sequence[Edge],
     ) -> None:
         self._key, self._spans, self._logs, self._frame = key, spans, logs, frame
-        self._plan, self._about, self._found = declared, about, found
+        self._plan, self._about, self._found, self._edges = declared, about, found, edges
 
     def saga(self) -> Saga:
         frame, found, declared = self._frame, self._found, self._plan
         root = frame.roots[0] if frame.roots else None
         status = outcome.status(frame, found)
-        accounts = ledger.accounts(found, declared)
-        entries = [ledger.entry(each, declared, status) for each in accounts]
+        books = accounts(found, declared)
+        lines = ledger.entries(books, declared, status)
         amount, currency = self._value(frame.roots)
-        tried = steps.settled(found, entries, declared)
+        tried = steps.settled(found, lines, declared)
         return Saga(
             key=self._key,
             status=status,
@@ -77,9 +82,9 @@ class _Assembly:
             amount=amount,
             currency=currency,
             keys=self._keys(),
-            ledger=(*entries, *_untouched(declared, entries)),
-            exposure=ledger.exposure(accounts, entries, status, amount, currency),
-            anomalies=(),
+            ledger=(*lines, *ledger.untouched(declared, lines)),
+            exposure=exposure(books, lines, status, amount, currency),
+            anomalies=anomalies.find(self._chronicle(books, status)),
             spans=tuple(self._spans),
             logs=tuple(self._logs),
             closing=frame.closing,
@@ -88,6 +93,20 @@ class _Assembly:
             announced=dict(self._about.announced),
             gone=self._about.gone,
             offsets=dict(self._about.offsets),
+        )
+
+    def _chronicle(self, books: Sequence[Account], status: Status) -> Chronicle:
+        return Chronicle(
+            steps=self._found,
+            books=books,
+            plan=self._plan,
+            status=status,
+            closing=self._frame.closing,
+            drives=self._frame.drives,
+            spans=self._spans,
+            edges=self._edges,
+            gone=self._about.gone,
+            started_at=self._started_at(),
         )
 
     def _started_at(self) -> int:
@@ -112,31 +131,25 @@ class _Assembly:
     def _keys(self) -> dict[str, str]:
         """Business keys; where two spans say one differently, the later."""
         keys: dict[str, str] = {}
+        others: set[str] = set()
         records: list[Span | Log] = [*self._logs, *self._spans]
         for record in records:
-            for name in record.attributes:
-                if name.startswith(semconv.KEY_PREFIX):
-                    keys |= values.business_keys(record.attributes)
-                    break
+            if not others.issuperset(record.attributes):
+                keys |= values.business_keys(record.attributes)
+                others.update(name for name in record.attributes if not name.startswith(semconv.KEY_PREFIX))
         return dict(sorted(keys.items()))
 
     def _waits(self) -> Iterable[Wait]:
         roots = {id(root) for root in self._frame.roots}
         records: list[Span | Log] = [*self._spans, *self._logs]
         for record in records:
-            until = values.moment(record.attributes.get(semconv.WAIT_UNTIL))
+            if semconv.WAIT_UNTIL not in record.attributes:
+                continue
+            until = values.moment(record.attributes[semconv.WAIT_UNTIL])
             if until is not None:
                 at = record.start if isinstance(record, Span) else record.at
                 reason = values.text(record.attributes.get(semconv.WAIT_REASON))
                 yield Wait(at, until, reason, whole=id(record) in roots)
-
-
-def _untouched(plan: Plan, entries: Iterable[LedgerEntry]) -> Iterable[LedgerEntry]:
-    """Ledger lines of the planned steps that never started."""
-    seen = {entry.step for entry in entries}
-    for step in plan.steps:
-        if step.name not in seen:
-            yield LedgerEntry(step.name, step.compensation, LedgerState.NOT_DONE, None, None)
 
 
 def _further(spans: Iterable[Span]) -> list[Span]:

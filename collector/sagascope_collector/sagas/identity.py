@@ -29,23 +29,30 @@ class Share:
 
 def shares(facts: Facts) -> dict[SagaKey, Share]:
     """The facts behind one id, by saga."""
-    spans = [span for each in facts.spans for span in _marked(each, facts.id.id)]
+    linked = any(span.mark.id != facts.id.id for span in facts.spans)
+    spans = [span for each in facts.spans for span in _marked(each, facts.id.id)] if linked else list(facts.spans)
     records: list[Span | Log] = [*spans, *facts.logs]
-    if not records:
-        return {}
+    said = {(record.mark.name, record.mark.run) for record in records}
+    if len(said) == 1 and not linked:
+        ((name, run),) = said
+        return {_key(facts, name, run): Share(spans, list(facts.logs))}
     names = _told([record.mark.name for record in records], records, ())
     own_runs = {span.trace_id for span in spans if span.mark.role == semconv.ROLE_SAGA and not span.mark.run}
     runs = _runs(names, records, own_runs)
     divided: dict[SagaKey, Share] = {}
     for name, run, record in zip(names, runs, records, strict=True):
-        share = divided.setdefault(SagaKey(facts.id.environment, name or UNKNOWN, facts.id.id, run), Share())
+        share = divided.setdefault(_key(facts, name, run), Share())
         if isinstance(record, Log):
             share.logs.append(record)
         else:
             share.spans.append(record)
-    if any(span.mark.id != facts.id.id for span in facts.spans):
+    if linked:
         _set_aside_further(divided.values())
     return divided
+
+
+def _key(facts: Facts, name: str, run: str) -> SagaKey:
+    return SagaKey(facts.id.environment, name or UNKNOWN, facts.id.id, run)
 
 
 def _set_aside_further(divided: Iterable[Share]) -> None:

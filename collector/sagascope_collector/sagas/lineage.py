@@ -34,7 +34,9 @@ class Lineage:
 
     def is_below(self, span: Span, other: Span) -> bool:
         """Whether ``other`` stands above ``span``."""
-        return any(each is other for each in self.above(span))
+        if span.parent_id == other.span_id:
+            return span.trace_id == other.trace_id
+        return span.trace_id == other.trace_id and any(each is other for each in self.above(span))
 
     def received_here(self, span: Span) -> bool:
         """Whether the span is, or runs inside, a span with which its own process took the work from another."""

@@ -125,6 +125,8 @@ class Attempt:
     """When it was last heard to be over, on the saga's clock; None while it is in flight."""
     gone: frozenset[str] = frozenset()
     """Span ids among `views` that are over although their final span never came."""
+    is_executor_known: bool = True
+    """Whether `process` is known to have done the work; else it may only have called for it."""
 
     @property
     def taken_at(self) -> int:

@@ -1,6 +1,6 @@
 """Which of two things came later, where their clocks need not agree."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from sagascope_collector.records import Span
 from sagascope_collector.sagas.model import Attempt, AttemptState
@@ -10,8 +10,10 @@ DOUBT = 500_000_000
 """Nanoseconds that the ends of two attempts must lie apart to be told in order by clocks of different processes."""
 
 
-def effects(attempts: Iterable[Attempt]) -> list[Attempt]:
+def effects(attempts: Sequence[Attempt]) -> Sequence[Attempt]:
     """The attempts that took effect, in order: those that succeeded, each idempotency key once."""
+    if len(attempts) == 1:
+        return attempts if attempts[0].state is AttemptState.OK else ()
     seen: set[str] = set()
     had: list[Attempt] = []
     for each in attempts:
@@ -51,3 +53,17 @@ def _was_answered_before(one: Attempt, other: Attempt) -> bool:
 
 def _same(one: Span, other: Span) -> bool:
     return process_key(one.process) == process_key(other.process)
+
+
+def began_after(one: Attempt, other: Attempt) -> bool:
+    """Whether ``one`` was called for after ``other``; in doubt, it was not."""
+    same = _same(one.views[0], other.views[0])
+    return one.began > other.began + (0 if same else DOUBT)
+
+
+def ended_before(one: Attempt, other: Attempt) -> bool:
+    """Whether ``one`` was over when ``other`` was called for; in doubt, it was not."""
+    if one.over is None:
+        return False
+    same = _same(one.views[0], other.views[0])
+    return one.over + (0 if same else DOUBT) <= other.began

@@ -86,7 +86,7 @@ def retrying(case: Case) -> Finding | None:
         if len(failed_in_a_row(each)) >= FAILURES_IN_A_ROW and not _is_undone(case, each):
             flying = step.attempts[-1] if step.attempts[-1].state is AttemptState.IN_FLIGHT else None
             since = flying.started_at + flying.offset if flying else attempt.over or 0
-            service, reason = attempt.process.service or None, Reason.RETRYING
+            service, reason = case.service_of(step.name), Reason.RETRYING
             return Finding(reason, phase_of(step), step.name, service, since, Confidence.CERTAIN, subject=each)
     return None
 
@@ -117,7 +117,7 @@ def hung(case: Case) -> Finding | None:
         if _is_late(case, deadline):
             step, attempt = each
             due = case.watch.moment(deadline.start, deadline.seconds)
-            since, service = attempt.started_at + attempt.offset, attempt.process.service or None
+            since, service = attempt.started_at + attempt.offset, case.service_of(step.name)
             confidence = _confidence_of_hang(case, each)
             return Finding(Reason.HUNG, phase_of(step), step.name, service, since, confidence, subject=each, due=due)
     return None

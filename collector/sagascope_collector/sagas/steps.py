@@ -1,6 +1,6 @@
 """From attempts to steps, and how each step stands."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sagascope import semconv
 from sagascope_collector.sagas.attempts import Circumstances, attempt
@@ -14,38 +14,41 @@ _STATES = {
 }
 
 
-def tried(collected: Iterable[Views], about: Circumstances, plan: Plan) -> list[Step]:
+def tried(collected: Mapping[StepKey, list[Views]], about: Circumstances, plan: Plan) -> list[Step]:
     """The steps with their attempts, each in the order in which they began."""
-    by_step: dict[StepKey, list[Attempt]] = {}
-    for views in collected:
-        by_step.setdefault(views.step, []).append(attempt(views, about))
     undoes = {step.compensation: step.name for step in reversed(plan.steps) if step.compensation}
-    steps = [_step(key, attempts, undoes) for key, attempts in by_step.items()]
+    steps = [_step(key, [attempt(each, about) for each in views], undoes) for key, views in collected.items()]
     steps.sort(key=lambda step: (step.attempts[0].began, step.name, step.type, step.key))
     return steps
 
 
 def _step(key: StepKey, attempts: list[Attempt], undoes: dict[str, str]) -> Step:
-    attempts.sort(key=lambda each: (each.began, each.number, each.started_at, each.span_id))
+    if len(attempts) > 1:
+        attempts.sort(key=_attempt_order)
     compensates = None
     if key.type in (semconv.TYPE_COMPENSATION, semconv.TYPE_ROLLBACK):
         compensates = next((each.compensates for each in attempts if each.compensates), None) or undoes.get(key.name)
-    return Step(
-        name=key.name,
-        key=key.key,
-        type=key.type,
-        service=attempts[-1].process.service or None,
-        state=_state(attempts),
-        compensates=compensates,
-        attempts=tuple(attempts),
-        pivot=any(each.pivot for each in attempts),
-    )
+    pivot = True in [each.pivot for each in attempts]
+    return Step(key.name, key.key, key.type, _service(attempts), _state(attempts), compensates, tuple(attempts), pivot)
+
+
+def _service(attempts: Sequence[Attempt]) -> str | None:
+    """The service of the latest attempt whose executor is known, else of the latest."""
+    for each in reversed(attempts):
+        if each.is_executor_known:
+            return each.process.service or None
+    return attempts[-1].process.service or None
+
+
+def _attempt_order(attempt: Attempt) -> tuple[int, int, int, str]:
+    return attempt.began, attempt.number, attempt.started_at, attempt.span_id
 
 
 def _state(attempts: Sequence[Attempt]) -> StepState:
     """Done once, a step stays done; else the latest attempt says it."""
-    if any(each.state is AttemptState.OK for each in attempts):
-        return StepState.DONE
+    for each in attempts:
+        if each.state is AttemptState.OK:
+            return StepState.DONE
     return _STATES[attempts[-1].state]
 
 

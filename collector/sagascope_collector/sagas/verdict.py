@@ -60,7 +60,7 @@ def _calm(case: Case) -> Judgement:
         case.watch.remind(midnight_after(case.watch.now))
     return Judgement(
         step=step,
-        service=tried.service if tried and tried.service else service,
+        service=service,
         attempts=len(tried.attempts) if tried else 0,
         error=_latest_error(tried),
         verdict=None,

@@ -5,7 +5,7 @@ two executions.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from sagascope import semconv
@@ -21,83 +21,90 @@ class StepKey(NamedTuple):
     key: str
 
 
-class AttemptKey(NamedTuple):
-    """One numbered try of a step."""
-
-    step: StepKey
-    number: int
-
-
 @dataclass(slots=True)
 class Views:
     """The spans that tell of one attempt."""
 
-    step: StepKey
     number: int
-    spans: list[Span] = field(default_factory=list)
+    spans: list[Span]
     """Those with the role of a step, the caller's first, the executor's last."""
     receiver: Span | None = None
     """Where only the caller has such a span: the participant's with which the executor took the work."""
 
 
-def collect(spans: Iterable[Span], lineage: Lineage, undoing: Iterable[str]) -> list[Views]:
-    """Every attempt among the spans; ``undoing`` are the steps that the plan calls compensations."""
+Numbered = dict[int, list[Span]]
+"""The spans of one step by number of the attempt."""
+
+
+def collect(spans: Iterable[Span], lineage: Lineage, undoing: Iterable[str]) -> dict[StepKey, list[Views]]:
+    """Every attempt among the spans, by step; ``undoing`` are the steps that the plan calls compensations."""
     attempts, participants = [], []
     for span in spans:
-        if span.mark.role == semconv.ROLE_STEP:
+        role = span.mark.role
+        if role == semconv.ROLE_STEP:
             attempts.append(span)
-        elif span.kind in RECEIVING and span.mark.role != semconv.ROLE_SAGA:
+        elif span.kind in RECEIVING and role != semconv.ROLE_SAGA:
             participants.append(span)
-    groups = _groups(attempts, lineage, frozenset(undoing))
-    collected = [views for key, group in groups.items() for views in _executions(key, group, lineage)]
-    _add_receivers(collected, participants, lineage)
+    collected = {
+        step: [views for number, group in numbered.items() for views in _executions(step, number, group, lineage)]
+        for step, numbered in _groups(attempts, lineage, frozenset(undoing)).items()
+    }
+    if participants:
+        _add_receivers(collected, participants, lineage)
     return collected
 
 
-def _groups(spans: list[Span], lineage: Lineage, undoing: frozenset[str]) -> dict[AttemptKey, list[Span]]:
-    groups: dict[AttemptKey, list[Span]] = {}
-    steps: dict[StepKey, StepKey] = {}
+def _groups(spans: list[Span], lineage: Lineage, undoing: frozenset[str]) -> dict[StepKey, Numbered]:
+    groups: dict[StepKey, Numbered] = {}
     unnumbered: dict[StepKey, list[Span]] = {}
+    typed = undoing.union(span.mark.step for span in spans if span.mark.type not in _PLAIN)
     for span in spans:
         mark = span.mark
-        kind = mark.type if mark.type in semconv.STEP_TYPES else _type(span, lineage, undoing)
-        step = StepKey(mark.step or span.name, kind, mark.key)
-        step = steps.setdefault(step, step)
-        if mark.attempt:
-            groups.setdefault(AttemptKey(step, mark.attempt), []).append(span)
-        else:
+        step = StepKey(mark.step or span.name, _type(span, typed, undoing, lineage), mark.key)
+        if not mark.attempt:
             unnumbered.setdefault(step, []).append(span)
+            continue
+        numbered = groups.get(step)
+        if numbered is None:
+            numbered = groups[step] = {}
+        group = numbered.get(mark.attempt)
+        if group is None:
+            numbered[mark.attempt] = [span]
+        else:
+            group.append(span)
     for step, tries in unnumbered.items():
-        for span, number in _numbers(step, tries, groups, lineage):
-            groups.setdefault(AttemptKey(step, number), []).append(span)
+        _number(step, tries, groups.setdefault(step, {}), lineage)
     return groups
 
 
-def _type(span: Span, lineage: Lineage, undoing: frozenset[str]) -> str:
-    """The type of an attempt that does not say it: the caller's, since baggage does not carry it; else the plan's."""
-    for each in lineage.above(span):
-        if each.mark.role == semconv.ROLE_STEP and each.mark.step == span.mark.step and each.mark.type:
-            return each.mark.type
-    if span.mark.step in undoing or semconv.STEP_COMPENSATES in span.attributes:
+_PLAIN = ("", semconv.TYPE_ACTION)
+"""Types that may be left out."""
+
+
+def _type(span: Span, typed: frozenset[str], undoing: frozenset[str], lineage: Lineage) -> str:
+    """The type of an attempt; where it does not say it, the caller's, since baggage does not carry it."""
+    mark = span.mark
+    if mark.type in semconv.STEP_TYPES:
+        return mark.type
+    if mark.step in typed:
+        for each in lineage.above(span):
+            if each.mark.role == semconv.ROLE_STEP and each.mark.step == mark.step and each.mark.type:
+                return each.mark.type if each.mark.type in semconv.STEP_TYPES else semconv.TYPE_ACTION
+    if mark.step in undoing or semconv.STEP_COMPENSATES in span.attributes:
         return semconv.TYPE_COMPENSATION
     return semconv.TYPE_ACTION
 
 
-def _numbers(
-    step: StepKey, tries: list[Span], groups: Mapping[AttemptKey, list[Span]], lineage: Lineage
-) -> list[tuple[Span, int]]:
-    """Numbers for attempts that carry none: their caller's, else their place in time among those of their service."""
-    known = {id(span): key.number for key, group in groups.items() if key.step == step for span in group}
+def _number(step: StepKey, tries: list[Span], numbered: Numbered, lineage: Lineage) -> None:
+    """Number attempts that carry none: as their caller's, else by their place in time among those of their service."""
+    known = {id(span): number for number, group in numbered.items() for span in group}
     counted: dict[str, int] = {}
-    numbered = []
     for span in sorted(tries, key=lambda each: (_depth(each, step, lineage), each.start, each.span_id)):
-        above = (known[id(each)] for each in lineage.above(span) if id(each) in known)
-        number = next(above, 0)
+        number = next((known[id(each)] for each in lineage.above(span) if id(each) in known), 0)
         if not number:
             number = counted[span.process.service] = counted.get(span.process.service, 0) + 1
         known[id(span)] = number
-        numbered.append((span, number))
-    return numbered
+        numbered.setdefault(number, []).append(span)
 
 
 def _depth(span: Span, step: StepKey, lineage: Lineage) -> int:
@@ -108,17 +115,24 @@ def _depth(span: Span, step: StepKey, lineage: Lineage) -> int:
     )
 
 
-def _executions(key: AttemptKey, group: list[Span], lineage: Lineage) -> list[Views]:
+def _executions(step: StepKey, number: int, group: list[Span], lineage: Lineage) -> list[Views]:
     if len(group) == 1:
-        return [Views(key.step, key.number, group)]
+        return [Views(number, group)]
     if len(group) == 2 and group[0].process.service != group[1].process.service:
-        caller_first = _view_order(group[0], key.step, lineage) <= _view_order(group[1], key.step, lineage)
-        return [Views(key.step, key.number, group if caller_first else group[::-1])]
-    ordered = sorted(group, key=lambda span: _view_order(span, key.step, lineage))
+        return [Views(number, _caller_first(group, step, lineage))]
     executions: list[Views] = []
-    for span in ordered:
-        _place(span, executions, key, lineage)
+    for span in sorted(group, key=lambda span: _view_order(span, step, lineage)):
+        _place(span, executions, number, lineage)
     return executions
+
+
+def _caller_first(pair: list[Span], step: StepKey, lineage: Lineage) -> list[Span]:
+    one, other = pair
+    if lineage.is_below(other, one):
+        return pair
+    if lineage.is_below(one, other) or _view_order(other, step, lineage) < _view_order(one, step, lineage):
+        return [other, one]
+    return pair
 
 
 def _view_order(span: Span, step: StepKey, lineage: Lineage) -> tuple[int, int, int, str]:
@@ -127,7 +141,7 @@ def _view_order(span: Span, step: StepKey, lineage: Lineage) -> tuple[int, int, 
     return _depth(span, step, lineage), rank, span.start, span.span_id
 
 
-def _place(span: Span, executions: list[Views], key: AttemptKey, lineage: Lineage) -> None:
+def _place(span: Span, executions: list[Views], number: int, lineage: Lineage) -> None:
     """Add a view to the execution that it belongs to, or begin another: one service executes each once."""
     service = span.process.service
     free = [each for each in executions if all(view.process.service != service for view in each.spans)]
@@ -135,40 +149,44 @@ def _place(span: Span, executions: list[Views], key: AttemptKey, lineage: Lineag
     for each in above or [each for each in free if not _is_called_by_another(span, executions, lineage)]:
         each.spans.append(span)
         return
-    executions.append(Views(key.step, key.number, [span]))
+    executions.append(Views(number, [span]))
 
 
 def _is_called_by_another(span: Span, executions: list[Views], lineage: Lineage) -> bool:
     return any(lineage.is_below(span, view) for each in executions for view in each.spans)
 
 
-def _add_receivers(collected: list[Views], participants: list[Span], lineage: Lineage) -> None:
+def _add_receivers(collected: Mapping[StepKey, list[Views]], participants: list[Span], lineage: Lineage) -> None:
     """To attempts that only their caller tells of, add the first participant's span that took the work."""
     alone = {
-        (views.spans[0].trace_id, views.spans[0].span_id): views
-        for views in collected
+        (views.spans[0].trace_id, views.spans[0].span_id): (step, views)
+        for step, tries in collected.items()
+        for views in tries
         if len(views.spans) == 1 and not lineage.received_here(views.spans[0])
     }
-    if not alone or not participants:
+    if not alone:
         return
     for span in sorted(participants, key=lambda each: (each.start, each.span_id)):
-        views = next(
-            (views for each in lineage.above(span) if (views := alone.get((each.trace_id, each.span_id)))), None
-        )
-        if views and views.receiver is None and span.process.service != views.spans[0].process.service:
-            views.receiver = span
-    _add_receivers_by_name(alone.values(), participants)
+        for each in lineage.above(span):
+            caller = alone.get((each.trace_id, each.span_id))
+            if caller is not None:
+                _receive(caller[1], span)
+                break
+    _receive_by_name(alone.values(), participants)
 
 
-def _add_receivers_by_name(alone: Iterable[Views], participants: list[Span]) -> None:
+def _receive_by_name(alone: Iterable[tuple[StepKey, Views]], participants: list[Span]) -> None:
     """Where a span between caller and participant never came, baggage still tells whose work it is."""
     told: dict[tuple[str, str, int], Span] = {}
-    for span in participants:
-        key = (span.mark.step, span.mark.key, span.mark.attempt)
-        known = told.get(key)
-        if span.mark.step and (known is None or (span.start, span.span_id) < (known.start, known.span_id)):
-            told[key] = span
-    for views in alone:
-        span_by_name = told.get((views.step.name, views.step.key, views.number))
-        if views.receiver is None and span_by_name and span_by_name.process.service != views.spans[0].process.service:
-            views.receiver = span_by_name
+    for span in sorted(participants, key=lambda each: (each.start, each.span_id), reverse=True):
+        if span.mark.step:
+            told[span.mark.step, span.mark.key, span.mark.attempt] = span
+    for step, views in alone:
+        named = told.get((step.name, step.key, views.number))
+        if named is not None:
+            _receive(views, named)
+
+
+def _receive(views: Views, span: Span) -> None:
+    if views.receiver is None and span.process.service != views.spans[0].process.service:
+        views.receiver = span

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 
 from sagascope import semconv
 from sagascope_collector.sagas import ledger
+from sagascope_collector.sagas.accounts import Account
 from sagascope_collector.sagas.case import BACKWARD, Case, Finding, Try, phase_of
 from sagascope_collector.sagas.course import UNDONE_STATES
-from sagascope_collector.sagas.deadlines import Deadline, of_next, of_retry
-from sagascope_collector.sagas.ledger import Account
+from sagascope_collector.sagas.deadlines import Deadline, of_attempt, of_next, of_retry
 from sagascope_collector.sagas.model import (
     Attempt,
     AttemptState,
@@ -38,7 +38,7 @@ def applied_twice(case: Case) -> Finding | None:
 
 def _done_twice(account: Account, drives: Sequence[int]) -> tuple[Attempt, Attempt] | None:
     """(what was applied first, what should not have been applied any more)."""
-    done, undone = account.done(), account.undone()
+    done, undone = account.done, account.undone
     earlier: Attempt | None = None
     for each in done:
         between = [undo for undo in undone if took_effect_after(each, undo)]
@@ -52,7 +52,7 @@ def _done_twice(account: Account, drives: Sequence[int]) -> tuple[Attempt, Attem
 
 def _undone_twice(step: Step, accounts: Sequence[Account]) -> tuple[Attempt, Attempt] | None:
     undone = effects(step.attempts)
-    does = [each for account in accounts if account.name == step.compensates for each in account.done()]
+    does = [each for account in accounts if account.name == step.compensates for each in account.done]
     for place, each in enumerate(undone[1:]):
         earlier = undone[place]
         if not any(took_effect_after(do, earlier) and took_effect_after(each, do) for do in does):
@@ -83,7 +83,7 @@ def compensation_failed(case: Case) -> Finding | None:
             continue
         if _is_in_force(case, step) and _has_failed_for_good(case, attempt):
             since = attempt.over or 0
-            service = attempt.process.service or None
+            service = case.service_of(step.name)
             reason, phase = Reason.COMPENSATION_FAILED, Phase.COMPENSATION
             return Finding(reason, phase, step.name, service, since, Confidence.CERTAIN, subject=each)
     return None
@@ -91,7 +91,7 @@ def compensation_failed(case: Case) -> Finding | None:
 
 def _is_in_force(case: Case, undo: Step) -> bool:
     return any(
-        ledger.in_force(account)
+        account.kept
         for account in case.accounts
         if undo.compensates in (None, account.name) and account.name != undo.name
     )
@@ -110,18 +110,20 @@ def uncompensated(case: Case) -> Finding | None:
         return None
     account, state = left
     step = next(step for step in case.saga.steps if step.name == account.name and step.key == account.key)
-    latest = (account.done() or account.does or account.prepares)[-1]
-    doubtful = state is LedgerState.UNKNOWN and not account.done()
+    latest = (account.done or account.does or account.prepares)[-1]
+    doubtful = state is LedgerState.UNKNOWN and not account.done
     heard = case.liveness.heard_since(step.service, case.since)
     confidence = Confidence.LIKELY if heard and not doubtful else Confidence.POSSIBLE
     reason, phase = Reason.UNCOMPENSATED, Phase.COMPENSATION
-    return Finding(reason, phase, step.name, step.service, case.since, confidence, subject=Try(step, latest))
+    service = case.service_of(step.name)
+    return Finding(reason, phase, step.name, service, case.since, confidence, subject=Try(step, latest))
 
 
 def _left_in_force(case: Case) -> Iterator[tuple[Account, LedgerState]]:
     """What has an undo and is not undone, the latest done first."""
-    for account in reversed(case.accounts):
-        state = ledger.entry(account, case.saga.plan, case.saga.status).state
+    lines = ledger.entries(case.accounts, case.saga.plan, case.saga.status)
+    for account, line in reversed(list(zip(case.accounts, lines, strict=True))):
+        state = line.state
         if account.compensation and state in UNDONE_STATES:
             yield account, state
 
@@ -138,9 +140,12 @@ def _is_given_up(case: Case) -> bool:
     return _is_late(case, of_retry(case, failed))
 
 
+TWO_PHASE = (semconv.TYPE_PREPARE, semconv.TYPE_COMMIT, semconv.TYPE_ROLLBACK)
+
+
 def in_doubt(case: Case) -> Finding | None:
     """A participant is prepared, and was told neither to commit nor to roll back in time."""
-    for each in reversed(case.tries):
+    for each in sorted(case.tries, key=lambda each: each.attempt.over or 0, reverse=True):
         step, attempt = each
         if step.type != semconv.TYPE_PREPARE or attempt.state is not AttemptState.OK:
             continue
@@ -165,19 +170,13 @@ def _is_decided(case: Case, prepared: Step) -> bool:
 
 def _decision_is_late(case: Case, prepared: Step) -> bool:
     """Whether all votes are in, or the missing ones are late, and the decision is too."""
-    since = max((each.over or 0 for step in _two_phase(case) for each in step.attempts), default=0)
-    voting = [
-        attempt.started_at
-        for step in _two_phase(case)
-        for attempt in step.attempts
-        if step.type == semconv.TYPE_PREPARE and attempt.state is AttemptState.IN_FLIGHT
-    ]
-    return _is_late(case, of_next(case, prepared.name, max([since, *voting])))
-
-
-def _two_phase(case: Case) -> list[Step]:
-    kinds = (semconv.TYPE_PREPARE, semconv.TYPE_COMMIT, semconv.TYPE_ROLLBACK)
-    return [step for step in case.saga.steps if step.type in kinds]
+    votes = [each for each in case.tries if each.step.type in TWO_PHASE]
+    for each in votes:
+        missing = each.step.type == semconv.TYPE_PREPARE and each.attempt.state is AttemptState.IN_FLIGHT
+        if missing and not _is_late(case, of_attempt(case, each)):
+            return False
+    since = max((each.attempt.over or 0 for each in votes), default=0)
+    return _is_late(case, of_next(case, prepared.name, since))
 
 
 def _is_late(case: Case, deadline: Deadline) -> bool:

@@ -1,0 +1,30 @@
+"""A folded saga, as far as the finders of anomalies need it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sagascope_collector.records import Span
+from sagascope_collector.sagas.accounts import Account
+from sagascope_collector.sagas.clocks import Edge
+from sagascope_collector.sagas.model import Plan, Status, Step
+from sagascope_collector.sagas.words import clock
+
+
+@dataclass(frozen=True, slots=True)
+class Chronicle:
+    """What was done in a saga, and what tells of it."""
+
+    steps: Sequence[Step]
+    books: Sequence[Account]
+    plan: Plan
+    status: Status
+    closing: Span | None
+    drives: Sequence[int]
+    spans: Sequence[Span]
+    edges: Sequence[Edge]
+    gone: frozenset[str]
+    started_at: int
+
+    def at(self, moment: int) -> str:
+        """A moment in words; with its date, if the saga had begun on another day."""
+        return clock(moment, self.started_at)

@@ -1,0 +1,54 @@
+"""What is at stake in a saga that is not completed, by currency."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from sagascope_collector.sagas.accounts import Account
+from sagascope_collector.sagas.ledger import may_be_done
+from sagascope_collector.sagas.model import Attempt, Exposure, LedgerEntry, LedgerState, Status
+
+CERTAIN = (LedgerState.IN_FORCE, LedgerState.UNDOING, LedgerState.UNDO_FAILED)
+"""States in which what was done is in force for sure."""
+
+
+def exposure(
+    books: Sequence[Account],
+    lines: Sequence[LedgerEntry],
+    status: Status,
+    amount: Decimal | None,
+    currency: str | None,
+) -> tuple[Exposure, ...]:
+    """The sum of what is in force, and of what may be; where no attempt has an amount, the saga's own, once."""
+    if status is Status.COMPLETED:
+        return ()
+    certain, possible = _at_stake(books, lines, status)
+    sums = _sums(certain, possible, currency)
+    if sums or amount is None or not (certain or possible):
+        return sums
+    none = Decimal(0)
+    return (Exposure(currency or "", amount, none) if certain else Exposure(currency or "", none, amount),)
+
+
+def _at_stake(
+    books: Sequence[Account], lines: Sequence[LedgerEntry], status: Status
+) -> tuple[list[Attempt], list[Attempt]]:
+    certain: list[Attempt] = []
+    possible: list[Attempt] = []
+    for account, line in zip(books, lines, strict=True):
+        if line.state in CERTAIN:
+            certain += account.kept
+        elif line.state is LedgerState.NOTHING_TO_UNDO:
+            # a step without an undo, such as a check, moves the saga's money only where it says so
+            certain += [each for each in account.kept if each.amount is not None]
+        elif line.state is LedgerState.UNKNOWN:
+            possible += account.kept or [each for each in account.does if may_be_done(each, status)][-1:]
+    return certain, possible
+
+
+def _sums(certain: Sequence[Attempt], possible: Sequence[Attempt], currency: str | None) -> tuple[Exposure, ...]:
+    sums: dict[str, list[Decimal]] = {}
+    for place, attempts in enumerate((certain, possible)):
+        for each in attempts:
+            if each.amount is not None:
+                sums.setdefault(each.currency or currency or "", [Decimal(0), Decimal(0)])[place] += each.amount
+    return tuple(Exposure(name, *both) for name, both in sorted(sums.items()))

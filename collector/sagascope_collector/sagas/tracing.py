@@ -1,0 +1,83 @@
+"""Anomalies of the telemetry itself: clocks that contradict each other, spans that never came."""
+
+from collections.abc import Iterator
+
+from sagascope import semconv
+from sagascope_collector.records import Span
+from sagascope_collector.sagas.chronicle import Chronicle
+from sagascope_collector.sagas.clocks import Edge, is_answered_call
+from sagascope_collector.sagas.model import Anomaly
+from sagascope_collector.sagas.values import SECOND
+from sagascope_collector.sagas.words import who
+
+TOLERANCE = SECOND
+"""What clocks may contradict each other by, unsaid; nanoseconds."""
+
+SHOWN = 5
+"""Missing parents that are named."""
+
+
+def clock_skew(saga: Chronicle) -> Iterator[Anomaly]:
+    """A span that began before the one above it, or after its end; one anomaly for each pair of processes."""
+    worst: dict[tuple[str, str], tuple[int, Edge]] = {}
+    for edge in saga.edges:
+        by = _contradiction(edge)
+        pair = (who(edge.parent.process), who(edge.child.process))
+        if by > TOLERANCE and by > worst.get(pair, (0, edge))[0]:
+            worst[pair] = (by, edge)
+    for (above, below), (by, edge) in sorted(worst.items(), key=lambda item: item[0]):
+        began = edge.child.start < edge.parent.start
+        relation = "began before" if began else "began after the end of" if _is_after(edge) else "ended after"
+        text = f"{edge.child.name} in {below} {relation} {edge.parent.name} above it in {above}, by {by / SECOND:.1f} s"
+        yield Anomaly("clock_skew", f"{text}: their clocks differ", edge.child.mark.step or None)
+
+
+def _contradiction(edge: Edge) -> int:
+    parent, child = edge
+    if child.start < parent.start:
+        return parent.start - child.start
+    if is_answered_call(parent, child):
+        return max(child.end - parent.end, 0)
+    return child.start - parent.end if _is_after(edge) else 0
+
+
+def _is_after(edge: Edge) -> bool:
+    """Whether work that its caller had been told was done began only after that."""
+    parent, child = edge
+    told = parent.end > 0 and parent.status != "error" and child.start > parent.end
+    same = (parent.mark.step, parent.mark.key, parent.mark.attempt) == (
+        child.mark.step,
+        child.mark.key,
+        child.mark.attempt,
+    )
+    handed_on = parent.kind == "producer" or child.kind == "consumer"
+    return told and not handed_on and (is_answered_call(parent, child) or (same and child.kind == "server"))
+
+
+def missing_span(saga: Chronicle) -> Iterator[Anomaly]:
+    """A final span that never came; once the saga has ended, a parent that never came."""
+    for span in saga.spans:
+        if span.span_id in saga.gone:
+            begun = f"{span.name} in {who(span.process)}, begun at {saga.at(span.start)}"
+            yield Anomaly("missing_span", f"{begun}, is over; its final span never came", span.mark.step or None)
+    if saga.closing is None:
+        return
+    orphans = _orphans(saga)
+    for span in orphans[:SHOWN]:
+        text = f"The span above {span.name} in {who(span.process)}, at {saga.at(span.start)}, never came"
+        yield Anomaly("missing_span", text, span.mark.step or None)
+    if len(orphans) > SHOWN:
+        yield Anomaly("missing_span", f"{len(orphans) - SHOWN} more spans above others never came", None)
+
+
+def _orphans(saga: Chronicle) -> list[Span]:
+    """Spans in traces in which the saga had begun before, whose parent did not come: one for each parent."""
+    known = {(span.trace_id, span.span_id) for span in saga.spans}
+    begun: set[str] = set()
+    orphans: dict[tuple[str, str], Span] = {}
+    for span in saga.spans:
+        above = (span.trace_id, span.parent_id)
+        if span.parent_id and above not in known and span.trace_id in begun and span.mark.role != semconv.ROLE_SAGA:
+            orphans.setdefault(above, span)
+        begun.add(span.trace_id)
+    return list(orphans.values())

@@ -1,0 +1,70 @@
+"""Every case of the corpus: judged as it was told, doubled, and in any order."""
+
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sagascope_collector.api.present import full
+from sagascope_collector.sagas import Context, Judgement, Saga, judge, rebuild
+from support.mystery import CASES, Mystery, differences, read
+from support.storied_facts import STARTED, Seen, seen
+from support.telemetry import SECOND
+
+
+def context(case: Mystery, now: int) -> Context:
+    deaf = tuple((STARTED + round(start * SECOND), STARTED + round(end * SECOND)) for start, end in case.deaf)
+    return Context(now, deaf=deaf, step_timeouts=case.step_timeouts)
+
+
+def judged(case: Mystery, known: Seen, now: float) -> list[tuple[Saga, Judgement]]:
+    facts = known.facts(case.saga["id"])
+    moment = STARTED + round(now * SECOND)
+    about = context(case, moment)
+    return [(saga, judge(saga, facts.instances, about)) for saga in rebuild(facts, moment)]
+
+
+def said(case: Mystery, known: Seen, now: float) -> list[dict[str, Any]]:
+    answers = []
+    for saga, judgement in judged(case, known, now):
+        answer = full(saga, judgement, []).model_dump(mode="json")
+        if judgement.verdict:
+            answer["since"] = round((judgement.verdict.since - STARTED) / SECOND, 3)
+        answers.append(answer)
+    return answers
+
+
+@pytest.fixture(params=CASES, ids=lambda path: path.stem)
+def case(request: pytest.FixtureRequest) -> Mystery:
+    path: Path = request.param
+    return read(path)
+
+
+def test_what_must_be_said_is_said(case: Mystery) -> None:
+    answers = said(case, seen(case.told(), case.now), case.now)
+    assert len(answers) == len(case.expect), [answer["name"] for answer in answers]
+    for expected, answer in zip(case.expect, answers, strict=True):
+        assert not differences(expected, answer), answer["headline"]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_order_and_repeats_of_delivery_change_nothing(case: Mystery, seed: int) -> None:
+    known = seen(case.told(), case.now)
+    shuffled = random.Random(seed)
+    spans, logs, instances = (
+        shuffled.sample(each, len(each)) for each in ([*known.spans] * 2, [*known.logs] * 2, [*known.instances])
+    )
+    again = replace(known, spans=tuple(spans), logs=tuple(logs), instances=tuple(instances))
+    assert judged(case, again, case.now) == judged(case, known, case.now)
+
+
+def test_nothing_is_said_and_taken_back_without_a_new_fact(case: Mystery) -> None:
+    known = seen(case.told(), case.now)
+    for saga, judgement in judged(case, known, case.now):
+        later = judgement.due_at - 1 if judgement.due_at else STARTED + round((case.now + 3600) * SECOND)
+        again = judge(saga, known.instances, context(case, later))
+        assert again.verdict == judgement.verdict
+        assert again.headline == judgement.headline
+        assert again.due_at == judgement.due_at
