@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -116,12 +117,25 @@ def _activate(pipeline: "Pipeline") -> None:
     # registered anew, so that it runs before the exit handlers of providers that were made meanwhile
     atexit.unregister(shutdown)
     atexit.register(shutdown)
+    _finalize()
     pipeline.open()
 
 
 def _forked() -> None:
+    util: Any = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        util.register_after_fork(_forked, lambda _: _finalize())
     if _pipeline is not None:
         _pipeline.forked()
+
+
+def _finalize() -> None:
+    """In a child of multiprocessing no exit handlers run, but finalizers of its own."""
+    process: Any = sys.modules.get("multiprocessing.process")
+    if process is not None and process.parent_process() is not None:
+        from multiprocessing.util import Finalize
+
+        Finalize(None, shutdown, exitpriority=0)
 
 
 def _is_disabled() -> bool:

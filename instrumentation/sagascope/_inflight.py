@@ -1,7 +1,7 @@
 """Says what has begun and has not ended: start records and heartbeats, as `docs/semconv.md` describes them."""
 
-from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from opentelemetry._logs import LogRecord, SeverityNumber
@@ -14,8 +14,8 @@ from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, format_span_id, 
 
 from sagascope import semconv
 from sagascope._encode import Encoder
-from sagascope._outbox import Tally
 from sagascope._sender import Fate, Sender
+from sagascope._tally import Tally
 from sagascope._worker import Pause, Worker
 
 SECOND = 1_000_000_000
@@ -26,7 +26,8 @@ IDLE_INTERVAL = 60.0
 SHORTEST_PAUSE = 0.05
 """Seconds between two looks at what is open; start records must leave within 0.2 s."""
 
-RETRY = 0.5
+FIRST_RETRY = 0.5
+LONGEST_RETRY = 2.0
 """Seconds until start records and heartbeats that the collector did not take are sent again."""
 
 SPANS_A_RECORD = 1_000
@@ -58,16 +59,18 @@ class InFlight:
         self._announce_after = int(announce_after * SECOND)
         self._interval = interval
         self._clock = clock
-        self._worker = Worker("sagascope-in-flight", self._work, self._last, lambda: not self._started, announce_after)
+        self._worker = Worker("sagascope-in-flight", self._work, self._last, lambda: not self._fresh, announce_after)
         self._clear()
 
     def _clear(self) -> None:
-        self._started: deque[Span] = deque()
+        # plain dicts keep the order of starting, and putting in and taking out are atomic
+        self._fresh: dict[int, Span] = {}
         self._announced: dict[int, Span] = {}
         self._unsent: list[tuple[ReadableLogRecord, Span | None]] = []
         self._sequence = 0
         self._next_beat = 0
         self._said = 0.0
+        self._wait = 0.0
 
     def start(self) -> None:
         """Start watching, with a first heartbeat."""
@@ -75,13 +78,17 @@ class InFlight:
 
     def opened(self, span: Span) -> None:
         """A saga span has started."""
-        self._started.append(span)
+        self._fresh[span.get_span_context().span_id] = span
         self._worker.wake()
+
+    def ended(self, span_id: int) -> None:
+        """A span has ended; one that was never opened here changes nothing."""
+        if self._fresh.pop(span_id, None) is None:
+            self._announced.pop(span_id, None)
 
     def open_count(self) -> int:
         """Saga spans that are open here, announced or not."""
-        spans = [*self._announced.values(), *self._started]
-        return sum(span.end_time is None for span in spans)
+        return len(self._fresh) + len(self._announced)
 
     def forked(self, tally: Tally) -> None:
         """Begin anew in a forked child: what is open is the parent's."""
@@ -102,33 +109,43 @@ class InFlight:
     def _work(self) -> Pause:
         now = self._clock()
         self._announce(now)
-        self._forget_ended()
         if self._is_beat_due(now):
             self._beat(now)
         if not self._send():
-            return Pause(RETRY, wakeable=False)
-        if self._started:
-            due = self._started[0].start_time or now
-            return Pause(max(SHORTEST_PAUSE, (due + self._announce_after - now) / SECOND), wakeable=False)
-        return Pause(max(SHORTEST_PAUSE, (self._next_beat - now) / SECOND), wakeable=True)
+            self._tally.speak(0)
+            self._wait = min(LONGEST_RETRY, max(FIRST_RETRY, self._wait * 2))
+            return Pause(self._wait, wakeable=False)
+        self._wait = 0.0
+        oldest = self._oldest()
+        if oldest is None:
+            return Pause(max(SHORTEST_PAUSE, (self._next_beat - now) / SECOND), wakeable=True)
+        due = (oldest[1].start_time or now) + self._announce_after
+        return Pause(max(SHORTEST_PAUSE, (min(due, self._next_beat) - now) / SECOND), wakeable=False)
 
     def _last(self) -> None:
-        self._forget_ended()
         self._beat(self._clock(), final=True)
         self._send()
         self._sender.close()
 
     def _announce(self, now: int) -> None:
         """Make a start record of every span that is old enough and still open."""
-        while self._started and (self._started[0].start_time or 0) + self._announce_after <= now:
-            span = self._started.popleft()
+        while (oldest := self._oldest()) is not None:
+            span_id, span = oldest
+            if (span.start_time or 0) + self._announce_after > now:
+                return
+            self._announced[span_id] = span
+            self._fresh.pop(span_id, None)
             if span.end_time is None:
-                self._announced[span.get_span_context().span_id] = span
                 self._unsent.extend((record, span) for record in self._start_records(span, now))
+            else:
+                # it ended after it was looked at, and before it was put where its end looks for it
+                self._announced.pop(span_id, None)
 
-    def _forget_ended(self) -> None:
-        for span_id in [span_id for span_id, span in self._announced.items() if span.end_time is not None]:
-            del self._announced[span_id]
+    def _oldest(self) -> tuple[int, Span] | None:
+        """The span that has been open longest of those that are not announced."""
+        while True:
+            with suppress(RuntimeError):  # another thread put one in, or took one out
+                return next(iter(self._fresh.items()), None)
 
     def _is_beat_due(self, now: int) -> bool:
         # a process that promised to speak in 60 s and now has something open promises to speak sooner
@@ -136,7 +153,7 @@ class InFlight:
 
     def _beat(self, now: int, *, final: bool = False) -> None:
         """Make a heartbeat, in as many records as its list needs."""
-        open_spans = [format_span_id(span_id) for span_id in self._announced]
+        open_spans = [format_span_id(span_id) for span_id in list(self._announced)]
         self._said = self._interval if open_spans else max(IDLE_INTERVAL, self._interval)
         self._next_beat = now + int(self._said * SECOND)
         self._sequence += 1
@@ -189,7 +206,7 @@ class InFlight:
         records = [record for record, _ in self._unsent]
         answer = self._sender.post("/v1/logs", self._encoder().logs(records))
         if answer.fate is Fate.LATER:
-            self._tally.last_error = answer.why
+            self._tally.failed(answer.why)
             return False
         if answer.fate is Fate.REFUSED:
             self._tally.lost_some(len(records), answer.why)

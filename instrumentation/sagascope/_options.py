@@ -36,8 +36,8 @@ class Options(TypedDict, total=False):
     """Whether the saga that incoming headers name is taken up (True). False at a public entry; or a function of the
     headers."""
     redact: Callable[[str, Any], Any]
-    """Called with the key and value of everything that is to leave the process; returns what may leave, None for
-    nothing. Log bodies have the key ``body``, status messages ``status.message``."""
+    """Called with the key and value of everything that is to leave the process, of lists with each item; returns what
+    may leave, None for nothing. Log bodies have the key ``body``, status messages ``status.message``."""
     max_value_length: int
     """Characters of one attribute value or log body (8192); a longer one is cut, and says so."""
     log_level: int | str | None

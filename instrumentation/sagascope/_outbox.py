@@ -1,24 +1,18 @@
 """What has happened waits here, bounded, until our own thread has sent it."""
 
-from collections import deque
-from collections.abc import Callable, Sequence
-from threading import Lock
-from typing import Generic, TypeVar
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
 
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.trace import ReadableSpan
 
 from sagascope._encode import Encoder
-from sagascope._guard import Guard
+from sagascope._lane import Lane, settle
 from sagascope._sender import Answer, Fate, Sender
+from sagascope._spool import Spool
+from sagascope._tally import Tally
 from sagascope._worker import Pause, Worker
-
-T = TypeVar("T")
-
-_ENCODING = Guard("encoding telemetry")
-
-BATCH = 512
-"""Records in one request."""
 
 GATHER = 0.1
 """Seconds for which records are gathered; they must leave within 1 s."""
@@ -27,88 +21,24 @@ FIRST_RETRY = 0.5
 LONGEST_RETRY = 30.0
 """Seconds between two tries while the collector takes nothing; the wait doubles from the first to the longest."""
 
-
-class Tally:
-    """What became of the records of this process."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self.sent = 0
-        self.dropped = 0
-        self.last_error = ""
-
-    def sent_some(self, count: int) -> None:
-        """That many records were taken by the collector."""
-        with self._lock:
-            self.sent += count
-
-    def lost_some(self, count: int, why: str) -> None:
-        """That many records will never be sent."""
-        with self._lock:
-            self.dropped += count
-            self.last_error = why
-
-
-class Lane(Generic[T]):
-    """A bounded queue of records of one signal. When it is full the newest are dropped, and counted."""
-
-    def __init__(self, path: str, encode: Callable[[Sequence[T]], bytes], size: int, tally: Tally) -> None:
-        self.path = path
-        self._encode = encode
-        self._size = size
-        self._tally = tally
-        self._waiting: deque[T] = deque()
-        self._unsent: tuple[int, bytes] | None = None
-
-    def __len__(self) -> int:
-        return len(self._waiting) + (self._unsent[0] if self._unsent else 0)
-
-    def put(self, record: T) -> bool:
-        """Queue a record; False when there was no room."""
-        if len(self._waiting) >= self._size:
-            self._tally.lost_some(1, "the queue is full")
-            return False
-        self._waiting.append(record)
-        return True
-
-    def clear(self, tally: Tally) -> None:
-        """Forget what waits, and count anew."""
-        self._tally = tally
-        self._waiting.clear()
-        self._unsent = None
-
-    def send(self, sender: Sender) -> Answer | None:
-        """Send what waits, batch by batch; None when all is sent, else the answer that says to try later."""
-        while (unsent := self._unsent or self._next()) is not None:
-            count, body = unsent
-            answer = sender.post(self.path, body)
-            if answer.fate is Fate.LATER:
-                self._unsent = unsent
-                return answer
-            self._unsent = None
-            if answer.fate is Fate.REFUSED:
-                self._tally.lost_some(count, answer.why)
-            else:
-                self._tally.sent_some(count)
-        return None
-
-    def _next(self) -> tuple[int, bytes] | None:
-        while batch := [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]:
-            with _ENCODING:
-                return len(batch), self._encode(batch)
-            self._tally.lost_some(len(batch), "they could not be encoded")
-        return None
+SPILL_EVERY = 0.5
+"""Seconds between two looks at what should go to disk meanwhile."""
 
 
 class Outbox:
     """The queues of ended spans and of log records, and the thread that empties them."""
 
-    def __init__(self, encoder: Callable[[], Encoder], sender: Sender, tally: Tally, size: int) -> None:
+    def __init__(
+        self, encoder: Callable[[], Encoder], sender: Sender, tally: Tally, size: int, spool: Spool | None
+    ) -> None:
         self._sender = sender
-        self._spans: Lane[ReadableSpan] = Lane("/v1/traces", lambda batch: encoder().spans(batch), size, tally)
-        self._logs: Lane[ReadableLogRecord] = Lane("/v1/logs", lambda batch: encoder().logs(batch), size, tally)
+        self._spans: Lane[ReadableSpan] = Lane("traces", lambda batch: encoder().spans(batch), size, tally)
+        self._logs: Lane[ReadableLogRecord] = Lane("logs", lambda batch: encoder().logs(batch), size, tally)
+        self._lanes: tuple[Lane[Any], ...] = (self._spans, self._logs)
         self._tally = tally
+        self._spool = spool
         self._wait = 0.0
+        self._retry_at = 0.0
         self._worker = Worker("sagascope-outbox", self._work, self._last, self._is_empty, GATHER)
 
     def start(self) -> None:
@@ -126,14 +56,15 @@ class Outbox:
             self._worker.wake()
 
     def waiting(self) -> int:
-        """Records that are queued."""
-        return len(self._spans) + len(self._logs)
+        """Records that are queued in memory."""
+        return sum(len(lane) for lane in self._lanes)
 
-    def forked(self, tally: Tally) -> None:
+    def forked(self, tally: Tally, spool: Spool | None) -> None:
         """Begin anew in a forked child: what waits here is the parent's to send."""
-        self._tally = tally
-        self._spans.clear(tally)
-        self._logs.clear(tally)
+        self._tally, self._spool = tally, spool
+        for lane in self._lanes:
+            lane.forget(tally)
+        self._wait = self._retry_at = 0.0
         self._sender.forked()
         self._worker.forked()
         self._worker.start()
@@ -143,8 +74,9 @@ class Outbox:
         self._worker.finish()
 
     def join(self, timeout: float) -> None:
-        """Wait for the end of sending, at most `timeout` seconds; what is left then is lost and counted."""
+        """Wait for the end of sending, at most `timeout` seconds; what is left goes to disk, or is lost and counted."""
         self._worker.join(timeout)
+        self._spill()
         left = self.waiting()
         if left:
             self._tally.lost_some(left, "the process ended first")
@@ -153,19 +85,55 @@ class Outbox:
         return not self.waiting()
 
     def _work(self) -> Pause:
-        for lane in (self._spans, self._logs):
-            answer = lane.send(self._sender)
-            if answer is not None:
-                return Pause(self._backoff(answer), wakeable=False)
-        self._wait = 0.0
-        return Pause(None, wakeable=True)
+        now = monotonic()
+        if now >= self._retry_at:
+            answer = self._send()
+            if answer is None:
+                self._wait = 0.0
+                return Pause(LONGEST_RETRY if self._spool else None, wakeable=True)
+            self._retry_at = now + self._backoff(answer)
+        self._spill()
+        self._tally.speak(self.waiting())
+        return Pause(min(SPILL_EVERY, max(0.0, self._retry_at - now)), wakeable=False)
 
     def _last(self) -> None:
-        for lane in (self._spans, self._logs):
-            lane.send(self._sender)
+        self._send()
+        self._spill()
         self._sender.close()
 
+    def _send(self) -> Answer | None:
+        """Send what waits in memory, then what waits on disk; None when nothing is left."""
+        for lane in self._lanes:
+            answer = lane.send(self._sender)
+            if answer is not None:
+                return answer
+        refused: list[Answer] = []
+        if self._spool is not None:
+            self._spool.send(lambda lane, records, body: self._post_again(lane, records, body, refused))
+        return next(iter(refused), None)
+
+    def _post_again(self, lane: str, records: int, body: bytes, refused: list[Answer]) -> bool:
+        answer = self._sender.post(f"/v1/{lane}", body)
+        if answer.fate is Fate.LATER:
+            refused.append(answer)
+            return False
+        self._tally.spooled_some(-records)
+        settle(answer, records, self._tally)
+        return True
+
+    def _spill(self) -> None:
+        """Put what waits on disk, if there is a spool: memory is for what can be sent."""
+        for lane in self._lanes if self._spool is not None else ():
+            lane.spill(self._keep)
+
+    def _keep(self, lane: str, records: int, body: bytes) -> bool:
+        kept = self._spool is not None and self._spool.keep(lane, records, body)
+        if kept:
+            self._tally.spooled_some(records)
+        return kept
+
     def _backoff(self, answer: Answer) -> float:
-        self._tally.last_error = answer.why
+        """Seconds until the next try."""
+        self._tally.failed(answer.why)
         self._wait = min(LONGEST_RETRY, max(FIRST_RETRY, self._wait * 2))
         return self._wait if answer.wait is None else min(LONGEST_RETRY, max(FIRST_RETRY, answer.wait))

@@ -16,17 +16,19 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceSt
 from opentelemetry.trace import Span as ApiSpan
 
 from sagascope import _propagator, _redaction, semconv
-from sagascope._context import Identity, place_in
+from sagascope._context import place_in
 from sagascope._encode import Encoder
 from sagascope._failure import describe_error
-from sagascope._fitting import fit
+from sagascope._fitting import fit, fit_text
 from sagascope._hosts import allowing, host_of
 from sagascope._inflight import InFlight
 from sagascope._logs import LogTap
-from sagascope._outbox import Outbox, Tally
+from sagascope._outbox import Outbox
 from sagascope._sender import Sender
 from sagascope._settings import Settings
+from sagascope._spool import Spool
 from sagascope._stats import Stats
+from sagascope._tally import Tally
 from sagascope._version import __version__
 
 _SCOPE = InstrumentationScope("sagascope", __version__, semconv.SCHEMA_URL)
@@ -51,7 +53,10 @@ class Pipeline(SpanProcessor):
         self._allows = allowing(settings.propagate_to)
         self._trust = settings.trust_incoming
         self._encoder = Encoder(uuid4().hex, settings.redact)
-        self._outbox = Outbox(lambda: self._encoder, _sender(settings), self._tally, settings.queue_size)
+        self._settings = settings
+        self._outbox = Outbox(
+            lambda: self._encoder, _sender(settings), self._tally, settings.queue_size, _spool(settings)
+        )
         self._in_flight = InFlight(
             lambda: self._encoder,
             _sender(settings),
@@ -96,16 +101,10 @@ class Pipeline(SpanProcessor):
         sampled = TraceFlags.SAMPLED if result.decision is Decision.RECORD_AND_SAMPLE else TraceFlags.DEFAULT
         return _with(own, TraceFlags((own.trace_flags & ~TraceFlags.SAMPLED) | sampled), result.trace_state)
 
-    def identify(self, identity: Identity) -> Identity:
-        """The identity as it may leave the process, in headers too."""
-        redact = self._redact
-        if redact is None:
-            return identity
-        return Identity(
-            str(_redaction.apply(redact, semconv.SAGA_ID, identity.id)),
-            identity.name,
-            str(_redaction.apply(redact, semconv.SAGA_RUN_ID, identity.run)) if identity.run else "",
-        )
+    def conceal(self, attribute: str, text: str) -> str:
+        """A text that travels in headers, as it may leave the process."""
+        redacted = text if self._redact is None else _redaction.apply(self._redact, attribute, text)
+        return fit_text(str(redacted or ""), self._longest)
 
     def fit(self, attributes: Mapping[str, Any]) -> Mapping[str, Any]:
         """Attributes with long texts cut."""
@@ -146,6 +145,8 @@ class Pipeline(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         """A saga span has ended, or one of the service's that belongs to a saga."""
+        if span.context is not None:
+            self._in_flight.ended(span.context.span_id)
         # what was open at a fork is the parent's to end
         if (span.start_time or 0) >= self._forked_at:
             self._outbox.put_span(span)
@@ -165,7 +166,7 @@ class Pipeline(SpanProcessor):
         self._forked_at = self._clock()
         self._encoder = Encoder(uuid4().hex, self._redact)
         self._tally = Tally()
-        self._outbox.forked(self._tally)
+        self._outbox.forked(self._tally, _spool(self._settings))
         self._in_flight.forked(self._tally)
 
     def close(self, timeout: float) -> None:
@@ -184,6 +185,7 @@ class Pipeline(SpanProcessor):
         return Stats(
             sent=self._tally.sent,
             waiting=self._outbox.waiting(),
+            spooled=self._tally.spooled,
             dropped=self._tally.dropped,
             open_spans=self._in_flight.open_count(),
             last_error=self._tally.last_error,
@@ -192,6 +194,10 @@ class Pipeline(SpanProcessor):
 
 def _with(own: SpanContext, flags: TraceFlags, state: TraceState | None) -> SpanContext:
     return SpanContext(own.trace_id, own.span_id, is_remote=False, trace_flags=flags, trace_state=state)
+
+
+def _spool(settings: Settings) -> Spool | None:
+    return Spool(settings.spool, settings.spool_size, uuid4().hex) if settings.spool else None
 
 
 def _stamp_of(context: Context) -> Mapping[str, Any]:

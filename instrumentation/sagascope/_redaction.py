@@ -45,7 +45,11 @@ def logs(redact: Redact, request: Any) -> None:
 
 
 def apply(redact: Redact, key: str, value: Any) -> Any:
-    """One value as it may leave; a failing `redact` lets nothing out."""
+    """One value as it may leave; of a list or mapping, each item. A failing `redact` lets nothing out."""
+    if isinstance(value, list):
+        return [kept for item in value if (kept := apply(redact, key, item)) is not None]
+    if isinstance(value, dict):
+        return {name: kept for name, item in value.items() if (kept := apply(redact, key, item)) is not None}
     try:
         return redact(key, value)
     except Exception as error:  # noqa: BLE001 - the user's function, in our thread

@@ -5,13 +5,10 @@ while nothing is here, sagas and steps do nothing.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanContext
-
-if TYPE_CHECKING:
-    from sagascope._context import Identity
 
 Attributes = Mapping[str, Any]
 
@@ -27,8 +24,8 @@ class Runtime(Protocol):
         """Say what the service goes on with: the ids of `own`, with the flags that the service's sampler gives."""
         ...
 
-    def identify(self, identity: "Identity") -> "Identity":
-        """The identity as it may leave the process."""
+    def conceal(self, attribute: str, text: str) -> str:
+        """A text that travels in headers, as it may leave the process."""
         ...
 
     def fit(self, attributes: Attributes) -> Attributes:

@@ -212,7 +212,11 @@ class RunningSaga(Scope):
         return put(place, set_span_in_context(get_current_span(self._context), context))  # type: ignore[arg-type]
 
     def _begin(self, runtime: "Runtime", context: Context) -> None:
-        self.identity = runtime.identify(self.identity)
+        self.identity = Identity(
+            runtime.conceal(semconv.SAGA_ID, self.identity.id),
+            self.identity.name,
+            runtime.conceal(semconv.SAGA_RUN_ID, self.identity.run),
+        )
         here = Place(self.identity, INVALID_SPAN_CONTEXT, saga=self)
         attributes = {**here.stamp, **self._attributes}
         if self._begun:

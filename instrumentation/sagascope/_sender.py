@@ -1,5 +1,6 @@
-"""Sends OTLP requests over HTTP, from our own threads only. Needs the standard library."""
+"""Sends OTLP requests over HTTP, from our own threads only, with the standard library's client."""
 
+import encodings.idna  # noqa: F401 - a fork while a thread imports it would leave the child without it
 import gzip
 import http.client
 import ssl
@@ -7,6 +8,9 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import NamedTuple
 from urllib.parse import urlsplit
+
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from sagascope.errors import SettingInvalid
 
@@ -32,7 +36,8 @@ class Answer(NamedTuple):
     why: str = ""
     wait: float | None = None
     """Seconds that the server asked us to wait."""
-    body: bytes = b""
+    rejected: int = 0
+    """Records of a request that was taken which were not."""
 
 
 class Sender:
@@ -85,7 +90,7 @@ class Sender:
             body = response.read(LONGEST_ANSWER)
             if not response.isclosed():
                 self.close()
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was, the connection is of no use any more
             self.close()
             lost = isinstance(error, (ConnectionError, http.client.BadStatusLine))
             return Answer(Fate.LATER, f"{'connection lost' if lost else 'no answer'}: {type(error).__name__}: {error}")
@@ -103,11 +108,21 @@ class Sender:
 
 def _read(response: http.client.HTTPResponse, body: bytes) -> Answer:
     if 200 <= response.status < 300:
-        return Answer(Fate.DELIVERED, body=body)
+        return _taken(body)
     why = f"HTTP {response.status} {response.reason}"
     if response.status in RETRYABLE:
         return Answer(Fate.LATER, why, _seconds(response.getheader("Retry-After")))
     return Answer(Fate.REFUSED, why)
+
+
+def _taken(body: bytes) -> Answer:
+    """A request that was taken, perhaps without some of its records; an answer that cannot be read says nothing."""
+    try:
+        # its fields have the same numbers in the answers to spans and to log records
+        partial = ExportTraceServiceResponse.FromString(body).partial_success
+    except DecodeError:
+        return Answer(Fate.DELIVERED)
+    return Answer(Fate.DELIVERED, why=partial.error_message, rejected=max(0, partial.rejected_spans))
 
 
 def _seconds(header: str | None) -> float | None:

@@ -9,7 +9,9 @@ class Stats(NamedTuple):
     sent: int = 0
     """Ended spans and log records that the collector has taken."""
     waiting: int = 0
-    """Ended spans and log records that are queued."""
+    """Ended spans and log records that are queued in memory."""
+    spooled: int = 0
+    """Records that this process has put on disk, and that are still there."""
     dropped: int = 0
     """Records that could not be sent and never will be; also said in every heartbeat."""
     open_spans: int = 0

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
-from inspect import iscoroutinefunction
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction, signature
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypedDict, TypeVar, Unpack, overload
 
@@ -13,7 +13,7 @@ from sagascope import _attempts, _runtime, semconv
 from sagascope._context import Place, place_in
 from sagascope._guard import Guard
 from sagascope._scope import Scope
-from sagascope._values import Amount, business_keys, money
+from sagascope._values import Amount, business_keys, money, plain
 
 if TYPE_CHECKING:
     from sagascope._plan import Plan
@@ -33,6 +33,7 @@ _OPTIONS: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
 
 _OPENING = Guard("opening a step")
 _CLOSING = Guard("closing a step")
+_CAPTURING = Guard("capturing arguments")
 
 
 class StepOptions(TypedDict, total=False):
@@ -60,6 +61,9 @@ class StepOptions(TypedDict, total=False):
     """ISO 4217."""
     keys: Mapping[str, Any]
     """Business keys to search for."""
+    capture: Mapping[str, Any] | Iterable[str]
+    """What to record of the step's own data, by name: values, or for a decorated function the names of its arguments.
+    Nothing is captured otherwise."""
     type: Literal["action", "compensation", "prepare", "commit", "rollback"]
     """What kind of work it is; the last three are two-phase commit."""
 
@@ -113,15 +117,23 @@ class Attempt(Scope):
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Open an attempt around each call of the function."""
         self.name = self.name or function.__name__
-        return _around(function, self._again)
+        return _around(function, self)
 
     def set_attribute(self, key: str, value: Any) -> None:
         """Add an attribute of your own to this attempt."""
         if self._span is not None:
             self._span.set_attributes(self._runtime.fit({key: value}))
 
-    def _again(self) -> "Attempt":
-        return Attempt(self.name, self.type, self._saga, self._options)
+    def again(self, captured: Mapping[str, Any] | None = None) -> "Attempt":
+        """Another attempt that was told the same."""
+        options = self._options if captured is None else {**self._options, "capture": captured}
+        return Attempt(self.name, self.type, self._saga, options)
+
+    @property
+    def captures(self) -> tuple[str, ...]:
+        """Names of the arguments that a decorated function's attempts capture."""
+        wanted = self._options.get("capture", ())
+        return () if isinstance(wanted, Mapping) else tuple(wanted)
 
     def _open(self, runtime: "Runtime", context: Context, place: Place | None) -> None:
         saga = self._saga
@@ -130,7 +142,7 @@ class Attempt(Scope):
             place = place_in(context)
         if place is None or self._is_inside_itself(place):
             return
-        self._count(place)
+        self._count(runtime, place)
         here = Place(
             place.identity,
             INVALID_SPAN_CONTEXT,
@@ -148,10 +160,12 @@ class Attempt(Scope):
         same = place.step == self.name and place.key == self.key and not place.remote
         return same and self._options.get("attempt") in (None, place.attempt)
 
-    def _count(self, place: Place) -> None:
+    def _count(self, runtime: "Runtime", place: Place) -> None:
         """Take number and key from the caller's view where this is the executor's, else count."""
+        if self.key:
+            self.key = runtime.conceal(semconv.STEP_KEY, self.key)
         given = self._options.get("attempt")
-        if place.remote and place.step == self.name and self._options.get("key") in (None, place.key):
+        if place.remote and place.step == self.name and self.key in ("", place.key):
             self.key = place.key
             given = given or place.attempt or None
         self.attempt = _attempts.number(place.identity, self.type, self.name, self.key, given)
@@ -191,6 +205,8 @@ def _said(options: Mapping[str, Any]) -> dict[str, Any]:
         attributes |= money(options.get("amount"), options.get("currency"))
     if "keys" in options:
         attributes |= business_keys(options["keys"])
+    if isinstance(options.get("capture"), Mapping):
+        attributes |= {semconv.CAPTURE_PREFIX + name: plain(value) for name, value in options["capture"].items()}
     return attributes
 
 
@@ -248,20 +264,45 @@ def _made(name: Any, kind: str, options: Any) -> Any:
     return Attempt(name or "", kind, None, options)
 
 
-def _around(function: Callable[P, R], attempt: Callable[[], Attempt]) -> Callable[P, R]:
-    """The function with an attempt around each call; coroutine functions stay coroutine functions."""
+def _around(function: Callable[P, R], attempt: Attempt) -> Callable[P, R]:
+    """The function with an attempt like this around each call; coroutine functions stay coroutine functions.
+
+    Raises:
+        TypeError: It is a generator function, whose body does not run when it is called.
+    """
+    if isgeneratorfunction(function) or isasyncgenfunction(function):
+        raise TypeError(f"{attempt.name} is a generator; open the step inside it, with a with statement")
+    another = _capturing(function, attempt) if attempt.captures else lambda *args, **kwargs: attempt.again()
     if iscoroutinefunction(function):
 
         @wraps(function)
         async def awaited(*args: P.args, **kwargs: P.kwargs) -> Any:
-            with attempt():
+            with another(*args, **kwargs):
                 return await function(*args, **kwargs)
 
         return awaited  # type: ignore[return-value]
 
     @wraps(function)
     def called(*args: P.args, **kwargs: P.kwargs) -> R:
-        with attempt():
+        with another(*args, **kwargs):
             return function(*args, **kwargs)
 
     return called
+
+
+def _capturing(function: Callable[P, R], attempt: Attempt) -> Callable[P, Attempt]:
+    """Makes an attempt for a call, with the arguments that it is to capture."""
+    shape = signature(function)
+    unknown = [name for name in attempt.captures if name not in shape.parameters]
+    if unknown:
+        raise TypeError(f"{attempt.name} has no argument called {', '.join(unknown)}")
+
+    def another(*args: P.args, **kwargs: P.kwargs) -> Attempt:
+        captured: dict[str, Any] = {}
+        with _CAPTURING:
+            call = shape.bind_partial(*args, **kwargs)
+            call.apply_defaults()
+            captured = {name: call.arguments[name] for name in attempt.captures if name in call.arguments}
+        return attempt.again(captured)
+
+    return another

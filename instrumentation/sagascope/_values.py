@@ -30,6 +30,11 @@ def business_keys(keys: Mapping[str, Any] | None) -> dict[str, str]:
     return {semconv.KEY_PREFIX + name: str(value) for name, value in (keys or {}).items()}
 
 
+def plain(value: Any) -> str | bool | int | float:
+    """A captured value as an attribute's."""
+    return value if isinstance(value, (str, bool, int, float)) else str(value)
+
+
 def moment(when: "datetime | float") -> float:
     """Unix seconds. A `datetime` without a zone is local time, as everywhere in Python."""
     return float(when) if isinstance(when, (int, float)) else when.timestamp()

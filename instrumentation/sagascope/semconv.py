@@ -128,6 +128,9 @@ CURRENCY: Final = "saga.currency"
 KEY_PREFIX: Final = "saga.key."
 """``saga.key.<name>``, string, any, optional: a searchable business key."""
 
+CAPTURE_PREFIX: Final = "sagascope.capture."
+"""``sagascope.capture.<name>``, string, bool, int or double, attempts, optional: what a step was told to capture."""
+
 PROCESS_ID: Final = "sagascope.process.id"
 """string, resource: new for each process, also after a fork. Sent by Sagascope's instrumentation."""
 

@@ -1,0 +1,402 @@
+"""A collector that is down, slow or hostile: the service's calls neither fail nor wait, and memory stays bounded."""
+
+import logging
+import os
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+import pytest
+
+import sagascope
+from sagascope import Saga, Step, _guard, _tally
+from support.receiver import Receiver, running_receiver, wait_for
+
+payment = Saga("payment", [Step("wallet.debit")])
+
+
+@contextmanager
+def listening(serve: Callable[[socket.socket], None]) -> Iterator[str]:
+    """A server that does to each connection what `serve` does."""
+    server = socket.create_server(("127.0.0.1", 0))
+    accepted: list[socket.socket] = []
+
+    def run() -> None:
+        while True:
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                return
+            accepted.append(connection)
+            try:
+                serve(connection)
+            except OSError:
+                continue
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+    finally:
+        server.shutdown(socket.SHUT_RDWR)
+        server.close()
+        thread.join(5)
+        for connection in accepted:
+            connection.close()
+
+
+def silent(connection: socket.socket) -> None:
+    """Accepts, and never answers."""
+
+
+def garbage(connection: socket.socket) -> None:
+    connection.recv(1024)
+    connection.sendall(b"\xff\xfe not http at all\r\n\r\n" * 10)
+    connection.close()
+
+
+def endless(connection: socket.socket) -> None:
+    connection.recv(1024)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 999999999999\r\n\r\n" + b"x" * 200_000)
+
+
+def nonsense(connection: socket.socket) -> None:
+    connection.recv(1_000_000)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n\xff\xff\xff\xff")
+
+
+def resetting(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+    connection.close()
+
+
+@contextmanager
+def refusing() -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    yield f"http://127.0.0.1:{port}"
+
+
+COLLECTORS = {
+    "silent": lambda: listening(silent),
+    "garbage": lambda: listening(garbage),
+    "endless": lambda: listening(endless),
+    "nonsense": lambda: listening(nonsense),
+    "resetting": lambda: listening(resetting),
+    "refusing": refusing,
+}
+
+
+@pytest.mark.parametrize("kind", COLLECTORS)
+def test_no_call_fails_or_waits(kind: str) -> None:
+    with COLLECTORS[kind]() as endpoint:
+        sagascope.configure("wallet", endpoint=endpoint, announce_after=0.01, timeout=0.5, queue_size=64)
+        took = []
+        for number in range(500):
+            began = time.perf_counter()
+            with payment.begin(str(number)) as saga, saga.step("wallet.debit"):
+                logging.getLogger("wallet").warning("debiting")
+            took.append(time.perf_counter() - began)
+        stats = sagascope.stats()
+        assert stats.waiting <= 3 * 64 + 2 * 512
+        began = time.perf_counter()
+        sagascope.shutdown(timeout=0.2)
+        assert time.perf_counter() - began < 1.0
+    assert sorted(took)[-5] < 0.1  # had they waited for the collector, each had taken 0.5 s
+
+
+def test_what_is_dropped_is_counted_and_said_in_heartbeats() -> None:
+    with refusing() as endpoint:
+        port = int(endpoint.rpartition(":")[2])
+        sagascope.configure("wallet", endpoint=endpoint, queue_size=10, announce_after=0.05)
+        for number in range(30):
+            with payment.begin(str(number)):
+                pass
+        assert sagascope.stats().dropped >= 10
+        dropped = sagascope.stats().dropped
+        assert sagascope.stats().last_error
+        with running_receiver(port) as receiver:
+            with payment.begin("last"):
+                beat = receiver.event(
+                    "sagascope.heartbeat", lambda got: got.attributes["sagascope.heartbeat.dropped"] >= dropped
+                )
+                wait_for(lambda: sagascope.stats().waiting == 0)
+            assert beat.attributes["sagascope.heartbeat.dropped"] == dropped
+            receiver.span("payment", saga_id="last")
+            wait_for(lambda: len(receiver.spans) == 31 - dropped)
+            sagascope.shutdown()
+    assert sagascope.stats() == sagascope.Stats()
+
+
+def test_what_waits_is_sent_when_the_collector_is_back() -> None:
+    with refusing() as endpoint:
+        sagascope.configure("wallet", endpoint=endpoint, announce_after=0.05)
+        with payment.begin("8492") as saga, saga.step("wallet.debit"):
+            wait_for(lambda: sagascope.stats().last_error)
+            with running_receiver(int(endpoint.rpartition(":")[2])) as receiver:
+                start = receiver.event("sagascope.span.start")
+                receiver.event(
+                    "sagascope.heartbeat", lambda got: bool(got.attributes["sagascope.heartbeat.open_spans"])
+                )
+                assert start.raw.observed_time_unix_nano > start.raw.time_unix_nano
+                with payment.begin("8493"):
+                    pass
+                receiver.span("payment", saga_id="8493")
+        sagascope.shutdown(timeout=0.1)
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_a_retryable_answer_keeps_the_data(receiver: Receiver, status: int) -> None:
+    answers = []
+
+    def refuse(handler: BaseHTTPRequestHandler) -> bool:
+        if handler.path != "/v1/traces" or len(answers) >= 2:
+            return False
+        answers.append(status)
+        handler.rfile.read(int(handler.headers["Content-Length"]))
+        handler.send_response(status)
+        handler.send_header("Retry-After", "0")
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+        return True
+
+    receiver.misbehave = refuse
+    sagascope.configure("wallet", endpoint=receiver.endpoint)
+    with payment.begin("8492"):
+        pass
+    receiver.span("payment")
+    sagascope.shutdown()
+    assert len(answers) == 2
+    assert len(receiver.all_spans("payment")) == 1
+
+
+def test_a_refusal_for_good_is_counted_and_not_repeated(receiver: Receiver) -> None:
+    asked = []
+
+    def refuse(handler: BaseHTTPRequestHandler) -> bool:
+        if handler.path != "/v1/traces":
+            return False
+        asked.append(handler.path)
+        handler.rfile.read(int(handler.headers["Content-Length"]))
+        handler.send_response(400)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+        return True
+
+    receiver.misbehave = refuse
+    sagascope.configure("wallet", endpoint=receiver.endpoint)
+    with payment.begin("8492"):
+        pass
+    wait_for(lambda: sagascope.stats().dropped == 1)
+    assert "400" in sagascope.stats().last_error
+    sagascope.shutdown()
+    assert asked == ["/v1/traces"]
+
+
+def test_rejected_records_of_a_request_that_was_taken_are_counted(receiver: Receiver) -> None:
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+    answer = ExportTraceServiceResponse()
+    answer.partial_success.rejected_spans = 1
+    answer.partial_success.error_message = "bad id"
+
+    def reject(handler: BaseHTTPRequestHandler) -> bool:
+        if handler.path != "/v1/traces":
+            return False
+        handler.rfile.read(int(handler.headers["Content-Length"]))
+        body = answer.SerializeToString()
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+        return True
+
+    receiver.misbehave = reject
+    sagascope.configure("wallet", endpoint=receiver.endpoint)
+    with payment.begin("8492") as saga, saga.step("wallet.debit"):
+        pass
+    stats = wait_for(lambda: (stats := sagascope.stats()).dropped and stats)
+    sagascope.shutdown()
+    assert (stats.sent, stats.dropped, stats.last_error) == (1, 1, "bad id")
+
+
+def test_one_log_line_a_minute_says_it(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(_tally, "monotonic", lambda: clock[0])
+    tally = _tally.Tally()
+    tally.speak(0)
+    for second in range(130):
+        clock[0] = 100.0 + second
+        tally.lost_some(1, "no answer")
+        tally.speak(5)
+    lines = [record.getMessage() for record in caplog.records if record.name == "sagascope"]
+    assert lines == [
+        f"Saga telemetry cannot be sent: no answer. 5 records wait, 0 wait on disk, {dropped} were dropped so far."
+        for dropped in (1, 61, 121)
+    ]
+
+
+def test_a_failure_of_ours_never_reaches_the_service(
+    configured: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(_guard, "strict", False)
+    monkeypatch.setattr(_guard, "_said", set())
+
+    def broken(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError("a bug of ours")
+
+    monkeypatch.setattr("sagascope._pipeline.Pipeline.start", broken)
+    monkeypatch.setattr("sagascope._pipeline.Pipeline.failure", broken)
+    for _ in range(3):
+        with payment.begin("1") as saga, saga.step("wallet.debit"):
+            saga.add_keys(a=1)
+            saga.wait_until(1)
+        saga.complete()
+    with pytest.raises(KeyError), payment.begin("1"):
+        raise KeyError
+    said = [record.getMessage() for record in caplog.records if record.name == "sagascope"]
+    assert said == ["Sagascope failed while opening a saga; the service goes on without it"]
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def test_values_that_cannot_be_sent_are_made_fit(configured: Receiver) -> None:
+    def debit() -> None:
+        with (
+            payment.begin("1\ud800", keys={"odd": "\udfff€"}) as saga,
+            saga.step("wallet.debit", idempotency_key="x" * 20_000, resources=["y" * 9000]) as step,
+        ):
+            step.set_attribute("odd", object)
+            logging.getLogger("wallet").error("\ud800 %s", "z" * 10_000)
+            raise Unspeakable
+
+    with pytest.raises(Unspeakable):
+        debit()
+    step_span = configured.span("wallet.debit")
+    assert step_span.attributes["saga.step.idempotency_key"] == "x" * 8192 + "… (cut, 20000 characters)"
+    assert step_span.attributes["saga.step.resources"] == ["y" * 8192 + "… (cut, 9000 characters)"]
+    assert step_span.exception["exception.message"] == "(its text cannot be made)"
+    assert step_span.raw.status.message == "Unspeakable: (its text cannot be made)"
+    root = configured.span("payment")
+    assert root.attributes["saga.key.odd"] == "?€"
+    assert root.attributes["saga.id"] == "1?"
+    log = wait_for(lambda: next((log for log in configured.logs if log.raw.severity_text == "ERROR"), None))
+    assert log.raw.body.string_value.endswith("… (cut, 10002 characters)")
+
+
+SPOOLING = """
+    import sys, time, resource, sagascope
+    from sagascope import Saga
+    payment = Saga("payment")
+    if sys.argv[3] != "0":
+        import signal
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)
+    sagascope.configure("wallet", endpoint=sys.argv[1], spool=sys.argv[2], queue_size=100, log_level=None)
+    for number in range(50):
+        with payment.begin(str(number)):
+            pass
+    sagascope.shutdown(timeout=1)
+    print("done")
+"""
+
+
+def spooling(endpoint: str, folder: Any, limit: int) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(SPOOLING), endpoint, str(folder), str(limit)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_what_could_not_be_sent_waits_on_disk_and_another_process_sends_it(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with refusing() as endpoint:
+        spooling(endpoint, tmp_path, 0)
+        kept = list(tmp_path.iterdir())
+        assert kept
+        monkeypatch.setattr("sagascope._spool.ABANDONED_AFTER", -1.0)
+        with running_receiver(int(endpoint.rpartition(":")[2])) as receiver:
+            sagascope.configure("wallet", endpoint=receiver.endpoint, spool=str(tmp_path))
+            wait_for(lambda: len(receiver.all_spans("payment")) == 50)
+            sagascope.shutdown()
+    assert not list(tmp_path.iterdir())
+    assert len({span.resource["sagascope.process.id"] for span in receiver.spans}) == 1
+
+
+def test_a_disk_that_is_full_harms_nothing(tmp_path: Any) -> None:
+    with refusing() as endpoint:
+        assert spooling(endpoint, tmp_path, 1000) == "done\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_spool_is_bounded(tmp_path: Any) -> None:
+    from sagascope._spool import Spool
+
+    spool = Spool(str(tmp_path), 100, "a" * 32)
+    (tmp_path / "00000000000000000000-0-1-metrics-somebody.otlp").write_bytes(b"not ours")
+    assert [spool.keep("traces", 1, b"x" * 40) for _ in range(3)] == [True, True, False]
+    assert not Spool("/proc/nowhere", 100, "a" * 32).keep("traces", 1, b"x")
+    sent: list[bytes] = []
+    assert spool.send(lambda lane, records, body: not sent.append(body))
+    assert sent == [b"x" * 40] * 2
+    assert spool.is_empty()
+
+
+def test_a_service_without_the_extra_is_told_what_to_install() -> None:
+    script = """
+        import sys
+        class Without:
+            def find_spec(self, name, path=None, target=None):
+                if name.startswith(("opentelemetry.sdk", "opentelemetry.exporter")):
+                    raise ModuleNotFoundError(name)
+        sys.meta_path.insert(0, Without())
+        import sagascope
+        with sagascope.Saga("payment").begin("1") as saga, saga.step("wallet.debit"):
+            pass
+        for set_up in (sagascope.configure, sagascope.install):
+            try:
+                set_up()
+            except sagascope.MissingExtra as error:
+                print(error)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.stdout.count('pip install "sagascope[otlp]"') == 2, done.stderr
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"endpoint": "collector:4317"},
+        {"endpoint": "ftp://collector"},
+        {"timeout": 0},
+        {"queue_size": -1},
+        {"log_level": "LOUD"},
+        {"compression": "zip"},
+        {"colour": "blue"},
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_refused_when_it_is_set(options: Any) -> None:
+    with pytest.raises(sagascope.SettingInvalid):
+        sagascope.configure("wallet", **options)
