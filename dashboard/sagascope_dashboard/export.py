@@ -51,7 +51,7 @@ def as_html(whole: wire.Saga, lanes: Timeline, now: datetime) -> str:
     shown = saga(whole)
     title = h("h2", "The timeline", cls="section")
     trees = {
-        "answer": {"tree": _plain([_saved(now), *answer(shown), title])},
+        "answer": {"tree": _plain([_saved(now), *answer(shown, note="Times within sentences are UTC."), title])},
         "timeline": asdict(lanes),
         "behind": {"tree": _plain([ledger(shown), anomalies(shown), *_tables(whole)])},
     }

@@ -98,6 +98,17 @@ def iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def utc_note(offset: int | None) -> str:
+    """What to say beside the collector's sentences, whose times are UTC; empty where the reader's are too.
+
+    `offset` is the browser's: minutes from the reader's time to UTC.
+    """
+    if not offset:
+        return ""
+    away = duration(abs(offset) * 60)
+    return f"Times within sentences are UTC, {away} {'behind' if offset < 0 else 'ahead of'} yours."
+
+
 def milliseconds(moment: datetime) -> float:
     """A moment as milliseconds since the Unix epoch, to the microsecond."""
     delta = moment - datetime(1970, 1, 1, tzinfo=UTC)

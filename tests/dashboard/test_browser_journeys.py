@@ -64,7 +64,7 @@ def test_evidence_leads_to_its_place_in_the_timeline(watched: Watched) -> None:
     page = watched.open("/saga?name=payment&id=8492")
     page.locator(".proofs button", has_text="began ledger.record").click()
     expect(page.locator(".bar.selected")).to_have_attribute("aria-label", re.compile("^ledger.record"))
-    expect(page.locator(".tl-card h4")).to_have_text("ledger.record")
+    expect(page.locator(".tl-card h3")).to_have_text("ledger.record")
 
 
 def test_the_timeline_is_worked_with_the_keyboard(watched: Watched) -> None:
@@ -100,11 +100,27 @@ def test_a_squeezed_stretch_opens_at_a_click(watched: Watched) -> None:
     expect(stretch).to_have_count(before - 1)
 
 
+def test_a_part_of_the_timeline_is_brushed_and_shown_alone(watched: Watched) -> None:
+    page = watched.open("/saga?name=payment&id=9000")
+    strip = page.locator(".tl-overview")
+    expect(page.locator(".tl-window")).to_be_hidden()
+    box = strip.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 10, box["y"] + 9)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + 9)
+    page.mouse.up()
+    expect(page.locator(".tl-window")).to_be_visible()
+    expect(page.locator(".bar", has_text="notification.send")).to_be_hidden()
+    page.get_by_role("button", name="Show all of it").click()
+    expect(page.locator(".bar", has_text="notification.send")).to_be_visible()
+
+
 def test_news_comes_by_itself_and_leaves_the_reader_in_peace(watched: Watched, collector: RunningCollector) -> None:
     payment = staged.retried(collector, "8600")
     page = watched.open("/saga?name=payment&id=8600")
-    page.locator(".bar.k-action").nth(1).click()
     page.get_by_text("The timeline as text").click()
+    page.locator(".bar.k-action").nth(1).click()
     select(page, ".customer p")
     page.evaluate("window.before = document.querySelector('.headline'); scroller().scrollTop = 240;")
     payment.step("wallet.debit", 17, 17.5, attempt=5, error="still busy")
@@ -113,7 +129,7 @@ def test_news_comes_by_itself_and_leaves_the_reader_in_peace(watched: Watched, c
     assert page.evaluate("getSelection().toString().length > 10")
     assert page.evaluate("scroller().scrollTop") == 240
     assert page.evaluate("document.querySelector('.tl-text').open")
-    assert page.evaluate("document.activeElement.textContent") == "The timeline as text"
+    expect(page.locator(".bar.selected")).to_be_focused()
 
 
 def select(page: Page, what: str) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sagascope_dashboard.format import LINE_LIMIT, amount, block, duration, iso, line, milliseconds, plural
+from sagascope_dashboard.format import LINE_LIMIT, amount, block, duration, iso, line, milliseconds, plural, utc_note
 from support.wires import START, at
 
 HOSTILE = [
@@ -95,3 +95,16 @@ def test_moments_reach_the_browser_without_loss() -> None:
 
 def test_a_count_agrees_with_its_noun() -> None:
     assert [plural(n, "saga") for n in (0, 1, 2000)] == ["0 sagas", "1 saga", "2,000 sagas"]
+
+
+@pytest.mark.parametrize(
+    ("offset", "said"),
+    [
+        (None, ""),
+        (0, ""),
+        (-60, "Times within sentences are UTC, 1 h behind yours."),
+        (210, "Times within sentences are UTC, 3 h 30 min ahead of yours."),
+    ],
+)
+def test_a_reader_elsewhere_is_told_which_times_are_utc(offset: int | None, said: str) -> None:
+    assert utc_note(offset) == said

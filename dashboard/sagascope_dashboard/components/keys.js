@@ -5,9 +5,15 @@ const field = () => document.querySelector(".st-key-masthead input");
 export default function keys({ parentElement, data }) {
   const fresh = !parentElement.sagascopeKeys;
   parentElement.sagascopeKeys ??= listen();
-  const handsFree = matchMedia("(pointer: fine)").matches && document.activeElement === document.body;
-  if (fresh && data.focus && handsFree) field()?.focus();
+  if (fresh && data.focus && matchMedia("(pointer: fine)").matches) begin(performance.now() + 5000);
   return parentElement.sagascopeKeys;
+}
+
+// The field may come later than this code; who has put the focus elsewhere meanwhile keeps it there.
+function begin(until) {
+  if (document.activeElement !== document.body || performance.now() > until) return;
+  if (field()) field().focus();
+  else requestAnimationFrame(() => begin(until));
 }
 
 function listen() {

@@ -7,7 +7,17 @@ _HERE = Path(__file__).parent
 PAPER = ("moments.js", "icons.js", "paper.js")
 """What draws trees of nodes."""
 
-TIMELINE = ("moments.js", "icons.js", "scale.js", "timeline.js")
+TIMELINE = (
+    "moments.js",
+    "icons.js",
+    "words.js",
+    "dom.js",
+    "scale.js",
+    "overview.js",
+    "axis.js",
+    "detail.js",
+    "timeline.js",
+)
 """What draws a timeline."""
 
 

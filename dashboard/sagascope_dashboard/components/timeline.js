@@ -1,10 +1,6 @@
 // Swim lanes by service. Everything received is put in as text; nothing of it is ever read as markup.
 
 const MOST_ZOOM = 4096;
-const KINDS = {
-  action: "work", compensation: "undo", saga: "the transaction itself", span: "work inside a step",
-  wait: "waiting", missing: "missing",
-};
 
 export default function timeline({ parentElement, data }) {
   const view = (parentElement.sagascopeTimeline ??= new View(parentElement));
@@ -13,13 +9,6 @@ export default function timeline({ parentElement, data }) {
     view.close();
     delete parentElement.sagascopeTimeline;
   };
-}
-
-function make(tag, className, text) {
-  const element = document.createElement(tag);
-  if (className) element.className = className;
-  if (text !== undefined) element.textContent = text;
-  return element;
 }
 
 class View {
@@ -37,48 +26,37 @@ class View {
   }
 
   build() {
-    this.tools = this.root.appendChild(make("div", "tl-tools"));
-    this.legend = this.tools.appendChild(make("ul", "tl-legend"));
-    this.legend.setAttribute("aria-label", "Legend");
-    const buttons = this.tools.appendChild(make("div", "tl-buttons"));
-    this.spansButton = this.button(buttons, "All spans", () => this.toggleSpans());
-    this.button(buttons, "−", () => this.zoomBy(0.5), "Zoom out");
-    this.button(buttons, "+", () => this.zoomBy(2), "Zoom in");
-    this.button(buttons, "Fit", () => this.fit(), "Show all of it");
+    const tools = this.root.appendChild(make("div", "tl-tools"));
+    this.legend = new Legend(tools);
+    this.spansButton = makeButton("All spans", () => this.toggleSpans());
+    tools.appendChild(make("div", "tl-buttons")).append(
+      this.spansButton,
+      makeButton("\u2212", () => this.zoomBy(0.5), "Zoom out"),
+      makeButton("+", () => this.zoomBy(2), "Zoom in"),
+      makeButton("Fit", () => this.fit(), "Show all of it"),
+    );
     this.plot = this.root.appendChild(make("div", "tl-plot"));
     this.plot.setAttribute("role", "group");
     this.plot.setAttribute("aria-label",
       "Bars by service. Arrow keys move between bars, Enter shows one, plus and minus zoom, 0 shows all, Escape closes.");
-    this.axis = this.plot.appendChild(make("div", "tl-axis"));
-    this.axis.setAttribute("aria-hidden", "true");
+    this.overview = new Overview(this.plot, (from, to) => this.showOnly(from, to), (pixels) => this.pan(pixels * this.zoom));
+    this.axis = new Axis(this.plot, (from) => this.toggleStretch(from));
     this.lanes = this.plot.appendChild(make("div", "tl-lanes"));
     this.over = this.plot.appendChild(make("div", "tl-over"));
     this.links = this.over.appendChild(document.createElementNS(SVG, "svg"));
     this.links.setAttribute("aria-hidden", "true");
     this.now = this.over.appendChild(make("div", "tl-now"));
     this.now.appendChild(make("span", "", document.documentElement.dataset.present ? "saved" : "now"));
-    this.quiet = this.over.appendChild(make("div", "tl-quiet"));
+    this.over.appendChild(this.axis.bands);
     this.rest = this.root.appendChild(make("p", "tl-rest"));
-    this.detail = this.root.appendChild(make("div", "tl-detail"));
-    this.detail.setAttribute("aria-live", "polite");
-    this.text = this.root.appendChild(make("details", "tl-text"));
-    this.text.appendChild(make("summary", "", "The timeline as text"));
-    this.list = this.text.appendChild(make("ol"));
-  }
-
-  button(parent, text, act, label) {
-    const button = parent.appendChild(make("button", "tl-button", text));
-    button.type = "button";
-    if (label) button.setAttribute("aria-label", label), (button.title = label);
-    button.addEventListener("click", act);
-    return button;
+    this.detail = new Detail(this.root);
+    this.words = new Words(this.root);
   }
 
   listen() {
     this.plot.addEventListener("keydown", (event) => this.pressed(event));
     this.plot.addEventListener("wheel", (event) => this.wheeled(event), { passive: false });
     this.plot.addEventListener("pointerdown", (event) => this.grabbed(event));
-    this.text.addEventListener("toggle", () => this.write());
     this.jump = (event) => this.reveal(event.detail);
     window.addEventListener("sagascope:jump", this.jump);
     this.sizes = new ResizeObserver(() => this.place());
@@ -99,12 +77,13 @@ class View {
     this.spans ??= extra <= 40;
     this.spansButton.hidden = extra === 0;
     this.spansButton.setAttribute("aria-pressed", String(this.spans));
-    this.drawLegend();
+    this.legend.draw(data.bars);
     this.drawLanes();
     this.rest.textContent = this.rested();
+    this.placeRows();
     this.place();
-    if (this.selected) this.describe(data.bars.find((bar) => bar.id === this.selected));
-    this.write();
+    if (this.selected) this.detail.show(data.bars.find((bar) => bar.id === this.selected));
+    this.words.write(data.bars);
   }
 
   rested() {
@@ -114,32 +93,17 @@ class View {
     return said.join(" ");
   }
 
-  drawLegend() {
-    const used = new Set(this.data.bars.map((bar) => signOf(bar)));
-    if (this.data.bars.some((bar) => bar.heard !== null)) used.add("silent");
-    if (this.data.bars.some((bar) => bar.marks.some((mark) => mark.level === "error"))) used.add("mark-error");
-    if (this.data.bars.some((bar) => bar.marks.some((mark) => mark.level !== "error"))) used.add("mark-note");
-    const wanted = LEGEND.filter(([sign]) => used.has(sign));
-    if (this.legend.dataset.drawn === wanted.join()) return;
-    this.legend.dataset.drawn = wanted.join();
-    this.legend.replaceChildren(...wanted.map(([sign, word]) => {
-      const item = make("li");
-      item.appendChild(make("i", `swatch ${sign}`));
-      item.appendChild(make("span", "", word));
-      return item;
-    }));
-  }
-
   // --- lanes and bars ------------------------------------------------------------------------------
 
   drawLanes() {
     const old = new Map([...this.lanes.children].map((lane) => [lane.laneName, lane]));
-    for (const lane of this.data.lanes) {
+    this.data.lanes.forEach((lane, index) => {
       const element = old.get(lane.name) ?? this.makeLane(lane);
       old.delete(lane.name);
-      element.querySelector(".tl-note").textContent = lane.note;
-      this.lanes.appendChild(element);
-    }
+      put(element.querySelector(".tl-note"), lane.note);
+      // What stays in its place keeps its focus.
+      if (this.lanes.children[index] !== element) this.lanes.insertBefore(element, this.lanes.children[index] ?? null);
+    });
     old.forEach((element) => element.remove());
     const tracks = new Map([...this.lanes.children].map((lane) => [lane.laneName, lane.lastChild]));
     const gone = new Set(this.bars.keys());
@@ -182,12 +146,13 @@ class View {
     const label = labelOf(bar);
     if (text.dataset.label !== label) {
       text.dataset.label = label;
-      text.replaceChildren(make("span", "", label));
+      const number = bar.tries > 1 || bar.number > 1 ? [make("b", "", String(bar.number))] : [];
+      text.replaceChildren(...number, make("span", "", bar.kind === "wait" ? label : bar.label));
       if (bar.kind === "compensation") text.prepend(icon("undo"));
       if (bar.state === "error" && bar.kind !== "span") text.prepend(icon("cross"));
-      element.setAttribute("aria-label", sentence(bar));
-      element.title = sentence(bar);
+      element.textNeeds = this.measure(label) + 14 + 18 * text.querySelectorAll("svg").length;
     }
+    say(element, sentence(bar));
     const marks = element.children[2];
     if (marks.childElementCount !== bar.marks.length) {
       marks.replaceChildren(...bar.marks.map((mark) => {
@@ -196,6 +161,15 @@ class View {
         return dot;
       }));
     }
+  }
+
+  measure(label) {
+    if (!this.pen) {
+      this.pen = document.createElement("canvas").getContext("2d");
+      const { fontFamily, fontSize } = getComputedStyle(this.root);
+      this.pen.font = `600 ${0.84 * parseFloat(fontSize)}px ${fontFamily}`;
+    }
+    return this.pen.measureText(label).width;
   }
 
   // --- places --------------------------------------------------------------------------------------
@@ -214,9 +188,9 @@ class View {
     this.root.style.setProperty("--gutter", `${track.offsetLeft}px`);
     this.root.classList.toggle("zoomed", this.zoom > 1);
     this.placeBars(width);
-    this.placeAxis(width);
-    this.placeQuiet(width);
+    this.axis.place(this.parts, this.offset, width);
     this.placeLinks();
+    this.overview.draw(this, inner);
     const x = this.scale.x(now) - this.offset;
     this.now.hidden = this.data.end !== null || x > width;
     this.now.style.left = `${x}px`;
@@ -229,10 +203,11 @@ class View {
       const { bar } = element;
       const x = this.scale.x(bar.start) - this.offset;
       const end = this.scale.x(bar.end ?? this.end) - this.offset;
-      element.seen = end > -4 && x < width + 4;
-      element.style.display = element.seen ? "" : "none";
-      if (!element.seen) continue;
-      const left = Math.max(x, -8);
+      const seen = end > -4 && x < width + 4;
+      if (seen !== element.seen) element.style.display = seen ? "" : "none";
+      element.seen = seen;
+      if (!seen) continue;
+      const left = Math.max(x, -2);
       element.box = { x: left, width: Math.max(3, Math.min(end, width + 8) - left) };
       element.style.left = `${element.box.x}px`;
       element.style.width = `${element.box.width}px`;
@@ -241,7 +216,6 @@ class View {
       rows.get(key)?.push(element) ?? rows.set(key, [element]);
     }
     for (const row of rows.values()) this.placeTexts(row.sort((a, b) => a.box.x - b.box.x), width);
-    this.placeRows();
   }
 
   placeInside(element) {
@@ -258,21 +232,19 @@ class View {
   // A label inside its bar where it fits, else beside it where nothing else lies, else none.
   placeTexts(row, width) {
     row.forEach((element, index) => {
-      const text = element.children[1];
-      text.className = "bar-text";
-      if (element.bar.kind === "wait" || element.bar.kind === "span" || element.bar.kind === "saga") {
-        text.classList.add(element.bar.kind === "wait" && element.box.width > 40 ? "inside" : "none");
-        return;
-      }
-      const needs = textWidth(text) + 14;
-      const next = row[index + 1]?.box.x ?? width;
-      const previous = row[index - 1]?.box;
-      const before = element.box.x - (previous ? previous.x + previous.width : 0);
-      if (element.box.width >= needs) text.classList.add("inside");
-      else if (next - element.box.x - element.box.width >= needs) text.classList.add("after");
-      else if (before >= needs) text.classList.add("before");
-      else text.classList.add(element.box.width > 20 ? "inside" : "none");
+      const place = this.textPlace(element, row[index - 1]?.box, row[index + 1]?.box.x ?? width);
+      if (element.textPlace !== place) element.children[1].className = `bar-text ${place}`;
+      element.textPlace = place;
     });
+  }
+
+  textPlace({ bar, box, textNeeds }, previous, next) {
+    if (bar.kind === "wait") return box.width > 40 ? "inside" : "none";
+    if (bar.kind === "span" || bar.kind === "saga") return "none";
+    if (box.width >= textNeeds) return "inside";
+    if (next - box.x - box.width >= textNeeds) return "after";
+    if (box.x - (previous ? previous.x + previous.width : 0) >= textNeeds) return "before";
+    return box.width > 64 ? "inside" : box.width > 20 ? "inside tight" : "none";
   }
 
   placeRows() {
@@ -291,46 +263,6 @@ class View {
     }
   }
 
-  placeAxis(width) {
-    const marks = ticks(this.parts).map(({ x, label }) => ({ x: x - this.offset, label }))
-      .filter(({ x }) => x >= -2 && x < width - 40);
-    while (this.axis.children.length > marks.length) this.axis.lastChild.remove();
-    marks.forEach(({ x, label }, index) => {
-      const tick = this.axis.children[index] ?? this.axis.appendChild(make("span", "tick"));
-      tick.style.left = `${x}px`;
-      if (tick.textContent !== label) tick.textContent = label;
-    });
-  }
-
-  placeQuiet(width) {
-    const parts = this.parts.filter((part) => part.quiet);
-    while (this.quiet.children.length > parts.length) this.quiet.lastChild.remove();
-    parts.forEach((part, index) => {
-      const band = this.quiet.children[index] ?? this.makeBand();
-      const x = part.x - this.offset;
-      band.stretch = part;
-      band.hidden = x + part.width < 0 || x > width;
-      band.className = part.squeezed ? "quiet" : "quiet open";
-      band.style.left = `${x}px`;
-      band.style.width = `${part.width}px`;
-      const label = duration((part.to - part.from) / 1000);
-      const button = band.firstChild;
-      if (button.textContent !== label) button.textContent = label;
-      const act = part.squeezed ? `Nothing happened for ${label}. Show at full length` : `Squeeze these ${label}`;
-      if (button.title !== act) { button.title = act; button.setAttribute("aria-label", act); }
-    });
-  }
-
-  makeBand() {
-    const band = this.quiet.appendChild(make("div", "quiet"));
-    this.button(band, "", () => {
-      const { from } = band.stretch;
-      if (!this.opened.delete(from)) this.opened.add(from);
-      this.place();
-    });
-    return band;
-  }
-
   placeLinks() {
     const origin = this.over.getBoundingClientRect();
     const paths = [];
@@ -344,11 +276,7 @@ class View {
       const bend = Math.max(24, Math.min(90, Math.abs(x2 - x1) / 2));
       paths.push(`M${x2} ${y2}C${x2 - bend} ${y2 - 22} ${x1 + bend} ${y1 - 22} ${x1} ${y1}`);
     }
-    while (this.links.children.length > paths.length) this.links.lastChild.remove();
-    paths.forEach((d, index) => {
-      const path = this.links.children[index] ?? this.links.appendChild(document.createElementNS(SVG, "path"));
-      path.setAttribute("d", d);
-    });
+    repeat(this.links, paths, () => document.createElementNS(SVG, "path"), (path, d) => path.setAttribute("d", d));
   }
 
   // --- what the reader does ------------------------------------------------------------------------
@@ -357,6 +285,12 @@ class View {
     this.spans = !this.spans;
     for (const [, element] of this.bars) element.hidden = element.bar.kind === "span" && !this.spans;
     this.spansButton.setAttribute("aria-pressed", String(this.spans));
+    this.placeRows();
+    this.place();
+  }
+
+  toggleStretch(from) {
+    if (!this.opened.delete(from)) this.opened.add(from);
     this.place();
   }
 
@@ -376,10 +310,25 @@ class View {
     this.place();
   }
 
+  // Zoom so that these moments lie at the two edges.
+  showOnly(from, to) {
+    const width = this.scale.width / this.zoom;
+    let [low, high] = [1, MOST_ZOOM];
+    for (let round = 0; round < 24; round += 1) {
+      const middle = Math.sqrt(low * high);
+      const tried = scale(this.parts, width * middle);
+      if (tried.x(to) - tried.x(from) < width) low = middle; else high = middle;
+    }
+    this.zoom = low;
+    this.place();
+    this.offset = this.scale.x(from);
+    this.place();
+  }
+
   wheeled(event) {
     if (event.ctrlKey || event.metaKey) {
       event.preventDefault();
-      this.zoomBy(Math.exp(-event.deltaY / 300), event.clientX - this.axis.getBoundingClientRect().left);
+      this.zoomBy(Math.exp(-event.deltaY / 300), event.clientX - this.axis.root.getBoundingClientRect().left);
     } else if (this.zoom > 1 && Math.abs(event.deltaX) > Math.abs(event.deltaY)) {
       event.preventDefault();
       this.pan(event.deltaX);
@@ -466,7 +415,7 @@ class View {
     before?.classList.remove("selected");
     after?.classList.add("selected");
     if (after) this.rove(after);
-    this.describe(after?.bar);
+    this.detail.show(after?.bar);
   }
 
   reveal(id) {
@@ -478,80 +427,8 @@ class View {
     this.plot.scrollIntoView({ block: "center", behavior: calm() ? "auto" : "smooth" });
     element.focus({ preventScroll: true });
   }
-
-  // --- words ---------------------------------------------------------------------------------------
-
-  describe(bar) {
-    if (!bar) return this.detail.replaceChildren();
-    const card = make("article", "tl-card");
-    card.appendChild(make("h4", "", labelOf(bar)));
-    card.appendChild(make("p", "tl-said", sentence(bar)));
-    const facts = card.appendChild(make("dl"));
-    for (const [name, value] of [["Service", bar.lane], ["Began", exact(new Date(bar.start))], ...bar.facts]) {
-      facts.append(make("dt", "", name), make("dd", "", value));
-    }
-    if (bar.marks.length) {
-      const marks = card.appendChild(make("ul", "tl-log"));
-      for (const mark of bar.marks.slice(0, 30)) {
-        const item = marks.appendChild(make("li", mark.level));
-        item.append(make("span", "tl-clock", clockOf(mark.at, true)), make("span", "", mark.text));
-      }
-    }
-    if (bar.stack) card.appendChild(make("pre", "", bar.stack)).tabIndex = 0;
-    if (this.detail.textContent !== card.textContent) this.detail.replaceChildren(card);
-  }
-
-  write() {
-    if (!this.text.open || !this.data) return;
-    const bars = this.data.bars.filter((bar) => bar.kind !== "span" || bar.state === "error");
-    const lines = bars.map((bar) => `${clockOf(bar.start, true)} ${sentence(bar)}`);
-    while (this.list.children.length > lines.length) this.list.lastChild.remove();
-    lines.forEach((line, index) => {
-      const item = this.list.children[index] ?? this.list.appendChild(make("li"));
-      if (item.textContent !== line) item.textContent = line;
-    });
-  }
 }
 
 const HEIGHT = { action: 28, compensation: 28, missing: 28, wait: 28, saga: 8, span: 12 };
-const LEGEND = [
-  ["t-work", "working"], ["t-good", "done"], ["t-fail", "failed"], ["t-unknown", "outcome unknown"],
-  ["t-undo", "undo"], ["t-wait", "waiting"], ["t-missing", "missing"], ["silent", "silent"],
-  ["mark-note", "log line"], ["mark-error", "error"],
-];
-
-// What a bar looks like: colour and texture by kind and state, as in the legend.
-function signOf(bar) {
-  if (bar.kind === "wait" || bar.kind === "missing") return `t-${bar.kind}`;
-  if (bar.kind === "saga" || bar.kind === "span") return bar.state === "error" ? "t-thin t-fail-thin" : "t-thin";
-  if (bar.state === "error") return "t-fail";
-  if (bar.state === "unknown") return "t-unknown";
-  if (bar.kind === "compensation") return "t-undo";
-  return bar.state === "in_flight" ? "t-work" : "t-good";
-}
-
-function labelOf(bar) {
-  if (bar.kind === "wait") return bar.end === null ? "waiting" : duration((bar.end - bar.start) / 1000);
-  return bar.tries > 1 || bar.number > 1 ? `${bar.number} · ${bar.label}` : bar.label;
-}
-
-function sentence(bar) {
-  const took = bar.end === null ? `since ${clockOf(bar.start)}` : `took ${duration((bar.end - bar.start) / 1000)}`;
-  const which = bar.tries > 1 || bar.number > 1 ? `, attempt ${bar.number}` : "";
-  const heard = bar.heard === null ? "" : `; its process is silent since ${clockOf(bar.heard)}`;
-  return `${bar.label}${which} in ${bar.lane} (${KINDS[bar.kind]}): ${bar.word.toLowerCase()}, ${took}${heard}.`;
-}
 
 const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
-
-const measured = new Map();
-let pen;
-function textWidth(element) {
-  const label = element.dataset.label;
-  if (!measured.has(label)) {
-    pen ??= document.createElement("canvas").getContext("2d");
-    pen.font = getComputedStyle(element).font;
-    measured.set(label, pen.measureText(label).width + 18 * element.querySelectorAll("svg").length);
-  }
-  return measured.get(label);
-}

@@ -9,12 +9,12 @@ from sagascope_dashboard.palette import Sign
 from sagascope_dashboard.viewmodels.saga import Saga, Stop, Verdict
 
 
-def answer(shown: Saga, copied: str | None = None) -> list[Node | None]:
+def answer(shown: Saga, copied: str | None = None, note: str = "") -> list[Node | None]:
     """What to tell the customer, where it stands and why, the plan; `copied` is what the reader can take to a chat.
 
-    Without it there is nothing to copy: the page is a saved one.
+    Without it there is nothing to copy: the page is a saved one. `note` is said beside the sentences.
     """
-    return [_head(shown, copied), _facts(shown), _customer(shown), _verdict(shown), _track(shown)]
+    return [_head(shown, copied), _facts(shown), _customer(shown), _verdict(shown, note), _track(shown)]
 
 
 def _head(shown: Saga, copied: str | None) -> Node:
@@ -54,20 +54,20 @@ def _customer(shown: Saga) -> Node | None:
     return h("section", icon("person"), words, cls="customer", aria_label="For the customer")
 
 
-def _verdict(shown: Saga) -> Node:
+def _verdict(shown: Saga, note: str) -> Node:
     sign = shown.attention or shown.status
     calmly = "" if shown.attention else " calmly"
     return h(
         "section",
         h("p", shown.headline, cls="headline"),
-        _under(shown) if shown.attention else None,
+        _under(shown, note),
         _why(shown.verdict) if shown.verdict else None,
         cls=f"verdict {sign.tone}{calmly}",
         aria_label="Where it stands",
     )
 
 
-def _under(shown: Saga) -> Node:
+def _under(shown: Saga, note: str) -> Node:
     return h(
         "div",
         h("span", h("b", time(shown.since, "for")), " without progress, since ", time(shown.since))
@@ -75,6 +75,7 @@ def _under(shown: Saga) -> Node:
         else None,
         [h("b", stake) for stake in shown.exposure],
         h("span", "certainty: ", h("b", shown.verdict.confidence)) if shown.verdict else None,
+        h("span", note, cls="soft") if note else None,
         cls="under",
     )
 

@@ -4,15 +4,17 @@ from sagascope_dashboard.components.nodes import Node, badge, h, icon, link, tim
 from sagascope_dashboard.viewmodels.triage import Case, Triage
 
 
-def page(shown: Triage) -> list[Node | None]:
-    """The whole screen."""
-    return [_top(shown), _cases(shown), _more(shown), _counts(shown)]
+def page(shown: Triage, note: str = "") -> list[Node | None]:
+    """The whole screen; `note` is said beside its title."""
+    return [_top(shown, note), _cases(shown), _more(shown), _counts(shown)]
 
 
-def _top(shown: Triage) -> Node:
+def _top(shown: Triage, note: str) -> Node:
     if shown.calm:
         return h("header", icon("check"), h("h1", shown.title), h("p", _calm_words(shown), cls="soft"), cls="calm")
-    return h("header", h("h1", shown.title), h("p", "the worst first", cls="soft"), cls="needed")
+    return h(
+        "header", h("h1", shown.title), h("p", " ".join(["The worst first.", note]).strip(), cls="soft"), cls="needed"
+    )
 
 
 def _calm_words(shown: Triage) -> str:

@@ -10,6 +10,7 @@ from sagascope_dashboard.components.timeline import timeline as draw_timeline
 from sagascope_dashboard.drawings.saga import anomalies, answer, attempts, ledger
 from sagascope_dashboard.export import as_html, file_name
 from sagascope_dashboard.filters import SagaAddress
+from sagascope_dashboard.format import utc_note
 from sagascope_dashboard.screens import trouble
 from sagascope_dashboard.viewmodels.markdown import markdown
 from sagascope_dashboard.viewmodels.saga import Saga, log_rows, saga, span_rows
@@ -36,7 +37,12 @@ def _live(address: SagaAddress) -> None:
     trouble.outdated("saga-outdated", reading)
     whole, shown = reading.value, saga(reading.value)
     lanes = timeline(whole, living(data.services().value))
-    paper("saga-answer", *answer(shown, markdown(shown, _here(address))), h("h2", "The timeline", cls="section"))
+    copied = markdown(shown, _here(address))
+    paper(
+        "saga-answer",
+        *answer(shown, copied, utc_note(st.context.timezone_offset)),
+        h("h2", "The timeline", cls="section"),
+    )
     draw_timeline("saga-timeline", lanes)
     paper("saga-holds", ledger(shown), anomalies(shown))
     _tables(whole, shown)

@@ -5,6 +5,7 @@ import streamlit as st
 from sagascope_dashboard import data
 from sagascope_dashboard.components.paper import paper
 from sagascope_dashboard.drawings.triage import page
+from sagascope_dashboard.format import utc_note
 from sagascope_dashboard.screens import trouble
 from sagascope_dashboard.viewmodels.triage import triage
 
@@ -22,4 +23,4 @@ def _live() -> None:
         trouble.none_to_show("triage-trouble", needing)
         return
     trouble.outdated("triage-outdated", needing)
-    paper("triage", *page(triage(needing.value, data.flows().value)))
+    paper("triage", *page(triage(needing.value, data.flows().value), utc_note(st.context.timezone_offset)))

@@ -196,8 +196,8 @@ def _track(whole: wire.Saga) -> tuple[Stop, ...]:
 def _stop(name: str, steps: Sequence[wire.Step], undo: wire.Step | None, whole: wire.Saga) -> Stop:
     plan = next((step for step in whole.plan.steps if step.name == name), None)
     reached = any(step.attempts for step in steps)
-    current = whole.step == name and whole.status != "completed"
     compensation = (undo.name if undo else plan.compensation if plan else None) or ""
+    current = whole.step is not None and whole.step in {name, compensation} and whole.status != "completed"
     return Stop(
         name=line(name, 60),
         sign=_stop_sign(steps, current=current, whole=whole),
@@ -212,7 +212,7 @@ def _stop(name: str, steps: Sequence[wire.Step], undo: wire.Step | None, whole: 
 
 def _stop_sign(steps: Sequence[wire.Step], *, current: bool, whole: wire.Saga) -> Sign:
     """The frontier carries the reason why somebody is needed; any other step its own state."""
-    if current and whole.attention and whole.phase == "forward":
+    if current and whole.attention:
         return ATTENTION[whole.attention]
     states = [step.state for step in steps]
     worst = next((state for state in ("failed", "unknown", "in_flight", "undone", "done") if state in states), None)

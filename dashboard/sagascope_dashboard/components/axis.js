@@ -1,0 +1,41 @@
+// The axis, and the bands of squeezed stretches over the lanes. Joined before timeline.js.
+
+class Axis {
+  // `toggle` opens a stretch that is squeezed, or squeezes it again.
+  constructor(plot, toggle) {
+    this.root = plot.appendChild(make("div", "tl-axis"));
+    this.root.setAttribute("aria-hidden", "true");
+    this.bands = make("div", "tl-quiet");
+    this.toggle = toggle;
+  }
+
+  place(parts, offset, width) {
+    const marks = ticks(parts).map(({ x, label }) => ({ x: x - offset, label }));
+    const seen = marks.filter(({ x }) => x >= -2 && x < width - 40);
+    repeat(this.root, seen, () => make("span", "tick"), (tick, { x, label }) => {
+      tick.style.left = `${x}px`;
+      put(tick, label);
+    });
+    this.placeBands(parts.filter((part) => part.quiet), offset, width);
+  }
+
+  placeBands(parts, offset, width) {
+    repeat(this.bands, parts, () => this.makeBand(), (band, part) => {
+      const x = part.x - offset;
+      const label = duration((part.to - part.from) / 1000);
+      band.stretch = part;
+      band.hidden = x + part.width < 0 || x > width;
+      band.className = part.squeezed ? "quiet" : "quiet open";
+      band.style.left = `${x}px`;
+      band.style.width = `${part.width}px`;
+      put(band.firstChild, label);
+      say(band.firstChild, part.squeezed ? `Nothing happened for ${label}. Show at full length` : `Squeeze these ${label}`);
+    });
+  }
+
+  makeBand() {
+    const band = make("div", "quiet");
+    band.appendChild(makeButton("", () => this.toggle(band.stretch.from)));
+    return band;
+  }
+}
