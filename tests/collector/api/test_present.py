@@ -1,0 +1,48 @@
+"""From the domain to the wire."""
+
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sagascope_collector import wire
+from sagascope_collector.api import present
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary()
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4)
+)
+
+
+@given(VALUES)
+def test_any_value_is_natural_json(value: object) -> None:
+    text = wire.SpanEvent(name="x", at=present.moment(0), attributes={"v": present.natural(value)}).model_dump_json()
+    assert "v" in wire.SpanEvent.model_validate_json(text).attributes
+
+
+def test_a_bottomless_value_is_cut() -> None:
+    value: object = "bottom"
+    for _ in range(10_000):
+        value = [value]
+    natural = present.natural(value)
+    for _ in range(present.DEPTH):
+        natural = natural[0]
+    assert natural == "…"
+
+
+@given(st.integers(0, 2**64 - 1))
+def test_moments_are_cut_to_the_microsecond(nanoseconds: int) -> None:
+    moment = present.moment(nanoseconds)
+    assert moment.microsecond == nanoseconds // 1_000 % 1_000_000
+    assert wire.rfc3339(moment).endswith("Z")
+
+
+def test_amounts_have_no_exponent() -> None:
+    told = [present.decimal(Decimal(text)) for text in ("50.00", "5E+3", "1E-9", "-0.10")]
+    assert told == ["50.00", "5000", "0.000000001", "-0.10"]
+
+
+def test_severities_have_their_short_names() -> None:
+    assert [present.severity(number) for number in (0, 1, 9, 18, 24, 25, -1)] == [
+        None, "TRACE", "INFO", "ERROR2", "FATAL4", None, None,
+    ]  # fmt: skip
