@@ -1,0 +1,93 @@
+"""Tenacity's retries are the attempts of a step."""
+
+import asyncio
+
+import pytest
+
+from sagascope import Saga
+from sagascope.testing import record
+
+tenacity = pytest.importorskip("tenacity", reason="tenacity is not installed")
+integration = pytest.importorskip("sagascope.integrations.tenacity")
+
+payment = Saga("payment")
+
+
+def told(recorder: object) -> list[tuple[object, ...]]:
+    return [
+        (
+            attempt.number,
+            attempt.state,
+            attempt.span.attributes.get("saga.step.max_attempts"),
+            attempt.span.attributes.get("saga.step.retry_in"),
+        )
+        for attempt in recorder.saga("1").attempts  # type: ignore[attr-defined]
+    ]
+
+
+def test_each_try_is_an_attempt_with_its_number_and_the_planned_wait() -> None:
+    slept: list[float] = []
+    retrying = tenacity.Retrying(
+        stop=tenacity.stop_after_attempt(3) | tenacity.stop_after_delay(100),
+        wait=tenacity.wait_random(1, 1000),
+        sleep=slept.append,
+    )
+    with record() as recorder, payment.begin("1") as saga:
+        tries = 0
+        for attempt in integration.attempts("wallet.debit", retrying, idempotency_key="k"):
+            with attempt:
+                tries += 1
+                if tries < 3:
+                    raise TimeoutError
+        assert saga.id == "1"
+    assert told(recorder) == [(1, "error", 3, slept[0]), (2, "error", 3, slept[1]), (3, "ok", 3, None)]
+    assert recorder.saga("1").attempts[0].span.attributes["saga.step.idempotency_key"] == "k"
+
+
+def test_the_last_failure_plans_no_wait_and_goes_on_as_tenacity_says() -> None:
+    retrying = tenacity.Retrying(stop=tenacity.stop_after_attempt(2), wait=tenacity.wait_fixed(7), sleep=lambda _: None)
+
+    def pay() -> None:
+        with payment.begin("1") as saga:
+            for attempt in integration.attempts("wallet.debit", retrying, saga=saga):
+                with attempt:
+                    raise TimeoutError
+
+    with record() as recorder, pytest.raises(tenacity.RetryError):
+        pay()
+    assert told(recorder) == [(1, "error", 2, 7.0), (2, "error", 2, None)]
+    recorder.saga("1").assert_failed()
+
+
+def test_an_error_that_is_not_retried_plans_nothing() -> None:
+    retrying = tenacity.Retrying(retry=tenacity.retry_if_exception_type(TimeoutError), reraise=True)
+
+    def pay() -> None:
+        with payment.begin("1"):
+            for attempt in integration.attempts("wallet.debit", retrying):
+                with attempt:
+                    raise KeyError
+
+    with record() as recorder, pytest.raises(KeyError):
+        pay()
+    assert told(recorder) == [(1, "error", None, None)]
+
+
+def test_async_code_retries_likewise() -> None:
+    retrying = tenacity.AsyncRetrying(stop=tenacity.stop_after_attempt(2), wait=tenacity.wait_fixed(0))
+
+    async def pay() -> None:
+        async with payment.begin("1"):
+            async for attempt in integration.attempts("wallet.debit", retrying):
+                with attempt as step:
+                    if step.attempt == 1:
+                        raise TimeoutError
+
+    with record() as recorder:
+        asyncio.run(pay())
+    assert told(recorder) == [(1, "error", 2, 0.0), (2, "ok", 2, None)]
+
+
+def test_the_other_kind_of_loop_is_refused() -> None:
+    with pytest.raises(TypeError, match="async for"):
+        iter(integration.attempts("wallet.debit", tenacity.AsyncRetrying())).__next__()
