@@ -47,14 +47,14 @@ def dashboard(collector: RunningCollector, tmp_path_factory: pytest.TempPathFact
         yield address
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Headless Chromium."""
+    """Headless Chromium. Not for the whole session: while its driver runs, no other test may have an event loop."""
     with running_browser() as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def desk(browser: Browser) -> Iterator[BrowserContext]:
     """A browser at a desk in Berlin; it keeps what it has loaded once."""
     context = at_a_desk(browser)
