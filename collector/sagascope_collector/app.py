@@ -7,24 +7,26 @@ import logging
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import grpc.aio
-import uvicorn
 
 from sagascope_collector import sagas
 from sagascope_collector.api import create_api, present
 from sagascope_collector.cli import serve as cli
+from sagascope_collector.deafness import Deafness
 from sagascope_collector.errors import PortTaken, StoreUnavailable
-from sagascope_collector.ingest import Ingest
+from sagascope_collector.ingest import Ingest, Limits
 from sagascope_collector.listening import address_of, listen, port_taken
 from sagascope_collector.otlp import OtlpGrpc, OtlpHttp, decode
+from sagascope_collector.otlp.body import Budget
 from sagascope_collector.otlp.grpc import bind
 from sagascope_collector.process import ProcessHealth
 from sagascope_collector.projection import Projection
+from sagascope_collector.serving import Server, server
 from sagascope_collector.settings import Address, Settings
 from sagascope_collector.store import DuckDBStore, Store
 
@@ -32,6 +34,9 @@ Clock = Callable[[], int]
 
 ALIVE_EVERY: Final = 2.0
 """Seconds between two notes that this collector listens; a crash is known no more exactly than that."""
+
+LATE: Final = 5_000_000_000
+"""Nanoseconds: while something waits for longer than this, the collector counts as deaf."""
 
 _log: Final = logging.getLogger(__name__)
 
@@ -51,14 +56,6 @@ class _Ports:
         }
 
 
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: three servers share one process."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 class Collector:
     """One collector on one event loop: `run` it once."""
 
@@ -66,8 +63,8 @@ class Collector:
         self._settings = settings
         self._store = store
         self._clock = clock
-        self._deaf = tuple(store.deaf_intervals(0))
-        self._ingest = Ingest(store, decode)
+        self._deafness = Deafness(store, clock)
+        self._ingest = Ingest(store, decode, limits=Limits(settings.queue_bytes), refused=self._deafness.refused)
         self._projection = Projection(store, summarise=present.summary, context=self._context, clock=clock)
         self._health = ProcessHealth(self._ingest, self._projection, clock)
 
@@ -98,7 +95,7 @@ class Collector:
     def _context(self, now: int) -> sagas.Context:
         return sagas.Context(
             now=now,
-            deaf=self._deaf,
+            deaf=tuple(self._deafness.intervals()),
             step_timeouts=self._settings.step_timeouts,
             services=self._store.runners(),
         )
@@ -117,23 +114,12 @@ class Collector:
             api=listen(settings.api, "--api"),
         )
 
-    def _servers(self) -> tuple[_Server, _Server]:
-        http = OtlpHttp(self._ingest, self._clock, max_bytes=self._settings.max_request_bytes)
+    def _servers(self) -> tuple[Server, Server]:
+        settings = self._settings
+        budget = Budget(settings.queue_bytes)
+        http = OtlpHttp(self._ingest, self._clock, max_bytes=settings.max_request_bytes, budget=budget)
         api = create_api(self._store, self._context, self._health, self._clock)
-        return self._server(http), self._server(api)
-
-    def _server(self, application: Any) -> _Server:
-        config = uvicorn.Config(
-            application,
-            http="httptools",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=int(self._settings.drain_seconds),
-        )
-        return _Server(config)
+        return server(http, drain_seconds=settings.drain_seconds), server(api, drain_seconds=settings.drain_seconds)
 
     def _announce(self, addresses: dict[str, str], announce: cli.Announce) -> None:
         announce(addresses)
@@ -145,8 +131,15 @@ class Collector:
     async def _stay_alive(self) -> None:
         while True:
             with suppress(StoreUnavailable):
-                await asyncio.to_thread(self._store.stay_alive)
+                await asyncio.to_thread(self._note_life)
             await asyncio.sleep(ALIVE_EVERY)
+
+    def _note_life(self) -> None:
+        self._store.stay_alive()
+        oldest = self._ingest.oldest()
+        if oldest is not None and self._clock() - oldest > LATE:
+            self._deafness.refused(since=oldest)
+        self._deafness.keep()
 
 
 def run(settings: Settings, announce: cli.Announce, *, clock: Clock = time.time_ns) -> None:

@@ -6,14 +6,16 @@ Many requests become one commit. Nobody is answered before the commit that holds
 import asyncio
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from sagascope_collector.errors import Overloaded, SagascopeError, StoreUnavailable
+from sagascope_collector.fairness import FairQueue
 from sagascope_collector.store.contract import Batch, Store
+
+FULL: Final = "The collector has as much waiting as it may hold."
 
 _log: Final = logging.getLogger(__name__)
 
@@ -40,6 +42,8 @@ class Payload:
     encoding: Encoding
     body: bytes
     received_at: int
+    sender: str = ""
+    """Who is to share the queue fairly with the others: a host, or a connection of this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +70,18 @@ class Decoded:
         return sum(each.rejected for each in self.outcomes if isinstance(each, Receipt))
 
 
+REQUEST_COST: Final = 16 * 1024
+"""What a request takes in memory beside its body, with its connection: a bound on how many wait."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How much may wait, and how much is committed at once."""
 
-    requests: int = 10_000
-    bytes: int = 256 * 1024 * 1024
+    queue_bytes: int = 256 * 1024 * 1024
+    """What may wait; each request counts `REQUEST_COST` more than its body."""
     group_bytes: int = 4 * 1024 * 1024
-    """A commit takes requests until it holds this much; a larger one goes alone."""
+    """A commit takes requests until it holds this much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +94,26 @@ class Ingest:
     """Takes requests from event loops, and stores them from a thread of its own."""
 
     def __init__(
-        self, store: Store, decode: Callable[[Sequence[Payload]], Decoded], *, limits: Limits = Limits()
+        self,
+        store: Store,
+        decode: Callable[[Sequence[Payload]], Decoded],
+        *,
+        limits: Limits = Limits(),
+        refused: Callable[[], None] = lambda: None,
     ) -> None:
-        """`decode` never raises for what was received: it answers each request with a receipt or an error."""
+        """Store what `decode` makes of requests.
+
+        Args:
+            store: where it goes.
+            decode: never raises for what was received: it answers each request with a receipt or an error.
+            limits: how much may wait.
+            refused: is called when somebody is told to come back later.
+        """
         self._store = store
         self._decode = decode
         self._limits = limits
-        self._queue: deque[_Waiting] = deque()
-        self._bytes = 0
+        self._refused = refused
+        self._queue: FairQueue[_Waiting] = FairQueue(limits.queue_bytes)
         self._changed = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="sagascope-writer", daemon=True)
@@ -106,23 +126,31 @@ class Ingest:
         """Queue a request; the future holds its receipt once it is on disk, or the error that its sender is told.
 
         Raises:
-            Overloaded: the queue is full, or closing; nothing was kept.
+            Overloaded: the queue is full, or closing; nothing was kept. The future may say so later too, when others
+                need the room more.
         """
         waiting = _Waiting(payload, asyncio.get_running_loop().create_future())
         with self._changed:
             if self._closing:
                 raise Overloaded("The collector is stopping.")
-            if not self._has_room(payload):
-                raise Overloaded("The collector has as much waiting as it may hold.")
-            self._queue.append(waiting)
-            self._bytes += len(payload.body)
+            taken, ousted = self._queue.offer(waiting, payload.sender, len(payload.body) + REQUEST_COST)
             self._changed.notify()
+        if ousted or not taken:
+            self._refused()
+        _answer(ousted, [Overloaded(FULL)] * len(ousted))
+        if not taken:
+            raise Overloaded(FULL)
         return waiting.answer
 
     def oldest(self) -> int | None:
         """When the request that waits longest was received; None: nothing waits."""
         with self._changed:
-            return self._queue[0].payload.received_at if self._queue else None
+            return min((each.payload.received_at for each in self._queue.peek()), default=None)
+
+    def waiting(self) -> tuple[int, int]:
+        """Requests that wait, and what they take in bytes."""
+        with self._changed:
+            return self._queue.length, self._queue.cost
 
     def is_alive(self) -> bool:
         """Whether anything is stored at all."""
@@ -136,12 +164,6 @@ class Ingest:
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
-    def _has_room(self, payload: Payload) -> bool:
-        """An empty queue takes anything, so that no single request is refused for ever."""
-        if not self._queue:
-            return True
-        return len(self._queue) < self._limits.requests and self._bytes + len(payload.body) <= self._limits.bytes
-
     def _run(self) -> None:
         while group := self._next_group():
             _answer(group, self._stored(group))
@@ -150,12 +172,11 @@ class Ingest:
         """Wait for requests, and take as many as one commit may hold; empty: it is over."""
         group: list[_Waiting] = []
         with self._changed:
-            self._changed.wait_for(lambda: self._queue or self._closing)
+            self._changed.wait_for(lambda: self._queue.length or self._closing)
             taken = 0
-            while self._queue and (not group or taken + len(self._queue[0].payload.body) <= self._limits.group_bytes):
-                group.append(self._queue.popleft())
-                taken += len(group[-1].payload.body)
-            self._bytes -= taken
+            while taken < self._limits.group_bytes and (item := self._queue.take()):
+                group.append(item.content)
+                taken += len(item.content.payload.body)
         return group
 
     def _stored(self, group: Sequence[_Waiting]) -> Sequence[Outcome]:
@@ -163,9 +184,11 @@ class Ingest:
             decoded = self._decode([each.payload for each in group])
             self._store.append(decoded.batch, rejected=decoded.rejected)
         except SagascopeError as error:
+            self._refused()
             return [error] * len(group)
         except Exception:  # noqa: BLE001  # the writer must outlive any fault of ours
             _log.exception("A group of %d requests could not be stored.", len(group))
+            self._refused()
             return [StoreUnavailable("The collector failed to store this.")] * len(group)
         return decoded.outcomes
 

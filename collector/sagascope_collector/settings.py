@@ -54,6 +54,8 @@ class Settings:
     """Written once everything listens: the addresses, as JSON."""
     max_request_bytes: int = 64 * MEBIBYTE
     """Of an OTLP request, after decompression too."""
+    queue_bytes: int = 256 * MEBIBYTE
+    """What may wait for the database; and what may be arriving at one time."""
     drain_seconds: float = 10.0
     """How long a stop may take for what is under way."""
 

@@ -1,7 +1,6 @@
 """Unique OTLP requests by the thousand, and clients that send them as fast, or as steadily, as they are told."""
 
 import os
-import random
 import socket
 import threading
 import time
@@ -18,23 +17,25 @@ EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 Send = Callable[[bytes], None]
 
 
-def requests(count: int, spans: int = 510, *, sagas: int = 100_000, seed: int = 1) -> Iterator[bytes]:
-    """Requests of `spans` spans with 8 attributes; every span id is unique, every saga id is one of `sagas`.
+SPANS_A_SAGA = 12
+
+
+def requests(count: int, spans: int = 510, *, seed: int = 1) -> Iterator[bytes]:
+    """Requests of `spans` spans with 8 attributes; every span id is unique, and 12 spans make a saga.
 
     One request is built and serialized; of it only the ids are overwritten, so that clients cost little.
     """
-    chance = random.Random(seed)
     template = _template(spans)
     places = [(_places(template, b"T" * 16, 16), 16), (_places(template, b"S" * 8, 8), 8)]
     saga_places = _places(template, b"saga-000000", 11)
-    for _ in range(count):
+    for request in range(count):
         body = bytearray(template)
         for found, size in places:
             fresh = os.urandom(size * len(found))
             for number, place in enumerate(found):
                 body[place : place + size] = fresh[number * size : (number + 1) * size]
-        for place in saga_places:
-            body[place : place + 11] = b"saga-%06d" % chance.randrange(sagas)
+        for number, place in enumerate(saga_places, request * spans):
+            body[place : place + 11] = b"%01x-%09x" % (seed % 16, number // SPANS_A_SAGA)
         yield bytes(body)
 
 
@@ -79,6 +80,7 @@ class Sent:
 def send_all(bodies: Sequence[bytes], senders: Iterable[Send], *, rate: float | None = None) -> Sent:
     """Send everything with one thread for each sender; with `rate`, so many requests a second."""
     sent, turn, lock = Sent(requests=len(bodies)), iter(enumerate(bodies)), threading.Lock()
+    failures: list[Exception] = []
     begun = time.perf_counter()
 
     def work(send: Send) -> None:
@@ -90,7 +92,11 @@ def send_all(bodies: Sequence[bytes], senders: Iterable[Send], *, rate: float | 
             due = begun + number / rate if rate else 0.0
             time.sleep(max(0.0, due - time.perf_counter()))
             start = max(due, time.perf_counter()) if rate else time.perf_counter()
-            send(body)
+            try:
+                send(body)
+            except Exception as error:
+                failures.append(error)
+                return
             sent.waits.append(time.perf_counter() - start)
 
     threads = [threading.Thread(target=work, args=(send,)) for send in senders]
@@ -99,6 +105,8 @@ def send_all(bodies: Sequence[bytes], senders: Iterable[Send], *, rate: float | 
     for each in threads:
         each.join()
     sent.seconds = time.perf_counter() - begun
+    if failures:
+        raise RuntimeError(f"{len(failures)} of {len(threads)} senders failed") from failures[0]
     return sent
 
 

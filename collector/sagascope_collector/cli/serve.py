@@ -52,6 +52,16 @@ MaxRequestBytes = Annotated[
         max=2**31 - 1,
     ),
 ]
+QueueBytes = Annotated[
+    int,
+    typer.Option(
+        "--queue-bytes",
+        envvar="SAGASCOPE_QUEUE_BYTES",
+        help="How much may wait for the database; beyond it senders are told to come back.",
+        metavar="BYTES",
+        min=1024 * 1024,
+    ),
+]
 
 
 def command(run: Run) -> Callable[..., None]:
@@ -65,6 +75,7 @@ def command(run: Run) -> Callable[..., None]:
         step_timeout: StepTimeout = None,
         ready_file: ReadyFile = None,
         max_request_bytes: MaxRequestBytes = DEFAULTS.max_request_bytes,
+        queue_bytes: QueueBytes = DEFAULTS.queue_bytes,
     ) -> None:
         """Run the collector until Ctrl-C.
 
@@ -78,6 +89,7 @@ def command(run: Run) -> Callable[..., None]:
             step_timeouts=step_timeouts(step_timeout or ()),
             ready_file=ready_file,
             max_request_bytes=max_request_bytes,
+            queue_bytes=queue_bytes,
         )
         run(settings, lambda addresses: _announce(settings.db, addresses))
 

@@ -2,11 +2,11 @@
 
 import zlib
 from collections.abc import AsyncIterator
-from typing import Final, Protocol
+from typing import Final
 
 import pyarrow as pa
 
-from sagascope_collector.errors import TooLarge, Undecodable
+from sagascope_collector.errors import Overloaded, TooLarge, Undecodable
 
 GZIP: Final = 16 + zlib.MAX_WBITS
 """Tells zlib to expect gzip's header."""
@@ -15,24 +15,45 @@ ENCODINGS: Final = frozenset({b"", b"identity", b"none", b"gzip", b"zstd"})
 """Values of Content-Encoding that are understood."""
 
 
-class _Reader(Protocol):
-    def feed(self, chunk: bytes) -> None: ...
+class Budget:
+    """Bytes that all requests together may hold while they arrive."""
 
-    def finish(self) -> bytes: ...
+    def __init__(self, capacity: int) -> None:
+        self._left = capacity
+
+    def take(self, amount: int) -> None:
+        """Use some of it.
+
+        Raises:
+            Overloaded: so much is not left.
+        """
+        if amount > self._left:
+            raise Overloaded("The collector is receiving as much at one time as it may hold.")
+        self._left -= amount
+
+    def give_back(self, amount: int) -> None:
+        """It was used, and is free again."""
+        self._left += amount
 
 
-async def read(chunks: AsyncIterator[bytes], encoding: bytes, cap: int) -> bytes:
+async def read(chunks: AsyncIterator[bytes], encoding: bytes, cap: int, budget: Budget) -> bytes:
     """The whole body.
 
     Raises:
         TooLarge: it holds more than `cap` bytes, compressed or not; no more than that was kept.
         Undecodable: it is not compressed as it claims to be.
+        Overloaded: together with the others that are arriving it is more than `budget` allows.
     """
-    reader: _Reader = _READERS.get(encoding, _Plain)(cap)
-    async for chunk in chunks:
-        if chunk:
-            reader.feed(chunk)
-    return reader.finish()
+    reader, held = _READERS.get(encoding, _Plain)(cap), 0
+    try:
+        async for chunk in chunks:
+            if chunk:
+                grown = reader.feed(chunk)
+                budget.take(grown)
+                held += grown
+        return reader.finish()
+    finally:
+        budget.give_back(held)
 
 
 class _Plain:
@@ -40,11 +61,13 @@ class _Plain:
         self._room = self._cap = cap
         self._parts: list[bytes] = []
 
-    def feed(self, chunk: bytes) -> None:
+    def feed(self, chunk: bytes) -> int:
+        """Take a piece in; by how many bytes what is held has grown."""
         self._room -= len(chunk)
         if self._room < 0:
             raise too_large(self._cap)
         self._parts.append(chunk)
+        return len(chunk)
 
     def finish(self) -> bytes:
         return b"".join(self._parts)
@@ -55,12 +78,14 @@ class _Gzip(_Plain):
         super().__init__(cap)
         self._inflate = zlib.decompressobj(GZIP)
 
-    def feed(self, chunk: bytes) -> None:
+    def feed(self, chunk: bytes) -> int:
+        grown = 0
         while chunk:
             if self._inflate.eof:  # gzip files may follow one another
                 self._inflate = zlib.decompressobj(GZIP)
-            super().feed(self._inflated(chunk))
+            grown += super().feed(self._inflated(chunk))
             chunk = self._inflate.unconsumed_tail or self._inflate.unused_data
+        return grown
 
     def finish(self) -> bytes:
         if not self._inflate.eof:

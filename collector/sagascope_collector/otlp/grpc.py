@@ -12,11 +12,15 @@ from sagascope_collector.errors import PortTaken, SagascopeError
 from sagascope_collector.ingest import Encoding, Ingest, Payload, Signal
 from sagascope_collector.otlp import answers
 from sagascope_collector.otlp.decode import parse
+from sagascope_collector.otlp.waiting import answered, sender_of
 
 Context = Any
 """What grpc hands to a handler; it comes without types."""
 
 Handler = Callable[[bytes, Context], Awaitable[bytes]]
+
+MOST_CALLS: Final = 100
+"""Of one connection at one time; further ones wait at the client's."""
 
 _SERVICE: Final = "opentelemetry.proto.collector.{0}.v1.{1}Service"
 
@@ -33,6 +37,7 @@ class OtlpGrpc:
         server = grpc.aio.server(
             options=[
                 ("grpc.max_receive_message_length", max_bytes),
+                ("grpc.max_concurrent_streams", MOST_CALLS),
                 ("grpc.so_reuseport", 0),  # else a second collector could share the port, and half of the data
             ]
         )
@@ -48,7 +53,9 @@ class OtlpGrpc:
     def _taking(self, signal: Signal) -> Handler:
         async def export(request: bytes, context: Context) -> bytes:
             try:
-                receipt = await self._ingest.submit(Payload(signal, Encoding.PROTOBUF, request, self._clock()))
+                host, _, port = context.peer().partition(":")[2].rpartition(":")
+                payload = Payload(signal, Encoding.PROTOBUF, request, self._clock(), sender_of(host, port))
+                receipt = await answered(self._ingest.submit(payload))
             except SagascopeError as error:
                 return await _abort(context, error)
             return _written(answers.success(signal, receipt))

@@ -1,16 +1,18 @@
 """OTLP over HTTP: a bare ASGI application, since a framework costs half of the requests a second."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final
 
 from google.rpc.code_pb2 import Code
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
-from sagascope_collector.errors import SagascopeError
+from sagascope_collector.errors import Overloaded, SagascopeError
 from sagascope_collector.ingest import Encoding, Ingest, Payload, Signal
 from sagascope_collector.otlp import answers, body
 from sagascope_collector.otlp.answers import HttpAnswer
 from sagascope_collector.otlp.decode import parse
+from sagascope_collector.otlp.waiting import answered, sender_of
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -23,6 +25,10 @@ SIGNALS: Final = {"/v1/traces": Signal.TRACES, "/v1/logs": Signal.LOGS, METRICS:
 _ENCODINGS: Final = {media_type: encoding for encoding, media_type in answers.MEDIA_TYPES.items()}
 
 
+RECEIVE_SECONDS: Final = 60.0
+"""A request whose body has not arrived by then is refused: slow senders may not hold memory for long."""
+
+
 class SenderGone(Exception):
     """The connection ended before the request did; nobody waits for an answer."""
 
@@ -30,11 +36,12 @@ class SenderGone(Exception):
 class OtlpHttp:
     """The application. One object serves any number of connections."""
 
-    def __init__(self, ingest: Ingest, clock: Callable[[], int], *, max_bytes: int) -> None:
-        """`max_bytes` bounds a request's body, compressed or not."""
+    def __init__(self, ingest: Ingest, clock: Callable[[], int], *, max_bytes: int, budget: body.Budget) -> None:
+        """`max_bytes` bounds a request's body, compressed or not; `budget` bounds all that arrive at one time."""
         self._ingest = ingest
         self._clock = clock
         self._max_bytes = max_bytes
+        self._budget = budget
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -60,7 +67,8 @@ class OtlpHttp:
                 return answers.http_success(answers.metrics(), encoding)
             signal = SIGNALS[scope["path"]]
             assert signal  # noqa: S101  # only metrics have none
-            receipt = await self._ingest.submit(Payload(signal, encoding, content, self._clock()))
+            payload = Payload(signal, encoding, content, self._clock(), sender_of(*(scope["client"] or ("", 0))))
+            receipt = await answered(self._ingest.submit(payload))
         except SagascopeError as error:
             return answers.http_error(error, encoding)
         return answers.http_success(answers.success(signal, receipt), encoding)
@@ -69,7 +77,11 @@ class OtlpHttp:
         announced = headers.get(b"content-length", b"0")
         if announced.isdigit() and int(announced) > self._max_bytes:
             raise body.too_large(self._max_bytes)
-        return await body.read(_chunks(receive), _coding(headers), self._max_bytes)
+        try:
+            async with asyncio.timeout(RECEIVE_SECONDS):
+                return await body.read(_chunks(receive), _coding(headers), self._max_bytes, self._budget)
+        except TimeoutError as error:
+            raise Overloaded(f"The request did not arrive within {RECEIVE_SECONDS:.0f} s.") from error
 
 
 def _refusal(scope: Scope, headers: Mapping[bytes, bytes], encoding: Encoding | None) -> HttpAnswer | None:

@@ -160,8 +160,15 @@ class Store(Protocol):
         """Note that a collector is listening now, so that a crash is known to within the time between two calls."""
         ...
 
+    def note_deaf(self, start: int, end: int) -> None:
+        """Note that from ``start`` to ``end`` senders were refused; a later note with the same start replaces it."""
+        ...
+
     def deaf_intervals(self, since: int) -> list[tuple[int, int]]:
-        """(from, to) in nanoseconds: when no collector was listening on this database, after ``since``."""
+        """(from, to) in nanoseconds: when nothing was taken in on this database, if that lasted until after ``since``.
+
+        Between a stop or crash and the next start, and as `note_deaf` said; earliest first.
+        """
         ...
 
     def size_bytes(self) -> int:

@@ -198,6 +198,10 @@ class DuckDBStore:
         """See `Store.stay_alive`."""
         self._database.rows(Query.UPDATE_RUN_ALIVE, {"now": self._clock(), "started_at": self._started_at})
 
+    def note_deaf(self, start: int, end: int) -> None:
+        """See `Store.note_deaf`."""
+        self._database.rows(Query.PUT_DEAFNESS, {"start": start, "end": end})
+
     def deaf_intervals(self, since: int) -> list[tuple[int, int]]:
         """See `Store.deaf_intervals`."""
         return [(start, end) for start, end in self._database.rows(Query.SELECT_DEAF, {"since": since})]

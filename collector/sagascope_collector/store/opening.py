@@ -15,6 +15,7 @@ MAGIC_AT: Final = 8
 """Where a DuckDB file says that it is one, in bytes from its start."""
 
 _CONFIG: Final[dict[str, str]] = {
+    "memory_limit": "600MB",
     "threads": "1",  # a second costs more processor time for the same work
     "wal_autocheckpoint": "256MB",  # 16 MB costs 40 % of throughput, 1 GB stalls for seconds
     "autoinstall_known_extensions": "false",

@@ -24,6 +24,7 @@ class Query(StrEnum):
     INSERT_RUN = "insert_run"
     INSERT_SAGAS = "insert_sagas"
     INSERT_SPANS = "insert_spans"
+    PUT_DEAFNESS = "put_deafness"
     PUT_INSTANCES = "put_instances"
     PUT_RUNNERS = "put_runners"
     SEARCH_SAGAS = "search_sagas"

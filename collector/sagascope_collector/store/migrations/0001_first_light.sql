@@ -148,6 +148,12 @@ CREATE TABLE counters (
 
 INSERT INTO counters VALUES (0, 0, 0, 0, 0);
 
+-- when senders were refused
+CREATE TABLE deafness (
+    deaf_from BIGINT PRIMARY KEY,
+    deaf_until BIGINT NOT NULL
+);
+
 CREATE TABLE collector_runs (
     started_at BIGINT NOT NULL,
     alive_at BIGINT NOT NULL,

@@ -1,7 +1,8 @@
-SELECT heard_until, next_start
+SELECT deaf_from, deaf_until
 FROM (
-    SELECT coalesce(stopped_at, alive_at) AS heard_until, lead(started_at) OVER (ORDER BY started_at) AS next_start
+    SELECT coalesce(stopped_at, alive_at) AS deaf_from, lead(started_at) OVER (ORDER BY started_at) AS deaf_until
     FROM collector_runs
+    UNION ALL SELECT deaf_from, deaf_until FROM deafness
 )
-WHERE next_start > $since AND next_start > heard_until
-ORDER BY heard_until
+WHERE deaf_until > $since AND deaf_until > deaf_from
+ORDER BY deaf_from

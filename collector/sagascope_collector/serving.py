@@ -1,0 +1,94 @@
+"""The HTTP servers of a collector: uvicorn, made safe against slow and endless senders."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_SECONDS: Final = 10.0
+"""A connection on which no complete request head arrives within this time is closed."""
+
+HEAD_BYTES: Final = 64 * 1024
+"""A request head may be this long."""
+
+KEEP_ALIVE_SECONDS: Final = 75
+"""An idle connection is kept for so long: exporters come back every 5 to 60 s."""
+
+BACKLOG: Final = 2048
+
+HEAD_TOO_LONG: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\n\r\n"
+
+
+class Server(uvicorn.Server):
+    """uvicorn without its signal handlers: several servers share one process."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to whoever runs the servers."""
+        yield
+
+
+def server(application: Any, *, drain_seconds: float, tls: dict[str, Any] | None = None) -> Server:
+    """A server for an ASGI application; `tls` are uvicorn's ``ssl_*`` settings."""
+    config = uvicorn.Config(
+        application,
+        http=PatientProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=int(drain_seconds),
+        **(tls or {}),
+    )
+    return Server(config)
+
+
+class PatientProtocol(HttpToolsProtocol):
+    """Bounds the time and size of a request's head, which uvicorn does not. Bodies are bounded by who reads them."""
+
+    _head_timer: asyncio.TimerHandle | None = None
+    _head_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for the first head."""
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is waited for any more."""
+        self._head_is_here()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Count what belongs to a head that has not ended."""
+        if self._head_timer:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._head_timer and self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
+            self.transport.write(HEAD_TOO_LONG)
+            self.transport.close()
+
+    def on_message_begin(self) -> None:
+        """A further request on the same connection has begun."""
+        super().on_message_begin()
+        if self._head_timer is None:
+            self._await_head()
+
+    def on_headers_complete(self) -> None:
+        """The head is complete."""
+        self._head_is_here()
+        super().on_headers_complete()
+
+    def _await_head(self) -> None:
+        self._head_bytes = 0
+        self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def _head_is_here(self) -> None:
+        if self._head_timer:
+            self._head_timer.cancel()
+            self._head_timer = None
