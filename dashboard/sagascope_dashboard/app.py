@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from sagascope_dashboard.screens import masthead, saga, transactions, triage
+from sagascope_dashboard.screens import flows, masthead, saga, services, transactions, triage
 
 HERE = Path(__file__).parent
 
@@ -13,8 +13,11 @@ st.html(HERE / "app.css")
 
 start = st.Page(triage.draw, title="Triage", default=True)
 transaction_list = st.Page(transactions.draw, title="Transactions", url_path="transactions")
+kinds = st.Page(flows.draw, title="Flows", url_path="flows")
+processes = st.Page(services.draw, title="Services", url_path="services")
 one_transaction = st.Page(saga.draw, title="Transaction", url_path="saga")
 
-here = st.navigation([start, transaction_list, one_transaction], position="hidden")
-masthead.draw([start, transaction_list], start=here == start)
+listed = [start, transaction_list, kinds, processes]
+here = st.navigation([*listed, one_transaction], position="hidden")
+masthead.draw(listed, start=here == start)
 here.run()

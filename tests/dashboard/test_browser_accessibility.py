@@ -12,18 +12,25 @@ axe = pytest.importorskip("axe_playwright_python", reason="axe-playwright-python
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("dashboard")]
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-SCREENS = ("/", "/transactions?status=running", "/saga?name=payment&id=8492", "/saga?name=payment&id=8533")
+SCREENS = {
+    "/transactions?status=running": "Transactions",
+    "/flows": "Flows",
+    "/services": "Services",
+    "/saga?name=payment&id=8492": "8492",
+    "/saga?name=payment&id=8533": "8533",
+    "/": "need",
+}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_screen_can_be_used_by_everyone(browser: Browser, dashboard: str, scheme: str) -> None:
     script = Path(axe.__file__).with_name("axe.min.js").read_text()
     context = at_a_desk(browser, color_scheme=scheme)
-    for path in SCREENS:
-        page = Watched(dashboard, context.new_page()).open(path)
+    watched = Watched(dashboard, context.new_page())
+    watched.open("/").evaluate(script)
+    for path, title in SCREENS.items():
+        page = watched.go(path, title)
         expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
-        page.evaluate(script)
         found = page.evaluate("(rules) => axe.run(document, { runOnly: rules })", RULES)
         assert [(wrong["id"], [node["target"] for node in wrong["nodes"]]) for wrong in found["violations"]] == []
-        page.close()
     context.close()

@@ -191,12 +191,18 @@ def test_a_saved_page_opens_without_any_network(watched: Watched, desk: BrowserC
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_screen_fits_a_phone(browser: Browser, dashboard: str, scheme: str) -> None:
     context = at_a_desk(browser, color_scheme=scheme, **PHONE)
-    for path in ("/", "/transactions", "/saga?name=payment&id=8492"):
-        watched = Watched(dashboard, context.new_page())
-        page = watched.open(path)
-        expect(page.locator("[data-testid=stSkeleton]")).to_have_count(0)
+    watched = Watched(dashboard, context.new_page())
+    watched.open("/")
+    screens = {
+        "/transactions": "Transactions",
+        "/flows": "Flows",
+        "/services": "Services",
+        "/saga?name=payment&id=8492": "8492",
+    }
+    for path, title in {"/": "need", **screens}.items():
+        page = watched.go(path, title)
+        expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
         assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= 390
         watched.keep(f"phone-{scheme}{re.sub('[^a-z0-9]+', '-', path)}")
-        page.close()
-        assert watched.wrongs == []
     context.close()
+    assert watched.wrongs == []

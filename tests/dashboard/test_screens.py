@@ -26,6 +26,18 @@ def transactions_screen() -> None:
     transactions.draw()
 
 
+def flows_screen() -> None:
+    from sagascope_dashboard.screens import flows
+
+    flows.draw()
+
+
+def services_screen() -> None:
+    from sagascope_dashboard.screens import services
+
+    services.draw()
+
+
 def saga_screen() -> None:
     from sagascope_dashboard.screens import saga
 
@@ -88,6 +100,19 @@ def test_only_the_table_that_is_looked_at_is_made() -> None:
     app.session_state["saga-tables"] = "Spans (6)"
     app.run()
     assert len(app.dataframe) == 1
+
+
+def test_services_show_who_is_silent_and_what_arrived() -> None:
+    said = text(run(services_screen))
+    assert "ledger-8492" in said
+    assert "Silent with work in flight" in said
+    assert "Received" in said
+
+
+def test_flows_count_each_type() -> None:
+    said = text(run(flows_screen))
+    assert "payment" in said
+    assert "need someone" in said
 
 
 def test_an_unknown_saga_is_said_to_be_unknown() -> None:
@@ -154,7 +179,7 @@ def test_the_list_says_why_a_search_found_nothing() -> None:
     assert "nothing like it was ever received" in text(run(transactions_screen, q="zzz"))
 
 
-@pytest.mark.parametrize("screen", [triage_screen, transactions_screen, saga_screen])
+@pytest.mark.parametrize("screen", [triage_screen, transactions_screen, saga_screen, flows_screen, services_screen])
 def test_without_a_collector_each_screen_says_so(screen: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(URL_VARIABLE, f"http://127.0.0.1:{free_port()}")
     app = run(screen, name="payment", id="8492")

@@ -108,6 +108,14 @@ class Watched:
         self.page.wait_for_selector(".paper h1", timeout=30_000)
         return self.page
 
+    def go(self, path: str, title: str) -> Page:
+        """Follow a link within the dashboard, without loading it anew; `title` is the heading there."""
+        self.page.evaluate(
+            "(to) => { history.pushState({}, '', to); dispatchEvent(new PopStateEvent('popstate')); }", path
+        )
+        self.page.locator(".paper h1", has_text=title).wait_for(timeout=30_000)
+        return self.page
+
     def keep(self, name: str) -> None:
         """A screenshot of the whole page among the run's artefacts."""
         ARTEFACTS.mkdir(exist_ok=True)

@@ -81,11 +81,11 @@ class Payment:
     def open_step(self, name: str, begin: float, heard: float | None = None) -> None:
         """An attempt that has begun and not ended; its process was last heard at `heard`, or is heard now."""
         service, number = name.partition(".")[0], next(_numbers)
-        self._open(number, service, name, begin, self._attributes(name, 1, {}), self.root)
         at = time.time_ns() if heard is None else self.at(heard)
         interval = 3600.0 if heard is None else 1.0
         beat = otlp.heartbeat(1, number, at=at, interval=interval, open_count=1)
         post(self.collector, otlp.logs(beat, of=self.process(service)))
+        self._open(number, service, name, begin, self._attributes(name, 1, {}), self.root)
 
     def begin(self) -> None:
         """The payment's own span, begun and not ended."""

@@ -63,7 +63,7 @@ function change(element, node) {
 function attribute(element, wanted) {
   for (const { name } of [...element.attributes]) {
     const readersOwn = name === "open" || name.startsWith("data-now");
-    if (!(name in wanted) && !readersOwn) element.removeAttribute(name);
+    if (!(name in wanted) && !readersOwn && name !== "style") element.removeAttribute(name);
   }
   for (const [name, value] of Object.entries(wanted)) {
     const text = String(value === true ? "" : value);
@@ -72,6 +72,7 @@ function attribute(element, wanted) {
       if (element.getAttribute(name) !== text) element.setAttribute(name, text);
     }
   }
+  if (wanted["data-share"] !== undefined) element.style.flexGrow = Number(wanted["data-share"]);
   element.drawnBefore = true;
 }
 

@@ -1,12 +1,14 @@
 """Triage: a calm word, or the cases, the worst first."""
 
 from sagascope_dashboard.components.nodes import Node, badge, h, icon, link, time
+from sagascope_dashboard.drawings.services import notices
+from sagascope_dashboard.viewmodels.services import Arrivals
 from sagascope_dashboard.viewmodels.triage import Case, Triage
 
 
-def page(shown: Triage, note: str = "") -> list[Node | None]:
-    """The whole screen; `note` is said beside its title."""
-    return [_top(shown, note), _cases(shown), _more(shown), _counts(shown)]
+def page(shown: Triage, note: str = "", arrived: Arrivals | None = None) -> list[Node | None]:
+    """The whole screen; `note` is said beside its title, above it what the collector says of itself."""
+    return [notices(arrived), _top(shown, note), _cases(shown), _more(shown), _counts(shown)]
 
 
 def _top(shown: Triage, note: str) -> Node:

@@ -7,6 +7,7 @@ from sagascope_dashboard.components.paper import paper
 from sagascope_dashboard.drawings.triage import page
 from sagascope_dashboard.format import utc_note
 from sagascope_dashboard.screens import trouble
+from sagascope_dashboard.viewmodels.services import arrivals
 from sagascope_dashboard.viewmodels.triage import triage
 
 
@@ -23,4 +24,6 @@ def _live() -> None:
         trouble.none_to_show("triage-trouble", needing)
         return
     trouble.outdated("triage-outdated", needing)
-    paper("triage", *page(triage(needing.value, data.flows().value), utc_note(st.context.timezone_offset)))
+    shown, status = triage(needing.value, data.flows().value), data.status().value
+    note = utc_note(st.context.timezone_offset)
+    paper("triage", *page(shown, note, arrivals(status) if status else None))

@@ -1,0 +1,75 @@
+import pytest
+
+from sagascope_collector import wire
+from sagascope_dashboard.viewmodels.flows import flows
+from sagascope_dashboard.viewmodels.services import SILENT_SHOWN, arrivals, services
+from support.wires import at
+
+STATUS = wire.Status(
+    version="0.1.0",
+    received=1200,
+    stored=1000,
+    rejected=3,
+    duplicate=197,
+    dropped_by_clients=0,
+    lag_seconds=0.25,
+    database_bytes=12_400_000,
+    notices=["ledger and wallet are silent at once"],
+)
+
+
+def process(name: str | None, *, alive: bool = True, in_flight: int = 0, version: str | None = None) -> wire.Instance:
+    return wire.Instance(instance=name, version=version, last_seen=at(0), alive=alive, in_flight=in_flight)
+
+
+def known(*instances: wire.Instance) -> wire.Services:
+    return wire.Services(items=[wire.Service(service="ledger", instances=list(instances))])
+
+
+def test_silence_with_work_in_flight_comes_first() -> None:
+    (service,) = services(known(process("a"), process("b", alive=False), process("c", alive=False, in_flight=2)))
+    assert [(one.name, one.sign.word) for one in service.processes] == [
+        ("c", "Silent with work in flight"),
+        ("a", "Heard"),
+        ("b", "Silent"),
+    ]
+
+
+def test_processes_long_gone_are_only_counted() -> None:
+    gone = [process(f"old-{n}", alive=False) for n in range(SILENT_SHOWN + 4)]
+    (service,) = services(known(process("now"), *gone))
+    assert (len(service.processes), service.left_out) == (1 + SILENT_SHOWN, 4)
+
+
+def test_several_versions_at_once_are_named() -> None:
+    both = known(process("a", version="1.4.1"), process("b", version="1.5.0"), process("c", alive=False, version="1.3"))
+    assert services(both)[0].versions == "1.4.1, 1.5.0"
+    assert services(known(process("a", version="1.4.1")))[0].versions == ""
+
+
+def test_a_process_without_a_name_has_words() -> None:
+    assert services(known(process(None)))[0].processes[0].name == "one process, unnamed"
+
+
+def test_what_arrives_is_said_in_words_and_numbers() -> None:
+    said = arrivals(STATUS)
+    assert dict(said.facts)["Received"] == "1,200 records"
+    assert dict(said.facts)["Database"] == "12.4 MB"
+    assert said.notices == ("ledger and wallet are silent at once",)
+
+
+@pytest.mark.parametrize(("size", "said"), [(1, "1 bytes"), (999, "999 bytes"), (1500, "1.5 KB"), (3e12, "3.0 TB")])
+def test_a_size_has_a_unit(size: float, said: str) -> None:
+    assert dict(arrivals(STATUS.model_copy(update={"database_bytes": int(size)})).facts)["Database"] == said
+
+
+def test_types_with_most_to_look_after_come_first_and_lead_to_their_sagas() -> None:
+    def flow(name: str, attention: int, **counts: int) -> wire.Flow:
+        none = {"running": 0, "completed": 0, "compensated": 0, "failed": 0}
+        return wire.Flow(name=name, environment="eu", attention=attention, **(none | counts))
+
+    calm, busy = flow("a", 0), flow("b", 2, running=3, completed=7)
+    first, second = flows(wire.Flows(items=[calm, busy]))
+    assert (first.name, first.total, second.total) == ("b", 10, 0)
+    assert [(part.sign.word, part.share) for part in first.parts][:2] == [("Running", 30.0), ("Completed", 70.0)]
+    assert first.attention_href == "/transactions?attention=any&name=b&environment=eu"
