@@ -23,7 +23,7 @@ class Batch(Scope):
 
     def __init__(self, name: str, incoming: Iterable[Incoming]) -> None:
         self._span = None
-        self.name = name
+        self.name: str = name
         self._incoming = incoming
 
     def __enter__(self) -> Self:

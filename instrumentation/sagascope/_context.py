@@ -42,16 +42,16 @@ class Place:
         remote: bool = False,
         saga: "RunningSaga | None" = None,
     ) -> None:
-        self.identity = identity
-        self.parent = parent
-        self.step = step
-        self.key = key
-        self.attempt = attempt
-        self.remote = remote
-        self.saga = saga
-        self.stamp = _stamp(identity, step, key, attempt)
+        self.identity: Identity = identity
+        self.parent: SpanContext = parent
+        self.step: str = step
+        self.key: str = key
+        self.attempt: int = attempt
+        self.remote: bool = remote
+        self.saga: RunningSaga | None = saga
+        self.stamp: dict[str, Any] = _stamp(identity, step, key, attempt)
         self.outer: Context | None = None
-        self.closed = False
+        self.closed: bool = False
 
     def again(self) -> "Place":
         """The same place, to be entered once more."""

@@ -31,12 +31,12 @@ class Step:
         optional: bool = False,
         after: Sequence[str] | None = None,
     ) -> None:
-        self.name = name
-        self.compensation = compensation
-        self.timeout = timeout
-        self.pivot = pivot
-        self.optional = optional
-        self.after = None if after is None else tuple(after)
+        self.name: str = name
+        self.compensation: str | None = compensation
+        self.timeout: float | None = timeout
+        self.pivot: bool = pivot
+        self.optional: bool = optional
+        self.after: tuple[str, ...] | None = None if after is None else tuple(after)
 
     def __repr__(self) -> str:
         return f"Step({self.name!r})"
@@ -52,10 +52,10 @@ class Plan:
     __slots__ = ("_by_name", "attributes", "steps")
 
     def __init__(self, steps: Iterable[Step | str] = (), timeout: float | None = None) -> None:
-        self.steps = tuple(Step(step) if isinstance(step, str) else step for step in steps)
+        self.steps: tuple[Step, ...] = tuple(Step(step) if isinstance(step, str) else step for step in steps)
         self._by_name = {step.name: step for step in self.steps}
         self._check()
-        self.attributes = self._describe(timeout)
+        self.attributes: dict[str, Any] = self._describe(timeout)
 
     def step(self, name: str) -> Step | None:
         """The planned step of this name."""

@@ -26,13 +26,13 @@ class RecordedSpan(Span):
         links: Sequence[Link],
         clock: Any,
     ) -> None:
-        self.name = name
-        self.context = context
-        self.parent_id = parent_id
+        self.name: str = name
+        self.context: SpanContext = context
+        self.parent_id: int = parent_id
         self.attributes: dict[str, Any] = dict(attributes)
-        self.links = tuple(links)
+        self.links: tuple[Link, ...] = tuple(links)
         self.events: list[tuple[str, dict[str, Any]]] = []
-        self.status = StatusCode.UNSET
+        self.status: StatusCode = StatusCode.UNSET
         self._clock = clock
         self.started_at: int = clock()
         self.ended_at: int | None = None
@@ -76,7 +76,7 @@ class RecordedAttempt:
     """One attempt of a step."""
 
     def __init__(self, span: RecordedSpan) -> None:
-        self.span = span
+        self.span: RecordedSpan = span
 
     @property
     def step(self) -> str:
@@ -126,7 +126,7 @@ class RecordedSaga:
     """One saga: what was tried, in order, and how it ended."""
 
     def __init__(self, spans: Sequence[RecordedSpan]) -> None:
-        self.spans = tuple(spans)
+        self.spans: tuple[RecordedSpan, ...] = tuple(spans)
 
     @property
     def id(self) -> str:

@@ -41,8 +41,8 @@ class Saga:
     """
 
     def __init__(self, name: str, steps: Iterable[Step | str] = (), *, timeout: float | None = None) -> None:
-        self.name = name
-        self.plan = Plan(steps, timeout)
+        self.name: str = name
+        self.plan: Plan = Plan(steps, timeout)
         _declared[name] = self.plan
 
     def __repr__(self) -> str:
@@ -96,8 +96,8 @@ class RunningSaga(Scope):
         self, identity: Identity, plan: Plan | None, attributes: Mapping[str, Any], *, left_open: bool, begun: bool
     ) -> None:
         self._span = None
-        self.identity = identity
-        self.plan = plan
+        self.identity: Identity = identity
+        self.plan: Plan | None = plan
         self._attributes = attributes
         self._left_open = left_open
         self._begun = begun
@@ -199,9 +199,9 @@ class RunningSaga(Scope):
 
     def note(self, attempt: Attempt) -> None:
         """Take note of an attempt that ended well."""
-        if attempt.type == semconv.TYPE_COMPENSATION:
+        if attempt.kind == semconv.TYPE_COMPENSATION:
             self._progress.undo(attempt.compensates or self.undoes(attempt.name), attempt.key)
-        elif attempt.type == semconv.TYPE_ACTION:
+        elif attempt.kind == semconv.TYPE_ACTION:
             self._progress.commit(attempt.name, attempt.key)
 
     def context_for(self, context: Context) -> Context:

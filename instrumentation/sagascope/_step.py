@@ -75,13 +75,13 @@ class Attempt(Scope):
     any saga, and while nothing is configured, it does nothing.
     """
 
-    __slots__ = ("_options", "_saga", "attempt", "key", "name", "retry_in", "type")
+    __slots__ = ("_options", "_saga", "attempt", "key", "kind", "name", "retry_in")
 
     def __init__(self, name: str, kind: str, saga: "RunningSaga | None", options: Mapping[str, Any]) -> None:
         self._span = None
-        self.name = name
-        self.type = kind
-        self.attempt = 0
+        self.name: str = name
+        self.kind: str = kind
+        self.attempt: int = 0
         """Its number, from 1; 0 before it is open."""
         self.key: str = options.get("key") or ""
         self.retry_in: float | None = options.get("retry_in")
@@ -127,7 +127,7 @@ class Attempt(Scope):
     def again(self, captured: Mapping[str, Any] | None = None) -> "Attempt":
         """Another attempt that was told the same."""
         options = self._options if captured is None else {**self._options, "capture": captured}
-        return Attempt(self.name, self.type, self._saga, options)
+        return Attempt(self.name, self.kind, self._saga, options)
 
     @property
     def captures(self) -> tuple[str, ...]:
@@ -168,18 +168,18 @@ class Attempt(Scope):
         if place.remote and place.step == self.name and self.key in ("", place.key):
             self.key = place.key
             given = given or place.attempt or None
-        self.attempt = _attempts.number(place.identity, self.type, self.name, self.key, given)
+        self.attempt = _attempts.number(place.identity, self.kind, self.name, self.key, given)
 
     def _attributes(self, here: Place) -> dict[str, Any]:
         options = self._options
         attributes: dict[str, Any] = {
             semconv.SAGA_ROLE: semconv.ROLE_STEP,
-            semconv.STEP_TYPE: self.type,
+            semconv.STEP_TYPE: self.kind,
         }
         plan = here.saga.plan if here.saga is not None else None
         if plan is not None:
             attributes |= _planned(plan, self.name)
-        if self.type == semconv.TYPE_COMPENSATION:
+        if self.kind == semconv.TYPE_COMPENSATION:
             undoes = options.get("compensates") or (here.saga and here.saga.undoes(self.name))
             if undoes:
                 attributes[semconv.STEP_COMPENSATES] = undoes

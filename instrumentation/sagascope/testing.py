@@ -27,7 +27,7 @@ class Ticks:
     """A clock that moves on by one millisecond whenever it is looked at."""
 
     def __init__(self, start: int = 1_700_000_000_000_000_000) -> None:
-        self.now = start
+        self.now: int = start
         """Nanoseconds since the Unix epoch."""
 
     def __call__(self) -> int:

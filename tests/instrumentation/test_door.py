@@ -1,0 +1,195 @@
+"""The public door of `sagascope`: its names, their documents, their types, and what importing it costs."""
+
+import ast
+import inspect
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import sagascope
+from sagascope import _options, errors, testing
+
+PACKAGE = Path(sagascope.__file__).parent
+
+NAMES = [
+    "Attempt",
+    "Batch",
+    "Incoming",
+    "MissingExtra",
+    "PlanInvalid",
+    "RunningSaga",
+    "Saga",
+    "SagascopeError",
+    "SettingInvalid",
+    "Stats",
+    "Step",
+    "__version__",
+    "batch",
+    "compensation",
+    "configure",
+    "current",
+    "extract",
+    "inject",
+    "install",
+    "shutdown",
+    "stats",
+    "step",
+]
+
+
+def test_the_public_names_are_these_and_no_others() -> None:
+    assert sagascope.__all__ == NAMES
+    assert set(NAMES) <= set(dir(sagascope))
+    with pytest.raises(AttributeError, match="no attribute 'stepp'"):
+        sagascope.stepp  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_what_type_checkers_see_is_what_is_loaded() -> None:
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    (guarded,) = [node for node in tree.body if isinstance(node, ast.If)]
+    seen = {
+        (node.module, alias.name) for node in guarded.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    assert seen == {(f"sagascope.{room}", name) for room, names in sagascope._ROOMS.items() for name in names}
+    assert {name for _, name in seen} | {"__version__"} == set(NAMES)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "__version__"])
+def test_every_public_name_is_documented(name: str) -> None:
+    value = getattr(sagascope, name)
+    assert inspect.getdoc(value)
+    for member, thing in vars(value).items() if inspect.isclass(value) else ():
+        if callable(thing) and not member.startswith("_"):
+            assert inspect.getdoc(thing), f"{name}.{member} has no docstring"
+
+
+def test_every_setting_is_documented() -> None:
+    body = ast.parse(inspect.getsource(_options.Options)).body[0]
+    assert isinstance(body, ast.ClassDef)
+    fields = [node for node in body.body if isinstance(node, ast.AnnAssign)]
+    documents = [node for node in body.body if isinstance(node, ast.Expr)]
+    assert len(documents) == len(fields) + 1
+
+
+def test_errors_are_one_tree() -> None:
+    for name in ("MissingExtra", "PlanInvalid", "SettingInvalid"):
+        assert issubclass(getattr(sagascope, name), errors.SagascopeError)
+        assert name in (errors.__doc__ or "")
+
+
+def run(script: str, *flags: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *flags, "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_importing_it_imports_opentelemetrys_api_at_most() -> None:
+    loaded = run("import sys, sagascope; print(*(m for m in sys.modules if 'opentelemetry' in m))")
+    assert not loaded.strip()
+    script = """
+        import sys
+        from sagascope import *
+        with Saga("payment", [Step("wallet.debit")]).begin("1") as saga, saga.step("wallet.debit"):
+            inject({})
+            with extract({"baggage": "saga.id=1"}):
+                pass
+        print(*sorted({m.split(".")[0] for m in sys.modules} - set(sys.stdlib_module_names)))
+        print(*(m for m in sys.modules if m.startswith(("opentelemetry.sdk", "opentelemetry.exporter"))))
+    """
+    packages, sdk = run(script, "-W", "error").splitlines()
+    assert not sdk
+    foreign = set(packages.split()) - {"sagascope", "opentelemetry", "typing_extensions", "__main__"}
+    assert not {name for name in foreign if not name.startswith(("_", "sitecustomize", "distutils"))}
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.name)
+def test_rooms_are_small(path: Path) -> None:
+    assert len(path.read_text().splitlines()) < 350
+
+
+def test_attribute_names_are_written_in_one_place() -> None:
+    written = re.compile(r"""["'](?:saga|sagascope)\.[a-z_.]+["']""")
+    for path in PACKAGE.rglob("*.py"):
+        if path.name != "semconv.py":
+            assert not written.search(path.read_text()), path.name
+
+
+USER_CODE = """
+import sagascope
+from sagascope import Saga, Step
+
+payment = Saga("payment", [Step("wallet.debit", compensation="wallet.refund"), "fraud.check"])
+
+@sagascope.step("wallet.debit", max_attempts=3)
+def debit(account: str, *, cents: int = 0) -> bool:
+    return True
+
+@sagascope.step
+async def check(account: str) -> float:
+    return 1.0
+
+class Wallet:
+    @sagascope.compensation("wallet.refund", compensates="wallet.debit")
+    def refund(self, account: str) -> list[int]:
+        return []
+
+async def main() -> None:
+    async with payment.begin("8492", amount="50.00", keys={"a": 1}) as saga:
+        reveal_type(debit("A-1", cents=3))
+        reveal_type(await check("A-1"))
+        reveal_type(Wallet().refund("A-1"))
+        with saga.step("wallet.debit", retry_in=1.5) as attempt:
+            reveal_type(attempt.attempt)
+        reveal_type(sagascope.current())
+    debit(3)
+    saga.step("wallet.debit", retries=3)
+"""
+
+
+def pyright(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    pytest.importorskip("pyright", reason="pyright is not installed")
+    if shutil.which("node") is None:
+        pytest.skip("pyright needs node, and node is not installed")
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(PACKAGE.parent), "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "pyright", *arguments],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+
+
+def test_types_of_user_code_are_preserved(tmp_path: Path) -> None:
+    (tmp_path / "pay.py").write_text(USER_CODE)
+    said = pyright("pay.py", cwd=tmp_path).stdout
+    revealed = re.findall(r'Type of ".+" is "(.+)"$', said, re.MULTILINE)
+    assert revealed == ["bool", "float", "list[int]", "int", "RunningSaga | None"]
+    problems = re.findall(r"pay\.py:(\d+):\d+ - error", said)
+    lines = [USER_CODE.splitlines()[int(number) - 1].strip() for number in problems]
+    assert set(lines) == {"debit(3)", 'saga.step("wallet.debit", retries=3)'}
+
+
+def test_the_types_of_the_public_interface_are_complete(tmp_path: Path) -> None:
+    said = pyright("--verifytypes", "sagascope", "--ignoreexternal", cwd=tmp_path).stdout
+    assert "Type completeness score: 100%" in said, said
+
+
+def test_the_recorder_is_public_too() -> None:
+    assert testing.__all__ == ["RecordedAttempt", "RecordedSaga", "RecordedSpan", "Recorder", "Ticks", "record"]
+    for name in testing.__all__:
+        assert inspect.getdoc(getattr(testing, name))
