@@ -38,6 +38,9 @@ ALIVE_EVERY: Final = 2.0
 LATE: Final = 5_000_000_000
 """Nanoseconds: while something waits for longer than this, the collector counts as deaf."""
 
+RARELY: Final = (100_000, 20, 20)
+"""When the garbage collector looks for cycles: decoding makes many objects and none of those."""
+
 _log: Final = logging.getLogger(__name__)
 
 
@@ -151,22 +154,18 @@ def run(settings: Settings, announce: cli.Announce, *, clock: Clock = time.time_
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     store = DuckDBStore(settings.db, clock=clock)
-    _calm_the_garbage_collector()
+    gc.freeze()
+    gc.set_threshold(*RARELY)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(Collector(settings, store, clock).run(announce))
     finally:
         store.close()
+        gc.unfreeze()  # else DuckDB's binding reports at the end what could not be collected
 
 
 serve = cli.command(run)
 """The ``serve`` command."""
-
-
-def _calm_the_garbage_collector() -> None:
-    """Decoding makes many objects and no cycles; looking for cycles among them doubles its cost."""
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 20)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
