@@ -185,6 +185,14 @@ class Heartbeat:
 
 
 @dataclass(frozen=True, slots=True)
+class Listing:
+    """A complete list that a process gave of its open spans."""
+
+    at: int
+    open_spans: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Instance:
     """What is known of one process, over all sagas."""
 
@@ -194,8 +202,8 @@ class Instance:
     last_seen: int
     """Latest timestamp of anything it sent."""
     heartbeat: Heartbeat | None
-    earlier: Heartbeat | None = None
-    """The latest complete one that is at least 10 s older than `heartbeat`: a span that is missing from it is over."""
+    earlier: Listing | None = None
+    """The latest complete list at least 10 s older than `heartbeat`: an announced span that it lacks is over."""
 
 
 @dataclass(frozen=True, slots=True)

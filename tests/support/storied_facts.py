@@ -6,7 +6,7 @@ from typing import Any
 
 from sagascope import semconv
 from sagascope_collector import records
-from sagascope_collector.records import Facts, Heartbeat, Instance, Link, Log, Mark, SagaId, Span
+from sagascope_collector.records import Facts, Heartbeat, Instance, Link, Listing, Log, Mark, SagaId, Span
 from support.telemetry import SECOND, LogTold, Moment, Process, SpanTold, Telemetry, by_label, start_attributes
 
 STARTED = 1_795_000_000 * SECOND
@@ -28,7 +28,7 @@ class Seen:
 def seen(told: Telemetry, until: float | None = None) -> Seen:
     """What a collector has at ``until``, seconds into the story; None: everything."""
     labels = by_label(told.spans)
-    spans = [span(each, labels) for each in told.spans if each.form in ("final", "zero") and _by(_ended(each), until)]
+    spans = [span(each) for each in told.spans if each.form in ("final", "zero") and _by(_ended(each), until)]
     logs, beats = [], []
     for each in told.logs:
         if _by(each.observed, until):
@@ -70,8 +70,7 @@ def mark(attributes: dict[str, Any]) -> Mark:
     )
 
 
-def span(told: SpanTold, labels: dict[str, SpanTold]) -> Span:
-    above = labels.get(told.parent)
+def span(told: SpanTold) -> Span:
     events = ()
     if told.error:
         kind, _, message = told.error.partition(": ")
@@ -80,7 +79,7 @@ def span(told: SpanTold, labels: dict[str, SpanTold]) -> Span:
     return Span(
         trace_id=told.trace_id,
         span_id=told.span_id,
-        parent_id=above.span_id if above else "",
+        parent_id=told.parent_id,
         name=told.name,
         kind=told.kind,
         start=moment(told.process, told.start),
@@ -99,8 +98,7 @@ def log(told: LogTold, labels: dict[str, SpanTold]) -> Log:
     span = labels.get(told.span)
     attributes = told.attributes
     if told.event == semconv.EVENT_SPAN_START and span is not None:
-        above = labels.get(span.parent)
-        attributes = start_attributes(span, above.span_id if above else "")
+        attributes = start_attributes(span)
     return Log(
         at=moment(told.process, told.at),
         observed_at=moment(told.process, told.observed),
@@ -141,12 +139,12 @@ def _instances(spans: list[Span], logs: Iterable[Log], beats: list[LogTold]) -> 
         yield Instance(who, min(moments), max(moments), latest, earlier)
 
 
-def _latest(beats: list[Heartbeat]) -> tuple[Heartbeat | None, Heartbeat | None]:
+def _latest(beats: list[Heartbeat]) -> tuple[Heartbeat | None, Listing | None]:
     if not beats:
         return None, None
     ordered = sorted(beats, key=lambda beat: (beat.at, beat.sequence))
     settled = [beat for beat in ordered if beat.at <= ordered[-1].at - 10 * SECOND]
-    return ordered[-1], settled[-1] if settled else None
+    return ordered[-1], Listing(settled[-1].at, settled[-1].open_spans) if settled else None
 
 
 def _heartbeat(told: LogTold) -> Heartbeat:

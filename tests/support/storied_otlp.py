@@ -25,11 +25,10 @@ def requests(told: Telemetry, environment: str, started: int, until: float) -> l
 
 
 def _traces(told: Telemetry, environment: str, started: int, until: float) -> Iterator[Request]:
-    labels = by_label(told.spans)
     for each in told.spans:
         sent_at = each.start if each.end is None else each.end
         if each.form in ("final", "zero") and sent_at <= until:
-            span = _span(each, labels, started)
+            span = _span(each, started)
             scope = ScopeSpans(spans=[span])
             body = ExportTraceServiceRequest(
                 resource_spans=[ResourceSpans(resource=_resource(each.process, environment), scope_spans=[scope])]
@@ -48,12 +47,11 @@ def _logs(told: Telemetry, environment: str, started: int, until: float) -> Iter
             yield "/v1/logs", body.SerializeToString()
 
 
-def _span(told: SpanTold, labels: dict[str, SpanTold], started: int) -> Span:
-    above = labels.get(told.parent)
+def _span(told: SpanTold, started: int) -> Span:
     span = Span(
         trace_id=bytes.fromhex(told.trace_id),
         span_id=bytes.fromhex(told.span_id),
-        parent_span_id=bytes.fromhex(above.span_id) if above else b"",
+        parent_span_id=bytes.fromhex(told.parent_id),
         name=told.name,
         kind=KINDS[told.kind],
         start_time_unix_nano=_moment(told.process, told.start, started),
@@ -74,8 +72,7 @@ def _log(told: LogTold, labels: dict[str, SpanTold], started: int) -> LogRecord:
     span = labels.get(told.span)
     attributes = told.attributes
     if told.event == semconv.EVENT_SPAN_START and span is not None:
-        above = labels.get(span.parent)
-        attributes = start_attributes(span, above.span_id if above else "")
+        attributes = start_attributes(span)
     return LogRecord(
         time_unix_nano=_moment(told.process, told.at, started),
         observed_time_unix_nano=_moment(told.process, told.observed, started),

@@ -79,6 +79,10 @@ class SpanTold:
         return hexadecimal(f"{self.salt} {self.label}", 16)
 
     @property
+    def parent_id(self) -> str:
+        return hexadecimal(f"{self.salt} {self.parent}", 16) if self.parent else ""
+
+    @property
     def trace_id(self) -> str:
         return hexadecimal(f"{self.salt} trace {self.trace}", 32)
 
@@ -335,12 +339,12 @@ def plan(text: str, after: str | None = None) -> dict[str, Any]:
     return read
 
 
-def start_attributes(span: SpanTold, parent_id: str) -> dict[str, Any]:
+def start_attributes(span: SpanTold) -> dict[str, Any]:
     """What a start record says of its span."""
     return span.attributes | {
         semconv.SPAN_NAME: span.name,
         semconv.SPAN_KIND: span.kind,
-        semconv.SPAN_PARENT_ID: parent_id,
+        semconv.SPAN_PARENT_ID: span.parent_id,
     }
 
 

@@ -4,7 +4,7 @@ A span below another cannot begin before it; the answer to a call cannot come af
 otherwise, the clock of the process below is moved by the least amount, or to the middle of what is possible.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -37,11 +37,11 @@ class _Bounds:
         return (self.least + self.most) // 2
 
 
-def edges(spans: Mapping[SpanKey, Span]) -> list[Edge]:
+def edges(spans: Sequence[Span], by_key: Mapping[SpanKey, Span]) -> list[Edge]:
     """Every span with a parent in another process; clocks of processes that are not told apart are taken as one."""
     found = []
-    for (trace_id, _), span in spans.items():
-        parent = spans.get((trace_id, span.parent_id)) if span.parent_id else None
+    for span in spans:
+        parent = by_key.get((span.trace_id, span.parent_id)) if span.parent_id else None
         if parent is None or parent.process is span.process:
             continue
         if parent.process.identity != span.process.identity or parent.process.service != span.process.service:

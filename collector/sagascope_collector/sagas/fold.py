@@ -5,7 +5,7 @@ from decimal import Decimal
 from itertools import pairwise
 
 from sagascope import semconv
-from sagascope_collector.records import Instance, Log, Mark, SagaKey, Span
+from sagascope_collector.records import Instance, Log, SagaKey, Span
 from sagascope_collector.sagas import anomalies, clocks, ledger, outcome, plan, steps, values, views
 from sagascope_collector.sagas.accounts import Account, accounts
 from sagascope_collector.sagas.attempts import Circumstances
@@ -16,7 +16,7 @@ from sagascope_collector.sagas.identity import Share
 from sagascope_collector.sagas.lineage import Lineage
 from sagascope_collector.sagas.model import Plan, Saga, Status, Step, Wait
 from sagascope_collector.sagas.outcome import Frame
-from sagascope_collector.sagas.spans import ProcessKey, fuller, gone, process_key, weave
+from sagascope_collector.sagas.spans import ProcessKey, gone, process_key, weave
 
 
 def fold(key: SagaKey, share: Share, instances: Mapping[ProcessKey, Instance], now: int) -> Saga:
@@ -31,15 +31,15 @@ def fold(key: SagaKey, share: Share, instances: Mapping[ProcessKey, Instance], n
     lineage = Lineage(woven.spans)
     frame = outcome.frame(spans, lineage)
     declared = plan.declared([*frame.roots, *spans])
-    edges = clocks.edges(woven.spans)
+    edges = clocks.edges(spans, woven.spans)
     about = Circumstances(
         lineage,
         gone(woven, instances, now) if woven.announced else frozenset(),
         clocks.offsets(edges, process_key((frame.roots or spans)[0].process)) if edges else {},
-        {span_id: at for (_, span_id), at in woven.announced.items()},
+        {span_id: at for (_, span_id), at in sorted(woven.announced.items(), reverse=True)},
     )
     undoing = [step.compensation for step in declared.steps if step.compensation]
-    told = [*spans, *_further(share.further)] if share.further else spans
+    told = [*spans, *woven.again]
     found = steps.tried(views.collect(told, lineage, undoing), about, declared)
     return _Assembly(key, spans, logs, frame, declared, about, found, edges).saga()
 
@@ -150,15 +150,6 @@ class _Assembly:
                 at = record.start if isinstance(record, Span) else record.at
                 reason = values.text(record.attributes.get(semconv.WAIT_REASON))
                 yield Wait(at, until, reason, whole=id(record) in roots)
-
-
-def _further(spans: Iterable[Span]) -> list[Span]:
-    """A span that is an attempt of this saga more than once, once for each further time."""
-    distinct: dict[tuple[str, str, Mark], Span] = {}
-    for span in spans:
-        place = (span.trace_id, span.span_id, span.mark)
-        distinct[place] = fuller(distinct[place], span) if place in distinct else span
-    return [distinct[place] for place in sorted(distinct, key=repr)]
 
 
 def _distinct(logs: Sequence[Log]) -> list[Log]:

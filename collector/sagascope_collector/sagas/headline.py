@@ -12,7 +12,7 @@ from sagascope_collector.sagas.model import Attempt, AttemptState, Reason, Statu
 from sagascope_collector.sagas.stake import in_force
 from sagascope_collector.sagas.standstill import failed_in_a_row
 from sagascope_collector.sagas.values import SECOND
-from sagascope_collector.sagas.words import clock, sentence, shortened, times, who
+from sagascope_collector.sagas.words import clock, dated, sentence, shortened, times, who
 
 
 def headline(case: Case, finding: Finding) -> str:
@@ -27,7 +27,7 @@ def calm(case: Case, step: str | None) -> str:
     saga = case.saga
     if has_ended(saga.status) and saga.ended_at is not None:
         words = {Status.COMPLETED: "Completed", Status.COMPENSATED: "Given up and undone", Status.FAILED: "Failed"}
-        return sentence(f"{words[saga.status]} at {_at(case, saga.ended_at)}")
+        return sentence(f"{words[saga.status]} on {dated(saga.ended_at)}")
     going = "Being undone" if case.is_backward else "Running"
     if case.in_flight:
         flying = case.in_flight[0]

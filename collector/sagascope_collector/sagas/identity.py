@@ -23,8 +23,6 @@ class Share:
 
     spans: list[Span] = field(default_factory=list)
     logs: list[Log] = field(default_factory=list)
-    further: list[Span] = field(default_factory=list)
-    """Spans that stand among `spans` already, as the attempts of this saga that they are besides."""
 
 
 def shares(facts: Facts) -> dict[SagaKey, Share]:
@@ -46,22 +44,11 @@ def shares(facts: Facts) -> dict[SagaKey, Share]:
             share.logs.append(record)
         else:
             share.spans.append(record)
-    if linked:
-        _set_aside_further(divided.values())
     return divided
 
 
 def _key(facts: Facts, name: str, run: str) -> SagaKey:
     return SagaKey(facts.id.environment, name or UNKNOWN, facts.id.id, run)
-
-
-def _set_aside_further(divided: Iterable[Share]) -> None:
-    """Keep one form of each linked span among the spans: it is one span, however many attempts it is."""
-    for share in divided:
-        first: dict[tuple[str, str], Mark] = {}
-        spans = sorted(share.spans, key=lambda span: repr(span.mark))
-        share.spans = [s for s in spans if first.setdefault((s.trace_id, s.span_id), s.mark) == s.mark]
-        share.further = [s for s in spans if first[s.trace_id, s.span_id] != s.mark and s.links]
 
 
 def _marked(span: Span, saga_id: str) -> list[Span]:
@@ -118,13 +105,19 @@ class _Telling:
 
     def __init__(self, said: Sequence[str], records: Sequence[Span | Log], alone: frozenset[str]) -> None:
         self._said, self._records, self._alone = said, records, alone
-        self._parents = {(r.trace_id, r.span_id): r.parent_id for r in records if isinstance(r, Span)}
+        self._parents: dict[tuple[str, str], str] = {}
         self._by_span: dict[tuple[str, str], str] = {}
         self._by_trace: dict[str, set[str]] = {}
         self._first: dict[str, int] = {}
         for word, record in zip(said, records, strict=True):
             if word or record.trace_id in alone:
                 self._learn(word, record)
+            if isinstance(record, Span):
+                self._place(record)
+
+    def _place(self, span: Span) -> None:
+        key = (span.trace_id, span.span_id)
+        self._parents[key] = max(self._parents.get(key, ""), span.parent_id)
 
     def _learn(self, word: str, record: Span | Log) -> None:
         if record.trace_id:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sagascope import semconv
-from sagascope_collector.records import Heartbeat, Instance, Log, Process, Span
+from sagascope_collector.records import Heartbeat, Instance, Listing, Log, Process, Span
 from sagascope_collector.sagas.values import SECOND
 
 SpanKey = tuple[str, str]
@@ -24,20 +24,38 @@ class Woven:
     spans: dict[SpanKey, Span]
     announced: dict[SpanKey, int]
     """When each span that is still open was announced."""
+    again: list[Span]
+    """Spans that stand among `spans` already, as the attempts of this saga that their links make them besides."""
 
 
 def weave(spans: Iterable[Span], logs: Iterable[Log]) -> Woven:
     """Join all forms of each span: a final one wins over an open one, the fuller over the other."""
     joined: dict[SpanKey, Span] = {}
+    forms: dict[SpanKey, list[Span]] = {}
     for span in spans:
         key = (span.trace_id, span.span_id)
-        known = joined.get(key)
-        joined[key] = span if known is None else fuller(known, span)
+        known = joined.setdefault(key, span)
+        if known is not span:
+            forms.setdefault(key, [known]).append(span)
+    again = [span for key, several in forms.items() for span in _settle(joined, key, several)]
     announced: dict[SpanKey, int] = {}
     for log in logs:
         if log.event_name == semconv.EVENT_SPAN_START and log.span_id:
             _announce(log, joined, announced)
-    return Woven(joined, announced)
+    return Woven(joined, announced, again)
+
+
+def _settle(joined: dict[SpanKey, Span], key: SpanKey, forms: list[Span]) -> list[Span]:
+    """Keep the fullest form of a span; what is returned are the attempts that its links make it besides."""
+    fullest, *others = sorted(forms, key=_fullness, reverse=True)
+    joined[key] = fullest
+    besides = {span.mark: span for span in others if span.links and _is_another_attempt(fullest, span)}
+    return list(besides.values())
+
+
+def _is_another_attempt(one: Span, other: Span) -> bool:
+    """Whether two forms of one span tell of two attempts: both have ended, and only their links tell them apart."""
+    return one.mark != other.mark and one.end > 0 and one.end == other.end and one.attributes == other.attributes
 
 
 def _announce(log: Log, joined: dict[SpanKey, Span], announced: dict[SpanKey, int]) -> None:
@@ -56,9 +74,8 @@ def fuller(one: Span, other: Span) -> Span:
     return one if one is other or _fullness(one) >= _fullness(other) else other
 
 
-def _fullness(span: Span) -> tuple[bool, int, int, int, str, str]:
-    said = span.status + span.status_message
-    return span.end > 0, len(span.attributes) + len(span.events), span.end, span.start, said, repr(span.attributes)
+def _fullness(span: Span) -> tuple[bool, int, int, int, str]:
+    return span.end > 0, len(span.attributes) + len(span.events), span.end, span.start, repr(span)
 
 
 def from_start_record(log: Log) -> Span:
@@ -102,9 +119,11 @@ def _lateness(instance: Instance) -> tuple[int, int, int]:
     return (beat.at, beat.sequence, instance.last_seen) if beat else (0, 0, instance.last_seen)
 
 
-def is_unlisted(span_id: str, announced_at: int, beat: Heartbeat | None) -> bool:
+def is_unlisted(span_id: str, announced_at: int, said: Heartbeat | Listing | None) -> bool:
     """Whether a process, after it announced the span, gave a complete list of its open spans without it."""
-    return beat is not None and beat.complete and announced_at < beat.at and span_id not in beat.open_spans
+    if said is None or announced_at >= said.at or (isinstance(said, Heartbeat) and not said.complete):
+        return False
+    return span_id not in said.open_spans
 
 
 def gone(woven: Woven, instances: Mapping[ProcessKey, Instance], now: int) -> frozenset[str]:

@@ -27,6 +27,12 @@ def clock(at: int, now: int) -> str:
     return written if then.year == today.year else f"{then.day} {then:%b %Y %H:%M:%S}"
 
 
+def dated(at: int) -> str:
+    """A moment with its date, for what is kept and not said anew each day."""
+    then = day(at)
+    return f"{then.day} {then:%b %Y at %H:%M:%S}"
+
+
 def midnight_after(now: int) -> int:
     """The next moment at which "today" is another day."""
     length = 86_400 * SECOND

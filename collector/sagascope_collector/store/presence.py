@@ -2,8 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Final
 
-from sagascope_collector.records import Heartbeat, Instance, Process
+from sagascope_collector.records import Heartbeat, Instance, Listing, Process
+
+SECOND: Final = 1_000_000_000
+
+SETTLED_AFTER: Final = 10 * SECOND
+"""How much older than the latest a list must be for a span that it lacks to be over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +46,17 @@ class Presence:
     beat: Beat | None = None
     """The latest; the parts that came of it are joined in ``open_spans``."""
     parts_seen: frozenset[int] = frozenset()
+    past: tuple[Listing, ...] = ()
+    """Complete lists before `beat`, oldest first: one a second of the last `SETTLED_AFTER`, and one from before."""
 
     def instance(self) -> Instance:
         """What everybody else gets to see."""
-        return Instance(self.process, self.first_seen, self.last_seen, self._heartbeat())
+        return Instance(self.process, self.first_seen, self.last_seen, self._heartbeat(), self._earlier())
+
+    def _earlier(self) -> Listing | None:
+        if self.beat is None or not self.past or self.past[0].at > self.beat.at - SETTLED_AFTER:
+            return None
+        return self.past[0]
 
     def _heartbeat(self) -> Heartbeat | None:
         beat = self.beat
@@ -92,9 +105,26 @@ def _heard(presence: Presence, beat: Beat) -> Presence:
     if current and _same_list(presence, current, beat):
         whole = replace(current, at=max(current.at, beat.at), open_spans=current.open_spans | beat.open_spans)
         return replace(presence, beat=whole, parts_seen=presence.parts_seen | {beat.part})
-    if current and (beat.at, beat.sequence) <= (current.at, current.sequence):
-        return presence
+    if current is None:
+        return replace(presence, beat=beat, parts_seen=frozenset({beat.part}))
+    if (beat.at, beat.sequence) <= (current.at, current.sequence):
+        return _remember(presence, beat, complete=beat.parts == 1)
+    presence = _remember(presence, current, complete=len(presence.parts_seen) >= current.parts, latest=beat.at)
     return replace(presence, beat=beat, parts_seen=frozenset({beat.part}))
+
+
+def _remember(presence: Presence, beat: Beat, *, complete: bool, latest: int = 0) -> Presence:
+    """Keep a list that is not the latest, as long as it can tell when a span ended."""
+    latest = max(latest, presence.beat.at if presence.beat else 0)
+    if not complete or beat.at >= latest:
+        return presence
+    by_second = {each.at // SECOND: each for each in presence.past}
+    known = by_second.get(beat.at // SECOND)
+    if known is None or known.at < beat.at:
+        by_second[beat.at // SECOND] = Listing(beat.at, beat.open_spans)
+    ordered = sorted(by_second.values(), key=lambda each: each.at)
+    settled = [each for each in ordered if each.at <= latest - SETTLED_AFTER]
+    return replace(presence, past=(*settled[-1:], *ordered[len(settled) :]))
 
 
 def _same_list(presence: Presence, current: Beat, beat: Beat) -> bool:

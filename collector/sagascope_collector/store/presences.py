@@ -6,7 +6,7 @@ from typing import Any, Final
 import orjson
 import pyarrow as pa
 
-from sagascope_collector.records import Process
+from sagascope_collector.records import Listing, Process
 from sagascope_collector.store.presence import Beat, Presence
 
 SCHEMA: Final = pa.schema(
@@ -26,6 +26,7 @@ SCHEMA: Final = pa.schema(
         ("beat_dropped", pa.int64()),
         ("beat_final", pa.bool_()),
         ("parts_seen", pa.string()),
+        ("past", pa.string()),
     ]
 )
 
@@ -40,7 +41,8 @@ def read(columns: Sequence[Any]) -> Presence:
     row = dict(zip(SCHEMA.names, columns, strict=True))
     process = Process(row["environment"], row["service"], row["version"], row["identity"], row["instance"])
     parts_seen = frozenset(orjson.loads(row["parts_seen"]))
-    return Presence(process, row["first_seen"], row["last_seen"], _beat(row), parts_seen)
+    past = tuple(Listing(at, frozenset(spans)) for at, spans in orjson.loads(row["past"]))
+    return Presence(process, row["first_seen"], row["last_seen"], _beat(row), parts_seen, past)
 
 
 def _beat(row: dict[str, Any]) -> Beat | None:
@@ -68,6 +70,7 @@ def _written(presence: Presence) -> dict[str, Any]:
         "first_seen": presence.first_seen,
         "last_seen": presence.last_seen,
         "parts_seen": orjson.dumps(sorted(presence.parts_seen)).decode(),
+        "past": orjson.dumps([(each.at, sorted(each.open_spans)) for each in presence.past]).decode(),
         **(_beat_written(beat) if beat else {}),
     }
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sagascope_collector.records import Heartbeat, Instance, Process
+from sagascope_collector.records import Heartbeat, Instance, Listing, Process
 from sagascope_collector.store import Beat, Sighting, Store
 from sagascope_collector.store.presence import merge
 from support.otlp import NOON, SECOND, heartbeat, hexes, logs, resource, span, traces
@@ -74,6 +74,30 @@ def test_a_heartbeat_of_nonsense_is_a_heartbeat(store: Store, put: Put) -> None:
     nonsense = heartbeat(-5, at=2**64 - 1, interval=float("nan"), open_spans=7, part=9, parts="x", dropped=2.5, final=1)
     put(logs(nonsense))
     assert only(store).heartbeat == Heartbeat(RECEIVED, 60.0, 0, frozenset(), complete=True, dropped=0, final=False)
+
+
+def test_the_latest_list_that_is_ten_seconds_older_is_kept(store: Store, put: Put) -> None:
+    for count in range(5):
+        put(logs(heartbeat(count, *range(count, 9), at=NOON + count * 5 * SECOND)))
+        earlier = only(store).earlier
+        expected = (
+            None if count < 2 else Listing(NOON + (count - 2) * 5 * SECOND, frozenset(hexes(range(count - 2, 9))))
+        )
+        assert earlier == expected
+
+
+@given(st.lists(st.integers(0, 400), min_size=1, max_size=12, unique=True), st.randoms())
+def test_order_and_repeats_of_heartbeats_leave_the_same_older_list(tenths: list[int], random: object) -> None:
+    beats = [Beat(tenth * SECOND // 10, 5.0, tenth, frozenset(hexes([tenth]))) for tenth in tenths]
+    shuffled = beats + beats
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    (merged,) = merge([], [Sighting(PROCESS, each.at, each.at, (each,)) for each in shuffled])
+    (in_order,) = merge(
+        [], [Sighting(PROCESS, each.at, each.at, (each,)) for each in sorted(beats, key=lambda b: b.at)]
+    )
+    assert merged.instance() == in_order.instance()
+    older = [beat.at for beat in beats if beat.at <= max(tenths) * SECOND // 10 - 10 * SECOND]
+    assert (merged.instance().earlier is None) == (not older)
 
 
 def test_a_restart_under_the_same_identity_begins_its_count_anew(store: Store, put: Put) -> None:

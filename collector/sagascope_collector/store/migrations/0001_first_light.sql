@@ -101,6 +101,7 @@ CREATE TABLE instances (
     beat_dropped BIGINT,
     beat_final BOOLEAN,
     parts_seen VARCHAR NOT NULL,
+    past VARCHAR NOT NULL,
     PRIMARY KEY (environment, service, identity)
 );
 
