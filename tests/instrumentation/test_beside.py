@@ -104,7 +104,9 @@ def test_the_services_exporter_gets_what_it_got_before_and_it_is_stamped(receive
     assert not [span for span in receiver.spans if span.name in {"GET /health", "POST /pay"}]
 
 
-@pytest.mark.parametrize("sampler", [TraceIdRatioBased(0.0), ParentBased(TraceIdRatioBased(0.0))], ids=str)
+@pytest.mark.parametrize(
+    "sampler", [TraceIdRatioBased(0.0), ParentBased(TraceIdRatioBased(0.0))], ids=["ratio", "parent based"]
+)
 def test_no_saga_is_lost_to_a_sampler_that_keeps_nothing(receiver: Receiver, sampler: Sampler) -> None:
     with beside(receiver, sampler) as service, ledger(0.0, receiver) as url:
         headers: dict[str, str] = {}

@@ -1,0 +1,180 @@
+"""What embedding Sagascope costs, against a bare OpenTelemetry span through the same SDK to the same receiver."""
+
+import gc
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+import sagascope
+from sagascope import Saga, Step
+
+ROUNDS = 15
+CALLS = 1000
+IMPORTS = 15
+
+RECEIVER = """
+import asyncio
+
+async def answer(reader, writer):
+    try:
+        while True:
+            head = (await reader.readuntil(b"\\r\\n\\r\\n")).lower()
+            await reader.readexactly(int(head.partition(b"content-length:")[2].split(b"\\r\\n")[0]))
+            writer.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n")
+            await writer.drain()
+    except asyncio.IncompleteReadError:
+        writer.close()
+
+async def main():
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, limit=1 << 26)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+asyncio.run(main())
+"""
+
+payment = Saga("payment", [Step("wallet.debit", timeout=5.0)])
+BARE = {f"attribute.{number}": f"value {number}" for number in range(7)} | {"attempt": 1}
+"""As many attributes as the step below has."""
+
+
+@contextmanager
+def receiver() -> Iterator[str]:
+    """A receiver in a process of its own, that reads and forgets."""
+    process = subprocess.Popen([sys.executable, "-c", RECEIVER], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def main() -> None:
+    """Measure steps inside and outside a saga, and imports; print medians with spread."""
+    with receiver() as endpoint:
+        provider = TracerProvider(shutdown_on_exit=False)
+        exporter = OTLPSpanExporter(f"{endpoint}/v1/traces")
+        provider.add_span_processor(BatchSpanProcessor(exporter, max_queue_size=2 * CALLS))
+        tracer = provider.get_tracer("bench")
+        sagascope.configure("bench", endpoint=endpoint, queue_size=2 * CALLS, announce_after=0.25)
+        with payment.begin("8492") as saga:
+            times = _interleaved(
+                {
+                    "bare span": lambda: _bare(tracer),
+                    "step": lambda: _step(saga),
+                    "step outside a saga": _outside,
+                    "decorated function outside a saga": _decorated,
+                }
+            )
+        stats = sagascope.stats()
+        sagascope.shutdown()
+        provider.shutdown()
+    bare = statistics.median(times["bare span"])
+    for name, took in times.items():
+        of_bare = f"   {statistics.median(took) / bare:.2f} x bare" if name == "step" else ""
+        print(f"{name:36} {_said(took, 'us')}{of_bare}")
+    print(f"{'dropped':36} {stats.dropped}")
+    _imports()
+
+
+def _interleaved(measured: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
+    """Microseconds a call, in rounds that take turns, so that a busy machine touches all alike."""
+    times: dict[str, list[float]] = {name: [] for name in measured}
+    for number in range(ROUNDS + 1):
+        for name, once in measured.items():
+            gc.collect()
+            took = once()
+            if number:
+                times[name].append(took)
+            time.sleep(0.15)  # both pipelines send what they hold, so that neither pays for the other
+    return times
+
+
+def _bare(tracer: object) -> float:
+    start_span = tracer.start_as_current_span  # type: ignore[attr-defined]
+    began = time.perf_counter()
+    for _ in range(CALLS):
+        with start_span("wallet.debit", attributes=dict(BARE)):
+            pass
+    return (time.perf_counter() - began) / CALLS * 1e6
+
+
+def _step(saga: sagascope.RunningSaga) -> float:
+    began = time.perf_counter()
+    for _ in range(CALLS):
+        with saga.step("wallet.debit", idempotency_key="k"):
+            pass
+    return (time.perf_counter() - began) / CALLS * 1e6
+
+
+def _outside() -> float:
+    import contextvars
+
+    def run() -> float:
+        began = time.perf_counter()
+        for _ in range(CALLS):
+            with sagascope.step("wallet.debit"):
+                pass
+        return (time.perf_counter() - began) / CALLS * 1e6
+
+    return contextvars.Context().run(run)
+
+
+@sagascope.step("wallet.debit")
+def _decorated_function() -> None:
+    pass
+
+
+def _decorated() -> float:
+    import contextvars
+
+    def run() -> float:
+        began = time.perf_counter()
+        for _ in range(CALLS):
+            _decorated_function()
+        return (time.perf_counter() - began) / CALLS * 1e6
+
+    return contextvars.Context().run(run)
+
+
+def _imports() -> None:
+    """Milliseconds of an import in a fresh interpreter, with bytecode cached."""
+    statements = {
+        "import opentelemetry.trace": "import opentelemetry.trace",
+        "import sagascope": "import sagascope",
+        "from sagascope import (what people write)": "from sagascope import Saga, Step, step, inject, extract",
+    }
+    with tempfile.TemporaryDirectory() as cache:
+        environment = {**os.environ, "PYTHONPYCACHEPREFIX": cache}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        times: dict[str, list[float]] = {name: [] for name in statements}
+        for number in range(IMPORTS + 1):
+            for name, statement in statements.items():
+                script = f"import time; t = time.perf_counter(); {statement}; print(time.perf_counter() - t)"
+                done = subprocess.run(
+                    [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+                )
+                if number:
+                    times[name].append(float(done.stdout) * 1e3)
+    base = statistics.median(times["import opentelemetry.trace"])
+    for name, took in times.items():
+        print(f"{name:42} {_said(took, 'ms')}   {statistics.median(took) / base:.2f} x")
+
+
+def _said(took: list[float], unit: str) -> str:
+    low, *_, high = statistics.quantiles(took, n=10)
+    return f"{statistics.median(took):8.2f} {unit} (p10 {low:.2f}, p90 {high:.2f})"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""The documents about the instrumentation: their code runs, and they name what there is."""
+
+import asyncio
+import re
+import time
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sagascope
+from sagascope._settings import DEFAULT_ENDPOINT, Settings
+from support import semconv_document
+from support.receiver import Receiver
+
+DOCS = Path(__file__).parents[2] / "docs"
+GUIDE = (DOCS / "instrumenting.md").read_text()
+
+
+def refuse() -> None:
+    raise PermissionError("closed")
+
+
+def test_the_guides_code_runs_from_top_to_bottom(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAGASCOPE_ENDPOINT", receiver.endpoint)
+    pytest.importorskip("tenacity", reason="tenacity is not installed")
+    work = {name: lambda: None for name in ("debit_the_wallet", "record_in_the_ledger", "refund_the_wallet")}
+    names: dict[str, Any] = {**work, "refuse": refuse, "asyncio": asyncio, "re": re, "time": time}
+    names |= {"datetime": datetime, "UTC": UTC, "timedelta": timedelta}
+    for number, block in enumerate(re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)):
+        exec(compile(block, f"instrumenting.md, block {number}", "exec"), names)
+    sagascope.shutdown()
+    ended = {
+        span.attributes["saga.id"]: span.attributes["saga.outcome"]
+        for span in receiver.all_spans("payment")
+        if "saga.outcome" in span.attributes
+    }
+    assert {saga: outcome for saga, outcome in ended.items() if outcome != "completed"} == {"8498": "compensated"}
+    assert {str(number) for number in range(8492, 8502)} <= set(ended)
+    assert receiver.span("notification.send").attributes["saga.outcome"] == "completed"
+    assert receiver.span("wallet.check").attributes["sagascope.capture.account"] == "A-1"
+
+
+def test_the_guide_names_every_setting() -> None:
+    table = GUIDE.split("## Settings")[1]
+    named = set(
+        re.findall(r"`(\w+)`", "\n".join(row.split("|")[1] for row in table.splitlines() if row.startswith("| `")))
+    )
+    assert named == {field.name for field in fields(Settings)} - {"clock"}
+    assert DEFAULT_ENDPOINT in table
+
+
+def test_the_names_document_is_current() -> None:
+    made = semconv_document.write()
+    assert (DOCS / "semconv.md").read_text() == made, "run: python tests/support/semconv_document.py"

@@ -1,0 +1,132 @@
+"""Writes `docs/semconv.md` from `sagascope/semconv.py`: python tests/support/semconv_document.py"""
+
+import ast
+from itertools import pairwise
+from pathlib import Path
+
+from sagascope import semconv
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "semconv.md"
+
+HEAD = """\
+# The names of saga telemetry, version 1
+
+<!-- Made by tests/support/semconv_document.py from instrumentation/sagascope/semconv.py; a test compares them. -->
+
+Any language's OpenTelemetry SDK can send these. Names are added, never renamed or reused. The `schema_url` of this
+version is `{schema}`.
+
+A *saga* is one business transaction, a *step* a named unit of forward work in it, an *attempt* one try of a step,
+and a *compensation* a step that undoes another, committed, step.
+"""
+
+SECTIONS = {
+    "spans and log records": """\
+## Attributes of spans and log records
+
+One span with the role `saga` stands for the whole saga, one with the role `step` for each attempt. Every other span
+and log record below them carries the saga's id, name and run, and the step's name, key and attempt.
+""",
+    "work that has not ended": """\
+## Work that has not ended
+
+A span is sent when it ends, so a step that hangs or is killed would never be seen. Two log records say what is
+open:
+
+- **`sagascope.span.start`**, once for a saga span that is still open 0.25 s after its start. It has the span's
+  trace id and span id, `timestamp` = the span's start, `observed_timestamp` = when it was sent, all `saga.*`
+  attributes of the span, and those below.
+- **`sagascope.heartbeat`**, every 5 s while an announced span is open, else every 60 s, and once with `final` where
+  exit handlers run. It lists the announced spans that are open, by span id, oldest first.
+
+Both leave the process within 0.2 s, ended saga spans within 1 s. A final span always wins over its start record. A
+span that was announced and is missing from a later complete list has ended, and its final span was lost. A process
+that is silent for more than three times the interval that its last heartbeat named counts as lost.
+
+An emitter that has neither may send a span whose end time is 0: it is in flight until its final form comes.
+""",
+    "context": """\
+## Context between services
+
+W3C `traceparent`, and W3C `baggage` with these members and no others of ours. Values are percent-encoded UTF-8 (a
+space is `%20`, never `+`); other members stay as they are. Each span and log record that is started under that
+context gets them as attributes, `saga.step.attempt` as an int.
+""",
+}
+
+TAIL = """\
+## Two views of one attempt
+
+The caller and the executor may each open a span for one attempt. They are matched by step name, type, key and
+attempt number, so the executor takes these from baggage. Two such spans of one service are two executions.
+
+## A batch
+
+A span link that carries `saga.*` attributes makes that span an attempt of the saga named there too. Each link then
+has `saga.role` = `step` and the step's name, key and attempt.
+
+## The least that is useful
+
+`saga.id` on every span of a saga. With `saga.role`, `saga.step.name` and `saga.step.attempt` attempts are told
+apart; with `saga.plan` the next step is known; with start records and heartbeats what hangs is told from what is
+lost.
+"""
+
+
+def sections() -> dict[str, list[tuple[str, str]]]:
+    """The constants of each section of semconv.py, with their docstrings, in order."""
+    source = Path(semconv.__file__).read_text()
+    found: dict[str, list[tuple[str, str]]] = {}
+    body = ast.parse(source).body
+    for node, after in pairwise(body):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and isinstance(after, ast.Expr):
+            title = _section(source.splitlines()[: node.lineno])
+            found.setdefault(title, []).append((node.target.id, ast.literal_eval(after.value)))
+    return found
+
+
+def _section(lines: list[str]) -> str:
+    return next((line.strip("#- ") for line in reversed(lines) if line.startswith("# ---")), "")
+
+
+def write() -> str:
+    """The whole document."""
+    parts = [HEAD.format(schema=semconv.SCHEMA_URL)]
+    found = sections()
+    for title, introduction in SECTIONS.items():
+        parts.append(introduction)
+        names = [constant for constant in found[title] if _is_name(constant[0]) or title == "context"]
+        values = [constant for constant in found[title] if isinstance(getattr(semconv, constant[0]), str)]
+        parts.append(_table("name", names))
+        if values := [constant for constant in values if constant not in names]:
+            parts.append(_table("value", values))
+    return "\n".join([*parts, TAIL])
+
+
+def _is_name(constant: str) -> bool:
+    """Names have dots; values have none."""
+    value = getattr(semconv, constant)
+    return isinstance(value, str) and "." in value
+
+
+def _table(first: str, constants: list[tuple[str, str]]) -> str:
+    return "\n".join([f"| {first} | what it is |", "|---|---|", *_rows(constants)]) + "\n"
+
+
+def _rows(constants: list[tuple[str, str]]) -> list[str]:
+    rows = []
+    for name, document in constants:
+        value = getattr(semconv, name)
+        text = " ".join(document.split()).replace("``", "`").replace("|", "\\|")
+        for other in sorted(vars(semconv), key=len, reverse=True):
+            if isinstance(said := getattr(semconv, other), str) and f"`{other}`" in text:
+                text = text.replace(f"`{other}`", f"`{said}`")
+            elif isinstance(said, tuple) and f"`{other}`" in text:
+                text = text.replace(f"`{other}`", ", ".join(f"`{each}`" for each in said))
+        shown = "`, `".join(value) if isinstance(value, tuple) else value + ("<name>" if value.endswith(".") else "")
+        rows.append(f"| `{shown}` | {text.removeprefix(f'`{shown}`, ')} |")
+    return rows
+
+
+if __name__ == "__main__":
+    DOCUMENT.write_text(write())
