@@ -97,7 +97,7 @@ class Summaries:
             due_at=None if due_at is None else max(due_at, context.now + SOONEST),
             keys=saga.keys,
             document=self._summarise(saga, judgement).model_dump_json(),
-            runners={step.name: step.service for step in tried if step.service},
+            runners=_runners(saga, context),
         )
 
     def _leave_out(self, saga_id: SagaId, error: Exception) -> None:
@@ -105,3 +105,17 @@ class Summaries:
             return
         self._unreadable.add(saga_id)
         logger.error("Saga %r in %r cannot be read; it is left out", saga_id.id, saga_id.environment, exc_info=error)
+
+
+def _runners(saga: model.Saga, context: sagas.Context) -> dict[str, str]:
+    """The service that ran each step.
+
+    A step that only its caller told of so far is no news where another service is known to run it.
+    """
+    caller = saga.root.process.service if saga.root else None
+    ran = {step.name: step.service for step in saga.steps if step.attempts and step.service}
+    known = context.services
+    return {
+        name: known.get((saga.key.name, name), service) if service == caller else service
+        for name, service in ran.items()
+    }
