@@ -14,7 +14,8 @@ from typing import Final
 
 import grpc.aio
 
-from sagascope_collector import sagas
+from sagascope_collector import exposure, sagas
+from sagascope_collector.access import guarded, sharing
 from sagascope_collector.api import create_api, present
 from sagascope_collector.cli import serve as cli
 from sagascope_collector.deafness import Deafness
@@ -105,9 +106,9 @@ class Collector:
 
     def _take_ports(self) -> _Ports:
         settings = self._settings
-        server = OtlpGrpc(self._ingest, self._clock).server(max_bytes=settings.max_request_bytes)
+        server = OtlpGrpc(self._ingest, self._clock, settings.tokens).server(max_bytes=settings.max_request_bytes)
         try:
-            port = bind(server, *settings.otlp_grpc)
+            port = bind(server, *settings.otlp_grpc, settings.tls)
         except PortTaken as error:
             raise port_taken(settings.otlp_grpc, "--otlp-grpc") from error
         return _Ports(
@@ -117,12 +118,20 @@ class Collector:
             api=listen(settings.api, "--api"),
         )
 
-    def _servers(self) -> tuple[Server, Server]:
+    def _servers(self) -> tuple[Server, ...]:
         settings = self._settings
         budget = Budget(settings.queue_bytes)
-        http = OtlpHttp(self._ingest, self._clock, max_bytes=settings.max_request_bytes, budget=budget)
-        api = create_api(self._store, self._context, self._health, self._clock)
-        return server(http, drain_seconds=settings.drain_seconds), server(api, drain_seconds=settings.drain_seconds)
+        http = OtlpHttp(
+            self._ingest,
+            self._clock,
+            max_bytes=settings.max_request_bytes,
+            budget=budget,
+            tokens=settings.tokens,
+        )
+        api = guarded(create_api(self._store, self._context, self._health, self._clock), settings.tokens)
+        tls = settings.tls.for_uvicorn() if settings.tls else {}
+        shared = [sharing(each, settings.cors_origins) for each in (http, api)]
+        return tuple(server(each, drain_seconds=settings.drain_seconds, tls=tls) for each in shared)
 
     def _announce(self, addresses: dict[str, str], announce: cli.Announce) -> None:
         announce(addresses)
@@ -153,6 +162,8 @@ def run(settings: Settings, announce: cli.Announce, *, clock: Clock = time.time_
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    for warning in exposure.warnings(settings):
+        _log.warning(warning)
     store = DuckDBStore(settings.db, clock=clock)
     gc.freeze()
     gc.set_threshold(*RARELY)

@@ -6,7 +6,8 @@
     │   ├── TooLarge           a request over the size that is allowed
     │   ├── BadValue           a parameter with a value that cannot be meant
     │   │   └── BadCursor          a cursor that this collector did not give
-    │   └── NotFound           a saga, or an incident, that is not known
+    │   ├── NotFound           a saga, or an incident, that is not known
+    │   └── Unauthenticated    a token is needed, and was missing or wrong
     ├── Unavailable        nobody's fault; the same call may succeed later
     │   ├── Overloaded         the bounded queue is full
     │   └── StoreUnavailable   the database cannot take or give anything now
@@ -62,6 +63,12 @@ class NotFound(Refused):
     """A saga, or an incident, that is not known."""
 
     title = "Not found"
+
+
+class Unauthenticated(Refused):
+    """A token is needed, and was missing or wrong."""
+
+    title = "Token needed"
 
 
 class Unavailable(SagascopeError):

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
+from sagascope_collector.access import OPEN, Tokens
 from sagascope_collector.errors import BadValue
+from sagascope_collector.tls import Tls
 
 MEBIBYTE: Final = 1024 * 1024
 
@@ -28,6 +31,14 @@ class Address(NamedTuple):
         if not (colon and host and port.isascii() and port.isdecimal() and int(port) <= 0xFFFF):
             raise BadValue(f"{text!r} is no address: it is written HOST:PORT, for example 127.0.0.1:4318.")
         return cls(host, int(port))
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
 
     def __str__(self) -> str:
         """``HOST:PORT``, as `parse` reads it."""
@@ -56,6 +67,12 @@ class Settings:
     """Of an OTLP request, after decompression too."""
     queue_bytes: int = 256 * MEBIBYTE
     """What may wait for the database; and what may be arriving at one time."""
+    tokens: Tokens = OPEN
+    """Who may send, read and change."""
+    cors_origins: tuple[str, ...] = ()
+    """Web pages of these origins may send and read; none by default."""
+    tls: Tls | None = None
+    """None: nothing is encrypted."""
     drain_seconds: float = 10.0
     """How long a stop may take for what is under way."""
 

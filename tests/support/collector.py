@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -52,6 +53,7 @@ def running_collector(
     db: Path | None = None,
     environment: Mapping[str, str] | None = None,
     addresses: Mapping[str, str] | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> Iterator[RunningCollector]:
     """Start a collector, wait for its /readyz, and stop it at the end.
 
@@ -61,6 +63,7 @@ def running_collector(
         db: another database than `folder`'s.
         environment: variables beside this process's own.
         addresses: HOST:PORT by option name (`otlp_grpc`, `otlp_http`, `api`), to come back on the same ports.
+        tls: what to ask over, if `options` make it speak TLS.
     """
     if folder is None:
         with (
@@ -80,7 +83,7 @@ def running_collector(
             env={**os.environ, **(environment or {})},
         )
     try:
-        yield _ready(process, ready, database, log)
+        yield _ready(process, ready, database, log, tls)
     finally:
         if process.poll() is None:
             process.terminate()
@@ -98,15 +101,18 @@ def serve_command(db: Path | str, *options: str, addresses: Mapping[str, str] | 
     return [sys.executable, "-m", "sagascope_collector", "serve", "--db", str(db), *listening, *options]
 
 
-def _ready(process: subprocess.Popen[str], ready: Path, db: Path, log: Path) -> RunningCollector:
+def _ready(
+    process: subprocess.Popen[str], ready: Path, db: Path, log: Path, tls: ssl.SSLContext | None
+) -> RunningCollector:
     deadline = time.monotonic() + START_WITHIN
     while not ready.exists():
         _still_starting(process, log, deadline)
     said = json.loads(ready.read_text())
-    api = f"http://{said['api']}"
-    while not _is_ready(api):
+    scheme = "https" if tls else "http"
+    api = f"{scheme}://{said['api']}"
+    while not _is_ready(api, tls):
         _still_starting(process, log, deadline)
-    return RunningCollector(api, f"http://{said['otlp_http']}", said["otlp_grpc"], db, process, log)
+    return RunningCollector(api, f"{scheme}://{said['otlp_http']}", said["otlp_grpc"], db, process, log)
 
 
 def _still_starting(process: subprocess.Popen[str], log: Path, deadline: float) -> None:
@@ -117,8 +123,9 @@ def _still_starting(process: subprocess.Popen[str], log: Path, deadline: float) 
     time.sleep(0.01)
 
 
-def _is_ready(api: str) -> bool:
+def _is_ready(api: str, tls: ssl.SSLContext | None) -> bool:
     try:
-        return httpx.get(f"{api}/readyz", timeout=5, trust_env=False).status_code == httpx.codes.OK
+        answer = httpx.get(f"{api}/readyz", timeout=5, trust_env=False, verify=tls or True)
+        return answer.status_code == httpx.codes.OK
     except httpx.HTTPError:
         return False

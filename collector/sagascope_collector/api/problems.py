@@ -20,6 +20,7 @@ STATUS: Mapping[type[errors.SagascopeError], int] = {
     errors.BadValue: 422,
     errors.BadCursor: 422,
     errors.NotFound: 404,
+    errors.Unauthenticated: 401,
     errors.Refused: 400,
     errors.Overloaded: 503,
     errors.StoreUnavailable: 503,

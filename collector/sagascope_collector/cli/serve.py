@@ -1,12 +1,15 @@
 """The options of `sagascope serve`, and what it prints."""
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from sagascope_collector.access import Tokens, read_token
 from sagascope_collector.settings import Address, Settings, step_timeouts
+from sagascope_collector.tls import tls_of
 
 Announce = Callable[[Mapping[str, str]], None]
 """Told once, when everything listens: the addresses by name."""
@@ -62,6 +65,58 @@ QueueBytes = Annotated[
         min=1024 * 1024,
     ),
 ]
+IngestToken = Annotated[
+    Path | None,
+    typer.Option(
+        "--ingest-token-file",
+        envvar="SAGASCOPE_INGEST_TOKEN_FILE",
+        help="Holds the token that senders need; or set SAGASCOPE_INGEST_TOKEN.",
+        metavar="PATH",
+    ),
+]
+ReadToken = Annotated[
+    Path | None,
+    typer.Option(
+        "--read-token-file",
+        envvar="SAGASCOPE_READ_TOKEN_FILE",
+        help="Holds the token that readers need; or set SAGASCOPE_READ_TOKEN.",
+        metavar="PATH",
+    ),
+]
+ChangeToken = Annotated[
+    Path | None,
+    typer.Option(
+        "--change-token-file",
+        envvar="SAGASCOPE_CHANGE_TOKEN_FILE",
+        help="Holds the token that changing something needs; or set SAGASCOPE_CHANGE_TOKEN.",
+        metavar="PATH",
+    ),
+]
+CorsOrigin = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--cors-origin",
+        envvar="SAGASCOPE_CORS_ORIGIN",
+        help="Web pages of this origin may send and read. May be given several times; none by default.",
+        metavar="ORIGIN",
+    ),
+]
+TlsCertificate = Annotated[
+    Path | None,
+    typer.Option("--tls-cert", envvar="SAGASCOPE_TLS_CERT", help="Certificate chain, for all ports.", metavar="PATH"),
+]
+TlsKey = Annotated[
+    Path | None, typer.Option("--tls-key", envvar="SAGASCOPE_TLS_KEY", help="Its private key.", metavar="PATH")
+]
+TlsClientCa = Annotated[
+    Path | None,
+    typer.Option(
+        "--tls-client-ca",
+        envvar="SAGASCOPE_TLS_CLIENT_CA",
+        help="Clients must show a certificate that this has signed.",
+        metavar="PATH",
+    ),
+]
 
 
 def command(run: Run) -> Callable[..., None]:
@@ -76,6 +131,13 @@ def command(run: Run) -> Callable[..., None]:
         ready_file: ReadyFile = None,
         max_request_bytes: MaxRequestBytes = DEFAULTS.max_request_bytes,
         queue_bytes: QueueBytes = DEFAULTS.queue_bytes,
+        ingest_token_file: IngestToken = None,
+        read_token_file: ReadToken = None,
+        change_token_file: ChangeToken = None,
+        cors_origin: CorsOrigin = None,
+        tls_cert: TlsCertificate = None,
+        tls_key: TlsKey = None,
+        tls_client_ca: TlsClientCa = None,
     ) -> None:
         """Run the collector until Ctrl-C.
 
@@ -90,6 +152,13 @@ def command(run: Run) -> Callable[..., None]:
             ready_file=ready_file,
             max_request_bytes=max_request_bytes,
             queue_bytes=queue_bytes,
+            tokens=Tokens(
+                ingest=read_token("ingest", ingest_token_file, os.environ),
+                read=read_token("read", read_token_file, os.environ),
+                change=read_token("change", change_token_file, os.environ),
+            ),
+            cors_origins=tuple(cors_origin or ()),
+            tls=tls_of(tls_cert, tls_key, tls_client_ca),
         )
         run(settings, lambda addresses: _announce(settings.db, addresses))
 

@@ -16,7 +16,8 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from sagascope_collector.errors import Refused, SagascopeError, TooLarge, Unavailable
+from sagascope_collector.access import CHALLENGE
+from sagascope_collector.errors import Refused, SagascopeError, TooLarge, Unauthenticated, Unavailable
 from sagascope_collector.ingest import Encoding, Receipt, Signal
 
 NO_METRICS: Final = "Sagascope does not keep metrics; none of these were stored."
@@ -36,6 +37,7 @@ class Kind:
 
 KINDS: Final[tuple[tuple[type[SagascopeError], Kind], ...]] = (
     (TooLarge, Kind(413, Code.RESOURCE_EXHAUSTED)),
+    (Unauthenticated, Kind(401, Code.UNAUTHENTICATED)),
     (Refused, Kind(400, Code.INVALID_ARGUMENT)),
     (Unavailable, Kind(503, Code.UNAVAILABLE)),
     (SagascopeError, Kind(503, Code.UNAVAILABLE)),  # clients drop what is answered with a 500
@@ -92,6 +94,8 @@ def http_error(error: SagascopeError, encoding: Encoding) -> HttpAnswer:
     answer = http_refusal(said.http, said.code, str(error), encoding)
     if isinstance(error, Unavailable):
         answer.headers.append((b"retry-after", b"%d" % math.ceil(error.retry_after)))
+    if isinstance(error, Unauthenticated):
+        answer.headers.append(CHALLENGE)
     return answer
 
 

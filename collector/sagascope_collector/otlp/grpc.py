@@ -8,11 +8,13 @@ import grpc.aio
 from google.protobuf.message import Message
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
+from sagascope_collector.access import OPEN, Tokens
 from sagascope_collector.errors import PortTaken, SagascopeError
 from sagascope_collector.ingest import Encoding, Ingest, Payload, Signal
 from sagascope_collector.otlp import answers
 from sagascope_collector.otlp.decode import parse
 from sagascope_collector.otlp.waiting import answered, sender_of
+from sagascope_collector.tls import Tls
 
 Context = Any
 """What grpc hands to a handler; it comes without types."""
@@ -28,7 +30,8 @@ _SERVICE: Final = "opentelemetry.proto.collector.{0}.v1.{1}Service"
 class OtlpGrpc:
     """The three Export calls."""
 
-    def __init__(self, ingest: Ingest, clock: Callable[[], int]) -> None:
+    def __init__(self, ingest: Ingest, clock: Callable[[], int], tokens: Tokens = OPEN) -> None:
+        self._tokens = tokens
         self._ingest = ingest
         self._clock = clock
 
@@ -45,7 +48,7 @@ class OtlpGrpc:
             (
                 _exporter("trace", "Trace", self._taking(Signal.TRACES)),
                 _exporter("logs", "Logs", self._taking(Signal.LOGS)),
-                _exporter("metrics", "Metrics", _refuse_metrics),
+                _exporter("metrics", "Metrics", self._refuse_metrics),
             )
         )
         return server
@@ -53,6 +56,7 @@ class OtlpGrpc:
     def _taking(self, signal: Signal) -> Handler:
         async def export(request: bytes, context: Context) -> bytes:
             try:
+                self._check(context)
                 host, _, port = context.peer().partition(":")[2].rpartition(":")
                 payload = Payload(signal, Encoding.PROTOBUF, request, self._clock(), sender_of(host, port))
                 receipt = await answered(self._ingest.submit(payload))
@@ -62,8 +66,19 @@ class OtlpGrpc:
 
         return export
 
+    async def _refuse_metrics(self, request: bytes, context: Context) -> bytes:
+        try:
+            self._check(context)
+            parse(request, Encoding.PROTOBUF, ExportMetricsServiceRequest)
+        except SagascopeError as error:
+            return await _abort(context, error)
+        return _written(answers.metrics())
 
-def bind(server: grpc.aio.Server, host: str, port: int) -> int:
+    def _check(self, context: Context) -> None:
+        self._tokens.check_ingest(str(dict(context.invocation_metadata() or ()).get("authorization", "")))
+
+
+def bind(server: grpc.aio.Server, host: str, port: int, tls: Tls | None = None) -> int:
     """Let a server listen; the port that it got.
 
     Raises:
@@ -71,18 +86,10 @@ def bind(server: grpc.aio.Server, host: str, port: int) -> int:
     """
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
-        taken: int = server.add_insecure_port(address)
+        taken: int = server.add_secure_port(address, tls.for_grpc()) if tls else server.add_insecure_port(address)
     except RuntimeError as error:
         raise PortTaken(address) from error
     return taken
-
-
-async def _refuse_metrics(request: bytes, context: Context) -> bytes:
-    try:
-        parse(request, Encoding.PROTOBUF, ExportMetricsServiceRequest)
-    except SagascopeError as error:
-        return await _abort(context, error)
-    return _written(answers.metrics())
 
 
 def _written(response: Message) -> bytes:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from google.rpc.code_pb2 import Code
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
+from sagascope_collector.access import OPEN, Tokens
 from sagascope_collector.errors import Overloaded, SagascopeError
 from sagascope_collector.ingest import Encoding, Ingest, Payload, Signal
 from sagascope_collector.otlp import answers, body
@@ -36,12 +37,21 @@ class SenderGone(Exception):
 class OtlpHttp:
     """The application. One object serves any number of connections."""
 
-    def __init__(self, ingest: Ingest, clock: Callable[[], int], *, max_bytes: int, budget: body.Budget) -> None:
+    def __init__(
+        self,
+        ingest: Ingest,
+        clock: Callable[[], int],
+        *,
+        max_bytes: int,
+        budget: body.Budget,
+        tokens: Tokens = OPEN,
+    ) -> None:
         """`max_bytes` bounds a request's body, compressed or not; `budget` bounds all that arrive at one time."""
         self._ingest = ingest
         self._clock = clock
         self._max_bytes = max_bytes
         self._budget = budget
+        self._tokens = tokens
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -61,6 +71,7 @@ class OtlpHttp:
             return refusal
         assert encoding  # noqa: S101  # an unknown one was refused
         try:
+            self._tokens.check_ingest(headers.get(b"authorization", b"").decode("latin-1"))
             content = await self._content(headers, receive)
             if scope["path"] == METRICS:
                 parse(content, encoding, ExportMetricsServiceRequest)

@@ -11,6 +11,7 @@ from sagascope_collector.otlp import answers
 EXPECTED = {
     errors.Undecodable: (400, "INVALID_ARGUMENT"),
     errors.TooLarge: (413, "RESOURCE_EXHAUSTED"),
+    errors.Unauthenticated: (401, "UNAUTHENTICATED"),
     errors.Overloaded: (503, "UNAVAILABLE"),
     errors.StoreUnavailable: (503, "UNAVAILABLE"),
 }
@@ -25,7 +26,7 @@ def leaves(error: type[errors.SagascopeError]) -> Iterator[type[errors.Sagascope
 def test_every_leaf_is_mapped_and_none_to_500(leaf: type[errors.SagascopeError]) -> None:
     answer = answers.http_error(leaf("why"), Encoding.PROTOBUF)
     code, text, metadata = answers.grpc_error(leaf("why"))
-    assert answer.status in {400, 413, 503}
+    assert answer.status in {400, 401, 413, 503}
     assert text == "why"
     if leaf in EXPECTED:
         assert (answer.status, code.name) == EXPECTED[leaf]

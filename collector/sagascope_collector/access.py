@@ -1,0 +1,133 @@
+"""Who may send, read and change: bearer tokens, compared in constant time and never written anywhere."""
+
+import hmac
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from starlette.middleware.cors import CORSMiddleware
+
+from sagascope_collector import wire
+from sagascope_collector.errors import CannotStart, Unauthenticated
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
+"""Whoever watches processes need not know a token."""
+
+READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+SHORTEST: Final = 16
+"""Characters of a token: shorter ones are guessed."""
+
+CHALLENGE: Final = (b"www-authenticate", b"Bearer")
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The token for each kind of access; None: it is open to everybody who can connect."""
+
+    ingest: str | None = None
+    read: str | None = None
+    change: str | None = None
+
+    def __repr__(self) -> str:
+        """Say which are set, not what they are."""
+        return f"Tokens({', '.join(name for name in self.__slots__ if getattr(self, name))})"
+
+    def check_ingest(self, header: str) -> None:
+        """Let a sender in.
+
+        Raises:
+            Unauthenticated: it needs a token, and this is not it.
+        """
+        _check(header, self.ingest)
+
+    def check_api(self, method: str, header: str) -> None:
+        """Let a reader, or somebody who changes something, in. Who may change may read.
+
+        Raises:
+            Unauthenticated: it needs a token, and this is not it.
+        """
+        if method in READING:
+            _check(header, self.read, self.change)
+        else:
+            _check(header, self.change or self.read)
+
+
+OPEN: Final = Tokens()
+"""Everything is open to everybody who can connect."""
+
+
+def _check(header: str, *wanted: str | None) -> None:
+    if wanted[0] is None:
+        return
+    scheme, _, given = header.partition(" ")
+    matches = [hmac.compare_digest(given.strip().encode(), each.encode()) for each in wanted if each]
+    if scheme.lower() != "bearer" or not any(matches):
+        raise Unauthenticated("A bearer token is needed here, and it was missing or wrong.")
+
+
+def read_token(name: str, file: Path | None, environment: Mapping[str, str]) -> str | None:
+    """The token from its file, else from the variable ``SAGASCOPE_<NAME>_TOKEN``, else None.
+
+    Raises:
+        CannotStart: the file cannot be read, or the token is too short to be safe.
+    """
+    if file is None:
+        token, place = environment.get(f"SAGASCOPE_{name.upper()}_TOKEN", ""), "the environment"
+        if not token:
+            return None
+    else:
+        try:
+            token, place = file.read_text(encoding="utf-8"), str(file)
+        except (OSError, UnicodeDecodeError) as error:
+            raise CannotStart(f"The {name} token cannot be read from {file}: {error}.") from error
+    if len(token.strip()) < SHORTEST or not token.strip().isascii():
+        raise CannotStart(f"The {name} token in {place} is too short, or not ASCII: {SHORTEST} characters at least.")
+    return token.strip()
+
+
+def guarded(application: Application, tokens: Tokens) -> Application:
+    """The API, for those who may use it."""
+
+    async def checked(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
+            try:
+                tokens.check_api(scope["method"], authorization(scope["headers"]))
+            except Unauthenticated as error:
+                await _refuse(send, scope["path"], error)
+                return
+        await application(scope, receive, send)
+
+    return checked
+
+
+def sharing(application: Application, origins: Sequence[str]) -> Application:
+    """The application, open to web pages of these origins too."""
+    if not origins:
+        return application
+    methods, headers = ("GET", "POST", "PATCH"), ("Authorization", "Content-Type", "Content-Encoding")
+    return CORSMiddleware(application, allow_origins=origins, allow_methods=methods, allow_headers=headers)
+
+
+def authorization(headers: Any) -> str:
+    """The Authorization header among ASGI's; ``""`` if it is missing."""
+    return next((value.decode("latin-1") for name, value in headers if name == b"authorization"), "")
+
+
+async def _refuse(send: Send, path: str, error: Unauthenticated) -> None:
+    problem = wire.Problem(
+        type="https://sagascope.dev/problems/unauthenticated",
+        title=error.title,
+        status=401,
+        detail=str(error),
+        instance=path,
+    )
+    headers = [(b"content-type", b"application/problem+json"), CHALLENGE]
+    await send({"type": "http.response.start", "status": 401, "headers": headers})
+    await send({"type": "http.response.body", "body": problem.model_dump_json().encode()})

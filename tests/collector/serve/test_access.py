@@ -1,0 +1,182 @@
+"""Tokens, TLS and CORS, on all three ports of a real collector."""
+
+import ssl
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from shutil import which
+
+import grpc
+import httpx
+import pytest
+from google.rpc.status_pb2 import Status
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
+
+from support.collector import RunningCollector, running_collector
+from support.otlp import span, traces
+
+PROTOBUF = {"content-type": "application/x-protobuf"}
+INGEST, READ, CHANGE = "ingest-token-0123456789", "read-token-0123456789", "change-token-0123456789"
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"}
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCollector]:
+    folder = tmp_path_factory.mktemp("guarded")
+    (folder / "ingest").write_text(INGEST + "\n")
+    (folder / "change").write_text(CHANGE)
+    files = ("--ingest-token-file", str(folder / "ingest"), "--change-token-file", str(folder / "change"))
+    with running_collector(folder, *files, environment={"SAGASCOPE_READ_TOKEN": READ}) as collector:
+        yield collector
+
+
+@pytest.mark.parametrize("header", [{}, bearer(READ), bearer(INGEST + "x"), bearer("x"), {"authorization": INGEST}])
+def test_senders_over_http_need_the_ingest_token(guarded: RunningCollector, header: dict[str, str]) -> None:
+    url = f"{guarded.otlp_http}/v1/traces"
+    refused = httpx.post(url, headers=PROTOBUF | header, trust_env=False)
+    assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+    assert Status.FromString(refused.content).code == 16
+    assert httpx.post(url, headers=PROTOBUF | bearer(INGEST), trust_env=False).status_code == 200
+
+
+@pytest.mark.parametrize("metadata", [(), (("authorization", f"Bearer {READ}"),)])
+def test_senders_over_grpc_need_the_ingest_token(guarded: RunningCollector, metadata: tuple) -> None:
+    with grpc.insecure_channel(guarded.otlp_grpc) as channel:
+        export = TraceServiceStub(channel).Export
+        with pytest.raises(grpc.RpcError) as caught:
+            export(traces(span()), metadata=metadata, timeout=30)
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        export(traces(span()), metadata=(("authorization", f"bearer {INGEST}"),), timeout=30)
+
+
+def test_readers_need_the_read_token_or_the_one_for_changing(guarded: RunningCollector) -> None:
+    with httpx.Client(base_url=guarded.api, trust_env=False) as api:
+        refused = api.get("/api/v1/status", headers=bearer(INGEST))
+        assert (refused.status_code, refused.headers["content-type"]) == (401, "application/problem+json")
+        assert refused.json()["title"] == "Token needed"
+        assert [api.get("/api/v1/status", headers=bearer(each)).status_code for each in (READ, CHANGE)] == [200, 200]
+        assert [api.get(path).status_code for path in ("/healthz", "/readyz")] == [200, 200]
+
+
+def test_changes_need_the_token_for_changing(guarded: RunningCollector) -> None:
+    with httpx.Client(base_url=guarded.api, trust_env=False) as api:
+        assert api.patch("/api/v1/incidents/x", headers=bearer(READ)).status_code == 401
+        assert api.patch("/api/v1/incidents/x", headers=bearer(CHANGE)).status_code != 401
+
+
+def test_tokens_are_in_no_log_and_no_list_of_processes(guarded: RunningCollector) -> None:
+    command = Path(f"/proc/{guarded.process.pid}/cmdline")
+    said = guarded.logged() + (command.read_text() if command.exists() else "")
+    assert not [each for each in (INGEST, READ, CHANGE) if each in said]
+
+
+def test_a_token_that_cannot_be_had_is_said_at_the_start(tmp_path: Path) -> None:
+    for file, said in (("missing", "cannot be read"), ("short", "too short")):
+        (tmp_path / "short").write_text("hello")
+        with (
+            pytest.raises(RuntimeError, match=said),
+            running_collector(tmp_path, "--read-token-file", str(tmp_path / file)),
+        ):
+            pass
+
+
+def test_binding_wider_without_token_and_tls_is_said_loudly(tmp_path: Path) -> None:
+    with running_collector(tmp_path, addresses={"otlp_http": "0.0.0.0:0"}) as collector:
+        said = collector.logged()
+    assert "ANYONE who reaches 0.0.0.0:0 can send telemetry" in said
+    assert "NOT ENCRYPTED" in said
+
+
+def test_no_web_page_may_read_unless_it_is_named(tmp_path: Path) -> None:
+    page = {"origin": "https://ops.example"}
+    preflight = page | {"access-control-request-method": "POST", "access-control-request-headers": "content-type"}
+    with running_collector(tmp_path) as collector:
+        answer = httpx.get(f"{collector.api}/api/v1/status", headers=page, trust_env=False)
+        assert "access-control-allow-origin" not in answer.headers
+        assert httpx.options(f"{collector.otlp_http}/v1/traces", headers=preflight, trust_env=False).status_code == 405
+    with running_collector(tmp_path, "--cors-origin", "https://ops.example") as collector:
+        answer = httpx.get(f"{collector.api}/api/v1/status", headers=page, trust_env=False)
+        assert answer.headers["access-control-allow-origin"] == "https://ops.example"
+        assert httpx.options(f"{collector.otlp_http}/v1/traces", headers=preflight, trust_env=False).status_code == 200
+        other = httpx.get(f"{collector.api}/api/v1/status", headers={"origin": "https://x.example"}, trust_env=False)
+        assert "access-control-allow-origin" not in other.headers
+
+
+# --- TLS -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a root, and a server's and a client's certificate signed by it."""
+    if not which("openssl"):
+        pytest.skip("openssl, which makes the certificates, is not installed")
+    folder = tmp_path_factory.mktemp("certificates")
+    new_key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
+    openssl(folder, f"req -x509 {new_key} -keyout ca.key -out ca.pem -subj /CN=ca")
+    (folder / "names").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
+    for name in ("server", "client"):
+        openssl(folder, f"req -new {new_key} -keyout {name}.key -out {name}.csr -subj /CN={name}")
+        signed_by = "-CA ca.pem -CAkey ca.key -CAcreateserial"
+        openssl(folder, f"x509 -req -in {name}.csr {signed_by} -out {name}.pem -extfile names")
+    return folder
+
+
+def openssl(folder: Path, arguments: str) -> None:
+    subprocess.run(["openssl", *arguments.split()], cwd=folder, check=True, capture_output=True)
+
+
+def options(certificates: Path, *, mutual: bool) -> list[str]:
+    said = ["--tls-cert", str(certificates / "server.pem"), "--tls-key", str(certificates / "server.key")]
+    return [*said, "--tls-client-ca", str(certificates / "ca.pem")] if mutual else said
+
+
+@pytest.mark.parametrize("mutual", [False, True])
+def test_all_ports_speak_tls_and_ask_for_certificates_where_told(
+    tmp_path: Path, certificates: Path, mutual: bool
+) -> None:
+    trusting = ssl.create_default_context(cafile=certificates / "ca.pem")
+    showing = ssl.create_default_context(cafile=certificates / "ca.pem")
+    showing.load_cert_chain(certificates / "client.pem", certificates / "client.key")
+    with running_collector(tmp_path, *options(certificates, mutual=mutual), tls=showing) as collector:
+        assert collector.api.startswith("https://")
+        for context in (trusting, showing):
+            let_in = context is showing or not mutual
+            assert reaches_http(collector, context) == reaches_api(collector, context) == let_in
+        assert reaches_grpc(collector, certificates, show=True)
+        assert reaches_grpc(collector, certificates, show=False) == (not mutual)
+
+
+def reaches_http(collector: RunningCollector, context: ssl.SSLContext) -> bool:
+    try:
+        url = f"{collector.otlp_http}/v1/traces"
+        return httpx.post(url, headers=PROTOBUF, verify=context, trust_env=False).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def reaches_api(collector: RunningCollector, context: ssl.SSLContext) -> bool:
+    try:
+        return httpx.get(f"{collector.api}/api/v1/status", verify=context, trust_env=False).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def reaches_grpc(collector: RunningCollector, certificates: Path, *, show: bool) -> bool:
+    own = [(certificates / name).read_bytes() for name in ("client.key", "client.pem")] if show else [None, None]
+    credentials = grpc.ssl_channel_credentials((certificates / "ca.pem").read_bytes(), *own)
+    with grpc.secure_channel(collector.otlp_grpc, credentials) as channel:
+        try:
+            TraceServiceStub(channel).Export(traces(span()), timeout=10)
+        except grpc.RpcError:
+            return False
+    return True
+
+
+def test_certificates_that_cannot_be_used_are_said_at_the_start(tmp_path: Path, certificates: Path) -> None:
+    broken = ("--tls-cert", str(certificates / "server.pem"), "--tls-key", str(certificates / "client.key"))
+    for said, given in (("cannot be used", broken), ("both --tls-cert and --tls-key", broken[:2])):
+        with pytest.raises(RuntimeError, match=said), running_collector(tmp_path, *given):
+            pass
