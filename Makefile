@@ -49,7 +49,7 @@ bench: dev  ## measurements, printed with medians and spread
 	$(BIN)/python tests/benchmarks/run.py $(ARGS)
 
 screenshots: dev  ## the pictures of the documents, from a demo that plays
-	$(BIN)/python docs/take_screenshots.py $(ARGS)
+	$(BIN)/python tests/dashboard/take_screenshots.py $(ARGS)
 
 format: dev  ## let ruff lay the code out
 	$(BIN)/ruff check --fix-only -q .
