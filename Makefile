@@ -48,7 +48,7 @@ test: check  ## check, then every test
 bench: dev  ## measurements, printed with medians and spread
 	$(BIN)/python tests/benchmarks/run.py $(ARGS)
 
-screenshots: dev  ## the pictures of the documents, from a demo that plays
+screenshots: dev  ## the pictures of the documents, taken from the demo
 	$(BIN)/python tests/dashboard/take_screenshots.py $(ARGS)
 
 format: dev  ## let ruff lay the code out
