@@ -43,9 +43,9 @@ class Liveness:
         return self._watch.is_past(self.last_heard(instance), MISSED_BEATS * instance.heartbeat.interval)
 
     def last_heard(self, instance: Instance) -> int:
-        """The latest sign of life, on the saga's clock; what it dated into the future counts as of now."""
+        """The latest sign of life, on the saga's clock."""
         latest = max(instance.last_seen, instance.heartbeat.at if instance.heartbeat else 0)
-        return min(latest + self._offsets.get(process_key(instance.process), 0), self._watch.now)
+        return latest + self._offsets.get(process_key(instance.process), 0)
 
     def lists(self, process: Process, span_id: str) -> bool:
         """Whether its latest heartbeat says that this span is open."""
