@@ -10,6 +10,7 @@ from sagascope_collector.records import Instance, Process, Span
 from sagascope_collector.sagas import course, ledger
 from sagascope_collector.sagas.accounts import Account, accounts
 from sagascope_collector.sagas.context import Context
+from sagascope_collector.sagas.experience import Experience
 from sagascope_collector.sagas.lineage import Lineage
 from sagascope_collector.sagas.liveness import Liveness
 from sagascope_collector.sagas.model import (
@@ -64,6 +65,12 @@ class Case:
         self.context = context
         self.watch = Watch(context.now, context.deaf)
         self.liveness = Liveness(instances, self.watch, saga.offsets)
+
+    @cached_property
+    def experience(self) -> Experience:
+        """What finished sagas of its name taught."""
+        key = self.saga.key
+        return self.context.experience.get((key.environment, key.name)) or Experience()
 
     @cached_property
     def tries(self) -> list[Try]:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from sagascope_collector.sagas.experience import Experience
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
@@ -17,5 +19,7 @@ class Context:
     default_timeout: float = 30.0
     services: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """Which service runs a step, by (saga name, step), as seen in any saga; for steps that this one has not begun."""
+    experience: Mapping[tuple[str, str], Experience] = field(default_factory=dict)
+    """What finished sagas taught, by (environment, saga name)."""
     telemetry_lost: bool = False
     """Most services fell silent at once: then no silence is held against one."""

@@ -19,6 +19,26 @@ def next_forward(plan: Plan, steps: Sequence[Step]) -> PlannedStep | None:
     return required[0] if required else None
 
 
+LIKELY = 0.8
+"""Share from which what usually follows a step is said to be what should."""
+
+
+def next_learned(plan: Plan, steps: Sequence[Step], last: str | None) -> str | None:
+    """The step that should come next by a learned plan, or the close (``""``); None where either of several may.
+
+    Where nothing but steps that always come is left, the plan decides; else what usually follows the last one.
+    """
+    wanted = next_forward(plan, steps)
+    if not any(step.optional for step in waiting(plan, steps)):
+        return wanted.name if wanted else ""
+    started = {step.name for step in steps if step.attempts}
+    shares = {name: share for name, share in plan.follows.get(last or "", {}).items() if name not in started}
+    likely = [name for name, share in shares.items() if share >= LIKELY * sum(shares.values())]
+    if likely or wanted is not None:
+        return likely[0] if likely else None
+    return ""
+
+
 def waiting(plan: Plan, steps: Sequence[Step]) -> list[PlannedStep]:
     """Planned steps that could come now, in plan order; those that were passed over only where no other is left."""
     done = _done(steps)

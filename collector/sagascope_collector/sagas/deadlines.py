@@ -32,7 +32,8 @@ def of_next(case: Case, step: str | None, start: int) -> Deadline:
     wait = _wait(case, case.last.attempt if case.last else None)
     if wait is not None and wait > start:
         return Deadline(wait, 0)
-    return _allowed(case, step, None, start)
+    handed_over = case.experience.handed_over.get(case.last.step.name) if case.last else None
+    return _allowed(case, step, None, start, handed_over)
 
 
 def of_retry(case: Case, failed: Try) -> Deadline:
@@ -45,12 +46,15 @@ def of_retry(case: Case, failed: Try) -> Deadline:
     return _allowed(case, failed.step.name, failed.attempt, start)
 
 
-def _allowed(case: Case, step: str | None, attempt: Attempt | None, start: int) -> Deadline:
-    """The first of these that is known: the attempt's timeout, the plan's, a setting, the default."""
+def _allowed(case: Case, step: str | None, attempt: Attempt | None, start: int, usual: float | None = None) -> Deadline:
+    """The first of these that is known: the attempt's timeout, the plan's, a setting, what is usual, the default."""
     planned = case.saga.plan.step(step) if step else None
     said = attempt.timeout if attempt else None
     seconds = said or (planned and planned.timeout) or case.context.step_timeouts.get((case.saga.key.name, step or ""))
-    return Deadline(start, seconds) if seconds else Deadline(start, case.context.default_timeout, known=False)
+    if seconds:
+        return Deadline(start, seconds)
+    usual = usual or (case.experience.allowed.get(step or "") if attempt else None)
+    return Deadline(start, usual or case.context.default_timeout, known=False)
 
 
 def _wait(case: Case, attempt: Attempt | None) -> int | None:

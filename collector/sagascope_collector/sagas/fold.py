@@ -11,6 +11,7 @@ from sagascope_collector.sagas.accounts import Account, accounts
 from sagascope_collector.sagas.attempts import Circumstances
 from sagascope_collector.sagas.chronicle import Chronicle
 from sagascope_collector.sagas.clocks import Edge
+from sagascope_collector.sagas.experience import Experience
 from sagascope_collector.sagas.exposure import exposure
 from sagascope_collector.sagas.identity import Share
 from sagascope_collector.sagas.lineage import Lineage
@@ -19,11 +20,18 @@ from sagascope_collector.sagas.outcome import Frame
 from sagascope_collector.sagas.spans import ProcessKey, gone, process_key, weave
 
 
-def fold(key: SagaKey, share: Share, instances: Mapping[ProcessKey, Instance], now: int) -> Saga:
+def fold(
+    key: SagaKey,
+    share: Share,
+    instances: Mapping[ProcessKey, Instance],
+    now: int,
+    experience: Experience | None = None,
+) -> Saga:
     """Rebuild one saga from its share of the facts, in whatever order they came.
 
     A saga whose root has not arrived is running, never dropped. Facts that repeat change nothing. ``now`` decides
-    only which open spans, no longer listed by their process, are given up.
+    only which open spans, no longer listed by their process, are given up. What finished sagas of that name taught
+    stands in for a plan where none was declared.
     """
     woven = weave(share.spans, share.logs)
     spans = sorted(woven.spans.values(), key=_span_order)
@@ -31,6 +39,8 @@ def fold(key: SagaKey, share: Share, instances: Mapping[ProcessKey, Instance], n
     lineage = Lineage(woven.spans)
     frame = outcome.frame(spans, lineage)
     declared = plan.declared([*frame.roots, *spans])
+    if declared is plan.NO_PLAN and experience is not None and spans:
+        declared = experience.plan(spans[0].process.version) or declared
     edges = clocks.edges(spans, woven.spans)
     about = Circumstances(
         lineage,

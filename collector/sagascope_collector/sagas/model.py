@@ -3,6 +3,7 @@
 Times are integers of nanoseconds since the Unix epoch, UTC; durations are seconds as floats; amounts are `Decimal`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -168,6 +169,8 @@ class Plan:
     steps: tuple[PlannedStep, ...] = ()
     undo_known: bool = True
     """False when nothing was said of compensations: then a step without one may still be undone."""
+    follows: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Of a learned plan: what began next after each step's end, with its share; ``""`` is the saga's end."""
 
     def step(self, name: str) -> PlannedStep | None:
         """The planned step of this name."""

@@ -21,6 +21,13 @@ class Awaited(NamedTuple):
     deadline: Deadline
     failed: Try | None = None
     """The failed attempt whose retry, or undo, it is."""
+    unknown: bool = False
+    """Something should come, but nothing is known of what."""
+
+    @property
+    def is_close(self) -> bool:
+        """Whether nothing but the saga's close is awaited."""
+        return self.step is None and self.failed is None and not self.unknown
 
 
 def instance_lost(case: Case) -> Finding | None:
@@ -134,18 +141,17 @@ def _confidence_of_hang(case: Case, flying: Try) -> Confidence:
 def next_step_missing(case: Case) -> Finding | None:
     """The next step, the retry of a failed one, or the next undo did not begin in time."""
     wanted = awaited(case)
-    if wanted is None or (wanted.step is None and wanted.failed is None) or not _is_late(case, wanted.deadline):
+    if wanted is None or wanted.is_close or not _is_late(case, wanted.deadline):
         return None
-    step = wanted.step or (wanted.failed.step.name if wanted.failed else None)
+    last = wanted.failed or case.last
+    step = wanted.step or (last.step.name if last else None)
     return _missing(case, Reason.NEXT_STEP_MISSING, wanted, step)
 
 
 def never_closed(case: Case) -> Finding | None:
     """All planned steps are done, or undone, and the saga was not closed in time."""
     wanted = awaited(case)
-    if wanted is None or wanted.step is not None or wanted.failed is not None:
-        return None
-    if not _is_late(case, wanted.deadline):
+    if wanted is None or not wanted.is_close or not _is_late(case, wanted.deadline):
         return None
     return _missing(case, Reason.NEVER_CLOSED, wanted, case.last.step.name if case.last else None)
 
@@ -188,6 +194,10 @@ def _after_failure(case: Case, failed: Try) -> Awaited:
 
 
 def _next_forward(case: Case) -> Awaited:
+    last = case.last
+    if case.saga.plan.source == "learned":
+        learned = course.next_learned(case.saga.plan, case.saga.steps, last.step.name if last else None)
+        return Awaited(learned or None, deadlines.of_next(case, learned, case.since), unknown=learned is None)
     wanted = course.next_forward(case.saga.plan, case.saga.steps)
     name = wanted.name if wanted else None
     return Awaited(name, deadlines.of_next(case, name, case.since))

@@ -1,0 +1,87 @@
+"""What one finished saga teaches about those of its name: which steps came, in what order, and how long they took."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from sagascope import semconv
+from sagascope_collector.records import SagaKey
+from sagascope_collector.sagas.ledger import has_ended
+from sagascope_collector.sagas.model import AttemptState, Saga, Status, Step, StepState
+
+LONGEST = 200
+"""Steps of a saga from which something is learned; longer ones are loops, and teach no plan."""
+
+
+class Passage(NamedTuple):
+    """One step of a finished saga, all its repetitions taken together; moments are nanoseconds on the saga's clock."""
+
+    name: str
+    type: str
+    began: int
+    over: int
+    durations: tuple[int, ...]
+    """Of each attempt that succeeded."""
+    service: str
+    compensates: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """One saga that ended."""
+
+    key: SagaKey
+    completed: bool
+    ended_at: int
+    version: str
+    """Of the process that began it: flows of two versions are learned apart."""
+    passages: tuple[Passage, ...]
+    """In the order in which they began."""
+
+    def dump(self) -> str:
+        """As text, for a store to keep; `load` reads it."""
+        return json.dumps([*self.key, self.completed, self.ended_at, self.version, self.passages])
+
+
+def load(text: str) -> Lesson:
+    """Read what `Lesson.dump` wrote."""
+    environment, name, saga_id, run, completed, ended_at, version, passages = json.loads(text)
+    told = tuple(
+        Passage(step, kind, began, over, tuple(durations), service, compensates)
+        for step, kind, began, over, durations, service, compensates in passages
+    )
+    return Lesson(SagaKey(environment, name, saga_id, run), completed, ended_at, version, told)
+
+
+def lesson(saga: Saga) -> Lesson | None:
+    """What a saga teaches; None while it is open, or where it is too long to learn from."""
+    if not has_ended(saga.status) or saga.ended_at is None or len(saga.steps) > LONGEST:
+        return None
+    version = next((span.process.version for span in saga.spans), "")
+    completed = saga.status is Status.COMPLETED
+    return Lesson(saga.key, completed, saga.ended_at, version, tuple(_passages(saga.steps)))
+
+
+def _passages(steps: Iterable[Step]) -> list[Passage]:
+    by_name: dict[tuple[str, str], list[Step]] = {}
+    for step in steps:
+        if step.state in (StepState.DONE, StepState.UNDONE):
+            by_name.setdefault((step.name, step.type), []).append(step)
+    passages = [_passage(together) for together in by_name.values()]
+    return sorted(passages, key=lambda each: (each.began, each.name))
+
+
+def _passage(together: list[Step]) -> Passage:
+    attempts = [attempt for step in together for attempt in step.attempts]
+    done = [each for each in attempts if each.state is AttemptState.OK]
+    first = together[0]
+    return Passage(
+        name=first.name,
+        type=first.type,
+        began=min(each.began for each in attempts),
+        over=max(each.over or each.began for each in attempts),
+        durations=tuple((each.ended_at or each.started_at) - each.started_at for each in done),
+        service=first.service or "",
+        compensates=first.compensates or "" if first.type == semconv.TYPE_COMPENSATION else "",
+    )
