@@ -22,6 +22,7 @@ from sagascope_collector.deafness import Deafness
 from sagascope_collector.errors import PortTaken, StoreUnavailable
 from sagascope_collector.ingest import Ingest, Limits
 from sagascope_collector.listening import address_of, listen, port_taken
+from sagascope_collector.metrics import Exposition, Meter, measured
 from sagascope_collector.otlp import OtlpGrpc, OtlpHttp, decode
 from sagascope_collector.otlp.body import Budget
 from sagascope_collector.otlp.grpc import bind
@@ -68,7 +69,14 @@ class Collector:
         self._store = store
         self._clock = clock
         self._deafness = Deafness(store, clock)
-        self._ingest = Ingest(store, decode, limits=Limits(settings.queue_bytes), refused=self._deafness.refused)
+        self._meter = Meter()
+        self._ingest = Ingest(
+            store,
+            decode,
+            limits=Limits(settings.queue_bytes),
+            refused=self._deafness.refused,
+            committed=self._meter.committed,
+        )
         self._projection = Projection(store, summarise=present.summary, context=self._context, clock=clock)
         self._health = ProcessHealth(self._ingest, self._projection, clock)
 
@@ -106,7 +114,9 @@ class Collector:
 
     def _take_ports(self) -> _Ports:
         settings = self._settings
-        server = OtlpGrpc(self._ingest, self._clock, settings.tokens).server(max_bytes=settings.max_request_bytes)
+        server = OtlpGrpc(self._ingest, self._clock, settings.tokens, self._meter.refused).server(
+            max_bytes=settings.max_request_bytes
+        )
         try:
             port = bind(server, *settings.otlp_grpc, settings.tls)
         except PortTaken as error:
@@ -127,8 +137,11 @@ class Collector:
             max_bytes=settings.max_request_bytes,
             budget=budget,
             tokens=settings.tokens,
+            refused=self._meter.refused,
         )
-        api = guarded(create_api(self._store, self._context, self._health, self._clock), settings.tokens)
+        exposition = Exposition(self._store, self._ingest, self._meter, self._health.lag_seconds)
+        told = measured(create_api(self._store, self._context, self._health, self._clock), exposition)
+        api = guarded(told, settings.tokens)
         tls = settings.tls.for_uvicorn() if settings.tls else {}
         shared = [sharing(each, settings.cors_origins) for each in (http, api)]
         return tuple(server(each, drain_seconds=settings.drain_seconds, tls=tls) for each in shared)

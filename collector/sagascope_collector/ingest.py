@@ -6,6 +6,7 @@ Many requests become one commit. Nobody is answered before the commit that holds
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -100,6 +101,7 @@ class Ingest:
         *,
         limits: Limits = Limits(),
         refused: Callable[[], None] = lambda: None,
+        committed: Callable[[float], None] = lambda _: None,
     ) -> None:
         """Store what `decode` makes of requests.
 
@@ -108,11 +110,13 @@ class Ingest:
             decode: never raises for what was received: it answers each request with a receipt or an error.
             limits: how much may wait.
             refused: is called when somebody is told to come back later.
+            committed: is told how many seconds each commit took.
         """
         self._store = store
         self._decode = decode
         self._limits = limits
         self._refused = refused
+        self._committed = committed
         self._queue: FairQueue[_Waiting] = FairQueue(limits.queue_bytes)
         self._changed = threading.Condition()
         self._closing = False
@@ -182,7 +186,9 @@ class Ingest:
     def _stored(self, group: Sequence[_Waiting]) -> Sequence[Outcome]:
         try:
             decoded = self._decode([each.payload for each in group])
+            begun = time.perf_counter()
             self._store.append(decoded.batch, rejected=decoded.rejected)
+            self._committed(time.perf_counter() - begun)
         except SagascopeError as error:
             self._refused()
             return [error] * len(group)

@@ -30,8 +30,15 @@ _SERVICE: Final = "opentelemetry.proto.collector.{0}.v1.{1}Service"
 class OtlpGrpc:
     """The three Export calls."""
 
-    def __init__(self, ingest: Ingest, clock: Callable[[], int], tokens: Tokens = OPEN) -> None:
+    def __init__(
+        self,
+        ingest: Ingest,
+        clock: Callable[[], int],
+        tokens: Tokens = OPEN,
+        refused: Callable[[SagascopeError], None] = lambda _: None,
+    ) -> None:
         self._tokens = tokens
+        self._refused = refused
         self._ingest = ingest
         self._clock = clock
 
@@ -61,7 +68,7 @@ class OtlpGrpc:
                 payload = Payload(signal, Encoding.PROTOBUF, request, self._clock(), sender_of(host, port))
                 receipt = await answered(self._ingest.submit(payload))
             except SagascopeError as error:
-                return await _abort(context, error)
+                return await self._abort(context, error)
             return _written(answers.success(signal, receipt))
 
         return export
@@ -71,8 +78,14 @@ class OtlpGrpc:
             self._check(context)
             parse(request, Encoding.PROTOBUF, ExportMetricsServiceRequest)
         except SagascopeError as error:
-            return await _abort(context, error)
+            return await self._abort(context, error)
         return _written(answers.metrics())
+
+    async def _abort(self, context: Context, error: SagascopeError) -> bytes:
+        self._refused(error)
+        code, text, metadata = answers.grpc_error(error)
+        await context.abort(code, text, metadata)
+        return b""
 
     def _check(self, context: Context) -> None:
         self._tokens.check_ingest(str(dict(context.invocation_metadata() or ()).get("authorization", "")))
@@ -95,12 +108,6 @@ def bind(server: grpc.aio.Server, host: str, port: int, tls: Tls | None = None) 
 def _written(response: Message) -> bytes:
     raw: bytes = response.SerializeToString()
     return raw
-
-
-async def _abort(context: Context, error: SagascopeError) -> bytes:
-    code, text, metadata = answers.grpc_error(error)
-    await context.abort(code, text, metadata)
-    return b""
 
 
 def _exporter(package: str, name: str, handler: Handler) -> Any:

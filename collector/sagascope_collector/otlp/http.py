@@ -45,6 +45,7 @@ class OtlpHttp:
         max_bytes: int,
         budget: body.Budget,
         tokens: Tokens = OPEN,
+        refused: Callable[[SagascopeError], None] = lambda _: None,
     ) -> None:
         """`max_bytes` bounds a request's body, compressed or not; `budget` bounds all that arrive at one time."""
         self._ingest = ingest
@@ -52,6 +53,7 @@ class OtlpHttp:
         self._max_bytes = max_bytes
         self._budget = budget
         self._tokens = tokens
+        self._refused = refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -81,6 +83,7 @@ class OtlpHttp:
             payload = Payload(signal, encoding, content, self._clock(), sender_of(*(scope["client"] or ("", 0))))
             receipt = await answered(self._ingest.submit(payload))
         except SagascopeError as error:
+            self._refused(error)
             return answers.http_error(error, encoding)
         return answers.http_success(answers.success(signal, receipt), encoding)
 

@@ -1,0 +1,117 @@
+"""What a collector says of itself to Prometheus: `GET /metrics`, in its text format."""
+
+import asyncio
+import threading
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import version
+from typing import Final
+
+from sagascope_collector.access import Application, Receive, Scope, Send
+from sagascope_collector.errors import SagascopeError
+from sagascope_collector.ingest import Ingest
+from sagascope_collector.store.contract import Store
+
+PATH: Final = "/metrics"
+CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
+
+BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Upper bounds of commit times, in seconds."""
+
+OPEN_STATUSES: Final = frozenset({"running", "compensating"})
+
+
+class Meter:
+    """Counts what only this process knows. Safe from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._refused: Counter[str] = Counter()
+        self._commits = [0] * (len(BUCKETS) + 1)
+        self._seconds = 0.0
+
+    def refused(self, error: SagascopeError) -> None:
+        """A request was answered with an error."""
+        with self._lock:
+            self._refused[type(error).__name__] += 1
+
+    def committed(self, seconds: float) -> None:
+        """A commit took so long."""
+        with self._lock:
+            self._commits[bisect_left(BUCKETS, seconds)] += 1
+            self._seconds += seconds
+
+    def lines(self) -> Iterator[str]:
+        """Its part of the text."""
+        with self._lock:
+            refused, commits, seconds = dict(self._refused), list(self._commits), self._seconds
+        yield from _described("requests_refused_total", "counter", "Requests answered with an error, by reason.")
+        for reason, number in sorted(refused.items()):
+            yield f'sagascope_requests_refused_total{{reason="{reason}"}} {number}'
+        yield from _described("commit_seconds", "histogram", "Time of a commit, by which requests are answered.")
+        for place, bound in enumerate([*map(str, BUCKETS), "+Inf"]):
+            yield f'sagascope_commit_seconds_bucket{{le="{bound}"}} {sum(commits[: place + 1])}'
+        yield f"sagascope_commit_seconds_sum {seconds:.6f}"
+        yield f"sagascope_commit_seconds_count {sum(commits)}"
+
+
+class Exposition:
+    """Gathers everything that is told, when it is asked for."""
+
+    def __init__(self, store: Store, ingest: Ingest, meter: Meter, lag_seconds: Callable[[], float]) -> None:
+        self._store = store
+        self._ingest = ingest
+        self._meter = meter
+        self._lag_seconds = lag_seconds
+
+    def text(self) -> str:
+        """Everything, as Prometheus reads it; raises `StoreUnavailable` where the database gives no answer."""
+        return "\n".join([*self._gathered(), *self._meter.lines(), ""])
+
+    def _gathered(self) -> Iterator[str]:
+        counted = self._store.counters()
+        requests, held = self._ingest.waiting()
+        open_sagas = sum(number for _, _, status, number, _ in self._store.flow_counts() if status in OPEN_STATUSES)
+        needing = sum(needing for *_, needing in self._store.flow_counts())
+        yield from _described("build_info", "gauge", "The version that runs.")
+        yield f'sagascope_build_info{{version="{version("sagascope")}"}} 1'
+        for name, number, text in (
+            ("records_received_total", counted.received, "Spans and log records received."),
+            ("records_stored_total", counted.stored, "Spans and log records stored."),
+            ("records_rejected_total", counted.rejected, "Spans rejected for their ids."),
+            ("records_duplicate_total", counted.duplicate, "Spans and log records that were sent again."),
+        ):
+            yield from _sample(name, "counter", number, text)
+        yield from _sample("queue_requests", "gauge", requests, "Requests that wait for the database.")
+        yield from _sample("queue_bytes", "gauge", held, "What they take.")
+        yield from _sample("lag_seconds", "gauge", round(self._lag_seconds(), 3), "How far answers may be behind.")
+        yield from _sample("open_sagas", "gauge", open_sagas, "Sagas that have not ended.")
+        yield from _sample("sagas_needing_attention", "gauge", needing, "Sagas that need someone.")
+        yield from _sample("database_bytes", "gauge", self._store.size_bytes(), "The database on disk.")
+
+
+def measured(application: Application, exposition: Exposition) -> Application:
+    """The API, with `/metrics` beside it."""
+
+    async def answered(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "GET":
+            await application(scope, receive, send)
+            return
+        try:
+            status, body = 200, await asyncio.to_thread(exposition.text)
+        except SagascopeError as error:
+            status, body = 503, f"# {error}\n"
+        await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", CONTENT_TYPE)]})
+        await send({"type": "http.response.body", "body": body.encode()})
+
+    return answered
+
+
+def _described(name: str, kind: str, text: str) -> Iterable[str]:
+    return f"# HELP sagascope_{name} {text}", f"# TYPE sagascope_{name} {kind}"
+
+
+def _sample(name: str, kind: str, value: float, text: str) -> Iterator[str]:
+    yield from _described(name, kind, text)
+    yield f"sagascope_{name} {value}"
