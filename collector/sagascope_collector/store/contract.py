@@ -75,6 +75,14 @@ class SagaFilter:
     """An id, a prefix of one, or the value of a business key."""
 
 
+class LessonRow(NamedTuple):
+    """What one finished saga taught, as text that the store does not read."""
+
+    key: SagaKey
+    ended_at: int
+    document: str
+
+
 class Page(NamedTuple):
     """Rows newest start first, and where to go on; None: nothing follows."""
 
@@ -122,6 +130,14 @@ class Store(Protocol):
 
         ``rows`` were made of facts read after that; facts that arrived since keep their id in `changed_ids`.
         """
+        ...
+
+    def put_lessons(self, rows: Sequence[LessonRow], keep: int) -> None:
+        """Keep what finished sagas taught, one row a saga; of each (environment, name) the ``keep`` that ended last."""
+        ...
+
+    def lessons(self) -> Sequence[str]:
+        """The documents of all lessons that are kept, in no particular order."""
         ...
 
     def environments_of(self, saga_id: str) -> Sequence[str]:

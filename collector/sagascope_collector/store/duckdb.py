@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from sagascope_collector.records import Facts, Instance, Log, Process, SagaId, Span
 from sagascope_collector.store import cursors, presences, rows, summaries
-from sagascope_collector.store.contract import Appended, Batch, Counters, Page, SagaFilter, SagaRow
+from sagascope_collector.store.contract import Appended, Batch, Counters, LessonRow, Page, SagaFilter, SagaRow
 from sagascope_collector.store.database import Database
 from sagascope_collector.store.opening import IN_MEMORY
 from sagascope_collector.store.presence import merge
@@ -137,6 +137,20 @@ class DuckDBStore:
         self._runners = self._runners | news
         for each in ids:
             self._claims.pop(each, None)
+
+    def put_lessons(self, rows: Sequence[LessonRow], keep: int) -> None:
+        """See `Store.put_lessons`."""
+        if not rows:
+            return
+        told = summaries.lessons_table(rows)
+        with self._database.transaction():
+            self._database.count(Query.DELETE_LESSONS, batch_lessons=told)
+            self._database.count(Query.INSERT_LESSONS, batch_lessons=told)
+            self._database.count(Query.PRUNE_LESSONS, {"keep": keep})
+
+    def lessons(self) -> Sequence[str]:
+        """See `Store.lessons`."""
+        return [document for (document,) in self._database.rows(Query.SELECT_LESSONS)]
 
     # --- reading -------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import orjson
 import pyarrow as pa
 
 from sagascope_collector.records import SagaKey
-from sagascope_collector.store.contract import SagaRow
+from sagascope_collector.store.contract import LessonRow, SagaRow
 
 SCHEMA: Final = pa.schema(
     [
@@ -32,6 +32,14 @@ SCHEMA: Final = pa.schema(
 
 RUNNERS: Final = pa.schema([("name", pa.string()), ("step", pa.string()), ("service", pa.string())])
 
+LESSONS: Final = pa.schema(
+    [
+        *((name, pa.string()) for name in SagaKey._fields),
+        ("ended_at", pa.int64()),
+        ("document", pa.string()),
+    ]
+)
+
 LATEST: Final = 2**63 - 1
 """The latest time that is kept, in the year 2262: received times may be any number of 64 bits."""
 
@@ -50,6 +58,13 @@ def runners_table(runners: Mapping[tuple[str, str], str]) -> pa.Table:
     """(saga name, step) and the service that runs it, as columns."""
     rows = [{"name": name, "step": step, "service": service} for (name, step), service in runners.items()]
     return pa.Table.from_pylist(rows, schema=RUNNERS)
+
+
+def lessons_table(rows: Iterable[LessonRow]) -> pa.Table:
+    """The lessons as a table of `LESSONS`; of two of one saga, the last."""
+    latest = {row.key: row for row in rows}.values()
+    written = [row.key._asdict() | {"ended_at": min(row.ended_at, LATEST), "document": row.document} for row in latest]
+    return pa.Table.from_pylist(written, schema=LESSONS)
 
 
 def read(columns: Sequence[Any]) -> SagaRow:

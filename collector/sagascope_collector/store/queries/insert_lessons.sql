@@ -1,0 +1,1 @@
+INSERT INTO lessons BY NAME SELECT * FROM batch_lessons
