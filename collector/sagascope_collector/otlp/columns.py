@@ -3,53 +3,87 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 import orjson
 import pyarrow as pa
-from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 from sagascope_collector.otlp import anyvalue
 from sagascope_collector.otlp.marks import MARK_KEYS, UNMARKED, mark
-from sagascope_collector.records import Mark, Process, Value
+from sagascope_collector.records import Mark, Process
 from sagascope_collector.store import schema
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What all records of one scope in one request share; the order is that of `schema.ORIGIN`."""
+    """What all records of one scope share; the order is that of `schema.ORIGIN`."""
 
     process: Process
     resource: str
     scope: str
-    received_at: int
 
     def columns(self) -> tuple[Any, ...]:
         """Its values, one for each column."""
-        return (*astuple(self.process), self.resource, self.scope, self.received_at)
+        return (*astuple(self.process), self.resource, self.scope)
+
+
+class Origins:
+    """The different origins of a batch, numbered."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[Origin, int] = {}
+
+    def number(self, origin: Origin) -> int:
+        """The row in which it is found."""
+        return self._numbers.setdefault(origin, len(self._numbers))
+
+    def table(self) -> pa.Table:
+        """All of them, as `schema.ORIGINS`."""
+        return table(schema.ORIGIN, [each.columns() for each in self._numbers])
 
 
 @dataclass(slots=True)
 class Attributes:
-    """The attributes of many records: a JSON text for each, see `store.schema`."""
+    """The attributes of many records: two JSON texts for each, see `store.schema`."""
 
-    texts: list[str] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    values: list[str] = field(default_factory=list)
 
     def add(self, attributes: Iterable[KeyValue]) -> Mark:
         """Take in one record's attributes, and read its place in a saga on the way."""
-        said: dict[str, Value] = {}
-        pairs = []
-        for each in attributes:
-            key = each.key
-            pairs.append(f"[{_quoted(key)},{anyvalue.text(each.value)}]")
-            if key in MARK_KEYS:
-                said[key] = anyvalue.read(each.value)
-        self.texts.append(f"[{','.join(pairs)}]")
-        return mark(said) if said else UNMARKED
+        pairs = [(each.key, each.value) for each in attributes]
+        said = {key: anyvalue.read(value) for key, value in pairs if key in MARK_KEYS}
+        place = mark(said) if said else UNMARKED
+        columns: dict[str, Any] = dict(zip(schema.MARK_KEYS, mark_columns(place), strict=True)) if place.id else {}
+        keys, values = [], []
+        for key, value in pairs:
+            if _is_column(columns.get(key), value):
+                keys.append(_NUMBERS[key])
+            else:
+                keys.append(_quoted(key))
+                values.append(anyvalue.text(value))
+        self.keys.append(f"[{','.join(keys)}]")
+        self.values.append(f"[{','.join(values)}]")
+        return place
 
-    def array(self) -> pa.StringArray:
-        """All of them, in the order in which they came."""
-        return pa.array(self.texts, pa.string())
+    def arrays(self) -> tuple[pa.StringArray, pa.StringArray]:
+        """All of them, in the order in which they came, as `schema.ATTRIBUTES`."""
+        return pa.array(self.keys, pa.string()), pa.array(self.values, pa.string())
+
+
+_NUMBERS: Final = {key: str(number) for number, key in enumerate(schema.MARK_KEYS)}
+
+
+def _is_column(column: str | int | None, value: AnyValue) -> bool:
+    """Whether a column holds exactly this value."""
+    match value.WhichOneof("value"):
+        case "string_value":
+            return isinstance(column, str) and column == value.string_value
+        case "int_value":
+            return isinstance(column, int) and column == value.int_value
+        case _:
+            return False
 
 
 @lru_cache(maxsize=4096)
@@ -60,29 +94,32 @@ def _quoted(key: str) -> str:
 class Rows:
     """Rows of one kind of record, growing."""
 
-    def __init__(self, own: Sequence[tuple[str, pa.DataType]]) -> None:
+    def __init__(self, own: Sequence[tuple[str, pa.DataType]], origins: Origins) -> None:
         """`own` are the columns that `add` is given."""
         self._columns = (*own, *schema.MARK)
         self._rows: list[tuple[Any, ...]] = []
-        self._origins: list[tuple[Any, ...]] = []
-        self._origin_of: list[int] = []
+        self._origins = origins
+        self._receipt = (0, 0)
+        self._receipts: list[tuple[int, int]] = []
         self.attributes = Attributes()
 
-    def under(self, origin: Origin) -> None:
+    def under(self, origin: Origin, received_at: int) -> None:
         """Let the rows that follow be of this origin."""
-        self._origins.append(origin.columns())
+        self._receipt = received_at, self._origins.number(origin)
 
     def add(self, own: tuple[Any, ...], place: Mark) -> None:
         """Add a record whose attributes were just taken in."""
         self._rows.append((*own, *mark_columns(place)))
-        self._origin_of.append(len(self._origins) - 1)
+        self._receipts.append(self._receipt)
 
     def table(self) -> pa.Table:
         """Everything added, as a table of `schema.SPANS` or `schema.LOGS`."""
-        every = table(self._columns, self._rows).append_column("attributes", self.attributes.array())
-        shared = table(schema.ORIGIN, self._origins).take(pa.array(self._origin_of, pa.int64()))
-        for name, column in zip(shared.column_names, shared.columns, strict=True):
-            every = every.append_column(name, column)
+        every = table(self._columns, self._rows)
+        for (name, _), texts in zip(schema.ATTRIBUTES, self.attributes.arrays(), strict=True):
+            every = every.append_column(name, texts)
+        receipts = table(schema.RECEIPT, self._receipts)
+        for name in receipts.column_names:
+            every = every.append_column(name, receipts.column(name))
         return every
 
 

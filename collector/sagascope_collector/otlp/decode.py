@@ -10,6 +10,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from sagascope_collector.errors import Undecodable
 from sagascope_collector.ingest import Decoded, Encoding, Outcome, Payload, Receipt, Signal
 from sagascope_collector.otlp import otlpjson
+from sagascope_collector.otlp.columns import Origins
 from sagascope_collector.otlp.logs import Logs
 from sagascope_collector.otlp.sightings import Sightings
 from sagascope_collector.otlp.spans import Spans
@@ -25,10 +26,16 @@ _REQUESTS: Final[dict[Signal, Any]] = {
 
 def decode(payloads: Sequence[Payload]) -> Decoded:
     """Decode requests together. One that is no OTLP is answered `Undecodable`, and adds nothing to the batch."""
-    sightings = Sightings()
-    spans, logs = Spans(sightings), Logs(sightings)
+    sightings, origins = Sightings(), Origins()
+    spans, logs = Spans(sightings, origins), Logs(sightings, origins)
     outcomes = [_decode(payload, spans, logs) for payload in payloads]
-    batch = Batch(spans=spans.table(), logs=logs.table(), links=spans.links(), processes=sightings.all())
+    batch = Batch(
+        spans=spans.table(),
+        logs=logs.table(),
+        links=spans.links(),
+        origins=origins.table(),
+        processes=sightings.all(),
+    )
     return Decoded(batch, outcomes)
 
 

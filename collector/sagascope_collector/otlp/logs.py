@@ -9,7 +9,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from sagascope import semconv
 from sagascope_collector.otlp import anyvalue, origins
-from sagascope_collector.otlp.columns import Origin, Rows
+from sagascope_collector.otlp.columns import Origin, Origins, Rows
 from sagascope_collector.otlp.heartbeats import beat
 from sagascope_collector.otlp.sightings import Sightings
 from sagascope_collector.otlp.spans import SPAN_ID_BYTES, TRACE_ID_BYTES, valid_id
@@ -24,9 +24,9 @@ KEY_BYTES: Final = 16
 class Logs:
     """The log records of many requests, growing."""
 
-    def __init__(self, sightings: Sightings) -> None:
+    def __init__(self, sightings: Sightings, origins: Origins) -> None:
         self._sightings = sightings
-        self._rows = Rows(schema.LOG)
+        self._rows = Rows(schema.LOG, origins)
 
     def add(self, request: ExportLogsServiceRequest, received_at: int) -> None:
         """Add a request's log records; none is ever rejected."""
@@ -34,19 +34,19 @@ class Logs:
             resource = origins.resource(of_resource.resource, of_resource.schema_url)
             for of_scope in of_resource.scope_logs:
                 scope = origins.scope(of_scope.scope, of_scope.schema_url)
-                origin = Origin(resource.process, resource.text, scope, received_at)
+                origin = Origin(resource.process, resource.text, scope)
                 digest = blake2b(f"{len(resource.text)} {resource.text}{scope}".encode(), digest_size=KEY_BYTES)
-                self._rows.under(origin)
+                self._rows.under(origin, received_at)
                 for record in of_scope.log_records:
-                    self._add(record, origin, digest.copy())
+                    self._add(record, origin, received_at, digest.copy())
 
     def table(self) -> pa.Table:
         """All log records, as `schema.LOGS`."""
         return self._rows.table()
 
-    def _add(self, record: LogRecord, origin: Origin, digest: Any) -> None:
+    def _add(self, record: LogRecord, origin: Origin, received_at: int, digest: Any) -> None:
         digest.update(record.SerializeToString(deterministic=True))
-        at = record.time_unix_nano or record.observed_time_unix_nano or origin.received_at
+        at = record.time_unix_nano or record.observed_time_unix_nano or received_at
         event_name = record.event_name or _event_name(record)
         place = self._rows.attributes.add(record.attributes)
         own = (
@@ -64,10 +64,10 @@ class Logs:
             record.dropped_attributes_count,
         )
         self._rows.add(own, place)
-        self._sightings.see(origin.process, at, at, origin.received_at)
+        self._sightings.see(origin.process, at, at, received_at)
         if event_name == semconv.EVENT_HEARTBEAT:
             said = anyvalue.plain(record.attributes)
-            self._sightings.hear(origin.process, beat(said, min(at, origin.received_at)))
+            self._sightings.hear(origin.process, beat(said, min(at, received_at)))
 
 
 def _event_name(record: LogRecord) -> str:

@@ -9,7 +9,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sagascope_collector.otlp import anyvalue, marks, origins
-from sagascope_collector.otlp.columns import Origin, Rows, mark_columns, table
+from sagascope_collector.otlp.columns import Origin, Origins, Rows, mark_columns, table
 from sagascope_collector.otlp.sightings import Sightings
 from sagascope_collector.records import Mark
 from sagascope_collector.store import schema
@@ -31,9 +31,9 @@ def valid_id(id_: bytes, length: int) -> bytes:
 class Spans:
     """The spans of many requests, growing."""
 
-    def __init__(self, sightings: Sightings) -> None:
+    def __init__(self, sightings: Sightings, origins: Origins) -> None:
         self._sightings = sightings
-        self._rows = Rows(schema.SPAN)
+        self._rows = Rows(schema.SPAN, origins)
         self._links: list[tuple[Any, ...]] = []
 
     def add(self, request: ExportTraceServiceRequest, received_at: int) -> int:
@@ -43,9 +43,9 @@ class Spans:
             resource = origins.resource(of_resource.resource, of_resource.schema_url)
             for of_scope in of_resource.scope_spans:
                 scope = origins.scope(of_scope.scope, of_scope.schema_url)
-                origin = Origin(resource.process, resource.text, scope, received_at)
-                self._rows.under(origin)
-                rejected += sum(not self._add(span, origin) for span in of_scope.spans)
+                origin = Origin(resource.process, resource.text, scope)
+                self._rows.under(origin, received_at)
+                rejected += sum(not self._add(span, origin, received_at) for span in of_scope.spans)
         return rejected
 
     def table(self) -> pa.Table:
@@ -56,7 +56,7 @@ class Spans:
         """All links that name a saga, as `schema.LINKS`."""
         return table(((each.name, each.type) for each in schema.LINKS), self._links)
 
-    def _add(self, span: Span, origin: Origin) -> bool:
+    def _add(self, span: Span, origin: Origin, received_at: int) -> bool:
         trace_id, span_id = valid_id(span.trace_id, TRACE_ID_BYTES), valid_id(span.span_id, SPAN_ID_BYTES)
         if not (trace_id and span_id):
             return False
@@ -83,7 +83,7 @@ class Spans:
             self._linked(key, span, origin, place) if span.links else "",
         )
         self._rows.add(own, place)
-        self._sightings.see(origin.process, start, end or start, origin.received_at)
+        self._sightings.see(origin.process, start, end or start, received_at)
         return True
 
     def _linked(self, key: bytes, span: Span, origin: Origin, place: Mark) -> str:

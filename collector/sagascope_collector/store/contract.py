@@ -24,6 +24,8 @@ class Batch:
     logs: pa.Table
     links: pa.Table
     """One row for each span link that names a saga."""
+    origins: pa.Table
+    """What `spans` and `logs` came under, by the number of the row."""
     processes: tuple[Sighting, ...]
     """What the records say of the processes that sent them; one process may come several times."""
 

@@ -47,10 +47,11 @@ class DuckDBStore:
     def _append(self, batch: Batch, rejected: int) -> Appended:
         database, seq = self._database, {"seq": self._seq + 1}
         received = batch.spans.num_rows + batch.logs.num_rows
-        tables = {"batch_spans": batch.spans, "batch_logs": batch.logs, "batch_links": batch.links}
+        spans, logs = (_with_origins(each, batch.origins) for each in (batch.spans, batch.logs))
+        tables = {"batch_spans": spans, "batch_logs": logs, "batch_links": batch.links}
         with database.transaction():
-            stored = database.count(Query.INSERT_SPANS, seq, batch_spans=batch.spans) if batch.spans.num_rows else 0
-            stored += database.count(Query.INSERT_LOGS, seq, batch_logs=batch.logs) if batch.logs.num_rows else 0
+            stored = database.count(Query.INSERT_SPANS, seq, batch_spans=spans) if spans.num_rows else 0
+            stored += database.count(Query.INSERT_LOGS, seq, batch_logs=logs) if logs.num_rows else 0
             if batch.links.num_rows:
                 database.count(Query.INSERT_LINKS, batch_links=batch.links)
             if received:
@@ -252,6 +253,15 @@ def _ids_table(ids: Sequence[SagaId], seqs: Mapping[SagaId, int] | None = None) 
     return pa.table(
         {"environment": environments, "id": texts, "seq": pa.array([seqs.get(each, 0) for each in ids], pa.uint64())}
     )
+
+
+def _with_origins(table: pa.Table, origins: pa.Table) -> pa.Table:
+    """Records with what they came under in columns of their own."""
+    shared = origins.take(table.column("origin"))
+    table = table.drop_columns(["origin"])
+    for name, column in zip(shared.column_names, shared.columns, strict=True):
+        table = table.append_column(name, column)
+    return table
 
 
 def _processes_table(processes: Iterable[Process]) -> pa.Table:

@@ -4,7 +4,7 @@ Every saga that changes is read anew, so this is a hot path: values are parsed a
 and columns are taken by place.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
@@ -68,7 +68,7 @@ def _parts(table: pa.Table, own: Sequence[str]) -> Iterator[Parts]:
         _columns(table, own),
         (mark(*each) for each in _columns(table, _MARK)),
         (process(*each) for each in _columns(table, _PROCESS)),
-        _attributes_of(table.column("attributes")),
+        _attributes_of(table),
         _columns(table, _UNDER),
         strict=True,
     )
@@ -78,9 +78,21 @@ def _columns(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[Any, ...]]
     return zip(*(table.column(name).to_pylist() for name in names), strict=True)
 
 
-def _attributes_of(column: pa.ChunkedArray) -> Iterator[Attributes]:
-    """Parsed in one go, which is several times faster than one by one."""
-    return map(values.attributes, orjson.loads(f"[{','.join(column.to_pylist())}]"))
+def _attributes_of(table: pa.Table) -> Iterator[Attributes]:
+    """Values are parsed in one go, which is several times faster than one by one."""
+    keys, texts = (table.column(name).to_pylist() for name, _ in schema.ATTRIBUTES)
+    spelt = orjson.loads(f"[{','.join(texts)}]")
+    return map(_attributes, map(cache(_keys), keys), spelt, _columns(table, _MARK))
+
+
+def _keys(text: str) -> list[tuple[str, int | None]]:
+    """Keys, each with the number of the column of `schema.MARK` that holds its value."""
+    return [(schema.MARK_KEYS[key], key) if isinstance(key, int) else (key, None) for key in orjson.loads(text)]
+
+
+def _attributes(keys: Sequence[tuple[str, int | None]], spelt: Iterable[Any], mark: Sequence[Any]) -> Attributes:
+    following = iter(spelt)
+    return values.attributes((key, next(following) if place is None else mark[place]) for key, place in keys)
 
 
 def _span(

@@ -1,8 +1,9 @@
 """What a `Batch` looks like: the Arrow schemas of its tables.
 
-Ids are bytes here. Attributes are a JSON text, ``[[key, value], ...]`` with values as `store.values` spells them;
-events, links, resource and scope are texts of the same spelling, ``""`` where there are none. ``""`` and 0 mean: not
-said.
+Ids are bytes here. Attributes are two JSON texts: the array of keys, which repeats from record to record, and the
+array of values, as `store.values` spells them. A number n among the keys stands for the attribute that is column n of
+`MARK`; its value is found there, and not among the values. Events, links, resource and scope are texts of the same
+spelling, with ``[[key, value], ...]`` for attributes, ``""`` where there are none. ``""`` and 0 mean: not said.
 
 No column is a list: DuckDB 2.0 would write the elements of up to 2,048 earlier rows into its log with each commit.
 """
@@ -10,6 +11,8 @@ No column is a list: DuckDB 2.0 would write the elements of up to 2,048 earlier 
 from typing import Final
 
 import pyarrow as pa
+
+from sagascope import semconv
 
 MARK: Final = (
     ("saga_id", pa.string()),
@@ -23,6 +26,18 @@ MARK: Final = (
 )
 """The fields of `records.Mark`, in its order."""
 
+MARK_KEYS: Final = (
+    semconv.SAGA_ID,
+    semconv.SAGA_NAME,
+    semconv.SAGA_RUN_ID,
+    semconv.SAGA_ROLE,
+    semconv.STEP_NAME,
+    semconv.STEP_TYPE,
+    semconv.STEP_KEY,
+    semconv.STEP_ATTEMPT,
+)
+"""The attributes that say what is in the columns of `MARK`."""
+
 PROCESS: Final = (
     ("environment", pa.string()),
     ("service", pa.string()),
@@ -32,8 +47,13 @@ PROCESS: Final = (
 )
 """The fields of `records.Process`, in its order."""
 
-ORIGIN: Final = (*PROCESS, ("resource", pa.string()), ("scope", pa.string()), ("received_at", pa.int64()))
-"""What all records of one scope in one request share."""
+ATTRIBUTES: Final = (("attribute_keys", pa.string()), ("attribute_values", pa.string()))
+
+ORIGIN: Final = (*PROCESS, ("resource", pa.string()), ("scope", pa.string()))
+"""What all records of one scope share."""
+
+RECEIPT: Final = (("received_at", pa.int64()), ("origin", pa.int32()))
+"""When a record came, and the row of `ORIGINS` that it came under."""
 
 SPAN: Final = (
     ("key", pa.binary()),
@@ -70,10 +90,12 @@ LOG: Final = (
     ("dropped_attributes", pa.uint32()),
 )
 
-SPANS: Final = pa.schema([*SPAN, *MARK, ("attributes", pa.string()), *ORIGIN])
+ORIGINS: Final = pa.schema(ORIGIN)
+
+SPANS: Final = pa.schema([*SPAN, *MARK, *ATTRIBUTES, *RECEIPT])
 """``key`` = trace id, span id and one byte: 1 for a final span, 0 for one sent while it was open."""
 
-LOGS: Final = pa.schema([*LOG, *MARK, ("attributes", pa.string()), *ORIGIN])
+LOGS: Final = pa.schema([*LOG, *MARK, *ATTRIBUTES, *RECEIPT])
 """``key`` = a digest of the record's resource, scope and fields."""
 
 LINKS: Final = pa.schema(
