@@ -27,7 +27,7 @@ from sagascope_collector.otlp import OtlpGrpc, OtlpHttp, decode
 from sagascope_collector.otlp.body import Budget
 from sagascope_collector.otlp.grpc import bind
 from sagascope_collector.process import ProcessHealth
-from sagascope_collector.projection import Projection
+from sagascope_collector.projection import Memory, Projection
 from sagascope_collector.serving import Server, server
 from sagascope_collector.settings import Address, Settings
 from sagascope_collector.store import DuckDBStore, Store
@@ -77,7 +77,10 @@ class Collector:
             refused=self._deafness.refused,
             committed=self._meter.committed,
         )
-        self._projection = Projection(store, summarise=present.summary, context=self._context, clock=clock)
+        self._memory = Memory(store)
+        self._projection = Projection(
+            store, summarise=present.summary, context=self._context, memory=self._memory, clock=clock
+        )
         self._health = ProcessHealth(self._ingest, self._projection, clock)
 
     async def run(self, announce: cli.Announce) -> None:
@@ -110,6 +113,7 @@ class Collector:
             deaf=tuple(self._deafness.intervals()),
             step_timeouts=self._settings.step_timeouts,
             services=self._store.runners(),
+            experience=self._memory.experience,
         )
 
     def _take_ports(self) -> _Ports:

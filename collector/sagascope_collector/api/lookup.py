@@ -80,7 +80,9 @@ class Lookup:
         """Every saga behind an id, with its facts; the latest started first within an environment."""
         seen = self.store.environments_of(saga_id) if environment is None else [environment]
         facts = self.store.facts([SagaId(each, saga_id) for each in seen]) if seen else {}
-        return [(each, saga) for each in facts.values() for saga in sagas.rebuild(each, context.now)]
+        return [
+            (each, saga) for each in facts.values() for saga in sagas.rebuild(each, context.now, context.experience)
+        ]
 
 
 def _exact(hits: Hits) -> Hits:

@@ -3,6 +3,7 @@
 Lists, triage and search read these summaries; the page of one saga judges anew with the same code.
 """
 
+from sagascope_collector.projection.memory import Memory
 from sagascope_collector.projection.thread import Projection
 
-__all__ = ["Projection"]
+__all__ = ["Memory", "Projection"]

@@ -15,6 +15,9 @@ AT_START = (
 )
 """What a restart may have changed: the settings, and what was not heard meanwhile."""
 
+NOT_COMPLETED = (Status.RUNNING, Status.COMPENSATING, Status.FAILED, Status.COMPENSATED)
+"""Statuses of sagas of which something may be missed: a step, or an undo."""
+
 
 class Again:
     """Walks through lists of sagas, a part at a time."""
@@ -34,6 +37,12 @@ class Again:
             narrowed = SagaFilter(environment=environment, service=service, attention=Reason.INSTANCE_LOST)
             self._walks.append((narrowed, None))
         self._silent = frozenset(silent)
+
+    def learned(self, names: Iterable[tuple[str, str]]) -> None:
+        """Note of which names something was learned: what is open is judged by it, and what was given up."""
+        for environment, name in names:
+            for status in NOT_COMPLETED:
+                self._walks.append((SagaFilter(environment=environment, name=name, status=status), None))
 
     def part(self, store: Store, limit: int) -> list[SagaId]:
         """The next ids to judge again; empty when none are left."""

@@ -6,6 +6,7 @@ from threading import Event
 
 from sagascope_collector import sagas, wire
 from sagascope_collector.errors import StoreUnavailable
+from sagascope_collector.projection.memory import Memory
 from sagascope_collector.records import Facts, SagaId
 from sagascope_collector.sagas import model
 from sagascope_collector.store.contract import SagaRow, Store
@@ -24,8 +25,9 @@ REMEMBERED: int = 10_000
 class Summaries:
     """Makes and writes the summaries of one store."""
 
-    def __init__(self, store: Store, summarise: Summarise) -> None:
+    def __init__(self, store: Store, summarise: Summarise, memory: Memory) -> None:
         self._store = store
+        self._memory = memory
         self._summarise = summarise
         self._unreadable: set[SagaId] = set()
 
@@ -40,11 +42,13 @@ class Summaries:
         facts = self._facts(ids)
         done: list[SagaId] = []
         rows: list[SagaRow] = []
+        lessons: list[sagas.Lesson] = []
         for each in ids:
             if stopping.is_set():
                 break
-            rows += self._rows(each, facts.get(each), context)
+            rows += self._rows(each, facts.get(each), context, lessons)
             done.append(each)
+        self._memory.take(lessons)
         self._store.put_summaries(done, rows)
 
     def notices(self) -> list[str]:
@@ -67,12 +71,16 @@ class Summaries:
                 return {}
             return {key: facts for each in ids for key, facts in self._facts([each]).items()}
 
-    def _rows(self, saga_id: SagaId, facts: Facts | None, context: sagas.Context) -> list[SagaRow]:
-        """The summaries of every saga behind an id; none where they cannot be made."""
+    def _rows(
+        self, saga_id: SagaId, facts: Facts | None, context: sagas.Context, lessons: list[sagas.Lesson]
+    ) -> list[SagaRow]:
+        """The summaries of every saga behind an id, and its lessons if it ended; none where they cannot be made."""
         if facts is None:
             return []
         try:
-            rows = [self._row(saga, facts, context) for saga in sagas.rebuild(facts, context.now)]
+            rebuilt = sagas.rebuild(facts, context.now, context.experience)
+            rows = [self._row(saga, facts, context) for saga in rebuilt]
+            lessons += filter(None, map(sagas.lesson, rebuilt))
         except Exception as error:  # noqa: BLE001  likewise
             self._leave_out(saga_id, error)
             return []

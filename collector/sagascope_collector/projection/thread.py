@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from sagascope_collector import sagas
 from sagascope_collector.projection.again import Again
+from sagascope_collector.projection.memory import Memory
 from sagascope_collector.projection.summaries import Summaries, Summarise
 from sagascope_collector.store.contract import Store
 
@@ -32,6 +33,7 @@ class Projection:
         store: whence facts come and whither summaries go.
         summarise: what is kept of a saga and its judgement.
         context: what to judge by, for a time in nanoseconds.
+        memory: learns from the sagas that end; None: what is learned is not shared with the context.
         clock: now, in nanoseconds since 1970.
     """
 
@@ -41,12 +43,14 @@ class Projection:
         *,
         summarise: Summarise,
         context: Callable[[int], sagas.Context],
+        memory: Memory | None = None,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self._store = store
         self._context = context
         self._clock = clock
-        self._summaries = Summaries(store, summarise)
+        self._memory = memory or Memory(store)
+        self._summaries = Summaries(store, summarise, self._memory)
         self._again = Again()
         self._looked_at = 0
         self._current_at = time.monotonic()
@@ -86,7 +90,8 @@ class Projection:
         behind = AT_ONCE in {len(changed), len(due)}
         if not behind and not self._stopping.is_set():
             self._current_at = begun
-        return self._judge_again(context) or behind
+        self._again.learned(self._memory.reflect())
+        return self._judge_again(self._context(context.now)) or behind
 
     def _judge_again(self, context: sagas.Context) -> bool:
         """Judge again a part of the sagas for which something around them changed; whether there was any."""

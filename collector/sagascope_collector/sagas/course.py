@@ -39,6 +39,17 @@ def next_learned(plan: Plan, steps: Sequence[Step], last: str | None) -> str | N
     return ""
 
 
+def is_unheard_of(plan: Plan, steps: Sequence[Step]) -> bool:
+    """Whether a saga took a step that a learned plan does not know: then its flow is a new one, and not learned."""
+    if plan.source != "learned":
+        return False
+    known = {step.name for step in plan.steps}
+    return any(step.attempts and step.type in _LEARNED and step.name not in known for step in steps)
+
+
+_LEARNED = (semconv.TYPE_ACTION, semconv.TYPE_COMMIT)
+
+
 def waiting(plan: Plan, steps: Sequence[Step]) -> list[PlannedStep]:
     """Planned steps that could come now, in plan order; those that were passed over only where no other is left."""
     done = _done(steps)

@@ -75,7 +75,9 @@ def forward_after_compensation(saga: Chronicle) -> Iterator[Anomaly]:
 
 
 def out_of_order(saga: Chronicle) -> Iterator[Anomaly]:
-    """A step that began before one that the plan puts first."""
+    """A step that began before one that the declared plan puts first; what is learned may yet be learned otherwise."""
+    if saga.plan.source != "declared":
+        return
     first: dict[str, Attempt] = {}
     for step in saga.steps:
         if step.attempts and course.is_forward(step):

@@ -180,7 +180,7 @@ def awaited(case: Case) -> Awaited | None:
     if case.in_flight or ledger.has_ended(case.saga.status):
         return None
     failed = case.failing
-    planned = case.saga.plan.source != "none"
+    planned = case.saga.plan.source != "none" and not course.is_unheard_of(case.saga.plan, case.saga.steps)
     if failed is not None and (planned or failed.attempt.retry_in is not None):
         return _after_failure(case, failed)
     if not planned:

@@ -1,0 +1,110 @@
+"""What finished sagas taught, through the projection over a real store."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from sagascope_collector.api import present
+from sagascope_collector.projection import Memory, Projection
+from sagascope_collector.projection.memory import AT_ONCE, PAUSE, SLACK
+from sagascope_collector.records import SagaKey
+from sagascope_collector.sagas import Context, Lesson
+from sagascope_collector.sagas.experience import KEPT
+from sagascope_collector.sagas.lessons import Passage
+from sagascope_collector.store import DuckDBStore, SagaFilter
+from support.otlp import NOON, SECOND
+from support.payments import DONE, saga
+
+from .test_projection import put, settle
+
+NAME = ("", "payment")
+UNPLANNED = {"saga.plan": None}
+
+
+class Hands:
+    """Clocks that are moved by hand."""
+
+    def __init__(self) -> None:
+        self.now, self.seconds = NOON, 0.0
+
+    def go_on(self, seconds: float) -> None:
+        self.now += round(seconds * SECOND)
+        self.seconds += seconds
+
+
+@pytest.fixture
+def hands() -> Hands:
+    return Hands()
+
+
+@pytest.fixture
+def store(hands: Hands) -> Iterator[DuckDBStore]:
+    opened = DuckDBStore(clock=lambda: hands.now)
+    yield opened
+    opened.close()
+
+
+def projected(store: DuckDBStore, hands: Hands) -> tuple[Projection, Memory]:
+    memory = Memory(store, lambda: hands.seconds)
+    projection = Projection(
+        store,
+        summarise=present.summary,
+        context=lambda now: Context(now, experience=memory.experience),
+        memory=memory,
+        clock=lambda: hands.now,
+    )
+    return projection, memory
+
+
+def attention_of(store: DuckDBStore, saga_id: str) -> tuple[str | None, str | None]:
+    (row,) = (row for row in store.saga_rows(SagaFilter(), limit=500).rows if row.key.id == saga_id)
+    return row.attention, row.step
+
+
+def test_one_finished_saga_lets_what_is_missing_in_another_be_said(store: DuckDBStore, hands: Hands) -> None:
+    projection, memory = projected(store, hands)
+    put(store, *saga("stuck", DONE[:1], now=NOON, ended=False, root=UNPLANNED))
+    settle(projection)
+    assert attention_of(store, "stuck") == (None, None)
+    put(store, *saga("1", DONE, now=NOON, root=UNPLANNED))
+    settle(projection)
+    assert memory.experience[NAME].plan("") is not None
+    assert attention_of(store, "stuck") == ("next_step_missing", "ledger.record")
+
+
+def test_what_was_learned_outlives_the_process(store: DuckDBStore, hands: Hands) -> None:
+    projection, memory = projected(store, hands)
+    put(store, *saga("1", DONE, now=NOON, root=UNPLANNED))
+    settle(projection)
+    assert Memory(store).experience == memory.experience
+
+
+def test_one_name_is_not_learned_all_the_time(store: DuckDBStore, hands: Hands) -> None:
+    memory = Memory(store, lambda: hands.seconds)
+    memory.take([lesson(1)])
+    assert memory.reflect() == [NAME]
+    memory.take([lesson(2, "a", "b", "c")])
+    assert memory.reflect() == []
+    hands.go_on(PAUSE)
+    assert memory.reflect() == [NAME]
+    hands.go_on(PAUSE)
+    memory.take([lesson(2, "a", "b", "c")])
+    assert memory.reflect() == [], "the same again is no news"
+
+
+def test_a_flood_is_learned_from_its_latest_alone(store: DuckDBStore, hands: Hands) -> None:
+    memory = Memory(store, lambda: hands.seconds)
+    for first in range(0, KEPT + 2 * SLACK, 2 * AT_ONCE):
+        memory.take([lesson(first + number) for number in range(2 * AT_ONCE)])
+    assert len(store.lessons()) == (KEPT + 2 * SLACK) // 2
+    memory.take([lesson(10_000 + number, name="unknown") for number in range(3)])
+    assert NAME in memory.experience or memory.reflect() == [NAME]
+    assert ("", "unknown") not in memory.experience
+
+
+def lesson(number: int, *steps: str, name: str = "payment") -> Lesson:
+    passages = tuple(
+        Passage(step, "action", at * SECOND, (at + 1) * SECOND, (SECOND,), "a", "")
+        for at, step in enumerate(steps or ("a", "b"))
+    )
+    return Lesson(SagaKey("", name, str(number), ""), True, NOON + number, "", passages)

@@ -1,0 +1,47 @@
+"""Learned plans as people meet them: through a real collector, and through its restart."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from support.collector import RunningCollector, running_collector
+from support.payments import DONE, Tried, saga, send, soon
+
+UNPLANNED = {"saga.plan": None}
+SECOND_VERSION = (*DONE, Tried("bonus.grant", "bonus", 0.6, 0.7))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def ask(collector: RunningCollector, saga_id: str) -> dict[str, Any]:
+    answer = httpx.get(f"{collector.api}/api/v1/sagas/payment/{saga_id}", trust_env=False, timeout=30)
+    assert answer.status_code == httpx.codes.OK, answer.text
+    said: dict[str, Any] = answer.json()
+    return said
+
+
+def listed(collector: RunningCollector, **narrowed: str) -> dict[str, tuple[str, str]]:
+    answer = httpx.get(f"{collector.api}/api/v1/sagas", params=narrowed, trust_env=False, timeout=30).json()
+    return {each["id"]: (each["attention"], each["step"]) for each in answer["items"]}
+
+
+def test_a_finished_saga_counts_in_the_list_and_on_the_page(folder: Path) -> None:
+    with running_collector(folder) as collector:
+        send(collector, *saga("stuck", DONE[:1], ended=False, root=UNPLANNED))
+        assert ask(collector, "stuck")["plan"]["source"] == "none"
+        send(collector, *saga("1", root=UNPLANNED), *saga("2", SECOND_VERSION, root=UNPLANNED))
+        soon(lambda: listed(collector, attention="any"), seconds=30)
+        assert listed(collector, attention="any") == {"stuck": ("next_step_missing", "ledger.record")}
+        page = ask(collector, "stuck")
+        assert page["plan"]["source"] == "learned"
+        planned = {each["name"]: each["optional"] for each in page["plan"]["steps"]}
+        assert planned == {"fraud.check": False, "ledger.record": False, "bonus.grant": True}
+        assert page["attention"] == "next_step_missing"
+        assert page["anomalies"] == []
+    with running_collector(folder) as collector:
+        assert ask(collector, "stuck")["plan"]["source"] == "learned"
