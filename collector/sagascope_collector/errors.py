@@ -12,6 +12,7 @@
     │   ├── Overloaded         the bounded queue is full
     │   └── StoreUnavailable   the database cannot take or give anything now
     └── CannotStart        the collector cannot run as it is set up
+        ├── BadRules           a file of rules that cannot be read, or says what cannot be meant
         ├── NewerDatabase      the file was written by a later version
         ├── NotADatabase       the file is something else, or damaged
         ├── DatabaseLocked     another process has it open
@@ -95,6 +96,12 @@ class CannotStart(SagascopeError):
     """The collector cannot run as it is set up."""
 
     title = "Cannot start"
+
+
+class BadRules(CannotStart):
+    """A file of rules that cannot be read, or says what cannot be meant. One line of text for each fault."""
+
+    title = "Bad rules"
 
 
 class NewerDatabase(CannotStart):

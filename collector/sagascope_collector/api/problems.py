@@ -25,6 +25,7 @@ STATUS: Mapping[type[errors.SagascopeError], int] = {
     errors.Overloaded: 503,
     errors.StoreUnavailable: 503,
     errors.Unavailable: 503,
+    errors.BadRules: 500,
     errors.NewerDatabase: 500,
     errors.NotADatabase: 500,
     errors.DatabaseLocked: 500,
