@@ -17,6 +17,7 @@ from sagascope_collector.sagas.model import (
     Attempt,
     AttemptState,
     Confidence,
+    LedgerEntry,
     Phase,
     Reason,
     Saga,
@@ -89,6 +90,17 @@ class Case:
         return accounts(self.saga.steps, self.saga.plan)
 
     @cached_property
+    def books(self) -> list[tuple[Account, LedgerEntry]]:
+        """The accounts with the ledger's line of each."""
+        lines = ledger.entries(self.accounts, self.saga.plan, self.saga.status)
+        return list(zip(self.accounts, lines, strict=True))
+
+    @property
+    def next_undo(self) -> tuple[str, str | None] | None:
+        """(the step, its compensation) that should be undone next, if any."""
+        return course.next_undo(self.books, self.saga.status)
+
+    @cached_property
     def is_backward(self) -> bool:
         """Whether the saga is being undone."""
         return self.saga.status is Status.COMPENSATING
@@ -115,7 +127,7 @@ class Case:
         current = [each for each in flying if not self._is_superseded(each)]
         if self.is_backward and (undoing := [each for each in current if each.step.type in BACKWARD]):
             current = undoing
-        elif self.is_backward and course.next_undo(self.saga):
+        elif self.is_backward and self.next_undo:
             current = []
         return self._inner_first(current) if len(current) > 1 else current
 

@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from sagascope import semconv
-from sagascope_collector.sagas.model import LedgerState, Plan, PlannedStep, Saga, Step, StepState
+from sagascope_collector.sagas import ledger
+from sagascope_collector.sagas.accounts import Account
+from sagascope_collector.sagas.model import LedgerEntry, LedgerState, Plan, PlannedStep, Status, Step, StepState
 
 UNDONE_STATES = (LedgerState.IN_FORCE, LedgerState.UNDOING, LedgerState.UNDO_FAILED, LedgerState.UNKNOWN)
 """States of the ledger in which an undo is still to come."""
@@ -129,9 +131,9 @@ def is_all_done(plan: Plan, steps: Sequence[Step]) -> bool:
     return all(step.optional or step.name in done for step in plan.steps)
 
 
-def next_undo(saga: Saga) -> tuple[str, str | None] | None:
+def next_undo(books: Iterable[tuple[Account, LedgerEntry]], status: Status) -> tuple[str, str | None] | None:
     """(the step, its compensation) that should be undone next: the latest done of those still in force."""
-    for entry in reversed(saga.ledger):
-        if entry.state in UNDONE_STATES and entry.compensation:
+    for account, entry in reversed(list(books)):
+        if entry.state in UNDONE_STATES and entry.compensation and not ledger.is_pending(account, status):
             return entry.step, entry.compensation
     return None

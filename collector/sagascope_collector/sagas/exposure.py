@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from sagascope_collector.sagas.accounts import Account
-from sagascope_collector.sagas.ledger import may_be_done
+from sagascope_collector.sagas.ledger import UNTOLD, may_be_done
 from sagascope_collector.sagas.model import Attempt, Exposure, LedgerEntry, LedgerState, Status
 
 CERTAIN = (LedgerState.IN_FORCE, LedgerState.UNDOING, LedgerState.UNDO_FAILED)
@@ -41,8 +41,14 @@ def _at_stake(
             # a step without an undo, such as a check, moves the saga's money only where it says so
             certain += [each for each in account.kept if each.amount is not None]
         elif line.state is LedgerState.UNKNOWN:
-            possible += account.kept or [each for each in account.does if may_be_done(each, status)][-1:]
+            possible += account.kept or _untold(account, line, status)
     return certain, possible
+
+
+def _untold(account: Account, line: LedgerEntry, status: Status) -> list[Attempt]:
+    """The latest attempt that may have been committed; of what is in flight, like a check, only what moves money."""
+    latest = [each for each in account.does if each.state in UNTOLD][-1:]
+    return [each for each in latest if not line.is_harmless or each.amount is not None or may_be_done(each, status)]
 
 
 def _sums(certain: Sequence[Attempt], possible: Sequence[Attempt], currency: str | None) -> tuple[Exposure, ...]:

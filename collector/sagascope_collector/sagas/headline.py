@@ -18,7 +18,8 @@ from sagascope_collector.sagas.words import clock, dated, sentence, shortened, t
 def headline(case: Case, finding: Finding) -> str:
     """What is said of a saga that needs someone."""
     told = _SENTENCES[finding.reason](case, finding)
-    stake = in_force(case.saga)
+    flying = finding.subject is not None and finding.subject.attempt.state is AttemptState.IN_FLIGHT
+    stake = in_force(case.saga, finding.step if flying or finding.reason is Reason.RETRYING else None)
     return sentence(f"{told}; {stake}" if stake else told)
 
 

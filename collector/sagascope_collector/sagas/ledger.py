@@ -5,6 +5,9 @@ from collections.abc import Iterable, Sequence
 from sagascope_collector.sagas.accounts import Account
 from sagascope_collector.sagas.model import Attempt, AttemptState, LedgerEntry, LedgerState, Plan, Status
 
+UNTOLD = (AttemptState.UNKNOWN, AttemptState.IN_FLIGHT)
+"""States of attempts that may have been committed, although nobody said so."""
+
 
 def entries(books: Iterable[Account], plan: Plan, status: Status) -> list[LedgerEntry]:
     """The ledger's lines of everything that was tried, in the order in which it was done."""
@@ -30,6 +33,7 @@ def _entry(account: Account, status: Status, harmless: set[str]) -> LedgerEntry:
         _state(account, status, harmless),
         valued.amount if valued else None,
         valued.currency if valued else None,
+        account.name in harmless,
     )
 
 
@@ -45,7 +49,7 @@ def _state(account: Account, status: Status, harmless: set[str]) -> LedgerState:
         return _state_of_done(account, status, harmless)
     if account.undone and any(each.state is not AttemptState.ERROR for each in (*account.does, *account.prepares)):
         return LedgerState.UNDONE
-    if any(may_be_done(each, status) for each in account.does):
+    if any(each.state in UNTOLD for each in account.does):
         return LedgerState.UNKNOWN
     if any(each.state is AttemptState.OK for each in account.prepares):
         return LedgerState.UNKNOWN
@@ -84,6 +88,12 @@ def may_be_done(attempt: Attempt, status: Status) -> bool:
     if attempt.state is AttemptState.UNKNOWN:
         return True
     return attempt.state is AttemptState.IN_FLIGHT and (has_ended(status) or is_abandoned(attempt))
+
+
+def is_pending(account: Account, status: Status) -> bool:
+    """Whether all that is unknown of a step is how its attempt in flight will end: so far, nothing is to be undone."""
+    told = any(each.state is AttemptState.OK for each in account.prepares)
+    return not account.kept and not told and not any(may_be_done(each, status) for each in account.does)
 
 
 def is_abandoned(attempt: Attempt) -> bool:

@@ -186,6 +186,8 @@ class LedgerEntry:
     state: LedgerState
     amount: Decimal | None
     currency: str | None
+    is_harmless: bool = False
+    """The plan names compensations, and none for this step."""
 
 
 @dataclass(frozen=True, slots=True)

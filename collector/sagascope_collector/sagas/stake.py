@@ -8,11 +8,14 @@ from sagascope_collector.sagas.words import listing, money
 IN_FORCE = (LedgerState.IN_FORCE, LedgerState.UNDOING, LedgerState.UNDO_FAILED)
 
 
-def in_force(saga: Saga) -> str | None:
-    """A clause on what is done and not undone, and what may be; None where that is nothing."""
+def in_force(saga: Saga, stands_in: str | None = None) -> str | None:
+    """A clause on what is done and not undone, and what may be; None where that is nothing.
+
+    Of the step in which it stands, nothing more need be said.
+    """
     kept = [line.step for line in saga.ledger if line.state in IN_FORCE and line.compensation]
     kept = kept or [line.step for line in saga.ledger if line.state in IN_FORCE]
-    unsure = [line.step for line in saga.ledger if line.state is LedgerState.UNKNOWN]
+    unsure = [line.step for line in saga.ledger if line.state is LedgerState.UNKNOWN and line.step != stands_in]
     clauses = []
     if kept:
         certain = [money(each.certain, each.currency) for each in saga.exposure if each.certain]

@@ -204,7 +204,7 @@ def _next_forward(case: Case) -> Awaited:
 
 
 def _next_undo(case: Case) -> Awaited:
-    wanted = course.next_undo(case.saga)
+    wanted = case.next_undo
     name = wanted[1] if wanted else None
     return Awaited(name, deadlines.of_next(case, name, case.since))
 

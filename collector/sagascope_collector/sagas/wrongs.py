@@ -121,11 +121,9 @@ def uncompensated(case: Case) -> Finding | None:
 
 def _left_in_force(case: Case) -> Iterator[tuple[Account, LedgerState]]:
     """What has an undo and is not undone, the latest done first."""
-    lines = ledger.entries(case.accounts, case.saga.plan, case.saga.status)
-    for account, line in reversed(list(zip(case.accounts, lines, strict=True))):
-        state = line.state
-        if account.compensation and state in UNDONE_STATES:
-            yield account, state
+    for account, line in reversed(case.books):
+        if account.compensation and line.state in UNDONE_STATES and not ledger.is_pending(account, case.saga.status):
+            yield account, line.state
 
 
 def _is_given_up(case: Case) -> bool:
