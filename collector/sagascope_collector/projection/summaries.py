@@ -124,6 +124,6 @@ def _runners(saga: model.Saga, context: sagas.Context) -> dict[str, str]:
     ran = {step.name: step.service for step in saga.steps if step.attempts and step.service}
     known = context.services
     return {
-        name: known.get((saga.key.name, name), service) if service == caller else service
+        name: known.get((*saga.key[:2], name), service) if service == caller else service
         for name, service in ran.items()
     }

@@ -185,7 +185,7 @@ class Case:
         tried = self.step(step)
         if tried is not None and tried.service and any(each.is_executor_known for each in tried.attempts):
             return tried.service
-        return self.context.services.get((self.saga.key.name, step)) or (tried.service if tried else None)
+        return self.context.services.get((*self.saga.key[:2], step)) or (tried.service if tried else None)
 
     def step(self, name: str) -> Step | None:
         """The step of this name that was tried last."""

@@ -17,8 +17,8 @@ class Context:
     step_timeouts: Mapping[tuple[str, str], float] = field(default_factory=dict)
     """Seconds, by (saga name, step)."""
     default_timeout: float = 30.0
-    services: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    """Which service runs a step, by (saga name, step), as seen in any saga; for steps that this one has not begun."""
+    services: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
+    """Which service runs a step, by (environment, saga name, step), as seen in any saga; for steps not begun here."""
     experience: Mapping[tuple[str, str], Experience] = field(default_factory=dict)
     """What finished sagas taught, by (environment, saga name)."""
     telemetry_lost: bool = False

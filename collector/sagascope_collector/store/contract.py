@@ -162,8 +162,8 @@ class Store(Protocol):
         """(name, environment, status, sagas, of them needing someone)."""
         ...
 
-    def runners(self) -> Mapping[tuple[str, str], str]:
-        """The service that ran a step last, by (saga name, step), over all sagas that were summarised."""
+    def runners(self) -> Mapping[tuple[str, str, str], str]:
+        """The service that ran a step last, by (environment, saga name, step), over all sagas that were summarised."""
         ...
 
     def instances(self) -> Sequence[Instance]:

@@ -33,7 +33,7 @@ class DuckDBStore:
         self._appending = threading.Lock()
         ((self._seq,),) = self._database.rows(Query.SELECT_SEQ)
         self._claims: dict[SagaId, int] = {}
-        self._runners = {(name, step): service for name, step, service in self._database.rows(Query.SELECT_RUNNERS)}
+        self._runners = {tuple(step): service for *step, service in self._database.rows(Query.SELECT_RUNNERS)}
         self._started_at = clock()
         self._database.rows(Query.INSERT_RUN, {"now": self._started_at})
 
@@ -126,7 +126,7 @@ class DuckDBStore:
     def put_summaries(self, ids: Sequence[SagaId], rows: Sequence[SagaRow]) -> None:
         """See `Store.put_summaries`."""
         settled = _ids_table(ids, self._claims)
-        runners = {(row.key.name, step): service for row in rows for step, service in row.runners.items()}
+        runners = {(*row.key[:2], step): service for row in rows for step, service in row.runners.items()}
         news = dict(runners.items() - self._runners.items())
         with self._database.transaction():
             if news:
@@ -195,7 +195,7 @@ class DuckDBStore:
         counted = self._database.rows(Query.COUNT_FLOWS)
         return [(name, environment, status, sagas, needing) for name, environment, status, sagas, needing in counted]
 
-    def runners(self) -> Mapping[tuple[str, str], str]:
+    def runners(self) -> Mapping[tuple[str, str, str], str]:
         """See `Store.runners`."""
         return self._runners
 

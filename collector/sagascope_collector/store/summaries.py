@@ -30,7 +30,9 @@ SCHEMA: Final = pa.schema(
     ]
 )
 
-RUNNERS: Final = pa.schema([("name", pa.string()), ("step", pa.string()), ("service", pa.string())])
+RUNNERS: Final = pa.schema(
+    [("environment", pa.string()), ("name", pa.string()), ("step", pa.string()), ("service", pa.string())]
+)
 
 LESSONS: Final = pa.schema(
     [
@@ -54,9 +56,9 @@ def table(rows: Iterable[SagaRow]) -> pa.Table:
     return pa.Table.from_pylist([_written(row) for row in rows], schema=SCHEMA)
 
 
-def runners_table(runners: Mapping[tuple[str, str], str]) -> pa.Table:
-    """(saga name, step) and the service that runs it, as columns."""
-    rows = [{"name": name, "step": step, "service": service} for (name, step), service in runners.items()]
+def runners_table(runners: Mapping[tuple[str, str, str], str]) -> pa.Table:
+    """(environment, saga name, step) and the service that runs it, as columns."""
+    rows = [dict(zip(RUNNERS.names, (*step, service), strict=True)) for step, service in runners.items()]
     return pa.Table.from_pylist(rows, schema=RUNNERS)
 
 

@@ -1,1 +1,1 @@
-SELECT name, step, service FROM runners
+SELECT environment, name, step, service FROM runners
