@@ -4,17 +4,19 @@ import asyncio
 import gc
 import json
 import logging
+import os
 import signal
 import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import grpc.aio
 
-from sagascope_collector import exposure, sagas
+from sagascope_collector import exposure, sagas, scrub
 from sagascope_collector.access import guarded, sharing
 from sagascope_collector.api import create_api, present
 from sagascope_collector.cli import serve as cli
@@ -70,9 +72,11 @@ class Collector:
         self._clock = clock
         self._deafness = Deafness(store, clock)
         self._meter = Meter()
+        key = scrub.chosen_key(settings.scrub_key, os.environ, settings.db)
+        self._scrubber = scrub.Scrubber(settings.scrub_rules, scrub.Tokens(key))
         self._ingest = Ingest(
             store,
-            decode,
+            partial(decode, scrubber=self._scrubber),
             limits=Limits(settings.queue_bytes),
             refused=self._deafness.refused,
             committed=self._meter.committed,
@@ -143,8 +147,9 @@ class Collector:
             tokens=settings.tokens,
             refused=self._meter.refused,
         )
-        exposition = Exposition(self._store, self._ingest, self._meter, self._health.lag_seconds)
-        told = measured(create_api(self._store, self._context, self._health, self._clock), exposition)
+        exposition = Exposition(self._store, self._ingest, self._meter, self._health.lag_seconds, self._scrubber.counts)
+        answering = create_api(self._store, self._context, self._health, self._clock, self._scrubber.quoted)
+        told = measured(answering, exposition)
         api = guarded(told, settings.tokens)
         tls = settings.tls.for_uvicorn() if settings.tls else {}
         shared = [sharing(each, settings.cors_origins) for each in (http, api)]

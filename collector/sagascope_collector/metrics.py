@@ -4,7 +4,7 @@ import asyncio
 import threading
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from typing import Final
 
@@ -59,11 +59,19 @@ class Meter:
 class Exposition:
     """Gathers everything that is told, when it is asked for."""
 
-    def __init__(self, store: Store, ingest: Ingest, meter: Meter, lag_seconds: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        ingest: Ingest,
+        meter: Meter,
+        lag_seconds: Callable[[], float],
+        scrubbed: Callable[[], Mapping[str, int]],
+    ) -> None:
         self._store = store
         self._ingest = ingest
         self._meter = meter
         self._lag_seconds = lag_seconds
+        self._scrubbed = scrubbed
 
     def text(self) -> str:
         """Everything, as Prometheus reads it; raises `StoreUnavailable` where the database gives no answer."""
@@ -83,6 +91,9 @@ class Exposition:
             ("records_duplicate_total", counted.duplicate, "Spans and log records that were sent again."),
         ):
             yield from _sample(name, "counter", number, text)
+        yield from _described("scrubbed_total", "counter", "Texts and attributes taken out of telemetry, by rule.")
+        for rule, number in sorted(self._scrubbed().items()):
+            yield f'sagascope_scrubbed_total{{rule="{rule}"}} {number}'
         yield from _sample("queue_requests", "gauge", requests, "Requests that wait for the database.")
         yield from _sample("queue_bytes", "gauge", held, "What they take.")
         yield from _sample("lag_seconds", "gauge", round(self._lag_seconds(), 3), "How far answers may be behind.")

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple, Self
 
 from sagascope_collector.access import OPEN, Tokens
 from sagascope_collector.errors import BadValue
+from sagascope_collector.scrub import Rules
 from sagascope_collector.tls import Tls
 
 MEBIBYTE: Final = 1024 * 1024
@@ -73,6 +74,10 @@ class Settings:
     """Web pages of these origins may send and read; none by default."""
     tls: Tls | None = None
     """None: nothing is encrypted."""
+    scrub_rules: Rules = field(default_factory=Rules)
+    """What may not be kept; card numbers may not unless a file says otherwise."""
+    scrub_key: Path | None = None
+    """File with the key of the stand-ins for what was taken out."""
     drain_seconds: float = 10.0
     """How long a stop may take for what is under way."""
 

@@ -134,6 +134,9 @@ CAPTURE_PREFIX: Final = "sagascope.capture."
 PROCESS_ID: Final = "sagascope.process.id"
 """string, resource: new for each process, also after a fork. Sent by Sagascope's instrumentation."""
 
+SCRUBBED: Final = "sagascope.scrubbed"
+"""string[], any, added by the collector: what its scrubbing rules took out, each as ``rule: place``."""
+
 # --- work that has not ended -----------------------------------------------------------------------
 
 EVENT_SPAN_START: Final = "sagascope.span.start"

@@ -24,6 +24,8 @@ class Lookup:
     store: Store
     context: Callable[[int], sagas.Context]
     clock: Callable[[], int]
+    stored_as: Callable[[str], str] = str
+    """What of a text is left in the store: an id that looks like a card number has a stand-in there."""
 
     def saga(self, name: str, saga_id: str, environment: str | None, run: str | None) -> wire.Saga:
         """One saga in full, judged as of now. Without `environment` or `run` the latest started of all.
@@ -32,7 +34,8 @@ class Lookup:
             NotFound: nothing with this id, name, environment and run was ever received.
         """
         context = self.context(self.clock())
-        named = [each for each in self._behind(saga_id, environment, context) if each[1].key.name == name]
+        found = self._behind(saga_id, environment, context) or self._scrubbed(saga_id, environment, context)
+        named = [each for each in found if each[1].key.name == name]
         wanted = [each for each in named if run is None or each[1].key.run == run]
         if not wanted:
             raise NotFound(f"No saga {name!r} with the id {saga_id!r}{_narrowed(environment, run)} was ever received.")
@@ -42,7 +45,8 @@ class Lookup:
 
     def search(self, text: str) -> str:
         """What somebody may have meant by `text`, as `wire.SearchResult` in JSON."""
-        hits = self._meant(text)
+        stored = self.stored_as(text)
+        hits = self._meant(text) or (self._meant(stored) if stored != text else [])
         reason = "null" if hits else f'"{self._reason(text)}"'
         matches = ",".join(f'{{"kind":"{kind}","saga":{document}}}' for kind, document in hits)
         return f'{{"matches":[{matches}],"reason":{reason}}}'
@@ -75,6 +79,13 @@ class Lookup:
     def _reason(self, text: str) -> wire.NothingFound:
         seen = any(self.store.has_trace(each) for each in quoted.telemetry_ids(text))
         return "not_a_saga" if seen else "never_seen"
+
+    def _scrubbed(
+        self, saga_id: str, environment: str | None, context: sagas.Context
+    ) -> list[tuple[Facts, model.Saga]]:
+        """Likewise, of an id that is kept under a stand-in."""
+        stored = self.stored_as(saga_id)
+        return self._behind(stored, environment, context) if stored != saga_id else []
 
     def _behind(self, saga_id: str, environment: str | None, context: sagas.Context) -> list[tuple[Facts, model.Saga]]:
         """Every saga behind an id, with its facts; the latest started first within an environment."""

@@ -28,6 +28,7 @@ def create_api(
     context: Callable[[int], sagas.Context],
     health: Health,
     clock: Callable[[], int] = time.time_ns,
+    stored_as: Callable[[str], str] = str,
 ) -> FastAPI:
     """The API over one store, as an ASGI application.
 
@@ -36,6 +37,7 @@ def create_api(
         context: what to judge by, for a time in nanoseconds.
         health: what the process says of itself.
         clock: now, in nanoseconds since 1970.
+        stored_as: what scrubbing leaves of a text.
     """
     api = FastAPI(
         title="Sagascope",
@@ -48,7 +50,7 @@ def create_api(
         telemetry=SILENT,
     )
     problems.register(api)
-    api.include_router(_of_sagas(Lookup(store, context, clock)))
+    api.include_router(_of_sagas(Lookup(store, context, clock, stored_as)))
     api.include_router(_of_lists(store, context, clock))
     api.include_router(_of_the_process(store, health))
     return api

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from sagascope_collector import rulefile
 from sagascope_collector.access import Tokens, read_token
+from sagascope_collector.scrub import Rules
 from sagascope_collector.settings import Address, Settings, step_timeouts
 from sagascope_collector.tls import tls_of
 
@@ -118,6 +120,25 @@ TlsClientCa = Annotated[
     ),
 ]
 
+ScrubFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--scrub",
+        envvar="SAGASCOPE_SCRUB",
+        help="What else than card numbers may not be kept, in YAML; see docs/privacy.md.",
+        metavar="FILE",
+    ),
+]
+ScrubKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--scrub-key-file",
+        envvar="SAGASCOPE_SCRUB_KEY_FILE",
+        help="Holds the key for hashing; or set SAGASCOPE_SCRUB_KEY. Else one is made beside the database.",
+        metavar="PATH",
+    ),
+]
+
 
 def command(run: Run) -> Callable[..., None]:
     """The command; `run` serves until it is told to stop."""
@@ -138,6 +159,8 @@ def command(run: Run) -> Callable[..., None]:
         tls_cert: TlsCertificate = None,
         tls_key: TlsKey = None,
         tls_client_ca: TlsClientCa = None,
+        scrub: ScrubFile = None,
+        scrub_key_file: ScrubKey = None,
     ) -> None:
         """Run the collector until Ctrl-C.
 
@@ -159,6 +182,8 @@ def command(run: Run) -> Callable[..., None]:
             ),
             cors_origins=tuple(cors_origin or ()),
             tls=tls_of(tls_cert, tls_key, tls_client_ca),
+            scrub_rules=rulefile.read(scrub, Rules) if scrub else Rules(),
+            scrub_key=scrub_key_file,
         )
         run(settings, lambda addresses: _announce(settings.db, addresses))
 

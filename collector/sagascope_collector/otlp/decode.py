@@ -14,6 +14,7 @@ from sagascope_collector.otlp.columns import Origins
 from sagascope_collector.otlp.logs import Logs
 from sagascope_collector.otlp.sightings import Sightings
 from sagascope_collector.otlp.spans import Spans
+from sagascope_collector.scrub import Scrubber
 from sagascope_collector.store import Batch
 
 VALID_IDS: Final = "a trace id has 16 bytes and a span id 8, not all of them zero"
@@ -24,11 +25,14 @@ _REQUESTS: Final[dict[Signal, Any]] = {
 }
 
 
-def decode(payloads: Sequence[Payload]) -> Decoded:
-    """Decode requests together. One that is no OTLP is answered `Undecodable`, and adds nothing to the batch."""
+def decode(payloads: Sequence[Payload], scrubber: Scrubber | None = None) -> Decoded:
+    """Decode requests together. One that is no OTLP is answered `Undecodable`, and adds nothing to the batch.
+
+    What `scrubber` takes out is gone before anything else reads a request.
+    """
     sightings, origins = Sightings(), Origins()
     spans, logs = Spans(sightings, origins), Logs(sightings, origins)
-    outcomes = [_decode(payload, spans, logs) for payload in payloads]
+    outcomes = [_decode(payload, spans, logs, scrubber) for payload in payloads]
     batch = Batch(
         spans=spans.table(),
         logs=logs.table(),
@@ -53,11 +57,13 @@ def parse(body: bytes, encoding: Encoding, request: Any) -> Any:
         raise Undecodable(f"This is no OTLP in protobuf: {error}.") from error
 
 
-def _decode(payload: Payload, spans: Spans, logs: Logs) -> Outcome:
+def _decode(payload: Payload, spans: Spans, logs: Logs, scrubber: Scrubber | None) -> Outcome:
     try:
         request = parse(payload.body, payload.encoding, _REQUESTS[payload.signal])
     except Undecodable as error:
         return error
+    if scrubber:
+        scrubber.scrub(request, payload.body if payload.encoding is Encoding.PROTOBUF else None)
     if payload.signal is Signal.LOGS:
         logs.add(request, payload.received_at)
         return Receipt()
