@@ -38,6 +38,10 @@ class Origins:
         """The row in which it is found."""
         return self._numbers.setdefault(origin, len(self._numbers))
 
+    def texts(self) -> list[str]:
+        """What was sent of each, in one text that no other has."""
+        return [f"{len(each.resource)} {each.resource}{each.scope}" for each in self._numbers]
+
     def table(self) -> pa.Table:
         """All of them, as `schema.ORIGINS`."""
         return table(schema.ORIGIN, [each.columns() for each in self._numbers])

@@ -1,8 +1,9 @@
 """From the bytes of export requests to the columns that are stored. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+import pyarrow as pa
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -11,9 +12,10 @@ from sagascope_collector.errors import Undecodable
 from sagascope_collector.ingest import Decoded, Encoding, Outcome, Payload, Receipt, Signal
 from sagascope_collector.otlp import otlpjson
 from sagascope_collector.otlp.columns import Origins
+from sagascope_collector.otlp.fast import Requests
 from sagascope_collector.otlp.logs import Logs
 from sagascope_collector.otlp.sightings import Sightings
-from sagascope_collector.otlp.spans import Spans
+from sagascope_collector.otlp.spans import Spans, links_table
 from sagascope_collector.scrub import Scrubber
 from sagascope_collector.store import Batch
 
@@ -31,16 +33,22 @@ def decode(payloads: Sequence[Payload], scrubber: Scrubber | None = None) -> Dec
     What `scrubber` takes out is gone before anything else reads a request.
     """
     sightings, origins = Sightings(), Origins()
-    spans, logs = Spans(sightings, origins), Logs(sightings, origins)
-    outcomes = [_decode(payload, spans, logs, scrubber) for payload in payloads]
+    quick, spans, logs = Requests(sightings, origins), Spans(sightings, origins), Logs(sightings, origins)
+    outcomes: dict[int, Outcome] = {
+        number: Receipt(rejected, _rejection(rejected))
+        for number, rejected in quick.read(dict(_plain(payloads, scrubber))).items()
+    }
+    for number, payload in enumerate(payloads):
+        if number not in outcomes:
+            outcomes[number] = _decode(payload, spans, logs, scrubber)
     batch = Batch(
-        spans=spans.table(),
-        logs=logs.table(),
-        links=spans.links(),
+        spans=pa.concat_tables([*quick.spans, spans.table()]),
+        logs=pa.concat_tables([*quick.logs, logs.table()]),
+        links=links_table([*quick.links, *spans.links]),
         origins=origins.table(),
         processes=sightings.all(),
     )
-    return Decoded(batch, outcomes)
+    return Decoded(batch, [outcomes[number] for number in range(len(payloads))])
 
 
 def parse(body: bytes, encoding: Encoding, request: Any) -> Any:
@@ -55,6 +63,13 @@ def parse(body: bytes, encoding: Encoding, request: Any) -> Any:
         return request.FromString(body)
     except DecodeError as error:
         raise Undecodable(f"This is no OTLP in protobuf: {error}.") from error
+
+
+def _plain(payloads: Sequence[Payload], scrubber: Scrubber | None) -> Iterator[tuple[int, Payload]]:
+    """Requests, by number, of which nothing is to be taken out."""
+    for number, payload in enumerate(payloads):
+        if payload.encoding is Encoding.PROTOBUF and not (scrubber and scrubber.may_touch(payload.body)):
+            yield number, payload
 
 
 def _decode(payload: Payload, spans: Spans, logs: Logs, scrubber: Scrubber | None) -> Outcome:

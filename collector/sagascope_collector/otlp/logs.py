@@ -1,7 +1,6 @@
 """Log records of OTLP to columns. Pure."""
 
-from hashlib import blake2b
-from typing import Any, Final
+from typing import Final
 
 import pyarrow as pa
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -10,6 +9,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from sagascope import semconv
 from sagascope_collector.otlp import anyvalue, origins
 from sagascope_collector.otlp.columns import Origin, Origins, Rows
+from sagascope_collector.otlp.digests import keyed
 from sagascope_collector.otlp.heartbeats import beat
 from sagascope_collector.otlp.sightings import Sightings
 from sagascope_collector.otlp.spans import SPAN_ID_BYTES, TRACE_ID_BYTES, valid_id
@@ -18,15 +18,14 @@ from sagascope_collector.store import schema
 EVENT_NAME: Final = "event.name"
 """Where older SDKs put what is a field now."""
 
-KEY_BYTES: Final = 16
-
 
 class Logs:
     """The log records of many requests, growing."""
 
     def __init__(self, sightings: Sightings, origins: Origins) -> None:
         self._sightings = sightings
-        self._rows = Rows(schema.LOG, origins)
+        self._origins = origins
+        self._rows = Rows(schema.LOG[1:], origins)
 
     def add(self, request: ExportLogsServiceRequest, received_at: int) -> None:
         """Add a request's log records; none is ever rejected."""
@@ -35,22 +34,19 @@ class Logs:
             for of_scope in of_resource.scope_logs:
                 scope = origins.scope(of_scope.scope, of_scope.schema_url)
                 origin = Origin(resource.process, resource.text, scope)
-                digest = blake2b(f"{len(resource.text)} {resource.text}{scope}".encode(), digest_size=KEY_BYTES)
                 self._rows.under(origin, received_at)
                 for record in of_scope.log_records:
-                    self._add(record, origin, received_at, digest.copy())
+                    self._add(record, origin, received_at)
 
     def table(self) -> pa.Table:
         """All log records, as `schema.LOGS`."""
-        return self._rows.table()
+        return keyed(self._rows.table(), self._origins)
 
-    def _add(self, record: LogRecord, origin: Origin, received_at: int, digest: Any) -> None:
-        digest.update(record.SerializeToString(deterministic=True))
+    def _add(self, record: LogRecord, origin: Origin, received_at: int) -> None:
         at = record.time_unix_nano or record.observed_time_unix_nano or received_at
         event_name = record.event_name or _event_name(record)
         place = self._rows.attributes.add(record.attributes)
         own = (
-            digest.digest(),
             at,
             record.time_unix_nano,
             record.observed_time_unix_nano,

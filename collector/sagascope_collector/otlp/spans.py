@@ -1,6 +1,6 @@
 """Spans of OTLP to columns. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import orjson
@@ -34,7 +34,8 @@ class Spans:
     def __init__(self, sightings: Sightings, origins: Origins) -> None:
         self._sightings = sightings
         self._rows = Rows(schema.SPAN, origins)
-        self._links: list[tuple[Any, ...]] = []
+        self.links: list[tuple[Any, ...]] = []
+        """Rows of `schema.LINKS`, for links that name a saga."""
 
     def add(self, request: ExportTraceServiceRequest, received_at: int) -> int:
         """Add a request's spans; how many had to be rejected."""
@@ -52,10 +53,6 @@ class Spans:
         """All spans, as `schema.SPANS`."""
         return self._rows.table()
 
-    def links(self) -> pa.Table:
-        """All links that name a saga, as `schema.LINKS`."""
-        return table(((each.name, each.type) for each in schema.LINKS), self._links)
-
     def _add(self, span: Span, origin: Origin, received_at: int) -> bool:
         trace_id, span_id = valid_id(span.trace_id, TRACE_ID_BYTES), valid_id(span.span_id, SPAN_ID_BYTES)
         if not (trace_id and span_id):
@@ -69,50 +66,55 @@ class Spans:
             span_id,
             valid_id(span.parent_span_id, SPAN_ID_BYTES),
             span.name,
-            _named(KINDS, span.kind),
+            named(KINDS, span.kind),
             start,
             end,
-            _named(STATUSES, span.status.code),
+            named(STATUSES, span.status.code),
             span.status.message,
             span.trace_state,
             span.flags,
             span.dropped_attributes_count,
             span.dropped_events_count,
             span.dropped_links_count,
-            _events(span) if span.events else "",
-            self._linked(key, span, origin, place) if span.links else "",
+            events_text(span.events),
+            links_text(span.links),
         )
+        self.links += links_to_sagas(key, span.links, origin.process.environment, place)
         self._rows.add(own, place)
         self._sightings.see(origin.process, start, end or start, received_at)
         return True
 
-    def _linked(self, key: bytes, span: Span, origin: Origin, place: Mark) -> str:
-        """Note the sagas that a span's links name; the links in their stored form."""
-        for number, link in enumerate(span.links):
-            other = marks.linked(anyvalue.plain(link.attributes), place) if link.attributes else marks.UNMARKED
-            if other.id:
-                self._links.append(
-                    (
-                        key + number.to_bytes(4, "big"),
-                        span.trace_id,
-                        span.span_id,
-                        origin.process.environment,
-                        *mark_columns(other),
-                    )
-                )
-        return _links(span)
+
+def links_table(rows: Sequence[tuple[Any, ...]]) -> pa.Table:
+    """Rows of `links_to_sagas` as `schema.LINKS`."""
+    return table(((each.name, each.type) for each in schema.LINKS), rows)
 
 
-def _events(span: Span) -> str:
+def links_to_sagas(key: bytes, links: Iterable[Span.Link], environment: str, own: Mark) -> Iterator[tuple[Any, ...]]:
+    """A row of `schema.LINKS` for each link that names a saga; `key` and `own` are its span's."""
+    for number, link in enumerate(links):
+        other = marks.linked(anyvalue.plain(link.attributes), own) if link.attributes else marks.UNMARKED
+        if other.id:
+            trace_id, span_id = key[:TRACE_ID_BYTES], key[TRACE_ID_BYTES:-1]
+            yield key + number.to_bytes(4, "big"), trace_id, span_id, environment, *mark_columns(other)
+
+
+def events_text(events: Sequence[Span.Event]) -> str:
+    """The stored form of a span's events."""
+    if not events:
+        return ""
     return orjson.dumps(
         [
             (each.name, each.time_unix_nano, anyvalue.spelt(each.attributes), each.dropped_attributes_count)
-            for each in span.events
+            for each in events
         ]
     ).decode()
 
 
-def _links(span: Span) -> str:
+def links_text(links: Sequence[Span.Link]) -> str:
+    """The stored form of a span's links."""
+    if not links:
+        return ""
     return orjson.dumps(
         [
             (
@@ -123,11 +125,11 @@ def _links(span: Span) -> str:
                 each.flags,
                 each.dropped_attributes_count,
             )
-            for each in span.links
+            for each in links
         ]
     ).decode()
 
 
-def _named(names: Sequence[str], number: int) -> str:
+def named(names: Sequence[str], number: int) -> str:
     """An enum's value by name; one that OTLP does not know yet, as its number."""
     return names[number] if 0 <= number < len(names) else str(number)

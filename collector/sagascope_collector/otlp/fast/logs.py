@@ -1,0 +1,73 @@
+"""Log records of OTLP to columns, many requests at a time. Pure."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sagascope_collector.otlp.columns import Origins
+from sagascope_collector.otlp.digests import keyed
+from sagascope_collector.otlp.fast import slim
+from sagascope_collector.otlp.fast.attributes import Attributes
+from sagascope_collector.otlp.fast.declined import Integers
+from sagascope_collector.otlp.fast.nest import Nest, unnest
+from sagascope_collector.otlp.fast.spans import usable_ids
+from sagascope_collector.otlp.fast.texts import one_each
+from sagascope_collector.otlp.fast.under import receipts, see, senders
+from sagascope_collector.otlp.logs import EVENT_NAME
+from sagascope_collector.otlp.sightings import Sightings
+from sagascope_collector.otlp.spans import SPAN_ID_BYTES, TRACE_ID_BYTES
+from sagascope_collector.store import schema
+
+
+def read_logs(bodies: Sequence[bytes], received_at: Sequence[int], origins: Origins, sightings: Sightings) -> pa.Table:
+    """Read requests of log records, as `schema.LOGS`.
+
+    Raises:
+        Declined: some of them cannot be read here; nothing of the others was noted either.
+    """
+    nest = unnest(slim.LOGS, bodies)
+    attributes = Attributes(nest)
+    of = senders(nest, received_at, origins)
+    at = _at(nest, of.received_at)
+    columns = [pa.array(at), *_own(nest, attributes), *attributes.columns().arrays(), *receipts(nest, of)]
+    table = keyed(pa.Table.from_arrays(columns, schema=schema.LOGS.remove(0)), origins)
+    see(nest, of, at, at, sightings)
+    return table
+
+
+def _at(nest: Nest, received_at: Integers) -> Integers:
+    said, observed = (nest.records.field(name).to_numpy() for name in ("timestamp", "observed_at"))
+    received = received_at[nest.request].astype(np.uint64)
+    at: Integers = np.where(said != 0, said, np.where(observed != 0, observed, received))
+    return at
+
+
+def _own(nest: Nest, attributes: Attributes) -> list[pa.Array]:
+    """The columns of `schema.LOG` after its time."""
+    field = nest.records.field
+    return [
+        field("timestamp"),
+        field("observed_at"),
+        field("severity"),
+        field("severity_text"),
+        one_each(field("body"), nest.request).texts(np.arange(len(nest.records))),
+        _event_names(field("event_name"), attributes),
+        usable_ids(field("trace_id"), TRACE_ID_BYTES),
+        usable_ids(field("span_id"), SPAN_ID_BYTES),
+        field("flags"),
+        field("dropped_attributes"),
+    ]
+
+
+def _event_names(names: pa.StringArray, attributes: Attributes) -> pa.StringArray:
+    """The names in the field, else in the attribute that older SDKs use."""
+    if EVENT_NAME not in attributes.names:
+        return names
+    older = attributes.first_strings(EVENT_NAME)
+    missing = np.flatnonzero(pc.equal(names, "").to_numpy(zero_copy_only=False)).tolist()
+    told = names.to_pylist()
+    for place in missing:
+        told[place] = older.get(place, "")
+    return pa.array(told, pa.string())

@@ -1,0 +1,109 @@
+"""Readers of OTLP's protobuf into Arrow.
+
+The messages are declared anew, with the numbers and wire types of OTLP but not its every level: what is read one by
+one anyway stays bytes. A message that should come once, and may come several times as far as the wire is concerned,
+is declared as repeated: bytes that are joined are merged, as protobuf asks for.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
+from ptars import HandlerPool
+
+_PACKAGE: Final = "sagascope.slim"
+
+Field = tuple[str, int, str]
+"""Its name, its number, and its type; one that ends with ``*`` is repeated."""
+
+_MESSAGES: Final[dict[str, Sequence[Field]]] = {
+    "AnyValue": (
+        ("string", 1, "string"),
+        ("bool", 2, "bool"),
+        ("int", 3, "int64"),
+        ("double", 4, "double"),
+        ("array", 5, "bytes*"),
+        ("kvlist", 6, "bytes*"),
+        ("bytes", 7, "bytes"),
+        ("strindex", 8, "int32"),
+    ),
+    "KeyValue": (("key", 1, "string"), ("value", 2, "AnyValue*")),
+    "Status": (("message", 2, "string"), ("code", 3, "int32")),
+    "Span": (
+        ("trace_id", 1, "bytes"),
+        ("span_id", 2, "bytes"),
+        ("trace_state", 3, "string"),
+        ("parent_id", 4, "bytes"),
+        ("name", 5, "string"),
+        ("kind", 6, "int32"),
+        ("start", 7, "fixed64"),
+        ("end", 8, "fixed64"),
+        ("attributes", 9, "KeyValue*"),
+        ("dropped_attributes", 10, "uint32"),
+        ("events", 11, "bytes*"),
+        ("dropped_events", 12, "uint32"),
+        ("links", 13, "bytes*"),
+        ("dropped_links", 14, "uint32"),
+        ("status", 15, "Status*"),
+        ("flags", 16, "fixed32"),
+    ),
+    "LogRecord": (
+        ("timestamp", 1, "fixed64"),
+        ("severity", 2, "int32"),
+        ("severity_text", 3, "string"),
+        ("body", 5, "AnyValue*"),
+        ("attributes", 6, "KeyValue*"),
+        ("dropped_attributes", 7, "uint32"),
+        ("flags", 8, "fixed32"),
+        ("trace_id", 9, "bytes"),
+        ("span_id", 10, "bytes"),
+        ("observed_at", 11, "fixed64"),
+        ("event_name", 12, "string"),
+    ),
+    "ScopeSpans": (("scope", 1, "bytes*"), ("records", 2, "Span*"), ("schema_url", 3, "string")),
+    "ScopeLogs": (("scope", 1, "bytes*"), ("records", 2, "LogRecord*"), ("schema_url", 3, "string")),
+    "ResourceSpans": (("resource", 1, "bytes*"), ("scopes", 2, "ScopeSpans*"), ("schema_url", 3, "string")),
+    "ResourceLogs": (("resource", 1, "bytes*"), ("scopes", 2, "ScopeLogs*"), ("schema_url", 3, "string")),
+    "Traces": (("resources", 1, "ResourceSpans*"),),
+    "Logs": (("resources", 1, "ResourceLogs*"),),
+}
+
+ONE_OF: Final = ("string", "bool", "int", "double", "bytes", "strindex")
+"""Those members of AnyValue's oneof that can say that they are not set."""
+
+
+def _described() -> FileDescriptorProto:
+    file = FileDescriptorProto(name="sagascope/slim.proto", package=_PACKAGE, syntax="proto3")
+    for name, fields in _MESSAGES.items():
+        message = file.message_type.add(name=name)
+        if name == "AnyValue":
+            message.oneof_decl.add(name="value")
+        for field_name, number, type_ in fields:
+            field = message.field.add(name=field_name, number=number, label=_label(type_))
+            _set_type(field, type_.removesuffix("*"))
+            if name == "AnyValue" and field_name in ONE_OF:
+                field.oneof_index = 0
+    return file
+
+
+def _label(type_: str) -> Any:
+    return FieldDescriptorProto.LABEL_REPEATED if type_.endswith("*") else FieldDescriptorProto.LABEL_OPTIONAL
+
+
+def _set_type(field: FieldDescriptorProto, type_: str) -> None:
+    if type_ in _MESSAGES:
+        field.type, field.type_name = FieldDescriptorProto.TYPE_MESSAGE, f".{_PACKAGE}.{type_}"
+    else:
+        field.type = FieldDescriptorProto.Type.Value(f"TYPE_{type_.upper()}")
+
+
+def _reader(message: str) -> Any:
+    pool = DescriptorPool()
+    pool.AddSerializedFile(_described().SerializeToString())
+    descriptor = pool.FindMessageTypeByName(f"{_PACKAGE}.{message}")
+    return HandlerPool([descriptor.file]).get_for_message(descriptor)
+
+
+TRACES: Final = _reader("Traces")
+LOGS: Final = _reader("Logs")

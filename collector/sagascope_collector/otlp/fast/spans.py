@@ -1,0 +1,158 @@
+"""Spans of OTLP to columns, many requests at a time. Pure."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from sagascope_collector.otlp.columns import Origins
+from sagascope_collector.otlp.fast import slim
+from sagascope_collector.otlp.fast.attributes import Attributes
+from sagascope_collector.otlp.fast.declined import Bools, Declined, Integers, decline
+from sagascope_collector.otlp.fast.nest import Nest, sizes, unnest
+from sagascope_collector.otlp.fast.texts import are_shallow, offsets, raw_bytes
+from sagascope_collector.otlp.fast.under import receipts, see, senders
+from sagascope_collector.otlp.sightings import Sightings
+from sagascope_collector.otlp.spans import (
+    KINDS,
+    SPAN_ID_BYTES,
+    STATUSES,
+    TRACE_ID_BYTES,
+    events_text,
+    links_text,
+    links_to_sagas,
+    named,
+)
+from sagascope_collector.records import Mark
+from sagascope_collector.store import schema
+
+
+class ReadSpans(NamedTuple):
+    """What requests held."""
+
+    spans: pa.Table
+    links: list[tuple[Any, ...]]
+    """Rows of `schema.LINKS`."""
+    rejected: list[int]
+    """Spans of each request that are no spans."""
+
+
+def read_spans(
+    bodies: Sequence[bytes], received_at: Sequence[int], origins: Origins, sightings: Sightings
+) -> ReadSpans:
+    """Read trace requests.
+
+    Raises:
+        Declined: some of them cannot be read here; nothing of the others was noted either.
+    """
+    nest = unnest(slim.TRACES, bodies)
+    valid = valid_ids(nest.records.field("trace_id"), TRACE_ID_BYTES)
+    valid &= valid_ids(nest.records.field("span_id"), SPAN_ID_BYTES)
+    rejected = np.bincount(nest.request[~valid], minlength=len(bodies)).tolist()
+    if not valid.all():
+        nest = nest.only(valid)
+    attributes = Attributes(nest).columns()
+    of = senders(nest, received_at, origins)
+    own = _own(nest)
+    table = pa.Table.from_arrays([*own, *attributes.arrays(), *receipts(nest, of)], schema=schema.SPANS)
+    links = list(_links(table, nest.records.field("links"), origins.table()))
+    start, end = (nest.records.field(name).to_numpy() for name in ("start", "end"))
+    see(nest, of, start, np.where(end == 0, start, end), sightings)
+    return ReadSpans(table, links, rejected)
+
+
+def valid_ids(ids: pa.BinaryArray, size: int) -> Bools:
+    """Which of them have this many bytes, and are not all zero."""
+    sized = np.diff(offsets(ids)) == size if len(ids) else np.empty(0, np.bool_)
+    said: Bools = sized & pc.not_equal(ids, bytes(size)).to_numpy(zero_copy_only=False)
+    return said
+
+
+def usable_ids(ids: pa.BinaryArray, size: int) -> pa.BinaryArray:
+    """The ids, those that are not valid as ``b""``."""
+    valid = valid_ids(ids, size)
+    return ids if valid.all() else pc.if_else(pa.array(valid), ids, pa.scalar(b"", pa.binary()))
+
+
+def _own(nest: Nest) -> list[pa.Array]:
+    """The columns of `schema.SPAN`."""
+    field = nest.records.field
+    code, message = _statuses(field("status"), nest.request)
+    return [
+        _keys(field("trace_id"), field("span_id"), field("end").to_numpy() != 0),
+        field("trace_id"),
+        field("span_id"),
+        usable_ids(field("parent_id"), SPAN_ID_BYTES),
+        field("name"),
+        _named(KINDS, field("kind").to_numpy()),
+        field("start"),
+        field("end"),
+        _named(STATUSES, code),
+        message,
+        *(field(name) for name in ("trace_state", "flags", "dropped_attributes", "dropped_events", "dropped_links")),
+        _texts(field("events"), Span.Event, events_text, nest.request),
+        _texts(field("links"), Span.Link, links_text, nest.request),
+    ]
+
+
+def _keys(trace_ids: pa.BinaryArray, span_ids: pa.BinaryArray, ended: Bools) -> pa.BinaryArray:
+    """Trace id, span id and one byte, 1 for a span that has ended; all ids are valid."""
+    count, width = len(ended), TRACE_ID_BYTES + SPAN_ID_BYTES + 1
+    keys = np.empty((count, width), np.uint8)
+    keys[:, :TRACE_ID_BYTES] = raw_bytes(trace_ids).reshape(count, TRACE_ID_BYTES)
+    keys[:, TRACE_ID_BYTES:-1] = raw_bytes(span_ids).reshape(count, SPAN_ID_BYTES)
+    keys[:, -1] = ended
+    at = np.arange(0, (count + 1) * width, width, dtype=np.int32)
+    return pa.Array.from_buffers(pa.binary(), count, [None, pa.py_buffer(at), pa.py_buffer(keys)])
+
+
+def _statuses(lists: pa.ListArray, request: Integers) -> tuple[Integers, pa.StringArray]:
+    """Code and message of each span; a span needs no status."""
+    count = sizes(lists)
+    decline(count > 1, request)
+    said = lists.values
+    if len(said) == len(lists):
+        return said.field("code").to_numpy(), said.field("message")
+    place = pa.array(np.cumsum(count) - 1, mask=count == 0)
+    code = pc.fill_null(said.field("code").take(place), 0).to_numpy()
+    return code, pc.fill_null(said.field("message").take(place), "")
+
+
+def _named(names: Sequence[str], numbers: Integers) -> pa.StringArray:
+    if not len(numbers) or (numbers.min() >= 0 and numbers.max() < len(names)):
+        return pa.array(names, pa.string()).take(pa.array(numbers))
+    return pa.array([named(names, number) for number in numbers.tolist()], pa.string())
+
+
+def _texts(lists: pa.ListArray, message: Any, write: Callable[[Sequence[Any]], str], request: Integers) -> pa.Array:
+    """The stored form of each span's events or links, most of which have none."""
+    texts = [""] * len(lists)
+    for place in np.flatnonzero(sizes(lists)).tolist():
+        texts[place] = write(_messages(lists, place, message, request))
+    return pa.array(texts, pa.string())
+
+
+def _messages(lists: pa.ListArray, place: int, message: Any, request: Integers) -> list[Any]:
+    try:
+        read = [message.FromString(raw) for raw in lists[place].as_py()]
+    except DecodeError:
+        raise Declined([request[place]]) from None
+    if not all(are_shallow(each.attributes) for each in read):
+        raise Declined([request[place]])
+    return read
+
+
+_MARK: Final = [name for name, _ in schema.MARK]
+
+
+def _links(table: pa.Table, lists: pa.ListArray, origins: pa.Table) -> Iterator[tuple[Any, ...]]:
+    """Rows for links that name a saga; the links were read before."""
+    for place in np.flatnonzero(sizes(lists)).tolist():
+        links = [Span.Link.FromString(raw) for raw in lists[place].as_py()]
+        own = Mark(*(table.column(name)[place].as_py() for name in _MARK))
+        environment = origins.column("environment")[table.column("origin")[place].as_py()].as_py()
+        yield from links_to_sagas(table.column("key")[place].as_py(), links, environment, own)

@@ -1,0 +1,96 @@
+"""What records came under, and when the processes that sent them were heard."""
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+
+from sagascope_collector.otlp import origins
+from sagascope_collector.otlp.columns import Origin, Origins
+from sagascope_collector.otlp.fast.declined import Declined, Integers
+from sagascope_collector.otlp.fast.nest import Nest, Under
+from sagascope_collector.otlp.fast.texts import are_shallow
+from sagascope_collector.otlp.sightings import Sightings
+
+
+class Senders(NamedTuple):
+    """The origins of a nest's scopes, and when its requests came."""
+
+    origins: Sequence[Origin]
+    numbers: Integers
+    received_at: Integers
+    """Of each request."""
+
+
+def senders(nest: Nest, received_at: Sequence[int], known: Origins) -> Senders:
+    """Read the resources and scopes of a nest; raises `Declined`."""
+    read = [_origin(each) for each in nest.scopes]
+    used = np.unique(nest.scope)
+    numbers = np.zeros(len(read), np.int32)
+    for scope in used:
+        numbers[scope] = known.number(read[scope])
+    return Senders(read, numbers, np.array(received_at, np.int64))
+
+
+def receipts(nest: Nest, of: Senders) -> list[pa.Array]:
+    """The columns of `schema.RECEIPT`."""
+    return [pa.array(of.received_at[nest.request]), pa.array(of.numbers[nest.scope])]
+
+
+def see(nest: Nest, of: Senders, first: Integers, last: Integers, sightings: Sightings) -> None:
+    """Note when records say that they were made; 0: it is not said."""
+    received = of.received_at[nest.request].astype(np.uint64)
+    begins = np.flatnonzero(np.diff(nest.scope, prepend=-1))
+    if not len(begins):
+        return
+    firsts = np.minimum.reduceat(np.where(first == 0, received, first), begins)
+    lasts = np.maximum.reduceat(np.minimum(np.where(last == 0, received, last), received), begins)
+    for begin, earliest, latest in zip(begins, _integers(firsts), _integers(lasts), strict=True):
+        sightings.see(of.origins[nest.scope[begin]].process, earliest, latest, int(received[begin]))
+
+
+def _integers(numbers: Integers) -> Iterable[int]:
+    return map(int, numbers)
+
+
+def _origin(under: Under) -> Origin:
+    try:
+        process, text = _resource(under.resource, under.resource_schema)
+        return Origin(process, text, _scope(under.scope, under.scope_schema))
+    except (DecodeError, _Deep):
+        raise Declined([under.request]) from None
+
+
+class _Deep(Exception):
+    """It nests deeper than is read here."""
+
+
+def _resource(raw: bytes, schema_url: str) -> origins.ReadResource:
+    return (_kept_resource if len(raw) <= origins.KEPT_BYTES else _read_resource)(raw, schema_url)
+
+
+def _scope(raw: bytes, schema_url: str) -> str:
+    return (_kept_scope if len(raw) <= origins.KEPT_BYTES else _read_scope)(raw, schema_url)
+
+
+def _read_resource(raw: bytes, schema_url: str) -> origins.ReadResource:
+    message = Resource.FromString(raw)
+    if not are_shallow(message.attributes):
+        raise _Deep
+    return origins.resource(message, schema_url)
+
+
+def _read_scope(raw: bytes, schema_url: str) -> str:
+    message = InstrumentationScope.FromString(raw)
+    if not are_shallow(message.attributes):
+        raise _Deep
+    return origins.scope(message, schema_url)
+
+
+_kept_resource = lru_cache(maxsize=1024)(_read_resource)
+_kept_scope = lru_cache(maxsize=1024)(_read_scope)
