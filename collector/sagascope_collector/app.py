@@ -22,6 +22,7 @@ from sagascope_collector.api import create_api, present
 from sagascope_collector.cli import serve as cli
 from sagascope_collector.deafness import Deafness
 from sagascope_collector.errors import PortTaken, StoreUnavailable
+from sagascope_collector.incidents import Incidents
 from sagascope_collector.ingest import Ingest, Limits
 from sagascope_collector.listening import address_of, listen, port_taken
 from sagascope_collector.metrics import Exposition, Meter, measured
@@ -85,6 +86,7 @@ class Collector:
         self._projection = Projection(
             store, summarise=present.summary, context=self._context, memory=self._memory, clock=clock
         )
+        self._incidents = Incidents(store.incidents, clock=clock)
         self._health = ProcessHealth(self._ingest, self._projection, clock)
 
     async def run(self, announce: cli.Announce) -> None:
@@ -97,6 +99,7 @@ class Collector:
         http, api = self._servers()
         self._ingest.start()
         self._projection.start()
+        self._incidents.start()
         await ports.grpc_server.start()
         serving = [asyncio.create_task(http.serve([ports.otlp_http])), asyncio.create_task(api.serve([ports.api]))]
         alive = asyncio.create_task(self._stay_alive())
@@ -110,6 +113,7 @@ class Collector:
         if not await asyncio.to_thread(self._ingest.close, self._settings.drain_seconds):
             _log.error("What was waiting could not be stored within %s s.", self._settings.drain_seconds)
         await asyncio.to_thread(self._projection.stop)
+        await asyncio.to_thread(self._incidents.stop)
 
     def _context(self, now: int) -> sagas.Context:
         return sagas.Context(
@@ -148,7 +152,9 @@ class Collector:
             refused=self._meter.refused,
         )
         exposition = Exposition(self._store, self._ingest, self._meter, self._health.lag_seconds, self._scrubber.counts)
-        answering = create_api(self._store, self._context, self._health, self._clock, self._scrubber.quoted)
+        answering = create_api(
+            self._store, self._context, self._health, self._incidents, self._clock, self._scrubber.quoted
+        )
         told = measured(answering, exposition)
         api = guarded(told, settings.tokens)
         tls = settings.tls.for_uvicorn() if settings.tls else {}

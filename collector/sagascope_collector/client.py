@@ -9,10 +9,11 @@ ClientError
 └── NotSagascope           what answers there is something else, or of another version
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self, TypeVar
+from urllib.parse import quote
 
 import httpx
 from pydantic import ValidationError
@@ -112,6 +113,7 @@ class Client:
         since: Moment | None = None,
         until: Moment | None = None,
         q: str | None = None,
+        incident: str | None = None,
         limit: int | None = None,
         cursor: str | None = None,
     ) -> wire.Sagas:
@@ -129,6 +131,7 @@ class Client:
             "since": _moment(since),
             "until": _moment(until),
             "q": q,
+            "incident": incident,
             "limit": None if limit is None else str(limit),
             "cursor": cursor,
         }
@@ -141,6 +144,29 @@ class Client:
             NotFound: no such saga was ever received.
         """
         return self._get(wire.Saga, "/api/v1/saga", {"name": name, "id": id, "environment": environment, "run": run})
+
+    def incidents(self, state: wire.IncidentState | None = None) -> wire.Incidents:
+        """What sagas that stand still have in common, the worst first; without `state` also what is over."""
+        return self._get(wire.Incidents, "/api/v1/incidents", {"state": state})
+
+    def incident(self, key: str) -> wire.IncidentInFull:
+        """One incident with its history.
+
+        Raises:
+            NotFound: there never was one of this key.
+        """
+        return self._get(wire.IncidentInFull, f"/api/v1/incidents/{quote(key, safe='')}", {})
+
+    def tell_incident(self, key: str, said: wire.IncidentPatch) -> wire.IncidentInFull:
+        """Acknowledge an incident, resolve it, open it again, or note something.
+
+        Raises:
+            NotFound: there never was one of this key.
+        """
+        body = said.model_dump(mode="json", exclude_none=True)
+        return self._sent(
+            wire.IncidentInFull, lambda: self._http.patch(f"/api/v1/incidents/{quote(key, safe='')}", json=body)
+        )
 
     def flows(self) -> wire.Flows:
         """Every saga type, with how many there are by status and how many need someone."""
@@ -156,8 +182,11 @@ class Client:
 
     def _get(self, shape: type[Answer], path: str, parameters: Mapping[str, str | None]) -> Answer:
         given = {name: value for name, value in parameters.items() if value is not None}
+        return self._sent(shape, lambda: self._ask(path, given))
+
+    def _sent(self, shape: type[Answer], call: Callable[[], httpx.Response]) -> Answer:
         try:
-            answer = self._ask(path, given)
+            answer = call()
         except httpx.HTTPError as error:
             raise _no_answer(self.url, self.timeout, error) from error
         if answer.status_code == httpx.codes.OK:

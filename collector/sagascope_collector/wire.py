@@ -7,7 +7,7 @@ strings. A field without a value is ``null``, never absent; a list is never ``nu
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 
 def rfc3339(moment: datetime) -> str:
@@ -35,6 +35,9 @@ StepStateName = Literal["not_started", "in_flight", "done", "failed", "unknown",
 LedgerStateName = Literal["in_force", "undone", "undoing", "undo_failed", "unknown", "nothing_to_undo", "not_done"]
 ConfidenceName = Literal["certain", "likely", "possible"]
 MatchKind = Literal["id", "prefix", "key", "trace", "span"]
+ScopeName = Literal["systemic", "isolated"]
+IncidentState = Literal["open", "acknowledged", "resolved"]
+IncidentEvent = Literal["opened", "reopened", "acknowledged", "noted", "resolved"]
 NothingFound = Literal["never_seen", "expired", "not_a_saga"]
 
 
@@ -258,6 +261,84 @@ class SearchResult(Wire):
 
     matches: list[Match]
     reason: NothingFound | None
+
+
+class Split(Wire):
+    """How many sagas of an incident there are to resume, to undo, and to verify first."""
+
+    resume: int
+    undo: int
+    verify_first: int
+
+
+class Moved(Wire):
+    """What became of the sagas that an incident had when it was acknowledged."""
+
+    still: int
+    stuck_again: int
+    moved_on: int
+    finished: int
+
+
+class IncidentChange(Wire):
+    """Something that happened to an incident; `by` is null where nobody did it, `count` its sagas at that time."""
+
+    at: Time
+    what: IncidentEvent
+    by: str | None
+    note: str | None
+    count: int
+
+
+class Incident(Wire):
+    """Sagas that stand still for one cause."""
+
+    key: str
+    environment: str
+    name: str
+    step: str | None
+    service: str | None
+    phase: PhaseName
+    reason: AttentionCode
+    error_sample: str | None
+    scope: ScopeName
+    count: int
+    since: Time
+    latest_at: Time
+    exposure: list[Exposure]
+    examples: list[str]
+    state: IncidentState
+    note: str | None
+    acknowledged_by: str | None
+    split: Split
+    fingerprint: str | None
+    opened_at: Time
+    changed_at: Time
+    peak: int
+    reopened: int
+
+
+class IncidentInFull(Incident):
+    """One incident with its history, and what became of its sagas since it was acknowledged (null: it never was)."""
+
+    moved: Moved | None
+    history: list[IncidentChange]
+
+
+class Incidents(Wire):
+    """Incidents, the worst first."""
+
+    items: list[Incident]
+
+
+class IncidentPatch(BaseModel):
+    """What somebody says of an incident. What is left out stays as it is; `by` is who says it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    state: IncidentState | None = None
+    note: Annotated[str, Field(max_length=4_000)] | None = None
+    by: Annotated[str, Field(min_length=1, max_length=200)] | None = None
 
 
 class Instance(Wire):

@@ -82,6 +82,12 @@ class NamedSaga(OneSaga):
     id: Word
 
 
+class IncidentListing(Nothing):
+    """What a list of incidents is narrowed to."""
+
+    state: wire.IncidentState | None = None
+
+
 class Listing(Nothing):
     """What a list of sagas is narrowed to, and which part of it is wanted."""
 
@@ -94,6 +100,7 @@ class Listing(Nothing):
     since: Moment | None = None
     until: Moment | None = None
     q: Word | None = None
+    incident: Word | None = None
     limit: Annotated[int, Field(ge=1, le=MOST)] = LIMIT
     cursor: Word | None = None
 
@@ -109,6 +116,7 @@ class Listing(Nothing):
             since=None if self.since is None else instant(self.since),
             until=None if self.until is None else instant(self.until),
             q=None if self.q is None else peel(self.q),
+            incident=self.incident,
         )
 
 

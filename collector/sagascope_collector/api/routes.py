@@ -9,14 +9,16 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Response
-from pydantic import BaseModel
 
 from sagascope_collector import sagas, wire
 from sagascope_collector.api import overview, problems
+from sagascope_collector.api.answering import answers, json
 from sagascope_collector.api.health import Health, status
+from sagascope_collector.api.incidents import of_incidents
 from sagascope_collector.api.lookup import Lookup
 from sagascope_collector.api.parameters import Listing, NamedSaga, Nothing, OneSaga, Search, Word, said_once
 from sagascope_collector.errors import Unavailable
+from sagascope_collector.incidents import Incidents
 from sagascope_collector.store.contract import Store
 
 SILENT: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
@@ -27,6 +29,7 @@ def create_api(
     store: Store,
     context: Callable[[int], sagas.Context],
     health: Health,
+    incidents: Incidents,
     clock: Callable[[], int] = time.time_ns,
     stored_as: Callable[[str], str] = str,
 ) -> FastAPI:
@@ -36,6 +39,7 @@ def create_api(
         store: what is read.
         context: what to judge by, for a time in nanoseconds.
         health: what the process says of itself.
+        incidents: what sagas that stand still have in common.
         clock: now, in nanoseconds since 1970.
         stored_as: what scrubbing leaves of a text.
     """
@@ -52,6 +56,7 @@ def create_api(
     problems.register(api)
     api.include_router(_of_sagas(Lookup(store, context, clock, stored_as)))
     api.include_router(_of_lists(store, context, clock))
+    api.include_router(of_incidents(incidents))
     api.include_router(_of_the_process(store, health))
     return api
 
@@ -63,24 +68,24 @@ def _router() -> APIRouter:
 def _of_sagas(lookup: Lookup) -> APIRouter:
     router = _router()
 
-    @router.get("/api/v1/search", **_answers(wire.SearchResult))
+    @router.get("/api/v1/search", **answers(wire.SearchResult))
     def search(asked: Annotated[Search, Query()]) -> Response:
         """Find sagas by an id or its beginning, a business key's value, a trace id or a span id."""
-        return _json(lookup.search(asked.q))
+        return json(lookup.search(asked.q))
 
-    @router.get("/api/v1/saga", **_answers(wire.Saga, 404))
+    @router.get("/api/v1/saga", **answers(wire.Saga, 404))
     def saga(asked: Annotated[NamedSaga, Query()]) -> Response:
         """One saga in full, judged as of now; the name and id may hold any character."""
-        return _json(lookup.saga(asked.name, asked.id, asked.environment, asked.run))
+        return json(lookup.saga(asked.name, asked.id, asked.environment, asked.run))
 
-    @router.get("/api/v1/sagas/{name}/{id:path}", **_answers(wire.Saga, 404))
+    @router.get("/api/v1/sagas/{name}/{id:path}", **answers(wire.Saga, 404))
     def saga_at(
         name: Annotated[Word, Path()],
         saga_id: Annotated[Word, Path(alias="id")],
         asked: Annotated[OneSaga, Query()],
     ) -> Response:
         """One saga in full, judged as of now; without `run` the latest started."""
-        return _json(lookup.saga(name, saga_id, asked.environment, asked.run))
+        return json(lookup.saga(name, saga_id, asked.environment, asked.run))
 
     return router
 
@@ -88,20 +93,20 @@ def _of_sagas(lookup: Lookup) -> APIRouter:
 def _of_lists(store: Store, context: Callable[[int], sagas.Context], clock: Callable[[], int]) -> APIRouter:
     router = _router()
 
-    @router.get("/api/v1/sagas", **_answers(wire.Sagas))
+    @router.get("/api/v1/sagas", **answers(wire.Sagas))
     def listed(asked: Annotated[Listing, Query()]) -> Response:
         """Sagas, newest start first; `attention=any`: every one that needs someone."""
-        return _json(overview.listed(store.saga_rows(asked.narrowed(), limit=asked.limit, cursor=asked.cursor)))
+        return json(overview.listed(store.saga_rows(asked.narrowed(), limit=asked.limit, cursor=asked.cursor)))
 
-    @router.get("/api/v1/flows", **_answers(wire.Flows))
+    @router.get("/api/v1/flows", **answers(wire.Flows))
     def flows(_: Annotated[Nothing, Query()]) -> Response:
         """Saga types, with how many there are by status and how many need someone."""
-        return _json(overview.flows(store.flow_counts()))
+        return json(overview.flows(store.flow_counts()))
 
-    @router.get("/api/v1/services", **_answers(wire.Services))
+    @router.get("/api/v1/services", **answers(wire.Services))
     def services(_: Annotated[Nothing, Query()]) -> Response:
         """Services, with their processes and what each has in flight."""
-        return _json(overview.services(store.instances(), context(clock())))
+        return json(overview.services(store.instances(), context(clock())))
 
     return router
 
@@ -109,33 +114,22 @@ def _of_lists(store: Store, context: Callable[[int], sagas.Context], clock: Call
 def _of_the_process(store: Store, health: Health) -> APIRouter:
     router = _router()
 
-    @router.get("/api/v1/status", **_answers(wire.Status))
+    @router.get("/api/v1/status", **answers(wire.Status))
     def how_it_is(_: Annotated[Nothing, Query()]) -> Response:
         """How the collector itself is."""
-        return _json(status(store, health))
+        return json(status(store, health))
 
-    @router.get("/healthz", **_answers(wire.Alive))
+    @router.get("/healthz", **answers(wire.Alive))
     async def healthz() -> Response:
         """Whether the process runs."""
-        return _json(wire.Alive(status="ok"))
+        return json(wire.Alive(status="ok"))
 
-    @router.get("/readyz", **_answers(wire.Alive))
+    @router.get("/readyz", **answers(wire.Alive))
     async def readyz() -> Response:
         """Whether telemetry can be taken in and questions answered; 503 with the reason if not."""
         reason = health.unready()
         if reason is not None:
             raise Unavailable(reason)
-        return _json(wire.Alive(status="ok"))
+        return json(wire.Alive(status="ok"))
 
     return router
-
-
-def _answers(shape: type[wire.Wire], *refusals: int) -> dict[str, Any]:
-    """What OpenAPI says of a route that answers `shape`."""
-    return {"response_model": shape, "responses": problems.described(*refusals, 422, 503)}
-
-
-def _json(answer: BaseModel | str) -> Response:
-    """An answer that nobody may keep: the next one may say something else."""
-    text = answer if isinstance(answer, str) else answer.model_dump_json()
-    return Response(text, media_type="application/json", headers={"Cache-Control": "no-store"})

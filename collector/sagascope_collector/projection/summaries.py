@@ -6,6 +6,7 @@ from threading import Event
 
 from sagascope_collector import sagas, wire
 from sagascope_collector.errors import StoreUnavailable
+from sagascope_collector.incidents import standing
 from sagascope_collector.projection.memory import Memory
 from sagascope_collector.records import Facts, SagaId
 from sagascope_collector.sagas import model
@@ -106,6 +107,7 @@ class Summaries:
             keys=saga.keys,
             document=self._summarise(saga, judgement).model_dump_json(),
             runners=_runners(saga, context),
+            standing=standing(saga, judgement),
         )
 
     def _leave_out(self, saga_id: SagaId, error: Exception) -> None:

@@ -12,17 +12,24 @@ from sagascope_collector.store.contract import (
 )
 from sagascope_collector.store.duckdb import DuckDBStore
 from sagascope_collector.store.presence import Beat, Sighting
+from sagascope_collector.store.standing import Change, Group, IncidentStore, Moved, Stake, Standing
 
 __all__ = [
     "Appended",
     "Batch",
     "Beat",
+    "Change",
     "Counters",
     "DuckDBStore",
+    "Group",
+    "IncidentStore",
     "LessonRow",
+    "Moved",
     "Page",
     "SagaFilter",
     "SagaRow",
     "Sighting",
+    "Stake",
+    "Standing",
     "Store",
 ]

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from sagascope_collector.records import Facts, Instance, SagaId, SagaKey
 from sagascope_collector.store.presence import Sighting
+from sagascope_collector.store.standing import IncidentStore, Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,8 @@ class SagaRow:
     """The `wire.SagaSummary` as JSON."""
     runners: Mapping[str, str] = field(default_factory=dict)
     """The service that ran each step, by the step's name. Kept for all sagas of that name: see `Store.runners`."""
+    standing: Standing | None = None
+    """Why it needs someone; written, and told of by `Store.incidents` alone: rows that are read back have None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,8 @@ class SagaFilter:
     until: int | None = None
     q: str | None = None
     """An id, a prefix of one, or the value of a business key."""
+    incident: str | None = None
+    """The key of the incident that they are part of."""
 
 
 class LessonRow(NamedTuple):
@@ -103,6 +108,11 @@ class Counters(NamedTuple):
 
 class Store(Protocol):
     """Facts appended, summaries kept beside them."""
+
+    @property
+    def incidents(self) -> IncidentStore:
+        """What sagas that need someone have in common."""
+        ...
 
     def append(self, batch: Batch, *, rejected: int = 0) -> Appended:
         """Store a batch; when this returns, it is on disk. A batch is stored whole or not at all.

@@ -13,6 +13,7 @@ from sagascope_collector.records import Facts, Instance, Log, Process, SagaId, S
 from sagascope_collector.store import cursors, presences, rows, summaries
 from sagascope_collector.store.contract import Appended, Batch, Counters, LessonRow, Page, SagaFilter, SagaRow
 from sagascope_collector.store.database import Database
+from sagascope_collector.store.incidents import Incidents
 from sagascope_collector.store.opening import IN_MEMORY
 from sagascope_collector.store.presence import merge
 from sagascope_collector.store.sql import Query
@@ -30,12 +31,18 @@ class DuckDBStore:
         self._path = path
         self._clock = clock
         self._database = Database(path)
+        self._incidents = Incidents(self._database)
         self._appending = threading.Lock()
         ((self._seq,),) = self._database.rows(Query.SELECT_SEQ)
         self._claims: dict[SagaId, int] = {}
         self._runners = {tuple(step): service for *step, service in self._database.rows(Query.SELECT_RUNNERS)}
         self._started_at = clock()
         self._database.rows(Query.INSERT_RUN, {"now": self._started_at})
+
+    @property
+    def incidents(self) -> Incidents:
+        """See `Store.incidents`."""
+        return self._incidents
 
     # --- facts ---------------------------------------------------------------------------------
 
@@ -134,6 +141,7 @@ class DuckDBStore:
             self._database.count(Query.DELETE_SAGAS, settled=settled)
             if rows:
                 self._database.count(Query.INSERT_SAGAS, summaries=summaries.table(rows))
+            self._incidents.put(settled, rows, self._clock())
             self._database.count(Query.DELETE_PENDING, settled=settled)
         self._runners = self._runners | news
         for each in ids:

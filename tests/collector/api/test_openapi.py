@@ -17,6 +17,8 @@ PATHS = {
     "/api/v1/sagas": wire.Sagas,
     "/api/v1/sagas/{name}/{id}": wire.Saga,
     "/api/v1/saga": wire.Saga,
+    "/api/v1/incidents": wire.Incidents,
+    "/api/v1/incidents/{key}": wire.IncidentInFull,
     "/api/v1/flows": wire.Flows,
     "/api/v1/services": wire.Services,
     "/api/v1/status": wire.Status,
@@ -24,9 +26,17 @@ PATHS = {
     "/readyz": wire.Alive,
 }
 
-QUERIED = ["/api/v1/search", "/api/v1/sagas", "/api/v1/saga", "/api/v1/flows", "/api/v1/services", "/api/v1/status"]
+QUERIED = [
+    "/api/v1/search",
+    "/api/v1/sagas",
+    "/api/v1/saga",
+    "/api/v1/incidents",
+    "/api/v1/flows",
+    "/api/v1/services",
+    "/api/v1/status",
+]
 PARAMETERS = (
-    "q name id run environment status attention service step since until limit cursor colour".split()  # noqa: SIM905
+    "q name id run environment status attention service step since until limit cursor incident state colour".split()  # noqa: SIM905
 )
 PLAUSIBLE = [
     "8492", "payment", "running", "any", "hung", "2026-11-22T14:02:11Z", "0001-01-01T00:00:00Z", "10", "", "\x00",
@@ -42,7 +52,9 @@ def description(http: httpx.Client) -> Any:
 
 def test_every_call_is_described_and_no_other(description: Any) -> None:
     assert set(description["paths"]) == set(PATHS)
-    assert all(set(methods) == {"get"} for methods in description["paths"].values())
+    changing = {path for path, methods in description["paths"].items() if set(methods) != {"get"}}
+    assert changing == {"/api/v1/incidents/{key}"}
+    assert set(description["paths"]["/api/v1/incidents/{key}"]) == {"get", "patch"}
 
 
 def test_every_field_is_described_as_required(description: Any) -> None:

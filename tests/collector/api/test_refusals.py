@@ -57,7 +57,7 @@ def test_an_unknown_saga_is_not_found(http: httpx.Client) -> None:
 
 
 def test_an_unknown_path_is_not_found(http: httpx.Client) -> None:
-    for call in ("/", "/api/v1", "/api/v1/sagas/", "/api/v1/incidents", "/docs", "/redoc", "/api/v2/sagas"):
+    for call in ("/", "/api/v1", "/api/v1/sagas/", "/api/v1/alarms", "/docs", "/redoc", "/api/v2/sagas"):
         assert problem(http.get(call), 404).type.endswith("/no-such-path")
 
 

@@ -9,6 +9,12 @@ WHERE ($environment IS NULL OR environment = $environment)
     AND ($until IS NULL OR started_at < $until)
     AND ($q IS NULL OR starts_with(id, $q) OR contains(keys, $member))
     AND (
+        $incident IS NULL
+        OR (environment, name, id, run) IN (
+            SELECT (environment, name, id, run) FROM standing WHERE incident = $incident
+        )
+    )
+    AND (
         $before IS NULL
         OR started_at < $before
         OR (started_at = $before AND (environment, name, id, run) > ($after_environment, $after_name, $after_id, $after_run))

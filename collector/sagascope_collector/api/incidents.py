@@ -1,0 +1,93 @@
+"""The routes of incidents: what many sagas that stand still have in common."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query, Response
+
+from sagascope_collector import wire
+from sagascope_collector.api.answering import answers, json
+from sagascope_collector.api.parameters import IncidentListing, Nothing, Word, said_once
+from sagascope_collector.api.present import decimal, moment
+from sagascope_collector.errors import BadValue
+from sagascope_collector.incidents import Incident, Incidents, State
+from sagascope_collector.store import Change
+
+Key = Annotated[Word, Path(alias="key")]
+
+
+def of_incidents(incidents: Incidents) -> APIRouter:
+    """The routes over these incidents."""
+    router = APIRouter(dependencies=[Depends(said_once)], redirect_slashes=False)
+
+    @router.get("/api/v1/incidents", **answers(wire.Incidents))
+    def listed(asked: Annotated[IncidentListing, Query()]) -> Response:
+        """Incidents, the worst first; without `state` also those that are over, the latest of them first."""
+        state = State(asked.state) if asked.state else None
+        return json(wire.Incidents(items=[wire.Incident(**_said(each)) for each in incidents.all(state)]))
+
+    @router.get("/api/v1/incidents/{key}", **answers(wire.IncidentInFull, 404))
+    def one(key: Key, _: Annotated[Nothing, Query()]) -> Response:
+        """One incident with its history."""
+        return json(_in_full(incidents, incidents.one(key)))
+
+    @router.patch("/api/v1/incidents/{key}", **answers(wire.IncidentInFull, 404))
+    def tell(key: Key, said: wire.IncidentPatch, _: Annotated[Nothing, Query()]) -> Response:
+        """Acknowledge an incident, resolve it, open it again, or note something; its sagas stay as they are."""
+        if said.state is None and said.note is None:
+            raise BadValue("Say a 'state', a 'note', or both.")
+        state = State(said.state) if said.state else None
+        return json(_in_full(incidents, incidents.tell(key, state=state, note=said.note, by=said.by)))
+
+    return router
+
+
+def _in_full(incidents: Incidents, incident: Incident) -> wire.IncidentInFull:
+    moved = incidents.moved(incident.key)
+    return wire.IncidentInFull(
+        **_said(incident),
+        moved=wire.Moved(**moved._asdict()) if moved else None,
+        history=[_change(each) for each in incidents.history(incident.key)],
+    )
+
+
+def _said(incident: Incident) -> dict[str, Any]:
+    return {
+        "key": incident.key,
+        "environment": incident.environment,
+        "name": incident.name,
+        "step": incident.step or None,
+        "service": incident.service or None,
+        "phase": incident.phase,
+        "reason": incident.reason,
+        "error_sample": incident.error or None,
+        "scope": incident.scope.value,
+        "count": incident.count,
+        "since": moment(incident.since),
+        "latest_at": moment(incident.latest_at),
+        "exposure": [
+            wire.Exposure(currency=each.currency, certain=decimal(each.certain), possible=decimal(each.possible))
+            for each in incident.stakes
+        ],
+        "examples": list(incident.examples),
+        "state": incident.state.value,
+        "note": incident.note or None,
+        "acknowledged_by": incident.acknowledged_by or None,
+        "split": wire.Split(**incident.split),
+        "fingerprint": incident.fingerprint or None,
+        "opened_at": moment(incident.opened_at),
+        "changed_at": moment(incident.changed_at),
+        "peak": incident.peak,
+        "reopened": incident.reopened,
+    }
+
+
+def _change(change: Change) -> wire.IncidentChange:
+    return wire.IncidentChange.model_validate(
+        {
+            "at": moment(change.at),
+            "what": change.what,
+            "by": change.by,
+            "note": change.note or None,
+            "count": change.sagas,
+        }
+    )

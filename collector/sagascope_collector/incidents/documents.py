@@ -1,0 +1,34 @@
+"""Incidents as the texts that a store keeps, and back. Pure."""
+
+from dataclasses import asdict, fields
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+from sagascope_collector.incidents.life import Incident, Scope, State
+from sagascope_collector.store.standing import Stake
+
+
+def write(incident: Incident) -> str:
+    """The incident as a text."""
+    return orjson.dumps(asdict(incident), default=_plain).decode()
+
+
+def read(text: str) -> Incident:
+    """The incident of a text; what a newer version added to it is left out.
+
+    Raises:
+        ValueError, KeyError, TypeError: the text is none of `write`'s.
+    """
+    known = {each.name for each in fields(Incident)}
+    said: dict[str, Any] = {name: value for name, value in orjson.loads(text).items() if name in known}
+    said["state"], said["scope"] = State(said["state"]), Scope(said["scope"])
+    said["examples"] = tuple(said["examples"])
+    said["stakes"] = tuple(Stake(name, Decimal(sure), Decimal(unsure)) for name, sure, unsure in said["stakes"])
+    return Incident(**said)
+
+
+def _plain(value: Any) -> Any:
+    """Named tuples as lists, amounts as texts."""
+    return list(value) if isinstance(value, tuple) else str(value)

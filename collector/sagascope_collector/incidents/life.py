@@ -1,0 +1,177 @@
+"""The life of an incident: it opens by itself, ends when its sagas moved on, and comes back with them. Pure."""
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Final
+
+from sagascope_collector.store.standing import Change, Group, Stake
+
+LINGERS: Final = 5_000_000_000
+"""Nanoseconds for which no saga may be part of an incident before it is over: a retry makes no end and no beginning."""
+
+
+class State(StrEnum):
+    """Where an incident is in its life."""
+
+    OPEN = "open"
+    ACKNOWLEDGED = "acknowledged"
+    RESOLVED = "resolved"
+
+
+class What(StrEnum):
+    """What can happen to an incident."""
+
+    OPENED = "opened"
+    REOPENED = "reopened"
+    ACKNOWLEDGED = "acknowledged"
+    NOTED = "noted"
+    RESOLVED = "resolved"
+
+
+class Scope(StrEnum):
+    """Whom a cause stops."""
+
+    SYSTEMIC = "systemic"
+    """Other sagas no longer pass that step."""
+    ISOLATED = "isolated"
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """The sagas that stand still for one cause, and what people said of them. Times are nanoseconds since 1970."""
+
+    key: str
+    environment: str
+    name: str
+    step: str
+    service: str
+    phase: str
+    reason: str
+    fingerprint: str
+    error: str
+    count: int
+    since: int
+    latest_at: int
+    examples: tuple[str, ...]
+    split: dict[str, int]
+    stakes: tuple[Stake, ...]
+    opened_at: int
+    changed_at: int
+    """When its state became what it is."""
+    peak: int
+    """The most sagas that were ever part of it, since it opened."""
+    state: State = State.OPEN
+    scope: Scope = Scope.ISOLATED
+    note: str = ""
+    acknowledged_by: str | None = None
+    empty_since: int | None = None
+    """When its last saga was first seen to be gone; None while it has one."""
+    reopened: int = field(default=0)
+    """How often it came back."""
+
+
+def advance(
+    incident: Incident | None, group: Group | None, now: int, passed_at: int | None
+) -> tuple[Incident | None, Change | None]:
+    """An incident as of now, and what happened to it.
+
+    Args:
+        incident: as it was; None: never seen.
+        group: its sagas of now; None: there are none.
+        now: the time.
+        passed_at: when another saga passed its step last, as far as is known.
+    """
+    if group is None:
+        return _without_sagas(incident, now) if incident else (None, None)
+    if incident is None:
+        opened = _opened(group, now, passed_at)
+        return opened, _change(opened, What.OPENED, now)
+    current = _of(incident, group, passed_at)
+    if incident.state is State.RESOLVED and (incident.count == 0 or group.joined_at > incident.changed_at):
+        again = replace(
+            current,
+            state=State.OPEN,
+            opened_at=now,
+            changed_at=now,
+            peak=group.count,
+            acknowledged_by=None,
+            reopened=incident.reopened + 1,
+        )
+        return again, _change(again, What.REOPENED, now)
+    return current, None
+
+
+def told(
+    incident: Incident, now: int, *, state: State | None = None, note: str | None = None, by: str | None = None
+) -> tuple[Incident, Change]:
+    """An incident after what somebody said of it, and that as a change."""
+    changed = incident if note is None else replace(incident, note=note)
+    if state is None or state is incident.state is not State.ACKNOWLEDGED:
+        return changed, _change(changed, What.NOTED, now, by, note)
+    who = (by or "") if state is State.ACKNOWLEDGED else None
+    changed = replace(changed, state=state, changed_at=now, acknowledged_by=who)
+    what = {State.OPEN: What.REOPENED, State.ACKNOWLEDGED: What.ACKNOWLEDGED, State.RESOLVED: What.RESOLVED}[state]
+    return changed, _change(changed, what, now, by, note)
+
+
+def scope(group: Group, passed_at: int | None) -> Scope:
+    """Systemic: several stand still, and since half of them do nobody passed."""
+    alone = group.count < 2
+    passes = passed_at is not None and passed_at > group.middle
+    return Scope.ISOLATED if alone or passes else Scope.SYSTEMIC
+
+
+def _without_sagas(incident: Incident, now: int) -> tuple[Incident, Change | None]:
+    empty_since = incident.empty_since or now
+    nobody = dict.fromkeys(incident.split, 0)
+    empty = replace(incident, count=0, split=nobody, stakes=(), empty_since=empty_since)
+    if incident.state is State.RESOLVED or now - empty_since < LINGERS:
+        return empty, None
+    over = replace(empty, state=State.RESOLVED, changed_at=now)
+    return over, _change(over, What.RESOLVED, now)
+
+
+def _opened(group: Group, now: int, passed_at: int | None) -> Incident:
+    return Incident(
+        key=group.key,
+        environment=group.environment,
+        name=group.name,
+        step=group.step,
+        service=group.service,
+        phase=group.phase,
+        reason=group.reason,
+        fingerprint=group.fingerprint,
+        error=group.error,
+        count=group.count,
+        since=group.since,
+        latest_at=group.latest_at,
+        examples=group.examples,
+        split=dict(group.split),
+        stakes=group.stakes,
+        opened_at=now,
+        changed_at=now,
+        peak=group.count,
+        scope=scope(group, passed_at),
+    )
+
+
+def _of(incident: Incident, group: Group, passed_at: int | None) -> Incident:
+    """The incident with the sagas that it has now."""
+    return replace(
+        incident,
+        service=group.service or incident.service,
+        error=group.error or incident.error,
+        count=group.count,
+        since=group.since,
+        latest_at=group.latest_at,
+        examples=group.examples,
+        split=dict(group.split),
+        stakes=group.stakes,
+        peak=max(incident.peak, group.count),
+        scope=scope(group, passed_at),
+        empty_since=None,
+    )
+
+
+def _change(incident: Incident, what: What, now: int, by: str | None = None, note: str | None = None) -> Change:
+    return Change(incident.key, now, what.value, by, note or "", incident.count)

@@ -1,0 +1,161 @@
+"""The background thread that keeps incidents in step with the sagas that make them."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from sagascope_collector.errors import NotFound
+from sagascope_collector.incidents import documents
+from sagascope_collector.incidents.life import Incident, Scope, State, advance, told
+from sagascope_collector.store.standing import Change, Group, IncidentStore, Moved
+
+_log: Final = logging.getLogger(__name__)
+
+PAUSE: Final = 0.25
+"""Seconds between two looks."""
+
+SHARE: Final = 4
+"""A look that took long is followed by a pause this many times as long."""
+
+ALL_RESOLVED: Final = 500
+"""Incidents that are over which are told of; the histories of all are kept."""
+
+Passed = Callable[[str, str, str], int | None]
+
+
+class Incidents:
+    """Every incident of one store. All methods may be called from any thread."""
+
+    def __init__(
+        self,
+        store: IncidentStore,
+        *,
+        passed: Passed = lambda *_: None,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """Know what the store kept.
+
+        Args:
+            store: where sagas that need someone are, and where incidents are kept.
+            passed: when a step (environment, saga's name, step) was passed last by any saga; None: not known.
+            clock: now, in nanoseconds since 1970.
+        """
+        self._store = store
+        self._passed = passed
+        self._clock = clock
+        self._changing = threading.Lock()
+        self._known = {key: documents.read(text) for key, text in store.kept().items()}
+        self._seen: int | None = None
+        self._groups: Mapping[str, Group] = {}
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="incidents", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look, in a thread of its own."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End within a second."""
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join(1.0)
+
+    def look(self) -> Sequence[Change]:
+        """Bring every incident up to now; what happened.
+
+        Raises:
+            StoreUnavailable: nothing was kept, and nothing happened.
+        """
+        with self._changing:
+            changed = self._advanced(self._current(), self._clock())
+            changes = [change for _, change in changed.values() if change]
+            if changes:
+                kept = {change.incident: documents.write(changed[change.incident][0]) for change in changes}
+                self._store.keep(kept, changes)
+            self._known |= {key: incident for key, (incident, _) in changed.items()}
+            return changes
+
+    def all(self, state: State | None = None) -> Sequence[Incident]:
+        """Incidents, the worst first: open ones, then acknowledged ones, then the latest of those that are over."""
+        found = sorted((each for each in self._known.copy().values() if state in (None, each.state)), key=_urgency)
+        alive = [each for each in found if each.state is not State.RESOLVED]
+        over = [each for each in found if each.state is State.RESOLVED]
+        return [*alive, *over[:ALL_RESOLVED]]
+
+    def one(self, key: str) -> Incident:
+        """One incident.
+
+        Raises:
+            NotFound: there never was one of this key.
+        """
+        try:
+            return self._known[key]
+        except KeyError:
+            raise NotFound(f"There is no incident {key!r}.") from None
+
+    def history(self, key: str) -> Sequence[Change]:
+        """Everything that happened to an incident, earliest first."""
+        return self._store.history(key)
+
+    def moved(self, key: str) -> Moved | None:
+        """What became of its sagas since it was acknowledged; None: it never was."""
+        return self._store.moved(key)
+
+    def tell(self, key: str, *, state: State | None = None, note: str | None = None, by: str | None = None) -> Incident:
+        """Note what somebody says of an incident.
+
+        Raises:
+            NotFound: there never was one of this key.
+            StoreUnavailable: it was not noted.
+        """
+        with self._changing:
+            incident, change = told(self.one(key), self._clock(), state=state, note=note, by=by)
+            self._store.keep({key: documents.write(incident)}, [change])
+            self._known[key] = incident
+            return incident
+
+    def _current(self) -> Mapping[str, Group]:
+        """The sagas that stand still now, by their incident."""
+        version = self._store.version
+        if version != self._seen:
+            self._groups = {group.key: group for group in self._store.groups()}
+            self._seen = version
+        return self._groups
+
+    def _advanced(self, groups: Mapping[str, Group], now: int) -> dict[str, tuple[Incident, Change | None]]:
+        """Every incident that is not over, or that is not any more, as of now."""
+        alive = {key for key, each in self._known.items() if each.state is not State.RESOLVED or each.count}
+        changed = {}
+        for key in alive | groups.keys():
+            group = groups.get(key)
+            passed_at = self._passed(group.environment, group.name, group.step) if group else None
+            incident, change = advance(self._known.get(key), group, now, passed_at)
+            if incident is not None:
+                changed[key] = (incident, change)
+        return changed
+
+    def _run(self) -> None:
+        failing = False
+        while not self._stopping.is_set():
+            begun = time.monotonic()
+            try:
+                self.look()
+                failing = False
+            except Exception as error:  # noqa: BLE001  the thread must outlive any fault of ours
+                if not failing:
+                    _log.exception("Incidents wait for the store: %s", error)
+                failing = True
+            self._stopping.wait(max(PAUSE, SHARE * (time.monotonic() - begun)))
+
+
+_STATES: Final = (State.OPEN, State.ACKNOWLEDGED, State.RESOLVED)
+
+
+def _urgency(incident: Incident) -> tuple[int, bool, int, int]:
+    """Worst first: what is not looked after, what stops everybody, and what holds most sagas for longest."""
+    if incident.state is State.RESOLVED:
+        return _STATES.index(incident.state), False, 0, -incident.changed_at
+    isolated = incident.scope is Scope.ISOLATED
+    return _STATES.index(incident.state), isolated, -incident.count, incident.since

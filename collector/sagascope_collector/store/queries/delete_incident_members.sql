@@ -1,0 +1,1 @@
+DELETE FROM incident_members WHERE incident = $key

@@ -1,0 +1,1 @@
+INSERT INTO incident_changes BY NAME SELECT * FROM batch_changes

@@ -1,0 +1,1 @@
+INSERT INTO stakes BY NAME SELECT * FROM batch_stakes

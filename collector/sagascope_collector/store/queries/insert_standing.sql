@@ -1,0 +1,1 @@
+INSERT INTO standing BY NAME SELECT * FROM batch_standing

@@ -1,0 +1,1 @@
+INSERT OR REPLACE INTO incidents BY NAME SELECT * FROM batch_incidents

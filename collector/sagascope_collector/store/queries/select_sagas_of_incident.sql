@@ -1,0 +1,1 @@
+SELECT DISTINCT environment, id FROM standing WHERE incident = $key ORDER BY ALL

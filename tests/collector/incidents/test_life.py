@@ -1,0 +1,132 @@
+"""An incident opens by itself, ends when its sagas moved on, and comes back with them."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from sagascope_collector.incidents import documents
+from sagascope_collector.incidents.life import LINGERS, Incident, Scope, State, advance, scope, told
+from sagascope_collector.store import Change, Group, Stake
+
+SECOND = 1_000_000_000
+GROUP = Group(
+    key="i1",
+    environment="prod",
+    name="payment",
+    step="ledger.record",
+    service="ledger",
+    phase="forward",
+    reason="retrying",
+    fingerprint="Timeout",
+    error="Timeout: 5 s",
+    count=3,
+    since=10,
+    middle=20,
+    latest_at=30,
+    joined_at=40,
+    examples=("1", "2", "3"),
+    split={"resume": 3, "undo": 0, "verify_first": 0},
+    stakes=(Stake("EUR", Decimal("50.00"), Decimal(0)),),
+)
+NOW = 100 * SECOND
+
+
+def opened() -> Incident:
+    incident, _ = advance(None, GROUP, NOW, None)
+    assert incident
+    return incident
+
+
+def closed() -> Incident:
+    empty, _ = advance(opened(), None, NOW, None)
+    incident, _ = advance(empty, None, NOW + LINGERS, None)
+    assert incident
+    return incident
+
+
+def test_a_group_opens_an_incident() -> None:
+    incident, change = advance(None, GROUP, NOW, None)
+    assert incident
+    assert (incident.state, incident.count, incident.peak, incident.opened_at) == (State.OPEN, 3, 3, NOW)
+    assert change == Change("i1", NOW, "opened", None, "", 3)
+
+
+def test_nothing_comes_of_nothing() -> None:
+    assert advance(None, None, NOW, None) == (None, None)
+
+
+def test_it_follows_its_sagas_and_remembers_the_most() -> None:
+    grown, change = advance(opened(), replace(GROUP, count=9, latest_at=99), NOW + 1, None)
+    assert grown
+    assert (grown.count, grown.peak, grown.latest_at, change) == (9, 9, 99, None)
+    shrunk, _ = advance(grown, replace(GROUP, count=2), NOW + 2, None)
+    assert shrunk
+    assert (shrunk.count, shrunk.peak) == (2, 9)
+
+
+def test_it_is_over_only_when_nobody_came_back_for_a_while() -> None:
+    empty, change = advance(opened(), None, NOW, None)
+    assert empty
+    assert (empty.state, empty.count, empty.stakes, change) == (State.OPEN, 0, (), None)
+    again, change = advance(empty, GROUP, NOW + LINGERS, None)
+    assert again
+    assert (again.state, again.empty_since, change) == (State.OPEN, None, None)
+    over, change = advance(empty, None, NOW + LINGERS, None)
+    assert over
+    assert over.state is State.RESOLVED
+    assert change == Change("i1", NOW + LINGERS, "resolved", None, "", 0)
+
+
+def test_what_is_over_stays_so_until_sagas_return() -> None:
+    still, change = advance(closed(), None, NOW + 10 * LINGERS, None)
+    assert still
+    assert (still.state, change) == (State.RESOLVED, None)
+    back, change = advance(still, GROUP, NOW + 20 * LINGERS, None)
+    assert back
+    assert change
+    assert (back.state, back.reopened, change.what) == (State.OPEN, 1, "reopened")
+
+
+def test_what_somebody_resolved_comes_back_with_a_new_saga_only() -> None:
+    by_hand, change = told(opened(), NOW, state=State.RESOLVED, by="anna")
+    assert (change.what, change.by) == ("resolved", "anna")
+    same, change2 = advance(by_hand, replace(GROUP, joined_at=NOW - 1), NOW + 1, None)
+    assert same
+    assert (same.state, change2) == (State.RESOLVED, None)
+    back, change3 = advance(same, replace(GROUP, joined_at=NOW + 5), NOW + 6, None)
+    assert back
+    assert change3
+    assert (back.state, change3.what, back.acknowledged_by) == (State.OPEN, "reopened", None)
+
+
+def test_an_acknowledged_incident_stays_so_while_it_lasts() -> None:
+    seen, change = told(opened(), NOW, state=State.ACKNOWLEDGED, note="looking", by="anna")
+    assert (seen.state, seen.note, seen.acknowledged_by) == (State.ACKNOWLEDGED, "looking", "anna")
+    assert (change.what, change.note, change.sagas) == ("acknowledged", "looking", 3)
+    later, nothing = advance(seen, replace(GROUP, count=50), NOW + 1, None)
+    assert later
+    assert (later.state, nothing) == (State.ACKNOWLEDGED, None)
+
+
+def test_a_note_alone_changes_no_state() -> None:
+    noted, change = told(opened(), NOW, note="the ledger's disk is full", by="anna")
+    assert (noted.state, noted.note, change.what) == (State.OPEN, "the ledger's disk is full", "noted")
+
+
+@pytest.mark.parametrize(
+    ("count", "passed_at", "expected"),
+    [
+        (1, None, Scope.ISOLATED),
+        (2, None, Scope.SYSTEMIC),
+        (2, GROUP.middle, Scope.SYSTEMIC),
+        (2, GROUP.middle + 1, Scope.ISOLATED),
+    ],
+)
+def test_a_cause_is_systemic_when_others_no_longer_pass(count: int, passed_at: int | None, expected: Scope) -> None:
+    assert scope(replace(GROUP, count=count), passed_at) is expected
+
+
+@pytest.mark.parametrize("incident", [opened(), closed()], ids=["open", "over"])
+def test_an_incident_is_kept_as_it_was(incident: Incident) -> None:
+    assert documents.read(documents.write(incident)) == incident
