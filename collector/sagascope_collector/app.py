@@ -30,7 +30,7 @@ from sagascope_collector.otlp import OtlpGrpc, OtlpHttp, decode
 from sagascope_collector.otlp.body import Budget
 from sagascope_collector.otlp.grpc import bind
 from sagascope_collector.process import ProcessHealth
-from sagascope_collector.projection import Memory, Projection
+from sagascope_collector.projection import Memory, Projection, Surroundings
 from sagascope_collector.serving import Server, server
 from sagascope_collector.settings import Address, Settings
 from sagascope_collector.store import DuckDBStore, Store
@@ -83,8 +83,14 @@ class Collector:
             committed=self._meter.committed,
         )
         self._memory = Memory(store)
+        self._surroundings = Surroundings()
         self._projection = Projection(
-            store, summarise=present.summary, context=self._context, memory=self._memory, clock=clock
+            store,
+            summarise=present.summary,
+            context=self._context,
+            memory=self._memory,
+            surroundings=self._surroundings,
+            clock=clock,
         )
         self._incidents = Incidents(store.incidents, clock=clock)
         self._health = ProcessHealth(self._ingest, self._projection, clock)
@@ -122,6 +128,8 @@ class Collector:
             step_timeouts=self._settings.step_timeouts,
             services=self._store.runners(),
             experience=self._memory.experience,
+            telemetry_lost=self._surroundings.telemetry_lost,
+            passed=self._surroundings.passed,
         )
 
     def _take_ports(self) -> _Ports:

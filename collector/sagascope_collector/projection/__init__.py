@@ -4,6 +4,7 @@ Lists, triage and search read these summaries; the page of one saga judges anew 
 """
 
 from sagascope_collector.projection.memory import Memory
+from sagascope_collector.projection.surroundings import Surroundings
 from sagascope_collector.projection.thread import Projection
 
-__all__ = ["Memory", "Projection"]
+__all__ = ["Memory", "Projection", "Surroundings"]

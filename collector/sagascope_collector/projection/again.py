@@ -3,9 +3,8 @@
 from collections import deque
 from collections.abc import Iterable
 
-from sagascope_collector import sagas
-from sagascope_collector.records import Instance, SagaId
-from sagascope_collector.sagas.model import Reason, Status
+from sagascope_collector.records import SagaId
+from sagascope_collector.sagas.model import Status
 from sagascope_collector.store.contract import SagaFilter, Store
 
 AT_START = (
@@ -24,19 +23,6 @@ class Again:
 
     def __init__(self) -> None:
         self._walks: deque[tuple[SagaFilter, str | None]] = deque((each, None) for each in AT_START)
-        self._silent: frozenset[tuple[str, str, str]] = frozenset()
-
-    def heard(self, instances: Iterable[Instance], context: sagas.Context) -> None:
-        """Note which processes are silent; those heard again have not lost what they were said to have lost."""
-        silent = {
-            (each.process.environment, each.process.service, each.process.identity)
-            for each in instances
-            if not sagas.is_alive(each, context)
-        }
-        for environment, service in sorted({key[:2] for key in self._silent - silent}):
-            narrowed = SagaFilter(environment=environment, service=service, attention=Reason.INSTANCE_LOST)
-            self._walks.append((narrowed, None))
-        self._silent = frozenset(silent)
 
     def learned(self, names: Iterable[tuple[str, str]]) -> None:
         """Note of which names something was learned: what is open is judged by it, and what was given up."""

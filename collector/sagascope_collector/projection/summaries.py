@@ -8,6 +8,8 @@ from sagascope_collector import sagas, wire
 from sagascope_collector.errors import StoreUnavailable
 from sagascope_collector.incidents import standing
 from sagascope_collector.projection.memory import Memory
+from sagascope_collector.projection.reliance import Reliance
+from sagascope_collector.projection.surroundings import Surroundings
 from sagascope_collector.records import Facts, SagaId
 from sagascope_collector.sagas import model
 from sagascope_collector.store.contract import SagaRow, Store
@@ -26,9 +28,11 @@ REMEMBERED: int = 10_000
 class Summaries:
     """Makes and writes the summaries of one store."""
 
-    def __init__(self, store: Store, summarise: Summarise, memory: Memory) -> None:
+    def __init__(self, store: Store, summarise: Summarise, memory: Memory, surroundings: Surroundings) -> None:
         self._store = store
         self._memory = memory
+        self._surroundings = surroundings
+        self.reliance = Reliance()
         self._summarise = summarise
         self._unreadable: set[SagaId] = set()
 
@@ -80,16 +84,28 @@ class Summaries:
             return []
         try:
             rebuilt = sagas.rebuild(facts, context.now, context.experience)
-            rows = [self._row(saga, facts, context) for saga in rebuilt]
-            lessons += filter(None, map(sagas.lesson, rebuilt))
+            judged = [(saga, sagas.judge(saga, facts.instances, context)) for saga in rebuilt]
+            rows = [self._row(saga, judgement, context) for saga, judgement in judged]
+            self._learn(saga_id, judged, lessons)
         except Exception as error:  # noqa: BLE001  likewise
             self._leave_out(saga_id, error)
             return []
         self._unreadable.discard(saga_id)
         return rows
 
-    def _row(self, saga: model.Saga, facts: Facts, context: sagas.Context) -> SagaRow:
-        judgement = sagas.judge(saga, facts.instances, context)
+    def _learn(
+        self, saga_id: SagaId, judged: Sequence[tuple[model.Saga, model.Judgement]], lessons: list[sagas.Lesson]
+    ) -> None:
+        """Note what these sagas mean for others, and what they rely on themselves."""
+        promises: dict[tuple[str, str], int | None] = {}
+        for saga, judgement in judged:
+            promises |= judgement.promises
+            self._surroundings.saw(saga)
+            if taught := sagas.lesson(saga):
+                lessons.append(taught)
+        self.reliance.judged(saga_id, promises)
+
+    def _row(self, saga: model.Saga, judgement: model.Judgement, context: sagas.Context) -> SagaRow:
         due_at = judgement.due_at
         tried = [step for step in saga.steps if step.attempts]
         return SagaRow(

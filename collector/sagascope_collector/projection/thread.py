@@ -9,6 +9,7 @@ from sagascope_collector import sagas
 from sagascope_collector.projection.again import Again
 from sagascope_collector.projection.memory import Memory
 from sagascope_collector.projection.summaries import Summaries, Summarise
+from sagascope_collector.projection.surroundings import Surroundings
 from sagascope_collector.store.contract import Store
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ class Projection:
         summarise: what is kept of a saga and its judgement.
         context: what to judge by, for a time in nanoseconds.
         memory: learns from the sagas that end; None: what is learned is not shared with the context.
+        surroundings: sees what goes on around single sagas; None: likewise.
         clock: now, in nanoseconds since 1970.
     """
 
@@ -44,13 +46,15 @@ class Projection:
         summarise: Summarise,
         context: Callable[[int], sagas.Context],
         memory: Memory | None = None,
+        surroundings: Surroundings | None = None,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self._store = store
         self._context = context
         self._clock = clock
         self._memory = memory or Memory(store)
-        self._summaries = Summaries(store, summarise, self._memory)
+        self._surroundings = surroundings or Surroundings()
+        self._summaries = Summaries(store, summarise, self._memory, self._surroundings)
         self._again = Again()
         self._looked_at = 0
         self._current_at = time.monotonic()
@@ -74,7 +78,7 @@ class Projection:
 
     def notices(self) -> Sequence[str]:
         """What readers of lists should know."""
-        return self._summaries.notices()
+        return [*self._surroundings.notices(), *self._summaries.notices()]
 
     def advance(self) -> bool:
         """Summarise what changed, what is due and what must be judged again; False: nothing is left of any.
@@ -96,11 +100,18 @@ class Projection:
     def _judge_again(self, context: sagas.Context) -> bool:
         """Judge again a part of the sagas for which something around them changed; whether there was any."""
         if not 0 <= context.now - self._looked_at < LOOK_AROUND:
-            self._again.heard(self._store.instances(), context)
+            self._look_around(context)
             self._looked_at = context.now
         part = self._again.part(self._store, AT_ONCE)
         self._summaries.renew(part, context, self._stopping)
         return bool(part)
+
+    def _look_around(self, context: sagas.Context) -> None:
+        instances = self._store.instances()
+        self._surroundings.look(instances, context)
+        broken = self._summaries.reliance.broken(instances, context.now)
+        for first in range(0, len(broken), AT_ONCE):
+            self._summaries.renew(broken[first : first + AT_ONCE], context, self._stopping)
 
     def _run(self) -> None:
         while not self._stopping.is_set():

@@ -9,8 +9,9 @@ from sagascope_collector.sagas.context import Context
 from sagascope_collector.sagas.experience import Experience, learn
 from sagascope_collector.sagas.fold import fold
 from sagascope_collector.sagas.lessons import Lesson, lesson, load
-from sagascope_collector.sagas.liveness import is_alive
+from sagascope_collector.sagas.liveness import is_alive, promised_until
 from sagascope_collector.sagas.model import Judgement, Saga
+from sagascope_collector.sagas.outage import outages
 from sagascope_collector.sagas.spans import processes
 from sagascope_collector.sagas.verdict import judge
 
@@ -25,6 +26,8 @@ __all__ = [
     "learn",
     "lesson",
     "load",
+    "outages",
+    "promised_until",
     "rebuild",
     "runners",
 ]

@@ -2,8 +2,11 @@
 
 from collections.abc import Callable
 
+from sagascope_collector.sagas import forecast as forecasts
 from sagascope_collector.sagas.case import Case, Finding
+from sagascope_collector.sagas.forecast import forecast
 from sagascope_collector.sagas.model import AttemptState, Reason
+from sagascope_collector.sagas.standstill import failed_in_a_row
 from sagascope_collector.sagas.words import who
 
 
@@ -50,7 +53,9 @@ def _hung(case: Case, finding: Finding) -> list[str]:
 
 
 def _retrying(case: Case, finding: Finding) -> list[str]:
-    return [f"Set right what makes {finding.step} fail in {finding.service or 'its service'}; it is still being tried."]
+    set_right = f"Set right what makes {finding.step} fail in {finding.service or 'its service'}"
+    expected = forecast(case, failed_in_a_row(finding.subject)[-1]) if finding.subject else None
+    return [f"{set_right}; {forecasts.told(case, expected) if expected else 'it is still being tried'}."]
 
 
 def _missing(case: Case, finding: Finding) -> list[str]:

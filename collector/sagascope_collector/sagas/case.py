@@ -25,6 +25,7 @@ from sagascope_collector.sagas.model import (
     Step,
     StepState,
 )
+from sagascope_collector.sagas.spans import process_key
 from sagascope_collector.sagas.watch import Watch
 
 BACKWARD = (semconv.TYPE_COMPENSATION, semconv.TYPE_ROLLBACK)
@@ -63,6 +64,7 @@ class Case:
 
     def __init__(self, saga: Saga, instances: Sequence[Instance], context: Context) -> None:
         self.saga = saga
+        self.instances = instances
         self.context = context
         self.watch = Watch(context.now, context.deaf)
         self.liveness = Liveness(instances, self.watch, saga.offsets)
@@ -83,6 +85,15 @@ class Case:
     def lineage(self) -> Lineage:
         """Who stands above whom."""
         return Lineage({(span.trace_id, span.span_id): span for span in self.saga.spans})
+
+    def at(self, process: Process, moment: int) -> int:
+        """A moment by the clock of a process, on the saga's clock."""
+        return moment + self.saga.offsets.get(process_key(process), 0)
+
+    @property
+    def telemetry_lost(self) -> bool:
+        """Whether most services of its environment fell silent at once, so that no silence is held against one."""
+        return self.saga.key.environment in self.context.telemetry_lost
 
     @cached_property
     def accounts(self) -> list[Account]:

@@ -3,7 +3,20 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from sagascope_collector.records import Process, SagaKey
 from sagascope_collector.sagas.experience import Experience
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """A step that was done well."""
+
+    at: int
+    """On its saga's clock."""
+    key: SagaKey
+    process: Process
+    trace_id: str
+    span_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,5 +34,7 @@ class Context:
     """Which service runs a step, by (environment, saga name, step), as seen in any saga; for steps not begun here."""
     experience: Mapping[tuple[str, str], Experience] = field(default_factory=dict)
     """What finished sagas taught, by (environment, saga name)."""
-    telemetry_lost: bool = False
-    """Most services fell silent at once: then no silence is held against one."""
+    telemetry_lost: Mapping[str, int] = field(default_factory=dict)
+    """Environments most of whose services fell silent at once, and since when: no silence is held against one then."""
+    passed: Mapping[tuple[str, str, str], Passed] = field(default_factory=dict)
+    """Which saga last did a step well, by (environment, saga name, step), as far as it was seen lately."""

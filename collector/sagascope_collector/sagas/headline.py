@@ -6,12 +6,13 @@ Times are of the clock, in UTC, never "12 minutes ago": a kept sentence stays tr
 from collections.abc import Callable
 
 from sagascope_collector.records import Process
+from sagascope_collector.sagas import forecast as forecasts
 from sagascope_collector.sagas.case import Case, Finding, Try
+from sagascope_collector.sagas.forecast import forecast
 from sagascope_collector.sagas.ledger import has_ended
 from sagascope_collector.sagas.model import Attempt, AttemptState, Reason, Status
 from sagascope_collector.sagas.stake import in_force
 from sagascope_collector.sagas.standstill import failed_in_a_row
-from sagascope_collector.sagas.values import SECOND
 from sagascope_collector.sagas.words import clock, dated, sentence, shortened, times, who
 
 
@@ -33,7 +34,16 @@ def calm(case: Case, step: str | None) -> str:
     if case.in_flight:
         flying = case.in_flight[0]
         return sentence(f"{going}: {_took(case, flying)}")
+    if case.failing is not None:
+        return sentence(f"{going}: {_failed(case, case.failing)}")
     return sentence(f"{going}; {step} comes next" if step else going)
+
+
+def _failed(case: Case, failed: Try) -> str:
+    attempt, expected = failed.attempt, forecast(case, failed)
+    verb = "failed" if attempt.state is AttemptState.ERROR else "ended without a known outcome"
+    said = f"attempt {attempt.number} of {failed.step.name} {verb} at {_end(case, attempt)}{_because(attempt)}"
+    return f"{said}; {forecasts.told(case, expected)}" if expected else said
 
 
 def _instance_lost(case: Case, finding: Finding) -> str:
@@ -70,12 +80,8 @@ def _retrying(case: Case, finding: Finding) -> str:
     flying = subject.step.attempts[-1]
     if flying.state is AttemptState.IN_FLIGHT:
         return f"{told}; attempt {flying.number} is under way"
-    return f"{told}; {_next_try(case, latest)}" if latest.retry_in is not None else told
-
-
-def _next_try(case: Case, latest: Attempt) -> str:
-    moment = (latest.over or 0) + round((latest.retry_in or 0) * SECOND)
-    return f"the next try is due at {_at(case, moment)}"
+    expected = forecast(case, row[-1])
+    return f"{told}; {forecasts.told(case, expected)}" if expected else told
 
 
 def _hung(case: Case, finding: Finding) -> str:
@@ -89,12 +95,14 @@ def _next_step_missing(case: Case, finding: Finding) -> str:
     due = f" (it was due by {_at(case, finding.due)})" if finding.due is not None else ""
     last = finding.subject
     if last is None:
-        return f"Stopped at its start, {_at(case, case.saga.started_at)}: {finding.step} was never begun{due}"
+        return f"Stopped at its start, {_at(case, case.saga.started_at)}: nothing was heard of {finding.step}{due}"
     if last.attempt.state is not AttemptState.OK:
         verb = "failed" if last.attempt.state is AttemptState.ERROR else "ended without a known outcome"
         failed = f"attempt {last.attempt.number} {verb} at {_end(case, last.attempt)}{_because(last.attempt)}"
         return f"Stopped at {last.step.name}: {failed}, and nothing followed{due}"
-    return f"Stopped after {last.step.name}, done at {_end(case, last.attempt)}: {finding.step} was not begun{due}"
+    return (
+        f"Stopped after {last.step.name}, done at {_end(case, last.attempt)}: nothing was heard of {finding.step}{due}"
+    )
 
 
 def _never_closed(case: Case, finding: Finding) -> str:

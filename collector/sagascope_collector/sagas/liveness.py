@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from sagascope_collector.records import Instance, Process
 from sagascope_collector.sagas.context import Context
 from sagascope_collector.sagas.spans import ProcessKey, process_key, processes
+from sagascope_collector.sagas.values import SECOND
 from sagascope_collector.sagas.watch import Watch
 
 MISSED_BEATS = 3
@@ -18,6 +19,8 @@ class Liveness:
         self._instances = processes(instances)
         self._watch = watch
         self._offsets = offsets
+        self.promises: dict[ProcessKey, int | None] = {}
+        """What each process that was asked about had promised then, as `promised_until` tells it."""
 
     def instance(self, process: Process) -> Instance | None:
         """The process as it was last heard."""
@@ -35,8 +38,11 @@ class Liveness:
 
     def is_lost(self, process: Process) -> bool:
         """Whether it said farewell, or broke its promise to be heard again."""
+        if not process.identity:
+            return False
         instance = self.instance(process)
-        if instance is None or instance.heartbeat is None or not process.identity:
+        self.promises[process_key(process)] = promised_until(instance)
+        if instance is None or instance.heartbeat is None:
             return False
         if instance.heartbeat.final:
             return True
@@ -71,6 +77,15 @@ class Liveness:
         return any(
             each.process.service == service and self.last_heard(each) > moment for each in self._instances.values()
         )
+
+
+def promised_until(instance: Instance | None) -> int | None:
+    """Until when a process must be heard to count as alive, by its own clock; None where it never promised anything."""
+    if instance is None or instance.heartbeat is None:
+        return None
+    if instance.heartbeat.final:
+        return 0
+    return max(instance.last_seen, instance.heartbeat.at) + round(MISSED_BEATS * instance.heartbeat.interval * SECOND)
 
 
 def is_alive(instance: Instance, context: Context) -> bool:

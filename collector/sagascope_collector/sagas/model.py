@@ -307,3 +307,5 @@ class Judgement:
     """One sentence for a person outside engineering: charged or not, refunded or not, as far as is known."""
     due_at: int | None
     """The next moment at which this judgement may change without a new fact; None: never."""
+    promises: Mapping[tuple[str, str], int | None] = field(default_factory=dict)
+    """Until when each process that it relies on was to be heard, by (service, identity): see `promised_until`."""

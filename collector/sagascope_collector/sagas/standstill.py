@@ -62,7 +62,7 @@ def _lost(case: Case, flying: Try, process: Process) -> Finding:
 def _confidence_of_loss(case: Case, process: Process, since: int) -> Confidence:
     if case.liveness.said_final(process):
         return Confidence.CERTAIN
-    if case.context.telemetry_lost:
+    if case.telemetry_lost:
         return Confidence.POSSIBLE
     instance = case.liveness.instance(process)
     silent = case.liveness.last_heard(instance) if instance else since
@@ -132,7 +132,7 @@ def hung(case: Case) -> Finding | None:
 
 def _confidence_of_hang(case: Case, flying: Try) -> Confidence:
     views = [view for view in flying.attempt.views if not view.end]
-    if case.context.telemetry_lost or not views or not case.liveness.beats(views[-1].process):
+    if case.telemetry_lost or not views or not case.liveness.beats(views[-1].process):
         return Confidence.POSSIBLE
     listed = case.liveness.lists(views[-1].process, views[-1].span_id)
     return Confidence.CERTAIN if listed else Confidence.LIKELY
@@ -160,7 +160,7 @@ def _missing(case: Case, reason: Reason, wanted: Awaited, step: str | None) -> F
     due = case.watch.moment(wanted.deadline.start, wanted.deadline.seconds)
     acting = case.root.process if case.root else case.last.attempt.process if case.last else None
     heard = acting is not None and case.liveness.heard_since(acting.service, case.since)
-    confidence = Confidence.LIKELY if heard and not case.context.telemetry_lost else Confidence.POSSIBLE
+    confidence = Confidence.LIKELY if heard and not case.telemetry_lost else Confidence.POSSIBLE
     service = case.service_of(step) if step else None
     return Finding(
         reason,

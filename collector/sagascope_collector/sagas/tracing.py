@@ -1,6 +1,6 @@
 """Anomalies of the telemetry itself: clocks that contradict each other, spans that never came."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from sagascope import semconv
 from sagascope_collector.records import Span
@@ -62,22 +62,23 @@ def missing_span(saga: Chronicle) -> Iterator[Anomaly]:
             yield Anomaly("missing_span", f"{begun}, is over; its final span never came", span.mark.step or None)
     if saga.closing is None:
         return
-    orphans = _orphans(saga)
-    for span in orphans[:SHOWN]:
+    found = orphans(saga.spans)
+    for span in found[:SHOWN]:
         text = f"The span above {span.name} in {who(span.process)}, at {saga.at(span.start)}, never came"
         yield Anomaly("missing_span", text, span.mark.step or None)
-    if len(orphans) > SHOWN:
-        yield Anomaly("missing_span", f"{len(orphans) - SHOWN} more spans above others never came", None)
+    if len(found) > SHOWN:
+        yield Anomaly("missing_span", f"{len(found) - SHOWN} more spans above others never came", None)
 
 
-def _orphans(saga: Chronicle) -> list[Span]:
+def orphans(spans: Iterable[Span]) -> list[Span]:
     """Spans in traces in which the saga had begun before, whose parent did not come: one for each parent."""
-    known = {(span.trace_id, span.span_id) for span in saga.spans}
+    spans = list(spans)
+    known = {(span.trace_id, span.span_id) for span in spans}
     begun: set[str] = set()
-    orphans: dict[tuple[str, str], Span] = {}
-    for span in saga.spans:
+    found: dict[tuple[str, str], Span] = {}
+    for span in spans:
         above = (span.trace_id, span.parent_id)
         if span.parent_id and above not in known and span.trace_id in begun and span.mark.role != semconv.ROLE_SAGA:
-            orphans.setdefault(above, span)
+            found.setdefault(above, span)
         begun.add(span.trace_id)
-    return list(orphans.values())
+    return list(found.values())

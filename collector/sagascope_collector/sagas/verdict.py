@@ -34,6 +34,7 @@ def judge(saga: Saga, instances: Sequence[Instance], context: Context) -> Judgem
         headline=said,
         customer_line=customer_line(saga),
         due_at=due_at,
+        promises=case.liveness.promises,
     )
 
 
@@ -67,6 +68,7 @@ def _calm(case: Case) -> Judgement:
         headline=calm(case, step),
         customer_line=customer_line(case.saga),
         due_at=case.watch.due,
+        promises=case.liveness.promises,
     )
 
 

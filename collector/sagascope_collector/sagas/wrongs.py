@@ -112,7 +112,7 @@ def uncompensated(case: Case) -> Finding | None:
     step = next(step for step in case.saga.steps if step.name == account.name and step.key == account.key)
     latest = (account.done or account.does or account.prepares)[-1]
     doubtful = state is LedgerState.UNKNOWN and not account.done
-    heard = case.liveness.heard_since(step.service, case.since)
+    heard = case.liveness.heard_since(step.service, case.since) and not case.telemetry_lost
     confidence = Confidence.LIKELY if heard and not doubtful else Confidence.POSSIBLE
     reason, phase = Reason.UNCOMPENSATED, Phase.COMPENSATION
     service = case.service_of(step.name)
@@ -148,7 +148,7 @@ def in_doubt(case: Case) -> Finding | None:
         if step.type != semconv.TYPE_PREPARE or attempt.state is not AttemptState.OK:
             continue
         if attempt is step.attempts[-1] and not _is_decided(case, step) and _decision_is_late(case, step):
-            heard = case.liveness.heard_since(step.service, attempt.over or 0)
+            heard = case.liveness.heard_since(step.service, attempt.over or 0) and not case.telemetry_lost
             confidence = Confidence.LIKELY if heard else Confidence.POSSIBLE
             since = case.since
             return Finding(Reason.IN_DOUBT, Phase.FORWARD, step.name, step.service, since, confidence, subject=each)

@@ -1,0 +1,59 @@
+"""What is going on around one saga: steps that others pass, and silence of most services at once."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from sagascope_collector import sagas
+from sagascope_collector.records import Instance
+from sagascope_collector.sagas import model
+from sagascope_collector.sagas.context import Passed
+from sagascope_collector.sagas.words import dated
+
+STEPS: int = 20_000
+"""Steps of which it is known who passed them last."""
+
+
+class Surroundings:
+    """Seen by the projection, in one thread; read in any."""
+
+    def __init__(self) -> None:
+        self._passed: dict[tuple[str, str, str], Passed] = {}
+        self._lost: Mapping[str, int] = {}
+
+    @property
+    def passed(self) -> Mapping[tuple[str, str, str], Passed]:
+        """Which saga last did a step well, by (environment, saga name, step)."""
+        return self._passed
+
+    @property
+    def telemetry_lost(self) -> Mapping[str, int]:
+        """Environments most of whose services fell silent at once, and since when."""
+        return self._lost
+
+    def notices(self) -> Sequence[str]:
+        """What readers of lists should know."""
+        return [_notice(environment, since) for environment, since in sorted(self._lost.items())]
+
+    def look(self, instances: Iterable[Instance], context: sagas.Context) -> None:
+        """See which services have fallen silent."""
+        self._lost = sagas.outages(instances, context)
+
+    def saw(self, saga: model.Saga) -> None:
+        """Note the steps that a saga has passed."""
+        for step in saga.steps:
+            for attempt in step.attempts:
+                if attempt.state is model.AttemptState.OK:
+                    self._note((*saga.key[:2], step.name), saga, attempt)
+
+    def _note(self, step: tuple[str, str, str], saga: model.Saga, attempt: model.Attempt) -> None:
+        at = attempt.over or attempt.began
+        known = self._passed.get(step)
+        if known.at < at if known else len(self._passed) < STEPS:
+            self._passed[step] = Passed(at, saga.key, attempt.process, attempt.trace_id, attempt.span_id)
+
+
+def _notice(environment: str, since: int) -> str:
+    where = f" in the environment {environment!r}" if environment else ""
+    return (
+        f"telemetry_lost: most services{where} fell silent at once on {dated(since)}; until they are heard again, "
+        "what is said of silence is possible at most."
+    )

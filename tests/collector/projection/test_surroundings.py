@@ -1,0 +1,114 @@
+"""Lists follow what is heard of processes, although nothing is heard of the sagas themselves."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from sagascope_collector.api import present
+from sagascope_collector.projection import Projection, Surroundings
+from sagascope_collector.projection.reliance import Reliance
+from sagascope_collector.records import SagaId
+from sagascope_collector.sagas import Context
+from sagascope_collector.store import DuckDBStore, SagaFilter
+from support.otlp import NOON, SECOND, heartbeat, logs, resource
+from support.payments import STUCK, Tried, saga
+
+from .test_projection import put, settle
+
+Clock = list[int]
+PATIENT = (Tried("ledger.record", "ledger", 0.3, None, attributes={"saga.step.timeout": 500.0}),)
+LEDGER = resource("ledger", service_instance_id="ledger-1")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return [NOON]
+
+
+@pytest.fixture
+def store(clock: Clock) -> Iterator[DuckDBStore]:
+    opened = DuckDBStore(clock=lambda: clock[0])
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def surroundings() -> Surroundings:
+    return Surroundings()
+
+
+@pytest.fixture
+def projection(store: DuckDBStore, clock: Clock, surroundings: Surroundings) -> Projection:
+    return Projection(
+        store,
+        summarise=present.summary,
+        context=lambda now: Context(now, telemetry_lost=surroundings.telemetry_lost, passed=surroundings.passed),
+        surroundings=surroundings,
+        clock=lambda: clock[0],
+    )
+
+
+def attention(store: DuckDBStore) -> list[str | None]:
+    return [row.attention for row in store.saga_rows(SagaFilter(), limit=10).rows]
+
+
+def go_on(clock: Clock, projection: Projection, seconds: float) -> None:
+    clock[0] += round(seconds * SECOND)
+    settle(projection)
+
+
+def test_a_heartbeat_that_comes_late_is_heeded(store: DuckDBStore, projection: Projection, clock: Clock) -> None:
+    put(store, *saga("1", STUCK, now=NOON, ago=20))
+    settle(projection)
+    assert attention(store) == ["hung"]
+    put(store, logs(heartbeat(1, at=NOON - 10 * SECOND, interval=1), of=LEDGER))
+    go_on(clock, projection, 1.1)
+    assert attention(store) == ["instance_lost"]
+    put(store, logs(heartbeat(2, at=NOON + SECOND, interval=1), of=LEDGER))
+    go_on(clock, projection, 1.1)
+    assert attention(store) == ["hung"]
+
+
+@pytest.mark.parametrize("said", [{"interval": 1}, {"interval": 60, "final": True}])
+def test_a_shorter_promise_is_heeded(
+    store: DuckDBStore, projection: Projection, clock: Clock, said: dict[str, Any]
+) -> None:
+    put(store, logs(heartbeat(1, at=NOON, interval=60), of=LEDGER))
+    put(store, *saga("1", PATIENT, now=NOON, ago=0.4))
+    settle(projection)
+    assert attention(store) == [None]
+    put(store, logs(heartbeat(2, at=NOON + SECOND, **said), of=LEDGER))
+    go_on(clock, projection, 1.1)
+    go_on(clock, projection, 4)
+    assert attention(store) == ["instance_lost"]
+
+
+def test_silence_of_most_services_is_one_notice(store: DuckDBStore, projection: Projection, clock: Clock) -> None:
+    for name in ("wallet", "ledger", "shipping"):
+        put(store, logs(heartbeat(1, at=NOON, interval=1), of=resource(name, service_instance_id=name)))
+    settle(projection)
+    assert projection.notices() == []
+    go_on(clock, projection, 5)
+    (notice,) = projection.notices()
+    assert notice.startswith("telemetry_lost: most services fell silent at once on")
+    for name in ("wallet", "ledger"):
+        put(store, logs(heartbeat(2, at=clock[0], interval=60), of=resource(name, service_instance_id=name)))
+    go_on(clock, projection, 1.1)
+    assert projection.notices() == []
+
+
+def test_who_passed_a_step_last_is_remembered(
+    store: DuckDBStore, projection: Projection, surroundings: Surroundings
+) -> None:
+    put(store, *saga("1", now=NOON), *saga("2", now=NOON - SECOND))
+    settle(projection)
+    assert surroundings.passed["", "payment", "ledger.record"].key.id == "1"
+
+
+def test_a_saga_is_forgotten_with_what_it_relied_on() -> None:
+    reliance = Reliance()
+    reliance.judged(SagaId("", "1"), {("ledger", "a"): 5})
+    reliance.judged(SagaId("", "1"), {})
+    assert reliance.broken([], 10) == []
+    assert not reliance._of_process
