@@ -25,7 +25,7 @@ from sagascope_collector.sagas.model import (
     Step,
     StepState,
 )
-from sagascope_collector.sagas.spans import process_key
+from sagascope_collector.sagas.spans import process_key, processes
 from sagascope_collector.sagas.watch import Watch
 
 BACKWARD = (semconv.TYPE_COMPENSATION, semconv.TYPE_ROLLBACK)
@@ -64,7 +64,7 @@ class Case:
 
     def __init__(self, saga: Saga, instances: Sequence[Instance], context: Context) -> None:
         self.saga = saga
-        self.instances = instances
+        self.instances = [instance for _, instance in sorted(processes(instances).items(), key=lambda each: each[0])]
         self.context = context
         self.watch = Watch(context.now, context.deaf)
         self.liveness = Liveness(instances, self.watch, saga.offsets)

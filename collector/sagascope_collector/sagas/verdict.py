@@ -24,16 +24,17 @@ def judge(saga: Saga, instances: Sequence[Instance], context: Context) -> Judgem
     case.watch.remind(midnight_after(context.now))
     tried = finding.subject.step if finding.subject and finding.subject.step.name == finding.step else None
     tried = tried or (case.step(finding.step) if finding.step else None)
-    due_at, said = case.watch.due, headline(case, finding)
+    said = headline(case, finding)
+    verdict = _verdict(case, finding, said)
     return Judgement(
         step=finding.step,
         service=finding.service,
         attempts=len(tried.attempts) if tried else 0,
         error=_latest_error(tried),
-        verdict=_verdict(case, finding, said),
+        verdict=verdict,
         headline=said,
         customer_line=customer_line(saga),
-        due_at=due_at,
+        due_at=case.watch.due,
         promises=case.liveness.promises,
     )
 
