@@ -7,7 +7,9 @@ with 2, at lengths that no issuer uses there.
 
 import re
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from functools import cache
+from itertools import accumulate
+from typing import Final, NamedTuple, Self
 
 SHORTEST: Final = 13
 LONGEST: Final = 19
@@ -17,6 +19,11 @@ SEPARATOR: Final = "[ +\u00a0-]|%20"
 
 SHORTEST_GROUP: Final = 3
 """Digits between two separators, the last group aside: lists of small numbers are no card."""
+
+MOST_GROUPS: Final = 1 + LONGEST // SHORTEST_GROUP
+
+PREFIX: Final = 4
+"""Digits of the longest prefix."""
 
 ISSUERS: Final[tuple[tuple[str, str, frozenset[int]], ...]] = (
     ("4", "4", frozenset({13, 16, 19})),  # Visa
@@ -43,7 +50,7 @@ ISSUERS: Final[tuple[tuple[str, str, frozenset[int]], ...]] = (
 
 _RUN: Final = re.compile(rf"[0-9]{{{SHORTEST_GROUP},}}+(?:(?:{SEPARATOR})[0-9]++)*+")
 _GROUP: Final = re.compile(r"%20|([0-9]+)")
-_DOUBLED: Final = str.maketrans("0123456789", "0246813579")
+_DOUBLED: Final = bytes.maketrans(b"0123456789", b"0246813579")
 """Twice a digit, as the sum of the digits of that."""
 
 _HEX: Final = frozenset("0123456789abcdefABCDEF-")
@@ -60,47 +67,85 @@ class Card(NamedTuple):
     digits: str
 
 
-def find(text: str) -> Iterator[Card]:
-    """Every card number of a text, in order, none overlapping another; of several readings the longest."""
-    for run in _RUN.finditer(text):
-        if run.end() - run.start() >= SHORTEST:
-            yield from _in_run(text, [each for each in _GROUP.finditer(text, *run.span()) if each[1]])
+class Finder:
+    """Finds the card numbers in the texts of one request.
+
+    Work is bounded: of a request that is made of nothing but groups of digits, the groups past `patience` characters
+    count as card numbers without being looked at.
+    """
+
+    def __init__(self, patience: int = 1024 * 1024) -> None:
+        self._patience = patience
+
+    def find(self, text: str) -> Iterator[Card]:
+        """Every card number of a text, in order, none overlapping another; of several readings the longest."""
+        for run in _RUN.finditer(text):
+            if run.end() - run.start() >= SHORTEST:
+                yield from (card for card in self._in_run(text, run) if not _is_identifier(text, card))
+
+    def _in_run(self, text: str, run: re.Match[str]) -> Iterator[Card]:
+        alone = run[0].isdigit()
+        self._patience -= 0 if alone else len(run[0])
+        return _in_run(_Run.of(text, run)) if alone or self._patience >= 0 else iter([Card(*run.span(), run[0])])
 
 
 def is_card(digits: str) -> bool:
     """Whether a number, without separators, is one that an issuer may have given."""
-    return any(
-        len(digits) in lengths and first <= digits[: len(first)] <= last for first, last, lengths in ISSUERS
-    ) and _is_right(digits)
+    return len(digits) in lengths(digits[:PREFIX]) and _is_right(digits)
+
+
+@cache
+def lengths(prefix: str) -> frozenset[int]:
+    """How many digits a number may have that begins with these `PREFIX` digits."""
+    return frozenset().union(*(each for first, last, each in ISSUERS if first <= prefix[: len(first)] <= last))
 
 
 def _is_right(digits: str) -> bool:
     """Luhn's check of the last digit."""
-    total = sum(map(int, digits[-1::-2])) + sum(map(int, digits[-2::-2].translate(_DOUBLED)))
+    single = digits.encode()
+    total = sum(single[-1::-2]) + sum(single[-2::-2].translate(_DOUBLED)) - len(single) * ord("0")
     return total % 10 == 0
 
 
-def _in_run(text: str, groups: list[re.Match[str]]) -> Iterator[Card]:
+class _Run(NamedTuple):
+    """Groups of digits with a separator between two."""
+
+    digits: str
+    """All of them, without separators."""
+    groups: list[tuple[int, int]]
+    """Where each group begins and ends in the text."""
+    after: list[int]
+    """How many digits there are before each group, and in all."""
+
+    @classmethod
+    def of(cls, text: str, run: re.Match[str]) -> Self:
+        groups = [each.span() for each in _GROUP.finditer(text, *run.span()) if each[1]]
+        after = [0, *accumulate(end - start for start, end in groups)]
+        return cls("".join(text[start:end] for start, end in groups), groups, after)
+
+
+def _in_run(run: _Run) -> Iterator[Card]:
     place = 0
-    while place < len(groups):
-        card, after = _beginning_at(groups, place)
-        place += after
-        if card and not _is_identifier(text, card):
+    while place < len(run.groups):
+        card, place = _beginning_at(run, place)
+        if card:
             yield card
 
 
-def _beginning_at(groups: list[re.Match[str]], first: int) -> tuple[Card | None, int]:
-    """The longest card number that begins with this group, and how many groups it takes: 1 if there is none."""
-    digits, longest, taken = "", None, 1
-    for count, group in enumerate(groups[first : first + LONGEST], 1):
-        digits += group[1]
-        if len(digits) > LONGEST:
+def _beginning_at(run: _Run, first: int) -> tuple[Card | None, int]:
+    """The longest card number that begins with this group, and the group after it: the next one if there is none."""
+    begun, longest, after = run.after[first], None, first + 1
+    possible = lengths(run.digits[begun : begun + PREFIX])
+    if not possible:
+        return None, after
+    for place in range(first, min(first + MOST_GROUPS, len(run.groups))):
+        length = run.after[place + 1] - begun
+        if length in possible and _is_right(run.digits[begun : begun + length]):
+            longest = Card(run.groups[first][0], run.groups[place][1], run.digits[begun : begun + length])
+            after = place + 1
+        if length >= LONGEST or run.after[place + 1] - run.after[place] < SHORTEST_GROUP:
             break
-        if is_card(digits):
-            longest, taken = Card(groups[first].start(), group.end(), digits), count
-        if len(group[1]) < SHORTEST_GROUP:
-            break
-    return longest, taken
+    return longest, after
 
 
 def _is_identifier(text: str, card: Card) -> bool:

@@ -22,7 +22,12 @@ class Scrubber:
         self._rules = rules
         self._tokens = tokens
         self._needles = Needles(rules)
-        self._choice = Choice(Keys(rules.keep), Keys(rules.drop), Keys(rules.hash), Keys((*IDENTITY, *identities)))
+        self._choice = Choice(
+            Keys(rules.keep),
+            Keys(rules.drop),
+            Keys(rules.hash),
+            Keys((*IDENTITY, f"{semconv.KEY_PREFIX}*", *identities)),
+        )
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
 

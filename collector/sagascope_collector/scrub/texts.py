@@ -17,19 +17,20 @@ SMALLEST, LARGEST = 10.0 ** (cards.SHORTEST - 1), 10.0**cards.LONGEST
 
 
 class Texts:
-    """Applies what is done to texts: patterns, whose work is known beforehand, and card numbers."""
+    """Applies what is done to the texts of one request: patterns, whose work is known beforehand, and card numbers."""
 
     def __init__(self, cards_too: bool, tokens: Tokens, patterned: Replaced) -> None:
         self._cards_too = cards_too
         self._tokens = tokens
         self._patterned = patterned
+        self._cards = cards.Finder()
 
     def scrubbed(self, text: str) -> Scrubbed:
         """The text without what may not be kept."""
         text, rules = self._patterned.get(text, (text, UNTOUCHED))
         if not self._cards_too:
             return text, rules
-        found = list(cards.find(text))
+        found = list(self._cards.find(text))
         for card in reversed(found):
             text = text[: card.start] + self._tokens.token(CARD, card.digits) + text[card.end :]
         return text, rules | {CARD} if found else rules
