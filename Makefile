@@ -61,4 +61,4 @@ lock: dev  ## pin pyproject.toml's dependencies anew, with hashes
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --extra all --group build --group dev -c requirements.lock -o requirements-dev.lock pyproject.toml
 
 clean:  ## remove what was made here
-	rm -rf $(VENV) .demo artefacts dist build .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .demo .npm artefacts dist build .mypy_cache .ruff_cache .import_linter_cache
