@@ -128,6 +128,7 @@ class Collector:
             step_timeouts=self._settings.step_timeouts,
             services=self._store.runners(),
             experience=self._memory.experience,
+            runbooks=self._settings.runbooks,
             telemetry_lost=self._surroundings.telemetry_lost,
             passed=self._surroundings.passed,
         )

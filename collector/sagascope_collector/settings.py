@@ -8,6 +8,7 @@ from typing import Final, NamedTuple, Self
 
 from sagascope_collector.access import OPEN, Tokens
 from sagascope_collector.errors import BadValue
+from sagascope_collector.sagas.runbooks import Runbook
 from sagascope_collector.scrub import Rules
 from sagascope_collector.tls import Tls
 
@@ -74,6 +75,8 @@ class Settings:
     """Web pages of these origins may send and read; none by default."""
     tls: Tls | None = None
     """None: nothing is encrypted."""
+    runbooks: tuple[Runbook, ...] = ()
+    """What verdicts add to what is to be done."""
     scrub_rules: Rules = field(default_factory=Rules)
     """What may not be kept; card numbers may not unless a file says otherwise."""
     scrub_key: Path | None = None

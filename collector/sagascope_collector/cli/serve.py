@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sagascope_collector import rulefile
+from sagascope_collector import rulefile, runbooks
 from sagascope_collector.access import Tokens, read_token
 from sagascope_collector.scrub import Rules
 from sagascope_collector.settings import Address, Settings, step_timeouts
@@ -120,6 +120,15 @@ TlsClientCa = Annotated[
     ),
 ]
 
+RunbookFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--runbooks",
+        envvar="SAGASCOPE_RUNBOOKS",
+        help="What else a verdict should say is to be done, in YAML; see docs/diagnosis.md.",
+        metavar="FILE",
+    ),
+]
 ScrubFile = Annotated[
     Path | None,
     typer.Option(
@@ -159,6 +168,7 @@ def command(run: Run) -> Callable[..., None]:
         tls_cert: TlsCertificate = None,
         tls_key: TlsKey = None,
         tls_client_ca: TlsClientCa = None,
+        runbook_file: RunbookFile = None,
         scrub: ScrubFile = None,
         scrub_key_file: ScrubKey = None,
     ) -> None:
@@ -182,6 +192,7 @@ def command(run: Run) -> Callable[..., None]:
             ),
             cors_origins=tuple(cors_origin or ()),
             tls=tls_of(tls_cert, tls_key, tls_client_ca),
+            runbooks=runbooks.read(runbook_file) if runbook_file else (),
             scrub_rules=rulefile.read(scrub, Rules) if scrub else Rules(),
             scrub_key=scrub_key_file,
         )

@@ -1,10 +1,14 @@
 """What a judgement rests on beside the saga's own facts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from sagascope_collector.records import Process, SagaKey
 from sagascope_collector.sagas.experience import Experience
+
+if TYPE_CHECKING:
+    from sagascope_collector.sagas.runbooks import Runbook
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,5 +40,7 @@ class Context:
     """What finished sagas taught, by (environment, saga name)."""
     telemetry_lost: Mapping[str, int] = field(default_factory=dict)
     """Environments most of whose services fell silent at once, and since when: no silence is held against one then."""
+    runbooks: Sequence["Runbook"] = ()
+    """What the team wants to be done, in the order in which it is told."""
     passed: Mapping[tuple[str, str, str], Passed] = field(default_factory=dict)
     """Which saga last did a step well, by (environment, saga name, step), as far as it was seen lately."""

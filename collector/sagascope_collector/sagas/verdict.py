@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from sagascope_collector.records import Instance
-from sagascope_collector.sagas import attention, standstill
+from sagascope_collector.sagas import attention, runbooks, standstill
 from sagascope_collector.sagas.actions import actions
 from sagascope_collector.sagas.case import Case, Finding
 from sagascope_collector.sagas.context import Context
@@ -50,7 +50,7 @@ def _verdict(case: Case, finding: Finding, said: str) -> Verdict:
         since=finding.since,
         headline=said,
         evidence=evidence(case, finding),
-        actions=actions(case, finding),
+        actions=(*actions(case, finding), *runbooks.told(case, finding)),
         confidence=finding.confidence,
     )
 
