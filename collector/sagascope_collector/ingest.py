@@ -83,6 +83,12 @@ class Limits:
     """What may wait; each request counts `REQUEST_COST` more than its body."""
     group_bytes: int = 4 * 1024 * 1024
     """A commit takes requests until it holds this much."""
+    interval: float = 0.02
+    """Seconds between the beginnings of two commits, so that one holds many requests; unless `enough` waits."""
+    enough_bytes: int = 1024 * 1024
+    """What waits is committed at once if it is this much, ..."""
+    enough_requests: int = 16
+    """... or so many requests, and as many as the last commit answered: its senders have all come back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +126,8 @@ class Ingest:
         self._queue: FairQueue[_Waiting] = FairQueue(limits.queue_bytes)
         self._changed = threading.Condition()
         self._closing = False
+        self._last_begun = 0.0
+        self._last_length = 0
         self._thread = threading.Thread(target=self._run, name="sagascope-writer", daemon=True)
 
     def start(self) -> None:
@@ -138,7 +146,8 @@ class Ingest:
             if self._closing:
                 raise Overloaded("The collector is stopping.")
             taken, ousted = self._queue.offer(waiting, payload.sender, len(payload.body) + REQUEST_COST)
-            self._changed.notify()
+            if self._queue.length == 1 or self._is_enough():
+                self._changed.notify()
         if ousted or not taken:
             self._refused()
         _answer(ousted, [Overloaded(FULL)] * len(ousted))
@@ -177,11 +186,22 @@ class Ingest:
         group: list[_Waiting] = []
         with self._changed:
             self._changed.wait_for(lambda: self._queue.length or self._closing)
-            taken = 0
+            self._changed.wait_for(self._is_enough, self._last_begun + self._limits.interval - time.monotonic())
+            self._last_begun, taken = time.monotonic(), 0
             while taken < self._limits.group_bytes and (item := self._queue.take()):
                 group.append(item.content)
                 taken += len(item.content.payload.body)
+            self._last_length = len(group)
         return group
+
+    def _is_enough(self) -> bool:
+        """Whether a commit need not wait for more."""
+        limits, queue = self._limits, self._queue
+        return (
+            self._closing
+            or queue.cost - queue.length * REQUEST_COST >= limits.enough_bytes
+            or queue.length >= max(limits.enough_requests, self._last_length)
+        )
 
     def _stored(self, group: Sequence[_Waiting]) -> Sequence[Outcome]:
         try:

@@ -118,6 +118,8 @@ class Rows:
 
     def table(self) -> pa.Table:
         """Everything added, as a table of `schema.SPANS` or `schema.LOGS`."""
+        if not self._rows:
+            return pa.schema([*self._columns, *schema.ATTRIBUTES, *schema.RECEIPT]).empty_table()
         every = table(self._columns, self._rows)
         for (name, _), texts in zip(schema.ATTRIBUTES, self.attributes.arrays(), strict=True):
             every = every.append_column(name, texts)

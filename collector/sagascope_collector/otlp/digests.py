@@ -22,6 +22,8 @@ _TEXTS: Final = [each.name for each in _COUNTED if each.name not in _NUMBERS]
 
 def keyed(records: pa.Table, origins: Origins) -> pa.Table:
     """Log records, all columns of `schema.LOGS` but the key, with it."""
+    if not records.num_rows:
+        return schema.LOGS.empty_table()
     keys = [blake2b(each, digest_size=KEY_BYTES).digest() for each in _contents(records, origins).to_pylist()]
     return records.add_column(0, schema.LOGS.field("key"), pa.array(keys, pa.binary()))
 
