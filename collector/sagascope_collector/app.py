@@ -23,6 +23,7 @@ from sagascope_collector.cli import serve as cli
 from sagascope_collector.deafness import Deafness
 from sagascope_collector.errors import PortTaken, StoreUnavailable
 from sagascope_collector.incidents import Incidents
+from sagascope_collector.housekeeping import Housekeeping
 from sagascope_collector.ingest import Ingest, Limits
 from sagascope_collector.listening import address_of, listen, port_taken
 from sagascope_collector.metrics import Exposition, Meter, measured
@@ -93,6 +94,7 @@ class Collector:
             clock=clock,
         )
         self._incidents = Incidents(store.incidents, clock=clock)
+        self._housekeeping = Housekeeping(store)
         self._health = ProcessHealth(self._ingest, self._projection, clock)
 
     async def run(self, announce: cli.Announce) -> None:
@@ -106,6 +108,7 @@ class Collector:
         self._ingest.start()
         self._projection.start()
         self._incidents.start()
+        self._housekeeping.start()
         await ports.grpc_server.start()
         serving = [asyncio.create_task(http.serve([ports.otlp_http])), asyncio.create_task(api.serve([ports.api]))]
         alive = asyncio.create_task(self._stay_alive())
@@ -120,6 +123,7 @@ class Collector:
             _log.error("What was waiting could not be stored within %s s.", self._settings.drain_seconds)
         await asyncio.to_thread(self._projection.stop)
         await asyncio.to_thread(self._incidents.stop)
+        await asyncio.to_thread(self._housekeeping.stop)
 
     def _context(self, now: int) -> sagas.Context:
         return sagas.Context(

@@ -122,6 +122,16 @@ class Store(Protocol):
         """
         ...
 
+    def tend(self) -> bool:
+        """Do one piece of the work that is not urgent, such as sealing; False: there is none now.
+
+        Reading and appending go on meanwhile, and a crash in the midst of it loses nothing.
+
+        Raises:
+            StoreUnavailable: it is still to be done.
+        """
+        ...
+
     def changed_ids(self, limit: int) -> Sequence[SagaId]:
         """Saga ids with facts newer than their summaries, oldest change first; also after a crash.
 

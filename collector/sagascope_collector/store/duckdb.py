@@ -1,40 +1,53 @@
-"""The store in one DuckDB file, or in memory."""
+"""The store in one DuckDB file and a folder beside it, or in memory."""
 
+import shutil
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 
-from sagascope_collector.records import Facts, Instance, Log, Process, SagaId, Span
-from sagascope_collector.store import cursors, presences, rows, summaries
+from sagascope_collector.errors import StoreUnavailable
+from sagascope_collector.records import Facts, Instance, SagaId
+from sagascope_collector.store import chunk, cursors, home, presences, reading, summaries
+from sagascope_collector.store.census import Census
 from sagascope_collector.store.contract import Appended, Batch, Counters, LessonRow, Page, SagaFilter, SagaRow
 from sagascope_collector.store.database import Database
 from sagascope_collector.store.incidents import Incidents
+from sagascope_collector.store.frames import Frame
 from sagascope_collector.store.opening import IN_MEMORY
-from sagascope_collector.store.presence import merge
+from sagascope_collector.store.pending import Pending
+from sagascope_collector.store.sealing import Sealing
 from sagascope_collector.store.sql import Query
+from sagascope_collector.store.tiers import Tiers
 
 Clock = Callable[[], int]
 
 TRACE_ID_DIGITS, SPAN_ID_DIGITS = 32, 16
+
+AGE: float = 600.0
+"""Seconds after which a generation is sealed however little it holds, so that a restart stays short."""
+
+PENDING = pa.schema([("environment", pa.string()), ("id", pa.string()), ("seq", pa.uint64())])
 
 
 class DuckDBStore:
     """`contract.Store` on DuckDB. It keeps a record of its own runs, from which `deaf_intervals` are read."""
 
     def __init__(self, path: str = IN_MEMORY, *, clock: Clock = time.time_ns) -> None:
-        """Open or make the database; raises what `opening.connect` and `migrate.migrate` raise."""
+        """Open or make the database; raises what `opening.connect`, `migrate.migrate` and `home.enter` raise."""
         self._path = path
         self._clock = clock
         self._database = Database(path)
         self._incidents = Incidents(self._database)
         self._appending = threading.Lock()
-        ((self._seq,),) = self._database.rows(Query.SELECT_SEQ)
-        self._claims: dict[SagaId, int] = {}
+        self._pending = Pending()
+        try:
+            self._open(home.folder_of(path))
+        except BaseException:
+            self._database.close()
+            raise
         self._runners = {tuple(step): service for *step, service in self._database.rows(Query.SELECT_RUNNERS)}
         self._started_at = clock()
         self._database.rows(Query.INSERT_RUN, {"now": self._started_at})
@@ -44,87 +57,99 @@ class DuckDBStore:
         """See `Store.incidents`."""
         return self._incidents
 
+    def _open(self, folder: Path) -> None:
+        ((owner, begun, sealed_through, self._seq, *counted, projected),) = self._database.rows(Query.SELECT_STATE)
+        home.enter(folder, begun=begun)
+        home.tidy(folder, sealed_through)
+        entries = [chunk.Entry(*row) for row in self._database.rows(Query.SELECT_CHUNKS)]
+        chunks = [chunk.load(folder, each) for each in entries]
+        chunk.discard_unfinished(folder, [each.number for each in entries])
+        self._counters = Counters(*counted)
+        self._census = Census(map(presences.read, self._database.rows(Query.SELECT_INSTANCES)))
+        self._tiers = Tiers(
+            self._database, folder, owner, chunks, after=sealed_through, durable=self._path != IN_MEMORY
+        )
+        self._sealing = Sealing(self._tiers, self._database, self._keep_beside)
+        self._began = time.monotonic()
+        if not begun:
+            self._database.rows(Query.UPDATE_STATE_BEGUN)
+        for environment, id_, seq in self._database.rows(Query.SELECT_PENDING):
+            self._pending.add([SagaId(environment, id_)], seq)
+        for frame in self._tiers.restored():
+            self._enter(frame, is_news=frame.seq > projected)
+
     # --- facts ---------------------------------------------------------------------------------
 
     def append(self, batch: Batch, *, rejected: int = 0) -> Appended:
         """See `Store.append`."""
         with self._appending:
+            if not self._database.is_open:
+                raise StoreUnavailable("The database is closed.")
             return self._append(batch, rejected)
 
     def _append(self, batch: Batch, rejected: int) -> Appended:
-        database, seq = self._database, {"seq": self._seq + 1}
         received = batch.spans.num_rows + batch.logs.num_rows
-        spans, logs = (_with_origins(each, batch.origins) for each in (batch.spans, batch.logs))
-        tables = {"batch_spans": spans, "batch_logs": logs, "batch_links": batch.links}
-        with database.transaction():
-            stored = database.count(Query.INSERT_SPANS, seq, batch_spans=spans) if spans.num_rows else 0
-            stored += database.count(Query.INSERT_LOGS, seq, batch_logs=logs) if logs.num_rows else 0
-            if batch.links.num_rows:
-                database.count(Query.INSERT_LINKS, batch_links=batch.links)
-            if received:
-                database.count(Query.INSERT_PENDING, seq, **tables)
-            self._put_presences(batch)
-            counted = Counters(received + rejected, stored, rejected, received - stored)
-            database.count(Query.UPDATE_COUNTERS, seq | counted._asdict())
-        self._seq += 1
+        if not received and not rejected:
+            return Appended(0, 0)
+        spans, logs, keys = self._tiers.fresh(batch.spans, batch.logs)
+        stored = spans.num_rows + logs.num_rows
+        counted = Counters(received + rejected, stored, rejected, received - stored)
+        counters = Counters(*map(sum, zip(self._counters, counted, strict=True)))
+        links = batch.links if spans.num_rows == batch.spans.num_rows else _links_of(spans, batch.links)
+        frame = Frame(self._seq + 1, counters, batch.processes, spans, logs, links, batch.origins)
+        self._tiers.append(frame, keys)
+        self._enter(frame, is_news=True)
         return Appended(stored, received - stored)
 
-    def _put_presences(self, batch: Batch) -> None:
-        if not batch.processes:
-            return
-        seen = _processes_table(each.process for each in batch.processes)
-        known = map(presences.read, self._database.rows(Query.SELECT_INSTANCES_OF_BATCH, batch_processes=seen))
-        merged = presences.table(merge(known, batch.processes))
-        self._database.count(Query.PUT_INSTANCES, batch_presences=merged)
+    def _enter(self, frame: Frame, *, is_news: bool) -> None:
+        """Take note of a commit that is on disk."""
+        self._census.see(frame.sightings)
+        if is_news:
+            self._pending.add(_sagas_of(frame), frame.seq)
+        # last: whoever reads the number finds everything up to it among what is pending
+        self._seq, self._counters = frame.seq, frame.counters
+
+    def tend(self) -> bool:
+        """See `Store.tend`."""
+        if time.monotonic() - self._began > AGE:
+            self._close_generation()
+        return self._sealing.step()
+
+    def seal(self) -> None:
+        """Move everything to the sealed tier now, instead of when there is enough of it."""
+        self._close_generation()
+        while self._sealing.step():
+            pass
+
+    def _close_generation(self) -> None:
+        with self._appending:
+            self._tiers.close_generation()
+            self._began = time.monotonic()
+
+    def _keep_beside(self, generation: int) -> None:
+        """Within the transaction that seals a generation: everything that its journal held besides."""
+        state = {"sealed_through": generation, "seq": self._seq, **self._counters._asdict()}
+        entries = [
+            {"environment": saga.environment, "id": saga.id, "seq": since.first}
+            for saga, since in self._pending.all().items()
+        ]
+        self._database.rows(Query.CLEAR_PENDING)
+        if entries:
+            self._database.rows(Query.INSERT_PENDING, entries=pa.Table.from_pylist(entries, schema=PENDING))
+        self._database.rows(Query.UPDATE_STATE, state)
+        changed = self._census.unwritten()
+        if changed.num_rows:
+            self._database.rows(Query.PUT_INSTANCES, batch_presences=changed)
 
     def facts(self, ids: Sequence[SagaId]) -> dict[SagaId, Facts]:
         """See `Store.facts`."""
-        wanted = _ids_table(ids)
-        with self._database.transaction():
-            spans = self._spans_of(wanted)
-            logs: defaultdict[SagaId, list[Log]] = defaultdict(list)
-            for saga, log in rows.logs(self._database.arrow(Query.SELECT_LOGS_OF_SAGAS, wanted_sagas=wanted)):
-                logs[saga].append(log)
-            instances = self._instances_of(spans, logs)
-        return {saga: _facts(saga, spans[saga], logs[saga], instances) for saga in ids if spans[saga] or logs[saga]}
-
-    def _spans_of(self, wanted: pa.Table) -> defaultdict[SagaId, list[Span]]:
-        found: defaultdict[SagaId, list[Span]] = defaultdict(list)
-        for saga, span in rows.spans(self._database.arrow(Query.SELECT_SPANS_OF_SAGAS, wanted_sagas=wanted)):
-            found[saga].append(span)
-        links = self._database.arrow(Query.SELECT_LINKS_OF_SAGAS, wanted_sagas=wanted)
-        if links.num_rows:
-            self._add_linked(found, links)
-        return found
-
-    def _add_linked(self, found: defaultdict[SagaId, list[Span]], links: pa.Table) -> None:
-        wanted = links.select(["trace_id", "span_id"])
-        linked = self._database.arrow(Query.SELECT_SPANS_OF_LINKS, wanted_spans=wanted)
-        spans = {(span.trace_id, span.span_id): span for _, span in rows.spans(linked)}
-        for link in links.to_pylist():
-            span = spans.get((link["trace_id"].hex(), link["span_id"].hex()))
-            if span and span.mark.id != link["saga_id"]:
-                found[SagaId(link["environment"], link["saga_id"])].append(replace(span, mark=rows.mark(link)))
-
-    def _instances_of(
-        self, spans: Mapping[SagaId, Sequence[Span]], logs: Mapping[SagaId, Sequence[Log]]
-    ) -> dict[tuple[str, str], list[Instance]]:
-        senders = [each.process for of_saga in spans.values() for each in of_saga]
-        senders += [each.process for of_saga in logs.values() for each in of_saga]
-        services = _processes_table(senders)
-        found: defaultdict[tuple[str, str], list[Instance]] = defaultdict(list)
-        for row in self._database.rows(Query.SELECT_INSTANCES_OF_SERVICES, wanted_services=services):
-            instance = presences.read(row).instance()
-            found[instance.process.environment, instance.process.service].append(instance)
-        return found
+        return reading.facts(self._tiers, ids, self._census.of)
 
     # --- summaries -----------------------------------------------------------------------------
 
     def changed_ids(self, limit: int) -> Sequence[SagaId]:
         """See `Store.changed_ids`."""
-        changed = self._database.rows(Query.SELECT_CHANGED, {"limit": limit})
-        self._claims = {SagaId(environment, id_): seq for environment, id_, seq in changed}
-        return list(self._claims)
+        return self._pending.claim(limit)
 
     def due_ids(self, now: int, limit: int) -> Sequence[SagaId]:
         """See `Store.due_ids`."""
@@ -132,7 +157,7 @@ class DuckDBStore:
 
     def put_summaries(self, ids: Sequence[SagaId], rows: Sequence[SagaRow]) -> None:
         """See `Store.put_summaries`."""
-        settled = _ids_table(ids, self._claims)
+        settled = _ids_table(ids)
         runners = {(*row.key[:2], step): service for row in rows for step, service in row.runners.items()}
         news = dict(runners.items() - self._runners.items())
         with self._database.transaction():
@@ -142,10 +167,9 @@ class DuckDBStore:
             if rows:
                 self._database.count(Query.INSERT_SAGAS, summaries=summaries.table(rows))
             self._incidents.put(settled, rows, self._clock())
-            self._database.count(Query.DELETE_PENDING, settled=settled)
+            self._database.rows(Query.UPDATE_STATE_PROJECTED, {"projected": self._pending.seen(self._seq)})
+        self._pending.settle(ids)
         self._runners = self._runners | news
-        for each in ids:
-            self._claims.pop(each, None)
 
     def put_lessons(self, rows: Sequence[LessonRow], keep: int) -> None:
         """See `Store.put_lessons`."""
@@ -165,7 +189,8 @@ class DuckDBStore:
 
     def environments_of(self, saga_id: str) -> Sequence[str]:
         """See `Store.environments_of`."""
-        return [environment for (environment,) in self._database.rows(Query.SELECT_ENVIRONMENTS, {"id": saga_id})]
+        kept = self._database.rows(Query.SELECT_ENVIRONMENTS, {"id": saga_id})
+        return sorted(self._tiers.environments_of(saga_id) | {environment for (environment,) in kept})
 
     def saga_rows(self, narrowed: SagaFilter, *, limit: int, cursor: str | None = None) -> Page:
         """See `Store.saga_rows`."""
@@ -187,16 +212,28 @@ class DuckDBStore:
     def search(self, text: str, *, limit: int) -> list[tuple[str, SagaRow]]:
         """See `Store.search`."""
         values = {"text": text, "member": summaries.member(text), "limit": limit}
-        found = self._database.rows(Query.SEARCH_SAGAS, values)
-        if not found and (id_ := _hex(text)):
-            query = Query.SEARCH_TRACES if len(text) == TRACE_ID_DIGITS else Query.SEARCH_SPANS
-            found = self._database.rows(query, {"id": id_, "limit": limit})
-        return [(kind, summaries.read(row)) for kind, *row in found]
+        found = [(kind, summaries.read(row)) for kind, *row in self._database.rows(Query.SEARCH_SAGAS, values)]
+        return found or self._of_telemetry(text, limit)
+
+    def _of_telemetry(self, text: str, limit: int) -> list[tuple[str, SagaRow]]:
+        """The sagas of a trace or a span."""
+        wanted = [each for each in self._sagas_with(text) if each.id]
+        if not wanted:
+            return []
+        kind = "trace" if len(text) == TRACE_ID_DIGITS else "span"
+        rows = self._database.rows(Query.SELECT_SAGAS_OF_IDS, {"limit": limit}, wanted_sagas=_ids_table(wanted))
+        return [(kind, summaries.read(row)) for row in rows]
+
+    def _sagas_with(self, text: str) -> set[SagaId]:
+        """Whose records have this trace or span id; of records in no saga the id is empty."""
+        id_ = _hex(text)
+        if id_ is None:
+            return set()
+        return self._tiers.sagas_of_trace(id_) if len(text) == TRACE_ID_DIGITS else self._tiers.sagas_of_span(id_)
 
     def has_trace(self, text: str) -> bool:
         """See `Store.has_trace`."""
-        id_ = _hex(text)
-        return bool(id_ and self._database.rows(Query.HAS_TRACE, {"id": id_})[0][0])
+        return bool(self._sagas_with(text))
 
     def flow_counts(self) -> list[tuple[str, str, str, int, int]]:
         """See `Store.flow_counts`."""
@@ -209,11 +246,13 @@ class DuckDBStore:
 
     def instances(self) -> Sequence[Instance]:
         """See `Store.instances`."""
-        return [presences.read(row).instance() for row in self._database.rows(Query.SELECT_INSTANCES)]
+        self._check_open()
+        return self._census.instances()
 
     def counters(self) -> Counters:
         """See `Store.counters`."""
-        return Counters(*self._database.rows(Query.SELECT_COUNTERS)[0])
+        self._check_open()
+        return self._counters
 
     # --- the collector itself ------------------------------------------------------------------
 
@@ -233,7 +272,8 @@ class DuckDBStore:
         """See `Store.size_bytes`."""
         if self._path == IN_MEMORY:
             return 0
-        return sum(file.stat().st_size for file in (Path(self._path), Path(f"{self._path}.wal")) if file.exists())
+        files = (Path(self._path), Path(f"{self._path}.wal"))
+        return sum(file.stat().st_size for file in files if file.exists()) + self._tiers.size_bytes()
 
     def close(self) -> None:
         """See `Store.close`."""
@@ -242,41 +282,37 @@ class DuckDBStore:
             if self._database.is_open:
                 self._database.rows(Query.UPDATE_RUN_STOPPED, values)
                 self._database.close()
+                self._tiers.close()
+                if self._path == IN_MEMORY:
+                    shutil.rmtree(self._tiers.folder)
+
+    def _check_open(self) -> None:
+        if not self._database.is_open:
+            raise StoreUnavailable("The database is closed.")
 
 
-def _facts(
-    saga: SagaId, spans: Sequence[Span], logs: Sequence[Log], instances: Mapping[tuple[str, str], Sequence[Instance]]
-) -> Facts:
-    records: tuple[Span | Log, ...] = (*spans, *logs)
-    services = dict.fromkeys((each.process.environment, each.process.service) for each in records)
-    known = tuple(instance for service in services for instance in instances.get(service, ()))
-    return Facts(saga, tuple(spans), tuple(logs), known)
+def _sagas_of(frame: Frame) -> Iterable[SagaId]:
+    """Every saga with a record in a commit."""
+    environments = frame.origins["environment"].to_pylist()
+    found: dict[SagaId, None] = {}
+    for table in (frame.spans, frame.logs):
+        pairs = zip(table["origin"].to_pylist(), table["saga_id"].to_pylist(), strict=True)
+        found.update((SagaId(environments[origin], id_), None) for origin, id_ in dict.fromkeys(pairs) if id_)
+    named = zip(frame.links["environment"].to_pylist(), frame.links["saga_id"].to_pylist(), strict=True)
+    found.update((SagaId(*each), None) for each in named)
+    return found
 
 
-def _ids_table(ids: Sequence[SagaId], seqs: Mapping[SagaId, int] | None = None) -> pa.Table:
+def _links_of(spans: pa.Table, links: pa.Table) -> pa.Table:
+    """The links of these spans only."""
+    kept = set(spans["key"].to_pylist())
+    length = len(next(iter(kept), b""))
+    return links.filter(pa.array([each[:length] in kept for each in links["key"].to_pylist()], pa.bool_()))
+
+
+def _ids_table(ids: Sequence[SagaId]) -> pa.Table:
     environments = pa.array([each.environment for each in ids], pa.string())
-    texts = pa.array([each.id for each in ids], pa.string())
-    if seqs is None:
-        return pa.table({"environment": environments, "saga_id": texts})
-    return pa.table(
-        {"environment": environments, "id": texts, "seq": pa.array([seqs.get(each, 0) for each in ids], pa.uint64())}
-    )
-
-
-def _with_origins(table: pa.Table, origins: pa.Table) -> pa.Table:
-    """Records with what they came under in columns of their own."""
-    shared = origins.take(table.column("origin"))
-    table = table.drop_columns(["origin"])
-    for name, column in zip(shared.column_names, shared.columns, strict=True):
-        table = table.append_column(name, column)
-    return table
-
-
-def _processes_table(processes: Iterable[Process]) -> pa.Table:
-    known = dict.fromkeys((each.environment, each.service, each.identity) for each in processes)
-    columns = zip(*known, strict=True) if known else ((), (), ())
-    names = ("environment", "service", "identity")
-    return pa.table({name: pa.array(column, pa.string()) for name, column in zip(names, columns, strict=True)})
+    return pa.table({"environment": environments, "id": pa.array([each.id for each in ids], pa.string())})
 
 
 def _hex(text: str) -> bytes | None:

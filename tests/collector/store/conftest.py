@@ -9,7 +9,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from sagascope_collector.ingest import Encoding, Payload, Signal
 from sagascope_collector.otlp import decode
-from sagascope_collector.store import Appended, DuckDBStore, Store
+from sagascope_collector.store import Appended, Batch, DuckDBStore, Store
 from support.otlp import NOON, SECOND
 
 Request = ExportTraceServiceRequest | ExportLogsServiceRequest
@@ -18,10 +18,20 @@ Put = Callable[..., Appended]
 RECEIVED = NOON + 60 * SECOND
 
 
-@pytest.fixture(params=["file", "memory"])
+class SealedStore(DuckDBStore):
+    """A store whose every batch is sealed at once: all that is promised holds for the sealed tier too."""
+
+    def append(self, batch: Batch, *, rejected: int = 0) -> Appended:
+        try:
+            return super().append(batch, rejected=rejected)
+        finally:
+            self.seal()
+
+
+@pytest.fixture(params=["file", "memory", "sealed"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    path = str(tmp_path / "store.duckdb") if request.param == "file" else ":memory:"
-    opened = DuckDBStore(path, clock=lambda: RECEIVED)
+    path = ":memory:" if request.param == "memory" else str(tmp_path / "store.duckdb")
+    opened = (SealedStore if request.param == "sealed" else DuckDBStore)(path, clock=lambda: RECEIVED)
     yield opened
     opened.close()
 

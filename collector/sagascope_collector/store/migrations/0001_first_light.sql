@@ -1,89 +1,37 @@
-CREATE TABLE spans (
-    key BLOB PRIMARY KEY,
-    seq UBIGINT NOT NULL,
-    received_at BIGINT NOT NULL,
-    trace_id BLOB NOT NULL,
-    span_id BLOB NOT NULL,
-    parent_id BLOB NOT NULL,
-    name VARCHAR NOT NULL,
-    kind VARCHAR NOT NULL,
-    start UBIGINT NOT NULL,
-    "end" UBIGINT NOT NULL,
-    status VARCHAR NOT NULL,
-    status_message VARCHAR NOT NULL,
-    trace_state VARCHAR NOT NULL,
-    flags UINTEGER NOT NULL,
-    dropped_attributes UINTEGER NOT NULL,
-    dropped_events UINTEGER NOT NULL,
-    dropped_links UINTEGER NOT NULL,
-    events VARCHAR NOT NULL,
-    links VARCHAR NOT NULL,
-    saga_id VARCHAR NOT NULL,
-    saga_name VARCHAR NOT NULL,
-    saga_run VARCHAR NOT NULL,
-    saga_role VARCHAR NOT NULL,
-    step_name VARCHAR NOT NULL,
-    step_type VARCHAR NOT NULL,
-    step_key VARCHAR NOT NULL,
-    step_attempt BIGINT NOT NULL,
-    attribute_keys VARCHAR NOT NULL,
-    attribute_values VARCHAR NOT NULL,
-    environment VARCHAR NOT NULL,
-    service VARCHAR NOT NULL,
-    version VARCHAR NOT NULL,
-    identity VARCHAR NOT NULL,
-    instance VARCHAR NOT NULL,
-    resource VARCHAR NOT NULL,
-    scope VARCHAR NOT NULL
+-- Spans, logs and links are not here: they are in the files of the folder beside the database. See docs/adr/0004.
+
+-- the sealed tier: which files count
+CREATE TABLE chunks (
+    number UBIGINT PRIMARY KEY,
+    spans UBIGINT NOT NULL,
+    logs UBIGINT NOT NULL,
+    links UBIGINT NOT NULL,
+    earliest UBIGINT NOT NULL,
+    latest UBIGINT NOT NULL,
+    bytes UBIGINT NOT NULL
 );
 
-CREATE TABLE logs (
-    key BLOB PRIMARY KEY,
+-- one row; what the journals hold beyond `sealed_through` is to be added to it
+CREATE TABLE state (
+    owner VARCHAR NOT NULL,
+    begun BOOLEAN NOT NULL,
+    sealed_through UBIGINT NOT NULL,
     seq UBIGINT NOT NULL,
-    received_at BIGINT NOT NULL,
-    "at" UBIGINT NOT NULL,
-    "timestamp" UBIGINT NOT NULL,
-    observed_at UBIGINT NOT NULL,
-    severity INTEGER NOT NULL,
-    severity_text VARCHAR NOT NULL,
-    body VARCHAR NOT NULL,
-    event_name VARCHAR NOT NULL,
-    trace_id BLOB NOT NULL,
-    span_id BLOB NOT NULL,
-    flags UINTEGER NOT NULL,
-    dropped_attributes UINTEGER NOT NULL,
-    saga_id VARCHAR NOT NULL,
-    saga_name VARCHAR NOT NULL,
-    saga_run VARCHAR NOT NULL,
-    saga_role VARCHAR NOT NULL,
-    step_name VARCHAR NOT NULL,
-    step_type VARCHAR NOT NULL,
-    step_key VARCHAR NOT NULL,
-    step_attempt BIGINT NOT NULL,
-    attribute_keys VARCHAR NOT NULL,
-    attribute_values VARCHAR NOT NULL,
-    environment VARCHAR NOT NULL,
-    service VARCHAR NOT NULL,
-    version VARCHAR NOT NULL,
-    identity VARCHAR NOT NULL,
-    instance VARCHAR NOT NULL,
-    resource VARCHAR NOT NULL,
-    scope VARCHAR NOT NULL
+    received UBIGINT NOT NULL,
+    stored UBIGINT NOT NULL,
+    rejected UBIGINT NOT NULL,
+    duplicate UBIGINT NOT NULL,
+    -- summaries have seen all commits up to this one, but for the sagas that are pending
+    projected UBIGINT NOT NULL
 );
 
-CREATE TABLE span_links (
-    key BLOB PRIMARY KEY,
-    trace_id BLOB NOT NULL,
-    span_id BLOB NOT NULL,
+INSERT INTO state VALUES (uuid()::VARCHAR, FALSE, 0, 0, 0, 0, 0, 0, 0);
+
+-- saga ids with sealed facts newer than their summaries, as of the last sealing
+CREATE TABLE pending (
     environment VARCHAR NOT NULL,
-    saga_id VARCHAR NOT NULL,
-    saga_name VARCHAR NOT NULL,
-    saga_run VARCHAR NOT NULL,
-    saga_role VARCHAR NOT NULL,
-    step_name VARCHAR NOT NULL,
-    step_type VARCHAR NOT NULL,
-    step_key VARCHAR NOT NULL,
-    step_attempt BIGINT NOT NULL
+    id VARCHAR NOT NULL,
+    seq UBIGINT NOT NULL
 );
 
 -- one row a process; `beat_*` is its latest heartbeat
@@ -105,13 +53,6 @@ CREATE TABLE instances (
     parts_seen VARCHAR NOT NULL,
     past VARCHAR NOT NULL,
     PRIMARY KEY (environment, service, identity)
-);
-
--- saga ids with facts newer than their summaries; a row leaves when a summary has seen it
-CREATE TABLE pending (
-    environment VARCHAR NOT NULL,
-    id VARCHAR NOT NULL,
-    seq UBIGINT NOT NULL
 );
 
 CREATE TABLE sagas (
@@ -140,16 +81,6 @@ CREATE TABLE runners (
     service VARCHAR NOT NULL,
     PRIMARY KEY (name, step)
 );
-
-CREATE TABLE counters (
-    seq UBIGINT NOT NULL,
-    received UBIGINT NOT NULL,
-    stored UBIGINT NOT NULL,
-    rejected UBIGINT NOT NULL,
-    duplicate UBIGINT NOT NULL
-);
-
-INSERT INTO counters VALUES (0, 0, 0, 0, 0);
 
 -- when senders were refused
 CREATE TABLE deafness (

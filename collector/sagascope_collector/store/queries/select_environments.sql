@@ -1,3 +1,1 @@
-SELECT environment FROM sagas WHERE id = $id
-UNION SELECT environment FROM pending WHERE id = $id
-ORDER BY environment
+SELECT DISTINCT environment FROM sagas WHERE id = $id

@@ -1,0 +1,48 @@
+"""The folder beside the database that holds the facts: ``<database>.d``."""
+
+import tempfile
+from pathlib import Path
+
+from sagascope_collector.errors import CannotStart, NotADatabase
+from sagascope_collector.store.opening import IN_MEMORY
+
+
+def folder_of(path: str) -> Path:
+    """Where the facts of a database are; of one in memory, a new folder that is to be removed with it."""
+    return Path(tempfile.mkdtemp(prefix="sagascope-")) if path == IN_MEMORY else Path(f"{path}.d")
+
+
+def enter(folder: Path, *, begun: bool) -> None:
+    """Make the folder, or see that it is there, `begun` being whether the database has ever been used.
+
+    Raises:
+        NotADatabase: the database was moved without it; nothing was changed.
+        CannotStart: it cannot be made.
+    """
+    if begun and not journals(folder):
+        raise NotADatabase(
+            f"{folder} is missing, or not complete: it holds the facts of the database. "
+            "Put it back beside it, or name another file with --db."
+        )
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise CannotStart(f"{folder} cannot be made: {error.strerror}.") from error
+
+
+def journal(folder: Path, number: int) -> Path:
+    """The file of a generation's journal."""
+    return folder / f"hot-{number:08}"
+
+
+def journals(folder: Path) -> list[int]:
+    """The numbers of the generations that have a journal, in no particular order."""
+    names = [path.name.removeprefix("hot-") for path in folder.glob("hot-*")]
+    return [int(name) for name in names if name.isdecimal()]
+
+
+def tidy(folder: Path, sealed_through: int) -> None:
+    """Remove journals whose records are sealed: a crash left them."""
+    for number in journals(folder):
+        if number <= sealed_through:
+            journal(folder, number).unlink()

@@ -1,0 +1,1 @@
+DELETE FROM chunks WHERE number IN (FROM unnest($numbers))

@@ -1,1 +1,0 @@
-SELECT EXISTS (FROM spans WHERE trace_id = $id OR span_id = $id)

@@ -1,0 +1,1 @@
+INSERT INTO chunks BY NAME SELECT * FROM entries

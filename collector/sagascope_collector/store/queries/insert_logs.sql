@@ -1,1 +1,0 @@
-INSERT INTO logs BY NAME SELECT *, $seq AS seq FROM batch_logs ON CONFLICT DO NOTHING

@@ -1,1 +1,0 @@
-INSERT INTO spans BY NAME SELECT *, $seq AS seq FROM batch_spans ON CONFLICT DO NOTHING

@@ -1,1 +1,0 @@
-SELECT environment, id, max(seq) FROM pending GROUP BY environment, id ORDER BY min(seq), environment, id LIMIT $limit

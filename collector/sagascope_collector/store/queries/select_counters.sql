@@ -1,1 +1,0 @@
-SELECT received, stored, rejected, duplicate FROM counters

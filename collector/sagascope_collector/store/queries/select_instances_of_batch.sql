@@ -1,1 +1,0 @@
-SELECT * FROM instances SEMI JOIN batch_processes USING (environment, service, identity)

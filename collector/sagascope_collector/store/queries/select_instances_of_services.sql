@@ -1,1 +1,0 @@
-SELECT * FROM instances SEMI JOIN wanted_services USING (environment, service)

@@ -1,1 +1,0 @@
-SELECT DISTINCT * EXCLUDE (key) FROM span_links SEMI JOIN wanted_sagas USING (environment, saga_id)

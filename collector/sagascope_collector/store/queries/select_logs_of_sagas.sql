@@ -1,1 +1,0 @@
-SELECT * FROM logs SEMI JOIN wanted_sagas USING (environment, saga_id)

@@ -1,0 +1,1 @@
+SELECT environment, id, seq FROM pending ORDER BY seq, environment, id

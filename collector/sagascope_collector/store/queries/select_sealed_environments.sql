@@ -1,0 +1,1 @@
+SELECT DISTINCT environment FROM read_parquet($files) WHERE saga_id = $id

@@ -1,0 +1,1 @@
+SELECT key FROM read_parquet($files)

@@ -1,0 +1,1 @@
+SELECT trace_id, span_id, "end" FROM read_parquet($files)

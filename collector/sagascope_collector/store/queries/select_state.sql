@@ -1,0 +1,1 @@
+SELECT owner, begun, sealed_through, seq, received, stored, rejected, duplicate, projected FROM state

@@ -1,6 +1,0 @@
-UPDATE counters SET
-    seq = $seq,
-    received = received + $received,
-    stored = stored + $stored,
-    rejected = rejected + $rejected,
-    duplicate = duplicate + $duplicate

@@ -1,0 +1,240 @@
+"""The facts: a hot tier of journals, a sealed tier of sorted files, and every read over both.
+
+What is received goes to the youngest *generation* of the hot tier. A generation that is full is closed; `sealing` turns
+it into a *chunk* of the sealed tier. A read takes one look at what there is, so that it sees each record once.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sagascope_collector.errors import StoreUnavailable
+from sagascope_collector.records import SagaId
+from sagascope_collector.store import fingerprints, home
+from sagascope_collector.store.chunk import Chunk
+from sagascope_collector.store.database import Database
+from sagascope_collector.store.duplicates import Duplicates
+from sagascope_collector.store.fingerprints import Fingerprints, among
+from sagascope_collector.store.frames import Frame
+from sagascope_collector.store.generation import KINDS, Decoded, Generation, joined
+from sagascope_collector.store.journal import Journal
+from sagascope_collector.store.sql import Query
+
+RECORDS: int = 250_000
+"""Spans and log records after which a generation is closed: what a chunk holds, and a restart reads again."""
+
+BYTES: int = 64 * 1024 * 1024
+"""Size of a journal after which its generation is closed: tiny commits take more than their records."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What there is at one moment: each record is in one of them."""
+
+    generations: tuple[Generation, ...]
+    """The last is appended to."""
+    chunks: tuple[Chunk, ...]
+
+    @property
+    def active(self) -> Generation:
+        """The generation that is appended to."""
+        return self.generations[-1]
+
+    @property
+    def closed(self) -> tuple[Generation, ...]:
+        """Those that wait to be sealed, the oldest first."""
+        return self.generations[:-1]
+
+
+class Tiers:
+    """Both tiers. One thread appends; any may read."""
+
+    def __init__(
+        self, database: Database, folder: Path, owner: str, chunks: Iterable[Chunk], *, after: int, durable: bool
+    ) -> None:
+        """Open the journals in `folder`; `restored` is to be read before anything else is done.
+
+        ``after`` is the number of the last generation that was sealed.
+        """
+        self.folder = folder
+        self._database = database
+        self._owner = owner
+        self._durable = durable
+        self._decoded = Decoded()
+        self._changing = threading.Lock()
+        numbers = sorted(home.journals(folder)) or [after + 1]
+        self._view = View(tuple(map(self._opened, numbers)), tuple(chunks))
+        self._duplicates = Duplicates(database, self._view.chunks)
+
+    @property
+    def view(self) -> View:
+        """What there is now."""
+        return self._view
+
+    def restored(self) -> Iterator[Frame]:
+        """Every commit that is not sealed, the oldest first."""
+        for each in self._view.generations:
+            yield from each.restored()
+
+    def fresh(self, spans: pa.Table, logs: pa.Table) -> tuple[pa.Table, pa.Table, Fingerprints]:
+        """The records that are not stored yet, each once, and their fingerprints, sorted."""
+        return self._duplicates.without(self._view.generations, spans, logs)
+
+    def append(self, frame: Frame, keys: Fingerprints) -> None:
+        """Store what `fresh` gave; when this returns, it is on disk.
+
+        Raises:
+            StoreUnavailable: it was not stored.
+        """
+        if self._view.active.records >= RECORDS or self._view.active.journal.size >= BYTES:
+            self.close_generation()
+        self._view.active.append(frame, keys)
+
+    def close_generation(self) -> None:
+        """Begin a new generation, so that the one before can be sealed. Not while somebody appends.
+
+        Raises:
+            StoreUnavailable: the folder takes no new file; the generation goes on.
+        """
+        with self._changing:
+            view = self._view
+            if view.active.records or view.active.slices:
+                self._view = View((*view.generations, self._opened(view.active.number + 1)), view.chunks)
+
+    def exchange(self, generations: Sequence[Generation], old: Sequence[Chunk], new: Sequence[Chunk]) -> None:
+        """Let these generations and chunks be replaced by others that hold the same."""
+        with self._changing:
+            view = self._view
+            kept = [each for each in view.chunks if each not in old]
+            chunks = tuple(sorted([*kept, *new], key=lambda each: each.entry.number))
+            self._duplicates.sealed(generations, old, new)
+            self._view = View(tuple(each for each in view.generations if each not in generations), chunks)
+
+    def of_sagas(self, kind: str, ids: Sequence[SagaId]) -> pa.Table:
+        """All rows of a table that are of these sagas, and perhaps some of their namesakes elsewhere."""
+        wanted = np.unique(np.fromiter((fingerprints.of_text(each.id) for each in ids), np.uint64, len(ids)))
+        named = pa.table({"saga_id": pa.array(list({each.id for each in ids}), pa.string())})
+
+        def read(view: View) -> pa.Table:
+            files = _files(kind, (each for each in view.chunks if among(wanted, each.sagas).any()))
+            sealed = [self._database.arrow(Query.SELECT_SEALED, {"files": files}, wanted_sagas=named)] if files else []
+            hot = [table for each in view.generations for table in each.of_sagas(kind, wanted)]
+            return joined(kind, [*sealed, *hot])
+
+        return self._read(read)
+
+    def spans_at(self, places: pa.Table) -> pa.Table:
+        """All forms of the spans with these trace and span ids."""
+        wanted = np.unique(fingerprints.of_traces(places.column("trace_id")))
+
+        def read(view: View) -> pa.Table:
+            files = _files("spans", (each for each in view.chunks if among(wanted, each.groups).any()))
+            query = Query.SELECT_SEALED_SPANS_BY_ID
+            sealed = [self._database.arrow(query, {"files": files}, wanted_spans=places)] if files else []
+            hot = [table for each in view.generations for table in each.of_traces("spans", wanted)]
+            return joined("spans", [*sealed, *(_among(table, places) for table in hot)])
+
+        return self._read(read)
+
+    def sagas_of_trace(self, trace_id: bytes) -> set[SagaId]:
+        """Every saga with a record in this trace; ``SagaId("", "")`` or the like where one is in none."""
+        wanted = np.array([fingerprints.of_trace(trace_id)], np.uint64)
+
+        def read(view: View) -> set[SagaId]:
+            chunks = [each for each in view.chunks if among(wanted, each.groups).any()]
+            hot = (
+                table.filter(pc.equal(table["trace_id"], pa.scalar(trace_id)))
+                for each in view.generations
+                for kind in KINDS
+                for table in each.of_traces(kind, wanted)
+            )
+            return _sagas(hot) | self._sealed_sagas(chunks, Query.SELECT_SEALED_SAGAS_BY_TRACE, trace_id)
+
+        return self._read(read)
+
+    def sagas_of_span(self, span_id: bytes) -> set[SagaId]:
+        """Every saga with a record of this span; as `sagas_of_trace`."""
+        number = int.from_bytes(span_id, "little")
+
+        def read(view: View) -> set[SagaId]:
+            hot = (table for each in view.generations for kind in KINDS for table in each.of_span_id(kind, number))
+            return _sagas(hot) | self._sealed_sagas(view.chunks, Query.SELECT_SEALED_SAGAS_BY_SPAN, span_id)
+
+        return self._read(read)
+
+    def environments_of(self, saga_id: str) -> set[str]:
+        """The environments in which a saga id has a record."""
+        wanted = np.array([fingerprints.of_text(saga_id)], np.uint64)
+
+        def read(view: View) -> set[str]:
+            chunks = [each for each in view.chunks if among(wanted, each.sagas).any()]
+            hot = (table for each in view.generations for kind in KINDS for table in each.of_sagas(kind, wanted))
+            found = {each.environment for each in _sagas(hot) if each.id == saga_id}
+            for kind in KINDS:
+                if files := _files(kind, chunks):
+                    values = {"files": files, "id": saga_id}
+                    found.update(each for (each,) in self._database.rows(Query.SELECT_SEALED_ENVIRONMENTS, values))
+            return found
+
+        return self._read(read)
+
+    def size_bytes(self) -> int:
+        """What the files take."""
+        return sum(path.stat().st_size for path in self.folder.glob("*") if path.is_file())
+
+    def close(self) -> None:
+        """Close the journals."""
+        for each in self._view.generations:
+            each.journal.close()
+
+    def _sealed_sagas(self, chunks: Iterable[Chunk], query: Query, id_: bytes) -> set[SagaId]:
+        chunks = list(chunks)
+        found: set[SagaId] = set()
+        for kind in KINDS:
+            if files := _files(kind, chunks):
+                found.update(SagaId(*row) for row in self._database.rows(query, {"files": files, "id": id_}))
+        return found
+
+    def _read(self, read: Callable[[View], T]) -> T:
+        """Read from what there is; once more where files were exchanged for others meanwhile."""
+        while True:
+            view = self._view
+            try:
+                return read(view)
+            except StoreUnavailable:
+                if view.chunks == self._view.chunks:
+                    raise
+
+    def _opened(self, number: int) -> Generation:
+        path = home.journal(self.folder, number)
+        try:
+            return Generation(number, Journal(path, self._owner, durable=self._durable), self._decoded)
+        except OSError as error:
+            raise StoreUnavailable(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def _files(kind: str, chunks: Iterable[Chunk]) -> list[str]:
+    return [str(each.files[kind]) for each in chunks if kind in each.files]
+
+
+def _among(table: pa.Table, places: pa.Table) -> pa.Table:
+    """The rows that have exactly one of these pairs of ids."""
+    wanted = set(zip(places["trace_id"].to_pylist(), places["span_id"].to_pylist(), strict=True))
+    found: list[Any] = [*zip(table["trace_id"].to_pylist(), table["span_id"].to_pylist(), strict=True)]
+    return table.filter(pa.array([each in wanted for each in found], pa.bool_()))
+
+
+def _sagas(tables: Iterable[pa.Table]) -> set[SagaId]:
+    return {
+        SagaId(*each)
+        for table in tables
+        for each in zip(table["environment"].to_pylist(), table["saga_id"].to_pylist(), strict=True)
+    }
