@@ -22,8 +22,8 @@ from sagascope_collector.api import create_api, present
 from sagascope_collector.cli import serve as cli
 from sagascope_collector.deafness import Deafness
 from sagascope_collector.errors import PortTaken, StoreUnavailable
-from sagascope_collector.incidents import Incidents
 from sagascope_collector.housekeeping import Housekeeping
+from sagascope_collector.incidents import Incidents
 from sagascope_collector.ingest import Ingest, Limits
 from sagascope_collector.listening import address_of, listen, port_taken
 from sagascope_collector.metrics import Exposition, Meter, measured

@@ -14,8 +14,8 @@ from sagascope_collector.store import chunk, cursors, home, presences, reading, 
 from sagascope_collector.store.census import Census
 from sagascope_collector.store.contract import Appended, Batch, Counters, LessonRow, Page, SagaFilter, SagaRow
 from sagascope_collector.store.database import Database
-from sagascope_collector.store.incidents import Incidents
 from sagascope_collector.store.frames import Frame
+from sagascope_collector.store.incidents import Incidents
 from sagascope_collector.store.opening import IN_MEMORY
 from sagascope_collector.store.pending import Pending
 from sagascope_collector.store.sealing import Sealing
