@@ -47,7 +47,7 @@ class Presence:
     """The latest; the parts that came of it are joined in ``open_spans``."""
     parts_seen: frozenset[int] = frozenset()
     past: tuple[Listing, ...] = ()
-    """Complete lists before `beat`, oldest first: one a second of the last `SETTLED_AFTER`, and one from before."""
+    """Complete lists before `beat`, oldest first: the first of each second in `SETTLED_AFTER`, one older."""
 
     def instance(self) -> Instance:
         """What everybody else gets to see."""
@@ -120,7 +120,7 @@ def _remember(presence: Presence, beat: Beat, *, complete: bool, latest: int = 0
         return presence
     by_second = {each.at // SECOND: each for each in presence.past}
     known = by_second.get(beat.at // SECOND)
-    if known is None or known.at < beat.at:
+    if known is None or beat.at < known.at:  # the last of a second could push out the one that had settled
         by_second[beat.at // SECOND] = Listing(beat.at, beat.open_spans)
     ordered = sorted(by_second.values(), key=lambda each: each.at)
     settled = [each for each in ordered if each.at <= latest - SETTLED_AFTER]

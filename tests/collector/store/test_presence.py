@@ -1,6 +1,8 @@
 """Instances: who was heard, when, and what he last said of himself."""
 
-from hypothesis import given
+from random import Random
+
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sagascope_collector.records import Heartbeat, Instance, Listing, Process
@@ -86,6 +88,7 @@ def test_the_latest_list_that_is_ten_seconds_older_is_kept(store: Store, put: Pu
         assert earlier == expected
 
 
+@example([0, 3, 1, 2, 390, 291, 290], Random(1))
 @given(st.lists(st.integers(0, 400), min_size=1, max_size=12, unique=True), st.randoms())
 def test_order_and_repeats_of_heartbeats_leave_the_same_older_list(tenths: list[int], random: object) -> None:
     beats = [Beat(tenth * SECOND // 10, 5.0, tenth, frozenset(hexes([tenth]))) for tenth in tenths]
