@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 import orjson
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
 from sagascope_collector.errors import Undecodable
 
@@ -20,6 +21,9 @@ DEPTH: Final = 100
 """Messages within messages, as protobuf itself allows."""
 
 IDS: Final = frozenset({"trace_id", "span_id", "parent_span_id"})
+
+INT_VALUE: Final = AnyValue.DESCRIPTOR.fields_by_name["int_value"].full_name
+INT64: Final = 2**63
 
 Reader = Callable[[Any], Any]
 
@@ -59,9 +63,17 @@ def _set(message: Any, field: FieldDescriptor, value: Any, path: str, depth: int
         _fill(inner, value, path, depth - 1)
     else:
         try:
-            setattr(message, field.name, _reader(field)(value))
+            setattr(message, *_fitting(field, value))
         except (ValueError, TypeError, OverflowError) as error:
             raise _misfit(path, value) from error
+
+
+def _fitting(field: FieldDescriptor, value: Any) -> tuple[str, Any]:
+    """The field that takes the value, and the value as it takes it."""
+    if field.full_name == INT_VALUE and isinstance(value, int | float) and not -INT64 <= value < INT64:
+        # OpenTelemetry JS calls every whole number an int, 1e300 too; what is refused here is lost for its sender
+        return "double_value", _double(value)
+    return field.name, _reader(field)(value)
 
 
 def _extend(items: Any, field: FieldDescriptor, value: Any, path: str, depth: int) -> None:

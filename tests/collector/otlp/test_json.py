@@ -62,6 +62,16 @@ def test_doubles_are_numbers_or_names(value: Any, double: float) -> None:
     )
 
 
+@pytest.mark.parametrize("number", [2**63, -(2**64), 2**64, 1e300, -1e300])
+def test_a_number_too_large_for_an_int_is_a_double(number: Any) -> None:
+    assert read_value({"intValue": number}).double_value == float(number)
+
+
+@pytest.mark.parametrize("number", [2**63 - 1, -(2**63), 7.0])
+def test_a_whole_number_that_fits_is_an_int(number: Any) -> None:
+    assert read_value({"intValue": number}).int_value == number
+
+
 @pytest.mark.parametrize("text", ["+/8=", "+/8", "-_8=", "-_8"])
 def test_bytes_are_base64_of_either_alphabet(text: str) -> None:
     assert (
