@@ -2,14 +2,18 @@
 
 ClientError
 ├── CollectorUnreachable   nothing answers at that address
+│   └── Untrusted              what answers shows a certificate that is not trusted, or wants to see one
 ├── Timeout                it took the call and did not answer in time
 ├── Unavailable            it answered that it cannot answer now; the same call may succeed later
 ├── Refused                it refused the call; the same call will fail again
-│   └── NotFound               the saga is not known
+│   ├── NotFound               the saga is not known
+│   └── TokenNeeded            a token is needed, and was missing or wrong
+├── CredentialsUnusable    a token or a certificate that was named cannot be read
 └── NotSagascope           what answers there is something else, or of another version
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self, TypeVar
@@ -19,6 +23,8 @@ import httpx
 from pydantic import ValidationError
 
 from sagascope_collector import wire
+from sagascope_collector.credentials import Credentials as Credentials
+from sagascope_collector.errors import BadValue
 
 DEFAULT_URL = "http://127.0.0.1:4319"
 """Where `sagascope serve` has its API unless told otherwise."""
@@ -44,6 +50,10 @@ class CollectorUnreachable(ClientError):
     """Nothing answers at that address."""
 
 
+class Untrusted(CollectorUnreachable):
+    """What answers there shows a certificate that is not trusted, or wants to see one of this side."""
+
+
 class Timeout(ClientError):
     """The collector took the call and did not answer in time."""
 
@@ -64,6 +74,14 @@ class NotFound(Refused):
     """The saga is not known."""
 
 
+class TokenNeeded(Refused):
+    """A token is needed, and was missing or wrong."""
+
+
+class CredentialsUnusable(ClientError):
+    """A token or a certificate that was named cannot be read or used."""
+
+
 class NotSagascope(ClientError):
     """What answers there is something else, or a collector whose answers this version cannot read."""
 
@@ -75,15 +93,25 @@ class Client:
         url: the collector's API, for example ``http://127.0.0.1:4319``.
         timeout: seconds that one call may take to connect, and then between bytes of the answer.
         token: sent as ``Authorization: Bearer``.
+        credentials: the same, and certificates; `token` beats it.
 
     Raises:
         CollectorUnreachable: the URL is none, or not of HTTP.
+        CredentialsUnusable: a file cannot be read.
     """
 
-    def __init__(self, url: str = DEFAULT_URL, *, timeout: float = 10.0, token: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        timeout: float = 10.0,
+        token: str | None = None,
+        credentials: Credentials | None = None,
+    ) -> None:
         self.url = url.rstrip("/")
         self.timeout = timeout
-        self._http = _connect(self.url, timeout, token)
+        shown = credentials or Credentials()
+        self._http = connect(self.url, timeout, replace(shown, token=token, token_file=None) if token else shown)
 
     def __enter__(self) -> Self:
         return self
@@ -201,11 +229,18 @@ class Client:
             return self._http.get(path, params=given)
 
 
-def _connect(url: str, timeout: float, token: str | None) -> httpx.Client:
-    """A connection pool; a proxy from the environment is never asked for an address of this machine."""
-    headers = {"Accept": "application/json", "User-Agent": "sagascope-client"}
-    if token is not None:
-        headers["Authorization"] = f"Bearer {token}"
+def connect(url: str, timeout: float, credentials: Credentials) -> httpx.Client:
+    """A connection pool; a proxy from the environment is never asked for an address of this machine.
+
+    Raises:
+        CollectorUnreachable: the URL is none, or not of HTTP.
+        CredentialsUnusable: a file cannot be read.
+    """
+    try:
+        headers = {"Accept": "application/json", "User-Agent": "sagascope-client", **credentials.headers()}
+        tls = credentials.tls()
+    except BadValue as error:
+        raise CredentialsUnusable(url, str(error)) from error
     try:
         address = httpx.URL(url)
     except httpx.InvalidURL as error:
@@ -213,7 +248,7 @@ def _connect(url: str, timeout: float, token: str | None) -> httpx.Client:
     if address.scheme not in {"http", "https"} or not address.host:
         raise CollectorUnreachable(url, f"{url!r} is not an address; write it like {DEFAULT_URL}.")
     here = address.host in {"localhost", "127.0.0.1", "::1"}
-    return httpx.Client(base_url=address, timeout=timeout, headers=headers, trust_env=not here)
+    return httpx.Client(base_url=address, timeout=timeout, headers=headers, trust_env=not here, verify=tls)
 
 
 def _moment(value: Moment | None) -> str | None:
@@ -223,13 +258,26 @@ def _moment(value: Moment | None) -> str | None:
     return value
 
 
+_DISTRUST = {
+    "certificate_verify_failed": "shows a certificate that is not trusted here",
+    "certificate required": "wants to see a certificate, and was shown none",
+    "handshake failure": "wants to see a certificate, and was shown none",
+    "unknown ca": "does not trust the certificate that it was shown",
+}
+"""What errors of TLS say, and what they mean."""
+
+
 def _no_answer(url: str, timeout: float, error: httpx.HTTPError) -> ClientError:
     """The error for a call that brought no answer, or none that is HTTP."""
     if isinstance(error, httpx.ConnectTimeout):
         return CollectorUnreachable(url, f"No collector answers at {url} (no connection within {timeout:g} s).")
     if isinstance(error, httpx.TimeoutException):
         return Timeout(url, f"The collector at {url} did not answer within {timeout:g} s.")
+    if distrust := next((said for found, said in _DISTRUST.items() if found in str(error).lower()), None):
+        return Untrusted(url, f"The collector at {url} {distrust} ({error}).")
     hung_up = "disconnected" in str(error)
+    if hung_up and url.startswith("https:"):
+        return Untrusted(url, f"The collector at {url} hung up. It may want to see a certificate.")
     if isinstance(error, httpx.RemoteProtocolError | httpx.DecodingError) and not hung_up:
         return NotSagascope(url, f"What answers at {url} is not a Sagascope collector; it does not speak HTTP.")
     return CollectorUnreachable(url, f"No collector answers at {url} ({error}).")
@@ -255,6 +303,8 @@ def _refusal(answer: httpx.Response, url: str) -> ClientError:
         return _stranger(url)
     if answer.status_code == httpx.codes.NOT_FOUND:
         return NotFound(url, problem)
+    if answer.status_code == httpx.codes.UNAUTHORIZED:
+        return TokenNeeded(url, problem)
     if answer.is_server_error:
         return Unavailable(url, f"The collector at {url} cannot answer now: {problem.detail}")
     return Refused(url, problem)

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 import streamlit as st
 
 from sagascope_collector import wire
-from sagascope_collector.client import DEFAULT_URL, Client, ClientError, NotFound
+from sagascope_collector.client import DEFAULT_URL, Client, ClientError, Credentials, NotFound, TokenNeeded
 from sagascope_dashboard.filters import Filters, SagaAddress
 from sagascope_dashboard.launch import URL_VARIABLE
 
@@ -95,7 +95,9 @@ def _read(what: tuple[Any, ...], ask: Callable[[], T]) -> Reading[T]:
     known: dict[Any, Reading[T]] = st.session_state.setdefault("known", {})
     try:
         reading = Reading(ask(), None, now())
-    except NotFound as error:
+    except (NotFound, TokenNeeded) as error:
+        if isinstance(error, TokenNeeded):
+            _client.clear()  # the next try reads the token anew
         known.pop(what, None)
         return Reading(None, error, now())
     except ClientError as error:
@@ -113,7 +115,7 @@ def _forget(known: dict[Any, Any], keep: int = 12) -> None:
 
 @st.cache_resource(show_spinner=False)
 def _client(at: str) -> Client:
-    return Client(at, timeout=PATIENCE)
+    return Client(at, timeout=PATIENCE, credentials=Credentials.from_environment(os.environ))
 
 
 @st.cache_resource(ttl=SHARED, max_entries=64, show_spinner=False)

@@ -31,6 +31,12 @@ def status_of(error: Exception) -> int | None:
 def sentence(error: Exception) -> str:
     """What a person is told of an error, and what to do about it where that is known."""
     text = plain.lines(str(error))
+    if isinstance(error, client.TokenNeeded):
+        return f"{text}\nName the file that holds it with --token-file, or set SAGASCOPE_TOKEN."
+    if isinstance(error, client.Untrusted):
+        return (
+            f"{text}\nName who signs it with --ca-file, and a certificate of yours with --client-cert and --client-key."
+        )
     if isinstance(error, client.CollectorUnreachable):
         return f"{text}\nStart one with `sagascope serve`, or name another with --url (or SAGASCOPE_URL)."
     return text

@@ -12,7 +12,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from sagascope_collector.client import DEFAULT_URL
+from sagascope_collector.cli.connection import with_credentials
+from sagascope_collector.client import DEFAULT_URL, Credentials
 from sagascope_collector.errors import CannotStart
 
 DASHBOARD_NEEDS = ("streamlit",)
@@ -68,13 +69,17 @@ def demo(
     _become("sagascope_samples", [*flags, *words], DEMO_NEEDS if headless else (*DEMO_NEEDS, *DASHBOARD_NEEDS))
 
 
+@with_credentials
 def dashboard(
+    credentials: Credentials,
     address: Annotated[
         str, typer.Option(envvar="SAGASCOPE_ADDRESS", metavar="HOST:PORT", help="Where the dashboard answers.")
     ] = "127.0.0.1:8501",
     url: Annotated[str, typer.Option(envvar="SAGASCOPE_URL", help="The collector's API.")] = DEFAULT_URL,
 ) -> None:
     """Open the dashboard of a collector."""
+    credentials.headers(), credentials.tls()
+    os.environ.update(credentials.environment())
     _become("sagascope_dashboard", ["--address", address, "--url", url], DASHBOARD_NEEDS)
 
 

@@ -8,7 +8,8 @@ import typer
 
 from sagascope_collector import wire
 from sagascope_collector.cli import exits, plain, render, terminal
-from sagascope_collector.client import DEFAULT_URL, Client
+from sagascope_collector.cli.connection import with_client
+from sagascope_collector.client import Client
 
 ALL: int = 1_000
 """Sagas that triage puts in order at most."""
@@ -25,7 +26,6 @@ NEAR: int = 5
 WORST_FIRST: tuple[wire.AttentionCode, ...] = get_args(wire.AttentionCode)
 """Reasons as the diagnosis ranks them."""
 
-Url = Annotated[str, typer.Option("--url", envvar="SAGASCOPE_URL", metavar="URL", help="The collector's API.")]
 Json = Annotated[bool, typer.Option("--json", envvar="SAGASCOPE_JSON", help="Print the API's answer.")]
 Name = Annotated[
     str | None,
@@ -42,19 +42,19 @@ Limit = Annotated[
 ]
 
 
+@with_client
 def find(
     query: Annotated[
         str, typer.Argument(metavar="QUERY", help="An id or its beginning, a business key, a trace or span id.")
     ],
-    url: Url = DEFAULT_URL,
+    client: Client,
     json: Json = False,
 ) -> None:
     """Find transactions by what somebody quoted.
 
     What people paste around an id does not matter. Exit status 1: nothing was found.
     """
-    with Client(url) as client:
-        result = client.search(query)
+    result = client.search(query)
     if json:
         _print(result)
     elif result.matches:
@@ -65,9 +65,10 @@ def find(
     raise typer.Exit(exits.DONE if result.matches else exits.NOT_FOUND)
 
 
+@with_client
 def show(
     id: Annotated[str, typer.Argument(metavar="ID", help="The transaction's id.")],  # noqa: A002
-    url: Url = DEFAULT_URL,
+    client: Client,
     json: Json = False,
     name: Name = None,
     run: Run = None,
@@ -78,26 +79,25 @@ def show(
     Where several have that id they are listed; --name, --run and --environment choose one. Exit status 1: there is
     none.
     """
-    with Client(url) as client:
-        result = client.search(id)
-        chosen = [each for each in _with_that_id(result) if _is_meant(each, name, run, environment)]
-        if len(chosen) == 1:
-            one = chosen[0]
-            saga = client.saga(one.name, one.id, environment=one.environment, run=one.run)
-            _print(saga) if json else terminal.show(render.saga(saga, _now()))
-        elif chosen:
-            _list(chosen, json)
-        else:
-            _tell_missing(id, result)
+    result = client.search(id)
+    chosen = [each for each in _with_that_id(result) if _is_meant(each, name, run, environment)]
+    if len(chosen) == 1:
+        one = chosen[0]
+        saga = client.saga(one.name, one.id, environment=one.environment, run=one.run)
+        _print(saga) if json else terminal.show(render.saga(saga, _now()))
+    elif chosen:
+        _list(chosen, json)
+    else:
+        _tell_missing(id, result)
 
 
-def triage(url: Url = DEFAULT_URL, json: Json = False, limit: Limit = None) -> None:
+@with_client
+def triage(client: Client, json: Json = False, limit: Limit = None) -> None:
     """List what needs someone now, worst first.
 
     Exit status 0 also when nobody is needed.
     """
-    with Client(url) as client:
-        needing = sorted(_needing(client), key=_urgency)
+    needing = sorted(_needing(client), key=_urgency)
     shown = needing[: limit or (ALL if json else SCREEN)]
     if json or needing:
         _list(shown, json)

@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from sagascope_collector.client import (
     ClientError,
     CollectorUnreachable,
+    CredentialsUnusable,
     NotFound,
     NotSagascope,
     Refused,
     Timeout,
+    TokenNeeded,
     Unavailable,
+    Untrusted,
 )
 from sagascope_dashboard.format import line
 
@@ -27,6 +30,21 @@ class Trouble:
 
 _KINDS: dict[type[ClientError], tuple[str, str, bool]] = {
     CollectorUnreachable: ("The collector does not answer", "Start it with: sagascope serve", True),
+    Untrusted: (
+        "The collector is not trusted",
+        "Start the dashboard with --ca-file, and with --client-cert and --client-key where it wants to see yours.",
+        True,
+    ),
+    TokenNeeded: (
+        "The collector asks for a token",
+        "Start the dashboard with --token-file or SAGASCOPE_TOKEN: the token that readers need.",
+        True,
+    ),
+    CredentialsUnusable: (
+        "The token or the certificate cannot be read",
+        "The dashboard was started with it; once the file is right this page goes on.",
+        True,
+    ),
     Timeout: ("The collector is slow to answer", "It took the call; the next try may succeed.", True),
     Unavailable: ("The collector cannot answer now", "It says so itself; the next try may succeed.", True),
     NotSagascope: (

@@ -1,7 +1,6 @@
 """The commands as a person runs them, against a real collector."""
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import pytest
 from sagascope_collector import wire
 from sagascope_collector.client import Client
 from support.collector import RunningCollector, running_collector
+from support.command import run
 from support.payments import ODD, STUCK, saga, send, soon
 
 CLOSED = "http://127.0.0.1:9"
@@ -41,18 +41,6 @@ def collector() -> Iterator[RunningCollector]:
 def empty() -> Iterator[RunningCollector]:
     with running_collector() as running:
         yield running
-
-
-def run(*words: str, url: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command as a script would; `url` goes in by the environment."""
-    named = {"SAGASCOPE_URL": url} if url else {}
-    return subprocess.run(
-        [sys.executable, "-m", "sagascope_collector", *words],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        env={**os.environ, "COLUMNS": "80", "PYTHONIOENCODING": "utf-8", **named, **environment},
-    )
 
 
 def test_find_lists_what_matches(collector: RunningCollector) -> None:

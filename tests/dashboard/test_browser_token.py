@@ -1,0 +1,36 @@
+"""The dashboard of a collector that asks for a token: missing, wrong, right."""
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import BrowserContext, expect
+
+from support.browser import Watched, running_dashboard
+from support.collector import running_collector
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("dashboard")]
+
+TOKEN = "read-token-0123456789"
+
+
+def test_a_page_says_which_token_it_needs_and_goes_on_once_it_is_right(
+    desk: BrowserContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "token"
+    file.write_text("a-wrong-token-0123456789")
+    (tmp_path / "dashboard").mkdir()
+    monkeypatch.setenv("SAGASCOPE_TOKEN_FILE", str(file))
+    with (
+        running_collector(tmp_path, environment={"SAGASCOPE_READ_TOKEN": TOKEN}) as collector,
+        running_dashboard(collector.api, tmp_path / "dashboard") as address,
+    ):
+        watched = Watched(address, desk.new_page())
+        page = watched.open("/")
+        expect(page.locator(".trouble")).to_contain_text("The collector asks for a token")
+        expect(page.locator(".trouble")).to_contain_text("--token-file")
+        file.unlink()
+        expect(page.locator(".trouble")).to_contain_text("cannot be read", timeout=30_000)
+        file.write_text(TOKEN)
+        expect(page.locator(".trouble")).to_have_count(0, timeout=30_000)
+        page.close()
+    assert watched.wrongs == []

@@ -1,0 +1,17 @@
+"""The ``sagascope`` command as a script would run it: a process of its own, 80 columns wide."""
+
+import os
+import subprocess
+import sys
+
+
+def run(*words: str, url: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end; `url` goes in by the environment."""
+    named = {"SAGASCOPE_URL": url} if url else {}
+    return subprocess.run(
+        [sys.executable, "-m", "sagascope_collector", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "COLUMNS": "80", "PYTHONIOENCODING": "utf-8", **named, **environment},
+    )
