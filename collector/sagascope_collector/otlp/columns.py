@@ -1,6 +1,6 @@
 """Collects decoded records, and turns them into the tables of a batch."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from functools import lru_cache
 from typing import Any, Final
@@ -9,9 +9,10 @@ import orjson
 import pyarrow as pa
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
-from sagascope_collector.otlp import anyvalue
-from sagascope_collector.otlp.marks import MARK_KEYS, UNMARKED, mark
-from sagascope_collector.records import Mark, Process
+from sagascope_collector.foreign import Forms, Seen
+from sagascope_collector.otlp import anyvalue, marks
+from sagascope_collector.otlp.marks import MARK_KEYS, UNMARKED
+from sagascope_collector.records import Mark, Process, Value
 from sagascope_collector.store import schema
 
 
@@ -51,14 +52,26 @@ class Origins:
 class Attributes:
     """The attributes of many records: two JSON texts for each, see `store.schema`."""
 
+    forms: Forms
     keys: list[str] = field(default_factory=list)
     values: list[str] = field(default_factory=list)
+    scope: str = ""
+    service: str = ""
+    """Whose records come now."""
 
-    def add(self, attributes: Iterable[KeyValue]) -> Mark:
-        """Take in one record's attributes, and read its place in a saga on the way."""
+    def add(self, attributes: Iterable[KeyValue], name: str = "", place: Mark | None = None) -> Mark:
+        """Take in one record's attributes, and read its place in a saga on the way, unless it is known.
+
+        Args:
+            attributes: what it carries.
+            name: a span's name.
+            place: where it belongs, if that was read elsewhere.
+        """
         pairs = [(each.key, each.value) for each in attributes]
-        said = {key: anyvalue.read(value) for key, value in pairs if key in MARK_KEYS}
-        place = mark(said) if said else UNMARKED
+        if place is None:
+            wanted = self.forms.keys
+            said = {key: anyvalue.read(value) for key, value in pairs if key in MARK_KEYS or key in wanted}
+            place = self.place(said, name)
         columns: dict[str, Any] = dict(zip(schema.MARK_KEYS, mark_columns(place), strict=True)) if place.id else {}
         keys, values = [], []
         for key, value in pairs:
@@ -70,6 +83,10 @@ class Attributes:
         self.keys.append(f"[{','.join(keys)}]")
         self.values.append(f"[{','.join(values)}]")
         return place
+
+    def place(self, said: Mapping[str, Value], name: str) -> Mark:
+        """Where a record with these attributes belongs."""
+        return self.forms.mark(Seen(name, self.scope, self.service, said), marks.said(said)) if said else UNMARKED
 
     def arrays(self) -> tuple[pa.StringArray, pa.StringArray]:
         """All of them, in the order in which they came, as `schema.ATTRIBUTES`."""
@@ -98,17 +115,18 @@ def _quoted(key: str) -> str:
 class Rows:
     """Rows of one kind of record, growing."""
 
-    def __init__(self, own: Sequence[tuple[str, pa.DataType]], origins: Origins) -> None:
+    def __init__(self, own: Sequence[tuple[str, pa.DataType]], origins: Origins, forms: Forms) -> None:
         """`own` are the columns that `add` is given."""
         self._columns = (*own, *schema.MARK)
         self._rows: list[tuple[Any, ...]] = []
         self._origins = origins
         self._receipt = (0, 0)
         self._receipts: list[tuple[int, int]] = []
-        self.attributes = Attributes()
+        self.attributes = Attributes(forms)
 
-    def under(self, origin: Origin, received_at: int) -> None:
-        """Let the rows that follow be of this origin."""
+    def under(self, origin: Origin, received_at: int, scope: str) -> None:
+        """Let the rows that follow be of this origin, and of the scope of this name."""
+        self.attributes.scope, self.attributes.service = scope, origin.process.service
         self._receipt = received_at, self._origins.number(origin)
 
     def add(self, own: tuple[Any, ...], place: Mark) -> None:

@@ -9,6 +9,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from sagascope_collector.errors import Undecodable
+from sagascope_collector.foreign import BUILT_IN, Forms
 from sagascope_collector.ingest import Decoded, Encoding, Outcome, Payload, Receipt, Signal
 from sagascope_collector.otlp import otlpjson
 from sagascope_collector.otlp.columns import Origins
@@ -27,16 +28,16 @@ _REQUESTS: Final[dict[Signal, Any]] = {
 }
 
 
-def decode(payloads: Sequence[Payload], scrubber: Scrubber | None = None) -> Decoded:
+def decode(payloads: Sequence[Payload], scrubber: Scrubber | None = None, forms: Forms = BUILT_IN) -> Decoded:
     """Decode requests together. One that is no OTLP is answered `Undecodable`, and adds nothing to the batch.
 
-    What `scrubber` takes out is gone before anything else reads a request.
+    What `scrubber` takes out is gone before anything else reads a request. `forms` are those of others' telemetry.
     """
     sightings, origins = Sightings(), Origins()
-    quick, spans, logs = Requests(sightings, origins), Spans(sightings, origins), Logs(sightings, origins)
+    quick, spans, logs = Requests(sightings, origins), Spans(sightings, origins, forms), Logs(sightings, origins, forms)
     outcomes: dict[int, Outcome] = {
         number: Receipt(rejected, _rejection(rejected))
-        for number, rejected in quick.read(dict(_plain(payloads, scrubber))).items()
+        for number, rejected in quick.read(dict(_plain(payloads, scrubber, forms))).items()
     }
     for number, payload in enumerate(payloads):
         if number not in outcomes:
@@ -65,10 +66,12 @@ def parse(body: bytes, encoding: Encoding, request: Any) -> Any:
         raise Undecodable(f"This is no OTLP in protobuf: {error}.") from error
 
 
-def _plain(payloads: Sequence[Payload], scrubber: Scrubber | None) -> Iterator[tuple[int, Payload]]:
-    """Requests, by number, of which nothing is to be taken out."""
+def _plain(payloads: Sequence[Payload], scrubber: Scrubber | None, forms: Forms) -> Iterator[tuple[int, Payload]]:
+    """Requests, by number, of which nothing is to be taken out, and in which nothing of others stands."""
     for number, payload in enumerate(payloads):
-        if payload.encoding is Encoding.PROTOBUF and not (scrubber and scrubber.may_touch(payload.body)):
+        if payload.encoding is not Encoding.PROTOBUF or (scrubber and scrubber.may_touch(payload.body)):
+            continue
+        if not forms.may_hold(payload.body):
             yield number, payload
 
 

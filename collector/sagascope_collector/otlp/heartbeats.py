@@ -4,9 +4,9 @@ import math
 from typing import Final
 
 from sagascope import semconv
-from sagascope_collector.otlp.marks import count
 from sagascope_collector.records import Attributes, Value
 from sagascope_collector.store import Beat
+from sagascope_collector.words import count
 
 DEFAULT_INTERVAL: Final = 60.0
 """Seconds to the next heartbeat where a record does not say it."""
@@ -27,6 +27,14 @@ def beat(attributes: Attributes, at: int) -> Beat:
         dropped=count(attributes.get(semconv.HEARTBEAT_DROPPED)),
         final=attributes.get(semconv.HEARTBEAT_FINAL) is True,
     )
+
+
+def promise(interval: float, at: int) -> Beat:
+    """The word of a process that it will be heard again, of which nothing is known but one open span.
+
+    It is the first of two parts, of which the second never comes: no other span is over because it is not listed.
+    """
+    return Beat(at=at, interval=interval, sequence=0, open_spans=frozenset(), part=1, parts=2)
 
 
 def _seconds(value: Value) -> float:

@@ -7,12 +7,15 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from sagascope import semconv
+from sagascope_collector.foreign import BUILT_IN, Forms, Partial
 from sagascope_collector.otlp import anyvalue, origins
 from sagascope_collector.otlp.columns import Origin, Origins, Rows
 from sagascope_collector.otlp.digests import keyed
-from sagascope_collector.otlp.heartbeats import beat
+from sagascope_collector.otlp.heartbeats import beat, promise
+from sagascope_collector.otlp.partials import read_partial
 from sagascope_collector.otlp.sightings import Sightings
 from sagascope_collector.otlp.spans import SPAN_ID_BYTES, TRACE_ID_BYTES, valid_id
+from sagascope_collector.records import Mark
 from sagascope_collector.store import schema
 
 EVENT_NAME: Final = "event.name"
@@ -22,10 +25,10 @@ EVENT_NAME: Final = "event.name"
 class Logs:
     """The log records of many requests, growing."""
 
-    def __init__(self, sightings: Sightings, origins: Origins) -> None:
+    def __init__(self, sightings: Sightings, origins: Origins, forms: Forms = BUILT_IN) -> None:
         self._sightings = sightings
         self._origins = origins
-        self._rows = Rows(schema.LOG[1:], origins)
+        self._rows = Rows(schema.LOG[1:], origins, forms)
 
     def add(self, request: ExportLogsServiceRequest, received_at: int) -> None:
         """Add a request's log records; none is ever rejected."""
@@ -34,7 +37,7 @@ class Logs:
             for of_scope in of_resource.scope_logs:
                 scope = origins.scope(of_scope.scope, of_scope.schema_url)
                 origin = Origin(resource.process, resource.text, scope)
-                self._rows.under(origin, received_at)
+                self._rows.under(origin, received_at, of_scope.scope.name)
                 for record in of_scope.log_records:
                     self._add(record, origin, received_at)
 
@@ -45,7 +48,8 @@ class Logs:
     def _add(self, record: LogRecord, origin: Origin, received_at: int) -> None:
         at = record.time_unix_nano or record.observed_time_unix_nano or received_at
         event_name = record.event_name or _event_name(record)
-        place = self._rows.attributes.add(record.attributes)
+        partial = read_partial(record)
+        place = self._rows.attributes.add(record.attributes, place=self._placed(partial) if partial else None)
         own = (
             at,
             record.time_unix_nano,
@@ -64,6 +68,13 @@ class Logs:
         if event_name == semconv.EVENT_HEARTBEAT:
             said = anyvalue.plain(record.attributes)
             self._sightings.hear(origin.process, beat(said, min(at, received_at)))
+        elif partial and partial.interval and not partial.is_stop:
+            self._sightings.hear(origin.process, promise(partial.interval, min(at, received_at)))
+
+    def _placed(self, partial: Partial) -> Mark | None:
+        """Where the span in the body of a record of otel-partial belongs; None: it does not say it."""
+        placed = self._rows.attributes.place(partial.attributes, partial.name)
+        return placed if placed.id else None
 
 
 def _event_name(record: LogRecord) -> str:

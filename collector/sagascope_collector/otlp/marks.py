@@ -4,7 +4,8 @@ from dataclasses import replace
 from typing import Final
 
 from sagascope import semconv
-from sagascope_collector.records import Attributes, Mark, Process, Value
+from sagascope_collector.records import Attributes, Mark, Process
+from sagascope_collector.words import count, word
 
 ENVIRONMENT: Final = "deployment.environment.name"
 SERVICE_NAME: Final = "service.name"
@@ -32,11 +33,13 @@ UNMARKED: Final = Mark()
 
 def mark(attributes: Attributes) -> Mark:
     """Read the ``saga.*`` attributes; without a usable ``saga.id`` a record belongs to no saga."""
-    saga_id = word(attributes.get(semconv.SAGA_ID))
-    if not saga_id:
-        return UNMARKED
+    return said(attributes) if word(attributes.get(semconv.SAGA_ID)) else UNMARKED
+
+
+def said(attributes: Attributes) -> Mark:
+    """Read the ``saga.*`` attributes, also of a record whose id stands elsewhere."""
     return Mark(
-        id=saga_id,
+        id=word(attributes.get(semconv.SAGA_ID)),
         name=word(attributes.get(semconv.SAGA_NAME)),
         run=word(attributes.get(semconv.SAGA_RUN_ID)),
         role=word(attributes.get(semconv.SAGA_ROLE)),
@@ -49,16 +52,16 @@ def mark(attributes: Attributes) -> Mark:
 
 def linked(link: Attributes, own: Mark) -> Mark:
     """Read a link that makes its span an attempt of another saga; what it leaves out is the span's own."""
-    said = mark(link)
-    if not said.id:
+    other = mark(link)
+    if not other.id:
         return UNMARKED
-    step = said.step or own.step
+    step = other.step or own.step
     return replace(
-        said,
-        role=said.role or (semconv.ROLE_STEP if step else ""),
+        other,
+        role=other.role or (semconv.ROLE_STEP if step else ""),
         step=step,
-        type=said.type or own.type,
-        attempt=said.attempt or own.attempt,
+        type=other.type or own.type,
+        attempt=other.attempt or own.attempt,
     )
 
 
@@ -75,17 +78,3 @@ def process(resource: Attributes) -> Process:
         identity=identity,
         instance=instance or place or identity,
     )
-
-
-def word(value: Value) -> str:
-    """A string, or a whole number as people write it; anything else says nothing."""
-    if isinstance(value, str):
-        return value
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
-
-
-def count(value: Value) -> int:
-    """A whole number from 1, or its digits; anything else is 0."""
-    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < len(str(2**63)):
-        value = int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

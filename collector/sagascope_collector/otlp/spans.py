@@ -8,6 +8,7 @@ import pyarrow as pa
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from sagascope_collector.foreign import BUILT_IN, Forms
 from sagascope_collector.otlp import anyvalue, marks, origins
 from sagascope_collector.otlp.columns import Origin, Origins, Rows, mark_columns, table
 from sagascope_collector.otlp.sightings import Sightings
@@ -31,9 +32,9 @@ def valid_id(id_: bytes, length: int) -> bytes:
 class Spans:
     """The spans of many requests, growing."""
 
-    def __init__(self, sightings: Sightings, origins: Origins) -> None:
+    def __init__(self, sightings: Sightings, origins: Origins, forms: Forms = BUILT_IN) -> None:
         self._sightings = sightings
-        self._rows = Rows(schema.SPAN, origins)
+        self._rows = Rows(schema.SPAN, origins, forms)
         self.links: list[tuple[Any, ...]] = []
         """Rows of `schema.LINKS`, for links that name a saga."""
 
@@ -45,7 +46,7 @@ class Spans:
             for of_scope in of_resource.scope_spans:
                 scope = origins.scope(of_scope.scope, of_scope.schema_url)
                 origin = Origin(resource.process, resource.text, scope)
-                self._rows.under(origin, received_at)
+                self._rows.under(origin, received_at, of_scope.scope.name)
                 rejected += sum(not self._add(span, origin, received_at) for span in of_scope.spans)
         return rejected
 
@@ -59,7 +60,7 @@ class Spans:
             return False
         start, end = span.start_time_unix_nano, span.end_time_unix_nano
         key = trace_id + span_id + (FINAL if end else OPEN)
-        place = self._rows.attributes.add(span.attributes)
+        place = self._rows.attributes.add(span.attributes, span.name)
         own = (
             key,
             trace_id,

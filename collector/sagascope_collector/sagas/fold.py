@@ -1,10 +1,12 @@
 """From everything received about one saga to the saga. Pure, order-free, idempotent."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from itertools import pairwise
 
 from sagascope import semconv
+from sagascope_collector import foreign
 from sagascope_collector.records import Instance, Log, SagaKey, Span
 from sagascope_collector.sagas import anomalies, clocks, ledger, outcome, plan, steps, values, views
 from sagascope_collector.sagas.accounts import Account, accounts
@@ -34,24 +36,26 @@ def fold(
     stands in for a plan where none was declared.
     """
     woven = weave(share.spans, share.logs)
-    spans = sorted(woven.spans.values(), key=_span_order)
+    reading = foreign.read(woven.spans)
+    spans = sorted(reading.spans.values(), key=_span_order)
     logs = _distinct(share.logs)
-    lineage = Lineage(woven.spans)
+    lineage = Lineage(reading.spans)
     frame = outcome.frame(spans, lineage)
     declared = plan.declared([*frame.roots, *spans])
     if declared is plan.NO_PLAN and experience is not None and spans:
         declared = experience.plan(spans[0].process.version) or declared
-    edges = clocks.edges(spans, woven.spans)
+    edges = clocks.edges(spans, reading.spans)
     about = Circumstances(
         lineage,
-        gone(woven, instances, now) if woven.announced else frozenset(),
+        (gone(woven, instances, now) if woven.announced else frozenset()) | reading.lost,
         clocks.offsets(edges, process_key((frame.roots or spans)[0].process)) if edges else {},
         {span_id: at for (_, span_id), at in sorted(woven.announced.items(), reverse=True)},
     )
     undoing = [step.compensation for step in declared.steps if step.compensation]
-    told = [*spans, *woven.again]
+    told = [*spans, *woven.again, *reading.again]
     found = steps.tried(views.collect(told, lineage, undoing), about, declared)
-    return _Assembly(key, spans, logs, frame, declared, about, found, edges).saga()
+    saga = _Assembly(key, spans, logs, frame, declared, about, found, edges).saga()
+    return saga if reading.is_as_told else replace(saga, spans=tuple(sorted(woven.spans.values(), key=_span_order)))
 
 
 class _Assembly:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sagascope import semconv
+from sagascope_collector import foreign
 from sagascope_collector.records import Heartbeat, Instance, Listing, Log, Process, Span
 from sagascope_collector.sagas.values import SECOND
 
@@ -33,6 +34,7 @@ def weave(spans: Iterable[Span], logs: Iterable[Log]) -> Woven:
     joined: dict[SpanKey, Span] = {}
     forms: dict[SpanKey, list[Span]] = {}
     for span in spans:
+        span = foreign.in_flight(span) if foreign.is_pending(span) else span
         key = (span.trace_id, span.span_id)
         known = joined.setdefault(key, span)
         if known is not span:
@@ -42,6 +44,9 @@ def weave(spans: Iterable[Span], logs: Iterable[Log]) -> Woven:
     for log in logs:
         if log.event_name == semconv.EVENT_SPAN_START and log.span_id:
             _announce(log, joined, announced)
+        elif foreign.is_partial(log.attributes) and (begun := foreign.open_span(log)):
+            key = (begun.trace_id, begun.span_id)
+            joined[key] = fuller(joined.get(key, begun), begun)
     return Woven(joined, announced, again)
 
 

@@ -1,0 +1,46 @@
+"""What the spans of a saga mean, those of engines included. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sagascope_collector.foreign.engines import BY_ROLE
+from sagascope_collector.records import Span
+
+SpanKey = tuple[str, str]
+"""(trace id, span id)."""
+
+
+@dataclass(slots=True)
+class Reading:
+    """The spans of a saga as if all had been made with ``saga.*`` attributes."""
+
+    spans: Mapping[SpanKey, Span]
+    again: list[Span] = field(default_factory=list)
+    """Further attempts that a span among `spans` tells of."""
+    lost: frozenset[str] = frozenset()
+    """Ids of spans that are over, although nothing tells how they ended."""
+    is_as_told: bool = False
+    """Whether no engine made any of them."""
+
+
+def read(spans: Mapping[SpanKey, Span]) -> Reading:
+    """Read the spans of one saga; those of no engine stay as they are."""
+    of: dict[str, list[Span]] = {}
+    for span in spans.values():
+        if span.mark.role in BY_ROLE:
+            of.setdefault(span.mark.role, []).append(span)
+    if not of:
+        return Reading(spans, is_as_told=True)
+    read_spans, again, lost = dict(spans), list[Span](), set[str]()
+    for role, own in sorted(of.items()):
+        told = BY_ROLE[role].tell(own)
+        lost |= told.lost
+        seen: set[SpanKey] = set()
+        for span in told.spans:
+            key = span.trace_id, span.span_id
+            if key in seen:
+                again.append(span)
+            else:
+                read_spans[key] = span
+            seen.add(key)
+    return Reading(read_spans, again, frozenset(lost))

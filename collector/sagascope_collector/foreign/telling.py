@@ -1,0 +1,70 @@
+"""Says of an engine's spans what they are, in the words of ``saga.*``. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from sagascope import semconv
+from sagascope_collector.foreign.engine import in_order
+from sagascope_collector.records import Span
+
+
+def part(span: Span) -> Span:
+    """Work of the saga that is no attempt of its own."""
+    return replace(span, mark=replace(span.mark, role=""))
+
+
+def call(span: Span) -> Span:
+    """Likewise, and it called for something without waiting for it, whatever kind of span its emitter made."""
+    return replace(part(span), kind="producer")
+
+
+def root(span: Span, outcome: str = "", **changed: Any) -> Span:
+    """The span that stands for the saga as a whole."""
+    return with_outcome(replace(span, mark=replace(span.mark, role=semconv.ROLE_SAGA, step=""), **changed), outcome)
+
+
+def attempt(span: Span, number: int, key: str = "", **changed: Any) -> Span:
+    """One try of a step."""
+    mark = replace(
+        span.mark,
+        role=semconv.ROLE_STEP,
+        key=span.mark.key or key,
+        attempt=span.mark.attempt or number,
+    )
+    return replace(span, mark=mark, **changed)
+
+
+def with_outcome(span: Span, outcome: str) -> Span:
+    """Let a span end its saga so; an outcome that it says itself stays."""
+    if not outcome or semconv.SAGA_OUTCOME in span.attributes:
+        return span
+    return replace(span, attributes={**span.attributes, semconv.SAGA_OUTCOME: outcome})
+
+
+def ended(span: Span) -> str:
+    """The outcome of a saga that ended with this span, as its status has it; ``""`` while it is open."""
+    if not span.end:
+        return ""
+    return semconv.OUTCOME_FAILED if span.status == "error" else semconv.OUTCOME_COMPLETED
+
+
+def repetition(number: int) -> str:
+    """The key of a step's n-th repetition, from 1: the first has none."""
+    return "" if number <= 1 else str(number)
+
+
+def tries(spans: Iterable[Span]) -> list[Span]:
+    """Steps of an engine that does nothing twice: what follows a success is another repetition, not another try."""
+    done: dict[tuple[str, str], int] = {}
+    failed: dict[tuple[str, str], int] = {}
+    told = []
+    for span in in_order(spans):
+        step = span.mark.step, span.mark.type
+        number = failed.get(step, 0) + 1
+        told.append(attempt(span, number, repetition(done.get(step, 0) + 1)))
+        if span.end and span.status != "error":
+            done[step], failed[step] = done.get(step, 0) + 1, 0
+        else:
+            failed[step] = number
+    return told
