@@ -2,8 +2,10 @@
 
     make bench                      all
     make bench ARGS="ingest"        one
+    make bench ARGS="ingest --write"    and put the figures into docs/benchmarks.md
 
-Each benchmark is a module of this folder with a `main()`. None of them is a test, and none asserts a time.
+Each benchmark is a module of this folder with a `main()`, which prints its figures or returns a table of them; only a
+table can be written. None of them is a test, and none asserts a time.
 """
 
 import importlib
@@ -16,11 +18,13 @@ FOLDER = Path(__file__).parent
 
 def names() -> list[str]:
     """Every benchmark there is."""
-    return sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in {"run", "__init__"})
+    return sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in {"run", "report"})
 
 
 def main(wanted: list[str]) -> int:
     """Run them one after the other; a name that is not there is said, with those that are."""
+    write = "--write" in wanted
+    wanted = [each for each in wanted if each != "--write"]
     unknown = set(wanted) - set(names())
     if unknown:
         print(f"No benchmark called {', '.join(sorted(unknown))}; there are: {', '.join(names())}", file=sys.stderr)
@@ -29,7 +33,11 @@ def main(wanted: list[str]) -> int:
     print(f"{platform.python_implementation()} {platform.python_version()} on {platform.platform()}")
     for name in wanted or names():
         print(f"\n== {name}", flush=True)
-        importlib.import_module(name).main()
+        measured = importlib.import_module(name).main()
+        if measured:
+            print(measured, flush=True)
+        if measured and write:
+            importlib.import_module("report").write(name, measured)
     return 0
 
 

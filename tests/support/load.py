@@ -1,66 +1,20 @@
-"""Unique OTLP requests by the thousand, and clients that send them as fast, or as steadily, as they are told."""
+"""Clients that send requests as fast, or as steadily, as they are told, and cost little themselves."""
 
-import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
 import grpc
 
-from support.otlp import NOON, of_saga, resource, span, traces
+from support.payloads import Pair
 
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 
-Send = Callable[[bytes], None]
-
-
-SPANS_A_SAGA = 12
-
-
-def requests(count: int, spans: int = 510, *, seed: int = 1) -> Iterator[bytes]:
-    """Requests of `spans` spans with 8 attributes; every span id is unique, and 12 spans make a saga.
-
-    One request is built and serialized; of it only the ids are overwritten, so that clients cost little.
-    """
-    template = _template(spans)
-    places = [(_places(template, b"T" * 16, 16), 16), (_places(template, b"S" * 8, 8), 8)]
-    saga_places = _places(template, b"saga-000000", 11)
-    for request in range(count):
-        body = bytearray(template)
-        for found, size in places:
-            fresh = os.urandom(size * len(found))
-            for number, place in enumerate(found):
-                body[place : place + size] = fresh[number * size : (number + 1) * size]
-        for number, place in enumerate(saga_places, request * spans):
-            body[place : place + 11] = b"%01x-%09x" % (seed % 16, number // SPANS_A_SAGA)
-        yield bytes(body)
-
-
-def _template(spans: int) -> bytes:
-    attributes = of_saga("saga-000000", role="step", step_name="ledger.record", step_attempt=1) | {
-        "http.request.method": "POST",
-        "http.response.status_code": 200,
-        "server.address": "ledger.internal",
-    }
-    every = [
-        span(1, name="ledger.record", kind=2, start=NOON + number, attributes=attributes) for number in range(spans)
-    ]
-    for each in every:
-        each.trace_id, each.span_id, each.parent_span_id = b"T" * 16, b"S" * 8, b"P" * 8
-    sender = resource("ledger", service_instance_id="ledger-1", deployment_environment_name="production")
-    raw: bytes = traces(*every, of=sender).SerializeToString()
-    return raw
-
-
-def _places(body: bytes, mark: bytes, size: int) -> list[int]:
-    found, place = [], body.find(mark)
-    while place >= 0:
-        found.append(place)
-        place = body.find(mark, place + size)
-    return found
+Send = Callable[[Any], None]
 
 
 @dataclass
@@ -77,9 +31,9 @@ class Sent:
         return sorted(self.waits)[min(int(len(self.waits) * share), len(self.waits) - 1)] * 1000
 
 
-def send_all(bodies: Sequence[bytes], senders: Iterable[Send], *, rate: float | None = None) -> Sent:
+def send_all(bodies: Iterable[Any], senders: Iterable[Send], *, rate: float | None = None) -> Sent:
     """Send everything with one thread for each sender; with `rate`, so many requests a second."""
-    sent, turn, lock = Sent(requests=len(bodies)), iter(enumerate(bodies)), threading.Lock()
+    sent, turn, lock = Sent(), iter(enumerate(bodies)), threading.Lock()
     failures: list[Exception] = []
     begun = time.perf_counter()
 
@@ -104,18 +58,18 @@ def send_all(bodies: Sequence[bytes], senders: Iterable[Send], *, rate: float | 
         each.start()
     for each in threads:
         each.join()
-    sent.seconds = time.perf_counter() - begun
+    sent.seconds, sent.requests = time.perf_counter() - begun, len(sent.waits)
     if failures:
         raise RuntimeError(f"{len(failures)} of {len(threads)} senders failed") from failures[0]
     return sent
 
 
-def http_sender(url: str) -> Send:
+def http_sender(url: str, path: str = "/v1/traces") -> Send:
     """Posts over one kept connection, with as little work as possible."""
     place = urlsplit(url)
     connection = socket.create_connection((place.hostname or "", place.port or 0), timeout=60)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    head = f"POST /v1/traces HTTP/1.1\r\nHost: {place.netloc}\r\nContent-Type: application/x-protobuf\r\n".encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: {place.netloc}\r\nContent-Type: application/x-protobuf\r\n".encode()
 
     def send(body: bytes) -> None:
         connection.sendall(b"%sContent-Length: %d\r\n\r\n" % (head, len(body)))
@@ -123,6 +77,17 @@ def http_sender(url: str) -> Send:
         answer = connection.recv(65536)
         if not answer.startswith(b"HTTP/1.1 200"):
             raise RuntimeError(answer[:300])
+
+    return send
+
+
+def pair_sender(url: str) -> Send:
+    """Posts spans, and then the log records beside them."""
+    spans, logs = http_sender(url), http_sender(url, "/v1/logs")
+
+    def send(pair: Pair) -> None:
+        spans(pair.spans)
+        logs(pair.logs)
 
     return send
 

@@ -17,8 +17,9 @@ from sagascope_collector import serving
 from sagascope_collector.listening import address_of, listen
 from sagascope_collector.settings import Address
 from support.collector import RunningCollector, running_collector
-from support.load import EXPORT, requests
+from support.load import EXPORT
 from support.otlp import span, traces
+from support.payloads import requests
 
 PROTOBUF = {"content-type": "application/x-protobuf"}
 MEBIBYTE = 2**20
