@@ -1,8 +1,9 @@
 """Attribute values as the JSON texts that are stored, whole columns at a time."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -23,6 +24,10 @@ UNSET, STRING, BOOL, INT, DOUBLE, BYTES, STRINDEX, ARRAY, KVLIST = range(9)
 _KINDS: Final = dict(zip(slim.ONE_OF, range(STRING, ARRAY), strict=True))
 
 _QUOTE, _BACKSLASH, _SPACE = ord('"'), ord("\\"), ord(" ")
+
+
+KEPT_BYTES: Final = 512
+"""A longer list is read anew each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,24 +73,17 @@ class Values:
                 raws = self.of("bytes", places).to_pylist()
                 return pa.array([anyvalue.text(AnyValue(bytes_value=each)) for each in raws], pa.string())
             case _ if kind in (ARRAY, KVLIST):
-                return pa.array(list(map(self._nested, places)), pa.string())
+                return pa.array(list(self._nested("array" if kind == ARRAY else "kvlist", places)), pa.string())
             case _:
                 return pa.repeat(pa.scalar("null"), len(places))
 
-    def _nested(self, place: int) -> str:
-        kind = "array" if self.kinds[place] == ARRAY else "kvlist"
-        raw = b"".join(self.columns.field(kind)[int(place)].as_py())
-        value = AnyValue()
-        try:
-            if kind == "array":
-                value.array_value.CopyFrom(ArrayValue.FromString(raw))
-            else:
-                value.kvlist_value.CopyFrom(KeyValueList.FromString(raw))
-        except DecodeError:
-            raise Declined([self.request[place]]) from None
-        if not is_shallow(value):
-            raise Declined([self.request[place]])
-        return anyvalue.text(value)
+    def _nested(self, kind: str, places: Integers) -> Iterator[str]:
+        for place, parts in zip(places, self.of(kind, places).to_pylist(), strict=True):
+            raw = b"".join(parts)
+            text = (_kept if len(raw) <= KEPT_BYTES else _nested)(kind, raw)
+            if text is None:
+                raise Declined([self.request[place]])
+            yield text
 
 
 def one_each(lists: pa.ListArray, request: Integers) -> Values:
@@ -161,6 +159,22 @@ def joined(texts: pa.StringArray, counts: Integers) -> pa.StringArray:
     np.cumsum(counts, out=ends[1:])
     lists = pa.ListArray.from_arrays(pa.array(ends), texts)
     return pc.binary_join_element_wise("[", pc.binary_join(lists, ","), "]", "")
+
+
+def _nested(kind: str, raw: bytes) -> str | None:
+    """The stored form of an array or kvlist; None: it is none, or nests deeper than is read here."""
+    value = AnyValue()
+    try:
+        if kind == "array":
+            value.array_value.CopyFrom(ArrayValue.FromString(raw))
+        else:
+            value.kvlist_value.CopyFrom(KeyValueList.FromString(raw))
+    except DecodeError:
+        return None
+    return anyvalue.text(value) if is_shallow(value) else None
+
+
+_kept = lru_cache(maxsize=4096)(_nested)
 
 
 def is_shallow(value: AnyValue) -> bool:
