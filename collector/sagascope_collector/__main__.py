@@ -31,6 +31,7 @@ COMMANDS = {
     "find": Command("sagascope_collector.cli.sagas", "Find transactions by what somebody quoted."),
     "show": Command("sagascope_collector.cli.sagas", "Show where one transaction stands, since when and why."),
     "triage": Command("sagascope_collector.cli.sagas", "List what needs someone now, worst first."),
+    "conformance": Command("sagascope_collector.conformance.ear", "Judge an emitter's telemetry, point by point."),
 }
 """Every command; one whose module is not there is not offered."""
 

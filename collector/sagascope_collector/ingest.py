@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
 
 from sagascope_collector.errors import Overloaded, SagascopeError, StoreUnavailable
 from sagascope_collector.fairness import FairQueue
@@ -56,6 +56,18 @@ class Receipt:
 
 
 Outcome = Receipt | SagascopeError
+
+
+class Taker(Protocol):
+    """Takes requests from a receiver."""
+
+    def submit(self, payload: Payload) -> asyncio.Future[Receipt]:
+        """Take a request; the future holds its receipt, or the error that its sender is told.
+
+        Raises:
+            Overloaded: there is no room for it now.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)

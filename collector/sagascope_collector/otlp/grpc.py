@@ -10,7 +10,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 
 from sagascope_collector.access import OPEN, Tokens
 from sagascope_collector.errors import PortTaken, SagascopeError
-from sagascope_collector.ingest import Encoding, Ingest, Payload, Signal
+from sagascope_collector.ingest import Encoding, Payload, Signal, Taker
 from sagascope_collector.otlp import answers
 from sagascope_collector.otlp.decode import parse
 from sagascope_collector.otlp.waiting import answered, sender_of
@@ -32,7 +32,7 @@ class OtlpGrpc:
 
     def __init__(
         self,
-        ingest: Ingest,
+        ingest: Taker,
         clock: Callable[[], int],
         tokens: Tokens = OPEN,
         refused: Callable[[SagascopeError], None] = lambda _: None,

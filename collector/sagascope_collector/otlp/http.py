@@ -9,7 +9,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 
 from sagascope_collector.access import OPEN, Tokens
 from sagascope_collector.errors import Overloaded, SagascopeError
-from sagascope_collector.ingest import Encoding, Ingest, Payload, Signal
+from sagascope_collector.ingest import Encoding, Payload, Signal, Taker
 from sagascope_collector.otlp import answers, body
 from sagascope_collector.otlp.answers import HttpAnswer
 from sagascope_collector.otlp.decode import parse
@@ -39,7 +39,7 @@ class OtlpHttp:
 
     def __init__(
         self,
-        ingest: Ingest,
+        ingest: Taker,
         clock: Callable[[], int],
         *,
         max_bytes: int,

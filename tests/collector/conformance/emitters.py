@@ -1,0 +1,102 @@
+"""Programs that send telemetry of sagas; run as ``python emitters.py NAME ENDPOINT``, each a process of its own."""
+
+import sys
+import time
+
+from opentelemetry import trace
+
+
+def ours(endpoint: str) -> None:
+    """Two services in one process cannot be; the caller's view, an undo, links, logs, a long step."""
+    import logging
+
+    import sagascope
+    from sagascope import Saga, Step
+
+    sagascope.configure(
+        service_name="orchestrator",
+        environment="test",
+        endpoint=endpoint,
+        announce_after=0.05,
+        heartbeat_interval=0.3,
+    )
+    payment = Saga(
+        "payment", [Step("debit", compensation="refund", timeout=5.0), Step("record", timeout=1.5)], timeout=60
+    )
+    with payment.begin("8492", amount="50.00", currency="EUR", keys={"order_id": "A-17"}) as saga:
+        with saga.step("debit", idempotency_key="k", resources=["account-1"], max_attempts=3, pivot=False):
+            logging.getLogger("wallet").warning("debited")
+            with trace.get_tracer("db").start_as_current_span("UPDATE"):
+                pass
+        with saga.step("record", key="first"):
+            time.sleep(0.5)
+        saga.wait_until(time.time() + 5, reason="a review")
+    try:
+        with payment.begin("8493", run="second") as saga:
+            with saga.step("debit"):
+                headers: dict[str, str] = {}
+                sagascope.inject(headers)
+            with saga.step("record", retry_in=0.5):
+                raise ConnectionError
+    except ConnectionError:
+        pass
+    with payment.resume("8494") as saga:
+        saga.compensation("refund").__enter__().__exit__(None, None, None)
+    with sagascope.batch("settle", [sagascope.extract(headers)]):
+        pass
+
+
+def plain(endpoint: str) -> None:
+    """A plain SDK with attributes set by hand."""
+    tracer = _tracer(endpoint, service="orchestrator", **{"service.instance.id": "one"})
+    mark = {"saga.id": "8492", "saga.name": "payment"}
+    root = {**mark, "saga.role": "saga", "saga.plan": ["debit"], "saga.amount": "50.00", "saga.currency": "EUR"}
+    with tracer.start_as_current_span("payment", attributes=root) as span:
+        step = {**mark, "saga.role": "step", "saga.step.name": "debit", "saga.step.attempt": 1}
+        with tracer.start_as_current_span("debit", attributes=step):
+            pass
+        span.set_attribute("saga.outcome", "completed")
+
+
+def wrong(endpoint: str) -> None:
+    """Nearly everything that can be wrong with spans."""
+    tracer = _tracer(endpoint, **{"deployment.environment": "test"})
+    mark = {"saga.id": "8492", "saga.name": "payment"}
+    root = {**mark, "saga.role": "root", "saga.plan": ["debit", "debit"], "saga.plan.timeouts": [1.0]}
+    root |= {"saga.amount": "fifty", "saga.currency": "EURO", "saga.outcome": "done", "saga.key.order": 7}
+    with tracer.start_as_current_span("payment", attributes=root):
+        step = {
+            **mark,
+            "saga.role": "step",
+            "saga.step.name": "debit",
+            "saga.step.attempts": 1,
+            "saga.step.timeout": "5",
+        }
+        undo = {"saga.step.attempt": 0, "saga.step.type": "compensation"}
+        with tracer.start_as_current_span("debit", attributes={**step, **undo}):
+            with tracer.start_as_current_span("UPDATE"):
+                pass
+            with tracer.start_as_current_span("SELECT", attributes={"saga.name": "payment"}):
+                pass
+
+
+def nothing(endpoint: str) -> None:
+    """Telemetry of no saga."""
+    with _tracer(endpoint, service="shop").start_as_current_span("GET"):
+        pass
+
+
+def _tracer(endpoint: str, service: str | None = None, **resource: str) -> trace.Tracer:
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    named = {"service.name": service} if service else {}
+    provider = TracerProvider(resource=Resource.create({**resource, **named}))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint, insecure=True)))
+    return provider.get_tracer("by hand")
+
+
+if __name__ == "__main__":
+    {"ours": ours, "plain": plain, "wrong": wrong, "nothing": nothing}[sys.argv[1]](sys.argv[2])

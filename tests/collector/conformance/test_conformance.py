@@ -1,0 +1,215 @@
+"""`sagascope conformance` as its user runs it: a process that listens, and real emitters that send to it."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from sagascope_collector.__main__ import build
+from support.otlp import NOON, heartbeat, log, logs, of_saga, resource, span, span_id, trace_id, traces
+from support.otlpjson import write_json
+
+EMITTERS = Path(__file__).with_name("emitters.py")
+PROTOBUF = {"Content-Type": "application/x-protobuf"}
+GRACE = ("--grace", "30")
+
+
+class Listener(NamedTuple):
+    process: subprocess.Popen[str]
+    grpc: str
+    http: str
+
+    def judged(self) -> tuple[int, dict[str, Any]]:
+        """Say Ctrl-C; exit status and judgement."""
+        self.process.send_signal(signal.SIGINT)
+        out, err = self.process.communicate(timeout=30)
+        assert out, err
+        return self.process.returncode, json.loads(out)
+
+
+def command(*words: str) -> list[str]:
+    return [sys.executable, "-m", "sagascope_collector", "conformance", *words]
+
+
+@contextmanager
+def listening(*words: str) -> Iterator[Listener]:
+    ports = ("--otlp-grpc", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0")
+    process = subprocess.Popen(
+        command(*ports, *GRACE, *words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stderr
+        said = "".join(process.stderr.readline() for _ in range(3))
+        grpc, http = re.findall(r"127\.0\.0\.1:\d+", said)
+        yield Listener(process, grpc, f"http://{http}")
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def emit(name: str, endpoint: str) -> None:
+    subprocess.run([sys.executable, str(EMITTERS), name, endpoint], check=True, timeout=60)
+
+
+def points(report: dict[str, Any], verdict: str) -> dict[str, dict[str, Any]]:
+    return {each["point"]: each for each in report["points"] if each["verdict"] == verdict}
+
+
+def confidence(report: dict[str, Any]) -> dict[str, str]:
+    return {each["attention"]: each["confidence"] for each in report["claims"]}
+
+
+def test_our_own_instrumentation_keeps_every_point() -> None:
+    with listening("--json") as listener:
+        emit("ours", listener.http)
+        status, report = listener.judged()
+    assert points(report, "failed") == {}
+    assert status == 0
+    assert report["conformant"]
+    assert report["level"] == "heartbeats"
+    assert set(points(report, "not_seen")) == {"marks.views", "open.span", "saga.plan.after", "saga.plan.optional"}
+    said = confidence(report)
+    assert (said["hung"], said["instance_lost"], said["in_doubt"]) == ("certain", "certain", "never")
+
+
+def test_attributes_set_by_hand_in_a_plain_sdk_tell_of_ends_only() -> None:
+    with listening("--json") as listener:
+        emit("plain", listener.grpc)
+        status, report = listener.judged()
+    assert points(report, "failed") == {}
+    assert (status, report["level"]) == (0, "ends")
+    said = confidence(report)
+    assert (said["hung"], said["instance_lost"]) == ("never", "never")
+    assert (said["retrying"], said["next_step_missing"]) == ("certain", "likely")
+
+
+def test_what_is_wrong_with_spans_is_said_with_an_example_and_what_to_do() -> None:
+    with listening("--json") as listener:
+        emit("wrong", listener.grpc)
+        status, report = listener.judged()
+    failed = points(report, "failed")
+    assert status == 1
+    assert set(failed) == {
+        "service.name", "deployment.environment.name", "saga.role", "saga.step.attempt", "saga.step.timeout",
+        "saga.outcome", "saga.amount", "saga.currency", "saga.key.*", "names", "plan.lengths", "plan.place",
+        "plan.names", "marks.id", "marks.compensates", "marks.below",
+    }  # fmt: skip
+    assert "perhaps saga.step.attempt is meant" in failed["names"]["reason"]
+    assert "span 'debit'" in failed["saga.step.attempt"]["example"]
+    assert all(each["fix"] and each["reason"] for each in failed.values())
+
+
+def test_nothing_of_a_saga_is_not_conformant() -> None:
+    with listening() as listener:
+        emit("nothing", listener.grpc)
+        listener.process.send_signal(signal.SIGTERM)
+        out, _ = listener.process.communicate(timeout=30)
+    assert listener.process.returncode == 1
+    assert out.startswith("not conformant")
+    assert "Nothing of any saga came." in out
+
+
+ME = resource("ledger", service_instance_id="ledger-1")
+STEP = of_saga(role="step", step_name="record", step_attempt=1)
+START = STEP | {"sagascope.span.name": "record", "sagascope.span.kind": "internal", "sagascope.span.parent_id": ""}
+
+
+def start(number: int, *, at: int = NOON, **attributes: Any) -> Any:
+    ids = {"trace_id": trace_id(1), "span_id": span_id(number)}
+    name = "sagascope.span.start"
+    return log(at=at, observed_time_unix_nano=at, event_name=name, attributes=START | attributes, **ids)
+
+
+def beat(sequence: int, *open_spans: int, **more: Any) -> Any:
+    more = {"open_count": len(open_spans), "dropped": 0, "at": NOON + sequence} | more
+    return heartbeat(sequence, *open_spans, **more)
+
+
+FAULTS = {
+    "start.ids": [log(at=NOON, event_name="sagascope.span.start", attributes=START)],
+    "start.time": [start(1, at=NOON - 5_000_000)],
+    "start.marks": [start(1, **{"saga.id": "8493"})],
+    "sagascope.span.name": [start(1, **{"sagascope.span.name": "other"})],
+    "sagascope.span.kind": [start(1, **{"sagascope.span.kind": "INTERNAL"})],
+    "sagascope.span.parent_id": [start(1, **{"sagascope.span.parent_id": "0"})],
+    "sagascope.heartbeat.interval": [beat(1, interval="5")],
+    "sagascope.heartbeat.open_spans": [beat(1, open_spans=["not hex"], open_count=1)],
+    "sagascope.heartbeat.open_count": [beat(1, open_count=1.5)],
+    "sagascope.heartbeat.dropped": [beat(1, dropped="0")],
+    "sagascope.heartbeat.final": [beat(1, final="no")],
+    "sagascope.heartbeat.sequence": [heartbeat(-1, open_count=0, dropped=0)],
+    "heartbeat.sequence": [beat(1), beat(3)],
+    "heartbeat.parts": [start(1), beat(1, 1, part=1, parts=2)],
+    "heartbeat.announced": [beat(1, 77)],
+    "heartbeat.accounted": [start(9), beat(1)],
+    "heartbeat.oldest": [start(7, at=NOON + 7), start(8, at=NOON + 8), beat(9, 8, 7), beat(10, 7, 8)],
+    "heartbeat.goodbye": [beat(1, final=True), beat(2)],
+    "marks.logs": [log("lost its mark", trace_id=trace_id(1), span_id=span_id(1))],
+}
+
+
+def judged(file: Path, *requests: Any) -> tuple[int, dict[str, Any]]:
+    """Write requests to a file as OTLP JSON lines; exit status and judgement."""
+    file.write_bytes(b"".join(write_json(each) + b"\n" for each in requests))
+    ran = CliRunner().invoke(build(["conformance"]), ["conformance", "--json", "--file", str(file)])
+    return ran.exit_code, json.loads(ran.stdout)
+
+
+@pytest.mark.parametrize("point", FAULTS)
+def test_a_wrong_log_record_fails_its_point(point: str, tmp_path: Path) -> None:
+    file = tmp_path / "telemetry.jsonl"
+    spans = traces(span(1, name="record", kind=1, attributes=STEP), of=ME)
+    status, report = judged(file, spans, logs(*FAULTS[point], of=ME))
+    assert status == 1
+    failed = points(report, "failed")
+    assert point in failed
+    # what is no span id was not announced either, and no count fits a list that it does not count
+    assert set(failed) <= {point, "heartbeat.announced", "heartbeat.parts"}
+
+
+def test_two_views_of_one_attempt_have_one_number(tmp_path: Path) -> None:
+    caller = traces(span(1, attributes=STEP), of=resource("orchestrator", service_instance_id="one"))
+    executor = traces(span(2, parent_span_id=span_id(1), attributes=STEP | {"saga.step.attempt": 2}), of=ME)
+    file = tmp_path / "telemetry.jsonl"
+    _, report = judged(file, caller, executor)
+    assert set(points(report, "failed")) == {"marks.views"}
+
+
+def test_bytes_that_are_no_otlp_are_refused_and_told() -> None:
+    with listening("--json") as listener:
+        answer = httpx.post(f"{listener.http}/v1/traces", content=b"\xff\xff", headers=PROTOBUF, trust_env=False)
+        bad = traces(span(1, attributes=STEP))
+        bad.resource_spans[0].scope_spans[0].spans[0].span_id = b"short"
+        httpx.post(f"{listener.http}/v1/traces", content=bad.SerializeToString(), headers=PROTOBUF, trust_env=False)
+        status, report = listener.judged()
+    assert answer.status_code == 400
+    assert status == 1
+    assert points(report, "failed")["decodable"]["wrong"] == 2
+
+
+def test_it_ends_by_itself_once_it_is_quiet() -> None:
+    with listening("--quiet", "0.2", "--for", "60") as listener:
+        emit("plain", listener.grpc)
+        out, _ = listener.process.communicate(timeout=30)
+    assert listener.process.returncode == 0
+    assert out.startswith("conformant")
+
+
+def test_a_port_that_is_taken_and_a_file_that_is_missing_are_usage() -> None:
+    with listening() as listener:
+        taken = listener.http.removeprefix("http://")
+        words = ("--otlp-http", taken, "--otlp-grpc", "127.0.0.1:0")
+        second = subprocess.run(command(*words), capture_output=True, text=True, timeout=30)
+    assert (second.returncode, "in use" in second.stderr) == (2, True)
+    missing = subprocess.run(command("--file", "nowhere.jsonl"), capture_output=True, text=True, timeout=30)
+    assert (missing.returncode, "cannot be read" in missing.stderr) == (2, True)
