@@ -4,7 +4,7 @@ A span below another cannot begin before it; the answer to a call cannot come af
 otherwise, the clock of the process below is moved by the least amount, or to the middle of what is possible.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,6 +13,10 @@ from sagascope_collector.sagas.spans import ProcessKey, SpanKey, process_key
 
 MARGIN = 2_000_000
 """Nanoseconds by which clocks may disagree without being set."""
+
+
+AGREEING = 500_000_000
+"""Nanoseconds by which clocks that are right may differ, as far as they can be told."""
 
 
 class Edge(NamedTuple):
@@ -49,14 +53,37 @@ def edges(spans: Sequence[Span], by_key: Mapping[SpanKey, Span]) -> list[Edge]:
     return found
 
 
-def offsets(found: Iterable[Edge], reference: ProcessKey | None) -> dict[ProcessKey, int]:
-    """Nanoseconds to add to the clock of each process, seen from the reference; 0 is left out."""
+def offsets(found: Sequence[Edge], root: ProcessKey | None) -> dict[ProcessKey, int]:
+    """Nanoseconds to add to the clock of each process, so that all agree; 0 is left out.
+
+    The clock that most agree with is taken to be right; where as many agree with others, the root's, else the one
+    that tells of the latest moment.
+    """
     if not any(_contradicts(parent, child) for parent, child in found):
         return {}
     bounds: dict[tuple[ProcessKey, ProcessKey], _Bounds] = {}
     for parent, child in found:
         _narrow(bounds, parent, child)
-    return _spread(bounds, reference)
+    reference = root or _latest(found)
+    settled = _spread(bounds, reference)
+    agreed = _agreed(settled, reference)
+    settled = _spread(bounds, agreed) if settled[agreed] else settled
+    return {process: offset for process, offset in settled.items() if offset}
+
+
+def _latest(found: Sequence[Edge]) -> ProcessKey:
+    span = max((span for edge in found for span in edge), key=lambda span: (max(span.start, span.end), span.span_id))
+    return process_key(span.process)
+
+
+def _agreed(settled: Mapping[ProcessKey, int], reference: ProcessKey) -> ProcessKey:
+    """The process with whose clock most agree, the reference before others."""
+
+    def agreeing(process: ProcessKey) -> tuple[int, bool]:
+        near = sum(abs(offset - settled[process]) <= AGREEING for offset in settled.values())
+        return near, process == reference
+
+    return max(sorted(settled), key=agreeing)
 
 
 def _contradicts(parent: Span, child: Span) -> bool:
@@ -87,19 +114,17 @@ def is_answered_call(parent: Span, child: Span) -> bool:
     )
 
 
-def _spread(
-    bounds: Mapping[tuple[ProcessKey, ProcessKey], _Bounds], reference: ProcessKey | None
-) -> dict[ProcessKey, int]:
+def _spread(bounds: Mapping[tuple[ProcessKey, ProcessKey], _Bounds], reference: ProcessKey) -> dict[ProcessKey, int]:
     """Carry corrections outward from the reference; a process that two paths reach keeps the first, by name."""
     steps: dict[ProcessKey, dict[ProcessKey, int]] = {}
     for (parent, child), each in sorted(bounds.items(), key=lambda item: item[0]):
         steps.setdefault(parent, {}).setdefault(child, each.correction())
         steps.setdefault(child, {}).setdefault(parent, -each.correction())
     settled: dict[ProcessKey, int] = {}
-    for start in [*([reference] if reference else []), *sorted(steps)]:
-        if start in steps and start not in settled:
+    for start in [reference, *sorted(steps)]:
+        if start not in settled:
             _walk(start, steps, settled)
-    return {process: offset for process, offset in settled.items() if offset}
+    return settled
 
 
 def _walk(
@@ -108,7 +133,7 @@ def _walk(
     settled[start] = 0
     waiting = [start]
     for process in waiting:
-        for neighbour, correction in steps[process].items():
+        for neighbour, correction in steps.get(process, {}).items():
             if neighbour not in settled:
                 settled[neighbour] = settled[process] + correction
                 waiting.append(neighbour)

@@ -48,7 +48,7 @@ def fold(
     about = Circumstances(
         lineage,
         (gone(woven, instances, now) if woven.announced else frozenset()) | reading.lost,
-        clocks.offsets(edges, process_key((frame.roots or spans)[0].process)) if edges else {},
+        clocks.offsets(edges, process_key(frame.roots[0].process) if frame.roots else None) if edges else {},
         {span_id: at for (_, span_id), at in sorted(woven.announced.items(), reverse=True)},
     )
     undoing = [step.compensation for step in declared.steps if step.compensation]

@@ -14,9 +14,16 @@ _STATES = {
 }
 
 
+UNDOING = (semconv.TYPE_COMPENSATION, semconv.TYPE_ROLLBACK)
+
+
 def tried(collected: Mapping[StepKey, list[Views]], about: Circumstances, plan: Plan) -> list[Step]:
-    """The steps with their attempts, each in the order in which they began."""
-    undoes = {step.compensation: step.name for step in reversed(plan.steps) if step.compensation}
+    """The steps with their attempts, each in the order in which they began.
+
+    An undo that does not say of what is that of the plan, else that of the step whose name it bears.
+    """
+    undoes = {key.name: key.name for key in collected if key.type not in UNDOING}
+    undoes |= {step.compensation: step.name for step in reversed(plan.steps) if step.compensation}
     steps = [_step(key, [attempt(each, about) for each in views], undoes) for key, views in collected.items()]
     steps.sort(key=lambda step: (step.attempts[0].began, step.name, step.type, step.key))
     return steps
@@ -26,7 +33,7 @@ def _step(key: StepKey, attempts: list[Attempt], undoes: dict[str, str]) -> Step
     if len(attempts) > 1:
         attempts.sort(key=_attempt_order)
     compensates = None
-    if key.type in (semconv.TYPE_COMPENSATION, semconv.TYPE_ROLLBACK):
+    if key.type in UNDOING:
         compensates = next((each.compensates for each in attempts if each.compensates), None) or undoes.get(key.name)
     pivot = True in [each.pivot for each in attempts]
     return Step(key.name, key.key, key.type, _service(attempts), _state(attempts), compensates, tuple(attempts), pivot)
