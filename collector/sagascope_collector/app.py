@@ -133,6 +133,7 @@ class Collector:
             services=self._store.runners(),
             experience=self._memory.experience,
             runbooks=self._settings.runbooks,
+            heard=self._surroundings.heard,
             telemetry_lost=self._surroundings.telemetry_lost,
             passed=self._surroundings.passed,
         )

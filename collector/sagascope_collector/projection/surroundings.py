@@ -1,6 +1,6 @@
 """What is going on around one saga: steps that others pass, and silence of most services at once."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from sagascope_collector import sagas
 from sagascope_collector.records import Instance
@@ -18,6 +18,7 @@ class Surroundings:
     def __init__(self) -> None:
         self._passed: dict[tuple[str, str, str], Passed] = {}
         self._lost: Mapping[str, int] = {}
+        self._heard: Mapping[tuple[str, str], int] = {}
 
     @property
     def passed(self) -> Mapping[tuple[str, str, str], Passed]:
@@ -29,13 +30,23 @@ class Surroundings:
         """Environments most of whose services fell silent at once, and since when."""
         return self._lost
 
+    @property
+    def heard(self) -> Mapping[tuple[str, str], int]:
+        """When each service was last heard, by (environment, service)."""
+        return self._heard
+
     def notices(self) -> Sequence[str]:
         """What readers of lists should know."""
         return [_notice(environment, since) for environment, since in sorted(self._lost.items())]
 
-    def look(self, instances: Iterable[Instance], context: sagas.Context) -> None:
+    def look(self, instances: Sequence[Instance], context: sagas.Context) -> None:
         """See which services have fallen silent."""
         self._lost = sagas.outages(instances, context)
+        heard: dict[tuple[str, str], int] = {}
+        for each in instances:
+            service = (each.process.environment, each.process.service)
+            heard[service] = max(heard.get(service, 0), each.last_seen)
+        self._heard = heard
 
     def saw(self, saga: model.Saga) -> None:
         """Note the steps that a saga has passed."""

@@ -186,9 +186,22 @@ class Case:
         over = failed.attempt.over or 0
         return any(each.attempt.began >= over and each.step is not failed.step for each in self.tries)
 
+    def heard_since(self, service: str | None, moment: int) -> bool:
+        """Whether a service was heard after a moment, so far as silence tells anything now."""
+        if service is None or self.telemetry_lost:
+            return False
+        elsewhere = self.context.heard.get((self.saga.key.environment, service), 0)
+        return elsewhere > moment or self.liveness.heard_since(service, moment)
+
+    @property
+    def stopped(self) -> int:
+        """When progress stopped: at the start of the attempt in flight, else at the end of the last one."""
+        flying = self.in_flight[0].attempt if self.in_flight else None
+        return flying.started_at + flying.offset if flying else self.since
+
     @property
     def since(self) -> int:
-        """When progress stopped: the end of the last attempt, else the saga's start."""
+        """The end of the last attempt, else the saga's start."""
         return self.last.attempt.over or 0 if self.last else self.saga.started_at
 
     def service_of(self, step: str) -> str | None:

@@ -40,6 +40,8 @@ class Context:
     """What finished sagas taught, by (environment, saga name)."""
     telemetry_lost: Mapping[str, int] = field(default_factory=dict)
     """Environments most of whose services fell silent at once, and since when: no silence is held against one then."""
+    heard: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """When each service was last heard, by (environment, service), in whatever saga."""
     runbooks: Sequence["Runbook"] = ()
     """What the team wants to be done, in the order in which it is told."""
     passed: Mapping[tuple[str, str, str], Passed] = field(default_factory=dict)

@@ -158,10 +158,9 @@ def never_closed(case: Case) -> Finding | None:
 
 def _missing(case: Case, reason: Reason, wanted: Awaited, step: str | None) -> Finding:
     due = case.watch.moment(wanted.deadline.start, wanted.deadline.seconds)
-    acting = case.root.process if case.root else case.last.attempt.process if case.last else None
-    heard = acting is not None and case.liveness.heard_since(acting.service, case.since)
-    confidence = Confidence.LIKELY if heard and not case.telemetry_lost else Confidence.POSSIBLE
     service = case.service_of(step) if step else None
+    heard = case.heard_since(_acting(case, service), case.since)
+    confidence = Confidence.LIKELY if heard else Confidence.POSSIBLE
     return Finding(
         reason,
         case.phase,
@@ -173,6 +172,13 @@ def _missing(case: Case, reason: Reason, wanted: Awaited, step: str | None) -> F
         process=case.root.process if case.root else None,
         due=due,
     )
+
+
+def _acting(case: Case, service: str | None) -> str | None:
+    """The service that would have told of what is missing: the one that drives the saga, else the one to act next."""
+    if case.root is not None:
+        return case.root.process.service
+    return service or (case.last.attempt.process.service if case.last else None)
 
 
 def awaited(case: Case) -> Awaited | None:

@@ -68,7 +68,7 @@ def _twice(case: Case, name: str, pair: tuple[Attempt, Attempt]) -> Finding:
         phase_of(second.step),
         name,
         second.attempt.process.service or None,
-        second.attempt.over or 0,
+        case.stopped,
         Confidence.CERTAIN,
         subject=second,
         other=first,
@@ -82,8 +82,7 @@ def compensation_failed(case: Case) -> Finding | None:
         if step.type not in BACKWARD or attempt is not step.attempts[-1] or step.state is not StepState.FAILED:
             continue
         if _is_in_force(case, step) and _has_failed_for_good(case, attempt):
-            since = attempt.over or 0
-            service = case.service_of(step.name)
+            since, service = case.stopped, case.service_of(step.name)
             reason, phase = Reason.COMPENSATION_FAILED, Phase.COMPENSATION
             return Finding(reason, phase, step.name, service, since, Confidence.CERTAIN, subject=each)
     return None
@@ -112,7 +111,7 @@ def uncompensated(case: Case) -> Finding | None:
     step = next(step for step in case.saga.steps if step.name == account.name and step.key == account.key)
     latest = (account.done or account.does or account.prepares)[-1]
     doubtful = state is LedgerState.UNKNOWN and not account.done
-    heard = case.liveness.heard_since(step.service, case.since) and not case.telemetry_lost
+    heard = case.heard_since(step.service, case.since)
     confidence = Confidence.LIKELY if heard and not doubtful else Confidence.POSSIBLE
     reason, phase = Reason.UNCOMPENSATED, Phase.COMPENSATION
     service = case.service_of(step.name)
@@ -148,9 +147,9 @@ def in_doubt(case: Case) -> Finding | None:
         if step.type != semconv.TYPE_PREPARE or attempt.state is not AttemptState.OK:
             continue
         if attempt is step.attempts[-1] and not _is_decided(case, step) and _decision_is_late(case, step):
-            heard = case.liveness.heard_since(step.service, attempt.over or 0) and not case.telemetry_lost
+            heard = case.heard_since(step.service, attempt.over or 0)
             confidence = Confidence.LIKELY if heard else Confidence.POSSIBLE
-            since = case.since
+            since = case.stopped
             return Finding(Reason.IN_DOUBT, Phase.FORWARD, step.name, step.service, since, confidence, subject=each)
     return None
 
