@@ -88,6 +88,18 @@ def told(collector: RunningCollector, order: str, **expected: Any) -> dict[str, 
         raise AssertionError(f"return {order} never was {expected}; it was {seen}") from None
 
 
+def announced(service: Service, order: str) -> None:
+    """Wait until the collector knows that the Node.js process has the step in hand; its HTTP call alone tells less."""
+    instance = f"refunds-{service.script.process.pid}"
+
+    def known() -> bool:
+        steps = told(service.collector, order, status="running", step="refund.pay")["steps"]
+        attempts = [attempt for step in steps if step["name"] == "refund.pay" for attempt in step["attempts"]]
+        return [(attempt["instance"], attempt["state"]) for attempt in attempts] == [(instance, "in_flight")]
+
+    wait_for(known, f"{instance} never announced refund.pay of {order}", TOLD_WITHIN)
+
+
 def spans(saga: dict[str, Any], service: str) -> dict[str, dict[str, Any]]:
     return {span["name"]: span for span in saga["spans"] if span["service"] == service}
 
@@ -162,7 +174,7 @@ def test_a_step_that_hangs_in_node_is_said_to_hang(service: Service) -> None:
 def test_a_node_process_that_is_killed_in_a_step_is_missed(service: Service) -> None:
     service.plant("killed", "refund.pay", "stall")
     with service.taking_back("killed"):
-        told(service.collector, "killed", status="running", step="refund.pay", service="refunds")
+        announced(service, "killed")
         service.script.process.kill()
         saga = told(service.collector, "killed", attention="instance_lost", step="refund.pay", service="refunds")
     assert saga["verdict"]["instance"] == f"refunds-{service.script.process.pid}"
@@ -174,7 +186,7 @@ def test_a_node_process_that_leaves_in_a_step_says_so(service: Service, number: 
     order = f"left by {number.name}"
     service.plant(order, "refund.pay", "stall")
     with service.taking_back(order):
-        told(service.collector, order, status="running", step="refund.pay", service="refunds")
+        announced(service, order)
         service.script.process.send_signal(number)
         assert service.script.ended() == 0
         saga = told(service.collector, order, attention="instance_lost", service="refunds")

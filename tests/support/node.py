@@ -102,6 +102,7 @@ def running(
     with log.open("a") as output:
         process = subprocess.Popen(
             ["node", str(script), *arguments],
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
@@ -111,4 +112,4 @@ def running(
         yield Script(process, log)
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
