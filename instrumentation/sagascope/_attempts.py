@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 
-from sagascope._context import Identity
+from sagascope._identity import Identity
 
 MOST = 4096
 """Sagas whose counts are kept; beyond it the one that was begun or first seen longest ago is forgotten."""

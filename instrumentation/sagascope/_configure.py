@@ -22,6 +22,8 @@ EXIT_TIMEOUT = 2.0
 
 _pipeline: "Pipeline | None" = None
 _at_fork = False
+_ended = Stats()
+"""What the last pipeline left behind."""
 
 
 def configure(
@@ -93,16 +95,17 @@ def shutdown(timeout: float = EXIT_TIMEOUT) -> None:
 
     It is called by itself when the process exits normally. Signals are left to the service.
     """
-    global _pipeline
+    global _pipeline, _ended
     pipeline, _pipeline = _pipeline, None
     _runtime.active = None
     if pipeline is not None:
         pipeline.close(timeout)
+        _ended = pipeline.stats()
 
 
 def stats() -> Stats:
-    """What became of the saga telemetry of this process so far; all zero while nothing is set up."""
-    return Stats() if _pipeline is None else _pipeline.stats()
+    """What became of the saga telemetry of this process so far; after `shutdown`, what had become of it by then."""
+    return _ended if _pipeline is None else _pipeline.stats()
 
 
 def _activate(pipeline: "Pipeline") -> None:

@@ -4,26 +4,16 @@ It is kept in OpenTelemetry's context, so it follows the code through threads an
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 from opentelemetry.context import Context, attach, create_key, get_current
 from opentelemetry.trace import Span, SpanContext, Status, StatusCode
 
 from sagascope import semconv
-
-if TYPE_CHECKING:
-    from sagascope._runtime import Runtime
-    from sagascope._saga import RunningSaga
+from sagascope._identity import Identity, Whole
+from sagascope._runtime import Runtime
 
 KEY = create_key("sagascope")
-
-
-class Identity(NamedTuple):
-    """Which saga: what people quote, its type, and its run where one id has several."""
-
-    id: str
-    name: str = ""
-    run: str = ""
 
 
 class Place:
@@ -40,7 +30,7 @@ class Place:
         key: str = "",
         attempt: int = 0,
         remote: bool = False,
-        saga: "RunningSaga | None" = None,
+        saga: Whole | None = None,
     ) -> None:
         self.identity: Identity = identity
         self.parent: SpanContext = parent
@@ -48,7 +38,7 @@ class Place:
         self.key: str = key
         self.attempt: int = attempt
         self.remote: bool = remote
-        self.saga: RunningSaga | None = saga
+        self.saga: Whole | None = saga
         self.stamp: dict[str, Any] = _stamp(identity, step, key, attempt)
         self.outer: Context | None = None
         self.closed: bool = False
@@ -114,7 +104,7 @@ class CarriedSpan(Span):
     and to the service's own span around it, which would have been told without us.
     """
 
-    def __init__(self, context: SpanContext, own: Span, outer: Span, runtime: "Runtime") -> None:
+    def __init__(self, context: SpanContext, own: Span, outer: Span, runtime: Runtime) -> None:
         self._context = context
         self._own = own
         self._outer = outer

@@ -8,15 +8,21 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.semconv._incubating.attributes import service_attributes
 
 from sagascope import _redaction, semconv
+from sagascope._instance import Renamed
 from sagascope._redaction import Redact
+
+_INSTANCE = service_attributes.SERVICE_INSTANCE_ID
 
 
 class Encoder:
     """Makes requests that name this process, and hold nothing that must not leave it."""
 
-    def __init__(self, process_id: str, redact: Redact | None = None) -> None:
+    def __init__(self, process_id: str, redact: Redact | None = None, renamed: Renamed | None = None) -> None:
+        """`renamed`: in a forked child, the name of the parent's instance and of its own."""
+        self._renamed = renamed
         self._process = KeyValue(key=semconv.PROCESS_ID, value=AnyValue(string_value=process_id))
         self._redact = redact
 
@@ -38,4 +44,8 @@ class Encoder:
 
     def _name_process(self, parts: Any) -> None:
         for part in parts:
+            if self._renamed is not None:
+                for pair in part.resource.attributes:
+                    if pair.key == _INSTANCE and pair.value.string_value == self._renamed.before:
+                        pair.value.string_value = self._renamed.now
             part.resource.attributes.append(self._process)

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from sagascope import semconv
-from sagascope._context import Identity, Place
+from sagascope._context import Place
+from sagascope._identity import Identity
 
 BAGGAGE = "baggage"
 TRACE_HEADERS = frozenset({"traceparent", "tracestate"})

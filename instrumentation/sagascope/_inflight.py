@@ -15,7 +15,7 @@ from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, format_span_id, 
 from sagascope import semconv
 from sagascope._encode import Encoder
 from sagascope._sender import Fate, Sender
-from sagascope._tally import Tally
+from sagascope._tally import TOO_LATE, Tally
 from sagascope._worker import Pause, Worker
 
 SECOND = 1_000_000_000
@@ -103,8 +103,11 @@ class InFlight:
         self._worker.finish()
 
     def join(self, timeout: float) -> None:
-        """Wait until the final heartbeat has left, at most `timeout` seconds."""
+        """Wait until the final heartbeat has left, at most `timeout` seconds; what has not is lost, and counted."""
         self._worker.join(timeout)
+        left, self._unsent = self._unsent, []
+        if left:
+            self._tally.lost_some(len(left), TOO_LATE)
 
     def _work(self) -> Pause:
         now = self._clock()

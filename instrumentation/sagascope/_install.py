@@ -1,15 +1,18 @@
 """Puts a pipeline beside what a service has."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from opentelemetry import _logs, trace
 from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk.environment_variables import OTEL_RESOURCE_ATTRIBUTES
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.semconv._incubating.attributes import deployment_attributes, service_attributes
 
+from sagascope._instance import instance_name
 from sagascope._pipeline import Pipeline
 from sagascope._processor import LogStamp, SpanStamp
 from sagascope._settings import Settings
@@ -29,6 +32,9 @@ def describe(
         attributes[service_attributes.SERVICE_VERSION] = service_version
     if environment is not None:
         attributes[deployment_attributes.DEPLOYMENT_ENVIRONMENT_NAME] = environment
+    named = f"{service_attributes.SERVICE_INSTANCE_ID}=" in os.environ.get(OTEL_RESOURCE_ATTRIBUTES, "")
+    if not named:
+        attributes.setdefault(service_attributes.SERVICE_INSTANCE_ID, instance_name())
     return Resource.create(attributes)
 
 

@@ -23,7 +23,7 @@ from sagascope._guard import Guard
 _TAKING = Guard("taking a log record")
 
 OURS = ("sagascope", "opentelemetry")
-"""Loggers that are never taken: telemetry about telemetry would feed itself."""
+"""Loggers that are never taken, nor those below them: telemetry about telemetry would feed itself."""
 
 _SEVERITIES = (
     (logging.CRITICAL, SeverityNumber.FATAL, "FATAL"),
@@ -77,7 +77,7 @@ class LogTap:
     def _take(self, record: logging.LogRecord) -> None:
         context = get_current()
         place = place_in(context)
-        if place is None or record.name.startswith(OURS):
+        if place is None or record.name.partition(".")[0] in OURS:
             return
         if self._budget.spend():
             self._put(self._made(record, context, place.stamp))

@@ -11,7 +11,7 @@ from sagascope._encode import Encoder
 from sagascope._lane import Lane, settle
 from sagascope._sender import Answer, Fate, Sender
 from sagascope._spool import Spool
-from sagascope._tally import Tally
+from sagascope._tally import TOO_LATE, Tally
 from sagascope._worker import Pause, Worker
 
 GATHER = 0.1
@@ -79,7 +79,10 @@ class Outbox:
         self._spill()
         left = self.waiting()
         if left:
-            self._tally.lost_some(left, "the process ended first")
+            self._tally.lost_some(left, TOO_LATE)
+            for lane in self._lanes:
+                lane.forget(self._tally)
+        self._tally.speak(0)
 
     def _is_empty(self) -> bool:
         return not self.waiting()

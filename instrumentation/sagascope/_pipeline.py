@@ -22,6 +22,7 @@ from sagascope._failure import describe_error
 from sagascope._fitting import fit, fit_text
 from sagascope._hosts import allowing, host_of
 from sagascope._inflight import InFlight
+from sagascope._instance import Renamed, instance_name
 from sagascope._logs import LogTap
 from sagascope._outbox import Outbox
 from sagascope._sender import Sender
@@ -53,6 +54,7 @@ class Pipeline(SpanProcessor):
         self._allows = allowing(settings.propagate_to)
         self._trust = settings.trust_incoming
         self._encoder = Encoder(uuid4().hex, settings.redact)
+        self._instance = instance_name()
         self._settings = settings
         self._outbox = Outbox(
             lambda: self._encoder, _sender(settings), self._tally, settings.queue_size, _spool(settings)
@@ -164,7 +166,7 @@ class Pipeline(SpanProcessor):
     def forked(self) -> None:
         """Begin anew in a forked child, as a process of its own."""
         self._forked_at = self._clock()
-        self._encoder = Encoder(uuid4().hex, self._redact)
+        self._encoder = Encoder(uuid4().hex, self._redact, Renamed(self._instance, instance_name()))
         self._tally = Tally()
         self._outbox.forked(self._tally, _spool(self._settings))
         self._in_flight.forked(self._tally)

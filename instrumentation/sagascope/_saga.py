@@ -8,8 +8,9 @@ from opentelemetry.context import Context, get_current
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, get_current_span, set_span_in_context
 
 from sagascope import _attempts, _runtime, semconv
-from sagascope._context import KEY, CarriedSpan, Identity, Place, place_in, put
+from sagascope._context import KEY, CarriedSpan, Place, place_in, put
 from sagascope._guard import Guard
+from sagascope._identity import Identity
 from sagascope._plan import Plan, Step
 from sagascope._progress import Progress
 from sagascope._scope import Scope
@@ -197,12 +198,12 @@ class RunningSaga(Scope):
         candidates = self.plan.undone_by(compensation) if self.plan is not None else []
         return self._progress.latest_committed(candidates) or next(iter(candidates), None)
 
-    def note(self, attempt: Attempt) -> None:
+    def note(self, kind: str, step: str, key: str, compensates: str | None) -> None:
         """Take note of an attempt that ended well."""
-        if attempt.kind == semconv.TYPE_COMPENSATION:
-            self._progress.undo(attempt.compensates or self.undoes(attempt.name), attempt.key)
-        elif attempt.kind == semconv.TYPE_ACTION:
-            self._progress.commit(attempt.name, attempt.key)
+        if kind == semconv.TYPE_COMPENSATION:
+            self._progress.undo(compensates or self.undoes(step), key)
+        elif kind == semconv.TYPE_ACTION:
+            self._progress.commit(step, key)
 
     def context_for(self, context: Context) -> Context:
         """Where a step of this saga stands that is opened in a context outside it."""
@@ -267,6 +268,8 @@ def current() -> RunningSaga | None:
     place = place_in(get_current())
     if place is None:
         return None
-    if place.saga is None:
-        place.saga = RunningSaga(place.identity, _declared.get(place.identity.name), {}, left_open=True, begun=False)
+    if not isinstance(place.saga, RunningSaga):
+        plan = _declared.get(place.identity.name)
+        place.saga = here = RunningSaga(place.identity, plan, {}, left_open=True, begun=False)
+        return here
     return place.saga

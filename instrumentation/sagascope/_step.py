@@ -12,13 +12,13 @@ from opentelemetry.trace import INVALID_SPAN_CONTEXT
 from sagascope import _attempts, _runtime, semconv
 from sagascope._context import Place, place_in
 from sagascope._guard import Guard
+from sagascope._identity import Whole
 from sagascope._scope import Scope
 from sagascope._values import Amount, business_keys, money, plain
 
 if TYPE_CHECKING:
     from sagascope._plan import Plan
     from sagascope._runtime import Runtime
-    from sagascope._saga import RunningSaga
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -77,7 +77,7 @@ class Attempt(Scope):
 
     __slots__ = ("_options", "_saga", "attempt", "key", "kind", "name", "retry_in")
 
-    def __init__(self, name: str, kind: str, saga: "RunningSaga | None", options: Mapping[str, Any]) -> None:
+    def __init__(self, name: str, kind: str, saga: Whole | None, options: Mapping[str, Any]) -> None:
         self._span = None
         self.name: str = name
         self.kind: str = kind
@@ -189,7 +189,7 @@ class Attempt(Scope):
         if error is not None and self.retry_in is not None and self._span is not None:
             self._span.set_attribute(semconv.STEP_RETRY_IN, float(self.retry_in))
         if self._saga is not None and error is None:
-            self._saga.note(self)
+            self._saga.note(self.kind, self.name, self.key, self.compensates)
         self._leave_scope(error)
 
     @property

@@ -6,6 +6,9 @@ from time import monotonic
 
 _logger = logging.getLogger("sagascope")
 
+TOO_LATE = "the process ended first"
+"""Why what still waits at the end is lost."""
+
 BETWEEN_LINES = 60.0
 """Seconds between two log lines about telemetry that could not be sent."""
 

@@ -132,7 +132,39 @@ def test_what_is_dropped_is_counted_and_said_in_heartbeats() -> None:
             receiver.span("payment", saga_id="last")
             wait_for(lambda: len(receiver.spans) == 31 - dropped)
             sagascope.shutdown()
-    assert sagascope.stats() == sagascope.Stats()
+    after = sagascope.stats()
+    assert (after.dropped, after.waiting, after.open_spans) == (dropped, 0, 0)
+
+
+def test_what_is_lost_at_the_end_is_counted(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
+    asked = []
+
+    def refuse(handler: BaseHTTPRequestHandler) -> bool:
+        asked.append(handler.rfile.read(int(handler.headers["Content-Length"])))
+        handler.send_error(503)
+        return True
+
+    receiver.misbehave = refuse
+    sagascope.configure("wallet", endpoint=receiver.endpoint, announce_after=0.02)
+    with payment.begin("8492") as saga, saga.step("wallet.debit"):
+        logging.getLogger("wallet").warning("debiting")
+        wait_for(lambda: any(body.count(b"sagascope.span.name") == 2 for body in asked))
+        sagascope.shutdown()
+    after = sagascope.stats()
+    # the log record, the final heartbeat, and the start records of what was open
+    assert (after.sent, after.waiting, after.dropped) == (0, 0, 4)
+    assert after.last_error == "the process ended first"
+    assert "cannot be sent" in caplog.text
+
+
+def test_spans_that_are_lost_at_the_end_are_counted() -> None:
+    with refusing() as endpoint:
+        sagascope.configure("wallet", endpoint=endpoint, timeout=0.5)
+        for number in range(20):
+            with payment.begin(str(number)):
+                pass
+        sagascope.shutdown(timeout=0.5)
+    assert sagascope.stats().dropped == 21  # with the final heartbeat
 
 
 def test_what_waits_is_sent_when_the_collector_is_back() -> None:

@@ -148,6 +148,7 @@ def test_forked_children_are_processes_of_their_own(receiver: Receiver) -> None:
         assert process.wait(20) == 0
     roots = {span.attributes["saga.id"]: span for span in receiver.all_spans("payment")}
     assert sorted(roots) == ["0", "1", "2", "again", "parent"]
+    assert len({roots[each].resource["service.instance.id"] for each in ("0", "1", "2", "parent")}) == 4
     assert len(receiver.all_spans("payment")) == 5
     ids = {saga: span.resource["sagascope.process.id"] for saga, span in roots.items()}
     assert len(set(ids.values())) == 4

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import os
+import socket
 from decimal import Decimal
 
 import pytest
@@ -175,6 +177,36 @@ def test_logging_inside_a_saga_arrives_with_its_id(configured: Receiver) -> None
     assert (record.span_id, record.trace_id) == (step.span_id, step.trace_id)
     assert record.raw.severity_text == "WARN"
     assert not [log for log in configured.logs if log.raw.body.string_value == "outside"]
+
+
+@pytest.mark.parametrize(
+    ("logger", "taken"), [("sagascopefoo", True), ("opentelemetrics", True), ("sagascope.x", False)]
+)
+def test_only_our_own_loggers_are_left_out(configured: Receiver, logger: str, taken: bool) -> None:
+    with payment.begin("1"):
+        logging.getLogger(logger).warning("from there")
+        logging.getLogger("wallet").warning("afterwards")
+    configured.log("afterwards")
+    assert any(log.raw.body.string_value == "from there" for log in configured.logs) is taken
+
+
+def test_a_process_without_a_name_gets_one_that_people_can_read(configured: Receiver) -> None:
+    with payment.begin("1"):
+        pass
+    host = socket.gethostname().partition(".")[0]
+    assert configured.span("payment").resource["service.instance.id"] == f"{host}:{os.getpid()}"
+
+
+@pytest.mark.parametrize("by", ["argument", "variable"])
+def test_the_name_that_a_process_was_given_stays(receiver: Receiver, by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if by == "variable":
+        monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=wallet-7")
+    given = {"service.instance.id": "wallet-7"} if by == "argument" else {}
+    sagascope.configure("wallet", endpoint=receiver.endpoint, resource_attributes=given)
+    with payment.begin("1"):
+        pass
+    sagascope.shutdown()
+    assert receiver.span("payment").resource["service.instance.id"] == "wallet-7"
 
 
 def test_the_executor_opens_the_callers_attempt(configured: Receiver) -> None:
