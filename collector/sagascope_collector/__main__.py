@@ -32,6 +32,7 @@ COMMANDS = {
     "show": Command("sagascope_collector.cli.sagas", "Show where one transaction stands, since when and why."),
     "triage": Command("sagascope_collector.cli.sagas", "List what needs someone now, worst first."),
     "conformance": Command("sagascope_collector.conformance.ear", "Judge an emitter's telemetry, point by point."),
+    "alerts": Command("sagascope_collector.cli.alerts", "Try out a file of webhooks and rules."),
 }
 """Every command; one whose module is not there is not offered."""
 

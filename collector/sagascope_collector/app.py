@@ -16,7 +16,7 @@ from typing import Final
 
 import grpc.aio
 
-from sagascope_collector import exposure, sagas, scrub
+from sagascope_collector import alerts, exposure, sagas, scrub
 from sagascope_collector.access import guarded, sharing
 from sagascope_collector.api import create_api, present
 from sagascope_collector.cli import serve as cli
@@ -43,6 +43,9 @@ ALIVE_EVERY: Final = 2.0
 
 LATE: Final = 5_000_000_000
 """Nanoseconds: while something waits for longer than this, the collector counts as deaf."""
+
+WELL: Final = 30.0
+"""Seconds: a collector that lags more is not well, and sends no signal that it is."""
 
 RARELY: Final = (100_000, 20, 20)
 """When the garbage collector looks for cycles: decoding makes many objects and none of those."""
@@ -96,6 +99,7 @@ class Collector:
         self._incidents = Incidents(store.incidents, clock=clock)
         self._housekeeping = Housekeeping(store)
         self._health = ProcessHealth(self._ingest, self._projection, clock)
+        self._alerts = self._watch(settings.alerts) if settings.alerts else None
 
     async def run(self, announce: cli.Announce) -> None:
         """Listen until SIGTERM or SIGINT, then finish what is under way.
@@ -109,6 +113,8 @@ class Collector:
         self._projection.start()
         self._incidents.start()
         self._housekeeping.start()
+        if self._alerts:
+            self._alerts.start()
         await ports.grpc_server.start()
         serving = [asyncio.create_task(http.serve([ports.otlp_http])), asyncio.create_task(api.serve([ports.api]))]
         alive = asyncio.create_task(self._stay_alive())
@@ -124,6 +130,18 @@ class Collector:
         await asyncio.to_thread(self._projection.stop)
         await asyncio.to_thread(self._incidents.stop)
         await asyncio.to_thread(self._housekeeping.stop)
+        if self._alerts:
+            await asyncio.to_thread(self._alerts.stop)
+
+    def _watch(self, said: alerts.Alerts) -> alerts.Watch:
+        return alerts.Watch(
+            said,
+            self._incidents,
+            self._store.alerts,
+            environment=os.environ,
+            is_well=lambda: self._health.unready() is None and self._health.lag_seconds() < WELL,
+            clock=self._clock,
+        )
 
     def _context(self, now: int) -> sagas.Context:
         return sagas.Context(

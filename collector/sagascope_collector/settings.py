@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, Self
 
 from sagascope_collector.access import OPEN, Tokens
+from sagascope_collector.alerts import Alerts
 from sagascope_collector.errors import BadValue
 from sagascope_collector.sagas.runbooks import Runbook
 from sagascope_collector.scrub import Rules
@@ -81,6 +82,8 @@ class Settings:
     """What may not be kept; card numbers may not unless a file says otherwise."""
     scrub_key: Path | None = None
     """File with the key of the stand-ins for what was taken out."""
+    alerts: Alerts | None = None
+    """Whom to wake, and for what; None: nobody."""
     drain_seconds: float = 10.0
     """How long a stop may take for what is under way."""
 

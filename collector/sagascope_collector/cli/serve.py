@@ -9,6 +9,7 @@ import typer
 
 from sagascope_collector import rulefile, runbooks
 from sagascope_collector.access import Tokens, read_token
+from sagascope_collector.alerts import Alerts
 from sagascope_collector.scrub import Rules
 from sagascope_collector.settings import Address, Settings, step_timeouts
 from sagascope_collector.tls import tls_of
@@ -148,6 +149,16 @@ ScrubKey = Annotated[
     ),
 ]
 
+AlertsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--alerts",
+        envvar="SAGASCOPE_ALERTS",
+        help="Whom to wake, and for what, in YAML; see docs/alerts.md.",
+        metavar="FILE",
+    ),
+]
+
 
 def command(run: Run) -> Callable[..., None]:
     """The command; `run` serves until it is told to stop."""
@@ -171,6 +182,7 @@ def command(run: Run) -> Callable[..., None]:
         runbook_file: RunbookFile = None,
         scrub: ScrubFile = None,
         scrub_key_file: ScrubKey = None,
+        alerts: AlertsFile = None,
     ) -> None:
         """Run the collector until Ctrl-C.
 
@@ -195,6 +207,7 @@ def command(run: Run) -> Callable[..., None]:
             runbooks=runbooks.read(runbook_file) if runbook_file else (),
             scrub_rules=rulefile.read(scrub, Rules) if scrub else Rules(),
             scrub_key=scrub_key_file,
+            alerts=rulefile.read(alerts, Alerts) if alerts else None,
         )
         run(settings, lambda addresses: _announce(settings.db, addresses))
 

@@ -1,5 +1,6 @@
 """The store: facts appended, summaries kept beside them. `contract` says what is promised."""
 
+from sagascope_collector.store.alerting import AlertStore, Notification, Told, Waiting
 from sagascope_collector.store.contract import (
     Appended,
     Batch,
@@ -15,6 +16,7 @@ from sagascope_collector.store.presence import Beat, Sighting
 from sagascope_collector.store.standing import Change, Group, IncidentStore, Moved, Stake, Standing
 
 __all__ = [
+    "AlertStore",
     "Appended",
     "Batch",
     "Beat",
@@ -25,6 +27,7 @@ __all__ = [
     "IncidentStore",
     "LessonRow",
     "Moved",
+    "Notification",
     "Page",
     "SagaFilter",
     "SagaRow",
@@ -32,4 +35,6 @@ __all__ = [
     "Stake",
     "Standing",
     "Store",
+    "Told",
+    "Waiting",
 ]

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 import pyarrow as pa
 
 from sagascope_collector.records import Facts, Instance, SagaId, SagaKey
+from sagascope_collector.store.alerting import AlertStore
 from sagascope_collector.store.presence import Sighting
 from sagascope_collector.store.standing import IncidentStore, Standing
 
@@ -112,6 +113,11 @@ class Store(Protocol):
     @property
     def incidents(self) -> IncidentStore:
         """What sagas that need someone have in common."""
+        ...
+
+    @property
+    def alerts(self) -> AlertStore:
+        """Whom was told what of incidents."""
         ...
 
     def append(self, batch: Batch, *, rejected: int = 0) -> Appended:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from sagascope_collector.errors import StoreUnavailable
 from sagascope_collector.records import Facts, Instance, SagaId
 from sagascope_collector.store import chunk, cursors, home, presences, reading, summaries
+from sagascope_collector.store.alerts import Alerts
 from sagascope_collector.store.census import Census
 from sagascope_collector.store.contract import Appended, Batch, Counters, LessonRow, Page, SagaFilter, SagaRow
 from sagascope_collector.store.database import Database
@@ -41,6 +42,7 @@ class DuckDBStore:
         self._clock = clock
         self._database = Database(path)
         self._incidents = Incidents(self._database)
+        self._alerts = Alerts(self._database)
         self._appending = threading.Lock()
         self._pending = Pending()
         try:
@@ -56,6 +58,11 @@ class DuckDBStore:
     def incidents(self) -> Incidents:
         """See `Store.incidents`."""
         return self._incidents
+
+    @property
+    def alerts(self) -> Alerts:
+        """See `Store.alerts`."""
+        return self._alerts
 
     def _open(self, folder: Path) -> None:
         ((owner, begun, sealed_through, self._seq, *counted, projected),) = self._database.rows(Query.SELECT_STATE)

@@ -1,0 +1,45 @@
+"""Bodies that people write themselves: JSON in which ``{headline}`` and its like are filled in. Pure."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+FIELDS: Final = (
+    "event", "headline", "key", "environment", "name", "step", "service", "phase", "reason", "scope", "count", "peak",
+    "since", "latest_at", "at", "error_sample", "exposure", "examples", "state", "note", "acknowledged_by", "link",
+    "resume", "undo", "verify_first", "rule",
+)  # fmt: skip
+"""What can be filled in."""
+
+_BLANK: Final = re.compile(r"\{([^{}]*)\}")
+DEEPEST: Final = 20
+
+
+def checked(body: Any) -> Any:
+    """The body, if everything in it can be filled in.
+
+    Raises:
+        ValueError: it names a field that there is not, or is nested too deep.
+    """
+    fill(body, dict.fromkeys(FIELDS, ""))
+    return body
+
+
+def fill(body: Any, values: Mapping[str, str], depth: int = DEEPEST) -> Any:
+    """The body with every blank filled in: texts stay texts, whatever a value holds."""
+    if depth < 0:
+        raise ValueError("the body is nested too deep")
+    if isinstance(body, str):
+        return _BLANK.sub(lambda blank: _value(blank[1], values), body)
+    if isinstance(body, Mapping):
+        return {key: fill(value, values, depth - 1) for key, value in body.items()}
+    if isinstance(body, list | tuple):
+        return [fill(each, values, depth - 1) for each in body]
+    return body
+
+
+def _value(name: str, values: Mapping[str, str]) -> str:
+    try:
+        return values[name]
+    except KeyError:
+        raise ValueError(f"there is no field {name!r}; there are {', '.join(sorted(values))}") from None

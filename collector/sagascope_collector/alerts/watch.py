@@ -1,0 +1,116 @@
+"""The threads that notice what is to be told, and tell it."""
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from sagascope_collector.alerts import messages
+from sagascope_collector.alerts.deadman import DeadManSignal
+from sagascope_collector.alerts.decisions import News, news
+from sagascope_collector.alerts.delivery import Delivery
+from sagascope_collector.alerts.firing import Firing
+from sagascope_collector.alerts.rules import Alerts, Kind, Webhook
+from sagascope_collector.alerts.sending import Sender
+from sagascope_collector.incidents import Incident, Incidents
+from sagascope_collector.store import AlertStore, Notification, Told
+
+_log: Final = logging.getLogger(__name__)
+
+PAUSE: Final = 0.25
+"""Seconds between two looks."""
+
+
+class Watch:
+    """Tells webhooks of incidents. A webhook that hangs holds up no other: each has a thread of its own."""
+
+    def __init__(
+        self,
+        alerts: Alerts,
+        incidents: Incidents,
+        store: AlertStore,
+        *,
+        environment: Mapping[str, str],
+        is_well: Callable[[], bool],
+        clock: Callable[[], int],
+    ) -> None:
+        """Know what was told before.
+
+        Args:
+            alerts: whom to tell, and when.
+            incidents: what is told of.
+            store: where it is noted what was told, and what waits.
+            environment: holds the tokens that webhooks name.
+            is_well: whether the collector takes telemetry in and judges it; else the dead-man signal stops.
+            clock: now, in nanoseconds since 1970.
+        """
+        self._alerts = alerts
+        self._incidents = incidents
+        self._store = store
+        self._clock = clock
+        self._sender = Sender(environment)
+        self._known = {(each.webhook, each.incident): each for each in store.told()}
+        self._stopping = threading.Event()
+        rounds = [("alerts", self.look), *((each.name, self._round_of(each)) for each in alerts.webhooks)]
+        if alerts.dead_man:
+            signal = DeadManSignal(alerts, alerts.dead_man, self._sender, is_well, clock)
+            rounds.append(("dead man", signal.round))
+        self._threads = [
+            threading.Thread(target=self._run, args=each, name=f"alerts {each[0]}", daemon=True) for each in rounds
+        ]
+
+    def start(self) -> None:
+        """Begin."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End; what was not delivered is delivered after the next start."""
+        self._stopping.set()
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(1.0)
+        self._sender.close()
+
+    def look(self) -> None:
+        """Note what is to be told now.
+
+        Raises:
+            StoreUnavailable: nothing was noted.
+        """
+        now = self._clock()
+        incidents = {each.key: each for each in self._incidents.all()}
+        found = [(each, item) for each in incidents.values() for item in news(self._alerts, each, self._known, now)]
+        if not found:
+            return
+        told = [item.told for _, item in found]
+        self._store.tell(told, [self._notification(each, item, now) for each, item in found if item.event])
+        self._known |= {(each.webhook, each.incident): each for each in told}
+
+    def _notification(self, incident: Incident, item: News, now: int) -> Notification:
+        event = item.event.value if item.event else ""
+        said = messages.message(event, incident, now, rule=item.rule, link=self._alerts.link)
+        return Notification(_id(item.told, event), item.told.webhook, now, event, json.dumps(said))
+
+    def _round_of(self, webhook: Webhook) -> Callable[[], None]:
+        if webhook.kind is Kind.ALERTMANAGER:
+            return Firing(webhook, self._alerts, self._incidents, self._store, self._sender, self._clock).round
+        return Delivery(webhook, self._store, self._sender, self._clock).round
+
+    def _run(self, name: str, look: Callable[[], None]) -> None:
+        failing = False
+        while not self._stopping.wait(PAUSE):
+            try:
+                look()
+                failing = False
+            except Exception:  # noqa: BLE001  alerts must outlive any fault of ours
+                if not failing:
+                    _log.exception("Alerts (%s) are held up.", name)
+                failing = True
+
+
+def _id(told: Told, event: str) -> str:
+    return ":".join(
+        (told.incident, str(told.opened_at), told.webhook, event, str(told.grown) if event == "grown" else "")
+    )

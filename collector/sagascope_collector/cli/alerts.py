@@ -1,0 +1,51 @@
+"""The command that tries out a file of alerts: `alerts`."""
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sagascope_collector import rulefile
+from sagascope_collector.alerts import Alerts, NotDelivered, Webhook, send_test
+from sagascope_collector.cli import exits, plain
+
+
+class Action(StrEnum):
+    """What can be done with a file of alerts."""
+
+    TEST = "test"
+    CHECK = "check"
+
+
+File = Annotated[
+    Path, typer.Option("--alerts", envvar="SAGASCOPE_ALERTS", metavar="FILE", help="The file of webhooks and rules.")
+]
+
+
+def alerts(
+    action: Annotated[Action, typer.Argument(help="test: send a test to every webhook. check: only read the file.")],
+    file: File,
+) -> None:
+    """Try out a file of webhooks and rules.
+
+    It is the one that `serve --alerts` takes. Exit status 1: a webhook did not take its test.
+    """
+    said = rulefile.read(file, Alerts)
+    if action is Action.CHECK:
+        typer.echo(f"{plain.line(str(file))} is sound: {len(said.webhooks)} webhooks, {len(said.rules)} rules.")
+        return
+    arrived = [_took_it(webhook) for webhook in said.webhooks]
+    raise typer.Exit(exits.DONE if all(arrived) else exits.NOT_FOUND)
+
+
+def _took_it(webhook: Webhook) -> bool:
+    """Send a test, and say what came of it."""
+    try:
+        send_test(webhook, os.environ)
+    except NotDelivered as error:
+        typer.echo(f"{plain.line(webhook.name)}: not delivered: {error}.", err=True)
+        return False
+    typer.echo(f"{plain.line(webhook.name)}: delivered.")
+    return True

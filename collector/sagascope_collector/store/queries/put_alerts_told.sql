@@ -1,0 +1,1 @@
+INSERT OR REPLACE INTO alerts_told BY NAME SELECT * FROM batch_told
