@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -46,6 +47,10 @@ LATE: Final = 5_000_000_000
 
 WELL: Final = 30.0
 """Seconds: a collector that lags more is not well, and sends no signal that it is."""
+
+TURN: Final = 0.0002
+"""Seconds for which a thread may keep the others of Python's threads waiting: what is taken in passes through a hundred
+short calls, and would wait for so long after each of them."""
 
 RARELY: Final = (100_000, 20, 20)
 """When the garbage collector looks for cycles: decoding makes many objects and none of those."""
@@ -225,6 +230,7 @@ def run(settings: Settings, announce: cli.Announce, *, clock: Clock = time.time_
     for warning in exposure.warnings(settings):
         _log.warning(warning)
     store = DuckDBStore(settings.db, clock=clock)
+    sys.setswitchinterval(TURN)
     gc.freeze()
     gc.set_threshold(*RARELY)
     try:

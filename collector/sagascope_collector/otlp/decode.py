@@ -68,10 +68,11 @@ def parse(body: bytes, encoding: Encoding, request: Any) -> Any:
 
 def _plain(payloads: Sequence[Payload], scrubber: Scrubber | None, forms: Forms) -> Iterator[tuple[int, Payload]]:
     """Requests, by number, of which nothing is to be taken out, and in which nothing of others stands."""
+    of_others = forms.may_hold([each.body for each in payloads])
     for number, payload in enumerate(payloads):
-        if payload.encoding is not Encoding.PROTOBUF or (scrubber and scrubber.may_touch(payload.body)):
+        if payload.encoding is not Encoding.PROTOBUF or of_others[number]:
             continue
-        if not forms.may_hold(payload.body):
+        if not (scrubber and scrubber.may_touch(payload.body)):
             yield number, payload
 
 
