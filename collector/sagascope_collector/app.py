@@ -101,7 +101,7 @@ class Collector:
             surroundings=self._surroundings,
             clock=clock,
         )
-        self._incidents = Incidents(store.incidents, clock=clock)
+        self._incidents = Incidents(store.incidents, passed=self._passed_at, clock=clock)
         self._housekeeping = Housekeeping(store)
         self._health = ProcessHealth(self._ingest, self._projection, clock)
         self._alerts = self._watch(settings.alerts) if settings.alerts else None
@@ -137,6 +137,11 @@ class Collector:
         await asyncio.to_thread(self._housekeeping.stop)
         if self._alerts:
             await asyncio.to_thread(self._alerts.stop)
+
+    def _passed_at(self, environment: str, name: str, step: str) -> int | None:
+        """When a saga of this type passed this step last, as far as is known."""
+        passed = self._surroundings.passed.get((environment, name, step))
+        return passed.at if passed else None
 
     def _watch(self, said: alerts.Alerts) -> alerts.Watch:
         return alerts.Watch(

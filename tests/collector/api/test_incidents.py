@@ -106,6 +106,13 @@ def test_an_incident_is_over_when_its_sagas_moved_on_and_returns_with_them(colle
     assert [each["what"] for each in whole["history"]] == ["opened", "resolved", "reopened"]
 
 
+def test_a_cause_that_others_pass_is_isolated(collector: RunningCollector) -> None:
+    (key,) = [each["key"] for each in incidents(collector) if each["count"] == 12]
+    assert get(collector, f"/incidents/{key}")["scope"] == "systemic"
+    send(collector, *saga("passes", (Tried("ledger.record", "ledger", 1, 2),), ago=5, ended=True))
+    soon(lambda: get(collector, f"/incidents/{key}")["scope"] == "isolated", seconds=30)
+
+
 def test_what_was_said_of_an_incident_outlives_the_collector(tmp_path: Path) -> None:
     with running_collector(tmp_path) as first:
         send(first, *link(1), *link(2))
