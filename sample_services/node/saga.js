@@ -13,6 +13,7 @@ const { randomUUID } = require('node:crypto');
 const http = require('node:http');
 const https = require('node:https');
 const api = require('@opentelemetry/api');
+const { AsyncLocalStorageContextManager } = require('@opentelemetry/context-async-hooks');
 const { hrTime, suppressTracing } = require('@opentelemetry/core');
 const { ProtobufLogsSerializer, ProtobufTraceSerializer } = require('@opentelemetry/otlp-transformer');
 const { defaultResource, resourceFromAttributes } = require('@opentelemetry/resources');
@@ -189,7 +190,7 @@ class Sagas {
   }
 
   #within(work, told, open, ending = () => {}) {
-    const opened = guarded(() => open(api.context.active()));
+    const opened = guarded(() => open(context()));
     if (opened === undefined) return work(api.trace.wrapSpanContext(api.INVALID_SPAN_CONTEXT));
     const { span, inside } = opened;
     const done = (error) => guarded(() => {
@@ -430,6 +431,14 @@ class Tally {
     this.#warned = performance.now();
     api.diag.warn(`Saga telemetry cannot be sent: ${why}. ${this.dropped} records were dropped so far.`);
   }
+}
+
+/** The current context. A service that has set up nothing which keeps it gets what OpenTelemetry has for that. */
+function context() {
+  const probe = api.ROOT_CONTEXT.setValue(OURS, true);
+  const isKept = api.context.with(probe, () => api.context.active() === probe);
+  if (!isKept) api.context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
+  return api.context.active();
 }
 
 /** The saga that a context stands in, as attributes; undefined: in none. */

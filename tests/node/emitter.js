@@ -61,6 +61,15 @@ const SITUATIONS = {
     say('ENDED');
   },
 
+  /** A service that has no OpenTelemetry of its own. */
+  async alone() {
+    const sagas = new Sagas(quick);
+    await sagas.run('payment', '1', {}, async () => {
+      await pause(1);
+      await sagas.step('ledger.record', {}, async () => pause(1));
+    });
+  },
+
   async many() {
     const { sagas } = service();
     const all = inputEnds();

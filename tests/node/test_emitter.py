@@ -126,6 +126,12 @@ def test_a_saga_and_a_step_say_what_was_told_of_them(receiver: Receiver, host: H
     }
 
 
+def test_a_service_without_opentelemetry_of_its_own_can_lead_a_saga(receiver: Receiver, host: Host) -> None:
+    with host.of("alone", receiver.endpoint) as script:
+        assert script.ended() == 0, script.printed()
+    assert span(receiver, "ledger.record").parent_id == span(receiver, "payment").span_id
+
+
 def test_heartbeats_count_and_promise(receiver: Receiver, host: Host) -> None:
     with host.of("open", receiver.endpoint) as script:
         heard(receiver, "sagascope.heartbeat", sequence=4)
