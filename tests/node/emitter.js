@@ -70,6 +70,28 @@ const SITUATIONS = {
     });
   },
 
+  /** A saga that says nearly all that can be said: a slow step, a retry, an undo. */
+  async talkative() {
+    const { sagas, tracer, logger } = service({ announceAfter: 0.25 });
+    const plan = [{ name: 'wallet.debit', compensation: 'wallet.refund', timeout: 5 }, { name: 'ledger.record' }];
+    const told = { plan, runId: 'r1', amount: '50.00', currency: 'EUR', keys: { order: 'A' }, timeout: 60 };
+    const refused = async () => { throw new Error('refused'); };
+    const record = (attempt, more) => outcome(() => sagas.step('ledger.record', { attempt, maxAttempts: 2, ...more }, refused));
+    await sagas.run('payment', '8492', told, async (root) => {
+      await sagas.step('wallet.debit', { key: 'k', idempotencyKey: 'i', timeout: 2, pivot: false, resources: ['a'] }, () =>
+        tracer.startActiveSpan('UPDATE', async (span) => {
+          logger.emit({ body: 'debiting' });
+          await pause(800);
+          span.end();
+        }));
+      await record(1, { retryIn: 0.01 });
+      await pause(10);
+      await record(2);
+      await sagas.compensation('wallet.refund', 'wallet.debit', { key: 'k' }, () => {});
+      root.setAttribute('saga.outcome', 'compensated');
+    });
+  },
+
   async many() {
     const { sagas } = service();
     const all = inputEnds();

@@ -1,0 +1,41 @@
+"""`sagascope conformance` judges what Node.js sends."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.node import SAMPLE, running
+from support.receiver import wait_for
+
+pytestmark = pytest.mark.xdist_group("node")
+
+WITHIN = 60.0
+GRACE = "30"
+"""Seconds by which a busy machine may be late; the rest is judged to the letter."""
+
+
+def test_what_node_sends_keeps_every_point(modules: Path, tmp_path: Path) -> None:
+    listening = ["--otlp-http", "127.0.0.1:0", "--otlp-grpc", "127.0.0.1:0", "--quiet", "3", "--grace", GRACE, "--json"]
+    words = tmp_path / "words"
+    with words.open("w") as stderr:
+        judge = subprocess.Popen(
+            [sys.executable, "-m", "sagascope_collector", "conformance", *listening],
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+        )
+    try:
+        address = wait_for(lambda: [each for each in words.read_text().split() if "http://" in each], seconds=WITHIN)[0]
+        script = Path(__file__).with_name("emitter.js")
+        with running(script, tmp_path, str(SAMPLE / "saga.js"), "talkative", address, modules=modules) as host:
+            assert host.ended() == 0, host.printed()
+        judgement, _ = judge.communicate(timeout=WITHIN)
+    finally:
+        judge.kill()
+        judge.communicate()
+    assert judge.returncode == 0, judgement
+    claims = {claim["attention"]: claim["confidence"] for claim in json.loads(judgement)["claims"]}
+    assert {claims[code] for code in ("hung", "instance_lost", "retrying", "compensation_failed")} == {"certain"}
