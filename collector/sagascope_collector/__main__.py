@@ -22,12 +22,15 @@ class Command(NamedTuple):
 
     module: str
     summary: str
+    function: str = ""
+    """Its name there, where that is not the command's."""
 
 
 COMMANDS = {
     "serve": Command("sagascope_collector.app", "Run the collector until Ctrl-C."),
     "dashboard": Command("sagascope_collector.cli.launch", "Open the dashboard of a collector."),
     "demo": Command("sagascope_collector.cli.launch", "Play a story with stuck payments on this machine."),
+    "import": Command("sagascope_collector.cli.importing", "Send files of telemetry to a collector.", "import_files"),
     "find": Command("sagascope_collector.cli.sagas", "Find transactions by what somebody quoted."),
     "show": Command("sagascope_collector.cli.sagas", "Show where one transaction stands, since when and why."),
     "triage": Command("sagascope_collector.cli.sagas", "List what needs someone now, worst first."),
@@ -78,7 +81,8 @@ def build(loaded: Sequence[str]) -> "typer.Typer":
 
     for name, command in COMMANDS.items():
         if find_spec(command.module):
-            function = getattr(import_module(command.module), name) if name in loaded else _listed
+            module = import_module(command.module) if name in loaded else None
+            function = getattr(module, command.function or name) if module else _listed
             app.command(name, short_help=command.summary)(function)
     return app
 

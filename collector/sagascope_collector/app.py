@@ -124,6 +124,7 @@ class Collector:
         serving = [asyncio.create_task(http.serve([ports.otlp_http])), asyncio.create_task(api.serve([ports.api]))]
         alive = asyncio.create_task(self._stay_alive())
         stopped = _stop_signal()
+        self._health.listens(ports.said()["otlp_http"])
         self._announce(ports.said(), announce)
         await asyncio.wait([stopped, *serving], return_when=asyncio.FIRST_COMPLETED)
         self._health.stop()

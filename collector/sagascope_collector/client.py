@@ -204,6 +204,12 @@ class Client:
         """Every service heard, with its processes."""
         return self._get(wire.Services, "/api/v1/services", {})
 
+    def otlp_http(self) -> str | None:
+        """The URL at which the collector takes OTLP over HTTP; None: it does not say."""
+        answer = self._answered(lambda: self._ask("/healthz", {}))
+        _, colon, port = answer.headers.get(wire.OTLP_HTTP_HEADER, "").rpartition(":")
+        return str(self._http.base_url.copy_with(port=int(port), path="")).rstrip("/") if colon else None
+
     def status(self) -> wire.Status:
         """How the collector itself is."""
         return self._get(wire.Status, "/api/v1/status", {})
@@ -213,12 +219,15 @@ class Client:
         return self._sent(shape, lambda: self._ask(path, given))
 
     def _sent(self, shape: type[Answer], call: Callable[[], httpx.Response]) -> Answer:
+        return _read(shape, self._answered(call), self.url)
+
+    def _answered(self, call: Callable[[], httpx.Response]) -> httpx.Response:
         try:
             answer = call()
         except httpx.HTTPError as error:
             raise _no_answer(self.url, self.timeout, error) from error
         if answer.status_code == httpx.codes.OK:
-            return _read(shape, answer, self.url)
+            return answer
         raise _refusal(answer, self.url)
 
     def _ask(self, path: str, given: Mapping[str, str]) -> httpx.Response:

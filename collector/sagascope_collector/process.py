@@ -16,6 +16,15 @@ class ProcessHealth:
         self._projection = projection
         self._clock = clock
         self._stopping = False
+        self._otlp_http: str | None = None
+
+    def listens(self, otlp_http: str) -> None:
+        """OTLP is taken over HTTP at this HOST:PORT."""
+        self._otlp_http = otlp_http
+
+    def otlp_http(self) -> str | None:
+        """Where OTLP is taken over HTTP."""
+        return self._otlp_http
 
     def stop(self) -> None:
         """From now on nothing new is taken in."""

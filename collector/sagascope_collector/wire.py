@@ -396,6 +396,10 @@ class Status(Wire):
     notices: list[str]
 
 
+OTLP_HTTP_HEADER = "Sagascope-OTLP-HTTP"
+"""Header of `GET /healthz`: HOST:PORT where the collector takes OTLP over HTTP."""
+
+
 class Alive(Wire):
     """The process runs, or is ready."""
 

@@ -19,6 +19,10 @@ class Health(Protocol):
         """Seconds by which lists may be behind what was stored."""
         ...
 
+    def otlp_http(self) -> str | None:
+        """Where OTLP is taken over HTTP, as HOST:PORT; None: not known yet."""
+        ...
+
     def notices(self) -> Sequence[str]:
         """What a reader of any answer should know: sentences, the gravest first."""
         ...

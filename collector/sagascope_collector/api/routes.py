@@ -121,8 +121,11 @@ def _of_the_process(store: Store, health: Health) -> APIRouter:
 
     @router.get("/healthz", **answers(wire.Alive))
     async def healthz() -> Response:
-        """Whether the process runs."""
-        return json(wire.Alive(status="ok"))
+        """Whether the process runs. The header `Sagascope-OTLP-HTTP` says where it takes OTLP over HTTP."""
+        answer = json(wire.Alive(status="ok"))
+        if place := health.otlp_http():
+            answer.headers[wire.OTLP_HTTP_HEADER] = place
+        return answer
 
     @router.get("/readyz", **answers(wire.Alive))
     async def readyz() -> Response:
