@@ -47,9 +47,10 @@ def import_files(
     otlp_http: OtlpHttp = None,
     json: Json = False,
 ) -> None:
-    """Send files of telemetry to a running collector, as the OpenTelemetry Collector's file exporter writes them.
+    """Send files of telemetry to a collector.
 
-    JSON with one request a line, or protobuf; plain, or compressed with gzip or zstd. What was sent once is not stored
+    They are as the OpenTelemetry Collector's file exporter writes them: JSON with one request a line, or protobuf;
+    plain, or compressed with gzip or zstd. What was sent once is not stored
     twice: after Ctrl-C, or when the collector was away for too long, give the same command again. Its token is the
     one for senders. Exit status 0 also when a part was refused; it is told, by file and line.
     """
