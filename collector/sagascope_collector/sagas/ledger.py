@@ -26,7 +26,7 @@ def untouched(plan: Plan, lines: Iterable[LedgerEntry]) -> list[LedgerEntry]:
 
 
 def _entry(account: Account, status: Status, harmless: set[str]) -> LedgerEntry:
-    valued = _valued(account.kept) or _valued(account.done) or _valued(account.does) or _valued(account.prepares)
+    valued = _valued(account.kept, account.done, account.does, account.prepares)
     return LedgerEntry(
         account.name,
         account.compensation,
@@ -37,10 +37,12 @@ def _entry(account: Account, status: Status, harmless: set[str]) -> LedgerEntry:
     )
 
 
-def _valued(attempts: Iterable[Attempt]) -> Attempt | None:
-    for each in attempts:
-        if each.amount is not None:
-            return each
+def _valued(*told: Iterable[Attempt]) -> Attempt | None:
+    """The first attempt that has an amount, of those in force before others."""
+    for attempts in told:
+        for each in attempts:
+            if each.amount is not None:
+                return each
     return None
 
 

@@ -1,7 +1,7 @@
 """The steps that a saga is to take: as its root declares them."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from sagascope import semconv
 from sagascope_collector.records import Attributes, Span
@@ -16,10 +16,35 @@ def declared(spans: Iterable[Span]) -> Plan:
     """The plan on the first of these spans that carries one."""
     for span in spans:
         if semconv.PLAN in span.attributes:
-            plan = _read(span.attributes)
+            plan = _known(span.attributes)
             if plan.steps:
                 return plan
     return NO_PLAN
+
+
+NAMES: Final = (
+    semconv.PLAN,
+    semconv.PLAN_COMPENSATIONS,
+    semconv.PLAN_TIMEOUTS,
+    semconv.PLAN_AFTER,
+    semconv.PLAN_OPTIONAL,
+)
+
+REMEMBERED: Final = 256
+"""Plans that are read once: the sagas of one type declare the same."""
+
+_plans: Final[dict[str, Plan]] = {}
+
+
+def _known(attributes: Attributes) -> Plan:
+    said = repr([attributes.get(name) for name in NAMES])
+    plan = _plans.get(said)
+    if plan is None:
+        plan = _read(attributes)
+        if len(_plans) >= REMEMBERED:
+            _plans.clear()
+        _plans[said] = plan
+    return plan
 
 
 def _read(attributes: Attributes) -> Plan:

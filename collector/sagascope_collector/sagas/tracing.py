@@ -21,6 +21,8 @@ def clock_skew(saga: Chronicle) -> Iterator[Anomaly]:
     """A span that began before the one above it, or after its end; one anomaly for each pair of processes."""
     worst: dict[tuple[str, str], tuple[int, Edge]] = {}
     for edge in saga.edges:
+        if edge.parent.start <= edge.child.start and edge.child.end <= edge.parent.end:
+            continue
         by = _contradiction(edge)
         pair = (who(edge.parent.process), who(edge.child.process))
         if by > TOLERANCE and by > worst.get(pair, (0, edge))[0]:
@@ -73,12 +75,12 @@ def missing_span(saga: Chronicle) -> Iterator[Anomaly]:
 def orphans(spans: Iterable[Span]) -> list[Span]:
     """Spans in traces in which the saga had begun before, whose parent did not come: one for each parent."""
     spans = list(spans)
-    known = {(span.trace_id, span.span_id) for span in spans}
+    known = {span.span_id for span in spans}
     begun: set[str] = set()
     found: dict[tuple[str, str], Span] = {}
     for span in spans:
-        above = (span.trace_id, span.parent_id)
-        if span.parent_id and above not in known and span.trace_id in begun and span.mark.role != semconv.ROLE_SAGA:
-            found.setdefault(above, span)
+        is_orphan = span.parent_id not in known and span.parent_id and span.trace_id in begun
+        if is_orphan and span.mark.role != semconv.ROLE_SAGA:
+            found.setdefault((span.trace_id, span.parent_id), span)
         begun.add(span.trace_id)
     return list(found.values())
