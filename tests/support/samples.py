@@ -105,9 +105,15 @@ class Samples:
 
 
 @contextlib.contextmanager
-def running_samples(folder: Path, *names: str, telemetry: str = CLOSED, **peers: str) -> Iterator[Samples]:
-    """These services (all six unless named), ready, until the block ends."""
-    samples = Samples(Addresses.choose({}, free=True).services, folder, telemetry)
+def running_samples(
+    folder: Path,
+    *names: str,
+    telemetry: str = CLOSED,
+    addresses: Mapping[str, Address] | None = None,
+    **peers: str,
+) -> Iterator[Samples]:
+    """These services (all six unless named), ready, until the block ends; ports are free ones, if not given."""
+    samples = Samples(addresses or Addresses.choose({}, free=True).services, folder, telemetry)
     try:
         for name in names or SERVICES:
             samples.start(name, **peers)
