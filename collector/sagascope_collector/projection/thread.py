@@ -17,6 +17,18 @@ logger = logging.getLogger(__name__)
 AT_ONCE: int = 256
 """Saga ids whose facts are held in memory together."""
 
+IN_BULK: int = 8192
+"""Saga ids that are looked through together for those that ended plainly."""
+
+A_FEW: int = 64
+"""Sagas that are rebuilt between two looks at the clock, at a flood."""
+
+SHARE: float = 0.3
+"""Seconds for which sagas are rebuilt before the next are looked through, at a flood."""
+
+PATIENCE: float = 1.0
+"""Seconds after which one is summarised that goes on changing, at a flood."""
+
 PAUSE: float = 0.2
 """Seconds between two looks for changes while there are none."""
 
@@ -37,6 +49,7 @@ class Projection:
         memory: learns from the sagas that end; None: what is learned is not shared with the context.
         surroundings: sees what goes on around single sagas; None: likewise.
         clock: now, in nanoseconds since 1970.
+        quiet: seconds without news after which a saga is summarised, at a flood: it may just have ended.
     """
 
     def __init__(
@@ -48,6 +61,7 @@ class Projection:
         memory: Memory | None = None,
         surroundings: Surroundings | None = None,
         clock: Callable[[], int] = time.time_ns,
+        quiet: float = 0.25,
     ) -> None:
         self._store = store
         self._context = context
@@ -56,6 +70,7 @@ class Projection:
         self._surroundings = surroundings or Surroundings()
         self._summaries = Summaries(store, summarise, self._memory, self._surroundings)
         self._again = Again()
+        self._quiet = quiet
         self._looked_at = 0
         self._current_at = time.monotonic()
         self._failing = False
@@ -87,15 +102,28 @@ class Projection:
             StoreUnavailable: what was not written is still to be done.
         """
         begun, context = time.monotonic(), self._context(self._clock())
-        changed = self._store.changed_ids(AT_ONCE)
+        left = self._renew_changed(context)
         due = self._store.due_ids(context.now, AT_ONCE)
-        self._summaries.renew(changed, context, self._stopping)
-        self._summaries.renew([each for each in due if each not in set(changed)], context, self._stopping)
-        behind = AT_ONCE in {len(changed), len(due)}
-        if not behind and not self._stopping.is_set():
-            self._current_at = begun
+        self._summaries.renew(due, context, self._stopping)
+        if len(due) < AT_ONCE and not self._stopping.is_set():
+            self._current_at = begun - max(0.0, self._store.changed().seconds - self._quiet - PATIENCE)
         self._again.learned(self._memory.reflect())
-        return self._judge_again(self._context(context.now)) or behind
+        return self._judge_again(self._context(context.now)) or left or len(due) == AT_ONCE
+
+    def _renew_changed(self, context: sagas.Context) -> bool:
+        """Summarise what changed; whether it is worth while to look again at once."""
+        if self._store.changed().sagas <= AT_ONCE:
+            self._summaries.renew(self._store.changed_ids(AT_ONCE), context, self._stopping)
+            return False
+        changed = self._store.changed_ids(IN_BULK, quiet=self._quiet, within=PATIENCE)
+        rest = self._summaries.renew_plainly(changed)
+        begun = time.monotonic()
+        for first in range(0, len(rest), A_FEW):
+            if time.monotonic() - begun > SHARE or self._stopping.is_set():
+                self._store.postpone(rest[first:])
+                break
+            self._summaries.renew(rest[first : first + A_FEW], context, self._stopping)
+        return bool(changed)
 
     def _judge_again(self, context: sagas.Context) -> bool:
         """Judge again a part of the sagas for which something around them changed; whether there was any."""

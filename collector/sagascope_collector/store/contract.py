@@ -5,7 +5,7 @@ All methods may be called from any thread. None lets a connection or cursor esca
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import pyarrow as pa
 
@@ -83,6 +83,38 @@ class SagaFilter:
     """The key of the incident that they are part of."""
 
 
+class Changed(NamedTuple):
+    """Sagas with facts newer than their summaries, and for how long the longest of them waits."""
+
+    sagas: int
+    seconds: float
+
+
+class PlainEnd(NamedTuple):
+    """A saga about which nothing speaks against its having ended plainly, but perhaps what its root says.
+
+    One root, which has ended; one name and run; every span is final; steps forward only, and of none may two attempts
+    have succeeded. Attributes that the columns of a mark hold are None.
+    """
+
+    environment: str
+    id: str
+    name: str
+    run: str
+    started_at: int
+    updated_at: int
+    ended_at: int
+    root_status: str
+    root: dict[str, Any]
+    """The root's attributes."""
+    steps: Sequence[str]
+    """Names, in the order in which they began; they may repeat."""
+    services: Sequence[str]
+    """Likewise, of every span."""
+    told: Sequence[dict[str, Any]]
+    """Attributes of the records that may carry a business key, in their order."""
+
+
 class LessonRow(NamedTuple):
     """What one finished saga taught, as text that the store does not read."""
 
@@ -138,11 +170,24 @@ class Store(Protocol):
         """
         ...
 
-    def changed_ids(self, limit: int) -> Sequence[SagaId]:
+    def plain_ends(self, ids: Sequence[SagaId]) -> Sequence[PlainEnd]:
+        """Those of these that ended plainly: in bulk, and much cheaper than `facts`. Others are absent."""
+        ...
+
+    def changed(self) -> Changed:
+        """How much there is for `changed_ids` to report."""
+        ...
+
+    def changed_ids(self, limit: int, *, quiet: float = 0.0, within: float = 0.0) -> Sequence[SagaId]:
         """Saga ids with facts newer than their summaries, oldest change first; also after a crash.
 
+        Only those about which nothing came for ``quiet`` seconds, or that changed ``within`` seconds ago or earlier.
         One reader asks at a time; `put_summaries` settles what its latest call reported.
         """
+        ...
+
+    def postpone(self, ids: Sequence[SagaId]) -> None:
+        """Let `changed_ids` report these as if they had changed just now: others first."""
         ...
 
     def due_ids(self, now: int, limit: int) -> Sequence[SagaId]:

@@ -10,10 +10,20 @@ import pyarrow as pa
 
 from sagascope_collector.errors import StoreUnavailable
 from sagascope_collector.records import Facts, Instance, SagaId
-from sagascope_collector.store import chunk, cursors, home, presences, reading, summaries
+from sagascope_collector.store import chunk, cursors, home, plain, presences, reading, summaries
 from sagascope_collector.store.alerts import Alerts
 from sagascope_collector.store.census import Census
-from sagascope_collector.store.contract import Appended, Batch, Counters, LessonRow, Page, SagaFilter, SagaRow
+from sagascope_collector.store.contract import (
+    Appended,
+    Batch,
+    Changed,
+    Counters,
+    LessonRow,
+    Page,
+    PlainEnd,
+    SagaFilter,
+    SagaRow,
+)
 from sagascope_collector.store.database import Database
 from sagascope_collector.store.frames import Frame
 from sagascope_collector.store.incidents import Incidents
@@ -152,11 +162,25 @@ class DuckDBStore:
         """See `Store.facts`."""
         return reading.facts(self._tiers, ids, self._census.of)
 
+    def plain_ends(self, ids: Sequence[SagaId]) -> Sequence[PlainEnd]:
+        """See `Store.plain_ends`."""
+        return plain.ends(self._tiers, self._database, ids) if ids else []
+
     # --- summaries -----------------------------------------------------------------------------
 
-    def changed_ids(self, limit: int) -> Sequence[SagaId]:
+    def changed(self) -> Changed:
+        """See `Store.changed`."""
+        self._check_open()
+        return self._pending.waiting()
+
+    def changed_ids(self, limit: int, *, quiet: float = 0.0, within: float = 0.0) -> Sequence[SagaId]:
         """See `Store.changed_ids`."""
-        return self._pending.claim(limit)
+        self._check_open()
+        return self._pending.claim(limit, quiet, within)
+
+    def postpone(self, ids: Sequence[SagaId]) -> None:
+        """See `Store.postpone`."""
+        self._pending.postpone(ids)
 
     def due_ids(self, now: int, limit: int) -> Sequence[SagaId]:
         """See `Store.due_ids`."""

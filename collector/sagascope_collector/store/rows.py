@@ -85,6 +85,11 @@ def _attributes_of(table: pa.Table) -> Iterator[Attributes]:
     return map(_attributes, map(cache(_keys), keys), spelt, _columns(table, _MARK))
 
 
+def attributes(keys: str, spelt: str) -> Attributes:
+    """The attributes of one record, but for those that columns hold: they are None."""
+    return _attributes(_keys(keys), orjson.loads(spelt), (None,) * len(schema.MARK))
+
+
 def _keys(text: str) -> list[tuple[str, int | None]]:
     """Keys, each with the number of the column of `schema.MARK` that holds its value."""
     return [(schema.MARK_KEYS[key], key) if isinstance(key, int) else (key, None) for key in orjson.loads(text)]

@@ -58,6 +58,7 @@ class Query(StrEnum):
     SELECT_MIGRATIONS = "select_migrations"
     SELECT_NOTIFICATIONS = "select_notifications"
     SELECT_PENDING = "select_pending"
+    SELECT_PLAIN_ENDS = "select_plain_ends"
     SELECT_RUNNERS = "select_runners"
     SELECT_SAGAS = "select_sagas"
     SELECT_SAGAS_OF_IDS = "select_sagas_of_ids"

@@ -49,7 +49,7 @@ def projected(
     default_timeout: float = 30,
 ) -> Projection:
     context = partial(Context, default_timeout=default_timeout)
-    return Projection(store, summarise=summarise, context=context, clock=lambda: clock[0])
+    return Projection(store, summarise=summarise, context=context, clock=lambda: clock[0], quiet=0.0)
 
 
 def put(store: DuckDBStore, *requests: Request, received: int = NOON) -> None:
