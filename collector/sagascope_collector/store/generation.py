@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -140,12 +140,12 @@ class Generation:
             self._decoded.put(key, held)
         return held
 
-    def of_sagas(self, kind: str, wanted: Fingerprints) -> Iterator[pa.Table]:
-        """The rows of a table that may be of these sagas; `wanted` is sorted."""
+    def of_sagas(self, kind: str, wanted: Fingerprints, only: Sequence[str] = ()) -> Iterator[pa.Table]:
+        """The rows of a table that may be of these sagas; `wanted` is sorted. Only some columns, if they are named."""
         for slice_ in list(self.slices):
             columns = slice_.of.get(kind)
             if columns is not None and fingerprints.among(wanted, columns.distinct_sagas).any():
-                yield self._rows(kind, slice_, fingerprints.among(columns.sagas, wanted))
+                yield self._rows(kind, slice_, fingerprints.among(columns.sagas, wanted), only)
 
     def of_traces(self, kind: str, wanted: Fingerprints) -> Iterator[pa.Table]:
         """The rows of a table that may be of these traces; `wanted` is sorted."""
@@ -186,9 +186,13 @@ class Generation:
         found = [columns.groups for each in self.slices for columns in each.of.values()]
         return np.unique(np.concatenate([NONE, *found]))
 
-    def _rows(self, kind: str, slice_: Slice, chosen: npt.NDArray[np.bool_]) -> pa.Table:
+    def _rows(self, kind: str, slice_: Slice, chosen: npt.NDArray[np.bool_], only: Sequence[str] = ()) -> pa.Table:
         frame = self.frame(slice_)
-        return with_origins(kind, frame, getattr(frame, kind).take(pa.array(np.flatnonzero(chosen))))
+        table = getattr(frame, kind)
+        if only:
+            table = table.select([name for name in table.column_names if name in only or name == "origin"])
+        rows = table if chosen.all() else table.take(pa.array(np.flatnonzero(chosen)))
+        return with_origins(kind, frame, rows, only)
 
     def _enter(self, place: Place, frame: Frame, keys: Fingerprints) -> None:
         tables = {name: getattr(frame, name) for name in KINDS}
@@ -220,18 +224,19 @@ def bounds_of(spans: pa.Table, logs: pa.Table) -> Bounds:
     return Bounds(int(min(map(np.min, times))), int(max(map(np.max, times)))) if times else NEVER
 
 
-def with_origins(kind: str, frame: Frame, rows: pa.Table) -> pa.Table:
+def with_origins(kind: str, frame: Frame, rows: pa.Table, only: Sequence[str] = ()) -> pa.Table:
     """Records with what they came under in columns of their own."""
     if kind == "links":
         return rows
-    shared = frame.origins.take(rows.column("origin"))
+    wanted = [name for name in frame.origins.column_names if not only or name in only]
+    shared = frame.origins.select(wanted).take(rows.column("origin"))
     rows = rows.drop_columns(["origin"])
     for name, column in zip(shared.column_names, shared.columns, strict=True):
         rows = rows.append_column(name, column)
     return rows
 
 
-def joined(kind: str, tables: Iterable[pa.Table]) -> pa.Table:
-    """Rows of several places, with the columns of `STORED`."""
-    wanted = STORED[kind]
+def joined(kind: str, tables: Iterable[pa.Table], only: Sequence[str] = ()) -> pa.Table:
+    """Rows of several places, with the columns of `STORED`, or some of them."""
+    wanted = pa.schema([each for each in STORED[kind] if not only or each.name in only])
     return pa.concat_tables([wanted.empty_table(), *(each.select(wanted.names).cast(wanted) for each in tables)])

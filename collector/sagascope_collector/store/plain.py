@@ -1,9 +1,20 @@
-"""Finds sagas that ended plainly among the rows of many: one query over all, instead of a fold of each."""
+"""Finds sagas that ended plainly among the rows of many: one query over all, instead of a fold of each.
 
-from collections.abc import Sequence
+Texts are numbered first, and what a record's attributes are called is looked at once for each set of names: both
+repeat from record to record.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
+import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sagascope import semconv
 from sagascope_collector.records import SagaId
@@ -13,45 +24,253 @@ from sagascope_collector.store.database import Database
 from sagascope_collector.store.sql import Query
 from sagascope_collector.store.tiers import Tiers
 
-_VALUES: Final = {
-    "key_prefix": f'"{semconv.KEY_PREFIX}',
-    "compensates": f'"{semconv.STEP_COMPENSATES}"',
-    "started": semconv.EVENT_SPAN_START,
-}
+SPANS: Final = (
+    "trace_id", "span_id", "name", "kind", "start", "end", "status", "saga_id", "saga_name", "saga_run", "saga_role",
+    "step_name", "step_type", "step_key", "step_attempt", "attribute_keys", "attribute_values", "environment",
+    "service",
+)  # fmt: skip
+LOGS: Final = (
+    "at", "observed_at", "event_name", "trace_id", "span_id", "saga_id", "saga_name", "saga_run", "attribute_keys",
+    "attribute_values", "environment", "identity",
+)  # fmt: skip
+
+ATTRIBUTES: Final = ("attribute_keys", "attribute_values")
+
+ROLES: Final = ("", semconv.ROLE_SAGA, semconv.ROLE_STEP)
+FORWARD: Final = ("", semconv.TYPE_ACTION)
+FOREIGN: Final = ("logfire.", "partial.")
+"""How names of attributes begin by which others tell of spans that are in flight."""
+
+SAGA_ID: Final = 0
+"""`saga.id` among the names of attributes: the first column of a mark."""
+
+Mask = npt.NDArray[np.bool_]
+Numbers = npt.NDArray[np.int64]
 
 
 def ends(tiers: Tiers, database: Database, ids: Sequence[SagaId]) -> list[PlainEnd]:
     """See `Store.plain_ends`."""
-    spans, logs, links = (tiers.of_sagas(kind, ids) for kind in ("spans", "logs", "links"))
-    wanted = pa.table(
+    spans, logs = tiers.of_sagas("spans", ids, only=SPANS), tiers.of_sagas("logs", ids, only=LOGS)
+    wanted = {each: number for number, each in enumerate(ids)}
+    of_spans, of_logs = _sagas(spans, wanted), _sagas(logs, wanted)
+    spans, of_spans = spans.filter(pa.array(of_spans >= 0)), of_spans[of_spans >= 0]
+    logs, of_logs = logs.filter(pa.array(of_logs >= 0)), of_logs[of_logs >= 0]
+    if not len(of_spans):
+        return []
+    doubtful = [wanted[each] for each in _linked(tiers, ids) if each in wanted]
+    doubtful += _announced(spans, of_spans, logs, of_logs)
+    names = _Numbering(), _Numbering()
+    found = database.rows(
+        Query.SELECT_PLAIN_ENDS,
+        told=_told(spans, of_spans, *names),
+        logs=_logged(logs, of_logs, *names),
+        doubtful=pa.table({"saga": pa.array(doubtful, pa.int64())}),
+    )
+    return list(_Telling(ids, names[0].texts(), spans, of_spans, logs, of_logs).ends(found))
+
+
+class _Numbering:
+    """Numbers texts, over several columns; "" is 0."""
+
+    def __init__(self) -> None:
+        self._numbers = {"": 0}
+
+    def of(self, column: pa.ChunkedArray) -> Numbers:
+        texts, indices = _encoded(column)
+        known = np.array([self._numbers.setdefault(text, len(self._numbers)) for text in texts], np.int64)
+        return known[indices]
+
+    def texts(self) -> list[str]:
+        """The texts, by their numbers."""
+        return list(self._numbers)
+
+
+def _told(spans: pa.Table, sagas: Numbers, names: _Numbering, runs: _Numbering) -> pa.Table:
+    role = spans["saga_role"]
+    step = pc.if_else(pc.equal(spans["step_name"], ""), spans["name"], spans["step_name"])
+    plain = (
+        _each(spans["attribute_keys"], _is_plain)
+        & _each(role, lambda text: text in ROLES)
+        & _each(spans["step_type"], lambda text: text in FORWARD)
+    )
+    return pa.table(
         {
-            "environment": pa.array([each.environment for each in ids], pa.string()),
-            "saga_id": pa.array([each.id for each in ids], pa.string()),
+            "saga": sagas,
+            "place": np.arange(len(sagas)),
+            "step": _Numbering().of(step),
+            "step_key": _Numbering().of(spans["step_key"]),
+            "service": _Numbering().of(spans["service"]),
+            "attempt": spans["step_attempt"],
+            "failed": pc.equal(spans["status"], "error"),
+            "is_attempt": pc.equal(role, semconv.ROLE_STEP),
+            "is_root": pc.equal(role, semconv.ROLE_SAGA),
+            "is_received": _each(spans["kind"], lambda text: text in ("server", "consumer")) & _each(role, _is_none),
+            "name": names.of(spans["saga_name"]),
+            "run": runs.of(spans["saga_run"]),
+            "end": spans["end"],
+            "is_plain": plain,
         }
     )
-    found = database.rows(
-        Query.SELECT_PLAIN_ENDS, _VALUES, wanted_sagas=wanted, rows_spans=spans, rows_logs=logs, rows_links=links
-    )
-    return [_end(*each) for each in found]
 
 
-def _end(
-    environment: str,
-    id_: str,
-    name: str,
-    run: str,
-    started_at: int,
-    updated_at: int,
-    ended_at: int,
-    root_status: str,
-    root_keys: str,
-    root_values: str,
-    steps: Sequence[str],
-    services: Sequence[str],
-    told: Sequence[Sequence[str]],
-) -> PlainEnd:
-    root: dict[str, Any] = dict(rows.attributes(root_keys, root_values))
-    others = tuple(dict(rows.attributes(*each)) for each in told)
-    return PlainEnd(
-        environment, id_, name, run, started_at, updated_at, ended_at, root_status, root, steps, services, others
+def _logged(logs: pa.Table, sagas: Numbers, names: _Numbering, runs: _Numbering) -> pa.Table:
+    return pa.table(
+        {
+            "saga": sagas,
+            "at": logs["at"],
+            "name": names.of(logs["saga_name"]),
+            "run": runs.of(logs["saga_run"]),
+            "is_plain": _each(logs["attribute_keys"], _is_plain),
+        }
     )
+
+
+def _linked(tiers: Tiers, ids: Sequence[SagaId]) -> Iterator[SagaId]:
+    """Sagas that links name: spans of others are among theirs."""
+    links = tiers.of_sagas("links", ids)
+    return map(SagaId, links["environment"].to_pylist(), links["saga_id"].to_pylist())
+
+
+def _announced(spans: pa.Table, of_spans: Numbers, logs: pa.Table, of_logs: Numbers) -> Sequence[int]:
+    """Sagas with a start record of a span that has not come, or not to them."""
+    starts = _each(logs["event_name"], lambda text: text == semconv.EVENT_SPAN_START)
+    if not starts.any():
+        return []
+    known = set(zip(of_spans.tolist(), spans["trace_id"].to_pylist(), spans["span_id"].to_pylist(), strict=True))
+    said = logs.filter(pa.array(starts))
+    told = zip(of_logs[starts].tolist(), said["trace_id"].to_pylist(), said["span_id"].to_pylist(), strict=True)
+    return [each[0] for each in told if each not in known]
+
+
+def _sagas(table: pa.Table, wanted: dict[SagaId, int]) -> Numbers:
+    """The number of each row's saga; -1 where it is not wanted."""
+    environments, places = _encoded(table["environment"])
+    sagas, indices = _encoded(table["saga_id"])
+    known = np.array(
+        [[wanted.get(SagaId(environment, saga), -1) for saga in sagas] for environment in environments], np.int64
+    ).reshape(len(environments), len(sagas))
+    return known[places, indices] if len(table) else np.empty(0, np.int64)
+
+
+def _encoded(column: pa.ChunkedArray) -> tuple[list[str], npt.NDArray[np.int32]]:
+    encoded = pa.chunked_array(column).combine_chunks().dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.combine_chunks() if encoded.num_chunks else pa.array([], encoded.type)
+    return encoded.dictionary.to_pylist(), encoded.indices.to_numpy(zero_copy_only=False)
+
+
+def _each(column: pa.ChunkedArray, judged: Callable[[str], bool]) -> Mask:
+    """What is judged of each text, each distinct one once."""
+    texts, indices = _encoded(column)
+    return np.array([judged(text) for text in texts], np.bool_)[indices] if len(indices) else np.empty(0, np.bool_)
+
+
+def _is_none(text: str) -> bool:
+    return not text
+
+
+@cache
+def _is_plain(keys: str) -> bool:
+    """Whether a record with attributes of these names can be part of a saga that ended plainly."""
+    names = orjson.loads(keys)
+    texts = [each for each in names if isinstance(each, str)]
+    return SAGA_ID in names and semconv.STEP_COMPENSATES not in texts and not any(map(_is_foreign, texts))
+
+
+def _is_foreign(name: str) -> bool:
+    return name.startswith(FOREIGN)
+
+
+def _has_key(keys: str) -> bool:
+    return f'"{semconv.KEY_PREFIX}' in keys
+
+
+@dataclass(slots=True)
+class _Telling:
+    """Adds to the sagas that were found what is said of them."""
+
+    ids: Sequence[SagaId]
+    names: Sequence[str]
+    """Of sagas, by their numbers."""
+    spans: pa.Table
+    of_spans: Numbers
+    logs: pa.Table
+    of_logs: Numbers
+
+    def ends(self, found: Sequence[tuple[int, int, int, int]]) -> Iterator[PlainEnd]:
+        """What is said of these sagas: (saga, place of its root, name, latest moment)."""
+        sagas = np.array([saga for saga, *_ in found], np.int64)
+        order, bounds = self._in_order(sagas)
+        steps = self._texts(
+            pc.if_else(pc.equal(self.spans["step_name"], ""), self.spans["name"], self.spans["step_name"])
+        )
+        services, attempts = self._texts(self.spans["service"]), _each(self.spans["saga_role"], _is_step)
+        roots = self._roots(np.array([root for _, root, *_ in found], np.int64))
+        keys = self._keys(sagas, {root: said for (_, root, *_), (*_, said) in zip(found, roots, strict=True)})
+        for (saga, _, name, updated_at), (first, last), root in zip(found, pairwise(bounds), roots, strict=True):
+            places = order[first:last]
+            run, start, end, status, said = root
+            yield PlainEnd(
+                *self.ids[saga],
+                self.names[name],
+                run,
+                start,
+                updated_at,
+                end,
+                status,
+                said,
+                [steps[place] for place in places if attempts[place]],
+                [text for place in places if (text := services[place])],
+                keys.get(saga, ()),
+            )
+
+    def _in_order(self, sagas: Numbers) -> tuple[list[int], list[int]]:
+        """The places of the spans of these sagas, by saga and then by time, and where each saga's begin."""
+        chosen = np.flatnonzero(np.isin(self.of_spans, sagas))
+        starts = self.spans["start"].to_numpy()[chosen]
+        order = chosen[np.lexsort((starts, self.of_spans[chosen]))]
+        bounds = np.searchsorted(self.of_spans[order], np.append(sagas, np.iinfo(np.int64).max))
+        return order.tolist(), bounds.tolist()
+
+    def _roots(self, places: Numbers) -> list[tuple[str, int, int, str, dict[str, Any]]]:
+        """Run, start, end, status and attributes of these spans."""
+        names = ("saga_run", "start", "end", "status", "attribute_keys", "attribute_values")
+        taken = self.spans.select(names).take(pa.array(places))
+        *own, keys, values = (column.to_pylist() for column in taken.columns)
+        return list(zip(*own, map(_attributes, keys, values), strict=True))
+
+    def _texts(self, column: pa.ChunkedArray) -> list[str]:
+        texts, indices = _encoded(column)
+        return [texts[index] for index in indices.tolist()]
+
+    def _keys(self, sagas: Numbers, read: Mapping[int, dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
+        """The attributes of all records that have a business key, by saga, in their order.
+
+        `read` are those of some spans, by their places.
+        """
+        found: dict[int, list[dict[str, Any]]] = {}
+        logged = ("at", "observed_at", "trace_id", "span_id", "event_name", "identity")
+        for saga, _, keys, values in self._with_keys(self.logs, self.of_logs, sagas, logged):
+            found.setdefault(saga, []).append(_attributes(keys, values))
+        told = self._with_keys(self.spans, self.of_spans, sagas, ("start", "trace_id", "span_id"))
+        for saga, place, keys, values in told:
+            found.setdefault(saga, []).append(read.get(place) or _attributes(keys, values))
+        return found
+
+    def _with_keys(
+        self, table: pa.Table, of: Numbers, sagas: Numbers, order: Sequence[str]
+    ) -> Iterator[tuple[int, int, str, str]]:
+        """Saga, place and attributes of the records that have a business key."""
+        chosen = np.flatnonzero(_each(table["attribute_keys"], _has_key) & np.isin(of, sagas))
+        told = table.select([*order, "attribute_keys", "attribute_values"]).take(pa.array(chosen))
+        told = told.append_column("saga", pa.array(of[chosen])).append_column("place", pa.array(chosen))
+        told = told.sort_by([(name, "ascending") for name in order]) if len(told) > 1 else told
+        return zip(*(told[name].to_pylist() for name in ("saga", "place", *ATTRIBUTES)), strict=True)
+
+
+def _attributes(keys: str, values: str) -> dict[str, Any]:
+    return dict(rows.attributes(keys, values))
+
+
+def _is_step(role: str) -> bool:
+    return role == semconv.ROLE_STEP

@@ -5,7 +5,7 @@ and columns are taken by place.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final
 
 import orjson
@@ -30,6 +30,7 @@ _MARK: Final = [name for name, _ in schema.MARK]
 _PROCESS: Final = [name for name, _ in schema.PROCESS]
 _SPAN: Final = [name for name, _ in schema.SPAN if name != "key"]
 _LOG: Final = [name for name, _ in schema.LOG if name != "key"]
+_UNKNOWN: Final = (None,) * len(schema.MARK)
 _UNDER: Final = ["resource", "scope"]
 
 
@@ -87,7 +88,12 @@ def _attributes_of(table: pa.Table) -> Iterator[Attributes]:
 
 def attributes(keys: str, spelt: str) -> Attributes:
     """The attributes of one record, but for those that columns hold: they are None."""
-    return _attributes(_keys(keys), orjson.loads(spelt), (None,) * len(schema.MARK))
+    return _attributes(_known_keys(keys), orjson.loads(spelt), _UNKNOWN)
+
+
+@lru_cache(maxsize=4096)
+def _known_keys(text: str) -> list[tuple[str, int | None]]:
+    return _keys(text)
 
 
 def _keys(text: str) -> list[tuple[str, int | None]]:

@@ -118,16 +118,19 @@ class Tiers:
             self._duplicates.sealed(generations, old, new)
             self._view = View(tuple(each for each in view.generations if each not in generations), chunks)
 
-    def of_sagas(self, kind: str, ids: Sequence[SagaId]) -> pa.Table:
-        """All rows of a table that are of these sagas, and perhaps some of their namesakes elsewhere."""
+    def of_sagas(self, kind: str, ids: Sequence[SagaId], only: Sequence[str] = ()) -> pa.Table:
+        """All rows of a table that are of these sagas, and perhaps some of their namesakes elsewhere.
+
+        Only these columns of them, if any are named.
+        """
         wanted = np.unique(np.fromiter((fingerprints.of_text(each.id) for each in ids), np.uint64, len(ids)))
         named = pa.table({"saga_id": pa.array(list({each.id for each in ids}), pa.string())})
 
         def read(view: View) -> pa.Table:
             files = _files(kind, (each for each in view.chunks if among(wanted, each.sagas).any()))
             sealed = [self._database.arrow(Query.SELECT_SEALED, {"files": files}, wanted_sagas=named)] if files else []
-            hot = [table for each in view.generations for table in each.of_sagas(kind, wanted)]
-            return joined(kind, [*sealed, *hot])
+            hot = [table for each in view.generations for table in each.of_sagas(kind, wanted, only)]
+            return joined(kind, [*sealed, *hot], only)
 
         return self._read(read)
 
