@@ -6,6 +6,7 @@ left to them.
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -15,6 +16,7 @@ from sagascope_collector.records import SagaKey
 from sagascope_collector.sagas import values
 from sagascope_collector.sagas.identity import UNKNOWN
 from sagascope_collector.sagas.model import Status
+from sagascope_collector.sagas.values import SECOND
 from sagascope_collector.sagas.words import dated, money, sentence
 from sagascope_collector.store.contract import PlainEnd, SagaRow
 
@@ -84,7 +86,7 @@ def _document(key: SagaKey, end: PlainEnd, root: dict[str, Any], keys: dict[str,
         "ended_at": _moment(end.ended_at),
         **_NO_TROUBLE,
         "keys": keys,
-        "headline": sentence(f"Completed on {dated(end.ended_at)}"),
+        "headline": sentence(f"Completed on {_dated(end.ended_at // SECOND)}"),
         "customer_line": f"The {key.name}{whole} went through.",
     }
     return orjson.dumps(told).decode()
@@ -95,7 +97,15 @@ _NO_TROUBLE: Final[dict[str, Any]] = {"attempts": 0, "error": None, "exposure": 
 
 
 def _moment(at: int) -> str:
-    return (_EPOCH + timedelta(microseconds=at // 1_000)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return f"{_second(at // SECOND)}.{at % SECOND // 1_000:06}Z"
+
+
+@lru_cache(maxsize=1024)
+def _second(at: int) -> str:
+    return (_EPOCH + timedelta(seconds=at)).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+_dated: Final = lru_cache(maxsize=1024)(lambda second: dated(second * SECOND))
 
 
 def rows(ends: Iterable[PlainEnd]) -> Sequence[SagaRow]:

@@ -87,7 +87,6 @@ class _Numbering:
 
 def _told(spans: pa.Table, sagas: Numbers, names: _Numbering, runs: _Numbering) -> pa.Table:
     role = spans["saga_role"]
-    step = pc.if_else(pc.equal(spans["step_name"], ""), spans["name"], spans["step_name"])
     plain = (
         _each(spans["attribute_keys"], _is_plain)
         & _each(role, lambda text: text in ROLES)
@@ -97,7 +96,7 @@ def _told(spans: pa.Table, sagas: Numbers, names: _Numbering, runs: _Numbering) 
         {
             "saga": sagas,
             "place": np.arange(len(sagas)),
-            "step": _Numbering().of(step),
+            "step": _Numbering().of(_steps(spans)),
             "step_key": _Numbering().of(spans["step_key"]),
             "service": _Numbering().of(spans["service"]),
             "attempt": spans["step_attempt"],
@@ -111,6 +110,11 @@ def _told(spans: pa.Table, sagas: Numbers, names: _Numbering, runs: _Numbering) 
             "is_plain": plain,
         }
     )
+
+
+def _steps(spans: pa.Table) -> pa.ChunkedArray:
+    """The name of each span's step."""
+    return pc.if_else(pc.equal(spans["step_name"], ""), spans["name"], spans["step_name"])
 
 
 def _logged(logs: pa.Table, sagas: Numbers, names: _Numbering, runs: _Numbering) -> pa.Table:
@@ -200,15 +204,10 @@ class _Telling:
     def ends(self, found: Sequence[tuple[int, int, int, int]]) -> Iterator[PlainEnd]:
         """What is said of these sagas: (saga, place of its root, name, latest moment)."""
         sagas = np.array([saga for saga, *_ in found], np.int64)
-        order, bounds = self._in_order(sagas)
-        steps = self._texts(
-            pc.if_else(pc.equal(self.spans["step_name"], ""), self.spans["name"], self.spans["step_name"])
-        )
-        services, attempts = self._texts(self.spans["service"]), _each(self.spans["saga_role"], _is_step)
         roots = self._roots(np.array([root for _, root, *_ in found], np.int64))
         keys = self._keys(sagas, {root: said for (_, root, *_), (*_, said) in zip(found, roots, strict=True)})
-        for (saga, _, name, updated_at), (first, last), root in zip(found, pairwise(bounds), roots, strict=True):
-            places = order[first:last]
+        courses = self._courses(sagas)
+        for (saga, _, name, updated_at), course, root in zip(found, courses, roots, strict=True):
             run, start, end, status, said = root
             yield PlainEnd(
                 *self.ids[saga],
@@ -219,18 +218,32 @@ class _Telling:
                 end,
                 status,
                 said,
-                [steps[place] for place in places if attempts[place]],
-                [text for place in places if (text := services[place])],
+                *course,
                 keys.get(saga, ()),
             )
 
-    def _in_order(self, sagas: Numbers) -> tuple[list[int], list[int]]:
+    def _courses(self, sagas: Numbers) -> Iterator[tuple[Sequence[str], Sequence[str]]]:
+        """The steps and the services of each saga in order of time; most sagas of a name take the same course."""
+        order, bounds = self._in_order(sagas)
+        steps, of_steps = _encoded(_steps(self.spans))
+        services, of_services = _encoded(self.spans["service"])
+        tried = np.where(_each(self.spans["saga_role"], _is_step), of_steps, -1)
+        taken = np.stack([tried, of_services], axis=1)[order].astype(np.int32)
+        known: dict[bytes, tuple[Sequence[str], Sequence[str]]] = {}
+        for first, last in pairwise(bounds):
+            course = taken[first:last]
+            if (told := known.get(key := course.tobytes())) is None:
+                names = [steps[step] for step in course[:, 0] if step >= 0]
+                told = known[key] = names, [text for place in course[:, 1] if (text := services[place])]
+            yield told
+
+    def _in_order(self, sagas: Numbers) -> tuple[Numbers, list[int]]:
         """The places of the spans of these sagas, by saga and then by time, and where each saga's begin."""
         chosen = np.flatnonzero(np.isin(self.of_spans, sagas))
         starts = self.spans["start"].to_numpy()[chosen]
         order = chosen[np.lexsort((starts, self.of_spans[chosen]))]
         bounds = np.searchsorted(self.of_spans[order], np.append(sagas, np.iinfo(np.int64).max))
-        return order.tolist(), bounds.tolist()
+        return order, bounds.tolist()
 
     def _roots(self, places: Numbers) -> list[tuple[str, int, int, str, dict[str, Any]]]:
         """Run, start, end, status and attributes of these spans."""
@@ -238,10 +251,6 @@ class _Telling:
         taken = self.spans.select(names).take(pa.array(places))
         *own, keys, values = (column.to_pylist() for column in taken.columns)
         return list(zip(*own, map(_attributes, keys, values), strict=True))
-
-    def _texts(self, column: pa.ChunkedArray) -> list[str]:
-        texts, indices = _encoded(column)
-        return [texts[index] for index in indices.tolist()]
 
     def _keys(self, sagas: Numbers, read: Mapping[int, dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
         """The attributes of all records that have a business key, by saga, in their order.

@@ -1,6 +1,7 @@
 """`SagaRow`s to columns and back. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -48,12 +49,13 @@ LATEST: Final = 2**63 - 1
 _TEXTS: Final = ("steps", "services", "keys")
 """Kept as JSON texts: see `store.schema` on lists."""
 
-_TIMES: Final = ("started_at", "updated_at", "ended_at", "due_at")
-
 
 def table(rows: Iterable[SagaRow]) -> pa.Table:
     """The rows as a table of `SCHEMA`."""
-    return pa.Table.from_pylist([_written(row) for row in rows], schema=SCHEMA)
+    written = list(map(_written, rows))
+    columns = zip(*written, strict=True) if written else [()] * len(SCHEMA)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=SCHEMA)
 
 
 def runners_table(runners: Mapping[tuple[str, str, str], str]) -> pa.Table:
@@ -78,10 +80,25 @@ def read(columns: Sequence[Any]) -> SagaRow:
     return SagaRow(key=key, **row)
 
 
-def _written(row: SagaRow) -> dict[str, Any]:
-    written = {name: getattr(row, name) for name in SCHEMA.names if name not in SagaKey._fields}
-    written |= {name: min(written[name], LATEST) for name in _TIMES if written[name] is not None}
-    return row.key._asdict() | written | {name: orjson.dumps(written[name]).decode() for name in _TEXTS}
+def _written(row: SagaRow) -> tuple[Any, ...]:
+    """The values of `SCHEMA`."""
+    return (
+        *row.key,
+        row.status,
+        row.attention,
+        row.step,
+        row.service,
+        _text(row.steps),
+        _text(row.services),
+        *(None if at is None else min(at, LATEST) for at in (row.started_at, row.updated_at, row.ended_at, row.due_at)),
+        orjson.dumps(row.keys).decode(),
+        row.document,
+    )
+
+
+@lru_cache(maxsize=4096)
+def _text(names: tuple[str, ...]) -> str:
+    return orjson.dumps(names).decode()
 
 
 def element(value: str | None) -> str | None:
