@@ -113,8 +113,8 @@ class Sagas {
     return this.#within(work, told, (ctx) => {
       const place = { 'saga.name': name, 'saga.id': String(id), ...(told.runId && { 'saga.run.id': told.runId }) };
       return this.#open(name, ctx, place, { 'saga.role': 'saga', ...planOf(told.plan), ...toldOf(OF_SAGAS, told) });
-    }, (span, error) => {
-      if (!('saga.outcome' in span.attributes)) span.setAttribute('saga.outcome', error ? 'failed' : 'completed');
+    }, (span, thrown) => {
+      if (!('saga.outcome' in span.attributes)) span.setAttribute('saga.outcome', thrown ? 'failed' : 'completed');
     });
   }
 
@@ -193,9 +193,9 @@ class Sagas {
     const opened = guarded(() => open(context()));
     if (opened === undefined) return work(api.trace.wrapSpanContext(api.INVALID_SPAN_CONTEXT));
     const { span, inside } = opened;
-    const done = (error) => guarded(() => {
-      if (error) failed(span, error, told);
-      ending(span, error);
+    const done = (thrown) => guarded(() => {
+      if (thrown) failed(span, thrown.error, told);
+      ending(span, thrown);
       span.end();
     });
     return settled(() => api.context.with(inside, () => work(span)), done);
@@ -433,11 +433,13 @@ class Tally {
   }
 }
 
+let isContextKept = false;
+
 /** The current context. A service that has set up nothing which keeps it gets what OpenTelemetry has for that. */
 function context() {
   const probe = api.ROOT_CONTEXT.setValue(OURS, true);
-  const isKept = api.context.with(probe, () => api.context.active() === probe);
-  if (!isKept) api.context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
+  isContextKept ||= api.context.with(probe, () => api.context.active() === probe);
+  if (!isContextKept) api.context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
   return api.context.active();
 }
 
@@ -455,7 +457,9 @@ function stampOf(ctx) {
 /** The context with this place in its baggage; other baggage stays. */
 function put(ctx, place) {
   let baggage = (api.propagation.getBaggage(ctx) ?? api.propagation.createBaggage()).removeEntries(...MEMBERS);
-  for (const [name, value] of Object.entries(place)) baggage = baggage.setEntry(name, { value: String(value).toWellFormed() });
+  for (const [name, value] of Object.entries(place)) {
+    baggage = baggage.setEntry(name, { value: String(value).toWellFormed() });
+  }
   return api.propagation.setBaggage(ctx, baggage);
 }
 
@@ -495,21 +499,19 @@ function failed(span, error, told) {
 
 /** Run it, and call `done` once it has ended, with what it threw; its result and errors pass unchanged. */
 function settled(work, done) {
+  const rethrow = (error) => {
+    done({ error });
+    throw error;
+  };
   let result;
   try {
     result = work();
   } catch (error) {
-    done(error ?? new Error('nothing was thrown'));
-    throw error;
+    rethrow(error);
   }
-  if (typeof result?.then !== 'function') {
-    done();
-    return result;
-  }
-  return result.then((value) => (done(), value), (error) => {
-    done(error ?? new Error('nothing was thrown'));
-    throw error;
-  });
+  if (typeof result?.then === 'function') return result.then((value) => (done(), value), rethrow);
+  done();
+  return result;
 }
 
 async function read(response) {

@@ -76,9 +76,11 @@ const SITUATIONS = {
     const plan = [{ name: 'wallet.debit', compensation: 'wallet.refund', timeout: 5 }, { name: 'ledger.record' }];
     const told = { plan, runId: 'r1', amount: '50.00', currency: 'EUR', keys: { order: 'A' }, timeout: 60 };
     const refused = async () => { throw new Error('refused'); };
-    const record = (attempt, more) => outcome(() => sagas.step('ledger.record', { attempt, maxAttempts: 2, ...more }, refused));
+    const record = (attempt, more) =>
+      outcome(() => sagas.step('ledger.record', { attempt, maxAttempts: 2, ...more }, refused));
     await sagas.run('payment', '8492', told, async (root) => {
-      await sagas.step('wallet.debit', { key: 'k', idempotencyKey: 'i', timeout: 2, pivot: false, resources: ['a'] }, () =>
+      const more = { key: 'k', idempotencyKey: 'i', timeout: 2, pivot: false, resources: ['a'] };
+      await sagas.step('wallet.debit', more, () =>
         tracer.startActiveSpan('UPDATE', async (span) => {
           logger.emit({ body: 'debiting' });
           await pause(800);
@@ -95,7 +97,8 @@ const SITUATIONS = {
   async many() {
     const { sagas } = service();
     const all = inputEnds();
-    await Promise.all(Array.from({ length: 1_001 }, (_, number) => sagas.run('payment', String(number), {}, () => all)));
+    const begin = (_, number) => sagas.run('payment', String(number), {}, () => all);
+    await Promise.all(Array.from({ length: 1_001 }, begin));
   },
 
   async passing() {
@@ -108,6 +111,7 @@ const SITUATIONS = {
       await outcome(() => within(async () => { throw new Error('later'); })),
       await outcome(() => within(async () => Promise.reject('no error'))),
       await outcome(() => within(async () => Promise.reject())),
+      await outcome(() => within(() => { throw 0; })),
       await outcome(() => within(async () => 'a promise')),
       await outcome(() => sagas.run('payment', '1', null, () => 'told nothing')),
       await outcome(() => sagas.run('payment', '\ud800', undefined, () => propagated())),
@@ -145,13 +149,13 @@ const SITUATIONS = {
     say('STATS', sagas.stats());
   },
 
-  /** A host that follows its caller's sampler, which kept nothing, and a caller with more in its baggage than is ours. */
+  /** A host that follows its caller's sampler, which kept nothing; the caller's baggage has more than is ours. */
   async beside() {
     const { sagas, tracer } = service({}, new ParentBasedSampler({ root: new AlwaysOnSampler() }));
     const headers = {
       traceparent: `00-${'ab'.repeat(16)}-${'cd'.repeat(8)}-00`,
-      baggage: 'tenant=x,saga.id=a%20b,saga.name=payment,saga.step.name=ledger.record,saga.step.key=k,saga.step.attempt=2,'
-        + 'saga.outcome=failed,bad=%E0%A4%A',
+      baggage: 'tenant=x,saga.id=a%20b,saga.name=payment,saga.step.name=ledger.record,saga.step.key=k,'
+        + 'saga.step.attempt=2,saga.outcome=failed,bad=%E0%A4%A',
     };
     await context.with(propagation.extract(ROOT_CONTEXT, headers), () =>
       sagas.step('ledger.record', {}, () => tracer.startActiveSpan('INSERT', (span) => {

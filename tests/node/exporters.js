@@ -30,14 +30,15 @@ function exporter() {
   return new Exporter({ url: form === 'grpc' ? endpoint : `${endpoint}/v1/${signal}`, compression });
 }
 
-const resource = resourceFromAttributes({ 'service.name': 'wallet', 'service.instance.id': 'w1', 'of.lists': ['a', 'b'] });
+const resource = resourceFromAttributes({ 'service.name': 'wallet', 'service.instance.id': 'w1', lists: ['a', 'b'] });
 const ofSaga = { 'saga.id': saga, 'saga.name': 'payment' };
 const plain = {
-  text: 'é 漢 🙂\0', empty: '', yes: true, no: false, int: 42, negative: -7, large: Number.MAX_SAFE_INTEGER, double: 2.5,
-  tiny: 5e-324, texts: ['a', ''], ints: [1, 2], doubles: [0.5, 1.5], bools: [true, false], none: [],
+  text: 'é 漢 🙂\0', empty: '', yes: true, no: false, int: 42, negative: -7, large: Number.MAX_SAFE_INTEGER,
+  double: 2.5, tiny: 5e-324, texts: ['a', ''], ints: [1, 2], doubles: [0.5, 1.5], bools: [true, false], none: [],
 };
 const odd = { nan: NaN, infinite: Infinity, whole: 1e300 };
-const nested = { list: [1, 'two', [3.5, { four: false }]], map: { inner: { deep: 'x' } }, bytes: new Uint8Array([0, 255]) };
+const list = [1, 'two', [3.5, { four: false }]];
+const nested = { list, map: { inner: { deep: 'x' } }, bytes: new Uint8Array([0, 255]) };
 
 function exported(records) {
   return new Promise((resolve) => exporter().export(records, resolve));
@@ -63,7 +64,8 @@ function spans() {
   const link = { traceId: 'ab'.repeat(16), spanId: 'cd'.repeat(8), traceFlags: TraceFlags.SAMPLED };
   const step = { ...ofSaga, 'saga.role': 'step', 'saga.step.name': 'wallet.debit', 'saga.step.attempt': 1 };
   const child = tracer.startSpan('debit', {
-    kind: SpanKind.CLIENT, attributes: { ...step, ...plain, ...odd }, links: [{ context: link, attributes: { why: 'a link' } }],
+    kind: SpanKind.CLIENT, attributes: { ...step, ...plain, ...odd },
+    links: [{ context: link, attributes: { why: 'a link' } }],
     startTime: [1_790_000_001, 123_456_789],
   }, ctx);
   child.addEvent('asked', { times: 3, of: ['x'] }, [1_790_000_002, 7]);
@@ -79,8 +81,10 @@ function logs() {
   const { records, processor } = kept();
   const logger = new LoggerProvider({ resource, processors: [processor] }).getLogger('js', '1.2');
   const more = { severityNumber: SeverityNumber.WARN2, severityText: 'WARNING', timestamp: [1_790_000_000, 5] };
-  const context = trace.setSpanContext(ROOT_CONTEXT, { traceId: 'ab'.repeat(16), spanId: 'cd'.repeat(8), traceFlags: 1 });
-  logger.emit({ ...more, body: 'text', eventName: 'debit.asked', context, attributes: { ...ofSaga, ...plain, ...nested } });
+  const above = { traceId: 'ab'.repeat(16), spanId: 'cd'.repeat(8), traceFlags: TraceFlags.SAMPLED };
+  const context = trace.setSpanContext(ROOT_CONTEXT, above);
+  const all = { ...ofSaga, ...plain, ...nested };
+  logger.emit({ ...more, body: 'text', eventName: 'debit.asked', context, attributes: all });
   logger.emit({ ...more, body: nested, attributes: ofSaga });
   logger.emit({ ...more, body: 'odd', attributes: { ...ofSaga, ...odd } });
   return records;
@@ -98,7 +102,8 @@ async function metrics() {
 /** A span whose trace id is no id, between two good ones. */
 function partlyBad() {
   const [child, root] = spans();
-  const bad = Object.create(child, { spanContext: { value: () => ({ traceId: '0'.repeat(32), spanId: '0'.repeat(16) }) } });
+  const none = { traceId: '0'.repeat(32), spanId: '0'.repeat(16) };
+  const bad = Object.create(child, { spanContext: { value: () => none } });
   return [child, bad, root];
 }
 

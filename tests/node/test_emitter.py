@@ -165,14 +165,15 @@ def test_results_and_errors_of_the_host_pass_unchanged(receiver: Receiver, host:
         ["threw", "later"],
         ["threw", "no error"],
         ["threw", None],
+        ["threw", 0],
         ["gave", "a promise"],
     ]
     assert (nothing_told, bad_key) == (["gave", "told nothing"], ["gave", "no matter"])
     assert "saga.id=%EF%BF%BD" in odd_id[1]["baggage"]
     failed = [got.attributes for got in receiver.all_spans("s") if got.raw.status.code == 2]
-    assert len(failed) == 4
+    assert len(failed) == 5
     assert {attributes["saga.step.retry_in"] for attributes in failed} == {0.5}
-    assert sorted(got.attributes["saga.step.attempt"] for got in receiver.all_spans("s")) == [1, 2, 3, 4, 5, 6]
+    assert sorted(got.attributes["saga.step.attempt"] for got in receiver.all_spans("s")) == [1, 2, 3, 4, 5, 6, 7]
 
 
 def _garbage(handler: BaseHTTPRequestHandler) -> bool:
