@@ -86,7 +86,7 @@ class Collector:
         self._scrubber = scrub.Scrubber(settings.scrub_rules, scrub.Tokens(key))
         self._ingest = Ingest(
             store,
-            partial(decode, scrubber=self._scrubber),
+            partial(decode, scrubber=self._scrubber, forms=settings.forms),
             limits=Limits(settings.queue_bytes),
             refused=self._deafness.refused,
             committed=self._meter.committed,

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple, Self
 from sagascope_collector.access import OPEN, Tokens
 from sagascope_collector.alerts import Alerts
 from sagascope_collector.errors import BadValue
+from sagascope_collector.foreign import BUILT_IN, Forms
 from sagascope_collector.sagas.runbooks import Runbook
 from sagascope_collector.scrub import Rules
 from sagascope_collector.tls import Tls
@@ -80,6 +81,8 @@ class Settings:
     """What verdicts add to what is to be done."""
     scrub_rules: Rules = field(default_factory=Rules)
     """What may not be kept; card numbers may not unless a file says otherwise."""
+    forms: Forms = BUILT_IN
+    """What is understood of others' telemetry."""
     scrub_key: Path | None = None
     """File with the key of the stand-ins for what was taken out."""
     alerts: Alerts | None = None

@@ -10,6 +10,7 @@ import typer
 from sagascope_collector import rulefile, runbooks
 from sagascope_collector.access import Tokens, read_token
 from sagascope_collector.alerts import Alerts
+from sagascope_collector.foreign import BUILT_IN, read_mapping
 from sagascope_collector.scrub import Rules
 from sagascope_collector.settings import Address, Settings, step_timeouts
 from sagascope_collector.tls import tls_of
@@ -130,6 +131,15 @@ RunbookFile = Annotated[
         metavar="FILE",
     ),
 ]
+MappingFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--mapping",
+        envvar="SAGASCOPE_MAPPING",
+        help="How further telemetry says which saga and step it is of, in YAML; see docs/foreign.md.",
+        metavar="FILE",
+    ),
+]
 ScrubFile = Annotated[
     Path | None,
     typer.Option(
@@ -180,6 +190,7 @@ def command(run: Run) -> Callable[..., None]:
         tls_key: TlsKey = None,
         tls_client_ca: TlsClientCa = None,
         runbook_file: RunbookFile = None,
+        mapping: MappingFile = None,
         scrub: ScrubFile = None,
         scrub_key_file: ScrubKey = None,
         alerts: AlertsFile = None,
@@ -205,6 +216,7 @@ def command(run: Run) -> Callable[..., None]:
             cors_origins=tuple(cors_origin or ()),
             tls=tls_of(tls_cert, tls_key, tls_client_ca),
             runbooks=runbooks.read(runbook_file) if runbook_file else (),
+            forms=read_mapping(mapping) if mapping else BUILT_IN,
             scrub_rules=rulefile.read(scrub, Rules) if scrub else Rules(),
             scrub_key=scrub_key_file,
             alerts=rulefile.read(alerts, Alerts) if alerts else None,

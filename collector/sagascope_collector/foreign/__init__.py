@@ -7,6 +7,7 @@ saga mean together is read each time it is rebuilt (`read`, `in_flight`, `open_s
 from sagascope_collector.foreign.engine import Engine, Seen
 from sagascope_collector.foreign.forms import BUILT_IN, Forms
 from sagascope_collector.foreign.logfire import in_flight, is_pending
+from sagascope_collector.foreign.mapping import read_mapping
 from sagascope_collector.foreign.partial import EVENT as PARTIAL_EVENT
 from sagascope_collector.foreign.partial import Partial, is_partial, open_span
 from sagascope_collector.foreign.partial import parse as parse_partial
@@ -26,4 +27,5 @@ __all__ = [
     "open_span",
     "parse_partial",
     "read",
+    "read_mapping",
 ]

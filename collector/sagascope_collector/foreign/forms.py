@@ -25,15 +25,15 @@ class Rules(Protocol):
     def needles(self) -> tuple[str, ...]:
         """Words of which one stands in every request that a rule may say something of; ``""``: any request."""
 
-    def mark(self, seen: Seen, known: Mark | None) -> Mark | None:
-        """Where a record belongs, given what its engine says of it; None: no rule says it."""
+    def mark(self, seen: Seen, known: Mark | None, engine: str) -> Mark | None:
+        """Where a record belongs, given what `engine`, ``""`` for none, says of it; None: nothing says it."""
 
 
 class _NoRules:
     keys: frozenset[str] = frozenset()
     needles: tuple[str, ...] = ()
 
-    def mark(self, seen: Seen, known: Mark | None) -> Mark | None:
+    def mark(self, seen: Seen, known: Mark | None, engine: str) -> Mark | None:
         return known
 
 
@@ -71,10 +71,19 @@ class Forms:
         """Where a record belongs; what its ``saga.*`` attributes, `own`, say goes before everything else."""
         if own.id and own.role:
             return own
-        found = self.rules.mark(seen, next(filter(None, (engine.mark(seen) for engine in ENGINES)), None))
+        found = self.rules.mark(seen, *_by_engine(seen))
         if found is None or (own.id and found.id != own.id):
             return own if own.id else UNMARKED
         return merged(own, found)
+
+
+def _by_engine(seen: Seen) -> tuple[Mark | None, str]:
+    """What the first engine says that knows the record, and its name."""
+    for engine in ENGINES:
+        found = engine.mark(seen)
+        if found is not None:
+            return found, engine.name
+    return None, ""
 
 
 UNMARKED: Final = Mark()

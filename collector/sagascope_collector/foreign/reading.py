@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from sagascope_collector.foreign import telling
 from sagascope_collector.foreign.engines import BY_ROLE
+from sagascope_collector.foreign.telling import UNDOES
 from sagascope_collector.records import Span
 
 SpanKey = tuple[str, str]
@@ -26,12 +28,15 @@ class Reading:
 def read(spans: Mapping[SpanKey, Span]) -> Reading:
     """Read the spans of one saga; those of no engine stay as they are."""
     of: dict[str, list[Span]] = {}
-    for span in spans.values():
+    undoing: dict[SpanKey, Span] = {}
+    for key, span in spans.items():
+        if UNDOES in span.mark.type:
+            span = undoing[key] = telling.undoing(span)
         if span.mark.role in BY_ROLE:
             of.setdefault(span.mark.role, []).append(span)
-    if not of:
+    if not of and not undoing:
         return Reading(spans, is_as_told=True)
-    read_spans, again, lost = dict(spans), list[Span](), set[str]()
+    read_spans, again, lost = {**spans, **undoing}, list[Span](), set[str]()
     for role, own in sorted(of.items()):
         told = BY_ROLE[role].tell(own)
         lost |= told.lost

@@ -2,11 +2,21 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from sagascope import semconv
 from sagascope_collector.foreign.engine import in_order
 from sagascope_collector.records import Span
+
+UNDOES: Final = ":"
+"""Parts, in the type of a mark that a rule made, ``compensation`` from the step that it undoes."""
+
+
+def undoing(span: Span) -> Span:
+    """A compensation, with what it undoes as an attribute."""
+    kind, _, undone = span.mark.type.partition(UNDOES)
+    attributes = {semconv.STEP_COMPENSATES: undone, **span.attributes}
+    return replace(span, mark=replace(span.mark, type=kind), attributes=attributes)
 
 
 def part(span: Span) -> Span:

@@ -1,0 +1,130 @@
+"""What a mapping file teaches, at a real collector's front door."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from support.collector import RunningCollector, running_collector, serve_command
+from support.engines import Story, saga, steps
+
+MAPPING = """\
+rules:
+  # an engine of our own: tasks of a process
+  - when: {scope: flowable, span: '^task '}
+    id: process.business_key
+    name: process.definition
+    run: process.run
+    step: {span: '^task (?:undo )?(\\S+)'}
+    attempt: process.retry
+    first_attempt: 0
+    key: process.item
+    compensation: {span: '^task undo '}
+    undoes: process.undoes
+  - when: {scope: flowable, has: [process.business_key]}
+    id: process.business_key
+    name: process.definition
+    run: process.run
+    role: saga
+  # what DBOS does not say until a workflow's end
+  - when: {engine: dbos, service: shop}
+    name: {constant: checkout}
+    undoes: {release: reserve}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("mapped")
+
+
+@pytest.fixture(scope="module")
+def collector(folder: Path) -> Iterator[RunningCollector]:
+    (folder / "mapping.yaml").write_text(MAPPING)
+    with running_collector(folder, "--mapping", str(folder / "mapping.yaml")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def http(collector: RunningCollector) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=collector.otlp_http, trust_env=False, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def api(collector: RunningCollector) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=collector.api, trust_env=False, timeout=30) as client:
+        yield client
+
+
+def test_an_engine_that_a_file_describes_is_understood(http: httpx.Client, api: httpx.Client) -> None:
+    story = Story(1)
+    of = {"process.business_key": 8492, "process.definition": "payment", "process.run": "r1"}
+    root = story.span("process payment", of, 0, 9, scope="flowable", error="refused")
+    for retry, error in enumerate(["503", None]):
+        said = of | {"process.retry": retry, "process.item": "a"}
+        story.span("task reserve", said, 1 + retry, 0.1, scope="flowable", above=root, error=error)
+    undo = of | {"process.undoes": "reserve", "process.item": "a", "process.retry": 0}
+    story.span("task undo release", undo, 5, 0.1, scope="flowable", above=root)
+    story.span("task reserve", of | {"process.business_key": "9999"}, 5, 0.1, scope="another")
+    story.send(http)
+    told = saga(api, "8492", "payment", lambda told: told["status"] == "failed")
+    assert steps(told) == [
+        ("reserve#a", "action", "undone", ["error", "ok"]),
+        ("release#a", "compensation", "done", ["ok"]),
+    ]
+    assert [each["number"] for each in told["steps"][0]["attempts"]] == [1, 2]
+    assert (told["run"], told["ledger"][0]["compensation"]) == ("r1", "release")
+    assert told["spans"][0]["attributes"] == {
+        "process.business_key": 8492,
+        "process.definition": "payment",
+        "process.run": "r1",
+    }
+    assert api.get("/api/v1/search", params={"q": "9999"}).json()["matches"] == []
+
+
+def test_a_rule_adds_to_what_an_engine_says(http: httpx.Client, api: httpx.Client) -> None:
+    story, of = Story(2), {"operationUUID": "wf-1", "operationType": "step"}
+    story.span("reserve", of, 0, 1, service="shop", above=99)
+    story.span("release", of, 2, 1, service="shop", above=99)
+    story.send(http)
+    told = saga(api, "wf-1", "checkout", lambda told: len(told["steps"]) == 2)
+    assert steps(told) == [("reserve", "action", "undone", ["ok"]), ("release", "compensation", "done", ["ok"])]
+
+
+def test_of_another_service_the_engine_alone_says_it(http: httpx.Client, api: httpx.Client) -> None:
+    story = Story(3)
+    story.span("reserve", {"operationUUID": "wf-2", "operationType": "step"}, 0, 1, service="billing")
+    story.send(http)
+    assert saga(api, "wf-2", "unknown")["steps"][0]["name"] == "reserve"
+
+
+WRONG = """\
+rules:
+  - when: {engine: camunda}
+    name: {attribute: a, constant: b}
+  - id: order.id
+    step: {span: '('}
+    roll: saga
+  - step: order.step
+"""
+
+
+def test_a_wrong_file_ends_the_collector_with_line_and_key(tmp_path: Path) -> None:
+    file = tmp_path / "mapping.yaml"
+    file.write_text(WRONG)
+    ended = subprocess.run(
+        serve_command(tmp_path / "s.duckdb", "--mapping", str(file)), capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 2
+    assert "Traceback" not in ended.stderr
+    engines = "celery, dapr, dbos, masstransit, nservicebus, restate, sagaz, temporal"
+    assert ended.stderr.replace(f"{file}:", "").removeprefix("sagascope: ").splitlines() == [
+        f"2: rules[0].when: engine 'camunda' is none of {engines}",
+        "3: rules[0].name: says exactly one of attribute, span, constant",
+        "5: rules[1].step.span: is no pattern: missing ), unterminated subpattern at position 0",
+        "6: rules[1].roll: is not known here",
+        "7: rules[2]: id is missing: only a rule for an engine can leave it out",
+    ]
