@@ -33,9 +33,20 @@ class Findings:
         self.note(rules, place)
         return text
 
+    def take(self, inner: "Findings", place: str) -> None:
+        """Note what was found in something that stands at this place."""
+        self.counts += inner.counts
+        for each in inner.places():
+            rule, _, below = each.partition(": ")
+            self._places[f"{rule}: {place}.{below}"] = None
+
+    def places(self) -> list[str]:
+        """What was taken out where."""
+        return list(self._places)
+
     def mark(self, attributes: Any) -> None:
         """Add to a record's attributes what was taken out; a mark that it has stays."""
-        places = list(self._places)
+        places = self.places()
         said = places[:MOST] + ([f"and {len(places) - MOST} more"] if len(places) > MOST else [])
         mark = next((each for each in attributes if each.key == semconv.SCRUBBED), None) or attributes.add(
             key=semconv.SCRUBBED

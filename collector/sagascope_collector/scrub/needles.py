@@ -27,11 +27,12 @@ _DOUBLE: Final = re.compile(rb"\x21(?=(.{7}[\x42\x43\xc2\xc3]))", re.DOTALL)
 class Needles:
     """What rules look for, as bytes."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, *always: bytes) -> None:
+        """`always`: words of requests that are to be looked at in any case."""
         self._cards = rules.cards
         keys = [needle(each) for each in (*rules.drop, *rules.hash)]
         self._always = bool(rules.replace) or not all(keys)
-        self._keys = tuple(keys)
+        self._keys = (*keys, *always)
 
     def may_be_in(self, body: bytes) -> bool:
         """False: no rule would change anything."""

@@ -6,12 +6,13 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from sagascope import semconv
+from sagascope_collector.scrub import bodies
 from sagascope_collector.scrub.marking import Findings
 from sagascope_collector.scrub.needles import Needles
-from sagascope_collector.scrub.rules import IDENTITY, Keys, Rules, replaced
+from sagascope_collector.scrub.rules import IDENTITY, Keys, Rules
 from sagascope_collector.scrub.texts import Texts
 from sagascope_collector.scrub.tokens import Tokens, is_token
-from sagascope_collector.scrub.walk import HASH, Choice, Walk, texts
+from sagascope_collector.scrub.walk import HASH, Choice, Walk
 
 
 class Scrubber:
@@ -21,7 +22,7 @@ class Scrubber:
         """`identities` are attributes, beside the contract's, that say which records belong together."""
         self._rules = rules
         self._tokens = tokens
-        self._needles = Needles(rules)
+        self._needles = Needles(rules, bodies.NEEDLE)
         self._choice = Choice(
             Keys(rules.keep),
             Keys(rules.drop),
@@ -42,8 +43,8 @@ class Scrubber:
         """Apply the rules to every text of a request, in place; `body` is the request in protobuf, if it came so."""
         if not self.may_touch(request.SerializeToString() if body is None else body):
             return
-        patterned = replaced(texts(request), self._rules.replace) if self._rules.replace else {}
-        walk = Walk(self._choice, Texts(self._rules.cards, self._tokens, patterned), self._tokens)
+        walk = Walk(self._choice, self._texts(), self._tokens, bodies.scrub)
+        walk.expect(request)
         of_no_record = Findings()
         walk.message(request, "", of_no_record)
         with self._lock:
@@ -53,10 +54,14 @@ class Scrubber:
         """The id under which a saga is kept whose id somebody quotes."""
         if self._choice.hash.means(semconv.SAGA_ID) and not is_token(text):
             return self._tokens.token(HASH, text.strip())
-        patterned = replaced([text], self._rules.replace)
-        return Texts(self._rules.cards, self._tokens, patterned).identity(text)[0]
+        texts = self._texts()
+        texts.expect([text])
+        return texts.identity(text)[0]
 
     def counts(self) -> Mapping[str, int]:
         """How often each rule took something out since the start."""
         with self._lock:
             return dict(self._counts)
+
+    def _texts(self) -> Texts:
+        return Texts(self._rules.cards, self._tokens, self._rules.replace)

@@ -1,13 +1,10 @@
 """Scrubs one text. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 
 from sagascope_collector.scrub import cards
-from sagascope_collector.scrub.rules import CARD
+from sagascope_collector.scrub.rules import CARD, Pattern, replaced
 from sagascope_collector.scrub.tokens import Tokens
-
-Replaced = Mapping[str, tuple[str, frozenset[str]]]
-"""See `rules.replaced`."""
 
 Scrubbed = tuple[str, frozenset[str]]
 """A text, and the rules that changed it."""
@@ -19,11 +16,17 @@ SMALLEST, LARGEST = 10.0 ** (cards.SHORTEST - 1), 10.0**cards.LONGEST
 class Texts:
     """Applies what is done to the texts of one request: patterns, whose work is known beforehand, and card numbers."""
 
-    def __init__(self, cards_too: bool, tokens: Tokens, patterned: Replaced) -> None:
+    def __init__(self, cards_too: bool, tokens: Tokens, patterns: Sequence[Pattern]) -> None:
         self._cards_too = cards_too
         self._tokens = tokens
-        self._patterned = patterned
+        self._patterns = patterns
+        self._patterned: dict[str, Scrubbed] = {}
         self._cards = cards.Finder()
+
+    def expect(self, texts: Iterable[str]) -> None:
+        """Let the patterns work on all of these at once; a text that was not expected is not looked at by them."""
+        if self._patterns:
+            self._patterned |= replaced(texts, self._patterns)
 
     def scrubbed(self, text: str) -> Scrubbed:
         """The text without what may not be kept."""

@@ -1,7 +1,7 @@
 """Goes through every text of one request, whatever field it stands in."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from sagascope_collector.scrub.rules import CARD, Keys
 from sagascope_collector.scrub.texts import Scrubbed, Texts, encoding_of
 from sagascope_collector.scrub.tokens import Tokens, is_token
 
+KEEP: Final = "keep"
 DROP: Final = "drop"
 HASH: Final = "hash"
 
@@ -37,11 +38,27 @@ class Choice:
 class Walk:
     """Scrubs one request; `counts` says afterwards how often each rule took something out."""
 
-    def __init__(self, choice: Choice, texts: Texts, tokens: Tokens) -> None:
+    def __init__(
+        self,
+        choice: Choice,
+        texts: Texts,
+        tokens: Tokens,
+        before: "Callable[[Any, Walk, Findings], None] | None" = None,
+    ) -> None:
+        """`before` scrubs what a log record carries in a form of its own."""
         self.counts: Counter[str] = Counter()
         self._choice = choice
         self._texts = texts
         self._tokens = tokens
+        self._before = before
+
+    def expect(self, message: Any) -> None:
+        """Prepare for every text of a message."""
+        self._texts.expect(texts(message))
+
+    def expect_texts(self, found: Iterable[str]) -> None:
+        """Prepare for these texts."""
+        self._texts.expect(found)
 
     def message(self, message: Any, place: str, findings: Findings) -> None:
         """Scrub a message; `place` is its path below the record to which it belongs."""
@@ -51,6 +68,24 @@ class Walk:
                 self._strings(message, field, value, below, findings)
             elif field.type == FieldDescriptor.TYPE_MESSAGE:
                 self._messages(field, value, place, below, findings)
+
+    def way(self, key: str, above: str = "") -> str:
+        """What is done to an attribute: `KEEP`, `DROP`, `HASH`, or nothing but to look into it."""
+        choice, path = self._choice, above + key
+        ways = ((KEEP, choice.keep), (DROP, choice.drop), (HASH, choice.hash))
+        return next((way for way, keys in ways if keys.means(key) or keys.means(path)), "")
+
+    def plain(self, value: Any, key: str, findings: Findings) -> Any:
+        """A text or a number of the attribute `key`, scrubbed."""
+        if isinstance(value, str):
+            return value if _is_id(key, value) else findings.told(self._text(key, value), key)
+        if told := self._texts.number(value):
+            findings.note((CARD,), key)
+        return told or value
+
+    def hashed(self, text: str) -> str:
+        """The stand-in of a text."""
+        return text if is_token(text) else self._tokens.token(HASH, text)
 
     def _messages(self, field: FieldDescriptor, value: Any, place: str, below: str, findings: Findings) -> None:
         kind = field.message_type.name
@@ -67,6 +102,8 @@ class Walk:
 
     def _record(self, record: Any) -> None:
         findings = Findings()
+        if self._before and record.DESCRIPTOR.name == "LogRecord":
+            self._before(record, self, findings)
         self.message(record, "", findings)
         if findings:
             findings.mark(record.attributes)
@@ -81,18 +118,18 @@ class Walk:
 
     def _attributes(self, pairs: Any, where: str, above: str, findings: Findings) -> None:
         """Scrub attributes that stand below `where`; `above` is the path of keys to the kvlist that holds them."""
-        choice, dropped = self._choice, []
+        dropped = []
         for number, pair in enumerate(pairs):
-            key, path = pair.key, above + pair.key
-            if choice.keep.means(key) or choice.keep.means(path):
+            path, way = above + pair.key, self.way(pair.key, above)
+            if way == KEEP:
                 continue
-            pair.key, rules = self._texts.scrubbed(key)
+            pair.key, rules = self._texts.scrubbed(pair.key)
             place = where + pair.key
             findings.note(rules, place)
-            if choice.drop.means(key) or choice.drop.means(path):
+            if way == DROP:
                 findings.note((DROP,), place)
                 dropped.append(number)
-            elif choice.hash.means(key) or choice.hash.means(path):
+            elif way == HASH:
                 self._hash(pair.value, place, findings)
             else:
                 self._value(pair.value, place, path, findings)

@@ -1,17 +1,21 @@
 """What rules do to a request, whatever field something stands in."""
 
 import json
+from base64 import b64decode, b64encode
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from sagascope_collector import rulefile
 from sagascope_collector.errors import BadRules, CannotStart
+from sagascope_collector.otlp import otlpjson
 from sagascope_collector.scrub import Rules, Scrubber, Tokens, chosen_key
 from support.otlp import any_value, log, logs, resource, span, traces
+from support.otlpjson import write_json
 
 VISA, MASTER, AMEX = "4111 1111 1111 1111", "5555-5555-5555-4444", "378282246310005"
 KEY = b"a key of 16 bytes or more"
@@ -171,6 +175,24 @@ def test_marks_are_bounded() -> None:
     one = span(attributes={f"card{number}": AMEX for number in range(80)})
     said = marks(only_span(scrubbed(traces(one))))
     assert (len(said), said[-1]) == (51, "and 30 more")
+
+
+def test_a_span_in_the_body_of_a_log_record_keeps_its_form() -> None:
+    inner = traces(span(7, trace=9, attributes={"saga.id": "8492", "pan": int(AMEX), "user.id": 7, "email": "x"}))
+    carried = TracesData(resource_spans=inner.resource_spans)
+    rules = {"hash": ["user.id"], "drop": ["email"]}
+    for body in (b64encode(carried.SerializeToString()).decode(), write_json(carried).decode()):
+        record = log(body, attributes={"partial.event": "heartbeat"})
+        scrubbed_record = scrubbed(logs(record), **rules).resource_logs[0].scope_logs[0].log_records[0]
+        text = scrubbed_record.body.string_value
+        read = otlpjson.parse(text.encode(), TracesData) if text[0] == "{" else TracesData.FromString(b64decode(text))
+        one = only_span(read)
+        said = attributes(one)
+        assert (one.span_id, said["saga.id"].string_value) == (b"\0\0\0\0\0\0\0\x07", "8492")
+        assert said["pan"].string_value.startswith("scrubbed-card-")
+        assert said["user.id"].string_value.startswith("scrubbed-hash-")
+        assert "email" not in said
+        assert any("card: body." in each for each in marks(scrubbed_record)), marks(scrubbed_record)
 
 
 # --- files of rules ----------------------------------------------------------------------------------
