@@ -142,12 +142,14 @@ class Client:
         until: Moment | None = None,
         q: str | None = None,
         incident: str | None = None,
+        alone: bool | None = None,
         limit: int | None = None,
         cursor: str | None = None,
     ) -> wire.Sagas:
         """List sagas, newest start first; ``attention="any"``: those that need someone.
 
-        `since` and `until` bound the start; pass `Sagas.next_cursor` as `cursor`, with the same filters, to go on.
+        `alone` keeps those that share their incident with no other, or those that do. `since` and `until` bound the
+        start; pass `Sagas.next_cursor` as `cursor`, with the same filters, to go on.
         """
         narrowed = {
             "environment": environment,
@@ -160,6 +162,7 @@ class Client:
             "until": _moment(until),
             "q": q,
             "incident": incident,
+            "alone": None if alone is None else str(alone).lower(),
             "limit": None if limit is None else str(limit),
             "cursor": cursor,
         }

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from sagascope_dashboard.screens import flows, masthead, saga, services, transactions, triage
+from sagascope_dashboard.screens import flows, incident, masthead, saga, services, transactions, triage
 
 HERE = Path(__file__).parent
 
@@ -16,8 +16,9 @@ transaction_list = st.Page(transactions.draw, title="Transactions", url_path="tr
 kinds = st.Page(flows.draw, title="Flows", url_path="flows")
 processes = st.Page(services.draw, title="Services", url_path="services")
 one_transaction = st.Page(saga.draw, title="Transaction", url_path="saga")
+one_incident = st.Page(incident.draw, title="Incident", url_path="incident")
 
 listed = [start, transaction_list, kinds, processes]
-here = st.navigation([*listed, one_transaction], position="hidden")
+here = st.navigation([*listed, one_transaction, one_incident], position="hidden")
 masthead.draw(listed, start=here == start)
 here.run()

@@ -70,6 +70,31 @@ def needing_someone() -> Reading[wire.Sagas]:
     return _read(("needing",), lambda: _sagas(url(), MOST, (("attention", "any"),)))
 
 
+def needing_alone() -> Reading[wire.Sagas]:
+    """Those that need someone and share their incident with no other."""
+    return _read(("alone",), lambda: _sagas(url(), MOST, (("alone", True), ("attention", "any"))))
+
+
+def incidents() -> Reading[wire.Incidents]:
+    """What sagas that stand still have in common, the worst first; also what is over."""
+    return _read(("incidents",), lambda: _incidents(url()))
+
+
+def incident(key: str) -> Reading[wire.IncidentInFull]:
+    """One incident with its history."""
+    return _read(("incident", key), lambda: _client(url()).incident(key))
+
+
+def tell_incident(key: str, said: wire.IncidentPatch) -> ClientError | None:
+    """Say something of an incident; what stood in the way, if it was not noted."""
+    try:
+        _client(url()).tell_incident(key, said)
+    except ClientError as error:
+        return error
+    _incidents.clear()
+    return None
+
+
 def flows() -> Reading[wire.Flows]:
     """Every saga type, counted."""
     return _read(("flows",), lambda: _flows(url()))
@@ -126,6 +151,11 @@ def _saga(at: str, address: SagaAddress) -> wire.Saga:
 @st.cache_resource(ttl=SHARED, max_entries=256, show_spinner=False)
 def _sagas(at: str, limit: int, call: tuple[tuple[str, Any], ...]) -> wire.Sagas:
     return _client(at).sagas(limit=limit, **dict(call))
+
+
+@st.cache_resource(ttl=SHARED, max_entries=8, show_spinner=False)
+def _incidents(at: str) -> wire.Incidents:
+    return _client(at).incidents()
 
 
 @st.cache_resource(ttl=SHARED, max_entries=8, show_spinner=False)

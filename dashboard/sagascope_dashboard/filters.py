@@ -11,6 +11,12 @@ WINDOWS = {"15m": timedelta(minutes=15), "1h": timedelta(hours=1), "24h": timede
 
 TRANSACTIONS = "/transactions"
 SAGA = "/saga"
+INCIDENT = "/incident"
+
+
+def incident_href(key: str) -> str:
+    """The page of an incident."""
+    return f"{INCIDENT}?{urlencode({'key': key})}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,8 @@ class Filters:
     """A key of `WINDOWS`, or a moment in RFC 3339."""
     until: str = ""
     """A moment in RFC 3339."""
+    incident: str = ""
+    """The key of the incident that they are part of."""
     sort: str = ""
     """A column of the page that is shown, with ``-`` before it for the other direction."""
     cursor: str = ""

@@ -61,6 +61,17 @@ LEDGER: Final = {
     "not_done": Sign("Not done", "idle", "dot"),
 }
 
+INCIDENT: Final = {
+    "open": Sign("Open", "alarm", "open"),
+    "acknowledged": Sign("Acknowledged", "work", "check"),
+    "resolved": Sign("Over", "good", "check"),
+}
+
+SCOPE: Final = {
+    "systemic": Sign("Nobody passes", "alarm", "cross"),
+    "isolated": Sign("Others pass", "idle", "play"),
+}
+
 CONFIDENCE: Final = {"certain": "certain", "likely": "likely", "possible": "only possible"}
 
 STRANGE: Final = Sign("Unknown", "idle", "question")

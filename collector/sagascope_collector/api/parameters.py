@@ -101,6 +101,7 @@ class Listing(Nothing):
     until: Moment | None = None
     q: Word | None = None
     incident: Word | None = None
+    alone: bool | None = None
     limit: Annotated[int, Field(ge=1, le=MOST)] = LIMIT
     cursor: Word | None = None
 
@@ -117,6 +118,7 @@ class Listing(Nothing):
             until=None if self.until is None else instant(self.until),
             q=None if self.q is None else peel(self.q),
             incident=self.incident,
+            alone=self.alone,
         )
 
 

@@ -81,6 +81,8 @@ class SagaFilter:
     """An id, a prefix of one, or the value of a business key."""
     incident: str | None = None
     """The key of the incident that they are part of."""
+    alone: bool | None = None
+    """True: only those that share their incident with no other; False: only those that do."""
 
 
 class Changed(NamedTuple):

@@ -3,8 +3,8 @@
 
 const TAGS = new Set(
   ("a abbr article aside b blockquote button caption code dd details div dl dt em figure footer h1 h2 h3 h4 header " +
-   "icon li nav ol p pre section small span strong summary table tbody td tfoot th thead time tr ul").split(" "));
-const ATTRIBUTES = /^(class|id|title|name|lang|dir|datetime|type|role|tabindex|hidden|open|scope|colspan|aria-[a-z]+|data-[a-z-]+)$/;
+   "icon li meter nav ol p pre q section small span strong summary table tbody td tfoot th thead time tr ul").split(" "));
+const ATTRIBUTES = /^(class|id|title|name|lang|dir|datetime|type|role|tabindex|hidden|open|scope|colspan|min|max|value|aria-[a-z]+|data-[a-z-]+)$/;
 
 export default function paper({ parentElement, data }) {
   let root = parentElement.querySelector(":scope > .paper");

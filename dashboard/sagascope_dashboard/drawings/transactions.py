@@ -12,6 +12,8 @@ def chips(filters: Filters) -> Node | None:
         words.append(link(filters.having(q="").href(), f"Matching “{filters.q[:80]}” ✕", cls="action"))
     if filters.until:
         words.append(link(filters.having(until="").href(), f"Started before {filters.until[:40]} ✕", cls="action"))
+    if filters.incident:
+        words.append(link(filters.having(incident="").href(), "Of one incident ✕", cls="action"))
     if filters.narrows():
         words.append(link("/transactions", "Clear all", cls="action"))
     return h("p", words, cls="chips") if words else None

@@ -1,6 +1,7 @@
 """Triage: a calm word, or the cases, the worst first."""
 
 from sagascope_dashboard.components.nodes import Node, badge, h, icon, link, time
+from sagascope_dashboard.drawings import incidents
 from sagascope_dashboard.drawings.services import notices
 from sagascope_dashboard.viewmodels.services import Arrivals
 from sagascope_dashboard.viewmodels.triage import Case, Triage
@@ -8,7 +9,15 @@ from sagascope_dashboard.viewmodels.triage import Case, Triage
 
 def page(shown: Triage, note: str = "", arrived: Arrivals | None = None) -> list[Node | None]:
     """The whole screen; `note` is said beside its title, above it what the collector says of itself."""
-    return [notices(arrived), _top(shown, note), _cases(shown), _more(shown), _counts(shown)]
+    return [
+        notices(arrived),
+        _top(shown, note),
+        incidents.rows(shown.incidents),
+        _cases(shown),
+        _more(shown),
+        incidents.over(shown.over),
+        _counts(shown),
+    ]
 
 
 def _top(shown: Triage, note: str) -> Node:
@@ -27,7 +36,10 @@ def _calm_words(shown: Triage) -> str:
 
 
 def _cases(shown: Triage) -> Node | None:
-    return h("div", [_case(case) for case in shown.cases], cls="cases") if shown.cases else None
+    if not shown.cases:
+        return None
+    title = h("h2", "Each for a cause of its own", cls="section") if shown.incidents else None
+    return h("section", title, h("div", [_case(case) for case in shown.cases], cls="cases"))
 
 
 def _case(case: Case) -> Node:

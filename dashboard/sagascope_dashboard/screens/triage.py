@@ -19,11 +19,12 @@ def draw() -> None:
 
 @st.fragment(run_every=data.EVERY)
 def _live() -> None:
-    needing = data.needing_someone()
+    incidents, needing = data.incidents(), data.needing_alone()
     if needing.value is None:
         trouble.none_to_show("triage-trouble", needing)
         return
     trouble.outdated("triage-outdated", needing)
-    shown, status = triage(needing.value, data.flows().value), data.status().value
+    flows, status = data.flows().value, data.status().value
+    shown = triage(needing.value, flows, incidents.value)
     note = utc_note(st.context.timezone_offset)
     paper("triage", *page(shown, note, arrivals(status) if status else None))

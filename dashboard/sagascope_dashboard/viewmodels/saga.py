@@ -9,7 +9,7 @@ from sagascope_collector import wire
 from sagascope_dashboard.filters import Filters, SagaAddress
 from sagascope_dashboard.format import amount, block, duration, line
 from sagascope_dashboard.palette import ATTEMPT, ATTENTION, CONFIDENCE, LEDGER, STATUS, STEP, Sign
-from sagascope_dashboard.viewmodels.triage import exposure
+from sagascope_dashboard.viewmodels.stakes import exposure
 
 MOST_TRIES = 200
 """Attempts that are listed one by one; the timeline holds them all."""

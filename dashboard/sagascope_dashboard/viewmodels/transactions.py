@@ -9,7 +9,7 @@ from sagascope_collector import wire
 from sagascope_dashboard.filters import Filters, SagaAddress
 from sagascope_dashboard.format import duration, line
 from sagascope_dashboard.palette import ATTENTION, STATUS, Sign, severity
-from sagascope_dashboard.viewmodels.triage import exposure, number
+from sagascope_dashboard.viewmodels.stakes import exposure, number
 
 NOTHING = {
     "never_seen": "nothing like it was ever received.",

@@ -1,14 +1,15 @@
 """Triage: who needs someone now, the worst first."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from sagascope_collector import wire
 from sagascope_dashboard.filters import Filters, SagaAddress
-from sagascope_dashboard.format import amount, line, plural
+from sagascope_dashboard.format import line, plural
 from sagascope_dashboard.palette import ATTENTION, STATUS, Sign, severity
+from sagascope_dashboard.viewmodels.incidents import Row, over, several
+from sagascope_dashboard.viewmodels.stakes import exposure, number
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,38 +46,33 @@ class Triage:
 
     title: str
     calm: bool
+    incidents: tuple[Row, ...]
+    """Those of several sagas, which are not among the cases."""
+    over: tuple[Row, ...]
     cases: tuple[Case, ...]
     more: bool
     """There are others that this page does not hold."""
     counts: tuple[Count, ...]
 
 
-def triage(needing: wire.Sagas, flows: wire.Flows | None) -> Triage:
-    """Order what needs someone: by reason, then by what is certainly at stake, then by how long it has stood."""
+def triage(needing: wire.Sagas, flows: wire.Flows | None, incidents: wire.Incidents | None = None) -> Triage:
+    """Order what needs someone: by reason, then by what is certainly at stake, then by how long it has stood.
+
+    `needing` are those that are no part of an incident of several.
+    """
     cases = tuple(_case(saga) for saga in sorted(needing.items, key=_worst_first))
     more = needing.next_cursor is not None
-    return Triage(_title(len(cases), more), not cases, cases, more, _counts(flows))
-
-
-def exposure(stakes: Sequence[wire.Exposure]) -> tuple[str, ...]:
-    """What is at stake, one phrase a currency: ``€50.00 in force``, ``€50.00 possibly``."""
-    return tuple(phrase for stake in stakes for phrase in _phrases(stake))
-
-
-def _phrases(stake: wire.Exposure) -> list[str]:
-    certain, possible = number(stake.certain), number(stake.possible)
-    said = [f"{amount(stake.certain, stake.currency)} in force"] if certain else []
-    if possible:
-        said.append(f"{amount(stake.possible, stake.currency)} possibly in force")
-    return said
-
-
-def number(value: str) -> Decimal:
-    """A decimal string as a number; 0 where it is none."""
-    try:
-        return Decimal(value)
-    except InvalidOperation:
-        return Decimal(0)
+    shared = several(incidents) if incidents else ()
+    needed = len(cases) + sum(each.count for each in shared)
+    return Triage(
+        title=_title(needed, more),
+        calm=not needed,
+        incidents=shared,
+        over=over(incidents) if incidents else (),
+        cases=cases,
+        more=more,
+        counts=_counts(flows),
+    )
 
 
 def _worst_first(saga: wire.SagaSummary) -> tuple[int, Decimal, datetime]:

@@ -15,6 +15,13 @@ WHERE ($environment IS NULL OR environment = $environment)
         )
     )
     AND (
+        $alone IS NULL
+        OR (environment, name, id, run) IN (
+            SELECT (environment, name, id, run) FROM standing
+            QUALIFY (count(*) OVER (PARTITION BY incident) = 1) = $alone
+        )
+    )
+    AND (
         $before IS NULL
         OR started_at < $before
         OR (started_at = $before AND (environment, name, id, run) > ($after_environment, $after_name, $after_id, $after_run))

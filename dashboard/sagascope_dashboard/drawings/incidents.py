@@ -1,0 +1,87 @@
+"""Incidents: a row each on the start page, and the page of one."""
+
+from collections.abc import Sequence
+
+from sagascope_dashboard.components.nodes import Node, badge, h, link, time
+from sagascope_dashboard.viewmodels.incidents import Incident, Row
+
+
+def rows(known: Sequence[Row]) -> Node | None:
+    """Every incident that goes on; None: there is none."""
+    if not known:
+        return None
+    return h(
+        "section", h("h2", "Stuck for one cause", cls="section"), h("div", [_row(row) for row in known], cls="cases")
+    )
+
+
+def over(known: Sequence[Row]) -> Node | None:
+    """The latest that are over."""
+    if not known:
+        return None
+    said = [h("li", link(row.href, f"{row.name} at {row.where}", cls="action"), badge(row.state)) for row in known]
+    return h("section", h("h2", "Over", cls="section"), h("ul", said, cls="over"))
+
+
+def page(shown: Incident) -> list[Node | None]:
+    """One incident: what it is, what became of it, and what was said."""
+    return [
+        h("header", h("h1", shown.headline), _signs(shown.row), cls=f"incident-head {shown.row.sign.tone}"),
+        h("pre", shown.error, cls="sample") if shown.error else None,
+        h("div", _facts(shown.row), cls="foot"),
+        _examples(shown),
+        _moved(shown),
+    ]
+
+
+def history(shown: Incident) -> Node:
+    """What happened, the latest first."""
+    said = [
+        h("li", time(each.at, "full"), h("span", each.said), h("q", each.note) if each.note else None)
+        for each in shown.history
+    ]
+    return h("section", h("h2", "What happened", cls="section"), h("ol", said, cls="history"))
+
+
+def _row(row: Row) -> Node:
+    return h(
+        "article",
+        h("div", link(row.href, h("span", f"{row.count:,} ", cls="many"), row.name), _signs(row), cls="who"),
+        h("p", " · ".join(part for part in (row.where, row.error) if part), cls="said"),
+        h("div", h("strong", time(row.since, "for")), h("span", "since ", time(row.since), cls="soft"), cls="age"),
+        h("meter", min="0", max="100", value=str(round(row.share * 100)), aria_label=f"{row.count:,} stand still"),
+        h("div", _facts(row), cls="foot"),
+        cls=f"case incident {row.sign.tone}",
+        data_key=row.key,
+    )
+
+
+def _signs(row: Row) -> Node:
+    return h(
+        "span", badge(row.sign), badge(row.scope), badge(row.state) if row.state.word != "Open" else None, cls="signs"
+    )
+
+
+def _facts(row: Row) -> list[Node | None]:
+    return [
+        *[h("span", stake, cls="stake") for stake in row.exposure],
+        *[h("span", words) for words in row.split],
+        h("span", "for example ", ", ".join(each.id for each in row.examples[:3])) if row.examples else None,
+        h("span", row.environment) if row.environment else None,
+        h("span", f"{row.acknowledged_by or 'somebody'}: {row.note}" if row.note else f"seen by {row.acknowledged_by}")
+        if row.note or row.acknowledged_by
+        else None,
+    ]
+
+
+def _examples(shown: Incident) -> Node:
+    links = [link(each.href, each.id, cls="action") for each in shown.row.examples]
+    return h("p", links, link(shown.list_href, "All of them", cls="action"), cls="chips")
+
+
+def _moved(shown: Incident) -> Node | None:
+    if not shown.moved:
+        return None
+    facts = [node for name, number in shown.moved for node in (h("dt", name), h("dd", f"{number:,}"))]
+    title = h("h2", "Since it was acknowledged", cls="section")
+    return h("section", title, h("dl", facts, cls="arrivals"))

@@ -1,0 +1,167 @@
+"""Incidents: sagas that stand still for one cause, and what is known of that."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sagascope_collector import wire
+from sagascope_dashboard.filters import Filters, SagaAddress, incident_href
+from sagascope_dashboard.format import block, line
+from sagascope_dashboard.palette import ATTENTION, INCIDENT, SCOPE, STRANGE, Sign
+from sagascope_dashboard.viewmodels.stakes import exposure
+
+SHOWN_RESOLVED = 5
+"""Incidents that are over which the start page names."""
+
+REMEDIES = (("resume", "to resume"), ("undo", "to undo"), ("verify_first", "to verify first"))
+
+EVENTS = {
+    "opened": "opened",
+    "reopened": "opened again",
+    "acknowledged": "acknowledged",
+    "noted": "noted",
+    "resolved": "over",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A saga of an incident, by its id."""
+
+    id: str
+    href: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One incident on the start page."""
+
+    key: str
+    href: str
+    sign: Sign
+    state: Sign
+    scope: Sign
+    count: int
+    share: float
+    """Of the largest one's sagas, from 0 to 1."""
+    name: str
+    environment: str
+    where: str
+    error: str
+    since: datetime
+    exposure: tuple[str, ...]
+    split: tuple[str, ...]
+    examples: tuple[Example, ...]
+    note: str
+    acknowledged_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something that happened to an incident."""
+
+    at: datetime
+    said: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """One incident, on a page of its own."""
+
+    row: Row
+    headline: str
+    list_href: str
+    error: str
+    peak: int
+    moved: tuple[tuple[str, int], ...]
+    """What became of the sagas that it had when it was acknowledged; empty where it never was."""
+    history: tuple[Change, ...]
+    """The latest first."""
+    may: tuple[str, ...]
+    """The states that it can be given now."""
+
+
+def several(known: wire.Incidents) -> tuple[Row, ...]:
+    """Those that go on and have several sagas, the worst first; one saga is its own incident, and listed as itself."""
+    going_on = [each for each in known.items if each.state != "resolved" and each.count > 1]
+    return _rows(going_on)
+
+
+def over(known: wire.Incidents) -> tuple[Row, ...]:
+    """The latest of those that are over and had several sagas."""
+    return _rows([each for each in known.items if each.state == "resolved" and each.peak > 1][:SHOWN_RESOLVED])
+
+
+def incident(whole: wire.IncidentInFull) -> Incident:
+    """Prepare the page of one incident."""
+    (row,) = _rows([whole])
+    return Incident(
+        row=row,
+        headline=headline(whole),
+        list_href=Filters(incident=whole.key).href(),
+        error=block(whole.error_sample or "", 2_000),
+        peak=whole.peak,
+        moved=_moved(whole.moved),
+        history=tuple(_change(each) for each in reversed(whole.history)),
+        may=tuple(state for state in ("acknowledged", "resolved", "open") if state != whole.state),
+    )
+
+
+def headline(known: wire.Incident) -> str:
+    """What stands still, where and why, in one sentence."""
+    several = known.count != 1
+    where = " in ".join(line(part, 80) for part in (known.step, known.service) if part)
+    reason = ATTENTION.get(known.reason, STRANGE).word.lower()
+    stand = "transactions stand" if several else "transaction stands"
+    return f"{known.count:,} {line(known.name, 60)} {stand} still{f' at {where}' if where else ''}: {reason}."
+
+
+def _rows(known: Sequence[wire.Incident]) -> tuple[Row, ...]:
+    most = max((each.count for each in known), default=0) or 1
+    return tuple(_row(each, each.count / most) for each in known)
+
+
+def _row(known: wire.Incident, share: float) -> Row:
+    split = known.split
+    remedies = [(getattr(split, name), words) for name, words in REMEDIES]
+    return Row(
+        key=known.key,
+        href=incident_href(known.key),
+        sign=ATTENTION.get(known.reason, STRANGE),
+        state=INCIDENT.get(known.state, STRANGE),
+        scope=SCOPE.get(known.scope, STRANGE),
+        count=known.count,
+        share=share,
+        name=line(known.name, 60),
+        environment=line(known.environment, 40),
+        where=" in ".join(line(part, 80) for part in (known.step, known.service) if part),
+        error=line(known.error_sample or "", 200),
+        since=known.since,
+        exposure=exposure(known.exposure),
+        split=tuple(f"{number:,} {words}" for number, words in remedies if number),
+        examples=tuple(_example(known, each) for each in known.examples),
+        note=line(known.note or "", 300),
+        acknowledged_by=line(known.acknowledged_by or "", 80),
+    )
+
+
+def _example(known: wire.Incident, identity: str) -> Example:
+    return Example(line(identity, 40), SagaAddress(known.name, identity, known.environment or None).href())
+
+
+def _moved(moved: wire.Moved | None) -> tuple[tuple[str, int], ...]:
+    if moved is None:
+        return ()
+    return (
+        ("Finished", moved.finished),
+        ("Moved on", moved.moved_on),
+        ("Stuck again here", moved.stuck_again),
+        ("Never moved", moved.still),
+    )
+
+
+def _change(change: wire.IncidentChange) -> Change:
+    who = f" by {line(change.by, 80)}" if change.by else ""
+    count = f", {change.count:,} stood still" if change.count else ""
+    return Change(change.at, f"{EVENTS.get(change.what, change.what)}{who}{count}", line(change.note or "", 1_000))
