@@ -34,6 +34,9 @@ COMMANDS = {
     "find": Command("sagascope_collector.cli.sagas", "Find transactions by what somebody quoted."),
     "show": Command("sagascope_collector.cli.sagas", "Show where one transaction stands, since when and why."),
     "triage": Command("sagascope_collector.cli.sagas", "List what needs someone now, worst first."),
+    "doctor": Command(
+        "sagascope_collector.cli.doctor", "Say what keeps a collector from running, or telemetry from arriving."
+    ),
     "conformance": Command("sagascope_collector.conformance.ear", "Judge an emitter's telemetry, point by point."),
     "alerts": Command("sagascope_collector.cli.alerts", "Try out a file of webhooks and rules."),
 }

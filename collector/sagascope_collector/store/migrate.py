@@ -32,23 +32,30 @@ def migrate(connection: duckdb.DuckDBPyConnection, place: str) -> None:
         NewerDatabase: a later version of Sagascope has written to it; nothing was changed.
         NotADatabase: it holds other tables than ours; nothing was changed.
     """
-    tables = {name for (name,) in connection.execute(Query.SELECT_TABLES.text).fetchall()}
-    if tables and "migrations" not in tables:
-        raise NotADatabase(f"{place} is a DuckDB database, but not one of Sagascope's. Name another file with --db.")
-    known = migrations()
-    applied = _applied(connection) if tables else []
-    if applied and applied[-1] > known[-1].version:
-        raise NewerDatabase(
-            f"{place} was written by a later version of Sagascope (schema {applied[-1]}; this version knows "
-            f"{known[-1].version}). Update Sagascope, or name another file with --db."
-        )
-    for migration in known:
-        if migration.version not in applied:
+    done = applied(connection, place)
+    for migration in migrations():
+        if migration.version not in done:
             _apply(connection, migration)
 
 
-def _applied(connection: duckdb.DuckDBPyConnection) -> list[int]:
-    return [version for (version,) in connection.execute(Query.SELECT_MIGRATIONS.text).fetchall()]
+def applied(connection: duckdb.DuckDBPyConnection, place: str) -> list[int]:
+    """The versions that a database has had applied, in order; none: it is empty.
+
+    Raises:
+        NewerDatabase: a later version of Sagascope has written to it.
+        NotADatabase: it holds other tables than ours.
+    """
+    tables = {name for (name,) in connection.execute(Query.SELECT_TABLES.text).fetchall()}
+    if tables and "migrations" not in tables:
+        raise NotADatabase(f"{place} is a DuckDB database, but not one of Sagascope's. Name another file with --db.")
+    found = [version for (version,) in connection.execute(Query.SELECT_MIGRATIONS.text).fetchall()] if tables else []
+    known = migrations()[-1].version
+    if found and found[-1] > known:
+        raise NewerDatabase(
+            f"{place} was written by a later version of Sagascope (schema {found[-1]}; this version knows "
+            f"{known}). Update Sagascope, or name another file with --db."
+        )
+    return found
 
 
 def _apply(connection: duckdb.DuckDBPyConnection, migration: Migration) -> None:

@@ -34,15 +34,20 @@ def connect(path: str) -> duckdb.DuckDBPyConnection:
         CannotStart: the folder is missing or may not be written.
     """
     if path != IN_MEMORY:
-        _look_at(Path(path))
+        look_at(Path(path))
     try:
         return duckdb.connect(path, config=dict(_CONFIG))
     except duckdb.Error as error:
-        raise _explained(path, str(error)) from error
+        raise explained(path, str(error)) from error
 
 
-def _look_at(path: Path) -> None:
-    """Refuse what is clearly no database, before DuckDB tries to make something of it."""
+def look_at(path: Path) -> None:
+    """Refuse what is clearly no database, before DuckDB tries to make something of it.
+
+    Raises:
+        NotADatabase: it is something else.
+        CannotStart: the folder is missing or may not be written.
+    """
     if not path.parent.is_dir():
         raise CannotStart(f"{path} is in a folder that does not exist. Make that, or name another file with --db.")
     if path.is_dir():
@@ -58,7 +63,8 @@ def _has_magic(path: Path) -> bool:
         return file.read(MAGIC_AT + len(MAGIC))[MAGIC_AT:] == MAGIC
 
 
-def _explained(path: str, reason: str) -> CannotStart:
+def explained(path: str, reason: str) -> CannotStart:
+    """What a person is told when DuckDB does not open a file."""
     if "lock on file" in reason:
         return DatabaseLocked(
             f"{path} is in use by another process: {reason.splitlines()[0]} "

@@ -1,0 +1,98 @@
+"""`sagascope doctor`: its options, and what it prints."""
+
+import json as jsons
+import os
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import typer
+from rich.console import Group
+from rich.text import Text
+
+from sagascope_collector.access import read_token
+from sagascope_collector.cli import exits, plain, terminal
+from sagascope_collector.cli.connection import Url, with_credentials
+from sagascope_collector.cli.serve import DEFAULTS, Database, IngestToken
+from sagascope_collector.client import DEFAULT_URL
+from sagascope_collector.credentials import Credentials
+from sagascope_collector.doctor import Patient, Result, State, examine
+from sagascope_collector.settings import OTLP_GRPC, OTLP_HTTP, Address
+
+ILL: int = 1
+"""The exit status where something is a problem."""
+
+MARKS = {
+    State.OK: ("✓", "green"),
+    State.WARNING: ("~", "yellow"),
+    State.PROBLEM: ("✗", "red"),
+    State.SKIPPED: ("·", "dim"),
+}
+
+OtlpGrpc = Annotated[
+    str | None,
+    typer.Option(
+        "--otlp-grpc",
+        envvar="SAGASCOPE_OTLP_GRPC",
+        help="Where it takes OTLP over gRPC; port 4317 of the API's host unless told.",
+        metavar="HOST:PORT",
+    ),
+]
+OtlpHttp = Annotated[
+    str | None,
+    typer.Option(
+        "--otlp-http",
+        envvar="SAGASCOPE_OTLP_HTTP",
+        help="Where it takes OTLP over HTTP; port 4318 of the API's host unless told.",
+        metavar="HOST:PORT",
+    ),
+]
+Wait = Annotated[
+    float,
+    typer.Option("--wait", envvar="SAGASCOPE_WAIT", help="How long one answer may take.", metavar="SECONDS", min=0.1),
+]
+Json = Annotated[bool, typer.Option("--json", envvar="SAGASCOPE_JSON", help="Print the results as JSON.")]
+
+
+@with_credentials
+def doctor(
+    credentials: Credentials,
+    url: Url = DEFAULT_URL,
+    otlp_grpc: OtlpGrpc = None,
+    otlp_http: OtlpHttp = None,
+    db: Database = DEFAULTS.db,
+    ingest_token_file: IngestToken = None,
+    wait: Wait = 5.0,
+    json: Json = False,
+) -> None:
+    """Say what keeps a collector from running, or telemetry from arriving.
+
+    Looks at the ports, the disk, the database and the clocks, sends a test span both ways and finds it again. The test
+    belongs to a saga of the reserved name and environment sagascope.doctor, which is completed and needs nobody. Exit
+    status 0: all is well. Exit status 1: something is not.
+    """
+    host = urlsplit(url).hostname or OTLP_HTTP.host
+    host = OTLP_HTTP.host if host == "localhost" else host
+    patient = Patient(
+        url=url,
+        otlp_grpc=Address.parse(otlp_grpc) if otlp_grpc else OTLP_GRPC._replace(host=host),
+        otlp_http=Address.parse(otlp_http) if otlp_http else OTLP_HTTP._replace(host=host),
+        db=Path(db),
+        credentials=credentials,
+        ingest_token=read_token("ingest", ingest_token_file, os.environ),
+        wait=wait,
+    )
+    results = list(examine(patient))
+    well = not any(each.state is State.PROBLEM for each in results)
+    if json:
+        said = {"ok": well, "checks": [each.model_dump(mode="json") for each in results]}
+        terminal.write(jsons.dumps(said, indent=2) + "\n")
+    else:
+        terminal.show(Group(*(line for each in results for line in _lines(each))))
+    raise typer.Exit(exits.DONE if well else ILL)
+
+
+def _lines(result: Result) -> list[Text]:
+    mark, colour = MARKS[result.state]
+    lines = [Text.assemble((f"{mark} ", colour), plain.line(f"{result.check}: {result.text}"))]
+    return [*lines, Text(f"  {plain.line(result.advice)}", "bold")] if result.advice else lines
