@@ -80,8 +80,9 @@ class Havoc:
         killed, stopped = chance.sample([*LATER, chance.choice(["fraud", "wallet"])], 2)
         sound = [service for service in STEPS if service not in (killed, stopped)]
         havoc._add("killed", _lost(killed), signal.SIGKILL, (killed, STEPS[killed], "stall"))
-        havoc._add("stopped", _found("instance_lost", stopped), signal.SIGSTOP, (stopped, STEPS[stopped], "stall"))
-        for service in chance.sample(sound, 2):
+        havoc._add("stopped", _lost(stopped), signal.SIGSTOP, (stopped, STEPS[stopped], "stall"))
+        hanging = chance.sample(sound, 2)
+        for service in hanging:
             havoc._add("hangs", _found("hung", service), None, (service, STEPS[service], "stall"))
         for service in chance.sample([each for each in sound if each != "shipping"], 2):
             havoc._add("fails", _found("retrying", service), None, (service, STEPS[service], "fail"))
@@ -99,7 +100,7 @@ class Havoc:
             havoc.planted.append(
                 Planted(payment, "its call back is lost", expected, swallowed=True, faults=((told[0], "", ""),))
             )
-        havoc.cut = chance.choice(sound)
+        havoc.cut = chance.choice([service for service in sound if service not in hanging])
         return havoc
 
     def _plant_an_undo(self, chance: Random, sound: list[str]) -> None:
@@ -203,10 +204,9 @@ def _strike(world: World, planted: Planted) -> None:
     )
     if planted.signal == signal.SIGSTOP:
         world.samples.processes[service].send_signal(signal.SIGSTOP)
+        lost = _found("instance_lost", service)
         wait_until(
-            lambda: world.needing().get(planted.payment) == planted.expected,
-            f"{planted.told}: found {world.needing().get(planted.payment)}, not {planted.expected}",
-            FOUND_WITHIN,
+            lambda: world.needing().get(planted.payment) == lost, f"{planted.told}: not found to be lost", FOUND_WITHIN
         )
     world.samples.stop(service, signal.SIGKILL)
     world.restart(service)

@@ -24,7 +24,8 @@ NEVER_SENT: Final = re.compile(
 LEFT_OPEN: Final = re.compile(
     r"time-?_?d?[ -]?out|deadline[ _]?exceeded|cancell?ed|connection_?(reset|aborted)|broken_?pipe|disconnect"
     r"|connection (was |is )?(lost|reset|aborted|closed|broken)|(read|write|remoteprotocol)error|incomplete_?read"
-    r"|socket hang up|econnreset|etimedout|unexpected eof|eoferror",
+    r"|socket hang up|econnreset|econnaborted|etimedout|epipe|unexpected eof|eoferror|no response|lost connection"
+    r"|(operation|request|stream|call) (was )?(aborted|reset|closed)|aborterror|fetch failed|goaway",
     re.IGNORECASE,
 )
 """The request left and no answer came: it may have been done."""

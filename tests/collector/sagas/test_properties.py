@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sagascope_collector.api.present import full, summary
 from sagascope_collector.records import Facts
-from sagascope_collector.sagas import Context, judge, rebuild
+from sagascope_collector.sagas import Context, judge, learn, lesson, rebuild
 from sagascope_collector.sagas.anomalies import FINDERS
 from sagascope_collector.sagas.model import Reason, Status
 from support.random_facts import START, facts
@@ -85,3 +85,27 @@ def test_what_rests_on_absence_is_never_certain(known: Facts, now: int) -> None:
         verdict = judge(saga, known.instances, Context(now)).verdict
         if verdict is not None and verdict.reason in absent:
             assert verdict.confidence != "certain"
+
+
+@given(facts(), moments, st.integers(0, 1000))
+def test_what_is_learned_depends_on_no_order_and_no_repeat(known: Facts, now: int, seed: int) -> None:
+    taught = [told for saga in rebuild(known, now) if (told := lesson(saga))]
+    shuffled = Random(seed).sample(taught * 2, len(taught) * 2)
+    experience = {("", "payment"): learn(taught)}
+    assert learn(shuffled) == experience["", "payment"]
+    other = mixed(Random(seed), known)
+    context = Context(now, experience=experience)
+    once, again = (
+        [(saga, judge(saga, told.instances, context)) for saga in rebuild(told, now, experience)]
+        for told in (known, other)
+    )
+    assert once == again
+
+
+@given(facts(), moments)
+def test_a_learned_plan_raises_no_anomaly_that_only_a_declared_one_can(known: Facts, now: int) -> None:
+    experience = {("", "payment"): learn([told for saga in rebuild(known, now) if (told := lesson(saga))])}
+    declared_only = {"unexpected_step", "skipped_step", "out_of_order"}
+    for saga in rebuild(known, now, experience):
+        if saga.plan.source == "learned":
+            assert not declared_only & {each.code for each in saga.anomalies}
