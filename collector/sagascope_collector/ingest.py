@@ -5,8 +5,10 @@ Many requests become one commit. Nobody is answered before the commit that holds
 
 import asyncio
 import logging
+import math
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -96,11 +98,10 @@ class Limits:
     group_bytes: int = 4 * 1024 * 1024
     """A commit takes requests until it holds this much."""
     interval: float = 0.02
-    """Seconds between the beginnings of two commits, so that one holds many requests; unless `enough` waits."""
+    """Seconds between the beginnings of two commits, so that one holds many requests. Not waited for when all whom the
+    last one answered have sent again: they send no more before they are answered."""
     enough_bytes: int = 1024 * 1024
-    """What waits is committed at once if it is this much, ..."""
-    enough_requests: int = 16
-    """... or so many requests, and as many as the last commit answered: its senders have all come back."""
+    """What waits is committed at once if it is this much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +139,9 @@ class Ingest:
         self._queue: FairQueue[_Waiting] = FairQueue(limits.queue_bytes)
         self._changed = threading.Condition()
         self._closing = False
-        self._last_begun = 0.0
-        self._last_length = 0
+        self._last_begun = -math.inf
+        self._absent: Counter[str] = Counter()
+        """Who was answered last, and has not sent again: by how many requests."""
         self._thread = threading.Thread(target=self._run, name="sagascope-writer", daemon=True)
 
     def start(self) -> None:
@@ -158,6 +160,7 @@ class Ingest:
             if self._closing:
                 raise Overloaded("The collector is stopping.")
             taken, ousted = self._queue.offer(waiting, payload.sender, len(payload.body) + REQUEST_COST)
+            self._is_back(payload.sender)
             if self._queue.length == 1 or self._is_enough():
                 self._changed.notify()
         if ousted or not taken:
@@ -203,17 +206,18 @@ class Ingest:
             while taken < self._limits.group_bytes and (item := self._queue.take()):
                 group.append(item.content)
                 taken += len(item.content.payload.body)
-            self._last_length = len(group)
+            self._absent = Counter(each.payload.sender for each in group)
         return group
+
+    def _is_back(self, sender: str) -> None:
+        self._absent[sender] -= 1
+        if self._absent[sender] <= 0:
+            del self._absent[sender]
 
     def _is_enough(self) -> bool:
         """Whether a commit need not wait for more."""
-        limits, queue = self._limits, self._queue
-        return (
-            self._closing
-            or queue.cost - queue.length * REQUEST_COST >= limits.enough_bytes
-            or queue.length >= max(limits.enough_requests, self._last_length)
-        )
+        waiting = self._queue.cost - self._queue.length * REQUEST_COST
+        return self._closing or not self._absent or waiting >= self._limits.enough_bytes
 
     def _stored(self, group: Sequence[_Waiting]) -> Sequence[Outcome]:
         try:
