@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 import sagascope
+from sagascope import semconv
 from sagascope._settings import DEFAULT_ENDPOINT, Settings
 from support import semconv_document
 from support.receiver import Receiver
@@ -41,6 +43,24 @@ def test_the_guides_code_runs_from_top_to_bottom(receiver: Receiver, monkeypatch
     assert {str(number) for number in range(8492, 8502)} <= set(ended)
     assert receiver.span("notification.send").attributes["saga.outcome"] == "completed"
     assert receiver.span("wallet.check").attributes["sagascope.capture.account"] == "A-1"
+
+
+def test_the_collector_configuration_fits_together() -> None:
+    (said,) = map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL))
+    pipelines, connectors = said["service"]["pipelines"], said["connectors"]
+    takes = {each for pipeline in pipelines.values() for each in pipeline["receivers"]}
+    gives = {each for pipeline in pipelines.values() for each in pipeline["exporters"]}
+    assert takes == set(said["receivers"]) | set(connectors)
+    assert gives == set(said["exporters"]) | set(connectors)
+    for name, connector in connectors.items():
+        (rule,) = connector["table"]
+        assert rule["condition"] == f'attributes["{semconv.PROCESS_ID}"] != nil'
+        for target in (*rule["pipelines"], *connector["default_pipelines"]):
+            assert pipelines[target]["receivers"] == [name]
+            assert target.partition("/")[0] == name.partition("/")[2]
+        assert not set(rule["pipelines"]) & set(connector["default_pipelines"])
+    # batching would hold start records and heartbeats back
+    assert "processors" not in said
 
 
 def test_the_guide_names_every_setting() -> None:

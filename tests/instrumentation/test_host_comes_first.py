@@ -377,6 +377,50 @@ def test_a_disk_that_is_full_harms_nothing(tmp_path: Any) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_file_system_without_room_harms_nothing(tmp_path: Any) -> None:
+    folder = tmp_path / "small"
+    folder.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    made = subprocess.run(words, capture_output=True, text=True)
+    if made.returncode:
+        pytest.skip(f"no file system can be mounted here: {made.stderr.strip()}")
+    try:
+        (folder / "filler").write_bytes(b"x" * 64 * 1024)
+        with refusing() as endpoint:
+            assert spooling(endpoint, folder, 0) == "done\n"
+        assert [file.name for file in folder.iterdir()] == ["filler"]
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_what_is_said_about_telemetry_is_no_telemetry(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(_tally, "BETWEEN_LINES", 0.0)
+    caplog.set_level(logging.DEBUG)
+    refused = []
+
+    def refuse_some(handler: BaseHTTPRequestHandler) -> bool:
+        if len(refused) >= 3:
+            return False
+        refused.append(handler.rfile.read(int(handler.headers["Content-Length"])))
+        handler.send_error(503)
+        return True
+
+    receiver.misbehave = refuse_some
+    sagascope.configure("wallet", endpoint=receiver.endpoint, log_level="DEBUG")
+    with payment.begin("8492") as saga, saga.step("wallet.debit"):
+        logging.getLogger("wallet").info("debiting")
+        wait_for(lambda: len(refused) >= 3)
+        wait_for(lambda: "cannot be sent" in caplog.text)
+        logging.getLogger("sagascope").warning("said inside a saga")
+    receiver.span("payment")
+    sagascope.shutdown()
+    heard = [log for log in receiver.logs if not log.name]
+    assert [log.raw.body.string_value for log in heard] == ["debiting"]
+    assert {span.name for span in receiver.spans} == {"payment", "wallet.debit"}
+
+
 def test_a_spool_is_bounded(tmp_path: Any) -> None:
     from sagascope._spool import Spool
 
