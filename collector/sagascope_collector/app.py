@@ -17,7 +17,7 @@ from typing import Final
 
 import grpc.aio
 
-from sagascope_collector import alerts, exposure, sagas, scrub
+from sagascope_collector import alerts, exposure, logbook, sagas, scrub
 from sagascope_collector.access import guarded, sharing
 from sagascope_collector.api import create_api, present
 from sagascope_collector.cli import serve as cli
@@ -206,7 +206,10 @@ class Collector:
         return tuple(server(each, drain_seconds=settings.drain_seconds, tls=tls) for each in shared)
 
     def _announce(self, addresses: dict[str, str], announce: cli.Announce) -> None:
-        announce(addresses)
+        if self._settings.log_format is logbook.Format.JSON:
+            _log.info("The collector listens.", extra={"db": self._settings.db, **addresses})
+        else:
+            announce(addresses)
         if file := self._settings.ready_file:
             unfinished = file.with_name(f"{file.name}.part")
             unfinished.write_text(json.dumps(addresses), encoding="utf-8")
@@ -232,8 +235,7 @@ def run(settings: Settings, announce: cli.Announce, *, clock: Clock = time.time_
     Raises:
         CannotStart: the database or an address cannot be had; the text says which, and what to do.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logbook.configure(settings.log_format, settings.log_level)
     for warning in exposure.warnings(settings):
         _log.warning(warning)
     store = DuckDBStore(settings.db, clock=clock)

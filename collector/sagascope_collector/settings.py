@@ -10,6 +10,7 @@ from sagascope_collector.access import OPEN, Tokens
 from sagascope_collector.alerts import Alerts
 from sagascope_collector.errors import BadValue
 from sagascope_collector.foreign import BUILT_IN, Forms
+from sagascope_collector.logbook import Format, Level
 from sagascope_collector.sagas.runbooks import Runbook
 from sagascope_collector.scrub import Rules
 from sagascope_collector.tls import Tls
@@ -87,6 +88,8 @@ class Settings:
     """File with the key of the stand-ins for what was taken out."""
     alerts: Alerts | None = None
     """Whom to wake, and for what; None: nobody."""
+    log_format: Format = Format.TEXT
+    log_level: Level = Level.INFO
     drain_seconds: float = 10.0
     """How long a stop may take for what is under way."""
 

@@ -11,6 +11,7 @@ from sagascope_collector import rulefile, runbooks
 from sagascope_collector.access import Tokens, read_token
 from sagascope_collector.alerts import Alerts
 from sagascope_collector.foreign import BUILT_IN, read_mapping
+from sagascope_collector.logbook import Format, Level
 from sagascope_collector.scrub import Rules
 from sagascope_collector.settings import Address, Settings, step_timeouts
 from sagascope_collector.tls import tls_of
@@ -169,6 +170,14 @@ AlertsFile = Annotated[
     ),
 ]
 
+LogFormat = Annotated[
+    Format,
+    typer.Option("--log-format", envvar="SAGASCOPE_LOG_FORMAT", help="For people, or one JSON object a line."),
+]
+LogLevel = Annotated[
+    Level, typer.Option("--log-level", envvar="SAGASCOPE_LOG_LEVEL", help="The least grave events that are written.")
+]
+
 
 def command(run: Run) -> Callable[..., None]:
     """The command; `run` serves until it is told to stop."""
@@ -193,6 +202,8 @@ def command(run: Run) -> Callable[..., None]:
         mapping: MappingFile = None,
         scrub: ScrubFile = None,
         scrub_key_file: ScrubKey = None,
+        log_format: LogFormat = DEFAULTS.log_format,
+        log_level: LogLevel = DEFAULTS.log_level,
         alerts: AlertsFile = None,
     ) -> None:
         """Run the collector until Ctrl-C.
@@ -219,6 +230,8 @@ def command(run: Run) -> Callable[..., None]:
             forms=read_mapping(mapping) if mapping else BUILT_IN,
             scrub_rules=rulefile.read(scrub, Rules) if scrub else Rules(),
             scrub_key=scrub_key_file,
+            log_format=log_format,
+            log_level=log_level,
             alerts=rulefile.read(alerts, Alerts) if alerts else None,
         )
         run(settings, lambda addresses: _announce(settings.db, addresses))

@@ -1,0 +1,81 @@
+"""What the collector writes of itself: one event a line, whatever it is about."""
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from sagascope_collector.errors import StoreUnavailable
+from sagascope_collector.logbook import Format, Level, configure
+from support.collector import running_collector
+
+HOSTILE = "one\ntwo \x1b[31mred\x1b[0m \u202e three=4"
+CARD = "4111111111111111"
+
+
+@pytest.fixture
+def log() -> Iterator[logging.Logger]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield logging.getLogger("some.library")
+    root.handlers[:], root.level = handlers, level
+    logging.captureWarnings(False)
+
+
+@pytest.mark.parametrize("form", Format)
+def test_an_event_is_one_line_in_which_nothing_is_interpreted(
+    log: logging.Logger, capsys: pytest.CaptureFixture[str], form: Format
+) -> None:
+    configure(form, Level.INFO)
+    log.warning("It says %s", HOSTILE, extra={"place": HOSTILE, "number": 3})
+    log.debug("not this")
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 1
+    assert not set(said) & {"\x1b", "\u202e"}
+    if form is Format.JSON:
+        told = json.loads(said)
+        assert (told["event"], told["place"], told["number"]) == (f"It says {HOSTILE}", HOSTILE, 3)
+        assert (told["level"], told["logger"]) == ("warning", "some.library")
+        assert told["timestamp"].endswith("Z")
+    else:
+        assert "WARNING some.library: It says one" in said
+        assert " number=3" in said
+
+
+@pytest.mark.parametrize("form", Format)
+def test_exceptions_are_one_line_without_the_values_they_quote(
+    log: logging.Logger, capsys: pytest.CaptureFixture[str], form: Format
+) -> None:
+    configure(form, Level.INFO)
+    for error in (ValueError(f"bad {CARD}"), StoreUnavailable("The disk is full.")):
+        try:
+            raise error
+        except Exception:
+            log.exception("It failed.")
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 2
+    assert CARD not in said
+    assert "builtins.ValueError" in said
+    assert "The disk is full." in said
+    assert "test_logs.py:" in said
+
+
+def test_a_collector_writes_json_and_nothing_else_on_standard_error(tmp_path: Path) -> None:
+    places = {"otlp_http": "0.0.0.0:0"}
+    environment = {"SAGASCOPE_LOG_FORMAT": "json"}
+    with running_collector(tmp_path, addresses=places, environment=environment) as collector:
+        httpx.post(f"{collector.otlp_http}/v1/traces", content=b"\xff", trust_env=False)
+        collector.stop()
+    events = [json.loads(line) for line in collector.logged().splitlines()]
+    assert any("NOT ENCRYPTED" in each["event"] for each in events)
+    assert events[-1]["event"] == "The collector listens."
+    assert events[-1]["api"] == collector.api.removeprefix("http://")
+
+
+def test_a_level_leaves_out_what_is_less_grave(tmp_path: Path) -> None:
+    with running_collector(tmp_path, "--log-level", "error", addresses={"otlp_http": "0.0.0.0:0"}) as collector:
+        collector.stop()
+    assert "NOT ENCRYPTED" not in collector.logged()
