@@ -3,6 +3,7 @@
 Only what the chosen command needs is imported, so that ``--help`` is quick and a missing extra is named.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -46,6 +47,7 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its status; see `cli.exits`."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its core writes lines of its own form past every log
     try:
         chosen = next((each for each in given if not each.startswith("-")), None)
         build([chosen] if chosen in COMMANDS else [])(given, prog_name="sagascope")
