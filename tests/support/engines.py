@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,7 +14,7 @@ from support.otlp import SECOND, resource, span, traces
 AGO = 60
 """Seconds before now at which the stories begin."""
 
-WITHIN = 30.0
+WITHIN = 60.0
 
 
 @dataclass
@@ -74,14 +75,16 @@ class Story:
             assert answer.status_code == 200, answer.text
 
 
-def saga(api: httpx.Client, saga_id: str, name: str, until: Callable[[Any], bool] = lambda _: True) -> Any:
-    """What the API says of a saga, once it is as awaited."""
+def saga(
+    api: httpx.Client, saga_id: str, name: str, until: Callable[[Any], bool] = lambda _: True, log: Path | None = None
+) -> Any:
+    """What the API says of a saga, once it is as awaited; `log` is shown where it does not come to that."""
     deadline = time.monotonic() + WITHIN
     while True:
         answer = api.get("/api/v1/saga", params={"id": saga_id, "name": name})
         if answer.status_code == 200 and until(answer.json()):
             return answer.json()
-        assert time.monotonic() < deadline, answer.text
+        assert time.monotonic() < deadline, f"{answer.text}\n{log.read_text() if log else ''}"
         time.sleep(0.05)
 
 

@@ -1,0 +1,62 @@
+"""A shop on DBOS, run by its own interpreter until it is killed: database file, OTLP address, then the orders to begin.
+
+Its first try of each charge fails; a charge of an order called `killed-...` waits until the file `recovered` exists.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+from dbos import DBOS, SetWorkflowID
+from opentelemetry import trace
+
+database, otlp, *orders = sys.argv[1:]
+folder = Path(database).parent
+DBOS(
+    config={
+        "name": "shop",
+        "system_database_url": f"sqlite:///{database}",
+        "enable_otlp": True,
+        "otlp_traces_endpoints": [f"{otlp}/v1/traces"],
+        "run_admin_server": False,
+    }
+)
+
+
+@DBOS.step()
+def reserve(order: str) -> None:
+    pass
+
+
+@DBOS.step(retries_allowed=True, interval_seconds=0.1, max_attempts=3)
+def charge(order: str) -> None:
+    if order.startswith("killed") and not (folder / "recovered").exists():
+        print(f"charging {order}", flush=True)
+        time.sleep(600)
+    tried = folder / order
+    if not tried.exists():
+        tried.touch()
+        raise RuntimeError("no route to bank")
+
+
+@DBOS.step()
+def ship(order: str) -> None:
+    pass
+
+
+@DBOS.workflow()
+def checkout(order: str) -> None:
+    reserve(order)
+    charge(order)
+    ship(order)
+
+
+DBOS.launch()
+for order in orders:
+    with SetWorkflowID(order):
+        handle = DBOS.start_workflow(checkout, order)
+    if not order.startswith("killed"):
+        handle.get_result()
+while True:
+    trace.get_tracer_provider().force_flush()
+    time.sleep(0.1)
