@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterable
 
+from sagascope_collector.projection.memory import Learned
 from sagascope_collector.records import SagaId
 from sagascope_collector.sagas.model import Status
 from sagascope_collector.store.contract import SagaFilter, Store
@@ -14,8 +15,8 @@ AT_START = (
 )
 """What a restart may have changed: the settings, and what was not heard meanwhile."""
 
-NOT_COMPLETED = (Status.RUNNING, Status.COMPENSATING, Status.FAILED, Status.COMPENSATED)
-"""Statuses of sagas of which something may be missed: a step, or an undo."""
+OPEN = (Status.RUNNING, Status.COMPENSATING)
+GIVEN_UP = (Status.FAILED, Status.COMPENSATED)
 
 
 class Again:
@@ -24,11 +25,13 @@ class Again:
     def __init__(self) -> None:
         self._walks: deque[tuple[SagaFilter, str | None]] = deque((each, None) for each in AT_START)
 
-    def learned(self, names: Iterable[tuple[str, str]]) -> None:
-        """Note of which names something was learned: what is open is judged by it, and what was given up."""
-        for environment, name in names:
-            for status in NOT_COMPLETED:
-                self._walks.append((SagaFilter(environment=environment, name=name, status=status), None))
+    def learned(self, news: Iterable[Learned]) -> None:
+        """Note what was learned: what is open is judged by it, and by what undoes what also what was given up."""
+        for (environment, name), has_undos in news:
+            for status in (*OPEN, *(GIVEN_UP if has_undos else ())):
+                walk = (SagaFilter(environment=environment, name=name, status=status), None)
+                if walk not in self._walks:
+                    self._walks.append(walk)
 
     def part(self, store: Store, limit: int) -> list[SagaId]:
         """The next ids to judge again; empty when none are left."""

@@ -4,6 +4,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from sagascope_collector import sagas
 from sagascope_collector.records import SagaKey
@@ -30,6 +31,14 @@ LEISURE: float = 30.0
 
 PAUSE: float = 0.5
 """Seconds between two times that one name is learned."""
+
+
+class Learned(NamedTuple):
+    """Something that was not known before, of one saga type."""
+
+    name: Name
+    has_undos: bool
+    """It is also about what undoes what."""
 
 
 class Memory:
@@ -65,11 +74,11 @@ class Memory:
         for each in news:
             self._remember(each)
 
-    def reflect(self) -> list[Name]:
-        """Learn anew where there is something new, a name not too often; the names of which something changed."""
+    def reflect(self) -> list[Learned]:
+        """Learn anew where there is something new, a name not too often; where something changed by that, say what."""
         now = self._clock()
-        changed = [name for name, due in list(self._due.items()) if due <= now and self._learn(name)]
-        return sorted(changed)
+        changed = [self._learn(name) for name, due in sorted(self._due.items()) if due <= now]
+        return [each for each in changed if each is not None]
 
     def _news(self, lessons: Iterable[sagas.Lesson]) -> Sequence[sagas.Lesson]:
         by_name: defaultdict[Name, list[sagas.Lesson]] = defaultdict(list)
@@ -97,7 +106,7 @@ class Memory:
             self._lessons[name] = {each.key: each for each in latest}
         self._due.setdefault(name, self._next.get(name, 0.0))
 
-    def _learn(self, name: Name) -> bool:
+    def _learn(self, name: Name) -> Learned | None:
         begun = self._clock()
         learned = sagas.learn(self._lessons[name].values())
         self._next[name] = self._clock() + max(PAUSE, LEISURE * (self._clock() - begun))
@@ -105,9 +114,9 @@ class Memory:
         self._experience = {**self._experience, name: learned}
         told = self._told.get(name)
         if told is not None and told.is_like(learned):
-            return False
+            return None
         self._told[name] = learned
-        return True
+        return Learned(name, has_undos=learned.undos != (told.undos if told else frozenset()))
 
 
 def _name(lesson: sagas.Lesson) -> Name:

@@ -39,6 +39,12 @@ class Experience:
         """The plan of the sagas of a version; where none of it has finished, of all."""
         return self.plans.get(version) or self.plans.get("")
 
+    @property
+    def undos(self) -> frozenset[tuple[str, str]]:
+        """(step, what undoes it), in whatever plan."""
+        planned = (step for plan in self.plans.values() for step in plan.steps)
+        return frozenset((step.name, step.compensation) for step in planned if step.compensation)
+
     def is_like(self, other: "Experience") -> bool:
         """Whether nothing would be judged otherwise by the other, but for times that differ little."""
         return (
