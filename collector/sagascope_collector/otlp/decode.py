@@ -43,13 +43,18 @@ def decode(payloads: Sequence[Payload], scrubber: Scrubber | None = None, forms:
         if number not in outcomes:
             outcomes[number] = _decode(payload, spans, logs, scrubber)
     batch = Batch(
-        spans=pa.concat_tables([*quick.spans, spans.table()]),
-        logs=pa.concat_tables([*quick.logs, logs.table()]),
+        spans=_joined([*quick.spans, spans.table()]),
+        logs=_joined([*quick.logs, logs.table()]),
         links=links_table([*quick.links, *spans.links]),
         origins=origins.table(),
         processes=sightings.all(),
     )
     return Decoded(batch, [outcomes[number] for number in range(len(payloads))])
+
+
+def _joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """One table of all; the last may be empty."""
+    return pa.concat_tables([each for each in tables if each.num_rows] or tables[-1:])
 
 
 def parse(body: bytes, encoding: Encoding, request: Any) -> Any:

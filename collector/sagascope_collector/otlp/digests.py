@@ -16,6 +16,7 @@ KEY_BYTES: Final = 16
 _COUNTED: Final = [each for each in schema.LOGS if each.name not in {"key", "at", "received_at", "origin"}]
 """Columns that tell records apart; the origin does too, as what it stands for."""
 
+_NONE: Final = schema.LOGS.empty_table()
 _NUMBERS: Final = [each.name for each in _COUNTED if pa.types.is_integer(each.type)]
 _TEXTS: Final = [each.name for each in _COUNTED if each.name not in _NUMBERS]
 
@@ -23,7 +24,7 @@ _TEXTS: Final = [each.name for each in _COUNTED if each.name not in _NUMBERS]
 def keyed(records: pa.Table, origins: Origins) -> pa.Table:
     """Log records, all columns of `schema.LOGS` but the key, with it."""
     if not records.num_rows:
-        return schema.LOGS.empty_table()
+        return _NONE
     keys = [blake2b(each, digest_size=KEY_BYTES).digest() for each in _contents(records, origins).to_pylist()]
     return records.add_column(0, schema.LOGS.field("key"), pa.array(keys, pa.binary()))
 

@@ -86,9 +86,12 @@ class Spans:
         return True
 
 
+_LINK: Final = tuple((each.name, each.type) for each in schema.LINKS)
+
+
 def links_table(rows: Sequence[tuple[Any, ...]]) -> pa.Table:
     """Rows of `links_to_sagas` as `schema.LINKS`."""
-    return table(((each.name, each.type) for each in schema.LINKS), rows)
+    return table(_LINK, rows)
 
 
 def links_to_sagas(key: bytes, links: Iterable[Span.Link], environment: str, own: Mark) -> Iterator[tuple[Any, ...]]:

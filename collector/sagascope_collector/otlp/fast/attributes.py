@@ -81,6 +81,8 @@ class Attributes:
 
     def _words(self, key: str) -> pa.StringArray:
         found = self._mark_places(key)
+        if not len(found):
+            return pa.repeat(pa.scalar(""), len(self._counts))
         strings = self._values.kinds[found] == STRING
         self._in_columns[found] = strings
         words = self._values.of("string", found)
@@ -101,7 +103,7 @@ class Attributes:
         repeated = np.zeros(len(found), np.bool_)
         repeated[1:] = np.diff(self._owner[found]) == 0
         kinds = self._values.kinds[found]
-        decline(repeated | ~np.isin(kinds, (STRING, INT)), self._request[found])
+        decline(repeated | ((kinds != STRING) & (kinds != INT)), self._request[found])
         return found
 
     def _keys(self) -> pa.StringArray:
