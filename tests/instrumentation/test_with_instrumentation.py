@@ -157,7 +157,7 @@ def test_a_celery_task_works_on_the_callers_saga(receiver: Receiver, provider: T
     app = celery.Celery("ledger", broker="filesystem://", broker_connection_retry_on_startup=True)
     app.conf.update(broker_transport_options=folders, worker_hijack_root_logger=False)
 
-    @app.task
+    @app.task(shared=False)
     def record() -> None:
         with sagascope.step("ledger.record"):
             done.set()

@@ -110,7 +110,7 @@ def _typed(key: str, check: Check) -> Callable[[Heard], Iterator[Finding]]:
 
 def shown(value: Any) -> str:
     """A value with its type, for a person."""
-    return f"{str(value)[:80]!r}, of type {type(value).__name__}"
+    return f"{repr(value)[:80]}, of type {type(value).__name__}"
 
 
 def _business_keys(heard: Heard) -> Iterator[Finding]:
