@@ -84,4 +84,5 @@ def test_a_workflow_whose_worker_was_killed_stands_at_its_activity(
         timeout=60,
     )
     assert shown.returncode == 0
-    assert "Stuck in ship" in shown.stdout
+    assert "Stuck in ship: worker" in shown.stdout
+    assert "called for it at" in shown.stdout

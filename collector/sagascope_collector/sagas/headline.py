@@ -163,7 +163,8 @@ _SENTENCES: dict[Reason, Callable[[Case, Finding], str]] = {
 def _took(case: Case, flying: Try) -> str:
     attempt = flying.attempt
     number = f" (attempt {attempt.number})" if attempt.number > 1 else ""
-    return f"{who(attempt.process)} took it at {_at(case, attempt.taken_at)}{number}"
+    did = "called for" if attempt.views and attempt.views[-1].kind == "producer" else "took"
+    return f"{who(attempt.process)} {did} it at {_at(case, attempt.taken_at)}{number}"
 
 
 def _subject(finding: Finding) -> Try:
