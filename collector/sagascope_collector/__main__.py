@@ -8,7 +8,6 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ COMMANDS = {
     "conformance": Command("sagascope_collector.conformance.ear", "Judge an emitter's telemetry, point by point."),
     "alerts": Command("sagascope_collector.cli.alerts", "Try out a file of webhooks and rules."),
 }
-"""Every command; one whose module is not there is not offered."""
+"""Every command."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -85,10 +84,9 @@ def build(loaded: Sequence[str]) -> "typer.Typer":
         """Why is this transaction stuck?"""
 
     for name, command in COMMANDS.items():
-        if find_spec(command.module):
-            module = import_module(command.module) if name in loaded else None
-            function = getattr(module, command.function or name) if module else _listed
-            app.command(name, short_help=command.summary)(function)
+        module = import_module(command.module) if name in loaded else None
+        function = getattr(module, command.function or name) if module else _listed
+        app.command(name, short_help=command.summary)(function)
     return app
 
 

@@ -238,6 +238,7 @@ def run(settings: Settings, announce: cli.Announce, *, clock: Clock = time.time_
     logbook.configure(settings.log_format, settings.log_level)
     for warning in exposure.warnings(settings):
         _log.warning(warning)
+    _look_at_ports(settings)
     store = DuckDBStore(settings.db, clock=clock)
     sys.setswitchinterval(TURN)
     gc.freeze()
@@ -248,6 +249,20 @@ def run(settings: Settings, announce: cli.Announce, *, clock: Clock = time.time_
     finally:
         store.close()
         gc.unfreeze()  # else DuckDB's binding reports at the end what could not be collected
+
+
+def _look_at_ports(settings: Settings) -> None:
+    """Make sure that the ports can be had, before a database is made for nothing.
+
+    Raises:
+        CannotStart: one cannot.
+    """
+    for address, option in (
+        (settings.otlp_grpc, "--otlp-grpc"),
+        (settings.otlp_http, "--otlp-http"),
+        (settings.api, "--api"),
+    ):
+        listen(address, option).close()
 
 
 serve = cli.command(run)

@@ -121,6 +121,12 @@ def test_an_unknown_saga_is_said_to_be_unknown() -> None:
     assert "keeps trying" in said
 
 
+def test_an_id_alone_leads_to_the_only_saga_that_has_it() -> None:
+    said = text(run(saga_screen, id="8533"))
+    assert "8533" in said
+    assert "No such transaction" not in said
+
+
 def test_an_address_without_an_id_asks_for_one() -> None:
     assert "Which transaction?" in text(run(saga_screen))
 

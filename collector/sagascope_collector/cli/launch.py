@@ -21,6 +21,7 @@ DEMO_NEEDS = ("opentelemetry.sdk", "starlette", "uvicorn", "httpx", "rich", "duc
 
 
 def demo(
+    context: typer.Context,
     headless: Annotated[
         bool, typer.Option("--headless", envvar="SAGASCOPE_HEADLESS", help="Play it without a browser, and end.")
     ] = False,
@@ -65,7 +66,8 @@ def demo(
         "--services": services,
     }
     words = [word for option, value in given.items() if value is not None for word in (option, value)]
-    flags = [flag for flag, wanted in (("--headless", headless), ("--json", json)) if wanted]
+    asked = json and (headless or _is_given(context, "json"))
+    flags = [flag for flag, wanted in (("--headless", headless), ("--json", asked)) if wanted]
     _become("sagascope_samples", [*flags, *words], DEMO_NEEDS if headless else (*DEMO_NEEDS, *DASHBOARD_NEEDS))
 
 
@@ -81,6 +83,12 @@ def dashboard(
     credentials.headers(), credentials.tls()
     os.environ.update(credentials.environment())
     _become("sagascope_dashboard", ["--address", address, "--url", url], DASHBOARD_NEEDS)
+
+
+def _is_given(context: typer.Context, option: str) -> bool:
+    """Whether an option was written, and does not come from a variable that is meant for other commands."""
+    source = context.get_parameter_source(option)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _become(module: str, words: Sequence[str], needs: Sequence[str]) -> NoReturn:

@@ -137,7 +137,7 @@ def _ledger_line(entry: wire.LedgerEntry) -> Text:
 
 def _at_stake(exposure: wire.Exposure) -> Text:
     currency = plain.line(exposure.currency, 20)
-    return Text(f"At stake: {currency} {exposure.certain} for certain, {currency} {exposure.possible} possibly.")
+    return Text(f"At stake: {exposure.certain} {currency} for certain, {exposure.possible} {currency} possibly.")
 
 
 def _evidence(verdict: wire.Verdict | None) -> list[RenderableType]:

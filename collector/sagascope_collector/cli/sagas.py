@@ -10,6 +10,7 @@ from sagascope_collector import wire
 from sagascope_collector.cli import exits, plain, render, terminal
 from sagascope_collector.cli.connection import with_client
 from sagascope_collector.client import Client
+from sagascope_collector.errors import NotFound
 
 ALL: int = 1_000
 """Sagas that triage puts in order at most."""
@@ -54,7 +55,7 @@ def find(
 
     What people paste around an id does not matter. Exit status 1: nothing was found.
     """
-    result = client.search(query)
+    result = client.search(_said(query))
     if json:
         _print(result)
     elif result.matches:
@@ -62,6 +63,7 @@ def find(
         terminal.show(render.listing(sagas, _now(), kinds))
     else:
         terminal.show(render.nothing_found(query, result.reason))
+        _tell_what_it_is(client, query)
     raise typer.Exit(exits.DONE if result.matches else exits.NOT_FOUND)
 
 
@@ -79,14 +81,20 @@ def show(
     Where several have that id they are listed; --name, --run and --environment choose one. Exit status 1: there is
     none.
     """
-    result = client.search(id)
-    chosen = [each for each in _with_that_id(result) if _is_meant(each, name, run, environment)]
+    result = client.search(_said(id))
+    known = _with_that_id(result)
+    chosen = [each for each in known if _is_meant(each, name, run, environment)]
     if len(chosen) == 1:
         one = chosen[0]
         saga = client.saga(one.name, one.id, environment=one.environment, run=one.run)
         _print(saga) if json else terminal.show(render.saga(saga, _now()))
     elif chosen:
         _list(chosen, json)
+    elif json:
+        _print(_missing(id))
+        raise typer.Exit(exits.NOT_FOUND)
+    elif known:
+        _tell_others(id, known)
     else:
         _tell_missing(id, result)
 
@@ -137,6 +145,50 @@ def _list(items: list[wire.SagaSummary], json: bool) -> None:
         _print(wire.Sagas(items=items, next_cursor=None))
     else:
         terminal.show(render.listing(items, _now()))
+
+
+def _said(quoted: str) -> str:
+    """What was quoted; nothing is no question."""
+    if not quoted.strip():
+        raise typer.BadParameter("nothing is named; give an id or its beginning, a business key, a trace or span id.")
+    return quoted
+
+
+def _tell_what_it_is(client: Client, quoted: str) -> None:
+    """Say that what was looked for as a transaction is the name of something else."""
+    word = quoted.strip()
+    if any(word == each.service for each in client.services().items):
+        told, standing = "a service", client.sagas(service=word, attention="any", limit=NEAR)
+    elif any(word == each.name for each in client.flows().items):
+        told, standing = "a type of transactions", client.sagas(name=word, attention="any", limit=NEAR)
+    elif client.sagas(step=word, limit=1).items:
+        told, standing = "a step", client.sagas(step=word, attention="any", limit=NEAR)
+    else:
+        return
+    typer.echo(f"It is {told}, though." + (" There, these need someone:" if standing.items else ""))
+    for each in standing.items:
+        typer.echo(f"  {plain.line(each.name)} {plain.line(each.id)}")
+
+
+def _missing(quoted: str) -> wire.Problem:
+    """The same as an answer of the API."""
+    return wire.Problem(
+        type="https://sagascope.dev/problems/not-found",
+        title=NotFound.title,
+        status=404,
+        detail=f"No transaction is meant by {quoted[:200]!r}.",
+    )
+
+
+def _tell_others(quoted: str, known: list[wire.SagaSummary]) -> NoReturn:
+    """Say on standard error that this id is known, and none of its sagas is of that type, run and environment."""
+    typer.echo(f"{plain.line(quoted, 200)} is known, but not with that type, run or environment. It is:", err=True)
+    for each in known[:NEAR]:
+        told = [f"--name {plain.line(each.name)}"]
+        told += [f"--run {plain.line(each.run)}"] if each.run else []
+        told += [f"--environment {plain.line(each.environment)}"] if each.environment else []
+        typer.echo(f"  {' '.join(told)}", err=True)
+    raise typer.Exit(exits.NOT_FOUND)
 
 
 def _tell_missing(quoted: str, result: wire.SearchResult) -> NoReturn:

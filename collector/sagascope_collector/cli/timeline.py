@@ -17,6 +17,9 @@ from sagascope_collector.cli import plain, times
 LABEL: int = 24
 """Columns for the step's name and attempt number."""
 
+TRIES: int = 3
+"""Bars of one step that are drawn at its beginning, and as many at its end."""
+
 MOST: int = 40
 """Bars that are drawn; of more attempts the first and the last ones."""
 
@@ -38,6 +41,7 @@ class Timeline:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         attempts = sorted(_attempts(self.steps), key=lambda pair: pair[1].started_at)
+        tried = sum(len(each.attempts) for each in self.steps)
         if not attempts:
             return
         axis = _Axis([pair[1] for pair in attempts], self.now, options.max_width - LABEL - 1)
@@ -45,8 +49,8 @@ class Timeline:
         drawn = attempts if len(attempts) <= MOST else attempts[: MOST // 2] + attempts[-MOST // 2 :]
         for label, attempt in drawn:
             yield _bar(label, attempt, axis)
-        if len(drawn) < len(attempts):
-            yield Text(f"{len(attempts) - len(drawn)} attempts between them are not drawn.", "dim")
+        if len(drawn) < tried:
+            yield Text(f"{tried - len(drawn):,} attempts between them are not drawn.", "dim")
         yield _legend(drawn)
 
 
@@ -79,7 +83,8 @@ class _Axis:
 
 def _attempts(steps: Sequence[wire.Step]) -> Iterator[tuple[str, wire.Attempt]]:
     for step in steps:
-        for attempt in step.attempts:
+        many = len(step.attempts) > 2 * TRIES + 1
+        for attempt in [*step.attempts[:TRIES], *step.attempts[-TRIES:]] if many else step.attempts:
             number = f" {attempt.number}" if len(step.attempts) > 1 else ""
             yield _label(f"{step.name}[{step.key}]" if step.key else step.name, number), attempt
 

@@ -1,5 +1,7 @@
 """One saga: the answer, the timeline, and everything behind them."""
 
+from collections.abc import Mapping
+
 import streamlit as st
 
 from sagascope_collector import wire
@@ -15,17 +17,24 @@ from sagascope_dashboard.screens import trouble
 from sagascope_dashboard.viewmodels.markdown import markdown
 from sagascope_dashboard.viewmodels.saga import Saga, log_rows, saga, span_rows
 from sagascope_dashboard.viewmodels.timeline import Timeline, living, timeline
+from sagascope_dashboard.viewmodels.transactions import searched
 
 
 def draw() -> None:
     """The saga that the address names."""
-    address = SagaAddress.read(st.query_params.to_dict())
+    address = _address(st.query_params.to_dict())
     if address is None:
         st.set_page_config(page_title="Transaction · Sagascope")
         paper("saga-which", h("section", h("h1", "Which transaction?"), h("p", "Type its id above."), cls="trouble"))
         return
     st.set_page_config(page_title=f"{address.id[:60]} · Sagascope")
     _live(address)
+
+
+def _address(query: Mapping[str, str]) -> SagaAddress | None:
+    """Which saga an address means; of an id without a name, the only one that has it."""
+    found = data.search(query["id"]).value if query.get("id") and not query.get("name") else None
+    return (found and searched(found)) or SagaAddress.read(query)
 
 
 @st.fragment(run_every=data.EVERY)

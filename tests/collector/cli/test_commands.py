@@ -12,7 +12,7 @@ import pytest
 
 from sagascope_collector import wire
 from sagascope_collector.client import Client
-from support.collector import RunningCollector, running_collector
+from support.collector import RunningCollector, running_collector, serve_command
 from support.command import run
 from support.payments import ODD, STUCK, saga, send, soon
 
@@ -213,3 +213,41 @@ def test_a_missing_extra_is_named_with_the_line_that_installs_it(tmp_path: Path)
             '  pip install "sagascope[all]"\n'
         )
         (tmp_path / f"{package}.py").unlink()
+
+
+def test_what_is_no_transaction_but_something_else_is_said(collector: RunningCollector) -> None:
+    for word, told in (("ledger", "It is a service"), ("ledger.record", "It is a step"), ("refund", "It is a type of")):
+        done = run("find", word, url=collector.api)
+        assert done.returncode == 1
+        assert told in done.stdout
+
+
+def test_an_id_of_another_type_is_told_with_the_types_that_it_has(collector: RunningCollector) -> None:
+    done = run("show", "77", "--name", "foo", url=collector.api)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("77 is known, but not with that type")
+    assert "--name payment" in done.stderr
+    assert "--name refund" in done.stderr
+
+
+def test_what_is_missing_is_json_where_json_was_asked_for(collector: RunningCollector) -> None:
+    done = run("show", "nope", "--json", url=collector.api)
+    assert done.returncode == 1
+    assert wire.Problem.model_validate_json(done.stdout).status == 404
+
+
+def test_nothing_named_is_a_wrong_use(empty: RunningCollector) -> None:
+    for words in (("find", ""), ("show", "  ")):
+        done = run(*words, url=empty.api)
+        assert done.returncode == 2
+        assert "nothing is named" in done.stderr
+
+
+def test_a_busy_port_is_one_sentence_and_leaves_nothing_behind(empty: RunningCollector, tmp_path: Path) -> None:
+    for name in ("otlp_grpc", "otlp_http", "api"):
+        busy = getattr(empty, name).removeprefix("http://")
+        done = run(*serve_command(tmp_path / "x.duckdb", addresses={name: busy})[3:])
+        assert done.returncode == 2
+        assert done.stderr.startswith("sagascope: Port ")
+        assert len(done.stderr.splitlines()) == 1
+        assert not list(tmp_path.iterdir())
