@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from sagascope import semconv
 from sagascope_collector.records import Span
 from sagascope_collector.sagas.spans import ProcessKey, SpanKey, process_key
 
@@ -17,6 +18,10 @@ MARGIN = 2_000_000
 
 AGREEING = 500_000_000
 """Nanoseconds by which clocks that are right may differ, as far as they can be told."""
+
+
+HANDED_ON = 30_000_000_000
+"""Nanoseconds that work which was only handed on may have waited: a caller need not have waited for it."""
 
 
 class Edge(NamedTuple):
@@ -106,11 +111,21 @@ def _narrow(bounds: dict[tuple[ProcessKey, ProcessKey], _Bounds], parent: Span, 
 
 def is_answered_call(parent: Span, child: Span) -> bool:
     """Whether the parent waited for the child and got its answer: then it ended after it."""
+    if parent.status == "error" or not (child.end and parent.end):
+        return False
+    return (parent.kind == "client" and child.kind == "server") or _is_ahead(parent, child)
+
+
+def _is_ahead(caller: Span, executor: Span) -> bool:
+    """Whether the executor's clock must be ahead: else it began an attempt long after its caller knew it was done."""
+    one, other = caller.mark, executor.mark
     return (
-        parent.kind == "client"
-        and child.kind == "server"
-        and parent.status != "error"
-        and bool(child.end and parent.end)
+        one.role == other.role == semconv.ROLE_STEP
+        and (one.step, one.key, one.attempt) == (other.step, other.key, other.attempt)
+        and caller.kind != "producer"
+        and executor.kind != "consumer"
+        and executor.end - executor.start <= caller.end - caller.start
+        and executor.start - caller.end > HANDED_ON
     )
 
 
