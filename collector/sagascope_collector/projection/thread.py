@@ -123,7 +123,7 @@ class Projection:
                 self._store.postpone(rest[first:])
                 break
             self._summaries.renew(rest[first : first + A_FEW], context, self._stopping)
-        return bool(changed)
+        return len(changed) == IN_BULK
 
     def _judge_again(self, context: sagas.Context) -> bool:
         """Judge again a part of the sagas for which something around them changed; whether there was any."""
