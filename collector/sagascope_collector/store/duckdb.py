@@ -29,6 +29,7 @@ from sagascope_collector.store.frames import Frame
 from sagascope_collector.store.incidents import Incidents
 from sagascope_collector.store.opening import IN_MEMORY
 from sagascope_collector.store.pending import Pending
+from sagascope_collector.store.rested import Rested
 from sagascope_collector.store.sealing import Sealing
 from sagascope_collector.store.sql import Query
 from sagascope_collector.store.tiers import Tiers
@@ -54,6 +55,7 @@ class DuckDBStore:
         self._incidents = Incidents(self._database)
         self._alerts = Alerts(self._database)
         self._appending = threading.Lock()
+        self._summarising = threading.Lock()
         self._pending = Pending()
         try:
             self._open(home.folder_of(path))
@@ -61,6 +63,7 @@ class DuckDBStore:
             self._database.close()
             raise
         self._runners = {tuple(step): service for *step, service in self._database.rows(Query.SELECT_RUNNERS)}
+        self._rested = Rested(self._database)
         self._started_at = clock()
         self._database.rows(Query.INSERT_RUN, {"now": self._started_at})
 
@@ -130,7 +133,11 @@ class DuckDBStore:
         """See `Store.tend`."""
         if time.monotonic() - self._began > AGE:
             self._close_generation()
-        return self._sealing.step()
+        return self._sealing.step() or self._let_rest()
+
+    def _let_rest(self) -> bool:
+        with self._summarising:
+            return self._rested.move(self._clock())
 
     def seal(self) -> None:
         """Move everything to the sealed tier now, instead of when there is enough of it."""
@@ -191,14 +198,16 @@ class DuckDBStore:
         settled = _ids_table(ids)
         runners = {(*row.key[:2], step): service for row in rows for step, service in row.runners.items()}
         news = dict(runners.items() - self._runners.items())
-        with self._database.transaction():
+        with self._summarising, self._database.transaction():
             if news:
                 self._database.count(Query.PUT_RUNNERS, batch_runners=summaries.runners_table(news))
+            self._rested.wake(settled)
             self._database.count(Query.DELETE_SAGAS, settled=settled)
             if rows:
                 self._database.count(Query.INSERT_SAGAS, summaries=summaries.table(rows))
             self._incidents.put(settled, rows, self._clock())
             self._database.rows(Query.UPDATE_STATE_PROJECTED, {"projected": self._pending.seen(self._seq)})
+        self._rested.written(len(rows))
         self._pending.settle(ids)
         self._runners = self._runners | news
 

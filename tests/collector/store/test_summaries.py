@@ -188,3 +188,35 @@ def test_search_finds_sagas_by_trace_and_span_id_of_their_records_and_links(stor
 def test_search_takes_any_text_as_text(store: Store, text: str) -> None:
     keep(store, row("8492"))
     assert [kind for kind, _ in store.search(text, limit=5)] == (["prefix"] if not text else [])
+
+
+# --- summaries at rest ---------------------------------------------------------------------------
+
+
+def test_a_saga_at_rest_is_listed_found_and_replaced_like_any_other(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sagascope_collector.store.rested.TOGETHER", 1)
+    over = {"status": "completed", "ended_at": NOON, "updated_at": NOON - 10 * SECOND}
+    keep(
+        store,
+        row("1", **over),
+        row("2"),
+        row("3", **over, attention="applied_twice"),
+        row("4", **over, due_at=NOON),
+        row("5", **over, run="a"),
+        row("5", run="b"),
+        row("6", **over | {"updated_at": NOON + 3600 * SECOND}),
+    )
+    before = store.saga_rows(SagaFilter(), limit=10).rows, store.flow_counts(), store.search("1", limit=5)
+    while store.tend():
+        pass
+    assert (store.saga_rows(SagaFilter(), limit=10).rows, store.flow_counts(), store.search("1", limit=5)) == before
+    assert store.environments_of("1") == ["prod"]
+    keep(store, row("1", **over | {"status": "failed"}))
+    assert [each.status for _, each in store.search("1", limit=5)] == ["failed"]
+    assert len(store.saga_rows(SagaFilter(), limit=10).rows) == 7
+    while store.tend():
+        pass
+    store.put_summaries([SagaId("prod", "1")], [])
+    assert store.search("1", limit=5) == []

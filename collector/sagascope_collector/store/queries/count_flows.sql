@@ -1,1 +1,1 @@
-SELECT name, environment, status, count(*), count(attention) FROM sagas GROUP BY name, environment, status ORDER BY ALL
+SELECT name, environment, status, count(*), count(attention) FROM all_sagas GROUP BY name, environment, status ORDER BY ALL

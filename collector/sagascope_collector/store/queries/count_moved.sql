@@ -7,5 +7,5 @@ SELECT
     count(*)
 FROM incident_members AS then_
 LEFT JOIN standing AS stands USING (environment, name, id, run)
-LEFT JOIN sagas USING (environment, name, id, run)
+LEFT JOIN all_sagas USING (environment, name, id, run)
 WHERE then_.incident = $key

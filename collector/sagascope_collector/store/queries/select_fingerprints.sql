@@ -1,0 +1,1 @@
+SELECT hash(environment, id) AS fingerprint FROM settled

@@ -1,0 +1,1 @@
+SELECT DISTINCT hash(environment, id) AS fingerprint FROM rested ORDER BY fingerprint

@@ -1,0 +1,5 @@
+-- all sagas of an id rest together, or none
+SELECT environment, id, hash(environment, id) AS fingerprint
+FROM sagas
+GROUP BY environment, id
+HAVING bool_and(ended_at IS NOT NULL AND attention IS NULL AND due_at IS NULL AND updated_at < $before)
