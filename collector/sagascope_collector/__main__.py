@@ -37,6 +37,7 @@ COMMANDS = {
     "doctor": Command(
         "sagascope_collector.cli.doctor", "Say what keeps a collector from running, or telemetry from arriving."
     ),
+    "rebuild": Command("sagascope_collector.rebuild", "Make every summary anew from what was received."),
     "conformance": Command("sagascope_collector.conformance.ear", "Judge an emitter's telemetry, point by point."),
     "alerts": Command("sagascope_collector.cli.alerts", "Try out a file of webhooks and rules."),
 }

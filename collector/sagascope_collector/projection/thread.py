@@ -10,6 +10,7 @@ from sagascope_collector.projection.again import Again
 from sagascope_collector.projection.memory import Memory
 from sagascope_collector.projection.summaries import Summaries, Summarise
 from sagascope_collector.projection.surroundings import Surroundings
+from sagascope_collector.records import SagaId
 from sagascope_collector.store.contract import Store
 
 logger = logging.getLogger(__name__)
@@ -94,6 +95,18 @@ class Projection:
     def notices(self) -> Sequence[str]:
         """What readers of lists should know."""
         return [*self._surroundings.notices(), *self._summaries.notices()]
+
+    def renew(self, ids: Sequence[SagaId]) -> int:
+        """Summarise these, changed or not; how many they are. Not while the thread runs.
+
+        Raises:
+            StoreUnavailable: some may be done.
+        """
+        context = self._context(self._clock())
+        rest = self._summaries.renew_plainly(ids)
+        for first in range(0, len(rest), AT_ONCE):
+            self._summaries.renew(rest[first : first + AT_ONCE], context, self._stopping)
+        return len(ids)
 
     def advance(self) -> bool:
         """Summarise what changed, what is due and what must be judged again; False: nothing is left of any.

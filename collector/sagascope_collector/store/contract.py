@@ -3,7 +3,7 @@
 All methods may be called from any thread. None lets a connection or cursor escape.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -170,6 +170,10 @@ class Store(Protocol):
         Raises:
             StoreUnavailable: it is still to be done.
         """
+        ...
+
+    def saga_ids(self) -> Iterator[Sequence[SagaId]]:
+        """Every saga id with facts, some thousands at a time; one that was sealed more than once may come again."""
         ...
 
     def plain_ends(self, ids: Sequence[SagaId]) -> Sequence[PlainEnd]:

@@ -3,7 +3,7 @@
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -37,6 +37,9 @@ from sagascope_collector.store.tiers import Tiers
 Clock = Callable[[], int]
 
 TRACE_ID_DIGITS, SPAN_ID_DIGITS = 32, 16
+
+TOGETHER: int = 4_096
+"""Saga ids that are given together."""
 
 AGE: float = 600.0
 """Seconds after which a generation is sealed however little it holds, so that a restart stays short."""
@@ -168,6 +171,12 @@ class DuckDBStore:
     def facts(self, ids: Sequence[SagaId]) -> dict[SagaId, Facts]:
         """See `Store.facts`."""
         return reading.facts(self._tiers, ids, self._census.of)
+
+    def saga_ids(self) -> Iterator[Sequence[SagaId]]:
+        """See `Store.saga_ids`."""
+        for found in self._tiers.saga_ids():
+            ids = sorted(each for each in found if each.id)
+            yield from (ids[first : first + TOGETHER] for first in range(0, len(ids), TOGETHER))
 
     def plain_ends(self, ids: Sequence[SagaId]) -> Sequence[PlainEnd]:
         """See `Store.plain_ends`."""

@@ -72,6 +72,7 @@ class Query(StrEnum):
     SELECT_SEALED = "select_sealed"
     SELECT_SEALED_ENVIRONMENTS = "select_sealed_environments"
     SELECT_SEALED_LOG_KEYS = "select_sealed_log_keys"
+    SELECT_SEALED_SAGAS = "select_sealed_sagas"
     SELECT_SEALED_SAGAS_BY_SPAN = "select_sealed_sagas_by_span"
     SELECT_SEALED_SAGAS_BY_TRACE = "select_sealed_sagas_by_trace"
     SELECT_SEALED_SPAN_KEYS = "select_sealed_span_keys"

@@ -24,6 +24,7 @@ from sagascope_collector.store.fingerprints import Fingerprints, among
 from sagascope_collector.store.frames import Frame
 from sagascope_collector.store.generation import KINDS, Decoded, Generation, joined
 from sagascope_collector.store.journal import Journal
+from sagascope_collector.store.known import Known
 from sagascope_collector.store.sql import Query
 
 RECORDS: int = 250_000
@@ -189,6 +190,20 @@ class Tiers:
 
         return self._read(read)
 
+    def saga_ids(self) -> Iterator[set[SagaId]]:
+        """Every saga with a record: those of each chunk and of each generation that were not in one before."""
+        view = self._view
+        seen = Known()
+        for each in view.chunks:
+            found: set[SagaId] = set()
+            for path in each.files.values():
+                rows = self._database.rows(Query.SELECT_SEALED_SAGAS, {"files": [str(path)]})
+                found.update(SagaId(*row) for row in rows)
+            yield _unseen(found, seen)
+            seen.add(each.sagas[~seen.holds(each.sagas)])
+        for generation in view.generations:
+            yield _unseen(_sagas(table for kind in KINDS for table in generation.all(kind)), seen)
+
     def size_bytes(self) -> int:
         """What the files take."""
         return sum(path.stat().st_size for path in self.folder.glob("*") if path.is_file())
@@ -222,6 +237,12 @@ class Tiers:
             return Generation(number, Journal(path, self._owner, durable=self._durable), self._decoded)
         except OSError as error:
             raise StoreUnavailable(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def _unseen(found: set[SagaId], seen: Known) -> set[SagaId]:
+    ids = list(found)
+    known = seen.holds(np.fromiter((fingerprints.of_text(each.id) for each in ids), np.uint64, len(ids)))
+    return {each for each, is_known in zip(ids, known, strict=True) if not is_known}
 
 
 def _files(kind: str, chunks: Iterable[Chunk]) -> list[str]:

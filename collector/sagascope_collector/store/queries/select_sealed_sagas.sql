@@ -1,0 +1,1 @@
+SELECT DISTINCT environment, saga_id FROM read_parquet($files)
