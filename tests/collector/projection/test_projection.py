@@ -13,7 +13,7 @@ from sagascope_collector.api import present
 from sagascope_collector.errors import StoreUnavailable
 from sagascope_collector.ingest import Encoding, Payload, Signal
 from sagascope_collector.otlp import decode
-from sagascope_collector.projection import Projection
+from sagascope_collector.projection import Projection, thread
 from sagascope_collector.projection.thread import PAUSE
 from sagascope_collector.sagas import Context, model
 from sagascope_collector.store import DuckDBStore, SagaFilter, SagaRow
@@ -105,7 +105,10 @@ def test_what_is_due_is_judged_again(store: DuckDBStore, projection: Projection,
     assert listed(store)[0].attention == "hung"
 
 
-def test_more_than_one_round_s_worth_is_done_in_several(store: DuckDBStore, projection: Projection) -> None:
+def test_more_than_one_round_s_worth_is_done_in_several(
+    store: DuckDBStore, projection: Projection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(thread, "IN_BULK", 100)
     put(store, *(each for number in range(300) for each in saga(str(number), now=NOON)))
     assert settle(projection) > 1
     assert len(listed(store)) == 300
