@@ -10,7 +10,6 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -217,11 +216,15 @@ class Collector:
 
     async def _stay_alive(self) -> None:
         while True:
-            with suppress(StoreUnavailable):
+            try:
                 await asyncio.to_thread(self._note_life)
+                self._health.tried(None)
+            except StoreUnavailable as error:
+                self._health.tried(str(error))
             await asyncio.sleep(ALIVE_EVERY)
 
     def _note_life(self) -> None:
+        self._store.try_writing()
         self._store.stay_alive()
         oldest = self._ingest.oldest()
         if oldest is not None and self._clock() - oldest > LATE:

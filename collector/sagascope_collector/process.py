@@ -16,6 +16,7 @@ class ProcessHealth:
         self._projection = projection
         self._clock = clock
         self._stopping = False
+        self._unwritable: str | None = None
         self._otlp_http: str | None = None
 
     def listens(self, otlp_http: str) -> None:
@@ -30,11 +31,17 @@ class ProcessHealth:
         """From now on nothing new is taken in."""
         self._stopping = True
 
+    def tried(self, trouble: str | None) -> None:
+        """What stood in the way when something was written just now, to try it; None: nothing."""
+        self._unwritable = trouble
+
     def unready(self) -> str | None:
         """Why nothing can be taken in now; None: all is well."""
         if self._stopping:
             return "The collector is stopping."
-        return None if self._ingest.is_alive() else "The collector cannot store anything; see its log."
+        if not self._ingest.is_alive():
+            return "The collector cannot store anything; see its log."
+        return self._unwritable
 
     def lag_seconds(self) -> float:
         """Seconds by which what is waiting and what is summarised lag behind what was received."""

@@ -251,6 +251,14 @@ class Store(Protocol):
         """Records received, stored, rejected and sent again."""
         ...
 
+    def try_writing(self) -> None:
+        """Write as much as a small commit, and take it away again.
+
+        Raises:
+            StoreUnavailable: the disk does not take it.
+        """
+        ...
+
     def stay_alive(self) -> None:
         """Note that a collector is listening now, so that a crash is known to within the time between two calls."""
         ...

@@ -305,6 +305,10 @@ class DuckDBStore:
 
     # --- the collector itself ------------------------------------------------------------------
 
+    def try_writing(self) -> None:
+        """See `Store.try_writing`."""
+        home.try_writing(self._tiers.folder)
+
     def stay_alive(self) -> None:
         """See `Store.stay_alive`."""
         self._database.rows(Query.UPDATE_RUN_ALIVE, {"now": self._clock(), "started_at": self._started_at})

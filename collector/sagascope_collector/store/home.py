@@ -3,8 +3,11 @@
 import tempfile
 from pathlib import Path
 
-from sagascope_collector.errors import CannotStart, NotADatabase
+from sagascope_collector.errors import CannotStart, NotADatabase, StoreUnavailable
 from sagascope_collector.store.opening import IN_MEMORY
+
+TRIAL: int = 64 * 1024
+"""Bytes that are written to see whether the disk takes them: a small commit, and what belongs to it."""
 
 
 def folder_of(path: str) -> Path:
@@ -46,3 +49,18 @@ def tidy(folder: Path, sealed_through: int) -> None:
     for number in journals(folder):
         if number <= sealed_through:
             journal(folder, number).unlink()
+
+
+def try_writing(folder: Path) -> None:
+    """Write a file and remove it.
+
+    Raises:
+        StoreUnavailable: the disk does not take it.
+    """
+    trial = folder / "trial"
+    try:
+        trial.write_bytes(bytes(TRIAL))
+    except OSError as error:
+        raise StoreUnavailable(f"The disk does not take what is received: {error.strerror}.") from error
+    finally:
+        trial.unlink(missing_ok=True)
