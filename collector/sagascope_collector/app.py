@@ -22,7 +22,6 @@ from sagascope_collector.api import create_api, present
 from sagascope_collector.cli import serve as cli
 from sagascope_collector.deafness import Deafness
 from sagascope_collector.errors import PortTaken, StoreUnavailable
-from sagascope_collector.foreign import BUILT_IN
 from sagascope_collector.housekeeping import Housekeeping
 from sagascope_collector.incidents import Incidents
 from sagascope_collector.ingest import Ingest, Limits
@@ -83,7 +82,7 @@ class Collector:
         self._deafness = Deafness(store, clock)
         self._meter = Meter()
         key = scrub.chosen_key(settings.scrub_key, os.environ, settings.db)
-        self._scrubber = scrub.Scrubber(settings.scrub_rules, scrub.Tokens(key), BUILT_IN.keys)
+        self._scrubber = scrub.Scrubber(settings.scrub_rules, scrub.Tokens(key), settings.forms.keys)
         self._ingest = Ingest(
             store,
             partial(decode, scrubber=self._scrubber, forms=settings.forms),
