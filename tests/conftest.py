@@ -3,6 +3,10 @@
 from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("here", deadline=None)  # a machine that is busy with other things is no reason to fail
+settings.load_profile("here")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -16,8 +16,6 @@ from support.random_facts import START, facts
 from support.telemetry import SECOND
 
 T = TypeVar("T")
-SLOWLY = settings(deadline=None)
-"""A machine that is busy with other things is no reason to fail."""
 moments = st.integers(0, 200).map(lambda seconds: START + seconds * SECOND)
 
 
@@ -31,7 +29,7 @@ def mixed(random: Random, facts: Facts) -> Facts:
     return Facts(facts.id, again(facts.spans), again(facts.logs), again(facts.instances))
 
 
-@settings(SLOWLY, max_examples=300)
+@settings(max_examples=300)
 @given(facts(), moments, st.integers(0, 1000))
 def test_order_and_repeats_of_facts_change_nothing(known: Facts, now: int, seed: int) -> None:
     other = mixed(Random(seed), known)
@@ -42,7 +40,6 @@ def test_order_and_repeats_of_facts_change_nothing(known: Facts, now: int, seed:
     ]
 
 
-@SLOWLY
 @given(facts(), moments)
 def test_every_fact_belongs_to_one_saga(known: Facts, now: int) -> None:
     sagas = rebuild(known, now)
@@ -54,7 +51,6 @@ def test_every_fact_belongs_to_one_saga(known: Facts, now: int) -> None:
     assert sum(len(saga.logs) for saga in sagas) == len({repr(log) for log in known.logs})
 
 
-@SLOWLY
 @given(facts(), moments)
 def test_a_saga_that_was_completed_needs_attention_for_what_was_applied_twice_alone(known: Facts, now: int) -> None:
     for saga in rebuild(known, now):
@@ -63,7 +59,6 @@ def test_a_saga_that_was_completed_needs_attention_for_what_was_applied_twice_al
             assert verdict.reason is Reason.APPLIED_TWICE
 
 
-@SLOWLY
 @given(facts(), moments)
 def test_a_judgement_stands_until_it_is_due(known: Facts, now: int) -> None:
     for saga in rebuild(known, now):
@@ -74,7 +69,6 @@ def test_a_judgement_stands_until_it_is_due(known: Facts, now: int) -> None:
         assert (again.verdict, again.headline, again.due_at) == (said.verdict, said.headline, said.due_at)
 
 
-@SLOWLY
 @given(facts(), moments)
 def test_everything_that_is_said_can_be_written(known: Facts, now: int) -> None:
     for saga in rebuild(known, now):
@@ -84,7 +78,6 @@ def test_everything_that_is_said_can_be_written(known: Facts, now: int) -> None:
         assert {each.code for each in saga.anomalies} <= {finder.__name__ for finder in FINDERS}
 
 
-@SLOWLY
 @given(facts(), moments)
 def test_what_rests_on_absence_is_never_certain(known: Facts, now: int) -> None:
     absent = {Reason.UNCOMPENSATED, Reason.IN_DOUBT, Reason.NEXT_STEP_MISSING, Reason.NEVER_CLOSED}
@@ -94,7 +87,6 @@ def test_what_rests_on_absence_is_never_certain(known: Facts, now: int) -> None:
             assert verdict.confidence != "certain"
 
 
-@SLOWLY
 @given(facts(), moments, st.integers(0, 1000))
 def test_what_is_learned_depends_on_no_order_and_no_repeat(known: Facts, now: int, seed: int) -> None:
     taught = [told for saga in rebuild(known, now) if (told := lesson(saga))]
@@ -110,7 +102,6 @@ def test_what_is_learned_depends_on_no_order_and_no_repeat(known: Facts, now: in
     assert once == again
 
 
-@SLOWLY
 @given(facts(), moments)
 def test_a_learned_plan_raises_no_anomaly_that_only_a_declared_one_can(known: Facts, now: int) -> None:
     experience = {("", "payment"): learn([told for saga in rebuild(known, now) if (told := lesson(saga))])}
