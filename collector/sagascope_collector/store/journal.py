@@ -6,6 +6,7 @@ off when the file is opened again. A frame that is damaged while others follow i
 
 import os
 import struct
+import weakref
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,11 +44,13 @@ class Journal:
         self._durable = durable
         self._head = MAGIC + owner.encode() + b"\n"
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        self.close = weakref.finalize(self, os.close, self._file)
+        """Give up the file; done when nobody reads it any more, at the latest."""
         self._failed = False
         try:
             self._size = self._begin() if not os.fstat(self._file).st_size else self._sound_size()
         except BaseException:
-            os.close(self._file)
+            self.close()
             raise
 
     @property
@@ -84,12 +87,6 @@ class Journal:
             *_, length = _FRAME.unpack(os.pread(self._file, _FRAME.size, offset))
             yield Place(offset + _FRAME.size, length)
             offset += _FRAME.size + length
-
-    def close(self) -> None:
-        """Give up the file."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
 
     def _begin(self) -> int:
         os.write(self._file, self._head)

@@ -216,3 +216,16 @@ def test_late_records_of_a_sealed_saga_change_it(path: Path) -> None:
     assert store.changed_ids(10) == [SAGA]
     assert [each.end for each in store.facts([SAGA])[SAGA].spans] == [NOON + SECOND]
     store.close()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc to count open files")
+def test_no_file_is_held_open_for_what_is_sealed(path: Path) -> None:
+    store = DuckDBStore(str(path))
+    append(store, traces(span(1, attributes=of_saga())))
+    store.seal()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for number in range(2, 6):
+        append(store, traces(span(number, attributes=of_saga())))
+        store.seal()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    store.close()
