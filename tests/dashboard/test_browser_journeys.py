@@ -165,7 +165,7 @@ def test_nothing_received_is_ever_interpreted(watched: Watched) -> None:
         page.locator(".bar").nth(number).click(force=True)
     for tab in ("Logs", "Spans"):
         page.get_by_role("tab", name=tab).click()
-        expect(page.get_by_test_id("stDataFrame")).to_be_visible()
+        expect(page.get_by_role("tabpanel", name=tab).get_by_test_id("stDataFrame")).to_be_visible(timeout=30_000)
     assert page.evaluate("window.hacked") is None
     assert page.locator("a[href^='javascript']").count() == 0
     assert page.locator(".paper img, .paper script, .timeline img, .timeline script").count() == 0

@@ -76,7 +76,7 @@ def test_a_completed_saga_is_told_with_its_keys_amount_and_logs(configured: Runn
         "wallet.debit": "done",
         "ledger.record": "done",
     }
-    assert "debiting" in [log["body"] for log in told(configured, "1", status="completed")["logs"]]
+    wait_for(lambda: "debiting" in [log["body"] for log in told(configured, "1", status="completed")["logs"]])
     assert saga_told["anomalies"] == []
 
 

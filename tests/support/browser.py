@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 SWITCHES = (
@@ -27,6 +27,8 @@ SWITCHES = (
     "--disable-sync",
 )
 START_WITHIN = 60.0
+
+expect.set_options(timeout=30_000)  # a busy machine draws slowly
 ARTEFACTS = Path(__file__).parents[2] / "artefacts"
 
 PROBES = ("/_stcore/health", "/_stcore/host-config")
