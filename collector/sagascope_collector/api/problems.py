@@ -114,8 +114,8 @@ def _of_a_fault(request: Request, error: Exception) -> Response:
 
 
 def _complaint(error: Mapping[str, Any]) -> str:
-    """One sentence's part about one parameter, from what pydantic says of it."""
-    name = str(error["loc"][1])
+    """One sentence's part about one parameter, or the body as a whole, from what pydantic says of it."""
+    *_, name = map(str, error["loc"][:2])
     if error["type"] == "extra_forbidden":
         return f"there is no parameter {name!r}"
     if error["type"] == "missing":

@@ -151,6 +151,13 @@ def test_what_cannot_be_meant_is_refused(empty: RunningCollector, said: dict[str
     assert answer.headers["content-type"] == "application/problem+json"
 
 
+@pytest.mark.parametrize(("body", "status"), [(b"", 422), (b"[]", 422), (b"7", 422), (b"{", 422), (b"\x80", 400)])
+def test_a_body_that_says_nothing_is_refused(empty: RunningCollector, body: bytes, status: int) -> None:
+    headers = {"content-type": "application/json"}
+    answer = httpx.patch(f"{empty.api}/api/v1/incidents/0123", content=body, headers=headers, trust_env=False)
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+
+
 def test_an_incident_that_never_was_is_not_found(empty: RunningCollector) -> None:
     assert patch(empty, "0123", state="resolved").status_code == httpx.codes.NOT_FOUND
     assert httpx.get(f"{empty.api}/api/v1/incidents/0123", trust_env=False).status_code == httpx.codes.NOT_FOUND

@@ -1,9 +1,7 @@
 """What is read by columns is what the exact path reads, record by record; or it is left to that."""
 
-from collections.abc import Sequence
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
@@ -16,17 +14,12 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from sagascope_collector.ingest import Encoding, Payload, Signal
-from sagascope_collector.otlp.columns import Origins
-from sagascope_collector.otlp.fast import Requests
-from sagascope_collector.otlp.logs import Logs
-from sagascope_collector.otlp.sightings import Sightings
-from sagascope_collector.otlp.spans import Spans
 from support.otlp import any_value, heartbeat, log, logs, of_saga, resource, span, traces
 from support.payloads import requests as load
 from support.payloads import rich_requests
+from support.readings import REQUESTS, exact, fast
 
 RECEIVED = 1_790_000_000_000_000_000
-REQUESTS = {Signal.TRACES: ExportTraceServiceRequest, Signal.LOGS: ExportLogsServiceRequest}
 
 
 # --- both ways -------------------------------------------------------------------------------------
@@ -38,40 +31,6 @@ def payload(message: Message | bytes, signal: Signal | None = None) -> Payload:
         return Payload(signal, Encoding.PROTOBUF, message, RECEIVED)
     signal = signal or (Signal.TRACES if isinstance(message, ExportTraceServiceRequest) else Signal.LOGS)
     return Payload(signal, Encoding.PROTOBUF, message.SerializeToString(), RECEIVED)
-
-
-def fast(payloads: Sequence[Payload]) -> tuple[dict[str, Any], dict[int, int]]:
-    """What was read by columns, and how many records of which request were rejected."""
-    sightings, origins = Sightings(), Origins()
-    reading = Requests(sightings, origins, worthwhile=0)
-    rejected = reading.read(dict(enumerate(payloads)))
-    return told(reading.spans, reading.logs, reading.links, origins, sightings), rejected
-
-
-def exact(payloads: Sequence[Payload]) -> tuple[dict[str, Any], list[int]]:
-    """The same, record by record; raises `DecodeError`."""
-    sightings, origins = Sightings(), Origins()
-    spans, logs = Spans(sightings, origins), Logs(sightings, origins)
-    rejected = []
-    for each in payloads:
-        request = REQUESTS[each.signal].FromString(each.body)
-        if each.signal is Signal.TRACES:
-            rejected.append(spans.add(request, each.received_at))
-        else:
-            logs.add(request, each.received_at)
-            rejected.append(0)
-    return told([spans.table()], [logs.table()], spans.links, origins, sightings), rejected
-
-
-def told(
-    spans: list[pa.Table], logs: list[pa.Table], links: list[Any], origins: Origins, sightings: Sightings
-) -> dict[str, Any]:
-    under = origins.table().to_pylist()
-    rows = {
-        name: [row | {"origin": under[row["origin"]]} for table in tables for row in table.to_pylist()]
-        for name, tables in (("spans", spans), ("logs", logs))
-    }
-    return rows | {"links": links, "processes": {each.process: each for each in sightings.all()}}
 
 
 def same(*messages: Message) -> None:

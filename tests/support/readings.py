@@ -1,0 +1,51 @@
+"""The two ways of reading protobuf, by columns and record by record, made comparable."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from sagascope_collector.ingest import Payload, Signal
+from sagascope_collector.otlp.columns import Origins
+from sagascope_collector.otlp.fast import Requests
+from sagascope_collector.otlp.logs import Logs
+from sagascope_collector.otlp.sightings import Sightings
+from sagascope_collector.otlp.spans import Spans
+
+REQUESTS = {Signal.TRACES: ExportTraceServiceRequest, Signal.LOGS: ExportLogsServiceRequest}
+
+
+def fast(payloads: Sequence[Payload]) -> tuple[dict[str, Any], dict[int, int]]:
+    """What was read by columns, and how many records of which request were rejected."""
+    sightings, origins = Sightings(), Origins()
+    reading = Requests(sightings, origins, worthwhile=0)
+    rejected = reading.read(dict(enumerate(payloads)))
+    return _told(reading.spans, reading.logs, reading.links, origins, sightings), rejected
+
+
+def exact(payloads: Sequence[Payload]) -> tuple[dict[str, Any], list[int]]:
+    """The same, record by record; raises `DecodeError`."""
+    sightings, origins = Sightings(), Origins()
+    spans, logs = Spans(sightings, origins), Logs(sightings, origins)
+    rejected = []
+    for each in payloads:
+        request = REQUESTS[each.signal].FromString(each.body)
+        if each.signal is Signal.TRACES:
+            rejected.append(spans.add(request, each.received_at))
+        else:
+            logs.add(request, each.received_at)
+            rejected.append(0)
+    return _told([spans.table()], [logs.table()], spans.links, origins, sightings), rejected
+
+
+def _told(
+    spans: list[pa.Table], logs: list[pa.Table], links: list[Any], origins: Origins, sightings: Sightings
+) -> dict[str, Any]:
+    under = origins.table().to_pylist()
+    rows = {
+        name: [row | {"origin": under[row["origin"]]} for table in tables for row in table.to_pylist()]
+        for name, tables in (("spans", spans), ("logs", logs))
+    }
+    return rows | {"links": links, "processes": {each.process: each for each in sightings.all()}}
