@@ -9,8 +9,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from sagascope_collector import rulefile
 from sagascope_collector.sagas import templates
 from sagascope_collector.sagas.model import Phase, Reason
-from sagascope_collector.sagas.runbooks import Runbook
-from sagascope_collector.sagas.templates import Template
+from sagascope_collector.sagas.runbook import Runbook
+from sagascope_collector.templates import Template
 
 
 def _listed(value: object) -> object:
@@ -60,7 +60,7 @@ class Rule(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     when: When = When()
-    do: Annotated[Text, AfterValidator(_checked(Template.parse))] | None = None
+    do: Annotated[Text, AfterValidator(_checked(templates.parse))] | None = None
     link: Annotated[Text, AfterValidator(_checked(templates.link))] | None = None
 
     @model_validator(mode="after")
@@ -89,5 +89,5 @@ def read(path: Path) -> tuple[Runbook, ...]:
 
 def _runbook(rule: Rule) -> Runbook:
     when = rule.when.model_dump(exclude_none=True)
-    do = Template.parse(rule.do) if rule.do else None
+    do = templates.parse(rule.do) if rule.do else None
     return Runbook(when, do, templates.link(rule.link) if rule.link else None)

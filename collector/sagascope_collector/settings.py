@@ -11,7 +11,7 @@ from sagascope_collector.alerts import Alerts
 from sagascope_collector.errors import BadValue
 from sagascope_collector.foreign import BUILT_IN, Forms
 from sagascope_collector.logbook import Format, Level
-from sagascope_collector.sagas.runbooks import Runbook
+from sagascope_collector.sagas.runbook import Runbook
 from sagascope_collector.scrub import Rules
 from sagascope_collector.tls import Tls
 

@@ -10,7 +10,6 @@ import sys
 import textwrap
 from pathlib import Path
 
-import grimp
 import pytest
 
 import sagascope
@@ -118,17 +117,6 @@ def test_importing_it_imports_opentelemetrys_api_at_most() -> None:
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.name)
 def test_rooms_are_small(path: Path) -> None:
     assert len(path.read_text().splitlines()) < 350
-
-
-def test_no_room_needs_one_that_needs_it() -> None:
-    graph = grimp.build_graph("sagascope")
-    circles = [
-        (room, other)
-        for room in graph.modules
-        for other in graph.find_modules_directly_imported_by(room)
-        if graph.find_shortest_chain(other, room)
-    ]
-    assert circles == []
 
 
 def test_attribute_names_are_written_in_one_place() -> None:

@@ -1,8 +1,9 @@
 """Bodies that people write themselves: JSON in which ``{headline}`` and its like are filled in. Pure."""
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
+
+from sagascope_collector.templates import Template
 
 FIELDS: Final = (
     "event", "headline", "key", "environment", "name", "step", "service", "phase", "reason", "scope", "count", "peak",
@@ -11,7 +12,6 @@ FIELDS: Final = (
 )  # fmt: skip
 """What can be filled in."""
 
-_BLANK: Final = re.compile(r"\{([^{}]*)\}")
 DEEPEST: Final = 20
 
 
@@ -21,7 +21,7 @@ def checked(body: Any) -> Any:
     Raises:
         ValueError: it names a field that there is not, or is nested too deep.
     """
-    fill(body, dict.fromkeys(FIELDS, ""))
+    fill(body, {})
     return body
 
 
@@ -30,7 +30,7 @@ def fill(body: Any, values: Mapping[str, str], depth: int = DEEPEST) -> Any:
     if depth < 0:
         raise ValueError("the body is nested too deep")
     if isinstance(body, str):
-        return _BLANK.sub(lambda blank: _value(blank[1], values), body)
+        return Template.parse(body, _check).filled(values)
     if isinstance(body, Mapping):
         return {key: fill(value, values, depth - 1) for key, value in body.items()}
     if isinstance(body, list | tuple):
@@ -38,8 +38,6 @@ def fill(body: Any, values: Mapping[str, str], depth: int = DEEPEST) -> Any:
     return body
 
 
-def _value(name: str, values: Mapping[str, str]) -> str:
-    try:
-        return values[name]
-    except KeyError:
-        raise ValueError(f"there is no field {name!r}; there are {', '.join(sorted(values))}") from None
+def _check(name: str) -> None:
+    if name not in FIELDS:
+        raise ValueError(f"there is no field {name!r}; there are {', '.join(FIELDS)}")

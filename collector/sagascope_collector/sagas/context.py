@@ -2,13 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from sagascope_collector.records import Process, SagaKey
 from sagascope_collector.sagas.experience import Experience
-
-if TYPE_CHECKING:
-    from sagascope_collector.sagas.runbooks import Runbook
+from sagascope_collector.sagas.runbook import Runbook
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +39,7 @@ class Context:
     """Environments most of whose services fell silent at once, and since when: no silence is held against one then."""
     heard: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """When each service was last heard, by (environment, service), in whatever saga."""
-    runbooks: Sequence["Runbook"] = ()
+    runbooks: Sequence[Runbook] = ()
     """What the team wants to be done, in the order in which it is told."""
     passed: Mapping[tuple[str, str, str], Passed] = field(default_factory=dict)
     """Which saga last did a step well, by (environment, saga name, step), as far as it was seen lately."""

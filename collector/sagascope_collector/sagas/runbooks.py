@@ -1,38 +1,12 @@
-"""What a team wants to be done, or read, when a saga of some kind needs someone."""
-
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+"""What the runbooks of a team say of one saga that needs someone."""
 
 from sagascope_collector.sagas.case import Case, Finding
 from sagascope_collector.sagas.model import Failure
-from sagascope_collector.sagas.templates import KEY, Template
+from sagascope_collector.sagas.templates import KEY
 from sagascope_collector.sagas.words import dated
 
 MOST = 5
 """Runbooks that are told of one saga."""
-
-
-@dataclass(frozen=True, slots=True)
-class Runbook:
-    """What to do, and where to read on, in the cases that it is for."""
-
-    when: Mapping[str, Sequence[str]]
-    """Patterns by field, one of which must fit; ``*`` stands for any characters. No field: always."""
-    do: Template | None
-    link: Template | None
-
-    def fits(self, fields: Mapping[str, str]) -> bool:
-        """Whether it is for a saga with these fields."""
-        return all(
-            any(fnmatchcase(fields.get(field, ""), pattern) for pattern in patterns)
-            for field, patterns in self.when.items()
-        )
-
-    def told(self, fields: Mapping[str, str]) -> str:
-        """The sentence, the link, or both."""
-        parts = [self.do.text(fields) if self.do else "", self.link.link(fields) if self.link else ""]
-        return " ".join(filter(None, parts))
 
 
 def told(case: Case, finding: Finding) -> list[str]:

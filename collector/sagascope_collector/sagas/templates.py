@@ -1,10 +1,11 @@
-"""Texts with fields of a saga in braces. A field is a word that is looked up, never an expression."""
+"""Texts and links with fields of a saga in braces. Pure."""
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Final, Self
+from collections.abc import Mapping
+from typing import Final
 from urllib.parse import quote, urlsplit
+
+from sagascope_collector.templates import Template
 
 FIELDS: Final = (
     "id",
@@ -32,44 +33,16 @@ KEY: Final = "key."
 LONGEST: Final = 200
 """Characters of a field that a text carries."""
 
-_PART: Final = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _NOT_SHOWN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
-    """A text in pieces: what stands as it is, and names of fields in between, each as (text, field after it)."""
+def parse(text: str) -> Template:
+    """Read a template of a text.
 
-    pieces: tuple[tuple[str, str], ...]
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read a template: ``{field}``; ``{{`` and ``}}`` stand for the braces themselves.
-
-        Raises:
-            ValueError: a brace stands alone, or holds what is no field.
-        """
-        pieces, fixed, at = [], "", 0
-        for part in _PART.finditer(text):
-            fixed += text[at : part.start()]
-            at = part.end()
-            if part[0] in ("{{", "}}"):
-                fixed += part[0][0]
-                continue
-            pieces.append((fixed, _field(part)))
-            fixed = ""
-        return cls((*pieces, (fixed + text[at:], "")))
-
-    def text(self, fields: Mapping[str, str]) -> str:
-        """Filled in for people to read; a field without a value is `unknown`."""
-        return self._filled(fields, lambda value: shown(value) or "unknown")
-
-    def link(self, fields: Mapping[str, str]) -> str:
-        """Filled in as a URL; every value is quoted, so that it stays within its place."""
-        return self._filled(fields, lambda value: quote(value[:LONGEST], safe=""))
-
-    def _filled(self, fields: Mapping[str, str], safe: Callable[[str], str]) -> str:
-        return "".join(text + (safe(fields.get(field, "")) if field else "") for text, field in self.pieces)
+    Raises:
+        ValueError: a brace stands alone, or holds what is no field of a saga.
+    """
+    return Template.parse(text, _check)
 
 
 def link(text: str) -> Template:
@@ -78,7 +51,7 @@ def link(text: str) -> Template:
     Raises:
         ValueError: it is no template, or not surely an http or https URL of a host that no field decides.
     """
-    template = Template.parse(text)
+    template = parse(text)
     first = template.pieces[0][0]
     parts = urlsplit(first)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -96,10 +69,16 @@ def shown(value: str) -> str:
     return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
 
 
-def _field(part: re.Match[str]) -> str:
-    name = part[1]
-    if name is None:
-        raise ValueError(f"a single {part[0]} stands for nothing; write {part[0] * 2} for the brace itself")
-    if name in FIELDS or (name.startswith(KEY) and len(name) > len(KEY)):
-        return name
-    raise ValueError(f"{{{name}}} is no field; there are {', '.join(FIELDS)} and key.NAME")
+def as_text(template: Template, fields: Mapping[str, str]) -> str:
+    """Filled in for people to read; a field without a value is `unknown`."""
+    return template.filled(fields, lambda value: shown(value) or "unknown")
+
+
+def as_link(template: Template, fields: Mapping[str, str]) -> str:
+    """Filled in as a URL; every value is quoted, so that it stays within its place."""
+    return template.filled(fields, lambda value: quote(value[:LONGEST], safe=""))
+
+
+def _check(name: str) -> None:
+    if name not in FIELDS and not (name.startswith(KEY) and len(name) > len(KEY)):
+        raise ValueError(f"{{{name}}} is no field; there are {', '.join(FIELDS)} and key.NAME")

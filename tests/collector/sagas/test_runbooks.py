@@ -10,7 +10,7 @@ import pytest
 from sagascope_collector import runbooks
 from sagascope_collector.errors import BadRules
 from sagascope_collector.sagas import Context, judge, rebuild
-from sagascope_collector.sagas.templates import FIELDS, Template, link
+from sagascope_collector.sagas.templates import FIELDS, as_link, as_text, link, parse
 from support.collector import running_collector, serve_command
 from support.documents import ROOT
 from support.payments import STUCK, saga, send
@@ -110,11 +110,11 @@ def test_what_means_nothing_is_refused_with_its_line(file: Path, text: str, comp
 
 @pytest.mark.parametrize("value", ["a\nb\u202ec", "x" * 500, "{id}", "%", "\x00", "<b>"])
 def test_no_value_leaves_its_place(value: str) -> None:
-    text = Template.parse("<{error}>").text({"error": value})
+    text = as_text(parse("<{error}>"), {"error": value})
     assert "\n" not in text
     assert "\u202e" not in text
     assert len(text) <= 202
-    filled = link("https://wiki.example.com/a/{error}/b").link({"error": value})
+    filled = as_link(link("https://wiki.example.com/a/{error}/b"), {"error": value})
     assert re.fullmatch(r"https://wiki\.example\.com/a/[A-Za-z0-9._~%-]+/b", filled)
 
 
