@@ -57,4 +57,10 @@ def _sums(certain: Sequence[Attempt], possible: Sequence[Attempt], currency: str
         for each in attempts:
             if each.amount is not None:
                 sums.setdefault(each.currency or currency or "", [Decimal(0), Decimal(0)])[place] += each.amount
-    return tuple(Exposure(name, *both) for name, both in sorted(sums.items()))
+    return tuple(Exposure(name, *_alike(*both)) for name, both in sorted(sums.items()))
+
+
+def _alike(*amounts: Decimal) -> Sequence[Decimal]:
+    """Amounts with as many decimal places as the one that has most: ``0.00`` beside ``50.00``."""
+    zero = sum(amount * 0 for amount in amounts)
+    return [amount + zero for amount in amounts]
