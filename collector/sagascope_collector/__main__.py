@@ -34,6 +34,10 @@ COMMANDS = {
     "find": Command("sagascope_collector.cli.sagas", "Find transactions by what somebody quoted."),
     "show": Command("sagascope_collector.cli.sagas", "Show where one transaction stands, since when and why."),
     "triage": Command("sagascope_collector.cli.sagas", "List what needs someone now, worst first."),
+    "watch": Command("sagascope_collector.cli.watch", "Watch what needs someone, until Ctrl-C."),
+    "incident": Command(
+        "sagascope_collector.cli.incidents", "Show one incident, acknowledge it, end it, or leave a note."
+    ),
     "doctor": Command(
         "sagascope_collector.cli.doctor", "Say what keeps a collector from running, or telemetry from arriving."
     ),

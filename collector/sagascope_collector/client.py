@@ -188,6 +188,15 @@ class Client:
         """
         return self._get(wire.IncidentInFull, f"/api/v1/incidents/{quote(key, safe='')}", {})
 
+    def tasks(self, key: str, *, limit: int | None = None, cursor: str | None = None) -> wire.Tasks:
+        """What to do with each saga of an incident; pass `Tasks.next_cursor` as `cursor` to go on.
+
+        Raises:
+            NotFound: there never was one of this key.
+        """
+        asked = {"limit": None if limit is None else str(limit), "cursor": cursor}
+        return self._get(wire.Tasks, f"/api/v1/incidents/{quote(key, safe='')}/tasks", asked)
+
     def tell_incident(self, key: str, said: wire.IncidentPatch) -> wire.IncidentInFull:
         """Acknowledge an incident, resolve it, open it again, or note something.
 

@@ -36,6 +36,7 @@ LedgerStateName = Literal["in_force", "undone", "undoing", "undo_failed", "unkno
 ConfidenceName = Literal["certain", "likely", "possible"]
 MatchKind = Literal["id", "prefix", "key", "trace", "span"]
 ScopeName = Literal["systemic", "isolated"]
+RemedyName = Literal["resume", "undo", "verify_first"]
 IncidentState = Literal["open", "acknowledged", "resolved"]
 IncidentEvent = Literal["opened", "reopened", "acknowledged", "noted", "resolved"]
 NothingFound = Literal["never_seen", "expired", "not_a_saga"]
@@ -329,6 +330,47 @@ class Incidents(Wire):
     """Incidents, the worst first."""
 
     items: list[Incident]
+
+
+class Clue(Wire):
+    """Work to look up at a service, by its idempotency key where it has one; `state` null: it never began."""
+
+    step: str | None
+    service: str | None
+    instance: str | None
+    idempotency_key: str | None
+    state: AttemptStateName | None
+    started_at: Time | None
+    trace_id: str | None
+    span_id: str | None
+
+
+class Task(Wire):
+    """What to do with one saga that needs someone, and where to look up what was really done."""
+
+    incident: str
+    environment: str
+    name: str
+    id: str
+    run: str
+    remedy: RemedyName
+    reason: AttentionCode
+    phase: PhaseName
+    step: str | None
+    service: str | None
+    since: Time
+    confidence: ConfidenceName
+    headline: str
+    look_up: list[Clue]
+    actions: list[str]
+    exposure: list[Exposure]
+
+
+class Tasks(Wire):
+    """A page of what to do; `next_cursor` is null on the last."""
+
+    items: list[Task]
+    next_cursor: str | None
 
 
 class IncidentPatch(BaseModel):

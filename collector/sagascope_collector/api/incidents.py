@@ -6,8 +6,9 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 
 from sagascope_collector import wire
 from sagascope_collector.api.answering import answers, json
-from sagascope_collector.api.parameters import IncidentListing, Nothing, Word, said_once
+from sagascope_collector.api.parameters import IncidentListing, Nothing, TaskListing, Word, said_once
 from sagascope_collector.api.present import decimal, moment
+from sagascope_collector.api.tasks import Tasks
 from sagascope_collector.errors import BadValue
 from sagascope_collector.incidents import Incident, Incidents, State
 from sagascope_collector.store import Change
@@ -15,8 +16,8 @@ from sagascope_collector.store import Change
 Key = Annotated[Word, Path(alias="key")]
 
 
-def of_incidents(incidents: Incidents) -> APIRouter:
-    """The routes over these incidents."""
+def of_incidents(incidents: Incidents, tasks: Tasks) -> APIRouter:
+    """The routes over these incidents, and what to do with their sagas."""
     router = APIRouter(dependencies=[Depends(said_once)], redirect_slashes=False)
 
     @router.get("/api/v1/incidents", **answers(wire.Incidents))
@@ -29,6 +30,11 @@ def of_incidents(incidents: Incidents) -> APIRouter:
     def one(key: Key, _: Annotated[Nothing, Query()]) -> Response:
         """One incident with its history."""
         return json(_in_full(incidents, incidents.one(key)))
+
+    @router.get("/api/v1/incidents/{key}/tasks", **answers(wire.Tasks, 404))
+    def what_to_do(key: Key, asked: Annotated[TaskListing, Query()]) -> Response:
+        """What to do with each saga of an incident, and where to look up what was really done."""
+        return json(tasks.page(incidents.one(key).key, asked.limit, asked.cursor))
 
     @router.patch("/api/v1/incidents/{key}", **answers(wire.IncidentInFull, 404))
     def tell(key: Key, said: wire.IncidentPatch, _: Annotated[Nothing, Query()]) -> Response:

@@ -19,6 +19,9 @@ LIMIT: int = 50
 MOST: int = 500
 """Sagas on a page at most."""
 
+TASKS: int = 100
+"""Tasks on a page at most: each is judged anew, as of now."""
+
 LONGEST: int = 4_096
 """Characters of a parameter at most."""
 
@@ -86,6 +89,13 @@ class IncidentListing(Nothing):
     """What a list of incidents is narrowed to."""
 
     state: wire.IncidentState | None = None
+
+
+class TaskListing(Nothing):
+    """Which part of the tasks of an incident is wanted."""
+
+    limit: Annotated[int, Field(ge=1, le=TASKS)] = TASKS
+    cursor: Word | None = None
 
 
 class Listing(Nothing):

@@ -5,9 +5,12 @@ from json import dumps
 from typing import Annotated, NoReturn, get_args
 
 import typer
+from rich.console import Group
+from rich.text import Text
 
 from sagascope_collector import wire
-from sagascope_collector.cli import exits, plain, render, terminal
+from sagascope_collector.cli import exits, incidents, plain, render, terminal
+from sagascope_collector.cli.blocks import block
 from sagascope_collector.cli.connection import with_client
 from sagascope_collector.client import Client
 from sagascope_collector.errors import NotFound
@@ -40,6 +43,10 @@ Environment = Annotated[
 Limit = Annotated[
     int | None,
     typer.Option("--limit", envvar="SAGASCOPE_LIMIT", metavar="NUMBER", min=1, max=ALL, help="How many at most."),
+]
+
+Plan = Annotated[
+    bool, typer.Option("--plan", help="Print a line of JSON for each: what to do, and what to look up where.")
 ]
 
 
@@ -100,27 +107,34 @@ def show(
 
 
 @with_client
-def triage(client: Client, json: Json = False, limit: Limit = None) -> None:
+def triage(client: Client, json: Json = False, limit: Limit = None, plan: Plan = False) -> None:
     """List what needs someone now, worst first.
 
-    Exit status 0 also when nobody is needed.
+    Incidents of several transactions come first, then those that stand alone. Exit status 0 also when nobody is
+    needed.
     """
-    needing = sorted(_needing(client), key=_urgency)
+    if plan:
+        incidents.plan(client)
+        return
+    shared = [] if json else [each for each in incidents.alive(client) if each.count > 1]
+    needing = sorted(_needing(client, alone=True if shared else None), key=_urgency)
     shown = needing[: limit or (ALL if json else SCREEN)]
-    if json or needing:
+    if shared:
+        terminal.show(Group(*(piece for each in shared for piece in (*block(each, _now()), Text()))))
+    if json or shown:
         _list(shown, json)
-    else:
+    elif not shared:
         terminal.show(render.NOBODY_NEEDED)
     if len(shown) < len(needing):
         typer.echo(f"{len(needing) - len(shown):,} more need someone; --limit says how many are listed.", err=True)
 
 
-def _needing(client: Client) -> list[wire.SagaSummary]:
-    """Every saga that needs someone, up to `ALL`."""
-    page = client.sagas(attention="any", limit=PAGE)
+def _needing(client: Client, alone: bool | None) -> list[wire.SagaSummary]:
+    """Every saga that needs someone, up to `ALL`; `alone`: only those that share their incident with no other."""
+    page = client.sagas(attention="any", alone=alone, limit=PAGE)
     items = page.items
     while page.next_cursor and len(items) < ALL:
-        page = client.sagas(attention="any", limit=PAGE, cursor=page.next_cursor)
+        page = client.sagas(attention="any", alone=alone, limit=PAGE, cursor=page.next_cursor)
         items = items + page.items
     return items
 

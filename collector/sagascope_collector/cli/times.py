@@ -1,8 +1,13 @@
-"""Moments and stretches of time as a person would say them. Pure; moments are UTC."""
+"""Moments and stretches of time as a person would say them; moments are UTC."""
 
 from datetime import UTC, datetime
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
+
+
+def now() -> datetime:
+    """This moment."""
+    return datetime.now(UTC)
 
 
 def duration(seconds: float) -> str:

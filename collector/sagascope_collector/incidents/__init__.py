@@ -1,10 +1,24 @@
 """Many sagas that stand still for one cause are one incident, with a life of its own."""
 
 from sagascope_collector.incidents.cause import Cause, cause
+from sagascope_collector.incidents.clues import Clue, clues
 from sagascope_collector.incidents.fingerprint import fingerprint
 from sagascope_collector.incidents.life import Incident, Scope, State
 from sagascope_collector.incidents.remedy import Remedy, remedy
 from sagascope_collector.incidents.standing import standing
 from sagascope_collector.incidents.watch import Incidents
 
-__all__ = ["Cause", "Incident", "Incidents", "Remedy", "Scope", "State", "cause", "fingerprint", "remedy", "standing"]
+__all__ = [
+    "Cause",
+    "Clue",
+    "Incident",
+    "Incidents",
+    "Remedy",
+    "Scope",
+    "State",
+    "cause",
+    "clues",
+    "fingerprint",
+    "remedy",
+    "standing",
+]

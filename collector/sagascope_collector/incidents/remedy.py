@@ -27,7 +27,7 @@ def remedy(saga: Saga, judgement: Judgement) -> Remedy:
     verdict = judgement.verdict
     if verdict is None or verdict.reason in UNSURE:
         return Remedy.VERIFY_FIRST
-    if any(not each.idempotency_key for each in _undecided(saga, verdict)):
+    if any(not each.idempotency_key for each in undecided(saga, verdict)):
         return Remedy.VERIFY_FIRST
     if verdict.reason in UNDOING or verdict.phase is Phase.COMPENSATION:
         return Remedy.VERIFY_FIRST if verdict.confidence is Confidence.POSSIBLE else Remedy.UNDO
@@ -36,7 +36,7 @@ def remedy(saga: Saga, judgement: Judgement) -> Remedy:
     return Remedy.VERIFY_FIRST
 
 
-def _undecided(saga: Saga, verdict: Verdict) -> list[Attempt]:
+def undecided(saga: Saga, verdict: Verdict) -> list[Attempt]:
     """The attempts at the step of the verdict whose effect is not known."""
     open_ = (AttemptState.IN_FLIGHT, AttemptState.UNKNOWN)
     return [each for step in saga.steps if step.name == verdict.step for each in step.attempts if each.state in open_]

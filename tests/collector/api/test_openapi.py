@@ -19,6 +19,7 @@ PATHS = {
     "/api/v1/saga": wire.Saga,
     "/api/v1/incidents": wire.Incidents,
     "/api/v1/incidents/{key}": wire.IncidentInFull,
+    "/api/v1/incidents/{key}/tasks": wire.Tasks,
     "/api/v1/flows": wire.Flows,
     "/api/v1/services": wire.Services,
     "/api/v1/status": wire.Status,

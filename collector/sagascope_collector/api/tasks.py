@@ -1,0 +1,78 @@
+"""What to do with each saga of an incident, judged as of now."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from sagascope_collector import incidents, sagas, wire
+from sagascope_collector.api.present import decimal, moment
+from sagascope_collector.records import SagaId, SagaKey
+from sagascope_collector.sagas import model
+from sagascope_collector.store.contract import SagaFilter, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Tasks:
+    """Reads one store. Call it from a thread, not from the event loop."""
+
+    store: Store
+    context: Callable[[int], sagas.Context]
+    clock: Callable[[], int]
+
+    def page(self, incident: str, limit: int, cursor: str | None) -> wire.Tasks:
+        """A page of what to do; sagas that need nobody any more are left out, so that it may hold fewer than `limit`.
+
+        Raises:
+            BadCursor: it is none of ours.
+        """
+        page = self.store.saga_rows(SagaFilter(incident=incident), limit=limit, cursor=cursor)
+        items = list(self._tasks([row.key for row in page.rows]))
+        return wire.Tasks(items=items, next_cursor=page.next_cursor)
+
+    def _tasks(self, keys: Sequence[SagaKey]) -> Iterator[wire.Task]:
+        context, wanted = self.context(self.clock()), set(keys)
+        ids = list(dict.fromkeys(SagaId(key.environment, key.id) for key in keys))
+        for facts in (self.store.facts(ids) if ids else {}).values():
+            for saga in sagas.rebuild(facts, context.now, context.experience):
+                task = _task(saga, sagas.judge(saga, facts.instances, context)) if saga.key in wanted else None
+                if task:
+                    yield task
+
+
+def _task(saga: model.Saga, judgement: model.Judgement) -> wire.Task | None:
+    verdict, why = judgement.verdict, incidents.cause(saga, judgement)
+    if verdict is None or why is None:
+        return None
+    return wire.Task.model_validate(
+        {
+            **saga.key._asdict(),
+            "incident": why.key,
+            "remedy": incidents.remedy(saga, judgement).value,
+            "reason": verdict.reason.value,
+            "phase": verdict.phase.value,
+            "step": verdict.step,
+            "service": verdict.service,
+            "since": moment(verdict.since),
+            "confidence": verdict.confidence.value,
+            "headline": verdict.headline,
+            "look_up": [_clue(each) for each in incidents.clues(saga, judgement)],
+            "actions": list(verdict.actions),
+            "exposure": [
+                wire.Exposure(currency=each.currency, certain=decimal(each.certain), possible=decimal(each.possible))
+                for each in saga.exposure
+            ],
+        }
+    )
+
+
+def _clue(clue: incidents.Clue) -> wire.Clue:
+    tried = clue.attempt
+    return wire.Clue(
+        step=clue.step,
+        service=clue.service or None,
+        instance=(tried.process.instance or None) if tried else None,
+        idempotency_key=tried.idempotency_key if tried else None,
+        state=tried.state.value if tried else None,
+        started_at=moment(tried.started_at) if tried else None,
+        trace_id=tried.trace_id if tried else None,
+        span_id=tried.span_id if tried else None,
+    )

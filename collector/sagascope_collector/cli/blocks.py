@@ -1,0 +1,76 @@
+"""An incident as a person reads it at night, for 80 columns. Pure: wire models in, rich texts out."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from sagascope_collector import wire
+from sagascope_collector.cli import plain, times
+
+SHOWN = 120
+"""Characters of one value."""
+
+STATES = {"open": "bold red", "acknowledged": "yellow", "resolved": "green"}
+SCOPES = {"systemic": "nobody passes that step", "isolated": "others pass that step"}
+
+
+def block(one: wire.Incident, now: datetime) -> Sequence[RenderableType]:
+    """What stands still, where and why, since when, what is at stake and what to do."""
+    return [_title(one), *(Padding(each, (0, 0, 0, 2)) for each in _lines(one, now))]
+
+
+def in_full(one: wire.IncidentInFull) -> Sequence[RenderableType]:
+    """What became of its sagas since it was acknowledged, and its history."""
+    moved, told = one.moved, []
+    if moved:
+        told.append(
+            f"Since it was acknowledged: {moved.finished:,} finished, {moved.moved_on:,} moved on, "
+            f"{moved.still:,} still there, {moved.stuck_again:,} stuck again."
+        )
+    told += [_event(each) for each in one.history]
+    return [Text(), *map(Text, told)] if told else []
+
+
+def _title(one: wire.Incident) -> Text:
+    sagas = f"{one.count:,} {plain.line(one.name, SHOWN)}"
+    where = plain.line(one.step or "(no step)", SHOWN)
+    title = Text.assemble((sagas, "bold"), " at ", (where, "bold cyan"), f": {one.reason}", f"  {one.key}  ")
+    return title.append(one.state, STATES[one.state])
+
+
+def _lines(one: wire.Incident, now: datetime) -> list[Text]:
+    split = ", ".join(
+        f"{count:,} to {word}"
+        for word, count in (
+            ("resume", one.split.resume),
+            ("undo", one.split.undo),
+            ("verify first", one.split.verify_first),
+        )
+        if count
+    )
+    said = [
+        f"in {plain.line(one.environment, SHOWN)}" if one.environment else "",
+        f"{'undoing, ' if one.phase == 'compensation' else ''}service {plain.line(one.service or 'unknown', SHOWN)}; "
+        f"{SCOPES[one.scope]}; since {times.day_and_time(one.since)}, {times.between(one.since, now)}",
+        f"error: {plain.line(one.error_sample, 300)}" if one.error_sample else "",
+        *(_stake(each) for each in one.exposure),
+        f"what to do: {split}" if split else "",
+        f"for example {', '.join(plain.line(each, SHOWN) for each in one.examples)}" if one.examples else "",
+        f"looked after by {plain.line(one.acknowledged_by, SHOWN)}" if one.acknowledged_by else "",
+        f"note: {plain.line(one.note)}" if one.note else "",
+    ]
+    return [Text(each) for each in said if each]
+
+
+def _stake(exposure: wire.Exposure) -> str:
+    currency = plain.line(exposure.currency, 20)
+    return f"at stake: {exposure.certain} {currency} for certain, {exposure.possible} {currency} possibly"
+
+
+def _event(change: wire.IncidentChange) -> str:
+    by = f" by {plain.line(change.by, SHOWN)}" if change.by else ""
+    note = f": {plain.line(change.note)}" if change.note else ""
+    return f"{times.day_and_time(change.at)}  {change.what}{by}, {change.count:,} sagas{note}"
