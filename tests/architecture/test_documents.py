@@ -34,3 +34,14 @@ def test_the_diagnosis_is_explained_code_by_code_in_its_order() -> None:
 
     explained = re.findall(r"^### (\w+)$", (ROOT / "docs" / "diagnosis.md").read_text(), re.MULTILINE)
     assert explained == [reason.value for reason in Reason]
+
+
+def test_every_promise_names_the_tests_that_hold_it() -> None:
+    document = ROOT / "docs" / "operations.md"
+    promised = document.read_text().partition("## What is promised")[2].partition("\n## ")[0]
+    rows = [line for line in promised.splitlines() if line.startswith("| ") and not line.startswith("| promise ")]
+    assert len(rows) > 20
+    for row in rows:
+        named = re.findall(r"\]\(\.\./(tests/[\w/]+\.py)\)", row)
+        assert named, row
+        assert all("def test_" in (ROOT / each).read_text() for each in named), row

@@ -4,6 +4,7 @@ A frame is a checksum, a length and a body. A crash can tear the last frame only
 off when the file is opened again. A frame that is damaged while others follow it is a damaged disk, and is said.
 """
 
+import errno
 import os
 import struct
 import weakref
@@ -66,6 +67,7 @@ class Journal:
         """
         framed = _FRAME.pack(_MARK, zlib.crc32(body), len(body)) + body
         try:
+            self._look()
             if self._failed:
                 self._cut()
             self._write(framed)
@@ -94,6 +96,11 @@ class Journal:
             os.fsync(self._file)
             sync_folder(self.path.parent)
         return len(self._head)
+
+    def _look(self) -> None:
+        """Refuse to write to a file that was removed: it would take everything, and keep nothing."""
+        if not os.fstat(self._file).st_nlink:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
     def _write(self, framed: bytes) -> None:
         """Write the whole frame behind the others, and wait for the disk."""
@@ -132,7 +139,7 @@ class Journal:
         while offset + _FRAME.size <= total:
             mark, checksum, length = _FRAME.unpack(os.pread(self._file, _FRAME.size, offset))
             end = offset + _FRAME.size + length
-            if mark != _MARK or end > total:
+            if mark != _MARK or not length or end > total:  # a tear may leave a mark, and zeros after it
                 break
             if zlib.crc32(os.pread(self._file, length, offset + _FRAME.size)) != checksum:
                 break
@@ -147,7 +154,7 @@ class Journal:
                 return False
             _, checksum, length = _FRAME.unpack_from(rest, at)
             body = rest[at + _FRAME.size : at + _FRAME.size + length]
-            if len(body) == length and zlib.crc32(body) == checksum:
+            if length and len(body) == length and zlib.crc32(body) == checksum:
                 return True
         return False
 
