@@ -41,6 +41,7 @@ COMPLAINTS: int = 10
 KINDS: Mapping[int, tuple[str, str]] = {
     404: ("no-such-path", "No such path"),
     405: ("wrong-method", "Wrong method"),
+    413: ("too-large", "Too large"),
     422: ("bad-value", "Bad value"),
 }
 """Kind and title of what the web framework refuses before a route is reached."""

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Depends, FastAPI, Path, Query, Response
 from sagascope_collector import sagas, wire
 from sagascope_collector.api import overview, problems
 from sagascope_collector.api.answering import answers, json
+from sagascope_collector.api.bounds import Bounded
 from sagascope_collector.api.health import Health, status
 from sagascope_collector.api.incidents import of_incidents
 from sagascope_collector.api.lookup import Lookup
@@ -55,6 +56,7 @@ def create_api(
         telemetry=SILENT,
     )
     problems.register(api)
+    api.add_middleware(Bounded)
     api.include_router(_of_sagas(Lookup(store, context, clock, stored_as)))
     api.include_router(_of_lists(store, context, clock))
     api.include_router(of_incidents(incidents, Tasks(store, context, clock)))

@@ -107,3 +107,15 @@ def test_sums_of_any_size_are_told(collector: RunningCollector, http: httpx.Clie
         answer = http.get("/api/v1/saga", params={"name": "payment", "id": f"sum-{number}"})
         assert answer.status_code == 200, (amount, answer.text)
         json.loads(answer.content)
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_body_that_is_too_large_is_refused_while_it_streams(
+    collector: RunningCollector, http: httpx.Client, announced: bool
+) -> None:
+    body = b'{"note": "' + b"x" * 2_000_000 + b'"}'
+    pieces = (body[at : at + 50_000] for at in range(0, len(body), 50_000))
+    headers = {"content-type": "application/json"}
+    answer = http.patch("/api/v1/incidents/x", content=body if announced else pieces, headers=headers)
+    assert (answer.status_code, answer.headers["content-type"]) == (413, "application/problem+json")
+    assert http.get("/healthz").status_code == 200
