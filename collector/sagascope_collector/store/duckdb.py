@@ -214,8 +214,10 @@ class DuckDBStore:
             self._database.count(Query.DELETE_SAGAS, settled=settled)
             if rows:
                 self._database.count(Query.INSERT_SAGAS, summaries=summaries.table(rows))
-            self._incidents.put(settled, rows, self._clock())
+            regrouped = self._incidents.put(settled, rows, self._clock())
             self._database.rows(Query.UPDATE_STATE_PROJECTED, {"projected": self._pending.seen(self._seq)})
+        if regrouped:
+            self._incidents.written()
         self._rested.written(len(rows))
         self._pending.settle(ids)
         self._runners = self._runners | news

@@ -71,11 +71,14 @@ class Incidents:
         """See `IncidentStore.version`."""
         return self._version
 
-    def put(self, settled: pa.Table, rows: Sequence[SagaRow], now: int) -> None:
-        """Within a transaction: let those of these sagas that need someone be `rows`, and no other."""
+    def put(self, settled: pa.Table, rows: Sequence[SagaRow], now: int) -> bool:
+        """Within a transaction: let those of these sagas that need someone be `rows`, and no other.
+
+        True: anything changed; call `written` when the transaction is over.
+        """
         standing = {row.key: row.standing for row in rows if row.standing}
         if not (self._is_any or standing):
-            return
+            return False
         left = self._database.rows(Query.DELETE_STANDING, settled=settled)
         self._database.count(Query.DELETE_STAKES, settled=settled)
         joined = {(SagaKey(*key), incident): at for *key, incident, at in left}
@@ -83,7 +86,11 @@ class Incidents:
             self._database.count(Query.INSERT_STANDING, batch_standing=_standing_table(standing, joined, now))
             self._database.count(Query.INSERT_STAKES, batch_stakes=_stakes_table(standing))
             self._is_any = True
-        self._version += bool(left or standing)
+        return bool(left or standing)
+
+    def written(self) -> None:
+        """Say that what was put can be read: a version told before that would have readers keep what was there."""
+        self._version += 1
 
     def groups(self) -> Sequence[Group]:
         """See `IncidentStore.groups`."""

@@ -1,10 +1,12 @@
 """Sagas that need someone, by the incident that they make; its history, and what became of its sagas."""
 
+import threading
 from dataclasses import replace
 from decimal import Decimal
 
 from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.store import Change, SagaFilter, SagaRow, Stake, Standing, Store
+from support.payments import soon
 
 from .test_summaries import NOON, keep, row
 
@@ -39,6 +41,28 @@ def test_sagas_of_one_incident_are_a_group(store: Store) -> None:
         ("JPY", "100", "0"),
     ]
     assert (other.key, other.count, other.service) == ("i2", 1, "wallet")
+
+
+def test_a_new_version_is_told_when_it_can_be_read(store: Store) -> None:
+    seen: dict[int, int] = {}
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            version = store.incidents.version
+            if version not in seen:
+                seen[version] = sum(each.count for each in store.incidents.groups())
+
+    reader = threading.Thread(target=look)
+    reader.start()
+    try:
+        for number in range(1, 31):
+            keep(store, stuck(str(number)))
+            soon(lambda: store.incidents.version in seen)
+            assert seen[store.incidents.version] == number
+    finally:
+        over.set()
+        reader.join()
 
 
 def test_a_saga_leaves_its_incident_with_its_summary(store: Store) -> None:
