@@ -138,6 +138,12 @@ class Collector:
         if self._alerts:
             await asyncio.to_thread(self._alerts.stop)
 
+    def _is_well(self) -> bool:
+        """Whether telemetry is taken in, judged, and there: a gateway that is cut off is not well either."""
+        heard = {each.process.environment for each in self._store.instances()}
+        is_any_heard = not heard or bool(heard - self._surroundings.telemetry_lost.keys())
+        return is_any_heard and self._health.unready() is None and self._health.lag_seconds() < WELL
+
     def _passed_at(self, environment: str, name: str, step: str) -> int | None:
         """When a saga of this type passed this step last, as far as is known."""
         passed = self._surroundings.passed.get((environment, name, step))
@@ -149,7 +155,7 @@ class Collector:
             self._incidents,
             self._store.alerts,
             environment=os.environ,
-            is_well=lambda: self._health.unready() is None and self._health.lag_seconds() < WELL,
+            is_well=self._is_well,
             clock=self._clock,
         )
 

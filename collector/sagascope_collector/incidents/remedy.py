@@ -31,7 +31,7 @@ def remedy(saga: Saga, judgement: Judgement) -> Remedy:
         return Remedy.VERIFY_FIRST
     if verdict.reason in UNDOING or verdict.phase is Phase.COMPENSATION:
         return Remedy.VERIFY_FIRST if verdict.confidence is Confidence.POSSIBLE else Remedy.UNDO
-    if verdict.reason is Reason.NEVER_CLOSED or _has_key(saga):
+    if verdict.reason is Reason.NEVER_CLOSED or _has_key(saga, verdict):
         return Remedy.RESUME
     return Remedy.VERIFY_FIRST
 
@@ -42,5 +42,8 @@ def undecided(saga: Saga, verdict: Verdict) -> list[Attempt]:
     return [each for step in saga.steps if step.name == verdict.step for each in step.attempts if each.state in open_]
 
 
-def _has_key(saga: Saga) -> bool:
-    return any(attempt.idempotency_key for step in saga.steps for attempt in step.attempts)
+def _has_key(saga: Saga, verdict: Verdict) -> bool:
+    """Whether going on is harmless: by the keys of the step where it was tried, else by those of what came before."""
+    attempts = [each for step in saga.steps for each in step.attempts]
+    tried = [each for step in saga.steps if step.name == verdict.step for each in step.attempts]
+    return any(each.idempotency_key for each in tried or attempts)

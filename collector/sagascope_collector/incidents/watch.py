@@ -22,6 +22,9 @@ SHARE: Final = 4
 ALL_RESOLVED: Final = 500
 """Incidents that are over which are told of; the histories of all are kept."""
 
+REMEMBERED: Final = 5_000
+"""Incidents that are over which are held in memory, the latest; one before them that returns is told as new."""
+
 Passed = Callable[[str, str, str], int | None]
 
 
@@ -75,6 +78,7 @@ class Incidents:
                 kept = {change.incident: documents.write(changed[change.incident][0]) for change in changes}
                 self._store.keep(kept, changes)
             self._known |= {key: incident for key, (incident, _) in changed.items()}
+            self._forget()
             return changes
 
     def all(self, state: State | None = None) -> Sequence[Incident]:
@@ -135,6 +139,13 @@ class Incidents:
             if incident is not None:
                 changed[key] = (incident, change)
         return changed
+
+    def _forget(self) -> None:
+        """Hold no more of those that are over than `REMEMBERED`; the store keeps the histories of all."""
+        over = [each for each in self._known.values() if each.state is State.RESOLVED and not each.count]
+        if len(over) > REMEMBERED:
+            for each in sorted(over, key=lambda each: each.changed_at)[:-REMEMBERED]:
+                del self._known[each.key]
 
     def _run(self) -> None:
         failing = False
