@@ -58,7 +58,7 @@ def waiting(plan: Plan, steps: Sequence[Step]) -> list[PlannedStep]:
     started = {step.name for step in steps if step.attempts and is_forward(step)}
     befores = prerequisites(plan)
     open_steps = [step for step in plan.steps if step.name not in done]
-    passed = {step.name for step in open_steps if _was_passed(step.name, befores, started)}
+    passed = _passed(befores, started)
     met = done | passed
     ahead = [step for step in open_steps if step.name not in passed and befores[step.name] <= met]
     return ahead or [step for step in open_steps if not step.optional]
@@ -112,17 +112,15 @@ def _beyond(needs: frozenset[str], optional: Mapping[str, frozenset[str]]) -> fr
     return frozenset(required)
 
 
-def _was_passed(name: str, befores: dict[str, frozenset[str]], started: set[str]) -> bool:
-    """Whether a step that waits for it, directly or not, has begun without it."""
-    behind, seen = [name], {name}
+def _passed(befores: Mapping[str, frozenset[str]], started: Iterable[str]) -> set[str]:
+    """The steps for which one that has begun should have waited, directly or not."""
+    behind = [need for name in started for need in befores.get(name, ())]
+    seen = set(behind)
     for each in behind:
-        for later, needs in befores.items():
-            if each in needs and later not in seen:
-                if later in started:
-                    return True
-                seen.add(later)
-                behind.append(later)
-    return False
+        further = befores[each] - seen
+        seen |= further
+        behind += further
+    return seen
 
 
 def is_all_done(plan: Plan, steps: Sequence[Step]) -> bool:

@@ -50,6 +50,9 @@ def _known(attributes: Attributes) -> Plan:
 def _read(attributes: Attributes) -> Plan:
     """A plan from the attributes of a root; lists of another length than the plan's are read as far as they go."""
     names = values.texts(attributes.get(semconv.PLAN)) or ()
+    first: dict[str, int] = {}
+    for place, name in enumerate(names):
+        first.setdefault(name, place)
     compensations = _List(attributes.get(semconv.PLAN_COMPENSATIONS))
     timeouts = _List(attributes.get(semconv.PLAN_TIMEOUTS))
     after = _List(attributes.get(semconv.PLAN_AFTER))
@@ -62,8 +65,8 @@ def _read(attributes: Attributes) -> Plan:
             optional=optional.at(place) is True,
             after=_after(after.at(place)),
         )
-        for place, name in enumerate(names)
-        if name and name not in names[:place]
+        for name, place in first.items()
+        if name
     )
     return Plan("declared", steps, undo_known=compensations.given)
 
