@@ -62,6 +62,7 @@ def test_times_are_the_readers(watched: Watched) -> None:
 
 def test_evidence_leads_to_its_place_in_the_timeline(watched: Watched) -> None:
     page = watched.open("/saga?name=payment&id=8492")
+    expect(page.locator(".bar.k-action")).to_have_count(3)
     page.locator(".proofs button", has_text="began ledger.record").click()
     expect(page.locator(".bar.selected")).to_have_attribute("aria-label", re.compile("^ledger.record"))
     expect(page.locator(".tl-card h3")).to_have_text("ledger.record")
