@@ -230,7 +230,9 @@ class DuckDBStore:
         with self._database.transaction():
             self._database.count(Query.DELETE_LESSONS, batch_lessons=told)
             self._database.count(Query.INSERT_LESSONS, batch_lessons=told)
-            self._database.count(Query.PRUNE_LESSONS, {"keep": keep})
+            for environment, name in {row.key[:2] for row in rows}:
+                values = {"environment": environment, "name": name, "keep": keep}
+                self._database.count(Query.PRUNE_LESSONS, values)
 
     def lessons(self) -> Sequence[str]:
         """See `Store.lessons`."""

@@ -22,6 +22,12 @@ def test_of_each_name_those_that_ended_last_are_kept(store: Store) -> None:
     assert sorted(store.lessons()) == ["payment 2", "payment 3", "payment 4", "refund 9"]
 
 
+def test_of_those_that_ended_at_one_moment_no_more_are_kept(store: Store) -> None:
+    for number in range(10):
+        store.put_lessons([lesson(str(number), 7)], keep=3)
+    assert len(store.lessons()) == 3
+
+
 def test_nothing_to_keep_is_nothing_done(store: Store) -> None:
     store.put_lessons([], keep=3)
     assert store.lessons() == []
