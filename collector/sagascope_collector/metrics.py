@@ -87,10 +87,11 @@ class Exposition:
         for name, number, text in (
             ("records_received_total", counted.received, "Spans and log records received."),
             ("records_stored_total", counted.stored, "Spans and log records stored."),
-            ("records_rejected_total", counted.rejected, "Spans rejected for their ids."),
             ("records_duplicate_total", counted.duplicate, "Spans and log records that were sent again."),
         ):
             yield from _sample(name, "counter", number, text)
+        yield from _described("records_rejected_total", "counter", "Spans and log records rejected, by reason.")
+        yield f'sagascope_records_rejected_total{{reason="invalid_id"}} {counted.rejected}'
         yield from _described("scrubbed_total", "counter", "Texts and attributes taken out of telemetry, by rule.")
         for rule, number in sorted(self._scrubbed().items()):
             yield f'sagascope_scrubbed_total{{rule="{rule}"}} {number}'

@@ -18,7 +18,7 @@ def test_metrics_count_what_was_received_stored_and_refused() -> None:
     said = dict(line.rsplit(" ", 1) for line in answer.text.splitlines() if not line.startswith("#"))
     assert said["sagascope_records_received_total"] == "4"
     assert said["sagascope_records_stored_total"] == "1"
-    assert said["sagascope_records_rejected_total"] == "2"
+    assert said['sagascope_records_rejected_total{reason="invalid_id"}'] == "2"
     assert said["sagascope_records_duplicate_total"] == "1"
     assert said['sagascope_requests_refused_total{reason="Undecodable"}'] == "1"
     assert said["sagascope_queue_requests"] == "0"
