@@ -25,7 +25,7 @@ def holds(rule: Rule, incident: Incident, now: int) -> bool:
     return (
         _is_about(rule, incident)
         and incident.count >= rule.sagas
-        and now - incident.since >= rule.standing * SECOND
+        and now - min(incident.since, incident.opened_at) >= rule.standing * SECOND
         and (not rule.exposure or _is_worth(rule, incident))
     )
 

@@ -127,6 +127,12 @@ def test_a_rule_holds_when_all_that_it_says_does(rule: dict[str, object], holds:
     assert recipients(said, INCIDENT, NOW) == ({"pager": "it"} if holds else {})
 
 
+def test_what_fails_again_and_again_stands_since_it_opened() -> None:
+    lasting = alerts(rules=[{"name": "lasts", "standing": "5m"}])
+    latest_failure = replace(INCIDENT, since=NOW - SECOND, opened_at=NOW - 300 * SECOND)
+    assert recipients(lasting, latest_failure, NOW) == {"pager": "lasts"}
+
+
 def test_the_first_rule_that_holds_names_itself_to_each_webhook() -> None:
     webhooks = [{"name": name, "url": "http://127.0.0.1:1/"} for name in ("pager", "chat", "mail")]
     rules = [{"name": "one", "tell": ["chat"]}, {"name": "two", "tell": ["chat", "pager"]}, {"name": "no", "sagas": 99}]
