@@ -63,6 +63,13 @@ def steps(saga: dict[str, Any]) -> dict[str, Any]:
     return {step["name"]: step for step in saga["steps"]}
 
 
+def test_the_amount_of_a_saga_that_is_left_open_is_at_stake(configured: RunningCollector) -> None:
+    with payment.begin("left-open", open=True, amount="50.00", currency="EUR") as saga, saga.step("wallet.debit"):
+        pass
+    exposure = [{"currency": "EUR", "certain": "50.00", "possible": "0.00"}]
+    told(configured, "left-open", status="running", exposure=exposure)
+
+
 def test_a_completed_saga_is_told_with_its_keys_amount_and_logs(configured: RunningCollector) -> None:
     with payment.begin("1", amount="50.00", currency="EUR", keys={"order_id": "A-17"}) as saga:
         with saga.step("wallet.debit"):

@@ -25,7 +25,7 @@ def exposure(
     sums = _sums(certain, possible, currency)
     if sums or amount is None or not (certain or possible):
         return sums
-    none = Decimal(0)
+    none = amount * 0
     return (Exposure(currency or "", amount, none) if certain else Exposure(currency or "", none, amount),)
 
 

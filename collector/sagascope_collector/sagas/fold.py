@@ -81,7 +81,7 @@ class _Assembly:
         status = outcome.status(frame, found)
         books = accounts(found, declared)
         lines = ledger.entries(books, declared, status)
-        amount, currency = self._value(frame.roots)
+        amount, currency = self._value(frame.roots or [span for span in self._spans if not span.mark.step])
         tried = steps.settled(found, lines, declared)
         return Saga(
             key=self._key,
@@ -132,8 +132,11 @@ class _Assembly:
         latest = max((span.end or span.start for span in self._spans), default=0)
         return max(latest, self._logs[-1].at if self._logs else 0)
 
-    def _value(self, roots: Iterable[Span]) -> tuple[Decimal | None, str | None]:
-        """The saga's own amount and currency, from the first root that says one."""
+    def _value(self, roots: Sequence[Span]) -> tuple[Decimal | None, str | None]:
+        """The saga's own amount and currency, from the first root that says one.
+
+        Where a saga was left open there is none: then from what stands beside its steps.
+        """
         for root in roots:
             amount = values.amount(root.attributes.get(semconv.AMOUNT))
             if amount is not None:
