@@ -42,7 +42,7 @@ check: dev  ## style, types, import directions
 	$(BIN)/lint-imports
 
 test: check  ## check, then every test
-	$(BIN)/python tests/ensure_chromium.py
+	$(BIN)/python tests/ensure_debian.py
 	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
 
 bench: dev  ## measurements, printed with medians and spread

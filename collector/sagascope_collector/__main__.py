@@ -43,6 +43,7 @@ COMMANDS = {
     ),
     "rebuild": Command("sagascope_collector.rebuild", "Make every summary anew from what was received."),
     "conformance": Command("sagascope_collector.conformance.ear", "Judge an emitter's telemetry, point by point."),
+    "bridge": Command("sagascope_collector.cli.bridge", "Follow a system that does not speak of sagas itself."),
     "alerts": Command("sagascope_collector.cli.alerts", "Try out a file of webhooks and rules."),
 }
 """Every command."""
@@ -91,7 +92,10 @@ def build(loaded: Sequence[str]) -> "typer.Typer":
     for name, command in COMMANDS.items():
         module = import_module(command.module) if name in loaded else None
         function = getattr(module, command.function or name) if module else _listed
-        app.command(name, short_help=command.summary)(function)
+        if isinstance(function, typer.Typer):
+            app.add_typer(function, name=name, short_help=command.summary)
+        else:
+            app.command(name, short_help=command.summary)(function)
     return app
 
 

@@ -137,6 +137,12 @@ PROCESS_ID: Final = "sagascope.process.id"
 SCRUBBED: Final = "sagascope.scrubbed"
 """string[], any, added by the collector: what its scrubbing rules took out, each as ``rule: place``."""
 
+SETTLE_COMMIT: Final = "sagascope.settle.commit"
+"""string, ``prepare`` attempts, optional: what a person would run to commit this participant."""
+
+SETTLE_ROLLBACK: Final = "sagascope.settle.rollback"
+"""string, ``prepare`` attempts, optional: likewise, to roll it back."""
+
 # --- work that has not ended -----------------------------------------------------------------------
 
 EVENT_SPAN_START: Final = "sagascope.span.start"

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from sagascope_collector import wire
 from sagascope_collector.__main__ import COMMANDS, build
+from sagascope_collector.cli.bridge import bridge
 
 ROOT = Path(__file__).parents[2]
 WRITE = "SAGASCOPE_WRITE_DOCS"
@@ -101,18 +102,19 @@ def _value(parameter: dict[str, Any]) -> str:
 
 
 def command_help(name: str | None = None) -> str:
-    """What ``sagascope NAME --help`` prints on 80 columns."""
-    words = [name, "--help"] if name else ["--help"]
+    """What ``sagascope NAME --help`` prints on 80 columns; a command of a group is named ``GROUP-NAME``."""
+    words = [*name.split("-"), "--help"] if name else ["--help"]
     environment = {
         "COLUMNS": "80",
         "TERM": "dumb",
         **{each: None for each in os.environ if each.startswith("SAGASCOPE_")},
     }
-    printed = CliRunner().invoke(build([name] if name else []), words, prog_name="sagascope", env=environment)
+    printed = CliRunner().invoke(build(words[:-1][:1]), words, prog_name="sagascope", env=environment)
     assert printed.exit_code == 0, printed.output
     return f"```text\n{printed.output.strip()}\n```"
 
 
 def every_command() -> list[str]:
-    """The commands that are there."""
-    return list(COMMANDS)
+    """The commands that are there, and those of their groups."""
+    grouped = [f"bridge-{each.name}" for each in bridge.registered_commands]
+    return [*COMMANDS, *grouped]

@@ -54,7 +54,7 @@ def import_files(
     twice: after Ctrl-C, or when the collector was away for too long, give the same command again. Its token is the
     one for senders. Exit status 0 also when a part was refused; it is told, by file and line.
     """
-    with Sender(_place(url, otlp_http, credentials), credentials) as sender, _shown(files, json) as progress:
+    with Sender(place_of(url, otlp_http, credentials), credentials) as sender, _shown(files, json) as progress:
         report = list(send_files(files, sender, progress))[-1]
     if json:
         terminal.write(dumps(report.as_json(), indent=2) + "\n")
@@ -63,7 +63,7 @@ def import_files(
     raise typer.Exit(_status(report))
 
 
-def _place(url: str, otlp_http: str | None, credentials: Credentials) -> str:
+def place_of(url: str, otlp_http: str | None, credentials: Credentials) -> str:
     """The URL to which OTLP is sent."""
     if otlp_http:
         return otlp_http if "://" in otlp_http else f"http://{otlp_http}"

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from sagascope_collector.sagas import forecast as forecasts
+from sagascope_collector.sagas import settlement
 from sagascope_collector.sagas.case import Case, Finding
 from sagascope_collector.sagas.forecast import forecast
 from sagascope_collector.sagas.model import AttemptState, Reason
@@ -76,10 +77,7 @@ def _twice(case: Case, finding: Finding) -> list[str]:
 
 
 def _decide(case: Case, finding: Finding) -> list[str]:
-    return [
-        f"Find out what the other participants of {_business(case)} decided, "
-        f"then have {finding.service or 'it'} do the same."
-    ]
+    return list(settlement.actions(case))
 
 
 def _look(case: Case, finding: Finding) -> list[str]:

@@ -113,7 +113,8 @@ def _never_closed(case: Case, finding: Finding) -> str:
 
 def _in_doubt(case: Case, finding: Finding) -> str:
     subject = _subject(finding)
-    ready = f"{who(subject.attempt.process)} is prepared for {subject.step.name} since {_end(case, subject.attempt)}"
+    whom, step = who(subject.attempt.process), subject.step.name
+    ready = f"{whom} is prepared{'' if whom == step else f' for {step}'} since {_end(case, subject.attempt)}"
     return f"In doubt: {ready} and was told neither to commit nor to roll back"
 
 

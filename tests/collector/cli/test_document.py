@@ -4,6 +4,7 @@ import inspect
 from importlib import import_module
 
 import pytest
+import typer
 
 from sagascope_collector.__main__ import COMMANDS
 from support import documents
@@ -17,4 +18,6 @@ def test_the_document_has_every_command_s_help() -> None:
 @pytest.mark.parametrize("name", list(COMMANDS))
 def test_the_line_in_the_list_is_the_command_s_own(name: str) -> None:
     function = getattr(import_module(COMMANDS[name].module), COMMANDS[name].function or name)
+    if isinstance(function, typer.Typer):
+        function = function.registered_callback.callback
     assert (inspect.getdoc(function) or "").splitlines()[0] == COMMANDS[name].summary

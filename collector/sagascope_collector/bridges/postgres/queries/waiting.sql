@@ -1,0 +1,13 @@
+-- who blocks a session is 0 where it is a prepared transaction
+SELECT
+    waiting.pid,
+    waiting.transactionid::text::bigint AS xid,
+    waiting.relation::regclass::text AS relation,
+    waiting.mode,
+    coalesce(waiting.waitstart, activity.query_start) AS since,
+    activity.application_name AS application,
+    pg_blocking_pids(waiting.pid) AS blocked_by
+FROM pg_locks AS waiting
+JOIN pg_stat_activity AS activity USING (pid)
+WHERE NOT waiting.granted
+ORDER BY since, waiting.pid

@@ -1,0 +1,120 @@
+"""The command `bridge`: follows a system that does not speak of sagas itself, and tells a collector what it knows."""
+
+import logging
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sagascope_collector import logbook
+from sagascope_collector.archives import Sender
+from sagascope_collector.bridges import Bridge, Cursor, metrics
+from sagascope_collector.bridges.postgres import Database, Gids, Place, Postgres
+from sagascope_collector.cli.connection import Url, with_credentials
+from sagascope_collector.cli.importing import OtlpHttp, place_of
+from sagascope_collector.client import DEFAULT_URL, Credentials
+from sagascope_collector.errors import BadValue
+from sagascope_collector.logbook import Format, Level
+from sagascope_collector.settings import Address
+
+_log = logging.getLogger(__name__)
+
+Every = Annotated[
+    float, typer.Option("--every", envvar="SAGASCOPE_EVERY", metavar="SECONDS", min=0.1, help="How often to look.")
+]
+CursorFile = Annotated[
+    Path, typer.Option("--cursor", envvar="SAGASCOPE_CURSOR", metavar="PATH", help="Keeps how far it has come.")
+]
+Metrics = Annotated[
+    str | None,
+    typer.Option("--metrics", envvar="SAGASCOPE_METRICS", metavar="HOST:PORT", help="Serves /metrics of the bridge."),
+]
+Environment = Annotated[
+    str,
+    typer.Option(
+        "--environment", envvar="SAGASCOPE_ENVIRONMENT", metavar="NAME", help="The environment of what it tells."
+    ),
+]
+Name = Annotated[
+    str,
+    typer.Option(
+        "--name",
+        envvar="SAGASCOPE_NAME",
+        metavar="NAME",
+        help="The type of the sagas, where neither the global id nor other telemetry says it.",
+    ),
+]
+Dsn = Annotated[
+    list[str],
+    typer.Option(
+        "--dsn",
+        envvar="SAGASCOPE_DSN",
+        metavar="NAME=DSN",
+        help="A database to follow, and the participant that it is. May be given several times. "
+        "Let PGPASSFILE or a service file hold the password.",
+    ),
+]
+Gid = Annotated[
+    str | None,
+    typer.Option(
+        "--gid",
+        envvar="SAGASCOPE_GID",
+        metavar="REGEX",
+        help="How global ids read: a group (?P<id>...), and (?P<name>...), (?P<run>...), (?P<participant>...).",
+    ),
+]
+
+bridge = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+@bridge.callback()
+def _bridges() -> None:
+    """Follow a system that does not speak of sagas itself.
+
+    What it knows is told to a collector, beside the telemetry of the services.
+    """
+
+
+@bridge.command("postgres", short_help="Follow prepared transactions of PostgreSQL.")
+@with_credentials
+def postgres(
+    dsn: Dsn,
+    credentials: Credentials,
+    url: Url = DEFAULT_URL,
+    otlp_http: OtlpHttp = None,
+    gid: Gid = None,
+    name: Name = "",
+    environment: Environment = "",
+    every: Every = 1.0,
+    cursor: CursorFile = Path("sagascope-postgres.cursor"),
+    metrics_at: Metrics = None,
+) -> None:
+    """Follow prepared transactions of PostgreSQL, until Ctrl-C.
+
+    Every participant that is prepared and not decided is in doubt. It only reads: what to run is said beside the saga,
+    and is for a person to run.
+    """
+    databases = [_database(each) for each in dsn]
+    if len({each.name for each in databases}) < len(databases):
+        raise BadValue("Two databases have one name; each needs its own.")
+    with (
+        Postgres(databases, Gids(gid), environment=environment, saga_name=name) as source,
+        Sender(place_of(url, otlp_http, credentials), credentials) as sender,
+    ):
+        _run(Bridge(source, sender, Cursor(cursor, Place), every=every), "postgres", metrics_at)
+
+
+def _run(running: Bridge[Place], kind: str, metrics_at: str | None) -> None:
+    logbook.configure(Format.TEXT, Level.INFO)
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda *_: running.stop())
+    with metrics.served(running.health, kind, Address.parse(metrics_at) if metrics_at else None):
+        running.run()
+
+
+def _database(text: str) -> Database:
+    name, is_named, dsn = text.partition("=")
+    if not is_named or not name or not dsn or "://" in name or " " in name:
+        raise BadValue("--dsn is NAME=DSN, for example wallet=postgresql://db-1/wallet.")
+    return Database(name, dsn)

@@ -1,0 +1,273 @@
+"""`sagascope bridge postgres` against real PostgreSQL servers and a real collector."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from support.collector import RunningCollector, running_collector
+from support.postgres import Server, running_postgres
+from support.samples import wait_until
+
+pytestmark = pytest.mark.xdist_group("postgres")
+
+COMMAND = (sys.executable, "-m", "sagascope_collector", "bridge", "postgres")
+GID = r"\A(?P<name>\w+):(?P<id>\w+):(?P<participant>\w+)\Z"
+NAMES = ("wallet", "ledger")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with running_postgres() as server:
+        for name in NAMES:
+            server.create(name)
+            with server.connect(name) as connection:
+                connection.execute("CREATE TABLE accounts (id int PRIMARY KEY, amount int)")
+                connection.execute("INSERT INTO accounts SELECT g, 100 FROM generate_series(0, 20) AS g")
+        yield server
+
+
+@pytest.fixture(scope="module")
+def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCollector]:
+    timeouts = [part for name in NAMES for part in ("--step-timeout", f"transfer/{name}=1")]
+    with running_collector(tmp_path_factory.mktemp("collector"), *timeouts) as running:
+        yield running
+
+
+@contextmanager
+def bridging(
+    server: Server, collector: RunningCollector, folder: Path, *options: str
+) -> Iterator[subprocess.Popen[str]]:
+    """A bridge that runs; killed at the end if it still does."""
+    dsns = [part for name in NAMES for part in ("--dsn", f"{name}={server.dsn(name)}")]
+    command = [*COMMAND, *dsns, "--gid", GID, "--url", collector.api, "--every", "0.1", *options]
+    log = folder / "bridge.log"
+    with log.open("a") as output:
+        cursor = ["--cursor", str(folder / "cursor.json")]
+        process = subprocess.Popen([*command, *cursor], stderr=output, stdout=output, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def prepare(server: Server, saga: str, row: int, name: str) -> None:
+    with server.connect(name) as connection:
+        connection.execute("BEGIN")
+        connection.execute(f"UPDATE accounts SET amount = amount + 1 WHERE id = {row}")
+        connection.execute(f"PREPARE TRANSACTION 'transfer:{saga}:{name}'")
+
+
+def decide(server: Server, saga: str, name: str, verb: str = "COMMIT") -> None:
+    with server.connect(name) as connection:
+        connection.execute(f"{verb} PREPARED 'transfer:{saga}:{name}'")
+
+
+def seen(collector: RunningCollector, saga: str) -> dict[str, Any]:
+    """The saga in full; empty before it was heard of."""
+    answer = httpx.get(f"{collector.api}/api/v1/saga", params={"name": "transfer", "id": saga}, trust_env=False)
+    return answer.json() if answer.status_code == 200 else {}
+
+
+def wait_for(collector: RunningCollector, saga: str, **wanted: Any) -> dict[str, Any]:
+    """The saga once its fields are so."""
+
+    def found() -> dict[str, Any] | None:
+        read = seen(collector, saga)
+        return read if read and all(read[name] == value for name, value in wanted.items()) else None
+
+    try:
+        return wait_until(found, f"{saga} never had {wanted}")
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {seen(collector, saga)}") from None
+
+
+def test_a_transaction_nobody_decides_is_in_doubt_until_it_is_decided(
+    server: Server, collector: RunningCollector, tmp_path: Path
+) -> None:
+    with bridging(server, collector, tmp_path):
+        for name in NAMES:
+            prepare(server, "a1", 1, name)
+        found = wait_for(collector, "a1", attention="in_doubt")
+        assert [each["name"] for each in found["steps"]] == ["wallet", "ledger"]
+        actions = "\n".join(found["verdict"]["actions"])
+        for verb in ("COMMIT", "ROLLBACK"):
+            for name in NAMES:
+                assert f"Run in {name}: {verb} PREPARED 'transfer:a1:{name}';" in actions
+
+        decide(server, "a1", "wallet")
+        found = wait_until(
+            lambda: (read := seen(collector, "a1"))["attention"] and "have the others" in str(read["verdict"]) and read,
+            "the first decision was never seen",
+        )
+        assert found["step"] == "ledger"
+        (action,) = found["verdict"]["actions"]
+        assert action.startswith("wallet committed at ")
+        assert action.endswith("Run in ledger: COMMIT PREPARED 'transfer:a1:ledger';")
+
+        decide(server, "a1", "ledger")
+        wait_for(collector, "a1", status="completed", attention=None)
+
+
+def test_who_waits_for_its_locks_is_told(server: Server, collector: RunningCollector, tmp_path: Path) -> None:
+    with bridging(server, collector, tmp_path), server.connect("wallet") as waiting:
+        prepare(server, "b1", 2, "wallet")
+        waiting.execute("SET application_name = 'checkout'; SET lock_timeout = '60s'")
+        asking = subprocess.Popen(
+            [sys.executable, "-c", WAIT, server.dsn("wallet")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            wait_until(lambda: "1 session waits for it: checkout" in bodies(collector, "b1"), "nobody was seen to wait")
+            assert "holds accounts (RowExclusiveLock)" in bodies(collector, "b1")
+            decide(server, "b1", "wallet", "ROLLBACK")
+            assert asking.wait(30) == 0
+        finally:
+            asking.kill()
+            asking.wait()
+        wait_for(collector, "b1", status="compensated", attention=None)
+
+
+WAIT = """
+import sys, psycopg
+with psycopg.connect(sys.argv[1], application_name="checkout", autocommit=True) as connection:
+    connection.execute("UPDATE accounts SET amount = 0 WHERE id = 2")
+"""
+
+
+def bodies(collector: RunningCollector, saga: str) -> str:
+    return "\n".join(each["body"] for each in seen(collector, saga).get("logs", []))
+
+
+def test_what_is_decided_while_the_bridge_is_dead_is_told_once(
+    server: Server, collector: RunningCollector, tmp_path: Path
+) -> None:
+    with bridging(server, collector, tmp_path) as bridge:
+        for name in NAMES:
+            prepare(server, "c1", 3, name)
+        wait_for(collector, "c1", attention="in_doubt")
+        bridge.send_signal(signal.SIGKILL)
+        bridge.wait()
+    for name in NAMES:
+        decide(server, "c1", name, "ROLLBACK")
+    with bridging(server, collector, tmp_path) as bridge:
+        found = wait_for(collector, "c1", status="compensated", attention=None)
+        assert found["spans_total"] == 4
+        bridge.terminate()
+        assert bridge.wait(20) == 0
+    with bridging(server, collector, tmp_path):
+        prepare(server, "c2", 3, "wallet")
+        wait_for(collector, "c2", attention="in_doubt")
+        decide(server, "c2", "wallet")
+        assert wait_for(collector, "c2", status="completed")["spans_total"] == 2
+    assert seen(collector, "c1")["spans_total"] == 4
+
+
+def test_participants_that_were_decided_apart_are_said_to_disagree(
+    server: Server, collector: RunningCollector, tmp_path: Path
+) -> None:
+    with bridging(server, collector, tmp_path):
+        for name in NAMES:
+            prepare(server, "d1", 4, name)
+        wait_for(collector, "d1", attention="in_doubt")
+        decide(server, "d1", "wallet", "COMMIT")
+        wait_until(lambda: "have the others commit" in str(seen(collector, "d1")["verdict"]), "never told")
+        decide(server, "d1", "ledger", "ROLLBACK")
+        wait_for(collector, "d1", status="failed")
+
+
+def test_a_server_that_restarts_loses_nothing_and_holds_up_no_other(
+    collector: RunningCollector, server: Server, tmp_path: Path
+) -> None:
+    with running_postgres() as second:
+        second.create("ledger")
+        options = ("--dsn", f"spare={second.dsn('ledger')}", "--metrics", "127.0.0.1:0")
+        with bridging(server, collector, tmp_path, *options) as bridge:
+            with second.connect("ledger") as connection:
+                connection.execute("BEGIN")
+                connection.execute("CREATE TABLE kept (id int)")
+                connection.execute("PREPARE TRANSACTION 'transfer:e1:spare'")
+            wait_until(lambda: seen(collector, "e1"), "the second server was never looked at")
+            second.stop()
+            prepare(server, "e2", 5, "wallet")
+            wait_until(lambda: seen(collector, "e2"), "one server that is down holds up the other")
+            second.start()
+            with second.connect("ledger") as connection:
+                connection.execute("COMMIT PREPARED 'transfer:e1:spare'")
+            assert wait_for(collector, "e1", status="completed")["spans_total"] == 2
+            assert bridge.poll() is None
+        decide(server, "e2", "wallet")
+
+
+def test_a_collector_that_is_away_is_told_afterwards(server: Server, tmp_path: Path) -> None:
+    with running_collector(tmp_path) as first:
+        addresses = {"api": first.api, "otlp_http": first.otlp_http, "otlp_grpc": first.otlp_grpc}
+        addresses = {name: text.removeprefix("http://") for name, text in addresses.items()}
+        with bridging(server, first, tmp_path):
+            prepare(server, "f1", 6, "wallet")
+            wait_until(lambda: seen(first, "f1"), "it was never told")
+            first.stop(signal.SIGKILL)
+            decide(server, "f1", "wallet")
+            with running_collector(tmp_path, addresses=addresses) as again:
+                assert wait_for(again, "f1", status="completed")["spans_total"] == 2
+
+
+def test_a_coordinator_killed_between_the_phases_leaves_its_last_word(
+    server: Server, collector: RunningCollector, tmp_path: Path
+) -> None:
+    dsns = [f"{name}={server.dsn(name)}" for name in NAMES]
+    decisions = ["--decisions", str(tmp_path / "decisions.log")]
+    coordinator = subprocess.Popen(
+        [sys.executable, "-m", "sagascope_samples.two_phase", "g1", *dsns, "--pause", "60", *decisions],
+        env={**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.otlp_http, "SAGASCOPE_HEARTBEAT_INTERVAL": "0.5"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        with bridging(server, collector, tmp_path):
+            wait_until(lambda: len(seen(collector, "g1").get("steps", [])) == 2, "it was never prepared")
+            coordinator.kill()
+            coordinator.wait()
+            found = wait_for(collector, "g1", attention="in_doubt")
+            assert "coordinator" in found["verdict"]["actions"][0]
+            assert len([each for each in found["steps"] if each["type"] == "prepare"]) == 2
+            assert all(len(each["attempts"]) == 1 for each in found["steps"])
+            for name in NAMES:
+                decide(server, "g1", name, "ROLLBACK")
+            wait_for(collector, "g1", attention=None)
+    finally:
+        coordinator.kill()
+        coordinator.wait()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--dsn", "wallet"), "--dsn is NAME=DSN"),
+        (("--dsn", "a=x", "--dsn", "a=y"), "Two databases have one name"),
+        (("--dsn", "a=x", "--gid", "("), "--gid is no regular expression"),
+        (("--dsn", "a=x", "--gid", "x"), "--gid needs a group"),
+        (("--dsn", "a=x", "--metrics", "nowhere"), "is no address"),
+    ],
+)
+def test_what_cannot_be_followed_is_said(options: tuple[str, ...], said: str) -> None:
+    done = subprocess.run([*COMMAND, *options, "--otlp-http", "127.0.0.1:9"], capture_output=True, text=True)
+    assert (done.returncode, said in done.stderr, "Traceback" in done.stderr) == (2, True, False), done.stderr
+
+
+def test_two_bridges_do_not_share_a_cursor(server: Server, collector: RunningCollector, tmp_path: Path) -> None:
+    with bridging(server, collector, tmp_path):
+        prepare(server, "h1", 7, "wallet")
+        wait_until(lambda: seen(collector, "h1"), "it was never told")
+        with bridging(server, collector, tmp_path) as second:
+            assert second.wait(30) == 2
+        decide(server, "h1", "wallet")
+        wait_for(collector, "h1", status="completed")
+    assert "Another bridge follows with" in (tmp_path / "bridge.log").read_text()
