@@ -31,6 +31,7 @@ COMMANDS = {
     "dashboard": Command("sagascope_collector.cli.launch", "Open the dashboard of a collector."),
     "demo": Command("sagascope_collector.cli.launch", "Play a story with stuck payments on this machine."),
     "import": Command("sagascope_collector.cli.importing", "Send files of telemetry to a collector.", "import_files"),
+    "export": Command("sagascope_collector.cli.exporting", "Write all that was received of one transaction."),
     "find": Command("sagascope_collector.cli.sagas", "Find transactions by what somebody quoted."),
     "show": Command("sagascope_collector.cli.sagas", "Show where one transaction stands, since when and why."),
     "triage": Command("sagascope_collector.cli.sagas", "List what needs someone now, worst first."),

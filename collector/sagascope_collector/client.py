@@ -12,7 +12,7 @@ ClientError
 └── NotSagascope           what answers there is something else, or of another version
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
@@ -175,6 +175,23 @@ class Client:
             NotFound: no such saga was ever received.
         """
         return self._get(wire.Saga, "/api/v1/saga", {"name": name, "id": id, "environment": environment, "run": run})
+
+    def export(self, name: str, id: str, *, environment: str | None = None, run: str | None = None) -> Iterator[bytes]:  # noqa: A002
+        """All that was received of one saga, as OTLP in JSON, a request a line; without `run` of the latest started.
+
+        Raises:
+            NotFound: no such saga was ever received.
+        """
+        asked = {"name": name, "id": id, "environment": environment, "run": run}
+        given = {name: value for name, value in asked.items() if value is not None}
+        try:
+            with self._http.stream("GET", "/api/v1/export", params=given) as answer:
+                if answer.status_code != httpx.codes.OK:
+                    answer.read()
+                    raise _refusal(answer, self.url)
+                yield from answer.iter_bytes()
+        except httpx.HTTPError as error:
+            raise _no_answer(self.url, self.timeout, error) from error
 
     def incidents(self, state: wire.IncidentState | None = None) -> wire.Incidents:
         """What sagas that stand still have in common, the worst first; without `state` also what is over."""

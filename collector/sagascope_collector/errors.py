@@ -17,6 +17,7 @@
         ├── NotADatabase       the file is something else, or damaged
         ├── DatabaseLocked     another process has it open
         └── PortTaken          an address is in use
+    Of those that speak with a collector, and are none: StoppedShort, SourceUnavailable, CursorTaken.
 
 Their HTTP, gRPC and exit codes are given once each: `api.problems`, `otlp.answers`, `cli.exits`.
 """
@@ -126,3 +127,21 @@ class PortTaken(CannotStart):
     """An address is in use."""
 
     title = "Port taken"
+
+
+class StoppedShort(SagascopeError):
+    """A collector to which something was sent took nothing more; what it acknowledged is stored."""
+
+    title = "Stopped short"
+
+
+class SourceUnavailable(SagascopeError):
+    """What a bridge follows does not answer; it is asked again."""
+
+    title = "Nothing to follow"
+
+
+class CursorTaken(SagascopeError):
+    """Another bridge follows with this file."""
+
+    title = "The cursor is taken"

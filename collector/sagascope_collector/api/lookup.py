@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sagascope_collector import sagas, wire
 from sagascope_collector.api import present, quoted
+from sagascope_collector.archives import writing
 from sagascope_collector.errors import NotFound
 from sagascope_collector.records import Facts, SagaId
 from sagascope_collector.sagas import model
@@ -34,6 +35,22 @@ class Lookup:
             NotFound: nothing with this id, name, environment and run was ever received.
         """
         context = self.context(self.clock())
+        facts, saga, runs = self._named(name, saga_id, environment, run, context)
+        return present.full(saga, sagas.judge(saga, facts.instances, context), runs)
+
+    def telemetry(self, name: str, saga_id: str, environment: str | None, run: str | None) -> Iterator[bytes]:
+        """What was received of one saga, as lines of OTLP in JSON. Without `environment` or `run` as in `saga`.
+
+        Raises:
+            NotFound: nothing with this id, name, environment and run was ever received.
+        """
+        _, saga, _ = self._named(name, saga_id, environment, run, self.context(self.clock()))
+        return writing.lines(saga.spans, saga.logs)
+
+    def _named(
+        self, name: str, saga_id: str, environment: str | None, run: str | None, context: sagas.Context
+    ) -> tuple[Facts, model.Saga, list[str]]:
+        """The latest started of those that are meant, with its facts, and the runs of its name and id."""
         found = self._behind(saga_id, environment, context) or self._scrubbed(saga_id, environment, context)
         named = [each for each in found if each[1].key.name == name]
         wanted = [each for each in named if run is None or each[1].key.run == run]
@@ -41,7 +58,7 @@ class Lookup:
             raise NotFound(f"No saga {name!r} with the id {saga_id!r}{_narrowed(environment, run)} was ever received.")
         facts, saga = max(wanted, key=lambda each: each[1].started_at)
         runs = [other.key.run for _, other in named if other.key.environment == saga.key.environment]
-        return present.full(saga, sagas.judge(saga, facts.instances, context), runs)
+        return facts, saga, runs
 
     def search(self, text: str) -> str:
         """What somebody may have meant by `text`, as `wire.SearchResult` in JSON."""

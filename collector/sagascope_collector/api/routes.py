@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, FastAPI, Path, Query, Response
 
 from sagascope_collector import sagas, wire
 from sagascope_collector.api import overview, problems
-from sagascope_collector.api.answering import answers, json
+from sagascope_collector.api.answering import OtlpLines, answers, json
 from sagascope_collector.api.bounds import Bounded
 from sagascope_collector.api.health import Health, status
 from sagascope_collector.api.incidents import of_incidents
@@ -80,6 +80,11 @@ def _of_sagas(lookup: Lookup) -> APIRouter:
     def saga(asked: Annotated[NamedSaga, Query()]) -> Response:
         """One saga in full, judged as of now; the name and id may hold any character."""
         return json(lookup.saga(asked.name, asked.id, asked.environment, asked.run))
+
+    @router.get("/api/v1/export", response_class=OtlpLines, responses=problems.described(404, 422, 503))
+    def export(asked: Annotated[NamedSaga, Query()]) -> Response:
+        """All that was received of one saga, as OTLP in JSON, a request a line; without `run` of the latest started."""
+        return OtlpLines(lookup.telemetry(asked.name, asked.id, asked.environment, asked.run))
 
     @router.get("/api/v1/sagas/{name}/{id:path}", **answers(wire.Saga, 404))
     def saga_at(

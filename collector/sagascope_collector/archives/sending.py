@@ -16,7 +16,7 @@ from sagascope_collector.archives.reading import Message
 from sagascope_collector.archives.signals import Kind
 from sagascope_collector.client import connect
 from sagascope_collector.credentials import Credentials
-from sagascope_collector.errors import SagascopeError
+from sagascope_collector.errors import StoppedShort
 
 PATIENCE: Final = 120.0
 """Seconds for which one request is sent again and again."""
@@ -33,12 +33,6 @@ _ANSWERS: Final[dict[Kind, tuple[Any, str, str]]] = {
     Kind.SPANS: (ExportTraceServiceResponse, "rejected_spans", "rejectedSpans"),
     Kind.LOG_RECORDS: (ExportLogsServiceResponse, "rejected_log_records", "rejectedLogRecords"),
 }
-
-
-class StoppedShort(SagascopeError):
-    """The collector took nothing more; what it acknowledged is stored."""
-
-    title = "Stopped short"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from typing import Final
 from sagascope_collector.archives.progress import Progress
 from sagascope_collector.archives.reading import Fault, Message, messages
 from sagascope_collector.archives.reports import FileReport, Refusal, Report
-from sagascope_collector.archives.sending import PATHS, Answer, Sender, StoppedShort
+from sagascope_collector.archives.sending import PATHS, Answer, Sender
 from sagascope_collector.archives.signals import Kind
+from sagascope_collector.errors import StoppedShort
 
 AT_A_TIME: Final = 24
 """Requests under way: the collector commits together what waits together."""

@@ -4,19 +4,17 @@ A bridge is a process beside the collector. It asks an engine or a database what
 keeps how far it has come in a file of its own. What it tells twice, the collector stores once.
 """
 
-from sagascope_collector.bridges.cursor import Cursor, CursorTaken
-from sagascope_collector.bridges.running import Bridge, Harvest, Source, SourceUnavailable
+from sagascope_collector.bridges.cursor import Cursor
+from sagascope_collector.bridges.running import Bridge, Harvest, Source
 from sagascope_collector.bridges.telling import Facts, LogRecord, Resource, Span
 
 __all__ = [
     "Bridge",
     "Cursor",
-    "CursorTaken",
     "Facts",
     "Harvest",
     "LogRecord",
     "Resource",
     "Source",
-    "SourceUnavailable",
     "Span",
 ]

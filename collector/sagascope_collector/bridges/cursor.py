@@ -7,15 +7,9 @@ from typing import IO, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from sagascope_collector.errors import BadValue, SagascopeError
+from sagascope_collector.errors import BadValue, CursorTaken
 
 Place = TypeVar("Place", bound=BaseModel)
-
-
-class CursorTaken(SagascopeError):
-    """Another bridge follows with this file."""
-
-    title = "The cursor is taken"
 
 
 class Cursor(Generic[Place]):

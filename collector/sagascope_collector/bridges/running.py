@@ -9,10 +9,10 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel
 
-from sagascope_collector.archives import Sender, StoppedShort
+from sagascope_collector.archives import Sender
 from sagascope_collector.bridges.cursor import Cursor
 from sagascope_collector.bridges.telling import Facts
-from sagascope_collector.errors import SagascopeError
+from sagascope_collector.errors import SourceUnavailable, StoppedShort
 
 SLOWEST: Final = 60.0
 """Seconds between two tries of a source that does not answer, at most."""
@@ -20,12 +20,6 @@ SLOWEST: Final = 60.0
 _log: Final = logging.getLogger(__name__)
 
 Place = TypeVar("Place", bound=BaseModel)
-
-
-class SourceUnavailable(SagascopeError):
-    """What the bridge follows does not answer; it is asked again."""
-
-    title = "Nothing to follow"
 
 
 @dataclass(frozen=True, slots=True)

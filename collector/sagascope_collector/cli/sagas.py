@@ -67,7 +67,7 @@ def find(
         _print(result)
     elif result.matches:
         sagas, kinds = [each.saga for each in result.matches], [each.kind for each in result.matches]
-        terminal.show(render.listing(sagas, _now(), kinds))
+        terminal.show(render.listing(sagas, now(), kinds))
     else:
         terminal.show(render.nothing_found(query, result.reason))
         _tell_what_it_is(client, query)
@@ -88,22 +88,31 @@ def show(
     Where several have that id they are listed; --name, --run and --environment choose one. Exit status 1: there is
     none.
     """
-    result = client.search(_said(id))
-    known = _with_that_id(result)
-    chosen = [each for each in known if _is_meant(each, name, run, environment)]
+    chosen = meant(client, id, name, run, environment, json=json)
     if len(chosen) == 1:
         one = chosen[0]
         saga = client.saga(one.name, one.id, environment=one.environment, run=one.run)
-        _print(saga) if json else terminal.show(render.saga(saga, _now()))
-    elif chosen:
-        _list(chosen, json)
-    elif json:
-        _print(_missing(id))
-        raise typer.Exit(exits.NOT_FOUND)
-    elif known:
-        _tell_others(id, known)
+        _print(saga) if json else terminal.show(render.saga(saga, now()))
     else:
-        _tell_missing(id, result)
+        _list(chosen, json)
+
+
+def meant(
+    client: Client, quoted: str, name: str | None, run: str | None, environment: str | None, *, json: bool = False
+) -> list[wire.SagaSummary]:
+    """The sagas of an id, one at least.
+
+    Raises:
+        typer.Exit: there is none, which was said.
+    """
+    result = client.search(_said(quoted))
+    known = _with_that_id(result)
+    if chosen := [each for each in known if _is_meant(each, name, run, environment)]:
+        return chosen
+    if json:
+        _print(_missing(quoted))
+        raise typer.Exit(exits.NOT_FOUND)
+    return _tell_others(quoted, known) if known else _tell_missing(quoted, result)
 
 
 @with_client
@@ -120,7 +129,7 @@ def triage(client: Client, json: Json = False, limit: Limit = None, plan: Plan =
     needing = sorted(_needing(client, alone=True if shared else None), key=_urgency)
     shown = needing[: limit or (ALL if json else SCREEN)]
     if shared:
-        terminal.show(Group(*(piece for each in shared for piece in (*block(each, _now()), Text()))))
+        terminal.show(Group(*(piece for each in shared for piece in (*block(each, now()), Text()))))
     if json or shown:
         _list(shown, json)
     elif not shared:
@@ -158,7 +167,7 @@ def _list(items: list[wire.SagaSummary], json: bool) -> None:
     if json:
         _print(wire.Sagas(items=items, next_cursor=None))
     else:
-        terminal.show(render.listing(items, _now()))
+        terminal.show(render.listing(items, now()))
 
 
 def _said(quoted: str) -> str:
@@ -219,5 +228,6 @@ def _print(answer: wire.Wire) -> None:
     terminal.write(dumps(answer.model_dump(mode="json"), indent=2) + "\n")
 
 
-def _now() -> datetime:
+def now() -> datetime:
+    """The moment, in UTC."""
     return datetime.now(UTC)

@@ -13,15 +13,20 @@ ASCII = str.maketrans(
 
 def show(renderable: RenderableType) -> None:
     """Print to standard output."""
+    write(text(renderable))
+
+
+def text(renderable: RenderableType) -> str:
+    """What is printed of it."""
     console = Console(markup=False, highlight=False, emoji=False)
     with console.capture() as captured:
         console.print(renderable)
-    write(re.sub(r" +$", "", captured.get(), flags=re.MULTILINE))
+    return re.sub(r" +$", "", captured.get(), flags=re.MULTILINE)
 
 
-def write(text: str) -> None:
+def write(told: str) -> None:
     """Write text as far as the output's encoding goes; what it lacks is escaped."""
     encoding = sys.stdout.encoding or "ascii"
     if not encoding.lower().startswith("utf"):
-        text = text.translate(ASCII).encode(encoding, "backslashreplace").decode(encoding)
-    sys.stdout.write(text)
+        told = told.translate(ASCII).encode(encoding, "backslashreplace").decode(encoding)
+    sys.stdout.write(told)

@@ -23,6 +23,7 @@ PATHS = {
     "/api/v1/flows": wire.Flows,
     "/api/v1/services": wire.Services,
     "/api/v1/status": wire.Status,
+    "/api/v1/export": None,
     "/healthz": wire.Alive,
     "/readyz": wire.Alive,
 }

@@ -16,6 +16,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
+from sagascope_collector.archives import writing
 from sagascope_collector.errors import Undecodable
 from sagascope_collector.ingest import Encoding, Payload, Signal
 from sagascope_collector.otlp import decode
@@ -131,6 +132,24 @@ def test_every_field_of_a_log_record_comes_back(encoding: int) -> None:
     assert rebuilt.log(one) == sent
     assert rebuilt.resource(one.resource) == of_resource.resource
     assert rebuilt.scope(one.scope) == of_resource.scope_logs[0].scope
+
+
+def test_what_is_exported_and_sent_again_is_the_same() -> None:
+    numbers = itertools.count(1)
+    told = [filled(ExportTraceServiceRequest(), numbers), filled(ExportLogsServiceRequest(), numbers)]
+    told[0].resource_spans[0].scope_spans[0].spans[0].attributes.extend(attributes(of_saga()))
+    told[1].resource_logs[0].scope_logs[0].log_records[0].attributes.extend(attributes(of_saga()))
+    every = {f"value {number}": value for number, value in enumerate(VALUES)}
+    odd = span(7, start=2**64 - 1, end=0, kind=77, flags=2**32 - 1, attributes=of_saga() | every)
+    odd.status.code = 99
+    facts = stored(*(next(payloads(each)) for each in (*told, traces(odd), logs(log(every, attributes=of_saga())))))
+    exported = [
+        Payload(Signal.TRACES if b"resourceSpans" in line else Signal.LOGS, Encoding.JSON, line, 1)
+        for line in writing.lines(facts.spans, facts.logs)
+    ]
+    again = stored(*exported)
+    assert sorted(map(repr, again.spans)) == sorted(map(repr, facts.spans))
+    assert sorted(map(repr, again.logs)) == sorted(map(repr, facts.logs))
 
 
 @pytest.mark.parametrize("encoding", [0, 1], ids=["protobuf", "json"])
