@@ -319,10 +319,39 @@ class Incident(Wire):
     reopened: int
 
 
+class Trait(Wire):
+    """A property of a service's process, else of a step, else of the whole saga: then both are null."""
+
+    service: str | None
+    step: str | None
+    key: str
+    value: str
+
+
+class Contrast(Trait):
+    """A property that sagas of an incident have more often than finished sagas of that name.
+
+    Of the sagas looked at that were seen at its place, `stuck` of `stuck_of` that stand still have it, and `finished`
+    of `finished_of` that finished. `lift` is how many times as frequent that is (null: none that finished has it);
+    `also` names what exactly the same sagas have.
+    """
+
+    stuck: int
+    stuck_of: int
+    finished: int
+    finished_of: int
+    lift: float | None
+    also: list[Trait]
+
+
 class IncidentInFull(Incident):
-    """One incident with its history, and what became of its sagas since it was acknowledged (null: it never was)."""
+    """One incident with its history, and what became of its sagas since it was acknowledged (null: it never was).
+
+    `contrast` says what sets its sagas apart, the most telling first; it is empty where the samples are too small.
+    """
 
     moved: Moved | None
+    contrast: list[Contrast]
     history: list[IncidentChange]
 
 

@@ -44,7 +44,7 @@ def listed(*items: wire.Incident) -> wire.Incidents:
 
 
 def whole(**changes: object) -> wire.IncidentInFull:
-    return wire.IncidentInFull.model_validate(FIELDS | {"moved": None, "history": []} | changes)
+    return wire.IncidentInFull.model_validate(FIELDS | {"moved": None, "contrast": [], "history": []} | changes)
 
 
 def test_the_headline_counts_and_says_where_and_why() -> None:
@@ -92,3 +92,13 @@ def test_hostile_text_stays_text() -> None:
     assert row.error.startswith(r"\x1b[31m")
     assert row.error.endswith("more characters)")
     assert row.note == r"\u202eevil"
+
+
+def test_the_page_says_what_sets_its_sagas_apart() -> None:
+    version = {"service": "ledger", "step": None, "key": "service.version", "value": "2.1"}
+    counts = {"stuck": 98, "stuck_of": 100, "finished": 6, "finished_of": 200, "lift": 32.67}
+    host = {**version, "key": "host.name", "value": "w-7"}
+    (told,) = incident(whole(contrast=[{**version, **counts, "also": [host]}])).contrast
+    assert told.said == "ledger service.version = 2.1"
+    assert (told.stuck, told.finished, told.lift) == ("98 of 100", "6 of 200", "32.7 times as often")
+    assert told.also == "ledger host.name = w-7"

@@ -54,8 +54,12 @@ def saga(
     now: int | None = None,
     ended: bool | None = None,
     root: Mapping[str, Any] | None = None,
+    versions: Mapping[str, str] | None = None,
 ) -> list[Request]:
-    """One saga that began `ago` seconds before `now`; it has ended if all that was tried has, unless told otherwise."""
+    """One saga that began `ago` seconds before `now`; it has ended if all that was tried has, unless told otherwise.
+
+    `versions` says which version of a service took part.
+    """
     start = (time.time_ns() if now is None else now) - round(ago * SECOND)
     trace = next(_numbers)
     mark = of_saga(saga_id, name) | ({"saga.run.id": run} if run else {})
@@ -64,15 +68,19 @@ def saga(
     plan = {"saga.plan": list(dict.fromkeys(each.step for each in tried)), "saga.role": "saga"}
     whole = span(trace * 1000, trace=trace, start=start, end=end, name=name, attributes=mark | plan | dict(root or {}))
     attempts = [
-        traces(_attempt(trace, number, each, start, mark), of=_process(each.service, environment))
+        traces(
+            _attempt(trace, number, each, start, mark),
+            of=_process(each.service, environment, (versions or {}).get(each.service)),
+        )
         for number, each in enumerate(tried, start=1)
     ]
     return [traces(whole, of=_process("orchestrator", environment)), *attempts]
 
 
-def _process(service: str, environment: str) -> Any:
-    where = {"deployment_environment_name": environment} if environment else {}
-    return resource(service, service_instance_id=f"{service}-1", **where)
+def _process(service: str, environment: str, version: str | None = None) -> Any:
+    said = {"deployment_environment_name": environment} if environment else {}
+    said |= {"service_version": version} if version else {}
+    return resource(service, service_instance_id=f"{service}-{version or 1}", **said)
 
 
 def _attempt(trace: int, number: int, tried: Tried, start: int, mark: Mapping[str, Any]) -> Any:

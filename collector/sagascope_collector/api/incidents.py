@@ -10,14 +10,14 @@ from sagascope_collector.api.parameters import IncidentListing, Nothing, TaskLis
 from sagascope_collector.api.present import decimal, moment
 from sagascope_collector.api.tasks import Tasks
 from sagascope_collector.errors import BadValue
-from sagascope_collector.incidents import Incident, Incidents, State
+from sagascope_collector.incidents import Comparisons, Contrast, Incident, Incidents, State, Trait
 from sagascope_collector.store import Change
 
 Key = Annotated[Word, Path(alias="key")]
 
 
-def of_incidents(incidents: Incidents, tasks: Tasks) -> APIRouter:
-    """The routes over these incidents, and what to do with their sagas."""
+def of_incidents(incidents: Incidents, tasks: Tasks, comparisons: Comparisons) -> APIRouter:
+    """The routes over these incidents, what to do with their sagas, and what sets those apart."""
     router = APIRouter(dependencies=[Depends(said_once)], redirect_slashes=False)
 
     @router.get("/api/v1/incidents", **answers(wire.Incidents))
@@ -29,7 +29,7 @@ def of_incidents(incidents: Incidents, tasks: Tasks) -> APIRouter:
     @router.get("/api/v1/incidents/{key}", **answers(wire.IncidentInFull, 404))
     def one(key: Key, _: Annotated[Nothing, Query()]) -> Response:
         """One incident with its history."""
-        return json(_in_full(incidents, incidents.one(key)))
+        return json(_in_full(incidents, incidents.one(key), comparisons))
 
     @router.get("/api/v1/incidents/{key}/tasks", **answers(wire.Tasks, 404))
     def what_to_do(key: Key, asked: Annotated[TaskListing, Query()]) -> Response:
@@ -42,16 +42,17 @@ def of_incidents(incidents: Incidents, tasks: Tasks) -> APIRouter:
         if said.state is None and said.note is None:
             raise BadValue("Say a 'state', a 'note', or both.")
         state = State(said.state) if said.state else None
-        return json(_in_full(incidents, incidents.tell(key, state=state, note=said.note, by=said.by)))
+        return json(_in_full(incidents, incidents.tell(key, state=state, note=said.note, by=said.by), comparisons))
 
     return router
 
 
-def _in_full(incidents: Incidents, incident: Incident) -> wire.IncidentInFull:
+def _in_full(incidents: Incidents, incident: Incident, comparisons: Comparisons) -> wire.IncidentInFull:
     moved = incidents.moved(incident.key)
     return wire.IncidentInFull(
         **_said(incident),
         moved=wire.Moved(**moved._asdict()) if moved else None,
+        contrast=[_contrast(each) for each in comparisons.of(incident)],
         history=[_change(each) for each in incidents.history(incident.key)],
     )
 
@@ -97,3 +98,24 @@ def _change(change: Change) -> wire.IncidentChange:
             "count": change.sagas,
         }
     )
+
+
+def _contrast(contrast: Contrast) -> wire.Contrast:
+    return wire.Contrast(
+        **_trait(contrast.trait),
+        stuck=contrast.stuck,
+        stuck_of=contrast.stuck_of,
+        finished=contrast.finished,
+        finished_of=contrast.finished_of,
+        lift=None if contrast.lift is None else round(contrast.lift, 2),
+        also=[wire.Trait(**_trait(each)) for each in contrast.also],
+    )
+
+
+def _trait(trait: Trait) -> dict[str, Any]:
+    return {
+        "service": trait.service or None,
+        "step": trait.step or None,
+        "key": trait.key,
+        "value": trait.value,
+    }

@@ -20,7 +20,7 @@ from sagascope_collector.api.lookup import Lookup
 from sagascope_collector.api.parameters import Listing, NamedSaga, Nothing, OneSaga, Search, Word, said_once
 from sagascope_collector.api.tasks import Tasks
 from sagascope_collector.errors import Unavailable
-from sagascope_collector.incidents import Incidents
+from sagascope_collector.incidents import Comparisons, Incidents
 from sagascope_collector.store.contract import Store
 
 SILENT: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
@@ -59,7 +59,7 @@ def create_api(
     api.add_middleware(Bounded)
     api.include_router(_of_sagas(Lookup(store, context, clock, stored_as)))
     api.include_router(_of_lists(store, context, clock))
-    api.include_router(of_incidents(incidents, Tasks(store, context, clock)))
+    api.include_router(of_incidents(incidents, Tasks(store, context, clock), Comparisons(store, clock)))
     api.include_router(_of_the_process(store, health))
     return api
 

@@ -23,8 +23,10 @@ def block(one: wire.Incident, now: datetime) -> Sequence[RenderableType]:
 
 
 def in_full(one: wire.IncidentInFull) -> Sequence[RenderableType]:
-    """What became of its sagas since it was acknowledged, and its history."""
-    moved, told = one.moved, []
+    """What sets its sagas apart, what became of them since it was acknowledged, and its history."""
+    moved, told = one.moved, [_contrast(each) for each in one.contrast]
+    if told:
+        told = ["More frequent among those that stand still than among those that finished:", *told, ""]
     if moved:
         told.append(
             f"Since it was acknowledged: {moved.finished:,} finished, {moved.moved_on:,} moved on, "
@@ -68,6 +70,18 @@ def _lines(one: wire.Incident, now: datetime) -> list[Text]:
 def _stake(exposure: wire.Exposure) -> str:
     currency = plain.line(exposure.currency, 20)
     return f"at stake: {exposure.certain} {currency} for certain, {exposure.possible} {currency} possibly"
+
+
+def _contrast(one: wire.Contrast) -> str:
+    often = "" if one.lift is None else f", {one.lift:g} times as often"
+    also = f"; so have {', '.join(map(_trait, one.also))}" if one.also else ""
+    counts = f"{one.stuck:,} of {one.stuck_of:,} against {one.finished:,} of {one.finished_of:,}"
+    return f"  {_trait(one)}: {counts}{often}{also}"
+
+
+def _trait(one: wire.Trait) -> str:
+    place = plain.line(one.service or one.step or "saga", SHOWN)
+    return f"{place} {plain.line(one.key, SHOWN)}={plain.line(one.value, SHOWN)}"
 
 
 def _event(change: wire.IncidentChange) -> str:

@@ -2,23 +2,32 @@
 
 from sagascope_collector.incidents.cause import Cause, cause
 from sagascope_collector.incidents.clues import Clue, clues
+from sagascope_collector.incidents.comparing import Comparisons
+from sagascope_collector.incidents.contrast import Contrast, contrasts
 from sagascope_collector.incidents.fingerprint import fingerprint
 from sagascope_collector.incidents.life import Incident, Scope, State
 from sagascope_collector.incidents.remedy import Remedy, remedy
 from sagascope_collector.incidents.standing import standing
+from sagascope_collector.incidents.traits import Trait, Traits, traits
 from sagascope_collector.incidents.watch import Incidents
 
 __all__ = [
     "Cause",
     "Clue",
+    "Comparisons",
+    "Contrast",
     "Incident",
     "Incidents",
     "Remedy",
     "Scope",
     "State",
+    "Trait",
+    "Traits",
     "cause",
     "clues",
+    "contrasts",
     "fingerprint",
     "remedy",
     "standing",
+    "traits",
 ]

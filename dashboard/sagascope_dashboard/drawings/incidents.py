@@ -30,6 +30,7 @@ def page(shown: Incident) -> list[Node | None]:
         h("pre", shown.error, cls="sample") if shown.error else None,
         h("div", _facts(shown.row), cls="foot"),
         _examples(shown),
+        _contrast(shown),
         _moved(shown),
     ]
 
@@ -77,6 +78,18 @@ def _facts(row: Row) -> list[Node | None]:
 def _examples(shown: Incident) -> Node:
     links = [link(each.href, each.id, cls="action") for each in shown.row.examples]
     return h("p", links, link(shown.list_href, "All of them", cls="action"), cls="chips")
+
+
+def _contrast(shown: Incident) -> Node | None:
+    if not shown.contrast:
+        return None
+    names = ("Property", "Stuck", "Finished", "How often", "The same sagas have")
+    head = h("tr", [h("th", name, scope="col") for name in names])
+    told = [(each.said, each.stuck, each.finished, each.lift, each.also) for each in shown.contrast]
+    rows = [h("tr", [h("td", cell) for cell in cells]) for cells in told]
+    table = h("table", h("thead", head), h("tbody", rows), cls="table")
+    title = h("h2", "What sets them apart", cls="section")
+    return h("section", title, h("div", table, cls="scroll", tabindex="0"))
 
 
 def _moved(shown: Incident) -> Node | None:

@@ -66,6 +66,17 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Contrast:
+    """A property that those which stand still have more often than those that finished."""
+
+    said: str
+    stuck: str
+    finished: str
+    lift: str
+    also: str
+
+
+@dataclass(frozen=True, slots=True)
 class Incident:
     """One incident, on a page of its own."""
 
@@ -76,6 +87,8 @@ class Incident:
     peak: int
     moved: tuple[tuple[str, int], ...]
     """What became of the sagas that it had when it was acknowledged; empty where it never was."""
+    contrast: tuple[Contrast, ...]
+    """What sets its sagas apart, the most telling first; empty where there are too few to say."""
     history: tuple[Change, ...]
     """The latest first."""
     may: tuple[str, ...]
@@ -103,6 +116,7 @@ def incident(whole: wire.IncidentInFull) -> Incident:
         error=block(whole.error_sample or "", 2_000),
         peak=whole.peak,
         moved=_moved(whole.moved),
+        contrast=tuple(_contrast(each) for each in whole.contrast),
         history=tuple(_change(each) for each in reversed(whole.history)),
         may=tuple(state for state in ("acknowledged", "resolved", "open") if state != whole.state),
     )
@@ -159,6 +173,21 @@ def _moved(moved: wire.Moved | None) -> tuple[tuple[str, int], ...]:
         ("Stuck again here", moved.stuck_again),
         ("Never moved", moved.still),
     )
+
+
+def _contrast(known: wire.Contrast) -> Contrast:
+    return Contrast(
+        said=_trait(known),
+        stuck=f"{known.stuck:,} of {known.stuck_of:,}",
+        finished=f"{known.finished:,} of {known.finished_of:,}",
+        lift="none of the finished" if known.lift is None else f"{known.lift:,.1f} times as often",
+        also=", ".join(_trait(each) for each in known.also),
+    )
+
+
+def _trait(known: wire.Trait) -> str:
+    place = line(known.service or known.step or "", 60)
+    return f"{place} {line(known.key, 60)} = {line(known.value, 80)}".lstrip()
 
 
 def _change(change: wire.IncidentChange) -> Change:

@@ -190,3 +190,27 @@ def test_no_other_state_can_be_asked_for(empty: RunningCollector) -> None:
 def empty() -> Iterator[RunningCollector]:
     with running_collector() as running:
         yield running
+
+
+def test_what_sets_an_incident_apart_is_said_with_lift_and_counts(empty: RunningCollector) -> None:
+    def several(kind: str, count: int, version: str, tried: tuple[Tried, ...], *, ended: bool) -> list[Request]:
+        each = (
+            saga(f"{kind}-{n}", tried, name="order", ago=90 + n, ended=ended, versions={"ledger": version})
+            for n in range(count)
+        )
+        return list(itertools.chain.from_iterable(each))
+
+    well = (Tried("ledger.record", "ledger", 0.3, 0.5),)
+    send(empty, *several("well", 30, "2.0", well, ended=True), *several("lucky", 3, "2.1", well, ended=True))
+    send(empty, *several("stuck", 12, "2.1", failing("no link"), ended=False))
+
+    def standing() -> list[str]:
+        return [each["key"] for each in incidents(empty) if each["name"] == "order" and each["count"] == 12]
+
+    (key,) = soon(standing)
+    soon(lambda: len(get(empty, "/sagas", name="order", status="completed")["items"]) == 33)
+    (found,) = get(empty, f"/incidents/{key}")["contrast"]
+    assert (found["service"], found["step"], found["key"]) == ("ledger", None, "service.version")
+    assert (found["value"], found["stuck"], found["stuck_of"]) == ("2.1", 12, 12)
+    assert (found["finished"], found["finished_of"], found["lift"]) == (3, 33, 11.0)
+    assert [each["key"] for each in found["also"]] == ["service.instance.id"]

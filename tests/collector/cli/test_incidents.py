@@ -116,3 +116,16 @@ def test_lines_of_a_plan_are_ascii(collector: RunningCollector) -> None:
     done = run("triage", "--plan", url=collector.api)
     assert done.stdout.isascii()
     assert "\u202eodd" in [json.loads(line)["id"] for line in done.stdout.splitlines()]
+
+
+def test_what_sets_an_incident_apart_is_a_line_each(collector: RunningCollector) -> None:
+    well = (Tried("ledger.record", "ledger", 0.3, 0.5),)
+    for number in range(25):
+        send(collector, *saga(f"w-{number}", well, name="order", ago=90, ended=True, versions={"ledger": "2.0"}))
+    for number in range(8):
+        send(collector, *saga(f"o-{number}", FAILING, name="order", ago=90, ended=False, versions={"ledger": "2.1"}))
+    with Client(collector.api) as client:
+        soon(lambda: len(client.sagas(name="order", status="completed").items) == 25)
+        (key,) = soon(lambda: [each.key for each in client.incidents().items if each.count == 8])
+    said = " ".join(run("incident", key, url=collector.api).stdout.split())
+    assert "ledger service.version=2.1: 8 of 8 against 0 of 25; so have ledger service.instance.id=ledger-2.1" in said
