@@ -10,11 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import numpy as np
-import pyarrow as pa
-
 from sagascope_collector.errors import NotADatabase
-from sagascope_collector.store.fingerprints import NONE, Fingerprints
+from sagascope_collector.store import mapped
+from sagascope_collector.store.fingerprints import Fingerprints
 from sagascope_collector.store.generation import KINDS, Bounds
 from sagascope_collector.store.journal import sync_folder
 
@@ -79,7 +77,7 @@ def discard_unfinished(folder: Path, known: Iterable[int]) -> None:
 def save_index(folder: Path, number: int, sagas: Fingerprints, groups: Fingerprints) -> None:
     """Write the index of a chunk."""
     for kind, content in zip(INDEXES, (sagas, groups), strict=True):
-        np.save(path_of(folder, number, kind), content)
+        mapped.save(path_of(folder, number, kind), content)
 
 
 def settle(folder: Path, number: int) -> int:
@@ -104,23 +102,12 @@ def load(folder: Path, entry: Entry) -> Chunk:
         size = sum(path.stat().st_size for path in (*files.values(), *_indexes(folder, entry.number)))
         if size != entry.bytes:
             raise NotADatabase(f"Files of {folder} are damaged: those numbered {entry.number:08} have another size.")
-        sagas, groups = map(_mapped, _indexes(folder, entry.number))
+        sagas, groups = map(mapped.load, _indexes(folder, entry.number))
     except (OSError, ValueError) as error:
         raise NotADatabase(
             f"Files that belong to the database are missing from {folder}, or damaged: {error}"
         ) from error
     return Chunk(entry, files, sagas, groups)
-
-
-def _mapped(path: Path) -> Fingerprints:
-    """The content of an index, read as it is needed. No file is held open for it, as `numpy.memmap` would."""
-    with path.open("rb") as file:
-        np.lib.format.read_magic(file)
-        np.lib.format.read_array_header_1_0(file)
-        begin = file.tell()
-    with pa.memory_map(str(path)) as mapped:
-        content = mapped.read_buffer()
-    return np.frombuffer(content, np.uint64, offset=begin) if content.size > begin else NONE
 
 
 def discard(folder: Path, number: int) -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from sagascope_collector.errors import StoreUnavailable
 from sagascope_collector.records import Facts, Instance, SagaId
-from sagascope_collector.store import chunk, cursors, home, plain, presences, reading, summaries
+from sagascope_collector.store import chunk, home, plain, presences, reading, summaries
 from sagascope_collector.store.alerts import Alerts
 from sagascope_collector.store.census import Census
 from sagascope_collector.store.contract import (
@@ -27,9 +27,11 @@ from sagascope_collector.store.contract import (
 from sagascope_collector.store.database import Database
 from sagascope_collector.store.frames import Frame
 from sagascope_collector.store.incidents import Incidents
+from sagascope_collector.store.listing import Listing
 from sagascope_collector.store.opening import IN_MEMORY
 from sagascope_collector.store.pending import Pending
 from sagascope_collector.store.rested import Rested
+from sagascope_collector.store.resting import Resting
 from sagascope_collector.store.sealing import Sealing
 from sagascope_collector.store.sql import Query
 from sagascope_collector.store.tiers import Tiers
@@ -66,7 +68,6 @@ class DuckDBStore:
             self._database.close()
             raise
         self._runners = {tuple(step): service for *step, service in self._database.rows(Query.SELECT_RUNNERS)}
-        self._rested = Rested(self._database)
         self._started_at = clock()
         self._database.rows(Query.INSERT_RUN, {"now": self._started_at})
 
@@ -92,6 +93,9 @@ class DuckDBStore:
         self._tiers = Tiers(
             self._database, folder, owner, chunks, after=sealed_through, durable=self._path != IN_MEMORY
         )
+        rested = Rested(self._database, folder)
+        self._listing = Listing(self._database, rested)
+        self._resting = Resting(self._database, rested, self._summarising)
         self._sealing = Sealing(self._tiers, self._database, self._keep_beside)
         self._began = time.monotonic()
         if not begun:
@@ -136,11 +140,7 @@ class DuckDBStore:
         """See `Store.tend`."""
         if time.monotonic() - self._began > AGE:
             self._close_generation()
-        return self._sealing.step() or self._let_rest()
-
-    def _let_rest(self) -> bool:
-        with self._summarising:
-            return self._rested.move(self._clock())
+        return self._sealing.step() or self._resting.step(self._clock())
 
     def seal(self) -> None:
         """Move everything to the sealed tier now, instead of when there is enough of it."""
@@ -207,18 +207,20 @@ class DuckDBStore:
         settled = _ids_table(ids)
         runners = {(*row.key[:2], step): service for row in rows for step, service in row.runners.items()}
         news = dict(runners.items() - self._runners.items())
-        with self._summarising, self._database.transaction():
-            if news:
-                self._database.count(Query.PUT_RUNNERS, batch_runners=summaries.runners_table(news))
-            self._rested.wake(settled)
-            self._database.count(Query.DELETE_SAGAS, settled=settled)
-            if rows:
-                self._database.count(Query.INSERT_SAGAS, summaries=summaries.table(rows))
-            regrouped = self._incidents.put(settled, rows, self._clock())
-            self._database.rows(Query.UPDATE_STATE_PROJECTED, {"projected": self._pending.seen(self._seq)})
+        with self._summarising:
+            with self._database.transaction():
+                if news:
+                    self._database.count(Query.PUT_RUNNERS, batch_runners=summaries.runners_table(news))
+                woken = self._resting.wake(ids)
+                self._database.count(Query.DELETE_SAGAS, settled=settled)
+                if rows:
+                    self._database.count(Query.INSERT_SAGAS, summaries=summaries.table(rows))
+                regrouped = self._incidents.put(settled, rows, self._clock())
+                self._database.rows(Query.UPDATE_STATE_PROJECTED, {"projected": self._pending.seen(self._seq)})
+            self._resting.woken(woken)
         if regrouped:
             self._incidents.written()
-        self._rested.written(len(rows))
+        self._resting.written(len(rows))
         self._pending.settle(ids)
         self._runners = self._runners | news
 
@@ -242,31 +244,15 @@ class DuckDBStore:
 
     def environments_of(self, saga_id: str) -> Sequence[str]:
         """See `Store.environments_of`."""
-        kept = self._database.rows(Query.SELECT_ENVIRONMENTS, {"id": saga_id})
-        return sorted(self._tiers.environments_of(saga_id) | {environment for (environment,) in kept})
+        return sorted(self._tiers.environments_of(saga_id) | self._listing.environments(saga_id))
 
     def saga_rows(self, narrowed: SagaFilter, *, limit: int, cursor: str | None = None) -> Page:
         """See `Store.saga_rows`."""
-        after = cursors.read(cursor) if cursor else None
-        wanted = {name: getattr(narrowed, name) for name in narrowed.__slots__}
-        wanted |= {name: summaries.element(wanted[name]) for name in ("step", "service")}
-        wanted["member"] = summaries.member(narrowed.q)
-        place = {
-            "before": after and after.started_at,
-            "after_environment": after and after.environment,
-            "after_name": after and after.name,
-            "after_id": after and after.id,
-            "after_run": after and after.run,
-        }
-        fetched = self._database.rows(Query.SELECT_SAGAS, {**wanted, **place, "limit": limit + 1})
-        found = [summaries.read(row) for row in fetched[:limit]]
-        return Page(found, cursors.write(found[-1]) if len(fetched) > limit else None)
+        return self._listing.page(narrowed, limit, cursor)
 
     def search(self, text: str, *, limit: int) -> list[tuple[str, SagaRow]]:
         """See `Store.search`."""
-        values = {"text": text, "member": summaries.member(text), "limit": limit}
-        found = [(kind, summaries.read(row)) for kind, *row in self._database.rows(Query.SEARCH_SAGAS, values)]
-        return found or self._of_telemetry(text, limit)
+        return self._listing.search(text, limit) or self._of_telemetry(text, limit)
 
     def _of_telemetry(self, text: str, limit: int) -> list[tuple[str, SagaRow]]:
         """The sagas of a trace or a span."""
@@ -274,8 +260,7 @@ class DuckDBStore:
         if not wanted:
             return []
         kind = "trace" if len(text) == TRACE_ID_DIGITS else "span"
-        rows = self._database.rows(Query.SELECT_SAGAS_OF_IDS, {"limit": limit}, wanted_sagas=_ids_table(wanted))
-        return [(kind, summaries.read(row)) for row in rows]
+        return [(kind, row) for row in self._listing.of_ids(wanted, limit)]
 
     def _sagas_with(self, text: str) -> set[SagaId]:
         """Whose records have this trace or span id; of records in no saga the id is empty."""

@@ -41,13 +41,13 @@ def of_trace(trace_id: bytes) -> int:
 def of_traces(column: pa.ChunkedArray) -> Fingerprints:
     """The fingerprints of trace ids."""
     words = _words(column, 16)
-    return np.where(words.any(axis=1), _mixed(words[:, 0] ^ _mixed(words[:, 1])) | np.uint64(1), np.uint64(0))
+    return np.where(words.any(axis=1), mixed(words[:, 0] ^ mixed(words[:, 1])) | np.uint64(1), np.uint64(0))
 
 
 def of_spans(traces: Fingerprints, span_ids: pa.ChunkedArray, ends: pa.ChunkedArray) -> Fingerprints:
     """The fingerprints of spans, an open form told from the final one; `traces` are those of their traces."""
     final = _array(ends).to_numpy(zero_copy_only=False) != 0
-    return _mixed(traces + _mixed(_words(span_ids, 8)[:, 0]) + np.where(final, _FINAL, _OPEN))
+    return mixed(traces + mixed(_words(span_ids, 8)[:, 0]) + np.where(final, _FINAL, _OPEN))
 
 
 def words(span_ids: pa.ChunkedArray) -> Fingerprints:
@@ -58,7 +58,7 @@ def words(span_ids: pa.ChunkedArray) -> Fingerprints:
 def of_logs(keys: pa.ChunkedArray) -> Fingerprints:
     """The fingerprints of log records, by their digests."""
     words = _words(keys, 16)
-    return _mixed(words[:, 0] ^ _mixed(words[:, 1] + _LOG))
+    return mixed(words[:, 0] ^ mixed(words[:, 1] + _LOG))
 
 
 def among(few: Fingerprints, many: Fingerprints) -> npt.NDArray[np.bool_]:
@@ -70,7 +70,7 @@ def among(few: Fingerprints, many: Fingerprints) -> npt.NDArray[np.bool_]:
     return np.asarray(many[places] == few)
 
 
-def _mixed(words: Fingerprints) -> Fingerprints:
+def mixed(words: Fingerprints) -> Fingerprints:
     """Every bit of the answer depends on every bit given (the finish of SplitMix64)."""
     with np.errstate(over="ignore"):
         words = (words ^ (words >> _30)) * _FIRST

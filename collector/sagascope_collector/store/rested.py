@@ -1,65 +1,126 @@
 """Summaries that are at rest: of sagas that ended, need nobody, and were not heard of for a while.
 
-They are nearly all there are. Kept apart, they cost the others nothing: whether a saga is among them is known in
-memory, by 8 bytes each, and their table is only touched when one is heard of again.
+They are nearly all there are, so they lie in files of their own, on *shelves*. A row that counts no longer, since its
+saga was heard of again, is *gone*: its place is noted in the database, and it is left out when shelves are merged.
 """
 
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from sagascope_collector.records import SagaId
+from sagascope_collector.store import fingerprints, postings, shelf
+from sagascope_collector.store.bloom import Bloom
 from sagascope_collector.store.database import Database
-from sagascope_collector.store.fingerprints import Fingerprints
-from sagascope_collector.store.known import Known
+from sagascope_collector.store.postings import Places
+from sagascope_collector.store.shelf import Flow, Shelf
 from sagascope_collector.store.sql import Query
 
-AFTER: Final = 60_000_000_000
-"""Nanoseconds since a saga's last sign of life after which it is at rest."""
+NOWHERE = np.empty(0, np.int64)
 
-TOGETHER: int = 20_000
-"""Summaries that are moved at once, at least: each move reads all that are not at rest."""
+GONE = pa.schema([("shelf", pa.uint64()), ("place", pa.int64())])
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What there is at one moment."""
+
+    shelves: tuple[Shelf, ...]
+    """Whose sagas started last come first."""
+    gone: Mapping[int, Places]
+    """Places that count no longer, by the number of the shelf."""
+
+    def lasting(self, each: Shelf, places: Places) -> Places:
+        """Those of these places of a shelf that count."""
+        return np.setdiff1d(places, self.gone.get(each.entry.number, NOWHERE), assume_unique=True)
+
+
+class Owner(NamedTuple):
+    """Whose row is at a place."""
+
+    shelf: int
+    place: int
+    saga: SagaId
 
 
 class Rested:
-    """One of the two tables of summaries. Not for two threads at once."""
+    """The shelves. Those who change them do so one after the other; any thread may read a `view`."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._known = Known()
-        self._known.add(_fingerprints(database.arrow(Query.SELECT_RESTED)))
-        ((self._written,),) = database.rows(Query.COUNT_SAGAS)
-
-    def wake(self, settled: pa.Table) -> None:
-        """Within a transaction: take out the summaries of sagas that are about to get new ones."""
-        fingerprints = _fingerprints(self._database.arrow(Query.SELECT_FINGERPRINTS, settled=settled))
-        asleep = self._known.holds(fingerprints)
-        if asleep.any():
-            self._database.count(Query.DELETE_RESTED, settled=settled.filter(pa.array(asleep)))
-
-    def written(self, rows: int) -> None:
-        """So many summaries were written to the other table."""
-        self._written += rows
-
-    def move(self, now: int) -> bool:
-        """Move what has come to rest, if it may be enough; whether anything was moved.
+    def __init__(self, database: Database, folder: Path) -> None:
+        """Load them.
 
         Raises:
-            StoreUnavailable: nothing was.
+            NotADatabase: files are missing or damaged.
         """
-        if self._written < TOGETHER:
-            return False
-        self._written = 0
-        with self._database.transaction():
-            resting = self._database.arrow(Query.SELECT_RESTING, {"before": now - AFTER})
-            if not resting.num_rows:
-                return False
-            self._database.count(Query.INSERT_RESTED, resting=resting)
-            self._database.count(Query.DELETE_SAGAS, settled=resting)
-        moved = np.unique(_fingerprints(resting))
-        self._known.add(moved[~self._known.holds(moved)])
-        return True
+        self.folder = folder
+        self._database = database
+        self._asleep = Bloom()
+        entries = [shelf.Entry(*row) for row in database.rows(Query.SELECT_SHELVES)]
+        flows: dict[int, list[Flow]] = {}
+        for number, *flow in database.rows(Query.SELECT_SHELF_FLOWS):
+            flows.setdefault(number, []).append((*flow,))
+        shelf.discard_unfinished(folder, [each.number for each in entries])
+        gone = _by_shelf(database.rows(Query.SELECT_SHELF_GONE))
+        self.view = View((), gone)
+        self.show([shelf.load(folder, each, flows.get(each.number, ())) for each in entries], [])
+
+    def show(self, made: Iterable[Shelf], replaced: Iterable[Shelf]) -> None:
+        """Turn readers to other shelves."""
+        made, without = list(made), {each.entry.number for each in replaced}
+        for each in made:
+            ids = fingerprints.mixed(postings.shortened(each.ids))
+            self._asleep.add(ids[~self._asleep.may_hold(ids)])
+        kept = [each for each in self.view.shelves if each.entry.number not in without]
+        shelves = sorted([*kept, *made], key=lambda each: -each.entry.latest)
+        gone = {number: places for number, places in self.view.gone.items() if number not in without}
+        self.view = View(tuple(shelves), gone)
+
+    def owners(self, ids: Sequence[SagaId]) -> list[Owner]:
+        """The places of all summaries of these ids."""
+        wanted = np.fromiter((fingerprints.of_text(each.id) for each in ids), np.uint64, len(ids))
+        likely = np.unique(wanted[self._asleep.may_hold(fingerprints.mixed(postings.short(wanted)))])
+        return list(self._owners(self.view, likely, set(ids))) if likely.size else []
+
+    def _owners(self, view: View, wanted: fingerprints.Fingerprints, ids: set[SagaId]) -> Iterator[Owner]:
+        for each in view.shelves:
+            here = wanted[postings.holds(each.ids, wanted)]
+            places = view.lasting(each, postings.found(each.ids, here.tolist()))
+            for environment, id_, place in self.at(each, places, Query.SELECT_OWNERS) if places.size else ():
+                if (saga := SagaId(environment, id_)) in ids:
+                    yield Owner(each.entry.number, place, saga)
+
+    def take_out(self, owners: Sequence[Owner]) -> None:
+        """Within a transaction: let these rows count no longer. Call `taken_out` when it is over."""
+        by_shelf = _by_shelf((each.shelf, each.place) for each in owners)
+        for each in self.view.shelves:
+            if (places := by_shelf.get(each.entry.number)) is not None:
+                values = {"file": str(each.rows), "shelf": each.entry.number}
+                self._database.count(Query.TAKE_FROM_SHELF_FLOWS, values, places=_table(places))
+        rows = [{"shelf": each.shelf, "place": each.place} for each in owners]
+        self._database.count(Query.INSERT_SHELF_GONE, gone=pa.Table.from_pylist(rows, schema=GONE))
+
+    def taken_out(self, owners: Sequence[Owner]) -> None:
+        """Turn readers away from them."""
+        gone = dict(self.view.gone)
+        for number, places in _by_shelf((each.shelf, each.place) for each in owners).items():
+            gone[number] = np.union1d(gone.get(number, NOWHERE), places)
+        self.view = replace(self.view, gone=gone)
+
+    def at(self, each: Shelf, places: Places, query: Query, values: Mapping[str, Any] | None = None) -> list[Any]:
+        """What a query says of these rows of a shelf."""
+        return self._database.rows(query, {"file": str(each.rows), **(values or {})}, places=_table(places))
 
 
-def _fingerprints(table: pa.Table) -> Fingerprints:
-    return np.asarray(table["fingerprint"].to_numpy(), np.uint64)
+def _by_shelf(places: Iterable[Sequence[Any]]) -> dict[int, Places]:
+    found: dict[int, list[int]] = {}
+    for number, place in places:
+        found.setdefault(number, []).append(place)
+    return {number: np.unique(np.array(each, np.int64)) for number, each in found.items()}
+
+
+def _table(places: Places) -> pa.Table:
+    return pa.table({"file_row_number": pa.array(places, pa.int64())})

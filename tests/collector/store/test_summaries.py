@@ -196,7 +196,7 @@ def test_search_takes_any_text_as_text(store: Store, text: str) -> None:
 def test_a_saga_at_rest_is_listed_found_and_replaced_like_any_other(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sagascope_collector.store.rested.TOGETHER", 1)
+    monkeypatch.setattr("sagascope_collector.store.resting.TOGETHER", 1)
     over = {"status": "completed", "ended_at": NOON, "updated_at": NOON - 10 * SECOND}
     keep(
         store,

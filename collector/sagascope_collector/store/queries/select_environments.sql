@@ -1,1 +1,1 @@
-SELECT DISTINCT environment FROM all_sagas WHERE id = $id
+SELECT DISTINCT environment FROM sagas WHERE id = $id

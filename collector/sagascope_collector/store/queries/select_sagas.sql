@@ -1,4 +1,4 @@
-SELECT * FROM all_sagas
+SELECT * FROM sagas
 WHERE ($environment IS NULL OR environment = $environment)
     AND ($status IS NULL OR status = $status)
     AND ($attention IS NULL OR attention = $attention OR ($attention = 'any' AND attention IS NOT NULL))

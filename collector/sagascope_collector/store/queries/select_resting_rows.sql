@@ -1,3 +1,2 @@
-INSERT INTO rested
 SELECT * FROM sagas SEMI JOIN resting USING (environment, id)
-ORDER BY started_at
+ORDER BY started_at DESC, environment, name, id, run

@@ -1,0 +1,1 @@
+SELECT environment, name, status, count(*) AS sagas FROM read_parquet($file) GROUP BY ALL

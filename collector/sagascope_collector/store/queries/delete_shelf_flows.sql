@@ -1,0 +1,1 @@
+DELETE FROM shelf_flows WHERE shelf IN (FROM unnest($numbers))

@@ -1,0 +1,1 @@
+DELETE FROM shelf_gone WHERE shelf IN (FROM unnest($numbers))

@@ -1,0 +1,1 @@
+DELETE FROM shelves WHERE number IN (FROM unnest($numbers))

@@ -1,0 +1,1 @@
+INSERT INTO shelf_flows SELECT $shelf, * FROM flows

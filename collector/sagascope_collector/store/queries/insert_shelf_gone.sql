@@ -1,0 +1,1 @@
+INSERT INTO shelf_gone BY NAME SELECT * FROM gone

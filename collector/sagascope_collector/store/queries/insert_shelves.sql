@@ -1,0 +1,1 @@
+INSERT INTO shelves BY NAME SELECT * FROM entries

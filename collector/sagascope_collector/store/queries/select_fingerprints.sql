@@ -1,1 +1,0 @@
-SELECT hash(environment, id) AS fingerprint FROM settled

@@ -1,1 +1,0 @@
-SELECT DISTINCT hash(environment, id) AS fingerprint FROM rested ORDER BY fingerprint

@@ -1,0 +1,1 @@
+SELECT id, keys, started_at, steps, services FROM read_parquet($file)

@@ -1,0 +1,1 @@
+SELECT shelf, environment, name, status FROM shelf_flows

@@ -1,0 +1,1 @@
+SELECT shelf, place FROM shelf_gone

@@ -1,0 +1,1 @@
+SELECT number, sagas, earliest, latest, bytes, steps, services FROM shelves ORDER BY number
