@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; 
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 ARGS ?=
 
-.PHONY: help setup dev demo test check screenshots format bench fuzz lock clean
+.PHONY: help setup dev demo test check screenshots format bench bench-large fuzz lock clean
 
 help:  ## what can be made
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -47,6 +47,9 @@ test: check  ## check, then every test
 
 bench: dev  ## measurements, printed with medians and spread
 	$(BIN)/python tests/benchmarks/run.py $(ARGS)
+
+bench-large: dev  ## the same of a hundred million spans: an hour, and 5 GB of disk; KEEP=FOLDER keeps the database
+	SPANS=$${SPANS:-100000000} $(BIN)/python tests/benchmarks/run.py history $(ARGS)
 
 fuzz: dev  ## hostile bytes for ten minutes; ARGS="--minutes 60" for longer
 	$(BIN)/python tests/fuzz/run.py $(ARGS)
