@@ -106,8 +106,10 @@ class Lookup:
 
     def _behind(self, saga_id: str, environment: str | None, context: sagas.Context) -> list[tuple[Facts, model.Saga]]:
         """Every saga behind an id, with its facts; the latest started first within an environment."""
-        seen = self.store.environments_of(saga_id) if environment is None else [environment]
-        facts = self.store.facts([SagaId(each, saga_id) for each in seen]) if seen else {}
+        if environment is None:
+            facts = self.store.facts_called(saga_id)
+        else:
+            facts = self.store.facts([SagaId(environment, saga_id)])
         return [
             (each, saga) for each in facts.values() for saga in sagas.rebuild(each, context.now, context.experience)
         ]

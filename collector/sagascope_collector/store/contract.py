@@ -204,6 +204,10 @@ class Store(Protocol):
         """Everything received about each id; an unknown id is absent. Spans that link to a saga are among its own."""
         ...
 
+    def facts_called(self, saga_id: str) -> dict[SagaId, Facts]:
+        """`facts` of this id in every environment in which it was seen, in the order of their names."""
+        ...
+
     def put_summaries(self, ids: Sequence[SagaId], rows: Sequence[SagaRow]) -> None:
         """Replace all summaries of these ids by ``rows``, and count what `changed_ids` last reported of them as seen.
 
@@ -217,10 +221,6 @@ class Store(Protocol):
 
     def lessons(self) -> Sequence[str]:
         """The documents of all lessons that are kept, in no particular order."""
-        ...
-
-    def environments_of(self, saga_id: str) -> Sequence[str]:
-        """The environments in which this id was seen."""
         ...
 
     def saga_rows(self, narrowed: SagaFilter, *, limit: int, cursor: str | None = None) -> Page:

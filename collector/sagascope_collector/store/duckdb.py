@@ -172,6 +172,10 @@ class DuckDBStore:
         """See `Store.facts`."""
         return reading.facts(self._tiers, ids, self._census.of)
 
+    def facts_called(self, saga_id: str) -> dict[SagaId, Facts]:
+        """See `Store.facts_called`."""
+        return reading.facts_called(self._tiers, saga_id, self._census.of)
+
     def saga_ids(self) -> Iterator[Sequence[SagaId]]:
         """See `Store.saga_ids`."""
         for found in self._tiers.saga_ids():
@@ -241,10 +245,6 @@ class DuckDBStore:
         return [document for (document,) in self._database.rows(Query.SELECT_LESSONS)]
 
     # --- reading -------------------------------------------------------------------------------
-
-    def environments_of(self, saga_id: str) -> Sequence[str]:
-        """See `Store.environments_of`."""
-        return sorted(self._tiers.environments_of(saga_id) | self._listing.environments(saga_id))
 
     def saga_rows(self, narrowed: SagaFilter, *, limit: int, cursor: str | None = None) -> Page:
         """See `Store.saga_rows`."""

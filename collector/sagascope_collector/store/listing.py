@@ -100,18 +100,6 @@ class Listing:
                 found += [row for row in told if SagaId(row.key.environment, row.key.id) in wanted]
         return _newest(found)[:limit]
 
-    def environments(self, saga_id: str) -> set[str]:
-        """The environments in which there is a summary of this id."""
-        return self._read(lambda view: self._environments(view, saga_id))
-
-    def _environments(self, view: View, saga_id: str) -> set[str]:
-        found = {environment for (environment,) in self._database.rows(Query.SELECT_ENVIRONMENTS, {"id": saga_id})}
-        for each in view.shelves:
-            if (places := view.lasting(each, each.called([saga_id]))).size:
-                owners = self._rested.at(each, places, Query.SELECT_OWNERS)
-                found.update(environment for environment, id_, _ in owners if id_ == saga_id)
-        return found
-
     def _read(self, read: Callable[[View], T]) -> T:
         """Read from what there is; once more where sagas came to rest meanwhile."""
         while True:

@@ -7,6 +7,7 @@ from typing import Final
 import duckdb
 
 from sagascope_collector.errors import CannotStart, DatabaseLocked, NewerDatabase, NotADatabase
+from sagascope_collector.store.sql import Query
 
 IN_MEMORY: Final = ":memory:"
 
@@ -36,7 +37,9 @@ def connect(path: str) -> duckdb.DuckDBPyConnection:
     if path != IN_MEMORY:
         look_at(Path(path))
     try:
-        return duckdb.connect(path, config=dict(_CONFIG))
+        connection = duckdb.connect(path, config=dict(_CONFIG))
+        connection.execute(Query.KEEP_FOOTERS.text)
+        return connection
     except duckdb.Error as error:
         raise explained(path, str(error)) from error
 

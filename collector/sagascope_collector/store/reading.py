@@ -15,26 +15,40 @@ from sagascope_collector.store.tiers import Tiers
 SpanPlace = tuple[str, str]
 """(trace id, span id)."""
 
+IsWanted = Callable[[SagaId], bool]
+
 
 def facts(
     tiers: Tiers, ids: Sequence[SagaId], instances: Callable[[Service], Iterable[Instance]]
 ) -> dict[SagaId, Facts]:
     """Everything received about each id; an unknown id is absent. See `Store.facts`."""
-    wanted = set(ids)
-    spans = _spans(tiers, ids, wanted)
+    found = _facts(tiers, ids, set(ids).__contains__, instances)
+    return {saga: found[saga] for saga in ids if saga in found}
+
+
+def facts_called(tiers: Tiers, saga_id: str, instances: Callable[[Service], Iterable[Instance]]) -> dict[SagaId, Facts]:
+    """Everything received about an id in each environment. See `Store.facts_called`."""
+    found = _facts(tiers, [SagaId("", saga_id)], lambda saga: saga.id == saga_id, instances)
+    return dict(sorted(found.items()))
+
+
+def _facts(
+    tiers: Tiers, ids: Sequence[SagaId], is_wanted: IsWanted, instances: Callable[[Service], Iterable[Instance]]
+) -> dict[SagaId, Facts]:
+    spans = _spans(tiers, ids, is_wanted)
     logs: defaultdict[SagaId, list[Log]] = defaultdict(list)
     for saga, log in rows.logs(tiers.of_sagas("logs", ids)):
-        if saga in wanted:
+        if is_wanted(saga):
             logs[saga].append(log)
-    return {saga: _facts(saga, spans[saga], logs[saga], instances) for saga in ids if spans[saga] or logs[saga]}
+    return {saga: _joined(saga, spans[saga], logs[saga], instances) for saga in {**spans, **logs}}
 
 
-def _spans(tiers: Tiers, ids: Sequence[SagaId], wanted: set[SagaId]) -> defaultdict[SagaId, Sequence[Span]]:
+def _spans(tiers: Tiers, ids: Sequence[SagaId], is_wanted: IsWanted) -> defaultdict[SagaId, Sequence[Span]]:
     found: defaultdict[SagaId, list[Span]] = defaultdict(list)
     for saga, span in rows.spans(tiers.of_sagas("spans", ids)):
-        if saga in wanted:
+        if is_wanted(saga):
             found[saga].append(span)
-    links = [each for each in tiers.of_sagas("links", ids).to_pylist() if _saga_of(each) in wanted]
+    links = [each for each in tiers.of_sagas("links", ids).to_pylist() if is_wanted(_saga_of(each))]
     settled: defaultdict[SagaId, Sequence[Span]] = defaultdict(list)
     settled.update({saga: _final(spans) for saga, spans in found.items()})
     for saga, spans in _linked(tiers, links).items():
@@ -68,7 +82,7 @@ def _final(spans: Iterable[Span]) -> list[Span]:
     return list(forms.values())
 
 
-def _facts(
+def _joined(
     saga: SagaId, spans: Sequence[Span], logs: Sequence[Log], instances: Callable[[Service], Iterable[Instance]]
 ) -> Facts:
     records: tuple[Span | Log, ...] = (*spans, *logs)

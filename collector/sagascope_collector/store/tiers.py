@@ -174,22 +174,6 @@ class Tiers:
 
         return self._read(read)
 
-    def environments_of(self, saga_id: str) -> set[str]:
-        """The environments in which a saga id has a record."""
-        wanted = np.array([fingerprints.of_text(saga_id)], np.uint64)
-
-        def read(view: View) -> set[str]:
-            chunks = [each for each in view.chunks if among(wanted, each.sagas).any()]
-            hot = (table for each in view.generations for kind in KINDS for table in each.of_sagas(kind, wanted))
-            found = {each.environment for each in _sagas(hot) if each.id == saga_id}
-            for kind in KINDS:
-                if files := _files(kind, chunks):
-                    values = {"files": files, "id": saga_id}
-                    found.update(each for (each,) in self._database.rows(Query.SELECT_SEALED_ENVIRONMENTS, values))
-            return found
-
-        return self._read(read)
-
     def saga_ids(self) -> Iterator[set[SagaId]]:
         """Every saga with a record: those of each chunk and of each generation that were not in one before."""
         view = self._view

@@ -70,6 +70,6 @@ def test_a_stop_waits_for_nobody_for_long_and_loses_nothing(tmp_path: Path, numb
         assert "Traceback" not in collector.logged()
     store = DuckDBStore(str(collector.db))
     assert store.counters().stored >= len(acknowledged)
-    missing = [each for each in acknowledged if not store.environments_of(str(each))]
+    missing = [each for each in acknowledged if not store.facts_called(str(each))]
     store.close()
     assert not missing

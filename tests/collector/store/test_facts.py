@@ -40,7 +40,7 @@ def test_ids_are_kept_apart_by_environment(store: Store, put: Put) -> None:
         "prod": [f"{1:016x}"],
         "test": [f"{2:016x}"],
     }
-    assert store.environments_of("8492") == ["prod", "test"]
+    assert [each.environment for each in store.facts_called("8492")] == ["prod", "test"]
 
 
 def test_what_is_sent_again_is_stored_once(store: Store, put: Put) -> None:

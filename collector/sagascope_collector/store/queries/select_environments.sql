@@ -1,1 +1,0 @@
-SELECT DISTINCT environment FROM sagas WHERE id = $id
