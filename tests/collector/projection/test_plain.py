@@ -20,7 +20,7 @@ from sagascope_collector.sagas import Context
 from sagascope_collector.store import DuckDBStore, SagaFilter, SagaRow
 from support.otlp import NOON, SECOND, log, logs, of_saga, resource, span, span_id, trace_id, traces
 
-SAGAS = 150
+SAGAS = 2_500
 NOW = NOON + 3600 * SECOND
 STEPS = ("fraud.check", "wallet.debit", "ledger.record", "shipping.book", "wallet.refund")
 SERVICES = ("orchestrator", "wallet", "ledger", "shipping")
