@@ -120,10 +120,10 @@ def _executions(step: StepKey, number: int, group: list[Span], lineage: Lineage)
         return [Views(number, group)]
     if len(group) == 2 and group[0].process.service != group[1].process.service:
         return [Views(number, _caller_first(group, step, lineage))]
-    executions: list[Views] = []
+    executions = _Executions(number, lineage)
     for span in sorted(group, key=lambda span: _view_order(span, step, lineage)):
-        _place(span, executions, number, lineage)
-    return executions
+        executions.place(span)
+    return executions.views
 
 
 def _caller_first(pair: list[Span], step: StepKey, lineage: Lineage) -> list[Span]:
@@ -141,19 +141,46 @@ def _view_order(span: Span, step: StepKey, lineage: Lineage) -> tuple[int, int, 
     return _depth(span, step, lineage), rank, span.start, span.span_id
 
 
-def _place(span: Span, executions: list[Views], number: int, lineage: Lineage) -> None:
-    """Add a view to the execution that it belongs to, or begin another: one service executes each once."""
-    service = span.process.service
-    free = [each for each in executions if all(view.process.service != service for view in each.spans)]
-    above = [each for each in free if any(lineage.is_below(span, view) for view in each.spans)]
-    for each in above or [each for each in free if not _is_called_by_another(span, executions, lineage)]:
-        each.spans.append(span)
-        return
-    executions.append(Views(number, [span]))
+class _Executions:
+    """Tells the executions of one attempt apart: one service executes each once."""
 
+    def __init__(self, number: int, lineage: Lineage) -> None:
+        self.views: list[Views] = []
+        self._number = number
+        self._lineage = lineage
+        self._services: list[set[str]] = []
+        self._of: dict[tuple[str, str], int] = {}
+        self._full: dict[str, int] = {}
+        """By service: so many executions, from the first, have it."""
 
-def _is_called_by_another(span: Span, executions: list[Views], lineage: Lineage) -> bool:
-    return any(lineage.is_below(span, view) for each in executions for view in each.spans)
+    def place(self, span: Span) -> None:
+        """Add a view to the execution that it belongs to, or begin another."""
+        place = self._place(span)
+        if place is None:
+            place = len(self.views)
+            self.views.append(Views(self._number, []))
+            self._services.append(set())
+        self.views[place].spans.append(span)
+        self._services[place].add(span.process.service)
+        self._of[span.trace_id, span.span_id] = place
+
+    def _place(self, span: Span) -> int | None:
+        """The first execution whose caller stands above and that its service has no part in; None: it is another.
+
+        Where no caller is known, the first that its service has no part in.
+        """
+        service = span.process.service
+        above = [
+            (span.trace_id, span.parent_id),
+            *((each.trace_id, each.span_id) for each in self._lineage.above(span)),
+        ]
+        if calling := {self._of[key] for key in above if key in self._of}:
+            return min((place for place in calling if service not in self._services[place]), default=None)
+        full = self._full.get(service, 0)
+        while full < len(self.views) and service in self._services[full]:
+            full += 1
+        self._full[service] = full
+        return full if full < len(self.views) else None
 
 
 def _add_receivers(collected: Mapping[StepKey, list[Views]], participants: list[Span], lineage: Lineage) -> None:
