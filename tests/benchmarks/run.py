@@ -24,7 +24,7 @@ def names() -> list[str]:
 def main(wanted: list[str]) -> int:
     """Run them one after the other; a name that is not there is said, with those that are."""
     write = "--write" in wanted
-    wanted = [each for each in wanted if each != "--write"]
+    wanted = [each.replace("-", "_") for each in wanted if each != "--write"]
     unknown = set(wanted) - set(names())
     if unknown:
         print(f"No benchmark called {', '.join(sorted(unknown))}; there are: {', '.join(names())}", file=sys.stderr)

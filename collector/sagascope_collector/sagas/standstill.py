@@ -2,11 +2,12 @@
 
 from typing import NamedTuple
 
-from sagascope_collector.records import Process
+from sagascope_collector.records import Process, Span
 from sagascope_collector.sagas import course, deadlines, ledger
 from sagascope_collector.sagas.case import Case, Finding, Try, phase_of
 from sagascope_collector.sagas.deadlines import Deadline
 from sagascope_collector.sagas.model import AttemptState, Confidence, Phase, Reason
+from sagascope_collector.sagas.spans import is_unlisted
 from sagascope_collector.sagas.watch import UNDER_WAY
 
 FAILURES_IN_A_ROW = 3
@@ -42,6 +43,8 @@ def instance_lost(case: Case) -> Finding | None:
 def _lost_holder(case: Case, flying: Try) -> Process | None:
     """The process that holds the work, if it is lost; once the work is late, the executor, too."""
     open_views = [view for view in flying.attempt.views if not view.end and view.span_id not in flying.attempt.gone]
+    if open_views and _is_under_way(case, open_views[-1]):
+        return None
     holder = open_views[-1].process if open_views else flying.attempt.process
     if case.liveness.is_lost(holder):
         return holder
@@ -49,6 +52,17 @@ def _lost_holder(case: Case, flying: Try) -> Process | None:
     if case.liveness.is_lost(executor) and _is_late(case, deadlines.of_attempt(case, flying)):
         return executor
     return None
+
+
+def _is_under_way(case: Case, span: Span) -> bool:
+    """Whether a process ended this span before it said farewell, so that its final form has yet to come.
+
+    The two are sent side by side, and either may arrive first.
+    """
+    announced_at, instance = case.saga.announced.get(span.span_id), case.liveness.instance(span.process)
+    if announced_at is None or instance is None or instance.heartbeat is None or not instance.heartbeat.final:
+        return False
+    return is_unlisted(span.span_id, announced_at, instance.heartbeat)
 
 
 def _lost(case: Case, flying: Try, process: Process) -> Finding:
@@ -71,7 +85,7 @@ def _confidence_of_loss(case: Case, process: Process, since: int) -> Confidence:
 
 def _root_lost(case: Case) -> Finding | None:
     root = case.root
-    if root is None or not case.liveness.is_lost(root.process):
+    if root is None or not case.liveness.is_lost(root.process) or _is_under_way(case, root):
         return None
     instance = case.liveness.instance(root.process)
     heard = case.liveness.last_heard(instance) if instance else 0

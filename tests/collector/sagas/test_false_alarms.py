@@ -1,0 +1,14 @@
+"""Nobody is woken for nothing: a usual day of healthy sagas, judged by the real rules."""
+
+from support.alarms import alarms
+from support.healthy import World
+
+SAGAS = 12_000
+"""`make bench ARGS=false-alarms` tries a million."""
+
+
+def test_of_thousands_of_healthy_sagas_on_a_usual_day_none_needs_anybody() -> None:
+    found = alarms(World(8492, SAGAS))
+    assert found.judged >= SAGAS
+    assert dict(found.flagged) == {}
+    assert found.notices == 0
