@@ -7,7 +7,18 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from sagascope_collector.incidents import cause
-from sagascope_collector.sagas import Context, Experience, Lesson, judge, learn, lesson, outages, rebuild
+from sagascope_collector.sagas import (
+    Context,
+    Experience,
+    Lesson,
+    Pace,
+    in_order,
+    judge,
+    learn,
+    lesson,
+    outages,
+    rebuild,
+)
 from support.healthy import FLUSHED, NAME, START, Whole, World
 from support.telemetry import SECOND
 
@@ -80,11 +91,13 @@ class _Learned:
     def __init__(self, world: World) -> None:
         self._world = world
         self._moments: list[float] = []
+        self._pace = Pace()
         self._known: list[Mapping[tuple[str, str], Experience]] = []
 
     def take(self, at: float, lessons: Iterable[Lesson]) -> None:
         self._moments.append(at)
-        self._known.append({("", NAME): learn(lessons)})
+        ordered = in_order(lessons)
+        self._known.append({("", NAME): learn(ordered, self._pace.slower(ordered, at))})
 
     def at(self, moment: float) -> Mapping[tuple[str, str], Experience]:
         place = bisect_right(self._moments, moment)

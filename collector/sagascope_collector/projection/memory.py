@@ -26,6 +26,9 @@ AT_ONCE: int = 50
 SLACK: int = 100
 """Lessons beyond `KEPT` that are held until the oldest are thrown away together."""
 
+SLOW_NAMED: int = 5
+"""Saga types that a notice names."""
+
 LEISURE: float = 30.0
 """How many times as long as learning took is waited before the same name is learned anew; at least `PAUSE`."""
 
@@ -53,6 +56,7 @@ class Memory:
         self._next: dict[Name, float] = {}
         self._experience: Mapping[Name, sagas.Experience] = {}
         self._told: dict[Name, sagas.Experience] = {}
+        self._paces: defaultdict[Name, sagas.Pace] = defaultdict(sagas.Pace)
         for document in store.lessons():
             self._remember(sagas.load(document))
         self.reflect()
@@ -79,6 +83,14 @@ class Memory:
         now = self._clock()
         changed = [self._learn(name) for name, due in sorted(self._due.items()) if due <= now]
         return [each for each in changed if each is not None]
+
+    def notices(self) -> Sequence[str]:
+        """What readers of lists should know: one for everything that is slow."""
+        slow = sorted((name, each.slower) for (_, name), each in self._experience.items() if each.slower > 1)
+        if not slow:
+            return []
+        said = ", ".join(f"of {name} {times:.1f} times" for name, times in slow[:SLOW_NAMED])
+        return [f"general_slowdown: all steps take longer than usual, {said}; they are given as much more time."]
 
     def _news(self, lessons: Iterable[sagas.Lesson]) -> Sequence[sagas.Lesson]:
         by_name: defaultdict[Name, list[sagas.Lesson]] = defaultdict(list)
@@ -108,7 +120,8 @@ class Memory:
 
     def _learn(self, name: Name) -> Learned | None:
         begun = self._clock()
-        learned = sagas.learn(self._lessons[name].values())
+        lessons = sagas.in_order(self._lessons[name].values())
+        learned = sagas.learn(lessons, self._paces[name].slower(lessons, begun))
         self._next[name] = self._clock() + max(PAUSE, LEISURE * (self._clock() - begun))
         del self._due[name]
         self._experience = {**self._experience, name: learned}

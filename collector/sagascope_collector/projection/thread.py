@@ -94,7 +94,7 @@ class Projection:
 
     def notices(self) -> Sequence[str]:
         """What readers of lists should know."""
-        return [*self._surroundings.notices(), *self._summaries.notices()]
+        return [*self._surroundings.notices(), *self._memory.notices(), *self._summaries.notices()]
 
     def renew(self, ids: Sequence[SagaId]) -> int:
         """Summarise these, changed or not; how many they are. Not while the thread runs.

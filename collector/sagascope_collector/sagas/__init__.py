@@ -6,12 +6,13 @@ from typing import Final
 from sagascope_collector.records import Facts
 from sagascope_collector.sagas import identity
 from sagascope_collector.sagas.context import Context
-from sagascope_collector.sagas.experience import Experience, learn
+from sagascope_collector.sagas.experience import Experience, in_order, learn
 from sagascope_collector.sagas.fold import fold
 from sagascope_collector.sagas.lessons import Lesson, lesson, load
 from sagascope_collector.sagas.liveness import is_alive, promised_until
 from sagascope_collector.sagas.model import Judgement, Saga
 from sagascope_collector.sagas.outage import outages
+from sagascope_collector.sagas.pace import Pace
 from sagascope_collector.sagas.spans import processes
 from sagascope_collector.sagas.verdict import judge
 
@@ -20,7 +21,9 @@ __all__ = [
     "Experience",
     "Judgement",
     "Lesson",
+    "Pace",
     "Saga",
+    "in_order",
     "is_alive",
     "judge",
     "learn",

@@ -15,7 +15,7 @@ TIMES = 3
 """How many times the 99th percentile something may take before it is late."""
 
 SHORTEST = 10.0
-"""Seconds that are allowed at least, however fast it usually is."""
+"""Seconds that are allowed at least, however fast it usually is; more while everything is slow."""
 
 NEAR = 0.2
 """Share by which two usual times may differ and still be taken for the same."""
@@ -34,6 +34,8 @@ class Experience:
     """Seconds after which a step is late, where enough is known."""
     handed_over: Mapping[str, float] = field(default_factory=dict)
     """Seconds after a step's end at which what follows is late, likewise."""
+    slower: float = 1.0
+    """How many times as long as usual all steps take now: see `Pace`."""
 
     def plan(self, version: str) -> Plan | None:
         """The plan of the sagas of a version; where none of it has finished, of all."""
@@ -61,9 +63,12 @@ def _are_near(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
     )
 
 
-def learn(lessons: Iterable[Lesson]) -> Experience:
-    """Learn from the latest `KEPT` lessons of one name, whatever order they come in."""
-    latest = sorted({each.key: each for each in lessons}.values(), key=lambda each: (each.ended_at, each.key))[-KEPT:]
+def learn(lessons: Iterable[Lesson], slower: float = 1.0) -> Experience:
+    """Learn from the latest `KEPT` lessons of one name, whatever order they come in.
+
+    While everything is ``slower``, at least so many times `SHORTEST` is allowed.
+    """
+    latest = in_order(lessons)[-KEPT:]
     by_version: dict[str, list[Lesson]] = {"": latest}
     for each in latest:
         if each.version:
@@ -71,30 +76,36 @@ def learn(lessons: Iterable[Lesson]) -> Experience:
     if len(by_version) == 2 and len({len(taught) for taught in by_version.values()}) == 1:
         del by_version[next(version for version in by_version if version)]
     plans = {version: plan for version, taught in by_version.items() if (plan := usual.plan(taught))}
-    return Experience(plans, _allowed(latest), _handed_over(latest))
+    shortest = SHORTEST * slower
+    return Experience(plans, _allowed(latest, shortest), _handed_over(latest, shortest), slower)
 
 
-def _allowed(lessons: Iterable[Lesson]) -> dict[str, float]:
+def in_order(lessons: Iterable[Lesson]) -> list[Lesson]:
+    """Lessons in the order in which their sagas ended, one of each."""
+    return sorted({each.key: each for each in lessons}.values(), key=lambda each: (each.ended_at, each.key))
+
+
+def _allowed(lessons: Iterable[Lesson], shortest: float) -> dict[str, float]:
     durations: dict[str, list[int]] = {}
     for lesson in lessons:
         for each in lesson.passages:
             durations.setdefault(each.name, []).extend(each.durations)
-    return _limits(durations)
+    return _limits(durations, shortest)
 
 
-def _handed_over(lessons: Iterable[Lesson]) -> dict[str, float]:
+def _handed_over(lessons: Iterable[Lesson], shortest: float) -> dict[str, float]:
     """How long after each step the next one began, or the saga ended."""
     waits: dict[str, list[int]] = {}
     for lesson in lessons:
         for each, after in usual.following(lesson.passages):
             next_at = after.began if after else lesson.ended_at
             waits.setdefault(each.name, []).append(max(next_at - each.over, 0))
-    return _limits(waits)
+    return _limits(waits, shortest)
 
 
-def _limits(found: Mapping[str, list[int]]) -> dict[str, float]:
+def _limits(found: Mapping[str, list[int]], shortest: float) -> dict[str, float]:
     return {
-        name: max(SHORTEST, TIMES * percentile(values, 0.99) / SECOND)
+        name: max(shortest, TIMES * percentile(values, 0.99) / SECOND)
         for name, values in found.items()
         if len(values) >= ENOUGH
     }
