@@ -17,6 +17,8 @@ from sagascope_collector.store.generation import KINDS, Bounds
 from sagascope_collector.store.journal import sync_folder
 
 INDEXES: Final = ("sagas", "groups")
+FILTER: Final = "ids"
+"""Not part of the chunk, but beside it: see `spanfilters`."""
 
 
 class Entry(NamedTuple):
@@ -56,13 +58,13 @@ class Chunk:
 
 def path_of(folder: Path, number: int, kind: str) -> Path:
     """The file of a table, or of an index."""
-    return folder / f"{number:08}.{kind}.{'npy' if kind in INDEXES else 'parquet'}"
+    return folder / f"{number:08}.{kind}.{'parquet' if kind in KINDS else 'npy'}"
 
 
 def number_of(path: Path) -> int | None:
     """The number of the chunk that a file is of; None: of none."""
     number, *rest = path.name.split(".")
-    ours = len(rest) == 2 and rest[0] in (*KINDS, *INDEXES) and rest[1] in ("npy", "parquet")
+    ours = len(rest) == 2 and rest[0] in (*KINDS, *INDEXES, FILTER) and rest[1] in ("npy", "parquet", "tmp")
     return int(number) if ours and number.isdecimal() else None
 
 

@@ -140,7 +140,7 @@ class DuckDBStore:
         """See `Store.tend`."""
         if time.monotonic() - self._began > AGE:
             self._close_generation()
-        return self._sealing.step() or self._resting.step(self._clock())
+        return self._sealing.step() or self._resting.step(self._clock()) or self._tiers.index()
 
     def seal(self) -> None:
         """Move everything to the sealed tier now, instead of when there is enough of it."""

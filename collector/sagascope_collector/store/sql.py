@@ -89,6 +89,7 @@ class Query(StrEnum):
     SELECT_SHELF_PAGE = "select_shelf_page"
     SELECT_SHELF_ROWS = "select_shelf_rows"
     SELECT_SHELVES = "select_shelves"
+    SELECT_SPAN_IDS = "select_span_ids"
     SELECT_STATE = "select_state"
     SELECT_TABLES = "select_tables"
     SUM_STAKES = "sum_stakes"

@@ -25,6 +25,7 @@ from sagascope_collector.store.frames import Frame
 from sagascope_collector.store.generation import KINDS, Decoded, Generation, joined
 from sagascope_collector.store.journal import Journal
 from sagascope_collector.store.known import Known
+from sagascope_collector.store.spanfilters import SpanFilters
 from sagascope_collector.store.sql import Query
 
 RECORDS: int = 250_000
@@ -74,6 +75,7 @@ class Tiers:
         numbers = sorted(home.journals(folder)) or [after + 1]
         self._view = View(tuple(map(self._opened, numbers)), tuple(chunks))
         self._duplicates = Duplicates(database, self._view.chunks)
+        self._filters = SpanFilters(database, folder)
 
     @property
     def view(self) -> View:
@@ -118,6 +120,14 @@ class Tiers:
             chunks = tuple(sorted([*kept, *new], key=lambda each: each.entry.number))
             self._duplicates.sealed(generations, old, new)
             self._view = View(tuple(each for each in view.generations if each not in generations), chunks)
+
+    def index(self) -> bool:
+        """Make something that quickens a search; False: nothing is missing. One thread at a time.
+
+        Raises:
+            StoreUnavailable: it is still to be made.
+        """
+        return self._filters.step(self._view.chunks)
 
     def of_sagas(self, kind: str, ids: Sequence[SagaId], only: Sequence[str] = ()) -> pa.Table:
         """All rows of a table that are of these sagas, and perhaps some of their namesakes elsewhere.
@@ -170,7 +180,8 @@ class Tiers:
 
         def read(view: View) -> set[SagaId]:
             hot = (table for each in view.generations for kind in KINDS for table in each.of_span_id(kind, number))
-            return _sagas(hot) | self._sealed_sagas(view.chunks, Query.SELECT_SEALED_SAGAS_BY_SPAN, span_id)
+            chunks = self._filters.among(view.chunks, number)
+            return _sagas(hot) | self._sealed_sagas(chunks, Query.SELECT_SEALED_SAGAS_BY_SPAN, span_id)
 
         return self._read(read)
 

@@ -1,0 +1,1 @@
+SELECT span_id FROM read_parquet($file)
