@@ -60,8 +60,19 @@ def _retrying(case: Case, finding: Finding) -> list[str]:
 
 
 def _missing(case: Case, finding: Finding) -> list[str]:
+    if finding.process:
+        where = f"in {who(finding.process)} why nothing followed"
+    elif finding.service:
+        where = f"in {finding.service} whether it was ever asked for {finding.step}, and in its caller why not"
+    else:
+        where = f"who should have asked for {finding.step}, and why it did not"
+    return [f"See {where}, then let {_business(case)} go on at {finding.step}."]
+
+
+def _unclosed(case: Case, finding: Finding) -> list[str]:
     driver = who(finding.process) if finding.process else "whoever drives it"
-    return [f"See in {driver} why nothing followed, then let {_business(case)} go on at {finding.step}."]
+    outcome = "compensated" if case.is_backward else "completed"
+    return [f"See in {driver} why it did not go on, then have it close {_business(case)} as {outcome}."]
 
 
 def _undo(case: Case, finding: Finding) -> list[str]:
@@ -97,5 +108,5 @@ _ACTIONS: dict[Reason, Callable[[Case, Finding], list[str]]] = {
     Reason.RETRYING: _retrying,
     Reason.HUNG: _hung,
     Reason.NEXT_STEP_MISSING: _missing,
-    Reason.NEVER_CLOSED: _missing,
+    Reason.NEVER_CLOSED: _unclosed,
 }

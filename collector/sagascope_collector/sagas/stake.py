@@ -1,6 +1,8 @@
 """What is in force, said in words: for the headline, and for the customer."""
 
+import re
 from decimal import Decimal
+from typing import Final, NamedTuple
 
 from sagascope_collector.sagas.model import LedgerState, Saga, Status
 from sagascope_collector.sagas.words import listing, money
@@ -30,13 +32,37 @@ def in_force(saga: Saga, stands_in: str | None = None) -> str | None:
     return "; ".join(clauses) or None
 
 
+class Words(NamedTuple):
+    """What a saga does with money, and what undoes that."""
+
+    done: str
+    undone: str
+
+
+CHARGES: Final = Words("charged", "refunded")
+TO_THE_CUSTOMER: Final = {
+    "refund": Words("refunded", "taken back"),
+    "reimbursement": Words("refunded", "taken back"),
+    "chargeback": Words("refunded", "taken back"),
+    "payout": Words("paid out", "taken back"),
+    "withdrawal": Words("paid out", "taken back"),
+    "cashback": Words("paid out", "taken back"),
+}
+"""By a word in the name of a saga that pays, instead of one that is paid."""
+
+
+def _words(saga: Saga) -> Words:
+    named = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", saga.key.name)
+    return next((TO_THE_CUSTOMER[each.lower()] for each in named if each.lower() in TO_THE_CUSTOMER), CHARGES)
+
+
 def customer_line(saga: Saga) -> str:
     """One sentence for a person outside engineering: charged or not, refunded or not, as far as is known."""
     if any(each.certain for each in saga.exposure):
         return _charged(saga)
-    possible = _sums(saga, "possible")
+    possible, words = _sums(saga, "possible"), _words(saga)
     if possible:
-        return f"It is not known yet whether {possible} was charged; nothing is known to be refunded."
+        return f"It is not known yet whether {possible} was {words.done}; nothing is known to be {words.undone}."
     if saga.status is Status.COMPLETED:
         whole = f" of {money(saga.amount, saga.currency)}" if saga.amount is not None else ""
         return f"The {saga.key.name}{whole} went through."
@@ -45,23 +71,24 @@ def customer_line(saga: Saga) -> str:
     if any(line.state in IN_FORCE for line in saga.ledger):
         return f"The {saga.key.name} was begun and is not finished; what was done so far still stands."
     if saga.status is Status.RUNNING:
-        charged = "Nothing was charged so far; " if saga.amount is not None else ""
+        charged = f"Nothing was {words.done} so far; " if saga.amount is not None else ""
         return f"{charged}the {saga.key.name} is not finished." if charged else f"The {saga.key.name} is not finished."
-    charged = "; nothing was charged" if saga.amount is not None else ""
+    charged = f"; nothing was {words.done}" if saga.amount is not None else ""
     return f"The {saga.key.name} did not go through{charged}."
 
 
 def _charged(saga: Saga) -> str:
-    possible = _sums(saga, "possible")
+    possible, words = _sums(saga, "possible"), _words(saga)
     more = f"; a further {possible} may have been" if possible else ""
     if any(line.state is LedgerState.UNDOING for line in saga.ledger):
-        return f"{_sums(saga, 'certain')} was charged and is being refunded{more}."
-    return f"{_sums(saga, 'certain')} was charged{more}; nothing was refunded."
+        return f"{_sums(saga, 'certain')} was {words.done} and is being {words.undone}{more}."
+    return f"{_sums(saga, 'certain')} was {words.done}{more}; nothing was {words.undone}."
 
 
 def _undone(saga: Saga) -> str:
     open_still = "is being given up" if saga.status in (Status.RUNNING, Status.COMPENSATING) else "did not go through"
-    back = "what was charged was refunded" if saga.amount is not None else "what was done was undone"
+    words = _words(saga)
+    back = f"what was {words.done} was {words.undone}" if saga.amount is not None else "what was done was undone"
     return f"The {saga.key.name} {open_still}; {back}."
 
 

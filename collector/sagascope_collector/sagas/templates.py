@@ -69,9 +69,13 @@ def shown(value: str) -> str:
     return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
 
 
+NONE_RECEIVED: Final = {"idempotency_key": "(no idempotency key was received: verify first what was done)"}
+"""What stands for a field without a value where `unknown` could mislead."""
+
+
 def as_text(template: Template, fields: Mapping[str, str]) -> str:
-    """Filled in for people to read; a field without a value is `unknown`."""
-    return template.filled(fields, lambda value: shown(value) or "unknown")
+    """Filled in for people to read; a field without a value is `unknown`, or what `NONE_RECEIVED` says."""
+    return template.filled(NONE_RECEIVED | dict(fields), lambda value: shown(value) or "unknown")
 
 
 def as_link(template: Template, fields: Mapping[str, str]) -> str:
