@@ -48,8 +48,8 @@ test: check  ## check, then every test
 bench: dev  ## measurements, printed with medians and spread
 	$(BIN)/python tests/benchmarks/run.py $(ARGS)
 
-bench-large: dev  ## the same of a hundred million spans: an hour, and 5 GB of disk; KEEP=FOLDER keeps the database
-	SPANS=$${SPANS:-100000000} $(BIN)/python tests/benchmarks/run.py history $(ARGS)
+bench-large: dev  ## the same of a hundred million spans: an hour, and 15 GB of disk; KEEP=FOLDER keeps the database
+	SPANS=$${SPANS:-100000000} CHUNKS=$${CHUNKS:-500} $(BIN)/python tests/benchmarks/run.py history catalogue $(ARGS)
 
 fuzz: dev  ## hostile bytes for ten minutes; ARGS="--minutes 60" for longer
 	$(BIN)/python tests/fuzz/run.py $(ARGS)

@@ -36,13 +36,8 @@ def holds(postings: Fingerprints, fingerprints: Fingerprints) -> npt.NDArray[np.
     return np.asarray((postings[first] & ~_PLACE) == wanted) if postings.size else np.zeros(wanted.size, np.bool_)
 
 
-def shortened(postings: Fingerprints) -> Fingerprints:
-    """The fingerprints, each as it is told from others here."""
-    return np.unique(postings >> _BITS)
-
-
 def short(fingerprints: Fingerprints) -> Fingerprints:
-    """Fingerprints as `shortened` gives them."""
+    """Fingerprints, or those of postings, as far as they are told from others here."""
     return fingerprints >> _BITS
 
 

@@ -65,19 +65,20 @@ class Rested:
             flows.setdefault(number, []).append((*flow,))
         shelf.discard_unfinished(folder, [each.number for each in entries])
         gone = _by_shelf(database.rows(Query.SELECT_SHELF_GONE))
-        self.view = View((), gone)
-        self.show([shelf.load(folder, each, flows.get(each.number, ())) for each in entries], [])
+        shelves = [shelf.load(folder, each, flows.get(each.number, ())) for each in entries]
+        for each in shelves:
+            self._asleep.add(_shortened(each))
+        self.view = View(_ordered(shelves), gone)
 
     def show(self, made: Iterable[Shelf], replaced: Iterable[Shelf]) -> None:
         """Turn readers to other shelves."""
         made, without = list(made), {each.entry.number for each in replaced}
         for each in made:
-            ids = fingerprints.mixed(postings.shortened(each.ids))
+            ids = _shortened(each)
             self._asleep.add(ids[~self._asleep.may_hold(ids)])
         kept = [each for each in self.view.shelves if each.entry.number not in without]
-        shelves = sorted([*kept, *made], key=lambda each: -each.entry.latest)
         gone = {number: places for number, places in self.view.gone.items() if number not in without}
-        self.view = View(tuple(shelves), gone)
+        self.view = View(_ordered([*kept, *made]), gone)
 
     def owners(self, ids: Sequence[SagaId]) -> list[Owner]:
         """The places of all summaries of these ids."""
@@ -113,6 +114,15 @@ class Rested:
     def at(self, each: Shelf, places: Places, query: Query, values: Mapping[str, Any] | None = None) -> list[Any]:
         """What a query says of these rows of a shelf."""
         return self._database.rows(query, {"file": str(each.rows), **(values or {})}, places=_table(places))
+
+
+def _shortened(each: Shelf) -> fingerprints.Fingerprints:
+    """What the filter knows of a shelf's ids."""
+    return fingerprints.mixed(postings.short(each.ids))
+
+
+def _ordered(shelves: Iterable[Shelf]) -> tuple[Shelf, ...]:
+    return tuple(sorted(shelves, key=lambda each: -each.entry.latest))
 
 
 def _by_shelf(places: Iterable[Sequence[Any]]) -> dict[int, Places]:
