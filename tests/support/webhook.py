@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ class Call:
     path: str
     headers: dict[str, str]
     body: Any
+    at: float = field(default_factory=time.time)
+    """When it had arrived, in Unix seconds."""
 
 
 @dataclass

@@ -1,8 +1,6 @@
 """The threads that notice what is to be told, and tell it."""
 
 import json
-import logging
-import threading
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -14,12 +12,11 @@ from sagascope_collector.alerts.firing import Firing
 from sagascope_collector.alerts.rules import Alerts, Kind, Webhook
 from sagascope_collector.alerts.sending import Sender
 from sagascope_collector.incidents import Incident, Incidents
+from sagascope_collector.rounds import Rounds
 from sagascope_collector.store import AlertStore, Notification, Told
 
-_log: Final = logging.getLogger(__name__)
-
-PAUSE: Final = 0.25
-"""Seconds between two looks."""
+EVERY: Final = 0.5
+"""Seconds between two looks while nothing happens; what lasts, is over or is tried again is found by them."""
 
 
 class Watch:
@@ -51,26 +48,25 @@ class Watch:
         self._clock = clock
         self._sender = Sender(environment)
         self._known = {(each.webhook, each.incident): each for each in store.told()}
-        self._stopping = threading.Event()
-        rounds = [("alerts", self.look), *((each.name, self._round_of(each)) for each in alerts.webhooks)]
+        self._looking = Rounds("alerts", self.look, every=EVERY)
+        self._ways = {
+            each.name: Rounds(f"alerts {each.name}", self._round_of(each), every=EVERY) for each in alerts.webhooks
+        }
+        self._rounds = [self._looking, *self._ways.values()]
         if alerts.dead_man:
             signal = DeadManSignal(alerts, alerts.dead_man, self._sender, is_well, clock)
-            rounds.append(("dead man", signal.round))
-        self._threads = [
-            threading.Thread(target=self._run, args=each, name=f"alerts {each[0]}", daemon=True) for each in rounds
-        ]
+            self._rounds.append(Rounds("alerts dead man", signal.round, every=EVERY))
+        incidents.listen(self._looking.call)
 
     def start(self) -> None:
         """Begin."""
-        for thread in self._threads:
-            thread.start()
+        for each in self._rounds:
+            each.start()
 
     def stop(self) -> None:
         """End; what was not delivered is delivered after the next start."""
-        self._stopping.set()
-        for thread in self._threads:
-            if thread.ident is not None:
-                thread.join(1.0)
+        for each in self._rounds:
+            each.stop()
         self._sender.close()
 
     def look(self) -> None:
@@ -87,6 +83,8 @@ class Watch:
         told = [item.told for _, item in found]
         self._store.tell(told, [self._notification(each, item, now) for each, item in found if item.event])
         self._known |= {(each.webhook, each.incident): each for each in told}
+        for name in {each.webhook for each in told}:
+            self._ways[name].call()
 
     def _notification(self, incident: Incident, item: News, now: int) -> Notification:
         event = item.event.value if item.event else ""
@@ -97,17 +95,6 @@ class Watch:
         if webhook.kind is Kind.ALERTMANAGER:
             return Firing(webhook, self._alerts, self._incidents, self._store, self._sender, self._clock).round
         return Delivery(webhook, self._store, self._sender, self._clock).round
-
-    def _run(self, name: str, look: Callable[[], None]) -> None:
-        failing = False
-        while not self._stopping.wait(PAUSE):
-            try:
-                look()
-                failing = False
-            except Exception:  # noqa: BLE001  alerts must outlive any fault of ours
-                if not failing:
-                    _log.exception("Alerts (%s) are held up.", name)
-                failing = True
 
 
 def _id(told: Told, event: str) -> str:

@@ -1,6 +1,5 @@
 """The background thread that keeps incidents in step with the sagas that make them."""
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -9,15 +8,11 @@ from typing import Final
 from sagascope_collector.errors import NotFound
 from sagascope_collector.incidents import documents
 from sagascope_collector.incidents.life import Incident, Scope, State, advance, told
+from sagascope_collector.rounds import Rounds
 from sagascope_collector.store.standing import Change, Group, IncidentStore, Moved
 
-_log: Final = logging.getLogger(__name__)
-
 PAUSE: Final = 0.25
-"""Seconds between two looks."""
-
-SHARE: Final = 4
-"""A look that took long is followed by a pause this many times as long."""
+"""Seconds between two looks while nothing changes."""
 
 ALL_RESOLVED: Final = 500
 """Incidents that are over which are told of; the histories of all are kept."""
@@ -52,18 +47,21 @@ class Incidents:
         self._known = {key: documents.read(text) for key, text in store.kept().items()}
         self._seen: int | None = None
         self._groups: Mapping[str, Group] = {}
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="incidents", daemon=True)
+        self._rounds = Rounds("incidents", self.look, every=PAUSE)
+        self._listeners: list[Callable[[], None]] = []
+        store.listen(self._rounds.call)
 
     def start(self) -> None:
         """Begin to look, in a thread of its own."""
-        self._thread.start()
+        self._rounds.start()
 
     def stop(self) -> None:
         """End within a second."""
-        self._stopping.set()
-        if self._thread.ident is not None:
-            self._thread.join(1.0)
+        self._rounds.stop()
+
+    def listen(self, told: Callable[[], None]) -> None:
+        """Call this after every look for which something was new, in the thread that looks; it must not block."""
+        self._listeners.append(told)
 
     def look(self) -> Sequence[Change]:
         """Bring every incident up to now; what happened.
@@ -72,6 +70,7 @@ class Incidents:
             StoreUnavailable: nothing was kept, and nothing happened.
         """
         with self._changing:
+            is_news = self._seen != self._store.version
             changed = self._advanced(self._current(), self._clock())
             changes = [change for _, change in changed.values() if change]
             if changes:
@@ -79,7 +78,10 @@ class Incidents:
                 self._store.keep(kept, changes)
             self._known |= {key: incident for key, (incident, _) in changed.items()}
             self._forget()
-            return changes
+        if is_news or changes:
+            for tell in self._listeners:
+                tell()
+        return changes
 
     def all(self, state: State | None = None) -> Sequence[Incident]:
         """Incidents, the worst first: open ones, then acknowledged ones, then the latest of those that are over."""
@@ -146,19 +148,6 @@ class Incidents:
         if len(over) > REMEMBERED:
             for each in sorted(over, key=lambda each: each.changed_at)[:-REMEMBERED]:
                 del self._known[each.key]
-
-    def _run(self) -> None:
-        failing = False
-        while not self._stopping.is_set():
-            begun = time.monotonic()
-            try:
-                self.look()
-                failing = False
-            except Exception as error:  # noqa: BLE001  the thread must outlive any fault of ours
-                if not failing:
-                    _log.exception("Incidents wait for the store: %s", error)
-                failing = True
-            self._stopping.wait(max(PAUSE, SHARE * (time.monotonic() - begun)))
 
 
 _STATES: Final = (State.OPEN, State.ACKNOWLEDGED, State.RESOLVED)

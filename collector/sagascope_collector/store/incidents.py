@@ -1,7 +1,7 @@
 """`standing.IncidentStore` on DuckDB."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from decimal import Decimal
 from typing import Any, Final
@@ -65,6 +65,7 @@ class Incidents:
         ((standing,),) = database.rows(Query.COUNT_STANDING)
         self._is_any = bool(standing)
         self._version = 0
+        self._listeners: list[Callable[[], None]] = []
 
     @property
     def version(self) -> int:
@@ -91,6 +92,12 @@ class Incidents:
     def written(self) -> None:
         """Say that what was put can be read: a version told before that would have readers keep what was there."""
         self._version += 1
+        for tell in self._listeners:
+            tell()
+
+    def listen(self, told: Callable[[], None]) -> None:
+        """See `IncidentStore.listen`."""
+        self._listeners.append(told)
 
     def groups(self) -> Sequence[Group]:
         """See `IncidentStore.groups`."""

@@ -1,6 +1,6 @@
 """What a store keeps of sagas that need someone, and of the incidents that they make together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple, Protocol
@@ -95,6 +95,10 @@ class IncidentStore(Protocol):
     @property
     def version(self) -> int:
         """Another number after anything that `groups` answers may have changed."""
+        ...
+
+    def listen(self, told: Callable[[], None]) -> None:
+        """Call this each time that `version` has become another, in the thread that wrote; it must not block."""
         ...
 
     def groups(self) -> Sequence[Group]:
