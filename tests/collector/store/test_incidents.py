@@ -1,9 +1,11 @@
 """Sagas that need someone, by the incident that they make; its history, and what became of its sagas."""
 
 import threading
+import time
 from dataclasses import replace
 from decimal import Decimal
 
+from sagascope_collector.incidents import Incidents
 from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.store import Change, SagaFilter, SagaRow, Stake, Standing, Store
 from support.payments import soon
@@ -132,3 +134,23 @@ def test_a_saga_joins_once_as_long_as_it_does_not_leave(store: Store) -> None:
     keep(store, stuck("1", since=NOON + 5, error="again"))
     (group,) = store.incidents.groups()
     assert (group.joined_at, group.since, key.id) == (first, NOON + 5, group.examples[0])
+
+
+def test_incidents_of_thousands_of_sagas_are_told_without_the_store(store: Store) -> None:
+    keep(store, *(stuck(str(number), incident=f"i{number % 50}", since=number) for number in range(20_000)))
+    incidents = Incidents(store.incidents)
+    begun = time.process_time()
+    incidents.look()
+    assert time.process_time() - begun < 5  # it takes about a hundredth of that: nothing here is quadratic
+    store.close()
+    assert sum(each.count for each in incidents.all()) == 20_000
+
+
+def test_who_listens_is_called_when_what_stands_still_may_have_changed(store: Store) -> None:
+    calls: list[int] = []
+    store.incidents.listen(lambda: calls.append(store.incidents.version))
+    keep(store, row("1"))
+    assert calls == []
+    keep(store, stuck("1"))
+    keep(store, row("1"))
+    assert calls == [1, 2]
