@@ -229,6 +229,15 @@ class Client:
         """Every saga type, with how many there are by status and how many need someone."""
         return self._get(wire.Flows, "/api/v1/flows", {})
 
+    def flow(self, name: str, *, window: str | None = None, environment: str | None = None) -> wire.FlowInFull:
+        """How often and how long the steps of a saga type ran within a window such as ``15m``, ``24h`` or ``7d``.
+
+        Raises:
+            NotFound: no saga of this type was ever received.
+        """
+        asked = {"window": window, "environment": environment}
+        return self._get(wire.FlowInFull, f"/api/v1/flows/{quote(name, safe='')}", asked)
+
     def services(self) -> wire.Services:
         """Every service heard, with its processes."""
         return self._get(wire.Services, "/api/v1/services", {})

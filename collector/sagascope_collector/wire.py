@@ -453,6 +453,33 @@ class Flows(Wire):
     items: list[Flow]
 
 
+class FlowStep(Wire):
+    """What became of the attempts of one step that began within the window.
+
+    `started` counts those that ended, and sagas that stand at the step; `retried` attempts after the first;
+    `compensated` successes of what undoes it. Percentiles are seconds, of attempts that succeeded, right to 4.5 %.
+    """
+
+    step: str
+    type: str
+    started: int
+    succeeded: int
+    failed: int
+    retried: int
+    compensated: int
+    in_flight: int
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+class FlowInFull(Wire):
+    """The steps of one saga type, in their usual order."""
+
+    name: str
+    steps: list[FlowStep]
+
+
 class Status(Wire):
     """How the collector itself is. Counts are of spans and log records since the database was made."""
 

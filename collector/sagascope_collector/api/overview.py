@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from sagascope_collector import sagas, wire
 from sagascope_collector.api.present import moment
 from sagascope_collector.records import Instance
-from sagascope_collector.store.contract import Page
+from sagascope_collector.store.contract import Page, StepStatistics
 
 FLOW_COLUMN = {
     "running": "running",
@@ -42,6 +42,28 @@ def _flow(name: str, environment: str, counted: Counter[str]) -> wire.Flow:
         compensated=counted["compensated"],
         failed=counted["failed"],
         attention=counted["attention"],
+    )
+
+
+def flow(name: str, steps: Iterable[StepStatistics]) -> wire.FlowInFull:
+    """The steps of one saga type."""
+    return wire.FlowInFull(name=name, steps=list(map(_step, steps)))
+
+
+def _step(told: StepStatistics) -> wire.FlowStep:
+    p50, p95, p99 = told.percentiles or (None, None, None)
+    return wire.FlowStep(
+        step=told.step,
+        type=told.type,
+        started=told.succeeded + told.failed + told.in_flight,
+        succeeded=told.succeeded,
+        failed=told.failed,
+        retried=told.retried,
+        compensated=told.undone,
+        in_flight=told.in_flight,
+        p50=p50,
+        p95=p95,
+        p99=p99,
     )
 
 

@@ -54,6 +54,23 @@ def _checked(text: str) -> str:
     return text
 
 
+_WINDOW = re.compile(r"([1-9]\d{0,8})([smhdw])")
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+
+LONGEST_WINDOW: int = 400 * 86_400
+"""Seconds for which statistics are kept."""
+
+
+def _spanned(text: str) -> str:
+    if _WINDOW.fullmatch(text) is None or _seconds(text) > LONGEST_WINDOW:
+        raise ValueError("write a window like 15m, 24h or 7d; the longest is 400d")
+    return text
+
+
+def _seconds(window: str) -> int:
+    return int(window[:-1]) * _UNITS[window[-1]]
+
+
 Text = Annotated[str, Field(max_length=LONGEST)]
 Word = Annotated[str, Field(min_length=1, max_length=LONGEST)]
 Moment = Annotated[str, AfterValidator(_checked), Field(json_schema_extra={"format": "date-time"})]
@@ -89,6 +106,18 @@ class IncidentListing(Nothing):
     """What a list of incidents is narrowed to."""
 
     state: wire.IncidentState | None = None
+
+
+class Window(Nothing):
+    """Since when, and where, steps are counted."""
+
+    window: Annotated[str, AfterValidator(_spanned)] = "24h"
+    environment: Text | None = None
+
+    @property
+    def seconds(self) -> int:
+        """How long the window is."""
+        return _seconds(self.window)
 
 
 class TaskListing(Nothing):

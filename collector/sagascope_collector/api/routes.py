@@ -17,10 +17,11 @@ from sagascope_collector.api.bounds import Bounded
 from sagascope_collector.api.health import Health, status
 from sagascope_collector.api.incidents import of_incidents
 from sagascope_collector.api.lookup import Lookup
-from sagascope_collector.api.parameters import Listing, NamedSaga, Nothing, OneSaga, Search, Word, said_once
+from sagascope_collector.api.parameters import Listing, NamedSaga, Nothing, OneSaga, Search, Window, Word, said_once
 from sagascope_collector.api.tasks import Tasks
-from sagascope_collector.errors import Unavailable
+from sagascope_collector.errors import NotFound, Unavailable
 from sagascope_collector.incidents import Comparisons, Incidents
+from sagascope_collector.sagas.values import SECOND
 from sagascope_collector.store.contract import Store
 
 SILENT: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
@@ -110,6 +111,15 @@ def _of_lists(store: Store, context: Callable[[int], sagas.Context], clock: Call
     def flows(_: Annotated[Nothing, Query()]) -> Response:
         """Saga types, with how many there are by status and how many need someone."""
         return json(overview.flows(store.flow_counts()))
+
+    @router.get("/api/v1/flows/{name:path}", **answers(wire.FlowInFull, 404))
+    def flow(name: Annotated[Word, Path()], asked: Annotated[Window, Query()]) -> Response:
+        """How often and how long the steps of one saga type ran, within the latest `window`: `15m`, `24h`, `7d`."""
+        since = clock() - asked.seconds * SECOND
+        steps = store.steps(name, asked.environment, max(since, 0))
+        if not steps and not any(name == known for known, *_ in store.flow_counts()):
+            raise NotFound(f"No saga of the type {name!r} was ever received.")
+        return json(overview.flow(name, steps))
 
     @router.get("/api/v1/services", **answers(wire.Services))
     def services(_: Annotated[Nothing, Query()]) -> Response:

@@ -125,6 +125,23 @@ class LessonRow(NamedTuple):
     document: str
 
 
+class StepStatistics(NamedTuple):
+    """What became of the attempts of one step."""
+
+    step: str
+    type: str
+    succeeded: int
+    failed: int
+    retried: int
+    """Attempts after the first."""
+    undone: int
+    """Successes of what undoes it."""
+    in_flight: int
+    """Sagas under way that stand at it."""
+    percentiles: tuple[float, float, float] | None
+    """Seconds within which half, 95 and 99 of a hundred succeeded; None: none did."""
+
+
 class Page(NamedTuple):
     """Rows newest start first, and where to go on; None: nothing follows."""
 
@@ -237,6 +254,13 @@ class Store(Protocol):
 
     def flow_counts(self) -> list[tuple[str, str, str, int, int]]:
         """(name, environment, status, sagas, of them needing someone)."""
+        ...
+
+    def steps(self, name: str, environment: str | None, since: int) -> Sequence[StepStatistics]:
+        """How often and how long the steps of a saga type ran that began since then, in their usual order.
+
+        `since` is in nanoseconds since 1970, and cut to five minutes, or, where it is older than two days, to hours.
+        """
         ...
 
     def runners(self) -> Mapping[tuple[str, str, str], str]:

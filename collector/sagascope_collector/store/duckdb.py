@@ -23,6 +23,7 @@ from sagascope_collector.store.contract import (
     PlainEnd,
     SagaFilter,
     SagaRow,
+    StepStatistics,
 )
 from sagascope_collector.store.database import Database
 from sagascope_collector.store.frames import Frame
@@ -34,6 +35,7 @@ from sagascope_collector.store.rested import Rested
 from sagascope_collector.store.resting import Resting
 from sagascope_collector.store.sealing import Sealing
 from sagascope_collector.store.sql import Query
+from sagascope_collector.store.statistics import Statistics
 from sagascope_collector.store.tiers import Tiers
 
 Clock = Callable[[], int]
@@ -96,7 +98,8 @@ class DuckDBStore:
         rested = Rested(self._database, folder)
         self._listing = Listing(self._database, rested)
         self._resting = Resting(self._database, rested, self._summarising)
-        self._sealing = Sealing(self._tiers, self._database, self._keep_beside)
+        self._statistics = Statistics(self._database)
+        self._sealing = Sealing(self._tiers, self._database, self._statistics, self._keep_beside)
         self._began = time.monotonic()
         if not begun:
             self._database.rows(Query.UPDATE_STATE_BEGUN)
@@ -277,6 +280,10 @@ class DuckDBStore:
         """See `Store.flow_counts`."""
         counted = self._database.rows(Query.COUNT_FLOWS)
         return [(name, environment, status, sagas, needing) for name, environment, status, sagas, needing in counted]
+
+    def steps(self, name: str, environment: str | None, since: int) -> Sequence[StepStatistics]:
+        """See `Store.steps`."""
+        return self._statistics.steps(name, environment, since, self._tiers.view.generations)
 
     def runners(self) -> Mapping[tuple[str, str, str], str]:
         """See `Store.runners`."""

@@ -163,11 +163,12 @@ class Generation:
             if columns is not None and (columns.span_ids == span_id).any():
                 yield self._rows(kind, slice_, columns.span_ids == span_id)
 
-    def all(self, kind: str) -> Iterator[pa.Table]:
-        """Every row of a table."""
+    def all(self, kind: str, only: Sequence[str] = ()) -> Iterator[pa.Table]:
+        """Every row of a table; only some columns, if they are named."""
         for slice_ in list(self.slices):
             if kind in slice_.of:
-                yield with_origins(kind, self.frame(slice_), getattr(self.frame(slice_), kind))
+                frame = self.frame(slice_)
+                yield with_origins(kind, frame, _only(getattr(frame, kind), only), only)
 
     def bounds(self) -> Bounds:
         """Those of all its records."""
@@ -188,9 +189,7 @@ class Generation:
 
     def _rows(self, kind: str, slice_: Slice, chosen: npt.NDArray[np.bool_], only: Sequence[str] = ()) -> pa.Table:
         frame = self.frame(slice_)
-        table = getattr(frame, kind)
-        if only:
-            table = table.select([name for name in table.column_names if name in only or name == "origin"])
+        table = _only(getattr(frame, kind), only)
         rows = table if chosen.all() else table.take(pa.array(np.flatnonzero(chosen)))
         return with_origins(kind, frame, rows, only)
 
@@ -201,6 +200,11 @@ class Generation:
         self.known.add(keys)
         self.records += records
         self.slices.append(Slice(place, frame.seq, bounds_of(frame.spans, frame.logs), of, records))
+
+
+def _only(table: pa.Table, only: Sequence[str]) -> pa.Table:
+    """Some columns of a frame's table, if they are named, and where what it came under is found."""
+    return table.select([name for name in table.column_names if name in only or name == "origin"]) if only else table
 
 
 def keys_of(spans: pa.Table, logs: pa.Table) -> Fingerprints:

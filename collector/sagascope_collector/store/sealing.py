@@ -6,6 +6,7 @@ files that nothing needs. Both are removed at the next start.
 """
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -17,6 +18,7 @@ from sagascope_collector.store.chunk import Chunk, Entry
 from sagascope_collector.store.database import Database
 from sagascope_collector.store.generation import KINDS, NEVER, Bounds, Generation, joined
 from sagascope_collector.store.sql import Query
+from sagascope_collector.store.statistics import Statistics
 from sagascope_collector.store.tiers import Tiers
 
 SMALL: int = 100_000
@@ -24,6 +26,9 @@ SMALL: int = 100_000
 
 TOGETHER: int = 8
 """Small chunks that are merged at once: each record is written again about log(n) / log(this) times."""
+
+AGE_EVERY: Final = 3_600.0
+"""Seconds between two times that old statistics are put together."""
 
 WRITE: Final = {"spans": Query.WRITE_SPANS, "logs": Query.WRITE_LOGS, "links": Query.WRITE_LINKS}
 MERGE: Final = {"spans": Query.MERGE_SPANS, "logs": Query.MERGE_LOGS, "links": Query.MERGE_LINKS}
@@ -34,10 +39,12 @@ ENTRIES: Final = pa.schema([(name, pa.uint64()) for name in Entry._fields])
 class Sealing:
     """The work of the background. One piece at a time, whichever thread asks for it."""
 
-    def __init__(self, tiers: Tiers, database: Database, beside: Callable[[int], None]) -> None:
+    def __init__(self, tiers: Tiers, database: Database, statistics: Statistics, beside: Callable[[int], None]) -> None:
         """Seal what `tiers` has closed; `beside` adds to the transaction what the journals up to one held besides."""
         self._tiers = tiers
         self._database = database
+        self._statistics = statistics
+        self._aged_at = 0.0
         self._beside = beside
         self._working = threading.Lock()
 
@@ -59,7 +66,8 @@ class Sealing:
             return False
 
     def _seal(self, generation: Generation) -> None:
-        folder, made = self._tiers.folder, []
+        self._age()
+        folder, made, counted = self._tiers.folder, [], None
         if generation.records:
             number = self._number()
             rows = {kind: joined(kind, generation.all(kind)) for kind in KINDS}
@@ -69,11 +77,20 @@ class Sealing:
             chunk.save_index(folder, number, generation.sagas(), generation.groups())
             counts = {kind: table.num_rows for kind, table in rows.items()}
             made = [self._finished(number, counts, generation.bounds())]
+            counted = self._statistics.rolled(rows["spans"])
         with self._database.transaction():
             self._catalogue(made, [])
             self._beside(generation.number)
+            if counted is not None:
+                self._statistics.add(counted)
         self._tiers.exchange([generation], [], made)
         generation.journal.path.unlink(missing_ok=True)
+
+    def _age(self) -> None:
+        if time.monotonic() - self._aged_at > AGE_EVERY:
+            self._aged_at = time.monotonic()
+            with self._database.transaction():
+                self._statistics.age(int(time.time()))
 
     def _merge(self, small: Sequence[Chunk]) -> None:
         folder, number, bounds = self._tiers.folder, self._number(), NEVER

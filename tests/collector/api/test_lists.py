@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from sagascope_collector import wire
-from sagascope_collector.client import Client, Refused
+from sagascope_collector.client import Client, NotFound, Refused
 
 
 def ids(page: wire.Sagas) -> list[tuple[str, str]]:
@@ -85,3 +85,23 @@ def test_status_counts_what_came(client: Client, http: httpx.Client) -> None:
     assert status.database_bytes > 0
     assert status.lag_seconds < 5
     assert set(http.get("/api/v1/status").json()) == set(wire.Status.model_fields)
+
+
+def test_the_steps_of_a_flow_are_counted(client: Client, http: httpx.Client) -> None:
+    flow = client.flow("payment", window="7d", environment="production")
+    assert flow.name == "payment"
+    (fraud,) = [each for each in flow.steps if each.step == "fraud.check"]
+    assert fraud.type == "action"
+    assert fraud.started == fraud.succeeded + fraud.failed + fraud.in_flight
+    assert fraud.succeeded >= 1
+    assert fraud.p50 == pytest.approx(0.1, rel=0.05)
+    assert client.flow("refund", window="1s").steps == []
+    with pytest.raises(NotFound):
+        client.flow("no such type")
+
+
+@pytest.mark.parametrize("window", ["", "0h", "24", "h", "-1h", "1.5h", "401d", "99999999999d", "24h ", "1y"])
+def test_a_window_that_cannot_be_meant_is_refused(http: httpx.Client, window: str) -> None:
+    answer = http.get("/api/v1/flows/payment", params={"window": window})
+    assert answer.status_code == 422
+    assert "24h" in answer.json()["detail"]

@@ -21,6 +21,7 @@ PATHS = {
     "/api/v1/incidents/{key}": wire.IncidentInFull,
     "/api/v1/incidents/{key}/tasks": wire.Tasks,
     "/api/v1/flows": wire.Flows,
+    "/api/v1/flows/{name}": wire.FlowInFull,
     "/api/v1/services": wire.Services,
     "/api/v1/status": wire.Status,
     "/api/v1/export": None,
