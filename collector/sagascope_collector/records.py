@@ -143,6 +143,8 @@ class Span:
     dropped_attributes: int = 0
     dropped_events: int = 0
     dropped_links: int = 0
+    received_at: int = field(default=0, compare=False, repr=False)
+    """When it came, by the collector's clock; 0 where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +169,8 @@ class Log:
     """As it was sent; 0 if absent."""
     flags: int = 0
     dropped_attributes: int = 0
+    received_at: int = field(default=0, compare=False, repr=False)
+    """When it came, by the collector's clock; 0 where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)

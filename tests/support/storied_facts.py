@@ -50,6 +50,11 @@ def moment(process: Process, at: float) -> int:
     return STARTED + round((at + process.skew) * SECOND)
 
 
+def received(at: float) -> int:
+    """When what was sent at a moment came: at once, by the collector's clock."""
+    return STARTED + round(at * SECOND)
+
+
 def process(told: Process) -> records.Process:
     identity = f"process of {told.name}" if told.known else ""
     instance = told.name if told.known else ""
@@ -91,6 +96,7 @@ def span(told: SpanTold) -> Span:
         attributes=settled(told.attributes),
         events=events,
         links=tuple(Link("f" * 32, "e" * 16, each) for each in told.links),
+        received_at=received(_ended(told)),
     )
 
 
@@ -112,6 +118,7 @@ def log(told: LogTold, labels: dict[str, SpanTold]) -> Log:
         process=process(told.process),
         attributes=settled(attributes),
         timestamp=moment(told.process, told.at),
+        received_at=received(told.observed),
     )
 
 
@@ -126,9 +133,11 @@ def settled(attributes: dict[str, Any]) -> dict[str, Any]:
 def _instances(spans: list[Span], logs: Iterable[Log], beats: list[LogTold]) -> Iterable[Instance]:
     heard: dict[records.Process, list[int]] = {}
     for each in spans:
-        heard.setdefault(each.process, []).extend((each.start, each.end or each.start))
+        heard.setdefault(each.process, []).extend(
+            min(at, each.received_at) for at in (each.start, each.end or each.start)
+        )
     for record in logs:
-        heard.setdefault(record.process, []).append(record.observed_at)
+        heard.setdefault(record.process, []).append(min(record.observed_at, record.received_at))
     lists: dict[records.Process, list[Heartbeat]] = {}
     for told in beats:
         who, beat = process(told.process), _heartbeat(told)
@@ -150,7 +159,7 @@ def _latest(beats: list[Heartbeat]) -> tuple[Heartbeat | None, Listing | None]:
 def _heartbeat(told: LogTold) -> Heartbeat:
     said = told.attributes
     return Heartbeat(
-        at=moment(told.process, told.at),
+        at=min(moment(told.process, told.at), received(told.at)),
         interval=said[semconv.HEARTBEAT_INTERVAL],
         sequence=said[semconv.HEARTBEAT_SEQUENCE],
         open_spans=frozenset(said[semconv.HEARTBEAT_OPEN_SPANS]),

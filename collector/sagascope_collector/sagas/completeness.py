@@ -62,7 +62,7 @@ def _dropped(case: Case) -> Iterator[Evidence]:
         if beat is not None and beat.dropped > 0:
             number = f"{beat.dropped:,} record{'s' if beat.dropped > 1 else ''}"
             text = f"{who(process)} says that it could not send {number} so far"
-            yield Evidence(text, case.at(process, beat.at), process.service or None, None, None)
+            yield Evidence(text, case.liveness.at(process, beat.at), process.service or None, None, None)
 
 
 def _sampled(case: Case) -> Iterator[Evidence]:

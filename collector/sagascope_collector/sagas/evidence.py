@@ -97,7 +97,7 @@ def _of_process(case: Case, process: Process) -> Iterator[Evidence]:
     if instance is None or instance.heartbeat is None:
         return
     beat, service = instance.heartbeat, process.service or None
-    at = case.at(process, beat.at)
+    at = case.liveness.at(process, beat.at)
     if beat.final:
         yield Evidence(f"{who(process)} said that it was shutting down", at, service, None, None)
         return
@@ -106,7 +106,7 @@ def _of_process(case: Case, process: Process) -> Iterator[Evidence]:
     successor = case.liveness.successor(process) if case.liveness.is_lost(process) else None
     if successor is not None:
         text = f"{who(successor.process)}, another process of {process.service}, was first heard"
-        yield Evidence(text, case.at(successor.process, successor.first_seen), service, None, None)
+        yield Evidence(text, case.liveness.at(successor.process, successor.first_seen), service, None, None)
 
 
 def _of_others(case: Case, finding: Finding) -> Iterator[Evidence]:

@@ -8,7 +8,7 @@ from itertools import pairwise
 from sagascope import semconv
 from sagascope_collector import foreign
 from sagascope_collector.records import Instance, Log, SagaKey, Span
-from sagascope_collector.sagas import anomalies, clocks, ledger, outcome, plan, steps, values, views
+from sagascope_collector.sagas import anomalies, arrival, clocks, ledger, outcome, plan, steps, values, views
 from sagascope_collector.sagas.accounts import Account, accounts
 from sagascope_collector.sagas.attempts import Circumstances
 from sagascope_collector.sagas.chronicle import Chronicle
@@ -48,7 +48,7 @@ def fold(
     about = Circumstances(
         lineage,
         (gone(woven, instances, now) if woven.announced else frozenset()) | reading.lost,
-        clocks.offsets(edges, process_key(frame.roots[0].process) if frame.roots else None) if edges else {},
+        _offsets(share, frame, edges),
         {span_id: at for (_, span_id), at in sorted(woven.announced.items(), reverse=True)},
     )
     undoing = [step.compensation for step in declared.steps if step.compensation]
@@ -56,6 +56,13 @@ def fold(
     found = steps.tried(views.collect(told, lineage, undoing), about, declared)
     saga = _Assembly(key, spans, logs, frame, declared, about, found, edges).saga()
     return saga if reading.is_as_told else replace(saga, spans=tuple(sorted(woven.spans.values(), key=_span_order)))
+
+
+def _offsets(share: Share, frame: Frame, edges: Sequence[Edge]) -> Mapping[ProcessKey, int]:
+    """What is to be added to each clock; the moment at which things came matters as long as more is awaited."""
+    root = process_key(frame.roots[0].process) if frame.roots else None
+    agreed = clocks.offsets(edges, root) if edges else {}
+    return agreed if frame.closing else arrival.held_to(agreed, arrival.ahead(share.spans, share.logs), root)
 
 
 class _Assembly:

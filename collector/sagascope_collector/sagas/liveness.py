@@ -51,7 +51,14 @@ class Liveness:
     def last_heard(self, instance: Instance) -> int:
         """The latest sign of life, on the saga's clock."""
         latest = max(instance.last_seen, instance.heartbeat.at if instance.heartbeat else 0)
-        return latest + self._offsets.get(process_key(instance.process), 0)
+        return self.at(instance.process, latest)
+
+    def at(self, process: Process, moment: int) -> int:
+        """When it gave a sign of life, on the saga's clock.
+
+        Signs are never later than they came, so that the time of a clock that is ahead is right as it stands.
+        """
+        return moment + max(self._offsets.get(process_key(process), 0), 0)
 
     def lists(self, process: Process, span_id: str) -> bool:
         """Whether its latest heartbeat says that this span is open."""

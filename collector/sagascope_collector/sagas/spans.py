@@ -69,6 +69,8 @@ def _announce(log: Log, joined: dict[SpanKey, Span], announced: dict[SpanKey, in
     if known is not None and known.end:
         return
     said_at = log.observed_at or log.at
+    if log.received_at:
+        said_at = min(said_at, log.received_at)
     announced[key] = min(announced.get(key, said_at), said_at)
     begun = from_start_record(log)
     joined[key] = begun if known is None else fuller(known, begun)

@@ -28,8 +28,9 @@ from sagascope_collector.store import schema, values
 
 _MARK: Final = [name for name, _ in schema.MARK]
 _PROCESS: Final = [name for name, _ in schema.PROCESS]
-_SPAN: Final = [name for name, _ in schema.SPAN if name != "key"]
-_LOG: Final = [name for name, _ in schema.LOG if name != "key"]
+_RECEIVED: Final = schema.RECEIPT[0][0]
+_SPAN: Final = [*(name for name, _ in schema.SPAN if name != "key"), _RECEIVED]
+_LOG: Final = [*(name for name, _ in schema.LOG if name != "key"), _RECEIVED]
 _UNKNOWN: Final = (None,) * len(schema.MARK)
 _UNDER: Final = ["resource", "scope"]
 
@@ -126,6 +127,7 @@ def _span(
         dropped_links,
         events,
         links,
+        received_at,
     ) = own
     return Span(
         trace_id.hex(),
@@ -149,6 +151,7 @@ def _span(
         dropped_attributes,
         dropped_events,
         dropped_links,
+        received_at,
     )
 
 
@@ -167,6 +170,7 @@ def _log(
         span_id,
         flags,
         dropped_attributes,
+        received_at,
     ) = own
     return Log(
         at,
@@ -185,6 +189,7 @@ def _log(
         timestamp,
         flags,
         dropped_attributes,
+        received_at,
     )
 
 
