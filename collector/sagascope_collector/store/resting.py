@@ -14,7 +14,7 @@ import pyarrow as pa
 from sagascope_collector.records import SagaId
 from sagascope_collector.store import shelf
 from sagascope_collector.store.database import Database
-from sagascope_collector.store.rested import Owner, Rested
+from sagascope_collector.store.rested import NOWHERE, Owner, Rested
 from sagascope_collector.store.shelf import Shelf
 from sagascope_collector.store.sql import Query
 
@@ -88,7 +88,29 @@ class Resting:
             StoreUnavailable: it is still to be done.
         """
         with self._working:
-            return self._move(now) or self._merge()
+            return self._move(now) or self._merge(self._due())
+
+    def over(self, before: int, limit: int) -> Sequence[SagaId]:
+        """Ids at rest of which nothing was heard since `before`: those whose sagas started first, of one shelf."""
+        view = self._rested.view
+        for each in reversed(view.shelves):
+            gone = view.gone.get(each.entry.number, NOWHERE)
+            values = {"before": before, "limit": limit}
+            if rows := self._rested.at(each, gone, Query.SELECT_OVER, values):
+                return [SagaId(*row) for row in rows]
+        return []
+
+    def purge(self) -> None:
+        """Write anew every shelf with rows that are gone, so that nothing of them is left on disk.
+
+        Raises:
+            StoreUnavailable: something is left.
+        """
+        with self._working:
+            gone = self._rested.view.gone
+            for each in self._rested.view.shelves:
+                if each.entry.number in gone:
+                    self._merge([each])
 
     def _move(self, now: int) -> bool:
         if self._written < TOGETHER:
@@ -105,8 +127,7 @@ class Resting:
             self._exchange([], self._finished(number, rows), resting)
         return True
 
-    def _merge(self) -> bool:
-        old = self._due()
+    def _merge(self, old: Sequence[Shelf]) -> bool:
         if not old:
             return False
         with self._changing:

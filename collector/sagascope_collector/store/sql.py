@@ -75,6 +75,7 @@ class Query(StrEnum):
     SELECT_LESSONS = "select_lessons"
     SELECT_MIGRATIONS = "select_migrations"
     SELECT_NOTIFICATIONS = "select_notifications"
+    SELECT_OVER = "select_over"
     SELECT_OWNERS = "select_owners"
     SELECT_PENDING = "select_pending"
     SELECT_PLAIN_ENDS = "select_plain_ends"

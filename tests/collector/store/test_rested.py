@@ -9,8 +9,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -174,6 +176,26 @@ def test_a_shelf_of_which_most_is_gone_is_written_anew_or_removed(store: DuckDBS
     assert not list(Path(f"{path}.d").glob("shelf-*"))
     assert store.size_bytes() < before
     assert store.flow_counts() == []
+
+
+def test_what_is_over_is_told_oldest_first_and_leaves_nothing_on_disk(path: Path) -> None:
+    store = opening(path)
+    rows = [
+        row(each, random.Random(1), started_at=NOON + each, updated_at=NOON + each, ended_at=NOON, attention=None)
+        for each in range(30)
+    ]
+    put(store, [replace(each, document=f'{{"secret":"{each.key.id:0>8}"}}') for each in rows])
+    rest(store)
+    over = store._resting.over(NOON + 4, 3)
+    assert [each.id for each in over] == ["0", "1", "2"]
+    store.put_summaries(over, [])
+    store._resting.purge()
+    assert [each.id for each in store._resting.over(NOON + 4, 3)] == ["3"]
+    assert len(store.saga_rows(SagaFilter(), limit=50).rows) == 27
+    store.close()
+    for each in Path(f"{path}.d").glob("shelf-*.parquet"):
+        kept = duckdb.sql(f"SELECT document FROM read_parquet('{each}')").fetchall()
+        assert not {"00000000", "00000001", "00000002"} & {text[11:19] for (text,) in kept}
 
 
 def test_readers_see_every_saga_once_while_sagas_come_to_rest_and_wake(store: DuckDBStore) -> None:
