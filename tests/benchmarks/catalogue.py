@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import psutil
 import pyarrow as pa
-from report import table
+from report import load, table
 
 from sagascope_collector.store import DuckDBStore, chunk, mapped, postings, resting, shelf, summaries
 from sagascope_collector.store import sealing as sealing_module
@@ -45,6 +45,7 @@ def main() -> str:
             ("opened", "s", f"{time.perf_counter() - begun:.1f}"),
             ("resident for it", "MB", f"{_resident() - before:,.0f}"),
             *_looked_up(store, random),
+            ("load of the machine meanwhile", "", load()),
         ]
         store.close()
     sagas = CHUNKS * SAGAS

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 
 import httpx
 import psutil
-from report import table
+from report import load, table
 
 from sagascope_collector.store import DuckDBStore
 from support import history
@@ -136,6 +136,7 @@ def _asked(path: Path, drawn: History, batches: int) -> list[Row]:
     with running_collector(path.parent, db=path) as collector:
         _settled(collector)
         rows = [(title, "ms, p50 / p95", _times(collector, ask)) for title, ask in questions(drawn, batches).items()]
+        rows.append(("load of the machine meanwhile", "", load()))
         rows.append(("resident after that", "MB", f"{_resident(collector):,.0f}"))
         collector.process.send_signal(signal.SIGKILL)
         collector.process.wait()

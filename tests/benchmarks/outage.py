@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 import httpx
 import psutil
-from report import table
+from report import load, table
 
 from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.store import DuckDBStore, SagaRow
@@ -54,6 +54,7 @@ def _measured(number: int) -> dict[str, str]:
             told["ready, s"] = f"{time.perf_counter() - begun:.1f}"
             time.sleep(3)
             told |= {title: _times(collector, ask) for title, ask in QUESTIONS.items()}
+            told["load of the machine"] = load()
             told["resident, MB"] = f"{psutil.Process(collector.process.pid).memory_info().rss / 2**20:,.0f}"
         return told
 

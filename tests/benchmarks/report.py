@@ -1,5 +1,6 @@
 """Measurements as tables of Markdown, printed, and on demand put into the document."""
 
+import os
 import platform
 import re
 from collections.abc import Iterable, Sequence
@@ -36,6 +37,11 @@ def machine() -> str:
     python = f"{platform.python_implementation()} {platform.python_version()}"
     hardware = f"{_processor()}, {cores} cores, {memory:.0f} GB"
     return f"{datetime.now(UTC):%Y-%m-%d}, {hardware}, {system}, {python}, {libraries}."
+
+
+def load() -> str:
+    """How many processes want a processor at this time, ours among them."""
+    return f"{os.getloadavg()[0]:.1f}"
 
 
 def _processor() -> str:
