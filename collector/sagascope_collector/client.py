@@ -182,16 +182,11 @@ class Client:
         Raises:
             NotFound: no such saga was ever received.
         """
-        asked = {"name": name, "id": id, "environment": environment, "run": run}
-        given = {name: value for name, value in asked.items() if value is not None}
-        try:
-            with self._http.stream("GET", "/api/v1/export", params=given) as answer:
-                if answer.status_code != httpx.codes.OK:
-                    answer.read()
-                    raise _refusal(answer, self.url)
-                yield from answer.iter_bytes()
-        except httpx.HTTPError as error:
-            raise _no_answer(self.url, self.timeout, error) from error
+        return self._streamed("/api/v1/export", {"name": name, "id": id, "environment": environment, "run": run})
+
+    def backup(self) -> Iterator[bytes]:
+        """All that the collector has stored by now, as one archive."""
+        return self._streamed("/api/v1/backup", {})
 
     def incidents(self, state: wire.IncidentState | None = None) -> wire.Incidents:
         """What sagas that stand still have in common, the worst first; without `state` also what is over."""
@@ -251,6 +246,17 @@ class Client:
     def status(self) -> wire.Status:
         """How the collector itself is."""
         return self._get(wire.Status, "/api/v1/status", {})
+
+    def _streamed(self, path: str, parameters: Mapping[str, str | None]) -> Iterator[bytes]:
+        given = {name: value for name, value in parameters.items() if value is not None}
+        try:
+            with self._http.stream("GET", path, params=given) as answer:
+                if answer.status_code != httpx.codes.OK:
+                    answer.read()
+                    raise _refusal(answer, self.url)
+                yield from answer.iter_bytes()
+        except httpx.HTTPError as error:
+            raise _no_answer(self.url, self.timeout, error) from error
 
     def _get(self, shape: type[Answer], path: str, parameters: Mapping[str, str | None]) -> Answer:
         given = {name: value for name, value in parameters.items() if value is not None}

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, FastAPI, Path, Query, Response
 
 from sagascope_collector import sagas, wire
 from sagascope_collector.api import overview, problems
-from sagascope_collector.api.answering import OtlpLines, answers, json
+from sagascope_collector.api.answering import Archive, OtlpLines, answers, copied, json
 from sagascope_collector.api.bounds import Bounded
 from sagascope_collector.api.health import Health, status
 from sagascope_collector.api.incidents import of_incidents
@@ -136,6 +136,11 @@ def _of_the_process(store: Store, health: Health) -> APIRouter:
     def how_it_is(_: Annotated[Nothing, Query()]) -> Response:
         """How the collector itself is."""
         return json(status(store, health))
+
+    @router.get("/api/v1/backup", response_class=Archive, responses=problems.described(422, 503))
+    def backup(_: Annotated[Nothing, Query()]) -> Response:
+        """All that is stored by now, as one archive; what comes meanwhile is taken in as ever."""
+        return Archive(copied(store))
 
     @router.get("/healthz", **answers(wire.Alive))
     async def healthz() -> Response:

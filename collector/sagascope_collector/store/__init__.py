@@ -8,16 +8,21 @@ from sagascope_collector.store.contract import (
     Counters,
     LessonRow,
     Page,
+    Part,
     PlainEnd,
     SagaFilter,
     SagaRow,
     Store,
 )
 from sagascope_collector.store.duckdb import DuckDBStore
+from sagascope_collector.store.journal import sync_folder
+from sagascope_collector.store.links import DATABASE, FACTS
 from sagascope_collector.store.presence import Beat, Sighting
 from sagascope_collector.store.standing import Change, Group, IncidentStore, Moved, Stake, Standing
 
 __all__ = [
+    "DATABASE",
+    "FACTS",
     "AlertStore",
     "Appended",
     "Batch",
@@ -32,6 +37,7 @@ __all__ = [
     "Moved",
     "Notification",
     "Page",
+    "Part",
     "PlainEnd",
     "SagaFilter",
     "SagaRow",
@@ -41,4 +47,5 @@ __all__ = [
     "Store",
     "Told",
     "Waiting",
+    "sync_folder",
 ]

@@ -4,7 +4,9 @@ All methods may be called from any thread. None lets a connection or cursor esca
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import pyarrow as pa
@@ -147,6 +149,15 @@ class Page(NamedTuple):
 
     rows: list[SagaRow]
     next_cursor: str | None
+
+
+class Part(NamedTuple):
+    """A file of a copy of a store."""
+
+    name: str
+    path: Path
+    size: int
+    """Bytes that belong to it; a journal may have grown since."""
 
 
 class Counters(NamedTuple):
@@ -295,6 +306,14 @@ class Store(Protocol):
         """(from, to) in nanoseconds: when nothing was taken in on this database, if that lasted until after ``since``.
 
         Between a stop or crash and the next start, and as `note_deaf` said; earliest first.
+        """
+        ...
+
+    def copied(self) -> AbstractContextManager[Sequence[Part]]:
+        """The files of a copy as of now, until the block ends; what is acknowledged by now is in it.
+
+        Raises:
+            StoreUnavailable: no copy can be made.
         """
         ...
 

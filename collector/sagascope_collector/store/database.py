@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -30,6 +31,7 @@ class Database:
         self._closed = False
         try:
             migrate(self._connection, path)
+            ((self._name,),) = self._connection.execute(Query.SELECT_NAME.text).fetchall()
         except BaseException:
             self._connection.close()
             raise
@@ -49,6 +51,20 @@ class Database:
         """Run a statement that changes rows, and say how many it changed."""
         ((changed,),) = self.rows(query, values, **tables)
         return int(changed)
+
+    def copy_to(self, file: Path) -> None:
+        """Write all of it, as it is at one moment, to a new file.
+
+        Raises:
+            StoreUnavailable: it was not written.
+        """
+        name = '"' + self._name.replace('"', '""') + '"'
+        with self._borrowed() as cursor:
+            cursor.execute(Query.ATTACH_COPY.text, {"file": str(file)})
+            try:
+                cursor.execute(Query.COPY_DATABASE.text.replace('"this"', name))
+            finally:
+                cursor.execute(Query.DETACH_COPY.text)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -4,13 +4,14 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 
 from sagascope_collector.errors import StoreUnavailable
 from sagascope_collector.records import Facts, Instance, SagaId
-from sagascope_collector.store import chunk, home, plain, presences, reading, summaries
+from sagascope_collector.store import before, chunk, home, plain, presences, reading, snapshot, summaries
 from sagascope_collector.store.alerts import Alerts
 from sagascope_collector.store.census import Census
 from sagascope_collector.store.contract import (
@@ -20,6 +21,7 @@ from sagascope_collector.store.contract import (
     Counters,
     LessonRow,
     Page,
+    Part,
     PlainEnd,
     SagaFilter,
     SagaRow,
@@ -87,6 +89,8 @@ class DuckDBStore:
         ((owner, begun, sealed_through, self._seq, *counted, projected),) = self._database.rows(Query.SELECT_STATE)
         home.enter(folder, begun=begun)
         home.tidy(folder, sealed_through)
+        snapshot.discard_unfinished(folder)
+        before.prune(self._path)
         entries = [chunk.Entry(*row) for row in self._database.rows(Query.SELECT_CHUNKS)]
         chunks = [chunk.load(folder, each) for each in entries]
         chunk.discard_unfinished(folder, [each.number for each in entries])
@@ -316,6 +320,16 @@ class DuckDBStore:
     def deaf_intervals(self, since: int) -> list[tuple[int, int]]:
         """See `Store.deaf_intervals`."""
         return [(start, end) for start, end in self._database.rows(Query.SELECT_DEAF, {"since": since})]
+
+    @contextmanager
+    def copied(self) -> Iterator[Sequence[Part]]:
+        """See `Store.copied`."""
+        self._check_open()
+        if self._path == IN_MEMORY:
+            raise StoreUnavailable("A database in memory has no backup: it keeps nothing.")
+        quiet = (self._sealing.working, self._resting.working, self._summarising)
+        with snapshot.taken(self._database, self._tiers.folder, quiet, self._appending) as parts:
+            yield parts
 
     def size_bytes(self) -> int:
         """See `Store.size_bytes`."""

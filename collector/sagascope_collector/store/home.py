@@ -6,6 +6,8 @@ from pathlib import Path
 from sagascope_collector.errors import CannotStart, NotADatabase, StoreUnavailable
 from sagascope_collector.store.opening import IN_MEMORY
 
+TRIAL_NAME: str = "trial"
+
 TRIAL: int = 64 * 1024
 """Bytes that are written to see whether the disk takes them: a small commit, and what belongs to it."""
 
@@ -57,7 +59,7 @@ def try_writing(folder: Path) -> None:
     Raises:
         StoreUnavailable: the disk does not take it.
     """
-    trial = folder / "trial"
+    trial = folder / TRIAL_NAME
     try:
         trial.write_bytes(bytes(TRIAL))
     except OSError as error:

@@ -1,13 +1,17 @@
 """Brings a database to this version's schema: numbered files, each in one transaction with its own record."""
 
+import logging
 from importlib.metadata import version
 from importlib.resources import files
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import duckdb
 
 from sagascope_collector.errors import NewerDatabase, NotADatabase
+from sagascope_collector.store import before
 from sagascope_collector.store.sql import Query
+
+_log: Final = logging.getLogger(__name__)
 
 
 class Migration(NamedTuple):
@@ -26,16 +30,22 @@ def migrations() -> list[Migration]:
 
 
 def migrate(connection: duckdb.DuckDBPyConnection, place: str) -> None:
-    """Apply what is missing. What was applied stays when a later one fails.
+    """Apply what is missing, after keeping a database of an earlier version as it is.
+
+    What was applied stays when a later one fails.
 
     Raises:
         NewerDatabase: a later version of Sagascope has written to it; nothing was changed.
         NotADatabase: it holds other tables than ours; nothing was changed.
+        CannotStart: there is no room to keep what is there; nothing was changed.
     """
     done = applied(connection, place)
-    for migration in migrations():
-        if migration.version not in done:
-            _apply(connection, migration)
+    missing = [each for each in migrations() if each.version not in done]
+    if done and missing:
+        kept = before.keep(connection, place, missing[0].version)
+        _log.info("The database is of an earlier version and is brought to this one; it is kept as it was in %s", kept)
+    for migration in missing:
+        _apply(connection, migration)
 
 
 def applied(connection: duckdb.DuckDBPyConnection, place: str) -> list[int]:

@@ -59,7 +59,8 @@ class Resting:
         self._database = database
         self._rested = rested
         self._changing = changing
-        self._working = threading.Lock()
+        self.working = threading.Lock()
+        """Held while files are written or exchanged."""
         ((self._written,),) = database.rows(Query.COUNT_SAGAS)
         self._woken: list[SagaId] | None = None
         """Those that were woken while shelves are merged."""
@@ -87,7 +88,7 @@ class Resting:
         Raises:
             StoreUnavailable: it is still to be done.
         """
-        with self._working:
+        with self.working:
             return self._move(now) or self._merge(self._due())
 
     def over(self, before: int, limit: int) -> Sequence[SagaId]:
@@ -106,7 +107,7 @@ class Resting:
         Raises:
             StoreUnavailable: something is left.
         """
-        with self._working:
+        with self.working:
             gone = self._rested.view.gone
             for each in self._rested.view.shelves:
                 if each.entry.number in gone:

@@ -46,7 +46,8 @@ class Sealing:
         self._statistics = statistics
         self._aged_at = 0.0
         self._beside = beside
-        self._working = threading.Lock()
+        self.working = threading.Lock()
+        """Held while files are written or exchanged."""
 
     def step(self) -> bool:
         """Do one piece of work; False: there was none.
@@ -54,7 +55,7 @@ class Sealing:
         Raises:
             StoreUnavailable: it is still to be done.
         """
-        with self._working:
+        with self.working:
             view = self._tiers.view
             if view.closed:
                 self._seal(view.closed[0])

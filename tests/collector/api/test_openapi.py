@@ -25,6 +25,7 @@ PATHS = {
     "/api/v1/services": wire.Services,
     "/api/v1/status": wire.Status,
     "/api/v1/export": None,
+    "/api/v1/backup": None,
     "/healthz": wire.Alive,
     "/readyz": wire.Alive,
 }

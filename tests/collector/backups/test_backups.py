@@ -1,0 +1,242 @@
+"""A copy of everything, made while a collector is at work: whole, verified, and put back as it was."""
+
+import hashlib
+import io
+import signal
+import tarfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import orjson
+import pytest
+
+from sagascope_collector import backups
+from sagascope_collector.errors import BadValue
+from sagascope_collector.ingest import Encoding, Payload, Signal
+from sagascope_collector.otlp import decode
+from sagascope_collector.records import SagaId
+from sagascope_collector.store import DuckDBStore
+from support.collector import RunningCollector, running_collector
+from support.command import run
+from support.disks import fill, small_disk
+from support.otlp import NOON, of_saga, span, traces
+
+SPANS = 5
+
+
+def request(saga: int) -> bytes:
+    """All spans of a saga."""
+    numbers = range(saga * SPANS, (saga + 1) * SPANS)
+    return traces(*(span(each, trace=saga, attributes=of_saga(str(saga))) for each in numbers)).SerializeToString()
+
+
+def filled(path: Path, sagas: int) -> Path:
+    """A database at rest with sealed facts and a journal."""
+    store = DuckDBStore(str(path))
+    for saga in range(1, sagas + 1):
+        store.append(decode([Payload(Signal.TRACES, Encoding.PROTOBUF, request(saga), NOON)]).batch)
+        if saga == sagas // 2:
+            store.seal()
+    store.close()
+    return path
+
+
+def spans_of(path: Path, sagas: int) -> list[int]:
+    """How many spans the database has of each saga up to this one."""
+    store = DuckDBStore(str(path))
+    ids = [SagaId("", str(each)) for each in range(1, sagas + 1)]
+    found = store.facts(ids)
+    store.close()
+    return [len(found[each].spans) if each in found else 0 for each in ids]
+
+
+class Sender(threading.Thread):
+    """Sends a saga a request until it is told to stop."""
+
+    def __init__(self, collector: RunningCollector) -> None:
+        super().__init__()
+        self.acknowledged = 0
+        self.enough = threading.Event()
+        self.over = threading.Event()
+        self._url = f"{collector.otlp_http}/v1/traces"
+
+    def run(self) -> None:
+        with httpx.Client(headers={"content-type": "application/x-protobuf"}, timeout=60, trust_env=False) as http:
+            while not self.over.is_set():
+                http.post(self._url, content=request(self.acknowledged + 1)).raise_for_status()
+                self.acknowledged += 1
+                if self.acknowledged >= 100:
+                    self.enough.set()
+
+
+def test_what_was_acknowledged_is_in_a_backup_under_load_and_every_saga_is_whole(tmp_path: Path) -> None:
+    file, db = tmp_path / "copy.tar", tmp_path / "restored.duckdb"
+    with running_collector(tmp_path) as collector:
+        sender = Sender(collector)
+        sender.start()
+        try:
+            assert sender.enough.wait(60)
+            before = sender.acknowledged
+            made = run("backup", str(file), url=collector.api)
+        finally:
+            sender.over.set()
+            sender.join()
+        assert made.returncode == 0, made.stderr
+        assert "holds" in made.stdout
+        assert not list(Path(f"{collector.db}.d").glob("backup-*"))
+    restored = run("restore", str(file), "--db", str(db))
+    assert restored.returncode == 0, restored.stderr
+    found = spans_of(db, sender.acknowledged)
+    assert found[:before] == [SPANS] * before
+    assert set(found) <= {0, SPANS}
+
+
+def test_a_restored_database_is_served_and_goes_on(tmp_path: Path) -> None:
+    at_rest = filled(tmp_path / "original.duckdb", 10)
+    assert run("backup", str(tmp_path / "copy.tar"), "--db", str(at_rest)).returncode == 0
+    assert run("restore", str(tmp_path / "copy.tar"), "--db", str(tmp_path / "restored.duckdb")).returncode == 0
+    with running_collector(tmp_path, db=tmp_path / "restored.duckdb") as collector:
+        assert run("show", "7", "--json", url=collector.api).returncode == 0
+        headers = {"content-type": "application/x-protobuf"}
+        url = f"{collector.otlp_http}/v1/traces"
+        assert httpx.post(url, content=request(11), headers=headers, trust_env=False).status_code == 200
+        assert run("show", "11", "--json", url=collector.api).returncode == 0
+
+
+def test_nothing_is_replaced(tmp_path: Path) -> None:
+    db, file = filled(tmp_path / "sagascope.duckdb", 2), tmp_path / "copy.tar"
+    run("backup", str(file), "--db", str(db))
+    refused = run("restore", str(file), "--db", str(db))
+    assert refused.returncode == 2
+    assert "is there already and was left as it is" in " ".join(refused.stderr.split())
+    assert spans_of(db, 2) == [SPANS, SPANS]
+
+
+def test_an_older_backup_stays_if_a_new_one_is_cut_off(tmp_path: Path) -> None:
+    file = tmp_path / "copy.tar"
+    whole = b"".join(archived(filled(tmp_path / "sagascope.duckdb", 2)))
+    backups.save([whole], file)
+    for wrong in (whole[: len(whole) // 2], whole[:-3000], b""):
+        with pytest.raises(BadValue):
+            backups.save([wrong], file)
+    assert file.read_bytes() == whole
+    assert {each.name for each in tmp_path.glob("*copy*")} | {each.name for each in tmp_path.glob(".*")} == {"copy.tar"}
+
+
+def test_without_room_the_older_backup_stays(tmp_path: Path) -> None:
+    db = filled(tmp_path / "sagascope.duckdb", 5)
+    with small_disk(tmp_path) as disk:
+        file = disk / "copy.tar"
+        assert run("backup", str(file), "--db", str(db)).returncode == 0
+        older = file.read_bytes()
+        fill(disk)
+        refused = run("backup", str(file), "--db", str(db))
+        assert refused.returncode == 2
+        assert "cannot be written: No space left on device" in " ".join(refused.stderr.split())
+        assert file.read_bytes() == older
+        assert {each.name for each in disk.iterdir()} == {"copy.tar", "filler"}
+
+
+def test_a_collector_that_dies_while_it_is_copied_leaves_nothing(tmp_path: Path) -> None:
+    with running_collector(tmp_path) as collector:
+        left = Path(f"{collector.db}.d") / "backup-ended"
+        left.mkdir()
+        (left / "database").write_bytes(b"half")
+        with httpx.stream("GET", f"{collector.api}/api/v1/backup", trust_env=False) as answer:
+            next(answer.iter_raw(1))
+            collector.stop(signal.SIGKILL)
+    with running_collector(tmp_path) as collector:
+        assert not list(Path(f"{collector.db}.d").glob("backup-*"))
+
+
+def archived(db: Path) -> list[bytes]:
+    store = DuckDBStore(str(db))
+    try:
+        with store.copied() as parts:
+            return list(backups.archive(parts))
+    finally:
+        store.close()
+
+
+def cut(content: bytes) -> bytes:
+    return content[: len(content) * 2 // 3]
+
+
+def bent(content: bytes) -> bytes:
+    """The same with a byte of a file changed."""
+    at = content.index(b"PAR1") + 100
+    return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+
+
+def text(_: bytes) -> bytes:
+    return b"hello " * 1000
+
+
+def nothing(_: bytes) -> bytes:
+    return b""
+
+
+def elsewhere(_: bytes) -> bytes:
+    return tar({"facts/../../evil": b"x"})
+
+
+def linked(_: bytes) -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as archive:
+        info = tarfile.TarInfo("database")
+        info.type, info.linkname = tarfile.SYMTYPE, "/etc/hostname"
+        archive.addfile(info)
+    return made.getvalue()
+
+
+def later(_: bytes) -> bytes:
+    return tar({"database": b"x", "manifest.json": orjson.dumps({"form": 99, "sagascope": "9.0", "files": []})})
+
+
+def more(_: bytes) -> bytes:
+    listed = [{"name": "database", "size": 1, "sha256": hashlib.sha256(b"x").hexdigest()}]
+    manifest = orjson.dumps({"form": 1, "sagascope": "0.1", "made_at": 0, "files": listed})
+    return tar({"database": b"x", "facts/more": b"y", "manifest.json": manifest})
+
+
+def other_list(_: bytes) -> bytes:
+    return tar({"database": b"x", "manifest.json": b'{"form": 1, "files": [1, {"name": []}]}'})
+
+
+def tar(members: dict[str, bytes]) -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return made.getvalue()
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return b"".join(archived(filled(tmp_path_factory.mktemp("sound") / "sagascope.duckdb", 4)))
+
+
+@pytest.mark.parametrize("damage", [cut, bent, text, nothing, elsewhere, linked, later, more, other_list])
+def test_what_is_no_sound_backup_is_refused_in_one_sentence(
+    damage: Callable[[bytes], bytes], sound: bytes, tmp_path: Path
+) -> None:
+    file, db = tmp_path / "copy.tar", tmp_path / "in" / "restored.duckdb"
+    file.write_bytes(damage(sound))
+    db.parent.mkdir()
+    with pytest.raises(BadValue, match=str(file)):
+        backups.restore(file, db)
+    assert not list(db.parent.iterdir())
+
+
+@pytest.mark.parametrize("place", ["missing.tar", "a folder", "text.tar"])
+def test_a_backup_that_is_none_is_said_in_one_sentence(place: str, tmp_path: Path) -> None:
+    (tmp_path / "a folder").mkdir()
+    (tmp_path / "text.tar").write_text("hello " * 1000)
+    refused = run("restore", str(tmp_path / place), "--db", str(tmp_path / "restored.duckdb"))
+    assert refused.returncode == 2
+    assert "Traceback" not in refused.stderr
+    assert {each.name for each in tmp_path.iterdir()} == {"a folder", "text.tar"}
