@@ -102,7 +102,7 @@ class Collector:
         )
         self._incidents = Incidents(store.incidents, passed=self._passed_at, clock=clock)
         self._housekeeping = Housekeeping(store)
-        self._health = ProcessHealth(self._ingest, self._projection, clock)
+        self._health = ProcessHealth(self._ingest, self._projection, self._deafness, clock)
         self._alerts = self._watch(settings.alerts) if settings.alerts else None
 
     async def run(self, announce: cli.Announce) -> None:
@@ -156,6 +156,7 @@ class Collector:
             self._store.alerts,
             environment=os.environ,
             is_well=self._is_well,
+            doubted=lambda: self._surroundings.doubted,
             clock=self._clock,
         )
 
@@ -229,6 +230,7 @@ class Collector:
             await asyncio.sleep(ALIVE_EVERY)
 
     def _note_life(self) -> None:
+        self._deafness.alive()
         self._store.try_writing()
         self._store.stay_alive()
         oldest = self._ingest.oldest()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from sagascope_collector.deafness import Deafness
 from sagascope_collector.ingest import Ingest
 from sagascope_collector.projection import Projection
 
@@ -11,9 +12,10 @@ NANOSECONDS = 1e9
 class ProcessHealth:
     """`api.health.Health` of a collector."""
 
-    def __init__(self, ingest: Ingest, projection: Projection, clock: Callable[[], int]) -> None:
+    def __init__(self, ingest: Ingest, projection: Projection, deafness: Deafness, clock: Callable[[], int]) -> None:
         self._ingest = ingest
         self._projection = projection
+        self._deafness = deafness
         self._clock = clock
         self._stopping = False
         self._unwritable: str | None = None
@@ -51,4 +53,4 @@ class ProcessHealth:
 
     def notices(self) -> Sequence[str]:
         """What a reader of any answer should know."""
-        return self._projection.notices()
+        return [*self._deafness.notices(), *self._projection.notices()]

@@ -1,8 +1,8 @@
 """When a webhook is told of an incident: once as it opens, as it grows past a step, and as it is over. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sagascope_collector.alerts.matching import SECOND, recipients
 from sagascope_collector.alerts.rules import Alerts
@@ -27,6 +27,9 @@ class News(NamedTuple):
     rule: str
 
 
+SILENT: Final = frozenset({"instance_lost", "hung", "next_step_missing", "never_closed", "in_doubt", "uncompensated"})
+"""Reasons that may rest on what was not heard."""
+
 Known = Mapping[tuple[str, str], Told]
 """What each webhook was told, by (webhook, incident)."""
 
@@ -37,6 +40,11 @@ def news(alerts: Alerts, incident: Incident, known: Known, now: int) -> list[New
     webhooks = [each.name for each in alerts.webhooks]
     found = (_news(alerts, incident, known.get((name, incident.key)), name, rules.get(name), now) for name in webhooks)
     return [each for each in found if each]
+
+
+def rests_on_silence(incident: Incident, doubted: Collection[str]) -> bool:
+    """Whether an incident goes on for want of telemetry, perhaps: in an environment where silence is doubted."""
+    return incident.environment in doubted and incident.reason in SILENT and incident.state is not State.RESOLVED
 
 
 def _news(

@@ -1,12 +1,12 @@
 """The threads that notice what is to be told, and tell it."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from sagascope_collector.alerts import messages
 from sagascope_collector.alerts.deadman import DeadManSignal
-from sagascope_collector.alerts.decisions import News, news
+from sagascope_collector.alerts.decisions import News, news, rests_on_silence
 from sagascope_collector.alerts.delivery import Delivery
 from sagascope_collector.alerts.firing import Firing
 from sagascope_collector.alerts.rules import Alerts, Kind, Webhook
@@ -30,6 +30,7 @@ class Watch:
         *,
         environment: Mapping[str, str],
         is_well: Callable[[], bool],
+        doubted: Callable[[], Collection[str]] = tuple,
         clock: Callable[[], int],
     ) -> None:
         """Know what was told before.
@@ -40,11 +41,13 @@ class Watch:
             store: where it is noted what was told, and what waits.
             environment: holds the tokens that webhooks name.
             is_well: whether the collector takes telemetry in and judges it; else the dead-man signal stops.
+            doubted: environments in which silence tells nothing now: nobody is woken for it.
             clock: now, in nanoseconds since 1970.
         """
         self._alerts = alerts
         self._incidents = incidents
         self._store = store
+        self._doubted = doubted
         self._clock = clock
         self._sender = Sender(environment)
         self._known = {(each.webhook, each.incident): each for each in store.told()}
@@ -76,8 +79,9 @@ class Watch:
             StoreUnavailable: nothing was noted.
         """
         now = self._clock()
-        incidents = {each.key: each for each in self._incidents.all()}
-        found = [(each, item) for each in incidents.values() for item in news(self._alerts, each, self._known, now)]
+        doubted = self._doubted()
+        incidents = [each for each in self._incidents.all() if not rests_on_silence(each, doubted)]
+        found = [(each, item) for each in incidents for item in news(self._alerts, each, self._known, now)]
         if not found:
             return
         told = [item.told for _, item in found]

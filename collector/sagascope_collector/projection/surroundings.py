@@ -1,6 +1,6 @@
 """What is going on around one saga: steps that others pass, and silence of most services at once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from sagascope_collector import sagas
 from sagascope_collector.records import Instance
@@ -11,6 +11,12 @@ from sagascope_collector.sagas.words import dated
 STEPS: int = 20_000
 """Steps of which it is known who passed them last."""
 
+DOUBTED: float = 1.5
+"""Promised intervals without a word of most services, after which it is doubted that silence tells anything."""
+
+DOUBTED_FOR: int = 30_000_000_000
+"""Nanoseconds for which it still is when they are heard again: what they kept meanwhile has yet to come."""
+
 
 class Surroundings:
     """Seen by the projection, in one thread; read in any."""
@@ -19,6 +25,7 @@ class Surroundings:
         self._passed: dict[tuple[str, str, str], Passed] = {}
         self._lost: Mapping[str, int] = {}
         self._heard: Mapping[tuple[str, str], int] = {}
+        self._doubted: Mapping[str, int] = {}
 
     @property
     def passed(self) -> Mapping[tuple[str, str, str], Passed]:
@@ -35,6 +42,11 @@ class Surroundings:
         """When each service was last heard, by (environment, service)."""
         return self._heard
 
+    @property
+    def doubted(self) -> Collection[str]:
+        """Environments in which most services are silent for a while, or were just now: it may be the telemetry."""
+        return self._doubted.keys()
+
     def notices(self) -> Sequence[str]:
         """What readers of lists should know."""
         return [_notice(environment, since) for environment, since in sorted(self._lost.items())]
@@ -42,6 +54,8 @@ class Surroundings:
     def look(self, instances: Sequence[Instance], context: sagas.Context) -> None:
         """See which services have fallen silent."""
         self._lost = sagas.outages(instances, context)
+        doubted = dict.fromkeys(sagas.outages(instances, context, DOUBTED), context.now)
+        self._doubted = {e: at for e, at in {**self._doubted, **doubted}.items() if context.now - at < DOUBTED_FOR}
         heard: dict[tuple[str, str], int] = {}
         for each in instances:
             service = (each.process.environment, each.process.service)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from sagascope_collector.records import Instance
 from sagascope_collector.sagas.context import Context
-from sagascope_collector.sagas.liveness import Liveness
+from sagascope_collector.sagas.liveness import MISSED_BEATS
 from sagascope_collector.sagas.values import SECOND
 from sagascope_collector.sagas.watch import Watch
 
@@ -19,23 +19,24 @@ RECENT = 86_400.0
 """Seconds after which a silence is no news any more: services come and go."""
 
 
-def outages(instances: Iterable[Instance], context: Context) -> Mapping[str, int]:
+def outages(instances: Iterable[Instance], context: Context, missed: float = MISSED_BEATS) -> Mapping[str, int]:
     """Since when most services of an environment have been silent at once, by environment; mostly there is none.
 
-    Services that send no heartbeats, or said farewell, do not count.
+    Services that send no heartbeats, or said farewell, do not count. Silent are those that ``missed`` so many of the
+    intervals that they promised.
     """
     by_service: defaultdict[str, defaultdict[str, list[Instance]]] = defaultdict(lambda: defaultdict(list))
     for each in instances:
         if each.heartbeat is not None and not each.heartbeat.final and each.process.identity:
             by_service[each.process.environment][each.process.service].append(each)
-    found = {environment: _outage(of.values(), context) for environment, of in by_service.items()}
+    found = {environment: _outage(of.values(), context, missed) for environment, of in by_service.items()}
     return {environment: since for environment, since in found.items() if since is not None}
 
 
-def _outage(services: Iterable[list[Instance]], context: Context) -> int | None:
+def _outage(services: Iterable[list[Instance]], context: Context, missed: float) -> int | None:
     watch = Watch(context.now, context.deaf)
     latest = [max(each, key=_heard) for each in services]
-    lost = [each for each in latest if _is_lost(each, watch)]
+    lost = [each for each in latest if watch.is_past(_heard(each), missed * _interval(each))]
     if not lost:
         return None
     end = max(_heard(each) for each in lost)
@@ -43,10 +44,6 @@ def _outage(services: Iterable[list[Instance]], context: Context) -> int | None:
     begun = min(_heard(each) for each in together)
     is_most = len(together) >= FEWEST and len(together) > len(latest) - len(lost)
     return begun if is_most and not watch.is_past(end, RECENT) else None
-
-
-def _is_lost(instance: Instance, watch: Watch) -> bool:
-    return Liveness([instance], watch, {}).is_lost(instance.process)
 
 
 def _heard(instance: Instance) -> int:
