@@ -2,7 +2,10 @@ import pytest
 
 from sagascope_collector import wire
 from sagascope_dashboard.format import milliseconds
-from sagascope_dashboard.viewmodels.timeline import PARTICIPANTS, Bar, Timeline, living, quiet_stretches, timeline
+from sagascope_dashboard.viewmodels.bars import Bar
+from sagascope_dashboard.viewmodels.participants import PARTICIPANTS
+from sagascope_dashboard.viewmodels.quiet import quiet_stretches
+from sagascope_dashboard.viewmodels.timeline import Timeline, living, timeline
 from support.wires import at, log, saga, span, tried
 
 
