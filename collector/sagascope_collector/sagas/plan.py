@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from sagascope import semconv
 from sagascope_collector.records import Attributes, Span
-from sagascope_collector.sagas import values
+from sagascope_collector.sagas import rings, values
 from sagascope_collector.sagas.model import Plan, PlannedStep
 
 NO_PLAN = Plan("none")
@@ -68,7 +68,7 @@ def _read(attributes: Attributes) -> Plan:
         for name, place in first.items()
         if name
     )
-    return Plan("declared", steps, undo_known=compensations.given)
+    return Plan("declared", rings.broken(steps), undo_known=compensations.given)
 
 
 def _after(value: Any) -> tuple[str, ...] | None:
