@@ -18,7 +18,7 @@ import grpc.aio
 
 from sagascope_collector import alerts, exposure, logbook, sagas, scrub
 from sagascope_collector.access import guarded, sharing
-from sagascope_collector.api import create_api, present
+from sagascope_collector.api import ReadLimits, create_api, present
 from sagascope_collector.cli import serve as cli
 from sagascope_collector.deafness import Deafness
 from sagascope_collector.errors import PortTaken, StoreUnavailable
@@ -201,8 +201,9 @@ class Collector:
             refused=self._meter.refused,
         )
         exposition = Exposition(self._store, self._ingest, self._meter, self._health.lag_seconds, self._scrubber.counts)
+        limits = ReadLimits(settings.readers, settings.read_seconds)
         answering = create_api(
-            self._store, self._context, self._health, self._incidents, self._clock, self._scrubber.quoted
+            self._store, self._context, self._health, self._incidents, self._clock, self._scrubber.quoted, limits
         )
         told = measured(answering, exposition)
         api = guarded(told, settings.tokens)
@@ -249,7 +250,7 @@ def run(settings: Settings, announce: cli.Announce, *, clock: Clock = time.time_
     for warning in exposure.warnings(settings):
         _log.warning(warning)
     _look_at_ports(settings)
-    store = DuckDBStore(settings.db, clock=clock)
+    store = DuckDBStore(settings.db, clock=clock, memory_bytes=settings.memory_bytes)
     sys.setswitchinterval(TURN)
     gc.freeze()
     gc.set_threshold(*RARELY)

@@ -10,6 +10,7 @@
     │   └── Unauthenticated    a token is needed, and was missing or wrong
     ├── Unavailable        nobody's fault; the same call may succeed later
     │   ├── Overloaded         the bounded queue is full
+    │   ├── ReadTooLong        reading took longer than it may, and was interrupted
     │   └── StoreUnavailable   the database cannot take or give anything now
     └── CannotStart        the collector cannot run as it is set up
         ├── BadRules           a file of rules that cannot be read, or says what cannot be meant
@@ -85,6 +86,13 @@ class Overloaded(Unavailable):
     """The bounded queue is full."""
 
     title = "Overloaded"
+
+
+class ReadTooLong(Unavailable):
+    """Reading took longer than it may, and was interrupted."""
+
+    title = "Took too long"
+    retry_after = 5.0
 
 
 class StoreUnavailable(Unavailable):

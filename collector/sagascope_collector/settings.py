@@ -90,6 +90,12 @@ class Settings:
     """Whom to wake, and for what; None: nobody."""
     log_format: Format = Format.TEXT
     log_level: Level = Level.INFO
+    readers: int = 4
+    """Calls of the API that read at one time."""
+    read_seconds: float = 10.0
+    """For which a call of the API may wait, and then read."""
+    memory_bytes: int = 600_000_000
+    """What DuckDB may hold; statements that need more use the disk."""
     drain_seconds: float = 10.0
     """How long a stop may take for what is under way."""
 

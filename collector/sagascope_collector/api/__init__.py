@@ -2,5 +2,6 @@
 
 from sagascope_collector.api.health import Health
 from sagascope_collector.api.routes import create_api
+from sagascope_collector.api.turns import ReadLimits
 
-__all__ = ["Health", "create_api"]
+__all__ = ["Health", "ReadLimits", "create_api"]

@@ -23,6 +23,7 @@ STATUS: Mapping[type[errors.SagascopeError], int] = {
     errors.Unauthenticated: 401,
     errors.Refused: 400,
     errors.Overloaded: 503,
+    errors.ReadTooLong: 503,
     errors.StoreUnavailable: 503,
     errors.Unavailable: 503,
     errors.BadRules: 500,

@@ -19,6 +19,7 @@ from sagascope_collector.api.incidents import of_incidents
 from sagascope_collector.api.lookup import Lookup
 from sagascope_collector.api.parameters import Listing, NamedSaga, Nothing, OneSaga, Search, Window, Word, said_once
 from sagascope_collector.api.tasks import Tasks
+from sagascope_collector.api.turns import ReadLimits, Turns
 from sagascope_collector.errors import NotFound, Unavailable
 from sagascope_collector.incidents import Comparisons, Incidents
 from sagascope_collector.sagas.values import SECOND
@@ -35,6 +36,7 @@ def create_api(
     incidents: Incidents,
     clock: Callable[[], int] = time.time_ns,
     stored_as: Callable[[str], str] = str,
+    limits: ReadLimits = ReadLimits(),  # noqa: B008  it cannot change
 ) -> FastAPI:
     """The API over one store, as an ASGI application.
 
@@ -45,6 +47,7 @@ def create_api(
         incidents: what sagas that stand still have in common.
         clock: now, in nanoseconds since 1970.
         stored_as: what scrubbing leaves of a text.
+        limits: how much may be read at one time.
     """
     api = FastAPI(
         title="Sagascope",
@@ -58,10 +61,12 @@ def create_api(
     )
     problems.register(api)
     api.add_middleware(Bounded)
-    api.include_router(_of_sagas(Lookup(store, context, clock, stored_as)))
-    api.include_router(_of_lists(store, context, clock))
-    api.include_router(of_incidents(incidents, Tasks(store, context, clock), Comparisons(store, clock)))
-    api.include_router(_of_the_process(store, health))
+    turn = [Depends(Turns(store, limits).taken, scope="function")]
+    api.include_router(_of_sagas(Lookup(store, context, clock, stored_as)), dependencies=turn)
+    api.include_router(_of_lists(store, context, clock), dependencies=turn)
+    tasks, comparisons = Tasks(store, context, clock), Comparisons(store, clock)
+    api.include_router(of_incidents(incidents, tasks, comparisons), dependencies=turn)
+    api.include_router(_of_the_process(store, health))  # asked also, and most of all, while others wait
     return api
 
 

@@ -70,6 +70,38 @@ QueueBytes = Annotated[
         min=1024 * 1024,
     ),
 ]
+Readers = Annotated[
+    int,
+    typer.Option(
+        "--readers",
+        envvar="SAGASCOPE_READERS",
+        help="Calls of the API that read at one time; the others wait.",
+        metavar="NUMBER",
+        min=1,
+        max=64,
+    ),
+]
+ReadSeconds = Annotated[
+    float,
+    typer.Option(
+        "--read-seconds",
+        envvar="SAGASCOPE_READ_SECONDS",
+        help="For how long a call of the API may wait, and then read; after that it is interrupted.",
+        metavar="SECONDS",
+        min=0.01,
+        max=3600,
+    ),
+]
+MemoryBytes = Annotated[
+    int,
+    typer.Option(
+        "--memory-bytes",
+        envvar="SAGASCOPE_MEMORY_BYTES",
+        help="What the database may hold in memory; what needs more goes to disk.",
+        metavar="BYTES",
+        min=128 * 1024 * 1024,
+    ),
+]
 IngestToken = Annotated[
     Path | None,
     typer.Option(
@@ -191,6 +223,9 @@ def command(run: Run) -> Callable[..., None]:
         ready_file: ReadyFile = None,
         max_request_bytes: MaxRequestBytes = DEFAULTS.max_request_bytes,
         queue_bytes: QueueBytes = DEFAULTS.queue_bytes,
+        readers: Readers = DEFAULTS.readers,
+        read_seconds: ReadSeconds = DEFAULTS.read_seconds,
+        memory_bytes: MemoryBytes = DEFAULTS.memory_bytes,
         ingest_token_file: IngestToken = None,
         read_token_file: ReadToken = None,
         change_token_file: ChangeToken = None,
@@ -219,6 +254,9 @@ def command(run: Run) -> Callable[..., None]:
             ready_file=ready_file,
             max_request_bytes=max_request_bytes,
             queue_bytes=queue_bytes,
+            readers=readers,
+            read_seconds=read_seconds,
+            memory_bytes=memory_bytes,
             tokens=Tokens(
                 ingest=read_token("ingest", ingest_token_file, os.environ),
                 read=read_token("read", read_token_file, os.environ),

@@ -286,6 +286,17 @@ class Store(Protocol):
         """Records received, stored, rejected and sent again."""
         ...
 
+    def within(self, seconds: float) -> AbstractContextManager[None]:
+        """Give this task, or thread, so many seconds for all that it does inside; outside there is no bound.
+
+        What then still runs in the database is interrupted, and a transaction under way is undone; whatever is asked
+        of the store next raises too.
+
+        Raises:
+            ReadTooLong: from the method that was called.
+        """
+        ...
+
     def try_writing(self) -> None:
         """Write as much as a small commit, and take it away again.
 

@@ -13,6 +13,7 @@ from sagascope_collector.errors import StoreUnavailable
 from sagascope_collector.store import opening
 from sagascope_collector.store.migrate import migrate
 from sagascope_collector.store.sql import Query, check
+from sagascope_collector.store.watchdog import Watchdog
 
 Values = Mapping[str, Any]
 
@@ -20,10 +21,11 @@ Values = Mapping[str, Any]
 class Database:
     """A DuckDB database with this version's schema. Each thread works on a cursor of its own."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, memory_bytes: int = opening.MEMORY) -> None:
         """Open or make the database; raises what `opening.connect` and `migrate` raise."""
         check()
-        self._connection = opening.connect(path)
+        self._connection = opening.connect(path, memory_bytes)
+        self._watchdog = Watchdog()
         self._of_thread = threading.local()
         self._cursors: list[duckdb.DuckDBPyConnection] = []
         self._idle = threading.Condition()
@@ -96,6 +98,7 @@ class Database:
             for cursor in self._cursors:
                 cursor.close()
             self._cursors.clear()
+        self._watchdog.close()
         self._connection.close()
 
     @contextmanager
@@ -104,7 +107,8 @@ class Database:
             for name, table in tables.items():
                 cursor.register(name, table)
             try:
-                yield cursor
+                with self._watchdog.over(cursor):
+                    yield cursor
             finally:
                 for name in tables:
                     cursor.unregister(name)

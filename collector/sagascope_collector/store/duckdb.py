@@ -4,14 +4,14 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 
 from sagascope_collector.errors import StoreUnavailable
 from sagascope_collector.records import Facts, Instance, SagaId
-from sagascope_collector.store import before, chunk, home, plain, presences, reading, snapshot, summaries
+from sagascope_collector.store import before, chunk, home, plain, presences, reading, snapshot, summaries, watchdog
 from sagascope_collector.store.alerts import Alerts
 from sagascope_collector.store.census import Census
 from sagascope_collector.store.contract import (
@@ -31,7 +31,7 @@ from sagascope_collector.store.database import Database
 from sagascope_collector.store.frames import Frame
 from sagascope_collector.store.incidents import Incidents
 from sagascope_collector.store.listing import Listing
-from sagascope_collector.store.opening import IN_MEMORY
+from sagascope_collector.store.opening import IN_MEMORY, MEMORY
 from sagascope_collector.store.pending import Pending
 from sagascope_collector.store.rested import Rested
 from sagascope_collector.store.resting import Resting
@@ -56,11 +56,11 @@ PENDING = pa.schema([("environment", pa.string()), ("id", pa.string()), ("seq", 
 class DuckDBStore:
     """`contract.Store` on DuckDB. It keeps a record of its own runs, from which `deaf_intervals` are read."""
 
-    def __init__(self, path: str = IN_MEMORY, *, clock: Clock = time.time_ns) -> None:
+    def __init__(self, path: str = IN_MEMORY, *, clock: Clock = time.time_ns, memory_bytes: int = MEMORY) -> None:
         """Open or make the database; raises what `opening.connect`, `migrate.migrate` and `home.enter` raise."""
         self._path = path
         self._clock = clock
-        self._database = Database(path)
+        self._database = Database(path, memory_bytes)
         self._incidents = Incidents(self._database)
         self._alerts = Alerts(self._database)
         self._appending = threading.Lock()
@@ -304,6 +304,10 @@ class DuckDBStore:
         return self._counters
 
     # --- the collector itself ------------------------------------------------------------------
+
+    def within(self, seconds: float) -> AbstractContextManager[None]:
+        """See `Store.within`."""
+        return watchdog.within(seconds)
 
     def try_writing(self) -> None:
         """See `Store.try_writing`."""

@@ -1,6 +1,7 @@
 """Opens the database file, and says what is wrong with one that cannot be opened. Never writes to such a file."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import Final
 
@@ -15,8 +16,13 @@ MAGIC: Final = b"DUCK"
 MAGIC_AT: Final = 8
 """Where a DuckDB file says that it is one, in bytes from its start."""
 
+MEMORY: Final = 600_000_000
+"""Bytes that DuckDB may hold, for all statements together."""
+
+SPILL: Final = "2GB"
+"""What statements that need more than that may put on disk, in a folder among the facts."""
+
 _CONFIG: Final[dict[str, str]] = {
-    "memory_limit": "600MB",
     "threads": "1",  # a second costs more processor time for the same work
     "wal_autocheckpoint": "64MB",  # holds summaries only; what it holds is read again at the start after a crash
     "autoinstall_known_extensions": "false",
@@ -25,8 +31,8 @@ _CONFIG: Final[dict[str, str]] = {
 }
 
 
-def connect(path: str) -> duckdb.DuckDBPyConnection:
-    """Open the database at `path`, or make it; ``:memory:`` keeps it in memory.
+def connect(path: str, memory_bytes: int = MEMORY) -> duckdb.DuckDBPyConnection:
+    """Open the database at `path`, or make it; ``:memory:`` keeps it in memory, and nothing of it on disk.
 
     Raises:
         DatabaseLocked: another process has it open.
@@ -37,11 +43,26 @@ def connect(path: str) -> duckdb.DuckDBPyConnection:
     if path != IN_MEMORY:
         look_at(Path(path))
     try:
-        connection = duckdb.connect(path, config=dict(_CONFIG))
+        connection = duckdb.connect(path, config=_config(path, memory_bytes))
+        shutil.rmtree(_spill(path), ignore_errors=True)  # a crash left it
         connection.execute(Query.KEEP_FOOTERS.text)
         return connection
     except duckdb.Error as error:
         raise explained(path, str(error)) from error
+
+
+def _config(path: str, memory_bytes: int) -> dict[str, str | bool | int | float | list[str]]:
+    spill = "" if path == IN_MEMORY else _spill(path)
+    return {
+        **_CONFIG,
+        "memory_limit": f"{memory_bytes}B",
+        "temp_directory": spill,
+        **({"max_temp_directory_size": SPILL} if spill else {}),
+    }
+
+
+def _spill(path: str) -> str:
+    return f"{path}.d/spill"
 
 
 def look_at(path: Path) -> None:

@@ -1,0 +1,71 @@
+"""However many ask, so many read at one time, for so long; the others are told when to come back."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from sagascope_collector.api.turns import WAITING, ReadLimits, Turns
+from sagascope_collector.errors import Overloaded
+from sagascope_collector.store import DuckDBStore
+from support.collector import running_collector
+
+CALLS = 60
+
+
+def test_calls_that_wait_too_long_are_told_to_come_back_and_health_is_answered(tmp_path: Path) -> None:
+    with (
+        running_collector(tmp_path, "--readers", "1", "--read-seconds", "0.01") as collector,
+        httpx.Client(base_url=collector.api, trust_env=False, timeout=60) as http,
+        ThreadPoolExecutor(CALLS) as pool,
+    ):
+        answers = list(pool.map(lambda _: http.get("/api/v1/sagas"), range(CALLS)))
+        refused = [each for each in answers if each.status_code == 503]
+        assert {each.status_code for each in answers} <= {200, 503}
+        assert refused
+        assert {each.headers["content-type"] for each in refused} == {"application/problem+json"}
+        assert all(float(each.headers["retry-after"]) > 0 for each in refused)
+        assert http.get("/readyz").status_code == 200
+        assert http.get("/api/v1/status").status_code == 200
+
+
+def test_turns_come_in_order_and_each_is_given_on() -> None:
+    async def ask(turns: Turns, order: list[int], number: int) -> None:
+        async for _ in turns.taken():
+            order.append(number)
+            await asyncio.sleep(0)
+
+    async def many() -> list[int]:
+        turns, order = Turns(DuckDBStore(), ReadLimits(readers=1, seconds=30)), list[int]()
+        await asyncio.gather(*(ask(turns, order, number) for number in range(20)))
+        return order
+
+    assert asyncio.run(many()) == list(range(20))
+
+
+def test_no_more_wait_than_may() -> None:
+    async def ask(turns: Turns) -> None:
+        async for _ in turns.taken():
+            await asyncio.sleep(0.01)
+
+    async def flood() -> list[BaseException | None]:
+        turns = Turns(DuckDBStore(), ReadLimits(readers=1, seconds=60))
+        return await asyncio.gather(*(ask(turns) for _ in range(1 + WAITING + 10)), return_exceptions=True)
+
+    refused = [each for each in asyncio.run(flood()) if each]
+    assert all(isinstance(each, Overloaded) for each in refused)
+    assert len(refused) == 10
+
+
+def test_a_turn_that_does_not_come_in_time_is_refused() -> None:
+    async def both() -> None:
+        turns = Turns(DuckDBStore(), ReadLimits(readers=1, seconds=0.01))
+        holding = turns.taken()
+        await anext(holding)
+        with pytest.raises(Overloaded, match="did not come in time"):
+            await anext(turns.taken())
+        await holding.aclose()
+
+    asyncio.run(both())
