@@ -28,12 +28,12 @@ from sagascope_collector.store import DuckDBStore, sealing, tiers
 from support.otlp import log, logs, of_saga, span, traces
 from sagascope_collector.ingest import Encoding, Payload, Signal
 from sagascope_collector.otlp import decode
-import threading
+import threading, time
 tiers.RECORDS, sealing.SMALL, sealing.TOGETHER = 40, 10_000, 3
 store = DuckDBStore(sys.argv[1])
 def tend():
     while True:
-        store.tend()
+        store.tend() or time.sleep(0.001)  # whoever never waits keeps the other thread from appending
 threading.Thread(target=tend, daemon=True).start()
 begin = int(sys.argv[2])
 for number in range(begin, begin + 100_000):
