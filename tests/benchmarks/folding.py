@@ -7,7 +7,9 @@ turns, in processor time, which others on the machine do not stretch; the fold a
 import gc
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+from report import table
 
 from sagascope import semconv
 from sagascope_collector.records import Facts, Heartbeat, Instance, Mark, Process, SagaId, Span
@@ -17,6 +19,8 @@ START = 1_795_000_000_000_000_000
 MILLISECOND = 1_000_000
 SIZES = {10: 300, 10_000: 7}
 """Turns by number of attempts."""
+
+BOUNDS = {10: "0.2 ms", 10_000: "200 ms"}
 
 
 def facts(attempts: int) -> Facts:
@@ -57,20 +61,21 @@ def _median(work: Callable[[], object], turns: int) -> float:
     return statistics.median(taken)
 
 
-def main() -> None:
-    """Print medians."""
+def main() -> str:
+    """Medians of CPU time by the number of attempts."""
     gc.disable()
-    for attempts, turns in SIZES.items():
-        known = facts(attempts)
-        now = START + 3_600_000 * MILLISECOND
-        context = Context(now)
-
-        def fold_and_judge(known: Facts = known, now: int = now, context: Context = context) -> None:
-            for saga in rebuild(known, now):
-                judge(saga, known.instances, context)
-
-        fold = _median(lambda known=known, now=now: rebuild(known, now), turns)  # type: ignore[misc]
-        both = _median(fold_and_judge, turns)
-        size = f"{attempts:6,} attempts, {len(known.spans):6,} spans"
-        print(f"{size}: fold {fold * 1e3:8.3f} ms, fold and judgement {both * 1e3:8.3f} ms")
+    rows = [_row(attempts, turns) for attempts, turns in SIZES.items()]
     gc.enable()
+    return table(("attempts, each seen by its caller and its executor", "bound", "fold", "and judged"), rows)
+
+
+def _row(attempts: int, turns: int) -> Sequence[str]:
+    known, now = facts(attempts), START + 3_600_000 * MILLISECOND
+    context = Context(now)
+
+    def fold_and_judge() -> None:
+        for saga in rebuild(known, now):
+            judge(saga, known.instances, context)
+
+    fold, both = _median(lambda: rebuild(known, now), turns), _median(fold_and_judge, turns)
+    return f"{attempts:,}", BOUNDS.get(attempts, ""), f"{fold * 1e3:,.3f} ms", f"{both * 1e3:,.3f} ms"

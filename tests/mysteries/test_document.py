@@ -12,8 +12,20 @@ from support.mystery import CASES, read
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "diagnosis.md").read_text()
 LINK = re.compile(r"\[case\]\(\.\./tests/mysteries/cases/(\w+)\.toml\)")
-ANOMALIES = """duplicate_execution compensated_twice compensation_order compensated_without_action forward_after_compensation
-    out_of_order unexpected_step skipped_step progress_after_end clock_skew missing_span version_straddle""".split()  # noqa: SIM905
+ANOMALIES = [
+    "duplicate_execution",
+    "compensated_twice",
+    "compensation_order",
+    "compensated_without_action",
+    "forward_after_compensation",
+    "out_of_order",
+    "unexpected_step",
+    "skipped_step",
+    "progress_after_end",
+    "clock_skew",
+    "missing_span",
+    "version_straddle",
+]
 
 
 def expectations(name: str) -> list[dict[str, object]]:
@@ -23,7 +35,7 @@ def expectations(name: str) -> list[dict[str, object]]:
 
 def sections() -> dict[str, str]:
     """What stands under each heading."""
-    headings = [*re.finditer(r"^#+ (.*)$", DOCUMENT, re.M), None]
+    headings = [*re.finditer(r"^#+ (.*)$", DOCUMENT, re.MULTILINE), None]
     return {one[1]: DOCUMENT[one.end() : two.start() if two else None] for one, two in pairwise(headings) if one}
 
 
@@ -36,7 +48,7 @@ def test_every_reason_is_explained_with_an_example_and_how_to_tune_it(code: str)
 
 
 def test_every_anomaly_is_explained_with_an_example() -> None:
-    rows = dict(re.findall(r"^\| `(\w+)` \|(.*)$", sections()["Anomalies"], re.M))
+    rows = dict(re.findall(r"^\| `(\w+)` \|(.*)$", sections()["Anomalies"], re.MULTILINE))
     assert list(rows) == ANOMALIES
     for code, row in rows.items():
         (example,) = LINK.findall(row)
