@@ -413,13 +413,18 @@ class IncidentPatch(BaseModel):
 
 
 class Instance(Wire):
-    """One process of a service."""
+    """One process of a service.
+
+    `heartbeats` says whether it sends any; `dropped` is how many records it says it could not send.
+    """
 
     instance: str | None
     version: str | None
     last_seen: Time
     alive: bool
     in_flight: int
+    heartbeats: bool
+    dropped: int
 
 
 class Service(Wire):
@@ -453,11 +458,26 @@ class Flows(Wire):
     items: list[Flow]
 
 
+class FlowPeriod(Wire):
+    """What became of the attempts of one step that began within a part of the window, which begins at `at`.
+
+    Percentiles are as those of the whole.
+    """
+
+    at: Time
+    succeeded: int
+    failed: int
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
 class FlowStep(Wire):
     """What became of the attempts of one step that began within the window.
 
     `started` counts those that ended, and sagas that stand at the step; `retried` attempts after the first;
     `compensated` successes of what undoes it. Percentiles are seconds, of attempts that succeeded, right to 4.5 %.
+    `series` has some twenty parts of the window, without those in which nothing ended.
     """
 
     step: str
@@ -471,12 +491,14 @@ class FlowStep(Wire):
     p50: float | None
     p95: float | None
     p99: float | None
+    series: list[FlowPeriod]
 
 
 class FlowInFull(Wire):
-    """The steps of one saga type, in their usual order."""
+    """The steps of one saga type, in their usual order. `period` is the length of a part of the window, in seconds."""
 
     name: str
+    period: int
     steps: list[FlowStep]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from sagascope_collector import sagas, wire
 from sagascope_collector.api.present import moment
 from sagascope_collector.records import Instance
-from sagascope_collector.store.contract import Page, StepStatistics
+from sagascope_collector.store.contract import Page, StepPeriod, StepStatistics
 
 FLOW_COLUMN = {
     "running": "running",
@@ -17,6 +17,9 @@ FLOW_COLUMN = {
     "failed": "failed",
 }
 """Where a saga of each status is counted: one that is being undone has not ended."""
+
+PERIODS = 24
+"""Parts into which a window is cut, at most."""
 
 
 def listed(page: Page) -> str:
@@ -45,13 +48,12 @@ def _flow(name: str, environment: str, counted: Counter[str]) -> wire.Flow:
     )
 
 
-def flow(name: str, steps: Iterable[StepStatistics]) -> wire.FlowInFull:
-    """The steps of one saga type."""
-    return wire.FlowInFull(name=name, steps=list(map(_step, steps)))
+def flow(name: str, period: int, steps: Iterable[StepStatistics]) -> wire.FlowInFull:
+    """The steps of one saga type, in parts of so many seconds."""
+    return wire.FlowInFull(name=name, period=period, steps=list(map(_step, steps)))
 
 
 def _step(told: StepStatistics) -> wire.FlowStep:
-    p50, p95, p99 = told.percentiles or (None, None, None)
     return wire.FlowStep(
         step=told.step,
         type=told.type,
@@ -61,10 +63,18 @@ def _step(told: StepStatistics) -> wire.FlowStep:
         retried=told.retried,
         compensated=told.undone,
         in_flight=told.in_flight,
-        p50=p50,
-        p95=p95,
-        p99=p99,
+        series=[_period(each) for each in told.periods],
+        **_percentiles(told.percentiles),
     )
+
+
+def _period(told: StepPeriod) -> wire.FlowPeriod:
+    at = moment(told.at)
+    return wire.FlowPeriod(at=at, succeeded=told.succeeded, failed=told.failed, **_percentiles(told.percentiles))
+
+
+def _percentiles(told: tuple[float, float, float] | None) -> dict[str, float | None]:
+    return dict(zip(("p50", "p95", "p99"), told or (None, None, None), strict=True))
 
 
 def services(instances: Sequence[Instance], context: sagas.Context) -> wire.Services:
@@ -88,4 +98,6 @@ def _instance(instance: Instance, context: sagas.Context) -> wire.Instance:
         last_seen=moment(instance.last_seen),
         alive=sagas.is_alive(instance, context),
         in_flight=len(said.open_spans) if said else 0,
+        heartbeats=said is not None,
+        dropped=said.dropped if said else 0,
     )

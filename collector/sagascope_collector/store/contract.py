@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import pyarrow as pa
 
@@ -15,6 +15,12 @@ from sagascope_collector.records import Facts, Instance, SagaId, SagaKey
 from sagascope_collector.store.alerting import AlertStore
 from sagascope_collector.store.presence import Sighting
 from sagascope_collector.store.standing import IncidentStore, Standing
+
+SLOT: Final = 300
+"""Seconds of steps that are counted together while they are young."""
+
+OLD_SLOT: Final = 3600
+"""Seconds of steps that are counted together later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +133,23 @@ class LessonRow(NamedTuple):
     document: str
 
 
+def whole_period(seconds: int) -> int:
+    """The shortest length, in seconds, into whose parts steps can be counted, that is no shorter than this."""
+    unit = SLOT if seconds < OLD_SLOT else OLD_SLOT
+    return max(-(-seconds // unit), 1) * unit
+
+
+class StepPeriod(NamedTuple):
+    """What became of the attempts of one step that began within a part of a window."""
+
+    at: int
+    """When the part begins, in nanoseconds since 1970."""
+    succeeded: int
+    failed: int
+    percentiles: tuple[float, float, float] | None
+    """As in `StepStatistics`."""
+
+
 class StepStatistics(NamedTuple):
     """What became of the attempts of one step."""
 
@@ -142,6 +165,8 @@ class StepStatistics(NamedTuple):
     """Sagas under way that stand at it."""
     percentiles: tuple[float, float, float] | None
     """Seconds within which half, 95 and 99 of a hundred succeeded; None: none did."""
+    periods: Sequence[StepPeriod]
+    """The parts of the window in which anything began, the earliest first."""
 
 
 class Page(NamedTuple):
@@ -267,10 +292,11 @@ class Store(Protocol):
         """(name, environment, status, sagas, of them needing someone)."""
         ...
 
-    def steps(self, name: str, environment: str | None, since: int) -> Sequence[StepStatistics]:
+    def steps(self, name: str, environment: str | None, since: int, period: int) -> Sequence[StepStatistics]:
         """How often and how long the steps of a saga type ran that began since then, in their usual order.
 
         `since` is in nanoseconds since 1970, and cut to five minutes, or, where it is older than two days, to hours.
+        `period` is the length of a part of the window, in seconds: a `whole_period`.
         """
         ...
 

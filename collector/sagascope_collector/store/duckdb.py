@@ -285,9 +285,9 @@ class DuckDBStore:
         counted = self._database.rows(Query.COUNT_FLOWS)
         return [(name, environment, status, sagas, needing) for name, environment, status, sagas, needing in counted]
 
-    def steps(self, name: str, environment: str | None, since: int) -> Sequence[StepStatistics]:
+    def steps(self, name: str, environment: str | None, since: int, period: int) -> Sequence[StepStatistics]:
         """See `Store.steps`."""
-        return self._statistics.steps(name, environment, since, self._tiers.view.generations)
+        return self._statistics.steps(name, environment, since, period, self._tiers.view.generations)
 
     def runners(self) -> Mapping[tuple[str, str, str], str]:
         """See `Store.runners`."""

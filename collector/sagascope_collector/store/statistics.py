@@ -8,14 +8,14 @@ import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from sagascope import semconv
 from sagascope_collector.store import rows
-from sagascope_collector.store.contract import StepStatistics
+from sagascope_collector.store.contract import OLD_SLOT, SLOT, StepPeriod, StepStatistics
 from sagascope_collector.store.database import Database
 from sagascope_collector.store.generation import Generation, joined
 from sagascope_collector.store.sql import Query
@@ -29,8 +29,7 @@ COLUMNS: Final = (
 MOST_STEPS: Final = 1_000
 """Steps that are counted of one generation: the most frequent."""
 
-SLOT: Final = 300
-"""Seconds that are counted together while they are young."""
+SECOND: Final = 1_000_000_000
 
 YOUNG: Final = 2 * 86_400
 KEPT: Final = 400 * 86_400
@@ -66,7 +65,7 @@ class Statistics:
 
     def age(self, now: int) -> None:
         """Put what is old together by hours, and forget what is older still; `now` is in seconds since 1970."""
-        values = {"before": (now - YOUNG) // 3600 * 3600}
+        values = {"before": (now - YOUNG) // OLD_SLOT * OLD_SLOT}
         gone = values | {"oldest": now - KEPT}
         self._database.rows(Query.AGE_STEP_COUNTS, values)
         self._database.rows(Query.AGE_STEP_TIMES, values)
@@ -74,30 +73,21 @@ class Statistics:
         self._database.rows(Query.DELETE_AGED_STEP_TIMES, gone)
 
     def steps(
-        self, name: str, environment: str | None, since: int, generations: Sequence[Generation]
+        self, name: str, environment: str | None, since: int, period: int, generations: Sequence[Generation]
     ) -> list[StepStatistics]:
         """See `Store.steps`."""
         asked = {"name": name, "environment": environment}
-        since_slot = asked | {"since": since // 1_000_000_000 // SLOT * SLOT}
+        begun = asked | {"since": since // SECOND // SLOT * SLOT, "width": period}
         hot = self._of_hot(generations)
-        counts = self._database.rows(Query.SELECT_STEP_COUNTS, since_slot, rolled=hot)
-        times: dict[tuple[str, str], dict[int, int]] = {}
-        for step, type_, bucket, attempts in self._database.rows(Query.SELECT_STEP_TIMES, since_slot, rolled=hot):
-            times.setdefault((step, type_), {})[bucket] = int(attempts)
+        counted: dict[tuple[str, str], list[_Counts]] = {}
+        for step, type_, at, *counts in self._database.rows(Query.SELECT_STEP_COUNTS, begun, rolled=hot):
+            counted.setdefault((step, type_), []).append(_Counts(at, *counts))
+        times: dict[tuple[str, str, int], dict[int, int]] = {}
+        for step, type_, at, bucket, attempts in self._database.rows(Query.SELECT_STEP_TIMES, begun, rolled=hot):
+            times.setdefault((step, type_, at), {})[bucket] = int(attempts)
         standing = dict(self._database.rows(Query.COUNT_FRONTIERS, asked))
-        return [
-            StepStatistics(
-                step=step,
-                type=type_,
-                succeeded=int(succeeded),
-                failed=int(failed),
-                retried=int(retried),
-                undone=int(undone),
-                in_flight=int(standing.get(step, 0)) if type_ == semconv.TYPE_ACTION else 0,
-                percentiles=percentiles(times.get((step, type_), {})),
-            )
-            for step, type_, succeeded, failed, retried, undone in counts
-        ]
+        ordered = sorted(counted, key=lambda key: (_place(counted[key]), key))
+        return [_statistics(*key, counted[key], times, standing.get(key[0], 0)) for key in ordered]
 
     def _of_hot(self, generations: Sequence[Generation]) -> pa.Table:
         """Counts of what is not sealed yet; looked at anew every `FRESH` seconds at most."""
@@ -105,6 +95,50 @@ class Statistics:
             tables = [joined("spans", each.all("spans", COLUMNS), COLUMNS) for each in generations]
             self._hot = time.monotonic(), pa.concat_tables([self.rolled(each) for each in tables])
         return self._hot[1]
+
+
+class _Counts(NamedTuple):
+    """Of one step in one period; `at` is in seconds since 1970."""
+
+    at: int
+    succeeded: int
+    failed: int
+    retried: int
+    undone: int
+    place: float
+
+
+def _place(periods: Sequence[_Counts]) -> float:
+    """Where in its saga a step usually is."""
+    first = sum(each.succeeded + each.failed - each.retried for each in periods)
+    return sum(each.place for each in periods) / first if first > 0 else math.inf
+
+
+def _statistics(
+    step: str,
+    type_: str,
+    periods: Sequence[_Counts],
+    times: Mapping[tuple[str, str, int], Mapping[int, int]],
+    standing: int,
+) -> StepStatistics:
+    of = {each.at: times.get((step, type_, each.at), {}) for each in periods}
+    every = Counter[int]()
+    for buckets in of.values():
+        every.update(buckets)
+    return StepStatistics(
+        step=step,
+        type=type_,
+        succeeded=int(sum(each.succeeded for each in periods)),
+        failed=int(sum(each.failed for each in periods)),
+        retried=int(sum(each.retried for each in periods)),
+        undone=int(sum(each.undone for each in periods)),
+        in_flight=int(standing) if type_ == semconv.TYPE_ACTION else 0,
+        percentiles=percentiles(every),
+        periods=[
+            StepPeriod(each.at * SECOND, int(each.succeeded), int(each.failed), percentiles(of[each.at]))
+            for each in periods
+        ],
+    )
 
 
 def percentiles(buckets: Mapping[int, int]) -> tuple[float, float, float] | None:
@@ -128,7 +162,7 @@ def _undone(told: pa.Table) -> pa.Table:
         said = rows.attributes(each["attribute_keys"], each["attribute_values"])
         step = said.get(semconv.STEP_COMPENSATES)
         if isinstance(step, str) and step and each["end"]:
-            slot = each["start"] // 1_000_000_000 // SLOT * SLOT
+            slot = each["start"] // SECOND // SLOT * SLOT
             counted[each["environment"], each["saga_name"] or "unknown", step, slot] += 1
     return _table(counted)
 

@@ -95,6 +95,9 @@ def test_the_steps_of_a_flow_are_counted(client: Client, http: httpx.Client) -> 
     assert fraud.started == fraud.succeeded + fraud.failed + fraud.in_flight
     assert fraud.succeeded >= 1
     assert fraud.p50 == pytest.approx(0.1, rel=0.05)
+    assert flow.period == 7 * 3600
+    assert sum(each.succeeded for each in fraud.series) == fraud.succeeded
+    assert {each.at.timestamp() % flow.period for each in fraud.series} == {0.0}
     assert client.flow("refund", window="1s").steps == []
     with pytest.raises(NotFound):
         client.flow("no such type")

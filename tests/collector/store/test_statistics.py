@@ -8,7 +8,7 @@ import pytest
 
 from sagascope_collector.records import SagaId
 from sagascope_collector.store import DuckDBStore, Store
-from sagascope_collector.store.contract import SagaRow, StepStatistics
+from sagascope_collector.store.contract import SagaRow, StepStatistics, whole_period
 from sagascope_collector.store.statistics import FRESH, KEPT, MOST_STEPS, YOUNG
 from support.otlp import NOON, SECOND, log, logs, of_saga, resource, span, traces
 
@@ -18,7 +18,7 @@ ORCHESTRATOR, WALLET = resource("orchestrator", service_instance_id="o"), resour
 
 
 def steps(store: Store, since: int = 0, environment: str | None = None) -> dict[tuple[str, str], StepStatistics]:
-    return {(each.step, each.type): each for each in store.steps("payment", environment, since)}
+    return {(each.step, each.type): each for each in store.steps("payment", environment, since, 3600)}
 
 
 def tried(number: int, step: str, begin: float = 0.0, lasts: float = 1.0, saga: str = "8492", **said: Any) -> Any:
@@ -68,11 +68,38 @@ def test_steps_come_in_their_usual_order(store: Store, put: Put) -> None:
     assert [step for step, _ in steps(store)] == ["c", "b", "a"]
 
 
+def test_a_step_that_is_tried_for_ever_keeps_its_place(store: Store, put: Put) -> None:
+    again = (tried(number, "a", begin=100 * number, attempt=number, error="refused") for number in range(2, 9))
+    put(traces(tried(1, "a", attempt=1, error="refused"), *again, tried(20, "b", begin=5)))
+    assert [step for step, _ in steps(store)] == ["a", "b"]
+
+
 def test_a_window_begins_where_it_says(store: Store, put: Put) -> None:
     put(traces(tried(1, "early"), tried(2, "late", begin=3600)))
     assert set(steps(store, NOON + 1800 * SECOND)) == {("late", "action")}
     assert set(steps(store, environment="elsewhere")) == set()
     assert set(steps(store, environment="")) == {("early", "action"), ("late", "action")}
+
+
+@pytest.mark.parametrize(("period", "apart"), [(1, 300), (300, 300), (301, 600), (3600, 3600), (3601, 7200)])
+def test_a_window_is_told_in_parts(store: Store, put: Put, period: int, apart: int) -> None:
+    begin = NOON - NOON % (7200 * SECOND)
+    since_noon = (begin - NOON) / SECOND
+    put(
+        traces(
+            tried(1, "a", since_noon, lasts=1.0, attempt=1, error="refused"),
+            tried(2, "a", since_noon + apart - 1, lasts=2.0, attempt=2),
+            tried(3, "a", since_noon + apart, lasts=4.0, saga="7"),
+            tried(4, "b", since_noon + 2 * apart, lasts=4.0, saga="7"),
+        )
+    )
+    told = {each.step: each for each in store.steps("payment", None, 0, whole_period(period))}
+    assert [each[:3] for each in told["a"].periods] == [(begin, 1, 1), (begin + apart * SECOND, 1, 0)]
+    assert [each.percentiles for each in told["a"].periods] == [
+        pytest.approx((lasted, lasted, lasted), rel=0.045) for lasted in (2.0, 4.0)
+    ]
+    assert [each.at for each in told["b"].periods] == [begin + 2 * apart * SECOND]
+    assert (told["a"].succeeded, told["a"].failed) == (2, 1)
 
 
 def test_percentiles_are_those_of_all_attempts(store: Store) -> None:

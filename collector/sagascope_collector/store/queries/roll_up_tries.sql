@@ -37,7 +37,8 @@ SELECT
     count(*) AS attempts,
     count(*) FILTER (attempt > 1) AS retried,
     0::BIGINT AS undone,
-    sum(place) AS place
+    -- of first attempts: a retry that goes on for ever says nothing of where its step stands
+    coalesce(sum(place) FILTER (attempt IS NULL OR attempt <= 1), 0) AS place
 FROM named
 SEMI JOIN known USING (environment, name, step, type)
 GROUP BY ALL

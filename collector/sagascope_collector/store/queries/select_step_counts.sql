@@ -1,4 +1,4 @@
-SELECT step, type, sum(succeeded), sum(failed), sum(retried), sum(undone)
+SELECT step, type, slot // $width * $width AS period, sum(succeeded), sum(failed), sum(retried), sum(undone), sum(place)
 FROM (
     SELECT environment, name, step, type, slot, succeeded, failed, retried, undone, place FROM step_counts
     UNION ALL
@@ -10,5 +10,5 @@ FROM (
     FROM rolled
 )
 WHERE name = $name AND slot >= $since AND ($environment IS NULL OR environment = $environment)
-GROUP BY step, type
-ORDER BY sum(place) / greatest(sum(succeeded + failed), 1), step, type
+GROUP BY step, type, period
+ORDER BY step, type, period

@@ -1,4 +1,4 @@
-SELECT step, type, bucket, sum(attempts)
+SELECT step, type, slot // $width * $width AS period, bucket, sum(attempts)
 FROM (
     SELECT environment, name, step, type, slot, bucket, attempts FROM step_times
     UNION ALL
