@@ -4,7 +4,18 @@ from pathlib import Path
 
 import streamlit as st
 
-from sagascope_dashboard.screens import flows, incident, masthead, saga, services, transactions, triage
+from sagascope_dashboard.screens import (
+    compare,
+    flow,
+    flows,
+    health,
+    incident,
+    masthead,
+    saga,
+    services,
+    transactions,
+    triage,
+)
 
 HERE = Path(__file__).parent
 
@@ -15,10 +26,13 @@ start = st.Page(triage.draw, title="Triage", default=True)
 transaction_list = st.Page(transactions.draw, title="Transactions", url_path="transactions")
 kinds = st.Page(flows.draw, title="Flows", url_path="flows")
 processes = st.Page(services.draw, title="Services", url_path="services")
+arriving = st.Page(health.draw, title="Data health", url_path="health")
 one_transaction = st.Page(saga.draw, title="Transaction", url_path="saga")
+two_transactions = st.Page(compare.draw, title="Compare", url_path="compare")
+one_kind = st.Page(flow.draw, title="Flow", url_path="flow")
 one_incident = st.Page(incident.draw, title="Incident", url_path="incident")
 
-listed = [start, transaction_list, kinds, processes]
-here = st.navigation([*listed, one_transaction, one_incident], position="hidden")
+listed = [start, transaction_list, kinds, processes, arriving]
+here = st.navigation([*listed, one_transaction, two_transactions, one_kind, one_incident], position="hidden")
 masthead.draw(listed, start=here == start)
 here.run()

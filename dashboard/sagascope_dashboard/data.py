@@ -10,7 +10,7 @@ import streamlit as st
 
 from sagascope_collector import wire
 from sagascope_collector.client import DEFAULT_URL, Client, ClientError, Credentials, NotFound, TokenNeeded
-from sagascope_dashboard.filters import Filters, SagaAddress
+from sagascope_dashboard.filters import Filters, FlowAddress, SagaAddress
 from sagascope_dashboard.launch import URL_VARIABLE
 
 PAGE = 50
@@ -100,6 +100,11 @@ def flows() -> Reading[wire.Flows]:
     return _read(("flows",), lambda: _flows(url()))
 
 
+def flow(address: FlowAddress) -> Reading[wire.FlowInFull]:
+    """One saga type, step by step."""
+    return _read(("flow", address), lambda: _flow(url(), address))
+
+
 def services() -> Reading[wire.Services]:
     """Every service heard, with its processes."""
     return _read(("services",), lambda: _services(url()))
@@ -161,6 +166,11 @@ def _incidents(at: str) -> wire.Incidents:
 @st.cache_resource(ttl=SHARED, max_entries=8, show_spinner=False)
 def _flows(at: str) -> wire.Flows:
     return _client(at).flows()
+
+
+@st.cache_resource(ttl=SHARED, max_entries=64, show_spinner=False)
+def _flow(at: str, address: FlowAddress) -> wire.FlowInFull:
+    return _client(at).flow(address.name, window=address.window, environment=address.environment)
 
 
 @st.cache_resource(ttl=SHARED, max_entries=8, show_spinner=False)

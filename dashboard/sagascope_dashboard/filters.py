@@ -12,6 +12,8 @@ WINDOWS = {"15m": timedelta(minutes=15), "1h": timedelta(hours=1), "24h": timede
 TRANSACTIONS = "/transactions"
 SAGA = "/saga"
 INCIDENT = "/incident"
+FLOW = "/flow"
+COMPARE = "/compare"
 
 
 def incident_href(key: str) -> str:
@@ -42,6 +44,36 @@ class SagaAddress:
     def href(self) -> str:
         """As a link within the dashboard."""
         return f"{SAGA}?{urlencode(self.query())}"
+
+    def compared(self) -> str:
+        """Where it stands beside another, as a link within the dashboard."""
+        return f"{COMPARE}?{urlencode(self.query())}"
+
+
+@dataclass(frozen=True, slots=True)
+class FlowAddress:
+    """Which transaction type a page shows, and how far back; without `environment` all of them together."""
+
+    name: str
+    environment: str | None = None
+    window: str = "24h"
+
+    @classmethod
+    def read(cls, query: Mapping[str, str]) -> Self | None:
+        """The type that an address names; None without a name."""
+        if not query.get("name"):
+            return None
+        window = query.get("window", "")
+        return cls(query["name"], query.get("environment"), window if window in WINDOWS else "24h")
+
+    def back(self, window: str) -> Self:
+        """The same, looked at over another time."""
+        return replace(self, window=window)
+
+    def href(self) -> str:
+        """As a link within the dashboard."""
+        said = {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
+        return f"{FLOW}?{urlencode(said)}"
 
 
 @dataclass(frozen=True, slots=True)

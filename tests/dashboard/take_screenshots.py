@@ -22,7 +22,10 @@ PICTURES = {
     "saga-8492": (STUCK, "light"),
     "timeline-8497": ("/saga?name=payment&id=8497", "dark"),
     "flows": ("/flows", "light"),
+    "flow": ("/flow?name=payment&window=1h", "light"),
+    "compare": ("/compare?name=payment&id=8492", "light"),
     "services": ("/services", "dark"),
+    "health": ("/health", "light"),
 }
 """Name: page and theme."""
 

@@ -15,7 +15,10 @@ RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"
 SCREENS = {
     "/transactions?status=running": "Transactions",
     "/flows": "Flows",
+    "/flow?name=payment": "payment",
     "/services": "Services",
+    "/health": "Data health",
+    "/compare?name=payment&id=8492": "beside",
     "/saga?name=payment&id=8492": "8492",
     "/saga?name=payment&id=8533": "8533",
     "/": "need",

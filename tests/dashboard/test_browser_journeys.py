@@ -198,6 +198,9 @@ def test_every_screen_fits_a_phone(browser: Browser, dashboard: str, scheme: str
         "/transactions": "Transactions",
         "/flows": "Flows",
         "/services": "Services",
+        "/health": "Data health",
+        "/flow?name=payment": "payment",
+        "/compare?name=payment&id=8492": "beside",
         "/saga?name=payment&id=8492": "8492",
     }
     for path, title in {"/": "need", **screens}.items():

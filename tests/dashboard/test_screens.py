@@ -32,6 +32,24 @@ def flows_screen() -> None:
     flows.draw()
 
 
+def flow_screen() -> None:
+    from sagascope_dashboard.screens import flow
+
+    flow.draw()
+
+
+def health_screen() -> None:
+    from sagascope_dashboard.screens import health
+
+    health.draw()
+
+
+def compare_screen() -> None:
+    from sagascope_dashboard.screens import compare
+
+    compare.draw()
+
+
 def services_screen() -> None:
     from sagascope_dashboard.screens import services
 
@@ -102,17 +120,47 @@ def test_only_the_table_that_is_looked_at_is_made() -> None:
     assert len(app.dataframe) == 1
 
 
-def test_services_show_who_is_silent_and_what_arrived() -> None:
+def test_services_show_who_is_silent() -> None:
     said = text(run(services_screen))
     assert "ledger-8492" in said
     assert "Silent with work in flight" in said
+
+
+def test_data_health_shows_what_arrives_and_what_to_mend() -> None:
+    said = text(run(health_screen))
     assert "Received" in said
+    assert "From whom" in said
+    assert "Sends no heartbeats." in said
+
+
+def test_a_saga_is_compared_with_a_typical_one() -> None:
+    said = text(run(compare_screen, name="payment", id="8492"))
+    assert "9000" in said
+    assert "shipping.book" in said
+    assert "not reached" in said
+
+
+def test_a_saga_without_a_like_says_so() -> None:
+    assert "No other payment has been completed yet" in text(run(compare_screen, name="payment", id="9000"))
+    assert "Which transaction?" in text(run(compare_screen))
 
 
 def test_flows_count_each_type() -> None:
     said = text(run(flows_screen))
     assert "payment" in said
     assert "need someone" in said
+
+
+def test_a_flow_is_told_step_by_step() -> None:
+    said = text(run(flow_screen, name="payment"))
+    assert "How many get through" in said
+    assert "wallet.debit" in said
+    assert "95 of 100 within" in said
+
+
+def test_a_flow_that_was_never_seen_is_said_to_be_unknown() -> None:
+    assert "no such" in text(run(flow_screen, name="nothing")).lower()
+    assert "Which flow?" in text(run(flow_screen))
 
 
 def test_an_unknown_saga_is_said_to_be_unknown() -> None:
@@ -185,7 +233,9 @@ def test_the_list_says_why_a_search_found_nothing() -> None:
     assert "nothing like it was ever received" in text(run(transactions_screen, q="zzz"))
 
 
-@pytest.mark.parametrize("screen", [triage_screen, transactions_screen, saga_screen, flows_screen, services_screen])
+@pytest.mark.parametrize(
+    "screen", [triage_screen, transactions_screen, saga_screen, flows_screen, flow_screen, services_screen]
+)
 def test_without_a_collector_each_screen_says_so(screen: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(URL_VARIABLE, f"http://127.0.0.1:{free_port()}")
     app = run(screen, name="payment", id="8492")

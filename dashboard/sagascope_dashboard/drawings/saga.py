@@ -18,7 +18,7 @@ def answer(shown: Saga, copied: str | None = None, note: str = "") -> list[Node 
 
 
 def _head(shown: Saga, copied: str | None) -> Node:
-    tools = [_copy("link", "Copy link", "link"), _copy("copy", "Copy as Markdown", copied)] if copied else []
+    tools = _tools(shown, copied) if copied else []
     return h(
         "header",
         h("h1", h("span", f"{shown.name} ", cls="type"), shown.id),
@@ -27,6 +27,11 @@ def _head(shown: Saga, copied: str | None) -> Node:
         h("div", tools, cls="tools") if tools else None,
         cls="saga-head",
     )
+
+
+def _tools(shown: Saga, copied: str) -> list[Node]:
+    beside = link(shown.compared, "Compare with a finished one", cls="action")
+    return [_copy("link", "Copy link", "link"), _copy("copy", "Copy as Markdown", copied), beside]
 
 
 def _copy(shape: str, words: str, text: str) -> Node:

@@ -1,4 +1,4 @@
-"""Services and their processes, and what arrives from them."""
+"""Services and their processes."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from sagascope_dashboard.viewmodels.services import Arrivals, Process, Service
 
 def page(known: Sequence[Service], arrived: Arrivals | None) -> list[Node | None]:
     """The whole screen."""
-    return [h("h1", "Services", cls="page-title"), notices(arrived), _services(known), _arrivals(arrived)]
+    return [h("h1", "Services", cls="page-title"), notices(arrived), _services(known)]
 
 
 def notices(arrived: Arrivals | None) -> Node | None:
@@ -50,10 +50,3 @@ def _process(process: Process) -> Node:
         h("span", f"version {process.version}", cls="soft") if process.version else None,
         data_key=process.name,
     )
-
-
-def _arrivals(arrived: Arrivals | None) -> Node | None:
-    if arrived is None:
-        return None
-    facts = [node for name, value in arrived.facts for node in (h("dt", name), h("dd", value))]
-    return h("section", h("h2", "What arrives"), h("dl", facts, cls="arrivals"), cls="section")

@@ -30,7 +30,7 @@ def draw() -> None:
 def _live(key: str) -> Incident | None:
     reading = data.incident(key)
     if reading.value is None:
-        trouble.none_to_show("incident-trouble", reading)
+        trouble.none_to_show("incident-trouble", reading, "incident")
         return None
     trouble.outdated("incident-outdated", reading)
     shown = incident(reading.value)

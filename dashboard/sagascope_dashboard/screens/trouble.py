@@ -10,11 +10,11 @@ from sagascope_dashboard.data import Reading
 from sagascope_dashboard.viewmodels.trouble import trouble
 
 
-def none_to_show(key: str, reading: Reading[Any]) -> None:
-    """Instead of a screen: nothing is known."""
+def none_to_show(key: str, reading: Reading[Any], thing: str = "transaction") -> None:
+    """Instead of a screen: nothing is known of what it would show."""
     if reading.trouble is None:
         return
-    said = trouble(reading.trouble)
+    said = trouble(reading.trouble, thing)
     paper(
         key,
         h(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from sagascope_collector import wire
-from sagascope_dashboard.filters import Filters
+from sagascope_dashboard.filters import Filters, FlowAddress
 from sagascope_dashboard.format import line
 from sagascope_dashboard.palette import STATUS, Sign
 
@@ -29,6 +29,7 @@ class Flow:
     name: str
     environment: str
     href: str
+    """Step by step."""
     total: int
     parts: tuple[Part, ...]
     attention: int
@@ -49,7 +50,7 @@ def _flow(flow: wire.Flow) -> Flow:
         key=only.href(),
         name=line(flow.name, 80),
         environment=line(flow.environment, 60),
-        href=only.href(),
+        href=FlowAddress(flow.name, flow.environment).href(),
         total=total,
         parts=tuple(
             Part(STATUS[status], number, 100 * number / total if total else 0.0, only.having(status=status).href())

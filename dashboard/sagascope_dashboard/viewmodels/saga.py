@@ -118,6 +118,8 @@ class Saga:
     """How many there are."""
     anomalies: tuple[str, ...]
     traces: tuple[str, ...]
+    compared: str
+    """Where it stands beside a finished one."""
 
 
 _SOURCES = {
@@ -153,6 +155,7 @@ def saga(whole: wire.Saga) -> Saga:
         tried=sum(len(step.attempts) for step in whole.steps),
         anomalies=tuple(line(anomaly.text, 400) for anomaly in whole.anomalies),
         traces=tuple(whole.traces),
+        compared=SagaAddress(whole.name, whole.id, whole.environment, whole.run).compared(),
     )
 
 

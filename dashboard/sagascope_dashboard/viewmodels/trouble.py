@@ -52,15 +52,15 @@ _KINDS: dict[type[ClientError], tuple[str, str, bool]] = {
         "The dashboard reads the address in SAGASCOPE_URL; both must be of the same version.",
         True,
     ),
-    NotFound: ("No such transaction", "It may not have been received yet, or the address may be mistyped.", True),
+    NotFound: ("No such {thing}", "It may not have been received yet, or the address may be mistyped.", True),
     Refused: ("The collector refused the call", "Something in the address of this page cannot be meant.", False),
 }
 
 
-def trouble(error: ClientError) -> Trouble:
-    """Say what stood in the way. The most exact kind that is known decides."""
+def trouble(error: ClientError, thing: str = "transaction") -> Trouble:
+    """Say what stood in the way of seeing a `thing`. The most exact kind that is known decides."""
     for kind in type(error).__mro__:
         if kind in _KINDS:
             title, hint, passing = _KINDS[kind]
-            return Trouble(title, line(str(error)), hint, passing)
+            return Trouble(title.format(thing=thing), line(str(error)), hint, passing)
     return Trouble("No answer", line(str(error)), "The next try may succeed.", True)

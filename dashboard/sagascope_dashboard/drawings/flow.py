@@ -1,0 +1,95 @@
+"""One transaction type, step by step."""
+
+from collections.abc import Sequence
+
+from sagascope_dashboard.components.nodes import Node, h, link, time
+from sagascope_dashboard.viewmodels.flow import FlowView, Part, Step, Window
+
+STEPS = ("Step", "Began", "Failed", "Tried again", "Undone", "In flight", "Half within", "95 of 100", "99 of 100")
+PARTS = ("From", "Ended", "Failed", "Half within", "95 of 100", "99 of 100")
+
+
+def page(known: FlowView) -> list[Node]:
+    """The whole screen."""
+    where = h("span", f" in {known.environment}", cls="soft") if known.environment else None
+    head = h("header", h("h1", known.name, where, cls="page-title"), link(known.list_href, "Its transactions"))
+    return [h("div", head, _windows(known.windows), cls="flow-head"), *_steps(known.steps)]
+
+
+def _windows(windows: Sequence[Window]) -> Node:
+    choices = [
+        h("li", link(window.href, f"last {window.word}", aria_current="true" if window.chosen else None))
+        for window in windows
+    ]
+    return h("nav", h("ul", choices, cls="choices"), aria_label="How far back")
+
+
+def _steps(steps: Sequence[Step]) -> list[Node]:
+    if not steps:
+        return [h("p", "No step of it was seen in this time.", cls="nothing", role="status")]
+    head = h("tr", [h("th", title, scope="col") for title in STEPS])
+    table = h("table", h("thead", head), h("tbody", [_row(step) for step in steps]), cls="table cards")
+    over = [_over_time(step) for step in steps]
+    return [
+        h("section", h("h2", "How many get through, and how fast"), h("div", table, cls="scroll"), cls="section"),
+        h("section", h("h2", "Over time"), over, cls="section trends"),
+    ]
+
+
+def _row(step: Step) -> Node:
+    bar = h("div", h("span", cls="piece work", data_share=round(step.share, 1)), _rest(step.share), cls="share")
+    return h(
+        "tr",
+        h("td", h("b", link(step.href, step.name)), h("div", step.kind, cls="soft") if step.kind else None, cls="wide"),
+        h("td", f"{step.started:,}", bar, cls="num"),
+        _figure("failed", step.failed),
+        _figure("tried again", step.retried),
+        _figure("undone", step.compensated),
+        _figure("in flight", f"{step.in_flight:,}" if step.in_flight else ""),
+        _figure("half within", step.p50),
+        _figure("95 within", step.p95),
+        _figure("99 within", step.p99),
+        data_key=f"{step.name} {step.kind}",
+    )
+
+
+def _figure(what: str, value: str) -> Node:
+    """A cell; where cells stand without their heads, on a small screen, it says what it is."""
+    return (
+        h("td", h("span", value, cls="num"), h("span", f" {what}", cls="soft narrow"), cls="num") if value else h("td")
+    )
+
+
+def _rest(share: float) -> Node:
+    return h("span", cls="left", data_share=round(100 - share, 1))
+
+
+def _over_time(step: Step) -> Node:
+    columns = h("span", [_column(part) for part in step.parts], cls="columns", aria_hidden="true")
+    head = h("tr", [h("th", title, scope="col") for title in PARTS])
+    rows = [_period(part) for part in step.parts if part.ended]
+    table = h("table", h("thead", head), h("tbody", rows), cls="table")
+    name = h("span", h("b", step.name), h("span", step.trend, cls="soft"), cls="trend-name")
+    return h(
+        "details",
+        h("summary", name, columns),
+        h("div", table, cls="scroll", tabindex="0", role="region", aria_label=f"{step.name} over time"),
+        cls="trend",
+        data_key=f"{step.name} {step.kind}",
+    )
+
+
+def _column(part: Part) -> Node:
+    tone = "alarm" if part.marked else "work"
+    height = round(part.height, 1)
+    return h("span", h("span", data_share=100 - height), h("span", cls=f"fill {tone}", data_share=height), cls="column")
+
+
+def _period(part: Part) -> Node:
+    return h(
+        "tr",
+        h("td", time(part.at), cls="num"),
+        h("td", f"{part.ended:,}", cls="num"),
+        [h("td", value, cls="num") for value in (part.failed, part.p50, part.p95, part.p99)],
+        data_key=part.at.isoformat(),
+    )

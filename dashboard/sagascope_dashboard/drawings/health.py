@@ -1,0 +1,44 @@
+"""What arrives, from whom, and what to mend."""
+
+from sagascope_dashboard.components.nodes import Node, badge, h, time
+from sagascope_dashboard.drawings.services import notices
+from sagascope_dashboard.format import plural
+from sagascope_dashboard.viewmodels.health import Advice, Health, Sender
+from sagascope_dashboard.viewmodels.services import Arrivals
+
+
+def page(known: Health) -> list[Node | None]:
+    """The whole screen."""
+    said = h("p", badge(known.sign), h("span", f" {known.sentence}"), cls="health-said", role="status")
+    return [
+        h("h1", "Data health", cls="page-title"),
+        notices(known.arrived),
+        said,
+        h("ul", [_advice(each) for each in known.collector], cls="advice") if known.collector else None,
+        h("section", h("h2", "From whom"), h("div", [_sender(each) for each in known.senders], cls="services")),
+        _arrivals(known.arrived),
+    ]
+
+
+def _sender(sender: Sender) -> Node:
+    alive = plural(sender.alive, "process", "processes")
+    return h(
+        "section",
+        h("header", h("h3", sender.name), badge(sender.sign), h("span", f"{alive} alive", cls="soft"), _heard(sender)),
+        h("ul", [_advice(each) for each in sender.advice], cls="advice") if sender.advice else None,
+        cls="service",
+        data_key=sender.name,
+    )
+
+
+def _heard(sender: Sender) -> Node:
+    return h("span", "heard ", time(sender.heard, "ago"), cls="soft")
+
+
+def _advice(advice: Advice) -> Node:
+    return h("li", h("strong", advice.fault), h("span", advice.then), h("span", advice.do, cls="do"))
+
+
+def _arrivals(arrived: Arrivals) -> Node:
+    facts = [node for name, value in arrived.facts for node in (h("dt", name), h("dd", value))]
+    return h("section", h("h2", "What arrives"), h("dl", facts, cls="arrivals"), cls="section")

@@ -1,0 +1,51 @@
+"""A saga beside a typical finished one of its type."""
+
+import streamlit as st
+
+from sagascope_collector import wire
+from sagascope_dashboard import data
+from sagascope_dashboard.components.nodes import h
+from sagascope_dashboard.components.paper import paper
+from sagascope_dashboard.drawings.compare import alone, page
+from sagascope_dashboard.filters import Filters, SagaAddress
+from sagascope_dashboard.format import line
+from sagascope_dashboard.screens import trouble
+from sagascope_dashboard.viewmodels.compare import compare, typical
+
+
+def draw() -> None:
+    """The saga that the address names, beside one like it."""
+    address = SagaAddress.read(st.query_params.to_dict())
+    st.set_page_config(page_title="Compare · Sagascope")
+    if address is None:
+        paper("compare-which", h("section", h("h1", "Which transaction?"), h("p", "Type its id above."), cls="trouble"))
+        return
+    _live(address)
+
+
+@st.fragment(run_every=data.EVERY)
+def _live(address: SagaAddress) -> None:
+    mine = data.saga(address)
+    if mine.value is None:
+        trouble.none_to_show("compare-trouble", mine)
+        return
+    trouble.outdated("compare-outdated", mine)
+    other = _like(mine.value)
+    theirs = data.saga(other) if other else None
+    if theirs is None or theirs.value is None:
+        paper("compare", *alone(line(mine.value.name, 80), address.href()))
+        return
+    paper("compare", *page(compare(mine.value, theirs.value, data.now())))
+
+
+def _like(saga: wire.Saga) -> SagaAddress | None:
+    """The finished saga that it is compared with: the same as long as the page is open."""
+    key = f"like {saga.environment!r} {saga.name!r} {saga.id!r} {saga.run!r}"
+    if key not in st.session_state:
+        finished = data.sagas(Filters(status="completed", name=saga.name, environment=saga.environment)).value
+        found = typical(finished.items, saga) if finished else None
+        if found is None:
+            return None
+        st.session_state[key] = SagaAddress(found.name, found.id, found.environment, found.run)
+    chosen: SagaAddress = st.session_state[key]
+    return chosen

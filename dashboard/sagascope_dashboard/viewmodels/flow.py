@@ -1,0 +1,157 @@
+"""One transaction type: how many get through each step, how long each takes, and how that went over time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sagascope_collector import wire
+from sagascope_dashboard.filters import WINDOWS, Filters, FlowAddress
+from sagascope_dashboard.format import duration, line
+
+MANY_FAIL = 0.1
+"""Share of attempts that failed from which on a part of the time is marked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the window; times are words, empty where nothing succeeded."""
+
+    at: datetime
+    ended: int
+    failed: str
+    p50: str
+    p95: str
+    p99: str
+    height: float
+    """Percent of the slowest part of the step, by its 95th percentile."""
+    marked: bool
+    """Many failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step, or an undo."""
+
+    name: str
+    kind: str
+    """Empty for an ordinary step."""
+    href: str
+    """The transactions that stand at it."""
+    started: int
+    share: float
+    """Percent of the step that most began."""
+    failed: str
+    retried: str
+    compensated: str
+    in_flight: int
+    p50: str
+    p95: str
+    p99: str
+    trend: str
+    """In words what the columns show."""
+    parts: tuple[Part, ...]
+    """Every part of the window, also those in which nothing ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A choice of how far back to look."""
+
+    word: str
+    href: str
+    chosen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FlowView:
+    """The whole screen."""
+
+    name: str
+    environment: str
+    list_href: str
+    windows: tuple[Window, ...]
+    steps: tuple[Step, ...]
+
+
+def flow(known: wire.FlowInFull, address: FlowAddress, now: datetime) -> FlowView:
+    """One type as it went up to now."""
+    only = Filters(name=address.name, environment=address.environment or "")
+    most = max((step.started for step in known.steps), default=0)
+    begins = _begins(known.period, WINDOWS[address.window], now)
+    return FlowView(
+        name=line(address.name, 80),
+        environment=line(address.environment, 60),
+        list_href=only.href(),
+        windows=tuple(Window(word, address.back(word).href(), word == address.window) for word in WINDOWS),
+        steps=tuple(_step(step, only, most, begins) for step in known.steps),
+    )
+
+
+def _begins(period: int, window: timedelta, now: datetime) -> list[datetime]:
+    """When each part of the window begins."""
+    last = int(now.timestamp()) // period * period
+    first = int((now - window).timestamp()) // period * period
+    return [datetime.fromtimestamp(at, UTC) for at in range(first, last + 1, period)]
+
+
+def _step(step: wire.FlowStep, only: Filters, most: int, begins: Sequence[datetime]) -> Step:
+    ended = step.succeeded + step.failed
+    slowest = max((part.p95 or 0.0 for part in step.series), default=0.0)
+    told = {part.at: part for part in step.series}
+    parts = tuple(_part(at, told.get(at), slowest) for at in begins)
+    return Step(
+        name=line(step.step, 80),
+        kind="" if step.type == "action" else line(step.type, 40),
+        href=only.having(step=step.step).href(),
+        started=step.started,
+        share=100 * step.started / most if most else 0.0,
+        failed=_of(step.failed, ended),
+        retried=_of(step.retried, ended),
+        compensated=_of(step.compensated, step.succeeded),
+        in_flight=step.in_flight,
+        p50=_lasting(step.p50),
+        p95=_lasting(step.p95),
+        p99=_lasting(step.p99),
+        trend=_trend(step.series),
+        parts=parts,
+    )
+
+
+def _part(at: datetime, told: wire.FlowPeriod | None, slowest: float) -> Part:
+    if told is None:
+        return Part(at, 0, "", "", "", "", 0.0, marked=False)
+    ended = told.succeeded + told.failed
+    return Part(
+        at=at,
+        ended=ended,
+        failed=_of(told.failed, ended),
+        p50=_lasting(told.p50),
+        p95=_lasting(told.p95),
+        p99=_lasting(told.p99),
+        height=100 * (told.p95 or 0.0) / slowest if slowest else 0.0,
+        marked=told.failed > MANY_FAIL * ended,
+    )
+
+
+def _of(part: int, whole: int) -> str:
+    """A count with its share: ``3 (1.2 %)``; nothing for none."""
+    if not part:
+        return ""
+    share = 100 * part / whole if whole else 100.0
+    return f"{part:,} ({share:.0f} %)" if share >= 10 else f"{part:,} ({share:.1f} %)"
+
+
+def _lasting(seconds: float | None) -> str:
+    return "" if seconds is None else duration(seconds)
+
+
+def _trend(series: Sequence[wire.FlowPeriod]) -> str:
+    lasted = [part.p95 for part in series if part.p95 is not None]
+    if not lasted:
+        return "nothing succeeded"
+    low, high = duration(min(lasted)), duration(max(lasted))
+    return (
+        f"95 of 100 within {high}"
+        if low == high
+        else f"95 of 100 within {low} to {high}, lately {duration(lasted[-1])}"
+    )

@@ -1,0 +1,93 @@
+from typing import Any
+
+from sagascope_collector import wire
+from sagascope_dashboard.viewmodels.compare import ATTRIBUTES, compare, typical
+from support.wires import at, saga, span, steps, tried
+
+
+def finished(identity: str, seconds: float) -> wire.Saga:
+    return saga(id=identity, status="completed", ended_at=at(seconds))
+
+
+def pair(mine: list[Any], theirs: list[Any], **changes: Any) -> Any:
+    return compare(saga(id="8492", steps=steps(*mine), **changes), saga(id="9000", steps=steps(*theirs)), at(60))
+
+
+def test_the_typical_one_took_the_middle_time_and_is_another() -> None:
+    known = [finished("quick", 1), finished("slow", 60), finished("middle", 3), finished("8492", 2)]
+    found = typical(known, saga(id="8492", run=known[3].run))
+    assert found
+    assert found.id == "middle"
+    assert typical(known[3:], known[3]) is None
+    assert typical([], known[0]) is None
+
+
+def test_what_went_otherwise_is_said_step_by_step() -> None:
+    told = pair(
+        [
+            tried("fraud.check", 0, 1),
+            tried("wallet.debit", 1, 2, "error", number=1),
+            tried("wallet.debit", 4, 9, number=2, service="purse"),
+            tried("ledger.record", 9, None, "in_flight"),
+        ],
+        [
+            tried("fraud.check", 0, 1),
+            tried("wallet.debit", 1, 2),
+            tried("ledger.record", 2, 3),
+            tried("shipping.book", 3, 4),
+        ],
+    )
+    assert told.summary == (
+        "wallet.debit: 2 attempts, there 1",
+        "wallet.debit: took 8 s, there 1 s",
+        "ledger.record: in progress, there done",
+        "shipping.book: not reached",
+    )
+    assert [row.name for row in told.rows] == ["fraud.check", "wallet.debit", "ledger.record", "shipping.book"]
+
+
+def test_what_only_this_one_did_comes_last() -> None:
+    told = pair([tried("refund", 0, 1), tried("a", 2, 3)], [tried("a", 2, 3)])
+    assert told.summary == ("refund: only here",)
+    assert [row.name for row in told.rows] == ["a", "refund"]
+
+
+def test_little_longer_is_no_difference() -> None:
+    assert pair([tried("a", 0, 1.9)], [tried("a", 0, 1)]).summary == ()
+    assert pair([tried("a", 0, 0.3)], [tried("a", 0, 0.01)]).summary == ()
+
+
+def test_attributes_that_differ_are_named_the_outermost_span_s_first() -> None:
+    inner = span("2", 1, 2, parent_id="1", attributes={"region": "inner", "bank": "x"})
+    told = compare(
+        saga(
+            spans=[
+                inner,
+                span(
+                    "1",
+                    0,
+                    3,
+                    attributes={"region": "eu", "same": 1, "list": [1], "saga.id": "7", "saga.step.name": "x"},
+                ),
+            ]
+        ),
+        saga(spans=[span("1", 0, 3, attributes={"region": "us", "same": 1, "\x1b": True})]),
+        at(60),
+    )
+    assert [(each.name, each.mine, each.theirs) for each in told.attributes] == [
+        ("\\x1b", "", "true"),
+        ("bank", "x", ""),
+        ("list", "[1]", ""),
+        ("region", "eu", "us"),
+    ]
+
+
+def test_only_so_many_attributes_are_shown() -> None:
+    many = {f"a{number}": number for number in range(ATTRIBUTES + 7)}
+    told = compare(saga(spans=[span("1", 0, 3, attributes=many)]), saga(spans=[]), at(60))
+    assert (len(told.attributes), told.left_out) == (ATTRIBUTES, 7)
+
+
+def test_how_long_an_open_one_has_been_open_is_said() -> None:
+    told = compare(saga(id="8492", ended_at=None), finished("9000", 3), at(720))
+    assert (told.mine.lasted, told.theirs.lasted) == ("open for 12 min", "took 3 s")

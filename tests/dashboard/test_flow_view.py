@@ -1,0 +1,84 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from sagascope_collector import wire
+from sagascope_dashboard.filters import FlowAddress
+from sagascope_dashboard.viewmodels.flow import flow
+
+NOW = datetime(2026, 11, 22, 14, 2, 20, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+ADDRESS = FlowAddress("payment", "production", "24h")
+
+
+def period(ago: int, succeeded: int, failed: int = 0, p95: float | None = 1.0) -> wire.FlowPeriod:
+    at = NOW.replace(minute=0, second=0) - ago * HOUR
+    return wire.FlowPeriod(at=at, succeeded=succeeded, failed=failed, p50=p95, p95=p95, p99=p95)
+
+
+def step(name: str, series: tuple[wire.FlowPeriod, ...] = (), **said: object) -> wire.FlowStep:
+    told: dict[str, object] = {"type": "action", "started": 0, "succeeded": 0, "failed": 0, "retried": 0}
+    told |= {"compensated": 0, "in_flight": 0, "p50": None, "p95": None, "p99": None, "series": list(series)}
+    return wire.FlowStep.model_validate(told | {"step": name} | said)
+
+
+def known(*steps: wire.FlowStep) -> wire.FlowInFull:
+    return wire.FlowInFull(name="payment", period=3600, steps=list(steps))
+
+
+def test_steps_are_told_beside_the_one_that_most_began() -> None:
+    shown = flow(
+        known(
+            step("wallet.debit", started=1000, succeeded=960, failed=40, retried=38, compensated=9, p50=0.04, p99=75.0),
+            step("ledger.record", started=250, succeeded=200, in_flight=50),
+            step("wallet.refund", type="compensation", started=3, failed=3),
+        ),
+        ADDRESS,
+        NOW,
+    )
+    debit, record, refund = shown.steps
+    assert (debit.share, record.share, refund.share) == (100.0, 25.0, 0.3)
+    assert (debit.failed, debit.retried, debit.compensated) == ("40 (4.0 %)", "38 (3.8 %)", "9 (0.9 %)")
+    assert (debit.p50, debit.p95, debit.p99) == ("40 ms", "", "1 min 15 s")
+    assert (record.in_flight, record.failed, refund.failed, refund.kind) == (50, "", "3 (100 %)", "compensation")
+    assert record.href == "/transactions?name=payment&step=ledger.record&environment=production"
+
+
+def test_every_part_of_the_window_is_there() -> None:
+    shown = flow(known(step("a", (period(23, 10, p95=4.0), period(0, 8, 2, p95=2.0)))), ADDRESS, NOW)
+    (told,) = shown.steps
+    assert len(told.parts) == 25
+    assert [part.height for part in told.parts if part.ended] == [100.0, 50.0]
+    assert [part.marked for part in told.parts if part.ended] == [False, True]
+    assert told.parts[-1].at == NOW.replace(minute=0, second=0)
+    assert told.trend == "95 of 100 within 2 s to 4 s, lately 2 s"
+
+
+@pytest.mark.parametrize("series", [(), (period(1, 0, 3, p95=None),)])
+def test_a_step_in_which_nothing_succeeded_has_no_trend(series: tuple[wire.FlowPeriod, ...]) -> None:
+    (told,) = flow(known(step("a", series)), ADDRESS, NOW).steps
+    assert told.trend == "nothing succeeded"
+
+
+def test_the_window_that_is_looked_at_is_marked_and_others_keep_the_rest() -> None:
+    shown = flow(known(), ADDRESS, NOW)
+    assert [window.word for window in shown.windows if window.chosen] == ["24h"]
+    assert shown.windows[0].href == "/flow?name=payment&environment=production&window=15m"
+
+
+def test_hostile_names_stay_text() -> None:
+    (told,) = flow(known(step("\x1b[31m<b>\u202e")), ADDRESS, NOW).steps
+    assert told.name == "\\x1b[31m<b>\\u202e"
+
+
+@pytest.mark.parametrize(
+    ("query", "address"),
+    [
+        ({}, None),
+        ({"name": "payment"}, FlowAddress("payment")),
+        ({"name": "payment", "window": "for ever"}, FlowAddress("payment")),
+        ({"name": "a b/c", "environment": "", "window": "7d"}, FlowAddress("a b/c", "", "7d")),
+    ],
+)
+def test_addresses_are_read(query: dict[str, str], address: FlowAddress | None) -> None:
+    assert FlowAddress.read(query) == address

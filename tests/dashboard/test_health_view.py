@@ -1,0 +1,71 @@
+from typing import Any
+
+import pytest
+
+from sagascope_collector import wire
+from sagascope_dashboard.viewmodels.health import LATE, health
+from support.wires import at
+
+CALM = wire.Status(
+    version="0.1.0",
+    received=10,
+    stored=10,
+    rejected=0,
+    duplicate=0,
+    dropped_by_clients=0,
+    lag_seconds=0.1,
+    database_bytes=1,
+    notices=[],
+)
+
+
+def process(name: str | None = "a", *, seen: float = 0, **said: Any) -> wire.Instance:
+    told = {"version": None, "alive": True, "in_flight": 0, "heartbeats": True, "dropped": 0} | said
+    return wire.Instance.model_validate(told | {"instance": name, "last_seen": at(seen)})
+
+
+def services(**known: list[wire.Instance]) -> wire.Services:
+    return wire.Services(items=[wire.Service(service=name, instances=of) for name, of in known.items()])
+
+
+def test_with_everything_in_order_nothing_is_advised() -> None:
+    told = health(CALM, services(ledger=[process()]))
+    assert (told.sign.word, told.sentence) == ("Complete", "Everything that is sent arrives.")
+    assert [(one.name, one.alive, one.advice) for one in told.senders] == [("ledger", 1, ())]
+    assert health(CALM, services()).sentence == "No service has been heard yet."
+
+
+def test_services_that_lose_records_come_first() -> None:
+    known = services(a=[process()], b=[process(heartbeats=False)], c=[process(dropped=3), process(dropped=1)])
+    told = health(CALM, known)
+    assert [one.name for one in told.senders] == ["c", "b", "a"]
+    assert told.sentence == "Records of c are lost before they can be sent."
+    assert told.senders[0].advice[0].fault == "Says that it could not send 4 records."
+
+
+@pytest.mark.parametrize(
+    ("instance", "fault"),
+    [(process(heartbeats=False), "Sends no heartbeats."), (process(None), "Its processes have no names.")],
+)
+def test_what_a_service_could_tell_is_said(instance: wire.Instance, fault: str) -> None:
+    told = health(CALM, services(ledger=[instance]))
+    assert [each.fault for each in told.senders[0].advice] == [fault]
+    assert told.sentence == "ledger could tell more of work that has not ended."
+
+
+def test_the_latest_process_speaks_for_its_service() -> None:
+    updated = [process("old", seen=0, heartbeats=False), process("new", seen=9)]
+    assert health(CALM, services(ledger=updated)).senders[0].advice == ()
+
+
+def test_what_the_collector_itself_lacks_comes_above_all() -> None:
+    status = CALM.model_copy(update={"lag_seconds": LATE + 4, "rejected": 1})
+    told = health(status, services(ledger=[process()]))
+    assert told.sentence == "The collector is 9 s behind what arrives."
+    assert [each.fault for each in told.collector][1] == "1 record could not be understood and was refused."
+    assert told.sign.word == "Loses records"
+
+
+def test_many_names_are_cut() -> None:
+    known = services(**{name: [process(heartbeats=False)] for name in "abcde"})
+    assert health(CALM, known).sentence.startswith("a, b, c and 2 other services could")
