@@ -28,6 +28,9 @@ from sagascope_collector.store.known import Known
 from sagascope_collector.store.spanfilters import SpanFilters
 from sagascope_collector.store.sql import Query
 
+FRAMES: int = 2_000
+"""Commits after which a generation ends: whoever reads all of it reads each of them."""
+
 RECORDS: int = 250_000
 """Spans and log records after which a generation is closed: what a chunk holds, and a restart reads again."""
 
@@ -97,7 +100,8 @@ class Tiers:
         Raises:
             StoreUnavailable: it was not stored.
         """
-        if self._view.active.records >= RECORDS or self._view.active.journal.size >= BYTES:
+        active = self._view.active
+        if active.records >= RECORDS or active.journal.size >= BYTES or len(active.slices) >= FRAMES:
             self.close_generation()
         self._view.active.append(frame, keys)
 

@@ -10,17 +10,20 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import psutil
 import pytest
 
 from sagascope_collector.errors import NotADatabase
 from sagascope_collector.records import SagaId
 from sagascope_collector.store import DuckDBStore, tiers
 from sagascope_collector.store import sealing as sealing_module
+from sagascope_collector.store.generation import Decoded
 from support.otlp import NOON, SECOND, heartbeat, log, logs, of_saga, span, traces
 
 from .conftest import append
 
 SAGA = SagaId("", "8492")
+MEBIBYTE = 2**20
 
 KILLED = """
 import sys
@@ -229,3 +232,32 @@ def test_no_file_is_held_open_for_what_is_sealed(path: Path) -> None:
         store.seal()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
     store.close()
+
+
+def test_small_commits_are_held_in_no_more_memory_than_they_may(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiers, "Decoded", lambda: Decoded(4 * MEBIBYTE))
+    store = DuckDBStore(str(path))
+    _commit(store, range(1, 100))
+    before = psutil.Process().memory_info().rss
+    _commit(store, range(200, 900))
+    assert psutil.Process().memory_info().rss - before < 20 * MEBIBYTE
+    store.close()
+
+
+def test_many_small_commits_end_a_generation(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiers, "FRAMES", 10)
+    store = DuckDBStore(str(path))
+    _commit(store, range(1, 25))
+    assert len(files(path, "hot-*")) == 3
+    assert len(store.facts([SagaId("", "1")])[SagaId("", "1")].spans) == 1
+    store.close()
+
+
+def _commit(store: DuckDBStore, numbers: range) -> None:
+    """A commit for each number."""
+    for number in numbers:
+        append(
+            store,
+            traces(span(number, trace=number, attributes=of_saga(str(number)))),
+            logs(log("x", attributes=of_saga(str(number)))),
+        )
