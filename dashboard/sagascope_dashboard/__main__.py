@@ -6,8 +6,10 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 
-from sagascope_dashboard.launch import DEFAULT_ADDRESS, URL_VARIABLE, command, environment
+from sagascope_dashboard.launch import DEFAULT_ADDRESS, LINKS_VARIABLE, URL_VARIABLE, command, environment
+from sagascope_dashboard.viewmodels.links import templates
 
 DEFAULT_COLLECTOR = "http://127.0.0.1:4319"
 
@@ -22,7 +24,11 @@ def main(words: list[str] | None = None) -> int:
         return _refuse('The dashboard needs Streamlit: pip install "sagascope[dashboard]"')
     if _taken(host.strip("[]"), int(port)):
         return _refuse(f"Port {port} at {host} (dashboard) is taken; choose another with --address HOST:PORT.")
-    return _serve(host.strip("[]"), int(port), options.url)
+    try:
+        templates(links := options.link or os.environ.get(LINKS_VARIABLE, "").split())
+    except ValueError as error:
+        return _refuse(str(error))
+    return _serve(host.strip("[]"), int(port), environment(options.url, links))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -37,6 +43,12 @@ def _parser() -> argparse.ArgumentParser:
         "--url",
         default=os.environ.get(URL_VARIABLE, DEFAULT_COLLECTOR),
         help=f"the collector's API (default {DEFAULT_COLLECTOR})",
+    )
+    parser.add_argument(
+        "--link",
+        metavar="NAME=URL",
+        action="append",
+        help="another tool that shows a transaction, for example Jaeger=https://jaeger.example.com/trace/{trace_id}",
     )
     return parser
 
@@ -53,9 +65,9 @@ def _taken(host: str, port: int) -> bool:
     return False
 
 
-def _serve(host: str, port: int, url: str) -> int:
+def _serve(host: str, port: int, told: Mapping[str, str]) -> int:
     """Become the Streamlit process where the system can, so that signals reach it; else wait for it."""
-    words, environ = command(host, port), {**os.environ, **environment(url)}
+    words, environ = command(host, port), {**os.environ, **told}
     if os.name == "posix":
         os.execve(words[0], words, environ)  # noqa: S606 - a fixed command, no shell
     return subprocess.call(words, env=environ)

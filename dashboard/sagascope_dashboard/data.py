@@ -11,7 +11,8 @@ import streamlit as st
 from sagascope_collector import wire
 from sagascope_collector.client import DEFAULT_URL, Client, ClientError, Credentials, NotFound, TokenNeeded
 from sagascope_dashboard.filters import Filters, FlowAddress, SagaAddress
-from sagascope_dashboard.launch import URL_VARIABLE
+from sagascope_dashboard.launch import LINKS_VARIABLE, URL_VARIABLE
+from sagascope_dashboard.viewmodels.links import Template, templates
 
 PAGE = 50
 """Transactions on one page of the list."""
@@ -47,6 +48,11 @@ class Reading(Generic[T]):
 def url() -> str:
     """Where the collector's API is."""
     return os.environ.get(URL_VARIABLE) or DEFAULT_URL
+
+
+def links() -> tuple[Template, ...]:
+    """Other tools that show transactions."""
+    return templates(os.environ.get(LINKS_VARIABLE, "").split())
 
 
 def now() -> datetime:

@@ -1,6 +1,7 @@
 """How the dashboard is started: one Streamlit process."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 SERVER = Path(__file__).with_name("server.py")
@@ -10,6 +11,9 @@ DEFAULT_ADDRESS = "127.0.0.1:8501"
 
 URL_VARIABLE = "SAGASCOPE_URL"
 """The environment variable that says where the collector's API is."""
+
+LINKS_VARIABLE = "SAGASCOPE_LINKS"
+"""The environment variable with links to other tools, separated by blanks."""
 
 
 def command(host: str, port: int) -> list[str]:
@@ -27,6 +31,6 @@ def command(host: str, port: int) -> list[str]:
     return [sys.executable, "-m", "streamlit", "run", str(SERVER), *flags]
 
 
-def environment(url: str) -> dict[str, str]:
+def environment(url: str, links: Sequence[str] = ()) -> dict[str, str]:
     """What that command's environment must hold, beside what it inherits, to read one collector."""
-    return {URL_VARIABLE: url}
+    return {URL_VARIABLE: url, **({LINKS_VARIABLE: " ".join(links)} if links else {})}

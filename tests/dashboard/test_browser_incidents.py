@@ -78,3 +78,25 @@ def test_one_row_for_all_that_stand_still_for_one_cause(watched: Watched) -> Non
     expect(page).to_have_url(re.compile(r"/transactions\?incident="))
     expect(page.locator(".list tbody tr")).to_have_count(50)
     soon(lambda: page.locator(".list tbody tr", has_text="p-").count() == 50)
+
+
+def test_what_is_new_announces_itself_and_moves_nothing(watched: Watched, collector: RunningCollector) -> None:
+    page = watched.open("/")
+    expect(page.locator(".case").first).to_be_visible()
+    drawn = page.locator(".case .who").all_inner_texts()
+    places = [page.locator(".case").nth(each).bounding_box() for each in range(len(drawn))]
+    refused = [Tried("notification.send", "mail", each + 0.3, each + 0.5, "mailbox full") for each in range(4)]
+    send(collector, *saga("alone-2", (DONE[0], *refused), ago=50, ended=False))
+
+    news = page.locator(".st-key-triage-news")
+    expect(news).to_contain_text("1 more transaction needs someone", timeout=30_000)
+    watched.keep("triage-news")
+    assert page.locator(".case .who").all_inner_texts() == drawn
+    assert [page.locator(".case").nth(each).bounding_box() for each in range(len(drawn))] == places
+    page.evaluate(Path(axe.__file__).with_name("axe.min.js").read_text())
+    found = page.evaluate("axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa'] })")
+    assert [(wrong["id"], [node["target"] for node in wrong["nodes"]]) for wrong in found["violations"]] == []
+
+    news.get_by_role("button", name="Show").click()
+    expect(page.locator(".case", has_text="alone-2")).to_be_visible()
+    expect(news).to_have_count(0)

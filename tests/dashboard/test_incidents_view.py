@@ -1,42 +1,9 @@
 """Incidents as the start page and their own page show them."""
 
-from datetime import UTC, datetime
-
 from sagascope_collector import wire
 from sagascope_dashboard.viewmodels.incidents import headline, incident, over, several
 from sagascope_dashboard.viewmodels.triage import triage
-from support.wires import needing
-
-NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
-FIELDS = {
-    "key": "i1",
-    "environment": "eu",
-    "name": "payment",
-    "step": "ledger.record",
-    "service": "ledger",
-    "phase": "forward",
-    "reason": "retrying",
-    "error_sample": "Timeout: 5 s",
-    "scope": "systemic",
-    "count": 312,
-    "since": NOON,
-    "latest_at": NOON,
-    "exposure": [wire.Exposure(currency="EUR", certain="15600.00", possible="0.00")],
-    "examples": ["8492", "a/b"],
-    "state": "open",
-    "note": None,
-    "acknowledged_by": None,
-    "split": wire.Split(resume=300, undo=0, verify_first=12),
-    "fingerprint": "Timeout: <number>",
-    "opened_at": NOON,
-    "changed_at": NOON,
-    "peak": 312,
-    "reopened": 0,
-}
-
-
-def known(**changes: object) -> wire.Incident:
-    return wire.Incident.model_validate(FIELDS | changes)
+from support.wires import INCIDENT, NOON, needing, shared
 
 
 def listed(*items: wire.Incident) -> wire.Incidents:
@@ -44,26 +11,26 @@ def listed(*items: wire.Incident) -> wire.Incidents:
 
 
 def whole(**changes: object) -> wire.IncidentInFull:
-    return wire.IncidentInFull.model_validate(FIELDS | {"moved": None, "contrast": [], "history": []} | changes)
+    return wire.IncidentInFull.model_validate(INCIDENT | {"moved": None, "contrast": [], "history": []} | changes)
 
 
 def test_the_headline_counts_and_says_where_and_why() -> None:
-    assert headline(known()) == "312 payment transactions stand still at ledger.record in ledger: retrying."
-    assert headline(known(count=1, service=None)) == "1 payment transaction stands still at ledger.record: retrying."
+    assert headline(shared()) == "312 payment transactions stand still at ledger.record in ledger: retrying."
+    assert headline(shared(count=1, service=None)) == "1 payment transaction stands still at ledger.record: retrying."
 
 
 def test_an_incident_of_one_is_shown_as_its_saga_only() -> None:
-    assert [row.key for row in several(listed(known(), known(key="i2", count=1)))] == ["i1"]
+    assert [row.key for row in several(listed(shared(), shared(key="i2", count=1)))] == ["i1"]
 
 
 def test_what_is_over_is_named_apart() -> None:
-    ended = listed(known(state="resolved", count=0), known(key="i2", state="resolved", count=0, peak=1))
+    ended = listed(shared(state="resolved", count=0), shared(key="i2", state="resolved", count=0, peak=1))
     assert not several(ended)
     assert [row.key for row in over(ended)] == ["i1"]
 
 
 def test_a_row_says_what_is_at_stake_and_what_to_do() -> None:
-    (row,) = several(listed(known()))
+    (row,) = several(listed(shared()))
     assert row.split == ("300 to resume", "12 to verify first")
     assert row.exposure == ("€15,600.00 in force",)
     assert (row.scope.word, row.share, row.where) == ("Nobody passes", 1.0, "ledger.record in ledger")
@@ -71,9 +38,9 @@ def test_a_row_says_what_is_at_stake_and_what_to_do() -> None:
 
 
 def test_sagas_of_incidents_count_among_those_that_need_someone() -> None:
-    shown = triage(wire.Sagas(items=[needing("a", "hung")], next_cursor=None), None, listed(known()))
+    shown = triage(wire.Sagas(items=[needing("a", "hung")], next_cursor=None), None, listed(shared()))
     assert shown.title == "313 transactions need someone"
-    assert not triage(wire.Sagas(items=[], next_cursor=None), None, listed(known())).calm
+    assert not triage(wire.Sagas(items=[], next_cursor=None), None, listed(shared())).calm
 
 
 def test_the_page_of_an_incident_tells_its_history_latest_first() -> None:
@@ -88,7 +55,7 @@ def test_the_page_of_an_incident_tells_its_history_latest_first() -> None:
 
 
 def test_hostile_text_stays_text() -> None:
-    (row,) = several(listed(known(error_sample="\x1b[31m" + "x" * 5_000, note="\u202eevil")))
+    (row,) = several(listed(shared(error_sample="\x1b[31m" + "x" * 5_000, note="\u202eevil")))
     assert row.error.startswith(r"\x1b[31m")
     assert row.error.endswith("more characters)")
     assert row.note == r"\u202eevil"

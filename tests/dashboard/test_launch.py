@@ -42,3 +42,16 @@ def test_an_address_that_is_none_is_refused() -> None:
     done = started("--address", "nowhere")
     assert done.returncode == 2
     assert "'nowhere' is not an address; write it like 127.0.0.1:8501." in done.stderr
+
+
+def test_a_link_that_cannot_be_meant_is_refused() -> None:
+    done = started("--link", "Jaeger=javascript:alert(1)")
+    assert done.returncode == 2
+    assert "The link Jaeger must begin with http:// or https://" in done.stderr
+
+
+def test_links_travel_in_the_environment() -> None:
+    assert (
+        environment("http://x", ["A=https://a/{id}", "B=https://b"])["SAGASCOPE_LINKS"]
+        == "A=https://a/{id} B=https://b"
+    )

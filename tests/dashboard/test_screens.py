@@ -112,6 +112,14 @@ def test_a_saga_says_where_it_stands_and_why() -> None:
     assert [lane["name"] for lane in lanes] == ["orchestrator", "fraud", "wallet", "ledger"]
 
 
+def test_other_tools_are_a_click_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAGASCOPE_LINKS", "Jaeger=https://jaeger.example/{trace_id} Shop=https://shop.example/{id}")
+    app = run(saga_screen, name="payment", id="8492")
+    found = {element.proto.label: element.proto.url for element in app.main if element.type == "link_button"}
+    assert found["Open in Shop"] == "https://shop.example/8492"
+    assert found["Open in Jaeger"].startswith("https://jaeger.example/")
+
+
 def test_only_the_table_that_is_looked_at_is_made() -> None:
     app = run(saga_screen, name="payment", id="9000")
     assert not app.dataframe

@@ -158,3 +158,36 @@ def needing(identity: str, attention: str, **changes: Any) -> wire.SagaSummary:
     """A payment that needs someone."""
     said: dict[str, Any] = {"attention": attention, "phase": "forward", "since": at(1), "step": "ledger.record"}
     return summary(**(said | {"id": identity, "service": "ledger"} | changes))
+
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+INCIDENT = {
+    "key": "i1",
+    "environment": "eu",
+    "name": "payment",
+    "step": "ledger.record",
+    "service": "ledger",
+    "phase": "forward",
+    "reason": "retrying",
+    "error_sample": "Timeout: 5 s",
+    "scope": "systemic",
+    "count": 312,
+    "since": NOON,
+    "latest_at": NOON,
+    "exposure": [wire.Exposure(currency="EUR", certain="15600.00", possible="0.00")],
+    "examples": ["8492", "a/b"],
+    "state": "open",
+    "note": None,
+    "acknowledged_by": None,
+    "split": wire.Split(resume=300, undo=0, verify_first=12),
+    "fingerprint": "Timeout: <number>",
+    "opened_at": NOON,
+    "changed_at": NOON,
+    "peak": 312,
+    "reopened": 0,
+}
+
+
+def shared(**changes: object) -> wire.Incident:
+    """An incident of many payments."""
+    return wire.Incident.model_validate(INCIDENT | changes)

@@ -78,11 +78,20 @@ def dashboard(
         str, typer.Option(envvar="SAGASCOPE_ADDRESS", metavar="HOST:PORT", help="Where the dashboard answers.")
     ] = "127.0.0.1:8501",
     url: Annotated[str, typer.Option(envvar="SAGASCOPE_URL", help="The collector's API.")] = DEFAULT_URL,
+    link: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="SAGASCOPE_LINKS",
+            metavar="NAME=URL",
+            help="Another tool that shows a transaction, as Jaeger=https://jaeger.example.com/trace/{trace_id}.",
+        ),
+    ] = None,
 ) -> None:
     """Open the dashboard of a collector."""
     credentials.headers(), credentials.tls()
     os.environ.update(credentials.environment())
-    _become("sagascope_dashboard", ["--address", address, "--url", url], DASHBOARD_NEEDS)
+    words = [word for each in link or () for word in ("--link", each)]
+    _become("sagascope_dashboard", ["--address", address, "--url", url, *words], DASHBOARD_NEEDS)
 
 
 def _is_given(context: typer.Context, option: str) -> bool:

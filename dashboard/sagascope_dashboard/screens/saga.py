@@ -14,6 +14,7 @@ from sagascope_dashboard.export import as_html, file_name
 from sagascope_dashboard.filters import SagaAddress
 from sagascope_dashboard.format import utc_note
 from sagascope_dashboard.screens import trouble
+from sagascope_dashboard.viewmodels.links import links
 from sagascope_dashboard.viewmodels.markdown import markdown
 from sagascope_dashboard.viewmodels.saga import Saga, log_rows, saga, span_rows
 from sagascope_dashboard.viewmodels.timeline import Timeline, living, timeline
@@ -55,7 +56,7 @@ def _live(address: SagaAddress) -> None:
     draw_timeline("saga-timeline", lanes)
     paper("saga-holds", ledger(shown), anomalies(shown))
     _tables(whole, shown)
-    _save(whole, lanes)
+    _elsewhere(whole, lanes)
 
 
 def _here(address: SagaAddress) -> str:
@@ -85,12 +86,16 @@ def _frame(key: str, rows: list[dict[str, object]], total: int) -> None:
     st.dataframe(rows, key=key, hide_index=True, column_config={"At": column, "Started": column})
 
 
-def _save(whole: wire.Saga, lanes: Timeline) -> None:
-    st.download_button(
-        "Save as one HTML file",
-        lambda: as_html(whole, lanes, data.now()),
-        file_name=file_name(whole),
-        mime="text/html",
-        on_click="ignore",
-        key="saga-save",
-    )
+def _elsewhere(whole: wire.Saga, lanes: Timeline) -> None:
+    """As a file, and in other tools."""
+    with st.container(horizontal=True):
+        st.download_button(
+            "Save as one HTML file",
+            lambda: as_html(whole, lanes, data.now()),
+            file_name=file_name(whole),
+            mime="text/html",
+            on_click="ignore",
+            key="saga-save",
+        )
+        for each in links(data.links(), whole):
+            st.link_button(f"Open in {each.name}", each.url)

@@ -3,17 +3,22 @@
 import streamlit as st
 
 from sagascope_dashboard import data
+from sagascope_dashboard.components.nodes import h
 from sagascope_dashboard.components.paper import paper
 from sagascope_dashboard.drawings.triage import page
 from sagascope_dashboard.format import utc_note
 from sagascope_dashboard.screens import trouble
 from sagascope_dashboard.viewmodels.services import arrivals
+from sagascope_dashboard.viewmodels.steady import steady
 from sagascope_dashboard.viewmodels.triage import triage
+
+DRAWN = "triage-drawn"
 
 
 def draw() -> None:
     """Who needs someone now, the worst first; or that nobody does."""
     st.set_page_config(page_title="Triage · Sagascope")
+    st.session_state.pop(DRAWN, None)
     _live()
 
 
@@ -27,4 +32,15 @@ def _live() -> None:
     flows, status = data.flows().value, data.status().value
     shown = triage(needing.value, flows, incidents.value)
     note = utc_note(st.context.timezone_offset)
-    paper("triage", *page(shown, note, arrivals(status) if status else None))
+    still = steady(shown, st.session_state.get(DRAWN, ()))
+    paper("triage", *page(still.shown, note, arrivals(status) if status else None))
+    st.session_state[DRAWN] = still.drawn
+    if still.news:
+        _announce(still.news)
+
+
+def _announce(news: str) -> None:
+    """Beside what is read, which does not move for it."""
+    with st.container(key="triage-news"):
+        paper("triage-news-said", h("p", news, role="status"))
+        st.button("Show", key="triage-show", on_click=lambda: st.session_state.pop(DRAWN, None))
