@@ -88,9 +88,16 @@ class Pipeline(SpanProcessor):
 
     # --- the runtime -------------------------------------------------------------------------------
 
-    def start(self, name: str, context: Context, attributes: Mapping[str, Any], links: Sequence[Link]) -> ApiSpan:
+    def start(
+        self,
+        name: str,
+        context: Context,
+        attributes: Mapping[str, Any],
+        links: Sequence[Link],
+        kind: SpanKind = SpanKind.INTERNAL,
+    ) -> ApiSpan:
         """Start a saga span."""
-        return self._tracer.start_span(name, context, SpanKind.INTERNAL, fit(attributes, self._longest), links)
+        return self._tracer.start_span(name, context, kind, fit(attributes, self._longest), links)
 
     def carried(self, name: str, own: SpanContext, context: Context) -> SpanContext:
         """The ids of our span with the sampled flag of the service: its current span's, else its sampler's decision."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, Span, SpanContext
+from opentelemetry.trace import Link, Span, SpanContext, SpanKind
 
 Attributes = Mapping[str, Any]
 
@@ -16,7 +16,14 @@ Attributes = Mapping[str, Any]
 class Runtime(Protocol):
     """Makes saga spans, apart from the service's own."""
 
-    def start(self, name: str, context: Context, attributes: Attributes, links: Sequence[Link]) -> Span:
+    def start(
+        self,
+        name: str,
+        context: Context,
+        attributes: Attributes,
+        links: Sequence[Link],
+        kind: SpanKind = SpanKind.INTERNAL,
+    ) -> Span:
         """Start a span below the one in `context`; it is recorded whatever the service's sampler decides."""
         ...
 

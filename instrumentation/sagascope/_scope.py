@@ -4,7 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from opentelemetry.context import Context, attach
-from opentelemetry.trace import Link, NonRecordingSpan, Span, StatusCode, get_current_span, set_span_in_context
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    Span,
+    SpanKind,
+    StatusCode,
+    get_current_span,
+    set_span_in_context,
+)
 
 from sagascope._context import CarriedSpan, Place, leave, place_in, put
 from sagascope._runtime import Runtime
@@ -29,9 +37,10 @@ class Scope:
         place: Place | None,
         context: Context,
         links: Sequence[Link] = (),
+        kind: SpanKind = SpanKind.INTERNAL,
     ) -> None:
         """Start the span below where `context` stands, and go on at `place`; None: at no saga's in particular."""
-        span = runtime.start(name, _nearest_parent(context), attributes, links)
+        span = runtime.start(name, _nearest_parent(context), attributes, links, kind)
         own = span.get_span_context()
         carried = CarriedSpan(runtime.carried(name, own, context), span, _outer(context), runtime)
         self._previous = context

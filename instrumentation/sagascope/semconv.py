@@ -184,6 +184,17 @@ HEARTBEAT_DROPPED: Final = "sagascope.heartbeat.dropped"
 HEARTBEAT_FINAL: Final = "sagascope.heartbeat.final"
 """bool, heartbeat: the process is shutting down; nothing of it goes on."""
 
+# --- messages --------------------------------------------------------------------------------------
+
+MESSAGING_SYSTEM: Final = "messaging.system"
+"""string, spans of kind producer: the broker, for example ``nats`` or ``kafka``."""
+
+MESSAGING_DESTINATION: Final = "messaging.destination.name"
+"""string, likewise: the subject, topic or queue that the message was published to."""
+
+MESSAGING_MESSAGE_ID: Final = "messaging.message.id"
+"""string, likewise, optional: the message's own id."""
+
 # --- context ---------------------------------------------------------------------------------------
 
 BAGGAGE_MEMBERS: Final = (SAGA_ID, SAGA_NAME, SAGA_RUN_ID, STEP_NAME, STEP_KEY, STEP_ATTEMPT)

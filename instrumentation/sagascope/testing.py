@@ -13,7 +13,7 @@ from itertools import count
 from typing import Any
 
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, SpanContext, TraceFlags, get_current_span
+from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, get_current_span
 
 from sagascope import _attempts, _runtime, semconv
 from sagascope._recorded import RecordedAttempt, RecordedSaga, RecordedSpan, expect
@@ -70,7 +70,14 @@ class Recorder:
 
     # --- the runtime -------------------------------------------------------------------------------
 
-    def start(self, name: str, context: Context, attributes: Mapping[str, Any], links: Sequence[Link]) -> RecordedSpan:
+    def start(
+        self,
+        name: str,
+        context: Context,
+        attributes: Mapping[str, Any],
+        links: Sequence[Link],
+        kind: SpanKind = SpanKind.INTERNAL,
+    ) -> RecordedSpan:
         """Start a span."""
         parent = get_current_span(context).get_span_context()
         trace_id = parent.trace_id if parent.is_valid else next(self._ids)

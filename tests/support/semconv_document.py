@@ -46,6 +46,12 @@ that is silent for more than three times the interval that its last heartbeat na
 
 An emitter that has neither may send a span whose end time is 0: it is in flight until its final form comes.
 """,
+    "messages": """\
+## Messages
+
+Names of OpenTelemetry's own. A span of kind producer below which no other span came is a message that nobody was
+heard to take; what a saga waits for is then told by these.
+""",
     "context": """\
 ## Context between services
 
