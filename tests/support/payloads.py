@@ -1,7 +1,7 @@
 """Unique OTLP requests by the thousand, of sagas that ended well.
 
 One request is built and serialized; of it only the ids are overwritten, so that a client costs little. Ten spans make a
-saga: its root, four steps, and what each of them calls.
+saga: its root, five steps, and what four of them call.
 """
 
 import re
@@ -15,7 +15,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from support.otlp import NOON, attributes, log, logs, of_saga, resource, span, traces
 
 SPANS_A_SAGA = 10
-STEPS = ("fraud.check", "wallet.debit", "ledger.record", "shipping.book")
+STEPS = ("fraud.check", "wallet.debit", "ledger.record", "shipping.book", "customer.notify")
 MILLISECOND = 1_000_000
 STACK_TRACE = "".join(
     f'  File "/srv/ledger/part_{line}.py", line {line}, in work\n    return inner({line})\n' for line in range(20)
@@ -153,7 +153,7 @@ def _more(number: int) -> dict[str, Any]:
 
 
 def _step(place: int) -> str:
-    return STEPS[min((place - 1) // 2, len(STEPS) - 1)]
+    return STEPS[(place - 1) // 2]
 
 
 def _trace_id(number: int) -> bytes:

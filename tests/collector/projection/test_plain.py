@@ -19,6 +19,7 @@ from sagascope_collector.records import SagaId
 from sagascope_collector.sagas import Context
 from sagascope_collector.store import DuckDBStore, SagaFilter, SagaRow
 from support.otlp import NOON, SECOND, log, logs, of_saga, resource, span, span_id, trace_id, traces
+from support.payloads import requests
 
 SAGAS = 2_500
 NOW = NOON + 3600 * SECOND
@@ -144,14 +145,14 @@ class Teller(Random):
 @pytest.mark.parametrize("seed", range(4))
 def test_the_query_and_the_fold_agree(store: DuckDBStore, seed: int) -> None:
     teller = Teller(seed)
-    requests = [each for number in range(SAGAS) for each in teller.saga(f"{number}")]
-    teller.shuffle(requests)
-    kinds = [Signal.TRACES if hasattr(each, "resource_spans") else Signal.LOGS for each in requests]
+    told = [each for number in range(SAGAS) for each in teller.saga(f"{number}")]
+    teller.shuffle(told)
+    kinds = [Signal.TRACES if hasattr(each, "resource_spans") else Signal.LOGS for each in told]
     store.append(
         decode(
             [
                 Payload(kind, Encoding.PROTOBUF, each.SerializeToString(), NOON)
-                for kind, each in zip(kinds, requests, strict=True)
+                for kind, each in zip(kinds, told, strict=True)
             ]
         ).batch
     )
@@ -168,6 +169,16 @@ def test_the_query_and_the_fold_agree(store: DuckDBStore, seed: int) -> None:
         assert [comparable(other) for other in folded[each.key.id]] == [comparable(each)]
     calm = sum(len(rows) == 1 and rows[0].status == "completed" and not rows[0].attention for rows in folded.values())
     assert len(said) > calm * 0.4
+
+
+def test_the_sagas_whose_rate_is_measured_end_plainly(store: DuckDBStore) -> None:
+    bodies = requests(2, 510)
+    store.append(decode([Payload(Signal.TRACES, Encoding.PROTOBUF, body, NOON) for body in bodies]).batch)
+    ids = store.changed_ids(1_000)
+    assert len(ids) == 2 * 51
+    assert [(row.status, row.attention) for row in plain.rows(store.plain_ends(ids))] == [("completed", None)] * len(
+        ids
+    )
 
 
 def comparable(row: SagaRow) -> dict[str, object]:
