@@ -227,8 +227,19 @@ class Log(Wire):
     attributes: dict[str, Any]
 
 
+class Clock(Wire):
+    """A process whose clock others contradict; `seconds` are to be added to what it tells."""
+
+    service: str | None
+    instance: str | None
+    seconds: float
+
+
 class Saga(SagaSummary):
-    """One saga in full. Of spans and logs the first 5,000, with their totals beside them."""
+    """One saga in full. Of spans and logs the first 5,000, with their totals beside them.
+
+    Times of attempts, spans and logs are as they were told; `clocks` says which are off, and by how much.
+    """
 
     verdict: Verdict | None
     plan: Plan
@@ -237,6 +248,7 @@ class Saga(SagaSummary):
     runs: list[str]
     traces: list[str]
     anomalies: list[Anomaly]
+    clocks: list[Clock]
     spans: list[Span]
     spans_total: int
     logs: list[Log]

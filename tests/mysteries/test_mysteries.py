@@ -68,3 +68,20 @@ def test_nothing_is_said_and_taken_back_without_a_new_fact(case: Mystery) -> Non
         assert again.verdict == judgement.verdict
         assert again.headline == judgement.headline
         assert again.due_at == judgement.due_at
+
+
+def test_clocks_are_set_only_where_one_is_wrong(case: Mystery) -> None:
+    wrong = {name: process["skew"] for name, process in case.processes.items() if "skew" in process}
+    for answer in said(case, seen(case.told(), case.now), case.now):
+        for clock in answer["clocks"]:
+            assert wrong
+            if len(wrong) == 1 and clock["instance"] in wrong:
+                assert clock["seconds"] == pytest.approx(-wrong[clock["instance"]], abs=2)
+
+
+def test_the_clock_that_is_wrong_is_named() -> None:
+    case = read(next(path for path in CASES if path.stem == "anomaly_clock_of_the_ledger_is_ahead"))
+    (answer,) = said(case, seen(case.told(), case.now), case.now)
+    ((service, instance, seconds),) = [tuple(each.values()) for each in answer["clocks"]]
+    assert (service, instance) == ("ledger", "ledger-1")
+    assert seconds == pytest.approx(-30, abs=2)

@@ -19,7 +19,8 @@ WRITE = "SAGASCOPE_WRITE_DOCS"
 SHAPES: tuple[type[wire.Wire], ...] = (
     wire.SearchResult, wire.Match, wire.Sagas, wire.SagaSummary, wire.ErrorText, wire.Exposure, wire.Saga, wire.Verdict,
     wire.Evidence, wire.Plan, wire.PlannedStep, wire.Step, wire.Attempt, wire.AttemptError, wire.LedgerEntry,
-    wire.Anomaly, wire.Span, wire.SpanEvent, wire.SpanLink, wire.Log, wire.Incidents, wire.Incident, wire.Split,
+    wire.Anomaly, wire.Clock, wire.Span, wire.SpanEvent, wire.SpanLink, wire.Log, wire.Incidents, wire.Incident,
+    wire.Split,
     wire.IncidentInFull, wire.Contrast, wire.Trait, wire.Moved, wire.IncidentChange, wire.Tasks, wire.Task, wire.Clue,
     wire.Flows, wire.Flow, wire.FlowInFull, wire.FlowStep, wire.FlowPeriod,
     wire.Services, wire.Service, wire.Instance, wire.Status, wire.Alive, wire.Problem,

@@ -120,6 +120,7 @@ def saga(*tries: tuple[str, str | None, wire.Attempt], **changes: Any) -> wire.S
         "runs": [""],
         "traces": [TRACE],
         "anomalies": [],
+        "clocks": [],
         "spans": [],
         "spans_total": len(changes.get("spans", [])),
         "logs": [],

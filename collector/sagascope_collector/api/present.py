@@ -2,7 +2,7 @@
 
 import math
 from base64 import b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -35,11 +35,21 @@ def full(saga: model.Saga, judgement: model.Judgement, runs: Sequence[str]) -> w
         runs=list(runs),
         traces=traces(saga.spans),
         anomalies=[wire.Anomaly(code=each.code, text=each.text, step=each.step) for each in saga.anomalies],
+        clocks=list(_clocks(saga)),
         spans=[_span(each) for each in saga.spans[:FIRST]],
         spans_total=len(saga.spans),
         logs=[_log(each) for each in saga.logs[:FIRST]],
         logs_total=len(saga.logs),
     )
+
+
+def _clocks(saga: model.Saga) -> Iterator[wire.Clock]:
+    """The processes whose clocks are off, each once."""
+    if saga.offsets:
+        for process in dict.fromkeys(span.process for span in saga.spans):
+            if offset := saga.offsets.get((process.service, process.identity)):
+                seconds = offset / 1e9
+                yield wire.Clock(service=process.service or None, instance=process.instance or None, seconds=seconds)
 
 
 def moment(nanoseconds: int) -> datetime:

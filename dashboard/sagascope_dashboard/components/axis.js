@@ -1,4 +1,4 @@
-// The axis, and the bands of squeezed stretches over the lanes. Joined before timeline.js.
+// The axis, and over the lanes the bands of squeezed stretches and where traces begin. Joined before timeline.js.
 
 class Axis {
   // `toggle` opens a stretch that is squeezed, or squeezes it again.
@@ -6,6 +6,8 @@ class Axis {
     this.root = plot.appendChild(make("div", "tl-axis"));
     this.root.setAttribute("aria-hidden", "true");
     this.bands = make("div", "tl-quiet");
+    this.traces = make("div", "tl-traces");
+    this.traces.setAttribute("aria-hidden", "true");
     this.toggle = toggle;
   }
 
@@ -30,6 +32,15 @@ class Axis {
       band.style.width = `${part.width}px`;
       put(band.firstChild, label);
       say(band.firstChild, part.squeezed ? `Nothing happened for ${label}. Show at full length` : `Squeeze these ${label}`);
+    });
+  }
+
+  // A saga may lie in many traces: where one begins, context was not carried on, or was meant not to be.
+  placeTraces(traces, scale, offset, width) {
+    const seen = traces.map(([at, number]) => ({ x: scale.x(at) - offset, number })).filter(({ x }) => x >= 0 && x <= width);
+    repeat(this.traces, seen, () => make("span", "trace"), (mark, { x, number }) => {
+      mark.style.left = `${x}px`;
+      put(mark, `trace ${number}`);
     });
   }
 

@@ -47,7 +47,7 @@ class View {
     this.links.setAttribute("aria-hidden", "true");
     this.now = this.over.appendChild(make("div", "tl-now"));
     this.now.appendChild(make("span", "", document.documentElement.dataset.present ? "saved" : "now"));
-    this.over.appendChild(this.axis.bands);
+    this.over.append(this.axis.bands, this.axis.traces);
     this.rest = this.root.appendChild(make("p", "tl-rest"));
     this.detail = new Detail(this.root);
     this.words = new Words(this.root);
@@ -189,6 +189,7 @@ class View {
     this.root.classList.toggle("zoomed", this.zoom > 1);
     this.placeBars(width);
     this.axis.place(this.parts, this.offset, width);
+    this.axis.placeTraces(this.data.traces, this.scale, this.offset, width);
     this.placeLinks();
     this.overview.draw(this, inner);
     const x = this.scale.x(now) - this.offset;

@@ -6,7 +6,7 @@ import streamlit as st
 
 from sagascope_collector import wire
 from sagascope_dashboard import data
-from sagascope_dashboard.components.nodes import h
+from sagascope_dashboard.components.nodes import h, icon
 from sagascope_dashboard.components.paper import paper
 from sagascope_dashboard.components.timeline import timeline as draw_timeline
 from sagascope_dashboard.drawings.saga import anomalies, answer, attempts, ledger
@@ -14,11 +14,14 @@ from sagascope_dashboard.export import as_html, file_name
 from sagascope_dashboard.filters import SagaAddress
 from sagascope_dashboard.format import utc_note
 from sagascope_dashboard.screens import trouble
+from sagascope_dashboard.viewmodels import clocks
 from sagascope_dashboard.viewmodels.links import links
 from sagascope_dashboard.viewmodels.markdown import markdown
 from sagascope_dashboard.viewmodels.saga import Saga, log_rows, saga, span_rows
 from sagascope_dashboard.viewmodels.timeline import Timeline, living, timeline
 from sagascope_dashboard.viewmodels.transactions import searched
+
+RAW = "saga-raw-times"
 
 
 def draw() -> None:
@@ -46,17 +49,27 @@ def _live(address: SagaAddress) -> None:
         return
     trouble.outdated("saga-outdated", reading)
     whole, shown = reading.value, saga(reading.value)
-    lanes = timeline(whole, living(data.services().value))
+    by = clocks.offsets(whole)
+    told = whole if st.session_state.get(RAW) else clocks.adjusted(whole, by)
+    lanes = timeline(told, living(data.services().value))
     copied = markdown(shown, _here(address))
     paper(
         "saga-answer",
         *answer(shown, copied, utc_note(st.context.timezone_offset)),
         h("h2", "The timeline", cls="section"),
     )
+    if by:
+        _clocks(clocks.said(by))
     draw_timeline("saga-timeline", lanes)
     paper("saga-holds", ledger(shown), anomalies(shown))
     _tables(whole, shown)
     _elsewhere(whole, lanes)
+
+
+def _clocks(said: str) -> None:
+    """That times were corrected is said, and can be taken back."""
+    paper("saga-clocks", h("p", icon("mark"), h("span", f"{said[:1].upper()}{said[1:]}."), cls="notice", role="status"))
+    st.toggle("Show times as each service's clock told them", key=RAW)
 
 
 def _here(address: SagaAddress) -> str:

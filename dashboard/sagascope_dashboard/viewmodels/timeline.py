@@ -27,6 +27,8 @@ class Timeline:
     bars: tuple[Bar, ...]
     quiet: tuple[tuple[float, float | None], ...]
     """Stretches without any event, in order; an end of None is the present."""
+    traces: tuple[tuple[float, int], ...]
+    """When each trace but the first began, and its number."""
     left_out: int
     remaining: tuple[str, ...]
     """Planned steps that have not begun, while the saga is open."""
@@ -50,9 +52,18 @@ def timeline(saga: wire.Saga, instances: Mapping[str, wire.Instance] | None = No
         lanes=drawn,
         bars=tuple(sorted(bars, key=lambda bar: (bar.start, bar.kind, bar.id))),
         quiet=quiet_stretches(instants(bars), end),
+        traces=_traces(bars),
         left_out=left_out,
         remaining=_remaining(saga),
     )
+
+
+def _traces(bars: Sequence[Bar]) -> tuple[tuple[float, int], ...]:
+    begun: dict[int, float] = {}
+    for bar in bars:
+        if bar.trace > 1:
+            begun[bar.trace] = min(bar.start, begun.get(bar.trace, bar.start))
+    return tuple(sorted((at, trace) for trace, at in begun.items()))
 
 
 def living(services: wire.Services | None) -> dict[str, wire.Instance]:
