@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from threading import Event
 
@@ -10,6 +9,7 @@ from sagascope_collector import sagas, wire
 from sagascope_collector.errors import StoreUnavailable
 from sagascope_collector.incidents import standing
 from sagascope_collector.projection import plain
+from sagascope_collector.projection.examples import Examples, id_of
 from sagascope_collector.projection.memory import Memory
 from sagascope_collector.projection.reliance import Reliance
 from sagascope_collector.projection.surroundings import Surroundings
@@ -24,12 +24,6 @@ Summarise = Callable[[model.Saga, model.Judgement], wire.SagaSummary]
 SOONEST: int = 100_000_000
 """Nanoseconds after which a saga is judged again at the earliest, whatever its judgement asks for."""
 
-EXAMPLES: int = 3
-"""Sagas with the same name and steps that are rebuilt, of those that are summarised together."""
-
-KINDS: int = 20
-"""Names and steps of which there are examples, likewise."""
-
 REMEMBERED: int = 10_000
 """Saga ids of which it is remembered that they cannot be read."""
 
@@ -43,6 +37,7 @@ class Summaries:
         self._surroundings = surroundings
         self.reliance = Reliance()
         self._summarise = summarise
+        self._examples = Examples()
         self._unreadable: set[SagaId] = set()
 
     def renew(self, ids: Sequence[SagaId], context: sagas.Context, stopping: Event) -> None:
@@ -79,8 +74,8 @@ class Summaries:
         except Exception:  # what one of them holds must not hold up the others
             logger.exception("Sagas cannot be summarised together; each is rebuilt instead")
             return ids
-        examples = _examples(rows)
-        done = {_id_of(row): row for row in rows if _id_of(row) not in examples}
+        examples = self._examples.among(rows)
+        done = {id_of(row): row for row in rows if id_of(row) not in examples}
         for each in done:
             self.reliance.judged(each, {})
         if done:
@@ -162,19 +157,6 @@ class Summaries:
             return
         self._unreadable.add(saga_id)
         logger.error("Saga %r in %r cannot be read; it is left out", saga_id.id, saga_id.environment, exc_info=error)
-
-
-def _examples(rows: Sequence[SagaRow]) -> set[SagaId]:
-    """A few of each kind, from which plans, times and who runs a step are learned."""
-    kinds: defaultdict[object, list[SagaId]] = defaultdict(list)
-    for row in rows:
-        if len(kind := kinds[row.key.environment, row.key.name, row.steps]) < EXAMPLES:
-            kind.append(_id_of(row))
-    return {each for kind in list(kinds.values())[:KINDS] for each in kind}
-
-
-def _id_of(row: SagaRow) -> SagaId:
-    return SagaId(row.key.environment, row.key.id)
 
 
 def _runners(saga: model.Saga, context: sagas.Context) -> dict[str, str]:

@@ -18,6 +18,9 @@ logger = logging.getLogger(__name__)
 AT_ONCE: int = 256
 """Saga ids whose facts are held in memory together."""
 
+FEW: int = 64
+"""Changed sagas up to which each is rebuilt: looking through them together costs as much as rebuilding forty."""
+
 IN_BULK: int = 8192
 """Saga ids that are looked through together for those that ended plainly."""
 
@@ -62,7 +65,7 @@ class Projection:
         memory: Memory | None = None,
         surroundings: Surroundings | None = None,
         clock: Callable[[], int] = time.time_ns,
-        quiet: float = 0.25,
+        quiet: float = 0.1,
     ) -> None:
         self._store = store
         self._context = context
@@ -126,7 +129,9 @@ class Projection:
     def _renew_changed(self, context: sagas.Context) -> bool:
         """Summarise what changed; whether it is worth while to look again at once."""
         if self._store.changed().sagas <= AT_ONCE:
-            self._summaries.renew(self._store.changed_ids(AT_ONCE), context, self._stopping)
+            changed = self._store.changed_ids(AT_ONCE)
+            rest = self._summaries.renew_plainly(changed) if len(changed) > FEW else changed
+            self._summaries.renew(rest, context, self._stopping)
             return False
         changed = self._store.changed_ids(IN_BULK, quiet=self._quiet, within=PATIENCE)
         rest = self._summaries.renew_plainly(changed)
