@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from sagascope_samples.demo import LISTENERS, Address, CannotStart, Options, play
+from sagascope_samples.demo import ENGINES, LISTENERS, Address, CannotStart, Options, play
 
 STOPPED: Final = 130
 """Exit status of a headless run that a signal ended: it has proved nothing."""
@@ -33,6 +33,7 @@ def read_options(words: Sequence[str] | None) -> Options:
     parser.add_argument(
         "--folder", type=Path, help="where logs and databases go (default .demo; headless: a passing one)"
     )
+    parser.add_argument("--engine", choices=sorted(ENGINES), help="what the services run on instead of HTTP")
     for name, listener in LISTENERS.items():
         where = f"{listener.title}{listener.note} (default {listener.default}; headless: any free; :0 = any free)"
         parser.add_argument(listener.option, dest=name, type=_address, metavar="HOST:PORT", help=where)
@@ -40,7 +41,7 @@ def read_options(words: Sequence[str] | None) -> Options:
     if given["json"] and not given["headless"]:
         parser.error("--json needs --headless")
     asked = {name: given[name] for name in LISTENERS if given[name]}
-    return Options(given["headless"], given["json"], given["folder"], asked)
+    return Options(given["headless"], given["json"], given["folder"], asked, given["engine"])
 
 
 def _address(text: str) -> Address:

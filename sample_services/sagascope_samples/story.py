@@ -50,6 +50,8 @@ class Plant:
     expected: Finding
     killed: bool = False
     """The service's process is killed while it works on the payment, and started again."""
+    says: str = ""
+    """Words of the headline without which the cause was not found."""
 
 
 PLANTS = (

@@ -28,6 +28,9 @@ def demo(
     json: Annotated[
         bool, typer.Option("--json", envvar="SAGASCOPE_JSON", help="With --headless: print one JSON report only.")
     ] = False,
+    engine: Annotated[
+        str | None, typer.Option(envvar="SAGASCOPE_ENGINE", help="What the services run on instead of HTTP: nats.")
+    ] = None,
     folder: Annotated[
         str | None, typer.Option(envvar="SAGASCOPE_FOLDER", help="Where logs and databases go; else .demo.")
     ] = None,
@@ -58,6 +61,7 @@ def demo(
     With --headless the exit status is 0 only if every planted fault was found, with its cause.
     """
     given = {
+        "--engine": engine,
         "--folder": folder,
         "--otlp-grpc": otlp_grpc,
         "--otlp-http": otlp_http,

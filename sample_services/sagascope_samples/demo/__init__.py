@@ -2,5 +2,6 @@
 
 from sagascope_samples.demo.addresses import LISTENERS, SERVICES, Address, Addresses, CannotStart
 from sagascope_samples.demo.play import Options, play
+from sagascope_samples.demo.stages import ENGINES
 
-__all__ = ["LISTENERS", "SERVICES", "Address", "Addresses", "CannotStart", "Options", "play"]
+__all__ = ["ENGINES", "LISTENERS", "SERVICES", "Address", "Addresses", "CannotStart", "Options", "play"]

@@ -1,7 +1,7 @@
 """Plays the story: sends the payments, plants the faults, kills what must be killed."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Final
 
@@ -9,21 +9,12 @@ import httpx
 
 from sagascope_samples.chassis import KEY_HEADER, Order
 from sagascope_samples.demo.inspection import Inspector
+from sagascope_samples.demo.scene import until
 from sagascope_samples.demo.supervisor import Part, Supervisor
 from sagascope_samples.story import PLANTED, Plant, payments
 
 BEAT: Final = 0.5
 """Seconds between two payments."""
-
-LOOK: Final = 0.1
-"""Seconds between two looks at something that is waited for."""
-
-PATIENCE: Final = 30.0
-"""Seconds that something is waited for."""
-
-
-class NoProgress(Exception):
-    """The story cannot go on, though nothing has died. The text says what it waits for."""
 
 
 class Director:
@@ -74,10 +65,10 @@ class Director:
 
     async def _kill_at_work(self, http: httpx.AsyncClient, order: Order, plant: Plant) -> None:
         """Kill a service while it works on this payment and no other, and start it again."""
-        await _until(lambda: self._all_ended(http), "Payments without a fault are still under way")
+        await until(lambda: self._all_ended(http), "Payments without a fault are still under way")
         await self._spoil(http, order, plant)
         unknown = f"The collector does not know that {plant.service} works on payment {plant.payment}"
-        await _until(lambda: self._inspector.is_known_at_work(plant), unknown)
+        await until(lambda: self._inspector.is_known_at_work(plant), unknown)
         part = self._services[plant.service]
         await self._supervisor.kill(part.name)
         self._supervisor.start(part)
@@ -90,11 +81,3 @@ class Director:
             if answer.raise_for_status().json()["state"] == "accepted":
                 return False
         return True
-
-
-async def _until(holds: Callable[[], Awaitable[bool]], otherwise: str) -> None:
-    deadline = asyncio.get_running_loop().time() + PATIENCE
-    while not await holds():
-        if asyncio.get_running_loop().time() > deadline:
-            raise NoProgress(f"{otherwise}, {PATIENCE:.0f} s after it should have been so.")
-        await asyncio.sleep(LOOK)

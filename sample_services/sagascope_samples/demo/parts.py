@@ -1,6 +1,7 @@
 """What the demo consists of: the command and the environment of each part."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,13 +13,13 @@ HEARTBEAT_SECONDS: Final = 2.0
 """Short, so that a killed process is found out soon; long enough for a busy machine."""
 
 
-def collector(addresses: Addresses, folder: Path) -> Part:
-    """The collector, with a database in the run's folder."""
+def collector(addresses: Addresses, folder: Path, more: Sequence[str] = ()) -> Part:
+    """The collector, with a database in the run's folder, and further words of its command."""
     listen = {"--otlp-grpc": addresses.otlp_grpc, "--otlp-http": addresses.otlp_http, "--api": addresses.api}
     options = [word for option, address in listen.items() for word in (option, str(address))]
     return Part(
         "collector",
-        [*_module("sagascope_collector"), "serve", "--db", str(folder / "sagascope.duckdb"), *options],
+        [*_module("sagascope_collector"), "serve", "--db", str(folder / "sagascope.duckdb"), *options, *more],
         {},
         f"{addresses.api.url}/readyz",
     )

@@ -14,13 +14,13 @@ import httpx
 
 from sagascope_samples.demo import parts
 from sagascope_samples.demo.addresses import Address, Addresses
-from sagascope_samples.demo.director import Director, NoProgress
 from sagascope_samples.demo.folder import USUAL, kept_folder, passing_folder
 from sagascope_samples.demo.inspection import Inspector
-from sagascope_samples.demo.report import UNKNOWN, Report, inspect, verdict_on
+from sagascope_samples.demo.report import Report, inspect, unknown, verdict_on
+from sagascope_samples.demo.scene import NoProgress, Player, Scene
 from sagascope_samples.demo.screen import Screen
+from sagascope_samples.demo.stages import plants_of, set_up
 from sagascope_samples.demo.supervisor import LOOK, Part, PartDied, PartNotReady, Supervisor
-from sagascope_samples.story import HEADLESS_PAYMENTS, PLANTS
 
 HEADLESS_SECONDS: Final = 80.0
 """From the start; after this the report says how far it came."""
@@ -47,6 +47,8 @@ class Options:
     json: bool = False
     folder: Path | None = None
     addresses: Mapping[str, Address] = field(default_factory=dict)
+    engine: str | None = None
+    """What the services run on; None: HTTP, and an orchestrator."""
 
 
 async def play(options: Options) -> int:
@@ -65,7 +67,7 @@ async def play(options: Options) -> int:
         return _hand_in(failure.report, options, screen)
     except (PartDied, PartNotReady, NoProgress, httpx.HTTPError) as error:
         screen.say(str(error), "red")
-        return _hand_in(UNKNOWN, options, screen) if options.json else 1
+        return _hand_in(unknown(plants_of(options.engine)), options, screen) if options.json else 1
     return 0 if report is None else _hand_in(report, options, screen)
 
 
@@ -73,17 +75,18 @@ async def _run(options: Options, screen: Screen, folder: Path) -> Report | None:
     """Start everything, play, and stop everything. A report is made where nobody watches."""
     deadline = asyncio.get_running_loop().time() + HEADLESS_SECONDS
     addresses = Addresses.choose(options.addresses, free=options.headless)
-    services = parts.services(addresses, folder)
-    others = [parts.collector(addresses, folder)] + ([] if options.headless else [parts.dashboard(addresses)])
+    scene = set_up(options.engine, addresses, folder)
+    others = [parts.collector(addresses, folder, scene.collector)] + (
+        [] if options.headless else [parts.dashboard(addresses)]
+    )
     async with Supervisor(folder) as supervisor, Inspector(addresses.api.url) as inspector:
         try:
-            await _start([*others, *services], supervisor, screen)
-            urls = {name: address.url for name, address in addresses.services.items()}
-            director = Director({part.name: part for part in services}, urls, supervisor, inspector, screen.planted)
+            await _start([*others, *scene.services], supervisor, screen)
+            player = scene.player(supervisor, inspector, screen.planted)
             if options.headless:
-                return await _perform(supervisor, _prove(director, inspector, deadline))
-            screen.where_to_look(addresses, folder)
-            return await _perform(supervisor, director.play(), _tell_what_is_found(inspector, screen))
+                return await _perform(supervisor, _prove(scene, player, inspector, deadline))
+            screen.where_to_look(scene.plants[0].payment, addresses, folder)
+            return await _perform(supervisor, player.play(), _tell_what_is_found(scene, inspector, screen))
         except asyncio.CancelledError:
             screen.stopping()
             raise
@@ -109,23 +112,23 @@ async def _start(everything: Sequence[Part], supervisor: Supervisor, screen: Scr
             progress.update(lines[part.name], completed=1, description=f"{part.name} is ready")
 
 
-async def _prove(director: Director, inspector: Inspector, deadline: float) -> Report:
+async def _prove(scene: Scene, player: Player, inspector: Inspector, deadline: float) -> Report:
     """Play as much of the story as is needed, and wait until everything is found, or the time is up."""
     try:
         async with asyncio.timeout_at(deadline):
-            await director.play(HEADLESS_PAYMENTS)
-            while not (report := await inspect(inspector, director.sent)).ok:
+            await player.play(scene.payments)
+            while not (report := await inspect(inspector, scene.plants, player.sent)).ok:
                 await asyncio.sleep(POLL)
     except TimeoutError:
-        report = await inspect(inspector, director.sent)
+        report = await inspect(inspector, scene.plants, player.sent)
         if not report.ok:
             raise NotFound(report) from None
     return report
 
 
-async def _tell_what_is_found(inspector: Inspector, screen: Screen) -> None:
+async def _tell_what_is_found(scene: Scene, inspector: Inspector, screen: Screen) -> None:
     """Say of each planted fault when it is found."""
-    missing = list(PLANTS)
+    missing = list(scene.plants)
     while missing:
         for verdict in [await verdict_on(inspector, plant) for plant in missing]:
             if verdict.ok:

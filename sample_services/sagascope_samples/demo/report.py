@@ -5,21 +5,22 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sagascope_samples.demo.inspection import Inspector, finding_in
-from sagascope_samples.story import PLANTED, PLANTS, Finding, Plant
+from sagascope_samples.demo.scene import Planted
+from sagascope_samples.story import Finding
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What the collector says of one planted fault; None: it has not heard of the payment."""
 
-    plant: Plant
+    plant: Planted
     found: Finding | None
     headline: str = ""
 
     @property
     def ok(self) -> bool:
         """Whether it was found, with its cause."""
-        return self.found == self.plant.expected
+        return self.found == self.plant.expected and self.plant.says in self.headline
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +43,22 @@ class Report:
         return {"ok": self.ok, "faults": [_fault(verdict) for verdict in self.verdicts]}
 
 
-UNKNOWN = Report([Verdict(plant, None) for plant in PLANTS])
-"""Nothing was found, because nothing could be asked."""
+def unknown(plants: Iterable[Planted]) -> Report:
+    """Nothing was found, because nothing could be asked."""
+    return Report([Verdict(plant, None) for plant in plants])
 
 
-async def inspect(inspector: Inspector, sent: Iterable[str]) -> Report:
+async def inspect(inspector: Inspector, plants: Sequence[Planted], sent: Iterable[str]) -> Report:
     """Ask the collector how things stand now."""
-    healthy = set(sent) - PLANTED.keys()
+    healthy = set(sent) - {plant.payment for plant in plants}
     return Report(
-        [await verdict_on(inspector, plant) for plant in PLANTS],
+        [await verdict_on(inspector, plant) for plant in plants],
         sorted(await inspector.ids(attention="any") & healthy),
         sorted(healthy - await inspector.ids(status="completed")),
     )
 
 
-async def verdict_on(inspector: Inspector, plant: Plant) -> Verdict:
+async def verdict_on(inspector: Inspector, plant: Planted) -> Verdict:
     """Ask the collector about one planted fault."""
     saga = await inspector.saga(plant.payment)
     return Verdict(plant, None) if saga is None else Verdict(plant, finding_in(saga), saga["headline"])

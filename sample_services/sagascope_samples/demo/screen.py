@@ -11,7 +11,8 @@ from rich.table import Table
 
 from sagascope_samples.demo.addresses import LISTENERS, Addresses
 from sagascope_samples.demo.report import Report, Verdict
-from sagascope_samples.story import PLANTS, SAGA, Plant
+from sagascope_samples.demo.scene import Planted
+from sagascope_samples.story import SAGA
 
 
 class Screen:
@@ -29,9 +30,9 @@ class Screen:
         columns = SpinnerColumn(finished_text="[green]✓"), TextColumn("{task.description}"), TimeElapsedColumn()
         return Progress(*columns, console=self._console)
 
-    def where_to_look(self, addresses: Addresses, folder: Path) -> None:
-        """Say where the answers are."""
-        first, url = PLANTS[0].payment, addresses.dashboard.url
+    def where_to_look(self, first: str, addresses: Addresses, folder: Path) -> None:
+        """Say where the answers are, of this payment first."""
+        url = addresses.dashboard.url
         usual = addresses.api == LISTENERS["api"].default
         show = f"{_command()} show {first}" + ("" if usual else f" --url {addresses.api.url}")
         self.say("")
@@ -44,7 +45,7 @@ class Screen:
         )
         self.say("")
 
-    def planted(self, plant: Plant) -> None:
+    def planted(self, plant: Planted) -> None:
         """Say that a fault was planted."""
         self.say(f"planted  #{plant.payment}  {plant.told}")
 

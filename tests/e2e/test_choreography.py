@@ -1,0 +1,25 @@
+"""`sagascope demo --engine nats`: services that react to messages, nobody leads them, and what goes wrong is found."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sagascope_samples.choreography.story import PLANTS
+from support.demo import COMMAND
+from support.nats import server_program
+
+pytestmark = pytest.mark.xdist_group("demo-nats")
+
+
+def test_each_fault_of_a_message_is_found_with_its_cause(tmp_path: Path) -> None:
+    pytest.importorskip("nats", reason="nats-py is not installed")
+    server_program()
+    command = [*COMMAND, "--headless", "--json", "--engine", "nats"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=150)
+    report = json.loads(done.stdout)
+    assert report["ok"], f"{done.stdout}\n{done.stderr}"
+    assert done.returncode == 0
+    assert [fault["id"] for fault in report["faults"]] == [plant.payment for plant in PLANTS]
+    assert list(tmp_path.iterdir()) == []
