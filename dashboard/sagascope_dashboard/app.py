@@ -10,6 +10,7 @@ from sagascope_dashboard.screens import (
     flows,
     health,
     incident,
+    login,
     masthead,
     saga,
     services,
@@ -21,6 +22,10 @@ HERE = Path(__file__).parent
 
 st.set_page_config(page_title="Sagascope", page_icon=str(HERE / "static" / "icon.svg"), layout="wide")
 st.html(HERE / "app.css")
+
+if login.wanted():
+    login.draw()
+    st.stop()
 
 start = st.Page(triage.draw, title="Triage", default=True)
 transaction_list = st.Page(transactions.draw, title="Transactions", url_path="transactions")

@@ -10,6 +10,7 @@ from sagascope_dashboard.components.keys import keys
 from sagascope_dashboard.components.nodes import h, icon, link
 from sagascope_dashboard.components.paper import paper
 from sagascope_dashboard.filters import Filters
+from sagascope_dashboard.screens import login
 from sagascope_dashboard.viewmodels.transactions import searched
 
 
@@ -26,6 +27,7 @@ def draw(pages: Sequence[Any], *, start: bool) -> None:
             asked = st.form_submit_button("Find")
         for page in pages:
             st.page_link(page)
+        login.out()
         keys(focus=start)
     with brand:
         found = _found(quoted) if asked and quoted else None
