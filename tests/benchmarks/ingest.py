@@ -60,13 +60,14 @@ HALF = "p50 40 ms, p99 150 ms"
 
 
 class Run(NamedTuple):
-    """Records a second (spans), processor seconds a million of them, and waits in milliseconds."""
+    """Spans a second, processor seconds a million of them, waits in milliseconds, and MB resident at the end."""
 
     rate: float
     collector: float
     client: float
     half: float
     most: float
+    resident: float
 
 
 def main() -> str:
@@ -75,28 +76,30 @@ def main() -> str:
     for _ in range(RUNS):
         runs.setdefault(("raw Arrow insert of the same rows", ""), []).append(_raw_insert())
         for case in CASES:
-            whole = _load(case)
+            whole = load(case)
             runs.setdefault((case.title, case.least), []).append(whole)
             if case.at_half:
-                half = _load(case, rate=whole.rate / 2 / case.spans)
+                half = load(case, rate=whole.rate / 2 / case.spans)
                 runs.setdefault((f"{case.title}, at half that rate", HALF), []).append(half)
     return table(
-        ("", "at least", "spans/s", "spread", "CPU-s/M, collector", "and clients", "p50 ms", "p99 ms"),
+        ("", "at least", "spans/s", "spread", "CPU-s/M, collector", "and clients", "p50 ms", "p99 ms", "MB"),
         [_row(title, least, each) for (title, least), each in runs.items()],
     )
 
 
-def _load(case: Case, rate: float | None = None) -> Run:
+def load(case: Case, rate: float | None = None) -> Run:
+    """One load on a new collector, as fast as it goes or with so many requests a second."""
     with TemporaryDirectory() as name, running_collector(environment={"TMPDIR": name}) as collector:
         senders = [case.sender(collector) for _ in range(case.clients)]
         send_all(case.bodies(WARM_UP, case.spans, seed=2), senders)
         before = _used(collector.process.pid), _used(os.getpid())
         sent = send_all(_for_a_while(case.bodies(10**9, case.spans)), senders, rate=rate)
         used = _used(collector.process.pid) - before[0], _used(os.getpid()) - before[1]
+        resident = psutil.Process(collector.process.pid).memory_info().rss / MILLION
         _all_stored(collector, case, sent)
     spans = sent.requests * case.spans
     collectors, clients = (each / spans * MILLION for each in used)
-    return Run(spans / sent.seconds, collectors, clients, sent.wait(0.5), sent.wait(0.99))
+    return Run(spans / sent.seconds, collectors, clients, sent.wait(0.5), sent.wait(0.99), resident)
 
 
 def _for_a_while(bodies: Iterable[Any]) -> Iterator[Any]:
@@ -132,7 +135,7 @@ def _raw_insert() -> Run:
             connection.register("batch", each)
             connection.execute("INSERT INTO raw FROM batch")
         taken = time.perf_counter() - begun
-        return Run(rows / taken, (time.process_time() - used) / rows * MILLION, 0.0, 0.0, 0.0)
+        return Run(rows / taken, (time.process_time() - used) / rows * MILLION, 0.0, 0.0, 0.0, 0.0)
 
 
 def _payload(body: bytes) -> Payload:
@@ -143,5 +146,7 @@ def _row(title: str, least: str, runs: list[Run]) -> list[str]:
     middle = Run(*(statistics.median(column) for column in zip(*runs, strict=True)))
     rates = sorted(each.rate for each in runs)
     figures = [f"{middle.rate:,.0f}", f"{rates[0]:,.0f} to {rates[-1]:,.0f}"]
-    rest = [f"{figure:.{digits}f}" if figure else "" for figure, digits in zip(middle[1:], (1, 1, 0, 0), strict=True)]
+    rest = [
+        f"{figure:.{digits}f}" if figure else "" for figure, digits in zip(middle[1:], (1, 1, 0, 0, 0), strict=True)
+    ]
     return [title, least, *figures, *rest]
