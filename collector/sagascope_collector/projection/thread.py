@@ -34,7 +34,10 @@ PATIENCE: float = 1.0
 """Seconds after which one is summarised that goes on changing, at a flood."""
 
 PAUSE: float = 0.2
-"""Seconds between two looks for changes while there are none."""
+"""Seconds between the beginnings of two looks for changes, unless there were more than one look takes in."""
+
+BREATH: float = 0.05
+"""Seconds after the end of a look, likewise."""
 
 LOOK_AROUND: int = 1_000_000_000
 """Nanoseconds between two looks at which processes are silent."""
@@ -65,7 +68,7 @@ class Projection:
         memory: Memory | None = None,
         surroundings: Surroundings | None = None,
         clock: Callable[[], int] = time.time_ns,
-        quiet: float = 0.1,
+        quiet: float = 0.05,
     ) -> None:
         self._store = store
         self._context = context
@@ -161,8 +164,9 @@ class Projection:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
+            begun = time.monotonic()
             if not self._advance_or_wait():
-                self._stopping.wait(PAUSE)
+                self._stopping.wait(max(BREATH, begun + PAUSE - time.monotonic()))
 
     def _advance_or_wait(self) -> bool:
         """One round; a store that fails is logged when that begins, not at each try."""
