@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from sagascope_collector.sagas import forecast as forecasts
-from sagascope_collector.sagas import settlement
+from sagascope_collector.sagas import messages, settlement
 from sagascope_collector.sagas.case import Case, Finding
 from sagascope_collector.sagas.forecast import forecast
 from sagascope_collector.sagas.model import AttemptState, Reason
@@ -14,7 +14,7 @@ from sagascope_collector.sagas.words import who
 def actions(case: Case, finding: Finding) -> tuple[str, ...]:
     """Steps for a person, the first thing first."""
     make = _ACTIONS.get(finding.reason, _look)
-    return tuple(make(case, finding))
+    return tuple(messages.actions(case, finding) or make(case, finding))
 
 
 def _verify(case: Case, finding: Finding) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from sagascope_collector.records import Process, Span
-from sagascope_collector.sagas import completeness
+from sagascope_collector.sagas import completeness, messages
 from sagascope_collector.sagas.case import Case, Finding, Try
 from sagascope_collector.sagas.model import Attempt, AttemptState, Evidence, Reason
 from sagascope_collector.sagas.standstill import failed_in_a_row
@@ -23,6 +23,7 @@ def _all(case: Case, finding: Finding) -> Iterator[Evidence]:
         yield from _of_process(case, process)
     yield from _of_saga(case)
     yield from _of_others(case, finding)
+    yield from messages.evidence(case, finding)
     yield from completeness.notes(case, finding)
 
 

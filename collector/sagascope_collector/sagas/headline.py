@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from sagascope_collector.records import Process
 from sagascope_collector.sagas import forecast as forecasts
+from sagascope_collector.sagas import messages
 from sagascope_collector.sagas.case import Case, Finding, Try
 from sagascope_collector.sagas.forecast import forecast
 from sagascope_collector.sagas.ledger import has_ended
@@ -18,7 +19,7 @@ from sagascope_collector.sagas.words import clock, dated, sentence, shortened, t
 
 def headline(case: Case, finding: Finding) -> str:
     """What is said of a saga that needs someone."""
-    told = _SENTENCES[finding.reason](case, finding)
+    told = _SENTENCES[finding.reason](case, finding) + messages.told(case, finding)
     flying = finding.subject is not None and finding.subject.attempt.state is AttemptState.IN_FLIGHT
     stake = in_force(case.saga, finding.step if flying or finding.reason is Reason.RETRYING else None)
     return sentence(f"{told}; {stake}" if stake else told)
@@ -76,7 +77,7 @@ def _retrying(case: Case, finding: Finding) -> str:
     latest = row[-1].attempt
     often = f"{times(len(row))} since {_at(case, row[0].attempt.began)}"
     where = f"the latest at {_end(case, latest)} in {who(latest.process)}"
-    told = f"{subject.step.name} keeps failing: {often}, {where}{_because(latest)}"
+    told = f"{subject.step.name} keeps failing: {often}, {where}{_because(latest)}{messages.delivered_again(case, row)}"
     flying = subject.step.attempts[-1]
     if flying.state is AttemptState.IN_FLIGHT:
         return f"{told}; attempt {flying.number} is under way"
@@ -144,7 +145,8 @@ def _applied_twice(case: Case, finding: Finding) -> str:
         return f"{second.step.name} was applied twice, the second time {again}"
     before = f"at {_end(case, first.attempt)}"
     if first.step.type == second.step.type:
-        return f"{second.step.name} was applied twice: {before} by {who(first.attempt.process)} and {again}"
+        why = messages.came_twice(case, first.attempt, second.attempt)
+        return f"{second.step.name} was applied twice: {before} by {who(first.attempt.process)} and {again}{why}"
     return f"{second.step.name} was applied {again}, after its undo {first.step.name} {before}"
 
 
