@@ -5,7 +5,7 @@ repeat from record to record.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
 from typing import Any, Final
@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from sagascope import semconv
 from sagascope_collector.records import SagaId
@@ -22,7 +21,7 @@ from sagascope_collector.store import rows
 from sagascope_collector.store.contract import PlainEnd
 from sagascope_collector.store.database import Database
 from sagascope_collector.store.sql import Query
-from sagascope_collector.store.tiers import Tiers
+from sagascope_collector.store.tiers import Tiers, Wanted
 
 SPANS: Final = (
     "trace_id", "span_id", "name", "kind", "start", "end", "status", "saga_id", "saga_name", "saga_run", "saga_role",
@@ -46,27 +45,57 @@ SAGA_ID: Final = 0
 
 Mask = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.int64]
+Encoded = tuple[list[str], npt.NDArray[Any]]
+"""Different texts, and the number of one of them for each row."""
 
 
 def ends(tiers: Tiers, database: Database, ids: Sequence[SagaId]) -> list[PlainEnd]:
     """See `Store.plain_ends`."""
-    spans, logs = tiers.of_sagas("spans", ids, only=SPANS), tiers.of_sagas("logs", ids, only=LOGS)
-    wanted = {each: number for number, each in enumerate(ids)}
-    of_spans, of_logs = _sagas(spans, wanted), _sagas(logs, wanted)
-    spans, of_spans = spans.filter(pa.array(of_spans >= 0)), of_spans[of_spans >= 0]
-    logs, of_logs = logs.filter(pa.array(of_logs >= 0)), of_logs[of_logs >= 0]
-    if not len(of_spans):
+    wanted, numbers = Wanted(ids), {each: number for number, each in enumerate(ids)}
+    spans = _rows(tiers.of_sagas("spans", wanted, SPANS), numbers)
+    logs = _rows(tiers.of_sagas("logs", wanted, LOGS), numbers)
+    if not len(spans.sagas):
         return []
-    doubtful = [wanted[each] for each in _linked(tiers, ids) if each in wanted]
-    doubtful += _announced(spans, of_spans, logs, of_logs)
+    doubtful = [numbers[each] for each in _linked(tiers, wanted) if each in numbers]
+    doubtful += _announced(spans, logs)
     names = _Numbering(), _Numbering()
     found = database.rows(
         Query.SELECT_PLAIN_ENDS,
-        told=_told(spans, of_spans, *names),
-        logs=_logged(logs, of_logs, *names),
+        told=_told(spans, *names),
+        logs=_logged(logs, *names),
         doubtful=pa.table({"saga": pa.array(doubtful, pa.int64())}),
     )
-    return list(_Telling(ids, names[0].texts(), spans, of_spans, logs, of_logs).ends(found))
+    return list(_Telling(ids, names[0].texts(), spans, logs).ends(found))
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Rows of one table and the number of each one's saga; what repeats in a column is looked at once."""
+
+    table: pa.Table
+    sagas: Numbers
+    encoded: dict[str, Encoded] = field(default_factory=dict)
+
+    def texts(self, name: str) -> Encoded:
+        """The different texts of a column, and which of them each row has."""
+        if name not in self.encoded:
+            self.encoded[name] = _encoded(self.table[name])
+        return self.encoded[name]
+
+    def each(self, name: str, judged: Callable[[str], bool]) -> Mask:
+        """What is judged of each text, each distinct one once."""
+        texts, indices = self.texts(name)
+        if not len(indices):
+            return np.empty(0, np.bool_)
+        return np.array([judged(text) for text in texts], np.bool_)[indices]
+
+
+def _rows(table: pa.Table, wanted: Mapping[SagaId, int]) -> _Rows:
+    """Those of a table that are of wanted sagas."""
+    sagas = _sagas(table, wanted)
+    if (sagas >= 0).all():
+        return _Rows(table, sagas)
+    return _Rows(table.filter(pa.array(sagas >= 0)), sagas[sagas >= 0])
 
 
 class _Numbering:
@@ -75,8 +104,9 @@ class _Numbering:
     def __init__(self) -> None:
         self._numbers = {"": 0}
 
-    def of(self, column: pa.ChunkedArray) -> Numbers:
-        texts, indices = _encoded(column)
+    def of(self, encoded: Encoded) -> Numbers:
+        """The numbers of a column's texts."""
+        texts, indices = encoded
         known = np.array([self._numbers.setdefault(text, len(self._numbers)) for text in texts], np.int64)
         return known[indices]
 
@@ -85,68 +115,73 @@ class _Numbering:
         return list(self._numbers)
 
 
-def _told(spans: pa.Table, sagas: Numbers, names: _Numbering, runs: _Numbering) -> pa.Table:
-    role = spans["saga_role"]
+def _told(spans: _Rows, names: _Numbering, runs: _Numbering) -> pa.Table:
     plain = (
-        _each(spans["attribute_keys"], _is_plain)
-        & _each(role, lambda text: text in ROLES)
-        & _each(spans["step_type"], lambda text: text in FORWARD)
+        spans.each("attribute_keys", _is_plain)
+        & spans.each("saga_role", lambda text: text in ROLES)
+        & spans.each("step_type", lambda text: text in FORWARD)
     )
+    received = spans.each("kind", lambda text: text in ("server", "consumer"))
     return pa.table(
         {
-            "saga": sagas,
-            "place": np.arange(len(sagas)),
-            "step": _Numbering().of(_steps(spans)),
-            "step_key": _Numbering().of(spans["step_key"]),
-            "service": _Numbering().of(spans["service"]),
-            "attempt": spans["step_attempt"],
-            "failed": pc.equal(spans["status"], "error"),
-            "is_attempt": pc.equal(role, semconv.ROLE_STEP),
-            "is_root": pc.equal(role, semconv.ROLE_SAGA),
-            "is_received": _each(spans["kind"], lambda text: text in ("server", "consumer")) & _each(role, _is_none),
-            "name": names.of(spans["saga_name"]),
-            "run": runs.of(spans["saga_run"]),
-            "end": spans["end"],
+            "saga": spans.sagas,
+            "place": np.arange(len(spans.sagas)),
+            "step": _steps(spans)[1],
+            "step_key": _Numbering().of(spans.texts("step_key")),
+            "service": _Numbering().of(spans.texts("service")),
+            "attempt": spans.table["step_attempt"],
+            "failed": spans.each("status", lambda text: text == "error"),
+            "is_attempt": spans.each("saga_role", _is_step),
+            "is_root": spans.each("saga_role", lambda text: text == semconv.ROLE_SAGA),
+            "is_received": received & spans.each("saga_role", _is_none),
+            "name": names.of(spans.texts("saga_name")),
+            "run": runs.of(spans.texts("saga_run")),
+            "end": spans.table["end"],
             "is_plain": plain,
         }
     )
 
 
-def _steps(spans: pa.Table) -> pa.ChunkedArray:
-    """The name of each span's step."""
-    return pc.if_else(pc.equal(spans["step_name"], ""), spans["name"], spans["step_name"])
+def _steps(spans: _Rows) -> Encoded:
+    """The name of each span's step, in numbers and what they stand for."""
+    numbering = _Numbering()
+    named, called = numbering.of(spans.texts("step_name")), numbering.of(spans.texts("name"))
+    return numbering.texts(), np.where(named == 0, called, named)
 
 
-def _logged(logs: pa.Table, sagas: Numbers, names: _Numbering, runs: _Numbering) -> pa.Table:
+def _logged(logs: _Rows, names: _Numbering, runs: _Numbering) -> pa.Table:
     return pa.table(
         {
-            "saga": sagas,
-            "at": logs["at"],
-            "name": names.of(logs["saga_name"]),
-            "run": runs.of(logs["saga_run"]),
-            "is_plain": _each(logs["attribute_keys"], _is_plain),
+            "saga": logs.sagas,
+            "at": logs.table["at"],
+            "name": names.of(logs.texts("saga_name")),
+            "run": runs.of(logs.texts("saga_run")),
+            "is_plain": logs.each("attribute_keys", _is_plain),
         }
     )
 
 
-def _linked(tiers: Tiers, ids: Sequence[SagaId]) -> Iterator[SagaId]:
+def _linked(tiers: Tiers, wanted: Wanted) -> Iterator[SagaId]:
     """Sagas that links name: spans of others are among theirs."""
-    links = tiers.of_sagas("links", ids)
+    links = tiers.of_sagas("links", wanted)
     return map(SagaId, links["environment"].to_pylist(), links["saga_id"].to_pylist())
 
 
-def _announced(spans: pa.Table, of_spans: Numbers, logs: pa.Table, of_logs: Numbers) -> Sequence[int]:
+def _announced(spans: _Rows, logs: _Rows) -> Sequence[int]:
     """Sagas with a start record of a span that has not come, or not to them."""
-    starts = _each(logs["event_name"], lambda text: text == semconv.EVENT_SPAN_START)
+    starts = logs.each("event_name", lambda text: text == semconv.EVENT_SPAN_START)
     if not starts.any():
         return []
-    known = set(zip(of_spans.tolist(), spans["trace_id"].to_pylist(), spans["span_id"].to_pylist(), strict=True))
-    said = logs.filter(pa.array(starts))
-    told = zip(of_logs[starts].tolist(), said["trace_id"].to_pylist(), said["span_id"].to_pylist(), strict=True)
-    return [each[0] for each in told if each not in known]
+    known = set(_places(spans.sagas, spans.table))
+    return [each[0] for each in _places(logs.sagas[starts], logs.table.filter(pa.array(starts))) if each not in known]
 
 
-def _sagas(table: pa.Table, wanted: dict[SagaId, int]) -> Numbers:
+def _places(sagas: Numbers, table: pa.Table) -> Iterator[tuple[int, bytes, bytes]]:
+    """Of which saga, trace and span each row is."""
+    return zip(sagas.tolist(), table["trace_id"].to_pylist(), table["span_id"].to_pylist(), strict=True)
+
+
+def _sagas(table: pa.Table, wanted: Mapping[SagaId, int]) -> Numbers:
     """The number of each row's saga; -1 where it is not wanted."""
     environments, places = _encoded(table["environment"])
     sagas, indices = _encoded(table["saga_id"])
@@ -156,17 +191,11 @@ def _sagas(table: pa.Table, wanted: dict[SagaId, int]) -> Numbers:
     return known[places, indices] if len(table) else np.empty(0, np.int64)
 
 
-def _encoded(column: pa.ChunkedArray) -> tuple[list[str], npt.NDArray[np.int32]]:
+def _encoded(column: pa.ChunkedArray) -> Encoded:
     encoded = pa.chunked_array(column).combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks() if encoded.num_chunks else pa.array([], encoded.type)
     return encoded.dictionary.to_pylist(), encoded.indices.to_numpy(zero_copy_only=False)
-
-
-def _each(column: pa.ChunkedArray, judged: Callable[[str], bool]) -> Mask:
-    """What is judged of each text, each distinct one once."""
-    texts, indices = _encoded(column)
-    return np.array([judged(text) for text in texts], np.bool_)[indices] if len(indices) else np.empty(0, np.bool_)
 
 
 def _is_none(text: str) -> bool:
@@ -196,10 +225,8 @@ class _Telling:
     ids: Sequence[SagaId]
     names: Sequence[str]
     """Of sagas, by their numbers."""
-    spans: pa.Table
-    of_spans: Numbers
-    logs: pa.Table
-    of_logs: Numbers
+    spans: _Rows
+    logs: _Rows
 
     def ends(self, found: Sequence[tuple[int, int, int, int]]) -> Iterator[PlainEnd]:
         """What is said of these sagas: (saga, place of its root, name, latest moment)."""
@@ -225,9 +252,9 @@ class _Telling:
     def _courses(self, sagas: Numbers) -> Iterator[tuple[Sequence[str], Sequence[str]]]:
         """The steps and the services of each saga in order of time; most sagas of a name take the same course."""
         order, bounds = self._in_order(sagas)
-        steps, of_steps = _encoded(_steps(self.spans))
-        services, of_services = _encoded(self.spans["service"])
-        tried = np.where(_each(self.spans["saga_role"], _is_step), of_steps, -1)
+        steps, of_steps = _steps(self.spans)
+        services, of_services = self.spans.texts("service")
+        tried = np.where(self.spans.each("saga_role", _is_step), of_steps, -1)
         taken = np.stack([tried, of_services], axis=1)[order].astype(np.int32)
         known: dict[bytes, tuple[Sequence[str], Sequence[str]]] = {}
         for first, last in pairwise(bounds):
@@ -239,16 +266,17 @@ class _Telling:
 
     def _in_order(self, sagas: Numbers) -> tuple[Numbers, list[int]]:
         """The places of the spans of these sagas, by saga and then by time, and where each saga's begin."""
-        chosen = np.flatnonzero(np.isin(self.of_spans, sagas))
-        starts = self.spans["start"].to_numpy()[chosen]
-        order = chosen[np.lexsort((starts, self.of_spans[chosen]))]
-        bounds = np.searchsorted(self.of_spans[order], np.append(sagas, np.iinfo(np.int64).max))
+        of = self.spans.sagas
+        chosen = np.flatnonzero(np.isin(of, sagas))
+        starts = self.spans.table["start"].to_numpy()[chosen]
+        order = chosen[np.lexsort((starts, of[chosen]))]
+        bounds = np.searchsorted(of[order], np.append(sagas, np.iinfo(np.int64).max))
         return order, bounds.tolist()
 
     def _roots(self, places: Numbers) -> list[tuple[str, int, int, str, dict[str, Any]]]:
         """Run, start, end, status and attributes of these spans."""
         names = ("saga_run", "start", "end", "status", "attribute_keys", "attribute_values")
-        taken = self.spans.select(names).take(pa.array(places))
+        taken = self.spans.table.select(names).take(pa.array(places))
         *own, keys, values = (column.to_pylist() for column in taken.columns)
         return list(zip(*own, map(_attributes, keys, values), strict=True))
 
@@ -259,20 +287,18 @@ class _Telling:
         """
         found: dict[int, list[dict[str, Any]]] = {}
         logged = ("at", "observed_at", "trace_id", "span_id", "event_name", "identity")
-        for saga, _, keys, values in self._with_keys(self.logs, self.of_logs, sagas, logged):
+        for saga, _, keys, values in self._with_keys(self.logs, sagas, logged):
             found.setdefault(saga, []).append(_attributes(keys, values))
-        told = self._with_keys(self.spans, self.of_spans, sagas, ("start", "trace_id", "span_id"))
+        told = self._with_keys(self.spans, sagas, ("start", "trace_id", "span_id"))
         for saga, place, keys, values in told:
             found.setdefault(saga, []).append(read.get(place) or _attributes(keys, values))
         return found
 
-    def _with_keys(
-        self, table: pa.Table, of: Numbers, sagas: Numbers, order: Sequence[str]
-    ) -> Iterator[tuple[int, int, str, str]]:
+    def _with_keys(self, records: _Rows, sagas: Numbers, order: Sequence[str]) -> Iterator[tuple[int, int, str, str]]:
         """Saga, place and attributes of the records that have a business key."""
-        chosen = np.flatnonzero(_each(table["attribute_keys"], _has_key) & np.isin(of, sagas))
-        told = table.select([*order, "attribute_keys", "attribute_values"]).take(pa.array(chosen))
-        told = told.append_column("saga", pa.array(of[chosen])).append_column("place", pa.array(chosen))
+        chosen = np.flatnonzero(records.each("attribute_keys", _has_key) & np.isin(records.sagas, sagas))
+        told = records.table.select([*order, "attribute_keys", "attribute_values"]).take(pa.array(chosen))
+        told = told.append_column("saga", pa.array(records.sagas[chosen])).append_column("place", pa.array(chosen))
         told = told.sort_by([(name, "ascending") for name in order]) if len(told) > 1 else told
         return zip(*(told[name].to_pylist() for name in ("saga", "place", *ATTRIBUTES)), strict=True)
 

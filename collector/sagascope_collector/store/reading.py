@@ -10,7 +10,7 @@ import pyarrow as pa
 from sagascope_collector.records import Facts, Instance, Log, Mark, SagaId, Span
 from sagascope_collector.store import rows
 from sagascope_collector.store.census import Service
-from sagascope_collector.store.tiers import Tiers
+from sagascope_collector.store.tiers import Tiers, Wanted
 
 SpanPlace = tuple[str, str]
 """(trace id, span id)."""
@@ -35,20 +35,21 @@ def facts_called(tiers: Tiers, saga_id: str, instances: Callable[[Service], Iter
 def _facts(
     tiers: Tiers, ids: Sequence[SagaId], is_wanted: IsWanted, instances: Callable[[Service], Iterable[Instance]]
 ) -> dict[SagaId, Facts]:
-    spans = _spans(tiers, ids, is_wanted)
+    wanted = Wanted(ids)
+    spans = _spans(tiers, wanted, is_wanted)
     logs: defaultdict[SagaId, list[Log]] = defaultdict(list)
-    for saga, log in rows.logs(tiers.of_sagas("logs", ids)):
+    for saga, log in rows.logs(tiers.of_sagas("logs", wanted)):
         if is_wanted(saga):
             logs[saga].append(log)
     return {saga: _joined(saga, spans[saga], logs[saga], instances) for saga in {**spans, **logs}}
 
 
-def _spans(tiers: Tiers, ids: Sequence[SagaId], is_wanted: IsWanted) -> defaultdict[SagaId, Sequence[Span]]:
+def _spans(tiers: Tiers, wanted: Wanted, is_wanted: IsWanted) -> defaultdict[SagaId, Sequence[Span]]:
     found: defaultdict[SagaId, list[Span]] = defaultdict(list)
-    for saga, span in rows.spans(tiers.of_sagas("spans", ids)):
+    for saga, span in rows.spans(tiers.of_sagas("spans", wanted)):
         if is_wanted(saga):
             found[saga].append(span)
-    links = [each for each in tiers.of_sagas("links", ids).to_pylist() if is_wanted(_saga_of(each))]
+    links = [each for each in tiers.of_sagas("links", wanted).to_pylist() if is_wanted(_saga_of(each))]
     settled: defaultdict[SagaId, Sequence[Span]] = defaultdict(list)
     settled.update({saga: _final(spans) for saga, spans in found.items()})
     for saga, spans in _linked(tiers, links).items():

@@ -59,6 +59,18 @@ class View:
         return self.generations[:-1]
 
 
+class Wanted:
+    """Sagas whose rows are wanted, of whatever tables: their ids are digested once."""
+
+    def __init__(self, ids: Sequence[SagaId]) -> None:
+        self._ids = ids
+        self.sagas: Fingerprints = np.unique(np.fromiter((fingerprints.of_text(each.id) for each in ids), np.uint64))
+
+    def named(self) -> pa.Table:
+        """The ids as a table."""
+        return pa.table({"saga_id": pa.array(list({each.id for each in self._ids}), pa.string())})
+
+
 class Tiers:
     """Both tiers. One thread appends; any may read."""
 
@@ -133,18 +145,17 @@ class Tiers:
         """
         return self._filters.step(self._view.chunks)
 
-    def of_sagas(self, kind: str, ids: Sequence[SagaId], only: Sequence[str] = ()) -> pa.Table:
+    def of_sagas(self, kind: str, wanted: Wanted, only: Sequence[str] = ()) -> pa.Table:
         """All rows of a table that are of these sagas, and perhaps some of their namesakes elsewhere.
 
         Only these columns of them, if any are named.
         """
-        wanted = np.unique(np.fromiter((fingerprints.of_text(each.id) for each in ids), np.uint64, len(ids)))
-        named = pa.table({"saga_id": pa.array(list({each.id for each in ids}), pa.string())})
+        sagas = wanted.sagas
 
         def read(view: View) -> pa.Table:
-            files = _files(kind, (each for each in view.chunks if among(wanted, each.sagas).any()))
-            sealed = [self._database.arrow(Query.SELECT_SEALED, {"files": files}, wanted_sagas=named)] if files else []
-            hot = [table for each in view.generations for table in each.of_sagas(kind, wanted, only)]
+            files = _files(kind, (each for each in view.chunks if among(sagas, each.sagas).any()))
+            sealed = [self._sealed(files, wanted)] if files else []
+            hot = [table for each in view.generations for table in each.of_sagas(kind, sagas, only)]
             return joined(kind, [*sealed, *hot], only)
 
         return self._read(read)
@@ -211,6 +222,9 @@ class Tiers:
         """Close the journals."""
         for each in self._view.generations:
             each.journal.close()
+
+    def _sealed(self, files: Sequence[str], wanted: Wanted) -> pa.Table:
+        return self._database.arrow(Query.SELECT_SEALED, {"files": files}, wanted_sagas=wanted.named())
 
     def _sealed_sagas(self, chunks: Iterable[Chunk], query: Query, id_: bytes) -> set[SagaId]:
         chunks = list(chunks)
