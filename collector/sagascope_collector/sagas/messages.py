@@ -12,7 +12,7 @@ from sagascope_collector.sagas import values
 from sagascope_collector.sagas.case import Case, Finding, Try
 from sagascope_collector.sagas.context import Passed
 from sagascope_collector.sagas.lineage import RECEIVING
-from sagascope_collector.sagas.model import Attempt, Evidence, Reason
+from sagascope_collector.sagas.model import Attempt, AttemptState, Evidence, Reason
 from sagascope_collector.sagas.values import SECOND
 from sagascope_collector.sagas.words import clock, who
 
@@ -64,10 +64,15 @@ def _published(case: Case) -> Iterator[Message]:
 def _waits_for(case: Case, finding: Finding, message: Message) -> bool:
     subject = finding.subject
     if finding.reason is Reason.NEXT_STEP_MISSING:
-        return case.saga.root is None and (subject is None or message.at >= subject.attempt.began)
+        return case.saga.root is None and (subject is None or _came_of(message, subject.attempt))
     if finding.reason is not Reason.HUNG or subject is None or not _is_only_called_for(case, subject.attempt):
         return False
     return any(case.lineage.is_below(message.span, view) for view in subject.attempt.views)
+
+
+def _came_of(message: Message, done: Attempt) -> bool:
+    """Whether it may tell of what was done well; after a failure the retry is missing, whatever was published."""
+    return done.state is AttemptState.OK and message.at >= done.began
 
 
 def _is_only_called_for(case: Case, attempt: Attempt) -> bool:

@@ -98,6 +98,14 @@ def test_a_message_that_could_not_be_published_is_none(learned: Experience) -> N
     assert "published" not in judged(STOPPED.replace("kind=", 'error="no broker" kind='), learned).headline
 
 
+def test_after_a_failure_it_is_the_retry_that_is_missing(learned: Experience) -> None:
+    said = judged(STOPPED.replace("as=debit", "as=debit retry_in=1 error=away"), learned, passed={NEXT: OTHER})
+    assert said.verdict is not None
+    assert said.verdict.reason == "next_step_missing"
+    assert said.step == "wallet.debit"
+    assert "published" not in said.headline
+
+
 def test_where_somebody_leads_the_saga_a_message_is_not_what_comes_next() -> None:
     led = 'boss-1 0.. root plan="wallet.debit, ledger.record"\nboss-1 0..99 beats' + STOPPED
     said = judged(led)
