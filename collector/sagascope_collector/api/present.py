@@ -1,20 +1,16 @@
 """From the domain to the wire. Pure: what is said was decided before."""
 
-import math
-from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sagascope_collector import records, wire
+from sagascope_collector import naturals, records, wire
 from sagascope_collector.sagas import model
 
 FIRST: int = 5_000
 """Spans, and log records, that a saga in full carries; the totals stand beside them."""
 
-DEPTH: int = 64
-"""Levels to which a nested attribute value is followed; what lies below is the text ``…``."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -65,24 +61,6 @@ def decimal(amount: Decimal) -> str:
 def traces(spans: Iterable[records.Span]) -> list[str]:
     """The trace ids, each once, in the order in which they appear."""
     return list(dict.fromkeys(span.trace_id for span in spans))
-
-
-def natural(value: records.Value, depth: int = DEPTH) -> Any:
-    """An attribute value as JSON says it: bytes as ``{"base64": ...}``, NaN and the infinities as strings."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, bytes):
-        return {"base64": b64encode(value).decode("ascii")}
-    if isinstance(value, list | tuple):
-        return [natural(each, depth - 1) for each in value] if depth else "…"
-    if isinstance(value, Mapping):
-        return attributes(value, depth - 1) if depth else "…"
-    return value
-
-
-def attributes(given: records.Attributes, depth: int = DEPTH) -> dict[str, Any]:
-    """Attributes as a JSON object."""
-    return {name: natural(value, depth) for name, value in given.items()}
 
 
 def _summary(saga: model.Saga, judgement: model.Judgement) -> dict[str, Any]:
@@ -208,31 +186,31 @@ def _span(span: records.Span) -> wire.Span:
         ended_at=_moment(span.end or None),
         start_unix_nano=str(span.start),
         status=span.status,
-        attributes=attributes(span.attributes),
+        attributes=naturals.attributes(span.attributes),
         events=[_event(each) for each in span.events],
         links=[_link(each) for each in span.links],
     )
 
 
 def _event(event: records.Event) -> wire.SpanEvent:
-    return wire.SpanEvent(name=event.name, at=moment(event.at), attributes=attributes(event.attributes))
+    return wire.SpanEvent(name=event.name, at=moment(event.at), attributes=naturals.attributes(event.attributes))
 
 
 def _link(link: records.Link) -> wire.SpanLink:
-    return wire.SpanLink(trace_id=link.trace_id, span_id=link.span_id, attributes=attributes(link.attributes))
+    return wire.SpanLink(trace_id=link.trace_id, span_id=link.span_id, attributes=naturals.attributes(link.attributes))
 
 
 def _log(log: records.Log) -> wire.Log:
     return wire.Log(
         at=moment(log.at),
         severity=log.severity_text or severity(log.severity),
-        body=natural(log.body),
+        body=naturals.natural(log.body),
         event_name=log.event_name or None,
         service=log.process.service or None,
         instance=log.process.instance or None,
         trace_id=log.trace_id or None,
         span_id=log.span_id or None,
-        attributes=attributes(log.attributes),
+        attributes=naturals.attributes(log.attributes),
     )
 
 

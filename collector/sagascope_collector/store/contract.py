@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import pyarrow as pa
 
-from sagascope_collector.records import Facts, Instance, SagaId, SagaKey
+from sagascope_collector.records import Facts, Instance, Log, SagaId, SagaKey, Span
 from sagascope_collector.store.alerting import AlertStore
 from sagascope_collector.store.presence import Sighting
 from sagascope_collector.store.standing import IncidentStore, Standing
@@ -259,6 +259,14 @@ class Store(Protocol):
 
     def facts_called(self, saga_id: str) -> dict[SagaId, Facts]:
         """`facts` of this id in every environment in which it was seen, in the order of their names."""
+        ...
+
+    def spans(self, since: int, until: int) -> Iterator[Span]:
+        """Every span that began between two moments, in nanoseconds since 1970, in no particular order."""
+        ...
+
+    def logs(self, since: int, until: int) -> Iterator[Log]:
+        """Every log record that lies between two moments, in nanoseconds since 1970, in no particular order."""
         ...
 
     def put_summaries(self, ids: Sequence[SagaId], rows: Sequence[SagaRow]) -> None:

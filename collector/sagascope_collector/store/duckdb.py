@@ -10,8 +10,19 @@ from pathlib import Path
 import pyarrow as pa
 
 from sagascope_collector.errors import StoreUnavailable
-from sagascope_collector.records import Facts, Instance, SagaId
-from sagascope_collector.store import before, chunk, home, plain, presences, reading, snapshot, summaries, watchdog
+from sagascope_collector.records import Facts, Instance, Log, SagaId, Span
+from sagascope_collector.store import (
+    before,
+    chunk,
+    home,
+    plain,
+    presences,
+    reading,
+    rows,
+    snapshot,
+    summaries,
+    watchdog,
+)
 from sagascope_collector.store.alerts import Alerts
 from sagascope_collector.store.census import Census
 from sagascope_collector.store.contract import (
@@ -29,6 +40,7 @@ from sagascope_collector.store.contract import (
 )
 from sagascope_collector.store.database import Database
 from sagascope_collector.store.frames import Frame
+from sagascope_collector.store.generation import Bounds
 from sagascope_collector.store.incidents import Incidents
 from sagascope_collector.store.listing import Listing
 from sagascope_collector.store.opening import IN_MEMORY, MEMORY
@@ -212,6 +224,18 @@ class DuckDBStore:
     def due_ids(self, now: int, limit: int) -> Sequence[SagaId]:
         """See `Store.due_ids`."""
         return [SagaId(*row) for row in self._database.rows(Query.SELECT_DUE, {"now": now, "limit": limit})]
+
+    def spans(self, since: int, until: int) -> Iterator[Span]:
+        """See `Store.spans`."""
+        self._check_open()
+        for table in self._tiers.every("spans", Bounds(since, until)):
+            yield from (span for _, span in rows.spans(table) if since <= span.start < until)
+
+    def logs(self, since: int, until: int) -> Iterator[Log]:
+        """See `Store.logs`."""
+        self._check_open()
+        for table in self._tiers.every("logs", Bounds(since, until)):
+            yield from (log for _, log in rows.logs(table) if since <= log.at < until)
 
     def put_summaries(self, ids: Sequence[SagaId], rows: Sequence[SagaRow]) -> None:
         """See `Store.put_summaries`."""

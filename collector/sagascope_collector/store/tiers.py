@@ -8,11 +8,12 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from sagascope_collector.errors import StoreUnavailable
 from sagascope_collector.records import SagaId
@@ -22,11 +23,14 @@ from sagascope_collector.store.database import Database
 from sagascope_collector.store.duplicates import Duplicates
 from sagascope_collector.store.fingerprints import Fingerprints, among
 from sagascope_collector.store.frames import Frame
-from sagascope_collector.store.generation import KINDS, Decoded, Generation, joined
+from sagascope_collector.store.generation import KINDS, Bounds, Decoded, Generation, joined
 from sagascope_collector.store.journal import Journal
 from sagascope_collector.store.known import Known
 from sagascope_collector.store.spanfilters import SpanFilters
 from sagascope_collector.store.sql import Query
+
+PIECE: Final = 65_536
+"""Rows that are read at once where all are."""
 
 FRAMES: int = 2_000
 """Commits after which a generation ends: whoever reads all of it reads each of them."""
@@ -144,6 +148,17 @@ class Tiers:
             StoreUnavailable: it is still to be made.
         """
         return self._filters.step(self._view.chunks)
+
+    def every(self, kind: str, between: Bounds) -> Iterator[pa.Table]:
+        """All rows of a table that may lie between, piece by piece, as it was when this began."""
+        view = self._view
+        for each in view.chunks:
+            if kind in each.files and each.bounds.meets(between):
+                with pq.ParquetFile(each.files[kind]) as file:
+                    for batch in file.iter_batches(PIECE):
+                        yield pa.Table.from_batches([batch])
+        for generation in view.generations:
+            yield from generation.all(kind)
 
     def of_sagas(self, kind: str, wanted: Wanted, only: Sequence[str] = ()) -> pa.Table:
         """All rows of a table that are of these sagas, and perhaps some of their namesakes elsewhere.
