@@ -123,7 +123,7 @@ class Alerts(_Part):
     over_after: Duration = 60.0
     """For how long an incident must be over before that is told: what returns sooner was not over."""
     link: str = ""
-    """Where people see an incident, with ``{key}``; for example ``http://localhost:8501/triage?incident={key}``."""
+    """Where people see an incident, with ``{key}``; for example ``http://localhost:8501/incident?key={key}``."""
     dead_man: DeadMan | None = None
 
     @model_validator(mode="after")

@@ -43,6 +43,9 @@ def save(pieces: Iterable[bytes], path: Path) -> Contents:
     Raises:
         BadValue: it cannot be written, or was not written as it should have been.
     """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        raise BadValue(f"{path} is no file, and was left as it is. Name another one.")
     new = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with new.open("xb") as file:

@@ -66,10 +66,11 @@ def customer_line(saga: Saga) -> str:
     if saga.status is Status.COMPLETED:
         whole = f" of {money(saga.amount, saga.currency)}" if saga.amount is not None else ""
         return f"The {saga.key.name}{whole} went through."
+    stands = any(line.state in IN_FORCE for line in saga.ledger)
     if any(line.state is LedgerState.UNDONE for line in saga.ledger):
-        return _undone(saga)
-    if any(line.state in IN_FORCE for line in saga.ledger):
-        return f"The {saga.key.name} was begun and is not finished; what was done so far still stands."
+        return _undone(saga, stands=stands)
+    if stands:
+        return _stands(saga)
     if saga.status is Status.RUNNING:
         charged = f"Nothing was {words.done} so far; " if saga.amount is not None else ""
         return f"{charged}the {saga.key.name} is not finished." if charged else f"The {saga.key.name} is not finished."
@@ -85,11 +86,22 @@ def _charged(saga: Saga) -> str:
     return f"{_sums(saga, 'certain')} was {words.done}{more}; nothing was {words.undone}."
 
 
-def _undone(saga: Saga) -> str:
-    open_still = "is being given up" if saga.status in (Status.RUNNING, Status.COMPENSATING) else "did not go through"
+def _undone(saga: Saga, *, stands: bool) -> str:
     words = _words(saga)
     back = f"what was {words.done} was {words.undone}" if saga.amount is not None else "what was done was undone"
-    return f"The {saga.key.name} {open_still}; {back}."
+    if stands:
+        back = "some of what was done was undone, and some still stands"
+    return f"The {saga.key.name} {_given_up(saga)}; {back}."
+
+
+def _stands(saga: Saga) -> str:
+    if saga.status in (Status.RUNNING, Status.COMPENSATING):
+        return f"The {saga.key.name} was begun and is not finished; what was done so far still stands."
+    return f"The {saga.key.name} {_given_up(saga)}; what was done still stands."
+
+
+def _given_up(saga: Saga) -> str:
+    return "is being given up" if saga.status in (Status.RUNNING, Status.COMPENSATING) else "did not go through"
 
 
 def _sums(saga: Saga, side: str) -> str:

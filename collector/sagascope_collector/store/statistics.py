@@ -26,6 +26,9 @@ COLUMNS: Final = (
 )  # fmt: skip
 """What of a span is looked at."""
 
+ATTEMPT: Final = ("environment", "saga_id", "saga_run", "step_name", "step_key", "step_attempt")
+"""What the views of one attempt have in common."""
+
 MOST_STEPS: Final = 1_000
 """Steps that are counted of one generation: the most frequent."""
 
@@ -86,6 +89,8 @@ class Statistics:
         for step, type_, at, bucket, attempts in self._database.rows(Query.SELECT_STEP_TIMES, begun, rolled=hot):
             times.setdefault((step, type_, at), {})[bucket] = int(attempts)
         standing = dict(self._database.rows(Query.COUNT_FRONTIERS, asked))
+        for step in standing.keys() - {step for step, _ in counted}:
+            counted[step, semconv.TYPE_ACTION] = []  # begun, and never ended within the window
         ordered = sorted(counted, key=lambda key: (_place(counted[key]), key))
         return [_statistics(*key, counted[key], times, standing.get(key[0], 0)) for key in ordered]
 
@@ -132,7 +137,7 @@ def _statistics(
         failed=int(sum(each.failed for each in periods)),
         retried=int(sum(each.retried for each in periods)),
         undone=int(sum(each.undone for each in periods)),
-        in_flight=int(standing) if type_ == semconv.TYPE_ACTION else 0,
+        in_flight=int(standing),
         percentiles=percentiles(every),
         periods=[
             StepPeriod(each.at * SECOND, int(each.succeeded), int(each.failed), percentiles(of[each.at]))
@@ -157,14 +162,15 @@ def _undone(told: pa.Table) -> pa.Table:
     chosen = told.filter(
         pc.and_(pc.equal(told["step_type"], semconv.TYPE_COMPENSATION), pc.not_equal(told["status"], "error"))
     )
-    counted: Counter[tuple[str, str, str, int]] = Counter()
+    undone: dict[tuple[object, ...], tuple[str, str, str, int]] = {}
     for each in chosen.to_pylist():
         said = rows.attributes(each["attribute_keys"], each["attribute_values"])
         step = said.get(semconv.STEP_COMPENSATES)
         if isinstance(step, str) and step and each["end"]:
             slot = each["start"] // SECOND // SLOT * SLOT
-            counted[each["environment"], each["saga_name"] or "unknown", step, slot] += 1
-    return _table(counted)
+            attempt = tuple(each[name] for name in ATTEMPT)
+            undone[attempt] = each["environment"], each["saga_name"] or "unknown", step, slot
+    return _table(Counter(undone.values()))
 
 
 def _table(counted: Mapping[tuple[str, str, str, int], int]) -> pa.Table:

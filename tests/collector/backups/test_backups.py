@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import signal
 import tarfile
 import threading
@@ -123,6 +124,19 @@ def test_an_older_backup_stays_if_a_new_one_is_cut_off(tmp_path: Path) -> None:
             backups.save([wrong], file)
     assert file.read_bytes() == whole
     assert {each.name for each in tmp_path.glob("*copy*")} | {each.name for each in tmp_path.glob(".*")} == {"copy.tar"}
+
+
+def test_what_is_no_file_is_not_replaced_and_a_link_is_followed(tmp_path: Path) -> None:
+    pipe, link, file = tmp_path / "pipe", tmp_path / "link.tar", tmp_path / "copy.tar"
+    os.mkfifo(pipe)
+    link.symlink_to(file)
+    whole = b"".join(archived(filled(tmp_path / "sagascope.duckdb", 2)))
+    with pytest.raises(BadValue, match="is no file, and was left as it is"):
+        backups.save([whole], pipe)
+    assert pipe.is_fifo()
+    backups.save([whole], link)
+    assert link.is_symlink()
+    assert file.read_bytes() == whole
 
 
 def test_without_room_the_older_backup_stays(tmp_path: Path) -> None:

@@ -57,6 +57,25 @@ def test_failures_retries_and_undos_are_counted(store: Store, put: Put) -> None:
     }
 
 
+def test_an_undo_that_two_services_tell_of_is_one(store: Store, put: Put) -> None:
+    undo = {"attempt": 1, "type": "compensation", "compensates": "wallet.debit"}
+    put(
+        traces(tried(1, "wallet.debit", attempt=1), tried(2, "wallet.refund", 5, kind=3, **undo), of=ORCHESTRATOR),
+        traces(tried(3, "wallet.refund", 5.1, kind=2, **undo), of=WALLET),
+    )
+    assert steps(store)["wallet.debit", "action"].undone == 1
+
+
+def test_a_step_at_which_all_stand_is_told_although_it_never_ended(store: Store, put: Put) -> None:
+    put(traces(tried(1, "a")))
+    row = SagaRow(
+        key=("", "payment", "7", ""), status="running", attention=None, step="b", service="wallet", steps=("a", "b"),
+        services=(), started_at=NOON, updated_at=NOON, ended_at=None, due_at=None, keys={}, document="{}",
+    )  # fmt: skip
+    store.put_summaries([SagaId("", "7")], [row])
+    assert steps(store)["b", "action"][2:7] == (0, 0, 0, 0, 1)
+
+
 def test_steps_come_in_their_usual_order(store: Store, put: Put) -> None:
     for number in range(5):
         put(
