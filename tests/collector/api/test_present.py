@@ -25,7 +25,7 @@ def test_a_bottomless_value_is_cut() -> None:
     for _ in range(10_000):
         value = [value]
     natural = naturals.natural(value)
-    for _ in range(present.DEPTH):
+    for _ in range(naturals.DEPTH):
         natural = natural[0]
     assert natural == "…"
 
