@@ -247,7 +247,8 @@ def run(settings: Settings, announce: cli.Announce, *, clock: Clock = time.time_
         CannotStart: the database or an address cannot be had; the text says which, and what to do.
     """
     logbook.configure(settings.log_format, settings.log_level)
-    for warning in exposure.warnings(settings):
+    lacking = settings.alerts.lacking(os.environ) if settings.alerts else []
+    for warning in (*exposure.warnings(settings), *lacking):
         _log.warning(warning)
     _look_at_ports(settings)
     store = DuckDBStore(settings.db, clock=clock, memory_bytes=settings.memory_bytes)

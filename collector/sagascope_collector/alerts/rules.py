@@ -1,6 +1,7 @@
 """The file that says whom to wake, and for what."""
 
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Final
@@ -125,6 +126,14 @@ class Alerts(_Part):
     link: str = ""
     """Where people see an incident, with ``{key}``; for example ``http://localhost:8501/incident?key={key}``."""
     dead_man: DeadMan | None = None
+
+    def lacking(self, environment: Mapping[str, str]) -> list[str]:
+        """One sentence for each webhook whose token is not there: it would be refused when it is needed."""
+        return [
+            f"The webhook {each.name!r} takes its token from {each.token_env}, which is not set."
+            for each in self.webhooks
+            if each.token_env and not environment.get(each.token_env)
+        ]
 
     @model_validator(mode="after")
     def _names_fit(self) -> "Alerts":

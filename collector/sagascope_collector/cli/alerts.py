@@ -34,6 +34,8 @@ def alerts(
     """
     said = rulefile.read(file, Alerts)
     if action is Action.CHECK:
+        for warning in said.lacking(os.environ):
+            typer.echo(f"{plain.line(warning)} It must be where the collector runs.", err=True)
         typer.echo(f"{plain.line(str(file))} is sound: {len(said.webhooks)} webhooks, {len(said.rules)} rules.")
         return
     arrived = [_took_it(webhook) for webhook in said.webhooks]

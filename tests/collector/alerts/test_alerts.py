@@ -195,3 +195,13 @@ def test_the_file_of_the_guide_works_as_it_stands(tmp_path: Path) -> None:
     said = read(file, Alerts)
     assert [each.name for each in said.webhooks] == ["pager", "chat", "alertmanager"]
     assert len(said.rules) == 4
+
+
+def test_a_token_that_is_not_there_is_said_before_it_is_needed(tmp_path: Path, pager: Receiver) -> None:
+    file = written(tmp_path, {"name": "pager", "url": pager.url, "token_env": "NO_SUCH_TOKEN"})
+    words = [sys.executable, "-m", "sagascope_collector", "alerts", "check", "--alerts", file]
+    checked = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert checked.returncode == 0
+    assert "'pager' takes its token from NO_SUCH_TOKEN, which is not set" in checked.stderr
+    with running_collector(tmp_path, "--alerts", file) as collector:
+        assert "NO_SUCH_TOKEN, which is not set" in collector.logged()
