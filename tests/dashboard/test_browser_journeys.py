@@ -2,13 +2,16 @@
 
 import re
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from support import staged
-from support.browser import PHONE, Watched, at_a_desk
-from support.collector import RunningCollector
+from support.browser import PHONE, Watched, at_a_desk, running_dashboard
+from support.collector import RunningCollector, running_collector
+
+from .conftest import HOSTILE
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("dashboard")]
 
@@ -171,6 +174,18 @@ def test_nothing_received_is_ever_interpreted(watched: Watched) -> None:
     assert page.locator("a[href^='javascript']").count() == 0
     assert page.locator(".paper img, .paper script, .timeline img, .timeline script").count() == 0
     watched.keep("hostile")
+    hostile = urlencode({"name": HOSTILE})
+    places = {
+        "/flows": "Flows",
+        f"/flow?{hostile}": "<script>",
+        "/services": "Services",
+        "/health": "Data health",
+        f"/compare?{hostile}&id=hostile": "Compare",
+    }
+    for path, title in places.items():
+        watched.go(path, title)
+        assert page.evaluate("window.hacked") is None
+        assert page.locator("a[href^='javascript'], .paper img, .paper script").count() == 0
 
 
 def test_a_saved_page_opens_without_any_network(watched: Watched, desk: BrowserContext, tmp_path: Path) -> None:
@@ -210,3 +225,22 @@ def test_every_screen_fits_a_phone(browser: Browser, dashboard: str, scheme: str
         watched.keep(f"phone-{scheme}{re.sub('[^a-z0-9]+', '-', path)}")
     context.close()
     assert watched.wrongs == []
+
+
+def test_the_first_look_after_embedding(browser: Browser, tmp_path: Path) -> None:
+    """Nothing is there; then the first transaction comes, and the page shows it, and what its service could send."""
+    with running_collector(tmp_path) as fresh, running_dashboard(fresh.api, tmp_path) as address:
+        context = at_a_desk(browser)
+        watched = Watched(address, context.new_page())
+        page = watched.open("/")
+        expect(page.locator(".calm")).to_contain_text("No transaction has been received yet")
+        staged.completed(fresh, "first-1")
+        expect(page.locator(".counts a", has_text="completed")).to_contain_text("1", timeout=30_000)
+        page.locator(".counts a", has_text="completed").click()
+        page.locator(".list a", has_text="first-1").first.click()
+        expect(page.locator(".headline")).to_contain_text("Completed")
+        watched.go("/health", "Data health")
+        expect(page.locator(".paper", has_text="From whom").first).to_contain_text("orchestrator")
+        watched.keep("first-look")
+        context.close()
+        assert watched.wrongs == []

@@ -18,7 +18,8 @@ def page(known: Comparison) -> list[Node | None]:
 def alone(name: str, href: str) -> list[Node]:
     """Instead, where there is nothing to compare with."""
     words = f"No other {name} has been completed yet, so there is nothing to compare with."
-    return [h("p", words, cls="nothing", role="status"), h("p", link(href, "Back to the transaction"))]
+    said = h("p", words, cls="nothing", role="status")
+    return [h("h1", "Compare", cls="page-title"), said, h("p", link(href, "Back to the transaction"))]
 
 
 def _head(head: Head, role: str) -> Node:
