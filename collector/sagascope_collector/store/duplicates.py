@@ -13,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from sagascope_collector.errors import StoreUnavailable
 from sagascope_collector.store import fingerprints
 from sagascope_collector.store.bloom import Bloom
 from sagascope_collector.store.chunk import Chunk
 from sagascope_collector.store.database import Database
 from sagascope_collector.store.fingerprints import NONE, Fingerprints, among
-from sagascope_collector.store.generation import Generation, bounds_of, columns_of, keys_of
+from sagascope_collector.store.generation import Bounds, Generation, bounds_of, columns_of, keys_of
 from sagascope_collector.store.sql import Query
 
 HELD: Final = 16
@@ -70,17 +71,28 @@ class Duplicates:
         self, distinct: Fingerprints, first: npt.NDArray[np.intp], known: Mask, spans: pa.Table, logs: pa.Table
     ) -> Mask:
         """Which records are in a chunk. Nearly always: none may be, and that is all that is looked at."""
-        found = np.zeros(distinct.size, np.bool_)
-        with self._lock:
-            chunks = list(self._chunks)
-        if not chunks:
-            return found
+        nothing = np.zeros(distinct.size, np.bool_)
+        if not self._chunks:
+            return nothing
         groups = np.concatenate([columns_of("spans", spans).groups, columns_of("logs", logs).groups])[first]
         doubtful = ~known & self._traces.may_hold(groups)
         if not doubtful.any():
-            return found
-        asked = np.unique(groups[doubtful])
+            return nothing
         bounds = bounds_of(spans, logs)
+        while True:
+            with self._lock:
+                chunks = list(self._chunks)
+            try:
+                return self._in_chunks(chunks, distinct, groups, doubtful, bounds)
+            except StoreUnavailable:
+                with self._lock:
+                    if chunks == self._chunks:
+                        raise  # else their files were exchanged for others meanwhile
+
+    def _in_chunks(
+        self, chunks: Sequence[Chunk], distinct: Fingerprints, groups: Fingerprints, doubtful: Mask, bounds: Bounds
+    ) -> Mask:
+        found, asked = np.zeros(distinct.size, np.bool_), np.unique(groups[doubtful])
         for each in reversed(chunks):
             if each.bounds.meets(bounds) and among(asked, each.groups).any():
                 found[doubtful] |= among(distinct[doubtful], self._keys(each))

@@ -17,6 +17,8 @@ from sagascope_collector.errors import NotADatabase
 from sagascope_collector.records import SagaId
 from sagascope_collector.store import DuckDBStore, tiers
 from sagascope_collector.store import sealing as sealing_module
+from sagascope_collector.store.chunk import Chunk
+from sagascope_collector.store.fingerprints import Fingerprints
 from sagascope_collector.store.generation import Decoded
 from support.otlp import NOON, SECOND, heartbeat, log, logs, of_saga, span, traces
 
@@ -241,6 +243,30 @@ def test_small_commits_are_held_in_no_more_memory_than_they_may(path: Path, monk
     before = psutil.Process().memory_info().rss
     _commit(store, range(200, 900))
     assert psutil.Process().memory_info().rss - before < 20 * MEBIBYTE
+    store.close()
+
+
+def test_what_is_sent_again_is_known_although_its_chunk_is_merged_meanwhile(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sealing_module, "TOGETHER", 3)
+    DuckDBStore(str(path)).close()
+    store = DuckDBStore(str(path))
+    for number in range(1, 4):
+        _commit(store, range(number, number + 1))
+        store.seal() if number < 3 else store._close_generation()
+    store.close()
+    store = DuckDBStore(str(path))
+    duplicates = store._tiers._duplicates
+    read = duplicates._read
+
+    def late(chunk: Chunk) -> Fingerprints:
+        while store.tend():
+            pass
+        return read(chunk)
+
+    monkeypatch.setattr(duplicates, "_read", late)
+    assert append(store, traces(span(1, trace=1, attributes=of_saga("1")))) == (0, 1)
     store.close()
 
 
