@@ -506,12 +506,28 @@ class FlowStep(Wire):
     series: list[FlowPeriod]
 
 
+class HandOver(Wire):
+    """The time from the end of a step that succeeded to the beginning of the next; figures as in `FlowStep`."""
+
+    before: str
+    after: str
+    number: int
+    p50: float | None
+    p95: float | None
+    p99: float | None
+    series: list[FlowPeriod]
+
+
 class FlowInFull(Wire):
-    """The steps of one saga type, in their usual order. `period` is the length of a part of the window, in seconds."""
+    """The steps of one saga type, in their usual order, and the time between them.
+
+    `period` is the length of a part of the window, in seconds.
+    """
 
     name: str
     period: int
     steps: list[FlowStep]
+    hand_overs: list[HandOver]
 
 
 class Status(Wire):

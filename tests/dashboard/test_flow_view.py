@@ -23,7 +23,7 @@ def step(name: str, series: tuple[wire.FlowPeriod, ...] = (), **said: object) ->
 
 
 def known(*steps: wire.FlowStep) -> wire.FlowInFull:
-    return wire.FlowInFull(name="payment", period=3600, steps=list(steps))
+    return wire.FlowInFull(name="payment", period=3600, steps=list(steps), hand_overs=[])
 
 
 def test_steps_are_told_beside_the_one_that_most_began() -> None:
@@ -82,3 +82,14 @@ def test_hostile_names_stay_text() -> None:
 )
 def test_addresses_are_read(query: dict[str, str], address: FlowAddress | None) -> None:
     assert FlowAddress.read(query) == address
+
+
+def test_the_time_between_steps_is_told_the_most_frequent_first() -> None:
+    def hand_over(before: str, number: int) -> wire.HandOver:
+        return wire.HandOver(before=before, after="b", number=number, p50=0.2, p95=3.0, p99=None, series=[period(1, 2)])
+
+    told = known().model_copy(update={"hand_overs": [hand_over("\x1b", 3), hand_over("a", 40)]})
+    first, second = flow(told, ADDRESS, NOW).between
+    assert (first.before, first.after, first.number, first.p50, first.p99) == ("a", "b", 40, "200 ms", "")
+    assert second.before == "\\x1b"
+    assert first.trend == "95 of 100 within 1 s"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from sagascope_collector import sagas, wire
 from sagascope_collector.api.present import moment
 from sagascope_collector.records import Instance
-from sagascope_collector.store.contract import Page, StepPeriod, StepStatistics
+from sagascope_collector.store.contract import HAND_OVER, Page, StepPeriod, StepStatistics, between
 
 FLOW_COLUMN = {
     "running": "running",
@@ -50,7 +50,21 @@ def _flow(name: str, environment: str, counted: Counter[str]) -> wire.Flow:
 
 def flow(name: str, period: int, steps: Iterable[StepStatistics]) -> wire.FlowInFull:
     """The steps of one saga type, in parts of so many seconds."""
-    return wire.FlowInFull(name=name, period=period, steps=list(map(_step, steps)))
+    told = list(steps)
+    return wire.FlowInFull(
+        name=name,
+        period=period,
+        steps=[_step(each) for each in told if each.type != HAND_OVER],
+        hand_overs=[_hand_over(each) for each in told if each.type == HAND_OVER],
+    )
+
+
+def _hand_over(told: StepStatistics) -> wire.HandOver:
+    before, after = between(told.step)
+    series = [_period(each) for each in told.periods]
+    return wire.HandOver(
+        before=before, after=after, number=told.succeeded, series=series, **_percentiles(told.percentiles)
+    )
 
 
 def _step(told: StepStatistics) -> wire.FlowStep:

@@ -139,6 +139,16 @@ def whole_period(seconds: int) -> int:
     return max(-(-seconds // unit), 1) * unit
 
 
+HAND_OVER: Final = "hand_over"
+"""The type of what is no step, but the time from the end of one to the beginning of another."""
+
+
+def between(hand_over: str) -> tuple[str, str]:
+    """The two steps."""
+    before, _, after = hand_over.partition("\x1f")
+    return before, after
+
+
 class StepPeriod(NamedTuple):
     """What became of the attempts of one step that began within a part of a window."""
 
@@ -302,6 +312,8 @@ class Store(Protocol):
 
     def steps(self, name: str, environment: str | None, since: int, period: int) -> Sequence[StepStatistics]:
         """How often and how long the steps of a saga type ran that began since then, in their usual order.
+
+        What is of the type `HAND_OVER` is the time between two steps, which `between` tells.
 
         `since` is in nanoseconds since 1970, and cut to five minutes, or, where it is older than two days, to hours.
         `period` is the length of a part of the window, in seconds: a `whole_period`.

@@ -3,17 +3,18 @@
 from collections.abc import Sequence
 
 from sagascope_dashboard.components.nodes import Node, h, link, time
-from sagascope_dashboard.viewmodels.flow import FlowView, Part, Step, Window
+from sagascope_dashboard.viewmodels.flow import Between, FlowView, Part, Step, Window
 
 STEPS = ("Step", "Began", "Failed", "Tried again", "Undone", "In flight", "Half within", "95 of 100", "99 of 100")
+BETWEEN = ("From the end of one to the beginning of the next", "Times", "Half within", "95 of 100", "99 of 100")
 PARTS = ("From", "Ended", "Failed", "Half within", "95 of 100", "99 of 100")
 
 
-def page(known: FlowView) -> list[Node]:
+def page(known: FlowView) -> list[Node | None]:
     """The whole screen."""
     where = h("span", f" in {known.environment}", cls="soft") if known.environment else None
     head = h("header", h("h1", known.name, where, cls="page-title"), link(known.list_href, "Its transactions"))
-    return [h("div", head, _windows(known.windows), cls="flow-head"), *_steps(known.steps)]
+    return [h("div", head, _windows(known.windows), cls="flow-head"), *_steps(known.steps), _between(known.between)]
 
 
 def _windows(windows: Sequence[Window]) -> Node:
@@ -51,6 +52,26 @@ def _row(step: Step) -> Node:
         _figure("99 within", step.p99),
         data_key=f"{step.name} {step.kind}",
     )
+
+
+def _between(known: Sequence[Between]) -> Node | None:
+    if not known:
+        return None
+    head = h("tr", [h("th", title, scope="col") for title in BETWEEN])
+    rows = [
+        h(
+            "tr",
+            h("td", h("b", each.before), " to ", h("b", each.after), h("div", each.trend, cls="soft"), cls="wide"),
+            h("td", f"{each.number:,}", cls="num"),
+            _figure("half within", each.p50),
+            _figure("95 within", each.p95),
+            _figure("99 within", each.p99),
+            data_key=f"{each.before} to {each.after}",
+        )
+        for each in known
+    ]
+    table = h("table", h("thead", head), h("tbody", rows), cls="table cards")
+    return h("section", h("h2", "Between steps"), h("div", table, cls="scroll"), cls="section")
 
 
 def _figure(what: str, value: str) -> Node:

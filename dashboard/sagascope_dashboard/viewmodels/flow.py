@@ -11,6 +11,9 @@ from sagascope_dashboard.format import duration, line
 MANY_FAIL = 0.1
 """Share of attempts that failed from which on a part of the time is marked."""
 
+MOST_BETWEEN = 40
+"""Pairs of steps that are shown."""
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -54,6 +57,19 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Between:
+    """The time from the end of one step to the beginning of another."""
+
+    before: str
+    after: str
+    number: int
+    p50: str
+    p95: str
+    p99: str
+    trend: str
+
+
+@dataclass(frozen=True, slots=True)
 class Window:
     """A choice of how far back to look."""
 
@@ -71,6 +87,8 @@ class FlowView:
     list_href: str
     windows: tuple[Window, ...]
     steps: tuple[Step, ...]
+    between: tuple[Between, ...]
+    """The most frequent first."""
 
 
 def flow(known: wire.FlowInFull, address: FlowAddress, now: datetime) -> FlowView:
@@ -84,6 +102,19 @@ def flow(known: wire.FlowInFull, address: FlowAddress, now: datetime) -> FlowVie
         list_href=only.href(),
         windows=tuple(Window(word, address.back(word).href(), word == address.window) for word in WINDOWS),
         steps=tuple(_step(step, only, most, begins) for step in known.steps),
+        between=tuple(map(_between, sorted(known.hand_overs, key=lambda each: -each.number)[:MOST_BETWEEN])),
+    )
+
+
+def _between(told: wire.HandOver) -> Between:
+    return Between(
+        before=line(told.before, 80),
+        after=line(told.after, 80),
+        number=told.number,
+        p50=_lasting(told.p50),
+        p95=_lasting(told.p95),
+        p99=_lasting(told.p99),
+        trend=_trend(told.series),
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from sagascope_collector.records import SagaId
 from sagascope_collector.store import DuckDBStore, Store
-from sagascope_collector.store.contract import SagaRow, StepStatistics, whole_period
+from sagascope_collector.store.contract import HAND_OVER, SagaRow, StepStatistics, between, whole_period
 from sagascope_collector.store.statistics import FRESH, KEPT, MOST_STEPS, YOUNG
 from support.otlp import NOON, SECOND, log, logs, of_saga, resource, span, traces
 
@@ -18,7 +18,13 @@ ORCHESTRATOR, WALLET = resource("orchestrator", service_instance_id="o"), resour
 
 
 def steps(store: Store, since: int = 0, environment: str | None = None) -> dict[tuple[str, str], StepStatistics]:
-    return {(each.step, each.type): each for each in store.steps("payment", environment, since, 3600)}
+    told = store.steps("payment", environment, since, 3600)
+    return {(each.step, each.type): each for each in told if each.type != HAND_OVER}
+
+
+def hand_overs(store: Store) -> dict[tuple[str, str], StepStatistics]:
+    told = store.steps("payment", None, 0, 3600)
+    return {between(each.step): each for each in told if each.type == HAND_OVER}
 
 
 def tried(number: int, step: str, begin: float = 0.0, lasts: float = 1.0, saga: str = "8492", **said: Any) -> Any:
@@ -91,6 +97,22 @@ def test_a_step_that_is_tried_for_ever_keeps_its_place(store: Store, put: Put) -
     again = (tried(number, "a", begin=100 * number, attempt=number, error="refused") for number in range(2, 9))
     put(traces(tried(1, "a", attempt=1, error="refused"), *again, tried(20, "b", begin=5)))
     assert [step for step, _ in steps(store)] == ["a", "b"]
+
+
+def test_the_time_between_steps_is_told(store: Store, put: Put) -> None:
+    put(
+        traces(
+            tried(1, "a", 0, lasts=1, attempt=1, error="refused"),
+            tried(2, "a", 3, lasts=1, attempt=2),
+            tried(3, "b", 6, lasts=1),
+            tried(4, "beside", 6.5, lasts=9),
+            tried(5, "c", 7, lasts=1, saga="7"),
+        )
+    )
+    (told,) = hand_overs(store).items()
+    assert told[0] == ("a", "b")
+    assert told[1].succeeded == 1
+    assert told[1].percentiles == pytest.approx((2.0, 2.0, 2.0), rel=0.045)
 
 
 def test_a_window_begins_where_it_says(store: Store, put: Put) -> None:

@@ -18,9 +18,31 @@ tries AS (
     WHERE saga_role = 'step' AND saga_id <> '' AND "end" > 0
     GROUP BY environment, saga_id, saga_run, step, type, step_key, attempt
 ),
-named AS (
-    SELECT tries.* EXCLUDE (start), begun.name, tries.start, (tries.start - begun.start)::DOUBLE AS place
+following AS (
+    SELECT
+        environment, saga_id, saga_run, step, start,
+        lag(step) OVER chain AS before,
+        lag(status) OVER chain AS left_as,
+        lag(start::HUGEINT + took) OVER chain AS left_at
     FROM tries
+    WINDOW chain AS (PARTITION BY environment, saga_id, saga_run ORDER BY start, step)
+),
+-- from the end of a step that succeeded to the beginning of another; what runs beside it follows nothing
+hand_overs AS (
+    SELECT
+        environment, saga_id, saga_run,
+        before || chr(31) || step AS step,
+        'hand_over' AS type,
+        NULL::BIGINT AS attempt,
+        start,
+        CASE WHEN start > left_at THEN (start - left_at)::UBIGINT ELSE 1 END AS took,
+        'ok' AS status
+    FROM following
+    WHERE before <> step AND left_as <> 'error' AND start >= left_at
+),
+named AS (
+    SELECT every.* EXCLUDE (start), begun.name, every.start, (every.start - begun.start)::DOUBLE AS place
+    FROM (FROM tries UNION ALL BY NAME FROM hand_overs) AS every
     JOIN begun USING (environment, saga_id, saga_run)
 ),
 -- what has more steps than this has ids for their names
