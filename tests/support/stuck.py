@@ -117,6 +117,7 @@ SAGA = wire.Saga(
     runs=[""],
     traces=[TRACE],
     anomalies=[],
+    clocks=[],
     spans=[],
     spans_total=9,
     logs=[],
