@@ -88,7 +88,7 @@ class Walk:
         return text if is_token(text) else self._tokens.token(HASH, text)
 
     def _messages(self, field: FieldDescriptor, value: Any, place: str, below: str, findings: Findings) -> None:
-        kind = field.message_type.name
+        kind = field.message_type.name if field.message_type else ""
         if kind == "KeyValue":
             self._attributes(value, f"{place}.attributes." if place else "", "", findings)
             return
