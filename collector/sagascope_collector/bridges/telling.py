@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -26,21 +26,45 @@ TOGETHER: Final = 1_000
 
 Value = str | bool | int | float | Sequence[str]
 Attributes = Mapping[str, Value]
+SpanKind = Literal["internal", "server", "client", "producer", "consumer"]
 Resource = tuple[tuple[str, str], ...]
 """The attributes of who did it, not of the bridge that tells it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """A span that has ended. Times are nanoseconds since 1970."""
+    """A span. Times are nanoseconds since 1970."""
 
     resource: Resource
     trace_id: bytes
     span_id: bytes
     name: str
     start: int
-    end: int
+    end: int | None
+    """None: it is open. What is told of it is what `announced` gives."""
     attributes: Attributes
+    parent_id: bytes = b""
+    kind: SpanKind = "internal"
+    error: str | None = None
+    """What went wrong, which may be empty; None: nothing did."""
+
+    def announced(self, observed_at: int = 0) -> "LogRecord":
+        """The start record of a span that is open: known at `observed_at`, else when it began."""
+        said: Attributes = {
+            semconv.SPAN_NAME: self.name,
+            semconv.SPAN_KIND: self.kind,
+            semconv.SPAN_PARENT_ID: self.parent_id.hex(),
+        }
+        return LogRecord(
+            resource=self.resource,
+            trace_id=self.trace_id,
+            span_id=self.span_id,
+            at=self.start,
+            observed_at=observed_at,
+            event_name=semconv.EVENT_SPAN_START,
+            body="",
+            attributes={**self.attributes, **said},
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +79,8 @@ class LogRecord:
     body: str
     attributes: Attributes
     is_warning: bool = False
+    observed_at: int = 0
+    """When it became known; 0: at its time."""
 
 
 Record = TypeVar("Record", Span, LogRecord)
@@ -103,13 +129,20 @@ def _span(told: Span) -> SpanMessage:
     return SpanMessage(
         trace_id=told.trace_id,
         span_id=told.span_id,
+        parent_span_id=told.parent_id,
         name=told.name,
-        kind=SpanMessage.SPAN_KIND_INTERNAL,
+        kind=SpanMessage.SpanKind.Value(f"SPAN_KIND_{told.kind.upper()}"),
         start_time_unix_nano=told.start,
-        end_time_unix_nano=told.end,
+        end_time_unix_nano=told.end or 0,
         attributes=_attributes(told.attributes),
-        status=Status(code=Status.STATUS_CODE_OK),
+        status=_status(told),
     )
+
+
+def _status(told: Span) -> Status:
+    if told.error is not None:
+        return Status(code=Status.STATUS_CODE_ERROR, message=told.error)
+    return Status(code=Status.STATUS_CODE_OK if told.end else Status.STATUS_CODE_UNSET)
 
 
 def _logs(logs: Sequence[LogRecord]) -> bytes:
@@ -124,7 +157,7 @@ def _logs(logs: Sequence[LogRecord]) -> bytes:
 def _log(told: LogRecord) -> LogRecordMessage:
     return LogRecordMessage(
         time_unix_nano=told.at,
-        observed_time_unix_nano=told.at,
+        observed_time_unix_nano=told.observed_at or told.at,
         trace_id=told.trace_id,
         span_id=told.span_id,
         event_name=told.event_name,
