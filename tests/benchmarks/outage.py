@@ -74,7 +74,7 @@ def _row(stuck: Sequence[SagaRow], number: int) -> SagaRow:
     key, later = SagaKey(*row.key[:2], f"saga-{number:08}", ""), number * 300_000
     standing = row.standing and replace(row.standing, since=row.standing.since + later)
     document = row.document.replace(f'"id":"{row.key.id}"', f'"id":"{key.id}"')
-    return replace(row, key=key, started_at=row.started_at + later, due_at=None, document=document, standing=standing)
+    return row._replace(key=key, started_at=row.started_at + later, due_at=None, document=document, standing=standing)
 
 
 def _times(collector: RunningCollector, ask: str) -> str:

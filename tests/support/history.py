@@ -301,8 +301,7 @@ def _row(told: Told, id_: str, number: int, later: int) -> SagaRow:
     row, of_batch = told.row, f"ord-{number:x}-"
     text = "".join(each if isinstance(each, str) else _moment(each + later // 1000) for each in told.parts)
     times = {name: at and at + later for name in ("started_at", "updated_at", "ended_at") if (at := getattr(row, name))}
-    return replace(
-        row,
+    return row._replace(
         key=SagaKey(row.key.environment, row.key.name, id_, row.key.run),
         document=text.replace("\0", id_, 1).replace("ord-\1", of_batch),
         keys={name: value.replace("ord-", of_batch) for name, value in row.keys.items()},

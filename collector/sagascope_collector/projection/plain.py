@@ -27,11 +27,10 @@ _FAILURES: Final = (semconv.OUTCOME_COMPENSATED, semconv.OUTCOME_FAILED)
 
 def row(end: PlainEnd) -> SagaRow | None:
     """The summary of a saga that was completed; None: it is to be rebuilt."""
-    root = end.root
-    steps, services = tuple(dict.fromkeys(end.steps)), tuple(dict.fromkeys(end.services))
-    if not _is_completed(end, root) or _undoes(root, steps):
+    root, course = end.root, end.course
+    if not _is_completed(end, root) or _undoes(root, course.steps):
         return None
-    key = SagaKey(end.environment, end.name or UNKNOWN, end.id, end.run)
+    key = SagaKey(end.environment, course.name or UNKNOWN, end.id, end.run)
     keys = _keys(end.told)
     return SagaRow(
         key=key,
@@ -39,8 +38,8 @@ def row(end: PlainEnd) -> SagaRow | None:
         attention=None,
         step=None,
         service=None,
-        steps=steps,
-        services=services,
+        steps=course.steps,
+        services=course.services,
         started_at=end.started_at,
         updated_at=end.updated_at,
         ended_at=end.ended_at,
@@ -54,7 +53,7 @@ def _is_completed(end: PlainEnd, root: dict[str, Any]) -> bool:
     outcome = root.get(semconv.SAGA_OUTCOME)
     if outcome == semconv.OUTCOME_COMPLETED:
         return True
-    return outcome not in _FAILURES and end.root_status != "error"
+    return outcome not in _FAILURES and not end.course.has_failed
 
 
 def _undoes(root: dict[str, Any], steps: Iterable[str]) -> bool:

@@ -5,8 +5,9 @@ All methods may be called from any thread. None lets a connection or cursor esca
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol
 
 import pyarrow as pa
@@ -47,8 +48,7 @@ class Appended(NamedTuple):
     duplicate: int
 
 
-@dataclass(frozen=True, slots=True)
-class SagaRow:
+class SagaRow(NamedTuple):
     """The kept summary of one saga: derived, so that lists need no history; rebuilt from the facts at any time."""
 
     key: SagaKey
@@ -66,7 +66,7 @@ class SagaRow:
     keys: dict[str, str]
     document: str
     """The `wire.SagaSummary` as JSON."""
-    runners: Mapping[str, str] = field(default_factory=dict)
+    runners: Mapping[str, str] = MappingProxyType({})
     """The service that ran each step, by the step's name. Kept for all sagas of that name: see `Store.runners`."""
     standing: Standing | None = None
     """Why it needs someone; written, and told of by `Store.incidents` alone: rows that are read back have None."""
@@ -100,29 +100,36 @@ class Changed(NamedTuple):
     seconds: float
 
 
+class Course(NamedTuple):
+    """What sagas that ran alike have in common. Steps and services are named once, in the order in which they began."""
+
+    name: str
+    steps: tuple[str, ...]
+    services: tuple[str, ...]
+    root: int
+    """Which of its spans is the root, in order of time."""
+    has_failed: bool
+    """Whether the root has the status of an error."""
+
+
 class PlainEnd(NamedTuple):
     """A saga about which nothing speaks against its having ended plainly, but perhaps what its root says.
 
     One root, which has ended; one name and run; every span is final; steps forward only, and of none may two attempts
-    have succeeded. Attributes that the columns of a mark hold are None.
+    have succeeded.
     """
 
     environment: str
     id: str
-    name: str
     run: str
+    course: Course
     started_at: int
     updated_at: int
     ended_at: int
-    root_status: str
     root: dict[str, Any]
-    """The root's attributes."""
-    steps: Sequence[str]
-    """Names, in the order in which they began; they may repeat."""
-    services: Sequence[str]
-    """Likewise, of every span."""
+    """The root's attributes, as far as a summary tells of them."""
     told: Sequence[dict[str, Any]]
-    """Attributes of the records that may carry a business key, in their order."""
+    """Those of the records that may carry a business key, in their order."""
 
 
 class LessonRow(NamedTuple):

@@ -38,6 +38,7 @@ from sagascope_collector.store.contract import (
     SagaRow,
     StepStatistics,
 )
+from sagascope_collector.store.courses import Courses
 from sagascope_collector.store.database import Database
 from sagascope_collector.store.frames import Frame
 from sagascope_collector.store.generation import Bounds
@@ -78,6 +79,7 @@ class DuckDBStore:
         self._appending = threading.Lock()
         self._summarising = threading.Lock()
         self._pending = Pending()
+        self._courses = Courses()
         try:
             self._open(home.folder_of(path))
         except BaseException:
@@ -203,7 +205,7 @@ class DuckDBStore:
 
     def plain_ends(self, ids: Sequence[SagaId]) -> Sequence[PlainEnd]:
         """See `Store.plain_ends`."""
-        return plain.ends(self._tiers, self._database, ids) if ids else []
+        return plain.ends(self._tiers, self._courses, ids) if ids else []
 
     # --- summaries -----------------------------------------------------------------------------
 

@@ -89,11 +89,12 @@ def _attributes_of(table: pa.Table) -> Iterator[Attributes]:
 
 def attributes(keys: str, spelt: str) -> Attributes:
     """The attributes of one record, but for those that columns hold: they are None."""
-    return _attributes(_known_keys(keys), orjson.loads(spelt), _UNKNOWN)
+    return _attributes(known_keys(keys), orjson.loads(spelt), _UNKNOWN)
 
 
 @lru_cache(maxsize=4096)
-def _known_keys(text: str) -> list[tuple[str, int | None]]:
+def known_keys(text: str) -> list[tuple[str, int | None]]:
+    """Keys, each with the number of the column of `schema.MARK` that holds its value; not to be changed."""
     return _keys(text)
 
 

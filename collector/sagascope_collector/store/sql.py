@@ -83,7 +83,6 @@ class Query(StrEnum):
     SELECT_OVER = "select_over"
     SELECT_OWNERS = "select_owners"
     SELECT_PENDING = "select_pending"
-    SELECT_PLAIN_ENDS = "select_plain_ends"
     SELECT_RESTING = "select_resting"
     SELECT_RESTING_ROWS = "select_resting_rows"
     SELECT_RUNNERS = "select_runners"

@@ -9,7 +9,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -184,7 +183,7 @@ def test_what_is_over_is_told_oldest_first_and_leaves_nothing_on_disk(path: Path
         row(each, random.Random(1), started_at=NOON + each, updated_at=NOON + each, ended_at=NOON, attention=None)
         for each in range(30)
     ]
-    put(store, [replace(each, document=f'{{"secret":"{each.key.id:0>8}"}}') for each in rows])
+    put(store, [each._replace(document=f'{{"secret":"{each.key.id:0>8}"}}') for each in rows])
     rest(store)
     over = store._resting.over(NOON + 4, 3)
     assert [each.id for each in over] == ["0", "1", "2"]

@@ -1,7 +1,5 @@
 """Summaries: which sagas are to be looked at again, and what lists and search answer from them."""
 
-from dataclasses import replace
-
 import pytest
 
 from sagascope_collector.errors import BadCursor
@@ -29,7 +27,7 @@ ROW = SagaRow(
 
 
 def row(id_: str, /, *, name: str = "payment", environment: str = "prod", run: str = "", **fields: object) -> SagaRow:
-    return replace(ROW, key=SagaKey(environment, name, id_, run), **fields)
+    return ROW._replace(key=SagaKey(environment, name, id_, run), **fields)
 
 
 def keep(store: Store, *rows: SagaRow) -> None:
