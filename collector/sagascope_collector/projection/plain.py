@@ -33,19 +33,19 @@ def row(end: PlainEnd) -> SagaRow | None:
     key = SagaKey(end.environment, course.name or UNKNOWN, end.id, end.run)
     keys = _keys(end.told)
     return SagaRow(
-        key=key,
-        status=Status.COMPLETED.value,
-        attention=None,
-        step=None,
-        service=None,
-        steps=course.steps,
-        services=course.services,
-        started_at=end.started_at,
-        updated_at=end.updated_at,
-        ended_at=end.ended_at,
-        due_at=None,
-        keys=keys,
-        document=_document(key, end, root, keys),
+        key,
+        Status.COMPLETED.value,
+        None,
+        None,
+        None,
+        course.steps,
+        course.services,
+        end.started_at,
+        end.updated_at,
+        end.ended_at,
+        None,
+        keys,
+        _document(key, end, root, keys),
     )
 
 
@@ -70,33 +70,39 @@ def _keys(told: Iterable[dict[str, Any]]) -> dict[str, str]:
 
 
 def _document(key: SagaKey, end: PlainEnd, root: dict[str, Any], keys: dict[str, str]) -> str:
-    """The `wire.SagaSummary` as JSON."""
-    amount = values.amount(root.get(semconv.AMOUNT))
-    whole = "" if amount is None else f" of {money(amount, values.text(root.get(semconv.CURRENCY)))}"
-    told = {
-        "id": key.id,
-        "name": key.name,
-        "run": key.run,
-        "environment": key.environment,
-        "status": Status.COMPLETED.value,
-        **_NOTHING,
-        "started_at": _moment(end.started_at),
-        "updated_at": _moment(end.updated_at),
-        "ended_at": _moment(end.ended_at),
-        **_NO_TROUBLE,
-        "keys": keys,
-        "headline": sentence(f"Completed on {_dated(end.ended_at // SECOND)}"),
-        "customer_line": f"The {key.name}{whole} went through.",
-    }
-    return orjson.dumps(told).decode()
+    """The `wire.SagaSummary` as JSON, put together of pieces: most of them are those of many sagas."""
+    return (
+        f'{{"id":{_text(key.id)},"run":{_text(key.run)},{_of_kind(key.name, key.environment)},'
+        f'"started_at":{_moment(end.started_at)},"updated_at":{_moment(end.updated_at)},'
+        f'"ended_at":{_moment(end.ended_at)},"keys":{orjson.dumps(keys).decode()},'
+        f'"headline":{_headline(end.ended_at // SECOND)},"customer_line":{_customer_line(key.name, root)}}}'
+    )
 
 
 _NOTHING: Final = dict.fromkeys(("attention", "phase", "step", "service", "since"))
 _NO_TROUBLE: Final[dict[str, Any]] = {"attempts": 0, "error": None, "exposure": []}
 
 
+@lru_cache(maxsize=1024)
+def _of_kind(name: str, environment: str) -> str:
+    """The members that sagas of a kind share."""
+    told = {"name": name, "environment": environment, "status": Status.COMPLETED.value, **_NOTHING, **_NO_TROUBLE}
+    return orjson.dumps(told).decode()[1:-1]
+
+
+@lru_cache(maxsize=1024)
+def _headline(second: int) -> str:
+    return _text(sentence(f"Completed on {dated(second * SECOND)}"))
+
+
+def _customer_line(name: str, root: dict[str, Any]) -> str:
+    amount = values.amount(root.get(semconv.AMOUNT))
+    whole = "" if amount is None else f" of {money(amount, values.text(root.get(semconv.CURRENCY)))}"
+    return _text(f"The {name}{whole} went through.")
+
+
 def _moment(at: int) -> str:
-    return f"{_second(at // SECOND)}.{at % SECOND // 1_000:06}Z"
+    return f'"{_second(at // SECOND)}.{at % SECOND // 1_000:06}Z"'
 
 
 @lru_cache(maxsize=1024)
@@ -104,7 +110,8 @@ def _second(at: int) -> str:
     return (_EPOCH + timedelta(seconds=at)).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-_dated: Final = lru_cache(maxsize=1024)(lambda second: dated(second * SECOND))
+def _text(text: str) -> str:
+    return orjson.dumps(text).decode()
 
 
 def rows(ends: Iterable[PlainEnd]) -> Sequence[SagaRow]:

@@ -29,7 +29,7 @@ KNOWN: Final = 20_000
 """Courses that are remembered."""
 
 TEXTS: Final = 100_000
-"""Texts of one kind that are remembered. A few sagas' more may come before they are forgotten; 2^`WIDTH` never do."""
+"""Texts of one kind that are remembered; those of one look come on top."""
 
 FAILED, ATTEMPT, ROOT, RECEIVED, PLAIN = (1 << bit for bit in range(5))
 """What may be said of a span. Plain: nothing that it says itself speaks against a plain end."""
@@ -53,12 +53,14 @@ class Spans(NamedTuple):
     plain: Flags
 
     def words(self) -> Numbers:
-        """The numbers of each span, one row a span."""
-        far = (self.attempts < 0) | (self.attempts >= _ATTEMPTS)
-        flags = (self.failed, self.tried, self.roots, self.received, self.plain & ~far)
-        told = sum(flag.astype(np.int64) << bit for bit, flag in enumerate(flags))
+        """The numbers of each span, one row a span; one for which there is no room is not plain."""
         texts = self.steps | self.services << WIDTH | self.names << 2 * WIDTH
-        return np.stack([texts, self.step_keys, np.where(far, 0, self.attempts) << len(flags) | told], axis=1)
+        fits = (self.steps | self.services | self.names) < 1 << WIDTH
+        fits &= (self.attempts >= 0) & (self.attempts < _ATTEMPTS)
+        flags = (self.failed, self.tried, self.roots, self.received, self.plain & fits)
+        told = sum(flag.astype(np.int64) << bit for bit, flag in enumerate(flags))
+        words = np.stack([texts, self.step_keys, self.attempts << len(flags) | told], axis=1)
+        return np.where(fits[:, None], words, 0)
 
 
 class _Span(NamedTuple):

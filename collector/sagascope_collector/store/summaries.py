@@ -46,16 +46,19 @@ LESSONS: Final = pa.schema(
 LATEST: Final = 2**63 - 1
 """The latest time that is kept, in the year 2262: received times may be any number of 64 bits."""
 
-_TEXTS: Final = ("steps", "services", "keys")
-"""Kept as JSON texts: see `store.schema` on lists."""
+_TIMES: Final = ("started_at", "updated_at", "ended_at", "due_at")
 
 
-def table(rows: Iterable[SagaRow]) -> pa.Table:
+def table(rows: Sequence[SagaRow]) -> pa.Table:
     """The rows as a table of `SCHEMA`."""
-    written = list(map(_written, rows))
-    columns = zip(*written, strict=True) if written else [()] * len(SCHEMA)
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=SCHEMA)
+    if not rows:
+        return SCHEMA.empty_table()
+    told: dict[str, Sequence[Any]] = dict(zip(SagaRow._fields, zip(*rows, strict=True), strict=True))
+    told |= zip(SagaKey._fields, zip(*told["key"], strict=True), strict=True)
+    told |= {name: list(map(_text, told[name])) for name in ("steps", "services")}
+    told |= {name: list(map(_time, told[name])) for name in _TIMES}
+    told["keys"] = [orjson.dumps(each).decode() for each in told["keys"]]
+    return pa.Table.from_arrays([pa.array(told[each.name], each.type) for each in SCHEMA], schema=SCHEMA)
 
 
 def runners_table(runners: Mapping[tuple[str, str, str], str]) -> pa.Table:
@@ -80,25 +83,13 @@ def read(columns: Sequence[Any]) -> SagaRow:
     return SagaRow(key=key, **row)
 
 
-def _written(row: SagaRow) -> tuple[Any, ...]:
-    """The values of `SCHEMA`."""
-    return (
-        *row.key,
-        row.status,
-        row.attention,
-        row.step,
-        row.service,
-        _text(row.steps),
-        _text(row.services),
-        *(None if at is None else min(at, LATEST) for at in (row.started_at, row.updated_at, row.ended_at, row.due_at)),
-        orjson.dumps(row.keys).decode(),
-        row.document,
-    )
-
-
 @lru_cache(maxsize=4096)
 def _text(names: tuple[str, ...]) -> str:
     return orjson.dumps(names).decode()
+
+
+def _time(at: int | None) -> int | None:
+    return at if at is None or at < LATEST else LATEST
 
 
 def element(value: str | None) -> str | None:

@@ -6,6 +6,7 @@ from functools import partial
 from random import Random
 from threading import Event
 
+import numpy as np
 import pytest
 
 from sagascope_collector.api import present
@@ -17,7 +18,7 @@ from sagascope_collector.projection.summaries import Summaries
 from sagascope_collector.projection.surroundings import Surroundings
 from sagascope_collector.records import SagaId
 from sagascope_collector.sagas import Context
-from sagascope_collector.store import DuckDBStore, SagaFilter, SagaRow
+from sagascope_collector.store import DuckDBStore, SagaFilter, SagaRow, courses
 from support.otlp import NOON, SECOND, log, logs, of_saga, resource, span, span_id, trace_id, traces
 from support.payloads import requests
 
@@ -169,6 +170,32 @@ def test_the_query_and_the_fold_agree(store: DuckDBStore, seed: int) -> None:
         assert [comparable(other) for other in folded[each.key.id]] == [comparable(each)]
     calm = sum(len(rows) == 1 and rows[0].status == "completed" and not rows[0].attention for rows in folded.values())
     assert len(said) > calm * 0.4
+
+
+@pytest.mark.parametrize("limit", ["KNOWN", "TEXTS"])
+def test_what_is_known_of_courses_may_be_forgotten(
+    store: DuckDBStore, limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teller = Teller(7)
+    told = [each for number in range(200) for each in teller.saga(f"{number}") if hasattr(each, "resource_spans")]
+    store.append(
+        decode([Payload(Signal.TRACES, Encoding.PROTOBUF, each.SerializeToString(), NOON) for each in told]).batch
+    )
+    ids = [SagaId("", f"{number}") for number in range(200)]
+    whole = plain.rows(store.plain_ends(ids))
+    monkeypatch.setattr(courses, limit, 3)
+    parts = [row for each in ids for row in plain.rows(store.plain_ends([each]))]
+    assert sorted(parts) == sorted(whole)
+    assert len(whole) > 50
+
+
+def test_a_text_that_finds_no_room_makes_no_plain_span() -> None:
+    one, no = np.ones(2, np.int64), np.zeros(2, np.bool_)
+    steps = np.array([1, 1 << courses.WIDTH])
+    words = courses.Spans(steps, one, one, one, one, no, ~no, ~no, no, ~no).words()
+    known = courses.Courses()
+    known.numbers("steps", ["", "a"]), known.numbers("services", ["", "s"]), known.numbers("names", ["", "n"])
+    assert [known.judge(each.tobytes()) is not None for each in words] == [True, False]
 
 
 def test_the_sagas_whose_rate_is_measured_end_plainly(store: DuckDBStore) -> None:
