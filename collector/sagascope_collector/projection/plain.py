@@ -72,22 +72,22 @@ def _keys(told: Iterable[dict[str, Any]]) -> dict[str, str]:
 def _document(key: SagaKey, end: PlainEnd, root: dict[str, Any], keys: dict[str, str]) -> str:
     """The `wire.SagaSummary` as JSON, put together of pieces: most of them are those of many sagas."""
     return (
-        f'{{"id":{_text(key.id)},"run":{_text(key.run)},{_of_kind(key.name, key.environment)},'
+        f'{{"id":{_text(key.id)},"name":{_text(key.name)},"run":{_text(key.run)},'
+        f'"environment":{_text(key.environment)},{_COMPLETED},'
         f'"started_at":{_moment(end.started_at)},"updated_at":{_moment(end.updated_at)},'
-        f'"ended_at":{_moment(end.ended_at)},"keys":{orjson.dumps(keys).decode()},'
+        f'"ended_at":{_moment(end.ended_at)},{_NO_TROUBLE},"keys":{orjson.dumps(keys).decode()},'
         f'"headline":{_headline(end.ended_at // SECOND)},"customer_line":{_customer_line(key.name, root)}}}'
     )
 
 
-_NOTHING: Final = dict.fromkeys(("attention", "phase", "step", "service", "since"))
-_NO_TROUBLE: Final[dict[str, Any]] = {"attempts": 0, "error": None, "exposure": []}
-
-
-@lru_cache(maxsize=1024)
-def _of_kind(name: str, environment: str) -> str:
-    """The members that sagas of a kind share."""
-    told = {"name": name, "environment": environment, "status": Status.COMPLETED.value, **_NOTHING, **_NO_TROUBLE}
+def _members(**told: Any) -> str:
     return orjson.dumps(told).decode()[1:-1]
+
+
+_COMPLETED: Final = _members(
+    status=Status.COMPLETED.value, attention=None, phase=None, step=None, service=None, since=None
+)
+_NO_TROUBLE: Final = _members(attempts=0, error=None, exposure=[])
 
 
 @lru_cache(maxsize=1024)
