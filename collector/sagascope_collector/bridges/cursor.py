@@ -71,7 +71,7 @@ class Cursor(Generic[Place]):
         new = self.path.with_name(f"{self.path.name}.new")
         try:
             with new.open("wb") as file:
-                file.write(place.model_dump_json().encode())
+                file.write(place.model_dump_json(exclude_defaults=True).encode())
                 file.flush()
                 os.fsync(file.fileno())
             new.replace(self.path)

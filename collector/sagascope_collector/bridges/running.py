@@ -32,6 +32,10 @@ class Harvest(Generic[Place]):
     """Pieces of work that have not ended."""
     trouble: str = ""
     """What did not answer; the rest is told."""
+    is_behind: bool = False
+    """Whether the source knows more than was read so far."""
+    at_once: bool = False
+    """Whether the next look is not to wait."""
 
 
 class Source(Protocol[Place]):
@@ -104,12 +108,14 @@ class Bridge(Generic[Place]):
         with self._cursor:
             place, wait = self._cursor.load(), 0.0
             while not self._stopping.wait(wait):
-                moved = self.step(place)
-                place = place if moved is None else moved
-                wait = self._every if moved is not None else min(max(self._every, wait * 2), SLOWEST)
+                harvest = self.step(place)
+                if harvest is None:
+                    wait = min(max(self._every, wait * 2), SLOWEST)
+                else:
+                    place, wait = harvest.place, 0.0 if harvest.at_once else self._every
 
-    def step(self, place: Place) -> Place | None:
-        """One look; the place after it. None: it failed, and is to be repeated from the same place."""
+    def step(self, place: Place) -> Harvest[Place] | None:
+        """One look, and what came of it. None: it failed, and is to be repeated from the same place."""
         begun = time.monotonic()
         self.health.polls += 1
         try:
@@ -123,9 +129,9 @@ class Bridge(Generic[Place]):
         self.health.watching = harvest.watching
         if harvest.trouble:
             self._failed(harvest.trouble)
-        else:
+        elif not harvest.is_behind:
             self._succeeded(begun)
-        return harvest.place
+        return harvest
 
     def _succeeded(self, begun: float) -> None:
         if self._failing:

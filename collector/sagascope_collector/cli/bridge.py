@@ -3,7 +3,7 @@
 import logging
 import signal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,6 +11,8 @@ from sagascope_collector import logbook
 from sagascope_collector.archives import Sender
 from sagascope_collector.bridges import Bridge, Cursor, metrics
 from sagascope_collector.bridges.postgres import Database, Gids, Place, Postgres
+from sagascope_collector.bridges.tables import Place as TablesPlace
+from sagascope_collector.bridges.tables import Tables, read_mapping, ready
 from sagascope_collector.cli.connection import Url, with_credentials
 from sagascope_collector.cli.importing import OtlpHttp, place_of
 from sagascope_collector.client import DEFAULT_URL, Credentials
@@ -65,6 +67,29 @@ Gid = Annotated[
     ),
 ]
 
+DatabaseDsn = Annotated[
+    str,
+    typer.Option(
+        "--dsn",
+        envvar="SAGASCOPE_DSN",
+        metavar="DSN",
+        help="The database to follow. Let PGPASSFILE or a service file hold the password.",
+    ),
+]
+MappingName = Annotated[
+    str,
+    typer.Option(
+        "--mapping",
+        envvar="SAGASCOPE_MAPPING",
+        metavar="NAME|FILE",
+        help=f"What the columns mean: a file, or one of {', '.join(ready())}.",
+    ),
+]
+History = Annotated[
+    bool,
+    typer.Option("--history", envvar="SAGASCOPE_HISTORY", help="Tell also what had ended before the first look."),
+]
+
 bridge = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
@@ -105,7 +130,32 @@ def postgres(
         _run(Bridge(source, sender, Cursor(cursor, Place), every=every), "postgres", metrics_at)
 
 
-def _run(running: Bridge[Place], kind: str, metrics_at: str | None) -> None:
+@bridge.command("sql", short_help="Follow tables that hold the state of sagas.")
+@with_credentials
+def tables(
+    dsn: DatabaseDsn,
+    mapping: MappingName,
+    credentials: Credentials,
+    url: Url = DEFAULT_URL,
+    otlp_http: OtlpHttp = None,
+    environment: Environment = "",
+    history: History = False,
+    every: Every = 1.0,
+    cursor: CursorFile = Path("sagascope-sql.cursor"),
+    metrics_at: Metrics = None,
+) -> None:
+    """Follow tables of PostgreSQL that hold the state of sagas, until Ctrl-C.
+
+    A row that has not moved is shown as work that has not ended. It only reads, a bounded number of rows at a time.
+    """
+    with (
+        Tables(dsn, read_mapping(mapping), environment=environment, history=history) as source,
+        Sender(place_of(url, otlp_http, credentials), credentials) as sender,
+    ):
+        _run(Bridge(source, sender, Cursor(cursor, TablesPlace), every=every), "sql", metrics_at)
+
+
+def _run(running: Bridge[Any], kind: str, metrics_at: str | None) -> None:
     logbook.configure(Format.TEXT, Level.INFO)
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, lambda *_: running.stop())

@@ -5,6 +5,6 @@ Everything that is known of ``PREPARE TRANSACTION`` is in this package. It reads
 
 from sagascope_collector.bridges.postgres.gids import Gids
 from sagascope_collector.bridges.postgres.place import Place
-from sagascope_collector.bridges.postgres.source import Database, Postgres
+from sagascope_collector.bridges.postgres.source import SETTINGS, Database, Postgres, reason
 
-__all__ = ["Database", "Gids", "Place", "Postgres"]
+__all__ = ["SETTINGS", "Database", "Gids", "Place", "Postgres", "reason"]

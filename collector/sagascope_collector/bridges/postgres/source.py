@@ -62,7 +62,7 @@ class Postgres:
                 decided += look.decided
             except psycopg.Error as error:
                 self._lost(database)
-                trouble.append(f"{database.name} does not answer: {_reason(error)}.")
+                trouble.append(f"{database.name} does not answer: {reason(error)}.")
         kept = endings.tell(decided, place.decided, self._open(standing), told)
         watching = sum(map(len, standing.values()))
         return Harvest(told, Place(databases=standing, decided=kept), watching, " ".join(trouble))
@@ -89,6 +89,6 @@ class Postgres:
         return self._connections[database.name]
 
 
-def _reason(error: psycopg.Error) -> str:
+def reason(error: psycopg.Error) -> str:
     """The first line of what PostgreSQL says; it names hosts and databases, and no password."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

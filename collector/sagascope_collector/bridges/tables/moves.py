@@ -1,0 +1,141 @@
+"""What it means that a row says something else than when it was told last. Pure."""
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from sagascope import semconv
+from sagascope_collector.bridges.tables.mapping import Table
+from sagascope_collector.bridges.tables.place import Open, Try
+from sagascope_collector.bridges.tables.rows import Row
+from sagascope_collector.bridges.tables.states import ENDED, State
+
+COUNTED: Final = 9
+"""Attempts before the first that was seen, of which a row only counts that they were, told at most."""
+
+FLYING: Final = frozenset({State.STARTED, State.COMPENSATING})
+FAILED: Final = frozenset({State.RETRYING, State.FAILED, State.COMPENSATION_FAILED})
+UNDOING: Final = frozenset({State.COMPENSATING, State.COMPENSATED, State.COMPENSATION_FAILED})
+IDLE: Final = frozenset({State.PENDING, State.SKIPPED})
+
+
+class Told(NamedTuple):
+    """An attempt that is in flight, or has ended."""
+
+    attempt: Try
+    end: int = 0
+    """0: it is in flight."""
+    failed: bool = False
+    error: bool = False
+    """Whether it is this attempt's error that the row says."""
+
+
+class Move(NamedTuple):
+    """What is to be told of a row."""
+
+    row: Row
+    is_new: bool
+    """Whether nothing was told of it before."""
+    since: int
+    attempts: list[Told]
+    end: int
+    """When the row ended; 0: it is in flight."""
+    outcome: str | None
+    """Of the saga, once a row that stands for it has ended."""
+    after: Open | None
+    """What is to be remembered of it."""
+
+
+def move(table: Table, before: Open | None, row: Row, *, is_first: bool = False) -> Move:
+    """What a row, which says when it changed, tells; given what was told of it before.
+
+    `is_first` says that nothing can have been told of it, also not that it had ended.
+    """
+    at = row.changed
+    since = before.since if before else row.started or at
+    over = row.state in ENDED
+    end = max(since, row.ended or at) if over else 0
+    old = before.attempt if before else None
+    new = _current(table, row, old, end or at)
+    attempts = list(_attempts(row, old, new, end or at))
+    if is_first and new and table.holds == "steps" and new.compensates == row.step != new.step:
+        attempts.insert(0, Told(_undone(row, new, since), max(since, at)))
+    undoing = row.state in UNDOING or (before is not None and before.is_undoing)
+    last = new and new.model_copy(update={"is_over": row.state in FAILED})
+    after = None if over else Open(row=row, since=since, attempt=last, is_undoing=undoing)
+    return Move(
+        row, before is None, since, attempts, end, _outcome(row.state, undoing=undoing) if over else None, after
+    )
+
+
+def _outcome(state: State, *, undoing: bool) -> str:
+    if state in FAILED:
+        return semconv.OUTCOME_FAILED
+    return semconv.OUTCOME_COMPENSATED if undoing else semconv.OUTCOME_COMPLETED
+
+
+def _current(table: Table, row: Row, old: Try | None, at: int) -> Try | None:
+    """The attempt that a row is at; None: it is at none."""
+    if not row.step or row.state in IDLE:
+        return None
+    undone = row.compensates or table.undoes.get(row.step, "")
+    is_undo = bool(undone) or row.state in UNDOING
+    begun = Try(
+        step=row.step if undone or not is_undo else f"undo {row.step}",
+        step_key=row.step_key,
+        type=semconv.TYPE_COMPENSATION if is_undo else semconv.TYPE_ACTION,
+        compensates=undone or (row.step if is_undo else ""),
+        number=1,
+        since=at,
+    )
+    is_own = table.holds == "sagas" or bool(undone) or not is_undo
+    same = old if old and old.is_of(begun) else None
+    begun = begun.model_copy(update={"number": _number(table, row, same) if is_own else 1})
+    if same and same.number == begun.number:
+        return same
+    is_first = table.holds == "steps" and begun.number == 1 and is_own
+    return begun.model_copy(update={"since": row.started}) if is_first and row.started else begun
+
+
+def _number(table: Table, row: Row, same: Try | None) -> int:
+    """Which attempt it is; where the row does not count, one that begins after one that failed is the next."""
+    if row.attempt is None:
+        return 1 if same is None else same.number + (same.is_over and row.state in FLYING)
+    further = table.counts == "failures" and row.state not in FAILED
+    return max(1, row.attempt + further)
+
+
+def _attempts(row: Row, old: Try | None, new: Try | None, at: int) -> Iterator[Told]:
+    if old and not old.is_over and (new is None or old != new):
+        yield _left(row, old, new, at)
+    if new is None:
+        return
+    if old is None or new != old:
+        yield from _counted(row, old, new)
+    if row.state in FLYING:
+        if new != old or new.is_over:
+            yield Told(new)
+    elif row.state not in FAILED or new != old or not new.is_over:
+        yield Told(new, max(new.since, at), row.state in FAILED, error=row.state in FAILED)
+
+
+def _left(row: Row, old: Try, new: Try | None, at: int) -> Told:
+    """The end of an attempt that the row is no more at."""
+    end = max(old.since, at)
+    tried_again = new is not None and old.is_of(new)
+    given_up = old.type == semconv.TYPE_ACTION and row.state in UNDOING and (new is None or new.compensates != old.step)
+    failed = tried_again or given_up or (new is None and row.state in FAILED)
+    return Told(old, end, failed, error=failed)
+
+
+def _undone(row: Row, new: Try, since: int) -> Try:
+    """The step that its own row undoes: it had been done."""
+    said = {"step": row.step, "type": semconv.TYPE_ACTION, "compensates": "", "number": max(1, row.attempt or 1)}
+    return new.model_copy(update={**said, "since": since})
+
+
+def _counted(row: Row, old: Try | None, new: Try) -> Iterator[Told]:
+    """Attempts of which a row says no more than that they were; the last error is that of the latest that failed."""
+    known = old.number if old and old.is_of(new) else 0
+    for number in range(max(known + 1, new.number - COUNTED), new.number):
+        is_latest = number == new.number - 1 and row.state in FLYING
+        yield Told(new.model_copy(update={"number": number}), new.since, failed=True, error=is_latest)

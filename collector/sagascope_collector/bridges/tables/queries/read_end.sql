@@ -1,0 +1,1 @@
+SELECT max({cursor})::text FROM {source} AS told
