@@ -70,6 +70,14 @@ def among(few: Fingerprints, many: Fingerprints) -> npt.NDArray[np.bool_]:
     return np.asarray(many[places] == few)
 
 
+def meet(few: Fingerprints, many: Fingerprints) -> bool:
+    """Whether any of `few` is in `many`, which is sorted."""
+    if few.size != 1:
+        return bool(among(few, many).any())
+    place = many.searchsorted(few[0])
+    return bool(place < many.size and many[place] == few[0])
+
+
 def mixed(words: Fingerprints) -> Fingerprints:
     """Every bit of the answer depends on every bit given (the finish of SplitMix64)."""
     with np.errstate(over="ignore"):

@@ -90,6 +90,7 @@ class Query(StrEnum):
     SELECT_SAGAS_OF_IDS = "select_sagas_of_ids"
     SELECT_SAGAS_OF_INCIDENT = "select_sagas_of_incident"
     SELECT_SEALED = "select_sealed"
+    SELECT_SEALED_OF_ONE = "select_sealed_of_one"
     SELECT_SEALED_LOG_KEYS = "select_sealed_log_keys"
     SELECT_SEALED_SAGAS = "select_sealed_sagas"
     SELECT_SEALED_SAGAS_BY_SPAN = "select_sealed_sagas_by_span"

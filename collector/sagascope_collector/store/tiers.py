@@ -67,12 +67,19 @@ class Wanted:
     """Sagas whose rows are wanted, of whatever tables: their ids are digested once."""
 
     def __init__(self, ids: Sequence[SagaId]) -> None:
-        self._ids = ids
-        self.sagas: Fingerprints = np.unique(np.fromiter((fingerprints.of_text(each.id) for each in ids), np.uint64))
+        self.names = list({each.id for each in ids})
+        self.sagas: Fingerprints = np.unique(np.fromiter(map(fingerprints.of_text, self.names), np.uint64))
+        self._found: tuple[tuple[Chunk, ...], list[Chunk]] = (), []
 
     def named(self) -> pa.Table:
         """The ids as a table."""
-        return pa.table({"saga_id": pa.array(list({each.id for each in self._ids}), pa.string())})
+        return pa.table({"saga_id": pa.array(self.names, pa.string())})
+
+    def chunks(self, view: View) -> list[Chunk]:
+        """Those that hold records of some of them; looked for once, whatever tables are read."""
+        if self._found[0] is not view.chunks:
+            self._found = view.chunks, [each for each in view.chunks if fingerprints.meet(self.sagas, each.sagas)]
+        return self._found[1]
 
 
 class Tiers:
@@ -165,12 +172,11 @@ class Tiers:
 
         Only these columns of them, if any are named.
         """
-        sagas = wanted.sagas
 
         def read(view: View) -> pa.Table:
-            files = _files(kind, (each for each in view.chunks if among(sagas, each.sagas).any()))
+            files = _files(kind, wanted.chunks(view))
             sealed = [self._sealed(files, wanted)] if files else []
-            hot = [table for each in view.generations for table in each.of_sagas(kind, sagas, only)]
+            hot = [table for each in view.generations for table in each.of_sagas(kind, wanted.sagas, only)]
             return joined(kind, [*sealed, *hot], only)
 
         return self._read(read)
@@ -239,6 +245,8 @@ class Tiers:
             each.journal.close()
 
     def _sealed(self, files: Sequence[str], wanted: Wanted) -> pa.Table:
+        if len(wanted.names) == 1:
+            return self._database.arrow(Query.SELECT_SEALED_OF_ONE, {"files": files, "id": wanted.names[0]})
         return self._database.arrow(Query.SELECT_SEALED, {"files": files}, wanted_sagas=wanted.named())
 
     def _sealed_sagas(self, chunks: Iterable[Chunk], query: Query, id_: bytes) -> set[SagaId]:
