@@ -21,15 +21,18 @@ from sagascope._encode import Encoder
 from sagascope._failure import describe_error
 from sagascope._fitting import fit, fit_text
 from sagascope._hosts import allowing, host_of
+from sagascope._ids import Ids, Wanting
 from sagascope._inflight import InFlight
 from sagascope._instance import Renamed, instance_name
 from sagascope._logs import LogTap
 from sagascope._outbox import Outbox
+from sagascope._readable import of_no_process, readable
 from sagascope._sender import Sender
 from sagascope._settings import Settings
 from sagascope._spool import Spool
 from sagascope._stats import Stats
 from sagascope._tally import Tally
+from sagascope._told import Told
 from sagascope._version import __version__
 
 _SCOPE = InstrumentationScope("sagascope", __version__, semconv.SCHEMA_URL)
@@ -44,8 +47,9 @@ class Pipeline(SpanProcessor):
             sampler=ALWAYS_ON,
             resource=resource,
             shutdown_on_exit=False,
-            id_generator=service.id_generator if service is not None else None,
+            id_generator=Ids(service.id_generator if service is not None else None),
         )
+        self._nobody = of_no_process(resource)
         self._provider.add_span_processor(self)
         self._tracer = self._provider.get_tracer(_SCOPE.name, _SCOPE.version, _SCOPE.schema_url)
         self._tally = Tally()
@@ -95,9 +99,17 @@ class Pipeline(SpanProcessor):
         attributes: Mapping[str, Any],
         links: Sequence[Link],
         kind: SpanKind = SpanKind.INTERNAL,
+        span_id: int = 0,
     ) -> ApiSpan:
         """Start a saga span."""
-        return self._tracer.start_span(name, context, kind, fit(attributes, self._longest), links)
+        if not span_id:
+            return self._tracer.start_span(name, context, kind, fit(attributes, self._longest), links)
+        with Wanting(span_id):
+            return self._tracer.start_span(name, context, kind, fit(attributes, self._longest), links)
+
+    def tell(self, told: Told) -> None:
+        """Queue a span that no process holds."""
+        self._outbox.put_span(readable(told, self._nobody, _SCOPE, self._longest))
 
     def carried(self, name: str, own: SpanContext, context: Context) -> SpanContext:
         """The ids of our span with the sampled flag of the service: its current span's, else its sampler's decision."""

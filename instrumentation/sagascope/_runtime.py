@@ -10,6 +10,8 @@ from typing import Any, Protocol
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind
 
+from sagascope._told import Told
+
 Attributes = Mapping[str, Any]
 
 
@@ -23,8 +25,16 @@ class Runtime(Protocol):
         attributes: Attributes,
         links: Sequence[Link],
         kind: SpanKind = SpanKind.INTERNAL,
+        span_id: int = 0,
     ) -> Span:
-        """Start a span below the one in `context`; it is recorded whatever the service's sampler decides."""
+        """Start a span below the one in `context`; it is recorded whatever the service's sampler decides.
+
+        `span_id` is the id that it is to have; 0: any.
+        """
+        ...
+
+    def tell(self, told: Told) -> None:
+        """Send a span as it is told of; it belongs to the service, and to no process of it."""
         ...
 
     def carried(self, name: str, own: SpanContext, context: Context) -> SpanContext:

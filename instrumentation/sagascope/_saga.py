@@ -263,6 +263,11 @@ class RunningSaga(Scope):
         return context if place is not None and place.identity == self.identity else self.context_for(context)
 
 
+def declared(name: str) -> Plan | None:
+    """The plan of the sagas of this name, if one was declared in this process."""
+    return _declared.get(name)
+
+
 def current() -> RunningSaga | None:
     """The saga in which this code runs, its caller's included; None outside any."""
     place = place_in(get_current())

@@ -8,6 +8,7 @@ from opentelemetry.trace import (
     Link,
     NonRecordingSpan,
     Span,
+    SpanContext,
     SpanKind,
     StatusCode,
     get_current_span,
@@ -41,12 +42,17 @@ class Scope:
     ) -> None:
         """Start the span below where `context` stands, and go on at `place`; None: at no saga's in particular."""
         span = runtime.start(name, _nearest_parent(context), attributes, links, kind)
-        own = span.get_span_context()
-        carried = CarriedSpan(runtime.carried(name, own, context), span, _outer(context), runtime)
+        self._go_on(runtime, span, runtime.carried(name, span.get_span_context(), context), place, context)
+
+    def _go_on(
+        self, runtime: Runtime, span: Span, with_ids: SpanContext, place: Place | None, context: Context
+    ) -> None:
+        """Let what follows stand below this span, at `place`; the service goes on with these ids."""
+        carried = CarriedSpan(with_ids, span, _outer(context), runtime)
         self._previous = context
         self._entered = set_span_in_context(carried, context)
         if place is not None:
-            place.parent = own
+            place.parent = span.get_span_context()
             self._entered = put(place, self._entered)
         attach(self._entered)
         self._runtime = runtime

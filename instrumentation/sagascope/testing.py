@@ -13,10 +13,11 @@ from itertools import count
 from typing import Any
 
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, get_current_span
+from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode, TraceFlags, get_current_span
 
 from sagascope import _attempts, _runtime, semconv
 from sagascope._recorded import RecordedAttempt, RecordedSaga, RecordedSpan, expect
+from sagascope._told import Told
 
 __all__ = ["RecordedAttempt", "RecordedSaga", "RecordedSpan", "Recorder", "Ticks", "record"]
 
@@ -46,6 +47,8 @@ class Recorder:
         """What was sent as log records, for example meant waits: text and attributes."""
         self._clock = clock or Ticks()
         self._ids = count(1)
+        self._places: dict[tuple[int, int], int] = {}
+        self._live: set[int] = set()
 
     @property
     def sagas(self) -> list[RecordedSaga]:
@@ -77,14 +80,35 @@ class Recorder:
         attributes: Mapping[str, Any],
         links: Sequence[Link],
         kind: SpanKind = SpanKind.INTERNAL,
+        span_id: int = 0,
     ) -> RecordedSpan:
         """Start a span."""
         parent = get_current_span(context).get_span_context()
         trace_id = parent.trace_id if parent.is_valid else next(self._ids)
-        own = SpanContext(trace_id, next(self._ids), is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+        span_id = span_id or next(self._ids)
+        own = SpanContext(trace_id, span_id, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
         span = RecordedSpan(name, own, parent.span_id, attributes, links, self._clock)
-        self.spans.append(span)
+        self._keep(span)
+        self._live.add(span_id)
         return span
+
+    def tell(self, told: Told) -> None:
+        """Keep a span that is told of as a whole."""
+        span = RecordedSpan(told.name, told.context, told.parent_id, told.attributes, told.links, self._clock)
+        if told.error is not None:
+            span.record_exception(told.error)
+            span.set_status(StatusCode.ERROR)
+        span.started_at, span.ended_at = told.start, told.end
+        self._keep(span)
+
+    def _keep(self, span: RecordedSpan) -> None:
+        """Keep a span in the place of an open form of it; one that ended, or was started here, stays."""
+        ids = span.context.trace_id, span.context.span_id
+        place = self._places.setdefault(ids, len(self.spans))
+        if place == len(self.spans):
+            self.spans.append(span)
+        elif self.spans[place].ended_at is None and ids[1] not in self._live:
+            self.spans[place] = span
 
     def carried(self, name: str, own: SpanContext, context: Context) -> SpanContext:
         """The span's own."""

