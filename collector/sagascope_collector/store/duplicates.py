@@ -62,7 +62,7 @@ class Duplicates:
             self._chunks = [each for each in self._chunks if each not in old] + list(new)
             for chunk in new:
                 if generations:
-                    self._hold(chunk, np.unique(np.concatenate([each.known.all() for each in generations])))
+                    self._hold(chunk, fingerprints.distinct(np.concatenate([each.known.all() for each in generations])))
                     self._traces.add(np.asarray(chunk.groups))
             for chunk in old:
                 self._held.pop(chunk.entry.number, None)
@@ -123,4 +123,4 @@ class Duplicates:
         if path := chunk.files.get("logs"):
             table = self._database.arrow(Query.SELECT_SEALED_LOG_KEYS, {"files": [str(path)]})
             of_logs = fingerprints.of_logs(table["key"])
-        return np.unique(np.concatenate([of_spans, of_logs]))
+        return fingerprints.distinct(np.concatenate([of_spans, of_logs]))

@@ -132,7 +132,7 @@ class Generation:
         """Every frame of the journal, entered into the index on the way."""
         for place in self.journal.places():
             frame = frames.read(self.journal.read(place))
-            self._enter(place, frame, np.unique(keys_of(frame.spans, frame.logs)))
+            self._enter(place, frame, fingerprints.distinct(keys_of(frame.spans, frame.logs)))
             yield frame
 
     def frame(self, slice_: Slice) -> Frame:
@@ -143,6 +143,12 @@ class Generation:
             held = frames.read(self.journal.read(slice_.place))
             self._decoded.put(key, held)
         return held
+
+    def frames(self) -> Iterator[Frame]:
+        """Every frame, in order; those that are not in memory are not kept there."""
+        for slice_ in self.slices:
+            held = self._decoded.get((self.number, slice_.place.offset))
+            yield held or frames.read(self.journal.read(slice_.place))
 
     def of_sagas(self, kind: str, wanted: Fingerprints, only: Sequence[str] = ()) -> Iterator[pa.Table]:
         """The rows of a table that may be of these sagas; `wanted` is sorted. Only some columns, if they are named."""
@@ -184,12 +190,12 @@ class Generation:
     def sagas(self) -> Fingerprints:
         """Those of every saga that has a record here, sorted."""
         found = [columns.distinct_sagas for each in self.slices for columns in each.of.values()]
-        return np.unique(np.concatenate([NONE, *found]))
+        return fingerprints.distinct(np.concatenate([NONE, *found]))
 
     def groups(self) -> Fingerprints:
         """Those of every record here, sorted; each once."""
         found = [columns.groups for each in self.slices for columns in each.of.values()]
-        return np.unique(np.concatenate([NONE, *found]))
+        return fingerprints.distinct(np.concatenate([NONE, *found]))
 
     def _rows(self, kind: str, slice_: Slice, chosen: npt.NDArray[np.bool_], only: Sequence[str] = ()) -> pa.Table:
         frame = self.frame(slice_)
@@ -222,7 +228,7 @@ def columns_of(kind: str, table: pa.Table) -> Columns:
     sagas, groups = fingerprints.of_texts(table["saga_id"]), fingerprints.of_traces(table["trace_id"])
     if kind == "logs" and (groups == 0).any():
         groups = np.where(groups != 0, groups, np.where(sagas != 0, sagas, fingerprints.of_logs(table["key"])))
-    distinct = np.unique(sagas)
+    distinct = fingerprints.distinct(sagas)
     return Columns(sagas, groups, distinct[distinct != 0], fingerprints.words(table["span_id"]))
 
 

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from sagascope_collector.store.fingerprints import NONE, Fingerprints
+from sagascope_collector.store.fingerprints import NONE, Fingerprints, distinct
 
 _BITS: Final = np.uint64(24)
 _PLACE: Final = np.uint64(2**24 - 1)
@@ -19,7 +19,7 @@ Places = npt.NDArray[np.int64]
 
 def packed(fingerprints: Fingerprints, places: Places) -> Fingerprints:
     """The postings of these rows; a row may have several fingerprints, and several rows the same."""
-    return np.unique((fingerprints & ~_PLACE) | places.astype(np.uint64))
+    return distinct((fingerprints & ~_PLACE) | places.astype(np.uint64))
 
 
 def found(postings: Fingerprints, fingerprints: Iterable[int]) -> Places:

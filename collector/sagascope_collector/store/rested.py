@@ -83,7 +83,7 @@ class Rested:
     def owners(self, ids: Sequence[SagaId]) -> list[Owner]:
         """The places of all summaries of these ids."""
         wanted = np.fromiter((fingerprints.of_text(each.id) for each in ids), np.uint64, len(ids))
-        likely = np.unique(wanted[self._asleep.may_hold(fingerprints.mixed(postings.short(wanted)))])
+        likely = fingerprints.distinct(wanted[self._asleep.may_hold(fingerprints.mixed(postings.short(wanted)))])
         return list(self._owners(self.view, likely, set(ids))) if likely.size else []
 
     def _owners(self, view: View, wanted: fingerprints.Fingerprints, ids: set[SagaId]) -> Iterator[Owner]:

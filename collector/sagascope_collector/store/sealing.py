@@ -13,10 +13,10 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from sagascope_collector.store import chunk
+from sagascope_collector.store import chunk, chunkfile, fingerprints
 from sagascope_collector.store.chunk import Chunk, Entry
 from sagascope_collector.store.database import Database
-from sagascope_collector.store.generation import KINDS, NEVER, Bounds, Generation, joined
+from sagascope_collector.store.generation import KINDS, NEVER, Bounds, Generation
 from sagascope_collector.store.sql import Query
 from sagascope_collector.store.statistics import Statistics
 from sagascope_collector.store.tiers import Tiers
@@ -30,7 +30,6 @@ TOGETHER: int = 8
 AGE_EVERY: Final = 3_600.0
 """Seconds between two times that old statistics are put together."""
 
-WRITE: Final = {"spans": Query.WRITE_SPANS, "logs": Query.WRITE_LOGS, "links": Query.WRITE_LINKS}
 MERGE: Final = {"spans": Query.MERGE_SPANS, "logs": Query.MERGE_LOGS, "links": Query.MERGE_LINKS}
 
 ENTRIES: Final = pa.schema([(name, pa.uint64()) for name in Entry._fields])
@@ -71,10 +70,10 @@ class Sealing:
         folder, made, counted = self._tiers.folder, [], None
         if generation.records:
             number = self._number()
-            rows = {kind: joined(kind, generation.all(kind)) for kind in KINDS}
+            rows = {kind: chunkfile.gathered(kind, generation) for kind in KINDS}
             for kind, table in rows.items():
                 if table.num_rows:
-                    self._database.rows(WRITE[kind], {"file": str(chunk.path_of(folder, number, kind))}, rows=table)
+                    chunkfile.write(kind, table, chunk.path_of(folder, number, kind))
             chunk.save_index(folder, number, generation.sagas(), generation.groups())
             counts = {kind: table.num_rows for kind, table in rows.items()}
             made = [self._finished(number, counts, generation.bounds())]
@@ -102,7 +101,7 @@ class Sealing:
                 values = {"files": files, "file": str(chunk.path_of(folder, number, kind))}
                 self._database.rows(MERGE[kind], values)
         indexes = ([each.sagas for each in small], [each.groups for each in small])
-        chunk.save_index(folder, number, *(np.unique(np.concatenate(each)) for each in indexes))
+        chunk.save_index(folder, number, *(fingerprints.distinct(np.concatenate(each)) for each in indexes))
         counts = {kind: sum(getattr(each.entry, kind) for each in small) for kind in KINDS}
         made = [self._finished(number, counts, bounds)]
         with self._database.transaction():

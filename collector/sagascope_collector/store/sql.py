@@ -117,10 +117,7 @@ class Query(StrEnum):
     UPDATE_STATE = "update_state"
     UPDATE_STATE_BEGUN = "update_state_begun"
     UPDATE_STATE_PROJECTED = "update_state_projected"
-    WRITE_LINKS = "write_links"
-    WRITE_LOGS = "write_logs"
     WRITE_SHELF = "write_shelf"
-    WRITE_SPANS = "write_spans"
 
     @property
     def text(self) -> str:
