@@ -174,6 +174,20 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
+class Following:
+    """What a bridge says of itself."""
+
+    kind: str
+    """What it follows."""
+    lag: float
+    """Seconds by which what it told may be behind that."""
+    watching: int
+    """Pieces of work that have not ended."""
+    trouble: str = ""
+    """What it cannot reach or follow."""
+
+
+@dataclass(frozen=True, slots=True)
 class Heartbeat:
     """The latest complete word of a process about itself; all parts of a split list joined."""
 
@@ -186,6 +200,8 @@ class Heartbeat:
     """False while parts of the list are missing: then absence from `open_spans` proves nothing."""
     dropped: int
     final: bool
+    following: Following | None = None
+    """Of a bridge."""
 
 
 @dataclass(frozen=True, slots=True)

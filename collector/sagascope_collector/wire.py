@@ -424,10 +424,24 @@ class IncidentPatch(BaseModel):
     by: Annotated[str, Field(min_length=1, max_length=200)] | None = None
 
 
+class Following(Wire):
+    """What a bridge said of itself when it was heard last.
+
+    What it told may be `lag_seconds` behind the system that it follows; it knows of `watching` pieces of work that have
+    not ended; `trouble` is what it cannot reach or follow.
+    """
+
+    kind: str
+    lag_seconds: float
+    watching: int
+    trouble: str | None
+
+
 class Instance(Wire):
     """One process of a service.
 
-    `heartbeats` says whether it sends any; `dropped` is how many records it says it could not send.
+    `heartbeats` says whether it sends any; `dropped` is how many records it says it could not send; `following` is of
+    a bridge.
     """
 
     instance: str | None
@@ -437,6 +451,7 @@ class Instance(Wire):
     in_flight: int
     heartbeats: bool
     dropped: int
+    following: Following | None = None
 
 
 class Service(Wire):

@@ -184,6 +184,18 @@ HEARTBEAT_DROPPED: Final = "sagascope.heartbeat.dropped"
 HEARTBEAT_FINAL: Final = "sagascope.heartbeat.final"
 """bool, heartbeat: the process is shutting down; nothing of it goes on."""
 
+BRIDGE_KIND: Final = "sagascope.bridge.kind"
+"""string, heartbeat of a bridge: what it follows, for example ``postgres``."""
+
+BRIDGE_LAG: Final = "sagascope.bridge.lag"
+"""double, heartbeat of a bridge: seconds by which what it told may be behind what it follows."""
+
+BRIDGE_WATCHING: Final = "sagascope.bridge.watching"
+"""int, heartbeat of a bridge: pieces of work that it knows of and that have not ended."""
+
+BRIDGE_TROUBLE: Final = "sagascope.bridge.trouble"
+"""string, heartbeat of a bridge, optional: what it cannot reach or follow, as a sentence."""
+
 # --- messages --------------------------------------------------------------------------------------
 
 MESSAGING_SYSTEM: Final = "messaging.system"

@@ -69,3 +69,35 @@ def test_what_the_collector_itself_lacks_comes_above_all() -> None:
 def test_many_names_are_cut() -> None:
     known = services(**{name: [process(heartbeats=False)] for name in "abcde"})
     assert health(CALM, known).sentence.startswith("a, b, c and 2 other services could")
+
+
+def bridge(name: str, *, alive: bool = True, lag: float = 0.5, trouble: str | None = None) -> wire.Instance:
+    following = {"kind": name, "lag_seconds": lag, "watching": 1, "trouble": trouble}
+    return process(f"host:/{name}", alive=alive, following=following)
+
+
+def test_bridges_stand_by_themselves_those_that_cannot_follow_first() -> None:
+    known = services(
+        a=[bridge("sql")],
+        b=[bridge("postgres", trouble="wallet does not answer: timeout expired.")],
+        c=[bridge("temporal", lag=61)],
+        d=[bridge("gone", alive=False)],
+        ledger=[process()],
+    )
+    told = health(CALM, known)
+    assert [one.name for one in told.senders] == ["ledger"]
+    assert [(one.name, one.sign.word) for one in told.bridges] == [
+        ("postgres", "Cannot follow"),
+        ("temporal", "Behind"),
+        ("sql", "Follows"),
+        ("gone", "Silent"),
+    ]
+    assert told.sentence == "The bridge postgres does not keep up: wallet does not answer: timeout expired."
+    assert told.bridges[1].lag == "1 min 1 s behind"
+    assert told.bridges[2].watching == "1 piece of work not ended"
+
+
+def test_a_bridge_that_ended_is_no_fault() -> None:
+    told = health(CALM, services(a=[bridge("sql", alive=False)], b=[process()]))
+    assert told.sentence == "Everything that is sent arrives."
+    assert "not told any more" in told.bridges[0].trouble

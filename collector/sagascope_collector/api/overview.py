@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from sagascope_collector import sagas, wire
 from sagascope_collector.api.present import moment
-from sagascope_collector.records import Instance
+from sagascope_collector.records import Following, Instance
 from sagascope_collector.store.contract import HAND_OVER, Page, StepPeriod, StepStatistics, between
 
 FLOW_COLUMN = {
@@ -114,4 +114,9 @@ def _instance(instance: Instance, context: sagas.Context) -> wire.Instance:
         in_flight=len(said.open_spans) if said else 0,
         heartbeats=said is not None,
         dropped=said.dropped if said else 0,
+        following=_following(said.following) if said and said.following else None,
     )
+
+
+def _following(said: Following) -> wire.Following:
+    return wire.Following(kind=said.kind, lag_seconds=said.lag, watching=said.watching, trouble=said.trouble or None)

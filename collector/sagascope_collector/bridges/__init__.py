@@ -5,6 +5,7 @@ keeps how far it has come in a file of its own. What it tells twice, the collect
 """
 
 from sagascope_collector.bridges.cursor import Cursor
+from sagascope_collector.bridges.pulse import Pulse
 from sagascope_collector.bridges.running import Bridge, Harvest, Source
 from sagascope_collector.bridges.telling import Facts, LogRecord, Resource, Span
 
@@ -14,6 +15,7 @@ __all__ = [
     "Facts",
     "Harvest",
     "LogRecord",
+    "Pulse",
     "Resource",
     "Source",
     "Span",

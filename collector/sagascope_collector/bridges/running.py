@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -61,8 +62,15 @@ class Health:
     told: int = 0
     refused: int = 0
     watching: int = 0
+    trouble: str = ""
+    """What did not answer at the last look."""
+    news: threading.Event = field(default_factory=threading.Event)
+    """Set when something was learned that is not to wait for the next heartbeat."""
     current_at: float = field(default_factory=time.monotonic)
     """When all that the source knew had been told, on the monotonic clock."""
+
+    was_current: bool = False
+    """Whether all was told once."""
 
     def lag_seconds(self) -> float:
         """Seconds by which the collector may be behind the source."""
@@ -96,16 +104,20 @@ class Bridge(Generic[Place]):
         self._every = every
         self._clock = clock
         self._stopping = threading.Event()
-        self._failing = ""
 
     def stop(self) -> None:
         """End after what is under way."""
         self._stopping.set()
         self._sender.stop()
 
-    def run(self) -> None:
-        """Follow until `stop`."""
-        with self._cursor:
+    def run(self, beside: AbstractContextManager[object]) -> None:
+        """Follow until `stop`; `beside` is entered while the cursor is this bridge's own.
+
+        Raises:
+            CursorTaken: another process has it.
+            BadValue: it cannot be written, or holds something else.
+        """
+        with self._cursor, beside:
             place, wait = self._cursor.load(), 0.0
             while not self._stopping.wait(wait):
                 harvest = self.step(place)
@@ -134,9 +146,12 @@ class Bridge(Generic[Place]):
         return harvest
 
     def _succeeded(self, begun: float) -> None:
-        if self._failing:
+        if self.health.trouble:
             _log.info("Following again")
-        self._failing, self.health.current_at = "", begun
+        is_news = self.health.trouble or not self.health.was_current
+        self.health.trouble, self.health.current_at, self.health.was_current = "", begun, True
+        if is_news:
+            self.health.news.set()
 
     def _tell(self, facts: Facts) -> None:
         for message, kind in facts.messages():
@@ -149,6 +164,8 @@ class Bridge(Generic[Place]):
     def _failed(self, trouble: str) -> None:
         """Say it when it begins, not at each try."""
         self.health.failed_polls += 1
-        if not self._failing and not self._stopping.is_set():
+        if not self.health.trouble and not self._stopping.is_set():
             _log.warning("%s It is tried again.", trouble)
-        self._failing = trouble
+        is_news, self.health.trouble = trouble != self.health.trouble, trouble
+        if is_news:
+            self.health.news.set()

@@ -2,14 +2,16 @@
 
 import logging
 import signal
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, TypeVar
 
 import typer
+from pydantic import BaseModel
 
 from sagascope_collector import logbook
 from sagascope_collector.archives import Sender
-from sagascope_collector.bridges import Bridge, Cursor, metrics
+from sagascope_collector.bridges import Bridge, Cursor, Pulse, Source, metrics
 from sagascope_collector.bridges.postgres import Database, Gids, Place, Postgres
 from sagascope_collector.bridges.tables import Place as TablesPlace
 from sagascope_collector.bridges.tables import Tables, read_mapping, ready
@@ -21,6 +23,9 @@ from sagascope_collector.logbook import Format, Level
 from sagascope_collector.settings import Address
 
 _log = logging.getLogger(__name__)
+
+Followed = TypeVar("Followed", bound=BaseModel)
+"""How far a source was followed."""
 
 Every = Annotated[
     float, typer.Option("--every", envvar="SAGASCOPE_EVERY", metavar="SECONDS", min=0.1, help="How often to look.")
@@ -123,11 +128,9 @@ def postgres(
     databases = [_database(each) for each in dsn]
     if len({each.name for each in databases}) < len(databases):
         raise BadValue("Two databases have one name; each needs its own.")
-    with (
-        Postgres(databases, Gids(gid), environment=environment, saga_name=name) as source,
-        Sender(place_of(url, otlp_http, credentials), credentials) as sender,
-    ):
-        _run(Bridge(source, sender, Cursor(cursor, Place), every=every), "postgres", metrics_at)
+    to = _Collector(place_of(url, otlp_http, credentials), credentials)
+    with Postgres(databases, Gids(gid), environment=environment, saga_name=name) as source:
+        _follow("postgres", source, Cursor(cursor, Place), to, every, metrics_at)
 
 
 @bridge.command("sql", short_help="Follow tables that hold the state of sagas.")
@@ -148,19 +151,32 @@ def tables(
 
     A row that has not moved is shown as work that has not ended. It only reads, a bounded number of rows at a time.
     """
-    with (
-        Tables(dsn, read_mapping(mapping), environment=environment, history=history) as source,
-        Sender(place_of(url, otlp_http, credentials), credentials) as sender,
-    ):
-        _run(Bridge(source, sender, Cursor(cursor, TablesPlace), every=every), "sql", metrics_at)
+    to = _Collector(place_of(url, otlp_http, credentials), credentials)
+    with Tables(dsn, read_mapping(mapping), environment=environment, history=history) as source:
+        _follow("sql", source, Cursor(cursor, TablesPlace), to, every, metrics_at)
 
 
-def _run(running: Bridge[Any], kind: str, metrics_at: str | None) -> None:
+@dataclass(frozen=True, slots=True)
+class _Collector:
+    """Whom a bridge tells."""
+
+    otlp_http: str
+    credentials: Credentials
+
+
+def _follow(
+    kind: str, source: Source[Followed], cursor: Cursor[Followed], to: _Collector, every: float, metrics_at: str | None
+) -> None:
     logbook.configure(Format.TEXT, Level.INFO)
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, lambda *_: running.stop())
-    with metrics.served(running.health, kind, Address.parse(metrics_at) if metrics_at else None):
-        running.run()
+    with (
+        Sender(to.otlp_http, to.credentials) as sender,
+        Sender(to.otlp_http, to.credentials, patience=0) as hasty,
+    ):
+        running = Bridge(source, sender, cursor, every=every)
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, lambda *_: running.stop())
+        with metrics.served(running.health, kind, Address.parse(metrics_at) if metrics_at else None):
+            running.run(Pulse(running.health, kind, cursor.path, hasty))
 
 
 def _database(text: str) -> Database:

@@ -4,7 +4,7 @@ import math
 from typing import Final
 
 from sagascope import semconv
-from sagascope_collector.records import Attributes, Value
+from sagascope_collector.records import Attributes, Following, Value
 from sagascope_collector.store import Beat
 from sagascope_collector.words import count
 
@@ -19,13 +19,27 @@ def beat(attributes: Attributes, at: int) -> Beat:
     parts = min(count(attributes.get(semconv.HEARTBEAT_PARTS)) or 1, MOST_PARTS)
     return Beat(
         at=at,
-        interval=_seconds(attributes.get(semconv.HEARTBEAT_INTERVAL)),
+        interval=_positive(attributes.get(semconv.HEARTBEAT_INTERVAL)) or DEFAULT_INTERVAL,
         sequence=count(attributes.get(semconv.HEARTBEAT_SEQUENCE)),
         open_spans=_ids(attributes.get(semconv.HEARTBEAT_OPEN_SPANS)),
         part=min(count(attributes.get(semconv.HEARTBEAT_PART)) or 1, parts),
         parts=parts,
         dropped=count(attributes.get(semconv.HEARTBEAT_DROPPED)),
         final=attributes.get(semconv.HEARTBEAT_FINAL) is True,
+        following=_following(attributes),
+    )
+
+
+def _following(attributes: Attributes) -> Following | None:
+    kind = attributes.get(semconv.BRIDGE_KIND)
+    if not isinstance(kind, str) or not kind:
+        return None
+    trouble = attributes.get(semconv.BRIDGE_TROUBLE)
+    return Following(
+        kind=kind,
+        lag=_positive(attributes.get(semconv.BRIDGE_LAG)) or 0.0,
+        watching=count(attributes.get(semconv.BRIDGE_WATCHING)),
+        trouble=trouble if isinstance(trouble, str) else "",
     )
 
 
@@ -37,10 +51,10 @@ def promise(interval: float, at: int) -> Beat:
     return Beat(at=at, interval=interval, sequence=0, open_spans=frozenset(), part=1, parts=2)
 
 
-def _seconds(value: Value) -> float:
+def _positive(value: Value) -> float | None:
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0:
         return float(value)
-    return DEFAULT_INTERVAL
+    return None
 
 
 def _ids(value: Value) -> frozenset[str]:

@@ -22,12 +22,13 @@ RECENT = 86_400.0
 def outages(instances: Iterable[Instance], context: Context, missed: float = MISSED_BEATS) -> Mapping[str, int]:
     """Since when most services of an environment have been silent at once, by environment; mostly there is none.
 
-    Services that send no heartbeats, or said farewell, do not count. Silent are those that ``missed`` so many of the
-    intervals that they promised.
+    Services that send no heartbeats, or said farewell, do not count, nor do bridges. Silent are those that ``missed``
+    so many of the intervals that they promised.
     """
     by_service: defaultdict[str, defaultdict[str, list[Instance]]] = defaultdict(lambda: defaultdict(list))
     for each in instances:
-        if each.heartbeat is not None and not each.heartbeat.final and each.process.identity:
+        said = each.heartbeat
+        if said is not None and not said.final and not said.following and each.process.identity:
             by_service[each.process.environment][each.process.service].append(each)
     found = {environment: _outage(of.values(), context, missed) for environment, of in by_service.items()}
     return {environment: since for environment, since in found.items() if since is not None}

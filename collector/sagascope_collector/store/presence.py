@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from sagascope_collector.records import Heartbeat, Instance, Listing, Process
+from sagascope_collector.records import Following, Heartbeat, Instance, Listing, Process
 
 SECOND: Final = 1_000_000_000
 
@@ -24,6 +24,7 @@ class Beat:
     parts: int = 1
     dropped: int = 0
     final: bool = False
+    following: Following | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,14 @@ class Presence:
             return None
         complete = len(self.parts_seen) >= beat.parts
         return Heartbeat(
-            beat.at, beat.interval, beat.sequence, beat.open_spans, complete, dropped=beat.dropped, final=beat.final
+            beat.at,
+            beat.interval,
+            beat.sequence,
+            beat.open_spans,
+            complete,
+            dropped=beat.dropped,
+            final=beat.final,
+            following=beat.following,
         )
 
 

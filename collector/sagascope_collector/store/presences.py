@@ -6,7 +6,7 @@ from typing import Any, Final
 import orjson
 import pyarrow as pa
 
-from sagascope_collector.records import Listing, Process
+from sagascope_collector.records import Following, Listing, Process
 from sagascope_collector.store.presence import Beat, Presence
 
 SCHEMA: Final = pa.schema(
@@ -27,6 +27,7 @@ SCHEMA: Final = pa.schema(
         ("beat_final", pa.bool_()),
         ("parts_seen", pa.string()),
         ("past", pa.string()),
+        ("beat_following", pa.string()),
     ]
 )
 
@@ -56,6 +57,7 @@ def _beat(row: dict[str, Any]) -> Beat | None:
         parts=row["beat_parts"],
         dropped=row["beat_dropped"],
         final=row["beat_final"],
+        following=Following(**orjson.loads(row["beat_following"])) if row["beat_following"] else None,
     )
 
 
@@ -84,4 +86,5 @@ def _beat_written(beat: Beat) -> dict[str, Any]:
         "beat_parts": beat.parts,
         "beat_dropped": beat.dropped,
         "beat_final": beat.final,
+        "beat_following": orjson.dumps(beat.following).decode() if beat.following else None,
     }

@@ -1,8 +1,12 @@
 """What arrives, from whom, and what to mend."""
 
+from collections.abc import Sequence
+from datetime import datetime
+
 from sagascope_dashboard.components.nodes import Node, badge, h, time
 from sagascope_dashboard.drawings.services import notices
 from sagascope_dashboard.format import plural
+from sagascope_dashboard.viewmodels.bridges import Bridge
 from sagascope_dashboard.viewmodels.health import Advice, Health, Sender
 from sagascope_dashboard.viewmodels.services import Arrivals
 
@@ -16,23 +20,48 @@ def page(known: Health) -> list[Node | None]:
         said,
         h("ul", [_advice(each) for each in known.collector], cls="advice") if known.collector else None,
         h("section", h("h2", "From whom"), h("div", [_sender(each) for each in known.senders], cls="services")),
+        _bridges(known.bridges),
         _arrivals(known.arrived),
     ]
+
+
+def _bridges(known: Sequence[Bridge]) -> Node | None:
+    if not known:
+        return None
+    return h("section", h("h2", "Bridges"), h("div", [_bridge(each) for each in known], cls="services"))
+
+
+def _bridge(bridge: Bridge) -> Node:
+    said = [h("span", text, cls="soft") for text in (bridge.lag, bridge.watching)]
+    return h(
+        "section",
+        h("header", h("h3", bridge.name), badge(bridge.sign), said, _heard(bridge.heard)),
+        h("p", bridge.place, cls="soft") if bridge.place else None,
+        h("p", bridge.trouble) if bridge.trouble else None,
+        cls="service",
+        data_key=f"{bridge.name} {bridge.place}",
+    )
 
 
 def _sender(sender: Sender) -> Node:
     alive = plural(sender.alive, "process", "processes")
     return h(
         "section",
-        h("header", h("h3", sender.name), badge(sender.sign), h("span", f"{alive} alive", cls="soft"), _heard(sender)),
+        h(
+            "header",
+            h("h3", sender.name),
+            badge(sender.sign),
+            h("span", f"{alive} alive", cls="soft"),
+            _heard(sender.heard),
+        ),
         h("ul", [_advice(each) for each in sender.advice], cls="advice") if sender.advice else None,
         cls="service",
         data_key=sender.name,
     )
 
 
-def _heard(sender: Sender) -> Node:
-    return h("span", "heard ", time(sender.heard, "ago"), cls="soft")
+def _heard(at: datetime) -> Node:
+    return h("span", "heard ", time(at, "ago"), cls="soft")
 
 
 def _advice(advice: Advice) -> Node:

@@ -7,6 +7,7 @@ from datetime import datetime
 from sagascope_collector import wire
 from sagascope_dashboard.format import line, plural
 from sagascope_dashboard.palette import Sign
+from sagascope_dashboard.viewmodels.bridges import BEHIND, TROUBLED, Bridge, bridges, without_bridges
 from sagascope_dashboard.viewmodels.services import Arrivals, arrivals
 
 LATE = 5.0
@@ -46,27 +47,32 @@ class Health:
     arrived: Arrivals
     collector: tuple[Advice, ...]
     senders: tuple[Sender, ...]
+    bridges: tuple[Bridge, ...]
 
 
 def health(status: wire.Status, services: wire.Services) -> Health:
     """What the collector knows of what it is sent; senders that lose something come first."""
-    senders = sorted(map(_sender, services.items), key=lambda one: (_rank(one.sign), one.name))
-    own = tuple(_of_collector(status))
-    worst = min([one.sign for one in senders] + [LOSING if own else FINE], key=_rank)
-    return Health(worst, _sentence(senders, own), arrivals(status), own, tuple(senders))
+    senders = sorted(map(_sender, without_bridges(services)), key=lambda one: (_rank(one.sign), one.name))
+    followers, own = bridges(services), tuple(_of_collector(status))
+    failing = [one for one in followers if one.sign in (TROUBLED, BEHIND)]
+    signs = [LOSING if own else FINE, LACKING if failing else FINE, *(one.sign for one in senders)]
+    sentence = _sentence(senders, own, failing)
+    return Health(min(signs, key=_rank), sentence, arrivals(status), own, tuple(senders), followers)
 
 
 def _rank(sign: Sign) -> int:
     return (LOSING, LACKING, FINE).index(sign)
 
 
-def _sentence(senders: Sequence[Sender], own: Sequence[Advice]) -> str:
+def _sentence(senders: Sequence[Sender], own: Sequence[Advice], failing: Sequence[Bridge]) -> str:
     losing = [one.name for one in senders if one.sign is LOSING]
     lacking = [one.name for one in senders if one.sign is LACKING]
     if own:
         return own[0].fault
     if losing:
         return f"Records of {_named(losing)} are lost before they can be sent."
+    if failing:
+        return f"The bridge {failing[0].name} does not keep up: {failing[0].trouble}"
     if lacking:
         return f"{_named(lacking)} could tell more of work that has not ended."
     return "Everything that is sent arrives." if senders else "No service has been heard yet."

@@ -7,6 +7,7 @@ from sagascope_collector import wire
 from sagascope_dashboard.filters import Filters
 from sagascope_dashboard.format import line, plural
 from sagascope_dashboard.palette import Sign
+from sagascope_dashboard.viewmodels.bridges import without_bridges
 
 SILENT_SHOWN = 3
 """Silent processes of one service that are listed, the latest heard first; those with work in flight always are."""
@@ -49,8 +50,8 @@ class Arrivals:
 
 
 def services(known: wire.Services) -> tuple[Service, ...]:
-    """Every service, by name."""
-    return tuple(_service(service) for service in sorted(known.items, key=lambda service: service.service))
+    """Every service, by name. Bridges are none: Data health shows them."""
+    return tuple(map(_service, sorted(without_bridges(known), key=lambda service: service.service)))
 
 
 def arrivals(status: wire.Status) -> Arrivals:

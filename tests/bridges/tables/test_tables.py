@@ -1,5 +1,6 @@
 """`sagascope bridge sql` against a real PostgreSQL server and a real collector."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import httpx
 import pytest
 
 from support.collector import RunningCollector, running_collector
-from support.postgres import Server, running_postgres
+from support.postgres import Server
 from support.samples import wait_until
 
 pytestmark = pytest.mark.xdist_group("postgres")
@@ -23,15 +24,19 @@ CREATE TABLE sagas (
     created_at timestamptz DEFAULT now() - interval '1 hour', updated_at timestamptz DEFAULT now()
 )
 """
+STEPS = """
+CREATE TABLE saga_steps (
+    id bigserial PRIMARY KEY, saga_id text, name text, state text, attempts int, last_error text, compensates text,
+    started_at timestamptz DEFAULT clock_timestamp(), updated_at timestamptz DEFAULT clock_timestamp()
+)
+"""
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running_postgres() as server:
-        server.create("shop")
-        with server.connect("shop") as connection:
-            connection.execute(SAGAS)
-        yield server
+@pytest.fixture(scope="module", autouse=True)
+def sagas(server: Server) -> None:
+    run(server, "DROP TABLE IF EXISTS sagas, saga_steps")
+    run(server, SAGAS)
+    run(server, STEPS)
 
 
 @pytest.fixture(scope="module")
@@ -110,3 +115,85 @@ def test_a_row_that_does_not_move_is_seen_to_hang_and_the_move_is_told(
         found = wait_for(collector, "a1", status="completed", attention=None)
         assert states(found) == {"wallet": ["ok"], "ledger": ["ok"]}
         assert found["spans_total"] == 3
+
+
+def test_each_step_of_a_table_of_steps_is_told_with_its_attempts(
+    server: Server, collector: RunningCollector, tmp_path: Path
+) -> None:
+    insert(server, "b1", step=None)
+    step = "INSERT INTO saga_steps (saga_id, name, state, attempts, last_error) VALUES ('b1', %s, %s, %s, %s)"
+    run(server, step, "wallet", "done", 1, None)
+    run(server, step, "ledger", "retrying", 4, "ledger answers 503")
+    with bridging(server, collector, tmp_path, mapping="steps"):
+        found = wait_for(collector, "b1", attention="retrying")
+        assert (found["step"], found["attempts"]) == ("ledger", 4)
+        assert found["error"]["message"] == "ledger answers 503"
+        assert "alive" not in str(found["verdict"]), "a table says nothing of processes"
+        run(server, "UPDATE saga_steps SET state = 'failed', updated_at = clock_timestamp() WHERE name = 'ledger'")
+        undo = (
+            "INSERT INTO saga_steps (saga_id, name, state, compensates) VALUES ('b1', 'refund', 'succeeded', 'wallet')"
+        )
+        run(server, undo)
+        update(server, "b1", state="compensated")
+        found = wait_for(collector, "b1", status="compensated", attention=None)
+        assert states(found)["refund"] == ["ok"]
+        assert found["ledger"][0]["state"] == "undone"
+
+
+def test_killed_with_its_collector_away_it_loses_nothing_and_doubles_nothing(server: Server, tmp_path: Path) -> None:
+    with running_collector(tmp_path) as first:
+        addresses = {"api": first.api, "otlp_http": first.otlp_http, "otlp_grpc": first.otlp_grpc}
+        addresses = {name: text.removeprefix("http://") for name, text in addresses.items()}
+        insert(server, "c1")
+        with bridging(server, first, tmp_path) as bridge:
+            wait_for(first, "c1", step="wallet")
+            first.stop(signal.SIGKILL)
+            update(server, "c1", step="ledger")
+            kept = tmp_path / "cursor.json"
+            wait_until(lambda: "ledger" in kept.read_text(), "it is not kept what could not be told")
+            bridge.kill()
+            bridge.wait()
+        update(server, "c1", state="completed")
+        with running_collector(tmp_path, addresses=addresses) as again, bridging(server, again, tmp_path) as bridge:
+            found = wait_for(again, "c1", status="completed")
+            assert states(found) == {"wallet": ["ok"], "ledger": ["ok"]}
+            assert found["spans_total"] == 3
+            bridge.terminate()
+            assert bridge.wait(30) == 0
+
+
+def following(collector: RunningCollector, kind: str) -> dict[str, Any]:
+    """What the bridge said of itself; empty before it was heard."""
+    known = httpx.get(f"{collector.api}/api/v1/services", trust_env=False).json()["items"]
+    return next(
+        (one for each in known for one in each["instances"] if (one["following"] or {}).get("kind") == kind), {}
+    )
+
+
+def test_it_tells_how_far_it_is_behind_and_what_it_cannot_reach(
+    server: Server, collector: RunningCollector, tmp_path: Path
+) -> None:
+    insert(server, "d1")
+    with bridging(server, collector, tmp_path) as bridge:
+        wait_until(lambda: following(collector, "sql").get("following", {}).get("watching"), "it was never heard")
+        heard = following(collector, "sql")
+        assert (heard["alive"], heard["heartbeats"], heard["following"]["trouble"]) == (True, True, None)
+        run(server, "ALTER TABLE sagas RENAME TO away")
+        trouble = 'sagas cannot be read: relation "sagas" does not exist.'
+        wait_until(lambda: following(collector, "sql")["following"]["trouble"] == trouble, "its trouble was never told")
+        run(server, "ALTER TABLE away RENAME TO sagas")
+        bridge.terminate()
+        assert bridge.wait(30) == 0
+    wait_until(lambda: not following(collector, "sql")["alive"], "its farewell was never heard")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--dsn", "nonsense", "--mapping", "sagas"), "--dsn is neither a URL nor words"),
+        (("--dsn", "dbname=x", "--mapping", "nowhere.yaml"), "There is no file nowhere.yaml, and no mapping"),
+    ],
+)
+def test_what_cannot_be_followed_is_said(options: tuple[str, ...], said: str) -> None:
+    done = subprocess.run([*COMMAND, *options, "--otlp-http", "127.0.0.1:9"], capture_output=True, text=True)
+    assert (done.returncode, said in done.stderr, "Traceback" in done.stderr) == (2, True, False), done.stderr

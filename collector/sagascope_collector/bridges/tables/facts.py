@@ -100,7 +100,7 @@ def _said(row: Row, told: Told) -> dict[str, Value]:
         semconv.STEP_TYPE: attempt.type,
         semconv.STEP_ATTEMPT: attempt.number,
     }
-    if row.step != attempt.step:
+    if row.step not in (attempt.step, attempt.compensates):
         return said
     if row.max_attempts:
         said[semconv.STEP_MAX_ATTEMPTS] = row.max_attempts

@@ -1,6 +1,6 @@
 """What it means that a row says something else than when it was told last. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from sagascope import semconv
@@ -50,27 +50,48 @@ def move(table: Table, before: Open | None, row: Row, *, is_first: bool = False)
 
     `is_first` says that nothing can have been told of it, also not that it had ended.
     """
-    at = row.changed
-    since = before.since if before else row.started or at
-    over = row.state in ENDED
-    end = max(since, row.ended or at) if over else 0
+    since = before.since if before else row.started or row.changed
+    at = max(since, row.ended or row.changed) if row.state in ENDED else row.changed
     old = before.attempt if before else None
-    new = _current(table, row, old, end or at)
-    attempts = list(_attempts(row, old, new, end or at))
-    if is_first and new and table.holds == "steps" and new.compensates == row.step != new.step:
-        attempts.insert(0, Told(_undone(row, new, since), max(since, at)))
-    undoing = row.state in UNDOING or (before is not None and before.is_undoing)
+    new = _current(table, row, old, at)
+    attempts = list(_attempts(table, row, old, new, at))
+    known = set(before.done if before else ()) | set(_done(attempts))
+    if new and _is_news(table, row, new, known, is_first=is_first):
+        attempts.insert(0, Told(_undone(table, row, new, since), since))
+    return _moved(before, row, since, at, new, attempts)
+
+
+def _moved(before: Open | None, row: Row, since: int, at: int, new: Try | None, attempts: list[Told]) -> Move:
+    undoing = row.state in UNDOING or bool(new and new.compensates) or bool(before and before.is_undoing)
+    if row.state in ENDED:
+        return Move(row, before is None, since, attempts, at, _outcome(row.state, undoing=undoing), None)
     last = new and new.model_copy(update={"is_over": row.state in FAILED})
-    after = None if over else Open(row=row, since=since, attempt=last, is_undoing=undoing)
-    return Move(
-        row, before is None, since, attempts, end, _outcome(row.state, undoing=undoing) if over else None, after
-    )
+    done = (*(before.done if before else ()), *_done(attempts))
+    after = Open(row=row, since=since, attempt=last, is_undoing=undoing, done=done)
+    return Move(row, before is None, since, attempts, 0, None, after)
 
 
 def _outcome(state: State, *, undoing: bool) -> str:
     if state in FAILED:
         return semconv.OUTCOME_FAILED
     return semconv.OUTCOME_COMPENSATED if undoing else semconv.OUTCOME_COMPLETED
+
+
+def _done(attempts: Iterable[Told]) -> Iterator[tuple[str, str]]:
+    """Steps, with their keys, that were done."""
+    for told in attempts:
+        if told.end and not told.failed and not told.attempt.compensates:
+            yield told.attempt.step, told.attempt.step_key
+
+
+def _is_news(table: Table, row: Row, new: Try, done: Container[tuple[str, str]], *, is_first: bool) -> bool:
+    """Whether it was never told that the step was done that is undone now.
+
+    A row that stands for one step is forgotten when it is done; what was told of it is only known at the first look.
+    """
+    if not new.compensates or (new.compensates, new.step_key) in done:
+        return False
+    return table.holds == "sagas" or (is_first and new.compensates == row.step)
 
 
 def _current(table: Table, row: Row, old: Try | None, at: int) -> Try | None:
@@ -104,13 +125,13 @@ def _number(table: Table, row: Row, same: Try | None) -> int:
     return max(1, row.attempt + further)
 
 
-def _attempts(row: Row, old: Try | None, new: Try | None, at: int) -> Iterator[Told]:
+def _attempts(table: Table, row: Row, old: Try | None, new: Try | None, at: int) -> Iterator[Told]:
     if old and not old.is_over and (new is None or old != new):
         yield _left(row, old, new, at)
     if new is None:
         return
     if old is None or new != old:
-        yield from _counted(row, old, new)
+        yield from _counted(table, row, old, new)
     if row.state in FLYING:
         if new != old or new.is_over:
             yield Told(new)
@@ -127,15 +148,17 @@ def _left(row: Row, old: Try, new: Try | None, at: int) -> Told:
     return Told(old, end, failed, error=failed)
 
 
-def _undone(row: Row, new: Try, since: int) -> Try:
-    """The step that its own row undoes: it had been done."""
-    said = {"step": row.step, "type": semconv.TYPE_ACTION, "compensates": "", "number": max(1, row.attempt or 1)}
+def _undone(table: Table, row: Row, new: Try, since: int) -> Try:
+    """The step that is undone: it had been done, nobody knows when."""
+    number = max(1, row.attempt or 1) if table.holds == "steps" else 1
+    said = {"step": new.compensates, "type": semconv.TYPE_ACTION, "compensates": "", "number": number}
     return new.model_copy(update={**said, "since": since})
 
 
-def _counted(row: Row, old: Try | None, new: Try) -> Iterator[Told]:
+def _counted(table: Table, row: Row, old: Try | None, new: Try) -> Iterator[Told]:
     """Attempts of which a row says no more than that they were; the last error is that of the latest that failed."""
     known = old.number if old and old.is_of(new) else 0
+    at = (table.holds == "steps" and row.started) or new.since
     for number in range(max(known + 1, new.number - COUNTED), new.number):
         is_latest = number == new.number - 1 and row.state in FLYING
-        yield Told(new.model_copy(update={"number": number}), new.since, failed=True, error=is_latest)
+        yield Told(new.model_copy(update={"number": number, "since": at}), at, failed=True, error=is_latest)

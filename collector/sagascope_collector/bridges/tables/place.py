@@ -35,6 +35,8 @@ class Open(BaseModel):
     attempt: Try | None = None
     is_undoing: bool = False
     """Whether a compensation was seen."""
+    done: tuple[tuple[str, str], ...] = ()
+    """Steps, with their keys, that were told to have been done."""
 
 
 class Pending(BaseModel):

@@ -44,6 +44,7 @@ class Tables:
         self._history = history
         self._connection: psycopg.Connection[Any] | None = None
         self._asking: dict[str, Asking] = {}
+        self._trouble: list[str] = []
 
     def __enter__(self) -> Self:
         return self
@@ -56,12 +57,12 @@ class Tables:
         connection = self._connected()
         if any(each.pending for each in place.tables.values()):
             return self._tell(connection.info.dbname, place)
-        tables, trouble = dict[str, TablePlace](), list[str]()
+        tables, self._trouble = dict[str, TablePlace](), []
         for table in self._tables:
             before = place.tables.get(table.label, TablePlace())
             tables[table.label], said = self._look(connection, table, before, now)
-            trouble += [said] if said else []
-        return _harvest(Facts(), tables, " ".join(trouble))
+            self._trouble += [said] if said else []
+        return self._harvest(Facts(), tables)
 
     def _look(
         self, connection: psycopg.Connection[Any], table: Table, before: TablePlace, now: int
@@ -85,7 +86,14 @@ class Tables:
             whose = Whose(database, table.label, self._environment, is_of_sagas=table.holds == "sagas")
             for each in place.tables.get(table.label, TablePlace()).pending:
                 whose.tell(each.key, move(table, each.before, each.row, is_first=each.is_first), told)
-        return _harvest(told, {label: each.model_copy(update={"pending": []}) for label, each in place.tables.items()})
+        tables = {label: each.model_copy(update={"pending": []}) for label, each in place.tables.items()}
+        return self._harvest(told, tables)
+
+    def _harvest(self, told: Facts, tables: dict[str, TablePlace]) -> Harvest[Place]:
+        watching = sum(len(each.open) for each in tables.values())
+        kept = any(each.pending for each in tables.values())
+        behind = kept or any(each.after for each in tables.values())
+        return Harvest(told, Place(tables=tables), watching, " ".join(self._trouble), is_behind=behind, at_once=kept)
 
     def _lost(self) -> None:
         """Connect anew next time."""
@@ -111,10 +119,3 @@ def _options(dsn: str) -> str:
     except psycopg.ProgrammingError:  # what it says may hold the password
         raise BadValue("--dsn is neither a URL nor words such as host=db-1 dbname=shop.") from None
     return f"{said} {OPTIONS}".strip()
-
-
-def _harvest(told: Facts, tables: dict[str, TablePlace], trouble: str = "") -> Harvest[Place]:
-    watching = sum(len(each.open) for each in tables.values())
-    kept = any(each.pending for each in tables.values())
-    behind = kept or any(each.after for each in tables.values())
-    return Harvest(told, Place(tables=tables), watching, trouble, is_behind=behind, at_once=kept)
