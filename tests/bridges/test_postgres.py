@@ -219,6 +219,11 @@ def test_a_collector_that_is_away_is_told_afterwards(server: Server, tmp_path: P
                 assert wait_for(again, "f1", status="completed")["spans_total"] == 2
 
 
+def services(collector: RunningCollector, saga: str) -> set[str]:
+    """Who told of a saga."""
+    return {each["service"] for each in seen(collector, saga).get("spans", [])}
+
+
 def test_a_coordinator_killed_between_the_phases_leaves_its_last_word(
     server: Server, collector: RunningCollector, tmp_path: Path
 ) -> None:
@@ -235,6 +240,7 @@ def test_a_coordinator_killed_between_the_phases_leaves_its_last_word(
             wait_until(lambda: len(seen(collector, "g1").get("steps", [])) == 2, "it was never prepared")
             coordinator.kill()
             coordinator.wait()
+            wait_until(lambda: {*NAMES} <= services(collector, "g1"), "the bridge never saw them prepared")
             found = wait_for(collector, "g1", attention="in_doubt")
             assert "coordinator" in found["verdict"]["actions"][0]
             assert len([each for each in found["steps"] if each["type"] == "prepare"]) == 2
