@@ -10,6 +10,7 @@ No collector, no SDK and no thread is needed.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
+from threading import Lock
 from typing import Any
 
 from opentelemetry.context import Context
@@ -49,6 +50,7 @@ class Recorder:
         self._ids = count(1)
         self._places: dict[tuple[int, int], int] = {}
         self._live: set[int] = set()
+        self._keeping = Lock()
 
     @property
     def sagas(self) -> list[RecordedSaga]:
@@ -104,11 +106,12 @@ class Recorder:
     def _keep(self, span: RecordedSpan) -> None:
         """Keep a span in the place of an open form of it; one that ended, or was started here, stays."""
         ids = span.context.trace_id, span.context.span_id
-        place = self._places.setdefault(ids, len(self.spans))
-        if place == len(self.spans):
-            self.spans.append(span)
-        elif self.spans[place].ended_at is None and ids[1] not in self._live:
-            self.spans[place] = span
+        with self._keeping:
+            place = self._places.setdefault(ids, len(self.spans))
+            if place == len(self.spans):
+                self.spans.append(span)
+            elif self.spans[place].ended_at is None and ids[1] not in self._live:
+                self.spans[place] = span
 
     def carried(self, name: str, own: SpanContext, context: Context) -> SpanContext:
         """The span's own."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import httpx
 import pytest
 
 from support.clients import running
@@ -33,7 +34,7 @@ def running_temporal(log: Path, binary: str | Path | None = None, store: Path | 
         options += ["--db-filename", str(store)]
     with running(binary or server_program(), "server", "start-dev", *options, log=log) as server:
         deadline = time.monotonic() + UP_WITHIN
-        while not _answers(port):
+        while not _answers(http):
             assert server.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
@@ -50,6 +51,8 @@ def free_ports(number: int) -> list[int]:
 
 
 def _answers(port: int) -> bool:
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-        return True
+    """Whether it takes calls: a server that listens may not yet."""
+    with suppress(httpx.TransportError):
+        url = f"http://127.0.0.1:{port}/api/v1/namespaces/default"
+        return httpx.get(url, timeout=5, trust_env=False).is_success
     return False

@@ -29,7 +29,8 @@ def demo(
         bool, typer.Option("--json", envvar="SAGASCOPE_JSON", help="With --headless: print one JSON report only.")
     ] = False,
     engine: Annotated[
-        str | None, typer.Option(envvar="SAGASCOPE_ENGINE", help="What the services run on instead of HTTP: nats.")
+        str | None,
+        typer.Option(envvar="SAGASCOPE_ENGINE", help="What the services run on instead of HTTP: nats, temporal."),
     ] = None,
     folder: Annotated[
         str | None, typer.Option(envvar="SAGASCOPE_FOLDER", help="Where logs and databases go; else .demo.")

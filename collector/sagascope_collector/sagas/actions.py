@@ -49,6 +49,9 @@ def _lost(case: Case, finding: Finding) -> list[str]:
 
 
 def _hung(case: Case, finding: Finding) -> list[str]:
+    queue = messages.queue_of(finding.subject.attempt) if finding.subject else ""
+    if queue:
+        return [f"See whether anybody takes work from {queue}: what waits there lets {_business(case)} go on."]
     process = who(finding.subject.attempt.process) if finding.subject else finding.service
     return [f"See what {process} is waiting for in {finding.step}.", *_verify(case, finding)]
 

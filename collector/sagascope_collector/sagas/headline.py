@@ -88,8 +88,13 @@ def _retrying(case: Case, finding: Finding) -> str:
 def _hung(case: Case, finding: Finding) -> str:
     subject = _subject(finding)
     late = f"it should have ended by {_at(case, finding.due)}" if finding.due is not None else "it is late"
-    alive = "is alive" if case.liveness.beats(subject.attempt.process) else "sends no heartbeats"
-    return f"Stuck in {subject.step.name}: {_took(case, subject)} and {alive}; {late}"
+    return f"Stuck in {subject.step.name}: {_took(case, subject)} and {_holder(case, subject.attempt)}; {late}"
+
+
+def _holder(case: Case, attempt: Attempt) -> str:
+    if messages.is_untaken(attempt):
+        return "nobody was heard to take it"
+    return "is alive" if case.liveness.beats(attempt.process) else "sends no heartbeats"
 
 
 def _next_step_missing(case: Case, finding: Finding) -> str:
@@ -166,8 +171,9 @@ _SENTENCES: dict[Reason, Callable[[Case, Finding], str]] = {
 def _took(case: Case, flying: Try) -> str:
     attempt = flying.attempt
     number = f" (attempt {attempt.number})" if attempt.number > 1 else ""
-    did = "called for" if attempt.views and attempt.views[-1].kind == "producer" else "took"
-    return f"{who(attempt.process)} {did} it at {_at(case, attempt.taken_at)}{number}"
+    did, queue = "called for" if messages.is_untaken(attempt) else "took", messages.queue_of(attempt)
+    where = f" on {queue}" if queue else ""
+    return f"{who(attempt.process)} {did} it{where} at {_at(case, attempt.taken_at)}{number}"
 
 
 def _subject(finding: Finding) -> Try:

@@ -44,6 +44,17 @@ class Message:
         return values.text(self.span.attributes.get(semconv.MESSAGING_SYSTEM))
 
 
+def is_untaken(attempt: Attempt) -> bool:
+    """Whether it was only called for, by somebody who waits for no answer: nobody was heard to take it."""
+    return bool(attempt.views) and attempt.views[-1].kind == "producer"
+
+
+def queue_of(attempt: Attempt) -> str:
+    """Where an attempt waits that nobody was heard to take; ``""`` where that was not said."""
+    said = attempt.views[-1].attributes.get(semconv.MESSAGING_DESTINATION) if is_untaken(attempt) else None
+    return values.text(said) or ""
+
+
 def untaken(case: Case, finding: Finding) -> Message | None:
     """The message on which the saga waits: the latest that was published there and that nobody was heard to take.
 

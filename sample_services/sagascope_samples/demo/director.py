@@ -68,7 +68,7 @@ class Director:
         await until(lambda: self._all_ended(http), "Payments without a fault are still under way")
         await self._spoil(http, order, plant)
         unknown = f"The collector does not know that {plant.service} works on payment {plant.payment}"
-        await until(lambda: self._inspector.is_known_at_work(plant), unknown)
+        await until(lambda: self._inspector.is_known_at_work(plant.payment, plant.service), unknown)
         part = self._services[plant.service]
         await self._supervisor.kill(part.name)
         self._supervisor.start(part)

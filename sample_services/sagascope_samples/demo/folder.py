@@ -12,7 +12,7 @@ from sagascope_samples.demo.addresses import CannotStart
 
 USUAL: Final = Path(".demo")
 
-LEFT_BEHIND: Final = ("*.log", "*.sqlite*", "sagascope.duckdb*", "nats")
+LEFT_BEHIND: Final = ("*.log", "*.sqlite*", "sagascope.duckdb*", "nats", "temporal.db*")
 """What a run leaves, and the next one in that folder begins by removing."""
 
 

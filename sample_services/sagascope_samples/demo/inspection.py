@@ -6,7 +6,7 @@ from typing import Any, Final, Self
 
 import httpx
 
-from sagascope_samples.story import SAGA, Finding, Plant
+from sagascope_samples.story import SAGA, Finding
 
 PAGE: Final = 200
 """Sagas asked for at once."""
@@ -44,21 +44,21 @@ class Inspector:
                 return found
             query["cursor"] = page["next_cursor"]
 
-    async def is_known_at_work(self, plant: Plant) -> bool:
+    async def is_known_at_work(self, payment: str, service: str) -> bool:
         """Whether the collector knows that the service works on the payment now, and that it beats meanwhile.
 
         A process that is killed after this has said all that is needed to tell that it is gone.
         """
-        saga = await self.saga(plant.payment)
+        saga = await self.saga(payment)
         attempts = [attempt for step in (saga or {"steps": []})["steps"] for attempt in step["attempts"]]
-        if not any(attempt["state"] == "in_flight" and attempt["service"] == plant.service for attempt in attempts):
+        if not any(attempt["state"] == "in_flight" and attempt["service"] == service for attempt in attempts):
             return False
         services = (await self._http.get("/api/v1/services")).raise_for_status().json()["items"]
         return any(
             instance["in_flight"] > 0
-            for service in services
-            if service["service"] == plant.service
-            for instance in service["instances"]
+            for each in services
+            if each["service"] == service
+            for instance in each["instances"]
         )
 
 

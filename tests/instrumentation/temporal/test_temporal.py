@@ -201,7 +201,7 @@ def test_what_nobody_took_yet_was_called_for_and_has_no_end(temporal: str) -> No
     saga = recorder.saga("untaken")
     assert saga.outcome is None
     assert attempts(saga) == [("wait_for_ever", "", 1, "in_flight")]
-    assert saga.attempts[0].span.attributes["temporal.task_queue"] == "nobody"
+    assert saga.attempts[0].span.attributes[semconv.MESSAGING_DESTINATION] == "nobody"
 
 
 def test_a_workflow_whose_own_code_fails_has_not_ended(temporal: str) -> None:

@@ -98,7 +98,7 @@ class Telling:
         timeout: float | None = None,
         error: BaseException | None = None,
     ) -> None:
-        said = {**_step(run, call), TASK_QUEUE: queue, ACTIVITY_ID: activity}
+        said = {**_step(run, call), semconv.MESSAGING_DESTINATION: queue, ACTIVITY_ID: activity}
         if timeout:
             said[semconv.STEP_TIMEOUT] = timeout
         self._tell(run, call.name, _spans.attempt_id(run.run, activity, 1), said, at, end, error, SpanKind.PRODUCER)
@@ -129,7 +129,7 @@ class Telling:
                     span_id=_spans.root_id(run.run),
                     start=at,
                     end=end,
-                    kind=SpanKind.PRODUCER if end is None else SpanKind.INTERNAL,
+                    kind=SpanKind.INTERNAL,
                     attributes={
                         **run.stamp,
                         semconv.SAGA_ROLE: semconv.ROLE_SAGA,

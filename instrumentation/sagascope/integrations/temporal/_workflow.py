@@ -138,7 +138,8 @@ class Course:
 
     def leave(self, error: BaseException) -> None:
         """An error left the workflow: it ends it, or fails the task at which it stands."""
-        if _is_replaying():
+        # thrown away, anywhere and at any time: what is current here may be another workflow
+        if isinstance(error, GeneratorExit) or _is_replaying():
             return
         if self.goes_on:
             self.end(None)

@@ -1,0 +1,1 @@
+"""Payments as workflows of Temporal: charge, fulfil, refund. ``sagascope demo --engine temporal`` plays it."""
