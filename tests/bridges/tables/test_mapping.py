@@ -114,6 +114,12 @@ def test_a_mapping_s_words_go_before_the_usual_ones(caplog: pytest.LogCaptureFix
     assert "'peculiar' is no state that the mapping of t knows" in caplog.text
 
 
+def test_states_may_be_numbers_and_truths() -> None:
+    states: Any = {"succeeded": [2, True], "failed": -1}
+    assert [read({"state": word}, states=states).state for word in ("2", "true")] == ["succeeded"] * 2  # type: ignore[union-attr]
+    assert read({"state": "-1"}, states=states).state == "failed"  # type: ignore[union-attr]
+
+
 def test_a_row_without_an_id_is_none() -> None:
     assert read({"id": None}) is None
 

@@ -40,6 +40,11 @@ def _several(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
 
 
+def _words(value: Any) -> Any:
+    """States may be numbers, or true and false, which PostgreSQL writes like YAML."""
+    return [str(each).lower() if isinstance(each, int) else each for each in _several(value)]
+
+
 From = Annotated[Source, BeforeValidator(_source)]
 
 
@@ -119,7 +124,7 @@ class Table(BaseModel):
     """Business keys."""
     optional: list[Text] = []
     """Columns that the table may lack; what they would say is left out then."""
-    states: dict[State, Annotated[list[str], BeforeValidator(_several)]] = {}
+    states: dict[State, Annotated[list[str], BeforeValidator(_words)]] = {}
     """The words of the state column. Those that are not named are read as they usually are meant."""
     undoes: dict[Text, Text] = {}
     """Compensations, and the steps that they undo."""

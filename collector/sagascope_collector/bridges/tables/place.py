@@ -58,8 +58,16 @@ class TablePlace(BaseModel):
     """Whether all rows that were in flight at the first look were read."""
     at: str | None = None
     """The greatest value of the cursor, as PostgreSQL writes it; None: read from the beginning."""
+    at_since: int = 0
+    """When `at` was met first, on the bridge's clock."""
+    last: list[str] = []
+    """The last row by cursor and key."""
+    is_settled: bool = False
+    """Whether nothing can be committed any more behind `last`: what was read need not be read again."""
+    begun: int = 0
+    """When the reading that is under way began, on the bridge's clock."""
     after: list[str] = []
-    """Where the reading that is under way goes on: the last row's cursor, if the table has one, and key."""
+    """Where it goes on: the last row's cursor, if the table has one, and key."""
     asked: str = ""
     """The last key that was asked for."""
     open: dict[str, Open] = {}

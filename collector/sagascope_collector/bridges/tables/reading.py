@@ -7,7 +7,7 @@ from sagascope_collector.bridges.tables.asking import TOGETHER, Asking, Found
 from sagascope_collector.bridges.tables.mapping import Table
 from sagascope_collector.bridges.tables.moves import IDLE, move
 from sagascope_collector.bridges.tables.place import Open, Pending, TablePlace
-from sagascope_collector.bridges.tables.rows import Row
+from sagascope_collector.bridges.tables.rows import SECOND, Row
 from sagascope_collector.bridges.tables.states import ENDED, State
 
 PAGES: Final = 10
@@ -15,6 +15,9 @@ PAGES: Final = 10
 
 MOST_OPEN: Final = 50_000
 """Rows in flight that are followed of one table."""
+
+SETTLED_AFTER: Final = 30.0
+"""Seconds after which transactions have ended that began before the last row was met; more, if the overlap is."""
 
 GONE: Final = "The row is gone."
 
@@ -49,13 +52,15 @@ class Reading:
             self._ask(asking, self.place.open.keys())
 
     def _begin(self, asking: Asking, *, history: bool) -> None:
-        self.place.reading = {}
-        if self._table.cursor is None or self.place.has_begun:
+        self.place.reading, self.place.begun = {}, self._now
+        if self._table.cursor is None:
             return
-        if history:
+        if self.place.has_begun:
+            self.place.after = self.place.last if self.place.is_settled else []
+        elif history:
             self.place.has_begun = True
         else:
-            self.place.at = asking.end()
+            self.place.at, self.place.at_since = asking.end(), self._now
 
     def _read(self, asking: Asking) -> bool:
         """Whether it came to the end."""
@@ -75,10 +80,17 @@ class Reading:
         return asking.moved(self.place.at, self.place.after)
 
     def _end(self) -> None:
-        if self._table.cursor and self.place.has_begun and self.place.after:
-            self.place.at = self.place.after[0]
+        if self._table.cursor and self.place.has_begun:
+            self._settle(self._table.cursor.overlap)
         self.place.has_begun, self.place.after = True, []
         self.place.recent, self.place.reading = self.place.reading, {}
+
+    def _settle(self, overlap: float) -> None:
+        """Go on behind the last row; from before it as long as others can be committed there."""
+        last = self.place.after
+        if last and last != self.place.last:
+            self.place.at, self.place.last, self.place.at_since = last[0], last, self._now
+        self.place.is_settled = self.place.begun >= self.place.at_since + max(overlap, SETTLED_AFTER) * SECOND
 
     def _ask(self, asking: Asking, keys: Iterable[str]) -> None:
         """Ask for rows by their keys, so many at one look."""
