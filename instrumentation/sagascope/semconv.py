@@ -207,6 +207,20 @@ MESSAGING_DESTINATION: Final = "messaging.destination.name"
 MESSAGING_MESSAGE_ID: Final = "messaging.message.id"
 """string, likewise, optional: the message's own id."""
 
+# --- Temporal --------------------------------------------------------------------------------------
+
+TEMPORAL_TASK_QUEUE: Final = "temporal.task_queue"
+"""string, root and attempts: where workers take the workflow, or the activity, from."""
+
+TEMPORAL_ACTIVITY_ID: Final = "temporal.activity.id"
+"""string, attempts: the activity, among those of its run."""
+
+TEMPORAL_SCHEDULED_AT: Final = "temporal.activity.scheduled_at"
+"""double, Unix seconds, attempts: since when this try waited for a worker."""
+
+TEMPORAL_CHILD_ID: Final = "temporal.child.workflow_id"
+"""string, attempts: the child workflow that is this step."""
+
 # --- context ---------------------------------------------------------------------------------------
 
 BAGGAGE_MEMBERS: Final = (SAGA_ID, SAGA_NAME, SAGA_RUN_ID, STEP_NAME, STEP_KEY, STEP_ATTEMPT)

@@ -52,6 +52,12 @@ An emitter that has neither may send a span whose end time is 0: it is in flight
 Names of OpenTelemetry's own. A span of kind producer below which no other span came is a message that nobody was
 heard to take; what a saga waits for is then told by these.
 """,
+    "Temporal": """\
+## Temporal
+
+What Sagascope's plugin for Temporal, and its bridge, say besides; spans of Temporal's own interceptor in the same run
+are then no attempts of their own.
+""",
     "context": """\
 ## Context between services
 

@@ -82,6 +82,10 @@ class Everything:
     async def release(self) -> None:
         self.released += 1
 
+    @workflow.update
+    async def hurry(self) -> int:
+        return self.released
+
     @workflow.query
     def how_often(self) -> int:
         return self.released

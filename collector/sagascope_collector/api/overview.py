@@ -98,10 +98,15 @@ def services(instances: Sequence[Instance], context: sagas.Context) -> wire.Serv
         of[each.process.service].append(each)
     return wire.Services(
         items=[
-            wire.Service(service=service, instances=[_instance(each, context) for each in heard])
+            wire.Service(service=service, instances=[_instance(each, context) for each in _processes(heard)])
             for service, heard in sorted(of.items())
         ]
     )
+
+
+def _processes(heard: Sequence[Instance]) -> Sequence[Instance]:
+    """Those that are processes; what a service says of what none of them holds is no further one."""
+    return [each for each in heard if each.process.identity] or heard
 
 
 def _instance(instance: Instance, context: sagas.Context) -> wire.Instance:

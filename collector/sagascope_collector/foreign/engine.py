@@ -47,6 +47,8 @@ class Engine:
     """Where a record belongs; None: it is none of this engine's."""
     tell: Callable[[Sequence[Span]], Told]
     """What the spans of one saga mean. Pure, and free of the order in which they are given."""
+    ours: str = ""
+    """An attribute with which something of Sagascope's own tells of the same work, and of more of it."""
 
 
 def in_order(spans: Iterable[Span]) -> list[Span]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sagascope_collector.foreign import telling
+from sagascope_collector.foreign.engine import Engine, Told
 from sagascope_collector.foreign.engines import BY_ROLE
 from sagascope_collector.foreign.telling import UNDOES
 from sagascope_collector.records import Span
@@ -38,7 +39,7 @@ def read(spans: Mapping[SpanKey, Span]) -> Reading:
         return Reading(spans, is_as_told=True)
     read_spans, again, lost = {**spans, **undoing}, list[Span](), set[str]()
     for role, own in sorted(of.items()):
-        told = BY_ROLE[role].tell(own)
+        told = _told(BY_ROLE[role], own, spans)
         lost |= told.lost
         seen: set[SpanKey] = set()
         for span in told.spans:
@@ -49,3 +50,10 @@ def read(spans: Mapping[SpanKey, Span]) -> Reading:
                 read_spans[key] = span
             seen.add(key)
     return Reading(read_spans, again, frozenset(lost))
+
+
+def _told(engine: Engine, own: list[Span], spans: Mapping[SpanKey, Span]) -> Told:
+    """What an engine's spans mean; where its work is told of by us, they are no attempts beside those."""
+    if engine.ours and any(engine.ours in span.attributes for span in spans.values()):
+        return Told([telling.part(span) for span in own])
+    return engine.tell(own)

@@ -165,4 +165,5 @@ ENGINE: Final = Engine(
     needles=("temporalWorkflow", JAVA_WORKFLOW_ID),
     mark=mark,
     tell=tell,
+    ours=semconv.TEMPORAL_ACTIVITY_ID,
 )

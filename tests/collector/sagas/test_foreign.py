@@ -2,11 +2,13 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sagascope import semconv
 from sagascope_collector.foreign import BUILT_IN, Seen, read
 from sagascope_collector.foreign.engines import ENGINES
 from sagascope_collector.records import Event, Mark, Process, Span
@@ -86,3 +88,27 @@ def test_one_needle_stands_in_whatever_an_engine_reads(engine: object) -> None:
             if engine.mark(each) is not None:  # type: ignore[attr-defined]
                 told = f"{each.name} {key}"
                 assert any(needle in told for needle in engine.needles)  # type: ignore[attr-defined]
+
+
+def test_what_the_plugin_for_temporal_tells_is_not_told_again_by_the_interceptors_spans() -> None:
+    interceptors = Span(
+        trace_id="a" * 32,
+        span_id="1" * 16,
+        parent_id="",
+        name="RunActivity:charge",
+        kind="server",
+        start=1,
+        end=2,
+        status="ok",
+        status_message="",
+        mark=Mark(id="8492", run="r", role="temporal", step="charge"),
+        process=Process(service="worker", identity="w"),
+        attributes={"temporalWorkflowID": "8492", "temporalActivityID": "1"},
+    )
+    mark = Mark(id="8492", run="r", role=semconv.ROLE_STEP, step="charge", attempt=1)
+    ours = replace(interceptors, span_id="2" * 16, mark=mark, attributes={semconv.TEMPORAL_ACTIVITY_ID: "1"})
+    spans = {(span.trace_id, span.span_id): span for span in (interceptors, ours)}
+    roles = {span.span_id: span.mark.role for span in read(spans).spans.values()}
+    assert roles == {"1" * 16: "", "2" * 16: semconv.ROLE_STEP}
+    alone = read({("a" * 32, "1" * 16): interceptors}).spans
+    assert [span.mark.role for span in alone.values()] == [semconv.ROLE_STEP]

@@ -1,18 +1,25 @@
 """`sagascope.integrations.temporal` against a real server: what is told of workflows, once, and what is not."""
 
 import asyncio
+import re
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 temporalio = pytest.importorskip("temporalio", reason="temporalio is not installed")
 
+from opentelemetry.sdk.trace import TracerProvider  # noqa: E402
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor  # noqa: E402
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter  # noqa: E402
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle  # noqa: E402
+from temporalio.contrib.opentelemetry import TracingInterceptor  # noqa: E402
 from temporalio.worker import Replayer, Worker  # noqa: E402
 
 import sagascope  # noqa: E402
@@ -20,6 +27,8 @@ from sagascope import Saga, Step, _guard, semconv  # noqa: E402
 from sagascope.integrations.temporal import SagascopePlugin  # noqa: E402
 from sagascope.testing import RecordedSaga, Recorder, record  # noqa: E402
 from support import temporal_payments as stage  # noqa: E402
+from support.clients import running  # noqa: E402
+from support.receiver import Receiver, wait_for  # noqa: E402
 from support.temporal_payments import QUEUE, Broken, Everything, Patient, Payment, Rounds  # noqa: E402
 
 pytestmark = pytest.mark.xdist_group("temporal")
@@ -28,9 +37,11 @@ WITHIN = 60.0
 
 
 @asynccontextmanager
-async def working(address: str, plugin: Any = None, **options: Any) -> AsyncIterator[Client]:
+async def working(
+    address: str, plugin: Any = None, client: Client | None = None, **options: Any
+) -> AsyncIterator[Client]:
     """A client, and a worker that takes the plugin from it."""
-    client = await Client.connect(address, plugins=[plugin or SagascopePlugin()])
+    client = client or await Client.connect(address, plugins=[plugin or SagascopePlugin()])
     with ThreadPoolExecutor(4) as threads:
         kinds: dict[str, Any] = {"workflows": stage.WORKFLOWS, "activities": stage.ACTIVITIES}
         async with Worker(client, task_queue=QUEUE, activity_executor=threads, **kinds, **options):
@@ -112,6 +123,7 @@ async def everything(client: Client, saga_id: str) -> None:
     handle = await started(client, Everything, saga_id, saga_id)
     await handle.signal(Everything.release)
     assert await handle.query(Everything.how_often) <= 1
+    assert await handle.execute_update(Everything.hurry) <= 1
     await handle.signal(Everything.release)
     assert await handle.result() == 2
 
@@ -131,8 +143,63 @@ def test_children_signals_and_repetitions_are_told_once_however_often_it_is_repl
     child = ("Payment", "", 1, "ok")
     assert sorted(attempts(saga)) == sorted([*(("charge", key, 1, "ok") for key in ("", "2", "3")), child])
     assert [span.name for span in saga.spans if span.name.startswith("signal")] == ["signal release"] * 2
-    assert len(saga.spans) == 1 + 4 + 2
+    assert [span.name for span in saga.spans if span.name.startswith("update")] == ["update hurry"]
+    assert len(saga.spans) == 1 + 4 + 2 + 1
     recorder.saga(f"{saga_id}/child").assert_completed()
+
+
+def test_a_run_that_began_before_the_plugin_is_known_from_its_next_task_on(temporal: str) -> None:
+    async def story() -> None:
+        plain = await Client.connect(temporal)
+        handle = await started(plain, Everything, "late", "late")
+        async with working(temporal, client=plain):
+            await handle.signal(Everything.release)
+            while await handle.query(Everything.how_often) < 1:
+                await asyncio.sleep(0.05)
+        before = len(recorder.spans)
+        async with working(temporal):
+            await handle.signal(Everything.release)
+            await handle.result()
+        assert before == 0
+
+    with record() as recorder:
+        played(story())
+    saga = recorder.saga("late")
+    saga.assert_completed()
+    assert attempts(saga)[-1] == ("charge", "3", 1, "ok")  # counted from the beginning, though that was not told
+
+
+def test_in_an_activity_the_services_own_trace_goes_on(temporal: str) -> None:
+    spans = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    tracer = provider.get_tracer("service")
+
+    async def story() -> None:
+        interceptor = TracingInterceptor(tracer)
+        client = await Client.connect(temporal, interceptors=[interceptor], plugins=[SagascopePlugin()])
+        async with working(temporal, client=client):
+            with tracer.start_as_current_span("request"):
+                await (await started(client, Payment, "traced", "traced")).result()
+
+    with record() as recorder:
+        played(story())
+    recorder.saga("traced").assert_done("charge", "fulfil", "stock.take")
+    names = {span.name for span in spans.get_finished_spans()}
+    assert {"request", "StartWorkflow:Payment", "RunActivity:charge", "RunActivity:fulfil"} <= names
+    assert len({span.context.trace_id for span in spans.get_finished_spans()}) == 1
+    root = next(span for span in recorder.spans if span.name == "Payment")
+    assert [link.context.trace_id for link in root.links] == [spans.get_finished_spans()[0].context.trace_id]
+
+
+def test_the_guides_code_runs(temporal: str, receiver: Receiver, tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "engines" / "temporal.md").read_text()
+    code = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)[0]
+    file, log = tmp_path / "payments_by_the_guide.py", tmp_path / "log"
+    file.write_text(code.replace("127.0.0.1:7233", temporal))
+    with running("env", f"SAGASCOPE_ENDPOINT={receiver.endpoint}", sys.executable, file, log=log):
+        wait_for(lambda: receiver.all_spans("fulfil", **{semconv.STEP_ATTEMPT: 2}), "the guide's workflow did not run")
+    assert receiver.span("charge").attributes[semconv.SAGA_ID] == "8492"
 
 
 def test_a_replay_tells_nothing(temporal: str) -> None:
@@ -159,6 +226,7 @@ def test_each_run_of_a_workflow_that_goes_on_anew_is_a_saga_run_of_its_own(tempo
     runs = [each for each in recorder.sagas if each.id == "rounds"]
     assert [each.outcome for each in runs] == ["completed"] * 3
     assert [attempts(each) for each in runs] == [[("charge", "", 1, "ok")]] * 3
+    assert [len(each.spans[0].links) for each in runs] == [0, 1, 1]
 
 
 @pytest.mark.parametrize(("queue", "error"), [(QUEUE, "CancelledError"), (stage.ELSEWHERE, "ActivityError")])

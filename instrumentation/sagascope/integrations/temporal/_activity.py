@@ -8,9 +8,7 @@ from typing import Any
 from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.trace import (
     NonRecordingSpan,
-    SpanContext,
     SpanKind,
-    TraceFlags,
     get_current_span,
     set_span_in_context,
 )
@@ -23,12 +21,10 @@ from sagascope._guard import Guard
 from sagascope._identity import Identity
 from sagascope._runtime import Runtime
 from sagascope._scope import Scope
-from sagascope.integrations.temporal import _spans
+from sagascope.integrations.temporal import _header, _spans
 from sagascope.integrations.temporal._retries import after
 from sagascope.integrations.temporal._rules import Rules
 from sagascope.integrations.temporal._run import Call, Run
-from sagascope.integrations.temporal._telling import ACTIVITY_ID, SCHEDULED_AT, TASK_QUEUE
-from sagascope.integrations.temporal._workflow import read_header
 
 _OPENING = Guard("opening an attempt of an activity")
 _CLOSING = Guard("closing an attempt of an activity")
@@ -61,7 +57,7 @@ class Inbound(ActivityInboundInterceptor):
         return result
 
     def _call(self, info: activity.Info, asked: ExecuteActivityInput) -> Call:
-        told = read_header(asked.headers)
+        told = _header.read(asked.headers)
         undoes = self._rules.undone_by(info.workflow_type or "", info.activity_type, asked.fn)
         return Call(info.activity_type, told.get("key", ""), undoes or told.get("undoes", ""))
 
@@ -80,7 +76,7 @@ class Try(Scope):
         info, context = self._info, get_current()
         run = Run(info.workflow_id or "", info.workflow_type or "", info.workflow_run_id or "")
         identity = Identity(run.workflow, run.type, run.run)
-        root = SpanContext(_spans.trace_id(run.run), _spans.root_id(run.run), is_remote=True, trace_flags=_SAMPLED)
+        root = _spans.root(run.run)
         below = set_span_in_context(NonRecordingSpan(root), context)
         attributes = {**run.stamp, **call.stamp, **_said(info)}
         span_id = _spans.attempt_id(run.run, info.activity_id, info.attempt)
@@ -107,9 +103,6 @@ class Try(Scope):
         return functools.wraps(asked.fn)(functools.partial(_at, self._entered, asked.fn))
 
 
-_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
-
-
 def _at(context: Context, function: Callable[..., Any], *args: Any) -> Any:
     token = attach(context)
     try:
@@ -122,9 +115,9 @@ def _said(info: activity.Info) -> dict[str, Any]:
     said: dict[str, Any] = {
         semconv.SAGA_ROLE: semconv.ROLE_STEP,
         semconv.STEP_ATTEMPT: info.attempt,
-        TASK_QUEUE: info.task_queue,
-        ACTIVITY_ID: info.activity_id,
-        SCHEDULED_AT: info.current_attempt_scheduled_time.timestamp(),
+        semconv.TEMPORAL_TASK_QUEUE: info.task_queue,
+        semconv.TEMPORAL_ACTIVITY_ID: info.activity_id,
+        semconv.TEMPORAL_SCHEDULED_AT: info.current_attempt_scheduled_time.timestamp(),
     }
     policy, timeout = info.retry_policy, info.start_to_close_timeout or info.schedule_to_close_timeout
     if policy is not None and policy.maximum_attempts:

@@ -3,11 +3,11 @@
 import time
 from typing import Any
 
-from opentelemetry.trace import Link, get_current_span
 from temporalio.client import OutboundInterceptor, StartWorkflowInput, WorkflowHandle
 
 from sagascope import _runtime
 from sagascope._guard import Guard
+from sagascope.integrations.temporal import _header
 from sagascope.integrations.temporal._run import Run
 from sagascope.integrations.temporal._telling import Telling
 
@@ -24,6 +24,9 @@ class Outbound(OutboundInterceptor):
     async def start_workflow(self, input: StartWorkflowInput) -> WorkflowHandle[Any, Any]:  # noqa: A002
         """Start it, and say that it is."""
         at = time.time_ns()
+        if _runtime.active is not None:
+            with _STARTING:
+                input.headers = _header.with_trace(input.headers)
         handle = await super().start_workflow(input)
         if _runtime.active is not None:
             with _STARTING:
@@ -33,6 +36,5 @@ class Outbound(OutboundInterceptor):
     def _note(self, asked: StartWorkflowInput, handle: WorkflowHandle[Any, Any], at: int) -> None:
         run = handle.first_execution_run_id
         if run and not asked.start_signal:  # a signal may have met a workflow that runs since long
-            here = get_current_span().get_span_context()
-            links = (Link(here),) if here.is_valid else ()
+            links = _header.links(asked.headers)
             self._telling.begun(Run(handle.id, asked.workflow, run, asked.task_queue), asked.args, at, links)

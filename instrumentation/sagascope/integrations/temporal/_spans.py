@@ -2,7 +2,9 @@
 
 from hashlib import sha256
 
-ROOT = "saga"
+from opentelemetry.trace import SpanContext, TraceFlags
+
+_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
 
 def trace_id(run: str) -> int:
@@ -12,7 +14,12 @@ def trace_id(run: str) -> int:
 
 def root_id(run: str) -> int:
     """The span that stands for the run."""
-    return _first(8, f"temporal/{run}/{ROOT}")
+    return _first(8, f"temporal/{run}/saga")
+
+
+def root(run: str) -> SpanContext:
+    """The ids of the span that stands for the run."""
+    return SpanContext(trace_id(run), root_id(run), is_remote=True, trace_flags=_SAMPLED)
 
 
 def attempt_id(run: str, activity: str, attempt: int) -> int:
@@ -28,6 +35,11 @@ def child_id(run: str, child_run: str) -> int:
 def signal_id(run: str, name: str, number: int) -> int:
     """The span of a signal that came; `number` counts those of its name, from 1."""
     return _first(8, f"temporal/{run}/signal/{name}/{number}")
+
+
+def update_id(run: str, update: str) -> int:
+    """The span of an update that came, by its id."""
+    return _first(8, f"temporal/{run}/update/{update}")
 
 
 def failed_task_id(run: str, history: int) -> int:

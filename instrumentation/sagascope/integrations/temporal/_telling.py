@@ -13,18 +13,6 @@ from sagascope.integrations.temporal import _spans
 from sagascope.integrations.temporal._rules import Rules
 from sagascope.integrations.temporal._run import Call, Run
 
-TASK_QUEUE = "temporal.task_queue"
-"""string: where workers take the workflow or the activity from."""
-
-ACTIVITY_ID = "temporal.activity.id"
-"""string: the activity, among those of its run."""
-
-SCHEDULED_AT = "temporal.activity.scheduled_at"
-"""double, Unix seconds: since when this try waited for a worker."""
-
-CHILD_ID = "temporal.child.workflow_id"
-"""string: the child workflow."""
-
 _DESCRIBING = Guard("asking what a workflow is about")
 _TELLING = Guard("telling of a workflow")
 
@@ -56,10 +44,16 @@ class Telling:
         self._root(run, args, at, None, {}, None, links)
 
     def ended(
-        self, run: Run, args: Sequence[Any], at: int, end: int, outcome: str, error: BaseException | None
+        self,
+        run: Run,
+        args: Sequence[Any],
+        times: tuple[int, int],
+        outcome: str,
+        error: BaseException | None,
+        links: tuple[Link, ...] = (),
     ) -> None:
-        """A workflow ended."""
-        self._root(run, args, at, end, {semconv.SAGA_OUTCOME: outcome}, error)
+        """A workflow ended; `times` are its start and its end."""
+        self._root(run, args, *times, {semconv.SAGA_OUTCOME: outcome}, error, links)
 
     def called(self, run: Run, call: Call, activity: str, queue: str, timeout: float | None, at: int) -> None:
         """An activity was scheduled; the server holds it until a worker takes it."""
@@ -74,17 +68,21 @@ class Telling:
     ) -> None:
         """A child workflow began or ended; `child` is its id and the id of its first run."""
         workflow, child_run = child
-        said = {**_step(run, call), CHILD_ID: workflow}
+        said = {**_step(run, call), semconv.TEMPORAL_CHILD_ID: workflow}
         self._tell(run, call.name, _spans.child_id(run.run, child_run), said, at, end, error, SpanKind.PRODUCER)
 
     def signalled(self, run: Run, name: str, number: int, at: int) -> None:
         """A signal came."""
         self._tell(run, f"signal {name}", _spans.signal_id(run.run, name, number), {}, at, at)
 
+    def updated(self, run: Run, name: str, update: str, at: int) -> None:
+        """An update came; `update` is its id."""
+        self._tell(run, f"update {name}", _spans.update_id(run.run, update), {}, at, at)
+
     def task_failed(self, run: Run, history: int, at: int, error: BaseException) -> None:
         """The workflow's own code failed; the server tries that task again and again."""
         span = _spans.failed_task_id(run.run, history)
-        self._tell(run, f"workflow task of {run.type}", span, {TASK_QUEUE: run.queue}, at, at, error)
+        self._tell(run, f"workflow task of {run.type}", span, {semconv.TEMPORAL_TASK_QUEUE: run.queue}, at, at, error)
 
     def _attempt(
         self,
@@ -98,7 +96,7 @@ class Telling:
         timeout: float | None = None,
         error: BaseException | None = None,
     ) -> None:
-        said = {**_step(run, call), semconv.MESSAGING_DESTINATION: queue, ACTIVITY_ID: activity}
+        said = {**_step(run, call), semconv.MESSAGING_DESTINATION: queue, semconv.TEMPORAL_ACTIVITY_ID: activity}
         if timeout:
             said[semconv.STEP_TIMEOUT] = timeout
         self._tell(run, call.name, _spans.attempt_id(run.run, activity, 1), said, at, end, error, SpanKind.PRODUCER)
@@ -133,7 +131,7 @@ class Telling:
                     attributes={
                         **run.stamp,
                         semconv.SAGA_ROLE: semconv.ROLE_SAGA,
-                        TASK_QUEUE: run.queue,
+                        semconv.TEMPORAL_TASK_QUEUE: run.queue,
                         **(plan.attributes if plan is not None else {}),
                         **money(about.get("amount"), about.get("currency")),
                         **business_keys(about.get("keys")),
