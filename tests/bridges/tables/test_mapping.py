@@ -4,13 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from sagascope_collector.bridges.tables import read_mapping, ready
-from sagascope_collector.bridges.tables.mapping import Table
+from sagascope_collector.bridges.tables.mapping import Columns, Cursor, Table
 from sagascope_collector.bridges.tables.rows import Reader, Row
 from sagascope_collector.bridges.tables.states import State
 from sagascope_collector.errors import BadRules
 
+DOCUMENT = Path(__file__).parents[3] / "docs" / "engines" / "state-tables.md"
 GOOD = """
 tables:
   - table: t
@@ -24,6 +26,26 @@ def test_every_mapping_that_is_ready_can_be_meant() -> None:
     assert ready() == ["eventuate", "outbox", "sagas", "steps"]
     for name in ready():
         assert read_mapping(name).tables
+
+
+def test_the_mapping_of_the_document_can_be_meant(tmp_path: Path) -> None:
+    path = tmp_path / "mapping.yaml"
+    path.write_text(
+        DOCUMENT.read_text(encoding="utf-8").partition("```yaml\n")[2].partition("```")[0], encoding="utf-8"
+    )
+    (table,) = read_mapping(str(path)).tables
+    assert table.words["unwinding"] is State.COMPENSATING
+
+
+@pytest.mark.parametrize("model", [Table, Columns, Cursor])
+def test_the_document_explains_every_key(model: type[BaseModel]) -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    assert {name for name in model.model_fields if f"`{name}`" not in text and f"`{name}:" not in text} == set()
+
+
+def test_the_document_names_every_state() -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    assert {each for each in State if f"`{each}`" not in text} == set()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -18,6 +19,7 @@ from support.postgres import Server
 
 pytestmark = pytest.mark.xdist_group("postgres")
 
+DOCUMENT = Path(__file__).parents[3] / "docs" / "engines" / "state-tables.md"
 S = 1_000_000_000
 NOW = 1_800_000_000 * S
 SAGAS = """
@@ -207,6 +209,19 @@ def test_messages_of_an_outbox_are_in_flight_until_they_are_published(
         assert dict(published.spans[0].resource)["service.name"] == "outbox"
         assert published.spans[0].attributes["saga.key.message_id"] in ("1", "2")
         assert len(outbox.look()) == 0
+
+
+def test_the_document_s_own_table_is_followed(db: "psycopg.Connection[Any]", sagas: Following) -> None:
+    db.execute("DROP TABLE sagas")
+    blocks = DOCUMENT.read_text(encoding="utf-8").split("```sql\n")[1:]
+    made, moved, *_ = (each.partition("```")[0] for each in blocks)
+    db.execute(made)
+    assert told(sagas.look()) == [("payment", "open"), ("wallet.debit", "open")]
+    step, end = moved.strip().splitlines()
+    db.execute(step)
+    assert told(sagas.look()) == [("ledger.record", "open"), ("wallet.debit", "ok")]
+    db.execute(end)
+    assert told(sagas.look()) == [("ledger.record", "ok"), ("payment", "ok")]
 
 
 INSTANCE = """
