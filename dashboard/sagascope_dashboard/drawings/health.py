@@ -28,7 +28,7 @@ def page(known: Health) -> list[Node | None]:
 def _bridges(known: Sequence[Bridge]) -> Node | None:
     if not known:
         return None
-    return h("section", h("h2", "Bridges"), h("div", [_bridge(each) for each in known], cls="services"))
+    return h("section", h("h2", "Bridges"), h("div", [_bridge(each) for each in known], cls="services"), cls="section")
 
 
 def _bridge(bridge: Bridge) -> Node:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sagascope_collector.records import Process, SagaKey
+from sagascope_collector.records import Following, Process, SagaKey
 from sagascope_collector.sagas import Context, Judgement, judge, outages, rebuild
 from sagascope_collector.sagas.completeness import SAMPLED
 from sagascope_collector.sagas.context import Passed
@@ -150,6 +150,16 @@ def test_a_farewell_is_no_outage_and_a_silence_of_long_ago_no_news() -> None:
     assert outages(beating(*ALL).instances, Context(at(60))) == {"": at(10)}
     assert outages(beating(*ALL).instances, Context(at(100_000))) == {}
     assert outages(beating(*ALL).instances, Context(at(60), deaf=((at(10), at(59)),))) == {}
+
+
+def test_a_bridge_that_goes_on_makes_silence_no_rarer() -> None:
+    known = beating(*ALL[:3]).instances
+    bridge = next(each for each in known if each.process.service == ALL[5])
+    assert bridge.heartbeat is not None
+    said = replace(bridge.heartbeat, following=Following("sql", 0.0, 0))
+    others = [each for each in known if each.process.service in ALL[:5]]
+    assert outages([*others, bridge], Context(at(60))) == {}
+    assert outages([*others, replace(bridge, heartbeat=said)], Context(at(60))) == {"": at(10)}
 
 
 def test_times_of_evidence_are_corrected_where_clocks_contradict() -> None:

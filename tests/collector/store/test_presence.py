@@ -1,16 +1,20 @@
 """Instances: who was heard, when, and what he last said of himself."""
 
+from pathlib import Path
 from random import Random
+from typing import Any
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
-from sagascope_collector.records import Heartbeat, Instance, Listing, Process
-from sagascope_collector.store import Beat, Sighting, Store
+from sagascope_collector.records import Following, Heartbeat, Instance, Listing, Process
+from sagascope_collector.store import Beat, DuckDBStore, Sighting, Store
 from sagascope_collector.store.presence import merge
-from support.otlp import NOON, SECOND, heartbeat, hexes, logs, resource, span, traces
+from support.otlp import NOON, SECOND, attributes, heartbeat, hexes, logs, resource, span, traces
 
-from .conftest import RECEIVED, Put
+from .conftest import RECEIVED, Put, append
 
 
 def only(store: Store) -> Instance:
@@ -76,6 +80,45 @@ def test_a_heartbeat_of_nonsense_is_a_heartbeat(store: Store, put: Put) -> None:
     nonsense = heartbeat(-5, at=2**64 - 1, interval=float("nan"), open_spans=7, part=9, parts="x", dropped=2.5, final=1)
     put(logs(nonsense))
     assert only(store).heartbeat == Heartbeat(RECEIVED, 60.0, 0, frozenset(), complete=True, dropped=0, final=False)
+
+
+def bridge(**said: Any) -> LogRecord:
+    record = heartbeat(1)
+    record.attributes.extend(attributes({f"sagascope.bridge.{key}": value for key, value in said.items()}))
+    return record
+
+
+def test_a_bridge_says_how_far_it_is_behind(store: Store, put: Put) -> None:
+    put(logs(bridge(kind="sql", lag=2.5, watching=7, trouble="sagas cannot be read.")))
+    said = only(store).heartbeat
+    assert said is not None
+    assert said.following == Following("sql", 2.5, 7, "sagas cannot be read.")
+
+
+def test_a_bridge_s_nonsense_is_nought(store: Store, put: Put) -> None:
+    put(logs(bridge(kind="sql", lag=float("nan"), watching=-1, trouble=7)))
+    said = only(store).heartbeat
+    assert said is not None
+    assert said.following == Following("sql", 0.0, 0)
+
+
+@pytest.mark.parametrize("kind", ["", 7])
+def test_what_names_no_kind_is_no_bridge(store: Store, put: Put, kind: object) -> None:
+    put(logs(bridge(kind=kind, lag=2.5)))
+    said = only(store).heartbeat
+    assert said is not None
+    assert said.following is None
+
+
+def test_what_a_bridge_said_outlives_the_collector(tmp_path: Path) -> None:
+    path = str(tmp_path / "store.duckdb")
+    for records in (logs(bridge(kind="sql", lag=1)), logs(heartbeat(1, at=NOON - SECOND))):
+        opened = DuckDBStore(path, clock=lambda: RECEIVED)
+        append(opened, records)
+        said = only(opened).heartbeat
+        opened.close()
+        assert said is not None
+        assert said.following == Following("sql", 1.0, 0)
 
 
 def test_the_latest_list_that_is_ten_seconds_older_is_kept(store: Store, put: Put) -> None:
