@@ -12,7 +12,7 @@ from typing import Any, Final
 import orjson
 import pyarrow as pa
 
-from sagascope_collector.records import Process
+from sagascope_collector.records import Following, Process
 from sagascope_collector.store import schema
 from sagascope_collector.store.contract import Counters
 from sagascope_collector.store.presence import Beat, Sighting
@@ -90,17 +90,20 @@ def _table_read(name: str, part: memoryview) -> pa.Table:
 def _sighting_written(each: Sighting) -> list[Any]:
     who = each.process
     process = [who.environment, who.service, who.version, who.identity, who.instance]
-    beats = [
-        [one.at, one.interval, one.sequence, sorted(one.open_spans), one.part, one.parts, one.dropped, one.final]
-        for one in each.beats
-    ]
-    return [process, each.first_seen, each.last_seen, beats]
+    return [process, each.first_seen, each.last_seen, list(map(_beat_written, each.beats))]
+
+
+def _beat_written(beat: Beat) -> list[Any]:
+    said = [beat.at, beat.interval, beat.sequence, sorted(beat.open_spans), beat.part, beat.parts]
+    return [*said, beat.dropped, beat.final, *([beat.following] if beat.following else [])]
 
 
 def _sighting_read(spelt: Sequence[Any]) -> Sighting:
     process, first_seen, last_seen, beats = spelt
-    heard = (
-        Beat(at, interval, sequence, frozenset(spans), part, parts, dropped, final)
-        for at, interval, sequence, spans, part, parts, dropped, final in beats
-    )
-    return Sighting(Process(*process), first_seen, last_seen, tuple(heard))
+    return Sighting(Process(*process), first_seen, last_seen, tuple(map(_beat_read, beats)))
+
+
+def _beat_read(spelt: Sequence[Any]) -> Beat:
+    at, interval, sequence, spans, part, parts, dropped, final, *more = spelt
+    following = Following(**more[0]) if more else None
+    return Beat(at, interval, sequence, frozenset(spans), part, parts, dropped, final, following)
