@@ -252,7 +252,7 @@ def run(settings: Settings, announce: cli.Announce, *, clock: Clock = time.time_
     for warning in (*exposure.warnings(settings), *lacking):
         _log.warning(warning)
     _look_at_ports(settings)
-    store = DuckDBStore(settings.db, clock=clock, memory_bytes=settings.memory_bytes)
+    store = DuckDBStore(settings.db, clock=clock, memory_bytes=settings.memory_bytes, keep=settings.keep)
     _spare_memory()
     sys.setswitchinterval(TURN)
     gc.freeze()

@@ -13,7 +13,10 @@ from sagascope_collector.foreign import BUILT_IN, Forms
 from sagascope_collector.logbook import Format, Level
 from sagascope_collector.sagas.runbook import Runbook
 from sagascope_collector.scrub import Rules
+from sagascope_collector.store import Keep
 from sagascope_collector.tls import Tls
+
+FOR_EVER: Final = Keep()
 
 MEBIBYTE: Final = 1024 * 1024
 
@@ -96,6 +99,8 @@ class Settings:
     """For which a call of the API may wait, and then read."""
     memory_bytes: int = 600_000_000
     """What DuckDB may hold; statements that need more use the disk."""
+    keep: Keep = FOR_EVER
+    """How long and how much is kept."""
     drain_seconds: float = 10.0
     """How long a stop may take for what is under way."""
 

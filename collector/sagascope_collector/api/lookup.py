@@ -94,8 +94,10 @@ class Lookup:
             yield "id", present.summary(saga, sagas.judge(saga, facts.instances, context)).model_dump_json()
 
     def _reason(self, text: str) -> wire.NothingFound:
-        seen = any(self.store.has_trace(each) for each in quoted.telemetry_ids(text))
-        return "not_a_saga" if seen else "never_seen"
+        if any(self.store.has_trace(each) for each in quoted.telemetry_ids(text)):
+            return "not_a_saga"
+        meant = [*quoted.readings(text), self.stored_as(text)]
+        return "expired" if any(map(self.store.has_expired, meant)) else "never_seen"
 
     def _scrubbed(
         self, saga_id: str, environment: str | None, context: sagas.Context

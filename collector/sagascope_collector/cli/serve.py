@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from sagascope_collector import rulefile, runbooks
+from sagascope_collector import amounts, rulefile, runbooks
 from sagascope_collector.access import Tokens, read_token
 from sagascope_collector.alerts import Alerts
 from sagascope_collector.foreign import BUILT_IN, read_mapping
 from sagascope_collector.logbook import Format, Level
 from sagascope_collector.scrub import Rules
 from sagascope_collector.settings import Address, Settings, step_timeouts
+from sagascope_collector.store import Keep
 from sagascope_collector.tls import tls_of
 
 Announce = Callable[[Mapping[str, str]], None]
@@ -155,6 +156,25 @@ TlsClientCa = Annotated[
     ),
 ]
 
+KeepFor = Annotated[
+    str | None,
+    typer.Option(
+        "--keep",
+        envvar="SAGASCOPE_KEEP",
+        help="For how long transactions are kept that ended and need nobody, for example 30d; see docs/retention.md.",
+        metavar="TIME",
+    ),
+]
+KeepSize = Annotated[
+    str | None,
+    typer.Option(
+        "--keep-size",
+        envvar="SAGASCOPE_KEEP_SIZE",
+        help="How much is kept on disk, for example 200GB: the oldest of those are removed beyond it.",
+        metavar="SIZE",
+    ),
+]
+
 RunbookFile = Annotated[
     Path | None,
     typer.Option(
@@ -226,6 +246,8 @@ def command(run: Run) -> Callable[..., None]:
         readers: Readers = DEFAULTS.readers,
         read_seconds: ReadSeconds = DEFAULTS.read_seconds,
         memory_bytes: MemoryBytes = DEFAULTS.memory_bytes,
+        keep: KeepFor = None,
+        keep_size: KeepSize = None,
         ingest_token_file: IngestToken = None,
         read_token_file: ReadToken = None,
         change_token_file: ChangeToken = None,
@@ -257,6 +279,9 @@ def command(run: Run) -> Callable[..., None]:
             readers=readers,
             read_seconds=read_seconds,
             memory_bytes=memory_bytes,
+            keep=Keep(
+                seconds=amounts.seconds(keep) if keep else None, bytes=amounts.size(keep_size) if keep_size else None
+            ),
             tokens=Tokens(
                 ingest=read_token("ingest", ingest_token_file, os.environ),
                 read=read_token("read", read_token_file, os.environ),

@@ -140,6 +140,16 @@ class LessonRow(NamedTuple):
     document: str
 
 
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """How long and how much is kept of sagas that ended and need nobody. Others are kept."""
+
+    seconds: float | None = None
+    """Since the last that was heard of one; None: for ever."""
+    bytes: int | None = None
+    """Of the folder beside the database; None: whatever it takes."""
+
+
 def whole_period(seconds: int) -> int:
     """The shortest length, in seconds, into whose parts steps can be counted, that is no shorter than this."""
     unit = SLOT if seconds < OLD_SLOT else OLD_SLOT
@@ -311,6 +321,10 @@ class Store(Protocol):
 
     def has_trace(self, text: str) -> bool:
         """Whether any span has this trace or span id, in a saga or not."""
+        ...
+
+    def has_expired(self, saga_id: str) -> bool:
+        """Whether a saga of this id was removed because of its age, or to make room; wrong for one id in many."""
         ...
 
     def flow_counts(self) -> list[tuple[str, str, str, int, int]]:

@@ -24,12 +24,14 @@ from sagascope_collector.store import (
     watchdog,
 )
 from sagascope_collector.store.alerts import Alerts
+from sagascope_collector.store.catalogue import Catalogue
 from sagascope_collector.store.census import Census
 from sagascope_collector.store.contract import (
     Appended,
     Batch,
     Changed,
     Counters,
+    Keep,
     LessonRow,
     Page,
     Part,
@@ -40,14 +42,17 @@ from sagascope_collector.store.contract import (
 )
 from sagascope_collector.store.courses import Courses
 from sagascope_collector.store.database import Database
+from sagascope_collector.store.expired import Expired
 from sagascope_collector.store.frames import Frame
 from sagascope_collector.store.generation import Bounds
 from sagascope_collector.store.incidents import Incidents
+from sagascope_collector.store.leaving import Leaving
 from sagascope_collector.store.listing import Listing
 from sagascope_collector.store.opening import IN_MEMORY, MEMORY
 from sagascope_collector.store.pending import Pending
 from sagascope_collector.store.rested import Rested
 from sagascope_collector.store.resting import Resting
+from sagascope_collector.store.retention import Retention
 from sagascope_collector.store.sealing import Sealing
 from sagascope_collector.store.sql import Query
 from sagascope_collector.store.statistics import Statistics
@@ -63,15 +68,20 @@ TOGETHER: int = 4_096
 AGE: float = 600.0
 """Seconds after which a generation is sealed however little it holds, so that a restart stays short."""
 
+FOR_EVER = Keep()
+
 PENDING = pa.schema([("environment", pa.string()), ("id", pa.string()), ("seq", pa.uint64())])
 
 
 class DuckDBStore:
     """`contract.Store` on DuckDB. It keeps a record of its own runs, from which `deaf_intervals` are read."""
 
-    def __init__(self, path: str = IN_MEMORY, *, clock: Clock = time.time_ns, memory_bytes: int = MEMORY) -> None:
+    def __init__(
+        self, path: str = IN_MEMORY, *, clock: Clock = time.time_ns, memory_bytes: int = MEMORY, keep: Keep = FOR_EVER
+    ) -> None:
         """Open or make the database; raises what `opening.connect`, `migrate.migrate` and `home.enter` raise."""
         self._path = path
+        self._keep = keep
         self._clock = clock
         self._database = Database(path, memory_bytes)
         self._incidents = Incidents(self._database)
@@ -79,6 +89,7 @@ class DuckDBStore:
         self._appending = threading.Lock()
         self._summarising = threading.Lock()
         self._pending = Pending()
+        self._expired = Expired(self._database)
         self._courses = Courses()
         try:
             self._open(home.folder_of(path))
@@ -117,7 +128,11 @@ class DuckDBStore:
         self._listing = Listing(self._database, rested)
         self._resting = Resting(self._database, rested, self._summarising)
         self._statistics = Statistics(self._database)
-        self._sealing = Sealing(self._tiers, self._database, self._statistics, self._keep_beside)
+        catalogue = Catalogue(self._tiers, self._database)
+        self._sealing = Sealing(catalogue, self._database, self._statistics, self._keep_beside)
+        self._leaving = Leaving(catalogue, self._database)
+        self._quiet = catalogue.working, self._resting.working, self._summarising
+        self._retention = Retention(self._keep, self._database, self._tiers, self._resting, self._expire)
         self._began = time.monotonic()
         if not begun:
             self._database.rows(Query.UPDATE_STATE_BEGUN)
@@ -161,7 +176,8 @@ class DuckDBStore:
         """See `Store.tend`."""
         if time.monotonic() - self._began > AGE:
             self._close_generation()
-        return self._sealing.step() or self._resting.step(self._clock()) or self._tiers.index()
+        now = self._clock()
+        return self._sealing.step() or self._resting.step(now) or self._tiers.index() or self._retention.step(now)
 
     def seal(self) -> None:
         """Move everything to the sealed tier now, instead of when there is enough of it."""
@@ -188,6 +204,21 @@ class DuckDBStore:
         changed = self._census.unwritten()
         if changed.num_rows:
             self._database.rows(Query.PUT_INSTANCES, batch_presences=changed)
+
+    def _expire(self, ids: Sequence[SagaId], before: int) -> int:
+        """Remove sagas of which nothing was heard since, and what is as old and in no saga; how many sagas."""
+        old = {id_ for id_ in ids if not self._pending.holds(id_)}
+        if any(each.records and each.bounds().earliest < before for each in self._tiers.view.generations):
+            self.seal()
+        self._leaving.without(old, before)
+        self._leaving.bare(before)
+        with self._summarising:
+            with self._database.transaction():
+                woken = self._resting.wake(list(old))
+                self._database.count(Query.DELETE_SAGAS, settled=_ids_table(list(old)))
+                self._expired.add(old)
+            self._resting.woken(woken)
+        return len(old)
 
     def facts(self, ids: Sequence[SagaId]) -> dict[SagaId, Facts]:
         """See `Store.facts`."""
@@ -306,6 +337,10 @@ class DuckDBStore:
         """See `Store.has_trace`."""
         return bool(self._sagas_with(text))
 
+    def has_expired(self, saga_id: str) -> bool:
+        """See `Store.has_expired`."""
+        return self._expired.may_hold(saga_id)
+
     def flow_counts(self) -> list[tuple[str, str, str, int, int]]:
         """See `Store.flow_counts`."""
         counted = self._database.rows(Query.COUNT_FLOWS)
@@ -357,8 +392,7 @@ class DuckDBStore:
         self._check_open()
         if self._path == IN_MEMORY:
             raise StoreUnavailable("A database in memory has no backup: it keeps nothing.")
-        quiet = (self._sealing.working, self._resting.working, self._summarising)
-        with snapshot.taken(self._database, self._tiers.folder, quiet, self._appending) as parts:
+        with snapshot.taken(self._database, self._tiers.folder, self._quiet, self._appending) as parts:
             yield parts
 
     def size_bytes(self) -> int:

@@ -85,6 +85,11 @@ class Pending:
                 if since := self._since.pop(each, None):
                     self._since[each] = since._replace(first_at=now, last_at=now)
 
+    def holds(self, saga: SagaId) -> bool:
+        """Whether it is among them."""
+        with self._lock:
+            return saga in self._since
+
     def seen(self, seq: int) -> int:
         """The commit up to which summaries have seen everything, `seq` being the last."""
         with self._lock:

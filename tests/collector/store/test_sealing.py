@@ -287,3 +287,36 @@ def _commit(store: DuckDBStore, numbers: range) -> None:
             traces(span(number, trace=number, attributes=of_saga(str(number)))),
             logs(log("x", attributes=of_saga(str(number)))),
         )
+
+
+def test_sagas_that_are_left_out_leave_the_chunks_and_others_stay_whole(path: Path) -> None:
+    store = DuckDBStore(str(path))
+    for number in range(1, 9):
+        of = of_saga(str(number % 2))
+        append(store, traces(span(number, trace=number, attributes=of)), logs(log(f"log {number}", attributes=of)))
+        store.seal()
+    gone, kept = SagaId("", "0"), SagaId("", "1")
+    before = store.facts([gone, kept])
+    assert store._leaving.without([gone, SagaId("elsewhere", "1")]) == 8
+    assert store.facts([gone, kept]) == {kept: before[kept]}
+    assert store._leaving.without([gone]) == 0
+    store.close()
+    store = DuckDBStore(str(path))
+    assert store.facts([gone, kept]) == {kept: before[kept]}
+    assert {each for ids in store.saga_ids() for each in ids} == {kept}
+    assert not store.has_trace(f"{2:032x}")
+    assert append(store, traces(span(1, trace=1, attributes=of_saga("1")))) == (0, 1)
+    assert append(store, traces(span(2, trace=2, attributes=of_saga("0")))) == (1, 0)
+    store.close()
+
+
+def test_leaving_out_every_saga_leaves_no_chunk(path: Path) -> None:
+    store = DuckDBStore(str(path))
+    append(store, traces(span(1, attributes=of_saga(), links=[(9, 1, of_saga("9"))])))
+    store.seal()
+    assert store._leaving.without([SAGA, SagaId("", "9")]) == 1
+    assert files(path, "*.parquet") == files(path, "*.npy") == []
+    append(store, traces(span(1, attributes=of_saga())))
+    store.seal()
+    assert files(path, "*.spans.parquet") == ["00000003.spans.parquet"]
+    store.close()

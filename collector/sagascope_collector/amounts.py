@@ -1,0 +1,37 @@
+"""Stretches of time and sizes as a person writes them."""
+
+import re
+from typing import Final
+
+from sagascope_collector.errors import BadValue
+
+SECONDS: Final = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}
+BYTES: Final = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+_AMOUNT: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
+
+
+def seconds(text: str) -> float:
+    """How long ``30d`` is, or ``12h``.
+
+    Raises:
+        BadValue: it is not written so, or nothing.
+    """
+    return _read(text, SECONDS, "for example 30d or 12h: weeks (w), days (d), hours (h), minutes (min) or seconds (s)")
+
+
+def size(text: str) -> int:
+    """How many bytes ``200GB`` are.
+
+    Raises:
+        BadValue: it is not written so, or nothing.
+    """
+    units = {unit.upper(): factor for unit, factor in BYTES.items()}
+    return round(_read(text.upper(), units, "for example 200GB: TB, GB, MB, KB or bytes (B)"))
+
+
+def _read(text: str, units: dict[str, int], how: str) -> float:
+    found = _AMOUNT.fullmatch(text.strip())
+    if not found or found[2] not in units or not (amount := float(found[1]) * units[found[2]]):
+        raise BadValue(f"{text!r} cannot be read; it is written {how}.")
+    return amount

@@ -1,0 +1,1 @@
+INSERT INTO expired SELECT mark, $day FROM marks

@@ -1,0 +1,1 @@
+SELECT mark FROM expired WHERE mark = $mark LIMIT 1
