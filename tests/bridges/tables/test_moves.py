@@ -3,7 +3,11 @@
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from sagascope_collector.bridges import Facts
+from sagascope_collector.bridges.tables.facts import Whose
 from sagascope_collector.bridges.tables.mapping import Table
 from sagascope_collector.bridges.tables.moves import Move, move
 from sagascope_collector.bridges.tables.place import Open
@@ -53,9 +57,42 @@ def test_a_row_that_is_touched_tells_nothing() -> None:
     assert told(walk(table(), row("started", "a"), row("started", "a", 9))[1]) == []
 
 
-def test_a_saga_that_waits_to_begin_is_open_without_a_step() -> None:
-    (found,) = walk(table(), row("pending", "a"))
-    assert (told(found), found.end, found.is_new) == ([], 0, True)
+def test_a_saga_that_waits_to_begin_is_at_its_state() -> None:
+    first, second = walk(table(), row("pending", word="NEW"), row("started", "a", 2))
+    assert (told(first), first.is_new) == ([("NEW", 1, "open")], True)
+    assert told(second) == [("NEW", 1, "ok"), ("a", 1, "open")]
+
+
+def test_where_no_step_is_named_states_are_steps() -> None:
+    of = table(columns={**COLUMNS, "step": "state"})
+    rows = [row("started", word="paying"), row("retrying", word="waits", at=2), row("started", word="paying", at=3)]
+    moves = walk(of, *rows, row("compensating", word="unwinding", at=4), row("compensated", word="gone", at=5))
+    assert [told(each) for each in moves] == [
+        [("paying", 1, "open")],
+        [("paying", 1, "error")],
+        [("paying", 2, "open")],
+        [("paying", 2, "error"), ("unwinding", 1, "open")],
+        [("unwinding", 1, "ok")],
+    ]
+    assert moves[3].attempts[1].attempt.type == "compensation"
+    assert (moves[4].outcome, table(columns={"id": "id", "state": "state"}).columns.step) == ("compensated", None)
+
+
+def test_a_step_that_is_come_back_to_is_another_repetition() -> None:
+    moves = walk(table(), row("started", "a"), row("started", "b", 2), row("started", "a", 3), row("succeeded", "a", 4))
+    again = [each.attempt for each in moves[2].attempts if not each.end]
+    assert [(each.step, each.number, each.repetition) for each in again] == [("a", 1, 2)]
+    assert [each.attempt.repetition for each in moves[3].attempts] == [2]
+
+
+def test_a_step_that_waits_again_is_tried_again() -> None:
+    moves = walk(table("steps"), row("started", "a"), row("pending", "a", 2), row("started", "a", 3))
+    assert [told(each) for each in moves] == [[("a", 1, "open")], [("a", 1, "error")], [("a", 2, "open")]]
+
+
+@pytest.mark.parametrize("holds", ["sagas", "steps"])
+def test_what_is_skipped_ends_without_a_word(holds: str) -> None:
+    assert told(walk(table(holds), row("skipped", "a"))[0]) == []
 
 
 @pytest.mark.parametrize("counts", [None, "attempts", "failures"])
@@ -124,3 +161,28 @@ def test_a_row_that_says_what_it_undoes_is_a_compensation() -> None:
     (found,) = walk(table("steps"), row("failed", "refund", compensates="charge", attempt=2))
     assert told(found) == [("refund", 1, "error"), ("refund", 2, "error")]
     assert {each.attempt.type for each in found.attempts} == {"compensation"}
+
+
+ROWS = st.builds(
+    lambda state, step, attempt: {"state": state, "step": step, "attempt": attempt, "word": state},
+    st.sampled_from([each for each in State if each is not State.SKIPPED]),
+    st.sampled_from(["", "a", "b", "refund"]),
+    st.sampled_from([None, 0, 1, 2, 3]),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(ROWS, max_size=12), st.sampled_from(["sagas", "steps"]), st.sampled_from(["succeeded", "failed"]))
+def test_whatever_a_row_does_nothing_that_was_announced_stays_open(
+    rows: list[dict[str, Any]], holds: str, end: str
+) -> None:
+    of = table(holds, undoes={"refund": "a"})
+    whose, facts, before = Whose("shop", "t", "", is_of_sagas=holds == "sagas"), Facts(), None
+    for at, said in enumerate([*rows, {"state": end, "step": "a"}], 1):
+        found = move(of, before, row(at=at, **said))
+        whose.tell('["1"]', found, facts)
+        before = found.after
+        if before is None:
+            open_ = {each.span_id for each in facts.logs} - {each.span_id for each in facts.spans}
+            assert not open_
+    assert all(each.start <= (each.end or 0) for each in facts.spans)

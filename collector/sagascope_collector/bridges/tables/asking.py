@@ -49,7 +49,7 @@ class Asking:
     def __init__(self, connection: psycopg.Connection[Any], table: Table) -> None:
         self._connection = connection
         self._table = table
-        self._source = sql.SQL(f"({_plain(table.query)})") if table.query else _name(table.table or "")
+        self._source = sql.SQL(f"({_plain(table.query)}\n)") if table.query else _name(table.table or "")
         lacking = self._lacking()
         self._values = {name: each for name, each in table.columns.said() if each.column not in lacking}
         cursor = [table.cursor.column] if table.cursor else []
@@ -113,7 +113,7 @@ class Asking:
 
     def _is_in_flight(self) -> tuple[sql.Composable, dict[str, Any]]:
         if self._table.in_flight:
-            return sql.SQL(f"({_plain(self._table.in_flight)})"), {}
+            return sql.SQL(f"({_plain(self._table.in_flight)}\n)"), {}
         state = self._values.get("state")
         if state is None:
             return sql.SQL("{} IS NULL").format(_value(self._values["ended"])), {}
@@ -159,7 +159,7 @@ class Asking:
 def _value(source: Source) -> sql.Composable:
     if source.column is not None:
         return sql.Identifier(source.column)
-    return sql.SQL(f"({_plain(source.sql)})") if source.sql is not None else sql.Literal(source.constant)
+    return sql.SQL(f"({_plain(source.sql)}\n)") if source.sql is not None else sql.Literal(source.constant)
 
 
 def _as_text(value: sql.Composable) -> sql.Composable:
@@ -167,7 +167,7 @@ def _as_text(value: sql.Composable) -> sql.Composable:
 
 
 def _plain(text: str | None) -> str:
-    """A piece of a mapping's SQL, in which nothing stands for a value."""
+    """A piece of a mapping's SQL, in which nothing stands for a value; it may end with a comment."""
     return (text or "").strip().rstrip(";").replace("%", "%%")
 
 

@@ -53,7 +53,7 @@ class Whose:
     def _attempts(self, key: str, move: Move) -> Iterator[Span]:
         for told in move.attempts:
             attempt, said = told.attempt, _said(move.row, told)
-            parts = (attempt.type, attempt.step, attempt.step_key, str(attempt.number))
+            parts = (attempt.type, attempt.step, _step_key(attempt), str(attempt.number))
             row = move.row if told.error else move.row.model_copy(update={"error": "", "error_type": ""})
             if not self.is_of_sagas:
                 said |= _money(row)
@@ -91,10 +91,15 @@ class Whose:
         return tuple(_set(said).items())
 
 
+def _step_key(attempt: Try) -> str:
+    """Tells repetitions apart, also where the row does not."""
+    return f"{attempt.step_key} {attempt.repetition}".strip() if attempt.repetition > 1 else attempt.step_key
+
+
 def _said(row: Row, told: Told) -> dict[str, Value]:
     attempt: Try = told.attempt
     said: dict[str, Value] = {
-        **_set({semconv.STEP_KEY: attempt.step_key, semconv.STEP_COMPENSATES: attempt.compensates}),
+        **_set({semconv.STEP_KEY: _step_key(attempt), semconv.STEP_COMPENSATES: attempt.compensates}),
         semconv.SAGA_ROLE: semconv.ROLE_STEP,
         semconv.STEP_NAME: attempt.step,
         semconv.STEP_TYPE: attempt.type,

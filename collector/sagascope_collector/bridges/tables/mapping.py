@@ -109,6 +109,8 @@ class Table(BaseModel):
     table: Text | None = None
     """Its name, if need be with its schema: ``payments.sagas``."""
     query: Text | None = None
+    called: Text | None = None
+    """What it is called in ids and messages, if not as the table: ids stay the same as long as this does."""
     holds: Literal["sagas", "steps"]
     """Whether a row stands for a saga as a whole, or for one step."""
     key: Annotated[list[Text], BeforeValidator(_several), Field(min_length=1)]
@@ -145,8 +147,8 @@ class Table(BaseModel):
 
     @property
     def label(self) -> str:
-        """What it is called in ids: they stay the same as long as this does."""
-        return self.table or self.query or ""
+        """What it is called."""
+        return self.called or self.table or self.query or ""
 
     @property
     def words(self) -> dict[str, State]:

@@ -12,10 +12,9 @@ from sagascope_collector.bridges.tables.states import ENDED, State
 COUNTED: Final = 9
 """Attempts before the first that was seen, of which a row only counts that they were, told at most."""
 
-FLYING: Final = frozenset({State.STARTED, State.COMPENSATING})
+FLYING: Final = frozenset({State.PENDING, State.STARTED, State.COMPENSATING})
 FAILED: Final = frozenset({State.RETRYING, State.FAILED, State.COMPENSATION_FAILED})
 UNDOING: Final = frozenset({State.COMPENSATING, State.COMPENSATED, State.COMPENSATION_FAILED})
-IDLE: Final = frozenset({State.PENDING, State.SKIPPED})
 
 
 class Told(NamedTuple):
@@ -50,19 +49,20 @@ def move(table: Table, before: Open | None, row: Row, *, is_first: bool = False)
 
     `is_first` says that nothing can have been told of it, also not that it had ended.
     """
+    row = _meant(table, before, row)
     since = before.since if before else row.started or row.changed
     at = max(since, row.ended or row.changed) if row.state in ENDED else row.changed
     old = before.attempt if before else None
-    new = _current(table, row, old, at)
+    new = _current(table, row, before, at)
     attempts = list(_attempts(table, row, old, new, at))
-    known = set(before.done if before else ()) | set(_done(attempts))
-    if new and _is_news(table, row, new, known, is_first=is_first):
+    done = (*(before.done if before else ()), *_done(attempts))
+    if new and _is_news(table, row, new, done, is_first=is_first):
         attempts.insert(0, Told(_undone(table, row, new, since), since))
     return _moved(before, row, since, at, new, attempts)
 
 
 def _moved(before: Open | None, row: Row, since: int, at: int, new: Try | None, attempts: list[Told]) -> Move:
-    undoing = row.state in UNDOING or bool(new and new.compensates) or bool(before and before.is_undoing)
+    undoing = row.state in UNDOING or bool(new and _is_undo(new)) or bool(before and before.is_undoing)
     if row.state in ENDED:
         return Move(row, before is None, since, attempts, at, _outcome(row.state, undoing=undoing), None)
     last = new and new.model_copy(update={"is_over": row.state in FAILED})
@@ -80,7 +80,7 @@ def _outcome(state: State, *, undoing: bool) -> str:
 def _done(attempts: Iterable[Told]) -> Iterator[tuple[str, str]]:
     """Steps, with their keys, that were done."""
     for told in attempts:
-        if told.end and not told.failed and not told.attempt.compensates:
+        if told.end and not told.failed and not _is_undo(told.attempt):
             yield told.attempt.step, told.attempt.step_key
 
 
@@ -94,27 +94,55 @@ def _is_news(table: Table, row: Row, new: Try, done: Container[tuple[str, str]],
     return table.holds == "sagas" or (is_first and new.compensates == row.step)
 
 
-def _current(table: Table, row: Row, old: Try | None, at: int) -> Try | None:
+def _is_undo(attempt: Try) -> bool:
+    return attempt.type == semconv.TYPE_COMPENSATION
+
+
+def is_begun(table: Table, row: Row) -> bool:
+    """Whether a row tells of anything: a saga does even before its first step."""
+    return row.state is not State.SKIPPED and (table.holds == "sagas" or row.state is not State.PENDING)
+
+
+def _meant(table: Table, before: Open | None, row: Row) -> Row:
+    """What a row means: a step that waits again is retried; a saga that names no step, but could, is at its state."""
+    if table.holds == "steps" and row.state is State.PENDING and before:
+        return row.model_copy(update={"state": State.RETRYING})
+    if row.step or table.holds == "steps" or table.columns.step is None or row.state in ENDED:
+        return row
+    at = before.attempt.step if before and before.attempt and row.state is State.RETRYING else row.word
+    return row.model_copy(update={"step": at})
+
+
+def _current(table: Table, row: Row, before: Open | None, at: int) -> Try | None:
     """The attempt that a row is at; None: it is at none."""
-    if not row.step or row.state in IDLE:
+    if not row.step or not is_begun(table, row):
         return None
+    begun = _begun(table, row, at)
+    is_own = table.holds == "sagas" or row.step == begun.step
+    same = before.attempt if before and before.attempt and before.attempt.is_of(begun) else None
+    number = _number(table, row, same) if is_own else 1
+    if same and same.number == number:
+        return same
+    times = 1 if before is None else 1 + before.done.count((begun.step, begun.step_key))
+    repetition = same.repetition if same else times
+    is_first = table.holds == "steps" and number == 1 and is_own
+    since = row.started if is_first and row.started else at
+    return begun.model_copy(update={"number": number, "repetition": repetition, "since": since})
+
+
+def _begun(table: Table, row: Row, at: int) -> Try:
+    """The first try of the step that a row is at."""
     undone = row.compensates or table.undoes.get(row.step, "")
     is_undo = bool(undone) or row.state in UNDOING
-    begun = Try(
-        step=row.step if undone or not is_undo else f"undo {row.step}",
+    is_named = bool(undone) or not is_undo or row.step == row.word
+    return Try(
+        step=row.step if is_named else f"undo {row.step}",
         step_key=row.step_key,
         type=semconv.TYPE_COMPENSATION if is_undo else semconv.TYPE_ACTION,
-        compensates=undone or (row.step if is_undo else ""),
+        compensates=undone or ("" if is_named else row.step),
         number=1,
         since=at,
     )
-    is_own = table.holds == "sagas" or bool(undone) or not is_undo
-    same = old if old and old.is_of(begun) else None
-    begun = begun.model_copy(update={"number": _number(table, row, same) if is_own else 1})
-    if same and same.number == begun.number:
-        return same
-    is_first = table.holds == "steps" and begun.number == 1 and is_own
-    return begun.model_copy(update={"since": row.started}) if is_first and row.started else begun
 
 
 def _number(table: Table, row: Row, same: Try | None) -> int:

@@ -16,6 +16,8 @@ class Try(BaseModel):
     compensates: str
     number: int
     since: int
+    repetition: int = 1
+    """How often the row has come to this step, or back to it after it was done."""
     is_over: bool = False
     """It failed, and was told; the row waits for the next."""
 
@@ -36,7 +38,7 @@ class Open(BaseModel):
     is_undoing: bool = False
     """Whether a compensation was seen."""
     done: tuple[tuple[str, str], ...] = ()
-    """Steps, with their keys, that were told to have been done."""
+    """Steps, with their keys, that were told to have been done; a step that was done twice stands here twice."""
 
 
 class Pending(BaseModel):

@@ -5,7 +5,7 @@ from typing import Final
 
 from sagascope_collector.bridges.tables.asking import TOGETHER, Asking, Found
 from sagascope_collector.bridges.tables.mapping import Table
-from sagascope_collector.bridges.tables.moves import IDLE, move
+from sagascope_collector.bridges.tables.moves import is_begun, move
 from sagascope_collector.bridges.tables.place import Open, Pending, TablePlace
 from sagascope_collector.bridges.tables.rows import SECOND, Row
 from sagascope_collector.bridges.tables.states import ENDED, State
@@ -28,14 +28,20 @@ class Reading:
     def __init__(self, table: Table, since: TablePlace, now: int) -> None:
         self._table = table
         self._now = now
-        self._left_out = 0
+        self._is_full = False
+        self._is_doubled = False
         copied = {"open": dict(since.open), "pending": [], "reading": dict(since.reading)}
         self.place = since.model_copy(update=copied)
 
     @property
     def trouble(self) -> str:
         """What could not be followed; may be empty."""
-        return f"{self._table.label} has more than {MOST_OPEN} rows in flight." if self._left_out else ""
+        label = self._table.label
+        if self._is_doubled:
+            return f"{label} has several rows of one key: {', '.join(self._table.key)} does not tell them apart."
+        return (
+            f"{label} has more than {MOST_OPEN:,} rows in flight; the others are not followed." if self._is_full else ""
+        )
 
     def look(self, asking: Asking, *, history: bool) -> None:
         """Read on; at the end of the table, look for the rows in flight that were not met.
@@ -104,7 +110,9 @@ class Reading:
                 self._note(key, self._gone(self.place.open[key].row))
 
     def _take(self, found: Sequence[Found], *, kept: bool = True) -> None:
-        for each in found:
+        rows = {each.key: each for each in found}
+        self._is_doubled = self._is_doubled or len(rows) < len(found)
+        for each in rows.values():
             known = self.place.recent.get(each.key) == each.hash or self.place.reading.get(each.key) == each.hash
             is_done = each.row is None or known or self._note(each.key, each.row)
             if is_done and kept:
@@ -121,10 +129,10 @@ class Reading:
         before = self.place.open.get(key)
         if before and before.row == _dated(row, before.row.changed):
             return True
-        if before is None and not self._is_told_of(row):
+        if before is None and not is_begun(self._table, row):
             return True
         if before is None and row.state not in ENDED and len(self.place.open) >= MOST_OPEN:
-            self._left_out += 1
+            self._is_full = True
             return False
         pending = Pending(
             key=key, row=_dated(row, row.ended or self._now), before=before, is_first=not self.place.has_begun
@@ -132,9 +140,6 @@ class Reading:
         self.place.pending.append(pending)
         self._keep(key, move(self._table, before, pending.row, is_first=pending.is_first).after)
         return True
-
-    def _is_told_of(self, row: Row) -> bool:
-        return row.state is not State.SKIPPED and (self._table.holds == "sagas" or row.state not in IDLE)
 
     def _keep(self, key: str, after: Open | None) -> None:
         if after:

@@ -33,6 +33,8 @@ class Row(BaseModel):
 
     id: str
     state: State
+    word: str = ""
+    """The state, as the row says it."""
     name: str = ""
     run: str = ""
     step: str = ""
@@ -78,7 +80,9 @@ class Reader:
         values |= {name: self._time(text[name]) for name in _TIMES & text.keys()}
         values["timeout"] = _number(text.get("timeout", ""))
         values["keys"] = tuple((name, value) for name, value in keys.items() if value)
-        return Row(state=self._state(text), **values)
+        if self.table.columns.step == self.table.columns.state:
+            values["step"] = ""
+        return Row(state=self._state(text), word=text.get("state", ""), **values)
 
     def _state(self, text: ByName[str, str]) -> State:
         if "state" not in text:
@@ -103,7 +107,7 @@ class Reader:
 
 _TIMES: Final = frozenset({"retry_at", "started", "changed", "ended"})
 _COUNTS: Final = frozenset({"attempt", "max_attempts"})
-_TEXTS: Final = frozenset(Row.model_fields) - _TIMES - _COUNTS - {"state", "timeout", "keys"}
+_TEXTS: Final = frozenset(Row.model_fields) - _TIMES - _COUNTS - {"state", "word", "timeout", "keys"}
 
 
 def _number(text: str) -> float:
