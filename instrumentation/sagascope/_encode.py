@@ -48,14 +48,5 @@ class Encoder:
                 for pair in part.resource.attributes:
                     if pair.key == _INSTANCE and pair.value.string_value == self._renamed.before:
                         pair.value.string_value = self._renamed.now
-            if not _is_of_no_process(part.resource):
+            if all(pair.key != semconv.PROCESS_ID for pair in part.resource.attributes):
                 part.resource.attributes.append(self._process)
-
-
-def _is_of_no_process(resource: Any) -> bool:
-    """Whether it says so; what only says it here is taken out."""
-    for place, pair in enumerate(resource.attributes):
-        if pair.key == semconv.PROCESS_ID:
-            del resource.attributes[place]
-            return True
-    return False

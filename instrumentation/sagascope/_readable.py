@@ -22,7 +22,7 @@ _OF_THE_SERVICE = (
 
 
 def of_no_process(resource: Resource) -> Resource:
-    """The service without the process, so that nothing is lost with one; `Encoder` takes the mark out again."""
+    """The service without the process, so that nothing is lost with one."""
     said = {key: resource.attributes[key] for key in _OF_THE_SERVICE if key in resource.attributes}
     return Resource({**said, semconv.PROCESS_ID: ""})
 

@@ -132,7 +132,8 @@ CAPTURE_PREFIX: Final = "sagascope.capture."
 """``sagascope.capture.<name>``, string, bool, int or double, attempts, optional: what a step was told to capture."""
 
 PROCESS_ID: Final = "sagascope.process.id"
-"""string, resource: new for each process, also after a fork. Sent by Sagascope's instrumentation."""
+"""string, resource: new for each process, also after a fork; ``""`` of what no process holds. Sent by Sagascope's
+instrumentation."""
 
 SCRUBBED: Final = "sagascope.scrubbed"
 """string[], any, added by the collector: what its scrubbing rules took out, each as ``rule: place``."""

@@ -38,7 +38,8 @@ def _service(heard: Heard) -> Iterator[Finding]:
 
 def _process(heard: Heard) -> Iterator[Finding]:
     for each in _ours(heard):
-        yield Finding(each.where, "" if each.origin.process.identity else "nothing tells its process from others")
+        is_told = each.origin.process.identity or each.origin.resource.get(semconv.PROCESS_ID) == ""
+        yield Finding(each.where, "" if is_told else "nothing tells its process from others")
 
 
 def _environment(heard: Heard) -> Iterator[Finding]:

@@ -24,7 +24,9 @@ END_WITHIN = 1.0
 
 
 def _final(heard: Heard, start: HeardLog) -> HeardSpan | None:
-    return heard.by_id.get((start.trace_id, start.span_id))
+    """The span that a start record announces; what another tells of it while it is open is not what was announced."""
+    span = heard.by_id.get((start.trace_id, start.span_id))
+    return span if span is not None and (span.end or span.origin.process == start.origin.process) else None
 
 
 def _places(heard: Heard) -> Iterator[Finding]:
