@@ -23,7 +23,7 @@ tables:
 
 
 def test_every_mapping_that_is_ready_can_be_meant() -> None:
-    assert ready() == ["eventuate", "outbox", "sagas", "steps"]
+    assert ready() == ["eventuate", "outbox", "outbox-alone", "sagas", "steps"]
     for name in ready():
         assert read_mapping(name).tables
 

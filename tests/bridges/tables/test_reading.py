@@ -222,6 +222,10 @@ def test_messages_of_an_outbox_are_in_flight_until_they_are_published(
         assert dict(published.spans[0].resource)["service.name"] == "outbox"
         assert published.spans[0].attributes["saga.key.message_id"] in ("1", "2")
         assert len(outbox.look()) == 0
+    with Tables(server.dsn("shop"), read_mapping("outbox-alone")) as source:
+        alone = Following(source).look()
+        assert told(alone) == [("outbox", "open"), ("publish Paid", "open")]
+        assert {each.attributes["saga.key.aggregate_id"] for each in alone.logs} == {"8494"}
 
 
 def test_the_document_s_own_table_is_followed(db: "psycopg.Connection[Any]", sagas: Following) -> None:
