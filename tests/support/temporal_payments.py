@@ -114,6 +114,16 @@ class Patient:
 
 
 @workflow.defn
+class Hurried:
+    """Gives an activity little time to be taken."""
+
+    @workflow.run
+    async def run(self, queue: str) -> None:
+        soon = timedelta(milliseconds=300)
+        await workflow.execute_activity(charge, "", task_queue=queue, schedule_to_start_timeout=soon, **OFTEN)
+
+
+@workflow.defn
 class Broken:
     """Its own code fails, until it is released."""
 
@@ -131,5 +141,5 @@ class Broken:
         self.released = True
 
 
-WORKFLOWS = [Payment, Everything, Rounds, Patient, Broken]
+WORKFLOWS = [Payment, Everything, Rounds, Patient, Hurried, Broken]
 ACTIVITIES = [charge, fulfil, refund, wait_for_ever]

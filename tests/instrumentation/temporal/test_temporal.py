@@ -29,7 +29,7 @@ from sagascope.testing import RecordedSaga, Recorder, record  # noqa: E402
 from support import temporal_payments as stage  # noqa: E402
 from support.clients import running  # noqa: E402
 from support.receiver import Receiver, wait_for  # noqa: E402
-from support.temporal_payments import QUEUE, Broken, Everything, Patient, Payment, Rounds  # noqa: E402
+from support.temporal_payments import QUEUE, Broken, Everything, Hurried, Patient, Payment, Rounds  # noqa: E402
 
 pytestmark = pytest.mark.xdist_group("temporal")
 
@@ -255,6 +255,17 @@ def test_what_is_cancelled_is_in_flight_no_more_whether_or_not_anybody_took_it(
 def in_flight(recorder: Recorder, saga_id: str) -> bool:
     found = [each for each in recorder.sagas if each.id == saga_id]
     return any(each.state == "in_flight" for saga in found for each in saga.attempts)
+
+
+def test_what_nobody_took_in_time_was_not_done(temporal: str) -> None:
+    async def story() -> None:
+        async with working(temporal) as client:
+            with pytest.raises(WorkflowFailureError):
+                await (await started(client, Hurried, stage.ELSEWHERE, "hurried")).result()
+
+    with record() as recorder:
+        played(story())
+    assert attempts(recorder.saga("hurried")) == [("charge", "", 1, "NotTaken")]
 
 
 def test_what_nobody_took_yet_was_called_for_and_has_no_end(temporal: str) -> None:

@@ -75,7 +75,9 @@ class Try(Scope):
         """Begin it."""
         info, context = self._info, get_current()
         run = Run(info.workflow_id or "", info.workflow_type or "", info.workflow_run_id or "")
-        identity = Identity(run.workflow, run.type, run.run)
+        # this travels in headers of the service's own calls
+        saga = runtime.conceal(semconv.SAGA_ID, run.workflow)
+        identity = Identity(saga, run.type, runtime.conceal(semconv.SAGA_RUN_ID, run.run))
         root = _spans.root(run.run)
         below = set_span_in_context(NonRecordingSpan(root), context)
         attributes = {**run.stamp, **call.stamp, **_said(info)}

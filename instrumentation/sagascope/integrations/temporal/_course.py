@@ -7,18 +7,22 @@ from typing import Any
 from opentelemetry.trace import Link
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, CancelledError, TimeoutError, TimeoutType  # noqa: A004
-from temporalio.worker import StartActivityInput
+from temporalio.worker import StartActivityInput, StartChildWorkflowInput
 
 from sagascope import semconv
 from sagascope._guard import Guard
 from sagascope._progress import Progress
 from sagascope.integrations.temporal import _header, _spans
-from sagascope.integrations.temporal._run import Call, Run
+from sagascope.integrations.temporal._run import Call, Child, Run
 from sagascope.integrations.temporal._telling import Telling
 
 SECOND = 1_000_000_000
 
 _NOTING = Guard("noting what became of a call")
+
+
+class NotTaken(Exception):
+    """No worker took an activity in time: it was not done."""
 
 
 class Course:
@@ -106,23 +110,26 @@ class Course:
             with _NOTING:
                 error = error_of(task)
                 self.over(call, error)
-                if activity and error is not None and _may_be_untaken(error) and self._is_new():
-                    self._telling.dropped(_run(), call, activity, queue, at, workflow.time_ns(), error)
+                why = _given_up(error, queue)
+                if activity and why is not None and self._is_new():
+                    self._telling.dropped(_run(), call, activity, queue, at, workflow.time_ns(), why)
 
         handle.add_done_callback(done)
 
-    def child(self, call: Call, handle: workflow.ChildWorkflowHandle[Any, Any]) -> None:
+    def child(self, call: Call, asked: StartChildWorkflowInput, handle: workflow.ChildWorkflowHandle[Any, Any]) -> None:
         """A child workflow began."""
-        at, ids = workflow.time_ns(), (handle.id, handle.first_execution_run_id or "")
+        timeout = asked.execution_timeout or asked.run_timeout
+        child = Child(handle.id, handle.first_execution_run_id or "", timeout.total_seconds() if timeout else None)
+        at = workflow.time_ns()
         if self._is_new():
-            self._telling.child(_run(), call, ids, at, None, None)
+            self._telling.child(_run(), call, child, at, None, None)
 
         def done(task: "asyncio.Task[Any]") -> None:
             with _NOTING:
                 error = error_of(task)
                 self.over(call, error)
                 if self._is_new():
-                    self._telling.child(_run(), call, ids, at, workflow.time_ns(), error)
+                    self._telling.child(_run(), call, child, at, workflow.time_ns(), error)
 
         handle.add_done_callback(done)
 
@@ -164,9 +171,11 @@ def error_of(task: "asyncio.Task[Any]") -> BaseException | None:
     return CancelledError("cancelled") if task.cancelled() else task.exception()
 
 
-def _may_be_untaken(error: BaseException) -> bool:
-    """Whether the call was given up though perhaps no worker had taken it: then no worker says that it is over."""
+def _given_up(error: BaseException | None, queue: str) -> BaseException | None:
+    """With what a call failed that no worker need have taken, so that perhaps none says that it is over; else None."""
     cause = error.cause if isinstance(error, ActivityError) else error
-    if isinstance(cause, TimeoutError):
-        return cause.type in (TimeoutType.SCHEDULE_TO_START, TimeoutType.SCHEDULE_TO_CLOSE)
-    return isinstance(cause, (CancelledError, asyncio.CancelledError))
+    if isinstance(cause, TimeoutError) and cause.type is TimeoutType.SCHEDULE_TO_START:
+        return NotTaken(f"no worker took it from {queue} in the time that it was given for that")
+    if isinstance(cause, TimeoutError) and cause.type is TimeoutType.SCHEDULE_TO_CLOSE:
+        return error
+    return error if isinstance(cause, (CancelledError, asyncio.CancelledError)) else None

@@ -21,6 +21,17 @@ class Run(NamedTuple):
         return {semconv.SAGA_ID: self.workflow, semconv.SAGA_NAME: self.type, semconv.SAGA_RUN_ID: self.run}
 
 
+class Child(NamedTuple):
+    """A child workflow, as its parent sees it."""
+
+    workflow: str
+    """Its id."""
+    run: str
+    """Its first run."""
+    timeout: float | None = None
+    """Seconds that it may take."""
+
+
 class Call(NamedTuple):
     """A call of an activity, or of a child workflow, as a step of its run."""
 

@@ -11,7 +11,7 @@ from sagascope._told import Told
 from sagascope._values import Amount, business_keys, money
 from sagascope.integrations.temporal import _spans
 from sagascope.integrations.temporal._rules import Rules
-from sagascope.integrations.temporal._run import Call, Run
+from sagascope.integrations.temporal._run import Call, Child, Run
 
 _DESCRIBING = Guard("asking what a workflow is about")
 _TELLING = Guard("telling of a workflow")
@@ -63,13 +63,12 @@ class Telling:
         """An activity is over for which no worker need have come."""
         self._attempt(run, call, activity, queue, at, end=end, error=error)
 
-    def child(
-        self, run: Run, call: Call, child: tuple[str, str], at: int, end: int | None, error: BaseException | None
-    ) -> None:
-        """A child workflow began or ended; `child` is its id and the id of its first run."""
-        workflow, child_run = child
-        said = {**_step(run, call), semconv.TEMPORAL_CHILD_ID: workflow}
-        self._tell(run, call.name, _spans.child_id(run.run, child_run), said, at, end, error, SpanKind.PRODUCER)
+    def child(self, run: Run, call: Call, child: Child, at: int, end: int | None, error: BaseException | None) -> None:
+        """A child workflow began, or ended."""
+        said = {**_step(run, call), semconv.TEMPORAL_CHILD_ID: child.workflow}
+        if child.timeout:
+            said[semconv.STEP_TIMEOUT] = child.timeout
+        self._tell(run, call.name, _spans.child_id(run.run, child.run), said, at, end, error, SpanKind.CLIENT)
 
     def signalled(self, run: Run, name: str, number: int, at: int) -> None:
         """A signal came."""

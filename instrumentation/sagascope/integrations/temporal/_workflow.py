@@ -102,7 +102,7 @@ class Outbound(WorkflowOutboundInterceptor):
         """Start a child workflow, a step of this one."""
         handle = await super().start_child_workflow(input)
         with _NOTING:
-            self._course.child(self._course.call(input.workflow), handle)
+            self._course.child(self._course.call(input.workflow), input, handle)
         return handle
 
     def continue_as_new(self, input: ContinueAsNewInput) -> NoReturn:  # noqa: A002
