@@ -203,6 +203,61 @@ def test_the_search_path_of_the_dsn_holds(db: "psycopg.Connection[Any]", server:
         assert ids(Following(source).look()) == {"there"}
 
 
+def test_a_row_in_flight_that_is_deleted_has_ended(db: "psycopg.Connection[Any]", sagas: Following) -> None:
+    db.execute("INSERT INTO sagas (id, step) VALUES ('1', 'a')")
+    sagas.look()
+    db.execute("DELETE FROM sagas")
+    facts = sagas.look()
+    assert told(facts) == [("a", "error"), ("payment", "error")]
+    assert {each.error for each in facts.spans} == {"The row is gone."}
+
+
+def test_an_undo_that_is_met_again_after_a_restart_makes_no_second_success(
+    db: "psycopg.Connection[Any]", sagas: Following
+) -> None:
+    db.execute("INSERT INTO sagas (id, step, attempts) VALUES ('1', 'a', 2)")
+    sagas.look()
+    touch(db, "1", state="compensating", attempts=1)
+    sagas.look()
+    touch(db, "1", state="compensated")
+    sagas.look()
+    sagas.restart()
+    sagas.look()
+    done = [each for each in sagas.spans.values() if each.name == "a" and each.error is None]
+    assert len(done) == 1
+
+
+KINDS = """
+CREATE TYPE pace AS ENUM ('moving', 'done');
+CREATE TABLE "Odd Sagas" (
+    "Id" uuid PRIMARY KEY, "at %" pace DEFAULT 'moving', "order" jsonb DEFAULT '{"no": 7}', version bigserial,
+    begun timestamp DEFAULT '2026-11-23 11:00'
+)
+"""
+
+
+def test_columns_may_have_any_type_and_name(db: "psycopg.Connection[Any]", server: Server) -> None:
+    db.execute('DROP TABLE IF EXISTS "Odd Sagas"; DROP TYPE IF EXISTS pace')
+    db.execute(KINDS)
+    columns = {"id": "Id", "state": "at %", "step": {"sql": "\"order\" ->> 'no'"}, "started": "begun"}
+    said = {"table": "public.Odd Sagas", "holds": "sagas", "key": "Id", "cursor": {"column": "version"}}
+    said |= {"columns": columns, "timezone": "Europe/Berlin", "states": {"started": "moving"}}
+    with Tables(server.dsn("shop"), Mapping.model_validate({"tables": [said]})) as source:
+        odd = Following(source)
+        db.execute('INSERT INTO "Odd Sagas" ("Id") SELECT gen_random_uuid() FROM generate_series(1, 1200)')
+        assert len(ids(odd.look())) == 1_200
+        saga = min(ids(odd.look()) | {str(each) for (each,) in db.execute('SELECT "Id" FROM "Odd Sagas"')})
+        db.execute("""UPDATE "Odd Sagas" SET "at %%" = 'done', version = 9999 WHERE "Id" = %s""", (saga,))
+        facts = odd.look()
+        assert told(facts) == sorted([("7", "ok"), (saga, "ok")])
+        assert min(each.start for each in facts.spans) == 1_795_428_000 * S
+        db.execute('DELETE FROM "Odd Sagas"')
+        assert sorted(len(ids(odd.look())) for _ in range(2)) == [199, 1_000], (
+            "one query a look asks whether they are there"
+        )
+        assert odd.place.tables["public.Odd Sagas"].open.keys() == set()
+
+
 def test_messages_of_an_outbox_are_in_flight_until_they_are_published(
     db: "psycopg.Connection[Any]", server: Server
 ) -> None:

@@ -59,7 +59,7 @@ class Asking:
 
     def end(self) -> str | None:
         """The greatest value of the cursor of a table that has one; None: there are no rows."""
-        cursor = sql.Identifier(self._order[0])
+        cursor = _column(self._order[0])
         (end,) = self._rows(sql.SQL(_SQL["read_end"]).format(cursor=cursor, source=self._source), {})[0]
         return end if end is None else str(end)
 
@@ -76,7 +76,7 @@ class Asking:
         if after:
             return self._read([self._is_behind(self._order, after)], self._order, _numbered(after))
         if since is None:
-            return self._read([sql.SQL("{} IS NOT NULL").format(sql.Identifier(self._order[0]))], self._order, {})
+            return self._read([sql.SQL("{} IS NOT NULL").format(_column(self._order[0]))], self._order, {})
         return self._read([self._is_late()], self._order, {"since": since, "overlap": self._overlap()})
 
     def of(self, keys: Iterable[str]) -> list[Found]:
@@ -91,7 +91,7 @@ class Asking:
 
     def _read(self, conditions: Sequence[sql.Composable], order: Sequence[str], values: dict[str, Any]) -> list[Found]:
         query = sql.SQL(_SQL["read_rows"]).format(
-            values=sql.SQL(", ").join([*map(_as_text, map(sql.Identifier, self._order)), *self._said()]),
+            values=sql.SQL(", ").join([*map(_as_text, map(_column, self._order)), *self._said()]),
             source=self._source,
             condition=sql.SQL(" AND ").join(conditions) if conditions else sql.SQL("true"),
             order=_names(order),
@@ -129,7 +129,7 @@ class Asking:
         cursor = self._order[0]
         less = " - make_interval(secs => %(overlap)s)" if self._types[cursor].startswith(_TIMES) else ""
         less = less or (f" - %(overlap)s::{self._types[cursor]}" if self._overlap() else "")
-        return sql.SQL(f"{{}} >= %(since)s::{self._types[cursor]}{less}").format(sql.Identifier(cursor))
+        return sql.SQL(f"{{}} >= %(since)s::{self._types[cursor]}{less}").format(_column(cursor))
 
     def _overlap(self) -> float:
         """In the cursor's unit; texts have none."""
@@ -158,8 +158,10 @@ class Asking:
 
 def _value(source: Source) -> sql.Composable:
     if source.column is not None:
-        return sql.Identifier(source.column)
-    return sql.SQL(f"({_plain(source.sql)}\n)") if source.sql is not None else sql.Literal(source.constant)
+        return _column(source.column)
+    return (
+        sql.SQL(f"({_plain(source.sql)}\n)") if source.sql is not None else sql.Literal(_escaped(source.constant or ""))
+    )
 
 
 def _as_text(value: sql.Composable) -> sql.Composable:
@@ -168,15 +170,23 @@ def _as_text(value: sql.Composable) -> sql.Composable:
 
 def _plain(text: str | None) -> str:
     """A piece of a mapping's SQL, in which nothing stands for a value; it may end with a comment."""
-    return (text or "").strip().rstrip(";").replace("%", "%%")
+    return _escaped((text or "").strip().rstrip(";"))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%%")
+
+
+def _column(name: str) -> sql.Identifier:
+    return sql.Identifier(_escaped(name))
 
 
 def _name(text: str) -> sql.Composable:
-    return sql.Identifier(*text.split("."))
+    return sql.Identifier(*_escaped(text).split("."))
 
 
 def _names(names: Iterable[str]) -> sql.Composable:
-    return sql.SQL(", ").join(map(sql.Identifier, names))
+    return sql.SQL(", ").join(map(_column, names))
 
 
 def _numbered(after: Sequence[str]) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def move(table: Table, before: Open | None, row: Row, *, is_first: bool = False)
     new = _current(table, row, before, at)
     attempts = list(_attempts(table, row, old, new, at))
     done = (*(before.done if before else ()), *_done(attempts))
-    if new and _is_news(table, row, new, done, is_first=is_first):
+    if new and _is_news(table, row, new, done, is_first=is_first, is_known=before is not None):
         attempts.insert(0, Told(_undone(table, row, new, since), since))
     return _moved(before, row, since, at, new, attempts)
 
@@ -84,14 +84,18 @@ def _done(attempts: Iterable[Told]) -> Iterator[tuple[str, str]]:
             yield told.attempt.step, told.attempt.step_key
 
 
-def _is_news(table: Table, row: Row, new: Try, done: Container[tuple[str, str]], *, is_first: bool) -> bool:
+def _is_news(
+    table: Table, row: Row, new: Try, done: Container[tuple[str, str]], *, is_first: bool, is_known: bool
+) -> bool:
     """Whether it was never told that the step was done that is undone now.
 
-    A row that stands for one step is forgotten when it is done; what was told of it is only known at the first look.
+    A row that has ended is forgotten, and may be met again: then only the first look knows that nothing was told.
     """
     if not new.compensates or (new.compensates, new.step_key) in done:
         return False
-    return table.holds == "sagas" or (is_first and new.compensates == row.step)
+    if table.holds == "steps":
+        return is_first and new.compensates == row.step
+    return is_first or is_known or row.state not in ENDED
 
 
 def _is_undo(attempt: Try) -> bool:

@@ -52,10 +52,10 @@ class Reading:
         if not self.place.after:
             self._begin(asking, history=history)
         ended = self._read(asking)
-        if self._table.cursor is None and ended:
-            self._ask(asking, self.place.open.keys() - self.place.recent.keys())
-        elif self._table.cursor and not self._table.cursor.moves:
-            self._ask(asking, self.place.open.keys())
+        if self._table.cursor:
+            self._ask(asking, self.place.open.keys(), TOGETHER if self._table.cursor.moves else PAGES * TOGETHER)
+        elif ended:
+            self._ask(asking, self.place.open.keys() - self.place.recent.keys(), PAGES * TOGETHER)
 
     def _begin(self, asking: Asking, *, history: bool) -> None:
         self.place.reading, self.place.begun = {}, self._now
@@ -98,10 +98,10 @@ class Reading:
             self.place.at, self.place.last, self.place.at_since = last[0], last, self._now
         self.place.is_settled = self.place.begun >= self.place.at_since + max(overlap, SETTLED_AFTER) * SECOND
 
-    def _ask(self, asking: Asking, keys: Iterable[str]) -> None:
-        """Ask for rows by their keys, so many at one look."""
+    def _ask(self, asking: Asking, keys: Iterable[str], most: int) -> None:
+        """Ask for rows in flight by their keys, `most` at one look: a row that is gone moves no cursor."""
         wanted = sorted(key for key in keys if key > self.place.asked)
-        now = wanted[: PAGES * TOGETHER]
+        now = wanted[:most]
         self.place.asked = now[-1] if len(now) < len(wanted) else ""
         for part in _parts(now):
             found = asking.of(part)
