@@ -1,12 +1,13 @@
 """Stretches of time and sizes as a person writes them."""
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from sagascope_collector.errors import BadValue
 
 SECONDS: Final = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}
-BYTES: Final = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+BYTES: Final = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 
 _AMOUNT: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
 
@@ -26,12 +27,11 @@ def size(text: str) -> int:
     Raises:
         BadValue: it is not written so, or nothing.
     """
-    units = {unit.upper(): factor for unit, factor in BYTES.items()}
-    return round(_read(text.upper(), units, "for example 200GB: TB, GB, MB, KB or bytes (B)"))
+    return round(_read(text, BYTES, "for example 200GB: TB, GB, MB, KB or bytes (B)"))
 
 
-def _read(text: str, units: dict[str, int], how: str) -> float:
+def _read(text: str, units: Mapping[str, int], how: str) -> float:
     found = _AMOUNT.fullmatch(text.strip())
-    if not found or found[2] not in units or not (amount := float(found[1]) * units[found[2]]):
+    if not found or not (amount := float(found[1]) * units.get(found[2].lower(), 0)):
         raise BadValue(f"{text!r} cannot be read; it is written {how}.")
     return amount

@@ -55,10 +55,16 @@ class Lookup:
         named = [each for each in found if each[1].key.name == name]
         wanted = [each for each in named if run is None or each[1].key.run == run]
         if not wanted:
-            raise NotFound(f"No saga {name!r} with the id {saga_id!r}{_narrowed(environment, run)} was ever received.")
+            raise NotFound(self._unknown(name, saga_id, _narrowed(environment, run)))
         facts, saga = max(wanted, key=lambda each: each[1].started_at)
         runs = [other.key.run for _, other in named if other.key.environment == saga.key.environment]
         return facts, saga, runs
+
+    def _unknown(self, name: str, saga_id: str, where: str) -> str:
+        called = f"No saga {name!r} with the id {saga_id!r}{where}"
+        if self.store.has_expired(self.stored_as(saga_id)):
+            return f"{called} is there any more: it has expired."
+        return f"{called} was ever received."
 
     def search(self, text: str) -> str:
         """What somebody may have meant by `text`, as `wire.SearchResult` in JSON."""
