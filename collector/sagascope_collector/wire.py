@@ -451,7 +451,7 @@ class Instance(Wire):
     in_flight: int
     heartbeats: bool
     dropped: int
-    following: Following | None = None
+    following: Following | None
 
 
 class Service(Wire):

@@ -20,7 +20,7 @@ CALM = wire.Status(
 
 
 def process(name: str | None = "a", *, seen: float = 0, **said: Any) -> wire.Instance:
-    told = {"version": None, "alive": True, "in_flight": 0, "heartbeats": True, "dropped": 0} | said
+    told = {"version": None, "alive": True, "in_flight": 0, "heartbeats": True, "dropped": 0, "following": None} | said
     return wire.Instance.model_validate(told | {"instance": name, "last_seen": at(seen)})
 
 

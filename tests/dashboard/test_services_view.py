@@ -20,7 +20,14 @@ STATUS = wire.Status(
 
 def process(name: str | None, *, alive: bool = True, in_flight: int = 0, version: str | None = None) -> wire.Instance:
     return wire.Instance(
-        instance=name, version=version, last_seen=at(0), alive=alive, in_flight=in_flight, heartbeats=True, dropped=0
+        instance=name,
+        version=version,
+        last_seen=at(0),
+        alive=alive,
+        in_flight=in_flight,
+        heartbeats=True,
+        dropped=0,
+        following=None,
     )
 
 

@@ -15,7 +15,14 @@ def bar(shown: Timeline, identity: str) -> Bar:
 
 def process(name: str, *, alive: bool) -> wire.Instance:
     return wire.Instance(
-        instance=name, version=None, last_seen=at(3), alive=alive, in_flight=1, heartbeats=True, dropped=0
+        instance=name,
+        version=None,
+        last_seen=at(3),
+        alive=alive,
+        in_flight=1,
+        heartbeats=True,
+        dropped=0,
+        following=None,
     )
 
 
@@ -150,7 +157,14 @@ def test_a_saga_of_which_nothing_came_can_be_drawn() -> None:
 
 def test_processes_are_known_by_name() -> None:
     unnamed = wire.Instance(
-        instance=None, version=None, last_seen=at(0), alive=True, in_flight=0, heartbeats=False, dropped=0
+        instance=None,
+        version=None,
+        last_seen=at(0),
+        alive=True,
+        in_flight=0,
+        heartbeats=False,
+        dropped=0,
+        following=None,
     )
     services = wire.Services(items=[wire.Service(service="a", instances=[process("p", alive=True), unnamed])])
     assert list(living(services)) == ["p"]
