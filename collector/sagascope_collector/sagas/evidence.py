@@ -65,7 +65,8 @@ def _of_try(each: Try) -> Iterator[Evidence]:
     if caller.process != attempt.process:
         text = f"{who(caller.process)} called for {step.name}, attempt {attempt.number}"
         yield Evidence(text, attempt.began, caller.process.service or None, caller.trace_id, caller.span_id)
-    began = f"{who(attempt.process)} began {step.name}, attempt {attempt.number}"
+    did, queue = "called for" if messages.is_untaken(attempt) else "began", messages.queue_of(attempt)
+    began = f"{who(attempt.process)} {did} {step.name}{f' on {queue}' if queue else ''}, attempt {attempt.number}"
     yield _of_attempt(attempt, began, attempt.taken_at)
     if attempt.ended_at is not None:
         ended = f"{step.name}, attempt {attempt.number}, {_end(attempt)}"

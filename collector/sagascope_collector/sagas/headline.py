@@ -87,7 +87,8 @@ def _retrying(case: Case, finding: Finding) -> str:
 
 def _hung(case: Case, finding: Finding) -> str:
     subject = _subject(finding)
-    late = f"it should have ended by {_at(case, finding.due)}" if finding.due is not None else "it is late"
+    over = "been taken" if messages.is_untaken(subject.attempt) else "ended"
+    late = f"it should have {over} by {_at(case, finding.due)}" if finding.due is not None else "it is late"
     return f"Stuck in {subject.step.name}: {_took(case, subject)} and {_holder(case, subject.attempt)}; {late}"
 
 

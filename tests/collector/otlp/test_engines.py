@@ -5,6 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
+from sagascope import semconv
 from support.engines import Story, saga, steps
 
 SERVER, CLIENT = "SPAN_KIND_SERVER", "SPAN_KIND_CLIENT"
@@ -69,6 +70,23 @@ def test_a_workflow_of_temporal_is_a_saga_and_an_activity_with_its_tries_a_step(
     ]
     assert {each["service"] for each in told["steps"]} == {"bank"}
     assert told["spans_total"] == len(story.spans)
+
+
+def test_a_call_that_nobody_was_heard_to_take_says_where_it_waits(
+    http: httpx.Client, api: httpx.Client, number: int
+) -> None:
+    story = Story(number)
+    of = {semconv.SAGA_ID: f"order-{number}", semconv.SAGA_NAME: story.name}
+    root = story.span(story.name, {**of, semconv.SAGA_ROLE: semconv.ROLE_SAGA}, 0, None)
+    step = {semconv.SAGA_ROLE: semconv.ROLE_STEP, semconv.STEP_NAME: "ship", semconv.STEP_ATTEMPT: 1}
+    called = {**of, **step, semconv.MESSAGING_DESTINATION: "night-shift"}
+    story.span("ship", called, 1, None, above=root, kind="SPAN_KIND_PRODUCER", service="shop")
+    story.send(http)
+    told = saga(api, f"order-{number}", story.name, lambda told: told["attention"] == "hung")
+    assert "shop called for it on night-shift at" in told["headline"]
+    assert "nobody was heard to take it; it should have been taken by" in told["headline"]
+    assert any(each["text"] == "shop called for ship on night-shift, attempt 1" for each in told["verdict"]["evidence"])
+    assert "takes work from night-shift" in told["verdict"]["actions"][0]
 
 
 def test_an_activity_without_a_successful_try_is_outstanding(
