@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sagascope import semconv
 from sagascope_collector.bridges import Facts
 from sagascope_collector.bridges.tables.facts import Whose
 from sagascope_collector.bridges.tables.mapping import Table
@@ -163,6 +164,14 @@ def test_a_row_that_says_what_it_undoes_is_a_compensation() -> None:
     assert {each.attempt.type for each in found.attempts} == {"compensation"}
 
 
+def test_a_step_can_end_its_saga_where_no_row_stands_for_it() -> None:
+    facts, of = Facts(), table("steps")
+    for step in ("wallet", "ledger"):
+        (found,) = walk(of, row("succeeded", step))
+        Whose("shop", "t", "", is_of_sagas=False, closes={"ledger": "completed"}).tell(step, found, facts)
+    assert [each.attributes.get(semconv.SAGA_OUTCOME) for each in facts.spans] == [None, "completed"]
+
+
 ROWS = st.builds(
     lambda state, step, attempt: {"state": state, "step": step, "attempt": attempt, "word": state},
     st.sampled_from([each for each in State if each is not State.SKIPPED]),
@@ -177,7 +186,7 @@ def test_whatever_a_row_does_nothing_that_was_announced_stays_open(
     rows: list[dict[str, Any]], holds: str, end: str
 ) -> None:
     of = table(holds, undoes={"refund": "a"})
-    whose, facts, before = Whose("shop", "t", "", is_of_sagas=holds == "sagas"), Facts(), None
+    whose, facts, before = Whose("shop", "t", "", is_of_sagas=holds == "sagas", closes={}), Facts(), None
     for at, said in enumerate([*rows, {"state": end, "step": "a"}], 1):
         found = move(of, before, row(at=at, **said))
         whose.tell('["1"]', found, facts)

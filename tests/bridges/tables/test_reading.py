@@ -17,7 +17,7 @@ from sagascope_collector.bridges.tables import Mapping, Place, Tables, read_mapp
 from sagascope_collector.errors import SourceUnavailable
 from support.postgres import Server
 
-pytestmark = pytest.mark.xdist_group("postgres")
+pytestmark = pytest.mark.xdist_group("tables")
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "engines" / "state-tables.md"
 S = 1_000_000_000

@@ -15,7 +15,7 @@ from support.collector import RunningCollector, running_collector
 from support.postgres import Server
 from support.samples import wait_until
 
-pytestmark = pytest.mark.xdist_group("postgres")
+pytestmark = pytest.mark.xdist_group("tables")
 
 COMMAND = (sys.executable, "-m", "sagascope_collector", "bridge", "sql")
 SAGAS = """

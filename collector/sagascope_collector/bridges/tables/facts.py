@@ -31,6 +31,8 @@ class Whose:
     label: str
     environment: str
     is_of_sagas: bool
+    closes: Mapping[str, str]
+    """Steps whose success ends their saga, and how."""
 
     def tell(self, key: str, move: Move, told: Facts) -> None:
         """Add what a row's move means."""
@@ -57,6 +59,8 @@ class Whose:
             row = move.row if told.error else move.row.model_copy(update={"error": "", "error_type": ""})
             if not self.is_of_sagas:
                 said |= _money(row)
+            if told.end and not told.failed and attempt.step in self.closes:
+                said[semconv.SAGA_OUTCOME] = self.closes[attempt.step]
             yield self._span(key, row, parts, attempt.step, attempt.since, told.end, said, failed=told.failed)
 
     def _span(

@@ -130,6 +130,8 @@ class Table(BaseModel):
     """The words of the state column. Those that are not named are read as they usually are meant."""
     undoes: dict[Text, Text] = {}
     """Compensations, and the steps that they undo."""
+    closes: dict[Text, Literal["completed", "compensated", "failed"]] = {}
+    """Steps whose success ends their saga, and how, where no row stands for sagas."""
     gone: Literal[State.SUCCEEDED, State.COMPENSATED, State.FAILED] = State.FAILED
     """What became of a row that was in flight and is there no more."""
     timezone: Annotated[str, AfterValidator(_zone)] = "UTC"

@@ -83,7 +83,8 @@ class Tables:
     def _tell(self, database: str, place: Place) -> Harvest[Place]:
         told = Facts()
         for table in self._tables:
-            whose = Whose(database, table.label, self._environment, is_of_sagas=table.holds == "sagas")
+            is_of_sagas = table.holds == "sagas"
+            whose = Whose(database, table.label, self._environment, is_of_sagas=is_of_sagas, closes=table.closes)
             for each in place.tables.get(table.label, TablePlace()).pending:
                 whose.tell(each.key, move(table, each.before, each.row, is_first=each.is_first), told)
         tables = {label: each.model_copy(update={"pending": []}) for label, each in place.tables.items()}
