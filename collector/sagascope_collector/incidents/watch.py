@@ -44,7 +44,8 @@ class Incidents:
         self._passed = passed
         self._clock = clock
         self._changing = threading.Lock()
-        self._known = {key: documents.read(text) for key, text in store.kept().items()}
+        self._redactions = store.redactions
+        self._known = self._kept()
         self._seen: int | None = None
         self._groups: Mapping[str, Group] = {}
         self._rounds = Rounds("incidents", self.look, every=PAUSE)
@@ -71,6 +72,8 @@ class Incidents:
         """
         with self._changing:
             is_news = self._seen != self._store.version
+            if self._redactions != self._store.redactions:
+                self._redactions, self._known = self._store.redactions, self._kept()
             changed = self._advanced(self._current(), self._clock())
             changes = [change for _, change in changed.values() if change]
             if changes:
@@ -121,6 +124,9 @@ class Incidents:
             self._store.keep({key: documents.write(incident)}, [change])
             self._known[key] = incident
             return incident
+
+    def _kept(self) -> dict[str, Incident]:
+        return {key: documents.read(text) for key, text in self._store.kept().items()}
 
     def _current(self) -> Mapping[str, Group]:
         """The sagas that stand still now, by their incident."""

@@ -68,3 +68,7 @@ class Alerts:
         """See `AlertStore.outcomes`."""
         (counts,) = self._database.rows(Query.COUNT_NOTIFICATIONS)
         return dict(zip(("waiting", "delivered", "given_up"), counts, strict=True))
+
+    def redact(self, texts: pa.Table) -> None:
+        """Within a transaction: clear what was told, or is to be, where one of these texts is in it."""
+        self._database.count(Query.CLEAR_NOTIFICATIONS, texts=texts)

@@ -3,7 +3,7 @@
 All methods may be called from any thread. None lets a connection or cursor escape.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -301,6 +301,25 @@ class Store(Protocol):
 
         ``rows`` were made of facts read after that; facts that arrived since keep their id in `changed_ids`.
         """
+        ...
+
+    def forget(self, ids: Sequence[SagaId], texts: Iterable[str]) -> int:
+        """Remove these sagas so that nothing of them is left on disk; how many spans and log records went.
+
+        Of what was kept of incidents and alerts, what names them or holds one of ``texts`` goes as well. What is
+        received later is new. It may take minutes; reading and appending go on.
+
+        Raises:
+            StoreUnavailable: it is not done; it is, at the latest, after the next start.
+        """
+        ...
+
+    def note_backup(self, place: str) -> None:
+        """Remember that a copy made now is written there."""
+        ...
+
+    def backups(self, since: int) -> Sequence[str]:
+        """Where copies were written to that were made at this time, in nanoseconds, or later, as far as is known."""
         ...
 
     def put_lessons(self, rows: Sequence[LessonRow], keep: int) -> None:

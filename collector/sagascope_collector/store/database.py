@@ -1,5 +1,6 @@
 """The one owner of the DuckDB connection: callers hand it work, and get values back."""
 
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -11,11 +12,22 @@ import pyarrow as pa
 
 from sagascope_collector.errors import StoreUnavailable
 from sagascope_collector.store import opening
+from sagascope_collector.store.journal import sync_folder
 from sagascope_collector.store.migrate import migrate
 from sagascope_collector.store.sql import Query, check
 from sagascope_collector.store.watchdog import Watchdog
 
 Values = Mapping[str, Any]
+
+
+class _OfThread(threading.local):
+    """What a thread works with."""
+
+    cursor: duckdb.DuckDBPyConnection | None = None
+    opened: int = 0
+    """Which opening of the file that is of."""
+    is_within: bool = False
+    """Whether it may go on while others wait: it is in a transaction, or is the one that they wait for."""
 
 
 class Database:
@@ -24,13 +36,15 @@ class Database:
     def __init__(self, path: str, memory_bytes: int = opening.MEMORY) -> None:
         """Open or make the database; raises what `opening.connect` and `migrate` raise."""
         check()
+        self._path, self._memory_bytes = path, memory_bytes
         self._connection = opening.connect(path, memory_bytes)
+        _discard(_anew(path))
         self._watchdog = Watchdog()
-        self._of_thread = threading.local()
+        self._of_thread = _OfThread()
         self._cursors: list[duckdb.DuckDBPyConnection] = []
         self._idle = threading.Condition()
-        self._working = 0
-        self._closed = False
+        self._working = self._transactions = self._opened = 0
+        self._closed = self._rewriting = False
         try:
             migrate(self._connection, path)
             ((self._name,),) = self._connection.execute(Query.SELECT_NAME.text).fetchall()
@@ -75,15 +89,48 @@ class Database:
         Raises:
             StoreUnavailable: nothing of it was done.
         """
-        with self._borrowed() as cursor:
-            cursor.begin()
+        with self._entered():
+            with self._borrowed() as cursor:
+                cursor.begin()
+            try:
+                yield
+                with self._borrowed():
+                    cursor.commit()
+            except BaseException:
+                self._roll_back()
+                raise
+
+    def rewrite(self) -> None:
+        """Write the file anew, so that nothing is left in it of what was deleted; everybody else waits meanwhile.
+
+        Raises:
+            StoreUnavailable: it is as it was.
+        """
+        if self._path == opening.IN_MEMORY:
+            return
+        with self._alone():
+            new = Path(_anew(self._path))
+            _discard(str(new))
+            self.copy_to(new)
+            self._release()
+            try:
+                self._exchange(new)
+            finally:
+                self._connection = opening.connect(self._path, self._memory_bytes)
+                self._opened += 1
+
+    def _exchange(self, new: Path) -> None:
         try:
-            yield
-            with self._borrowed():
-                cursor.commit()
-        except BaseException:
-            self._roll_back()
-            raise
+            if Path(f"{self._path}.wal").exists():
+                raise StoreUnavailable("The database was not closed well, and is left as it is.")
+            with new.open("rb") as file:
+                os.fsync(file.fileno())
+            new.replace(self._path)
+            sync_folder(new.absolute().parent)
+        except OSError as error:
+            raise StoreUnavailable(f"{self._path} cannot be written anew: {error.strerror}.") from error
+        finally:
+            _discard(str(new))
 
     @property
     def is_open(self) -> bool:
@@ -94,12 +141,47 @@ class Database:
         """Let the statements under way end, and release the file; further work raises `StoreUnavailable`."""
         with self._idle:
             self._closed = True
-            self._idle.wait_for(lambda: not self._working)
-            for cursor in self._cursors:
-                cursor.close()
-            self._cursors.clear()
-        self._watchdog.close()
+            self._idle.wait_for(lambda: not self._working and not self._rewriting)
+            self._watchdog.close()
+            self._release()
+
+    def _release(self) -> None:
+        """Close the file; nobody is at work."""
+        for cursor in self._cursors:
+            cursor.close()
+        self._cursors.clear()
         self._connection.close()
+
+    @contextmanager
+    def _entered(self) -> Iterator[None]:
+        """Within a transaction."""
+        with self._idle:
+            self._idle.wait_for(lambda: not self._rewriting)
+            self._transactions += 1
+        self._of_thread.is_within = True
+        try:
+            yield
+        finally:
+            self._of_thread.is_within = False
+            with self._idle:
+                self._transactions -= 1
+                self._idle.notify_all()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let the others end what they do, and wait."""
+        with self._idle:
+            self._idle.wait_for(lambda: not self._rewriting)
+            self._rewriting = True
+            self._idle.wait_for(lambda: not self._working and not self._transactions)
+        self._of_thread.is_within = True
+        try:
+            yield
+        finally:
+            self._of_thread.is_within = False
+            with self._idle:
+                self._rewriting = False
+                self._idle.notify_all()
 
     @contextmanager
     def _at_work(self, tables: Mapping[str, pa.Table]) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -117,6 +199,7 @@ class Database:
     def _borrowed(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """This thread's cursor, for one statement; `close` waits for it."""
         with self._idle:
+            self._idle.wait_for(lambda: not self._rewriting or self._of_thread.is_within)
             if self._closed:
                 raise StoreUnavailable("The database is closed.")
             cursor = self._cursor()
@@ -131,13 +214,23 @@ class Database:
                 self._idle.notify_all()
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:
-        cursor: duckdb.DuckDBPyConnection | None = getattr(self._of_thread, "cursor", None)
-        if cursor is None:
-            cursor = self._of_thread.cursor = self._connection.cursor()
-            self._cursors.append(cursor)
-        return cursor
+        mine = self._of_thread
+        if mine.cursor is None or mine.opened != self._opened:
+            mine.cursor, mine.opened = self._connection.cursor(), self._opened
+            self._cursors.append(mine.cursor)
+        return mine.cursor
 
     def _roll_back(self) -> None:
         """Undo; a commit that failed, and a database that was closed, have done so already."""
         with suppress(StoreUnavailable), self._borrowed() as cursor:
             cursor.rollback()
+
+
+def _anew(path: str) -> str:
+    return f"{path}.anew"
+
+
+def _discard(path: str) -> None:
+    """Remove a file that was being written when a process died."""
+    for each in (path, f"{path}.wal"):
+        Path(each).unlink(missing_ok=True)

@@ -43,6 +43,7 @@ from sagascope_collector.store.contract import (
 from sagascope_collector.store.courses import Courses
 from sagascope_collector.store.database import Database
 from sagascope_collector.store.expired import Expired
+from sagascope_collector.store.forgetting import Forgetting
 from sagascope_collector.store.frames import Frame
 from sagascope_collector.store.generation import Bounds
 from sagascope_collector.store.incidents import Incidents
@@ -133,6 +134,17 @@ class DuckDBStore:
         self._leaving = Leaving(catalogue, self._database)
         self._quiet = catalogue.working, self._resting.working, self._summarising
         self._retention = Retention(self._keep, self._database, self._tiers, self._resting, self._expire)
+        self._forgetting = Forgetting(
+            self._database,
+            self._tiers,
+            self._leaving,
+            self._resting,
+            self._pending,
+            self._incidents,
+            self._alerts,
+            seal=self.seal,
+            summarising=self._summarising,
+        )
         self._began = time.monotonic()
         if not begun:
             self._database.rows(Query.UPDATE_STATE_BEGUN)
@@ -140,6 +152,7 @@ class DuckDBStore:
             self._pending.add([SagaId(environment, id_)], seq)
         for frame in self._tiers.restored():
             self._enter(frame, is_news=frame.seq > projected)
+        self._forgetting.resume()
 
     # --- facts ---------------------------------------------------------------------------------
 
@@ -168,7 +181,9 @@ class DuckDBStore:
         """Take note of a commit that is on disk."""
         self._census.see(frame.sightings)
         if is_news:
-            self._pending.add(_sagas_of(frame), frame.seq)
+            ids = list(_sagas_of(frame))
+            self._pending.add(ids, frame.seq)
+            self._forgetting.heard(ids)
         # last: whoever reads the number finds everything up to it among what is pending
         self._seq, self._counters = frame.seq, frame.counters
 
@@ -219,6 +234,20 @@ class DuckDBStore:
                 self._expired.add(old)
             self._resting.woken(woken)
         return len(old)
+
+    def forget(self, ids: Sequence[SagaId], texts: Iterable[str]) -> int:
+        """See `Store.forget`."""
+        self._check_open()
+        return self._forgetting.forget(ids, texts)
+
+    def note_backup(self, place: str) -> None:
+        """See `Store.note_backup`."""
+        self._database.rows(Query.INSERT_BACKUP, {"made_at": self._clock(), "place": place})
+
+    def backups(self, since: int) -> Sequence[str]:
+        """See `Store.backups`."""
+        noted = [place for place, _ in self._database.rows(Query.SELECT_BACKUPS, {"since": since})]
+        return [*noted, *(str(each) for each in before.kept(self._path))]
 
     def facts(self, ids: Sequence[SagaId]) -> dict[SagaId, Facts]:
         """See `Store.facts`."""
@@ -273,6 +302,7 @@ class DuckDBStore:
     def put_summaries(self, ids: Sequence[SagaId], rows: Sequence[SagaRow]) -> None:
         """See `Store.put_summaries`."""
         settled = _ids_table(ids)
+        rows = self._forgetting.lasting(rows)
         runners = {(*row.key[:2], step): service for row in rows for step, service in row.runners.items()}
         news = dict(runners.items() - self._runners.items())
         with self._summarising:

@@ -8,6 +8,9 @@ from sagascope_collector.store.opening import IN_MEMORY
 
 TRIAL_NAME: str = "trial"
 
+REWRITE_NAME: str = "rewrite"
+"""A file of this name says that the database file holds what was forgotten, and is to be written anew."""
+
 TRIAL: int = 64 * 1024
 """Bytes that are written to see whether the disk takes them: a small commit, and what belongs to it."""
 

@@ -6,6 +6,7 @@ from dataclasses import fields
 from decimal import Decimal
 from typing import Any, Final
 
+import orjson
 import pyarrow as pa
 
 from sagascope_collector.records import SagaId, SagaKey
@@ -64,7 +65,7 @@ class Incidents:
         self._database = database
         ((standing,),) = database.rows(Query.COUNT_STANDING)
         self._is_any = bool(standing)
-        self._version = 0
+        self._version = self._redactions = 0
         self._listeners: list[Callable[[], None]] = []
 
     @property
@@ -94,6 +95,16 @@ class Incidents:
         self._version += 1
         for tell in self._listeners:
             tell()
+
+    @property
+    def redactions(self) -> int:
+        """See `IncidentStore.redactions`."""
+        return self._redactions
+
+    def redacted(self) -> None:
+        """Say that what was kept is to be read anew."""
+        self._redactions += 1
+        self.written()
 
     def listen(self, told: Callable[[], None]) -> None:
         """See `IncidentStore.listen`."""
@@ -127,6 +138,22 @@ class Incidents:
                     self._database.count(Query.DELETE_INCIDENT_MEMBERS, {"key": each.incident})
                     self._database.count(Query.INSERT_INCIDENT_MEMBERS, {"key": each.incident, "at": each.at})
 
+    def named(self, settled: pa.Table) -> list[str]:
+        """The keys of incidents of which these sagas are part, or were when they were acknowledged."""
+        return [key for (key,) in self._database.rows(Query.SELECT_INCIDENTS_OF_IDS, settled=settled)]
+
+    def redact(self, settled: pa.Table, keys: Iterable[str], texts: pa.Table) -> None:
+        """Within a transaction: take these sagas out of what is kept of incidents, those of these keys in any case."""
+        self._database.count(Query.DELETE_MEMBERS_OF_IDS, settled=settled)
+        self._database.count(Query.CLEAR_NOTES, texts=texts)
+        sought, certain = texts["text"].to_pylist(), set(keys)
+        written = [
+            {"key": key, "document": _redacted(document, sought)}
+            for key, document in self.kept().items()
+            if key in certain or any(text in document for text in sought)
+        ]
+        self._database.count(Query.PUT_INCIDENTS, batch_incidents=pa.Table.from_pylist(written, schema=INCIDENTS))
+
     def history(self, key: str) -> Sequence[Change]:
         """See `IncidentStore.history`."""
         return [Change(*row) for row in self._database.rows(Query.SELECT_INCIDENT_CHANGES, {"key": key})]
@@ -139,6 +166,14 @@ class Incidents:
     def sagas_of(self, key: str) -> Sequence[SagaId]:
         """See `IncidentStore.sagas_of`."""
         return [SagaId(*row) for row in self._database.rows(Query.SELECT_SAGAS_OF_INCIDENT, {"key": key})]
+
+
+def _redacted(document: str, texts: Sequence[str]) -> str:
+    """Without its error and its examples, nor a note with one of these texts."""
+    told = orjson.loads(document)
+    without = {"error": "", "examples": []}
+    note = {"note": ""} if any(text in told.get("note", "") for text in texts) else {}
+    return orjson.dumps({**told, **without, **note}).decode()
 
 
 def _standing_table(standing: Mapping[SagaKey, Standing], joined: Joined, now: int) -> pa.Table:

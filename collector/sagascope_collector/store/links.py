@@ -16,7 +16,7 @@ FACTS: Final = "facts"
 def linked(folder: Path, place: Path) -> Iterator[Part]:
     """Link the files of a folder in another one."""
     for path in sorted(folder.iterdir()):
-        if path.is_file() and not path.name.endswith(".tmp") and path.name != home.TRIAL_NAME:
+        if path.is_file() and not path.name.endswith(".tmp") and path.name not in (home.TRIAL_NAME, home.REWRITE_NAME):
             link = place / path.name
             os.link(path, link)
             yield Part(f"{FACTS}/{path.name}", link, path.stat().st_size)

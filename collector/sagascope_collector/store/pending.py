@@ -85,6 +85,14 @@ class Pending:
                 if since := self._since.pop(each, None):
                     self._since[each] = since._replace(first_at=now, last_at=now)
 
+    def drop(self, ids: Iterable[SagaId]) -> None:
+        """Let these not be pending any more; what was claimed of them is settled, too."""
+        with self._lock:
+            for each in ids:
+                self._claims.pop(each, None)
+                if since := self._since.pop(each, None):
+                    self._commits.remove(since.first)
+
     def holds(self, saga: SagaId) -> bool:
         """Whether it is among them."""
         with self._lock:

@@ -97,6 +97,11 @@ class IncidentStore(Protocol):
         """Another number after anything that `groups` answers may have changed."""
         ...
 
+    @property
+    def redactions(self) -> int:
+        """Another number after what was kept has been changed by the store itself, since sagas were forgotten."""
+        ...
+
     def listen(self, told: Callable[[], None]) -> None:
         """Call this each time that `version` has become another, in the thread that wrote; it must not block."""
         ...

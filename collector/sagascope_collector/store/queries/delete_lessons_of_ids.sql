@@ -1,0 +1,1 @@
+DELETE FROM lessons USING settled WHERE lessons.environment = settled.environment AND lessons.id = settled.id

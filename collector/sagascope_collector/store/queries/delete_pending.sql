@@ -1,0 +1,1 @@
+DELETE FROM pending USING settled WHERE pending.environment = settled.environment AND pending.id = settled.id

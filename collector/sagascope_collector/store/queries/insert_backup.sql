@@ -1,0 +1,1 @@
+INSERT INTO backups VALUES ($made_at, $place)

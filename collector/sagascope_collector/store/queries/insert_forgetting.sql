@@ -1,0 +1,1 @@
+INSERT INTO forgetting BY NAME SELECT * FROM named

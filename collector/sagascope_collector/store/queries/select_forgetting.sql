@@ -1,0 +1,1 @@
+SELECT environment, id, "text" FROM forgetting
