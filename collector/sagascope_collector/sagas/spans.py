@@ -81,8 +81,10 @@ def fuller(one: Span, other: Span) -> Span:
     return one if one is other or _fullness(one) >= _fullness(other) else other
 
 
-def _fullness(span: Span) -> tuple[bool, int, int, int, str]:
-    return span.end > 0, len(span.attributes) + len(span.events), span.end, span.start, repr(span)
+def _fullness(span: Span) -> tuple[bool, bool, int, int, int, str]:
+    """Who has the work knows more of it than who merely tells of it."""
+    told = len(span.attributes) + len(span.events)
+    return span.end > 0, bool(span.process.identity), told, span.end, span.start, repr(span)
 
 
 def from_start_record(log: Log) -> Span:
