@@ -70,10 +70,15 @@ class Cursor(Generic[Place]):
         """
         new = self.path.with_name(f"{self.path.name}.new")
         try:
-            with new.open("wb") as file:
+            with open(new, "wb", opener=_for_the_owner) as file:
                 file.write(place.model_dump_json(exclude_defaults=True).encode())
                 file.flush()
                 os.fsync(file.fileno())
             new.replace(self.path)
         except OSError as error:
             raise BadValue(f"{self.path} cannot be written: {error.strerror}.") from error
+
+
+def _for_the_owner(path: str, flags: int) -> int:
+    """What is kept says what the followed system says."""
+    return os.open(path, flags, mode=0o600)

@@ -151,6 +151,7 @@ def test_killed_with_its_collector_away_it_loses_nothing_and_doubles_nothing(ser
             update(server, "c1", step="ledger")
             kept = tmp_path / "cursor.json"
             wait_until(lambda: "ledger" in kept.read_text(), "it is not kept what could not be told")
+            assert kept.stat().st_mode & 0o777 == 0o600
             bridge.kill()
             bridge.wait()
         update(server, "c1", state="completed")
