@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sagascope import semconv
-from sagascope_collector.bridges import Facts, Span
+from sagascope_collector.bridges import Cursor, Facts, Span
+from sagascope_collector.bridges.postgres import Place as PreparedPlace
 from sagascope_collector.bridges.tables import Mapping, Place, Tables, read_mapping
-from sagascope_collector.errors import SourceUnavailable
+from sagascope_collector.errors import BadValue, SourceUnavailable
 from support.postgres import Server
 
 pytestmark = pytest.mark.xdist_group("tables")
@@ -170,6 +171,20 @@ def test_a_table_that_is_not_there_holds_up_no_other(db: "psycopg.Connection[Any
             "CREATE TABLE saga_steps (id int PRIMARY KEY, saga_id text, name text, state text, updated_at timestamp)"
         )
         assert source.poll(Place(), NOW).trouble == ""
+
+
+def test_a_place_is_of_one_database_and_of_one_kind_of_bridge(
+    db: "psycopg.Connection[Any]", sagas: Following, server: Server, tmp_path: Path
+) -> None:
+    """The rows of another would all be taken for gone."""
+    db.execute("INSERT INTO sagas (id) VALUES ('a')")
+    sagas.look()
+    with Tables(server.dsn("postgres"), read_mapping("sagas")) as source, pytest.raises(BadValue, match="that of shop"):
+        source.poll(sagas.place, NOW)
+    kept = Cursor(tmp_path / "cursor", Place)
+    kept.save(sagas.place)
+    with pytest.raises(BadValue, match="holds no place of this kind of bridge"):
+        Cursor(tmp_path / "cursor", PreparedPlace).load()
 
 
 def test_nothing_can_be_written(db: "psycopg.Connection[Any]", server: Server) -> None:

@@ -28,6 +28,8 @@ class Standing(BaseModel):
 class Place(BaseModel):
     """What stood at the last look."""
 
+    model_config = ConfigDict(extra="forbid")
+
     databases: dict[str, dict[int, Standing]] = {}
     """By database, and there by the transaction's id."""
     decided: dict[str, list[str]] = {}

@@ -84,4 +84,8 @@ class TablePlace(BaseModel):
 class Place(BaseModel):
     """How far all tables were read."""
 
+    model_config = ConfigDict(extra="forbid")
+
+    database: str = ""
+    """Whose rows these are: those of another would be taken for gone."""
     tables: dict[str, TablePlace] = {}

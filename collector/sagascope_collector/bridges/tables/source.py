@@ -53,16 +53,21 @@ class Tables:
         self._lost()
 
     def poll(self, place: Place, now: int) -> Harvest[Place]:
-        """See `Source.poll`. A table that cannot be read holds none of the others up."""
+        """See `Source.poll`. A table that cannot be read holds none of the others up.
+
+        Raises:
+            BadValue: the place is that of another database.
+        """
         connection = self._connected()
+        database = _of_one(connection.info.dbname, place)
         if any(each.pending for each in place.tables.values()):
-            return self._tell(connection.info.dbname, place)
+            return self._tell(database, place)
         tables, self._trouble = dict[str, TablePlace](), []
         for table in self._tables:
             before = place.tables.get(table.label, TablePlace())
             tables[table.label], said = self._look(connection, table, before, now)
             self._trouble += [said] if said else []
-        return self._harvest(Facts(), tables)
+        return self._harvest(database, Facts(), tables)
 
     def _look(
         self, connection: psycopg.Connection[Any], table: Table, before: TablePlace, now: int
@@ -88,13 +93,14 @@ class Tables:
             for each in place.tables.get(table.label, TablePlace()).pending:
                 whose.tell(each.key, move(table, each.before, each.row, is_first=each.is_first), told)
         tables = {label: each.model_copy(update={"pending": []}) for label, each in place.tables.items()}
-        return self._harvest(told, tables)
+        return self._harvest(database, told, tables)
 
-    def _harvest(self, told: Facts, tables: dict[str, TablePlace]) -> Harvest[Place]:
+    def _harvest(self, database: str, told: Facts, tables: dict[str, TablePlace]) -> Harvest[Place]:
         watching = sum(len(each.open) for each in tables.values())
         kept = any(each.pending for each in tables.values())
         behind = kept or any(each.after for each in tables.values())
-        return Harvest(told, Place(tables=tables), watching, " ".join(self._trouble), is_behind=behind, at_once=kept)
+        place = Place(database=database, tables=tables)
+        return Harvest(told, place, watching, " ".join(self._trouble), is_behind=behind, at_once=kept)
 
     def _lost(self) -> None:
         """Connect anew next time."""
@@ -111,6 +117,12 @@ class Tables:
             except psycopg.Error as error:
                 raise SourceUnavailable(f"The database does not answer: {reason(error)}.") from error
         return self._connection
+
+
+def _of_one(database: str, place: Place) -> str:
+    if place.database not in ("", database):
+        raise BadValue(f"This is the database {database}, and the cursor that of {place.database}; name another.")
+    return database
 
 
 def _options(dsn: str) -> str:
