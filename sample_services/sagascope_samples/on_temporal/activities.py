@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
+from opentelemetry.trace import get_current_span
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from sagascope import semconv
 from sagascope.integrations.temporal import compensates
 from sagascope_samples.chassis import Refused
 from sagascope_samples.on_temporal.faults import Trouble, strike
@@ -49,6 +51,8 @@ class Work:
         await self._do(REFUND, order)
 
     async def _do(self, name: str, order: dict[str, Any]) -> None:
+        # bank and warehouse would be given this, so that they do it once however often it is tried
+        get_current_span().set_attribute(semconv.STEP_IDEMPOTENCY_KEY, f"{order['payment']}/{name}")
         await asyncio.sleep(SECONDS[name])
         try:
             await strike(self._faults.get(f"{order['payment']}/{name}"), WHY[name])
