@@ -48,6 +48,7 @@ COMMANDS = {
         "sagascope_collector.cli.doctor", "Say what keeps a collector from running, or telemetry from arriving."
     ),
     "rebuild": Command("sagascope_collector.rebuild", "Make every summary anew from what was received."),
+    "forget": Command("sagascope_collector.forget", "Remove transactions so that nothing of them is left."),
     "conformance": Command("sagascope_collector.conformance.ear", "Judge an emitter's telemetry, point by point."),
     "bridge": Command("sagascope_collector.cli.bridge", "Follow a system that does not speak of sagas itself."),
     "alerts": Command("sagascope_collector.cli.alerts", "Try out a file of webhooks and rules."),

@@ -184,9 +184,18 @@ class Client:
         """
         return self._streamed("/api/v1/export", {"name": name, "id": id, "environment": environment, "run": run})
 
-    def backup(self) -> Iterator[bytes]:
-        """All that the collector has stored by now, as one archive."""
-        return self._streamed("/api/v1/backup", {})
+    def backup(self, place: str | None = None) -> Iterator[bytes]:
+        """All that the collector has stored by now, as one archive; `place` is where it is written to."""
+        return self._streamed("/api/v1/backup", {"place": place})
+
+    def would_forget(self, asked: wire.Forget) -> wire.Forgotten:
+        """What `forget` would remove."""
+        return self._get(wire.Forgotten, "/api/v1/forget", asked.model_dump())
+
+    def forget(self, asked: wire.Forget) -> wire.Forgotten:
+        """Forget sagas; give the client a `timeout` of minutes."""
+        body = asked.model_dump(mode="json")
+        return self._sent(wire.Forgotten, lambda: self._http.post("/api/v1/forget", json=body))
 
     def incidents(self, state: wire.IncidentState | None = None) -> wire.Incidents:
         """What sagas that stand still have in common, the worst first; without `state` also what is over."""

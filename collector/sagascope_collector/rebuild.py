@@ -18,6 +18,9 @@ Database = Annotated[str, typer.Option("--db", envvar="SAGASCOPE_DB", help="The 
 
 DEFAULTS = Settings()
 
+AT_ONCE = 1_000
+"""Sagas that are summarised together."""
+
 
 def rebuild(db: Database = DEFAULTS.db) -> None:
     """Make every summary anew from what was received.
@@ -31,13 +34,24 @@ def rebuild(db: Database = DEFAULTS.db) -> None:
         store.close()
 
 
+def caught_up(store: Store) -> None:
+    """Summarise what changed since a store was open last."""
+    projection = _projection(store, time.time_ns)
+    while ids := store.changed_ids(AT_ONCE):
+        projection.renew(ids)
+
+
 def again(store: Store, clock: Callable[[], int] = time.time_ns) -> int:
     """Summarise every saga of a store; how many ids there are."""
+    projection = _projection(store, clock)
+    return sum(projection.renew(ids) for ids in store.saga_ids())
+
+
+def _projection(store: Store, clock: Callable[[], int]) -> Projection:
     deafness, memory = Deafness(store, clock), Memory(store)
 
     def context(now: int) -> sagas.Context:
         deaf = tuple(deafness.intervals())
         return sagas.Context(now=now, deaf=deaf, services=store.runners(), experience=memory.experience)
 
-    projection = Projection(store, summarise=present.summary, context=context, memory=memory, clock=clock)
-    return sum(projection.renew(ids) for ids in store.saga_ids())
+    return Projection(store, summarise=present.summary, context=context, memory=memory, clock=clock)

@@ -20,7 +20,7 @@ SHAPES: tuple[type[wire.Wire], ...] = (
     wire.SearchResult, wire.Match, wire.Sagas, wire.SagaSummary, wire.ErrorText, wire.Exposure, wire.Saga, wire.Verdict,
     wire.Evidence, wire.Plan, wire.PlannedStep, wire.Step, wire.Attempt, wire.AttemptError, wire.LedgerEntry,
     wire.Anomaly, wire.Clock, wire.Span, wire.SpanEvent, wire.SpanLink, wire.Log, wire.Incidents, wire.Incident,
-    wire.Split,
+    wire.Split, wire.Forgotten, wire.ForgottenSaga,
     wire.IncidentInFull, wire.Contrast, wire.Trait, wire.Moved, wire.IncidentChange, wire.Tasks, wire.Task, wire.Clue,
     wire.Flows, wire.Flow, wire.FlowInFull, wire.FlowStep, wire.FlowPeriod, wire.HandOver,
     wire.Services, wire.Service, wire.Instance, wire.Following, wire.Status, wire.Alive, wire.Problem,

@@ -108,6 +108,20 @@ class IncidentListing(Nothing):
     state: wire.IncidentState | None = None
 
 
+class OfKey(Nothing):
+    """The value of a business key."""
+
+    key: Word
+    value: Word
+    environment: Text | None = None
+
+
+class Backup(Nothing):
+    """Where a backup is written to, as its reader will know it again."""
+
+    place: Word | None = None
+
+
 class Window(Nothing):
     """Since when, and where, steps are counted."""
 

@@ -14,13 +14,25 @@ from sagascope_collector import sagas, wire
 from sagascope_collector.api import overview, problems
 from sagascope_collector.api.answering import Archive, OtlpLines, answers, copied, json
 from sagascope_collector.api.bounds import Bounded
+from sagascope_collector.api.forgetting import of_forgetting
 from sagascope_collector.api.health import Health, status
 from sagascope_collector.api.incidents import of_incidents
 from sagascope_collector.api.lookup import Lookup
-from sagascope_collector.api.parameters import Listing, NamedSaga, Nothing, OneSaga, Search, Window, Word, said_once
+from sagascope_collector.api.parameters import (
+    Backup,
+    Listing,
+    NamedSaga,
+    Nothing,
+    OneSaga,
+    Search,
+    Window,
+    Word,
+    said_once,
+)
 from sagascope_collector.api.tasks import Tasks
 from sagascope_collector.api.turns import ReadLimits, Turns
 from sagascope_collector.errors import NotFound, Unavailable
+from sagascope_collector.forgetter import Forgetter
 from sagascope_collector.incidents import Comparisons, Incidents
 from sagascope_collector.sagas.values import SECOND
 from sagascope_collector.store.contract import Store, whole_period
@@ -66,6 +78,7 @@ def create_api(
     api.include_router(_of_lists(store, context, clock), dependencies=turn)
     tasks, comparisons = Tasks(store, context, clock), Comparisons(store, clock)
     api.include_router(of_incidents(incidents, tasks, comparisons), dependencies=turn)
+    api.include_router(of_forgetting(Forgetter(store, stored_as)))  # takes as long as it takes
     api.include_router(_of_the_process(store, health))  # asked also, and most of all, while others wait
     return api
 
@@ -144,8 +157,13 @@ def _of_the_process(store: Store, health: Health) -> APIRouter:
         return json(status(store, health))
 
     @router.get("/api/v1/backup", response_class=Archive, responses=problems.described(422, 503))
-    def backup(_: Annotated[Nothing, Query()]) -> Response:
-        """All that is stored by now, as one archive; what comes meanwhile is taken in as ever."""
+    def backup(asked: Annotated[Backup, Query()]) -> Response:
+        """All that is stored by now, as one archive; what comes meanwhile is taken in as ever.
+
+        Where it is written to is listed when something that it holds is forgotten.
+        """
+        if asked.place:
+            store.note_backup(asked.place)
         return Archive(copied(store))
 
     @router.get("/healthz", **answers(wire.Alive))

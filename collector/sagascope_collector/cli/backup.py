@@ -38,7 +38,7 @@ def backup(
 
 def _of_collector(url: str, credentials: Credentials, file: Path) -> backups.Contents:
     with Client(url, timeout=120.0, credentials=credentials) as client:
-        return backups.save(client.backup(), file)
+        return backups.save(client.backup(str(file.resolve())), file)
 
 
 def _of_database(db: Path, file: Path) -> backups.Contents:
@@ -46,6 +46,7 @@ def _of_database(db: Path, file: Path) -> backups.Contents:
 
     store = DuckDBStore(str(db))
     try:
+        store.note_backup(str(file.resolve()))
         with store.copied() as parts:
             return backups.save(backups.archive(parts), file)
     finally:

@@ -26,6 +26,7 @@ PATHS = {
     "/api/v1/status": wire.Status,
     "/api/v1/export": None,
     "/api/v1/backup": None,
+    "/api/v1/forget": wire.Forgotten,
     "/healthz": wire.Alive,
     "/readyz": wire.Alive,
 }
@@ -37,6 +38,7 @@ QUERIED = [
     "/api/v1/incidents",
     "/api/v1/flows",
     "/api/v1/services",
+    "/api/v1/forget",
     "/api/v1/status",
 ]
 PARAMETERS = (
@@ -57,7 +59,7 @@ def description(http: httpx.Client) -> Any:
 def test_every_call_is_described_and_no_other(description: Any) -> None:
     assert set(description["paths"]) == set(PATHS)
     changing = {path for path, methods in description["paths"].items() if set(methods) != {"get"}}
-    assert changing == {"/api/v1/incidents/{key}"}
+    assert changing == {"/api/v1/incidents/{key}", "/api/v1/forget"}
     assert set(description["paths"]["/api/v1/incidents/{key}"]) == {"get", "patch"}
 
 

@@ -1,0 +1,30 @@
+"""The route by which sagas are forgotten."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Response
+
+from sagascope_collector import wire
+from sagascope_collector.api.answering import answers, json
+from sagascope_collector.api.parameters import Nothing, OfKey, said_once
+from sagascope_collector.forgetter import Forgetter
+
+
+def of_forgetting(forgetter: Forgetter) -> APIRouter:
+    """The route over a store."""
+    router = APIRouter(dependencies=[Depends(said_once)], redirect_slashes=False)
+
+    @router.get("/api/v1/forget", **answers(wire.Forgotten))
+    def what_would_go(asked: Annotated[OfKey, Query()]) -> Response:
+        """What forgetting would remove: every saga with a business key of this value."""
+        return json(forgetter.preview(wire.Forget(**asked.model_dump())))
+
+    @router.post("/api/v1/forget", **answers(wire.Forgotten))
+    def forget(asked: wire.Forget, _: Annotated[Nothing, Query()]) -> Response:
+        """Remove every saga with a business key of this value, so that nothing of it is left on disk.
+
+        It may take minutes; what is received later is new.
+        """
+        return json(forgetter.forget(asked))
+
+    return router

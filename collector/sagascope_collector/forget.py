@@ -1,0 +1,23 @@
+"""The command `forget`, put together: of a database at rest it needs the store and what makes summaries."""
+
+from pathlib import Path
+
+from sagascope_collector import wire
+from sagascope_collector.cli import forget as cli
+from sagascope_collector.forgetter import Forgetter
+from sagascope_collector.rebuild import caught_up
+from sagascope_collector.store import DuckDBStore
+
+
+def _at_rest(db: Path, asked: wire.Forget, really: bool) -> wire.Forgotten:
+    store = DuckDBStore(str(db))
+    try:
+        caught_up(store)
+        forgetter = Forgetter(store)
+        return forgetter.forget(asked) if really else forgetter.preview(asked)
+    finally:
+        store.close()
+
+
+forget = cli.command(_at_rest)
+"""The ``forget`` command."""
