@@ -110,11 +110,14 @@ def test_what_names_no_kind_is_no_bridge(store: Store, put: Put, kind: object) -
     assert said.following is None
 
 
-def test_what_a_bridge_said_outlives_the_collector(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sealed", [True, False])
+def test_what_a_bridge_said_outlives_the_collector(tmp_path: Path, *, sealed: bool) -> None:
     path = str(tmp_path / "store.duckdb")
     for records in (logs(bridge(kind="sql", lag=1)), logs(heartbeat(1, at=NOON - SECOND))):
         opened = DuckDBStore(path, clock=lambda: RECEIVED)
         append(opened, records)
+        if sealed:
+            opened.seal()
         said = only(opened).heartbeat
         opened.close()
         assert said is not None
