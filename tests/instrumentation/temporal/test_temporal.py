@@ -267,11 +267,26 @@ def test_what_nobody_took_in_time_was_not_done(temporal: str) -> None:
     async def story() -> None:
         async with working(temporal) as client:
             with pytest.raises(WorkflowFailureError):
-                await (await started(client, Hurried, stage.ELSEWHERE, "hurried")).result()
+                await (await started(client, Hurried, stage.NOBODY, "hurried")).result()
 
     with record() as recorder:
         played(story())
     assert attempts(recorder.saga("hurried")) == [("charge", "", 1, "NotTaken")]
+
+
+def test_of_workers_without_the_plugin_the_workflow_tells(temporal: str) -> None:
+    async def story() -> None:
+        plugin = SagascopePlugin(elsewhere=[stage.ELSEWHERE])
+        async with working(temporal, plugin) as client:
+            plain = await Client.connect(temporal)
+            async with Worker(plain, task_queue=stage.ELSEWHERE, activities=[stage.charge]):
+                await (await started(client, Hurried, stage.ELSEWHERE, "elsewhere")).result()
+
+    with record() as recorder:
+        played(story())
+    saga = recorder.saga("elsewhere")
+    saga.assert_completed()
+    assert attempts(saga) == [("charge", "", 1, "ok")]
 
 
 def test_what_nobody_took_yet_was_called_for_and_has_no_end(temporal: str) -> None:

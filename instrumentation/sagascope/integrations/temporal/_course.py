@@ -110,9 +110,9 @@ class Course:
             with _NOTING:
                 error = error_of(task)
                 self.over(call, error)
-                why = _given_up(error, queue)
-                if activity and why is not None and self._is_new():
-                    self._telling.dropped(_run(), call, activity, queue, at, workflow.time_ns(), why)
+                alone, why = queue in self._telling.elsewhere, _given_up(error, queue)
+                if activity and (alone or why is not None) and self._is_new():
+                    self._telling.settled(_run(), call, activity, queue, (at, workflow.time_ns()), why or error)
 
         handle.add_done_callback(done)
 

@@ -1,6 +1,6 @@
 """The one line that a client, and with it its workers, need."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -27,11 +27,15 @@ class SagascopePlugin(SimplePlugin):
             the plan of a `sagascope.Saga` that is called as the workflow's type is, and a name like ``undo_charge``.
         describe: Called with a workflow's type and its arguments; answers amount, currency and keys. It runs outside
             the workflow's sandbox, and what it answers changes nothing in the workflow.
+        elsewhere: Task queues whose workers do not have this plugin, for example because they are written in another
+            language. What became of an activity there is told by the workflow that called for it, as one attempt.
     """
 
-    def __init__(self, *, undoes: Rule | None = None, describe: Describe | None = None) -> None:
+    def __init__(
+        self, *, undoes: Rule | None = None, describe: Describe | None = None, elsewhere: Iterable[str] = ()
+    ) -> None:
         self._rules = Rules(undoes)
-        interceptor = _Interceptor(Telling(self._rules, describe))
+        interceptor = _Interceptor(Telling(self._rules, describe, elsewhere))
         super().__init__("sagascope", interceptors=[interceptor], workflow_runner=_open_to_us)
 
     def configure_worker(self, config: WorkerConfig) -> WorkerConfig:

@@ -1,6 +1,6 @@
 """What is told of a workflow. It is called with plain values, and never while a workflow replays."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 
 from opentelemetry.trace import Link, SpanKind
@@ -35,8 +35,10 @@ Describe = Callable[[str, Sequence[Any]], About | None]
 class Telling:
     """Tells of runs of workflows."""
 
-    def __init__(self, rules: Rules, describe: Describe | None = None) -> None:
+    def __init__(self, rules: Rules, describe: Describe | None = None, elsewhere: Iterable[str] = ()) -> None:
         self.rules = rules
+        self.elsewhere = frozenset(elsewhere)
+        """Task queues whose workers tell nothing."""
         self._describe = describe
 
     def begun(self, run: Run, args: Sequence[Any], at: int, links: tuple[Link, ...] = ()) -> None:
@@ -59,8 +61,11 @@ class Telling:
         """An activity was scheduled; the server holds it until a worker takes it."""
         self._attempt(run, call, activity, queue, at, timeout=timeout)
 
-    def dropped(self, run: Run, call: Call, activity: str, queue: str, at: int, end: int, error: BaseException) -> None:
-        """An activity is over for which no worker need have come."""
+    def settled(
+        self, run: Run, call: Call, activity: str, queue: str, times: tuple[int, int], error: BaseException | None
+    ) -> None:
+        """An activity is over of which perhaps no worker tells; `times` are when it was called for, and when over."""
+        at, end = times
         self._attempt(run, call, activity, queue, at, end=end, error=error)
 
     def child(self, run: Run, call: Call, child: Child, at: int, end: int | None, error: BaseException | None) -> None:
