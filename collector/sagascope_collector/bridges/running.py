@@ -148,6 +148,8 @@ class Bridge(Generic[Place]):
     def _succeeded(self, begun: float) -> None:
         if self.health.trouble:
             _log.info("Following again")
+        elif not self.health.was_current:
+            _log.info("Up to date; work that has not ended: %d.", self.health.watching)
         is_news = self.health.trouble or not self.health.was_current
         self.health.trouble, self.health.current_at, self.health.was_current = "", begun, True
         if is_news:

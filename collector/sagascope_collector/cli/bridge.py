@@ -173,6 +173,7 @@ def _follow(
         Sender(to.otlp_http, to.credentials, patience=0) as hasty,
     ):
         running = Bridge(source, sender, cursor, every=every)
+        _log.info("Telling %s what is followed; the place is kept in %s.", to.otlp_http, cursor.path)
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, lambda *_: running.stop())
         with metrics.served(running.health, kind, Address.parse(metrics_at) if metrics_at else None):
