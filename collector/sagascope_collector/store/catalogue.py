@@ -28,12 +28,14 @@ class Catalogue:
         self.tiers = tiers
         self._database = database
         self._latest = 0
+        self.unfinished: set[int] = set()
+        """Numbers of chunks that are being made, and whose files stay for that."""
         self.working = threading.Lock()
         """Held while files are written or exchanged."""
 
     def number(self) -> int:
         """A number that no file has, nor had."""
-        taken = [each.entry.number for each in self.tiers.view.chunks]
+        taken = [*(each.entry.number for each in self.tiers.view.chunks), *self.unfinished]
         # a reader may still hold a chunk that was the last and is gone
         self._latest = max([self._latest, *taken]) + 1
         chunk.discard_unfinished(self.tiers.folder, taken)

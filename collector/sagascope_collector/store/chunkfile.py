@@ -3,7 +3,7 @@
 Arrow sorts and writes at a third of what DuckDB takes for it in processor time, and not much larger.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +20,9 @@ from sagascope_collector.store.generation import STORED, Generation
 
 ROW_GROUP: Final = 20_480
 """Rows that are read together when one saga of them is."""
+
+PART: Final = 500_000
+"""Rows of some columns that are held at once."""
 
 TIME: Final = {"spans": "start", "logs": "at"}
 """The column by which the rows of one saga and trace are ordered."""
@@ -64,20 +67,63 @@ def write(kind: str, rows: pa.Table, path: Path) -> None:
     Raises:
         StoreUnavailable: it is not whole.
     """
-    names = rows.column_names
+    rows = rows.take(pa.array(_order(kind, rows)))
     try:
-        pq.write_table(
-            rows.take(pa.array(_order(kind, rows))),
-            path,
-            row_group_size=ROW_GROUP,
-            compression="zstd",
-            use_dictionary=[name for name in names if name not in UNLIKE],
-            write_statistics=[name for name in _SOUGHT if name in names],
-            data_page_version="2.0",
-            store_schema=False,
-        )
+        with writer(path, rows.schema) as file:
+            file.write_table(rows, ROW_GROUP)
     except OSError as error:
         raise StoreUnavailable(f"{path} cannot be written: {error}.") from error
+
+
+def writer(path: Path, columns: pa.Schema) -> pq.ParquetWriter:
+    """A file that is written bit by bit; raises `OSError`."""
+    return pq.ParquetWriter(
+        path,
+        columns,
+        compression="zstd",
+        use_dictionary=[name for name in columns.names if name not in UNLIKE],
+        write_statistics=[name for name in _SOUGHT if name in columns.names],
+        data_page_version="2.0",
+        store_schema=False,
+    )
+
+
+def add(file: pq.ParquetWriter, rows: pa.Table) -> None:
+    """Write further rows, which are in order and come after all before.
+
+    Raises:
+        StoreUnavailable: the file is not whole.
+    """
+    try:
+        file.write_table(rows, ROW_GROUP)
+    except OSError as error:
+        raise StoreUnavailable(f"{file.where} cannot be written: {error}.") from error
+
+
+def columns(path: Path, names: Sequence[str]) -> Iterator[pa.Table]:
+    """Some columns of a file, part by part.
+
+    Raises:
+        StoreUnavailable: it cannot be read.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(PART, columns=list(names)):
+                yield pa.Table.from_batches([batch])
+    except (OSError, pa.ArrowInvalid) as error:
+        raise StoreUnavailable(f"{path} cannot be read: {error}.") from error
+
+
+def ends(path: Path) -> Iterator[tuple[str, int]]:
+    """The last saga id of each row group of a file, and how many rows that has; those without are left out."""
+    with pq.ParquetFile(path) as file:
+        about = file.metadata
+        place = file.schema_arrow.names.index("saga_id")
+        for number in range(about.num_row_groups):
+            group = about.row_group(number)
+            said = group.column(place).statistics
+            if said is not None and said.has_min_max:
+                yield said.max, group.num_rows
 
 
 def _order(kind: str, rows: pa.Table) -> npt.NDArray[np.int64]:

@@ -26,6 +26,7 @@ from sagascope_collector.store import (
 from sagascope_collector.store.alerts import Alerts
 from sagascope_collector.store.catalogue import Catalogue
 from sagascope_collector.store.census import Census
+from sagascope_collector.store.compaction import Compaction
 from sagascope_collector.store.contract import (
     Appended,
     Batch,
@@ -131,6 +132,7 @@ class DuckDBStore:
         self._statistics = Statistics(self._database)
         catalogue = Catalogue(self._tiers, self._database)
         self._sealing = Sealing(catalogue, self._database, self._statistics, self._keep_beside)
+        self._compaction = Compaction(catalogue, self._database, lambda: self._counters.stored)
         self._leaving = Leaving(catalogue, self._database)
         self._quiet = catalogue.working, self._resting.working, self._summarising
         self._retention = Retention(self._keep, self._database, self._tiers, self._resting, self._expire)
@@ -192,7 +194,14 @@ class DuckDBStore:
         if time.monotonic() - self._began > AGE:
             self._close_generation()
         now = self._clock()
-        return self._sealing.step() or self._resting.step(now) or self._tiers.index() or self._retention.step(now)
+        steps = (
+            self._sealing.step,
+            lambda: self._resting.step(now),
+            self._tiers.index,
+            self._compaction.step,
+            lambda: self._retention.step(now),
+        )
+        return any(step() for step in steps)
 
     def seal(self) -> None:
         """Move everything to the sealed tier now, instead of when there is enough of it."""

@@ -7,23 +7,21 @@ such a trace is the chunk read, and what was read is held for the next.
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from sagascope_collector.errors import StoreUnavailable
-from sagascope_collector.store import fingerprints
+from sagascope_collector.store import chunkfile, fingerprints
 from sagascope_collector.store.bloom import Bloom
 from sagascope_collector.store.chunk import Chunk
 from sagascope_collector.store.database import Database
 from sagascope_collector.store.fingerprints import NONE, Fingerprints, among
 from sagascope_collector.store.generation import Bounds, Generation, bounds_of, columns_of, keys_of
-from sagascope_collector.store.sql import Query
 
-HELD: Final = 16
-"""Chunks whose fingerprints are held in memory, those of the youngest among them: 2 MB each."""
+HELD: int = 64 * 1024 * 1024
+"""Bytes of fingerprints of chunks that are held in memory, the youngest among them; those of one in any case."""
 
 Mask = npt.NDArray[np.bool_]
 
@@ -112,15 +110,15 @@ class Duplicates:
 
     def _hold(self, chunk: Chunk, keys: Fingerprints) -> None:
         self._held[chunk.entry.number] = keys
-        while len(self._held) > HELD:
+        while len(self._held) > 1 and sum(each.nbytes for each in self._held.values()) > HELD:
             self._held.popitem(last=False)
 
     def _read(self, chunk: Chunk) -> Fingerprints:
-        of_spans = of_logs = NONE
+        found = [NONE]
         if path := chunk.files.get("spans"):
-            table = self._database.arrow(Query.SELECT_SEALED_SPAN_KEYS, {"files": [str(path)]})
-            of_spans = fingerprints.of_spans(fingerprints.of_traces(table["trace_id"]), table["span_id"], table["end"])
+            for part in chunkfile.columns(path, ("trace_id", "span_id", "end")):
+                traces = fingerprints.of_traces(part["trace_id"])
+                found.append(fingerprints.of_spans(traces, part["span_id"], part["end"]))
         if path := chunk.files.get("logs"):
-            table = self._database.arrow(Query.SELECT_SEALED_LOG_KEYS, {"files": [str(path)]})
-            of_logs = fingerprints.of_logs(table["key"])
-        return fingerprints.distinct(np.concatenate([of_spans, of_logs]))
+            found += [fingerprints.of_logs(part["key"]) for part in chunkfile.columns(path, ("key",))]
+        return fingerprints.distinct(np.concatenate(found))

@@ -12,11 +12,10 @@ from typing import Final
 
 import numpy as np
 
-from sagascope_collector.store import chunk, fingerprints, mapped
+from sagascope_collector.store import chunk, chunkfile, fingerprints, mapped
 from sagascope_collector.store.chunk import Chunk, Entry
 from sagascope_collector.store.database import Database
-from sagascope_collector.store.fingerprints import NONE, Fingerprints
-from sagascope_collector.store.sql import Query
+from sagascope_collector.store.fingerprints import Fingerprints
 
 BITS: Final = 12
 PLACES: Final = 6
@@ -65,14 +64,15 @@ class SpanFilters:
         return known
 
     def _make(self, each: Chunk) -> None:
-        found = [NONE]
-        for path in each.files.values():
-            ids = self._database.arrow(Query.SELECT_SPAN_IDS, {"file": str(path)})
-            found.append(fingerprints.words(ids["span_id"]))
+        parts = (part for file in each.files.values() for part in chunkfile.columns(file, ("span_id",)))
+        ids = (fingerprints.words(part["span_id"]) for part in parts)
         path = chunk.path_of(self._folder, each.entry.number, chunk.FILTER)
         unfinished = path.with_suffix(".tmp")
         with unfinished.open("wb") as file:
-            np.save(file, _made(np.concatenate(found), each.entry.bytes))
+            np.save(
+                file,
+                _made(ids, _size(each.entry.records + each.entry.links), each.entry.bytes),
+            )
             file.flush()
             os.fsync(file.fileno())
         unfinished.rename(path)
@@ -83,12 +83,13 @@ def _size(records: int) -> int:
     return records * BITS // 64 + 2
 
 
-def _made(ids: Fingerprints, check: int) -> Fingerprints:
+def _made(ids: Iterable[Fingerprints], size: int, check: int) -> Fingerprints:
     """The filter of these ids; its first number says of which files it was made."""
-    words = np.zeros(_size(ids.size), np.uint64)
+    words = np.zeros(size, np.uint64)
     words[0] = check
-    for places in _places(*_hashes(ids), words.size - 1):
-        np.bitwise_or.at(words, (places >> _6) + np.uint64(1), np.uint64(1) << (places & _63))
+    for part in ids:
+        for places in _places(*_hashes(part), words.size - 1):
+            np.bitwise_or.at(words, (places >> _6) + np.uint64(1), np.uint64(1) << (places & _63))
     return words
 
 

@@ -29,12 +29,13 @@ MEBIBYTE = 2**20
 
 KILLED = """
 import sys
-from sagascope_collector.store import DuckDBStore, sealing, tiers
+from sagascope_collector.store import DuckDBStore, chunkfile, compaction, sealing, tiers
 from support.otlp import log, logs, of_saga, span, traces
 from sagascope_collector.ingest import Encoding, Payload, Signal
 from sagascope_collector.otlp import decode
 import threading, time
-tiers.RECORDS, sealing.SMALL, sealing.TOGETHER = 40, 10_000, 3
+tiers.RECORDS, sealing.SMALL, sealing.TOGETHER = 40, 100, 3
+compaction.TOGETHER, compaction.PIECE, compaction.BACKLOG, chunkfile.ROW_GROUP = 3, 40, 1, 8
 store = DuckDBStore(sys.argv[1])
 def tend():
     while True:

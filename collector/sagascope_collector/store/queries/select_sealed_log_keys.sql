@@ -1,1 +1,0 @@
-SELECT key FROM read_parquet($files)

@@ -1,1 +1,0 @@
-SELECT trace_id, span_id, "end" FROM read_parquet($files)

@@ -1,1 +1,0 @@
-SELECT span_id FROM read_parquet($file)
