@@ -20,17 +20,18 @@ from sagascope_collector.store.database import Database
 from sagascope_collector.store.generation import KINDS, NEVER
 from sagascope_collector.store.sql import Query
 
-SMALL: int = 2_000_000
-"""Records below which a chunk is put together with others."""
+SMALL: int = 1_000_000
+"""Records below which a chunk is small."""
 
-LARGE: int = 10_000_000
+MANY: int = 512
+"""Small chunks up to which they are left alone: in a small one a saga is found sooner, and nothing is written twice.
+Twice as many do not wait until there is time."""
+
+TOGETHER: int = 16
+"""Chunks of which one is made, the oldest of the small ones."""
+
+LARGE: int = 4_000_000
 """Records that a chunk is given at most."""
-
-TOGETHER: int = 32
-"""Small chunks of which one is made."""
-
-BACKLOG: int = 4
-"""So many times as many do not wait until there is time."""
 
 PIECE: int = 250_000
 """Records that are held in memory at once."""
@@ -97,7 +98,7 @@ class Compaction:
     def _begin(self) -> bool:
         chunks = self._catalogue.tiers.view.chunks
         small = [each for each in chunks if each.entry.records < SMALL]
-        if len(small) < TOGETHER or not (self._has_time() or len(small) >= BACKLOG * TOGETHER):
+        if len(small) <= MANY or not (self._has_time() or len(small) > 2 * MANY):
             return False
         sizes = accumulate(each.entry.records for each in small)
         old = small[: max(len(list(takewhile(lambda size: size <= LARGE, sizes))), 2)][:TOGETHER]

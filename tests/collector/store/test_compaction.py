@@ -19,7 +19,7 @@ SAGAS = 60
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let few records be many."""
-    for name, value in {"SMALL": 200, "LARGE": 100_000, "TOGETHER": 4, "PIECE": 30}.items():
+    for name, value in {"SMALL": 200, "LARGE": 100_000, "MANY": 3, "TOGETHER": 4, "PIECE": 30}.items():
         monkeypatch.setattr(compaction, name, value)
     monkeypatch.setattr(chunkfile, "ROW_GROUP", 7)
     monkeypatch.setattr(sealing, "SMALL", 0)
@@ -137,6 +137,6 @@ def test_it_waits_while_there_is_much_else_to_do_but_not_for_ever(path: Path, mo
     monkeypatch.setattr(compaction, "IDLE", -1.0)
     store = filled(path)
     assert not store._compaction.step()
-    monkeypatch.setattr(compaction, "BACKLOG", 1)
+    monkeypatch.setattr(compaction, "MANY", 1)
     assert store._compaction.step()
     store.close()

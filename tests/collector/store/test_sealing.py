@@ -35,7 +35,7 @@ from sagascope_collector.ingest import Encoding, Payload, Signal
 from sagascope_collector.otlp import decode
 import threading, time
 tiers.RECORDS, sealing.SMALL, sealing.TOGETHER = 40, 100, 3
-compaction.TOGETHER, compaction.PIECE, compaction.BACKLOG, chunkfile.ROW_GROUP = 3, 40, 1, 8
+compaction.TOGETHER, compaction.MANY, compaction.PIECE, chunkfile.ROW_GROUP = 3, 1, 40, 8
 store = DuckDBStore(sys.argv[1])
 def tend():
     while True:
