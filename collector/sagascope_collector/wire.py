@@ -238,7 +238,8 @@ class Clock(Wire):
 class Saga(SagaSummary):
     """One saga in full. Of spans and logs the first 5,000, with their totals beside them.
 
-    Times of attempts, spans and logs are as they were told; `clocks` says which are off, and by how much.
+    Times of attempts, spans and logs are as they were told; `clocks` says which are off, and by how much. Of one that
+    was `shrunk` the spans and log records were removed, and what is made of them is empty.
     """
 
     verdict: Verdict | None
@@ -253,6 +254,7 @@ class Saga(SagaSummary):
     spans_total: int
     logs: list[Log]
     logs_total: int
+    shrunk: bool = False
 
 
 class Sagas(Wire):

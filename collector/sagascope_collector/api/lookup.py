@@ -9,7 +9,7 @@ from sagascope_collector.archives import writing
 from sagascope_collector.errors import NotFound
 from sagascope_collector.records import Facts, SagaId
 from sagascope_collector.sagas import model
-from sagascope_collector.store.contract import Store
+from sagascope_collector.store.contract import SagaRow, Store
 
 FOUND: int = 50
 """Sagas that a search answers at most."""
@@ -34,16 +34,29 @@ class Lookup:
         Raises:
             NotFound: nothing with this id, name, environment and run was ever received.
         """
+        if left := self._shrunk(name, saga_id, environment, run):
+            return present.shrunk(left.document)
         context = self.context(self.clock())
         facts, saga, runs = self._named(name, saga_id, environment, run, context)
         return present.full(saga, sagas.judge(saga, facts.instances, context), runs)
+
+    def _shrunk(self, name: str, saga_id: str, environment: str | None, run: str | None) -> SagaRow | None:
+        """The latest started of those that are meant and whose records were removed."""
+        wanted = [
+            row
+            for row in self.store.shrunk(saga_id) or self.store.shrunk(self.stored_as(saga_id))
+            if row.key.name == name and environment in (None, row.key.environment) and run in (None, row.key.run)
+        ]
+        return max(wanted, key=lambda row: row.started_at, default=None)
 
     def telemetry(self, name: str, saga_id: str, environment: str | None, run: str | None) -> Iterator[bytes]:
         """What was received of one saga, as lines of OTLP in JSON. Without `environment` or `run` as in `saga`.
 
         Raises:
-            NotFound: nothing with this id, name, environment and run was ever received.
+            NotFound: nothing with this id, name, environment and run was ever received, or it was removed.
         """
+        if self._shrunk(name, saga_id, environment, run):
+            raise NotFound(f"Of the saga {name!r} with the id {saga_id!r} only the summary was kept.")
         _, saga, _ = self._named(name, saga_id, environment, run, self.context(self.clock()))
         return writing.lines(saga.spans, saga.logs)
 

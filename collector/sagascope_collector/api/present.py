@@ -39,6 +39,27 @@ def full(saga: model.Saga, judgement: model.Judgement, runs: Sequence[str]) -> w
     )
 
 
+def shrunk(summary: str) -> wire.Saga:
+    """A saga of which only its summary is left, given as JSON."""
+    said = wire.SagaSummary.model_validate_json(summary)
+    return wire.Saga(
+        **said.model_dump(),
+        verdict=None,
+        plan=wire.Plan(source="none", steps=[]),
+        steps=[],
+        ledger=[],
+        runs=[said.run],
+        traces=[],
+        anomalies=[],
+        clocks=[],
+        spans=[],
+        spans_total=0,
+        logs=[],
+        logs_total=0,
+        shrunk=True,
+    )
+
+
 def _clocks(saga: model.Saga) -> Iterator[wire.Clock]:
     """The processes whose clocks are off, each once."""
     if saga.offsets:

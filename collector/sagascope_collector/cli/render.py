@@ -161,6 +161,8 @@ def _actions(verdict: wire.Verdict | None) -> list[RenderableType]:
 
 
 def _footer(shown: wire.Saga) -> Text:
+    if shown.shrunk:
+        return Text("It completed long ago: its records were removed, and this summary was kept.", "dim")
     parts = ((shown.spans_total, "span"), (shown.logs_total, "log record"), (len(shown.traces), "trace"))
     spans, logs, traces = (f"{number:,} {noun}{'' if number == 1 else 's'}" for number, noun in parts)
     return Text(f"{spans} and {logs} in {traces}; times are UTC.", "dim")

@@ -174,6 +174,15 @@ KeepSize = Annotated[
         metavar="SIZE",
     ),
 ]
+ShrinkAfter = Annotated[
+    str | None,
+    typer.Option(
+        "--shrink-after",
+        envvar="SAGASCOPE_SHRINK_AFTER",
+        help="After which time only the summary is kept of transactions that completed, for example 7d.",
+        metavar="TIME",
+    ),
+]
 
 RunbookFile = Annotated[
     Path | None,
@@ -248,6 +257,7 @@ def command(run: Run) -> Callable[..., None]:
         memory_bytes: MemoryBytes = DEFAULTS.memory_bytes,
         keep: KeepFor = None,
         keep_size: KeepSize = None,
+        shrink_after: ShrinkAfter = None,
         ingest_token_file: IngestToken = None,
         read_token_file: ReadToken = None,
         change_token_file: ChangeToken = None,
@@ -280,7 +290,9 @@ def command(run: Run) -> Callable[..., None]:
             read_seconds=read_seconds,
             memory_bytes=memory_bytes,
             keep=Keep(
-                seconds=amounts.seconds(keep) if keep else None, bytes=amounts.size(keep_size) if keep_size else None
+                seconds=amounts.seconds(keep) if keep else None,
+                bytes=amounts.size(keep_size) if keep_size else None,
+                shrink_seconds=amounts.seconds(shrink_after) if shrink_after else None,
             ),
             tokens=Tokens(
                 ingest=read_token("ingest", ingest_token_file, os.environ),

@@ -148,6 +148,8 @@ class Keep:
     """Since the last that was heard of one; None: for ever."""
     bytes: int | None = None
     """Of the folder beside the database; None: whatever it takes."""
+    shrink_seconds: float | None = None
+    """Since the last that was heard of one that completed; then its summary stays, and its records go. None: never."""
 
 
 def whole_period(seconds: int) -> int:
@@ -299,7 +301,8 @@ class Store(Protocol):
     def put_summaries(self, ids: Sequence[SagaId], rows: Sequence[SagaRow]) -> None:
         """Replace all summaries of these ids by ``rows``, and count what `changed_ids` last reported of them as seen.
 
-        ``rows`` were made of facts read after that; facts that arrived since keep their id in `changed_ids`.
+        ``rows`` were made of facts read after that; facts that arrived since keep their id in `changed_ids`. Of sagas
+        that were `shrunk` the summaries stay as they are.
         """
         ...
 
@@ -340,6 +343,10 @@ class Store(Protocol):
 
     def has_trace(self, text: str) -> bool:
         """Whether any span has this trace or span id, in a saga or not."""
+        ...
+
+    def shrunk(self, saga_id: str) -> Sequence[SagaRow]:
+        """The summaries of this id, in any environment, of which the records were removed."""
         ...
 
     def has_expired(self, saga_id: str) -> bool:

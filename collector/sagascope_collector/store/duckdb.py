@@ -56,6 +56,7 @@ from sagascope_collector.store.rested import Rested
 from sagascope_collector.store.resting import Resting
 from sagascope_collector.store.retention import Retention
 from sagascope_collector.store.sealing import Sealing
+from sagascope_collector.store.shrinking import Shrinking
 from sagascope_collector.store.sql import Query
 from sagascope_collector.store.statistics import Statistics
 from sagascope_collector.store.tiers import Tiers
@@ -134,6 +135,9 @@ class DuckDBStore:
         self._sealing = Sealing(catalogue, self._database, self._statistics, self._keep_beside)
         self._compaction = Compaction(catalogue, self._database, lambda: self._counters.stored)
         self._leaving = Leaving(catalogue, self._database)
+        self._shrinking = Shrinking(
+            self._keep.shrink_seconds, self._database, self._tiers, rested, self._leaving, self.seal
+        )
         self._quiet = catalogue.working, self._resting.working, self._summarising
         self._retention = Retention(self._keep, self._database, self._tiers, self._resting, self._expire)
         self._forgetting = Forgetting(
@@ -200,6 +204,7 @@ class DuckDBStore:
             self._tiers.index,
             self._compaction.step,
             lambda: self._retention.step(now),
+            lambda: self._shrinking.step(now),
         )
         return any(step() for step in steps)
 
@@ -310,7 +315,10 @@ class DuckDBStore:
 
     def put_summaries(self, ids: Sequence[SagaId], rows: Sequence[SagaRow]) -> None:
         """See `Store.put_summaries`."""
-        settled = _ids_table(ids)
+        if shrunk := self._shrinking.among(ids):
+            rows = [row for row in rows if SagaId(row.key.environment, row.key.id) not in shrunk]
+        changed = [each for each in ids if each not in shrunk]
+        settled = _ids_table(changed)
         rows = self._forgetting.lasting(rows)
         runners = {(*row.key[:2], step): service for row in rows for step, service in row.runners.items()}
         news = dict(runners.items() - self._runners.items())
@@ -318,7 +326,7 @@ class DuckDBStore:
             with self._database.transaction():
                 if news:
                     self._database.count(Query.PUT_RUNNERS, batch_runners=summaries.runners_table(news))
-                woken = self._resting.wake(ids)
+                woken = self._resting.wake(changed)
                 self._database.count(Query.DELETE_SAGAS, settled=settled)
                 if rows:
                     self._database.count(Query.INSERT_SAGAS, summaries=summaries.table(rows))
@@ -375,6 +383,13 @@ class DuckDBStore:
     def has_trace(self, text: str) -> bool:
         """See `Store.has_trace`."""
         return bool(self._sagas_with(text))
+
+    def shrunk(self, saga_id: str) -> Sequence[SagaRow]:
+        """See `Store.shrunk`."""
+        if not self._shrinking.is_any:
+            return []
+        found = (row for _, row in self._listing.search(saga_id, TOGETHER))
+        return [row for row in found if row.key.id == saga_id and self._shrinking.is_shrunk(row)]
 
     def has_expired(self, saga_id: str) -> bool:
         """See `Store.has_expired`."""

@@ -23,6 +23,8 @@ from sagascope_dashboard.viewmodels.transactions import searched
 
 RAW = "saga-raw-times"
 
+SHRUNK = "It completed long ago: its records were removed, and this summary was kept."
+
 
 def draw() -> None:
     """The saga that the address names."""
@@ -58,6 +60,8 @@ def _live(address: SagaAddress) -> None:
         *answer(shown, copied, utc_note(st.context.timezone_offset)),
         h("h2", "The timeline", cls="section"),
     )
+    if whole.shrunk:
+        paper("saga-shrunk", h("p", icon("mark"), h("span", SHRUNK), cls="notice", role="status"))
     if by:
         _clocks(clocks.said(by))
     draw_timeline("saga-timeline", lanes)

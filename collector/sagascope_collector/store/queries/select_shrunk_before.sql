@@ -1,0 +1,1 @@
+SELECT before FROM shrunk

@@ -1,0 +1,1 @@
+UPDATE shrunk SET before = $before
