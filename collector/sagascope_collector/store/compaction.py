@@ -95,6 +95,11 @@ class Compaction:
                 raise
             return True
 
+    def give_up(self) -> None:
+        """Remove what is half made, with all that is in it; it is begun anew by the next `step`."""
+        with self._catalogue.working:
+            self._give_up()
+
     def _begin(self) -> bool:
         chunks = self._catalogue.tiers.view.chunks
         small = [each for each in chunks if each.entry.records < SMALL]

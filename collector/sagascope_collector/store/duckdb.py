@@ -149,6 +149,7 @@ class DuckDBStore:
             self._incidents,
             self._alerts,
             seal=self.seal,
+            give_up=self._compaction.give_up,
             summarising=self._summarising,
         )
         self._began = time.monotonic()

@@ -48,9 +48,23 @@ class Forgetting:
         alerts: Alerts,
         *,
         seal: Callable[[], None],
+        give_up: Callable[[], None],
         summarising: threading.Lock,
     ) -> None:
-        """`seal` moves all facts to the sealed tier; `summarising` is held while summaries change."""
+        """Work beside what makes these.
+
+        Args:
+            database: what is written anew at the end.
+            tiers: where the facts are.
+            leaving: takes sagas out of chunks.
+            resting: summaries at rest.
+            pending: sagas that are to be summarised.
+            incidents: what names sagas.
+            alerts: likewise.
+            seal: moves all facts to the sealed tier.
+            give_up: removes a chunk that is half made of others.
+            summarising: held while summaries change.
+        """
         self._database = database
         self._marker = tiers.folder / home.REWRITE_NAME
         self._leaving = leaving
@@ -59,6 +73,7 @@ class Forgetting:
         self._incidents = incidents
         self._alerts = alerts
         self._seal = seal
+        self._give_up = give_up
         self._summarising = summarising
         self._working = threading.Lock()
         self._gone: set[SagaId] = set()
@@ -106,6 +121,7 @@ class Forgetting:
         ids = list(dict.fromkeys(SagaId(environment, id_) for environment, id_, _ in named if id_))
         self._seal()
         removed = self._leaving.without(ids, named=True)
+        self._give_up()
         self._remove_summaries(ids, [text for _, _, text in named])
         self._resting.purge()
         self._marker.touch()

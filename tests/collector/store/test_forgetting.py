@@ -27,6 +27,7 @@ from sagascope_collector.store import (
     Standing,
     Store,
     Told,
+    compaction,
     resting,
 )
 from sagascope_collector.store.opening import MEMORY
@@ -218,6 +219,22 @@ def _forgotten(path: Path, at: int) -> int | None:
         return None
     assert done.returncode == 0, done.stderr
     return at - int(done.stdout.split()[-1])
+
+
+def test_a_chunk_that_is_half_made_is_not_left_either(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compaction, "MANY", 1)
+    store = opened(path)
+    for number, id_ in enumerate((*GONE, *KEPT), 1):
+        append(store, *telemetry(id_, number))
+        store.seal()
+    assert store._compaction.step()
+    made = max(int(each.name[:8]) for each in Path(f"{path}.d").glob("*.parquet"))
+    assert store.forget(GONE, []) == 2 * len(GONE)
+    counted = {each.entry.number for each in store._tiers.view.chunks}
+    assert made not in counted
+    assert {int(each.name[:8]) for each in Path(f"{path}.d").glob("*.parquet")} == counted
+    store.close()
+    assert holding(path) == []
 
 
 def test_a_summary_of_facts_that_were_forgotten_meanwhile_is_not_kept(store: Store) -> None:
