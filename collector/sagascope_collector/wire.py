@@ -254,7 +254,7 @@ class Saga(SagaSummary):
     spans_total: int
     logs: list[Log]
     logs_total: int
-    shrunk: bool = False
+    shrunk: bool
 
 
 class Sagas(Wire):

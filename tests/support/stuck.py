@@ -122,4 +122,5 @@ SAGA = wire.Saga(
     spans_total=9,
     logs=[],
     logs_total=12,
+    shrunk=False,
 )

@@ -125,6 +125,7 @@ def saga(*tries: tuple[str, str | None, wire.Attempt], **changes: Any) -> wire.S
         "spans_total": len(changes.get("spans", [])),
         "logs": [],
         "logs_total": len(changes.get("logs", [])),
+        "shrunk": False,
     }
     return wire.Saga.model_validate(said | changes)
 

@@ -36,6 +36,7 @@ def full(saga: model.Saga, judgement: model.Judgement, runs: Sequence[str]) -> w
         spans_total=len(saga.spans),
         logs=[_log(each) for each in saga.logs[:FIRST]],
         logs_total=len(saga.logs),
+        shrunk=False,
     )
 
 
