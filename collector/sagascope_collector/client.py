@@ -143,13 +143,15 @@ class Client:
         q: str | None = None,
         incident: str | None = None,
         alone: bool | None = None,
+        sort: str | None = None,
         limit: int | None = None,
         cursor: str | None = None,
     ) -> wire.Sagas:
-        """List sagas, newest start first; ``attention="any"``: those that need someone.
+        """List sagas; ``attention="any"``: those that need someone.
 
-        `alone` keeps those that share their incident with no other, or those that do. `since` and `until` bound the
-        start; pass `Sagas.next_cursor` as `cursor`, with the same filters, to go on.
+        They come newest start first unless `sort` is another of `wire.SagaOrder`. `alone` keeps those that share their
+        incident with no other, or those that do. `since` and `until` bound the start; pass `Sagas.next_cursor` as
+        `cursor`, with the same filters and order, to go on.
         """
         narrowed = {
             "environment": environment,
@@ -163,6 +165,7 @@ class Client:
             "q": q,
             "incident": incident,
             "alone": None if alone is None else str(alone).lower(),
+            "sort": sort,
             "limit": None if limit is None else str(limit),
             "cursor": cursor,
         }

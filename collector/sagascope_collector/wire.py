@@ -39,6 +39,22 @@ ScopeName = Literal["systemic", "isolated"]
 RemedyName = Literal["resume", "undo", "verify_first"]
 IncidentState = Literal["open", "acknowledged", "resolved"]
 IncidentEvent = Literal["opened", "reopened", "acknowledged", "noted", "resolved"]
+SagaOrder = Literal[
+    "started",
+    "-started",
+    "updated",
+    "-updated",
+    "duration",
+    "-duration",
+    "status",
+    "-status",
+    "id",
+    "-id",
+    "step",
+    "-step",
+]
+"""By what a list of sagas is ordered, ``-`` for the other direction."""
+
 NothingFound = Literal["never_seen", "expired", "not_a_saga"]
 
 

@@ -76,6 +76,12 @@ class FlowAddress:
         return f"{FLOW}?{urlencode(said)}"
 
 
+ORDERS = ("started", "updated", "duration", "status", "id", "step")
+"""By what a list can be ordered."""
+
+NEWEST = "-started"
+
+
 @dataclass(frozen=True, slots=True)
 class Filters:
     """What the list of transactions is narrowed to. ``""``: not narrowed."""
@@ -94,7 +100,7 @@ class Filters:
     incident: str = ""
     """The key of the incident that they are part of."""
     sort: str = ""
-    """A column of the page that is shown, with ``-`` before it for the other direction."""
+    """One of `ORDERS`, with ``-`` before it for the other direction; else newest first."""
     cursor: str = ""
 
     @classmethod
@@ -112,18 +118,25 @@ class Filters:
         return f"{TRANSACTIONS}?{urlencode(query)}" if query else TRANSACTIONS
 
     def having(self, **changes: str) -> Self:
-        """The same view with something changed; any change but of order or page begins at the first page."""
-        keeps_page = set(changes) <= {"sort", "cursor"}
+        """The same view with something changed; any change but of the page begins at the first page."""
+        keeps_page = set(changes) <= {"cursor"}
         return replace(self, **({} if keeps_page else {"cursor": ""}), **changes)
 
     def narrows(self) -> bool:
         """Whether anything is left out of the list."""
         return bool(self.query().keys() - {"sort", "cursor"})
 
+    @property
+    def order(self) -> str:
+        """By what the list is ordered."""
+        return self.sort if self.sort.removeprefix("-") in ORDERS else NEWEST
+
     def call(self, now: datetime) -> dict[str, Any]:
         """The arguments of `Client.sagas`; a window counts back from `now`."""
         query = self.query()
         query.pop("sort", None)
+        if self.order != NEWEST:
+            query["sort"] = self.order
         if self.since in WINDOWS:
             # Whole minutes, so that pages of one list are bounded alike and calls can be shared.
             start = (now - WINDOWS[self.since]).replace(second=0, microsecond=0)

@@ -37,14 +37,16 @@ def test_what_an_address_says_beside_is_ignored() -> None:
     assert Filters.read({"status": "failed", "colour": "red", "step": ""}) == Filters(status="failed")
 
 
-def test_narrowing_begins_at_the_first_page_and_sorting_stays_on_it() -> None:
+def test_another_narrowing_or_order_begins_at_the_first_page() -> None:
     second = Filters(cursor="abc", status="failed")
     assert second.having(service="ledger").cursor == ""
-    assert second.having(sort="id").cursor == "abc"
+    assert second.having(sort="id").cursor == ""
+    assert second.having(cursor="d").status == "failed"
 
 
 def test_a_window_counts_back_from_now_in_whole_minutes() -> None:
-    assert Filters(since="1h", sort="id").call(NOW) == {"since": "2026-11-22T13:02:00Z"}
+    assert Filters(since="1h", sort="-id").call(NOW) == {"since": "2026-11-22T13:02:00Z", "sort": "-id"}
+    assert Filters(since="1h", sort="nonsense").call(NOW) == {"since": "2026-11-22T13:02:00Z"}
     assert Filters(since="2026-11-01T00:00:00Z").call(NOW) == {"since": "2026-11-01T00:00:00Z"}
 
 

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sagascope_collector import wire
 from sagascope_collector.api.quoted import peel
 from sagascope_collector.errors import BadValue
-from sagascope_collector.store.contract import SagaFilter
+from sagascope_collector.store.contract import Order, SagaFilter
 
 LIMIT: int = 50
 """Sagas on a page unless told otherwise."""
@@ -155,8 +155,14 @@ class Listing(Nothing):
     q: Word | None = None
     incident: Word | None = None
     alone: bool | None = None
+    sort: wire.SagaOrder = "-started"
     limit: Annotated[int, Field(ge=1, le=MOST)] = LIMIT
     cursor: Word | None = None
+
+    @property
+    def order(self) -> Order:
+        """The order, as the store takes it."""
+        return Order(self.sort.removeprefix("-"), self.sort.startswith("-"))
 
     def narrowed(self) -> SagaFilter:
         """The same, as the store takes it."""

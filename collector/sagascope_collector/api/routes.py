@@ -122,8 +122,9 @@ def _of_lists(store: Store, context: Callable[[int], sagas.Context], clock: Call
 
     @router.get("/api/v1/sagas", **answers(wire.Sagas))
     def listed(asked: Annotated[Listing, Query()]) -> Response:
-        """Sagas, newest start first; `attention=any`: every one that needs someone."""
-        return json(overview.listed(store.saga_rows(asked.narrowed(), limit=asked.limit, cursor=asked.cursor)))
+        """Sagas, newest start first unless `sort` says otherwise; `attention=any`: every one that needs someone."""
+        page = store.saga_rows(asked.narrowed(), limit=asked.limit, cursor=asked.cursor, order=asked.order)
+        return json(overview.listed(page))
 
     @router.get("/api/v1/flows", **answers(wire.Flows))
     def flows(_: Annotated[Nothing, Query()]) -> Response:

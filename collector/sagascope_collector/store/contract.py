@@ -93,6 +93,20 @@ class SagaFilter:
     """True: only those that share their incident with no other; False: only those that do."""
 
 
+class Order(NamedTuple):
+    """By what a list is ordered. But for the default, everything it may be narrowed to is looked at."""
+
+    by: str = "started"
+    """``started``, ``updated``, ``duration`` (so far, where one has not ended), ``status``, ``id`` or ``step``."""
+    is_falling: bool = True
+
+    def __str__(self) -> str:
+        return f"-{self.by}" if self.is_falling else self.by
+
+
+NEWEST: Final = Order()
+
+
 class Changed(NamedTuple):
     """Sagas with facts newer than their summaries, and for how long the longest of them waits."""
 
@@ -333,8 +347,8 @@ class Store(Protocol):
         """The documents of all lessons that are kept, in no particular order."""
         ...
 
-    def saga_rows(self, narrowed: SagaFilter, *, limit: int, cursor: str | None = None) -> Page:
-        """Summaries, newest start first. A cursor that is not one of ours raises `BadCursor`."""
+    def saga_rows(self, narrowed: SagaFilter, *, limit: int, cursor: str | None = None, order: Order = NEWEST) -> Page:
+        """Summaries in an order. A cursor that is not one of ours, or of another order, raises `BadCursor`."""
         ...
 
     def search(self, text: str, *, limit: int) -> list[tuple[str, SagaRow]]:

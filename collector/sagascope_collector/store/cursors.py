@@ -19,6 +19,51 @@ class After(NamedTuple):
     run: str
 
 
+class Place(NamedTuple):
+    """The last row of the page before, in an order of choice."""
+
+    order: str
+    number: int
+    text: str
+    environment: str
+    name: str
+    id: str
+    run: str
+
+
+def write_place(place: Place) -> str:
+    """The cursor that goes on after this place."""
+    return urlsafe_b64encode(orjson.dumps(tuple(place))).decode("ascii").rstrip("=")
+
+
+def read_place(cursor: str, order: str) -> Place:
+    """Where to go on in this order.
+
+    Raises:
+        BadCursor: `write_place` did not make it for this order.
+    """
+    try:
+        told, number, *texts = orjson.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        place = Place(told, number, *texts)
+    except (ValueError, TypeError) as error:
+        raise BadCursor("This cursor was not given by this collector.") from error
+    if told != order or not isinstance(number, int) or not all(isinstance(each, str) for each in texts):
+        raise BadCursor("This cursor was not given for this order by this collector.")
+    return place
+
+
+def of_place(place: Place | None) -> dict[str, int | str | None]:
+    """The values of a query that goes on after it."""
+    return {
+        "number": place and place.number,
+        "text": place and place.text,
+        "after_environment": place and place.environment,
+        "after_name": place and place.name,
+        "after_id": place and place.id,
+        "after_run": place and place.run,
+    }
+
+
 def write(row: SagaRow) -> str:
     """The cursor that goes on after this row."""
     after = After(row.started_at, row.key.environment, row.key.name, row.key.id, row.key.run)

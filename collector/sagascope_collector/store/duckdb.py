@@ -28,12 +28,14 @@ from sagascope_collector.store.catalogue import Catalogue
 from sagascope_collector.store.census import Census
 from sagascope_collector.store.compaction import Compaction
 from sagascope_collector.store.contract import (
+    NEWEST,
     Appended,
     Batch,
     Changed,
     Counters,
     Keep,
     LessonRow,
+    Order,
     Page,
     Part,
     PlainEnd,
@@ -245,7 +247,7 @@ class DuckDBStore:
         with self._summarising:
             with self._database.transaction():
                 woken = self._resting.wake(list(old))
-                self._database.count(Query.DELETE_SAGAS, settled=_ids_table(list(old)))
+                self._database.count(Query.DELETE_SAGAS, settled=summaries.ids_table(list(old)))
                 self._expired.add(old)
             self._resting.woken(woken)
         return len(old)
@@ -319,7 +321,7 @@ class DuckDBStore:
         if shrunk := self._shrinking.among(ids):
             rows = [row for row in rows if SagaId(row.key.environment, row.key.id) not in shrunk]
         changed = [each for each in ids if each not in shrunk]
-        settled = _ids_table(changed)
+        settled = summaries.ids_table(changed)
         rows = self._forgetting.lasting(rows)
         runners = {(*row.key[:2], step): service for row in rows for step, service in row.runners.items()}
         news = dict(runners.items() - self._runners.items())
@@ -358,9 +360,9 @@ class DuckDBStore:
 
     # --- reading -------------------------------------------------------------------------------
 
-    def saga_rows(self, narrowed: SagaFilter, *, limit: int, cursor: str | None = None) -> Page:
+    def saga_rows(self, narrowed: SagaFilter, *, limit: int, cursor: str | None = None, order: Order = NEWEST) -> Page:
         """See `Store.saga_rows`."""
-        return self._listing.page(narrowed, limit, cursor)
+        return self._listing.page(narrowed, limit, cursor, order)
 
     def search(self, text: str, *, limit: int) -> list[tuple[str, SagaRow]]:
         """See `Store.search`."""
@@ -490,11 +492,6 @@ def _links_of(spans: pa.Table, links: pa.Table) -> pa.Table:
     kept = set(spans["key"].to_pylist())
     length = len(next(iter(kept), b""))
     return links.filter(pa.array([each[:length] in kept for each in links["key"].to_pylist()], pa.bool_()))
-
-
-def _ids_table(ids: Sequence[SagaId]) -> pa.Table:
-    environments = pa.array([each.environment for each in ids], pa.string())
-    return pa.table({"environment": environments, "id": pa.array([each.id for each in ids], pa.string())})
 
 
 def _hex(text: str) -> bytes | None:

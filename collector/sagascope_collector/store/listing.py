@@ -6,13 +6,12 @@ A saga that is brought to rest meanwhile may be found in both places, and is ans
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
-import pyarrow as pa
-
 from sagascope_collector.errors import StoreUnavailable
 from sagascope_collector.records import SagaId
 from sagascope_collector.store import cursors, summaries
-from sagascope_collector.store.contract import Page, SagaFilter, SagaRow
+from sagascope_collector.store.contract import NEWEST, Order, Page, SagaFilter, SagaRow
 from sagascope_collector.store.database import Database
+from sagascope_collector.store.ordering import Ordering
 from sagascope_collector.store.postings import Places
 from sagascope_collector.store.rested import Rested, View
 from sagascope_collector.store.shelf import Shelf
@@ -32,12 +31,23 @@ class Listing:
     def __init__(self, database: Database, rested: Rested) -> None:
         self._database = database
         self._rested = rested
+        self._ordering = Ordering(database, rested)
 
-    def page(self, narrowed: SagaFilter, limit: int, cursor: str | None) -> Page:
+    def page(self, narrowed: SagaFilter, limit: int, cursor: str | None, order: Order) -> Page:
         """See `Store.saga_rows`."""
+        if order != NEWEST:
+            return self._ordered(narrowed, limit, cursor, order)
         asked = _asked(narrowed, cursor) | {"limit": limit + 1}
         found = self._read(lambda view: self._page(view, narrowed, asked))
         return Page(found[:limit], cursors.write(found[limit - 1]) if len(found) > limit else None)
+
+    def _ordered(self, narrowed: SagaFilter, limit: int, cursor: str | None, order: Order) -> Page:
+        after = cursors.read_place(cursor, str(order)) if cursor else None
+        asked = _asked(narrowed, None) | {"limit": limit + 1}
+        asked.pop("before")
+        found = self._read(lambda view: self._ordering.page(view, narrowed, order, asked, after))
+        rows = [row for _, row in found[:limit]]
+        return Page(rows, cursors.write_place(found[limit - 1][0]) if len(found) > limit else None)
 
     def _page(self, view: View, narrowed: SagaFilter, asked: dict[str, Any]) -> list[SagaRow]:
         limit, before = asked["limit"], asked["before"]
@@ -91,7 +101,7 @@ class Listing:
         return self._read(lambda view: self._of_ids(view, ids, limit))
 
     def _of_ids(self, view: View, ids: Sequence[SagaId], limit: int) -> list[SagaRow]:
-        rows = self._database.rows(Query.SELECT_SAGAS_OF_IDS, {"limit": limit}, wanted_sagas=_table(ids))
+        rows = self._database.rows(Query.SELECT_SAGAS_OF_IDS, {"limit": limit}, wanted_sagas=summaries.ids_table(ids))
         found, wanted = [summaries.read(row) for row in rows], set(ids)
         for each in view.shelves:
             if (places := view.lasting(each, each.called({saga.id for saga in ids}))).size:
@@ -142,8 +152,3 @@ def _best(hits: Iterable[Hit]) -> list[Hit]:
 
 def _place(row: SagaRow) -> tuple[Any, ...]:
     return (-row.started_at, *row.key)
-
-
-def _table(ids: Sequence[SagaId]) -> pa.Table:
-    environments = pa.array([each.environment for each in ids], pa.string())
-    return pa.table({"environment": environments, "id": pa.array([each.id for each in ids], pa.string())})

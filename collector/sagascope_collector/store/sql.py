@@ -70,6 +70,8 @@ class Query(StrEnum):
     MERGE_SHELVES = "merge_shelves"
     MERGE_SPANS = "merge_spans"
     MERGE_SPANS_UNLINKED = "merge_spans_unlinked"
+    ORDER_SAGAS = "order_sagas"
+    ORDER_SHELVES = "order_shelves"
     PRUNE_LESSONS = "prune_lessons"
     PUT_ALERTS_TOLD = "put_alerts_told"
     PUT_DEAFNESS = "put_deafness"

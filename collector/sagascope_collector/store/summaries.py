@@ -7,7 +7,7 @@ from typing import Any, Final
 import orjson
 import pyarrow as pa
 
-from sagascope_collector.records import SagaKey
+from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.store.contract import LessonRow, SagaRow
 
 SCHEMA: Final = pa.schema(
@@ -59,6 +59,13 @@ def table(rows: Sequence[SagaRow]) -> pa.Table:
     told |= {name: list(map(_time, told[name])) for name in _TIMES}
     told["keys"] = [orjson.dumps(each).decode() for each in told["keys"]]
     return pa.Table.from_arrays([pa.array(told[each.name], each.type) for each in SCHEMA], schema=SCHEMA)
+
+
+def ids_table(ids: Iterable[SagaId]) -> pa.Table:
+    """Saga ids as columns."""
+    wanted = list(ids)
+    environments = pa.array([each.environment for each in wanted], pa.string())
+    return pa.table({"environment": environments, "id": pa.array([each.id for each in wanted], pa.string())})
 
 
 def runners_table(runners: Mapping[tuple[str, str, str], str]) -> pa.Table:

@@ -36,6 +36,8 @@ def _table(shown: Transactions) -> Node:
 
 
 def _heading(column: Column) -> Node:
+    if column.href is None:
+        return h("th", column.title, scope="col")
     return h("th", link(column.href, column.title), scope="col", aria_sort=column.order)
 
 

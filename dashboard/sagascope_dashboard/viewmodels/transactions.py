@@ -3,13 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sagascope_collector import wire
-from sagascope_dashboard.filters import Filters, SagaAddress
+from sagascope_dashboard.filters import ORDERS, Filters, SagaAddress
 from sagascope_dashboard.format import duration, line
-from sagascope_dashboard.palette import ATTENTION, STATUS, Sign, severity
-from sagascope_dashboard.viewmodels.stakes import exposure, number
+from sagascope_dashboard.palette import ATTENTION, STATUS, Sign
+from sagascope_dashboard.viewmodels.stakes import exposure
 
 NOTHING = {
     "never_seen": "nothing like it was ever received.",
@@ -21,11 +20,12 @@ NOTHING = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column's heading; `href` sorts by it, `order` says how it is sorted now."""
+    """A column's heading; `href` orders the list by it, `order` says how it is ordered now."""
 
     key: str
     title: str
-    href: str
+    href: str | None
+    """None: it cannot be."""
     order: str
     """``ascending``, ``descending`` or ``none``."""
 
@@ -72,14 +72,9 @@ class Choices:
 
 
 def transactions(page: wire.Sagas, filters: Filters, reason: str | None = None) -> Transactions:
-    """Prepare one page. It comes newest first; another order is of this page alone."""
-    items = (
-        sorted(page.items, key=_KEYS[filters.sort.lstrip("-")], reverse=filters.sort.startswith("-"))
-        if (filters.sort.lstrip("-") in _KEYS)
-        else page.items
-    )
+    """Prepare one page, in the order in which it came."""
     return Transactions(
-        rows=tuple(_row(saga) for saga in items),
+        rows=tuple(_row(saga) for saga in page.items),
         columns=tuple(_column(key, title, filters) for key, title in _COLUMNS.items()),
         next_href=filters.having(cursor=page.next_cursor).href() if page.next_cursor else None,
         first_href=filters.having(cursor="").href() if filters.cursor else None,
@@ -114,7 +109,7 @@ _COLUMNS = {
     "id": "Transaction",
     "step": "Where",
     "exposure": "At stake",
-    "lasted": "Took",
+    "duration": "Took",
     "started": "Started",
 }
 
@@ -123,21 +118,13 @@ def _taken(saga: wire.SagaSummary) -> float:
     return ((saga.ended_at or saga.updated_at) - saga.started_at).total_seconds()
 
 
-_KEYS: dict[str, Any] = {
-    "status": lambda saga: (severity(saga.attention), list(STATUS).index(saga.status)),
-    "id": lambda saga: (saga.name, saga.id),
-    "step": lambda saga: (saga.service or "", saga.step or ""),
-    "exposure": lambda saga: max(
-        (number(stake.certain) + number(stake.possible) for stake in saga.exposure), default=0
-    ),
-    "lasted": _taken,
-    "started": lambda saga: saga.started_at,
-}
-
-
 def _column(key: str, title: str, filters: Filters) -> Column:
-    order = {key: "ascending", f"-{key}": "descending"}.get(filters.sort, "none")
+    if key not in ORDERS:
+        return Column(key, title, None, "none")
+    order = {key: "ascending", f"-{key}": "descending"}.get(filters.order, "none")
     following = {"none": key, "ascending": f"-{key}", "descending": ""}[order]
+    if filters.having(sort=following).order == filters.order:
+        following = key
     return Column(key, title, filters.having(sort=following).href(), order)
 
 

@@ -1,0 +1,46 @@
+-- as order_sagas, of shelves: no saga at rest needs anyone, or is part of an incident
+WITH found AS (
+    SELECT
+        $sign * CASE $by
+            WHEN 'started' THEN started_at
+            WHEN 'updated' THEN updated_at
+            WHEN 'duration' THEN coalesce(ended_at, updated_at) - started_at
+            WHEN 'status' THEN
+                CASE
+                    WHEN attention IS NOT NULL THEN 0
+                    WHEN status = 'running' THEN 1
+                    WHEN status = 'compensating' THEN 2
+                    WHEN status = 'failed' THEN 3
+                    WHEN status = 'compensated' THEN 4
+                    ELSE 5
+                END
+            ELSE 0
+        END AS number,
+        CASE $by WHEN 'id' THEN id WHEN 'step' THEN concat_ws(chr(31), service, step) ELSE '' END AS text,
+        environment, name, id, run, filename, file_row_number
+    FROM read_parquet($files, filename = TRUE, file_row_number = TRUE)
+    ANTI JOIN gone USING (filename, file_row_number)
+    WHERE ($environment IS NULL OR environment = $environment)
+        AND ($status IS NULL OR status = $status)
+        AND ($name IS NULL OR name = $name)
+        AND ($service IS NULL OR contains(services, $service))
+        AND ($step IS NULL OR contains(steps, $step))
+        AND ($since IS NULL OR started_at >= $since)
+        AND ($until IS NULL OR started_at < $until)
+        AND ($q IS NULL OR starts_with(id, $q) OR contains(keys, $member))
+)
+SELECT *
+FROM found
+WHERE $after_id IS NULL
+    OR number > $number
+    OR (number = $number AND CASE WHEN $sign < 0 THEN text < $text ELSE text > $text END)
+    OR (
+        number = $number AND text = $text
+        AND (environment, name, id, run) > ($after_environment, $after_name, $after_id, $after_run)
+    )
+ORDER BY
+    number,
+    CASE WHEN $sign > 0 THEN text END,
+    CASE WHEN $sign < 0 THEN text END DESC,
+    environment, name, id, run
+LIMIT $limit
