@@ -15,7 +15,7 @@ PAGE: Final = 500
 SHOWN: Final = 50
 """Sagas that are named in the answer."""
 
-PATIENCE: Final = 30.0
+PATIENCE: Final = 8.0
 """Seconds to wait for the summaries of what was received before the call."""
 
 PAUSE: Final = 0.05

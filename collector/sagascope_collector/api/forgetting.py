@@ -1,6 +1,7 @@
 """The route by which sagas are forgotten."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
 
@@ -10,11 +11,11 @@ from sagascope_collector.api.parameters import Nothing, OfKey, said_once
 from sagascope_collector.forgetter import Forgetter
 
 
-def of_forgetting(forgetter: Forgetter) -> APIRouter:
-    """The route over a store."""
+def of_forgetting(forgetter: Forgetter, turn: Sequence[Any]) -> APIRouter:
+    """The routes over a store; who only asks waits for a `turn` to read, as others do."""
     router = APIRouter(dependencies=[Depends(said_once)], redirect_slashes=False)
 
-    @router.get("/api/v1/forget", **answers(wire.Forgotten))
+    @router.get("/api/v1/forget", dependencies=turn, **answers(wire.Forgotten))
     def what_would_go(asked: Annotated[OfKey, Query()]) -> Response:
         """What forgetting would remove: every saga with a business key of this value."""
         return json(forgetter.preview(wire.Forget(**asked.model_dump())))

@@ -78,7 +78,7 @@ def create_api(
     api.include_router(_of_lists(store, context, clock), dependencies=turn)
     tasks, comparisons = Tasks(store, context, clock), Comparisons(store, clock)
     api.include_router(of_incidents(incidents, tasks, comparisons), dependencies=turn)
-    api.include_router(of_forgetting(Forgetter(store, stored_as)))  # takes as long as it takes
+    api.include_router(of_forgetting(Forgetter(store, stored_as), turn))  # takes as long as it takes
     api.include_router(_of_the_process(store, health))  # asked also, and most of all, while others wait
     return api
 

@@ -111,7 +111,11 @@ class Database:
         with self._alone():
             new = Path(_anew(self._path))
             _discard(str(new))
-            self.copy_to(new)
+            try:
+                self.copy_to(new)
+            except BaseException:
+                _discard(str(new))
+                raise
             self._release()
             try:
                 self._exchange(new)

@@ -85,6 +85,7 @@ class Forgetting:
             StoreUnavailable: it is not done; it is, at the latest, after the next start.
         """
         if not ids:
+            self.resume()
             return 0
         with self._working:
             rows = [{"environment": each.environment, "id": each.id, "text": each.id} for each in ids]
@@ -94,7 +95,7 @@ class Forgetting:
             return self._carry_out()
 
     def resume(self) -> None:
-        """Do what was left undone when the process died.
+        """Do what was left undone when the process died, or the disk was full.
 
         Raises:
             StoreUnavailable: it is still to be done.

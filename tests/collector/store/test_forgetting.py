@@ -15,6 +15,7 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 
+from sagascope_collector.errors import StoreUnavailable
 from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.store import (
     Change,
@@ -30,6 +31,7 @@ from sagascope_collector.store import (
     compaction,
     resting,
 )
+from sagascope_collector.store.database import Database
 from sagascope_collector.store.opening import MEMORY
 from support.otlp import NOON, SECOND, log, logs, of_saga, span, traces
 
@@ -185,7 +187,7 @@ def test_what_was_killed_in_the_midst_is_done_at_the_next_start(filled: Path, tm
     facts = store.facts(KEPT)
     store.close()
     total = _forgotten(_copy(filled, tmp_path / "whole"), 10_000)
-    for at in (4, *(total * part // 6 for part in range(1, 6)), 0):
+    for at in (4, *(total * part // 6 for part in (1, 3, 5)), 0):
         path = _copy(filled, tmp_path / f"killed-{at}")
         assert _forgotten(path, at) is None
         opened(path).close()
@@ -219,6 +221,24 @@ def _forgotten(path: Path, at: int) -> int | None:
         return None
     assert done.returncode == 0, done.stderr
     return at - int(done.stdout.split()[-1])
+
+
+def test_what_the_disk_did_not_take_is_ended_by_asking_again(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = opened(filled)
+    with monkeypatch.context() as patched:
+        patched.setattr(Database, "copy_to", _no_room)
+        with pytest.raises(StoreUnavailable):
+            store.forget(GONE, [SECRET.decode()])
+    assert store.facts(GONE) == {}
+    assert store.forget([], []) == 0
+    after = store.facts(KEPT)
+    store.close()
+    looked_at(filled, after)
+
+
+def _no_room(_: Database, file: Path) -> None:
+    file.write_bytes(SECRET)
+    raise StoreUnavailable("No room.")
 
 
 def test_a_chunk_that_is_half_made_is_not_left_either(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
