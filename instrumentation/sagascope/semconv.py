@@ -149,6 +149,10 @@ SETTLE_ROLLBACK: Final = "sagascope.settle.rollback"
 EVENT_SPAN_START: Final = "sagascope.span.start"
 """Event name of the log record that announces a saga span which is still open."""
 
+EVENT_WAITING: Final = "sagascope.waiting"
+"""Event name of the log record by which an engine says why its span waits, in the body, as half a sentence. The latest
+holds; an empty body takes it back. The root's span waits for what the whole saga waits for."""
+
 EVENT_HEARTBEAT: Final = "sagascope.heartbeat"
 """Event name of the log record that says a process is alive, and which announced spans it has open."""
 

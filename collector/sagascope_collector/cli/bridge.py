@@ -95,6 +95,50 @@ History = Annotated[
     typer.Option("--history", envvar="SAGASCOPE_HISTORY", help="Tell also what had ended before the first look."),
 ]
 
+TemporalAddress = Annotated[
+    str,
+    typer.Option(
+        "--address", envvar="TEMPORAL_ADDRESS", metavar="HOST:PORT", help="The server of Temporal, its gRPC port."
+    ),
+]
+Namespaces = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--namespace",
+        envvar="TEMPORAL_NAMESPACE",
+        metavar="NAME",
+        help="A namespace to follow. May be given several times.",
+        show_default="default",
+    ),
+]
+ApiKeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--api-key-file",
+        envvar="SAGASCOPE_TEMPORAL_API_KEY_FILE",
+        metavar="PATH",
+        help="Holds the API key for Temporal; the connection is then secured.",
+    ),
+]
+Secured = Annotated[bool, typer.Option("--tls", envvar="TEMPORAL_TLS", help="Secure the connection to Temporal.")]
+Roots = Annotated[
+    Path | None,
+    typer.Option("--tls-roots", metavar="PATH", help="Whom to trust, in PEM, instead of what this machine trusts."),
+]
+Certificate = Annotated[
+    Path | None, typer.Option("--tls-cert", metavar="PATH", help="The bridge's own certificate, in PEM (mTLS).")
+]
+PrivateKey = Annotated[Path | None, typer.Option("--tls-key", metavar="PATH", help="Its key, in PEM.")]
+Undoes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--undoes",
+        envvar="SAGASCOPE_UNDOES",
+        metavar="ACTIVITY=STEP",
+        help="An activity that undoes another whose name does not say so. May be given several times.",
+    ),
+]
+
 bridge = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
@@ -156,6 +200,44 @@ def tables(
         _follow("sql", source, Cursor(cursor, TablesPlace), to, every, metrics_at)
 
 
+@bridge.command("temporal", short_help="Follow workflows of Temporal.")
+@with_credentials
+def temporal(
+    credentials: Credentials,
+    address: TemporalAddress = "127.0.0.1:7233",
+    namespace: Namespaces = None,
+    api_key_file: ApiKeyFile = None,
+    tls: Secured = False,
+    tls_roots: Roots = None,
+    tls_cert: Certificate = None,
+    tls_key: PrivateKey = None,
+    undoes: Undoes = None,
+    url: Url = DEFAULT_URL,
+    otlp_http: OtlpHttp = None,
+    environment: Environment = "",
+    every: Every = 1.0,
+    cursor: CursorFile = Path("sagascope-temporal.cursor"),
+    metrics_at: Metrics = None,
+) -> None:
+    """Follow the open workflows of a server of Temporal, until Ctrl-C.
+
+    A workflow is a saga, its activities are the steps. What only the server knows is told: failed tries and the next,
+    task queues without workers, paused activities, timers. It only reads, and needs nothing in the services.
+    """
+    from sagascope_collector.bridges.temporal import Place as TemporalPlace
+    from sagascope_collector.bridges.temporal import Server, Temporal, Tls
+
+    to = _Collector(place_of(url, otlp_http, credentials), credentials)
+    files = [each.read_bytes() if each is not None else None for each in (tls_roots, tls_cert, tls_key)]
+    key = api_key_file.read_text().strip() if api_key_file is not None else ""
+    secured = Tls(*files) if tls or key or any(files) else None
+    with (
+        Server(address, api_key=key, tls=secured) as server,
+        Temporal(server, namespace or ["default"], environment=environment, undoes=_pairs(undoes or [])) as source,
+    ):
+        _follow("temporal", source, Cursor(cursor, TemporalPlace), to, every, metrics_at)
+
+
 @dataclass(frozen=True, slots=True)
 class _Collector:
     """Whom a bridge tells."""
@@ -185,3 +267,10 @@ def _database(text: str) -> Database:
     if not is_named or not name or not dsn or "://" in name or " " in name:
         raise BadValue("--dsn is NAME=DSN, for example wallet=postgresql://db-1/wallet.")
     return Database(name, dsn)
+
+
+def _pairs(texts: list[str]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in texts]
+    if not all(activity and step for activity, _, step in pairs):
+        raise BadValue("--undoes is ACTIVITY=STEP, for example refund=charge.")
+    return {activity: step for activity, _, step in pairs}

@@ -6,8 +6,8 @@ Times are of the clock, in UTC, never "12 minutes ago": a kept sentence stays tr
 from collections.abc import Callable
 
 from sagascope_collector.records import Process
+from sagascope_collector.sagas import engines, messages
 from sagascope_collector.sagas import forecast as forecasts
-from sagascope_collector.sagas import messages
 from sagascope_collector.sagas.case import Case, Finding, Try
 from sagascope_collector.sagas.forecast import forecast
 from sagascope_collector.sagas.ledger import has_ended
@@ -20,6 +20,7 @@ from sagascope_collector.sagas.words import clock, dated, sentence, shortened, t
 def headline(case: Case, finding: Finding) -> str:
     """What is said of a saga that needs someone."""
     told = _SENTENCES[finding.reason](case, finding) + messages.told(case, finding)
+    told += engines.told(case, finding.subject)
     flying = finding.subject is not None and finding.subject.attempt.state is AttemptState.IN_FLIGHT
     stake = in_force(case.saga, finding.step if flying or finding.reason is Reason.RETRYING else None)
     return sentence(f"{told}; {stake}" if stake else told)
@@ -31,13 +32,17 @@ def calm(case: Case, step: str | None) -> str:
     if has_ended(saga.status) and saga.ended_at is not None:
         words = {Status.COMPLETED: "Completed", Status.COMPENSATED: "Given up and undone", Status.FAILED: "Failed"}
         return sentence(f"{words[saga.status]} on {dated(saga.ended_at)}")
+    subject = case.in_flight[0] if case.in_flight else case.failing
+    return sentence(_going(case, step) + engines.told(case, subject))
+
+
+def _going(case: Case, step: str | None) -> str:
     going = "Being undone" if case.is_backward else "Running"
     if case.in_flight:
-        flying = case.in_flight[0]
-        return sentence(f"{going}: {_took(case, flying)}")
+        return f"{going}: {_took(case, case.in_flight[0])}"
     if case.failing is not None:
-        return sentence(f"{going}: {_failed(case, case.failing)}")
-    return sentence(f"{going}; {step} comes next" if step else going)
+        return f"{going}: {_failed(case, case.failing)}"
+    return f"{going}; {step} comes next" if step else going
 
 
 def _failed(case: Case, failed: Try) -> str:

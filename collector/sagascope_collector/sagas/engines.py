@@ -1,0 +1,24 @@
+"""What an engine says of why a saga waits: half a sentence that it alone knows."""
+
+from collections.abc import Iterable
+
+from sagascope import semconv
+from sagascope_collector.sagas.case import Case, Try
+from sagascope_collector.sagas.words import shortened
+
+
+def told(case: Case, subject: Try | None) -> str:
+    """What a headline adds of it, for this try and for the saga; ``""`` where nothing stands in the way."""
+    views = subject.attempt.views if subject is not None else ()
+    whole = (span for span in case.saga.spans if span.mark.role == semconv.ROLE_SAGA)
+    held = _held(case, [*(span.span_id for span in whole), *(span.span_id for span in views)])
+    return "".join(f"; {shortened(each)}" for each in held)
+
+
+def _held(case: Case, spans: Iterable[str]) -> list[str]:
+    """The latest word on each of these spans, where it was not taken back."""
+    latest = dict.fromkeys(spans, "")
+    for log in case.saga.logs:
+        if log.event_name == semconv.EVENT_WAITING and log.span_id in latest:
+            latest[log.span_id] = str(log.body or "")
+    return [each for each in dict.fromkeys(latest.values()) if each]

@@ -1,0 +1,82 @@
+"""Payments of Temporal that stand still, each for the reason that its id begins with; nothing of Sagascope is here.
+
+Called with an address and ids: it starts these, and works.
+"""
+
+import asyncio
+import sys
+from datetime import timedelta
+
+from temporalio import activity, workflow
+from temporalio.client import Client
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+QUEUE = "payments"
+NOBODY = "night-shift"
+MINUTE = timedelta(minutes=1)
+OFTEN = RetryPolicy(initial_interval=timedelta(seconds=0.5), backoff_coefficient=1.5, maximum_attempts=40)
+
+
+@activity.defn
+async def charge(payment: str) -> None:
+    if payment.startswith("failing"):
+        try:
+            raise OSError("no route to host")
+        except OSError as error:
+            raise ConnectionError("the bank is away") from error
+
+
+@activity.defn
+async def fulfil(payment: str) -> None:
+    if payment.startswith("slow"):
+        await asyncio.sleep(3600)
+    if payment.startswith("refused"):
+        raise ApplicationError("out of stock", non_retryable=True)
+
+
+@activity.defn
+async def refund(payment: str) -> None:
+    pass
+
+
+@workflow.defn
+class Payment:
+    @workflow.run
+    async def run(self, payment: str) -> None:
+        queue = NOBODY if payment.startswith("nobody") else QUEUE
+        if payment.startswith("bug"):
+            raise ZeroDivisionError("a bug in the workflow")
+        if payment.startswith("timer"):
+            await workflow.sleep(timedelta(hours=1))
+        if payment.startswith("parent"):
+            await workflow.execute_child_workflow(Payment.run, f"slow/{payment}", id=f"slow/{payment}")
+        if payment.startswith("rounds/"):
+            workflow.continue_as_new("slow")
+        await workflow.execute_activity(
+            charge, payment, task_queue=queue, start_to_close_timeout=MINUTE, retry_policy=OFTEN
+        )
+        try:
+            await workflow.execute_activity(fulfil, payment, start_to_close_timeout=timedelta(hours=1))
+        except ActivityError:
+            await workflow.execute_activity(refund, payment, start_to_close_timeout=MINUTE)
+            raise
+
+
+async def main(address: str, payments: list[str]) -> None:
+    client = await Client.connect(address)
+    for payment in payments:
+        await client.start_workflow(Payment.run, payment, id=payment, task_queue=QUEUE)
+    async with Worker(
+        client,
+        task_queue=QUEUE,
+        workflows=[Payment],
+        activities=[charge, fulfil, refund],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+    ):
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], sys.argv[2:]))

@@ -1,0 +1,147 @@
+"""`sagascope bridge temporal` against a real server of Temporal, a worker without Sagascope, and a real collector."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+pytest.importorskip("temporalio", reason="temporalio is not installed")
+
+from support.clients import running
+from support.collector import RunningCollector, running_collector
+from support.samples import wait_until
+from support.temporal import running_temporal
+
+pytestmark = pytest.mark.xdist_group("bridge-temporal")
+
+APP = Path(__file__).with_name("payments.py")
+BANK_AWAY = "the bank is away, caused by no route to host"
+STANDING = ("failing", "nobody", "bug", "timer", "slow", "refused", "parent", "rounds/1", "well")
+
+
+@contextmanager
+def bridging(address: str, api: str, folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """A bridge that runs; killed at the end if it still does."""
+    command = [sys.executable, "-m", "sagascope_collector", "bridge", "temporal", "--address", address, "--url", api]
+    more = ["--every", "0.2", "--cursor", str(folder / "cursor.json"), "--undoes", "refund=charge", *options]
+    with running(*command, *more, log=folder / "bridge.log") as bridge:
+        yield bridge
+
+
+@pytest.fixture(scope="module")
+def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCollector]:
+    with running_collector(tmp_path_factory.mktemp("collector"), "--step-timeout", "Payment/charge=1") as collector:
+        yield collector
+
+
+@pytest.fixture(scope="module")
+def told(collector: RunningCollector, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCollector]:
+    """A collector that a bridge tells of payments."""
+    folder = tmp_path_factory.mktemp("temporal")
+    with (
+        running_temporal(folder / "temporal.log") as address,
+        bridging(address, collector.api, folder),
+        running(sys.executable, APP, address, *STANDING, log=folder / "worker.log"),
+    ):
+        yield collector
+
+
+def once(collector: RunningCollector, saga: str, found: Callable[[Any], object]) -> Any:
+    """The saga as soon as it is so."""
+    seen: Any = None
+
+    def look() -> Any:
+        nonlocal seen
+        answer = httpx.get(f"{collector.api}/api/v1/saga", params={"name": "Payment", "id": saga}, trust_env=False)
+        seen = answer.json() if answer.status_code == 200 else None
+        return seen if seen and found(seen) else None
+
+    try:
+        return wait_until(look, f"{saga} was never so")
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {seen}") from None
+
+
+def headline(saga: Any) -> str:
+    return str(saga["headline"])
+
+
+def says(text: str) -> Callable[[Any], bool]:
+    return lambda saga: text in headline(saga)
+
+
+def shape(saga: Any) -> list[Any]:
+    """The steps that began; others may have been learned from other payments."""
+    return [(step["name"], step["type"], step["state"]) for step in saga["steps"] if step["attempts"]]
+
+
+def test_an_activity_that_keeps_failing_says_how_often_why_and_when_it_is_tried_next(told: RunningCollector) -> None:
+    once(told, "failing", lambda saga: saga["steps"] and len(saga["steps"][0]["attempts"]) >= 3)
+    saga = once(told, "failing", says("next try"))
+    assert saga["attention"] == "retrying"
+    assert BANK_AWAY in headline(saga)
+    tries = saga["steps"][0]["attempts"]
+    numbers = [each["number"] for each in tries]
+    assert numbers == sorted(set(numbers))
+    failed = [each["error"] for each in tries if each["state"] == "error"]
+    assert failed[-1] == {"type": "ConnectionError", "message": BANK_AWAY, "stacktrace": None}
+    said = [span["attributes"] for span in saga["spans"] if span["attributes"].get("saga.step.attempt") == numbers[-1]]
+    assert [each["saga.step.max_attempts"] for each in said] == [40]
+
+
+def test_a_task_queue_that_no_worker_polls_is_named(told: RunningCollector) -> None:
+    saga = once(told, "nobody", says("no worker polls the task queue night-shift since "))
+    saga = once(told, "nobody", lambda saga: saga["attention"] == "hung")
+    assert "no worker polls" in headline(saga)
+    assert shape(saga) == [("charge", "action", "in_flight")]
+
+
+def test_a_workflow_whose_own_code_fails_says_so(told: RunningCollector) -> None:
+    once(told, "bug", says("the workflow's own task fails since "))
+    once(told, "bug", says("a bug in the workflow"))
+
+
+def test_a_timer_that_is_waited_for_is_named(told: RunningCollector) -> None:
+    saga = once(told, "timer", says("the workflow waits for a timer until "))
+    assert saga["attention"] is None
+
+
+def test_what_a_worker_has_is_in_flight(told: RunningCollector) -> None:
+    saga = once(told, "slow", lambda saga: shape(saga)[1:] == [("fulfil", "action", "in_flight")])
+    saga = once(told, "slow", says("payments took it at "))
+    assert shape(saga)[0] == ("charge", "action", "done")
+    assert (saga["status"], saga["attention"]) == ("running", None)
+
+
+def test_what_was_undone_is_told_as_undone(told: RunningCollector) -> None:
+    saga = once(told, "refused", lambda saga: saga["status"] != "running")
+    assert saga["status"] == "compensated"
+    assert [(name, type_) for name, type_, _ in shape(saga)] == [
+        ("charge", "action"),
+        ("fulfil", "action"),
+        ("refund", "compensation"),
+    ]
+    assert saga["anomalies"] == []
+
+
+def test_what_ended_well_has_ended(told: RunningCollector) -> None:
+    saga = once(told, "well", lambda saga: saga["status"] != "running")
+    assert (saga["status"], saga["attention"], saga["anomalies"]) == ("completed", None, [])
+
+
+def test_a_child_is_a_step_of_its_parent_and_a_saga(told: RunningCollector) -> None:
+    parent = once(told, "parent", shape)
+    assert shape(parent) == [("Payment", "action", "in_flight")]
+    child = once(told, "slow/parent", lambda saga: len(shape(saga)) == 2)
+    assert child["status"] == "running"
+
+
+def test_a_run_that_goes_on_in_another_is_told_as_both(told: RunningCollector) -> None:
+    saga = once(told, "rounds/1", lambda saga: len(shape(saga)) == 2)
+    assert saga["status"] == "running"
+    assert len(saga["runs"]) == 2
