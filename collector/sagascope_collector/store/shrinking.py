@@ -5,6 +5,7 @@ says counts, also while records of such a saga are still there, or come again.
 """
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -88,11 +89,13 @@ class Shrinking:
             return set()
         settled = pa.Table.from_pylist([each._asdict() for each in ids], schema=IDS)
         rows = self._database.rows(Query.SELECT_SHRUNK, {"before": self._before}, settled=settled)
-        owners, view = self._rested.owners(ids), self._rested.view
-        for each in view.shelves:
-            places = np.array([owner.place for owner in owners if owner.shelf == each.entry.number], np.int64)
-            if places.size:
-                rows += self._rested.at(each, places, Query.SELECT_SHRUNK_OF_SHELF, {"before": self._before})
+        at: defaultdict[int, list[int]] = defaultdict(list)
+        for owner in self._rested.owners(ids):
+            at[owner.shelf].append(owner.place)
+        for each in self._rested.view.shelves:
+            if places := at.get(each.entry.number):
+                told = np.array(places, np.int64), Query.SELECT_SHRUNK_OF_SHELF, {"before": self._before}
+                rows += self._rested.at(each, *told)
         return {SagaId(*row) for row in rows}
 
     def _set(self, before: int) -> None:
