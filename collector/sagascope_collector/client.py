@@ -143,6 +143,7 @@ class Client:
         q: str | None = None,
         incident: str | None = None,
         alone: bool | None = None,
+        course: str | None = None,
         sort: str | None = None,
         limit: int | None = None,
         cursor: str | None = None,
@@ -150,8 +151,8 @@ class Client:
         """List sagas; ``attention="any"``: those that need someone.
 
         They come newest start first unless `sort` is another of `wire.SagaOrder`. `alone` keeps those that share their
-        incident with no other, or those that do. `since` and `until` bound the start; pass `Sagas.next_cursor` as
-        `cursor`, with the same filters and order, to go on.
+        incident with no other, or those that do; `course` those that took exactly these steps, given as JSON. `since`
+        and `until` bound the start; pass `Sagas.next_cursor` as `cursor`, with the same filters and order, to go on.
         """
         narrowed = {
             "environment": environment,
@@ -165,6 +166,7 @@ class Client:
             "q": q,
             "incident": incident,
             "alone": None if alone is None else str(alone).lower(),
+            "course": course,
             "sort": sort,
             "limit": None if limit is None else str(limit),
             "cursor": cursor,

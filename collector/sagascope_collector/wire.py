@@ -584,16 +584,36 @@ class HandOver(Wire):
     series: list[FlowPeriod]
 
 
-class FlowInFull(Wire):
-    """The steps of one saga type, in their usual order, and the time between them.
+class FlowCourse(Wire):
+    """A course that sagas of one type took, of those that started within the window and ended.
 
-    `period` is the length of a part of the window, in seconds.
+    `missing` and `added` are steps that the usual course has and this one has not, and the other way round. What they
+    share was begun in another order if `is_reordered`. `newest` is the id of the saga of it that started last.
+    """
+
+    steps: list[str]
+    sagas: int
+    completed: int
+    is_usual: bool
+    missing: list[str]
+    added: list[str]
+    is_reordered: bool
+    newest: str
+    environment: str
+
+
+class FlowInFull(Wire):
+    """The steps of one saga type, in their usual order, the time between them, and the courses that its sagas took.
+
+    `period` is the length of a part of the window, in seconds. The usual course, the most frequent of those that
+    completed, comes first, then the others, the most frequent first.
     """
 
     name: str
     period: int
     steps: list[FlowStep]
     hand_overs: list[HandOver]
+    courses: list[FlowCourse]
 
 
 class Status(Wire):

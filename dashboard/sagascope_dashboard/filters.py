@@ -99,6 +99,8 @@ class Filters:
     """A moment in RFC 3339."""
     incident: str = ""
     """The key of the incident that they are part of."""
+    course: str = ""
+    """Exactly these steps, in order, as JSON."""
     sort: str = ""
     """One of `ORDERS`, with ``-`` before it for the other direction; else newest first."""
     cursor: str = ""

@@ -23,7 +23,7 @@ def step(name: str, series: tuple[wire.FlowPeriod, ...] = (), **said: object) ->
 
 
 def known(*steps: wire.FlowStep) -> wire.FlowInFull:
-    return wire.FlowInFull(name="payment", period=3600, steps=list(steps), hand_overs=[])
+    return wire.FlowInFull(name="payment", period=3600, steps=list(steps), hand_overs=[], courses=[])
 
 
 def test_steps_are_told_beside_the_one_that_most_began() -> None:
@@ -93,3 +93,20 @@ def test_the_time_between_steps_is_told_the_most_frequent_first() -> None:
     assert (first.before, first.after, first.number, first.p50, first.p99) == ("a", "b", 40, "200 ms", "")
     assert second.before == "\\x1b"
     assert first.trend == "95 of 100 within 1 s"
+
+
+def test_the_ways_they_went_say_in_what_they_differ_and_lead_to_those_that_went_so() -> None:
+    def course(*steps: str, **said: object) -> wire.FlowCourse:
+        told: dict[str, object] = {"steps": steps, "sagas": 1, "completed": 0, "is_usual": False, "missing": []}
+        told |= {"added": [], "is_reordered": False, "newest": "84 92", "environment": "test"}
+        return wire.FlowCourse.model_validate(told | said)
+
+    usual = course("a", "b", sagas=198, completed=198, is_usual=True)
+    other = course("b", "x", missing=["a"], added=["x\x1b"], is_reordered=True, sagas=2, completed=1)
+    told = known().model_copy(update={"courses": [usual, other]})
+    first, second = flow(told, FlowAddress("payment", "test", "7d"), NOW).courses
+    assert (first.differs, first.steps, first.share, first.completed) == ((), "a → b", "99 %", "all")
+    assert second.differs == ("without a", "with x\\x1b besides", "in another order")
+    assert (second.number, second.share, second.completed) == ("2", "1 %", "50 %")
+    assert second.href == ("/transactions?name=payment&environment=test&since=7d&course=%5B%22b%22%2C%22x%22%5D")
+    assert second.newest_href.startswith("/saga?")

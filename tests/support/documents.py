@@ -22,7 +22,7 @@ SHAPES: tuple[type[wire.Wire], ...] = (
     wire.Anomaly, wire.Clock, wire.Span, wire.SpanEvent, wire.SpanLink, wire.Log, wire.Incidents, wire.Incident,
     wire.Split, wire.Forgotten, wire.ForgottenSaga,
     wire.IncidentInFull, wire.Contrast, wire.Trait, wire.Moved, wire.IncidentChange, wire.Tasks, wire.Task, wire.Clue,
-    wire.Flows, wire.Flow, wire.FlowInFull, wire.FlowStep, wire.FlowPeriod, wire.HandOver,
+    wire.Flows, wire.Flow, wire.FlowInFull, wire.FlowStep, wire.FlowPeriod, wire.HandOver, wire.FlowCourse,
     wire.Services, wire.Service, wire.Instance, wire.Following, wire.Status, wire.Alive, wire.Problem,
 )  # fmt: skip
 """Every shape that is documented, in the order in which a reader meets them."""

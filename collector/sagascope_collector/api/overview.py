@@ -5,9 +5,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from sagascope_collector import sagas, wire
+from sagascope_collector.api.courses import courses
 from sagascope_collector.api.present import moment
 from sagascope_collector.records import Following, Instance
-from sagascope_collector.store.contract import HAND_OVER, Page, StepPeriod, StepStatistics, between
+from sagascope_collector.store.contract import HAND_OVER, CourseCount, Page, StepPeriod, StepStatistics, between
 
 FLOW_COLUMN = {
     "running": "running",
@@ -48,14 +49,15 @@ def _flow(name: str, environment: str, counted: Counter[str]) -> wire.Flow:
     )
 
 
-def flow(name: str, period: int, steps: Iterable[StepStatistics]) -> wire.FlowInFull:
-    """The steps of one saga type, in parts of so many seconds."""
+def flow(name: str, period: int, steps: Iterable[StepStatistics], counted: Sequence[CourseCount]) -> wire.FlowInFull:
+    """The steps of one saga type, in parts of so many seconds, and the courses of its sagas."""
     told = list(steps)
     return wire.FlowInFull(
         name=name,
         period=period,
         steps=[_step(each) for each in told if each.type != HAND_OVER],
         hand_overs=[_hand_over(each) for each in told if each.type == HAND_OVER],
+        courses=courses(counted),
     )
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import Request
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from sagascope_collector import wire
 from sagascope_collector.api.quoted import peel
@@ -74,6 +74,21 @@ def _seconds(window: str) -> int:
 Text = Annotated[str, Field(max_length=LONGEST)]
 Word = Annotated[str, Field(min_length=1, max_length=LONGEST)]
 Moment = Annotated[str, AfterValidator(_checked), Field(json_schema_extra={"format": "date-time"})]
+
+
+_COURSE = TypeAdapter(list[str])
+
+
+def _told_as_list(text: str) -> str:
+    try:
+        _COURSE.validate_json(text)
+    except ValidationError as error:
+        raise ValueError('write the steps as JSON, like ["wallet.debit","ledger.record"]') from error
+    return text
+
+
+Course = Annotated[str, AfterValidator(_told_as_list), Field(max_length=LONGEST)]
+"""The names of all steps, in order, as JSON."""
 
 
 class Nothing(BaseModel):
@@ -155,6 +170,7 @@ class Listing(Nothing):
     q: Word | None = None
     incident: Word | None = None
     alone: bool | None = None
+    course: Course | None = None
     sort: wire.SagaOrder = "-started"
     limit: Annotated[int, Field(ge=1, le=MOST)] = LIMIT
     cursor: Word | None = None
@@ -178,6 +194,7 @@ class Listing(Nothing):
             q=None if self.q is None else peel(self.q),
             incident=self.incident,
             alone=self.alone,
+            course=None if self.course is None else tuple(_COURSE.validate_json(self.course)),
         )
 
 

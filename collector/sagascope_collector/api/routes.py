@@ -37,6 +37,9 @@ from sagascope_collector.incidents import Comparisons, Incidents
 from sagascope_collector.sagas.values import SECOND
 from sagascope_collector.store.contract import Store, whole_period
 
+COURSES: int = 100
+"""Courses of a saga type among which the usual one is looked for."""
+
 SILENT: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
 """The framework's own telemetry is off: a collector that reports to itself would feed on its own words."""
 
@@ -134,12 +137,12 @@ def _of_lists(store: Store, context: Callable[[int], sagas.Context], clock: Call
     @router.get("/api/v1/flows/{name:path}", **answers(wire.FlowInFull, 404))
     def flow(name: Annotated[Word, Path()], asked: Annotated[Window, Query()]) -> Response:
         """How often and how long the steps of one saga type ran, within the latest `window`: `15m`, `24h`, `7d`."""
-        since = clock() - asked.seconds * SECOND
         period = whole_period(asked.seconds // overview.PERIODS)
-        steps = store.steps(name, asked.environment, max(since, 0), period)
+        since = max(clock() - asked.seconds * SECOND, 0)
+        steps = store.steps(name, asked.environment, since, period)
         if not steps and not any(name == known for known, *_ in store.flow_counts()):
             raise NotFound(f"No saga of the type {name!r} was ever received.")
-        return json(overview.flow(name, period, steps))
+        return json(overview.flow(name, period, steps, store.courses(name, asked.environment, since, COURSES)))
 
     @router.get("/api/v1/services", **answers(wire.Services))
     def services(_: Annotated[Nothing, Query()]) -> Response:

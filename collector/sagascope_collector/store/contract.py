@@ -91,6 +91,8 @@ class SagaFilter:
     """The key of the incident that they are part of."""
     alone: bool | None = None
     """True: only those that share their incident with no other; False: only those that do."""
+    course: tuple[str, ...] | None = None
+    """Exactly these steps, in the order in which they began; each once."""
 
 
 class Order(NamedTuple):
@@ -105,6 +107,15 @@ class Order(NamedTuple):
 
 
 NEWEST: Final = Order()
+
+
+class CourseCount(NamedTuple):
+    """How many sagas of a type that ended took the same steps in the same order, and the newest of them."""
+
+    steps: tuple[str, ...]
+    sagas: int
+    completed: int
+    newest: SagaId
 
 
 class Changed(NamedTuple):
@@ -379,6 +390,10 @@ class Store(Protocol):
         `since` is in nanoseconds since 1970, and cut to five minutes, or, where it is older than two days, to hours.
         `period` is the length of a part of the window, in seconds: a `whole_period`.
         """
+        ...
+
+    def courses(self, name: str, environment: str | None, since: int, limit: int) -> Sequence[CourseCount]:
+        """Which courses the sagas of a type took that started since then and ended, the most frequent first."""
         ...
 
     def runners(self) -> Mapping[tuple[str, str, str], str]:

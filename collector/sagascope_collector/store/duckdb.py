@@ -33,6 +33,7 @@ from sagascope_collector.store.contract import (
     Batch,
     Changed,
     Counters,
+    CourseCount,
     Keep,
     LessonRow,
     Order,
@@ -406,6 +407,10 @@ class DuckDBStore:
     def steps(self, name: str, environment: str | None, since: int, period: int) -> Sequence[StepStatistics]:
         """See `Store.steps`."""
         return self._statistics.steps(name, environment, since, period, self._tiers.view.generations)
+
+    def courses(self, name: str, environment: str | None, since: int, limit: int) -> Sequence[CourseCount]:
+        """See `Store.courses`."""
+        return self._listing.courses(name, environment, since, limit)
 
     def runners(self) -> Mapping[tuple[str, str, str], str]:
         """See `Store.runners`."""

@@ -8,8 +8,8 @@ from typing import Any, Final, TypeVar
 
 from sagascope_collector.errors import StoreUnavailable
 from sagascope_collector.records import SagaId
-from sagascope_collector.store import cursors, summaries
-from sagascope_collector.store.contract import NEWEST, Order, Page, SagaFilter, SagaRow
+from sagascope_collector.store import cursors, summaries, variants
+from sagascope_collector.store.contract import NEWEST, CourseCount, Order, Page, SagaFilter, SagaRow
 from sagascope_collector.store.database import Database
 from sagascope_collector.store.ordering import Ordering
 from sagascope_collector.store.postings import Places
@@ -110,6 +110,10 @@ class Listing:
                 found += [row for row in told if SagaId(row.key.environment, row.key.id) in wanted]
         return _newest(found)[:limit]
 
+    def courses(self, name: str, environment: str | None, since: int, limit: int) -> list[CourseCount]:
+        """See `Store.courses`."""
+        return self._read(lambda view: variants.counted(self._database, view, name, environment, since, limit))
+
     def _read(self, read: Callable[[View], T]) -> T:
         """Read from what there is; once more where sagas came to rest meanwhile."""
         while True:
@@ -129,6 +133,7 @@ def _asked(narrowed: SagaFilter, cursor: str | None) -> dict[str, Any]:
     after = cursors.read(cursor) if cursor else None
     asked: dict[str, Any] = {name: getattr(narrowed, name) for name in narrowed.__slots__}
     asked |= {name: summaries.element(asked[name]) for name in ("step", "service")}
+    asked["course"] = summaries.names(narrowed.course)
     return asked | {
         "member": summaries.member(narrowed.q),
         "before": after and after.started_at,

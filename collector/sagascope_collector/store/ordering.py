@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
 from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.store import cursors, summaries
@@ -16,8 +15,6 @@ from sagascope_collector.store.database import Database
 from sagascope_collector.store.rested import Rested, View
 from sagascope_collector.store.shelf import Shelf
 from sagascope_collector.store.sql import Query
-
-GONE: Final = pa.schema([("filename", pa.string()), ("file_row_number", pa.int64())])
 
 OF_THE_OPEN: Final = ("attention", "incident", "alone")
 """What no saga at rest is narrowed to."""
@@ -64,12 +61,7 @@ class Ordering:
         if not shelves:
             return
         values = {name: told[name] for name in told.keys() - set(OF_THE_OPEN)} | {"files": list(shelves)}
-        gone = [
-            {"filename": path, "file_row_number": place}
-            for path, each in shelves.items()
-            for place in view.gone.get(each.entry.number, ())
-        ]
-        rows = self._database.rows(Query.ORDER_SHELVES, values, gone=pa.Table.from_pylist(gone, schema=GONE))
+        rows = self._database.rows(Query.ORDER_SHELVES, values, gone=view.gone_rows(shelves))
         for number, text, *key, path, place in rows:
             yield Hit(number, text, SagaKey(*key), shelves[path], place)
 

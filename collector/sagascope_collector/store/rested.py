@@ -22,6 +22,8 @@ from sagascope_collector.store.sql import Query
 
 NOWHERE = np.empty(0, np.int64)
 
+GONE_ROWS = pa.schema([("filename", pa.string()), ("file_row_number", pa.int64())])
+
 GONE = pa.schema([("shelf", pa.uint64()), ("place", pa.int64())])
 
 
@@ -37,6 +39,15 @@ class View:
     def lasting(self, each: Shelf, places: Places) -> Places:
         """Those of these places of a shelf that count."""
         return np.setdiff1d(places, self.gone.get(each.entry.number, NOWHERE), assume_unique=True)
+
+    def gone_rows(self, shelves: Mapping[str, Shelf]) -> pa.Table:
+        """Which rows of these shelves, by their files, count no longer."""
+        rows = [
+            {"filename": path, "file_row_number": place}
+            for path, each in shelves.items()
+            for place in self.gone.get(each.entry.number, ())
+        ]
+        return pa.Table.from_pylist(rows, schema=GONE_ROWS)
 
 
 class Owner(NamedTuple):

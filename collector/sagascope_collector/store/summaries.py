@@ -99,6 +99,11 @@ def _time(at: int | None) -> int | None:
     return at if at is None or at < LATEST else LATEST
 
 
+def names(course: tuple[str, ...] | None) -> str | None:
+    """The text of a list of these names."""
+    return None if course is None else _text(course)
+
+
 def element(value: str | None) -> str | None:
     """What the text of a list that holds `value` contains: no other text does, since JSON escapes quotes."""
     return None if value is None else orjson.dumps(value).decode()

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 
 from sagascope_dashboard.components.nodes import Node, h, link, time
+from sagascope_dashboard.viewmodels.courses import Course
 from sagascope_dashboard.viewmodels.flow import Between, FlowView, Part, Step, Window
 
 STEPS = ("Step", "Began", "Failed", "Tried again", "Undone", "In flight", "Half within", "95 of 100", "99 of 100")
 BETWEEN = ("From the end of one to the beginning of the next", "Times", "Half within", "95 of 100", "99 of 100")
+COURSES = ("Course of those that ended", "Transactions", "Of all", "Completed", "The latest")
 PARTS = ("From", "Ended", "Failed", "Half within", "95 of 100", "99 of 100")
 
 
@@ -14,7 +16,12 @@ def page(known: FlowView) -> list[Node | None]:
     """The whole screen."""
     where = h("span", f" in {known.environment}", cls="soft") if known.environment else None
     head = h("header", h("h1", known.name, where, cls="page-title"), link(known.list_href, "Its transactions"))
-    return [h("div", head, _windows(known.windows), cls="flow-head"), *_steps(known.steps), _between(known.between)]
+    return [
+        h("div", head, _windows(known.windows), cls="flow-head"),
+        *_steps(known.steps),
+        _between(known.between),
+        _courses(known.courses),
+    ]
 
 
 def _windows(windows: Sequence[Window]) -> Node:
@@ -72,6 +79,26 @@ def _between(known: Sequence[Between]) -> Node | None:
     ]
     table = h("table", h("thead", head), h("tbody", rows), cls="table cards")
     return h("section", h("h2", "Between steps"), h("div", table, cls="scroll"), cls="section")
+
+
+def _courses(known: Sequence[Course]) -> Node | None:
+    if not known:
+        return None
+    head = h("tr", [h("th", title, scope="col") for title in COURSES])
+    rows = [
+        h(
+            "tr",
+            h("td", h("b", "; ".join(each.differs) or "As usual"), h("div", each.steps, cls="soft"), cls="wide"),
+            h("td", link(each.href, each.number), cls="num"),
+            _figure("of all", each.share),
+            _figure("completed", each.completed),
+            h("td", link(each.newest_href, each.newest, cls="ident")),
+            data_key=each.key,
+        )
+        for each in known
+    ]
+    table = h("table", h("thead", head), h("tbody", rows), cls="table cards")
+    return h("section", h("h2", "The ways they went"), h("div", table, cls="scroll"), cls="section")
 
 
 def _figure(what: str, value: str) -> Node:

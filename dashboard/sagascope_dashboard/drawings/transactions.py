@@ -14,6 +14,8 @@ def chips(filters: Filters) -> Node | None:
         words.append(link(filters.having(until="").href(), f"Started before {filters.until[:40]} ✕", cls="action"))
     if filters.incident:
         words.append(link(filters.having(incident="").href(), "Of one incident ✕", cls="action"))
+    if filters.course:
+        words.append(link(filters.having(course="").href(), "Of one course ✕", cls="action"))
     if filters.narrows():
         words.append(link("/transactions", "Clear all", cls="action"))
     return h("p", words, cls="chips") if words else None

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from sagascope_collector import wire
 from sagascope_dashboard.filters import WINDOWS, Filters, FlowAddress
 from sagascope_dashboard.format import duration, line
+from sagascope_dashboard.viewmodels.courses import Course, courses
 
 MANY_FAIL = 0.1
 """Share of attempts that failed from which on a part of the time is marked."""
@@ -89,6 +90,7 @@ class FlowView:
     steps: tuple[Step, ...]
     between: tuple[Between, ...]
     """The most frequent first."""
+    courses: tuple[Course, ...]
 
 
 def flow(known: wire.FlowInFull, address: FlowAddress, now: datetime) -> FlowView:
@@ -103,6 +105,7 @@ def flow(known: wire.FlowInFull, address: FlowAddress, now: datetime) -> FlowVie
         windows=tuple(Window(word, address.back(word).href(), word == address.window) for word in WINDOWS),
         steps=tuple(_step(step, only, most, begins) for step in known.steps),
         between=tuple(map(_between, sorted(known.hand_overs, key=lambda each: -each.number)[:MOST_BETWEEN])),
+        courses=courses(known, only, address.window),
     )
 
 

@@ -8,6 +8,7 @@ WHERE rowid IN (
         AND ($name IS NULL OR name = $name)
         AND ($service IS NULL OR contains(services, $service))
         AND ($step IS NULL OR contains(steps, $step))
+        AND ($course IS NULL OR steps = $course)
         AND ($since IS NULL OR started_at >= $since)
         AND ($until IS NULL OR started_at < $until)
         AND ($q IS NULL OR starts_with(id, $q) OR contains(keys, $member))
