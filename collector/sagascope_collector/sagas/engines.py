@@ -8,8 +8,9 @@ from sagascope_collector.sagas.words import shortened
 
 
 def told(case: Case, subject: Try | None) -> str:
-    """What a headline adds of it, for this try and for the saga; ``""`` where nothing stands in the way."""
-    views = subject.attempt.views if subject is not None else ()
+    """What a headline adds of it, for this step and for the saga; ``""`` where nothing stands in the way."""
+    tries = subject.step.attempts if subject is not None else ()
+    views = (span for attempt in tries for span in attempt.views)
     whole = (span for span in case.saga.spans if span.mark.role == semconv.ROLE_SAGA)
     held = _held(case, [*(span.span_id for span in whole), *(span.span_id for span in views)])
     return "".join(f"; {shortened(each)}" for each in held)

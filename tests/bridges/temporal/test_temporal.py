@@ -1,20 +1,16 @@
 """`sagascope bridge temporal` against a real server of Temporal, a worker without Sagascope, and a real collector."""
 
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
 pytest.importorskip("temporalio", reason="temporalio is not installed")
 
 from support.clients import running
 from support.collector import RunningCollector, running_collector
-from support.samples import wait_until
+from support.following import bridging, headline, once, says, shape
 from support.temporal import running_temporal
 
 pytestmark = pytest.mark.xdist_group("bridge-temporal")
@@ -22,15 +18,6 @@ pytestmark = pytest.mark.xdist_group("bridge-temporal")
 APP = Path(__file__).with_name("payments.py")
 BANK_AWAY = "the bank is away, caused by no route to host"
 STANDING = ("failing", "nobody", "bug", "timer", "slow", "refused", "parent", "rounds/1", "well")
-
-
-@contextmanager
-def bridging(address: str, api: str, folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
-    """A bridge that runs; killed at the end if it still does."""
-    command = [sys.executable, "-m", "sagascope_collector", "bridge", "temporal", "--address", address, "--url", api]
-    more = ["--every", "0.2", "--cursor", str(folder / "cursor.json"), "--undoes", "refund=charge", *options]
-    with running(*command, *more, log=folder / "bridge.log") as bridge:
-        yield bridge
 
 
 @pytest.fixture(scope="module")
@@ -49,35 +36,6 @@ def told(collector: RunningCollector, tmp_path_factory: pytest.TempPathFactory) 
         running(sys.executable, APP, address, *STANDING, log=folder / "worker.log"),
     ):
         yield collector
-
-
-def once(collector: RunningCollector, saga: str, found: Callable[[Any], object]) -> Any:
-    """The saga as soon as it is so."""
-    seen: Any = None
-
-    def look() -> Any:
-        nonlocal seen
-        answer = httpx.get(f"{collector.api}/api/v1/saga", params={"name": "Payment", "id": saga}, trust_env=False)
-        seen = answer.json() if answer.status_code == 200 else None
-        return seen if seen and found(seen) else None
-
-    try:
-        return wait_until(look, f"{saga} was never so")
-    except AssertionError as error:
-        raise AssertionError(f"{error}: {seen}") from None
-
-
-def headline(saga: Any) -> str:
-    return str(saga["headline"])
-
-
-def says(text: str) -> Callable[[Any], bool]:
-    return lambda saga: text in headline(saga)
-
-
-def shape(saga: Any) -> list[Any]:
-    """The steps that began; others may have been learned from other payments."""
-    return [(step["name"], step["type"], step["state"]) for step in saga["steps"] if step["attempts"]]
 
 
 def test_an_activity_that_keeps_failing_says_how_often_why_and_when_it_is_tried_next(told: RunningCollector) -> None:
