@@ -1,11 +1,13 @@
-"""Payments of Temporal that stand still, each for the reason that its id begins with; nothing of Sagascope is here.
+"""Payments of Temporal that stand still, each for the reason that its id begins with.
 
-Called with an address and ids: it starts these, and works.
+Called with an address and ids: it starts these, and works. Nothing of Sagascope is here, unless `--plugin=ENDPOINT`
+is among them.
 """
 
 import asyncio
 import sys
 from datetime import timedelta
+from typing import Any
 
 from temporalio import activity, workflow
 from temporalio.client import Client
@@ -64,8 +66,19 @@ class Payment:
             raise
 
 
+def plugins(asked: list[str]) -> list[Any]:
+    """Sagascope's, where it is asked for."""
+    if not asked or not asked[0].startswith("--plugin="):
+        return []
+    import sagascope
+    from sagascope.integrations.temporal import SagascopePlugin
+
+    sagascope.configure("payments", endpoint=asked.pop(0).partition("=")[2])
+    return [SagascopePlugin(undoes={"refund": "charge"})]
+
+
 async def main(address: str, payments: list[str]) -> None:
-    client = await Client.connect(address)
+    client = await Client.connect(address, plugins=plugins(payments))
     for payment in payments:
         await client.start_workflow(Payment.run, payment, id=payment, task_queue=QUEUE)
     async with Worker(

@@ -82,6 +82,38 @@ def test_all_may_begin_anew(tmp_path: Path) -> None:
             assert "bank maintenance" in paused["headline"]
 
 
+def test_with_the_plugin_nothing_is_told_twice(tmp_path: Path) -> None:
+    told = ("well", "refused", "failing", "slow", "parent", "nobody")
+    with (
+        running_collector(tmp_path) as collector,
+        running_temporal(tmp_path / "temporal.log") as address,
+        bridging(address, collector.api, tmp_path),
+        working(address, tmp_path, f"--plugin={collector.otlp_http}", *told),
+    ):
+        well = once(collector, "well", lambda saga: saga["status"] == "completed")
+        assert [len(step["attempts"]) for step in well["steps"]] == [1, 1]
+        refused = once(collector, "refused", lambda saga: saga["status"] == "compensated")
+        assert [(each, of) for each, of, _ in shape(refused)] == [
+            ("charge", "action"),
+            ("fulfil", "action"),
+            ("refund", "compensation"),
+        ]
+        failing = once(collector, "failing", lambda saga: len(saga["steps"]) > 0 and len(tries(saga)) >= 3)
+        assert tries(failing) == sorted(set(tries(failing)))
+        nobody = once(collector, "nobody", says("no worker polls the task queue night-shift since "))
+        slow = once(collector, "slow", lambda saga: [state for *_, state in shape(saga)] == ["done", "in_flight"])
+        slow = once(collector, "slow", lambda saga: saga["steps"][1]["attempts"][0]["instance"])
+        parent = once(collector, "parent", shape)
+    for saga in (well, refused, failing, nobody, slow, parent):
+        assert saga["anomalies"] == []
+        assert len(saga["traces"]) == 1
+        spans = [span["span_id"] for span in saga["spans"]]
+        assert len(spans) == len(set(spans))
+        assert [span["name"] for span in saga["spans"]].count("Payment") == 1 + (saga is parent)
+    assert [len(step["attempts"]) for step in slow["steps"] if step["attempts"]] == [1, 1]
+    assert well["steps"][0]["attempts"][0]["instance"], "the form of the plugin is the fuller one"
+
+
 def tries(saga: Any) -> list[int]:
     return [each["number"] for each in saga["steps"][0]["attempts"] if each["ended_at"]]
 
