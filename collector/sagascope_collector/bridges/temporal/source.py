@@ -32,6 +32,9 @@ PER_SECOND: Final = 200
 RARELY: Final = 5 * SECOND
 """Between two looks at a run in which nothing happens, at least when there are few."""
 
+SOONER: Final = 16
+"""Times: so much sooner a run is looked at again right after something happened in it."""
+
 OVERLAP: Final = 10 * SECOND
 """By so much the visibility API may lag."""
 
@@ -96,9 +99,9 @@ class Temporal:
                 self._forget(runs, ended, seen.run.run, now)
             else:
                 runs[run.run] = run
-        is_behind = len(due) > AT_ONCE
+        is_behind = bool(due[AT_ONCE:]) and self._due.get(due[AT_ONCE], 0) < now - RARELY
         after = Place(looked=looked, runs=runs, ended=ended, unpolled=queues.since)
-        return Harvest(told, after, len(runs), is_behind=is_behind, at_once=is_behind)
+        return Harvest(told, after, len(runs), is_behind=is_behind, at_once=bool(due[AT_ONCE:]))
 
     def _meet(self, runs: dict[str, Run], ended: Mapping[str, int], looked: dict[str, int], now: int) -> set[str]:
         """Add the runs that are new, and answer which are over."""
@@ -150,7 +153,7 @@ class Temporal:
     def _plan(self, run: Run, now: int, soon: int, among: int, *, is_news: bool) -> None:
         """When to look at it again."""
         longest = max(RARELY, among * SECOND // PER_SECOND)
-        wait = 0 if is_news else min(max(2 * self._waits.get(run.run, 0), SECOND // 4), longest)
+        wait = 0 if is_news else min(max(2 * self._waits.get(run.run, 0), longest // SOONER), longest)
         self._waits[run.run] = wait
         self._due[run.run] = min(now + wait, soon) if soon > now else now + wait
 
