@@ -18,7 +18,7 @@ from sagascope_collector.bridges.tables import Tables, read_mapping, ready
 from sagascope_collector.cli.connection import Url, with_credentials
 from sagascope_collector.cli.importing import OtlpHttp, place_of
 from sagascope_collector.client import DEFAULT_URL, Credentials
-from sagascope_collector.errors import BadValue
+from sagascope_collector.errors import BadValue, CannotStart
 from sagascope_collector.logbook import Format, Level
 from sagascope_collector.settings import Address
 
@@ -117,18 +117,31 @@ ApiKeyFile = Annotated[
         "--api-key-file",
         envvar="SAGASCOPE_TEMPORAL_API_KEY_FILE",
         metavar="PATH",
+        exists=True,
+        dir_okay=False,
         help="Holds the API key for Temporal; the connection is then secured.",
     ),
 ]
 Secured = Annotated[bool, typer.Option("--tls", envvar="TEMPORAL_TLS", help="Secure the connection to Temporal.")]
 Roots = Annotated[
     Path | None,
-    typer.Option("--tls-roots", metavar="PATH", help="Whom to trust, in PEM, instead of what this machine trusts."),
+    typer.Option(
+        "--tls-roots",
+        metavar="PATH",
+        exists=True,
+        dir_okay=False,
+        help="Whom to trust, in PEM, instead of what this machine trusts.",
+    ),
 ]
 Certificate = Annotated[
-    Path | None, typer.Option("--tls-cert", metavar="PATH", help="The bridge's own certificate, in PEM (mTLS).")
+    Path | None,
+    typer.Option(
+        "--tls-cert", metavar="PATH", exists=True, dir_okay=False, help="The bridge's own certificate, in PEM (mTLS)."
+    ),
 ]
-PrivateKey = Annotated[Path | None, typer.Option("--tls-key", metavar="PATH", help="Its key, in PEM.")]
+PrivateKey = Annotated[
+    Path | None, typer.Option("--tls-key", metavar="PATH", exists=True, dir_okay=False, help="Its key, in PEM.")
+]
 Undoes = Annotated[
     list[str] | None,
     typer.Option(
@@ -224,8 +237,11 @@ def temporal(
     A workflow is a saga, its activities are the steps. What only the server knows is told: failed tries and the next,
     task queues without workers, paused activities, timers. It only reads, and needs nothing in the services.
     """
-    from sagascope_collector.bridges.temporal import Place as TemporalPlace
-    from sagascope_collector.bridges.temporal import Server, Temporal, Tls
+    try:
+        from sagascope_collector.bridges.temporal import Place as TemporalPlace
+        from sagascope_collector.bridges.temporal import Server, Temporal, Tls
+    except ModuleNotFoundError as error:
+        raise CannotStart(f'This needs {error.name}. Run: pip install "sagascope[bridges]"') from error
 
     to = _Collector(place_of(url, otlp_http, credentials), credentials)
     files = [each.read_bytes() if each is not None else None for each in (tls_roots, tls_cert, tls_key)]
