@@ -15,6 +15,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sagascope_dashboard.signing import Failures
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -77,4 +79,6 @@ def broken(error: Exception) -> bool:
     return True
 
 
-app = st.App(Path(__file__).with_name("app.py"), middleware=[Middleware(Headers)], on_script_error=broken)
+app = st.App(
+    Path(__file__).with_name("app.py"), middleware=[Middleware(Headers), Middleware(Failures)], on_script_error=broken
+)

@@ -36,9 +36,9 @@ PROBES = ("/_stcore/health", "/_stcore/host-config")
 
 
 @contextmanager
-def running_dashboard(url: str, folder: Path) -> Iterator[str]:
+def running_dashboard(url: str, folder: Path, port: int | None = None) -> Iterator[str]:
     """Serve the dashboard for the collector at `url`; its own address."""
-    address, log = f"127.0.0.1:{free_port()}", folder / "dashboard.log"
+    address, log = f"127.0.0.1:{port or free_port()}", folder / "dashboard.log"
     words = [sys.executable, "-m", "sagascope_dashboard", "--address", address, "--url", url]
     with log.open("w") as output:
         process = subprocess.Popen(words, stdout=output, stderr=subprocess.STDOUT, cwd=folder)

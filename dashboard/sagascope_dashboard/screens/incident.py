@@ -8,6 +8,7 @@ from sagascope_dashboard.components.nodes import h
 from sagascope_dashboard.components.paper import paper
 from sagascope_dashboard.drawings.incidents import history, page
 from sagascope_dashboard.screens import trouble
+from sagascope_dashboard.screens.login import name
 from sagascope_dashboard.viewmodels.incidents import Incident, incident
 from sagascope_dashboard.viewmodels.trouble import trouble as in_words
 
@@ -41,7 +42,7 @@ def _live(key: str) -> Incident | None:
 def _say(key: str) -> None:
     """What somebody says of it; a form, so that nothing is lost while the page above goes on."""
     with st.form("incident-say", clear_on_submit=True):
-        st.text_input("Your name", key="incident-by", value=_reader(), max_chars=200)
+        st.text_input("Your name", key="incident-by", value=name(), max_chars=200, disabled=bool(name()))
         note = st.text_area("Note", placeholder="What you know, and what is being done", max_chars=4_000)
         with st.container(horizontal=True):
             chosen = [state for state, word in BUTTONS.items() if st.form_submit_button(word)]
@@ -51,13 +52,7 @@ def _say(key: str) -> None:
 
 
 def _tell(key: str, state: str | None, note: str | None) -> None:
-    by = str(st.session_state.get("incident-by") or "").strip() or None
+    by = (name() or str(st.session_state.get("incident-by") or "")).strip()[:200] or None
     stood = data.tell_incident(key, wire.IncidentPatch.model_validate({"state": state, "note": note, "by": by}))
     if stood is not None:
         st.error(f"{in_words(stood).title}. It was not noted.")
-
-
-def _reader() -> str:
-    """Who is logged in, where the dashboard asks for that."""
-    user = st.user.to_dict() if getattr(st.user, "is_logged_in", False) else {}
-    return str(user.get("name") or user.get("email") or "")

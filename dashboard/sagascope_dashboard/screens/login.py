@@ -6,6 +6,13 @@ import streamlit as st
 
 from sagascope_dashboard.components.nodes import h
 from sagascope_dashboard.components.paper import paper
+from sagascope_dashboard.signing import PARAMETER, REFUSED, UNREACHABLE
+
+WELCOME = "Transactions are shown to those who are."
+FAILED = {
+    REFUSED: "You were not let in: the login was refused, or what came back could not be trusted.",
+    UNREACHABLE: "Who says who you are does not answer. Try again in a moment.",
+}
 
 
 def wanted() -> bool:
@@ -21,8 +28,16 @@ def draw() -> None:
         hint = "Whoever runs it: pip install 'streamlit[auth]'"
         paper("login", h("section", h("h1", "Log in"), h("p", said), h("p", hint, cls="hint"), cls="trouble"))
         return
-    paper("login", h("section", h("h1", "Log in"), h("p", "Transactions are shown to those who are."), cls="trouble"))
-    st.button("Log in", on_click=st.login, key="log-in")
+    failed = FAILED.get(st.query_params.get(PARAMETER, ""))
+    cause = [h("p", "Whoever runs this dashboard finds the cause in its log.", cls="hint")] if failed else []
+    paper("login", h("section", h("h1", "Log in"), h("p", failed or WELCOME), *cause, cls="trouble"))
+    st.button("Try again" if failed else "Log in", on_click=st.login, key="log-in")
+
+
+def name() -> str:
+    """Who is logged in, where the dashboard asks for that; else nothing."""
+    user = st.user.to_dict() if getattr(st.user, "is_logged_in", False) else {}
+    return str(user.get("name") or user.get("email") or "")
 
 
 def out() -> None:

@@ -1,0 +1,122 @@
+"""Signing in at a provider and out again, in a real browser; what the provider says is believed only when it fits."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from support.browser import at_a_desk, free_port, running_dashboard
+from support.collector import RunningCollector, running_collector
+from support.payments import DONE, Tried, saga, send, soon
+
+pytest.importorskip("authlib", reason="Authlib, which logs in, is not installed")
+from support.oidc import CLIENT, SECRET, Provider, running_provider  # after the check: it needs Authlib's parts
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("dashboard")]
+
+REFUSED = "You were not let in"
+
+
+@pytest.fixture(scope="module")
+def collector() -> Iterator[RunningCollector]:
+    with running_collector() as running:
+        failing = [Tried("ledger.record", "ledger", each + 0.3, each + 0.5, "timed out") for each in range(4)]
+        for number in range(6):
+            send(running, *saga(f"p-{number}", (DONE[0], *failing), ago=100 + number, ended=False))
+        soon(lambda: bool(_incidents(running)))
+        yield running
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[Provider]:
+    with running_provider() as running:
+        yield running
+        assert running.wrongs == []
+
+
+@pytest.fixture(scope="module")
+def address(collector: RunningCollector, provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder, port = tmp_path_factory.mktemp("signing"), free_port()
+    _ask_for_a_login(folder, port, provider)
+    with running_dashboard(collector.api, folder, port) as address:
+        yield address
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = at_a_desk(browser)
+    yield context.new_page()
+    context.close()
+
+
+def _incidents(running: RunningCollector) -> list[Any]:
+    items = httpx.get(f"{running.api}/api/v1/incidents", timeout=10, trust_env=False).json()["items"]
+    return list(items)
+
+
+def _ask_for_a_login(folder: Path, port: int, provider: Provider) -> None:
+    words = {
+        "redirect_uri": f"http://127.0.0.1:{port}/oauth2callback",
+        "cookie_secret": "of a test, and long enough to sign",
+        "client_id": CLIENT,
+        "client_secret": SECRET,
+        "server_metadata_url": f"{provider.url}/.well-known/openid-configuration",
+    }
+    (folder / ".streamlit").mkdir()
+    lines = ["[auth]", *(f'{name} = "{word}"' for name, word in words.items())]
+    (folder / ".streamlit" / "secrets.toml").write_text("\n".join(lines))
+
+
+def test_who_signed_in_acknowledges_by_their_name_and_signs_out(
+    page: Page, address: str, collector: RunningCollector, provider: Provider
+) -> None:
+    key = _incidents(collector)[0]["key"]
+    page.goto(address)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_label("Find a transaction")).to_be_visible()
+
+    page.goto(f"{address}/incident?key={key}")
+    expect(page.get_by_label("Your name")).to_have_value("Ada Lovelace")
+    expect(page.get_by_label("Your name")).to_be_disabled()
+    page.get_by_role("button", name="Acknowledge").click()
+    expect(page.locator(".history")).to_contain_text("acknowledged by Ada Lovelace")
+
+    page.get_by_role("button", name="Log out").click()
+    expect(page.locator(".paper h1")).to_have_text("Log in")
+    expect(page.locator(".paper")).not_to_contain_text(REFUSED)
+    expect(page.get_by_label("Find a transaction")).to_have_count(0)
+    assert provider.left == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"claims": {"iss": "http://another.example"}}, REFUSED),
+        ({"claims": {"nonce": "of another login"}}, REFUSED),
+        ({"denies": True}, REFUSED),
+        ({"away": True}, "does not answer"),
+    ],
+    ids=["issuer", "nonce", "denied", "away"],
+)
+def test_a_login_that_fails_says_so_and_can_be_tried_again(
+    page: Page, address: str, provider: Provider, monkeypatch: pytest.MonkeyPatch, said: dict[str, Any], told: str
+) -> None:
+    with monkeypatch.context() as lying:
+        for name, value in said.items():
+            lying.setattr(provider, name, value)
+        page.goto(address)
+        page.get_by_role("button", name="Log in").click()
+        expect(page.locator(".paper")).to_contain_text(told)
+        expect(page.get_by_label("Find a transaction")).to_have_count(0)
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_label("Find a transaction")).to_be_visible()
+    expect(page).not_to_have_url(re.compile("login="))
+
+
+def test_a_stranger_to_the_login_is_refused(page: Page, address: str) -> None:
+    page.goto(f"{address}/oauth2callback?code=of+a+test&state=made-up")
+    expect(page.locator(".paper")).to_contain_text(REFUSED)
