@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 from sagascope_collector.errors import StoreUnavailable
 from sagascope_collector.records import SagaId
-from sagascope_collector.store import cursors, summaries, variants
+from sagascope_collector.store import cursors, summaries
 from sagascope_collector.store.contract import NEWEST, CourseCount, Order, Page, SagaFilter, SagaRow
 from sagascope_collector.store.database import Database
 from sagascope_collector.store.ordering import Ordering
@@ -16,6 +16,7 @@ from sagascope_collector.store.postings import Places
 from sagascope_collector.store.rested import Rested, View
 from sagascope_collector.store.shelf import Shelf
 from sagascope_collector.store.sql import Query
+from sagascope_collector.store.variants import Variants
 
 KINDS: Final = ("id", "key", "prefix")
 """What a text may be of a saga that is found by it, best first."""
@@ -32,6 +33,7 @@ class Listing:
         self._database = database
         self._rested = rested
         self._ordering = Ordering(database, rested)
+        self._variants = Variants(database)
 
     def page(self, narrowed: SagaFilter, limit: int, cursor: str | None, order: Order) -> Page:
         """See `Store.saga_rows`."""
@@ -112,7 +114,7 @@ class Listing:
 
     def courses(self, name: str, environment: str | None, since: int, limit: int) -> list[CourseCount]:
         """See `Store.courses`."""
-        return self._read(lambda view: variants.counted(self._database, view, name, environment, since, limit))
+        return self._read(lambda view: self._variants.counted(view, name, environment, since, limit))
 
     def _read(self, read: Callable[[View], T]) -> T:
         """Read from what there is; once more where sagas came to rest meanwhile."""

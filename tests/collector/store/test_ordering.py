@@ -94,6 +94,19 @@ def _paged(store: DuckDBStore, narrowed: SagaFilter, order: Order) -> Iterator[S
             return
 
 
+def test_courses_are_counted_wherever_the_sagas_are(store: DuckDBStore, rows: list[SagaRow]) -> None:
+    middle = NOON + 10 * SECOND
+    for since in (0, middle, 0):
+        ended = [row for row in rows if row.ended_at and row.key.name == "payment" and row.started_at >= since]
+        counted = store.courses("payment", None, since, 10)
+        assert [(each.steps, each.sagas, each.completed) for each in counted] == [
+            ((), len(ended), sum(row.status == "completed" for row in ended))
+        ]
+        newest = max(ended, key=lambda row: row.started_at).started_at
+        assert {row.started_at for row in ended if row.key.id == counted[0].newest.id} == {newest}
+    assert store.courses("payment", "nowhere", 0, 10) == []
+
+
 def test_a_cursor_is_of_one_order(store: DuckDBStore) -> None:
     cursor = store.saga_rows(SagaFilter(), limit=3, order=Order("id")).next_cursor
     for order in (Order("id", is_falling=False), Order("status"), Order()):
