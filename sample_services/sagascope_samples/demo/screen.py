@@ -36,7 +36,7 @@ class Screen:
         usual = addresses.api == LISTENERS["api"].default
         show = f"{_command()} show {first}" + ("" if usual else f" --url {addresses.api.url}")
         self.say("")
-        self.say(f"Open {url} and type {first}, or go there at once:", "bold")
+        self.say(f"{first} gets stuck in a few seconds. Open {url} and type {first}, or go straight there:", "bold")
         self.say(f"  {url}/saga?name={SAGA}&id={first}")
         self.say("Or ask in another terminal:", "bold")
         self.say(f"  {show}")
