@@ -43,7 +43,9 @@ def scene(addresses: Addresses, folder: Path) -> Scene:
         payments=HOW_MANY,
         services=[server],
         collector=["--step-timeout", f"payment/{FULFIL}={LATE_SECONDS}"],
-        player=lambda supervisor, inspector, tell: Player(supervisor, inspector, tell, addresses, server),
+        player=lambda supervisor, inspector, tell: Player(
+            supervisor, inspector, tell, addresses, server, _bridge(here, addresses, folder)
+        ),
     )
 
 
@@ -57,6 +59,13 @@ def _server(here: Address, http: Address, metrics: Address, folder: Path) -> Par
     return Part("temporal", command, {}, f"{http.url}/api/v1/namespaces/default")
 
 
+def _bridge(server: Address, addresses: Addresses, folder: Path) -> Part:
+    """Asks Temporal for what only it knows: that no worker polls a task queue, say."""
+    follow = ["bridge", "temporal", "--address", str(server), "--cursor", str(folder / "temporal.cursor")]
+    where = ["--url", addresses.api.url, "--otlp-http", addresses.otlp_http.url]
+    return Part("bridge", [sys.executable, "-m", "sagascope_collector", *follow, *where], {}, ready="")
+
+
 class Player:
     """Starts payments as workflows, and deals the blows while they are under way."""
 
@@ -67,11 +76,13 @@ class Player:
         tell: Callable[[Planted], None],
         addresses: Addresses,
         server: Part,
+        bridge: Part,
     ) -> None:
         self._supervisor = supervisor
         self._inspector = inspector
         self._tell = tell
         self._server = server
+        self._bridge = bridge
         self._address = str(next(iter(addresses.services.values())))
         self._environment = {SERVER: self._address, "SAGASCOPE_ENDPOINT": addresses.otlp_http.url, **written(FAULTS)}
         self.sent: list[str] = []
@@ -82,6 +93,7 @@ class Player:
         client = await Client.connect(self._address)
         for name in (PAYMENTS, BANK, WAREHOUSE):
             self._supervisor.start(self._worker(name))
+        self._supervisor.start(self._bridge)
         for order in islice(payments(), HOW_MANY):
             await self._pay(client, order, PLANTED.get(order.payment))
             await asyncio.sleep(BEAT)

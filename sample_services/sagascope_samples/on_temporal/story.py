@@ -61,7 +61,7 @@ PLANTS: Final = (
         "8488",
         "The order goes to the task queue of the night shift, for which no worker runs.",
         Finding("running", "hung", "forward", FULFIL, WAREHOUSE),
-        "nobody was heard to take it",
+        "no worker polls",
         warehouse=NIGHT,
     ),
     Plant(
