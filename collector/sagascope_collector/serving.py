@@ -41,6 +41,7 @@ def server(application: Any, *, drain_seconds: float, tls: dict[str, Any] | None
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=int(drain_seconds),
         **(tls or {}),

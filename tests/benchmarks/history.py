@@ -124,6 +124,7 @@ def questions(drawn: History, batches: int) -> dict[str, Ask]:
         "newest 50 with a step": lambda _: "/api/v1/sagas?step=loyalty.credit&limit=50",
         "50 from the midst of history": lambda chance: f"/api/v1/sagas?until={_moment(chance, batches)}&limit=50",
         "flows": lambda _: "/api/v1/flows",
+        "percentiles of all steps": lambda _: "/api/v1/flows/payment?window=400d",
     }
 
 

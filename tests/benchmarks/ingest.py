@@ -16,7 +16,7 @@ from report import table
 from sagascope_collector.ingest import Encoding, Payload, Signal
 from sagascope_collector.otlp import decode
 from support.collector import RunningCollector, running_collector
-from support.load import Send, Sent, grpc_sender, http_sender, pair_sender, send_all
+from support.load import Send, grpc_sender, http_sender, pair_sender, send_all
 from support.payloads import requests, rich_requests
 
 RUNS = int(os.environ.get("RUNS", "5"))
@@ -25,8 +25,8 @@ SECONDS = float(os.environ.get("SECONDS", "4"))
 
 SPANS = 510
 MILLION = 1e6
-WARM_UP = 40
-"""Requests that are not measured."""
+WARM_UP = 3.0
+"""Seconds that are not measured: the process that decodes starts meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,33 +91,42 @@ def load(case: Case, rate: float | None = None) -> Run:
     """One load on a new collector, as fast as it goes or with so many requests a second."""
     with TemporaryDirectory() as name, running_collector(environment={"TMPDIR": name}) as collector:
         senders = [case.sender(collector) for _ in range(case.clients)]
-        send_all(case.bodies(WARM_UP, case.spans, seed=2), senders)
-        before = _used(collector.process.pid), _used(os.getpid())
-        sent = send_all(_for_a_while(case.bodies(10**9, case.spans)), senders, rate=rate)
-        used = _used(collector.process.pid) - before[0], _used(os.getpid()) - before[1]
-        resident = psutil.Process(collector.process.pid).memory_info().rss / MILLION
-        _all_stored(collector, case, sent)
+        warmed_up = send_all(lasting(WARM_UP, case.bodies(10**9, case.spans, seed=2)), senders, rate=rate)
+        running, clients = _family(collector.process.pid), psutil.Process()
+        before = _used(*running), _used(clients)
+        sent = send_all(lasting(SECONDS, case.bodies(10**9, case.spans)), senders, rate=rate)
+        used = _used(*running) - before[0], _used(clients) - before[1]
+        resident = sum(each.memory_info().rss for each in running) / MILLION
+        _all_stored(collector, case, sent.requests + warmed_up.requests)
     spans = sent.requests * case.spans
-    collectors, clients = (each / spans * MILLION for each in used)
-    return Run(spans / sent.seconds, collectors, clients, sent.wait(0.5), sent.wait(0.99), resident)
+    served, asked = (each / spans * MILLION for each in used)
+    return Run(spans / sent.seconds, served, asked, sent.wait(0.5), sent.wait(0.99), resident)
 
 
-def _for_a_while(bodies: Iterable[Any]) -> Iterator[Any]:
-    end = time.perf_counter() + SECONDS
+def lasting(seconds: float, bodies: Iterable[Any]) -> Iterator[Any]:
+    """As many of them as can be sent in so much time."""
+    end = time.perf_counter() + seconds
     for body in bodies:
         if time.perf_counter() > end:
             return
         yield body
 
 
-def _used(pid: int) -> float:
-    return sum(psutil.Process(pid).cpu_times()[:2])
+def _used(*processes: psutil.Process) -> float:
+    """Seconds of processor time."""
+    return sum(sum(each.cpu_times()[:2]) for each in processes)
 
 
-def _all_stored(collector: RunningCollector, case: Case, sent: Sent) -> None:
+def _family(pid: int) -> list[psutil.Process]:
+    """A collector, and the process in which it decodes."""
+    collector = psutil.Process(pid)
+    return [collector, *collector.children()]
+
+
+def _all_stored(collector: RunningCollector, case: Case, requests: int) -> None:
     """What was acknowledged is there: a load that was refused is no measurement."""
     said = httpx.get(f"{collector.api}/api/v1/status", timeout=60, trust_env=False).json()
-    expected = (sent.requests + WARM_UP) * case.spans * (2 if case.bodies is rich_requests else 1)
+    expected = requests * case.spans * (2 if case.bodies is rich_requests else 1)
     if said["stored"] != expected:
         raise RuntimeError(f"{said['stored']} records of {expected} are stored.")
 

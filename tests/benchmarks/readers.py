@@ -59,7 +59,7 @@ def _measured(dashboards: int, bad: bool) -> list[float]:
     with TemporaryDirectory() as name, running_collector(environment={"TMPDIR": name}) as collector:
         senders = [http_sender(collector.otlp_http) for _ in range(8)]
         bodies = ingest.CASES[0].bodies
-        send_all(bodies(ingest.WARM_UP, ingest.SPANS, seed=2), senders)
+        send_all(ingest.lasting(ingest.WARM_UP, bodies(10**9, ingest.SPANS, seed=2)), senders, rate=RATE / ingest.SPANS)
         with _reading(collector, dashboards, bad):
             requests = bodies(int(RATE * SECONDS / ingest.SPANS), ingest.SPANS)
             sent = send_all(requests, senders, rate=RATE / ingest.SPANS)

@@ -1,7 +1,8 @@
 """Unique OTLP requests by the thousand, of sagas that ended well.
 
-One request is built and serialized; of it only the ids are overwritten, so that a client costs little. Ten spans make a
-saga: its root, five steps, and what four of them call.
+One request is built and serialized; of it only the ids are overwritten, so that a client costs little. Sagas have
+UUIDs, as most do: rows of digits in these look like card numbers. Ten spans make a saga: its root, five steps, and what
+four of them call.
 """
 
 import re
@@ -21,6 +22,9 @@ STACK_TRACE = "".join(
     f'  File "/srv/ledger/part_{line}.py", line {line}, in work\n    return inner({line})\n' for line in range(20)
 )
 SENDER = {"service_instance_id": "ledger-1", "service_version": "3.2.1", "deployment_environment_name": "production"}
+
+_HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
+_UUID = np.frombuffer(b"00000000-0000-0000-0000-000000000000", np.uint8)
 
 
 class Pair(NamedTuple):
@@ -50,7 +54,7 @@ class Template:
         self._spans = spans
         self._traces = _found(rb"T(\d{15})", raw)
         self._ids = _found(rb"S(\d{7})", raw)
-        self._sagas = _found(rb"saga-(\d{9})", raw)
+        self._sagas = _found(rb"saga-(\d{31})", raw)
 
     def fresh(self, seed: int, number: int) -> bytes:
         """The request with this number, as no other is; the same for the same seed."""
@@ -58,9 +62,9 @@ class Template:
         sagas = -(-self._spans // SPANS_A_SAGA)
         _overwrite(body, self._traces, random.integers(1, 256, (sagas, 16), np.uint8))
         _overwrite(body, self._ids, random.integers(1, 256, (self._spans, 8), np.uint8))
-        first = (seed % 100) * 10**7 + number * sagas
-        digits = (np.arange(first, first + sagas)[:, None] // 10 ** np.arange(8, -1, -1)) % 10
-        _overwrite(body, self._sagas, (digits + ord("0")).astype(np.uint8), offset=len("saga-"))
+        uuids = np.full((sagas, len(_UUID)), ord("-"), np.uint8)
+        uuids[:, ord("-") != _UUID] = _HEX[random.integers(0, 16, (sagas, 32), np.uint8)]
+        _overwrite(body, self._sagas, uuids)
         return body.tobytes()
 
 
@@ -73,10 +77,10 @@ def _found(pattern: bytes, raw: bytes) -> Places:
     return np.array([each.start() for each in found]), np.array([int(each[1]) for each in found])
 
 
-def _overwrite(body: np.ndarray, places: Places, values: np.ndarray, *, offset: int = 0) -> None:
+def _overwrite(body: np.ndarray, places: Places, values: np.ndarray) -> None:
     at, which = places
     if len(at):
-        body[at[:, None] + np.arange(offset, offset + values.shape[1])] = values[which]
+        body[at[:, None] + np.arange(values.shape[1])] = values[which]
 
 
 @cache
@@ -130,7 +134,7 @@ def _ordinary(number: int) -> dict[str, Any]:
 
 
 def _of_saga(number: int) -> dict[str, Any]:
-    place, id_ = number % SPANS_A_SAGA, f"saga-{number // SPANS_A_SAGA:09}"
+    place, id_ = number % SPANS_A_SAGA, f"saga-{number // SPANS_A_SAGA:031}"
     if place == 0:
         return of_saga(id_, role="saga")
     said = of_saga(id_, step_name=_step(place), step_attempt=1)

@@ -1,6 +1,7 @@
 """What senders over either transport have in common: who they are, and how long they wait."""
 
 import asyncio
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import unquote
@@ -27,9 +28,15 @@ async def answered(answer: asyncio.Future[Receipt]) -> Receipt:
 
 def sender_of(host: str, port: int | str) -> str:
     """Who is to share the queue fairly with others: a host, or on this machine each connection."""
+    bare, is_alone = _told(host)
+    return f"{bare}:{port}" if is_alone else bare
+
+
+@lru_cache(1024)
+def _told(host: str) -> tuple[str, bool]:
+    """A host's bare name, and whether it is not shared with others."""
     bare = unquote(host).strip("[]")
     try:
-        alone = ip_address(bare).is_loopback
+        return bare, ip_address(bare).is_loopback
     except ValueError:
-        alone = True
-    return f"{bare}:{port}" if alone else bare
+        return bare, True

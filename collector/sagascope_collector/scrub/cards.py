@@ -81,7 +81,7 @@ class Finder:
         """Every card number of a text, in order, none overlapping another; of several readings the longest."""
         for run in _RUN.finditer(text):
             if run.end() - run.start() >= SHORTEST:
-                yield from (card for card in self._in_run(text, run) if not _is_identifier(text, card))
+                yield from (card for card in self._in_run(text, run) if not _is_within_identifier(text, card))
 
     def _in_run(self, text: str, run: re.Match[str]) -> Iterator[Card]:
         alone = run[0].isdigit()
@@ -148,12 +148,15 @@ def _beginning_at(run: _Run, first: int) -> tuple[Card | None, int]:
     return longest, after
 
 
-def _is_identifier(text: str, card: Card) -> bool:
-    """Whether the digits are a part of a UUID, or of a hexadecimal trace id, span id or digest."""
+def is_identifier(token: str) -> bool:
+    """Whether this is a UUID, or a hexadecimal trace id, span id or digest."""
+    return bool(_UUID.fullmatch(token) or _HEX_ID.fullmatch(token))
+
+
+def _is_within_identifier(text: str, card: Card) -> bool:
     start, end = card.start, card.end
     while start > 0 and card.start - start < _LONGEST_ID and text[start - 1] in _HEX:
         start -= 1
     while end < len(text) and end - card.end < _LONGEST_ID and text[end] in _HEX:
         end += 1
-    token = text[start:end]
-    return bool(_UUID.fullmatch(token) or _HEX_ID.fullmatch(token))
+    return is_identifier(text[start:end])
