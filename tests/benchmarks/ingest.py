@@ -5,6 +5,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
@@ -87,9 +88,10 @@ def main() -> str:
     )
 
 
-def load(case: Case, rate: float | None = None) -> Run:
-    """One load on a new collector, as fast as it goes or with so many requests a second."""
-    with TemporaryDirectory() as name, running_collector(environment={"TMPDIR": name}) as collector:
+def load(case: Case, rate: float | None = None, db: Path | None = None) -> Run:
+    """One load on a collector, as fast as it goes or with so many requests a second; on a new database but for `db`."""
+    with TemporaryDirectory() as name, running_collector(environment={"TMPDIR": name}, db=db) as collector:
+        there = _stored(collector)
         senders = [case.sender(collector) for _ in range(case.clients)]
         warmed_up = send_all(lasting(WARM_UP, case.bodies(10**9, case.spans, seed=2)), senders, rate=rate)
         running, clients = _family(collector.process.pid), psutil.Process()
@@ -97,7 +99,7 @@ def load(case: Case, rate: float | None = None) -> Run:
         sent = send_all(lasting(SECONDS, case.bodies(10**9, case.spans)), senders, rate=rate)
         used = _used(*running) - before[0], _used(clients) - before[1]
         resident = sum(each.memory_info().rss for each in running) / MILLION
-        _all_stored(collector, case, sent.requests + warmed_up.requests)
+        _all_stored(collector, case, sent.requests + warmed_up.requests, there)
     spans = sent.requests * case.spans
     served, asked = (each / spans * MILLION for each in used)
     return Run(spans / sent.seconds, served, asked, sent.wait(0.5), sent.wait(0.99), resident)
@@ -123,12 +125,17 @@ def _family(pid: int) -> list[psutil.Process]:
     return [collector, *collector.children()]
 
 
-def _all_stored(collector: RunningCollector, case: Case, requests: int) -> None:
+def _all_stored(collector: RunningCollector, case: Case, requests: int, before: int) -> None:
     """What was acknowledged is there: a load that was refused is no measurement."""
-    said = httpx.get(f"{collector.api}/api/v1/status", timeout=60, trust_env=False).json()
+    stored = _stored(collector) - before
     expected = requests * case.spans * (2 if case.bodies is rich_requests else 1)
-    if said["stored"] != expected:
-        raise RuntimeError(f"{said['stored']} records of {expected} are stored.")
+    if stored != expected:
+        raise RuntimeError(f"{stored} records of {expected} are stored.")
+
+
+def _stored(collector: RunningCollector) -> int:
+    said: int = httpx.get(f"{collector.api}/api/v1/status", timeout=60, trust_env=False).json()["stored"]
+    return said
 
 
 def _raw_insert() -> Run:

@@ -87,4 +87,5 @@ def _trait(one: wire.Trait) -> str:
 def _event(change: wire.IncidentChange) -> str:
     by = f" by {plain.line(change.by, SHOWN)}" if change.by else ""
     note = f": {plain.line(change.note)}" if change.note else ""
-    return f"{times.day_and_time(change.at)}  {change.what}{by}, {change.count:,} sagas{note}"
+    sagas = "1 saga" if change.count == 1 else f"{change.count:,} sagas"
+    return f"{times.day_and_time(change.at)}  {change.what}{by}, {sagas}{note}"
