@@ -4,14 +4,17 @@ Times are of the clock, in UTC, never "12 minutes ago": a kept sentence stays tr
 """
 
 from collections.abc import Callable
+from operator import itemgetter
 
+from sagascope import semconv
 from sagascope_collector.records import Process
 from sagascope_collector.sagas import engines, messages
 from sagascope_collector.sagas import forecast as forecasts
 from sagascope_collector.sagas.case import Case, Finding, Try
+from sagascope_collector.sagas.failures import failure
 from sagascope_collector.sagas.forecast import forecast
 from sagascope_collector.sagas.ledger import has_ended
-from sagascope_collector.sagas.model import Attempt, AttemptState, Reason, Status
+from sagascope_collector.sagas.model import Attempt, AttemptState, Reason, Saga, Status
 from sagascope_collector.sagas.stake import in_force
 from sagascope_collector.sagas.standstill import failed_in_a_row
 from sagascope_collector.sagas.words import clock, dated, sentence, shortened, times, who
@@ -31,9 +34,27 @@ def calm(case: Case, step: str | None) -> str:
     saga = case.saga
     if has_ended(saga.status) and saga.ended_at is not None:
         words = {Status.COMPLETED: "Completed", Status.COMPENSATED: "Given up and undone", Status.FAILED: "Failed"}
-        return sentence(f"{words[saga.status]} on {dated(saga.ended_at)}")
+        why = _why_not(saga) if saga.status is not Status.COMPLETED else ""
+        return sentence(f"{words[saga.status]} on {dated(saga.ended_at)}" + (f": {why}" if why else ""))
     subject = case.in_flight[0] if case.in_flight else case.failing
     return sentence(_going(case, step) + engines.told(case, subject))
+
+
+def _why_not(saga: Saga) -> str:
+    """Why a saga did not come to a good end: what ended it says so, else the step that failed last."""
+    error = failure(saga.closing) if saga.closing is not None else None
+    if said := error and (error.message or error.type):
+        return shortened(said)
+    failed = [
+        (attempt.ended_at or 0, step.name, attempt)
+        for step in saga.steps
+        for attempt in step.attempts[-1:]
+        if step.type != semconv.TYPE_COMPENSATION and attempt.state is AttemptState.ERROR
+    ]
+    if not failed:
+        return ""
+    _, name, attempt = max(failed, key=itemgetter(0))
+    return f"{name} failed{_because(attempt)}"
 
 
 def _going(case: Case, step: str | None) -> str:

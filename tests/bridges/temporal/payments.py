@@ -54,6 +54,10 @@ class Payment:
             await workflow.sleep(timedelta(hours=1))
         if payment.startswith("parent"):
             await workflow.execute_child_workflow(Payment.run, f"slow/{payment}", id=f"slow/{payment}")
+        if payment.startswith("local"):
+            await workflow.execute_local_activity(charge, payment, start_to_close_timeout=MINUTE)
+            await workflow.execute_local_activity(fulfil, payment.removeprefix("local/"), start_to_close_timeout=MINUTE)
+            return
         if payment.startswith("rounds/"):
             workflow.continue_as_new("slow")
         await workflow.execute_activity(
@@ -80,7 +84,16 @@ def plugins(asked: list[str]) -> list[Any]:
 async def main(address: str, payments: list[str]) -> None:
     client = await Client.connect(address, plugins=plugins(payments))
     for payment in payments:
-        await client.start_workflow(Payment.run, payment, id=payment, task_queue=QUEUE)
+        within = timedelta(seconds=1) if payment.endswith("/late") else None
+        begun = await client.start_workflow(
+            Payment.run, payment, id=payment, task_queue=QUEUE, execution_timeout=within
+        )
+        if payment.endswith("/terminated"):
+            await begun.terminate(reason="asked for by the bank")
+        if payment.endswith("/cancelled"):
+            await begun.cancel()
+        if payment.endswith("/signalled"):
+            await begun.signal("approve")
     async with Worker(
         client,
         task_queue=QUEUE,

@@ -83,7 +83,7 @@ def test_all_may_begin_anew(tmp_path: Path) -> None:
 
 
 def test_with_the_plugin_nothing_is_told_twice(tmp_path: Path) -> None:
-    told = ("well", "refused", "failing", "slow", "parent", "nobody")
+    told = ("well", "refused", "failing", "slow", "parent", "nobody", "local/well")
     with (
         running_collector(tmp_path) as collector,
         running_temporal(tmp_path / "temporal.log") as address,
@@ -104,7 +104,9 @@ def test_with_the_plugin_nothing_is_told_twice(tmp_path: Path) -> None:
         slow = once(collector, "slow", lambda saga: [state for *_, state in shape(saga)] == ["done", "in_flight"])
         slow = once(collector, "slow", lambda saga: saga["steps"][1]["attempts"][0]["instance"])
         parent = once(collector, "parent", shape)
-    for saga in (well, refused, failing, nobody, slow, parent):
+        local = once(collector, "local/well", lambda saga: saga["status"] == "completed")
+        assert [len(step["attempts"]) for step in local["steps"]] == [1, 1]
+    for saga in (well, refused, failing, nobody, slow, parent, local):
         assert saga["anomalies"] == []
         assert len(saga["traces"]) == 1
         spans = [span["span_id"] for span in saga["spans"]]

@@ -18,6 +18,8 @@ pytestmark = pytest.mark.xdist_group("bridge-temporal")
 APP = Path(__file__).with_name("payments.py")
 BANK_AWAY = "the bank is away, caused by no route to host"
 STANDING = ("failing", "nobody", "bug", "timer", "slow", "refused", "parent", "rounds/1", "well")
+LOCAL = ("local/well", "local/refused")
+ENDED = ("slow/terminated", "slow/cancelled", "nobody/late", "slow/signalled")
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,7 @@ def told(collector: RunningCollector, tmp_path_factory: pytest.TempPathFactory) 
     with (
         running_temporal(folder / "temporal.log") as address,
         bridging(address, collector.api, folder),
-        running(sys.executable, APP, address, *STANDING, log=folder / "worker.log"),
+        running(sys.executable, APP, address, *STANDING, *LOCAL, *ENDED, log=folder / "worker.log"),
     ):
         yield collector
 
@@ -103,3 +105,32 @@ def test_a_run_that_goes_on_in_another_is_told_as_both(told: RunningCollector) -
     saga = once(told, "rounds/1", lambda saga: len(shape(saga)) == 2)
     assert saga["status"] == "running"
     assert len(saga["runs"]) == 2
+
+
+def test_local_activities_are_steps_when_they_are_over(told: RunningCollector) -> None:
+    saga = once(told, "local/well", lambda saga: saga["status"] != "running")
+    assert (saga["status"], saga["anomalies"]) == ("completed", [])
+    assert shape(saga) == [("charge", "action", "done"), ("fulfil", "action", "done")]
+    refused = once(told, "local/refused", lambda saga: saga["status"] != "running")
+    assert refused["status"] == "failed"
+    assert [(name, state) for name, _, state in shape(refused)] == [("charge", "done"), ("fulfil", "failed")]
+    assert refused["steps"][1]["attempts"][0]["error"]["message"] == "out of stock"
+
+
+@pytest.mark.parametrize(
+    ("saga", "reason"),
+    [
+        ("slow/terminated", "asked for by the bank"),
+        ("slow/cancelled", "cancelled"),
+        ("nobody/late", "the workflow timed out"),
+    ],
+)
+def test_what_was_ended_from_outside_says_how(told: RunningCollector, saga: str, reason: str) -> None:
+    ended = once(told, saga, lambda saga: saga["status"] != "running")
+    assert ended["status"] == "failed"
+    assert reason in ended["headline"]
+
+
+def test_a_signal_that_came_is_shown(told: RunningCollector) -> None:
+    saga = once(told, "slow/signalled", lambda saga: any(span["name"] == "signal approve" for span in saga["spans"]))
+    assert saga["status"] == "running"

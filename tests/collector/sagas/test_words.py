@@ -53,3 +53,18 @@ def test_without_anybody_who_drives_it_the_service_that_should_have_been_asked_i
 def test_a_missing_idempotency_key_is_no_key() -> None:
     text = as_text(parse("Resubmit with {idempotency_key}."), {})
     assert text == "Resubmit with (no idempotency key was received: verify first what was done)."
+
+
+@pytest.mark.parametrize(
+    ("root", "said"),
+    [
+        ("outcome=failed", "a failed (no money)."),
+        ('outcome=failed error="stopped by the bank"', "stopped by the bank."),
+        ("outcome=compensated", "a failed (no money)."),
+        ("outcome=completed", ""),
+    ],
+)
+def test_what_came_to_no_good_end_says_why(root: str, said: str) -> None:
+    told = judged(f'boss-1 0..3 root plan="a, b" {root}\nwallet-1 1..2 run a error="no money"').headline
+    _, _, why = told.partition(": ")
+    assert why == said

@@ -9,6 +9,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from sagascope import semconv
 from sagascope_collector.bridges.temporal import failures, ids
 from sagascope_collector.bridges.temporal.facts import UNSEEN, Error, Teller
+from sagascope_collector.bridges.temporal.local import Local
 from sagascope_collector.bridges.temporal.place import Call, Run
 
 PREFIXES: Final = ("undo_", "compensate_", "Undo", "Compensate")
@@ -87,6 +88,17 @@ class Course:
             self._teller.attempt(call, call.attempt, call.since, _at(event), error=error)
         else:
             self._teller.waiting(call, call.attempt, call.since, _at(event), error)
+        self._over(call, error)
+
+    def marked(self, event: HistoryEvent, said: Any) -> None:
+        """A local activity is over."""
+        local = Local.read(said)
+        if local is None:
+            return
+        call = self._call(local.type, local.since)
+        call.activity, call.attempt, call.is_taken = local.activity, local.attempt, True
+        error = _failure(said) if said.HasField("failure") else None
+        self._teller.attempt(call, local.attempt, local.since, local.until, error=error)
         self._over(call, error)
 
     def child_started(self, event: HistoryEvent, said: Any) -> None:
@@ -207,6 +219,7 @@ _TAKES: Final[Mapping[str, Callable[[Course, HistoryEvent, Any], None]]] = {
     "activity_task_failed_event_attributes": _closes(_failure),
     "activity_task_timed_out_event_attributes": _closes(_failure),
     "activity_task_canceled_event_attributes": _closes(_plainly("cancelled")),
+    "marker_recorded_event_attributes": Course.marked,
     "child_workflow_execution_started_event_attributes": Course.child_started,
     "child_workflow_execution_completed_event_attributes": _closes_child(_fine),
     "child_workflow_execution_failed_event_attributes": _closes_child(_failure),
