@@ -116,9 +116,10 @@ def test_mtls_a_key_and_several_namespaces(tmp_path: Path) -> None:
                 wait_until(lambda told=told: told in log(tmp_path), f"{told} was never said")
         assert gateway.refused
         assert not gateway.calls
-        with bridging(front, collector.api, tmp_path, *mutual, *known):
+        with bridging(front, collector.api, tmp_path, *mutual, "--namespace", "payroll", *known):
             for namespace in ("default", "refunds"):
                 once(collector, f"in {namespace}", says("no worker polls the task queue payments for workflows since "))
+            wait_until(lambda: "namespace payroll, does not answer: NOT_FOUND" in log(tmp_path), "it was never said")
         assert "another-key" not in log(tmp_path)
         assert KEY not in log(tmp_path)
 

@@ -19,6 +19,7 @@ from sagascope_collector.bridges.temporal.pending import Look
 from sagascope_collector.bridges.temporal.place import Place, Run
 from sagascope_collector.bridges.temporal.queues import Queues
 from sagascope_collector.bridges.temporal.server import Server
+from sagascope_collector.errors import SourceUnavailable
 
 AT_ONCE: Final = 500
 """Runs that one poll looks at."""
@@ -90,8 +91,9 @@ class Temporal:
         """See `Source.poll`."""
         ended = {run: at for run, at in place.ended.items() if at > now - 2 * OVERLAP}
         runs, looked = dict(place.runs), dict(place.looked)
-        over = self._meet(runs, ended, looked, now)
-        due = sorted((run for run in runs if self._due.get(run, 0) <= now), key=lambda run: self._due.get(run, 0))
+        over, silent = self._meet(runs, ended, looked, now)
+        asked = (run for run, each in runs.items() if each.namespace not in silent and self._due.get(run, 0) <= now)
+        due = sorted(asked, key=lambda run: self._due.get(run, 0))
         told, queues = Facts(), Queues(self._server, dict(place.unpolled), self._asked, now)
         for seen in self._threads.map(partial(self._ask, over=over), [runs[run] for run in due[:AT_ONCE]]):
             run = self._take(seen, told, queues, now, len(runs))
@@ -101,13 +103,25 @@ class Temporal:
                 runs[run.run] = run
         is_behind = bool(due[AT_ONCE:]) and self._due.get(due[AT_ONCE], 0) < now - RARELY
         after = Place(looked=looked, runs=runs, ended=ended, unpolled=queues.since)
-        return Harvest(told, after, len(runs), is_behind=is_behind, at_once=bool(due[AT_ONCE:]))
+        trouble = " ".join(silent.values())
+        return Harvest(told, after, len(runs), trouble, is_behind=is_behind, at_once=bool(due[AT_ONCE:]))
 
-    def _meet(self, runs: dict[str, Run], ended: Mapping[str, int], looked: dict[str, int], now: int) -> set[str]:
-        """Add the runs that are new, and answer which are over."""
-        over = set[str]()
+    def _meet(
+        self, runs: dict[str, Run], ended: Mapping[str, int], looked: dict[str, int], now: int
+    ) -> tuple[set[str], dict[str, str]]:
+        """Add the runs that are new, and answer which are over, and which namespaces do not answer, with what is said.
+
+        Raises:
+            SourceUnavailable: none does.
+        """
+        over, silent = set[str](), dict[str, str]()
         for namespace in self._namespaces:
-            for found in self._server.workflows(namespace, _query(looked.get(namespace))):
+            try:
+                met = list(self._server.workflows(namespace, _query(looked.get(namespace))))
+            except SourceUnavailable as error:
+                silent[namespace] = str(error)
+                continue
+            for found in met:
                 execution = found.execution
                 if execution.run_id in ended:
                     continue
@@ -119,7 +133,9 @@ class Temporal:
                     over.add(execution.run_id)
                     self._due[execution.run_id] = 0
             looked[namespace] = now
-        return over
+        if len(silent) == len(set(self._namespaces)):
+            raise SourceUnavailable(" ".join(silent.values()))
+        return over, silent
 
     def _ask(self, run: Run, over: Iterable[str]) -> _Seen:
         where = (run.namespace, run.workflow, run.run)
