@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 
 import httpx
 import psutil
+from ingest import settled
 from report import load, table
 
 from sagascope_collector.store import DuckDBStore
@@ -135,7 +136,7 @@ def _moment(chance: Random, batches: int) -> str:
 
 def _asked(path: Path, drawn: History, batches: int) -> list[Row]:
     with running_collector(path.parent, db=path) as collector:
-        _settled(collector)
+        settled(collector)
         rows = [(title, "ms, p50 / p95", _times(collector, ask)) for title, ask in questions(drawn, batches).items()]
         rows.append(("load of the machine meanwhile", "", load()))
         rows.append(("resident after that", "MB", f"{_resident(collector):,.0f}"))
@@ -146,16 +147,6 @@ def _asked(path: Path, drawn: History, batches: int) -> list[Row]:
         rows.append(("ready again after SIGKILL", "s", f"{time.perf_counter() - begun:.1f}"))
         rows.append(("resident then", "MB", f"{_resident(collector):,.0f}"))
     return rows
-
-
-def _settled(collector: RunningCollector) -> None:
-    """Wait until nothing is left to be judged from the time in which it was not running."""
-    deadline = time.monotonic() + 600
-    while time.monotonic() < deadline:
-        before = psutil.Process(collector.process.pid).cpu_times().user
-        time.sleep(1)
-        if psutil.Process(collector.process.pid).cpu_times().user - before < 0.3:
-            return
 
 
 def _times(collector: RunningCollector, ask: Ask, times: int = ASKED) -> str:

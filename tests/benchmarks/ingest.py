@@ -88,21 +88,35 @@ def main() -> str:
     )
 
 
-def load(case: Case, rate: float | None = None, db: Path | None = None) -> Run:
-    """One load on a collector, as fast as it goes or with so many requests a second; on a new database but for `db`."""
+def load(case: Case, rate: float | None = None, db: Path | None = None, seed: int = 1) -> Run:
+    """One load on a collector, as fast as it goes or with so many requests a second.
+
+    On a new database, or on `db`: then with another seed each time, else it has all of it already.
+    """
     with TemporaryDirectory() as name, running_collector(environment={"TMPDIR": name}, db=db) as collector:
+        settled(collector)
         there = _stored(collector)
         senders = [case.sender(collector) for _ in range(case.clients)]
-        warmed_up = send_all(lasting(WARM_UP, case.bodies(10**9, case.spans, seed=2)), senders, rate=rate)
+        warmed_up = send_all(lasting(WARM_UP, case.bodies(10**9, case.spans, seed=2 * seed)), senders, rate=rate)
         running, clients = _family(collector.process.pid), psutil.Process()
         before = _used(*running), _used(clients)
-        sent = send_all(lasting(SECONDS, case.bodies(10**9, case.spans)), senders, rate=rate)
+        sent = send_all(lasting(SECONDS, case.bodies(10**9, case.spans, seed=2 * seed + 1)), senders, rate=rate)
         used = _used(*running) - before[0], _used(clients) - before[1]
         resident = sum(each.memory_info().rss for each in running) / MILLION
         _all_stored(collector, case, sent.requests + warmed_up.requests, there)
     spans = sent.requests * case.spans
     served, asked = (each / spans * MILLION for each in used)
     return Run(spans / sent.seconds, served, asked, sent.wait(0.5), sent.wait(0.99), resident)
+
+
+def settled(collector: RunningCollector) -> None:
+    """Wait until nothing is left to be judged from the time in which it was not running."""
+    deadline = time.monotonic() + 600
+    while time.monotonic() < deadline:
+        before = psutil.Process(collector.process.pid).cpu_times().user
+        time.sleep(1)
+        if psutil.Process(collector.process.pid).cpu_times().user - before < 0.3:
+            return
 
 
 def lasting(seconds: float, bodies: Iterable[Any]) -> Iterator[Any]:
