@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; 
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 ARGS ?=
 
-.PHONY: help setup dev demo test check screenshots format bench bench-large fuzz lock clean
+.PHONY: help setup dev demo test check accuracy screenshots format bench bench-large fuzz lock clean
 
 help:  ## what can be made
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -45,6 +45,9 @@ test: check  ## check, then every test
 	$(BIN)/python tests/ensure_debian.py
 	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
 
+accuracy: dev  ## grade the diagnosis against a known truth; ARGS="--sagas 300000 --seed 7"
+	PYTHONPATH=tests $(BIN)/python -m accuracy.run $(ARGS)
+
 bench: dev  ## measurements, printed with medians and spread
 	$(BIN)/python tests/benchmarks/run.py $(ARGS)
 
@@ -67,4 +70,4 @@ lock: dev  ## pin pyproject.toml's dependencies anew, with hashes
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --extra all --group build --group dev -c requirements.lock -o requirements-dev.lock pyproject.toml
 
 clean:  ## remove what was made here
-	rm -rf $(VENV) .demo .npm artefacts dist build .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .duckdb-other .demo .npm artefacts dist build .mypy_cache .ruff_cache .import_linter_cache

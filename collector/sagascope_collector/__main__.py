@@ -39,8 +39,9 @@ COMMANDS = {
     "restore": Command("sagascope_collector.cli.backup", "Put a backup back as a database."),
     "find": Command("sagascope_collector.cli.sagas", "Find transactions by what somebody quoted."),
     "show": Command("sagascope_collector.cli.sagas", "Show where one transaction stands, since when and why."),
-    "triage": Command("sagascope_collector.cli.sagas", "List what needs someone now, worst first."),
-    "watch": Command("sagascope_collector.cli.watch", "Watch what needs someone, until Ctrl-C."),
+    "triage": Command("sagascope_collector.cli.sagas", "List what needs attention now, worst first."),
+    "sql": Command("sagascope_collector.cli.sql", "Query spans, log records and transactions with SQL."),
+    "watch": Command("sagascope_collector.cli.watch", "Watch what needs attention, until Ctrl-C."),
     "incident": Command(
         "sagascope_collector.cli.incidents", "Show one incident, acknowledge it, end it, or leave a note."
     ),

@@ -21,11 +21,11 @@ from sagascope_collector import alerts, exposure, logbook, sagas, scrub
 from sagascope_collector.access import guarded, sharing
 from sagascope_collector.api import ReadLimits, create_api, present
 from sagascope_collector.cli import serve as cli
-from sagascope_collector.deafness import Deafness
-from sagascope_collector.errors import PortTaken, StoreUnavailable
+from sagascope_collector.errors import PortTaken, StorageUnavailable
 from sagascope_collector.housekeeping import Housekeeping
 from sagascope_collector.incidents import Incidents
 from sagascope_collector.ingest import Ingest, Limits
+from sagascope_collector.ingest_outages import IngestOutages
 from sagascope_collector.listening import address_of, listen, port_taken
 from sagascope_collector.metrics import Exposition, Meter, measured
 from sagascope_collector.otlp import OtlpGrpc, OtlpHttp, decode
@@ -35,7 +35,7 @@ from sagascope_collector.process import ProcessHealth
 from sagascope_collector.projection import Memory, Projection, Surroundings
 from sagascope_collector.serving import Server, server
 from sagascope_collector.settings import Address, Settings
-from sagascope_collector.store import DuckDBStore, Store
+from sagascope_collector.storage import Storage
 
 Clock = Callable[[], int]
 
@@ -43,7 +43,7 @@ ALIVE_EVERY: Final = 2.0
 """Seconds between two notes that this collector listens; a crash is known no more exactly than that."""
 
 LATE: Final = 5_000_000_000
-"""Nanoseconds: while something waits for longer than this, the collector counts as deaf."""
+"""Nanoseconds: while a request waits for longer than this, an ingest outage is going on."""
 
 WELL: Final = 30.0
 """Seconds: a collector that lags more is not well, and sends no signal that it is."""
@@ -76,34 +76,34 @@ class _Ports:
 class Collector:
     """One collector on one event loop: `run` it once."""
 
-    def __init__(self, settings: Settings, store: Store, clock: Clock) -> None:
+    def __init__(self, settings: Settings, storage: Storage, clock: Clock) -> None:
         self._settings = settings
-        self._store = store
+        self._storage = storage
         self._clock = clock
-        self._deafness = Deafness(store, clock)
+        self._outages = IngestOutages(storage, clock)
         self._meter = Meter()
         key = scrub.chosen_key(settings.scrub_key, os.environ, settings.db)
         self._scrubber = scrub.Scrubber(settings.scrub_rules, scrub.Tokens(key), settings.forms.keys)
         self._ingest = Ingest(
-            store,
+            storage,
             partial(decode, scrubber=self._scrubber, forms=settings.forms),
             limits=Limits(settings.queue_bytes),
-            refused=self._deafness.refused,
+            refused=self._outages.refused,
             committed=self._meter.committed,
         )
-        self._memory = Memory(store)
+        self._memory = Memory(storage)
         self._surroundings = Surroundings()
         self._projection = Projection(
-            store,
+            storage,
             summarise=present.summary,
             context=self._context,
             memory=self._memory,
             surroundings=self._surroundings,
             clock=clock,
         )
-        self._incidents = Incidents(store.incidents, passed=self._passed_at, clock=clock)
-        self._housekeeping = Housekeeping(store)
-        self._health = ProcessHealth(self._ingest, self._projection, self._deafness, clock)
+        self._incidents = Incidents(storage.incidents, passed=self._passed_at, clock=clock)
+        self._housekeeping = Housekeeping(storage)
+        self._health = ProcessHealth(storage, self._ingest, self._projection, self._outages, clock)
         self._alerts = self._watch(settings.alerts) if settings.alerts else None
 
     async def run(self, announce: cli.Announce) -> None:
@@ -141,7 +141,7 @@ class Collector:
 
     def _is_well(self) -> bool:
         """Whether telemetry is taken in, judged, and there: a gateway that is cut off is not well either."""
-        heard = {each.process.environment for each in self._store.instances()}
+        heard = {each.process.environment for each in self._storage.instances.all()}
         is_any_heard = not heard or bool(heard - self._surroundings.telemetry_lost.keys())
         return is_any_heard and self._health.unready() is None and self._health.lag_seconds() < WELL
 
@@ -154,7 +154,7 @@ class Collector:
         return alerts.Watch(
             said,
             self._incidents,
-            self._store.alerts,
+            self._storage.alerts,
             environment=os.environ,
             is_well=self._is_well,
             doubted=lambda: self._surroundings.doubted,
@@ -164,14 +164,15 @@ class Collector:
     def _context(self, now: int) -> sagas.Context:
         return sagas.Context(
             now=now,
-            deaf=tuple(self._deafness.intervals()),
+            deaf=tuple(self._outages.intervals()),
             step_timeouts=self._settings.step_timeouts,
-            services=self._store.runners(),
+            services=self._storage.sagas.step_services(),
             experience=self._memory.experience,
             runbooks=self._settings.runbooks,
             heard=self._surroundings.heard,
             telemetry_lost=self._surroundings.telemetry_lost,
             passed=self._surroundings.passed,
+            stuck=self._surroundings.stuck,
         )
 
     def _take_ports(self) -> _Ports:
@@ -201,10 +202,24 @@ class Collector:
             tokens=settings.tokens,
             refused=self._meter.refused,
         )
-        exposition = Exposition(self._store, self._ingest, self._meter, self._health.lag_seconds, self._scrubber.counts)
+        exposition = Exposition(
+            self._storage,
+            self._ingest,
+            self._meter,
+            self._health.lag_seconds,
+            self._scrubber.counts,
+            self._projection.unreadable,
+        )
         limits = ReadLimits(settings.readers, settings.read_seconds)
         answering = create_api(
-            self._store, self._context, self._health, self._incidents, self._clock, self._scrubber.quoted, limits
+            self._storage,
+            self._context,
+            self._health,
+            self._incidents,
+            self._clock,
+            self._scrubber.quoted,
+            limits,
+            with_sql=settings.api.is_loopback if settings.sql is None else settings.sql,
         )
         told = measured(answering, exposition)
         api = guarded(told, settings.tokens)
@@ -227,18 +242,17 @@ class Collector:
             try:
                 await asyncio.to_thread(self._note_life)
                 self._health.tried(None)
-            except StoreUnavailable as error:
+            except StorageUnavailable as error:
                 self._health.tried(str(error))
             await asyncio.sleep(ALIVE_EVERY)
 
     def _note_life(self) -> None:
-        self._deafness.alive()
-        self._store.try_writing()
-        self._store.stay_alive()
+        self._outages.alive()
+        self._storage.outages.stay_alive(self._clock())
         oldest = self._ingest.oldest()
         if oldest is not None and self._clock() - oldest > LATE:
-            self._deafness.refused(since=oldest)
-        self._deafness.keep()
+            self._outages.refused(since=oldest)
+        self._outages.keep()
 
 
 def run(settings: Settings, announce: cli.Announce, *, clock: Clock = time.time_ns) -> None:
@@ -252,16 +266,24 @@ def run(settings: Settings, announce: cli.Announce, *, clock: Clock = time.time_
     for warning in (*exposure.warnings(settings), *lacking):
         _log.warning(warning)
     _look_at_ports(settings)
-    store = DuckDBStore(settings.db, clock=clock, memory_bytes=settings.memory_bytes, keep=settings.keep)
+    storage = Storage(
+        settings.db,
+        clock=clock,
+        memory_bytes=settings.memory_bytes,
+        keep=settings.keep,
+        accept_data_loss=settings.accept_data_loss,
+    )
+    if storage.data_loss:
+        _log.error("%s", storage.data_loss)
     _spare_memory()
     sys.setswitchinterval(TURN)
     gc.freeze()
     gc.set_threshold(*RARELY)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(Collector(settings, store, clock).run(announce))
+            runner.run(Collector(settings, storage, clock).run(announce))
     finally:
-        store.close()
+        storage.close()
         gc.unfreeze()  # else DuckDB's binding reports at the end what could not be collected
 
 

@@ -34,6 +34,9 @@ PROBLEM_TYPE = "application/problem+json"
 NO_SUCH_PATH = "/problems/no-such-path"
 """How the `type` of a problem ends that says: this collector does not have that call."""
 
+SQL_SECONDS = 10.0
+"""What a query may take, and what may pass beside it until it is answered."""
+
 Answer = TypeVar("Answer", bound=wire.Wire)
 Moment = datetime | str
 
@@ -189,9 +192,13 @@ class Client:
         """
         return self._streamed("/api/v1/export", {"name": name, "id": id, "environment": environment, "run": run})
 
-    def backup(self, place: str | None = None) -> Iterator[bytes]:
-        """All that the collector has stored by now, as one archive; `place` is where it is written to."""
-        return self._streamed("/api/v1/backup", {"place": place})
+    def backup(self) -> Iterator[bytes]:
+        """All that the collector has stored by now, as a DuckDB database."""
+        return self._streamed("/api/v1/backup", {})
+
+    def note_backup(self, location: str) -> None:
+        """Notes where a backup was written to."""
+        self._sent(wire.Alive, lambda: self._http.post("/api/v1/backups", json={"location": location}))
 
     def would_forget(self, asked: wire.Forget) -> wire.Forgotten:
         """What `forget` would remove."""
@@ -256,6 +263,23 @@ class Client:
         answer = self._answered(lambda: self._ask("/healthz", {}))
         _, colon, port = answer.headers.get(wire.OTLP_HTTP_HEADER, "").rpartition(":")
         return str(self._http.base_url.copy_with(port=int(port), path="")).rstrip("/") if colon else None
+
+    def sql(self, query: str, *, limit: int | None = None, timeout: float | None = None) -> wire.SqlResult:
+        """Runs one SELECT over the views ``spans``, ``logs`` and ``sagas``; see docs/sql.md.
+
+        Args:
+            query: the SELECT.
+            limit: rows that are answered at most; 1,000 unless given.
+            timeout: seconds that the query may take; 10 unless given.
+
+        Raises:
+            Refused: the query is wrong or not allowed, or SQL is switched off.
+            Unavailable: it took too long, or another query is running.
+        """
+        given = {"query": query, "limit": limit, "timeout": timeout}
+        body = {name: value for name, value in given.items() if value is not None}
+        patience = httpx.Timeout(self.timeout, read=max(self.timeout, (timeout or SQL_SECONDS) + SQL_SECONDS))
+        return self._sent(wire.SqlResult, lambda: self._http.post("/api/v1/sql", json=body, timeout=patience))
 
     def status(self) -> wire.Status:
         """How the collector itself is."""

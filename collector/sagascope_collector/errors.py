@@ -7,11 +7,12 @@
     │   ├── BadValue           a parameter with a value that cannot be meant
     │   │   └── BadCursor          a cursor that this collector did not give
     │   ├── NotFound           a saga, or an incident, that is not known
+    │   ├── Disabled           a call that is switched off
     │   └── Unauthenticated    a token is needed, and was missing or wrong
     ├── Unavailable        nobody's fault; the same call may succeed later
     │   ├── Overloaded         the bounded queue is full
     │   ├── ReadTooLong        reading took longer than it may, and was interrupted
-    │   └── StoreUnavailable   the database cannot take or give anything now
+    │   └── StorageUnavailable   the database cannot take or give anything now
     └── CannotStart        the collector cannot run as it is set up
         ├── BadRules           a file of rules that cannot be read, or says what cannot be meant
         ├── NewerDatabase      the file was written by a later version
@@ -74,6 +75,12 @@ class Unauthenticated(Refused):
     title = "Token needed"
 
 
+class Disabled(Refused):
+    """A call that is switched off."""
+
+    title = "Disabled"
+
+
 class Unavailable(SagascopeError):
     """Nobody's fault; the same call may succeed later."""
 
@@ -95,7 +102,7 @@ class ReadTooLong(Unavailable):
     retry_after = 5.0
 
 
-class StoreUnavailable(Unavailable):
+class StorageUnavailable(Unavailable):
     """The database cannot take or give anything now."""
 
     title = "Store unavailable"

@@ -6,17 +6,17 @@ from sagascope_collector import wire
 from sagascope_collector.cli import forget as cli
 from sagascope_collector.forgetter import Forgetter
 from sagascope_collector.rebuild import caught_up
-from sagascope_collector.store import DuckDBStore
+from sagascope_collector.storage import Storage
 
 
 def _at_rest(db: Path, asked: wire.Forget, really: bool) -> wire.Forgotten:
-    store = DuckDBStore(str(db))
+    storage = Storage(str(db))
     try:
-        caught_up(store)
-        forgetter = Forgetter(store)
+        caught_up(storage)
+        forgetter = Forgetter(storage)
         return forgetter.forget(asked) if really else forgetter.preview(asked)
     finally:
-        store.close()
+        storage.close()
 
 
 forget = cli.command(_at_rest)

@@ -7,7 +7,7 @@ from typing import Final
 
 from sagascope_collector import wire
 from sagascope_collector.records import SagaId
-from sagascope_collector.store import SagaFilter, SagaRow, Store
+from sagascope_collector.storage import SagaFilter, SagaRow, Storage
 
 PAGE: Final = 500
 """Summaries that are read together."""
@@ -25,7 +25,7 @@ PAUSE: Final = 0.05
 class Forgetter:
     """Forgets by business key."""
 
-    store: Store
+    storage: Storage
     stored_as: Callable[[str], str] = str
     """What scrubbing leaves of a text."""
 
@@ -40,15 +40,15 @@ class Forgetter:
         """Forget the sagas that are meant.
 
         Raises:
-            StoreUnavailable: it is not done; it is, at the latest, after the next start.
+            StorageUnavailable: it is not done; it is, at the latest, after the next start.
         """
         rows = self._meant(asked)
         told = self._told(rows, 0)
         ids = list(dict.fromkeys(SagaId(row.key.environment, row.key.id) for row in rows))
-        return told.model_copy(update={"records": self.store.forget(ids, self._values(asked))})
+        return told.model_copy(update={"records": self.storage.erasure.erase(ids, self._values(asked))})
 
     def _told(self, rows: Sequence[SagaRow], records: int | None) -> wire.Forgotten:
-        backups = self.store.backups(min(row.started_at for row in rows)) if rows else []
+        backups = self.storage.backups.since(min(row.started_at for row in rows)) if rows else []
         items = [_named(row) for row in rows[:SHOWN]]
         return wire.Forgotten(sagas=len(rows), records=records, items=items, backups=list(backups))
 
@@ -63,7 +63,7 @@ class Forgetter:
         cursor = None
         while True:
             narrowed = SagaFilter(environment=asked.environment, q=value)
-            page = self.store.saga_rows(narrowed, limit=PAGE, cursor=cursor)
+            page = self.storage.listing.page(narrowed, limit=PAGE, cursor=cursor)
             yield from (row for row in page.rows if row.keys.get(asked.key) == value)
             cursor = page.next_cursor
             if not cursor:
@@ -73,7 +73,7 @@ class Forgetter:
         """Until summaries have seen all that is stored by now, or for as long as one can be asked to wait."""
         begun = time.monotonic()
         while (waited := time.monotonic() - begun) < PATIENCE:
-            changed = self.store.changed()
+            changed = self.storage.changes.backlog()
             if not changed.sagas or changed.seconds < waited:
                 return
             time.sleep(PAUSE)

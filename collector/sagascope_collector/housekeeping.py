@@ -4,8 +4,8 @@ import logging
 import threading
 from typing import Final
 
-from sagascope_collector.errors import StoreUnavailable
-from sagascope_collector.store import Store
+from sagascope_collector.errors import StorageUnavailable
+from sagascope_collector.storage import Storage
 
 PAUSE: Final = 0.5
 """Seconds between two looks while there is nothing to do."""
@@ -19,8 +19,8 @@ _log: Final = logging.getLogger(__name__)
 class Housekeeping:
     """Lets a store tend to itself until it is told to stop."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
 
@@ -41,9 +41,9 @@ class Housekeeping:
     def _pause(self) -> float:
         """Do one piece of work; for how long to wait before the next."""
         try:
-            return 0.0 if self._store.tend() else PAUSE
-        except StoreUnavailable as error:
-            _log.warning("The store could not tidy up and will try again: %s", error)
+            return 0.0 if self._storage.maintenance.step() else PAUSE
+        except StorageUnavailable as error:
+            _log.warning("Maintenance failed and will be attempted again: %s", error)
         except Exception:  # noqa: BLE001  # what is not tidied up is only slower
-            _log.exception("The store could not tidy up and will try again.")
+            _log.exception("Maintenance failed and will be attempted again.")
         return AFTER_FAULT

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
 
-from sagascope_collector.errors import Overloaded, SagascopeError, StoreUnavailable
+from sagascope_collector.errors import Overloaded, SagascopeError, StorageUnavailable
 from sagascope_collector.fairness import FairQueue
-from sagascope_collector.store.contract import Batch, Store
+from sagascope_collector.storage import Batch, Storage
 
 FULL: Final = "The collector has as much waiting as it may hold."
 
@@ -115,23 +115,23 @@ class Ingest:
 
     def __init__(
         self,
-        store: Store,
+        storage: Storage,
         decode: Callable[[Sequence[Payload]], Decoded],
         *,
         limits: Limits = Limits(),
         refused: Callable[[], None] = lambda: None,
         committed: Callable[[float], None] = lambda _: None,
     ) -> None:
-        """Store what `decode` makes of requests.
+        """Storage what `decode` makes of requests.
 
         Args:
-            store: where it goes.
+            storage: where it goes.
             decode: never raises for what was received: it answers each request with a receipt or an error.
             limits: how much may wait.
             refused: is called when somebody is told to come back later.
             committed: is told how many seconds each commit took.
         """
-        self._store = store
+        self._storage = storage
         self._decode = decode
         self._limits = limits
         self._refused = refused
@@ -223,7 +223,7 @@ class Ingest:
         try:
             decoded = self._decode([each.payload for each in group])
             begun = time.perf_counter()
-            self._store.append(decoded.batch, rejected=decoded.rejected)
+            self._storage.records.append(decoded.batch, rejected=decoded.rejected)
             self._committed(time.perf_counter() - begun)
         except SagascopeError as error:
             self._refused()
@@ -231,7 +231,7 @@ class Ingest:
         except Exception:  # noqa: BLE001  # the writer must outlive any fault of ours
             _log.exception("A group of %d requests could not be stored.", len(group))
             self._refused()
-            return [StoreUnavailable("The collector failed to store this.")] * len(group)
+            return [StorageUnavailable("The collector failed to store this.")] * len(group)
         return decoded.outcomes
 
 

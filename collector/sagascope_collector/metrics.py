@@ -11,7 +11,7 @@ from typing import Final
 from sagascope_collector.access import Application, Receive, Scope, Send
 from sagascope_collector.errors import SagascopeError
 from sagascope_collector.ingest import Ingest
-from sagascope_collector.store.contract import Store
+from sagascope_collector.storage import Storage
 
 PATH: Final = "/metrics"
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
@@ -61,27 +61,30 @@ class Exposition:
 
     def __init__(
         self,
-        store: Store,
+        storage: Storage,
         ingest: Ingest,
         meter: Meter,
         lag_seconds: Callable[[], float],
         scrubbed: Callable[[], Mapping[str, int]],
+        unreadable: Callable[[], int],
     ) -> None:
-        self._store = store
+        self._storage = storage
         self._ingest = ingest
         self._meter = meter
         self._lag_seconds = lag_seconds
         self._scrubbed = scrubbed
+        self._unreadable = unreadable
 
     def text(self) -> str:
-        """Everything, as Prometheus reads it; raises `StoreUnavailable` where the database gives no answer."""
+        """Everything, as Prometheus reads it; raises `StorageUnavailable` where the database gives no answer."""
         return "\n".join([*self._gathered(), *self._meter.lines(), ""])
 
     def _gathered(self) -> Iterator[str]:
-        counted = self._store.counters()
+        counted = self._storage.records.counters
         requests, held = self._ingest.waiting()
-        open_sagas = sum(number for _, _, status, number, _ in self._store.flow_counts() if status in OPEN_STATUSES)
-        needing = sum(needing for *_, needing in self._store.flow_counts())
+        flows = self._storage.sagas.flow_counts()
+        open_sagas = sum(number for _, _, status, number, _ in flows if status in OPEN_STATUSES)
+        needing = sum(needing for *_, needing in flows)
         yield from _described("build_info", "gauge", "The version that runs.")
         yield f'sagascope_build_info{{version="{version("sagascope")}"}} 1'
         for name, number, text in (
@@ -100,7 +103,8 @@ class Exposition:
         yield from _sample("lag_seconds", "gauge", round(self._lag_seconds(), 3), "How far answers may be behind.")
         yield from _sample("open_sagas", "gauge", open_sagas, "Sagas that have not ended.")
         yield from _sample("sagas_needing_attention", "gauge", needing, "Sagas that need someone.")
-        yield from _sample("database_bytes", "gauge", self._store.size_bytes(), "The database on disk.")
+        yield from _sample("unreadable_sagas", "gauge", self._unreadable(), "Sagas that cannot be read or evaluated.")
+        yield from _sample("database_bytes", "gauge", self._storage.size_bytes(), "The database on disk.")
 
 
 def measured(application: Application, exposition: Exposition) -> Application:

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
-from sagascope_collector.deafness import Deafness
 from sagascope_collector.ingest import Ingest
+from sagascope_collector.ingest_outages import IngestOutages
 from sagascope_collector.projection import Projection
+from sagascope_collector.storage import Storage
 
 NANOSECONDS = 1e9
 
@@ -12,10 +13,18 @@ NANOSECONDS = 1e9
 class ProcessHealth:
     """`api.health.Health` of a collector."""
 
-    def __init__(self, ingest: Ingest, projection: Projection, deafness: Deafness, clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        ingest: Ingest,
+        projection: Projection,
+        outages: IngestOutages,
+        clock: Callable[[], int],
+    ) -> None:
+        self._storage = storage
         self._ingest = ingest
         self._projection = projection
-        self._deafness = deafness
+        self._outages = outages
         self._clock = clock
         self._stopping = False
         self._unwritable: str | None = None
@@ -38,12 +47,18 @@ class ProcessHealth:
         self._unwritable = trouble
 
     def unready(self) -> str | None:
-        """Why nothing can be taken in now; None: all is well."""
+        """Returns why nothing can be taken in now, or why answers may be wrong; None: all is well."""
         if self._stopping:
             return "The collector is stopping."
+        if self._storage.is_read_only:
+            return f"{self._storage.data_loss} Restore the log, or start with --accept-data-loss."
         if not self._ingest.is_alive():
             return "The collector cannot store anything; see its log."
         return self._unwritable
+
+    def degraded(self) -> Sequence[str]:
+        """Returns what does not work although telemetry is taken in and questions are answered."""
+        return self._projection.faults()
 
     def lag_seconds(self) -> float:
         """Seconds by which what is waiting and what is summarised lag behind what was received."""
@@ -53,4 +68,5 @@ class ProcessHealth:
 
     def notices(self) -> Sequence[str]:
         """What a reader of any answer should know."""
-        return [*self._deafness.notices(), *self._projection.notices()]
+        lost = [f"data_loss: {self._storage.data_loss}"] if self._storage.data_loss else []
+        return [*lost, *self._outages.notices(), *self._projection.notices()]

@@ -8,10 +8,10 @@ import typer
 
 from sagascope_collector import sagas
 from sagascope_collector.api import present
-from sagascope_collector.deafness import Deafness
+from sagascope_collector.ingest_outages import IngestOutages
 from sagascope_collector.projection import Memory, Projection
 from sagascope_collector.settings import Settings
-from sagascope_collector.store import DuckDBStore, Store
+from sagascope_collector.storage import Storage
 
 Database = Annotated[str, typer.Option("--db", envvar="SAGASCOPE_DB", help="The database file.", metavar="PATH")]
 
@@ -27,31 +27,34 @@ def rebuild(db: Database = DEFAULTS.db) -> None:
 
     Lists, triage and search read summaries. The collector must be stopped; this may be interrupted, and run again.
     """
-    store = DuckDBStore(db)
+    storage = Storage(db)
     try:
-        typer.echo(f"{again(store):,} transactions were summarised anew.")
+        typer.echo(f"{again(storage):,} transactions were summarised anew.")
     finally:
-        store.close()
+        storage.close()
 
 
-def caught_up(store: Store) -> None:
+def caught_up(storage: Storage) -> None:
     """Summarise what changed since a store was open last."""
-    projection = _projection(store, time.time_ns)
-    while ids := store.changed_ids(AT_ONCE):
+    projection = _projection(storage, time.time_ns)
+    while ids := storage.changes.claim(AT_ONCE):
         projection.renew(ids)
 
 
-def again(store: Store, clock: Callable[[], int] = time.time_ns) -> int:
-    """Summarise every saga of a store; how many ids there are."""
-    projection = _projection(store, clock)
-    return sum(projection.renew(ids) for ids in store.saga_ids())
+def again(storage: Storage, clock: Callable[[], int] = time.time_ns) -> int:
+    """Summarise every saga of a storage; how many ids there are."""
+    projection = _projection(storage, clock)
+    for lost in storage.lookup.lost():
+        storage.changes.restore(lost)
+    caught_up(storage)
+    return sum(projection.renew(ids) for ids in storage.lookup.ids())
 
 
-def _projection(store: Store, clock: Callable[[], int]) -> Projection:
-    deafness, memory = Deafness(store, clock), Memory(store)
+def _projection(storage: Storage, clock: Callable[[], int]) -> Projection:
+    outages, memory = IngestOutages(storage, clock), Memory(storage)
 
     def context(now: int) -> sagas.Context:
-        deaf = tuple(deafness.intervals())
-        return sagas.Context(now=now, deaf=deaf, services=store.runners(), experience=memory.experience)
+        deaf = tuple(outages.intervals())
+        return sagas.Context(now=now, deaf=deaf, services=storage.sagas.step_services(), experience=memory.experience)
 
-    return Projection(store, summarise=present.summary, context=context, memory=memory, clock=clock)
+    return Projection(storage, summarise=present.summary, context=context, memory=memory, clock=clock)

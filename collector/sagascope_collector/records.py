@@ -235,3 +235,6 @@ class Facts:
     logs: tuple[Log, ...]
     instances: tuple[Instance, ...]
     """The instances of every service that appears in `spans` and `logs`, those of other sagas included."""
+    spans_total: int = field(default=0, compare=False)
+    """How many spans were received, where not all of them are in `spans`."""
+    logs_total: int = field(default=0, compare=False)

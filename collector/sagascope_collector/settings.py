@@ -13,10 +13,12 @@ from sagascope_collector.foreign import BUILT_IN, Forms
 from sagascope_collector.logbook import Format, Level
 from sagascope_collector.sagas.runbook import Runbook
 from sagascope_collector.scrub import Rules
-from sagascope_collector.store import Keep
+from sagascope_collector.storage import Keep
+from sagascope_collector.storage.connection import MEMORY_BYTES
 from sagascope_collector.tls import Tls
 
-FOR_EVER: Final = Keep()
+DEFAULT_KEEP: Final = Keep(seconds=30 * 86_400.0)
+"""What ended is kept for 30 days, and what needs attention for ever."""
 
 MEBIBYTE: Final = 1024 * 1024
 
@@ -97,10 +99,14 @@ class Settings:
     """Calls of the API that read at one time."""
     read_seconds: float = 10.0
     """For which a call of the API may wait, and then read."""
-    memory_bytes: int = 600_000_000
+    memory_bytes: int = MEMORY_BYTES
     """What DuckDB may hold; statements that need more use the disk."""
-    keep: Keep = FOR_EVER
+    keep: Keep = DEFAULT_KEEP
     """How long and how much is kept."""
+    accept_data_loss: bool = False
+    """Go on although acknowledged records may be missing; see docs/operations.md."""
+    sql: bool | None = None
+    """Whether the API answers SQL; None: where it listens on loopback."""
     drain_seconds: float = 10.0
     """How long a stop may take for what is under way."""
 

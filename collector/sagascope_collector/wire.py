@@ -22,7 +22,9 @@ AttentionCode = Literal[
     "applied_twice",
     "compensation_failed",
     "uncompensated",
+    "mixed_outcome",
     "in_doubt",
+    "blocked",
     "instance_lost",
     "retrying",
     "hung",
@@ -31,12 +33,21 @@ AttentionCode = Literal[
 ]
 PhaseName = Literal["forward", "compensation"]
 AttemptStateName = Literal["in_flight", "ok", "error", "unknown"]
-StepStateName = Literal["not_started", "in_flight", "done", "failed", "unknown", "undone"]
-LedgerStateName = Literal["in_force", "undone", "undoing", "undo_failed", "unknown", "nothing_to_undo", "not_done"]
+StepStateName = Literal["not_started", "not_seen", "in_flight", "done", "failed", "unknown", "compensated"]
+LedgerStateName = Literal[
+    "committed",
+    "compensated",
+    "compensating",
+    "compensation_failed",
+    "compensation_unknown",
+    "unknown",
+    "not_compensable",
+    "not_done",
+]
 ConfidenceName = Literal["certain", "likely", "possible"]
 MatchKind = Literal["id", "prefix", "key", "trace", "span"]
 ScopeName = Literal["systemic", "isolated"]
-RemedyName = Literal["resume", "undo", "verify_first"]
+RecommendedActionName = Literal["resume", "compensate", "verify_first"]
 IncidentState = Literal["open", "acknowledged", "resolved"]
 IncidentEvent = Literal["opened", "reopened", "acknowledged", "noted", "resolved"]
 SagaOrder = Literal[
@@ -64,6 +75,22 @@ class Wire(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
+class TextPart(Wire):
+    """Words of a sentence."""
+
+    text: str
+
+
+class TimePart(Wire):
+    """A moment in a sentence; the sentence itself shows it in UTC."""
+
+    time: Time
+
+
+Parts = list[TextPart | TimePart]
+"""A sentence in parts, so that a screen can show its times in the reader's zone."""
+
+
 class ErrorText(Wire):
     """An error's type and message."""
 
@@ -77,8 +104,8 @@ class AttemptError(ErrorText):
     stacktrace: str | None
 
 
-class Exposure(Wire):
-    """The amount at stake in one currency: decimal strings."""
+class AmountAtRisk(Wire):
+    """The amount at risk in one currency: decimal strings."""
 
     currency: str
     certain: str
@@ -103,16 +130,19 @@ class SagaSummary(Wire):
     ended_at: Time | None
     attempts: int
     error: ErrorText | None
-    exposure: list[Exposure]
+    amount_at_risk: list[AmountAtRisk]
     keys: dict[str, str]
     headline: str
+    headline_parts: Parts
     customer_line: str
+    customer_line_parts: Parts
 
 
 class Evidence(Wire):
     """One received fact behind a verdict."""
 
     text: str
+    text_parts: Parts
     at: Time
     service: str | None
     trace_id: str | None
@@ -120,7 +150,7 @@ class Evidence(Wire):
 
 
 class Verdict(Wire):
-    """Why a saga needs someone."""
+    """Why a saga needs attention."""
 
     reason: AttentionCode
     phase: PhaseName
@@ -129,8 +159,10 @@ class Verdict(Wire):
     instance: str | None
     since: Time
     headline: str
+    headline_parts: Parts
     evidence: list[Evidence]
     actions: list[str]
+    actions_parts: list[Parts]
     confidence: ConfidenceName
 
 
@@ -151,7 +183,7 @@ class Plan(Wire):
 
 
 class Attempt(Wire):
-    """One try of a step."""
+    """One attempt of a step."""
 
     number: int
     service: str | None
@@ -165,7 +197,7 @@ class Attempt(Wire):
 
 
 class Step(Wire):
-    """A step with everything tried."""
+    """A step with all its attempts."""
 
     name: str
     key: str
@@ -177,7 +209,7 @@ class Step(Wire):
 
 
 class LedgerEntry(Wire):
-    """One line of the undo ledger."""
+    """What is committed of one step, and whether it was compensated."""
 
     step: str
     compensation: str | None
@@ -294,11 +326,11 @@ class SearchResult(Wire):
     reason: NothingFound | None
 
 
-class Split(Wire):
-    """How many sagas of an incident there are to resume, to undo, and to verify first."""
+class RecommendedActions(Wire):
+    """How many sagas of an incident there are to resume, to compensate, and to verify first."""
 
     resume: int
-    undo: int
+    compensate: int
     verify_first: int
 
 
@@ -312,7 +344,7 @@ class Moved(Wire):
 
 
 class IncidentChange(Wire):
-    """Something that happened to an incident; `by` is null where nobody did it, `count` its sagas at that time."""
+    """A change of an incident; `by` is null where the collector made it, `count` is its sagas at that time."""
 
     at: Time
     what: IncidentEvent
@@ -322,7 +354,7 @@ class IncidentChange(Wire):
 
 
 class Incident(Wire):
-    """Sagas that stand still for one cause."""
+    """Sagas that are stuck for one cause."""
 
     key: str
     environment: str
@@ -336,12 +368,12 @@ class Incident(Wire):
     count: int
     since: Time
     latest_at: Time
-    exposure: list[Exposure]
+    amount_at_risk: list[AmountAtRisk]
     examples: list[str]
     state: IncidentState
     note: str | None
     acknowledged_by: str | None
-    split: Split
+    recommended_actions: RecommendedActions
     fingerprint: str | None
     opened_at: Time
     changed_at: Time
@@ -361,7 +393,7 @@ class Trait(Wire):
 class Contrast(Trait):
     """A property that sagas of an incident have more often than finished sagas of that name.
 
-    Of the sagas looked at that were seen at its place, `stuck` of `stuck_of` that stand still have it, and `finished`
+    Of the sagas looked at that were seen at its place, `stuck` of `stuck_of` that are stuck have it, and `finished`
     of `finished_of` that finished. `lift` is how many times as frequent that is (null: none that finished has it);
     `also` names what exactly the same sagas have.
     """
@@ -405,14 +437,14 @@ class Clue(Wire):
 
 
 class Task(Wire):
-    """What to do with one saga that needs someone, and where to look up what was really done."""
+    """What to do with one saga that needs attention, and where to look up what was really done."""
 
     incident: str
     environment: str
     name: str
     id: str
     run: str
-    remedy: RemedyName
+    recommended_action: RecommendedActionName
     reason: AttentionCode
     phase: PhaseName
     step: str | None
@@ -420,9 +452,11 @@ class Task(Wire):
     since: Time
     confidence: ConfidenceName
     headline: str
+    headline_parts: Parts
     look_up: list[Clue]
     actions: list[str]
-    exposure: list[Exposure]
+    actions_parts: list[Parts]
+    amount_at_risk: list[AmountAtRisk]
 
 
 class Tasks(Wire):
@@ -433,7 +467,7 @@ class Tasks(Wire):
 
 
 class IncidentPatch(BaseModel):
-    """What somebody says of an incident. What is left out stays as it is; `by` is who says it."""
+    """A change of an incident by a person. What is left out stays as it is; `by` names the person."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -450,6 +484,31 @@ class Forget(BaseModel):
     key: Annotated[str, Field(min_length=1, max_length=4_096)]
     value: Annotated[str, Field(min_length=1, max_length=4_096)]
     environment: Annotated[str, Field(max_length=4_096)] | None = None
+
+
+class SqlQuery(BaseModel):
+    """A query in SQL, and what its answer may take."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    query: Annotated[str, Field(min_length=1)]
+    limit: Annotated[int, Field(ge=1, le=100_000)] = 1_000
+    timeout: Annotated[float, Field(gt=0, le=10)] = 10.0
+
+
+class SqlColumn(Wire):
+    """A column of a query's answer; its type is spelled as DuckDB does."""
+
+    name: str
+    type: str
+
+
+class SqlResult(Wire):
+    """What a query found: a list of values a row. `truncated`: there are more rows than these."""
+
+    columns: list[SqlColumn]
+    rows: list[list[Any]]
+    truncated: bool
 
 
 class ForgottenSaga(Wire):
@@ -519,7 +578,7 @@ class Services(Wire):
 
 
 class Flow(Wire):
-    """How many sagas of one type there are, by status, and how many need someone."""
+    """How many sagas of one type there are, by status, and how many need attention."""
 
     name: str
     environment: str
@@ -553,8 +612,8 @@ class FlowPeriod(Wire):
 class FlowStep(Wire):
     """What became of the attempts of one step that began within the window.
 
-    `started` counts those that ended, and sagas that stand at the step; `retried` attempts after the first;
-    `compensated` successes of what undoes it. Percentiles are seconds, of attempts that succeeded, right to 4.5 %.
+    `started` counts those that ended, and sagas whose current step it is; `retried` attempts after the first;
+    `compensated` successes of its compensation. Percentiles are seconds, of attempts that succeeded, right to 4.5 %.
     `series` has some twenty parts of the window, without those in which nothing ended.
     """
 
@@ -637,7 +696,15 @@ OTLP_HTTP_HEADER = "Sagascope-OTLP-HTTP"
 class Alive(Wire):
     """The process runs, or is ready."""
 
-    status: Literal["ok"]
+    status: Literal["ok", "degraded"]
+    reasons: list[str] = []
+    """What does not work where it is degraded."""
+
+
+class BackupNote(Wire):
+    """Where a backup was written to, as its reader will know it again."""
+
+    location: str
 
 
 class Problem(Wire):

@@ -18,7 +18,7 @@ PAGE = 50
 """Transactions on one page of the list."""
 
 MOST = 200
-"""Sagas that need someone on the first screen; beyond them the list says that there are more."""
+"""Sagas that need attention on the first screen; beyond them the list says that there are more."""
 
 EVERY = 1.5
 """Seconds between two looks at the collector while a page is open."""
@@ -72,17 +72,17 @@ def sagas(filters: Filters) -> Reading[wire.Sagas]:
 
 
 def needing_someone() -> Reading[wire.Sagas]:
-    """The sagas that need someone, newest start first, at most `MOST`."""
+    """The sagas that need attention, newest start first, at most `MOST`."""
     return _read(("needing",), lambda: _sagas(url(), MOST, (("attention", "any"),)))
 
 
 def needing_alone() -> Reading[wire.Sagas]:
-    """Those that need someone and share their incident with no other."""
+    """Those that need attention and share their incident with no other."""
     return _read(("alone",), lambda: _sagas(url(), MOST, (("alone", True), ("attention", "any"))))
 
 
 def incidents() -> Reading[wire.Incidents]:
-    """What sagas that stand still have in common, the worst first; also what is over."""
+    """What stuck sagas have in common, the worst first; also what is over."""
     return _read(("incidents",), lambda: _incidents(url()))
 
 

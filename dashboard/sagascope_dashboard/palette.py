@@ -23,25 +23,28 @@ STATUS: Final = {
 }
 
 ATTENTION: Final = {
-    "applied_twice": Sign("Applied twice", "alarm", "twice"),
-    "compensation_failed": Sign("Undo failed", "alarm", "cross"),
-    "uncompensated": Sign("Not undone", "alarm", "open"),
+    "applied_twice": Sign("Executed twice", "alarm", "twice"),
+    "compensation_failed": Sign("Compensation failed", "alarm", "cross"),
+    "uncompensated": Sign("Not compensated", "alarm", "open"),
+    "mixed_outcome": Sign("Mixed outcome", "alarm", "twice"),
     "in_doubt": Sign("In doubt", "alarm", "question"),
-    "instance_lost": Sign("Process lost", "alarm", "unplugged"),
+    "blocked": Sign("Blocked", "alarm", "hourglass"),
+    "instance_lost": Sign("Instance lost", "alarm", "unplugged"),
     "retrying": Sign("Retrying", "wait", "again"),
     "hung": Sign("Hung", "wait", "hourglass"),
     "next_step_missing": Sign("Next step missing", "alarm", "gap"),
     "never_closed": Sign("Never closed", "wait", "open"),
 }
-"""In the contract's order: where several hold, the first is said."""
+"""In the contract's order: where several hold, the first is reported."""
 
 STEP: Final = {
     "not_started": Sign("Not started", "idle", "dot"),
+    "not_seen": Sign("Not seen", "idle", "question"),
     "in_flight": Sign("In progress", "work", "play"),
     "done": Sign("Done", "good", "check"),
     "failed": Sign("Failed", "alarm", "cross"),
     "unknown": Sign("Outcome unknown", "wait", "question"),
-    "undone": Sign("Undone", "undo", "undone"),
+    "compensated": Sign("Compensated", "undo", "undone"),
 }
 
 ATTEMPT: Final = {
@@ -52,12 +55,13 @@ ATTEMPT: Final = {
 }
 
 LEDGER: Final = {
-    "in_force": Sign("In force", "alarm", "open"),
-    "undone": Sign("Undone", "undo", "undone"),
-    "undoing": Sign("Being undone", "undo", "undo"),
-    "undo_failed": Sign("Undo failed", "alarm", "cross"),
+    "committed": Sign("Committed", "alarm", "open"),
+    "compensated": Sign("Compensated", "undo", "undone"),
+    "compensating": Sign("Being compensated", "undo", "undo"),
+    "compensation_failed": Sign("Compensation failed", "alarm", "cross"),
+    "compensation_unknown": Sign("Compensation unknown", "wait", "question"),
     "unknown": Sign("Unknown", "wait", "question"),
-    "nothing_to_undo": Sign("Nothing to undo", "idle", "dot"),
+    "not_compensable": Sign("Not compensable", "idle", "dot"),
     "not_done": Sign("Not done", "idle", "dot"),
 }
 
@@ -68,8 +72,8 @@ INCIDENT: Final = {
 }
 
 SCOPE: Final = {
-    "systemic": Sign("Nobody passes", "alarm", "cross"),
-    "isolated": Sign("Others pass", "idle", "play"),
+    "systemic": Sign("No other saga succeeds", "alarm", "cross"),
+    "isolated": Sign("Others succeed", "idle", "play"),
 }
 
 CONFIDENCE: Final = {"certain": "certain", "likely": "likely", "possible": "only possible"}

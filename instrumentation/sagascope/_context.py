@@ -19,7 +19,7 @@ KEY = create_key("sagascope")
 class Place:
     """One saga span's place in the context. Everything below it is stamped with `stamp`."""
 
-    __slots__ = ("attempt", "closed", "identity", "key", "outer", "parent", "remote", "saga", "stamp", "step")
+    __slots__ = ("attempt", "closed", "ended", "identity", "key", "outer", "parent", "remote", "saga", "stamp", "step")
 
     def __init__(
         self,
@@ -42,6 +42,9 @@ class Place:
         self.stamp: dict[str, Any] = _stamp(identity, step, key, attempt)
         self.outer: Context | None = None
         self.closed: bool = False
+        """Whether its block was left."""
+        self.ended: bool = False
+        """Whether what it stands for has ended: then code that still runs in a copy of its context is not in it."""
 
     def again(self) -> "Place":
         """The same place, to be entered once more."""
@@ -65,8 +68,14 @@ def _stamp(identity: Identity, step: str, key: str, attempt: int) -> dict[str, A
 
 
 def place_in(context: Context) -> Place | None:
-    """The place in this context; None outside any saga."""
-    return context.get(KEY)  # type: ignore[return-value]
+    """The innermost place in this context that has not ended; None outside any saga.
+
+    A task that outlives its block, and the reader of a generator that was left early, keep a context that it entered.
+    """
+    place: Place | None = context.get(KEY)  # type: ignore[assignment]
+    while place is not None and place.ended:
+        place = place.outer.get(KEY) if place.outer is not None else None  # type: ignore[assignment]
+    return place
 
 
 def put(place: Place, context: Context) -> Context:
@@ -74,26 +83,32 @@ def put(place: Place, context: Context) -> Context:
     return Context({**context, KEY: place})
 
 
-def leave(entered: Context, previous: Context) -> None:
+def leave(entered: Context, previous: Context, *, ended: bool = False) -> None:
     """Go back from `entered` to `previous`, or further where that was closed meanwhile.
 
     Where the code no longer stands at `entered`, it stays: blocks may overlap, or end in another task.
+
+    Args:
+        entered: what the block entered.
+        previous: what was current before.
+        ended: whether what the block stands for has ended with it, and not only this part of it.
     """
     previous = _open_part(previous)
-    place = place_in(entered)
-    if place is not None:
+    place: Place | None = entered.get(KEY)  # type: ignore[assignment]
+    if place is not None and place is not previous.get(KEY):
         place.closed = True
         place.outer = previous
+        place.ended = ended
     if get_current() is entered:
         attach(previous)
 
 
 def _open_part(context: Context) -> Context:
     """The nearest context, from this one outward, whose place is still open."""
-    place = place_in(context)
+    place: Place | None = context.get(KEY)  # type: ignore[assignment]
     while place is not None and place.closed and place.outer is not None:
         context = place.outer
-        place = place_in(context)
+        place = context.get(KEY)  # type: ignore[assignment]
     return context
 
 

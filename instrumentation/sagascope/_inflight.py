@@ -21,7 +21,10 @@ from sagascope._worker import Pause, Worker
 SECOND = 1_000_000_000
 
 IDLE_INTERVAL = 60.0
-"""Seconds between heartbeats while no announced span is open."""
+"""Seconds between heartbeats while no announced span is open and no retry is promised."""
+
+RETRY_GRACE_SECONDS = 15.0
+"""Seconds after a promised retry for which heartbeats stay as frequent as while a span is open."""
 
 SHORTEST_PAUSE = 0.05
 """Seconds between two looks at what is open; start records must leave within 0.2 s."""
@@ -59,7 +62,7 @@ class InFlight:
         self._announce_after = int(announce_after * SECOND)
         self._interval = interval
         self._clock = clock
-        self._worker = Worker("sagascope-in-flight", self._work, self._last, lambda: not self._fresh, announce_after)
+        self._worker = Worker("sagascope-in-flight", self._work, self._last, self._is_idle, announce_after)
         self._clear()
 
     def _clear(self) -> None:
@@ -71,6 +74,7 @@ class InFlight:
         self._next_beat = 0
         self._said = 0.0
         self._wait = 0.0
+        self._retries_until = 0
 
     def start(self) -> None:
         """Start watching, with a first heartbeat."""
@@ -85,6 +89,11 @@ class InFlight:
         """A span has ended; one that was never opened here changes nothing."""
         if self._fresh.pop(span_id, None) is None:
             self._announced.pop(span_id, None)
+
+    def promised_retry(self, at: int) -> None:
+        """An attempt failed, and is to be retried then: that this process has died is to be noticed soon until then."""
+        self._retries_until = max(self._retries_until, at + int(RETRY_GRACE_SECONDS * SECOND))
+        self._worker.wake()
 
     def open_count(self) -> int:
         """Saga spans that are open here, announced or not."""
@@ -125,6 +134,9 @@ class InFlight:
         due = (oldest[1].start_time or now) + self._announce_after
         return Pause(max(SHORTEST_PAUSE, (min(due, self._next_beat) - now) / SECOND), wakeable=False)
 
+    def _is_idle(self) -> bool:
+        return not self._fresh and not self._is_beat_due(self._clock())
+
     def _last(self) -> None:
         self._beat(self._clock(), final=True)
         self._send()
@@ -152,12 +164,15 @@ class InFlight:
 
     def _is_beat_due(self, now: int) -> bool:
         # a process that promised to speak in 60 s and now has something open promises to speak sooner
-        return now >= self._next_beat or (bool(self._announced) and self._said > self._interval)
+        return now >= self._next_beat or (self._is_busy(now) and self._said > self._interval)
+
+    def _is_busy(self, now: int) -> bool:
+        return bool(self._announced) or now < self._retries_until
 
     def _beat(self, now: int, *, final: bool = False) -> None:
         """Make a heartbeat, in as many records as its list needs."""
         open_spans = [format_span_id(span_id) for span_id in list(self._announced)]
-        self._said = self._interval if open_spans else max(IDLE_INTERVAL, self._interval)
+        self._said = self._interval if self._is_busy(now) else max(IDLE_INTERVAL, self._interval)
         self._next_beat = now + int(self._said * SECOND)
         self._sequence += 1
         parts = [open_spans[at : at + SPANS_A_RECORD] for at in range(0, len(open_spans), SPANS_A_RECORD)] or [[]]

@@ -1,6 +1,7 @@
 """What `configure` and `install` put in place: our own provider and our own way out, beside the service's."""
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from time import monotonic
 from typing import Any
 from uuid import uuid4
@@ -22,7 +23,7 @@ from sagascope._failure import describe_error
 from sagascope._fitting import fit, fit_text
 from sagascope._hosts import allowing, host_of
 from sagascope._ids import Ids, Wanting
-from sagascope._inflight import InFlight
+from sagascope._inflight import SECOND, InFlight
 from sagascope._instance import Renamed, instance_name
 from sagascope._logs import LogTap
 from sagascope._outbox import Outbox
@@ -168,6 +169,9 @@ class Pipeline(SpanProcessor):
         """A saga span has ended, or one of the service's that belongs to a saga."""
         if span.context is not None:
             self._in_flight.ended(span.context.span_id)
+        retry_in = (span.attributes or {}).get(semconv.STEP_RETRY_IN)
+        if isinstance(retry_in, float) and isfinite(retry_in):
+            self._in_flight.promised_retry(self._clock() + int(max(retry_in, 0.0) * SECOND))
         # what was open at a fork is the parent's to end
         if (span.start_time or 0) >= self._forked_at:
             self._outbox.put_span(span)

@@ -121,6 +121,11 @@ class RunningSaga(Scope):
         """Tells two runs of one id apart; ``""`` when there is one."""
         return self.identity.run
 
+    @property
+    def run_id(self) -> str:
+        """The value of ``saga.run.id``, as `run`."""
+        return self.identity.run
+
     def __enter__(self) -> Self:
         runtime = _runtime.active
         if runtime is not None:
@@ -186,6 +191,21 @@ class RunningSaga(Scope):
             if _runtime.active is not None:
                 _runtime.active.emit(f"waits for {reason}" if reason else "waits, as meant", self._here(), attributes)
 
+    def wait_for(self, event: str, reason: str | None = None) -> None:
+        """Say that the saga waits for an event without a deadline: nothing is late until a step starts after it.
+
+        Args:
+            event: What it waits for, for example ``"approval"``.
+            reason: Why, in a few words.
+        """
+        with _TELLING:
+            attributes: dict[str, Any] = {semconv.WAIT_FOR: str(event)}
+            if reason is not None:
+                attributes[semconv.WAIT_REASON] = str(reason)
+            self._tell(attributes)
+            if _runtime.active is not None:
+                _runtime.active.emit(f"waits for {event}", self._here(), attributes)
+
     def add_keys(self, **keys: Any) -> None:
         """Add business keys that became known after the beginning."""
         with _TELLING:
@@ -209,8 +229,10 @@ class RunningSaga(Scope):
         """Where a step of this saga stands that is opened in a context outside it."""
         if self._context is None:
             return context
-        place = self._context[KEY]
-        return put(place, set_span_in_context(get_current_span(self._context), context))  # type: ignore[arg-type]
+        parent: Place = self._context[KEY]  # type: ignore[assignment]
+        place = Place(self.identity, parent.parent, saga=self)
+        place.closed, place.outer = True, context  # the step that is opened here goes back to where this code stood
+        return put(place, set_span_in_context(get_current_span(self._context), context))
 
     def _begin(self, runtime: "Runtime", context: Context) -> None:
         self.identity = Identity(
@@ -231,7 +253,7 @@ class RunningSaga(Scope):
         outcome = self._outcome or (None if self._left_open else self._judge(error))
         if outcome is not None and self._span is not None:
             self._span.set_attribute(semconv.SAGA_OUTCOME, outcome)
-        self._leave_scope(error)
+        self._leave_scope(error, ended=outcome is not None)
 
     def _judge(self, error: BaseException | None) -> str:
         if self._progress.is_undone(self.plan, at_the_end=error is None):

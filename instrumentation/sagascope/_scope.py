@@ -58,10 +58,10 @@ class Scope:
         self._runtime = runtime
         self._span = span
 
-    def _leave_scope(self, error: BaseException | None) -> None:
-        """End the span, with the error that left the block if one did, and go back."""
+    def _leave_scope(self, error: BaseException | None, *, ended: bool = True) -> None:
+        """End the span, with the error that left the block if one did, and go back; `ended` as for `leave`."""
         span, self._span = self._span, None
-        leave(self._entered, self._previous)
+        leave(self._entered, self._previous, ended=ended)
         if span is None:
             return
         if error is not None:

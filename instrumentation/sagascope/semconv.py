@@ -86,6 +86,10 @@ WAIT_UNTIL: Final = "saga.wait.until"
 WAIT_REASON: Final = "saga.wait.reason"
 """string, any, optional: why the wait is meant."""
 
+WAIT_FOR: Final = "saga.wait.for"
+"""string, any, optional: an event without a deadline that the saga waits for; nothing is late until an attempt starts
+after it, or the saga's own timeout passes."""
+
 PLAN: Final = "saga.plan"
 """string[], root span: step names in order."""
 
@@ -152,6 +156,13 @@ EVENT_SPAN_START: Final = "sagascope.span.start"
 EVENT_WAITING: Final = "sagascope.waiting"
 """Event name of the log record by which an engine says why its span waits, in the body, as half a sentence. The latest
 holds; an empty body takes it back. The root's span waits for what the whole saga waits for."""
+
+BLOCKED_CAUSE: Final = "sagascope.blocked.cause"
+"""string, on an `EVENT_WAITING` record, optional: the span cannot proceed, and why; one of `BLOCKED_CAUSES`."""
+
+BLOCKED_CAUSES: Final = ("task_failing", "no_worker", "paused", "unpublished")
+"""Values of `BLOCKED_CAUSE`: the workflow's own task fails; no worker takes the work; it is paused; a message was not
+published."""
 
 EVENT_HEARTBEAT: Final = "sagascope.heartbeat"
 """Event name of the log record that says a process is alive, and which announced spans it has open."""
@@ -225,6 +236,12 @@ TEMPORAL_SCHEDULED_AT: Final = "temporal.activity.scheduled_at"
 
 TEMPORAL_CHILD_ID: Final = "temporal.child.workflow_id"
 """string, attempts: the child workflow that is this step."""
+
+TEMPORAL_NEW_RUN: Final = "temporal.new_run_id"
+"""string, root: the run as which this one continued."""
+
+TEMPORAL_PARENT_ID: Final = "temporal.parent.workflow_id"
+"""string, root: the workflow that waits for this one as its child."""
 
 # --- context ---------------------------------------------------------------------------------------
 

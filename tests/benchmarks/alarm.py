@@ -23,7 +23,7 @@ from sagascope_collector.api import create_api
 from sagascope_collector.incidents import Incidents
 from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.sagas import Context
-from sagascope_collector.store import DuckDBStore, SagaRow, Stake, Standing, Store
+from sagascope_collector.storage import AmountAtRisk, IncidentSaga, SagaRow, Storage, Store
 from support.collector import running_collector
 from support.payments import Tried, saga, send, soon
 from support.webhook import receiver
@@ -52,7 +52,7 @@ def _row(what: str, bound: str, seconds: Iterable[float]) -> Sequence[str]:
 
 def _over_many() -> Iterator[Sequence[str]]:
     with tempfile.TemporaryDirectory() as name:
-        store = DuckDBStore(f"{name}/sagascope.duckdb")
+        store = Storage(f"{name}/sagascope.duckdb")
         for first in range(0, OPEN, 5_000):
             _keep(store, range(first, min(first + 5_000, OPEN)))
         incidents = Incidents(store.incidents)
@@ -79,12 +79,12 @@ async def _asked(api: FastAPI) -> float:
 
 def _keep(store: Store, numbers: Iterable[int]) -> None:
     rows = list(map(_stuck, numbers))
-    store.put_summaries([SagaId("", row.key.id) for row in rows], rows)
+    store.sagas.put([SagaId("", row.key.id) for row in rows], rows)
 
 
 def _stuck(number: int) -> SagaRow:
     step, at = f"step.{number % CAUSES}", time.time_ns() - number * 1_000_000
-    stake = Stake("EUR", Decimal("50.00"), Decimal(0))
+    stake = AmountAtRisk("EUR", Decimal("50.00"), Decimal(0))
     return SagaRow(
         key=SagaKey("", "payment", f"s-{number}", ""),
         status="running",
@@ -99,7 +99,7 @@ def _stuck(number: int) -> SagaRow:
         due_at=None,
         keys={},
         document="{}",
-        standing=Standing(
+        standing=IncidentSaga(
             step, step, "ledger", "forward", "retrying", "Timeout", "Timeout: 5 s", "resume", at, (stake,)
         ),
     )

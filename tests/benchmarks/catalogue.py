@@ -17,10 +17,10 @@ import psutil
 import pyarrow as pa
 from report import load, table
 
-from sagascope_collector.store import DuckDBStore, chunk, mapped, postings, resting, shelf, summaries
-from sagascope_collector.store import sealing as sealing_module
-from sagascope_collector.store.database import Database
-from sagascope_collector.store.sql import Query
+from sagascope_collector.storage import Storage, chunk, mapped, postings, resting, shelf, summaries
+from sagascope_collector.storage import sealing as sealing_module
+from sagascope_collector.storage.database import Database
+from sagascope_collector.storage.sql import Query
 from support import history
 
 CHUNKS = int(os.environ.get("CHUNKS", "50"))
@@ -36,11 +36,11 @@ def main() -> str:
     """Make the indexes, open them, look up."""
     with TemporaryDirectory(dir=os.environ.get("KEEP")) as name:
         path = Path(name) / "catalogue.duckdb"
-        DuckDBStore(str(path)).close()
+        Storage(str(path)).close()
         random = np.random.default_rng(1)
         _make(path, random)
         begun, before = time.perf_counter(), _resident()
-        store = DuckDBStore(str(path))
+        store = Storage(str(path))
         rows = [
             ("opened", "s", f"{time.perf_counter() - begun:.1f}"),
             ("resident for it", "MB", f"{_resident() - before:,.0f}"),
@@ -55,13 +55,13 @@ def main() -> str:
     return table(("", "", title), rows)
 
 
-def _looked_up(store: DuckDBStore, random: np.random.Generator) -> Iterator[Row]:
+def _looked_up(store: Storage, random: np.random.Generator) -> Iterator[Row]:
     drawn = history.draw()
     numbers = iter(range(10**6, 10**7))
     yield (
         "a saga that is not there",
         "ms, p50 / p95",
-        _times(lambda: store.facts_called(f"no-{random.integers(2**60)}")),
+        _times(lambda: store.lookup.facts_called(f"no-{random.integers(2**60)}")),
     )
     yield (
         "search: id, not there",
@@ -70,11 +70,15 @@ def _looked_up(store: DuckDBStore, random: np.random.Generator) -> Iterator[Row]
     )
     trace = lambda: store.search(random.bytes(16).hex(), limit=50)  # noqa: E731
     yield "search: trace id, not there", "ms, p50 / p95", _times(trace)
-    yield "append of 12,000 new spans", "ms, p50 / p95", _times(lambda: store.append(drawn.at(next(numbers))), 30)
+    yield (
+        "append of 12,000 new spans",
+        "ms, p50 / p95",
+        _times(lambda: store.records.append(drawn.at(next(numbers))), 30),
+    )
     rows = iter(range(10**6, 10**7))
 
     def summarised() -> None:
-        store.put_summaries(store.changed_ids(2 * history.SAGAS), drawn.rows(next(rows)))
+        store.sagas.put(store.changes.claim(2 * history.SAGAS), drawn.rows(next(rows)))
 
     yield "700 new summaries, with their making", "ms, p50 / p95", _times(summarised, 30)
     yield "flows", "ms, p50 / p95", _times(store.flow_counts, 30)

@@ -20,7 +20,7 @@ import psutil
 from ingest import settled
 from report import load, table
 
-from sagascope_collector.store import DuckDBStore
+from sagascope_collector.storage import Storage
 from support import history
 from support.collector import RunningCollector, running_collector
 from support.history import History
@@ -68,23 +68,23 @@ def _filled(path: Path, drawn: History, batches: int) -> list[Row]:
         return []
     made = _rate("generated", drawn.spans * 50, lambda: [drawn.at(number) for number in range(50)])
     now = history.BEGAN + batches * history.STRIDE + 3600 * history.SECOND
-    store = DuckDBStore(str(path), clock=lambda: now)
+    store = Storage(str(path), clock=lambda: now)
     put = _rate("stored, summarised, sealed", drawn.spans * batches, lambda: fill(store, drawn, batches))
     size = store.size_bytes() / (drawn.spans * batches)
     store.close()
     return [made, put, ("disk, summaries included", "bytes a span", f"{size:.1f}")]
 
 
-def fill(store: DuckDBStore, drawn: History, batches: int) -> None:
+def fill(store: Storage, drawn: History, batches: int) -> None:
     """Store so many batches with their summaries, seal them, and bring to rest what is over."""
     for number in range(batches):
-        store.append(drawn.at(number))
-        store.put_summaries(store.changed_ids(2 * history.SAGAS), drawn.rows(number))
+        store.records.append(drawn.at(number))
+        store.sagas.put(store.changes.claim(2 * history.SAGAS), drawn.rows(number))
         if number % AT_ONCE == 0:
-            while store.tend():
+            while store.maintenance.step():
                 pass
     store.seal()
-    while store.tend():
+    while store.maintenance.step():
         pass
 
 

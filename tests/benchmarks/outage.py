@@ -16,7 +16,7 @@ import psutil
 from report import load, table
 
 from sagascope_collector.records import SagaId, SagaKey
-from sagascope_collector.store import DuckDBStore, SagaRow
+from sagascope_collector.storage import SagaRow, Storage
 from support import history
 from support.collector import RunningCollector, running_collector
 
@@ -62,10 +62,10 @@ def _measured(number: int) -> dict[str, str]:
 def _fill(path: Path, number: int) -> None:
     drawn = history.draw()
     stuck = [each.row for each in drawn.told if each.row.standing]
-    store = DuckDBStore(str(path), clock=lambda: history.BEGAN + 3600 * history.SECOND)
+    store = Storage(str(path), clock=lambda: history.BEGAN + 3600 * history.SECOND)
     for first in range(0, number, TOGETHER):
         rows = [_row(stuck, each) for each in range(first, min(first + TOGETHER, number))]
-        store.put_summaries([SagaId(row.key.environment, row.key.id) for row in rows], rows)
+        store.sagas.put([SagaId(row.key.environment, row.key.id) for row in rows], rows)
     store.close()
 
 

@@ -16,7 +16,7 @@ from history import fill
 from playwright.sync_api import Page
 from report import load, table
 
-from sagascope_collector.store import DuckDBStore
+from sagascope_collector.storage import Storage
 from support import history, staged
 from support.browser import Watched, at_a_desk, running_browser, running_dashboard
 from support.collector import RunningCollector, running_collector
@@ -76,7 +76,7 @@ def _opened() -> Iterator[tuple[RunningCollector, Watched]]:
 
 def _fill(path: Path) -> None:
     drawn = history.draw()
-    store = DuckDBStore(str(path))
+    store = Storage(str(path))
     fill(store, drawn, -(-STORED // history.SAGAS))
     store.close()
 

@@ -60,7 +60,7 @@ def test_one_row_for_all_that_stand_still_for_one_cause(watched: Watched) -> Non
     expect(row).to_contain_text("€15,600.00 in force")
     expect(page.locator(".case")).to_have_count(1 + ALONE)
     expect(page.locator(".case", has_text="alone-1")).to_be_visible()
-    expect(page.locator("h1")).to_have_text(f"{MANY + ALONE} transactions need someone")
+    expect(page.locator("h1")).to_have_text(f"{MANY + ALONE} transactions need attention")
     watched.keep("incidents-light")
 
     row.locator("a").first.click()
@@ -91,7 +91,7 @@ def test_what_is_new_announces_itself_and_moves_nothing(watched: Watched, collec
     send(collector, *saga("late-1", (DONE[0], *refused), ago=50, ended=False))
 
     news = page.locator(".st-key-triage-news")
-    expect(news).to_contain_text("1 more transaction needs someone", timeout=30_000)
+    expect(news).to_contain_text("1 more transaction needs attention", timeout=30_000)
     watched.keep("triage-news")
     assert page.locator(".case .who").all_inner_texts() == drawn
     assert [page.locator(".case").nth(each).bounding_box() for each in range(len(drawn))] == places

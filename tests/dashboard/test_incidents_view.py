@@ -15,8 +15,8 @@ def whole(**changes: object) -> wire.IncidentInFull:
 
 
 def test_the_headline_counts_and_says_where_and_why() -> None:
-    assert headline(shared()) == "312 payment transactions stand still at ledger.record in ledger: retrying."
-    assert headline(shared(count=1, service=None)) == "1 payment transaction stands still at ledger.record: retrying."
+    assert headline(shared()) == "312 payment transactions are stuck at ledger.record in ledger: retrying."
+    assert headline(shared(count=1, service=None)) == "1 payment transaction is stuck at ledger.record: retrying."
 
 
 def test_an_incident_of_one_is_shown_as_its_saga_only() -> None:
@@ -31,15 +31,15 @@ def test_what_is_over_is_named_apart() -> None:
 
 def test_a_row_says_what_is_at_stake_and_what_to_do() -> None:
     (row,) = several(listed(shared()))
-    assert row.split == ("300 to resume", "12 to verify first")
-    assert row.exposure == ("€15,600.00 in force",)
-    assert (row.scope.word, row.share, row.where) == ("Nobody passes", 1.0, "ledger.record in ledger")
+    assert row.recommended == ("300 to resume", "12 to verify first")
+    assert row.amount_at_risk == ("€15,600.00 committed",)
+    assert (row.scope.word, row.share, row.where) == ("No other saga succeeds", 1.0, "ledger.record in ledger")
     assert row.examples[1].href == "/saga?name=payment&id=a%2Fb&environment=eu"
 
 
 def test_sagas_of_incidents_count_among_those_that_need_someone() -> None:
     shown = triage(wire.Sagas(items=[needing("a", "hung")], next_cursor=None), None, listed(shared()))
-    assert shown.title == "313 transactions need someone"
+    assert shown.title == "313 transactions need attention"
     assert not triage(wire.Sagas(items=[], next_cursor=None), None, listed(shared())).calm
 
 

@@ -31,7 +31,7 @@ def test_the_track_shows_done_current_and_what_remains() -> None:
     assert [(stop.name, stop.sign.word, stop.current, stop.reached) for stop in track] == [
         ("fraud.check", "Done", False, True),
         ("wallet.debit", "Done", False, True),
-        ("ledger.record", "Process lost", True, True),
+        ("ledger.record", "Instance lost", True, True),
         ("shipping.book", "Not started", False, False),
     ]
 
@@ -83,15 +83,22 @@ def test_very_many_attempts_are_counted_and_not_all_listed() -> None:
     assert (len(shown.tries), shown.tried) == (MOST_TRIES, MOST_TRIES + 3)
 
 
-@pytest.mark.parametrize(("status", "word"), [("running", "In force"), ("completed", "In force, as planned")])
+@pytest.mark.parametrize(("status", "word"), [("running", "Committed"), ("completed", "Committed, as planned")])
 def test_what_is_in_force_alarms_only_while_it_may_have_to_go(status: str, word: str) -> None:
-    entry = {"step": "wallet.debit", "compensation": None, "state": "in_force", "amount": "50.00", "currency": "EUR"}
+    entry = {"step": "wallet.debit", "compensation": None, "state": "committed", "amount": "50.00", "currency": "EUR"}
     (line,) = saga(whole(status=status, ledger=[entry])).ledger
     assert (line.sign.word, line.amount) == (word, "€50.00")
 
 
 def test_a_verdict_keeps_its_proof_and_where_it_is() -> None:
-    fact = {"text": "began", "at": at(0.3), "service": "ledger", "trace_id": None, "span_id": "s1"}
+    fact = {
+        "text": "began",
+        "text_parts": [{"text": "began"}],
+        "at": at(0.3),
+        "service": "ledger",
+        "trace_id": None,
+        "span_id": "s1",
+    }
     verdict = {
         "reason": "instance_lost",
         "phase": "forward",
@@ -100,8 +107,10 @@ def test_a_verdict_keeps_its_proof_and_where_it_is() -> None:
         "instance": None,
         "since": at(0.3),
         "headline": "",
+        "headline_parts": [],
         "evidence": [fact],
         "actions": ["look"],
+        "actions_parts": [[{"text": "look"}]],
         "confidence": "likely",
     }
     shown = saga(stuck(verdict=verdict)).verdict

@@ -96,10 +96,10 @@ def _reading(collector: RunningCollector, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_triage_shows_who_needs_someone_the_worst_first() -> None:
     said = text(run(triage_screen))
-    assert "transactions need someone" in said
+    assert "transactions need attention" in said
     assert said.index("8492") < said.index("8533")
-    assert "Process lost" in said
-    assert "€50.00 in force" in said
+    assert "Instance lost" in said
+    assert "€50.00 committed" in said
 
 
 def test_a_saga_says_where_it_stands_and_why() -> None:
@@ -156,7 +156,7 @@ def test_a_saga_without_a_like_says_so() -> None:
 def test_flows_count_each_type() -> None:
     said = text(run(flows_screen))
     assert "payment" in said
-    assert "need someone" in said
+    assert "need attention" in said
 
 
 def test_a_flow_is_told_step_by_step() -> None:

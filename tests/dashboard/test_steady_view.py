@@ -25,8 +25,8 @@ def test_what_is_new_waits_and_is_announced() -> None:
     first = steady(shown("b", "c"))
     then = steady(shown("a", "b", "c", "d"), first.drawn)
     assert ids(then.shown) == ids(first.shown)
-    assert then.news == "2 more transactions need someone"
-    assert steady(shown("a", "b", "c"), then.drawn).news == "1 more transaction needs someone"
+    assert then.news == "2 more transactions need attention"
+    assert steady(shown("a", "b", "c"), then.drawn).news == "1 more transaction needs attention"
 
 
 def test_what_is_drawn_keeps_its_place_and_shows_what_is_so_now() -> None:
@@ -34,7 +34,7 @@ def test_what_is_drawn_keeps_its_place_and_shows_what_is_so_now() -> None:
     worse = triage(wire.Sagas(items=[needing("b", "applied_twice"), needing("a", "hung")], next_cursor=None), None)
     then = steady(worse, first.drawn)
     assert ids(then.shown) == ids(first.shown)
-    assert {case.id: case.sign.word for case in then.shown.cases}["b"] == "Applied twice"
+    assert {case.id: case.sign.word for case in then.shown.cases}["b"] == "Executed twice"
 
 
 def test_what_is_over_goes_and_when_all_is_over_the_next_is_drawn_at_once() -> None:
@@ -48,5 +48,5 @@ def test_new_incidents_count_with_all_their_transactions() -> None:
     first = steady(shown("a"))
     grown = triage(sagas("a"), None, wire.Incidents(items=[shared(count=312)]))
     then = steady(grown, first.drawn)
-    assert (then.shown.incidents, then.news) == ((), "312 more transactions need someone")
+    assert (then.shown.incidents, then.news) == ((), "312 more transactions need attention")
     assert steady(grown, ()).shown.incidents == grown.incidents

@@ -20,7 +20,7 @@ def test_a_row_says_where_an_open_saga_stands_and_why() -> None:
     (row,) = transactions(page(needing("8492", "instance_lost")), Filters()).rows
     assert row.where == "ledger.record in ledger"
     assert row.reason is not None
-    assert row.reason.word == "Process lost"
+    assert row.reason.word == "Instance lost"
     assert row.lasted == ""
 
 
@@ -50,7 +50,7 @@ def test_a_heading_goes_round_through_the_orders() -> None:
     assert heading("-id") == ("descending", "/transactions")
     assert heading("", "started") == ("descending", "/transactions?sort=started")
     assert heading("started", "started") == ("ascending", "/transactions?sort=-started")
-    assert heading("id", "exposure") == ("none", None)
+    assert heading("id", "amount_at_risk") == ("none", None)
 
 
 def test_pages_keep_their_filters() -> None:

@@ -12,14 +12,14 @@ def flow(name: str, **counts: int) -> wire.Flow:
     return wire.Flow(name=name, environment="", **(none | counts))
 
 
-def euros(certain: str, possible: str = "0.00") -> list[wire.Exposure]:
-    return [wire.Exposure(currency="EUR", certain=certain, possible=possible)]
+def euros(certain: str, possible: str = "0.00") -> list[wire.AmountAtRisk]:
+    return [wire.AmountAtRisk(currency="EUR", certain=certain, possible=possible)]
 
 
 def test_nobody_is_needed_when_nothing_stands_still() -> None:
     shown = triage(sagas(), wire.Flows(items=[]))
     assert shown.calm
-    assert shown.title == "Nobody is needed"
+    assert shown.title == "No attention needed"
 
 
 def test_the_worst_comes_first_by_reason_then_money_then_age() -> None:
@@ -27,29 +27,29 @@ def test_the_worst_comes_first_by_reason_then_money_then_age() -> None:
         sagas(
             needing("young", "hung", since=at(9)),
             needing("old", "hung", since=at(1)),
-            needing("rich", "hung", since=at(8), exposure=euros("900.00")),
+            needing("rich", "hung", since=at(8), amount_at_risk=euros("900.00")),
             needing("twice", "applied_twice"),
             needing("lost", "instance_lost"),
         ),
         None,
     )
     assert [case.id for case in shown.cases] == ["twice", "lost", "rich", "old", "young"]
-    assert shown.title == "5 transactions need someone"
+    assert shown.title == "5 transactions need attention"
 
 
 def test_one_is_said_as_one() -> None:
-    assert triage(sagas(needing("a", "hung")), None).title == "1 transaction needs someone"
+    assert triage(sagas(needing("a", "hung")), None).title == "1 transaction needs attention"
 
 
 def test_more_than_the_page_holds_is_said() -> None:
     shown = triage(sagas(needing("a", "hung"), cursor="next"), None)
     assert shown.more
-    assert shown.title == "More than 1 transactions need someone"
+    assert shown.title == "More than 1 transactions need attention"
 
 
 def test_what_is_at_stake_is_said_apart_by_certainty() -> None:
-    (case,) = triage(sagas(needing("a", "hung", exposure=euros("50.00", "10.00"))), None).cases
-    assert case.exposure == ("€50.00 in force", "€10.00 possibly in force")
+    (case,) = triage(sagas(needing("a", "hung", amount_at_risk=euros("50.00", "10.00"))), None).cases
+    assert case.amount_at_risk == ("€50.00 committed", "€10.00 possibly committed")
 
 
 def test_a_case_leads_to_its_saga() -> None:

@@ -31,4 +31,4 @@ def test_a_service_whose_disk_is_full_is_named_and_heals(tmp_path: Path) -> None
             filler.unlink()
             for payment in stuck:
                 made.samples.wait_for(payment, "completed")
-            wait_until(lambda: not made.needing(), "it is over, and still said to need someone", FOUND_WITHIN)
+            wait_until(lambda: not made.needing(), "it is over, and still said to need attention", FOUND_WITHIN)

@@ -67,7 +67,7 @@ def test_the_story_of_8492_is_told(demo: RunningDemo) -> None:
     assert "ledger" in saga["headline"]
     assert saga["verdict"]["evidence"]
     assert {step["name"]: step["state"] for step in saga["steps"]}["wallet.debit"] == "done"
-    assert [entry["state"] for entry in saga["ledger"] if entry["step"] == "wallet.debit"] == ["in_force"]
+    assert [entry["state"] for entry in saga["ledger"] if entry["step"] == "wallet.debit"] == ["committed"]
     assert any(log["body"].startswith("Recording payment 8492") for log in saga["logs"])
 
 
@@ -116,7 +116,7 @@ def test_triage_lists_what_is_stuck_and_nothing_else(browser: Browser, demo: Run
     wait_until(lambda: needing(demo) == STUCK, "not every fault is listed", FOUND_WITHIN)
     seen = look(browser, demo)
     page = seen.open("/")
-    expect(page.locator("body")).to_contain_text("4 transactions need someone", timeout=30_000)
+    expect(page.locator("body")).to_contain_text("4 transactions need attention", timeout=30_000)
     assert set(re.findall(r"payment\s+(\d+)", page.inner_text("body"))) == STUCK
     kept(seen, "demo-triage")
 

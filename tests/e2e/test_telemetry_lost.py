@@ -128,7 +128,7 @@ def stall(made: World) -> set[str]:
 
 
 def watch(made: World, seconds: float) -> list[dict[str, Any]]:
-    """Every saga that is said to need someone within some seconds."""
+    """Every saga that is said to need attention within some seconds."""
     until, seen = time.monotonic() + seconds, {}
     while time.monotonic() < until:
         seen |= {(each["id"], each["attention"]): each for each in made.needing()}

@@ -1,5 +1,6 @@
 """What has begun and has not ended is said, in time."""
 
+import contextlib
 import threading
 import time
 
@@ -103,3 +104,27 @@ def test_threads_each_have_their_own_place(configured: Receiver) -> None:
     steps = wait_for(lambda: len(s := configured.all_spans("wallet.debit")) == 8 and s)
     roots = {span.span_id: span for span in configured.all_spans("payment")}
     assert all(roots[step.parent_id].attributes["saga.id"] == step.attributes["saga.id"] for step in steps)
+
+
+def test_heartbeats_stay_frequent_while_a_retry_is_promised(receiver: Receiver) -> None:
+    sagascope.configure("poller", endpoint=receiver.endpoint, announce_after=0.05, heartbeat_interval=0.1)
+    with payment.begin("1", open=True) as saga, contextlib.suppress(ConnectionError):  # noqa: SIM117
+        with saga.step("wallet.debit", retry_in=30):
+            raise ConnectionError("503")
+    ended = receiver.span("wallet.debit").raw.end_time_unix_nano
+
+    def beats() -> list[float]:
+        later = [each for each in receiver.events("sagascope.heartbeat") if each.raw.time_unix_nano > ended]
+        return [each.attributes["sagascope.heartbeat.interval"] for each in later]
+
+    wait_for(lambda: len(beats()) > 3)
+    assert set(beats()) == {0.1}
+
+
+def test_an_attempt_that_is_not_retried_leaves_heartbeats_rare(receiver: Receiver) -> None:
+    sagascope.configure("poller", endpoint=receiver.endpoint, announce_after=0.05, heartbeat_interval=0.1)
+    with payment.begin("1", open=True) as saga, contextlib.suppress(ConnectionError):  # noqa: SIM117
+        with saga.step("wallet.debit"):
+            raise ConnectionError("503")
+    receiver.span("wallet.debit")
+    receiver.event("sagascope.heartbeat", lambda got: got.attributes["sagascope.heartbeat.interval"] == 60)

@@ -1,7 +1,9 @@
 """How sagas end, and how they go on elsewhere."""
 
 import asyncio
+import gc
 import threading
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -267,3 +269,106 @@ def test_a_step_inside_itself_is_one_attempt(configured: Receiver) -> None:
         debit()
     configured.span("payment")
     assert len(configured.all_spans("wallet.debit")) == 1
+
+
+def test_a_wait_for_an_event_is_said_at_once_and_on_the_span(configured: Receiver) -> None:
+    with payment.begin("1", run="r-2") as saga, saga.step("fraud.check"):
+        saga.wait_for("approval", "above the limit")
+        said = configured.log("waits for approval")
+        assert saga.run_id == "r-2"
+    for attributes in (said.attributes, configured.span("fraud.check").attributes):
+        assert attributes["saga.wait.for"] == "approval"
+        assert attributes["saga.wait.reason"] == "above the limit"
+
+
+def test_what_the_reader_of_a_generator_does_after_leaving_it_early_is_in_no_saga(configured: Receiver) -> None:
+    @sagascope.step("audit.write")
+    async def audit() -> None:
+        assert sagascope.current() is None
+
+    async def pay() -> AsyncIterator[str]:
+        async with payment.begin("leak-1") as saga:
+            with saga.step("wallet.debit"):
+                pass
+            yield "debited"
+
+    async def main() -> None:
+        async for _ in pay():
+            break
+        gc.collect()
+        async with asyncio.timeout(10):
+            while sagascope.current() is not None:  # the event loop closes the generator
+                await asyncio.sleep(0)
+        await audit()
+        with payment.begin("2") as saga:
+            assert sagascope.current() is saga
+        assert sagascope.current() is None
+
+    asyncio.run(main())
+    wait_for(lambda: len(configured.all_spans("payment")) == 2)
+    assert not configured.all_spans("audit.write")
+
+
+def test_a_task_that_outlives_its_saga_is_in_it_no_more(configured: Receiver) -> None:
+    async def later(ended: asyncio.Event) -> None:
+        await ended.wait()
+        assert sagascope.current() is None
+        with sagascope.step("ledger.record"):
+            pass
+
+    async def main() -> None:
+        ended = asyncio.Event()
+        with payment.begin("1") as saga, saga.step("wallet.debit"):
+            task = asyncio.create_task(later(ended))
+        ended.set()
+        await task
+
+    asyncio.run(main())
+    configured.span("payment")
+    assert not configured.all_spans("ledger.record")
+
+
+def test_a_task_that_outlives_its_step_is_still_in_the_saga(configured: Receiver) -> None:
+    async def later(ended: asyncio.Event) -> None:
+        await ended.wait()
+        with sagascope.step("ledger.record"):
+            pass
+
+    async def main() -> None:
+        ended = asyncio.Event()
+        with payment.begin("1") as saga:
+            with saga.step("wallet.debit"):
+                task = asyncio.create_task(later(ended))
+            ended.set()
+            await task
+            assert sagascope.current() is saga
+
+    asyncio.run(main())
+    assert configured.span("ledger.record").attributes["saga.id"] == "1"
+
+
+def test_a_task_that_outlives_the_block_of_a_saga_that_stays_open_is_still_in_it(configured: Receiver) -> None:
+    async def later(left: asyncio.Event) -> None:
+        await left.wait()
+        with sagascope.step("ledger.record"):
+            pass
+
+    async def main() -> None:
+        left = asyncio.Event()
+        with payment.begin("1", open=True):
+            task = asyncio.create_task(later(left))
+        assert sagascope.current() is None
+        left.set()
+        await task
+
+    asyncio.run(main())
+    assert configured.span("ledger.record").attributes["saga.id"] == "1"
+
+
+def test_a_step_that_a_saga_opens_by_name_after_its_end_is_told(configured: Receiver) -> None:
+    with payment.begin("1") as saga:
+        pass
+    with saga.step("wallet.debit"):
+        assert sagascope.current() is saga
+    assert sagascope.current() is None
+    assert configured.span("wallet.debit").attributes["saga.id"] == "1"

@@ -66,8 +66,8 @@ def steps(saga: dict[str, Any]) -> dict[str, Any]:
 def test_the_amount_of_a_saga_that_is_left_open_is_at_stake(configured: RunningCollector) -> None:
     with payment.begin("left-open", open=True, amount="50.00", currency="EUR") as saga, saga.step("wallet.debit"):
         pass
-    exposure = [{"currency": "EUR", "certain": "50.00", "possible": "0.00"}]
-    told(configured, "left-open", status="running", exposure=exposure)
+    amount_at_risk = [{"currency": "EUR", "certain": "50.00", "possible": "0.00"}]
+    told(configured, "left-open", status="running", amount_at_risk=amount_at_risk)
 
 
 def test_a_completed_saga_is_told_with_its_keys_amount_and_logs(configured: RunningCollector) -> None:
@@ -110,7 +110,7 @@ def test_a_refused_saga_that_was_undone_needs_nobody(configured: RunningCollecto
     with pytest.raises(PermissionError):
         pay()
     saga_told = told(configured, "3", status="compensated", attention=None)
-    assert {line["step"]: line["state"] for line in saga_told["ledger"]}["wallet.debit"] == "undone"
+    assert {line["step"]: line["state"] for line in saga_told["ledger"]}["wallet.debit"] == "compensated"
 
 
 def test_caller_and_executor_are_one_attempt(configured: RunningCollector) -> None:

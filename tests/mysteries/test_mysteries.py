@@ -60,6 +60,16 @@ def test_order_and_repeats_of_delivery_change_nothing(case: Mystery, seed: int) 
     assert judged(case, again, case.now) == judged(case, known, case.now)
 
 
+def test_open_and_earlier_copies_of_its_spans_change_nothing(case: Mystery) -> None:
+    known = seen(case.told(), case.now)
+    ended = [span for span in known.spans if span.end > span.start]
+    opened = [replace(span, end=0, status="unset", events=()) for span in ended]
+    evicted = [replace(span, end=(span.start + span.end) // 2, status="unset", events=()) for span in ended]
+    once = judged(case, known, case.now)
+    for copies in ([*known.spans, *opened], [*opened, *known.spans], [*evicted, *known.spans, *opened]):
+        assert judged(case, replace(known, spans=tuple(copies)), case.now) == once
+
+
 def test_nothing_is_said_and_taken_back_without_a_new_fact(case: Mystery) -> None:
     known = seen(case.told(), case.now)
     for saga, judgement in judged(case, known, case.now):

@@ -17,12 +17,14 @@ WRITE = "SAGASCOPE_WRITE_DOCS"
 """Set in the environment, the documents are written anew instead of compared."""
 
 SHAPES: tuple[type[wire.Wire], ...] = (
-    wire.SearchResult, wire.Match, wire.Sagas, wire.SagaSummary, wire.ErrorText, wire.Exposure, wire.Saga, wire.Verdict,
+    wire.SearchResult, wire.Match, wire.Sagas, wire.SagaSummary, wire.TextPart, wire.TimePart, wire.ErrorText,
+    wire.AmountAtRisk, wire.Saga, wire.Verdict,
     wire.Evidence, wire.Plan, wire.PlannedStep, wire.Step, wire.Attempt, wire.AttemptError, wire.LedgerEntry,
     wire.Anomaly, wire.Clock, wire.Span, wire.SpanEvent, wire.SpanLink, wire.Log, wire.Incidents, wire.Incident,
-    wire.Split, wire.Forgotten, wire.ForgottenSaga,
+    wire.RecommendedActions, wire.Forgotten, wire.ForgottenSaga,
     wire.IncidentInFull, wire.Contrast, wire.Trait, wire.Moved, wire.IncidentChange, wire.Tasks, wire.Task, wire.Clue,
     wire.Flows, wire.Flow, wire.FlowInFull, wire.FlowStep, wire.FlowPeriod, wire.HandOver, wire.FlowCourse,
+    wire.SqlResult, wire.SqlColumn,
     wire.Services, wire.Service, wire.Instance, wire.Following, wire.Status, wire.Alive, wire.Problem,
 )  # fmt: skip
 """Every shape that is documented, in the order in which a reader meets them."""
@@ -41,6 +43,7 @@ def compare(document: str, parts: dict[str, str]) -> None:
     if WRITE in os.environ:
         path.write_text(made, encoding="utf-8")
     assert set(re.findall(r"<!-- made: (\S+) -->", text)) == set(parts)
+    assert text.count("<!-- end -->") == len(parts), f"docs/{document} has an end without a beginning"
     assert text == made or WRITE in os.environ, f"docs/{document} is out of date; run this test with {WRITE}=1"
 
 
@@ -90,15 +93,29 @@ def _codes(values: Iterable[str]) -> str:
 
 def parameters(openapi: dict[str, Any], path: str) -> str:
     """The parameters of one call."""
-    told = openapi["paths"][path]["get"].get("parameters", [])
+    calls = openapi["paths"][path]
+    if "get" not in calls:
+        return _body(openapi, calls["post"])
+    told = calls["get"].get("parameters", [])
     rows = [f"| `{each['name']}` | {_value(each)} |" for each in told]
     return "\n".join(["| parameter | value |", "|---|---|", *rows]) if rows else "It takes no parameter."
+
+
+def _body(openapi: dict[str, Any], call: dict[str, Any]) -> str:
+    """The fields of the JSON object that a call takes."""
+    reference = call["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+    shape = openapi["components"]["schemas"][reference.rpartition("/")[2]]
+    required = shape.get("required", [])
+    fields = [
+        {"name": name, "schema": told, "required": name in required} for name, told in shape["properties"].items()
+    ]
+    return "\n".join(["| field | value |", "|---|---|", *(f"| `{each['name']}` | {_value(each)} |" for each in fields)])
 
 
 def _value(parameter: dict[str, Any]) -> str:
     schema = parameter["schema"]
     value = _type(schema).removesuffix(" or null")
-    if "maximum" in schema:
+    if "maximum" in schema and "minimum" in schema:
         value += f" from {schema['minimum']} to {schema['maximum']}; {schema['default']} unless given"
     return f"{value}, required" if parameter["required"] else value
 

@@ -19,7 +19,7 @@ from sagascope_collector.foreign import BUILT_IN
 from sagascope_collector.ingest import Encoding, Payload, Receipt, Signal
 from sagascope_collector.otlp import decode
 from sagascope_collector.scrub import Rules, Scrubber, Tokens
-from sagascope_collector.store import DuckDBStore
+from sagascope_collector.storage import Storage
 from support.otlp import NOON, SECOND, log, logs, of_saga, resource
 from support.readings import exact, fast
 
@@ -37,7 +37,7 @@ class _Collector:
     def __init__(self) -> None:
         self._numbers = count()
         self._scrubber = Scrubber(Rules(), Tokens(lambda: b"k" * 32), BUILT_IN.keys)
-        self._store: DuckDBStore | None = None
+        self._store: Storage | None = None
 
     def take(self, payload: Payload) -> None:
         """Decode and store a request, and tell in full of every saga in it."""
@@ -46,13 +46,13 @@ class _Collector:
         assert isinstance(outcome, Receipt | Undecodable), outcome
         if isinstance(outcome, Receipt):
             store = self._opened()
-            store.append(decoded.batch)
+            store.records.append(decoded.batch)
             _tell(store)
 
-    def _opened(self) -> DuckDBStore:
+    def _opened(self) -> Storage:
         if self._store is None or next(self._numbers) % ANEW == ANEW - 1:
             self.close()
-            self._store = DuckDBStore()
+            self._store = Storage()
         return self._store
 
     def close(self) -> None:
@@ -62,15 +62,15 @@ class _Collector:
             self._store = None
 
 
-def _tell(store: DuckDBStore) -> None:
-    ids = store.changed_ids(20)
+def _tell(store: Storage) -> None:
+    ids = store.changes.claim(20)
     context = sagas.Context(NOON + 60 * SECOND)
-    for facts in store.facts(ids).values():
+    for facts in store.lookup.facts(ids).values():
         for saga in sagas.rebuild(facts, context.now):
             judged = sagas.judge(saga, facts.instances, context)
             present.summary(saga, judged).model_dump_json()
             present.full(saga, judged, [saga.key.run]).model_dump_json()
-    store.put_summaries(ids, [])
+    store.sagas.put(ids, [])
 
 
 _collector: Final = _Collector()

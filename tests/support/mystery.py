@@ -24,7 +24,7 @@ EXPECTED = {
     "attempts",
     "error",
     "anomalies",
-    "exposure",
+    "amount_at_risk",
     "ledger",
     "states",
     "headline",
@@ -95,13 +95,13 @@ def _fits(word: str, want: Any, got: Any) -> bool:
         return want in (got or "")
     if word in {"ledger", "states"}:
         return {key: got.get(key) for key in want} == want
-    if word == "exposure":
+    if word == "amount_at_risk":
         return _amounts(want) == _amounts(got)
     return bool(want == got)
 
 
-def _amounts(exposure: Mapping[str, list[str]]) -> dict[str, list[Decimal]]:
-    return {currency: [Decimal(each) for each in both] for currency, both in exposure.items()}
+def _amounts(amount_at_risk: Mapping[str, list[str]]) -> dict[str, list[Decimal]]:
+    return {currency: [Decimal(each) for each in both] for currency, both in amount_at_risk.items()}
 
 
 def _got(word: str, said: Mapping[str, Any]) -> Any:
@@ -119,7 +119,9 @@ _READ: dict[str, Any] = {
     "service": lambda said: said["service"] or "none",
     "error": lambda said: (said["error"] or {}).get("message"),
     "anomalies": lambda said: sorted({each["code"] for each in said["anomalies"]}),
-    "exposure": lambda said: {each["currency"]: [each["certain"], each["possible"]] for each in said["exposure"]},
+    "amount_at_risk": lambda said: {
+        each["currency"]: [each["certain"], each["possible"]] for each in said["amount_at_risk"]
+    },
     "ledger": lambda said: {each["step"]: each["state"] for each in said["ledger"]},
     "states": lambda said: {each["name"]: each["state"] for each in said["steps"]},
     "customer": lambda said: said["customer_line"],

@@ -11,7 +11,7 @@ from sagascope_collector.ingest import Payload, Signal
 from sagascope_collector.otlp.columns import Origins
 from sagascope_collector.otlp.fast import Requests
 from sagascope_collector.otlp.logs import Logs
-from sagascope_collector.otlp.sightings import Sightings
+from sagascope_collector.otlp.observations import Observations
 from sagascope_collector.otlp.spans import Spans
 
 REQUESTS = {Signal.TRACES: ExportTraceServiceRequest, Signal.LOGS: ExportLogsServiceRequest}
@@ -19,33 +19,32 @@ REQUESTS = {Signal.TRACES: ExportTraceServiceRequest, Signal.LOGS: ExportLogsSer
 
 def fast(payloads: Sequence[Payload]) -> tuple[dict[str, Any], dict[int, int]]:
     """What was read by columns, and how many records of which request were rejected."""
-    sightings, origins = Sightings(), Origins()
-    reading = Requests(sightings, origins, worthwhile=0)
+    observations, origins = Observations(), Origins()
+    reading = Requests(observations, origins, worthwhile=0)
     rejected = reading.read(dict(enumerate(payloads)))
-    return _told(reading.spans, reading.logs, reading.links, origins, sightings), rejected
+    return _told(reading.spans, reading.logs, reading.links, origins, observations), rejected
 
 
 def exact(payloads: Sequence[Payload]) -> tuple[dict[str, Any], list[int]]:
     """The same, record by record; raises `DecodeError`."""
-    sightings, origins = Sightings(), Origins()
-    spans, logs = Spans(sightings, origins), Logs(sightings, origins)
+    observations, origins = Observations(), Origins()
+    spans, logs = Spans(observations, origins), Logs(observations, origins)
     rejected = []
     for each in payloads:
         request = REQUESTS[each.signal].FromString(each.body)
         if each.signal is Signal.TRACES:
-            rejected.append(spans.add(request, each.received_at))
+            rejected.append(spans.add(request, each.received_at).total())
         else:
-            logs.add(request, each.received_at)
-            rejected.append(0)
-    return _told([spans.table()], [logs.table()], spans.links, origins, sightings), rejected
+            rejected.append(logs.add(request, each.received_at).total())
+    return _told([spans.table()], [logs.table()], spans.links, origins, observations), rejected
 
 
 def _told(
-    spans: list[pa.Table], logs: list[pa.Table], links: list[Any], origins: Origins, sightings: Sightings
+    spans: list[pa.Table], logs: list[pa.Table], links: list[Any], origins: Origins, observations: Observations
 ) -> dict[str, Any]:
     under = origins.table().to_pylist()
     rows = {
         name: [row | {"origin": under[row["origin"]]} for table in tables for row in table.to_pylist()]
         for name, tables in (("spans", spans), ("logs", logs))
     }
-    return rows | {"links": links, "processes": {each.process: each for each in sightings.all()}}
+    return rows | {"links": links, "processes": {each.process: each for each in observations.all()}}

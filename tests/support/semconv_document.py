@@ -37,8 +37,8 @@ open:
 - **`sagascope.span.start`**, once for a saga span that is still open 0.25 s after its start. It has the span's
   trace id and span id, `timestamp` = the span's start, `observed_timestamp` = when it was sent, all `saga.*`
   attributes of the span, and those below.
-- **`sagascope.heartbeat`**, every 5 s while an announced span is open, else every 60 s, and once with `final` where
-  exit handlers run. It lists the announced spans that are open, by span id, oldest first.
+- **`sagascope.heartbeat`**, every 5 s while an announced span is open or a retry is promised, else every 60 s, and
+  once with `final` where exit handlers run. It lists the announced spans that are open, by span id, oldest first.
 
 Both leave the process within 0.2 s, ended saga spans within 1 s. A final span always wins over its start record. A
 span that was announced and is missing from a later complete list has ended, and its final span was lost. A process

@@ -13,7 +13,7 @@ import grpc
 import httpx
 
 from sagascope_collector.records import SagaId
-from sagascope_collector.store import DuckDBStore
+from sagascope_collector.storage import Storage
 from support.collector import RunningCollector, running_collector
 from support.otlp import of_saga, span, traces
 
@@ -126,9 +126,9 @@ def _exported(export: grpc.UnaryUnaryMultiCallable, content: bytes) -> bool:
 
 
 def _aftermath(siege: Siege, db: Path, kills: int) -> Aftermath:
-    store = DuckDBStore(str(db))
-    facts = store.facts([SagaId("", str(number)) for number in range(SAGAS)])
+    store = Storage(str(db))
+    facts = store.lookup.facts([SagaId("", str(number)) for number in range(SAGAS)])
     stored = [int(each.span_id, 16) for of_saga in facts.values() for each in of_saga.spans]
-    counted = store.counters().stored
+    counted = store.records.counters.stored
     store.close()
     return Aftermath(siege.acknowledged, stored, counted, kills)

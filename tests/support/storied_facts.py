@@ -6,7 +6,7 @@ from typing import Any
 
 from sagascope import semconv
 from sagascope_collector import records
-from sagascope_collector.records import Facts, Heartbeat, Instance, Link, Listing, Log, Mark, SagaId, Span
+from sagascope_collector.records import Facts, Heartbeat, Instance, Link, Listing, Log, Mark, SagaId, Scope, Span
 from support.telemetry import SECOND, LogTold, Moment, Process, SpanTold, Telemetry, by_label, start_attributes
 
 STARTED = 1_795_000_000 * SECOND
@@ -77,8 +77,8 @@ def mark(attributes: dict[str, Any]) -> Mark:
 
 def span(told: SpanTold) -> Span:
     events = ()
-    if told.error:
-        kind, _, message = told.error.partition(": ")
+    if failed := told.error or told.exception:
+        kind, _, message = failed.partition(": ")
         said = {"exception.type": kind, "exception.message": message}
         events = (records.Event("exception", moment(told.process, _ended(told)), said),)
     return Span(
@@ -96,6 +96,7 @@ def span(told: SpanTold) -> Span:
         attributes=settled(told.attributes),
         events=events,
         links=tuple(Link("f" * 32, "e" * 16, each) for each in told.links),
+        scope=Scope("sagascope", schema_url=semconv.SCHEMA_URL) if told.process.ours else Scope(),
         received_at=received(_ended(told)),
     )
 

@@ -29,7 +29,7 @@ def _traces(told: Telemetry, environment: str, started: int, until: float) -> It
         sent_at = each.start if each.end is None else each.end
         if each.form in ("final", "zero") and sent_at <= until:
             span = _span(each, started)
-            scope = ScopeSpans(spans=[span])
+            scope = ScopeSpans(spans=[span], schema_url=semconv.SCHEMA_URL if each.process.ours else "")
             body = ExportTraceServiceRequest(
                 resource_spans=[ResourceSpans(resource=_resource(each.process, environment), scope_spans=[scope])]
             )
@@ -59,8 +59,9 @@ def _span(told: SpanTold, started: int) -> Span:
         attributes=_attributes(told.attributes, started),
     )
     if told.error:
-        kind, _, message = told.error.partition(": ")
         span.status.CopyFrom(Status(code=Status.STATUS_CODE_ERROR))
+    if failed := told.error or told.exception:
+        kind, _, message = failed.partition(": ")
         said = {"exception.type": kind, "exception.message": message}
         span.events.add(name="exception", time_unix_nano=span.end_time_unix_nano, attributes=_attributes(said, started))
     for link in told.links:

@@ -1,4 +1,4 @@
-"""Payment 8492 as the API tells of it: stuck in the ledger, whose process is gone."""
+"""Payment 8492 as the API reports it: stuck in the ledger, whose instance is lost."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,6 +7,10 @@ from sagascope_collector import wire
 START = datetime(2026, 11, 22, 14, 2, 10, tzinfo=UTC)
 NOW = START + timedelta(minutes=12, seconds=5)
 TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+def parts(text: str) -> list[wire.TextPart | wire.TimePart]:
+    return [wire.TextPart(text=text)]
 
 
 def at(seconds: float) -> datetime:
@@ -46,7 +50,20 @@ def step(
 
 
 def evidence(text: str, seconds: float) -> wire.Evidence:
-    return wire.Evidence(text=text, at=at(seconds), service="ledger", trace_id=TRACE, span_id=None)
+    return wire.Evidence(
+        text=text, text_parts=parts(text), at=at(seconds), service="ledger", trace_id=TRACE, span_id=None
+    )
+
+
+HEADLINE = (
+    "Stuck in ledger.record: ledger-7f9c started it at 14:02:11Z and has not reported since 14:02:14Z. "
+    "EUR 50.00 was debited (wallet.debit); no refund was received."
+)
+CUSTOMER_LINE = "The payment is not finished; EUR 50.00 was charged."
+ACTIONS = [
+    "Look up idempotency key pay-8492 in ledger: it shows whether ledger.record took effect for payment 8492.",
+    "If the key is absent, run ledger.record again with the same key pay-8492; if it is present, continue after it.",
+]
 
 
 SUMMARY = wire.SagaSummary(
@@ -65,11 +82,12 @@ SUMMARY = wire.SagaSummary(
     ended_at=None,
     attempts=1,
     error=None,
-    exposure=[wire.Exposure(currency="EUR", certain="50.00", possible="0.00")],
+    amount_at_risk=[wire.AmountAtRisk(currency="EUR", certain="50.00", possible="0.00")],
     keys={"order_id": "ord-77"},
-    headline="Stuck in ledger.record for 12 min: ledger-7f9c took it at 14:02:11 and has been silent since 14:02:14; "
-    "€50.00 debited from the wallet is in force.",
-    customer_line="€50.00 was charged; nothing was refunded.",
+    headline=HEADLINE,
+    headline_parts=parts(HEADLINE),
+    customer_line=CUSTOMER_LINE,
+    customer_line_parts=parts(CUSTOMER_LINE),
 )
 
 VERDICT = wire.Verdict(
@@ -79,16 +97,14 @@ VERDICT = wire.Verdict(
     service="ledger",
     instance="ledger-7f9c",
     since=at(1),
-    headline=SUMMARY.headline,
+    headline=HEADLINE,
+    headline_parts=parts(HEADLINE),
     evidence=[
-        evidence("ledger-7f9c started ledger.record, attempt 1", 1),
-        evidence("last heartbeat of ledger-7f9c; it promised the next one within 1 s", 4),
+        evidence("ledger-7f9c started ledger.record (attempt 1)", 1),
+        evidence("Last heartbeat of ledger-7f9c; it announced the next within 1 s", 4),
     ],
-    actions=[
-        "Look up key pay-8492 in the ledger; if it is absent, resubmit the payment, and otherwise call the "
-        "orchestrator back.",
-        "Then see whether it goes on.",
-    ],
+    actions=ACTIONS,
+    actions_parts=[parts(each) for each in ACTIONS],
     confidence="likely",
 )
 
@@ -111,7 +127,7 @@ SAGA = wire.Saga(
     ],
     ledger=[
         wire.LedgerEntry(
-            step="wallet.debit", compensation="wallet.refund", state="in_force", amount="50.00", currency="EUR"
+            step="wallet.debit", compensation="wallet.refund", state="committed", amount="50.00", currency="EUR"
         )
     ],
     runs=[""],

@@ -13,7 +13,9 @@ A line is ``PROCESS WHEN VERB [NAME] [word=value ...]``; times are seconds from 
 Verbs: ``root`` (the saga's root span), ``call`` (an attempt as its caller sees it), ``run`` (as its executor sees it),
 ``serve`` (a participant's SERVER span), ``consume`` (a CONSUMER span), ``span`` (any other span of the saga), ``log``
 (a log record), ``beats`` (heartbeats of a process). Words: ``attempt key type undoes error after timeout retry_in max
-idem amount wait reason resources pivot outcome under as trace kind``, and on the root ``plan``: a step is
+idem amount wait waits_for reason resources pivot outcome under as trace kind``; ``exception`` (an exception event at
+the end, and no status), ``shares`` (the span has the span id of the one called so), ``event`` (the event name of a
+log record), and on the root ``plan``: a step is
 ``name/compensation?timeout``, with ``*`` behind an optional one's name.
 """
 
@@ -41,6 +43,8 @@ class Process:
     service: str
     skew: float = 0
     version: str = "1.0"
+    ours: bool = True
+    """Whether Sagascope's instrumentation makes its spans."""
     known: bool = True
     """False: nothing in its resource tells it from another process of the service."""
     environment: str = ""
@@ -73,10 +77,14 @@ class SpanTold:
     error: str | None
     links: list[dict[str, Any]] = field(default_factory=list)
     salt: str = ""
+    exception: str | None = None
+    """Of an exception event at its end, where the status stays unset."""
+    shares: str = ""
+    """Label of the span with whose span id it was sent."""
 
     @property
     def span_id(self) -> str:
-        return hexadecimal(f"{self.salt} {self.label}", 16)
+        return hexadecimal(f"{self.salt} {self.shares or self.label}", 16)
 
     @property
     def parent_id(self) -> str:
@@ -166,7 +174,11 @@ class _Teller:
 
     def _log(self, process: Process, at: float, body: str, said: dict[str, str]) -> None:
         attributes = self._marks(said) | _attributes(said)
-        self._logs.append(LogTold(process, at, at, "", body, said.get("trace", "1"), said.get("in", ""), attributes))
+        self._logs.append(
+            LogTold(
+                process, at, at, said.get("event", ""), body, said.get("trace", "1"), said.get("in", ""), attributes
+            )
+        )
 
     def _span(self, process: Process, start: float, end: str, verb: str, name: str, said: dict[str, str]) -> None:
         form = {"": "announced", "*": "zero"}.get(end, "lost" if end.endswith("?") else "final")
@@ -190,6 +202,8 @@ class _Teller:
             attributes=attributes,
             error=said.get("error"),
             salt=self._salt,
+            exception=said.get("exception"),
+            shares=said.get("shares", ""),
         )
         if "links" in said:
             span.links = [{semconv.SAGA_ID: each, **_step("run", name, said)} for each in said["links"].split(",")]
@@ -306,6 +320,7 @@ _WORDS: dict[str, tuple[str, Any]] = {
     "idem": (semconv.STEP_IDEMPOTENCY_KEY, str),
     "pivot": (semconv.STEP_PIVOT, lambda text: text == "true"),
     "wait": (semconv.WAIT_UNTIL, lambda text: Moment(float(text))),
+    "waits_for": (semconv.WAIT_FOR, str),
     "reason": (semconv.WAIT_REASON, str),
     "outcome": (semconv.SAGA_OUTCOME, str),
     "saga_timeout": (semconv.SAGA_TIMEOUT, float),

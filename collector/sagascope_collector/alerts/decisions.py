@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from sagascope_collector.alerts.matching import SECOND, recipients
 from sagascope_collector.alerts.rules import Alerts
 from sagascope_collector.incidents import Incident, State
-from sagascope_collector.store import Told
+from sagascope_collector.storage import AlertState
 
 
 class Event(StrEnum):
@@ -21,7 +21,7 @@ class Event(StrEnum):
 class News(NamedTuple):
     """Something that a webhook is to be told, and what it knows then."""
 
-    told: Told
+    told: AlertState
     event: Event | None
     """None: it is told nothing, only noted."""
     rule: str
@@ -30,7 +30,7 @@ class News(NamedTuple):
 SILENT: Final = frozenset({"instance_lost", "hung", "next_step_missing", "never_closed", "in_doubt", "uncompensated"})
 """Reasons that may rest on what was not heard."""
 
-Known = Mapping[tuple[str, str], Told]
+Known = Mapping[tuple[str, str], AlertState]
 """What each webhook was told, by (webhook, incident)."""
 
 
@@ -48,7 +48,7 @@ def rests_on_silence(incident: Incident, doubted: Collection[str]) -> bool:
 
 
 def _news(
-    alerts: Alerts, incident: Incident, told: Told | None, webhook: str, rule: str | None, now: int
+    alerts: Alerts, incident: Incident, told: AlertState | None, webhook: str, rule: str | None, now: int
 ) -> News | None:
     if told is None or told.is_over:
         return None if rule is None else _opened(alerts, incident, webhook, rule, now)
@@ -63,11 +63,11 @@ def _news(
 
 
 def _opened(alerts: Alerts, incident: Incident, webhook: str, rule: str, now: int) -> News:
-    told = Told(webhook, incident.key, now, _step(alerts, incident.count), is_over=False, over_since=None)
+    told = AlertState(webhook, incident.key, now, _step(alerts, incident.count), is_over=False, over_since=None)
     return News(told, Event.OPENED, rule)
 
 
-def _over(alerts: Alerts, told: Told, now: int) -> News | None:
+def _over(alerts: Alerts, told: AlertState, now: int) -> News | None:
     if told.over_since is None and alerts.over_after > 0:
         return News(told._replace(over_since=now), None, "")
     if now - (told.over_since or 0) < alerts.over_after * SECOND:

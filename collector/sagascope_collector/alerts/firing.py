@@ -12,7 +12,7 @@ from sagascope_collector.alerts.rules import Alerts, Webhook
 from sagascope_collector.alerts.sending import NotDelivered, Sender
 from sagascope_collector.errors import NotFound
 from sagascope_collector.incidents import Incidents
-from sagascope_collector.store import AlertStore, Waiting
+from sagascope_collector.storage import AlertRecords, Pending
 
 REPEATED: Final = 60 * SECOND
 """Nanoseconds between two tellings of what goes on; `messages.FIRING_FOR` is some of them."""
@@ -26,14 +26,14 @@ class Firing:
         webhook: Webhook,
         alerts: Alerts,
         incidents: Incidents,
-        store: AlertStore,
+        records: AlertRecords,
         sender: Sender,
         clock: Callable[[], int],
     ) -> None:
         self._webhook = webhook
         self._alerts = alerts
         self._incidents = incidents
-        self._store = store
+        self._records = records
         self._sender = sender
         self._clock = clock
         self._sent_at = 0
@@ -42,7 +42,7 @@ class Firing:
     def round(self) -> None:
         """Tell everything that goes on, if it is time or something happened."""
         now = self._clock()
-        waiting = [each for each in self._store.waiting() if each.notification.webhook == self._webhook.name]
+        waiting = [each for each in self._records.pending() if each.notification.webhook == self._webhook.name]
         since = now - self._sent_at
         if since < self._wait * SECOND or (not waiting and 0 <= since < REPEATED):
             return
@@ -54,17 +54,19 @@ class Firing:
         except NotDelivered as error:
             self._wait = min(LONGEST_WAIT, max(FIRST_WAIT, self._wait * 2))
             for each in waiting:
-                self._store.failed(each.notification.id, now + round(self._wait * SECOND), str(error))
+                self._records.failed(each.notification.id, now + round(self._wait * SECOND), str(error))
             return
         self._wait = 0.0
         for each in waiting:
-            self._store.delivered(each.notification.id, now)
+            self._records.delivered(each.notification.id, now)
 
-    def _alerts_of(self, waiting: list[Waiting], now: int) -> dict[str, dict[str, Any]]:
+    def _alerts_of(self, waiting: list[Pending], now: int) -> dict[str, dict[str, Any]]:
         """What goes on, and what ended and was not told yet, by incident."""
         until = datetime.now(UTC) + messages.FIRING_FOR
         said: list[Mapping[str, Any]] = [json.loads(each.notification.document) for each in waiting]
-        said += [self._message(told.incident, now) for told in self._store.told() if told.webhook == self._webhook.name]
+        said += [
+            self._message(told.incident, now) for told in self._records.states() if told.webhook == self._webhook.name
+        ]
         return {each["incident"]["key"]: messages.alert(each, until) for each in said if each}
 
     def _message(self, key: str, now: int) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def holds(rule: Rule, incident: Incident, now: int) -> bool:
         _is_about(rule, incident)
         and incident.count >= rule.sagas
         and now - min(incident.since, incident.opened_at) >= rule.standing * SECOND
-        and (not rule.exposure or _is_worth(rule, incident))
+        and (not rule.amount_at_risk or _is_worth(rule, incident))
     )
 
 
@@ -46,4 +46,4 @@ def _is_about(rule: Rule, incident: Incident) -> bool:
 
 def _is_worth(rule: Rule, incident: Incident) -> bool:
     at_stake = {each.currency: each.certain + each.possible for each in incident.stakes}
-    return any(at_stake.get(currency, Decimal(-1)) >= least for currency, least in rule.exposure.items())
+    return any(at_stake.get(currency, Decimal(-1)) >= least for currency, least in rule.amount_at_risk.items())

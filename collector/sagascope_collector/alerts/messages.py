@@ -1,4 +1,4 @@
-"""What is said to a webhook. Pure."""
+"""What is sent to a webhook. Pure."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -12,9 +12,9 @@ from sagascope_collector.incidents import Incident, Scope
 VERSION: Final = 1
 
 HEADLINES: Final = {
-    "opened": "{sagas} {stand} still at {where}: {reason}.",
-    "grown": "{sagas} {stand} still at {where} by now: {reason}.",
-    "over": "No {name} stands still at {where} any more.",
+    "opened": "{sagas} {are} stuck at {where}: {reason}.",
+    "grown": "{sagas} {are} now stuck at {where}: {reason}.",
+    "over": "No {name} is stuck at {where} any more.",
     "test": "This is a test: nothing is wrong.",
 }
 
@@ -46,14 +46,14 @@ def message(event: str, incident: Incident, at: int, *, rule: str, link: str) ->
             "since": _time(incident.since),
             "latest_at": _time(incident.latest_at),
             "error_sample": incident.error or None,
-            "exposure": [
+            "amount_at_risk": [
                 {"currency": each.currency, "certain": str(each.certain), "possible": str(each.possible)}
                 for each in incident.stakes
             ],
             "examples": list(incident.examples),
             "note": incident.note or None,
             "acknowledged_by": incident.acknowledged_by or None,
-            "split": dict(incident.split),
+            "recommended_actions": dict(incident.recommended_actions),
         },
     }
 
@@ -94,11 +94,11 @@ def texts(said: Mapping[str, Any]) -> dict[str, str]:
     incident = said["incident"]
     flat = {
         **incident,
-        **incident["split"],
+        **incident["recommended_actions"],
         **{name: said[name] for name in ("event", "headline", "at", "rule", "link")},
     }
     flat["examples"] = ", ".join(incident["examples"])
-    flat["exposure"] = ", ".join(f"{each['certain']} {each['currency']}" for each in incident["exposure"])
+    flat["amount_at_risk"] = ", ".join(f"{each['certain']} {each['currency']}" for each in incident["amount_at_risk"])
     return {name: "" if flat[name] is None else str(flat[name]) for name in templates.FIELDS}
 
 
@@ -107,7 +107,7 @@ def headline(event: str, incident: Incident) -> str:
     several = incident.count != 1
     return HEADLINES[event].format(
         sagas=f"{incident.count:,} {incident.name} {'sagas' if several else 'saga'}",
-        stand="stand" if several else "stands",
+        are="are" if several else "is",
         where=incident.step or incident.service or "an unknown step",
         reason=incident.reason.replace("_", " "),
         name=incident.name,

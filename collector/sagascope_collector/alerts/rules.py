@@ -91,9 +91,9 @@ class Rule(_Part):
     sagas: Annotated[int, Field(ge=1)] = 1
     """At least so many sagas are part of it."""
     standing: Duration = 0.0
-    """The first of them stands still for at least so long."""
-    exposure: dict[Annotated[str, Field(min_length=1, max_length=10)], Annotated[Decimal, Field(ge=0)]] = {}
-    """At stake, certain and possible together, is at least so much of one of these currencies."""
+    """The first of them is stuck for at least so long."""
+    amount_at_risk: dict[Annotated[str, Field(min_length=1, max_length=10)], Annotated[Decimal, Field(ge=0)]] = {}
+    """The amount at risk, certain and possible together, is at least so much of one of these currencies."""
     tell: Annotated[tuple[Word, ...], Field(min_length=1)] | None = None
     """The webhooks; all, where it is left out."""
 
@@ -106,10 +106,10 @@ class DeadMan(_Part):
 
 
 USUAL: Final = (
-    Rule(name="several stand still", sagas=10),
+    Rule(name="several stuck", sagas=10),
     Rule(name="nobody passes", match=Match(scope=("systemic",)), sagas=3),
     Rule(name="money is at risk", match=Match(reason=("applied_twice", "compensation_failed", "uncompensated"))),
-    Rule.model_validate({"name": "one stands still for long", "standing": "5m"}),
+    Rule.model_validate({"name": "one stuck for long", "standing": "5m"}),
 )
 """The rules of a file that has none."""
 

@@ -7,8 +7,8 @@ from sagascope_collector.templates import Template
 
 FIELDS: Final = (
     "event", "headline", "key", "environment", "name", "step", "service", "phase", "reason", "scope", "count", "peak",
-    "since", "latest_at", "at", "error_sample", "exposure", "examples", "state", "note", "acknowledged_by", "link",
-    "resume", "undo", "verify_first", "rule",
+    "since", "latest_at", "at", "error_sample", "amount_at_risk", "examples", "state", "note", "acknowledged_by",
+    "link", "resume", "compensate", "verify_first", "rule",
 )  # fmt: skip
 """What can be filled in."""
 

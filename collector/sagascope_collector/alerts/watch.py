@@ -13,7 +13,7 @@ from sagascope_collector.alerts.rules import Alerts, Kind, Webhook
 from sagascope_collector.alerts.sending import Sender
 from sagascope_collector.incidents import Incident, Incidents
 from sagascope_collector.rounds import Rounds
-from sagascope_collector.store import AlertStore, Notification, Told
+from sagascope_collector.storage import AlertRecords, AlertState, Notification
 
 EVERY: Final = 0.5
 """Seconds between two looks while nothing happens; what lasts, is over or is tried again is found by them."""
@@ -26,7 +26,7 @@ class Watch:
         self,
         alerts: Alerts,
         incidents: Incidents,
-        store: AlertStore,
+        records: AlertRecords,
         *,
         environment: Mapping[str, str],
         is_well: Callable[[], bool],
@@ -38,7 +38,7 @@ class Watch:
         Args:
             alerts: whom to tell, and when.
             incidents: what is told of.
-            store: where it is noted what was told, and what waits.
+            records: where it is noted what was told, and what waits.
             environment: holds the tokens that webhooks name.
             is_well: whether the collector takes telemetry in and judges it; else the dead-man signal stops.
             doubted: environments in which silence tells nothing now: nobody is woken for it.
@@ -46,11 +46,11 @@ class Watch:
         """
         self._alerts = alerts
         self._incidents = incidents
-        self._store = store
+        self._records = records
         self._doubted = doubted
         self._clock = clock
         self._sender = Sender(environment)
-        self._known = {(each.webhook, each.incident): each for each in store.told()}
+        self._known = {(each.webhook, each.incident): each for each in records.states()}
         self._looking = Rounds("alerts", self.look, every=EVERY)
         self._ways = {
             each.name: Rounds(f"alerts {each.name}", self._round_of(each), every=EVERY) for each in alerts.webhooks
@@ -76,7 +76,7 @@ class Watch:
         """Note what is to be told now.
 
         Raises:
-            StoreUnavailable: nothing was noted.
+            StorageUnavailable: nothing was noted.
         """
         now = self._clock()
         doubted = self._doubted()
@@ -85,7 +85,7 @@ class Watch:
         if not found:
             return
         told = [item.told for _, item in found]
-        self._store.tell(told, [self._notification(each, item, now) for each, item in found if item.event])
+        self._records.put(told, [self._notification(each, item, now) for each, item in found if item.event])
         self._known |= {(each.webhook, each.incident): each for each in told}
         for name in {each.webhook for each in told}:
             self._ways[name].call()
@@ -97,11 +97,11 @@ class Watch:
 
     def _round_of(self, webhook: Webhook) -> Callable[[], None]:
         if webhook.kind is Kind.ALERTMANAGER:
-            return Firing(webhook, self._alerts, self._incidents, self._store, self._sender, self._clock).round
-        return Delivery(webhook, self._store, self._sender, self._clock).round
+            return Firing(webhook, self._alerts, self._incidents, self._records, self._sender, self._clock).round
+        return Delivery(webhook, self._records, self._sender, self._clock).round
 
 
-def _id(told: Told, event: str) -> str:
+def _id(told: AlertState, event: str) -> str:
     return ":".join(
         (told.incident, str(told.opened_at), told.webhook, event, str(told.grown) if event == "grown" else "")
     )

@@ -9,8 +9,8 @@ from pydantic import BaseModel
 
 from sagascope_collector import wire
 from sagascope_collector.api import problems
-from sagascope_collector.backups import archive
-from sagascope_collector.store.contract import Store
+from sagascope_collector.backups import pieces
+from sagascope_collector.storage import Storage
 
 
 def answers(shape: type[wire.Wire], *refusals: int) -> dict[str, Any]:
@@ -37,24 +37,27 @@ class OtlpLines(Streamed):
     media_type = "application/x-ndjson"
 
 
-class Archive(Streamed):
-    """A tar archive."""
+class DatabaseFile(Streamed):
+    """A DuckDB database."""
 
-    media_type = "application/x-tar"
+    media_type = "application/vnd.duckdb"
 
 
-def copied(store: Store) -> Iterator[bytes]:
-    """A backup of a store, whose copy was made when this returns.
+def database_file(storage: Storage) -> DatabaseFile:
+    """Returns a copy of the database, which was made when this returns.
 
     Raises:
-        StoreUnavailable: none can be made.
+        StorageUnavailable: none can be made.
     """
-    pieces = _archived(store)
-    next(pieces)
-    return pieces
+    sent = _sent(storage)
+    size = int(next(sent))
+    answer = DatabaseFile(sent)
+    answer.headers["Content-Length"] = str(size)
+    return answer
 
 
-def _archived(store: Store) -> Iterator[bytes]:
-    with store.copied() as parts:
-        yield b""
-        yield from archive(parts)
+def _sent(storage: Storage) -> Iterator[bytes]:
+    """Returns the size of a copy, as text, and then its bytes; the copy is removed at the end."""
+    with storage.backups.copied() as copy:
+        yield str(copy.stat().st_size).encode()
+        yield from pieces(copy)

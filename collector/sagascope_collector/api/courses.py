@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from sagascope_collector import wire
-from sagascope_collector.store.contract import CourseCount
+from sagascope_collector.storage import PathCount
 
 SHOWN: int = 20
 """Courses that are told."""
 
 
-def courses(counted: Sequence[CourseCount]) -> list[wire.FlowCourse]:
+def courses(counted: Sequence[PathCount]) -> list[wire.FlowCourse]:
     """The usual one, and in what the others are different."""
     usual = max(counted, key=lambda each: (each.completed, each.sagas), default=None)
     if usual is None:
@@ -18,7 +18,7 @@ def courses(counted: Sequence[CourseCount]) -> list[wire.FlowCourse]:
     return [_course(each, usual) for each in (usual, *others)][:SHOWN]
 
 
-def _course(told: CourseCount, usual: CourseCount) -> wire.FlowCourse:
+def _course(told: PathCount, usual: PathCount) -> wire.FlowCourse:
     shared = [step for step in usual.steps if step in told.steps]
     return wire.FlowCourse(
         steps=list(told.steps),

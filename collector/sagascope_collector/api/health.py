@@ -5,7 +5,7 @@ from importlib.metadata import version
 from typing import Protocol
 
 from sagascope_collector import wire
-from sagascope_collector.store.contract import Store
+from sagascope_collector.storage import Storage
 
 
 class Health(Protocol):
@@ -13,6 +13,10 @@ class Health(Protocol):
 
     def unready(self) -> str | None:
         """Why nothing can be taken in or answered now, in one sentence; None: all is well."""
+        ...
+
+    def degraded(self) -> Sequence[str]:
+        """What does not work although telemetry is taken in and questions are answered, in sentences."""
         ...
 
     def lag_seconds(self) -> float:
@@ -28,10 +32,10 @@ class Health(Protocol):
         ...
 
 
-def status(store: Store, health: Health) -> wire.Status:
+def status(storage: Storage, health: Health) -> wire.Status:
     """How the collector is; what clients dropped is the sum of what each process said last."""
-    counted = store.counters()
-    spoken = [each.heartbeat for each in store.instances() if each.heartbeat]
+    counted = storage.records.counters
+    spoken = [each.heartbeat for each in storage.instances.all() if each.heartbeat]
     return wire.Status(
         version=version("sagascope"),
         received=counted.received,
@@ -40,6 +44,6 @@ def status(store: Store, health: Health) -> wire.Status:
         duplicate=counted.duplicate,
         dropped_by_clients=sum(each.dropped for each in spoken),
         lag_seconds=round(health.lag_seconds(), 3),
-        database_bytes=store.size_bytes(),
+        database_bytes=storage.size_bytes(),
         notices=list(health.notices()),
     )

@@ -11,7 +11,7 @@ from sagascope_collector.api.present import decimal, moment
 from sagascope_collector.api.tasks import Tasks
 from sagascope_collector.errors import BadValue
 from sagascope_collector.incidents import Comparisons, Contrast, Incident, Incidents, State, Trait
-from sagascope_collector.store import Change
+from sagascope_collector.storage import IncidentChange
 
 Key = Annotated[Word, Path(alias="key")]
 
@@ -71,15 +71,15 @@ def _said(incident: Incident) -> dict[str, Any]:
         "count": incident.count,
         "since": moment(incident.since),
         "latest_at": moment(incident.latest_at),
-        "exposure": [
-            wire.Exposure(currency=each.currency, certain=decimal(each.certain), possible=decimal(each.possible))
+        "amount_at_risk": [
+            wire.AmountAtRisk(currency=each.currency, certain=decimal(each.certain), possible=decimal(each.possible))
             for each in incident.stakes
         ],
         "examples": list(incident.examples),
         "state": incident.state.value,
         "note": incident.note or None,
         "acknowledged_by": incident.acknowledged_by or None,
-        "split": wire.Split(**incident.split),
+        "recommended_actions": wire.RecommendedActions(**incident.recommended_actions),
         "fingerprint": incident.fingerprint or None,
         "opened_at": moment(incident.opened_at),
         "changed_at": moment(incident.changed_at),
@@ -88,7 +88,7 @@ def _said(incident: Incident) -> dict[str, Any]:
     }
 
 
-def _change(change: Change) -> wire.IncidentChange:
+def _change(change: IncidentChange) -> wire.IncidentChange:
     return wire.IncidentChange.model_validate(
         {
             "at": moment(change.at),

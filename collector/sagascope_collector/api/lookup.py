@@ -9,7 +9,7 @@ from sagascope_collector.archives import writing
 from sagascope_collector.errors import NotFound
 from sagascope_collector.records import Facts, SagaId
 from sagascope_collector.sagas import model
-from sagascope_collector.store.contract import SagaRow, Store
+from sagascope_collector.storage import SagaRow, Storage
 
 FOUND: int = 50
 """Sagas that a search answers at most."""
@@ -22,7 +22,7 @@ Hits = list[tuple[str, str]]
 class Lookup:
     """Reads one store. Every method may take its time: call it from a thread, not from the event loop."""
 
-    store: Store
+    storage: Storage
     context: Callable[[int], sagas.Context]
     clock: Callable[[], int]
     stored_as: Callable[[str], str] = str
@@ -44,7 +44,8 @@ class Lookup:
         """The latest started of those that are meant and whose records were removed."""
         wanted = [
             row
-            for row in self.store.shrunk(saga_id) or self.store.shrunk(self.stored_as(saga_id))
+            for row in self.storage.listing.downsampled(saga_id)
+            or self.storage.listing.downsampled(self.stored_as(saga_id))
             if row.key.name == name and environment in (None, row.key.environment) and run in (None, row.key.run)
         ]
         return max(wanted, key=lambda row: row.started_at, default=None)
@@ -75,7 +76,7 @@ class Lookup:
 
     def _unknown(self, name: str, saga_id: str, where: str) -> str:
         called = f"No saga {name!r} with the id {saga_id!r}{where}"
-        if self.store.has_expired(self.stored_as(saga_id)):
+        if self.storage.retention.has_expired(self.stored_as(saga_id)):
             return f"{called} is there any more: it has expired."
         return f"{called} was ever received."
 
@@ -103,7 +104,7 @@ class Lookup:
         return next(filter(None, (_exact(self._hits(word)) for word in quoted.words(text))), [])
 
     def _hits(self, reading: str) -> Hits:
-        found = [(kind, row.document) for kind, row in self.store.search(reading, limit=FOUND)]
+        found = [(kind, row.document) for kind, row in self.storage.search(reading, limit=FOUND)]
         return found if any(kind == "id" for kind, _ in found) else [*self._unlisted(reading), *found]
 
     def _unlisted(self, saga_id: str) -> Iterator[tuple[str, str]]:
@@ -113,10 +114,10 @@ class Lookup:
             yield "id", present.summary(saga, sagas.judge(saga, facts.instances, context)).model_dump_json()
 
     def _reason(self, text: str) -> wire.NothingFound:
-        if any(self.store.has_trace(each) for each in quoted.telemetry_ids(text)):
+        if any(self.storage.lookup.sagas_with(each) for each in quoted.telemetry_ids(text)):
             return "not_a_saga"
         meant = [*quoted.readings(text), self.stored_as(text)]
-        return "expired" if any(map(self.store.has_expired, meant)) else "never_seen"
+        return "expired" if any(map(self.storage.retention.has_expired, meant)) else "never_seen"
 
     def _scrubbed(
         self, saga_id: str, environment: str | None, context: sagas.Context
@@ -128,9 +129,9 @@ class Lookup:
     def _behind(self, saga_id: str, environment: str | None, context: sagas.Context) -> list[tuple[Facts, model.Saga]]:
         """Every saga behind an id, with its facts; the latest started first within an environment."""
         if environment is None:
-            facts = self.store.facts_called(saga_id)
+            facts = self.storage.lookup.facts_called(saga_id)
         else:
-            facts = self.store.facts([SagaId(environment, saga_id)])
+            facts = self.storage.lookup.facts([SagaId(environment, saga_id)])
         return [
             (each, saga) for each in facts.values() for saga in sagas.rebuild(each, context.now, context.experience)
         ]

@@ -8,7 +8,7 @@ from sagascope_collector import sagas, wire
 from sagascope_collector.api.courses import courses
 from sagascope_collector.api.present import moment
 from sagascope_collector.records import Following, Instance
-from sagascope_collector.store.contract import HAND_OVER, CourseCount, Page, StepPeriod, StepStatistics, between
+from sagascope_collector.storage import TRANSITION, Page, PathCount, StepPeriod, StepStatistics, steps_of
 
 FLOW_COLUMN = {
     "running": "running",
@@ -49,20 +49,20 @@ def _flow(name: str, environment: str, counted: Counter[str]) -> wire.Flow:
     )
 
 
-def flow(name: str, period: int, steps: Iterable[StepStatistics], counted: Sequence[CourseCount]) -> wire.FlowInFull:
+def flow(name: str, period: int, steps: Iterable[StepStatistics], counted: Sequence[PathCount]) -> wire.FlowInFull:
     """The steps of one saga type, in parts of so many seconds, and the courses of its sagas."""
     told = list(steps)
     return wire.FlowInFull(
         name=name,
         period=period,
-        steps=[_step(each) for each in told if each.type != HAND_OVER],
-        hand_overs=[_hand_over(each) for each in told if each.type == HAND_OVER],
+        steps=[_step(each) for each in told if each.type != TRANSITION],
+        hand_overs=[_hand_over(each) for each in told if each.type == TRANSITION],
         courses=courses(counted),
     )
 
 
 def _hand_over(told: StepStatistics) -> wire.HandOver:
-    before, after = between(told.step)
+    before, after = steps_of(told.step)
     series = [_period(each) for each in told.periods]
     return wire.HandOver(
         before=before, after=after, number=told.succeeded, series=series, **_percentiles(told.percentiles)
@@ -77,7 +77,7 @@ def _step(told: StepStatistics) -> wire.FlowStep:
         succeeded=told.succeeded,
         failed=told.failed,
         retried=told.retried,
-        compensated=told.undone,
+        compensated=told.compensated,
         in_flight=told.in_flight,
         series=[_period(each) for each in told.periods],
         **_percentiles(told.percentiles),

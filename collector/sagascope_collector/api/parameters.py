@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from sagascope_collector import wire
 from sagascope_collector.api.quoted import peel
 from sagascope_collector.errors import BadValue
-from sagascope_collector.store.contract import Order, SagaFilter
+from sagascope_collector.storage import Order, SagaFilter
 
 LIMIT: int = 50
 """Sagas on a page unless told otherwise."""
@@ -131,12 +131,6 @@ class OfKey(Nothing):
     environment: Text | None = None
 
 
-class Backup(Nothing):
-    """Where a backup is written to, as its reader will know it again."""
-
-    place: Word | None = None
-
-
 class Window(Nothing):
     """Since when, and where, steps are counted."""
 
@@ -194,7 +188,7 @@ class Listing(Nothing):
             q=None if self.q is None else peel(self.q),
             incident=self.incident,
             alone=self.alone,
-            course=None if self.course is None else tuple(_COURSE.validate_json(self.course)),
+            path=None if self.course is None else tuple(_COURSE.validate_json(self.course)),
         )
 
 

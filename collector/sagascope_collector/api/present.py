@@ -1,4 +1,4 @@
-"""From the domain to the wire. Pure: what is said was decided before."""
+"""From the domain to the wire. Pure: every sentence was made before."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -7,6 +7,8 @@ from typing import Any
 
 from sagascope_collector import naturals, records, wire
 from sagascope_collector.sagas import model
+from sagascope_collector.sagas.wording import Text
+from sagascope_collector.sagas.wording import Time as TextTime
 
 FIRST: int = 5_000
 """Spans, and log records, that a saga in full carries; the totals stand beside them."""
@@ -103,17 +105,28 @@ def _summary(saga: model.Saga, judgement: model.Judgement) -> dict[str, Any]:
         "ended_at": _moment(saga.ended_at),
         "attempts": judgement.attempts,
         "error": judgement.error and wire.ErrorText(type=judgement.error.type, message=judgement.error.message),
-        "exposure": [_exposure(each) for each in saga.exposure],
+        "amount_at_risk": [_amount_at_risk(each) for each in saga.amount_at_risk],
         "keys": saga.keys,
         "headline": judgement.headline,
+        "headline_parts": parts(judgement.headline),
         "customer_line": judgement.customer_line,
+        "customer_line_parts": parts(judgement.customer_line),
     }
 
 
-def _exposure(at_stake: model.Exposure) -> wire.Exposure:
-    return wire.Exposure(
-        currency=at_stake.currency, certain=decimal(at_stake.certain), possible=decimal(at_stake.possible)
+def _amount_at_risk(amount: model.AmountAtRisk) -> wire.AmountAtRisk:
+    return wire.AmountAtRisk(
+        currency=amount.currency, certain=decimal(amount.certain), possible=decimal(amount.possible)
     )
+
+
+def parts(text: Text) -> wire.Parts:
+    """A sentence in parts."""
+    return [_part(part) for part in text.parts]
+
+
+def _part(part: str | TextTime) -> wire.TextPart | wire.TimePart:
+    return wire.TimePart(time=moment(part.at)) if isinstance(part, TextTime) else wire.TextPart(text=part)
 
 
 def _verdict(verdict: model.Verdict) -> wire.Verdict:
@@ -125,8 +138,10 @@ def _verdict(verdict: model.Verdict) -> wire.Verdict:
         instance=verdict.instance,
         since=moment(verdict.since),
         headline=verdict.headline,
+        headline_parts=parts(verdict.headline),
         evidence=[_evidence(each) for each in verdict.evidence],
         actions=list(verdict.actions),
+        actions_parts=[parts(each) for each in verdict.actions],
         confidence=verdict.confidence.value,
     )
 
@@ -134,6 +149,7 @@ def _verdict(verdict: model.Verdict) -> wire.Verdict:
 def _evidence(evidence: model.Evidence) -> wire.Evidence:
     return wire.Evidence(
         text=evidence.text,
+        text_parts=parts(evidence.text),
         at=moment(evidence.at),
         service=evidence.service,
         trace_id=evidence.trace_id,

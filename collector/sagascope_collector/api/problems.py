@@ -21,10 +21,11 @@ STATUS: Mapping[type[errors.SagascopeError], int] = {
     errors.BadCursor: 422,
     errors.NotFound: 404,
     errors.Unauthenticated: 401,
+    errors.Disabled: 403,
     errors.Refused: 400,
     errors.Overloaded: 503,
     errors.ReadTooLong: 503,
-    errors.StoreUnavailable: 503,
+    errors.StorageUnavailable: 503,
     errors.Unavailable: 503,
     errors.BadRules: 500,
     errors.NewerDatabase: 500,
@@ -76,6 +77,7 @@ def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 _DESCRIPTIONS = {
+    403: "Switched off",
     404: "Not known",
     422: "A parameter is unknown, missing or has a value that cannot be meant",
     503: "Cannot answer now; the same call may succeed later",

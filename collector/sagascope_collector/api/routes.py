@@ -12,14 +12,13 @@ from fastapi import APIRouter, Depends, FastAPI, Path, Query, Response
 
 from sagascope_collector import sagas, wire
 from sagascope_collector.api import overview, problems
-from sagascope_collector.api.answering import Archive, OtlpLines, answers, copied, json
+from sagascope_collector.api.answering import DatabaseFile, OtlpLines, answers, database_file, json
 from sagascope_collector.api.bounds import Bounded
 from sagascope_collector.api.forgetting import of_forgetting
 from sagascope_collector.api.health import Health, status
 from sagascope_collector.api.incidents import of_incidents
 from sagascope_collector.api.lookup import Lookup
 from sagascope_collector.api.parameters import (
-    Backup,
     Listing,
     NamedSaga,
     Nothing,
@@ -29,13 +28,15 @@ from sagascope_collector.api.parameters import (
     Word,
     said_once,
 )
+from sagascope_collector.api.sql import of_sql
 from sagascope_collector.api.tasks import Tasks
 from sagascope_collector.api.turns import ReadLimits, Turns
 from sagascope_collector.errors import NotFound, Unavailable
 from sagascope_collector.forgetter import Forgetter
 from sagascope_collector.incidents import Comparisons, Incidents
 from sagascope_collector.sagas.values import SECOND
-from sagascope_collector.store.contract import Store, whole_period
+from sagascope_collector.sql import Queries
+from sagascope_collector.storage import Storage, whole_period
 
 COURSES: int = 100
 """Courses of a saga type among which the usual one is looked for."""
@@ -45,24 +46,27 @@ SILENT: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "a
 
 
 def create_api(
-    store: Store,
+    storage: Storage,
     context: Callable[[int], sagas.Context],
     health: Health,
     incidents: Incidents,
     clock: Callable[[], int] = time.time_ns,
     stored_as: Callable[[str], str] = str,
     limits: ReadLimits = ReadLimits(),  # noqa: B008  it cannot change
+    *,
+    with_sql: bool = True,
 ) -> FastAPI:
-    """The API over one store, as an ASGI application.
+    """The API over one storage, as an ASGI application.
 
     Args:
-        store: what is read.
+        storage: what is read.
         context: what to judge by, for a time in nanoseconds.
         health: what the process says of itself.
         incidents: what sagas that stand still have in common.
         clock: now, in nanoseconds since 1970.
         stored_as: what scrubbing leaves of a text.
         limits: how much may be read at one time.
+        with_sql: whether SQL is answered.
     """
     api = FastAPI(
         title="Sagascope",
@@ -76,13 +80,14 @@ def create_api(
     )
     problems.register(api)
     api.add_middleware(Bounded)
-    turn = [Depends(Turns(store, limits).taken, scope="function")]
-    api.include_router(_of_sagas(Lookup(store, context, clock, stored_as)), dependencies=turn)
-    api.include_router(_of_lists(store, context, clock), dependencies=turn)
-    tasks, comparisons = Tasks(store, context, clock), Comparisons(store, clock)
+    turn = [Depends(Turns(limits).taken, scope="function")]
+    api.include_router(_of_sagas(Lookup(storage, context, clock, stored_as)), dependencies=turn)
+    api.include_router(_of_lists(storage, context, clock), dependencies=turn)
+    tasks, comparisons = Tasks(storage, context, clock), Comparisons(storage, clock)
     api.include_router(of_incidents(incidents, tasks, comparisons), dependencies=turn)
-    api.include_router(of_forgetting(Forgetter(store, stored_as), turn))  # takes as long as it takes
-    api.include_router(_of_the_process(store, health))  # asked also, and most of all, while others wait
+    api.include_router(of_sql(Queries(storage) if with_sql else None))
+    api.include_router(of_forgetting(Forgetter(storage, stored_as), turn))  # takes as long as it takes
+    api.include_router(_of_the_process(storage, health))  # asked also, and most of all, while others wait
     return api
 
 
@@ -120,55 +125,56 @@ def _of_sagas(lookup: Lookup) -> APIRouter:
     return router
 
 
-def _of_lists(store: Store, context: Callable[[int], sagas.Context], clock: Callable[[], int]) -> APIRouter:
+def _of_lists(storage: Storage, context: Callable[[int], sagas.Context], clock: Callable[[], int]) -> APIRouter:
     router = _router()
 
     @router.get("/api/v1/sagas", **answers(wire.Sagas))
     def listed(asked: Annotated[Listing, Query()]) -> Response:
         """Sagas, newest start first unless `sort` says otherwise; `attention=any`: every one that needs someone."""
-        page = store.saga_rows(asked.narrowed(), limit=asked.limit, cursor=asked.cursor, order=asked.order)
+        page = storage.listing.page(asked.narrowed(), limit=asked.limit, cursor=asked.cursor, order=asked.order)
         return json(overview.listed(page))
 
     @router.get("/api/v1/flows", **answers(wire.Flows))
     def flows(_: Annotated[Nothing, Query()]) -> Response:
         """Saga types, with how many there are by status and how many need someone."""
-        return json(overview.flows(store.flow_counts()))
+        return json(overview.flows(storage.sagas.flow_counts()))
 
     @router.get("/api/v1/flows/{name:path}", **answers(wire.FlowInFull, 404))
     def flow(name: Annotated[Word, Path()], asked: Annotated[Window, Query()]) -> Response:
         """How often and how long the steps of one saga type ran, within the latest `window`: `15m`, `24h`, `7d`."""
         period = whole_period(asked.seconds // overview.PERIODS)
         since = max(clock() - asked.seconds * SECOND, 0)
-        steps = store.steps(name, asked.environment, since, period)
-        if not steps and not any(name == known for known, *_ in store.flow_counts()):
+        steps = storage.statistics.steps(name, asked.environment, since, period)
+        if not steps and not any(name == known for known, *_ in storage.sagas.flow_counts()):
             raise NotFound(f"No saga of the type {name!r} was ever received.")
-        return json(overview.flow(name, period, steps, store.courses(name, asked.environment, since, COURSES)))
+        return json(overview.flow(name, period, steps, storage.paths(name, asked.environment, since, COURSES)))
 
     @router.get("/api/v1/services", **answers(wire.Services))
     def services(_: Annotated[Nothing, Query()]) -> Response:
         """Services, with their processes and what each has in flight."""
-        return json(overview.services(store.instances(), context(clock())))
+        return json(overview.services(storage.instances.all(), context(clock())))
 
     return router
 
 
-def _of_the_process(store: Store, health: Health) -> APIRouter:
+def _of_the_process(storage: Storage, health: Health) -> APIRouter:
     router = _router()
 
     @router.get("/api/v1/status", **answers(wire.Status))
     def how_it_is(_: Annotated[Nothing, Query()]) -> Response:
         """How the collector itself is."""
-        return json(status(store, health))
+        return json(status(storage, health))
 
-    @router.get("/api/v1/backup", response_class=Archive, responses=problems.described(422, 503))
-    def backup(asked: Annotated[Backup, Query()]) -> Response:
-        """All that is stored by now, as one archive; what comes meanwhile is taken in as ever.
+    @router.get("/api/v1/backup", response_class=DatabaseFile, responses=problems.described(422, 503))
+    def backup(_: Annotated[Nothing, Query()]) -> Response:
+        """All that is stored by now, as a DuckDB database; what comes meanwhile is stored as ever."""
+        return database_file(storage)
 
-        Where it is written to is listed when something that it holds is forgotten.
-        """
-        if asked.place:
-            store.note_backup(asked.place)
-        return Archive(copied(store))
+    @router.post("/api/v1/backups", **answers(wire.Alive))
+    def note_backup(written: wire.BackupNote, _: Annotated[Nothing, Query()]) -> Response:
+        """Notes where a backup was written to: it is listed when something that it holds is erased."""
+        storage.backups.note(written.location)
+        return json(wire.Alive(status="ok"))
 
     @router.get("/healthz", **answers(wire.Alive))
     async def healthz() -> Response:
@@ -184,6 +190,7 @@ def _of_the_process(store: Store, health: Health) -> APIRouter:
         reason = health.unready()
         if reason is not None:
             raise Unavailable(reason)
-        return json(wire.Alive(status="ok"))
+        reasons = list(health.degraded())
+        return json(wire.Alive(status="degraded" if reasons else "ok", reasons=reasons))
 
     return router

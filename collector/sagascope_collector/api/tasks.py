@@ -4,34 +4,34 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sagascope_collector import incidents, sagas, wire
-from sagascope_collector.api.present import decimal, moment
+from sagascope_collector.api.present import decimal, moment, parts
 from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.sagas import model
-from sagascope_collector.store.contract import SagaFilter, Store
+from sagascope_collector.storage import SagaFilter, Storage
 
 
 @dataclass(frozen=True, slots=True)
 class Tasks:
     """Reads one store. Call it from a thread, not from the event loop."""
 
-    store: Store
+    storage: Storage
     context: Callable[[int], sagas.Context]
     clock: Callable[[], int]
 
     def page(self, incident: str, limit: int, cursor: str | None) -> wire.Tasks:
-        """A page of what to do; sagas that need nobody any more are left out, so that it may hold fewer than `limit`.
+        """A page of what to do; sagas that no longer need attention are left out, so it may hold fewer than `limit`.
 
         Raises:
             BadCursor: it is none of ours.
         """
-        page = self.store.saga_rows(SagaFilter(incident=incident), limit=limit, cursor=cursor)
+        page = self.storage.listing.page(SagaFilter(incident=incident), limit=limit, cursor=cursor)
         items = list(self._tasks([row.key for row in page.rows]))
         return wire.Tasks(items=items, next_cursor=page.next_cursor)
 
     def _tasks(self, keys: Sequence[SagaKey]) -> Iterator[wire.Task]:
         context, wanted = self.context(self.clock()), set(keys)
         ids = list(dict.fromkeys(SagaId(key.environment, key.id) for key in keys))
-        for facts in (self.store.facts(ids) if ids else {}).values():
+        for facts in (self.storage.lookup.facts(ids) if ids else {}).values():
             for saga in sagas.rebuild(facts, context.now, context.experience):
                 task = _task(saga, sagas.judge(saga, facts.instances, context)) if saga.key in wanted else None
                 if task:
@@ -46,7 +46,7 @@ def _task(saga: model.Saga, judgement: model.Judgement) -> wire.Task | None:
         {
             **saga.key._asdict(),
             "incident": why.key,
-            "remedy": incidents.remedy(saga, judgement).value,
+            "recommended_action": incidents.recommended_action(saga, judgement).value,
             "reason": verdict.reason.value,
             "phase": verdict.phase.value,
             "step": verdict.step,
@@ -54,11 +54,15 @@ def _task(saga: model.Saga, judgement: model.Judgement) -> wire.Task | None:
             "since": moment(verdict.since),
             "confidence": verdict.confidence.value,
             "headline": verdict.headline,
+            "headline_parts": parts(verdict.headline),
             "look_up": [_clue(each) for each in incidents.clues(saga, judgement)],
             "actions": list(verdict.actions),
-            "exposure": [
-                wire.Exposure(currency=each.currency, certain=decimal(each.certain), possible=decimal(each.possible))
-                for each in saga.exposure
+            "actions_parts": [parts(each) for each in verdict.actions],
+            "amount_at_risk": [
+                wire.AmountAtRisk(
+                    currency=each.currency, certain=decimal(each.certain), possible=decimal(each.possible)
+                )
+                for each in saga.amount_at_risk
             ],
         }
     )

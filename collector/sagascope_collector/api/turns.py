@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sagascope_collector.errors import Overloaded
-from sagascope_collector.store.contract import Store
+from sagascope_collector.storage import within
 
 WAITING: Final = 256
 """Calls that may wait for their turn; what comes beyond them is told to come back."""
@@ -25,8 +25,7 @@ class ReadLimits:
 class Turns:
     """Gives calls their turn; on one event loop."""
 
-    def __init__(self, store: Store, limits: ReadLimits) -> None:
-        self._store = store
+    def __init__(self, limits: ReadLimits) -> None:
         self._limits = limits
         self._free = asyncio.Semaphore(limits.readers)
         self._waiting = 0
@@ -39,7 +38,7 @@ class Turns:
         """
         await self._wait()
         try:
-            with self._store.within(self._limits.seconds):
+            with within(self._limits.seconds):
                 yield
         finally:
             self._free.release()

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from sagascope_collector import naturals
 from sagascope_collector.errors import BadValue
 from sagascope_collector.records import Log, Mark, Process, Span
-from sagascope_collector.store import Store
+from sagascope_collector.storage import Storage
 
 MOMENT: Final = pa.timestamp("ns", tz="UTC")
 
@@ -77,7 +77,7 @@ AT_ONCE: Final = 32
 """Days whose files are open at one time."""
 
 
-def export(store: Store, folder: Path, since: int = 0, until: int = LATEST) -> int:
+def export(storage: Storage, folder: Path, since: int = 0, until: int = LATEST) -> int:
     """Write what began between two moments, in nanoseconds since 1970, to a folder that did not exist; the records.
 
     Nothing is left of it if that fails.
@@ -90,8 +90,8 @@ def export(store: Store, folder: Path, since: int = 0, until: int = LATEST) -> i
     place = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
         place.mkdir(parents=True)
-        written = _write(place, "spans", SPANS, "start_time", map(_span, store.spans(since, until)))
-        written += _write(place, "logs", LOGS, "time", map(_log, store.logs(since, until)))
+        written = _write(place, "spans", SPANS, "start_time", map(_span, storage.lookup.spans(since, until)))
+        written += _write(place, "logs", LOGS, "time", map(_log, storage.lookup.logs(since, until)))
         place.rename(folder)
         return written
     except OSError as error:

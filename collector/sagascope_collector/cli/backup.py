@@ -10,6 +10,7 @@ from sagascope_collector import backups
 from sagascope_collector.cli import plain
 from sagascope_collector.cli.connection import Url, with_credentials
 from sagascope_collector.client import DEFAULT_URL, Client, Credentials
+from sagascope_collector.storage.inspection import Contents
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The backup.")]
 AtRest = Annotated[
@@ -36,36 +37,38 @@ def backup(
     _tell(file, _of_database(db, file) if db else _of_collector(url, credentials, file), "holds")
 
 
-def _of_collector(url: str, credentials: Credentials, file: Path) -> backups.Contents:
+def _of_collector(url: str, credentials: Credentials, file: Path) -> Contents:
     with Client(url, timeout=120.0, credentials=credentials) as client:
-        return backups.save(client.backup(str(file.resolve())), file)
+        contents = backups.save(client.backup(), file)
+        client.note_backup(str(file.resolve()))
+        return contents
 
 
-def _of_database(db: Path, file: Path) -> backups.Contents:
-    from sagascope_collector.store import DuckDBStore
+def _of_database(db: Path, file: Path) -> Contents:
+    from sagascope_collector.storage import Storage
 
-    store = DuckDBStore(str(db))
+    storage = Storage(str(db))
     try:
-        store.note_backup(str(file.resolve()))
-        with store.copied() as parts:
-            return backups.save(backups.archive(parts), file)
+        storage.backups.note(str(file.resolve()))
+        with storage.backups.copied() as copy:
+            return backups.save(backups.pieces(copy), file)
     finally:
-        store.close()
+        storage.close()
 
 
 def restore(file: File, db: Database = Path("sagascope.duckdb")) -> None:
     """Put a backup back as a database.
 
-    FILE is what `backup` wrote, or the folder in which a database was kept before its schema changed. Nothing is
-    replaced: move away what is there.
+    FILE is what `backup` wrote. Nothing is replaced: move away what is there.
     """
-    if not file.is_dir():
-        _tell(file, backups.verify(file), "is sound; it holds")
-    backups.restore(file, db)
-    typer.echo(f"Restored to {plain.line(str(db))}; keep the folder {plain.line(str(db))}.d beside it.")
+    _tell(file, backups.restore(file, db), "is intact; it holds")
+    typer.echo(f"Restored to {plain.line(str(db))}.")
 
 
-def _tell(file: Path, contents: backups.Contents, verb: str) -> None:
-    size = sum(each.size for each in contents.files)
-    made = datetime.fromtimestamp(contents.made_at, UTC)
-    typer.echo(f"{plain.line(str(file))} {verb} {size:,} bytes of {made:%Y-%m-%d %H:%M:%S} UTC.")
+def _tell(file: Path, contents: Contents, verb: str) -> None:
+    latest = (
+        f", the last of {datetime.fromtimestamp(contents.latest // 10**9, UTC):%Y-%m-%d %H:%M:%S}Z"
+        if contents.latest
+        else ""
+    )
+    typer.echo(f"{plain.line(str(file))} {verb} {contents.records:,} records{latest}; {contents.bytes:,} bytes.")

@@ -14,11 +14,11 @@ SHOWN = 120
 """Characters of one value."""
 
 STATES = {"open": "bold red", "acknowledged": "yellow", "resolved": "green"}
-SCOPES = {"systemic": "nobody passes that step", "isolated": "others pass that step"}
+SCOPES = {"systemic": "no other saga succeeds in that step", "isolated": "other sagas succeed in that step"}
 
 
 def block(one: wire.Incident, now: datetime) -> Sequence[RenderableType]:
-    """What stands still, where and why, since when, what is at stake and what to do."""
+    """What is stuck, where and why, since when, the amount at risk and the recommended actions."""
     return [_title(one), *(Padding(each, (0, 0, 0, 2)) for each in _lines(one, now))]
 
 
@@ -26,7 +26,7 @@ def in_full(one: wire.IncidentInFull) -> Sequence[RenderableType]:
     """What sets its sagas apart, what became of them since it was acknowledged, and its history."""
     moved, told = one.moved, [_contrast(each) for each in one.contrast]
     if told:
-        told = ["More frequent among those that stand still than among those that finished:", *told, ""]
+        told = ["More frequent among those that are stuck than among those that finished:", *told, ""]
     if moved:
         told.append(
             f"Since it was acknowledged: {moved.finished:,} finished, {moved.moved_on:,} moved on, "
@@ -44,32 +44,34 @@ def _title(one: wire.Incident) -> Text:
 
 
 def _lines(one: wire.Incident, now: datetime) -> list[Text]:
-    split = ", ".join(
+    recommended = ", ".join(
         f"{count:,} to {word}"
         for word, count in (
-            ("resume", one.split.resume),
-            ("undo", one.split.undo),
-            ("verify first", one.split.verify_first),
+            ("resume", one.recommended_actions.resume),
+            ("compensate", one.recommended_actions.compensate),
+            ("verify first", one.recommended_actions.verify_first),
         )
         if count
     )
     said = [
         f"in {plain.line(one.environment, SHOWN)}" if one.environment else "",
-        f"{'undoing, ' if one.phase == 'compensation' else ''}service {plain.line(one.service or 'unknown', SHOWN)}; "
+        f"{'compensating, ' if one.phase == 'compensation' else ''}"
+        f"service {plain.line(one.service or 'unknown', SHOWN)}; "
         f"{SCOPES[one.scope]}; since {times.day_and_time(one.since)}, {times.between(one.since, now)}",
         f"error: {plain.line(one.error_sample, 300)}" if one.error_sample else "",
-        *(_stake(each) for each in one.exposure),
-        f"what to do: {split}" if split else "",
+        *(_amount_at_risk(each) for each in one.amount_at_risk),
+        f"recommended: {recommended}" if recommended else "",
         f"for example {', '.join(plain.line(each, SHOWN) for each in one.examples)}" if one.examples else "",
-        f"looked after by {plain.line(one.acknowledged_by, SHOWN)}" if one.acknowledged_by else "",
+        f"acknowledged by {plain.line(one.acknowledged_by, SHOWN)}" if one.acknowledged_by else "",
         f"note: {plain.line(one.note)}" if one.note else "",
     ]
     return [Text(each) for each in said if each]
 
 
-def _stake(exposure: wire.Exposure) -> str:
-    currency = plain.line(exposure.currency, 20)
-    return f"at stake: {exposure.certain} {currency} for certain, {exposure.possible} {currency} possibly"
+def _amount_at_risk(amount_at_risk: wire.AmountAtRisk) -> str:
+    currency = plain.line(amount_at_risk.currency, 20)
+    certain, possible = amount_at_risk.certain, amount_at_risk.possible
+    return f"amount at risk: {certain} {currency} certain, {possible} {currency} possible"
 
 
 def _contrast(one: wire.Contrast) -> str:

@@ -21,9 +21,9 @@ def incident(
     key: Annotated[str, typer.Argument(metavar="KEY", help="The incident's key, as triage shows it.")],
     client: Client,
     json: Annotated[bool, typer.Option("--json", envvar="SAGASCOPE_JSON", help="Print the API's answer.")] = False,
-    acknowledge: Annotated[bool, typer.Option("--acknowledge", help="Say that somebody looks after it.")] = False,
+    acknowledge: Annotated[bool, typer.Option("--acknowledge", help="Say that a person is working on it.")] = False,
     resolve: Annotated[bool, typer.Option("--resolve", help="Say that it is over.")] = False,
-    reopen: Annotated[bool, typer.Option("--reopen", help="Say that it is not over, or nobody's.")] = False,
+    reopen: Annotated[bool, typer.Option("--reopen", help="Open it again.")] = False,
     note: Annotated[str | None, typer.Option("--note", metavar="TEXT", help="Leave this note.")] = None,
     by: Annotated[
         str | None, typer.Option("--by", envvar="SAGASCOPE_BY", metavar="NAME", help="Who says it; default: you.")
@@ -50,13 +50,13 @@ def incident(
 
 
 def plan(client: Client) -> None:
-    """Print one line of JSON for each saga that needs someone; how many are left goes to standard error."""
-    left = dict.fromkeys(("resume", "undo", "verify_first"), 0)
+    """Print one line of JSON for each saga that needs attention; how many are left goes to standard error."""
+    left = dict.fromkeys(("resume", "compensate", "verify_first"), 0)
     for task in _tasks(client):
-        left[task.remedy] += 1
+        left[task.recommended_action] += 1
         terminal.write(dumps(task.model_dump(mode="json")) + "\n")
-    said = ", ".join(f"{count:,} to {remedy.replace('_', ' ')}" for remedy, count in left.items() if count)
-    typer.echo(f"{sum(left.values()):,} need someone{': ' + said if said else ''}.", err=True)
+    said = ", ".join(f"{count:,} to {action.replace('_', ' ')}" for action, count in left.items() if count)
+    typer.echo(f"{sum(left.values()):,} need attention{': ' + said if said else ''}.", err=True)
 
 
 def alive(client: Client) -> list[wire.Incident]:
@@ -65,7 +65,7 @@ def alive(client: Client) -> list[wire.Incident]:
 
 
 def _tasks(client: Client) -> Iterator[wire.Task]:
-    """Every task; a saga that goes from one incident to another meanwhile is told of once."""
+    """Every task; a saga that moves from one incident to another meanwhile is listed once."""
     told: set[tuple[str, str, str, str]] = set()
     for each in alive(client):
         cursor = None

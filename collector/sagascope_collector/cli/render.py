@@ -25,13 +25,14 @@ STATUS_COLOUR = {
 }
 
 LEDGER_WORDS = {
-    "in_force": ("in force", "yellow"),
-    "undoing": ("being undone", "yellow"),
-    "undo_failed": ("its undo failed, still in force", "red"),
-    "unknown": ("outcome unknown, may be in force", "magenta"),
-    "undone": ("undone", "blue"),
+    "committed": ("committed", "yellow"),
+    "compensating": ("being compensated", "yellow"),
+    "compensation_failed": ("committed, its compensation failed", "red"),
+    "compensation_unknown": ("committed; whether it was compensated is unknown", "magenta"),
+    "unknown": ("outcome unknown, may be committed", "magenta"),
+    "compensated": ("compensated", "blue"),
 }
-"""What is said of each ledger state; the others are not worth a line."""
+"""The words of each ledger state; the others are not worth a line."""
 
 NOTHING_FOUND = {
     "never_seen": "Nothing was ever received about it.",
@@ -42,17 +43,17 @@ NOTHING_FOUND = {
 FOUND_BY = {"prefix": "its id begins so", "key": "by a business key", "trace": "by a trace", "span": "by a span"}
 """By what a saga was found, where it was not its id."""
 
-NOBODY_NEEDED = "Nobody is needed: no transaction stands still."
+NO_ATTENTION_NEEDED = "No transaction needs attention."
 
 
 def saga(shown: wire.Saga, now: datetime) -> RenderableType:
-    """Where one saga stands, for a person."""
+    """The diagnosis of one saga, for a person."""
     sections = [
         _title(shown, now),
         Text(plain.line(shown.headline), "bold"),
         Text.assemble(("Customer: ", "dim"), plain.line(shown.customer_line)),
         _section("Steps", [steps(shown.steps, now)] if shown.steps else []),
-        _section("In force and undone", _in_force(shown)),
+        _section("Committed and compensated", _ledger(shown)),
         _section("Evidence", _evidence(shown.verdict)),
         _section("What to do", _actions(shown.verdict)),
         _section("Also noticed", [Text(f"{each.code}: {plain.line(each.text)}") for each in shown.anomalies]),
@@ -89,7 +90,7 @@ def _name(one: wire.SagaSummary) -> Text:
 def _state(one: wire.SagaSummary) -> Text:
     state = Text(one.status, STATUS_COLOUR[one.status])
     if one.attention:
-        state.append(f", needs someone: {one.attention}", "bold red")
+        state.append(f", needs attention: {one.attention}", "bold red")
     return state
 
 
@@ -116,28 +117,29 @@ def _entry(one: wire.SagaSummary, now: datetime, kind: str) -> RenderableType:
     )
 
 
-def _in_force(shown: wire.Saga) -> list[RenderableType]:
-    """The undo ledger and the sums at stake; nothing of a saga that completed."""
+def _ledger(shown: wire.Saga) -> list[RenderableType]:
+    """The ledger and the amounts at risk; nothing of a saga that completed."""
     if shown.status == "completed" and not shown.attention:
         return []
     lines = [_ledger_line(each) for each in shown.ledger if each.state in LEDGER_WORDS]
-    return [*lines, *(_at_stake(each) for each in shown.exposure)]
+    return [*lines, *(_amount_at_risk(each) for each in shown.amount_at_risk)]
 
 
 def _ledger_line(entry: wire.LedgerEntry) -> Text:
     words, colour = LEDGER_WORDS[entry.state]
     amount = f", {entry.amount} {entry.currency or ''}".rstrip() if entry.amount is not None else ""
-    undo = (
-        f"; {plain.line(entry.compensation, 80)} would undo it"
-        if entry.compensation and entry.state == "in_force"
+    compensation = (
+        f"; {plain.line(entry.compensation, 80)} compensates it"
+        if entry.compensation and entry.state == "committed"
         else ""
     )
-    return Text.assemble(plain.line(entry.step, 80), plain.line(amount, 80), ": ", (words, colour), undo)
+    return Text.assemble(plain.line(entry.step, 80), plain.line(amount, 80), ": ", (words, colour), compensation)
 
 
-def _at_stake(exposure: wire.Exposure) -> Text:
-    currency = plain.line(exposure.currency, 20)
-    return Text(f"At stake: {exposure.certain} {currency} for certain, {exposure.possible} {currency} possibly.")
+def _amount_at_risk(amount_at_risk: wire.AmountAtRisk) -> Text:
+    currency = plain.line(amount_at_risk.currency, 20)
+    certain, possible = amount_at_risk.certain, amount_at_risk.possible
+    return Text(f"Amount at risk: {certain} {currency} certain, {possible} {currency} possible.")
 
 
 def _evidence(verdict: wire.Verdict | None) -> list[RenderableType]:

@@ -117,7 +117,7 @@ def meant(
 
 @with_client
 def triage(client: Client, json: Json = False, limit: Limit = None, plan: Plan = False) -> None:
-    """List what needs someone now, worst first.
+    """List what needs attention now, worst first.
 
     Incidents of several transactions come first, then those that stand alone. Exit status 0 also when nobody is
     needed.
@@ -133,13 +133,13 @@ def triage(client: Client, json: Json = False, limit: Limit = None, plan: Plan =
     if json or shown:
         _list(shown, json)
     elif not shared:
-        terminal.show(render.NOBODY_NEEDED)
+        terminal.show(render.NO_ATTENTION_NEEDED)
     if len(shown) < len(needing):
-        typer.echo(f"{len(needing) - len(shown):,} more need someone; --limit says how many are listed.", err=True)
+        typer.echo(f"{len(needing) - len(shown):,} more need attention; --limit says how many are listed.", err=True)
 
 
 def _needing(client: Client, alone: bool | None) -> list[wire.SagaSummary]:
-    """Every saga that needs someone, up to `ALL`; `alone`: only those that share their incident with no other."""
+    """Every saga that needs attention, up to `ALL`; `alone`: only those that share their incident with no other."""
     page = client.sagas(attention="any", alone=alone, limit=PAGE)
     items = page.items
     while page.next_cursor and len(items) < ALL:
@@ -188,7 +188,7 @@ def _tell_what_it_is(client: Client, quoted: str) -> None:
         told, standing = "a step", client.sagas(step=word, attention="any", limit=NEAR)
     else:
         return
-    typer.echo(f"It is {told}, though." + (" There, these need someone:" if standing.items else ""))
+    typer.echo(f"It is {told}, though." + (" There, these need attention:" if standing.items else ""))
     for each in standing.items:
         typer.echo(f"  {plain.line(each.name)} {plain.line(each.id)}")
 

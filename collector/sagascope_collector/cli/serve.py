@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -14,7 +14,7 @@ from sagascope_collector.foreign import BUILT_IN, read_mapping
 from sagascope_collector.logbook import Format, Level
 from sagascope_collector.scrub import Rules
 from sagascope_collector.settings import Address, Settings, step_timeouts
-from sagascope_collector.store import Keep
+from sagascope_collector.storage import Keep
 from sagascope_collector.tls import tls_of
 
 Announce = Callable[[Mapping[str, str]], None]
@@ -156,12 +156,15 @@ TlsClientCa = Annotated[
     ),
 ]
 
+DEFAULT_KEEP: Final = "30d"
+FOREVER: Final = "forever"
+
 KeepFor = Annotated[
-    str | None,
+    str,
     typer.Option(
         "--keep",
         envvar="SAGASCOPE_KEEP",
-        help="For how long transactions are kept that ended and need nobody, for example 30d; see docs/retention.md.",
+        help="How long transactions that ended and need no attention are kept: 30d, 12h, forever.",
         metavar="TIME",
     ),
 ]
@@ -170,17 +173,36 @@ KeepSize = Annotated[
     typer.Option(
         "--keep-size",
         envvar="SAGASCOPE_KEEP_SIZE",
-        help="How much is kept on disk, for example 200GB: the oldest of those are removed beyond it.",
+        help="How much the database may hold, for example 200GB: the oldest of those are deleted beyond it.",
         metavar="SIZE",
     ),
 ]
-ShrinkAfter = Annotated[
+SummaryOnlyAfter = Annotated[
     str | None,
     typer.Option(
-        "--shrink-after",
-        envvar="SAGASCOPE_SHRINK_AFTER",
+        "--summary-only-after",
+        envvar="SAGASCOPE_SUMMARY_ONLY_AFTER",
         help="After which time only the summary is kept of transactions that completed, for example 7d.",
         metavar="TIME",
+    ),
+]
+
+AcceptDataLoss = Annotated[
+    bool,
+    typer.Option(
+        "--accept-data-loss",
+        envvar="SAGASCOPE_ACCEPT_DATA_LOSS",
+        help="Go on although acknowledged records may be missing, for example after the write-ahead log was lost.",
+    ),
+]
+
+Sql = Annotated[
+    bool | None,
+    typer.Option(
+        "--sql/--no-sql",
+        envvar="SAGASCOPE_SQL",
+        help="Whether readers may query with SQL. Unless said, they may where the API listens on loopback.",
+        show_default=False,
     ),
 ]
 
@@ -255,9 +277,10 @@ def command(run: Run) -> Callable[..., None]:
         readers: Readers = DEFAULTS.readers,
         read_seconds: ReadSeconds = DEFAULTS.read_seconds,
         memory_bytes: MemoryBytes = DEFAULTS.memory_bytes,
-        keep: KeepFor = None,
+        keep: KeepFor = DEFAULT_KEEP,
         keep_size: KeepSize = None,
-        shrink_after: ShrinkAfter = None,
+        summary_only_after: SummaryOnlyAfter = None,
+        accept_data_loss: AcceptDataLoss = False,
         ingest_token_file: IngestToken = None,
         read_token_file: ReadToken = None,
         change_token_file: ChangeToken = None,
@@ -265,6 +288,7 @@ def command(run: Run) -> Callable[..., None]:
         tls_cert: TlsCertificate = None,
         tls_key: TlsKey = None,
         tls_client_ca: TlsClientCa = None,
+        sql: Sql = None,
         runbook_file: RunbookFile = None,
         mapping: MappingFile = None,
         scrub: ScrubFile = None,
@@ -290,15 +314,17 @@ def command(run: Run) -> Callable[..., None]:
             read_seconds=read_seconds,
             memory_bytes=memory_bytes,
             keep=Keep(
-                seconds=amounts.seconds(keep) if keep else None,
+                seconds=None if keep == FOREVER else amounts.seconds(keep),
                 bytes=amounts.size(keep_size) if keep_size else None,
-                shrink_seconds=amounts.seconds(shrink_after) if shrink_after else None,
+                summary_seconds=amounts.seconds(summary_only_after) if summary_only_after else None,
             ),
+            accept_data_loss=accept_data_loss,
             tokens=Tokens(
                 ingest=read_token("ingest", ingest_token_file, os.environ),
                 read=read_token("read", read_token_file, os.environ),
                 change=read_token("change", change_token_file, os.environ),
             ),
+            sql=sql,
             cors_origins=tuple(cors_origin or ()),
             tls=tls_of(tls_cert, tls_key, tls_client_ca),
             runbooks=runbooks.read(runbook_file) if runbook_file else (),

@@ -17,8 +17,9 @@ STEP_MARK = {
     "in_flight": ("▶", "yellow"),
     "failed": ("✗", "red"),
     "unknown": ("?", "magenta"),
-    "undone": ("↩", "blue"),
+    "compensated": ("↩", "blue"),
     "not_started": ("·", "dim"),
+    "not_seen": ("·", "dim"),
 }
 """Mark and colour of a step's state; the state's name stands beside them."""
 
@@ -66,7 +67,7 @@ def _row(step: wire.Step, until: datetime) -> tuple[Text, Text, Text, Text]:
     mark, colour = STEP_MARK[step.state]
     name = Text(plain.line(f"{step.name} [{step.key}]" if step.key else step.name, 80))
     if step.compensates:
-        name.append(f", undoes {plain.line(step.compensates, 80)}", "dim")
+        name.append(f", compensates {plain.line(step.compensates, 80)}", "dim")
     tried = step.attempts
     taken = times.between(tried[0].started_at, tried[-1].ended_at or until) if tried else ""
     state = Text(f"{mark} {step.state.replace('_', ' ')}", colour)
@@ -96,7 +97,7 @@ def _attempt(attempt: wire.Attempt, until: datetime, remark: str) -> RenderableT
     where = plain.line(attempt.instance or attempt.service or "", 40)
     taken = times.between(attempt.started_at, attempt.ended_at or until)
     parts = [f"at {times.time_of_day(attempt.started_at)}", where, taken, remark]
-    line = Text.assemble((f"{mark} try {attempt.number}", colour), ("  " + ", ".join(filter(None, parts)), "dim"))
+    line = Text.assemble((f"{mark} attempt {attempt.number}", colour), ("  " + ", ".join(filter(None, parts)), "dim"))
     return Padding(line, (0, 0, 0, INDENT))
 
 

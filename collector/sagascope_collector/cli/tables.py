@@ -17,15 +17,15 @@ def export(client: Client, db: Path | None, folder: Path, since: datetime | None
         BadValue: the folder is there already, or cannot be written.
     """
     from sagascope_collector.archives import parquet
-    from sagascope_collector.store import DuckDBStore
+    from sagascope_collector.storage import Storage
 
     between = _nanoseconds(since, 0), _nanoseconds(until, parquet.LATEST)
     with _at_rest(client, db, folder) as path:
-        store = DuckDBStore(str(path))
+        storage = Storage(str(path))
         try:
-            return parquet.export(store, folder, *between)
+            return parquet.export(storage, folder, *between)
         finally:
-            store.close()
+            storage.close()
 
 
 @contextmanager
@@ -35,10 +35,8 @@ def _at_rest(client: Client, db: Path | None, folder: Path) -> Iterator[Path]:
         yield db
         return
     with TemporaryDirectory(prefix=".sagascope-", dir=folder.absolute().parent) as name:
-        file, copy = Path(name) / "copy.tar", Path(name) / "copy.duckdb"
-        backups.save(client.backup(), file)
-        backups.restore(file, copy)
-        file.unlink()
+        copy = Path(name) / "copy.duckdb"
+        backups.save(client.backup(), copy)
         yield copy
 
 

@@ -31,7 +31,7 @@ def watch(
         typer.Option("--every", envvar="SAGASCOPE_EVERY", metavar="SECONDS", min=0.2, help="How often to look."),
     ] = 2.0,
 ) -> None:
-    """Watch what needs someone, until Ctrl-C.
+    """Watch what needs attention, until Ctrl-C.
 
     On a terminal the screen is kept up to date; elsewhere there is one line whenever something changes.
     """
@@ -56,9 +56,9 @@ def _screen(client: Client) -> RenderableType:
     except TROUBLE as error:
         return Text(plain.lines(str(error)), "bold red")
     moment = times.now()
-    title = Text(f"{sum(each.count for each in found):,} need someone  {times.time_of_day(moment)}", "bold")
+    title = Text(f"{sum(each.count for each in found):,} need attention  {times.time_of_day(moment)}", "bold")
     blocks = [piece for each in found[:SCREEN] for piece in (Text(), *block(each, moment))]
-    return Group(title, *(blocks or [Text(render.NOBODY_NEEDED)]))
+    return Group(title, *(blocks or [Text(render.NO_ATTENTION_NEEDED)]))
 
 
 def _lines(client: Client, every: float, found: list[wire.Incident]) -> None:

@@ -10,8 +10,8 @@ from sagascope_collector.conformance.heard import Heard, HeardLog, HeardSpan, Or
 from sagascope_collector.errors import Undecodable
 from sagascope_collector.ingest import Payload, Signal
 from sagascope_collector.otlp import anyvalue, marks
-from sagascope_collector.otlp.decode import VALID_IDS, parse
-from sagascope_collector.otlp.spans import KINDS, SPAN_ID_BYTES, TRACE_ID_BYTES, valid_id
+from sagascope_collector.otlp.decode import parse
+from sagascope_collector.otlp.spans import INVALID_IDS, KINDS, SPAN_ID_BYTES, TRACE_ID_BYTES, valid_id
 from sagascope_collector.words import word
 
 _REQUESTS: Final[dict[Signal, Any]] = {
@@ -38,7 +38,7 @@ def take(payload: Payload, heard: Heard) -> None:
         if span.trace_id and span.span_id:
             heard.spans.append(span)
         else:
-            heard.refused.append(f"{span.where}: {VALID_IDS}")
+            heard.refused.append(f"{span.where}: {INVALID_IDS}")
 
 
 def _spans(request: ExportTraceServiceRequest, received_at: int) -> Iterator[HeardSpan]:

@@ -10,6 +10,7 @@ from typing import Final
 from sagascope_collector.foreign import telling
 from sagascope_collector.foreign.engine import Engine, Seen, Told, in_order
 from sagascope_collector.records import Mark, Span
+from sagascope_collector.words import word
 
 CONVERSATION_ID: Final = "messaging.conversation_id"
 STATE: Final = "celery.state"
@@ -35,8 +36,13 @@ def mark(seen: Seen) -> Mark | None:
 def tell(spans: Sequence[Span]) -> Told:
     """What the spans of one task mean: its last try ends the saga, unless it asks for another."""
     runs = in_order(_failed(span) if span.attributes.get(STATE) == RETRY else span for span in spans)
-    told = telling.tries(runs)
+    told = telling.tries(runs, _task_id)
     return Told([telling.with_outcome(span, _outcome(span)) for span in told])
+
+
+def _task_id(span: Span) -> str:
+    """Two successes of one task id are two executions: a broker delivers a task again whose visibility timed out."""
+    return word(span.attributes.get(CONVERSATION_ID))
 
 
 def _failed(span: Span) -> Span:

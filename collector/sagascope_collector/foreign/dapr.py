@@ -7,9 +7,11 @@ from typing import Final
 from sagascope_collector.foreign import telling
 from sagascope_collector.foreign.engine import Engine, Seen, Told
 from sagascope_collector.records import Mark, Span
+from sagascope_collector.words import word
 
 INSTANCE_ID: Final = "durabletask.task.instance_id"
 TASK_NAME: Final = "durabletask.task.name"
+TASK_ID: Final = "durabletask.task.task_id"
 SPAN_NAME: Final = re.compile(r"(?P<kind>create_orchestration|orchestration|activity)(?:\|\||:)(?P<name>[^|:]+)")
 """The Go engine parts with bars, those of .NET and JavaScript with a colon; a version may follow."""
 
@@ -38,11 +40,17 @@ def tell(spans: Sequence[Span]) -> Told:
     executed = [span for span in steps if span.kind not in ("client", "producer")] or steps
     others = [span for span in steps if not any(span is each for each in executed)]
     roots = [_workflow(span) for span in spans if not span.mark.step]
-    return Told([*roots, *map(telling.call, others), *telling.tries(executed)])
+    return Told([*roots, *map(telling.call, others), *telling.tries(executed, _execution)])
+
+
+def _execution(span: Span) -> str:
+    """One task of one orchestration: the same id again is the same activity restarted, another id a loop."""
+    task = word(span.attributes.get(TASK_ID))
+    return f"{span.trace_id} {span.parent_id} {task}" if task else ""
 
 
 def _workflow(span: Span) -> Span:
     return telling.call(span) if span.name.startswith(CREATE) else telling.root(span)
 
 
-ENGINE: Final = Engine(name=NAME, keys=(INSTANCE_ID, TASK_NAME), needles=(INSTANCE_ID,), mark=mark, tell=tell)
+ENGINE: Final = Engine(name=NAME, keys=(INSTANCE_ID, TASK_NAME, TASK_ID), needles=(INSTANCE_ID,), mark=mark, tell=tell)

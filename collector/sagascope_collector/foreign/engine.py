@@ -31,6 +31,10 @@ class Told:
     """For each span that was given, at least one with its ids; several: it told of several attempts."""
     lost: set[str] = field(default_factory=set)
     """Ids of spans that stand for work which is over, although nothing tells how it ended."""
+    unknown: set[str] = field(default_factory=set)
+    """Ids of spans whose outcome the engine did not accept: it started another attempt of the same work."""
+    continued: set[str] = field(default_factory=set)
+    """Ids of spans that ended so that their run continues as a new one."""
 
 
 @dataclass(frozen=True, slots=True)

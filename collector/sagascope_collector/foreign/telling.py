@@ -1,6 +1,6 @@
 """Says of an engine's spans what they are, in the words of ``saga.*``. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Final
 
@@ -64,17 +64,28 @@ def repetition(number: int) -> str:
     return "" if number <= 1 else str(number)
 
 
-def tries(spans: Iterable[Span]) -> list[Span]:
-    """Steps of an engine that does nothing twice: what follows a success is another repetition, not another try."""
-    done: dict[tuple[str, str], int] = {}
-    failed: dict[tuple[str, str], int] = {}
+def tries(spans: Iterable[Span], execution: Callable[[Span], str] = lambda span: "") -> list[Span]:
+    """The attempts of steps: what follows a success is another repetition of the step, not another attempt.
+
+    Args:
+        spans: of one saga, in any order.
+        execution: the engine's own id of the piece of work that a span executed, ``""`` where it has none. Spans
+            with the same id are attempts of one repetition, also after a success: then it was executed twice.
+    """
+    repetitions: dict[tuple[str, str], int] = {}
+    numbers: dict[tuple[str, str, int], int] = {}
+    known: dict[tuple[str, str, str], int] = {}
     told = []
     for span in in_order(spans):
-        step = span.mark.step, span.mark.type
-        number = failed.get(step, 0) + 1
-        told.append(attempt(span, number, repetition(done.get(step, 0) + 1)))
-        if span.end and span.status != "error":
-            done[step], failed[step] = done.get(step, 0) + 1, 0
-        else:
-            failed[step] = number
+        step, type_ = span.mark.step, span.mark.type
+        id_ = execution(span)
+        current = known.get((step, type_, id_)) if id_ else None
+        if current is None:
+            current = repetitions.setdefault((step, type_), 1)
+            if id_:
+                known[step, type_, id_] = current
+        number = numbers[step, type_, current] = numbers.get((step, type_, current), 0) + 1
+        told.append(attempt(span, number, repetition(current)))
+        if span.end and span.status != "error" and current == repetitions[step, type_]:
+            repetitions[step, type_] = current + 1
     return told

@@ -4,7 +4,8 @@
 that was called for, ``RunActivity:A`` of one try of it. Those of workflow code have no duration where the SDK closes
 them at once, because code that is replayed cannot hold a span open; a worker's tries have one. Nothing numbers the
 tries, and one whose worker died leaves no span: an activity that was called for and has no successful try is
-outstanding.
+outstanding. The server starts another attempt only where it did not accept the outcome of the one before, whatever
+that one's worker says of it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,7 +13,7 @@ from dataclasses import replace
 from typing import Final
 
 from sagascope import semconv
-from sagascope_collector.foreign import telling
+from sagascope_collector.foreign import failed, telling
 from sagascope_collector.foreign.engine import Engine, Seen, Told, in_order
 from sagascope_collector.records import Mark, Span
 
@@ -58,6 +59,7 @@ def tell(spans: Sequence[Span]) -> Told:
     told = Told([telling.call(span) for verb in START_WORKFLOW for span in by_verb.get(verb, ())])
     told.spans += [telling.part(span) for span in by_verb.get(COMPLETE_WORKFLOW, ())]
     told.spans += [_workflow(span, completed) if span is begun[0] else telling.part(span) for span in begun]
+    told.continued |= {span.span_id for span in [*begun, *by_verb.get(COMPLETE_WORKFLOW, ())] if _continues(span)}
     is_over = completed is not None or any(span.end > span.start for span in begun)
     latest = max((span.start for span in spans), default=0)
     for number, (called, tries) in _numbered(by_verb.get(START_ACTIVITY, []), by_verb.get(RUN_ACTIVITY, [])):
@@ -65,14 +67,20 @@ def tell(spans: Sequence[Span]) -> Told:
     return told
 
 
+def _continues(span: Span) -> bool:
+    return failed.continues_as_new(span)
+
+
 def _workflow(begun: Span, completed: Span | None) -> Span:
     if begun.end > begun.start:  # this SDK ends the span with the workflow
-        return telling.root(begun)
+        return telling.root(begun, semconv.OUTCOME_COMPLETED if _continues(begun) else "")
     if completed is None:
         return telling.root(begun, end=0)
-    failed = completed.status == "error" or any(event.name == "exception" for event in completed.events)
-    outcome = semconv.OUTCOME_FAILED if failed else semconv.OUTCOME_COMPLETED
-    status, message = ("error", completed.status_message) if failed else (begun.status, begun.status_message)
+    has_failed = completed.status == "error" or any(
+        event.name == failed.EXCEPTION and not failed.is_control_flow(event) for event in completed.events
+    )
+    outcome = semconv.OUTCOME_FAILED if has_failed else semconv.OUTCOME_COMPLETED
+    status, message = ("error", completed.status_message) if has_failed else (begun.status, begun.status_message)
     events = (*begun.events, *completed.events)
     return telling.root(begun, outcome, end=completed.start, status=status, status_message=message, events=events)
 
@@ -132,6 +140,7 @@ class _Activity:
         called, tries = self._called, self._tries
         for number, span in enumerate(tries, 1):
             told.spans.append(telling.attempt(span, number, self._key, kind="consumer"))
+        told.unknown |= {span.span_id for span in tries[:-1] if _succeeded(span)}
         if called is None:
             return
         if called.end > called.start and not tries:  # this SDK ends the call with the activity
@@ -148,10 +157,12 @@ class _Activity:
         return not is_over and all(span.end >= latest for span in self._tries[-1:] if span.end)
 
     def _outstanding(self, called: Span, told: Told, *, is_over: bool) -> None:
+        """The attempt that is awaited; the call itself keeps its own times, by which clocks are compared."""
         start = max([called.start, *(span.end for span in self._tries)])
         number = len(self._tries) + 1
         if is_over:
             told.lost.add(called.span_id)
+        told.spans.append(telling.call(called))
         told.spans.append(telling.attempt(replace(called, start=start, end=0, kind="producer"), number, self._key))
 
 

@@ -6,7 +6,7 @@ from sagascope_collector.incidents.comparing import Comparisons
 from sagascope_collector.incidents.contrast import Contrast, contrasts
 from sagascope_collector.incidents.fingerprint import fingerprint
 from sagascope_collector.incidents.life import Incident, Scope, State
-from sagascope_collector.incidents.remedy import Remedy, remedy
+from sagascope_collector.incidents.remedy import RecommendedAction, recommended_action
 from sagascope_collector.incidents.standing import standing
 from sagascope_collector.incidents.traits import Trait, Traits, traits
 from sagascope_collector.incidents.watch import Incidents
@@ -18,7 +18,7 @@ __all__ = [
     "Contrast",
     "Incident",
     "Incidents",
-    "Remedy",
+    "RecommendedAction",
     "Scope",
     "State",
     "Trait",
@@ -27,7 +27,7 @@ __all__ = [
     "clues",
     "contrasts",
     "fingerprint",
-    "remedy",
+    "recommended_action",
     "standing",
     "traits",
 ]

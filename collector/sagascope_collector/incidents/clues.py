@@ -1,12 +1,20 @@
-"""Where to look up what was really done for one saga that stands still. Pure."""
+"""Where to look up what took effect for one saga that needs attention. Pure."""
 
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from sagascope_collector.incidents.remedy import UNDOING, undecided
+from sagascope_collector.incidents.remedy import COMPENSATING, undecided
 from sagascope_collector.sagas.model import Attempt, AttemptState, Judgement, LedgerState, Phase, Reason, Saga, Step
 
-AT_STAKE: Final = frozenset({LedgerState.IN_FORCE, LedgerState.UNDOING, LedgerState.UNDO_FAILED, LedgerState.UNKNOWN})
+AT_RISK: Final = frozenset(
+    {
+        LedgerState.COMMITTED,
+        LedgerState.COMPENSATING,
+        LedgerState.COMPENSATION_FAILED,
+        LedgerState.COMPENSATION_UNKNOWN,
+        LedgerState.UNKNOWN,
+    }
+)
 
 
 class Clue(NamedTuple):
@@ -18,7 +26,7 @@ class Clue(NamedTuple):
 
 
 def clues(saga: Saga, judgement: Judgement) -> tuple[Clue, ...]:
-    """What to look up, and where: what is undecided, else what must be undone, else the last that was tried there."""
+    """What to look up, and where: unknown outcomes, else what must be compensated, else the last attempt there."""
     verdict = judgement.verdict
     if verdict is None:
         return ()
@@ -26,8 +34,8 @@ def clues(saga: Saga, judgement: Judgement) -> tuple[Clue, ...]:
         return tuple(Clue(verdict.step, each.process.service, each) for each in open_)
     if verdict.reason is Reason.APPLIED_TWICE:
         found = tuple(_committed(saga, verdict.step))
-    elif verdict.reason in UNDOING or verdict.phase is Phase.COMPENSATION:
-        found = tuple(_in_force(saga))
+    elif verdict.reason in COMPENSATING or verdict.phase is Phase.COMPENSATION:
+        found = tuple(_committed_or_unknown(saga))
     else:
         found = tuple(_last(each) for each in saga.steps if each.name == verdict.step and each.attempts)
     return found or (Clue(verdict.step, verdict.service, None),)
@@ -40,9 +48,9 @@ def _committed(saga: Saga, step: str | None) -> Iterator[Clue]:
             yield from (Clue(each.name, attempt.process.service, attempt) for attempt in done)
 
 
-def _in_force(saga: Saga) -> Iterator[Clue]:
-    """The work that is, or may be, in force, and the last attempt to undo it."""
-    names = {each.step for each in saga.ledger if each.state in AT_STAKE}
+def _committed_or_unknown(saga: Saga) -> Iterator[Clue]:
+    """The work that is, or may be, committed, and the last attempt to compensate it."""
+    names = {each.step for each in saga.ledger if each.state in AT_RISK}
     return (_last(each) for each in saga.steps if each.attempts and (each.name in names or each.compensates in names))
 
 

@@ -10,7 +10,7 @@ from sagascope_collector.incidents.contrast import Contrast, contrasts
 from sagascope_collector.incidents.life import Incident
 from sagascope_collector.incidents.traits import Traits, traits
 from sagascope_collector.records import SagaId, SagaKey
-from sagascope_collector.store.contract import SagaFilter, Store
+from sagascope_collector.storage import SagaFilter, Storage
 
 SECOND: Final = 1_000_000_000
 
@@ -44,8 +44,8 @@ class _Said(NamedTuple):
 class Comparisons:
     """What sets the sagas of each incident apart. May be asked from any thread; compares one at a time."""
 
-    def __init__(self, store: Store, clock: Callable[[], int] = time.time_ns) -> None:
-        self._store = store
+    def __init__(self, storage: Storage, clock: Callable[[], int] = time.time_ns) -> None:
+        self._storage = storage
         self._clock = clock
         self._comparing = threading.Lock()
         self._said: dict[str, _Said] = {}
@@ -54,7 +54,7 @@ class Comparisons:
         """What sets its sagas apart; of one that has none any more, what was found last.
 
         Raises:
-            StoreUnavailable: they could not be read.
+            StorageUnavailable: they could not be read.
         """
         with self._comparing:
             said, now = self._said.get(incident.key), self._clock()
@@ -68,7 +68,7 @@ class Comparisons:
             return found
 
     def _compared(self, incident: Incident) -> tuple[Contrast, ...]:
-        rows = self._store.saga_rows(SagaFilter(incident=incident.key), limit=STUCK).rows
+        rows = self._storage.listing.page(SagaFilter(incident=incident.key), limit=STUCK).rows
         if not rows:
             return ()
         first = min(row.started_at for row in rows) - BEFORE
@@ -84,7 +84,7 @@ class Comparisons:
             narrowed = SagaFilter(
                 environment=incident.environment, status=status, name=incident.name, since=since, until=until
             )
-            rows = self._store.saga_rows(narrowed, limit=FINISHED // SLICES).rows
+            rows = self._storage.listing.page(narrowed, limit=FINISHED // SLICES).rows
             yield from (row.key for row in rows if row.attention is None)
 
     def _traits(self, keys: Sequence[SagaKey]) -> list[Traits]:
@@ -95,7 +95,7 @@ class Comparisons:
         for start in range(0, len(wanted), AT_ONCE):
             if time.monotonic() > until:
                 break
-            facts = self._store.facts(wanted[start : start + AT_ONCE])
+            facts = self._storage.lookup.facts(wanted[start : start + AT_ONCE])
             found += [traits(each.spans) for each in facts.values()]
         return found
 

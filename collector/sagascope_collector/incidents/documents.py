@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from sagascope_collector.incidents.life import Incident, Scope, State
-from sagascope_collector.store.standing import Stake
+from sagascope_collector.storage import AmountAtRisk
 
 
 def write(incident: Incident) -> str:
@@ -25,7 +25,7 @@ def read(text: str) -> Incident:
     said: dict[str, Any] = {name: value for name, value in orjson.loads(text).items() if name in known}
     said["state"], said["scope"] = State(said["state"]), Scope(said["scope"])
     said["examples"] = tuple(said["examples"])
-    said["stakes"] = tuple(Stake(name, Decimal(sure), Decimal(unsure)) for name, sure, unsure in said["stakes"])
+    said["stakes"] = tuple(AmountAtRisk(name, Decimal(sure), Decimal(unsure)) for name, sure, unsure in said["stakes"])
     return Incident(**said)
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-from sagascope_collector.store.standing import Change, Group, Stake
+from sagascope_collector.storage import AmountAtRisk, IncidentChange, IncidentGroup
 
 LINGERS: Final = 5_000_000_000
 """Nanoseconds for which no saga may be part of an incident before it is over: a retry makes no end and no beginning."""
@@ -38,7 +38,7 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """The sagas that stand still for one cause, and what people said of them. Times are nanoseconds since 1970."""
+    """The sagas that are stuck for one cause, and what people noted about them. Times are nanoseconds since 1970."""
 
     key: str
     environment: str
@@ -53,8 +53,9 @@ class Incident:
     since: int
     latest_at: int
     examples: tuple[str, ...]
-    split: dict[str, int]
-    stakes: tuple[Stake, ...]
+    recommended_actions: dict[str, int]
+    """How many of its sagas there are for each recommended action."""
+    stakes: tuple[AmountAtRisk, ...]
     opened_at: int
     changed_at: int
     """When its state became what it is."""
@@ -71,8 +72,8 @@ class Incident:
 
 
 def advance(
-    incident: Incident | None, group: Group | None, now: int, passed_at: int | None
-) -> tuple[Incident | None, Change | None]:
+    incident: Incident | None, group: IncidentGroup | None, now: int, passed_at: int | None
+) -> tuple[Incident | None, IncidentChange | None]:
     """An incident as of now, and what happened to it.
 
     Args:
@@ -103,8 +104,8 @@ def advance(
 
 def told(
     incident: Incident, now: int, *, state: State | None = None, note: str | None = None, by: str | None = None
-) -> tuple[Incident, Change]:
-    """An incident after what somebody said of it, and that as a change."""
+) -> tuple[Incident, IncidentChange]:
+    """An incident after a person's change of it, and that change."""
     changed = incident if note is None else replace(incident, note=note)
     if state is None or state is incident.state is not State.ACKNOWLEDGED:
         return changed, _change(changed, What.NOTED, now, by, note)
@@ -114,24 +115,24 @@ def told(
     return changed, _change(changed, what, now, by, note)
 
 
-def scope(group: Group, passed_at: int | None) -> Scope:
-    """Systemic: several stand still, and since half of them do nobody passed."""
+def scope(group: IncidentGroup, passed_at: int | None) -> Scope:
+    """Systemic: several are stuck, and since half of them are, no other saga has succeeded in that step."""
     alone = group.count < 2
     passes = passed_at is not None and passed_at > group.middle
     return Scope.ISOLATED if alone or passes else Scope.SYSTEMIC
 
 
-def _without_sagas(incident: Incident, now: int) -> tuple[Incident, Change | None]:
+def _without_sagas(incident: Incident, now: int) -> tuple[Incident, IncidentChange | None]:
     empty_since = incident.empty_since or now
-    nobody = dict.fromkeys(incident.split, 0)
-    empty = replace(incident, count=0, split=nobody, stakes=(), empty_since=empty_since)
+    none = dict.fromkeys(incident.recommended_actions, 0)
+    empty = replace(incident, count=0, recommended_actions=none, stakes=(), empty_since=empty_since)
     if incident.state is State.RESOLVED or now - empty_since < LINGERS:
         return empty, None
     over = replace(empty, state=State.RESOLVED, changed_at=now)
     return over, _change(over, What.RESOLVED, now)
 
 
-def _opened(group: Group, now: int, passed_at: int | None) -> Incident:
+def _opened(group: IncidentGroup, now: int, passed_at: int | None) -> Incident:
     return Incident(
         key=group.key,
         environment=group.environment,
@@ -146,8 +147,8 @@ def _opened(group: Group, now: int, passed_at: int | None) -> Incident:
         since=group.since,
         latest_at=group.latest_at,
         examples=group.examples,
-        split=dict(group.split),
-        stakes=group.stakes,
+        recommended_actions=dict(group.recommended_actions),
+        stakes=group.amounts,
         opened_at=now,
         changed_at=now,
         peak=group.count,
@@ -155,7 +156,7 @@ def _opened(group: Group, now: int, passed_at: int | None) -> Incident:
     )
 
 
-def _of(incident: Incident, group: Group, passed_at: int | None) -> Incident:
+def _of(incident: Incident, group: IncidentGroup, passed_at: int | None) -> Incident:
     """The incident with the sagas that it has now."""
     return replace(
         incident,
@@ -165,13 +166,13 @@ def _of(incident: Incident, group: Group, passed_at: int | None) -> Incident:
         since=group.since,
         latest_at=group.latest_at,
         examples=group.examples,
-        split=dict(group.split),
-        stakes=group.stakes,
+        recommended_actions=dict(group.recommended_actions),
+        stakes=group.amounts,
         peak=max(incident.peak, group.count),
         scope=scope(group, passed_at),
         empty_since=None,
     )
 
 
-def _change(incident: Incident, what: What, now: int, by: str | None = None, note: str | None = None) -> Change:
-    return Change(incident.key, now, what.value, by, note or "", incident.count)
+def _change(incident: Incident, what: What, now: int, by: str | None = None, note: str | None = None) -> IncidentChange:
+    return IncidentChange(incident.key, now, what.value, by, note or "", incident.count)

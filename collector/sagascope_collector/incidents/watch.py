@@ -9,7 +9,7 @@ from sagascope_collector.errors import NotFound
 from sagascope_collector.incidents import documents
 from sagascope_collector.incidents.life import Incident, Scope, State, advance, told
 from sagascope_collector.rounds import Rounds
-from sagascope_collector.store.standing import Change, Group, IncidentStore, Moved
+from sagascope_collector.storage import IncidentChange, IncidentGroup, IncidentRecords, Progress
 
 PAUSE: Final = 0.25
 """Seconds between two looks while nothing changes."""
@@ -28,7 +28,7 @@ class Incidents:
 
     def __init__(
         self,
-        store: IncidentStore,
+        records: IncidentRecords,
         *,
         passed: Passed = lambda *_: None,
         clock: Callable[[], int] = time.time_ns,
@@ -36,21 +36,21 @@ class Incidents:
         """Know what the store kept.
 
         Args:
-            store: where sagas that need someone are, and where incidents are kept.
+            records: where sagas that need someone are, and where incidents are kept.
             passed: when a step (environment, saga's name, step) was passed last by any saga; None: not known.
             clock: now, in nanoseconds since 1970.
         """
-        self._store = store
+        self._records = records
         self._passed = passed
         self._clock = clock
         self._changing = threading.Lock()
-        self._redactions = store.redactions
+        self._redactions = records.redactions
         self._known = self._kept()
         self._seen: int | None = None
-        self._groups: Mapping[str, Group] = {}
+        self._groups: Mapping[str, IncidentGroup] = {}
         self._rounds = Rounds("incidents", self.look, every=PAUSE)
         self._listeners: list[Callable[[], None]] = []
-        store.listen(self._rounds.call)
+        records.listen(self._rounds.call)
 
     def start(self) -> None:
         """Begin to look, in a thread of its own."""
@@ -64,21 +64,21 @@ class Incidents:
         """Call this after every look for which something was new, in the thread that looks; it must not block."""
         self._listeners.append(told)
 
-    def look(self) -> Sequence[Change]:
+    def look(self) -> Sequence[IncidentChange]:
         """Bring every incident up to now; what happened.
 
         Raises:
-            StoreUnavailable: nothing was kept, and nothing happened.
+            StorageUnavailable: nothing was kept, and nothing happened.
         """
         with self._changing:
-            is_news = self._seen != self._store.version
-            if self._redactions != self._store.redactions:
-                self._redactions, self._known = self._store.redactions, self._kept()
+            is_news = self._seen != self._records.version
+            if self._redactions != self._records.redactions:
+                self._redactions, self._known = self._records.redactions, self._kept()
             changed = self._advanced(self._current(), self._clock())
             changes = [change for _, change in changed.values() if change]
             if changes:
                 kept = {change.incident: documents.write(changed[change.incident][0]) for change in changes}
-                self._store.keep(kept, changes)
+                self._records.keep(kept, changes)
             self._known |= {key: incident for key, (incident, _) in changed.items()}
             self._forget()
         if is_news or changes:
@@ -104,39 +104,41 @@ class Incidents:
         except KeyError:
             raise NotFound(f"There is no incident {key!r}.") from None
 
-    def history(self, key: str) -> Sequence[Change]:
+    def history(self, key: str) -> Sequence[IncidentChange]:
         """Everything that happened to an incident, earliest first."""
-        return self._store.history(key)
+        return self._records.history(key)
 
-    def moved(self, key: str) -> Moved | None:
+    def moved(self, key: str) -> Progress | None:
         """What became of its sagas since it was acknowledged; None: it never was."""
-        return self._store.moved(key)
+        return self._records.moved(key)
 
     def tell(self, key: str, *, state: State | None = None, note: str | None = None, by: str | None = None) -> Incident:
         """Note what somebody says of an incident.
 
         Raises:
             NotFound: there never was one of this key.
-            StoreUnavailable: it was not noted.
+            StorageUnavailable: it was not noted.
         """
         with self._changing:
             incident, change = told(self.one(key), self._clock(), state=state, note=note, by=by)
-            self._store.keep({key: documents.write(incident)}, [change])
+            self._records.keep({key: documents.write(incident)}, [change])
             self._known[key] = incident
             return incident
 
     def _kept(self) -> dict[str, Incident]:
-        return {key: documents.read(text) for key, text in self._store.kept().items()}
+        return {key: documents.read(text) for key, text in self._records.kept().items()}
 
-    def _current(self) -> Mapping[str, Group]:
+    def _current(self) -> Mapping[str, IncidentGroup]:
         """The sagas that stand still now, by their incident."""
-        version = self._store.version
+        version = self._records.version
         if version != self._seen:
-            self._groups = {group.key: group for group in self._store.groups()}
+            self._groups = {group.key: group for group in self._records.groups()}
             self._seen = version
         return self._groups
 
-    def _advanced(self, groups: Mapping[str, Group], now: int) -> dict[str, tuple[Incident, Change | None]]:
+    def _advanced(
+        self, groups: Mapping[str, IncidentGroup], now: int
+    ) -> dict[str, tuple[Incident, IncidentChange | None]]:
         """Every incident that is not over, or that is not any more, as of now."""
         alive = {key for key, each in self._known.items() if each.state is not State.RESOLVED or each.count}
         changed = {}

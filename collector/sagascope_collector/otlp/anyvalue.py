@@ -7,7 +7,7 @@ import orjson
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 from sagascope_collector.records import Value
-from sagascope_collector.store import values
+from sagascope_collector.storage import values
 
 _PLAIN: Final = frozenset({"string_value", "bool_value", "int_value"})
 """Kinds that JSON carries as they are."""

@@ -10,10 +10,10 @@ import pyarrow as pa
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 from sagascope_collector.foreign import Forms, Seen
-from sagascope_collector.otlp import anyvalue, marks
+from sagascope_collector.otlp import anyvalue, limits, marks
 from sagascope_collector.otlp.marks import MARK_KEYS, UNMARKED
 from sagascope_collector.records import Mark, Process, Value
-from sagascope_collector.store import schema
+from sagascope_collector.storage import schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,6 @@ class Origins:
         """The row in which it is found."""
         return self._numbers.setdefault(origin, len(self._numbers))
 
-    def texts(self) -> list[str]:
-        """What was sent of each, in one text that no other has."""
-        return [f"{len(each.resource)} {each.resource}{each.scope}" for each in self._numbers]
-
     def table(self) -> pa.Table:
         """All of them, as `schema.ORIGINS`."""
         return table(schema.ORIGIN, [each.columns() for each in self._numbers])
@@ -59,19 +55,17 @@ class Attributes:
     service: str = ""
     """Whose records come now."""
 
-    def add(self, attributes: Iterable[KeyValue], name: str = "", place: Mark | None = None) -> Mark:
-        """Take in one record's attributes, and read its place in a saga on the way, unless it is known.
+    def place_of(self, attributes: Iterable[KeyValue], name: str = "") -> Mark:
+        """Returns where a record with these attributes belongs; `name` is a span's."""
+        wanted = self.forms.keys
+        said = {
+            each.key: anyvalue.read(each.value) for each in attributes if each.key in MARK_KEYS or each.key in wanted
+        }
+        return self.place(said, name)
 
-        Args:
-            attributes: what it carries.
-            name: a span's name.
-            place: where it belongs, if that was read elsewhere.
-        """
-        pairs = [(each.key, each.value) for each in attributes]
-        if place is None:
-            wanted = self.forms.keys
-            said = {key: anyvalue.read(value) for key, value in pairs if key in MARK_KEYS or key in wanted}
-            place = self.place(said, name)
+    def add(self, attributes: Iterable[KeyValue], place: Mark) -> None:
+        """Takes in one record's attributes; `place` is where it belongs."""
+        pairs = [(each.key, limits.cut(each.value)) for each in attributes]
         columns: dict[str, Any] = dict(zip(schema.MARK_KEYS, mark_columns(place), strict=True)) if place.id else {}
         keys, values = [], []
         for key, value in pairs:
@@ -82,7 +76,6 @@ class Attributes:
                 values.append(anyvalue.text(value))
         self.keys.append(f"[{','.join(keys)}]")
         self.values.append(f"[{','.join(values)}]")
-        return place
 
     def place(self, said: Mapping[str, Value], name: str) -> Mark:
         """Where a record with these attributes belongs."""

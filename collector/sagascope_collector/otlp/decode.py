@@ -1,5 +1,6 @@
 """From the bytes of export requests to the columns that are stored. Pure."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -15,12 +16,10 @@ from sagascope_collector.otlp import otlpjson
 from sagascope_collector.otlp.columns import Origins
 from sagascope_collector.otlp.fast import Requests
 from sagascope_collector.otlp.logs import Logs
-from sagascope_collector.otlp.sightings import Sightings
-from sagascope_collector.otlp.spans import Spans, links_table
+from sagascope_collector.otlp.observations import Observations
+from sagascope_collector.otlp.spans import INVALID_IDS, Spans, links_table
 from sagascope_collector.scrub import Scrubber
-from sagascope_collector.store import Batch
-
-VALID_IDS: Final = "a trace id has 16 bytes and a span id 8, not all of them zero"
+from sagascope_collector.storage import Batch
 
 _REQUESTS: Final[dict[Signal, Any]] = {
     Signal.TRACES: ExportTraceServiceRequest,
@@ -33,10 +32,14 @@ def decode(payloads: Sequence[Payload], scrubber: Scrubber | None = None, forms:
 
     What `scrubber` takes out is gone before anything else reads a request. `forms` are those of others' telemetry.
     """
-    sightings, origins = Sightings(), Origins()
-    quick, spans, logs = Requests(sightings, origins), Spans(sightings, origins, forms), Logs(sightings, origins, forms)
+    observations, origins = Observations(), Origins()
+    quick, spans, logs = (
+        Requests(observations, origins),
+        Spans(observations, origins, forms),
+        Logs(observations, origins, forms),
+    )
     outcomes: dict[int, Outcome] = {
-        number: Receipt(rejected, _rejection(rejected))
+        number: _receipt(Counter({INVALID_IDS: rejected}), "span")
         for number, rejected in quick.read(dict(_plain(payloads, scrubber, forms))).items()
     }
     for number, payload in enumerate(payloads):
@@ -47,7 +50,7 @@ def decode(payloads: Sequence[Payload], scrubber: Scrubber | None = None, forms:
         logs=_joined([*quick.logs, logs.table()]),
         links=links_table([*quick.links, *spans.links]),
         origins=origins.table(),
-        processes=sightings.all(),
+        observations=observations.all(),
     )
     return Decoded(batch, [outcomes[number] for number in range(len(payloads))])
 
@@ -89,13 +92,14 @@ def _decode(payload: Payload, spans: Spans, logs: Logs, scrubber: Scrubber | Non
     if scrubber:
         scrubber.scrub(request, payload.body if payload.encoding is Encoding.PROTOBUF else None)
     if payload.signal is Signal.LOGS:
-        logs.add(request, payload.received_at)
-        return Receipt()
-    rejected = spans.add(request, payload.received_at)
-    return Receipt(rejected, _rejection(rejected))
+        return _receipt(logs.add(request, payload.received_at), "log record")
+    return _receipt(spans.add(request, payload.received_at), "span")
 
 
-def _rejection(rejected: int) -> str:
-    if not rejected:
-        return ""
-    return f"{rejected} {'span was' if rejected == 1 else 'spans were'} rejected: {VALID_IDS}."
+def _receipt(rejected: Counter[str], kind: str) -> Receipt:
+    reasons = [
+        f"{number} {kind}{' was' if number == 1 else 's were'} rejected: {reason}."
+        for reason, number in rejected.items()
+        if number
+    ]
+    return Receipt(rejected.total(), " ".join(reasons))

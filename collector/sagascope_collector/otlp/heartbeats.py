@@ -5,7 +5,7 @@ from typing import Final
 
 from sagascope import semconv
 from sagascope_collector.records import Attributes, Following, Value
-from sagascope_collector.store import Beat
+from sagascope_collector.storage import Beat
 from sagascope_collector.words import count
 
 DEFAULT_INTERVAL: Final = 60.0

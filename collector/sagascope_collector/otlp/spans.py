@@ -1,5 +1,6 @@
 """Spans of OTLP to columns. Pure."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
@@ -9,19 +10,18 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sagascope_collector.foreign import BUILT_IN, Forms
-from sagascope_collector.otlp import anyvalue, marks, origins
+from sagascope_collector.otlp import anyvalue, limits, marks, origins
 from sagascope_collector.otlp.columns import Origin, Origins, Rows, mark_columns, table
-from sagascope_collector.otlp.sightings import Sightings
+from sagascope_collector.otlp.observations import Observations
 from sagascope_collector.records import Mark
-from sagascope_collector.store import schema
-
-OPEN, FINAL = b"\x00", b"\x01"
-"""The last byte of a span's key."""
+from sagascope_collector.storage import schema
 
 KINDS: Final = ("unspecified", "internal", "server", "client", "producer", "consumer")
 STATUSES: Final = ("unset", "ok", "error")
 
 TRACE_ID_BYTES, SPAN_ID_BYTES = 16, 8
+
+INVALID_IDS: Final = "a trace id has 16 bytes and a span id 8, not all of them zero"
 
 
 def valid_id(id_: bytes, length: int) -> bytes:
@@ -32,41 +32,43 @@ def valid_id(id_: bytes, length: int) -> bytes:
 class Spans:
     """The spans of many requests, growing."""
 
-    def __init__(self, sightings: Sightings, origins: Origins, forms: Forms = BUILT_IN) -> None:
-        self._sightings = sightings
+    def __init__(self, observations: Observations, origins: Origins, forms: Forms = BUILT_IN) -> None:
+        self._observations = observations
         self._rows = Rows(schema.SPAN, origins, forms)
         self.links: list[tuple[Any, ...]] = []
         """Rows of `schema.LINKS`, for links that name a saga."""
 
-    def add(self, request: ExportTraceServiceRequest, received_at: int) -> int:
-        """Add a request's spans; how many had to be rejected."""
-        rejected = 0
+    def add(self, request: ExportTraceServiceRequest, received_at: int) -> Counter[str]:
+        """Adds a request's spans; returns how many were rejected, by reason."""
+        rejected: Counter[str] = Counter()
         for of_resource in request.resource_spans:
             resource = origins.resource(of_resource.resource, of_resource.schema_url)
             for of_scope in of_resource.scope_spans:
                 scope = origins.scope(of_scope.scope, of_scope.schema_url)
                 origin = Origin(resource.process, resource.text, scope)
                 self._rows.under(origin, received_at, of_scope.scope.name)
-                rejected += sum(not self._add(span, origin, received_at) for span in of_scope.spans)
+                rejected.update(filter(None, (self._add(span, origin, received_at) for span in of_scope.spans)))
         return rejected
 
     def table(self) -> pa.Table:
         """All spans, as `schema.SPANS`."""
         return self._rows.table()
 
-    def _add(self, span: Span, origin: Origin, received_at: int) -> bool:
+    def _add(self, span: Span, origin: Origin, received_at: int) -> str:
+        """Adds a span; returns why it is rejected, "" if it is not."""
         trace_id, span_id = valid_id(span.trace_id, TRACE_ID_BYTES), valid_id(span.span_id, SPAN_ID_BYTES)
         if not (trace_id and span_id):
-            return False
+            return INVALID_IDS
         start, end = span.start_time_unix_nano, span.end_time_unix_nano
-        key = trace_id + span_id + (FINAL if end else OPEN)
-        place = self._rows.attributes.add(span.attributes, span.name)
+        place = self._rows.attributes.place_of(span.attributes, span.name)
+        if limits.is_too_long(place, origin.process, span.attributes):
+            return limits.TOO_LONG
+        self._rows.attributes.add(span.attributes, place)
         own = (
-            key,
             trace_id,
             span_id,
             valid_id(span.parent_span_id, SPAN_ID_BYTES),
-            span.name,
+            limits.cut_text(span.name),
             named(KINDS, span.kind),
             start,
             end,
@@ -80,10 +82,10 @@ class Spans:
             events_text(span.events),
             links_text(span.links),
         )
-        self.links += links_to_sagas(key, span.links, origin.process.environment, place)
+        self.links += links_to_sagas((trace_id, span_id), span.links, origin.process.environment, place)
         self._rows.add(own, place)
-        self._sightings.see(origin.process, start, end or start, received_at)
-        return True
+        self._observations.see(origin.process, start, end or start, received_at)
+        return ""
 
 
 _LINK: Final = tuple((each.name, each.type) for each in schema.LINKS)
@@ -94,13 +96,14 @@ def links_table(rows: Sequence[tuple[Any, ...]]) -> pa.Table:
     return table(_LINK, rows)
 
 
-def links_to_sagas(key: bytes, links: Iterable[Span.Link], environment: str, own: Mark) -> Iterator[tuple[Any, ...]]:
-    """A row of `schema.LINKS` for each link that names a saga; `key` and `own` are its span's."""
-    for number, link in enumerate(links):
+def links_to_sagas(
+    ids: tuple[bytes, bytes], links: Iterable[Span.Link], environment: str, own: Mark
+) -> Iterator[tuple[Any, ...]]:
+    """Returns a row of `schema.LINKS` for each link that names a saga; `ids` and `own` are its span's."""
+    for link in links:
         other = marks.linked(anyvalue.plain(link.attributes), own) if link.attributes else marks.UNMARKED
         if other.id:
-            trace_id, span_id = key[:TRACE_ID_BYTES], key[TRACE_ID_BYTES:-1]
-            yield key + number.to_bytes(4, "big"), trace_id, span_id, environment, *mark_columns(other)
+            yield *ids, environment, *mark_columns(other)
 
 
 def events_text(events: Sequence[Span.Event]) -> str:

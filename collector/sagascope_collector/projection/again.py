@@ -5,8 +5,9 @@ from collections.abc import Iterable
 
 from sagascope_collector.projection.memory import Learned
 from sagascope_collector.records import SagaId
+from sagascope_collector.sagas.identity import UNKNOWN
 from sagascope_collector.sagas.model import Status
-from sagascope_collector.store.contract import SagaFilter, Store
+from sagascope_collector.storage import SagaFilter, Storage
 
 AT_START = (
     SagaFilter(status=Status.RUNNING),
@@ -26,18 +27,25 @@ class Again:
         self._walks: deque[tuple[SagaFilter, str | None]] = deque((each, None) for each in AT_START)
 
     def learned(self, news: Iterable[Learned]) -> None:
-        """Note what was learned: what is open is judged by it, and by what undoes what also what was given up."""
-        for (environment, name), has_undos in news:
-            for status in (*OPEN, *(GIVEN_UP if has_undos else ())):
-                walk = (SagaFilter(environment=environment, name=name, status=status), None)
-                if walk not in self._walks:
-                    self._walks.append(walk)
+        """Note what was learned: what is open is judged by it, and by what undoes what also what was given up.
 
-    def part(self, store: Store, limit: int) -> list[SagaId]:
+        So is what is open and has no name yet: its type may be inferred now.
+        """
+        for (environment, name), has_compensations in news:
+            for status in (*OPEN, *(GIVEN_UP if has_compensations else ())):
+                self._walk(SagaFilter(environment=environment, name=name, status=status))
+            for status in OPEN:
+                self._walk(SagaFilter(environment=environment, name=UNKNOWN, status=status))
+
+    def _walk(self, narrowed: SagaFilter) -> None:
+        if (narrowed, None) not in self._walks:
+            self._walks.append((narrowed, None))
+
+    def part(self, storage: Storage, limit: int) -> list[SagaId]:
         """The next ids to judge again; empty when none are left."""
         while self._walks:
             narrowed, cursor = self._walks[0]
-            page = store.saga_rows(narrowed, limit=limit, cursor=cursor)
+            page = storage.listing.page(narrowed, limit=limit, cursor=cursor)
             self._walks.popleft()
             if page.next_cursor:
                 self._walks.appendleft((narrowed, page.next_cursor))

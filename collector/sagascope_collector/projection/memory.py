@@ -1,4 +1,8 @@
-"""What finished sagas taught: kept in the store, called to mind from memory. One for the projection and the API."""
+"""What finished sagas taught: kept in the storage, and in memory. One for the projection and the API.
+
+Of each type the latest `KEPT` that ended count, however they were summarised: those that were summarised in bulk are
+candidates until they have been rebuilt, the latest first.
+"""
 
 import logging
 import time
@@ -7,57 +11,56 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from sagascope_collector import sagas
-from sagascope_collector.records import SagaKey
+from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.sagas.experience import KEPT
 from sagascope_collector.sagas.identity import UNKNOWN
-from sagascope_collector.store.contract import LessonRow, Store
+from sagascope_collector.storage import BaselineRow, SagaRow, Storage
 
 logger = logging.getLogger(__name__)
 
 Name = tuple[str, str]
 """(environment, saga name)."""
 
-NAMES: int = 2_000
-"""Saga types that are learned at most; what ends after that of others is not."""
-
-AT_ONCE: int = 50
-"""Lessons of one name that are taken in together: of a flood of finished sagas, the last that ended teach enough."""
+MAX_NAMES: int = 2_000
+"""Saga types of which something is learned; what ends after that of others is not."""
 
 SLACK: int = 100
-"""Lessons beyond `KEPT` that are held until the oldest are thrown away together."""
+"""Lessons beyond `KEPT` that are held until the oldest are dropped together."""
 
 SLOW_NAMED: int = 5
 """Saga types that a notice names."""
 
 LEISURE: float = 30.0
-"""How many times as long as learning took is waited before the same name is learned anew; at least `PAUSE`."""
+"""How many times as long as learning took is waited before the same type is learned anew; at least `PAUSE_SECONDS`."""
 
-PAUSE: float = 0.5
-"""Seconds between two times that one name is learned."""
+PAUSE_SECONDS: float = 0.5
 
 
 class Learned(NamedTuple):
     """Something that was not known before, of one saga type."""
 
     name: Name
-    has_undos: bool
-    """It is also about what undoes what."""
+    has_compensations: bool
+    """It is also about what compensates what."""
 
 
 class Memory:
     """Takes lessons in one thread; what was learned from them may be read in any."""
 
-    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
-        """Remember what the store has kept."""
-        self._store = store
+    def __init__(self, storage: Storage, clock: Callable[[], float] = time.monotonic) -> None:
+        """Reads what the storage has kept."""
+        self._storage = storage
         self._clock = clock
         self._lessons: defaultdict[Name, dict[SagaKey, sagas.Lesson]] = defaultdict(dict)
+        self._of_id: defaultdict[SagaId, set[SagaKey]] = defaultdict(set)
+        self._candidates: defaultdict[Name, dict[SagaKey, int]] = defaultdict(dict)
+        self._oldest: dict[Name, tuple[int, tuple[str, ...]]] = {}
         self._due: dict[Name, float] = {}
         self._next: dict[Name, float] = {}
         self._experience: Mapping[Name, sagas.Experience] = {}
         self._told: dict[Name, sagas.Experience] = {}
         self._paces: defaultdict[Name, sagas.Pace] = defaultdict(sagas.Pace)
-        for document in store.lessons():
+        for document in storage.baselines.all():
             self._remember(sagas.load(document))
         self.reflect()
 
@@ -66,71 +69,121 @@ class Memory:
         """What is known by now, by (environment, saga name)."""
         return self._experience
 
-    def take(self, lessons: Iterable[sagas.Lesson]) -> None:
-        """Keep and remember lessons; those that are known already cost nothing.
+    def take(self, lessons: Sequence[sagas.Lesson], ids: Iterable[SagaId] = ()) -> None:
+        """Keeps and remembers lessons; those that are known already, or too old to count, cost nothing.
+
+        Args:
+            lessons: of sagas that were evaluated.
+            ids: whose all sagas these are: what others of these ids taught before is forgotten.
 
         Raises:
-            StoreUnavailable: none was taken.
+            StorageUnavailable: none was taken.
         """
-        news = self._news(lessons)
-        rows = [LessonRow(each.key, each.ended_at, each.dump()) for each in news]
-        self._store.put_lessons(rows, KEPT)
+        news = [each for each in lessons if self._is_wanted(each)]
+        told = {each.key for each in lessons}
+        stale = [key for saga in ids for key in self._of_id.get(saga, ()) if key not in told]
+        rows = [BaselineRow(each.key, each.ended_at, each.dump()) for each in news]
+        self._storage.baselines.put(rows, KEPT, stale)
+        for key in stale:
+            self._forget(key)
         for each in news:
             self._remember(each)
 
+    def note(self, rows: Iterable[SagaRow]) -> None:
+        """Notes sagas that ended and were summarised in bulk: the latest of them are to be rebuilt."""
+        for row in rows:
+            name = row.key[:2]
+            if row.ended_at is not None and self._has_place(name):
+                self._candidates[name][row.key] = row.ended_at
+        for name, candidates in self._candidates.items():
+            if len(candidates) > KEPT + SLACK:
+                latest = sorted(candidates.items(), key=lambda item: (item[1], item[0]))[-KEPT:]
+                self._candidates[name] = dict(latest)
+
+    def candidates(self, limit: int) -> list[SagaId]:
+        """Returns sagas to be rebuilt, so that they are learned from: of each type in turn, the latest first."""
+        found: list[SagaId] = []
+        for name, candidates in self._candidates.items():
+            since = self._since(name)
+            ordered = sorted(candidates.items(), key=lambda item: (item[1], item[0]), reverse=True)
+            wanted = [key for key, ended_at in ordered if (ended_at, key) > since]
+            self._candidates[name] = {key: candidates[key] for key in wanted}
+            found += [SagaId(key.environment, key.id) for key in wanted[: max(1, limit // len(self._candidates))]]
+        self._candidates = defaultdict(dict, {name: each for name, each in self._candidates.items() if each})
+        return list(dict.fromkeys(found))[:limit]
+
+    def rebuilt(self, keys: Iterable[SagaKey]) -> None:
+        """Notes that these were rebuilt, whether they taught anything or not."""
+        for key in keys:
+            if candidates := self._candidates.get(key[:2]):
+                candidates.pop(key, None)
+
     def reflect(self) -> list[Learned]:
-        """Learn anew where there is something new, a name not too often; where something changed by that, say what."""
+        """Learns where there is something new, a type not too often; returns what changed by that."""
         now = self._clock()
         changed = [self._learn(name) for name, due in sorted(self._due.items()) if due <= now]
         return [each for each in changed if each is not None]
 
     def notices(self) -> Sequence[str]:
-        """What readers of lists should know: one for everything that is slow."""
+        """Returns what readers of lists should know: one for everything that is slow."""
         slow = sorted((name, each.slower) for (_, name), each in self._experience.items() if each.slower > 1)
         if not slow:
             return []
-        said = ", ".join(f"of {name} {times:.1f} times" for name, times in slow[:SLOW_NAMED])
-        return [f"general_slowdown: all steps take longer than usual, {said}; they are given as much more time."]
-
-    def _news(self, lessons: Iterable[sagas.Lesson]) -> Sequence[sagas.Lesson]:
-        by_name: defaultdict[Name, list[sagas.Lesson]] = defaultdict(list)
-        for each in lessons:
-            if self._is_wanted(each):
-                by_name[_name(each)].append(each)
-        return [
-            each
-            for told in by_name.values()
-            for each in sorted(told, key=lambda each: (each.ended_at, each.key))[-AT_ONCE:]
-        ]
+        said = ", ".join(f"{name} {times:.1f} times" for name, times in slow[:SLOW_NAMED])
+        return [f"general_slowdown: all steps take longer than usual ({said}); deadlines are extended as much."]
 
     def _is_wanted(self, lesson: sagas.Lesson) -> bool:
-        """Whether it is news, of a type that has a name and a place."""
-        name = _name(lesson)
-        is_placed = name in self._lessons or len(self._lessons) < NAMES
-        return lesson.key.name != UNKNOWN and is_placed and self._lessons.get(name, {}).get(lesson.key) != lesson
+        """Returns whether it is news, of a type that has a name and a place, and among the latest."""
+        name = lesson.key[:2]
+        if not self._has_place(name) or self._lessons.get(name, {}).get(lesson.key) == lesson:
+            return False
+        return lesson.key in self._lessons.get(name, {}) or (lesson.ended_at, lesson.key) > self._since(name)
+
+    def _has_place(self, name: Name) -> bool:
+        return name[1] != UNKNOWN and (name in self._lessons or len(self._lessons) < MAX_NAMES)
+
+    def _since(self, name: Name) -> tuple[int, tuple[str, ...]]:
+        """Returns what a saga must have ended after to be among the latest."""
+        known = self._lessons.get(name, {})
+        if len(known) < KEPT:
+            return (-1, ())
+        if name not in self._oldest:
+            self._oldest[name] = sorted((each.ended_at, each.key) for each in known.values())[-KEPT]
+        return self._oldest[name]
 
     def _remember(self, lesson: sagas.Lesson) -> None:
-        name = _name(lesson)
+        name = lesson.key[:2]
         known = self._lessons[name]
         known[lesson.key] = lesson
+        self._of_id[_id_of(lesson.key)].add(lesson.key)
+        self._oldest.pop(name, None)
         if len(known) > KEPT + SLACK:
-            latest = sorted(known.values(), key=lambda each: (each.ended_at, each.key))[-KEPT:]
-            self._lessons[name] = {each.key: each for each in latest}
+            for each in sorted(known.values(), key=lambda each: (each.ended_at, each.key))[:-KEPT]:
+                self._forget(each.key)
+        self._due.setdefault(name, self._next.get(name, 0.0))
+
+    def _forget(self, key: SagaKey) -> None:
+        name, saga = key[:2], _id_of(key)
+        self._lessons[name].pop(key, None)
+        self._oldest.pop(name, None)
+        self._of_id[saga].discard(key)
+        if not self._of_id[saga]:
+            del self._of_id[saga]
         self._due.setdefault(name, self._next.get(name, 0.0))
 
     def _learn(self, name: Name) -> Learned | None:
-        begun = self._clock()
+        started = self._clock()
         lessons = sagas.in_order(self._lessons[name].values())
-        learned = sagas.learn(lessons, self._paces[name].slower(lessons, begun))
-        self._next[name] = self._clock() + max(PAUSE, LEISURE * (self._clock() - begun))
+        learned = sagas.learn(lessons, self._paces[name].slower(lessons, started))
+        self._next[name] = self._clock() + max(PAUSE_SECONDS, LEISURE * (self._clock() - started))
         del self._due[name]
         self._experience = {**self._experience, name: learned}
         told = self._told.get(name)
         if told is not None and told.is_like(learned):
             return None
         self._told[name] = learned
-        return Learned(name, has_undos=learned.undos != (told.undos if told else frozenset()))
+        return Learned(name, has_compensations=learned.undos != (told.undos if told else frozenset()))
 
 
-def _name(lesson: sagas.Lesson) -> Name:
-    return lesson.key.environment, lesson.key.name
+def _id_of(key: SagaKey) -> SagaId:
+    return SagaId(key.environment, key.id)

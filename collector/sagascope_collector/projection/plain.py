@@ -1,10 +1,9 @@
-"""Sagas that ended plainly well, summarised without being rebuilt: at a flood there is no time for more.
+"""Summaries of sagas that completed cleanly, made without rebuilding them: the bulk path under high load.
 
-What is said here agrees with the fold and the judge, to the letter: a property test holds it. Whatever is in doubt is
-left to them.
+They equal those of the general path, to the letter: a property test holds it. What is in doubt is left to that path.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
@@ -14,32 +13,35 @@ import orjson
 from sagascope import semconv
 from sagascope_collector.records import SagaKey
 from sagascope_collector.sagas import values
+from sagascope_collector.sagas.customer import completed_line
+from sagascope_collector.sagas.headline import ENDED_WORDS
 from sagascope_collector.sagas.identity import UNKNOWN
 from sagascope_collector.sagas.model import Status
 from sagascope_collector.sagas.values import SECOND
-from sagascope_collector.sagas.words import dated, money, sentence
-from sagascope_collector.store.contract import PlainEnd, SagaRow
+from sagascope_collector.sagas.wording import Time, phrase, sentences
+from sagascope_collector.sagas.words import dated
+from sagascope_collector.storage import CleanCompletion, SagaRow
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _FAILURES: Final = (semconv.OUTCOME_COMPENSATED, semconv.OUTCOME_FAILED)
 
 
-def row(end: PlainEnd) -> SagaRow | None:
+def row(end: CleanCompletion) -> SagaRow | None:
     """The summary of a saga that was completed; None: it is to be rebuilt."""
-    root, course = end.root, end.course
-    if not _is_completed(end, root) or _undoes(root, course.steps):
+    root = end.root
+    if not _is_completed(end, root) or _undoes(root, end.steps):
         return None
-    key = SagaKey(end.environment, course.name or UNKNOWN, end.id, end.run)
-    keys = _keys(end.told)
+    key = SagaKey(end.environment, end.name or UNKNOWN, end.id, end.run)
+    keys = _keys(end.keyed)
     return SagaRow(
         key,
         Status.COMPLETED.value,
         None,
         None,
         None,
-        course.steps,
-        course.services,
+        end.steps,
+        end.services,
         end.started_at,
         end.updated_at,
         end.ended_at,
@@ -49,34 +51,34 @@ def row(end: PlainEnd) -> SagaRow | None:
     )
 
 
-def _is_completed(end: PlainEnd, root: dict[str, Any]) -> bool:
+def _is_completed(end: CleanCompletion, root: Mapping[str, Any]) -> bool:
     outcome = root.get(semconv.SAGA_OUTCOME)
     if outcome == semconv.OUTCOME_COMPLETED:
         return True
-    return outcome not in _FAILURES and not end.course.has_failed
+    return outcome not in _FAILURES
 
 
-def _undoes(root: dict[str, Any], steps: Iterable[str]) -> bool:
-    """Whether a step may be an undo by the plan that was declared."""
+def _undoes(root: Mapping[str, Any], steps: Iterable[str]) -> bool:
+    """Whether a step may be a compensation by the declared plan."""
     declared = values.texts(root.get(semconv.PLAN_COMPENSATIONS))
     return bool(declared and set(declared).intersection(steps))
 
 
-def _keys(told: Iterable[dict[str, Any]]) -> dict[str, str]:
+def _keys(told: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     keys: dict[str, str] = {}
     for attributes in told:
         keys |= values.business_keys(attributes)
     return dict(sorted(keys.items()))
 
 
-def _document(key: SagaKey, end: PlainEnd, root: dict[str, Any], keys: dict[str, str]) -> str:
+def _document(key: SagaKey, end: CleanCompletion, root: Mapping[str, Any], keys: dict[str, str]) -> str:
     """The `wire.SagaSummary` as JSON, put together of pieces: most of them are those of many sagas."""
     return (
         f'{{"id":{_text(key.id)},"name":{_text(key.name)},"run":{_text(key.run)},'
         f'"environment":{_text(key.environment)},{_COMPLETED},'
         f'"started_at":{_moment(end.started_at)},"updated_at":{_moment(end.updated_at)},'
-        f'"ended_at":{_moment(end.ended_at)},{_NO_TROUBLE},"keys":{orjson.dumps(keys).decode()},'
-        f'"headline":{_headline(end.ended_at // SECOND)},"customer_line":{_customer_line(key.name, root)}}}'
+        f'"ended_at":{_moment(end.ended_at)},{_NO_ERROR},"keys":{orjson.dumps(keys).decode()},'
+        f"{_headline(end.ended_at)},{_customer_line(key.name, root)}}}"
     )
 
 
@@ -87,18 +89,28 @@ def _members(**told: Any) -> str:
 _COMPLETED: Final = _members(
     status=Status.COMPLETED.value, attention=None, phase=None, step=None, service=None, since=None
 )
-_NO_TROUBLE: Final = _members(attempts=0, error=None, exposure=[])
+_NO_ERROR: Final = _members(attempts=0, error=None, amount_at_risk=[])
+
+
+def _headline(ended_at: int) -> str:
+    return _completed_at(ended_at // SECOND).replace(_MOMENT, _moment(ended_at))
 
 
 @lru_cache(maxsize=1024)
-def _headline(second: int) -> str:
-    return _text(sentence(f"Completed on {dated(second * SECOND)}"))
+def _completed_at(second: int) -> str:
+    """The headline and its parts, with `_MOMENT` in the place of the exact moment."""
+    text = sentences(phrase("{} at {}", ENDED_WORDS[Status.COMPLETED], dated(second * SECOND)))
+    parts = [{"time": None} if isinstance(part, Time) else {"text": part} for part in text.parts]
+    return _members(headline=text, headline_parts=parts).replace('{"time":null}', f'{{"time":{_MOMENT}}}')
 
 
-def _customer_line(name: str, root: dict[str, Any]) -> str:
-    amount = values.amount(root.get(semconv.AMOUNT))
-    whole = "" if amount is None else f" of {money(amount, values.text(root.get(semconv.CURRENCY)))}"
-    return _text(f"The {name}{whole} went through.")
+_MOMENT: Final = "\x00"
+"""Never in JSON as it is."""
+
+
+def _customer_line(name: str, root: Mapping[str, Any]) -> str:
+    text = completed_line(name, values.amount(root.get(semconv.AMOUNT)), values.text(root.get(semconv.CURRENCY)))
+    return _members(customer_line=text, customer_line_parts=[{"text": part} for part in text.parts])
 
 
 def _moment(at: int) -> str:
@@ -114,6 +126,6 @@ def _text(text: str) -> str:
     return orjson.dumps(text).decode()
 
 
-def rows(ends: Iterable[PlainEnd]) -> Sequence[SagaRow]:
+def rows(ends: Iterable[CleanCompletion]) -> Sequence[SagaRow]:
     """The summaries of those that were completed."""
     return [made for each in ends if (made := row(each)) is not None]

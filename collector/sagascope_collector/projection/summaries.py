@@ -6,46 +6,89 @@ from collections.abc import Callable, Sequence
 from threading import Event
 
 from sagascope_collector import sagas, wire
-from sagascope_collector.errors import StoreUnavailable
+from sagascope_collector.errors import StorageUnavailable
 from sagascope_collector.incidents import standing
 from sagascope_collector.projection import plain
-from sagascope_collector.projection.examples import Examples, id_of
 from sagascope_collector.projection.memory import Memory
 from sagascope_collector.projection.reliance import Reliance
 from sagascope_collector.projection.surroundings import Surroundings
 from sagascope_collector.records import Facts, SagaId
 from sagascope_collector.sagas import model
-from sagascope_collector.store.contract import SagaRow, Store
+from sagascope_collector.storage import SagaRow, Storage, id_of
 
 logger = logging.getLogger(__name__)
 
 Summarise = Callable[[model.Saga, model.Judgement], wire.SagaSummary]
 
-SOONEST: int = 100_000_000
-"""Nanoseconds after which a saga is judged again at the earliest, whatever its judgement asks for."""
+SOONEST_NS: int = 100_000_000
+"""Time after which a saga is evaluated again at the earliest, whatever its evaluation asks for."""
 
-REMEMBERED: int = 10_000
-"""Saga ids of which it is remembered that they cannot be read."""
+LARGE_RECORDS: int = 2_000
+"""Records of a saga beyond which it is evaluated after the others, and rarely."""
+
+LARGE_REST: float = 20.0
+"""How many times as long as its evaluation took a large saga is not evaluated again."""
+
+UNREADABLE_REST_SECONDS: float = 60.0
+"""Time after which a saga that cannot be read is attempted again."""
+
+MAX_NAMED: int = 3
+"""Sagas that cannot be read that a notice names."""
+
+MAX_UNREADABLE: int = 10_000
+"""Sagas of which it is remembered that they cannot be read."""
 
 
 class Summaries:
-    """Makes and writes the summaries of one store."""
+    """Makes and writes the summaries of one database."""
 
-    def __init__(self, store: Store, summarise: Summarise, memory: Memory, surroundings: Surroundings) -> None:
-        self._store = store
+    def __init__(self, storage: Storage, summarise: Summarise, memory: Memory, surroundings: Surroundings) -> None:
+        self._storage = storage
         self._memory = memory
         self._surroundings = surroundings
         self.reliance = Reliance()
         self._summarise = summarise
-        self._examples = Examples()
-        self._unreadable: set[SagaId] = set()
+        self._unreadable: dict[SagaId, str] = {}
+        self._resting: dict[SagaId, float] = {}
+        """Large sagas, and when they may be evaluated again."""
+
+    @property
+    def unreadable(self) -> int:
+        """How many sagas cannot be read, and have no summary, or an old one."""
+        return len(self._unreadable)
 
     def renew(self, ids: Sequence[SagaId], context: sagas.Context, stopping: Event) -> None:
-        """Read the facts of these ids and write their summaries; those not done when `stopping` is set are left.
+        """Reads the records of these ids and writes their summaries; those not done when `stopping` is set are left.
+
+        Large sagas come last, one at a time, and not soon again.
 
         Raises:
-            StoreUnavailable: nothing was written.
+            StorageUnavailable: nothing was written.
         """
+        ids = self._without_resting(ids)
+        if not ids:
+            return
+        where = self._storage.sagas.bounds(ids)
+        large = [each for each in ids if each in where and where[each].records > LARGE_RECORDS]
+        self._renew([each for each in ids if each not in set(large)], context, stopping)
+        for each in large:
+            if stopping.is_set():
+                break
+            started = time.monotonic()
+            self._renew([each], context, stopping)
+            self._resting[each] = time.monotonic() + LARGE_REST * (time.monotonic() - started)
+
+    def _without_resting(self, ids: Sequence[SagaId]) -> Sequence[SagaId]:
+        now = time.monotonic()
+        if not self._resting:
+            return ids
+        self._resting = {each: until for each, until in self._resting.items() if until > now}
+        resting = [each for each in ids if each in self._resting]
+        for each in resting:
+            self._storage.changes.defer([each], seconds=self._resting[each] - now)
+        return [each for each in ids if each not in self._resting]
+
+    def _renew(self, ids: Sequence[SagaId], context: sagas.Context, stopping: Event) -> None:
         if not ids:
             return
         facts = self._facts(ids)
@@ -55,57 +98,85 @@ class Summaries:
         for each in ids:
             if stopping.is_set():
                 break
+            if each in self._unreadable and each not in facts:
+                continue
             rows += self._rows(each, facts.get(each), context, lessons)
             done.append(each)
-            time.sleep(0)  # whoever takes in what is received has waited for long enough
-        self._memory.take(lessons)
-        self._store.put_summaries(done, rows)
+            time.sleep(0)  # the threads that take in records have waited for long enough
+        self._memory.take(lessons, done)
+        self._storage.sagas.put(done, rows)
 
-    def renew_plainly(self, ids: Sequence[SagaId]) -> Sequence[SagaId]:
-        """Write the summaries of those that ended plainly; the others, and a few to learn from, are given back.
+    def renew_clean(self, ids: Sequence[SagaId]) -> Sequence[SagaId]:
+        """Writes the summaries of those that completed cleanly; returns the others.
 
         Raises:
-            StoreUnavailable: nothing was written.
+            StorageUnavailable: nothing was written.
         """
         try:
-            rows = plain.rows(self._store.plain_ends(ids))
-        except StoreUnavailable:
-            raise
-        except Exception:  # what one of them holds must not hold up the others
+            rows = plain.rows(self._storage.clean_completions(ids))
+        except StorageUnavailable as error:
+            logger.warning("Sagas cannot be summarised together; each is rebuilt instead: %s", error)
+            return ids
+        except Exception:  # what one of them holds must not delay the others
             logger.exception("Sagas cannot be summarised together; each is rebuilt instead")
             return ids
-        examples = self._examples.among(rows)
-        done = {id_of(row): row for row in rows if id_of(row) not in examples}
+        done = [id_of(row) for row in rows]
         for each in done:
             self.reliance.judged(each, {})
-        if done:
-            self._store.put_summaries(list(done), list(done.values()))
-        return [each for each in ids if each not in done]
+        self._storage.sagas.put(done, rows)
+        self._memory.note(rows)
+        summarised = set(done)
+        return [each for each in ids if each not in summarised]
 
     def notices(self) -> list[str]:
-        """What readers of lists should know."""
+        """Returns what readers of lists should know."""
         number = len(self._unreadable)
         if not number:
             return []
-        which = "saga could not be read and is" if number == 1 else "sagas could not be read and are"
-        return [f"{number:,} {which} missing from lists; see the log."]
+        named = ", ".join(sorted(each.id for each in list(self._unreadable)[:MAX_NAMED]))
+        which = "saga cannot be read and is" if number == 1 else "sagas cannot be read and are"
+        more = "" if number <= MAX_NAMED else ", ..."
+        return [f"unreadable: {number:,} {which} not evaluated ({named}{more}); the log says why."]
 
     def _facts(self, ids: Sequence[SagaId]) -> dict[SagaId, Facts]:
-        """The facts of these ids; where one spoils the reading of all, each is read for itself."""
+        """Returns the records of these ids; where those of one cannot be read, those of each other are.
+
+        Raises:
+            StorageUnavailable: none can be read.
+        """
         try:
-            return self._store.facts(ids)
-        except StoreUnavailable:
-            raise
-        except Exception as error:  # noqa: BLE001  one saga must not hold up the others
+            return self._storage.lookup.facts(ids)
+        except Exception as error:
             if len(ids) == 1:
-                self._leave_out(ids[0], error)
+                if isinstance(error, StorageUnavailable) and not self._is_alone(ids[0]):
+                    raise
+                self._set_aside(ids[0], error)
                 return {}
-            return {key: facts for each in ids for key, facts in self._facts([each]).items()}
+            found: dict[SagaId, Facts] = {}
+            failed: dict[SagaId, Exception] = {}
+            for each in ids:
+                try:
+                    found |= self._storage.lookup.facts([each])
+                except Exception as caught:  # noqa: BLE001  one saga must not delay the others
+                    failed[each] = caught
+            if len(failed) == len(ids) and isinstance(error, StorageUnavailable):
+                raise
+            for each, of_one in failed.items():
+                self._set_aside(each, of_one)
+            return found
+
+    def _is_alone(self, saga: SagaId) -> bool:
+        """Returns whether the records of this saga alone cannot be read: the database answers otherwise."""
+        try:
+            self._storage.sagas.due(0, 1)
+        except StorageUnavailable:
+            return False
+        return True
 
     def _rows(
         self, saga_id: SagaId, facts: Facts | None, context: sagas.Context, lessons: list[sagas.Lesson]
     ) -> list[SagaRow]:
-        """The summaries of every saga behind an id, and its lessons if it ended; none where they cannot be made."""
+        """Returns the summaries of every saga behind an id, and adds what it taught; none where they cannot be made."""
         if facts is None:
             return []
         try:
@@ -114,21 +185,22 @@ class Summaries:
             rows = [self._row(saga, judgement, context) for saga, judgement in judged]
             self._learn(saga_id, judged, lessons)
         except Exception as error:  # noqa: BLE001  likewise
-            self._leave_out(saga_id, error)
+            self._set_aside(saga_id, error)
             return []
-        self._unreadable.discard(saga_id)
+        self._unreadable.pop(saga_id, None)
         return rows
 
     def _learn(
         self, saga_id: SagaId, judged: Sequence[tuple[model.Saga, model.Judgement]], lessons: list[sagas.Lesson]
     ) -> None:
-        """Note what these sagas mean for others, and what they rely on themselves."""
+        """Notes what these sagas mean for others, and what they rely on themselves."""
         promises: dict[tuple[str, str], int | None] = {}
         for saga, judgement in judged:
             promises |= judgement.promises
-            self._surroundings.saw(saga)
+            self._surroundings.saw(saga, judgement)
             if taught := sagas.lesson(saga):
                 lessons.append(taught)
+        self._memory.rebuilt(saga.key for saga, _ in judged)
         self.reliance.judged(saga_id, promises)
 
     def _row(self, saga: model.Saga, judgement: model.Judgement, context: sagas.Context) -> SagaRow:
@@ -145,24 +217,26 @@ class Summaries:
             started_at=saga.started_at,
             updated_at=saga.updated_at,
             ended_at=saga.ended_at,
-            due_at=None if due_at is None else max(due_at, context.now + SOONEST),
+            due_at=None if due_at is None else max(due_at, context.now + SOONEST_NS),
             keys=saga.keys,
             document=self._summarise(saga, judgement).model_dump_json(),
-            runners=_runners(saga, context),
-            standing=standing(saga, judgement),
+            step_services=_step_services(saga, context),
+            incident=standing(saga, judgement),
         )
 
-    def _leave_out(self, saga_id: SagaId, error: Exception) -> None:
-        if saga_id in self._unreadable or len(self._unreadable) >= REMEMBERED:
+    def _set_aside(self, saga_id: SagaId, error: Exception) -> None:
+        """Leaves a saga as it is for a while, so that the others go on."""
+        self._storage.changes.defer([saga_id], seconds=UNREADABLE_REST_SECONDS)
+        if self._unreadable.get(saga_id) == str(error) or len(self._unreadable) >= MAX_UNREADABLE:
             return
-        self._unreadable.add(saga_id)
-        logger.error("Saga %r in %r cannot be read; it is left out", saga_id.id, saga_id.environment, exc_info=error)
+        self._unreadable[saga_id] = str(error)
+        logger.error("Saga %r in %r cannot be read; it is set aside", saga_id.id, saga_id.environment, exc_info=error)
 
 
-def _runners(saga: model.Saga, context: sagas.Context) -> dict[str, str]:
-    """The service that ran each step.
+def _step_services(saga: model.Saga, context: sagas.Context) -> dict[str, str]:
+    """Returns the service that ran each step.
 
-    A step that only its caller told of so far is no news where another service is known to run it.
+    A step of which only the caller's span came so far is no news where another service is known to run it.
     """
     caller = saga.root.process.service if saga.root else None
     ran = {step.name: step.service for step in saga.steps if step.attempts and step.service}

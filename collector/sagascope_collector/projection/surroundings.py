@@ -1,6 +1,6 @@
-"""What is going on around one saga: steps that others pass, and silence of most services at once."""
+"""What is going on around one saga: steps that succeed in others, and most services not reporting at once."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 
 from sagascope_collector import sagas
 from sagascope_collector.records import Instance
@@ -10,6 +10,9 @@ from sagascope_collector.sagas.words import dated
 
 STEPS: int = 20_000
 """Steps of which it is known who passed them last."""
+
+MAX_STUCK: int = 100_000
+"""Sagas of which it is known that they need attention."""
 
 DOUBTED: float = 1.5
 """Promised intervals without a word of most services, after which it is doubted that silence tells anything."""
@@ -26,6 +29,7 @@ class Surroundings:
         self._lost: Mapping[str, int] = {}
         self._heard: Mapping[tuple[str, str], int] = {}
         self._doubted: Mapping[str, int] = {}
+        self._stuck: dict[tuple[str, str], None] = {}
 
     @property
     def passed(self) -> Mapping[tuple[str, str, str], Passed]:
@@ -34,13 +38,18 @@ class Surroundings:
 
     @property
     def telemetry_lost(self) -> Mapping[str, int]:
-        """Environments most of whose services fell silent at once, and since when."""
+        """Environments most of whose services stopped reporting at once, and since when."""
         return self._lost
 
     @property
     def heard(self) -> Mapping[tuple[str, str], int]:
-        """When each service was last heard, by (environment, service)."""
+        """When each service was last seen, by (environment, service)."""
         return self._heard
+
+    @property
+    def stuck(self) -> Container[tuple[str, str]]:
+        """(environment, saga id) of sagas that need attention, as far as they fit in `MAX_STUCK`."""
+        return self._stuck
 
     @property
     def doubted(self) -> Collection[str]:
@@ -52,7 +61,7 @@ class Surroundings:
         return [_notice(environment, since) for environment, since in sorted(self._lost.items())]
 
     def look(self, instances: Sequence[Instance], context: sagas.Context) -> None:
-        """See which services have fallen silent."""
+        """Finds out which services stopped reporting."""
         self._lost = sagas.outages(instances, context)
         doubted = dict.fromkeys(sagas.outages(instances, context, DOUBTED), context.now)
         self._doubted = {e: at for e, at in {**self._doubted, **doubted}.items() if context.now - at < DOUBTED_FOR}
@@ -62,8 +71,13 @@ class Surroundings:
             heard[service] = max(heard.get(service, 0), each.last_seen)
         self._heard = heard
 
-    def saw(self, saga: model.Saga) -> None:
-        """Note the steps that a saga has passed."""
+    def saw(self, saga: model.Saga, judgement: model.Judgement) -> None:
+        """Notes the steps in which a saga succeeded, and whether it needs attention."""
+        identity = saga.key.environment, saga.key.id
+        if judgement.verdict is None:
+            self._stuck.pop(identity, None)
+        elif len(self._stuck) < MAX_STUCK:
+            self._stuck[identity] = None
         for step in saga.steps:
             for attempt in step.attempts:
                 if attempt.state is model.AttemptState.OK:
@@ -79,6 +93,6 @@ class Surroundings:
 def _notice(environment: str, since: int) -> str:
     where = f" in the environment {environment!r}" if environment else ""
     return (
-        f"telemetry_lost: most services{where} fell silent at once on {dated(since)}; until they are heard again, "
-        "what is said of silence is possible at most."
+        f"telemetry_lost: most services{where} stopped reporting at once at {dated(since)}; until they report again, "
+        "what rests on missing reports is possible at most."
     )

@@ -1,6 +1,7 @@
 """The background thread that keeps summaries up to date."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from sagascope_collector.projection.memory import Memory
 from sagascope_collector.projection.summaries import Summaries, Summarise
 from sagascope_collector.projection.surroundings import Surroundings
 from sagascope_collector.records import SagaId
-from sagascope_collector.store.contract import Store
+from sagascope_collector.storage import Storage
 
 logger = logging.getLogger(__name__)
 
@@ -33,11 +34,13 @@ SHARE: float = 0.3
 PATIENCE: float = 1.0
 """Seconds after which one is summarised that goes on changing, at a flood."""
 
-PAUSE: float = 0.2
-"""Seconds between the beginnings of two looks for changes, unless there were more than one look takes in."""
+PAUSE: float = 0.4
+"""Seconds between the starts of two looks for changes, unless there were more than one look takes in."""
 
 BREATH: float = 0.05
 """Seconds after the end of a look, likewise."""
+
+LOG_INTERVAL_SECONDS: float = 60.0
 
 LOOK_AROUND: int = 1_000_000_000
 """Nanoseconds between two looks at which processes are silent."""
@@ -50,7 +53,7 @@ class Projection:
     goes on.
 
     Args:
-        store: whence facts come and whither summaries go.
+        storage: whence facts come and whither summaries go.
         summarise: what is kept of a saga and its judgement.
         context: what to judge by, for a time in nanoseconds.
         memory: learns from the sagas that end; None: what is learned is not shared with the context.
@@ -61,7 +64,7 @@ class Projection:
 
     def __init__(
         self,
-        store: Store,
+        storage: Storage,
         *,
         summarise: Summarise,
         context: Callable[[int], sagas.Context],
@@ -70,17 +73,18 @@ class Projection:
         clock: Callable[[], int] = time.time_ns,
         quiet: float = 0.05,
     ) -> None:
-        self._store = store
+        self._storage = storage
         self._context = context
         self._clock = clock
-        self._memory = memory or Memory(store)
+        self._memory = memory or Memory(storage)
         self._surroundings = surroundings or Surroundings()
-        self._summaries = Summaries(store, summarise, self._memory, self._surroundings)
+        self._summaries = Summaries(storage, summarise, self._memory, self._surroundings)
         self._again = Again()
         self._quiet = quiet
         self._looked_at = 0
         self._current_at = time.monotonic()
-        self._failing = False
+        self._fault: str | None = None
+        self._logged_at = -math.inf
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="projection", daemon=True)
 
@@ -98,18 +102,27 @@ class Projection:
         """Seconds by which summaries may be behind the facts; it grows while the store gives no answer."""
         return max(0.0, time.monotonic() - self._current_at - 2 * PAUSE)
 
+    def unreadable(self) -> int:
+        """Returns how many sagas cannot be read, and are not evaluated."""
+        return self._summaries.unreadable
+
+    def faults(self) -> Sequence[str]:
+        """Returns what keeps sagas from being evaluated."""
+        failing = [] if self._fault is None else [f"evaluation_failing: {self._fault}"]
+        return [*failing, *self._summaries.notices()]
+
     def notices(self) -> Sequence[str]:
         """What readers of lists should know."""
-        return [*self._surroundings.notices(), *self._memory.notices(), *self._summaries.notices()]
+        return [*self.faults(), *self._surroundings.notices(), *self._memory.notices()]
 
     def renew(self, ids: Sequence[SagaId]) -> int:
         """Summarise these, changed or not; how many they are. Not while the thread runs.
 
         Raises:
-            StoreUnavailable: some may be done.
+            StorageUnavailable: some may be done.
         """
         context = self._context(self._clock())
-        rest = self._summaries.renew_plainly(ids)
+        rest = self._summaries.renew_clean(ids)
         for first in range(0, len(rest), AT_ONCE):
             self._summaries.renew(rest[first : first + AT_ONCE], context, self._stopping)
         return len(ids)
@@ -118,45 +131,52 @@ class Projection:
         """Summarise what changed, what is due and what must be judged again; False: nothing is left of any.
 
         Raises:
-            StoreUnavailable: what was not written is still to be done.
+            StorageUnavailable: what was not written is still to be done.
         """
         begun, context = time.monotonic(), self._context(self._clock())
         left = self._renew_changed(context)
-        due = self._store.due_ids(context.now, AT_ONCE)
+        due = self._storage.sagas.due(context.now, AT_ONCE)
         self._summaries.renew(due, context, self._stopping)
         if len(due) < AT_ONCE and not self._stopping.is_set():
-            self._current_at = begun - max(0.0, self._store.changed().seconds - self._quiet - PATIENCE)
+            self._current_at = begun - max(0.0, self._storage.changes.backlog().seconds - self._quiet - PATIENCE)
         self._again.learned(self._memory.reflect())
         return self._judge_again(self._context(context.now)) or left or len(due) == AT_ONCE
 
     def _renew_changed(self, context: sagas.Context) -> bool:
-        """Summarise what changed; whether it is worth while to look again at once."""
-        if self._store.changed().sagas <= AT_ONCE:
-            changed = self._store.changed_ids(AT_ONCE)
-            rest = self._summaries.renew_plainly(changed) if len(changed) > FEW else changed
+        """Summarises what changed; returns whether to look again at once."""
+        if self._storage.changes.backlog().sagas <= AT_ONCE:
+            changed = self._storage.changes.claim(AT_ONCE)
+            rest = self._summaries.renew_clean(changed) if len(changed) > FEW else changed
             self._summaries.renew(rest, context, self._stopping)
-            return False
-        changed = self._store.changed_ids(IN_BULK, quiet=self._quiet, within=PATIENCE)
-        rest = self._summaries.renew_plainly(changed)
-        begun = time.monotonic()
+            return self._rebuild_candidates(context)
+        changed = self._storage.changes.claim(IN_BULK, quiet=self._quiet, within=PATIENCE)
+        rest = self._summaries.renew_clean(changed)
+        started = time.monotonic()
         for first in range(0, len(rest), A_FEW):
-            if time.monotonic() - begun > SHARE or self._stopping.is_set():
-                self._store.postpone(rest[first:])
+            if time.monotonic() - started > SHARE or self._stopping.is_set():
+                self._storage.changes.defer(rest[first:])
                 break
             self._summaries.renew(rest[first : first + A_FEW], context, self._stopping)
+        self._rebuild_candidates(context)
         return len(changed) == IN_BULK
+
+    def _rebuild_candidates(self, context: sagas.Context) -> bool:
+        """Rebuilds some sagas that were summarised in bulk, to learn from them; False: there are none."""
+        candidates = self._memory.candidates(A_FEW)
+        self._summaries.renew(candidates, context, self._stopping)
+        return bool(candidates)
 
     def _judge_again(self, context: sagas.Context) -> bool:
         """Judge again a part of the sagas for which something around them changed; whether there was any."""
         if not 0 <= context.now - self._looked_at < LOOK_AROUND:
             self._look_around(context)
             self._looked_at = context.now
-        part = self._again.part(self._store, AT_ONCE)
+        part = self._again.part(self._storage, AT_ONCE)
         self._summaries.renew(part, context, self._stopping)
         return bool(part)
 
     def _look_around(self, context: sagas.Context) -> None:
-        instances = self._store.instances()
+        instances = self._storage.instances.all()
         self._surroundings.look(instances, context)
         broken = self._summaries.reliance.broken(instances, context.now)
         for first in range(0, len(broken), AT_ONCE):
@@ -169,13 +189,16 @@ class Projection:
                 self._stopping.wait(max(BREATH, begun + PAUSE - time.monotonic()))
 
     def _advance_or_wait(self) -> bool:
-        """One round; a store that fails is logged when that begins, not at each try."""
+        """Does one round; a fault is logged when it starts, every minute while it lasts, and when it ends."""
         try:
             left = self.advance()
         except Exception as error:
-            if not self._failing:
-                logger.exception("Summaries wait for the store: %s", error)
-            self._failing = True
+            self._fault = str(error)
+            if time.monotonic() - self._logged_at > LOG_INTERVAL_SECONDS:
+                logger.exception("Sagas cannot be evaluated now, which is attempted again")
+                self._logged_at = time.monotonic()
             return False
-        self._failing = False
+        if self._fault is not None:
+            logger.info("Sagas are evaluated again.")
+            self._fault, self._logged_at = None, -math.inf
         return left

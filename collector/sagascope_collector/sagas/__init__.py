@@ -1,19 +1,21 @@
 """Facts in, saga and verdict out. Pure: no clock, no database, no network."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
-from sagascope_collector.records import Facts
-from sagascope_collector.sagas import identity
+from sagascope_collector.records import Facts, Instance, SagaKey
+from sagascope_collector.sagas import identity, runs
 from sagascope_collector.sagas.context import Context
 from sagascope_collector.sagas.experience import Experience, in_order, learn
 from sagascope_collector.sagas.fold import fold
+from sagascope_collector.sagas.inference import infer
 from sagascope_collector.sagas.lessons import Lesson, lesson, load
 from sagascope_collector.sagas.liveness import is_alive, promised_until
 from sagascope_collector.sagas.model import Judgement, Saga
 from sagascope_collector.sagas.outage import outages
 from sagascope_collector.sagas.pace import Pace
-from sagascope_collector.sagas.spans import processes
+from sagascope_collector.sagas.spans import ProcessKey, processes
 from sagascope_collector.sagas.verdict import judge
 
 __all__ = [
@@ -58,8 +60,22 @@ def rebuild(
     """
     instances = processes(facts.instances)
     moment = now if now is not None else max((each.last_seen for each in facts.instances), default=0)
-    sagas = [
-        fold(key, share, instances, moment, experience.get((key.environment, key.name)))
-        for key, share in identity.shares(facts).items()
-    ]
-    return sorted(sagas, key=lambda saga: (-saga.started_at, saga.key))
+    sagas = [_saga(key, share, instances, moment, experience) for key, share in identity.shares(facts).items()]
+    return sorted(runs.linked(sagas), key=lambda saga: (-saga.started_at, saga.key))
+
+
+def _saga(
+    key: SagaKey,
+    share: identity.Share,
+    instances: Mapping[ProcessKey, Instance],
+    now: int,
+    experience: Mapping[tuple[str, str], Experience],
+) -> Saga:
+    saga = fold(key, share, instances, now, experience.get((key.environment, key.name)))
+    if key.name != identity.UNKNOWN:
+        return saga
+    inferred = infer(key.environment, saga.steps, experience)
+    if inferred.name is None:
+        return replace(saga, longest_pause=inferred.longest_pause)
+    known = fold(key, share, instances, now, experience[key.environment, inferred.name])
+    return replace(known, inferred_name=inferred.name)

@@ -1,115 +1,285 @@
-"""What to do, concretely and safely: nothing is done again that may have been done, unless a key makes it harmless."""
+"""What to do, by attention code. Work is repeated or reversed only with a key that was received, or after a check.
 
-from collections.abc import Callable
+Each function answers the actions of one code, in the order in which a person should take them.
+"""
 
-from sagascope_collector.sagas import forecast as forecasts
-from sagascope_collector.sagas import messages, settlement
-from sagascope_collector.sagas.case import Case, Finding
-from sagascope_collector.sagas.forecast import forecast
-from sagascope_collector.sagas.model import AttemptState, Reason
-from sagascope_collector.sagas.standstill import failed_in_a_row
-from sagascope_collector.sagas.words import who
-
-
-def actions(case: Case, finding: Finding) -> tuple[str, ...]:
-    """Steps for a person, the first thing first."""
-    make = _ACTIONS.get(finding.reason, _look)
-    return tuple(messages.actions(case, finding) or make(case, finding))
+from sagascope_collector.sagas import forecast, messages, settlement
+from sagascope_collector.sagas.advice import Action, close, inspect, repeat, reverse, start, verify
+from sagascope_collector.sagas.case import Case, Finding, Try, phase_of
+from sagascope_collector.sagas.headline import about
+from sagascope_collector.sagas.ledger import is_for_good
+from sagascope_collector.sagas.model import Attempt, AttemptState, LedgerState, Phase
+from sagascope_collector.sagas.retries import failed_in_a_row, is_retrier_lost
+from sagascope_collector.sagas.wording import Text, capitalized, phrase, sentences
+from sagascope_collector.sagas.words import clock, identified, shortened, who
 
 
-def _verify(case: Case, finding: Finding) -> list[str]:
-    """First see whether it was done; only then go on."""
-    step = finding.step
-    where = f"in {finding.service}" if finding.service else "where it runs"
-    attempt = finding.subject.attempt if finding.subject else None
-    if attempt is None or step is None:
-        return _look(case, finding)
-    if attempt.idempotency_key:
-        key = attempt.idempotency_key
-        return [
-            f"Look up key {key} {where}: if it is absent, resubmit {step} with that same key; "
-            "if it is there, go on after it."
-        ]
-    return [
-        f"Verify first {where} whether {step} was done for {_business(case)}: no idempotency key was received, "
-        "so trying again could do it twice.",
-        "If it was done, let the saga go on after it; if it was not, have it tried again.",
-    ]
-
-
-def _lost(case: Case, finding: Finding) -> list[str]:
+def instance_lost(case: Case, finding: Finding) -> list[Action]:
+    """An executor, a retrying process or the process that runs the saga is lost."""
     subject = finding.subject
-    if subject is None or subject.attempt.state is not AttemptState.IN_FLIGHT:
-        process = who(finding.process) if finding.process else "the process that drives it"
+    if subject is not None and subject.attempt.state is AttemptState.IN_FLIGHT:
+        return _check_then_repeat(case, finding, subject)
+    lost = who(finding.process) if finding.process else "the process that runs it"
+    text = "Verify that {} has stopped and that no other instance has taken over {}, and find out why it stopped."
+    found = [verify(text, lost, identified(case.saga))]
+    if subject is not None and is_retrier_lost(case, finding):
+        return [*found, *_check_then_repeat(case, finding, subject)]
+    return [*found, *_continue_after(case, finding)]
+
+
+def retrying(case: Case, finding: Finding) -> list[Action]:
+    """A step keeps failing and is retried."""
+    row = failed_in_a_row(about(finding))
+    error = _error(row[-1].attempt)
+    cause = inspect("Fix what makes {} fail in {}{}.", _step(finding), _service(finding), f": {error}" if error else "")
+    coming = capitalized(forecast.expected(case, row[-1])) or Text("It is still being retried")
+    if any(each.attempt.state is AttemptState.UNKNOWN and not each.attempt.idempotency_key for each in row):
+        text = (
+            "Verify in {} whether an attempt of {} took effect for {}: without a key, each retry may execute it again."
+        )
         return [
-            f"See why {process} is gone, and whether another process can take {_business(case)} up again "
-            f"at {finding.step}."
+            verify(text, _service(finding), _step(finding), identified(case.saga)),
+            cause,
+            Action(cause.kind, sentences(coming)),
         ]
-    return _verify(case, finding)
+    return [cause, Action(cause.kind, sentences(coming, "Do not resubmit it in addition"))]
 
 
-def _hung(case: Case, finding: Finding) -> list[str]:
-    queue = messages.queue_of(finding.subject.attempt) if finding.subject else ""
-    if queue:
-        return [f"See whether anybody takes work from {queue}: what waits there lets {_business(case)} go on."]
-    process = who(finding.subject.attempt.process) if finding.subject else finding.service
-    return [f"See what {process} is waiting for in {finding.step}.", *_verify(case, finding)]
+def hung(case: Case, finding: Finding) -> list[Action]:
+    """An attempt is past its time in a process that reports, or in no process that is known."""
+    if found := messages.actions(case, finding):
+        return found
+    subject = about(finding)
+    if (child := subject.attempt.child) is not None:
+        return [inspect("Open {} {}, for which it waits, and follow its actions.", child.name or "saga", child.id)]
+    if queue := messages.queue_of(subject.attempt):
+        text = "Check that a worker receives from {}, and start one if none does; {} then continues by itself."
+        return [start(text, queue, identified(case.saga))]
+    process = who(subject.attempt.process)
+    cause = inspect("Check what {} waits for in {}: the attempt may still finish.", process, _step(finding))
+    return [cause, *_check_then_repeat(case, finding, subject)]
 
 
-def _retrying(case: Case, finding: Finding) -> list[str]:
-    set_right = f"Set right what makes {finding.step} fail in {finding.service or 'its service'}"
-    expected = forecast(case, failed_in_a_row(finding.subject)[-1]) if finding.subject else None
-    return [f"{set_right}; {forecasts.told(case, expected) if expected else 'it is still being tried'}."]
+def next_step_missing(case: Case, finding: Finding) -> list[Action]:
+    """A step, a retry or a compensation did not start."""
+    if found := messages.actions(case, finding):
+        return found
+    subject = finding.subject
+    if (
+        subject is not None
+        and subject.attempt.state is AttemptState.ERROR
+        and is_for_good(subject.attempt, case.saga.status)
+    ):
+        process = who(finding.process or subject.attempt.views[0].process)
+        text = "Check in {} why it neither compensated nor closed {} after the last attempt of {} failed."
+        return [inspect(text, process, identified(case.saga), subject.step.name)]
+    if subject is not None and subject.attempt.state is not AttemptState.OK:
+        return [_find_what_followed(case, finding, subject), *_check_then_repeat(case, finding, subject)]
+    return [_find_cause(finding), *_continue_after(case, finding)]
 
 
-def _missing(case: Case, finding: Finding) -> list[str]:
-    if finding.process:
-        where = f"in {who(finding.process)} why nothing followed"
-    elif finding.service:
-        where = f"in {finding.service} whether it was ever asked for {finding.step}, and in its caller why not"
-    else:
-        where = f"who should have asked for {finding.step}, and why it did not"
-    return [f"See {where}, then let {_business(case)} go on at {finding.step}."]
-
-
-def _unclosed(case: Case, finding: Finding) -> list[str]:
-    driver = who(finding.process) if finding.process else "whoever drives it"
+def never_closed(case: Case, finding: Finding) -> list[Action]:
+    """Every step has ended, and the saga was not closed."""
+    driver = who(finding.process) if finding.process else "the service that runs it"
     outcome = "compensated" if case.is_backward else "completed"
-    return [f"See in {driver} why it did not go on, then have it close {_business(case)} as {outcome}."]
-
-
-def _undo(case: Case, finding: Finding) -> list[str]:
-    where = f" in {finding.service}" if finding.service else ""
-    return [f"Verify{where} what of {finding.step} is in force for {_business(case)}, then undo it by hand."]
-
-
-def _twice(case: Case, finding: Finding) -> list[str]:
-    where = f" in {finding.service}" if finding.service else ""
     return [
-        f"Verify{where} that {finding.step} took effect twice for {_business(case)}, then take one of the two back."
+        inspect("Check in {} why it did not close {}.", driver, identified(case.saga)),
+        *_of_items(case),
+        close("Then have it close the saga as {}; no step needs to run again.", outcome),
     ]
 
 
-def _decide(case: Case, finding: Finding) -> list[str]:
+def uncompensated(case: Case, finding: Finding) -> list[Action]:
+    """A committed step has no compensation that succeeded."""
+    step, compensation = _step(finding), _compensation(case, finding)
+    place, key = _service(finding), _key_of(case, compensation)
+    line = next((each for each in case.saga.ledger if each.step == finding.step), None)
+    if line is not None and line.state is LedgerState.COMPENSATION_UNKNOWN:
+        check = verify("Verify in {} whether {} took effect for {}.", place, compensation, identified(case.saga))
+        return [check, _compensate("Only if it did not take effect, run it", key)]
+    text = "Verify in {} whether {} is in effect for {}, and that {} has not been executed."
+    check = verify(text, place, step, identified(case.saga), compensation)
+    return [check, _compensate(f"Only if {step} is in effect and was not compensated, run {compensation}", key)]
+
+
+def compensation_failed(case: Case, finding: Finding) -> list[Action]:
+    """A compensation failed for the last time."""
+    step, attempt = about(finding)
+    error = _error(attempt)
+    text = "Verify in {} whether {} took effect for {} in spite of the error{}."
+    check = verify(text, _service(finding), step.name, identified(case.saga), f" ({error})" if error else "")
+    return [check, _compensate(f"Only if it did not take effect, fix the error and run {step.name}", _key(attempt))]
+
+
+def _compensate(text: str, key: str | None) -> Action:
+    if key is None:
+        return reverse("{} once: no idempotency key for it was received.", text)
+    return reverse("{} with its idempotency key {}.", text, key, key=key)
+
+
+def applied_twice(case: Case, finding: Finding) -> list[Action]:
+    """Something was executed twice, or after its compensation."""
+    second, first = about(finding), finding.other
+    place, step = _service(finding), second.step.name
+    if first is not None and first.step.type != second.step.type:
+        text = "Verify in {} whether {} is in effect for {}: it was executed after {}."
+        check = verify(text, place, step, identified(case.saga), first.step.name)
+        return [check, reverse("Only if it is in effect and should not be, run {} for it.", first.step.name)]
+    check = verify("Verify in {} whether both executions of {} took effect for {}.", place, step, identified(case.saga))
+    if finding.phase is Phase.COMPENSATION:
+        return [check, reverse("Only if both took effect, correct the surplus one by hand.")]
+    return [check, reverse("Only if both took effect, reverse exactly one of them.")]
+
+
+def in_doubt(case: Case, finding: Finding) -> list[Action]:
+    """A participant is prepared and undecided."""
+    del finding
     return list(settlement.actions(case))
 
 
-def _look(case: Case, finding: Finding) -> list[str]:
-    return [f"Look at {_business(case)} where it stands."]
+def mixed_outcome(case: Case, finding: Finding) -> list[Action]:
+    """Participants of one two-phase commit ended differently."""
+    del finding
+    mixed = case.saga.mixed_outcomes[0]
+    names = list(dict.fromkeys(each.step.name for each in (*mixed.committed, *mixed.rolled_back)))
+    text = "Verify in each participant ({}) whether {} is in effect, and in the coordinator's log what was decided."
+    return [
+        verify(text, ", ".join(names), identified(case.saga)),
+        reverse("Only then correct by hand the participants that ended otherwise than decided."),
+    ]
 
 
-def _business(case: Case) -> str:
-    return f"{case.saga.key.name} {case.saga.key.id}"
+def blocked(case: Case, finding: Finding) -> list[Action]:
+    """An engine or a sender reports what stops the saga."""
+    report = case.saga.blocked[0]
+    saga, reason = identified(case.saga), shortened(report.text)
+    match report.cause:
+        case "no_worker":
+            return [start("Start a worker for it ({}); {} then continues by itself.", reason, saga)]
+        case "paused":
+            return [
+                inspect("Find out who paused it, and why ({}).", reason),
+                start("Then resume it in the engine; {} continues by itself.", saga),
+            ]
+        case "task_failing":
+            since = clock(report.since, case.watch.now)
+            text = "Fix the error that its own task reports ({}); check the deployment before {}."
+            return [
+                inspect(text, reason, since),
+                inspect("{} then continues by itself; do not start it again.", saga),
+            ]
+        case "unpublished":
+            text = "Fix the error of the outbox ({}); it then publishes the message by itself."
+            return [inspect(text, reason), inspect("Do not publish the message by hand in addition.")]
+    return [inspect("Remove what its engine reports as the obstacle ({}); {} then continues by itself.", reason, saga)]
 
 
-_ACTIONS: dict[Reason, Callable[[Case, Finding], list[str]]] = {
-    Reason.APPLIED_TWICE: _twice,
-    Reason.COMPENSATION_FAILED: _undo,
-    Reason.UNCOMPENSATED: _undo,
-    Reason.IN_DOUBT: _decide,
-    Reason.INSTANCE_LOST: _lost,
-    Reason.RETRYING: _retrying,
-    Reason.HUNG: _hung,
-    Reason.NEXT_STEP_MISSING: _missing,
-    Reason.NEVER_CLOSED: _unclosed,
-}
+def _check_then_repeat(case: Case, finding: Finding, subject: Try) -> list[Action]:
+    """First find out whether the attempt took effect; then repeat it, with its key where one was received."""
+    step, attempt = subject
+    place, saga, key = _service(finding), identified(case.saga), _key(attempt)
+    if key is not None:
+        text = "Look up idempotency key {} in {}: it shows whether {} took effect for {}."
+        return [
+            verify(text, key, place, step.name, saga),
+            repeat(
+                "If the key is absent, run {} again with the same key {}; if it is present, continue after {}.",
+                step.name,
+                key,
+                step.name,
+                key=key,
+            ),
+        ]
+    text = (
+        "Verify in {} whether {} took effect for {}: without an idempotency key, running it again may execute it twice."
+    )
+    open_ = attempt.state is AttemptState.IN_FLIGHT
+    first = "Only if it did not and can no longer take effect" if open_ else "Only if it did not take effect"
+    return [
+        verify(text, place, step.name, saga),
+        repeat("{}, run {} again; if it did, continue after it.", first, step.name),
+    ]
+
+
+def _of_items(case: Case) -> list[Action]:
+    """A step that runs once for each item may not have run for all of them: no plan says how many there are."""
+    repeated = {each.step.name: each.step for each in case.tries if each.step.key and phase_of(each.step) is case.phase}
+    text = "Verify in {} for which items {} took effect: it runs once for each, and their number was not received."
+    return [verify(text, step.service or "its service", name) for name, step in repeated.items()]
+
+
+def _continue_after(case: Case, finding: Finding) -> list[Action]:
+    """Continue after the last step that succeeded; the next one, or another item, may have run without being seen."""
+    return [*_of_items(case), *_continue(case, finding)]
+
+
+def _continue(case: Case, finding: Finding) -> list[Action]:
+    last, step = case.last, finding.step
+    after = f"after {last.step.name}" if last is not None and last.attempt.state is AttemptState.OK else ""
+    if step is None or (last is not None and step == last.step.name):
+        what = f"which steps took effect for {identified(case.saga)} {after}".rstrip()
+        return [
+            verify("Verify in its services {}: telemetry of them may be missing.", what),
+            repeat("Then continue {}, with the first step that did not take effect.", after or identified(case.saga)),
+        ]
+    place = case.service_of(step) or f"the service that runs {step}"
+    key = next((_key(each.attempt) for each in reversed(case.tries) if each.step.name == step), None)
+    with_key = phrase(", with idempotency key {}", key) if key else ""
+    going = f"continue {after} with {step}" if after else f"continue with {step}"
+    compensated = next((line.step for line in case.saga.ledger if line.compensation == step), None)
+    if compensated is not None:
+        text = "Verify in {} whether {} is in effect for {}, and that {} has not been executed."
+        check = verify(text, place, compensated, identified(case.saga), step)
+        return [check, repeat("Only if {} is in effect, {}{}.", compensated, going, with_key, key=key)]
+    text = "Verify in {} whether {} took effect for {}: no record of it was received, but telemetry may be missing."
+    return [
+        verify(text, place, step, identified(case.saga)),
+        repeat("Only if it did not take effect, {}{}; if it did, continue after it.", going, with_key, key=key),
+    ]
+
+
+def _find_what_followed(case: Case, finding: Finding, subject: Try) -> Action:
+    """A retry or a compensation may have started without being seen: then nothing is to be repeated."""
+    views = subject.attempt.views
+    process = finding.process or (views[0].process if views else subject.attempt.process)
+    text = "Verify in {} that neither a retry of {} nor a compensation for {} started, and find out why not."
+    return verify(text, who(process), subject.step.name, identified(case.saga))
+
+
+def _find_cause(finding: Finding) -> Action:
+    step = _step(finding)
+    if finding.process is not None:
+        return inspect("Check in {} why {} did not start.", who(finding.process), step)
+    if finding.service:
+        return inspect(
+            "Check in {} whether it was requested to run {}, and in its caller why not.", finding.service, step
+        )
+    return inspect("Find out which service should have requested {}, and why it did not.", step)
+
+
+def _compensation(case: Case, finding: Finding) -> str:
+    line = next((each for each in case.saga.ledger if each.step == finding.step), None)
+    return (line.compensation if line is not None else None) or "its compensation"
+
+
+def _key_of(case: Case, step: str) -> str | None:
+    """The idempotency key of the latest attempt of a step that carried one."""
+    keys = [each.attempt.idempotency_key for each in case.tries if each.step.name == step]
+    return next((key for key in reversed(keys) if key), None)
+
+
+def _key(attempt: Attempt) -> str | None:
+    return attempt.idempotency_key or None
+
+
+def _error(attempt: Attempt) -> str:
+    said = attempt.error and (attempt.error.message or attempt.error.type)
+    return shortened(said) if said else ""
+
+
+def _step(finding: Finding) -> str:
+    return finding.step or "the step"
+
+
+def _service(finding: Finding) -> str:
+    return finding.service or "the service that runs it"

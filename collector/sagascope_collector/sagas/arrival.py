@@ -36,11 +36,11 @@ def held_to(
 ) -> Mapping[ProcessKey, int]:
     """The offsets by which clocks agree, set further back where what they give had not happened when it came.
 
-    A clock that was set by the root's goes back with it.
+    A clock that was set by the root's goes back with it, as far as the root's was not set back itself.
     """
     if not early:
         return offsets
-    back = early.get(root, 0) if root else 0
+    back = max(early.get(root, 0) + offsets.get(root, 0), 0) if root else 0
     set_back = {process: offset - back for process, offset in offsets.items()}
     held = set_back | {process: min(set_back.get(process, 0), -least) for process, least in early.items()}
     return {process: offset for process, offset in held.items() if offset}

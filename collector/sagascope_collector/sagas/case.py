@@ -25,7 +25,7 @@ from sagascope_collector.sagas.model import (
     Step,
     StepState,
 )
-from sagascope_collector.sagas.spans import process_key, processes
+from sagascope_collector.sagas.spans import keyed, process_key, processes
 from sagascope_collector.sagas.watch import Watch
 
 BACKWARD = (semconv.TYPE_COMPENSATION, semconv.TYPE_ROLLBACK)
@@ -72,8 +72,12 @@ class Case:
     @cached_property
     def experience(self) -> Experience:
         """What finished sagas of its name taught."""
-        key = self.saga.key
-        return self.context.experience.get((key.environment, key.name)) or Experience()
+        return self.context.experience.get(self.type) or Experience()
+
+    @property
+    def type(self) -> tuple[str, str]:
+        """(environment, saga name): the name that was received, else the one that its steps allow."""
+        return self.saga.key.environment, self.saga.inferred_name or self.saga.key.name
 
     @cached_property
     def tries(self) -> list[Try]:
@@ -84,7 +88,7 @@ class Case:
     @cached_property
     def lineage(self) -> Lineage:
         """Who stands above whom."""
-        return Lineage({(span.trace_id, span.span_id): span for span in self.saga.spans})
+        return Lineage(keyed(self.saga.spans))
 
     def at(self, process: Process, moment: int) -> int:
         """A moment by the clock of a process, on the saga's clock."""
@@ -145,7 +149,7 @@ class Case:
     def _is_superseded(self, flying: Try) -> bool:
         """Whether the saga has gone on without it: a later attempt of the step, or its caller gave it up and moved."""
         step, attempt = flying
-        if any(each.began > attempt.began for each in step.attempts):
+        if any(each.began > attempt.began for each in step.attempts) or self._is_decided(step):
             return True
         caller = attempt.views[0]
         if len(attempt.views) < 2 or not caller.end:
@@ -157,6 +161,14 @@ class Case:
             for each in self.tries
         )
 
+    def _is_decided(self, prepared: Step) -> bool:
+        """Whether a participant of a two-phase commit was told how to end: then its preparation is over."""
+        decisions = (semconv.TYPE_COMMIT, semconv.TYPE_ROLLBACK)
+        return prepared.type == semconv.TYPE_PREPARE and any(
+            each.type in decisions and (each.name, each.key) == (prepared.name, prepared.key)
+            for each in self.saga.steps
+        )
+
     def _behind(self, name: str) -> set[str]:
         """Planned steps that wait for this one."""
         return {later for later, needs in course.prerequisites(self.saga.plan).items() if name in needs}
@@ -166,10 +178,35 @@ class Case:
         return sorted(flying, key=lambda each: any(id(view) in outer for view in each.attempt.views))
 
     @cached_property
-    def last(self) -> Try | None:
+    def ended_last(self) -> Try | None:
         """The attempt that ended last."""
         ended = [each for each in self.tries if each.attempt.over is not None]
         return max(ended, key=lambda each: (each.attempt.over or 0, each.attempt.began), default=None)
+
+    @cached_property
+    def last(self) -> Try | None:
+        """The last step done: forward by the plan's order, then by its start; backward by its start.
+
+        Not by its end: who publishes a message may wait for the broker's answer after the consumer has begun.
+        """
+        done = [
+            each
+            for each in self.tries
+            if each.attempt.state is AttemptState.OK and (each.step.type in BACKWARD) is self.is_backward
+        ]
+        return self._furthest(done) if done else self.ended_last
+
+    def _furthest(self, done: Sequence[Try]) -> Try:
+        """Of attempts in the order in which they began; a step that the plan lacks stands where the one before does."""
+        places = {step.name: place for place, step in enumerate(self.saga.plan.steps)}
+        furthest, reached = done[-1], -1
+        if self.is_backward:
+            return furthest
+        for each in done:
+            place = places.get(each.step.name, reached)
+            if place >= reached:
+                furthest, reached = each, place
+        return furthest
 
     @cached_property
     def failing(self) -> Try | None:
@@ -187,11 +224,17 @@ class Case:
         return any(each.attempt.began >= over and each.step is not failed.step for each in self.tries)
 
     def heard_since(self, service: str | None, moment: int) -> bool:
-        """Whether a service was heard after a moment, so far as silence tells anything now."""
-        if service is None or self.telemetry_lost:
+        """Whether a service was heard after a moment, and no record of the saga is known to be lost."""
+        if service is None or self.telemetry_lost or self.saga.gone:
             return False
         elsewhere = self.context.heard.get((self.saga.key.environment, service), 0)
         return elsewhere > moment or self.liveness.heard_since(service, moment)
+
+    @property
+    def ended(self) -> int:
+        """The saga's end on its clock; 0 while it is open."""
+        closing = self.saga.closing
+        return self.at(closing.process, closing.end) if closing is not None else self.saga.ended_at or 0
 
     @property
     def stopped(self) -> int:
@@ -202,14 +245,14 @@ class Case:
     @property
     def since(self) -> int:
         """The end of the last attempt, else the saga's start."""
-        return self.last.attempt.over or 0 if self.last else self.saga.started_at
+        return self.ended_last.attempt.over or 0 if self.ended_last else self.saga.started_at
 
     def service_of(self, step: str) -> str | None:
         """The service that runs a step: as this saga knows it, else as others do, else the one that called for it."""
         tried = self.step(step)
         if tried is not None and tried.service and any(each.is_executor_known for each in tried.attempts):
             return tried.service
-        return self.context.services.get((*self.saga.key[:2], step)) or (tried.service if tried else None)
+        return self.context.services.get((*self.type, step)) or (tried.service if tried else None)
 
     def step(self, name: str) -> Step | None:
         """The step of this name that was tried last."""

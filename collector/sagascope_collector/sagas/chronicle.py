@@ -7,12 +7,13 @@ from sagascope_collector.records import Span
 from sagascope_collector.sagas.accounts import Account
 from sagascope_collector.sagas.clocks import Edge
 from sagascope_collector.sagas.model import Plan, Status, Step
+from sagascope_collector.sagas.timestamps import ImpossibleTime
 from sagascope_collector.sagas.words import clock
 
 
 @dataclass(frozen=True, slots=True)
 class Chronicle:
-    """What was done in a saga, and what tells of it."""
+    """The steps of a saga, their accounts, and the spans that report them."""
 
     steps: Sequence[Step]
     books: Sequence[Account]
@@ -22,6 +23,7 @@ class Chronicle:
     drives: Sequence[int]
     spans: Sequence[Span]
     edges: Sequence[Edge]
+    impossible: Sequence[ImpossibleTime]
     gone: frozenset[str]
     started_at: int
 

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from sagascope import semconv
 from sagascope_collector.records import Span
-from sagascope_collector.sagas.spans import ProcessKey, SpanKey, process_key
+from sagascope_collector.sagas.lineage import Lineage
+from sagascope_collector.sagas.spans import ProcessKey, process_key
 
 MARGIN = 2_000_000
 """Nanoseconds by which clocks may disagree without being set."""
@@ -46,11 +47,11 @@ class _Bounds:
         return (self.least + self.most) // 2
 
 
-def edges(spans: Sequence[Span], by_key: Mapping[SpanKey, Span]) -> list[Edge]:
+def edges(spans: Sequence[Span], lineage: Lineage) -> list[Edge]:
     """Every span with a parent in another process; clocks of processes that are not told apart are taken as one."""
     found = []
     for span in spans:
-        parent = by_key.get((span.trace_id, span.parent_id)) if span.parent_id else None
+        parent = lineage.parent(span)
         if parent is None or parent.process is span.process:
             continue
         if parent.process.identity != span.process.identity or parent.process.service != span.process.service:

@@ -1,4 +1,4 @@
-"""What is known to be missing from the telemetry: shown beside every claim that rests on an absence."""
+"""What is known to be missing from the telemetry: shown beside every claim that rests on the absence of a record."""
 
 import re
 from collections.abc import Iterator
@@ -6,19 +6,12 @@ from itertools import islice
 
 from sagascope_collector.records import Instance, Process, Span
 from sagascope_collector.sagas.case import Case, Finding
-from sagascope_collector.sagas.model import Confidence, Evidence, Reason
+from sagascope_collector.sagas.model import Confidence, Evidence
 from sagascope_collector.sagas.tracing import orphans
+from sagascope_collector.sagas.wording import Text, phrase
 from sagascope_collector.sagas.words import who
 
-RESTS_ON_ABSENCE = (
-    Reason.UNCOMPENSATED,
-    Reason.IN_DOUBT,
-    Reason.INSTANCE_LOST,
-    Reason.NEXT_STEP_MISSING,
-    Reason.NEVER_CLOSED,
-)
-
-SHOWN = 3
+MAX_NOTES = 3
 """Notes of one kind that are shown."""
 
 SAMPLED = re.compile(r"(?:^|,)\s*ot=(?:[^,]*;)?th:(?!0*(?:[;,]|$))")
@@ -26,34 +19,36 @@ SAMPLED = re.compile(r"(?:^|,)\s*ot=(?:[^,]*;)?th:(?!0*(?:[;,]|$))")
 
 
 def notes(case: Case, finding: Finding) -> Iterator[Evidence]:
-    """What of this saga, or of its services, is known not to have come."""
-    if finding.reason not in RESTS_ON_ABSENCE or finding.confidence is Confidence.CERTAIN:
+    """What of this saga, or of its services, is known not to have been received."""
+    if finding.confidence is Confidence.CERTAIN:
         return
     for found in (_lost(case), _without_parent(case), _quiet(case, finding), _dropped(case), _sampled(case)):
-        yield from islice(found, SHOWN)
+        yield from islice(found, MAX_NOTES)
 
 
 def _lost(case: Case) -> Iterator[Evidence]:
     since = case.context.telemetry_lost.get(case.saga.key.environment)
     if since is not None:
         yield Evidence(
-            "most services fell silent at once: their telemetry may be what is lost", since, None, None, None
+            Text("Most services stopped reporting at once: their telemetry may be lost"), since, None, None, None
         )
 
 
 def _without_parent(case: Case) -> Iterator[Evidence]:
     for span in orphans(case.saga.spans):
-        text = f"the span above {span.name} in {who(span.process)} has not come: part of this saga may be missing"
+        text = "The parent span of {} in {} was not received: part of this saga may be missing"
+        text = phrase(text, span.name, who(span.process))
         yield _of_span(case, text, span)
 
 
 def _quiet(case: Case, finding: Finding) -> Iterator[Evidence]:
-    """Services of the saga that fell silent, though they had promised to speak."""
+    """Services of the saga that stopped reporting, although they had announced heartbeats."""
     told = finding.process or (finding.subject.attempt.process if finding.subject else Process())
     for service, instance in _latest(case).items():
         if service != told.service and case.liveness.is_lost(instance.process):
             heard = case.liveness.last_heard(instance)
-            yield Evidence(f"{who(instance.process)} was heard last; it sent nothing since", heard, service, None, None)
+            text = phrase("{} was last seen; it has not reported since", who(instance.process))
+            yield Evidence(text, heard, service, None, None)
 
 
 def _dropped(case: Case) -> Iterator[Evidence]:
@@ -61,19 +56,20 @@ def _dropped(case: Case) -> Iterator[Evidence]:
         beat, process = instance.heartbeat, instance.process
         if beat is not None and beat.dropped > 0:
             number = f"{beat.dropped:,} record{'s' if beat.dropped > 1 else ''}"
-            text = f"{who(process)} says that it could not send {number} so far"
+            text = phrase("{} reports that it could not send {} so far", who(process), number)
             yield Evidence(text, case.liveness.at(process, beat.at), process.service or None, None, None)
 
 
 def _sampled(case: Case) -> Iterator[Evidence]:
     for span in case.saga.spans:
         if span.trace_state and SAMPLED.search(span.trace_state):
-            yield _of_span(case, f"{who(span.process)} sends a sample of its traces: some may lack", span)
+            text = phrase("{} sends a sample of its traces: some may be missing", who(span.process))
+            yield _of_span(case, text, span)
             return
 
 
 def _latest(case: Case) -> dict[str, Instance]:
-    """Of each service of the saga that sends heartbeats, the process heard last."""
+    """Of each service of the saga that sends heartbeats, the process last seen."""
     latest: dict[str, Instance] = {}
     for instance in case.instances:
         service = instance.process.service
@@ -84,5 +80,5 @@ def _latest(case: Case) -> dict[str, Instance]:
     return dict(sorted(latest.items()))
 
 
-def _of_span(case: Case, text: str, span: Span) -> Evidence:
+def _of_span(case: Case, text: Text, span: Span) -> Evidence:
     return Evidence(text, case.at(span.process, span.start), span.process.service or None, span.trace_id, span.span_id)

@@ -1,6 +1,6 @@
 """What a judgement rests on beside the saga's own facts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sagascope_collector.records import Process, SagaKey
@@ -39,6 +39,8 @@ class Context:
     """Environments most of whose services fell silent at once, and since when: no silence is held against one then."""
     heard: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """When each service was last heard, by (environment, service), in whatever saga."""
+    stuck: Container[tuple[str, str]] = ()
+    """(environment, saga id) of sagas that need attention: a parent that waits for one of them is late, too."""
     runbooks: Sequence[Runbook] = ()
     """What the team wants to be done, in the order in which it is told."""
     passed: Mapping[tuple[str, str, str], Passed] = field(default_factory=dict)

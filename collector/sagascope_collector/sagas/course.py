@@ -7,8 +7,14 @@ from sagascope_collector.sagas import ledger
 from sagascope_collector.sagas.accounts import Account
 from sagascope_collector.sagas.model import LedgerEntry, LedgerState, Plan, PlannedStep, Status, Step, StepState
 
-UNDONE_STATES = (LedgerState.IN_FORCE, LedgerState.UNDOING, LedgerState.UNDO_FAILED, LedgerState.UNKNOWN)
-"""States of the ledger in which an undo is still to come."""
+UNDONE_STATES = (
+    LedgerState.COMMITTED,
+    LedgerState.COMPENSATING,
+    LedgerState.COMPENSATION_FAILED,
+    LedgerState.COMPENSATION_UNKNOWN,
+    LedgerState.UNKNOWN,
+)
+"""States of the ledger in which a compensation is still to come, or to be verified."""
 
 
 def next_forward(plan: Plan, steps: Sequence[Step]) -> PlannedStep | None:
@@ -79,7 +85,7 @@ def _done(steps: Iterable[Step]) -> set[str]:
 
 
 def _all_done(tries: Sequence[Step]) -> bool:
-    ended = {StepState.DONE, StepState.UNDONE}
+    ended = {StepState.DONE, StepState.COMPENSATED}
     prepared = {step.key for step in tries if step.type == semconv.TYPE_PREPARE}
     committed = {step.key for step in tries if step.type == semconv.TYPE_COMMIT and step.state in ended}
     return prepared <= committed and all(step.state in ended for step in tries)
@@ -121,6 +127,13 @@ def _passed(befores: Mapping[str, frozenset[str]], started: Iterable[str]) -> se
         seen |= further
         behind += further
     return seen
+
+
+def passes_over(plan: Plan, steps: Sequence[Step]) -> bool:
+    """Whether a step that is not optional was not seen, although one that should have waited for it was."""
+    started = {step.name for step in steps if step.attempts and is_forward(step)}
+    passed = _passed(prerequisites(plan), started) - started
+    return bool(passed) and any(step.name in passed and not step.optional for step in plan.steps)
 
 
 def is_all_done(plan: Plan, steps: Sequence[Step]) -> bool:

@@ -4,7 +4,15 @@ from typing import NamedTuple
 
 from sagascope_collector.sagas.case import Case, Try
 from sagascope_collector.sagas.model import Attempt
+from sagascope_collector.sagas.timestamps import LATEST_NS
 from sagascope_collector.sagas.values import SECOND
+
+NEVER_NS = LATEST_NS
+"""The deadline of what waits for an event that need not come."""
+
+
+LOGGED_PAUSE_SECONDS = 600.0
+"""Seconds at least without a log record after which a step that only those tell of is late."""
 
 
 class Deadline(NamedTuple):
@@ -24,7 +32,12 @@ def of_attempt(case: Case, flying: Try) -> Deadline:
     if wait is not None and wait > start:
         return Deadline(wait, 0)
     deadline = _allowed(case, step.name, attempt, start)
-    return deadline if deadline.known else deadline._replace(start=max(start, _latest_inside(case, flying)))
+    if deadline.known:
+        return deadline
+    if attempt.logged_until:  # a log record is a sign of work, and its absence none that the work is not over
+        pause = max(LOGGED_PAUSE_SECONDS, deadline.seconds, case.saga.longest_pause or 0)
+        return deadline._replace(start=attempt.logged_until, seconds=pause)
+    return deadline._replace(start=max(start, _latest_inside(case, flying)))
 
 
 def of_next(case: Case, step: str | None, start: int) -> Deadline:
@@ -50,7 +63,7 @@ def _allowed(case: Case, step: str | None, attempt: Attempt | None, start: int, 
     """The first of these that is known: the attempt's timeout, the plan's, a setting, what is usual, the default."""
     planned = case.saga.plan.step(step) if step else None
     said = attempt.timeout if attempt else None
-    seconds = said or (planned and planned.timeout) or case.context.step_timeouts.get((case.saga.key.name, step or ""))
+    seconds = said or (planned and planned.timeout) or case.context.step_timeouts.get((case.type[1], step or ""))
     if seconds:
         return Deadline(start, seconds)
     usual = usual or (case.experience.allowed.get(step or "") if attempt else None)
@@ -59,6 +72,9 @@ def _allowed(case: Case, step: str | None, attempt: Attempt | None, start: int, 
 
 def _wait(case: Case, attempt: Attempt | None) -> int | None:
     """The latest wait that is meant for this attempt and what follows it, or for the whole saga."""
+    if case.saga.awaited_event is not None:
+        timeout = case.saga.timeout
+        return case.saga.started_at + round(timeout * SECOND) if timeout else NEVER_NS
     if not case.saga.waits:
         return None
     start = min((view.start for view in attempt.views), default=attempt.started_at) if attempt else 0

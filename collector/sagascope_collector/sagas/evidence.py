@@ -1,30 +1,60 @@
 """The received facts behind a verdict, in time order; times are on the saga's clock."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from sagascope_collector.records import Process, Span
 from sagascope_collector.sagas import completeness, messages
 from sagascope_collector.sagas.case import Case, Finding, Try
 from sagascope_collector.sagas.model import Attempt, AttemptState, Evidence, Reason
-from sagascope_collector.sagas.standstill import failed_in_a_row
+from sagascope_collector.sagas.retries import failed_in_a_row
+from sagascope_collector.sagas.wording import Text, phrase
 from sagascope_collector.sagas.words import shortened, who
 
 
-def evidence(case: Case, finding: Finding) -> tuple[Evidence, ...]:
+class Basis(NamedTuple):
+    """What a code's finding rests on, beside its attempts."""
+
+    stops_at_a_step: bool
+    """Then another saga's success in that step is evidence."""
+    rests_on_absence: bool
+    """Then what is known to be missing from the telemetry is shown."""
+
+
+def evidence(case: Case, finding: Finding, basis: Basis) -> tuple[Evidence, ...]:
     """What was received that the finding rests on; nothing here is inferred."""
-    found = dict.fromkeys(_all(case, finding))
+    found = dict.fromkeys(_all(case, finding, basis))
     return tuple(sorted(found, key=lambda each: (each.at, each.text)))
 
 
-def _all(case: Case, finding: Finding) -> Iterator[Evidence]:
+def _all(case: Case, finding: Finding, basis: Basis) -> Iterator[Evidence]:
     for each in _tries(case, finding):
         yield from _of_try(each)
+    yield from _of_two_phase_commit(case, finding)
+    yield from _of_block(case, finding)
     for process in dict.fromkeys(_processes(case, finding)):
         yield from _of_process(case, process)
     yield from _of_saga(case)
-    yield from _of_others(case, finding)
+    if basis.stops_at_a_step:
+        yield from _of_others(case, finding)
     yield from messages.evidence(case, finding)
-    yield from completeness.notes(case, finding)
+    if basis.rests_on_absence:
+        yield from completeness.notes(case, finding)
+
+
+def _of_two_phase_commit(case: Case, finding: Finding) -> Iterator[Evidence]:
+    if finding.reason is Reason.MIXED_OUTCOME:
+        for mixed in case.saga.mixed_outcomes:
+            for participant in (*mixed.committed, *mixed.rolled_back):
+                yield from _of_try(Try(*participant))
+
+
+def _of_block(case: Case, finding: Finding) -> Iterator[Evidence]:
+    if finding.reason is Reason.BLOCKED:
+        for report in case.saga.blocked:
+            text = phrase("{} reports: {}", who(report.process), shortened(report.text))
+            service = report.process.service or None
+            yield Evidence(text, report.since, service, report.trace_id or None, report.span_id or None)
 
 
 def _tries(case: Case, finding: Finding) -> Iterator[Try]:
@@ -48,40 +78,39 @@ def _failed_last(case: Case) -> Try | None:
 def _of_saga(case: Case) -> Iterator[Evidence]:
     if case.saga.closing is not None:
         closing = case.saga.closing
-        text = f"{who(closing.process)} closed the saga as {case.saga.status.value}"
+        text = phrase("{} closed the saga as {}", who(closing.process), case.saga.status.value)
         yield _of_span(case, text, closing, closing.end)
     elif case.root is not None:
-        text = f"{who(case.root.process)} began the saga; its root span is open"
+        text = phrase("{} started the saga; its root span is open", who(case.root.process))
         yield _of_span(case, text, case.root, case.root.start)
 
 
-def _of_span(case: Case, text: str, span: Span, at: int) -> Evidence:
+def _of_span(case: Case, text: Text, span: Span, at: int) -> Evidence:
     return Evidence(text, case.at(span.process, at), span.process.service or None, span.trace_id, span.span_id)
 
 
 def _of_try(each: Try) -> Iterator[Evidence]:
     step, attempt = each
-    caller = attempt.views[0]
+    caller, name = attempt.views[0], f"{step.name} (attempt {attempt.number})"
     if caller.process != attempt.process:
-        text = f"{who(caller.process)} called for {step.name}, attempt {attempt.number}"
+        text = phrase("{} called {}", who(caller.process), name)
         yield Evidence(text, attempt.began, caller.process.service or None, caller.trace_id, caller.span_id)
-    did, queue = "called for" if messages.is_untaken(attempt) else "began", messages.queue_of(attempt)
-    began = f"{who(attempt.process)} {did} {step.name}{f' on {queue}' if queue else ''}, attempt {attempt.number}"
-    yield _of_attempt(attempt, began, attempt.taken_at)
+    verb, queue = "requested" if messages.is_untaken(attempt) else "started", messages.queue_of(attempt)
+    where = f" on {queue}" if queue else ""
+    yield _of_attempt(attempt, phrase("{} {} {}{}", who(attempt.process), verb, name, where), attempt.taken_at)
     if attempt.ended_at is not None:
-        ended = f"{step.name}, attempt {attempt.number}, {_end(attempt)}"
-        yield _of_attempt(attempt, ended, attempt.ended_at + attempt.offset)
+        yield _of_attempt(attempt, phrase("{} {}", name, _end(attempt)), attempt.ended_at + attempt.offset)
 
 
-def _of_attempt(attempt: Attempt, text: str, at: int) -> Evidence:
+def _of_attempt(attempt: Attempt, text: Text, at: int) -> Evidence:
     return Evidence(text, at, attempt.process.service or None, attempt.trace_id, attempt.span_id)
 
 
 def _end(attempt: Attempt) -> str:
     if attempt.state is AttemptState.OK:
-        return "ended well"
+        return "succeeded"
     error = attempt.error and (attempt.error.message or attempt.error.type)
-    verb = "failed" if attempt.state is AttemptState.ERROR else "ended without a known outcome"
+    verb = "failed" if attempt.state is AttemptState.ERROR else "ended with an unknown outcome"
     return f"{verb}: {shortened(error)}" if error else verb
 
 
@@ -101,24 +130,21 @@ def _of_process(case: Case, process: Process) -> Iterator[Evidence]:
     beat, service = instance.heartbeat, process.service or None
     at = case.liveness.at(process, beat.at)
     if beat.final:
-        yield Evidence(f"{who(process)} said that it was shutting down", at, service, None, None)
+        yield Evidence(phrase("{} reported its shutdown", who(process)), at, service, None, None)
         return
-    text = f"last heartbeat of {who(process)}, which promised the next within {beat.interval:g} s"
+    text = phrase("Last heartbeat of {}; it announced the next within {} s", who(process), f"{beat.interval:g}")
     yield Evidence(text, at, service, None, None)
     successor = case.liveness.successor(process) if case.liveness.is_lost(process) else None
     if successor is not None:
-        text = f"{who(successor.process)}, another process of {process.service}, was first heard"
+        text = phrase("{}, another instance of {}, was first seen", who(successor.process), process.service)
         yield Evidence(text, case.liveness.at(successor.process, successor.first_seen), service, None, None)
 
 
 def _of_others(case: Case, finding: Finding) -> Iterator[Evidence]:
-    """Another saga that passed the step since this one stopped at it."""
-    if finding.step is None or finding.reason not in STANDS_AT_A_STEP:
+    """Another saga in which the step succeeded since this one stopped at it."""
+    if finding.step is None:
         return
-    passed = case.context.passed.get((*case.saga.key[:2], finding.step))
+    passed = case.context.passed.get((*case.type, finding.step))
     if passed is not None and passed.key != case.saga.key and passed.at > finding.since:
-        text = f"{passed.key.name} {passed.key.id} passed {finding.step}, so that others get through"
+        text = phrase("{} succeeded in {} {}: it works for other transactions", finding.step, *passed.key[1:3])
         yield Evidence(text, passed.at, passed.process.service or None, passed.trace_id, passed.span_id)
-
-
-STANDS_AT_A_STEP = (Reason.INSTANCE_LOST, Reason.RETRYING, Reason.HUNG, Reason.NEXT_STEP_MISSING)

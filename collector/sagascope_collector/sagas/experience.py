@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
-from sagascope_collector.sagas import usual
+from sagascope_collector.sagas import skew, usual
 from sagascope_collector.sagas.lessons import Lesson
 from sagascope_collector.sagas.model import Plan
+from sagascope_collector.sagas.skew import Bound, Pair
 from sagascope_collector.sagas.values import SECOND
 
 ENOUGH = 20
@@ -36,6 +38,12 @@ class Experience:
     """Seconds after a step's end at which what follows is late, likewise."""
     slower: float = 1.0
     """How many times as long as usual all steps take now: see `Pace`."""
+    services: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """The services that ran each step, compensations included, by the step's name."""
+    skew: Mapping[Pair, Bound] = field(default_factory=dict)
+    """How far the clocks of pairs of processes can differ."""
+    longest_pause: float = 0.0
+    """Seconds: the longest time between two ends of steps in one saga, or between the last of them and its own end."""
 
     def plan(self, version: str) -> Plan | None:
         """The plan of the sagas of a version; where none of it has finished, of all."""
@@ -54,6 +62,9 @@ class Experience:
             == {version: plan.steps for version, plan in other.plans.items()}
             and _are_near(self.allowed, other.allowed)
             and _are_near(self.handed_over, other.handed_over)
+            and self.services == other.services
+            and self.longest_pause <= other.longest_pause * (1 + NEAR) + 1
+            and other.longest_pause <= self.longest_pause * (1 + NEAR) + 1
         )
 
 
@@ -77,7 +88,16 @@ def learn(lessons: Iterable[Lesson], slower: float = 1.0) -> Experience:
         del by_version[next(version for version in by_version if version)]
     plans = {version: plan for version, taught in by_version.items() if (plan := usual.plan(taught))}
     shortest = SHORTEST * slower
-    return Experience(plans, _allowed(latest, shortest), _handed_over(latest, shortest), slower)
+    allowed, handed_over = _allowed(latest, shortest), _handed_over(latest, shortest)
+    return Experience(
+        plans,
+        allowed,
+        handed_over,
+        slower,
+        _services(latest),
+        skew.learned(each.skew for each in latest),
+        _longest_pause(latest),
+    )
 
 
 def in_order(lessons: Iterable[Lesson]) -> list[Lesson]:
@@ -101,6 +121,23 @@ def _handed_over(lessons: Iterable[Lesson], shortest: float) -> dict[str, float]
             next_at = after.began if after else lesson.ended_at
             waits.setdefault(each.name, []).append(max(next_at - each.over, 0))
     return _limits(waits, shortest)
+
+
+def _services(lessons: Iterable[Lesson]) -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    for lesson in lessons:
+        for each in lesson.passages:
+            found.setdefault(each.name, set()).update([each.service] if each.service else ())
+    return {name: frozenset(services) for name, services in found.items()}
+
+
+def _longest_pause(lessons: Iterable[Lesson]) -> float:
+    longest = 0
+    for lesson in lessons:
+        moments = sorted([*(each.over for each in lesson.passages), lesson.ended_at])
+        began = min((each.began for each in lesson.passages), default=lesson.ended_at)
+        longest = max([longest, *(later - earlier for earlier, later in pairwise([began, *moments]))])
+    return longest / SECOND
 
 
 def _limits(found: Mapping[str, list[int]], shortest: float) -> dict[str, float]:

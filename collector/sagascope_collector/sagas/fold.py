@@ -1,6 +1,6 @@
 """From everything received about one saga to the saga. Pure, order-free, idempotent."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from itertools import pairwise
@@ -8,18 +8,37 @@ from itertools import pairwise
 from sagascope import semconv
 from sagascope_collector import foreign
 from sagascope_collector.records import Instance, Log, SagaKey, Span
-from sagascope_collector.sagas import anomalies, arrival, clocks, ledger, outcome, plan, steps, values, views
+from sagascope_collector.sagas import (
+    anomalies,
+    arrival,
+    blocks,
+    clocks,
+    gaps,
+    ledger,
+    logged,
+    outcome,
+    plan,
+    steps,
+    timestamps,
+    twophase,
+    values,
+    views,
+    waits,
+)
 from sagascope_collector.sagas.accounts import Account, accounts
 from sagascope_collector.sagas.attempts import Circumstances
+from sagascope_collector.sagas.causes import Causes
 from sagascope_collector.sagas.chronicle import Chronicle
 from sagascope_collector.sagas.clocks import Edge
 from sagascope_collector.sagas.experience import Experience
-from sagascope_collector.sagas.exposure import exposure
+from sagascope_collector.sagas.exposure import amounts_at_risk
 from sagascope_collector.sagas.identity import Share
 from sagascope_collector.sagas.lineage import Lineage
-from sagascope_collector.sagas.model import Plan, Saga, Status, Step, Wait
+from sagascope_collector.sagas.model import Plan, Saga, Status, Step
 from sagascope_collector.sagas.outcome import Frame
+from sagascope_collector.sagas.skew import Skew
 from sagascope_collector.sagas.spans import ProcessKey, gone, process_key, weave
+from sagascope_collector.sagas.timestamps import ImpossibleTime
 
 
 def fold(
@@ -35,6 +54,7 @@ def fold(
     only which open spans, no longer listed by their process, are given up. What finished sagas of that name taught
     stands in for a plan where none was declared.
     """
+    share, impossible = timestamps.settle(share)
     woven = weave(share.spans, share.logs)
     reading = foreign.read(woven.spans)
     spans = sorted(reading.spans.values(), key=_span_order)
@@ -42,19 +62,27 @@ def fold(
     lineage = Lineage(reading.spans)
     frame = outcome.frame(spans, lineage)
     declared = plan.declared([*frame.roots, *spans])
-    if declared is plan.NO_PLAN and experience is not None and spans:
-        declared = experience.plan(spans[0].process.version) or declared
-    edges = clocks.edges(spans, reading.spans)
+    if declared is plan.NO_PLAN and experience is not None and (spans or logs):
+        declared = experience.plan((spans or logs)[0].process.version) or declared
+    edges = clocks.edges(spans, lineage)
+    only_logged = logged.steps(logs, [*spans, *reading.again], frame.closing.end if frame.closing else None)
+    offsets = _offsets(share, frame, edges)
     about = Circumstances(
         lineage,
         (gone(woven, instances, now) if woven.announced else frozenset()) | reading.lost,
-        _offsets(share, frame, edges),
+        offsets,
         {span_id: at for (_, span_id), at in sorted(woven.announced.items(), reverse=True)},
+        reading.unknown,
+        Causes(reading.spans, logs),
+        Skew(spans, edges, offsets, experience.skew if experience is not None else {}),
+        {id(each.span): each for each in only_logged},
+        not reading.continued.isdisjoint(span.span_id for span in spans),
     )
     undoing = [step.compensation for step in declared.steps if step.compensation]
-    told = [*spans, *woven.again, *reading.again]
+    told = [*spans, *woven.again, *reading.again, *(each.span for each in only_logged)]
     found = steps.tried(views.collect(told, lineage, undoing), about, declared)
-    saga = _Assembly(key, spans, logs, frame, declared, about, found, edges).saga()
+    may_lack = gaps.may_lack_telemetry(spans, frame, found, about.gone, instances, now, declared)
+    saga = _Assembly(key, spans, logs, frame, declared, about, found, edges, impossible, may_lack).saga()
     return saga if reading.is_as_told else replace(saga, spans=tuple(sorted(woven.spans.values(), key=_span_order)))
 
 
@@ -78,9 +106,12 @@ class _Assembly:
         about: Circumstances,
         found: Sequence[Step],
         edges: Sequence[Edge],
+        impossible: Sequence[ImpossibleTime],
+        may_lack: bool,
     ) -> None:
         self._key, self._spans, self._logs, self._frame = key, spans, logs, frame
         self._plan, self._about, self._found, self._edges = declared, about, found, edges
+        self._impossible, self._may_lack = impossible, may_lack
 
     def saga(self) -> Saga:
         frame, found, declared = self._frame, self._found, self._plan
@@ -89,7 +120,8 @@ class _Assembly:
         books = accounts(found, declared)
         lines = ledger.entries(books, declared, status)
         amount, currency = self._value(frame.roots or [span for span in self._spans if not span.mark.step])
-        tried = steps.settled(found, lines, declared)
+        tried = steps.settled(found, lines, declared, is_complete=not self._may_lack)
+        ended = frame.closing is not None
         return Saga(
             key=self._key,
             status=status,
@@ -103,18 +135,33 @@ class _Assembly:
             amount=amount,
             currency=currency,
             keys=self._keys(),
-            ledger=(*lines, *ledger.untouched(declared, lines)),
-            exposure=exposure(books, lines, status, amount, currency),
+            ledger=(*lines, *ledger.untouched(declared, lines, is_complete=not self._may_lack)),
+            amount_at_risk=amounts_at_risk(books, lines, status, amount, currency),
             anomalies=anomalies.find(self._chronicle(books, status)),
             spans=tuple(self._spans),
             logs=tuple(self._logs),
             closing=frame.closing,
-            waits=tuple(self._waits()),
+            waits=tuple(waits.until(self._spans, self._logs, frame.roots)),
             drives=frame.drives,
             announced=dict(self._about.announced),
             gone=self._about.gone,
+            awaited_event=None if ended else waits.awaited_event(self._spans, self._logs, found, self._about.offsets),
+            blocked=() if ended else blocks.reported(self._spans, self._logs, found, self._about.offsets),
+            mixed_outcomes=twophase.mixed_outcomes(found),
+            continued_as=self._continued_as(root),
+            parent=self._parent(root),
+            may_lack_telemetry=self._may_lack,
             offsets=dict(self._about.offsets),
         )
+
+    def _continued_as(self, root: Span | None) -> SagaKey | None:
+        """The run as which this one continued; which one that is, may only be known beside it."""
+        run = values.text(root.attributes.get(semconv.TEMPORAL_NEW_RUN)) if root is not None else None
+        return self._key._replace(run=run or "") if run or self._about.continued else None
+
+    def _parent(self, root: Span | None) -> SagaKey | None:
+        parent = values.text(root.attributes.get(semconv.TEMPORAL_PARENT_ID)) if root is not None else None
+        return SagaKey(self._key.environment, "", parent, "") if parent else None
 
     def _chronicle(self, books: Sequence[Account], status: Status) -> Chronicle:
         return Chronicle(
@@ -126,6 +173,7 @@ class _Assembly:
             drives=self._frame.drives,
             spans=self._spans,
             edges=self._edges,
+            impossible=self._impossible,
             gone=self._about.gone,
             started_at=self._started_at(),
         )
@@ -162,18 +210,6 @@ class _Assembly:
                 keys |= values.business_keys(record.attributes)
                 others.update(name for name in record.attributes if not name.startswith(semconv.KEY_PREFIX))
         return dict(sorted(keys.items()))
-
-    def _waits(self) -> Iterable[Wait]:
-        roots = {id(root) for root in self._frame.roots}
-        records: list[Span | Log] = [*self._spans, *self._logs]
-        for record in records:
-            if semconv.WAIT_UNTIL not in record.attributes:
-                continue
-            until = values.moment(record.attributes[semconv.WAIT_UNTIL])
-            if until is not None:
-                at = record.start if isinstance(record, Span) else record.at
-                reason = values.text(record.attributes.get(semconv.WAIT_REASON))
-                yield Wait(at, until, reason, whole=id(record) in roots)
 
 
 def _distinct(logs: Sequence[Log]) -> list[Log]:

@@ -1,4 +1,4 @@
-"""When a failing step is tried next, when it is given up, and what is undone then: as far as its emitter said."""
+"""When the next attempt of a failing step is due, when its last one ends, and what is compensated then, as reported."""
 
 from typing import NamedTuple
 
@@ -6,58 +6,66 @@ from sagascope_collector.sagas.case import Case, Try, phase_of
 from sagascope_collector.sagas.course import UNDONE_STATES
 from sagascope_collector.sagas.model import Attempt, Phase
 from sagascope_collector.sagas.values import SECOND
+from sagascope_collector.sagas.wording import Text, phrase
 from sagascope_collector.sagas.words import clock
 
-MOST = 1_000
-"""Tries that are counted ahead."""
+MAX_ATTEMPTS_AHEAD = 1_000
+"""Attempts that are counted ahead."""
 
-STEEPEST = 10.0
-"""By how much the wait between two tries may grow from one to the next."""
+MAX_BACKOFF_FACTOR = 10.0
+"""By how much the wait between two attempts may grow from one to the next."""
 
 
 class Forecast(NamedTuple):
     """What is to be expected of a failing step."""
 
-    next_try: int
-    gives_up: int | None
-    """When the last allowed try will have failed; None where no last one is known."""
-    undone: int
-    """Steps that are undone then."""
+    next_attempt: int
+    last_attempt_ends: int | None
+    """When the last allowed attempt will have failed; None where no last one is known."""
+    compensated: int
+    """Steps that are compensated then."""
 
 
 def forecast(case: Case, failed: Try) -> Forecast | None:
-    """What is to come of a failed attempt; None where no next try was promised."""
+    """What is to come of a failed attempt; None where no next attempt was announced, or its time has come."""
     latest = failed.attempt
     if latest.retry_in is None or latest.over is None:
         return None
-    next_try = latest.over + round(latest.retry_in * SECOND)
+    next_attempt = latest.over + round(latest.retry_in * SECOND)
+    if next_attempt <= case.watch.now:
+        return None
+    case.watch.remind(next_attempt)
     forward = phase_of(failed.step) is Phase.FORWARD
-    in_force = [entry for _, entry in case.books if entry.state in UNDONE_STATES and entry.compensation]
-    undone = {entry.step for entry in in_force} - {failed.step.name}
-    return Forecast(next_try, _gives_up(case, failed, next_try), len(undone) if forward else 0)
+    committed = [entry for _, entry in case.books if entry.state in UNDONE_STATES and entry.compensation]
+    compensated = {entry.step for entry in committed} - {failed.step.name}
+    ends = _last_attempt_ends(case, failed, next_attempt)
+    return Forecast(next_attempt, ends, len(compensated) if forward else 0)
 
 
-def told(case: Case, expected: Forecast) -> str:
-    """The forecast as a clause."""
-    said = f"next try {clock(expected.next_try, case.watch.now)}"
-    if expected.gives_up is None:
+def expected(case: Case, failed: Try) -> Text:
+    """The forecast as a sentence; empty without one. No time in it is in the past."""
+    coming = forecast(case, failed)
+    if coming is None:
+        return Text()
+    said = phrase("the next attempt is due at {}", clock(coming.next_attempt, case.watch.now))
+    if coming.last_attempt_ends is None:
         return said
-    said += f", gives up {clock(expected.gives_up, case.watch.now)}"
-    if not expected.undone:
+    said = phrase("{}, the last attempt ends by {}", said, clock(coming.last_attempt_ends, case.watch.now))
+    if not coming.compensated:
         return said
-    steps = f"{expected.undone} step{'s are' if expected.undone > 1 else ' is'}"
-    return f"{said}, then {steps} compensated"
+    steps = f"{coming.compensated} step{'s are' if coming.compensated > 1 else ' is'}"
+    return phrase("{}, and then {} compensated", said, steps)
 
 
-def _gives_up(case: Case, failed: Try, next_try: int) -> int | None:
-    """When its last allowed try will have failed, if each takes as long as the latest, and waits grow as they did."""
+def _last_attempt_ends(case: Case, failed: Try, next_attempt: int) -> int | None:
+    """When its last allowed attempt will have failed, if each takes as long as the latest, and waits grow as before."""
     latest, limit = failed.attempt, failed.attempt.max_attempts
     whole = case.saga.started_at + round(case.saga.timeout * SECOND) if case.saga.timeout else None
     left = (limit or 0) - latest.number
-    if limit is None or left > MOST:
+    if limit is None or left > MAX_ATTEMPTS_AHEAD:
         return whole
     took = max((latest.over or 0) - latest.began, 0)
-    wait, growth, at = (latest.retry_in or 0) * SECOND, _growth(failed.step.attempts), next_try
+    wait, growth, at = (latest.retry_in or 0) * SECOND, _growth(failed.step.attempts), next_attempt
     for number in range(max(left, 1)):
         at += took + (round(wait) if number else 0)
         wait = min(wait * growth, 86_400 * SECOND)
@@ -66,4 +74,4 @@ def _gives_up(case: Case, failed: Try, next_try: int) -> int | None:
 
 def _growth(attempts: tuple[Attempt, ...]) -> float:
     waits = [each.retry_in for each in attempts if each.retry_in]
-    return min(max(waits[-1] / waits[-2], 1.0), STEEPEST) if len(waits) > 1 else 1.0
+    return min(max(waits[-1] / waits[-2], 1.0), MAX_BACKOFF_FACTOR) if len(waits) > 1 else 1.0

@@ -1,47 +1,67 @@
-"""One sentence that a tired person can act on: where it stands, since when, why, what is in force.
+"""The headline: where the saga is stuck, since when, why, and what is committed.
 
-Times are of the clock, in UTC, never "12 minutes ago": a kept sentence stays true.
+Times are moments in UTC, never "12 minutes ago": a kept sentence stays true.
 """
 
-from collections.abc import Callable
 from operator import itemgetter
 
 from sagascope import semconv
 from sagascope_collector.records import Process
-from sagascope_collector.sagas import engines, messages
-from sagascope_collector.sagas import forecast as forecasts
+from sagascope_collector.sagas import engines, forecast, messages
 from sagascope_collector.sagas.case import Case, Finding, Try
 from sagascope_collector.sagas.failures import failure
-from sagascope_collector.sagas.forecast import forecast
-from sagascope_collector.sagas.ledger import has_ended
-from sagascope_collector.sagas.model import Attempt, AttemptState, Reason, Saga, Status
-from sagascope_collector.sagas.stake import in_force
-from sagascope_collector.sagas.standstill import failed_in_a_row
-from sagascope_collector.sagas.words import clock, dated, sentence, shortened, times, who
+from sagascope_collector.sagas.ledger import has_ended, is_for_good
+from sagascope_collector.sagas.model import Attempt, AttemptState, LedgerState, Reason, Saga, Status
+from sagascope_collector.sagas.retries import failed_in_a_row, is_retrier_lost
+from sagascope_collector.sagas.stake import committed, with_amount
+from sagascope_collector.sagas.wording import Text, capitalized, phrase, sentences
+from sagascope_collector.sagas.words import business, clock, dated, listing, shortened, who
+
+ENDED_WORDS = {Status.COMPLETED: "Completed", Status.COMPENSATED: "Compensated", Status.FAILED: "Failed"}
 
 
-def headline(case: Case, finding: Finding) -> str:
-    """What is said of a saga that needs someone."""
-    told = _SENTENCES[finding.reason](case, finding) + messages.told(case, finding)
-    told += engines.told(case, finding.subject)
-    flying = finding.subject is not None and finding.subject.attempt.state is AttemptState.IN_FLIGHT
-    stake = in_force(case.saga, finding.step if flying or finding.reason is Reason.RETRYING else None)
-    return sentence(f"{told}; {stake}" if stake else told)
+def headline(case: Case, finding: Finding, fact: Text) -> Text:
+    """The sentences about a saga that needs attention; `fact` is that of its attention code."""
+    reported = Text() if finding.reason is Reason.BLOCKED else engines.reported(case, finding.subject)
+    failed = finding.step if finding.reason is Reason.COMPENSATION_FAILED else None
+    rest = committed(case.saga, _stated(finding), failed)
+    return sentences(fact, capitalized(messages.not_received(case, finding)), reported, rest)
 
 
-def calm(case: Case, step: str | None) -> str:
-    """What is said of a saga that needs nobody."""
+def _stated(finding: Finding) -> frozenset[tuple[str | None, LedgerState]]:
+    """The (step, ledger state) pairs about which the fact itself says enough."""
+    if finding.reason in (Reason.UNCOMPENSATED, Reason.APPLIED_TWICE):
+        return frozenset((finding.step, state) for state in LedgerState)
+    if finding.reason in (Reason.RETRYING, Reason.IN_DOUBT) or (
+        finding.subject is not None and finding.subject.attempt.state is AttemptState.IN_FLIGHT
+    ):
+        return frozenset({(finding.step, LedgerState.UNKNOWN)})
+    return frozenset()
+
+
+def calm(case: Case, step: str | None) -> Text:
+    """The sentence about a saga that needs no attention."""
     saga = case.saga
     if has_ended(saga.status) and saga.ended_at is not None:
-        words = {Status.COMPLETED: "Completed", Status.COMPENSATED: "Given up and undone", Status.FAILED: "Failed"}
-        why = _why_not(saga) if saga.status is not Status.COMPLETED else ""
-        return sentence(f"{words[saga.status]} on {dated(saga.ended_at)}" + (f": {why}" if why else ""))
+        return _ended(saga, saga.ended_at)
     subject = case.in_flight[0] if case.in_flight else case.failing
-    return sentence(_going(case, step) + engines.told(case, subject))
+    return sentences(_going(case, step), engines.reported(case, subject))
+
+
+def _ended(saga: Saga, ended_at: int) -> Text:
+    at = dated(ended_at)
+    if saga.continued_as is not None:
+        run = f"run {saga.continued_as.run}" if saga.continued_as.run else "a new run"
+        return sentences(phrase("Ended at {} by continuing as {}", at, run))
+    if saga.superseded_by is not None:
+        run = f"run {saga.superseded_by.run}" if saga.superseded_by.run else "a newer run"
+        return sentences(phrase("Ended: {} of this id replaced it at {}", run, at))
+    why = _why_not(saga) if saga.status is not Status.COMPLETED else ""
+    return sentences(phrase("{} at {}{}", ENDED_WORDS[saga.status], at, f": {why}" if why else ""))
 
 
 def _why_not(saga: Saga) -> str:
-    """Why a saga did not come to a good end: what ended it says so, else the step that failed last."""
+    """Why a saga did not complete: the error of what ended it, else the step that failed last."""
     error = failure(saga.closing) if saga.closing is not None else None
     if said := error and (error.message or error.type):
         return shortened(said)
@@ -54,170 +74,240 @@ def _why_not(saga: Saga) -> str:
     if not failed:
         return ""
     _, name, attempt = max(failed, key=itemgetter(0))
-    return f"{name} failed{_because(attempt)}"
+    return f"{name} failed{because(attempt)}"
 
 
-def _going(case: Case, step: str | None) -> str:
-    going = "Being undone" if case.is_backward else "Running"
+def _going(case: Case, step: str | None) -> Text:
+    going = "Compensating" if case.is_backward else "Running"
     if case.in_flight:
-        return f"{going}: {_took(case, case.in_flight[0])}"
+        return phrase("{}: {}", going, _started(case, case.in_flight[0], case.in_flight[0].step.name))
     if case.failing is not None:
-        return f"{going}: {_failed(case, case.failing)}"
-    return f"{going}; {step} comes next" if step else going
+        coming = capitalized(forecast.expected(case, case.failing))
+        return sentences(phrase("{}: {}", going, _failed(case, case.failing)), coming)
+    if case.saga.awaited_event is not None:
+        event = case.saga.awaited_event
+        return phrase("{}: waiting for {} since {}", going, event.name, _at(case, event.declared_at))
+    return phrase("{}: {} is next", going, step) if step else Text(going)
 
 
-def _failed(case: Case, failed: Try) -> str:
-    attempt, expected = failed.attempt, forecast(case, failed)
-    verb = "failed" if attempt.state is AttemptState.ERROR else "ended without a known outcome"
-    said = f"attempt {attempt.number} of {failed.step.name} {verb} at {_end(case, attempt)}{_because(attempt)}"
-    return f"{said}; {forecasts.told(case, expected)}" if expected else said
+def _failed(case: Case, failed: Try) -> Text:
+    attempt = failed.attempt
+    template = "attempt {} of {} {} at {}{}"
+    return phrase(template, attempt.number, failed.step.name, _ending(attempt), _end(case, attempt), because(attempt))
 
 
-def _instance_lost(case: Case, finding: Finding) -> str:
+def _ending(attempt: Attempt) -> str:
+    return "failed" if attempt.state is AttemptState.ERROR else "ended with an unknown outcome"
+
+
+def instance_lost(case: Case, finding: Finding) -> Text:
+    """The fact of `instance_lost`."""
     process = finding.process or Process()
+    lost = _lost(case, process)
+    if finding.subject is not None and is_retrier_lost(case, finding):
+        row = failed_in_a_row(finding.subject)
+        text = "Stuck in {}: after {} failed attempt{}, the latest at {}{}, {}, which retries it, {}"
+        latest = row[-1].attempt
+        count = (len(row), "s" if len(row) > 1 else "")
+        return phrase(text, finding.subject.step.name, *count, _end(case, latest), because(latest), who(process), lost)
     if finding.subject is None or finding.subject.attempt.state is not AttemptState.IN_FLIGHT:
-        stood = f"Stopped before {finding.step}" if finding.step else "Stopped"
-        return f"{stood}: {who(process)}, which drives it, {_fell_silent(case, process)}"
+        place = f"Stopped before {finding.step}" if finding.step else "Stopped"
+        return phrase("{}: {}, which runs the {}, {}", place, who(process), business(case.saga), lost)
     step, attempt = finding.subject
     if attempt.process == process:
-        return f"Stuck in {step.name}: {_took(case, finding.subject)} and {_fell_silent(case, process)}"
-    called = f"{who(process)} called for it at {_at(case, attempt.began)}"
-    return f"Stuck in {step.name}: {called} and {_fell_silent(case, process)}"
+        return phrase("Stuck in {}: {} and {}", step.name, _started(case, finding.subject, "it"), lost)
+    text = "Stuck in {}: {} called it at {} and {}"
+    return phrase(text, step.name, who(process), _at(case, attempt.began), lost)
 
 
-def _fell_silent(case: Case, process: Process) -> str:
+def _lost(case: Case, process: Process) -> Text:
     instance = case.liveness.instance(process)
     if instance is None:
-        return "is gone"
-    heard = case.liveness.last_heard(instance)
-    return (
-        f"shut down at {_at(case, heard)}"
-        if case.liveness.said_final(process)
-        else f"has been silent since {_at(case, heard)}"
-    )
+        return Text("is not reporting")
+    verb = "shut down at" if case.liveness.said_final(process) else "has not reported since"
+    return phrase("{} {}", verb, _at(case, case.liveness.last_heard(instance)))
 
 
-def _retrying(case: Case, finding: Finding) -> str:
-    subject = _subject(finding)
+def retrying(case: Case, finding: Finding) -> Text:
+    """The fact of `retrying`."""
+    subject = about(finding)
     row = failed_in_a_row(subject)
     latest = row[-1].attempt
-    often = f"{times(len(row))} since {_at(case, row[0].attempt.began)}"
-    where = f"the latest at {_end(case, latest)} in {who(latest.process)}"
-    told = f"{subject.step.name} keeps failing: {often}, {where}{_because(latest)}{messages.delivered_again(case, row)}"
+    fact = phrase(
+        "{} keeps failing: {} failed attempts since {}, the latest at {} in {}{}",
+        subject.step.name,
+        len(row),
+        _at(case, finding.since),
+        _end(case, latest),
+        who(latest.process),
+        because(latest),
+    )
     flying = subject.step.attempts[-1]
     if flying.state is AttemptState.IN_FLIGHT:
-        return f"{told}; attempt {flying.number} is under way"
-    expected = forecast(case, row[-1])
-    return f"{told}; {forecasts.told(case, expected)}" if expected else told
+        coming = Text(f"attempt {flying.number} is in progress")
+    else:
+        coming = forecast.expected(case, row[-1])
+    return sentences(fact, capitalized(messages.delivered_again(case, row)), capitalized(coming))
 
 
-def _hung(case: Case, finding: Finding) -> str:
-    subject = _subject(finding)
-    over = "been taken" if messages.is_untaken(subject.attempt) else "ended"
-    late = f"it should have {over} by {_at(case, finding.due)}" if finding.due is not None else "it is late"
-    return f"Stuck in {subject.step.name}: {_took(case, subject)} and {_holder(case, subject.attempt)}; {late}"
-
-
-def _holder(case: Case, attempt: Attempt) -> str:
+def hung(case: Case, finding: Finding) -> Text:
+    """The fact of `hung`."""
+    subject = about(finding)
+    attempt, place = subject.attempt, phrase("Stuck in {}", subject.step.name)
+    due = phrase(" by {}", _at(case, finding.due)) if finding.due is not None else Text()
+    started = _started(case, subject, "it")
+    if attempt.child is not None:
+        child = f"{attempt.child.name or 'the saga'} {attempt.child.id}"
+        ending = "needs attention itself" if finding.due is None else "has not ended"
+        return phrase("{}: it waits for {}, which {}{}", place, child, ending, due)
     if messages.is_untaken(attempt):
-        return "nobody was heard to take it"
-    return "is alive" if case.liveness.beats(attempt.process) else "sends no heartbeats"
+        return phrase("{}: {}, and no executor started it{}, as far as telemetry shows", place, started, due)
+    if case.liveness.beats(attempt.process):
+        return phrase("{}: {} and still reports, but did not finish it{}", place, started, due)
+    text = "{}: {} and did not finish it{}; it sends no heartbeats, so it may have stopped"
+    return phrase(text, place, started, due)
 
 
-def _next_step_missing(case: Case, finding: Finding) -> str:
-    due = f" (it was due by {_at(case, finding.due)})" if finding.due is not None else ""
+def next_step_missing(case: Case, finding: Finding) -> Text:
+    """The fact of `next_step_missing`."""
+    due = phrase(" by {}", _at(case, finding.due)) if finding.due is not None else Text()
     last = finding.subject
     if last is None:
-        return f"Stopped at its start, {_at(case, case.saga.started_at)}: nothing was heard of {finding.step}{due}"
+        started = _at(case, case.saga.started_at)
+        return phrase(
+            "Stopped at its start at {}: no start of {} was received{}", started, finding.step or "a step", due
+        )
+    end = _end(case, last.attempt)
+    if last.attempt.state is AttemptState.ERROR and is_for_good(last.attempt, case.saga.status):
+        text = "Stopped at {}: its last attempt failed at {}{}, and no compensation and no end of the {} was received{}"
+        return phrase(text, last.step.name, end, because(last.attempt), business(case.saga), due)
     if last.attempt.state is not AttemptState.OK:
-        verb = "failed" if last.attempt.state is AttemptState.ERROR else "ended without a known outcome"
-        failed = f"attempt {last.attempt.number} {verb} at {_end(case, last.attempt)}{_because(last.attempt)}"
-        return f"Stopped at {last.step.name}: {failed}, and nothing followed{due}"
-    return (
-        f"Stopped after {last.step.name}, done at {_end(case, last.attempt)}: nothing was heard of {finding.step}{due}"
-    )
+        text = "Stopped at {}: attempt {} {} at {}{}, and no retry and no compensation was received{}"
+        attempt = last.attempt
+        return phrase(text, last.step.name, attempt.number, _ending(attempt), end, because(attempt), due)
+    if finding.step is None or finding.step == last.step.name:
+        return phrase(
+            "Stopped after {}, which succeeded at {}: nothing further was received{}", last.step.name, end, due
+        )
+    text = "Stopped after {}, which succeeded at {}: no start of {} was received{}"
+    return phrase(text, last.step.name, end, finding.step, due)
 
 
-def _never_closed(case: Case, finding: Finding) -> str:
-    all_done = "Everything was undone" if case.is_backward else "Every step was done"
-    due = f" by {_at(case, finding.due)}" if finding.due is not None else ""
-    return f"{all_done} by {_at(case, finding.since)}, but nobody closed it{due}"
+def never_closed(case: Case, finding: Finding) -> Text:
+    """The fact of `never_closed`."""
+    what = "Every compensation" if case.is_backward else "Every planned step"
+    due = phrase(" by {}", _at(case, finding.due)) if finding.due is not None else Text()
+    text = "{} has succeeded, the last at {}, but no end of the {} was received{}"
+    return phrase(text, what, _at(case, finding.since), business(case.saga), due)
 
 
-def _in_doubt(case: Case, finding: Finding) -> str:
-    subject = _subject(finding)
-    whom, step = who(subject.attempt.process), subject.step.name
-    ready = f"{whom} is prepared{'' if whom == step else f' for {step}'} since {_end(case, subject.attempt)}"
-    return f"In doubt: {ready} and was told neither to commit nor to roll back"
+def in_doubt(case: Case, finding: Finding) -> Text:
+    """The fact of `in_doubt`."""
+    subject = about(finding)
+    service, step = who(subject.attempt.process), subject.step.name
+    prepared = service if service == step else f"{service} ({step})"
+    text = "In doubt: {} is prepared since {}, and neither a commit nor a rollback was received"
+    return phrase(text, prepared, _end(case, subject.attempt))
 
 
-def _uncompensated(case: Case, finding: Finding) -> str:
-    name = finding.step
-    unknown = _subject(finding).attempt.state is not AttemptState.OK
-    left = f"{name}, which may have been done, has no undo that succeeded" if unknown else f"{name} was not undone"
+def mixed_outcome(case: Case, finding: Finding) -> Text:
+    """The fact of `mixed_outcome`."""
+    mixed = case.saga.mixed_outcomes[0]
+    sides = [
+        phrase("{} {} at {}", each.step.name, verb, _end(case, each.attempt))
+        for verb, side in (("committed", mixed.committed), ("rolled back", mixed.rolled_back))
+        for each in side
+    ]
+    return phrase("The participants of one two-phase commit ended differently: {}", listing(sides))
+
+
+def blocked(case: Case, finding: Finding) -> Text:
+    """The fact of `blocked`."""
+    report = case.saga.blocked[0]
+    place = f" in {finding.step}" if finding.step else ""
+    return phrase("Blocked{} since {}: {}", place, _at(case, report.since), shortened(report.text))
+
+
+def uncompensated(case: Case, finding: Finding) -> Text:
+    """The fact of `uncompensated`."""
+    left = _left(case, finding)
     if case.saga.ended_at is not None:
-        word = "undone" if case.saga.status is Status.COMPENSATED else "failed"
-        return f"Closed as {word} at {_at(case, case.saga.ended_at)}, but {left}"
+        return phrase("{} at {}, but {}", ENDED_WORDS[case.saga.status], _at(case, case.saga.ended_at), left)
     failed = case.failing
-    stopped = f"{failed.step.name} failed for good at {_end(case, failed.attempt)}" if failed else "Given up"
-    return f"{stopped}, nothing followed, and {left}"
+    if failed is None:
+        return phrase("No progress, and {}", left)
+    ended, name = _end(case, failed.attempt), failed.step.name
+    return phrase("{} failed for the last time at {}{}, and {}", name, ended, because(failed.attempt), left)
 
 
-def _compensation_failed(case: Case, finding: Finding) -> str:
-    subject = _subject(finding)
-    tries = times(len(failed_in_a_row(subject)))
-    latest = f"the latest at {_end(case, subject.attempt)} in {who(subject.attempt.process)}{_because(subject.attempt)}"
-    return f"The undo {subject.step.name} failed for good: {tries}, {latest}"
+def _left(case: Case, finding: Finding) -> Text:
+    line = next((each for each in case.saga.ledger if each.step == finding.step), None)
+    if line is not None and line.state is LedgerState.COMPENSATION_UNKNOWN:
+        text = "it is unknown whether {} was compensated: the outcome of {} is unknown"
+        return phrase(text, with_amount(line, case.saga.currency), line.compensation or "its compensation")
+    name = with_amount(line, case.saga.currency) if line is not None else finding.step or "a step"
+    if about(finding).attempt.state is not AttemptState.OK:
+        text = "{} may still be in effect: its outcome is unknown, and no successful compensation was received"
+        return phrase(text, name)
+    return phrase("{} is still committed: no successful compensation was received", name)
 
 
-def _applied_twice(case: Case, finding: Finding) -> str:
-    second, first = _subject(finding), finding.other
-    again = f"at {_end(case, second.attempt)} by {who(second.attempt.process)}"
+def compensation_failed(case: Case, finding: Finding) -> Text:
+    """The fact of `compensation_failed`."""
+    step, attempt = about(finding)
+    row = len(failed_in_a_row(about(finding)))
+    often = f", after {row} attempts," if row > 1 else ""
+    where = f" in {who(attempt.process)}"
+    text = "The compensation {} failed for the last time{} at {}{}{}"
+    return phrase(text, step.name, often, _end(case, attempt), where, because(attempt))
+
+
+def applied_twice(case: Case, finding: Finding) -> Text:
+    """The fact of `applied_twice`."""
+    second, first = about(finding), finding.other
+    again = phrase("at {} by {}", _end(case, second.attempt), who(second.attempt.process))
     if first is None:
-        return f"{second.step.name} was applied twice, the second time {again}"
-    before = f"at {_end(case, first.attempt)}"
-    if first.step.type == second.step.type:
-        why = messages.came_twice(case, first.attempt, second.attempt)
-        return f"{second.step.name} was applied twice: {before} by {who(first.attempt.process)} and {again}{why}"
-    return f"{second.step.name} was applied {again}, after its undo {first.step.name} {before}"
+        return phrase("{} was executed twice, the second time {}", second.step.name, again)
+    before = _end(case, first.attempt)
+    if first.step.type != second.step.type:
+        text = "{} was executed {}, after its compensation {} at {}"
+        return phrase(text, second.step.name, again, first.step.name, before)
+    why = messages.came_twice(case, first.attempt, second.attempt)
+    text = "{} was executed twice: at {} by {} and {}"
+    fact = phrase(text, second.step.name, before, who(first.attempt.process), again)
+    return sentences(fact, capitalized(why))
 
 
-_SENTENCES: dict[Reason, Callable[[Case, Finding], str]] = {
-    Reason.APPLIED_TWICE: _applied_twice,
-    Reason.COMPENSATION_FAILED: _compensation_failed,
-    Reason.UNCOMPENSATED: _uncompensated,
-    Reason.IN_DOUBT: _in_doubt,
-    Reason.INSTANCE_LOST: _instance_lost,
-    Reason.RETRYING: _retrying,
-    Reason.HUNG: _hung,
-    Reason.NEXT_STEP_MISSING: _next_step_missing,
-    Reason.NEVER_CLOSED: _never_closed,
-}
-
-
-def _took(case: Case, flying: Try) -> str:
+def _started(case: Case, flying: Try, what: str) -> Text:
+    """``ledger-1 started it at 14:02:11Z (attempt 2)``."""
     attempt = flying.attempt
     number = f" (attempt {attempt.number})" if attempt.number > 1 else ""
-    did, queue = "called for" if messages.is_untaken(attempt) else "took", messages.queue_of(attempt)
+    verb, queue = "requested" if messages.is_untaken(attempt) else "started", messages.queue_of(attempt)
     where = f" on {queue}" if queue else ""
-    return f"{who(attempt.process)} {did} it{where} at {_at(case, attempt.taken_at)}{number}"
+    text = "{} {} {}{} at {}{}"
+    return phrase(text, who(attempt.process), verb, what, where, _at(case, attempt.taken_at), number)
 
 
-def _subject(finding: Finding) -> Try:
+def about(finding: Finding) -> Try:
+    """The attempt that a finding is about.
+
+    Raises:
+        ValueError: it is about none.
+    """
     if finding.subject is None:
         raise ValueError(f"{finding.reason} is always about an attempt")
     return finding.subject
 
 
-def _end(case: Case, attempt: Attempt) -> str:
+def _end(case: Case, attempt: Attempt) -> Text:
     return _at(case, (attempt.ended_at + attempt.offset) if attempt.ended_at else attempt.over or attempt.began)
 
 
-def _at(case: Case, moment: int) -> str:
+def _at(case: Case, moment: int) -> Text:
     return clock(moment, case.watch.now)
 
 
-def _because(attempt: Attempt) -> str:
+def because(attempt: Attempt) -> str:
     """The error in brackets, where one was sent."""
     said = attempt.error and (attempt.error.message or attempt.error.type)
     return f" ({shortened(said)})" if said else ""

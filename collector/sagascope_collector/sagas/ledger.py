@@ -1,4 +1,4 @@
-"""What is in force of each step."""
+"""What is committed of each step, and what was compensated."""
 
 from collections.abc import Iterable, Sequence
 
@@ -15,11 +15,11 @@ def entries(books: Iterable[Account], plan: Plan, status: Status) -> list[Ledger
     return [_entry(account, status, harmless) for account in books]
 
 
-def untouched(plan: Plan, lines: Iterable[LedgerEntry]) -> list[LedgerEntry]:
-    """The ledger's lines of the planned steps that never started."""
+def untouched(plan: Plan, lines: Iterable[LedgerEntry], *, is_complete: bool) -> list[LedgerEntry]:
+    """The ledger's lines of the planned steps of which no attempt was received."""
     seen = {line.step for line in lines}
     return [
-        LedgerEntry(step.name, step.compensation, LedgerState.NOT_DONE, None, None)
+        LedgerEntry(step.name, step.compensation, LedgerState.NOT_DONE, None, None, is_seen=is_complete)
         for step in plan.steps
         if step.name not in seen
     ]
@@ -50,7 +50,7 @@ def _state(account: Account, status: Status, harmless: set[str]) -> LedgerState:
     if account.kept:
         return _state_of_done(account, status, harmless)
     if account.undone and any(each.state is not AttemptState.ERROR for each in (*account.does, *account.prepares)):
-        return LedgerState.UNDONE
+        return LedgerState.COMPENSATED
     if any(each.state in UNTOLD for each in account.does):
         return LedgerState.UNKNOWN
     if any(each.state is AttemptState.OK for each in account.prepares):
@@ -62,22 +62,27 @@ def _state_of_done(account: Account, status: Status, harmless: set[str]) -> Ledg
     if account.undoes and not account.undone:
         return _state_of_undo(account.undoes, status)
     if account.compensation is None and account.name in harmless:
-        return LedgerState.NOTHING_TO_UNDO
-    return LedgerState.IN_FORCE
+        return LedgerState.NOT_COMPENSABLE
+    return LedgerState.COMMITTED
 
 
 def _state_of_undo(undoes: Sequence[Attempt], status: Status) -> LedgerState:
     latest = undoes[-1]
-    if any(each.state is AttemptState.UNKNOWN for each in undoes):
-        return LedgerState.UNKNOWN
+    if any(may_be_done(each, status) for each in undoes):
+        return LedgerState.COMPENSATION_UNKNOWN
     if latest.state is AttemptState.ERROR and is_for_good(latest, status):
-        return LedgerState.UNDO_FAILED
-    return LedgerState.UNDOING
+        return LedgerState.COMPENSATION_FAILED
+    return LedgerState.COMPENSATING
 
 
 def is_for_good(attempt: Attempt, status: Status) -> bool:
     """Whether a failed attempt was the last: the saga has ended, or it was the last allowed."""
-    return has_ended(status) or (attempt.max_attempts is not None and attempt.number >= attempt.max_attempts)
+    return has_ended(status) or is_last_allowed(attempt)
+
+
+def is_last_allowed(attempt: Attempt) -> bool:
+    """Whether no attempt is allowed after this one."""
+    return attempt.max_attempts is not None and attempt.number >= attempt.max_attempts
 
 
 def has_ended(status: Status) -> bool:

@@ -14,14 +14,36 @@ RECEIVING = ("server", "consumer")
 
 
 class Lineage:
-    """Walks from spans to those above them."""
+    """Walks from spans to those above them.
+
+    Where a client and a server share an id, the server's span lies below the client's, and what names that id as its
+    parent lies below the one of its own process.
+    """
 
     def __init__(self, spans: Mapping[SpanKey, Span]) -> None:
         self._spans = spans
+        self._sharing: dict[SpanKey, list[Span]] = {}
+        for key, span in spans.items():
+            if key[1] != span.span_id:
+                self._sharing.setdefault((span.trace_id, span.span_id), []).append(span)
 
     def parent(self, span: Span) -> Span | None:
         """The span right above, if it came."""
+        if self._sharing:
+            return self._parent_among_sharing(span)
         return self._spans.get((span.trace_id, span.parent_id)) if span.parent_id else None
+
+    def _parent_among_sharing(self, span: Span) -> Span | None:
+        own = span.trace_id, span.span_id
+        if own in self._sharing and span.kind == "server":
+            first = self._spans.get(own)
+            if first is not None and first.kind == "client" and first is not span:
+                return first
+        key = span.trace_id, span.parent_id
+        first = self._spans.get(key) if span.parent_id else None
+        others = self._sharing.get(key, ()) if first is not None else ()
+        here = process_key(span.process)
+        return next((each for each in (*others, first) if each and process_key(each.process) == here), first)
 
     def above(self, span: Span) -> Iterator[Span]:
         """Every span above, nearest first, as far as they came."""
@@ -34,7 +56,7 @@ class Lineage:
 
     def is_below(self, span: Span, other: Span) -> bool:
         """Whether ``other`` stands above ``span``."""
-        if span.parent_id == other.span_id:
+        if span.parent_id == other.span_id and not self._sharing:
             return span.trace_id == other.trace_id
         return span.trace_id == other.trace_id and any(each is other for each in self.above(span))
 

@@ -1,6 +1,6 @@
-"""Messages between services: published and not taken, delivered again, published twice.
+"""Messages between services: published and not received, delivered again, published twice.
 
-A span of kind producer is a message; whoever takes it stands below that span, or is linked to it.
+A span of kind producer is a message; the span of its consumer is below that span, or is linked to it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from sagascope import semconv
 from sagascope_collector.records import Span
 from sagascope_collector.sagas import values
+from sagascope_collector.sagas.advice import Action, inspect, repeat, verify
 from sagascope_collector.sagas.case import Case, Finding, Try
 from sagascope_collector.sagas.context import Passed
 from sagascope_collector.sagas.lineage import RECEIVING
 from sagascope_collector.sagas.model import Attempt, AttemptState, Evidence, Reason
 from sagascope_collector.sagas.values import SECOND
-from sagascope_collector.sagas.words import clock, who
+from sagascope_collector.sagas.wording import Text, phrase
+from sagascope_collector.sagas.words import clock, identified, who
 
-LOOK_AGAIN = 10 * SECOND
-"""After which it is seen anew, at the soonest, whether others were taken meanwhile."""
+REEVALUATION_DELAY_NS = 10 * SECOND
+"""After which it is evaluated again, at the soonest, whether other messages were received meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +47,20 @@ class Message:
 
 
 def is_untaken(attempt: Attempt) -> bool:
-    """Whether it was only called for, by somebody who waits for no answer: nobody was heard to take it."""
+    """Whether it was only requested, by a sender that waits for no answer: no executor was seen."""
     return bool(attempt.views) and attempt.views[-1].kind == "producer"
 
 
 def queue_of(attempt: Attempt) -> str:
-    """Where an attempt waits that nobody was heard to take; ``""`` where that was not said."""
+    """Where an attempt waits that no executor was seen to start; ``""`` where that was not reported."""
     said = attempt.views[-1].attributes.get(semconv.MESSAGING_DESTINATION) if is_untaken(attempt) else None
     return values.text(said) or ""
 
 
 def untaken(case: Case, finding: Finding) -> Message | None:
-    """The message on which the saga waits: the latest that was published there and that nobody was heard to take.
+    """The message for which the saga waits: the latest published there that no consumer was seen to receive.
 
-    Where somebody leads the saga, only a call that is under way can wait for one; else the step that should come.
+    In an orchestrated saga only a call in flight can wait for one; in a choreography, the step that should come.
     """
     waiting = [each for each in _published(case) if _waits_for(case, finding, each)]
     taken = _taken(case) if waiting else set()
@@ -82,72 +84,78 @@ def _waits_for(case: Case, finding: Finding, message: Message) -> bool:
 
 
 def _came_of(message: Message, done: Attempt) -> bool:
-    """Whether it may tell of what was done well; after a failure the retry is missing, whatever was published."""
+    """Whether it may announce what succeeded; after a failure the retry is missing, whatever was published."""
     return done.state is AttemptState.OK and message.at >= done.began
 
 
 def _is_only_called_for(case: Case, attempt: Attempt) -> bool:
-    """Whether nobody is known to work on it; who works on it himself waits for none of the messages that he sent."""
+    """Whether no executor is known; an executor waits for none of the messages that it sent itself."""
     return not attempt.is_executor_known and _origin(case, attempt) is None
 
 
 def _taken(case: Case) -> set[tuple[str, str]]:
-    """Spans below which another came, or to which another is linked."""
+    """Spans with another below them, or with another linked to them."""
     above = {(span.trace_id, span.parent_id) for span in case.saga.spans if span.parent_id}
     return above | {(link.trace_id, link.span_id) for span in case.saga.spans for link in span.links}
 
 
 def others(case: Case, finding: Finding, message: Message) -> Passed | None:
     """Another saga that did, after this message was published, what should come of it."""
-    passed = case.context.passed.get((*case.saga.key[:2], finding.step or ""))
+    passed = case.context.passed.get((*case.type, finding.step or ""))
     return passed if passed and passed.key != case.saga.key and passed.at > message.at else None
 
 
-def told(case: Case, finding: Finding) -> str:
-    """What a headline adds of a message that was not taken, and whom that speaks against; ``""`` without one."""
+def not_received(case: Case, finding: Finding) -> Text:
+    """What a headline adds of a message that no consumer received, and where the cause may be; empty without one."""
     message = untaken(case, finding)
     if message is None:
-        return ""
-    said = f"; {_what(case, message)} was taken by nobody, as far as was heard"
+        return Text()
+    said = phrase("{} was not received by any consumer, as far as telemetry shows", _message(case, message))
     passed = others(case, finding, message)
     if passed is not None:
-        other = f"{passed.key.name} {passed.key.id} at {clock(passed.at, case.watch.now)}"
-        return f"{said}; {who(passed.process)} takes others ({other}), so it is this message"
-    case.watch.remind(case.watch.now + max(LOOK_AGAIN, case.watch.now - message.at))
-    return f"{said}{_idle(case, finding, message)}"
+        other = phrase("{} {} at {}", passed.key.name, passed.key.id, clock(passed.at, case.watch.now))
+        return phrase("{}; {} received others ({}), so the cause is this message", said, who(passed.process), other)
+    case.watch.remind_ever_later(message.at, REEVALUATION_DELAY_NS)
+    return phrase("{}{}", said, _idle(case, finding, message))
 
 
-def _idle(case: Case, finding: Finding, message: Message) -> str:
-    """That the service which should take it took no other; ``""`` where it is not known which should."""
+def _idle(case: Case, finding: Finding, message: Message) -> Text:
+    """That the consuming service received no other message; empty where it is not known which service consumes."""
     if not finding.service:
-        return ""
-    by = f" by {clock(finding.due, case.watch.now)}" if finding.due is not None else ""
+        return Text()
+    by = phrase(" by {}", clock(finding.due, case.watch.now)) if finding.due is not None else ""
     heard = case.heard_since(finding.service, message.at)
-    silence = ", though it is heard of" if heard else ", nor was it heard of"
-    return f", and {finding.service} took no other{by}{silence}, so it may be the consumer"
+    silence = ", although it is reporting" if heard else ", and it is not reporting"
+    return phrase("; {} received no other message{}{}, so the consumer may be the cause", finding.service, by, silence)
 
 
-def _what(case: Case, message: Message) -> str:
+def _message(case: Case, message: Message) -> Text:
     at = clock(message.at, case.watch.now)
-    return f"the message that {who(message.span.process)} published to {message.destination} at {at}"
+    return phrase("the message that {} published to {} at {}", who(message.span.process), message.destination, at)
 
 
-def actions(case: Case, finding: Finding) -> list[str]:
-    """What to do about a message that was not taken; nothing where there is none."""
+def actions(case: Case, finding: Finding) -> list[Action]:
+    """What to do about a message that no consumer received; nothing where there is none."""
     message = untaken(case, finding)
     if message is None:
         return []
-    business = f"{case.saga.key.name} {case.saga.key.id}"
+    business = identified(case.saga)
     where = f"{message.destination}{f' ({message.system})' if message.system else ''}"
     if others(case, finding, message) is None:
-        consumer = finding.service or f"whoever should do {finding.step}"
-        return [
-            f"See whether {consumer} runs and takes from {where}: a message that waits there lets {business} go on."
-        ]
+        consumer = finding.service or f"the consumer that runs {finding.step}"
+        text = "Check that {} runs and receives from {}. If the message still waits there, {} then continues by itself."
+        return [inspect(text, consumer, where, business)]
     return [
-        f"Look on {where} what became of the message: acknowledged and lost, set aside, or expired.",
-        f"Verify first in {finding.service or 'its consumer'} that {finding.step} was not done for {business}; "
-        "then have the message delivered once more.",
+        inspect(
+            "Find out in {} what happened to the message: acknowledged and lost, dead-lettered, or expired.", where
+        ),
+        verify(
+            "Verify in {} whether {} took effect for {}: its telemetry may be missing.",
+            finding.service or "its consumer",
+            finding.step or "the step",
+            business,
+        ),
+        repeat("Only if it did not take effect, have the message delivered again."),
     ]
 
 
@@ -155,36 +163,36 @@ def evidence(case: Case, finding: Finding) -> Iterator[Evidence]:
     """That the message was published."""
     message = untaken(case, finding)
     if message is not None:
-        text = f"{who(message.span.process)} published to {message.destination}"
+        text = phrase("{} published to {}", who(message.span.process), message.destination)
         span = message.span
         yield Evidence(text, message.at, span.process.service or None, span.trace_id, span.span_id)
 
 
-def delivered_again(case: Case, row: Sequence[Try]) -> str:
-    """What is added of failed attempts that all worked on one message; ``""`` where they did not."""
+def delivered_again(case: Case, row: Sequence[Try]) -> Text:
+    """What is added of failed attempts that all worked on one message; empty where they did not."""
     messages = [_origin(case, each.attempt) for each in row]
     first = messages[0]
     if first is None or len(row) < 2 or any(each is None or each.key != first.key for each in messages):
-        return ""
-    return f"; {_what(case, first)} is delivered again and again"
+        return Text()
+    return phrase("{} is redelivered after each failure", _message(case, first))
 
 
-def came_twice(case: Case, first: Attempt, second: Attempt) -> str:
-    """Whether a step was done twice for one message, or for two; ``""`` where no message led to it."""
+def came_twice(case: Case, first: Attempt, second: Attempt) -> Text:
+    """Whether a step was executed twice for one message, or for two; empty where no message led to it."""
     one, other = _origin(case, first), _origin(case, second)
     if one is None or other is None:
-        return ""
+        return Text()
     if one.key == other.key:
-        return f", because {_what(case, one)} was delivered twice"
+        return phrase("{} was delivered twice", _message(case, one))
     if one.destination != other.destination:
-        return ""
-    whom = who(other.span.process)
-    moments = f"{clock(one.at, case.watch.now)} and {clock(other.at, case.watch.now)}"
-    return f", because two messages asked for it, published by {whom} to {one.destination} at {moments}"
+        return Text()
+    moments = clock(one.at, case.watch.now), clock(other.at, case.watch.now)
+    text = "two messages requested it, published by {} to {} at {} and {}"
+    return phrase(text, who(other.span.process), one.destination, *moments)
 
 
 def _origin(case: Case, attempt: Attempt) -> Message | None:
-    """The message that an attempt worked on: the nearest producer's span above, before it was taken over."""
+    """The message that an attempt worked on: the nearest producer's span above, before a consumer's."""
     for view in attempt.views[-1:]:
         for above in case.lineage.above(view):
             if above.kind == "producer":

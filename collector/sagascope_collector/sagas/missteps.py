@@ -19,7 +19,7 @@ def duplicate_execution(saga: Chronicle) -> Iterator[Anomaly]:
 
 
 def compensated_twice(saga: Chronicle) -> Iterator[Anomaly]:
-    """A success after a success of one undo."""
+    """A success after a success of one compensation."""
     for step in saga.steps:
         if step.type in (semconv.TYPE_COMPENSATION, semconv.TYPE_ROLLBACK) and len(step.attempts) > 1:
             yield from _repeated(saga, step, "compensated_twice")
@@ -33,29 +33,31 @@ def _repeated(saga: Chronicle, step: Step, code: str) -> Iterator[Anomaly]:
 
 
 def compensation_order(saga: Chronicle) -> Iterator[Anomaly]:
-    """Something was undone before what had been done after it."""
+    """A step was compensated before one that was executed after it."""
     undone = [each for each in saga.books if each.undone and each.done]
     for earlier, later in pairwise(undone):
         first, second = earlier.undone[0], later.undone[0]
         if ended_before(earlier.done[-1], later.done[0]) and ended_before(first, second):
-            when = f"{earlier.name} was undone at {saga.at(first.over or 0)}"
-            yield Anomaly("compensation_order", f"{when}, before {later.name}, which was done after it", earlier.name)
+            when = f"{earlier.name} was compensated at {saga.at(first.over or 0)}"
+            text = f"{when}, before {later.name}, which was executed after it"
+            yield Anomaly("compensation_order", text, earlier.name)
 
 
 def compensated_without_action(saga: Chronicle) -> Iterator[Anomaly]:
-    """An undo of what was never done, as far as was heard."""
+    """A compensation of a step that was not executed, as far as telemetry shows."""
     undos = [step for step in saga.steps if step.type == semconv.TYPE_COMPENSATION and step.compensates]
     if not undos:
         return
     done = {each.name for each in saga.books if any(one.state is not AttemptState.ERROR for one in each.does)}
     for step in undos:
         if step.compensates not in done:
-            when = f"{step.name} began at {saga.at(step.attempts[0].started_at)}"
-            yield Anomaly("compensated_without_action", f"{when}; {step.compensates} was never done", step.name)
+            when = f"{step.name} started at {saga.at(step.attempts[0].started_at)}"
+            text = f"{when}; no execution of {step.compensates} was received"
+            yield Anomaly("compensated_without_action", text, step.name)
 
 
 def forward_after_compensation(saga: Chronicle) -> Iterator[Anomaly]:
-    """An action that started after the first undo."""
+    """An action that started after the first compensation."""
     drive_at = saga.drives[0] if saga.drives else 0
     undoing = [
         attempt
@@ -70,7 +72,7 @@ def forward_after_compensation(saga: Chronicle) -> Iterator[Anomaly]:
     for step in saga.steps:
         late = [each for each in step.attempts if step.type == semconv.TYPE_ACTION and began_after(each, first)]
         if late:
-            when = f"at {saga.at(late[0].started_at)}, after undoing had begun at {saga.at(first.started_at)}"
+            when = f"at {saga.at(late[0].started_at)}, after compensation had started at {saga.at(first.started_at)}"
             yield Anomaly("forward_after_compensation", f"{_named(step)} started {when}", step.name)
 
 
@@ -86,7 +88,8 @@ def out_of_order(saga: Chronicle) -> Iterator[Anomaly]:
     for name, attempt in first.items():
         for before in befores.get(name, ()):
             if before in first and began_after(first[before], attempt):
-                when = f"{name} began at {saga.at(attempt.started_at)}, {before} at {saga.at(first[before].started_at)}"
+                at, earlier = saga.at(attempt.started_at), saga.at(first[before].started_at)
+                when = f"{name} started at {at}, {before} at {earlier}"
                 yield Anomaly("out_of_order", f"{when}; the plan puts {before} first", name)
 
 
@@ -102,7 +105,7 @@ def unexpected_step(saga: Chronicle) -> Iterator[Anomaly]:
         is_known = step.name in known or (step.type == semconv.TYPE_COMPENSATION and not saga.plan.undo_known)
         if step.attempts and not is_known and step.name not in seen:
             seen.add(step.name)
-            when = f"began at {saga.at(step.attempts[0].started_at)} in {who(step.attempts[0].process)}"
+            when = f"started at {saga.at(step.attempts[0].started_at)} in {who(step.attempts[0].process)}"
             yield Anomaly("unexpected_step", f"{step.name} {when} and is not in the plan", step.name)
 
 
@@ -110,7 +113,7 @@ def skipped_step(saga: Chronicle) -> Iterator[Anomaly]:
     """A planned step, not optional, without which the saga was completed."""
     if saga.status is not Status.COMPLETED or saga.plan.source != "declared":
         return
-    done = {each.name for each in saga.books if each.done}
+    done = {each.name for each in saga.books if any(one.state is not AttemptState.ERROR for one in each.does)}
     for step in saga.plan.steps:
         if step.name not in done and not step.optional:
             yield Anomaly("skipped_step", f"The saga was completed without {step.name}", step.name)

@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
+from typing import NamedTuple
 
 from sagascope_collector.records import Log, Process, SagaKey, Span
+from sagascope_collector.sagas.skew import Skew
+from sagascope_collector.sagas.wording import Text
 
 
 class Status(StrEnum):
@@ -22,12 +25,14 @@ class Status(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why somebody is needed; where several hold, the first one here is said."""
+    """Why a saga needs attention; where several hold, the first in this order is reported."""
 
     APPLIED_TWICE = "applied_twice"
     COMPENSATION_FAILED = "compensation_failed"
     UNCOMPENSATED = "uncompensated"
+    MIXED_OUTCOME = "mixed_outcome"
     IN_DOUBT = "in_doubt"
+    BLOCKED = "blocked"
     INSTANCE_LOST = "instance_lost"
     RETRYING = "retrying"
     HUNG = "hung"
@@ -36,7 +41,7 @@ class Reason(StrEnum):
 
 
 class Phase(StrEnum):
-    """Whether the saga was going forward or back."""
+    """Whether the saga was moving forward or compensating."""
 
     FORWARD = "forward"
     COMPENSATION = "compensation"
@@ -60,26 +65,34 @@ class AttemptState(StrEnum):
 
 
 class StepState(StrEnum):
-    """How a step stands, over all its attempts."""
+    """What is known of a step, over all its attempts."""
 
     NOT_STARTED = "not_started"
+    """Known: its saga reports everything, and reported no attempt."""
+    NOT_SEEN = "not_seen"
+    """No attempt was received, and telemetry of the saga may be missing."""
     IN_FLIGHT = "in_flight"
     DONE = "done"
     FAILED = "failed"
     UNKNOWN = "unknown"
-    UNDONE = "undone"
+    COMPENSATED = "compensated"
 
 
 class LedgerState(StrEnum):
-    """What is still in force of a step."""
+    """What is committed of a step."""
 
-    IN_FORCE = "in_force"
-    UNDONE = "undone"
-    UNDOING = "undoing"
-    UNDO_FAILED = "undo_failed"
+    COMMITTED = "committed"
+    COMPENSATED = "compensated"
+    COMPENSATING = "compensating"
+    COMPENSATION_FAILED = "compensation_failed"
+    COMPENSATION_UNKNOWN = "compensation_unknown"
+    """The step is committed for certain; whether its compensation took effect is unknown."""
     UNKNOWN = "unknown"
-    NOTHING_TO_UNDO = "nothing_to_undo"
+    """Whether the step took effect is unknown."""
+    NOT_COMPENSABLE = "not_compensable"
+    """Committed; the plan names compensations, and none for this step."""
     NOT_DONE = "not_done"
+    """No attempt took effect. With `LedgerEntry.is_seen` False: none was received."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +141,12 @@ class Attempt:
     """Span ids among `views` that are over although their final span never came."""
     is_executor_known: bool = True
     """Whether `process` is known to have done the work; else it may only have called for it."""
+    skew: Skew | None = field(default=None, compare=False, repr=False)
+    """How exactly moments of the processes of its saga can be compared."""
+    logged_until: int = 0
+    """Where only log records tell of it: when the latest did, on the saga's clock; 0: spans tell of it."""
+    child: SagaKey | None = None
+    """The saga that this attempt is, where a child saga does the work; its ``name`` may be ``""``."""
 
     @property
     def taken_at(self) -> int:
@@ -188,11 +207,13 @@ class LedgerEntry:
     currency: str | None
     is_harmless: bool = False
     """The plan names compensations, and none for this step."""
+    is_seen: bool = True
+    """False: no attempt was received, and telemetry may be missing. Then no text says that nothing was charged."""
 
 
 @dataclass(frozen=True, slots=True)
-class Exposure:
-    """The amount at stake in one currency."""
+class AmountAtRisk:
+    """The amount in one currency that may be wrong in a saga that is not completed."""
 
     currency: str
     certain: Decimal
@@ -201,7 +222,7 @@ class Exposure:
 
 @dataclass(frozen=True, slots=True)
 class Anomaly:
-    """Something that should not have happened, whether or not anybody is needed."""
+    """Something that should not have happened, whether or not it needs attention."""
 
     code: str
     text: str
@@ -217,6 +238,54 @@ class Wait:
     reason: str | None
     whole: bool
     """Said by the root: of the whole saga, not only of what stood at that moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitedEvent:
+    """An event without a deadline that the saga waits for: nothing is late until an attempt starts after it."""
+
+    name: str
+    declared_at: int
+    """On the saga's clock."""
+    reason: str | None
+    process: Process
+    trace_id: str
+    span_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class BlockReport:
+    """What an engine or a sender itself says the saga cannot get past, as far as it was not withdrawn."""
+
+    cause: str
+    """One of `semconv.BLOCKED_CAUSES`."""
+    text: str
+    """The reporter's words: half a sentence, such as ``no worker polls the task queue payments``."""
+    since: int
+    """When it was first reported without a withdrawal in between, on the saga's clock."""
+    process: Process
+    """The process that reported it."""
+    step: str | None
+    """None: the whole saga is blocked."""
+    trace_id: str
+    span_id: str
+    """The span that cannot proceed."""
+
+
+class Participant(NamedTuple):
+    """The decision that one participant of a two-phase commit carried out."""
+
+    step: Step
+    attempt: Attempt
+    """Its commit, or its rollback, that succeeded."""
+
+
+@dataclass(frozen=True, slots=True)
+class MixedOutcome:
+    """One two-phase commit of which one participant committed and another rolled back."""
+
+    committed: tuple[Participant, ...]
+    rolled_back: tuple[Participant, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +312,7 @@ class Saga:
     currency: str | None
     keys: dict[str, str]
     ledger: tuple[LedgerEntry, ...]
-    exposure: tuple[Exposure, ...]
+    amount_at_risk: tuple[AmountAtRisk, ...]
     anomalies: tuple[Anomaly, ...]
     spans: tuple[Span, ...]
     """In time order, one for each (trace id, span id)."""
@@ -258,6 +327,29 @@ class Saga:
     """When each open span, by its id, was announced; spans of emitters that announce nothing are not here."""
     gone: frozenset[str] = frozenset()
     """Ids of open spans that are over although their final span never came."""
+    awaited_event: AwaitedEvent | None = None
+    """The event without a deadline that the saga waits for now (`saga.wait.for`, or what its engine tells)."""
+    blocked: tuple[BlockReport, ...] = ()
+    """What its engine or a sender says it cannot get past, the earliest first; empty once it has ended."""
+    mixed_outcomes: tuple[MixedOutcome, ...] = ()
+    """Two-phase commits whose participants did not all do the same."""
+    continued_as: SagaKey | None = None
+    """The run as which this one continued (continue-as-new, a restart): then it ended as completed. Its ``run`` is
+    ``""`` where the new run is not known."""
+    continued_from: SagaKey | None = None
+    """The older run that continued as this one."""
+    superseded_by: SagaKey | None = None
+    """A newer run of this id, which ended this one: nothing else was received of its end."""
+    repeated_by_newer: frozenset[str] = frozenset()
+    """Steps that this run has committed and the newer run committed again, without a common idempotency key."""
+    parent: SagaKey | None = None
+    """The saga that waits for this one, as far as its telemetry names it; its ``name`` may be ``""``."""
+    inferred_name: str | None = None
+    """The saga's type, where it was not received and finished sagas allow only one: by its steps and services."""
+    longest_pause: float | None = None
+    """Seconds: the longest time without progress in finished sagas; only where no plan and no type is known."""
+    may_lack_telemetry: bool = False
+    """Whether telemetry of it may be missing, so that the absence of a record proves nothing."""
     offsets: dict[tuple[str, str], int] = field(default_factory=dict)
     """Nanoseconds to add to the clock of a process, by (service, identity), where clocks contradict; the rest are 0."""
 
@@ -266,7 +358,7 @@ class Saga:
 class Evidence:
     """One received fact behind a verdict."""
 
-    text: str
+    text: Text
     at: int
     service: str | None
     trace_id: str | None
@@ -275,7 +367,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Why a saga needs someone."""
+    """Why a saga needs attention."""
 
     reason: Reason
     phase: Phase
@@ -283,29 +375,29 @@ class Verdict:
     service: str | None
     instance: str | None
     since: int
-    headline: str
+    headline: Text
     evidence: tuple[Evidence, ...]
-    actions: tuple[str, ...]
+    actions: tuple[Text, ...]
     confidence: Confidence
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What is said of a saga at one moment."""
+    """The diagnosis of a saga at one moment."""
 
     step: str | None
-    """The frontier's; None once the saga has ended and needs nobody."""
+    """The current step; None once the saga has ended and needs no attention."""
     service: str | None
     attempts: int
-    """Attempts of the frontier step."""
+    """Attempts of the current step."""
     error: Failure | None
-    """The latest of the frontier."""
+    """The latest error of the current step."""
     verdict: Verdict | None
-    headline: str
-    """The verdict's, or where a saga stands that needs nobody."""
-    customer_line: str
+    headline: Text
+    """The verdict's; without one, the saga's current state."""
+    customer_line: Text
     """One sentence for a person outside engineering: charged or not, refunded or not, as far as is known."""
     due_at: int | None
     """The next moment at which this judgement may change without a new fact; None: never."""
     promises: Mapping[tuple[str, str], int | None] = field(default_factory=dict)
-    """Until when each process that it relies on was to be heard, by (service, identity): see `promised_until`."""
+    """Until when each process that it relies on must report, by (service, identity): see `promised_until`."""

@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 
-from sagascope_collector.records import Span
+from sagascope_collector.records import Process, Span
 from sagascope_collector.sagas.model import Attempt, AttemptState
+from sagascope_collector.sagas.skew import UNKNOWN_SKEW_NS
 from sagascope_collector.sagas.spans import process_key
-
-DOUBT = 500_000_000
-"""Nanoseconds that the ends of two attempts must lie apart to be told in order by clocks of different processes."""
 
 
 def effects(attempts: Sequence[Attempt]) -> Sequence[Attempt]:
@@ -28,10 +26,12 @@ def effects(attempts: Sequence[Attempt]) -> Sequence[Attempt]:
 def took_effect_after(one: Attempt, other: Attempt) -> bool:
     """Whether ``one`` took effect after ``other`` did, both having succeeded; in doubt, it did not."""
     if _executor(one) == _executor(other):
-        return (one.ended_at or 0) > (other.ended_at or 0)
+        return _end(one) > _end(other)
     if _was_answered_before(one, other):
         return False
-    return _end(one) > _end(other) + (0 if _was_answered_before(other, one) else DOUBT)
+    return _end(one) > _end(other) + (
+        0 if _was_answered_before(other, one) else _doubt(one, one.process, other.process)
+    )
 
 
 def _executor(attempt: Attempt) -> tuple[str, str]:
@@ -57,13 +57,24 @@ def _same(one: Span, other: Span) -> bool:
 
 def began_after(one: Attempt, other: Attempt) -> bool:
     """Whether ``one`` was called for after ``other``; in doubt, it was not."""
-    same = _same(one.views[0], other.views[0])
-    return one.began > other.began + (0 if same else DOUBT)
+    return one.began > other.began + _doubt(one, one.views[0].process, other.views[0].process)
 
 
 def ended_before(one: Attempt, other: Attempt) -> bool:
-    """Whether ``one`` was over when ``other`` was called for; in doubt, it was not."""
+    """Whether ``one`` was over when ``other`` was called for; in doubt, it was not.
+
+    The end that came last may have been told by any of its views: that which is compared least exactly counts.
+    """
     if one.over is None:
         return False
-    same = _same(one.views[0], other.views[0])
-    return one.over + (0 if same else DOUBT) <= other.began
+    caller = other.views[0].process
+    doubt = 0 if _same(one.views[0], other.views[0]) else max(_doubt(one, caller, view.process) for view in one.views)
+    return one.over + doubt <= other.began
+
+
+def _doubt(attempt: Attempt, later: Process, earlier: Process) -> int:
+    """Nanoseconds by which a moment of one process must follow one of another to be surely later."""
+    one, other = process_key(later), process_key(earlier)
+    if one == other:
+        return 0
+    return attempt.skew.doubt(one, other) if attempt.skew is not None else UNKNOWN_SKEW_NS

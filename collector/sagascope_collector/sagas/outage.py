@@ -1,4 +1,4 @@
-"""Silence of most services at once: then it is the telemetry that was lost, not the services."""
+"""Most services stop reporting at once: then their telemetry may be lost, not they themselves."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -9,45 +9,55 @@ from sagascope_collector.sagas.liveness import MISSED_BEATS
 from sagascope_collector.sagas.values import SECOND
 from sagascope_collector.sagas.watch import Watch
 
-FEWEST = 2
-"""Services that must fall silent for it to be more than their own silence."""
+MIN_SERVICES = 3
+"""Services that must stop reporting at once, while others report: two may well be lost by themselves."""
 
-AT_ONCE = 60.0
-"""Seconds, beside their intervals, that lie between the last words of services that fell silent at once."""
+SIMULTANEOUS_SECONDS = 60.0
+"""Seconds, beside their intervals, between the last reports of services that stopped at once."""
 
-RECENT = 86_400.0
-"""Seconds after which a silence is no news any more: services come and go."""
+MAX_AGE_SECONDS = 86_400.0
+"""Seconds after which an outage is no longer reported: services come and go."""
 
 
 def outages(instances: Iterable[Instance], context: Context, missed: float = MISSED_BEATS) -> Mapping[str, int]:
-    """Since when most services of an environment have been silent at once, by environment; mostly there is none.
+    """Since when most services of an environment have not reported, by environment; mostly there is none.
 
-    Services that send no heartbeats, or said farewell, do not count, nor do bridges. Silent are those that ``missed``
-    so many of the intervals that they promised.
+    Services that send no heartbeats count only where they report; those that reported a shutdown, and bridges, do not
+    count. A service does not report once it ``missed`` so many of the intervals that it announced.
     """
     by_service: defaultdict[str, defaultdict[str, list[Instance]]] = defaultdict(lambda: defaultdict(list))
+    others: defaultdict[str, dict[str, int]] = defaultdict(dict)
     for each in instances:
-        said = each.heartbeat
-        if said is not None and not said.final and not said.following and each.process.identity:
-            by_service[each.process.environment][each.process.service].append(each)
-    found = {environment: _outage(of.values(), context, missed) for environment, of in by_service.items()}
+        said, process = each.heartbeat, each.process
+        if said is None:
+            seen = others[process.environment]
+            seen[process.service] = max(seen.get(process.service, 0), each.last_seen)
+        elif not said.final and not said.following and process.identity:
+            by_service[process.environment][process.service].append(each)
+    found = {environment: _outage(of, others[environment], context, missed) for environment, of in by_service.items()}
     return {environment: since for environment, since in found.items() if since is not None}
 
 
-def _outage(services: Iterable[list[Instance]], context: Context, missed: float) -> int | None:
+def _outage(
+    services: Mapping[str, list[Instance]], others: Mapping[str, int], context: Context, missed: float
+) -> int | None:
     watch = Watch(context.now, context.deaf)
-    latest = [max(each, key=_heard) for each in services]
-    lost = [each for each in latest if watch.is_past(_heard(each), missed * _interval(each))]
+    latest = [max(each, key=_last_seen) for each in services.values()]
+    lost = [each for each in latest if watch.is_past(_last_seen(each), missed * _interval(each))]
     if not lost:
         return None
-    end = max(_heard(each) for each in lost)
-    together = [each for each in lost if _heard(each) >= end - round((AT_ONCE + _interval(each)) * SECOND)]
-    begun = min(_heard(each) for each in together)
-    is_most = len(together) >= FEWEST and len(together) > len(latest) - len(lost)
-    return begun if is_most and not watch.is_past(end, RECENT) else None
+    end = max(_last_seen(each) for each in lost)
+    span = SIMULTANEOUS_SECONDS
+    together = [each for each in lost if _last_seen(each) >= end - round((span + _interval(each)) * SECOND)]
+    without_heartbeats = [name for name, seen in others.items() if name not in services and seen > end]
+    is_any_reporting = len(lost) < len(latest) or bool(without_heartbeats)
+    number = len(latest) + len(without_heartbeats)
+    is_most = 2 * len(together) > number and len(together) >= (MIN_SERVICES if is_any_reporting else 2)
+    begun = min(_last_seen(each) for each in together)
+    return begun if is_most and not watch.is_past(end, MAX_AGE_SECONDS) else None
 
 
-def _heard(instance: Instance) -> int:
+def _last_seen(instance: Instance) -> int:
     return max(instance.last_seen, instance.heartbeat.at if instance.heartbeat else 0)
 
 

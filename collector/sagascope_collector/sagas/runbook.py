@@ -1,4 +1,4 @@
-"""What a team wants to be done, or read, when a saga of some kind needs someone."""
+"""What a team wants to be done, or read, when a saga of some kind needs attention."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ class Runbook:
     do: Template | None
     link: Template | None
 
-    def fits(self, fields: Mapping[str, str]) -> bool:
+    def applies(self, fields: Mapping[str, str]) -> bool:
         """Whether it is for a saga with these fields."""
         return all(
             any(fnmatchcase(fields.get(field, ""), pattern) for pattern in patterns)
             for field, patterns in self.when.items()
         )
 
-    def told(self, fields: Mapping[str, str]) -> str:
+    def text(self, fields: Mapping[str, str]) -> str:
         """The sentence, the link, or both."""
         parts = [as_text(self.do, fields) if self.do else "", as_link(self.link, fields) if self.link else ""]
         return " ".join(filter(None, parts))

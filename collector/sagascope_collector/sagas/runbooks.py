@@ -1,20 +1,21 @@
-"""What the runbooks of a team say of one saga that needs someone."""
+"""What the runbooks of a team say about one saga that needs attention."""
 
 from sagascope_collector.sagas.case import Case, Finding
 from sagascope_collector.sagas.model import Failure
 from sagascope_collector.sagas.templates import KEY
+from sagascope_collector.sagas.wording import Text
 from sagascope_collector.sagas.words import dated
 
-MOST = 5
-"""Runbooks that are told of one saga."""
+MAX_RUNBOOKS = 5
+"""Runbooks that are shown for one saga."""
 
 
-def told(case: Case, finding: Finding) -> list[str]:
-    """What the runbooks that are for it say, in the order of their file."""
+def texts(case: Case, finding: Finding) -> list[Text]:
+    """What the runbooks that apply to it say, in the order of their file."""
     if not case.context.runbooks:
         return []
     fields = _fields(case, finding)
-    return [each.told(fields) for each in case.context.runbooks if each.fits(fields)][:MOST]
+    return [Text(each.text(fields)) for each in case.context.runbooks if each.applies(fields)][:MAX_RUNBOOKS]
 
 
 def _fields(case: Case, finding: Finding) -> dict[str, str]:

@@ -1,51 +1,58 @@
-"""What to do about a participant that is prepared and undecided: as the others decided, or as the coordinator did."""
+"""What to do about a participant that is prepared and undecided: what the coordinator decided, which may be known."""
 
 from collections.abc import Iterator
 
 from sagascope import semconv
 from sagascope_collector.sagas import values
+from sagascope_collector.sagas.advice import Action, repeat, verify
 from sagascope_collector.sagas.case import Case, Try
 from sagascope_collector.sagas.model import AttemptState
-from sagascope_collector.sagas.words import clock, listing, who
+from sagascope_collector.sagas.wording import Text, joined, phrase
+from sagascope_collector.sagas.words import clock, identified, listing, who
 
 VERBS = {semconv.TYPE_COMMIT: "commit", semconv.TYPE_ROLLBACK: "roll back"}
 PAST = {semconv.TYPE_COMMIT: "committed", semconv.TYPE_ROLLBACK: "rolled back"}
 STATEMENTS = {semconv.TYPE_COMMIT: semconv.SETTLE_COMMIT, semconv.TYPE_ROLLBACK: semconv.SETTLE_ROLLBACK}
 
 
-def actions(case: Case) -> Iterator[str]:
+def actions(case: Case) -> Iterator[Action]:
     """Steps for a person; nothing is decided that another participant contradicts."""
     decided = [each for each in case.tries if each.step.type in VERBS and each.attempt.state is AttemptState.OK]
     ways = {each.step.type for each in decided}
     if len(ways) > 1:
-        told = "; ".join(_told(case, each) for each in decided)
-        yield f"The participants do not agree: {told}. Set right by hand what must not be in force, before you decide."
+        told = joined("; ", [_decision(case, each) for each in decided])
+        yield verify("The participants differ: {}. Find out in the coordinator's log what was decided.", told)
+        yield repeat("Only then decide the others, and correct by hand the participants that ended otherwise.")
         return
     if ways:
         (way,) = ways
-        yield f"{_told(case, decided[0])}: have the others {VERBS[way]}, too. {_run(case, way)}".rstrip()
+        text = "Verify in the coordinator's log that it decided to {}, as {}."
+        yield verify(text, VERBS[way], _decision(case, decided[0]))
+        run = _run(case, way)
+        yield repeat("Then have {} {}, too.{}", _participants(case), VERBS[way], f" {run}" if run else "")
         return
     yield from _of_coordinator(case)
 
 
-def _of_coordinator(case: Case) -> Iterator[str]:
+def _of_coordinator(case: Case) -> Iterator[Action]:
     """No participant decided: only the coordinator may know."""
     root = case.root
     if root is None:
-        whom, word = "the coordinator", "Nothing was received of it"
+        coordinator, seen = "the coordinator", Text("Nothing was received from it")
     else:
-        whom = who(root.process)
-        word = f"Its last word here is of {_clock(case, _last_word(case))}"
-    name = f"{case.saga.key.name} {case.saga.key.id}"
-    yield f"Look up in the log of {whom} what it decided about {name}, then have {_participants(case)} do that. {word}."
+        coordinator = who(root.process)
+        seen = phrase("Its last record here is from {}", _clock(case, _last_record(case)))
+    name = identified(case.saga)
+    yield verify("Look up in the log of {} what it decided about {}. {}.", coordinator, name, seen)
+    yield repeat("Have {} carry out what the coordinator decided.", _participants(case))
     if run := _run(case, semconv.TYPE_COMMIT):
-        yield f"If it decided to commit: {run}"
+        yield repeat("If it decided to commit: {}", run)
     if run := _run(case, semconv.TYPE_ROLLBACK):
-        yield f"If it decided to roll back, or is known to have decided nothing: {run}"
+        yield repeat("If it decided to roll back, or its log shows that it decided nothing: {}", run)
 
 
-def _last_word(case: Case) -> int:
-    """When the process that drives the saga last told of it, on the saga's clock."""
+def _last_record(case: Case) -> int:
+    """When the process that runs the saga last reported it, on the saga's clock."""
     root = case.root
     if root is None:
         return 0
@@ -53,13 +60,17 @@ def _last_word(case: Case) -> int:
     return max(case.at(root.process, each.end or each.start) for each in (root, *views))
 
 
-def _participants(case: Case) -> str:
-    return listing([each.step.name for each in undecided(case)])
+def _participants(case: Case) -> Text:
+    return listing([each.step.name for each in undecided(case)]) or Text("the undecided participants")
 
 
 def undecided(case: Case) -> list[Try]:
-    """The participants that are prepared and were not decided."""
-    decided = {each.step.name for each in case.tries if each.step.type in VERBS}
+    """The participants that are prepared, and neither committed nor rolled back as far as is known."""
+    decided = {
+        each.step.name
+        for each in case.tries
+        if each.step.type in VERBS and each.attempt.state is not AttemptState.ERROR
+    }
     return [
         each
         for each in case.tries
@@ -70,7 +81,7 @@ def undecided(case: Case) -> list[Try]:
 
 
 def _run(case: Case, way: str) -> str:
-    """What a person would run, where participants say it."""
+    """The statements to run, where participants report them."""
     said = [(each, _statement(each, STATEMENTS[way])) for each in undecided(case)]
     return " ".join(f"Run in {each.step.service or each.step.name}: {text}" for each, text in said if text)
 
@@ -82,9 +93,10 @@ def _statement(each: Try, name: str) -> str | None:
     return None
 
 
-def _told(case: Case, each: Try) -> str:
-    return f"{each.step.name} {PAST[each.step.type]} at {_clock(case, each.attempt.over or each.attempt.began)}"
+def _decision(case: Case, each: Try) -> Text:
+    at = _clock(case, each.attempt.over or each.attempt.began)
+    return phrase("{} {} at {}", each.step.name, PAST[each.step.type], at)
 
 
-def _clock(case: Case, at: int) -> str:
+def _clock(case: Case, at: int) -> Text:
     return clock(at, case.watch.now)

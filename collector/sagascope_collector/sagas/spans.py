@@ -1,15 +1,19 @@
-"""One span for each (trace id, span id), whatever told of it: its final form, an open one, a start record."""
+"""The spans of a saga, each told by whatever came of it: its final form, an open one, a start record.
+
+Several records of one (trace id, span id) are forms of one span, unless they tell of two: a client and a server that
+share an id, as Zipkin's do, or two processes.
+"""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sagascope import semconv
 from sagascope_collector import foreign
-from sagascope_collector.records import Heartbeat, Instance, Listing, Log, Process, Span
+from sagascope_collector.records import Heartbeat, Instance, Listing, Log, Mark, Process, Span
 from sagascope_collector.sagas.values import SECOND
 
 SpanKey = tuple[str, str]
-"""(trace id, span id)."""
+"""(trace id, span id); further spans that share an id have a number behind it."""
 
 ProcessKey = tuple[str, str]
 """(service, identity)."""
@@ -51,11 +55,54 @@ def weave(spans: Iterable[Span], logs: Iterable[Log]) -> Woven:
 
 
 def _settle(joined: dict[SpanKey, Span], key: SpanKey, forms: list[Span]) -> list[Span]:
-    """Keep the fullest form of a span; what is returned are the attempts that its links make it besides."""
-    fullest, *others = sorted(forms, key=_fullness, reverse=True)
-    joined[key] = fullest
-    besides = {span.mark: span for span in others if span.links and _is_another_attempt(fullest, span)}
+    """Keep the fullest form of each span of this id; what is returned are the attempts that links make it besides."""
+    distinct: list[Span] = []
+    besides: dict[Mark, Span] = {}
+    for form in sorted(forms, key=_fullness, reverse=True):
+        same = next((each for each in distinct if _are_one(each, form)), None)
+        if same is None:
+            distinct.append(form)
+        elif form.links and _is_another_attempt(same, form):
+            besides[form.mark] = form
+        elif form.end and form.start < same.start and process_key(form.process) == process_key(same.process):
+            distinct[distinct.index(same)] = replace(same, start=form.start)  # sent at its eviction, and at its end
+    joined |= keyed(distinct)
     return list(besides.values())
+
+
+def keyed(spans: Iterable[Span]) -> dict[SpanKey, Span]:
+    """Spans by key; of those that share an id the caller's has the id alone, then the earliest."""
+    found: dict[SpanKey, list[Span]] = {}
+    for span in spans:
+        found.setdefault((span.trace_id, span.span_id), []).append(span)
+    by_key: dict[SpanKey, Span] = {}
+    for (trace_id, span_id), several in found.items():
+        ordered = several if len(several) == 1 else sorted(several, key=_sharing_order)
+        for place, span in enumerate(ordered):
+            by_key[trace_id, f"{span_id} {place}" if place else span_id] = span
+    return by_key
+
+
+def _sharing_order(span: Span) -> tuple[bool, int, int, ProcessKey, str]:
+    return span.kind not in CALLING, span.start, span.end, process_key(span.process), span.kind
+
+
+CALLING = ("client", "producer")
+"""Kinds of spans with which a process asks another for work."""
+
+
+def _are_one(one: Span, other: Span) -> bool:
+    """Whether two records of one id are forms of one span.
+
+    An open and a final form are; so is what names no process, as what a bridge tells of another's work.
+    """
+    if not (one.end and other.end):
+        return True
+    if {one.kind, other.kind} == {"client", "server"}:
+        return False
+    if not (one.process.identity and other.process.identity):
+        return True
+    return process_key(one.process) == process_key(other.process) and {one.kind, other.kind} != {"producer", "consumer"}
 
 
 def _is_another_attempt(one: Span, other: Span) -> bool:
@@ -84,7 +131,7 @@ def fuller(one: Span, other: Span) -> Span:
 def _fullness(span: Span) -> tuple[bool, bool, int, int, int, str]:
     """Who has the work knows more of it than who merely tells of it."""
     told = len(span.attributes) + len(span.events)
-    return span.end > 0, bool(span.process.identity), told, span.end, span.start, repr(span)
+    return span.end > 0, bool(span.process.identity), span.end, told, span.start, repr(span)
 
 
 def from_start_record(log: Log) -> Span:

@@ -1,109 +1,121 @@
-"""What is in force, said in words: for the headline, and for the customer."""
+"""What is committed, what was compensated, and what is unknown of both: sentences at the end of a headline."""
 
 import re
+from collections.abc import Collection, Iterator, Sequence
 from decimal import Decimal
-from typing import Final, NamedTuple
+from typing import Final
 
-from sagascope_collector.sagas.model import LedgerState, Saga, Status
+from sagascope_collector.sagas.model import LedgerEntry, LedgerState, Saga, Status
+from sagascope_collector.sagas.wording import Text, phrase, sentences
 from sagascope_collector.sagas.words import listing, money
 
-IN_FORCE = (LedgerState.IN_FORCE, LedgerState.UNDOING, LedgerState.UNDO_FAILED)
-
-
-def in_force(saga: Saga, stands_in: str | None = None) -> str | None:
-    """A clause on what is done and not undone, and what may be; None where that is nothing.
-
-    Of the step in which it stands, nothing more need be said.
-    """
-    kept = [line.step for line in saga.ledger if line.state in IN_FORCE and line.compensation]
-    kept = kept or [line.step for line in saga.ledger if line.state in IN_FORCE]
-    unsure = [line.step for line in saga.ledger if line.state is LedgerState.UNKNOWN and line.step != stands_in]
-    clauses = []
-    if kept:
-        certain = [money(each.certain, each.currency) for each in saga.exposure if each.certain]
-        verb = "is" if len(certain or kept) == 1 else "are"
-        clauses.append(
-            f"{listing(certain)} from {listing(kept)} {verb} in force"
-            if certain
-            else f"{listing(kept)} {verb} in force"
-        )
-    if unsure:
-        clauses.append(f"whether {listing(unsure)} {'was' if len(unsure) == 1 else 'were'} done is not known")
-    return "; ".join(clauses) or None
-
-
-class Words(NamedTuple):
-    """What a saga does with money, and what undoes that."""
-
-    done: str
-    undone: str
-
-
-CHARGES: Final = Words("charged", "refunded")
-TO_THE_CUSTOMER: Final = {
-    "refund": Words("refunded", "taken back"),
-    "reimbursement": Words("refunded", "taken back"),
-    "chargeback": Words("refunded", "taken back"),
-    "payout": Words("paid out", "taken back"),
-    "withdrawal": Words("paid out", "taken back"),
-    "cashback": Words("paid out", "taken back"),
+MONEY_VERBS: Final = {
+    "authorize": "authorized",
+    "capture": "captured",
+    "charge": "charged",
+    "credit": "credited",
+    "debit": "debited",
+    "pay": "paid",
+    "payout": "paid out",
+    "transfer": "transferred",
+    "withdraw": "withdrawn",
 }
-"""By a word in the name of a saga that pays, instead of one that is paid."""
+"""By the last word of a step's name: what such a step did with its amount."""
 
 
-def _words(saga: Saga) -> Words:
-    named = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", saga.key.name)
-    return next((TO_THE_CUSTOMER[each.lower()] for each in named if each.lower() in TO_THE_CUSTOMER), CHARGES)
+Told = Collection[tuple[str | None, LedgerState]]
+"""(step, state) of ledger lines of which a headline has said enough."""
 
 
-def customer_line(saga: Saga) -> str:
-    """One sentence for a person outside engineering: charged or not, refunded or not, as far as is known."""
-    if any(each.certain for each in saga.exposure):
-        return _charged(saga)
-    possible, words = _sums(saga, "possible"), _words(saga)
-    if possible:
-        return f"It is not known yet whether {possible} was {words.done}; nothing is known to be {words.undone}."
+def committed(saga: Saga, told: Told = (), failed: str | None = None) -> Text:
+    """Sentences about the ledger of a saga that is not completed, but for the lines that were told.
+
+    Of the compensation ``failed``, it was told that it did.
+    """
     if saga.status is Status.COMPLETED:
-        whole = f" of {money(saga.amount, saga.currency)}" if saga.amount is not None else ""
-        return f"The {saga.key.name}{whole} went through."
-    stands = any(line.state in IN_FORCE for line in saga.ledger)
-    if any(line.state is LedgerState.UNDONE for line in saga.ledger):
-        return _undone(saga, stands=stands)
-    if stands:
-        return _stands(saga)
-    if saga.status is Status.RUNNING:
-        charged = f"Nothing was {words.done} so far; " if saga.amount is not None else ""
-        return f"{charged}the {saga.key.name} is not finished." if charged else f"The {saga.key.name} is not finished."
-    charged = f"; nothing was {words.done}" if saga.amount is not None else ""
-    return f"The {saga.key.name} did not go through{charged}."
+        return Text()
+    ledger = [line for line in saga.ledger if (line.step, line.state) not in told]
+    return sentences(*_sentences(ledger, saga.currency, failed))
 
 
-def _charged(saga: Saga) -> str:
-    possible, words = _sums(saga, "possible"), _words(saga)
-    more = f"; a further {possible} may have been" if possible else ""
-    if any(line.state is LedgerState.UNDOING for line in saga.ledger):
-        return f"{_sums(saga, 'certain')} was {words.done} and is being {words.undone}{more}."
-    return f"{_sums(saga, 'certain')} was {words.done}{more}; nothing was {words.undone}."
+def with_amount(line: LedgerEntry, currency: str | None) -> str:
+    """A step with its amount: ``wallet.debit (EUR 50.00)``."""
+    return _with_amounts(line.step, [line], currency)
 
 
-def _undone(saga: Saga, *, stands: bool) -> str:
-    words = _words(saga)
-    back = f"what was {words.done} was {words.undone}" if saga.amount is not None else "what was done was undone"
-    if stands:
-        back = "some of what was done was undone, and some still stands"
-    return f"The {saga.key.name} {_given_up(saga)}; {back}."
+def _sentences(ledger: Sequence[LedgerEntry], currency: str | None, failed: str | None) -> Iterator[str]:
+    lines = _of(ledger, LedgerState.COMMITTED)
+    lines = [line for line in lines if line.compensation] or lines
+    if lines:
+        yield _committed(lines, currency)
+    if lines := _of(ledger, LedgerState.COMPENSATION_FAILED):
+        still = phrase("{} still committed", _are(lines, currency))
+        is_told = all(line.compensation == failed for line in lines)
+        yield still if is_told else phrase("{}: {} failed", still, _compensations(lines))
+    if lines := _of(ledger, LedgerState.COMPENSATING):
+        yield phrase("{} committed; {} {} not finished", _are(lines, currency), _compensations(lines), _have(lines))
+    if lines := _of(ledger, LedgerState.COMPENSATION_UNKNOWN):
+        yield phrase("{} executed; it is unknown whether {} took effect", _were(lines, currency), _compensations(lines))
+    if lines := _of(ledger, LedgerState.UNKNOWN):
+        yield phrase("It is unknown whether {} took effect", _named(lines, currency))
 
 
-def _stands(saga: Saga) -> str:
-    if saga.status in (Status.RUNNING, Status.COMPENSATING):
-        return f"The {saga.key.name} was begun and is not finished; what was done so far still stands."
-    return f"The {saga.key.name} {_given_up(saga)}; what was done still stands."
+def _committed(lines: Sequence[LedgerEntry], currency: str | None) -> Text:
+    first = lines[0]
+    compensation = "compensation" if first.compensation else ""
+    if len(lines) == 1 and first.amount is not None and (verb := MONEY_VERBS.get(_last_word(first.step))):
+        said = phrase("{} was {} ({})", money(first.amount, first.currency or currency), verb, first.step)
+        if first.compensation and _last_word(first.compensation) == "refund":
+            compensation = "refund"
+    else:
+        said = phrase("{} committed", _are(lines, currency))
+    return phrase("{}; no {} was received", said, compensation) if compensation else said
 
 
-def _given_up(saga: Saga) -> str:
-    return "is being given up" if saga.status in (Status.RUNNING, Status.COMPENSATING) else "did not go through"
+def _of(ledger: Sequence[LedgerEntry], state: LedgerState) -> list[LedgerEntry]:
+    return [line for line in ledger if line.state is state]
 
 
-def _sums(saga: Saga, side: str) -> str:
-    amounts: list[tuple[Decimal, str]] = [(getattr(each, side), each.currency) for each in saga.exposure]
-    return listing([money(amount, currency) for amount, currency in amounts if amount])
+def _are(lines: Sequence[LedgerEntry], currency: str | None) -> Text:
+    return phrase("{} {}", _named(lines, currency), "is" if _count(lines) == 1 else "are")
+
+
+def _were(lines: Sequence[LedgerEntry], currency: str | None) -> Text:
+    return phrase("{} {}", _named(lines, currency), "was" if _count(lines) == 1 else "were")
+
+
+def _have(lines: Sequence[LedgerEntry]) -> str:
+    return "has" if len({line.compensation for line in lines}) == 1 else "have"
+
+
+def _count(lines: Sequence[LedgerEntry]) -> int:
+    return len({line.step for line in lines})
+
+
+def _named(lines: Sequence[LedgerEntry], currency: str | None) -> Text:
+    """The steps with their amounts, repetitions of one step together: ``item.reserve (3 times, EUR 30.00)``."""
+    by_step: dict[str, list[LedgerEntry]] = {}
+    for line in lines:
+        by_step.setdefault(line.step, []).append(line)
+    return listing([_with_amounts(step, of_step, currency) for step, of_step in by_step.items()])
+
+
+def _with_amounts(step: str, lines: Sequence[LedgerEntry], currency: str | None) -> str:
+    sums: dict[str, Decimal] = {}
+    for line in lines:
+        if line.amount is not None:
+            unit = line.currency or currency or ""
+            sums[unit] = sums.get(unit, line.amount * 0) + line.amount
+    told = [f"{len(lines)} times"] if len(lines) > 1 else []
+    told += [money(amount, unit) for unit, amount in sorted(sums.items())]
+    return f"{step} ({', '.join(told)})" if told else step
+
+
+def _compensations(lines: Sequence[LedgerEntry]) -> Text:
+    names = list(dict.fromkeys(line.compensation for line in lines if line.compensation))
+    return listing(names) if names else Text("the compensation")
+
+
+def _last_word(name: str) -> str:
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
+    return words[-1].lower() if words else ""

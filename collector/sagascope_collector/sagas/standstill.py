@@ -1,17 +1,23 @@
-"""Why an open saga stands still: who was lost, what is late, what did not come."""
+"""Why an open saga makes no progress: a lost process, an attempt that is late, a step that did not start."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from sagascope_collector.records import Process, Span
-from sagascope_collector.sagas import course, deadlines, ledger
+from sagascope_collector.sagas import course, deadlines, ledger, retries
 from sagascope_collector.sagas.case import Case, Finding, Try, phase_of
 from sagascope_collector.sagas.deadlines import Deadline
-from sagascope_collector.sagas.model import AttemptState, Confidence, Phase, Reason
-from sagascope_collector.sagas.spans import is_unlisted
+from sagascope_collector.sagas.model import Attempt, Confidence, Reason
+from sagascope_collector.sagas.spans import is_unlisted, process_key
+from sagascope_collector.sagas.values import SECOND
 from sagascope_collector.sagas.watch import UNDER_WAY
 
-FAILURES_IN_A_ROW = 3
-"""Failed attempts from which a step is said to be retried again and again."""
+UNKNOWN_TYPE_PAUSE_SECONDS = 600.0
+"""Without progress for so long at least, a saga of unknown type without a plan needs attention."""
+
+
+CHILD_REEVALUATION_NS = 10_000_000_000
+"""After which a parent that waits for a child is evaluated again."""
 
 
 class Awaited(NamedTuple):
@@ -21,7 +27,7 @@ class Awaited(NamedTuple):
     """None: the close of the saga."""
     deadline: Deadline
     failed: Try | None = None
-    """The failed attempt whose retry, or undo, it is."""
+    """The failed attempt whose retry, or compensation, it is."""
     unknown: bool = False
     """Something should come, but nothing is known of what."""
 
@@ -32,16 +38,16 @@ class Awaited(NamedTuple):
 
 
 def instance_lost(case: Case) -> Finding | None:
-    """The process that has the work in flight, or the one that drives the saga, is gone."""
+    """The process that runs the work in flight, retries it or runs the saga has stopped reporting."""
     for each in case.in_flight:
         process = _lost_holder(case, each)
         if process is not None:
             return _lost(case, each, process)
-    return _root_lost(case) if not case.in_flight else None
+    return None if case.in_flight else _root_lost(case) or _retrier_lost(case)
 
 
 def _lost_holder(case: Case, flying: Try) -> Process | None:
-    """The process that holds the work, if it is lost; once the work is late, the executor, too."""
+    """The process that runs the work, if it is lost; once the work is late, its executor, too."""
     open_views = [view for view in flying.attempt.views if not view.end and view.span_id not in flying.attempt.gone]
     if open_views and _is_under_way(case, open_views[-1]):
         return None
@@ -55,14 +61,11 @@ def _lost_holder(case: Case, flying: Try) -> Process | None:
 
 
 def _is_under_way(case: Case, span: Span) -> bool:
-    """Whether a process ended this span before it said farewell, so that its final form has yet to come.
+    """Whether a process ended this span before it reported its shutdown, so that the final span is still to come.
 
-    The two are sent side by side, and either may arrive first.
+    The two are sent at the same time, and either may arrive first.
     """
-    announced_at, instance = case.saga.announced.get(span.span_id), case.liveness.instance(span.process)
-    if announced_at is None or instance is None or instance.heartbeat is None or not instance.heartbeat.final:
-        return False
-    return is_unlisted(span.span_id, announced_at, instance.heartbeat)
+    return case.liveness.said_final(span.process) and _is_unlisted(case, span)
 
 
 def _lost(case: Case, flying: Try, process: Process) -> Finding:
@@ -87,83 +90,124 @@ def _root_lost(case: Case) -> Finding | None:
     root = case.root
     if root is None or not case.liveness.is_lost(root.process) or _is_under_way(case, root):
         return None
-    instance = case.liveness.instance(root.process)
-    heard = case.liveness.last_heard(instance) if instance else 0
-    if any(each.attempt.began > heard for each in case.tries) or not case.watch.is_past(case.since, UNDER_WAY):
+    if _is_driven_by_another(case, root.process) or not case.watch.is_past(case.since, UNDER_WAY):
         return None
-    step = _awaited_name(case)
+    step, failed = _awaited_name(case), case.failing
+    subject = failed if failed is not None and retries.is_retried(case, failed) else case.last
     confidence = _confidence_of_loss(case, root.process, case.since)
     service, reason = root.process.service or None, Reason.INSTANCE_LOST
-    return Finding(reason, case.phase, step, service, case.since, confidence, case.last, root.process)
+    return Finding(reason, case.phase, step, service, case.since, confidence, subject, root.process)
 
 
-def retrying(case: Case) -> Finding | None:
-    """A step failed again and again, and is still being tried."""
-    for each in reversed(case.tries):
-        step, attempt = each
-        ended = [one for one in step.attempts if one.state is not AttemptState.IN_FLIGHT]
-        if not ended or attempt is not ended[-1] or ledger.is_for_good(attempt, case.saga.status):
-            continue
-        if len(failed_in_a_row(each)) >= FAILURES_IN_A_ROW and not _is_undone(case, each):
-            flying = step.attempts[-1] if step.attempts[-1].state is AttemptState.IN_FLIGHT else None
-            since = flying.started_at + flying.offset if flying else attempt.over or 0
-            service, reason = case.service_of(step.name), Reason.RETRYING
-            return Finding(reason, phase_of(step), step.name, service, since, Confidence.CERTAIN, subject=each)
-    return None
+def _is_driven_by_another(case: Case, driver: Process) -> bool:
+    """Whether another process has continued the saga since its own was last seen.
+
+    What a process calls for right before it is lost, it cannot report; only the executor does. So an attempt without a
+    caller's view may be its own until its next heartbeat is overdue.
+    """
+    instance = case.liveness.instance(driver)
+    heard = case.liveness.last_heard(instance) if instance else 0
+    interval = instance.heartbeat.interval if instance is not None and instance.heartbeat is not None else 0.0
+    acted_until = heard + round((interval + UNDER_WAY) * SECOND)
+    for _, attempt in case.tries:
+        caller = attempt.views[0].process
+        is_other_instance = caller.service == driver.service and process_key(caller) != process_key(driver)
+        if attempt.began > (heard if is_other_instance else acted_until):
+            return True
+    return False
 
 
-def failed_in_a_row(latest: Try) -> list[Try]:
-    """The failed attempts of a step with none that succeeded after them, the first of them first."""
-    row: list[Try] = []
-    for attempt in reversed(latest.step.attempts):
-        if attempt.state is AttemptState.OK:
-            break
-        if attempt.state is not AttemptState.IN_FLIGHT:
-            row.append(Try(latest.step, attempt))
-    return row[::-1]
-
-
-def _is_undone(case: Case, failed: Try) -> bool:
-    """Whether an undo followed: of this step, or of the saga."""
-    if phase_of(failed.step) is Phase.COMPENSATION:
-        return False
-    over = failed.attempt.over or 0
-    return any(phase_of(each.step) is Phase.COMPENSATION and each.attempt.began >= over for each in case.tries)
+def _retrier_lost(case: Case) -> Finding | None:
+    found = retries.lost_retrier(case)
+    if found is None or not case.watch.is_past(case.since, UNDER_WAY):
+        return None
+    (step, attempt), process = found
+    since, reason = attempt.over or attempt.began, Reason.INSTANCE_LOST
+    confidence = _confidence_of_loss(case, process, since)
+    return Finding(
+        reason, phase_of(step), step.name, process.service or None, since, confidence, Try(step, attempt), process
+    )
 
 
 def hung(case: Case) -> Finding | None:
-    """An attempt is in flight past its time, in a process that is alive."""
+    """An attempt is in flight past its time, in a process that reports."""
     for each in case.in_flight:
         deadline = deadlines.of_attempt(case, each)
+        due = case.watch.moment(deadline.start, deadline.seconds)
+        if each.attempt.child is not None and not deadline.known:
+            if not _is_child_stuck(case, each.attempt):
+                continue
+            return _hung(case, each, Confidence.LIKELY, None)
         if _is_late(case, deadline):
-            step, attempt = each
-            due = case.watch.moment(deadline.start, deadline.seconds)
-            since, service = attempt.started_at + attempt.offset, case.service_of(step.name)
-            confidence = _confidence_of_hang(case, each)
-            return Finding(Reason.HUNG, phase_of(step), step.name, service, since, confidence, subject=each, due=due)
+            return _hung(case, each, _confidence_of_hang(case, each), due)
     return None
+
+
+def _hung(case: Case, flying: Try, confidence: Confidence, due: int | None) -> Finding:
+    step, attempt = flying
+    since, service = attempt.started_at + attempt.offset, case.service_of(step.name)
+    return Finding(Reason.HUNG, phase_of(step), step.name, service, since, confidence, subject=flying, due=due)
+
+
+def _is_child_stuck(case: Case, attempt: Attempt) -> bool:
+    """Whether the saga that this attempt is needs attention itself: then its parent is late, too."""
+    if attempt.child is None:
+        return False
+    case.watch.remind((case.watch.now // CHILD_REEVALUATION_NS + 1) * CHILD_REEVALUATION_NS)
+    return (attempt.child.environment, attempt.child.id) in case.context.stuck
 
 
 def _confidence_of_hang(case: Case, flying: Try) -> Confidence:
     views = [view for view in flying.attempt.views if not view.end]
     if case.telemetry_lost or not views or not case.liveness.beats(views[-1].process):
         return Confidence.POSSIBLE
-    listed = case.liveness.lists(views[-1].process, views[-1].span_id)
-    return Confidence.CERTAIN if listed else Confidence.LIKELY
+    if case.liveness.lists(views[-1].process, views[-1].span_id):
+        return Confidence.CERTAIN
+    return Confidence.POSSIBLE if _is_unlisted(case, views[-1]) else Confidence.LIKELY
+
+
+def _is_unlisted(case: Case, span: Span) -> bool:
+    """Whether its process has since reported what it has open, without this span: its final form may be lost."""
+    announced_at, instance = case.saga.announced.get(span.span_id), case.liveness.instance(span.process)
+    return (
+        announced_at is not None
+        and instance is not None
+        and is_unlisted(span.span_id, announced_at, instance.heartbeat)
+    )
 
 
 def next_step_missing(case: Case) -> Finding | None:
-    """The next step, the retry of a failed one, or the next undo did not begin in time."""
+    """The next step, the retry of a failed one, or the next compensation did not start in time."""
+    if (failed := retries.overdue(case)) is not None:
+        retry = Awaited(failed.step.name, retries.deadline_of_retry(case, failed), failed)
+        return _missing(case, Reason.NEXT_STEP_MISSING, retry, failed.step.name)
     wanted = awaited(case)
-    if wanted is None or wanted.is_close or not _is_late(case, wanted.deadline):
+    if wanted is None:
+        return _no_progress(case)
+    if wanted.is_close or not _is_late(case, wanted.deadline):
         return None
     last = wanted.failed or case.last
     step = wanted.step or (last.step.name if last else None)
     return _missing(case, Reason.NEXT_STEP_MISSING, wanted, step)
 
 
+def _no_progress(case: Case) -> Finding | None:
+    """A saga of which neither type nor plan is known pauses for longer than finished sagas ever did."""
+    pause = case.saga.longest_pause
+    if pause is None or case.in_flight or ledger.has_ended(case.saga.status) or case.saga.awaited_event is not None:
+        return None
+    deadline = deadlines.of_next(case, None, case.since)
+    if not deadline.known:
+        deadline = Deadline(case.since, max(pause, UNKNOWN_TYPE_PAUSE_SECONDS), known=False)
+    if not _is_late(case, deadline):
+        return None
+    step = case.last.step.name if case.last else None
+    finding = _missing(case, Reason.NEXT_STEP_MISSING, Awaited(None, deadline, unknown=True), step)
+    return replace(finding, confidence=Confidence.POSSIBLE)
+
+
 def never_closed(case: Case) -> Finding | None:
-    """All planned steps are done, or undone, and the saga was not closed in time."""
+    """All planned steps, or all compensations, have succeeded, and the saga was not closed in time."""
     wanted = awaited(case)
     if wanted is None or not wanted.is_close or not _is_late(case, wanted.deadline):
         return None
@@ -189,7 +233,7 @@ def _missing(case: Case, reason: Reason, wanted: Awaited, step: str | None) -> F
 
 
 def _acting(case: Case, service: str | None) -> str | None:
-    """The service that would have told of what is missing: the one that drives the saga, else the one to act next."""
+    """The service that would have reported what is missing: the one that runs the saga, else the one to act next."""
     if case.root is not None:
         return case.root.process.service
     return service or (case.last.attempt.process.service if case.last else None)
@@ -201,7 +245,7 @@ def awaited(case: Case) -> Awaited | None:
         return None
     failed = case.failing
     planned = case.saga.plan.source != "none" and not course.is_unheard_of(case.saga.plan, case.saga.steps)
-    if failed is not None and (planned or failed.attempt.retry_in is not None):
+    if failed is not None and (planned or retries.is_retried(case, failed)):
         return _after_failure(case, failed)
     if not planned:
         return None
@@ -210,7 +254,7 @@ def awaited(case: Case) -> Awaited | None:
 
 def _after_failure(case: Case, failed: Try) -> Awaited:
     name = None if ledger.is_for_good(failed.attempt, case.saga.status) else failed.step.name
-    return Awaited(name, deadlines.of_retry(case, failed), failed)
+    return Awaited(name, retries.deadline_of_retry(case, failed), failed)
 
 
 def _next_forward(case: Case) -> Awaited:

@@ -59,14 +59,18 @@ def _state(attempts: Sequence[Attempt]) -> StepState:
     return _STATES[attempts[-1].state]
 
 
-def settled(steps: Sequence[Step], ledger: Iterable[LedgerEntry], plan: Plan) -> tuple[Step, ...]:
-    """The steps with what the ledger knows of undos, and behind them the planned ones that never started."""
-    undone = {entry.step for entry in ledger if entry.state is LedgerState.UNDONE}
-    kept = {entry.step for entry in ledger if entry.state is not LedgerState.UNDONE}
+def settled(steps: Sequence[Step], ledger: Iterable[LedgerEntry], plan: Plan, *, is_complete: bool) -> tuple[Step, ...]:
+    """The steps with what the ledger knows of compensations, and behind them the planned ones that were not tried.
+
+    Those have not started where all telemetry of the saga is known to have come; else none of them was seen.
+    """
+    untried = StepState.NOT_STARTED if is_complete else StepState.NOT_SEEN
+    undone = {entry.step for entry in ledger if entry.state is LedgerState.COMPENSATED}
+    kept = {entry.step for entry in ledger if entry.state is not LedgerState.COMPENSATED}
     seen = {step.name for step in steps}
     return (
         *(_undone(step) if step.name in undone - kept and _can_be_undone(step) else step for step in steps),
-        *(_planned(each.name) for each in plan.steps if each.name not in seen),
+        *(_planned(each.name, untried) for each in plan.steps if each.name not in seen),
     )
 
 
@@ -76,9 +80,9 @@ def _can_be_undone(step: Step) -> bool:
 
 def _undone(step: Step) -> Step:
     return Step(
-        step.name, step.key, step.type, step.service, StepState.UNDONE, step.compensates, step.attempts, step.pivot
+        step.name, step.key, step.type, step.service, StepState.COMPENSATED, step.compensates, step.attempts, step.pivot
     )
 
 
-def _planned(name: str) -> Step:
-    return Step(name, "", semconv.TYPE_ACTION, None, StepState.NOT_STARTED, None, ())
+def _planned(name: str, state: StepState) -> Step:
+    return Step(name, "", semconv.TYPE_ACTION, None, state, None, ())

@@ -7,8 +7,9 @@ from sagascope_collector.records import Span
 from sagascope_collector.sagas.chronicle import Chronicle
 from sagascope_collector.sagas.clocks import Edge, is_answered_call
 from sagascope_collector.sagas.model import Anomaly
+from sagascope_collector.sagas.timestamps import MARGIN_NS
 from sagascope_collector.sagas.values import SECOND
-from sagascope_collector.sagas.words import who
+from sagascope_collector.sagas.words import dated, who
 
 TOLERANCE = SECOND
 """What clocks may contradict each other by, unsaid; nanoseconds."""
@@ -19,6 +20,7 @@ SHOWN = 5
 
 def clock_skew(saga: Chronicle) -> Iterator[Anomaly]:
     """A span that began before the one above it, or after its end; one anomaly for each pair of processes."""
+    yield from _impossible(saga)
     worst: dict[tuple[str, str], tuple[int, Edge]] = {}
     for edge in saga.edges:
         if edge.parent.start <= edge.child.start and edge.child.end <= edge.parent.end:
@@ -29,9 +31,25 @@ def clock_skew(saga: Chronicle) -> Iterator[Anomaly]:
             worst[pair] = (by, edge)
     for (above, below), (by, edge) in sorted(worst.items(), key=lambda item: item[0]):
         began = edge.child.start < edge.parent.start
-        relation = "began before" if began else "began after the end of" if _is_after(edge) else "ended after"
+        relation = "started before" if began else "started after the end of" if _is_after(edge) else "ended after"
         text = f"{edge.child.name} in {below} {relation} {edge.parent.name} above it in {above}, by {by / SECOND:.1f} s"
         yield Anomaly("clock_skew", f"{text}: their clocks differ", edge.child.mark.step or None)
+
+
+def _impossible(saga: Chronicle) -> Iterator[Anomaly]:
+    """Spans whose own times cannot be."""
+    for each in saga.impossible:
+        span, where = each.span, f"{each.span.name} in {who(each.span.process)}"
+        if not each.ends_before_start:
+            text = (
+                f"{where} was sent with the time {dated(span.start)} UTC, which cannot be: its time of receipt is used"
+            )
+        elif span.start - span.end <= MARGIN_NS:
+            continue
+        else:
+            early = (span.start - span.end) / SECOND
+            text = f"{where} ends {early:.3f} s before it starts: its duration counts as 0"
+        yield Anomaly("clock_skew", text, span.mark.step or None)
 
 
 def _contradiction(edge: Edge) -> int:
@@ -60,16 +78,18 @@ def missing_span(saga: Chronicle) -> Iterator[Anomaly]:
     """A final span that never came; once the saga has ended, a parent that never came."""
     for span in saga.spans:
         if span.span_id in saga.gone:
-            begun = f"{span.name} in {who(span.process)}, begun at {saga.at(span.start)}"
-            yield Anomaly("missing_span", f"{begun}, is over; its final span never came", span.mark.step or None)
+            begun = f"{span.name} in {who(span.process)}, started at {saga.at(span.start)}"
+            yield Anomaly(
+                "missing_span", f"{begun}, has ended; its final span was not received", span.mark.step or None
+            )
     if saga.closing is None:
         return
     found = orphans(saga.spans)
     for span in found[:SHOWN]:
-        text = f"The span above {span.name} in {who(span.process)}, at {saga.at(span.start)}, never came"
+        text = f"The parent of {span.name} in {who(span.process)}, at {saga.at(span.start)}, was not received"
         yield Anomaly("missing_span", text, span.mark.step or None)
     if len(found) > SHOWN:
-        yield Anomaly("missing_span", f"{len(found) - SHOWN} more spans above others never came", None)
+        yield Anomaly("missing_span", f"{len(found) - SHOWN} more parent spans were not received", None)
 
 
 def orphans(spans: Iterable[Span]) -> list[Span]:

@@ -1,22 +1,21 @@
-"""What is said of a saga at one moment. Every list, page and alert is judged here."""
+"""The diagnosis of a saga at one moment. Every list, page and alert is judged here."""
 
 from collections.abc import Sequence
 
 from sagascope_collector.records import Instance
 from sagascope_collector.sagas import attention, runbooks, standstill
-from sagascope_collector.sagas.actions import actions
 from sagascope_collector.sagas.case import Case, Finding
 from sagascope_collector.sagas.context import Context
+from sagascope_collector.sagas.customer import customer_line
 from sagascope_collector.sagas.evidence import evidence
 from sagascope_collector.sagas.headline import calm, headline
 from sagascope_collector.sagas.ledger import has_ended
-from sagascope_collector.sagas.model import Failure, Judgement, Saga, Step, Verdict
-from sagascope_collector.sagas.stake import customer_line
+from sagascope_collector.sagas.model import Failure, Judgement, Reason, Saga, Step, Verdict
 from sagascope_collector.sagas.words import midnight_after
 
 
 def judge(saga: Saga, instances: Sequence[Instance], context: Context) -> Judgement:
-    """Say whether a saga needs someone, and why, as of ``context.now``."""
+    """Returns whether a saga needs attention, and why, as of ``context.now``."""
     case = Case(saga, instances, context)
     finding = attention.find(case)
     if finding is None:
@@ -24,22 +23,23 @@ def judge(saga: Saga, instances: Sequence[Instance], context: Context) -> Judgem
     case.watch.remind(midnight_after(context.now))
     tried = finding.subject.step if finding.subject and finding.subject.step.name == finding.step else None
     tried = tried or (case.step(finding.step) if finding.step else None)
-    said = headline(case, finding)
-    verdict = _verdict(case, finding, said)
+    verdict = _verdict(case, finding)
+    twice = finding.phase if finding.reason is Reason.APPLIED_TWICE else None
     return Judgement(
         step=finding.step,
         service=finding.service,
         attempts=len(tried.attempts) if tried else 0,
         error=_latest_error(tried),
         verdict=verdict,
-        headline=said,
-        customer_line=customer_line(saga),
+        headline=verdict.headline,
+        customer_line=customer_line(saga, twice),
         due_at=case.watch.due,
         promises=case.liveness.promises,
     )
 
 
-def _verdict(case: Case, finding: Finding, said: str) -> Verdict:
+def _verdict(case: Case, finding: Finding) -> Verdict:
+    code = attention.BY_REASON[finding.reason]
     process = finding.process or (finding.subject.attempt.process if finding.subject else None)
     return Verdict(
         reason=finding.reason,
@@ -48,15 +48,15 @@ def _verdict(case: Case, finding: Finding, said: str) -> Verdict:
         service=finding.service,
         instance=(process.instance or None) if process else None,
         since=finding.since,
-        headline=said,
-        evidence=evidence(case, finding),
-        actions=(*actions(case, finding), *runbooks.told(case, finding)),
+        headline=headline(case, finding, code.fact(case, finding)),
+        evidence=evidence(case, finding, code.basis),
+        actions=(*(each.text for each in code.actions(case, finding)), *runbooks.texts(case, finding)),
         confidence=finding.confidence,
     )
 
 
 def _calm(case: Case) -> Judgement:
-    step, tried = _frontier(case)
+    step, tried = _current_step(case)
     service = case.service_of(step) if step else None
     if not has_ended(case.saga.status):
         case.watch.remind(midnight_after(case.watch.now))
@@ -73,8 +73,8 @@ def _calm(case: Case) -> Judgement:
     )
 
 
-def _frontier(case: Case) -> tuple[str | None, Step | None]:
-    """Where an open saga stands: the step in flight, else the last that failed, else the next."""
+def _current_step(case: Case) -> tuple[str | None, Step | None]:
+    """The current step of an open saga: the one in flight, else the last that failed, else the next."""
     if has_ended(case.saga.status):
         return None, None
     if case.in_flight:

@@ -1,16 +1,18 @@
 """Which spans are views of one attempt: the caller's, the executor's, and the work of participants below.
 
-Spans with the same step, type, key and number in different services are views of one attempt; two of one service are
-two executions.
+Spans with the same step, type, key and number in different services are views of one attempt, and so are those of one
+service that lie below one another (a service that calls itself). Two of one service, neither below the other, are two
+executions.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from sagascope import semconv
 from sagascope_collector.records import Span
 from sagascope_collector.sagas.lineage import RECEIVING, Lineage
+from sagascope_collector.sagas.spans import SpanKey
 
 
 class StepKey(NamedTuple):
@@ -30,6 +32,8 @@ class Views:
     """Those with the role of a step, the caller's first, the executor's last."""
     receiver: Span | None = None
     """Where only the caller has such a span: the participant's with which the executor took the work."""
+    received: list[Span] = field(default_factory=list)
+    """Every such span right below the caller's: a client may repeat a call by itself."""
 
 
 Numbered = dict[int, list[Span]]
@@ -142,14 +146,15 @@ def _view_order(span: Span, step: StepKey, lineage: Lineage) -> tuple[int, int, 
 
 
 class _Executions:
-    """Tells the executions of one attempt apart: one service executes each once."""
+    """Tells the executions of one attempt apart: a service executes each once, and may call itself for it."""
 
     def __init__(self, number: int, lineage: Lineage) -> None:
         self.views: list[Views] = []
         self._number = number
         self._lineage = lineage
-        self._services: list[set[str]] = []
-        self._of: dict[tuple[str, str], int] = {}
+        self._services: list[dict[str, list[SpanKey]]] = []
+        """Of each execution: the views of each service."""
+        self._of: dict[SpanKey, int] = {}
         self._full: dict[str, int] = {}
         """By service: so many executions, from the first, have it."""
 
@@ -159,23 +164,25 @@ class _Executions:
         if place is None:
             place = len(self.views)
             self.views.append(Views(self._number, []))
-            self._services.append(set())
+            self._services.append({})
+        key = span.trace_id, span.span_id
         self.views[place].spans.append(span)
-        self._services[place].add(span.process.service)
-        self._of[span.trace_id, span.span_id] = place
+        self._services[place].setdefault(span.process.service, []).append(key)
+        self._of[key] = place
 
     def _place(self, span: Span) -> int | None:
-        """The first execution whose caller stands above and that its service has no part in; None: it is another.
+        """The first execution whose caller stands above, with no view of its service beside it; None: it is another.
 
         Where no caller is known, the first that its service has no part in.
         """
         service = span.process.service
-        above = [
+        above = {
             (span.trace_id, span.parent_id),
             *((each.trace_id, each.span_id) for each in self._lineage.above(span)),
-        ]
+        }
         if calling := {self._of[key] for key in above if key in self._of}:
-            return min((place for place in calling if service not in self._services[place]), default=None)
+            fitting = (place for place in calling if above.issuperset(self._services[place].get(service, ())))
+            return min(fitting, default=None)
         full = self._full.get(service, 0)
         while full < len(self.views) and service in self._services[full]:
             full += 1
@@ -198,6 +205,8 @@ def _add_receivers(collected: Mapping[StepKey, list[Views]], participants: list[
             caller = alone.get((each.trace_id, each.span_id))
             if caller is not None:
                 _receive(caller[1], span)
+                if lineage.parent(span) is caller[1].spans[0]:
+                    caller[1].received.append(span)
                 break
     _receive_by_name(alone.values(), participants)
 

@@ -11,7 +11,7 @@ UNDER_WAY = 1.0
 class Watch:
     """Says what is late, and remembers when the next thing will be.
 
-    Time in which the collector was deaf does not count.
+    Time in ingest outages does not count.
     """
 
     def __init__(self, now: int, deaf: Iterable[tuple[int, int]] = ()) -> None:
@@ -32,6 +32,13 @@ class Watch:
         """Ask to be judged again at a moment; one that has come already is as if not asked for."""
         if moment > self.now:
             self.due = moment if self.due is None else min(self.due, moment)
+
+    def remind_ever_later(self, start: int, interval_ns: int) -> None:
+        """Ask to be judged again an interval after ``start``, then at twice that, and so on."""
+        moment = start + interval_ns
+        while moment <= self.now:
+            moment = start + 2 * (moment - start)
+        self.remind(moment)
 
     def is_late(self, start: int, seconds: float) -> bool:
         """Whether what should be here so many seconds after ``start`` is not under way either."""

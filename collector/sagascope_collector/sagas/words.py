@@ -1,15 +1,18 @@
-"""Plain words for moments, processes, amounts and lists of names."""
+"""Words for moments, processes, amounts and errors."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from sagascope_collector.records import Process
+from sagascope_collector.sagas.identity import UNKNOWN
+from sagascope_collector.sagas.model import Saga
 from sagascope_collector.sagas.values import SECOND
+from sagascope_collector.sagas.wording import Text, Time, joined
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-LONGEST_ERROR = 120
+MAX_ERROR_CHARACTERS = 120
 """Characters of an error's message that a sentence carries."""
 
 
@@ -18,19 +21,19 @@ def day(at: int) -> datetime:
     return _EPOCH + timedelta(seconds=at // SECOND)
 
 
-def clock(at: int, now: int) -> str:
-    """A moment as people say it at another: the time, and the date if it is not today's."""
+def clock(at: int, now: int) -> Text:
+    """A moment in UTC as it is shown at another: ``14:02:11Z``, with its date unless that is the other's."""
     then, today = day(at), day(now)
     if then.date() == today.date():
-        return f"{then:%H:%M:%S}"
-    written = f"{then.day} {then:%b %H:%M:%S}"
-    return written if then.year == today.year else f"{then.day} {then:%b %Y %H:%M:%S}"
+        return Text(Time(at, f"{then:%H:%M:%S}Z"))
+    year = "" if then.year == today.year else f" {then.year}"
+    return Text(Time(at, f"{then.day} {then:%b}{year} {then:%H:%M:%S}Z"))
 
 
-def dated(at: int) -> str:
-    """A moment with its date, for what is kept and not said anew each day."""
+def dated(at: int) -> Text:
+    """A moment in UTC with its date, for sentences that are kept: ``21 Nov 2026 14:02:11Z``."""
     then = day(at)
-    return f"{then.day} {then:%b %Y at %H:%M:%S}"
+    return Text(Time(at, f"{then.day} {then:%b %Y %H:%M:%S}Z"))
 
 
 def midnight_after(now: int) -> int:
@@ -54,22 +57,36 @@ def money(amount: Decimal, currency: str | None) -> str:
     return f"{currency} {amount:f}" if currency else f"{amount:f}"
 
 
-def listing(names: Sequence[str]) -> str:
-    """Names as a sentence lists them: ``a, b and c``."""
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-
-
-def sentence(text: str) -> str:
-    """A text that begins with a capital letter and ends with a full stop; names keep their spelling."""
-    return text if text.endswith((".", "?", "!")) else f"{text}."
+def listing(names: Sequence[str], limit: int = 5) -> Text:
+    """Names as a sentence lists them: ``a, b and c``; beyond the limit ``a, b, c and 7 more``."""
+    if len(names) > limit:
+        names = [*names[: limit - 1], f"{len(names) - limit + 1:,} more"]
+    if len(names) < 2:
+        return Text(*names)
+    return Text(joined(", ", names[:-1]), " and ", names[-1])
 
 
 def shortened(text: str) -> str:
     """The first line of an error, as far as a sentence can carry it."""
     line = " ".join(text.split())
-    return line if len(line) <= LONGEST_ERROR else f"{line[: LONGEST_ERROR - 1]}…"
+    return line if len(line) <= MAX_ERROR_CHARACTERS else f"{line[: MAX_ERROR_CHARACTERS - 1]}…"
 
 
 def times(number: int) -> str:
     """How often: ``once``, ``twice``, ``3 times``."""
     return {1: "once", 2: "twice"}.get(number, f"{number} times")
+
+
+def transaction(name: str) -> str:
+    """A saga type as sentences name it; one that is not known yet is a ``transaction``."""
+    return "transaction" if name == UNKNOWN else name
+
+
+def business(saga: Saga) -> str:
+    """The saga's type as sentences name it: as received, else as inferred, else ``transaction``."""
+    return saga.inferred_name or transaction(saga.key.name)
+
+
+def identified(saga: Saga) -> str:
+    """The saga as people name it: ``payment 8492``."""
+    return f"{business(saga)} {saga.key.id}"

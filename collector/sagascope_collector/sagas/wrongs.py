@@ -42,7 +42,8 @@ def _done_twice(account: Account, drives: Sequence[int]) -> tuple[Attempt, Attem
     earlier: Attempt | None = None
     for each in done:
         between = [undo for undo in undone if took_effect_after(each, undo)]
-        if between and not any((between[-1].over or 0) <= drive <= each.began for drive in drives):
+        answered = earlier is not None and any(took_effect_after(undo, earlier) for undo in between)
+        if between and not answered and not any((between[-1].over or 0) <= drive <= each.began for drive in drives):
             return between[-1], each
         if earlier is not None and not any(took_effect_after(undo, earlier) for undo in between):
             return earlier, each
@@ -97,9 +98,9 @@ def _is_in_force(case: Case, undo: Step) -> bool:
 
 
 def _has_failed_for_good(case: Case, attempt: Attempt) -> bool:
-    if not ledger.has_ended(case.saga.status):
+    if not ledger.has_ended(case.saga.status) or ledger.is_last_allowed(attempt):
         return ledger.is_for_good(attempt, case.saga.status)
-    return case.watch.is_late(case.saga.ended_at or 0, UNDER_WAY)
+    return case.watch.is_late(case.ended, UNDER_WAY)
 
 
 def uncompensated(case: Case) -> Finding | None:
@@ -110,7 +111,8 @@ def uncompensated(case: Case) -> Finding | None:
     account, state = left
     step = next(step for step in case.saga.steps if step.name == account.name and step.key == account.key)
     latest = (account.done or account.does or account.prepares)[-1]
-    doubtful = state is LedgerState.UNKNOWN and not account.done
+    doubtful = state is LedgerState.COMPENSATION_UNKNOWN or (state is LedgerState.UNKNOWN and not account.done)
+    doubtful |= case.saga.superseded_by is not None
     heard = case.heard_since(step.service, case.since)
     confidence = Confidence.LIKELY if heard and not doubtful else Confidence.POSSIBLE
     reason, phase = Reason.UNCOMPENSATED, Phase.COMPENSATION
@@ -119,8 +121,14 @@ def uncompensated(case: Case) -> Finding | None:
 
 
 def _left_in_force(case: Case) -> Iterator[tuple[Account, LedgerState]]:
-    """What has an undo and is not undone, the latest done first."""
+    """What has a compensation and is not compensated, the latest done first.
+
+    A newer run may go on with what an older one has committed: of that, only what it committed again is left.
+    """
+    superseded = case.saga.superseded_by is not None
     for account, line in reversed(case.books):
+        if superseded and account.name not in case.saga.repeated_by_newer:
+            continue
         if account.compensation and line.state in UNDONE_STATES and not ledger.is_pending(account, case.saga.status):
             yield account, line.state
 
@@ -128,7 +136,7 @@ def _left_in_force(case: Case) -> Iterator[tuple[Account, LedgerState]]:
 def _is_given_up(case: Case) -> bool:
     """Whether the saga ended, or a step failed for good and nothing followed in time."""
     if ledger.has_ended(case.saga.status):
-        return case.watch.is_late(case.saga.ended_at or 0, UNDER_WAY)
+        return case.watch.is_late(case.ended, UNDER_WAY)
     failed = case.failing
     if failed is None or case.in_flight or case.is_backward:
         return False

@@ -17,7 +17,7 @@ def page(known: Sequence[Flow]) -> list[Node]:
 
 def _flow(flow: Flow) -> Node:
     name = link(flow.href, flow.name, f" in {flow.environment}" if flow.environment else None)
-    needed = f"{flow.attention:,} {'needs' if flow.attention == 1 else 'need'} someone"
+    needed = f"{flow.attention:,} {'needs' if flow.attention == 1 else 'need'} attention"
     return h(
         "section",
         h("header", h("h2", name), h("span", f"{flow.total:,} in all", cls="soft"), _needed(flow, needed)),

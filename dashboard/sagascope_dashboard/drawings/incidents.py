@@ -50,7 +50,7 @@ def _row(row: Row) -> Node:
         h("div", link(row.href, h("span", f"{row.count:,} ", cls="many"), row.name), _signs(row), cls="who"),
         h("p", " · ".join(part for part in (row.where, row.error) if part), cls="said"),
         h("div", h("strong", time(row.since, "for")), h("span", "since ", time(row.since), cls="soft"), cls="age"),
-        h("meter", min="0", max="100", value=str(round(row.share * 100)), aria_label=f"{row.count:,} stand still"),
+        h("meter", min="0", max="100", value=str(round(row.share * 100)), aria_label=f"{row.count:,} stuck"),
         h("div", _facts(row), cls="foot"),
         cls=f"case incident {row.sign.tone}",
         data_key=row.key,
@@ -65,11 +65,11 @@ def _signs(row: Row) -> Node:
 
 def _facts(row: Row) -> list[Node | None]:
     return [
-        *[h("span", stake, cls="stake") for stake in row.exposure],
-        *[h("span", words) for words in row.split],
+        *[h("span", stake, cls="stake") for stake in row.amount_at_risk],
+        *[h("span", words) for words in row.recommended],
         h("span", "for example ", ", ".join(each.id for each in row.examples[:3])) if row.examples else None,
         h("span", row.environment) if row.environment else None,
-        h("span", f"{row.acknowledged_by or 'somebody'}: {row.note}" if row.note else f"seen by {row.acknowledged_by}")
+        h("span", f"{row.acknowledged_by or 'a person'}: {row.note}" if row.note else f"seen by {row.acknowledged_by}")
         if row.note or row.acknowledged_by
         else None,
     ]

@@ -78,7 +78,7 @@ def _under(shown: Saga, note: str) -> Node:
         h("span", h("b", time(shown.since, "for")), " without progress, since ", time(shown.since))
         if shown.since
         else None,
-        [h("b", stake) for stake in shown.exposure],
+        [h("b", stake) for stake in shown.amount_at_risk],
         h("span", "certainty: ", h("b", shown.verdict.confidence)) if shown.verdict else None,
         h("span", note, cls="soft") if note else None,
         cls="under",
@@ -130,7 +130,7 @@ def _back(name: str, sign: Sign) -> Node:
 
 
 def ledger(shown: Saga) -> Node | None:
-    """What is in force, step by step; None where nothing is known of it."""
+    """What is committed, step by step; None where nothing is known of it."""
     if not shown.ledger:
         return None
     rows = [
@@ -139,14 +139,14 @@ def ledger(shown: Saga) -> Node | None:
             h("td", h("b", entry.step), cls="wide"),
             h("td", badge(entry.sign)),
             h("td", entry.amount, cls="money"),
-            h("td", entry.compensation or h("span", "has no undo", cls="soft")),
+            h("td", entry.compensation or h("span", "has no compensation", cls="soft")),
         )
         for entry in shown.ledger
     ]
     titles = (("Step", ""), ("What holds", ""), ("Amount", "money"), ("Undone by", ""))
     head = h("tr", [h("th", title, scope="col", cls=cls or None) for title, cls in titles])
     table = h("table", h("thead", head), h("tbody", rows), cls="table cards")
-    return h("section", h("h2", "What is in force"), h("div", table, cls="scroll"), cls="section")
+    return h("section", h("h2", "What is committed"), h("div", table, cls="scroll"), cls="section")
 
 
 def anomalies(shown: Saga) -> Node | None:

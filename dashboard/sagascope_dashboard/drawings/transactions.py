@@ -54,7 +54,7 @@ def _row(row: Row) -> Node:
             cls="who",
         ),
         h("td", row.where or None, cls="where"),
-        h("td", ", ".join(row.exposure) or None, cls="stake"),
+        h("td", ", ".join(row.amount_at_risk) or None, cls="stake"),
         h("td", row.lasted or None, cls="num"),
         h("td", time(row.started, "ago"), cls="num"),
         data_key=row.key,

@@ -45,7 +45,7 @@ def _cases(shown: Triage) -> Node | None:
 def _case(case: Case) -> Node:
     where = " in ".join(part for part in (case.step, case.service) if part)
     facts = [
-        *[h("span", stake, cls="stake") for stake in case.exposure],
+        *[h("span", stake, cls="stake") for stake in case.amount_at_risk],
         h("span", where) if where else None,
         h("span", f"{case.attempts} attempts") if case.attempts > 1 else None,
         h("span", case.environment) if case.environment else None,
@@ -64,7 +64,7 @@ def _case(case: Case) -> Node:
 def _more(shown: Triage) -> Node | None:
     if not shown.more:
         return None
-    return h("p", link("/transactions?attention=any", "All that need someone"), cls="pager")
+    return h("p", link("/transactions?attention=any", "All that need attention"), cls="pager")
 
 
 def _counts(shown: Triage) -> Node | None:

@@ -18,7 +18,7 @@ _WORDS = {
     "status": {"": "Any status", **{key: sign.word for key, sign in STATUS.items()}},
     "attention": {
         "": "Any",
-        "any": "Needs someone",
+        "any": "Needs attention",
         **{key: sign.word for key, sign in ATTENTION.items()},
     },
     "since": {

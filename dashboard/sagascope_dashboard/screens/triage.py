@@ -16,7 +16,7 @@ DRAWN = "triage-drawn"
 
 
 def draw() -> None:
-    """Who needs someone now, the worst first; or that nobody does."""
+    """What needs attention now, the worst first."""
     st.set_page_config(page_title="Triage · Sagascope")
     st.session_state.pop(DRAWN, None)
     _live()

@@ -1,4 +1,4 @@
-"""Incidents: sagas that stand still for one cause, and what is known of that."""
+"""Incidents: sagas that are stuck for one cause, and what is known about it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from sagascope_collector import wire
 from sagascope_dashboard.filters import Filters, SagaAddress, incident_href
 from sagascope_dashboard.format import block, line
 from sagascope_dashboard.palette import ATTENTION, INCIDENT, SCOPE, STRANGE, Sign
-from sagascope_dashboard.viewmodels.stakes import exposure
+from sagascope_dashboard.viewmodels.stakes import amounts_at_risk
 
 SHOWN_RESOLVED = 5
 """Incidents that are over which the start page names."""
 
-REMEDIES = (("resume", "to resume"), ("undo", "to undo"), ("verify_first", "to verify first"))
+RECOMMENDED = (("resume", "to resume"), ("compensate", "to compensate"), ("verify_first", "to verify first"))
 
 EVENTS = {
     "opened": "opened",
@@ -49,8 +49,8 @@ class Row:
     where: str
     error: str
     since: datetime
-    exposure: tuple[str, ...]
-    split: tuple[str, ...]
+    amount_at_risk: tuple[str, ...]
+    recommended: tuple[str, ...]
     examples: tuple[Example, ...]
     note: str
     acknowledged_by: str
@@ -67,7 +67,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
-    """A property that those which stand still have more often than those that finished."""
+    """A property that stuck transactions have more often than those that finished."""
 
     said: str
     stuck: str
@@ -123,12 +123,12 @@ def incident(whole: wire.IncidentInFull) -> Incident:
 
 
 def headline(known: wire.Incident) -> str:
-    """What stands still, where and why, in one sentence."""
+    """What is stuck, where and why, in one sentence."""
     several = known.count != 1
     where = " in ".join(line(part, 80) for part in (known.step, known.service) if part)
     reason = ATTENTION.get(known.reason, STRANGE).word.lower()
-    stand = "transactions stand" if several else "transaction stands"
-    return f"{known.count:,} {line(known.name, 60)} {stand} still{f' at {where}' if where else ''}: {reason}."
+    are = "transactions are" if several else "transaction is"
+    return f"{known.count:,} {line(known.name, 60)} {are} stuck{f' at {where}' if where else ''}: {reason}."
 
 
 def _rows(known: Sequence[wire.Incident]) -> tuple[Row, ...]:
@@ -137,8 +137,7 @@ def _rows(known: Sequence[wire.Incident]) -> tuple[Row, ...]:
 
 
 def _row(known: wire.Incident, share: float) -> Row:
-    split = known.split
-    remedies = [(getattr(split, name), words) for name, words in REMEDIES]
+    recommended = [(getattr(known.recommended_actions, name), words) for name, words in RECOMMENDED]
     return Row(
         key=known.key,
         href=incident_href(known.key),
@@ -152,8 +151,8 @@ def _row(known: wire.Incident, share: float) -> Row:
         where=" in ".join(line(part, 80) for part in (known.step, known.service) if part),
         error=line(known.error_sample or "", 200),
         since=known.since,
-        exposure=exposure(known.exposure),
-        split=tuple(f"{number:,} {words}" for number, words in remedies if number),
+        amount_at_risk=amounts_at_risk(known.amount_at_risk),
+        recommended=tuple(f"{number:,} {words}" for number, words in recommended if number),
         examples=tuple(_example(known, each) for each in known.examples),
         note=line(known.note or "", 300),
         acknowledged_by=line(known.acknowledged_by or "", 80),

@@ -26,8 +26,8 @@ def _answer(shown: Saga) -> Iterable[str]:
         yield f"For the customer: {_text(shown.customer_line)}"
     if shown.since:
         yield f"Without progress since {_moment(shown.since)}."
-    if shown.exposure:
-        yield f"At stake: {_text(', '.join(shown.exposure))}."
+    if shown.amount_at_risk:
+        yield f"Amount at risk: {_text(', '.join(shown.amount_at_risk))}."
 
 
 def _verdict(shown: Saga) -> Iterable[str]:
@@ -43,7 +43,7 @@ def _verdict(shown: Saga) -> Iterable[str]:
 
 def _ledger(shown: Saga) -> Iterable[str]:
     if shown.ledger:
-        yield "\nWhat is in force:"
+        yield "\nWhat is committed:"
     for entry in shown.ledger:
         yield f"- {_text(entry.step)}: {entry.sign.word.lower()} {_text(entry.amount)}".rstrip()
 

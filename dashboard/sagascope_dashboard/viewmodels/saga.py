@@ -9,7 +9,7 @@ from sagascope_collector import wire
 from sagascope_dashboard.filters import Filters, SagaAddress
 from sagascope_dashboard.format import amount, block, duration, line
 from sagascope_dashboard.palette import ATTEMPT, ATTENTION, CONFIDENCE, LEDGER, STATUS, STEP, Sign
-from sagascope_dashboard.viewmodels.stakes import exposure
+from sagascope_dashboard.viewmodels.stakes import amounts_at_risk
 
 MOST_TRIES = 200
 """Attempts that are listed one by one; the timeline holds them all."""
@@ -27,7 +27,7 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Why somebody is needed."""
+    """Why it needs attention."""
 
     sign: Sign
     confidence: str
@@ -47,13 +47,13 @@ class Stop:
     """Attempts, service: what is worth a second line."""
     compensation: str
     compensation_sign: Sign | None
-    """How its undo stands; None while none was tried."""
+    """The state of its compensation; None while none was attempted."""
     optional: bool
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerLine:
-    """What is in force of one step."""
+    """What is committed of one step."""
 
     step: str
     sign: Sign
@@ -104,7 +104,7 @@ class Saga:
     ended: datetime | None
     updated: datetime
     lasted: str
-    exposure: tuple[str, ...]
+    amount_at_risk: tuple[str, ...]
     keys: tuple[tuple[str, str, str], ...]
     """Name, value, and the link to every saga with that value."""
     runs: tuple[Run, ...]
@@ -144,7 +144,7 @@ def saga(whole: wire.Saga) -> Saga:
         ended=whole.ended_at,
         updated=whole.updated_at,
         lasted=duration((whole.ended_at - whole.started_at).total_seconds()) if whole.ended_at else "",
-        exposure=exposure(whole.exposure),
+        amount_at_risk=amounts_at_risk(whole.amount_at_risk),
         keys=tuple((line(name, 40), line(value, 80), Filters(q=value).href()) for name, value in whole.keys.items()),
         runs=_runs(whole),
         verdict=_verdict(whole.verdict) if whole.verdict else None,
@@ -214,11 +214,12 @@ def _stop(name: str, steps: Sequence[wire.Step], undo: wire.Step | None, whole: 
 
 
 def _stop_sign(steps: Sequence[wire.Step], *, current: bool, whole: wire.Saga) -> Sign:
-    """The frontier carries the reason why somebody is needed; any other step its own state."""
+    """The current step carries the reason why attention is needed; any other step its own state."""
     if current and whole.attention:
         return ATTENTION[whole.attention]
     states = [step.state for step in steps]
-    worst = next((state for state in ("failed", "unknown", "in_flight", "undone", "done") if state in states), None)
+    order = ("failed", "unknown", "in_flight", "compensated", "done")
+    worst = next((state for state in order if state in states), None)
     if worst is None:
         return Sign("Not reached", "idle", "dot") if whole.ended_at else STEP["not_started"]
     return STEP[worst]
@@ -233,8 +234,8 @@ def _note(steps: Sequence[wire.Step]) -> str:
 
 def _ledger_line(entry: wire.LedgerEntry, status: str) -> LedgerLine:
     sign = LEDGER[entry.state]
-    if entry.state == "in_force" and status == "completed":
-        sign = Sign("In force, as planned", "good", "check")
+    if entry.state == "committed" and status == "completed":
+        sign = Sign("Committed, as planned", "good", "check")
     return LedgerLine(
         line(entry.step, 80),
         sign,

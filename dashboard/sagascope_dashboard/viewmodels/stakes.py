@@ -1,4 +1,4 @@
-"""Money at stake, in words. Pure."""
+"""The amount at risk, in words. Pure."""
 
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
@@ -7,16 +7,16 @@ from sagascope_collector import wire
 from sagascope_dashboard.format import amount
 
 
-def exposure(stakes: Sequence[wire.Exposure]) -> tuple[str, ...]:
-    """What is at stake, one phrase a currency: ``€50.00 in force``, ``€50.00 possibly``."""
-    return tuple(phrase for stake in stakes for phrase in _phrases(stake))
+def amounts_at_risk(amounts: Sequence[wire.AmountAtRisk]) -> tuple[str, ...]:
+    """What is at risk, one phrase each: ``€50.00 committed``, ``€50.00 possibly committed``."""
+    return tuple(phrase for each in amounts for phrase in _phrases(each))
 
 
-def _phrases(stake: wire.Exposure) -> list[str]:
-    certain, possible = number(stake.certain), number(stake.possible)
-    said = [f"{amount(stake.certain, stake.currency)} in force"] if certain else []
+def _phrases(at_risk: wire.AmountAtRisk) -> list[str]:
+    certain, possible = number(at_risk.certain), number(at_risk.possible)
+    said = [f"{amount(at_risk.certain, at_risk.currency)} committed"] if certain else []
     if possible:
-        said.append(f"{amount(stake.possible, stake.currency)} possibly in force")
+        said.append(f"{amount(at_risk.possible, at_risk.currency)} possibly committed")
     return said
 
 

@@ -1,4 +1,4 @@
-"""A list that stays as it is while somebody reads it: what is new waits until it is asked for. Pure."""
+"""A list that stays as it is while a person reads it: what is new waits until it is asked for. Pure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -40,4 +40,4 @@ def _in_place(items: Iterable[Item], places: dict[str, int]) -> tuple[Item, ...]
 
 
 def _news(number: int) -> str:
-    return f"{plural(number, 'more transaction')} {'needs' if number == 1 else 'need'} someone" if number else ""
+    return f"{plural(number, 'more transaction')} {'needs' if number == 1 else 'need'} attention" if number else ""

@@ -8,7 +8,7 @@ from sagascope_collector import wire
 from sagascope_dashboard.filters import ORDERS, Filters, SagaAddress
 from sagascope_dashboard.format import duration, line
 from sagascope_dashboard.palette import ATTENTION, STATUS, Sign
-from sagascope_dashboard.viewmodels.stakes import exposure
+from sagascope_dashboard.viewmodels.stakes import amounts_at_risk
 
 NOTHING = {
     "never_seen": "nothing like it was ever received.",
@@ -45,7 +45,7 @@ class Row:
     started: datetime
     lasted: str
     """How long it took; empty while it is open."""
-    exposure: tuple[str, ...]
+    amount_at_risk: tuple[str, ...]
     headline: str
 
 
@@ -108,7 +108,7 @@ _COLUMNS = {
     "status": "Status",
     "id": "Transaction",
     "step": "Where",
-    "exposure": "At stake",
+    "amount_at_risk": "Amount at risk",
     "duration": "Took",
     "started": "Started",
 }
@@ -141,7 +141,7 @@ def _row(saga: wire.SagaSummary) -> Row:
         where=" in ".join(line(part, 60) for part in (saga.step, saga.service) if part),
         started=saga.started_at,
         lasted=duration(_taken(saga)) if saga.ended_at else "",
-        exposure=exposure(saga.exposure),
+        amount_at_risk=amounts_at_risk(saga.amount_at_risk),
         headline=line(saga.headline, 300),
     )
 

@@ -1,4 +1,4 @@
-"""Triage: who needs someone now, the worst first."""
+"""Triage: who needs attention now, the worst first."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,12 +9,12 @@ from sagascope_dashboard.filters import Filters, SagaAddress
 from sagascope_dashboard.format import line, plural
 from sagascope_dashboard.palette import ATTENTION, STATUS, Sign, severity
 from sagascope_dashboard.viewmodels.incidents import Row, over, several
-from sagascope_dashboard.viewmodels.stakes import exposure, number
+from sagascope_dashboard.viewmodels.stakes import amounts_at_risk, number
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One saga that needs someone."""
+    """One saga that needs attention."""
 
     key: str
     """The same for the same saga, from one reading to the next."""
@@ -27,7 +27,7 @@ class Case:
     since: datetime
     step: str
     service: str
-    exposure: tuple[str, ...]
+    amount_at_risk: tuple[str, ...]
     attempts: int
 
 
@@ -56,7 +56,7 @@ class Triage:
 
 
 def triage(needing: wire.Sagas, flows: wire.Flows | None, incidents: wire.Incidents | None = None) -> Triage:
-    """Order what needs someone: by reason, then by what is certainly at stake, then by how long it has stood.
+    """Orders what needs attention: by reason, then by the certain amount at risk, then by how long it has been stuck.
 
     `needing` are those that are no part of an incident of several.
     """
@@ -76,7 +76,7 @@ def triage(needing: wire.Sagas, flows: wire.Flows | None, incidents: wire.Incide
 
 
 def _worst_first(saga: wire.SagaSummary) -> tuple[int, Decimal, datetime]:
-    at_stake = max((number(stake.certain) for stake in saga.exposure), default=Decimal(0))
+    at_stake = max((number(stake.certain) for stake in saga.amount_at_risk), default=Decimal(0))
     return severity(saga.attention), -at_stake, saga.since or saga.started_at
 
 
@@ -93,17 +93,17 @@ def _case(saga: wire.SagaSummary) -> Case:
         since=saga.since or saga.started_at,
         step=line(saga.step, 80),
         service=line(saga.service, 80),
-        exposure=exposure(saga.exposure),
+        amount_at_risk=amounts_at_risk(saga.amount_at_risk),
         attempts=saga.attempts,
     )
 
 
 def _title(number_of_cases: int, more: bool) -> str:
     if not number_of_cases:
-        return "Nobody is needed"
+        return "No attention needed"
     if more:
-        return f"More than {number_of_cases:,} transactions need someone"
-    return f"{plural(number_of_cases, 'transaction')} {'needs' if number_of_cases == 1 else 'need'} someone"
+        return f"More than {number_of_cases:,} transactions need attention"
+    return f"{plural(number_of_cases, 'transaction')} {'needs' if number_of_cases == 1 else 'need'} attention"
 
 
 def _counts(flows: wire.Flows | None) -> tuple[Count, ...]:

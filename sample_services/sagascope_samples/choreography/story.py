@@ -36,7 +36,7 @@ PLANTS: Final = (
         "ledger",
         Trouble.LOSE,
         Finding("running", "next_step_missing", "forward", "ledger.record", "ledger"),
-        "so it is this message",
+        "so the cause is this message",
     ),
     Plant(
         "8488",
@@ -44,7 +44,7 @@ PLANTS: Final = (
         "wallet",
         Trouble.TWICE,
         Finding("completed", "applied_twice", "forward", "ledger.record", "ledger"),
-        "because two messages asked for it, published by wallet",
+        "Two messages requested it, published by wallet",
     ),
     Plant(
         "8490",
@@ -52,7 +52,7 @@ PLANTS: Final = (
         "notification",
         Trouble.POISON,
         Finding("running", "retrying", "forward", "notification.send", "notification"),
-        "is delivered again and again",
+        "is redelivered after each failure",
     ),
     Plant(
         "8494",
@@ -60,7 +60,7 @@ PLANTS: Final = (
         DOWN,
         None,
         Finding("running", "next_step_missing", "forward", "shipping.book", "shipping"),
-        "so it may be the consumer",
+        "so the consumer may be the cause",
     ),
 )
 

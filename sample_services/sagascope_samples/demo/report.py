@@ -29,7 +29,7 @@ class Report:
 
     verdicts: Sequence[Verdict]
     flagged: Sequence[str] = ()
-    """Payments without a fault that are said to need someone."""
+    """Payments without a fault that are said to need attention."""
     unfinished: Sequence[str] = ()
     """Payments without a fault that are not completed."""
 

@@ -69,7 +69,7 @@ class Screen:
     def doubts(self, report: Report) -> None:
         """Say what the report's faults do not: what is wrong with payments that have none."""
         if report.flagged:
-            self.say(f"Said to need someone, without a fault: {', '.join(report.flagged)}", "red")
+            self.say(f"Said to need attention, without a fault: {', '.join(report.flagged)}", "red")
         if report.unfinished:
             self.say(f"Not completed, without a fault: {', '.join(report.unfinished)}", "red")
 

@@ -60,7 +60,7 @@ PLANTS: Final = (
     Plant(
         "8488",
         "The order goes to the task queue of the night shift, for which no worker runs.",
-        Finding("running", "hung", "forward", FULFIL, WAREHOUSE),
+        Finding("running", "blocked", "forward", FULFIL, WAREHOUSE),
         "no worker polls",
         warehouse=NIGHT,
     ),

@@ -63,7 +63,7 @@ def test_all_may_begin_anew(tmp_path: Path) -> None:
         with running_temporal(log, store=store) as address:
             with bridging(address, collector.api, tmp_path), working(address, tmp_path, "failing/1", "slow/1"):
                 once(collector, "slow/1", lambda saga: [state for *_, state in shape(saga)] == ["done", "in_flight"])
-                before = once(collector, "failing/1", says("next try"))
+                before = once(collector, "failing/1", says("next attempt is due"))
             with working(address, tmp_path, "well/2", "nobody/2"):  # nobody follows
                 wait_until(lambda: has_completed(address, "well/2"), "well/2 never completed")
         collector.stop(9)

@@ -42,7 +42,7 @@ def told(collector: RunningCollector, tmp_path_factory: pytest.TempPathFactory) 
 
 def test_an_activity_that_keeps_failing_says_how_often_why_and_when_it_is_tried_next(told: RunningCollector) -> None:
     once(told, "failing", lambda saga: saga["steps"] and len(saga["steps"][0]["attempts"]) >= 3)
-    saga = once(told, "failing", says("next try"))
+    saga = once(told, "failing", says("next attempt is due"))
     assert saga["attention"] == "retrying"
     assert BANK_AWAY in headline(saga)
     tries = saga["steps"][0]["attempts"]
@@ -56,7 +56,7 @@ def test_an_activity_that_keeps_failing_says_how_often_why_and_when_it_is_tried_
 
 def test_a_task_queue_that_no_worker_polls_is_named(told: RunningCollector) -> None:
     saga = once(told, "nobody", says("no worker polls the task queue night-shift since "))
-    saga = once(told, "nobody", lambda saga: saga["attention"] == "hung")
+    saga = once(told, "nobody", lambda saga: saga["attention"] == "blocked")
     assert "no worker polls" in headline(saga)
     assert shape(saga) == [("charge", "action", "in_flight")]
 
@@ -73,7 +73,7 @@ def test_a_timer_that_is_waited_for_is_named(told: RunningCollector) -> None:
 
 def test_what_a_worker_has_is_in_flight(told: RunningCollector) -> None:
     saga = once(told, "slow", lambda saga: shape(saga)[1:] == [("fulfil", "action", "in_flight")])
-    saga = once(told, "slow", says("payments took it at "))
+    saga = once(told, "slow", says("payments started "))
     assert shape(saga)[0] == ("charge", "action", "done")
     assert (saga["status"], saga["attention"]) == ("running", None)
 

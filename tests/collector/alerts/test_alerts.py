@@ -63,7 +63,7 @@ def test_an_incident_is_told_once_as_it_opens_grows_and_ends(tmp_path: Path, pag
     assert told["incident"]["count"] in (2, 3)
     assert told["incident"]["step"] == "ledger.record"
     assert told["link"] == f"http://here/{told['incident']['key']}"
-    assert "payment sagas stand still at ledger.record" in told["headline"]
+    assert "stuck at ledger.record" in told["headline"]
 
 
 def test_a_receiver_that_fails_is_told_later_and_in_order(tmp_path: Path, pager: Receiver) -> None:
@@ -128,7 +128,7 @@ def test_a_body_of_ones_own_stays_json_whatever_it_is_filled_with(tmp_path: Path
         send(collector, *saga('"}] {link}\n\\', STUCK, ago=60, ended=False))
         (call,) = soon(lambda: pager.calls, seconds=30)
     assert call.body["text"].endswith(' "}] {link}\n\\')
-    assert call.body["blocks"] == [{"kind": "retrying", "count": 1}]
+    assert call.body["blocks"] == [{"kind": "next_step_missing", "count": 1}]
 
 
 def test_alertmanager_is_told_what_fires_and_what_ended(tmp_path: Path, pager: Receiver) -> None:

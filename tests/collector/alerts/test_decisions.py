@@ -9,7 +9,7 @@ from sagascope_collector.alerts.decisions import Event, Known, news
 from sagascope_collector.alerts.matching import SECOND, recipients
 from sagascope_collector.alerts.rules import USUAL, Alerts
 from sagascope_collector.incidents import Incident, Scope, State
-from sagascope_collector.store import Stake, Told
+from sagascope_collector.storage import AlertState, AmountAtRisk
 
 NOW = 1_000 * SECOND
 INCIDENT = Incident(
@@ -26,8 +26,8 @@ INCIDENT = Incident(
     since=NOW - 60 * SECOND,
     latest_at=NOW,
     examples=("1",),
-    split={"resume": 5, "undo": 0, "verify_first": 0},
-    stakes=(Stake("EUR", Decimal(60), Decimal(40)),),
+    recommended_actions={"resume": 5, "compensate": 0, "verify_first": 0},
+    stakes=(AmountAtRisk("EUR", Decimal(60), Decimal(40)),),
     opened_at=NOW,
     changed_at=NOW,
     peak=5,
@@ -98,7 +98,7 @@ def test_an_end_is_told_although_no_rule_holds_any_more() -> None:
 
 
 def test_what_was_told_before_a_restart_is_not_told_again() -> None:
-    known = {("pager", "i1"): Told("pager", "i1", 1, 0, is_over=False, over_since=None)}
+    known = {("pager", "i1"): AlertState("pager", "i1", 1, 0, is_over=False, over_since=None)}
     assert after(alerts(), INCIDENT, known=known) == []
 
 
@@ -110,9 +110,9 @@ def test_what_was_told_before_a_restart_is_not_told_again() -> None:
         ({"sagas": 6}, False),
         ({"standing": "1m"}, True),
         ({"standing": "61s"}, False),
-        ({"exposure": {"EUR": "100"}}, True),
-        ({"exposure": {"EUR": "100.01", "USD": "0"}}, False),
-        ({"exposure": {"EUR": "100.01", "USD": "0"}, "sagas": 1}, False),
+        ({"amount_at_risk": {"EUR": "100"}}, True),
+        ({"amount_at_risk": {"EUR": "100.01", "USD": "0"}}, False),
+        ({"amount_at_risk": {"EUR": "100.01", "USD": "0"}, "sagas": 1}, False),
         ({"match": {"name": ["refund", "payment"]}}, True),
         ({"match": {"name": ["refund"]}}, False),
         ({"match": {"scope": ["systemic"]}}, False),

@@ -1,4 +1,4 @@
-"""Incidents through the front door: sagas that stand still for one cause, and what people say of them."""
+"""Incidents through the public API: sagas that are stuck for one cause, and what people note about them."""
 
 import itertools
 import signal
@@ -13,11 +13,12 @@ from support.collector import RunningCollector, running_collector
 from support.payments import DONE, Request, Tried, saga, send, soon
 
 TRIES = 4
+AGAIN = {"saga.step.retry_in": 3600.0}
 
 
 def failing(message: str, step: str = "ledger.record") -> tuple[Tried, ...]:
     """Attempts at a step that fail for ever."""
-    tries = [Tried(step, "ledger", 0.3 + number, 0.5 + number, message) for number in range(TRIES)]
+    tries = [Tried(step, "ledger", 0.3 + number, 0.5 + number, message, AGAIN) for number in range(TRIES)]
     return (DONE[0], *tries)
 
 
@@ -75,8 +76,8 @@ def test_the_life_of_an_incident(collector: RunningCollector) -> None:
     assert "timed out" in worst["error_sample"]
     assert "balance" in other["error_sample"]
     assert worst["examples"] == [f"link-{number}" for number in (11, 10, 9, 8, 7)]
-    assert sum(worst["split"].values()) == 12
-    assert worst["exposure"][0]["currency"] == "EUR"
+    assert sum(worst["recommended_actions"].values()) == 12
+    assert worst["amount_at_risk"][0]["currency"] == "EUR"
     listed = get(collector, "/sagas", incident=worst["key"])["items"]
     assert {each["id"] for each in listed} == {f"link-{number}" for number in range(12)}
 
@@ -124,7 +125,7 @@ def test_going_on_is_safe_by_the_keys_of_the_step_that_fails(empty: RunningColle
     send(empty, *saga("without", fails("bare.step", {}), ended=False))
 
     def split() -> dict[str, dict[str, int]]:
-        return {each["step"]: each["split"] for each in incidents(empty)}
+        return {each["step"]: each["recommended_actions"] for each in incidents(empty)}
 
     soon(lambda: len(split()) == 2)
     assert split()["keyed.step"]["resume"] == 1

@@ -27,6 +27,8 @@ PATHS = {
     "/api/v1/export": None,
     "/api/v1/backup": None,
     "/api/v1/forget": wire.Forgotten,
+    "/api/v1/backups": wire.Alive,
+    "/api/v1/sql": wire.SqlResult,
     "/healthz": wire.Alive,
     "/readyz": wire.Alive,
 }
@@ -59,7 +61,7 @@ def description(http: httpx.Client) -> Any:
 def test_every_call_is_described_and_no_other(description: Any) -> None:
     assert set(description["paths"]) == set(PATHS)
     changing = {path for path, methods in description["paths"].items() if set(methods) != {"get"}}
-    assert changing == {"/api/v1/incidents/{key}", "/api/v1/forget"}
+    assert changing == {"/api/v1/incidents/{key}", "/api/v1/forget", "/api/v1/backups", "/api/v1/sql"}
     assert set(description["paths"]["/api/v1/incidents/{key}"]) == {"get", "patch"}
 
 
@@ -71,7 +73,7 @@ def test_every_field_is_described_as_required(description: Any) -> None:
 
 def test_every_problem_is_described(description: Any) -> None:
     for path, methods in description["paths"].items():
-        answers = methods["get"]["responses"]
+        answers = (methods.get("get") or methods["post"])["responses"]
         assert {"200", "422", "503"} <= set(answers), path
         for status in set(answers) - {"200"}:
             assert set(answers[status]["content"]) == {"application/problem+json"}

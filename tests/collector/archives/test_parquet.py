@@ -13,7 +13,7 @@ from sagascope_collector.archives.parquet import LATEST, export
 from sagascope_collector.errors import BadValue
 from sagascope_collector.ingest import Encoding, Payload, Signal
 from sagascope_collector.otlp import decode
-from sagascope_collector.store import DuckDBStore
+from sagascope_collector.storage import Storage
 from support.collector import running_collector
 from support.command import run
 from support.otlp import NOON, SECOND, log, logs, of_saga, resource, span, traces
@@ -35,9 +35,9 @@ def requests() -> Iterator[tuple[Signal, bytes]]:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[DuckDBStore]:
+def store(tmp_path: Path) -> Iterator[Storage]:
     """Partly sealed."""
-    opened = DuckDBStore(str(tmp_path / "store.duckdb"))
+    opened = Storage(str(tmp_path / "store.duckdb"))
     for number, (signal, body) in enumerate(requests()):
         opened.append(decode([Payload(signal, Encoding.PROTOBUF, body, NOON)]).batch)
         if number == 1:
@@ -46,7 +46,7 @@ def store(tmp_path: Path) -> Iterator[DuckDBStore]:
     opened.close()
 
 
-def test_every_record_is_there_once_in_the_folder_of_its_day(store: DuckDBStore, tmp_path: Path) -> None:
+def test_every_record_is_there_once_in_the_folder_of_its_day(store: Storage, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     assert export(store, folder) == 6
     query = f"SELECT day::VARCHAR, count(*) FROM read_parquet('{folder}/spans/*/*.parquet') GROUP BY ALL ORDER BY ALL"
@@ -56,7 +56,7 @@ def test_every_record_is_there_once_in_the_folder_of_its_day(store: DuckDBStore,
     assert {each["body"] for each in read} == {"said", '{"deep":{"base64":"AA=="}}'}
 
 
-def test_columns_are_plain_and_attributes_json(store: DuckDBStore, tmp_path: Path) -> None:
+def test_columns_are_plain_and_attributes_json(store: Storage, tmp_path: Path) -> None:
     export(store, tmp_path / "out")
     rows = pyarrow.dataset.dataset(tmp_path / "out" / "spans").to_table().to_pylist()
     row = next(each for each in rows if each["span_id"].endswith("1"))
@@ -73,20 +73,20 @@ def test_columns_are_plain_and_attributes_json(store: DuckDBStore, tmp_path: Pat
     ("since", "until", "number"),
     [(NOON + DAY, LATEST, 2), (0, NOON + DAY, 4), (NOON + DAY, NOON + 2 * DAY, 1), (NOON + 9 * DAY, LATEST, 0)],
 )
-def test_a_part_of_time_is_exported(store: DuckDBStore, tmp_path: Path, since: int, until: int, number: int) -> None:
+def test_a_part_of_time_is_exported(store: Storage, tmp_path: Path, since: int, until: int, number: int) -> None:
     assert export(store, tmp_path / "out", since, until) == number
 
 
-def test_a_folder_that_is_there_is_left_as_it_was(store: DuckDBStore, tmp_path: Path) -> None:
+def test_a_folder_that_is_there_is_left_as_it_was(store: Storage, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     with pytest.raises(BadValue, match="left as it is"):
         export(store, tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_times_that_no_calendar_has_do_no_harm(store: DuckDBStore, tmp_path: Path) -> None:
+def test_times_that_no_calendar_has_do_no_harm(store: Storage, tmp_path: Path) -> None:
     hostile = traces(span(77, start=2**64 - 1, end=2**64 - 1), span(78, start=NOON, end=2**64 - 1))
-    store.append(decode([Payload(Signal.TRACES, Encoding.PROTOBUF, hostile.SerializeToString(), NOON)]).batch)
+    store.records.append(decode([Payload(Signal.TRACES, Encoding.PROTOBUF, hostile.SerializeToString(), NOON)]).batch)
     assert export(store, tmp_path / "out") == 7
 
 

@@ -18,7 +18,7 @@ from sagascope_collector.errors import BadValue
 from sagascope_collector.ingest import Encoding, Payload, Signal
 from sagascope_collector.otlp import decode
 from sagascope_collector.records import SagaId
-from sagascope_collector.store import DuckDBStore
+from sagascope_collector.storage import Storage
 from support.collector import RunningCollector, running_collector
 from support.command import run
 from support.disks import fill, small_disk
@@ -35,9 +35,9 @@ def request(saga: int) -> bytes:
 
 def filled(path: Path, sagas: int) -> Path:
     """A database at rest with sealed facts and a journal."""
-    store = DuckDBStore(str(path))
+    store = Storage(str(path))
     for saga in range(1, sagas + 1):
-        store.append(decode([Payload(Signal.TRACES, Encoding.PROTOBUF, request(saga), NOON)]).batch)
+        store.records.append(decode([Payload(Signal.TRACES, Encoding.PROTOBUF, request(saga), NOON)]).batch)
         if saga == sagas // 2:
             store.seal()
     store.close()
@@ -46,9 +46,9 @@ def filled(path: Path, sagas: int) -> Path:
 
 def spans_of(path: Path, sagas: int) -> list[int]:
     """How many spans the database has of each saga up to this one."""
-    store = DuckDBStore(str(path))
+    store = Storage(str(path))
     ids = [SagaId("", str(each)) for each in range(1, sagas + 1)]
-    found = store.facts(ids)
+    found = store.lookup.facts(ids)
     store.close()
     return [len(found[each].spans) if each in found else 0 for each in ids]
 
@@ -166,9 +166,9 @@ def test_a_collector_that_dies_while_it_is_copied_leaves_nothing(tmp_path: Path)
 
 
 def archived(db: Path) -> list[bytes]:
-    store = DuckDBStore(str(db))
+    store = Storage(str(db))
     try:
-        with store.copied() as parts:
+        with store.backups.copied() as parts:
             return list(backups.archive(parts))
     finally:
         store.close()

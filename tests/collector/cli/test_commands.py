@@ -46,7 +46,7 @@ def empty() -> Iterator[RunningCollector]:
 def test_find_lists_what_matches(collector: RunningCollector) -> None:
     done = run("find", "#849", url=collector.api)
     assert done.returncode == 0
-    assert "payment 8492  running, needs someone: hung  (its id begins so)" in done.stdout
+    assert "payment 8492  running, needs attention: hung  (its id begins so)" in done.stdout
     assert "payment 8493  completed" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
 
@@ -71,7 +71,7 @@ def test_find_gives_the_api_s_answer(collector: RunningCollector) -> None:
 def test_show_tells_of_one_saga(collector: RunningCollector) -> None:
     done = run("show", "#8492", url=collector.api)
     assert done.returncode == 0
-    assert done.stdout.startswith("payment 8492  running, needs someone: hung\nin production, started ")
+    assert done.stdout.startswith("payment 8492  running, needs attention: hung\nin production, started ")
     for part in ("Customer: ", "STEPS", "EVIDENCE", "WHAT TO DO", "TIMELINE"):
         assert part in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
@@ -125,12 +125,12 @@ def test_triage_lists_who_needs_someone_worst_and_longest_first(collector: Runni
     listed = wire.Sagas.model_validate_json(run("triage", "--json", url=collector.api).stdout)
     assert [each.id for each in listed.items] == ["8492", "500"]
     cut = run("triage", "--limit", "1", url=collector.api)
-    assert (cut.returncode, cut.stderr) == (0, "1 more need someone; --limit says how many are listed.\n")
+    assert (cut.returncode, cut.stderr) == (0, "1 more need attention; --limit says how many are listed.\n")
 
 
 def test_an_empty_collector_needs_nobody(empty: RunningCollector) -> None:
     done = run("triage", url=empty.api)
-    assert (done.returncode, done.stdout) == (0, "Nobody is needed: no transaction stands still.\n")
+    assert (done.returncode, done.stdout) == (0, "No transaction needs attention.\n")
     assert json.loads(run("triage", "--json", url=empty.api).stdout) == {"items": [], "next_cursor": None}
     assert run("find", "8492", url=empty.api).returncode == 1
     assert run("show", "8492", url=empty.api).returncode == 1

@@ -15,7 +15,8 @@ from support.collector import RunningCollector, running_collector
 from support.command import run
 from support.payments import DONE, STUCK, Tried, saga, send, soon
 
-FAILING = (DONE[0], *(Tried("ledger.record", "ledger", 0.3 + each, 0.5 + each, "refused") for each in range(3)))
+AGAIN = {"saga.step.retry_in": 3600.0}
+FAILING = (DONE[0], *(Tried("ledger.record", "ledger", 0.3 + each, 0.5 + each, "refused", AGAIN) for each in range(3)))
 KEYED = (
     DONE[0],
     Tried(
@@ -44,7 +45,7 @@ def test_triage_says_what_several_share_first(collector: RunningCollector) -> No
     done = run("triage", url=collector.api)
     title, *rest = done.stdout.splitlines()
     assert title == f"4 payment at ledger.record: retrying  {key_of(collector)}  open"
-    assert any("what to do: 4 to verify first" in line for line in rest)
+    assert any("recommended: 4 to verify first" in line for line in rest)
     assert [line.split("  ")[0] for line in rest if line[:1] not in {"", " "}] == ["payment keyed", "refund alone"]
     listed = wire.Sagas.model_validate_json(run("triage", "--json", url=collector.api).stdout)
     assert len(listed.items) == 6
@@ -54,16 +55,16 @@ def test_a_plan_is_a_line_for_each_until_none_is_left(collector: RunningCollecto
     done = run("triage", "--plan", url=collector.api)
     tasks = {task.id: task for task in map(wire.Task.model_validate_json, done.stdout.splitlines())}
     assert set(tasks) == {"f-0", "f-1", "f-2", "f-3", "keyed", "alone"}
-    assert done.stderr == "6 need someone: 1 to resume, 5 to verify first.\n"
+    assert done.stderr == "6 need attention: 1 to resume, 5 to verify first.\n"
     (clue,) = tasks["keyed"].look_up
     assert (clue.service, clue.idempotency_key, clue.state) == ("ledger", "k7", "in_flight")
-    assert tasks["keyed"].remedy == "resume"
+    assert tasks["keyed"].recommended_action == "resume"
     assert tasks["alone"].look_up[0].idempotency_key is None
     assert all(task.actions for task in tasks.values())
     for number in range(4):
         mended = (Tried("ledger.record", "ledger", 50, 51),)
         send(collector, *saga(f"f-{number}", mended, ago=90, ended=True))
-    soon(lambda: run("triage", "--plan", url=collector.api).stderr.startswith("2 need someone"), seconds=60)
+    soon(lambda: run("triage", "--plan", url=collector.api).stderr.startswith("2 need attention"), seconds=60)
 
 
 def test_tasks_come_in_pages(collector: RunningCollector) -> None:
@@ -79,7 +80,7 @@ def test_an_incident_is_acknowledged_and_says_what_moved(collector: RunningColle
     key = key_of(collector)
     done = run("incident", key, "--acknowledge", "--note", "the bank is slow", "--by", "anna", url=collector.api)
     assert done.returncode == 0
-    for part in ("acknowledged", "looked after by anna", "note: the bank is slow", "0 finished, 0 moved on, 4 still"):
+    for part in ("acknowledged", "acknowledged by anna", "note: the bank is slow", "0 finished, 0 moved on, 4 still"):
         assert part in done.stdout
     again = wire.IncidentInFull.model_validate_json(run("incident", key, "--json", url=collector.api).stdout)
     assert again.state == "acknowledged"

@@ -21,37 +21,38 @@ def seen(renderable: RenderableType, width: int = 80) -> str:
 
 def test_a_stuck_saga_is_told_on_one_screen() -> None:
     assert seen(render.saga(SAGA, NOW)) == snapshot("""\
-payment 8492  running, needs someone: instance_lost
+payment 8492  running, needs attention: instance_lost
 in production, started 2026-11-22 14:02:10 UTC, 12 min ago
 
-Stuck in ledger.record for 12 min: ledger-7f9c took it at 14:02:11 and has been
-silent since 14:02:14; €50.00 debited from the wallet is in force.
+Stuck in ledger.record: ledger-7f9c started it at 14:02:11Z and has not reported
+since 14:02:14Z. EUR 50.00 was debited (wallet.debit); no refund was received.
 
-Customer: €50.00 was charged; nothing was refunded.
+Customer: The payment is not finished; EUR 50.00 was charged.
 
 STEPS
 ✓ done         fraud.check        fraud   120 ms
 ✓ done         wallet.debit       wallet  380 ms
-    ✗ try 1  at 14:02:10.200, wallet-7f9c, 100 ms
+    ✗ attempt 1  at 14:02:10.200, wallet-7f9c, 100 ms
       ConnectError: connection refused
-    ✓ try 2  at 14:02:10.500, wallet-7f9c, 80 ms
+    ✓ attempt 2  at 14:02:10.500, wallet-7f9c, 80 ms
 ▶ in flight    ledger.record      ledger  12 min
 · not started  shipping.book
 · not started  notification.send
 
-IN FORCE AND UNDONE
-wallet.debit, 50.00 EUR: in force; wallet.refund would undo it
-At stake: 50.00 EUR for certain, 0.00 EUR possibly.
+COMMITTED AND COMPENSATED
+wallet.debit, 50.00 EUR: committed; wallet.refund compensates it
+Amount at risk: 50.00 EUR certain, 0.00 EUR possible.
 
 EVIDENCE
-14:02:11.000  ledger-7f9c started ledger.record, attempt 1
-14:02:14.000  last heartbeat of ledger-7f9c; it promised the next one within 1 s
+14:02:11.000  ledger-7f9c started ledger.record (attempt 1)
+14:02:14.000  Last heartbeat of ledger-7f9c; it announced the next within 1 s
 Confidence: likely.
 
 WHAT TO DO
-1. Look up key pay-8492 in the ledger; if it is absent, resubmit the payment,
-   and otherwise call the orchestrator back.
-2. Then see whether it goes on.
+1. Look up idempotency key pay-8492 in ledger: it shows whether ledger.record
+   took effect for payment 8492.
+2. If the key is absent, run ledger.record again with the same key pay-8492; if
+   it is present, continue after it.
 
 TIMELINE
 14:02:10.010 to now, 12 min; quiet stretches are squeezed
@@ -72,17 +73,19 @@ def test_a_compensated_saga_shows_what_was_undone() -> None:
             "attention": None,
             "verdict": None,
             "ended_at": at(3),
-            "headline": "Compensated after 3 s: the ledger refused it, and everything was undone.",
-            "customer_line": "€50.00 was charged and refunded.",
-            "exposure": [],
+            "headline": "Compensated at 22 Nov 2026 14:02:13Z: the ledger refused it.",
+            "headline_parts": [],
+            "customer_line": "The payment was canceled; any charge of EUR 50.00 was refunded.",
+            "customer_line_parts": [],
+            "amount_at_risk": [],
             "steps": [
-                step("wallet.debit", "wallet", "undone", attempt(1, "wallet", 0.1, 0.2, "ok")),
+                step("wallet.debit", "wallet", "compensated", attempt(1, "wallet", 0.1, 0.2, "ok")),
                 step("ledger.record", "ledger", "failed", attempt(1, "ledger", 0.3, 1.3, "error", "account closed")),
                 step(
                     "wallet.refund", "wallet", "done", attempt(1, "wallet", 1.4, 2.9, "ok"), compensates="wallet.debit"
                 ),
             ],
-            "ledger": [SAGA.ledger[0].model_copy(update={"state": "undone"})],
+            "ledger": [SAGA.ledger[0].model_copy(update={"state": "compensated"})],
             "anomalies": [wire.Anomaly(code="clock_skew", text="wallet is 2 s behind", step=None)],
         }
     )
@@ -90,19 +93,19 @@ def test_a_compensated_saga_shows_what_was_undone() -> None:
 payment 8492  compensated
 in production, started 2026-11-22 14:02:10 UTC, 12 min ago
 
-Compensated after 3 s: the ledger refused it, and everything was undone.
+Compensated at 22 Nov 2026 14:02:13Z: the ledger refused it.
 
-Customer: €50.00 was charged and refunded.
+Customer: The payment was canceled; any charge of EUR 50.00 was refunded.
 
 STEPS
-↩ undone  wallet.debit                        wallet  100 ms
-✗ failed  ledger.record                       ledger     1 s
-    ✗ try 1  at 14:02:10.300, ledger-7f9c, 1 s
+↩ compensated  wallet.debit                             wallet  100 ms
+✗ failed       ledger.record                            ledger     1 s
+    ✗ attempt 1  at 14:02:10.300, ledger-7f9c, 1 s
       ConnectError: account closed
-✓ done    wallet.refund, undoes wallet.debit  wallet   1.5 s
+✓ done         wallet.refund, compensates wallet.debit  wallet   1.5 s
 
-IN FORCE AND UNDONE
-wallet.debit, 50.00 EUR: undone
+COMMITTED AND COMPENSATED
+wallet.debit, 50.00 EUR: compensated
 
 ALSO NOTICED
 clock_skew: wallet is 2 s behind
@@ -123,9 +126,10 @@ def test_a_list_says_who_needs_someone_and_by_what_it_was_found() -> None:
         update={"id": "8493", "status": "completed", "attention": None, "headline": "Completed in 1.2 s.", "run": "r-2"}
     )
     assert seen(render.listing([SUMMARY, calm], NOW, ["id", "prefix"])) == snapshot("""\
-payment 8492  running, needs someone: instance_lost
-  Stuck in ledger.record for 12 min: ledger-7f9c took it at 14:02:11 and has
-  been silent since 14:02:14; €50.00 debited from the wallet is in force.
+payment 8492  running, needs attention: instance_lost
+  Stuck in ledger.record: ledger-7f9c started it at 14:02:11Z and has not
+  reported since 14:02:14Z. EUR 50.00 was debited (wallet.debit); no refund was
+  received.
   in production, started 2026-11-22 14:02:10 UTC, 12 min ago
 
 payment 8493  completed  (its id begins so)

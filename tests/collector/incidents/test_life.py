@@ -7,10 +7,10 @@ import pytest
 
 from sagascope_collector.incidents import documents
 from sagascope_collector.incidents.life import LINGERS, Incident, Scope, State, advance, scope, told
-from sagascope_collector.store import Change, Group, Stake
+from sagascope_collector.storage import AmountAtRisk, IncidentChange, IncidentGroup
 
 SECOND = 1_000_000_000
-GROUP = Group(
+GROUP = IncidentGroup(
     key="i1",
     environment="prod",
     name="payment",
@@ -26,8 +26,8 @@ GROUP = Group(
     latest_at=30,
     joined_at=40,
     examples=("1", "2", "3"),
-    split={"resume": 3, "undo": 0, "verify_first": 0},
-    stakes=(Stake("EUR", Decimal("50.00"), Decimal(0)),),
+    recommended_actions={"resume": 3, "compensate": 0, "verify_first": 0},
+    amounts=(AmountAtRisk("EUR", Decimal("50.00"), Decimal(0)),),
 )
 NOW = 100 * SECOND
 
@@ -49,7 +49,7 @@ def test_a_group_opens_an_incident() -> None:
     incident, change = advance(None, GROUP, NOW, None)
     assert incident
     assert (incident.state, incident.count, incident.peak, incident.opened_at) == (State.OPEN, 3, 3, NOW)
-    assert change == Change("i1", NOW, "opened", None, "", 3)
+    assert change == IncidentChange("i1", NOW, "opened", None, "", 3)
 
 
 def test_nothing_comes_of_nothing() -> None:
@@ -75,7 +75,7 @@ def test_it_is_over_only_when_nobody_came_back_for_a_while() -> None:
     over, change = advance(empty, None, NOW + LINGERS, None)
     assert over
     assert over.state is State.RESOLVED
-    assert change == Change("i1", NOW + LINGERS, "resolved", None, "", 0)
+    assert change == IncidentChange("i1", NOW + LINGERS, "resolved", None, "", 0)
 
 
 def test_what_is_over_stays_so_until_sagas_return() -> None:

@@ -13,7 +13,7 @@ EXPECTED = {
     errors.TooLarge: (413, "RESOURCE_EXHAUSTED"),
     errors.Unauthenticated: (401, "UNAUTHENTICATED"),
     errors.Overloaded: (503, "UNAVAILABLE"),
-    errors.StoreUnavailable: (503, "UNAVAILABLE"),
+    errors.StorageUnavailable: (503, "UNAVAILABLE"),
 }
 
 

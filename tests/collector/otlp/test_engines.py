@@ -72,9 +72,7 @@ def test_a_workflow_of_temporal_is_a_saga_and_an_activity_with_its_tries_a_step(
     assert told["spans_total"] == len(story.spans)
 
 
-def test_a_call_that_nobody_was_heard_to_take_says_where_it_waits(
-    http: httpx.Client, api: httpx.Client, number: int
-) -> None:
+def test_a_call_without_an_executor_says_where_it_waits(http: httpx.Client, api: httpx.Client, number: int) -> None:
     story = Story(number)
     of = {semconv.SAGA_ID: f"order-{number}", semconv.SAGA_NAME: story.name}
     root = story.span(story.name, {**of, semconv.SAGA_ROLE: semconv.ROLE_SAGA}, 0, None)
@@ -83,10 +81,10 @@ def test_a_call_that_nobody_was_heard_to_take_says_where_it_waits(
     story.span("ship", called, 1, None, above=root, kind="SPAN_KIND_PRODUCER", service="shop")
     story.send(http)
     told = saga(api, f"order-{number}", story.name, lambda told: told["attention"] == "hung")
-    assert "shop called for it on night-shift at" in told["headline"]
-    assert "nobody was heard to take it; it should have been taken by" in told["headline"]
-    assert any(each["text"] == "shop called for ship on night-shift, attempt 1" for each in told["verdict"]["evidence"])
-    assert "takes work from night-shift" in told["verdict"]["actions"][0]
+    assert "shop requested it on night-shift at" in told["headline"]
+    assert "and no executor started it by" in told["headline"]
+    assert any(each["text"] == "shop requested ship (attempt 1) on night-shift" for each in told["verdict"]["evidence"])
+    assert "receives from night-shift" in told["verdict"]["actions"][0]
 
 
 def test_an_activity_without_a_successful_try_is_outstanding(
@@ -162,7 +160,7 @@ def test_which_activity_undoes_another_is_said_by_its_attributes(
     told = story.told(http, api)
     assert told["status"] == "compensating"
     assert steps(told)[1] == ("refund", "compensation", "done", ["ok"])
-    assert [(each["step"], each["state"]) for each in told["ledger"]] == [("charge", "undone")]
+    assert [(each["step"], each["state"]) for each in told["ledger"]] == [("charge", "compensated")]
 
 
 class Dbos(Story):
@@ -302,8 +300,11 @@ def test_sagaz_says_all_but_the_roles(http: httpx.Client, api: httpx.Client, num
         story.span(f"saga.step.{kind}.reserve", step, at, 0.1, above=root)
     story.send(http)
     told = saga(api, f"sagaz-{number}", f"order{number}", lambda told: told["status"] == "compensated")
-    assert [each[:3] for each in steps(told)] == [("reserve", "action", "undone"), ("reserve", "compensation", "done")]
-    assert [(each["step"], each["state"]) for each in told["ledger"]] == [("reserve", "undone")]
+    assert [each[:3] for each in steps(told)] == [
+        ("reserve", "action", "compensated"),
+        ("reserve", "compensation", "done"),
+    ]
+    assert [(each["step"], each["state"]) for each in told["ledger"]] == [("reserve", "compensated")]
 
 
 def test_saga_attributes_go_before_those_of_an_engine(http: httpx.Client, api: httpx.Client, number: int) -> None:

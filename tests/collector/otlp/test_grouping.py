@@ -7,7 +7,7 @@ from functools import wraps
 
 from sagascope_collector.ingest import Decoded, Encoding, Ingest, Limits, Payload, Receipt, Signal
 from sagascope_collector.otlp import decode
-from sagascope_collector.store import DuckDBStore
+from sagascope_collector.storage import Storage
 from support.otlp import span, traces
 
 WITHIN = 30.0
@@ -36,7 +36,7 @@ class Commits:
 
 @asynccontextmanager
 async def ingest(commits: Commits, limits: Limits) -> AsyncIterator[Ingest]:
-    store = DuckDBStore()
+    store = Storage()
     taking = Ingest(store, commits.decode, limits=limits)
     taking.start()
     try:

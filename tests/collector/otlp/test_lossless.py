@@ -21,7 +21,7 @@ from sagascope_collector.errors import Undecodable
 from sagascope_collector.ingest import Encoding, Payload, Signal
 from sagascope_collector.otlp import decode
 from sagascope_collector.records import Facts, SagaId
-from sagascope_collector.store import DuckDBStore
+from sagascope_collector.storage import Storage
 from support import rebuilt
 from support.otlp import any_value, attributes, log, logs, of_saga, span, traces
 from support.otlpjson import write_json
@@ -29,19 +29,20 @@ from support.otlpjson import write_json
 SAGA = SagaId("", "8492")
 PROFILES_ONLY = {"key_strindex", "string_value_strindex"}
 VALUES = [
-    *("", "text", "nul\0 in it", "é 漢 🙂", "x" * 70_000),
+    *("", "text", "nul\0 in it", "é 漢 🙂", "x" * 65_000),
     *(True, False, 0, -1, 2**63 - 1, -(2**63), 0.0, -0.0, 1.0, 1e300, 5e-324, math.inf, -math.inf),
     *(b"", b"\0\xff", None, [], {}, [None], [1, [2.0, ["three", {"four": [b"5"]}]]], {"": {"$kv": 1, "$bytes": "no"}}),
+    *({"a": {"b": {"c": math.inf}}}, {"$kv": [["a", 1]]}, {"$double": "NaN"}, {"$": {}}, {"a": {"$": b"1"}}, {"": ""}),
 ]
 
 
 def stored(*payloads: Payload) -> Facts:
     """What a store gives back of them."""
-    store = DuckDBStore()
+    store = Storage()
     decoded = decode(payloads)
     assert not [each for each in decoded.outcomes if isinstance(each, Exception)]
-    store.append(decoded.batch)
-    facts = store.facts([SAGA])[SAGA]
+    store.records.append(decoded.batch)
+    facts = store.lookup.facts([SAGA])[SAGA]
     store.close()
     return facts
 
@@ -186,6 +187,14 @@ def test_nan_comes_back() -> None:
     assert math.isnan(facts.spans[0].attributes["x"][0])
 
 
+@pytest.mark.parametrize("encoding", [0, 1], ids=["protobuf", "json"])
+def test_of_repeated_keys_in_a_list_of_keys_and_values_the_last_wins(encoding: int) -> None:
+    sent = log(attributes=of_saga())
+    sent.body.kvlist_value.values.extend([*attributes({"a": 1}), *attributes({"b": {}}), *attributes({"a": {"c": 2}})])
+    (one,) = stored(list(payloads(logs(sent)))[encoding]).logs
+    assert one.body == {"a": {"c": 2}, "b": {}}
+
+
 def test_values_of_the_profiles_signal_are_as_if_absent() -> None:
     sent = span(1, attributes=of_saga())
     sent.attributes.append(KeyValue(key="x", value=AnyValue(string_value_strindex=3), key_strindex=9))
@@ -228,15 +237,15 @@ TREES = st.recursive(
 
 
 def test_any_value_comes_back() -> None:
-    store, numbers = DuckDBStore(), itertools.count()
+    store, numbers = Storage(), itertools.count()
 
     @settings(max_examples=40, deadline=None, database=None)
     @given(st.dictionaries(st.text(), TREES, max_size=5), TREES)
     def comes_back(values: dict[str, Any], body: Any) -> None:
         saga = SagaId("", f"saga {next(numbers)}")
         attributes = values | of_saga(saga.id)
-        store.append(decode(list(payloads(logs(log(body, attributes=attributes))))).batch)
-        for one in store.facts([saga])[saga].logs:
+        store.records.append(decode(list(payloads(logs(log(body, attributes=attributes))))).batch)
+        for one in store.lookup.facts([saga])[saga].logs:
             assert (bits(one.body), bits(one.attributes)) == (bits(body), bits(attributes))
 
     comes_back()

@@ -16,7 +16,7 @@ from sagascope_collector.ingest import REQUEST_COST, Encoding, Ingest, Limits, P
 from sagascope_collector.otlp import OtlpGrpc, OtlpHttp, decode
 from sagascope_collector.otlp.body import Budget
 from sagascope_collector.otlp.grpc import bind
-from sagascope_collector.store import DuckDBStore
+from sagascope_collector.storage import Storage
 from support.otlp import NOON, span, traces
 
 QUEUED = 3
@@ -33,14 +33,14 @@ def request(number: int) -> bytes:
 
 
 @pytest.fixture
-def store() -> Iterator[DuckDBStore]:
-    opened = DuckDBStore(clock=clock)
+def store() -> Iterator[Storage]:
+    opened = Storage(clock=clock)
     yield opened
     opened.close()
 
 
 @pytest.fixture
-def ingest(store: DuckDBStore) -> Iterator[Ingest]:
+def ingest(store: Storage) -> Iterator[Ingest]:
     made = Ingest(store, decode, limits=LIMITS)
     made.start()
     yield made
@@ -48,7 +48,7 @@ def ingest(store: DuckDBStore) -> Iterator[Ingest]:
 
 
 @contextmanager
-def stalled(store: DuckDBStore) -> Iterator[None]:
+def stalled(store: Storage) -> Iterator[None]:
     """Nothing can be appended inside."""
     with store._appending:
         yield
@@ -69,7 +69,7 @@ def payload(number: int) -> Payload:
     return Payload(Signal.TRACES, Encoding.PROTOBUF, request(number), NOON, sender=str(number))
 
 
-def test_http_says_503_with_retry_after_and_later_takes_it(store: DuckDBStore, ingest: Ingest) -> None:
+def test_http_says_503_with_retry_after_and_later_takes_it(store: Storage, ingest: Ingest) -> None:
     async def scenario() -> None:
         transport = httpx.ASGITransport(app=OtlpHttp(ingest, clock, max_bytes=2**20, budget=Budget(2**20)))
         headers = {"content-type": "application/x-protobuf"}
@@ -83,10 +83,10 @@ def test_http_says_503_with_retry_after_and_later_takes_it(store: DuckDBStore, i
             assert (await client.post("/v1/traces", content=request(99))).status_code == 200
 
     asyncio.run(scenario())
-    assert store.counters().stored == 5
+    assert store.records.counters.stored == 5
 
 
-def test_grpc_says_unavailable_with_retry_info_and_later_takes_it(store: DuckDBStore, ingest: Ingest) -> None:
+def test_grpc_says_unavailable_with_retry_info_and_later_takes_it(store: Storage, ingest: Ingest) -> None:
     async def scenario() -> None:
         server = OtlpGrpc(ingest, clock).server(max_bytes=2**20)
         port = bind(server, "127.0.0.1", 0)
@@ -108,10 +108,10 @@ def test_grpc_says_unavailable_with_retry_info_and_later_takes_it(store: DuckDBS
         await server.stop(None)
 
     asyncio.run(scenario())
-    assert store.counters().stored == 5
+    assert store.records.counters.stored == 5
 
 
-def test_a_closing_ingest_stores_what_waits_and_takes_no_more(store: DuckDBStore) -> None:
+def test_a_closing_ingest_stores_what_waits_and_takes_no_more(store: Storage) -> None:
     ingest = Ingest(store, decode)
 
     async def scenario() -> None:
@@ -123,10 +123,10 @@ def test_a_closing_ingest_stores_what_waits_and_takes_no_more(store: DuckDBStore
             ingest.submit(payload(9))
 
     asyncio.run(scenario())
-    assert store.counters().stored == 5
+    assert store.records.counters.stored == 5
 
 
-def test_one_undecodable_request_spoils_none_of_its_group(store: DuckDBStore) -> None:
+def test_one_undecodable_request_spoils_none_of_its_group(store: Storage) -> None:
     ingest = Ingest(store, decode)
 
     async def scenario() -> list:
@@ -139,4 +139,4 @@ def test_one_undecodable_request_spoils_none_of_its_group(store: DuckDBStore) ->
     outcomes = asyncio.run(scenario())
     assert [type(each).__name__ for each in outcomes] == ["Receipt", "Undecodable", "Receipt"]
     assert ingest.close(10)
-    assert store.counters().stored == 2
+    assert store.records.counters.stored == 2

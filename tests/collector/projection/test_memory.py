@@ -6,12 +6,12 @@ import pytest
 
 from sagascope_collector.api import present
 from sagascope_collector.projection import Memory, Projection
-from sagascope_collector.projection.memory import AT_ONCE, PAUSE, SLACK
+from sagascope_collector.projection.memory import PAUSE_SECONDS, SLACK
 from sagascope_collector.records import SagaKey
 from sagascope_collector.sagas import Context, Lesson
 from sagascope_collector.sagas.experience import KEPT
 from sagascope_collector.sagas.lessons import Passage
-from sagascope_collector.store import DuckDBStore, SagaFilter
+from sagascope_collector.storage import SagaFilter, Storage
 from support.otlp import NOON, SECOND
 from support.payments import DONE, saga
 
@@ -38,13 +38,13 @@ def hands() -> Hands:
 
 
 @pytest.fixture
-def store(hands: Hands) -> Iterator[DuckDBStore]:
-    opened = DuckDBStore(clock=lambda: hands.now)
+def store(hands: Hands) -> Iterator[Storage]:
+    opened = Storage(clock=lambda: hands.now)
     yield opened
     opened.close()
 
 
-def projected(store: DuckDBStore, hands: Hands) -> tuple[Projection, Memory]:
+def projected(store: Storage, hands: Hands) -> tuple[Projection, Memory]:
     memory = Memory(store, lambda: hands.seconds)
     projection = Projection(
         store,
@@ -56,12 +56,12 @@ def projected(store: DuckDBStore, hands: Hands) -> tuple[Projection, Memory]:
     return projection, memory
 
 
-def attention_of(store: DuckDBStore, saga_id: str) -> tuple[str | None, str | None]:
-    (row,) = (row for row in store.saga_rows(SagaFilter(), limit=500).rows if row.key.id == saga_id)
+def attention_of(store: Storage, saga_id: str) -> tuple[str | None, str | None]:
+    (row,) = (row for row in store.listing.page(SagaFilter(), limit=500).rows if row.key.id == saga_id)
     return row.attention, row.step
 
 
-def test_one_finished_saga_lets_what_is_missing_in_another_be_said(store: DuckDBStore, hands: Hands) -> None:
+def test_one_finished_saga_lets_what_is_missing_in_another_be_said(store: Storage, hands: Hands) -> None:
     projection, memory = projected(store, hands)
     put(store, *saga("stuck", DONE[:1], now=NOON, ended=False, root=UNPLANNED))
     settle(projection)
@@ -72,31 +72,31 @@ def test_one_finished_saga_lets_what_is_missing_in_another_be_said(store: DuckDB
     assert attention_of(store, "stuck") == ("next_step_missing", "ledger.record")
 
 
-def test_what_was_learned_outlives_the_process(store: DuckDBStore, hands: Hands) -> None:
+def test_what_was_learned_outlives_the_process(store: Storage, hands: Hands) -> None:
     projection, memory = projected(store, hands)
     put(store, *saga("1", DONE, now=NOON, root=UNPLANNED))
     settle(projection)
     assert Memory(store).experience == memory.experience
 
 
-def test_one_name_is_not_learned_all_the_time(store: DuckDBStore, hands: Hands) -> None:
+def test_one_name_is_not_learned_all_the_time(store: Storage, hands: Hands) -> None:
     memory = Memory(store, lambda: hands.seconds)
     memory.take([lesson(1)])
     assert [each.name for each in memory.reflect()] == [NAME]
     memory.take([lesson(2, "a", "b", "c")])
     assert memory.reflect() == []
-    hands.go_on(PAUSE)
+    hands.go_on(PAUSE_SECONDS)
     assert [each.name for each in memory.reflect()] == [NAME]
-    hands.go_on(PAUSE)
+    hands.go_on(PAUSE_SECONDS)
     memory.take([lesson(2, "a", "b", "c")])
     assert memory.reflect() == [], "the same again is no news"
 
 
-def test_a_flood_is_learned_from_its_latest_alone(store: DuckDBStore, hands: Hands) -> None:
+def test_of_a_flood_the_latest_count_in_whatever_parts_they_come(store: Storage, hands: Hands) -> None:
     memory = Memory(store, lambda: hands.seconds)
-    for first in range(0, KEPT + 2 * SLACK, 2 * AT_ONCE):
-        memory.take([lesson(first + number) for number in range(2 * AT_ONCE)])
-    assert len(store.lessons()) == (KEPT + 2 * SLACK) // 2
+    for first in range(0, KEPT + 2 * SLACK, 50):
+        memory.take([lesson(first + number) for number in range(50)])
+    assert len(store.baselines.all()) == KEPT
     memory.take([lesson(10_000 + number, name="unknown") for number in range(3)])
     assert NAME in memory.experience or [each.name for each in memory.reflect()] == [NAME]
     assert ("", "unknown") not in memory.experience

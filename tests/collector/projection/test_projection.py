@@ -10,13 +10,13 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from sagascope_collector import wire
 from sagascope_collector.api import present
-from sagascope_collector.errors import StoreUnavailable
+from sagascope_collector.errors import StorageUnavailable
 from sagascope_collector.ingest import Encoding, Payload, Signal
 from sagascope_collector.otlp import decode
 from sagascope_collector.projection import Projection, thread
 from sagascope_collector.projection.thread import PAUSE
 from sagascope_collector.sagas import Context, model
-from sagascope_collector.store import DuckDBStore, SagaFilter, SagaRow
+from sagascope_collector.storage import SagaFilter, SagaRow, Storage
 from support.otlp import NOON, SECOND, heartbeat, log, logs, of_saga, resource, span_id, trace_id
 from support.payments import DONE, STUCK, Request, saga, soon
 
@@ -31,19 +31,19 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(clock: Clock) -> Iterator[DuckDBStore]:
-    opened = DuckDBStore(clock=lambda: clock[0])
+def store(clock: Clock) -> Iterator[Storage]:
+    opened = Storage(clock=lambda: clock[0])
     yield opened
     opened.close()
 
 
 @pytest.fixture
-def projection(store: DuckDBStore, clock: Clock) -> Projection:
+def projection(store: Storage, clock: Clock) -> Projection:
     return projected(store, clock)
 
 
 def projected(
-    store: DuckDBStore,
+    store: Storage,
     clock: Clock,
     summarise: Callable[..., wire.SagaSummary] = present.summary,
     default_timeout: float = 30,
@@ -52,8 +52,8 @@ def projected(
     return Projection(store, summarise=summarise, context=context, clock=lambda: clock[0], quiet=0.0)
 
 
-def put(store: DuckDBStore, *requests: Request, received: int = NOON) -> None:
-    store.append(decode([payload(each, received) for each in requests]).batch)
+def put(store: Storage, *requests: Request, received: int = NOON) -> None:
+    store.records.append(decode([payload(each, received) for each in requests]).batch)
 
 
 def payload(request: Request, received: int) -> Payload:
@@ -69,11 +69,11 @@ def settle(projection: Projection) -> int:
     return rounds
 
 
-def listed(store: DuckDBStore) -> list[SagaRow]:
-    return store.saga_rows(SagaFilter(), limit=500).rows
+def listed(store: Storage) -> list[SagaRow]:
+    return store.listing.page(SagaFilter(), limit=500).rows
 
 
-def test_what_changed_is_summarised(store: DuckDBStore, projection: Projection) -> None:
+def test_what_changed_is_summarised(store: Storage, projection: Projection) -> None:
     put(store, *saga("1", now=NOON), *saga("2", STUCK, now=NOON, root={"saga.key.order": "o-1"}))
     settle(projection)
     first, second = sorted(listed(store), key=lambda row: row.key.id)
@@ -88,10 +88,10 @@ def test_what_changed_is_summarised(store: DuckDBStore, projection: Projection) 
     assert set(second.services) == {"orchestrator", "fraud", "ledger"}
     assert second.keys == {"order": "o-1"}
     assert wire.SagaSummary.model_validate_json(second.document).id == "2"
-    assert store.changed_ids(10) == []
+    assert store.changes.claim(10) == []
 
 
-def test_what_is_due_is_judged_again(store: DuckDBStore, projection: Projection, clock: Clock) -> None:
+def test_what_is_due_is_judged_again(store: Storage, projection: Projection, clock: Clock) -> None:
     put(store, *saga("1", STUCK, now=NOON, ago=0.5))
     settle(projection)
     (row,) = listed(store)
@@ -106,7 +106,7 @@ def test_what_is_due_is_judged_again(store: DuckDBStore, projection: Projection,
 
 
 def test_more_than_one_round_s_worth_is_done_in_several(
-    store: DuckDBStore, projection: Projection, monkeypatch: pytest.MonkeyPatch
+    store: Storage, projection: Projection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(thread, "IN_BULK", 100)
     put(store, *(each for number in range(300) for each in saga(str(number), now=NOON)))
@@ -114,7 +114,7 @@ def test_more_than_one_round_s_worth_is_done_in_several(
     assert len(listed(store)) == 300
 
 
-def test_all_names_and_runs_of_an_id_have_a_row_each(store: DuckDBStore, projection: Projection) -> None:
+def test_all_names_and_runs_of_an_id_have_a_row_each(store: Storage, projection: Projection) -> None:
     for name, run in (("payment", "a"), ("payment", "b"), ("refund", "")):
         put(store, *saga("7", DONE, name=name, run=run, now=NOON))
     settle(projection)
@@ -126,7 +126,7 @@ def test_all_names_and_runs_of_an_id_have_a_row_each(store: DuckDBStore, project
 
 
 def test_a_saga_that_cannot_be_read_is_left_out_and_said_once(
-    store: DuckDBStore, clock: Clock, caplog: pytest.LogCaptureFixture
+    store: Storage, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     poisonous = {"2"}
 
@@ -151,7 +151,7 @@ def test_a_saga_that_cannot_be_read_is_left_out_and_said_once(
 
 
 def test_a_store_that_is_gone_stops_nothing_but_the_summaries(
-    store: DuckDBStore, projection: Projection, caplog: pytest.LogCaptureFixture
+    store: Storage, projection: Projection, caplog: pytest.LogCaptureFixture
 ) -> None:
     projection.start()
     store.close()
@@ -161,25 +161,25 @@ def test_a_store_that_is_gone_stops_nothing_but_the_summaries(
     begun = time.monotonic()
     projection.stop()
     assert time.monotonic() - begun < 3
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StorageUnavailable):
         projection.advance()
 
 
-def test_the_thread_keeps_up_and_stops_within_a_second(store: DuckDBStore, projection: Projection) -> None:
+def test_the_thread_keeps_up_and_stops_within_a_second(store: Storage, projection: Projection) -> None:
     projection.start()
     put(store, *(each for number in range(200) for each in saga(str(number), now=NOON)))
     begun = time.monotonic()
     projection.stop()
     assert time.monotonic() - begun < 3
     rest = 200 - len(listed(store))
-    assert len(store.changed_ids(500)) == rest
+    assert len(store.changes.claim(500)) == rest
 
 
 def test_one_that_never_started_can_be_stopped(projection: Projection) -> None:
     projection.stop()
 
 
-def test_lag_is_nothing_while_it_keeps_up(store: DuckDBStore, projection: Projection) -> None:
+def test_lag_is_nothing_while_it_keeps_up(store: Storage, projection: Projection) -> None:
     projection.start()
     put(store, *saga("1", now=NOON))
     soon(lambda: listed(store))
@@ -187,7 +187,7 @@ def test_lag_is_nothing_while_it_keeps_up(store: DuckDBStore, projection: Projec
     projection.stop()
 
 
-def test_a_judgement_that_is_due_at_once_is_not_made_again_and_again(store: DuckDBStore, clock: Clock) -> None:
+def test_a_judgement_that_is_due_at_once_is_not_made_again_and_again(store: Storage, clock: Clock) -> None:
     projection = projected(store, clock)
     put(store, *saga("1", STUCK, now=NOON, ago=5))
     settle(projection)
@@ -211,9 +211,7 @@ def announced() -> Request:
     )
 
 
-def test_a_process_that_is_heard_again_has_lost_nothing(
-    store: DuckDBStore, projection: Projection, clock: Clock
-) -> None:
+def test_a_process_that_is_heard_again_has_lost_nothing(store: Storage, projection: Projection, clock: Clock) -> None:
     put(store, announced(), beating(1, NOON))
     settle(projection)
     assert listed(store)[0].attention is None
@@ -226,7 +224,7 @@ def test_a_process_that_is_heard_again_has_lost_nothing(
     assert listed(store)[0].attention is None
 
 
-def test_a_restart_judges_open_sagas_by_its_own_settings(store: DuckDBStore, clock: Clock) -> None:
+def test_a_restart_judges_open_sagas_by_its_own_settings(store: Storage, clock: Clock) -> None:
     put(store, *saga("1", STUCK[:1], now=NOON, ended=False), *saga("2", STUCK[:1], now=NOON, ended=False))
     patient = Projection(
         store,

@@ -1,4 +1,4 @@
-"""`sagascope rebuild`: from the facts alone comes what stood there before."""
+"""`sagascope rebuild`: the records alone bring back every summary."""
 
 from pathlib import Path
 from random import Random
@@ -12,16 +12,16 @@ from sagascope_collector.otlp import decode
 from sagascope_collector.projection import Projection
 from sagascope_collector.rebuild import again
 from sagascope_collector.sagas import Context
-from sagascope_collector.store import DuckDBStore, SagaFilter, SagaRow
+from sagascope_collector.storage import SagaFilter, SagaRow, Storage
 from support.otlp import NOON, SECOND
 from support.payments import STUCK, saga
 
 LATER = NOON + 3600 * SECOND
 
 
-def told(path: Path) -> DuckDBStore:
-    """A store with sagas in both tiers, some in more than one chunk."""
-    store, chance = DuckDBStore(str(path), clock=lambda: LATER), Random(3)
+def told(path: Path) -> Storage:
+    """Returns a database with sagas whose records came in several commits."""
+    store, chance = Storage(str(path), clock=lambda: LATER), Random(3)
     requests = [each for number in range(60) for each in saga(str(number), now=NOON)]
     requests += [each for number in range(60, 70) for each in saga(str(number), STUCK, now=NOON)]
     chance.shuffle(requests)
@@ -30,14 +30,14 @@ def told(path: Path) -> DuckDBStore:
             Payload(Signal.TRACES, Encoding.PROTOBUF, each.SerializeToString(), NOON)
             for each in requests[first : first + 40]
         ]
-        store.append(decode(group).batch)
+        store.records.append(decode(group).batch)
         if first % 120 == 0:
-            store.seal()
+            store.records.write_snapshot()
     return store
 
 
-def listed(store: DuckDBStore) -> list[SagaRow]:
-    return store.saga_rows(SagaFilter(), limit=500).rows
+def listed(store: Storage) -> list[SagaRow]:
+    return store.listing.page(SagaFilter(), limit=500).rows
 
 
 def test_what_is_made_anew_is_what_was_there(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_what_is_made_anew_is_what_was_there(tmp_path: Path) -> None:
         pass
     before = listed(store)
     assert len(before) == 70
-    store.put_summaries([row_id for part in store.saga_ids() for row_id in part], [])
+    store.sagas.put([row_id for part in store.lookup.ids() for row_id in part], [])
     assert listed(store) == []
     assert again(store, lambda: LATER) == 70
     after = listed(store)

@@ -10,7 +10,7 @@ from sagascope_collector.projection import Projection, Surroundings
 from sagascope_collector.projection.reliance import Reliance
 from sagascope_collector.records import SagaId
 from sagascope_collector.sagas import Context
-from sagascope_collector.store import DuckDBStore, SagaFilter
+from sagascope_collector.storage import SagaFilter, Storage
 from support.otlp import NOON, SECOND, heartbeat, logs, resource
 from support.payments import STUCK, Tried, saga
 
@@ -27,8 +27,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(clock: Clock) -> Iterator[DuckDBStore]:
-    opened = DuckDBStore(clock=lambda: clock[0])
+def store(clock: Clock) -> Iterator[Storage]:
+    opened = Storage(clock=lambda: clock[0])
     yield opened
     opened.close()
 
@@ -39,7 +39,7 @@ def surroundings() -> Surroundings:
 
 
 @pytest.fixture
-def projection(store: DuckDBStore, clock: Clock, surroundings: Surroundings) -> Projection:
+def projection(store: Storage, clock: Clock, surroundings: Surroundings) -> Projection:
     return Projection(
         store,
         summarise=present.summary,
@@ -49,8 +49,8 @@ def projection(store: DuckDBStore, clock: Clock, surroundings: Surroundings) -> 
     )
 
 
-def attention(store: DuckDBStore) -> list[str | None]:
-    return [row.attention for row in store.saga_rows(SagaFilter(), limit=10).rows]
+def attention(store: Storage) -> list[str | None]:
+    return [row.attention for row in store.listing.page(SagaFilter(), limit=10).rows]
 
 
 def go_on(clock: Clock, projection: Projection, seconds: float) -> None:
@@ -58,7 +58,7 @@ def go_on(clock: Clock, projection: Projection, seconds: float) -> None:
     settle(projection)
 
 
-def test_a_heartbeat_that_comes_late_is_heeded(store: DuckDBStore, projection: Projection, clock: Clock) -> None:
+def test_a_heartbeat_that_comes_late_is_heeded(store: Storage, projection: Projection, clock: Clock) -> None:
     put(store, *saga("1", STUCK, now=NOON, ago=20))
     settle(projection)
     assert attention(store) == ["hung"]
@@ -72,7 +72,7 @@ def test_a_heartbeat_that_comes_late_is_heeded(store: DuckDBStore, projection: P
 
 @pytest.mark.parametrize("said", [{"interval": 1}, {"interval": 60, "final": True}])
 def test_a_shorter_promise_is_heeded(
-    store: DuckDBStore, projection: Projection, clock: Clock, said: dict[str, Any]
+    store: Storage, projection: Projection, clock: Clock, said: dict[str, Any]
 ) -> None:
     put(store, logs(heartbeat(1, at=NOON, interval=60), of=LEDGER))
     put(store, *saga("1", PATIENT, now=NOON, ago=0.4))
@@ -84,14 +84,14 @@ def test_a_shorter_promise_is_heeded(
     assert attention(store) == ["instance_lost"]
 
 
-def test_silence_of_most_services_is_one_notice(store: DuckDBStore, projection: Projection, clock: Clock) -> None:
+def test_silence_of_most_services_is_one_notice(store: Storage, projection: Projection, clock: Clock) -> None:
     for name in ("wallet", "ledger", "shipping"):
         put(store, logs(heartbeat(1, at=NOON, interval=1), of=resource(name, service_instance_id=name)))
     settle(projection)
     assert projection.notices() == []
     go_on(clock, projection, 5)
     (notice,) = projection.notices()
-    assert notice.startswith("telemetry_lost: most services fell silent at once on")
+    assert notice.startswith("telemetry_lost: most services stopped reporting at once at")
     for name in ("wallet", "ledger"):
         put(store, logs(heartbeat(2, at=clock[0], interval=60), of=resource(name, service_instance_id=name)))
     go_on(clock, projection, 1.1)
@@ -99,7 +99,7 @@ def test_silence_of_most_services_is_one_notice(store: DuckDBStore, projection: 
 
 
 def test_who_passed_a_step_last_is_remembered(
-    store: DuckDBStore, projection: Projection, surroundings: Surroundings
+    store: Storage, projection: Projection, surroundings: Surroundings
 ) -> None:
     put(store, *saga("1", now=NOON), *saga("2", now=NOON - SECOND))
     settle(projection)

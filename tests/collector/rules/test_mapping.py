@@ -72,7 +72,7 @@ def test_an_engine_that_a_file_describes_is_understood(http: httpx.Client, api: 
     story.send(http)
     told = saga(api, "8492", "payment", lambda told: told["status"] == "failed")
     assert steps(told) == [
-        ("reserve#a", "action", "undone", ["error", "ok"]),
+        ("reserve#a", "action", "compensated", ["error", "ok"]),
         ("release#a", "compensation", "done", ["ok"]),
     ]
     assert [each["number"] for each in told["steps"][0]["attempts"]] == [1, 2]
@@ -91,7 +91,7 @@ def test_a_rule_adds_to_what_an_engine_says(http: httpx.Client, api: httpx.Clien
     story.span("release", of, 2, 1, service="shop", above=99)
     story.send(http)
     told = saga(api, "wf-1", "checkout", lambda told: len(told["steps"]) == 2)
-    assert steps(told) == [("reserve", "action", "undone", ["ok"]), ("release", "compensation", "done", ["ok"])]
+    assert steps(told) == [("reserve", "action", "compensated", ["ok"]), ("release", "compensation", "done", ["ok"])]
 
 
 def test_of_another_service_the_engine_alone_says_it(http: httpx.Client, api: httpx.Client) -> None:

@@ -51,28 +51,33 @@ FAILING = f"""
 
 def test_a_failing_step_is_foretold() -> None:
     said = verdict(heard(FAILING), 11)
-    assert "next try 11:06:58, gives up 11:07:16, then 1 step is compensated" in said.headline
-    assert "gives up" in said.actions[0]
+    assert (
+        "The next attempt is due at 11:06:58Z, the last attempt ends by 11:07:16Z, and then 1 step is compensated."
+        in said.headline
+    )
+    assert "the last attempt ends by" in said.actions[1]
     assert "failed: first" in texts(said)
     assert "failed: third" in texts(said)
     assert "failed: second" not in texts(said)
 
 
 def test_where_no_limit_was_said_no_end_is_foretold() -> None:
-    assert "gives up" not in verdict(heard(FAILING.replace(" max=5", "")), 11).headline
+    assert "last attempt ends" not in verdict(heard(FAILING.replace(" max=5", "")), 11).headline
 
 
 def test_the_whole_saga_s_timeout_may_end_it_sooner() -> None:
     story = FAILING.replace("0.. root", "0.. root saga_timeout=20")
-    assert "gives up 11:07:00" in verdict(heard(story), 11).headline
-    assert "gives up 11:07:00" in verdict(heard(story.replace(" max=5", "")), 11).headline
+    assert "the last attempt ends by 11:07:00Z" in verdict(heard(story), 11).headline
+    assert "the last attempt ends by 11:07:00Z" in verdict(heard(story.replace(" max=5", "")), 11).headline
 
 
 def test_one_failure_is_foretold_before_anybody_is_needed() -> None:
     first = "\n".join(FAILING.splitlines()[:5])
     said = judged(heard(first), 3)
     assert said.verdict is None
-    assert "attempt 1 of ledger.record failed at 11:06:42 (first); next try 11:06:44" in said.headline
+    assert (
+        "attempt 1 of ledger.record failed at 11:06:42Z (first). The next attempt is due at 11:06:44Z" in said.headline
+    )
 
 
 HUNG = f"""
@@ -88,7 +93,7 @@ HUNG = f"""
 def test_another_saga_that_passed_is_evidence(saga_id: str, when: float, shown: bool) -> None:
     by = Passed(at(when), SagaKey("", "payment", saga_id, ""), Process(service="ledger"), "a" * 32, "b" * 16)
     said = verdict(heard(HUNG), 30, passed={("", "payment", "ledger.record"): by})
-    assert (f"payment {saga_id} passed ledger.record" in texts(said)) is shown
+    assert (f"ledger.record succeeded in payment {saga_id}: it works for other transactions" in texts(said)) is shown
 
 
 MISSING = f"""
@@ -109,8 +114,8 @@ def test_what_is_known_to_lack_stands_beside_what_is_missed() -> None:
     said = verdict(replace(known, spans=tuple(sampled), instances=tuple(dropping)), 90)
     assert "could not send 7 records" in texts(said)
     assert "sends a sample of its traces" in texts(said)
-    assert "the span above wallet.debit in wallet-1 has not come" in texts(said)
-    assert "wallet-1 was heard last; it sent nothing since" in texts(said)
+    assert "The parent span of wallet.debit in wallet-1 was not received" in texts(said)
+    assert "wallet-1 was last seen; it has not reported since" in texts(said)
     assert said.confidence is Confidence.LIKELY
 
 
@@ -137,7 +142,24 @@ def test_silence_of_most_services_at_once_is_one_outage() -> None:
     assert outages(known.instances, Context(at(14))) == {}
     said = verdict(known, 60, telemetry_lost=lost)
     assert (said.reason, said.confidence) == ("instance_lost", Confidence.POSSIBLE)
-    assert "most services fell silent at once" in texts(said)
+    assert "Most services stopped reporting at once" in texts(said)
+
+
+@pytest.mark.parametrize("number", [2, 3, 4])
+def test_two_services_that_are_killed_at_once_are_two_lost_services(number: int) -> None:
+    known = beating(*ALL[1:3]).instances
+    some = [each for each in known if each.process.service in ALL[: number + 1]]
+    killed = {ALL[1], ALL[2]}
+    assert {each.process.service for each in some} >= killed
+    assert outages(some, Context(at(60))) == {}
+
+
+def test_a_service_that_reports_without_heartbeats_is_reporting() -> None:
+    known = beating(*ALL[1:4]).instances
+    silent = [each for each in known if each.process.service in ALL[1:3]]
+    alive = next(each for each in known if each.process.service == ALL[0])
+    assert outages(silent, Context(at(60))) == {"": at(10)}
+    assert outages([*silent, replace(alive, heartbeat=None, last_seen=at(50))], Context(at(60))) == {}
 
 
 @pytest.mark.parametrize("silent", [ALL[:1], ALL[:3], ()])
@@ -172,5 +194,5 @@ def test_times_of_evidence_are_corrected_where_clocks_contradict() -> None:
         orchestrator-1 0..60  beats every=5
     """
     said = verdict(heard(story, {"ledger-1": {"skew": -3600}}), 60)
-    began = [each.at for each in said.evidence if "began ledger.record" in each.text]
+    began = [each.at for each in said.evidence if "started ledger.record" in each.text]
     assert [abs(each - at(1.1)) < SECOND for each in began] == [True]

@@ -42,10 +42,13 @@ def test_payment_8492_is_stuck_in_the_ledger_whose_process_was_killed() -> None:
     assert (said.verdict.instance, said.verdict.confidence) == ("ledger-7f9c", Confidence.LIKELY)
     assert said.verdict.since == STARTED + round(1.2 * SECOND)
     assert said.headline == (
-        "Stuck in ledger.record: ledger-7f9c took it at 11:06:41 and has been silent since 11:06:44; "
-        "EUR 50.00 from wallet.debit is in force."
+        "Stuck in ledger.record: ledger-7f9c started it at 11:06:41Z and has not reported since 11:06:44Z. "
+        "wallet.debit is committed; no compensation was received."
     )
-    assert said.customer_line == "EUR 50.00 was charged; nothing was refunded."
+    assert said.customer_line == (
+        "The payment of EUR 50.00 is not finished; part of it is done; "
+        "it is not known yet whether another part took effect; the amount may have been charged."
+    )
 
 
 def test_shipping_that_works_and_never_ends_is_hung() -> None:
@@ -106,8 +109,10 @@ def test_a_saga_that_was_refused_and_undone_needs_nobody() -> None:
     assert said.verdict is None
     assert said.step is None
     assert said.due_at is None
-    assert saga.exposure == ()
-    assert said.customer_line == "The payment did not go through; what was charged was refunded."
+    assert saga.amount_at_risk == ()
+    assert said.customer_line == (
+        "The payment of EUR 50.00 was canceled; everything that was done was reversed; any charge was refunded."
+    )
 
 
 @pytest.mark.parametrize("now", [0.2, 0.5, 1, 10, 25])

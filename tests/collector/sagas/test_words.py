@@ -10,7 +10,7 @@ from support.telemetry import SECOND, tell
 
 DONE = """
     boss-1   0..  root plan="{step}, books.close" amount="50.00 EUR"
-    wallet-1 1..2 run  {step}
+    wallet-1 1..2 run  {step} amount="50.00 EUR"
 """
 
 
@@ -24,29 +24,33 @@ def judged(story: str, name: str = "payment") -> Judgement:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("payment", "EUR 50.00 was charged; nothing was refunded."),
-        ("refund", "EUR 50.00 was refunded; nothing was taken back."),
-        ("order-refund", "EUR 50.00 was refunded; nothing was taken back."),
-        ("MerchantPayout", "EUR 50.00 was paid out; nothing was taken back."),
-        ("refundable-order", "EUR 50.00 was charged; nothing was refunded."),
+        ("payment", "The {name} is not finished; EUR 50.00 was charged."),
+        ("refund", "The {name} is not finished; EUR 50.00 was refunded."),
+        ("order-refund", "The {name} is not finished; EUR 50.00 was refunded."),
+        ("MerchantPayout", "The {name} is not finished; EUR 50.00 was paid out."),
+        ("refundable-order", "The {name} is not finished; EUR 50.00 was charged."),
     ],
 )
 def test_money_that_goes_to_the_customer_is_not_called_a_charge(name: str, said: str) -> None:
-    assert judged(DONE.format(step="wallet.move"), name).customer_line == said
+    assert judged(DONE.format(step="wallet.move"), name).customer_line == said.format(name=name)
 
 
 def test_what_was_never_closed_is_to_be_closed() -> None:
     verdict = judged('boss-1 0.. root plan="a"\nwallet-1 1..2 run a').verdict
     assert verdict is not None
     assert verdict.reason == "never_closed"
-    assert verdict.actions == ("See in boss-1 why it did not go on, then have it close payment 8492 as completed.",)
+    assert verdict.actions == (
+        "Check in boss-1 why it did not close payment 8492.",
+        "Then have it close the saga as completed; no step needs to run again.",
+    )
 
 
-def test_without_anybody_who_drives_it_the_service_that_should_have_been_asked_is_named() -> None:
+def test_without_an_orchestrator_the_process_that_should_retry_is_named() -> None:
     learned = judged("wallet-1 1..2 run a\nwallet-1 3..4 run b error=x retry_in=5")
     assert learned.verdict is not None
-    assert learned.verdict.actions[0].startswith(
-        "See in wallet whether it was ever asked for b, and in its caller why not"
+    assert learned.verdict.actions[0] == (
+        "Verify in wallet-1 that neither a retry of b nor a compensation for payment 8492 started, "
+        "and find out why not."
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from sagascope_collector.ingest import Encoding, Payload, Signal
 from sagascope_collector.otlp import decode
-from sagascope_collector.store import DuckDBStore
+from sagascope_collector.storage import Storage
 from support.collector import RunningCollector, running_collector, serve_command
 from support.otlp import NOON, of_saga, span, traces
 from support.payments import soon
@@ -45,9 +45,9 @@ def refused(db: Path) -> str:
 def db(tmp_path: Path) -> Path:
     """A database with facts in a sealed file and in a journal."""
     path = tmp_path / "sagascope.duckdb"
-    store = DuckDBStore(str(path))
+    store = Storage(str(path))
     for number in range(1, 40):
-        store.append(decode([Payload(Signal.TRACES, Encoding.PROTOBUF, request(number), NOON)]).batch)
+        store.records.append(decode([Payload(Signal.TRACES, Encoding.PROTOBUF, request(number), NOON)]).batch)
         if number == 20:
             store.seal()
     store.close()

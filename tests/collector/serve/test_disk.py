@@ -11,7 +11,7 @@ import pytest
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
-from sagascope_collector.store import DuckDBStore
+from sagascope_collector.storage import Storage
 from support.collector import RunningCollector, running_collector
 from support.disks import fill, make_read_only, small_disk
 from support.load import EXPORT
@@ -92,8 +92,8 @@ def test_a_directory_that_takes_nothing_is_said_at_the_start(tmp_path: Path) -> 
 
 def test_a_clock_that_was_set_back_makes_no_deaf_interval(tmp_path: Path) -> None:
     path = str(tmp_path / "s.duckdb")
-    DuckDBStore(path, clock=lambda: 10_000).close()
-    earlier = DuckDBStore(path, clock=lambda: 5_000)
+    Storage(path, clock=lambda: 10_000).close()
+    earlier = Storage(path, clock=lambda: 5_000)
     earlier.stay_alive()
     assert all(start < end for start, end in earlier.deaf_intervals(0))
     earlier.close()

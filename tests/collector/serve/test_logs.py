@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sagascope_collector.errors import StoreUnavailable
+from sagascope_collector.errors import StorageUnavailable
 from sagascope_collector.logbook import Format, Level, configure
 from support.collector import running_collector
 
@@ -50,7 +50,7 @@ def test_exceptions_are_one_line_without_the_values_they_quote(
     log: logging.Logger, capsys: pytest.CaptureFixture[str], form: Format
 ) -> None:
     configure(form, Level.INFO)
-    for error in (ValueError(f"bad {CARD}"), StoreUnavailable("The disk is full.")):
+    for error in (ValueError(f"bad {CARD}"), StorageUnavailable("The disk is full.")):
         try:
             raise error
         except Exception:

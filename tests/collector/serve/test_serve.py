@@ -12,7 +12,7 @@ import duckdb
 import httpx
 import pytest
 
-from sagascope_collector.store import DuckDBStore
+from sagascope_collector.storage import Storage
 from support.collector import running_collector, serve_command
 from support.otlp import of_saga, span, traces
 
@@ -34,8 +34,8 @@ def test_both_signals_stop_it_cleanly_and_keep_everything(tmp_path: Path, number
         assert response.status_code == 200
         assert collector.stop(number) == 0
     assert not Path(f"{collector.db}.wal").exists()
-    store = DuckDBStore(str(collector.db))
-    assert store.counters().stored == 1
+    store = Storage(str(collector.db))
+    assert store.records.counters.stored == 1
     store.close()
 
 
@@ -90,7 +90,7 @@ def test_two_collectors_cannot_share_a_port_or_a_database(tmp_path: Path) -> Non
 
 def test_a_newer_database_is_refused(tmp_path: Path) -> None:
     db = tmp_path / "x.duckdb"
-    DuckDBStore(str(db)).close()
+    Storage(str(db)).close()
     with duckdb.connect(str(db)) as connection:
         connection.execute("INSERT INTO migrations VALUES (9999, 'later', now(), '99.0')")
     ended = run(*serve_command(db))

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 
-from sagascope_collector.store import DuckDBStore
+from sagascope_collector.storage import Storage
 from support.collector import RunningCollector, running_collector
 from support.otlp import of_saga, span, traces
 from support.payments import soon
@@ -68,8 +68,8 @@ def test_a_stop_waits_for_nobody_for_long_and_loses_nothing(tmp_path: Path, numb
         for each in sending:
             each.join(60)
         assert "Traceback" not in collector.logged()
-    store = DuckDBStore(str(collector.db))
-    assert store.counters().stored >= len(acknowledged)
-    missing = [each for each in acknowledged if not store.facts_called(str(each))]
+    store = Storage(str(collector.db))
+    assert store.records.counters.stored >= len(acknowledged)
+    missing = [each for each in acknowledged if not store.lookup.facts_called(str(each))]
     store.close()
     assert not missing

@@ -42,6 +42,7 @@ class Course:
         """The run began."""
         run = self._run
         run.type, run.queue, run.begun = said.workflow_type.name, said.task_queue.name, _at(event)
+        run.parent = said.parent_workflow_execution.workflow_id
         self._teller.root()
 
     def ended(self, event: HistoryEvent, error: Error | None) -> None:
@@ -53,6 +54,11 @@ class Course:
         fallen = semconv.OUTCOME_FAILED if error else semconv.OUTCOME_COMPLETED
         self._teller.root(_at(event), semconv.OUTCOME_COMPENSATED if is_undone else fallen, error)
         run.calls, run.is_over = {}, True
+
+    def continued(self, event: HistoryEvent, said: Any) -> None:
+        """The run ended by continuing as a new one."""
+        self._run.continued_as = said.new_execution_run_id
+        self.ended(event, None)
 
     def scheduled(self, event: HistoryEvent, said: Any) -> None:
         """An activity was called for."""
@@ -204,7 +210,7 @@ def _terminated(said: Any) -> Error:
 _TAKES: Final[Mapping[str, Callable[[Course, HistoryEvent, Any], None]]] = {
     "workflow_execution_started_event_attributes": Course.started,
     "workflow_execution_completed_event_attributes": _ends(_fine),
-    "workflow_execution_continued_as_new_event_attributes": _ends(_fine),
+    "workflow_execution_continued_as_new_event_attributes": Course.continued,
     "workflow_execution_failed_event_attributes": _ends(_failure),
     "workflow_execution_timed_out_event_attributes": _ends(_plainly("the workflow timed out")),
     "workflow_execution_canceled_event_attributes": _ends(_plainly("cancelled")),

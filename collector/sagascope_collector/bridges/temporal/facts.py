@@ -47,6 +47,10 @@ class Teller:
         if outcome:
             said[semconv.SAGA_OUTCOME] = outcome
         run = self.run
+        if run.parent:
+            said[semconv.TEMPORAL_PARENT_ID] = run.parent
+        if run.continued_as:
+            said[semconv.TEMPORAL_NEW_RUN] = run.continued_as
         self._span(run.type, ids.root_id(run.run), said, run.begun, at, error=error, queue=run.queue, is_root=True)
 
     def attempt(
@@ -80,10 +84,13 @@ class Teller:
         """Something that came to the run."""
         self._span(name, span_id, {}, at, at, error=error)
 
-    def note(self, text: str, at: int, call: Call | None = None) -> None:
-        """Why the run, or a call of it, waits, as the server knows it; an empty text takes back what was said."""
+    def note(self, text: str, at: int, call: Call | None = None, *, cause: str = "") -> None:
+        """Why the run, or a call of it, waits, as the server knows it; an empty text withdraws what was said.
+
+        With a `cause`, one of `semconv.BLOCKED_CAUSES`, it cannot proceed.
+        """
         span_id = self._id(call, call.attempt) if call is not None else ids.root_id(self.run.run)
-        self._log(semconv.EVENT_WAITING, span_id, text, at, {})
+        self._log(semconv.EVENT_WAITING, span_id, text, at, {semconv.BLOCKED_CAUSE: cause} if cause else {})
 
     def timer(self, until: int, at: int) -> None:
         """That the run waits for a timer, and for nothing else."""

@@ -4,7 +4,7 @@ A try that is followed by another leaves no event, so that only a look at it tel
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from temporalio.api.enums.v1 import PendingActivityState as State
 from temporalio.api.workflow.v1 import PendingActivityInfo, PendingWorkflowTaskInfo
@@ -22,6 +22,17 @@ PAUSED: Final = (State.PENDING_ACTIVITY_STATE_PAUSED, State.PENDING_ACTIVITY_STA
 
 Unpolled = Callable[[str, bool], int]
 """Since when no worker polls a task queue, for activities or for workflows; 0: one does."""
+
+
+class Obstacle(NamedTuple):
+    """Why a run, or a call of it, cannot proceed."""
+
+    cause: str = ""
+    """One of `semconv.BLOCKED_CAUSES`; ``""``: nothing is in the way."""
+    text: str = ""
+
+
+NONE: Final = Obstacle()
 
 
 class Look:
@@ -92,39 +103,41 @@ class Look:
 
     def _step_on(self, call: Call, number: int, since: int, *, is_taken: bool) -> None:
         if call.attempt != number:
-            self._note(call, "")
+            self._note(call, NONE)
         call.attempt, call.since, call.is_taken = number, since, is_taken
 
-    def _why(self, call: Call, pending: PendingActivityInfo, due: int, *, is_taken: bool) -> str:
+    def _why(self, call: Call, pending: PendingActivityInfo, due: int, *, is_taken: bool) -> Obstacle:
         if pending.paused or pending.state in PAUSED:
-            return _paused(pending)
+            return Obstacle("paused", _paused(pending))
         if is_taken or not due or self._now < due + PATIENCE:
-            return ""
+            return NONE
         since = self._unpolled(call.queue, True)
-        return f"no worker polls the task queue {call.queue} since {clock(since)}" if since else ""
+        text = f"no worker polls the task queue {call.queue} since {clock(since)}"
+        return Obstacle("no_worker", text) if since else NONE
 
     def _note_of_run(self, task: PendingWorkflowTaskInfo | None) -> None:
         """After the timer's: a task that waits, or fails, is not waiting for one."""
-        note = self._of_task(task) if task is not None else ""
-        if note != self._run.note:
-            self._teller.note(note, self._now)
-            self._run.note = note
+        obstacle = self._of_task(task) if task is not None else NONE
+        if obstacle.text != self._run.note:
+            self._teller.note(obstacle.text, self._now, cause=obstacle.cause)
+            self._run.note = obstacle.text
 
-    def _of_task(self, task: PendingWorkflowTaskInfo) -> str:
+    def _of_task(self, task: PendingWorkflowTaskInfo) -> Obstacle:
         run = self._run
         if task.attempt > 1 and run.task_failed:
             since = clock(run.task_failed_at)
-            return f"the workflow's own task fails since {since}: {run.task_failed}"
+            return Obstacle("task_failing", f"the workflow's own task fails since {since}: {run.task_failed}")
         waits = task.scheduled_time.ToNanoseconds()
         if task.HasField("started_time") or not waits or self._now < waits + PATIENCE:
-            return ""
+            return NONE
         unpolled = self._unpolled(run.queue, False)
-        return f"no worker polls the task queue {run.queue} for workflows since {clock(unpolled)}" if unpolled else ""
+        text = f"no worker polls the task queue {run.queue} for workflows since {clock(unpolled)}"
+        return Obstacle("no_worker", text) if unpolled else NONE
 
-    def _note(self, call: Call, note: str) -> None:
-        if note != call.note:
-            self._teller.note(note, self._now, call)
-            call.note = note
+    def _note(self, call: Call, obstacle: Obstacle) -> None:
+        if obstacle.text != call.note:
+            self._teller.note(obstacle.text, self._now, call, cause=obstacle.cause)
+            call.note = obstacle.text
 
     def _timer(self, *, is_resting: bool) -> None:
         """A timer is what the run waits for where it waits for nothing else."""

@@ -61,6 +61,10 @@ class Run(BaseModel):
     task_failed_at: int = 0
     note: str = ""
     """What was said last of why it waits."""
+    parent: str = ""
+    """The workflow that began it as its child."""
+    continued_as: str = ""
+    """The run as which it continued."""
     waits_until: int = 0
     """The timer that was told of last."""
     is_over: bool = False

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from sagascope_collector.otlp.fast.declined import Bools, Integers, decline
 from sagascope_collector.otlp.fast.nest import Nest, owners, sizes
 from sagascope_collector.otlp.fast.texts import INT, STRING, Values, joined, one_each
-from sagascope_collector.store import schema
+from sagascope_collector.storage import schema
 
 _WORDS: Final = len(schema.MARK) - 1
 """Columns of `schema.MARK` that are texts: all but the last, which is the attempt."""

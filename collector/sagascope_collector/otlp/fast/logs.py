@@ -6,22 +6,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sagascope_collector.otlp import limits
 from sagascope_collector.otlp.columns import Origins
-from sagascope_collector.otlp.digests import keyed
 from sagascope_collector.otlp.fast import slim
 from sagascope_collector.otlp.fast.attributes import Attributes
-from sagascope_collector.otlp.fast.declined import Integers
+from sagascope_collector.otlp.fast.declined import Integers, decline
 from sagascope_collector.otlp.fast.nest import Nest, unnest
 from sagascope_collector.otlp.fast.spans import usable_ids
 from sagascope_collector.otlp.fast.texts import one_each
 from sagascope_collector.otlp.fast.under import receipts, see, senders
 from sagascope_collector.otlp.logs import EVENT_NAME
-from sagascope_collector.otlp.sightings import Sightings
+from sagascope_collector.otlp.observations import Observations
 from sagascope_collector.otlp.spans import SPAN_ID_BYTES, TRACE_ID_BYTES
-from sagascope_collector.store import schema
+from sagascope_collector.storage import schema
 
 
-def read_logs(bodies: Sequence[bytes], received_at: Sequence[int], origins: Origins, sightings: Sightings) -> pa.Table:
+def read_logs(
+    bodies: Sequence[bytes], received_at: Sequence[int], origins: Origins, observations: Observations
+) -> pa.Table:
     """Read requests of log records, as `schema.LOGS`.
 
     Raises:
@@ -32,8 +34,9 @@ def read_logs(bodies: Sequence[bytes], received_at: Sequence[int], origins: Orig
     of = senders(nest, received_at, origins)
     at = _at(nest, of.received_at)
     columns = [pa.array(at), *_own(nest, attributes), *attributes.columns().arrays(), *receipts(nest, of)]
-    table = keyed(pa.Table.from_arrays(columns, schema=schema.LOGS.remove(0)), origins)
-    see(nest, of, at, at, sightings)
+    table = pa.Table.from_arrays(columns, schema=schema.LOGS)
+    decline(limits.exceeding(table), nest.request)
+    see(nest, of, at, at, observations)
     return table
 
 

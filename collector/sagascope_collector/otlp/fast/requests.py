@@ -11,7 +11,7 @@ from sagascope_collector.otlp.columns import Origins
 from sagascope_collector.otlp.fast.declined import Declined
 from sagascope_collector.otlp.fast.logs import read_logs
 from sagascope_collector.otlp.fast.spans import read_spans
-from sagascope_collector.otlp.sightings import Sightings
+from sagascope_collector.otlp.observations import Observations
 
 WORTHWHILE: Final = 16 * 1024
 """Bytes of requests below which an object for each record costs less than columns do."""
@@ -25,10 +25,10 @@ _HEARTBEAT: Final = semconv.EVENT_HEARTBEAT.encode()
 class Requests:
     """The tables of all that could be read."""
 
-    def __init__(self, sightings: Sightings, origins: Origins, *, worthwhile: int = WORTHWHILE) -> None:
+    def __init__(self, observations: Observations, origins: Origins, *, worthwhile: int = WORTHWHILE) -> None:
         """Fewer bytes than are `worthwhile` are left alone."""
         self._worthwhile = worthwhile
-        self._sightings = sightings
+        self._observations = observations
         self._origins = origins
         self.spans: list[pa.Table] = []
         self.logs: list[pa.Table] = []
@@ -55,13 +55,13 @@ class Requests:
         return {}
 
     def _read_spans(self, bodies: Sequence[bytes], received_at: Sequence[int]) -> list[int]:
-        read = read_spans(bodies, received_at, self._origins, self._sightings)
+        read = read_spans(bodies, received_at, self._origins, self._observations)
         self.spans.append(read.spans)
         self.links += read.links
         return read.rejected
 
     def _read_logs(self, bodies: Sequence[bytes], received_at: Sequence[int]) -> list[int]:
-        self.logs.append(read_logs(bodies, received_at, self._origins, self._sightings))
+        self.logs.append(read_logs(bodies, received_at, self._origins, self._observations))
         return [0] * len(bodies)
 
 

@@ -9,14 +9,15 @@ import pyarrow.compute as pc
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from sagascope_collector.otlp import limits
 from sagascope_collector.otlp.columns import Origins
 from sagascope_collector.otlp.fast import slim
 from sagascope_collector.otlp.fast.attributes import Attributes
 from sagascope_collector.otlp.fast.declined import Bools, Declined, Integers, decline
 from sagascope_collector.otlp.fast.nest import Nest, sizes, unnest
-from sagascope_collector.otlp.fast.texts import are_shallow, offsets, raw_bytes
+from sagascope_collector.otlp.fast.texts import are_shallow, offsets
 from sagascope_collector.otlp.fast.under import receipts, see, senders
-from sagascope_collector.otlp.sightings import Sightings
+from sagascope_collector.otlp.observations import Observations
 from sagascope_collector.otlp.spans import (
     KINDS,
     SPAN_ID_BYTES,
@@ -28,7 +29,7 @@ from sagascope_collector.otlp.spans import (
     named,
 )
 from sagascope_collector.records import Mark
-from sagascope_collector.store import schema
+from sagascope_collector.storage import schema
 
 
 class ReadSpans(NamedTuple):
@@ -42,7 +43,7 @@ class ReadSpans(NamedTuple):
 
 
 def read_spans(
-    bodies: Sequence[bytes], received_at: Sequence[int], origins: Origins, sightings: Sightings
+    bodies: Sequence[bytes], received_at: Sequence[int], origins: Origins, observations: Observations
 ) -> ReadSpans:
     """Read trace requests.
 
@@ -59,9 +60,10 @@ def read_spans(
     of = senders(nest, received_at, origins)
     own = _own(nest)
     table = pa.Table.from_arrays([*own, *attributes.arrays(), *receipts(nest, of)], schema=schema.SPANS)
+    decline(limits.exceeding(table), nest.request)
     links = list(_links(table, nest.records.field("links"), origins.table()))
     start, end = (nest.records.field(name).to_numpy() for name in ("start", "end"))
-    see(nest, of, start, np.where(end == 0, start, end), sightings)
+    see(nest, of, start, np.where(end == 0, start, end), observations)
     return ReadSpans(table, links, rejected)
 
 
@@ -83,7 +85,6 @@ def _own(nest: Nest) -> list[pa.Array]:
     field = nest.records.field
     code, message = _statuses(field("status"), nest.request)
     return [
-        _keys(field("trace_id"), field("span_id"), field("end").to_numpy() != 0),
         field("trace_id"),
         field("span_id"),
         usable_ids(field("parent_id"), SPAN_ID_BYTES),
@@ -97,17 +98,6 @@ def _own(nest: Nest) -> list[pa.Array]:
         _texts(field("events"), Span.Event, events_text, nest.request),
         _texts(field("links"), Span.Link, links_text, nest.request),
     ]
-
-
-def _keys(trace_ids: pa.BinaryArray, span_ids: pa.BinaryArray, ended: Bools) -> pa.BinaryArray:
-    """Trace id, span id and one byte, 1 for a span that has ended; all ids are valid."""
-    count, width = len(ended), TRACE_ID_BYTES + SPAN_ID_BYTES + 1
-    keys = np.empty((count, width), np.uint8)
-    keys[:, :TRACE_ID_BYTES] = raw_bytes(trace_ids).reshape(count, TRACE_ID_BYTES)
-    keys[:, TRACE_ID_BYTES:-1] = raw_bytes(span_ids).reshape(count, SPAN_ID_BYTES)
-    keys[:, -1] = ended
-    at = np.arange(0, (count + 1) * width, width, dtype=np.int32)
-    return pa.Array.from_buffers(pa.binary(), count, [None, pa.py_buffer(at), pa.py_buffer(keys)])
 
 
 def _statuses(lists: pa.ListArray, request: Integers) -> tuple[Integers, pa.StringArray]:
@@ -155,4 +145,5 @@ def _links(table: pa.Table, lists: pa.ListArray, origins: pa.Table) -> Iterator[
         links = [Span.Link.FromString(raw) for raw in lists[place].as_py()]
         own = Mark(*(table.column(name)[place].as_py() for name in _MARK))
         environment = origins.column("environment")[table.column("origin")[place].as_py()].as_py()
-        yield from links_to_sagas(table.column("key")[place].as_py(), links, environment, own)
+        ids = tuple(table.column(name)[place].as_py() for name in ("trace_id", "span_id"))
+        yield from links_to_sagas(ids, links, environment, own)

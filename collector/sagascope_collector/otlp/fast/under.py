@@ -10,12 +10,13 @@ from google.protobuf.message import DecodeError
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
-from sagascope_collector.otlp import origins
+from sagascope_collector.otlp import limits, origins
 from sagascope_collector.otlp.columns import Origin, Origins
 from sagascope_collector.otlp.fast.declined import Declined, Integers
 from sagascope_collector.otlp.fast.nest import Nest, Under
 from sagascope_collector.otlp.fast.texts import are_shallow
-from sagascope_collector.otlp.sightings import Sightings
+from sagascope_collector.otlp.marks import UNMARKED
+from sagascope_collector.otlp.observations import Observations
 
 
 class Senders(NamedTuple):
@@ -42,7 +43,7 @@ def receipts(nest: Nest, of: Senders) -> list[pa.Array]:
     return [pa.array(of.received_at[nest.request]), pa.array(of.numbers[nest.scope])]
 
 
-def see(nest: Nest, of: Senders, first: Integers, last: Integers, sightings: Sightings) -> None:
+def see(nest: Nest, of: Senders, first: Integers, last: Integers, observations: Observations) -> None:
     """Note when records say that they were made; 0: it is not said."""
     received = of.received_at[nest.request].astype(np.uint64)
     begins = np.flatnonzero(np.diff(nest.scope, prepend=-1))
@@ -51,7 +52,7 @@ def see(nest: Nest, of: Senders, first: Integers, last: Integers, sightings: Sig
     firsts = np.minimum.reduceat(np.where(first == 0, received, first), begins)
     lasts = np.maximum.reduceat(np.minimum(np.where(last == 0, received, last), received), begins)
     for begin, earliest, latest in zip(begins, _integers(firsts), _integers(lasts), strict=True):
-        sightings.see(of.origins[nest.scope[begin]].process, earliest, latest, int(received[begin]))
+        observations.see(of.origins[nest.scope[begin]].process, earliest, latest, int(received[begin]))
 
 
 def _integers(numbers: Integers) -> Iterable[int]:
@@ -61,9 +62,12 @@ def _integers(numbers: Integers) -> Iterable[int]:
 def _origin(under: Under) -> Origin:
     try:
         process, text = _resource(under.resource, under.resource_schema)
-        return Origin(process, text, _scope(under.scope, under.scope_schema))
+        origin = Origin(process, text, _scope(under.scope, under.scope_schema))
     except (DecodeError, _Deep):
         raise Declined([under.request]) from None
+    if limits.is_too_long(UNMARKED, process, ()):
+        raise Declined([under.request])
+    return origin
 
 
 class _Deep(Exception):

@@ -1,0 +1,125 @@
+"""When this collector took nothing in, though senders may have tried: deadlines do not run meanwhile.
+
+How long an outage lasts is measured by a clock that nobody sets: a wall clock that is wrong for a moment must not
+switch deadlines off.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from sagascope_collector.sagas.words import dated
+from sagascope_collector.storage import Storage
+from sagascope_collector.storage.times import steady_clock
+
+Interval = tuple[int, int]
+"""From and to, in nanoseconds since 1970."""
+
+MERGE_GAP_NS: Final = 10_000_000_000
+"""Refusals that lie closer together are one outage, since clients wait before they attempt again."""
+
+MAX_INTERVALS: Final = 1_000
+"""Outages that are kept in memory; older ones can hardly decide anything any more."""
+
+STOPPED_NS: Final = 5_000_000_000
+"""A collector that noted no life for longer was itself stopped, or its machine slept."""
+
+MAX_RETURN_NS: Final = 30_000_000_000
+"""Time that senders may wait before they attempt again; none waits for longer than the outage lasted."""
+
+NOTICE_NS: Final = 3_600_000_000_000
+"""Time after which an outage is no news any more."""
+
+
+class IngestOutages:
+    """The outages known of a database, and the one that may be going on. Safe from any thread."""
+
+    def __init__(self, storage: Storage, clock: Callable[[], int], steady: Callable[[], int] = steady_clock) -> None:
+        """`clock` and `steady` return nanoseconds: since 1970, and since some moment."""
+        self._storage = storage
+        self._clock = clock
+        self._steady = steady
+        self._lock = threading.Lock()
+        self._known: tuple[Interval, ...] = tuple(storage.outages.since(0))[-MAX_INTERVALS:]
+        self._current: tuple[int, int, int] | None = None
+        """When it started, and by the steady clock when it started and when a sender was refused last."""
+        self._alive: tuple[int, int] | None = None
+        """When life was noted last, by both clocks."""
+        self._stops: list[Interval] = []
+        self._kept: Interval | None = None
+
+    def refused(self, since: int | None = None) -> None:
+        """Notes that a sender was refused just now, or was kept waiting `since` then."""
+        now, steady = self._clock(), self._steady()
+        with self._lock:
+            if self._current and steady - self._current[2] > MERGE_GAP_NS:
+                self._end()
+            if self._current is None:
+                waited = max(0, now - since) if since else 0
+                self._current = now - waited, steady - waited, steady
+            else:
+                self._current = *self._current[:2], steady
+
+    def alive(self) -> None:
+        """Notes that this process runs; call it every few seconds."""
+        with self._lock:
+            stop = self._stop()
+            self._alive = self._clock(), self._steady()
+            if stop:
+                self._known = (*self._known, stop)[-MAX_INTERVALS:]
+                self._stops.append(stop)
+
+    def intervals(self) -> Sequence[Interval]:
+        """Returns all of them, each with the time that senders may take to return."""
+        return [(start, end + min(end - start, MAX_RETURN_NS)) for start, end in self._all()]
+
+    def notices(self) -> Sequence[str]:
+        """Returns what readers of lists should know: the latest outage, for an hour."""
+        now = self._clock()
+        long = [each for each in self._all() if each[1] - each[0] > STOPPED_NS and 0 <= now - each[1] < NOTICE_NS]
+        if not long:
+            return []
+        start, end = max(long, key=lambda each: each[1])
+        return [
+            f"ingest_outage: this collector took nothing in from {dated(start)} until {dated(end)}; deadlines did not "
+            "run meanwhile, and what senders did not keep is missing."
+        ]
+
+    def keep(self) -> None:
+        """Writes what is new, so that it outlives this process.
+
+        Raises:
+            StorageUnavailable: it is still to be done.
+        """
+        with self._lock:
+            current, kept, stops = self._interval(), self._kept, self._stops
+            self._stops = []
+        for each in stops:
+            self._storage.outages.put(*each)
+        if current and current != kept:
+            self._storage.outages.put(*current)
+            with self._lock:
+                self._kept = current
+
+    def _all(self) -> Sequence[Interval]:
+        with self._lock:
+            stop = self._stop()  # whoever asks right after a stop must not judge before it was noted
+            return [*self._known, *(each for each in (self._interval(), stop) if each)]
+
+    def _interval(self) -> Interval | None:
+        if self._current is None:
+            return None
+        start, steady_start, steady_end = self._current
+        return start, start + steady_end - steady_start
+
+    def _stop(self) -> Interval | None:
+        if self._alive is None:
+            return None
+        since, steady_since = self._alive
+        lasted = self._steady() - steady_since
+        return (since, since + lasted) if lasted > STOPPED_NS else None
+
+    def _end(self) -> None:
+        if interval := self._interval():
+            self._known = (*self._known, interval)[-MAX_INTERVALS:]
+        self._current = None

@@ -1,0 +1,191 @@
+"""Queries of users: checked, run in a read-only transaction that ends soon, and answered as JSON."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import duckdb
+import orjson
+import pyarrow as pa
+
+from sagascope_collector.errors import BadValue, ReadTooLong, StorageUnavailable
+from sagascope_collector.sql import allow_list
+from sagascope_collector.sql.json_values import Column, read, readable
+from sagascope_collector.storage import Storage, within
+
+MAX_QUERY_CHARACTERS: Final = 20_000
+
+MAX_BRACKETS: Final = 100
+"""Brackets that may be open at one place of a query: DuckDB 2.0 takes seconds to refuse a thousand."""
+
+MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
+"""What comes after it is cut off, whole rows at a time."""
+
+ROWS_TOGETHER: Final = 64
+"""Rows that are turned into JSON together, at first."""
+
+CHECK_MEMORY: Final = "64MB"
+
+_PARSE: Final = "SELECT json_serialize_sql(?::VARCHAR, skip_null := true, skip_empty := true)"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The rows that a query found, each as JSON, cut off where `is_truncated`."""
+
+    columns: Sequence[Column]
+    rows: Sequence[bytes]
+    is_truncated: bool
+
+    def json(self) -> bytes:
+        """Returns the answer of the API."""
+        columns = orjson.dumps([{"name": each.name, "type": each.type} for each in self.columns])
+        truncated = b"true" if self.is_truncated else b"false"
+        return b'{"columns":%s,"rows":[%s],"truncated":%s}' % (columns, b",".join(self.rows), truncated)
+
+
+class Queries:
+    """Runs queries over one database, one at a time."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._checking = threading.Lock()
+        self._views: duckdb.DuckDBPyConnection | None = None
+
+    def run(self, query: str, *, limit: int, seconds: float) -> Answer:
+        """Returns the first `limit` rows.
+
+        Raises:
+            BadValue: the query is refused, wrong, or needs more than it may have.
+            ReadTooLong: it did not end in time.
+            StorageUnavailable: the database cannot answer now.
+        """
+        with within(seconds):
+            columns, statement = self._checked(query.strip(" \t\r\n;"), limit + 1)
+            try:
+                with self._storage.database.selected(statement) as batches:
+                    return _answer(columns, batches, limit)
+            except StorageUnavailable as error:
+                raise _explained(error) from error
+            except ReadTooLong as error:
+                raise ReadTooLong(
+                    f"The query took longer than {seconds:g} s and was interrupted. Narrow it, for example by time."
+                ) from error
+
+    def close(self) -> None:
+        """Releases what is held to check queries with."""
+        with self._checking:
+            if self._views:
+                self._views.close()
+            self._views = None
+
+    def _checked(self, query: str, limit: int) -> tuple[list[Column], str]:
+        """Returns the columns that a query answers, and the statement that reads so many of its rows.
+
+        The query is bound to empty tables with the columns of the views, in a database that has nothing else. What is
+        run is checked as a whole, too.
+        """
+        _check_size(query)
+        with self._checking:
+            views = self._views = self._views or self._empty_views()
+            try:
+                _check(views, query)
+                answered = views.sql(query)
+                columns = [Column.of(*each) for each in zip(answered.columns, answered.types, strict=True)]
+                statement = readable(query, columns, limit)
+                _check(views, statement)
+            except orjson.JSONDecodeError as error:
+                raise BadValue("This query is refused: it is nested too deeply.") from error
+            except (duckdb.Error, RecursionError) as error:
+                raise BadValue(f"This query cannot be run. {_sentence(error)}") from error
+            return columns, statement
+
+    def _empty_views(self) -> duckdb.DuckDBPyConnection:
+        connection = duckdb.connect(
+            config={
+                "threads": "1",
+                "memory_limit": CHECK_MEMORY,
+                "python_enable_replacements": "false",
+                "autoinstall_known_extensions": "false",
+                "autoload_known_extensions": "false",
+            }
+        )
+        for view in allow_list.VIEWS:
+            described = self._storage.database.rows(f"DESCRIBE {view}")
+            columns = ", ".join(f'"{name}" {kind}' for name, kind, *_ in described)
+            connection.execute(f"CREATE TABLE {view} ({columns})")
+        connection.execute("SET GLOBAL TimeZone = 'UTC'")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        return connection
+
+
+def _check_size(query: str) -> None:
+    if len(query) > MAX_QUERY_CHARACTERS:
+        raise BadValue(f"This query is refused: it has more than {MAX_QUERY_CHARACTERS:,} characters.")
+    open_brackets = 0
+    for character in query:
+        open_brackets += (character in "([{") - (character in ")]}")
+        if open_brackets > MAX_BRACKETS:
+            raise BadValue(f"This query is refused: more than {MAX_BRACKETS} brackets are open at one place.")
+
+
+def _check(views: duckdb.DuckDBPyConnection, query: str) -> None:
+    ((tree,),) = views.execute(_PARSE, [query]).fetchall()
+    allow_list.check(_statements(orjson.loads(tree)))
+
+
+def _statements(tree: dict[str, Any]) -> list[dict[str, Any]]:
+    if not tree["error"]:
+        return list(tree.get("statements") or ())
+    if tree["error_type"] == "not implemented":
+        raise BadValue("This query is refused: it is not one SELECT statement.")
+    raise BadValue(f"This query cannot be run. {str(tree['error_message']).splitlines()[0]}.")
+
+
+def _answer(columns: Sequence[Column], batches: Iterator[pa.RecordBatch], limit: int) -> Answer:
+    rows: list[bytes] = []
+    held = 0
+    for piece in _pieces(batches):
+        if piece.nbytes > MAX_ANSWER_BYTES:
+            break
+        for row in read(columns, piece):
+            held += len(row)
+            if held > MAX_ANSWER_BYTES or len(rows) == limit:
+                return _cut(columns, rows)
+            rows.append(row)
+    else:
+        return Answer(columns, rows, is_truncated=False)
+    return _cut(columns, rows)
+
+
+def _cut(columns: Sequence[Column], rows: Sequence[bytes]) -> Answer:
+    if not rows:
+        raise BadValue(f"The first row alone is larger than the {MAX_ANSWER_BYTES:,} bytes that an answer may have.")
+    return Answer(columns, rows, is_truncated=True)
+
+
+def _pieces(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Returns a few rows at a time, and large ones alone, so that what is turned into JSON together is small."""
+    for batch in batches:
+        together = ROWS_TOGETHER if batch.nbytes < MAX_ANSWER_BYTES else 1
+        for start in range(0, batch.num_rows, together):
+            yield batch.slice(start, together)
+
+
+def _explained(error: StorageUnavailable) -> Exception:
+    """Returns what a user is told of a statement that failed: mostly it is the statement's fault."""
+    cause = error.__cause__
+    if isinstance(cause, duckdb.OutOfMemoryException):
+        return BadValue("This query needs more memory than it may have. Narrow it, or group by fewer values.")
+    if isinstance(cause, duckdb.InterruptException):
+        return ReadTooLong("The query was interrupted.")
+    if isinstance(cause, duckdb.DataError | duckdb.ProgrammingError | duckdb.NotSupportedError):
+        return BadValue(f"This query cannot be run. {_sentence(cause)}")
+    return error
+
+
+def _sentence(error: BaseException) -> str:
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -1,0 +1,66 @@
+"""Records appended, summaries kept beside them, in one DuckDB file. `Storage` opens it."""
+
+from sagascope_collector.storage.alerts import AlertRecords, AlertState, Notification, Pending
+from sagascope_collector.storage.baselines import BaselineRow
+from sagascope_collector.storage.batch import Appended, Batch, Counters
+from sagascope_collector.storage.changes import Backlog
+from sagascope_collector.storage.completions import CleanCompletion
+from sagascope_collector.storage.database import sync_folder
+from sagascope_collector.storage.deadline import within
+from sagascope_collector.storage.incident_records import (
+    AmountAtRisk,
+    IncidentChange,
+    IncidentGroup,
+    IncidentSaga,
+    Progress,
+)
+from sagascope_collector.storage.incidents import IncidentRecords
+from sagascope_collector.storage.observations import Beat, Observation
+from sagascope_collector.storage.paths import PathCount
+from sagascope_collector.storage.retention import Keep
+from sagascope_collector.storage.statistics import (
+    TRANSITION,
+    StepPeriod,
+    StepStatistics,
+    steps_of,
+    whole_period,
+)
+from sagascope_collector.storage.storage import Storage
+from sagascope_collector.storage.summaries import NEWEST, Order, Page, SagaFilter, SagaRow, id_of
+
+__all__ = [
+    "NEWEST",
+    "TRANSITION",
+    "AlertRecords",
+    "AlertState",
+    "AmountAtRisk",
+    "Appended",
+    "Backlog",
+    "BaselineRow",
+    "Batch",
+    "Beat",
+    "CleanCompletion",
+    "Counters",
+    "IncidentChange",
+    "IncidentGroup",
+    "IncidentRecords",
+    "IncidentSaga",
+    "Keep",
+    "Notification",
+    "Observation",
+    "Order",
+    "Page",
+    "PathCount",
+    "Pending",
+    "Progress",
+    "SagaFilter",
+    "SagaRow",
+    "StepPeriod",
+    "StepStatistics",
+    "Storage",
+    "id_of",
+    "steps_of",
+    "sync_folder",
+    "whole_period",
+    "within",
+]

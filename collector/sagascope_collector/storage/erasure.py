@@ -1,0 +1,171 @@
+"""Erases sagas so that nothing of them is left on disk: no record, no summary, no text, no free block of the file.
+
+What is to be erased is noted first; after a crash it is carried out at the next start. Requests that come while one is
+carried out are carried out together, with one rewriting of the file.
+"""
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import orjson
+import pyarrow as pa
+
+from sagascope_collector.errors import StorageUnavailable
+from sagascope_collector.records import SagaId
+from sagascope_collector.storage import summaries
+from sagascope_collector.storage.alerts import AlertRecords
+from sagascope_collector.storage.changes import Changes
+from sagascope_collector.storage.connection import IN_MEMORY
+from sagascope_collector.storage.database import Database
+from sagascope_collector.storage.deletion import Deletion
+from sagascope_collector.storage.incidents import IncidentRecords
+from sagascope_collector.storage.records import Records
+from sagascope_collector.storage.rewriting import Rewriting
+from sagascope_collector.storage.sagas import Sagas
+from sagascope_collector.storage.statements import load
+
+SQL: Final = load("erasure")
+
+NAMED: Final = pa.schema([(name, pa.string()) for name in ("environment", "id", "text")])
+
+MIN_TEXT_LENGTH: Final = 4
+"""Characters below which a text is in many others by chance: it is looked for where it is all of a text."""
+
+
+@dataclass(slots=True, eq=False)
+class _Request:
+    ids: Sequence[SagaId]
+    texts: Sequence[str]
+    removed: int | None = None
+    """Records that went; None: it is not carried out yet."""
+    failure: StorageUnavailable | None = None
+    """Why it was not carried out."""
+
+
+class Erasure:
+    """Carries out requests; reading and appending go on meanwhile."""
+
+    def __init__(
+        self,
+        database: Database,
+        records: Records,
+        sagas: Sagas,
+        changes: Changes,
+        incidents: IncidentRecords,
+        alerts: AlertRecords,
+        rewriting: Rewriting,
+        working: threading.Lock,
+    ) -> None:
+        """`working` is the lock of maintenance."""
+        self._database = database
+        self._records = records
+        self._sagas = sagas
+        self._changes = changes
+        self._incidents = incidents
+        self._alerts = alerts
+        self._rewriting = rewriting
+        self._working = working
+        self._deletion = Deletion(database, changes)
+        self._waiting: list[_Request] = []
+        self._queue = threading.Lock()
+        """Held for a moment, whatever other locks are."""
+        self.progress: float | None = None
+        """Share of the file that is rewritten; None: nothing is being erased."""
+
+    def erase(self, ids: Sequence[SagaId], texts: Iterable[str]) -> int:
+        """Erases these sagas, and what else was kept with one of these texts in it; returns how many records went.
+
+        What is received later is new. It takes as long as copying the database does.
+
+        Raises:
+            StorageUnavailable: it is not done; it is, at the latest, after the next start.
+        """
+        if not ids:
+            return 0
+        request = _Request(ids, list(texts))
+        with self._queue:
+            self._waiting.append(request)
+        with self._working:
+            if request.removed is None and request.failure is None:
+                self._carry_out()
+        if request.failure is not None:
+            raise request.failure
+        return request.removed or 0
+
+    def resume(self) -> None:
+        """Does what was left to be done when the process died, or the disk was full.
+
+        Raises:
+            StorageUnavailable: it is still to be done.
+        """
+        with self._working:
+            found = self._database.rows(SQL["select_erasures"])
+            if found:
+                ids = list(dict.fromkeys(SagaId(environment, id_) for environment, id_, _ in found if id_))
+                self._delete(ids, [text for *_, text in found])
+                self._rewrite()
+
+    def _carry_out(self) -> None:
+        with self._queue:
+            requests, self._waiting = self._waiting, []
+        for each in requests:
+            each.failure = StorageUnavailable("The erasure was interrupted.")
+        removed = dict[int, int]()
+        try:
+            self.progress = 0.0
+            for number, each in enumerate(requests):
+                self._note(each)
+                removed[number] = self._delete(each.ids, [*(saga.id for saga in each.ids), *each.texts])
+            self._rewrite()
+            for number, each in enumerate(requests):
+                each.removed, each.failure = removed[number], None
+        except StorageUnavailable as failure:
+            for each in requests:
+                each.failure = failure
+        finally:
+            self.progress = None
+
+    def _note(self, request: _Request) -> None:
+        rows = [{"environment": each.environment, "id": each.id, "text": each.id} for each in request.ids]
+        rows += [{"environment": "", "id": "", "text": each} for each in request.texts]
+        self._database.rows(SQL["insert_erasures"], named=pa.Table.from_pylist(rows, schema=NAMED))
+
+    def _delete(self, ids: Sequence[SagaId], named: Sequence[str]) -> int:
+        settled = summaries.ids_table(ids)
+        with self._sagas.writing:
+            with self._records.appending, self._database.transaction():
+                removed = self._deletion.delete(self._sagas.bounds(ids), is_erasure=True)
+                keys = self._incidents.named(settled)
+                self._sagas.delete(ids)
+                self._sagas.delete_terms(named)
+                for name in ("delete_baselines_of_ids", "delete_changed_of_ids"):
+                    self._database.rows(SQL[name], settled=settled)
+                texts = pa.table({"text": pa.array(_sought([*named, *keys]), pa.string())})
+                self._incidents.redact(settled, keys, texts)
+                self._alerts.redact(texts)
+                self._changes.drop(ids)
+            self._sagas.erased(ids)
+        self._incidents.redacted()
+        return removed
+
+    def _rewrite(self) -> None:
+        """Exchanges the file for a copy, which has neither free blocks nor what was noted to be erased."""
+        if self._database.path == IN_MEMORY:
+            self._database.rows(SQL["delete_erasures"])
+            return
+        new = Path(f"{self._database.path}.rewriting")
+        with self._rewriting.copy(new, self._report, is_in_use=True):
+            self._database.replace_with(new)
+
+    def _report(self, share: float) -> None:
+        self.progress = share
+
+
+def _sought(texts: Iterable[str]) -> list[str]:
+    """Returns what is looked for in documents and notes."""
+    every = set(texts)
+    long = {each for each in every if len(each) >= MIN_TEXT_LENGTH}
+    return sorted({orjson.dumps(each).decode() for each in every} | long)

@@ -1,0 +1,236 @@
+"""The tables of incidents, and of the sagas that are part of them."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+import pyarrow as pa
+
+from sagascope_collector.records import SagaId, SagaKey
+from sagascope_collector.storage.database import Database
+from sagascope_collector.storage.incident_records import (
+    AmountAtRisk,
+    IncidentChange,
+    IncidentGroup,
+    IncidentSaga,
+    Progress,
+)
+from sagascope_collector.storage.statements import load
+
+if TYPE_CHECKING:
+    from sagascope_collector.storage.summaries import SagaRow
+
+SQL: Final = load("incidents")
+
+ACKNOWLEDGED: Final = "acknowledged"
+
+DECIMAL_PLACES: Final = 9
+MAX_AMOUNT: Final = Decimal(10) ** 20
+"""A larger one is no amount, and would make the sum of all others meaningless."""
+
+_TEXTS: Final = ("incident", "step", "service", "phase", "reason", "fingerprint", "error", "recommended_action")
+
+INCIDENT_SAGAS: Final = pa.schema(
+    [
+        *((name, pa.string()) for name in (*SagaKey._fields, *_TEXTS)),
+        ("since", pa.int64()),
+        ("joined_at", pa.int64()),
+    ]
+)
+AMOUNTS: Final = pa.schema(
+    [
+        *((name, pa.string()) for name in ("environment", "id", "incident", "currency")),
+        ("certain", pa.decimal128(38, DECIMAL_PLACES)),
+        ("possible", pa.decimal128(38, DECIMAL_PLACES)),
+        ("places", pa.int8()),
+    ]
+)
+INCIDENTS: Final = pa.schema([("key", pa.string()), ("document", pa.string())])
+CHANGES: Final = pa.schema(
+    [
+        ("incident", pa.string()),
+        ("at", pa.int64()),
+        ("what", pa.string()),
+        ("by_whom", pa.string()),
+        ("note", pa.string()),
+        ("sagas", pa.int64()),
+    ]
+)
+
+ACTIONS: Final = ("resume", "compensate", "verify_first")
+
+GROUPED: Final = (
+    *(each.name for each in fields(IncidentGroup) if each.name not in {"recommended_actions", "amounts"}),
+    *ACTIONS,
+)
+"""What each column of `group_sagas` is."""
+
+Joined = Mapping[tuple[SagaKey, str], int]
+
+
+class IncidentRecords:
+    """The tables of incidents in one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        ((sagas,),) = database.rows(SQL["count_sagas"])
+        self._is_any = bool(sagas)
+        self._version = self._redactions = 0
+        self._listeners: list[Callable[[], None]] = []
+
+    @property
+    def version(self) -> int:
+        """A number that changes after anything that `groups` returns may have changed."""
+        return self._version
+
+    def put(self, settled: pa.Table, rows: "Sequence[SagaRow]", now: int) -> bool:
+        """Within a transaction: replaces those of these sagas that need attention by `rows`.
+
+        Returns whether anything changed; call `written` when the transaction is over.
+        """
+        sagas = {row.key: row.incident for row in rows if row.incident}
+        if not (self._is_any or sagas):
+            return False
+        left = self._database.rows(SQL["delete_sagas"], settled=settled)
+        self._database.count(SQL["delete_amounts"], settled=settled)
+        joined = {(SagaKey(*key), incident): at for *key, incident, at in left}
+        if sagas:
+            self._database.count(SQL["insert_sagas"], batch_sagas=_sagas_table(sagas, joined, now))
+            self._database.count(SQL["insert_amounts"], batch_amounts=_amounts_table(sagas))
+            self._is_any = True
+        return bool(left or sagas)
+
+    def written(self) -> None:
+        """Announces that what was put can be read."""
+        self._version += 1
+        for tell in self._listeners:
+            tell()
+
+    @property
+    def redactions(self) -> int:
+        """A number that changes after an erasure has changed what was kept."""
+        return self._redactions
+
+    def redacted(self) -> None:
+        """Announces that what was kept is to be read anew."""
+        self._redactions += 1
+        self.written()
+
+    def listen(self, told: Callable[[], None]) -> None:
+        """Calls this each time that `version` has changed, in the thread that wrote; it must not block."""
+        self._listeners.append(told)
+
+    def groups(self) -> Sequence[IncidentGroup]:
+        """Returns the sagas that need attention, by their incident."""
+        with self._database.transaction():
+            grouped = self._database.rows(SQL["group_sagas"])
+            summed = self._database.rows(SQL["sum_amounts"])
+        amounts: defaultdict[str, list[AmountAtRisk]] = defaultdict(list)
+        for incident, currency, certain, possible, places in summed:
+            amounts[incident].append(AmountAtRisk(currency, _rounded(certain, places), _rounded(possible, places)))
+        return [_group(row, amounts[row[0]]) for row in grouped]
+
+    def kept(self) -> Mapping[str, str]:
+        """Returns the incidents that `keep` was given last, as texts by key."""
+        return dict(self._database.rows(SQL["select_incidents"]))
+
+    def keep(self, documents: Mapping[str, str], changes: Sequence[IncidentChange]) -> None:
+        """Keeps incidents, and adds to their histories; an acknowledgement notes which sagas are part of it."""
+        written = [{"key": key, "document": document} for key, document in documents.items()]
+        told = [dict(zip(CHANGES.names, each, strict=True)) for each in changes]
+        with self._database.transaction():
+            self._database.count(SQL["put_incidents"], batch_incidents=pa.Table.from_pylist(written, schema=INCIDENTS))
+            self._database.count(
+                SQL["insert_incident_changes"], batch_changes=pa.Table.from_pylist(told, schema=CHANGES)
+            )
+            for each in changes:
+                if each.what == ACKNOWLEDGED:
+                    self._database.count(SQL["delete_incident_members"], {"key": each.incident})
+                    self._database.count(SQL["insert_incident_members"], {"key": each.incident, "at": each.at})
+
+    def named(self, settled: pa.Table) -> list[str]:
+        """Returns the incidents of which these sagas are part, or were when they were acknowledged."""
+        return [key for (key,) in self._database.rows(SQL["select_incidents_of_ids"], settled=settled)]
+
+    def redact(self, settled: pa.Table, keys: Iterable[str], texts: pa.Table) -> None:
+        """Within a transaction: removes these sagas from what is kept of incidents, those of these keys in any case."""
+        self._database.count(SQL["delete_members_of_ids"], settled=settled)
+        self._database.count(SQL["clear_notes"], texts=texts)
+        sought, certain = texts["text"].to_pylist(), set(keys)
+        written = [
+            {"key": key, "document": _redacted(document, sought)}
+            for key, document in self.kept().items()
+            if key in certain or any(text in document for text in sought)
+        ]
+        self._database.count(SQL["put_incidents"], batch_incidents=pa.Table.from_pylist(written, schema=INCIDENTS))
+
+    def history(self, key: str) -> Sequence[IncidentChange]:
+        """Returns everything that happened to an incident, earliest first."""
+        return [IncidentChange(*row) for row in self._database.rows(SQL["select_incident_changes"], {"key": key})]
+
+    def moved(self, key: str) -> Progress | None:
+        """Returns what became of its sagas since it was acknowledged last; None: it never was."""
+        ((*counts, members),) = self._database.rows(SQL["count_moved"], {"key": key})
+        return Progress(*counts) if members else None
+
+    def sagas_of(self, key: str) -> Sequence[SagaId]:
+        """Returns the sagas that are part of it now."""
+        return [SagaId(*row) for row in self._database.rows(SQL["select_sagas_of_incident"], {"key": key})]
+
+
+def _redacted(document: str, texts: Sequence[str]) -> str:
+    """Returns the document without its error, its examples and a note with one of these texts."""
+    told = orjson.loads(document)
+    without = {"error": "", "examples": []}
+    note = {"note": ""} if any(text in told.get("note", "") for text in texts) else {}
+    return orjson.dumps({**told, **without, **note}).decode()
+
+
+def _sagas_table(sagas: Mapping[SagaKey, IncidentSaga], joined: Joined, now: int) -> pa.Table:
+    rows = [
+        key._asdict()
+        | {name: getattr(each, name) for name in (*_TEXTS, "since")}
+        | {"joined_at": joined.get((key, each.incident), now)}
+        for key, each in sagas.items()
+    ]
+    return pa.Table.from_pylist(rows, schema=INCIDENT_SAGAS)
+
+
+def _amounts_table(sagas: Mapping[SagaKey, IncidentSaga]) -> pa.Table:
+    rows = [
+        {
+            "environment": key.environment,
+            "id": key.id,
+            "incident": each.incident,
+            "currency": amount.currency,
+            "certain": _kept(amount.certain),
+            "possible": _kept(amount.possible),
+            "places": _places(amount.certain, amount.possible),
+        }
+        for key, each in sagas.items()
+        for amount in each.amounts
+        if abs(amount.certain) < MAX_AMOUNT and abs(amount.possible) < MAX_AMOUNT
+    ]
+    return pa.Table.from_pylist(rows, schema=AMOUNTS)
+
+
+def _kept(amount: Decimal) -> Decimal:
+    return round(amount, DECIMAL_PLACES)
+
+
+def _places(*amounts: Decimal) -> int:
+    """Returns the decimal places as they were written, as far as they are kept."""
+    return min(DECIMAL_PLACES, max(0, *(-int(each.as_tuple().exponent) for each in amounts)))
+
+
+def _rounded(amount: Decimal, places: int) -> Decimal:
+    return round(amount, places) if places else Decimal(int(amount))
+
+
+def _group(row: Sequence[Any], amounts: Iterable[AmountAtRisk]) -> IncidentGroup:
+    said: dict[str, Any] = dict(zip(GROUPED, row, strict=True))
+    said["recommended_actions"] = {action: said.pop(action) for action in ACTIONS}
+    return IncidentGroup(**said | {"examples": tuple(said["examples"]), "amounts": tuple(amounts)})

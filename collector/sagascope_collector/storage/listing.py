@@ -1,0 +1,153 @@
+"""Lists of sagas, in an order, narrowed and paged; and the search for one."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from sagascope_collector.records import SagaId, SagaKey
+from sagascope_collector.storage import cursors, summaries
+from sagascope_collector.storage.bounds import DOWNSAMPLED
+from sagascope_collector.storage.database import Database
+from sagascope_collector.storage.sagas import Sagas
+from sagascope_collector.storage.statements import load
+from sagascope_collector.storage.summaries import NEWEST, Order, Page, SagaFilter, SagaRow
+from sagascope_collector.storage.times import SECOND
+
+SQL: Final = load("listing")
+
+KINDS: Final = ("id", "key", "prefix")
+"""For what a saga may be found, best first."""
+
+SPANS_OF_TIME: Final = (600 * SECOND, 10_000 * SECOND, 160_000 * SECOND, 2_600_000 * SECOND)
+"""How far back a list by start is read at first: DuckDB skips what started before. Then everything."""
+
+OPEN_STATUSES: Final = ("running", "compensating")
+"""What no ended saga has."""
+
+SEARCHED_BATCHES: Final = 200
+"""Batches of ended sagas in which a text is looked for; a text in more of them is a value that most sagas share."""
+
+Hit = tuple[str, SagaRow]
+"""For what it was found, and the summary."""
+
+
+class Listing:
+    """Reads summaries. Safe from any thread."""
+
+    def __init__(self, database: Database, sagas: Sagas) -> None:
+        self._database = database
+        self._sagas = sagas
+
+    def page(self, narrowed: SagaFilter, *, limit: int, cursor: str | None = None, order: Order = NEWEST) -> Page:
+        """Returns summaries in an order.
+
+        Raises:
+            BadCursor: the cursor is not one of ours, or of another order.
+        """
+        after = cursors.read(cursor, str(order)) if cursor else None
+        values = _values(narrowed, order, after) | {"limit": limit + 1}
+        with self._database.transaction():  # else one that is moved meanwhile is missing
+            found = self._positions(narrowed, values, order, after)
+            rows = self._rows(found[:limit])
+        placed = [(position, rows[key]) for position in found[:limit] if (key := SagaKey(*position[2:6])) in rows]
+        last = found[limit - 1] if len(found) > limit else None
+        return Page([row for _, row in placed], cursors.write(_position(order, last)) if last else None)
+
+    def _positions(
+        self, narrowed: SagaFilter, values: dict[str, Any], order: Order, after: cursors.Position | None
+    ) -> list[tuple[Any, ...]]:
+        only_open = narrowed.status in OPEN_STATUSES or any(
+            each is not None for each in (narrowed.attention, narrowed.incident, narrowed.alone)
+        )
+        values |= {"only_open": only_open, "least": None}
+        if order != NEWEST or only_open or not self._sagas.is_long:
+            return self._database.rows(SQL["select_positions"], values)
+        latest = -after.number if after else self._latest()
+        for span in SPANS_OF_TIME if latest else ():
+            found = self._database.rows(SQL["select_positions"], values | {"least": latest - span})
+            if len(found) == values["limit"]:
+                return found
+        return self._database.rows(SQL["select_positions"], values)
+
+    def _latest(self) -> int:
+        ((latest,),) = self._database.rows(SQL["select_latest_start"])
+        return latest or 0
+
+    def _rows(self, positions: Sequence[tuple[Any, ...]]) -> dict[SagaKey, SagaRow]:
+        """Returns the summaries at these positions, by key."""
+        if not positions:
+            return {}
+        ids = {SagaId(position[2], position[4]) for position in positions}
+        batches = sorted({position[6] for position in positions if position[6]})
+        return {row.key: row for row in self._of_ids(ids, batches)}
+
+    def _of_ids(self, ids: Iterable[SagaId], batches: Iterable[int]) -> Iterator[SagaRow]:
+        wanted = summaries.ids_table(ids)
+        found = self._database.rows(SQL["select_open_of_ids"], wanted=wanted)
+        for batch in batches:
+            found += self._database.rows(SQL["select_ended_of_ids"], {"batch": batch}, wanted=wanted)
+        yield from map(summaries.read, found)
+
+    def search(self, text: str, *, limit: int) -> list[Hit]:
+        """Returns the sagas found by id, by business key or by the beginning of the id; best first, then newest."""
+        values = {"text": text, "member": summaries.member(text), "limit": limit}
+        with self._database.transaction():
+            return _best(self._found(text, values, limit))[:limit]
+
+    def _found(self, text: str, values: Mapping[str, Any], limit: int) -> list[Hit]:
+        found = [(kind, summaries.read(row)) for kind, *row in self._database.rows(SQL["search_open"], values)]
+        for batch in self._sagas.batches([text])[:SEARCHED_BATCHES]:
+            of_batch = self._database.rows(SQL["search_ended"], {**values, "batch": batch})
+            found += [(kind, summaries.read(row)) for kind, *row in of_batch]
+        if not any(kind == "id" for kind, _ in found) and len(found) < limit:
+            beginning = self._database.rows(SQL["search_ended_beginnings"], {"text": text, "limit": limit})
+            found += [("prefix", summaries.read(row)) for row in beginning]
+        return found
+
+    def of_ids(self, ids: Sequence[SagaId], limit: int) -> list[SagaRow]:
+        """Returns the newest of all summaries of these ids."""
+        with self._database.transaction():
+            batches = self._sagas.batches({saga.id for saga in ids})
+            rows = {row.key: row for row in self._of_ids(ids, batches)}
+        return sorted(rows.values(), key=_place)[:limit]
+
+    def downsampled(self, saga_id: str) -> list[SagaRow]:
+        """Returns the summaries with this id, in any environment, of which the records were deleted."""
+        rows: list[tuple[Any, ...]] = []
+        for batch in self._sagas.batches([saga_id]):
+            values = {"id": saga_id, "batch": batch, "bounds": DOWNSAMPLED.dump()}
+            rows += self._database.rows(SQL["select_downsampled"], values)
+        return list(map(summaries.read, rows))
+
+
+def _values(narrowed: SagaFilter, order: Order, after: cursors.Position | None) -> dict[str, Any]:
+    """Returns the values of a query for a page."""
+    asked: dict[str, Any] = {name: getattr(narrowed, name) for name in narrowed.__slots__}
+    asked |= {name: summaries.element(asked[name]) for name in ("step", "service")}
+    asked["path"] = summaries.names(narrowed.path)
+    return asked | {
+        "member": summaries.member(narrowed.q),
+        "by": order.by,
+        "sign": -1 if order.is_falling else 1,
+        "number": after and after.number,
+        "text": after and after.text,
+        "after_environment": after and after.environment,
+        "after_name": after and after.name,
+        "after_id": after and after.id,
+        "after_run": after and after.run,
+    }
+
+
+def _position(order: Order, row: tuple[Any, ...]) -> cursors.Position:
+    return cursors.Position(str(order), *row[:6])
+
+
+def _best(hits: Iterable[Hit]) -> list[Hit]:
+    """Returns each saga once, what was found for the best reason first."""
+    once: dict[SagaKey, Hit] = {}
+    for hit in sorted(hits, key=lambda hit: KINDS.index(hit[0])):
+        once.setdefault(hit[1].key, hit)
+    return sorted(once.values(), key=lambda hit: (KINDS.index(hit[0]), _place(hit[1])))
+
+
+def _place(row: SagaRow) -> tuple[Any, ...]:
+    return (-row.started_at, *row.key)

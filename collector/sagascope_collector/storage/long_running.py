@@ -1,0 +1,96 @@
+"""Moves the records of sagas that go on for long into tables of their own, kept together.
+
+A saga that is retried every hour for weeks has records all over the history, and each part of it that is touched costs
+milliseconds. Once they lie in too many places they are moved, those that were moved before with them.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from sagascope_collector.records import SagaId
+from sagascope_collector.storage.bounds import MAX_INTERVALS, Bounds, Interval, merged
+from sagascope_collector.storage.database import Database
+from sagascope_collector.storage.origins import Origins
+from sagascope_collector.storage.sagas import Sagas
+from sagascope_collector.storage.statements import load
+
+SQL: Final = load("long_running")
+
+MANY_INTERVALS: Final = MAX_INTERVALS - 4
+
+MAX_RECORDS: Final = 50_000
+"""Records of a saga that are moved at most; a larger one is read by its ends."""
+
+LOOK_INTERVAL_SECONDS: float = 2.0
+
+
+class LongRunning:
+    """Moves records. One thread moves."""
+
+    def __init__(self, database: Database, sagas: Sagas, origins: Origins, counted_seq: Callable[[], int]) -> None:
+        """`counted_seq` returns the commit up to which step statistics hold every span: none is moved before."""
+        self._database = database
+        self._sagas = sagas
+        self._origins = origins
+        self._counted_seq = counted_seq
+        self._next_look = 0.0
+        self._left_in_place: dict[SagaId, Bounds] = {}
+        ((self._moves,),) = database.rows(SQL["select_moves"])
+
+    def move(self) -> bool:
+        """Moves the records of one saga; False: none lie in too many places, or they cannot be moved.
+
+        Raises:
+            StorageUnavailable: all answers are as they were.
+        """
+        if time.monotonic() < self._next_look:
+            return False
+        for saga, where in self._sagas.scattered(MANY_INTERVALS):
+            if where.records > MAX_RECORDS or where.intervals[-1][1] > self._counted_seq():
+                continue
+            if self._left_in_place.get(saga) != where and self._move(saga, where):
+                return True
+        self._next_look = time.monotonic() + LOOK_INTERVAL_SECONDS
+        return False
+
+    def _move(self, saga: SagaId, where: Bounds) -> bool:
+        origins = self._origins.within(saga.environment)
+        with self._sagas.writing:
+            if self._sagas.bounds_of_open(saga) != where:
+                return False
+            staying = self._linked_intervals(saga, where, origins)
+            if len(staying) >= MANY_INTERVALS:
+                self._left_in_place[saga] = where
+                return False
+            move = self._moves + 1
+            with self._sagas.moving(saga, Bounds(staying, move, where.records)):
+                self._copy(saga, where, move, origins)
+            self._moves = move
+            self._left_in_place.pop(saga, None)
+            return True
+
+    def _linked_intervals(self, saga: SagaId, where: Bounds, origins: list[int]) -> tuple[Interval, ...]:
+        """Returns where spans lie that links make part of it, and those of it that they make part of others.
+
+        A span and its links lie in one commit, so both stay where they are.
+        """
+        of_saga = {"id": saga.id, "environment": saga.environment, "origins": origins}
+        found = [
+            (seq, seq)
+            for first, last in where.intervals
+            for (seq,) in self._database.rows(SQL["select_linked_seqs"], of_saga | {"first": first, "last": last})
+        ]
+        return merged(found)
+
+    def _copy(self, saga: SagaId, where: Bounds, move: int, origins: list[int]) -> None:
+        of_saga = {"id": saga.id, "origins": origins}
+        for kind in ("spans", "logs"):
+            for first, last in where.intervals:
+                span = of_saga | {"first": first, "last": last}
+                self._database.rows(SQL[f"copy_{kind}"], span | {"move": move})
+                self._database.rows(SQL[f"delete_{kind}"], span)
+            if where.move:
+                self._database.rows(SQL[f"copy_moved_{kind}"], of_saga | {"move": move, "earlier": where.move})
+                self._database.rows(SQL[f"delete_moved_{kind}"], {"move": where.move, "id": saga.id})
+        self._database.rows(SQL["update_moves"], {"moves": move})

@@ -1,0 +1,202 @@
+"""Reads the records of sagas, bounded by the commits between which they lie."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+import pyarrow as pa
+
+from sagascope_collector.records import Facts, Log, Mark, SagaId, Span
+from sagascope_collector.storage import bounds, rows
+from sagascope_collector.storage.bounds import Bounds, Interval
+from sagascope_collector.storage.database import Database
+from sagascope_collector.storage.instances import Instances
+from sagascope_collector.storage.origins import Origins
+from sagascope_collector.storage.sagas import Sagas
+from sagascope_collector.storage.statements import load
+
+SQL: Final = load("records")
+
+MAX_RECORDS: int = 10_000
+"""Spans, and log records, of one saga beyond which only the first and the last are read: half of this each."""
+
+IDS_TOGETHER: Final = 4_096
+
+SPANS_TOGETHER: Final = 100_000
+"""Rows of a whole table that are read together."""
+
+RETRY_SECONDS: Final = 0.005
+
+TRACE_ID_DIGITS, SPAN_ID_DIGITS = 32, 16
+
+Linked = Mapping[SagaId, Sequence[Span]]
+
+
+class Lookup:
+    """Reads records. Safe from any thread."""
+
+    def __init__(self, database: Database, sagas: Sagas, origins: Origins, instances: Instances) -> None:
+        self._database = database
+        self._sagas = sagas
+        self._origins = origins
+        self._instances = instances
+
+    def facts(self, ids: Sequence[SagaId]) -> dict[SagaId, Facts]:
+        """Returns everything received about each id; an unknown id is absent.
+
+        Spans that link to a saga are among its own. Of a saga with very many records the first and the last are
+        returned, and how many there are.
+        """
+        found = self._settled(lambda: self._sagas.bounds(ids))
+        return {saga: found[saga] for saga in ids if saga in found}
+
+    def facts_called(self, saga_id: str) -> dict[SagaId, Facts]:
+        """Returns `facts` of this id in every environment in which it was seen, in the order of their names."""
+        return self._settled(lambda: self._sagas.bounds_called(saga_id))
+
+    def _settled(self, bounds_of: Callable[[], Mapping[SagaId, Bounds]]) -> dict[SagaId, Facts]:
+        """Returns the records at these bounds; reads again where records were moved meanwhile."""
+        while True:
+            moves = self._sagas.moves
+            found = self._facts(bounds_of())
+            if moves == self._sagas.moves and not moves % 2:
+                return found
+            time.sleep(RETRY_SECONDS)
+
+    def _facts(self, where: Mapping[SagaId, Bounds]) -> dict[SagaId, Facts]:
+        large = {saga for saga, each in where.items() if each.records > MAX_RECORDS}
+        spans: defaultdict[SagaId, list[Span]] = defaultdict(list)
+        logs: defaultdict[SagaId, list[Log]] = defaultdict(list)
+        for table in self._tables("spans", where, large):
+            for saga, span in rows.spans(table, self._origins):
+                spans[saga].append(span)
+        for table in self._tables("logs", where, large):
+            for saga, log in rows.logs(table, self._origins):
+                logs[saga].append(log)
+        for saga, linked in self._linked(where).items():
+            spans[saga] += linked
+        totals = {saga: self._totals(saga, where[saga]) for saga in large}
+        found = (saga for saga in where if spans.get(saga) or logs.get(saga))
+        return {saga: self._joined(saga, spans[saga], logs[saga], totals.get(saga)) for saga in found}
+
+    def _tables(self, kind: str, where: Mapping[SagaId, Bounds], large: set[SagaId]) -> Iterator[pa.Table]:
+        """Returns the rows of one kind; those of others with the same id in another environment may be among them."""
+        small = {saga: each for saga, each in where.items() if saga not in large}
+        for first, last in bounds.covering(small.values()):
+            ids = {saga.id for saga, each in small.items() if _meets(each, first, last)}
+            yield self._rows(kind, ids, first, last)
+        for saga in large:
+            yield from self._ends_of(kind, saga.id, where[saga].intervals)
+        for saga, each in where.items():
+            if each.move:
+                values = {"move": each.move, "id": saga.id}
+                yield self._database.arrow(SQL[f"select_moved_{kind}"], values)
+
+    def _rows(self, kind: str, ids: set[str], first: int, last: int) -> pa.Table:
+        values = {"first": first, "last": last}
+        if len(ids) == 1:
+            return self._database.arrow(SQL[f"select_{kind}_of_one"], values | {"id": next(iter(ids))})
+        wanted = pa.table({"id": pa.array(sorted(ids), pa.string())})
+        return self._database.arrow(SQL[f"select_{kind}_of_many"], values, wanted=wanted)
+
+    def _ends_of(self, kind: str, saga_id: str, intervals: Sequence[Interval]) -> Iterator[pa.Table]:
+        if not intervals:
+            return
+        values = {"id": saga_id, "first": intervals[0][0], "last": intervals[-1][1], "limit": MAX_RECORDS // 2}
+        yield self._database.arrow(SQL[f"select_ends_of_{kind}"], values)
+
+    def _totals(self, saga: SagaId, where: Bounds) -> tuple[int, int]:
+        if not where.intervals:
+            return 0, 0
+        values = {"id": saga.id, "first": where.intervals[0][0], "last": where.intervals[-1][1]}
+        spans, logs = (self._database.rows(SQL[f"count_{kind}_of_one"], values)[0][0] for kind in ("spans", "logs"))
+        return int(spans), int(logs)
+
+    def _linked(self, where: Mapping[SagaId, Bounds]) -> Linked:
+        """Returns the spans that links make part of sagas, each with the mark that its link says."""
+        found: defaultdict[SagaId, dict[tuple[str, str, Mark, int], Span]] = defaultdict(dict)
+        for first, last in bounds.covering(where.values()):
+            links = self._links({saga.id for saga in where}, first, last)
+            if not links.num_rows:
+                continue
+            wanted = links.select(["trace_id", "span_id"])
+            stored = self._database.arrow(SQL["select_linked"], {"first": first, "last": last}, wanted=wanted)
+            of: defaultdict[tuple[str, str], list[Span]] = defaultdict(list)
+            for _, span in rows.spans(stored, self._origins):
+                of[span.trace_id, span.span_id].append(span)
+            for link, mark in zip(links.to_pylist(), rows.marks(links), strict=True):
+                saga = SagaId(link["environment"], link["saga_id"])
+                for span in of[link["trace_id"].hex(), link["span_id"].hex()] if saga in where else ():
+                    if span.mark.id != saga.id:
+                        found[saga].setdefault((span.trace_id, span.span_id, mark, span.end), replace(span, mark=mark))
+        return {saga: list(distinct.values()) for saga, distinct in found.items()}
+
+    def _links(self, ids: set[str], first: int, last: int) -> pa.Table:
+        values = {"first": first, "last": last}
+        if len(ids) == 1:
+            return self._database.arrow(SQL["select_links_of_one"], values | {"id": next(iter(ids))})
+        wanted = pa.table({"id": pa.array(sorted(ids), pa.string())})
+        return self._database.arrow(SQL["select_links_of_many"], values, wanted=wanted)
+
+    def _joined(
+        self, saga: SagaId, spans: Sequence[Span], logs: Sequence[Log], totals: tuple[int, int] | None
+    ) -> Facts:
+        records: tuple[Span | Log, ...] = (*spans, *logs)
+        services = dict.fromkeys((each.process.environment, each.process.service) for each in records)
+        spans_total, logs_total = totals or (len(spans), len(logs))
+        known = self._instances.of_services(services)
+        return Facts(saga, tuple(spans), tuple(logs), known, max(spans_total, len(spans)), max(logs_total, len(logs)))
+
+    # --- by trace, by time, all ----------------------------------------------------------------------
+
+    def sagas_with(self, text: str) -> set[SagaId]:
+        """Returns the sagas that have a span with this trace or span id; records in no saga count as one with no id."""
+        id_ = _hex(text)
+        if id_ is None:
+            return set()
+        statement = SQL["select_sagas_of_trace" if len(text) == TRACE_ID_DIGITS else "select_sagas_of_span"]
+        return {SagaId(*row) for row in self._database.rows(statement, {"id": id_})}
+
+    def spans(self, since: int, until: int) -> Iterator[Span]:
+        """Returns every span that started between two moments, in nanoseconds since 1970, in no particular order."""
+        for table in self._between("select_spans_between", since, until):
+            yield from (span for _, span in rows.spans(table, self._origins))
+
+    def logs(self, since: int, until: int) -> Iterator[Log]:
+        """Returns every log record between two moments, likewise."""
+        for table in self._between("select_logs_between", since, until):
+            yield from (log for _, log in rows.logs(table, self._origins))
+
+    def _between(self, name: str, since: int, until: int) -> Iterator[pa.Table]:
+        values = {"since": since, "until": until}
+        yield from self._database.batches(SQL[name], values, rows=SPANS_TOGETHER)
+
+    def lost(self) -> Iterator[dict[SagaId, Bounds]]:
+        """Returns where the records of sagas lie of which no summary says it, some thousands of sagas at a time."""
+        for table in self._database.batches(SQL["select_bounds_of_all"], {}, rows=IDS_TOGETHER):
+            rows_ = zip(*(column.to_pylist() for column in table.columns), strict=True)
+            found = {SagaId(*row[:2]): Bounds(((row[2], row[3]),), 0, row[4]) for row in rows_}
+            known = self._sagas.bounds(found)
+            yield {saga: where for saga, where in found.items() if saga not in known}
+
+    def ids(self) -> Iterator[Sequence[SagaId]]:
+        """Returns every saga id with records, some thousands at a time."""
+        for table in self._database.batches(SQL["select_all_saga_ids"], {}, rows=IDS_TOGETHER):
+            columns = (table[name].to_pylist() for name in ("environment", "saga_id"))
+            yield [SagaId(*each) for each in zip(*columns, strict=True)]
+
+
+def _meets(where: Bounds, first: int, last: int) -> bool:
+    return any(begin <= last and first <= end for begin, end in where.intervals)
+
+
+def _hex(text: str) -> bytes | None:
+    """Returns the bytes of a trace or span id, in hex of either case; None if it cannot be one."""
+    if len(text) not in (TRACE_ID_DIGITS, SPAN_ID_DIGITS):
+        return None
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        return None

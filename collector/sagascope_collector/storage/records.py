@@ -1,0 +1,215 @@
+"""Appends records in commits, and keeps what a restart needs to go on after the last of them."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from sagascope_collector.errors import StorageUnavailable
+from sagascope_collector.records import SagaId
+from sagascope_collector.storage import bounds, instances, repeats, rows
+from sagascope_collector.storage.batch import Appended, Batch, Counters
+from sagascope_collector.storage.bounds import Bounds
+from sagascope_collector.storage.changes import Changes
+from sagascope_collector.storage.database import Database
+from sagascope_collector.storage.instances import Instances
+from sagascope_collector.storage.origins import Origins
+from sagascope_collector.storage.statements import load
+
+SQL: Final = load("records")
+
+SNAPSHOT_COMMITS: int = 200
+"""Commits after which `state` is written anew: what came since is read again at the next start."""
+
+REMEMBERED_AT_START: int = 200_000
+"""Spans and log records whose numbers are read at the start, so that repeats of them are found without a query."""
+
+CHANGED: Final = pa.schema([("environment", pa.string()), ("id", pa.string()), ("bounds", pa.string())])
+
+_COUNTED: Final = ("count_all", "origin_id", "saga_id")
+
+
+class Records:
+    """Appends to the tables of records. One thread appends at a time; anything may be read meanwhile."""
+
+    def __init__(
+        self, database: Database, origins: Origins, known: Instances, changes: Changes, clock: Callable[[], int]
+    ) -> None:
+        """Reads what changed since `state` was written."""
+        self._database = database
+        self._origins = origins
+        self._instances = known
+        self._changes = changes
+        self._clock = clock
+        self.appending = threading.Lock()
+        """Held while a commit is made. Taken after `Maintenance.working` and `Sagas.writing`, where both are needed."""
+        ((seq, *counted),) = database.rows(SQL["select_state"])
+        self._seq = int(seq)
+        self._counters = Counters(*counted)
+        self.mark: Callable[[int], None] = lambda _: None
+        """Is told the number of each commit that is on disk, before it is acknowledged."""
+        self._commits = 0
+        self._restore()
+        self._repeats = self._remembered()
+
+    @property
+    def seq(self) -> int:
+        """The number of the last commit."""
+        return self._seq
+
+    @property
+    def counters(self) -> Counters:
+        """Records since the database was made."""
+        return self._counters
+
+    def append(self, batch: Batch, *, rejected: int = 0) -> Appended:
+        """Stores a batch, whole or not at all; when this returns, it is on disk.
+
+        Raises:
+            StorageUnavailable: nothing of it was stored; the same batch may be appended again.
+        """
+        with self.appending:
+            if not self._database.is_open:
+                raise StorageUnavailable("The database is closed.")
+            received = batch.spans.num_rows + batch.logs.num_rows
+            if not received and not rejected:
+                return Appended(0, 0)
+            return self._append(batch, received, rejected)
+
+    def _append(self, batch: Batch, received: int, rejected: int) -> Appended:
+        numbers, new_origins = self._origins.numbered(batch.origins)
+        spans, of_spans = self._fresh_spans(rows.stored_spans(batch.spans, numbers))
+        logs, of_logs = self._fresh_logs(rows.stored_logs(batch.logs, numbers))
+        stored = spans.num_rows + logs.num_rows
+        links = batch.links if spans.num_rows == batch.spans.num_rows else _links_of(spans, batch.links)
+        seq = self._seq + max(stored, 1)
+        counted = Counters(received + rejected, stored, rejected, received - stored)
+        with self._database.transaction():
+            if new_origins.num_rows:
+                self._database.insert("origins", new_origins)
+            for table, rows_ in (("span_records", spans), ("log_records", logs), ("linked_spans", links)):
+                if rows_.num_rows:
+                    self._database.insert(table, rows_, [seq])
+            observed = {"seq": seq, "observations": instances.dump(batch.observations)}
+            self._database.rows(SQL["insert_commit"], observed | counted._asdict())
+        self._origins.added(new_origins)
+        now = self._clock()
+        self._repeats.remember(np.concatenate([of_spans, of_logs]), now)
+        self._instances.observe(batch.observations)
+        self._changes.add(seq, self._sagas_in(spans, logs, links))
+        # last: whoever reads the number finds everything up to it among the changes
+        self._seq, self._counters = seq, _sum(self._counters, counted)
+        self._commits += 1
+        try:
+            self.mark(seq)
+        except OSError as error:
+            raise StorageUnavailable(f"The number of the commit cannot be written: {error.strerror}.") from error
+        return Appended(stored, received - stored)
+
+    def _fresh_spans(self, spans: pa.Table) -> tuple[pa.Table, repeats.Numbers]:
+        if not spans.num_rows:
+            return spans, repeats.NONE
+        fresh, numbers = self._repeats.fresh_spans(spans)
+        return (spans if fresh.all() else spans.filter(pa.array(fresh))), numbers
+
+    def _fresh_logs(self, logs: pa.Table) -> tuple[pa.Table, repeats.Numbers]:
+        if not logs.num_rows:
+            return logs, repeats.NONE
+        fresh, numbers = self._repeats.fresh_logs(logs)
+        return (logs if fresh.all() else logs.filter(pa.array(fresh))), numbers
+
+    def _sagas_in(self, spans: pa.Table, logs: pa.Table, links: pa.Table) -> Mapping[SagaId, int]:
+        """Returns how many records of a commit each saga has."""
+        found: dict[SagaId, int] = {}
+        environments = self._origins.environments()
+        for table in (spans, logs):
+            for count, origin, saga_id in _counted(table):
+                saga = SagaId(environments[origin], saga_id)
+                found[saga] = found.get(saga, 0) + count
+        for environment, saga_id in zip(links["environment"].to_pylist(), links["saga_id"].to_pylist(), strict=True):
+            saga = SagaId(environment, saga_id)
+            found[saga] = found.get(saga, 0) + 1
+        return found
+
+    def snapshot(self) -> bool:
+        """Writes what commits hold besides records, once there are many of them; False: there are few.
+
+        Raises:
+            StorageUnavailable: it is still to be done.
+        """
+        if self._commits < SNAPSHOT_COMMITS:
+            return False
+        self.write_snapshot()
+        return True
+
+    def write_snapshot(self) -> None:
+        """Writes what commits hold besides records, and deletes their rows."""
+        with self.appending, self._instances.writing() as changed_instances, self._database.transaction():
+            self._instances.write(changed_instances)
+            values = {"seq": self._seq, **self._counters._asdict()}
+            self._database.rows(SQL["update_state"], values)
+            self._database.rows(SQL["delete_commits"], {"seq": self._seq})
+            self._database.rows(SQL["delete_changed"])
+            if changed := self._changes.all():
+                self._database.rows(SQL["insert_changed"], changed=_changed_table(changed))
+        self._commits = 0
+
+    def _restore(self) -> None:
+        waiting = {
+            SagaId(environment, id_): bounds.load(text) for environment, id_, text in self._rows("select_changed")
+        }
+        self._changes.restore(waiting)
+        since: dict[SagaId, Bounds] = {}
+        for environment, id_, seq, count in self._rows("select_sagas_since", {"seq": self._seq}):
+            saga = SagaId(environment, id_)
+            since[saga] = since.get(saga, bounds.NOWHERE).extended(seq, count)
+        self._changes.restore(since)
+        for seq, *counted, observations in self._rows("select_commits"):
+            self._instances.observe(instances.load_observations(observations))
+            self._seq, self._counters = seq, _sum(self._counters, Counters(*counted))
+            self._commits += 1
+
+    def _rows(self, name: str, values: Mapping[str, int] | None = None) -> list[tuple[Any, ...]]:
+        return self._database.rows(SQL[name], values)
+
+    def _remembered(self) -> repeats.Repeats:
+        """Returns what finds repeats, with the latest records in it."""
+        first = max(self._seq - REMEMBERED_AT_START, 0)
+        spans = self._database.arrow(SQL["select_late_spans"], {"seq": first})
+        logs = self._database.arrow(SQL["select_late_logs"], {"seq": first})
+        is_all = first == 0
+        found = repeats.Repeats(self._database, 0 if is_all else self._clock())
+        found.remember(np.concatenate([repeats.span_numbers(spans), repeats.log_numbers(logs)]), self._clock())
+        return found
+
+
+def _sum(one: Counters, other: Counters) -> Counters:
+    return Counters(*map(sum, zip(one, other, strict=True)))
+
+
+def _counted(table: pa.Table) -> Iterator[tuple[int, int, str]]:
+    """Returns (records, number of the origin, saga id) of the records that are in a saga."""
+    if not table.num_rows:
+        return
+    counted = table.select(["origin_id", "saga_id"]).group_by(["origin_id", "saga_id"]).aggregate([([], "count_all")])
+    for count, origin, saga_id in zip(*(counted[name].to_pylist() for name in _COUNTED), strict=True):
+        if saga_id:
+            yield count, origin, saga_id
+
+
+def _links_of(spans: pa.Table, links: pa.Table) -> pa.Table:
+    """Returns the links of these spans only."""
+    if not links.num_rows:
+        return links
+    kept = set(zip(spans["trace_id"].to_pylist(), spans["span_id"].to_pylist(), strict=True))
+    places = zip(links["trace_id"].to_pylist(), links["span_id"].to_pylist(), strict=True)
+    found = links.filter(pa.array([each in kept for each in places], pa.bool_()))
+    return found.group_by(found.column_names).aggregate([])  # of a span that repeats they are there twice
+
+
+def _changed_table(changed: Mapping[SagaId, Bounds]) -> pa.Table:
+    rows_ = [(saga.environment, saga.id, where.dump()) for saga, where in changed.items()]
+    columns = zip(*rows_, strict=True)
+    return pa.table([pa.array(each, pa.string()) for each in columns], schema=CHANGED)

@@ -1,0 +1,169 @@
+"""Decides what is deleted: of sagas that ended and need no attention the oldest, when they are too old or too many."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sagascope_collector.records import SagaId
+from sagascope_collector.storage import bounds, summaries
+from sagascope_collector.storage.bounds import Bounds
+from sagascope_collector.storage.changes import Changes
+from sagascope_collector.storage.database import Database
+from sagascope_collector.storage.deletion import Deletion
+from sagascope_collector.storage.expired import Expired
+from sagascope_collector.storage.records import Records
+from sagascope_collector.storage.sagas import SETTLED_AFTER_NS, Sagas
+from sagascope_collector.storage.statements import load
+from sagascope_collector.storage.times import SECOND
+
+SQL: Final = load("retention")
+
+_log: Final = logging.getLogger(__name__)
+
+DELETE_SAGAS: int = 20_000
+"""Sagas that are deleted in one transaction at most."""
+
+LOOK_INTERVAL_SECONDS: float = 60.0
+"""Time between two looks when nothing is to be deleted."""
+
+FREED_SHARE: Final = 0.95
+"""Share of the allowed size that may be in use after it was exceeded: each checkpoint frees much at a time."""
+
+OTHER_ROWS: Final = 500_000
+"""Records among which those in no saga are looked for at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """How long and how much is kept of sagas that ended and need no attention. Others are kept."""
+
+    seconds: float | None = None
+    """Since the last record of one; None: for ever."""
+    bytes: int | None = None
+    """Of the database: blocks in use, and the write-ahead log; None: whatever it takes."""
+    summary_seconds: float | None = None
+    """Since the last record of one that completed; then its summary stays, and its records go. None: never."""
+
+
+FOREVER: Final = Keep()
+
+
+class Retention:
+    """Deletes what is over. One thread at a time."""
+
+    def __init__(
+        self,
+        keep: Keep,
+        database: Database,
+        sagas: Sagas,
+        records: Records,
+        changes: Changes,
+        size_bytes: Callable[[], int],
+    ) -> None:
+        self._keep = keep
+        self._database = database
+        self._sagas = sagas
+        self._records = records
+        self._changes = changes
+        self._size_bytes = size_bytes
+        self._deletion = Deletion(database, changes)
+        self._expired = Expired(database)
+        self._next_look = 0.0
+        self._is_exceeded = False
+        self._others_seq = 0
+
+    def step(self, now: int) -> bool:
+        """Deletes a part of what is over; False: nothing is, or that was seen just now.
+
+        Raises:
+            StorageUnavailable: all answers are as they were.
+        """
+        if self._keep == FOREVER or time.monotonic() < self._next_look:
+            return False
+        if self._delete_old(now) or self._free(now) or self._downsample(now):
+            return True
+        self._next_look = time.monotonic() + LOOK_INTERVAL_SECONDS
+        return False
+
+    def _delete_old(self, now: int) -> bool:
+        if self._keep.seconds is None:
+            return False
+        before = now - max(round(self._keep.seconds * SECOND), SETTLED_AFTER_NS)
+        return before > 0 and (self._delete_sagas(before) or self._delete_others(before))
+
+    def _free(self, now: int) -> bool:
+        """Deletes a part of what is too much; False: there is nothing that may be deleted, or need be."""
+        if self._keep.bytes is None:
+            return False
+        allowed = self._keep.bytes * (FREED_SHARE if self._is_exceeded else 1.0)
+        excess = self._size_bytes() - allowed
+        self._is_exceeded = excess > 0
+        if excess <= 0:
+            return False
+        if self._delete_sagas(now - SETTLED_AFTER_NS) or self._delete_others(now - SETTLED_AFTER_NS):
+            self._database.checkpoint()  # else the space of what was deleted still counts as used
+            return True
+        _log.warning(
+            "The database takes %.0f MB more than --keep-size allows: what is left is recent, or needs attention.",
+            excess / 1e6,
+        )
+        return False
+
+    def _delete_sagas(self, before: int) -> bool:
+        """Deletes some sagas without a record since then, the oldest first; False: there are none."""
+        old = self._found("select_old", before)
+        with self._sagas.writing, self._database.transaction():
+            old = self._unchanged(old, before)
+            if not old:
+                return False
+            self._deletion.delete(old)
+            self._sagas.delete(list(old))
+            self._expired.add(old)
+        return True
+
+    def _delete_others(self, before: int) -> bool:
+        """Deletes records in no saga that were received before then, of some commits; False: these are the latest."""
+        first, last = self._others_seq + 1, self._others_seq + OTHER_ROWS
+        ((earliest, latest),) = self._database.rows(SQL["select_receipts"], {"first": first, "last": last})
+        if earliest is not None and earliest < before:
+            self._deletion.delete_others(before, first, last)
+        if last > self._records.seq or (latest is not None and latest >= before):
+            return False
+        self._others_seq = last
+        return True
+
+    def _downsample(self, now: int) -> bool:
+        """Deletes the records of sagas that completed long ago, and keeps their summaries; False: there are none."""
+        if self._keep.summary_seconds is None:
+            return False
+        before = now - max(round(self._keep.summary_seconds * SECOND), SETTLED_AFTER_NS)
+        old = self._found("select_downsampling", before)
+        with self._sagas.writing, self._database.transaction():
+            old = self._unchanged(old, before)
+            if not old:
+                return False
+            self._deletion.delete(old)
+            self._sagas.downsample(list(old))
+        return True
+
+    def _found(self, name: str, before: int) -> dict[SagaId, Bounds]:
+        """Returns sagas that may be deleted."""
+        return _read(self._database.rows(SQL[name], {"before": before, "limit": DELETE_SAGAS}))
+
+    def _unchanged(self, sagas: Iterable[SagaId], before: int) -> dict[SagaId, Bounds]:
+        """While `writing` is held: returns those of these that were not opened again meanwhile, nor are to be."""
+        quiet = [saga for saga in sagas if not self._changes.holds(saga)]
+        if not quiet:
+            return {}
+        wanted = summaries.ids_table(quiet)
+        return _read(self._database.rows(SQL["select_unchanged"], {"before": before}, wanted=wanted))
+
+    def has_expired(self, saga_id: str) -> bool:
+        """Returns whether a saga of this id was deleted because of its age, or to make room; wrong for one in many."""
+        return self._expired.may_hold(saga_id)
+
+
+def _read(rows: Sequence[tuple[Any, ...]]) -> dict[SagaId, Bounds]:
+    return {SagaId(environment, id_): bounds.load(text) for environment, id_, text in rows}

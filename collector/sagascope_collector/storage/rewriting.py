@@ -1,0 +1,147 @@
+"""Copies the database into a new file while it is in use: for backups, and to leave nothing of what was erased.
+
+Records are copied first, a part at a time; what came meanwhile, and the tables that change all the time, are copied
+while everything waits, for a moment. The caller holds the lock of maintenance, so what only maintenance changes stays
+as it is.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from sagascope_collector.errors import StorageUnavailable
+from sagascope_collector.records import SagaId
+from sagascope_collector.storage import connection, summaries
+from sagascope_collector.storage.database import Database, quoted
+from sagascope_collector.storage.migrate import migrate
+from sagascope_collector.storage.sagas import Sagas
+from sagascope_collector.storage.statements import load
+
+SQL: Final = load("rewriting")
+
+RECORDS: Final = ("span_records", "log_records", "linked_spans")
+"""Tables to which commits append."""
+
+OF_MAINTENANCE: Final = (
+    "ended_terms",
+    "recent_ended_terms",
+    "long_running_spans",
+    "long_running_logs",
+    "step_counts",
+    "step_durations",
+    "expired_sagas",
+)
+"""Tables that maintenance alone changes."""
+
+ENDED: Final = "ended_sagas"
+"""Changed by maintenance, but for sagas that get records after all."""
+
+NOT_COPIED: Final = "erasures"
+"""A copy has nothing of what was to be erased, so nothing is left to be done about it."""
+
+PART_ROWS: int = 1_000_000
+"""Records that are copied in one transaction: a reader that stays open for long makes the file grow."""
+
+PAUSE_ROWS: int = 100_000
+"""Records that may be left to be copied in the pause."""
+
+MAX_PARTS_AFTER: Final = 20
+"""Parts that are copied of what came meanwhile, before the pause is made all the same."""
+
+MAX_SEQ: Final = 2**64 - 1
+
+SPARE_SHARE: Final = 1.1
+"""Free disk that is needed, as a share of the size of the file."""
+
+Progress = Callable[[float], None]
+"""Is called with the share of the records that is copied."""
+
+
+class Rewriting:
+    """Writes copies of one database, one at a time."""
+
+    def __init__(self, database: Database, sagas: Sagas, last_seq: Callable[[], int]) -> None:
+        """`last_seq` returns the number of the last commit."""
+        self._database = database
+        self._sagas = sagas
+        self._last_seq = last_seq
+
+    @contextmanager
+    def copy(self, new: Path, progress: Progress = lambda _: None, *, is_in_use: bool = False) -> Iterator[None]:
+        """Writes the copy to a new file; when the block begins it is complete, and others wait until the block ends.
+
+        `is_in_use`: it takes the place of the database. Else it is like one that was closed.
+
+        Raises:
+            StorageUnavailable: there is too little free disk, or the copy cannot be written; nothing is left of it.
+        """
+        self._check_disk(new)
+        discard(new)
+        try:
+            self._create(new)
+            self._database.rows(f"ATTACH {quoted(str(new))} AS copied")
+            try:
+                with self._sagas.noting_reopened() as reopened:
+                    copied = self._copy_before(progress)
+                    with self._database.exclusive():
+                        self._copy_rest(copied, reopened)
+                        self._database.rows(SQL["update_copied_clean"], {"is_clean": not is_in_use})
+                        self._database.rows("CHECKPOINT copied")
+                        self._database.rows("DETACH copied")
+                        yield
+            except BaseException:
+                self._database.rows("DETACH DATABASE IF EXISTS copied")
+                raise
+        except BaseException:
+            discard(new)
+            raise
+
+    def _check_disk(self, new: Path) -> None:
+        needed = Path(self._database.path).stat().st_size * SPARE_SHARE
+        if shutil.disk_usage(new.absolute().parent).free < needed:
+            raise StorageUnavailable(f"A copy of the database needs {needed / 1e6:,.0f} MB of free disk.")
+
+    def _create(self, new: Path) -> None:
+        """Makes the new file, with the schema and nothing else in it."""
+        try:
+            made = connection.connect(str(new))
+        except OSError as error:
+            raise StorageUnavailable(f"{new} cannot be written: {error.strerror}.") from error
+        try:
+            migrate(made, str(new))
+        finally:
+            made.close()
+
+    def _copy_before(self, progress: Progress) -> int:
+        """Copies what can be copied while everything goes on; returns the last commit that was."""
+        for table in (ENDED, *OF_MAINTENANCE):
+            self._database.rows(f"INSERT INTO copied.{table} FROM {table}")
+        copied, parts, until = 0, 0, self._last_seq()
+        while self._last_seq() - copied > PAUSE_ROWS and (copied < until or parts < MAX_PARTS_AFTER):
+            through = min(copied + PART_ROWS, self._last_seq())
+            self._copy_records(copied, through)
+            copied, parts = through, parts + (through > until)
+            progress(min(copied / max(self._last_seq(), 1), 1.0))
+        return copied
+
+    def _copy_records(self, after: int, through: int) -> None:
+        span = {"after": after, "through": through}
+        for table in RECORDS:
+            self._database.rows(SQL[f"copy_{table}"], span)
+
+    def _copy_rest(self, copied: int, reopened: Sequence[SagaId]) -> None:
+        self._copy_records(copied, MAX_SEQ)  # of the last commit the number may not be known yet
+        if reopened:
+            self._database.rows(SQL["delete_reopened"], settled=summaries.ids_table(reopened))
+        for (table,) in self._database.rows(SQL["select_tables"]):
+            if table not in (ENDED, *OF_MAINTENANCE, *RECORDS, NOT_COPIED):
+                self._database.rows(f"DELETE FROM copied.{table}")  # noqa: S608  # names of our own tables
+                self._database.rows(f"INSERT INTO copied.{table} FROM {table}")
+
+
+def discard(path: Path) -> None:
+    """Removes a database file, and what DuckDB leaves beside it."""
+    for each in (path, Path(f"{path}.wal")):
+        each.unlink(missing_ok=True)

@@ -1,0 +1,332 @@
+"""The summaries of sagas: those that are open in one small table, those that ended appended to another.
+
+Where the records of a saga lie (`Bounds`) is kept beside its summary.
+"""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+import pyarrow as pa
+
+from sagascope_collector.records import SagaId
+from sagascope_collector.storage import bounds, summaries
+from sagascope_collector.storage.bounds import Bounds
+from sagascope_collector.storage.changes import Changes
+from sagascope_collector.storage.database import Database
+from sagascope_collector.storage.deletion import Deletion
+from sagascope_collector.storage.incidents import IncidentRecords
+from sagascope_collector.storage.statements import load
+from sagascope_collector.storage.summaries import SagaRow, id_of
+
+SQL: Final = load("sagas")
+
+SETTLED_AFTER_NS: Final = 60_000_000_000
+"""Time since the last record of an ended saga after which its summary is moved: later records are rare then."""
+
+MOVE_ROWS: Final = 100_000
+"""Summaries that are moved in one transaction at most."""
+
+MOVE_INTERVAL_SECONDS: float = 5.0
+
+SORT_ROWS: Final = 1_000_000
+"""Terms that are sorted together: each look-up reads one row group of each such run."""
+
+LONG_BATCHES: Final = 20
+"""Batches of ended sagas beyond which lists are read from the newest on."""
+
+KNOWN_IDS: Final = 50_000
+"""Ids of which it is remembered where their records lie."""
+
+_UNKNOWN: Final = (bounds.NOWHERE, False)
+
+
+class Sagas:
+    """Reads and writes summaries. One thread writes at a time; any may read."""
+
+    def __init__(
+        self, database: Database, changes: Changes, incidents: IncidentRecords, clock: Callable[[], int]
+    ) -> None:
+        self._database = database
+        self._changes = changes
+        self._incidents = incidents
+        self._clock = clock
+        self._deletion = Deletion(database, changes)
+        self.writing = threading.Lock()
+        """Held while summaries change. Taken after `Maintenance.working`, before `Records.appending`."""
+        self._known: OrderedDict[SagaId, tuple[Bounds, bool]] = OrderedDict()
+        self._known_lock = threading.Lock()
+        self._changes_of_known = 0
+        self._moves = 0
+        self._erased: set[SagaId] = set()
+        self._reopened: list[SagaId] = []
+        self._next_move = 0.0
+        ((self._batch,),) = database.rows(SQL["select_last_batch"])
+        found = database.rows(SQL["select_step_services"])
+        self._step_services = {(environment, name, step): service for environment, name, step, service in found}
+
+    # --- where records lie ---------------------------------------------------------------------------
+
+    def bounds(self, ids: Iterable[SagaId]) -> dict[SagaId, Bounds]:
+        """Returns where the records of each id lie; ids without any are absent."""
+        ids = list(ids)
+        found = self._changes.bounds(ids)  # first: what is settled meanwhile is found twice, not missed
+        for saga, (known, _) in self._stored(ids).items():
+            if known == bounds.DOWNSAMPLED:
+                found.pop(saga, None)
+            else:
+                found[saga] = known.joined(found[saga]) if saga in found else known
+        return found
+
+    def bounds_called(self, saga_id: str) -> dict[SagaId, Bounds]:
+        """Returns the same of one id in every environment in which it was seen, in the order of their names."""
+        found = self._changes.bounds(self._changes.called(saga_id))
+        with self._database.transaction():
+            rows = self._database.rows(SQL["select_bounds_of_open_called"], {"id": saga_id})
+            for batch in self.batches([saga_id]):
+                rows += self._database.rows(SQL["select_bounds_of_ended_called"], {"id": saga_id, "batch": batch})
+        for environment, text in rows:
+            saga, known = SagaId(environment, saga_id), bounds.load(text)
+            if known == bounds.DOWNSAMPLED:
+                found.pop(saga, None)
+            else:
+                found[saga] = known.joined(found[saga]) if saga in found else known
+        return dict(sorted(found.items()))
+
+    def batches(self, terms: Iterable[str]) -> list[int]:
+        """Returns the batches of ended sagas in which an id or a business key may be one of these texts."""
+        wanted = pa.table({"term": pa.array(list(terms), pa.string())})
+        return [batch for (batch,) in self._database.rows(SQL["select_batches"], wanted=wanted)]
+
+    def _stored(self, ids: Sequence[SagaId]) -> dict[SagaId, tuple[Bounds, bool]]:
+        """Returns where summaries say that records lie, and whether that is among the ended ones."""
+        with self._known_lock:
+            found = {saga: self._known[saga] for saga in ids if saga in self._known}
+            as_of = self._changes_of_known
+        wanted = [saga for saga in ids if saga not in found]
+        if not wanted:
+            return {saga: known for saga, known in found.items() if known != _UNKNOWN}
+        read: dict[SagaId, tuple[Bounds, bool]] = dict.fromkeys(wanted, _UNKNOWN)
+        table = summaries.ids_table(wanted)
+        with self._database.transaction():  # else one that is moved or opened again meanwhile is in neither table
+            for environment, id_, text in self._database.rows(SQL["select_bounds_of_open"], wanted=table):
+                read[SagaId(environment, id_)] = bounds.load(text), False
+            for batch in self.batches({saga.id for saga in wanted}):
+                found_here = self._database.rows(SQL["select_bounds_of_ended"], {"batch": batch}, wanted=table)
+                for environment, id_, text in found_here:
+                    read[SagaId(environment, id_)] = bounds.load(text), True
+        with self._known_lock:
+            if as_of == self._changes_of_known:  # else what was read may be of before
+                self._known.update(read)
+            while len(self._known) > KNOWN_IDS:
+                self._known.popitem(last=False)
+        return {saga: known for saga, known in (found | read).items() if known != _UNKNOWN}
+
+    # --- writing -------------------------------------------------------------------------------------
+
+    def put(self, ids: Sequence[SagaId], rows: Sequence[SagaRow]) -> None:
+        """Replaces all summaries of these ids by `rows`, and settles what was claimed of them.
+
+        `rows` were made of records read after the claim; what came since keeps its id among the changes.
+
+        Raises:
+            StorageUnavailable: nothing was written.
+        """
+        if not ids:
+            return
+        new_services = self._new_step_services(rows)
+        with self.writing:
+            rows = self._without_erased(ids, rows) if self._erased else rows
+            stored = self._stored(ids)
+            downsampled = {saga for saga, (where, _) in stored.items() if where == bounds.DOWNSAMPLED}
+            if downsampled:
+                self._ignore(downsampled)
+                ids = [saga for saga in ids if saga not in downsampled]
+                rows = [row for row in rows if id_of(row) not in downsampled]
+            settled = summaries.ids_table(ids)
+            known = {saga: self._after(saga, stored) for saga in ids}
+            texts = {saga: where.dump() for saga, where in known.items()}
+            with self._database.transaction():
+                if new_services:
+                    table = summaries.step_services_table(new_services)
+                    self._database.rows(SQL["put_step_services"], batch=table)
+                self._reopen([saga for saga in ids if saga in stored and stored[saga][1]])
+                self._database.rows(SQL["delete_open"], settled=settled)
+                if rows:
+                    self._database.rows(SQL["insert_open"], batch=summaries.table(rows, texts))
+                regrouped = self._incidents.put(settled, rows, self._clock())
+            self._remember({id_of(row): known[id_of(row)] for row in rows}, ids)
+            self._changes.settle(ids)
+        if regrouped:
+            self._incidents.written()
+        self._step_services |= new_services
+
+    def _ignore(self, downsampled: Iterable[SagaId]) -> None:
+        """Deletes records that came for sagas of which only the summary is kept: it would become one of these alone."""
+        with self._database.transaction():
+            self._deletion.delete({saga: self._changes.claimed(saga) for saga in downsampled})
+        self._changes.settle(downsampled)
+
+    def _after(self, saga: SagaId, stored: Mapping[SagaId, tuple[Bounds, bool]]) -> Bounds:
+        known, _ = stored.get(saga, (bounds.NOWHERE, False))
+        return known.joined(self._changes.claimed(saga)).narrowed()
+
+    def _remember(self, known: Mapping[SagaId, Bounds], ids: Sequence[SagaId]) -> None:
+        with self._known_lock:
+            self._changes_of_known += 1
+            for saga in ids:
+                self._known.pop(saga, None)
+            for saga, where in known.items():
+                self._known[saga] = where, False
+
+    def _new_step_services(self, rows: Sequence[SagaRow]) -> dict[tuple[str, str, str], str]:
+        told = {(*row.key[:2], step): service for row in rows for step, service in row.step_services.items()}
+        return {step: service for step, service in told.items() if self._step_services.get(step) != service}
+
+    def _reopen(self, ids: Sequence[SagaId]) -> None:
+        """Within a transaction: deletes the ended summaries of these ids, which get new ones, or none."""
+        if ids:
+            self._reopened.extend(ids)  # read while the database is copied
+            rows = self._database.rows(SQL["delete_ended"], settled=summaries.ids_table(ids))
+            columns = list(zip(*rows, strict=True)) or [(), (), ()]
+            gone = pa.table([pa.array(each, pa.string()) for each in columns], names=["environment", "name", "status"])
+            self._database.rows(SQL["subtract_ended_counts"], gone=gone)
+
+    def scattered(self, intervals: int) -> list[tuple[SagaId, Bounds]]:
+        """Returns open sagas whose records lie in so many places or more."""
+        found = self._database.rows(SQL["select_scattered"], {"intervals": intervals})
+        return [(SagaId(environment, id_), bounds.load(text)) for environment, id_, text in found]
+
+    def bounds_of_open(self, saga: SagaId) -> Bounds:
+        """Returns where the summary of an open saga says that its records lie."""
+        found = self._database.rows(SQL["select_bounds_of_open"], wanted=summaries.ids_table([saga]))
+        return bounds.load(found[0][2]) if found else bounds.NOWHERE
+
+    @property
+    def is_long(self) -> bool:
+        """Whether there are so many ended sagas that reading all of them is slow."""
+        return bool(self._batch > LONG_BATCHES)
+
+    @contextmanager
+    def moving(self, saga: SagaId, where: Bounds) -> Iterator[None]:
+        """Within the block the records of an open saga are moved, in one transaction, to `where`.
+
+        Who reads where they are and then finds them gone reads again: see `moves`. `writing` is held meanwhile.
+        """
+        self._moves += 1
+        try:
+            with self._database.transaction():
+                yield
+                values = {"environment": saga.environment, "id": saga.id, "bounds": where.dump()}
+                self._database.rows(SQL["update_bounds"], values)
+        finally:
+            self.forget_bounds([saga])
+            self._moves += 1
+
+    @property
+    def moves(self) -> int:
+        """A number that is odd while records are moved, and another afterwards."""
+        return self._moves
+
+    def forget_bounds(self, ids: Iterable[SagaId]) -> None:
+        """Reads where the records of these lie anew when that is asked for next."""
+        with self._known_lock:
+            self._changes_of_known += 1
+            for saga in ids:
+                self._known.pop(saga, None)
+
+    def settle(self, now: int) -> bool:
+        """Moves summaries of sagas that ended a while ago; False: there are few of them.
+
+        Raises:
+            StorageUnavailable: all answers are as they were.
+        """
+        if time.monotonic() < self._next_move:
+            return False
+        with self.writing:
+            values = {"before": now - SETTLED_AFTER_NS, "limit": MOVE_ROWS}
+            ended = self._database.arrow(SQL["select_settled"], values)
+            if not ended.num_rows:
+                self._next_move = time.monotonic() + MOVE_INTERVAL_SECONDS
+                return False
+            batch = {"batch": self._batch + 1}
+            with self._database.transaction():
+                self._database.rows(SQL["insert_terms"], batch, ended=ended)
+                self._database.rows(SQL["insert_ended"], batch, ended=ended)
+                self._database.rows(SQL["add_ended_counts"], ended=ended)
+                self._database.rows(SQL["delete_open"], settled=ended)
+            self._batch += 1
+            found = zip(ended["environment"].to_pylist(), ended["id"].to_pylist(), strict=True)
+            self.forget_bounds(SagaId(*each) for each in found)
+        if ended.num_rows < MOVE_ROWS // 2:
+            self._next_move = time.monotonic() + MOVE_INTERVAL_SECONDS
+        return bool(ended.num_rows >= MOVE_ROWS)
+
+    def sort_terms(self) -> bool:
+        """Sorts the terms of sagas that ended lately, once there are many; False: there are few."""
+        ((count,),) = self._database.rows(SQL["count_recent_terms"])
+        if int(count) < SORT_ROWS:
+            return False
+        with self.writing, self._database.transaction():
+            self._database.rows(SQL["sort_recent_terms"])
+            self._database.rows(SQL["delete_recent_terms"])
+        return True
+
+    def delete(self, ids: Sequence[SagaId]) -> None:
+        """Within a transaction, while `writing` is held: deletes every summary of these ids."""
+        settled = summaries.ids_table(ids)
+        self._reopen(ids)
+        self._database.rows(SQL["delete_open"], settled=settled)
+        self._incidents.put(settled, [], 0)
+        self.forget_bounds(ids)
+
+    @contextmanager
+    def noting_reopened(self) -> Iterator[Sequence[SagaId]]:
+        """Returns a list that grows with the ended sagas that are opened again within the block."""
+        self._reopened = []
+        yield self._reopened
+
+    def downsample(self, ids: Sequence[SagaId]) -> None:
+        """Within a transaction, while `writing` is held: notes that only the summaries of these are kept."""
+        values = {"bounds": bounds.DOWNSAMPLED.dump()}
+        self._database.rows(SQL["update_ended_bounds"], values, settled=summaries.ids_table(ids))
+        self.forget_bounds(ids)
+
+    def delete_terms(self, texts: Sequence[str]) -> None:
+        """Within a transaction, while `writing` is held: lets nothing tell that ids or keys of these were here.
+
+        Ended sagas that have them too, of other environments or names, are found as before.
+        """
+        wanted = pa.table({"term": pa.array(list(texts), pa.string())})
+        batches = self.batches(texts)
+        for name in ("delete_terms", "delete_recent_terms_of"):
+            self._database.rows(SQL[name], wanted=wanted)
+        for batch in batches:
+            self._database.rows(SQL["insert_terms_again"], {"batch": batch}, wanted=wanted)
+
+    def erased(self, ids: Iterable[SagaId]) -> None:
+        """Refuses summaries that were made of records which are gone by now."""
+        self._erased.update(ids)
+
+    def _without_erased(self, ids: Sequence[SagaId], rows: Sequence[SagaRow]) -> Sequence[SagaRow]:
+        """Returns the rows that were made of what is there: of erased sagas only those with records since then."""
+        self._erased.difference_update(saga for saga in ids if self._changes.claimed(saga) != bounds.NOWHERE)
+        return [row for row in rows if id_of(row) not in self._erased]
+
+    # --- reading -------------------------------------------------------------------------------------
+
+    def due(self, now: int, limit: int) -> Sequence[SagaId]:
+        """Returns the ids with a summary whose ``due_at`` is not after ``now``, earliest first."""
+        return [SagaId(*row) for row in self._database.rows(SQL["select_due"], {"now": now, "limit": limit})]
+
+    def flow_counts(self) -> list[tuple[str, str, str, int, int]]:
+        """Returns (name, environment, status, sagas, of them needing attention)."""
+        found = self._database.rows(SQL["count_flows"])
+        return [(name, environment, status, sagas, needing) for name, environment, status, sagas, needing in found]
+
+    def step_services(self) -> Mapping[tuple[str, str, str], str]:
+        """Returns the service that ran a step last, by (environment, saga name, step), over all sagas."""
+        return self._step_services

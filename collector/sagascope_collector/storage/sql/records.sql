@@ -1,0 +1,235 @@
+-- name: select_origins
+SELECT * FROM origins ORDER BY origin_id
+
+-- name: insert_commit
+INSERT INTO commits VALUES ($seq, $received, $stored, $rejected, $duplicate, $observations)
+
+-- name: select_state
+SELECT seq, received, stored, rejected, duplicate FROM state
+
+-- name: select_commits
+SELECT seq, received, stored, rejected, duplicate, observations FROM commits ORDER BY seq
+
+-- name: update_state
+UPDATE state
+SET seq = $seq, received = $received, stored = $stored, rejected = $rejected, duplicate = $duplicate
+
+-- name: delete_commits
+DELETE FROM commits WHERE seq <= $seq
+
+-- name: delete_changed
+DELETE FROM changed_sagas
+
+-- name: insert_changed
+INSERT INTO changed_sagas SELECT * FROM changed
+
+-- name: select_changed
+SELECT environment, id, bounds FROM changed_sagas
+
+-- name: select_sagas_since
+-- the sagas with records of commits that `state` does not hold yet, after a restart
+SELECT environment, saga_id, seq, count(*)
+FROM (
+    SELECT origin_id, saga_id, seq FROM span_records WHERE seq > $seq::UBIGINT AND saga_id <> ''
+    UNION ALL
+    SELECT origin_id, saga_id, seq FROM log_records WHERE seq > $seq::UBIGINT AND saga_id <> ''
+)
+JOIN origins USING (origin_id)
+GROUP BY ALL
+UNION ALL
+SELECT environment, saga_id, seq, count(*) FROM linked_spans WHERE seq > $seq::UBIGINT GROUP BY ALL
+ORDER BY seq
+
+-- name: select_spans_of_one
+-- values are cast: an untyped parameter switches the pruning of row groups off in DuckDB 1.5
+SELECT * FROM span_records WHERE saga_id = $id AND seq >= $first::UBIGINT AND seq <= $last::UBIGINT
+
+-- name: select_spans_of_many
+SELECT * FROM span_records
+WHERE seq >= $first::UBIGINT AND seq <= $last::UBIGINT AND saga_id IN (SELECT id FROM wanted)
+
+-- name: select_logs_of_one
+SELECT * FROM log_records WHERE saga_id = $id AND seq >= $first::UBIGINT AND seq <= $last::UBIGINT
+
+-- name: select_logs_of_many
+SELECT * FROM log_records
+WHERE seq >= $first::UBIGINT AND seq <= $last::UBIGINT AND saga_id IN (SELECT id FROM wanted)
+
+-- name: select_links_of_one
+SELECT * FROM linked_spans WHERE saga_id = $id AND seq >= $first::UBIGINT AND seq <= $last::UBIGINT
+
+-- name: select_links_of_many
+SELECT * FROM linked_spans
+WHERE seq >= $first::UBIGINT AND seq <= $last::UBIGINT AND saga_id IN (SELECT id FROM wanted)
+
+-- name: select_moved_spans
+SELECT * FROM long_running_spans WHERE seq = $move::UBIGINT AND saga_id = $id
+
+-- name: select_moved_logs
+SELECT * FROM long_running_logs WHERE seq = $move::UBIGINT AND saga_id = $id
+
+-- name: select_linked
+-- the spans that links name, in whatever saga or none; each lies in the commit of its links
+SELECT * FROM span_records
+WHERE seq >= $first::UBIGINT AND seq <= $last::UBIGINT AND (trace_id, span_id) IN (SELECT (trace_id, span_id) FROM wanted)
+
+-- name: count_spans_of_one
+SELECT count(*) FROM span_records WHERE saga_id = $id AND seq >= $first::UBIGINT AND seq <= $last::UBIGINT
+
+-- name: count_logs_of_one
+SELECT count(*) FROM log_records WHERE saga_id = $id AND seq >= $first::UBIGINT AND seq <= $last::UBIGINT
+
+-- name: select_sagas_of_trace
+SELECT DISTINCT environment, saga_id
+FROM (
+    SELECT origin_id, saga_id FROM span_records WHERE trace_id = $id
+    UNION ALL SELECT origin_id, saga_id FROM log_records WHERE trace_id = $id
+    UNION ALL SELECT origin_id, saga_id FROM long_running_spans WHERE trace_id = $id
+    UNION ALL SELECT origin_id, saga_id FROM long_running_logs WHERE trace_id = $id
+)
+JOIN origins USING (origin_id)
+UNION
+SELECT environment, saga_id FROM linked_spans WHERE trace_id = $id
+
+-- name: select_sagas_of_span
+SELECT DISTINCT environment, saga_id
+FROM (
+    SELECT origin_id, saga_id FROM span_records WHERE span_id = $id
+    UNION ALL SELECT origin_id, saga_id FROM log_records WHERE span_id = $id
+    UNION ALL SELECT origin_id, saga_id FROM long_running_spans WHERE span_id = $id
+    UNION ALL SELECT origin_id, saga_id FROM long_running_logs WHERE span_id = $id
+)
+JOIN origins USING (origin_id)
+UNION
+SELECT environment, saga_id FROM linked_spans WHERE span_id = $id
+
+-- name: select_spans_between
+SELECT * FROM (FROM span_records UNION ALL FROM long_running_spans)
+WHERE start >= $since::UBIGINT AND start < $until::UBIGINT
+
+-- name: select_logs_between
+SELECT * FROM (FROM log_records UNION ALL FROM long_running_logs)
+WHERE "at" >= $since::UBIGINT AND "at" < $until::UBIGINT
+
+-- name: select_all_saga_ids
+SELECT DISTINCT environment, saga_id
+FROM (
+    SELECT origin_id, saga_id FROM span_records
+    UNION ALL SELECT origin_id, saga_id FROM log_records
+    UNION ALL SELECT origin_id, saga_id FROM long_running_spans
+    UNION ALL SELECT origin_id, saga_id FROM long_running_logs
+)
+JOIN origins USING (origin_id)
+WHERE saga_id <> ''
+UNION
+SELECT environment, saga_id FROM linked_spans
+ORDER BY ALL
+
+-- name: select_bounds_of_all
+-- where the records of each saga lie, when summaries are rebuilt
+SELECT environment, saga_id, min(seq), max(seq), count(*)
+FROM (
+    SELECT origin_id, saga_id, seq FROM span_records
+    UNION ALL SELECT origin_id, saga_id, seq FROM log_records
+)
+JOIN origins USING (origin_id)
+WHERE saga_id <> ''
+GROUP BY ALL
+
+-- name: select_repeated_spans
+-- which of these spans are stored already, with the same content, whenever that was
+SELECT late.number
+FROM late_spans AS late
+JOIN (
+    SELECT * FROM span_records WHERE start >= $since::UBIGINT AND start <= $until::UBIGINT
+    UNION ALL
+    SELECT * FROM long_running_spans WHERE start >= $since::UBIGINT AND start <= $until::UBIGINT
+) AS stored
+    ON stored.span_id = late.span_id
+    AND stored.trace_id = late.trace_id
+    AND stored.origin_id = late.origin_id
+    AND stored.parent_id = late.parent_id
+    AND stored.name = late.name
+    AND stored.kind = late.kind
+    AND stored.start = late.start
+    AND stored."end" = late."end"
+    AND stored.status = late.status
+    AND stored.status_message = late.status_message
+    AND stored.extras = late.extras
+    AND stored.events = late.events
+    AND stored.links = late.links
+    AND stored.attribute_keys = late.attribute_keys
+    AND stored.attribute_values = late.attribute_values
+    AND stored.saga_id = late.saga_id
+    AND stored.saga_name = late.saga_name
+    AND stored.saga_run = late.saga_run
+    AND stored.saga_role = late.saga_role
+    AND stored.step_name = late.step_name
+    AND stored.step_type = late.step_type
+    AND stored.step_key = late.step_key
+    AND stored.step_attempt = late.step_attempt
+
+-- name: select_repeated_logs
+-- likewise, of log records; those that have no time of their own were given that of their receipt, and are looked for
+-- by the rest
+SELECT late.number
+FROM late_logs AS late
+JOIN (
+    SELECT * FROM log_records
+    WHERE "at" >= $since::UBIGINT AND "at" <= $until::UBIGINT
+    UNION ALL
+    SELECT * FROM long_running_logs
+    WHERE "at" >= $since::UBIGINT AND "at" <= $until::UBIGINT
+) AS stored
+    ON stored."timestamp" = late."timestamp"
+    AND stored.observed_at = late.observed_at
+    AND stored.trace_id = late.trace_id
+    AND stored.span_id = late.span_id
+    AND stored.origin_id = late.origin_id
+    AND stored.severity = late.severity
+    AND stored.severity_text = late.severity_text
+    AND stored.body = late.body
+    AND stored.event_name = late.event_name
+    AND stored.flags = late.flags
+    AND stored.dropped_attributes = late.dropped_attributes
+    AND stored.attribute_keys = late.attribute_keys
+    AND stored.attribute_values = late.attribute_values
+    AND stored.saga_id = late.saga_id
+    AND stored.saga_name = late.saga_name
+    AND stored.saga_run = late.saga_run
+    AND stored.saga_role = late.saga_role
+    AND stored.step_name = late.step_name
+    AND stored.step_type = late.step_type
+    AND stored.step_key = late.step_key
+    AND stored.step_attempt = late.step_attempt
+
+-- name: select_late_spans
+SELECT trace_id, span_id, "end" FROM span_records WHERE seq > $seq::UBIGINT
+
+-- name: select_late_logs
+SELECT trace_id, span_id, "timestamp", observed_at, body, attribute_values FROM log_records WHERE seq > $seq::UBIGINT
+
+-- name: select_ends_of_spans
+-- the first and the last of a saga with very many records
+SELECT * EXCLUDE (forward, backward)
+FROM (
+    SELECT
+        *,
+        row_number() OVER (ORDER BY start, seq, span_id) AS forward,
+        row_number() OVER (ORDER BY start DESC, seq DESC, span_id DESC) AS backward
+    FROM span_records
+    WHERE saga_id = $id AND seq >= $first::UBIGINT AND seq <= $last::UBIGINT
+)
+WHERE forward <= $limit OR backward <= $limit OR saga_role = 'saga'
+
+-- name: select_ends_of_logs
+SELECT * EXCLUDE (forward, backward)
+FROM (
+    SELECT
+        *,
+        row_number() OVER (ORDER BY "at", seq) AS forward,
+        row_number() OVER (ORDER BY "at" DESC, seq DESC) AS backward
+    FROM log_records
+    WHERE saga_id = $id AND seq >= $first::UBIGINT AND seq <= $last::UBIGINT
+)
+WHERE forward <= $limit OR backward <= $limit

@@ -1,0 +1,23 @@
+-- name: copy_span_records
+INSERT INTO copied.span_records FROM span_records WHERE seq > $after::UBIGINT AND seq <= $through::UBIGINT
+
+-- name: copy_log_records
+INSERT INTO copied.log_records FROM log_records WHERE seq > $after::UBIGINT AND seq <= $through::UBIGINT
+
+-- name: copy_linked_spans
+INSERT INTO copied.linked_spans FROM linked_spans WHERE seq > $after::UBIGINT AND seq <= $through::UBIGINT
+
+-- name: delete_reopened
+-- but for those that could not be after all
+DELETE FROM copied.ended_sagas USING settled
+WHERE ended_sagas.environment = settled.environment AND ended_sagas.id = settled.id
+    AND (settled.environment, settled.id) NOT IN (
+        SELECT (environment, id) FROM ended_sagas SEMI JOIN settled USING (environment, id)
+    )
+
+-- name: update_copied_clean
+UPDATE copied.state SET is_clean = $is_clean
+
+-- name: select_tables
+SELECT table_name FROM duckdb_tables()
+WHERE NOT internal AND NOT temporary AND database_name = current_database()

@@ -1,0 +1,200 @@
+-- name: select_counted_seq
+SELECT counted_seq FROM state
+
+-- name: update_counted_seq
+UPDATE state SET counted_seq = $seq
+
+-- name: count_attempts
+-- one row an attempt: of its views the last started is the executor's, which outranks the others
+WITH told AS MATERIALIZED (
+    SELECT span_records.*, environment
+    FROM span_records JOIN origins USING (origin_id)
+    WHERE seq > $after::UBIGINT AND seq <= $through::UBIGINT AND saga_id <> '' AND saga_role <> ''
+),
+started AS (
+    SELECT environment, saga_id, saga_run, min(start) AS start, max(saga_name) AS name
+    FROM told
+    GROUP BY ALL
+),
+attempts AS (
+    SELECT
+        environment, saga_id, saga_run,
+        coalesce(nullif(step_name, ''), told.name) AS step,
+        coalesce(nullif(step_type, ''), 'action') AS type,
+        step_attempt AS attempt,
+        min(start) AS start,
+        max_by(CASE WHEN "end" > start THEN "end" - start ELSE 1 END, start) AS took,
+        max_by(status, start) AS status,
+        max_by(
+            CASE
+                WHEN step_type = 'compensation' AND contains(attribute_keys, '"saga.step.compensates"') THEN
+                    json_extract_string(
+                        attributes_object(attribute_keys, attribute_values, ['null'::JSON] || list_transform(
+                            generate_series(1, 7), lambda number: 'null'::JSON
+                        )), '$."saga.step.compensates"'
+                    )
+            END, start
+        ) AS compensates
+    FROM told
+    WHERE saga_role = 'step' AND "end" > 0
+    GROUP BY environment, saga_id, saga_run, step, type, step_key, attempt
+),
+following AS (
+    SELECT
+        environment, saga_id, saga_run, step, start,
+        lag(step) OVER chain AS before,
+        lag(status) OVER chain AS left_as,
+        lag(start::HUGEINT + took) OVER chain AS left_at
+    FROM attempts
+    WINDOW chain AS (PARTITION BY environment, saga_id, saga_run ORDER BY start, step)
+),
+-- from the end of a step that succeeded to the start of another; what runs beside it follows nothing
+transitions AS (
+    SELECT
+        environment, saga_id, saga_run,
+        before || chr(31) || step AS step,
+        'transition' AS type,
+        NULL::BIGINT AS attempt,
+        start,
+        CASE WHEN start > left_at THEN (start - left_at)::UBIGINT ELSE 1 END AS took,
+        'ok' AS status,
+        NULL::VARCHAR AS compensates
+    FROM following
+    WHERE before <> step AND left_as <> 'error' AND start >= left_at
+),
+named AS (
+    SELECT every.* EXCLUDE (start), started.name, every.start, (every.start - started.start)::DOUBLE AS position
+    FROM (FROM attempts UNION ALL BY NAME FROM transitions) AS every
+    JOIN started USING (environment, saga_id, saga_run)
+),
+-- what has more steps than this has ids in their names
+known AS (
+    SELECT environment, name, step, type FROM named GROUP BY ALL ORDER BY count(*) DESC LIMIT $limit
+),
+counted AS (
+    SELECT
+        environment,
+        coalesce(nullif(name, ''), 'unknown') AS name,
+        step,
+        type,
+        (start // 300_000_000_000 * 300)::BIGINT AS slot,
+        CASE WHEN status = 'error' THEN NULL ELSE floor(8 * log2(took::DOUBLE))::SMALLINT END AS bucket,
+        count(*) AS attempts,
+        count(*) FILTER (attempt > 1) AS retried,
+        0::BIGINT AS compensated,
+        -- of first attempts: a retry that goes on for ever says nothing of where its step is
+        coalesce(sum(position) FILTER (attempt IS NULL OR attempt <= 1), 0) AS position
+    FROM named
+    SEMI JOIN known USING (environment, name, step, type)
+    GROUP BY ALL
+),
+-- compensations that succeeded, counted for the steps that they compensate
+compensated AS (
+    SELECT
+        environment,
+        coalesce(nullif(name, ''), 'unknown') AS name,
+        compensates AS step,
+        'action' AS type,
+        (start // 300_000_000_000 * 300)::BIGINT AS slot,
+        NULL::SMALLINT AS bucket,
+        0::BIGINT AS attempts,
+        0::BIGINT AS retried,
+        count(*) AS compensated,
+        0::DOUBLE AS position
+    FROM named
+    WHERE compensates <> '' AND status <> 'error'
+    GROUP BY ALL
+)
+FROM counted UNION ALL FROM compensated
+
+-- name: put_step_counts
+INSERT INTO step_counts
+SELECT
+    environment, name, step, type, slot,
+    coalesce(sum(attempts) FILTER (bucket IS NOT NULL), 0),
+    coalesce(sum(attempts) FILTER (bucket IS NULL), 0),
+    sum(retried),
+    sum(compensated),
+    sum(position)
+FROM counted
+GROUP BY ALL
+ON CONFLICT DO UPDATE SET
+    succeeded = succeeded + excluded.succeeded,
+    failed = failed + excluded.failed,
+    retried = retried + excluded.retried,
+    compensated = compensated + excluded.compensated,
+    position = position + excluded.position
+
+-- name: put_step_durations
+INSERT INTO step_durations
+SELECT environment, name, step, type, slot, bucket, sum(attempts)
+FROM counted
+WHERE bucket IS NOT NULL AND attempts > 0
+GROUP BY ALL
+ON CONFLICT DO UPDATE SET attempts = attempts + excluded.attempts
+
+-- name: age_step_counts
+INSERT INTO step_counts
+SELECT
+    environment, name, step, type, slot // 3600 * 3600,
+    sum(succeeded), sum(failed), sum(retried), sum(compensated), sum(position)
+FROM step_counts
+WHERE slot < $before AND slot % 3600 <> 0
+GROUP BY ALL
+ON CONFLICT DO UPDATE SET
+    succeeded = succeeded + excluded.succeeded,
+    failed = failed + excluded.failed,
+    retried = retried + excluded.retried,
+    compensated = compensated + excluded.compensated,
+    position = position + excluded.position
+
+-- name: age_step_durations
+INSERT INTO step_durations
+SELECT environment, name, step, type, slot // 3600 * 3600, bucket, sum(attempts)
+FROM step_durations
+WHERE slot < $before AND slot % 3600 <> 0
+GROUP BY ALL
+ON CONFLICT DO UPDATE SET attempts = attempts + excluded.attempts
+
+-- name: delete_aged_step_counts
+DELETE FROM step_counts WHERE slot < $oldest OR (slot < $before AND slot % 3600 <> 0)
+
+-- name: delete_aged_step_durations
+DELETE FROM step_durations WHERE slot < $oldest OR (slot < $before AND slot % 3600 <> 0)
+
+-- name: select_step_counts
+SELECT
+    step, type, slot // $width * $width AS period,
+    sum(succeeded), sum(failed), sum(retried), sum(compensated), sum(position)
+FROM (
+    SELECT environment, name, step, type, slot, succeeded, failed, retried, compensated, position FROM step_counts
+    UNION ALL
+    SELECT
+        environment, name, step, type, slot,
+        CASE WHEN bucket IS NULL THEN 0 ELSE attempts END,
+        CASE WHEN bucket IS NULL THEN attempts ELSE 0 END,
+        retried, compensated, position
+    FROM recent
+)
+WHERE name = $name AND slot >= $since AND ($environment IS NULL OR environment = $environment)
+GROUP BY step, type, period
+ORDER BY step, type, period
+
+-- name: select_step_durations
+SELECT step, type, slot // $width * $width AS period, bucket, sum(attempts)
+FROM (
+    SELECT environment, name, step, type, slot, bucket, attempts FROM step_durations
+    UNION ALL
+    SELECT environment, name, step, type, slot, bucket, attempts FROM recent WHERE bucket IS NOT NULL
+)
+WHERE name = $name AND slot >= $since AND ($environment IS NULL OR environment = $environment)
+GROUP BY ALL
+HAVING sum(attempts) > 0
+ORDER BY ALL
+
+-- name: count_current_steps
+-- open sagas, by their current step
+SELECT step, count(*)
+FROM open_sagas
+WHERE name = $name AND ended_at IS NULL AND step IS NOT NULL AND ($environment IS NULL OR environment = $environment)
+GROUP BY step

@@ -1,0 +1,233 @@
+"""How often and how long steps ran: counts and histograms by time, kept apart from the records they were made of.
+
+An attempt is counted with the commits that hold its views, once; where they fall into two of the parts that are
+counted together, twice. Buckets grow by an eighth of a power of two: a percentile is accurate to 4.5 %.
+"""
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+import pyarrow as pa
+
+from sagascope import semconv
+from sagascope_collector.storage.database import Database
+from sagascope_collector.storage.statements import load
+from sagascope_collector.storage.times import SECOND
+
+SQL: Final = load("statistics")
+
+SLOT_SECONDS: Final = 300
+"""Steps that started within this time are counted together while they are young."""
+
+OLD_SLOT_SECONDS: Final = 3600
+
+YOUNG_SECONDS: Final = 2 * 86_400
+KEPT_SECONDS: Final = 400 * 86_400
+"""Age at which slots become hours, and at which they are deleted."""
+
+MAX_STEPS: Final = 1_000
+"""Steps that are counted of one part: the most frequent. What has more has ids in the names of its steps."""
+
+COUNT_ROWS: int = 250_000
+COUNT_INTERVAL_SECONDS: float = 60.0
+"""Records, or time, after which spans are counted."""
+
+FRESH_SECONDS: Final = 2.0
+"""Time for which counts of spans that were not counted yet are used again."""
+
+AGE_INTERVAL_SECONDS: Final = 3600.0
+
+PERCENTILES: Final = (0.5, 0.95, 0.99)
+
+TRANSITION: Final = "transition"
+"""The type of what is no step, but the time from the end of one to the start of another."""
+
+
+def whole_period(seconds: int) -> int:
+    """Returns the shortest period, in seconds, into which steps can be counted that is no shorter than this."""
+    unit = SLOT_SECONDS if seconds < OLD_SLOT_SECONDS else OLD_SLOT_SECONDS
+    return max(-(-seconds // unit), 1) * unit
+
+
+def steps_of(transition: str) -> tuple[str, str]:
+    """Returns the two steps of a transition."""
+    before, _, after = transition.partition("\x1f")
+    return before, after
+
+
+class StepPeriod(NamedTuple):
+    """What became of the attempts of one step that started within a part of a window."""
+
+    at: int
+    """When the part begins, in nanoseconds since 1970."""
+    succeeded: int
+    failed: int
+    percentiles: tuple[float, float, float] | None
+    """As in `StepStatistics`."""
+
+
+class StepStatistics(NamedTuple):
+    """What became of the attempts of one step."""
+
+    step: str
+    type: str
+    succeeded: int
+    failed: int
+    retried: int
+    """Attempts after the first."""
+    compensated: int
+    """Successes of what compensates it."""
+    in_flight: int
+    """Open sagas whose current step it is."""
+    percentiles: tuple[float, float, float] | None
+    """p50, p95 and p99 of the duration of attempts that succeeded, in seconds; None: none did."""
+    periods: Sequence[StepPeriod]
+    """The parts of the window in which any attempt started, the earliest first."""
+
+
+class Statistics:
+    """The tables of counts. One thread counts; any may read."""
+
+    def __init__(self, database: Database, last_seq: Callable[[], int]) -> None:
+        """`last_seq` returns the number of the last commit."""
+        self._database = database
+        self._last_seq = last_seq
+        self._counted_seq = int(database.rows(SQL["select_counted_seq"])[0][0])
+        self._next_count = time.monotonic() + COUNT_INTERVAL_SECONDS
+        self._next_aging = 0.0
+        self._recent: tuple[float, int, pa.Table] | None = None
+
+    @property
+    def counted_seq(self) -> int:
+        """The commit up to which every span is counted."""
+        return self._counted_seq
+
+    def count(self, now: int) -> bool:
+        """Counts spans that were not counted yet, once there are enough; False: there are not.
+
+        Raises:
+            StorageUnavailable: nothing was counted.
+        """
+        waiting = self._last_seq() - self._counted_seq
+        if waiting < COUNT_ROWS and (time.monotonic() < self._next_count or not waiting):
+            return False
+        through = min(self._last_seq(), self._counted_seq + 2 * COUNT_ROWS)
+        counted = self._count(self._counted_seq, through)
+        with self._database.transaction():
+            if counted.num_rows:
+                self._database.rows(SQL["put_step_counts"], counted=counted)
+                self._database.rows(SQL["put_step_durations"], counted=counted)
+            self._database.rows(SQL["update_counted_seq"], {"seq": through})
+            if time.monotonic() >= self._next_aging:
+                self._age(now // SECOND)
+        self._counted_seq = through
+        self._recent = None
+        self._next_count = time.monotonic() + COUNT_INTERVAL_SECONDS
+        return waiting > COUNT_ROWS
+
+    def _count(self, after: int, through: int) -> pa.Table:
+        values = {"after": after, "through": through, "limit": MAX_STEPS}
+        return self._database.arrow(SQL["count_attempts"], values)
+
+    def _age(self, now: int) -> None:
+        values = {"before": (now - YOUNG_SECONDS) // OLD_SLOT_SECONDS * OLD_SLOT_SECONDS}
+        gone = values | {"oldest": now - KEPT_SECONDS}
+        for name in ("age_step_counts", "age_step_durations"):
+            self._database.rows(SQL[name], values)
+        for name in ("delete_aged_step_counts", "delete_aged_step_durations"):
+            self._database.rows(SQL[name], gone)
+        self._next_aging = time.monotonic() + AGE_INTERVAL_SECONDS
+
+    def steps(self, name: str, environment: str | None, since: int, period: int) -> list[StepStatistics]:
+        """Returns how often and how long the steps of a saga type ran that started since then, in their usual order.
+
+        What is of the type `TRANSITION` is the time between two steps, which `steps_of` names.
+
+        Args:
+            name: the saga type.
+            environment: None: all of them.
+            since: in nanoseconds since 1970; cut to five minutes, or, where it is older than two days, to hours.
+            period: length of a part of the window, in seconds: a `whole_period`.
+        """
+        asked = {"name": name, "environment": environment}
+        values = asked | {"since": since // SECOND // SLOT_SECONDS * SLOT_SECONDS, "width": period}
+        recent = self._of_recent()
+        counted: dict[tuple[str, str], list[_Counts]] = {}
+        for step, type_, at, *counts in self._database.rows(SQL["select_step_counts"], values, recent=recent):
+            counted.setdefault((step, type_), []).append(_Counts(at, *counts))
+        durations: dict[tuple[str, str, int], dict[int, int]] = {}
+        for step, type_, at, bucket, attempts in self._database.rows(
+            SQL["select_step_durations"], values, recent=recent
+        ):
+            durations.setdefault((step, type_, at), {})[bucket] = int(attempts)
+        current = dict(self._database.rows(SQL["count_current_steps"], asked))
+        for step in current.keys() - {step for step, _ in counted}:
+            counted[step, semconv.TYPE_ACTION] = []  # started, and never ended within the window
+        ordered = sorted(counted, key=lambda key: (_position(counted[key]), key))
+        return [_statistics(*key, counted[key], durations, current.get(key[0], 0)) for key in ordered]
+
+    def _of_recent(self) -> pa.Table:
+        """Returns counts of what was not counted yet; made anew every `FRESH_SECONDS` at most."""
+        recent = self._recent
+        if recent is None or time.monotonic() - recent[0] > FRESH_SECONDS:
+            recent = time.monotonic(), self._counted_seq, self._count(self._counted_seq, self._last_seq())
+            self._recent = recent
+        return recent[2]
+
+
+class _Counts(NamedTuple):
+    """Of one step in one period; `at` is in seconds since 1970."""
+
+    at: int
+    succeeded: int
+    failed: int
+    retried: int
+    compensated: int
+    position: float
+
+
+def _position(periods: Sequence[_Counts]) -> float:
+    """Returns where in its saga a step usually is."""
+    first = sum(each.succeeded + each.failed - each.retried for each in periods)
+    return sum(each.position for each in periods) / first if first > 0 else math.inf
+
+
+def _statistics(
+    step: str,
+    type_: str,
+    periods: Sequence[_Counts],
+    durations: Mapping[tuple[str, str, int], Mapping[int, int]],
+    in_flight: int,
+) -> StepStatistics:
+    of = {each.at: durations.get((step, type_, each.at), {}) for each in periods}
+    every = Counter[int]()
+    for buckets in of.values():
+        every.update(buckets)
+    return StepStatistics(
+        step=step,
+        type=type_,
+        succeeded=int(sum(each.succeeded for each in periods)),
+        failed=int(sum(each.failed for each in periods)),
+        retried=int(sum(each.retried for each in periods)),
+        compensated=int(sum(each.compensated for each in periods)),
+        in_flight=int(in_flight),
+        percentiles=percentiles(every),
+        periods=[
+            StepPeriod(each.at * SECOND, int(each.succeeded), int(each.failed), percentiles(of[each.at]))
+            for each in periods
+        ],
+    )
+
+
+def percentiles(buckets: Mapping[int, int]) -> tuple[float, float, float] | None:
+    """Returns p50, p95 and p99 in seconds; None: of nothing."""
+    found: list[float] = []
+    total, passed = sum(buckets.values()), 0
+    for bucket, attempts in sorted(buckets.items()):
+        passed += attempts
+        while len(found) < len(PERCENTILES) and passed >= math.ceil(PERCENTILES[len(found)] * total):
+            found.append(2 ** ((bucket + 0.5) / 8) / 1e9)
+    return (found[0], found[1], found[2]) if total else None

@@ -1,0 +1,173 @@
+"""A database that is open: one object for each subject, put together here."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from sagascope_collector.errors import StorageUnavailable
+from sagascope_collector.records import SagaId
+from sagascope_collector.storage import completions, integrity
+from sagascope_collector.storage.alerts import AlertRecords
+from sagascope_collector.storage.backups import Backups
+from sagascope_collector.storage.baselines import Baselines
+from sagascope_collector.storage.changes import Changes
+from sagascope_collector.storage.completions import CleanCompletion
+from sagascope_collector.storage.connection import IN_MEMORY, MEMORY_BYTES
+from sagascope_collector.storage.database import Database
+from sagascope_collector.storage.erasure import Erasure
+from sagascope_collector.storage.incidents import IncidentRecords
+from sagascope_collector.storage.instances import Instances
+from sagascope_collector.storage.listing import Hit, Listing
+from sagascope_collector.storage.long_running import LongRunning
+from sagascope_collector.storage.lookup import TRACE_ID_DIGITS, Lookup
+from sagascope_collector.storage.maintenance import Maintenance
+from sagascope_collector.storage.origins import Origins
+from sagascope_collector.storage.outages import Outages
+from sagascope_collector.storage.paths import PathCount, count_paths
+from sagascope_collector.storage.records import Records
+from sagascope_collector.storage.retention import FOREVER, Keep, Retention
+from sagascope_collector.storage.rewriting import Rewriting
+from sagascope_collector.storage.sagas import Sagas
+from sagascope_collector.storage.statements import load
+from sagascope_collector.storage.statistics import Statistics
+from sagascope_collector.storage.times import steady_clock
+
+SQL: Final = load("size")
+
+
+class Storage:
+    """One database. Its parts may be used from any thread, as far as they do not say otherwise.
+
+    Locks are taken in this order: `working` of maintenance, `Sagas.writing`, `Records.appending`.
+    """
+
+    def __init__(
+        self,
+        path: str = IN_MEMORY,
+        *,
+        clock: Callable[[], int] = time.time_ns,
+        steady: Callable[[], int] = steady_clock,
+        memory_bytes: int = MEMORY_BYTES,
+        keep: Keep = FOREVER,
+        accept_data_loss: bool = False,
+    ) -> None:
+        """Opens or makes a database; ``:memory:`` keeps nothing on disk.
+
+        Where acknowledged records may be missing, `data_loss` says so, and the database is opened to be read only,
+        unless that is accepted.
+
+        Args:
+            path: the file.
+            clock: now, in nanoseconds since 1970.
+            steady: nanoseconds since the machine started, by which outages are bounded.
+            memory_bytes: what DuckDB may hold in memory.
+            keep: what is kept, and for how long.
+            accept_data_loss: go on although acknowledged records may be missing.
+
+        Raises:
+            CannotStart: what `connection.connect` and `migrate.migrate` raise.
+        """
+        self._path = path
+        self._clock = clock
+        self._steady = steady
+        had_log = path != IN_MEMORY and Path(f"{path}.wal").exists()
+        self.database = Database(path, memory_bytes)
+        try:
+            self._build(keep, is_read_only=False)
+            self.data_loss = integrity.data_loss(self.database, self.records.seq, had_log=had_log)
+            if self.data_loss and not accept_data_loss:
+                self.database.close()
+                self.database = Database(path, memory_bytes, read_only=True)
+                self._build(keep, is_read_only=True)
+            else:
+                if path != IN_MEMORY:
+                    self._mark.set(self.records.seq)
+                    self.records.mark = self._mark.set
+                integrity.opened(self.database)
+                self.outages.start(clock())
+                self.erasure.resume()
+        except BaseException:
+            self.database.close()
+            raise
+
+    def _build(self, keep: Keep, *, is_read_only: bool) -> None:
+        database, working = self.database, threading.Lock()
+        self.is_read_only = is_read_only
+        self._mark = integrity.CommitMark(self._path, integrity.identity_of(database))
+        self.changes = Changes()
+        self.instances = Instances(database)
+        self.incidents = IncidentRecords(database)
+        self.alerts = AlertRecords(database)
+        self.baselines = Baselines(database)
+        self.outages = Outages(database, self._steady)
+        origins = Origins(database)
+        self.records = Records(database, origins, self.instances, self.changes, self._clock)
+        self.sagas = Sagas(database, self.changes, self.incidents, self._clock)
+        self.lookup = Lookup(database, self.sagas, origins, self.instances)
+        self.listing = Listing(database, self.sagas)
+        self.statistics = Statistics(database, lambda: self.records.seq)
+        self.retention = Retention(keep, database, self.sagas, self.records, self.changes, self.used_bytes)
+        rewriting = Rewriting(database, self.sagas, lambda: self.records.seq)
+        self.backups = Backups(database, rewriting, working, self._clock)
+        self.erasure = Erasure(
+            database, self.records, self.sagas, self.changes, self.incidents, self.alerts, rewriting, working
+        )
+        long_running = LongRunning(database, self.sagas, origins, lambda: self.statistics.counted_seq)
+        self.maintenance = Maintenance(
+            self.records, self.sagas, self.statistics, long_running, self.retention, working, self._clock
+        )
+
+    def clean_completions(self, ids: Sequence[SagaId]) -> list[CleanCompletion]:
+        """Returns those of these that completed cleanly: in bulk, and much cheaper than `Lookup.facts`."""
+        return completions.select(self.database, self.sagas.bounds(ids))
+
+    def search(self, text: str, *, limit: int) -> list[Hit]:
+        """Returns (kind, summary) of sagas found by id, key, beginning of the id, trace or span; best first."""
+        if found := self.listing.search(text, limit=limit):
+            return found
+        wanted = [saga for saga in self.lookup.sagas_with(text) if saga.id]
+        kind = "trace" if len(text) == TRACE_ID_DIGITS else "span"
+        return [(kind, row) for row in self.listing.of_ids(wanted, limit)] if wanted else []
+
+    def paths(self, name: str, environment: str | None, since: int, limit: int) -> list[PathCount]:
+        """Returns the paths of sagas of a type that started since then and ended, the most frequent first."""
+        return count_paths(self.database, name, environment, since, limit)
+
+    def size_bytes(self) -> int:
+        """Returns what the database takes on disk, its write-ahead log included; 0 in memory."""
+        if self._path == IN_MEMORY:
+            return 0
+        files = (Path(self._path), Path(f"{self._path}.wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    def used_bytes(self) -> int:
+        """Returns what is in use of that: a file does not shrink by deletion, but its space is used again."""
+        ((block_bytes, used_blocks),) = self.database.rows(SQL["select_used"])
+        log = Path(f"{self._path}.wal")
+        return int(block_bytes) * int(used_blocks) + (log.stat().st_size if log.exists() else 0)
+
+    def close(self) -> None:
+        """Finishes what is under way and releases the database; further calls but this raise `StorageUnavailable`."""
+        if not self.database.is_open:
+            return
+        is_clean = False
+        try:
+            is_clean = not self.is_read_only and self._stop()
+        finally:
+            self.database.close()
+            if is_clean and not Path(f"{self._path}.wal").exists():
+                self._mark.remove()
+            else:
+                self._mark.close()
+
+    def _stop(self) -> bool:
+        """Puts everything into the file; False: the next start finds the log, and what it holds."""
+        try:
+            self.records.write_snapshot()
+            self.outages.stop(self._clock())
+            integrity.stopped(self.database)
+        except StorageUnavailable:
+            return False
+        return True

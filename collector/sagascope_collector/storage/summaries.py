@@ -1,0 +1,178 @@
+"""`SagaRow`s and what lists are narrowed to; to columns and back. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+import orjson
+import pyarrow as pa
+
+from sagascope_collector.records import SagaId, SagaKey
+from sagascope_collector.storage.incident_records import IncidentSaga
+from sagascope_collector.storage.times import LATEST
+
+
+class SagaRow(NamedTuple):
+    """The kept summary of one saga: derived, so that lists need no records; rebuilt from the records at any time."""
+
+    key: SagaKey
+    status: str
+    attention: str | None
+    step: str | None
+    service: str | None
+    steps: tuple[str, ...]
+    """Names of every step with an attempt, for the ``step`` filter."""
+    services: tuple[str, ...]
+    started_at: int
+    updated_at: int
+    ended_at: int | None
+    due_at: int | None
+    """When it must be evaluated again though nothing was received, in nanoseconds."""
+    keys: dict[str, str]
+    document: str
+    """The summary that the API answers, as JSON."""
+    step_services: Mapping[str, str] = MappingProxyType({})
+    """The service that ran each step, by the step's name; kept for all sagas of a type: `Sagas.step_services`."""
+    incident: IncidentSaga | None = None
+    """Why it needs attention; written, and read by `Incidents` alone: rows that are read back have None."""
+
+
+@dataclass(frozen=True, slots=True)
+class SagaFilter:
+    """What a list of sagas is narrowed to; None = not. Times are nanoseconds, ``since <= started_at < until``."""
+
+    environment: str | None = None
+    status: str | None = None
+    attention: str | None = None
+    """A reason, or ``any``."""
+    name: str | None = None
+    service: str | None = None
+    step: str | None = None
+    since: int | None = None
+    until: int | None = None
+    q: str | None = None
+    """An id, a prefix of one, or the value of a business key."""
+    incident: str | None = None
+    """The key of the incident that they are part of."""
+    alone: bool | None = None
+    """True: only those that share their incident with no other; False: only those that do."""
+    path: tuple[str, ...] | None = None
+    """Exactly these steps, in the order in which they started; each once."""
+
+
+class Order(NamedTuple):
+    """By what a list is ordered."""
+
+    by: str = "started"
+    """``started``, ``updated``, ``duration`` (so far, where one has not ended), ``status``, ``id`` or ``step``."""
+    is_falling: bool = True
+
+    def __str__(self) -> str:
+        """Returns it as the API writes it."""
+        return f"-{self.by}" if self.is_falling else self.by
+
+
+NEWEST: Final = Order()
+
+
+class Page(NamedTuple):
+    """Rows in the order that was asked for, and where to go on; None: nothing follows."""
+
+    rows: list[SagaRow]
+    next_cursor: str | None
+
+
+SCHEMA: Final = pa.schema(
+    [
+        ("environment", pa.string()),
+        ("name", pa.string()),
+        ("id", pa.string()),
+        ("run", pa.string()),
+        ("status", pa.string()),
+        ("attention", pa.string()),
+        ("step", pa.string()),
+        ("service", pa.string()),
+        ("steps", pa.string()),
+        ("services", pa.string()),
+        ("started_at", pa.int64()),
+        ("updated_at", pa.int64()),
+        ("ended_at", pa.int64()),
+        ("due_at", pa.int64()),
+        ("keys", pa.string()),
+        ("document", pa.string()),
+        ("bounds", pa.string()),
+    ]
+)
+"""The columns of `open_sagas` after `id_hash`."""
+
+IDS: Final = pa.schema([(name, pa.string()) for name in SagaId._fields])
+
+STEP_SERVICES: Final = pa.schema([(name, pa.string()) for name in ("environment", "name", "step", "service")])
+
+_TIMES: Final = ("started_at", "updated_at", "ended_at", "due_at")
+_READ: Final = [name for name in SCHEMA.names if name != "bounds"]
+
+
+def table(rows: Sequence[SagaRow], bounds: Mapping[SagaId, str]) -> pa.Table:
+    """Returns the rows as a table of `SCHEMA`; `bounds` are those of each id, as text."""
+    if not rows:
+        return SCHEMA.empty_table()
+    columns: dict[str, Sequence[Any]] = dict(zip(SagaRow._fields, zip(*rows, strict=True), strict=True))
+    columns |= zip(SagaKey._fields, zip(*columns["key"], strict=True), strict=True)
+    columns |= {name: list(map(_text, columns[name])) for name in ("steps", "services")}
+    columns |= {name: list(map(_time, columns[name])) for name in _TIMES}
+    columns["keys"] = [orjson.dumps(each).decode() for each in columns["keys"]]
+    columns["bounds"] = [bounds[SagaId(row.key.environment, row.key.id)] for row in rows]
+    return pa.Table.from_arrays([pa.array(columns[each.name], each.type) for each in SCHEMA], schema=SCHEMA)
+
+
+def ids_table(ids: Iterable[SagaId]) -> pa.Table:
+    """Returns saga ids as columns."""
+    wanted = list(ids)
+    return pa.table([pa.array([each[column] for each in wanted], pa.string()) for column in range(2)], schema=IDS)
+
+
+def step_services_table(found: Mapping[tuple[str, str, str], str]) -> pa.Table:
+    """Returns (environment, saga name, step) and the service that runs it, as columns."""
+    rows = [dict(zip(STEP_SERVICES.names, (*step, service), strict=True)) for step, service in found.items()]
+    return pa.Table.from_pylist(rows, schema=STEP_SERVICES)
+
+
+def read(columns: Sequence[Any]) -> SagaRow:
+    """Returns one fetched row, its columns in the order of `SCHEMA` without the bounds."""
+    row = dict(zip(_READ, columns, strict=True))
+    key = SagaKey(*(row.pop(name) for name in ("environment", "name", "id", "run")))
+    row["steps"], row["services"] = tuple(orjson.loads(row["steps"])), tuple(orjson.loads(row["services"]))
+    row["keys"] = orjson.loads(row["keys"])
+    return SagaRow(key=key, **row)
+
+
+@lru_cache(maxsize=4096)
+def _text(names: tuple[str, ...]) -> str:
+    return orjson.dumps(names).decode()
+
+
+def _time(at: int | None) -> int | None:
+    return at if at is None or at < LATEST else LATEST
+
+
+def names(path: tuple[str, ...] | None) -> str | None:
+    """Returns the text of a list of these names."""
+    return None if path is None else _text(path)
+
+
+def element(value: str | None) -> str | None:
+    """Returns what the text of a list that holds `value` contains: no other does, since JSON escapes quotes."""
+    return None if value is None else orjson.dumps(value).decode()
+
+
+def member(value: str | None) -> str | None:
+    """Returns what the text of an object contains in which some member is `value`."""
+    return None if value is None else f":{element(value)}"
+
+
+def id_of(row: SagaRow) -> SagaId:
+    """Returns where its records are."""
+    return SagaId(row.key.environment, row.key.id)

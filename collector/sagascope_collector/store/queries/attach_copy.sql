@@ -1,1 +1,0 @@
-ATTACH $file AS copied

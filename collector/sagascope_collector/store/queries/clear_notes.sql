@@ -1,2 +1,0 @@
-UPDATE incident_changes SET note = ''
-WHERE note <> '' AND EXISTS (FROM texts WHERE contains(note, texts."text"))

@@ -1,1 +1,0 @@
-SELECT environment, name, status, count(*) AS sagas FROM read_parquet($file) GROUP BY ALL

@@ -1,1 +1,0 @@
-DELETE FROM chunks WHERE number IN (FROM unnest($numbers))

@@ -1,1 +1,0 @@
-DELETE FROM expired WHERE "day" < $before

@@ -1,1 +1,0 @@
-DELETE FROM incident_members WHERE incident = $key

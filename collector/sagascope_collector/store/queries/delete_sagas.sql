@@ -1,1 +1,0 @@
-DELETE FROM sagas USING settled WHERE sagas.environment = settled.environment AND sagas.id = settled.id

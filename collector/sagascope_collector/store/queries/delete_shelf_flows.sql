@@ -1,1 +1,0 @@
-DELETE FROM shelf_flows WHERE shelf IN (FROM unnest($numbers))

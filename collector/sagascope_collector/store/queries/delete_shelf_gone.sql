@@ -1,1 +1,0 @@
-DELETE FROM shelf_gone WHERE shelf IN (FROM unnest($numbers))

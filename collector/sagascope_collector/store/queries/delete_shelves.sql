@@ -1,1 +1,0 @@
-DELETE FROM shelves WHERE number IN (FROM unnest($numbers))

@@ -1,1 +1,0 @@
-INSERT INTO backups VALUES ($made_at, $place)

@@ -1,1 +1,0 @@
-INSERT INTO chunks BY NAME SELECT * FROM entries

@@ -1,1 +1,0 @@
-INSERT INTO expired SELECT mark, $day FROM marks

@@ -1,1 +1,0 @@
-INSERT INTO forgetting BY NAME SELECT * FROM named

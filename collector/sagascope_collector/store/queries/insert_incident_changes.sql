@@ -1,1 +1,0 @@
-INSERT INTO incident_changes BY NAME SELECT * FROM batch_changes

@@ -1,1 +1,0 @@
-INSERT INTO lessons BY NAME SELECT * FROM batch_lessons

@@ -1,1 +1,0 @@
-INSERT INTO migrations VALUES ($version, $name, now(), $applied_by)

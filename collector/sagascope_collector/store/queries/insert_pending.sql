@@ -1,1 +1,0 @@
-INSERT INTO pending BY NAME SELECT * FROM entries

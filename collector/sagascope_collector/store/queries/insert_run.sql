@@ -1,1 +1,0 @@
-INSERT INTO collector_runs VALUES ($now, $now, NULL)

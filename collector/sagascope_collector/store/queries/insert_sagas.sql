@@ -1,1 +1,0 @@
-INSERT INTO sagas BY NAME SELECT * FROM summaries

@@ -1,1 +1,0 @@
-INSERT INTO shelf_flows SELECT $shelf, * FROM flows

@@ -1,1 +1,0 @@
-INSERT INTO shelf_gone BY NAME SELECT * FROM gone

@@ -1,1 +1,0 @@
-INSERT INTO shelves BY NAME SELECT * FROM entries

@@ -1,1 +1,0 @@
-INSERT INTO stakes BY NAME SELECT * FROM batch_stakes

@@ -1,1 +1,0 @@
-INSERT INTO standing BY NAME SELECT * FROM batch_standing

@@ -1,6 +1,0 @@
-COPY (
-    SELECT * FROM read_parquet($files) ANTI JOIN left_out USING (environment, saga_id)
-    WHERE saga_id <> '' OR $before = 0
-    ORDER BY saga_id, trace_id
-)
-TO $file (FORMAT parquet, COMPRESSION zstd, PARQUET_VERSION v2, ROW_GROUP_SIZE 20480)

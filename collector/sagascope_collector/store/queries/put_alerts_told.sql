@@ -1,1 +1,0 @@
-INSERT OR REPLACE INTO alerts_told BY NAME SELECT * FROM batch_told

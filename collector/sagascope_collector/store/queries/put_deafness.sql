@@ -1,1 +1,0 @@
-INSERT OR REPLACE INTO deafness VALUES ($start, $end)

@@ -1,1 +1,0 @@
-INSERT OR REPLACE INTO incidents BY NAME SELECT * FROM batch_incidents

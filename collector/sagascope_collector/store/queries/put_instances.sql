@@ -1,1 +1,0 @@
-INSERT OR REPLACE INTO instances BY NAME SELECT * FROM batch_presences

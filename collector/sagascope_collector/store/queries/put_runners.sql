@@ -1,1 +1,0 @@
-INSERT OR REPLACE INTO runners BY NAME SELECT * FROM batch_runners

@@ -1,1 +1,0 @@
-SELECT number, spans, logs, links, earliest, latest, bytes FROM chunks ORDER BY number

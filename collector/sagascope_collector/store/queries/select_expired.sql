@@ -1,1 +1,0 @@
-SELECT mark FROM expired WHERE mark = $mark LIMIT 1

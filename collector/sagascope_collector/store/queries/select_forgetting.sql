@@ -1,1 +1,0 @@
-SELECT environment, id, "text" FROM forgetting

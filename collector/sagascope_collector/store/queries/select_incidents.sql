@@ -1,1 +1,0 @@
-SELECT key, document FROM incidents

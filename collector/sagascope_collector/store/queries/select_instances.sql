@@ -1,1 +1,0 @@
-SELECT * FROM instances ORDER BY last_seen DESC, environment, service, identity

@@ -1,1 +1,0 @@
-SELECT environment, id, seq FROM pending ORDER BY seq, environment, id

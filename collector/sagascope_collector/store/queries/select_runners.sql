@@ -1,1 +1,0 @@
-SELECT environment, name, step, service FROM runners

@@ -1,1 +1,0 @@
-SELECT DISTINCT environment, id FROM standing WHERE incident = $key ORDER BY ALL

@@ -1,1 +1,0 @@
-SELECT DISTINCT environment, saga_id FROM read_parquet($files) WHERE span_id = $id

@@ -1,1 +1,0 @@
-SELECT * FROM read_parquet($files) SEMI JOIN wanted_spans USING (trace_id, span_id)

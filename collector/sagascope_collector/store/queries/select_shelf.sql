@@ -1,1 +1,0 @@
-SELECT id, keys, started_at, steps, services FROM read_parquet($file)

@@ -1,1 +1,0 @@
-SELECT shelf, environment, name, status FROM shelf_flows

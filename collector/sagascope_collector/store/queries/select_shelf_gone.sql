@@ -1,1 +1,0 @@
-SELECT shelf, place FROM shelf_gone

@@ -1,1 +1,0 @@
-SELECT before FROM shrunk

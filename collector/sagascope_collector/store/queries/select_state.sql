@@ -1,1 +1,0 @@
-SELECT owner, begun, sealed_through, seq, received, stored, rejected, duplicate, projected FROM state

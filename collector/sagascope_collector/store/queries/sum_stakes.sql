@@ -1,1 +1,0 @@
-SELECT incident, currency, sum(certain), sum(possible), max(places) FROM stakes GROUP BY incident, currency ORDER BY ALL

@@ -1,1 +1,0 @@
-UPDATE collector_runs SET alive_at = $now, stopped_at = $now WHERE started_at = $started_at

@@ -1,1 +1,0 @@
-UPDATE shrunk SET before = $before

@@ -1,7 +1,0 @@
-UPDATE state SET
-    sealed_through = $sealed_through,
-    seq = $seq,
-    received = $received,
-    stored = $stored,
-    rejected = $rejected,
-    duplicate = $duplicate

@@ -1,0 +1,252 @@
+"""Plays a saga, has it judged at the moments that matter, and grades what was said."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from math import inf
+from random import Random
+
+from accuracy.faults import COMPLETE, Damage, Fault, damage, fault
+from accuracy.harm import harm, untrue
+from accuracy.shapes import Shape, shape
+from accuracy.telemetry import SECOND, SENT_WITHIN, STARTED, Telemetry, tell
+from accuracy.truth import PRECEDENCE, Claim, claims
+from accuracy.world import Story, play
+from sagascope_collector.sagas import Context, Experience, Judgement, Saga, attention, judge, learn, lesson, rebuild
+from sagascope_collector.sagas.case import Case
+from sagascope_collector.sagas.model import Confidence
+
+REQUIRED_AFTER_SECONDS = 2.0
+"""After what is wrong can be known, it must be said."""
+
+SKEW_SECONDS = 2.2
+"""By which a deadline may be misjudged where clocks differ by so much: less than what anything is late by."""
+
+TAUGHT = 28
+"""Finished sagas from which a plan is learned; a quarter of them was compensated."""
+
+LEARNED_TYPES = 60
+"""Types of sagas with a learned plan that a seed makes, since each has to be taught; others are made anew each time."""
+
+DELAYS = (0.0, 0.25, 0.5, 1.0, 2.0)
+HOLDS_SECONDS = 130.0
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that was said wrongly."""
+
+    kind: str
+    """One of `report.KINDS`."""
+    at: float
+    text: str
+
+
+@dataclass
+class Grade:
+    """What became of one saga."""
+
+    number: int
+    label: str
+    """``complete``, ``plain`` (no damage, but services without start records), ``skewed`` or ``damaged``."""
+    fault: str
+    expected: str = "none"
+    said: str = "none"
+    is_faulty: bool = False
+    delay: float | None = None
+    """Seconds from when it can be known to the verdict."""
+    since_fact: float | None = None
+    """Seconds from when it happened to the verdict."""
+    problems: list[Problem] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Played:
+    """A saga with its truth."""
+
+    number: int
+    shape: Shape
+    fault: Fault
+    damage: Damage
+    story: Story
+    told: Telemetry
+    claims: list[Claim]
+
+
+def played(seed: int, number: int) -> Played:
+    """The saga of a number; the same each time."""
+    chance = Random(f"{seed} {number}")
+    form = shape(chance, number)
+    if form.plan == "learned":
+        kind = chance.randrange(LEARNED_TYPES)
+        form = shape(Random(f"{seed} learned {kind}"), kind, "learned")
+    wrong, damaged = fault(chance, form), damage(chance, form)
+    own = chance.randrange(2**40)
+    story = play(form, wrong, own)
+    told = tell(story, damaged, own)
+    ideal = told if damaged.label == "complete" else tell(story, COMPLETE, own)
+    return Played(number, form, wrong, damaged, story, told, claims(story, ideal))
+
+
+@cache
+def taught(seed: int, form: Shape) -> Mapping[tuple[str, str], Experience]:
+    """What finished sagas of a type with a learned plan taught."""
+    lessons = []
+    easy = replace(form, steps=tuple(replace(step, max_attempts=1) for step in form.steps))
+    for number in range(TAUGHT):
+        last = len(form.steps) - 1
+        story = play(easy, Fault("refused" if number % 4 == 3 else "none", place=last), 1_000_000 + number)
+        now = min(story.ended, 5_000.0) + 5
+        for each in rebuild(tell(story, COMPLETE, number).facts(now), STARTED + round(now * SECOND)):
+            lessons += [found] if (found := lesson(each)) is not None else []
+    renamed = (replace(each, key=each.key._replace(id=str(number))) for number, each in enumerate(lessons))
+    return {("", form.name): learn(renamed)}
+
+
+def grade(seed: int, number: int) -> Grade:
+    """Judge one saga at the moments that matter."""
+    return _Grader(seed, played(seed, number)).grade()
+
+
+class _Grader:
+    def __init__(self, seed: int, case: Played) -> None:
+        self._case = case
+        label = case.damage.label
+        self._result = Grade(
+            case.number, "plain" if label == "complete" and case.shape.plain else label, case.fault.kind
+        )
+        self._experience = taught(seed, case.shape) if case.shape.plan == "learned" else {}
+        self._seen: tuple[float, Judgement] | None = None
+
+    def grade(self) -> Grade:
+        result, case = self._result, self._case
+        required = [claim for claim in case.claims if claim.is_required and claim.latest < inf]
+        result.is_faulty = bool(required)
+        for at in sorted(self._moments(required)):
+            self._look(at)
+        for claim in required:
+            self._await(claim)
+        at = max(
+            [self._quiet_at(), *(claim.latest + REQUIRED_AFTER_SECONDS for claim in required if claim.until == inf)]
+        )
+        result.expected = self._expected(at)
+        result.said = self._look(at)
+        self._look(at + HOLDS_SECONDS)
+        return result
+
+    def _quiet_at(self) -> float:
+        return (self._case.told.arrivals[-1][0] if self._case.told.arrivals else 0.0) + 0.5
+
+    def _moments(self, required: list[Claim]) -> Iterator[float]:
+        times = [at for at, _ in self._case.told.arrivals]
+        gaps = sorted(((after - before, after) for before, after in itertools.pairwise(times)), reverse=True)
+        yield from (after - 0.001 for seconds, after in gaps[:2] if seconds > 0.3)
+        yield from (claim.earliest - 0.5 for claim in required if claim.earliest > 0.5)
+        if times:
+            yield Random(self._case.number).uniform(times[0], times[-1] + 10)
+
+    def _await(self, claim: Claim) -> None:
+        """Find out how long after a claim can be known it is said."""
+        for delay in DELAYS:
+            at = claim.latest + delay
+            if at >= claim.until:
+                return
+            said = self._look(at)
+            if said in claim.codes:
+                if self._result.delay is None:
+                    self._result.delay, self._result.since_fact = delay, at - claim.fact
+                return
+
+    def _expected(self, at: float) -> str:
+        must = self._must(at)
+        return PRECEDENCE[must[0].rank] if must else "none"
+
+    def _must(self, at: float) -> list[Claim]:
+        found = [
+            claim
+            for claim in self._case.claims
+            if claim.is_required and claim.latest + REQUIRED_AFTER_SECONDS <= at < claim.until
+        ]
+        return sorted(found, key=lambda claim: claim.rank)
+
+    def _may(self, at: float) -> list[Claim]:
+        early = SKEW_SECONDS if self._case.damage.skew else 0.0
+        return [claim for claim in self._case.claims if claim.earliest - early <= at <= claim.until]
+
+    def _look(self, at: float) -> str:
+        """Have it judged at a moment, and note what is wrong with that; the code that was said."""
+        facts = self._case.told.facts(at)
+        now = STARTED + round(at * SECOND)
+        outage = self._case.told.outage
+        deaf = ()
+        if outage and at > outage[0]:
+            deaf = ((STARTED + round(outage[0] * SECOND), min(now, STARTED + round(outage[1] * SECOND))),)
+        context = Context(now, deaf=deaf, experience=self._experience)
+        sagas = rebuild(facts, now, self._experience)
+        if len(sagas) != 1:
+            if len(sagas) > 1:
+                self._note("split", at, str([saga.key for saga in sagas]))
+            return "none"
+        (saga,) = sagas
+        judgement = judge(saga, facts.instances, context)
+        self._check_reminder(at, judgement)
+        for kind, text in untrue(self._case.story, at, saga, judgement.customer_line):
+            self._note(kind, at, text)
+        if judgement.verdict is None:
+            if must := self._must(at):
+                self._note("missed", at, PRECEDENCE[must[0].rank])
+            return "none"
+        self._check_actions(at, saga, Case(saga, facts.instances, context))
+        return self._check_verdict(at, judgement)
+
+    def _check_reminder(self, at: float, judgement: Judgement) -> None:
+        """Nothing is said that no re-evaluation would have found: without a record in between, one was asked for."""
+        if self._seen is not None and self._seen[0] < at:
+            before, earlier = self._seen
+            news = [came for came, _ in self._case.told.arrivals]
+            news += [each.dies + SENT_WITHIN for each in self._case.story.processes if each.says_farewell]
+            is_quiet = not any(before < came <= at + SENT_WITHIN for came in news)
+            is_quiet = is_quiet and self._result.label != "damaged"
+            is_new = earlier.verdict is None and judgement.verdict is not None
+            if (
+                is_quiet
+                and is_new
+                and (earlier.due_at is None or earlier.due_at > STARTED + round((at + SENT_WITHIN) * SECOND))
+            ):
+                self._note("not_reminded", at, str(judgement.headline))
+        self._seen = (at, judgement)
+
+    def _check_actions(self, at: float, saga: Saga, case: Case) -> None:
+        del saga
+        finding = attention.find(case)
+        assert finding is not None
+        actions = attention.BY_REASON[finding.reason].actions(case, finding)
+        if found := harm(self._case.story, at, actions):
+            self._note("harmful", at, f"{finding.reason.value} {found}")
+
+    def _check_verdict(self, at: float, judgement: Judgement) -> str:
+        verdict = judgement.verdict
+        assert verdict is not None
+        code, step = verdict.reason.value, verdict.step or ""
+        fitting = [claim for claim in self._may(at) if code in claim.codes]
+        if any(step in claim.steps for claim in fitting):
+            must = self._must(at)
+            if must and must[0].rank < PRECEDENCE.index(code) and code not in must[0].codes:
+                self._note("wrong_code", at, f"{code}, not {PRECEDENCE[must[0].rank]}: {verdict.headline}")
+            return code
+        if self._result.label == "damaged":
+            if verdict.confidence is not Confidence.POSSIBLE:
+                self._note("overconfident", at, f"{verdict.confidence.value} {code}: {verdict.headline}")
+            return code
+        if fitting:
+            self._note("wrong_step", at, f"{code} {step}, not {sorted(fitting[0].steps)}: {verdict.headline}")
+        elif must := self._must(at):
+            self._note("wrong_code", at, f"{code}, not {PRECEDENCE[must[0].rank]}: {verdict.headline}")
+        else:
+            self._note("false_alarm", at, f"{code} {step}: {verdict.headline}")
+        return code
+
+    def _note(self, kind: str, at: float, text: str) -> None:
+        if not any(each.kind == kind for each in self._result.problems):
+            self._result.problems.append(Problem(kind, at, text))

@@ -1,0 +1,368 @@
+"""Reports a story as its services would: spans, start records and heartbeats, with what is damaged on the way.
+
+`Telemetry.facts` is what a collector has received by a moment.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from math import inf
+from random import Random
+
+from accuracy.faults import REPEATED_MAX, Damage
+from accuracy.shapes import Shape
+from accuracy.world import Process, Story, Work
+from sagascope import semconv
+from sagascope_collector import records
+from sagascope_collector.records import Event, Facts, Heartbeat, Instance, Listing, Log, Mark, SagaId, Scope, Span
+
+SECOND = 1_000_000_000
+STARTED = 1_795_000_000 * SECOND
+SAGA_ID = "8492"
+ANNOUNCED_AFTER = 0.25
+SENT_WITHIN = 0.2
+"""Seconds in which a start record or a heartbeat leaves its process."""
+
+ENDED_SENT_WITHIN = 1.0
+INTERVAL = 5.0
+IDLE_INTERVAL = 60.0
+LISTED_BEFORE = 10.0
+HORIZON_SECONDS = 5_000.0
+OURS = Scope("sagascope", schema_url=semconv.SCHEMA_URL)
+PLAIN = Scope("opentelemetry")
+
+
+@dataclass
+class Sent:
+    """One span as its process knows it, and when what tells of it came."""
+
+    process: Process
+    work: Work | None
+    """None: the root."""
+    is_caller: bool
+    start: float
+    end: float
+    span: Span
+    """As it is at its end; open for ever where it has none."""
+    announced: float = inf
+    """When its start record came; infinite where it never did."""
+    finished: float = inf
+    """When its final form came."""
+
+
+@dataclass
+class Telemetry:
+    """Everything that was sent of one story."""
+
+    sent: list[Sent]
+    arrivals: list[tuple[float, Span | Log]]
+    """What came, in the order of arrival."""
+    outage: tuple[float, float] | None
+    _processes: list["_Reported"] = field(default_factory=list)
+    _times: list[float] = field(default_factory=list)
+
+    def facts(self, at: float) -> Facts:
+        spans: list[Span] = []
+        logs: list[Log] = []
+        for _, each in self.arrivals[: bisect_right(self._times, at)]:
+            (spans if isinstance(each, Span) else logs).append(each)
+        instances = [found for each in self._processes if (found := each.instance(at)) is not None]
+        return Facts(SagaId("", SAGA_ID), tuple(spans), tuple(logs), tuple(instances))
+
+    def of(self, work: Work | None, *, is_caller: bool = False) -> Sent | None:
+        """The span that tells of some work; None where there is none."""
+        return next((each for each in self.sent if each.work is work and each.is_caller == is_caller), None)
+
+    def last_sign(self, process: Process) -> tuple[float, float] | None:
+        """(when a dead process was last seen, the interval that it announced); None where it announced none."""
+        reported = next((each for each in self._processes if each.process is process), None)
+        return reported.last_sign() if reported is not None else None
+
+
+def tell(story: Story, damage: Damage, seed: int) -> Telemetry:
+    """Report a story, with the damage; the same each time for one seed."""
+    return _Teller(story, damage, Random(seed)).tell()
+
+
+def moment(process: Process, at: float, damage: Damage) -> int:
+    """A moment as the clock of a process has it."""
+    return STARTED + round((at + damage.skew.get(process.service, 0.0)) * SECOND)
+
+
+class _Teller:
+    def __init__(self, story: Story, damage: Damage, chance: Random) -> None:
+        self._story, self._damage, self._chance = story, damage, chance
+        self._shape = story.shape
+        self._number = 0
+        self._ids: dict[int, str] = {}
+        self._arrivals: list[tuple[float, Span | Log]] = []
+
+    def tell(self) -> Telemetry:
+        sent = list(self._spans())
+        for each in sent:
+            self._send(each)
+        self._arrivals.sort(key=lambda each: each[0])
+        involved = {each.process.service for each in sent}
+        processes = [
+            _Reported(each, [span for span in sent if span.process is each], self._damage, self._chance.random())
+            for each in self._story.processes
+            if each.service in involved
+        ]
+        times = [at for at, _ in self._arrivals]
+        return Telemetry(sent, self._arrivals, self._damage.outage, processes, times)
+
+    def _spans(self) -> Iterator[Sent]:
+        story = self._story
+        root = ""
+        if story.boss is not None:
+            said = _plan(self._shape) if self._shape.plan == "declared" else {}
+            said |= self._amount(self._shape.amounts_on == "saga", "70.00")
+            if story.outcome:
+                said[semconv.SAGA_OUTCOME] = story.outcome
+            found = self._span(story.boss, None, False, 0.0, story.ended, "internal", "", said, semconv.ROLE_SAGA, "")
+            root = found.span.span_id
+            yield found
+        for work in story.works:
+            parent = root
+            if work.caller is not None and self._shape.views != "executor" and not work.is_redelivery:
+                called = self._of_work(work, work.caller, work.called, work.returned, "client", root, work.caller_error)
+                self._ids[id(work)] = parent = called.span.span_id
+                yield called
+            elif work.is_redelivery and work.caller is not None and work.cause is not None:
+                parent = self._ids.get(id(work.cause), root)
+            if work.began < inf and (self._shape.views != "caller" or work.caller is None):
+                kind = "server" if work.caller is not None else "consumer"
+                if work.caller is None:
+                    cause = work.cause.cause if work.is_redelivery and work.cause else work.cause
+                    parent = self._ids.get(id(cause), "") if cause else ""
+                end = work.ended if work.ended <= work.executor.dies else inf
+                ran = self._of_work(work, work.executor, work.began, end, kind, parent, work.executor_error)
+                if work.caller is None:
+                    self._ids[id(work)] = ran.span.span_id
+                yield ran
+
+    def _of_work(
+        self, work: Work, process: Process, start: float, end: float, kind: str, parent: str, error: str
+    ) -> Sent:
+        step, said = work.step, {}
+        if work.kind == "compensation":
+            said[semconv.STEP_COMPENSATES] = step.name
+        if step.attempt_timeout and work.is_forward:
+            said[semconv.STEP_TIMEOUT] = step.attempt_timeout
+        if self._shape.announces_max_attempts and work.caller is not None:
+            said[semconv.STEP_MAX_ATTEMPTS] = (
+                work.number if work.is_last_allowed else max(work.number + 1, step.max_attempts)
+            )
+        if work.retry_in is not None and end < inf:
+            said[semconv.STEP_RETRY_IN] = work.retry_in
+        if self._shape.has_keys:
+            said[semconv.STEP_IDEMPOTENCY_KEY] = key_of(work)
+        if step.is_pivot and not any(each.kind == "compensation" for each in self._story.works):
+            said[semconv.STEP_PIVOT] = True
+        if step.waits and work.kind == "action":
+            said[semconv.WAIT_UNTIL] = STARTED / SECOND + work.called + 1.5 * step.waits + 60
+        if work.outcome and process is work.executor:
+            said[semconv.SAGA_OUTCOME] = work.outcome
+        said |= self._amount(bool(step.amount) and work.kind != "compensation", step.amount)
+        if work.caller is None and self._shape.amounts_on == "saga":
+            said |= self._amount(True, "70.00") if work is self._story.works[0] else {}
+        is_caller = process is work.caller and kind == "client"
+        return self._span(process, work, is_caller, start, end, kind, parent, said, semconv.ROLE_STEP, error)
+
+    def _amount(self, is_said: bool, amount: str) -> dict[str, object]:
+        return {semconv.AMOUNT: amount, semconv.CURRENCY: "EUR"} if is_said else {}
+
+    def _span(
+        self, process: Process, work: Work | None, is_caller: bool, start: float, end: float, kind: str, parent: str,
+        said: dict[str, object], role: str, error: str,
+    ) -> Sent:  # fmt: skip
+        self._number += 1
+        mark = Mark(SAGA_ID, self._shape.name, "", role)
+        if work is not None:
+            type_ = "" if work.kind == "action" else work.kind
+            mark = replace(mark, step=work.name, type=type_, key=work.step.key, attempt=work.number)
+        attributes = {
+            semconv.SAGA_ID: mark.id,
+            semconv.SAGA_NAME: mark.name,
+            semconv.SAGA_ROLE: role,
+            semconv.STEP_NAME: mark.step,
+            semconv.STEP_TYPE: mark.type,
+            semconv.STEP_KEY: mark.key,
+            semconv.STEP_ATTEMPT: mark.attempt,
+        }
+        attributes = {name: value for name, value in attributes.items() if value} | said
+        first, last = moment(process, start, self._damage), moment(process, end, self._damage) if end < inf else 0
+        events = ()
+        if error and end < inf:
+            type_, _, message = error.partition(": ")
+            events = (Event("exception", last, {"exception.type": type_, "exception.message": message}),)
+        span = Span(
+            "a" * 32, f"{self._number:016x}", parent, mark.step or mark.name, kind, first, last,
+            "error" if error and end < inf else "unset", "", mark, _process(process), attributes, events,
+            scope=PLAIN if process.is_plain else OURS,
+        )  # fmt: skip
+        return Sent(process, work, is_caller, start, end, span)
+
+    def _send(self, sent: Sent) -> None:
+        process = sent.process
+        opened = sent.start + ANNOUNCED_AFTER
+        if not process.is_plain and sent.end > opened:
+            at = opened + self._chance.uniform(0, SENT_WITHIN)
+            if at < process.dies and (came := self._arrival(process, at)) is not None:
+                sent.announced = came
+                self._put(came, _start_record(sent.span, opened, self._damage, process))
+        if sent.end < inf:
+            at = sent.end + self._chance.uniform(0, ENDED_SENT_WITHIN)
+            if process.says_farewell:
+                at = min(at, process.dies + 0.1)
+            is_sent = at < process.dies or process.says_farewell
+            if is_sent and (came := self._arrival(process, at)) is not None:
+                sent.finished = came
+                self._put(came, sent.span)
+
+    def _put(self, came: float, record: Span | Log) -> None:
+        at = STARTED + round(came * SECOND)
+        record = replace(record, received_at=at)
+        self._arrivals.append((came, record))
+        if self._chance.random() < self._damage.repeated:
+            self._arrivals.append((came + self._chance.uniform(0, REPEATED_MAX), record))
+
+    def _arrival(self, process: Process, at: float) -> float | None:
+        damage = self._damage
+        if damage.silenced == process.service and at >= damage.silenced_at:
+            return None
+        if damage.lost and self._chance.random() < damage.lost:
+            return None
+        if damage.late and self._chance.random() < damage.late:
+            at += self._chance.uniform(0, damage.late_by)
+        if damage.outage and damage.outage[0] <= at < damage.outage[1]:
+            at = damage.outage[1] + self._chance.uniform(0, 2)
+        return at
+
+
+def key_of(work: Work) -> str:
+    return f"{work.name}/{work.step.key or 1}"
+
+
+def _plan(shape: Shape) -> dict[str, object]:
+    steps = list({step.name: step for step in reversed(shape.steps)}.values())[::-1]
+    said: dict[str, object] = {semconv.PLAN: [step.name for step in steps]}
+    said[semconv.PLAN_COMPENSATIONS] = [step.compensation for step in steps]
+    if any(step.plan_timeout for step in steps):
+        said[semconv.PLAN_TIMEOUTS] = [step.plan_timeout or 0.0 for step in steps]
+    if any(step.is_optional for step in steps):
+        said[semconv.PLAN_OPTIONAL] = [step.is_optional for step in steps]
+    if shape.style == "two_phase":
+        said[semconv.PLAN_AFTER] = ["" for _ in steps]
+    elif any(step.after != ((place - 1,) if place else ()) for place, step in enumerate(shape.steps)):
+        said[semconv.PLAN_AFTER] = [",".join(shape.steps[each].name for each in step.after) for step in steps]
+    return said
+
+
+def _process(process: Process) -> records.Process:
+    return records.Process("", process.service, "1.0", f"process of {process.name}", process.name)
+
+
+def _start_record(span: Span, announced: float, damage: Damage, process: Process) -> Log:
+    left_out = (semconv.SAGA_OUTCOME, semconv.STEP_RETRY_IN)
+    said = {name: value for name, value in span.attributes.items() if name not in left_out}
+    said |= {semconv.SPAN_NAME: span.name, semconv.SPAN_KIND: span.kind, semconv.SPAN_PARENT_ID: span.parent_id}
+    return Log(
+        span.start, moment(process, announced, damage), 9, "INFO", "", semconv.EVENT_SPAN_START, span.trace_id,
+        span.span_id, span.mark, span.process, said, timestamp=span.start, scope=span.scope,
+    )  # fmt: skip
+
+
+class _Reported:
+    """What is known of one process at a moment."""
+
+    def __init__(self, process: Process, spans: list[Sent], damage: Damage, luck: float) -> None:
+        self.process, self._spans, self._damage, self._luck = process, spans, damage, luck
+        self._delay = SENT_WITHIN * luck
+        self._opened = [each for each in spans if each.announced < inf or each.end > each.start + ANNOUNCED_AFTER]
+        self._beats: list[tuple[float, float]] = []
+        """(when, interval), as far as they are made: see `_until`."""
+        self._made_until = -inf
+
+    def last_sign(self) -> tuple[float, float] | None:
+        latest = None if self.process.dies == inf else self._latest(inf)
+        if latest is None:
+            return None
+        at, interval = self._beats[latest]
+        shown = [each.end for each in self._spans if each.finished < inf]
+        shown += [each.start + ANNOUNCED_AFTER for each in self._spans if each.announced < inf]
+        return max([at, *shown]), interval
+
+    def instance(self, at: float) -> Instance | None:
+        latest = self._latest(at)
+        seen: list[int] = []
+        for each in self._spans:
+            if each.announced <= at:
+                seen.append(self._at(each.start + ANNOUNCED_AFTER, each.announced))
+            if each.finished <= at:
+                seen += [self._at(each.start, each.finished), self._at(each.end, each.finished)]
+        shown = _process(self.process)
+        if latest is None:
+            return Instance(shown, min(seen), max(seen), None) if seen else None
+        last, interval = self._beats[latest]
+        heard = self._at(last, self._came(last))
+        is_final = self.process.says_farewell and last == self.process.dies
+        beat = Heartbeat(heard, interval, latest + 1, self._open(last), True, 0, is_final)
+        earlier = self._latest(at, last - LISTED_BEFORE)
+        listing = None
+        if earlier is not None:
+            listed = self._beats[earlier][0]
+            listing = Listing(self._at(listed, self._came(listed)), self._open(listed))
+        first = self._beats[0][0]
+        return Instance(shown, min([self._at(first, first), *seen]), max([heard, *seen]), beat, listing)
+
+    def _at(self, when: float, received: float) -> int:
+        """A moment by the clock of the process, and never later than its record came."""
+        return min(moment(self.process, when, self._damage), STARTED + round(received * SECOND))
+
+    def _open(self, at: float) -> frozenset[str]:
+        return frozenset(
+            each.span.span_id for each in self._opened if each.start + ANNOUNCED_AFTER <= at < min(each.end, inf)
+        )
+
+    def _is_open(self, at: float) -> bool:
+        return any(each.start + ANNOUNCED_AFTER <= at < each.end for each in self._opened)
+
+    def _latest(self, at: float, before: float = inf) -> int | None:
+        """The place of the latest heartbeat that came by a moment, and was sent before another."""
+        if self.process.is_plain:
+            return None
+        until = min(at, self.process.dies, HORIZON_SECONDS)
+        if until > self._made_until:
+            self._beats, self._made_until = list(self._make(until)), until
+        place = bisect_right(self._beats, (min(at, before), inf)) - 1
+        while place >= 0 and self._came(self._beats[place][0]) > at:
+            place -= 1
+        return place if place >= 0 else None
+
+    def _make(self, until: float) -> Iterator[tuple[float, float]]:
+        grid = -60.0 + self.process.phase
+        moments = [each.start + ANNOUNCED_AFTER for each in self._opened] if not self.process.is_busy else []
+        moments += [grid + INTERVAL * number for number in range(int((until - grid) // INTERVAL) + 1)]
+        quiet_since = -inf
+        for at in sorted(moments):
+            if at > until or at >= self.process.dies:
+                break
+            if self.process.is_busy or self._is_open(at):
+                yield at, INTERVAL
+                quiet_since = -inf
+            elif at >= quiet_since + IDLE_INTERVAL:
+                yield at, IDLE_INTERVAL
+                quiet_since = at
+        if self.process.says_farewell and self.process.dies <= until:
+            yield self.process.dies, INTERVAL
+
+    def _came(self, at: float) -> float:
+        damage = self._damage
+        if damage.silenced == self.process.service and at >= damage.silenced_at:
+            return inf
+        if damage.lost_beats and Random(f"{self._luck} {at}").random() < damage.lost_beats:
+            return inf
+        if damage.outage and damage.outage[0] <= at < damage.outage[1]:
+            return damage.outage[1] + 1
+        return at + self._delay

@@ -1,0 +1,35 @@
+"""A small seeded run of the simulator whose truth is known; `make accuracy` plays as many sagas as asked for."""
+
+from functools import cache
+
+import pytest
+
+from accuracy.grade import grade
+from accuracy.report import Report
+
+SAGAS = 400
+SEED = 8492
+
+
+@cache
+def report() -> Report:
+    found = Report()
+    found.add(grade(SEED, number) for number in range(SAGAS))
+    return found
+
+
+@pytest.mark.parametrize("kind", ["harmful", "customer", "split"])
+def test_whatever_is_lost_nothing_said_does_harm(kind: str) -> None:
+    assert report().count(kind) == 0, report().text()
+
+
+@pytest.mark.parametrize(
+    "kind", ["false_alarm", "missed", "wrong_code", "wrong_step", "ledger", "overconfident", "not_reminded"]
+)
+def test_with_complete_telemetry_the_code_the_step_and_the_ledger_are_right(kind: str) -> None:
+    assert report().count(kind, "complete", "plain") == 0, report().text()
+
+
+def test_every_kind_of_telemetry_is_played() -> None:
+    assert all(report().sagas[label] > 20 for label in ("complete", "plain", "skewed", "damaged"))
+    assert all(report().faulty[label] > 5 for label in ("complete", "plain", "skewed", "damaged"))

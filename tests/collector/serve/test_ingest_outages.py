@@ -1,0 +1,108 @@
+"""When a collector took nothing in, and what it reports of it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from sagascope_collector.ingest_outages import MAX_RETURN_NS, STOPPED_NS, IngestOutages
+from sagascope_collector.storage import Storage
+from support.otlp import NOON, SECOND
+
+
+class Clocks:
+    """A wall clock and a steady one, moved by hand."""
+
+    def __init__(self) -> None:
+        self.wall, self.steady = NOON, 7 * SECOND
+
+    def go_on(self, nanoseconds: int) -> None:
+        self.wall += nanoseconds
+        self.steady += nanoseconds
+
+
+@pytest.fixture
+def clocks() -> Clocks:
+    return Clocks()
+
+
+@pytest.fixture
+def storage(clocks: Clocks) -> Iterator[Storage]:
+    opened = Storage(clock=lambda: clocks.wall)
+    yield opened
+    opened.close()
+
+
+def made(storage: Storage, clocks: Clocks) -> IngestOutages:
+    return IngestOutages(storage, lambda: clocks.wall, lambda: clocks.steady)
+
+
+@pytest.fixture
+def outages(storage: Storage, clocks: Clocks) -> IngestOutages:
+    known = made(storage, clocks)
+    known.alive()
+    return known
+
+
+def test_a_collector_that_runs_has_no_outage(outages: IngestOutages, clocks: Clocks) -> None:
+    for _ in range(10):
+        clocks.go_on(2 * SECOND)
+        outages.alive()
+    assert (outages.intervals(), outages.notices()) == ([], [])
+
+
+def test_the_first_reader_after_a_stop_knows_of_it(outages: IngestOutages, clocks: Clocks) -> None:
+    clocks.go_on(600 * SECOND)
+    assert outages.intervals() == [(NOON, NOON + 600 * SECOND + MAX_RETURN_NS)]
+    outages.alive()
+    clocks.go_on(SECOND)
+    assert outages.intervals() == [(NOON, NOON + 600 * SECOND + MAX_RETURN_NS)]
+
+
+def test_senders_take_no_longer_to_return_than_they_waited(outages: IngestOutages, clocks: Clocks) -> None:
+    clocks.go_on(STOPPED_NS + SECOND)
+    assert outages.intervals() == [(NOON, NOON + 2 * (STOPPED_NS + SECOND))]
+
+
+def test_a_stop_outlives_the_process(outages: IngestOutages, storage: Storage, clocks: Clocks) -> None:
+    clocks.go_on(60 * SECOND)
+    outages.alive()
+    outages.keep()
+    assert (NOON, clocks.wall) in storage.outages.since(0)
+    assert made(storage, clocks).intervals() == [(NOON, clocks.wall + MAX_RETURN_NS)]
+
+
+def test_an_outage_is_a_notice_for_an_hour(outages: IngestOutages, clocks: Clocks) -> None:
+    clocks.go_on(600 * SECOND)
+    outages.alive()
+    (notice,) = outages.notices()
+    assert notice.startswith("ingest_outage: this collector took nothing in from ")
+    for _ in range(3_600):
+        clocks.go_on(2 * SECOND)
+        outages.alive()
+    assert outages.notices() == []
+
+
+def test_refusals_for_a_moment_are_no_notice(outages: IngestOutages, clocks: Clocks) -> None:
+    outages.refused()
+    clocks.go_on(SECOND)
+    outages.refused()
+    assert outages.notices() == []
+    assert outages.intervals() == [(NOON, NOON + 2 * SECOND)]
+
+
+@pytest.mark.parametrize("years", [2, -2])
+def test_a_wall_clock_that_is_wrong_for_a_moment_is_no_outage(
+    outages: IngestOutages, storage: Storage, clocks: Clocks, years: int
+) -> None:
+    wrong = years * 365 * 86_400 * SECOND
+    clocks.wall += wrong
+    for _ in range(3):
+        clocks.go_on(2 * SECOND)
+        outages.alive()
+        outages.keep()
+    clocks.wall -= wrong
+    clocks.go_on(SECOND)
+    outages.alive()
+    outages.keep()
+    assert outages.intervals() == []
+    assert storage.outages.since(0) == []

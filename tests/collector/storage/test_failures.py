@@ -1,0 +1,200 @@
+"""Whatever fails while maintenance is done, all answers are as they were, and the next attempt succeeds."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sagascope_collector.errors import StorageUnavailable
+from sagascope_collector.records import SagaId
+from sagascope_collector.storage import Keep, SagaFilter, Storage, bounds, long_running, records, statistics
+from sagascope_collector.storage.database import Database
+from support.otlp import NOON, SECOND, heartbeat, logs, of_saga, resource, span, traces
+
+from .conftest import append
+from .histories import DAY, NOW, Drawn, facts_of, fill, listed
+
+KEEP = Keep(seconds=6 * DAY, summary_seconds=3 * DAY)
+MAX_STATEMENTS = 400
+
+
+@pytest.fixture(autouse=True)
+def soon(eager: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets each piece of maintenance find something to do at once."""
+    monkeypatch.setattr(records, "SNAPSHOT_COMMITS", 1)
+    monkeypatch.setattr(statistics, "COUNT_ROWS", 1)
+    monkeypatch.setattr(bounds, "MERGE_GAP", 0)
+    monkeypatch.setattr(long_running, "LOOK_INTERVAL_SECONDS", 0.0)
+
+
+def filled(path: Path | str) -> tuple[Storage, dict[Any, Drawn]]:
+    """A storage with something to do for each piece of maintenance."""
+    storage = Storage(str(path), clock=lambda: NOW, keep=KEEP)
+    drawn = fill(storage, sagas=12)
+    for number in range(1, 16):
+        append(storage, traces(span(5_000 + number, trace=5_000 + number, attributes=of_saga("long"))))
+        append(storage, traces(span(6_000 + number, trace=6_000 + number, attributes=of_saga("beside"))))
+        storage.changes.claim(1_000)
+        row = next(iter(drawn.values())).row._replace(ended_at=None, status="running")
+        storage.sagas.put(
+            [SagaId("", "long")], [row._replace(key=row.key._replace(environment="", id="long"), updated_at=NOW)]
+        )
+    append(storage, logs(heartbeat(1, 7, at=NOW - SECOND), of=resource("wallet", service_instance_id="w1")))
+    return storage, drawn
+
+
+def answers(storage: Storage, drawn: dict[Any, Drawn], gone: set[Any]) -> list[object]:
+    """Everything that does not depend on how far retention has come."""
+    facts = facts_of(storage, drawn)
+    return [
+        {id_: each for id_, each in facts.items() if id_ not in gone},
+        {key for key in listed(storage) if (key.environment, key.id) not in gone},
+        {each.span_id for each in storage.lookup.facts([SagaId("", "long")])[SagaId("", "long")].spans},
+        storage.instances.all(),
+        storage.records.counters,
+        [kind for kind, _ in storage.search("s1", limit=5)] if not gone else None,
+    ]
+
+
+def test_a_step_of_maintenance_that_fails_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each statement, and each end of a transaction, is refused once; then the step is made again."""
+    storage, drawn = filled(":memory:")
+    failures = 0
+    while True:
+        before = answers(storage, drawn, set()), storage.listing.page(SagaFilter(), limit=500).rows
+        for number in range(1, MAX_STATEMENTS):
+            with _refusing(monkeypatch, number) as refused:
+                try:
+                    goes_on = storage.maintenance.step()
+                except StorageUnavailable:
+                    assert refused
+            if not refused:
+                break
+            failures += 1
+            after = answers(storage, drawn, set()), storage.listing.page(SagaFilter(), limit=500).rows
+            if _is_later_piece(before, after):
+                before = after  # a piece before the one that failed was done
+            assert after == before
+        if not goes_on:
+            break
+    assert failures > 50
+    assert storage.database.rows("SELECT count(*) FROM long_running_spans")[0][0] > 10
+    storage.close()
+
+
+def test_instances_are_the_same_after_a_restart_although_a_snapshot_failed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = Storage(str(path), clock=lambda: NOW)
+    append(storage, logs(heartbeat(1, 7, at=NOW - SECOND), of=resource("wallet", service_instance_id="w1")))
+    before = storage.instances.all()
+    for number in range(1, 12):
+        with _refusing(monkeypatch, number) as refused:
+            try:
+                storage.records.snapshot()
+            except StorageUnavailable:
+                assert refused
+        if not refused:
+            break
+    assert number > 4
+    storage.close()
+    storage = Storage(str(path), clock=lambda: NOW)
+    assert storage.instances.all() == before
+    storage.close()
+
+
+def _is_later_piece(before: Any, after: Any) -> bool:
+    """Whether retention deleted whole sagas: all that is left is as it was, and what is gone is gone everywhere."""
+    facts_before, facts_after = before[0][0], after[0][0]
+    keys_before, keys_after = before[0][1], after[0][1]
+    return (
+        facts_after.items() <= facts_before.items()
+        and keys_after <= keys_before
+        and (facts_after.keys() != facts_before.keys())
+        and {(key.environment, key.id) for key in keys_before - keys_after}
+        <= {tuple(id_) for id_ in facts_before.keys() - facts_after.keys()}
+    )
+
+
+@contextmanager
+def _refusing(monkeypatch: pytest.MonkeyPatch, number: int) -> Iterator[list[str]]:
+    """Refuses the n-th statement or commit within the block; returns a list that has an item once it did."""
+    refused, left = list[str](), [number]
+    rows, arrow, transaction = Database.rows, Database.arrow, Database.transaction
+
+    def count(what: str) -> None:
+        left[0] -= 1
+        if not left[0]:
+            refused.append(what)
+            raise StorageUnavailable("The disk is full.")
+
+    def counted_rows(self: Database, statement: str, *given: Any, **tables: Any) -> Any:
+        count(statement)
+        return rows(self, statement, *given, **tables)
+
+    def counted_arrow(self: Database, statement: str, *given: Any, **tables: Any) -> Any:
+        count(statement)
+        return arrow(self, statement, *given, **tables)
+
+    @contextmanager
+    def counted_transaction(self: Database) -> Iterator[None]:
+        with transaction(self):
+            yield
+            count("commit")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Database, "rows", counted_rows)
+        patched.setattr(Database, "arrow", counted_arrow)
+        patched.setattr(Database, "transaction", counted_transaction)
+        yield refused
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "storage.duckdb"
+
+
+def test_a_batch_that_could_not_be_appended_is_not_there_and_may_come_again(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = traces(span(1, start=NOON, attributes=of_saga(), links=[(1, 1, of_saga("9"))]))
+    for number in range(1, 20):
+        with _refusing(monkeypatch, number) as refused:
+            try:
+                assert append(storage, request) == (1, 0)
+            except StorageUnavailable:
+                assert refused
+        if not refused:
+            break
+        assert storage.lookup.facts([SagaId("", "8492"), SagaId("", "9")]) == {}
+        assert storage.records.counters == (0, 0, 0, 0)
+        assert storage.changes.backlog().sagas == 0
+    assert number > 4
+    assert len(storage.lookup.facts([SagaId("", "8492"), SagaId("", "9")])) == 2
+    assert storage.records.counters == (1, 1, 0, 0)
+
+
+def test_summaries_that_could_not_be_written_leave_those_from_before(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = fill(storage, sagas=12)
+    before = storage.listing.page(SagaFilter(), limit=100).rows, facts_of(storage, drawn), storage.sagas.flow_counts()
+    append(storage, traces(span(88, trace=88, attributes=of_saga("s1"))))
+    claimed = storage.changes.claim(10)
+    rows = [each.row._replace(status="failed", ended_at=NOW) for key, each in drawn.items() if key.id == "s1"]
+    for number in range(1, 40):
+        with _refusing(monkeypatch, number) as refused:
+            try:
+                storage.sagas.put(claimed, [each for each in rows if each.key.environment == ""])
+            except StorageUnavailable:
+                assert refused
+        if not refused:
+            break
+        if "commit" in refused and storage.listing.page(SagaFilter(), limit=100).rows != before[0]:
+            break  # it was written, and only what follows failed
+        assert storage.listing.page(SagaFilter(), limit=100).rows == before[0]
+        assert storage.sagas.flow_counts() == before[2]
+        assert storage.changes.claim(10) == claimed
+    assert number > 3

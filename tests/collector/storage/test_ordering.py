@@ -1,0 +1,119 @@
+"""Lists in an order of choice, over open and ended sagas alike, page by page."""
+
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sagascope_collector.errors import BadCursor
+from sagascope_collector.records import SagaId, SagaKey
+from sagascope_collector.storage import Order, SagaFilter, SagaRow, Storage, sagas
+from support.otlp import NOON, SECOND
+
+from .conftest import maintain
+
+SAGAS = 150
+LATER = NOON + 3600 * SECOND
+STATUSES = ("running", "compensating", "failed", "compensated", "completed")
+
+VALUES: dict[str, Callable[[SagaRow], Any]] = {
+    "started": lambda row: row.started_at,
+    "updated": lambda row: row.updated_at,
+    "duration": lambda row: (row.ended_at or row.updated_at) - row.started_at,
+    "status": lambda row: 0 if row.attention else 1 + STATUSES.index(row.status),
+    "id": lambda row: row.key.id,
+    "step": lambda row: "\x1f".join(each for each in (row.service, row.step) if each is not None),
+}
+
+
+@pytest.fixture
+def rows() -> list[SagaRow]:
+    chance = random.Random(3)
+    return [_row(number, chance) for number in range(SAGAS)]
+
+
+@pytest.fixture
+def storage(tmp_path: Path, rows: list[SagaRow], eager: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage]:
+    """Most of its sagas have been moved to the ended ones, in several batches, and some were opened again since."""
+    monkeypatch.setattr(sagas, "MOVE_ROWS", 40)
+    opened = Storage(str(tmp_path / "storage.duckdb"), clock=lambda: LATER)
+    stale = [row._replace(updated_at=NOON, status="failed") for row in rows]
+    for part in (stale, rows[::7]):
+        opened.sagas.put([SagaId(row.key.environment, row.key.id) for row in part], part)
+        maintain(opened)
+    opened.sagas.put([SagaId(row.key.environment, row.key.id) for row in rows[::3]], rows[::3])
+    opened.sagas.settle(LATER)
+    rest = [row for number, row in enumerate(rows) if number % 3]
+    opened.sagas.put([SagaId(row.key.environment, row.key.id) for row in rest], rest)
+    opened.sagas.settle(LATER)
+    yield opened
+    opened.close()
+
+
+def _row(number: int, chance: random.Random) -> SagaRow:
+    status = chance.choice(STATUSES)
+    begun = NOON + chance.randrange(20) * SECOND
+    over = status not in STATUSES[:2]
+    key = SagaKey(chance.choice(("", "test")), chance.choice(("payment", "refund")), f"{number:03}", "")
+    last = begun + chance.randrange(9) * SECOND
+    place = chance.choice((None, "ledger.record", "wallet.debit")), chance.choice((None, "ledger"))
+    attention = "hung" if chance.random() < 0.2 else None
+    document = f'{{"id":"{number}"}}'
+    return SagaRow(key, status, attention, *place, (), (), begun, last, last if over else None, None, {}, document)
+
+
+@pytest.mark.parametrize("by", VALUES)
+@pytest.mark.parametrize("is_falling", [True, False])
+@pytest.mark.parametrize(
+    "narrowed", [SagaFilter(), SagaFilter(name="refund", environment="test"), SagaFilter(attention="any")]
+)
+def test_pages_together_are_everything_in_order(
+    storage: Storage, rows: list[SagaRow], by: str, is_falling: bool, narrowed: SagaFilter
+) -> None:
+    wanted = [row for row in rows if _is_wanted(row, narrowed)]
+    ordered = sorted(wanted, key=lambda row: row.key)
+    ordered.sort(key=VALUES[by], reverse=is_falling)
+    assert list(_paged(storage, narrowed, Order(by, is_falling))) == ordered
+    assert len(ordered) > 10
+
+
+def _is_wanted(row: SagaRow, narrowed: SagaFilter) -> bool:
+    if narrowed.attention:
+        return row.attention is not None
+    return not narrowed.name or (row.key.name, row.key.environment) == (narrowed.name, narrowed.environment)
+
+
+def _paged(storage: Storage, narrowed: SagaFilter, order: Order) -> Iterator[SagaRow]:
+    cursor = None
+    while True:
+        page = storage.listing.page(narrowed, limit=13, cursor=cursor, order=order)
+        yield from page.rows
+        cursor = page.next_cursor
+        if cursor is None:
+            return
+
+
+def test_courses_are_counted_wherever_the_sagas_are(storage: Storage, rows: list[SagaRow]) -> None:
+    middle = NOON + 10 * SECOND
+    for since in (0, middle, 0):
+        ended = [row for row in rows if row.ended_at and row.key.name == "payment" and row.started_at >= since]
+        counted = storage.paths("payment", None, since, 10)
+        assert [(each.steps, each.sagas, each.completed) for each in counted] == [
+            ((), len(ended), sum(row.status == "completed" for row in ended))
+        ]
+        newest = max(ended, key=lambda row: row.started_at).started_at
+        assert {row.started_at for row in ended if row.key.id == counted[0].newest.id} == {newest}
+    assert storage.paths("payment", "nowhere", 0, 10) == []
+
+
+def test_a_cursor_is_of_one_order(storage: Storage) -> None:
+    cursor = storage.listing.page(SagaFilter(), limit=3, order=Order("id")).next_cursor
+    for order in (Order("id", is_falling=False), Order("status"), Order()):
+        with pytest.raises(BadCursor):
+            storage.listing.page(SagaFilter(), limit=3, cursor=cursor, order=order)
+    with pytest.raises(BadCursor):
+        storage.listing.page(
+            SagaFilter(), limit=3, cursor=storage.listing.page(SagaFilter(), limit=3).next_cursor, order=Order("id")
+        )
