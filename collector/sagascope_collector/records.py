@@ -145,6 +145,8 @@ class Span:
     dropped_links: int = 0
     received_at: int = field(default=0, compare=False, repr=False)
     """When it came, by the collector's clock; 0 where that is not known."""
+    sent_start: int | None = field(default=None, compare=False, repr=False)
+    """The start as it was sent, where `start` was replaced because it is impossible."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -222,7 +222,7 @@ def _span(span: records.Span) -> wire.Span:
         instance=span.process.instance or None,
         started_at=moment(span.start),
         ended_at=_moment(span.end or None),
-        start_unix_nano=str(span.start),
+        start_unix_nano=str(span.start if span.sent_start is None else span.sent_start),
         status=span.status,
         attributes=naturals.attributes(span.attributes),
         events=[_event(each) for each in span.events],

@@ -84,7 +84,7 @@ def _settled(span: Span) -> Span:
             start = received - (duration if end and duration <= LONGEST_NS else 0)
     elif end and not _is_possible(end, received) and received:
         end = received
-    return replace(span, start=start, end=max(start, end) if end else 0)
+    return replace(span, start=start, end=max(start, end) if end else 0, sent_start=span.start)
 
 
 def _received(log: Log) -> Log:
