@@ -8,6 +8,8 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; 
 	&& { echo $$p; break; }; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 ARGS ?=
+# the version of DuckDB that the storage must run on too, beside the locked one
+OTHER_DUCKDB := .duckdb-other
 
 .PHONY: help setup dev demo test check accuracy screenshots format bench bench-large fuzz lock clean
 
@@ -28,6 +30,11 @@ $(VENV)/.dev: $(VENV)/.setup requirements-dev.lock
 	$(PIP) install --quiet --require-hashes -r requirements-dev.lock
 	@touch $@
 
+$(OTHER_DUCKDB)/.setup: $(VENV)/.python requirements-other-duckdb.lock
+	rm -rf $(OTHER_DUCKDB)
+	$(PIP) install --quiet --require-hashes --no-deps --target $(OTHER_DUCKDB) -r requirements-other-duckdb.lock
+	@touch $@
+
 setup: $(VENV)/.setup  ## .venv with everything that runs Sagascope
 
 dev: $(VENV)/.dev  ## setup, and what the tests need
@@ -41,7 +48,7 @@ check: dev  ## style, types, import directions
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check  ## check, then every test
+test: check $(OTHER_DUCKDB)/.setup  ## check, then every test
 	$(BIN)/python tests/ensure_debian.py
 	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
 
@@ -68,6 +75,7 @@ lock: dev  ## pin pyproject.toml's dependencies anew, with hashes
 	$(PIP) install --quiet uv
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --extra all --group build -o requirements.lock pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --extra all --group build --group dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+	echo "duckdb==1.5.5" | $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -o requirements-other-duckdb.lock -
 
 clean:  ## remove what was made here
-	rm -rf $(VENV) .duckdb-other .demo .npm artefacts dist build .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(OTHER_DUCKDB) .demo .npm artefacts dist build .mypy_cache .ruff_cache .import_linter_cache

@@ -697,12 +697,14 @@ class Alive(Wire):
     """The process runs, or is ready."""
 
     status: Literal["ok", "degraded"]
-    reasons: list[str] = []
+    reasons: list[str]
     """What does not work where it is degraded."""
 
 
-class BackupNote(Wire):
+class BackupNote(BaseModel):
     """Where a backup was written to, as its reader will know it again."""
+
+    model_config = ConfigDict(extra="forbid")
 
     location: str
 

@@ -19,6 +19,7 @@ KNOWN_AFTER_SECONDS = 6.5
 NOTHING = re.compile(r"(?:^|; |, )nothing (?:was (?:charged|refunded|paid out)|of it took effect)")
 RUNS = re.compile(r"(?:run|with|them, run) ((?:[a-z]+\.[a-z]+))(?: again)?")
 STOPPED = re.compile(r"that ([a-z]+-\d) has stopped")
+WORKS = re.compile(r"in ([a-z]+-\d) that it no longer works on")
 CLOSES = re.compile(r"close the saga as (completed|compensated)")
 CONTINUES_AFTER = re.compile(r"continue after ([a-z]+\.[a-z]+) with ([a-z]+\.[a-z]+)")
 
@@ -32,7 +33,7 @@ def harm(story: Story, at: float, actions: Sequence[Action]) -> str | None:
         if action.kind is Kind.VERIFY:
             is_verified, verified = True, f"{verified} {action.text}"
         elif action.kind is Kind.CLOSE:
-            if not is_verified and (found := _closed_wrongly(story, at, action)):
+            if found := _closed_wrongly(story, at, action, verified):
                 return found
         elif action.kind in CHANGES_WORK:
             found = _changed_wrongly(story, at, action, verified if is_verified else None)
@@ -42,19 +43,24 @@ def harm(story: Story, at: float, actions: Sequence[Action]) -> str | None:
 
 
 def _is_found_running(story: Story, at: float, action: Action) -> bool:
-    """Whether a process that is said to have stopped turns out to run: then nothing else is done."""
-    named = STOPPED.search(action.text)
-    return named is not None and any(each.name == named[1] and each.dies > at for each in story.processes)
+    """Whether a process that is said to have stopped turns out to run, or to go on: then nothing else is done."""
+    if named := STOPPED.search(action.text):
+        return any(each.name == named[1] and each.dies > at for each in story.processes)
+    named = WORKS.search(action.text)
+    is_alive = named is not None and any(each.name == named[1] and each.dies > at for each in story.processes)
+    return is_alive and any(work.called > at or at < work.returned < inf for work in story.works)
 
 
-def _closed_wrongly(story: Story, at: float, action: Action) -> str | None:
+def _closed_wrongly(story: Story, at: float, action: Action, verified: str) -> str | None:
     found = CLOSES.search(action.text)
     if found is None:
         return f"closes somehow: {action.text}"
     if found[1] == "completed":
         missing = [step.name for step in story.shape.steps if not step.is_optional and not story.executions(step, at)]
+        missing = [name for name in missing if name not in verified]
         return f"closed as completed without {missing}" if missing else None
     left = [step.name for step in story.shape.steps if step.compensation and story.in_effect(step, at)]
+    left = [name for name in left if name not in verified]
     return f"closed as compensated with {left} in effect" if left else None
 
 

@@ -112,7 +112,7 @@ class _Truth:
 
     def _is_followed(self, work: Work) -> bool:
         """Whether the saga has gone on without it."""
-        given_up = work.returned if work.caller is not None else inf
+        given_up = work.returned if work.caller is not None else work.ended
         return any(
             other.called > max(work.called, min(given_up, inf)) and self.state(other) != "unseen"
             for other in self.works
@@ -412,6 +412,9 @@ class _Truth:
             return
         if not self._is_plan_known():
             return
+        if any(not work.is_forward and self.state(work) != "unseen" for work in self.works):
+            yield self._next_compensation()
+            return
         over, names = self._last_over(), self._next()
         required = [step for step in self.shape.steps if step.name in names and not step.is_optional]
         unseen = [work for work in self.works if self.state(work) == "unseen"]
@@ -435,6 +438,13 @@ class _Truth:
         yield Claim(
             codes, names, min(earliest, over + 5.0) if unseen else earliest, latest, over, is_required=is_required
         )
+
+    def _next_compensation(self) -> Claim:
+        """What should come after a compensation that succeeded."""
+        over, left = self._last_over(), self._to_compensate()
+        names = left or frozenset(work.name for work in self.works)
+        at = over + self.shape.allowed_for_attempt(self.works[-1].step, is_compensation=True) + UNDER_WAY
+        return Claim(frozenset({"next_step_missing" if left else "never_closed"}), names, at - 0.3, at, over)
 
     def _is_all_done(self) -> bool:
         done = {work.step.name for work in self.works if self.state(work) == "ok"}

@@ -174,12 +174,12 @@ def _of_the_process(storage: Storage, health: Health) -> APIRouter:
     def note_backup(written: wire.BackupNote, _: Annotated[Nothing, Query()]) -> Response:
         """Notes where a backup was written to: it is listed when something that it holds is erased."""
         storage.backups.note(written.location)
-        return json(wire.Alive(status="ok"))
+        return json(wire.Alive(status="ok", reasons=[]))
 
     @router.get("/healthz", **answers(wire.Alive))
     async def healthz() -> Response:
         """Whether the process runs. The header `Sagascope-OTLP-HTTP` says where it takes OTLP over HTTP."""
-        answer = json(wire.Alive(status="ok"))
+        answer = json(wire.Alive(status="ok", reasons=[]))
         if place := health.otlp_http():
             answer.headers[wire.OTLP_HTTP_HEADER] = place
         return answer

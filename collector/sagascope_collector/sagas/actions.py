@@ -5,10 +5,10 @@ Each function answers the actions of one code, in the order in which a person sh
 
 from sagascope_collector.sagas import forecast, messages, settlement
 from sagascope_collector.sagas.advice import Action, close, inspect, repeat, reverse, start, verify
-from sagascope_collector.sagas.case import Case, Finding, Try, phase_of
+from sagascope_collector.sagas.case import BACKWARD, Case, Finding, Try, phase_of
 from sagascope_collector.sagas.headline import about
 from sagascope_collector.sagas.ledger import is_for_good
-from sagascope_collector.sagas.model import Attempt, AttemptState, LedgerState, Phase
+from sagascope_collector.sagas.model import Attempt, AttemptState, LedgerState, Phase, StepState
 from sagascope_collector.sagas.retries import failed_in_a_row, is_retrier_lost
 from sagascope_collector.sagas.wording import Text, capitalized, phrase, sentences
 from sagascope_collector.sagas.words import clock, identified, shortened, who
@@ -75,7 +75,7 @@ def next_step_missing(case: Case, finding: Finding) -> list[Action]:
         return [inspect(text, process, identified(case.saga), subject.step.name)]
     if subject is not None and subject.attempt.state is not AttemptState.OK:
         return [_find_what_followed(case, finding, subject), *_check_then_repeat(case, finding, subject)]
-    return [_find_cause(finding), *_continue_after(case, finding)]
+    return [_find_cause(case, finding), *_continue_after(case, finding)]
 
 
 def never_closed(case: Case, finding: Finding) -> list[Action]:
@@ -85,6 +85,7 @@ def never_closed(case: Case, finding: Finding) -> list[Action]:
     return [
         inspect("Check in {} why it did not close {}.", driver, identified(case.saga)),
         *_of_items(case),
+        *_of_failed_compensations(case),
         close("Then have it close the saga as {}; no step needs to run again.", outcome),
     ]
 
@@ -208,6 +209,20 @@ def _of_items(case: Case) -> list[Action]:
     return [verify(text, step.service or "its service", name) for name, step in repeated.items()]
 
 
+def _of_failed_compensations(case: Case) -> list[Action]:
+    """A compensation that failed, of a step that was not seen: it may be in effect."""
+    failed = [
+        step
+        for step in case.saga.steps
+        if step.type in BACKWARD and step.state in (StepState.FAILED, StepState.UNKNOWN) and step.compensates
+    ]
+    text = "Verify in {} that {} is not in effect for {}: {} did not succeed, and what it compensates may not be known."
+    return [
+        verify(text, step.service or "its service", step.compensates or "", identified(case.saga), step.name)
+        for step in failed
+    ]
+
+
 def _continue_after(case: Case, finding: Finding) -> list[Action]:
     """Continue after the last step that succeeded; the next one, or another item, may have run without being seen."""
     return [*_of_items(case), *_continue(case, finding)]
@@ -246,10 +261,11 @@ def _find_what_followed(case: Case, finding: Finding, subject: Try) -> Action:
     return verify(text, who(process), subject.step.name, identified(case.saga))
 
 
-def _find_cause(finding: Finding) -> Action:
+def _find_cause(case: Case, finding: Finding) -> Action:
     step = _step(finding)
     if finding.process is not None:
-        return inspect("Check in {} why {} did not start.", who(finding.process), step)
+        text = "Verify in {} that it no longer works on {}, and find out why {} did not start."
+        return verify(text, who(finding.process), identified(case.saga), step)
     if finding.service:
         return inspect(
             "Check in {} whether it was requested to run {}, and in its caller why not.", finding.service, step

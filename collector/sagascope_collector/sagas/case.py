@@ -152,12 +152,27 @@ class Case:
         if any(each.began > attempt.began for each in step.attempts) or self._is_decided(step):
             return True
         caller = attempt.views[0]
+        if not caller.end and self._has_moved_on(flying):
+            return True
         if len(attempt.views) < 2 or not caller.end:
             return False
         given_up = attempt.began + caller.end - caller.start
         behind = self._behind(step.name) if caller.status != "error" else None
         return any(
             each.attempt.began >= given_up and each.step is not step and (behind is None or each.step.name in behind)
+            for each in self.tries
+        )
+
+    def _has_moved_on(self, flying: Try) -> bool:
+        """Whether its caller has called for a step that waits for this one by the plan, so it was answered."""
+        step, attempt = flying
+        if self.saga.plan.source != "declared" or step.type in BACKWARD or len(attempt.views) > 1 or step.key:
+            return False
+        caller, behind = process_key(attempt.views[0].process), self._behind(step.name)
+        return attempt.views[0].kind == "client" and any(
+            each.step.name in behind
+            and each.attempt.began > attempt.began
+            and process_key(each.attempt.views[0].process) == caller
             for each in self.tries
         )
 

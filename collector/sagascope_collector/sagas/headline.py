@@ -195,10 +195,11 @@ def next_step_missing(case: Case, finding: Finding) -> Text:
 
 def never_closed(case: Case, finding: Finding) -> Text:
     """The fact of `never_closed`."""
-    what = "Every compensation" if case.is_backward else "Every planned step"
     due = phrase(" by {}", _at(case, finding.due)) if finding.due is not None else Text()
-    text = "{} has succeeded, the last at {}, but no end of the {} was received{}"
-    return phrase(text, what, _at(case, finding.since), business(case.saga), due)
+    text = "Every planned step has succeeded, the last at {}, but no end of the {} was received{}"
+    if case.is_backward:
+        text = "The last compensation succeeded at {}, and none is known to be missing. No end of the {} was received{}"
+    return phrase(text, _at(case, finding.since), business(case.saga), due)
 
 
 def in_doubt(case: Case, finding: Finding) -> Text:

@@ -18,6 +18,9 @@ Pair = tuple[ProcessKey, ProcessKey]
 UNKNOWN_SKEW_NS: Final = 500_000_000
 """Nanoseconds that moments of two processes must lie apart to be told in order where nothing bounds their skew."""
 
+UNBOUNDED_NS: Final = 1 << 62
+"""Nanoseconds: no order can be told."""
+
 DRIFT: Final = 100e-6
 """Share of the time that has passed by which two clocks may have drifted apart: twice what quartz does."""
 
@@ -96,7 +99,7 @@ class Skew:
         """Nanoseconds by which a moment of one process must follow one of another to be surely later.
 
         Both are on the saga's clock, their processes' offsets added. What calls bound only roughly is taken to differ
-        by `UNKNOWN_SKEW_NS` more than it must, at most.
+        by `UNKNOWN_SKEW_NS` more than it must at most, but not in a saga whose clocks are known to be wrong by more.
         """
         if later == earlier:
             return 0
@@ -104,6 +107,8 @@ class Skew:
             self._most = self._closed()
         most = self._most.get((later, earlier))
         applied = self._offsets.get(later, 0) - self._offsets.get(earlier, 0)
+        if any(abs(offset) > UNKNOWN_SKEW_NS for offset in self._offsets.values()):
+            return UNBOUNDED_NS if most is None else max(most + applied, 0)
         least = self._most.get((earlier, later))
         likely = UNKNOWN_SKEW_NS if least is None else max(applied - least, 0) + UNKNOWN_SKEW_NS
         return likely if most is None else min(max(most + applied, 0), likely)

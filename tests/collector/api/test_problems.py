@@ -30,7 +30,7 @@ def test_the_caller_s_faults_are_4xx_and_all_others_5xx() -> None:
 
 
 def test_kinds_are_written_with_hyphens() -> None:
-    assert problems.kind_of(errors.StorageUnavailable) == "store-unavailable"
+    assert problems.kind_of(errors.StorageUnavailable) == "storage-unavailable"
 
 
 @pytest.mark.parametrize("leaf", [*leaves(errors.SagascopeError), *leaves(client.ClientError)])

@@ -109,8 +109,8 @@ def test_an_answer_has_at_most_16_mib(client: Client) -> None:
 def test_a_row_that_is_too_large_alone_is_refused(client: Client) -> None:
     with pytest.raises(Refused, match="first row alone"):
         client.sql("SELECT string_agg('xxxxxxxxxxxxxxxxxxxx', '') FROM range(1000000)")
-    with pytest.raises(Refused, match="first row alone"):
-        client.sql("SELECT list(range) FROM range(3000000)")
+    with pytest.raises(Refused, match=r"first row alone|more memory"):  # which of the two depends on when it is checked
+        client.sql("SELECT list(range) FROM range(2200000)")
 
 
 def test_a_query_that_takes_too_long_is_interrupted(client: Client) -> None:
@@ -145,7 +145,7 @@ def test_a_second_query_waits_and_is_then_asked_to_come_back(collector: RunningC
         body = {"query": query, "timeout": timeout}
         answers.append(httpx.post(f"{collector.api}/api/v1/sql", json=body, timeout=30, trust_env=False).status_code)
 
-    threads = [threading.Thread(target=ask, args=(ENDLESS, 5)), threading.Thread(target=ask, args=("SELECT 1", 5))]
+    threads = [threading.Thread(target=ask, args=(ENDLESS, 10)), threading.Thread(target=ask, args=("SELECT 1", 5))]
     threads[0].start()
     time.sleep(0.5)
     threads[1].start()

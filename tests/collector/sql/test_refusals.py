@@ -67,7 +67,7 @@ FUNCTIONS = [
     "utc(1)",
     "system.main.getenv('HOME')",
     "main.getenv('HOME')",
-    "'HOME'.getenv()",
+    "name.getenv()",
     "json_serialize_sql('SELECT 1')",
     "json_deserialize_sql('{}')",
     "write_log('x')",

@@ -60,6 +60,18 @@ CREATE MACRO links_list(links) AS
         ), ','
     ) || ']') END::JSON;
 
+-- a table macro: here resources are put together once for each origin, and not for each record
+CREATE MACRO shown_origins() AS TABLE
+    SELECT
+        origin_id,
+        environment,
+        service,
+        version,
+        instance,
+        shown_json(pairs_object(from_json(json_extract(resource, '$[0]'), '["JSON"]')))::JSON AS resource,
+        json_extract_string(scope, '$[0]') AS scope
+    FROM origins;
+
 CREATE VIEW spans AS
 SELECT
     utc(received_at) AS received_at,
@@ -89,12 +101,12 @@ SELECT
         to_json(saga_id), to_json(saga_name), to_json(saga_run), to_json(saga_role), to_json(step_name),
         to_json(step_type), to_json(step_key), to_json(step_attempt)
     ]) AS attributes,
-    shown_json(pairs_object(from_json(json_extract(resource, '$[0]'), '["JSON"]')))::JSON AS resource,
-    json_extract_string(scope, '$[0]') AS scope,
+    resource,
+    scope,
     events_list(events) AS events,
     links_list(links) AS links
 FROM (FROM span_records UNION ALL FROM long_running_spans)
-JOIN origins USING (origin_id);
+JOIN shown_origins() USING (origin_id);
 
 CREATE VIEW logs AS
 SELECT
@@ -122,10 +134,10 @@ SELECT
         to_json(saga_id), to_json(saga_name), to_json(saga_run), to_json(saga_role), to_json(step_name),
         to_json(step_type), to_json(step_key), to_json(step_attempt)
     ]) AS attributes,
-    shown_json(pairs_object(from_json(json_extract(resource, '$[0]'), '["JSON"]')))::JSON AS resource,
-    json_extract_string(scope, '$[0]') AS scope
+    resource,
+    scope
 FROM (FROM log_records UNION ALL FROM long_running_logs)
-JOIN origins USING (origin_id);
+JOIN shown_origins() USING (origin_id);
 
 CREATE VIEW sagas AS
 SELECT
