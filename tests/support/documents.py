@@ -25,7 +25,7 @@ SHAPES: tuple[type[wire.Wire], ...] = (
     wire.IncidentInFull, wire.Contrast, wire.Trait, wire.Moved, wire.IncidentChange, wire.Tasks, wire.Task, wire.Clue,
     wire.Flows, wire.Flow, wire.FlowInFull, wire.FlowStep, wire.FlowPeriod, wire.HandOver, wire.FlowCourse,
     wire.SqlResult, wire.SqlColumn,
-    wire.Services, wire.Service, wire.Instance, wire.Following, wire.Status, wire.Alive, wire.BackupNote, wire.Problem,
+    wire.Services, wire.Service, wire.Instance, wire.Following, wire.Status, wire.Alive, wire.Problem,
 )  # fmt: skip
 """Every shape that is documented, in the order in which a reader meets them."""
 
