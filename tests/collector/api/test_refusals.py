@@ -71,7 +71,7 @@ def test_another_method_is_not_allowed(http: httpx.Client, method: str) -> None:
 
 def test_health_and_readiness(http: httpx.Client) -> None:
     for call in ("/healthz", "/readyz"):
-        assert http.get(call).json() == {"status": "ok"}
+        assert http.get(call).json() == {"status": "ok", "reasons": []}
 
 
 def test_answers_are_not_kept_by_anybody(http: httpx.Client) -> None:

@@ -9,7 +9,6 @@ import pytest
 
 from sagascope_collector.api.turns import WAITING, ReadLimits, Turns
 from sagascope_collector.errors import Overloaded
-from sagascope_collector.storage import Storage
 from support.collector import running_collector
 
 CALLS = 60
@@ -38,7 +37,7 @@ def test_turns_come_in_order_and_each_is_given_on() -> None:
             await asyncio.sleep(0)
 
     async def many() -> list[int]:
-        turns, order = Turns(Storage(), ReadLimits(readers=1, seconds=30)), list[int]()
+        turns, order = Turns(ReadLimits(readers=1, seconds=30)), list[int]()
         await asyncio.gather(*(ask(turns, order, number) for number in range(20)))
         return order
 
@@ -51,7 +50,7 @@ def test_no_more_wait_than_may() -> None:
             await asyncio.sleep(0.01)
 
     async def flood() -> list[BaseException | None]:
-        turns = Turns(Storage(), ReadLimits(readers=1, seconds=60))
+        turns = Turns(ReadLimits(readers=1, seconds=60))
         return await asyncio.gather(*(ask(turns) for _ in range(1 + WAITING + 10)), return_exceptions=True)
 
     refused = [each for each in asyncio.run(flood()) if each]
@@ -61,7 +60,7 @@ def test_no_more_wait_than_may() -> None:
 
 def test_a_turn_that_does_not_come_in_time_is_refused() -> None:
     async def both() -> None:
-        turns = Turns(Storage(), ReadLimits(readers=1, seconds=0.01))
+        turns = Turns(ReadLimits(readers=1, seconds=0.01))
         holding = turns.taken()
         await anext(holding)
         with pytest.raises(Overloaded, match="did not come in time"):
