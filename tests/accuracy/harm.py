@@ -92,9 +92,10 @@ def _repeated_wrongly(story: Story, at: float, action: Action, steps: list[Step]
     coming = [step for step in steps if step not in done and story.executions(step, inf)]
     if coming and not story.shape.has_keys and "can no longer" not in action.text:
         return "executes a step that is about to take effect"
-    if any(work.effect <= at and work.kind == "compensation" for work in story.works) and not _names_compensation(
-        story, verified
-    ):
+    has_turned = any(work.called <= at and work.kind == "compensation" for work in story.works)
+    if has_turned and "is not being compensated" in action.text:
+        return None
+    if has_turned and not _names_compensation(story, verified):
         return "continues a saga that is being compensated"
     needed = [story.shape.steps[place] for place in steps[0].after]
     missing = [

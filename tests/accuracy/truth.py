@@ -222,7 +222,9 @@ class _Truth:
                 continue
             if not is_over or not self.shape.announces_max_attempts:
                 pauses = [later.called - earlier.over for earlier, later in itertools.pairwise(row)]
-                allowed = self.shape.allowed_for_attempt(ends.step) + 2 * max(pauses, default=0.0) + REPORTED_SECONDS
+                allowed = self.shape.allowed_for_attempt(ends.step, is_compensation=not ends.is_forward)
+                allowed = max(allowed, 30.0 if self.root is None or not self._is_plan_known() else 0.0)
+                allowed += 2 * max(pauses, default=0.0) + UNDER_WAY + REPORTED_SECONDS
                 wait = self._wait(ends) or 0.0
                 until = inf if self.is_ended else max(_over(ends) + allowed, wait + REPORTED_SECONDS)
             if self.is_ended:

@@ -54,6 +54,7 @@ def running_collector(
     environment: Mapping[str, str] | None = None,
     addresses: Mapping[str, str] | None = None,
     tls: ssl.SSLContext | None = None,
+    probe: str = "/readyz",
 ) -> Iterator[RunningCollector]:
     """Start a collector, wait for its /readyz, and stop it at the end.
 
@@ -64,6 +65,7 @@ def running_collector(
         environment: variables beside this process's own.
         addresses: HOST:PORT by option name (`otlp_grpc`, `otlp_http`, `api`), to come back on the same ports.
         tls: what to ask over, if `options` make it speak TLS.
+        probe: what is waited for; ``/healthz`` for a collector that runs, but is not ready.
     """
     if folder is None:
         with (
@@ -83,7 +85,7 @@ def running_collector(
             env={**os.environ, **(environment or {})},
         )
     try:
-        yield _ready(process, ready, database, log, tls)
+        yield _ready(process, ready, database, log, tls, probe)
     finally:
         if process.poll() is None:
             process.terminate()
@@ -102,7 +104,7 @@ def serve_command(db: Path | str, *options: str, addresses: Mapping[str, str] | 
 
 
 def _ready(
-    process: subprocess.Popen[str], ready: Path, db: Path, log: Path, tls: ssl.SSLContext | None
+    process: subprocess.Popen[str], ready: Path, db: Path, log: Path, tls: ssl.SSLContext | None, probe: str
 ) -> RunningCollector:
     deadline = time.monotonic() + START_WITHIN
     while not ready.exists():
@@ -110,7 +112,7 @@ def _ready(
     said = json.loads(ready.read_text())
     scheme = "https" if tls else "http"
     api = f"{scheme}://{said['api']}"
-    while not _is_ready(api, tls):
+    while not _answers(f"{api}{probe}", tls):
         _still_starting(process, log, deadline)
     return RunningCollector(api, f"{scheme}://{said['otlp_http']}", said["otlp_grpc"], db, process, log)
 
@@ -123,9 +125,9 @@ def _still_starting(process: subprocess.Popen[str], log: Path, deadline: float) 
     time.sleep(0.01)
 
 
-def _is_ready(api: str, tls: ssl.SSLContext | None) -> bool:
+def _answers(url: str, tls: ssl.SSLContext | None) -> bool:
     try:
-        answer = httpx.get(f"{api}/readyz", timeout=5, trust_env=False, verify=tls or True)
+        answer = httpx.get(url, timeout=5, trust_env=False, verify=tls or True)
         return answer.status_code == httpx.codes.OK
     except httpx.HTTPError:
         return False

@@ -20,9 +20,9 @@ from sagascope_collector.api import present
 from sagascope_collector.ingest import Encoding, Payload, Signal
 from sagascope_collector.otlp import decode
 from sagascope_collector.projection import Projection
-from sagascope_collector.records import SagaId, SagaKey
+from sagascope_collector.records import SagaKey
 from sagascope_collector.sagas import Context
-from sagascope_collector.storage import Batch, SagaRow, Storage
+from sagascope_collector.storage import Batch, SagaFilter, SagaRow, Storage
 from support.otlp import SECOND, log, logs, of_saga, resource, span, span_id, trace_id, traces
 
 SAGAS = 700
@@ -51,7 +51,7 @@ _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 
 @dataclass(frozen=True)
-class AlertState:
+class SummaryTemplate:
     """The summary of a saga that was drawn, its text cut where ids and times are to be filled in."""
 
     row: SagaRow
@@ -71,7 +71,7 @@ class History:
     """The place of each span's parent; -1: none."""
     logged: np.ndarray
     """The place of the span that each log record is of."""
-    told: Sequence[AlertState]
+    told: Sequence[SummaryTemplate]
 
     @property
     def spans(self) -> int:
@@ -264,28 +264,18 @@ class _Story:
 # --- what is told of it ----------------------------------------------------------------------------
 
 
-class _Recorder(Storage):
-    """A store that keeps what the projection says."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rows: dict[str, SagaRow] = {}
-
-    def put_summaries(self, ids: Sequence[SagaId], rows: Sequence[SagaRow]) -> None:
-        self.rows |= {row.key.id: row for row in rows}
-        super().put_summaries(ids, rows)
-
-
-def _summaries(batch: Batch) -> list[AlertState]:
-    store = _Recorder()
+def _summaries(batch: Batch) -> list[SummaryTemplate]:
+    store, rows = Storage(), dict[str, SagaRow]()
     store.records.append(batch)
     context = partial(Context, default_timeout=30)
     clock = partial(int, BEGAN + 3600 * SECOND)
     projection = Projection(store, summarise=present.summary, context=context, clock=clock, quiet=0.0)
     while projection.advance():
         pass
+    for row in store.listing.page(SagaFilter(), limit=2 * SAGAS).rows:
+        rows[row.key.id] = row
     store.close()
-    return [AlertState(row, _cut(row)) for row in (store.rows[str(saga)] for saga in range(SAGAS))]
+    return [SummaryTemplate(row, _cut(row)) for row in (rows[str(saga)] for saga in range(SAGAS))]
 
 
 def _cut(row: SagaRow) -> list[str | int]:
@@ -297,7 +287,7 @@ def _cut(row: SagaRow) -> list[str | int]:
     return parts
 
 
-def _row(told: AlertState, id_: str, number: int, later: int) -> SagaRow:
+def _row(told: SummaryTemplate, id_: str, number: int, later: int) -> SagaRow:
     row, of_batch = told.row, f"ord-{number:x}-"
     text = "".join(each if isinstance(each, str) else _moment(each + later // 1000) for each in told.parts)
     times = {name: at and at + later for name in ("started_at", "updated_at", "ended_at") if (at := getattr(row, name))}

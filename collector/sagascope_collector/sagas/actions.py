@@ -176,30 +176,36 @@ def blocked(case: Case, finding: Finding) -> list[Action]:
 
 
 def _check_then_repeat(case: Case, finding: Finding, subject: Try) -> list[Action]:
-    """First find out whether the attempt took effect; then repeat it, with its key where one was received."""
+    """First find out whether the attempt took effect; then repeat it, with its key where one was received.
+
+    Forward work is not repeated while the saga is being compensated, which need not have been seen.
+    """
     step, attempt = subject
-    place, saga, key = _service(finding), identified(case.saga), _key(attempt)
+    check, key = _check(case, finding, subject), _key(attempt)
+    is_forward = phase_of(step) is Phase.FORWARD
+    if is_forward and case.is_backward:
+        text = "If it took effect, find out whether it is to be compensated; do not run it again."
+        return [check, inspect(text)]
+    saga = identified(case.saga)
+    unless = phrase(", and {} is not being compensated", saga) if is_forward else Text()
     if key is not None:
-        text = "Look up idempotency key {} in {}: it shows whether {} took effect for {}."
-        return [
-            verify(text, key, place, step.name, saga),
-            repeat(
-                "If the key is absent, run {} again with the same key {}; if it is present, continue after {}.",
-                step.name,
-                key,
-                step.name,
-                key=key,
-            ),
-        ]
+        text = "If the key is absent{}, run {} again with the same key {}; if it is present, continue after {}."
+        return [check, repeat(text, unless, step.name, key, step.name, key=key)]
+    again = "and can no longer " if attempt.state is AttemptState.IN_FLIGHT else ""
+    text = "Only if it did not {}take effect{}, run {} again; if it did, continue after it."
+    return [check, repeat(text, again, unless, step.name)]
+
+
+def _check(case: Case, finding: Finding, subject: Try) -> Action:
+    place, saga, key, name = _service(finding), identified(case.saga), _key(subject.attempt), subject.step.name
+    if key is not None:
+        return verify(
+            "Look up idempotency key {} in {}: it shows whether {} took effect for {}.", key, place, name, saga
+        )
     text = (
         "Verify in {} whether {} took effect for {}: without an idempotency key, running it again may execute it twice."
     )
-    open_ = attempt.state is AttemptState.IN_FLIGHT
-    first = "Only if it did not and can no longer take effect" if open_ else "Only if it did not take effect"
-    return [
-        verify(text, place, step.name, saga),
-        repeat("{}, run {} again; if it did, continue after it.", first, step.name),
-    ]
+    return verify(text, place, name, saga)
 
 
 def _of_items(case: Case) -> list[Action]:
@@ -249,7 +255,14 @@ def _continue(case: Case, finding: Finding) -> list[Action]:
     text = "Verify in {} whether {} took effect for {}: no record of it was received, but telemetry may be missing."
     return [
         verify(text, place, step, identified(case.saga)),
-        repeat("Only if it did not take effect, {}{}; if it did, continue after it.", going, with_key, key=key),
+        repeat(
+            "Only if it did not and can no longer take effect, and {} is not being compensated, {}{}; "
+            "if it did, continue after it.",
+            identified(case.saga),
+            going,
+            with_key,
+            key=key,
+        ),
     ]
 
 

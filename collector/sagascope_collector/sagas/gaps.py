@@ -54,6 +54,9 @@ def may_lack_telemetry(
 
 
 def _reports(instance: Instance, beat: Heartbeat, now: int) -> bool:
-    """Whether a process shut down properly, or its next heartbeat is not overdue."""
+    """Whether a process runs and its next heartbeat is not overdue.
+
+    What it called for right before it shut down, it may not have reported.
+    """
     promised = round((SILENT_INTERVALS * beat.interval + UNDER_WAY) * SECOND)
-    return beat.final or max(instance.last_seen, beat.at) + promised >= now
+    return not beat.final and max(instance.last_seen, beat.at) + promised >= now

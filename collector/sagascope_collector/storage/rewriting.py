@@ -8,6 +8,7 @@ as it is.
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import Final
 
@@ -139,6 +140,13 @@ class Rewriting:
             if table not in (ENDED, *OF_MAINTENANCE, *RECORDS, NOT_COPIED):
                 self._database.rows(f"DELETE FROM copied.{table}")  # noqa: S608  # names of our own tables
                 self._database.rows(f"INSERT INTO copied.{table} FROM {table}")
+
+
+def discard_unfinished(path: Path) -> None:
+    """Removes copies of this database that a process which died has left beside it."""
+    for kind in ("copy-*", "rewriting"):
+        for each in path.parent.glob(f"{escape(path.name)}.{kind}"):
+            discard(each)
 
 
 def discard(path: Path) -> None:

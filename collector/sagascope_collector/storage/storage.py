@@ -28,7 +28,7 @@ from sagascope_collector.storage.outages import Outages
 from sagascope_collector.storage.paths import PathCount, count_paths
 from sagascope_collector.storage.records import Records
 from sagascope_collector.storage.retention import FOREVER, Keep, Retention
-from sagascope_collector.storage.rewriting import Rewriting
+from sagascope_collector.storage.rewriting import Rewriting, discard_unfinished
 from sagascope_collector.storage.sagas import Sagas
 from sagascope_collector.storage.statements import load
 from sagascope_collector.storage.statistics import Statistics
@@ -85,6 +85,7 @@ class Storage:
                 if path != IN_MEMORY:
                     self._mark.set(self.records.seq)
                     self.records.mark = self._mark.set
+                    discard_unfinished(Path(path))
                 integrity.opened(self.database)
                 self.outages.start(clock())
                 self.erasure.resume()

@@ -50,7 +50,7 @@ def ingest(store: Storage) -> Iterator[Ingest]:
 @contextmanager
 def stalled(store: Storage) -> Iterator[None]:
     """Nothing can be appended inside."""
-    with store._appending:
+    with store.records.appending:
         yield
 
 

@@ -90,10 +90,10 @@ def test_a_directory_that_takes_nothing_is_said_at_the_start(tmp_path: Path) -> 
         assert "Traceback" not in str(failed.value)
 
 
-def test_a_clock_that_was_set_back_makes_no_deaf_interval(tmp_path: Path) -> None:
+def test_a_clock_that_was_set_back_makes_no_ingest_outage(tmp_path: Path) -> None:
     path = str(tmp_path / "s.duckdb")
     Storage(path, clock=lambda: 10_000).close()
     earlier = Storage(path, clock=lambda: 5_000)
-    earlier.stay_alive()
-    assert all(start < end for start, end in earlier.deaf_intervals(0))
+    earlier.outages.stay_alive(5_000)
+    assert all(start < end for start, end in earlier.outages.since(0))
     earlier.close()

@@ -216,7 +216,7 @@ def _killed(path: Path, at: int) -> int | None:
     return at - int(done.stdout.split()[-1])
 
 
-def _no_space(self: Rewriting, new: Path, progress: object = None) -> Iterator[None]:
+def _no_space(*_: object, **__: object) -> Iterator[None]:
     raise StorageUnavailable("No space.")
 
 
@@ -247,9 +247,9 @@ def test_requests_that_come_together_share_one_copy_and_each_learns_what_became_
     storage = opened(filled)
     copies, copy = list[Path](), Rewriting.copy
 
-    def counted(self: Rewriting, new: Path, *given: object) -> object:
+    def counted(self: Rewriting, new: Path, *given: object, **more: object) -> object:
         copies.append(new)
-        return copy(self, new, *given)
+        return copy(self, new, *given, **more)
 
     monkeypatch.setattr(Rewriting, "copy", counted)
     removed: dict[int, int] = {}
@@ -332,6 +332,14 @@ def test_a_summary_made_of_records_that_were_erased_meanwhile_is_not_kept(storag
     assert set(storage.changes.claim(10)) == {GONE[0], KEPT[0]}
     storage.sagas.put([GONE[0]], [late])
     assert len(storage.listing.page(SagaFilter(), limit=10).rows) == 1
+
+
+def test_copies_that_a_killed_process_left_are_removed_at_the_next_start(path: Path) -> None:
+    opened(path).close()
+    for name in ("copy-17-1", "copy-17-1.wal", "rewriting", "rewriting.wal"):
+        Path(f"{path}.{name}").write_bytes(b"half")
+    opened(path).close()
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
 
 
 def test_an_erased_saga_may_come_again(storage: Storage) -> None:
