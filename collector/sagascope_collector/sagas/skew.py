@@ -99,11 +99,7 @@ class Skew:
         """Nanoseconds by which a moment of one process must follow one of another to be surely later.
 
         Both are on the saga's clock, their processes' offsets added. What calls bound only roughly is taken to differ
-<<<<<<< ours
-        by `UNKNOWN_SKEW_NS` more than it must at most, but not in a saga whose clocks are known to be wrong by more.
-=======
         by `UNKNOWN_SKEW_NS` more than it must, at most; but not where clocks of the saga are known to be wrong by more.
->>>>>>> theirs
         """
         if later == earlier:
             return 0
