@@ -42,7 +42,7 @@ class Lesson:
     """Of the process that began it: flows of two versions are learned apart."""
     passages: tuple[Passage, ...]
     """In the order in which they began."""
-    skew: Mapping[Pair, Bound] = field(default_factory=dict, compare=False)
+    skew: Mapping[Pair, Bound] = field(default_factory=dict, hash=False)
     """What its calls tell of the clocks of pairs of processes. Where a saga was summarised without it, nothing."""
 
     def dump(self) -> str:
