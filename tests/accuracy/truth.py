@@ -351,7 +351,8 @@ class _Truth:
         done = frozenset(work.step.name for work in self.works if work.step.compensation)
         at_the_end = frozenset(work.name for work in self.works if _over(work) > boss.dies - REPORTED_SECONDS)
         lost = frozenset({"instance_lost"})
-        yield Claim(lost, at_the_end, boss.dies, inf, boss.dies, boss.dies + 2 * REPORTED_SECONDS, is_required=False)
+        seen = max([boss.dies + REPORTED_SECONDS, *(self.came(work) for work in self.works if work.name in at_the_end)])
+        yield Claim(lost, at_the_end, boss.dies, inf, boss.dies, seen + REPORTED_SECONDS, is_required=False)
         yield Claim(others, steps | done, over + 5.0, inf, boss.dies, is_required=False)
 
     def _awaited(self) -> frozenset[str]:
@@ -367,7 +368,8 @@ class _Truth:
 
     def _last_done(self) -> frozenset[str]:
         seen = [work for work in self.works if self.state(work) != "unseen"]
-        if self._is_plan_known() and self._next():
+        required = {step.name for step in self.shape.steps if not step.is_optional}
+        if self._is_plan_known() and self._next() & required:
             return frozenset()
         return frozenset(work.name for work in seen) or frozenset({""})
 
@@ -471,7 +473,7 @@ class _Truth:
         names = frozenset({last.name}) | (self._to_compensate() if is_final else frozenset())
         is_expected = self._is_plan_known() or last.retry_in is not None
         if is_final and last.is_forward:
-            found = list(self._uncompensated(at - 0.3, at, over))
+            found = list(self._uncompensated(at - 0.3, max(at, self._wait(last) or 0.0), over))
             yield from found if is_required else ()
             is_required &= not found and is_expected
         wait = self._wait(last)

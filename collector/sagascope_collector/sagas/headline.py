@@ -100,6 +100,15 @@ def _ending(attempt: Attempt) -> str:
     return "failed" if attempt.state is AttemptState.ERROR else "ended with an unknown outcome"
 
 
+def _stopped(case: Case, finding: Finding) -> str:
+    """Where a saga stopped in which nothing is in flight; its last step, where none is known to have to follow."""
+    last = case.last
+    if finding.step is None:
+        return "Stopped"
+    is_done = last is not None and last.step.name == finding.step and last.attempt.state is AttemptState.OK
+    return f"Stopped {'after' if is_done else 'before'} {finding.step}"
+
+
 def instance_lost(case: Case, finding: Finding) -> Text:
     """The fact of `instance_lost`."""
     process = finding.process or Process()
@@ -111,8 +120,7 @@ def instance_lost(case: Case, finding: Finding) -> Text:
         count = (len(row), "s" if len(row) > 1 else "")
         return phrase(text, finding.subject.step.name, *count, _end(case, latest), because(latest), who(process), lost)
     if finding.subject is None or finding.subject.attempt.state is not AttemptState.IN_FLIGHT:
-        place = f"Stopped before {finding.step}" if finding.step else "Stopped"
-        return phrase("{}: {}, which runs the {}, {}", place, who(process), business(case.saga), lost)
+        return phrase("{}: {}, which runs the {}, {}", _stopped(case, finding), who(process), business(case.saga), lost)
     step, attempt = finding.subject
     if attempt.process == process:
         return phrase("Stuck in {}: {} and {}", step.name, _started(case, finding.subject, "it"), lost)
