@@ -105,13 +105,13 @@ def test_a_transaction_nobody_decides_is_in_doubt_until_it_is_decided(
 
         decide(server, "a1", "wallet")
         found = wait_until(
-            lambda: (read := seen(collector, "a1"))["attention"] and "have the others" in str(read["verdict"]) and read,
+            lambda: (read := seen(collector, "a1"))["attention"] and "it decided to commit, as" in str(read) and read,
             "the first decision was never seen",
         )
         assert found["step"] == "ledger"
-        (action,) = found["verdict"]["actions"]
-        assert action.startswith("wallet committed at ")
-        assert action.endswith("Run in ledger: COMMIT PREPARED 'transfer:a1:ledger';")
+        check, settle = found["verdict"]["actions"]
+        assert check.startswith("Verify in the coordinator's log that it decided to commit, as wallet committed at ")
+        assert settle == "Then have ledger commit, too. Run in ledger: COMMIT PREPARED 'transfer:a1:ledger';"
 
         decide(server, "a1", "ledger")
         wait_for(collector, "a1", status="completed", attention=None)
@@ -178,9 +178,9 @@ def test_participants_that_were_decided_apart_are_said_to_disagree(
             prepare(server, "d1", 4, name)
         wait_for(collector, "d1", attention="in_doubt")
         decide(server, "d1", "wallet", "COMMIT")
-        wait_until(lambda: "have the others commit" in str(seen(collector, "d1")["verdict"]), "never told")
+        wait_until(lambda: "it decided to commit, as" in str(seen(collector, "d1")["verdict"]), "never told")
         decide(server, "d1", "ledger", "ROLLBACK")
-        wait_for(collector, "d1", status="failed")
+        wait_for(collector, "d1", status="failed", attention="mixed_outcome")
 
 
 def test_a_server_that_restarts_loses_nothing_and_holds_up_no_other(

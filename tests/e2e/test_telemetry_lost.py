@@ -187,5 +187,5 @@ def _raises_no_alarm(made: World) -> None:
     assert watch(made, 4.0) == []
     wait_until(lambda: missed <= made.completed(), f"not known: {missed - made.completed()}", WITHIN)
     assert made.needing() == []
-    assert made.notices() == ["deaf"]
+    assert made.notices() == ["ingest_outage"]
     assert made.pager.calls == []

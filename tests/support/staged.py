@@ -157,12 +157,19 @@ def lost(collector: RunningCollector, identity: str = "8492") -> Payment:
 
 
 def retried(collector: RunningCollector, identity: str = "8533") -> Payment:
-    """Debiting the wallet fails again and again."""
+    """Debiting the wallet fails again and again; the next attempt is planned in an hour."""
     payment = Payment(collector, identity, 20, "75.00")
     payment.begin()
     payment.step("fraud.check", 0.01, 0.05)
     for attempt, begin in enumerate((1, 3, 7, 15), start=1):
-        payment.step("wallet.debit", begin, begin + 0.5, attempt=attempt, error="the wallet's database is busy")
+        payment.step(
+            "wallet.debit",
+            begin,
+            begin + 0.5,
+            attempt=attempt,
+            error="the wallet's database is busy",
+            attributes={"saga.step.retry_in": float(2**attempt if attempt < 4 else 3600)},
+        )
     return payment
 
 

@@ -123,13 +123,13 @@ def test_each_step_of_a_table_of_steps_is_told_with_its_attempts(
     insert(server, "b1", step=None)
     step = "INSERT INTO saga_steps (saga_id, name, state, attempts, last_error) VALUES ('b1', %s, %s, %s, %s)"
     run(server, step, "wallet", "done", 1, None)
-    run(server, step, "ledger", "retrying", 4, "ledger answers 503")
+    run(server, step, "record", "retrying", 4, "the ledger answers 503")
     with bridging(server, collector, tmp_path, mapping="steps"):
         found = wait_for(collector, "b1", attention="retrying")
-        assert (found["step"], found["attempts"]) == ("ledger", 4)
-        assert found["error"]["message"] == "ledger answers 503"
+        assert (found["step"], found["attempts"]) == ("record", 4)
+        assert found["error"]["message"] == "the ledger answers 503"
         assert "alive" not in str(found["verdict"]), "a table says nothing of processes"
-        run(server, "UPDATE saga_steps SET state = 'failed', updated_at = clock_timestamp() WHERE name = 'ledger'")
+        run(server, "UPDATE saga_steps SET state = 'failed', updated_at = clock_timestamp() WHERE name = 'record'")
         undo = (
             "INSERT INTO saga_steps (saga_id, name, state, compensates) VALUES ('b1', 'refund', 'succeeded', 'wallet')"
         )
@@ -137,7 +137,7 @@ def test_each_step_of_a_table_of_steps_is_told_with_its_attempts(
         update(server, "b1", state="compensated")
         found = wait_for(collector, "b1", status="compensated", attention=None)
         assert states(found)["refund"] == ["ok"]
-        assert found["ledger"][0]["state"] == "undone"
+        assert found["ledger"][0]["state"] == "compensated"
 
 
 def test_killed_with_its_collector_away_it_loses_nothing_and_doubles_nothing(server: Server, tmp_path: Path) -> None:

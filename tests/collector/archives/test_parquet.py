@@ -36,12 +36,12 @@ def requests() -> Iterator[tuple[Signal, bytes]]:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Storage]:
-    """Partly sealed."""
+    """Two requests are in a snapshot, the others were appended after it."""
     opened = Storage(str(tmp_path / "store.duckdb"))
     for number, (signal, body) in enumerate(requests()):
-        opened.append(decode([Payload(signal, Encoding.PROTOBUF, body, NOON)]).batch)
+        opened.records.append(decode([Payload(signal, Encoding.PROTOBUF, body, NOON)]).batch)
         if number == 1:
-            opened.seal()
+            opened.records.write_snapshot()
     yield opened
     opened.close()
 

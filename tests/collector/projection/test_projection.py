@@ -13,7 +13,7 @@ from sagascope_collector.api import present
 from sagascope_collector.errors import StorageUnavailable
 from sagascope_collector.ingest import Encoding, Payload, Signal
 from sagascope_collector.otlp import decode
-from sagascope_collector.projection import Projection, thread
+from sagascope_collector.projection import Projection, summaries, thread
 from sagascope_collector.projection.thread import PAUSE
 from sagascope_collector.sagas import Context, model
 from sagascope_collector.storage import SagaFilter, SagaRow, Storage
@@ -126,8 +126,9 @@ def test_all_names_and_runs_of_an_id_have_a_row_each(store: Storage, projection:
 
 
 def test_a_saga_that_cannot_be_read_is_left_out_and_said_once(
-    store: Storage, clock: Clock, caplog: pytest.LogCaptureFixture
+    store: Storage, clock: Clock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(summaries, "UNREADABLE_REST_SECONDS", 0.0)
     poisonous = {"2"}
 
     def summarise(one: model.Saga, judgement: model.Judgement) -> wire.SagaSummary:
@@ -142,7 +143,7 @@ def test_a_saga_that_cannot_be_read_is_left_out_and_said_once(
     put(store, *saga("2", now=NOON))
     settle(projection)
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
-    assert projection.notices() == ["1 saga could not be read and is missing from lists; see the log."]
+    assert projection.notices() == ["unreadable: 1 saga cannot be read and is not evaluated (2); the log says why."]
     poisonous.clear()
     put(store, *saga("2", now=NOON))
     settle(projection)
