@@ -237,11 +237,12 @@ def test_a_coordinator_killed_between_the_phases_leaves_its_last_word(
     )
     try:
         with bridging(server, collector, tmp_path):
-            wait_until(lambda: len(seen(collector, "g1").get("steps", [])) == 2, "it was never prepared")
+            wait_until(lambda: {*NAMES} <= services(collector, "g1"), "the bridge never saw them prepared")
             coordinator.kill()
             coordinator.wait()
-            wait_until(lambda: {*NAMES} <= services(collector, "g1"), "the bridge never saw them prepared")
             found = wait_for(collector, "g1", attention="in_doubt")
+            assert found["verdict"]["headline"].startswith("In doubt: wallet and ledger are prepared since ")
+            assert "unknown" not in found["verdict"]["headline"]
             assert "coordinator" in found["verdict"]["actions"][0]
             assert len([each for each in found["steps"] if each["type"] == "prepare"]) == 2
             assert all(len(each["attempts"]) == 1 for each in found["steps"])

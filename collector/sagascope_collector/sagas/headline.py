@@ -7,7 +7,7 @@ from operator import itemgetter
 
 from sagascope import semconv
 from sagascope_collector.records import Process
-from sagascope_collector.sagas import engines, forecast, messages
+from sagascope_collector.sagas import engines, forecast, messages, settlement
 from sagascope_collector.sagas.case import Case, Finding, Try
 from sagascope_collector.sagas.failures import failure
 from sagascope_collector.sagas.ledger import has_ended, is_for_good
@@ -24,15 +24,17 @@ def headline(case: Case, finding: Finding, fact: Text) -> Text:
     """The sentences about a saga that needs attention; `fact` is that of its attention code."""
     reported = Text() if finding.reason is Reason.BLOCKED else engines.reported(case, finding.subject)
     failed = finding.step if finding.reason is Reason.COMPENSATION_FAILED else None
-    rest = committed(case.saga, _stated(finding), failed)
+    rest = committed(case.saga, _stated(case, finding), failed)
     return sentences(fact, capitalized(messages.not_received(case, finding)), reported, rest)
 
 
-def _stated(finding: Finding) -> frozenset[tuple[str | None, LedgerState]]:
+def _stated(case: Case, finding: Finding) -> frozenset[tuple[str | None, LedgerState]]:
     """The (step, ledger state) pairs about which the fact itself says enough."""
     if finding.reason in (Reason.UNCOMPENSATED, Reason.APPLIED_TWICE):
         return frozenset((finding.step, state) for state in LedgerState)
-    if finding.reason in (Reason.RETRYING, Reason.IN_DOUBT) or (
+    if finding.reason is Reason.IN_DOUBT:
+        return frozenset((each.step.name, LedgerState.UNKNOWN) for each in settlement.undecided(case))
+    if finding.reason is Reason.RETRYING or (
         finding.subject is not None and finding.subject.attempt.state is AttemptState.IN_FLIGHT
     ):
         return frozenset({(finding.step, LedgerState.UNKNOWN)})
@@ -212,11 +214,18 @@ def never_closed(case: Case, finding: Finding) -> Text:
 
 def in_doubt(case: Case, finding: Finding) -> Text:
     """The fact of `in_doubt`."""
-    subject = about(finding)
-    service, step = who(subject.attempt.process), subject.step.name
-    prepared = service if service == step else f"{service} ({step})"
-    text = "In doubt: {} is prepared since {}, and neither a commit nor a rollback was received"
-    return phrase(text, prepared, _end(case, subject.attempt))
+    prepared = settlement.undecided(case) or [about(finding)]
+    names = listing([_participant(each) for each in prepared])
+    verb = "is" if len(prepared) == 1 else "are"
+    since = _end(case, about(finding).attempt)
+    return phrase(
+        "In doubt: {} {} prepared since {}, and neither a commit nor a rollback was received", names, verb, since
+    )
+
+
+def _participant(prepared: Try) -> str:
+    service, step = who(prepared.attempt.process), prepared.step.name
+    return service if service == step else f"{service} ({step})"
 
 
 def mixed_outcome(case: Case, finding: Finding) -> Text:

@@ -45,10 +45,10 @@ def phrase(template: str, *values: str | int) -> Text:
 
 
 def sentences(*texts: str) -> Text:
-    """Texts as sentences, each with a full stop at its end; empty ones are left out."""
+    """Texts as sentences, each with a full stop at its end, but for a statement that ends in `;`; no empty ones."""
     parts: list[str] = []
     for text in filter(None, texts):
-        parts += [" " if parts else "", text, "" if text.endswith((".", "?", "!", "…")) else "."]
+        parts += [" " if parts else "", text, "" if text.endswith((".", "?", "!", "…", ";")) else "."]
     return Text(*parts)
 
 
