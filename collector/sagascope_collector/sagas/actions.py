@@ -3,7 +3,7 @@
 Each function answers the actions of one code, in the order in which a person should take them.
 """
 
-from sagascope_collector.sagas import forecast, messages, settlement
+from sagascope_collector.sagas import course, forecast, messages, settlement
 from sagascope_collector.sagas.advice import Action, close, inspect, repeat, reverse, start, verify
 from sagascope_collector.sagas.case import BACKWARD, Case, Finding, Try, phase_of
 from sagascope_collector.sagas.headline import about
@@ -86,6 +86,7 @@ def never_closed(case: Case, finding: Finding) -> list[Action]:
         inspect("Check in {} why it did not close {}.", driver, identified(case.saga)),
         *_of_items(case),
         *_of_failed_compensations(case),
+        *_of_unseen_steps(case),
         close("Then have it close the saga as {}; no step needs to run again.", outcome),
     ]
 
@@ -227,6 +228,13 @@ def _of_failed_compensations(case: Case) -> list[Action]:
         verify(text, step.service or "its service", step.compensates or "", identified(case.saga), step.name)
         for step in failed
     ]
+
+
+def _of_unseen_steps(case: Case) -> list[Action]:
+    """A step of which nothing was received, and which would have to be compensated: its records may be missing."""
+    unseen = course.passed_over(case.saga.plan, case.saga.steps) if case.is_backward else []
+    text = "Verify in {} whether {} is in effect for {}: no record of it was received, although later steps ran."
+    return [verify(text, case.service_of(step) or "its service", step, identified(case.saga)) for step in unseen]
 
 
 def _continue_after(case: Case, finding: Finding) -> list[Action]:

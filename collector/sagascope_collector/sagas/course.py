@@ -129,11 +129,11 @@ def _passed(befores: Mapping[str, frozenset[str]], started: Iterable[str]) -> se
     return seen
 
 
-def passes_over(plan: Plan, steps: Sequence[Step]) -> bool:
-    """Whether a step that is not optional was not seen, although one that should have waited for it was."""
+def passed_over(plan: Plan, steps: Sequence[Step]) -> list[str]:
+    """Returns the steps, but for optional ones, that were not seen although one that should have waited for it was."""
     started = {step.name for step in steps if step.attempts and is_forward(step)}
     passed = _passed(prerequisites(plan), started) - started
-    return bool(passed) and any(step.name in passed and not step.optional for step in plan.steps)
+    return [step.name for step in plan.steps if step.name in passed and not step.optional]
 
 
 def is_all_done(plan: Plan, steps: Sequence[Step]) -> bool:

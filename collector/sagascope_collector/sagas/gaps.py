@@ -50,7 +50,7 @@ def may_lack_telemetry(
         return True
     if any(span.span_id in gone and process_key(span.process) == driver for span in spans):
         return True
-    return bool(orphans(spans)) or course.passes_over(plan, steps)
+    return bool(orphans(spans)) or bool(course.passed_over(plan, steps))
 
 
 def _reports(instance: Instance, beat: Heartbeat, now: int) -> bool:
