@@ -144,7 +144,9 @@ def _of_steps(saga: Saga) -> Iterator[str]:
     yield from _of_each_state(saga, states)
     if saga.amount is not None and saga.status is not Status.COMPLETED:
         so_far = " so far" if saga.status is Status.RUNNING else ""
-        if may_be_in_effect:
+        if states.intersection(IN_EFFECT) == {LedgerState.COMPENSATION_UNKNOWN}:
+            yield f"any {verbs.charge} may not have been {verbs.refunded}"
+        elif may_be_in_effect:
             yield f"the amount may have been {verbs.charged}"
         elif LedgerState.COMPENSATED in states:
             yield f"any {verbs.charge} was {verbs.refunded}"

@@ -170,3 +170,11 @@ def test_a_double_execution_is_told_to_the_customer_too() -> None:
     done = saga(Status.COMPLETED, line(0, LedgerState.COMMITTED, AMOUNTS[0]), amount=AMOUNTS[0])
     said = customer_line(done, Phase.FORWARD)
     assert said == "The payment of EUR 10.00 was completed; a charge may have been made twice."
+
+
+def test_an_unknown_refund_is_no_unknown_charge() -> None:
+    unknown = saga(Status.FAILED, line(0, LedgerState.COMPENSATION_UNKNOWN, None), amount=WHOLE)
+    assert customer_line(unknown) == (
+        "The payment of EUR 70.00 failed; it is not known whether what was done was reversed; "
+        "any charge may not have been refunded."
+    )
