@@ -66,7 +66,7 @@ def test_times_are_the_readers(watched: Watched) -> None:
 def test_evidence_leads_to_its_place_in_the_timeline(watched: Watched) -> None:
     page = watched.open("/saga?name=payment&id=8492")
     expect(page.locator(".bar.k-action")).to_have_count(3)
-    page.locator(".proofs button", has_text="began ledger.record").click()
+    page.locator(".proofs button", has_text="started ledger.record").click()
     expect(page.locator(".bar.selected")).to_have_attribute("aria-label", re.compile("^ledger.record"))
     expect(page.locator(".tl-card h3")).to_have_text("ledger.record")
 
@@ -128,7 +128,7 @@ def test_news_comes_by_itself_and_leaves_the_reader_in_peace(watched: Watched, c
     select(page, ".customer p")
     page.evaluate("window.before = document.querySelector('.headline'); scroller().scrollTop = 240;")
     payment.step("wallet.debit", 17, 17.5, attempt=5, error="still busy")
-    expect(page.locator(".headline")).to_contain_text("5 times", timeout=15_000)
+    expect(page.locator(".headline")).to_contain_text("5 failed attempts", timeout=15_000)
     assert page.evaluate("window.before === document.querySelector('.headline')")
     assert page.evaluate("getSelection().toString().length > 10")
     assert page.evaluate("scroller().scrollTop") == 240

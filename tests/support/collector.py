@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 import httpx
 
-START_WITHIN = 30.0
+START_WITHIN = 90.0
 STOP_WITHIN = 20.0
 
 

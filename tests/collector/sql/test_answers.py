@@ -107,10 +107,14 @@ def test_an_answer_has_at_most_16_mib(client: Client) -> None:
 
 
 def test_a_row_that_is_too_large_alone_is_refused(client: Client) -> None:
-    with pytest.raises(Refused, match="first row alone"):
-        client.sql("SELECT string_agg('xxxxxxxxxxxxxxxxxxxx', '') FROM range(1000000)")
-    with pytest.raises(Refused, match=r"first row alone|more memory"):  # which of the two depends on when it is checked
-        client.sql("SELECT list(range) FROM range(2200000)")
+    for query in (
+        "SELECT string_agg('xxxxxxxxxxxxxxxxxxxx', '') FROM range(1000000)",
+        "SELECT list(range) FROM range(2200000)",
+    ):
+        with pytest.raises(
+            Refused, match=r"first row alone|more memory"
+        ):  # which of the two depends on when it is checked
+            client.sql(query)
 
 
 def test_a_query_that_takes_too_long_is_interrupted(client: Client) -> None:

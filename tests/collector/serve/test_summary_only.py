@@ -1,4 +1,4 @@
-"""`sagascope serve --shrink-after`: pages, command and API say that only the summary was kept."""
+"""`sagascope serve --summary-only-after`: pages, command and API say that only the summary was kept."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def test_a_saga_of_which_only_the_summary_is_left_says_so(tmp_path: Path) -> Non
         send(collector, *saga("1", root=done, ago=LONG_AGO), *saga("2", STUCK, ago=LONG_AGO), *saga("3", root=done))
         soon(lambda: len([each for each in client.sagas().items if each.ended_at]) == 2)
         (before,) = [each for each in client.sagas().items if each.id == "1"]
-    with running_collector(tmp_path, "--shrink-after", "6h") as collector, Client(collector.api) as client:
+    with running_collector(tmp_path, "--summary-only-after", "6h") as collector, Client(collector.api) as client:
         soon(lambda: client.saga("payment", "1").shrunk)
         after = client.saga("payment", "1")
         assert after.model_dump(include=set(type(before).model_fields)) == before.model_dump()
