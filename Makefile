@@ -50,7 +50,7 @@ check: dev  ## style, types, import directions
 
 test: check $(OTHER_DUCKDB)/.setup  ## check, then every test
 	$(BIN)/python tests/ensure_debian.py
-	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadgroup --durations=40 --durations-min=5 $(ARGS)
 
 accuracy: dev  ## grade the diagnosis against a known truth; ARGS="--sagas 300000 --seed 7"
 	PYTHONPATH=tests $(BIN)/python -m accuracy.run $(ARGS)
