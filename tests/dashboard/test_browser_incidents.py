@@ -57,14 +57,14 @@ def test_one_row_for_all_that_stand_still_for_one_cause(watched: Watched) -> Non
     row = page.locator(".case.incident")
     expect(row).to_contain_text(f"{MANY} payment", timeout=60_000)
     expect(row).to_contain_text("timed out")
-    expect(row).to_contain_text("€15,600.00 in force")
+    expect(row).to_contain_text("€15,600.00 committed")
     expect(page.locator(".case")).to_have_count(1 + ALONE)
     expect(page.locator(".case", has_text="alone-1")).to_be_visible()
     expect(page.locator("h1")).to_have_text(f"{MANY + ALONE} transactions need attention")
     watched.keep("incidents-light")
 
     row.locator("a").first.click()
-    expect(page.locator("h1")).to_contain_text(f"{MANY} payment transactions stand still at ledger.record")
+    expect(page.locator("h1")).to_contain_text(f"{MANY} payment transactions are stuck at ledger.record")
     page.evaluate(Path(axe.__file__).with_name("axe.min.js").read_text())
     found = page.evaluate("axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa'] })")
     assert [(wrong["id"], [node["target"] for node in wrong["nodes"]]) for wrong in found["violations"]] == []
