@@ -218,9 +218,8 @@ class _Truth:
             third, ends = row[FAILURES_IN_A_ROW - 1], row[-1]
             is_over = works[-1] not in row or works[-1].is_last_allowed or self.is_ended
             until = (works[-1].over if works[-1].over < inf else works[-1].called) + 2.0
-            if (
-                works[-1].over == inf
-            ):  # an attempt is in progress, as far as can be known, until its process is known lost
+            if works[-1].over == inf:
+                # As far as can be known, an attempt is in progress until its process is known to be lost.
                 until = max(until, self._lost_at(works[-1].caller or works[-1].executor) or 0.0)
             if self.shape.announces_max_attempts and third.is_last_allowed and third.caller is not None:
                 continue
