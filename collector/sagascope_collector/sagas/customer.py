@@ -141,12 +141,14 @@ def _of_steps(saga: Saga) -> Iterator[str]:
     """What happened to the steps, where none reports an amount. One without a compensation, as a check, moves none."""
     states = {line.state for line in saga.ledger if not line.is_harmless}
     verbs, may_be_in_effect = _verbs(saga), any(state in states for state in IN_EFFECT)
+    has_amount = saga.amount is not None and saga.status is not Status.COMPLETED
+    if has_amount and states.intersection(IN_EFFECT) == {LedgerState.COMPENSATION_UNKNOWN}:
+        yield f"it is not known{_yet(saga)} whether every {verbs.charge} was {verbs.refunded}"
+        return
     yield from _of_each_state(saga, states)
-    if saga.amount is not None and saga.status is not Status.COMPLETED:
+    if has_amount:
         so_far = " so far" if saga.status is Status.RUNNING else ""
-        if states.intersection(IN_EFFECT) == {LedgerState.COMPENSATION_UNKNOWN}:
-            yield f"any {verbs.charge} may not have been {verbs.refunded}"
-        elif may_be_in_effect:
+        if may_be_in_effect:
             yield f"the amount may have been {verbs.charged}"
         elif LedgerState.COMPENSATED in states:
             yield f"any {verbs.charge} was {verbs.refunded}"
