@@ -241,7 +241,7 @@ def test_a_coordinator_killed_between_the_phases_leaves_its_last_word(
             coordinator.kill()
             coordinator.wait()
             found = wait_for(collector, "g1", attention="in_doubt")
-            assert found["verdict"]["headline"].startswith("In doubt: wallet and ledger are prepared since ")
+            assert found["verdict"]["headline"].startswith("In doubt: wallet and ledger have been prepared since ")
             assert "unknown" not in found["verdict"]["headline"]
             assert "coordinator" in found["verdict"]["actions"][0]
             assert len([each for each in found["steps"] if each["type"] == "prepare"]) == 2

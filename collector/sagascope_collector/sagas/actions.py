@@ -3,7 +3,7 @@
 Each function answers the actions of one code, in the order in which a person should take them.
 """
 
-from sagascope_collector.sagas import course, forecast, messages, settlement
+from sagascope_collector.sagas import forecast, messages, settlement
 from sagascope_collector.sagas.advice import Action, close, inspect, repeat, reverse, start, verify
 from sagascope_collector.sagas.case import BACKWARD, Case, Finding, Try, phase_of
 from sagascope_collector.sagas.headline import about
@@ -231,8 +231,8 @@ def _of_failed_compensations(case: Case) -> list[Action]:
 
 
 def _of_unseen_steps(case: Case) -> list[Action]:
-    """A step of which nothing was received, and which would have to be compensated: its records may be missing."""
-    unseen = course.passed_over(case.saga.plan, case.saga.steps) if case.is_backward else []
+    """Verifies the steps that must have run before others and were not seen: they may have to be compensated."""
+    unseen = case.unseen_steps if case.is_backward else ()
     text = "Verify in {} whether {} is in effect for {}: no record of it was received, although later steps ran."
     return [verify(text, case.service_of(step) or "its service", step, identified(case.saga)) for step in unseen]
 

@@ -94,6 +94,11 @@ class Case:
         """A moment by the clock of a process, on the saga's clock."""
         return moment + self.saga.offsets.get(process_key(process), 0)
 
+    @cached_property
+    def unseen_steps(self) -> Sequence[str]:
+        """The required steps of which no record was received, although a step that waits for them has started."""
+        return course.passed_over(self.saga.plan, self.saga.steps)
+
     @property
     def telemetry_lost(self) -> bool:
         """Whether most services of its environment fell silent at once, so that no silence is held against one."""

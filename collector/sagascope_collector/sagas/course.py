@@ -130,7 +130,7 @@ def _passed(befores: Mapping[str, frozenset[str]], started: Iterable[str]) -> se
 
 
 def passed_over(plan: Plan, steps: Sequence[Step]) -> list[str]:
-    """Returns the steps, but for optional ones, that were not seen although one that should have waited for it was."""
+    """Returns the required steps of which no record was received, although a step that waits for them has started."""
     started = {step.name for step in steps if step.attempts and is_forward(step)}
     passed = _passed(prerequisites(plan), started) - started
     return [step.name for step in plan.steps if step.name in passed and not step.optional]

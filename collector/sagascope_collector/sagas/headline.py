@@ -103,7 +103,7 @@ def _ending(attempt: Attempt) -> str:
 
 
 def _stopped(case: Case, finding: Finding) -> str:
-    """Where a saga stopped in which nothing is in flight; its last step, where none is known to have to follow."""
+    """Returns where a saga without an attempt in flight stopped: after its last step, or before the next one."""
     last = case.last
     if finding.step is None:
         return "Stopped"
@@ -214,16 +214,15 @@ def never_closed(case: Case, finding: Finding) -> Text:
 
 def in_doubt(case: Case, finding: Finding) -> Text:
     """The fact of `in_doubt`."""
-    prepared = settlement.undecided(case) or [about(finding)]
+    prepared = settlement.undecided(case)
+    have = "has" if len(prepared) == 1 else "have"
+    text = "In doubt: {} {} been prepared since {}, and neither a commit nor a rollback was received"
     names = listing([_participant(each) for each in prepared])
-    verb = "is" if len(prepared) == 1 else "are"
-    since = _end(case, about(finding).attempt)
-    return phrase(
-        "In doubt: {} {} prepared since {}, and neither a commit nor a rollback was received", names, verb, since
-    )
+    return phrase(text, names, have, _end(case, about(finding).attempt))
 
 
 def _participant(prepared: Try) -> str:
+    """Returns a participant's service, with its step where that has another name."""
     service, step = who(prepared.attempt.process), prepared.step.name
     return service if service == step else f"{service} ({step})"
 

@@ -6,7 +6,7 @@ from sagascope import semconv
 from sagascope_collector.sagas import values
 from sagascope_collector.sagas.advice import Action, repeat, verify
 from sagascope_collector.sagas.case import Case, Try
-from sagascope_collector.sagas.model import AttemptState
+from sagascope_collector.sagas.model import AttemptState, Step, StepState
 from sagascope_collector.sagas.wording import Text, joined, phrase
 from sagascope_collector.sagas.words import clock, identified, listing, who
 
@@ -65,19 +65,25 @@ def _participants(case: Case) -> Text:
 
 
 def undecided(case: Case) -> list[Try]:
-    """The participants that are prepared, and neither committed nor rolled back as far as is known."""
-    decided = {
-        each.step.name
-        for each in case.tries
-        if each.step.type in VERBS and each.attempt.state is not AttemptState.ERROR
-    }
+    """Returns the latest votes of participants that are prepared, and of which no commit or rollback was received."""
     return [
         each
         for each in case.tries
         if each.step.type == semconv.TYPE_PREPARE
         and each.attempt.state is AttemptState.OK
-        and each.step.name not in decided
+        and each.attempt is each.step.attempts[-1]
+        and not _is_decided(case, each.step)
     ]
+
+
+def _is_decided(case: Case, prepared: Step) -> bool:
+    """Returns whether a commit or rollback of this participant started and has not failed."""
+    return any(
+        step.type in VERBS
+        and (step.name, step.key) == (prepared.name, prepared.key)
+        and step.state is not StepState.FAILED
+        for step in case.saga.steps
+    )
 
 
 def _run(case: Case, way: str) -> str:

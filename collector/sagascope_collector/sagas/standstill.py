@@ -211,7 +211,8 @@ def never_closed(case: Case) -> Finding | None:
     wanted = awaited(case)
     if wanted is None or not wanted.is_close or not _is_late(case, wanted.deadline):
         return None
-    return _missing(case, Reason.NEVER_CLOSED, wanted, case.last.step.name if case.last else None)
+    finding = _missing(case, Reason.NEVER_CLOSED, wanted, case.last.step.name if case.last else None)
+    return replace(finding, confidence=Confidence.POSSIBLE) if case.unseen_steps else finding
 
 
 def _missing(case: Case, reason: Reason, wanted: Awaited, step: str | None) -> Finding:

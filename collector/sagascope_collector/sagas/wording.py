@@ -45,7 +45,7 @@ def phrase(template: str, *values: str | int) -> Text:
 
 
 def sentences(*texts: str) -> Text:
-    """Texts as sentences, each with a full stop at its end, but for a statement that ends in `;`; no empty ones."""
+    """Joins texts as sentences: each that does not end in punctuation gets a full stop; empty ones are left out."""
     parts: list[str] = []
     for text in filter(None, texts):
         parts += [" " if parts else "", text, "" if text.endswith((".", "?", "!", "…", ";")) else "."]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from sagascope import semconv
-from sagascope_collector.sagas import ledger
+from sagascope_collector.sagas import ledger, settlement
 from sagascope_collector.sagas.accounts import Account
 from sagascope_collector.sagas.case import BACKWARD, Case, Finding, Try, phase_of
 from sagascope_collector.sagas.course import UNDONE_STATES
@@ -150,27 +150,14 @@ TWO_PHASE = (semconv.TYPE_PREPARE, semconv.TYPE_COMMIT, semconv.TYPE_ROLLBACK)
 
 def in_doubt(case: Case) -> Finding | None:
     """A participant is prepared, and was told neither to commit nor to roll back in time."""
-    for each in sorted(case.tries, key=lambda each: each.attempt.over or 0, reverse=True):
+    for each in sorted(settlement.undecided(case), key=lambda each: each.attempt.over or 0, reverse=True):
         step, attempt = each
-        if step.type != semconv.TYPE_PREPARE or attempt.state is not AttemptState.OK:
-            continue
-        if attempt is step.attempts[-1] and not _is_decided(case, step) and _decision_is_late(case, step):
+        if _decision_is_late(case, step):
             heard = case.heard_since(step.service, attempt.over or 0)
             confidence = Confidence.LIKELY if heard else Confidence.POSSIBLE
             since = case.stopped
             return Finding(Reason.IN_DOUBT, Phase.FORWARD, step.name, step.service, since, confidence, subject=each)
     return None
-
-
-def _is_decided(case: Case, prepared: Step) -> bool:
-    """Whether a commit or rollback of this participant was begun and has not failed."""
-    return any(
-        step.state is not StepState.FAILED
-        for step in case.saga.steps
-        if step.name == prepared.name
-        and step.key == prepared.key
-        and step.type in (semconv.TYPE_COMMIT, semconv.TYPE_ROLLBACK)
-    )
 
 
 def _decision_is_late(case: Case, prepared: Step) -> bool:
