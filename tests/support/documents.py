@@ -116,7 +116,7 @@ def _value(parameter: dict[str, Any]) -> str:
     schema = parameter["schema"]
     value = _type(schema).removesuffix(" or null")
     if "maximum" in schema and "minimum" in schema:
-        value += f" from {schema['minimum']} to {schema['maximum']}; {schema['default']} unless given"
+        value += f" from {schema['minimum']:g} to {schema['maximum']:,g}; {schema['default']} unless given"
     return f"{value}, required" if parameter["required"] else value
 
 
