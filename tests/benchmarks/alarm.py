@@ -23,7 +23,7 @@ from sagascope_collector.api import create_api
 from sagascope_collector.incidents import Incidents
 from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.sagas import Context
-from sagascope_collector.storage import AmountAtRisk, IncidentSaga, SagaRow, Storage, Store
+from sagascope_collector.storage import AmountAtRisk, IncidentSaga, SagaRow, Storage
 from support.collector import running_collector
 from support.payments import Tried, saga, send, soon
 from support.webhook import receiver
@@ -77,7 +77,7 @@ async def _asked(api: FastAPI) -> float:
         return time.perf_counter() - begun
 
 
-def _keep(store: Store, numbers: Iterable[int]) -> None:
+def _keep(store: Storage, numbers: Iterable[int]) -> None:
     rows = list(map(_stuck, numbers))
     store.sagas.put([SagaId("", row.key.id) for row in rows], rows)
 
@@ -99,7 +99,7 @@ def _stuck(number: int) -> SagaRow:
         due_at=None,
         keys={},
         document="{}",
-        standing=IncidentSaga(
+        incident=IncidentSaga(
             step, step, "ledger", "forward", "retrying", "Timeout", "Timeout: 5 s", "resume", at, (stake,)
         ),
     )

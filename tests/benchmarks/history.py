@@ -69,21 +69,20 @@ def _filled(path: Path, drawn: History, batches: int) -> list[Row]:
     made = _rate("generated", drawn.spans * 50, lambda: [drawn.at(number) for number in range(50)])
     now = history.BEGAN + batches * history.STRIDE + 3600 * history.SECOND
     store = Storage(str(path), clock=lambda: now)
-    put = _rate("stored, summarised, sealed", drawn.spans * batches, lambda: fill(store, drawn, batches))
+    put = _rate("stored and summarised", drawn.spans * batches, lambda: fill(store, drawn, batches))
     size = store.size_bytes() / (drawn.spans * batches)
     store.close()
     return [made, put, ("disk, summaries included", "bytes a span", f"{size:.1f}")]
 
 
 def fill(store: Storage, drawn: History, batches: int) -> None:
-    """Store so many batches with their summaries, seal them, and bring to rest what is over."""
+    """Stores so many batches with their summaries, and does the maintenance that is due."""
     for number in range(batches):
         store.records.append(drawn.at(number))
         store.sagas.put(store.changes.claim(2 * history.SAGAS), drawn.rows(number))
         if number % AT_ONCE == 0:
             while store.maintenance.step():
                 pass
-    store.seal()
     while store.maintenance.step():
         pass
 
@@ -135,7 +134,7 @@ def _moment(chance: Random, batches: int) -> str:
 
 
 def _asked(path: Path, drawn: History, batches: int) -> list[Row]:
-    with running_collector(path.parent, db=path) as collector:
+    with running_collector(path.parent, "--keep", "forever", db=path) as collector:
         settled(collector)
         rows = [(title, "ms, p50 / p95", _times(collector, ask)) for title, ask in questions(drawn, batches).items()]
         rows.append(("load of the machine meanwhile", "", load()))
@@ -143,7 +142,7 @@ def _asked(path: Path, drawn: History, batches: int) -> list[Row]:
         collector.process.send_signal(signal.SIGKILL)
         collector.process.wait()
     begun = time.perf_counter()
-    with running_collector(path.parent, db=path) as collector:
+    with running_collector(path.parent, "--keep", "forever", db=path) as collector:
         rows.append(("ready again after SIGKILL", "s", f"{time.perf_counter() - begun:.1f}"))
         rows.append(("resident then", "MB", f"{_resident(collector):,.0f}"))
     return rows
@@ -173,7 +172,7 @@ def _cold(path: Path, drawn: History, batches: int) -> list[Row]:
     waits, asks = [], questions(drawn, batches)
     for number in range(COLD):
         _forgotten(path)
-        with running_collector(path.parent, db=path) as collector:
+        with running_collector(path.parent, "--keep", "forever", db=path) as collector:
             time.sleep(1)
             _forgotten(path)
             begun = time.perf_counter()
@@ -185,6 +184,6 @@ def _cold(path: Path, drawn: History, batches: int) -> list[Row]:
 def _forgotten(path: Path) -> None:
     """Have the system drop what it holds of the files."""
     subprocess.run(["sync"], check=True)
-    for each in (path, *Path(f"{path}.d").iterdir()):
+    for each in path.parent.glob(f"{path.name}*"):
         with each.open("rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

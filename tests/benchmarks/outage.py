@@ -61,7 +61,7 @@ def _measured(number: int) -> dict[str, str]:
 
 def _fill(path: Path, number: int) -> None:
     drawn = history.draw()
-    stuck = [each.row for each in drawn.told if each.row.standing]
+    stuck = [each.row for each in drawn.told if each.row.incident]
     store = Storage(str(path), clock=lambda: history.BEGAN + 3600 * history.SECOND)
     for first in range(0, number, TOGETHER):
         rows = [_row(stuck, each) for each in range(first, min(first + TOGETHER, number))]
@@ -72,9 +72,9 @@ def _fill(path: Path, number: int) -> None:
 def _row(stuck: Sequence[SagaRow], number: int) -> SagaRow:
     row = stuck[number % len(stuck)]
     key, later = SagaKey(*row.key[:2], f"saga-{number:08}", ""), number * 300_000
-    standing = row.standing and replace(row.standing, since=row.standing.since + later)
+    incident = row.incident and replace(row.incident, since=row.incident.since + later)
     document = row.document.replace(f'"id":"{row.key.id}"', f'"id":"{key.id}"')
-    return row._replace(key=key, started_at=row.started_at + later, due_at=None, document=document, standing=standing)
+    return row._replace(key=key, started_at=row.started_at + later, due_at=None, document=document, incident=incident)
 
 
 def _times(collector: RunningCollector, ask: str) -> str:

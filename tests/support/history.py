@@ -20,9 +20,9 @@ from sagascope_collector.api import present
 from sagascope_collector.ingest import Encoding, Payload, Signal
 from sagascope_collector.otlp import decode
 from sagascope_collector.projection import Projection
-from sagascope_collector.records import SagaKey
+from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.sagas import Context
-from sagascope_collector.storage import Batch, SagaFilter, SagaRow, Storage
+from sagascope_collector.storage import Batch, IncidentSaga, SagaFilter, SagaRow, Storage
 from support.otlp import SECOND, log, logs, of_saga, resource, span, span_id, trace_id, traces
 
 SAGAS = 700
@@ -80,14 +80,13 @@ class History:
 
     def at(self, number: int) -> Batch:
         """The batch with this number, as no other is."""
-        trace_words, own, digests = _ids(number, self.spans, len(self.of_logs))
+        trace_words, own = _ids(number, self.spans)
         of_traces, of_own = trace_words[self.of_spans], own.view(np.uint8).reshape(-1, 8)
         sagas, later = saga_ids(number), pa.scalar(number * STRIDE, pa.uint64())
         spans, records = self.batch.spans, self.batch.logs
         final = pc.not_equal(spans["end"], 0)
         parents = np.where(self.parents[:, None] < 0, np.uint8(0), of_own[self.parents])
         fresh = {
-            "key": _binary(np.hstack([_bytes(of_traces), of_own, final.to_numpy()[:, None].astype(np.uint8)])),
             "trace_id": _binary(_bytes(of_traces)),
             "span_id": _binary(of_own),
             "parent_id": pc.if_else(pa.array(self.parents < 0), pa.scalar(b"", pa.binary()), _binary(parents)),
@@ -97,7 +96,6 @@ class History:
             "attribute_values": pc.replace_substring(spans["attribute_values"], "ord-", f"ord-{number:x}-"),
         }
         beside = {
-            "key": _binary(_bytes(digests)),
             "trace_id": _binary(_bytes(of_traces[self.logged])),
             "span_id": _binary(of_own[self.logged]),
             "saga_id": sagas.take(pa.array(self.of_logs)),
@@ -124,20 +122,19 @@ def order_id(number: int, saga: int) -> str:
 
 def trace_of(number: int, saga: int, drawn: History) -> str:
     """The trace id of a saga."""
-    words = _ids(number, drawn.spans, len(drawn.of_logs))[0][saga]
+    words = _ids(number, drawn.spans)[0][saga]
     return words.tobytes().hex()
 
 
 def span_of(number: int, place: int, drawn: History) -> str:
     """The id of a span."""
-    return _ids(number, drawn.spans, len(drawn.of_logs))[1][place].tobytes().hex()
+    return _ids(number, drawn.spans)[1][place].tobytes().hex()
 
 
-def _ids(number: int, spans: int, records: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _ids(number: int, spans: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the words of the trace ids, and the span ids."""
     random = np.random.default_rng((11, number))
-    sizes = ((SAGAS, 2), spans, (records, 2))
-    first, second, third = (random.integers(1, 2**63, size, np.uint64) for size in sizes)
-    return first, second, third
+    return random.integers(1, 2**63, (SAGAS, 2), np.uint64), random.integers(1, 2**63, spans, np.uint64)
 
 
 # --- what happens --------------------------------------------------------------------------------
@@ -265,7 +262,14 @@ class _Story:
 
 
 def _summaries(batch: Batch) -> list[SummaryTemplate]:
-    store, rows = Storage(), dict[str, SagaRow]()
+    store, rows, incidents = Storage(), dict[str, SagaRow](), dict[str, IncidentSaga | None]()
+    put = store.sagas.put
+
+    def put_and_note(ids: Sequence[SagaId], written: Sequence[SagaRow]) -> None:
+        incidents.update((row.key.id, row.incident) for row in written)  # rows that are read back do not have it
+        put(ids, written)
+
+    store.sagas.put = put_and_note  # type: ignore[method-assign]
     store.records.append(batch)
     context = partial(Context, default_timeout=30)
     clock = partial(int, BEGAN + 3600 * SECOND)
@@ -273,7 +277,7 @@ def _summaries(batch: Batch) -> list[SummaryTemplate]:
     while projection.advance():
         pass
     for row in store.listing.page(SagaFilter(), limit=2 * SAGAS).rows:
-        rows[row.key.id] = row
+        rows[row.key.id] = row._replace(incident=incidents.get(row.key.id))
     store.close()
     return [SummaryTemplate(row, _cut(row)) for row in (rows[str(saga)] for saga in range(SAGAS))]
 
@@ -295,7 +299,7 @@ def _row(told: SummaryTemplate, id_: str, number: int, later: int) -> SagaRow:
         key=SagaKey(row.key.environment, row.key.name, id_, row.key.run),
         document=text.replace("\0", id_, 1).replace("ord-\1", of_batch),
         keys={name: value.replace("ord-", of_batch) for name, value in row.keys.items()},
-        standing=row.standing and replace(row.standing, since=row.standing.since + later),
+        incident=row.incident and replace(row.incident, since=row.incident.since + later),
         **times,
     )
 
