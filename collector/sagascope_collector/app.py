@@ -17,23 +17,21 @@ from typing import Final
 import grpc.aio
 import pyarrow as pa
 
-from sagascope_collector import alerts, exposure, logbook, sagas, scrub
+from sagascope_collector import alerting, analysis, exposure, logging_setup, scrubbing
 from sagascope_collector.access import guarded, sharing
 from sagascope_collector.api import ReadLimits, create_api, present
 from sagascope_collector.cli import serve as cli
 from sagascope_collector.errors import PortTaken, StorageUnavailable
-from sagascope_collector.housekeeping import Housekeeping
+from sagascope_collector.health import IngestOutages, ProcessHealth
+from sagascope_collector.http_server import Server, address_of, listen, port_taken, server
 from sagascope_collector.incidents import Incidents
 from sagascope_collector.ingest import Ingest, Limits
-from sagascope_collector.ingest_outages import IngestOutages
-from sagascope_collector.listening import address_of, listen, port_taken
 from sagascope_collector.metrics import Exposition, Meter, measured
 from sagascope_collector.otlp import OtlpGrpc, OtlpHttp, decode
 from sagascope_collector.otlp.body import Budget
 from sagascope_collector.otlp.grpc import bind
-from sagascope_collector.process import ProcessHealth
+from sagascope_collector.periodic import Maintenance
 from sagascope_collector.projection import Memory, Projection, Surroundings
-from sagascope_collector.serving import Server, server
 from sagascope_collector.settings import Address, Settings
 from sagascope_collector.storage import Storage
 
@@ -82,8 +80,8 @@ class Collector:
         self._clock = clock
         self._outages = IngestOutages(storage, clock)
         self._meter = Meter()
-        key = scrub.chosen_key(settings.scrub_key, os.environ, settings.db)
-        self._scrubber = scrub.Scrubber(settings.scrub_rules, scrub.Tokens(key), settings.forms.keys)
+        key = scrubbing.chosen_key(settings.scrub_key, os.environ, settings.db)
+        self._scrubber = scrubbing.Scrubber(settings.scrub_rules, scrubbing.Tokens(key), settings.forms.keys)
         self._ingest = Ingest(
             storage,
             partial(decode, scrubber=self._scrubber, forms=settings.forms),
@@ -102,7 +100,7 @@ class Collector:
             clock=clock,
         )
         self._incidents = Incidents(storage.incidents, passed=self._passed_at, clock=clock)
-        self._housekeeping = Housekeeping(storage)
+        self._housekeeping = Maintenance(storage)
         self._health = ProcessHealth(storage, self._ingest, self._projection, self._outages, clock)
         self._alerts = self._watch(settings.alerts) if settings.alerts else None
 
@@ -150,8 +148,8 @@ class Collector:
         passed = self._surroundings.passed.get((environment, name, step))
         return passed.at if passed else None
 
-    def _watch(self, said: alerts.Alerts) -> alerts.Watch:
-        return alerts.Watch(
+    def _watch(self, said: alerting.Alerts) -> alerting.Watch:
+        return alerting.Watch(
             said,
             self._incidents,
             self._storage.alerts,
@@ -161,8 +159,8 @@ class Collector:
             clock=self._clock,
         )
 
-    def _context(self, now: int) -> sagas.Context:
-        return sagas.Context(
+    def _context(self, now: int) -> analysis.Context:
+        return analysis.Context(
             now=now,
             deaf=tuple(self._outages.intervals()),
             step_timeouts=self._settings.step_timeouts,
@@ -228,7 +226,7 @@ class Collector:
         return tuple(server(each, drain_seconds=settings.drain_seconds, tls=tls) for each in shared)
 
     def _announce(self, addresses: dict[str, str], announce: cli.Announce) -> None:
-        if self._settings.log_format is logbook.Format.JSON:
+        if self._settings.log_format is logging_setup.Format.JSON:
             _log.info("The collector listens.", extra={"db": self._settings.db, **addresses})
         else:
             announce(addresses)
@@ -261,7 +259,7 @@ def run(settings: Settings, announce: cli.Announce, *, clock: Clock = time.time_
     Raises:
         CannotStart: the database or an address cannot be had; the text says which, and what to do.
     """
-    logbook.configure(settings.log_format, settings.log_level)
+    logging_setup.configure(settings.log_format, settings.log_level)
     lacking = settings.alerts.lacking(os.environ) if settings.alerts else []
     for warning in (*exposure.warnings(settings), *lacking):
         _log.warning(warning)

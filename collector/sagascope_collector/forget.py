@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sagascope_collector import wire
 from sagascope_collector.cli import forget as cli
-from sagascope_collector.forgetter import Forgetter
+from sagascope_collector.erasure import Eraser
 from sagascope_collector.rebuild import caught_up
 from sagascope_collector.storage import Storage
 
@@ -13,8 +13,8 @@ def _at_rest(db: Path, asked: wire.Forget, really: bool) -> wire.Forgotten:
     storage = Storage(str(db))
     try:
         caught_up(storage)
-        forgetter = Forgetter(storage)
-        return forgetter.forget(asked) if really else forgetter.preview(asked)
+        eraser = Eraser(storage)
+        return eraser.forget(asked) if really else eraser.preview(asked)
     finally:
         storage.close()
 

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from sagascope_collector import sagas
+from sagascope_collector import analysis
 from sagascope_collector.api import present
-from sagascope_collector.ingest_outages import IngestOutages
+from sagascope_collector.health import IngestOutages
 from sagascope_collector.projection import Memory, Projection
 from sagascope_collector.settings import Settings
 from sagascope_collector.storage import Storage
@@ -53,8 +53,10 @@ def again(storage: Storage, clock: Callable[[], int] = time.time_ns) -> int:
 def _projection(storage: Storage, clock: Callable[[], int]) -> Projection:
     outages, memory = IngestOutages(storage, clock), Memory(storage)
 
-    def context(now: int) -> sagas.Context:
+    def context(now: int) -> analysis.Context:
         deaf = tuple(outages.intervals())
-        return sagas.Context(now=now, deaf=deaf, services=storage.sagas.step_services(), experience=memory.experience)
+        return analysis.Context(
+            now=now, deaf=deaf, services=storage.sagas.step_services(), experience=memory.experience
+        )
 
     return Projection(storage, summarise=present.summary, context=context, memory=memory, clock=clock)

@@ -6,11 +6,11 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from sagascope_collector import rulefile
-from sagascope_collector.sagas import templates
-from sagascope_collector.sagas.model import Phase, Reason
-from sagascope_collector.sagas.runbook import Runbook
-from sagascope_collector.templates import Template
+from sagascope_collector import config_file
+from sagascope_collector.analysis import templates
+from sagascope_collector.analysis.model import Phase, Reason
+from sagascope_collector.analysis.runbook import Runbook
+from sagascope_collector.config_file import Template
 
 
 def _listed(value: object) -> object:
@@ -84,7 +84,7 @@ def read(path: Path) -> tuple[Runbook, ...]:
     Raises:
         BadRules: it cannot be read; or some of it means nothing, and then each fault is told with its line.
     """
-    return tuple(_runbook(each) for each in rulefile.read(path, File).runbooks)
+    return tuple(_runbook(each) for each in config_file.read(path, File).runbooks)
 
 
 def _runbook(rule: Rule) -> Runbook:

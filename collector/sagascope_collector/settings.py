@@ -6,16 +6,15 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
-from sagascope_collector.access import OPEN, Tokens
-from sagascope_collector.alerts import Alerts
+from sagascope_collector.access import OPEN, Tls, Tokens
+from sagascope_collector.alerting import Alerts
+from sagascope_collector.analysis.runbook import Runbook
+from sagascope_collector.engines import BUILT_IN, Forms
 from sagascope_collector.errors import BadValue
-from sagascope_collector.foreign import BUILT_IN, Forms
-from sagascope_collector.logbook import Format, Level
-from sagascope_collector.sagas.runbook import Runbook
-from sagascope_collector.scrub import Rules
+from sagascope_collector.logging_setup import Format, Level
+from sagascope_collector.scrubbing import Rules
 from sagascope_collector.storage import Keep
 from sagascope_collector.storage.connection import MEMORY_BYTES
-from sagascope_collector.tls import Tls
 
 DEFAULT_KEEP: Final = Keep(seconds=30 * 86_400.0)
 """What ended is kept for 30 days, and what needs attention for ever."""

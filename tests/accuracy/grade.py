@@ -13,9 +13,9 @@ from accuracy.shapes import Shape, shape
 from accuracy.telemetry import SECOND, SENT_WITHIN, STARTED, Telemetry, tell
 from accuracy.truth import PRECEDENCE, Claim, claims
 from accuracy.world import Story, play
-from sagascope_collector.sagas import Context, Experience, Judgement, Saga, attention, judge, learn, lesson, rebuild
-from sagascope_collector.sagas.case import Case
-from sagascope_collector.sagas.model import Confidence
+from sagascope_collector.analysis import Context, Experience, Judgement, Saga, attention, judge, learn, lesson, rebuild
+from sagascope_collector.analysis.case import Case
+from sagascope_collector.analysis.model import Confidence
 
 REQUIRED_AFTER_SECONDS = 2.0
 """After what is wrong can be known, it must be said."""

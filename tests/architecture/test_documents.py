@@ -30,7 +30,7 @@ def test_the_changelog_knows_the_version() -> None:
 
 
 def test_the_diagnosis_is_explained_code_by_code_in_its_order() -> None:
-    from sagascope_collector.sagas.model import Reason
+    from sagascope_collector.analysis.model import Reason
 
     explained = re.findall(r"^### (\w+)$", (ROOT / "docs" / "diagnosis.md").read_text(), re.MULTILINE)
     assert explained == [reason.value for reason in Reason]

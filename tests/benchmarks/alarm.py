@@ -19,10 +19,10 @@ import yaml
 from fastapi import FastAPI
 from report import table
 
+from sagascope_collector.analysis import Context
 from sagascope_collector.api import create_api
 from sagascope_collector.incidents import Incidents
 from sagascope_collector.records import SagaId, SagaKey
-from sagascope_collector.sagas import Context
 from sagascope_collector.storage import AmountAtRisk, IncidentSaga, SagaRow, Storage
 from support.collector import running_collector
 from support.payments import Tried, saga, send, soon

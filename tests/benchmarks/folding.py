@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from report import table
 
 from sagascope import semconv
+from sagascope_collector.analysis import Context, judge, rebuild
 from sagascope_collector.records import Facts, Heartbeat, Instance, Mark, Process, SagaId, Span
-from sagascope_collector.sagas import Context, judge, rebuild
 
 START = 1_795_000_000_000_000_000
 MILLISECOND = 1_000_000

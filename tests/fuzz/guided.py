@@ -12,8 +12,8 @@ import atheris
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-OURS = ["sagascope_collector.otlp", "sagascope_collector.foreign", "sagascope_collector.scrub"]
-OURS += ["sagascope_collector.sagas", "sagascope_collector.api", "sagascope_collector.storage"]
+OURS = ["sagascope_collector.otlp", "sagascope_collector.engines", "sagascope_collector.scrubbing"]
+OURS += ["sagascope_collector.analysis", "sagascope_collector.api", "sagascope_collector.storage"]
 
 with atheris.instrument_imports(include=OURS):
     from support.fuzzing import CORPUS, TARGETS

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from sagascope_collector.incidents import cause
-from sagascope_collector.sagas import (
+from sagascope_collector.analysis import (
     Context,
     Experience,
     Lesson,
@@ -19,6 +18,7 @@ from sagascope_collector.sagas import (
     outages,
     rebuild,
 )
+from sagascope_collector.incidents import cause
 from support.healthy import FLUSHED, NAME, START, Whole, World
 from support.telemetry import SECOND
 

@@ -12,13 +12,13 @@ from typing import Final
 
 from google.protobuf.message import DecodeError
 
-from sagascope_collector import sagas
+from sagascope_collector import analysis
 from sagascope_collector.api import present
+from sagascope_collector.engines import BUILT_IN
 from sagascope_collector.errors import Undecodable
-from sagascope_collector.foreign import BUILT_IN
 from sagascope_collector.ingest import Encoding, Payload, Receipt, Signal
 from sagascope_collector.otlp import decode
-from sagascope_collector.scrub import Rules, Scrubber, Tokens
+from sagascope_collector.scrubbing import Rules, Scrubber, Tokens
 from sagascope_collector.storage import Storage
 from support.otlp import NOON, SECOND, log, logs, of_saga, resource
 from support.readings import exact, fast
@@ -64,10 +64,10 @@ class _Collector:
 
 def _tell(store: Storage) -> None:
     ids = store.changes.claim(20)
-    context = sagas.Context(NOON + 60 * SECOND)
+    context = analysis.Context(NOON + 60 * SECOND)
     for facts in store.lookup.facts(ids).values():
-        for saga in sagas.rebuild(facts, context.now):
-            judged = sagas.judge(saga, facts.instances, context)
+        for saga in analysis.rebuild(facts, context.now):
+            judged = analysis.judge(saga, facts.instances, context)
             present.summary(saga, judged).model_dump_json()
             present.full(saga, judged, [saga.key.run]).model_dump_json()
     store.sagas.put(ids, [])

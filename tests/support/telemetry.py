@@ -1,4 +1,4 @@
-"""Telemetry told line by line, as the services of a saga would send it: the readable half of `tests/mysteries`.
+"""Telemetry told line by line, as the services of a saga would send it: the readable half of `tests/scenarios`.
 
 A line is ``PROCESS WHEN VERB [NAME] [word=value ...]``; times are seconds from the start of the story::
 

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Depends, Query, Response
 from sagascope_collector import wire
 from sagascope_collector.api.answering import answers, json
 from sagascope_collector.api.parameters import Nothing, OfKey, said_once
-from sagascope_collector.forgetter import Forgetter
+from sagascope_collector.erasure import Eraser
 
 
-def of_forgetting(forgetter: Forgetter, turn: Sequence[Any]) -> APIRouter:
+def of_forgetting(forgetter: Eraser, turn: Sequence[Any]) -> APIRouter:
     """The routes over a store; who only asks waits for a `turn` to read, as others do."""
     router = APIRouter(dependencies=[Depends(said_once)], redirect_slashes=False)
 

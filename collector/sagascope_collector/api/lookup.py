@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from sagascope_collector import sagas, wire
+from sagascope_collector import analysis, wire
+from sagascope_collector.analysis import model
 from sagascope_collector.api import present, quoted
 from sagascope_collector.archives import writing
 from sagascope_collector.errors import NotFound
 from sagascope_collector.records import Facts, SagaId
-from sagascope_collector.sagas import model
 from sagascope_collector.storage import SagaRow, Storage
 
 FOUND: int = 50
@@ -23,7 +23,7 @@ class Lookup:
     """Reads one store. Every method may take its time: call it from a thread, not from the event loop."""
 
     storage: Storage
-    context: Callable[[int], sagas.Context]
+    context: Callable[[int], analysis.Context]
     clock: Callable[[], int]
     stored_as: Callable[[str], str] = str
     """What of a text is left in the store: an id that looks like a card number has a stand-in there."""
@@ -38,7 +38,7 @@ class Lookup:
             return present.shrunk(left.document)
         context = self.context(self.clock())
         facts, saga, runs = self._named(name, saga_id, environment, run, context)
-        return present.full(saga, sagas.judge(saga, facts.instances, context), runs)
+        return present.full(saga, analysis.judge(saga, facts.instances, context), runs)
 
     def _shrunk(self, name: str, saga_id: str, environment: str | None, run: str | None) -> SagaRow | None:
         """The latest started of those that are meant and whose records were removed."""
@@ -62,7 +62,7 @@ class Lookup:
         return writing.lines(saga.spans, saga.logs)
 
     def _named(
-        self, name: str, saga_id: str, environment: str | None, run: str | None, context: sagas.Context
+        self, name: str, saga_id: str, environment: str | None, run: str | None, context: analysis.Context
     ) -> tuple[Facts, model.Saga, list[str]]:
         """The latest started of those that are meant, with its facts, and the runs of its name and id."""
         found = self._behind(saga_id, environment, context) or self._scrubbed(saga_id, environment, context)
@@ -111,7 +111,7 @@ class Lookup:
         """Sagas of this id that are stored, and not yet in the list."""
         context = self.context(self.clock())
         for facts, saga in self._behind(saga_id, None, context):
-            yield "id", present.summary(saga, sagas.judge(saga, facts.instances, context)).model_dump_json()
+            yield "id", present.summary(saga, analysis.judge(saga, facts.instances, context)).model_dump_json()
 
     def _reason(self, text: str) -> wire.NothingFound:
         if any(self.storage.lookup.sagas_with(each) for each in quoted.telemetry_ids(text)):
@@ -120,20 +120,22 @@ class Lookup:
         return "expired" if any(map(self.storage.retention.has_expired, meant)) else "never_seen"
 
     def _scrubbed(
-        self, saga_id: str, environment: str | None, context: sagas.Context
+        self, saga_id: str, environment: str | None, context: analysis.Context
     ) -> list[tuple[Facts, model.Saga]]:
         """Likewise, of an id that is kept under a stand-in."""
         stored = self.stored_as(saga_id)
         return self._behind(stored, environment, context) if stored != saga_id else []
 
-    def _behind(self, saga_id: str, environment: str | None, context: sagas.Context) -> list[tuple[Facts, model.Saga]]:
+    def _behind(
+        self, saga_id: str, environment: str | None, context: analysis.Context
+    ) -> list[tuple[Facts, model.Saga]]:
         """Every saga behind an id, with its facts; the latest started first within an environment."""
         if environment is None:
             facts = self.storage.lookup.facts_called(saga_id)
         else:
             facts = self.storage.lookup.facts([SagaId(environment, saga_id)])
         return [
-            (each, saga) for each in facts.values() for saga in sagas.rebuild(each, context.now, context.experience)
+            (each, saga) for each in facts.values() for saga in analysis.rebuild(each, context.now, context.experience)
         ]
 
 

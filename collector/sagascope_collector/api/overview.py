@@ -4,7 +4,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from sagascope_collector import sagas, wire
+from sagascope_collector import analysis, wire
 from sagascope_collector.api.courses import courses
 from sagascope_collector.api.present import moment
 from sagascope_collector.records import Following, Instance
@@ -93,7 +93,7 @@ def _percentiles(told: tuple[float, float, float] | None) -> dict[str, float | N
     return dict(zip(("p50", "p95", "p99"), told or (None, None, None), strict=True))
 
 
-def services(instances: Sequence[Instance], context: sagas.Context) -> wire.Services:
+def services(instances: Sequence[Instance], context: analysis.Context) -> wire.Services:
     """Services by name, each with its processes, the one heard last first."""
     of: defaultdict[str, list[Instance]] = defaultdict(list)
     for each in sorted(instances, key=lambda each: -each.last_seen):
@@ -111,13 +111,13 @@ def _processes(heard: Sequence[Instance]) -> Sequence[Instance]:
     return [each for each in heard if each.process.identity] or heard
 
 
-def _instance(instance: Instance, context: sagas.Context) -> wire.Instance:
+def _instance(instance: Instance, context: analysis.Context) -> wire.Instance:
     said = instance.heartbeat
     return wire.Instance(
         instance=instance.process.instance or None,
         version=instance.process.version or None,
         last_seen=moment(instance.last_seen),
-        alive=sagas.is_alive(instance, context),
+        alive=analysis.is_alive(instance, context),
         in_flight=len(said.open_spans) if said else 0,
         heartbeats=said is not None,
         dropped=said.dropped if said else 0,

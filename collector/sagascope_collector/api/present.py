@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sagascope_collector import naturals, records, wire
-from sagascope_collector.sagas import model
-from sagascope_collector.sagas.wording import Text
-from sagascope_collector.sagas.wording import Time as TextTime
+from sagascope_collector import records, values, wire
+from sagascope_collector.analysis import model
+from sagascope_collector.analysis.wording import Text
+from sagascope_collector.analysis.wording import Time as TextTime
 
 FIRST: int = 5_000
 """Spans, and log records, that a saga in full carries; the totals stand beside them."""
@@ -224,31 +224,31 @@ def _span(span: records.Span) -> wire.Span:
         ended_at=_moment(span.end or None),
         start_unix_nano=str(span.start if span.sent_start is None else span.sent_start),
         status=span.status,
-        attributes=naturals.attributes(span.attributes),
+        attributes=values.attributes(span.attributes),
         events=[_event(each) for each in span.events],
         links=[_link(each) for each in span.links],
     )
 
 
 def _event(event: records.Event) -> wire.SpanEvent:
-    return wire.SpanEvent(name=event.name, at=moment(event.at), attributes=naturals.attributes(event.attributes))
+    return wire.SpanEvent(name=event.name, at=moment(event.at), attributes=values.attributes(event.attributes))
 
 
 def _link(link: records.Link) -> wire.SpanLink:
-    return wire.SpanLink(trace_id=link.trace_id, span_id=link.span_id, attributes=naturals.attributes(link.attributes))
+    return wire.SpanLink(trace_id=link.trace_id, span_id=link.span_id, attributes=values.attributes(link.attributes))
 
 
 def _log(log: records.Log) -> wire.Log:
     return wire.Log(
         at=moment(log.at),
         severity=log.severity_text or severity(log.severity),
-        body=naturals.natural(log.body),
+        body=values.natural(log.body),
         event_name=log.event_name or None,
         service=log.process.service or None,
         instance=log.process.instance or None,
         trace_id=log.trace_id or None,
         span_id=log.span_id or None,
-        attributes=naturals.attributes(log.attributes),
+        attributes=values.attributes(log.attributes),
     )
 
 

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Response
 
-from sagascope_collector import sagas, wire
+from sagascope_collector import analysis, wire
+from sagascope_collector.analysis.values import SECOND
 from sagascope_collector.api import overview, problems
 from sagascope_collector.api.answering import DatabaseFile, OtlpLines, answers, database_file, json
 from sagascope_collector.api.bounds import Bounded
@@ -31,10 +32,9 @@ from sagascope_collector.api.parameters import (
 from sagascope_collector.api.sql import of_sql
 from sagascope_collector.api.tasks import Tasks
 from sagascope_collector.api.turns import ReadLimits, Turns
+from sagascope_collector.erasure import Eraser
 from sagascope_collector.errors import NotFound, Unavailable
-from sagascope_collector.forgetter import Forgetter
 from sagascope_collector.incidents import Comparisons, Incidents
-from sagascope_collector.sagas.values import SECOND
 from sagascope_collector.sql import Queries
 from sagascope_collector.storage import Storage, whole_period
 
@@ -47,7 +47,7 @@ SILENT: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "a
 
 def create_api(
     storage: Storage,
-    context: Callable[[int], sagas.Context],
+    context: Callable[[int], analysis.Context],
     health: Health,
     incidents: Incidents,
     clock: Callable[[], int] = time.time_ns,
@@ -86,7 +86,7 @@ def create_api(
     tasks, comparisons = Tasks(storage, context, clock), Comparisons(storage, clock)
     api.include_router(of_incidents(incidents, tasks, comparisons), dependencies=turn)
     api.include_router(of_sql(Queries(storage) if with_sql else None))
-    api.include_router(of_forgetting(Forgetter(storage, stored_as), turn))  # takes as long as it takes
+    api.include_router(of_forgetting(Eraser(storage, stored_as), turn))  # takes as long as it takes
     api.include_router(_of_the_process(storage, health))  # asked also, and most of all, while others wait
     return api
 
@@ -125,7 +125,7 @@ def _of_sagas(lookup: Lookup) -> APIRouter:
     return router
 
 
-def _of_lists(storage: Storage, context: Callable[[int], sagas.Context], clock: Callable[[], int]) -> APIRouter:
+def _of_lists(storage: Storage, context: Callable[[int], analysis.Context], clock: Callable[[], int]) -> APIRouter:
     router = _router()
 
     @router.get("/api/v1/sagas", **answers(wire.Sagas))

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from sagascope_collector import incidents, sagas, wire
+from sagascope_collector import analysis, incidents, wire
+from sagascope_collector.analysis import model
 from sagascope_collector.api.present import decimal, moment, parts
 from sagascope_collector.records import SagaId, SagaKey
-from sagascope_collector.sagas import model
 from sagascope_collector.storage import SagaFilter, Storage
 
 
@@ -15,7 +15,7 @@ class Tasks:
     """Reads one store. Call it from a thread, not from the event loop."""
 
     storage: Storage
-    context: Callable[[int], sagas.Context]
+    context: Callable[[int], analysis.Context]
     clock: Callable[[], int]
 
     def page(self, incident: str, limit: int, cursor: str | None) -> wire.Tasks:
@@ -32,8 +32,8 @@ class Tasks:
         context, wanted = self.context(self.clock()), set(keys)
         ids = list(dict.fromkeys(SagaId(key.environment, key.id) for key in keys))
         for facts in (self.storage.lookup.facts(ids) if ids else {}).values():
-            for saga in sagas.rebuild(facts, context.now, context.experience):
-                task = _task(saga, sagas.judge(saga, facts.instances, context)) if saga.key in wanted else None
+            for saga in analysis.rebuild(facts, context.now, context.experience):
+                task = _task(saga, analysis.judge(saga, facts.instances, context)) if saga.key in wanted else None
                 if task:
                     yield task
 

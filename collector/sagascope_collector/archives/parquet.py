@@ -13,7 +13,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sagascope_collector import naturals
+from sagascope_collector import values
 from sagascope_collector.errors import BadValue
 from sagascope_collector.records import Log, Mark, Process, Span
 from sagascope_collector.storage import Storage
@@ -162,11 +162,11 @@ def _span(span: Span) -> Row:
         "status": span.status,
         "status_message": span.status_message,
         "events": _text(
-            [{"name": e.name, "at": e.at, "attributes": naturals.attributes(e.attributes)} for e in span.events]
+            [{"name": e.name, "at": e.at, "attributes": values.attributes(e.attributes)} for e in span.events]
         ),
         "links": _text(
             [
-                {"trace_id": e.trace_id, "span_id": e.span_id, "attributes": naturals.attributes(e.attributes)}
+                {"trace_id": e.trace_id, "span_id": e.span_id, "attributes": values.attributes(e.attributes)}
                 for e in span.links
             ]
         ),
@@ -180,7 +180,7 @@ def _log(log: Log) -> Row:
         "severity": log.severity,
         "severity_text": log.severity_text,
         "event_name": log.event_name,
-        "body": log.body if isinstance(log.body, str) else _text(naturals.natural(log.body)),
+        "body": log.body if isinstance(log.body, str) else _text(values.natural(log.body)),
         **_shared(log, log.mark, log.process),
     }
 
@@ -201,8 +201,8 @@ def _shared(record: Span | Log, mark: Mark, process: Process) -> Row:
         "step_type": mark.type,
         "step_key": mark.key,
         "step_attempt": mark.attempt,
-        "attributes": _text(naturals.attributes(record.attributes)),
-        "resource": _text(naturals.attributes(record.resource.attributes)),
+        "attributes": _text(values.attributes(record.attributes)),
+        "resource": _text(values.attributes(record.resource.attributes)),
         "scope": record.scope.name,
     }
 

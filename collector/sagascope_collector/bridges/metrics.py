@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
 
 from sagascope_collector.bridges.running import Health
-from sagascope_collector.listening import listen
+from sagascope_collector.http_server import listen
 from sagascope_collector.settings import Address
 
 PATH: Final = "/metrics"

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from sagascope_collector import rulefile
-from sagascope_collector.alerts import Alerts, NotDelivered, Webhook, send_test
-from sagascope_collector.cli import exits, plain
+from sagascope_collector import config_file, safe_text
+from sagascope_collector.alerting import Alerts, NotDelivered, Webhook, send_test
+from sagascope_collector.cli import exits
 
 
 class Action(StrEnum):
@@ -32,11 +32,11 @@ def alerts(
 
     It is the one that `serve --alerts` takes. Exit status 1: a webhook did not take its test.
     """
-    said = rulefile.read(file, Alerts)
+    said = config_file.read(file, Alerts)
     if action is Action.CHECK:
         for warning in said.lacking(os.environ):
-            typer.echo(f"{plain.line(warning)} It must be where the collector runs.", err=True)
-        typer.echo(f"{plain.line(str(file))} is sound: {len(said.webhooks)} webhooks, {len(said.rules)} rules.")
+            typer.echo(f"{safe_text.line(warning)} It must be where the collector runs.", err=True)
+        typer.echo(f"{safe_text.line(str(file))} is sound: {len(said.webhooks)} webhooks, {len(said.rules)} rules.")
         return
     arrived = [_took_it(webhook) for webhook in said.webhooks]
     raise typer.Exit(exits.DONE if all(arrived) else exits.NOT_FOUND)
@@ -47,7 +47,7 @@ def _took_it(webhook: Webhook) -> bool:
     try:
         send_test(webhook, os.environ)
     except NotDelivered as error:
-        typer.echo(f"{plain.line(webhook.name)}: not delivered: {error}.", err=True)
+        typer.echo(f"{safe_text.line(webhook.name)}: not delivered: {error}.", err=True)
         return False
-    typer.echo(f"{plain.line(webhook.name)}: delivered.")
+    typer.echo(f"{safe_text.line(webhook.name)}: delivered.")
     return True

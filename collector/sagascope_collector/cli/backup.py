@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sagascope_collector import backups
-from sagascope_collector.cli import plain
+from sagascope_collector import backups, safe_text
 from sagascope_collector.cli.connection import Url, with_credentials
 from sagascope_collector.client import DEFAULT_URL, Client, Credentials
 from sagascope_collector.storage.inspection import Contents
@@ -62,7 +61,7 @@ def restore(file: File, db: Database = Path("sagascope.duckdb")) -> None:
     FILE is what `backup` wrote. Nothing is replaced: move away what is there.
     """
     _tell(file, backups.restore(file, db), "is intact; it holds")
-    typer.echo(f"Restored to {plain.line(str(db))}.")
+    typer.echo(f"Restored to {safe_text.line(str(db))}.")
 
 
 def _tell(file: Path, contents: Contents, verb: str) -> None:
@@ -71,4 +70,4 @@ def _tell(file: Path, contents: Contents, verb: str) -> None:
         if contents.latest
         else ""
     )
-    typer.echo(f"{plain.line(str(file))} {verb} {contents.records:,} records{latest}; {contents.bytes:,} bytes.")
+    typer.echo(f"{safe_text.line(str(file))} {verb} {contents.records:,} records{latest}; {contents.bytes:,} bytes.")

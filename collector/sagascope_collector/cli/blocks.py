@@ -7,8 +7,8 @@ from rich.console import RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from sagascope_collector import wire
-from sagascope_collector.cli import plain, times
+from sagascope_collector import safe_text, wire
+from sagascope_collector.cli import times
 
 SHOWN = 120
 """Characters of one value."""
@@ -37,8 +37,8 @@ def in_full(one: wire.IncidentInFull) -> Sequence[RenderableType]:
 
 
 def _title(one: wire.Incident) -> Text:
-    sagas = f"{one.count:,} {plain.line(one.name, SHOWN)}"
-    where = plain.line(one.step or "(no step)", SHOWN)
+    sagas = f"{one.count:,} {safe_text.line(one.name, SHOWN)}"
+    where = safe_text.line(one.step or "(no step)", SHOWN)
     title = Text.assemble((sagas, "bold"), " at ", (where, "bold cyan"), f": {one.reason}", f"  {one.key}  ")
     return title.append(one.state, STATES[one.state])
 
@@ -54,22 +54,22 @@ def _lines(one: wire.Incident, now: datetime) -> list[Text]:
         if count
     )
     said = [
-        f"in {plain.line(one.environment, SHOWN)}" if one.environment else "",
+        f"in {safe_text.line(one.environment, SHOWN)}" if one.environment else "",
         f"{'compensating, ' if one.phase == 'compensation' else ''}"
-        f"service {plain.line(one.service or 'unknown', SHOWN)}; "
+        f"service {safe_text.line(one.service or 'unknown', SHOWN)}; "
         f"{SCOPES[one.scope]}; since {times.day_and_time(one.since)}, {times.between(one.since, now)}",
-        f"error: {plain.line(one.error_sample, 300)}" if one.error_sample else "",
+        f"error: {safe_text.line(one.error_sample, 300)}" if one.error_sample else "",
         *(_amount_at_risk(each) for each in one.amount_at_risk),
         f"recommended: {recommended}" if recommended else "",
-        f"for example {', '.join(plain.line(each, SHOWN) for each in one.examples)}" if one.examples else "",
-        f"acknowledged by {plain.line(one.acknowledged_by, SHOWN)}" if one.acknowledged_by else "",
-        f"note: {plain.line(one.note)}" if one.note else "",
+        f"for example {', '.join(safe_text.line(each, SHOWN) for each in one.examples)}" if one.examples else "",
+        f"acknowledged by {safe_text.line(one.acknowledged_by, SHOWN)}" if one.acknowledged_by else "",
+        f"note: {safe_text.line(one.note)}" if one.note else "",
     ]
     return [Text(each) for each in said if each]
 
 
 def _amount_at_risk(amount_at_risk: wire.AmountAtRisk) -> str:
-    currency = plain.line(amount_at_risk.currency, 20)
+    currency = safe_text.line(amount_at_risk.currency, 20)
     certain, possible = amount_at_risk.certain, amount_at_risk.possible
     return f"amount at risk: {certain} {currency} certain, {possible} {currency} possible"
 
@@ -82,12 +82,12 @@ def _contrast(one: wire.Contrast) -> str:
 
 
 def _trait(one: wire.Trait) -> str:
-    place = plain.line(one.service or one.step or "saga", SHOWN)
-    return f"{place} {plain.line(one.key, SHOWN)}={plain.line(one.value, SHOWN)}"
+    place = safe_text.line(one.service or one.step or "saga", SHOWN)
+    return f"{place} {safe_text.line(one.key, SHOWN)}={safe_text.line(one.value, SHOWN)}"
 
 
 def _event(change: wire.IncidentChange) -> str:
-    by = f" by {plain.line(change.by, SHOWN)}" if change.by else ""
-    note = f": {plain.line(change.note)}" if change.note else ""
+    by = f" by {safe_text.line(change.by, SHOWN)}" if change.by else ""
+    note = f": {safe_text.line(change.note)}" if change.note else ""
     sagas = "1 saga" if change.count == 1 else f"{change.count:,} sagas"
     return f"{times.day_and_time(change.at)}  {change.what}{by}, {sagas}{note}"

@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 import typer
 from pydantic import BaseModel
 
-from sagascope_collector import logbook
+from sagascope_collector import logging_setup
 from sagascope_collector.archives import Sender
 from sagascope_collector.bridges import Bridge, Cursor, Pulse, Source, metrics
 from sagascope_collector.bridges.postgres import Database, Gids, Place, Postgres
@@ -19,7 +19,7 @@ from sagascope_collector.cli.connection import Url, with_credentials
 from sagascope_collector.cli.importing import OtlpHttp, place_of
 from sagascope_collector.client import DEFAULT_URL, Credentials
 from sagascope_collector.errors import BadValue, CannotStart
-from sagascope_collector.logbook import Format, Level
+from sagascope_collector.logging_setup import Format, Level
 from sagascope_collector.settings import Address
 
 _log = logging.getLogger(__name__)
@@ -265,7 +265,7 @@ class _Collector:
 def _follow(
     kind: str, source: Source[Followed], cursor: Cursor[Followed], to: _Collector, every: float, metrics_at: str | None
 ) -> None:
-    logbook.configure(Format.TEXT, Level.INFO)
+    logging_setup.configure(Format.TEXT, Level.INFO)
     with (
         Sender(to.otlp_http, to.credentials) as sender,
         Sender(to.otlp_http, to.credentials, patience=0) as hasty,

@@ -9,7 +9,8 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from sagascope_collector.cli import exits, plain, terminal
+from sagascope_collector import safe_text
+from sagascope_collector.cli import exits, terminal
 from sagascope_collector.conformance import Heard, Point, Report, Verdict, judge
 from sagascope_collector.errors import BadValue
 from sagascope_collector.settings import OTLP_GRPC, OTLP_HTTP, Address
@@ -146,7 +147,7 @@ def _point(point: Point) -> list[Text]:
     mark, colour = MARKS[point.verdict]
     lines = [Text.assemble((f"{mark} ", colour), (point.requirement, "dim" if colour == "dim" else ""))]
     if point.verdict is Verdict.FAILED:
-        example = plain.line(f"{point.example}: {point.reason}", 400)
+        example = safe_text.line(f"{point.example}: {point.reason}", 400)
         lines += [Text(f"    {point.wrong:,} of {point.seen:,}: {example}", "red"), Text(f"    {point.fix}")]
     return lines
 

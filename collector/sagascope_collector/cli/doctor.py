@@ -10,8 +10,9 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
+from sagascope_collector import safe_text
 from sagascope_collector.access import read_token
-from sagascope_collector.cli import exits, plain, terminal
+from sagascope_collector.cli import exits, terminal
 from sagascope_collector.cli.connection import Url, with_credentials
 from sagascope_collector.cli.serve import DEFAULTS, Database, IngestToken
 from sagascope_collector.client import DEFAULT_URL
@@ -94,5 +95,5 @@ def doctor(
 
 def _lines(result: Result) -> list[Text]:
     mark, colour = MARKS[result.state]
-    lines = [Text.assemble((f"{mark} ", colour), plain.line(f"{result.check}: {result.text}"))]
-    return [*lines, Text(f"  {plain.line(result.advice)}", "bold")] if result.advice else lines
+    lines = [Text.assemble((f"{mark} ", colour), safe_text.line(f"{result.check}: {result.text}"))]
+    return [*lines, Text(f"  {safe_text.line(result.advice)}", "bold")] if result.advice else lines

@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping
 
-from sagascope_collector import client, errors
-from sagascope_collector.cli import plain
+from sagascope_collector import client, errors, safe_text
 
 DONE: int = 0
 """Done; also when nothing was wrong with anything."""
@@ -30,7 +29,7 @@ def status_of(error: Exception) -> int | None:
 
 def sentence(error: Exception) -> str:
     """What a person is told of an error, and what to do about it where that is known."""
-    text = plain.lines(str(error))
+    text = safe_text.lines(str(error))
     if isinstance(error, client.TokenNeeded):
         return f"{text}\nName the file that holds it with --token-file, or set SAGASCOPE_TOKEN."
     if isinstance(error, client.Untrusted):

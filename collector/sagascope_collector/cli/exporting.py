@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from sagascope_collector import wire
-from sagascope_collector.cli import plain, render, sagas, tables, terminal
+from sagascope_collector import safe_text, wire
+from sagascope_collector.cli import render, sagas, tables, terminal
 from sagascope_collector.cli.connection import with_client
 from sagascope_collector.cli.sagas import Environment, Name, Run
 from sagascope_collector.client import Client
@@ -79,7 +79,7 @@ def export(
         raise BadValue("Say one of the two: the id of a transaction, or --parquet FOLDER.")
     if parquet is not None:
         written = tables.export(client, db, parquet, since, until)
-        typer.echo(f"{plain.line(str(parquet))} holds {written:,} records.")
+        typer.echo(f"{safe_text.line(str(parquet))} holds {written:,} records.")
     elif id is not None:
         _export(client, id, output, name, run, environment)
 
@@ -121,6 +121,6 @@ def _write(found: Iterable[bytes], path: Path) -> None:
                 file.write(part)
         new.replace(path)
     except OSError as error:
-        raise BadValue(f"{plain.line(str(path))} cannot be written: {error.strerror}.") from error
+        raise BadValue(f"{safe_text.line(str(path))} cannot be written: {error.strerror}.") from error
     finally:
         new.unlink(missing_ok=True)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from sagascope_collector import wire
-from sagascope_collector.cli import plain, terminal
+from sagascope_collector import safe_text, wire
+from sagascope_collector.cli import terminal
 from sagascope_collector.cli.connection import Url, with_credentials
 from sagascope_collector.cli.exits import NOT_FOUND
 from sagascope_collector.client import DEFAULT_URL, Client, Credentials
@@ -73,11 +73,11 @@ def _asked(url: str, credentials: Credentials, asked: wire.Forget, really: bool)
 
 def _tell(told: wire.Forgotten, key: str) -> None:
     if not told.sagas:
-        typer.echo(f"No transaction has {plain.line(key)}.")
+        typer.echo(f"No transaction has {safe_text.line(key)}.")
         return
     for each in told.items:
-        where = f" in {plain.line(each.environment)}" if each.environment else ""
-        typer.echo(f"  {plain.line(each.name)} {plain.line(each.id)} ({each.status}){where}")
+        where = f" in {safe_text.line(each.environment)}" if each.environment else ""
+        typer.echo(f"  {safe_text.line(each.name)} {safe_text.line(each.id)} ({each.status}){where}")
     if told.sagas > len(told.items):
         typer.echo(f"  and {told.sagas - len(told.items):,} more")
     several = f"{told.sagas:,} transactions" if told.sagas != 1 else "One transaction"
@@ -90,4 +90,4 @@ def _tell(told: wire.Forgotten, key: str) -> None:
     if told.backups:
         typer.echo("Backups that may hold them, and were not changed:")
         for place in told.backups:
-            typer.echo(f"  {plain.line(place)}")
+            typer.echo(f"  {safe_text.line(place)}")

@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from sagascope_collector import safe_text
 from sagascope_collector.archives import FileReport, Progress, Report, Sender, send_files
-from sagascope_collector.cli import exits, plain, terminal
+from sagascope_collector.cli import exits, terminal
 from sagascope_collector.cli.connection import Url, with_credentials
 from sagascope_collector.client import DEFAULT_URL, Client, Credentials, NotSagascope
 
@@ -59,7 +60,7 @@ def import_files(
     if json:
         terminal.write(dumps(report.as_json(), indent=2) + "\n")
     if report.stopped:
-        typer.echo(f"Stopped: {plain.line(report.stopped)}\nGive the same command again to go on.", err=True)
+        typer.echo(f"Stopped: {safe_text.line(report.stopped)}\nGive the same command again to go on.", err=True)
     raise typer.Exit(_status(report))
 
 
@@ -111,7 +112,9 @@ class _Lines(_Silent):
 class _Bars:
     def __init__(self, bars: Bars, sizes: dict[str, int]) -> None:
         self._bars = bars
-        self._tasks = {name: bars.add_task(plain.line(Path(name).name, 40), total=size) for name, size in sizes.items()}
+        self._tasks = {
+            name: bars.add_task(safe_text.line(Path(name).name, 40), total=size) for name, size in sizes.items()
+        }
 
     def at(self, report: FileReport, read: int) -> None:
         """Move the bar."""
@@ -125,12 +128,12 @@ class _Bars:
 def _told(report: FileReport) -> str:
     """What came of a file: a line, and one for each refusal."""
     sent = report.as_json()
-    lines = [f"{plain.line(report.file)}: {sent['spans']:,} spans and {sent['log_records']:,} log records sent"]
+    lines = [f"{safe_text.line(report.file)}: {sent['spans']:,} spans and {sent['log_records']:,} log records sent"]
     if sent["metrics_ignored"]:
         lines.append(f"  {sent['metrics_ignored']:,} metrics left out: Sagascope does not keep metrics.")
     for each in report.refused[:SHOWN]:
         what = "not taken" if each.records is None else f"{each.records:,} records refused"
-        lines.append(f"  line {each.line:,}: {what}: {plain.line(each.reason, 300)}")
+        lines.append(f"  line {each.line:,}: {what}: {safe_text.line(each.reason, 300)}")
     left = report.refusals - min(len(report.refused), SHOWN)
     lines += [f"  and {left:,} more like these; --json tells up to 100."] if left else []
     lines += ["  Its end is cut off, as of a file that is still written to."] if report.cut_off else []

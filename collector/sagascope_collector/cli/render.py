@@ -11,8 +11,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from sagascope_collector import wire
-from sagascope_collector.cli import plain, times
+from sagascope_collector import safe_text, wire
+from sagascope_collector.cli import times
 from sagascope_collector.cli.steps import steps
 from sagascope_collector.cli.timeline import Timeline
 
@@ -50,13 +50,13 @@ def saga(shown: wire.Saga, now: datetime) -> RenderableType:
     """The diagnosis of one saga, for a person."""
     sections = [
         _title(shown, now),
-        Text(plain.line(shown.headline), "bold"),
-        Text.assemble(("Customer: ", "dim"), plain.line(shown.customer_line)),
+        Text(safe_text.line(shown.headline), "bold"),
+        Text.assemble(("Customer: ", "dim"), safe_text.line(shown.customer_line)),
         _section("Steps", [steps(shown.steps, now)] if shown.steps else []),
         _section("Committed and compensated", _ledger(shown)),
         _section("Evidence", _evidence(shown.verdict)),
         _section("What to do", _actions(shown.verdict)),
-        _section("Also noticed", [Text(f"{each.code}: {plain.line(each.text)}") for each in shown.anomalies]),
+        _section("Also noticed", [Text(f"{each.code}: {safe_text.line(each.text)}") for each in shown.anomalies]),
         _section("Timeline", [Timeline(shown.steps, now)] if any(each.attempts for each in shown.steps) else []),
         _footer(shown),
     ]
@@ -71,7 +71,7 @@ def listing(items: Sequence[wire.SagaSummary], now: datetime, kinds: Sequence[st
 
 def nothing_found(text: str, reason: str | None) -> RenderableType:
     """Why a search found nothing."""
-    return Group(Text(f"Nothing found for {plain.line(text, 200)!r}."), Text(NOTHING_FOUND.get(reason or "", "")))
+    return Group(Text(f"Nothing found for {safe_text.line(text, 200)!r}."), Text(NOTHING_FOUND.get(reason or "", "")))
 
 
 def _spaced(parts: Iterable[RenderableType]) -> list[RenderableType]:
@@ -84,7 +84,7 @@ def _section(title: str, body: Sequence[RenderableType]) -> RenderableType | Non
 
 
 def _name(one: wire.SagaSummary) -> Text:
-    return Text.assemble((plain.line(one.name, 80), "bold"), " ", (plain.line(one.id, 120), "bold cyan"))
+    return Text.assemble((safe_text.line(one.name, 80), "bold"), " ", (safe_text.line(one.id, 120), "bold cyan"))
 
 
 def _state(one: wire.SagaSummary) -> Text:
@@ -97,8 +97,8 @@ def _state(one: wire.SagaSummary) -> Text:
 def _place(one: wire.SagaSummary, now: datetime) -> Text:
     """Environment, run and start on one line."""
     parts = [
-        f"in {plain.line(one.environment, 80)}" if one.environment else "",
-        f"run {plain.line(one.run, 80)}" if one.run else "",
+        f"in {safe_text.line(one.environment, 80)}" if one.environment else "",
+        f"run {safe_text.line(one.run, 80)}" if one.run else "",
     ]
     started = f"started {times.day_and_time(one.started_at)}, {times.between(one.started_at, now)} ago"
     return Text(", ".join(part for part in [*parts, started] if part), "dim")
@@ -112,7 +112,7 @@ def _entry(one: wire.SagaSummary, now: datetime, kind: str) -> RenderableType:
     found = Text(f"  ({FOUND_BY[kind]})" if kind in FOUND_BY else "", "dim")
     return Group(
         Text.assemble(_name(one), "  ", _state(one), found),
-        Padding(Text(plain.line(one.headline)), (0, 0, 0, 2)),
+        Padding(Text(safe_text.line(one.headline)), (0, 0, 0, 2)),
         Padding(_place(one, now), (0, 0, 0, 2)),
     )
 
@@ -129,15 +129,17 @@ def _ledger_line(entry: wire.LedgerEntry) -> Text:
     words, colour = LEDGER_WORDS[entry.state]
     amount = f", {entry.amount} {entry.currency or ''}".rstrip() if entry.amount is not None else ""
     compensation = (
-        f"; {plain.line(entry.compensation, 80)} compensates it"
+        f"; {safe_text.line(entry.compensation, 80)} compensates it"
         if entry.compensation and entry.state == "committed"
         else ""
     )
-    return Text.assemble(plain.line(entry.step, 80), plain.line(amount, 80), ": ", (words, colour), compensation)
+    return Text.assemble(
+        safe_text.line(entry.step, 80), safe_text.line(amount, 80), ": ", (words, colour), compensation
+    )
 
 
 def _amount_at_risk(amount_at_risk: wire.AmountAtRisk) -> Text:
-    currency = plain.line(amount_at_risk.currency, 20)
+    currency = safe_text.line(amount_at_risk.currency, 20)
     certain, possible = amount_at_risk.certain, amount_at_risk.possible
     return Text(f"Amount at risk: {certain} {currency} certain, {possible} {currency} possible.")
 
@@ -149,7 +151,7 @@ def _evidence(verdict: wire.Verdict | None) -> list[RenderableType]:
     table.add_column(no_wrap=True, style="dim")
     table.add_column(overflow="fold")
     for each in verdict.evidence:
-        table.add_row(times.time_of_day(each.at), Text(plain.line(each.text)))
+        table.add_row(times.time_of_day(each.at), Text(safe_text.line(each.text)))
     return [table, Text(f"Confidence: {verdict.confidence}.", "dim")]
 
 
@@ -158,7 +160,7 @@ def _actions(verdict: wire.Verdict | None) -> list[RenderableType]:
         return []
     table = Table.grid(padding=(0, 1, 0, 0))
     for number, action in enumerate(verdict.actions, start=1):
-        table.add_row(f"{number}.", Text(plain.line(action)))
+        table.add_row(f"{number}.", Text(safe_text.line(action)))
     return [table]
 
 

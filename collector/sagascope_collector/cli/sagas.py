@@ -8,8 +8,8 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
-from sagascope_collector import wire
-from sagascope_collector.cli import exits, incidents, plain, render, terminal
+from sagascope_collector import safe_text, wire
+from sagascope_collector.cli import exits, incidents, render, terminal
 from sagascope_collector.cli.blocks import block
 from sagascope_collector.cli.connection import with_client
 from sagascope_collector.client import Client
@@ -190,7 +190,7 @@ def _tell_what_it_is(client: Client, quoted: str) -> None:
         return
     typer.echo(f"It is {told}, though." + (" There, these need attention:" if standing.items else ""))
     for each in standing.items:
-        typer.echo(f"  {plain.line(each.name)} {plain.line(each.id)}")
+        typer.echo(f"  {safe_text.line(each.name)} {safe_text.line(each.id)}")
 
 
 def _missing(quoted: str) -> wire.Problem:
@@ -205,20 +205,20 @@ def _missing(quoted: str) -> wire.Problem:
 
 def _tell_others(quoted: str, known: list[wire.SagaSummary]) -> NoReturn:
     """Say on standard error that this id is known, and none of its sagas is of that type, run and environment."""
-    typer.echo(f"{plain.line(quoted, 200)} is known, but not with that type, run or environment. It is:", err=True)
+    typer.echo(f"{safe_text.line(quoted, 200)} is known, but not with that type, run or environment. It is:", err=True)
     for each in known[:NEAR]:
-        told = [f"--name {plain.line(each.name)}"]
-        told += [f"--run {plain.line(each.run)}"] if each.run else []
-        told += [f"--environment {plain.line(each.environment)}"] if each.environment else []
+        told = [f"--name {safe_text.line(each.name)}"]
+        told += [f"--run {safe_text.line(each.run)}"] if each.run else []
+        told += [f"--environment {safe_text.line(each.environment)}"] if each.environment else []
         typer.echo(f"  {' '.join(told)}", err=True)
     raise typer.Exit(exits.NOT_FOUND)
 
 
 def _tell_missing(quoted: str, result: wire.SearchResult) -> NoReturn:
     """Say on standard error that no saga has that id, and what comes near it."""
-    near = [f"  {plain.line(each.saga.name)} {plain.line(each.saga.id)}" for each in result.matches[:NEAR]]
+    near = [f"  {safe_text.line(each.saga.name)} {safe_text.line(each.saga.id)}" for each in result.matches[:NEAR]]
     why = render.NOTHING_FOUND.get(result.reason or "", "")
-    typer.echo(f"No transaction is meant by {plain.line(quoted, 200)!r}. {why}".strip(), err=True)
+    typer.echo(f"No transaction is meant by {safe_text.line(quoted, 200)!r}. {why}".strip(), err=True)
     typer.echo("\n".join(["What comes near it:", *near]), err=True) if near else None
     raise typer.Exit(exits.NOT_FOUND)
 

@@ -7,15 +7,14 @@ from typing import Annotated, Final
 
 import typer
 
-from sagascope_collector import amounts, rulefile, runbooks
-from sagascope_collector.access import Tokens, read_token
-from sagascope_collector.alerts import Alerts
-from sagascope_collector.foreign import BUILT_IN, read_mapping
-from sagascope_collector.logbook import Format, Level
-from sagascope_collector.scrub import Rules
+from sagascope_collector import config_file, durations, runbooks
+from sagascope_collector.access import Tokens, read_token, tls_of
+from sagascope_collector.alerting import Alerts
+from sagascope_collector.engines import BUILT_IN, read_mapping
+from sagascope_collector.logging_setup import Format, Level
+from sagascope_collector.scrubbing import Rules
 from sagascope_collector.settings import Address, Settings, step_timeouts
 from sagascope_collector.storage import Keep
-from sagascope_collector.tls import tls_of
 
 Announce = Callable[[Mapping[str, str]], None]
 """Told once, when everything listens: the addresses by name."""
@@ -314,9 +313,9 @@ def command(run: Run) -> Callable[..., None]:
             read_seconds=read_seconds,
             memory_bytes=memory_bytes,
             keep=Keep(
-                seconds=None if keep == FOREVER else amounts.seconds(keep),
-                bytes=amounts.size(keep_size) if keep_size else None,
-                summary_seconds=amounts.seconds(summary_only_after) if summary_only_after else None,
+                seconds=None if keep == FOREVER else durations.seconds(keep),
+                bytes=durations.size(keep_size) if keep_size else None,
+                summary_seconds=durations.seconds(summary_only_after) if summary_only_after else None,
             ),
             accept_data_loss=accept_data_loss,
             tokens=Tokens(
@@ -329,11 +328,11 @@ def command(run: Run) -> Callable[..., None]:
             tls=tls_of(tls_cert, tls_key, tls_client_ca),
             runbooks=runbooks.read(runbook_file) if runbook_file else (),
             forms=read_mapping(mapping) if mapping else BUILT_IN,
-            scrub_rules=rulefile.read(scrub, Rules) if scrub else Rules(),
+            scrub_rules=config_file.read(scrub, Rules) if scrub else Rules(),
             scrub_key=scrub_key_file,
             log_format=log_format,
             log_level=log_level,
-            alerts=rulefile.read(alerts, Alerts) if alerts else None,
+            alerts=config_file.read(alerts, Alerts) if alerts else None,
         )
         run(settings, lambda addresses: _announce(settings.db, addresses))
 

@@ -9,8 +9,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from sagascope_collector import wire
-from sagascope_collector.cli import plain, terminal
+from sagascope_collector import safe_text, wire
+from sagascope_collector.cli import terminal
 from sagascope_collector.cli.connection import with_client
 from sagascope_collector.cli.sagas import Json
 from sagascope_collector.client import Client
@@ -73,12 +73,12 @@ def _table(result: wire.SqlResult) -> Table:
     for place, column in enumerate(result.columns):
         is_number = any(isinstance(row[place], int | float) for row in result.rows)
         table.add_column(
-            Text(plain.line(column.name, MAX_CELL_CHARACTERS), "bold"),
+            Text(safe_text.line(column.name, MAX_CELL_CHARACTERS), "bold"),
             justify="right" if is_number else "left",
             overflow="fold",
         )
     for row in result.rows:
-        table.add_row(*(Text(plain.line(_text(value), MAX_CELL_CHARACTERS)) for value in row))
+        table.add_row(*(Text(safe_text.line(_text(value), MAX_CELL_CHARACTERS)) for value in row))
     return table
 
 

@@ -9,8 +9,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from sagascope_collector import wire
-from sagascope_collector.cli import plain, times
+from sagascope_collector import safe_text, wire
+from sagascope_collector.cli import times
 
 STEP_MARK = {
     "done": ("✓", "green"),
@@ -65,13 +65,13 @@ def _laid_out(row: Sequence[Text], widths: Sequence[int]) -> Table:
 
 def _row(step: wire.Step, until: datetime) -> tuple[Text, Text, Text, Text]:
     mark, colour = STEP_MARK[step.state]
-    name = Text(plain.line(f"{step.name} [{step.key}]" if step.key else step.name, 80))
+    name = Text(safe_text.line(f"{step.name} [{step.key}]" if step.key else step.name, 80))
     if step.compensates:
-        name.append(f", compensates {plain.line(step.compensates, 80)}", "dim")
+        name.append(f", compensates {safe_text.line(step.compensates, 80)}", "dim")
     tried = step.attempts
     taken = times.between(tried[0].started_at, tried[-1].ended_at or until) if tried else ""
     state = Text(f"{mark} {step.state.replace('_', ' ')}", colour)
-    return state, name, Text(plain.line(step.service or "", 40)), Text(taken)
+    return state, name, Text(safe_text.line(step.service or "", 40)), Text(taken)
 
 
 def _tries(attempts: Sequence[wire.Attempt], until: datetime) -> Iterator[RenderableType]:
@@ -94,7 +94,7 @@ def _tries(attempts: Sequence[wire.Attempt], until: datetime) -> Iterator[Render
 
 def _attempt(attempt: wire.Attempt, until: datetime, remark: str) -> RenderableType:
     mark, colour = ATTEMPT_MARK[attempt.state]
-    where = plain.line(attempt.instance or attempt.service or "", 40)
+    where = safe_text.line(attempt.instance or attempt.service or "", 40)
     taken = times.between(attempt.started_at, attempt.ended_at or until)
     parts = [f"at {times.time_of_day(attempt.started_at)}", where, taken, remark]
     line = Text.assemble((f"{mark} attempt {attempt.number}", colour), ("  " + ", ".join(filter(None, parts)), "dim"))
@@ -106,4 +106,4 @@ def _error(attempt: wire.Attempt) -> str:
     if attempt.error is None:
         return ""
     kind = (attempt.error.type or "").rpartition(".")[2]
-    return plain.line(": ".join(part for part in (kind, attempt.error.message) if part), ERROR_LENGTH)
+    return safe_text.line(": ".join(part for part in (kind, attempt.error.message) if part), ERROR_LENGTH)

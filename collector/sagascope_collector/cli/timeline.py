@@ -11,8 +11,8 @@ from math import log10
 from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
-from sagascope_collector import wire
-from sagascope_collector.cli import plain, times
+from sagascope_collector import safe_text, wire
+from sagascope_collector.cli import times
 
 LABEL: int = 24
 """Columns for the step's name and attempt number."""
@@ -90,7 +90,7 @@ def _attempts(steps: Sequence[wire.Step]) -> Iterator[tuple[str, wire.Attempt]]:
 
 
 def _label(name: str, number: str) -> str:
-    label = Text(plain.line(name))
+    label = Text(safe_text.line(name))
     label.truncate(LABEL - len(number), overflow="ellipsis")
     return label.plain + number
 

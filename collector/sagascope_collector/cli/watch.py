@@ -9,8 +9,8 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from sagascope_collector import wire
-from sagascope_collector.cli import plain, render, terminal, times
+from sagascope_collector import safe_text, wire
+from sagascope_collector.cli import render, terminal, times
 from sagascope_collector.cli.blocks import block
 from sagascope_collector.cli.connection import with_client
 from sagascope_collector.cli.incidents import alive
@@ -54,7 +54,7 @@ def _screen(client: Client) -> RenderableType:
     try:
         found = alive(client)
     except TROUBLE as error:
-        return Text(plain.lines(str(error)), "bold red")
+        return Text(safe_text.lines(str(error)), "bold red")
     moment = times.now()
     title = Text(f"{sum(each.count for each in found):,} need attention  {times.time_of_day(moment)}", "bold")
     blocks = [piece for each in found[:SCREEN] for piece in (Text(), *block(each, moment))]
@@ -79,10 +79,10 @@ def _asked(client: Client, before: list[wire.Incident]) -> list[wire.Incident]:
     try:
         return alive(client)
     except TROUBLE as error:
-        typer.echo(plain.lines(str(error)), err=True)
+        typer.echo(safe_text.lines(str(error)), err=True)
         return before
 
 
 def _line(one: wire.Incident) -> str:
-    where = plain.line(one.step or "(no step)", 120)
-    return f"{one.count:,} {plain.line(one.name, 120)} at {where}: {one.reason}, {one.state}  {one.key}"
+    where = safe_text.line(one.step or "(no step)", 120)
+    return f"{one.count:,} {safe_text.line(one.name, 120)} at {where}: {one.reason}, {one.state}  {one.key}"

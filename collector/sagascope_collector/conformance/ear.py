@@ -11,12 +11,11 @@ from sagascope_collector.cli import conformance as cli
 from sagascope_collector.conformance.heard import SECOND, Heard
 from sagascope_collector.conformance.reading import take
 from sagascope_collector.errors import CannotStart, PortTaken, SagascopeError, Undecodable
+from sagascope_collector.http_server import address_of, listen, port_taken, server
 from sagascope_collector.ingest import Encoding, Payload, Receipt, Signal
-from sagascope_collector.listening import address_of, listen, port_taken
 from sagascope_collector.otlp import OtlpGrpc, OtlpHttp
 from sagascope_collector.otlp.body import Budget
 from sagascope_collector.otlp.grpc import bind
-from sagascope_collector.serving import server
 from sagascope_collector.settings import MEBIBYTE, Address
 
 MOST_BYTES: Final = 64 * MEBIBYTE

@@ -12,7 +12,7 @@ from sagascope_collector.ingest import Payload, Signal
 from sagascope_collector.otlp import anyvalue, marks
 from sagascope_collector.otlp.decode import parse
 from sagascope_collector.otlp.spans import INVALID_IDS, KINDS, SPAN_ID_BYTES, TRACE_ID_BYTES, valid_id
-from sagascope_collector.words import word
+from sagascope_collector.values import word
 
 _REQUESTS: Final[dict[Signal, Any]] = {
     Signal.TRACES: ExportTraceServiceRequest,

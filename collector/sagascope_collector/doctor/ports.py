@@ -8,7 +8,7 @@ from sagascope_collector.doctor.api import Answered
 from sagascope_collector.doctor.patient import Patient
 from sagascope_collector.doctor.result import Result, ok, problem, skipped
 from sagascope_collector.errors import CannotStart
-from sagascope_collector.listening import listen
+from sagascope_collector.http_server import listen
 from sagascope_collector.settings import Address
 
 

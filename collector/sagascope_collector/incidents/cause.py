@@ -4,8 +4,8 @@ import hashlib
 import json
 from typing import Final, NamedTuple
 
+from sagascope_collector.analysis.model import Judgement, Saga
 from sagascope_collector.incidents.fingerprint import fingerprint
-from sagascope_collector.sagas.model import Judgement, Saga
 
 KEY_DIGITS: Final = 16
 

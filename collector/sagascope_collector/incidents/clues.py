@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from sagascope_collector.analysis.model import Attempt, AttemptState, Judgement, LedgerState, Phase, Reason, Saga, Step
 from sagascope_collector.incidents.remedy import COMPENSATING, undecided
-from sagascope_collector.sagas.model import Attempt, AttemptState, Judgement, LedgerState, Phase, Reason, Saga, Step
 
 AT_RISK: Final = frozenset(
     {

@@ -2,7 +2,16 @@
 
 from enum import StrEnum
 
-from sagascope_collector.sagas.model import Attempt, AttemptState, Confidence, Judgement, Phase, Reason, Saga, Verdict
+from sagascope_collector.analysis.model import (
+    Attempt,
+    AttemptState,
+    Confidence,
+    Judgement,
+    Phase,
+    Reason,
+    Saga,
+    Verdict,
+)
 
 
 class RecommendedAction(StrEnum):

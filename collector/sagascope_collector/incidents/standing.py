@@ -1,8 +1,8 @@
 """What a saga that needs attention adds to its incident. Pure."""
 
+from sagascope_collector.analysis.model import Judgement, Saga
 from sagascope_collector.incidents.cause import cause
 from sagascope_collector.incidents.remedy import recommended_action
-from sagascope_collector.sagas.model import Judgement, Saga
 from sagascope_collector.storage import AmountAtRisk, IncidentSaga
 
 MAX_ERROR_CHARACTERS = 500

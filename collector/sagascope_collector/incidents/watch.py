@@ -8,7 +8,7 @@ from typing import Final
 from sagascope_collector.errors import NotFound
 from sagascope_collector.incidents import documents
 from sagascope_collector.incidents.life import Incident, Scope, State, advance, told
-from sagascope_collector.rounds import Rounds
+from sagascope_collector.periodic import PeriodicTask
 from sagascope_collector.storage import IncidentChange, IncidentGroup, IncidentRecords, Progress
 
 PAUSE: Final = 0.25
@@ -48,7 +48,7 @@ class Incidents:
         self._known = self._kept()
         self._seen: int | None = None
         self._groups: Mapping[str, IncidentGroup] = {}
-        self._rounds = Rounds("incidents", self.look, every=PAUSE)
+        self._rounds = PeriodicTask("incidents", self.look, every=PAUSE)
         self._listeners: list[Callable[[], None]] = []
         records.listen(self._rounds.call)
 

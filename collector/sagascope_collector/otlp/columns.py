@@ -9,7 +9,7 @@ import orjson
 import pyarrow as pa
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
-from sagascope_collector.foreign import Forms, Seen
+from sagascope_collector.engines import Forms, Seen
 from sagascope_collector.otlp import anyvalue, limits, marks
 from sagascope_collector.otlp.marks import MARK_KEYS, UNMARKED
 from sagascope_collector.records import Mark, Process, Value

@@ -9,8 +9,8 @@ from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from sagascope_collector.engines import BUILT_IN, Forms
 from sagascope_collector.errors import Undecodable
-from sagascope_collector.foreign import BUILT_IN, Forms
 from sagascope_collector.ingest import Decoded, Encoding, Outcome, Payload, Receipt, Signal
 from sagascope_collector.otlp import otlpjson
 from sagascope_collector.otlp.columns import Origins
@@ -18,7 +18,7 @@ from sagascope_collector.otlp.fast import Requests
 from sagascope_collector.otlp.logs import Logs
 from sagascope_collector.otlp.observations import Observations
 from sagascope_collector.otlp.spans import INVALID_IDS, Spans, links_table
-from sagascope_collector.scrub import Scrubber
+from sagascope_collector.scrubbing import Scrubber
 from sagascope_collector.storage import Batch
 
 _REQUESTS: Final[dict[Signal, Any]] = {

@@ -8,13 +8,12 @@ import grpc.aio
 from google.protobuf.message import Message
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
-from sagascope_collector.access import OPEN, Tokens
+from sagascope_collector.access import OPEN, Tls, Tokens
 from sagascope_collector.errors import PortTaken, SagascopeError
 from sagascope_collector.ingest import Encoding, Payload, Signal, Taker
 from sagascope_collector.otlp import answers
 from sagascope_collector.otlp.decode import parse
 from sagascope_collector.otlp.waiting import answered, sender_of
-from sagascope_collector.tls import Tls
 
 Context = Any
 """What grpc hands to a handler; it comes without types."""

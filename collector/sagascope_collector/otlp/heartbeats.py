@@ -6,7 +6,7 @@ from typing import Final
 from sagascope import semconv
 from sagascope_collector.records import Attributes, Following, Value
 from sagascope_collector.storage import Beat
-from sagascope_collector.words import count
+from sagascope_collector.values import count
 
 DEFAULT_INTERVAL: Final = 60.0
 """Seconds to the next heartbeat where a record does not say it."""

@@ -8,7 +8,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from sagascope import semconv
-from sagascope_collector.foreign import BUILT_IN, Forms, Partial
+from sagascope_collector.engines import BUILT_IN, Forms, Partial
 from sagascope_collector.otlp import anyvalue, limits, origins
 from sagascope_collector.otlp.columns import Origin, Origins, Rows
 from sagascope_collector.otlp.heartbeats import beat, promise

@@ -2,7 +2,7 @@
 
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
-from sagascope_collector.foreign import PARTIAL_EVENT, Partial, is_partial, parse_partial
+from sagascope_collector.engines import PARTIAL_EVENT, Partial, is_partial, parse_partial
 from sagascope_collector.otlp import anyvalue
 
 

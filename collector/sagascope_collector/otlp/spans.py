@@ -9,7 +9,7 @@ import pyarrow as pa
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from sagascope_collector.foreign import BUILT_IN, Forms
+from sagascope_collector.engines import BUILT_IN, Forms
 from sagascope_collector.otlp import anyvalue, limits, marks, origins
 from sagascope_collector.otlp.columns import Origin, Origins, Rows, mark_columns, table
 from sagascope_collector.otlp.observations import Observations

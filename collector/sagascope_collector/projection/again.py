@@ -3,10 +3,10 @@
 from collections import deque
 from collections.abc import Iterable
 
+from sagascope_collector.analysis.identity import UNKNOWN
+from sagascope_collector.analysis.model import Status
 from sagascope_collector.projection.memory import Learned
 from sagascope_collector.records import SagaId
-from sagascope_collector.sagas.identity import UNKNOWN
-from sagascope_collector.sagas.model import Status
 from sagascope_collector.storage import SagaFilter, Storage
 
 AT_START = (

@@ -10,10 +10,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from sagascope_collector import sagas
+from sagascope_collector import analysis
+from sagascope_collector.analysis.experience import KEPT
+from sagascope_collector.analysis.identity import UNKNOWN
 from sagascope_collector.records import SagaId, SagaKey
-from sagascope_collector.sagas.experience import KEPT
-from sagascope_collector.sagas.identity import UNKNOWN
 from sagascope_collector.storage import BaselineRow, SagaRow, Storage
 
 logger = logging.getLogger(__name__)
@@ -51,25 +51,25 @@ class Memory:
         """Reads what the storage has kept."""
         self._storage = storage
         self._clock = clock
-        self._lessons: defaultdict[Name, dict[SagaKey, sagas.Lesson]] = defaultdict(dict)
+        self._lessons: defaultdict[Name, dict[SagaKey, analysis.Lesson]] = defaultdict(dict)
         self._of_id: defaultdict[SagaId, set[SagaKey]] = defaultdict(set)
         self._candidates: defaultdict[Name, dict[SagaKey, int]] = defaultdict(dict)
         self._oldest: dict[Name, tuple[int, tuple[str, ...]]] = {}
         self._due: dict[Name, float] = {}
         self._next: dict[Name, float] = {}
-        self._experience: Mapping[Name, sagas.Experience] = {}
-        self._told: dict[Name, sagas.Experience] = {}
-        self._paces: defaultdict[Name, sagas.Pace] = defaultdict(sagas.Pace)
+        self._experience: Mapping[Name, analysis.Experience] = {}
+        self._told: dict[Name, analysis.Experience] = {}
+        self._paces: defaultdict[Name, analysis.Pace] = defaultdict(analysis.Pace)
         for document in storage.baselines.all():
-            self._remember(sagas.load(document))
+            self._remember(analysis.load(document))
         self.reflect()
 
     @property
-    def experience(self) -> Mapping[Name, sagas.Experience]:
+    def experience(self) -> Mapping[Name, analysis.Experience]:
         """What is known by now, by (environment, saga name)."""
         return self._experience
 
-    def take(self, lessons: Sequence[sagas.Lesson], ids: Iterable[SagaId] = ()) -> None:
+    def take(self, lessons: Sequence[analysis.Lesson], ids: Iterable[SagaId] = ()) -> None:
         """Keeps and remembers lessons; those that are known already, or too old to count, cost nothing.
 
         Args:
@@ -132,7 +132,7 @@ class Memory:
         said = ", ".join(f"{name} {times:.1f} times" for name, times in slow[:SLOW_NAMED])
         return [f"general_slowdown: all steps take longer than usual ({said}); deadlines are extended as much."]
 
-    def _is_wanted(self, lesson: sagas.Lesson) -> bool:
+    def _is_wanted(self, lesson: analysis.Lesson) -> bool:
         """Returns whether it is news, of a type that has a name and a place, and among the latest."""
         name = lesson.key[:2]
         if not self._has_place(name) or self._lessons.get(name, {}).get(lesson.key) == lesson:
@@ -151,7 +151,7 @@ class Memory:
             self._oldest[name] = sorted((each.ended_at, each.key) for each in known.values())[-KEPT]
         return self._oldest[name]
 
-    def _remember(self, lesson: sagas.Lesson) -> None:
+    def _remember(self, lesson: analysis.Lesson) -> None:
         name = lesson.key[:2]
         known = self._lessons[name]
         known[lesson.key] = lesson
@@ -173,8 +173,8 @@ class Memory:
 
     def _learn(self, name: Name) -> Learned | None:
         started = self._clock()
-        lessons = sagas.in_order(self._lessons[name].values())
-        learned = sagas.learn(lessons, self._paces[name].slower(lessons, started))
+        lessons = analysis.in_order(self._lessons[name].values())
+        learned = analysis.learn(lessons, self._paces[name].slower(lessons, started))
         self._next[name] = self._clock() + max(PAUSE_SECONDS, LEISURE * (self._clock() - started))
         del self._due[name]
         self._experience = {**self._experience, name: learned}

@@ -11,15 +11,15 @@ from typing import Any, Final
 import orjson
 
 from sagascope import semconv
+from sagascope_collector.analysis import values
+from sagascope_collector.analysis.customer import completed_line
+from sagascope_collector.analysis.headline import ENDED_WORDS
+from sagascope_collector.analysis.identity import UNKNOWN
+from sagascope_collector.analysis.model import Status
+from sagascope_collector.analysis.values import SECOND
+from sagascope_collector.analysis.wording import Time, phrase, sentences
+from sagascope_collector.analysis.words import dated
 from sagascope_collector.records import SagaKey
-from sagascope_collector.sagas import values
-from sagascope_collector.sagas.customer import completed_line
-from sagascope_collector.sagas.headline import ENDED_WORDS
-from sagascope_collector.sagas.identity import UNKNOWN
-from sagascope_collector.sagas.model import Status
-from sagascope_collector.sagas.values import SECOND
-from sagascope_collector.sagas.wording import Time, phrase, sentences
-from sagascope_collector.sagas.words import dated
 from sagascope_collector.storage import CleanCompletion, SagaRow
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from sagascope_collector import sagas
+from sagascope_collector import analysis
 from sagascope_collector.records import Instance, SagaId
 
 ProcessId = tuple[str, str, str]
@@ -40,7 +40,7 @@ class Reliance:
         found: dict[SagaId, None] = {}
         for each in instances:
             process = (each.process.environment, each.process.service, each.process.identity)
-            promise = sagas.promised_until(each) if process in self._of_process else None
+            promise = analysis.promised_until(each) if process in self._of_process else None
             for saga in sorted(self._of_process.get(process, ())):
                 if _is_other(self._of_saga[saga][process], promise, now):
                     found[saga] = None

@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable, Sequence
 from threading import Event
 
-from sagascope_collector import sagas, wire
+from sagascope_collector import analysis, wire
+from sagascope_collector.analysis import model
 from sagascope_collector.errors import StorageUnavailable
 from sagascope_collector.incidents import standing
 from sagascope_collector.projection import plain
@@ -13,7 +14,6 @@ from sagascope_collector.projection.memory import Memory
 from sagascope_collector.projection.reliance import Reliance
 from sagascope_collector.projection.surroundings import Surroundings
 from sagascope_collector.records import Facts, SagaId
-from sagascope_collector.sagas import model
 from sagascope_collector.storage import SagaRow, Storage, id_of
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class Summaries:
         """How many sagas cannot be read, and have no summary, or an old one."""
         return len(self._unreadable)
 
-    def renew(self, ids: Sequence[SagaId], context: sagas.Context, stopping: Event) -> None:
+    def renew(self, ids: Sequence[SagaId], context: analysis.Context, stopping: Event) -> None:
         """Reads the records of these ids and writes their summaries; those not done when `stopping` is set are left.
 
         Large sagas come last, one at a time, and not soon again.
@@ -88,13 +88,13 @@ class Summaries:
             self._storage.changes.defer([each], seconds=self._resting[each] - now)
         return [each for each in ids if each not in self._resting]
 
-    def _renew(self, ids: Sequence[SagaId], context: sagas.Context, stopping: Event) -> None:
+    def _renew(self, ids: Sequence[SagaId], context: analysis.Context, stopping: Event) -> None:
         if not ids:
             return
         facts = self._facts(ids)
         done: list[SagaId] = []
         rows: list[SagaRow] = []
-        lessons: list[sagas.Lesson] = []
+        lessons: list[analysis.Lesson] = []
         for each in ids:
             if stopping.is_set():
                 break
@@ -174,14 +174,14 @@ class Summaries:
         return True
 
     def _rows(
-        self, saga_id: SagaId, facts: Facts | None, context: sagas.Context, lessons: list[sagas.Lesson]
+        self, saga_id: SagaId, facts: Facts | None, context: analysis.Context, lessons: list[analysis.Lesson]
     ) -> list[SagaRow]:
         """Returns the summaries of every saga behind an id, and adds what it taught; none where they cannot be made."""
         if facts is None:
             return []
         try:
-            rebuilt = sagas.rebuild(facts, context.now, context.experience)
-            judged = [(saga, sagas.judge(saga, facts.instances, context)) for saga in rebuilt]
+            rebuilt = analysis.rebuild(facts, context.now, context.experience)
+            judged = [(saga, analysis.judge(saga, facts.instances, context)) for saga in rebuilt]
             rows = [self._row(saga, judgement, context) for saga, judgement in judged]
             self._learn(saga_id, judged, lessons)
         except Exception as error:  # noqa: BLE001  likewise
@@ -191,19 +191,19 @@ class Summaries:
         return rows
 
     def _learn(
-        self, saga_id: SagaId, judged: Sequence[tuple[model.Saga, model.Judgement]], lessons: list[sagas.Lesson]
+        self, saga_id: SagaId, judged: Sequence[tuple[model.Saga, model.Judgement]], lessons: list[analysis.Lesson]
     ) -> None:
         """Notes what these sagas mean for others, and what they rely on themselves."""
         promises: dict[tuple[str, str], int | None] = {}
         for saga, judgement in judged:
             promises |= judgement.promises
             self._surroundings.saw(saga, judgement)
-            if taught := sagas.lesson(saga):
+            if taught := analysis.lesson(saga):
                 lessons.append(taught)
         self._memory.rebuilt(saga.key for saga, _ in judged)
         self.reliance.judged(saga_id, promises)
 
-    def _row(self, saga: model.Saga, judgement: model.Judgement, context: sagas.Context) -> SagaRow:
+    def _row(self, saga: model.Saga, judgement: model.Judgement, context: analysis.Context) -> SagaRow:
         due_at = judgement.due_at
         tried = [step for step in saga.steps if step.attempts]
         return SagaRow(
@@ -233,7 +233,7 @@ class Summaries:
         logger.error("Saga %r in %r cannot be read; it is set aside", saga_id.id, saga_id.environment, exc_info=error)
 
 
-def _step_services(saga: model.Saga, context: sagas.Context) -> dict[str, str]:
+def _step_services(saga: model.Saga, context: analysis.Context) -> dict[str, str]:
     """Returns the service that ran each step.
 
     A step of which only the caller's span came so far is no news where another service is known to run it.

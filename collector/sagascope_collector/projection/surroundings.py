@@ -2,11 +2,11 @@
 
 from collections.abc import Collection, Container, Mapping, Sequence
 
-from sagascope_collector import sagas
+from sagascope_collector import analysis
+from sagascope_collector.analysis import model
+from sagascope_collector.analysis.context import Passed
+from sagascope_collector.analysis.words import dated
 from sagascope_collector.records import Instance
-from sagascope_collector.sagas import model
-from sagascope_collector.sagas.context import Passed
-from sagascope_collector.sagas.words import dated
 
 STEPS: int = 20_000
 """Steps of which it is known who passed them last."""
@@ -60,10 +60,10 @@ class Surroundings:
         """What readers of lists should know."""
         return [_notice(environment, since) for environment, since in sorted(self._lost.items())]
 
-    def look(self, instances: Sequence[Instance], context: sagas.Context) -> None:
+    def look(self, instances: Sequence[Instance], context: analysis.Context) -> None:
         """Finds out which services stopped reporting."""
-        self._lost = sagas.outages(instances, context)
-        doubted = dict.fromkeys(sagas.outages(instances, context, DOUBTED), context.now)
+        self._lost = analysis.outages(instances, context)
+        doubted = dict.fromkeys(analysis.outages(instances, context, DOUBTED), context.now)
         self._doubted = {e: at for e, at in {**self._doubted, **doubted}.items() if context.now - at < DOUBTED_FOR}
         heard: dict[tuple[str, str], int] = {}
         for each in instances:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from sagascope_collector import sagas
+from sagascope_collector import analysis
 from sagascope_collector.projection.again import Again
 from sagascope_collector.projection.memory import Memory
 from sagascope_collector.projection.summaries import Summaries, Summarise
@@ -67,7 +67,7 @@ class Projection:
         storage: Storage,
         *,
         summarise: Summarise,
-        context: Callable[[int], sagas.Context],
+        context: Callable[[int], analysis.Context],
         memory: Memory | None = None,
         surroundings: Surroundings | None = None,
         clock: Callable[[], int] = time.time_ns,
@@ -142,7 +142,7 @@ class Projection:
         self._again.learned(self._memory.reflect())
         return self._judge_again(self._context(context.now)) or left or len(due) == AT_ONCE
 
-    def _renew_changed(self, context: sagas.Context) -> bool:
+    def _renew_changed(self, context: analysis.Context) -> bool:
         """Summarises what changed; returns whether to look again at once."""
         if self._storage.changes.backlog().sagas <= AT_ONCE:
             changed = self._storage.changes.claim(AT_ONCE)
@@ -160,13 +160,13 @@ class Projection:
         self._rebuild_candidates(context)
         return len(changed) == IN_BULK
 
-    def _rebuild_candidates(self, context: sagas.Context) -> bool:
+    def _rebuild_candidates(self, context: analysis.Context) -> bool:
         """Rebuilds some sagas that were summarised in bulk, to learn from them; False: there are none."""
         candidates = self._memory.candidates(A_FEW)
         self._summaries.renew(candidates, context, self._stopping)
         return bool(candidates)
 
-    def _judge_again(self, context: sagas.Context) -> bool:
+    def _judge_again(self, context: analysis.Context) -> bool:
         """Judge again a part of the sagas for which something around them changed; whether there was any."""
         if not 0 <= context.now - self._looked_at < LOOK_AROUND:
             self._look_around(context)
@@ -175,7 +175,7 @@ class Projection:
         self._summaries.renew(part, context, self._stopping)
         return bool(part)
 
-    def _look_around(self, context: sagas.Context) -> None:
+    def _look_around(self, context: analysis.Context) -> None:
         instances = self._storage.instances.all()
         self._surroundings.look(instances, context)
         broken = self._summaries.reliance.broken(instances, context.now)

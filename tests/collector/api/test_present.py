@@ -5,7 +5,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sagascope_collector import naturals, wire
+from sagascope_collector import values, wire
 from sagascope_collector.api import present
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary()
@@ -16,7 +16,7 @@ VALUES = st.recursive(
 
 @given(VALUES)
 def test_any_value_is_natural_json(value: object) -> None:
-    text = wire.SpanEvent(name="x", at=present.moment(0), attributes={"v": naturals.natural(value)}).model_dump_json()
+    text = wire.SpanEvent(name="x", at=present.moment(0), attributes={"v": values.natural(value)}).model_dump_json()
     assert "v" in wire.SpanEvent.model_validate_json(text).attributes
 
 
@@ -24,8 +24,8 @@ def test_a_bottomless_value_is_cut() -> None:
     value: object = "bottom"
     for _ in range(10_000):
         value = [value]
-    natural = naturals.natural(value)
-    for _ in range(naturals.DEPTH):
+    natural = values.natural(value)
+    for _ in range(values.DEPTH):
         natural = natural[0]
     assert natural == "…"
 

@@ -5,12 +5,13 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sagascope_collector.cli import plain, times
+from sagascope_collector import safe_text
+from sagascope_collector.cli import times
 
 
 @given(st.text())
 def test_no_control_or_direction_character_passes(text: str) -> None:
-    shown = plain.line(text)
+    shown = safe_text.line(text)
     assert not [letter for letter in shown if unicodedata.category(letter) in {"Cc", "Cs"}]
     assert not [
         letter
@@ -21,12 +22,12 @@ def test_no_control_or_direction_character_passes(text: str) -> None:
 
 @given(st.text(st.characters(exclude_categories=["Cc", "Cf", "Cs", "Zl", "Zp"])))
 def test_ordinary_text_stays_as_it_is(text: str) -> None:
-    assert plain.line(text) == text
+    assert safe_text.line(text) == text
 
 
 def test_lines_keep_their_breaks() -> None:
-    assert plain.lines("a\r\nb\x1b[2Jc") == "a\nb\\x1b[2Jc"
-    assert plain.line("a\nb\tc") == "a ⏎ b c"
+    assert safe_text.lines("a\r\nb\x1b[2Jc") == "a\nb\\x1b[2Jc"
+    assert safe_text.line("a\nb\tc") == "a ⏎ b c"
 
 
 def test_durations_are_said_in_at_most_two_units() -> None:

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sagascope_collector.fairness import FairQueue
+from sagascope_collector.ingest import FairQueue
 
 CAPACITY = 100
 OFFERS = st.lists(st.tuples(st.sampled_from("abcd"), st.integers(1, 60)), max_size=40)

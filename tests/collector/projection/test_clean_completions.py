@@ -7,6 +7,7 @@ from threading import Event
 
 import pytest
 
+from sagascope_collector.analysis import Context
 from sagascope_collector.api import present
 from sagascope_collector.ingest import Encoding, Payload, Signal
 from sagascope_collector.otlp import decode
@@ -14,7 +15,6 @@ from sagascope_collector.projection import Projection, plain
 from sagascope_collector.projection.memory import Memory
 from sagascope_collector.projection.summaries import Summaries
 from sagascope_collector.projection.surroundings import Surroundings
-from sagascope_collector.sagas import Context
 from sagascope_collector.storage import SagaFilter, SagaRow, Storage
 from support.otlp import NOON, SECOND, log, logs, of_saga, resource, span, span_id, trace_id, traces
 from support.payloads import requests

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from sagascope_collector.analysis import Context, Lesson
+from sagascope_collector.analysis.experience import KEPT
+from sagascope_collector.analysis.lessons import Passage
 from sagascope_collector.api import present
 from sagascope_collector.projection import Memory, Projection
 from sagascope_collector.projection.memory import PAUSE_SECONDS, SLACK
 from sagascope_collector.records import SagaKey
-from sagascope_collector.sagas import Context, Lesson
-from sagascope_collector.sagas.experience import KEPT
-from sagascope_collector.sagas.lessons import Passage
 from sagascope_collector.storage import SagaFilter, Storage
 from support.otlp import NOON, SECOND
 from support.payments import DONE, saga

@@ -9,13 +9,13 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from sagascope_collector import wire
+from sagascope_collector.analysis import Context, model
 from sagascope_collector.api import present
 from sagascope_collector.errors import StorageUnavailable
 from sagascope_collector.ingest import Encoding, Payload, Signal
 from sagascope_collector.otlp import decode
 from sagascope_collector.projection import Projection, summaries, thread
 from sagascope_collector.projection.thread import PAUSE
-from sagascope_collector.sagas import Context, model
 from sagascope_collector.storage import SagaFilter, SagaRow, Storage
 from support.otlp import NOON, SECOND, heartbeat, log, logs, of_saga, resource, span_id, trace_id
 from support.payments import DONE, STUCK, Request, saga, soon

@@ -6,12 +6,12 @@ from random import Random
 from typer.testing import CliRunner
 
 from sagascope_collector.__main__ import build
+from sagascope_collector.analysis import Context
 from sagascope_collector.api import present
 from sagascope_collector.ingest import Encoding, Payload, Signal
 from sagascope_collector.otlp import decode
 from sagascope_collector.projection import Projection
 from sagascope_collector.rebuild import again
-from sagascope_collector.sagas import Context
 from sagascope_collector.storage import SagaFilter, SagaRow, Storage
 from support.otlp import NOON, SECOND
 from support.payments import STUCK, saga

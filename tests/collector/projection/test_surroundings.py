@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from sagascope_collector.analysis import Context
 from sagascope_collector.api import present
 from sagascope_collector.projection import Projection, Surroundings
 from sagascope_collector.projection.reliance import Reliance
 from sagascope_collector.records import SagaId
-from sagascope_collector.sagas import Context
 from sagascope_collector.storage import SagaFilter, Storage
 from support.otlp import NOON, SECOND, heartbeat, logs, resource
 from support.payments import STUCK, Tried, saga

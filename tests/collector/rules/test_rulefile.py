@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, Field, field_validator
 
-from sagascope_collector import rulefile
+from sagascope_collector import config_file
 from sagascope_collector.errors import BadRules, CannotStart
 
 
@@ -32,7 +32,7 @@ def faults(tmp_path: Path, text: str | bytes) -> list[str]:
     path = tmp_path / "rules.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(BadRules) as caught:
-        rulefile.read(path, Rules)
+        config_file.read(path, Rules)
     assert isinstance(caught.value, CannotStart)
     return str(caught.value).replace(f"{path}:", "").replace(str(path), "FILE").splitlines()
 
@@ -40,7 +40,7 @@ def faults(tmp_path: Path, text: str | bytes) -> list[str]:
 def read(tmp_path: Path, text: str) -> Rules:
     path = tmp_path / "rules.yaml"
     path.write_text(text, encoding="utf-8")
-    return rulefile.read(path, Rules)
+    return config_file.read(path, Rules)
 
 
 def test_what_is_right_is_read(tmp_path: Path) -> None:
@@ -108,11 +108,11 @@ def test_what_is_no_such_file_says_where(tmp_path: Path, text: str | bytes, told
 
 def test_a_file_without_end_of_faults_or_bytes_is_bounded(tmp_path: Path) -> None:
     told = faults(tmp_path, "".join(f"k{number}: 1\n" for number in range(500)))
-    assert len(told) == rulefile.MOST_FAULTS + 1
+    assert len(told) == config_file.MOST_FAULTS + 1
     assert told[-1].endswith("and 480 more")
-    assert faults(tmp_path, "#" * (rulefile.MOST_BYTES + 1)) == ["FILE is larger than 1024 KiB."]
+    assert faults(tmp_path, "#" * (config_file.MOST_BYTES + 1)) == ["FILE is larger than 1024 KiB."]
 
 
 def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
     with pytest.raises(BadRules, match=r"none\.yaml cannot be read: No such file"):
-        rulefile.read(tmp_path / "none.yaml", Rules)
+        config_file.read(tmp_path / "none.yaml", Rules)

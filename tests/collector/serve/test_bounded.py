@@ -13,8 +13,8 @@ import httpx
 import psutil
 import pytest
 
-from sagascope_collector import serving
-from sagascope_collector.listening import address_of, listen
+from sagascope_collector import http_server
+from sagascope_collector.http_server import address_of, listen
 from sagascope_collector.settings import Address
 from support.collector import RunningCollector, running_collector
 from support.load import EXPORT
@@ -37,7 +37,7 @@ def served() -> Iterator[tuple[str, int]]:
         await send({"type": "http.response.body", "body": b""})
 
     listener = listen(Address("127.0.0.1", 0), "--api")
-    place, server = address_of(listener), serving.server(application, drain_seconds=1)
+    place, server = address_of(listener), http_server.server(application, drain_seconds=1)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
     thread.start()
     yield place
@@ -57,7 +57,7 @@ def is_closed(connection: socket.socket) -> bool:
 
 
 def test_a_head_that_drips_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(http_server, "HEAD_SECONDS", 0.3)
     with served() as place, socket.create_connection(place) as silent, socket.create_connection(place) as dripping:
         dripping.sendall(b"POST / HTTP/1.1\r\nx: ")
         assert is_closed(dripping)
@@ -65,7 +65,7 @@ def test_a_head_that_drips_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_second_head_that_drips_is_cut_off_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(http_server, "HEAD_SECONDS", 0.3)
     with served() as place, socket.create_connection(place) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
         assert connection.recv(1000).startswith(b"HTTP/1.1 200")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sagascope_collector.ingest_outages import MAX_RETURN_NS, STOPPED_NS, IngestOutages
+from sagascope_collector.health import MAX_RETURN_NS, STOPPED_NS, IngestOutages
 from sagascope_collector.storage import Storage
 from support.otlp import NOON, SECOND
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from sagascope_collector.errors import StorageUnavailable
-from sagascope_collector.logbook import Format, Level, configure
+from sagascope_collector.logging_setup import Format, Level, configure
 from support.collector import running_collector
 
 HOSTILE = "one\ntwo \x1b[31mred\x1b[0m \u202e three=4"

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from sagascope_collector import rulefile
+from sagascope_collector import config_file
 from sagascope_collector.bridges.tables.states import USUAL, State, compared
 from sagascope_collector.errors import BadRules
 
@@ -187,7 +187,7 @@ def read_mapping(name: str) -> Mapping:
     """
     if name in ready():
         with as_file(_READY.joinpath(f"{name}.yaml")) as path:
-            return rulefile.read(path, Mapping)
+            return config_file.read(path, Mapping)
     if not Path(name).exists():
         raise BadRules(f"There is no file {name}, and no mapping of that name: {', '.join(ready())}.")
-    return rulefile.read(Path(name), Mapping)
+    return config_file.read(Path(name), Mapping)

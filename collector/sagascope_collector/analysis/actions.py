@@ -1,0 +1,322 @@
+"""What to do, by attention code. Work is repeated or reversed only with a key that was received, or after a check.
+
+Each function answers the actions of one code, in the order in which a person should take them.
+"""
+
+from sagascope_collector.analysis import forecast, messages, settlement
+from sagascope_collector.analysis.advice import Action, close, inspect, repeat, reverse, start, verify
+from sagascope_collector.analysis.case import BACKWARD, Case, Finding, Try, phase_of
+from sagascope_collector.analysis.headline import about
+from sagascope_collector.analysis.ledger import is_for_good
+from sagascope_collector.analysis.model import Attempt, AttemptState, LedgerState, Phase, StepState
+from sagascope_collector.analysis.retries import failed_in_a_row, is_retrier_lost
+from sagascope_collector.analysis.wording import Text, capitalized, phrase, sentences
+from sagascope_collector.analysis.words import clock, identified, shortened, who
+
+
+def instance_lost(case: Case, finding: Finding) -> list[Action]:
+    """An executor, a retrying process or the process that runs the saga is lost."""
+    subject = finding.subject
+    if subject is not None and subject.attempt.state is AttemptState.IN_FLIGHT:
+        return _check_then_repeat(case, finding, subject)
+    lost = who(finding.process) if finding.process else "the process that runs it"
+    text = "Verify that {} has stopped and that no other instance has taken over {}, and find out why it stopped."
+    found = [verify(text, lost, identified(case.saga))]
+    if subject is not None and is_retrier_lost(case, finding):
+        return [*found, *_check_then_repeat(case, finding, subject)]
+    return [*found, *_continue_after(case, finding)]
+
+
+def retrying(case: Case, finding: Finding) -> list[Action]:
+    """A step keeps failing and is retried."""
+    row = failed_in_a_row(about(finding))
+    error = _error(row[-1].attempt)
+    cause = inspect("Fix what makes {} fail in {}{}.", _step(finding), _service(finding), f": {error}" if error else "")
+    coming = capitalized(forecast.expected(case, row[-1])) or Text("It is still being retried")
+    if any(each.attempt.state is AttemptState.UNKNOWN and not each.attempt.idempotency_key for each in row):
+        text = (
+            "Verify in {} whether an attempt of {} took effect for {}: without a key, each retry may execute it again."
+        )
+        return [
+            verify(text, _service(finding), _step(finding), identified(case.saga)),
+            cause,
+            Action(cause.kind, sentences(coming)),
+        ]
+    return [cause, Action(cause.kind, sentences(coming, "Do not resubmit it in addition"))]
+
+
+def hung(case: Case, finding: Finding) -> list[Action]:
+    """An attempt is past its time in a process that reports, or in no process that is known."""
+    if found := messages.actions(case, finding):
+        return found
+    subject = about(finding)
+    if (child := subject.attempt.child) is not None:
+        return [inspect("Open {} {}, for which it waits, and follow its actions.", child.name or "saga", child.id)]
+    if queue := messages.queue_of(subject.attempt):
+        text = "Check that a worker receives from {}, and start one if none does; {} then continues by itself."
+        return [start(text, queue, identified(case.saga))]
+    process = who(subject.attempt.process)
+    cause = inspect("Check what {} waits for in {}: the attempt may still finish.", process, _step(finding))
+    return [cause, *_check_then_repeat(case, finding, subject)]
+
+
+def next_step_missing(case: Case, finding: Finding) -> list[Action]:
+    """A step, a retry or a compensation did not start."""
+    if found := messages.actions(case, finding):
+        return found
+    subject = finding.subject
+    if (
+        subject is not None
+        and subject.attempt.state is AttemptState.ERROR
+        and is_for_good(subject.attempt, case.saga.status)
+    ):
+        process = who(finding.process or subject.attempt.views[0].process)
+        text = "Check in {} why it neither compensated nor closed {} after the last attempt of {} failed."
+        return [inspect(text, process, identified(case.saga), subject.step.name)]
+    if subject is not None and subject.attempt.state is not AttemptState.OK:
+        return [_find_what_followed(case, finding, subject), *_check_then_repeat(case, finding, subject)]
+    return [_find_cause(case, finding), *_continue_after(case, finding)]
+
+
+def never_closed(case: Case, finding: Finding) -> list[Action]:
+    """Every step has ended, and the saga was not closed."""
+    driver = who(finding.process) if finding.process else "the service that runs it"
+    outcome = "compensated" if case.is_backward else "completed"
+    return [
+        inspect("Check in {} why it did not close {}.", driver, identified(case.saga)),
+        *_of_items(case),
+        *_of_failed_compensations(case),
+        *_of_unseen_steps(case),
+        close("Then have it close the saga as {}; no step needs to run again.", outcome),
+    ]
+
+
+def uncompensated(case: Case, finding: Finding) -> list[Action]:
+    """A committed step has no compensation that succeeded."""
+    step, compensation = _step(finding), _compensation(case, finding)
+    place, key = _service(finding), _key_of(case, compensation)
+    line = next((each for each in case.saga.ledger if each.step == finding.step), None)
+    if line is not None and line.state is LedgerState.COMPENSATION_UNKNOWN:
+        check = verify("Verify in {} whether {} took effect for {}.", place, compensation, identified(case.saga))
+        return [check, _compensate("Only if it did not take effect, run it", key)]
+    text = "Verify in {} whether {} is in effect for {}, and that {} has not been executed."
+    check = verify(text, place, step, identified(case.saga), compensation)
+    return [check, _compensate(f"Only if {step} is in effect and was not compensated, run {compensation}", key)]
+
+
+def compensation_failed(case: Case, finding: Finding) -> list[Action]:
+    """A compensation failed for the last time."""
+    step, attempt = about(finding)
+    error = _error(attempt)
+    text = "Verify in {} whether {} took effect for {} in spite of the error{}."
+    check = verify(text, _service(finding), step.name, identified(case.saga), f" ({error})" if error else "")
+    return [check, _compensate(f"Only if it did not take effect, fix the error and run {step.name}", _key(attempt))]
+
+
+def _compensate(text: str, key: str | None) -> Action:
+    if key is None:
+        return reverse("{} once: no idempotency key for it was received.", text)
+    return reverse("{} with its idempotency key {}.", text, key, key=key)
+
+
+def applied_twice(case: Case, finding: Finding) -> list[Action]:
+    """Something was executed twice, or after its compensation."""
+    second, first = about(finding), finding.other
+    place, step = _service(finding), second.step.name
+    if first is not None and first.step.type != second.step.type:
+        text = "Verify in {} whether {} is in effect for {}: it was executed after {}."
+        check = verify(text, place, step, identified(case.saga), first.step.name)
+        return [check, reverse("Only if it is in effect and should not be, run {} for it.", first.step.name)]
+    check = verify("Verify in {} whether both executions of {} took effect for {}.", place, step, identified(case.saga))
+    if finding.phase is Phase.COMPENSATION:
+        return [check, reverse("Only if both took effect, correct the surplus one by hand.")]
+    return [check, reverse("Only if both took effect, reverse exactly one of them.")]
+
+
+def in_doubt(case: Case, finding: Finding) -> list[Action]:
+    """A participant is prepared and undecided."""
+    del finding
+    return list(settlement.actions(case))
+
+
+def mixed_outcome(case: Case, finding: Finding) -> list[Action]:
+    """Participants of one two-phase commit ended differently."""
+    del finding
+    mixed = case.saga.mixed_outcomes[0]
+    names = list(dict.fromkeys(each.step.name for each in (*mixed.committed, *mixed.rolled_back)))
+    text = "Verify in each participant ({}) whether {} is in effect, and in the coordinator's log what was decided."
+    return [
+        verify(text, ", ".join(names), identified(case.saga)),
+        reverse("Only then correct by hand the participants that ended otherwise than decided."),
+    ]
+
+
+def blocked(case: Case, finding: Finding) -> list[Action]:
+    """An engine or a sender reports what stops the saga."""
+    report = case.saga.blocked[0]
+    saga, reason = identified(case.saga), shortened(report.text)
+    match report.cause:
+        case "no_worker":
+            return [start("Start a worker for it ({}); {} then continues by itself.", reason, saga)]
+        case "paused":
+            return [
+                inspect("Find out who paused it, and why ({}).", reason),
+                start("Then resume it in the engine; {} continues by itself.", saga),
+            ]
+        case "task_failing":
+            since = clock(report.since, case.watch.now)
+            text = "Fix the error that its own task reports ({}); check the deployment before {}."
+            return [
+                inspect(text, reason, since),
+                inspect("{} then continues by itself; do not start it again.", saga),
+            ]
+        case "unpublished":
+            text = "Fix the error of the outbox ({}); it then publishes the message by itself."
+            return [inspect(text, reason), inspect("Do not publish the message by hand in addition.")]
+    return [inspect("Remove what its engine reports as the obstacle ({}); {} then continues by itself.", reason, saga)]
+
+
+def _check_then_repeat(case: Case, finding: Finding, subject: Try) -> list[Action]:
+    """First find out whether the attempt took effect; then repeat it, with its key where one was received.
+
+    Forward work is not repeated while the saga is being compensated, which need not have been seen.
+    """
+    step, attempt = subject
+    check, key = _check(case, finding, subject), _key(attempt)
+    is_forward = phase_of(step) is Phase.FORWARD
+    if is_forward and case.is_backward:
+        text = "If it took effect, find out whether it is to be compensated; do not run it again."
+        return [check, inspect(text)]
+    saga = identified(case.saga)
+    unless = phrase(", and {} is not being compensated", saga) if is_forward else Text()
+    if key is not None:
+        text = "If the key is absent{}, run {} again with the same key {}; if it is present, continue after {}."
+        return [check, repeat(text, unless, step.name, key, step.name, key=key)]
+    again = "and can no longer " if attempt.state is AttemptState.IN_FLIGHT else ""
+    text = "Only if it did not {}take effect{}, run {} again; if it did, continue after it."
+    return [check, repeat(text, again, unless, step.name)]
+
+
+def _check(case: Case, finding: Finding, subject: Try) -> Action:
+    place, saga, key, name = _service(finding), identified(case.saga), _key(subject.attempt), subject.step.name
+    if key is not None:
+        return verify(
+            "Look up idempotency key {} in {}: it shows whether {} took effect for {}.", key, place, name, saga
+        )
+    text = (
+        "Verify in {} whether {} took effect for {}: without an idempotency key, running it again may execute it twice."
+    )
+    return verify(text, place, name, saga)
+
+
+def _of_items(case: Case) -> list[Action]:
+    """A step that runs once for each item may not have run for all of them: no plan says how many there are."""
+    repeated = {each.step.name: each.step for each in case.tries if each.step.key and phase_of(each.step) is case.phase}
+    text = "Verify in {} for which items {} took effect: it runs once for each, and their number was not received."
+    return [verify(text, step.service or "its service", name) for name, step in repeated.items()]
+
+
+def _of_failed_compensations(case: Case) -> list[Action]:
+    """A compensation that failed, of a step that was not seen: it may be in effect."""
+    failed = [
+        step
+        for step in case.saga.steps
+        if step.type in BACKWARD and step.state in (StepState.FAILED, StepState.UNKNOWN) and step.compensates
+    ]
+    text = "Verify in {} that {} is not in effect for {}: {} did not succeed, and what it compensates may not be known."
+    return [
+        verify(text, step.service or "its service", step.compensates or "", identified(case.saga), step.name)
+        for step in failed
+    ]
+
+
+def _of_unseen_steps(case: Case) -> list[Action]:
+    """Verifies the steps that must have run before others and were not seen: they may have to be compensated."""
+    unseen = case.unseen_steps if case.is_backward else ()
+    text = "Verify in {} whether {} is in effect for {}: no record of it was received, although later steps ran."
+    return [verify(text, case.service_of(step) or "its service", step, identified(case.saga)) for step in unseen]
+
+
+def _continue_after(case: Case, finding: Finding) -> list[Action]:
+    """Continue after the last step that succeeded; the next one, or another item, may have run without being seen."""
+    return [*_of_items(case), *_continue(case, finding)]
+
+
+def _continue(case: Case, finding: Finding) -> list[Action]:
+    last, step = case.last, finding.step
+    after = f"after {last.step.name}" if last is not None and last.attempt.state is AttemptState.OK else ""
+    if step is None or (last is not None and step == last.step.name):
+        what = f"which steps took effect for {identified(case.saga)} {after}".rstrip()
+        return [
+            verify("Verify in its services {}: telemetry of them may be missing.", what),
+            repeat("Then continue {}, with the first step that did not take effect.", after or identified(case.saga)),
+        ]
+    place = case.service_of(step) or f"the service that runs {step}"
+    key = next((_key(each.attempt) for each in reversed(case.tries) if each.step.name == step), None)
+    with_key = phrase(", with idempotency key {}", key) if key else ""
+    going = f"continue {after} with {step}" if after else f"continue with {step}"
+    compensated = next((line.step for line in case.saga.ledger if line.compensation == step), None)
+    if compensated is not None:
+        text = "Verify in {} whether {} is in effect for {}, and that {} has not been executed."
+        check = verify(text, place, compensated, identified(case.saga), step)
+        return [check, repeat("Only if {} is in effect, {}{}.", compensated, going, with_key, key=key)]
+    text = "Verify in {} whether {} took effect for {}: no record of it was received, but telemetry may be missing."
+    return [
+        verify(text, place, step, identified(case.saga)),
+        repeat(
+            "Only if it did not and can no longer take effect, and {} is not being compensated, {}{}; "
+            "if it did, continue after it.",
+            identified(case.saga),
+            going,
+            with_key,
+            key=key,
+        ),
+    ]
+
+
+def _find_what_followed(case: Case, finding: Finding, subject: Try) -> Action:
+    """A retry or a compensation may have started without being seen: then nothing is to be repeated."""
+    views = subject.attempt.views
+    process = finding.process or (views[0].process if views else subject.attempt.process)
+    text = "Verify in {} that neither a retry of {} nor a compensation for {} started, and find out why not."
+    return verify(text, who(process), subject.step.name, identified(case.saga))
+
+
+def _find_cause(case: Case, finding: Finding) -> Action:
+    step = _step(finding)
+    if finding.process is not None:
+        text = "Verify in {} that it no longer works on {}, and find out why {} did not start."
+        return verify(text, who(finding.process), identified(case.saga), step)
+    if finding.service:
+        return inspect(
+            "Check in {} whether it was requested to run {}, and in its caller why not.", finding.service, step
+        )
+    return inspect("Find out which service should have requested {}, and why it did not.", step)
+
+
+def _compensation(case: Case, finding: Finding) -> str:
+    line = next((each for each in case.saga.ledger if each.step == finding.step), None)
+    return (line.compensation if line is not None else None) or "its compensation"
+
+
+def _key_of(case: Case, step: str) -> str | None:
+    """The idempotency key of the latest attempt of a step that carried one."""
+    keys = [each.attempt.idempotency_key for each in case.tries if each.step.name == step]
+    return next((key for key in reversed(keys) if key), None)
+
+
+def _key(attempt: Attempt) -> str | None:
+    return attempt.idempotency_key or None
+
+
+def _error(attempt: Attempt) -> str:
+    said = attempt.error and (attempt.error.message or attempt.error.type)
+    return shortened(said) if said else ""
+
+
+def _step(finding: Finding) -> str:
+    return finding.step or "the step"
+
+
+def _service(finding: Finding) -> str:
+    return finding.service or "the service that runs it"

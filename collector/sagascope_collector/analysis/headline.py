@@ -1,0 +1,330 @@
+"""The headline: where the saga is stuck, since when, why, and what is committed.
+
+Times are moments in UTC, never "12 minutes ago": a kept sentence stays true.
+"""
+
+from operator import itemgetter
+
+from sagascope import semconv
+from sagascope_collector.analysis import engines, forecast, messages, settlement
+from sagascope_collector.analysis.case import Case, Finding, Try
+from sagascope_collector.analysis.failures import failure
+from sagascope_collector.analysis.ledger import has_ended, is_for_good
+from sagascope_collector.analysis.model import Attempt, AttemptState, LedgerState, Reason, Saga, Status
+from sagascope_collector.analysis.retries import failed_in_a_row, is_retrier_lost
+from sagascope_collector.analysis.stake import committed, with_amount
+from sagascope_collector.analysis.wording import Text, capitalized, phrase, sentences
+from sagascope_collector.analysis.words import business, clock, dated, listing, shortened, who
+from sagascope_collector.records import Process
+
+ENDED_WORDS = {Status.COMPLETED: "Completed", Status.COMPENSATED: "Compensated", Status.FAILED: "Failed"}
+
+
+def headline(case: Case, finding: Finding, fact: Text) -> Text:
+    """The sentences about a saga that needs attention; `fact` is that of its attention code."""
+    reported = Text() if finding.reason is Reason.BLOCKED else engines.reported(case, finding.subject)
+    failed = finding.step if finding.reason is Reason.COMPENSATION_FAILED else None
+    rest = committed(case.saga, _stated(case, finding), failed)
+    return sentences(fact, capitalized(messages.not_received(case, finding)), reported, rest)
+
+
+def _stated(case: Case, finding: Finding) -> frozenset[tuple[str | None, LedgerState]]:
+    """The (step, ledger state) pairs about which the fact itself says enough."""
+    if finding.reason in (Reason.UNCOMPENSATED, Reason.APPLIED_TWICE):
+        return frozenset((finding.step, state) for state in LedgerState)
+    if finding.reason is Reason.IN_DOUBT:
+        return frozenset((each.step.name, LedgerState.UNKNOWN) for each in settlement.undecided(case))
+    if finding.reason is Reason.RETRYING or (
+        finding.subject is not None and finding.subject.attempt.state is AttemptState.IN_FLIGHT
+    ):
+        return frozenset({(finding.step, LedgerState.UNKNOWN)})
+    return frozenset()
+
+
+def calm(case: Case, step: str | None) -> Text:
+    """The sentence about a saga that needs no attention."""
+    saga = case.saga
+    if has_ended(saga.status) and saga.ended_at is not None:
+        return _ended(saga, saga.ended_at)
+    subject = case.in_flight[0] if case.in_flight else case.failing
+    return sentences(_going(case, step), engines.reported(case, subject))
+
+
+def _ended(saga: Saga, ended_at: int) -> Text:
+    at = dated(ended_at)
+    if saga.continued_as is not None:
+        run = f"run {saga.continued_as.run}" if saga.continued_as.run else "a new run"
+        return sentences(phrase("Ended at {} by continuing as {}", at, run))
+    if saga.superseded_by is not None:
+        run = f"run {saga.superseded_by.run}" if saga.superseded_by.run else "a newer run"
+        return sentences(phrase("Ended: {} of this id replaced it at {}", run, at))
+    why = _why_not(saga) if saga.status is not Status.COMPLETED else ""
+    return sentences(phrase("{} at {}{}", ENDED_WORDS[saga.status], at, f": {why}" if why else ""))
+
+
+def _why_not(saga: Saga) -> str:
+    """Why a saga did not complete: the error of what ended it, else the step that failed last."""
+    error = failure(saga.closing) if saga.closing is not None else None
+    if said := error and (error.message or error.type):
+        return shortened(said)
+    failed = [
+        (attempt.ended_at or 0, step.name, attempt)
+        for step in saga.steps
+        for attempt in step.attempts[-1:]
+        if step.type != semconv.TYPE_COMPENSATION and attempt.state is AttemptState.ERROR
+    ]
+    if not failed:
+        return ""
+    _, name, attempt = max(failed, key=itemgetter(0))
+    return f"{name} failed{because(attempt)}"
+
+
+def _going(case: Case, step: str | None) -> Text:
+    going = "Compensating" if case.is_backward else "Running"
+    if case.in_flight:
+        return phrase("{}: {}", going, _started(case, case.in_flight[0], case.in_flight[0].step.name))
+    if case.failing is not None:
+        coming = capitalized(forecast.expected(case, case.failing))
+        return sentences(phrase("{}: {}", going, _failed(case, case.failing)), coming)
+    if case.saga.awaited_event is not None:
+        event = case.saga.awaited_event
+        return phrase("{}: waiting for {} since {}", going, event.name, _at(case, event.declared_at))
+    return phrase("{}: {} is next", going, step) if step else Text(going)
+
+
+def _failed(case: Case, failed: Try) -> Text:
+    attempt = failed.attempt
+    template = "attempt {} of {} {} at {}{}"
+    return phrase(template, attempt.number, failed.step.name, _ending(attempt), _end(case, attempt), because(attempt))
+
+
+def _ending(attempt: Attempt) -> str:
+    return "failed" if attempt.state is AttemptState.ERROR else "ended with an unknown outcome"
+
+
+def _stopped(case: Case, finding: Finding) -> str:
+    """Returns where a saga without an attempt in flight stopped: after its last step, or before the next one."""
+    last = case.last
+    if finding.step is None:
+        return "Stopped"
+    is_done = last is not None and last.step.name == finding.step and last.attempt.state is AttemptState.OK
+    return f"Stopped {'after' if is_done else 'before'} {finding.step}"
+
+
+def instance_lost(case: Case, finding: Finding) -> Text:
+    """The fact of `instance_lost`."""
+    process = finding.process or Process()
+    lost = _lost(case, process)
+    if finding.subject is not None and is_retrier_lost(case, finding):
+        row = failed_in_a_row(finding.subject)
+        text = "Stuck in {}: after {} failed attempt{}, the latest at {}{}, {}, which retries it, {}"
+        latest = row[-1].attempt
+        count = (len(row), "s" if len(row) > 1 else "")
+        return phrase(text, finding.subject.step.name, *count, _end(case, latest), because(latest), who(process), lost)
+    if finding.subject is None or finding.subject.attempt.state is not AttemptState.IN_FLIGHT:
+        return phrase("{}: {}, which runs the {}, {}", _stopped(case, finding), who(process), business(case.saga), lost)
+    step, attempt = finding.subject
+    if attempt.process == process:
+        return phrase("Stuck in {}: {} and {}", step.name, _started(case, finding.subject, "it"), lost)
+    text = "Stuck in {}: {} called it at {} and {}"
+    return phrase(text, step.name, who(process), _at(case, attempt.began), lost)
+
+
+def _lost(case: Case, process: Process) -> Text:
+    instance = case.liveness.instance(process)
+    if instance is None:
+        return Text("is not reporting")
+    verb = "shut down at" if case.liveness.said_final(process) else "has not reported since"
+    return phrase("{} {}", verb, _at(case, case.liveness.last_heard(instance)))
+
+
+def retrying(case: Case, finding: Finding) -> Text:
+    """The fact of `retrying`."""
+    subject = about(finding)
+    row = failed_in_a_row(subject)
+    latest = row[-1].attempt
+    fact = phrase(
+        "{} keeps failing: {} failed attempts since {}, the latest at {} in {}{}",
+        subject.step.name,
+        len(row),
+        _at(case, finding.since),
+        _end(case, latest),
+        who(latest.process),
+        because(latest),
+    )
+    flying = subject.step.attempts[-1]
+    if flying.state is AttemptState.IN_FLIGHT:
+        coming = Text(f"attempt {flying.number} is in progress")
+    else:
+        coming = forecast.expected(case, row[-1])
+    return sentences(fact, capitalized(messages.delivered_again(case, row)), capitalized(coming))
+
+
+def hung(case: Case, finding: Finding) -> Text:
+    """The fact of `hung`."""
+    subject = about(finding)
+    attempt, place = subject.attempt, phrase("Stuck in {}", subject.step.name)
+    due = phrase(" by {}", _at(case, finding.due)) if finding.due is not None else Text()
+    started = _started(case, subject, "it")
+    if attempt.child is not None:
+        child = f"{attempt.child.name or 'the saga'} {attempt.child.id}"
+        ending = "needs attention itself" if finding.due is None else "has not ended"
+        return phrase("{}: it waits for {}, which {}{}", place, child, ending, due)
+    if messages.is_untaken(attempt):
+        return phrase("{}: {}, and no executor started it{}, as far as telemetry shows", place, started, due)
+    if case.liveness.beats(attempt.process):
+        return phrase("{}: {} and still reports, but did not finish it{}", place, started, due)
+    text = "{}: {} and did not finish it{}; it sends no heartbeats, so it may have stopped"
+    return phrase(text, place, started, due)
+
+
+def next_step_missing(case: Case, finding: Finding) -> Text:
+    """The fact of `next_step_missing`."""
+    due = phrase(" by {}", _at(case, finding.due)) if finding.due is not None else Text()
+    last = finding.subject
+    if last is None:
+        started = _at(case, case.saga.started_at)
+        return phrase(
+            "Stopped at its start at {}: no start of {} was received{}", started, finding.step or "a step", due
+        )
+    end = _end(case, last.attempt)
+    if last.attempt.state is AttemptState.ERROR and is_for_good(last.attempt, case.saga.status):
+        text = "Stopped at {}: its last attempt failed at {}{}, and no compensation and no end of the {} was received{}"
+        return phrase(text, last.step.name, end, because(last.attempt), business(case.saga), due)
+    if last.attempt.state is not AttemptState.OK:
+        text = "Stopped at {}: attempt {} {} at {}{}, and no retry and no compensation was received{}"
+        attempt = last.attempt
+        return phrase(text, last.step.name, attempt.number, _ending(attempt), end, because(attempt), due)
+    if finding.step is None or finding.step == last.step.name:
+        return phrase(
+            "Stopped after {}, which succeeded at {}: nothing further was received{}", last.step.name, end, due
+        )
+    text = "Stopped after {}, which succeeded at {}: no start of {} was received{}"
+    return phrase(text, last.step.name, end, finding.step, due)
+
+
+def never_closed(case: Case, finding: Finding) -> Text:
+    """The fact of `never_closed`."""
+    due = phrase(" by {}", _at(case, finding.due)) if finding.due is not None else Text()
+    text = "Every planned step has succeeded, the last at {}, but no end of the {} was received{}"
+    if case.is_backward:
+        text = "The last compensation succeeded at {}, and none is known to be missing. No end of the {} was received{}"
+    return phrase(text, _at(case, finding.since), business(case.saga), due)
+
+
+def in_doubt(case: Case, finding: Finding) -> Text:
+    """The fact of `in_doubt`."""
+    prepared = settlement.undecided(case)
+    have = "has" if len(prepared) == 1 else "have"
+    text = "In doubt: {} {} been prepared since {}, and neither a commit nor a rollback was received"
+    names = listing([_participant(each) for each in prepared])
+    return phrase(text, names, have, _end(case, about(finding).attempt))
+
+
+def _participant(prepared: Try) -> str:
+    """Returns a participant's service, with its step where that has another name."""
+    service, step = who(prepared.attempt.process), prepared.step.name
+    return service if service == step else f"{service} ({step})"
+
+
+def mixed_outcome(case: Case, finding: Finding) -> Text:
+    """The fact of `mixed_outcome`."""
+    mixed = case.saga.mixed_outcomes[0]
+    sides = [
+        phrase("{} {} at {}", each.step.name, verb, _end(case, each.attempt))
+        for verb, side in (("committed", mixed.committed), ("rolled back", mixed.rolled_back))
+        for each in side
+    ]
+    return phrase("The participants of one two-phase commit ended differently: {}", listing(sides))
+
+
+def blocked(case: Case, finding: Finding) -> Text:
+    """The fact of `blocked`."""
+    report = case.saga.blocked[0]
+    place = f" in {finding.step}" if finding.step else ""
+    return phrase("Blocked{} since {}: {}", place, _at(case, report.since), shortened(report.text))
+
+
+def uncompensated(case: Case, finding: Finding) -> Text:
+    """The fact of `uncompensated`."""
+    left = _left(case, finding)
+    if case.saga.ended_at is not None:
+        return phrase("{} at {}, but {}", ENDED_WORDS[case.saga.status], _at(case, case.saga.ended_at), left)
+    failed = case.failing
+    if failed is None:
+        return phrase("No progress, and {}", left)
+    ended, name = _end(case, failed.attempt), failed.step.name
+    return phrase("{} failed for the last time at {}{}, and {}", name, ended, because(failed.attempt), left)
+
+
+def _left(case: Case, finding: Finding) -> Text:
+    line = next((each for each in case.saga.ledger if each.step == finding.step), None)
+    if line is not None and line.state is LedgerState.COMPENSATION_UNKNOWN:
+        text = "it is unknown whether {} was compensated: the outcome of {} is unknown"
+        return phrase(text, with_amount(line, case.saga.currency), line.compensation or "its compensation")
+    name = with_amount(line, case.saga.currency) if line is not None else finding.step or "a step"
+    if about(finding).attempt.state is not AttemptState.OK:
+        text = "{} may still be in effect: its outcome is unknown, and no successful compensation was received"
+        return phrase(text, name)
+    return phrase("{} is still committed: no successful compensation was received", name)
+
+
+def compensation_failed(case: Case, finding: Finding) -> Text:
+    """The fact of `compensation_failed`."""
+    step, attempt = about(finding)
+    row = len(failed_in_a_row(about(finding)))
+    often = f", after {row} attempts," if row > 1 else ""
+    where = f" in {who(attempt.process)}"
+    text = "The compensation {} failed for the last time{} at {}{}{}"
+    return phrase(text, step.name, often, _end(case, attempt), where, because(attempt))
+
+
+def applied_twice(case: Case, finding: Finding) -> Text:
+    """The fact of `applied_twice`."""
+    second, first = about(finding), finding.other
+    again = phrase("at {} by {}", _end(case, second.attempt), who(second.attempt.process))
+    if first is None:
+        return phrase("{} was executed twice, the second time {}", second.step.name, again)
+    before = _end(case, first.attempt)
+    if first.step.type != second.step.type:
+        text = "{} was executed {}, after its compensation {} at {}"
+        return phrase(text, second.step.name, again, first.step.name, before)
+    why = messages.came_twice(case, first.attempt, second.attempt)
+    text = "{} was executed twice: at {} by {} and {}"
+    fact = phrase(text, second.step.name, before, who(first.attempt.process), again)
+    return sentences(fact, capitalized(why))
+
+
+def _started(case: Case, flying: Try, what: str) -> Text:
+    """``ledger-1 started it at 14:02:11Z (attempt 2)``."""
+    attempt = flying.attempt
+    number = f" (attempt {attempt.number})" if attempt.number > 1 else ""
+    verb, queue = "requested" if messages.is_untaken(attempt) else "started", messages.queue_of(attempt)
+    where = f" on {queue}" if queue else ""
+    text = "{} {} {}{} at {}{}"
+    return phrase(text, who(attempt.process), verb, what, where, _at(case, attempt.taken_at), number)
+
+
+def about(finding: Finding) -> Try:
+    """The attempt that a finding is about.
+
+    Raises:
+        ValueError: it is about none.
+    """
+    if finding.subject is None:
+        raise ValueError(f"{finding.reason} is always about an attempt")
+    return finding.subject
+
+
+def _end(case: Case, attempt: Attempt) -> Text:
+    return _at(case, (attempt.ended_at + attempt.offset) if attempt.ended_at else attempt.over or attempt.began)
+
+
+def _at(case: Case, moment: int) -> Text:
+    return clock(moment, case.watch.now)
+
+
+def because(attempt: Attempt) -> str:
+    """The error in brackets, where one was sent."""
+    said = attempt.error and (attempt.error.message or attempt.error.type)
+    return f" ({shortened(said)})" if said else ""

@@ -1,0 +1,188 @@
+"""The health of the running process: ingest outages, and what the API reports of queues and lag."""
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from sagascope_collector.analysis.words import dated
+from sagascope_collector.ingest import Ingest
+from sagascope_collector.projection import Projection
+from sagascope_collector.storage import Storage
+from sagascope_collector.storage.times import steady_clock
+
+NANOSECONDS = 1e9
+
+
+Interval = tuple[int, int]
+"""From and to, in nanoseconds since 1970."""
+
+MERGE_GAP_NS: Final = 10_000_000_000
+"""Refusals that lie closer together are one outage, since clients wait before they attempt again."""
+
+MAX_INTERVALS: Final = 1_000
+"""Outages that are kept in memory; older ones can hardly decide anything any more."""
+
+STOPPED_NS: Final = 5_000_000_000
+"""A collector that noted no life for longer was itself stopped, or its machine slept."""
+
+MAX_RETURN_NS: Final = 30_000_000_000
+"""Time that senders may wait before they attempt again; none waits for longer than the outage lasted."""
+
+NOTICE_NS: Final = 3_600_000_000_000
+"""Time after which an outage is no news any more."""
+
+
+class IngestOutages:
+    """The outages known of a database, and the one that may be going on. Safe from any thread."""
+
+    def __init__(self, storage: Storage, clock: Callable[[], int], steady: Callable[[], int] = steady_clock) -> None:
+        """`clock` and `steady` return nanoseconds: since 1970, and since some moment."""
+        self._storage = storage
+        self._clock = clock
+        self._steady = steady
+        self._lock = threading.Lock()
+        self._known: tuple[Interval, ...] = tuple(storage.outages.since(0))[-MAX_INTERVALS:]
+        self._current: tuple[int, int, int] | None = None
+        """When it started, and by the steady clock when it started and when a sender was refused last."""
+        self._alive: tuple[int, int] | None = None
+        """When life was noted last, by both clocks."""
+        self._stops: list[Interval] = []
+        self._kept: Interval | None = None
+
+    def refused(self, since: int | None = None) -> None:
+        """Notes that a sender was refused just now, or was kept waiting `since` then."""
+        now, steady = self._clock(), self._steady()
+        with self._lock:
+            if self._current and steady - self._current[2] > MERGE_GAP_NS:
+                self._end()
+            if self._current is None:
+                waited = max(0, now - since) if since else 0
+                self._current = now - waited, steady - waited, steady
+            else:
+                self._current = *self._current[:2], steady
+
+    def alive(self) -> None:
+        """Notes that this process runs; call it every few seconds."""
+        with self._lock:
+            stop = self._stop()
+            self._alive = self._clock(), self._steady()
+            if stop:
+                self._known = (*self._known, stop)[-MAX_INTERVALS:]
+                self._stops.append(stop)
+
+    def intervals(self) -> Sequence[Interval]:
+        """Returns all of them, each with the time that senders may take to return."""
+        return [(start, end + min(end - start, MAX_RETURN_NS)) for start, end in self._all()]
+
+    def notices(self) -> Sequence[str]:
+        """Returns what readers of lists should know: the latest outage, for an hour."""
+        now = self._clock()
+        long = [each for each in self._all() if each[1] - each[0] > STOPPED_NS and 0 <= now - each[1] < NOTICE_NS]
+        if not long:
+            return []
+        start, end = max(long, key=lambda each: each[1])
+        return [
+            f"ingest_outage: this collector took nothing in from {dated(start)} until {dated(end)}; deadlines did not "
+            "run meanwhile, and what senders did not keep is missing."
+        ]
+
+    def keep(self) -> None:
+        """Writes what is new, so that it outlives this process.
+
+        Raises:
+            StorageUnavailable: it is still to be done.
+        """
+        with self._lock:
+            current, kept, stops = self._interval(), self._kept, self._stops
+            self._stops = []
+        for each in stops:
+            self._storage.outages.put(*each)
+        if current and current != kept:
+            self._storage.outages.put(*current)
+            with self._lock:
+                self._kept = current
+
+    def _all(self) -> Sequence[Interval]:
+        with self._lock:
+            stop = self._stop()  # whoever asks right after a stop must not judge before it was noted
+            return [*self._known, *(each for each in (self._interval(), stop) if each)]
+
+    def _interval(self) -> Interval | None:
+        if self._current is None:
+            return None
+        start, steady_start, steady_end = self._current
+        return start, start + steady_end - steady_start
+
+    def _stop(self) -> Interval | None:
+        if self._alive is None:
+            return None
+        since, steady_since = self._alive
+        lasted = self._steady() - steady_since
+        return (since, since + lasted) if lasted > STOPPED_NS else None
+
+    def _end(self) -> None:
+        if interval := self._interval():
+            self._known = (*self._known, interval)[-MAX_INTERVALS:]
+        self._current = None
+
+
+class ProcessHealth:
+    """`api.health.Health` of a collector."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        ingest: Ingest,
+        projection: Projection,
+        outages: IngestOutages,
+        clock: Callable[[], int],
+    ) -> None:
+        self._storage = storage
+        self._ingest = ingest
+        self._projection = projection
+        self._outages = outages
+        self._clock = clock
+        self._stopping = False
+        self._unwritable: str | None = None
+        self._otlp_http: str | None = None
+
+    def listens(self, otlp_http: str) -> None:
+        """OTLP is taken over HTTP at this HOST:PORT."""
+        self._otlp_http = otlp_http
+
+    def otlp_http(self) -> str | None:
+        """Where OTLP is taken over HTTP."""
+        return self._otlp_http
+
+    def stop(self) -> None:
+        """From now on nothing new is taken in."""
+        self._stopping = True
+
+    def tried(self, trouble: str | None) -> None:
+        """What stood in the way when something was written just now, to try it; None: nothing."""
+        self._unwritable = trouble
+
+    def unready(self) -> str | None:
+        """Returns why nothing can be taken in now, or why answers may be wrong; None: all is well."""
+        if self._stopping:
+            return "The collector is stopping."
+        if self._storage.is_read_only:
+            return f"{self._storage.data_loss} Restore the log, or start with --accept-data-loss."
+        if not self._ingest.is_alive():
+            return "The collector cannot store anything; see its log."
+        return self._unwritable
+
+    def degraded(self) -> Sequence[str]:
+        """Returns what does not work although telemetry is taken in and questions are answered."""
+        return self._projection.faults()
+
+    def lag_seconds(self) -> float:
+        """Seconds by which what is waiting and what is summarised lag behind what was received."""
+        oldest = self._ingest.oldest()
+        waiting = max(0.0, (self._clock() - oldest) / NANOSECONDS) if oldest else 0.0
+        return max(waiting, self._projection.lag_seconds())
+
+    def notices(self) -> Sequence[str]:
+        """What a reader of any answer should know."""
+        lost = [f"data_loss: {self._storage.data_loss}"] if self._storage.data_loss else []
+        return [*lost, *self._outages.notices(), *self._projection.notices()]

@@ -1,0 +1,179 @@
+"""The customer line, over all combinations of the states of three steps, their amounts and the saga's status."""
+
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from itertools import product
+
+import pytest
+
+from sagascope_collector.analysis.customer import customer_line
+from sagascope_collector.analysis.model import LedgerEntry, LedgerState, Phase, Plan, Saga, Status
+from sagascope_collector.records import SagaKey
+
+UNSEEN = "unseen"
+STATES: tuple[LedgerState | str, ...] = (*LedgerState, UNSEEN)
+AMOUNTS = (Decimal("10.00"), Decimal("20.00"), Decimal("40.00"))
+WHOLE = Decimal("70.00")
+
+
+def line(number: int, state: LedgerState | str, amount: Decimal | None) -> LedgerEntry:
+    is_unseen = state == UNSEEN
+    return LedgerEntry(
+        f"step.{number}",
+        None if state is LedgerState.NOT_COMPENSABLE else f"undo.{number}",
+        LedgerState.NOT_DONE if is_unseen else LedgerState(state),
+        None if is_unseen else amount,
+        None if is_unseen or amount is None else "EUR",
+        is_harmless=state is LedgerState.NOT_COMPENSABLE,
+        is_seen=not is_unseen,
+    )
+
+
+def saga(status: Status, *lines: LedgerEntry, amount: Decimal | None = None, name: str = "payment") -> Saga:
+    return Saga(
+        key=SagaKey("", name, "8492", ""),
+        status=status,
+        plan=Plan("none"),
+        steps=(),
+        root=None,
+        started_at=0,
+        updated_at=0,
+        ended_at=None,
+        timeout=None,
+        amount=amount,
+        currency="EUR" if amount is not None else None,
+        keys={},
+        ledger=lines,
+        amount_at_risk=(),
+        anomalies=(),
+        spans=(),
+        logs=(),
+    )
+
+
+def total(lines: tuple[LedgerEntry, ...], *states: LedgerState) -> Decimal:
+    return sum((each.amount for each in lines if each.state in states and each.amount is not None), Decimal(0))
+
+
+CLAIMS = {
+    r"^EUR (\S+) was charged$": (LedgerState.COMMITTED, LedgerState.NOT_COMPENSABLE),
+    r"^EUR (\S+) was charged, and no refund is recorded$": (LedgerState.COMMITTED, LedgerState.NOT_COMPENSABLE),
+    r"^EUR (\S+) was charged, and the refund failed$": (LedgerState.COMPENSATION_FAILED,),
+    r"^EUR (\S+) was charged, and the refund is in progress$": (LedgerState.COMPENSATING,),
+    r"^EUR (\S+) was charged, and it is not known whether the refund was made$": (LedgerState.COMPENSATION_UNKNOWN,),
+    r"^any charge of EUR (\S+) was refunded$": (LedgerState.COMPENSATED,),
+    r"^it is not known(?: yet)? whether EUR (\S+) was charged$": (LedgerState.UNKNOWN,),
+    r"^EUR (\S+) was not charged$": (LedgerState.NOT_DONE,),
+}
+"""What each clause about an amount claims: the sum of the steps in these states."""
+
+
+def cases(status: Status) -> Iterator[tuple[tuple[LedgerEntry, ...], Decimal | None, str]]:
+    for states in product(STATES, repeat=3):
+        with_amounts = tuple(line(number, *each) for number, each in enumerate(zip(states, AMOUNTS, strict=True)))
+        without = tuple(line(number, state, None) for number, state in enumerate(states))
+        yield with_amounts, None, "each step's"
+        yield (with_amounts[0], *without[1:]), WHOLE, "one step's and the saga's"
+        yield without, WHOLE, "the saga's"
+        yield without, None, "none"
+
+
+@pytest.mark.parametrize("status", Status)
+def test_no_combination_contradicts_the_ledger(status: Status) -> None:
+    for lines, amount, which in cases(status):
+        said = customer_line(saga(status, *lines, amount=amount))
+        about = (said, [each.state.value for each in lines], which)
+        clauses = said.removesuffix(".").split("; ")
+        assert re.fullmatch(r"The payment( of EUR 70\.00)? (is|was|failed)[^.]*(\.\d\d[^.]*)*\.", said), about
+        sums_are_right(lines, clauses, status, about)
+        nothing_is_claimed_from_absence(lines, clauses, about)
+        doubt_is_named(lines, said, status, about)
+        if all(each.amount is None for each in lines):
+            assert not re.search(r"EUR \S+ was (charged|refunded)", said), about
+
+
+def sums_are_right(lines: tuple[LedgerEntry, ...], clauses: list[str], status: Status, about: object) -> None:
+    """Each amount is claimed once, with the sum of just the steps of which that is true."""
+    claimed: dict[LedgerState, Decimal] = {}
+    for clause in clauses[1:]:
+        found = [(states, match) for claim, states in CLAIMS.items() if (match := re.match(claim, clause))]
+        for states, match in found:
+            assert Decimal(match[1]) == total(lines, *states), about
+            claimed |= dict.fromkeys(states, Decimal(match[1]))
+    clean = {LedgerState.COMMITTED, LedgerState.NOT_COMPENSABLE, LedgerState.NOT_DONE}
+    if status is Status.COMPLETED and {each.state for each in lines} <= clean:
+        assert len(clauses) == 1, about
+        return
+    is_nothing = "nothing was charged" in clauses
+    for each in lines:
+        if each.amount is not None:
+            assert each.state in claimed or (is_nothing and each.state is LedgerState.NOT_DONE), about
+
+
+def nothing_is_claimed_from_absence(lines: tuple[LedgerEntry, ...], clauses: list[str], about: object) -> None:
+    if any(clause.startswith("nothing") for clause in clauses):
+        assert all(each.state is LedgerState.NOT_DONE and each.is_seen for each in lines), about
+    if any("was refunded" in clause and "not known" not in clause for clause in clauses):
+        assert any(each.state is LedgerState.COMPENSATED for each in lines), about
+    if any("everything that was done was reversed" in clause for clause in clauses):
+        open_ = set(LedgerState) - {LedgerState.COMPENSATED, LedgerState.NOT_DONE, LedgerState.NOT_COMPENSABLE}
+        assert not open_ & {each.state for each in lines}, about
+
+
+def doubt_is_named(lines: tuple[LedgerEntry, ...], said: str, status: Status, about: object) -> None:
+    doubtful = (LedgerState.UNKNOWN, LedgerState.COMPENSATION_UNKNOWN)
+    told = [each for each in lines if each.amount is not None] or list(lines)
+    if any(each.state in doubtful for each in told):
+        assert "not known" in said, about
+    elif not any(each.state in doubtful for each in lines):
+        assert "not known" not in said, about
+    if status is Status.RUNNING:
+        assert said.startswith(("The payment is not finished", "The payment of EUR 70.00 is not finished")), about
+
+
+READ_ALOUD = {
+    (Status.RUNNING, LedgerState.COMMITTED): "The payment is not finished; EUR 10.00 was charged.",
+    (Status.RUNNING, LedgerState.UNKNOWN): (
+        "The payment is not finished; it is not known yet whether EUR 10.00 was charged."
+    ),
+    (Status.FAILED, LedgerState.COMMITTED): "The payment failed; EUR 10.00 was charged, and no refund is recorded.",
+    (Status.FAILED, LedgerState.UNKNOWN): "The payment failed; it is not known whether EUR 10.00 was charged.",
+    (Status.FAILED, LedgerState.NOT_DONE): "The payment failed; nothing was charged.",
+    (Status.FAILED, LedgerState.COMPENSATION_FAILED): (
+        "The payment failed; EUR 10.00 was charged, and the refund failed."
+    ),
+    (Status.COMPENSATED, LedgerState.COMPENSATED): "The payment was canceled; any charge of EUR 10.00 was refunded.",
+    (Status.COMPENSATED, LedgerState.COMPENSATION_UNKNOWN): (
+        "The payment was canceled; EUR 10.00 was charged, and it is not known whether the refund was made."
+    ),
+    (Status.COMPENSATING, LedgerState.COMPENSATING): (
+        "The payment is being canceled; EUR 10.00 was charged, and the refund is in progress."
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "state"), READ_ALOUD)
+def test_it_reads_as_one_plain_sentence(status: Status, state: LedgerState) -> None:
+    assert customer_line(saga(status, line(0, state, AMOUNTS[0]))) == READ_ALOUD[status, state]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("refund", "EUR 10.00 was refunded, and no reversal is recorded"), ("unknown", "The transaction failed")],
+)
+def test_it_uses_the_words_of_the_saga_s_type(name: str, said: str) -> None:
+    assert said in customer_line(saga(Status.FAILED, line(0, LedgerState.COMMITTED, AMOUNTS[0]), name=name))
+
+
+def test_a_double_execution_is_told_to_the_customer_too() -> None:
+    done = saga(Status.COMPLETED, line(0, LedgerState.COMMITTED, AMOUNTS[0]), amount=AMOUNTS[0])
+    said = customer_line(done, Phase.FORWARD)
+    assert said == "The payment of EUR 10.00 was completed; a charge may have been made twice."
+
+
+def test_an_unknown_refund_is_no_unknown_charge() -> None:
+    unknown = saga(Status.FAILED, line(0, LedgerState.COMPENSATION_UNKNOWN, None), amount=WHOLE)
+    assert (
+        customer_line(unknown) == "The payment of EUR 70.00 failed; it is not known whether every charge was refunded."
+    )

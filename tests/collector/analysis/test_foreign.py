@@ -1,0 +1,114 @@
+"""What engines' spans mean does not hang on the order in which they are told of, nor on repeats."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sagascope import semconv
+from sagascope_collector.engines import BUILT_IN, Seen, read
+from sagascope_collector.engines.engines import ENGINES
+from sagascope_collector.records import Event, Mark, Process, Span
+
+NAMES = {
+    "temporal": ("StartWorkflow:X", "RunWorkflow:X", "StartActivity:a", "RunActivity:a", "CompleteWorkflow:X"),
+    "dbos": ("checkout", "reserve", "charge"),
+    "restate": ("invocation-attempt S/h", "invocation-end S/h", "run"),
+    "dapr": ("create_orchestration||X", "orchestration||X", "activity||a"),
+    "masstransit": ("orders process", "orders send"),
+    "nservicebus": ("handler",),
+    "sagaz": ("saga.execute.x", "saga.step.action.a", "saga.step.compensation.a"),
+    "celery": ("run/t", "apply_async/t"),
+}
+WORDS = st.sampled_from(["", "1", "2", "step", "workflow", "a", "RETRY", "SUCCESS", "completed", "Final"])
+
+
+@st.composite
+def spans(draw: st.DrawFn) -> list[Span]:
+    """Spans of one engine, with any of the attributes that it reads, in one or two traces."""
+    engine = draw(st.sampled_from(ENGINES))
+    number = draw(st.integers(1, 12))
+    return [_span(draw, place, engine.keys, NAMES[engine.name]) for place in range(number)]
+
+
+def _span(draw: st.DrawFn, place: int, keys: Sequence[str], names: Sequence[str]) -> Span:
+    attributes = {key: draw(WORDS) for key in keys} | {keys[0]: "id-1"}
+    name, start = draw(st.sampled_from(names)), draw(st.integers(1, 5))
+    events = [Event("Step attempt 0 failed", start, {})] if draw(st.booleans()) else []
+    return Span(
+        trace_id=draw(st.sampled_from("ab")) * 32,
+        span_id=f"{place + 1:016x}",
+        parent_id=f"{draw(st.integers(0, 12)):016x}",
+        name=name,
+        kind="internal",
+        start=start,
+        end=draw(st.sampled_from([0, start, start + 1, start + 3])),
+        status=draw(st.sampled_from(["unset", "error"])),
+        status_message="",
+        mark=BUILT_IN.mark(Seen(name, "MassTransit", "worker", attributes), Mark()),
+        process=Process(service="worker", identity="w"),
+        attributes=attributes,
+        events=tuple(events),
+    )
+
+
+@given(told=spans(), seed=st.integers())
+def test_order_changes_nothing(told: list[Span], seed: int) -> None:
+    shuffled = random.Random(seed).sample(told, len(told))
+    one, other = (read({(span.trace_id, span.span_id): span for span in each}) for each in (told, shuffled))
+    assert dict(one.spans) == dict(other.spans)
+    assert sorted(map(repr, one.again)) == sorted(map(repr, other.again))
+    assert one.lost == other.lost
+
+
+@given(told=spans())
+def test_every_span_is_still_there_and_has_a_place_that_the_fold_knows(told: list[Span]) -> None:
+    by_key = {(span.trace_id, span.span_id): span for span in told}
+    reading = read(by_key)
+    assert reading.spans.keys() == by_key.keys()
+    assert {span.mark.role for span in [*reading.spans.values(), *reading.again]} <= {"", "saga", "step"}
+    assert all(span.mark.step and span.mark.attempt for span in reading.again)
+
+
+@given(told=spans())
+def test_no_attempt_is_told_twice(told: list[Span]) -> None:
+    reading = read({(span.trace_id, span.span_id): span for span in told})
+    attempts = [span.mark for span in [*reading.spans.values(), *reading.again] if span.mark.role == "step"]
+    assert len({(mark.step, mark.type, mark.key, mark.attempt) for mark in attempts}) == len(attempts)
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
+def test_one_needle_stands_in_whatever_an_engine_reads(engine: object) -> None:
+    for key in engine.keys[:1]:  # type: ignore[attr-defined]
+        seen = [Seen(name, "", "", {key: "x"}) for name in NAMES[engine.name]]  # type: ignore[attr-defined]
+        for each in seen:
+            if engine.mark(each) is not None:  # type: ignore[attr-defined]
+                told = f"{each.name} {key}"
+                assert any(needle in told for needle in engine.needles)  # type: ignore[attr-defined]
+
+
+def test_what_the_plugin_for_temporal_tells_is_not_told_again_by_the_interceptors_spans() -> None:
+    interceptors = Span(
+        trace_id="a" * 32,
+        span_id="1" * 16,
+        parent_id="",
+        name="RunActivity:charge",
+        kind="server",
+        start=1,
+        end=2,
+        status="ok",
+        status_message="",
+        mark=Mark(id="8492", run="r", role="temporal", step="charge"),
+        process=Process(service="worker", identity="w"),
+        attributes={"temporalWorkflowID": "8492", "temporalActivityID": "1"},
+    )
+    mark = Mark(id="8492", run="r", role=semconv.ROLE_STEP, step="charge", attempt=1)
+    ours = replace(interceptors, span_id="2" * 16, mark=mark, attributes={semconv.TEMPORAL_ACTIVITY_ID: "1"})
+    spans = {(span.trace_id, span.span_id): span for span in (interceptors, ours)}
+    roles = {span.span_id: span.mark.role for span in read(spans).spans.values()}
+    assert roles == {"1" * 16: "", "2" * 16: semconv.ROLE_STEP}
+    alone = read({("a" * 32, "1" * 16): interceptors}).spans
+    assert [span.mark.role for span in alone.values()] == [semconv.ROLE_STEP]

@@ -1,0 +1,70 @@
+"""Rebuilding and judging takes time that grows with what there is, not with its square."""
+
+import gc
+import time
+from collections.abc import Callable
+
+import pytest
+
+from sagascope import semconv
+from sagascope_collector.analysis import Context, judge, rebuild
+from sagascope_collector.records import Facts, Mark, Process, SagaId, Span
+from support.telemetry import SECOND
+
+START = 1_795_000_000 * SECOND
+NOW = START + 86_400 * SECOND
+FEW, MANY = 500, 8_000
+WALLET = Process("", "wallet", "1.0", "w", "wallet-1")
+
+
+def attempts(
+    count: int, attempt: Callable[[int], int], step: Callable[[int], str], parent: Callable[[int], int]
+) -> Facts:
+    """A saga of attempts, each described by its number."""
+    spans = [
+        Span(
+            "a" * 32,
+            f"{number + 1:016x}",
+            f"{above:016x}" if (above := parent(number)) else "",
+            "work",
+            "server",
+            START + number * SECOND,
+            START + number * SECOND + SECOND // 2,
+            "unset",
+            "",
+            Mark("8492", "payment", "", semconv.ROLE_STEP, step(number), "", "", attempt(number)),
+            WALLET,
+            {semconv.SAGA_ID: "8492", semconv.SAGA_NAME: "payment"},
+        )
+        for number in range(count)
+    ]
+    return Facts(SagaId("", "8492"), tuple(spans), (), ())
+
+
+SHAPES: dict[str, Callable[[int], Facts]] = {
+    "executions of one attempt": lambda count: attempts(count, lambda _: 1, lambda _: "debit", lambda _: 0),
+    "attempts of one step": lambda count: attempts(count, lambda n: n + 1, lambda _: "debit", lambda _: 0),
+    "attempts without a number": lambda count: attempts(count, lambda _: 0, lambda _: "debit", lambda _: 0),
+    "steps": lambda count: attempts(count, lambda _: 1, lambda n: f"step {n}", lambda _: 0),
+    "steps below one": lambda count: attempts(count, lambda _: 1, lambda n: f"step {n}", lambda n: 1 if n else 0),
+}
+
+
+@pytest.mark.parametrize("shape", list(SHAPES))
+def test_time_grows_with_what_there_is(shape: str) -> None:
+    def seconds(count: int) -> float:
+        facts = SHAPES[shape](count)
+        gc.disable()  # what else this process holds would be looked through as well
+        try:
+            begun = time.process_time()
+            for saga in rebuild(facts, NOW):
+                judge(saga, (), Context(NOW))
+            return time.process_time() - begun
+        finally:
+            gc.enable()
+
+    seconds(FEW)
+    few = min(seconds(FEW) for _ in range(3))
+    growth = MANY / FEW
+    many = min(seconds(MANY) for _ in range(2))
+    assert many < max(few, 0.005) * growth * 5, "the square of it would be sixteen times as much"

@@ -1,0 +1,112 @@
+"""`retrying` holds only while the next attempt is not overdue and its process reports; none is in the past."""
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from sagascope_collector.analysis import Context, judge, rebuild
+from sagascope_collector.analysis.model import Judgement, Verdict
+from sagascope_collector.analysis.wording import Time
+from support.scenario import CASES, read
+from support.storied_facts import STARTED, seen
+from support.telemetry import SECOND, tell
+
+SELF_RETRY = """
+poller-1 0.1..1 run pay attempt=1 retry_in=2 error="503"
+poller-1 3..4   run pay attempt=2 retry_in=2 error="503"
+poller-1 6..7   run pay attempt=3 retry_in=2 error="503"
+"""
+ROOT = 'poller-1 0.. root plan="pay"\n'
+
+
+def judged(story: str, now: float) -> Judgement:
+    facts = seen(tell(story, {"id": "8492", "name": "payment"})).facts("8492")
+    moment = STARTED + round(now * SECOND)
+    (saga,) = rebuild(facts, moment)
+    return judge(saga, facts.instances, Context(moment))
+
+
+def verdict(story: str, now: float) -> Verdict:
+    said = judged(story, now).verdict
+    assert said is not None
+    return said
+
+
+@pytest.mark.parametrize("root", [ROOT, ""], ids=["led", "without a root"])
+def test_a_step_is_retrying_while_its_next_attempt_is_in_time(root: str) -> None:
+    said = verdict(f"{root}{SELF_RETRY}poller-1 0..8 beats every=1", 8)
+    assert said.reason == "retrying"
+    assert said.since == STARTED + SECOND
+    assert "The next attempt is due at 11:06:49Z" in said.headline
+
+
+@pytest.mark.parametrize("root", [ROOT, ""], ids=["led", "without a root"])
+def test_a_retry_that_is_overdue_in_a_process_that_is_lost_is_an_instance_lost(root: str) -> None:
+    said = verdict(f"{root}{SELF_RETRY}poller-1 0..8 beats every=1", 15)
+    assert said.reason == "instance_lost"
+    assert said.instance == "poller-1"
+    assert said.headline.startswith(
+        "Stuck in pay: after 3 failed attempts, the latest at 11:06:47Z (503), poller-1, which retries it, "
+        "has not reported since 11:06:48Z."
+    )
+
+
+@pytest.mark.parametrize("root", [ROOT, ""], ids=["led", "without a root"])
+def test_a_retry_that_is_overdue_in_a_process_that_reports_is_a_missing_step(root: str) -> None:
+    story = f"{root}{SELF_RETRY}poller-1 0..99 beats every=1"
+    assert verdict(story, 20).reason == "retrying"
+    said = verdict(story, 60)
+    assert (said.reason, said.step, said.since) == ("next_step_missing", "pay", STARTED + 7 * SECOND)
+
+
+def test_another_instance_may_retry_until_the_attempt_is_overdue() -> None:
+    story = f"{SELF_RETRY}poller-1 0..8 beats every=1\npoller-2 9..99 beats every=1"
+    assert verdict(story, 15).reason == "retrying"
+    assert verdict(story, 60).reason == "instance_lost"
+
+
+def test_waits_that_were_not_announced_are_judged_by_those_before() -> None:
+    slow = "".join(f'poller-1 {at}..{at + 1} run pay attempt={at} error="503"\n' for at in (1, 601, 1201))
+    story = f"{slow}poller-1 0..9999 beats every=60"
+    assert verdict(story, 2_300).reason == "retrying"
+    assert verdict(story, 2_600).reason == "next_step_missing"
+
+
+def test_a_retry_is_overdue_beside_a_step_that_goes_on() -> None:
+    story = f"{ROOT}{SELF_RETRY}poller-1 0..99 beats every=1\nother-1 8.. run report timeout=500\nother-1 0..99 beats"
+    said = verdict(story, 60)
+    assert (said.reason, said.step) == ("next_step_missing", "pay")
+
+
+def test_an_attempt_in_flight_is_no_overdue_retry() -> None:
+    story = f"{SELF_RETRY}poller-1 9.. run pay attempt=4 timeout=500\npoller-1 0..99 beats every=1"
+    said = verdict(story, 60)
+    assert said.reason == "retrying"
+    assert "Attempt 4 is in progress." in said.headline
+
+
+def test_after_its_time_has_come_the_next_attempt_is_not_announced() -> None:
+    story = f"{ROOT}{SELF_RETRY}poller-1 0..99 beats every=1"
+    before = judged(story, 8.5)
+    assert before.due_at is not None
+    assert before.due_at <= STARTED + 9 * SECOND
+    assert "next attempt" not in judged(story, 9).headline
+
+
+@pytest.mark.parametrize("later", [0, 30, 600, 90_000])
+def test_no_text_of_any_scenario_announces_what_is_in_the_past(later: float) -> None:
+    for path in CASES:
+        case = read(path)
+        known, moment = seen(case.told(), case.now), STARTED + round((case.now + later) * SECOND)
+        facts = known.facts(case.saga["id"])
+        for saga in rebuild(facts, moment):
+            said = judge(saga, facts.instances, Context(moment))
+            for text in (said.headline, *(said.verdict.actions if said.verdict else ())):
+                assert_coming(text.parts, moment)
+
+
+def assert_coming(parts: Any, moment: int) -> None:
+    for words, time in pairwise(parts):
+        if isinstance(time, Time) and words.endswith(("next attempt is due at ", "the last attempt ends by ")):
+            assert time.at > moment

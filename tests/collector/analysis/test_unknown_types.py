@@ -1,0 +1,93 @@
+"""A saga whose name was not received is judged by what finished sagas of its environment tell."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import replace
+
+from sagascope_collector.analysis import Context, Experience, Judgement, Saga, judge, learn, lesson, rebuild
+from support.storied_facts import STARTED, seen
+from support.telemetry import SECOND, tell
+
+HOUR = 3600
+
+INGEST = """
+shop-1 0..16  root
+shop-1 1..3   run capture
+shop-1 6..8   run setup_done
+shop-1 11..13 run ingest
+"""
+EXPORT = """
+shop-1 0..400   root
+shop-1 1..3     run capture
+shop-1 5..6     run render
+mail-1 390..391 run send
+"""
+
+
+def taught(name: str, story: str) -> Experience:
+    lessons = []
+    for number in range(20):
+        facts = seen(tell(story, {"id": f"{name}-{number}", "name": name})).facts(f"{name}-{number}")
+        lessons += [each for saga in rebuild(facts) if (each := lesson(saga))]
+    return learn(lessons)
+
+
+KNOWN: Mapping[tuple[str, str], Experience] = {
+    ("", "ingest_flow"): taught("ingest_flow", INGEST),
+    ("", "export_flow"): taught("export_flow", EXPORT),
+}
+
+
+def judged(story: str, after: float, known: Mapping[tuple[str, str], Experience] = KNOWN) -> tuple[Saga, Judgement]:
+    facts = seen(tell(story, {"id": "stuck"})).facts("stuck")
+    now = STARTED + round(after * SECOND)
+    (saga,) = rebuild(facts, now, known)
+    shuffled = replace(facts, spans=tuple(random.Random(1).sample(facts.spans, len(facts.spans))))
+    assert rebuild(shuffled, now, known) == [saga]
+    return saga, judge(saga, facts.instances, Context(now, experience=known))
+
+
+def test_its_type_is_inferred_where_its_steps_allow_only_one() -> None:
+    saga, said = judged("shop-1 1..3 run capture\nshop-1 6..8 run setup_done", 2 * HOUR)
+    assert (saga.key.name, saga.inferred_name) == ("unknown", "ingest_flow")
+    assert said.verdict is not None
+    assert (said.verdict.reason, said.verdict.step) == ("next_step_missing", "ingest")
+
+
+def test_it_is_in_time_as_long_as_one_of_the_type_would_be() -> None:
+    _, said = judged("shop-1 1..3 run capture\nshop-1 6..8 run setup_done", 10)
+    assert said.verdict is None
+
+
+def test_another_service_that_runs_a_step_of_the_same_name_is_another_type() -> None:
+    saga, _ = judged("warehouse-1 1..3 run setup_done", 10)
+    assert saga.inferred_name is None
+
+
+def test_where_several_types_may_be_meant_it_has_the_longest_pause_of_them() -> None:
+    saga, said = judged("shop-1 1..3 run capture", 599)
+    assert saga.inferred_name is None
+    assert saga.longest_pause == 385
+    assert said.verdict is None
+    _, said = judged("shop-1 1..3 run capture", 700)
+    assert said.verdict is not None
+    assert (said.verdict.reason, said.verdict.confidence) == ("next_step_missing", "possible")
+
+
+def test_steps_that_no_type_has_are_given_the_longest_pause_of_all() -> None:
+    saga, said = judged("shop-1 1..3 run something.else", 2 * HOUR)
+    assert saga.longest_pause == 385
+    assert said.verdict is not None
+    assert said.verdict.confidence == "possible"
+
+
+def test_nothing_is_claimed_where_nothing_was_learned_or_no_step_was_seen() -> None:
+    for story, known in [("shop-1 1..3 run capture", {}), ("shop-1 1..3 span something", KNOWN)]:
+        saga, said = judged(story, 2 * HOUR, known)
+        assert (saga.inferred_name, saga.longest_pause, said.verdict) == (None, None, None)
+
+
+def test_what_is_learned_in_another_environment_tells_nothing() -> None:
+    elsewhere = {("staging", name): each for (_, name), each in KNOWN.items()}
+    saga, said = judged("shop-1 1..3 run capture", 2 * HOUR, elsewhere)
+    assert (saga.inferred_name, saga.longest_pause, said.verdict) == (None, None, None)

@@ -1,0 +1,339 @@
+"""What rules do to a request, whatever field something stands in."""
+
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+
+from sagascope_collector import config_file
+from sagascope_collector.errors import BadRules, CannotStart
+from sagascope_collector.otlp import otlpjson
+from sagascope_collector.scrubbing import Rules, Scrubber, Tokens, chosen_key
+from support.otlp import any_value, log, logs, resource, span, traces
+from support.otlpjson import write_json
+
+VISA, MASTER, AMEX = "4111 1111 1111 1111", "5555-5555-5555-4444", "378282246310005"
+KEY = b"a key of 16 bytes or more"
+
+
+def scrubber(key: bytes = KEY, **rules: Any) -> Scrubber:
+    return Scrubber(Rules.model_validate(rules), Tokens(lambda: key))
+
+
+def scrubbed(request: Any, **rules: Any) -> Any:
+    scrubber(**rules).scrub(request)
+    return request
+
+
+def attributes(record: Any) -> dict[str, Any]:
+    return {each.key: each.value for each in record.attributes}
+
+
+def only_span(request: Any) -> Any:
+    return request.resource_spans[0].scope_spans[0].spans[0]
+
+
+def marks(record: Any) -> list[str]:
+    said = attributes(record).get("sagascope.scrubbed")
+    return [each.string_value for each in said.array_value.values] if said else []
+
+
+def test_every_field_that_can_hold_text_is_scrubbed() -> None:
+    one = span(
+        name=f"pay {VISA}", error=f"refused {VISA}", links=[(2, 2, {"note": VISA})], trace_state=f"vendor={AMEX}"
+    )
+    one.attributes.add(key=f"by {AMEX}", value=any_value([{"deep": [VISA.encode(), int(AMEX), float(AMEX)]}]))
+    one.events.add(name=VISA).attributes.add(key="exception.message", value=any_value(MASTER))
+    one.links[0].trace_state = AMEX
+    request = traces(one, of=resource(host_name=VISA), scope=MASTER)
+    request.resource_spans[0].schema_url = f"https://schemas.example/{AMEX}"
+    request.resource_spans[0].resource.entity_refs.add(type=VISA, id_keys=[AMEX])
+    text = str(scrubbed(request)).replace("-", "").replace(" ", "")
+    assert not [each for each in (VISA, MASTER, AMEX) if each.replace("-", "").replace(" ", "") in text]
+    assert {each.partition(": ")[2] for each in marks(only_span(request))} >= {
+        "name",
+        "status.message",
+        "trace_state",
+        "links.attributes.note",
+        "events.attributes.exception.message",
+        "events.name",
+    }
+    assert marks(request.resource_spans[0].resource)
+    assert marks(request.resource_spans[0].scope_spans[0].scope)
+
+
+def test_log_records_are_scrubbed_in_body_and_names() -> None:
+    request = logs(log({"card": VISA, "list": [AMEX]}, event_name=AMEX, severity_text=MASTER))
+    record = scrubbed(request).resource_logs[0].scope_logs[0].log_records[0]
+    assert marks(record) == ["card: severity_text", "card: body.card", "card: body.list", "card: event_name"]
+    assert record.body.kvlist_value.values[0].value.string_value.startswith("scrubbed-card-")
+
+
+def test_one_number_has_one_stand_in_however_it_is_written() -> None:
+    digits = VISA.replace(" ", "")
+    request = traces(span(attributes={"a": VISA, "b": digits, "c": int(digits), "d": float(digits), "e": AMEX}))
+    values = [each.value.string_value for each in only_span(scrubbed(request)).attributes][:5]
+    assert len(set(values[:4])) == 1
+    assert values[4] != values[0]
+
+
+def test_another_key_gives_another_stand_in() -> None:
+    assert scrubber().quoted(VISA) != scrubber(key=b"another key of 16 bytes").quoted(VISA)
+
+
+def test_what_was_scrubbed_once_is_left_alone_the_second_time() -> None:
+    request = traces(span(attributes={"a": VISA, "user.id": "u1", "gone": 1}))
+    again = scrubbed(request, hash=["user.id"], drop=["gone"]).SerializeToString()
+    assert scrubbed(request, hash=["user.id"], drop=["gone"]).SerializeToString() == again
+
+
+def test_ids_of_the_protocol_are_never_taken_for_a_card() -> None:
+    ids = ["4111111111111111"]
+    said = {"sagascope.heartbeat.open_spans": ids, "logfire.pending_parent_id": ids[0], "otel.span_id": ids[0]}
+    request = traces(span(attributes=said))
+    before = request.SerializeToString()
+    assert scrubbed(request).SerializeToString() == before
+
+
+def test_attributes_are_dropped_and_hashed_by_name_and_glob_at_any_depth() -> None:
+    told = {"email": "a@b.c", "user": {"email": "x", "id": 7}, "http.request.header.cookie": "y", "seven": "7"}
+    rules = {"drop": ["email", "http.*"], "hash": ["user.id", "seven"]}
+    one = only_span(scrubbed(traces(span(attributes=told)), **rules))
+    assert [each.key for each in one.attributes] == ["user", "seven", "sagascope.scrubbed"]
+    nested = one.attributes[0].value.kvlist_value.values
+    assert [each.key for each in nested] == ["id"]
+    assert nested[0].value.string_value == one.attributes[1].value.string_value
+    assert marks(one) == [
+        "drop: email",
+        "drop: user.email",
+        "hash: user.id",
+        "drop: http.request.header.cookie",
+        "hash: seven",
+    ]
+
+
+def test_patterns_are_replaced_by_their_name_or_a_word() -> None:
+    rules = {
+        "replace": [
+            {"name": "email", "pattern": r"[\w.]+@[\w.]+"},
+            {"name": "iban", "pattern": r"DE\d{20}", "with": r"\1 IBAN"},
+        ]
+    }
+    told = {"note": "mail ann@example.org, DE89370400440532013000", "raw": b"ann@example.org", "ok": "nothing"}
+    one = only_span(scrubbed(traces(span(attributes=told)), **rules))
+    said = attributes(one)
+    assert said["note"].string_value == r"mail [scrubbed: email], \1 IBAN"
+    assert said["raw"].bytes_value == b"[scrubbed: email]"
+    assert marks(one) == ["email: note", "iban: note", "email: raw"]
+
+
+def test_an_identity_stays_one_whatever_takes_it_out() -> None:
+    """Two sagas whose ids are mail addresses must not become one saga."""
+    rules = {"replace": [{"name": "email", "pattern": r"[\w.]+@[\w.]+"}]}
+    for key in ("saga.id", "saga.key.customer"):
+        ids = [
+            attributes(only_span(scrubbed(traces(span(attributes={key: each})), **rules)))[key].string_value
+            for each in ("ann@example.org", "bob@example.org", "ann@example.org")
+        ]
+        assert ids[0] == ids[2] != ids[1]
+        assert ids[0].startswith("scrubbed-email-")
+
+
+def test_what_somebody_quotes_is_looked_for_as_it_is_stored() -> None:
+    pattern = {"name": "email", "pattern": r"[\w.]+@[\w.]+"}
+    for rules in ({"hash": ["saga.id"]}, {"replace": [pattern]}, {}):
+        told = scrubber(**rules)
+        request = traces(span(attributes={"saga.id": f"ann@example.org {AMEX}"}))
+        told.scrub(request)
+        stored = attributes(only_span(request))["saga.id"].string_value
+        assert told.quoted(f"ann@example.org {AMEX}") == stored
+
+
+def test_what_is_to_be_kept_is_kept() -> None:
+    one = only_span(scrubbed(traces(span(attributes={"order.number": VISA, "card": VISA})), keep=["order.*"]))
+    assert attributes(one)["order.number"].string_value == VISA
+    assert marks(one) == ["card: card"]
+
+
+def test_card_numbers_can_be_left_in() -> None:
+    request = traces(span(attributes={"a": VISA}))
+    before = request.SerializeToString()
+    assert scrubbed(request, cards=False).SerializeToString() == before
+
+
+def test_a_mark_that_came_with_the_record_stays() -> None:
+    one = span(attributes={"sagascope.scrubbed": ["drop: email"], "card": AMEX})
+    assert marks(only_span(scrubbed(traces(one)))) == ["drop: email", "card: card"]
+
+
+def test_marks_are_bounded() -> None:
+    one = span(attributes={f"card{number}": AMEX for number in range(80)})
+    said = marks(only_span(scrubbed(traces(one))))
+    assert (len(said), said[-1]) == (51, "and 30 more")
+
+
+def test_a_span_in_the_body_of_a_log_record_keeps_its_form() -> None:
+    inner = traces(span(7, trace=9, attributes={"saga.id": "8492", "pan": int(AMEX), "user.id": 7, "email": "x"}))
+    carried = TracesData(resource_spans=inner.resource_spans)
+    rules = {"hash": ["user.id"], "drop": ["email"]}
+    for body in (b64encode(carried.SerializeToString()).decode(), write_json(carried).decode()):
+        record = log(body, attributes={"partial.event": "heartbeat"})
+        scrubbed_record = scrubbed(logs(record), **rules).resource_logs[0].scope_logs[0].log_records[0]
+        text = scrubbed_record.body.string_value
+        read = otlpjson.parse(text.encode(), TracesData) if text[0] == "{" else TracesData.FromString(b64decode(text))
+        one = only_span(read)
+        said = attributes(one)
+        assert (one.span_id, said["saga.id"].string_value) == (b"\0\0\0\0\0\0\0\x07", "8492")
+        assert said["pan"].string_value.startswith("scrubbed-card-")
+        assert said["user.id"].string_value.startswith("scrubbed-hash-")
+        assert "email" not in said
+        assert any("card: body." in each for each in marks(scrubbed_record)), marks(scrubbed_record)
+
+
+# --- files of rules ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("drop: [saga.id]", ":1: drop[0]: "),
+        ("hash:\n  - saga.step.name", ":2: hash[0]: "),
+        ("drop: ['saga.*']", "sagas cannot be told without it"),
+        ("replace:\n  - name: x\n    pattern: '('", ":3: replace[0].pattern: "),
+        ("replace: [{name: x, pattern: 'a*'}]", "matches the empty text"),
+        ("replace: [{name: 'no name', pattern: a}]", "replace[0].name"),
+        ("key: hello", "key: is not known here"),
+    ],
+)
+def test_faults_of_a_file_are_told_with_their_place(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "scrub.yaml").write_text(text)
+    with pytest.raises(BadRules) as caught:
+        config_file.read(tmp_path / "scrub.yaml", Rules)
+    assert said in str(caught.value)
+
+
+def test_globs_never_mean_what_sagas_are_told_by() -> None:
+    told = {"saga.id": "8492", "sagascope.process.id": "p", "saga.key.order": "o", "sagascope.capture.x": 1, "y": 2}
+    one = only_span(scrubbed(traces(span(attributes=told)), drop=["*"]))
+    assert [each.key for each in one.attributes] == ["saga.id", "sagascope.process.id", "sagascope.scrubbed"]
+
+
+# --- the key -----------------------------------------------------------------------------------------
+
+
+def test_the_key_is_made_once_and_only_when_it_is_needed(tmp_path: Path) -> None:
+    db, beside = str(tmp_path / "x.duckdb"), tmp_path / "x.duckdb.scrub-key"
+    told = Scrubber(Rules(), Tokens(chosen_key(None, {}, db)))
+    told.scrub(traces(span(attributes={"a": "nothing"})))
+    assert not beside.exists()
+    first = told.quoted(VISA)
+    assert beside.stat().st_mode & 0o777 == 0o600
+    assert Scrubber(Rules(), Tokens(chosen_key(None, {}, db))).quoted(VISA) == first
+
+
+def test_a_key_comes_from_a_file_or_the_environment_and_is_never_shown(tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(KEY + b"\n")
+    from_file = Tokens(chosen_key(tmp_path / "key", {}, ":memory:"))
+    from_environment = Tokens(chosen_key(None, {"SAGASCOPE_SCRUB_KEY": KEY.decode()}, ":memory:"))
+    assert from_file.token("x", "y") == from_environment.token("x", "y")
+    assert KEY.decode() not in repr(vars(from_file)["_ask"]) + repr(from_file)
+    with pytest.raises(CannotStart, match="too short"):
+        chosen_key(None, {"SAGASCOPE_SCRUB_KEY": "short"}, ":memory:")
+    with pytest.raises(CannotStart, match="cannot be read"):
+        chosen_key(tmp_path / "missing", {}, ":memory:")
+
+
+# --- the quick look ----------------------------------------------------------------------------------
+
+SEPARATORS = st.sampled_from(["", " ", "-", "+", "%20", "\u00a0"])
+NUMBERS = st.sampled_from([VISA, MASTER, AMEX, "4000000000000000006", "4222222222222", "email", "x.user"])
+
+
+@st.composite
+def values(draw: st.DrawFn) -> Any:
+    number = draw(NUMBERS).replace(" ", "").replace("-", "")
+    separator = draw(SEPARATORS)
+    text = draw(st.text(max_size=60)) + separator.join(number[place : place + 4] for place in range(0, len(number), 4))
+    as_int = int(number) if number.isdigit() else 5
+    return draw(
+        st.sampled_from([text, text.encode(), as_int, -as_int, float(as_int), [text], {text: 1}, {"email": as_int}])
+        | st.text()
+        | st.integers(min_value=-(2**63), max_value=2**63 - 1)
+        | st.binary()
+        | st.floats()
+    )
+
+
+@st.composite
+def among_ids(draw: st.DrawFn) -> Any:
+    """Texts in which card numbers, or parts of them, are parts of ids, or stand beside them."""
+    pieces = [
+        VISA,
+        "4222222222222",
+        "4012",
+        "8888 8888",
+        "1881",
+        "a",
+        "F",
+        "-",
+        " ",
+        "%20",
+        "+",
+        "\u00a0",
+        "$",
+        "0" * 8,
+        "x",
+    ]
+    pieces += ["4012888888881881abcdef0123456789", "a012888888881881", "40128888-8888-1881-abcd-ef0123456789", "881a"]
+    return "".join(draw(st.lists(st.sampled_from(pieces), max_size=8)))
+
+
+CARDS, KEYS = scrubber(), scrubber(drop=["email"], hash=["x.*"], cards=False)
+
+
+@given(st.lists(values() | among_ids(), max_size=6), st.booleans(), st.booleans(), st.binary(min_size=16, max_size=16))
+def test_the_quick_look_never_misses_what_the_exact_one_finds(
+    said: list[Any], named: bool, as_log: bool, trace: bytes
+) -> None:
+    values = {f"{n}": v for n, v in enumerate(said)}
+    one = span(name=str(said[0]) if named and said else "x", attributes=values)
+    one.trace_id = trace
+    request = logs(log(said[0], flags=1, attributes=values)) if as_log and said else traces(one)
+    body = request.SerializeToString()
+    for told in (CARDS, KEYS):
+        looked = told.may_touch(body)
+        exact = type(request).FromString(body)
+        told.scrub(exact, b"0" * 20 + b"email")
+        assert looked or exact == type(request).FromString(body), json.dumps([str(each) for each in said])
+
+
+def test_ordinary_telemetry_passes_the_quick_look() -> None:
+    told = {"http.route": "/pay/{id}", "saga.id": "8492", "net.peer.port": 443, "thread.id": 140_123_456_789}
+    assert not scrubber().may_touch(traces(span(attributes=told)).SerializeToString())
+
+
+@pytest.mark.parametrize("text", [AMEX, f"x {AMEX}", f"{AMEX} 1", "30569309025904", "4222222222222", f"$a-{AMEX}"])
+def test_bytes_beside_a_card_number_do_not_make_it_an_id(text: str) -> None:
+    """What follows a body in a log record begins with a byte that is a letter or a digit."""
+    for more in ({"flags": 1}, {"dropped_attributes_count": 2}, {"attributes": {"a": 1}}, {"event_name": "e"}):
+        assert scrubber().may_touch(logs(log(text, **more)).SerializeToString())
+
+
+@pytest.mark.parametrize("make", [lambda chance: str(UUID(int=chance)), lambda chance: UUID(int=chance).hex])
+def test_few_requests_full_of_ids_are_looked_at_twice(make: Callable[[int], str]) -> None:
+    """UUIDs have thirteen digits in a row now and then: of sixty in one request, most times."""
+    chance = Random(3)
+    looked = 0
+    for _ in range(50):
+        ids = [make(chance.getrandbits(128)) for _ in range(60)]
+        told = traces(*(span(n + 1, attributes={"saga.id": each}) for n, each in enumerate(ids)))
+        looked += scrubber().may_touch(told.SerializeToString())
+    assert looked <= 5
