@@ -69,12 +69,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         sys.exit(_say(f"This needs the package {error.name}, which is not installed. Install it with:\n  {INSTALL}"))
     except Exception as error:
-        from sagascope_collector.cli import exits
+        from sagascope_collector.cli import exit_codes
 
-        status = exits.status_of(error)
+        status = exit_codes.status_of(error)
         if status is None:
             raise
-        sys.exit(_say(exits.sentence(error), status))
+        sys.exit(_say(exit_codes.sentence(error), status))
 
 
 def build(loaded: Sequence[str]) -> "typer.Typer":

@@ -10,7 +10,7 @@ from typing import Any, Final
 import grpc
 from starlette.middleware.cors import CORSMiddleware
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from sagascope_collector.errors import CannotStart, Unauthenticated
 
 Scope = MutableMapping[str, Any]
@@ -127,7 +127,7 @@ def authorization(headers: Any) -> str:
 
 
 async def _refuse(send: Send, path: str, error: Unauthenticated) -> None:
-    problem = wire.Problem(
+    problem = schemas.Problem(
         type="https://sagascope.dev/problems/unauthenticated",
         title=error.title,
         status=401,

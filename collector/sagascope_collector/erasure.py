@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from sagascope_collector.records import SagaId
 from sagascope_collector.storage import SagaFilter, SagaRow, Storage
 
@@ -29,14 +29,14 @@ class Eraser:
     stored_as: Callable[[str], str] = str
     """What scrubbing leaves of a text."""
 
-    def preview(self, asked: wire.Forget) -> wire.Forgotten:
+    def preview(self, asked: schemas.Forget) -> schemas.Forgotten:
         """What would be forgotten: all sagas of an id go together, other runs and other names too.
 
         Summaries of what was received before the call are waited for.
         """
         return self._told(self._meant(asked), None)
 
-    def forget(self, asked: wire.Forget) -> wire.Forgotten:
+    def forget(self, asked: schemas.Forget) -> schemas.Forgotten:
         """Forget the sagas that are meant.
 
         Raises:
@@ -47,19 +47,19 @@ class Eraser:
         ids = list(dict.fromkeys(SagaId(row.key.environment, row.key.id) for row in rows))
         return told.model_copy(update={"records": self.storage.erasure.erase(ids, self._values(asked))})
 
-    def _told(self, rows: Sequence[SagaRow], records: int | None) -> wire.Forgotten:
+    def _told(self, rows: Sequence[SagaRow], records: int | None) -> schemas.Forgotten:
         backups = self.storage.backups.since(min(row.started_at for row in rows)) if rows else []
         items = [_named(row) for row in rows[:SHOWN]]
-        return wire.Forgotten(sagas=len(rows), records=records, items=items, backups=list(backups))
+        return schemas.Forgotten(sagas=len(rows), records=records, items=items, backups=list(backups))
 
-    def _values(self, asked: wire.Forget) -> list[str]:
+    def _values(self, asked: schemas.Forget) -> list[str]:
         return sorted({asked.value, self.stored_as(asked.value)})
 
-    def _meant(self, asked: wire.Forget) -> list[SagaRow]:
+    def _meant(self, asked: schemas.Forget) -> list[SagaRow]:
         self._wait()
         return [row for value in self._values(asked) for row in self._found(asked, value)]
 
-    def _found(self, asked: wire.Forget, value: str) -> Iterator[SagaRow]:
+    def _found(self, asked: schemas.Forget, value: str) -> Iterator[SagaRow]:
         cursor = None
         while True:
             narrowed = SagaFilter(environment=asked.environment, q=value)
@@ -79,7 +79,7 @@ class Eraser:
             time.sleep(PAUSE)
 
 
-def _named(row: SagaRow) -> wire.ForgottenSaga:
+def _named(row: SagaRow) -> schemas.ForgottenSaga:
     environment, name, id_, run = row.key
     said = {"environment": environment, "name": name, "id": id_, "run": run, "status": row.status}
-    return wire.ForgottenSaga.model_validate(said)
+    return schemas.ForgottenSaga.model_validate(said)

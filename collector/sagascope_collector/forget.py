@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from sagascope_collector import wire
 from sagascope_collector.cli import forget as cli
+from sagascope_collector.client import schemas
 from sagascope_collector.erasure import Eraser
 from sagascope_collector.rebuild import caught_up
 from sagascope_collector.storage import Storage
 
 
-def _at_rest(db: Path, asked: wire.Forget, really: bool) -> wire.Forgotten:
+def _at_rest(db: Path, asked: schemas.Forget, really: bool) -> schemas.Forgotten:
     storage = Storage(str(db))
     try:
         caught_up(storage)

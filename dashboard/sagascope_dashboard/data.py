@@ -8,8 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import streamlit as st
 
-from sagascope_collector import wire
-from sagascope_collector.client import DEFAULT_URL, Client, ClientError, Credentials, NotFound, TokenNeeded
+from sagascope_collector.client import DEFAULT_URL, Client, ClientError, Credentials, NotFound, TokenNeeded, schemas
 from sagascope_dashboard.filters import Filters, FlowAddress, SagaAddress
 from sagascope_dashboard.launch import LINKS_VARIABLE, URL_VARIABLE
 from sagascope_dashboard.viewmodels.links import Template, templates
@@ -60,38 +59,38 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def saga(address: SagaAddress) -> Reading[wire.Saga]:
+def saga(address: SagaAddress) -> Reading[schemas.Saga]:
     """One saga in full."""
     return _read(("saga", address), lambda: _saga(url(), address))
 
 
-def sagas(filters: Filters) -> Reading[wire.Sagas]:
+def sagas(filters: Filters) -> Reading[schemas.Sagas]:
     """One page of the list."""
     call = filters.call(now())
     return _read(("sagas", filters), lambda: _sagas(url(), PAGE, tuple(sorted(call.items()))))
 
 
-def needing_someone() -> Reading[wire.Sagas]:
+def needing_someone() -> Reading[schemas.Sagas]:
     """The sagas that need attention, newest start first, at most `MOST`."""
     return _read(("needing",), lambda: _sagas(url(), MOST, (("attention", "any"),)))
 
 
-def needing_alone() -> Reading[wire.Sagas]:
+def needing_alone() -> Reading[schemas.Sagas]:
     """Those that need attention and share their incident with no other."""
     return _read(("alone",), lambda: _sagas(url(), MOST, (("alone", True), ("attention", "any"))))
 
 
-def incidents() -> Reading[wire.Incidents]:
+def incidents() -> Reading[schemas.Incidents]:
     """What stuck sagas have in common, the worst first; also what is over."""
     return _read(("incidents",), lambda: _incidents(url()))
 
 
-def incident(key: str) -> Reading[wire.IncidentInFull]:
+def incident(key: str) -> Reading[schemas.IncidentInFull]:
     """One incident with its history."""
     return _read(("incident", key), lambda: _client(url()).incident(key))
 
 
-def tell_incident(key: str, said: wire.IncidentPatch) -> ClientError | None:
+def tell_incident(key: str, said: schemas.IncidentPatch) -> ClientError | None:
     """Say something of an incident; what stood in the way, if it was not noted."""
     try:
         _client(url()).tell_incident(key, said)
@@ -101,27 +100,27 @@ def tell_incident(key: str, said: wire.IncidentPatch) -> ClientError | None:
     return None
 
 
-def flows() -> Reading[wire.Flows]:
+def flows() -> Reading[schemas.Flows]:
     """Every saga type, counted."""
     return _read(("flows",), lambda: _flows(url()))
 
 
-def flow(address: FlowAddress) -> Reading[wire.FlowInFull]:
+def flow(address: FlowAddress) -> Reading[schemas.FlowInFull]:
     """One saga type, step by step."""
     return _read(("flow", address), lambda: _flow(url(), address))
 
 
-def services() -> Reading[wire.Services]:
+def services() -> Reading[schemas.Services]:
     """Every service heard, with its processes."""
     return _read(("services",), lambda: _services(url()))
 
 
-def status() -> Reading[wire.Status]:
+def status() -> Reading[schemas.Status]:
     """How the collector itself is."""
     return _read(("status",), lambda: _status(url()))
 
 
-def search(q: str) -> Reading[wire.SearchResult]:
+def search(q: str) -> Reading[schemas.SearchResult]:
     """What somebody quoted."""
     return _read(("search", q), lambda: _client(url()).search(q))
 
@@ -155,35 +154,35 @@ def _client(at: str) -> Client:
 
 
 @st.cache_resource(ttl=SHARED, max_entries=64, show_spinner=False)
-def _saga(at: str, address: SagaAddress) -> wire.Saga:
+def _saga(at: str, address: SagaAddress) -> schemas.Saga:
     return _client(at).saga(address.name, address.id, environment=address.environment, run=address.run)
 
 
 @st.cache_resource(ttl=SHARED, max_entries=256, show_spinner=False)
-def _sagas(at: str, limit: int, call: tuple[tuple[str, Any], ...]) -> wire.Sagas:
+def _sagas(at: str, limit: int, call: tuple[tuple[str, Any], ...]) -> schemas.Sagas:
     return _client(at).sagas(limit=limit, **dict(call))
 
 
 @st.cache_resource(ttl=SHARED, max_entries=8, show_spinner=False)
-def _incidents(at: str) -> wire.Incidents:
+def _incidents(at: str) -> schemas.Incidents:
     return _client(at).incidents()
 
 
 @st.cache_resource(ttl=SHARED, max_entries=8, show_spinner=False)
-def _flows(at: str) -> wire.Flows:
+def _flows(at: str) -> schemas.Flows:
     return _client(at).flows()
 
 
 @st.cache_resource(ttl=SHARED, max_entries=64, show_spinner=False)
-def _flow(at: str, address: FlowAddress) -> wire.FlowInFull:
+def _flow(at: str, address: FlowAddress) -> schemas.FlowInFull:
     return _client(at).flow(address.name, window=address.window, environment=address.environment)
 
 
 @st.cache_resource(ttl=SHARED, max_entries=8, show_spinner=False)
-def _services(at: str) -> wire.Services:
+def _services(at: str) -> schemas.Services:
     return _client(at).services()
 
 
 @st.cache_resource(ttl=SHARED, max_entries=8, show_spinner=False)
-def _status(at: str) -> wire.Status:
+def _status(at: str) -> schemas.Status:
     return _client(at).status()

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from sagascope_dashboard.components.nodes import Node, h, time
 from sagascope_dashboard.components.scripts import PAPER, TIMELINE, read
 from sagascope_dashboard.drawings.saga import anomalies, answer, attempts, ledger, table
@@ -46,7 +46,7 @@ main { max-width: 76rem; margin: 0 auto; padding: 1.5rem; }
 _START = "const saved = JSON.parse(document.getElementById('data').textContent);\n"
 
 
-def as_html(whole: wire.Saga, lanes: Timeline, now: datetime) -> str:
+def as_html(whole: schemas.Saga, lanes: Timeline, now: datetime) -> str:
     """The page of one saga as it stands at `now`; nothing in it is ever asked of another place."""
     shown = saga(whole)
     title = h("h2", "The timeline", cls="section")
@@ -64,7 +64,7 @@ def as_html(whole: wire.Saga, lanes: Timeline, now: datetime) -> str:
     )
 
 
-def file_name(whole: wire.Saga) -> str:
+def file_name(whole: schemas.Saga) -> str:
     """A name for the file, of letters, digits and hyphens."""
     return f"{re.sub(r'[^A-Za-z0-9]+', '-', f'{whole.name} {whole.id}').strip('-')[:80] or 'saga'}.html"
 
@@ -73,7 +73,7 @@ def _saved(now: datetime) -> Node:
     return h("p", "Saved ", time(now, "full"), ", as it stood then.", cls="soft")
 
 
-def _tables(whole: wire.Saga) -> Iterator[Node]:
+def _tables(whole: schemas.Saga) -> Iterator[Node]:
     yield _folded("Attempts", attempts(saga(whole)))
     yield _folded("Logs", table(log_rows(whole.logs), len(whole.logs), whole.logs_total))
     yield _folded("Spans", table(span_rows(whole.spans), len(whole.spans), whole.spans_total))

@@ -1,6 +1,6 @@
 from datetime import timedelta
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from sagascope_dashboard.format import milliseconds
 from sagascope_dashboard.viewmodels.clocks import adjusted, offsets, said
 from sagascope_dashboard.viewmodels.timeline import timeline
@@ -9,7 +9,7 @@ from support.wires import at, log, saga, span, tried
 HOUR = 3600.0
 
 
-def skewed() -> wire.Saga:
+def skewed() -> schemas.Saga:
     """The ledger's clock is an hour ahead."""
     return saga(
         tried("fraud.check", 0, 1),
@@ -20,7 +20,7 @@ def skewed() -> wire.Saga:
             span("inner", HOUR + 2.2, HOUR + 2.8, service="ledger", instance="ledger-7f9c"),
         ],
         logs=[log(HOUR + 2.5, "posted", span_id="inner", service="ledger", instance="ledger-7f9c")],
-        clocks=[wire.Clock(service="ledger", instance="ledger-7f9c", seconds=-HOUR)],
+        clocks=[schemas.Clock(service="ledger", instance="ledger-7f9c", seconds=-HOUR)],
     )
 
 

@@ -1,11 +1,11 @@
 from typing import Any
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from sagascope_dashboard.viewmodels.compare import ATTRIBUTES, compare, typical
 from support.wires import at, saga, span, steps, tried
 
 
-def finished(identity: str, seconds: float) -> wire.Saga:
+def finished(identity: str, seconds: float) -> schemas.Saga:
     return saga(id=identity, status="completed", ended_at=at(seconds))
 
 

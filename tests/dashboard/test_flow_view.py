@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from sagascope_dashboard.filters import FlowAddress
 from sagascope_dashboard.viewmodels.flow import flow
 
@@ -11,19 +11,19 @@ HOUR = timedelta(hours=1)
 ADDRESS = FlowAddress("payment", "production", "24h")
 
 
-def period(ago: int, succeeded: int, failed: int = 0, p95: float | None = 1.0) -> wire.FlowPeriod:
+def period(ago: int, succeeded: int, failed: int = 0, p95: float | None = 1.0) -> schemas.FlowPeriod:
     at = NOW.replace(minute=0, second=0) - ago * HOUR
-    return wire.FlowPeriod(at=at, succeeded=succeeded, failed=failed, p50=p95, p95=p95, p99=p95)
+    return schemas.FlowPeriod(at=at, succeeded=succeeded, failed=failed, p50=p95, p95=p95, p99=p95)
 
 
-def step(name: str, series: tuple[wire.FlowPeriod, ...] = (), **said: object) -> wire.FlowStep:
+def step(name: str, series: tuple[schemas.FlowPeriod, ...] = (), **said: object) -> schemas.FlowStep:
     told: dict[str, object] = {"type": "action", "started": 0, "succeeded": 0, "failed": 0, "retried": 0}
     told |= {"compensated": 0, "in_flight": 0, "p50": None, "p95": None, "p99": None, "series": list(series)}
-    return wire.FlowStep.model_validate(told | {"step": name} | said)
+    return schemas.FlowStep.model_validate(told | {"step": name} | said)
 
 
-def known(*steps: wire.FlowStep) -> wire.FlowInFull:
-    return wire.FlowInFull(name="payment", period=3600, steps=list(steps), hand_overs=[], courses=[])
+def known(*steps: schemas.FlowStep) -> schemas.FlowInFull:
+    return schemas.FlowInFull(name="payment", period=3600, steps=list(steps), hand_overs=[], courses=[])
 
 
 def test_steps_are_told_beside_the_one_that_most_began() -> None:
@@ -55,7 +55,7 @@ def test_every_part_of_the_window_is_there() -> None:
 
 
 @pytest.mark.parametrize("series", [(), (period(1, 0, 3, p95=None),)])
-def test_a_step_in_which_nothing_succeeded_has_no_trend(series: tuple[wire.FlowPeriod, ...]) -> None:
+def test_a_step_in_which_nothing_succeeded_has_no_trend(series: tuple[schemas.FlowPeriod, ...]) -> None:
     (told,) = flow(known(step("a", series)), ADDRESS, NOW).steps
     assert told.trend == "nothing succeeded"
 
@@ -85,8 +85,10 @@ def test_addresses_are_read(query: dict[str, str], address: FlowAddress | None) 
 
 
 def test_the_time_between_steps_is_told_the_most_frequent_first() -> None:
-    def hand_over(before: str, number: int) -> wire.HandOver:
-        return wire.HandOver(before=before, after="b", number=number, p50=0.2, p95=3.0, p99=None, series=[period(1, 2)])
+    def hand_over(before: str, number: int) -> schemas.HandOver:
+        return schemas.HandOver(
+            before=before, after="b", number=number, p50=0.2, p95=3.0, p99=None, series=[period(1, 2)]
+        )
 
     told = known().model_copy(update={"hand_overs": [hand_over("\x1b", 3), hand_over("a", 40)]})
     first, second = flow(told, ADDRESS, NOW).between
@@ -96,10 +98,10 @@ def test_the_time_between_steps_is_told_the_most_frequent_first() -> None:
 
 
 def test_the_ways_they_went_say_in_what_they_differ_and_lead_to_those_that_went_so() -> None:
-    def course(*steps: str, **said: object) -> wire.FlowCourse:
+    def course(*steps: str, **said: object) -> schemas.FlowCourse:
         told: dict[str, object] = {"steps": steps, "sagas": 1, "completed": 0, "is_usual": False, "missing": []}
         told |= {"added": [], "is_reordered": False, "newest": "84 92", "environment": "test"}
-        return wire.FlowCourse.model_validate(told | said)
+        return schemas.FlowCourse.model_validate(told | said)
 
     usual = course("a", "b", sagas=198, completed=198, is_usual=True)
     other = course("b", "x", missing=["a"], added=["x\x1b"], is_reordered=True, sagas=2, completed=1)

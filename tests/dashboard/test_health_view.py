@@ -2,11 +2,11 @@ from typing import Any
 
 import pytest
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from sagascope_dashboard.viewmodels.health import LATE, health
 from support.wires import at
 
-CALM = wire.Status(
+CALM = schemas.Status(
     version="0.1.0",
     received=10,
     stored=10,
@@ -19,13 +19,13 @@ CALM = wire.Status(
 )
 
 
-def process(name: str | None = "a", *, seen: float = 0, **said: Any) -> wire.Instance:
+def process(name: str | None = "a", *, seen: float = 0, **said: Any) -> schemas.Instance:
     told = {"version": None, "alive": True, "in_flight": 0, "heartbeats": True, "dropped": 0, "following": None} | said
-    return wire.Instance.model_validate(told | {"instance": name, "last_seen": at(seen)})
+    return schemas.Instance.model_validate(told | {"instance": name, "last_seen": at(seen)})
 
 
-def services(**known: list[wire.Instance]) -> wire.Services:
-    return wire.Services(items=[wire.Service(service=name, instances=of) for name, of in known.items()])
+def services(**known: list[schemas.Instance]) -> schemas.Services:
+    return schemas.Services(items=[schemas.Service(service=name, instances=of) for name, of in known.items()])
 
 
 def test_with_everything_in_order_nothing_is_advised() -> None:
@@ -47,7 +47,7 @@ def test_services_that_lose_records_come_first() -> None:
     ("instance", "fault"),
     [(process(heartbeats=False), "Sends no heartbeats."), (process(None), "Its processes have no names.")],
 )
-def test_what_a_service_could_tell_is_said(instance: wire.Instance, fault: str) -> None:
+def test_what_a_service_could_tell_is_said(instance: schemas.Instance, fault: str) -> None:
     told = health(CALM, services(ledger=[instance]))
     assert [each.fault for each in told.senders[0].advice] == [fault]
     assert told.sentence == "ledger could tell more of work that has not ended."
@@ -71,7 +71,7 @@ def test_many_names_are_cut() -> None:
     assert health(CALM, known).sentence.startswith("a, b, c and 2 other services could")
 
 
-def bridge(name: str, *, alive: bool = True, lag: float = 0.5, trouble: str | None = None) -> wire.Instance:
+def bridge(name: str, *, alive: bool = True, lag: float = 0.5, trouble: str | None = None) -> schemas.Instance:
     following = {"kind": name, "lag_seconds": lag, "watching": 1, "trouble": trouble}
     return process(f"host:/{name}", alive=alive, following=following)
 

@@ -1,17 +1,17 @@
 """Incidents as the start page and their own page show them."""
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from sagascope_dashboard.viewmodels.incidents import headline, incident, over, several
 from sagascope_dashboard.viewmodels.triage import triage
 from support.wires import INCIDENT, NOON, needing, shared
 
 
-def listed(*items: wire.Incident) -> wire.Incidents:
-    return wire.Incidents(items=list(items))
+def listed(*items: schemas.Incident) -> schemas.Incidents:
+    return schemas.Incidents(items=list(items))
 
 
-def whole(**changes: object) -> wire.IncidentInFull:
-    return wire.IncidentInFull.model_validate(INCIDENT | {"moved": None, "contrast": [], "history": []} | changes)
+def whole(**changes: object) -> schemas.IncidentInFull:
+    return schemas.IncidentInFull.model_validate(INCIDENT | {"moved": None, "contrast": [], "history": []} | changes)
 
 
 def test_the_headline_counts_and_says_where_and_why() -> None:
@@ -38,15 +38,15 @@ def test_a_row_says_what_is_at_stake_and_what_to_do() -> None:
 
 
 def test_sagas_of_incidents_count_among_those_that_need_someone() -> None:
-    shown = triage(wire.Sagas(items=[needing("a", "hung")], next_cursor=None), None, listed(shared()))
+    shown = triage(schemas.Sagas(items=[needing("a", "hung")], next_cursor=None), None, listed(shared()))
     assert shown.title == "313 transactions need attention"
-    assert not triage(wire.Sagas(items=[], next_cursor=None), None, listed(shared())).calm
+    assert not triage(schemas.Sagas(items=[], next_cursor=None), None, listed(shared())).calm
 
 
 def test_the_page_of_an_incident_tells_its_history_latest_first() -> None:
-    change = wire.IncidentChange(at=NOON, what="opened", by=None, note=None, count=3)
-    later = wire.IncidentChange(at=NOON, what="acknowledged", by="anna", note="on it", count=9)
-    moved = wire.Moved(still=1, stuck_again=2, moved_on=3, finished=4)
+    change = schemas.IncidentChange(at=NOON, what="opened", by=None, note=None, count=3)
+    later = schemas.IncidentChange(at=NOON, what="acknowledged", by="anna", note="on it", count=9)
+    moved = schemas.Moved(still=1, stuck_again=2, moved_on=3, finished=4)
     shown = incident(whole(history=[change, later], moved=moved, state="acknowledged"))
     assert [each.said for each in shown.history] == ["acknowledged by anna, 9 stood still", "opened, 3 stood still"]
     assert shown.moved == (("Finished", 4), ("Moved on", 3), ("Stuck again here", 2), ("Never moved", 1))

@@ -2,13 +2,13 @@ from typing import Any
 
 import pytest
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from sagascope_dashboard.viewmodels.saga import MOST_TRIES, log_rows, saga, span_rows
 from support.wires import at, log, span, tried
 from support.wires import saga as whole
 
 
-def stuck(**changes: Any) -> wire.Saga:
+def stuck(**changes: Any) -> schemas.Saga:
     return whole(
         tried("fraud.check", 0.01, 0.05),
         tried("wallet.debit", 0.1, 0.2),
@@ -22,7 +22,7 @@ def stuck(**changes: Any) -> wire.Saga:
     )
 
 
-def stops(shown: wire.Saga) -> dict[str, str]:
+def stops(shown: schemas.Saga) -> dict[str, str]:
     return {stop.name: stop.sign.word for stop in saga(shown).track}
 
 

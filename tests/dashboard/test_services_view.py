@@ -1,11 +1,11 @@
 import pytest
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from sagascope_dashboard.viewmodels.flows import flows
 from sagascope_dashboard.viewmodels.services import SILENT_SHOWN, arrivals, services
 from support.wires import at
 
-STATUS = wire.Status(
+STATUS = schemas.Status(
     version="0.1.0",
     received=1200,
     stored=1000,
@@ -18,8 +18,10 @@ STATUS = wire.Status(
 )
 
 
-def process(name: str | None, *, alive: bool = True, in_flight: int = 0, version: str | None = None) -> wire.Instance:
-    return wire.Instance(
+def process(
+    name: str | None, *, alive: bool = True, in_flight: int = 0, version: str | None = None
+) -> schemas.Instance:
+    return schemas.Instance(
         instance=name,
         version=version,
         last_seen=at(0),
@@ -31,8 +33,8 @@ def process(name: str | None, *, alive: bool = True, in_flight: int = 0, version
     )
 
 
-def known(*instances: wire.Instance) -> wire.Services:
-    return wire.Services(items=[wire.Service(service="ledger", instances=list(instances))])
+def known(*instances: schemas.Instance) -> schemas.Services:
+    return schemas.Services(items=[schemas.Service(service="ledger", instances=list(instances))])
 
 
 def test_silence_with_work_in_flight_comes_first() -> None:
@@ -73,12 +75,12 @@ def test_a_size_has_a_unit(size: float, said: str) -> None:
 
 
 def test_types_with_most_to_look_after_come_first_and_lead_to_their_sagas() -> None:
-    def flow(name: str, attention: int, **counts: int) -> wire.Flow:
+    def flow(name: str, attention: int, **counts: int) -> schemas.Flow:
         none = {"running": 0, "completed": 0, "compensated": 0, "failed": 0}
-        return wire.Flow(name=name, environment="eu", attention=attention, **(none | counts))
+        return schemas.Flow(name=name, environment="eu", attention=attention, **(none | counts))
 
     calm, busy = flow("a", 0), flow("b", 2, running=3, completed=7)
-    first, second = flows(wire.Flows(items=[calm, busy]))
+    first, second = flows(schemas.Flows(items=[calm, busy]))
     assert (first.name, first.total, second.total) == ("b", 10, 0)
     assert [(part.sign.word, part.share) for part in first.parts][:2] == [("Running", 30.0), ("Completed", 70.0)]
     assert first.attention_href == "/transactions?attention=any&name=b&environment=eu"

@@ -1,11 +1,11 @@
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from sagascope_dashboard.viewmodels.steady import steady
 from sagascope_dashboard.viewmodels.triage import Triage, triage
 from support.wires import needing, shared
 
 
-def sagas(*identities: str) -> wire.Sagas:
-    return wire.Sagas(items=[needing(each, "hung") for each in identities], next_cursor=None)
+def sagas(*identities: str) -> schemas.Sagas:
+    return schemas.Sagas(items=[needing(each, "hung") for each in identities], next_cursor=None)
 
 
 def shown(*identities: str) -> Triage:
@@ -31,7 +31,7 @@ def test_what_is_new_waits_and_is_announced() -> None:
 
 def test_what_is_drawn_keeps_its_place_and_shows_what_is_so_now() -> None:
     first = steady(shown("a", "b"))
-    worse = triage(wire.Sagas(items=[needing("b", "applied_twice"), needing("a", "hung")], next_cursor=None), None)
+    worse = triage(schemas.Sagas(items=[needing("b", "applied_twice"), needing("a", "hung")], next_cursor=None), None)
     then = steady(worse, first.drawn)
     assert ids(then.shown) == ids(first.shown)
     assert {case.id: case.sign.word for case in then.shown.cases}["b"] == "Executed twice"
@@ -46,7 +46,7 @@ def test_what_is_over_goes_and_when_all_is_over_the_next_is_drawn_at_once() -> N
 
 def test_new_incidents_count_with_all_their_transactions() -> None:
     first = steady(shown("a"))
-    grown = triage(sagas("a"), None, wire.Incidents(items=[shared(count=312)]))
+    grown = triage(sagas("a"), None, schemas.Incidents(items=[shared(count=312)]))
     then = steady(grown, first.drawn)
     assert (then.shown.incidents, then.news) == ((), "312 more transactions need attention")
     assert steady(grown, ()).shown.incidents == grown.incidents

@@ -1,6 +1,6 @@
 import pytest
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from sagascope_dashboard.format import milliseconds
 from sagascope_dashboard.viewmodels.bars import Bar
 from sagascope_dashboard.viewmodels.participants import PARTICIPANTS
@@ -13,8 +13,8 @@ def bar(shown: Timeline, identity: str) -> Bar:
     return next(one for one in shown.bars if one.id == identity)
 
 
-def process(name: str, *, alive: bool) -> wire.Instance:
-    return wire.Instance(
+def process(name: str, *, alive: bool) -> schemas.Instance:
+    return schemas.Instance(
         instance=name,
         version=None,
         last_seen=at(3),
@@ -156,7 +156,7 @@ def test_a_saga_of_which_nothing_came_can_be_drawn() -> None:
 
 
 def test_processes_are_known_by_name() -> None:
-    unnamed = wire.Instance(
+    unnamed = schemas.Instance(
         instance=None,
         version=None,
         last_seen=at(0),
@@ -166,6 +166,6 @@ def test_processes_are_known_by_name() -> None:
         dropped=0,
         following=None,
     )
-    services = wire.Services(items=[wire.Service(service="a", instances=[process("p", alive=True), unnamed])])
+    services = schemas.Services(items=[schemas.Service(service="a", instances=[process("p", alive=True), unnamed])])
     assert list(living(services)) == ["p"]
     assert living(None) == {}

@@ -1,17 +1,17 @@
 import pytest
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from sagascope_dashboard.filters import Filters, SagaAddress
 from sagascope_dashboard.viewmodels.transactions import choices, searched, transactions
 from support.wires import at, needing, summary
 
 
-def page(*items: wire.SagaSummary, cursor: str | None = None) -> wire.Sagas:
-    return wire.Sagas(items=list(items), next_cursor=cursor)
+def page(*items: schemas.SagaSummary, cursor: str | None = None) -> schemas.Sagas:
+    return schemas.Sagas(items=list(items), next_cursor=cursor)
 
 
-def found(*matches: tuple[str, wire.SagaSummary]) -> wire.SearchResult:
-    return wire.SearchResult.model_validate(
+def found(*matches: tuple[str, schemas.SagaSummary]) -> schemas.SearchResult:
+    return schemas.SearchResult.model_validate(
         {"matches": [{"kind": kind, "saga": saga} for kind, saga in matches], "reason": None}
     )
 
@@ -91,12 +91,12 @@ def test_a_single_prefix_is_an_answer() -> None:
     [found(), found(("key", summary(name="payment")), ("key", summary(name="refund")))],
     ids=["nothing", "a key of several sagas"],
 )
-def test_anything_else_leads_to_the_list(result: wire.SearchResult) -> None:
+def test_anything_else_leads_to_the_list(result: schemas.SearchResult) -> None:
     assert searched(result) is None
 
 
 def test_choices_are_what_the_collector_knows() -> None:
-    flows = wire.Flows.model_validate(
+    flows = schemas.Flows.model_validate(
         {
             "items": [
                 {
@@ -112,7 +112,7 @@ def test_choices_are_what_the_collector_knows() -> None:
             ]
         }
     )
-    services = wire.Services(items=[wire.Service(service="wallet", instances=[])])
+    services = schemas.Services(items=[schemas.Service(service="wallet", instances=[])])
     known = choices(flows, services)
     assert known.names == ("payment", "refund")
     assert known.environments == ("eu",)

@@ -1,23 +1,23 @@
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from sagascope_dashboard.viewmodels.triage import triage
 from support.wires import at, needing, summary
 
 
-def sagas(*items: wire.SagaSummary, cursor: str | None = None) -> wire.Sagas:
-    return wire.Sagas(items=list(items), next_cursor=cursor)
+def sagas(*items: schemas.SagaSummary, cursor: str | None = None) -> schemas.Sagas:
+    return schemas.Sagas(items=list(items), next_cursor=cursor)
 
 
-def flow(name: str, **counts: int) -> wire.Flow:
+def flow(name: str, **counts: int) -> schemas.Flow:
     none = {"running": 0, "completed": 0, "compensated": 0, "failed": 0, "attention": 0}
-    return wire.Flow(name=name, environment="", **(none | counts))
+    return schemas.Flow(name=name, environment="", **(none | counts))
 
 
-def euros(certain: str, possible: str = "0.00") -> list[wire.AmountAtRisk]:
-    return [wire.AmountAtRisk(currency="EUR", certain=certain, possible=possible)]
+def euros(certain: str, possible: str = "0.00") -> list[schemas.AmountAtRisk]:
+    return [schemas.AmountAtRisk(currency="EUR", certain=certain, possible=possible)]
 
 
 def test_nobody_is_needed_when_nothing_stands_still() -> None:
-    shown = triage(sagas(), wire.Flows(items=[]))
+    shown = triage(sagas(), schemas.Flows(items=[]))
     assert shown.calm
     assert shown.title == "No attention needed"
 
@@ -64,7 +64,7 @@ def test_hostile_text_stays_text() -> None:
 
 
 def test_counts_go_over_all_types_and_lead_to_the_list() -> None:
-    flows = wire.Flows(items=[flow("payment", running=2, completed=10), flow("payout", completed=5, failed=1)])
+    flows = schemas.Flows(items=[flow("payment", running=2, completed=10), flow("payout", completed=5, failed=1)])
     counts = {count.sign.word: (count.number, count.href) for count in triage(sagas(), flows).counts}
     assert counts["Completed"] == (15, "/transactions?status=completed")
     assert counts["Running"][0] == 2

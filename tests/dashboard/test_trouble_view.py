@@ -1,10 +1,13 @@
 import pytest
 
-from sagascope_collector import client, wire
+from sagascope_collector import client
+from sagascope_collector.client import schemas
 from sagascope_dashboard.viewmodels.trouble import trouble
 
 URL = "http://127.0.0.1:4319"
-PROBLEM = wire.Problem(type="about:blank", title="Not found", status=404, detail="No saga payment 1 was ever received.")
+PROBLEM = schemas.Problem(
+    type="about:blank", title="Not found", status=404, detail="No saga payment 1 was ever received."
+)
 
 
 @pytest.mark.parametrize(

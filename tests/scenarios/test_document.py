@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from support.scenario import CASES, read
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "diagnosis.md").read_text()
@@ -39,7 +39,7 @@ def sections() -> dict[str, str]:
     return {one[1]: DOCUMENT[one.end() : two.start() if two else None] for one, two in pairwise(headings) if one}
 
 
-@pytest.mark.parametrize("code", get_args(wire.AttentionCode))
+@pytest.mark.parametrize("code", get_args(schemas.AttentionCode))
 def test_every_reason_is_explained_with_an_example_and_how_to_tune_it(code: str) -> None:
     section = sections()[code]
     assert "*Tune" in section

@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from sagascope_collector.wire import Saga
+from sagascope_collector.client.schemas import Saga
 from support.collector import running_collector
 from support.scenario import CASES, Scenario, differences, read
 from support.storied_otlp import Request, requests

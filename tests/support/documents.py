@@ -8,25 +8,68 @@ from typing import Any
 
 from typer.testing import CliRunner
 
-from sagascope_collector import wire
 from sagascope_collector.__main__ import COMMANDS, build
 from sagascope_collector.cli.bridge import bridge
+from sagascope_collector.client import schemas
 
 ROOT = Path(__file__).parents[2]
 WRITE = "SAGASCOPE_WRITE_DOCS"
 """Set in the environment, the documents are written anew instead of compared."""
 
-SHAPES: tuple[type[wire.Wire], ...] = (
-    wire.SearchResult, wire.Match, wire.Sagas, wire.SagaSummary, wire.TextPart, wire.TimePart, wire.ErrorText,
-    wire.AmountAtRisk, wire.Saga, wire.Verdict,
-    wire.Evidence, wire.Plan, wire.PlannedStep, wire.Step, wire.Attempt, wire.AttemptError, wire.LedgerEntry,
-    wire.Anomaly, wire.Clock, wire.Span, wire.SpanEvent, wire.SpanLink, wire.Log, wire.Incidents, wire.Incident,
-    wire.RecommendedActions, wire.Forgotten, wire.ForgottenSaga,
-    wire.IncidentInFull, wire.Contrast, wire.Trait, wire.Moved, wire.IncidentChange, wire.Tasks, wire.Task, wire.Clue,
-    wire.Flows, wire.Flow, wire.FlowInFull, wire.FlowStep, wire.FlowPeriod, wire.HandOver, wire.FlowCourse,
-    wire.SqlResult, wire.SqlColumn,
-    wire.Services, wire.Service, wire.Instance, wire.Following, wire.Status, wire.Alive, wire.Problem,
-)  # fmt: skip
+SHAPES: tuple[type[schemas.Wire], ...] = (
+    schemas.SearchResult,
+    schemas.Match,
+    schemas.Sagas,
+    schemas.SagaSummary,
+    schemas.TextPart,
+    schemas.TimePart,
+    schemas.ErrorText,
+    schemas.AmountAtRisk,
+    schemas.Saga,
+    schemas.Verdict,
+    schemas.Evidence,
+    schemas.Plan,
+    schemas.PlannedStep,
+    schemas.Step,
+    schemas.Attempt,
+    schemas.AttemptError,
+    schemas.LedgerEntry,
+    schemas.Anomaly,
+    schemas.Clock,
+    schemas.Span,
+    schemas.SpanEvent,
+    schemas.SpanLink,
+    schemas.Log,
+    schemas.Incidents,
+    schemas.Incident,
+    schemas.RecommendedActions,
+    schemas.Forgotten,
+    schemas.ForgottenSaga,
+    schemas.IncidentInFull,
+    schemas.Contrast,
+    schemas.Trait,
+    schemas.Moved,
+    schemas.IncidentChange,
+    schemas.Tasks,
+    schemas.Task,
+    schemas.Clue,
+    schemas.Flows,
+    schemas.Flow,
+    schemas.FlowInFull,
+    schemas.FlowStep,
+    schemas.FlowPeriod,
+    schemas.HandOver,
+    schemas.FlowCourse,
+    schemas.SqlResult,
+    schemas.SqlColumn,
+    schemas.Services,
+    schemas.Service,
+    schemas.Instance,
+    schemas.Following,
+    schemas.Status,
+    schemas.Alive,
+    schemas.Problem,
+)
 """Every shape that is documented, in the order in which a reader meets them."""
 
 
@@ -52,7 +95,7 @@ def shapes() -> str:
     return "\n\n".join(_shape(each) for each in SHAPES)
 
 
-def _shape(shape: type[wire.Wire]) -> str:
+def _shape(shape: type[schemas.Wire]) -> str:
     schema = shape.model_json_schema()
     above = next((each for each in SHAPES if each in shape.__mro__[1:]), None)
     inherited = above.model_fields if above else {}

@@ -2,23 +2,23 @@
 
 from datetime import UTC, datetime, timedelta
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 
 START = datetime(2026, 11, 22, 14, 2, 10, tzinfo=UTC)
 NOW = START + timedelta(minutes=12, seconds=5)
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
-def parts(text: str) -> list[wire.TextPart | wire.TimePart]:
-    return [wire.TextPart(text=text)]
+def parts(text: str) -> list[schemas.TextPart | schemas.TimePart]:
+    return [schemas.TextPart(text=text)]
 
 
 def at(seconds: float) -> datetime:
     return START + timedelta(seconds=seconds)
 
 
-def attempt(number: int, service: str, start: float, end: float | None, state: str, error: str = "") -> wire.Attempt:
-    return wire.Attempt.model_validate(
+def attempt(number: int, service: str, start: float, end: float | None, state: str, error: str = "") -> schemas.Attempt:
+    return schemas.Attempt.model_validate(
         {
             "number": number,
             "service": service,
@@ -34,9 +34,9 @@ def attempt(number: int, service: str, start: float, end: float | None, state: s
 
 
 def step(
-    name: str, service: str | None, state: str, *attempts: wire.Attempt, compensates: str | None = None
-) -> wire.Step:
-    return wire.Step.model_validate(
+    name: str, service: str | None, state: str, *attempts: schemas.Attempt, compensates: str | None = None
+) -> schemas.Step:
+    return schemas.Step.model_validate(
         {
             "name": name,
             "key": "",
@@ -49,8 +49,8 @@ def step(
     )
 
 
-def evidence(text: str, seconds: float) -> wire.Evidence:
-    return wire.Evidence(
+def evidence(text: str, seconds: float) -> schemas.Evidence:
+    return schemas.Evidence(
         text=text, text_parts=parts(text), at=at(seconds), service="ledger", trace_id=TRACE, span_id=None
     )
 
@@ -66,7 +66,7 @@ ACTIONS = [
 ]
 
 
-SUMMARY = wire.SagaSummary(
+SUMMARY = schemas.SagaSummary(
     id="8492",
     name="payment",
     run="",
@@ -82,7 +82,7 @@ SUMMARY = wire.SagaSummary(
     ended_at=None,
     attempts=1,
     error=None,
-    amount_at_risk=[wire.AmountAtRisk(currency="EUR", certain="50.00", possible="0.00")],
+    amount_at_risk=[schemas.AmountAtRisk(currency="EUR", certain="50.00", possible="0.00")],
     keys={"order_id": "ord-77"},
     headline=HEADLINE,
     headline_parts=parts(HEADLINE),
@@ -90,7 +90,7 @@ SUMMARY = wire.SagaSummary(
     customer_line_parts=parts(CUSTOMER_LINE),
 )
 
-VERDICT = wire.Verdict(
+VERDICT = schemas.Verdict(
     reason="instance_lost",
     phase="forward",
     step="ledger.record",
@@ -108,10 +108,10 @@ VERDICT = wire.Verdict(
     confidence="likely",
 )
 
-SAGA = wire.Saga(
+SAGA = schemas.Saga(
     **SUMMARY.model_dump(),
     verdict=VERDICT,
-    plan=wire.Plan(source="declared", steps=[]),
+    plan=schemas.Plan(source="declared", steps=[]),
     steps=[
         step("fraud.check", "fraud", "done", attempt(1, "fraud", 0.01, 0.13, "ok")),
         step(
@@ -126,7 +126,7 @@ SAGA = wire.Saga(
         step("notification.send", None, "not_started"),
     ],
     ledger=[
-        wire.LedgerEntry(
+        schemas.LedgerEntry(
             step="wallet.debit", compensation="wallet.refund", state="committed", amount="50.00", currency="EUR"
         )
     ],

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 
 START = datetime(2026, 11, 22, 14, 2, 10, tzinfo=UTC)
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -31,7 +31,7 @@ def tried(
     error: str | None = None,
     stacktrace: str | None = None,
     service: str | None = None,
-) -> tuple[str, str | None, wire.Attempt]:
+) -> tuple[str, str | None, schemas.Attempt]:
     """One attempt of a step, by the service that the step's name begins with."""
     by = service or step.partition(".")[0]
     failure = {"type": "Refused", "message": error, "stacktrace": stacktrace} if error else None
@@ -46,10 +46,10 @@ def tried(
         "state": state,
         "error": failure,
     }
-    return step, undoes, wire.Attempt.model_validate(attempt)
+    return step, undoes, schemas.Attempt.model_validate(attempt)
 
 
-def steps(*tries: tuple[str, str | None, wire.Attempt]) -> list[wire.Step]:
+def steps(*tries: tuple[str, str | None, schemas.Attempt]) -> list[schemas.Step]:
     """The steps that attempts belong to, in their order."""
     states = {"ok": "done", "error": "failed"}
     names = dict.fromkeys((name, undoes) for name, undoes, _ in tries)
@@ -65,11 +65,11 @@ def steps(*tries: tuple[str, str | None, wire.Attempt]) -> list[wire.Step]:
             "compensates": undoes,
             "attempts": attempts,
         }
-        gathered.append(wire.Step.model_validate(said))
+        gathered.append(schemas.Step.model_validate(said))
     return gathered
 
 
-def span(identity: str, start: float, end: float | None, **changes: Any) -> wire.Span:
+def span(identity: str, start: float, end: float | None, **changes: Any) -> schemas.Span:
     """A span of the orchestrator."""
     said: dict[str, Any] = {
         "trace_id": TRACE,
@@ -87,10 +87,10 @@ def span(identity: str, start: float, end: float | None, **changes: Any) -> wire
         "events": [],
         "links": [],
     }
-    return wire.Span.model_validate(said | changes)
+    return schemas.Span.model_validate(said | changes)
 
 
-def log(seconds: float, body: Any, **changes: Any) -> wire.Log:
+def log(seconds: float, body: Any, **changes: Any) -> schemas.Log:
     """A log record."""
     said: dict[str, Any] = {
         "at": at(seconds),
@@ -103,10 +103,10 @@ def log(seconds: float, body: Any, **changes: Any) -> wire.Log:
         "span_id": None,
         "attributes": {},
     }
-    return wire.Log.model_validate(said | changes)
+    return schemas.Log.model_validate(said | changes)
 
 
-def saga(*tries: tuple[str, str | None, wire.Attempt], **changes: Any) -> wire.Saga:
+def saga(*tries: tuple[str, str | None, schemas.Attempt], **changes: Any) -> schemas.Saga:
     """A running payment that needs nobody, but for what is changed."""
     said: dict[str, Any] = {
         **summary().model_dump(),
@@ -127,10 +127,10 @@ def saga(*tries: tuple[str, str | None, wire.Attempt], **changes: Any) -> wire.S
         "logs_total": len(changes.get("logs", [])),
         "shrunk": False,
     }
-    return wire.Saga.model_validate(said | changes)
+    return schemas.Saga.model_validate(said | changes)
 
 
-def summary(**changes: Any) -> wire.SagaSummary:
+def summary(**changes: Any) -> schemas.SagaSummary:
     """A running payment that needs nobody, as it is listed, but for what is changed."""
     said: dict[str, Any] = {
         "id": "8492",
@@ -155,10 +155,10 @@ def summary(**changes: Any) -> wire.SagaSummary:
         "customer_line": "The payment is not finished.",
         "customer_line_parts": [{"text": "The payment is not finished."}],
     }
-    return wire.SagaSummary.model_validate(said | changes)
+    return schemas.SagaSummary.model_validate(said | changes)
 
 
-def needing(identity: str, attention: str, **changes: Any) -> wire.SagaSummary:
+def needing(identity: str, attention: str, **changes: Any) -> schemas.SagaSummary:
     """A payment that needs someone."""
     said: dict[str, Any] = {"attention": attention, "phase": "forward", "since": at(1), "step": "ledger.record"}
     return summary(**(said | {"id": identity, "service": "ledger"} | changes))
@@ -178,12 +178,12 @@ INCIDENT = {
     "count": 312,
     "since": NOON,
     "latest_at": NOON,
-    "amount_at_risk": [wire.AmountAtRisk(currency="EUR", certain="15600.00", possible="0.00")],
+    "amount_at_risk": [schemas.AmountAtRisk(currency="EUR", certain="15600.00", possible="0.00")],
     "examples": ["8492", "a/b"],
     "state": "open",
     "note": None,
     "acknowledged_by": None,
-    "recommended_actions": wire.RecommendedActions(resume=300, compensate=0, verify_first=12),
+    "recommended_actions": schemas.RecommendedActions(resume=300, compensate=0, verify_first=12),
     "fingerprint": "Timeout: <number>",
     "opened_at": NOON,
     "changed_at": NOON,
@@ -192,6 +192,6 @@ INCIDENT = {
 }
 
 
-def shared(**changes: object) -> wire.Incident:
+def shared(**changes: object) -> schemas.Incident:
     """An incident of many payments."""
-    return wire.Incident.model_validate(INCIDENT | changes)
+    return schemas.Incident.model_validate(INCIDENT | changes)

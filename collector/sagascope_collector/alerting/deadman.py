@@ -4,11 +4,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sagascope_collector import wire
 from sagascope_collector.alerting import templates
 from sagascope_collector.alerting.matching import SECOND
 from sagascope_collector.alerting.rules import Alerts, DeadMan, Kind, Webhook
 from sagascope_collector.alerting.sending import NotDelivered, Sender
+from sagascope_collector.client import schemas
 
 ALIVE: Final = "Sagascope takes telemetry in and judges it."
 
@@ -51,11 +51,11 @@ def body(webhook: Webhook, every: float) -> Any:
             {
                 "labels": {"alertname": "SagascopeAlive", "severity": "none"},
                 "annotations": {"summary": ALIVE},
-                "startsAt": wire.rfc3339(now),
-                "endsAt": wire.rfc3339(now + timedelta(seconds=every * KEPT)),
+                "startsAt": schemas.rfc3339(now),
+                "endsAt": schemas.rfc3339(now + timedelta(seconds=every * KEPT)),
             }
         ]
-    said = {"version": 1, "event": "alive", "headline": ALIVE, "at": wire.rfc3339(now), "every": every}
+    said = {"version": 1, "event": "alive", "headline": ALIVE, "at": schemas.rfc3339(now), "every": every}
     if webhook.body is None:
         return said
     known = {name: str(said[name]) for name in ("event", "headline", "at")}

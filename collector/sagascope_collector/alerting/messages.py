@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sagascope_collector import wire
 from sagascope_collector.alerting import templates
 from sagascope_collector.alerting.rules import Kind, Webhook
+from sagascope_collector.client import schemas
 from sagascope_collector.incidents import Incident, Scope
 
 VERSION: Final = 1
@@ -79,7 +79,7 @@ def alert(said: Mapping[str, Any], until: datetime) -> dict[str, Any]:
         "phase": incident["phase"],
         "severity": "critical" if incident["scope"] == Scope.SYSTEMIC.value else "warning",
     }
-    ends = said["at"] if said["event"] == "over" else wire.rfc3339(until)
+    ends = said["at"] if said["event"] == "over" else schemas.rfc3339(until)
     return {
         "labels": {name: value for name, value in labels.items() if value},
         "annotations": {"summary": said["headline"], "examples": ", ".join(incident["examples"])},
@@ -115,4 +115,4 @@ def headline(event: str, incident: Incident) -> str:
 
 
 def _time(nanoseconds: int) -> str:
-    return wire.rfc3339(datetime.fromtimestamp(0, UTC) + timedelta(microseconds=nanoseconds // 1_000))
+    return schemas.rfc3339(datetime.fromtimestamp(0, UTC) + timedelta(microseconds=nanoseconds // 1_000))

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from sagascope_collector import wire
 from sagascope_collector.alerting import templates
+from sagascope_collector.client import schemas
 
 SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
@@ -78,9 +78,9 @@ class Match(_Part):
     name: tuple[Word, ...] | None = None
     step: tuple[Word, ...] | None = None
     service: tuple[Word, ...] | None = None
-    reason: tuple[wire.AttentionCode, ...] | None = None
-    phase: tuple[wire.PhaseName, ...] | None = None
-    scope: tuple[wire.ScopeName, ...] | None = None
+    reason: tuple[schemas.AttentionCode, ...] | None = None
+    phase: tuple[schemas.PhaseName, ...] | None = None
+    scope: tuple[schemas.ScopeName, ...] | None = None
 
 
 class Rule(_Part):

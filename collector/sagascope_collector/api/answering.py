@@ -7,13 +7,13 @@ from fastapi import Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
-from sagascope_collector import wire
 from sagascope_collector.api import problems
 from sagascope_collector.backups import pieces
+from sagascope_collector.client import schemas
 from sagascope_collector.storage import Storage
 
 
-def answers(shape: type[wire.Wire], *refusals: int) -> dict[str, Any]:
+def answers(shape: type[schemas.Wire], *refusals: int) -> dict[str, Any]:
     """What OpenAPI says of a route that answers `shape`."""
     return {"response_model": shape, "responses": problems.described(*refusals, 422, 503)}
 

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from sagascope_collector.storage import PathCount
 
 SHOWN: int = 20
 """Courses that are told."""
 
 
-def courses(counted: Sequence[PathCount]) -> list[wire.FlowCourse]:
+def courses(counted: Sequence[PathCount]) -> list[schemas.FlowCourse]:
     """The usual one, and in what the others are different."""
     usual = max(counted, key=lambda each: (each.completed, each.sagas), default=None)
     if usual is None:
@@ -18,9 +18,9 @@ def courses(counted: Sequence[PathCount]) -> list[wire.FlowCourse]:
     return [_course(each, usual) for each in (usual, *others)][:SHOWN]
 
 
-def _course(told: PathCount, usual: PathCount) -> wire.FlowCourse:
+def _course(told: PathCount, usual: PathCount) -> schemas.FlowCourse:
     shared = [step for step in usual.steps if step in told.steps]
-    return wire.FlowCourse(
+    return schemas.FlowCourse(
         steps=list(told.steps),
         sagas=told.sagas,
         completed=told.completed,

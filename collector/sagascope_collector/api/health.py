@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Protocol
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from sagascope_collector.storage import Storage
 
 
@@ -32,11 +32,11 @@ class Health(Protocol):
         ...
 
 
-def status(storage: Storage, health: Health) -> wire.Status:
+def status(storage: Storage, health: Health) -> schemas.Status:
     """How the collector is; what clients dropped is the sum of what each process said last."""
     counted = storage.records.counters
     spoken = [each.heartbeat for each in storage.instances.all() if each.heartbeat]
-    return wire.Status(
+    return schemas.Status(
         version=version("sagascope"),
         received=counted.received,
         stored=counted.stored,

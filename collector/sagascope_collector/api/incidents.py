@@ -4,11 +4,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 
-from sagascope_collector import wire
 from sagascope_collector.api.answering import answers, json
 from sagascope_collector.api.parameters import IncidentListing, Nothing, TaskListing, Word, said_once
 from sagascope_collector.api.present import decimal, moment
 from sagascope_collector.api.tasks import Tasks
+from sagascope_collector.client import schemas
 from sagascope_collector.errors import BadValue
 from sagascope_collector.incidents import Comparisons, Contrast, Incident, Incidents, State, Trait
 from sagascope_collector.storage import IncidentChange
@@ -20,24 +20,24 @@ def of_incidents(incidents: Incidents, tasks: Tasks, comparisons: Comparisons) -
     """The routes over these incidents, what to do with their sagas, and what sets those apart."""
     router = APIRouter(dependencies=[Depends(said_once)], redirect_slashes=False)
 
-    @router.get("/api/v1/incidents", **answers(wire.Incidents))
+    @router.get("/api/v1/incidents", **answers(schemas.Incidents))
     def listed(asked: Annotated[IncidentListing, Query()]) -> Response:
         """Incidents, the worst first; without `state` also those that are over, the latest of them first."""
         state = State(asked.state) if asked.state else None
-        return json(wire.Incidents(items=[wire.Incident(**_said(each)) for each in incidents.all(state)]))
+        return json(schemas.Incidents(items=[schemas.Incident(**_said(each)) for each in incidents.all(state)]))
 
-    @router.get("/api/v1/incidents/{key}", **answers(wire.IncidentInFull, 404))
+    @router.get("/api/v1/incidents/{key}", **answers(schemas.IncidentInFull, 404))
     def one(key: Key, _: Annotated[Nothing, Query()]) -> Response:
         """One incident with its history."""
         return json(_in_full(incidents, incidents.one(key), comparisons))
 
-    @router.get("/api/v1/incidents/{key}/tasks", **answers(wire.Tasks, 404))
+    @router.get("/api/v1/incidents/{key}/tasks", **answers(schemas.Tasks, 404))
     def what_to_do(key: Key, asked: Annotated[TaskListing, Query()]) -> Response:
         """What to do with each saga of an incident, and where to look up what was really done."""
         return json(tasks.page(incidents.one(key).key, asked.limit, asked.cursor))
 
-    @router.patch("/api/v1/incidents/{key}", **answers(wire.IncidentInFull, 404))
-    def tell(key: Key, said: wire.IncidentPatch, _: Annotated[Nothing, Query()]) -> Response:
+    @router.patch("/api/v1/incidents/{key}", **answers(schemas.IncidentInFull, 404))
+    def tell(key: Key, said: schemas.IncidentPatch, _: Annotated[Nothing, Query()]) -> Response:
         """Acknowledge an incident, resolve it, open it again, or note something; its sagas stay as they are."""
         if said.state is None and said.note is None:
             raise BadValue("Say a 'state', a 'note', or both.")
@@ -47,11 +47,11 @@ def of_incidents(incidents: Incidents, tasks: Tasks, comparisons: Comparisons) -
     return router
 
 
-def _in_full(incidents: Incidents, incident: Incident, comparisons: Comparisons) -> wire.IncidentInFull:
+def _in_full(incidents: Incidents, incident: Incident, comparisons: Comparisons) -> schemas.IncidentInFull:
     moved = incidents.moved(incident.key)
-    return wire.IncidentInFull(
+    return schemas.IncidentInFull(
         **_said(incident),
-        moved=wire.Moved(**moved._asdict()) if moved else None,
+        moved=schemas.Moved(**moved._asdict()) if moved else None,
         contrast=[_contrast(each) for each in comparisons.of(incident)],
         history=[_change(each) for each in incidents.history(incident.key)],
     )
@@ -72,14 +72,14 @@ def _said(incident: Incident) -> dict[str, Any]:
         "since": moment(incident.since),
         "latest_at": moment(incident.latest_at),
         "amount_at_risk": [
-            wire.AmountAtRisk(currency=each.currency, certain=decimal(each.certain), possible=decimal(each.possible))
+            schemas.AmountAtRisk(currency=each.currency, certain=decimal(each.certain), possible=decimal(each.possible))
             for each in incident.stakes
         ],
         "examples": list(incident.examples),
         "state": incident.state.value,
         "note": incident.note or None,
         "acknowledged_by": incident.acknowledged_by or None,
-        "recommended_actions": wire.RecommendedActions(**incident.recommended_actions),
+        "recommended_actions": schemas.RecommendedActions(**incident.recommended_actions),
         "fingerprint": incident.fingerprint or None,
         "opened_at": moment(incident.opened_at),
         "changed_at": moment(incident.changed_at),
@@ -88,8 +88,8 @@ def _said(incident: Incident) -> dict[str, Any]:
     }
 
 
-def _change(change: IncidentChange) -> wire.IncidentChange:
-    return wire.IncidentChange.model_validate(
+def _change(change: IncidentChange) -> schemas.IncidentChange:
+    return schemas.IncidentChange.model_validate(
         {
             "at": moment(change.at),
             "what": change.what,
@@ -100,15 +100,15 @@ def _change(change: IncidentChange) -> wire.IncidentChange:
     )
 
 
-def _contrast(contrast: Contrast) -> wire.Contrast:
-    return wire.Contrast(
+def _contrast(contrast: Contrast) -> schemas.Contrast:
+    return schemas.Contrast(
         **_trait(contrast.trait),
         stuck=contrast.stuck,
         stuck_of=contrast.stuck_of,
         finished=contrast.finished,
         finished_of=contrast.finished_of,
         lift=None if contrast.lift is None else round(contrast.lift, 2),
-        also=[wire.Trait(**_trait(each)) for each in contrast.also],
+        also=[schemas.Trait(**_trait(each)) for each in contrast.also],
     )
 
 

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from sagascope_collector import analysis, wire
+from sagascope_collector import analysis
 from sagascope_collector.analysis import model
 from sagascope_collector.api import present, quoted
 from sagascope_collector.archives import writing
+from sagascope_collector.client import schemas
 from sagascope_collector.errors import NotFound
 from sagascope_collector.records import Facts, SagaId
 from sagascope_collector.storage import SagaRow, Storage
@@ -28,7 +29,7 @@ class Lookup:
     stored_as: Callable[[str], str] = str
     """What of a text is left in the store: an id that looks like a card number has a stand-in there."""
 
-    def saga(self, name: str, saga_id: str, environment: str | None, run: str | None) -> wire.Saga:
+    def saga(self, name: str, saga_id: str, environment: str | None, run: str | None) -> schemas.Saga:
         """One saga in full, judged as of now. Without `environment` or `run` the latest started of all.
 
         Raises:
@@ -81,7 +82,7 @@ class Lookup:
         return f"{called} was ever received."
 
     def search(self, text: str) -> str:
-        """What somebody may have meant by `text`, as `wire.SearchResult` in JSON."""
+        """What somebody may have meant by `text`, as `schemas.SearchResult` in JSON."""
         stored = self.stored_as(text)
         hits = self._meant(text) or (self._meant(stored) if stored != text else [])
         reason = "null" if hits else f'"{self._reason(text)}"'
@@ -113,7 +114,7 @@ class Lookup:
         for facts, saga in self._behind(saga_id, None, context):
             yield "id", present.summary(saga, analysis.judge(saga, facts.instances, context)).model_dump_json()
 
-    def _reason(self, text: str) -> wire.NothingFound:
+    def _reason(self, text: str) -> schemas.NothingFound:
         if any(self.storage.lookup.sagas_with(each) for each in quoted.telemetry_ids(text)):
             return "not_a_saga"
         meant = [*quoted.readings(text), self.stored_as(text)]

@@ -4,9 +4,10 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from sagascope_collector import analysis, wire
+from sagascope_collector import analysis
 from sagascope_collector.api.courses import courses
 from sagascope_collector.api.present import moment
+from sagascope_collector.client import schemas
 from sagascope_collector.records import Following, Instance
 from sagascope_collector.storage import TRANSITION, Page, PathCount, StepPeriod, StepStatistics, steps_of
 
@@ -24,21 +25,21 @@ PERIODS = 24
 
 
 def listed(page: Page) -> str:
-    """A page of sagas as `wire.Sagas` in JSON; summaries are kept as such, and put in as they are."""
+    """A page of sagas as `schemas.Sagas` in JSON; summaries are kept as such, and put in as they are."""
     items = ",".join(row.document for row in page.rows)
     return f'{{"items":[{items}],"next_cursor":{json.dumps(page.next_cursor)}}}'
 
 
-def flows(counts: Iterable[tuple[str, str, str, int, int]]) -> wire.Flows:
+def flows(counts: Iterable[tuple[str, str, str, int, int]]) -> schemas.Flows:
     """Saga types by name and environment, from (name, environment, status, sagas, of them needing someone)."""
     columns: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for name, environment, status, number, needing in counts:
         columns[name, environment].update({FLOW_COLUMN[status]: number, "attention": needing})
-    return wire.Flows(items=[_flow(*key, counted) for key, counted in sorted(columns.items())])
+    return schemas.Flows(items=[_flow(*key, counted) for key, counted in sorted(columns.items())])
 
 
-def _flow(name: str, environment: str, counted: Counter[str]) -> wire.Flow:
-    return wire.Flow(
+def _flow(name: str, environment: str, counted: Counter[str]) -> schemas.Flow:
+    return schemas.Flow(
         name=name,
         environment=environment,
         running=counted["running"],
@@ -49,10 +50,10 @@ def _flow(name: str, environment: str, counted: Counter[str]) -> wire.Flow:
     )
 
 
-def flow(name: str, period: int, steps: Iterable[StepStatistics], counted: Sequence[PathCount]) -> wire.FlowInFull:
+def flow(name: str, period: int, steps: Iterable[StepStatistics], counted: Sequence[PathCount]) -> schemas.FlowInFull:
     """The steps of one saga type, in parts of so many seconds, and the courses of its sagas."""
     told = list(steps)
-    return wire.FlowInFull(
+    return schemas.FlowInFull(
         name=name,
         period=period,
         steps=[_step(each) for each in told if each.type != TRANSITION],
@@ -61,16 +62,16 @@ def flow(name: str, period: int, steps: Iterable[StepStatistics], counted: Seque
     )
 
 
-def _hand_over(told: StepStatistics) -> wire.HandOver:
+def _hand_over(told: StepStatistics) -> schemas.HandOver:
     before, after = steps_of(told.step)
     series = [_period(each) for each in told.periods]
-    return wire.HandOver(
+    return schemas.HandOver(
         before=before, after=after, number=told.succeeded, series=series, **_percentiles(told.percentiles)
     )
 
 
-def _step(told: StepStatistics) -> wire.FlowStep:
-    return wire.FlowStep(
+def _step(told: StepStatistics) -> schemas.FlowStep:
+    return schemas.FlowStep(
         step=told.step,
         type=told.type,
         started=told.succeeded + told.failed + told.in_flight,
@@ -84,23 +85,23 @@ def _step(told: StepStatistics) -> wire.FlowStep:
     )
 
 
-def _period(told: StepPeriod) -> wire.FlowPeriod:
+def _period(told: StepPeriod) -> schemas.FlowPeriod:
     at = moment(told.at)
-    return wire.FlowPeriod(at=at, succeeded=told.succeeded, failed=told.failed, **_percentiles(told.percentiles))
+    return schemas.FlowPeriod(at=at, succeeded=told.succeeded, failed=told.failed, **_percentiles(told.percentiles))
 
 
 def _percentiles(told: tuple[float, float, float] | None) -> dict[str, float | None]:
     return dict(zip(("p50", "p95", "p99"), told or (None, None, None), strict=True))
 
 
-def services(instances: Sequence[Instance], context: analysis.Context) -> wire.Services:
+def services(instances: Sequence[Instance], context: analysis.Context) -> schemas.Services:
     """Services by name, each with its processes, the one heard last first."""
     of: defaultdict[str, list[Instance]] = defaultdict(list)
     for each in sorted(instances, key=lambda each: -each.last_seen):
         of[each.process.service].append(each)
-    return wire.Services(
+    return schemas.Services(
         items=[
-            wire.Service(service=service, instances=[_instance(each, context) for each in _processes(heard)])
+            schemas.Service(service=service, instances=[_instance(each, context) for each in _processes(heard)])
             for service, heard in sorted(of.items())
         ]
     )
@@ -111,9 +112,9 @@ def _processes(heard: Sequence[Instance]) -> Sequence[Instance]:
     return [each for each in heard if each.process.identity] or heard
 
 
-def _instance(instance: Instance, context: analysis.Context) -> wire.Instance:
+def _instance(instance: Instance, context: analysis.Context) -> schemas.Instance:
     said = instance.heartbeat
-    return wire.Instance(
+    return schemas.Instance(
         instance=instance.process.instance or None,
         version=instance.process.version or None,
         last_seen=moment(instance.last_seen),
@@ -125,5 +126,5 @@ def _instance(instance: Instance, context: analysis.Context) -> wire.Instance:
     )
 
 
-def _following(said: Following) -> wire.Following:
-    return wire.Following(kind=said.kind, lag_seconds=said.lag, watching=said.watching, trouble=said.trouble or None)
+def _following(said: Following) -> schemas.Following:
+    return schemas.Following(kind=said.kind, lag_seconds=said.lag, watching=said.watching, trouble=said.trouble or None)

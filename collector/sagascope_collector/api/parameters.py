@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from fastapi import Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from sagascope_collector import wire
 from sagascope_collector.api.quoted import peel
+from sagascope_collector.client import schemas
 from sagascope_collector.errors import BadValue
 from sagascope_collector.storage import Order, SagaFilter
 
@@ -120,7 +120,7 @@ class NamedSaga(OneSaga):
 class IncidentListing(Nothing):
     """What a list of incidents is narrowed to."""
 
-    state: wire.IncidentState | None = None
+    state: schemas.IncidentState | None = None
 
 
 class OfKey(Nothing):
@@ -154,8 +154,8 @@ class Listing(Nothing):
     """What a list of sagas is narrowed to, and which part of it is wanted."""
 
     environment: Text | None = None
-    status: wire.SagaStatus | None = None
-    attention: Literal[wire.AttentionCode, "any"] | None = None
+    status: schemas.SagaStatus | None = None
+    attention: Literal[schemas.AttentionCode, "any"] | None = None
     name: Word | None = None
     service: Word | None = None
     step: Word | None = None
@@ -165,7 +165,7 @@ class Listing(Nothing):
     incident: Word | None = None
     alone: bool | None = None
     course: Course | None = None
-    sort: wire.SagaOrder = "-started"
+    sort: schemas.SagaOrder = "-started"
     limit: Annotated[int, Field(ge=1, le=MOST)] = LIMIT
     cursor: Word | None = None
 

@@ -5,10 +5,11 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sagascope_collector import records, values, wire
+from sagascope_collector import records, values
 from sagascope_collector.analysis import model
 from sagascope_collector.analysis.wording import Text
 from sagascope_collector.analysis.wording import Time as TextTime
+from sagascope_collector.client import schemas
 
 FIRST: int = 5_000
 """Spans, and log records, that a saga in full carries; the totals stand beside them."""
@@ -17,14 +18,14 @@ FIRST: int = 5_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def summary(saga: model.Saga, judgement: model.Judgement) -> wire.SagaSummary:
+def summary(saga: model.Saga, judgement: model.Judgement) -> schemas.SagaSummary:
     """One saga as it is listed."""
-    return wire.SagaSummary(**_summary(saga, judgement))
+    return schemas.SagaSummary(**_summary(saga, judgement))
 
 
-def full(saga: model.Saga, judgement: model.Judgement, runs: Sequence[str]) -> wire.Saga:
+def full(saga: model.Saga, judgement: model.Judgement, runs: Sequence[str]) -> schemas.Saga:
     """One saga with everything known of it; `runs` are those of its id and name, latest started first."""
-    return wire.Saga(
+    return schemas.Saga(
         **_summary(saga, judgement),
         verdict=_verdict(judgement.verdict) if judgement.verdict else None,
         plan=_plan(saga.plan),
@@ -32,7 +33,7 @@ def full(saga: model.Saga, judgement: model.Judgement, runs: Sequence[str]) -> w
         ledger=[_entry(each) for each in saga.ledger],
         runs=list(runs),
         traces=traces(saga.spans),
-        anomalies=[wire.Anomaly(code=each.code, text=each.text, step=each.step) for each in saga.anomalies],
+        anomalies=[schemas.Anomaly(code=each.code, text=each.text, step=each.step) for each in saga.anomalies],
         clocks=list(_clocks(saga)),
         spans=[_span(each) for each in saga.spans[:FIRST]],
         spans_total=len(saga.spans),
@@ -42,13 +43,13 @@ def full(saga: model.Saga, judgement: model.Judgement, runs: Sequence[str]) -> w
     )
 
 
-def shrunk(summary: str) -> wire.Saga:
+def shrunk(summary: str) -> schemas.Saga:
     """A saga of which only its summary is left, given as JSON."""
-    said = wire.SagaSummary.model_validate_json(summary)
-    return wire.Saga(
+    said = schemas.SagaSummary.model_validate_json(summary)
+    return schemas.Saga(
         **said.model_dump(),
         verdict=None,
-        plan=wire.Plan(source="none", steps=[]),
+        plan=schemas.Plan(source="none", steps=[]),
         steps=[],
         ledger=[],
         runs=[said.run],
@@ -63,13 +64,13 @@ def shrunk(summary: str) -> wire.Saga:
     )
 
 
-def _clocks(saga: model.Saga) -> Iterator[wire.Clock]:
+def _clocks(saga: model.Saga) -> Iterator[schemas.Clock]:
     """The processes whose clocks are off, each once."""
     if saga.offsets:
         for process in dict.fromkeys(span.process for span in saga.spans):
             if offset := saga.offsets.get((process.service, process.identity)):
                 seconds = offset / 1e9
-                yield wire.Clock(service=process.service or None, instance=process.instance or None, seconds=seconds)
+                yield schemas.Clock(service=process.service or None, instance=process.instance or None, seconds=seconds)
 
 
 def moment(nanoseconds: int) -> datetime:
@@ -104,7 +105,7 @@ def _summary(saga: model.Saga, judgement: model.Judgement) -> dict[str, Any]:
         "updated_at": moment(saga.updated_at),
         "ended_at": _moment(saga.ended_at),
         "attempts": judgement.attempts,
-        "error": judgement.error and wire.ErrorText(type=judgement.error.type, message=judgement.error.message),
+        "error": judgement.error and schemas.ErrorText(type=judgement.error.type, message=judgement.error.message),
         "amount_at_risk": [_amount_at_risk(each) for each in saga.amount_at_risk],
         "keys": saga.keys,
         "headline": judgement.headline,
@@ -114,23 +115,23 @@ def _summary(saga: model.Saga, judgement: model.Judgement) -> dict[str, Any]:
     }
 
 
-def _amount_at_risk(amount: model.AmountAtRisk) -> wire.AmountAtRisk:
-    return wire.AmountAtRisk(
+def _amount_at_risk(amount: model.AmountAtRisk) -> schemas.AmountAtRisk:
+    return schemas.AmountAtRisk(
         currency=amount.currency, certain=decimal(amount.certain), possible=decimal(amount.possible)
     )
 
 
-def parts(text: Text) -> wire.Parts:
+def parts(text: Text) -> schemas.Parts:
     """A sentence in parts."""
     return [_part(part) for part in text.parts]
 
 
-def _part(part: str | TextTime) -> wire.TextPart | wire.TimePart:
-    return wire.TimePart(time=moment(part.at)) if isinstance(part, TextTime) else wire.TextPart(text=part)
+def _part(part: str | TextTime) -> schemas.TextPart | schemas.TimePart:
+    return schemas.TimePart(time=moment(part.at)) if isinstance(part, TextTime) else schemas.TextPart(text=part)
 
 
-def _verdict(verdict: model.Verdict) -> wire.Verdict:
-    return wire.Verdict(
+def _verdict(verdict: model.Verdict) -> schemas.Verdict:
+    return schemas.Verdict(
         reason=verdict.reason.value,
         phase=verdict.phase.value,
         step=verdict.step,
@@ -146,8 +147,8 @@ def _verdict(verdict: model.Verdict) -> wire.Verdict:
     )
 
 
-def _evidence(evidence: model.Evidence) -> wire.Evidence:
-    return wire.Evidence(
+def _evidence(evidence: model.Evidence) -> schemas.Evidence:
+    return schemas.Evidence(
         text=evidence.text,
         text_parts=parts(evidence.text),
         at=moment(evidence.at),
@@ -157,12 +158,12 @@ def _evidence(evidence: model.Evidence) -> wire.Evidence:
     )
 
 
-def _plan(plan: model.Plan) -> wire.Plan:
-    return wire.Plan.model_validate(
+def _plan(plan: model.Plan) -> schemas.Plan:
+    return schemas.Plan.model_validate(
         {
             "source": plan.source,
             "steps": [
-                wire.PlannedStep(
+                schemas.PlannedStep(
                     name=step.name, compensation=step.compensation, timeout=step.timeout, optional=step.optional
                 )
                 for step in plan.steps
@@ -171,8 +172,8 @@ def _plan(plan: model.Plan) -> wire.Plan:
     )
 
 
-def _step(step: model.Step) -> wire.Step:
-    return wire.Step(
+def _step(step: model.Step) -> schemas.Step:
+    return schemas.Step(
         name=step.name,
         key=step.key,
         type=step.type,
@@ -183,8 +184,8 @@ def _step(step: model.Step) -> wire.Step:
     )
 
 
-def _attempt(attempt: model.Attempt) -> wire.Attempt:
-    return wire.Attempt(
+def _attempt(attempt: model.Attempt) -> schemas.Attempt:
+    return schemas.Attempt(
         number=attempt.number,
         service=attempt.process.service or None,
         instance=attempt.process.instance or None,
@@ -197,12 +198,12 @@ def _attempt(attempt: model.Attempt) -> wire.Attempt:
     )
 
 
-def _failure(failure: model.Failure) -> wire.AttemptError:
-    return wire.AttemptError(type=failure.type, message=failure.message, stacktrace=failure.stacktrace)
+def _failure(failure: model.Failure) -> schemas.AttemptError:
+    return schemas.AttemptError(type=failure.type, message=failure.message, stacktrace=failure.stacktrace)
 
 
-def _entry(entry: model.LedgerEntry) -> wire.LedgerEntry:
-    return wire.LedgerEntry(
+def _entry(entry: model.LedgerEntry) -> schemas.LedgerEntry:
+    return schemas.LedgerEntry(
         step=entry.step,
         compensation=entry.compensation,
         state=entry.state.value,
@@ -211,8 +212,8 @@ def _entry(entry: model.LedgerEntry) -> wire.LedgerEntry:
     )
 
 
-def _span(span: records.Span) -> wire.Span:
-    return wire.Span(
+def _span(span: records.Span) -> schemas.Span:
+    return schemas.Span(
         trace_id=span.trace_id,
         span_id=span.span_id,
         parent_id=span.parent_id or None,
@@ -230,16 +231,16 @@ def _span(span: records.Span) -> wire.Span:
     )
 
 
-def _event(event: records.Event) -> wire.SpanEvent:
-    return wire.SpanEvent(name=event.name, at=moment(event.at), attributes=values.attributes(event.attributes))
+def _event(event: records.Event) -> schemas.SpanEvent:
+    return schemas.SpanEvent(name=event.name, at=moment(event.at), attributes=values.attributes(event.attributes))
 
 
-def _link(link: records.Link) -> wire.SpanLink:
-    return wire.SpanLink(trace_id=link.trace_id, span_id=link.span_id, attributes=values.attributes(link.attributes))
+def _link(link: records.Link) -> schemas.SpanLink:
+    return schemas.SpanLink(trace_id=link.trace_id, span_id=link.span_id, attributes=values.attributes(link.attributes))
 
 
-def _log(log: records.Log) -> wire.Log:
-    return wire.Log(
+def _log(log: records.Log) -> schemas.Log:
+    return schemas.Log(
         at=moment(log.at),
         severity=log.severity_text or severity(log.severity),
         body=values.natural(log.body),

@@ -7,7 +7,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from sagascope_collector import errors, wire
+from sagascope_collector import errors
+from sagascope_collector.client import schemas
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -72,7 +73,7 @@ def kind_of(error: type[errors.SagascopeError]) -> str:
 
 def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """What OpenAPI says of a route's problems."""
-    content = {MEDIA_TYPE: {"schema": wire.Problem.model_json_schema()}}
+    content = {MEDIA_TYPE: {"schema": schemas.Problem.model_json_schema()}}
     return {status: {"description": _DESCRIPTIONS[status], "content": content} for status in statuses}
 
 
@@ -87,7 +88,9 @@ _DESCRIPTIONS = {
 def _answer(
     request: Request, status: int, kind: str, title: str, detail: str, headers: Mapping[str, str] | None = None
 ) -> Response:
-    problem = wire.Problem(type=f"{TYPES}{kind}", title=title, status=status, detail=detail, instance=request.url.path)
+    problem = schemas.Problem(
+        type=f"{TYPES}{kind}", title=title, status=status, detail=detail, instance=request.url.path
+    )
     return Response(problem.model_dump_json(), status, headers, MEDIA_TYPE)
 
 

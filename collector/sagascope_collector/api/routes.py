@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Response
 
-from sagascope_collector import analysis, wire
+from sagascope_collector import analysis
 from sagascope_collector.analysis.values import SECOND
 from sagascope_collector.api import overview, problems
 from sagascope_collector.api.answering import DatabaseFile, OtlpLines, answers, database_file, json
@@ -32,6 +32,7 @@ from sagascope_collector.api.parameters import (
 from sagascope_collector.api.sql import of_sql
 from sagascope_collector.api.tasks import Tasks
 from sagascope_collector.api.turns import ReadLimits, Turns
+from sagascope_collector.client import schemas
 from sagascope_collector.erasure import Eraser
 from sagascope_collector.errors import NotFound, Unavailable
 from sagascope_collector.incidents import Comparisons, Incidents
@@ -98,12 +99,12 @@ def _router() -> APIRouter:
 def _of_sagas(lookup: Lookup) -> APIRouter:
     router = _router()
 
-    @router.get("/api/v1/search", **answers(wire.SearchResult))
+    @router.get("/api/v1/search", **answers(schemas.SearchResult))
     def search(asked: Annotated[Search, Query()]) -> Response:
         """Find sagas by an id or its beginning, a business key's value, a trace id or a span id."""
         return json(lookup.search(asked.q))
 
-    @router.get("/api/v1/saga", **answers(wire.Saga, 404))
+    @router.get("/api/v1/saga", **answers(schemas.Saga, 404))
     def saga(asked: Annotated[NamedSaga, Query()]) -> Response:
         """One saga in full, judged as of now; the name and id may hold any character."""
         return json(lookup.saga(asked.name, asked.id, asked.environment, asked.run))
@@ -113,7 +114,7 @@ def _of_sagas(lookup: Lookup) -> APIRouter:
         """All that was received of one saga, as OTLP in JSON, a request a line; without `run` of the latest started."""
         return OtlpLines(lookup.telemetry(asked.name, asked.id, asked.environment, asked.run))
 
-    @router.get("/api/v1/sagas/{name}/{id:path}", **answers(wire.Saga, 404))
+    @router.get("/api/v1/sagas/{name}/{id:path}", **answers(schemas.Saga, 404))
     def saga_at(
         name: Annotated[Word, Path()],
         saga_id: Annotated[Word, Path(alias="id")],
@@ -128,18 +129,18 @@ def _of_sagas(lookup: Lookup) -> APIRouter:
 def _of_lists(storage: Storage, context: Callable[[int], analysis.Context], clock: Callable[[], int]) -> APIRouter:
     router = _router()
 
-    @router.get("/api/v1/sagas", **answers(wire.Sagas))
+    @router.get("/api/v1/sagas", **answers(schemas.Sagas))
     def listed(asked: Annotated[Listing, Query()]) -> Response:
         """Sagas, newest start first unless `sort` says otherwise; `attention=any`: every one that needs someone."""
         page = storage.listing.page(asked.narrowed(), limit=asked.limit, cursor=asked.cursor, order=asked.order)
         return json(overview.listed(page))
 
-    @router.get("/api/v1/flows", **answers(wire.Flows))
+    @router.get("/api/v1/flows", **answers(schemas.Flows))
     def flows(_: Annotated[Nothing, Query()]) -> Response:
         """Saga types, with how many there are by status and how many need someone."""
         return json(overview.flows(storage.sagas.flow_counts()))
 
-    @router.get("/api/v1/flows/{name:path}", **answers(wire.FlowInFull, 404))
+    @router.get("/api/v1/flows/{name:path}", **answers(schemas.FlowInFull, 404))
     def flow(name: Annotated[Word, Path()], asked: Annotated[Window, Query()]) -> Response:
         """How often and how long the steps of one saga type ran, within the latest `window`: `15m`, `24h`, `7d`."""
         period = whole_period(asked.seconds // overview.PERIODS)
@@ -149,7 +150,7 @@ def _of_lists(storage: Storage, context: Callable[[int], analysis.Context], cloc
             raise NotFound(f"No saga of the type {name!r} was ever received.")
         return json(overview.flow(name, period, steps, storage.paths(name, asked.environment, since, COURSES)))
 
-    @router.get("/api/v1/services", **answers(wire.Services))
+    @router.get("/api/v1/services", **answers(schemas.Services))
     def services(_: Annotated[Nothing, Query()]) -> Response:
         """Services, with their processes and what each has in flight."""
         return json(overview.services(storage.instances.all(), context(clock())))
@@ -160,7 +161,7 @@ def _of_lists(storage: Storage, context: Callable[[int], analysis.Context], cloc
 def _of_the_process(storage: Storage, health: Health) -> APIRouter:
     router = _router()
 
-    @router.get("/api/v1/status", **answers(wire.Status))
+    @router.get("/api/v1/status", **answers(schemas.Status))
     def how_it_is(_: Annotated[Nothing, Query()]) -> Response:
         """How the collector itself is."""
         return json(status(storage, health))
@@ -170,27 +171,27 @@ def _of_the_process(storage: Storage, health: Health) -> APIRouter:
         """All that is stored by now, as a DuckDB database; what comes meanwhile is stored as ever."""
         return database_file(storage)
 
-    @router.post("/api/v1/backups", **answers(wire.Alive))
-    def note_backup(written: wire.BackupNote, _: Annotated[Nothing, Query()]) -> Response:
+    @router.post("/api/v1/backups", **answers(schemas.Alive))
+    def note_backup(written: schemas.BackupNote, _: Annotated[Nothing, Query()]) -> Response:
         """Notes where a backup was written to: it is listed when something that it holds is erased."""
         storage.backups.note(written.location)
-        return json(wire.Alive(status="ok", reasons=[]))
+        return json(schemas.Alive(status="ok", reasons=[]))
 
-    @router.get("/healthz", **answers(wire.Alive))
+    @router.get("/healthz", **answers(schemas.Alive))
     async def healthz() -> Response:
         """Whether the process runs. The header `Sagascope-OTLP-HTTP` says where it takes OTLP over HTTP."""
-        answer = json(wire.Alive(status="ok", reasons=[]))
+        answer = json(schemas.Alive(status="ok", reasons=[]))
         if place := health.otlp_http():
-            answer.headers[wire.OTLP_HTTP_HEADER] = place
+            answer.headers[schemas.OTLP_HTTP_HEADER] = place
         return answer
 
-    @router.get("/readyz", **answers(wire.Alive))
+    @router.get("/readyz", **answers(schemas.Alive))
     async def readyz() -> Response:
         """Whether telemetry can be taken in and questions answered; 503 with the reason if not."""
         reason = health.unready()
         if reason is not None:
             raise Unavailable(reason)
         reasons = list(health.degraded())
-        return json(wire.Alive(status="degraded" if reasons else "ok", reasons=reasons))
+        return json(schemas.Alive(status="degraded" if reasons else "ok", reasons=reasons))
 
     return router

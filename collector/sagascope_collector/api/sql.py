@@ -9,9 +9,9 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from sagascope_collector import wire
 from sagascope_collector.api.answering import answers, json
 from sagascope_collector.api.parameters import Nothing, said_once
+from sagascope_collector.client import schemas
 from sagascope_collector.errors import Disabled, Overloaded, ReadTooLong
 from sagascope_collector.sql import Queries
 
@@ -33,7 +33,7 @@ class QuerySlot:
         self._free = asyncio.Semaphore(1)
         self._thread = ThreadPoolExecutor(1, "sql", _lower_priority)
 
-    async def answer(self, asked: wire.SqlQuery) -> str:
+    async def answer(self, asked: schemas.SqlQuery) -> str:
         """Returns the answer of the API.
 
         Raises:
@@ -52,7 +52,7 @@ class QuerySlot:
             raise ReadTooLong("The query took too long and could not be interrupted yet; others wait until it ends.")
         return running.result()
 
-    def _run(self, asked: wire.SqlQuery) -> str:
+    def _run(self, asked: schemas.SqlQuery) -> str:
         return self._queries.run(asked.query, limit=asked.limit, seconds=asked.timeout).json().decode()
 
     def _ended(self, running: asyncio.Future[str]) -> None:
@@ -66,8 +66,8 @@ def of_sql(queries: Queries | None) -> APIRouter:
     router = APIRouter(dependencies=[Depends(said_once)], redirect_slashes=False)
     slot = QuerySlot(queries) if queries else None
 
-    @router.post("/api/v1/sql", **answers(wire.SqlResult, 403))
-    async def sql(asked: wire.SqlQuery, _: Annotated[Nothing, Query()]) -> Response:
+    @router.post("/api/v1/sql", **answers(schemas.SqlResult, 403))
+    async def sql(asked: schemas.SqlQuery, _: Annotated[Nothing, Query()]) -> Response:
         """Runs one SELECT over the views `spans`, `logs` and `sagas`, read-only, and answers its first rows."""
         if slot is None:
             raise Disabled("SQL is switched off here, as the API does not listen on loopback only; see serve --sql.")

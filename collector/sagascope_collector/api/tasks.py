@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from sagascope_collector import analysis, incidents, wire
+from sagascope_collector import analysis, incidents
 from sagascope_collector.analysis import model
 from sagascope_collector.api.present import decimal, moment, parts
+from sagascope_collector.client import schemas
 from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.storage import SagaFilter, Storage
 
@@ -18,7 +19,7 @@ class Tasks:
     context: Callable[[int], analysis.Context]
     clock: Callable[[], int]
 
-    def page(self, incident: str, limit: int, cursor: str | None) -> wire.Tasks:
+    def page(self, incident: str, limit: int, cursor: str | None) -> schemas.Tasks:
         """A page of what to do; sagas that no longer need attention are left out, so it may hold fewer than `limit`.
 
         Raises:
@@ -26,9 +27,9 @@ class Tasks:
         """
         page = self.storage.listing.page(SagaFilter(incident=incident), limit=limit, cursor=cursor)
         items = list(self._tasks([row.key for row in page.rows]))
-        return wire.Tasks(items=items, next_cursor=page.next_cursor)
+        return schemas.Tasks(items=items, next_cursor=page.next_cursor)
 
-    def _tasks(self, keys: Sequence[SagaKey]) -> Iterator[wire.Task]:
+    def _tasks(self, keys: Sequence[SagaKey]) -> Iterator[schemas.Task]:
         context, wanted = self.context(self.clock()), set(keys)
         ids = list(dict.fromkeys(SagaId(key.environment, key.id) for key in keys))
         for facts in (self.storage.lookup.facts(ids) if ids else {}).values():
@@ -38,11 +39,11 @@ class Tasks:
                     yield task
 
 
-def _task(saga: model.Saga, judgement: model.Judgement) -> wire.Task | None:
+def _task(saga: model.Saga, judgement: model.Judgement) -> schemas.Task | None:
     verdict, why = judgement.verdict, incidents.cause(saga, judgement)
     if verdict is None or why is None:
         return None
-    return wire.Task.model_validate(
+    return schemas.Task.model_validate(
         {
             **saga.key._asdict(),
             "incident": why.key,
@@ -59,7 +60,7 @@ def _task(saga: model.Saga, judgement: model.Judgement) -> wire.Task | None:
             "actions": list(verdict.actions),
             "actions_parts": [parts(each) for each in verdict.actions],
             "amount_at_risk": [
-                wire.AmountAtRisk(
+                schemas.AmountAtRisk(
                     currency=each.currency, certain=decimal(each.certain), possible=decimal(each.possible)
                 )
                 for each in saga.amount_at_risk
@@ -68,9 +69,9 @@ def _task(saga: model.Saga, judgement: model.Judgement) -> wire.Task | None:
     )
 
 
-def _clue(clue: incidents.Clue) -> wire.Clue:
+def _clue(clue: incidents.Clue) -> schemas.Clue:
     tried = clue.attempt
-    return wire.Clue(
+    return schemas.Clue(
         step=clue.step,
         service=clue.service or None,
         instance=(tried.process.instance or None) if tried else None,

@@ -15,7 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from sagascope_collector.archives.reading import Message
 from sagascope_collector.archives.signals import Kind
 from sagascope_collector.client import connect
-from sagascope_collector.credentials import Credentials
+from sagascope_collector.client.credentials import Credentials
 from sagascope_collector.errors import StoppedShort
 
 PATIENCE: Final = 120.0

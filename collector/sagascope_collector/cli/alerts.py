@@ -9,7 +9,7 @@ import typer
 
 from sagascope_collector import config_file, safe_text
 from sagascope_collector.alerting import Alerts, NotDelivered, Webhook, send_test
-from sagascope_collector.cli import exits
+from sagascope_collector.cli import exit_codes
 
 
 class Action(StrEnum):
@@ -39,7 +39,7 @@ def alerts(
         typer.echo(f"{safe_text.line(str(file))} is sound: {len(said.webhooks)} webhooks, {len(said.rules)} rules.")
         return
     arrived = [_took_it(webhook) for webhook in said.webhooks]
-    raise typer.Exit(exits.DONE if all(arrived) else exits.NOT_FOUND)
+    raise typer.Exit(exit_codes.DONE if all(arrived) else exit_codes.NOT_FOUND)
 
 
 def _took_it(webhook: Webhook) -> bool:

@@ -7,8 +7,9 @@ from rich.console import RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from sagascope_collector import safe_text, wire
+from sagascope_collector import safe_text
 from sagascope_collector.cli import times
+from sagascope_collector.client import schemas
 
 SHOWN = 120
 """Characters of one value."""
@@ -17,12 +18,12 @@ STATES = {"open": "bold red", "acknowledged": "yellow", "resolved": "green"}
 SCOPES = {"systemic": "no other saga succeeds in that step", "isolated": "other sagas succeed in that step"}
 
 
-def block(one: wire.Incident, now: datetime) -> Sequence[RenderableType]:
+def block(one: schemas.Incident, now: datetime) -> Sequence[RenderableType]:
     """What is stuck, where and why, since when, the amount at risk and the recommended actions."""
     return [_title(one), *(Padding(each, (0, 0, 0, 2)) for each in _lines(one, now))]
 
 
-def in_full(one: wire.IncidentInFull) -> Sequence[RenderableType]:
+def in_full(one: schemas.IncidentInFull) -> Sequence[RenderableType]:
     """What sets its sagas apart, what became of them since it was acknowledged, and its history."""
     moved, told = one.moved, [_contrast(each) for each in one.contrast]
     if told:
@@ -36,14 +37,14 @@ def in_full(one: wire.IncidentInFull) -> Sequence[RenderableType]:
     return [Text(), *map(Text, told)] if told else []
 
 
-def _title(one: wire.Incident) -> Text:
+def _title(one: schemas.Incident) -> Text:
     sagas = f"{one.count:,} {safe_text.line(one.name, SHOWN)}"
     where = safe_text.line(one.step or "(no step)", SHOWN)
     title = Text.assemble((sagas, "bold"), " at ", (where, "bold cyan"), f": {one.reason}", f"  {one.key}  ")
     return title.append(one.state, STATES[one.state])
 
 
-def _lines(one: wire.Incident, now: datetime) -> list[Text]:
+def _lines(one: schemas.Incident, now: datetime) -> list[Text]:
     recommended = ", ".join(
         f"{count:,} to {word}"
         for word, count in (
@@ -68,25 +69,25 @@ def _lines(one: wire.Incident, now: datetime) -> list[Text]:
     return [Text(each) for each in said if each]
 
 
-def _amount_at_risk(amount_at_risk: wire.AmountAtRisk) -> str:
+def _amount_at_risk(amount_at_risk: schemas.AmountAtRisk) -> str:
     currency = safe_text.line(amount_at_risk.currency, 20)
     certain, possible = amount_at_risk.certain, amount_at_risk.possible
     return f"amount at risk: {certain} {currency} certain, {possible} {currency} possible"
 
 
-def _contrast(one: wire.Contrast) -> str:
+def _contrast(one: schemas.Contrast) -> str:
     often = "" if one.lift is None else f", {one.lift:g} times as often"
     also = f"; so have {', '.join(map(_trait, one.also))}" if one.also else ""
     counts = f"{one.stuck:,} of {one.stuck_of:,} against {one.finished:,} of {one.finished_of:,}"
     return f"  {_trait(one)}: {counts}{often}{also}"
 
 
-def _trait(one: wire.Trait) -> str:
+def _trait(one: schemas.Trait) -> str:
     place = safe_text.line(one.service or one.step or "saga", SHOWN)
     return f"{place} {safe_text.line(one.key, SHOWN)}={safe_text.line(one.value, SHOWN)}"
 
 
-def _event(change: wire.IncidentChange) -> str:
+def _event(change: schemas.IncidentChange) -> str:
     by = f" by {safe_text.line(change.by, SHOWN)}" if change.by else ""
     note = f": {safe_text.line(change.note)}" if change.note else ""
     sagas = "1 saga" if change.count == 1 else f"{change.count:,} sagas"

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from sagascope_collector import safe_text
-from sagascope_collector.cli import exits, terminal
+from sagascope_collector.cli import exit_codes, terminal
 from sagascope_collector.conformance import Heard, Point, Report, Verdict, judge
 from sagascope_collector.errors import BadValue
 from sagascope_collector.settings import OTLP_GRPC, OTLP_HTTP, Address
@@ -113,7 +113,7 @@ def command(hear: Hear) -> Callable[..., None]:
         heard = hear(Listening(*places, seconds, quiet, grace, tuple(file or ())), _announce)
         report = judge(heard)
         terminal.write(report.model_dump_json(indent=2) + "\n") if json else terminal.show(_rendered(report))
-        raise typer.Exit(exits.DONE if report.conformant else NOT_CONFORMANT)
+        raise typer.Exit(exit_codes.DONE if report.conformant else NOT_CONFORMANT)
 
     return conformance
 

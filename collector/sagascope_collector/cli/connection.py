@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from sagascope_collector.client import DEFAULT_URL, Client
-from sagascope_collector.credentials import FILES, Credentials
+from sagascope_collector.client.credentials import FILES, Credentials
 
 Url = Annotated[str, typer.Option("--url", envvar="SAGASCOPE_URL", metavar="URL", help="The collector's API.")]
 TokenFile = Annotated[

@@ -12,11 +12,11 @@ from rich.text import Text
 
 from sagascope_collector import safe_text
 from sagascope_collector.access import read_token
-from sagascope_collector.cli import exits, terminal
+from sagascope_collector.cli import exit_codes, terminal
 from sagascope_collector.cli.connection import Url, with_credentials
 from sagascope_collector.cli.serve import DEFAULTS, Database, IngestToken
 from sagascope_collector.client import DEFAULT_URL
-from sagascope_collector.credentials import Credentials
+from sagascope_collector.client.credentials import Credentials
 from sagascope_collector.doctor import Patient, Result, State, examine
 from sagascope_collector.settings import OTLP_GRPC, OTLP_HTTP, Address
 
@@ -90,7 +90,7 @@ def doctor(
         terminal.write(jsons.dumps(said, indent=2) + "\n")
     else:
         terminal.show(Group(*(line for each in results for line in _lines(each))))
-    raise typer.Exit(exits.DONE if well else ILL)
+    raise typer.Exit(exit_codes.DONE if well else ILL)
 
 
 def _lines(result: Result) -> list[Text]:

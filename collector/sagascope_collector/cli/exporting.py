@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
-from sagascope_collector import safe_text, wire
+from sagascope_collector import safe_text
 from sagascope_collector.cli import render, sagas, tables, terminal
 from sagascope_collector.cli.connection import with_client
 from sagascope_collector.cli.sagas import Environment, Name, Run
-from sagascope_collector.client import Client
+from sagascope_collector.client import Client, schemas
 from sagascope_collector.errors import BadValue
 
 FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"]
@@ -97,7 +97,7 @@ def _export(
 
 def _chosen(
     client: Client, quoted: str, name: str | None, run: str | None, environment: str | None
-) -> wire.SagaSummary:
+) -> schemas.SagaSummary:
     chosen = sagas.meant(client, quoted, name, run, environment)
     if len(chosen) > 1:
         typer.echo("Several have that id; choose one with --name, --run or --environment:", err=True)

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from sagascope_collector import safe_text, wire
+from sagascope_collector import safe_text
 from sagascope_collector.cli import terminal
 from sagascope_collector.cli.connection import Url, with_credentials
-from sagascope_collector.cli.exits import NOT_FOUND
-from sagascope_collector.client import DEFAULT_URL, Client, Credentials
+from sagascope_collector.cli.exit_codes import NOT_FOUND
+from sagascope_collector.client import DEFAULT_URL, Client, Credentials, schemas
 
 LONG: float = 3_600.0
 """Seconds for which an answer is waited for."""
@@ -31,7 +31,7 @@ AtRest = Annotated[
 ]
 
 
-def command(at_rest: Callable[[Path, wire.Forget, bool], wire.Forgotten]) -> Callable[..., None]:
+def command(at_rest: Callable[[Path, schemas.Forget, bool], schemas.Forgotten]) -> Callable[..., None]:
     """The command; `at_rest` forgets in a database that no process has open."""
 
     @with_credentials
@@ -54,7 +54,7 @@ def command(at_rest: Callable[[Path, wire.Forget, bool], wire.Forgotten]) -> Cal
         name, sign, value = key.partition("=")
         if not (name and sign and value):
             raise typer.BadParameter("--key is written NAME=VALUE, for example customer=4711.")
-        asked = wire.Forget(key=name, value=value, environment=environment)
+        asked = schemas.Forget(key=name, value=value, environment=environment)
         told = at_rest(db, asked, yes) if db else _asked(url, credentials, asked, yes)
         if json:
             terminal.write(dumps(told.model_dump(mode="json"), indent=2) + "\n")
@@ -66,12 +66,12 @@ def command(at_rest: Callable[[Path, wire.Forget, bool], wire.Forgotten]) -> Cal
     return forget
 
 
-def _asked(url: str, credentials: Credentials, asked: wire.Forget, really: bool) -> wire.Forgotten:
+def _asked(url: str, credentials: Credentials, asked: schemas.Forget, really: bool) -> schemas.Forgotten:
     with Client(url, timeout=LONG, credentials=credentials) as client:
         return client.forget(asked) if really else client.would_forget(asked)
 
 
-def _tell(told: wire.Forgotten, key: str) -> None:
+def _tell(told: schemas.Forgotten, key: str) -> None:
     if not told.sagas:
         typer.echo(f"No transaction has {safe_text.line(key)}.")
         return

@@ -14,7 +14,7 @@ from rich.progress import Progress as Bars
 
 from sagascope_collector import safe_text
 from sagascope_collector.archives import FileReport, Progress, Report, Sender, send_files
-from sagascope_collector.cli import exits, terminal
+from sagascope_collector.cli import exit_codes, terminal
 from sagascope_collector.cli.connection import Url, with_credentials
 from sagascope_collector.client import DEFAULT_URL, Client, Credentials, NotSagascope
 
@@ -80,7 +80,7 @@ def _status(report: Report) -> int:
     if report.interrupted:
         return INTERRUPTED
     unreadable = any(each.refused_requests and not each.requests for each in report.files)
-    return exits.NOT_DONE if report.stopped or unreadable else exits.DONE
+    return exit_codes.NOT_DONE if report.stopped or unreadable else exit_codes.DONE
 
 
 @contextmanager

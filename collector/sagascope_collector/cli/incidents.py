@@ -8,12 +8,11 @@ from typing import Annotated
 import typer
 from rich.console import Group
 
-from sagascope_collector import wire
 from sagascope_collector.cli import terminal
 from sagascope_collector.cli.blocks import block, in_full
 from sagascope_collector.cli.connection import with_client
 from sagascope_collector.cli.times import now
-from sagascope_collector.client import Client
+from sagascope_collector.client import Client, schemas
 
 
 @with_client
@@ -36,11 +35,11 @@ def incident(
     """
     if acknowledge + resolve + reopen > 1:
         raise typer.BadParameter("give one of --acknowledge, --resolve and --reopen.")
-    state: wire.IncidentState | None = (
+    state: schemas.IncidentState | None = (
         "acknowledged" if acknowledge else "resolved" if resolve else "open" if reopen else None
     )
     if state or note is not None:
-        told = client.tell_incident(key, wire.IncidentPatch(state=state, note=note, by=by or _person()))
+        told = client.tell_incident(key, schemas.IncidentPatch(state=state, note=note, by=by or _person()))
     else:
         told = client.incident(key)
     if json:
@@ -59,12 +58,12 @@ def plan(client: Client) -> None:
     typer.echo(f"{sum(left.values()):,} need attention{': ' + said if said else ''}.", err=True)
 
 
-def alive(client: Client) -> list[wire.Incident]:
+def alive(client: Client) -> list[schemas.Incident]:
     """The incidents that are not over, the worst first."""
     return [each for each in client.incidents().items if each.state != "resolved" or each.count]
 
 
-def _tasks(client: Client) -> Iterator[wire.Task]:
+def _tasks(client: Client) -> Iterator[schemas.Task]:
     """Every task; a saga that moves from one incident to another meanwhile is listed once."""
     told: set[tuple[str, str, str, str]] = set()
     for each in alive(client):

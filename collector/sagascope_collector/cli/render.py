@@ -11,10 +11,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from sagascope_collector import safe_text, wire
+from sagascope_collector import safe_text
 from sagascope_collector.cli import times
 from sagascope_collector.cli.steps import steps
 from sagascope_collector.cli.timeline import Timeline
+from sagascope_collector.client import schemas
 
 STATUS_COLOUR = {
     "running": "cyan",
@@ -46,7 +47,7 @@ FOUND_BY = {"prefix": "its id begins so", "key": "by a business key", "trace": "
 NO_ATTENTION_NEEDED = "No transaction needs attention."
 
 
-def saga(shown: wire.Saga, now: datetime) -> RenderableType:
+def saga(shown: schemas.Saga, now: datetime) -> RenderableType:
     """The diagnosis of one saga, for a person."""
     sections = [
         _title(shown, now),
@@ -63,7 +64,7 @@ def saga(shown: wire.Saga, now: datetime) -> RenderableType:
     return Group(*_spaced(each for each in sections if each is not None))
 
 
-def listing(items: Sequence[wire.SagaSummary], now: datetime, kinds: Sequence[str] = ()) -> RenderableType:
+def listing(items: Sequence[schemas.SagaSummary], now: datetime, kinds: Sequence[str] = ()) -> RenderableType:
     """Sagas with their headlines; `kinds` says by what each was found."""
     labels = kinds or [""] * len(items)
     return Group(*_spaced(_entry(each, now, kind) for each, kind in zip(items, labels, strict=True)))
@@ -83,18 +84,18 @@ def _section(title: str, body: Sequence[RenderableType]) -> RenderableType | Non
     return Group(Text(title.upper(), "bold dim"), *body) if body else None
 
 
-def _name(one: wire.SagaSummary) -> Text:
+def _name(one: schemas.SagaSummary) -> Text:
     return Text.assemble((safe_text.line(one.name, 80), "bold"), " ", (safe_text.line(one.id, 120), "bold cyan"))
 
 
-def _state(one: wire.SagaSummary) -> Text:
+def _state(one: schemas.SagaSummary) -> Text:
     state = Text(one.status, STATUS_COLOUR[one.status])
     if one.attention:
         state.append(f", needs attention: {one.attention}", "bold red")
     return state
 
 
-def _place(one: wire.SagaSummary, now: datetime) -> Text:
+def _place(one: schemas.SagaSummary, now: datetime) -> Text:
     """Environment, run and start on one line."""
     parts = [
         f"in {safe_text.line(one.environment, 80)}" if one.environment else "",
@@ -104,11 +105,11 @@ def _place(one: wire.SagaSummary, now: datetime) -> Text:
     return Text(", ".join(part for part in [*parts, started] if part), "dim")
 
 
-def _title(shown: wire.Saga, now: datetime) -> RenderableType:
+def _title(shown: schemas.Saga, now: datetime) -> RenderableType:
     return Group(Text.assemble(_name(shown), "  ", _state(shown)), _place(shown, now))
 
 
-def _entry(one: wire.SagaSummary, now: datetime, kind: str) -> RenderableType:
+def _entry(one: schemas.SagaSummary, now: datetime, kind: str) -> RenderableType:
     found = Text(f"  ({FOUND_BY[kind]})" if kind in FOUND_BY else "", "dim")
     return Group(
         Text.assemble(_name(one), "  ", _state(one), found),
@@ -117,7 +118,7 @@ def _entry(one: wire.SagaSummary, now: datetime, kind: str) -> RenderableType:
     )
 
 
-def _ledger(shown: wire.Saga) -> list[RenderableType]:
+def _ledger(shown: schemas.Saga) -> list[RenderableType]:
     """The ledger and the amounts at risk; nothing of a saga that completed."""
     if shown.status == "completed" and not shown.attention:
         return []
@@ -125,7 +126,7 @@ def _ledger(shown: wire.Saga) -> list[RenderableType]:
     return [*lines, *(_amount_at_risk(each) for each in shown.amount_at_risk)]
 
 
-def _ledger_line(entry: wire.LedgerEntry) -> Text:
+def _ledger_line(entry: schemas.LedgerEntry) -> Text:
     words, colour = LEDGER_WORDS[entry.state]
     amount = f", {entry.amount} {entry.currency or ''}".rstrip() if entry.amount is not None else ""
     compensation = (
@@ -138,13 +139,13 @@ def _ledger_line(entry: wire.LedgerEntry) -> Text:
     )
 
 
-def _amount_at_risk(amount_at_risk: wire.AmountAtRisk) -> Text:
+def _amount_at_risk(amount_at_risk: schemas.AmountAtRisk) -> Text:
     currency = safe_text.line(amount_at_risk.currency, 20)
     certain, possible = amount_at_risk.certain, amount_at_risk.possible
     return Text(f"Amount at risk: {certain} {currency} certain, {possible} {currency} possible.")
 
 
-def _evidence(verdict: wire.Verdict | None) -> list[RenderableType]:
+def _evidence(verdict: schemas.Verdict | None) -> list[RenderableType]:
     if verdict is None:
         return []
     table = Table.grid(padding=(0, 2, 0, 0))
@@ -155,7 +156,7 @@ def _evidence(verdict: wire.Verdict | None) -> list[RenderableType]:
     return [table, Text(f"Confidence: {verdict.confidence}.", "dim")]
 
 
-def _actions(verdict: wire.Verdict | None) -> list[RenderableType]:
+def _actions(verdict: schemas.Verdict | None) -> list[RenderableType]:
     if verdict is None or not verdict.actions:
         return []
     table = Table.grid(padding=(0, 1, 0, 0))
@@ -164,7 +165,7 @@ def _actions(verdict: wire.Verdict | None) -> list[RenderableType]:
     return [table]
 
 
-def _footer(shown: wire.Saga) -> Text:
+def _footer(shown: schemas.Saga) -> Text:
     if shown.shrunk:
         return Text("It completed long ago: its records were removed, and this summary was kept.", "dim")
     parts = ((shown.spans_total, "span"), (shown.logs_total, "log record"), (len(shown.traces), "trace"))

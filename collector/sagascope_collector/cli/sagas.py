@@ -8,11 +8,11 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
-from sagascope_collector import safe_text, wire
-from sagascope_collector.cli import exits, incidents, render, terminal
+from sagascope_collector import safe_text
+from sagascope_collector.cli import exit_codes, incidents, render, terminal
 from sagascope_collector.cli.blocks import block
 from sagascope_collector.cli.connection import with_client
-from sagascope_collector.client import Client
+from sagascope_collector.client import Client, schemas
 from sagascope_collector.errors import NotFound
 
 ALL: int = 1_000
@@ -27,7 +27,7 @@ PAGE: int = 500
 NEAR: int = 5
 """Sagas that are named when the one asked for is missing."""
 
-WORST_FIRST: tuple[wire.AttentionCode, ...] = get_args(wire.AttentionCode)
+WORST_FIRST: tuple[schemas.AttentionCode, ...] = get_args(schemas.AttentionCode)
 """Reasons as the diagnosis ranks them."""
 
 Json = Annotated[bool, typer.Option("--json", envvar="SAGASCOPE_JSON", help="Print the API's answer.")]
@@ -71,7 +71,7 @@ def find(
     else:
         terminal.show(render.nothing_found(query, result.reason))
         _tell_what_it_is(client, query)
-    raise typer.Exit(exits.DONE if result.matches else exits.NOT_FOUND)
+    raise typer.Exit(exit_codes.DONE if result.matches else exit_codes.NOT_FOUND)
 
 
 @with_client
@@ -99,7 +99,7 @@ def show(
 
 def meant(
     client: Client, quoted: str, name: str | None, run: str | None, environment: str | None, *, json: bool = False
-) -> list[wire.SagaSummary]:
+) -> list[schemas.SagaSummary]:
     """The sagas of an id, one at least.
 
     Raises:
@@ -111,7 +111,7 @@ def meant(
         return chosen
     if json:
         _print(_missing(quoted))
-        raise typer.Exit(exits.NOT_FOUND)
+        raise typer.Exit(exit_codes.NOT_FOUND)
     return _tell_others(quoted, known) if known else _tell_missing(quoted, result)
 
 
@@ -138,7 +138,7 @@ def triage(client: Client, json: Json = False, limit: Limit = None, plan: Plan =
         typer.echo(f"{len(needing) - len(shown):,} more need attention; --limit says how many are listed.", err=True)
 
 
-def _needing(client: Client, alone: bool | None) -> list[wire.SagaSummary]:
+def _needing(client: Client, alone: bool | None) -> list[schemas.SagaSummary]:
     """Every saga that needs attention, up to `ALL`; `alone`: only those that share their incident with no other."""
     page = client.sagas(attention="any", alone=alone, limit=PAGE)
     items = page.items
@@ -148,24 +148,24 @@ def _needing(client: Client, alone: bool | None) -> list[wire.SagaSummary]:
     return items
 
 
-def _urgency(saga: wire.SagaSummary) -> tuple[int, datetime]:
+def _urgency(saga: schemas.SagaSummary) -> tuple[int, datetime]:
     """Worst reason first, then what has stood longest."""
     rank = WORST_FIRST.index(saga.attention) if saga.attention else len(WORST_FIRST)
     return rank, saga.since or saga.started_at
 
 
-def _with_that_id(result: wire.SearchResult) -> list[wire.SagaSummary]:
+def _with_that_id(result: schemas.SearchResult) -> list[schemas.SagaSummary]:
     return [each.saga for each in result.matches if each.kind == "id"]
 
 
-def _is_meant(saga: wire.SagaSummary, name: str | None, run: str | None, environment: str | None) -> bool:
+def _is_meant(saga: schemas.SagaSummary, name: str | None, run: str | None, environment: str | None) -> bool:
     chosen = ((name, saga.name), (run, saga.run), (environment, saga.environment))
     return all(wanted is None or wanted == has for wanted, has in chosen)
 
 
-def _list(items: list[wire.SagaSummary], json: bool) -> None:
+def _list(items: list[schemas.SagaSummary], json: bool) -> None:
     if json:
-        _print(wire.Sagas(items=items, next_cursor=None))
+        _print(schemas.Sagas(items=items, next_cursor=None))
     else:
         terminal.show(render.listing(items, now()))
 
@@ -193,9 +193,9 @@ def _tell_what_it_is(client: Client, quoted: str) -> None:
         typer.echo(f"  {safe_text.line(each.name)} {safe_text.line(each.id)}")
 
 
-def _missing(quoted: str) -> wire.Problem:
+def _missing(quoted: str) -> schemas.Problem:
     """The same as an answer of the API."""
-    return wire.Problem(
+    return schemas.Problem(
         type="https://sagascope.dev/problems/not-found",
         title=NotFound.title,
         status=404,
@@ -203,7 +203,7 @@ def _missing(quoted: str) -> wire.Problem:
     )
 
 
-def _tell_others(quoted: str, known: list[wire.SagaSummary]) -> NoReturn:
+def _tell_others(quoted: str, known: list[schemas.SagaSummary]) -> NoReturn:
     """Say on standard error that this id is known, and none of its sagas is of that type, run and environment."""
     typer.echo(f"{safe_text.line(quoted, 200)} is known, but not with that type, run or environment. It is:", err=True)
     for each in known[:NEAR]:
@@ -211,19 +211,19 @@ def _tell_others(quoted: str, known: list[wire.SagaSummary]) -> NoReturn:
         told += [f"--run {safe_text.line(each.run)}"] if each.run else []
         told += [f"--environment {safe_text.line(each.environment)}"] if each.environment else []
         typer.echo(f"  {' '.join(told)}", err=True)
-    raise typer.Exit(exits.NOT_FOUND)
+    raise typer.Exit(exit_codes.NOT_FOUND)
 
 
-def _tell_missing(quoted: str, result: wire.SearchResult) -> NoReturn:
+def _tell_missing(quoted: str, result: schemas.SearchResult) -> NoReturn:
     """Say on standard error that no saga has that id, and what comes near it."""
     near = [f"  {safe_text.line(each.saga.name)} {safe_text.line(each.saga.id)}" for each in result.matches[:NEAR]]
     why = render.NOTHING_FOUND.get(result.reason or "", "")
     typer.echo(f"No transaction is meant by {safe_text.line(quoted, 200)!r}. {why}".strip(), err=True)
     typer.echo("\n".join(["What comes near it:", *near]), err=True) if near else None
-    raise typer.Exit(exits.NOT_FOUND)
+    raise typer.Exit(exit_codes.NOT_FOUND)
 
 
-def _print(answer: wire.Wire) -> None:
+def _print(answer: schemas.Wire) -> None:
     """Print JSON in ASCII: it stays JSON in any encoding, and a terminal finds nothing in it to interpret."""
     terminal.write(dumps(answer.model_dump(mode="json"), indent=2) + "\n")
 

@@ -9,11 +9,11 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from sagascope_collector import safe_text, wire
+from sagascope_collector import safe_text
 from sagascope_collector.cli import terminal
 from sagascope_collector.cli.connection import with_client
 from sagascope_collector.cli.sagas import Json
-from sagascope_collector.client import Client
+from sagascope_collector.client import Client, schemas
 
 MAX_ROWS: int = 100_000
 
@@ -68,7 +68,7 @@ def sql(
         typer.echo(f"Only the first {len(result.rows):,} rows are shown; --limit sets how many.", err=True)
 
 
-def _table(result: wire.SqlResult) -> Table:
+def _table(result: schemas.SqlResult) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for place, column in enumerate(result.columns):
         is_number = any(isinstance(row[place], int | float) for row in result.rows)
@@ -82,7 +82,7 @@ def _table(result: wire.SqlResult) -> Table:
     return table
 
 
-def _comma_separated(result: wire.SqlResult) -> str:
+def _comma_separated(result: schemas.SqlResult) -> str:
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow([each.name for each in result.columns])

@@ -9,8 +9,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from sagascope_collector import safe_text, wire
+from sagascope_collector import safe_text
 from sagascope_collector.cli import times
+from sagascope_collector.client import schemas
 
 STEP_MARK = {
     "done": ("✓", "green"),
@@ -43,7 +44,7 @@ WIDEST: tuple[int, ...] = (13, 40, 20, 12)
 """Columns that state, name, service and time may take."""
 
 
-def steps(told: Sequence[wire.Step], until: datetime) -> RenderableType:
+def steps(told: Sequence[schemas.Step], until: datetime) -> RenderableType:
     """Every step with its state, service and time; its attempts where they say more than it does."""
     rows = [_row(each, until) for each in told]
     widths = [
@@ -63,7 +64,7 @@ def _laid_out(row: Sequence[Text], widths: Sequence[int]) -> Table:
     return table
 
 
-def _row(step: wire.Step, until: datetime) -> tuple[Text, Text, Text, Text]:
+def _row(step: schemas.Step, until: datetime) -> tuple[Text, Text, Text, Text]:
     mark, colour = STEP_MARK[step.state]
     name = Text(safe_text.line(f"{step.name} [{step.key}]" if step.key else step.name, 80))
     if step.compensates:
@@ -74,7 +75,7 @@ def _row(step: wire.Step, until: datetime) -> tuple[Text, Text, Text, Text]:
     return state, name, Text(safe_text.line(step.service or "", 40)), Text(taken)
 
 
-def _tries(attempts: Sequence[wire.Attempt], until: datetime) -> Iterator[RenderableType]:
+def _tries(attempts: Sequence[schemas.Attempt], until: datetime) -> Iterator[RenderableType]:
     """Each attempt that says more than its step; of many the first and the latest."""
     if len(attempts) <= 1 and not any(each.error for each in attempts):
         return
@@ -92,7 +93,7 @@ def _tries(attempts: Sequence[wire.Attempt], until: datetime) -> Iterator[Render
         before = error
 
 
-def _attempt(attempt: wire.Attempt, until: datetime, remark: str) -> RenderableType:
+def _attempt(attempt: schemas.Attempt, until: datetime, remark: str) -> RenderableType:
     mark, colour = ATTEMPT_MARK[attempt.state]
     where = safe_text.line(attempt.instance or attempt.service or "", 40)
     taken = times.between(attempt.started_at, attempt.ended_at or until)
@@ -101,7 +102,7 @@ def _attempt(attempt: wire.Attempt, until: datetime, remark: str) -> RenderableT
     return Padding(line, (0, 0, 0, INDENT))
 
 
-def _error(attempt: wire.Attempt) -> str:
+def _error(attempt: schemas.Attempt) -> str:
     """Type, without the modules it is in, and message."""
     if attempt.error is None:
         return ""

@@ -11,8 +11,9 @@ from math import log10
 from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
-from sagascope_collector import safe_text, wire
+from sagascope_collector import safe_text
 from sagascope_collector.cli import times
+from sagascope_collector.client import schemas
 
 LABEL: int = 24
 """Columns for the step's name and attempt number."""
@@ -35,7 +36,7 @@ BARS = {
 class Timeline:
     """Draws the attempts of `steps` up to `now`, as wide as the console is."""
 
-    def __init__(self, steps: Sequence[wire.Step], now: datetime) -> None:
+    def __init__(self, steps: Sequence[schemas.Step], now: datetime) -> None:
         self.steps = steps
         self.now = now
 
@@ -57,7 +58,7 @@ class Timeline:
 class _Axis:
     """Columns of moments. Every stretch between two moments gets room by the logarithm of its length."""
 
-    def __init__(self, attempts: Sequence[wire.Attempt], now: datetime, columns: int) -> None:
+    def __init__(self, attempts: Sequence[schemas.Attempt], now: datetime, columns: int) -> None:
         self.now = now
         ends = [each.ended_at or now for each in attempts]
         self._moments = sorted({*(each.started_at for each in attempts), *ends})
@@ -81,7 +82,7 @@ class _Axis:
         return round(self._columns[bisect_right(self._moments, moment) - 1])
 
 
-def _attempts(steps: Sequence[wire.Step]) -> Iterator[tuple[str, wire.Attempt]]:
+def _attempts(steps: Sequence[schemas.Step]) -> Iterator[tuple[str, schemas.Attempt]]:
     for step in steps:
         many = len(step.attempts) > 2 * TRIES + 1
         for attempt in [*step.attempts[:TRIES], *step.attempts[-TRIES:]] if many else step.attempts:
@@ -101,14 +102,14 @@ def _heading(axis: _Axis) -> Text:
     return Text(f"{times.time_of_day(axis.start)} to {end}, {length}; quiet stretches are squeezed", "dim")
 
 
-def _legend(drawn: Sequence[tuple[str, wire.Attempt]]) -> Text:
+def _legend(drawn: Sequence[tuple[str, schemas.Attempt]]) -> Text:
     """The textures and marks that occur."""
     states = {attempt.state for _, attempt in drawn}
     parts = [f"{fill}{mark} {state.replace('_', ' ')}" for state, (fill, mark, _) in BARS.items() if state in states]
     return Text(" " * (LABEL + 1) + "   ".join(parts), "dim")
 
 
-def _bar(label: str, attempt: wire.Attempt, axis: _Axis) -> Text:
+def _bar(label: str, attempt: schemas.Attempt, axis: _Axis) -> Text:
     fill, mark, colour = BARS[attempt.state]
     start, end = axis.column(attempt.started_at), axis.column(attempt.ended_at or axis.now)
     bar = Text(label, no_wrap=True, overflow="ellipsis")

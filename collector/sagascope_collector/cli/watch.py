@@ -9,12 +9,12 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from sagascope_collector import safe_text, wire
+from sagascope_collector import safe_text
 from sagascope_collector.cli import render, terminal, times
 from sagascope_collector.cli.blocks import block
 from sagascope_collector.cli.connection import with_client
 from sagascope_collector.cli.incidents import alive
-from sagascope_collector.client import Client, CollectorUnreachable, Timeout, Unavailable
+from sagascope_collector.client import Client, CollectorUnreachable, Timeout, Unavailable, schemas
 
 SCREEN: int = 10
 """Incidents that are shown; the worst."""
@@ -61,7 +61,7 @@ def _screen(client: Client) -> RenderableType:
     return Group(title, *(blocks or [Text(render.NO_ATTENTION_NEEDED)]))
 
 
-def _lines(client: Client, every: float, found: list[wire.Incident]) -> None:
+def _lines(client: Client, every: float, found: list[schemas.Incident]) -> None:
     """One line for each incident that is new, has other sagas or another state, or is over."""
     shown: dict[str, str] = {}
     while True:
@@ -75,7 +75,7 @@ def _lines(client: Client, every: float, found: list[wire.Incident]) -> None:
         found = _asked(client, found)
 
 
-def _asked(client: Client, before: list[wire.Incident]) -> list[wire.Incident]:
+def _asked(client: Client, before: list[schemas.Incident]) -> list[schemas.Incident]:
     try:
         return alive(client)
     except TROUBLE as error:
@@ -83,6 +83,6 @@ def _asked(client: Client, before: list[wire.Incident]) -> list[wire.Incident]:
         return before
 
 
-def _line(one: wire.Incident) -> str:
+def _line(one: schemas.Incident) -> str:
     where = safe_text.line(one.step or "(no step)", 120)
     return f"{one.count:,} {safe_text.line(one.name, 120)} at {where}: {one.reason}, {one.state}  {one.key}"

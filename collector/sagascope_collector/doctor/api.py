@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-from sagascope_collector import wire
 from sagascope_collector.client import (
     Client,
     ClientError,
@@ -10,6 +9,7 @@ from sagascope_collector.client import (
     CredentialsUnusable,
     NotSagascope,
     TokenNeeded,
+    schemas,
 )
 from sagascope_collector.doctor.patient import Patient
 from sagascope_collector.doctor.result import Result, ok, problem, warning
@@ -30,7 +30,7 @@ class Answered(NamedTuple):
     """What the collector said of itself; None: it did not."""
 
     result: Result
-    status: wire.Status | None
+    status: schemas.Status | None
     is_absent: bool
     """Nothing at all answers there."""
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from sagascope_collector.credentials import Credentials
+from sagascope_collector.client.credentials import Credentials
 from sagascope_collector.settings import Address
 
 

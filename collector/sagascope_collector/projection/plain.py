@@ -72,7 +72,7 @@ def _keys(told: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def _document(key: SagaKey, end: CleanCompletion, root: Mapping[str, Any], keys: dict[str, str]) -> str:
-    """The `wire.SagaSummary` as JSON, put together of pieces: most of them are those of many sagas."""
+    """The `schemas.SagaSummary` as JSON, put together of pieces: most of them are those of many sagas."""
     return (
         f'{{"id":{_text(key.id)},"name":{_text(key.name)},"run":{_text(key.run)},'
         f'"environment":{_text(key.environment)},{_COMPLETED},'

@@ -5,8 +5,9 @@ import time
 from collections.abc import Callable, Sequence
 from threading import Event
 
-from sagascope_collector import analysis, wire
+from sagascope_collector import analysis
 from sagascope_collector.analysis import model
+from sagascope_collector.client import schemas
 from sagascope_collector.errors import StorageUnavailable
 from sagascope_collector.incidents import standing
 from sagascope_collector.projection import plain
@@ -18,7 +19,7 @@ from sagascope_collector.storage import SagaRow, Storage, id_of
 
 logger = logging.getLogger(__name__)
 
-Summarise = Callable[[model.Saga, model.Judgement], wire.SagaSummary]
+Summarise = Callable[[model.Saga, model.Judgement], schemas.SagaSummary]
 
 SOONEST_NS: int = 100_000_000
 """Time after which a saga is evaluated again at the earliest, whatever its evaluation asks for."""

@@ -14,9 +14,9 @@ from typing import Any, Final, NamedTuple, Self
 import orjson
 import pyarrow as pa
 
+from sagascope_collector.client.schemas import rfc3339
 from sagascope_collector.errors import BadValue
 from sagascope_collector.sql.functions import names
-from sagascope_collector.wire import rfc3339
 
 _CARRIED: Final = names(
     """

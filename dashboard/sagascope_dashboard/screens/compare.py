@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from sagascope_dashboard import data
 from sagascope_dashboard.components.nodes import h
 from sagascope_dashboard.components.paper import paper
@@ -38,7 +38,7 @@ def _live(address: SagaAddress) -> None:
     paper("compare", *page(compare(mine.value, theirs.value, data.now())))
 
 
-def _like(saga: wire.Saga) -> SagaAddress | None:
+def _like(saga: schemas.Saga) -> SagaAddress | None:
     """The finished saga that it is compared with: the same as long as the page is open."""
     key = f"like {saga.environment!r} {saga.name!r} {saga.id!r} {saga.run!r}"
     if key not in st.session_state:

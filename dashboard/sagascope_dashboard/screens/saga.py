@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from sagascope_dashboard import data
 from sagascope_dashboard.components.nodes import h, icon
 from sagascope_dashboard.components.paper import paper
@@ -81,7 +81,7 @@ def _here(address: SagaAddress) -> str:
     return f"{(st.context.url or '').partition('/saga')[0].rstrip('/')}{address.href()}"
 
 
-def _tables(whole: wire.Saga, shown: Saga) -> None:
+def _tables(whole: schemas.Saga, shown: Saga) -> None:
     names = [f"Attempts ({shown.tried:,})", f"Logs ({whole.logs_total:,})", f"Spans ({whole.spans_total:,})"]
     tried, logs, spans = st.tabs(names, on_change="rerun", key="saga-tables")
     # Only the table that is looked at is made.
@@ -103,7 +103,7 @@ def _frame(key: str, rows: list[dict[str, object]], total: int) -> None:
     st.dataframe(rows, key=key, hide_index=True, column_config={"At": column, "Started": column})
 
 
-def _elsewhere(whole: wire.Saga, lanes: Timeline) -> None:
+def _elsewhere(whole: schemas.Saga, lanes: Timeline) -> None:
     """As a file, and in other tools."""
     with st.container(horizontal=True):
         st.download_button(

@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import streamlit as st
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from sagascope_dashboard import data
 from sagascope_dashboard.components.nodes import h
 from sagascope_dashboard.components.paper import paper
@@ -92,7 +92,7 @@ def _live(filters: Filters) -> None:
     paper("transactions", *page(transactions(found.value, filters, _why_nothing(filters, found.value))))
 
 
-def _why_nothing(filters: Filters, found: wire.Sagas) -> str | None:
+def _why_nothing(filters: Filters, found: schemas.Sagas) -> str | None:
     if not filters.q or found.items:
         return None
     result = data.search(filters.q).value

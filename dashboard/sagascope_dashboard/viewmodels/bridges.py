@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from sagascope_dashboard.format import duration, line, plural
 from sagascope_dashboard.palette import Sign
 
@@ -33,13 +33,13 @@ class Bridge:
     """What is wrong, as a sentence; empty: nothing is."""
 
 
-def bridges(known: wire.Services) -> tuple[Bridge, ...]:
+def bridges(known: schemas.Services) -> tuple[Bridge, ...]:
     """Every bridge that was heard, those that cannot follow first."""
     told = [_bridge(one, one.following) for each in known.items for one in each.instances if one.following]
     return tuple(sorted(told, key=lambda one: (_rank(one.sign), one.name, one.place)))
 
 
-def without_bridges(known: wire.Services) -> Iterator[wire.Service]:
+def without_bridges(known: schemas.Services) -> Iterator[schemas.Service]:
     """The services, as far as their processes are no bridges."""
     for each in known.items:
         if own := [one for one in each.instances if one.following is None]:
@@ -50,7 +50,7 @@ def _rank(sign: Sign) -> int:
     return (TROUBLED, BEHIND, FOLLOWS, SILENT).index(sign)
 
 
-def _bridge(instance: wire.Instance, said: wire.Following) -> Bridge:
+def _bridge(instance: schemas.Instance, said: schemas.Following) -> Bridge:
     sign = _sign(instance, said)
     return Bridge(
         name=line(said.kind, 40),
@@ -63,7 +63,7 @@ def _bridge(instance: wire.Instance, said: wire.Following) -> Bridge:
     )
 
 
-def _sign(instance: wire.Instance, said: wire.Following) -> Sign:
+def _sign(instance: schemas.Instance, said: schemas.Following) -> Sign:
     if not instance.alive:
         return SILENT
     if said.trouble:
@@ -71,7 +71,7 @@ def _sign(instance: wire.Instance, said: wire.Following) -> Sign:
     return BEHIND if said.lag_seconds > LATE else FOLLOWS
 
 
-def _trouble(sign: Sign, said: wire.Following) -> str:
+def _trouble(sign: Sign, said: schemas.Following) -> str:
     if said.trouble:
         return line(said.trouble, 400)
     if sign is SILENT:

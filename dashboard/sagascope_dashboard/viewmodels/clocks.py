@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import timedelta
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from sagascope_dashboard.format import duration, line
 
 Where = tuple[str | None, str | None]
@@ -12,12 +12,12 @@ Where = tuple[str | None, str | None]
 Offsets = Mapping[Where, timedelta]
 
 
-def offsets(saga: wire.Saga) -> dict[Where, timedelta]:
+def offsets(saga: schemas.Saga) -> dict[Where, timedelta]:
     """What is to be added to the clock of each process; those that are right are left out."""
     return {(clock.service, clock.instance): timedelta(seconds=clock.seconds) for clock in saga.clocks}
 
 
-def adjusted(saga: wire.Saga, by: Offsets) -> wire.Saga:
+def adjusted(saga: schemas.Saga, by: Offsets) -> schemas.Saga:
     """Everything on the saga's own clock."""
     if not by:
         return saga
@@ -40,7 +40,7 @@ def _said(where: Where, offset: timedelta) -> str:
     return f"the clock of {line(instance or service, 60)} is {duration(abs(offset.total_seconds()))} {way}"
 
 
-def _span(span: wire.Span, by: timedelta | None) -> wire.Span:
+def _span(span: schemas.Span, by: timedelta | None) -> schemas.Span:
     if by is None:
         return span
     events = [event.model_copy(update={"at": event.at + by}) for event in span.events]
@@ -48,11 +48,11 @@ def _span(span: wire.Span, by: timedelta | None) -> wire.Span:
     return span.model_copy(update={"started_at": span.started_at + by, "ended_at": ended, "events": events})
 
 
-def _log(log: wire.Log, by: timedelta | None) -> wire.Log:
+def _log(log: schemas.Log, by: timedelta | None) -> schemas.Log:
     return log if by is None else log.model_copy(update={"at": log.at + by})
 
 
-def _attempt(attempt: wire.Attempt, by: Offsets) -> wire.Attempt:
+def _attempt(attempt: schemas.Attempt, by: Offsets) -> schemas.Attempt:
     offset = by.get((attempt.service, attempt.instance))
     if offset is None:
         return attempt

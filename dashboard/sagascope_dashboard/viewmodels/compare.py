@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from sagascope_dashboard.filters import SagaAddress
 from sagascope_dashboard.format import duration, line, plural
 from sagascope_dashboard.palette import ATTENTION, STATUS, STEP, STRANGE, Sign
@@ -76,7 +76,7 @@ class Comparison:
     """Attributes that differ and are not shown."""
 
 
-def typical(finished: Sequence[wire.SagaSummary], of: wire.Saga) -> wire.SagaSummary | None:
+def typical(finished: Sequence[schemas.SagaSummary], of: schemas.Saga) -> schemas.SagaSummary | None:
     """The one that took the middle time, of finished sagas other than this; None: there is none."""
     others = [one for one in finished if one.ended_at and (one.id, one.run) != (of.id, of.run)]
     if not others:
@@ -85,7 +85,7 @@ def typical(finished: Sequence[wire.SagaSummary], of: wire.Saga) -> wire.SagaSum
     return next(one for one in others if _lasted(one) == middle)
 
 
-def compare(mine: wire.Saga, theirs: wire.Saga, now: datetime) -> Comparison:
+def compare(mine: schemas.Saga, theirs: schemas.Saga, now: datetime) -> Comparison:
     """What is different in `mine`."""
     rows = tuple(_rows(mine, theirs))
     differing = list(_differing(_said(mine), _said(theirs)))
@@ -100,11 +100,11 @@ def compare(mine: wire.Saga, theirs: wire.Saga, now: datetime) -> Comparison:
     )
 
 
-def _lasted(saga: wire.SagaSummary) -> float:
+def _lasted(saga: schemas.SagaSummary) -> float:
     return ((saga.ended_at or saga.updated_at) - saga.started_at).total_seconds()
 
 
-def _head(saga: wire.Saga, now: datetime) -> Head:
+def _head(saga: schemas.Saga, now: datetime) -> Head:
     sign = ATTENTION.get(saga.attention, STRANGE) if saga.attention else STATUS.get(saga.status, STRANGE)
     address = SagaAddress(saga.name, saga.id, saga.environment, saga.run)
     seconds = ((saga.ended_at or now) - saga.started_at).total_seconds()
@@ -112,18 +112,18 @@ def _head(saga: wire.Saga, now: datetime) -> Head:
     return Head(line(saga.id, 60), address.href(), sign, lasted)
 
 
-def _rows(mine: wire.Saga, theirs: wire.Saga) -> Iterator[Row]:
+def _rows(mine: schemas.Saga, theirs: schemas.Saga) -> Iterator[Row]:
     one, other = _by_name(mine), _by_name(theirs)
     for key in dict.fromkeys([*other, *one]):
         a, b = one.get(key), other.get(key)
         yield Row(line(" ".join(filter(None, key)), 100), _side(a), _side(b), tuple(_differences(a, b)))
 
 
-def _by_name(saga: wire.Saga) -> dict[tuple[str, str], wire.Step]:
+def _by_name(saga: schemas.Saga) -> dict[tuple[str, str], schemas.Step]:
     return {(step.name, step.key): step for step in saga.steps if step.attempts}
 
 
-def _side(step: wire.Step | None) -> Side:
+def _side(step: schemas.Step | None) -> Side:
     if step is None:
         return Side(Sign("Not reached", "idle", "dot"), "", 0, "")
     took = _took(step)
@@ -131,7 +131,7 @@ def _side(step: wire.Step | None) -> Side:
     return Side(STEP.get(step.state, STRANGE), "" if took is None else duration(took), len(step.attempts), where)
 
 
-def _took(step: wire.Step) -> float | None:
+def _took(step: schemas.Step) -> float | None:
     """Seconds from the first try's start to the last one's end; None: it is still open."""
     ends = [each.ended_at for each in step.attempts]
     if not ends or any(end is None for end in ends):
@@ -139,7 +139,7 @@ def _took(step: wire.Step) -> float | None:
     return (max(end for end in ends if end) - min(each.started_at for each in step.attempts)).total_seconds()
 
 
-def _differences(mine: wire.Step | None, theirs: wire.Step | None) -> Iterator[str]:
+def _differences(mine: schemas.Step | None, theirs: schemas.Step | None) -> Iterator[str]:
     if mine is None or theirs is None:
         yield "not reached" if mine is None else "only here"
         return
@@ -158,7 +158,7 @@ def _slower(mine: float | None, theirs: float | None) -> Iterator[str]:
         yield f"took {duration(mine)}, there {duration(theirs)}"
 
 
-def _said(saga: wire.Saga) -> dict[str, Any]:
+def _said(saga: schemas.Saga) -> dict[str, Any]:
     """Its business keys, and what its spans say, one value a name: what the outermost span said, and said first."""
     said: dict[str, Any] = dict(saga.keys)
     for span in sorted(saga.spans, key=lambda span: (span.parent_id is not None, span.started_at)):

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from sagascope_dashboard.filters import Filters, SagaAddress
 from sagascope_dashboard.format import line
 
@@ -29,13 +29,13 @@ class Course:
     newest_href: str
 
 
-def courses(known: wire.FlowInFull, only: Filters, window: str) -> tuple[Course, ...]:
+def courses(known: schemas.FlowInFull, only: Filters, window: str) -> tuple[Course, ...]:
     """The usual one, then the most frequent."""
     every = sum(each.sagas for each in known.courses)
     return tuple(_course(each, known.name, only.having(since=window), every) for each in known.courses)
 
 
-def _course(told: wire.FlowCourse, name: str, only: Filters, every: int) -> Course:
+def _course(told: schemas.FlowCourse, name: str, only: Filters, every: int) -> Course:
     exactly = json.dumps(told.steps, ensure_ascii=False, separators=(",", ":"))
     return Course(
         key=exactly,
@@ -50,7 +50,7 @@ def _course(told: wire.FlowCourse, name: str, only: Filters, every: int) -> Cour
     )
 
 
-def _differs(told: wire.FlowCourse) -> tuple[str, ...]:
+def _differs(told: schemas.FlowCourse) -> tuple[str, ...]:
     said = []
     if told.missing:
         said.append(f"without {_named(told.missing)}")

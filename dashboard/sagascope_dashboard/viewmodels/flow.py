@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from sagascope_dashboard.filters import WINDOWS, Filters, FlowAddress
 from sagascope_dashboard.format import duration, line
 from sagascope_dashboard.viewmodels.courses import Course, courses
@@ -93,7 +93,7 @@ class FlowView:
     courses: tuple[Course, ...]
 
 
-def flow(known: wire.FlowInFull, address: FlowAddress, now: datetime) -> FlowView:
+def flow(known: schemas.FlowInFull, address: FlowAddress, now: datetime) -> FlowView:
     """One type as it went up to now."""
     only = Filters(name=address.name, environment=address.environment or "")
     most = max((step.started for step in known.steps), default=0)
@@ -109,7 +109,7 @@ def flow(known: wire.FlowInFull, address: FlowAddress, now: datetime) -> FlowVie
     )
 
 
-def _between(told: wire.HandOver) -> Between:
+def _between(told: schemas.HandOver) -> Between:
     return Between(
         before=line(told.before, 80),
         after=line(told.after, 80),
@@ -128,7 +128,7 @@ def _begins(period: int, window: timedelta, now: datetime) -> list[datetime]:
     return [datetime.fromtimestamp(at, UTC) for at in range(first, last + 1, period)]
 
 
-def _step(step: wire.FlowStep, only: Filters, most: int, begins: Sequence[datetime]) -> Step:
+def _step(step: schemas.FlowStep, only: Filters, most: int, begins: Sequence[datetime]) -> Step:
     ended = step.succeeded + step.failed
     slowest = max((part.p95 or 0.0 for part in step.series), default=0.0)
     told = {part.at: part for part in step.series}
@@ -151,7 +151,7 @@ def _step(step: wire.FlowStep, only: Filters, most: int, begins: Sequence[dateti
     )
 
 
-def _part(at: datetime, told: wire.FlowPeriod | None, slowest: float) -> Part:
+def _part(at: datetime, told: schemas.FlowPeriod | None, slowest: float) -> Part:
     if told is None:
         return Part(at, 0, "", "", "", "", 0.0, marked=False)
     ended = told.succeeded + told.failed
@@ -179,7 +179,7 @@ def _lasting(seconds: float | None) -> str:
     return "" if seconds is None else duration(seconds)
 
 
-def _trend(series: Sequence[wire.FlowPeriod]) -> str:
+def _trend(series: Sequence[schemas.FlowPeriod]) -> str:
     lasted = [part.p95 for part in series if part.p95 is not None]
     if not lasted:
         return "nothing succeeded"

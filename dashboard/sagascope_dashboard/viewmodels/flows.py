@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from sagascope_dashboard.filters import Filters, FlowAddress
 from sagascope_dashboard.format import line
 from sagascope_dashboard.palette import STATUS, Sign
@@ -36,13 +36,13 @@ class Flow:
     attention_href: str
 
 
-def flows(known: wire.Flows) -> tuple[Flow, ...]:
+def flows(known: schemas.Flows) -> tuple[Flow, ...]:
     """Every type, those with most to look after first."""
     ordered = sorted(known.items, key=lambda flow: (-flow.attention, flow.name, flow.environment))
     return tuple(_flow(flow) for flow in ordered)
 
 
-def _flow(flow: wire.Flow) -> Flow:
+def _flow(flow: schemas.Flow) -> Flow:
     only = Filters(name=flow.name, environment=flow.environment)
     counts = {status: int(getattr(flow, status)) for status in STATUSES}
     total = sum(counts.values())

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from sagascope_dashboard.format import line, plural
 from sagascope_dashboard.palette import Sign
 from sagascope_dashboard.viewmodels.bridges import BEHIND, TROUBLED, Bridge, bridges, without_bridges
@@ -50,7 +50,7 @@ class Health:
     bridges: tuple[Bridge, ...]
 
 
-def health(status: wire.Status, services: wire.Services) -> Health:
+def health(status: schemas.Status, services: schemas.Services) -> Health:
     """What the collector knows of what it is sent; senders that lose something come first."""
     senders = sorted(map(_sender, without_bridges(services)), key=lambda one: (_rank(one.sign), one.name))
     followers, own = bridges(services), tuple(_of_collector(status))
@@ -83,7 +83,7 @@ def _named(names: Sequence[str]) -> str:
     return f"{shown} and {plural(len(names) - 3, 'other service')}" if len(names) > 3 else shown
 
 
-def _of_collector(status: wire.Status) -> Iterator[Advice]:
+def _of_collector(status: schemas.Status) -> Iterator[Advice]:
     if status.lag_seconds > LATE:
         yield Advice(
             f"The collector is {status.lag_seconds:.0f} s behind what arrives.",
@@ -102,7 +102,7 @@ def _were(number: int) -> str:
     return "was" if number == 1 else "were"
 
 
-def _sender(service: wire.Service) -> Sender:
+def _sender(service: schemas.Service) -> Sender:
     advice = tuple(_advice(service))
     dropped = any(one.dropped for one in service.instances)
     return Sender(
@@ -114,7 +114,7 @@ def _sender(service: wire.Service) -> Sender:
     )
 
 
-def _advice(service: wire.Service) -> Iterator[Advice]:
+def _advice(service: schemas.Service) -> Iterator[Advice]:
     latest = max(service.instances, key=lambda one: one.last_seen)
     if dropped := sum(one.dropped for one in service.instances):
         yield Advice(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from sagascope_dashboard.filters import Filters, SagaAddress, incident_href
 from sagascope_dashboard.format import block, line
 from sagascope_dashboard.palette import ATTENTION, INCIDENT, SCOPE, STRANGE, Sign
@@ -95,18 +95,18 @@ class Incident:
     """The states that it can be given now."""
 
 
-def several(known: wire.Incidents) -> tuple[Row, ...]:
+def several(known: schemas.Incidents) -> tuple[Row, ...]:
     """Those that go on and have several sagas, the worst first; one saga is its own incident, and listed as itself."""
     going_on = [each for each in known.items if each.state != "resolved" and each.count > 1]
     return _rows(going_on)
 
 
-def over(known: wire.Incidents) -> tuple[Row, ...]:
+def over(known: schemas.Incidents) -> tuple[Row, ...]:
     """The latest of those that are over and had several sagas."""
     return _rows([each for each in known.items if each.state == "resolved" and each.peak > 1][:SHOWN_RESOLVED])
 
 
-def incident(whole: wire.IncidentInFull) -> Incident:
+def incident(whole: schemas.IncidentInFull) -> Incident:
     """Prepare the page of one incident."""
     (row,) = _rows([whole])
     return Incident(
@@ -122,7 +122,7 @@ def incident(whole: wire.IncidentInFull) -> Incident:
     )
 
 
-def headline(known: wire.Incident) -> str:
+def headline(known: schemas.Incident) -> str:
     """What is stuck, where and why, in one sentence."""
     several = known.count != 1
     where = " in ".join(line(part, 80) for part in (known.step, known.service) if part)
@@ -131,12 +131,12 @@ def headline(known: wire.Incident) -> str:
     return f"{known.count:,} {line(known.name, 60)} {are} stuck{f' at {where}' if where else ''}: {reason}."
 
 
-def _rows(known: Sequence[wire.Incident]) -> tuple[Row, ...]:
+def _rows(known: Sequence[schemas.Incident]) -> tuple[Row, ...]:
     most = max((each.count for each in known), default=0) or 1
     return tuple(_row(each, each.count / most) for each in known)
 
 
-def _row(known: wire.Incident, share: float) -> Row:
+def _row(known: schemas.Incident, share: float) -> Row:
     recommended = [(getattr(known.recommended_actions, name), words) for name, words in RECOMMENDED]
     return Row(
         key=known.key,
@@ -159,11 +159,11 @@ def _row(known: wire.Incident, share: float) -> Row:
     )
 
 
-def _example(known: wire.Incident, identity: str) -> Example:
+def _example(known: schemas.Incident, identity: str) -> Example:
     return Example(line(identity, 40), SagaAddress(known.name, identity, known.environment or None).href())
 
 
-def _moved(moved: wire.Moved | None) -> tuple[tuple[str, int], ...]:
+def _moved(moved: schemas.Moved | None) -> tuple[tuple[str, int], ...]:
     if moved is None:
         return ()
     return (
@@ -174,7 +174,7 @@ def _moved(moved: wire.Moved | None) -> tuple[tuple[str, int], ...]:
     )
 
 
-def _contrast(known: wire.Contrast) -> Contrast:
+def _contrast(known: schemas.Contrast) -> Contrast:
     return Contrast(
         said=_trait(known),
         stuck=f"{known.stuck:,} of {known.stuck_of:,}",
@@ -184,12 +184,12 @@ def _contrast(known: wire.Contrast) -> Contrast:
     )
 
 
-def _trait(known: wire.Trait) -> str:
+def _trait(known: schemas.Trait) -> str:
     place = line(known.service or known.step or "", 60)
     return f"{place} {line(known.key, 60)} = {line(known.value, 80)}".lstrip()
 
 
-def _change(change: wire.IncidentChange) -> Change:
+def _change(change: schemas.IncidentChange) -> Change:
     who = f" by {line(change.by, 80)}" if change.by else ""
     count = f", {change.count:,} stood still" if change.count else ""
     return Change(change.at, f"{EVENTS.get(change.what, change.what)}{who}{count}", line(change.note or "", 1_000))

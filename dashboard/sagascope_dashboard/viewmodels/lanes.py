@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from sagascope_dashboard.format import line
 from sagascope_dashboard.viewmodels.bars import Bar
 
@@ -18,7 +18,7 @@ class Lane:
     """Its instances."""
 
 
-def lanes(bars: Sequence[Bar], saga: wire.Saga) -> tuple[Lane, ...]:
+def lanes(bars: Sequence[Bar], saga: schemas.Saga) -> tuple[Lane, ...]:
     """One lane a service, in the order of their first work; bars that overlap go to rows of their own."""
     order = dict.fromkeys(bar.lane for bar in sorted(bars, key=lambda bar: (bar.start, bar.kind != "saga")))
     made = []
@@ -43,7 +43,7 @@ def _pack(bars: Sequence[Bar], first: int) -> int:
     return first + len(free)
 
 
-def _instances(saga: wire.Saga, service: str) -> str:
+def _instances(saga: schemas.Saga, service: str) -> str:
     seen = dict.fromkeys(
         attempt.instance
         for step in saga.steps

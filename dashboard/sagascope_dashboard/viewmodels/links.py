@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from sagascope_dashboard.format import milliseconds
 
 FIELDS = ("id", "name", "run", "environment", "step", "service", "trace_id", "span_id", "started_ms", "ended_ms")
@@ -54,7 +54,7 @@ def _template(written: str) -> Template:
     return Template(name.strip(), url)
 
 
-def links(known: Sequence[Template], saga: wire.Saga) -> tuple[Link, ...]:
+def links(known: Sequence[Template], saga: schemas.Saga) -> tuple[Link, ...]:
     """Where each tool shows this transaction; a tool for which a field is missing is left out."""
     values = _values(saga)
     return tuple(Link(each.name, url) for each in known if (url := _filled(each.url, values)) is not None)
@@ -66,7 +66,7 @@ def _filled(url: str, values: Mapping[str, str]) -> str | None:
     return _FIELD.sub(lambda field: quote(values[field[1]], safe=""), url)
 
 
-def _values(saga: wire.Saga) -> dict[str, str]:
+def _values(saga: schemas.Saga) -> dict[str, str]:
     trace, span = _place(saga)
     said = {
         "id": saga.id,
@@ -83,7 +83,7 @@ def _values(saga: wire.Saga) -> dict[str, str]:
     return said | {f"key.{name}": value for name, value in saga.keys.items()}
 
 
-def _place(saga: wire.Saga) -> tuple[str, str]:
+def _place(saga: schemas.Saga) -> tuple[str, str]:
     """The trace and span of the latest attempt of the step at which it stands; else its latest trace."""
     attempts = [each for step in saga.steps if step.name == saga.step for each in step.attempts]
     if attempts:

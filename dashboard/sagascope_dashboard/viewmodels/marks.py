@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from sagascope_dashboard.format import line, milliseconds
 from sagascope_dashboard.viewmodels.bars import Bar, Mark
 
 _LEVELS = {"ERROR": "error", "FATAL": "error", "CRITICAL": "error", "WARN": "warning", "WARNING": "warning"}
 
 
-def attach(saga: wire.Saga, bars: Sequence[Bar]) -> None:
+def attach(saga: schemas.Saga, bars: Sequence[Bar]) -> None:
     """Put log lines, and events of spans, on the bar of their span."""
     by_id = {bar.id: bar for bar in bars}
     for log in saga.logs:
@@ -24,6 +24,6 @@ def attach(saga: wire.Saga, bars: Sequence[Bar]) -> None:
             bar.marks.append(Mark(milliseconds(event.at), level, _event(event)))  # type: ignore[union-attr]
 
 
-def _event(event: wire.SpanEvent) -> str:
+def _event(event: schemas.SpanEvent) -> str:
     message = event.attributes.get("exception.message")
     return line(f"{event.name}: {message}" if message else event.name, 300)

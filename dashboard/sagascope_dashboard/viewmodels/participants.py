@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from sagascope_dashboard.format import line, milliseconds
 from sagascope_dashboard.palette import ATTEMPT
 from sagascope_dashboard.viewmodels.bars import UNNAMED, Bar
@@ -11,7 +11,7 @@ PARTICIPANTS = 2_000
 """Spans beside the attempts that are drawn; beyond them the timeline says how many are left out."""
 
 
-def participants(saga: wire.Saga, drawn: set[str]) -> tuple[list[Bar], int]:
+def participants(saga: schemas.Saga, drawn: set[str]) -> tuple[list[Bar], int]:
     """The saga's own span and the participants' that are no attempts; the longest where there are too many."""
     spans = [span for span in saga.spans if span.span_id not in drawn]
     left_out = max(0, len(spans) - PARTICIPANTS) + max(0, saga.spans_total - len(saga.spans))
@@ -23,7 +23,7 @@ def participants(saga: wire.Saga, drawn: set[str]) -> tuple[list[Bar], int]:
     return [_span(span, traces, root=span.span_id == root, over=over) for span in spans], left_out
 
 
-def _root(saga: wire.Saga, attempts: set[str]) -> str | None:
+def _root(saga: schemas.Saga, attempts: set[str]) -> str | None:
     """The saga's own span: the first that is no attempt and has no parent here, begun no later than any attempt."""
     known = {span.span_id for span in saga.spans}
     tops = [span for span in saga.spans if span.span_id not in attempts and span.parent_id not in known]
@@ -32,11 +32,11 @@ def _root(saga: wire.Saga, attempts: set[str]) -> str | None:
     return first.span_id if first and (begun is None or first.started_at <= begun) else None
 
 
-def _length(span: wire.Span) -> float:
+def _length(span: schemas.Span) -> float:
     return float("inf") if span.ended_at is None else (span.ended_at - span.started_at).total_seconds()
 
 
-def _span(span: wire.Span, traces: Mapping[str, int], *, root: bool, over: bool) -> Bar:
+def _span(span: schemas.Span, traces: Mapping[str, int], *, root: bool, over: bool) -> Bar:
     state = "error" if span.status == "error" else "ok" if span.ended_at else "unknown" if over else "in_flight"
     facts = (
         ("Kind", span.kind),

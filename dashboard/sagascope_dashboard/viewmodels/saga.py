@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from sagascope_dashboard.filters import Filters, SagaAddress
 from sagascope_dashboard.format import amount, block, duration, line
 from sagascope_dashboard.palette import ATTEMPT, ATTENTION, CONFIDENCE, LEDGER, STATUS, STEP, Sign
@@ -129,7 +129,7 @@ _SOURCES = {
 }
 
 
-def saga(whole: wire.Saga) -> Saga:
+def saga(whole: schemas.Saga) -> Saga:
     """Prepare the page of one saga."""
     return Saga(
         name=line(whole.name, 60),
@@ -159,7 +159,7 @@ def saga(whole: wire.Saga) -> Saga:
     )
 
 
-def _runs(whole: wire.Saga) -> tuple[Run, ...]:
+def _runs(whole: schemas.Saga) -> tuple[Run, ...]:
     if len(whole.runs) < 2:
         return ()
     return tuple(
@@ -172,7 +172,7 @@ def _runs(whole: wire.Saga) -> tuple[Run, ...]:
     )
 
 
-def _verdict(verdict: wire.Verdict) -> Verdict:
+def _verdict(verdict: schemas.Verdict) -> Verdict:
     return Verdict(
         sign=ATTENTION[verdict.reason],
         confidence=CONFIDENCE[verdict.confidence],
@@ -184,7 +184,7 @@ def _verdict(verdict: wire.Verdict) -> Verdict:
     )
 
 
-def _track(whole: wire.Saga) -> tuple[Stop, ...]:
+def _track(whole: schemas.Saga) -> tuple[Stop, ...]:
     """The plan's steps in its order, then those that were tried without being in it."""
     forward = [step for step in whole.steps if step.type != "compensation"]
     planned = [step.name for step in whole.plan.steps]
@@ -196,7 +196,7 @@ def _track(whole: wire.Saga) -> tuple[Stop, ...]:
     )
 
 
-def _stop(name: str, steps: Sequence[wire.Step], undo: wire.Step | None, whole: wire.Saga) -> Stop:
+def _stop(name: str, steps: Sequence[schemas.Step], undo: schemas.Step | None, whole: schemas.Saga) -> Stop:
     plan = next((step for step in whole.plan.steps if step.name == name), None)
     reached = any(step.attempts for step in steps)
     compensation = (undo.name if undo else plan.compensation if plan else None) or ""
@@ -213,7 +213,7 @@ def _stop(name: str, steps: Sequence[wire.Step], undo: wire.Step | None, whole: 
     )
 
 
-def _stop_sign(steps: Sequence[wire.Step], *, current: bool, whole: wire.Saga) -> Sign:
+def _stop_sign(steps: Sequence[schemas.Step], *, current: bool, whole: schemas.Saga) -> Sign:
     """The current step carries the reason why attention is needed; any other step its own state."""
     if current and whole.attention:
         return ATTENTION[whole.attention]
@@ -225,14 +225,14 @@ def _stop_sign(steps: Sequence[wire.Step], *, current: bool, whole: wire.Saga) -
     return STEP[worst]
 
 
-def _note(steps: Sequence[wire.Step]) -> str:
+def _note(steps: Sequence[schemas.Step]) -> str:
     tries = sum(len(step.attempts) for step in steps)
     service = next((step.service for step in steps if step.service), None)
     said = [line(service, 40)] if service else []
     return " · ".join([*said, *([f"{tries} attempts"] if tries > 1 else [])])
 
 
-def _ledger_line(entry: wire.LedgerEntry, status: str) -> LedgerLine:
+def _ledger_line(entry: schemas.LedgerEntry, status: str) -> LedgerLine:
     sign = LEDGER[entry.state]
     if entry.state == "committed" and status == "completed":
         sign = Sign("Committed, as planned", "good", "check")
@@ -244,12 +244,12 @@ def _ledger_line(entry: wire.LedgerEntry, status: str) -> LedgerLine:
     )
 
 
-def _tries(steps: Sequence[wire.Step]) -> list[Try]:
+def _tries(steps: Sequence[schemas.Step]) -> list[Try]:
     tried = [_try(step, attempt) for step in steps for attempt in step.attempts]
     return sorted(tried, key=lambda one: one.started)
 
 
-def _try(step: wire.Step, attempt: wire.Attempt) -> Try:
+def _try(step: schemas.Step, attempt: schemas.Attempt) -> Try:
     lasted = (attempt.ended_at - attempt.started_at).total_seconds() if attempt.ended_at else None
     return Try(
         step=line(step.name, 80) + (f" [{line(step.key, 40)}]" if step.key else ""),
@@ -266,13 +266,13 @@ def _try(step: wire.Step, attempt: wire.Attempt) -> Try:
     )
 
 
-def _error(error: wire.ErrorText | None) -> str:
+def _error(error: schemas.ErrorText | None) -> str:
     if error is None:
         return ""
     return ": ".join(line(part, 400) for part in (error.type, error.message) if part)
 
 
-def span_rows(spans: Sequence[wire.Span]) -> list[dict[str, Any]]:
+def span_rows(spans: Sequence[schemas.Span]) -> list[dict[str, Any]]:
     """The spans as a table."""
     return [
         {
@@ -290,7 +290,7 @@ def span_rows(spans: Sequence[wire.Span]) -> list[dict[str, Any]]:
     ]
 
 
-def log_rows(logs: Sequence[wire.Log]) -> list[dict[str, Any]]:
+def log_rows(logs: Sequence[schemas.Log]) -> list[dict[str, Any]]:
     """The log records as a table."""
     return [
         {

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from sagascope_dashboard.filters import Filters
 from sagascope_dashboard.format import line, plural
 from sagascope_dashboard.palette import Sign
@@ -49,12 +49,12 @@ class Arrivals:
     notices: tuple[str, ...]
 
 
-def services(known: wire.Services) -> tuple[Service, ...]:
+def services(known: schemas.Services) -> tuple[Service, ...]:
     """Every service, by name. Bridges are none: Data health shows them."""
     return tuple(map(_service, sorted(without_bridges(known), key=lambda service: service.service)))
 
 
-def arrivals(status: wire.Status) -> Arrivals:
+def arrivals(status: schemas.Status) -> Arrivals:
     """How the collector itself is."""
     facts = (
         ("Received", plural(status.received, "record")),
@@ -69,7 +69,7 @@ def arrivals(status: wire.Status) -> Arrivals:
     return Arrivals(facts, tuple(line(notice, 400) for notice in status.notices))
 
 
-def _service(service: wire.Service) -> Service:
+def _service(service: schemas.Service) -> Service:
     ordered = sorted(service.instances, key=lambda one: (_rank(one), -one.last_seen.timestamp()))
     quiet = [one for one in ordered if not one.alive and not one.in_flight]
     left_out = set(map(id, quiet[SILENT_SHOWN:]))
@@ -83,13 +83,13 @@ def _service(service: wire.Service) -> Service:
     )
 
 
-def _rank(instance: wire.Instance) -> int:
+def _rank(instance: schemas.Instance) -> int:
     if not instance.alive and instance.in_flight:
         return 0
     return 1 if instance.alive else 2
 
 
-def _process(instance: wire.Instance) -> Process:
+def _process(instance: schemas.Instance) -> Process:
     silent = SILENT_AT_WORK if instance.in_flight else SILENT
     return Process(
         name=line(instance.instance, 80) or "one process, unnamed",

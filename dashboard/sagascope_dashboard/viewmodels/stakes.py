@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from sagascope_dashboard.format import amount
 
 
-def amounts_at_risk(amounts: Sequence[wire.AmountAtRisk]) -> tuple[str, ...]:
+def amounts_at_risk(amounts: Sequence[schemas.AmountAtRisk]) -> tuple[str, ...]:
     """What is at risk, one phrase each: ``€50.00 committed``, ``€50.00 possibly committed``."""
     return tuple(phrase for each in amounts for phrase in _phrases(each))
 
 
-def _phrases(at_risk: wire.AmountAtRisk) -> list[str]:
+def _phrases(at_risk: schemas.AmountAtRisk) -> list[str]:
     certain, possible = number(at_risk.certain), number(at_risk.possible)
     said = [f"{amount(at_risk.certain, at_risk.currency)} committed"] if certain else []
     if possible:

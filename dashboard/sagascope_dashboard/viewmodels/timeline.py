@@ -6,7 +6,7 @@ Times are milliseconds since the Unix epoch. A bar without an end is in flight: 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from sagascope_dashboard.format import line, milliseconds
 from sagascope_dashboard.viewmodels.bars import Bar
 from sagascope_dashboard.viewmodels.lanes import Lane, lanes
@@ -34,7 +34,7 @@ class Timeline:
     """Planned steps that have not begun, while the saga is open."""
 
 
-def timeline(saga: wire.Saga, instances: Mapping[str, wire.Instance] | None = None) -> Timeline:
+def timeline(saga: schemas.Saga, instances: Mapping[str, schemas.Instance] | None = None) -> Timeline:
     """Lay one saga out.
 
     `instances` are the known processes by name: one that is no longer alive marks where its work was last heard of.
@@ -66,19 +66,19 @@ def _traces(bars: Sequence[Bar]) -> tuple[tuple[float, int], ...]:
     return tuple(sorted((at, trace) for trace, at in begun.items()))
 
 
-def living(services: wire.Services | None) -> dict[str, wire.Instance]:
+def living(services: schemas.Services | None) -> dict[str, schemas.Instance]:
     """The processes that are known, by name."""
     known = services.items if services else []
     return {instance.instance: instance for service in known for instance in service.instances if instance.instance}
 
 
-def _end(saga: wire.Saga, bars: Sequence[Bar]) -> float | None:
+def _end(saga: schemas.Saga, bars: Sequence[Bar]) -> float | None:
     if saga.ended_at is None:
         return None
     return max([moment for bar in bars if (moment := bar.end) is not None] + [milliseconds(saga.ended_at)])
 
 
-def _remaining(saga: wire.Saga) -> tuple[str, ...]:
+def _remaining(saga: schemas.Saga) -> tuple[str, ...]:
     if saga.ended_at is not None or saga.status == "compensating":
         return ()
     begun = {step.name for step in saga.steps if step.attempts}

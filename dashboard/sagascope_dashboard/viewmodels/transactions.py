@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from sagascope_dashboard.filters import ORDERS, Filters, SagaAddress
 from sagascope_dashboard.format import duration, line
 from sagascope_dashboard.palette import ATTENTION, STATUS, Sign
@@ -71,7 +71,7 @@ class Choices:
     environments: tuple[str, ...]
 
 
-def transactions(page: wire.Sagas, filters: Filters, reason: str | None = None) -> Transactions:
+def transactions(page: schemas.Sagas, filters: Filters, reason: str | None = None) -> Transactions:
     """Prepare one page, in the order in which it came."""
     return Transactions(
         rows=tuple(_row(saga) for saga in page.items),
@@ -82,7 +82,7 @@ def transactions(page: wire.Sagas, filters: Filters, reason: str | None = None) 
     )
 
 
-def choices(flows: wire.Flows | None, services: wire.Services | None) -> Choices:
+def choices(flows: schemas.Flows | None, services: schemas.Services | None) -> Choices:
     """What is known to narrow the list to; nothing where the collector did not say."""
     types = flows.items if flows else []
     return Choices(
@@ -92,7 +92,7 @@ def choices(flows: wire.Flows | None, services: wire.Services | None) -> Choices
     )
 
 
-def searched(result: wire.SearchResult) -> SagaAddress | None:
+def searched(result: schemas.SearchResult) -> SagaAddress | None:
     """The saga that a search means, where there is one answer; else None."""
     exact = [match.saga for match in result.matches if match.kind != "prefix"]
     found = exact or [match.saga for match in result.matches]
@@ -114,7 +114,7 @@ _COLUMNS = {
 }
 
 
-def _taken(saga: wire.SagaSummary) -> float:
+def _taken(saga: schemas.SagaSummary) -> float:
     return ((saga.ended_at or saga.updated_at) - saga.started_at).total_seconds()
 
 
@@ -128,7 +128,7 @@ def _column(key: str, title: str, filters: Filters) -> Column:
     return Column(key, title, filters.having(sort=following).href(), order)
 
 
-def _row(saga: wire.SagaSummary) -> Row:
+def _row(saga: schemas.SagaSummary) -> Row:
     address = SagaAddress(saga.name, saga.id, saga.environment or None, saga.run or None)
     return Row(
         key=address.href(),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from sagascope_dashboard.filters import Filters, SagaAddress
 from sagascope_dashboard.format import line, plural
 from sagascope_dashboard.palette import ATTENTION, STATUS, Sign, severity
@@ -55,7 +55,7 @@ class Triage:
     counts: tuple[Count, ...]
 
 
-def triage(needing: wire.Sagas, flows: wire.Flows | None, incidents: wire.Incidents | None = None) -> Triage:
+def triage(needing: schemas.Sagas, flows: schemas.Flows | None, incidents: schemas.Incidents | None = None) -> Triage:
     """Orders what needs attention: by reason, then by the certain amount at risk, then by how long it has been stuck.
 
     `needing` are those that are no part of an incident of several.
@@ -75,12 +75,12 @@ def triage(needing: wire.Sagas, flows: wire.Flows | None, incidents: wire.Incide
     )
 
 
-def _worst_first(saga: wire.SagaSummary) -> tuple[int, Decimal, datetime]:
+def _worst_first(saga: schemas.SagaSummary) -> tuple[int, Decimal, datetime]:
     at_stake = max((number(stake.certain) for stake in saga.amount_at_risk), default=Decimal(0))
     return severity(saga.attention), -at_stake, saga.since or saga.started_at
 
 
-def _case(saga: wire.SagaSummary) -> Case:
+def _case(saga: schemas.SagaSummary) -> Case:
     address = SagaAddress(saga.name, saga.id, saga.environment or None, saga.run or None)
     return Case(
         key=address.href(),
@@ -106,7 +106,7 @@ def _title(number_of_cases: int, more: bool) -> str:
     return f"{plural(number_of_cases, 'transaction')} {'needs' if number_of_cases == 1 else 'need'} attention"
 
 
-def _counts(flows: wire.Flows | None) -> tuple[Count, ...]:
+def _counts(flows: schemas.Flows | None) -> tuple[Count, ...]:
     if flows is None:
         return ()
     return tuple(

@@ -3,13 +3,13 @@
 import itertools
 from collections.abc import Mapping, Sequence
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from sagascope_dashboard.format import block, line, milliseconds
 from sagascope_dashboard.palette import ATTEMPT, ATTENTION
 from sagascope_dashboard.viewmodels.bars import UNNAMED, Bar
 
 
-def attempts(saga: wire.Saga, instances: Mapping[str, wire.Instance]) -> list[Bar]:
+def attempts(saga: schemas.Saga, instances: Mapping[str, schemas.Instance]) -> list[Bar]:
     """Every attempt; a compensation names the bar that it undoes."""
     traces = {trace: number for number, trace in enumerate(saga.traces, start=1)}
     bars = [
@@ -24,7 +24,9 @@ def attempts(saga: wire.Saga, instances: Mapping[str, wire.Instance]) -> list[Ba
     return bars
 
 
-def _attempt(step: wire.Step, attempt: wire.Attempt, traces: Mapping[str, int], instance: wire.Instance | None) -> Bar:
+def _attempt(
+    step: schemas.Step, attempt: schemas.Attempt, traces: Mapping[str, int], instance: schemas.Instance | None
+) -> Bar:
     silent = attempt.ended_at is None and instance is not None and not instance.alive
     return Bar(
         id=attempt.span_id,
@@ -44,7 +46,7 @@ def _attempt(step: wire.Step, attempt: wire.Attempt, traces: Mapping[str, int], 
     )
 
 
-def _attempt_facts(step: wire.Step, attempt: wire.Attempt) -> tuple[tuple[str, str], ...]:
+def _attempt_facts(step: schemas.Step, attempt: schemas.Attempt) -> tuple[tuple[str, str], ...]:
     error = attempt.error
     said = (
         ("Type", "" if step.type == "action" else step.type),
@@ -57,7 +59,7 @@ def _attempt_facts(step: wire.Step, attempt: wire.Attempt) -> tuple[tuple[str, s
     return tuple((name, line(value, 1000)) for name, value in said if value)
 
 
-def waits(saga: wire.Saga, tried: Sequence[Bar]) -> list[Bar]:
+def waits(saga: schemas.Saga, tried: Sequence[Bar]) -> list[Bar]:
     """The time between a failed attempt and the next of the same step; to the present where none followed yet."""
     by_id = {bar.id: bar for bar in tried}
     between = []
@@ -84,7 +86,7 @@ def _wait(before: Bar, until: float | None) -> Bar:
     )
 
 
-def missing(saga: wire.Saga) -> list[Bar]:
+def missing(saga: schemas.Saga) -> list[Bar]:
     """A step that should have begun and did not."""
     if saga.attention != "next_step_missing" or not saga.step or saga.since is None:
         return []

@@ -2,7 +2,7 @@
 
 import httpx
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from support import documents
 
 
@@ -19,5 +19,5 @@ def test_every_call_has_its_heading(http: httpx.Client) -> None:
 
 
 def test_every_shape_is_documented() -> None:
-    known = {each for each in vars(wire).values() if isinstance(each, type) and issubclass(each, wire.Wire)}
-    assert set(documents.SHAPES) == known - {wire.Wire}
+    known = {each for each in vars(schemas).values() if isinstance(each, type) and issubclass(each, schemas.Wire)}
+    assert set(documents.SHAPES) == known - {schemas.Wire}

@@ -5,11 +5,10 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from sagascope_collector import wire
-from sagascope_collector.client import Client, NotFound, Refused
+from sagascope_collector.client import Client, NotFound, Refused, schemas
 
 
-def ids(page: wire.Sagas) -> list[tuple[str, str]]:
+def ids(page: schemas.Sagas) -> list[tuple[str, str]]:
     return [(each.name, each.id) for each in page.items]
 
 
@@ -84,7 +83,7 @@ def test_status_counts_what_came(client: Client, http: httpx.Client) -> None:
     assert (status.rejected, status.duplicate, status.dropped_by_clients, status.notices) == (0, 0, 0, [])
     assert status.database_bytes > 0
     assert status.lag_seconds < 5
-    assert set(http.get("/api/v1/status").json()) == set(wire.Status.model_fields)
+    assert set(http.get("/api/v1/status").json()) == set(schemas.Status.model_fields)
 
 
 def test_the_steps_of_a_flow_are_counted(client: Client, http: httpx.Client) -> None:

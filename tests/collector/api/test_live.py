@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sagascope_collector import wire
-from sagascope_collector.client import Client, CollectorUnreachable
+from sagascope_collector.client import Client, CollectorUnreachable, schemas
 from support.collector import RunningCollector, running_collector
 from support.payments import STUCK, Tried, saga, send, soon
 
@@ -27,8 +26,8 @@ def client(collector: RunningCollector) -> Iterator[Client]:
 
 
 def test_an_empty_collector_answers_with_nothing(client: Client) -> None:
-    assert client.sagas() == wire.Sagas(items=[], next_cursor=None)
-    assert client.search("8492") == wire.SearchResult(matches=[], reason="never_seen")
+    assert client.sagas() == schemas.Sagas(items=[], next_cursor=None)
+    assert client.search("8492") == schemas.SearchResult(matches=[], reason="never_seen")
     assert client.flows().items == []
     assert client.services().items == []
     assert client.status().received == 0
@@ -54,7 +53,7 @@ def test_pages_stay_stable_while_new_sagas_arrive(collector: RunningCollector, c
         collector, *(request for number in range(20) for request in saga(f"p-{number}", name="paged", ago=100 + number))
     )
     before = soon(lambda: (page := client.sagas(name="paged")) and len(page.items) == 20 and page)
-    seen: list[wire.SagaSummary] = []
+    seen: list[schemas.SagaSummary] = []
     cursor: str | None = None
     with _arriving(collector):
         while True:
@@ -128,7 +127,7 @@ def test_lists_and_pages_say_the_same(collector: RunningCollector, client: Clien
     for saga_id in ("same", "done"):
         (listed,) = soon(lambda saga_id=saga_id: client.sagas(q=saga_id).items)
         told = client.saga("payment", saga_id)
-        assert listed == wire.SagaSummary.model_validate(told.model_dump())
+        assert listed == schemas.SagaSummary.model_validate(told.model_dump())
 
 
 def test_the_clock_of_the_answer_is_the_reader_s(client: Client) -> None:

@@ -9,28 +9,28 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 from support.collector import RunningCollector
 
 PATHS = {
-    "/api/v1/search": wire.SearchResult,
-    "/api/v1/sagas": wire.Sagas,
-    "/api/v1/sagas/{name}/{id}": wire.Saga,
-    "/api/v1/saga": wire.Saga,
-    "/api/v1/incidents": wire.Incidents,
-    "/api/v1/incidents/{key}": wire.IncidentInFull,
-    "/api/v1/incidents/{key}/tasks": wire.Tasks,
-    "/api/v1/flows": wire.Flows,
-    "/api/v1/flows/{name}": wire.FlowInFull,
-    "/api/v1/services": wire.Services,
-    "/api/v1/status": wire.Status,
+    "/api/v1/search": schemas.SearchResult,
+    "/api/v1/sagas": schemas.Sagas,
+    "/api/v1/sagas/{name}/{id}": schemas.Saga,
+    "/api/v1/saga": schemas.Saga,
+    "/api/v1/incidents": schemas.Incidents,
+    "/api/v1/incidents/{key}": schemas.IncidentInFull,
+    "/api/v1/incidents/{key}/tasks": schemas.Tasks,
+    "/api/v1/flows": schemas.Flows,
+    "/api/v1/flows/{name}": schemas.FlowInFull,
+    "/api/v1/services": schemas.Services,
+    "/api/v1/status": schemas.Status,
     "/api/v1/export": None,
     "/api/v1/backup": None,
-    "/api/v1/forget": wire.Forgotten,
-    "/api/v1/backups": wire.Alive,
-    "/api/v1/sql": wire.SqlResult,
-    "/healthz": wire.Alive,
-    "/readyz": wire.Alive,
+    "/api/v1/forget": schemas.Forgotten,
+    "/api/v1/backups": schemas.Alive,
+    "/api/v1/sql": schemas.SqlResult,
+    "/healthz": schemas.Alive,
+    "/readyz": schemas.Alive,
 }
 
 QUERIED = [
@@ -67,7 +67,7 @@ def test_every_call_is_described_and_no_other(description: Any) -> None:
 
 def test_every_field_is_described_as_required(description: Any) -> None:
     for name, schema in description["components"]["schemas"].items():
-        if issubclass(getattr(wire, name, object), wire.Wire) and name != "Problem":
+        if issubclass(getattr(schemas, name, object), schemas.Wire) and name != "Problem":
             assert set(schema["required"]) == set(schema["properties"]), name
 
 
@@ -110,7 +110,7 @@ def test_whatever_is_asked_the_answer_is_as_described(
         PATHS[path].model_validate_json(answer.content)
     else:
         assert answer.status_code in {404, 422}, answer.text
-        assert wire.Problem.model_validate_json(answer.content).status == answer.status_code
+        assert schemas.Problem.model_validate_json(answer.content).status == answer.status_code
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -137,7 +137,7 @@ def test_bytes_that_are_no_text_do_no_harm(collector: RunningCollector, http: ht
 
 
 def test_no_shape_has_a_field_that_may_be_missing() -> None:
-    for shape in (each for each in vars(wire).values() if isinstance(each, type) and issubclass(each, wire.Wire)):
-        if shape not in {wire.Wire, wire.Problem}:
+    for shape in (each for each in vars(schemas).values() if isinstance(each, type) and issubclass(each, schemas.Wire)):
+        if shape not in {schemas.Wire, schemas.Problem}:
             with pytest.raises(ValidationError):
                 shape.model_validate({})

@@ -5,8 +5,9 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sagascope_collector import values, wire
+from sagascope_collector import values
 from sagascope_collector.api import present
+from sagascope_collector.client import schemas
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary()
 VALUES = st.recursive(
@@ -16,8 +17,8 @@ VALUES = st.recursive(
 
 @given(VALUES)
 def test_any_value_is_natural_json(value: object) -> None:
-    text = wire.SpanEvent(name="x", at=present.moment(0), attributes={"v": values.natural(value)}).model_dump_json()
-    assert "v" in wire.SpanEvent.model_validate_json(text).attributes
+    text = schemas.SpanEvent(name="x", at=present.moment(0), attributes={"v": values.natural(value)}).model_dump_json()
+    assert "v" in schemas.SpanEvent.model_validate_json(text).attributes
 
 
 def test_a_bottomless_value_is_cut() -> None:
@@ -34,7 +35,7 @@ def test_a_bottomless_value_is_cut() -> None:
 def test_moments_are_cut_to_the_microsecond(nanoseconds: int) -> None:
     moment = present.moment(nanoseconds)
     assert moment.microsecond == nanoseconds // 1_000 % 1_000_000
-    assert wire.rfc3339(moment).endswith("Z")
+    assert schemas.rfc3339(moment).endswith("Z")
 
 
 def test_amounts_have_no_exponent() -> None:

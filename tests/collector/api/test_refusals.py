@@ -3,16 +3,16 @@
 import httpx
 import pytest
 
-from sagascope_collector import wire
+from sagascope_collector.client import schemas
 
 CALLS = ["/api/v1/search?q=1", "/api/v1/sagas", "/api/v1/sagas/a/b", "/api/v1/saga?name=a&id=b", "/api/v1/flows",
          "/api/v1/services", "/api/v1/status"]  # fmt: skip
 
 
-def problem(answer: httpx.Response, status: int) -> wire.Problem:
+def problem(answer: httpx.Response, status: int) -> schemas.Problem:
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
-    told = wire.Problem.model_validate_json(answer.content)
+    told = schemas.Problem.model_validate_json(answer.content)
     assert told.status == status
     assert told.type.startswith("https://sagascope.dev/problems/")
     return told

@@ -8,8 +8,7 @@ import httpx
 import pytest
 from pydantic import BaseModel
 
-from sagascope_collector import wire
-from sagascope_collector.client import Client, NotFound
+from sagascope_collector.client import Client, NotFound, schemas
 from support.payments import ODD
 
 
@@ -19,11 +18,11 @@ def fields(shape: type[BaseModel]) -> set[str]:
 
 def test_every_field_is_there_null_or_not(http: httpx.Client) -> None:
     told = http.get("/api/v1/saga", params={"name": "payment", "id": "8492"}).json()
-    assert set(told) == fields(wire.Saga)
-    assert set(told["verdict"]) == fields(wire.Verdict)
-    assert {key for each in told["steps"] for key in each} == fields(wire.Step)
-    assert {key for each in told["steps"] for try_ in each["attempts"] for key in try_} == fields(wire.Attempt)
-    assert {key for each in told["spans"] for key in each} == fields(wire.Span)
+    assert set(told) == fields(schemas.Saga)
+    assert set(told["verdict"]) == fields(schemas.Verdict)
+    assert {key for each in told["steps"] for key in each} == fields(schemas.Step)
+    assert {key for each in told["steps"] for try_ in each["attempts"] for key in try_} == fields(schemas.Attempt)
+    assert {key for each in told["spans"] for key in each} == fields(schemas.Span)
     assert [key for key, value in told.items() if value is None] == ["ended_at", "error"]
 
 

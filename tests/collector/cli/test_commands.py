@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sagascope_collector import wire
-from sagascope_collector.client import Client
+from sagascope_collector.client import Client, schemas
 from support.collector import RunningCollector, running_collector, serve_command
 from support.command import run
 from support.payments import ODD, STUCK, saga, send, soon
@@ -61,7 +60,7 @@ def test_find_says_why_it_found_nothing(collector: RunningCollector) -> None:
 
 def test_find_gives_the_api_s_answer(collector: RunningCollector) -> None:
     done = run("find", "ord-77", "--json", url=collector.api)
-    (match,) = wire.SearchResult.model_validate_json(done.stdout).matches
+    (match,) = schemas.SearchResult.model_validate_json(done.stdout).matches
     assert (match.kind, match.saga.id) == ("key", "8492")
     missing = run("find", "9999", "--json", url=collector.api)
     assert missing.returncode == 1
@@ -79,7 +78,7 @@ def test_show_tells_of_one_saga(collector: RunningCollector) -> None:
 
 
 def test_show_gives_the_api_s_answer(collector: RunningCollector) -> None:
-    told = wire.Saga.model_validate_json(run("show", "8492", "--json", url=collector.api).stdout)
+    told = schemas.Saga.model_validate_json(run("show", "8492", "--json", url=collector.api).stdout)
     assert (told.id, told.attention, told.spans_total) == ("8492", "hung", 3)
 
 
@@ -88,7 +87,7 @@ def test_show_of_several_lists_them(collector: RunningCollector) -> None:
     assert done.returncode == 0
     assert "payment 77  completed" in done.stdout
     assert "refund 77  completed" in done.stdout
-    listed = wire.Sagas.model_validate_json(run("show", "77", "--json", url=collector.api).stdout)
+    listed = schemas.Sagas.model_validate_json(run("show", "77", "--json", url=collector.api).stdout)
     assert {each.name for each in listed.items} == {"payment", "refund"}
 
 
@@ -122,7 +121,7 @@ def test_triage_lists_who_needs_someone_worst_and_longest_first(collector: Runni
         "payment 8492",
         "payment 500",
     ]
-    listed = wire.Sagas.model_validate_json(run("triage", "--json", url=collector.api).stdout)
+    listed = schemas.Sagas.model_validate_json(run("triage", "--json", url=collector.api).stdout)
     assert [each.id for each in listed.items] == ["8492", "500"]
     cut = run("triage", "--limit", "1", url=collector.api)
     assert (cut.returncode, cut.stderr) == (0, "1 more need attention; --limit says how many are listed.\n")
@@ -233,7 +232,7 @@ def test_an_id_of_another_type_is_told_with_the_types_that_it_has(collector: Run
 def test_what_is_missing_is_json_where_json_was_asked_for(collector: RunningCollector) -> None:
     done = run("show", "nope", "--json", url=collector.api)
     assert done.returncode == 1
-    assert wire.Problem.model_validate_json(done.stdout).status == 404
+    assert schemas.Problem.model_validate_json(done.stdout).status == 404
 
 
 def test_nothing_named_is_a_wrong_use(empty: RunningCollector) -> None:

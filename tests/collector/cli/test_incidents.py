@@ -9,8 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sagascope_collector import wire
-from sagascope_collector.client import Client
+from sagascope_collector.client import Client, schemas
 from support.collector import RunningCollector, running_collector
 from support.command import run
 from support.payments import DONE, STUCK, Tried, saga, send, soon
@@ -47,13 +46,13 @@ def test_triage_says_what_several_share_first(collector: RunningCollector) -> No
     assert title == f"4 payment at ledger.record: retrying  {key_of(collector)}  open"
     assert any("recommended: 4 to verify first" in line for line in rest)
     assert [line.split("  ")[0] for line in rest if line[:1] not in {"", " "}] == ["payment keyed", "refund alone"]
-    listed = wire.Sagas.model_validate_json(run("triage", "--json", url=collector.api).stdout)
+    listed = schemas.Sagas.model_validate_json(run("triage", "--json", url=collector.api).stdout)
     assert len(listed.items) == 6
 
 
 def test_a_plan_is_a_line_for_each_until_none_is_left(collector: RunningCollector) -> None:
     done = run("triage", "--plan", url=collector.api)
-    tasks = {task.id: task for task in map(wire.Task.model_validate_json, done.stdout.splitlines())}
+    tasks = {task.id: task for task in map(schemas.Task.model_validate_json, done.stdout.splitlines())}
     assert set(tasks) == {"f-0", "f-1", "f-2", "f-3", "keyed", "alone"}
     assert done.stderr == "6 need attention: 1 to resume, 5 to verify first.\n"
     (clue,) = tasks["keyed"].look_up
@@ -82,7 +81,7 @@ def test_an_incident_is_acknowledged_and_says_what_moved(collector: RunningColle
     assert done.returncode == 0
     for part in ("acknowledged", "acknowledged by anna", "note: the bank is slow", "0 finished, 0 moved on, 4 still"):
         assert part in done.stdout
-    again = wire.IncidentInFull.model_validate_json(run("incident", key, "--json", url=collector.api).stdout)
+    again = schemas.IncidentInFull.model_validate_json(run("incident", key, "--json", url=collector.api).stdout)
     assert again.state == "acknowledged"
     assert "open" in run("incident", key, "--reopen", url=collector.api).stdout.splitlines()[0]
 

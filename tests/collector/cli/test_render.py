@@ -5,8 +5,8 @@ import io
 from inline_snapshot import snapshot
 from rich.console import Console, RenderableType
 
-from sagascope_collector import wire
 from sagascope_collector.cli import render
+from sagascope_collector.client import schemas
 from support.stuck import NOW, SAGA, SUMMARY, at, attempt, step
 
 HOSTILE = "\x1b[31mred\x1b[0m [bold]b[/bold] [link=http://x]y[/link] \u202egnp.exe\u202c \x9b2J\r\n:smile: \x00end"
@@ -86,7 +86,7 @@ def test_a_compensated_saga_shows_what_was_undone() -> None:
                 ),
             ],
             "ledger": [SAGA.ledger[0].model_copy(update={"state": "compensated"})],
-            "anomalies": [wire.Anomaly(code="clock_skew", text="wallet is 2 s behind", step=None)],
+            "anomalies": [schemas.Anomaly(code="clock_skew", text="wallet is 2 s behind", step=None)],
         }
     )
     assert seen(render.saga(undone, NOW)) == snapshot("""\
@@ -169,7 +169,7 @@ def test_telemetry_is_shown_and_never_interpreted() -> None:
             "customer_line": HOSTILE,
             "steps": [step(HOSTILE, HOSTILE, "failed", attempt(1, HOSTILE, 0, 1, "error", HOSTILE))],
             "ledger": [SAGA.ledger[0].model_copy(update={"step": HOSTILE, "currency": HOSTILE})],
-            "anomalies": [wire.Anomaly(code="clock_skew", text=HOSTILE, step=None)],
+            "anomalies": [schemas.Anomaly(code="clock_skew", text=HOSTILE, step=None)],
             "verdict": SAGA.verdict and SAGA.verdict.model_copy(update={"actions": [HOSTILE]}),
         }
     )

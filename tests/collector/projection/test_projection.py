@@ -8,9 +8,9 @@ from functools import partial
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from sagascope_collector import wire
 from sagascope_collector.analysis import Context, model
 from sagascope_collector.api import present
+from sagascope_collector.client import schemas
 from sagascope_collector.errors import StorageUnavailable
 from sagascope_collector.ingest import Encoding, Payload, Signal
 from sagascope_collector.otlp import decode
@@ -45,7 +45,7 @@ def projection(store: Storage, clock: Clock) -> Projection:
 def projected(
     store: Storage,
     clock: Clock,
-    summarise: Callable[..., wire.SagaSummary] = present.summary,
+    summarise: Callable[..., schemas.SagaSummary] = present.summary,
     default_timeout: float = 30,
 ) -> Projection:
     context = partial(Context, default_timeout=default_timeout)
@@ -87,7 +87,7 @@ def test_what_changed_is_summarised(store: Storage, projection: Projection) -> N
     assert second.steps == ("fraud.check", "ledger.record")
     assert set(second.services) == {"orchestrator", "fraud", "ledger"}
     assert second.keys == {"order": "o-1"}
-    assert wire.SagaSummary.model_validate_json(second.document).id == "2"
+    assert schemas.SagaSummary.model_validate_json(second.document).id == "2"
     assert store.changes.claim(10) == []
 
 
@@ -131,7 +131,7 @@ def test_a_saga_that_cannot_be_read_is_left_out_and_said_once(
     monkeypatch.setattr(summaries, "UNREADABLE_REST_SECONDS", 0.0)
     poisonous = {"2"}
 
-    def summarise(one: model.Saga, judgement: model.Judgement) -> wire.SagaSummary:
+    def summarise(one: model.Saga, judgement: model.Judgement) -> schemas.SagaSummary:
         if one.key.id in poisonous:
             raise RecursionError("too deep")
         return present.summary(one, judgement)

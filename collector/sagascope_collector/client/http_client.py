@@ -22,8 +22,8 @@ from urllib.parse import quote
 import httpx
 from pydantic import ValidationError
 
-from sagascope_collector import wire
-from sagascope_collector.credentials import Credentials as Credentials
+from sagascope_collector.client import schemas
+from sagascope_collector.client.credentials import Credentials
 from sagascope_collector.errors import BadValue
 
 DEFAULT_URL = "http://127.0.0.1:4319"
@@ -37,7 +37,7 @@ NO_SUCH_PATH = "/problems/no-such-path"
 SQL_SECONDS = 10.0
 """What a query may take, and what may pass beside it until it is answered."""
 
-Answer = TypeVar("Answer", bound=wire.Wire)
+Answer = TypeVar("Answer", bound=schemas.Wire)
 Moment = datetime | str
 
 
@@ -68,7 +68,7 @@ class Unavailable(ClientError):
 class Refused(ClientError):
     """The collector refused the call; `problem` has its reason where it gave one."""
 
-    def __init__(self, url: str, problem: wire.Problem) -> None:
+    def __init__(self, url: str, problem: schemas.Problem) -> None:
         super().__init__(url, problem.detail or problem.title)
         self.problem = problem
 
@@ -128,9 +128,9 @@ class Client:
         """Close the connections; further calls fail."""
         self._http.close()
 
-    def search(self, q: str) -> wire.SearchResult:
+    def search(self, q: str) -> schemas.SearchResult:
         """Find sagas by what somebody quoted: an id or its start, a business key's value, a trace or span id."""
-        return self._get(wire.SearchResult, "/api/v1/search", {"q": q})
+        return self._get(schemas.SearchResult, "/api/v1/search", {"q": q})
 
     def sagas(
         self,
@@ -150,10 +150,10 @@ class Client:
         sort: str | None = None,
         limit: int | None = None,
         cursor: str | None = None,
-    ) -> wire.Sagas:
+    ) -> schemas.Sagas:
         """List sagas; ``attention="any"``: those that need someone.
 
-        They come newest start first unless `sort` is another of `wire.SagaOrder`. `alone` keeps those that share their
+        They come newest start first unless `sort` is another `SagaOrder`. `alone` keeps those that share their
         incident with no other, or those that do; `course` those that took exactly these steps, given as JSON. `since`
         and `until` bound the start; pass `Sagas.next_cursor` as `cursor`, with the same filters and order, to go on.
         """
@@ -174,15 +174,15 @@ class Client:
             "limit": None if limit is None else str(limit),
             "cursor": cursor,
         }
-        return self._get(wire.Sagas, "/api/v1/sagas", narrowed)
+        return self._get(schemas.Sagas, "/api/v1/sagas", narrowed)
 
-    def saga(self, name: str, id: str, *, environment: str | None = None, run: str | None = None) -> wire.Saga:  # noqa: A002
+    def saga(self, name: str, id: str, *, environment: str | None = None, run: str | None = None) -> schemas.Saga:  # noqa: A002
         """One saga in full; without `run` the latest started.
 
         Raises:
             NotFound: no such saga was ever received.
         """
-        return self._get(wire.Saga, "/api/v1/saga", {"name": name, "id": id, "environment": environment, "run": run})
+        return self._get(schemas.Saga, "/api/v1/saga", {"name": name, "id": id, "environment": environment, "run": run})
 
     def export(self, name: str, id: str, *, environment: str | None = None, run: str | None = None) -> Iterator[bytes]:  # noqa: A002
         """All that was received of one saga, as OTLP in JSON, a request a line; without `run` of the latest started.
@@ -198,39 +198,39 @@ class Client:
 
     def note_backup(self, location: str) -> None:
         """Notes where a backup was written to."""
-        self._sent(wire.Alive, lambda: self._http.post("/api/v1/backups", json={"location": location}))
+        self._sent(schemas.Alive, lambda: self._http.post("/api/v1/backups", json={"location": location}))
 
-    def would_forget(self, asked: wire.Forget) -> wire.Forgotten:
+    def would_forget(self, asked: schemas.Forget) -> schemas.Forgotten:
         """What `forget` would remove."""
-        return self._get(wire.Forgotten, "/api/v1/forget", asked.model_dump())
+        return self._get(schemas.Forgotten, "/api/v1/forget", asked.model_dump())
 
-    def forget(self, asked: wire.Forget) -> wire.Forgotten:
+    def forget(self, asked: schemas.Forget) -> schemas.Forgotten:
         """Forget sagas; give the client a `timeout` of minutes."""
         body = asked.model_dump(mode="json")
-        return self._sent(wire.Forgotten, lambda: self._http.post("/api/v1/forget", json=body))
+        return self._sent(schemas.Forgotten, lambda: self._http.post("/api/v1/forget", json=body))
 
-    def incidents(self, state: wire.IncidentState | None = None) -> wire.Incidents:
+    def incidents(self, state: schemas.IncidentState | None = None) -> schemas.Incidents:
         """What sagas that stand still have in common, the worst first; without `state` also what is over."""
-        return self._get(wire.Incidents, "/api/v1/incidents", {"state": state})
+        return self._get(schemas.Incidents, "/api/v1/incidents", {"state": state})
 
-    def incident(self, key: str) -> wire.IncidentInFull:
+    def incident(self, key: str) -> schemas.IncidentInFull:
         """One incident with its history.
 
         Raises:
             NotFound: there never was one of this key.
         """
-        return self._get(wire.IncidentInFull, f"/api/v1/incidents/{quote(key, safe='')}", {})
+        return self._get(schemas.IncidentInFull, f"/api/v1/incidents/{quote(key, safe='')}", {})
 
-    def tasks(self, key: str, *, limit: int | None = None, cursor: str | None = None) -> wire.Tasks:
+    def tasks(self, key: str, *, limit: int | None = None, cursor: str | None = None) -> schemas.Tasks:
         """What to do with each saga of an incident; pass `Tasks.next_cursor` as `cursor` to go on.
 
         Raises:
             NotFound: there never was one of this key.
         """
         asked = {"limit": None if limit is None else str(limit), "cursor": cursor}
-        return self._get(wire.Tasks, f"/api/v1/incidents/{quote(key, safe='')}/tasks", asked)
+        return self._get(schemas.Tasks, f"/api/v1/incidents/{quote(key, safe='')}/tasks", asked)
 
-    def tell_incident(self, key: str, said: wire.IncidentPatch) -> wire.IncidentInFull:
+    def tell_incident(self, key: str, said: schemas.IncidentPatch) -> schemas.IncidentInFull:
         """Acknowledge an incident, resolve it, open it again, or note something.
 
         Raises:
@@ -238,33 +238,33 @@ class Client:
         """
         body = said.model_dump(mode="json", exclude_none=True)
         return self._sent(
-            wire.IncidentInFull, lambda: self._http.patch(f"/api/v1/incidents/{quote(key, safe='')}", json=body)
+            schemas.IncidentInFull, lambda: self._http.patch(f"/api/v1/incidents/{quote(key, safe='')}", json=body)
         )
 
-    def flows(self) -> wire.Flows:
+    def flows(self) -> schemas.Flows:
         """Every saga type, with how many there are by status and how many need someone."""
-        return self._get(wire.Flows, "/api/v1/flows", {})
+        return self._get(schemas.Flows, "/api/v1/flows", {})
 
-    def flow(self, name: str, *, window: str | None = None, environment: str | None = None) -> wire.FlowInFull:
+    def flow(self, name: str, *, window: str | None = None, environment: str | None = None) -> schemas.FlowInFull:
         """How often and how long the steps of a saga type ran within a window such as ``15m``, ``24h`` or ``7d``.
 
         Raises:
             NotFound: no saga of this type was ever received.
         """
         asked = {"window": window, "environment": environment}
-        return self._get(wire.FlowInFull, f"/api/v1/flows/{quote(name, safe='')}", asked)
+        return self._get(schemas.FlowInFull, f"/api/v1/flows/{quote(name, safe='')}", asked)
 
-    def services(self) -> wire.Services:
+    def services(self) -> schemas.Services:
         """Every service heard, with its processes."""
-        return self._get(wire.Services, "/api/v1/services", {})
+        return self._get(schemas.Services, "/api/v1/services", {})
 
     def otlp_http(self) -> str | None:
         """The URL at which the collector takes OTLP over HTTP; None: it does not say."""
         answer = self._answered(lambda: self._ask("/healthz", {}))
-        _, colon, port = answer.headers.get(wire.OTLP_HTTP_HEADER, "").rpartition(":")
+        _, colon, port = answer.headers.get(schemas.OTLP_HTTP_HEADER, "").rpartition(":")
         return str(self._http.base_url.copy_with(port=int(port), path="")).rstrip("/") if colon else None
 
-    def sql(self, query: str, *, limit: int | None = None, timeout: float | None = None) -> wire.SqlResult:
+    def sql(self, query: str, *, limit: int | None = None, timeout: float | None = None) -> schemas.SqlResult:
         """Runs one SELECT over the views ``spans``, ``logs`` and ``sagas``; see docs/sql.md.
 
         Args:
@@ -279,11 +279,11 @@ class Client:
         given = {"query": query, "limit": limit, "timeout": timeout}
         body = {name: value for name, value in given.items() if value is not None}
         patience = httpx.Timeout(self.timeout, read=max(self.timeout, (timeout or SQL_SECONDS) + SQL_SECONDS))
-        return self._sent(wire.SqlResult, lambda: self._http.post("/api/v1/sql", json=body, timeout=patience))
+        return self._sent(schemas.SqlResult, lambda: self._http.post("/api/v1/sql", json=body, timeout=patience))
 
-    def status(self) -> wire.Status:
+    def status(self) -> schemas.Status:
         """How the collector itself is."""
-        return self._get(wire.Status, "/api/v1/status", {})
+        return self._get(schemas.Status, "/api/v1/status", {})
 
     def _streamed(self, path: str, parameters: Mapping[str, str | None]) -> Iterator[bytes]:
         given = {name: value for name, value in parameters.items() if value is not None}
@@ -345,7 +345,7 @@ def connect(url: str, timeout: float, credentials: Credentials) -> httpx.Client:
 def _moment(value: Moment | None) -> str | None:
     """A moment as the API reads it; one without a zone is taken to be in UTC."""
     if isinstance(value, datetime):
-        return wire.rfc3339(value if value.tzinfo else value.replace(tzinfo=UTC))
+        return schemas.rfc3339(value if value.tzinfo else value.replace(tzinfo=UTC))
     return value
 
 
@@ -389,7 +389,7 @@ def _refusal(answer: httpx.Response, url: str) -> ClientError:
     """The error that an answer other than 200 stands for."""
     if answer.headers.get("content-type", "").partition(";")[0].strip() != PROBLEM_TYPE:
         return _stranger(url)
-    problem = _read(wire.Problem, answer, url)
+    problem = _read(schemas.Problem, answer, url)
     if problem.type.endswith(NO_SUCH_PATH):
         return _stranger(url)
     if answer.status_code == httpx.codes.NOT_FOUND:

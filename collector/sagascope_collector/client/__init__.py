@@ -1,0 +1,35 @@
+"""The typed client of a collector's HTTP API, and the schemas of its answers; needs neither DuckDB nor a web framework."""
+
+from sagascope_collector.client.credentials import Credentials
+from sagascope_collector.client.http_client import (
+    DEFAULT_URL,
+    Client,
+    ClientError,
+    CollectorUnreachable,
+    CredentialsUnusable,
+    NotFound,
+    NotSagascope,
+    Refused,
+    Timeout,
+    TokenNeeded,
+    Unavailable,
+    Untrusted,
+    connect,
+)
+
+__all__ = [
+    "DEFAULT_URL",
+    "Client",
+    "ClientError",
+    "CollectorUnreachable",
+    "Credentials",
+    "CredentialsUnusable",
+    "NotFound",
+    "NotSagascope",
+    "Refused",
+    "Timeout",
+    "TokenNeeded",
+    "Unavailable",
+    "Untrusted",
+    "connect",
+]
