@@ -1,4 +1,4 @@
-"""The typed client of a collector's HTTP API, and the schemas of its answers; needs neither DuckDB nor a web framework."""
+"""The typed client of a collector's HTTP API, and the schemas of its answers, without DuckDB or a web framework."""
 
 from sagascope_collector.client.credentials import Credentials
 from sagascope_collector.client.http_client import (
