@@ -1,0 +1,76 @@
+"""What every schema of the HTTP API is made of.
+
+Times are RFC 3339 in UTC with microseconds; ids are strings, trace and span ids lower-case hex; amounts are decimal
+strings. A field without a value is ``null``, never absent; a list is never ``null``.
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, PlainSerializer
+
+
+def rfc3339(moment: datetime) -> str:
+    """Write a moment as RFC 3339 in UTC with exactly six digits of a second."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+Time = Annotated[datetime, PlainSerializer(rfc3339, return_type=str, when_used="json")]
+
+AttentionCode = Literal[
+    "applied_twice",
+    "compensation_failed",
+    "uncompensated",
+    "mixed_outcome",
+    "in_doubt",
+    "blocked",
+    "instance_lost",
+    "retrying",
+    "hung",
+    "next_step_missing",
+    "never_closed",
+]
+
+PhaseName = Literal["forward", "compensation"]
+
+ConfidenceName = Literal["certain", "likely", "possible"]
+
+
+class Wire(BaseModel):
+    """The base of every shape: unknown fields are ignored, so that an older client reads a newer answer."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class TextPart(Wire):
+    """Words of a sentence."""
+
+    text: str
+
+
+class TimePart(Wire):
+    """A moment in a sentence; the sentence itself shows it in UTC."""
+
+    time: Time
+
+
+Parts = list[TextPart | TimePart]
+"""A sentence in parts, so that a screen can show its times in the reader's zone."""
+
+
+class AmountAtRisk(Wire):
+    """The amount at risk in one currency: decimal strings."""
+
+    currency: str
+    certain: str
+    possible: str
+
+
+class Problem(Wire):
+    """An error, as RFC 9457 `application/problem+json`."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str | None = None

@@ -1,0 +1,203 @@
+"""Sagas: as they are listed, and one in full."""
+
+from typing import Literal
+
+from sagascope_collector.client.schemas.base import (
+    AmountAtRisk,
+    AttentionCode,
+    ConfidenceName,
+    Parts,
+    PhaseName,
+    Time,
+    Wire,
+)
+from sagascope_collector.client.schemas.telemetry import Clock, Log, Span
+
+SagaStatus = Literal["running", "compensating", "completed", "compensated", "failed"]
+
+AttemptStateName = Literal["in_flight", "ok", "error", "unknown"]
+
+StepStateName = Literal["not_started", "not_seen", "in_flight", "done", "failed", "unknown", "compensated"]
+
+LedgerStateName = Literal[
+    "committed",
+    "compensated",
+    "compensating",
+    "compensation_failed",
+    "compensation_unknown",
+    "unknown",
+    "not_compensable",
+    "not_done",
+]
+
+SagaOrder = Literal[
+    "started",
+    "-started",
+    "updated",
+    "-updated",
+    "duration",
+    "-duration",
+    "status",
+    "-status",
+    "id",
+    "-id",
+    "step",
+    "-step",
+]
+"""By what a list of sagas is ordered, ``-`` for the other direction."""
+
+
+class ErrorText(Wire):
+    """An error's type and message."""
+
+    type: str | None
+    message: str | None
+
+
+class AttemptError(ErrorText):
+    """An attempt's error, with its stack trace where one was sent."""
+
+    stacktrace: str | None
+
+
+class SagaSummary(Wire):
+    """One saga as it is listed."""
+
+    id: str
+    name: str
+    run: str
+    environment: str
+    status: SagaStatus
+    attention: AttentionCode | None
+    phase: PhaseName | None
+    step: str | None
+    service: str | None
+    since: Time | None
+    started_at: Time
+    updated_at: Time
+    ended_at: Time | None
+    attempts: int
+    error: ErrorText | None
+    amount_at_risk: list[AmountAtRisk]
+    keys: dict[str, str]
+    headline: str
+    headline_parts: Parts
+    customer_line: str
+    customer_line_parts: Parts
+
+
+class Evidence(Wire):
+    """One received fact behind a verdict."""
+
+    text: str
+    text_parts: Parts
+    at: Time
+    service: str | None
+    trace_id: str | None
+    span_id: str | None
+
+
+class Verdict(Wire):
+    """Why a saga needs attention."""
+
+    reason: AttentionCode
+    phase: PhaseName
+    step: str | None
+    service: str | None
+    instance: str | None
+    since: Time
+    headline: str
+    headline_parts: Parts
+    evidence: list[Evidence]
+    actions: list[str]
+    actions_parts: list[Parts]
+    confidence: ConfidenceName
+
+
+class PlannedStep(Wire):
+    """One step of a plan; its timeout in seconds."""
+
+    name: str
+    compensation: str | None
+    timeout: float | None
+    optional: bool
+
+
+class Plan(Wire):
+    """The ordered steps of a saga type, and how they are known."""
+
+    source: Literal["declared", "learned", "none"]
+    steps: list[PlannedStep]
+
+
+class Attempt(Wire):
+    """One attempt of a step."""
+
+    number: int
+    service: str | None
+    instance: str | None
+    trace_id: str
+    span_id: str
+    started_at: Time
+    ended_at: Time | None
+    state: AttemptStateName
+    error: AttemptError | None
+
+
+class Step(Wire):
+    """A step with all its attempts."""
+
+    name: str
+    key: str
+    type: str
+    service: str | None
+    state: StepStateName
+    compensates: str | None
+    attempts: list[Attempt]
+
+
+class LedgerEntry(Wire):
+    """What is committed of one step, and whether it was compensated."""
+
+    step: str
+    compensation: str | None
+    state: LedgerStateName
+    amount: str | None
+    currency: str | None
+
+
+class Anomaly(Wire):
+    """Something that should not have happened."""
+
+    code: str
+    text: str
+    step: str | None
+
+
+class Saga(SagaSummary):
+    """One saga in full. Of spans and logs the first 5,000, with their totals beside them.
+
+    Times of attempts, spans and logs are as they were told; `clocks` says which are off, and by how much. Of one that
+    was `shrunk` the spans and log records were removed, and what is made of them is empty.
+    """
+
+    verdict: Verdict | None
+    plan: Plan
+    steps: list[Step]
+    ledger: list[LedgerEntry]
+    runs: list[str]
+    traces: list[str]
+    anomalies: list[Anomaly]
+    clocks: list[Clock]
+    spans: list[Span]
+    spans_total: int
+    logs: list[Log]
+    logs_total: int
+    shrunk: bool
+
+
+class Sagas(Wire):
+    """A page of sagas; `next_cursor` is null on the last."""
+
+    items: list[SagaSummary]
+    next_cursor: str | None
