@@ -50,7 +50,7 @@ COMMANDS = {
     ),
     "rebuild": Command("sagascope_collector.rebuild", "Make every summary anew from what was received."),
     "forget": Command("sagascope_collector.forget", "Remove transactions so that nothing of them is left."),
-    "conformance": Command("sagascope_collector.conformance.ear", "Judge an emitter's telemetry, point by point."),
+    "conformance": Command("sagascope_collector.cli.conformance", "Check an emitter's telemetry against the contract."),
     "bridge": Command("sagascope_collector.cli.bridge", "Follow a system that does not speak of sagas itself."),
     "alerts": Command("sagascope_collector.cli.alerts", "Try out a file of webhooks and rules."),
 }

@@ -6,6 +6,8 @@ from typing import Final
 
 from sagascope_collector.errors import BadValue
 
+NANOSECONDS_PER_SECOND: Final = 1_000_000_000
+
 SECONDS: Final = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}
 BYTES: Final = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 

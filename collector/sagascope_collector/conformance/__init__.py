@@ -1,18 +1,18 @@
-"""Judges any emitter's telemetry against the names in `docs/semconv.md`, point by point. Pure, but for `ear`."""
+"""Checks any emitter's telemetry against the contract in `docs/semconv.md`."""
 
-from sagascope_collector.conformance.heard import Heard, HeardLog, HeardSpan, Origin
-from sagascope_collector.conformance.judge import judge
+from sagascope_collector.conformance.capture import Capture, CapturedLog, CapturedSpan, Origin
+from sagascope_collector.conformance.evaluation import evaluate
 from sagascope_collector.conformance.report import Claim, Level, Point, Report, Verdict
 
 __all__ = [
+    "Capture",
+    "CapturedLog",
+    "CapturedSpan",
     "Claim",
-    "Heard",
-    "HeardLog",
-    "HeardSpan",
     "Level",
     "Origin",
     "Point",
     "Report",
     "Verdict",
-    "judge",
+    "evaluate",
 ]

@@ -1,22 +1,29 @@
-"""What a judgement says. Pydantic, since it is printed as JSON for other programs."""
+"""The conformance report: checks, their results, and what telemetry can prove.
 
+The models are pydantic because the report is also printed as JSON for other programs.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
+from sagascope_collector.conformance.capture import Capture
+
 
 class Verdict(StrEnum):
-    """What became of one point."""
+    """The result of one check."""
 
     PASSED = "passed"
     FAILED = "failed"
     NOT_SEEN = "not_seen"
-    """Nothing came to which it applies."""
+    """No received record is subject to the check."""
 
 
 class Level(StrEnum):
-    """How much an emitter tells of work that has not ended; each includes those before it."""
+    """How much an emitter reports about work that has not ended; each level includes the ones before it."""
 
     NOTHING = "nothing"
     ENDS = "ends"
@@ -25,53 +32,81 @@ class Level(StrEnum):
 
 
 class Finding(NamedTuple):
-    """One record to which a point applies, and what is wrong with it; ``""``: nothing is."""
+    """A record that is subject to a check, and its violation; an empty violation means that the record complies."""
 
     where: str
-    wrong: str = ""
+    violation: str = ""
 
 
-class _Said(BaseModel):
+class _Model(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class Point(_Said):
-    """One point, judged."""
+class Point(_Model):
+    """The result of one check over all records."""
 
     section: str
     point: str
     requirement: str
     verdict: Verdict
     seen: int
-    """Records to which it applies."""
+    """Records that are subject to the check."""
     wrong: int
-    """Of those, the ones that do not keep it."""
+    """Those of them that violate it."""
     example: str | None
-    """The first that does not keep it, else the first that does."""
+    """The first record that violates the check, else the first that complies."""
     reason: str | None
-    """What is wrong with the example."""
+    """The violation in the example."""
     fix: str | None
-    """What to do, where it failed."""
+    """How to fix the emitter, if the check failed."""
 
 
-class Claim(_Said):
-    """What can be said of this emitter's sagas."""
+class Claim(_Model):
+    """Whether this emitter's telemetry suffices for one attention code."""
 
     attention: str
-    """A reason for attention, as in `docs/diagnosis.md`."""
+    """An attention code of `docs/diagnosis.md`."""
     confidence: str
-    """The most that it can be said with: ``certain``, ``likely``, ``possible`` or ``never``."""
+    """The highest confidence that is possible: ``certain``, ``likely``, ``possible`` or ``never``."""
     why: str
 
 
-class Report(_Said):
-    """Everything that was found."""
+class Report(_Model):
+    """The results of all checks."""
 
     conformant: bool
-    """Something of a saga came, and no point failed."""
+    """True if telemetry of at least one saga was received and no check failed."""
     level: Level
     spans: int
     logs: int
     sagas: int
     points: list[Point]
     claims: list[Claim]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A requirement of the contract. `find` yields one finding for each record that is subject to it."""
+
+    section: str
+    point: str
+    requirement: str
+    fix: str
+    find: Callable[[Capture], Iterable[Finding]]
+
+    def run(self, capture: Capture) -> Point:
+        """Applies the check to everything that was received."""
+        findings = list(self.find(capture))
+        violations = [each for each in findings if each.violation]
+        example = next(iter(violations or findings), None)
+        return Point(
+            section=self.section,
+            point=self.point,
+            requirement=self.requirement,
+            verdict=Verdict.FAILED if violations else Verdict.PASSED if findings else Verdict.NOT_SEEN,
+            seen=len(findings),
+            wrong=len(violations),
+            example=example.where if example else None,
+            reason=example.violation or None if example else None,
+            fix=self.fix if violations else None,
+        )

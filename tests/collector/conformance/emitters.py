@@ -1,4 +1,4 @@
-"""Programs that send telemetry of sagas; run as ``python emitters.py NAME ENDPOINT``, each a process of its own."""
+"""Emitters of saga telemetry; run each as a process: ``python emitters.py NAME ENDPOINT``."""
 
 import sys
 import time
@@ -7,7 +7,7 @@ from opentelemetry import trace
 
 
 def ours(endpoint: str) -> None:
-    """Two services in one process cannot be; the caller's view, an undo, links, logs, a long step."""
+    """The instrumentation: the caller's view, a compensation, links, logs, a long step; one process is one service."""
     import logging
 
     import sagascope
@@ -47,7 +47,7 @@ def ours(endpoint: str) -> None:
 
 
 def plain(endpoint: str) -> None:
-    """A plain SDK with attributes set by hand."""
+    """A plain SDK with attributes that the application sets."""
     tracer = _tracer(endpoint, service="orchestrator", **{"service.instance.id": "one"})
     mark = {"saga.id": "8492", "saga.name": "payment"}
     root = {**mark, "saga.role": "saga", "saga.plan": ["debit"], "saga.amount": "50.00", "saga.currency": "EUR"}
@@ -59,7 +59,7 @@ def plain(endpoint: str) -> None:
 
 
 def wrong(endpoint: str) -> None:
-    """Nearly everything that can be wrong with spans."""
+    """A plain SDK that violates nearly every check of spans."""
     tracer = _tracer(endpoint, **{"deployment.environment": "test"})
     mark = {"saga.id": "8492", "saga.name": "payment"}
     root = {**mark, "saga.role": "root", "saga.plan": ["debit", "debit"], "saga.plan.timeouts": [1.0]}
@@ -72,8 +72,8 @@ def wrong(endpoint: str) -> None:
             "saga.step.attempts": 1,
             "saga.step.timeout": "5",
         }
-        undo = {"saga.step.attempt": 0, "saga.step.type": "compensation"}
-        with tracer.start_as_current_span("debit", attributes={**step, **undo}):
+        compensation = {"saga.step.attempt": 0, "saga.step.type": "compensation"}
+        with tracer.start_as_current_span("debit", attributes={**step, **compensation}):
             with tracer.start_as_current_span("UPDATE"):
                 pass
             with tracer.start_as_current_span("SELECT", attributes={"saga.name": "payment"}):
@@ -81,7 +81,7 @@ def wrong(endpoint: str) -> None:
 
 
 def nothing(endpoint: str) -> None:
-    """Telemetry of no saga."""
+    """Telemetry without sagas."""
     with _tracer(endpoint, service="shop").start_as_current_span("GET"):
         pass
 

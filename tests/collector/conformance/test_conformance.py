@@ -1,4 +1,4 @@
-"""`sagascope conformance` as its user runs it: a process that listens, and real emitters that send to it."""
+"""Runs `sagascope conformance` as a process, and real emitters that send to it."""
 
 import json
 import re
@@ -28,8 +28,8 @@ class Listener(NamedTuple):
     grpc: str
     http: str
 
-    def judged(self) -> tuple[int, dict[str, Any]]:
-        """Say Ctrl-C; exit status and judgement."""
+    def report(self) -> tuple[int, dict[str, Any]]:
+        """Sends SIGINT; returns the exit status and report."""
         self.process.send_signal(signal.SIGINT)
         out, err = self.process.communicate(timeout=30)
         assert out, err
@@ -69,23 +69,23 @@ def confidence(report: dict[str, Any]) -> dict[str, str]:
     return {each["attention"]: each["confidence"] for each in report["claims"]}
 
 
-def test_our_own_instrumentation_keeps_every_point() -> None:
+def test_the_instrumentation_passes_every_check() -> None:
     with listening("--json") as listener:
         emit("ours", listener.http)
-        status, report = listener.judged()
+        status, report = listener.report()
     assert points(report, "failed") == {}
     assert status == 0
     assert report["conformant"]
     assert report["level"] == "heartbeats"
-    assert set(points(report, "not_seen")) == {"marks.views", "open.span", "saga.plan.after", "saga.plan.optional"}
+    assert set(points(report, "not_seen")) == {"context.views", "open.span", "saga.plan.after", "saga.plan.optional"}
     said = confidence(report)
     assert (said["hung"], said["instance_lost"], said["in_doubt"]) == ("certain", "certain", "never")
 
 
-def test_attributes_set_by_hand_in_a_plain_sdk_tell_of_ends_only() -> None:
+def test_a_plain_sdk_reports_ends_only() -> None:
     with listening("--json") as listener:
         emit("plain", listener.grpc)
-        status, report = listener.judged()
+        status, report = listener.report()
     assert points(report, "failed") == {}
     assert (status, report["level"]) == (0, "ends")
     said = confidence(report)
@@ -93,30 +93,30 @@ def test_attributes_set_by_hand_in_a_plain_sdk_tell_of_ends_only() -> None:
     assert (said["retrying"], said["next_step_missing"]) == ("certain", "likely")
 
 
-def test_what_is_wrong_with_spans_is_said_with_an_example_and_what_to_do() -> None:
+def test_failed_checks_of_spans_have_an_example_and_a_fix() -> None:
     with listening("--json") as listener:
         emit("wrong", listener.grpc)
-        status, report = listener.judged()
+        status, report = listener.report()
     failed = points(report, "failed")
     assert status == 1
     assert set(failed) == {
         "service.name", "deployment.environment.name", "saga.role", "saga.step.attempt", "saga.step.timeout",
         "saga.outcome", "saga.amount", "saga.currency", "saga.key.*", "names", "plan.lengths", "plan.place",
-        "plan.names", "marks.id", "marks.compensates", "marks.below",
+        "plan.names", "context.id", "context.compensates", "context.children",
     }  # fmt: skip
-    assert "perhaps saga.step.attempt is meant" in failed["names"]["reason"]
+    assert "did you mean saga.step.attempt?" in failed["names"]["reason"]
     assert "span 'debit'" in failed["saga.step.attempt"]["example"]
     assert all(each["fix"] and each["reason"] for each in failed.values())
 
 
-def test_nothing_of_a_saga_is_not_conformant() -> None:
+def test_telemetry_without_sagas_is_not_conformant() -> None:
     with listening() as listener:
         emit("nothing", listener.grpc)
         listener.process.send_signal(signal.SIGTERM)
         out, _ = listener.process.communicate(timeout=30)
     assert listener.process.returncode == 1
     assert out.startswith("not conformant")
-    assert "Nothing of any saga came." in out
+    assert "No telemetry of a saga was received." in out
 
 
 ME = resource("ledger", service_instance_id="ledger-1")
@@ -138,7 +138,7 @@ def beat(sequence: int, *open_spans: int, **more: Any) -> Any:
 FAULTS = {
     "start.ids": [log(at=NOON, event_name="sagascope.span.start", attributes=START)],
     "start.time": [start(1, at=NOON - 5_000_000)],
-    "start.marks": [start(1, **{"saga.id": "8493"})],
+    "start.attributes": [start(1, **{"saga.id": "8493"})],
     "sagascope.span.name": [start(1, **{"sagascope.span.name": "other"})],
     "sagascope.span.kind": [start(1, **{"sagascope.span.kind": "INTERNAL"})],
     "sagascope.span.parent_id": [start(1, **{"sagascope.span.parent_id": "0"})],
@@ -152,52 +152,52 @@ FAULTS = {
     "heartbeat.parts": [start(1), beat(1, 1, part=1, parts=2)],
     "heartbeat.announced": [beat(1, 77)],
     "heartbeat.accounted": [start(9), beat(1)],
-    "heartbeat.oldest": [start(7, at=NOON + 7), start(8, at=NOON + 8), beat(9, 8, 7), beat(10, 7, 8)],
-    "heartbeat.goodbye": [beat(1, final=True), beat(2)],
-    "marks.logs": [log("lost its mark", trace_id=trace_id(1), span_id=span_id(1))],
+    "heartbeat.order": [start(7, at=NOON + 7), start(8, at=NOON + 8), beat(9, 8, 7), beat(10, 7, 8)],
+    "heartbeat.final": [beat(1, final=True), beat(2)],
+    "context.logs": [log("without saga.id", trace_id=trace_id(1), span_id=span_id(1))],
 }
 
 
-def judged(file: Path, *requests: Any) -> tuple[int, dict[str, Any]]:
-    """Write requests to a file as OTLP JSON lines; exit status and judgement."""
+def report_of(file: Path, *requests: Any) -> tuple[int, dict[str, Any]]:
+    """Writes requests to a file as OTLP JSON lines; returns exit status and report."""
     file.write_bytes(b"".join(write_json(each) + b"\n" for each in requests))
     ran = CliRunner().invoke(build(["conformance"]), ["conformance", "--json", "--file", str(file)])
     return ran.exit_code, json.loads(ran.stdout)
 
 
 @pytest.mark.parametrize("point", FAULTS)
-def test_a_wrong_log_record_fails_its_point(point: str, tmp_path: Path) -> None:
+def test_a_wrong_log_record_fails_its_check(point: str, tmp_path: Path) -> None:
     file = tmp_path / "telemetry.jsonl"
     spans = traces(span(1, name="record", kind=1, attributes=STEP), of=ME)
-    status, report = judged(file, spans, logs(*FAULTS[point], of=ME))
+    status, report = report_of(file, spans, logs(*FAULTS[point], of=ME))
     assert status == 1
     failed = points(report, "failed")
     assert point in failed
-    # what is no span id was not announced either, and no count fits a list that it does not count
+    # a malformed span id was not announced either, and an incomplete list does not match its count
     assert set(failed) <= {point, "heartbeat.announced", "heartbeat.parts"}
 
 
-def test_two_views_of_one_attempt_have_one_number(tmp_path: Path) -> None:
+def test_views_of_one_attempt_must_have_the_same_number(tmp_path: Path) -> None:
     caller = traces(span(1, attributes=STEP), of=resource("orchestrator", service_instance_id="one"))
     executor = traces(span(2, parent_span_id=span_id(1), attributes=STEP | {"saga.step.attempt": 2}), of=ME)
     file = tmp_path / "telemetry.jsonl"
-    _, report = judged(file, caller, executor)
-    assert set(points(report, "failed")) == {"marks.views"}
+    _, report = report_of(file, caller, executor)
+    assert set(points(report, "failed")) == {"context.views"}
 
 
-def test_bytes_that_are_no_otlp_are_refused_and_told() -> None:
+def test_undecodable_requests_are_rejected_and_reported() -> None:
     with listening("--json") as listener:
         answer = httpx.post(f"{listener.http}/v1/traces", content=b"\xff\xff", headers=PROTOBUF, trust_env=False)
         bad = traces(span(1, attributes=STEP))
         bad.resource_spans[0].scope_spans[0].spans[0].span_id = b"short"
         httpx.post(f"{listener.http}/v1/traces", content=bad.SerializeToString(), headers=PROTOBUF, trust_env=False)
-        status, report = listener.judged()
+        status, report = listener.report()
     assert answer.status_code == 400
     assert status == 1
     assert points(report, "failed")["decodable"]["wrong"] == 2
 
 
-def test_it_ends_by_itself_once_it_is_quiet() -> None:
+def test_listening_ends_when_the_emitter_is_idle() -> None:
     with listening("--quiet", "0.2", "--for", "60") as listener:
         emit("plain", listener.grpc)
         out, _ = listener.process.communicate(timeout=30)
@@ -205,7 +205,7 @@ def test_it_ends_by_itself_once_it_is_quiet() -> None:
     assert out.startswith("conformant")
 
 
-def test_a_port_that_is_taken_and_a_file_that_is_missing_are_usage() -> None:
+def test_a_port_in_use_and_a_missing_file_are_usage_errors() -> None:
     with listening() as listener:
         taken = listener.http.removeprefix("http://")
         words = ("--otlp-http", taken, "--otlp-grpc", "127.0.0.1:0")

@@ -1,0 +1,482 @@
+"""Checks of single records: the resource that sends them, their attributes, and the plan on root spans."""
+
+from collections.abc import Callable, Iterator
+from decimal import Decimal, InvalidOperation
+from difflib import get_close_matches
+from typing import Any, Final
+
+from sagascope import semconv
+from sagascope_collector.conformance.capture import Attributes, Capture, CapturedSpan, Origin, Record
+from sagascope_collector.conformance.report import Check, Finding
+
+DEPRECATED_ENVIRONMENT: Final = "deployment.environment"
+ENVIRONMENT: Final = "deployment.environment.name"
+SCHEMA_URL_PREFIX: Final = semconv.SCHEMA_URL.rpartition("/")[0]
+
+PLAN_LISTS: Final = (semconv.PLAN_COMPENSATIONS, semconv.PLAN_TIMEOUTS, semconv.PLAN_AFTER, semconv.PLAN_OPTIONAL)
+"""Attributes whose lists have one value for each step of the plan."""
+
+CURRENCIES: Final = frozenset(
+    [
+        "AED",
+        "AFN",
+        "ALL",
+        "AMD",
+        "ANG",
+        "AOA",
+        "ARS",
+        "AUD",
+        "AWG",
+        "AZN",
+        "BAM",
+        "BBD",
+        "BDT",
+        "BGN",
+        "BHD",
+        "BIF",
+        "BMD",
+        "BND",
+        "BOB",
+        "BOV",
+        "BRL",
+        "BSD",
+        "BTN",
+        "BWP",
+        "BYN",
+        "BZD",
+        "CAD",
+        "CDF",
+        "CHE",
+        "CHF",
+        "CHW",
+        "CLF",
+        "CLP",
+        "CNY",
+        "COP",
+        "COU",
+        "CRC",
+        "CUC",
+        "CUP",
+        "CVE",
+        "CZK",
+        "DJF",
+        "DKK",
+        "DOP",
+        "DZD",
+        "EGP",
+        "ERN",
+        "ETB",
+        "EUR",
+        "FJD",
+        "FKP",
+        "GBP",
+        "GEL",
+        "GHS",
+        "GIP",
+        "GMD",
+        "GNF",
+        "GTQ",
+        "GYD",
+        "HKD",
+        "HNL",
+        "HRK",
+        "HTG",
+        "HUF",
+        "IDR",
+        "ILS",
+        "INR",
+        "IQD",
+        "IRR",
+        "ISK",
+        "JMD",
+        "JOD",
+        "JPY",
+        "KES",
+        "KGS",
+        "KHR",
+        "KMF",
+        "KPW",
+        "KRW",
+        "KWD",
+        "KYD",
+        "KZT",
+        "LAK",
+        "LBP",
+        "LKR",
+        "LRD",
+        "LSL",
+        "LYD",
+        "MAD",
+        "MDL",
+        "MGA",
+        "MKD",
+        "MMK",
+        "MNT",
+        "MOP",
+        "MRU",
+        "MUR",
+        "MVR",
+        "MWK",
+        "MXN",
+        "MXV",
+        "MYR",
+        "MZN",
+        "NAD",
+        "NGN",
+        "NIO",
+        "NOK",
+        "NPR",
+        "NZD",
+        "OMR",
+        "PAB",
+        "PEN",
+        "PGK",
+        "PHP",
+        "PKR",
+        "PLN",
+        "PYG",
+        "QAR",
+        "RON",
+        "RSD",
+        "RUB",
+        "RWF",
+        "SAR",
+        "SBD",
+        "SCR",
+        "SDG",
+        "SEK",
+        "SGD",
+        "SHP",
+        "SLE",
+        "SLL",
+        "SOS",
+        "SRD",
+        "SSP",
+        "STN",
+        "SVC",
+        "SYP",
+        "SZL",
+        "THB",
+        "TJS",
+        "TMT",
+        "TND",
+        "TOP",
+        "TRY",
+        "TTD",
+        "TWD",
+        "TZS",
+        "UAH",
+        "UGX",
+        "USD",
+        "USN",
+        "UYI",
+        "UYU",
+        "UYW",
+        "UZS",
+        "VED",
+        "VES",
+        "VND",
+        "VUV",
+        "WST",
+        "XAF",
+        "XAG",
+        "XAU",
+        "XBA",
+        "XBB",
+        "XBC",
+        "XBD",
+        "XCD",
+        "XCG",
+        "XDR",
+        "XOF",
+        "XPD",
+        "XPF",
+        "XPT",
+        "XSU",
+        "XTS",
+        "XUA",
+        "XXX",
+        "YER",
+        "ZAR",
+        "ZMW",
+        "ZWG",
+        "ZWL",
+    ]
+)
+"""The codes of ISO 4217."""
+
+
+def _one_record_per_origin(capture: Capture) -> Iterator[Record]:
+    """Yields one record for each process and schema URL that sends saga telemetry."""
+    seen: set[tuple[str, str, str]] = set()
+    for each in (*capture.saga_records, *capture.heartbeats):
+        key = (each.origin.process.service, each.origin.process.identity, each.origin.schema_url)
+        if key not in seen:
+            seen.add(key)
+            yield each
+
+
+def _decodable(capture: Capture) -> Iterator[Finding]:
+    yield from (Finding("a request", reason) for reason in capture.rejected)
+    yield from (Finding(each.where) for each in capture.records)
+
+
+def _service(capture: Capture) -> Iterator[Finding]:
+    for each in _one_record_per_origin(capture):
+        name = each.origin.resource.get("service.name")
+        is_unknown = not isinstance(name, str) or not name or name.startswith("unknown_service")
+        yield Finding(each.where, f"the resource has service.name = {name!r}" if is_unknown else "")
+
+
+def _process(capture: Capture) -> Iterator[Finding]:
+    for each in _one_record_per_origin(capture):
+        is_identified = each.origin.process.identity or each.origin.resource.get(semconv.PROCESS_ID) == ""
+        yield Finding(each.where, "" if is_identified else "the resource does not identify the process")
+
+
+def _environment(capture: Capture) -> Iterator[Finding]:
+    for each in _one_record_per_origin(capture):
+        if (violation := _environment_violation(each.origin)) is not None:
+            yield Finding(each.where, violation)
+
+
+def _environment_violation(origin: Origin) -> str | None:
+    """Returns the violation, ``""`` if the environment complies, None if there is none."""
+    if ENVIRONMENT in origin.resource:
+        value = origin.resource[ENVIRONMENT]
+        return "" if isinstance(value, str) else f"it is {value!r}, not a string"
+    if DEPRECATED_ENVIRONMENT in origin.resource:
+        return f"it is set as {DEPRECATED_ENVIRONMENT}, which is deprecated and not read"
+    return None
+
+
+def _schema(capture: Capture) -> Iterator[Finding]:
+    for each in _one_record_per_origin(capture):
+        if each.origin.schema_url.startswith(SCHEMA_URL_PREFIX):
+            is_known = each.origin.schema_url == semconv.SCHEMA_URL
+            yield Finding(each.where, "" if is_known else f"it is {each.origin.schema_url}")
+
+
+RESOURCE_CHECKS = tuple(
+    Check("Resource", *each)
+    for each in (
+        (
+            "decodable",
+            "Every request is OTLP, with trace ids of 16 bytes and span ids of 8 bytes.",
+            "Send with an OpenTelemetry exporter, or compare your encoder with opentelemetry-proto.",
+            _decodable,
+        ),
+        ("service.name", "Every resource names its service.", "Set service.name on the resource.", _service),
+        (
+            "process",
+            "Every resource has sagascope.process.id, else service.instance.id, else host.name with process.pid.",
+            "Set service.instance.id on the resource to a value that is unique to the process, such as a UUID.",
+            _process,
+        ),
+        (ENVIRONMENT, "The environment, if set, is a string.", f"Set {ENVIRONMENT} on the resource.", _environment),
+        (
+            "schema_url",
+            f"A scope whose schema URL is a version of this contract has {semconv.SCHEMA_URL}.",
+            f"Set the tracer's and logger's schema_url to {semconv.SCHEMA_URL}.",
+            _schema,
+        ),
+    )
+)
+
+
+Predicate = Callable[[Any], bool]
+
+
+def _is_string(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_nonempty_string(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _is_positive_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def is_seconds(value: Any) -> bool:
+    """Returns whether it is a double from 0; an int is accepted because JavaScript's SDK sends whole doubles so."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _list_of(predicate: Predicate) -> Predicate:
+    return lambda value: isinstance(value, list) and all(map(predicate, value))
+
+
+def _one_of(*values: str) -> Predicate:
+    return lambda value: value in values
+
+
+def _is_amount(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return False
+    try:
+        return Decimal(str(value)).is_finite()
+    except InvalidOperation:
+        return False
+
+
+def _is_currency(value: Any) -> bool:
+    return isinstance(value, str) and value in CURRENCIES
+
+
+TYPES: Final[dict[str, tuple[str, Predicate]]] = {
+    semconv.SAGA_ID: ("a string that is not empty", _is_nonempty_string),
+    semconv.SAGA_NAME: ("a string that is not empty", _is_nonempty_string),
+    semconv.SAGA_RUN_ID: ("a string", _is_string),
+    semconv.SAGA_ROLE: ("saga or step", _one_of(semconv.ROLE_SAGA, semconv.ROLE_STEP)),
+    semconv.STEP_NAME: ("a string that is not empty", _is_nonempty_string),
+    semconv.STEP_TYPE: (f"one of {', '.join(semconv.STEP_TYPES)}", _one_of(*semconv.STEP_TYPES)),
+    semconv.STEP_COMPENSATES: ("the name of a step", _is_nonempty_string),
+    semconv.STEP_ATTEMPT: ("an int from 1", _is_positive_int),
+    semconv.STEP_MAX_ATTEMPTS: ("an int from 1", _is_positive_int),
+    semconv.STEP_RETRY_IN: ("a double, in seconds", is_seconds),
+    semconv.STEP_TIMEOUT: ("a double, in seconds", is_seconds),
+    semconv.STEP_PIVOT: ("a bool", _is_bool),
+    semconv.STEP_IDEMPOTENCY_KEY: ("a string", _is_string),
+    semconv.STEP_KEY: ("a string", _is_string),
+    semconv.STEP_RESOURCES: ("a list of strings", _list_of(_is_string)),
+    semconv.WAIT_UNTIL: ("a double, in Unix seconds", is_seconds),
+    semconv.WAIT_REASON: ("a string", _is_string),
+    semconv.PLAN: ("a list of strings", _list_of(_is_nonempty_string)),
+    semconv.PLAN_COMPENSATIONS: ("a list of strings", _list_of(_is_string)),
+    semconv.PLAN_TIMEOUTS: ("a list of doubles, in seconds", _list_of(is_seconds)),
+    semconv.PLAN_AFTER: ("a list of strings", _list_of(_is_string)),
+    semconv.PLAN_OPTIONAL: ("a list of bools", _list_of(_is_bool)),
+    semconv.SAGA_TIMEOUT: ("a double, in seconds", is_seconds),
+    semconv.SAGA_OUTCOME: (f"one of {', '.join(semconv.OUTCOMES)}", _one_of(*semconv.OUTCOMES)),
+    semconv.AMOUNT: ("a decimal string, such as 50.00", _is_amount),
+    semconv.CURRENCY: ("an ISO 4217 code, such as EUR", _is_currency),
+}
+"""The type of each attribute, for readers and as a predicate."""
+
+
+def _attribute_sets(capture: Capture) -> Iterator[tuple[str, Attributes]]:
+    """Yields the attributes of every record and of every span link."""
+    for record in capture.records:
+        yield record.where, record.attributes
+    for span in capture.spans:
+        for link in span.links:
+            yield f"a link of {span.where}", link
+
+
+def _typed(key: str, predicate: Predicate) -> Callable[[Capture], Iterator[Finding]]:
+    def find(capture: Capture) -> Iterator[Finding]:
+        for where, attributes in _attribute_sets(capture):
+            if key in attributes:
+                value = attributes[key]
+                yield Finding(where, "" if predicate(value) else f"it is {with_type(value)}")
+
+    return find
+
+
+def with_type(value: Any) -> str:
+    """Formats a value and its type for a reader."""
+    return f"{repr(value)[:80]}, of type {type(value).__name__}"
+
+
+def _business_keys(capture: Capture) -> Iterator[Finding]:
+    for where, attributes in _attribute_sets(capture):
+        for key, value in attributes.items():
+            if key.startswith(semconv.KEY_PREFIX):
+                yield Finding(where, "" if isinstance(value, str) else f"{key} is {with_type(value)}")
+
+
+def _known_names(capture: Capture) -> Iterator[Finding]:
+    for where, attributes in _attribute_sets(capture):
+        for key in attributes:
+            if key.startswith("saga.") and not key.startswith(semconv.KEY_PREFIX):
+                yield Finding(where, "" if key in TYPES else f"{key} is not in the contract{_suggestion(key)}")
+
+
+def _suggestion(key: str) -> str:
+    similar = get_close_matches(key, TYPES, 1)
+    return f"; did you mean {similar[0]}?" if similar else ""
+
+
+ATTRIBUTE_CHECKS = tuple(
+    Check("Attributes", *each)
+    for each in (
+        *(
+            (key, f"{key} is {kind}.", f"Set {key} to {kind}.", _typed(key, predicate))
+            for key, (kind, predicate) in TYPES.items()
+        ),
+        ("saga.key.*", "Business keys are strings.", "Set each saga.key.<name> to a string.", _business_keys),
+        (
+            "names",
+            "Every attribute that starts with saga. is in the contract.",
+            "Rename the attribute, or use a prefix of your own.",
+            _known_names,
+        ),
+    )
+)
+
+
+def _spans_with_plan(capture: Capture) -> Iterator[CapturedSpan]:
+    return (each for each in capture.spans if any(key in each.attributes for key in (semconv.PLAN, *PLAN_LISTS)))
+
+
+def _plan_lengths(capture: Capture) -> Iterator[Finding]:
+    for span in _spans_with_plan(capture):
+        steps = span.attributes.get(semconv.PLAN)
+        length = len(steps) if isinstance(steps, list) else 0
+        lists = ((key, span.attributes[key]) for key in PLAN_LISTS if key in span.attributes)
+        wrong = [key for key, value in lists if not isinstance(value, list) or len(value) != length]
+        yield Finding(span.where, f"the plan has {length} steps; other lengths: {', '.join(wrong)}" if wrong else "")
+
+
+def _plan_role(capture: Capture) -> Iterator[Finding]:
+    for span in _spans_with_plan(capture):
+        role = span.attributes.get(semconv.SAGA_ROLE)
+        yield Finding(span.where, "" if role == semconv.ROLE_SAGA else f"its saga.role is {role!r}")
+
+
+def _plan_names(capture: Capture) -> Iterator[Finding]:
+    for span in _spans_with_plan(capture):
+        steps = span.attributes.get(semconv.PLAN)
+        planned = [each for each in steps if isinstance(each, str)] if isinstance(steps, list) else []
+        repeated = sorted({each for each in planned if planned.count(each) > 1})
+        unknown = sorted(_predecessors(span) - set(planned))
+        violations = [f"{each} is repeated" for each in repeated] + [f"{each} is not in the plan" for each in unknown]
+        yield Finding(span.where, "; ".join(violations))
+
+
+def _predecessors(span: CapturedSpan) -> set[str]:
+    """Returns the steps that ``saga.plan.after`` names."""
+    after = span.attributes.get(semconv.PLAN_AFTER)
+    texts = [each for each in after if isinstance(each, str)] if isinstance(after, list) else []
+    return {name.strip() for text in texts for name in text.split(",") if name.strip()}
+
+
+PLAN_CHECKS = tuple(
+    Check("Plan", *each)
+    for each in (
+        (
+            "plan.lengths",
+            "The lists beside saga.plan have the same length.",
+            'Set one value for each step: "" without a compensation, 0.0 without a timeout.',
+            _plan_lengths,
+        ),
+        (
+            "plan.place",
+            "The plan is on the root span: saga.role = saga.",
+            "Move the plan to the root span, and set saga.role = saga on that span.",
+            _plan_role,
+        ),
+        (
+            "plan.names",
+            "The plan names each step once, and saga.plan.after names steps of the plan.",
+            "Name each step once; set saga.step.key on repetitions of a step.",
+            _plan_names,
+        ),
+    )
+)

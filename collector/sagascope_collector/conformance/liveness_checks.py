@@ -1,0 +1,424 @@
+"""Checks of start records and heartbeats, which report work that has not ended."""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any, Final, NamedTuple
+
+from sagascope import semconv
+from sagascope_collector.conformance.attribute_checks import is_seconds, with_type
+from sagascope_collector.conformance.capture import Capture, CapturedLog, CapturedSpan
+from sagascope_collector.conformance.report import Check, Finding
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
+from sagascope_collector.records import Process
+
+SPAN_ID: Final = re.compile(r"[0-9a-f]{16}")
+
+SPAN_KINDS: Final = ("internal", "server", "client", "producer", "consumer")
+
+CLOCK_RESOLUTION_NS: Final = NANOSECONDS_PER_SECOND // 1000
+"""By how much two timestamps of one moment may differ: some SDKs use milliseconds."""
+
+START_EXPORT_SECONDS: Final = 0.2
+END_EXPORT_SECONDS: Final = 1.0
+"""How soon a start record, and an ended span, leave the process."""
+
+MAX_LISTED_SPANS: Final = 1_000
+"""Span ids in one heartbeat record."""
+
+
+def _announced_span(capture: Capture, start: CapturedLog) -> CapturedSpan | None:
+    """Returns the span that a start record announces; an open form from another process is not that span."""
+    span = capture.by_id.get((start.trace_id, start.span_id))
+    return span if span is not None and (span.end or span.origin.process == start.origin.process) else None
+
+
+def _start_ids(capture: Capture) -> Iterator[Finding]:
+    for start in capture.start_records:
+        missing = [key for key in ("trace_id", "span_id") if not getattr(start, key)]
+        yield Finding(start.where, f"the record has no {' and no '.join(missing)}" if missing else "")
+
+
+def _start_attributes(capture: Capture) -> Iterator[Finding]:
+    for start in capture.start_records:
+        span = _announced_span(capture, start)
+        wrong = [] if semconv.SAGA_ID in start.attributes else [semconv.SAGA_ID]
+        if span is not None and semconv.SAGA_ID in span.attributes:
+            same = (semconv.SAGA_ID, semconv.SAGA_NAME, semconv.SAGA_ROLE, semconv.STEP_NAME, semconv.STEP_ATTEMPT)
+            wrong = [key for key in same if start.attributes.get(key) != span.attributes.get(key)]
+        yield Finding(start.where, f"different from the span's: {', '.join(wrong)}" if wrong else "")
+
+
+def _start_timestamps(capture: Capture) -> Iterator[Finding]:
+    for start in capture.start_records:
+        span = _announced_span(capture, start)
+        started_at = span.start if span is not None else start.at
+        violation = ""
+        if not start.at:
+            violation = "it has no timestamp"
+        elif abs(start.at - started_at) > CLOCK_RESOLUTION_NS:
+            violation = "its timestamp is not the start of the span"
+        elif start.observed_at and start.observed_at + CLOCK_RESOLUTION_NS < start.at:
+            violation = "its observed timestamp is before its timestamp"
+        yield Finding(start.where, violation)
+
+
+def _start_field(
+    key: str, predicate: Callable[[Any], bool], of_span: Callable[[CapturedSpan], str]
+) -> Callable[[Capture], Iterator[Finding]]:
+    def find(capture: Capture) -> Iterator[Finding]:
+        for start in capture.start_records:
+            value, span = start.attributes.get(key), _announced_span(capture, start)
+            violation = "" if predicate(value) else f"{key} is {value!r}"
+            if not violation and span is not None and of_span(span) != value:
+                violation = f"{key} is {value!r}, and the span has {of_span(span)!r}"
+            yield Finding(start.where, violation)
+
+    return find
+
+
+def _start_delay(capture: Capture) -> Iterator[Finding]:
+    for start in capture.start_records:
+        if start.observed_at:
+            yield _delay(capture, start.where, start.observed_at, start.received_at, START_EXPORT_SECONDS)
+
+
+def _end_delay(capture: Capture) -> Iterator[Finding]:
+    """Checks processes that send heartbeats; the contract sets no deadline for other processes."""
+    reporting = {each.origin.process for each in capture.heartbeats}
+    for span in capture.spans:
+        if span.end and span.origin.process in reporting and semconv.SAGA_ID in span.attributes:
+            yield _delay(capture, span.where, span.end, span.received_at, END_EXPORT_SECONDS)
+
+
+def _delay(capture: Capture, where: str, at: int, received_at: int, allowed_seconds: float) -> Finding:
+    seconds = (received_at - at) / NANOSECONDS_PER_SECOND
+    is_late = seconds > allowed_seconds + capture.grace_seconds
+    return Finding(where, f"it was received {seconds:.1f} s later" if is_late else "")
+
+
+def _open_spans(capture: Capture) -> Iterator[Finding]:
+    for span in capture.spans:
+        if not span.end:
+            yield Finding(span.where, "" if span.start else "it has no start time and no end time")
+
+
+START_RECORD_CHECKS = tuple(
+    Check("Start records", *each)
+    for each in (
+        ("open.span", "A span that is sent while it is open has a start time.", "Set its start time.", _open_spans),
+        (
+            "start.ids",
+            "A start record has the trace id and the span id of its span.",
+            "Set both on the log record itself, not as attributes.",
+            _start_ids,
+        ),
+        (
+            "start.attributes",
+            "A start record has the saga.* attributes of its span.",
+            "Copy all saga.* attributes that the span has at its start.",
+            _start_attributes,
+        ),
+        (
+            "start.time",
+            "A start record's timestamp is the start of its span; its observed timestamp is the time of sending.",
+            "Set timestamp to the span's start, in nanoseconds.",
+            _start_timestamps,
+        ),
+        (
+            semconv.SPAN_NAME,
+            "A start record has the name of its span.",
+            f"Set {semconv.SPAN_NAME} to the span's name.",
+            _start_field(semconv.SPAN_NAME, lambda it: isinstance(it, str) and it != "", lambda span: span.name),
+        ),
+        (
+            semconv.SPAN_KIND,
+            f"A start record has its span's kind: {', '.join(SPAN_KINDS)}.",
+            f"Set {semconv.SPAN_KIND}, in lower case.",
+            _start_field(semconv.SPAN_KIND, lambda it: it in SPAN_KINDS, lambda span: span.kind),
+        ),
+        (
+            semconv.SPAN_PARENT_ID,
+            'A start record has its span\'s parent: 16 hex digits, or "".',
+            f'Set {semconv.SPAN_PARENT_ID}, "" for a span without a parent.',
+            _start_field(
+                semconv.SPAN_PARENT_ID,
+                lambda it: it == "" or (isinstance(it, str) and SPAN_ID.fullmatch(it) is not None),
+                lambda span: span.parent_id,
+            ),
+        ),
+        (
+            "start.delay",
+            f"A start record leaves the process within {START_EXPORT_SECONDS} s of its observed timestamp.",
+            "Send start records at once, without the batch processor.",
+            _start_delay,
+        ),
+        (
+            "end.delay",
+            f"Where heartbeats are sent, ended spans leave the process within {END_EXPORT_SECONDS:.0f} s.",
+            "Set the batch processor's delay (OTEL_BSP_SCHEDULE_DELAY) to less than one second.",
+            _end_delay,
+        ),
+    )
+)
+
+
+class Heartbeat(NamedTuple):
+    """A heartbeat of one process: the records with one sequence number, ordered by part."""
+
+    sequence: int
+    parts: tuple[CapturedLog, ...]
+
+    @property
+    def first(self) -> CapturedLog:
+        """The first part, whose attributes stand for the heartbeat's."""
+        return self.parts[0]
+
+    @property
+    def where(self) -> str:
+        """Identifies the heartbeat for a reader."""
+        return self.first.where
+
+    @property
+    def open_spans(self) -> list[str]:
+        """The span ids that all parts list."""
+        return [each for part in self.parts for each in _listed(part)]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every part was received."""
+        count = self.first.attributes.get(semconv.HEARTBEAT_PARTS, 1)
+        return {_part_number(each) for each in self.parts} == set(range(1, count + 1))
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it reports the shutdown of its process."""
+        return self.first.attributes.get(semconv.HEARTBEAT_FINAL) is True
+
+
+def _heartbeats_by_process(capture: Capture) -> dict[Process, list[Heartbeat]]:
+    """Returns each process's heartbeats by sequence number; malformed records are left out."""
+    grouped: dict[Process, dict[int, list[CapturedLog]]] = defaultdict(lambda: defaultdict(list))
+    for each in capture.heartbeats:
+        sequence: Any = each.attributes.get(semconv.HEARTBEAT_SEQUENCE)
+        numbers = (each.attributes.get(key, 1) for key in (semconv.HEARTBEAT_PART, semconv.HEARTBEAT_PARTS))
+        if _is_count(sequence) and all(map(_is_part, numbers)):
+            grouped[each.origin.process][sequence].append(each)
+    return {
+        process: [Heartbeat(number, tuple(sorted(by_number[number], key=_part_number))) for number in sorted(by_number)]
+        for process, by_number in grouped.items()
+    }
+
+
+def _heartbeats(capture: Capture) -> Iterator[Heartbeat]:
+    return (each for heartbeats in _heartbeats_by_process(capture).values() for each in heartbeats)
+
+
+def _part_number(record: CapturedLog) -> int:
+    return int(record.attributes.get(semconv.HEARTBEAT_PART, 1))
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_part(value: Any) -> bool:
+    return _is_count(value) and 1 <= value <= MAX_LISTED_SPANS * 10
+
+
+def _listed(record: CapturedLog) -> list[str]:
+    span_ids = record.attributes.get(semconv.HEARTBEAT_OPEN_SPANS)
+    return [each for each in span_ids if isinstance(each, str)] if isinstance(span_ids, list) else []
+
+
+def _heartbeat_field(
+    key: str, predicate: Callable[[Any], bool], *, is_required: bool = True
+) -> Callable[[Capture], Iterator[Finding]]:
+    def find(capture: Capture) -> Iterator[Finding]:
+        for each in capture.heartbeats:
+            if is_required or key in each.attributes:
+                value = each.attributes.get(key)
+                yield Finding(each.where, "" if predicate(value) else f"it is {with_type(value)}")
+
+    return find
+
+
+def _is_span_list(value: Any) -> bool:
+    if not isinstance(value, list) or len(value) > MAX_LISTED_SPANS:
+        return False
+    return all(isinstance(each, str) and SPAN_ID.fullmatch(each) for each in value)
+
+
+def _heartbeat_process(capture: Capture) -> Iterator[Finding]:
+    for each in capture.heartbeats:
+        is_identified = each.origin.process.identity
+        yield Finding(each.where, "" if is_identified else "its resource does not identify the process")
+
+
+def _sequence(capture: Capture) -> Iterator[Finding]:
+    for heartbeats in _heartbeats_by_process(capture).values():
+        for one, following in pairwise(heartbeats):
+            is_gap = following.sequence - one.sequence != 1
+            yield Finding(following.where, f"{following.sequence} follows {one.sequence}" if is_gap else "")
+        for each in heartbeats:
+            is_repeated = len(set(map(_part_number, each.parts))) < len(each.parts)
+            yield Finding(each.where, f"{each.sequence} was received twice" if is_repeated else "")
+
+
+def _parts(capture: Capture) -> Iterator[Finding]:
+    for each in _heartbeats(capture):
+        violation = "" if each.is_complete else f"parts of heartbeat {each.sequence} are missing"
+        count = each.first.attributes.get(semconv.HEARTBEAT_OPEN_COUNT)
+        if not violation and count is not None and count != len(each.open_spans):
+            violation = f"its count is {count}, and it lists {len(each.open_spans)}"
+        yield Finding(each.where, violation)
+
+
+def _intervals(capture: Capture) -> Iterator[Finding]:
+    for heartbeats in _heartbeats_by_process(capture).values():
+        for one, following in pairwise(heartbeats):
+            announced: Any = one.first.attributes.get(semconv.HEARTBEAT_INTERVAL)
+            if is_seconds(announced):
+                seconds = (following.first.received_at - one.first.received_at) / NANOSECONDS_PER_SECOND
+                is_late = seconds > float(announced) + capture.grace_seconds
+                text = f"it was received {seconds:.1f} s after one that announced {announced} s"
+                yield Finding(following.where, text if is_late else "")
+
+
+def _final(capture: Capture) -> Iterator[Finding]:
+    for process, heartbeats in _heartbeats_by_process(capture).items():
+        final = next((each for each in heartbeats if each.is_final), None)
+        if final is not None:
+            has_later = heartbeats[-1].sequence > final.sequence or any(
+                span.origin.process == process and span.start > final.first.at for span in capture.spans
+            )
+            yield Finding(final.where, "the process reported work that started later" if has_later else "")
+
+
+def _announced(capture: Capture) -> Iterator[Finding]:
+    """Checks processes whose first heartbeat was received; of others, start records may be missing."""
+    announced = {each.span_id for each in capture.start_records} | {each.span_id for each in capture.spans}
+    for heartbeats in _heartbeats_by_process(capture).values():
+        for each in heartbeats if heartbeats[0].sequence <= 1 else ():
+            if each.open_spans:
+                unknown = [span_id for span_id in each.open_spans if span_id not in announced]
+                yield Finding(each.where, f"it lists {unknown[0]}, which was not announced" if unknown else "")
+
+
+def _accounted(capture: Capture) -> Iterator[Finding]:
+    by_process = _heartbeats_by_process(capture)
+    for start in capture.start_records:
+        later = [each for each in by_process.get(start.origin.process, ()) if each.first.at >= start.observed_at]
+        complete = [each for each in later if each.is_complete]
+        if start.span_id in capture.ended:
+            yield Finding(start.where)
+        elif complete:
+            is_listed = start.span_id in complete[-1].open_spans
+            yield Finding(start.where, "" if is_listed else "it did not end, and the latest heartbeat does not list it")
+
+
+def _oldest_first(capture: Capture) -> Iterator[Finding]:
+    started_at = {each.span_id: each.at for each in capture.start_records}
+    for each in _heartbeats(capture):
+        times = [started_at[span_id] for span_id in each.open_spans if span_id in started_at]
+        if len(times) > 1:
+            yield Finding(each.where, "" if times == sorted(times) else "it lists a later span before an earlier one")
+
+
+HEARTBEAT_CHECKS = tuple(
+    Check("Heartbeats", *each)
+    for each in (
+        (
+            "heartbeat.process",
+            "A heartbeat's resource identifies its process.",
+            "Send it with the resource of the spans, including service.instance.id.",
+            _heartbeat_process,
+        ),
+        (
+            semconv.HEARTBEAT_INTERVAL,
+            "A heartbeat has the seconds until the next one, a double above 0.",
+            f"Set {semconv.HEARTBEAT_INTERVAL}.",
+            _heartbeat_field(semconv.HEARTBEAT_INTERVAL, lambda it: is_seconds(it) and it > 0),
+        ),
+        (
+            semconv.HEARTBEAT_SEQUENCE,
+            "A heartbeat has a sequence number, an int.",
+            f"Set {semconv.HEARTBEAT_SEQUENCE}, counting within the process.",
+            _heartbeat_field(semconv.HEARTBEAT_SEQUENCE, _is_count),
+        ),
+        (
+            semconv.HEARTBEAT_OPEN_SPANS,
+            f"A heartbeat lists the announced spans that are open: 16 hex digits each, at most {MAX_LISTED_SPANS:,}.",
+            f"Set {semconv.HEARTBEAT_OPEN_SPANS}, an empty list if no span is open; split longer lists into parts.",
+            _heartbeat_field(semconv.HEARTBEAT_OPEN_SPANS, _is_span_list),
+        ),
+        (
+            semconv.HEARTBEAT_OPEN_COUNT,
+            "The number of open spans is an int.",
+            f"Set {semconv.HEARTBEAT_OPEN_COUNT}.",
+            _heartbeat_field(semconv.HEARTBEAT_OPEN_COUNT, _is_count),
+        ),
+        (
+            semconv.HEARTBEAT_DROPPED,
+            "The number of dropped records is an int.",
+            f"Set {semconv.HEARTBEAT_DROPPED}, 0 if no record was dropped.",
+            _heartbeat_field(semconv.HEARTBEAT_DROPPED, _is_count),
+        ),
+        (
+            semconv.HEARTBEAT_FINAL,
+            "The marker of the final heartbeat is a bool.",
+            f"Set {semconv.HEARTBEAT_FINAL}.",
+            _heartbeat_field(semconv.HEARTBEAT_FINAL, lambda it: isinstance(it, bool), is_required=False),
+        ),
+        (
+            semconv.HEARTBEAT_PART,
+            "The number of a part is an int from 1.",
+            f"Set {semconv.HEARTBEAT_PART}, or leave it out.",
+            _heartbeat_field(semconv.HEARTBEAT_PART, _is_part, is_required=False),
+        ),
+        (
+            semconv.HEARTBEAT_PARTS,
+            "The number of parts is an int from 1.",
+            f"Set {semconv.HEARTBEAT_PARTS}, or leave it out.",
+            _heartbeat_field(semconv.HEARTBEAT_PARTS, _is_part, is_required=False),
+        ),
+        (
+            "heartbeat.sequence",
+            "Each heartbeat of a process has the next sequence number.",
+            "Increase the number by one; all parts of a heartbeat share it. A forked child is another process.",
+            _sequence,
+        ),
+        (
+            "heartbeat.parts",
+            "All parts of a list are received, and its length is the count of open spans.",
+            "Send every part, and count the announced spans that are open.",
+            _parts,
+        ),
+        (
+            "heartbeat.interval",
+            "The next heartbeat is received within the interval that the previous one announced.",
+            "Send heartbeats from a dedicated timer, or announce a longer interval.",
+            _intervals,
+        ),
+        (
+            "heartbeat.announced",
+            "Every span that a heartbeat lists was announced with a start record.",
+            "List only spans for which a start record was sent.",
+            _announced,
+        ),
+        (
+            "heartbeat.accounted",
+            "An announced span ends, or every later heartbeat lists it.",
+            "Send the final span of every announced span, and list the open ones.",
+            _accounted,
+        ),
+        ("heartbeat.order", "Open spans are listed oldest first.", "List spans by start time.", _oldest_first),
+        (
+            "heartbeat.final",
+            "A process starts no work after its final heartbeat.",
+            "Send it last, when the process shuts down.",
+            _final,
+        ),
+    )
+)
