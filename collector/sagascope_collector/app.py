@@ -24,7 +24,7 @@ from sagascope_collector.cli import serve as cli
 from sagascope_collector.errors import PortTaken, StorageUnavailable
 from sagascope_collector.health import IngestOutages, ProcessHealth
 from sagascope_collector.http_server import Server, address_of, listen, port_taken, server
-from sagascope_collector.incidents import Incidents
+from sagascope_collector.incidents import FailureRates, Incidents
 from sagascope_collector.ingest import Ingest, Limits
 from sagascope_collector.metrics import Exposition, Meter, measured
 from sagascope_collector.otlp import OtlpGrpc, OtlpHttp, decode
@@ -99,7 +99,9 @@ class Collector:
             surroundings=self._surroundings,
             clock=clock,
         )
-        self._incidents = Incidents(storage.incidents, passed=self._passed_at, clock=clock)
+        self._incidents = Incidents(
+            storage.incidents, passed=self._passed_at, failure_rates=FailureRates(storage), clock=clock
+        )
         self._housekeeping = Maintenance(storage)
         self._health = ProcessHealth(storage, self._ingest, self._projection, self._outages, clock)
         self._alerts = self._watch(settings.alerts) if settings.alerts else None
@@ -207,6 +209,7 @@ class Collector:
             self._health.lag_seconds,
             self._scrubber.counts,
             self._projection.unreadable,
+            self._incidents.counts,
         )
         limits = ReadLimits(settings.readers, settings.read_seconds)
         answering = create_api(

@@ -67,6 +67,7 @@ class Exposition:
         lag_seconds: Callable[[], float],
         scrubbed: Callable[[], Mapping[str, int]],
         unreadable: Callable[[], int],
+        incidents: Callable[[], Mapping[tuple[str, str], int]],
     ) -> None:
         self._storage = storage
         self._ingest = ingest
@@ -74,6 +75,7 @@ class Exposition:
         self._lag_seconds = lag_seconds
         self._scrubbed = scrubbed
         self._unreadable = unreadable
+        self._incidents = incidents
 
     def text(self) -> str:
         """Everything, as Prometheus reads it; raises `StorageUnavailable` where the database gives no answer."""
@@ -103,6 +105,9 @@ class Exposition:
         yield from _sample("lag_seconds", "gauge", round(self._lag_seconds(), 3), "How far answers may be behind.")
         yield from _sample("open_sagas", "gauge", open_sagas, "Sagas that have not ended.")
         yield from _sample("sagas_needing_attention", "gauge", needing, "Sagas that need someone.")
+        yield from _described("incidents", "gauge", "Incidents that are not resolved, by reason and state.")
+        for (reason, state), number in sorted(self._incidents().items()):
+            yield f'sagascope_incidents{{reason="{reason}",state="{state}"}} {number}'
         yield from _sample("unreadable_sagas", "gauge", self._unreadable(), "Sagas that cannot be read or evaluated.")
         yield from _sample("database_bytes", "gauge", self._storage.size_bytes(), "The database on disk.")
 

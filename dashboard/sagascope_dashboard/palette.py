@@ -71,6 +71,9 @@ INCIDENT: Final = {
     "resolved": Sign("Over", "good", "check"),
 }
 
+FAILURE_RATE: Final = Sign("More fail than usual", "alarm", "cross")
+"""The sign of an incident whose sagas ended properly, but failed or were compensated more often than usual."""
+
 SCOPE: Final = {
     "systemic": Sign("No other saga succeeds", "alarm", "cross"),
     "isolated": Sign("Others succeed", "idle", "play"),

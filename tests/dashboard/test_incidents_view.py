@@ -19,6 +19,22 @@ def test_the_headline_counts_and_says_where_and_why() -> None:
     assert headline(shared(count=1, service=None)) == "1 payment transaction is stuck at ledger.record: retrying."
 
 
+FAILING = {"reason": "failure_rate", "failure_rate": {"failed": 60, "ended": 64, "baseline": 0.012}, "count": 60}
+
+
+def test_a_failure_rate_above_its_baseline_is_a_row_with_both_shares() -> None:
+    failing = shared(**FAILING)
+    said = "60 of 64 payment transactions failed or were compensated (usually 1.2%), most of them at ledger.record."
+    assert headline(failing) == said
+    (row,) = several(listed(failing))
+    assert row.sign.word == "More fail than usual"
+
+
+def test_sagas_that_failed_properly_need_no_attention_each_but_triage_is_not_calm() -> None:
+    shown = triage(schemas.Sagas(items=[], next_cursor=None), None, listed(shared(**FAILING)))
+    assert (shown.title, shown.calm) == ("More payment transactions fail than usual", False)
+
+
 def test_an_incident_of_one_is_shown_as_its_saga_only() -> None:
     assert [row.key for row in several(listed(shared(), shared(key="i2", count=1)))] == ["i1"]
 
@@ -48,7 +64,7 @@ def test_the_page_of_an_incident_tells_its_history_latest_first() -> None:
     later = schemas.IncidentChange(at=NOON, what="acknowledged", by="anna", note="on it", count=9)
     moved = schemas.Moved(still=1, stuck_again=2, moved_on=3, finished=4)
     shown = incident(whole(history=[change, later], moved=moved, state="acknowledged"))
-    assert [each.said for each in shown.history] == ["acknowledged by anna, 9 stood still", "opened, 3 stood still"]
+    assert [each.said for each in shown.history] == ["acknowledged by anna, 9 affected", "opened, 3 affected"]
     assert shown.moved == (("Finished", 4), ("Moved on", 3), ("Stuck again here", 2), ("Never moved", 1))
     assert shown.may == ("resolved", "open")
     assert shown.list_href == "/transactions?incident=i1"

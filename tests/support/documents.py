@@ -42,6 +42,7 @@ SHAPES: tuple[type[schemas.Wire], ...] = (
     schemas.Log,
     schemas.Incidents,
     schemas.Incident,
+    schemas.FailureRate,
     schemas.RecommendedActions,
     schemas.Forgotten,
     schemas.ForgottenSaga,

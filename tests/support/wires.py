@@ -189,6 +189,7 @@ INCIDENT = {
     "changed_at": NOON,
     "peak": 312,
     "reopened": 0,
+    "failure_rate": None,
 }
 
 

@@ -8,6 +8,7 @@ from sagascope_collector.alerting import templates
 from sagascope_collector.alerting.rules import Kind, Webhook
 from sagascope_collector.client import schemas
 from sagascope_collector.incidents import Incident, Scope
+from sagascope_collector.storage import FailureRate
 
 VERSION: Final = 1
 
@@ -16,6 +17,12 @@ HEADLINES: Final = {
     "grown": "{sagas} {are} now stuck at {where}: {reason}.",
     "over": "No {name} is stuck at {where} any more.",
     "test": "This is a test: nothing is wrong.",
+}
+
+FAILURE_HEADLINES: Final = {
+    "opened": "{failed} of {ended} {name} sagas failed or were compensated{usually}{where}.",
+    "grown": "{failed} of {ended} {name} sagas have failed or been compensated{usually}{where}.",
+    "over": "The share of {name} sagas that fail has returned to its baseline.",
 }
 
 FIRING_FOR: Final = timedelta(minutes=5)
@@ -54,8 +61,13 @@ def message(event: str, incident: Incident, at: int, *, rule: str, link: str) ->
             "note": incident.note or None,
             "acknowledged_by": incident.acknowledged_by or None,
             "recommended_actions": dict(incident.recommended_actions),
+            "failure_rate": _failure_rate(incident.failure_rate) if incident.failure_rate else None,
         },
     }
+
+
+def _failure_rate(rate: FailureRate) -> dict[str, Any]:
+    return {"failed": rate.failed, "ended": rate.ended, "baseline": rate.baseline}
 
 
 def body(webhook: Webhook, said: Mapping[str, Any]) -> Any:
@@ -104,6 +116,8 @@ def texts(said: Mapping[str, Any]) -> dict[str, str]:
 
 def headline(event: str, incident: Incident) -> str:
     """One sentence."""
+    if incident.failure_rate and event in FAILURE_HEADLINES:
+        return _failure_headline(event, incident, incident.failure_rate)
     several = incident.count != 1
     return HEADLINES[event].format(
         sagas=f"{incident.count:,} {incident.name} {'sagas' if several else 'saga'}",
@@ -111,6 +125,17 @@ def headline(event: str, incident: Incident) -> str:
         where=incident.step or incident.service or "an unknown step",
         reason=incident.reason.replace("_", " "),
         name=incident.name,
+    )
+
+
+def _failure_headline(event: str, incident: Incident, rate: FailureRate) -> str:
+    usually = "" if rate.baseline is None else f" (usually {rate.baseline:.1%})"
+    return FAILURE_HEADLINES[event].format(
+        failed=f"{rate.failed:,}",
+        ended=f"{rate.ended:,}",
+        name=incident.name,
+        usually=usually,
+        where=f", most of them at {incident.step}" if incident.step else "",
     )
 
 

@@ -78,7 +78,7 @@ class Match(_Part):
     name: tuple[Word, ...] | None = None
     step: tuple[Word, ...] | None = None
     service: tuple[Word, ...] | None = None
-    reason: tuple[schemas.AttentionCode, ...] | None = None
+    reason: tuple[schemas.IncidentReason, ...] | None = None
     phase: tuple[schemas.PhaseName, ...] | None = None
     scope: tuple[schemas.ScopeName, ...] | None = None
 
@@ -109,6 +109,7 @@ USUAL: Final = (
     Rule(name="several stuck", sagas=10),
     Rule(name="nobody passes", match=Match(scope=("systemic",)), sagas=3),
     Rule(name="money is at risk", match=Match(reason=("applied_twice", "compensation_failed", "uncompensated"))),
+    Rule(name="more fail than usual", match=Match(reason=("failure_rate",))),
     Rule.model_validate({"name": "one stuck for long", "standing": "5m"}),
 )
 """The rules of a file that has none."""

@@ -11,7 +11,7 @@ from sagascope_collector.api.tasks import Tasks
 from sagascope_collector.client import schemas
 from sagascope_collector.errors import BadValue
 from sagascope_collector.incidents import Comparisons, Contrast, Incident, Incidents, State, Trait
-from sagascope_collector.storage import IncidentChange
+from sagascope_collector.storage import FailureRate, IncidentChange
 
 Key = Annotated[Word, Path(alias="key")]
 
@@ -34,7 +34,10 @@ def of_incidents(incidents: Incidents, tasks: Tasks, comparisons: Comparisons) -
     @router.get("/api/v1/incidents/{key}/tasks", **answers(schemas.Tasks, 404))
     def what_to_do(key: Key, asked: Annotated[TaskListing, Query()]) -> Response:
         """What to do with each saga of an incident, and where to look up what was really done."""
-        return json(tasks.page(incidents.one(key).key, asked.limit, asked.cursor))
+        incident = incidents.one(key)
+        if incident.failure_rate:  # its sagas ended properly
+            return json(schemas.Tasks(items=[], next_cursor=None))
+        return json(tasks.page(incident.key, asked.limit, asked.cursor))
 
     @router.patch("/api/v1/incidents/{key}", **answers(schemas.IncidentInFull, 404))
     def tell(key: Key, said: schemas.IncidentPatch, _: Annotated[Nothing, Query()]) -> Response:
@@ -85,7 +88,13 @@ def _said(incident: Incident) -> dict[str, Any]:
         "changed_at": moment(incident.changed_at),
         "peak": incident.peak,
         "reopened": incident.reopened,
+        "failure_rate": _failure_rate(incident.failure_rate) if incident.failure_rate else None,
     }
+
+
+def _failure_rate(rate: FailureRate) -> schemas.FailureRate:
+    baseline = None if rate.baseline is None else round(rate.baseline, 4)
+    return schemas.FailureRate(failed=rate.failed, ended=rate.ended, baseline=baseline)
 
 
 def _change(change: IncidentChange) -> schemas.IncidentChange:

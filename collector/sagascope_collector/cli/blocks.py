@@ -27,7 +27,7 @@ def in_full(one: schemas.IncidentInFull) -> Sequence[RenderableType]:
     """What sets its sagas apart, what became of them since it was acknowledged, and its history."""
     moved, told = one.moved, [_contrast(each) for each in one.contrast]
     if told:
-        told = ["More frequent among those that are stuck than among those that finished:", *told, ""]
+        told = ["More frequent among its sagas than among those that finished:", *told, ""]
     if moved:
         told.append(
             f"Since it was acknowledged: {moved.finished:,} finished, {moved.moved_on:,} moved on, "
@@ -39,6 +39,8 @@ def in_full(one: schemas.IncidentInFull) -> Sequence[RenderableType]:
 
 def _title(one: schemas.Incident) -> Text:
     sagas = f"{one.count:,} {safe_text.line(one.name, SHOWN)}"
+    if one.failure_rate:
+        sagas = f"{one.failure_rate.failed:,} of {one.failure_rate.ended:,} {safe_text.line(one.name, SHOWN)}"
     where = safe_text.line(one.step or "(no step)", SHOWN)
     title = Text.assemble((sagas, "bold"), " at ", (where, "bold cyan"), f": {one.reason}", f"  {one.key}  ")
     return title.append(one.state, STATES[one.state])
@@ -59,6 +61,7 @@ def _lines(one: schemas.Incident, now: datetime) -> list[Text]:
         f"{'compensating, ' if one.phase == 'compensation' else ''}"
         f"service {safe_text.line(one.service or 'unknown', SHOWN)}; "
         f"{SCOPES[one.scope]}; since {times.day_and_time(one.since)}, {times.between(one.since, now)}",
+        _failure_rate(one.failure_rate) if one.failure_rate else "",
         f"error: {safe_text.line(one.error_sample, 300)}" if one.error_sample else "",
         *(_amount_at_risk(each) for each in one.amount_at_risk),
         f"recommended: {recommended}" if recommended else "",
@@ -67,6 +70,12 @@ def _lines(one: schemas.Incident, now: datetime) -> list[Text]:
         f"note: {safe_text.line(one.note)}" if one.note else "",
     ]
     return [Text(each) for each in said if each]
+
+
+def _failure_rate(rate: schemas.FailureRate) -> str:
+    share = f"{rate.failed / max(rate.ended, 1):.1%} failed or were compensated"
+    baseline = "too few ended before to know a baseline" if rate.baseline is None else f"usually {rate.baseline:.1%}"
+    return f"{share}; {baseline}"
 
 
 def _amount_at_risk(amount_at_risk: schemas.AmountAtRisk) -> str:

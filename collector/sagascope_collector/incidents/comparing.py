@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
+from sagascope_collector import analysis
 from sagascope_collector.incidents.contrast import Contrast, contrasts
+from sagascope_collector.incidents.failure_monitor import failure
 from sagascope_collector.incidents.life import Incident
-from sagascope_collector.incidents.traits import Traits, traits
-from sagascope_collector.records import SagaId, SagaKey
+from sagascope_collector.incidents.traits import Trait, Traits, traits
+from sagascope_collector.records import Facts, SagaId, SagaKey
 from sagascope_collector.storage import SagaFilter, Storage
 
 SECOND: Final = 1_000_000_000
@@ -32,6 +34,9 @@ FRESH: Final = 60 * SECOND
 """Nanoseconds for which a comparison is told again, unless the incident has grown to twice its size."""
 
 REMEMBERED: Final = 500
+
+ERROR: Final = "error"
+"""The key under which the error of a failed saga is compared."""
 
 
 class _Said(NamedTuple):
@@ -74,7 +79,7 @@ class Comparisons:
         first = min(row.started_at for row in rows) - BEFORE
         last = max(row.started_at for row in rows) + 1
         others = list(self._finished(incident, first, last))
-        return contrasts(self._traits([row.key for row in rows]), self._traits(others))
+        return contrasts(self._traits([row.key for row in rows], incident), self._traits(others, incident))
 
     def _finished(self, incident: Incident, first: int, last: int) -> Iterator[SagaKey]:
         """Sagas that ended as those of the incident should have."""
@@ -87,7 +92,7 @@ class Comparisons:
             rows = self._storage.listing.page(narrowed, limit=FINISHED // SLICES).rows
             yield from (row.key for row in rows if row.attention is None)
 
-    def _traits(self, keys: Sequence[SagaKey]) -> list[Traits]:
+    def _traits(self, keys: Sequence[SagaKey], incident: Incident) -> list[Traits]:
         """The traits of these, or of as many as can be read in time."""
         until = time.monotonic() + TAKES / 2
         found = []
@@ -96,8 +101,17 @@ class Comparisons:
             if time.monotonic() > until:
                 break
             facts = self._storage.lookup.facts(wanted[start : start + AT_ONCE])
-            found += [traits(each.spans) for each in facts.values()]
+            found += [self._of(each, incident) for each in facts.values()]
         return found
+
+    def _of(self, facts: Facts, incident: Incident) -> Traits:
+        """Returns the traits of a saga; of one that may have failed, its error is one."""
+        known = traits(facts.spans)
+        if not incident.failure_rate:
+            return known
+        failures = [failure(saga) for saga in analysis.rebuild(facts, self._clock())]
+        errors = {Trait("", each.step, ERROR, each.fingerprint) for each in failures if each.fingerprint}
+        return known._replace(found=known.found | errors)
 
 
 def _spread(keys: Sequence[SagaKey]) -> Iterator[SagaKey]:

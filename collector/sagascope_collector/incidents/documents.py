@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from sagascope_collector.incidents.life import Incident, Scope, State
-from sagascope_collector.storage import AmountAtRisk
+from sagascope_collector.storage import AmountAtRisk, FailureRate
 
 
 def write(incident: Incident) -> str:
@@ -26,6 +26,8 @@ def read(text: str) -> Incident:
     said["state"], said["scope"] = State(said["state"]), Scope(said["scope"])
     said["examples"] = tuple(said["examples"])
     said["stakes"] = tuple(AmountAtRisk(name, Decimal(sure), Decimal(unsure)) for name, sure, unsure in said["stakes"])
+    said["excluded"] = tuple((begun, over) for begun, over in said.get("excluded", ()))
+    said["failure_rate"] = FailureRate(*said["failure_rate"]) if said.get("failure_rate") else None
     return Incident(**said)
 
 

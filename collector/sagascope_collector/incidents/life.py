@@ -4,10 +4,13 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-from sagascope_collector.storage import AmountAtRisk, IncidentChange, IncidentGroup
+from sagascope_collector.storage import AmountAtRisk, FailureRate, IncidentChange, IncidentGroup
 
 LINGERS: Final = 5_000_000_000
 """Nanoseconds for which no saga may be part of an incident before it is over: a retry makes no end and no beginning."""
+
+MAX_EXCLUDED: Final = 50
+"""Earlier times of a failure rate that are remembered: more than a week has."""
 
 
 class State(StrEnum):
@@ -69,6 +72,12 @@ class Incident:
     """When its last saga was first seen to be gone; None while it has one."""
     reopened: int = field(default=0)
     """How often it came back."""
+    failure_rate: FailureRate | None = None
+    """None: its sagas need attention; else they failed or were compensated, more often than usual."""
+    excluded: tuple[tuple[int, int], ...] = ()
+    """When it went on before, by a failure rate: what happened then is no part of the baseline."""
+    baseline_from: int = 0
+    """Where the baseline of its failure rate begins: a person who resolves it accepts the rate since then."""
 
 
 def advance(
@@ -110,13 +119,16 @@ def told(
     if state is None or state is incident.state is not State.ACKNOWLEDGED:
         return changed, _change(changed, What.NOTED, now, by, note)
     who = (by or "") if state is State.ACKNOWLEDGED else None
-    changed = replace(changed, state=state, changed_at=now, acknowledged_by=who)
+    accepted_from = incident.since if incident.failure_rate and state is State.RESOLVED else incident.baseline_from
+    changed = replace(changed, state=state, changed_at=now, acknowledged_by=who, baseline_from=accepted_from)
     what = {State.OPEN: What.REOPENED, State.ACKNOWLEDGED: What.ACKNOWLEDGED, State.RESOLVED: What.RESOLVED}[state]
     return changed, _change(changed, what, now, by, note)
 
 
 def scope(group: IncidentGroup, passed_at: int | None) -> Scope:
     """Systemic: several are stuck, and since half of them are, no other saga has succeeded in that step."""
+    if group.failure_rate:
+        return Scope.SYSTEMIC if group.failure_rate.is_total else Scope.ISOLATED
     alone = group.count < 2
     passes = passed_at is not None and passed_at > group.middle
     return Scope.ISOLATED if alone or passes else Scope.SYSTEMIC
@@ -128,7 +140,8 @@ def _without_sagas(incident: Incident, now: int) -> tuple[Incident, IncidentChan
     empty = replace(incident, count=0, recommended_actions=none, stakes=(), empty_since=empty_since)
     if incident.state is State.RESOLVED or now - empty_since < LINGERS:
         return empty, None
-    over = replace(empty, state=State.RESOLVED, changed_at=now)
+    excluded = (*incident.excluded, (incident.since, now))[-MAX_EXCLUDED:] if incident.failure_rate else ()
+    over = replace(empty, state=State.RESOLVED, changed_at=now, excluded=excluded)
     return over, _change(over, What.RESOLVED, now)
 
 
@@ -153,6 +166,7 @@ def _opened(group: IncidentGroup, now: int, passed_at: int | None) -> Incident:
         changed_at=now,
         peak=group.count,
         scope=scope(group, passed_at),
+        failure_rate=group.failure_rate,
     )
 
 
@@ -163,6 +177,8 @@ def _of(incident: Incident, group: IncidentGroup, passed_at: int | None) -> Inci
         service=group.service or incident.service,
         error=group.error or incident.error,
         count=group.count,
+        step=group.step if group.failure_rate else incident.step,
+        fingerprint=group.fingerprint,
         since=group.since,
         latest_at=group.latest_at,
         examples=group.examples,
@@ -170,6 +186,7 @@ def _of(incident: Incident, group: IncidentGroup, passed_at: int | None) -> Inci
         stakes=group.amounts,
         peak=max(incident.peak, group.count),
         scope=scope(group, passed_at),
+        failure_rate=group.failure_rate,
         empty_since=None,
     )
 

@@ -2,11 +2,13 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from sagascope_collector.errors import NotFound
 from sagascope_collector.incidents import documents
+from sagascope_collector.incidents.failure_monitor import FailureRates
 from sagascope_collector.incidents.life import Incident, Scope, State, advance, told
 from sagascope_collector.periodic import PeriodicTask
 from sagascope_collector.storage import IncidentChange, IncidentGroup, IncidentRecords, Progress
@@ -31,6 +33,7 @@ class Incidents:
         records: IncidentRecords,
         *,
         passed: Passed = lambda *_: None,
+        failure_rates: FailureRates | None = None,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         """Know what the store kept.
@@ -38,8 +41,10 @@ class Incidents:
         Args:
             records: where sagas that need someone are, and where incidents are kept.
             passed: when a step (environment, saga's name, step) was passed last by any saga; None: not known.
+            failure_rates: the saga types of which more fail than usual; None: they are not watched.
             clock: now, in nanoseconds since 1970.
         """
+        self._failure_rates = failure_rates
         self._records = records
         self._passed = passed
         self._clock = clock
@@ -74,7 +79,8 @@ class Incidents:
             is_news = self._seen != self._records.version
             if self._redactions != self._records.redactions:
                 self._redactions, self._known = self._records.redactions, self._kept()
-            changed = self._advanced(self._current(), self._clock())
+            now = self._clock()
+            changed = self._advanced(self._current(now), now)
             changes = [change for _, change in changed.values() if change]
             if changes:
                 kept = {change.incident: documents.write(changed[change.incident][0]) for change in changes}
@@ -92,6 +98,11 @@ class Incidents:
         alive = [each for each in found if each.state is not State.RESOLVED]
         over = [each for each in found if each.state is State.RESOLVED]
         return [*alive, *over[:ALL_RESOLVED]]
+
+    def counts(self) -> Mapping[tuple[str, str], int]:
+        """Returns how many incidents are not resolved, by (reason, state)."""
+        known = self._known.copy().values()
+        return Counter((each.reason, each.state.value) for each in known if each.state is not State.RESOLVED)
 
     def one(self, key: str) -> Incident:
         """One incident.
@@ -128,13 +139,15 @@ class Incidents:
     def _kept(self) -> dict[str, Incident]:
         return {key: documents.read(text) for key, text in self._records.kept().items()}
 
-    def _current(self) -> Mapping[str, IncidentGroup]:
-        """The sagas that stand still now, by their incident."""
+    def _current(self, now: int) -> Mapping[str, IncidentGroup]:
+        """Returns the sagas that are stuck, or failed, now, by their incident."""
         version = self._records.version
         if version != self._seen:
             self._groups = {group.key: group for group in self._records.groups()}
             self._seen = version
-        return self._groups
+        if self._failure_rates is None:
+            return self._groups
+        return {**self._groups, **self._failure_rates.groups(self._known, now)}
 
     def _advanced(
         self, groups: Mapping[str, IncidentGroup], now: int

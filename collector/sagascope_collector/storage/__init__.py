@@ -9,6 +9,7 @@ from sagascope_collector.storage.database import sync_folder
 from sagascope_collector.storage.deadline import within
 from sagascope_collector.storage.incident_records import (
     AmountAtRisk,
+    FailureRate,
     IncidentChange,
     IncidentGroup,
     IncidentSaga,
@@ -16,6 +17,7 @@ from sagascope_collector.storage.incident_records import (
 )
 from sagascope_collector.storage.incidents import IncidentRecords
 from sagascope_collector.storage.observations import Beat, Observation
+from sagascope_collector.storage.outcomes import FailedSaga, OutcomePeriod, Outcomes
 from sagascope_collector.storage.paths import PathCount
 from sagascope_collector.storage.retention import Keep
 from sagascope_collector.storage.statistics import (
@@ -41,6 +43,8 @@ __all__ = [
     "Beat",
     "CleanCompletion",
     "Counters",
+    "FailedSaga",
+    "FailureRate",
     "IncidentChange",
     "IncidentGroup",
     "IncidentRecords",
@@ -49,6 +53,8 @@ __all__ = [
     "Notification",
     "Observation",
     "Order",
+    "OutcomePeriod",
+    "Outcomes",
     "Page",
     "PathCount",
     "Pending",

@@ -33,9 +33,21 @@ class IncidentSaga:
     amounts: tuple[AmountAtRisk, ...] = ()
 
 
+class FailureRate(NamedTuple):
+    """The sagas of a type that ended since their share of failures left its baseline."""
+
+    failed: int
+    """Those that failed or were compensated."""
+    ended: int
+    baseline: float | None
+    """The share of failures that is expected; None: too few sagas ended before to know."""
+    is_total: bool
+    """None completed since half of the failures."""
+
+
 @dataclass(frozen=True, slots=True)
 class IncidentGroup:
-    """The sagas that are stuck for one cause at this moment."""
+    """The sagas that are stuck, or failed, for one cause at this moment."""
 
     key: str
     environment: str
@@ -62,6 +74,8 @@ class IncidentGroup:
     recommended_actions: Mapping[str, int]
     """How many there are of each."""
     amounts: tuple[AmountAtRisk, ...]
+    failure_rate: FailureRate | None = None
+    """None: its sagas need attention."""
 
 
 class IncidentChange(NamedTuple):

@@ -63,7 +63,11 @@ CHANGES: Final = pa.schema(
 ACTIONS: Final = ("resume", "compensate", "verify_first")
 
 GROUPED: Final = (
-    *(each.name for each in fields(IncidentGroup) if each.name not in {"recommended_actions", "amounts"}),
+    *(
+        each.name
+        for each in fields(IncidentGroup)
+        if each.name not in {"recommended_actions", "amounts", "failure_rate"}
+    ),
     *ACTIONS,
 )
 """What each column of `group_sagas` is."""

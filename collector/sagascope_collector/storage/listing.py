@@ -1,6 +1,7 @@
 """Lists of sagas, in an order, narrowed and paged; and the search for one."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from sagascope_collector.records import SagaId, SagaKey
@@ -10,9 +11,10 @@ from sagascope_collector.storage.database import Database
 from sagascope_collector.storage.sagas import Sagas
 from sagascope_collector.storage.statements import load
 from sagascope_collector.storage.summaries import NEWEST, Order, Page, SagaFilter, SagaRow
-from sagascope_collector.storage.times import SECOND
+from sagascope_collector.storage.times import LATEST, SECOND
 
 SQL: Final = load("listing")
+SELECT_FAILURE_PERIOD: Final = load("incidents")["select_failure_period"]
 
 KINDS: Final = ("id", "key", "prefix")
 """For what a saga may be found, best first."""
@@ -44,13 +46,25 @@ class Listing:
             BadCursor: the cursor is not one of ours, or of another order.
         """
         after = cursors.read(cursor, str(order)) if cursor else None
-        values = _values(narrowed, order, after) | {"limit": limit + 1}
+        narrowed, failed = self._of_failure_rate(narrowed)
+        values = _values(narrowed, order, after) | failed | {"limit": limit + 1}
         with self._database.transaction():  # else one that is moved meanwhile is missing
             found = self._positions(narrowed, values, order, after)
             rows = self._rows(found[:limit])
         placed = [(position, rows[key]) for position in found[:limit] if (key := SagaKey(*position[2:6])) in rows]
         last = found[limit - 1] if len(found) > limit else None
         return Page([row for _, row in placed], cursors.write(_position(order, last)) if last else None)
+
+    def _of_failure_rate(self, narrowed: SagaFilter) -> tuple[SagaFilter, dict[str, int | None]]:
+        """Returns what an incident of a failure rate means as a filter; any other filter as it is."""
+        found = self._database.rows(SELECT_FAILURE_PERIOD, {"key": narrowed.incident}) if narrowed.incident else []
+        if not found:
+            return narrowed, {"failed_since": None, "failed_until": None}
+        ((environment, name, since, until),) = found
+        if narrowed.environment not in (None, environment) or narrowed.name not in (None, name):
+            return narrowed, {"failed_since": None, "failed_until": None}  # no saga of another type is part of it
+        wanted = replace(narrowed, environment=environment, name=name, incident=None)
+        return wanted, {"failed_since": since, "failed_until": LATEST if until is None else until}
 
     def _positions(
         self, narrowed: SagaFilter, values: dict[str, Any], order: Order, after: cursors.Position | None

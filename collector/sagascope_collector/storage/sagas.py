@@ -23,6 +23,12 @@ from sagascope_collector.storage.statements import load
 from sagascope_collector.storage.summaries import SagaRow, id_of
 
 SQL: Final = load("sagas")
+OUTCOMES: Final = load("outcomes")
+
+GONE: Final = pa.schema(
+    [("environment", pa.string()), ("name", pa.string()), ("status", pa.string()), ("ended_at", pa.int64())]
+)
+"""What is returned of ended summaries that are deleted."""
 
 SETTLED_AFTER_NS: Final = 60_000_000_000
 """Time since the last record of an ended saga after which its summary is moved: later records are rare then."""
@@ -153,7 +159,9 @@ class Sagas:
                 if new_services:
                     table = summaries.step_services_table(new_services)
                     self._database.rows(SQL["put_step_services"], batch=table)
-                self._reopen([saga for saga in ids if saga in stored and stored[saga][1]])
+                gone = self._reopen([saga for saga in ids if saga in stored and stored[saga][1]])
+                if gone.num_rows:
+                    self._database.rows(OUTCOMES["subtract_outcome_counts"], gone=gone)
                 self._database.rows(SQL["delete_open"], settled=settled)
                 if rows:
                     self._database.rows(SQL["insert_open"], batch=summaries.table(rows, texts))
@@ -186,14 +194,15 @@ class Sagas:
         told = {(*row.key[:2], step): service for row in rows for step, service in row.step_services.items()}
         return {step: service for step, service in told.items() if self._step_services.get(step) != service}
 
-    def _reopen(self, ids: Sequence[SagaId]) -> None:
-        """Within a transaction: deletes the ended summaries of these ids, which get new ones, or none."""
+    def _reopen(self, ids: Sequence[SagaId]) -> pa.Table:
+        """Within a transaction: deletes and returns the ended summaries of these ids, which get new ones, or none."""
         if ids:
             self._reopened.extend(ids)  # read while the database is copied
             rows = self._database.rows(SQL["delete_ended"], settled=summaries.ids_table(ids))
-            columns = list(zip(*rows, strict=True)) or [(), (), ()]
-            gone = pa.table([pa.array(each, pa.string()) for each in columns], names=["environment", "name", "status"])
+            gone = pa.Table.from_pylist([dict(zip(GONE.names, row, strict=True)) for row in rows], schema=GONE)
             self._database.rows(SQL["subtract_ended_counts"], gone=gone)
+            return gone
+        return GONE.empty_table()
 
     def scattered(self, intervals: int) -> list[tuple[SagaId, Bounds]]:
         """Returns open sagas whose records lie in so many places or more."""
@@ -257,6 +266,7 @@ class Sagas:
                 self._database.rows(SQL["insert_terms"], batch, ended=ended)
                 self._database.rows(SQL["insert_ended"], batch, ended=ended)
                 self._database.rows(SQL["add_ended_counts"], ended=ended)
+                self._database.rows(OUTCOMES["add_outcome_counts"], ended=ended)
                 self._database.rows(SQL["delete_open"], settled=ended)
             self._batch += 1
             found = zip(ended["environment"].to_pylist(), ended["id"].to_pylist(), strict=True)

@@ -25,6 +25,7 @@ from sagascope_collector.storage.lookup import TRACE_ID_DIGITS, Lookup
 from sagascope_collector.storage.maintenance import Maintenance
 from sagascope_collector.storage.origins import Origins
 from sagascope_collector.storage.outages import Outages
+from sagascope_collector.storage.outcomes import Outcomes
 from sagascope_collector.storage.paths import PathCount, count_paths
 from sagascope_collector.storage.records import Records
 from sagascope_collector.storage.retention import FOREVER, Keep, Retention
@@ -108,6 +109,7 @@ class Storage:
         self.sagas = Sagas(database, self.changes, self.incidents, self._clock)
         self.lookup = Lookup(database, self.sagas, origins, self.instances)
         self.listing = Listing(database, self.sagas)
+        self.outcomes = Outcomes(database)
         self.statistics = Statistics(database, lambda: self.records.seq)
         self.retention = Retention(keep, database, self.sagas, self.records, self.changes, self.used_bytes)
         rewriting = Rewriting(database, self.sagas, lambda: self.records.seq)

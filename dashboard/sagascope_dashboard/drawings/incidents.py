@@ -10,9 +10,7 @@ def rows(known: Sequence[Row]) -> Node | None:
     """Every incident that goes on; None: there is none."""
     if not known:
         return None
-    return h(
-        "section", h("h2", "Stuck for one cause", cls="section"), h("div", [_row(row) for row in known], cls="cases")
-    )
+    return h("section", h("h2", "Incidents", cls="section"), h("div", [_row(row) for row in known], cls="cases"))
 
 
 def over(known: Sequence[Row]) -> Node | None:
@@ -50,7 +48,7 @@ def _row(row: Row) -> Node:
         h("div", link(row.href, h("span", f"{row.count:,} ", cls="many"), row.name), _signs(row), cls="who"),
         h("p", " · ".join(part for part in (row.where, row.error) if part), cls="said"),
         h("div", h("strong", time(row.since, "for")), h("span", "since ", time(row.since), cls="soft"), cls="age"),
-        h("meter", min="0", max="100", value=str(round(row.share * 100)), aria_label=f"{row.count:,} stuck"),
+        h("meter", min="0", max="100", value=str(round(row.share * 100)), aria_label=f"{row.count:,} affected"),
         h("div", _facts(row), cls="foot"),
         cls=f"case incident {row.sign.tone}",
         data_key=row.key,
@@ -83,7 +81,7 @@ def _examples(shown: Incident) -> Node:
 def _contrast(shown: Incident) -> Node | None:
     if not shown.contrast:
         return None
-    names = ("Property", "Stuck", "Finished", "How often", "The same sagas have")
+    names = ("Property", "Affected", "Finished", "How often", "The same sagas have")
     head = h("tr", [h("th", name, scope="col") for name in names])
     told = [(each.said, each.stuck, each.finished, each.lift, each.also) for each in shown.contrast]
     rows = [h("tr", [h("td", cell) for cell in cells]) for cells in told]

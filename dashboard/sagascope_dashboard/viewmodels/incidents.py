@@ -7,7 +7,7 @@ from datetime import datetime
 from sagascope_collector.client import schemas
 from sagascope_dashboard.filters import Filters, SagaAddress, incident_href
 from sagascope_dashboard.format import block, line
-from sagascope_dashboard.palette import ATTENTION, INCIDENT, SCOPE, STRANGE, Sign
+from sagascope_dashboard.palette import ATTENTION, FAILURE_RATE, INCIDENT, SCOPE, STRANGE, Sign
 from sagascope_dashboard.viewmodels.stakes import amounts_at_risk
 
 SHOWN_RESOLVED = 5
@@ -42,6 +42,8 @@ class Row:
     state: Sign
     scope: Sign
     count: int
+    needs_attention: bool
+    """Whether each of its sagas does; else they ended properly, and too many of them failed."""
     share: float
     """Of the largest one's sagas, from 0 to 1."""
     name: str
@@ -124,11 +126,20 @@ def incident(whole: schemas.IncidentInFull) -> Incident:
 
 def headline(known: schemas.Incident) -> str:
     """What is stuck, where and why, in one sentence."""
+    if known.failure_rate:
+        return _failure_headline(known, known.failure_rate)
     several = known.count != 1
     where = " in ".join(line(part, 80) for part in (known.step, known.service) if part)
     reason = ATTENTION.get(known.reason, STRANGE).word.lower()
     are = "transactions are" if several else "transaction is"
     return f"{known.count:,} {line(known.name, 60)} {are} stuck{f' at {where}' if where else ''}: {reason}."
+
+
+def _failure_headline(known: schemas.Incident, rate: schemas.FailureRate) -> str:
+    usual = "" if rate.baseline is None else f" (usually {rate.baseline:.1%})"
+    where = f", most of them at {line(known.step, 80)}" if known.step else ""
+    name = line(known.name, 60)
+    return f"{rate.failed:,} of {rate.ended:,} {name} transactions failed or were compensated{usual}{where}."
 
 
 def _rows(known: Sequence[schemas.Incident]) -> tuple[Row, ...]:
@@ -141,10 +152,11 @@ def _row(known: schemas.Incident, share: float) -> Row:
     return Row(
         key=known.key,
         href=incident_href(known.key),
-        sign=ATTENTION.get(known.reason, STRANGE),
+        sign=FAILURE_RATE if known.failure_rate else ATTENTION.get(known.reason, STRANGE),
         state=INCIDENT.get(known.state, STRANGE),
         scope=SCOPE.get(known.scope, STRANGE),
         count=known.count,
+        needs_attention=known.failure_rate is None,
         share=share,
         name=line(known.name, 60),
         environment=line(known.environment, 40),
@@ -191,5 +203,5 @@ def _trait(known: schemas.Trait) -> str:
 
 def _change(change: schemas.IncidentChange) -> Change:
     who = f" by {line(change.by, 80)}" if change.by else ""
-    count = f", {change.count:,} stood still" if change.count else ""
+    count = f", {change.count:,} affected" if change.count else ""
     return Change(change.at, f"{EVENTS.get(change.what, change.what)}{who}{count}", line(change.note or "", 1_000))

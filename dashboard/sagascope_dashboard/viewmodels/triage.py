@@ -63,10 +63,11 @@ def triage(needing: schemas.Sagas, flows: schemas.Flows | None, incidents: schem
     cases = tuple(_case(saga) for saga in sorted(needing.items, key=_worst_first))
     more = needing.next_cursor is not None
     shared = several(incidents) if incidents else ()
-    needed = len(cases) + sum(each.count for each in shared)
+    needed = len(cases) + sum(each.count for each in shared if each.needs_attention)
+    failing = [each.name for each in shared if not each.needs_attention]
     return Triage(
-        title=_title(needed, more),
-        calm=not needed,
+        title=_title(needed, more) if needed or not failing else _failing_title(failing),
+        calm=not needed and not failing,
         incidents=shared,
         over=over(incidents) if incidents else (),
         cases=cases,
@@ -104,6 +105,12 @@ def _title(number_of_cases: int, more: bool) -> str:
     if more:
         return f"More than {number_of_cases:,} transactions need attention"
     return f"{plural(number_of_cases, 'transaction')} {'needs' if number_of_cases == 1 else 'need'} attention"
+
+
+def _failing_title(names: list[str]) -> str:
+    return (
+        f"More {names[0]} transactions fail than usual" if len(set(names)) == 1 else "More transactions fail than usual"
+    )
 
 
 def _counts(flows: schemas.Flows | None) -> tuple[Count, ...]:

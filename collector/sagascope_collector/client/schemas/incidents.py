@@ -15,6 +15,9 @@ from sagascope_collector.client.schemas.base import (
 )
 from sagascope_collector.client.schemas.sagas import AttemptStateName
 
+IncidentReason = AttentionCode | Literal["failure_rate"]
+"""Why sagas are one incident: they need attention for one cause, or more of them fail than usual."""
+
 ScopeName = Literal["systemic", "isolated"]
 
 RecommendedActionName = Literal["resume", "compensate", "verify_first"]
@@ -51,8 +54,19 @@ class IncidentChange(Wire):
     count: int
 
 
+class FailureRate(Wire):
+    """Sagas of a type that ended since `since` of an incident: `failed` of `ended` failed or were compensated.
+
+    `baseline` is the share that is expected to, from 0 to 1 (null: too few ended before to know).
+    """
+
+    failed: int
+    ended: int
+    baseline: float | None
+
+
 class Incident(Wire):
-    """Sagas that are stuck for one cause."""
+    """Sagas that are stuck for one cause, or that fail more often than usual: then `reason` is `failure_rate`."""
 
     key: str
     environment: str
@@ -60,7 +74,7 @@ class Incident(Wire):
     step: str | None
     service: str | None
     phase: PhaseName
-    reason: AttentionCode
+    reason: IncidentReason
     error_sample: str | None
     scope: ScopeName
     count: int
@@ -77,6 +91,7 @@ class Incident(Wire):
     changed_at: Time
     peak: int
     reopened: int
+    failure_rate: FailureRate | None
 
 
 class Trait(Wire):

@@ -101,3 +101,13 @@ FROM (
     WHERE members.incident = $key
 ) AS then_
 LEFT JOIN incident_sagas AS stuck USING (environment, name, id, run)
+
+-- name: select_failure_period
+-- of which sagas an incident consists that is about a failure rate: those that failed within this time
+SELECT
+    json_extract_string(document, '$.environment'),
+    json_extract_string(document, '$.name'),
+    json_extract(document, '$.since')::BIGINT,
+    CASE WHEN json_extract_string(document, '$.state') = 'resolved' THEN json_extract(document, '$.changed_at')::BIGINT END
+FROM incidents
+WHERE key = $key AND json_extract_string(document, '$.reason') = 'failure_rate'

@@ -48,6 +48,10 @@ found AS (
                 SELECT (environment, name, id, run) FROM incident_sagas WHERE incident = $incident
             )
         )
+        AND ($failed_since IS NULL OR (
+            status IN ('failed', 'compensated') AND attention IS NULL
+            AND ended_at >= $failed_since AND ended_at <= $failed_until
+        ))
         AND (
             $alone IS NULL
             OR (environment, name, id, run) IN (

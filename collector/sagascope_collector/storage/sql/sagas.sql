@@ -112,7 +112,7 @@ ON CONFLICT DO UPDATE SET sagas = sagas + excluded.sagas
 -- name: delete_ended
 DELETE FROM ended_sagas USING (SELECT environment, id, md5_number_lower(id) AS id_hash FROM settled) AS gone
 WHERE ended_sagas.id_hash = gone.id_hash AND ended_sagas.environment = gone.environment AND ended_sagas.id = gone.id
-RETURNING ended_sagas.environment, ended_sagas.name, ended_sagas.status
+RETURNING ended_sagas.environment, ended_sagas.name, ended_sagas.status, ended_sagas.ended_at
 
 -- name: count_recent_terms
 SELECT count(*) FROM recent_ended_terms

@@ -1,0 +1,191 @@
+"""Finds saga types of which more sagas fail than usual: each saga ended properly, and together they are an incident."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from sagascope_collector import analysis
+from sagascope_collector.analysis.model import AttemptState, Saga
+from sagascope_collector.incidents.cause import Cause
+from sagascope_collector.incidents.failure_rate import (
+    BASELINE_SECONDS,
+    HOUR_SECONDS,
+    Departure,
+    History,
+    departure,
+    first_minute,
+)
+from sagascope_collector.incidents.fingerprint import fingerprint
+from sagascope_collector.incidents.life import Incident, State
+from sagascope_collector.incidents.standing import MAX_ERROR_CHARACTERS
+from sagascope_collector.records import SagaId
+from sagascope_collector.storage import FailedSaga, IncidentGroup, Storage
+
+FAILURE_RATE: Final = "failure_rate"
+"""The reason of these incidents."""
+
+NANOSECONDS_PER_SECOND: Final = 1_000_000_000
+
+LOOK_INTERVAL_SECONDS: Final = 2.0
+AGE_INTERVAL_SECONDS: Final = 3_600.0
+
+SAMPLED_SAGAS: Final = 25
+"""Failed sagas whose records are read to find the error that most of them have."""
+
+EXAMPLES: Final = 5
+
+
+class Failure(NamedTuple):
+    """The failure that ended a saga: its last failed step; texts that are not known are ``""``."""
+
+    step: str
+    service: str
+    error: str
+    fingerprint: str
+
+
+class _Sample(NamedTuple):
+    failed: int
+    """How many sagas have failed."""
+    failed_then: int
+    """How many had when their records were read."""
+    latest: FailedSaga | None
+    examples: tuple[str, ...]
+    failure: Failure
+
+
+def failure_rate_key(environment: str, name: str) -> str:
+    """Returns the key of the incident of a saga type's failure rate."""
+    return Cause(environment, name, "", "forward", FAILURE_RATE, "").key
+
+
+def failure(saga: Saga) -> Failure:
+    """Returns the failure that ended a saga."""
+    failed = [
+        (attempt.over or 0, step, attempt)
+        for step in saga.steps
+        for attempt in step.attempts[-1:]
+        if attempt.state is AttemptState.ERROR and not step.compensates
+    ]
+    if not failed:
+        return Failure("", "", "", "")
+    _, step, attempt = max(failed, key=lambda each: each[0])
+    error = attempt.error
+    texts = [part for part in (error.type, error.message) if part] if error else []
+    return Failure(
+        step.name,
+        attempt.process.service,
+        ": ".join(texts)[:MAX_ERROR_CHARACTERS],
+        fingerprint(error.type, error.message) if error else "",
+    )
+
+
+class FailureRates:
+    """Watches the failure rates of all saga types of one store. One thread asks."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._groups: Mapping[str, IncidentGroup] = {}
+        self._samples: dict[str, _Sample] = {}
+        self._next_look = self._next_aging = 0.0
+
+    def groups(self, known: Mapping[str, Incident], now: int) -> Mapping[str, IncidentGroup]:
+        """Returns the failed sagas of each type whose failure rate has left its baseline, by the incident's key.
+
+        Counted anew every `LOOK_INTERVAL_SECONDS`.
+
+        Args:
+            known: the incidents as they are, by key.
+            now: in nanoseconds since 1970.
+
+        Raises:
+            StorageUnavailable: they cannot be counted.
+        """
+        if time.monotonic() < self._next_look:
+            return self._groups
+        seconds = now // NANOSECONDS_PER_SECOND
+        counts = self._storage.outcomes.counts(seconds - BASELINE_SECONDS, first_minute(seconds))
+        groups = {}
+        for (environment, name), periods in counts.items():
+            key = failure_rate_key(environment, name)
+            found = departure(periods, seconds, _history(known.get(key)))
+            if found:
+                groups[key] = self._group(key, environment, name, found, now)
+        self._samples = {key: sample for key, sample in self._samples.items() if key in groups}
+        self._groups = groups
+        self._age(seconds)
+        self._next_look = time.monotonic() + LOOK_INTERVAL_SECONDS
+        return groups
+
+    def _age(self, seconds: int) -> None:
+        if time.monotonic() >= self._next_aging:
+            self._storage.outcomes.age(first_minute(seconds) - HOUR_SECONDS, seconds - BASELINE_SECONDS - HOUR_SECONDS)
+            self._next_aging = time.monotonic() + AGE_INTERVAL_SECONDS
+
+    def _group(self, key: str, environment: str, name: str, found: Departure, now: int) -> IncidentGroup:
+        since, rate = found.since * NANOSECONDS_PER_SECOND, found.rate
+        sample = self._samples.get(key)
+        if sample is None or rate.failed != sample.failed:
+            sample = self._samples[key] = self._sample(environment, name, since, now, rate.failed, sample)
+        latest_at = sample.latest.ended_at if sample.latest else since
+        return IncidentGroup(
+            key=key,
+            environment=environment,
+            name=name,
+            step=sample.failure.step,
+            service=sample.failure.service,
+            phase="forward",
+            reason=FAILURE_RATE,
+            fingerprint=sample.failure.fingerprint,
+            error=sample.failure.error,
+            count=rate.failed,
+            since=since,
+            middle=latest_at,
+            latest_at=latest_at,
+            joined_at=now,
+            examples=sample.examples,
+            recommended_actions={"resume": 0, "compensate": 0, "verify_first": 0},
+            amounts=(),
+            failure_rate=rate,
+        )
+
+    def _sample(
+        self, environment: str, name: str, since: int, now: int, failed: int, before: _Sample | None
+    ) -> _Sample:
+        """Returns the latest failed sagas and what most of them have; records are read only after twice as many."""
+        sagas = self._storage.outcomes.failed(environment, name, since, now, SAMPLED_SAGAS)
+        examples = tuple(each.key.id for each in sagas[:EXAMPLES])
+        latest = sagas[0] if sagas else None
+        if before and failed < 2 * before.failed_then:
+            return before._replace(failed=failed, latest=latest, examples=examples)
+        return _Sample(failed, failed, latest, examples, self._most_common_failure(sagas, now))
+
+    def _most_common_failure(self, sagas: Sequence[FailedSaga], now: int) -> Failure:
+        if not sagas:
+            return Failure("", "", "", "")
+        keys = {each.key for each in sagas}
+        facts = self._storage.lookup.facts(list(dict.fromkeys(SagaId(key.environment, key.id) for key in keys)))
+        failures = [
+            failure(saga) for each in facts.values() for saga in analysis.rebuild(each, now) if saga.key in keys
+        ]
+        known = [each for each in failures if each.step]
+        if not known:
+            return Failure("", "", "", "")
+        causes = Counter((each.step, each.service, each.fingerprint) for each in known)
+        most_common = causes.most_common(1)[0][0]
+        return next(each for each in known if (each.step, each.service, each.fingerprint) == most_common)
+
+
+def _history(incident: Incident | None) -> History:
+    if incident is None:
+        return History()
+    is_open = incident.state is not State.RESOLVED
+    return History(
+        open_since=incident.since // NANOSECONDS_PER_SECOND if is_open else None,
+        resolved_at=0 if is_open else incident.changed_at // NANOSECONDS_PER_SECOND,
+        baseline_from=incident.baseline_from // NANOSECONDS_PER_SECOND,
+        excluded=[
+            (begun // NANOSECONDS_PER_SECOND, over // NANOSECONDS_PER_SECOND) for begun, over in incident.excluded
+        ],
+    )

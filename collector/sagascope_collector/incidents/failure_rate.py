@@ -1,0 +1,249 @@
+"""Decides whether the share of a saga type's sagas that fail has left its baseline, or has returned to it. Pure.
+
+The baseline is what the sagas of the last week taught, without those of earlier incidents. From it follows how many
+of the latest sagas are expected to fail: a beta-binomial distribution, which is wide while the baseline is small.
+Shares that differ from hour to hour by more than chance make counts worth less (Rao and Scott, A simple method for
+the analysis of clustered binary data, Biometrics 1992).
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from sagascope_collector.storage import FailureRate, OutcomePeriod
+
+MINUTE_SECONDS: Final = 60
+HOUR_SECONDS: Final = 3_600
+
+WINDOW_SECONDS: Final = (300, 3_600, 6 * 3_600)
+"""Windows that are compared with the baseline: the short one finds a failure of many soon, the long one that of few."""
+
+BASELINE_SECONDS: Final = 7 * 86_400
+"""Age of the oldest sagas from which the baseline is learned."""
+
+IDLE_SECONDS: Final = 86_400
+"""Time without any failure after which an incident is over, although too few sagas have ended to show it."""
+
+MIN_FAILED: Final = 5
+"""Failed sagas without which there is no incident: two of three at night are none."""
+
+MIN_RECOVERED: Final = 5
+"""Ended sagas without which a share has not returned to its baseline."""
+
+MIN_RATIO: Final = 2.0
+MIN_RISE: Final = 0.1
+"""How many times as large as its baseline a share must be, or else by how much larger."""
+
+MAX_CHANCE: Final = 1e-6
+"""Greatest probability that a departure is due to chance; a type is tested every few seconds."""
+
+MIN_FIT: Final = 0.01
+"""Smallest probability of the latest sagas, given the baseline, at which they have returned to it."""
+
+MAX_MISFIT: Final = 0.001
+"""Greatest probability of the latest sagas, given those of the incident, at which it no longer goes on."""
+
+PRIOR_FAILED: Final = 1.0
+PRIOR_COMPLETED: Final = 9.0
+"""What is assumed of a type before its first saga: one of ten fails. Ten sagas outweigh it."""
+
+MIN_BASELINE_HOURS: Final = 10
+"""Hours with sagas below which nothing is known about how much their shares differ."""
+
+MAX_DISPERSION: Final = 5.0
+"""Greatest factor by which counts are reduced: else a type that failed once in a while would hide an outage."""
+
+NEGLIGIBLE: Final = 1e-12
+"""Share of a sum below which further terms are left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What is known about earlier incidents of a type; times are in seconds since 1970."""
+
+    open_since: int | None = None
+    """When the incident that goes on began."""
+    resolved_at: int = 0
+    """When the last one ended: what was before it begins no other."""
+    baseline_from: int = 0
+    """Where the baseline begins: a person who resolves an incident accepts its share as the new baseline."""
+    excluded: Sequence[tuple[int, int]] = ()
+    """Earlier incidents, which are part of no baseline."""
+
+
+class Departure(NamedTuple):
+    """A share of failed sagas that has left its baseline."""
+
+    since: int
+    """The minute of the first failure, in seconds since 1970."""
+    rate: FailureRate
+
+
+class Baseline(NamedTuple):
+    """Parameters of a beta distribution, and the factor by which counts are reduced."""
+
+    failed: float
+    completed: float
+    dispersion: float = 1.0
+    is_learned: bool = True
+
+    @property
+    def share(self) -> float:
+        """The share of sagas that is expected to fail."""
+        return self.failed / (self.failed + self.completed)
+
+
+def first_minute(now: int) -> int:
+    """Returns from when on periods are minutes; before it they are hours."""
+    return (now - WINDOW_SECONDS[-1]) // HOUR_SECONDS * HOUR_SECONDS
+
+
+def departure(periods: Sequence[OutcomePeriod], now: int, history: History) -> Departure | None:
+    """Returns the departure of a type's share of failed sagas from its baseline that goes on; None: there is none.
+
+    Args:
+        periods: in order of time: minutes since `first_minute`, hours before it. Sagas count when they ended, however
+            late their records came.
+        now: in seconds since 1970.
+        history: the earlier incidents of the type.
+    """
+    periods = [each for each in periods if each.start <= now]
+    if history.open_since is not None:
+        return _going_on(periods, now, history, history.open_since)
+    for seconds in WINDOW_SECONDS:
+        start = max(now - seconds, history.resolved_at) // MINUTE_SECONDS * MINUTE_SECONDS
+        window = [each for each in periods if each.start >= start]
+        baseline = learn(periods, now, start, history)
+        if _departs(window, baseline):
+            since = next(each.start for each in window if each.failed)
+            found = [each for each in window if each.start >= since]
+            return None if _has_returned(found, baseline) else _departure(since, found, baseline)
+    return None
+
+
+def _going_on(periods: Sequence[OutcomePeriod], now: int, history: History, since: int) -> Departure | None:
+    since = since // MINUTE_SECONDS * MINUTE_SECONDS
+    baseline = learn(periods, now, since, history)
+    found = [each for each in periods if each.start >= since]
+    last_failure = max((each.start for each in found if each.failed), default=since)
+    if now - last_failure > IDLE_SECONDS or _has_returned(found, baseline):
+        return None
+    return _departure(since, found, baseline)
+
+
+def _departure(since: int, found: Sequence[OutcomePeriod], baseline: Baseline) -> Departure:
+    failed, ended = _sum(found)
+    half = next((n for n in range(len(found)) if 2 * _sum(found[: n + 1])[0] >= failed), 0)
+    later_failed, later_ended = _sum(found[half:])
+    rate = FailureRate(
+        failed=failed,
+        ended=ended,
+        baseline=baseline.share if baseline.is_learned else None,
+        is_total=later_failed == later_ended,
+    )
+    return Departure(since, rate)
+
+
+def learn(periods: Sequence[OutcomePeriod], now: int, until: int, history: History) -> Baseline:
+    """Returns the baseline of a type from what ended before `until`."""
+    first = max(now - BASELINE_SECONDS, history.baseline_from)
+    minutes_from = first_minute(now)
+
+    def counts(each: OutcomePeriod) -> bool:
+        length = MINUTE_SECONDS if each.start >= minutes_from else HOUR_SECONDS
+        end = each.start + length
+        is_excluded = any(each.start <= over and end > begun for begun, over in history.excluded)
+        return each.start + length > first and end <= until and each.ended > 0 and not is_excluded
+
+    used = [each for each in periods if counts(each)]
+    failed, ended = _sum(used)
+    dispersion = _dispersion(used, failed, ended)
+    return Baseline(
+        PRIOR_FAILED + failed / dispersion,
+        PRIOR_COMPLETED + (ended - failed) / dispersion,
+        dispersion,
+        is_learned=ended >= PRIOR_FAILED + PRIOR_COMPLETED,
+    )
+
+
+def _dispersion(periods: Iterable[OutcomePeriod], failed: int, ended: int) -> float:
+    """Returns how many times as much shares differ from hour to hour as by chance: Pearson's chi-squared."""
+    hours: dict[int, tuple[int, int]] = {}
+    for each in periods:
+        hour = each.start // HOUR_SECONDS
+        known = hours.get(hour, (0, 0))
+        hours[hour] = known[0] + each.failed, known[1] + each.ended
+    if len(hours) < MIN_BASELINE_HOURS or failed in (0, ended):
+        return 1.0
+    share = failed / ended
+    chi_squared = sum((count - all_ * share) ** 2 / (all_ * share * (1 - share)) for count, all_ in hours.values())
+    return min(MAX_DISPERSION, max(1.0, chi_squared / (len(hours) - 1)))
+
+
+def _departs(window: Sequence[OutcomePeriod], baseline: Baseline) -> bool:
+    failed, ended = _sum(window)
+    if failed < MIN_FAILED:
+        return False
+    # sagas that run count as good ones: after a lull those that fail end first
+    trials = ended + sum(each.running for each in window)
+    share = failed / trials
+    is_larger = share >= MIN_RATIO * baseline.share or share >= baseline.share + MIN_RISE
+    return is_larger and probability_of_more(failed, trials, baseline) <= MAX_CHANCE
+
+
+def _has_returned(found: Sequence[OutcomePeriod], baseline: Baseline) -> bool:
+    """Whether the latest sagas fit the baseline, and no longer the incident; however many these are."""
+    all_failed, all_ended = _sum(found)
+    failed = ended = 0
+    for each in reversed(found):
+        failed, ended = failed + each.failed, ended + each.ended
+        before = all_ended - ended
+        if not before:
+            return False
+        fits = ended >= MIN_RECOVERED and probability_of_more(failed, ended, baseline) > MIN_FIT
+        if fits and _probability_of_fewer(failed, ended, all_failed - failed, before) < MAX_MISFIT:
+            return True
+    return False
+
+
+def probability_of_more(failed: int, ended: int, baseline: Baseline) -> float:
+    """Returns how probable so many failures or more are among those that ended: the beta-binomial's upper tail.
+
+    1.0 where no more failed than is expected.
+    """
+    trials, least = round(ended / baseline.dispersion), math.floor(failed / baseline.dispersion)
+    if least <= trials * baseline.share:
+        return 1.0
+    a, b = baseline.failed, baseline.completed
+    logarithm = (
+        math.lgamma(trials + 1) - math.lgamma(least + 1) - math.lgamma(trials - least + 1)
+        + _log_beta(least + a, trials - least + b)
+        - _log_beta(a, b)
+    )  # fmt: skip
+    total, term = 0.0, math.exp(logarithm)
+    for count in range(least, trials + 1):
+        total += term
+        if count == trials or term <= total * NEGLIGIBLE:
+            break
+        term *= (trials - count) * (count + a) / ((count + 1) * (trials - count - 1 + b))
+    return min(1.0, total)
+
+
+def _probability_of_fewer(failed: int, ended: int, failed_before: int, ended_before: int) -> float:
+    """Returns how probable so few failures are, had the sagas ended as those before: that of so many completions."""
+    completed_before = ended_before - failed_before
+    of_completions = Baseline(failed=0.5 + completed_before, completed=0.5 + failed_before)
+    return probability_of_more(ended - failed, ended, of_completions)
+
+
+def _log_beta(a: float, b: float) -> float:
+    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
+
+
+def _sum(periods: Iterable[OutcomePeriod]) -> tuple[int, int]:
+    """Returns how many sagas failed, and how many ended."""
+    failed = ended = 0
+    for each in periods:
+        failed, ended = failed + each.failed, ended + each.ended
+    return failed, ended

@@ -1,0 +1,60 @@
+"""How many sagas of each type ended, and how many of them failed, by time."""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from sagascope_collector.records import SagaKey
+from sagascope_collector.storage.database import Database
+from sagascope_collector.storage.statements import load
+
+SQL: Final = load("outcomes")
+
+
+class OutcomePeriod(NamedTuple):
+    """The sagas that ended within one minute, or, where that is long ago, within one hour."""
+
+    start: int
+    """In seconds since 1970."""
+    ended: int
+    failed: int
+    """Those of them that failed or were compensated."""
+    running: int = 0
+    """Sagas that started within it and have not ended."""
+
+
+class FailedSaga(NamedTuple):
+    """A saga that failed or was compensated, and when it ended."""
+
+    key: SagaKey
+    ended_at: int
+
+
+class Outcomes:
+    """The table of outcome counts. Safe from any thread."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def counts(self, oldest: int, recent: int) -> dict[tuple[str, str], list[OutcomePeriod]]:
+        """Returns the outcomes since `oldest` by (environment, saga name): by minute since `recent`, by hour before it.
+
+        Sagas that need attention are left out. Both times are in seconds since 1970.
+        """
+        found: dict[tuple[str, str], list[OutcomePeriod]] = {}
+        values = {"oldest": oldest, "recent": recent}
+        for environment, name, *period in self._database.rows(SQL["select_outcome_counts"], values):
+            found.setdefault((environment, name), []).append(OutcomePeriod(*period))
+        return found
+
+    def failed(self, environment: str, name: str, since: int, until: int, limit: int) -> Sequence[FailedSaga]:
+        """Returns the sagas of a type that ended between these times and did not complete, the latest first."""
+        values = {"environment": environment, "name": name, "since": since, "until": until, "limit": limit}
+        found = self._database.rows(SQL["select_failed"], values)
+        return [FailedSaga(SagaKey(environment, name, id_, run), ended_at) for id_, run, ended_at in found]
+
+    def age(self, before: int, oldest: int) -> None:
+        """Adds up minutes before `before` to hours, and deletes what is older than `oldest`; both in seconds."""
+        values = {"before": before // 3600 * 3600}
+        with self._database.transaction():
+            self._database.rows(SQL["age_outcome_counts"], values)
+            self._database.rows(SQL["delete_aged_outcome_counts"], values | {"oldest": oldest})

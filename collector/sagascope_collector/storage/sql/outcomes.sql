@@ -1,0 +1,60 @@
+-- name: add_outcome_counts
+INSERT INTO outcome_counts
+SELECT environment, name, ended_at // 60_000_000_000 * 60 AS slot, count(*), count_if(status <> 'completed')
+FROM ended
+GROUP BY ALL
+ON CONFLICT DO UPDATE SET ended = outcome_counts.ended + excluded.ended, failed = outcome_counts.failed + excluded.failed
+
+-- name: subtract_outcome_counts
+INSERT INTO outcome_counts
+SELECT environment, name, ended_at // 60_000_000_000 * 60 AS slot, -count(*), -count_if(status <> 'completed')
+FROM gone
+GROUP BY ALL
+ON CONFLICT DO UPDATE SET ended = outcome_counts.ended + excluded.ended, failed = outcome_counts.failed + excluded.failed
+
+-- name: select_outcome_counts
+-- by minute since `recent`, by hour before it; a saga that needs attention is part of another incident
+SELECT
+    environment,
+    name,
+    CASE WHEN slot >= $recent THEN slot ELSE slot // 3600 * 3600 END AS period,
+    sum(ended)::BIGINT,
+    sum(failed)::BIGINT,
+    sum(running)::BIGINT
+FROM (
+    SELECT environment, name, slot, ended, failed, 0 AS running FROM outcome_counts WHERE slot >= $oldest
+    UNION ALL
+    SELECT environment, name, ended_at // 60_000_000_000 * 60, 1, (status <> 'completed')::BIGINT, 0
+    FROM open_sagas
+    WHERE ended_at >= $oldest::BIGINT * 1_000_000_000 AND attention IS NULL
+    UNION ALL
+    SELECT environment, name, started_at // 60_000_000_000 * 60, 0, 0, 1
+    FROM open_sagas
+    WHERE ended_at IS NULL AND started_at >= $recent::BIGINT * 1_000_000_000
+)
+GROUP BY environment, name, period
+HAVING sum(ended) > 0 OR sum(running) > 0
+ORDER BY ALL
+
+-- name: select_failed
+SELECT id, run, ended_at
+FROM (
+    SELECT environment, name, id, run, status, attention, ended_at FROM open_sagas
+    UNION ALL
+    SELECT environment, name, id, run, status, attention, ended_at FROM ended_sagas
+)
+WHERE environment = $environment AND name = $name AND status IN ('failed', 'compensated') AND attention IS NULL
+    AND ended_at >= $since AND ended_at <= $until
+ORDER BY ended_at DESC, id, run
+LIMIT $limit
+
+-- name: age_outcome_counts
+INSERT INTO outcome_counts
+SELECT environment, name, slot // 3600 * 3600, sum(ended), sum(failed)
+FROM outcome_counts
+WHERE slot < $before AND slot % 3600 <> 0
+GROUP BY ALL
+ON CONFLICT DO UPDATE SET ended = outcome_counts.ended + excluded.ended, failed = outcome_counts.failed + excluded.failed
+
+-- name: delete_aged_outcome_counts
+DELETE FROM outcome_counts WHERE slot < $oldest OR (slot < $before AND slot % 3600 <> 0)
