@@ -1,6 +1,6 @@
-"""Sagascope shows why a transaction is stuck; this is what a service embeds.
+"""Sagascope shows why a transaction is stuck. Services embed this package.
 
-Each name is loaded when it is first used, so that importing the package costs next to nothing.
+Each name is imported when it is first used, so that importing the package is fast.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -42,7 +42,7 @@ __all__ = [
     "step",
 ]
 
-_ROOMS = {
+_MODULES = {
     "_batch": ("Batch", "batch"),
     "_configure": ("configure", "install", "shutdown", "stats"),
     "_plan": ("Step",),
@@ -52,15 +52,15 @@ _ROOMS = {
     "_step": ("Attempt", "compensation", "step"),
     "errors": ("MissingExtra", "PlanInvalid", "SagascopeError", "SettingInvalid"),
 }
-_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _ROOM_OF:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value = globals()[name] = getattr(import_module(f"{__name__}.{_ROOM_OF[name]}"), name)
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
     return value
 
 

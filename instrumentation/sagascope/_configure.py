@@ -1,4 +1,4 @@
-"""Sets Sagascope up in one call. OpenTelemetry's SDK is imported here, when it is called, and nowhere before."""
+"""Configures Sagascope in one call, which imports OpenTelemetry's SDK; no other module of the public API does."""
 
 import atexit
 import os
@@ -6,8 +6,8 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Unpack
 
-from sagascope import _attempts, _runtime
-from sagascope._options import Options
+from sagascope import _runtime
+from sagascope._plan import clear_attempts
 from sagascope._stats import Stats
 from sagascope.errors import MissingExtra
 
@@ -16,14 +16,15 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from sagascope._pipeline import Pipeline
+    from sagascope._settings import Options
 
-EXIT_TIMEOUT = 2.0
-"""Seconds that the end of a process waits for what is still to be sent."""
+SHUTDOWN_TIMEOUT_SECONDS = 2.0
+"""Time that the end of a process waits for queued records to be sent."""
 
 _pipeline: "Pipeline | None" = None
-_at_fork = False
-_ended = Stats()
-"""What the last pipeline left behind."""
+_has_fork_handler = False
+_final_stats = Stats()
+"""The stats of the last pipeline when it was closed."""
 
 
 def configure(
@@ -32,108 +33,108 @@ def configure(
     service_version: str | None = None,
     environment: str | None = None,
     resource_attributes: Mapping[str, Any] | None = None,
-    **options: Unpack[Options],
+    **options: "Unpack[Options]",
 ) -> None:
-    """Set up a service that has no OpenTelemetry yet. Calling it again replaces what was set up before.
+    """Configures a service that does not use OpenTelemetry yet. A second call replaces the first configuration.
 
-    Where there is no global tracer provider it makes one, so that instrumentation of other libraries joins in. With
-    ``OTEL_SDK_DISABLED=true`` nothing is set up.
+    It sets a global tracer provider if there is none, so that instrumentation of other libraries takes part. With
+    ``OTEL_SDK_DISABLED=true`` it does nothing.
 
     Args:
-        service_name: Else from ``OTEL_SERVICE_NAME``.
-        service_version: Shown where two versions of a service work on one saga.
+        service_name: Default: ``OTEL_SERVICE_NAME``.
+        service_version: Shown where two versions of a service take part in one saga.
         environment: For example ``production``; sagas of different environments are kept apart.
-        resource_attributes: More attributes of this service.
-        **options: As in `Options`; the one that is needed most is ``endpoint``.
+        resource_attributes: Further attributes of this service.
+        **options: As in `Options`; ``endpoint`` is the most important one.
 
     Raises:
         MissingExtra: The packages of the extra ``otlp`` are not installed.
-        SettingInvalid: An option is unknown, or its value cannot be used.
+        SettingInvalid: An option is unknown, or its value is invalid.
     """
     try:
-        from sagascope import _install, _settings
+        from sagascope import _providers, _settings
     except ImportError as error:
         raise MissingExtra("sagascope.configure()") from error
-    settings = _settings.settle(options)
-    described = _install.describe(service_name, service_version, environment, resource_attributes or {})
+    settings = _settings.resolve_settings(options)
+    resource = _providers.service_resource(service_name, service_version, environment, resource_attributes or {})
     if not _is_disabled():
-        _activate(_install.beside_nothing(settings, described))
+        _activate(_providers.new_pipeline(settings, resource))
 
 
 def install(
     tracer_provider: "TracerProvider | None" = None,
     *,
     logger_provider: "LoggerProvider | None" = None,
-    **options: Unpack[Options],
+    **options: "Unpack[Options]",
 ) -> None:
-    """Set up a service that has OpenTelemetry already, beside what is there; call it after that was set up.
+    """Adds Sagascope to a service that uses OpenTelemetry; call it after OpenTelemetry was configured.
 
     Its exporters, its sampler and the sampled flag of its ``traceparent`` stay as they are. Its spans and log records
-    inside a saga are stamped with the saga's attributes; the spans that its sampler keeps are sent to Sagascope too.
-    With ``OTEL_SDK_DISABLED=true`` nothing is set up.
+    inside a saga get the saga's attributes; the spans that its sampler keeps are sent to Sagascope too. With
+    ``OTEL_SDK_DISABLED=true`` it does nothing.
 
     Args:
-        tracer_provider: The service's; the global one if it is left out.
-        logger_provider: The service's; the global one if it is left out.
-        **options: As in `Options`; the one that is needed most is ``endpoint``.
+        tracer_provider: The service's tracer provider. Default: the global one.
+        logger_provider: The service's logger provider. Default: the global one.
+        **options: As in `Options`; ``endpoint`` is the most important one.
 
     Raises:
         MissingExtra: The packages of the extra ``otlp`` are not installed.
-        SettingInvalid: An option is unknown, or its value cannot be used.
+        SettingInvalid: An option is unknown, or its value is invalid.
     """
     try:
-        from sagascope import _install, _settings
+        from sagascope import _providers, _settings
     except ImportError as error:
         raise MissingExtra("sagascope.install()") from error
-    settings = _settings.settle(options)
+    settings = _settings.resolve_settings(options)
     if not _is_disabled():
-        _activate(_install.beside(tracer_provider, logger_provider, settings))
+        _activate(_providers.attached_pipeline(tracer_provider, logger_provider, settings))
 
 
-def shutdown(timeout: float = EXIT_TIMEOUT) -> None:
-    """Send the final heartbeat and what waits, for at most `timeout` seconds, and do nothing from then on.
+def shutdown(timeout: float = SHUTDOWN_TIMEOUT_SECONDS) -> None:
+    """Sends the final heartbeat and all queued records, within `timeout` seconds, and stops.
 
-    It is called by itself when the process exits normally. Signals are left to the service.
+    It runs automatically when the process exits normally. Signals are left to the service.
     """
-    global _pipeline, _ended
+    global _pipeline, _final_stats
     pipeline, _pipeline = _pipeline, None
     _runtime.active = None
     if pipeline is not None:
         pipeline.close(timeout)
-        _ended = pipeline.stats()
+        _final_stats = pipeline.stats()
 
 
 def stats() -> Stats:
-    """What became of the saga telemetry of this process so far; after `shutdown`, what had become of it by then."""
-    return _ended if _pipeline is None else _pipeline.stats()
+    """Returns what became of the saga telemetry of this process so far; after `shutdown`, up to then."""
+    return _final_stats if _pipeline is None else _pipeline.stats()
 
 
 def _activate(pipeline: "Pipeline") -> None:
-    global _pipeline, _at_fork
+    global _pipeline, _has_fork_handler
     shutdown()
-    _attempts.forget()
+    clear_attempts()
     _pipeline = pipeline
     _runtime.active = pipeline
-    if not _at_fork and hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_forked)
-        _at_fork = True
-    # registered anew, so that it runs before the exit handlers of providers that were made meanwhile
+    if not _has_fork_handler and hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_reset_after_fork)
+        _has_fork_handler = True
+    # registered again, so that it runs before the exit handlers of providers created in the meantime
     atexit.unregister(shutdown)
     atexit.register(shutdown)
-    _finalize()
+    _register_finalizer()
     pipeline.open()
 
 
-def _forked() -> None:
+def _reset_after_fork() -> None:
     util: Any = sys.modules.get("multiprocessing.util")
     if util is not None:
-        util.register_after_fork(_forked, lambda _: _finalize())
+        util.register_after_fork(_reset_after_fork, lambda _: _register_finalizer())
     if _pipeline is not None:
-        _pipeline.forked()
+        _pipeline.reset_after_fork()
 
 
-def _finalize() -> None:
-    """In a child of multiprocessing no exit handlers run, but finalizers of its own."""
+def _register_finalizer() -> None:
+    """Runs `shutdown` at the end of a child of multiprocessing, which runs finalizers but no exit handlers."""
     process: Any = sys.modules.get("multiprocessing.process")
     if process is not None and process.parent_process() is not None:
         from multiprocessing.util import Finalize

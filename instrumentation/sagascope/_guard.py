@@ -1,25 +1,25 @@
-"""Contains our own failures: the service that embeds us never sees one."""
+"""Contains our own failures: the service that embeds Sagascope never sees one."""
 
 import logging
 from types import TracebackType
 
 _logger = logging.getLogger("sagascope")
-_said: set[tuple[str, type[BaseException]]] = set()
+_logged: set[tuple[str, type[BaseException]]] = set()
 
 strict = False
-"""True in our own tests: failures of ours are raised instead of being logged."""
+"""True in our own tests: our failures are raised instead of logged."""
 
 
 class Guard:
-    """Runs a piece of our code; an `Exception` in it is logged once per kind and goes no further.
+    """Runs a piece of our code. An `Exception` in it is logged, once per type, and suppressed.
 
-    One guard is made per place, at import, and used by every thread. The user's code never runs inside one.
+    Modules create their guards at import; all threads share them. The user's code never runs inside one.
     """
 
-    __slots__ = ("_doing",)
+    __slots__ = ("_activity",)
 
-    def __init__(self, doing: str) -> None:
-        self._doing = doing
+    def __init__(self, activity: str) -> None:
+        self._activity = activity
 
     def __enter__(self) -> None:
         return None
@@ -29,13 +29,13 @@ class Guard:
     ) -> bool:
         if error is None or strict or not isinstance(error, Exception):
             return False
-        report(self._doing, error)
+        report(self._activity, error)
         return True
 
 
-def report(doing: str, error: BaseException) -> None:
-    """Log a failure of ours, the first time that one of its kind happens there."""
-    seen = (doing, type(error))
-    if seen not in _said:
-        _said.add(seen)
-        _logger.error("Sagascope failed while %s; the service goes on without it", doing, exc_info=error)
+def report(activity: str, error: BaseException) -> None:
+    """Logs one of our failures, the first time that its type occurs in this activity."""
+    failure = (activity, type(error))
+    if failure not in _logged:
+        _logged.add(failure)
+        _logger.error("Sagascope failed while %s; the service is not affected", activity, exc_info=error)

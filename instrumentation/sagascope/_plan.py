@@ -1,9 +1,11 @@
-"""The plan of a saga type: its steps in order, with what undoes each and how long each may take."""
+"""The plan of a saga type, and the progress of one saga against it."""
 
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sagascope import semconv
+from sagascope._context import SagaIdentity
 from sagascope.errors import PlanInvalid
 
 
@@ -11,12 +13,12 @@ class Step:
     """One planned step.
 
     Args:
-        name: What it is called everywhere, for example ``wallet.debit``.
-        compensation: The name of the step that undoes it; None: it cannot be undone, or need not be.
-        timeout: Seconds after which one attempt is overdue; None: the collector decides from what it has seen.
+        name: The step's name everywhere, for example ``wallet.debit``.
+        compensation: The name of the step that compensates it; None: it is not compensable, or needs no compensation.
+        timeout: Seconds after which one attempt is overdue; None: the collector decides from finished sagas.
         pivot: After this step only forward is possible.
-        optional: A saga may be completed without it.
-        after: Names of the steps that it waits for; None: the step before it. Says what runs in parallel.
+        optional: A saga can complete without it.
+        after: Names of the steps that it waits for; None: the step before it. Declares what runs in parallel.
     """
 
     __slots__ = ("after", "compensation", "name", "optional", "pivot", "timeout")
@@ -43,10 +45,10 @@ class Step:
 
 
 class Plan:
-    """The steps of one saga type.
+    """The steps of one saga type, in order.
 
     Raises:
-        PlanInvalid: Two steps have one name, or one waits for a step that is not in the plan.
+        PlanInvalid: Two steps have the same name, or a step waits for one that is not in the plan.
     """
 
     __slots__ = ("_by_name", "attributes", "steps")
@@ -55,28 +57,28 @@ class Plan:
         self.steps: tuple[Step, ...] = tuple(Step(step) if isinstance(step, str) else step for step in steps)
         self._by_name = {step.name: step for step in self.steps}
         self._check()
-        self.attributes: dict[str, Any] = self._describe(timeout)
+        self.attributes: dict[str, Any] = self._root_attributes(timeout)
+        """The attributes of the root span, built once."""
 
     def step(self, name: str) -> Step | None:
-        """The planned step of this name."""
+        """Returns the planned step of this name."""
         return self._by_name.get(name)
 
-    def undone_by(self, compensation: str) -> list[str]:
-        """Names of the steps that this compensation undoes, last one first."""
+    def steps_compensated_by(self, compensation: str) -> list[str]:
+        """Returns the names of the steps that this compensation compensates, the last one first."""
         return [step.name for step in reversed(self.steps) if step.compensation == compensation]
 
     def _check(self) -> None:
         if len(self._by_name) < len(self.steps):
             names = [step.name for step in self.steps]
-            twice = sorted({name for name in names if names.count(name) > 1})
-            raise PlanInvalid(f"These steps are in the plan more than once: {', '.join(twice)}")
+            repeated = sorted({name for name in names if names.count(name) > 1})
+            raise PlanInvalid(f"The plan contains these steps more than once: {', '.join(repeated)}")
         for step in self.steps:
             unknown = [name for name in step.after or () if name not in self._by_name]
             if unknown:
-                raise PlanInvalid(f"{step.name} waits for {', '.join(unknown)}, which the plan does not have")
+                raise PlanInvalid(f"Step {step.name} waits for {', '.join(unknown)}, which is not in the plan")
 
-    def _describe(self, timeout: float | None) -> dict[str, Any]:
-        """The attributes of the root span; computed once, when the saga type is declared."""
+    def _root_attributes(self, timeout: float | None) -> dict[str, Any]:
         attributes: dict[str, Any] = {}
         if timeout is not None:
             attributes[semconv.SAGA_TIMEOUT] = float(timeout)
@@ -97,3 +99,77 @@ class Plan:
             ",".join(previous if step.after is None else step.after)
             for previous, step in zip(before, self.steps, strict=False)
         )
+
+
+class Progress:
+    """The steps that a saga committed in this process, in order, and which of them were compensated."""
+
+    __slots__ = ("_committed", "_last_was_compensation")
+
+    def __init__(self) -> None:
+        self._committed: dict[tuple[str, str], bool] = {}
+        """By step and key; False once compensated."""
+        self._last_was_compensation = False
+
+    def commit(self, step: str, key: str) -> None:
+        """Records a step that succeeded."""
+        self._committed.pop((step, key), None)
+        self._committed[step, key] = True
+        self._last_was_compensation = False
+
+    def compensate(self, step: str | None, key: str) -> None:
+        """Records a compensation that succeeded; without a key it compensates the step under every key."""
+        self._last_was_compensation = True
+        for committed in self._committed:
+            if committed[0] == step and key in ("", committed[1]):
+                self._committed[committed] = False
+
+    def latest_committed(self, candidates: Iterable[str]) -> str | None:
+        """Returns the candidate that was committed last and is not compensated."""
+        names = set(candidates)
+        committed = [step for step in self._committed_steps() if step in names]
+        return committed[-1] if committed else None
+
+    def is_compensated(self, plan: Plan | None, *, succeeded: bool) -> bool:
+        """Returns whether a step was compensated and no committed step with a compensation is left.
+
+        A saga that `succeeded` is compensated only if the last thing it did was a compensation: one that continued
+        forward after it was not given up.
+        """
+        if all(self._committed.values()) or (succeeded and not self._last_was_compensation):
+            return False
+        planned = [plan.step(step) for step in self._committed_steps()] if plan is not None else []
+        return not any(step is not None and step.compensation for step in planned)
+
+    def _committed_steps(self) -> list[str]:
+        """Returns the steps that are committed and not compensated, in order."""
+        return [step for (step, _), in_effect in self._committed.items() if in_effect]
+
+
+MAX_COUNTED_SAGAS = 4096
+"""Sagas whose attempts are counted. Beyond it the counts of the saga that was seen first are dropped."""
+
+_attempts: "OrderedDict[SagaIdentity, dict[tuple[str, str, str], int]]" = OrderedDict()
+
+
+def next_attempt(identity: SagaIdentity, kind: str, step: str, key: str, given: int | None) -> int:
+    """Returns the number of an attempt that starts now: `given`, or one more than the last in this process."""
+    counts = _attempts.get(identity)
+    if counts is None:
+        counts = _attempts[identity] = {}
+        if len(_attempts) > MAX_COUNTED_SAGAS:
+            _attempts.popitem(last=False)
+    counted = (kind, step, key)
+    attempt = counts.get(counted, 0) + 1 if given is None else max(1, int(given))
+    counts[counted] = attempt
+    return attempt
+
+
+def reset_attempts(identity: SagaIdentity) -> None:
+    """Counts the attempts of a saga from 1 again."""
+    _attempts.pop(identity, None)
+
+
+def clear_attempts() -> None:
+    """Counts the attempts of all sagas from 1 again."""
+    _attempts.clear()

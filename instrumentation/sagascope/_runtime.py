@@ -1,24 +1,62 @@
-"""The seam between what people write and what carries it away.
+"""The interface between the public API and the part that exports spans.
 
-What people write needs opentelemetry-api alone. `configure` and `install` put something here that makes real spans;
-while nothing is here, sagas and steps do nothing.
+The public API needs opentelemetry-api only. `configure` and `install` set `active`; while it is None, sagas and steps
+do nothing.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, Span, SpanContext, SpanKind
-
-from sagascope._told import Told
+from opentelemetry.trace import Link, Span, SpanContext, SpanKind, TraceFlags
 
 Attributes = Mapping[str, Any]
 
+SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+
+NANOSECONDS_PER_SECOND = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetachedSpan:
+    """A span with chosen ids that belongs to a service, but to no process of it.
+
+    Every process that follows the same work chooses the same ids, so that any of them can report how it ends. Times are
+    nanoseconds since the Unix epoch.
+    """
+
+    name: str
+    trace_id: int
+    span_id: int
+    parent_id: int = 0
+    """0: it has no parent."""
+    start: int
+    end: int | None = None
+    """None: it has not ended; another process may report its end under the same ids."""
+    kind: SpanKind = SpanKind.INTERNAL
+    attributes: dict[str, Any] = field(default_factory=dict)
+    links: tuple[Link, ...] = ()
+    error: BaseException | None = None
+    """The error that it failed with."""
+
+    @property
+    def context(self) -> SpanContext:
+        """Its ids."""
+        return SpanContext(self.trace_id, self.span_id, is_remote=False, trace_flags=SAMPLED)
+
+    @property
+    def parent(self) -> SpanContext | None:
+        """The ids of its parent."""
+        if not self.parent_id:
+            return None
+        return SpanContext(self.trace_id, self.parent_id, is_remote=True, trace_flags=SAMPLED)
+
 
 class Runtime(Protocol):
-    """Makes saga spans, apart from the service's own."""
+    """Creates and exports saga spans, apart from the service's own spans."""
 
-    def start(
+    def start_span(
         self,
         name: str,
         context: Context,
@@ -27,44 +65,44 @@ class Runtime(Protocol):
         kind: SpanKind = SpanKind.INTERNAL,
         span_id: int = 0,
     ) -> Span:
-        """Start a span below the one in `context`; it is recorded whatever the service's sampler decides.
+        """Starts a span below the one in `context`, whatever the service's sampler decides.
 
-        `span_id` is the id that it is to have; 0: any.
+        `span_id` is the id of the new span; 0 chooses a random one.
         """
         ...
 
-    def tell(self, told: Told) -> None:
-        """Send a span as it is told of; it belongs to the service, and to no process of it."""
+    def emit_span(self, span: DetachedSpan) -> None:
+        """Exports a detached span."""
         ...
 
-    def carried(self, name: str, own: SpanContext, context: Context) -> SpanContext:
-        """Say what the service goes on with: the ids of `own`, with the flags that the service's sampler gives."""
+    def emit_log(self, body: str, context: Context, attributes: Attributes) -> None:
+        """Exports a log record."""
         ...
 
-    def conceal(self, attribute: str, text: str) -> str:
-        """A text that travels in headers, as it may leave the process."""
+    def propagated_context(self, name: str, own: SpanContext, context: Context) -> SpanContext:
+        """Returns the ids of `own` with the flags that the service's sampler gives."""
         ...
 
-    def fit(self, attributes: Attributes) -> Attributes:
-        """Attributes as they may be set: no longer than allowed."""
+    def redact_identifier(self, attribute: str, text: str) -> str:
+        """Returns an identifier that travels in headers, redacted and truncated."""
         ...
 
-    def failure(self, error: BaseException) -> Attributes:
-        """The attributes of an exception event."""
+    def truncate(self, attributes: Attributes) -> Attributes:
+        """Returns the attributes with values of at most the configured length."""
         ...
 
-    def may_reach(self, address: str) -> bool:
-        """Whether a saga's baggage may go to the host of this URL."""
+    def exception_attributes(self, error: BaseException) -> Attributes:
+        """Returns the attributes of an exception event."""
+        ...
+
+    def may_propagate_to(self, address: str) -> bool:
+        """Returns whether baggage of sagas may be sent to the host of this URL."""
         ...
 
     def trusts(self, headers: Any) -> bool:
-        """Whether the saga that these incoming headers name is taken up."""
-        ...
-
-    def emit(self, body: str, context: Context, attributes: Attributes) -> None:
-        """Send a log record at once."""
+        """Returns whether to continue the saga that these incoming headers name."""
         ...
 
 
 active: Runtime | None = None
-"""What was configured; None before `configure` or `install`, and after `shutdown`."""
+"""The configured runtime; None before `configure` or `install`, and after `shutdown`."""

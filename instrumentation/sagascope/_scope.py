@@ -1,7 +1,8 @@
-"""A saga span and the context below it, from entering a block to leaving it."""
+"""The span of a block that stands for a saga or a step, and the span that other code sees inside it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from types import TracebackType
+from typing import Any, ClassVar
 
 from opentelemetry.context import Context, attach
 from opentelemetry.trace import (
@@ -10,100 +11,206 @@ from opentelemetry.trace import (
     Span,
     SpanContext,
     SpanKind,
+    Status,
     StatusCode,
     get_current_span,
     set_span_in_context,
 )
 
-from sagascope._context import CarriedSpan, Place, leave, place_in, put
+from sagascope._attributes import error_summary
+from sagascope._context import SagaContext, get_saga_context, restore, set_saga_in_context
+from sagascope._guard import Guard
 from sagascope._runtime import Runtime
 
 
-class Scope:
-    """What a block that stands for a saga or a step keeps while it is open."""
+class SpanScope:
+    """A block with a saga span: starts the span, makes it current, and ends it when the block is left."""
 
     __slots__ = ("_entered", "_previous", "_runtime", "_span")
+
+    _closing: ClassVar[Guard] = Guard("ending a span")
 
     _entered: Context
     _previous: Context
     _runtime: Runtime
     _span: Span | None
-    """None while the block is not open, or stands for nothing."""
+    """None while the block is not open, or has no span."""
 
-    def _enter_scope(
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._span is not None:
+            with self._closing:
+                self._close(error)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+    def _close(self, error: BaseException | None) -> None:
+        """Ends what the block stands for."""
+        self._end_span(error)
+
+    def _start_span(
         self,
         runtime: Runtime,
         name: str,
         attributes: Mapping[str, Any],
-        place: Place | None,
+        saga_context: SagaContext | None,
         context: Context,
         links: Sequence[Link] = (),
         kind: SpanKind = SpanKind.INTERNAL,
     ) -> None:
-        """Start the span below where `context` stands, and go on at `place`; None: at no saga's in particular."""
-        span = runtime.start(name, _nearest_parent(context), attributes, links, kind)
-        self._go_on(runtime, span, runtime.carried(name, span.get_span_context(), context), place, context)
+        """Starts the span below `context` and makes it current; without `saga_context`, for no saga in particular."""
+        span = runtime.start_span(name, _parent_context(context), attributes, links, kind)
+        propagated = runtime.propagated_context(name, span.get_span_context(), context)
+        self._activate(runtime, span, propagated, saga_context, context)
 
-    def _go_on(
-        self, runtime: Runtime, span: Span, with_ids: SpanContext, place: Place | None, context: Context
+    def _activate(
+        self,
+        runtime: Runtime,
+        span: Span,
+        propagated: SpanContext,
+        saga_context: SagaContext | None,
+        context: Context,
     ) -> None:
-        """Let what follows stand below this span, at `place`; the service goes on with these ids."""
-        carried = CarriedSpan(with_ids, span, _outer(context), runtime)
+        """Makes the span and `saga_context` current; other code sees and propagates the ids of `propagated`."""
         self._previous = context
-        self._entered = set_span_in_context(carried, context)
-        if place is not None:
-            place.parent = span.get_span_context()
-            self._entered = put(place, self._entered)
+        self._entered = set_span_in_context(ForwardingSpan(propagated, span, _service_span(context), runtime), context)
+        if saga_context is not None:
+            saga_context.span_context = span.get_span_context()
+            self._entered = set_saga_in_context(saga_context, self._entered)
         attach(self._entered)
         self._runtime = runtime
         self._span = span
 
-    def _leave_scope(self, error: BaseException | None, *, ended: bool = True) -> None:
-        """End the span, with the error that left the block if one did, and go back; `ended` as for `leave`."""
+    def _end_span(self, error: BaseException | None, *, ended: bool = True) -> None:
+        """Ends the span, with the error that left the block if any, and restores the context.
+
+        Args:
+            error: The error that left the block.
+            ended: Whether the saga or step ended with the block.
+        """
         span, self._span = self._span, None
-        leave(self._entered, self._previous, ended=ended)
+        restore(self._entered, self._previous, ended=ended)
         if span is None:
             return
         if error is not None:
-            self._mark_failed(error, span)
+            self._record_failure(error, span)
         span.end()
 
-    def _mark_failed(self, error: BaseException | str, span: Span | None = None) -> None:
-        """Say of the span that it failed, and with what."""
-        marked = span or self._span
-        if marked is None:
+    def _record_failure(self, error: BaseException | str, span: Span | None = None) -> None:
+        """Sets the status of the span to ERROR, with an exception event for an exception."""
+        failed = span or self._span
+        if failed is None:
             return
         if isinstance(error, BaseException):
-            marked.add_event("exception", self._runtime.failure(error))
-            error = say(error)
-        marked.set_status(StatusCode.ERROR, self._runtime.fit({"": error})[""])
+            failed.add_event("exception", self._runtime.exception_attributes(error))
+            error = error_summary(error)
+        failed.set_status(StatusCode.ERROR, self._runtime.truncate({"": error})[""])
 
 
-def say(error: BaseException) -> str:
-    """An error in one line, also one that cannot be put into words."""
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001 - the user's exception class
-        text = "(its text cannot be made)"
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+class ForwardingSpan(Span):
+    """The current span inside a saga span, as code other than Sagascope sees it.
+
+    It has the ids of the saga span and the sampled flag of the service's sampler. Calls are forwarded to the saga span
+    and to the service's own span around it, which would have received them without Sagascope.
+    """
+
+    def __init__(self, context: SpanContext, saga_span: Span, service_span: Span, runtime: Runtime) -> None:
+        self._context = context
+        self._saga_span = saga_span
+        self._service_span = service_span
+        self._runtime = runtime
+
+    @property
+    def saga_span(self) -> Span:
+        """The saga span."""
+        return self._saga_span
+
+    @property
+    def service_span(self) -> Span:
+        """The service's own span around the saga span."""
+        return self._service_span
+
+    def get_span_context(self) -> SpanContext:
+        """Returns the ids to propagate."""
+        return self._context
+
+    def is_recording(self) -> bool:
+        """Returns True until the saga span ends."""
+        return self._saga_span.is_recording()
+
+    def set_attribute(self, key: str, value: Any) -> None:
+        """Sets the attribute on both spans."""
+        self.set_attributes({key: value})
+
+    def set_attributes(self, attributes: Mapping[str, Any]) -> None:
+        """Sets the attributes on both spans."""
+        if self._saga_span.is_recording():
+            self._saga_span.set_attributes(self._runtime.truncate(attributes))
+        if self._service_span.is_recording():
+            self._service_span.set_attributes(attributes)
+
+    def add_event(self, name: str, attributes: Mapping[str, Any] | None = None, timestamp: int | None = None) -> None:
+        """Adds the event to both spans."""
+        if self._saga_span.is_recording():
+            self._saga_span.add_event(name, self._runtime.truncate(attributes or {}), timestamp)
+        if self._service_span.is_recording():
+            self._service_span.add_event(name, attributes, timestamp)
+
+    def add_link(self, context: SpanContext, attributes: Mapping[str, Any] | None = None) -> None:
+        """Adds the link to both spans."""
+        for span in (self._saga_span, self._service_span):
+            if span.is_recording():
+                span.add_link(context, attributes)
+
+    def record_exception(
+        self,
+        exception: BaseException,
+        attributes: Mapping[str, Any] | None = None,
+        timestamp: int | None = None,
+        escaped: bool = False,
+    ) -> None:
+        """Records the exception on both spans."""
+        if self._saga_span.is_recording():
+            recorded = {**self._runtime.exception_attributes(exception), **self._runtime.truncate(attributes or {})}
+            self._saga_span.add_event("exception", recorded, timestamp)
+        if self._service_span.is_recording():
+            self._service_span.record_exception(exception, attributes, timestamp, escaped)
+
+    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
+        """Sets the status of both spans."""
+        for span in (self._saga_span, self._service_span):
+            if span.is_recording():
+                span.set_status(status, description)
+
+    def update_name(self, name: str) -> None:
+        """Renames the service's span; a saga span keeps the name of its saga or step."""
+        self._service_span.update_name(name)
+
+    def end(self, end_time: int | None = None) -> None:
+        """Ends the service's span; a saga span ends with its block."""
+        self._service_span.end(end_time)
 
 
-def _outer(context: Context) -> Span:
-    """The service's own span that is current here."""
+def _service_span(context: Context) -> Span:
+    """Returns the service's own current span."""
     current = get_current_span(context)
-    return current.outer if isinstance(current, CarriedSpan) else current
+    return current.service_span if isinstance(current, ForwardingSpan) else current
 
 
-def _nearest_parent(context: Context) -> Context:
-    """A context whose current span is one that reaches the collector.
+def _parent_context(context: Context) -> Context:
+    """Returns a context whose current span reaches the collector.
 
-    The service's own span does, unless its sampler left it out; then it is the saga span above.
+    The service's own span does, unless its sampler dropped it; then the parent is the saga span above.
     """
     current = get_current_span(context)
-    place = place_in(context)
-    if place is None or current.is_recording():
+    saga_context = get_saga_context(context)
+    if saga_context is None or current.is_recording():
         return context
-    here = current.get_span_context()
-    if here.is_valid and (here.is_remote or here.trace_id != place.parent.trace_id):
+    current_ids = current.get_span_context()
+    if current_ids.is_valid and (current_ids.is_remote or current_ids.trace_id != saga_context.span_context.trace_id):
         return context
-    return set_span_in_context(NonRecordingSpan(place.parent), context)
+    return set_span_in_context(NonRecordingSpan(saga_context.span_context), context)

@@ -1,4 +1,4 @@
-"""Sends OTLP requests over HTTP, from our own threads only, with the standard library's client."""
+"""Sends OTLP requests over HTTP, from background threads, with the standard library's client."""
 
 import encodings.idna  # noqa: F401 - a fork while a thread imports it would leave the child without it
 import gzip
@@ -6,6 +6,7 @@ import http.client
 import ssl
 from collections.abc import Mapping
 from enum import Enum
+from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -14,37 +15,44 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from sagascope.errors import SettingInvalid
 
-RETRYABLE = frozenset({429, 502, 503, 504})
-"""Answers after which OTLP lets a client send the same again."""
+RETRYABLE_STATUSES = frozenset(
+    {
+        HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.BAD_GATEWAY,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        HTTPStatus.GATEWAY_TIMEOUT,
+    }
+)
+"""Statuses after which OTLP allows a client to send the same request again."""
 
-LONGEST_ANSWER = 65_536
-"""Bytes read of an answer; nothing that OTLP answers is longer."""
+MAX_RESPONSE_BYTES = 65_536
+"""Bytes of a response that are read; OTLP responses are shorter."""
 
 
-class Fate(Enum):
-    """What became of a request."""
+class Delivery(Enum):
+    """The outcome of a request."""
 
-    DELIVERED = "delivered"
-    LATER = "later"
+    ACCEPTED = "accepted"
+    RETRYABLE = "retryable"
     REFUSED = "refused"
 
 
-class Answer(NamedTuple):
-    """What came back, in our words."""
+class Result(NamedTuple):
+    """The outcome of a request, with its reason."""
 
-    fate: Fate
-    why: str = ""
-    wait: float | None = None
-    """Seconds that the server asked us to wait."""
+    delivery: Delivery
+    reason: str = ""
+    retry_after: float | None = None
+    """Seconds that the server asked to wait."""
     rejected: int = 0
-    """Records of a request that was taken which were not."""
+    """Records of an accepted request that the server rejected."""
 
 
 class Sender:
-    """One kept-alive connection to a collector, for one thread. Sending raises nothing.
+    """One kept-alive connection to a collector, for one thread. Sending raises no error.
 
     Raises:
-        SettingInvalid: The endpoint is no http or https address.
+        SettingInvalid: The endpoint is not an http or https address.
     """
 
     def __init__(
@@ -52,7 +60,7 @@ class Sender:
     ) -> None:
         parts = urlsplit(endpoint)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise SettingInvalid(f"The endpoint must be an http or https address, not {endpoint!r}")
+            raise SettingInvalid(f"endpoint must be an http or https address, not {endpoint!r}")
         self._tls = ssl.create_default_context(cafile=certificate) if parts.scheme == "https" else None
         self._host, self._port = parts.hostname, parts.port
         self._base = parts.path.rstrip("/")
@@ -63,38 +71,40 @@ class Sender:
             self._headers["Content-Encoding"] = "gzip"
         self._connection: http.client.HTTPConnection | None = None
 
-    def post(self, path: str, body: bytes) -> Answer:
-        """Send one request; a connection that the server had closed meanwhile is opened anew, once."""
+    def post(self, path: str, body: bytes) -> Result:
+        """Sends one request; if the server had closed the kept connection, sends it once more on a new one."""
         payload = gzip.compress(body, 1) if self._compress else body
         reused = self._connection is not None
-        answer = self._try(path, payload)
-        if reused and answer.fate is Fate.LATER and self._connection is None and answer.why.startswith("connection"):
-            answer = self._try(path, payload)
-        return answer
+        result, connection_lost = self._try(path, payload)
+        if reused and connection_lost:
+            result, _ = self._try(path, payload)
+        return result
 
     def close(self) -> None:
-        """Close the connection; the next call opens one."""
+        """Closes the connection; the next request opens one."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
 
-    def forked(self) -> None:
-        """Let go of a connection that is the parent's."""
+    def reset_after_fork(self) -> None:
+        """Drops the connection without closing it: it belongs to the parent process."""
         self._connection = None
 
-    def _try(self, path: str, payload: bytes) -> Answer:
+    def _try(self, path: str, payload: bytes) -> tuple[Result, bool]:
+        """Returns the result, and whether the connection was lost."""
         try:
             connection = self._connection or self._connect()
             connection.request("POST", self._base + path, payload, self._headers)
             response = connection.getresponse()
-            body = response.read(LONGEST_ANSWER)
+            body = response.read(MAX_RESPONSE_BYTES)
             if not response.isclosed():
                 self.close()
-        except Exception as error:  # noqa: BLE001 - whatever it was, the connection is of no use any more
+        except Exception as error:  # noqa: BLE001 - after any error the connection cannot be used again
             self.close()
             lost = isinstance(error, (ConnectionError, http.client.BadStatusLine))
-            return Answer(Fate.LATER, f"{'connection lost' if lost else 'no answer'}: {type(error).__name__}: {error}")
-        return _read(response, body)
+            reason = f"{'connection lost' if lost else 'no response'}: {type(error).__name__}: {error}"
+            return Result(Delivery.RETRYABLE, reason), lost
+        return _result(response, body), False
 
     def _connect(self) -> http.client.HTTPConnection:
         if self._tls is not None:
@@ -106,27 +116,27 @@ class Sender:
         return self._connection
 
 
-def _read(response: http.client.HTTPResponse, body: bytes) -> Answer:
+def _result(response: http.client.HTTPResponse, body: bytes) -> Result:
     if 200 <= response.status < 300:
-        return _taken(body)
-    why = f"HTTP {response.status} {response.reason}"
-    if response.status in RETRYABLE:
-        return Answer(Fate.LATER, why, _seconds(response.getheader("Retry-After")))
-    return Answer(Fate.REFUSED, why)
+        return _accepted(body)
+    reason = f"HTTP {response.status} {response.reason}"
+    if response.status in RETRYABLE_STATUSES:
+        return Result(Delivery.RETRYABLE, reason, _seconds(response.getheader("Retry-After")))
+    return Result(Delivery.REFUSED, reason)
 
 
-def _taken(body: bytes) -> Answer:
-    """A request that was taken, perhaps without some of its records; an answer that cannot be read says nothing."""
+def _accepted(body: bytes) -> Result:
+    """Returns the result of an accepted request; a body that cannot be decoded counts as full success."""
     try:
-        # its fields have the same numbers in the answers to spans and to log records
+        # the responses to spans and to log records have the same field numbers
         partial = ExportTraceServiceResponse.FromString(body).partial_success
     except DecodeError:
-        return Answer(Fate.DELIVERED)
-    return Answer(Fate.DELIVERED, why=partial.error_message, rejected=max(0, partial.rejected_spans))
+        return Result(Delivery.ACCEPTED)
+    return Result(Delivery.ACCEPTED, reason=partial.error_message, rejected=max(0, partial.rejected_spans))
 
 
 def _seconds(header: str | None) -> float | None:
-    """Retry-After in seconds; its date form is not used by OTLP servers and counts as absent."""
+    """Returns Retry-After in seconds; its date form, which OTLP servers do not use, counts as absent."""
     try:
         return max(0.0, float(header)) if header is not None else None
     except ValueError:

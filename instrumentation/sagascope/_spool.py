@@ -1,4 +1,4 @@
-"""What the collector does not take waits on disk, bounded, and outlives the process."""
+"""Keeps requests on disk that the collector does not accept, bounded, also beyond the end of the process."""
 
 import re
 import time
@@ -10,37 +10,41 @@ from sagascope._guard import Guard
 
 _SPOOLING = Guard("using the spool")
 
-ABANDONED_AFTER = 60.0
-"""Seconds without a change after which another process may send what a process has left."""
+ABANDONED_AFTER_SECONDS = 60.0
+"""Age after which another process may send the files of a process that ended."""
 
 SUFFIX = ".otlp"
-NAME = re.compile(r"\d{20}-\d+-(?P<records>\d+)-(?P<lane>traces|logs)-(?P<owner>[0-9a-f]{32})\.otlp")
-"""When it was kept, a number, how many records are in it, of which signal, and whose it is."""
+FILE_NAME = re.compile(r"\d{20}-\d+-(?P<records>\d+)-(?P<signal>traces|logs)-(?P<owner>[0-9a-f]{32})\.otlp")
+"""Time of writing, a sequence number, number of records, signal, and owner."""
 
 
 class Spool:
-    """Requests in files, one each, oldest first; the lane of a request is a part of its file's name.
+    """Requests in files, one each, sent oldest first; the file's name holds the signal.
 
-    A folder may be shared by processes. Nothing here raises: a full or missing disk is a `False`.
+    Processes may share a folder. No method raises an error: on a full or missing disk `write` returns False.
     """
 
     def __init__(self, folder: str, size: int, owner: str) -> None:
         self._folder = Path(folder)
         self._size = size
         self._owner = owner
-        self._number = count()
+        self._sequence = count()
 
-    def keep(self, lane: str, records: int, body: bytes) -> bool:
-        """Put a request on disk; False when there is no room, or the disk does not take it."""
+    def write(self, signal: str, records: int, body: bytes) -> bool:
+        """Writes a request to disk; returns False if there is no space, or writing fails."""
         with _SPOOLING:
             try:
-                return self._write(lane, records, body)
+                return self._write(signal, records, body)
             except OSError:
                 return False
         return False
 
     def send(self, post: Callable[[str, int, bytes], bool]) -> bool:
-        """Send what is there, oldest first, while `post` (lane, records, body) takes it; True: nothing is left."""
+        """Passes requests to `post` (signal, records, body), oldest first, until it returns False.
+
+        Returns:
+            True if no request is left.
+        """
         with _SPOOLING:
             for file in self._claimable():
                 claimed = self._claim(file)
@@ -49,15 +53,15 @@ class Spool:
         return True
 
     def is_empty(self) -> bool:
-        """Whether nothing is there that this process may send."""
+        """Returns whether there is no request that this process may send."""
         return not self._claimable()
 
-    def _write(self, lane: str, records: int, body: bytes) -> bool:
+    def _write(self, signal: str, records: int, body: bytes) -> bool:
         self._folder.mkdir(parents=True, exist_ok=True)
         used = sum(file.stat().st_size for file in self._files())
         if used + len(body) > self._size:
             return False
-        name = f"{time.time_ns():020}-{next(self._number)}-{records}-{lane}-{self._owner}"
+        name = f"{time.time_ns():020}-{next(self._sequence)}-{records}-{signal}-{self._owner}"
         partial = self._folder / f"{name}.part"
         try:
             partial.write_bytes(body)
@@ -69,40 +73,40 @@ class Spool:
 
     def _files(self) -> list[Path]:
         try:
-            return sorted(file for file in self._folder.iterdir() if NAME.fullmatch(file.name))
+            return sorted(file for file in self._folder.iterdir() if FILE_NAME.fullmatch(file.name))
         except OSError:
             return []
 
     def _claimable(self) -> list[Path]:
-        """Our own files, and those that nobody has touched for long: their process is gone."""
-        before = time.time() - ABANDONED_AFTER
-        return [file for file in self._files() if self._owner in file.name or _changed(file) < before]
+        """Returns our own files, and those of processes that ended."""
+        before = time.time() - ABANDONED_AFTER_SECONDS
+        return [file for file in self._files() if self._owner in file.name or _modified_at(file) < before]
 
     def _claim(self, file: Path) -> Path | None:
-        """Make a file ours; None: another process was quicker."""
+        """Makes a file ours; returns None if another process was faster."""
         if self._owner in file.name:
             return file
-        ours = file.with_name(file.name.removesuffix(SUFFIX).rpartition("-")[0] + f"-{self._owner}{SUFFIX}")
+        claimed = file.with_name(file.name.removesuffix(SUFFIX).rpartition("-")[0] + f"-{self._owner}{SUFFIX}")
         try:
-            file.rename(ours)
-            ours.touch()
+            file.rename(claimed)
+            claimed.touch()
         except OSError:
             return None
-        return ours
+        return claimed
 
     def _send_one(self, file: Path, post: Callable[[str, int, bytes], bool]) -> bool:
-        said = NAME.fullmatch(file.name)
+        name = FILE_NAME.fullmatch(file.name)
         try:
             body = file.read_bytes()
         except OSError:
             return True
-        if said is None or not post(said["lane"], int(said["records"]), body):
+        if name is None or not post(name["signal"], int(name["records"]), body):
             return False
         file.unlink(missing_ok=True)
         return True
 
 
-def _changed(file: Path) -> float:
+def _modified_at(file: Path) -> float:
     try:
         return file.stat().st_mtime
     except OSError:

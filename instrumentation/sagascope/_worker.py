@@ -1,4 +1,4 @@
-"""A background thread that works when there is something to do and sleeps when there is not."""
+"""A background thread that sleeps while there is nothing to do."""
 
 import threading
 from collections.abc import Callable
@@ -8,77 +8,92 @@ from sagascope._guard import Guard
 
 _WORKING = Guard("working in the background")
 
+ERROR_PAUSE_SECONDS = 1.0
+"""Pause after work that failed."""
+
 
 class Pause(NamedTuple):
-    """What a worker does next."""
+    """How long a worker sleeps."""
 
     seconds: float | None
-    """How long to wait at most; None: until it is woken."""
+    """Maximum duration; None: until it is woken."""
     wakeable: bool
     """Whether new work ends the pause."""
 
 
 class Worker:
-    """One daemon thread. `wake` costs its caller an attribute lookup, unless the thread sleeps."""
+    """One daemon thread. `wake` costs its caller an attribute lookup, unless the thread sleeps.
+
+    Args:
+        name: The name of the thread.
+        work: Does what is to be done, and returns the pause until the next call.
+        finish: Called once, at the end.
+        is_idle: Returns whether there is no work.
+        delay: Seconds between being woken and working, so that records that arrive together are sent together.
+    """
 
     def __init__(
-        self, name: str, work: Callable[[], Pause], last: Callable[[], None], idle: Callable[[], bool], gather: float
+        self,
+        name: str,
+        work: Callable[[], Pause],
+        finish: Callable[[], None],
+        is_idle: Callable[[], bool],
+        delay: float,
     ) -> None:
         self._name = name
         self._work = work
-        self._last = last
-        self._idle = idle
-        self._gather = gather
-        """Seconds between being woken and working, so that what comes together leaves together."""
-        self.forked()
+        self._finish = finish
+        self._is_idle = is_idle
+        self._delay = delay
+        self.reset_after_fork()
 
-    def forked(self) -> None:
-        """Make everything new: in a forked child the thread is gone, and its locks may be held by nobody."""
+    def reset_after_fork(self) -> None:
+        """Creates new state: in a forked child the thread is gone, and its locks may never be released."""
         self._asleep = False
         self._woken = threading.Event()
-        self._stop = threading.Event()
+        self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Start the thread."""
+        """Starts the thread."""
         self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
         self._thread.start()
 
     def wake(self) -> None:
-        """Say that there is work."""
+        """Reports that there is work."""
         if self._asleep:
             self._asleep = False
             self._woken.set()
 
-    def finish(self) -> None:
-        """Tell the thread to do its last work and end."""
-        self._stop.set()
+    def stop(self) -> None:
+        """Makes the thread finish and end."""
+        self._stopped.set()
         self._woken.set()
 
     def join(self, timeout: float) -> None:
-        """Wait for its end, at most `timeout` seconds."""
+        """Waits for the end of the thread, at most `timeout` seconds."""
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(max(0.0, timeout))
 
     def _run(self) -> None:
-        while not self._stop.is_set():
-            pause = Pause(1.0, wakeable=False)
+        while not self._stopped.is_set():
+            pause = Pause(ERROR_PAUSE_SECONDS, wakeable=False)
             with _WORKING:
                 pause = self._work()
-            self._rest(pause)
+            self._sleep(pause)
         with _WORKING:
-            self._last()
+            self._finish()
 
-    def _rest(self, pause: Pause) -> None:
+    def _sleep(self, pause: Pause) -> None:
         if not pause.wakeable:
-            self._stop.wait(pause.seconds)
+            self._stopped.wait(pause.seconds)
             return
         self._woken.clear()
         self._asleep = True
-        if self._stop.is_set():
+        if self._stopped.is_set():
             return
-        # work that came before _asleep was set woke nobody
-        woken = not self._idle() or self._woken.wait(pause.seconds)
+        # work that arrived before _asleep was set did not wake the thread
+        woken = not self._is_idle() or self._woken.wait(pause.seconds)
         self._asleep = False
         if woken:
-            self._stop.wait(self._gather)
+            self._stopped.wait(self._delay)

@@ -1,28 +1,28 @@
 """The exception tree.
 
-Sagascope raises only while it is set up, or while a saga is declared. Inside a saga nothing of ours is raised.
+Sagascope raises errors only while it is configured and while sagas are declared, never inside a saga.
 
     SagascopeError
-    ├── MissingExtra      an optional dependency is not installed; the message says what to install
-    ├── PlanInvalid       a declared saga contradicts itself
-    └── SettingInvalid    a setting has a value that cannot be used
+    ├── MissingExtra      an optional dependency is not installed
+    ├── PlanInvalid       the plan of a saga is invalid
+    └── SettingInvalid    a setting is unknown or has an invalid value
 """
 
 
 class SagascopeError(Exception):
-    """Base of everything that Sagascope raises on its own account."""
+    """Base class of all errors that Sagascope raises."""
 
 
 class MissingExtra(SagascopeError, ImportError):
-    """A part needs packages that are not installed. The message holds the exact install command."""
+    """A feature needs packages that are not installed. The message contains the exact install command."""
 
-    def __init__(self, what: str, extra: str = "otlp") -> None:
-        super().__init__(f'{what} needs packages that are not installed. Run: pip install "sagascope[{extra}]"')
+    def __init__(self, feature: str, extra: str = "otlp") -> None:
+        super().__init__(f'{feature} needs packages that are not installed. Run: pip install "sagascope[{extra}]"')
 
 
 class PlanInvalid(SagascopeError, ValueError):
-    """A declared saga contradicts itself: two steps of one name, or a step that waits for one that is not there."""
+    """The plan of a saga is invalid: two steps have the same name, or a step waits for one that is not in the plan."""
 
 
 class SettingInvalid(SagascopeError, ValueError):
-    """A setting has a value that cannot be used, for example an endpoint that is no http address."""
+    """A setting is unknown or has an invalid value, for example an endpoint that is not an http address."""

@@ -1,7 +1,7 @@
 """The names of saga telemetry, version 1: attributes, values, event names, baggage.
 
-They are fixed: names are added, never renamed or reused. Any language's OpenTelemetry SDK can emit them.
-This module needs the standard library only, and is the only place where the names are written.
+Names are added, never renamed or reused. Any language's OpenTelemetry SDK can emit them. This module imports the
+standard library only, and no other module writes the names.
 """
 
 from typing import Final
@@ -15,7 +15,7 @@ SAGA_ID: Final = "saga.id"
 """string, every span and log record of the saga: the id that people quote, for example ``8492``. Required."""
 
 SAGA_NAME: Final = "saga.name"
-"""string, likewise: the saga's type, for example ``payment``. If absent, other telemetry of that id tells it."""
+"""string, likewise: the saga's type, for example ``payment``. If absent, other telemetry of that id provides it."""
 
 SAGA_RUN_ID: Final = "saga.run.id"
 """string, likewise, optional: tells two runs of one id apart."""
@@ -39,7 +39,7 @@ TYPE_ACTION: Final = "action"
 """Forward work."""
 
 TYPE_COMPENSATION: Final = "compensation"
-"""Undoes another, committed, step."""
+"""Compensates another, committed, step."""
 
 TYPE_PREPARE: Final = "prepare"
 """Two-phase commit: a participant's vote."""
@@ -54,16 +54,16 @@ STEP_TYPES: Final = (TYPE_ACTION, TYPE_COMPENSATION, TYPE_PREPARE, TYPE_COMMIT, 
 """Every value of `STEP_TYPE`."""
 
 STEP_COMPENSATES: Final = "saga.step.compensates"
-"""string, compensations: the name of the step that it undoes."""
+"""string, compensations: the name of the step that it compensates."""
 
 STEP_ATTEMPT: Final = "saga.step.attempt"
-"""int >= 1, attempts: 1 for the first try."""
+"""int >= 1, attempts: 1 for the first attempt."""
 
 STEP_MAX_ATTEMPTS: Final = "saga.step.max_attempts"
 """int, attempts, optional: the attempt with this number is the last."""
 
 STEP_RETRY_IN: Final = "saga.step.retry_in"
-"""double, seconds, failed attempts, optional: the planned wait before the next try."""
+"""double, seconds, failed attempts, optional: the planned wait before the next attempt."""
 
 STEP_TIMEOUT: Final = "saga.step.timeout"
 """double, seconds, attempts, optional: after this the attempt is overdue."""
@@ -81,10 +81,10 @@ STEP_RESOURCES: Final = "saga.step.resources"
 """string[], attempts, optional: keys of what the step holds or waits for."""
 
 WAIT_UNTIL: Final = "saga.wait.until"
-"""double, Unix seconds, any, optional: a wait that is meant; nothing is late before then."""
+"""double, Unix seconds, any, optional: the end of a planned wait; nothing is late before then."""
 
 WAIT_REASON: Final = "saga.wait.reason"
-"""string, any, optional: why the wait is meant."""
+"""string, any, optional: the reason for the planned wait."""
 
 WAIT_FOR: Final = "saga.wait.for"
 """string, any, optional: an event without a deadline that the saga waits for; nothing is late until an attempt starts
@@ -112,19 +112,19 @@ SAGA_OUTCOME: Final = "saga.outcome"
 """string, root span at its end, or the span that closes a saga without a root: one of `OUTCOMES`."""
 
 OUTCOME_COMPLETED: Final = "completed"
-"""Every step that was needed is done."""
+"""Every required step succeeded."""
 
 OUTCOME_COMPENSATED: Final = "compensated"
-"""The saga was given up, and what had been done is undone."""
+"""The saga was given up, and its committed steps were compensated."""
 
 OUTCOME_FAILED: Final = "failed"
-"""The saga was given up with work still in force, or unknown."""
+"""The saga was given up with steps still committed, or with unknown outcomes."""
 
 OUTCOMES: Final = (OUTCOME_COMPLETED, OUTCOME_COMPENSATED, OUTCOME_FAILED)
 """Every value of `SAGA_OUTCOME`."""
 
 AMOUNT: Final = "saga.amount"
-"""string, decimal, root or attempt, optional: the value at stake, for example ``50.00``."""
+"""string, decimal, root or attempt, optional: the amount concerned, for example ``50.00``."""
 
 CURRENCY: Final = "saga.currency"
 """string, ISO 4217, root or attempt, optional."""
@@ -133,39 +133,39 @@ KEY_PREFIX: Final = "saga.key."
 """``saga.key.<name>``, string, any, optional: a searchable business key."""
 
 CAPTURE_PREFIX: Final = "sagascope.capture."
-"""``sagascope.capture.<name>``, string, bool, int or double, attempts, optional: what a step was told to capture."""
+"""``sagascope.capture.<name>``, string, bool, int or double, attempts, optional: a captured value."""
 
 PROCESS_ID: Final = "sagascope.process.id"
-"""string, resource: new for each process, also after a fork; ``""`` of what no process holds. Sent by Sagascope's
-instrumentation."""
+"""string, resource: new for each process, also after a fork; ``""`` for work that belongs to no process. Sent by
+Sagascope's instrumentation."""
 
 SCRUBBED: Final = "sagascope.scrubbed"
-"""string[], any, added by the collector: what its scrubbing rules took out, each as ``rule: place``."""
+"""string[], any, added by the collector: what its scrubbing rules removed, each as ``rule: location``."""
 
 SETTLE_COMMIT: Final = "sagascope.settle.commit"
-"""string, ``prepare`` attempts, optional: what a person would run to commit this participant."""
+"""string, ``prepare`` attempts, optional: the command that commits this participant."""
 
 SETTLE_ROLLBACK: Final = "sagascope.settle.rollback"
-"""string, ``prepare`` attempts, optional: likewise, to roll it back."""
+"""string, ``prepare`` attempts, optional: the command that rolls it back."""
 
 # --- work that has not ended -----------------------------------------------------------------------
 
 EVENT_SPAN_START: Final = "sagascope.span.start"
-"""Event name of the log record that announces a saga span which is still open."""
+"""Event name of the log record that announces a saga span that is still open."""
 
 EVENT_WAITING: Final = "sagascope.waiting"
-"""Event name of the log record by which an engine says why its span waits, in the body, as half a sentence. The latest
-holds; an empty body takes it back. The root's span waits for what the whole saga waits for."""
+"""Event name of the log record in which an engine reports why a span waits; the body is half a sentence. The latest
+record counts, and an empty body withdraws it. On the root span it applies to the whole saga."""
 
 BLOCKED_CAUSE: Final = "sagascope.blocked.cause"
-"""string, on an `EVENT_WAITING` record, optional: the span cannot proceed, and why; one of `BLOCKED_CAUSES`."""
+"""string, on an `EVENT_WAITING` record, optional: why the span cannot proceed, one of `BLOCKED_CAUSES`."""
 
 BLOCKED_CAUSES: Final = ("task_failing", "no_worker", "paused", "unpublished")
 """Values of `BLOCKED_CAUSE`: the workflow's own task fails; no worker takes the work; it is paused; a message was not
 published."""
 
 EVENT_HEARTBEAT: Final = "sagascope.heartbeat"
-"""Event name of the log record that says a process is alive, and which announced spans it has open."""
+"""Event name of the log record that reports a process as alive, and its open announced spans."""
 
 SPAN_NAME: Final = "sagascope.span.name"
 """string, start record: the span's name."""
@@ -198,19 +198,19 @@ HEARTBEAT_DROPPED: Final = "sagascope.heartbeat.dropped"
 """int, heartbeat: records that this process could not send so far."""
 
 HEARTBEAT_FINAL: Final = "sagascope.heartbeat.final"
-"""bool, heartbeat: the process is shutting down; nothing of it goes on."""
+"""bool, heartbeat: the process is shutting down; none of its work continues."""
 
 BRIDGE_KIND: Final = "sagascope.bridge.kind"
-"""string, heartbeat of a bridge: what it follows, for example ``postgres``."""
+"""string, heartbeat of a bridge: the system that it follows, for example ``postgres``."""
 
 BRIDGE_LAG: Final = "sagascope.bridge.lag"
-"""double, heartbeat of a bridge: seconds by which what it told may be behind what it follows."""
+"""double, heartbeat of a bridge: seconds by which its records may lag behind what it follows."""
 
 BRIDGE_WATCHING: Final = "sagascope.bridge.watching"
-"""int, heartbeat of a bridge: pieces of work that it knows of and that have not ended."""
+"""int, heartbeat of a bridge: work items that it follows and that have not ended."""
 
-BRIDGE_TROUBLE: Final = "sagascope.bridge.trouble"
-"""string, heartbeat of a bridge, optional: what it cannot reach or follow, as a sentence."""
+BRIDGE_ERROR: Final = "sagascope.bridge.error"
+"""string, heartbeat of a bridge, optional: what the bridge cannot reach or follow, as a sentence."""
 
 # --- messages --------------------------------------------------------------------------------------
 
@@ -218,7 +218,7 @@ MESSAGING_SYSTEM: Final = "messaging.system"
 """string, spans of kind producer: the broker, for example ``nats`` or ``kafka``."""
 
 MESSAGING_DESTINATION: Final = "messaging.destination.name"
-"""string, likewise: the subject, topic or queue that the message was published to."""
+"""string, likewise: the subject, topic or queue that the message is published to."""
 
 MESSAGING_MESSAGE_ID: Final = "messaging.message.id"
 """string, likewise, optional: the message's own id."""
@@ -226,19 +226,19 @@ MESSAGING_MESSAGE_ID: Final = "messaging.message.id"
 # --- Temporal --------------------------------------------------------------------------------------
 
 TEMPORAL_TASK_QUEUE: Final = "temporal.task_queue"
-"""string, root and attempts: where workers take the workflow, or the activity, from."""
+"""string, root and attempts: the task queue of the workflow or the activity."""
 
 TEMPORAL_ACTIVITY_ID: Final = "temporal.activity.id"
-"""string, attempts: the activity, among those of its run."""
+"""string, attempts: the activity's id within its run."""
 
 TEMPORAL_SCHEDULED_AT: Final = "temporal.activity.scheduled_at"
-"""double, Unix seconds, attempts: since when this try waited for a worker."""
+"""double, Unix seconds, attempts: when this attempt was scheduled."""
 
 TEMPORAL_CHILD_ID: Final = "temporal.child.workflow_id"
 """string, attempts: the child workflow that is this step."""
 
 TEMPORAL_NEW_RUN: Final = "temporal.new_run_id"
-"""string, root: the run as which this one continued."""
+"""string, root: the run that continues this one."""
 
 TEMPORAL_PARENT_ID: Final = "temporal.parent.workflow_id"
 """string, root: the workflow that waits for this one as its child."""

@@ -1,10 +1,10 @@
-"""For tests of code that is instrumented: records sagas in memory, with fixed ids and clock, and asserts about them.
+"""For tests of instrumented code: records sagas in memory, with fixed ids and clock, and asserts about them.
 
     with sagascope.testing.record() as recorder:
         pay("8492")
     recorder.saga("8492").assert_compensated_in_reverse()
 
-No collector, no SDK and no thread is needed.
+It needs no collector, no SDK and no thread.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,68 +14,305 @@ from threading import Lock
 from typing import Any
 
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode, TraceFlags, get_current_span
+from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, get_current_span
 
-from sagascope import _attempts, _runtime, semconv
-from sagascope._recorded import RecordedAttempt, RecordedSaga, RecordedSpan, expect
-from sagascope._told import Told
+from sagascope import _runtime, semconv
+from sagascope._plan import clear_attempts
+from sagascope._runtime import SAMPLED, DetachedSpan
 
 __all__ = ["RecordedAttempt", "RecordedSaga", "RecordedSpan", "Recorder", "Ticks", "record"]
 
-MILLISECOND = 1_000_000
+NANOSECONDS_PER_TICK = 1_000_000
+
+
+@contextmanager
+def record(clock: Callable[[], int] | None = None) -> Iterator["Recorder"]:
+    """Records every saga of the block, instead of what is configured.
+
+    Args:
+        clock: Returns nanoseconds since the Unix epoch. Default: `Ticks`.
+    """
+    recorder, before = Recorder(clock), _runtime.active
+    clear_attempts()
+    _runtime.active = recorder
+    try:
+        yield recorder
+    finally:
+        _runtime.active = before
 
 
 class Ticks:
-    """A clock that moves on by one millisecond whenever it is looked at."""
+    """A clock that advances by one millisecond at each reading."""
 
     def __init__(self, start: int = 1_700_000_000_000_000_000) -> None:
         self.now: int = start
         """Nanoseconds since the Unix epoch."""
 
     def __call__(self) -> int:
-        """Nanoseconds since the Unix epoch, a millisecond later than the last time."""
-        self.now += MILLISECOND
+        """Returns nanoseconds since the Unix epoch, one millisecond later than the last time."""
+        self.now += NANOSECONDS_PER_TICK
         return self.now
 
 
+class RecordedSpan(Span):
+    """A span that is kept in memory."""
+
+    def __init__(
+        self,
+        name: str,
+        context: SpanContext,
+        parent_id: int,
+        attributes: Mapping[str, Any],
+        links: Sequence[Link],
+        clock: Callable[[], int],
+    ) -> None:
+        self.name: str = name
+        self.context: SpanContext = context
+        self.parent_id: int = parent_id
+        self.attributes: dict[str, Any] = dict(attributes)
+        self.links: tuple[Link, ...] = tuple(links)
+        self.events: list[tuple[str, dict[str, Any]]] = []
+        self.status: StatusCode = StatusCode.UNSET
+        self._clock = clock
+        self.started_at: int = clock()
+        self.ended_at: int | None = None
+
+    def get_span_context(self) -> SpanContext:
+        """Returns its ids."""
+        return self.context
+
+    def is_recording(self) -> bool:
+        """Returns True until it ends."""
+        return self.ended_at is None
+
+    def set_attribute(self, key: str, value: Any) -> None:
+        """Sets one attribute."""
+        self.attributes[key] = value
+
+    def set_attributes(self, attributes: Mapping[str, Any]) -> None:
+        """Sets attributes."""
+        self.attributes.update(attributes)
+
+    def add_event(self, name: str, attributes: Mapping[str, Any] | None = None, timestamp: int | None = None) -> None:
+        """Adds an event."""
+        self.events.append((name, dict(attributes or {})))
+
+    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
+        """Sets the status."""
+        self.status = status.status_code if isinstance(status, Status) else status
+
+    def record_exception(
+        self,
+        exception: BaseException,
+        attributes: Mapping[str, Any] | None = None,
+        timestamp: int | None = None,
+        escaped: bool = False,
+    ) -> None:
+        """Adds an exception event."""
+        self.add_event("exception", {"exception.type": type(exception).__qualname__, **(attributes or {})})
+
+    def update_name(self, name: str) -> None:
+        """Renames it."""
+        self.name = name
+
+    def end(self, end_time: int | None = None) -> None:
+        """Ends it; a second call has no effect."""
+        if self.ended_at is None:
+            self.ended_at = self._clock()
+
+
+class RecordedAttempt:
+    """One attempt of a step."""
+
+    def __init__(self, span: RecordedSpan) -> None:
+        self.span: RecordedSpan = span
+
+    @property
+    def step(self) -> str:
+        """The step's name."""
+        return str(self.span.attributes.get(semconv.STEP_NAME, ""))
+
+    @property
+    def type(self) -> str:
+        """``action``, ``compensation``, ``prepare``, ``commit`` or ``rollback``."""
+        return str(self.span.attributes.get(semconv.STEP_TYPE, semconv.TYPE_ACTION))
+
+    @property
+    def number(self) -> int:
+        """Its number, from 1."""
+        return int(self.span.attributes.get(semconv.STEP_ATTEMPT, 1))
+
+    @property
+    def key(self) -> str:
+        """Tells intended repetitions of one step apart."""
+        return str(self.span.attributes.get(semconv.STEP_KEY, ""))
+
+    @property
+    def compensates(self) -> str | None:
+        """The step that it compensates."""
+        compensated: str | None = self.span.attributes.get(semconv.STEP_COMPENSATES)
+        return compensated
+
+    @property
+    def state(self) -> str:
+        """``ok``, ``error`` or ``in_flight``."""
+        if self.span.ended_at is None:
+            return "in_flight"
+        return "error" if self.span.status is StatusCode.ERROR else "ok"
+
+    @property
+    def error(self) -> str | None:
+        """The type of the error that it failed with."""
+        types = [attributes.get("exception.type") for name, attributes in self.span.events if name == "exception"]
+        return types[-1] if types else None
+
+    def __repr__(self) -> str:
+        compensated = f" of {self.compensates}" if self.compensates else ""
+        return f"{self.step}{compensated} #{self.number} {self.error or self.state}"
+
+
+class RecordedSaga:
+    """One saga: its attempts in order, and its outcome."""
+
+    def __init__(self, spans: Sequence[RecordedSpan]) -> None:
+        self.spans: tuple[RecordedSpan, ...] = tuple(spans)
+
+    @property
+    def id(self) -> str:
+        """The id that people quote."""
+        return str(self.spans[0].attributes[semconv.SAGA_ID])
+
+    @property
+    def name(self) -> str:
+        """The saga's type."""
+        return str(self._first(semconv.SAGA_NAME) or "")
+
+    @property
+    def outcome(self) -> str | None:
+        """``completed``, ``compensated`` or ``failed``; None while it is open."""
+        outcome: str | None = self._first(semconv.SAGA_OUTCOME)
+        return outcome
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """Business keys."""
+        items = [item for span in self.spans for item in span.attributes.items()]
+        prefix = semconv.KEY_PREFIX
+        return {name.removeprefix(prefix): value for name, value in items if name.startswith(prefix)}
+
+    @property
+    def attempts(self) -> list[RecordedAttempt]:
+        """Every attempt, in order of starting."""
+        return [RecordedAttempt(span) for span in self.spans if _is_attempt(span)]
+
+    @property
+    def committed_steps(self) -> list[str]:
+        """Names of the steps that succeeded, in order, without compensations."""
+        return [
+            attempt.step
+            for attempt in self.attempts
+            if attempt.state == "ok" and attempt.type != semconv.TYPE_COMPENSATION
+        ]
+
+    @property
+    def compensated_steps(self) -> list[str]:
+        """Names of the steps that were compensated, in order of compensation."""
+        return [
+            attempt.compensates or attempt.step
+            for attempt in self.attempts
+            if attempt.state == "ok" and attempt.type == semconv.TYPE_COMPENSATION
+        ]
+
+    def assert_outcome(self, outcome: str | None) -> None:
+        """Asserts how it ended; None: it must be open."""
+        _expect(self.outcome == outcome, f"{self} has the outcome {self.outcome}, not {outcome}")
+
+    def assert_completed(self) -> None:
+        """Asserts that it completed."""
+        self.assert_outcome(semconv.OUTCOME_COMPLETED)
+
+    def assert_failed(self) -> None:
+        """Asserts that it failed."""
+        self.assert_outcome(semconv.OUTCOME_FAILED)
+
+    def assert_compensated(self) -> None:
+        """Asserts that it was given up, and its committed steps compensated."""
+        self.assert_outcome(semconv.OUTCOME_COMPENSATED)
+
+    def assert_committed_steps(self, *steps: str) -> None:
+        """Asserts that exactly these steps succeeded, in this order."""
+        _expect(self.committed_steps == list(steps), f"{self} committed {self.committed_steps}, not {list(steps)}")
+
+    def assert_compensated_steps(self, *steps: str) -> None:
+        """Asserts that exactly these steps were compensated, in this order."""
+        compensated = self.compensated_steps
+        _expect(compensated == list(steps), f"{self} compensated {compensated}, not {list(steps)}")
+
+    def assert_compensated_in_reverse(self) -> None:
+        """Asserts that steps were compensated, in the reverse of the order in which they succeeded."""
+        compensated = self.compensated_steps
+        expected = [step for step in reversed(self.committed_steps) if step in compensated]
+        _expect(compensated, f"{self} compensated no step")
+        _expect(compensated == expected, f"{self} compensated {compensated}; the reverse order is {expected}")
+
+    def assert_attempts(self, step: str, number: int) -> None:
+        """Asserts how many attempts a step had."""
+        found = [attempt for attempt in self.attempts if attempt.step == step]
+        _expect(len(found) == number, f"{self} has {len(found)} attempts of {step}, not {number}: {found}")
+
+    def assert_nothing_in_flight(self) -> None:
+        """Asserts that every attempt has ended."""
+        in_flight = [attempt for attempt in self.attempts if attempt.state == "in_flight"]
+        _expect(not in_flight, f"{self} has attempts in flight: {in_flight}")
+
+    def _first(self, attribute: str) -> Any:
+        return next((span.attributes[attribute] for span in self.spans if attribute in span.attributes), None)
+
+    def __str__(self) -> str:
+        return f"{self.name or 'saga'} {self.id}"
+
+    def __repr__(self) -> str:
+        return f"{self} ({self.outcome or 'open'}): {self.attempts}"
+
+
 class Recorder:
-    """Everything that was recorded. Ids count from 1."""
+    """Everything that was recorded. Ids count from 1. It is the runtime while it records."""
 
     def __init__(self, clock: Callable[[], int] | None = None) -> None:
         self.spans: list[RecordedSpan] = []
         """Every saga span, in order of starting."""
-        self.notes: list[tuple[str, dict[str, Any]]] = []
-        """What was sent as log records, for example meant waits: text and attributes."""
+        self.logs: list[tuple[str, dict[str, Any]]] = []
+        """Body and attributes of the log records that were emitted, for example for planned waits."""
         self._clock = clock or Ticks()
         self._ids = count(1)
-        self._places: dict[tuple[int, int], int] = {}
-        self._live: set[int] = set()
-        self._keeping = Lock()
+        self._positions: dict[tuple[int, int], int] = {}
+        self._started: set[int] = set()
+        self._lock = Lock()
 
     @property
     def sagas(self) -> list[RecordedSaga]:
         """Every saga, in order of its first span."""
         spans: dict[tuple[Any, ...], list[RecordedSpan]] = {}
         for span in self.spans:
-            for told in (span.attributes, *(link.attributes or {} for link in span.links)):
-                if semconv.SAGA_ID in told:
-                    key = (told[semconv.SAGA_ID], told.get(semconv.SAGA_RUN_ID, ""))
+            for attributes in (span.attributes, *(link.attributes or {} for link in span.links)):
+                if semconv.SAGA_ID in attributes:
+                    key = (attributes[semconv.SAGA_ID], attributes.get(semconv.SAGA_RUN_ID, ""))
                     spans.setdefault(key, []).append(span)
         return [RecordedSaga(each) for each in spans.values()]
 
     def saga(self, id: str | None = None, name: str | None = None) -> RecordedSaga:  # noqa: A002 - as in begin
-        """The one saga with this id and name.
+        """Returns the one saga with this id and name.
 
         Raises:
-            AssertionError: There is none, or there are several.
+            AssertionError: There is none, or more than one.
         """
         found = [saga for saga in self.sagas if id in (None, saga.id) and name in (None, saga.name)]
-        expect(len(found) == 1, f"{len(found)} sagas have id {id} and name {name}; recorded were {self.sagas}")
+        _expect(len(found) == 1, f"{len(found)} sagas have id {id} and name {name}; recorded: {self.sagas}")
         return found[0]
 
     # --- the runtime -------------------------------------------------------------------------------
 
-    def start(
+    def start_span(
         self,
         name: str,
         context: Context,
@@ -84,75 +321,69 @@ class Recorder:
         kind: SpanKind = SpanKind.INTERNAL,
         span_id: int = 0,
     ) -> RecordedSpan:
-        """Start a span."""
+        """Starts a span."""
         parent = get_current_span(context).get_span_context()
         trace_id = parent.trace_id if parent.is_valid else next(self._ids)
         span_id = span_id or next(self._ids)
-        own = SpanContext(trace_id, span_id, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+        own = SpanContext(trace_id, span_id, is_remote=False, trace_flags=SAMPLED)
         span = RecordedSpan(name, own, parent.span_id, attributes, links, self._clock)
         self._keep(span)
-        self._live.add(span_id)
+        self._started.add(span_id)
         return span
 
-    def tell(self, told: Told) -> None:
-        """Keep a span that is told of as a whole."""
-        span = RecordedSpan(told.name, told.context, told.parent_id, told.attributes, told.links, self._clock)
-        if told.error is not None:
-            span.record_exception(told.error)
-            span.set_status(StatusCode.ERROR)
-        span.started_at, span.ended_at = told.start, told.end
-        self._keep(span)
+    def emit_span(self, span: DetachedSpan) -> None:
+        """Keeps a detached span."""
+        recorded = RecordedSpan(span.name, span.context, span.parent_id, span.attributes, span.links, self._clock)
+        if span.error is not None:
+            recorded.record_exception(span.error)
+            recorded.set_status(StatusCode.ERROR)
+        recorded.started_at, recorded.ended_at = span.start, span.end
+        self._keep(recorded)
+
+    def emit_log(self, body: str, context: Context, attributes: Mapping[str, Any]) -> None:
+        """Keeps a log record."""
+        self.logs.append((body, dict(attributes)))
 
     def _keep(self, span: RecordedSpan) -> None:
-        """Keep a span in the place of an open form of it; one that ended, or was started here, stays."""
+        """Keeps a span; it replaces an open form of itself, unless that was started here."""
         ids = span.context.trace_id, span.context.span_id
-        with self._keeping:
-            place = self._places.setdefault(ids, len(self.spans))
-            if place == len(self.spans):
+        with self._lock:
+            position = self._positions.setdefault(ids, len(self.spans))
+            if position == len(self.spans):
                 self.spans.append(span)
-            elif self.spans[place].ended_at is None and ids[1] not in self._live:
-                self.spans[place] = span
+            elif self.spans[position].ended_at is None and ids[1] not in self._started:
+                self.spans[position] = span
 
-    def carried(self, name: str, own: SpanContext, context: Context) -> SpanContext:
-        """The span's own."""
+    def propagated_context(self, name: str, own: SpanContext, context: Context) -> SpanContext:
+        """Returns the ids of the span unchanged."""
         return own
 
-    def conceal(self, attribute: str, text: str) -> str:
-        """The text as it is."""
+    def redact_identifier(self, attribute: str, text: str) -> str:
+        """Returns the text unchanged."""
         return text
 
-    def fit(self, attributes: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The attributes as they are."""
+    def truncate(self, attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Returns the attributes unchanged."""
         return attributes
 
-    def failure(self, error: BaseException) -> Mapping[str, Any]:
-        """Type and message."""
+    def exception_attributes(self, error: BaseException) -> Mapping[str, Any]:
+        """Returns the type and the message of an error."""
         return {"exception.type": type(error).__qualname__, "exception.message": str(error)}
 
-    def may_reach(self, address: str) -> bool:
-        """Baggage may go anywhere."""
+    def may_propagate_to(self, address: str) -> bool:
+        """Returns True: baggage may go to any host."""
         return True
 
     def trusts(self, headers: Any) -> bool:
-        """What comes in is taken up."""
+        """Returns True: every incoming saga is continued."""
         return True
 
-    def emit(self, body: str, context: Context, attributes: Mapping[str, Any]) -> None:
-        """Keep a log record."""
-        self.notes.append((body, dict(attributes)))
+
+def _expect(holds: object, otherwise: str) -> None:
+    """Raises AssertionError unless it holds, also where Python runs without ``assert``."""
+    if not holds:
+        raise AssertionError(otherwise)
 
 
-@contextmanager
-def record(clock: Callable[[], int] | None = None) -> Iterator[Recorder]:
-    """Record every saga of the block, in place of what is configured.
-
-    Args:
-        clock: Nanoseconds since the Unix epoch; left out, one that moves by a millisecond at each look.
-    """
-    recorder, before = Recorder(clock), _runtime.active
-    _attempts.forget()
-    _runtime.active = recorder
-    try:
-        yield recorder
-    finally:
-        _runtime.active = before
+def _is_attempt(span: RecordedSpan) -> bool:
+    return span.attributes.get(semconv.SAGA_ROLE) == semconv.ROLE_STEP

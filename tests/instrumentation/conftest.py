@@ -1,4 +1,4 @@
-"""Every test has a receiver of its own; failures inside Sagascope are raised, not contained."""
+"""Each test has its own receiver; failures inside Sagascope are raised instead of logged."""
 
 from collections.abc import Iterator
 
@@ -22,7 +22,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def configured(receiver: Receiver) -> Iterator[Receiver]:
-    """A service that was set up with `configure`, and the receiver that gets its telemetry."""
+    """A service that was configured with `configure`, and the receiver of its telemetry."""
     sagascope.configure(service_name="orchestrator", endpoint=receiver.endpoint, announce_after=0.05)
     try:
         yield receiver

@@ -1,8 +1,8 @@
-"""A service of its own process with OpenTelemetry, a sampler and Sagascope beside it; prints its port, then serves.
+"""A service in its own process, with OpenTelemetry, a sampler and Sagascope; prints its port, then serves.
 
     python ledger_service.py RATIO SAGASCOPE_ENDPOINT
 
-POST /record works on a step of the caller's saga; GET /exported says how many spans its own exporter got.
+POST /record executes a step of the caller's saga; GET /exported returns how many spans its own exporter received.
 """
 
 import json

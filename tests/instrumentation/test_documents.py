@@ -1,4 +1,4 @@
-"""The documents about the instrumentation: their code runs, and they name what there is."""
+"""The documents about the instrumentation: their code runs, and their names exist."""
 
 import asyncio
 import re
@@ -25,7 +25,7 @@ def refuse() -> None:
     raise PermissionError("closed")
 
 
-def test_the_guides_code_runs_from_top_to_bottom(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_of_the_guide_runs_from_top_to_bottom(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SAGASCOPE_ENDPOINT", receiver.endpoint)
     pytest.importorskip("tenacity", reason="tenacity is not installed")
     work = {name: lambda: None for name in ("debit_the_wallet", "record_in_the_ledger", "refund_the_wallet")}
@@ -45,13 +45,13 @@ def test_the_guides_code_runs_from_top_to_bottom(receiver: Receiver, monkeypatch
     assert receiver.span("wallet.check").attributes["sagascope.capture.account"] == "A-1"
 
 
-def test_the_collector_configuration_fits_together() -> None:
-    (said,) = map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL))
-    pipelines, connectors = said["service"]["pipelines"], said["connectors"]
-    takes = {each for pipeline in pipelines.values() for each in pipeline["receivers"]}
-    gives = {each for pipeline in pipelines.values() for each in pipeline["exporters"]}
-    assert takes == set(said["receivers"]) | set(connectors)
-    assert gives == set(said["exporters"]) | set(connectors)
+def test_collector_configuration_is_consistent() -> None:
+    (configuration,) = map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL))
+    pipelines, connectors = configuration["service"]["pipelines"], configuration["connectors"]
+    receivers = {each for pipeline in pipelines.values() for each in pipeline["receivers"]}
+    exporters = {each for pipeline in pipelines.values() for each in pipeline["exporters"]}
+    assert receivers == set(configuration["receivers"]) | set(connectors)
+    assert exporters == set(configuration["exporters"]) | set(connectors)
     for name, connector in connectors.items():
         (rule,) = connector["table"]
         assert rule["condition"] == f'attributes["{semconv.PROCESS_ID}"] != nil'
@@ -59,11 +59,11 @@ def test_the_collector_configuration_fits_together() -> None:
             assert pipelines[target]["receivers"] == [name]
             assert target.partition("/")[0] == name.partition("/")[2]
         assert not set(rule["pipelines"]) & set(connector["default_pipelines"])
-    # batching would hold start records and heartbeats back
-    assert "processors" not in said
+    # batching would delay start records and heartbeats
+    assert "processors" not in configuration
 
 
-def test_the_guide_names_every_setting() -> None:
+def test_guide_lists_every_setting() -> None:
     table = GUIDE.split("## Settings")[1]
     named = set(
         re.findall(r"`(\w+)`", "\n".join(row.split("|")[1] for row in table.splitlines() if row.startswith("| `")))
@@ -72,6 +72,6 @@ def test_the_guide_names_every_setting() -> None:
     assert DEFAULT_ENDPOINT in table
 
 
-def test_the_names_document_is_current() -> None:
+def test_semconv_document_is_current() -> None:
     made = semconv_document.write()
     assert (DOCS / "semconv.md").read_text() == made, "run: python tests/support/semconv_document.py"

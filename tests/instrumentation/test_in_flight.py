@@ -1,4 +1,4 @@
-"""What has begun and has not ended is said, in time."""
+"""Work that has not ended is reported in time."""
 
 import contextlib
 import threading
@@ -11,11 +11,11 @@ from support.receiver import Receiver, wait_for
 payment = Saga("payment", [Step("wallet.debit"), Step("ledger.record")])
 
 
-def test_an_open_span_is_announced_and_then_listed(configured: Receiver) -> None:
+def test_open_span_is_announced_and_listed_in_heartbeats(configured: Receiver) -> None:
     with payment.begin("8492", keys={"order": "A"}) as saga, saga.step("ledger.record"):
         start = configured.event("sagascope.span.start", lambda got: "saga.step.name" in got.attributes)
         root = configured.event("sagascope.span.start", lambda got: got.attributes["saga.role"] == "saga")
-        beat = configured.event(
+        heartbeat = configured.event(
             "sagascope.heartbeat", lambda got: got.attributes["sagascope.heartbeat.open_count"] == 2
         )
     final = configured.span("ledger.record")
@@ -27,18 +27,18 @@ def test_an_open_span_is_announced_and_then_listed(configured: Receiver) -> None
         "sagascope.span.kind": "internal",
         "sagascope.span.parent_id": root.span_id,
     }
-    late = (start.raw.observed_time_unix_nano - start.raw.time_unix_nano) / 1e9
-    assert 0.05 <= late < 0.25
+    delay = (start.raw.observed_time_unix_nano - start.raw.time_unix_nano) / 1e9
+    assert 0.05 <= delay < 0.25
     assert start.arrived - start.raw.observed_time_unix_nano / 1e9 < 0.2
     assert root.attributes["sagascope.span.parent_id"] == ""
     assert root.attributes["saga.key.order"] == "A"
-    assert beat.attributes["sagascope.heartbeat.open_spans"] == [root.span_id, start.span_id]
-    assert beat.attributes["sagascope.heartbeat.interval"] == 5.0
-    assert beat.trace_id == ""
-    assert beat.resource == final.resource
+    assert heartbeat.attributes["sagascope.heartbeat.open_spans"] == [root.span_id, start.span_id]
+    assert heartbeat.attributes["sagascope.heartbeat.interval"] == 5.0
+    assert heartbeat.trace_id == ""
+    assert heartbeat.resource == final.resource
 
 
-def test_a_short_span_is_not_announced(configured: Receiver) -> None:
+def test_short_span_is_not_announced(configured: Receiver) -> None:
     with payment.begin("1"):
         pass
     configured.span("payment")
@@ -47,26 +47,26 @@ def test_a_short_span_is_not_announced(configured: Receiver) -> None:
     assert [event.attributes["saga.id"] for event in configured.events("sagascope.span.start")] == ["2"]
 
 
-def test_heartbeats_go_on_while_something_is_open(receiver: Receiver) -> None:
+def test_heartbeats_continue_while_a_span_is_open(receiver: Receiver) -> None:
     sagascope.configure("ledger", endpoint=receiver.endpoint, announce_after=0.05, heartbeat_interval=0.1)
     with payment.begin("1"):
         receiver.event("sagascope.heartbeat", lambda got: got.attributes["sagascope.heartbeat.sequence"] >= 4)
-    beat = receiver.event("sagascope.heartbeat", lambda got: got.attributes["sagascope.heartbeat.interval"] == 60)
-    assert beat.attributes["sagascope.heartbeat.open_spans"] == []
+    heartbeat = receiver.event("sagascope.heartbeat", lambda got: got.attributes["sagascope.heartbeat.interval"] == 60)
+    assert heartbeat.attributes["sagascope.heartbeat.open_spans"] == []
     sagascope.shutdown()
     last = receiver.events("sagascope.heartbeat")[-1].attributes
     assert last["sagascope.heartbeat.final"] is True
     assert [b.attributes["sagascope.heartbeat.final"] for b in receiver.events("sagascope.heartbeat")].count(True) == 1
 
 
-def test_ended_spans_leave_within_a_second(configured: Receiver) -> None:
+def test_ended_spans_are_sent_within_a_second(configured: Receiver) -> None:
     with payment.begin("1"):
         pass
     ended = time.time()
     assert configured.span("payment").arrived - ended < 1.0
 
 
-def test_a_long_list_comes_in_parts(receiver: Receiver) -> None:
+def test_long_list_of_open_spans_is_split_into_parts(receiver: Receiver) -> None:
     sagascope.configure("ledger", endpoint=receiver.endpoint, announce_after=0.05, heartbeat_interval=0.3)
     sagas = [payment.begin(str(number)) for number in range(1_001)]
     for saga in sagas:
@@ -74,9 +74,9 @@ def test_a_long_list_comes_in_parts(receiver: Receiver) -> None:
     try:
         parts = wait_for(
             lambda: [
-                beat
-                for beat in receiver.events("sagascope.heartbeat")
-                if beat.attributes["sagascope.heartbeat.open_count"] == 1_001
+                heartbeat
+                for heartbeat in receiver.events("sagascope.heartbeat")
+                if heartbeat.attributes["sagascope.heartbeat.open_count"] == 1_001
             ]
         )
     finally:
@@ -90,7 +90,7 @@ def test_a_long_list_comes_in_parts(receiver: Receiver) -> None:
     assert {part.attributes["sagascope.heartbeat.parts"] for part in parts} == {2}
 
 
-def test_threads_each_have_their_own_place(configured: Receiver) -> None:
+def test_each_thread_has_its_own_saga(configured: Receiver) -> None:
     def work(number: int) -> None:
         with payment.begin(str(number)), sagascope.step("wallet.debit"):
             barrier.wait()
@@ -106,22 +106,22 @@ def test_threads_each_have_their_own_place(configured: Receiver) -> None:
     assert all(roots[step.parent_id].attributes["saga.id"] == step.attributes["saga.id"] for step in steps)
 
 
-def test_heartbeats_stay_frequent_while_a_retry_is_promised(receiver: Receiver) -> None:
+def test_heartbeats_stay_frequent_while_a_retry_is_expected(receiver: Receiver) -> None:
     sagascope.configure("poller", endpoint=receiver.endpoint, announce_after=0.05, heartbeat_interval=0.1)
     with payment.begin("1", open=True) as saga, contextlib.suppress(ConnectionError):  # noqa: SIM117
         with saga.step("wallet.debit", retry_in=30):
             raise ConnectionError("503")
     ended = receiver.span("wallet.debit").raw.end_time_unix_nano
 
-    def beats() -> list[float]:
+    def intervals() -> list[float]:
         later = [each for each in receiver.events("sagascope.heartbeat") if each.raw.time_unix_nano > ended]
         return [each.attributes["sagascope.heartbeat.interval"] for each in later]
 
-    wait_for(lambda: len(beats()) > 3)
-    assert set(beats()) == {0.1}
+    wait_for(lambda: len(intervals()) > 3)
+    assert set(intervals()) == {0.1}
 
 
-def test_an_attempt_that_is_not_retried_leaves_heartbeats_rare(receiver: Receiver) -> None:
+def test_heartbeats_become_rare_after_an_attempt_without_a_retry(receiver: Receiver) -> None:
     sagascope.configure("poller", endpoint=receiver.endpoint, announce_after=0.05, heartbeat_interval=0.1)
     with payment.begin("1", open=True) as saga, contextlib.suppress(ConnectionError):  # noqa: SIM117
         with saga.step("wallet.debit"):

@@ -1,4 +1,4 @@
-"""Sagas over brokers: headers carried by the real clients, through a real NATS server and librdkafka's mock cluster."""
+"""Sagas over brokers: headers sent by the real clients, through a real NATS server and librdkafka's mock cluster."""
 
 import asyncio
 import re
@@ -25,30 +25,30 @@ def start(saga_id: str) -> Any:
     return payment.begin(saga_id, open=True)
 
 
-def take(headers: Any) -> None:
+def consume(headers: Any) -> None:
     with sagascope.extract(headers), sagascope.step("ledger.record"):
         running = sagascope.current()
         assert running is not None
         running.complete()
 
 
-def assert_carried(receiver: Receiver, saga_id: str, destination: str, system: str) -> None:
-    """The consumer's step stands below the span of the message, in the same saga and trace."""
-    taken = receiver.span("ledger.record", saga_id=saga_id)
+def assert_propagated(receiver: Receiver, saga_id: str, destination: str, system: str) -> None:
+    """Asserts that the consumer's step is a child of the message's span, in the same saga and trace."""
+    consumed = receiver.span("ledger.record", saga_id=saga_id)
     published = receiver.span(f"publish {destination}", saga_id=saga_id)
-    assert taken.parent_id == published.span_id
-    assert taken.trace_id == published.trace_id
-    assert taken.attributes["saga.name"] == "payment"
+    assert consumed.parent_id == published.span_id
+    assert consumed.trace_id == published.trace_id
+    assert consumed.attributes["saga.name"] == "payment"
     assert published.raw.kind == SpanKind.PRODUCER.value + 1
     assert published.attributes["messaging.destination.name"] == destination
     assert published.attributes["messaging.system"] == system
     assert "saga.role" not in published.attributes
 
 
-def test_nats_carries_a_saga(configured: Receiver, tmp_path: Path) -> None:
+def test_nats_propagates_a_saga(configured: Receiver, tmp_path: Path) -> None:
     nats = pytest.importorskip("nats", reason="nats-py is not installed")
 
-    async def carry(address: str) -> Any:
+    async def send(address: str) -> Any:
         client = await nats.connect(address)
         try:
             waiting = await client.subscribe("payments.debited")
@@ -59,13 +59,11 @@ def test_nats_carries_a_saga(configured: Receiver, tmp_path: Path) -> None:
             await client.close()
 
     with running_nats(tmp_path) as address:
-        take(asyncio.run(carry(address)))
-    assert_carried(configured, "8492 ü/1", "payments.debited", "nats")
+        consume(asyncio.run(send(address)))
+    assert_propagated(configured, "8492 ü/1", "payments.debited", "nats")
 
 
-def test_jetstream_carries_a_saga_and_says_how_often_a_message_was_delivered(
-    configured: Receiver, tmp_path: Path
-) -> None:
+def test_jetstream_redelivery_is_a_new_attempt(configured: Receiver, tmp_path: Path) -> None:
     nats = pytest.importorskip("nats", reason="nats-py is not installed")
 
     async def handle(stream: Any) -> None:
@@ -80,12 +78,12 @@ def test_jetstream_carries_a_saga_and_says_how_often_a_message_was_delivered(
             try:
                 with sagascope.extract(message.headers), sagascope.step("ledger.record", attempt=delivery):
                     if delivery == 1:
-                        raise ConnectionError("the ledger is away")
+                        raise ConnectionError("the ledger is unavailable")
                 await message.ack()
             except ConnectionError:
                 await message.nak()
 
-    async def carry(address: str) -> None:
+    async def send(address: str) -> None:
         client = await nats.connect(address)
         try:
             await handle(client.jetstream())
@@ -93,14 +91,14 @@ def test_jetstream_carries_a_saga_and_says_how_often_a_message_was_delivered(
             await client.close()
 
     with running_nats(tmp_path) as address:
-        asyncio.run(carry(address))
+        asyncio.run(send(address))
     first = configured.span("ledger.record", saga_step_attempt=1, saga_id="8493")
     second = configured.span("ledger.record", saga_step_attempt=2, saga_id="8493")
     assert first.parent_id == second.parent_id == configured.span("publish payments.debited").span_id
     assert first.exception["exception.type"] == "ConnectionError"
 
 
-def test_kafka_carries_a_saga(configured: Receiver) -> None:
+def test_kafka_propagates_a_saga(configured: Receiver) -> None:
     kafka = pytest.importorskip("confluent_kafka", reason="confluent-kafka is not installed")
     producer = kafka.Producer({"test.mock.num.brokers": 1, "bootstrap.servers": ""})
     brokers = mock_brokers(producer)
@@ -111,14 +109,14 @@ def test_kafka_carries_a_saga(configured: Receiver) -> None:
     try:
         consumer.subscribe(["payments.debited"])
         message = wait_for(lambda: got(consumer.poll(1.0)))
-        take(message.headers())
+        consume(message.headers())
     finally:
         consumer.close()
-    assert_carried(configured, "8494", "payments.debited", "kafka")
+    assert_propagated(configured, "8494", "payments.debited", "kafka")
 
 
 def mock_brokers(producer: Any) -> str:
-    """The addresses of the brokers that this producer runs within itself."""
+    """Returns the addresses of the mock brokers inside this producer."""
     brokers = producer.list_topics(timeout=30).brokers.values()
     return ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
 
@@ -127,11 +125,11 @@ def got(message: Any) -> Any:
     return message if message is not None and message.error() is None else None
 
 
-def test_a_batch_of_kafka_messages_is_one_span_linked_to_each(configured: Receiver) -> None:
+def test_batch_of_kafka_messages_is_one_span_with_links(configured: Receiver) -> None:
     headers: list[list[tuple[str, bytes]]] = []
     for saga_id in ("8495", "8496"):
-        with start(saga_id), publishing("payments.debited", system="kafka") as carried:
-            headers.append([(name, value.encode()) for name, value in carried.items()])
+        with start(saga_id), publishing("payments.debited", system="kafka") as published:
+            headers.append([(name, value.encode()) for name, value in published.items()])
     with sagascope.batch("ledger.settle", [sagascope.extract(each) for each in headers]):
         pass
     span = configured.span("ledger.settle")
@@ -141,13 +139,13 @@ def test_a_batch_of_kafka_messages_is_one_span_linked_to_each(configured: Receiv
     assert linked == {"8495", "8496"}
 
 
-def test_a_message_that_could_not_be_published_says_so(configured: Receiver) -> None:
+def test_failed_publication_is_an_error(configured: Receiver) -> None:
     with pytest.raises(ConnectionError), start("8497"), publishing("payments.debited"):
         raise ConnectionError("no broker")
     assert configured.span("publish payments.debited").exception["exception.message"] == "no broker"
 
 
-def test_outside_a_saga_nothing_is_added() -> None:
+def test_headers_are_empty_outside_a_saga() -> None:
     with record() as recorder:
         with publishing("payments.debited") as headers:
             assert headers == {}
@@ -156,13 +154,13 @@ def test_outside_a_saga_nothing_is_added() -> None:
     assert [span.name for span in recorder.spans] == ["payment", "publish payments.debited"]
 
 
-def test_without_configuration_nothing_happens() -> None:
+def test_headers_are_empty_without_configuration() -> None:
     with publishing("payments.debited") as headers:
         assert headers == {}
 
 
 class Stream:
-    """Hands each message that is published to whoever asks for it, as JetStream and a Kafka client would shape it."""
+    """Keeps each published message, in the form of JetStream and of a Kafka client."""
 
     def __init__(self) -> None:
         self.sent: list[Any] = []
@@ -181,7 +179,7 @@ async def ack() -> None: ...
 
 
 def names_of(page: str) -> dict[str, Any]:
-    """What the page's code defines."""
+    """Returns the names that the code of a page defines."""
     work = ("debit_the_wallet", "notify_the_customer", "write_to_the_ledger")
     names: dict[str, Any] = {name: lambda _message: None for name in work}
     for number, block in enumerate(re.findall(r"```python\n(.*?)```", (ENGINES / page).read_text(), re.DOTALL)):
@@ -189,7 +187,7 @@ def names_of(page: str) -> dict[str, Any]:
     return names
 
 
-def test_the_recipe_for_nats_runs(configured: Receiver) -> None:
+def test_nats_recipe_runs(configured: Receiver) -> None:
     recipe, stream = names_of("nats.md"), Stream()
     asyncio.run(recipe["start"](stream, "8501", b"{}"))
     asyncio.run(recipe["handle"](stream, stream.sent[0]))
@@ -198,7 +196,7 @@ def test_the_recipe_for_nats_runs(configured: Receiver) -> None:
     assert configured.span("wallet.debit", saga_id="8501").attributes["saga.step.attempt"] == 1
 
 
-def test_the_recipe_for_kafka_runs(configured: Receiver) -> None:
+def test_kafka_recipe_runs(configured: Receiver) -> None:
     recipe, stream = names_of("kafka.md"), Stream()
     recipe["start"](stream, "8502", b"{}")
     recipe["handle"](stream, stream.sent[0])

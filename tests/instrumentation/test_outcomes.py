@@ -1,4 +1,4 @@
-"""How sagas end, and how they go on elsewhere."""
+"""How sagas end, and how they continue in other code, tasks and processes."""
 
 import asyncio
 import gc
@@ -22,7 +22,7 @@ payment = Saga(
 
 
 def run(*names: str, fails: bool = False) -> None:
-    """One saga that does these; a name with ``-`` before it is a compensation."""
+    """Runs one saga with these steps; ``-`` before a name marks a compensation."""
     with payment.begin("1") as saga:
         for name in names:
             with saga.compensation(name[1:]) if name.startswith("-") else saga.step(name):
@@ -32,7 +32,7 @@ def run(*names: str, fails: bool = False) -> None:
 
 
 @pytest.mark.parametrize(
-    ("done", "fails", "outcome"),
+    ("steps", "fails", "outcome"),
     [
         (("fraud.check", "wallet.debit", "ledger.record"), False, "completed"),
         ((), False, "completed"),
@@ -47,24 +47,24 @@ def run(*names: str, fails: bool = False) -> None:
         (("wallet.debit", "-wallet.refund", "fraud.check"), False, "completed"),
     ],
 )
-def test_the_outcome_follows_from_what_was_done(
-    configured: Receiver, done: tuple[str, ...], fails: bool, outcome: str
+def test_outcome_is_derived_from_the_steps(
+    configured: Receiver, steps: tuple[str, ...], fails: bool, outcome: str
 ) -> None:
     try:
-        run(*done, fails=fails)
+        run(*steps, fails=fails)
     except LookupError:
         assert fails
     assert configured.span("payment").attributes["saga.outcome"] == outcome
 
 
 @pytest.mark.parametrize("outcome", ["completed", "compensated", "failed"])
-def test_an_outcome_that_is_said_wins(configured: Receiver, outcome: str) -> None:
+def test_explicit_outcome_takes_precedence(configured: Receiver, outcome: str) -> None:
     with payment.begin("1") as saga:
         {"completed": saga.complete, "compensated": saga.compensated, "failed": saga.fail}[outcome]()
     assert configured.span("payment").attributes["saga.outcome"] == outcome
 
 
-def test_a_failure_that_was_caught_can_be_told(configured: Receiver) -> None:
+def test_caught_error_can_be_reported(configured: Receiver) -> None:
     with payment.begin("1") as saga:
         try:
             raise LookupError("closed")
@@ -76,7 +76,7 @@ def test_a_failure_that_was_caught_can_be_told(configured: Receiver) -> None:
     assert root.raw.status.message == "LookupError: closed"
 
 
-def test_a_compensation_undoes_the_latest_committed_step_that_it_can(configured: Receiver) -> None:
+def test_compensation_applies_to_the_latest_committed_step_in_the_plan(configured: Receiver) -> None:
     trip = Saga("trip", [Step("car.book", compensation="cancel"), Step("hotel.book", compensation="cancel")])
     with trip.begin("1") as saga:
         for name in ("car.book", "hotel.book"):
@@ -90,7 +90,7 @@ def test_a_compensation_undoes_the_latest_committed_step_that_it_can(configured:
     assert configured.span("trip").attributes["saga.outcome"] == "compensated"
 
 
-def test_a_saga_that_is_left_open_says_no_outcome_and_goes_on(configured: Receiver) -> None:
+def test_open_saga_has_no_outcome_and_can_be_resumed(configured: Receiver) -> None:
     with payment.begin("8492", amount="50.00", open=True) as saga, saga.step("wallet.debit"):
         pass
     with payment.resume("8492", open=True) as saga, saga.step("ledger.record"):
@@ -106,13 +106,13 @@ def test_a_saga_that_is_left_open_says_no_outcome_and_goes_on(configured: Receiv
     assert last.attributes["saga.outcome"] == "completed"
 
 
-def test_a_saga_that_is_resumed_and_fails_has_failed(configured: Receiver) -> None:
+def test_resumed_saga_can_fail(configured: Receiver) -> None:
     with pytest.raises(LookupError), payment.resume("8492") as saga, saga.step("ledger.record"):
         raise LookupError
     assert configured.span("payment").attributes["saga.outcome"] == "failed"
 
 
-def test_a_choreographed_saga_is_closed_by_its_last_handler(configured: Receiver) -> None:
+def test_last_handler_of_a_choreography_closes_the_saga(configured: Receiver) -> None:
     message: dict[str, str] = {}
     with payment.begin("8492", open=True):
         sagascope.inject(message)
@@ -132,7 +132,7 @@ def test_a_choreographed_saga_is_closed_by_its_last_handler(configured: Receiver
     assert {span.attributes["saga.step.attempt"] for span in (debit, record, last)} == {1}
 
 
-def test_a_message_that_comes_again_is_another_attempt(configured: Receiver) -> None:
+def test_redelivered_message_is_a_new_attempt(configured: Receiver) -> None:
     message: dict[str, str] = {}
     with payment.begin("8492", open=True):
         sagascope.inject(message)
@@ -141,7 +141,7 @@ def test_a_message_that_comes_again_is_another_attempt(configured: Receiver) -> 
             assert attempt.attempt == number
 
 
-def test_a_saga_can_be_closed_where_no_step_is_open(configured: Receiver) -> None:
+def test_saga_can_be_closed_outside_a_step(configured: Receiver) -> None:
     message: dict[str, str] = {}
     with payment.begin("8492", open=True):
         sagascope.inject(message)
@@ -153,7 +153,7 @@ def test_a_saga_can_be_closed_where_no_step_is_open(configured: Receiver) -> Non
     assert closing.attributes == {"saga.id": "8492", "saga.name": "payment", "saga.outcome": "failed"}
 
 
-def test_a_batch_is_linked_to_each_of_its_sagas(configured: Receiver) -> None:
+def test_batch_has_a_link_to_each_saga(configured: Receiver) -> None:
     messages: list[dict[str, str]] = [{}, {}, {"no": "saga"}]
     for number in (0, 1):
         with payment.begin(str(number)) as saga, saga.step("ledger.record", key=f"k{number}", attempt=number + 1):
@@ -177,7 +177,7 @@ def test_a_batch_is_linked_to_each_of_its_sagas(configured: Receiver) -> None:
     assert {start.span_id for start in starts} == {span.span_id}
 
 
-def test_a_batch_without_sagas_just_runs(configured: Receiver) -> None:
+def test_batch_without_sagas_has_no_span(configured: Receiver) -> None:
     with sagascope.batch("ledger.record", [sagascope.extract({})]) as batch:
         assert batch.name == "ledger.record"
     with payment.begin("1"):
@@ -186,21 +186,21 @@ def test_a_batch_without_sagas_just_runs(configured: Receiver) -> None:
     assert not configured.all_spans("ledger.record")
 
 
-def test_a_meant_wait_is_said_at_once_and_on_the_span(configured: Receiver) -> None:
+def test_planned_wait_is_sent_at_once_and_with_the_span(configured: Receiver) -> None:
     with payment.begin("1") as saga, saga.step("fraud.check"):
         saga.wait_until(1_900_000_000, "a review")
         saga.add_keys(case="R-1")
-        said = configured.log("waits for a review")
+        record = configured.log("waits for a review")
     step = configured.span("fraud.check")
-    assert said.attributes["saga.id"] == "1"
-    assert said.attributes["saga.step.name"] == "fraud.check"
-    for attributes in (said.attributes, step.attributes):
+    assert record.attributes["saga.id"] == "1"
+    assert record.attributes["saga.step.name"] == "fraud.check"
+    for attributes in (record.attributes, step.attributes):
         assert attributes["saga.wait.until"] == 1_900_000_000.0
         assert attributes["saga.wait.reason"] == "a review"
     assert step.attributes["saga.key.case"] == "R-1"
 
 
-def test_work_goes_on_in_a_background_task(configured: Receiver) -> None:
+def test_background_task_continues_the_saga(configured: Receiver) -> None:
     headers: dict[str, str] = {}
 
     async def handle() -> "asyncio.Task[None]":
@@ -232,7 +232,7 @@ def test_work_goes_on_in_a_background_task(configured: Receiver) -> None:
     assert configured.span("shipping.book").attributes["saga.id"] == "8492"
 
 
-def test_a_saga_can_be_used_from_a_thread_that_knows_nothing_of_it(configured: Receiver) -> None:
+def test_saga_can_be_used_from_a_thread_outside_it(configured: Receiver) -> None:
     with payment.begin("1") as saga:
 
         def work() -> None:
@@ -246,7 +246,7 @@ def test_a_saga_can_be_used_from_a_thread_that_knows_nothing_of_it(configured: R
     assert (step.parent_id, step.trace_id) == (root.span_id, root.trace_id)
 
 
-def test_blocks_that_overlap_leave_nothing_behind(configured: Receiver) -> None:
+def test_overlapping_blocks_restore_the_context(configured: Receiver) -> None:
     with payment.begin("1") as saga:
         first, second = saga.step("wallet.debit"), saga.step("ledger.record")
         first.__enter__()
@@ -260,7 +260,7 @@ def test_blocks_that_overlap_leave_nothing_behind(configured: Receiver) -> None:
     assert configured.span("fraud.check").parent_id == configured.span("payment").span_id
 
 
-def test_a_step_inside_itself_is_one_attempt(configured: Receiver) -> None:
+def test_step_inside_itself_is_one_attempt(configured: Receiver) -> None:
     @sagascope.step("wallet.debit")
     def debit() -> None:
         pass
@@ -271,17 +271,17 @@ def test_a_step_inside_itself_is_one_attempt(configured: Receiver) -> None:
     assert len(configured.all_spans("wallet.debit")) == 1
 
 
-def test_a_wait_for_an_event_is_said_at_once_and_on_the_span(configured: Receiver) -> None:
+def test_wait_for_an_event_is_sent_at_once_and_with_the_span(configured: Receiver) -> None:
     with payment.begin("1", run="r-2") as saga, saga.step("fraud.check"):
         saga.wait_for("approval", "above the limit")
-        said = configured.log("waits for approval")
+        record = configured.log("waits for approval")
         assert saga.run_id == "r-2"
-    for attributes in (said.attributes, configured.span("fraud.check").attributes):
+    for attributes in (record.attributes, configured.span("fraud.check").attributes):
         assert attributes["saga.wait.for"] == "approval"
         assert attributes["saga.wait.reason"] == "above the limit"
 
 
-def test_what_the_reader_of_a_generator_does_after_leaving_it_early_is_in_no_saga(configured: Receiver) -> None:
+def test_consumer_of_an_unexhausted_generator_leaves_its_saga(configured: Receiver) -> None:
     @sagascope.step("audit.write")
     async def audit() -> None:
         assert sagascope.current() is None
@@ -309,7 +309,7 @@ def test_what_the_reader_of_a_generator_does_after_leaving_it_early_is_in_no_sag
     assert not configured.all_spans("audit.write")
 
 
-def test_a_task_that_outlives_its_saga_is_in_it_no_more(configured: Receiver) -> None:
+def test_task_that_outlives_its_saga_leaves_it(configured: Receiver) -> None:
     async def later(ended: asyncio.Event) -> None:
         await ended.wait()
         assert sagascope.current() is None
@@ -328,7 +328,7 @@ def test_a_task_that_outlives_its_saga_is_in_it_no_more(configured: Receiver) ->
     assert not configured.all_spans("ledger.record")
 
 
-def test_a_task_that_outlives_its_step_is_still_in_the_saga(configured: Receiver) -> None:
+def test_task_that_outlives_its_step_stays_in_the_saga(configured: Receiver) -> None:
     async def later(ended: asyncio.Event) -> None:
         await ended.wait()
         with sagascope.step("ledger.record"):
@@ -347,7 +347,7 @@ def test_a_task_that_outlives_its_step_is_still_in_the_saga(configured: Receiver
     assert configured.span("ledger.record").attributes["saga.id"] == "1"
 
 
-def test_a_task_that_outlives_the_block_of_a_saga_that_stays_open_is_still_in_it(configured: Receiver) -> None:
+def test_task_that_outlives_the_block_of_an_open_saga_stays_in_it(configured: Receiver) -> None:
     async def later(left: asyncio.Event) -> None:
         await left.wait()
         with sagascope.step("ledger.record"):
@@ -365,7 +365,7 @@ def test_a_task_that_outlives_the_block_of_a_saga_that_stays_open_is_still_in_it
     assert configured.span("ledger.record").attributes["saga.id"] == "1"
 
 
-def test_a_step_that_a_saga_opens_by_name_after_its_end_is_told(configured: Receiver) -> None:
+def test_step_that_a_saga_opens_after_its_end_is_sent(configured: Receiver) -> None:
     with payment.begin("1") as saga:
         pass
     with saga.step("wallet.debit"):

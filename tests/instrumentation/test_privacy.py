@@ -1,4 +1,4 @@
-"""Nothing of a step's data leaves the process unless it is asked for, and what is redacted never does."""
+"""A step's data leaves the process only on request, and redacted values never do."""
 
 import logging
 import re
@@ -15,7 +15,7 @@ payment = Saga("payment")
 CARD = "4111111111111111"
 
 
-def test_arguments_are_captured_only_where_it_is_asked_for(configured: Receiver) -> None:
+def test_arguments_are_captured_only_on_request(configured: Receiver) -> None:
     class Wallet:
         @sagascope.step("wallet.debit", capture=("account", "amount"))
         def debit(self, account: str, card: str, amount: Decimal = Decimal("1.50")) -> str:
@@ -37,14 +37,14 @@ def test_arguments_are_captured_only_where_it_is_asked_for(configured: Receiver)
     assert CARD.encode() not in b"".join(body for _, _, body in configured.requests)
 
 
-def test_a_wrong_name_to_capture_is_said_where_it_is_written() -> None:
-    with pytest.raises(TypeError, match="has no argument called amont"):
+def test_capturing_an_unknown_argument_is_an_error() -> None:
+    with pytest.raises(TypeError, match="has no argument named amont"):
 
         @sagascope.step("wallet.debit", capture=["amont"])
         def debit(amount: int) -> None: ...
 
 
-def test_a_generator_cannot_be_a_step() -> None:
+def test_generator_cannot_be_a_step() -> None:
     with pytest.raises(TypeError, match="open the step inside it"):
 
         @sagascope.step("wallet.debit")
@@ -58,7 +58,7 @@ def masked(key: str, value: Any) -> Any:
     return re.sub(r"\d{16}", "****", value) if isinstance(value, str) else value
 
 
-def test_what_is_redacted_leaves_by_no_way(receiver: Receiver) -> None:
+def test_redacted_values_are_not_sent(receiver: Receiver) -> None:
     sagascope.configure("wallet", endpoint=receiver.endpoint, redact=masked, announce_after=0.01)
     headers: dict[str, str] = {}
 
@@ -89,7 +89,7 @@ def test_what_is_redacted_leaves_by_no_way(receiver: Receiver) -> None:
     assert root.attributes["saga.key.card"] == "****"
 
 
-def test_a_redact_that_fails_lets_nothing_out(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_redact_sends_no_value(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(key: str, value: Any) -> Any:
         raise LookupError(key)
 
@@ -104,7 +104,7 @@ def test_a_redact_that_fails_lets_nothing_out(receiver: Receiver, monkeypatch: p
     assert CARD.encode() not in b"".join(body for _, _, body in receiver.requests)
 
 
-def test_the_length_of_values_is_settable(receiver: Receiver) -> None:
+def test_maximum_value_length(receiver: Receiver) -> None:
     sagascope.configure("wallet", endpoint=receiver.endpoint, max_value_length=5)
     with payment.begin("1", keys={"long": "1234567"}):
         pass
@@ -112,7 +112,7 @@ def test_the_length_of_values_is_settable(receiver: Receiver) -> None:
     sagascope.shutdown()
 
 
-def test_level_and_rate_of_log_records_are_settable(receiver: Receiver) -> None:
+def test_log_level_and_log_rate(receiver: Receiver) -> None:
     log = logging.getLogger("wallet.rate")
     sagascope.configure("wallet", endpoint=receiver.endpoint, log_level="ERROR", log_rate=2)
     with payment.begin("1"):
@@ -131,7 +131,7 @@ def test_level_and_rate_of_log_records_are_settable(receiver: Receiver) -> None:
         pass
 
 
-def test_logging_can_be_left_alone(receiver: Receiver) -> None:
+def test_log_level_none_does_not_change_logging(receiver: Receiver) -> None:
     original = logging.Logger.callHandlers
     sagascope.configure("wallet", endpoint=receiver.endpoint, log_level=None)
     assert logging.Logger.callHandlers is original

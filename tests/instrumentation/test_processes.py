@@ -1,4 +1,4 @@
-"""Processes that fork, are killed, or end: real ones, seen from the receiver."""
+"""Real processes that fork, end or are killed, seen from the receiver."""
 
 import os
 import re
@@ -27,7 +27,7 @@ PRELUDE = """
 
 @contextmanager
 def running(receiver: Receiver, script: str, *flags: str) -> Iterator["subprocess.Popen[str]"]:
-    """A process with Sagascope set up; its first line has been read."""
+    """A process with Sagascope configured, after its first line of output."""
     process = subprocess.Popen(
         [sys.executable, *flags, "-c", textwrap.dedent(PRELUDE) + textwrap.dedent(script), receiver.endpoint],
         stdout=subprocess.PIPE,
@@ -47,24 +47,24 @@ def running(receiver: Receiver, script: str, *flags: str) -> Iterator["subproces
                 pipe.close()
 
 
-def go_on(process: "subprocess.Popen[str]") -> None:
-    """Let the process read a line."""
+def send_line(process: "subprocess.Popen[str]") -> None:
+    """Sends a line to the process."""
     assert process.stdin is not None
     process.stdin.write("\n")
     process.stdin.flush()
 
 
-def beats(receiver: Receiver, process_id: str) -> list[dict[str, object]]:
+def heartbeats(receiver: Receiver, process_id: str) -> list[dict[str, object]]:
     found = [
         beat for beat in receiver.events("sagascope.heartbeat") if beat.resource["sagascope.process.id"] == process_id
     ]
     return [beat.attributes for beat in found]
 
 
-def test_what_a_killed_process_was_doing_is_known(receiver: Receiver) -> None:
+def test_open_step_of_a_killed_process_is_known(receiver: Receiver) -> None:
     script = """
         with payment.begin("8492") as saga, saga.step("wallet.debit"):
-            print("in it", flush=True)
+            print("open", flush=True)
             threading.Event().wait()
     """
     with running(receiver, script) as process:
@@ -73,13 +73,13 @@ def test_what_a_killed_process_was_doing_is_known(receiver: Receiver) -> None:
         process.send_signal(signal.SIGKILL)
         process.wait(10)
     assert start.attributes["saga.step.name"] == "wallet.debit"
-    said = beats(receiver, start.resource["sagascope.process.id"])
-    assert start.span_id in said[-1]["sagascope.heartbeat.open_spans"]  # type: ignore[operator]
-    assert not any(beat["sagascope.heartbeat.final"] for beat in said)
+    sent = heartbeats(receiver, start.resource["sagascope.process.id"])
+    assert start.span_id in sent[-1]["sagascope.heartbeat.open_spans"]  # type: ignore[operator]
+    assert not any(beat["sagascope.heartbeat.final"] for beat in sent)
     assert not receiver.spans
 
 
-def test_a_process_that_exits_says_goodbye_before_the_providers_do(receiver: Receiver) -> None:
+def test_process_that_exits_sends_a_final_heartbeat(receiver: Receiver) -> None:
     script = """
         print("ready", flush=True)
         saga = payment.begin("8492")
@@ -91,7 +91,7 @@ def test_a_process_that_exits_says_goodbye_before_the_providers_do(receiver: Rec
     """
     with running(receiver, script) as process:
         receiver.event("sagascope.span.start")
-        go_on(process)
+        send_line(process)
         assert process.wait(10) == 0
     assert receiver.span("payment").attributes["saga.id"] == "8493"
     last = receiver.events("sagascope.heartbeat")[-1]
@@ -101,13 +101,13 @@ def test_a_process_that_exits_says_goodbye_before_the_providers_do(receiver: Rec
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signals_are_left_to_the_service(receiver: Receiver, number: signal.Signals) -> None:
+def test_signal_handlers_are_not_changed(receiver: Receiver, number: signal.Signals) -> None:
     script = """
         import signal
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
         with payment.begin("8492"):
-            print("in it", flush=True)
+            print("open", flush=True)
             sys.stdin.readline()
     """
     with running(receiver, script) as process:
@@ -141,10 +141,10 @@ FORKING = """
 """
 
 
-def test_forked_children_are_processes_of_their_own(receiver: Receiver) -> None:
+def test_forked_children_are_separate_processes(receiver: Receiver) -> None:
     with running(receiver, FORKING) as process:
         receiver.event("sagascope.span.start")
-        go_on(process)
+        send_line(process)
         assert process.wait(20) == 0
     roots = {span.attributes["saga.id"]: span for span in receiver.all_spans("payment")}
     assert sorted(roots) == ["0", "1", "2", "again", "parent"]
@@ -156,23 +156,23 @@ def test_forked_children_are_processes_of_their_own(receiver: Receiver) -> None:
     instances = {span.resource["service.instance.id"] for span in roots.values()}
     assert len(instances) == 4
     for saga in ("0", "1", "2", "parent"):
-        said = beats(receiver, ids[saga])
-        assert said[0]["sagascope.heartbeat.sequence"] == 1
-        assert said[-1]["sagascope.heartbeat.final"] is True
-        assert [beat["sagascope.heartbeat.final"] for beat in said].count(True) == 1
+        sent = heartbeats(receiver, ids[saga])
+        assert sent[0]["sagascope.heartbeat.sequence"] == 1
+        assert sent[-1]["sagascope.heartbeat.final"] is True
+        assert [beat["sagascope.heartbeat.final"] for beat in sent].count(True) == 1
     parents_spans = {
         start.span_id for start in receiver.events("sagascope.span.start") if start.attributes["saga.id"] == "parent"
     }
     listed = {
         str(span)
         for saga in "012"
-        for beat in beats(receiver, ids[saga])
+        for beat in heartbeats(receiver, ids[saga])
         for span in beat["sagascope.heartbeat.open_spans"]
     }  # type: ignore[attr-defined]
     assert not parents_spans & listed
 
 
-def test_a_child_of_multiprocessing_sends_what_it_has(receiver: Receiver) -> None:
+def test_child_of_multiprocessing_sends_its_records(receiver: Receiver) -> None:
     script = """
         import multiprocessing, warnings
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -188,7 +188,7 @@ def test_a_child_of_multiprocessing_sends_what_it_has(receiver: Receiver) -> Non
     with running(receiver, script) as process:
         assert process.wait(20) == 0
     child = receiver.span("payment").resource["sagascope.process.id"]
-    assert beats(receiver, child)[-1]["sagascope.heartbeat.final"] is True
+    assert heartbeats(receiver, child)[-1]["sagascope.heartbeat.final"] is True
 
 
 APP = """
@@ -205,7 +205,7 @@ def app(environ, start_response):
 """
 
 
-def test_prefork_workers_of_gunicorn_are_processes_of_their_own(receiver: Receiver, tmp_path: Path) -> None:
+def test_prefork_workers_of_gunicorn_are_separate_processes(receiver: Receiver, tmp_path: Path) -> None:
     pytest.importorskip("gunicorn", reason="gunicorn is not installed")
     (tmp_path / "wallet.py").write_text(APP)
     command = [sys.executable, "-m", "gunicorn", "--preload", "--workers", "2", "--bind", "127.0.0.1:0", "wallet:app"]

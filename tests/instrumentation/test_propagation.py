@@ -1,4 +1,4 @@
-"""What travels between services, where it may go, and whom it is taken from."""
+"""What is propagated between services, to which hosts, and from which senders it is trusted."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +12,8 @@ from opentelemetry.baggage.propagation import W3CBaggagePropagator
 
 import sagascope
 from sagascope import Saga
-from sagascope._headers import LONGEST_BAGGAGE
-from sagascope._hosts import allowing, host_of, is_private
+from sagascope._propagation import MAX_BAGGAGE_BYTES
+from sagascope._propagator import allowed_hosts, host_of, is_private
 from support.receiver import Receiver
 
 payment = Saga("payment")
@@ -32,7 +32,7 @@ def members(header: str) -> dict[str, str]:
     return dict(member.split("=", 1) for member in header.split(",") if member)  # type: ignore[misc]
 
 
-def test_baggage_has_the_members_of_the_contract_and_nothing_else(configured: Receiver) -> None:
+def test_baggage_members(configured: Receiver) -> None:
     headers: dict[str, str] = {}
     with (
         payment.begin("8492/7 €", run="r 1", amount="50.00", keys={"order": "secret"}) as saga,
@@ -50,7 +50,7 @@ def test_baggage_has_the_members_of_the_contract_and_nothing_else(configured: Re
     }
 
 
-def test_outside_a_saga_nothing_is_added(configured: Receiver) -> None:
+def test_inject_outside_a_saga_adds_nothing(configured: Receiver) -> None:
     headers = {"baggage": "tenant=x"}
     sagascope.inject(headers)
     assert headers == {"baggage": "tenant=x"}
@@ -63,20 +63,20 @@ def test_outside_a_saga_nothing_is_added(configured: Receiver) -> None:
     attempt=st.integers(1, 10**6),
 )
 @settings(max_examples=100, deadline=None)
-def test_what_goes_in_comes_out(saga_id: str, name: str, key: str, attempt: int) -> None:
+def test_baggage_round_trip(saga_id: str, name: str, key: str, attempt: int) -> None:
     from opentelemetry.trace import INVALID_SPAN_CONTEXT
 
-    from sagascope import _headers
-    from sagascope._context import Identity, Place
-    from sagascope._propagation import place_from
+    from sagascope._context import SagaContext, SagaIdentity
+    from sagascope._propagation import merge_baggage, parse_baggage, remote_saga_context
 
-    place = Place(Identity(saga_id, name), INVALID_SPAN_CONTEXT, step="s", key=key, attempt=attempt)
-    header = _headers.merge_baggage("other=1;p=2", place)
+    identity = SagaIdentity(saga_id, name)
+    sent = SagaContext(identity, INVALID_SPAN_CONTEXT, step="s", key=key, attempt=attempt)
+    header = merge_baggage("other=1;p=2", sent)
     assert header.startswith("other=1;p=2,")
     assert header.isascii()
-    again = place_from(_headers.parse_baggage(header), INVALID_SPAN_CONTEXT)
-    assert again is not None
-    assert again.stamp == place.stamp
+    received = remote_saga_context(parse_baggage(header), INVALID_SPAN_CONTEXT)
+    assert received is not None
+    assert received.attributes == sent.attributes
 
 
 @pytest.mark.parametrize(
@@ -95,18 +95,16 @@ def test_what_goes_in_comes_out(saga_id: str, name: str, key: str, attempt: int)
         "saga.id=1,saga.step.attempt=99999999999999999999",
         "saga.id=1;prop=2;prop",
         "\x00",
-        pytest.param("saga.id=" + "x" * 100_000, id="far too long"),
+        pytest.param("saga.id=" + "x" * 100_000, id="too long"),
     ],
 )
-def test_headers_that_cannot_be_read_harm_nothing(configured: Receiver, header: str) -> None:
+def test_unreadable_headers_are_ignored(configured: Receiver, header: str) -> None:
     with sagascope.extract({"baggage": header, "traceparent": "nonsense"}), sagascope.step("wallet.debit") as step:
         assert step.attempt in {0, 1}
 
 
 @pytest.mark.parametrize("carrier", [None, 7, "text", [("a",)], {"baggage": None}, [(None, None)]])
-def test_carriers_that_are_none_harm_nothing(
-    configured: Receiver, carrier: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_invalid_carriers_are_ignored(configured: Receiver, carrier: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sagascope._guard.strict", False)
     with sagascope.extract(carrier) as incoming:
         assert incoming.saga_id is None
@@ -127,7 +125,7 @@ def test_kafka_headers_and_grpc_metadata_are_lists_of_pairs(configured: Receiver
         assert sagascope.extract(carrier).saga_id == "8492"
 
 
-def test_headers_are_found_in_any_case_and_set_once(configured: Receiver) -> None:
+def test_header_names_are_case_insensitive(configured: Receiver) -> None:
     headers = {"Baggage": "saga.id=old,tenant=x", "Traceparent": "old"}
     with payment.begin("8492"):
         sagascope.inject(headers)
@@ -136,15 +134,15 @@ def test_headers_are_found_in_any_case_and_set_once(configured: Receiver) -> Non
     assert headers["Traceparent"] != "old"
 
 
-def test_a_baggage_header_that_is_full_is_left_as_it_was(configured: Receiver) -> None:
-    full = "t=" + "x" * (LONGEST_BAGGAGE - 10)
+def test_full_baggage_header_is_unchanged(configured: Receiver) -> None:
+    full = "t=" + "x" * (MAX_BAGGAGE_BYTES - 10)
     headers = {"baggage": full}
     with payment.begin("8492"):
         sagascope.inject(headers)
     assert headers["baggage"] == full
 
 
-def test_a_public_entry_does_not_trust_what_comes_in(receiver: Receiver) -> None:
+def test_untrusted_headers_are_ignored(receiver: Receiver) -> None:
     incoming = {"baggage": "saga.id=8492,tenant=x"}
     with configured_with(receiver, trust_incoming=False):
         assert sagascope.extract(incoming).saga_id is None
@@ -158,7 +156,7 @@ def test_a_public_entry_does_not_trust_what_comes_in(receiver: Receiver) -> None
         assert sagascope.extract({**incoming, "x-internal": "yes"}).saga_id == "8492"
 
 
-def test_opentelemetrys_own_propagation_carries_the_saga(configured: Receiver) -> None:
+def test_opentelemetry_propagation_includes_the_saga(configured: Receiver) -> None:
     headers: dict[str, str] = {}
     token = context.attach(baggage.set_baggage("tenant", "x"))
     with payment.begin("84 92") as saga, saga.step("wallet.debit"):
@@ -176,7 +174,7 @@ def test_opentelemetrys_own_propagation_carries_the_saga(configured: Receiver) -
     context.detach(token)
 
 
-def test_another_propagator_does_not_send_the_saga_on(configured: Receiver) -> None:
+def test_other_propagators_do_not_send_the_saga(configured: Receiver) -> None:
     leaked: dict[str, str] = {}
     with sagascope.extract({"baggage": "saga.id=1,tenant=x"}), payment.begin("2"):
         W3CBaggagePropagator().inject(leaked)
@@ -206,7 +204,7 @@ def test_another_propagator_does_not_send_the_saga_on(configured: Receiver) -> N
         ("", False),
     ],
 )
-def test_private_hosts_are_told_from_public_ones(host: str, private: bool) -> None:
+def test_private_hosts(host: str, private: bool) -> None:
     assert is_private(host) is private
 
 
@@ -220,23 +218,23 @@ def test_private_hosts_are_told_from_public_ones(host: str, private: bool) -> No
         ("", ""),
     ],
 )
-def test_the_host_is_found_in_an_address(address: str, host: str) -> None:
+def test_host_of_an_address(address: str, host: str) -> None:
     assert host_of(address) == host
 
 
-def test_hosts_can_be_allowed_by_pattern_network_and_function() -> None:
-    allows = allowing(["*.partner.example", "203.0.113.0/24", "private"])
+def test_hosts_are_allowed_by_pattern_network_or_function() -> None:
+    allows = allowed_hosts(["*.partner.example", "203.0.113.0/24", "private"])
     allowed = ("api.partner.example", "203.0.113.9", "wallet", "127.0.0.1")
     assert [host for host in (*allowed, "api.stripe.com", "203.0.114.1") if allows(host)] == list(allowed)
-    assert not allowing(["api.partner.example"])("wallet")
-    assert allowing("*")("api.stripe.com")
-    assert allowing(lambda host: host == "x")("x")
+    assert not allowed_hosts(["api.partner.example"])("wallet")
+    assert allowed_hosts("*")("api.stripe.com")
+    assert allowed_hosts(lambda host: host == "x")("x")
 
 
-def test_by_hand_the_destination_can_be_told(receiver: Receiver) -> None:
+def test_inject_with_a_destination(receiver: Receiver) -> None:
     with configured_with(receiver, propagate_to=["*.partner.example"]), payment.begin("8492"):
-        for to, goes in (("https://api.partner.example/x", True), ("http://wallet/x", False)):
+        for to, is_allowed in (("https://api.partner.example/x", True), ("http://wallet/x", False)):
             headers: dict[str, str] = {}
             sagascope.inject(headers, to=to)
-            assert ("baggage" in headers) is goes
+            assert ("baggage" in headers) is is_allowed
             assert "traceparent" in headers

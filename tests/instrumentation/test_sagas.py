@@ -23,7 +23,7 @@ payment = Saga(
 )
 
 
-def test_a_saga_arrives_with_its_plan_and_its_steps(configured: Receiver) -> None:
+def test_saga_with_plan_and_steps(configured: Receiver) -> None:
     with payment.begin("8492", amount="50.00", currency="EUR", keys={"order_id": "A-17"}) as saga:
         with saga.step("fraud.check"):
             pass
@@ -62,7 +62,7 @@ def test_a_saga_arrives_with_its_plan_and_its_steps(configured: Receiver) -> Non
     assert root.schema_url.endswith("/schemas/1")
 
 
-def test_a_failed_step_says_with_what_and_the_error_goes_on(configured: Receiver) -> None:
+def test_failed_step_has_its_error_which_propagates(configured: Receiver) -> None:
     with pytest.raises(ValueError, match="no such account"), payment.begin("1") as saga, saga.step("wallet.debit"):
         raise ValueError("no such account")
     for name in ("wallet.debit", "payment"):
@@ -89,7 +89,7 @@ def test_attempts_are_counted(configured: Receiver) -> None:
     assert [a.get("saga.step.retry_in") for a in attempts] == [0.5, 0.5, None]
 
 
-def test_a_compensation_finds_what_it_undoes_in_the_plan(configured: Receiver) -> None:
+def test_plan_names_the_step_that_a_compensation_compensates(configured: Receiver) -> None:
     def pay() -> None:
         with payment.begin("1") as saga:
             with saga.step("wallet.debit"):
@@ -110,7 +110,7 @@ def test_a_compensation_finds_what_it_undoes_in_the_plan(configured: Receiver) -
     assert configured.span("payment").attributes["saga.outcome"] == "compensated"
 
 
-def test_async_code_uses_the_same_names(configured: Receiver) -> None:
+def test_asynchronous_code(configured: Receiver) -> None:
     @sagascope.step("wallet.debit")
     async def debit(amount: str) -> str:
         await asyncio.sleep(0)
@@ -132,7 +132,7 @@ def test_async_code_uses_the_same_names(configured: Receiver) -> None:
     assert sorted(numbers) == [1, 2]
 
 
-def test_a_cancelled_step_says_so(configured: Receiver) -> None:
+def test_cancelled_step_is_an_error(configured: Receiver) -> None:
     async def main() -> None:
         async with payment.begin("1") as saga:
             async with asyncio.timeout(0.01):
@@ -146,7 +146,7 @@ def test_a_cancelled_step_says_so(configured: Receiver) -> None:
     assert step.raw.status.code == 2
 
 
-def test_a_decorated_function_outside_a_saga_just_runs(configured: Receiver) -> None:
+def test_decorated_function_outside_a_saga_has_no_span(configured: Receiver) -> None:
     @sagascope.step
     def debit(amount: int) -> int:
         """Debits."""
@@ -161,7 +161,7 @@ def test_a_decorated_function_outside_a_saga_just_runs(configured: Receiver) -> 
     assert len(configured.all_spans("debit")) == 1
 
 
-def test_logging_inside_a_saga_arrives_with_its_id(configured: Receiver) -> None:
+def test_log_records_inside_a_saga_have_its_id(configured: Receiver) -> None:
     log = logging.getLogger("wallet")
     log.warning("outside")
     with payment.begin("1") as saga, saga.step("wallet.debit"):
@@ -180,17 +180,17 @@ def test_logging_inside_a_saga_arrives_with_its_id(configured: Receiver) -> None
 
 
 @pytest.mark.parametrize(
-    ("logger", "taken"), [("sagascopefoo", True), ("opentelemetrics", True), ("sagascope.x", False)]
+    ("logger", "captured"), [("sagascopefoo", True), ("opentelemetrics", True), ("sagascope.x", False)]
 )
-def test_only_our_own_loggers_are_left_out(configured: Receiver, logger: str, taken: bool) -> None:
+def test_only_internal_loggers_are_excluded(configured: Receiver, logger: str, captured: bool) -> None:
     with payment.begin("1"):
         logging.getLogger(logger).warning("from there")
         logging.getLogger("wallet").warning("afterwards")
     configured.log("afterwards")
-    assert any(log.raw.body.string_value == "from there" for log in configured.logs) is taken
+    assert any(log.raw.body.string_value == "from there" for log in configured.logs) is captured
 
 
-def test_a_process_without_a_name_gets_one_that_people_can_read(configured: Receiver) -> None:
+def test_default_instance_id(configured: Receiver) -> None:
     with payment.begin("1"):
         pass
     host = socket.gethostname().partition(".")[0]
@@ -198,7 +198,7 @@ def test_a_process_without_a_name_gets_one_that_people_can_read(configured: Rece
 
 
 @pytest.mark.parametrize("by", ["argument", "variable"])
-def test_the_name_that_a_process_was_given_stays(receiver: Receiver, by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_given_instance_id_is_kept(receiver: Receiver, by: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if by == "variable":
         monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=wallet-7")
     given = {"service.instance.id": "wallet-7"} if by == "argument" else {}
@@ -209,7 +209,7 @@ def test_the_name_that_a_process_was_given_stays(receiver: Receiver, by: str, mo
     assert receiver.span("payment").resource["service.instance.id"] == "wallet-7"
 
 
-def test_the_executor_opens_the_callers_attempt(configured: Receiver) -> None:
+def test_executor_opens_the_attempt_of_the_caller(configured: Receiver) -> None:
     headers: dict[str, str] = {"baggage": "tenant=x"}
     with payment.begin("84 92", run="r1") as saga:
         with pytest.raises(OSError, match="lost"), saga.step("ledger.record", key="line 1"):
@@ -231,7 +231,7 @@ def test_the_executor_opens_the_callers_attempt(configured: Receiver) -> None:
 
 
 @pytest.mark.parametrize(("given", "sent"), [("50.00", "50.00"), (Decimal("1E+3"), "1000"), (7, "7"), (0.1, "0.1")])
-def test_amounts_are_written_out(configured: Receiver, given: object, sent: str) -> None:
+def test_amounts_are_written_without_an_exponent(configured: Receiver, given: object, sent: str) -> None:
     with payment.begin("1", amount=given):  # type: ignore[arg-type]
         pass
     assert configured.span("payment").attributes["saga.amount"] == sent

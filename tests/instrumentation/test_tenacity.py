@@ -1,4 +1,4 @@
-"""Tenacity's retries are the attempts of a step."""
+"""Reexecutions of tenacity are the attempts of a step."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ integration = pytest.importorskip("sagascope.integrations.tenacity")
 payment = Saga("payment")
 
 
-def told(recorder: object) -> list[tuple[object, ...]]:
+def recorded_attempts(recorder: object) -> list[tuple[object, ...]]:
     return [
         (
             attempt.number,
@@ -25,7 +25,7 @@ def told(recorder: object) -> list[tuple[object, ...]]:
     ]
 
 
-def test_each_try_is_an_attempt_with_its_number_and_the_planned_wait() -> None:
+def test_attempts_have_a_number_and_a_planned_wait() -> None:
     slept: list[float] = []
     retrying = tenacity.Retrying(
         stop=tenacity.stop_after_attempt(3) | tenacity.stop_after_delay(100),
@@ -33,18 +33,18 @@ def test_each_try_is_an_attempt_with_its_number_and_the_planned_wait() -> None:
         sleep=slept.append,
     )
     with record() as recorder, payment.begin("1") as saga:
-        tries = 0
+        executions = 0
         for attempt in integration.attempts("wallet.debit", retrying, idempotency_key="k"):
             with attempt:
-                tries += 1
-                if tries < 3:
+                executions += 1
+                if executions < 3:
                     raise TimeoutError
         assert saga.id == "1"
-    assert told(recorder) == [(1, "error", 3, slept[0]), (2, "error", 3, slept[1]), (3, "ok", 3, None)]
+    assert recorded_attempts(recorder) == [(1, "error", 3, slept[0]), (2, "error", 3, slept[1]), (3, "ok", 3, None)]
     assert recorder.saga("1").attempts[0].span.attributes["saga.step.idempotency_key"] == "k"
 
 
-def test_the_last_failure_plans_no_wait_and_goes_on_as_tenacity_says() -> None:
+def test_last_failure_has_no_planned_wait() -> None:
     retrying = tenacity.Retrying(stop=tenacity.stop_after_attempt(2), wait=tenacity.wait_fixed(7), sleep=lambda _: None)
 
     def pay() -> None:
@@ -55,11 +55,11 @@ def test_the_last_failure_plans_no_wait_and_goes_on_as_tenacity_says() -> None:
 
     with record() as recorder, pytest.raises(tenacity.RetryError):
         pay()
-    assert told(recorder) == [(1, "error", 2, 7.0), (2, "error", 2, None)]
+    assert recorded_attempts(recorder) == [(1, "error", 2, 7.0), (2, "error", 2, None)]
     recorder.saga("1").assert_failed()
 
 
-def test_an_error_that_is_not_retried_plans_nothing() -> None:
+def test_error_that_is_not_retried_has_no_planned_wait() -> None:
     retrying = tenacity.Retrying(retry=tenacity.retry_if_exception_type(TimeoutError), reraise=True)
 
     def pay() -> None:
@@ -70,10 +70,10 @@ def test_an_error_that_is_not_retried_plans_nothing() -> None:
 
     with record() as recorder, pytest.raises(KeyError):
         pay()
-    assert told(recorder) == [(1, "error", None, None)]
+    assert recorded_attempts(recorder) == [(1, "error", None, None)]
 
 
-def test_async_code_retries_likewise() -> None:
+def test_asynchronous_retries() -> None:
     retrying = tenacity.AsyncRetrying(stop=tenacity.stop_after_attempt(2), wait=tenacity.wait_fixed(0))
 
     async def pay() -> None:
@@ -85,9 +85,9 @@ def test_async_code_retries_likewise() -> None:
 
     with record() as recorder:
         asyncio.run(pay())
-    assert told(recorder) == [(1, "error", 2, 0.0), (2, "ok", 2, None)]
+    assert recorded_attempts(recorder) == [(1, "error", 2, 0.0), (2, "ok", 2, None)]
 
 
-def test_the_other_kind_of_loop_is_refused() -> None:
+def test_wrong_kind_of_loop_is_refused() -> None:
     with pytest.raises(TypeError, match="async for"):
         iter(integration.attempts("wallet.debit", tenacity.AsyncRetrying())).__next__()

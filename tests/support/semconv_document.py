@@ -17,8 +17,8 @@ Any language's OpenTelemetry SDK can send these; `sample_services/node/saga.js` 
 whole number may come as an int where a double stands here: some SDKs cannot tell them apart. Names are added, never
 renamed or reused. The `schema_url` of this version is `{schema}`.
 
-A *saga* is one business transaction, a *step* a named unit of forward work in it, an *attempt* one try of a step,
-and a *compensation* a step that undoes another, committed, step.
+A *saga* is one business transaction, a *step* a named unit of forward work in it, an *attempt* one execution of a
+step, and a *compensation* a step that compensates another, committed, step.
 """
 
 SECTIONS = {
@@ -31,37 +31,37 @@ and log record below them carries the saga's id, name and run, and the step's na
     "work that has not ended": """\
 ## Work that has not ended
 
-A span is sent when it ends, so a step that hangs or is killed would never be seen. Two log records say what is
-open:
+A span is sent when it ends, so a step that hangs or is killed would be invisible. Two log records report open
+spans:
 
 - **`sagascope.span.start`**, once for a saga span that is still open 0.25 s after its start. It has the span's
   trace id and span id, `timestamp` = the span's start, `observed_timestamp` = when it was sent, all `saga.*`
   attributes of the span, and those below.
-- **`sagascope.heartbeat`**, every 5 s while an announced span is open or a retry is promised, else every 60 s, and
-  once with `final` where exit handlers run. It lists the announced spans that are open, by span id, oldest first.
+- **`sagascope.heartbeat`**, every 5 s while an announced span is open or a retry is expected, otherwise every 60 s,
+  and once with `final` if exit handlers run. It lists the announced spans that are open, by span id, oldest first.
 
 Both leave the process within 0.2 s, ended saga spans within 1 s. A final span always wins over its start record. A
 span that was announced and is missing from a later complete list has ended, and its final span was lost. A process
-that is silent for more than three times the interval that its last heartbeat named counts as lost.
+whose next heartbeat is missing for more than three times the interval that its last heartbeat named counts as lost.
 
-An emitter that has neither may send a span whose end time is 0: it is in flight until its final form comes.
+An emitter without these records can send a span whose end time is 0: it is in flight until its final form arrives.
 """,
     "messages": """\
 ## Messages
 
-Names of OpenTelemetry's own. A span of kind producer below which no other span came is a message that nobody was
-heard to take; what a saga waits for is then told by these.
+OpenTelemetry's own names. A span of kind producer without a child span is a message without a known consumer; these
+attributes then tell what the saga waits for.
 """,
     "Temporal": """\
 ## Temporal
 
-What Sagascope's plugin for Temporal, and its bridge, say besides; spans of Temporal's own interceptor in the same run
-are then no attempts of their own.
+Additional attributes of Sagascope's Temporal plugin and bridge. In a run with these attributes, spans of Temporal's own
+interceptor are not attempts.
 """,
     "context": """\
 ## Context between services
 
-W3C `traceparent`, and W3C `baggage` with these members and no others of ours. Values are percent-encoded UTF-8 (a
+W3C `traceparent`, and W3C `baggage` with these members of sagas. Values are percent-encoded UTF-8 (a
 space is `%20`, never `+`); other members stay as they are. Each span and log record that is started under that
 context gets them as attributes, `saga.step.attempt` as an int.
 """,
@@ -75,19 +75,18 @@ attempt number, so the executor takes these from baggage. Two such spans of one 
 
 ## A batch
 
-A span link that carries `saga.*` attributes makes that span an attempt of the saga named there too. Each link then
-has `saga.role` = `step` and the step's name, key and attempt.
+A span link with `saga.*` attributes makes its span an attempt of the saga that they name. Each
+link then has `saga.role` = `step` and the step's name, key and attempt.
 
-## The least that is useful
+## Minimum
 
-`saga.id` on every span of a saga. With `saga.role`, `saga.step.name` and `saga.step.attempt` attempts are told
-apart; with `saga.plan` the next step is known; with start records and heartbeats what hangs is told from what is
-lost.
+`saga.id` on every span of a saga. `saga.role`, `saga.step.name` and `saga.step.attempt` distinguish attempts;
+`saga.plan` names the next step; start records and heartbeats distinguish hung steps from lost instances.
 """
 
 
 def sections() -> dict[str, list[tuple[str, str]]]:
-    """The constants of each section of semconv.py, with their docstrings, in order."""
+    """Returns the constants of each section of semconv.py with their docstrings, in order."""
     source = Path(semconv.__file__).read_text()
     found: dict[str, list[tuple[str, str]]] = {}
     body = ast.parse(source).body
@@ -103,7 +102,7 @@ def _section(lines: list[str]) -> str:
 
 
 def write() -> str:
-    """The whole document."""
+    """Returns the whole document."""
     parts = [HEAD.format(schema=semconv.SCHEMA_URL)]
     found = sections()
     for title, introduction in SECTIONS.items():
@@ -117,7 +116,7 @@ def write() -> str:
 
 
 def _is_name(constant: str) -> bool:
-    """Names have dots; values have none."""
+    """Returns whether a constant is a name: names contain a dot, values do not."""
     value = getattr(semconv, constant)
     return isinstance(value, str) and "." in value
 
@@ -132,10 +131,10 @@ def _rows(constants: list[tuple[str, str]]) -> list[str]:
         value = getattr(semconv, name)
         text = " ".join(document.split()).replace("``", "`").replace("|", "\\|")
         for other in sorted(vars(semconv), key=len, reverse=True):
-            if isinstance(said := getattr(semconv, other), str) and f"`{other}`" in text:
-                text = text.replace(f"`{other}`", f"`{said}`")
-            elif isinstance(said, tuple) and f"`{other}`" in text:
-                text = text.replace(f"`{other}`", ", ".join(f"`{each}`" for each in said))
+            if isinstance(named := getattr(semconv, other), str) and f"`{other}`" in text:
+                text = text.replace(f"`{other}`", f"`{named}`")
+            elif isinstance(named, tuple) and f"`{other}`" in text:
+                text = text.replace(f"`{other}`", ", ".join(f"`{each}`" for each in named))
         shown = "`, `".join(value) if isinstance(value, tuple) else value + ("<name>" if value.endswith(".") else "")
         rows.append(f"| `{shown}` | {text.removeprefix(f'`{shown}`, ')} |")
     return rows

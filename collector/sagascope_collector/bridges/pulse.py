@@ -74,7 +74,7 @@ class Pulse:
             semconv.BRIDGE_KIND: self._kind,
             semconv.BRIDGE_LAG: self._health.lag_seconds(),
             semconv.BRIDGE_WATCHING: self._health.watching,
-            **({semconv.BRIDGE_TROUBLE: self._health.trouble} if self._health.trouble else {}),
+            **({semconv.BRIDGE_ERROR: self._health.trouble} if self._health.trouble else {}),
         }
         return LogRecord(
             resource=self._resource,

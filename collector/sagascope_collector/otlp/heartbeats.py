@@ -34,7 +34,7 @@ def _following(attributes: Attributes) -> Following | None:
     kind = attributes.get(semconv.BRIDGE_KIND)
     if not isinstance(kind, str) or not kind:
         return None
-    trouble = attributes.get(semconv.BRIDGE_TROUBLE)
+    trouble = attributes.get(semconv.BRIDGE_ERROR)
     return Following(
         kind=kind,
         lag=_positive(attributes.get(semconv.BRIDGE_LAG)) or 0.0,

@@ -1,1 +1,1 @@
-"""One module for each library that Sagascope works beside."""
+"""Integrations: one module for each library."""

@@ -1,11 +1,11 @@
-"""Tenacity's retries as the attempts of a step.
+"""Retries of tenacity as the attempts of a step.
 
     for attempt in attempts("wallet.debit", Retrying(stop=stop_after_attempt(5), wait=wait_exponential())):
         with attempt:
             debit_the_wallet()
 
-Each try is an attempt with its number, with the number of the last one where the stop says it, and with the planned
-wait where it failed and another follows. With `AsyncRetrying`: ``async for``.
+Each attempt carries its number, the number of the last attempt if the stop condition tells it, and the planned wait if
+it failed and another attempt follows. With `AsyncRetrying`, use ``async for``.
 """
 
 from collections.abc import AsyncIterator, Coroutine, Iterator
@@ -24,91 +24,91 @@ _PLANNING = Guard("asking tenacity for the next wait")
 
 def attempts(
     name: str, retrying: BaseRetrying, *, saga: RunningSaga | None = None, **options: Unpack[StepOptions]
-) -> "Tries":
-    """The tries of a step, as tenacity makes them.
+) -> "Attempts":
+    """Returns the attempts of a step, as tenacity makes them.
 
     Args:
-        name: What the step is called.
+        name: The name of the step.
         retrying: A `tenacity.Retrying`, or an `AsyncRetrying` for ``async for``.
-        saga: The saga that the step belongs to; the current one if it is left out.
+        saga: The saga that the step belongs to. Default: the current one.
         **options: As in `sagascope.StepOptions`.
     """
-    return Tries(name, retrying, saga, options)
+    return Attempts(name, retrying, saga, options)
 
 
-class Tries:
-    """Iterates over the tries of a step; each is a context manager."""
+class Attempts:
+    """Iterates over the attempts of a step; each is a context manager."""
 
     def __init__(self, name: str, retrying: BaseRetrying, saga: RunningSaga | None, options: StepOptions) -> None:
         self._name = name
-        self._waits = _Waits(retrying.wait)
-        self._retrying = retrying.copy(wait=self._waits)
+        self._wait = _PlannedWait(retrying.wait)
+        self._retrying = retrying.copy(wait=self._wait)
         self._saga = saga
         self._options: Any = {**options}
-        last = _last_attempt(retrying.stop)
-        if last is not None:
-            self._options.setdefault("max_attempts", last)
+        max_attempts = _max_attempts(retrying.stop)
+        if max_attempts is not None:
+            self._options.setdefault("max_attempts", max_attempts)
 
-    def __iter__(self) -> "Iterator[Try]":
+    def __iter__(self) -> "Iterator[RetriedAttempt]":
         if not isinstance(self._retrying, Retrying):
             raise TypeError("use async for with AsyncRetrying")
-        for attempt in self._retrying:
-            yield self._try(attempt)
+        for manager in self._retrying:
+            yield self._attempt(manager)
 
-    async def __aiter__(self) -> "AsyncIterator[Try]":
+    async def __aiter__(self) -> "AsyncIterator[RetriedAttempt]":
         if not isinstance(self._retrying, AsyncRetrying):
             raise TypeError("use for with Retrying")
-        async for attempt in self._retrying:
-            yield self._try(attempt)
+        async for manager in self._retrying:
+            yield self._attempt(manager)
 
-    def _try(self, attempt: AttemptManager) -> "Try":
-        told = {**self._options, "attempt": attempt.retry_state.attempt_number}
-        made: Attempt = self._saga.step(self._name, **told) if self._saga is not None else step(self._name, **told)
-        return Try(attempt, made, self._retrying, self._waits)
+    def _attempt(self, manager: AttemptManager) -> "RetriedAttempt":
+        options = {**self._options, "attempt": manager.retry_state.attempt_number}
+        attempt: Attempt = (step if self._saga is None else self._saga.step)(self._name, **options)
+        return RetriedAttempt(manager, attempt, self._retrying, self._wait)
 
 
-class Try:
-    """One try: tenacity's attempt and Sagascope's, together."""
+class RetriedAttempt:
+    """Tenacity's attempt and Sagascope's, as one context manager."""
 
-    def __init__(self, attempt: AttemptManager, made: Attempt, retrying: BaseRetrying, waits: "_Waits") -> None:
+    def __init__(self, manager: AttemptManager, attempt: Attempt, retrying: BaseRetrying, wait: "_PlannedWait") -> None:
+        self._manager = manager
         self._attempt = attempt
-        self._made = made
         self._retrying = retrying
-        self._waits = waits
+        self._wait = wait
 
     @property
     def retry_state(self) -> RetryCallState:
-        """Tenacity's state of this try."""
-        return self._attempt.retry_state
+        """Tenacity's state of this attempt."""
+        return self._manager.retry_state
 
     def __enter__(self) -> Attempt:
-        return self._made.__enter__()
+        return self._attempt.__enter__()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        swallowed = self._attempt.__exit__(kind, error, trace)
+        suppressed = self._manager.__exit__(kind, error, trace)
         if error is not None:
             with _PLANNING:
-                self._made.retry_in = self._planned_wait()
-        self._made.__exit__(kind, error, trace)
-        return swallowed
+                self._attempt.retry_in = self._retry_in()
+        self._attempt.__exit__(kind, error, trace)
+        return suppressed
 
-    def _planned_wait(self) -> float | None:
-        """Seconds until the next try; None where there will be none, or only a coroutine can tell."""
+    def _retry_in(self) -> float | None:
+        """Returns the seconds until the next attempt; None if there is none, or only a coroutine can tell."""
         state = self.retry_state
-        if not _known(self._retrying.retry(state)):
+        if not _unless_awaitable(self._retrying.retry(state)):
             return None
-        wait = _known(self._waits.plan(state))
+        wait = _unless_awaitable(self._wait.plan(state))
         if wait is None:
             return None
         state.upcoming_sleep = wait
-        stop = _known(self._retrying.stop(state))
+        stop = _unless_awaitable(self._retrying.stop(state))
         return float(wait) if stop is False else None
 
 
-class _Waits:
-    """A wait that was asked for already is the one that is kept: it may be random."""
+class _PlannedWait:
+    """Returns the wait that was planned for an attempt, because a second call may return another random one."""
 
     def __init__(self, wait: Any) -> None:
         self._wait = wait
@@ -127,16 +127,16 @@ class _Waits:
         return self._wait(state)
 
 
-def _last_attempt(stop: Any) -> int | None:
-    """The number of the last attempt, where the stop says it."""
+def _max_attempts(stop: Any) -> int | None:
+    """Returns the number of the last attempt, if the stop condition tells it."""
     if isinstance(stop, stop_after_attempt):
         return int(stop.max_attempt_number)
-    numbers = [number for each in getattr(stop, "stops", ()) if (number := _last_attempt(each)) is not None]
+    numbers = [number for each in getattr(stop, "stops", ()) if (number := _max_attempts(each)) is not None]
     return min(numbers, default=None) if type(stop).__name__ == "stop_any" else None
 
 
-def _known(answer: Any) -> Any:
-    """What tenacity was asked; None where only a coroutine could tell, which is not awaited here."""
+def _unless_awaitable(answer: Any) -> Any:
+    """Returns tenacity's answer; None in place of an awaitable, which is not awaited here."""
     if not isawaitable(answer):
         return answer
     if isinstance(answer, Coroutine):

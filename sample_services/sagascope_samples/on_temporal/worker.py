@@ -16,7 +16,7 @@ from temporalio.worker import Worker
 
 import sagascope
 from sagascope import Saga, Step
-from sagascope.integrations.temporal import About, SagascopePlugin
+from sagascope.integrations.temporal import SagascopePlugin, WorkflowDescription
 from sagascope_samples.on_temporal.activities import Work
 from sagascope_samples.on_temporal.faults import planted
 from sagascope_samples.on_temporal.payment import CHARGE, FULFIL, PAYMENTS, REFUND, Payment
@@ -30,11 +30,11 @@ PAYMENT: Final = Saga("payment", [Step(CHARGE, compensation=REFUND), FULFIL])
 """The plan, so that it is known what undoes what also where no refund ever ran."""
 
 
-def about(_workflow: str, args: Sequence[Any]) -> About:
+def about(_workflow: str, args: Sequence[Any]) -> WorkflowDescription:
     """What people look for when they ask about a payment."""
     order = args[0]
     keys = {"order_id": order["order_id"], "customer": order["customer"]}
-    return About(amount=order["amount"], currency=order["currency"], keys=keys)
+    return WorkflowDescription(amount=order["amount"], currency=order["currency"], keys=keys)
 
 
 async def serve(name: str) -> None:

@@ -78,7 +78,7 @@ def plugins(asked: list[str]) -> list[Any]:
     from sagascope.integrations.temporal import SagascopePlugin
 
     sagascope.configure("payments", endpoint=asked.pop(0).partition("=")[2])
-    return [SagascopePlugin(undoes={"refund": "charge"})]
+    return [SagascopePlugin(compensations={"refund": "charge"})]
 
 
 async def main(address: str, payments: list[str]) -> None:

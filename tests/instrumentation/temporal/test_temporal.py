@@ -1,4 +1,4 @@
-"""`sagascope.integrations.temporal` against a real server: what is told of workflows, once, and what is not."""
+"""`sagascope.integrations.temporal` with a real server: what it reports of workflows, exactly once."""
 
 import asyncio
 import re
@@ -33,14 +33,14 @@ from support.temporal_payments import QUEUE, Broken, Everything, Hurried, Patien
 
 pytestmark = pytest.mark.xdist_group("temporal")
 
-WITHIN = 60.0
+DEADLINE_SECONDS = 60.0
 
 
 @asynccontextmanager
 async def working(
     address: str, plugin: Any = None, client: Client | None = None, **options: Any
 ) -> AsyncIterator[Client]:
-    """A client, and a worker that takes the plugin from it."""
+    """A client, and a worker that uses its plugin."""
     client = client or await Client.connect(address, plugins=[plugin or SagascopePlugin()])
     with ThreadPoolExecutor(4) as threads:
         kinds: dict[str, Any] = {"workflows": stage.WORKFLOWS, "activities": stage.ACTIVITIES}
@@ -54,12 +54,12 @@ async def started(client: Client, workflow: Any, argument: Any, saga_id: str) ->
     )
 
 
-def played(story: Coroutine[Any, Any, Any]) -> Any:
-    return asyncio.run(asyncio.wait_for(story, WITHIN))
+def run(story: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(asyncio.wait_for(story, DEADLINE_SECONDS))
 
 
 async def until(holds: Callable[[], object], otherwise: str) -> None:
-    async with asyncio.timeout(WITHIN):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while not holds():
             await asyncio.sleep(0.02)
 
@@ -68,13 +68,13 @@ def attempts(saga: RecordedSaga) -> list[tuple[str, str, int, str]]:
     return [(each.step, each.key, each.number, each.error or each.state) for each in saga.attempts]
 
 
-def test_an_activity_is_a_step_with_its_tries_and_the_wait_between_them(temporal: str) -> None:
+def test_activity_is_a_step_with_attempts_and_planned_waits(temporal: str) -> None:
     async def story() -> str:
         async with working(temporal) as client:
             return str(await (await started(client, Payment, "flaky-1", "flaky-1")).result())
 
     with record() as recorder:
-        assert played(story()) == "flaky-1"  # in its thread, the activity knew where it was
+        assert run(story()) == "flaky-1"  # the activity's thread is inside the saga
     saga = recorder.saga("flaky-1", "Payment")
     saga.assert_completed()
     failed = ("charge", "", 1, "ConnectionError"), ("charge", "", 2, "ConnectionError")
@@ -84,39 +84,39 @@ def test_an_activity_is_a_step_with_its_tries_and_the_wait_between_them(temporal
     assert (first.span.attributes[semconv.STEP_RETRY_IN], second.span.attributes[semconv.STEP_RETRY_IN]) == (0.05, 0.1)
     assert first.span.attributes[semconv.STEP_MAX_ATTEMPTS] == 3
     assert first.span.attributes[semconv.STEP_TIMEOUT] == 30.0
-    run = first.span.attributes[semconv.SAGA_RUN_ID]
-    named = {f"temporal/{run}/activity/1/1": first, f"temporal/{run}/activity/1/2": second}
+    run_id = first.span.attributes[semconv.SAGA_RUN_ID]
+    named = {f"temporal/{run_id}/activity/1/1": first, f"temporal/{run_id}/activity/1/2": second}
     assert [sha256(text.encode()).digest()[:8].hex() for text in named] == [
         f"{each.span.context.span_id:016x}" for each in named.values()
     ]
-    assert first.span.context.trace_id.to_bytes(16, "big") == sha256(f"temporal/{run}".encode()).digest()[:16]
+    assert first.span.context.trace_id.to_bytes(16, "big") == sha256(f"temporal/{run_id}".encode()).digest()[:16]
 
 
-def test_an_undo_is_known_by_its_decorator_and_a_workflow_that_undid_all_is_compensated(temporal: str) -> None:
+def test_decorator_declares_a_compensation(temporal: str) -> None:
     async def story() -> None:
         async with working(temporal) as client:
             with pytest.raises(WorkflowFailureError):
                 await (await started(client, Payment, "refused-1", "refused-1")).result()
 
     with record() as recorder:
-        played(story())
+        run(story())
     saga = recorder.saga("refused-1")
     saga.assert_compensated()
-    saga.assert_undone("charge")
+    saga.assert_compensated_steps("charge")
     refused = next(each for each in saga.attempts if each.step == "fulfil")
-    assert refused.span.attributes[semconv.STEP_MAX_ATTEMPTS] == 1  # nobody tries it again
+    assert refused.span.attributes[semconv.STEP_MAX_ATTEMPTS] == 1  # it is not retried
 
 
 @pytest.mark.parametrize("rule", [{"give_back": "charge"}, lambda name: "charge" if name == "give_back" else None])
-def test_an_undo_is_known_by_a_rule(temporal: str, rule: Any) -> None:
-    from sagascope.integrations.temporal._rules import Rules
+def test_rule_declares_a_compensation(temporal: str, rule: Any) -> None:
+    from sagascope.integrations.temporal._compensations import CompensationRules
 
-    rules = Rules(rule)
-    assert rules.undone_by("Payment", "give_back") == "charge"
-    assert rules.undone_by("Payment", "undo_fulfil") == "fulfil"
-    assert rules.undone_by("Payment", "fulfil") == ""
+    rules = CompensationRules(rule)
+    assert rules.compensated_step("Payment", "give_back") == "charge"
+    assert rules.compensated_step("Payment", "undo_fulfil") == "fulfil"
+    assert rules.compensated_step("Payment", "fulfil") == ""
     Saga("Ordered", [Step("buy", compensation="sell")])
-    assert rules.undone_by("Ordered", "sell") == "buy"
+    assert rules.compensated_step("Ordered", "sell") == "buy"
 
 
 async def everything(client: Client, saga_id: str) -> None:
@@ -129,7 +129,7 @@ async def everything(client: Client, saga_id: str) -> None:
 
 
 @pytest.mark.parametrize("kept", [0, 100])
-def test_children_signals_and_repetitions_are_told_once_however_often_it_is_replayed(temporal: str, kept: int) -> None:
+def test_replays_report_nothing_twice(temporal: str, kept: int) -> None:
     saga_id = f"everything-{kept}"
 
     async def story() -> None:
@@ -137,7 +137,7 @@ def test_children_signals_and_repetitions_are_told_once_however_often_it_is_repl
             await everything(client, saga_id)
 
     with record() as recorder:
-        played(story())
+        run(story())
     saga = recorder.saga(saga_id)
     saga.assert_completed()
     child = ("Payment", "", 1, "ok")
@@ -148,7 +148,7 @@ def test_children_signals_and_repetitions_are_told_once_however_often_it_is_repl
     recorder.saga(f"{saga_id}/child").assert_completed()
 
 
-def test_a_run_that_began_before_the_plugin_is_known_from_its_next_task_on(temporal: str) -> None:
+def test_run_that_started_before_the_plugin_is_reported_from_its_next_task(temporal: str) -> None:
     async def story() -> None:
         plain = await Client.connect(temporal)
         handle = await started(plain, Everything, "late", "late")
@@ -163,13 +163,13 @@ def test_a_run_that_began_before_the_plugin_is_known_from_its_next_task_on(tempo
         assert before == 0
 
     with record() as recorder:
-        played(story())
+        run(story())
     saga = recorder.saga("late")
     saga.assert_completed()
-    assert attempts(saga)[-1] == ("charge", "3", 1, "ok")  # counted from the beginning, though that was not told
+    assert attempts(saga)[-1] == ("charge", "3", 1, "ok")  # counted from the start, which was not reported
 
 
-def test_in_an_activity_the_services_own_trace_goes_on(temporal: str) -> None:
+def test_trace_of_the_service_continues_in_an_activity(temporal: str) -> None:
     spans = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(spans))
@@ -183,8 +183,8 @@ def test_in_an_activity_the_services_own_trace_goes_on(temporal: str) -> None:
                 await (await started(client, Payment, "traced", "traced")).result()
 
     with record() as recorder:
-        played(story())
-    recorder.saga("traced").assert_done("charge", "fulfil", "stock.take")
+        run(story())
+    recorder.saga("traced").assert_committed_steps("charge", "fulfil", "stock.take")
     names = {span.name for span in spans.get_finished_spans()}
     assert {"request", "StartWorkflow:Payment", "RunActivity:charge", "RunActivity:fulfil"} <= names
     assert len({span.context.trace_id for span in spans.get_finished_spans()}) == 1
@@ -192,7 +192,7 @@ def test_in_an_activity_the_services_own_trace_goes_on(temporal: str) -> None:
     assert [link.context.trace_id for link in root.links] == [spans.get_finished_spans()[0].context.trace_id]
 
 
-def test_the_guides_code_runs(temporal: str, receiver: Receiver, tmp_path: Path) -> None:
+def test_code_of_the_guide_runs(temporal: str, receiver: Receiver, tmp_path: Path) -> None:
     guide = (Path(__file__).parents[3] / "docs" / "engines" / "temporal.md").read_text()
     code = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)[0]
     file, log = tmp_path / "payments_by_the_guide.py", tmp_path / "log"
@@ -202,27 +202,27 @@ def test_the_guides_code_runs(temporal: str, receiver: Receiver, tmp_path: Path)
     assert receiver.span("charge").attributes[semconv.SAGA_ID] == "8492"
 
 
-def test_a_replay_tells_nothing(temporal: str) -> None:
+def test_replay_reports_nothing(temporal: str) -> None:
     async def story() -> int:
         async with working(temporal) as client:
             await everything(client, "replayed")
             history = await client.get_workflow_handle("replayed").fetch_history()
         before = len(recorder.spans)
         await Replayer(workflows=stage.WORKFLOWS, plugins=[SagascopePlugin()]).replay_workflow(history)
-        await Replayer(workflows=stage.WORKFLOWS).replay_workflow(history)  # nor does it change a command
+        await Replayer(workflows=stage.WORKFLOWS).replay_workflow(history)  # and changes no command
         return before
 
     with record() as recorder:
-        assert played(story()) == len(recorder.spans)
+        assert run(story()) == len(recorder.spans)
 
 
-def test_each_run_of_a_workflow_that_goes_on_anew_is_a_saga_run_of_its_own(temporal: str) -> None:
+def test_continue_as_new_is_a_new_saga_run(temporal: str) -> None:
     async def story() -> None:
         async with working(temporal) as client:
             await (await started(client, Rounds, 2, "rounds")).result()
 
     with record() as recorder:
-        played(story())
+        run(story())
     runs = [each for each in recorder.sagas if each.id == "rounds"]
     assert [each.outcome for each in runs] == ["completed"] * 3
     assert [attempts(each) for each in runs] == [[("charge", "", 1, "ok")]] * 3
@@ -230,23 +230,21 @@ def test_each_run_of_a_workflow_that_goes_on_anew_is_a_saga_run_of_its_own(tempo
 
 
 @pytest.mark.parametrize(("queue", "error"), [(QUEUE, "CancelledError"), (stage.ELSEWHERE, "ActivityError")])
-def test_what_is_cancelled_is_in_flight_no_more_whether_or_not_anybody_took_it(
-    temporal: str, queue: str, error: str
-) -> None:
+def test_cancelled_activity_is_no_longer_in_flight(temporal: str, queue: str, error: str) -> None:
     saga_id = f"cancelled-{queue}"
 
     async def story() -> None:
         async with working(temporal) as client:
             handle = await started(client, Patient, queue, saga_id)
-            under_way = taken if queue == QUEUE else in_flight
-            await until(lambda: under_way(recorder, saga_id), "it did not come so far")
+            is_running = has_worker if queue == QUEUE else in_flight
+            await until(lambda: is_running(recorder, saga_id), "the activity is not in flight")
             await handle.cancel()
             with pytest.raises(WorkflowFailureError):
                 await handle.result()
             await until(lambda: not in_flight(recorder, saga_id), "it is still in flight")
 
     with record() as recorder:
-        played(story())
+        run(story())
     saga = recorder.saga(saga_id)
     saga.assert_failed()
     saga.assert_nothing_in_flight()
@@ -258,112 +256,112 @@ def in_flight(recorder: Recorder, saga_id: str) -> bool:
     return any(each.state == "in_flight" for saga in found for each in saga.attempts)
 
 
-def taken(recorder: Recorder, saga_id: str) -> bool:
+def has_worker(recorder: Recorder, saga_id: str) -> bool:
     spans = [span for span in recorder.spans if span.attributes.get(semconv.SAGA_ID) == saga_id]
     return any(semconv.TEMPORAL_SCHEDULED_AT in span.attributes for span in spans)
 
 
-def test_what_nobody_took_in_time_was_not_done(temporal: str) -> None:
+def test_activity_without_a_worker_times_out(temporal: str) -> None:
     async def story() -> None:
         async with working(temporal) as client:
             with pytest.raises(WorkflowFailureError):
                 await (await started(client, Hurried, stage.NOBODY, "hurried")).result()
 
     with record() as recorder:
-        played(story())
-    assert attempts(recorder.saga("hurried")) == [("charge", "", 1, "NotTaken")]
+        run(story())
+    assert attempts(recorder.saga("hurried")) == [("charge", "", 1, "ActivityNotStarted")]
 
 
-def test_of_workers_without_the_plugin_the_workflow_tells(temporal: str) -> None:
+def test_workflow_reports_activities_of_uninstrumented_workers(temporal: str) -> None:
     async def story() -> None:
-        plugin = SagascopePlugin(elsewhere=[stage.ELSEWHERE])
+        plugin = SagascopePlugin(uninstrumented_queues=[stage.ELSEWHERE])
         async with working(temporal, plugin) as client:
             plain = await Client.connect(temporal)
             async with Worker(plain, task_queue=stage.ELSEWHERE, activities=[stage.charge]):
                 await (await started(client, Hurried, stage.ELSEWHERE, "elsewhere")).result()
 
     with record() as recorder:
-        played(story())
+        run(story())
     saga = recorder.saga("elsewhere")
     saga.assert_completed()
     assert attempts(saga) == [("charge", "", 1, "ok")]
 
 
-def test_what_nobody_took_yet_was_called_for_and_has_no_end(temporal: str) -> None:
+def test_scheduled_activity_without_a_worker_is_in_flight(temporal: str) -> None:
     async def story() -> None:
         async with working(temporal) as client:
             handle = await started(client, Patient, "nobody", "untaken")
-            await until(lambda: in_flight(recorder, "untaken"), "it was not called for")
+            await until(lambda: in_flight(recorder, "untaken"), "the activity is not scheduled")
             await handle.terminate()
 
     with record() as recorder:
-        played(story())
+        run(story())
     saga = recorder.saga("untaken")
     assert saga.outcome is None
     assert attempts(saga) == [("wait_for_ever", "", 1, "in_flight")]
     assert saga.attempts[0].span.attributes[semconv.MESSAGING_DESTINATION] == "nobody"
 
 
-def test_a_workflow_whose_own_code_fails_has_not_ended(temporal: str) -> None:
+def test_failing_workflow_task_does_not_end_the_workflow(temporal: str) -> None:
     def failed() -> list[Any]:
         return [span for span in recorder.spans if span.name == "workflow task of Broken"]
 
     async def story() -> None:
         async with working(temporal) as client:
             handle = await started(client, Broken, "broken", "broken")
-            await until(failed, "its failure was not told")
+            await until(failed, "the failure was not reported")
             assert recorder.saga("broken").outcome is None
             await handle.signal(Broken.release)
             await handle.result()
 
     with record() as recorder:
-        played(story())
+        run(story())
     recorder.saga("broken").assert_completed()
 
 
-def test_amount_and_keys_come_from_the_workflows_arguments(temporal: str) -> None:
+def test_description_adds_amount_and_keys(temporal: str) -> None:
     def describe(kind: str, args: Any) -> Any:
         return {"amount": "50.00", "currency": "EUR", "keys": {"order_id": f"{kind}/{args[0]}"}}
 
     async def story() -> None:
         async with working(temporal, SagascopePlugin(describe=describe)) as client:
-            await (await started(client, Payment, "told-1", "told-1")).result()
+            await (await started(client, Payment, "described-1", "described-1")).result()
 
     with record() as recorder:
-        played(story())
-    saga = recorder.saga("told-1")
+        run(story())
+    saga = recorder.saga("described-1")
     root = next(span for span in saga.spans if span.attributes.get(semconv.SAGA_ROLE) == semconv.ROLE_SAGA)
     assert (root.attributes[semconv.AMOUNT], root.attributes[semconv.CURRENCY]) == ("50.00", "EUR")
-    assert saga.keys == {"order_id": "Payment/told-1"}
+    assert saga.keys == {"order_id": "Payment/described-1"}
 
 
 class Failing(Recorder):
-    """Fails at whatever it is asked for."""
+    """Fails at every call."""
 
-    def start(self, *args: Any, **options: Any) -> Any:
-        raise OSError("a fault of ours")
+    def start_span(self, *args: Any, **options: Any) -> Any:
+        raise OSError("an internal failure")
 
-    tell = start
+    emit_span = start_span
 
 
-def test_failures_of_ours_and_of_rules_never_reach_the_workflow(temporal: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_internal_failures_never_reach_the_workflow(temporal: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def rule(name: str) -> str:
         raise KeyError(name)
 
     async def story() -> str:
-        async with working(temporal, SagascopePlugin(undoes=rule, describe=lambda kind, args: 1 / 0)) as client:
+        async with working(temporal, SagascopePlugin(compensations=rule, describe=lambda kind, args: 1 / 0)) as client:
             return str(await (await started(client, Payment, "flaky-2", "flaky-2")).result())
 
     monkeypatch.setattr(_guard, "strict", False)
     with monkeypatch.context() as patched:
         patched.setattr(sagascope._runtime, "active", Failing())
-        assert played(story()) == ""
+        assert run(story()) == ""
 
 
-def test_nothing_is_told_and_nothing_changes_before_configure(temporal: str) -> None:
+def test_plugin_has_no_effect_before_configure(temporal: str) -> None:
     async def story() -> str:
         async with working(temporal) as client:
             return str(await (await started(client, Payment, "plain-3", "plain-3")).result())
 
     assert sagascope._runtime.active is None
-    assert played(story()) == ""
+    assert run(story()) == ""

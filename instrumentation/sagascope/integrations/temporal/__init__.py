@@ -2,18 +2,18 @@
 
     client = await Client.connect("127.0.0.1:7233", plugins=[SagascopePlugin()])
 
-A worker takes the plugin from its client. A replay adds nothing, and a workflow sees nothing of it.
+Workers use the plugin of their client. A replay reports nothing, and workflow code is not affected.
 """
 
 from sagascope.errors import MissingExtra
 
 try:
+    from sagascope.integrations.temporal._compensations import compensates
     from sagascope.integrations.temporal._plugin import SagascopePlugin
-    from sagascope.integrations.temporal._rules import compensates
-    from sagascope.integrations.temporal._telling import About
+    from sagascope.integrations.temporal._reporting import WorkflowDescription
 except ModuleNotFoundError as _missing:
     if (_missing.name or "").partition(".")[0] != "temporalio":
         raise
-    raise MissingExtra("The integration of Temporal", "temporal") from _missing
+    raise MissingExtra("The Temporal integration", "temporal") from _missing
 
-__all__ = ["About", "SagascopePlugin", "compensates"]
+__all__ = ["SagascopePlugin", "WorkflowDescription", "compensates"]

@@ -1,51 +1,59 @@
-"""In the worker: one span around each try of an activity, with what Temporal knows of it."""
+"""In activity workers: one span around each attempt of an activity, with its retry policy."""
 
+import asyncio
 import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from opentelemetry.context import Context, attach, detach, get_current
-from opentelemetry.trace import (
-    NonRecordingSpan,
-    SpanKind,
-    get_current_span,
-    set_span_in_context,
-)
+from opentelemetry.trace import NonRecordingSpan, SpanKind, get_current_span, set_span_in_context
 from temporalio import activity
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 
 from sagascope import _runtime, semconv
-from sagascope._context import Place
+from sagascope._context import SagaContext, SagaIdentity
 from sagascope._guard import Guard
-from sagascope._identity import Identity
 from sagascope._runtime import Runtime
-from sagascope._scope import Scope
-from sagascope.integrations.temporal import _header, _spans
-from sagascope.integrations.temporal._retries import after
-from sagascope.integrations.temporal._rules import Rules
-from sagascope.integrations.temporal._run import Call, Run
+from sagascope._scope import SpanScope
+from sagascope.integrations.temporal._compensations import CompensationRules
+from sagascope.integrations.temporal._reporting import (
+    StepCall,
+    WorkflowRun,
+    attempt_span_id,
+    read_header,
+    root_span_context,
+)
 
-_OPENING = Guard("opening an attempt of an activity")
-_CLOSING = Guard("closing an attempt of an activity")
+MAX_BACKOFF_EXPONENT = 64
+"""Beyond it the maximum interval is reached whatever the coefficient."""
+
+DEFAULT_MAX_INTERVAL_FACTOR = 100
+"""Temporal's default for the maximum interval of a retry policy, in initial intervals."""
+
+_OPENING = Guard("starting an attempt of an activity")
+_CLOSING = Guard("ending an attempt of an activity")
 
 
-class Inbound(ActivityInboundInterceptor):
-    """What a worker is to do."""
+class ActivityInterceptor(ActivityInboundInterceptor):
+    """Puts an attempt around the execution of an activity."""
 
-    def __init__(self, next: ActivityInboundInterceptor, rules: Rules) -> None:  # noqa: A002 - Temporal's name
+    def __init__(self, next: ActivityInboundInterceptor, rules: CompensationRules) -> None:  # noqa: A002 - Temporal's name
         super().__init__(next)
         self._rules = rules
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002
-        """Do it, inside its attempt."""
+        """Executes an activity inside an attempt."""
         runtime, info = _runtime.active, activity.info()
         if runtime is None or info.workflow_id is None or info.workflow_run_id is None:
             return await super().execute_activity(input)
-        attempt = Try(info)
+        attempt = ActivityAttempt(info)
         with _OPENING:
             attempt.open(runtime, self._call(info, input))
-            input.fn = attempt.carried_into(input)
+            input.fn = attempt.with_context(input)
         try:
             result = await super().execute_activity(input)
         except BaseException as error:
@@ -56,14 +64,14 @@ class Inbound(ActivityInboundInterceptor):
             attempt.close(None)
         return result
 
-    def _call(self, info: activity.Info, asked: ExecuteActivityInput) -> Call:
-        told = _header.read(asked.headers)
-        undoes = self._rules.undone_by(info.workflow_type or "", info.activity_type, asked.fn)
-        return Call(info.activity_type, told.get("key", ""), undoes or told.get("undoes", ""))
+    def _call(self, info: activity.Info, requested: ExecuteActivityInput) -> StepCall:
+        header = read_header(requested.headers)
+        compensates = self._rules.compensated_step(info.workflow_type or "", info.activity_type, requested.fn)
+        return StepCall(info.activity_type, header.get("key", ""), compensates or header.get("compensates", ""))
 
 
-class Try(Scope):
-    """One try of an activity, while it runs here."""
+class ActivityAttempt(SpanScope):
+    """One attempt of an activity, while it runs here."""
 
     __slots__ = ("_info",)
 
@@ -71,41 +79,45 @@ class Try(Scope):
         self._span = None
         self._info = info
 
-    def open(self, runtime: Runtime, call: Call) -> None:
-        """Begin it."""
+    def open(self, runtime: Runtime, call: StepCall) -> None:
+        """Starts the span of the attempt."""
         info, context = self._info, get_current()
-        run = Run(info.workflow_id or "", info.workflow_type or "", info.workflow_run_id or "")
-        # this travels in headers of the service's own calls
-        saga = runtime.conceal(semconv.SAGA_ID, run.workflow)
-        identity = Identity(saga, run.type, runtime.conceal(semconv.SAGA_RUN_ID, run.run))
-        root = _spans.root(run.run)
-        below = set_span_in_context(NonRecordingSpan(root), context)
-        attributes = {**run.stamp, **call.stamp, **_said(info)}
-        span_id = _spans.attempt_id(run.run, info.activity_id, info.attempt)
-        span = runtime.start(call.name, below, attributes, (), SpanKind.CONSUMER, span_id)
-        place = Place(identity, root, step=call.name, key=call.key, attempt=info.attempt)
-        here = get_current_span(context).get_span_context()
-        carried = here if here.is_valid else runtime.carried(call.name, span.get_span_context(), context)
-        self._go_on(runtime, span, carried, place, context)
+        run = WorkflowRun(info.workflow_id or "", info.workflow_type or "", info.workflow_run_id or "")
+        # the identity travels in headers of the service's own calls
+        identity = SagaIdentity(
+            runtime.redact_identifier(semconv.SAGA_ID, run.workflow_id),
+            run.workflow_type,
+            runtime.redact_identifier(semconv.SAGA_RUN_ID, run.run_id),
+        )
+        root = root_span_context(run.run_id)
+        below_root = set_span_in_context(NonRecordingSpan(root), context)
+        attributes = {**run.attributes, **call.attributes, **_attempt_attributes(info)}
+        span_id = attempt_span_id(run.run_id, info.activity_id, info.attempt)
+        span = runtime.start_span(call.name, below_root, attributes, (), SpanKind.CONSUMER, span_id)
+        saga_context = SagaContext(identity, root, step=call.name, key=call.key, attempt=info.attempt)
+        current = get_current_span(context).get_span_context()
+        if not current.is_valid:
+            current = runtime.propagated_context(call.name, span.get_span_context(), context)
+        self._activate(runtime, span, current, saga_context, context)
 
     def close(self, error: BaseException | None) -> None:
-        """End it."""
+        """Ends the span of the attempt."""
         if self._span is None:
             return
         if isinstance(error, activity._CompleteAsyncError):  # noqa: SLF001 - there is no public name
             error = None
         if error is not None:
-            self._span.set_attributes(after(self._info, error))
-        self._leave_scope(error)
+            self._span.set_attributes(retry_attributes(self._info, error))
+        self._end_span(error)
 
-    def carried_into(self, asked: ExecuteActivityInput) -> Callable[..., Any]:
-        """The function, in its thread at the same place: Temporal does not carry the context there."""
-        if self._span is None or not isinstance(asked.executor, ThreadPoolExecutor):
-            return asked.fn
-        return functools.wraps(asked.fn)(functools.partial(_at, self._entered, asked.fn))
+    def with_context(self, requested: ExecuteActivityInput) -> Callable[..., Any]:
+        """Returns the activity's function; in a thread it runs in our context, which Temporal does not pass on."""
+        if self._span is None or not isinstance(requested.executor, ThreadPoolExecutor):
+            return requested.fn
+        return functools.wraps(requested.fn)(functools.partial(_run_in, self._entered, requested.fn))
 
 
-def _at(context: Context, function: Callable[..., Any], *args: Any) -> Any:
+def _run_in(context: Context, function: Callable[..., Any], *args: Any) -> Any:
     token = attach(context)
     try:
         return function(*args)
@@ -113,8 +125,8 @@ def _at(context: Context, function: Callable[..., Any], *args: Any) -> Any:
         detach(token)
 
 
-def _said(info: activity.Info) -> dict[str, Any]:
-    said: dict[str, Any] = {
+def _attempt_attributes(info: activity.Info) -> dict[str, Any]:
+    attributes: dict[str, Any] = {
         semconv.SAGA_ROLE: semconv.ROLE_STEP,
         semconv.STEP_ATTEMPT: info.attempt,
         semconv.TEMPORAL_TASK_QUEUE: info.task_queue,
@@ -123,7 +135,49 @@ def _said(info: activity.Info) -> dict[str, Any]:
     }
     policy, timeout = info.retry_policy, info.start_to_close_timeout or info.schedule_to_close_timeout
     if policy is not None and policy.maximum_attempts:
-        said[semconv.STEP_MAX_ATTEMPTS] = policy.maximum_attempts
+        attributes[semconv.STEP_MAX_ATTEMPTS] = policy.maximum_attempts
     if timeout:
-        said[semconv.STEP_TIMEOUT] = timeout.total_seconds()
-    return said
+        attributes[semconv.STEP_TIMEOUT] = timeout.total_seconds()
+    return attributes
+
+
+# --- retries ---------------------------------------------------------------------------------------
+
+
+def retry_attributes(info: activity.Info, error: BaseException) -> dict[str, Any]:
+    """Returns what the server does after a failed attempt, by its retry policy.
+
+    The attributes are the wait until the next attempt, or the number of the last attempt; none if it is unknown.
+    """
+    policy = info.retry_policy
+    if policy is None or isinstance(error, (asyncio.CancelledError, CancelledError)):
+        return {}
+    wait = _retry_wait(policy, info.attempt, error)
+    if _is_last_attempt(policy, info.attempt, error) or _is_past_deadline(info, wait):
+        return {semconv.STEP_MAX_ATTEMPTS: info.attempt}
+    return {semconv.STEP_RETRY_IN: wait.total_seconds()}
+
+
+def _retry_wait(policy: RetryPolicy, attempt: int, error: BaseException) -> timedelta:
+    if isinstance(error, ApplicationError) and error.next_retry_delay is not None:
+        return error.next_retry_delay
+    maximum = policy.maximum_interval or policy.initial_interval * DEFAULT_MAX_INTERVAL_FACTOR
+    exponent = min(attempt - 1, MAX_BACKOFF_EXPONENT)
+    seconds = policy.initial_interval.total_seconds() * policy.backoff_coefficient**exponent
+    return min(maximum, timedelta(seconds=min(seconds, maximum.total_seconds())))
+
+
+def _is_last_attempt(policy: RetryPolicy, attempt: int, error: BaseException) -> bool:
+    if policy.maximum_attempts and attempt >= policy.maximum_attempts:
+        return True
+    if isinstance(error, ApplicationError) and error.non_retryable:
+        return True
+    kind = error.type if isinstance(error, ApplicationError) else type(error).__name__
+    return kind in (policy.non_retryable_error_types or ())
+
+
+def _is_past_deadline(info: activity.Info, wait: timedelta) -> bool:
+    """Returns whether the time for all attempts ends before the next attempt."""
+    if not info.schedule_to_close_timeout:
+        return False
+    return datetime.now(UTC) + wait >= info.scheduled_time + info.schedule_to_close_timeout

@@ -1,11 +1,15 @@
-"""In the workflow: stands between it and Temporal.
+"""In workflow workers: follows what a run does, and reports what is new.
 
-This code runs in the workflow's sandbox. It asks for no time, no chance and no file, and changes no command.
+This code runs in the workflow's sandbox. It uses no clock, randomness or files of its own, and changes no command.
 """
 
+import asyncio
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from opentelemetry.trace import Link
 from temporalio import workflow
+from temporalio.exceptions import ActivityError, CancelledError, TimeoutError, TimeoutType  # noqa: A004
 from temporalio.worker import (
     ContinueAsNewInput,
     ExecuteWorkflowInput,
@@ -18,95 +22,268 @@ from temporalio.worker import (
     WorkflowOutboundInterceptor,
 )
 
+from sagascope import semconv
 from sagascope._guard import Guard
-from sagascope.integrations.temporal import _header
-from sagascope.integrations.temporal._course import Course, error_of
+from sagascope._plan import Progress
+from sagascope._runtime import NANOSECONDS_PER_SECOND
+from sagascope.integrations.temporal._reporting import (
+    ChildWorkflow,
+    StepCall,
+    WorkflowReporter,
+    WorkflowRun,
+    headers_with_call,
+    root_span_context,
+    starting_links,
+)
 
-EXTERN = "__sagascope_telling"
-"""Names what leads out of the sandbox."""
+REPORTER_FUNCTION = "__sagascope_reporter"
+"""Name of the extern function that returns the reporter, which is outside the sandbox."""
 
-_NOTING = Guard("noting what a workflow does")
+_FOLLOWING = Guard("following a workflow")
 
 
-class Inbound(WorkflowInboundInterceptor):
-    """What comes to a workflow: its beginning and its end, signals."""
+class InboundInterceptor(WorkflowInboundInterceptor):
+    """Follows the start and the end of a run, signals and updates."""
 
     def __init__(self, next: WorkflowInboundInterceptor) -> None:  # noqa: A002 - Temporal's name
         super().__init__(next)
-        self._course = Course(workflow.extern_functions()[EXTERN]())
+        self._run = RunState(workflow.extern_functions()[REPORTER_FUNCTION]())
 
     def init(self, outbound: WorkflowOutboundInterceptor) -> None:
-        """Stand between the workflow and what it calls for."""
-        super().init(Outbound(outbound, self._course))
+        """Adds the interceptor of the run's own calls."""
+        super().init(OutboundInterceptor(outbound, self._run))
 
     async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:  # noqa: A002
-        """Run it."""
-        course = self._course
-        with _NOTING:
-            course.begin(input.args)
+        """Executes the run."""
+        run = self._run
+        with _FOLLOWING:
+            run.start(input.args)
         try:
             result = await super().execute_workflow(input)
         except BaseException as error:
-            with _NOTING:
-                course.leave(error)
+            with _FOLLOWING:
+                run.fail(error)
             raise
-        with _NOTING:
-            course.end(None)
+        with _FOLLOWING:
+            run.end(None)
         return result
 
     async def handle_signal(self, input: HandleSignalInput) -> None:  # noqa: A002
-        """Take a signal."""
-        with _NOTING:
-            self._course.signal(input.signal)
+        """Handles a signal."""
+        with _FOLLOWING:
+            self._run.receive_signal(input.signal)
         await super().handle_signal(input)
 
     async def handle_update_handler(self, input: HandleUpdateInput) -> Any:  # noqa: A002
-        """Take an update."""
-        with _NOTING:
-            self._course.update(input.update, input.id)
+        """Handles an update."""
+        with _FOLLOWING:
+            self._run.receive_update(input.update, input.id)
         return await super().handle_update_handler(input)
 
 
-class Outbound(WorkflowOutboundInterceptor):
-    """What a workflow calls for."""
+class OutboundInterceptor(WorkflowOutboundInterceptor):
+    """Follows the activities and child workflows that a run starts."""
 
-    def __init__(self, next: WorkflowOutboundInterceptor, course: Course) -> None:  # noqa: A002
+    def __init__(self, next: WorkflowOutboundInterceptor, run: "RunState") -> None:  # noqa: A002
         super().__init__(next)
-        self._course = course
+        self._run = run
 
     def start_activity(self, input: StartActivityInput) -> workflow.ActivityHandle[Any]:  # noqa: A002
-        """Call for an activity."""
+        """Schedules an activity."""
         call = None
-        with _NOTING:
-            call = self._course.call(input.activity)
-            input.headers = _header.with_call(input.headers, call)
+        with _FOLLOWING:
+            call = self._run.next_call(input.activity)
+            input.headers = headers_with_call(input.headers, call)
         handle = super().start_activity(input)
         if call is not None:
-            with _NOTING:
-                self._course.watch(call, input, handle)
+            with _FOLLOWING:
+                self._run.follow_activity(call, input, handle)
         return handle
 
     def start_local_activity(self, input: StartLocalActivityInput) -> workflow.ActivityHandle[Any]:  # noqa: A002
-        """Call for an activity that runs in the workflow's own worker."""
+        """Schedules an activity that runs in the workflow's own worker."""
         call = None
-        with _NOTING:
-            call = self._course.call(input.activity)
-            input.headers = _header.with_call(input.headers, call)
+        with _FOLLOWING:
+            call = self._run.next_call(input.activity)
+            input.headers = headers_with_call(input.headers, call)
         handle = super().start_local_activity(input)
         if call is not None:
-            with _NOTING:
-                handle.add_done_callback(lambda done: self._course.over(call, error_of(done)))
+            with _FOLLOWING:
+                handle.add_done_callback(lambda done: self._run.record_result(call, error_of(done)))
         return handle
 
     async def start_child_workflow(self, input: StartChildWorkflowInput) -> workflow.ChildWorkflowHandle[Any, Any]:  # noqa: A002
-        """Start a child workflow, a step of this one."""
+        """Starts a child workflow, a step of this one."""
         handle = await super().start_child_workflow(input)
-        with _NOTING:
-            self._course.child(self._course.call(input.workflow), input, handle)
+        with _FOLLOWING:
+            self._run.follow_child(self._run.next_call(input.workflow), input, handle)
         return handle
 
     def continue_as_new(self, input: ContinueAsNewInput) -> NoReturn:  # noqa: A002
-        """Go on in another run."""
-        with _NOTING:
-            self._course.goes_on = True
+        """Continues in a new run."""
+        with _FOLLOWING:
+            self._run.continues_as_new = True
         super().continue_as_new(input)
+
+
+class ActivityNotStarted(Exception):
+    """No worker started an activity in time, so it was not executed."""
+
+
+class RunState:
+    """The calls and the progress of a run. A replay rebuilds the same state, and reports nothing."""
+
+    def __init__(self, reporter: WorkflowReporter) -> None:
+        self._reporter = reporter
+        self._args: Sequence[Any] | None = None
+        self._is_reported = False
+        self._calls: dict[str, int] = {}
+        self._signals: dict[str, int] = {}
+        self._compensated: dict[str, str] = {}
+        self._progress = Progress()
+        self.continues_as_new = False
+
+    def start(self, args: Sequence[Any]) -> None:
+        """Records that the run starts."""
+        self._args = args
+        self._is_new()
+
+    def _is_new(self) -> bool:
+        """Returns whether to report what happens now, which is not the case in a replay.
+
+        A worker that takes over a run reports its start once more. Otherwise a reset, or a start before Sagascope was
+        installed, would be known only at the end.
+        """
+        if workflow.unsafe.is_replaying():  # also while Temporal evicts the workflow from its cache
+            return False
+        if not self._is_reported and self._args is not None:  # a signal can arrive before the start
+            self._is_reported = True
+            self._reporter.workflow_started(_current_run(), self._args, _start_time(), _origin_links())
+        return True
+
+    def fail(self, error: BaseException) -> None:
+        """Records an error that left the workflow's code: it ends the run, or fails the current workflow task."""
+        # an evicted run can be closed at any time, inside another workflow
+        if isinstance(error, GeneratorExit) or not self._is_new():
+            return
+        if self.continues_as_new:
+            self.end(None)
+        elif isinstance(error, asyncio.CancelledError) or workflow.is_failure_exception(error):
+            self.end(error)
+        elif isinstance(error, Exception):
+            history_length = workflow.info().get_current_history_length()
+            self._reporter.workflow_task_failed(_current_run(), history_length, workflow.time_ns(), error)
+
+    def end(self, error: BaseException | None) -> None:
+        """Records that the run ends."""
+        if self._is_new():
+            times, outcome = (_start_time(), workflow.time_ns()), self._outcome(error)
+            self._reporter.workflow_ended(_current_run(), self._args or (), times, outcome, error, _origin_links())
+
+    def _outcome(self, error: BaseException | None) -> str:
+        plan = self._reporter.rules.full_plan(workflow.info().workflow_type, self._compensated)
+        if self._progress.is_compensated(plan, succeeded=error is None):
+            return semconv.OUTCOME_COMPENSATED
+        return semconv.OUTCOME_COMPLETED if error is None else semconv.OUTCOME_FAILED
+
+    def receive_signal(self, name: str) -> None:
+        """Records a signal."""
+        number = self._signals[name] = self._signals.get(name, 0) + 1
+        if self._is_new():
+            self._reporter.signal_received(_current_run(), name, number, workflow.time_ns())
+
+    def receive_update(self, name: str, update_id: str) -> None:
+        """Records an update."""
+        if self._is_new():
+            self._reporter.update_received(_current_run(), name, update_id, workflow.time_ns())
+
+    def next_call(self, name: str) -> StepCall:
+        """Returns the next call of this name."""
+        number = self._calls[name] = self._calls.get(name, 0) + 1
+        compensates = self._reporter.rules.compensated_step(workflow.info().workflow_type, name)
+        return StepCall(name, "" if number == 1 else str(number), compensates)
+
+    def follow_activity(
+        self, call: StepCall, requested: StartActivityInput, handle: workflow.ActivityHandle[Any]
+    ) -> None:
+        """Reports a scheduled activity, and follows it to its end."""
+        activity_id = requested.activity_id or str(getattr(handle, "_seq", ""))
+        queue, at = requested.task_queue or workflow.info().task_queue, workflow.time_ns()
+        if activity_id and self._is_new():
+            timeout = requested.schedule_to_start_timeout
+            seconds = timeout.total_seconds() if timeout else None
+            self._reporter.activity_scheduled(_current_run(), call, activity_id, queue, seconds, at)
+
+        def done(task: "asyncio.Task[Any]") -> None:
+            with _FOLLOWING:
+                error = error_of(task)
+                self.record_result(call, error)
+                unreported = _unreported_error(error, queue)
+                is_ours = queue in self._reporter.uninstrumented_queues or unreported is not None
+                if activity_id and is_ours and self._is_new():
+                    times = at, workflow.time_ns()
+                    self._reporter.activity_closed(_current_run(), call, activity_id, queue, times, unreported or error)
+
+        handle.add_done_callback(done)
+
+    def follow_child(
+        self, call: StepCall, requested: StartChildWorkflowInput, handle: workflow.ChildWorkflowHandle[Any, Any]
+    ) -> None:
+        """Reports a child workflow that started, and follows it to its end."""
+        timeout = requested.execution_timeout or requested.run_timeout
+        seconds = timeout.total_seconds() if timeout else None
+        child = ChildWorkflow(handle.id, handle.first_execution_run_id or "", seconds)
+        at = workflow.time_ns()
+        if self._is_new():
+            self._reporter.child_workflow(_current_run(), call, child, at, None, None)
+
+        def done(task: "asyncio.Task[Any]") -> None:
+            with _FOLLOWING:
+                error = error_of(task)
+                self.record_result(call, error)
+                if self._is_new():
+                    self._reporter.child_workflow(_current_run(), call, child, at, workflow.time_ns(), error)
+
+        handle.add_done_callback(done)
+
+    def record_result(self, call: StepCall, error: BaseException | None) -> None:
+        """Records the result of a call."""
+        if error is not None:
+            return
+        if call.compensates:
+            self._compensated[call.compensates] = call.name
+            self._progress.compensate(call.compensates, "")
+        else:
+            self._progress.commit(call.name, call.key)
+
+
+def _current_run() -> WorkflowRun:
+    info = workflow.info()
+    return WorkflowRun(info.workflow_id, info.workflow_type, info.run_id, info.task_queue)
+
+
+def _start_time() -> int:
+    return round(workflow.info().workflow_start_time.timestamp() * NANOSECONDS_PER_SECOND)
+
+
+def _origin_links() -> tuple[Link, ...]:
+    """Returns links to the span that started the run, to its parent, and to the run that it continues."""
+    info = workflow.info()
+    parents = [info.parent.run_id] if info.parent is not None else []
+    runs = [*parents, *([info.continued_run_id] if info.continued_run_id else [])]
+    return (*starting_links(info.headers), *(Link(root_span_context(run)) for run in runs))
+
+
+def error_of(task: "asyncio.Task[Any]") -> BaseException | None:
+    """Returns the error of a call; None if it succeeded."""
+    return CancelledError("cancelled") if task.cancelled() else task.exception()
+
+
+def _unreported_error(error: BaseException | None, queue: str) -> BaseException | None:
+    """Returns the error of a call that possibly no worker has started, and so none reports; otherwise None."""
+    cause = error.cause if isinstance(error, ActivityError) else error
+    if isinstance(cause, TimeoutError) and cause.type is TimeoutType.SCHEDULE_TO_START:
+        return ActivityNotStarted(f"no worker of task queue {queue} started it within its schedule-to-start timeout")
+    if isinstance(cause, TimeoutError) and cause.type is TimeoutType.SCHEDULE_TO_CLOSE:
+        return error
+    return error if isinstance(cause, (CancelledError, asyncio.CancelledError)) else None

@@ -1,4 +1,4 @@
-"""From the public door to the answer of a real collector process."""
+"""From the public API to the answers of a real collector process."""
 
 import logging
 import os
@@ -43,8 +43,8 @@ def configured(collector: RunningCollector) -> Iterator[RunningCollector]:
     sagascope.shutdown()
 
 
-def told(collector: RunningCollector, saga_id: str, **expected: Any) -> dict[str, Any]:
-    """The collector's answer about a saga, as soon as these fields are so."""
+def saga_with(collector: RunningCollector, saga_id: str, **expected: Any) -> dict[str, Any]:
+    """Waits until a saga has these values, and returns it."""
     last: list[Any] = []
 
     def answer() -> Any:
@@ -56,45 +56,45 @@ def told(collector: RunningCollector, saga_id: str, **expected: Any) -> dict[str
     try:
         return dict(wait_for(answer, seconds=20))
     except AssertionError:
-        raise AssertionError(f"saga {saga_id} never was {expected}, last it was {last}") from None
+        raise AssertionError(f"saga {saga_id} never had {expected}; last: {last}") from None
 
 
 def steps(saga: dict[str, Any]) -> dict[str, Any]:
     return {step["name"]: step for step in saga["steps"]}
 
 
-def test_the_amount_of_a_saga_that_is_left_open_is_at_stake(configured: RunningCollector) -> None:
+def test_amount_of_an_open_saga_is_at_risk(configured: RunningCollector) -> None:
     with payment.begin("left-open", open=True, amount="50.00", currency="EUR") as saga, saga.step("wallet.debit"):
         pass
     amount_at_risk = [{"currency": "EUR", "certain": "50.00", "possible": "0.00"}]
-    told(configured, "left-open", status="running", amount_at_risk=amount_at_risk)
+    saga_with(configured, "left-open", status="running", amount_at_risk=amount_at_risk)
 
 
-def test_a_completed_saga_is_told_with_its_keys_amount_and_logs(configured: RunningCollector) -> None:
+def test_completed_saga_has_keys_and_logs(configured: RunningCollector) -> None:
     with payment.begin("1", amount="50.00", currency="EUR", keys={"order_id": "A-17"}) as saga:
         with saga.step("wallet.debit"):
             logging.getLogger("wallet").warning("debiting")
         with saga.step("ledger.record"):
             pass
-    saga_told = told(configured, "1", status="completed", attention=None)
-    assert saga_told["keys"] == {"order_id": "A-17"}
-    assert saga_told["plan"]["source"] == "declared"
-    assert {name: step["state"] for name, step in steps(saga_told).items()} == {
+    saga_answer = saga_with(configured, "1", status="completed", attention=None)
+    assert saga_answer["keys"] == {"order_id": "A-17"}
+    assert saga_answer["plan"]["source"] == "declared"
+    assert {name: step["state"] for name, step in steps(saga_answer).items()} == {
         "wallet.debit": "done",
         "ledger.record": "done",
     }
-    wait_for(lambda: "debiting" in [log["body"] for log in told(configured, "1", status="completed")["logs"]])
-    assert saga_told["anomalies"] == []
+    wait_for(lambda: "debiting" in [log["body"] for log in saga_with(configured, "1", status="completed")["logs"]])
+    assert saga_answer["anomalies"] == []
 
 
-def test_a_step_is_seen_while_it_is_in_flight(configured: RunningCollector) -> None:
+def test_step_is_visible_while_in_flight(configured: RunningCollector) -> None:
     with payment.begin("2") as saga, saga.step("wallet.debit"):
-        seen = told(configured, "2", status="running", step="wallet.debit", service="orchestrator")
+        seen = saga_with(configured, "2", status="running", step="wallet.debit", service="orchestrator")
     assert steps(seen)["wallet.debit"]["state"] == "in_flight"
-    told(configured, "2", status="completed")
+    saga_with(configured, "2", status="completed")
 
 
-def test_a_refused_saga_that_was_undone_needs_nobody(configured: RunningCollector) -> None:
+def test_compensated_saga_needs_no_attention(configured: RunningCollector) -> None:
     def pay() -> None:
         with payment.begin("3") as saga:
             with saga.step("wallet.debit"):
@@ -109,8 +109,8 @@ def test_a_refused_saga_that_was_undone_needs_nobody(configured: RunningCollecto
 
     with pytest.raises(PermissionError):
         pay()
-    saga_told = told(configured, "3", status="compensated", attention=None)
-    assert {line["step"]: line["state"] for line in saga_told["ledger"]}["wallet.debit"] == "compensated"
+    saga_answer = saga_with(configured, "3", status="compensated", attention=None)
+    assert {line["step"]: line["state"] for line in saga_answer["ledger"]}["wallet.debit"] == "compensated"
 
 
 def test_caller_and_executor_are_one_attempt(configured: RunningCollector) -> None:
@@ -127,7 +127,7 @@ def test_caller_and_executor_are_one_attempt(configured: RunningCollector) -> No
             urllib.request.urlopen(urllib.request.Request(url, b"", headers), timeout=10).close()
         record = wait_for(
             lambda: (
-                (step := steps(told(configured, "4", status="completed"))["ledger.record"])["service"] == "ledger"
+                (step := steps(saga_with(configured, "4", status="completed"))["ledger.record"])["service"] == "ledger"
                 and step
             )
         )
@@ -138,28 +138,28 @@ def test_caller_and_executor_are_one_attempt(configured: RunningCollector) -> No
     assert [attempt["service"] for attempt in record["attempts"]] == ["ledger"]
 
 
-def test_a_saga_that_is_left_open_stays_so_until_it_is_closed(configured: RunningCollector) -> None:
+def test_open_saga_runs_until_it_is_closed(configured: RunningCollector) -> None:
     with payment.begin("5", amount="7.00", currency="EUR", open=True) as saga, saga.step("wallet.debit"):
         pass
-    left = told(configured, "5", status="running", ended_at=None)
+    left = saga_with(configured, "5", status="running", ended_at=None)
     assert left["plan"]["source"] == "declared"
     with payment.resume("5") as saga, saga.step("ledger.record"):
         pass
-    told(configured, "5", status="completed", attention=None)
+    saga_with(configured, "5", status="completed", attention=None)
 
 
-def test_a_batch_is_an_attempt_of_each_saga(configured: RunningCollector) -> None:
+def test_batch_is_an_attempt_of_each_saga(configured: RunningCollector) -> None:
     messages: list[dict[str, str]] = [{}, {}]
     for number, message in enumerate(messages):
         with payment.begin(f"6{number}", open=True) as saga, saga.step("wallet.debit"):
             sagascope.inject(message)
     with sagascope.batch("ledger.record", [sagascope.extract(message) for message in messages]):
         for number in range(2):
-            told(configured, f"6{number}", step="ledger.record", status="running")
+            saga_with(configured, f"6{number}", step="ledger.record", status="running")
     for number in range(2):
         done = wait_for(
             lambda saga_id=f"6{number}": (
-                (step := steps(told(configured, saga_id, status="running"))["ledger.record"])["state"] == "done"
+                (step := steps(saga_with(configured, saga_id, status="running"))["ledger.record"])["state"] == "done"
                 and step
             )
         )
@@ -175,16 +175,16 @@ KILLED = """
 """
 
 
-def test_a_killed_process_is_missed(collector: RunningCollector) -> None:
+def test_killed_process_is_lost(collector: RunningCollector) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(KILLED), collector.otlp_http],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     try:
-        told(collector, "8492", status="running", step="wallet.debit", attention=None)
+        saga_with(collector, "8492", status="running", step="wallet.debit", attention=None)
         process.send_signal(signal.SIGKILL)
     finally:
         process.kill()
         process.wait(10)
-    lost = told(collector, "8492", attention="instance_lost", step="wallet.debit", service="wallet")
+    lost = saga_with(collector, "8492", attention="instance_lost", step="wallet.debit", service="wallet")
     assert lost["verdict"]["reason"] == "instance_lost"

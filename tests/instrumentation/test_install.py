@@ -1,4 +1,4 @@
-"""Beside OpenTelemetry that a service already has: nothing of it changes, and no saga is lost to its sampler."""
+"""`install` into a service that uses OpenTelemetry: its telemetry does not change, and its sampler drops no saga."""
 
 import json
 import logging
@@ -42,7 +42,7 @@ class Service:
 
 
 @contextmanager
-def beside(receiver: Receiver, sampler: Sampler = ALWAYS_ON) -> Iterator[Service]:
+def installed(receiver: Receiver, sampler: Sampler = ALWAYS_ON) -> Iterator[Service]:
     service = Service(sampler)
     sagascope.install(service.provider, endpoint=receiver.endpoint, announce_after=0.05)
     try:
@@ -54,7 +54,7 @@ def beside(receiver: Receiver, sampler: Sampler = ALWAYS_ON) -> Iterator[Service
 
 @contextmanager
 def ledger(ratio: float, receiver: Receiver) -> Iterator[str]:
-    """The other service, a process of its own."""
+    """The other service, in its own process."""
     script = Path(__file__).with_name("ledger_service.py")
     process = subprocess.Popen(
         [sys.executable, str(script), str(ratio), receiver.endpoint], stdout=subprocess.PIPE, text=True
@@ -74,8 +74,8 @@ def call(url: str, headers: dict[str, str] | None = None) -> dict[str, int]:
         return dict(json.load(answer))
 
 
-def test_the_services_exporter_gets_what_it_got_before_and_it_is_stamped(receiver: Receiver) -> None:
-    with beside(receiver) as service:
+def test_exported_spans_of_the_service_get_saga_attributes(receiver: Receiver) -> None:
+    with installed(receiver) as service:
         with service.tracer.start_as_current_span("GET /health"):
             pass
         with (
@@ -107,8 +107,8 @@ def test_the_services_exporter_gets_what_it_got_before_and_it_is_stamped(receive
 @pytest.mark.parametrize(
     "sampler", [TraceIdRatioBased(0.0), ParentBased(TraceIdRatioBased(0.0))], ids=["ratio", "parent based"]
 )
-def test_no_saga_is_lost_to_a_sampler_that_keeps_nothing(receiver: Receiver, sampler: Sampler) -> None:
-    with beside(receiver, sampler) as service, ledger(0.0, receiver) as url:
+def test_sampler_that_drops_everything_drops_no_saga(receiver: Receiver, sampler: Sampler) -> None:
+    with installed(receiver, sampler) as service, ledger(0.0, receiver) as url:
         headers: dict[str, str] = {}
         with (
             service.tracer.start_as_current_span("POST /pay"),
@@ -131,9 +131,9 @@ def test_no_saga_is_lost_to_a_sampler_that_keeps_nothing(receiver: Receiver, sam
     assert {span.name for span in receiver.spans} == {"payment", "ledger.record"}
 
 
-def test_a_sampler_that_keeps_one_in_a_hundred_decides_as_before(receiver: Receiver) -> None:
+def test_sampler_decisions_do_not_change(receiver: Receiver) -> None:
     sagas, kept = 200, 0
-    with beside(receiver, ParentBased(TraceIdRatioBased(0.01))) as service, ledger(0.01, receiver) as url:
+    with installed(receiver, ParentBased(TraceIdRatioBased(0.01))) as service, ledger(0.01, receiver) as url:
         for number in range(sagas):
             with payment.begin(str(number)) as saga, saga.step("ledger.record"):
                 headers: dict[str, str] = {}
@@ -145,12 +145,12 @@ def test_a_sampler_that_keeps_one_in_a_hundred_decides_as_before(receiver: Recei
                 call(f"{url}/record", headers)
         assert len(service.exported) == kept
         assert call(f"{url}/exported")["exported"] == 2 * kept
-        wait_for(lambda: len(receiver.all_spans("ledger.record")) == 2 * sagas, "every view of every step", 30)
+        wait_for(lambda: len(receiver.all_spans("ledger.record")) == 2 * sagas, "both views of every step", 30)
     assert len(receiver.all_spans("payment")) == sagas
 
 
-def test_what_the_service_tells_the_current_span_still_reaches_its_own(receiver: Receiver) -> None:
-    with beside(receiver) as service:
+def test_calls_on_the_current_span_reach_the_span_of_the_service(receiver: Receiver) -> None:
+    with installed(receiver) as service:
         with service.tracer.start_as_current_span("POST /pay"), payment.begin("1") as saga, saga.step("wallet.debit"):
             trace.get_current_span().set_attribute("order.total", 3)
             trace.get_current_span().add_event("checked")
@@ -163,7 +163,7 @@ def test_what_the_service_tells_the_current_span_still_reaches_its_own(receiver:
     assert step.attributes["order.total"] == 3
 
 
-def test_the_services_own_log_records_are_stamped(receiver: Receiver) -> None:
+def test_log_records_of_the_service_get_saga_attributes(receiver: Receiver) -> None:
     exporter = InMemoryLogRecordExporter()
     logs = LoggerProvider()
     service = Service(ALWAYS_ON)
@@ -181,9 +181,9 @@ def test_the_services_own_log_records_are_stamped(receiver: Receiver) -> None:
     assert outside == {"a": 1}
 
 
-def test_nothing_of_the_host_is_left_changed_after_shutdown(receiver: Receiver) -> None:
+def test_shutdown_restores_propagator_and_loggers(receiver: Receiver) -> None:
     before = (propagate.get_global_textmap(), logging.Logger.callHandlers, list(logging.getLogger().handlers))
-    with beside(receiver) as service:
+    with installed(receiver) as service:
         assert logging.getLogger().handlers == before[2]
     assert (propagate.get_global_textmap(), logging.Logger.callHandlers) == before[:2]
     with payment.begin("1"), service.tracer.start_as_current_span("SELECT") as span:
@@ -191,7 +191,7 @@ def test_nothing_of_the_host_is_left_changed_after_shutdown(receiver: Receiver) 
     assert not context.get_current()
 
 
-def test_a_disabled_sdk_is_respected(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disabled_sdk_disables_configure(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
     sagascope.configure("orchestrator", endpoint=receiver.endpoint)
     with payment.begin("1") as saga, saga.step("wallet.debit"):

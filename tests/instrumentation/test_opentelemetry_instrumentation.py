@@ -93,7 +93,7 @@ def by_requests(url: str) -> Any:
 
 
 @pytest.mark.parametrize(("library", "post"), [("httpx", by_httpx), ("requests", by_requests)])
-def test_a_call_carries_the_saga_whatever_the_sampler_decides(
+def test_calls_propagate_the_saga_whatever_the_sampler_decides(
     receiver: Receiver, provider: TracerProvider, sampler: Sampler, library: str, post: Callable[[str], Any]
 ) -> None:
     with instrumented(library, provider), instrumented_app(provider) as url, payment.begin("84 92") as saga:
@@ -134,7 +134,7 @@ def _views(receiver: Receiver) -> list[Any]:
 
 
 @pytest.mark.parametrize(("library", "post"), [("httpx", by_httpx), ("requests", by_requests)])
-def test_a_call_to_a_public_host_does_not_carry_the_saga(
+def test_calls_to_public_hosts_do_not_propagate_the_saga(
     provider: TracerProvider, library: str, post: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with instrumented(library, provider), serving(ledger_app()) as url, payment.begin("8492") as saga:
@@ -150,7 +150,9 @@ def test_a_call_to_a_public_host_does_not_carry_the_saga(
     assert "traceparent" in answer["headers"]
 
 
-def test_a_celery_task_works_on_the_callers_saga(receiver: Receiver, provider: TracerProvider, tmp_path: Path) -> None:
+def test_celery_task_continues_the_saga_of_the_caller(
+    receiver: Receiver, provider: TracerProvider, tmp_path: Path
+) -> None:
     celery = pytest.importorskip("celery")
     testing = pytest.importorskip("celery.contrib.testing.worker")
     folders = {"data_folder_in": str(tmp_path), "data_folder_out": str(tmp_path), "control_folder": str(tmp_path / "c")}

@@ -1,4 +1,4 @@
-"""A collector that is down, slow or hostile: the service's calls neither fail nor wait, and memory stays bounded."""
+"""A collector that is down, slow or hostile: calls of the service neither fail nor block, and memory is bounded."""
 
 import logging
 import os
@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import sagascope
-from sagascope import Saga, Step, _guard, _tally
+from sagascope import Saga, Step, _guard, _stats
 from support.receiver import Receiver, running_receiver, wait_for
 
 payment = Saga("payment", [Step("wallet.debit")])
@@ -24,7 +24,7 @@ payment = Saga("payment", [Step("wallet.debit")])
 
 @contextmanager
 def listening(serve: Callable[[socket.socket], None]) -> Iterator[str]:
-    """A server that does to each connection what `serve` does."""
+    """A server that calls `serve` with each connection."""
     server = socket.create_server(("127.0.0.1", 0))
     accepted: list[socket.socket] = []
 
@@ -52,8 +52,8 @@ def listening(serve: Callable[[socket.socket], None]) -> Iterator[str]:
             connection.close()
 
 
-def silent(connection: socket.socket) -> None:
-    """Accepts, and never answers."""
+def unresponsive(connection: socket.socket) -> None:
+    """Accepts, and never responds."""
 
 
 def garbage(connection: socket.socket) -> None:
@@ -85,7 +85,7 @@ def refusing() -> Iterator[str]:
 
 
 COLLECTORS = {
-    "silent": lambda: listening(silent),
+    "unresponsive": lambda: listening(unresponsive),
     "garbage": lambda: listening(garbage),
     "endless": lambda: listening(endless),
     "nonsense": lambda: listening(nonsense),
@@ -95,7 +95,7 @@ COLLECTORS = {
 
 
 @pytest.mark.parametrize("kind", COLLECTORS)
-def test_no_call_fails_or_waits(kind: str) -> None:
+def test_calls_neither_fail_nor_block(kind: str) -> None:
     with COLLECTORS[kind]() as endpoint:
         sagascope.configure("wallet", endpoint=endpoint, announce_after=0.01, timeout=0.5, queue_size=64)
         took = []
@@ -109,10 +109,10 @@ def test_no_call_fails_or_waits(kind: str) -> None:
         began = time.perf_counter()
         sagascope.shutdown(timeout=0.2)
         assert time.perf_counter() - began < 1.0
-    assert sorted(took)[-5] < 0.1  # had they waited for the collector, each had taken 0.5 s
+    assert sorted(took)[-5] < 0.1  # a call that waits for the collector takes 0.5 s
 
 
-def test_what_is_dropped_is_counted_and_said_in_heartbeats() -> None:
+def test_dropped_records_are_counted_and_reported_in_heartbeats() -> None:
     with refusing() as endpoint:
         port = int(endpoint.rpartition(":")[2])
         sagascope.configure("wallet", endpoint=endpoint, queue_size=10, announce_after=0.05)
@@ -136,7 +136,7 @@ def test_what_is_dropped_is_counted_and_said_in_heartbeats() -> None:
     assert (after.dropped, after.waiting, after.open_spans) == (dropped, 0, 0)
 
 
-def test_what_is_lost_at_the_end_is_counted(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
+def test_records_that_are_unsent_at_shutdown_are_counted(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
     asked = []
 
     def refuse(handler: BaseHTTPRequestHandler) -> bool:
@@ -149,15 +149,15 @@ def test_what_is_lost_at_the_end_is_counted(receiver: Receiver, caplog: pytest.L
     with payment.begin("8492") as saga, saga.step("wallet.debit"):
         logging.getLogger("wallet").warning("debiting")
         wait_for(lambda: any(body.count(b"sagascope.span.name") == 2 for body in asked))
-        sagascope.shutdown()
+        sagascope.shutdown(timeout=20)
     after = sagascope.stats()
-    # the log record, the final heartbeat, and the start records of what was open
+    # the log record, the final heartbeat, and two start records
     assert (after.sent, after.waiting, after.dropped) == (0, 0, 4)
     assert after.last_error == "the process ended first"
     assert "cannot be sent" in caplog.text
 
 
-def test_spans_that_are_lost_at_the_end_are_counted() -> None:
+def test_spans_that_are_unsent_at_shutdown_are_counted() -> None:
     with refusing() as endpoint:
         sagascope.configure("wallet", endpoint=endpoint, timeout=0.5)
         for number in range(20):
@@ -167,7 +167,7 @@ def test_spans_that_are_lost_at_the_end_are_counted() -> None:
     assert sagascope.stats().dropped == 21  # with the final heartbeat
 
 
-def test_what_waits_is_sent_when_the_collector_is_back() -> None:
+def test_queued_records_are_sent_when_the_collector_returns() -> None:
     with refusing() as endpoint:
         sagascope.configure("wallet", endpoint=endpoint, announce_after=0.05)
         with payment.begin("8492") as saga, saga.step("wallet.debit"):
@@ -185,7 +185,7 @@ def test_what_waits_is_sent_when_the_collector_is_back() -> None:
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
-def test_a_retryable_answer_keeps_the_data(receiver: Receiver, status: int) -> None:
+def test_retryable_responses_keep_the_records(receiver: Receiver, status: int) -> None:
     answers = []
 
     def refuse(handler: BaseHTTPRequestHandler) -> bool:
@@ -209,7 +209,7 @@ def test_a_retryable_answer_keeps_the_data(receiver: Receiver, status: int) -> N
     assert len(receiver.all_spans("payment")) == 1
 
 
-def test_a_refusal_for_good_is_counted_and_not_repeated(receiver: Receiver) -> None:
+def test_refused_request_is_counted_and_not_retried(receiver: Receiver) -> None:
     asked = []
 
     def refuse(handler: BaseHTTPRequestHandler) -> bool:
@@ -232,7 +232,7 @@ def test_a_refusal_for_good_is_counted_and_not_repeated(receiver: Receiver) -> N
     assert asked == ["/v1/traces"]
 
 
-def test_rejected_records_of_a_request_that_was_taken_are_counted(receiver: Receiver) -> None:
+def test_rejected_records_of_an_accepted_request_are_counted(receiver: Receiver) -> None:
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
     answer = ExportTraceServiceResponse()
@@ -259,33 +259,34 @@ def test_rejected_records_of_a_request_that_was_taken_are_counted(receiver: Rece
     assert (stats.sent, stats.dropped, stats.last_error) == (1, 1, "bad id")
 
 
-def test_one_log_line_a_minute_says_it(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_problems_are_logged_once_a_minute(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    monkeypatch.setattr(_tally, "monotonic", lambda: clock[0])
-    tally = _tally.Tally()
-    tally.speak(0)
+    monkeypatch.setattr(_stats, "monotonic", lambda: clock[0])
+    counters = _stats.Counters()
+    counters.log_problems(0)
     for second in range(130):
         clock[0] = 100.0 + second
-        tally.lost_some(1, "no answer")
-        tally.speak(5)
+        counters.count_dropped(1, "no response")
+        counters.log_problems(5)
     lines = [record.getMessage() for record in caplog.records if record.name == "sagascope"]
     assert lines == [
-        f"Saga telemetry cannot be sent: no answer. 5 records wait, 0 wait on disk, {dropped} were dropped so far."
+        "Saga telemetry cannot be sent: no response. Records queued in memory: 5, queued on disk: 0, "
+        f"dropped so far: {dropped}."
         for dropped in (1, 61, 121)
     ]
 
 
-def test_a_failure_of_ours_never_reaches_the_service(
+def test_internal_failures_never_reach_the_service(
     configured: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(_guard, "strict", False)
-    monkeypatch.setattr(_guard, "_said", set())
+    monkeypatch.setattr(_guard, "_logged", set())
 
     def broken(*args: Any, **kwargs: Any) -> None:
-        raise RuntimeError("a bug of ours")
+        raise RuntimeError("an internal failure")
 
-    monkeypatch.setattr("sagascope._pipeline.Pipeline.start", broken)
-    monkeypatch.setattr("sagascope._pipeline.Pipeline.failure", broken)
+    monkeypatch.setattr("sagascope._pipeline.Pipeline.start_span", broken)
+    monkeypatch.setattr("sagascope._pipeline.Pipeline.exception_attributes", broken)
     for _ in range(3):
         with payment.begin("1") as saga, saga.step("wallet.debit"):
             saga.add_keys(a=1)
@@ -293,16 +294,16 @@ def test_a_failure_of_ours_never_reaches_the_service(
         saga.complete()
     with pytest.raises(KeyError), payment.begin("1"):
         raise KeyError
-    said = [record.getMessage() for record in caplog.records if record.name == "sagascope"]
-    assert said == ["Sagascope failed while opening a saga; the service goes on without it"]
+    logged = [record.getMessage() for record in caplog.records if record.name == "sagascope"]
+    assert logged == ["Sagascope failed while starting a saga; the service is not affected"]
 
 
-class Unspeakable(Exception):
+class UnprintableError(Exception):
     def __str__(self) -> str:
-        raise RuntimeError("no words")
+        raise RuntimeError("no message")
 
 
-def test_values_that_cannot_be_sent_are_made_fit(configured: Receiver) -> None:
+def test_values_that_cannot_be_sent_are_truncated_or_replaced(configured: Receiver) -> None:
     def debit() -> None:
         with (
             payment.begin("1\ud800", keys={"odd": "\udfff€"}) as saga,
@@ -310,15 +311,15 @@ def test_values_that_cannot_be_sent_are_made_fit(configured: Receiver) -> None:
         ):
             step.set_attribute("odd", object)
             logging.getLogger("wallet").error("\ud800 %s", "z" * 10_000)
-            raise Unspeakable
+            raise UnprintableError
 
-    with pytest.raises(Unspeakable):
+    with pytest.raises(UnprintableError):
         debit()
     step_span = configured.span("wallet.debit")
     assert step_span.attributes["saga.step.idempotency_key"] == "x" * 8192 + "… (cut, 20000 characters)"
     assert step_span.attributes["saga.step.resources"] == ["y" * 8192 + "… (cut, 9000 characters)"]
-    assert step_span.exception["exception.message"] == "(its text cannot be made)"
-    assert step_span.raw.status.message == "Unspeakable: (its text cannot be made)"
+    assert step_span.exception["exception.message"] == "(message not available)"
+    assert step_span.raw.status.message == "UnprintableError: (message not available)"
     root = configured.span("payment")
     assert root.attributes["saga.key.odd"] == "?€"
     assert root.attributes["saga.id"] == "1?"
@@ -355,14 +356,12 @@ def spooling(endpoint: str, folder: Any, limit: int) -> str:
     return done.stdout
 
 
-def test_what_could_not_be_sent_waits_on_disk_and_another_process_sends_it(
-    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_spooled_records_are_sent_by_another_process(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with refusing() as endpoint:
         spooling(endpoint, tmp_path, 0)
         kept = list(tmp_path.iterdir())
         assert kept
-        monkeypatch.setattr("sagascope._spool.ABANDONED_AFTER", -1.0)
+        monkeypatch.setattr("sagascope._spool.ABANDONED_AFTER_SECONDS", -1.0)
         with running_receiver(int(endpoint.rpartition(":")[2])) as receiver:
             sagascope.configure("wallet", endpoint=receiver.endpoint, spool=str(tmp_path))
             wait_for(lambda: len(receiver.all_spans("payment")) == 50)
@@ -371,13 +370,13 @@ def test_what_could_not_be_sent_waits_on_disk_and_another_process_sends_it(
     assert len({span.resource["sagascope.process.id"] for span in receiver.spans}) == 1
 
 
-def test_a_disk_that_is_full_harms_nothing(tmp_path: Any) -> None:
+def test_file_size_limit_has_no_effect_on_the_service(tmp_path: Any) -> None:
     with refusing() as endpoint:
         assert spooling(endpoint, tmp_path, 1000) == "done\n"
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_system_without_room_harms_nothing(tmp_path: Any) -> None:
+def test_full_file_system_has_no_effect_on_the_service(tmp_path: Any) -> None:
     folder = tmp_path / "small"
     folder.mkdir()
     words = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
@@ -393,10 +392,10 @@ def test_a_file_system_without_room_harms_nothing(tmp_path: Any) -> None:
         subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_what_is_said_about_telemetry_is_no_telemetry(
+def test_log_lines_about_telemetry_are_not_sent(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(_tally, "BETWEEN_LINES", 0.0)
+    monkeypatch.setattr(_stats, "LOG_INTERVAL_SECONDS", 0.0)
     caplog.set_level(logging.DEBUG)
     refused = []
 
@@ -413,28 +412,28 @@ def test_what_is_said_about_telemetry_is_no_telemetry(
         logging.getLogger("wallet").info("debiting")
         wait_for(lambda: len(refused) >= 3)
         wait_for(lambda: "cannot be sent" in caplog.text)
-        logging.getLogger("sagascope").warning("said inside a saga")
+        logging.getLogger("sagascope").warning("logged inside a saga")
     receiver.span("payment")
     sagascope.shutdown()
-    heard = [log for log in receiver.logs if not log.name]
-    assert [log.raw.body.string_value for log in heard] == ["debiting"]
+    received = [log for log in receiver.logs if not log.name]
+    assert [log.raw.body.string_value for log in received] == ["debiting"]
     assert {span.name for span in receiver.spans} == {"payment", "wallet.debit"}
 
 
-def test_a_spool_is_bounded(tmp_path: Any) -> None:
+def test_spool_is_bounded(tmp_path: Any) -> None:
     from sagascope._spool import Spool
 
     spool = Spool(str(tmp_path), 100, "a" * 32)
-    (tmp_path / "00000000000000000000-0-1-metrics-somebody.otlp").write_bytes(b"not ours")
-    assert [spool.keep("traces", 1, b"x" * 40) for _ in range(3)] == [True, True, False]
-    assert not Spool("/proc/nowhere", 100, "a" * 32).keep("traces", 1, b"x")
+    (tmp_path / "00000000000000000000-0-1-metrics-other.otlp").write_bytes(b"not ours")
+    assert [spool.write("traces", 1, b"x" * 40) for _ in range(3)] == [True, True, False]
+    assert not Spool("/proc/nowhere", 100, "a" * 32).write("traces", 1, b"x")
     sent: list[bytes] = []
-    assert spool.send(lambda lane, records, body: not sent.append(body))
+    assert spool.send(lambda signal, records, body: not sent.append(body))
     assert sent == [b"x" * 40] * 2
     assert spool.is_empty()
 
 
-def test_a_service_without_the_extra_is_told_what_to_install() -> None:
+def test_missing_extra_names_the_install_command() -> None:
     script = """
         import sys
         class Without:
@@ -445,9 +444,9 @@ def test_a_service_without_the_extra_is_told_what_to_install() -> None:
         import sagascope
         with sagascope.Saga("payment").begin("1") as saga, saga.step("wallet.debit"):
             pass
-        for set_up in (sagascope.configure, sagascope.install):
+        for function in (sagascope.configure, sagascope.install):
             try:
-                set_up()
+                function()
             except sagascope.MissingExtra as error:
                 print(error)
     """
@@ -473,6 +472,6 @@ def test_a_service_without_the_extra_is_told_what_to_install() -> None:
         {"colour": "blue"},
     ],
 )
-def test_a_setting_that_cannot_be_used_is_refused_when_it_is_set(options: Any) -> None:
+def test_invalid_settings_are_refused(options: Any) -> None:
     with pytest.raises(sagascope.SettingInvalid):
         sagascope.configure("wallet", **options)
