@@ -18,12 +18,13 @@ app.conf.update(
     task_acks_late=True,
     task_reject_on_worker_lost=True,
     worker_prefetch_multiplier=1,
-    broker_transport_options={"visibility_timeout": 3, "unacked_restore_limit": 10},
+    broker_transport_options={"visibility_timeout": 3, "unacked_restore_interval": 1, "unacked_restore_throttle": 1},
 )
 
 
 @app.task(name="payments.charge")
 def charge(seconds: float) -> None:
+    print(f"{sys.argv[2]} charges for {seconds} s", flush=True)
     time.sleep(seconds)
 
 

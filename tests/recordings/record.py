@@ -110,6 +110,7 @@ def lines(recorder: Recorder, folder: Path) -> Iterator[str]:
     """One OTLP/JSON request a line, without what tells of this machine or its user."""
     names = {
         str(folder): "/tmp/run",
+        str(Path(grpc.__file__).parents[1]): "/srv/app/site-packages",
         str(ROOT): "/srv/app",
         sys.prefix: "/srv/app/.venv",
         sys.base_prefix: "/usr",
@@ -117,7 +118,7 @@ def lines(recorder: Recorder, folder: Path) -> Iterator[str]:
         socket.gethostname(): "host-1",
     }
     for path, message in recorder.requests:
-        text = json.dumps({"path": path, "body": _otlp_json(MessageToDict(message))}, separators=(",", ":"))
+        text = json.dumps({"path": path, "body": _otlp_json(MessageToDict(message, use_integers_for_enums=True))}, separators=(",", ":"))
         for private, public in names.items():
             text = text.replace(private, public)
         yield re.sub(rf'("process\.owner","value":{{"stringValue":"){re.escape(getpass.getuser())}"', r'\1app"', text)
