@@ -1,5 +1,6 @@
 """Records what a real system sends while a fault is made: ``python -m recordings.record NAME [NAME ...]``."""
 
+import base64
 import getpass
 import gzip
 import json
@@ -21,7 +22,10 @@ import grpc
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 
 CASES = Path(__file__).with_name("cases")
 ROOT = Path(__file__).parents[2]
@@ -118,7 +122,8 @@ def lines(recorder: Recorder, folder: Path) -> Iterator[str]:
         socket.gethostname(): "host-1",
     }
     for path, message in recorder.requests:
-        text = json.dumps({"path": path, "body": _otlp_json(MessageToDict(message, use_integers_for_enums=True))}, separators=(",", ":"))
+        body = _otlp_json(MessageToDict(message, use_integers_for_enums=True))
+        text = json.dumps({"path": path, "body": body}, separators=(",", ":"))
         for private, public in names.items():
             text = text.replace(private, public)
         yield re.sub(rf'("process\.owner","value":{{"stringValue":"){re.escape(getpass.getuser())}"', r'\1app"', text)
@@ -126,8 +131,6 @@ def lines(recorder: Recorder, folder: Path) -> Iterator[str]:
 
 def _otlp_json(value: Any, key: str = "") -> Any:
     """OTLP writes ids in hexadecimal, where protobuf's JSON has Base64."""
-    import base64
-
     if isinstance(value, dict):
         return {name: _otlp_json(item, name) for name, item in value.items()}
     if isinstance(value, list):
@@ -145,7 +148,7 @@ def main(names: list[str]) -> None:
         with TemporaryDirectory() as folder, recording() as (recorder, http, grpc_address):
             system(recorder, http, grpc_address, Path(folder))
             (CASES / f"{name}.jsonl").write_text("".join(f"{line}\n" for line in lines(recorder, Path(folder))))
-            print(f"{name}: {len(recorder.requests)} requests")  # noqa: T201
+            print(f"{name}: {len(recorder.requests)} requests")
 
 
 if __name__ == "__main__":

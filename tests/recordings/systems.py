@@ -48,7 +48,7 @@ def temporal_refused_and_refunded(recorder: Recorder, otlp: str, _: str, folder:
     async def story(client: Any) -> None:
         from support.temporal_payments import QUEUE, Payment
 
-        for payment in ("flaky-paid", "flaky-refused"):
+        for payment in ("flaky-1", "refused-1"):
             handle = await client.start_workflow(Payment.run, payment, id=payment, task_queue=QUEUE)
             with suppress(Exception):
                 await handle.result()
@@ -122,24 +122,23 @@ def _shop_killed(recorder: Recorder, otlp: str, folder: Path) -> Iterator[Callab
 
 
 def celery_delivered_again(recorder: Recorder, otlp: str, _: str, folder: Path) -> None:
-    with _celery(otlp, folder) as start:
-        with start("worker", "charges-1") as first, start("worker", "charges-2") as second:
-            _send(start, "charge-8493", "0.1", "charge-8492", "12")
-            while not (found := re.search(r"(charges-\d) charges for 12.0 s", (folder / "log").read_text())):
-                time.sleep(0.05)
-            frozen = first if found[1] == "charges-1" else second
-            frozen.send_signal(signal.SIGSTOP)  # its child goes on with the task; it cannot tell the broker so
-            recorder.wait_for("run/payments.charge", "charge-8492", times=2)
+    with _celery(otlp, folder) as start, start("worker", "charges-1") as first, start("worker", "charges-2") as second:
+        _send(start, "charge-8493", "0.1", "charge-8492", "12")
+        while not (found := re.search(r"(charges-\d) charges for 12.0 s", (folder / "log").read_text())):
+            time.sleep(0.05)
+        frozen = first if found[1] == "charges-1" else second
+        frozen.send_signal(signal.SIGSTOP)  # its child goes on with the task; it cannot tell the broker so
+        recorder.wait_for("run/payments.charge", "charge-8492", times=2)
 
 
 def celery_worker_lost(recorder: Recorder, otlp: str, _: str, folder: Path) -> None:
     with _celery(otlp, folder) as start, start("worker", "charges-1") as first:
-        _send(start, "charge-8492", "4")
+        _send(start, "charge-8494", "4")
         while "charges for 4.0 s" not in (folder / "log").read_text():
             time.sleep(0.05)
         (child,) = psutil.Process(first.pid).children()
         child.kill()
-        recorder.wait_for("run/payments.charge", "charge-8492")
+        recorder.wait_for("run/payments.charge", "charge-8494")
 
 
 def _send(start: Callable[..., Any], *tasks: str) -> None:
@@ -164,14 +163,13 @@ def _celery(otlp: str, folder: Path) -> Iterator[Callable[..., Any]]:
 
 
 def nats_messages(recorder: Recorder, otlp: str, _: str, folder: Path) -> None:
+    import nats
+
     from sagascope_samples.choreography.faults import written
     from sagascope_samples.choreography.roles import ROLES, STREAM
     from sagascope_samples.choreography.service import BROKER
-    from sagascope_samples.choreography.story import PLANTS, faults_of
+    from sagascope_samples.choreography.story import faults_of
     from sagascope_samples.story import payments
-
-    import nats
-
 
     with running_nats(folder) as broker:
         environment = {**os.environ, BROKER: broker, "SAGASCOPE_ENDPOINT": otlp}
@@ -205,7 +203,6 @@ def nats_messages(recorder: Recorder, otlp: str, _: str, folder: Path) -> None:
             for process in services.values():
                 process.kill()
                 process.wait()
-
 
 
 def postgres_coordinator_gone(recorder: Recorder, otlp: str, _: str, folder: Path) -> None:

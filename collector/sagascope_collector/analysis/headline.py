@@ -63,19 +63,27 @@ def _ended(saga: Saga, ended_at: int) -> Text:
 
 
 def _why_not(saga: Saga) -> str:
-    """Why a saga did not complete: the error of what ended it, else the step that failed last."""
+    """Why a saga did not complete: the error of the step that failed last, unless what ended the saga says as much.
+
+    An engine reports its own view of a failure ("Activity task failed") where the step's error has the cause.
+    """
     error = failure(saga.closing) if saga.closing is not None else None
-    if said := error and (error.message or error.type):
-        return shortened(said)
-    failed = [
+    said = shortened((error and (error.message or error.type)) or "")
+    forward = [
         (attempt.ended_at or 0, step.name, attempt)
         for step in saga.steps
         for attempt in step.attempts[-1:]
-        if step.type != semconv.TYPE_COMPENSATION and attempt.state is AttemptState.ERROR
+        if step.type != semconv.TYPE_COMPENSATION
     ]
+    if said:
+        forward = [max(forward, key=itemgetter(0))] if forward else []
+    failed = [each for each in forward if each[2].state is AttemptState.ERROR]
     if not failed:
-        return ""
+        return said
     _, name, attempt = max(failed, key=itemgetter(0))
+    own = attempt.error and (attempt.error.message or attempt.error.type)
+    if said and (not own or shortened(own) in said or said in own):
+        return said
     return f"{name} failed{because(attempt)}"
 
 
