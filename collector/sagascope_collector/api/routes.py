@@ -148,7 +148,9 @@ def _of_lists(storage: Storage, context: Callable[[int], analysis.Context], cloc
         steps = storage.statistics.steps(name, asked.environment, since, period)
         if not steps and not any(name == known for known, *_ in storage.sagas.flow_counts()):
             raise NotFound(f"No saga of the type {name!r} was ever received.")
-        return json(overview.flow(name, period, steps, storage.paths(name, asked.environment, since, COURSES)))
+        return json(
+            overview.flow(name, period, steps, storage.statistics.paths(name, asked.environment, since, COURSES))
+        )
 
     @router.get("/api/v1/services", **answers(schemas.Services))
     def services(_: Annotated[Nothing, Query()]) -> Response:

@@ -9,7 +9,7 @@ import typer
 from sagascope_collector import backups, safe_text
 from sagascope_collector.cli.connection import Url, with_credentials
 from sagascope_collector.client import DEFAULT_URL, Client, Credentials
-from sagascope_collector.storage.inspection import Contents
+from sagascope_collector.storage.migrate import Contents
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The backup.")]
 AtRest = Annotated[

@@ -8,7 +8,7 @@ from sagascope_collector.doctor.api import Answered
 from sagascope_collector.doctor.patient import Patient
 from sagascope_collector.doctor.result import Result, ok, problem
 from sagascope_collector.errors import CannotStart, DatabaseLocked
-from sagascope_collector.storage.inspection import inspect
+from sagascope_collector.storage.migrate import inspect
 
 CHECK: Final = "database"
 

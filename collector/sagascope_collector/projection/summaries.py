@@ -114,7 +114,7 @@ class Summaries:
             StorageUnavailable: nothing was written.
         """
         try:
-            rows = plain.rows(self._storage.clean_completions(ids))
+            rows = plain.rows(self._storage.lookup.clean_completions(ids))
         except StorageUnavailable as error:
             logger.warning("Sagas cannot be summarised together; each is rebuilt instead: %s", error)
             return ids

@@ -4,7 +4,6 @@ from sagascope_collector.storage.alerts import AlertRecords, AlertState, Notific
 from sagascope_collector.storage.baselines import BaselineRow
 from sagascope_collector.storage.batch import Appended, Batch, Counters
 from sagascope_collector.storage.changes import Backlog
-from sagascope_collector.storage.completions import CleanCompletion
 from sagascope_collector.storage.database import sync_folder
 from sagascope_collector.storage.deadline import within
 from sagascope_collector.storage.incident_records import (
@@ -16,12 +15,13 @@ from sagascope_collector.storage.incident_records import (
     Progress,
 )
 from sagascope_collector.storage.incidents import IncidentRecords
-from sagascope_collector.storage.observations import Beat, Observation
+from sagascope_collector.storage.instances import Beat, Observation
+from sagascope_collector.storage.lookup import CleanCompletion
 from sagascope_collector.storage.outcomes import FailedSaga, OutcomePeriod, Outcomes
-from sagascope_collector.storage.paths import PathCount
 from sagascope_collector.storage.retention import Keep
 from sagascope_collector.storage.statistics import (
     TRANSITION,
+    PathCount,
     StepPeriod,
     StepStatistics,
     steps_of,

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from sagascope_collector.storage.observations import Observation
+from sagascope_collector.storage.instances import Observation
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,13 +72,14 @@ def _connect(path: str, memory_bytes: int, read_only: bool) -> duckdb.DuckDBPyCo
     )
     connection.execute("SET GLOBAL TimeZone = 'UTC'")
     if path != IN_MEMORY:
-        connection.execute(f"SET allowed_directories = [{_quoted(folder)}]")
+        connection.execute(f"SET allowed_directories = [{quoted(folder)}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """Returns a text as SQL writes it: for the few statements that take no parameters."""
     return "'" + text.replace("'", "''") + "'"
 
 

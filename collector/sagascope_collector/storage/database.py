@@ -48,11 +48,6 @@ def _insertion(table: str, rows: int, columns: int) -> str:
     return f"INSERT INTO {table} VALUES {', '.join(row for _ in range(rows))}"  # noqa: S608
 
 
-def quoted(text: str) -> str:
-    """Returns a text as SQL writes it: for the few statements that take no parameters."""
-    return "'" + text.replace("'", "''") + "'"
-
-
 class _OfThread(threading.local):
     """The transaction that a thread is in."""
 

@@ -19,11 +19,11 @@ from sagascope_collector.storage import summaries
 from sagascope_collector.storage.alerts import AlertRecords
 from sagascope_collector.storage.changes import Changes
 from sagascope_collector.storage.connection import IN_MEMORY
+from sagascope_collector.storage.copies import Rewriting
 from sagascope_collector.storage.database import Database
 from sagascope_collector.storage.deletion import Deletion
 from sagascope_collector.storage.incidents import IncidentRecords
 from sagascope_collector.storage.records import Records
-from sagascope_collector.storage.rewriting import Rewriting
 from sagascope_collector.storage.sagas import Sagas
 from sagascope_collector.storage.statements import load
 

@@ -1,11 +1,15 @@
 """Lists of sagas, in an order, narrowed and paged; and the search for one."""
 
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+import orjson
+
+from sagascope_collector.errors import BadCursor
 from sagascope_collector.records import SagaId, SagaKey
-from sagascope_collector.storage import cursors, summaries
+from sagascope_collector.storage import summaries
 from sagascope_collector.storage.bounds import DOWNSAMPLED
 from sagascope_collector.storage.database import Database
 from sagascope_collector.storage.sagas import Sagas
@@ -32,6 +36,18 @@ Hit = tuple[str, SagaRow]
 """For what it was found, and the summary."""
 
 
+class _Position(NamedTuple):
+    """The last row of the page before, in an order."""
+
+    order: str
+    number: int
+    text: str
+    environment: str
+    name: str
+    id: str
+    run: str
+
+
 class Listing:
     """Reads summaries. Safe from any thread."""
 
@@ -45,7 +61,7 @@ class Listing:
         Raises:
             BadCursor: the cursor is not one of ours, or of another order.
         """
-        after = cursors.read(cursor, str(order)) if cursor else None
+        after = _read_cursor(cursor, str(order)) if cursor else None
         narrowed, failed = self._of_failure_rate(narrowed)
         values = _values(narrowed, order, after) | failed | {"limit": limit + 1}
         with self._database.transaction():  # else one that is moved meanwhile is missing
@@ -53,7 +69,7 @@ class Listing:
             rows = self._rows(found[:limit])
         placed = [(position, rows[key]) for position in found[:limit] if (key := SagaKey(*position[2:6])) in rows]
         last = found[limit - 1] if len(found) > limit else None
-        return Page([row for _, row in placed], cursors.write(_position(order, last)) if last else None)
+        return Page([row for _, row in placed], _write_cursor(_position(order, last)) if last else None)
 
     def _of_failure_rate(self, narrowed: SagaFilter) -> tuple[SagaFilter, dict[str, int | None]]:
         """Returns what an incident of a failure rate means as a filter; any other filter as it is."""
@@ -67,7 +83,7 @@ class Listing:
         return wanted, {"failed_since": since, "failed_until": LATEST if until is None else until}
 
     def _positions(
-        self, narrowed: SagaFilter, values: dict[str, Any], order: Order, after: cursors.Position | None
+        self, narrowed: SagaFilter, values: dict[str, Any], order: Order, after: _Position | None
     ) -> list[tuple[Any, ...]]:
         only_open = narrowed.status in OPEN_STATUSES or any(
             each is not None for each in (narrowed.attention, narrowed.incident, narrowed.alone)
@@ -133,7 +149,7 @@ class Listing:
         return list(map(summaries.read, rows))
 
 
-def _values(narrowed: SagaFilter, order: Order, after: cursors.Position | None) -> dict[str, Any]:
+def _values(narrowed: SagaFilter, order: Order, after: _Position | None) -> dict[str, Any]:
     """Returns the values of a query for a page."""
     asked: dict[str, Any] = {name: getattr(narrowed, name) for name in narrowed.__slots__}
     asked |= {name: summaries.element(asked[name]) for name in ("step", "service")}
@@ -151,8 +167,8 @@ def _values(narrowed: SagaFilter, order: Order, after: cursors.Position | None) 
     }
 
 
-def _position(order: Order, row: tuple[Any, ...]) -> cursors.Position:
-    return cursors.Position(str(order), *row[:6])
+def _position(order: Order, row: tuple[Any, ...]) -> _Position:
+    return _Position(str(order), *row[:6])
 
 
 def _best(hits: Iterable[Hit]) -> list[Hit]:
@@ -165,3 +181,24 @@ def _best(hits: Iterable[Hit]) -> list[Hit]:
 
 def _place(row: SagaRow) -> tuple[Any, ...]:
     return (-row.started_at, *row.key)
+
+
+def _write_cursor(position: _Position) -> str:
+    """Returns the cursor that goes on after this position."""
+    return urlsafe_b64encode(orjson.dumps(tuple(position))).decode("ascii").rstrip("=")
+
+
+def _read_cursor(cursor: str, order: str) -> _Position:
+    """Returns where to go on.
+
+    Raises:
+        BadCursor: `_write_cursor` did not make it for this order.
+    """
+    try:
+        order_of, number, *texts = orjson.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        position = _Position(order_of, number, *texts)
+    except (ValueError, TypeError) as error:
+        raise BadCursor("This cursor was not issued by this collector.") from error
+    if order_of != order or not isinstance(number, int) or not all(isinstance(each, str) for each in texts):
+        raise BadCursor("This cursor was not issued for this order by this collector.")
+    return position

@@ -4,12 +4,13 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final, NamedTuple
 
+import orjson
 import pyarrow as pa
 
 from sagascope_collector.records import Facts, Log, Mark, SagaId, Span
-from sagascope_collector.storage import bounds, rows
+from sagascope_collector.storage import bounds, rows, summaries, values
 from sagascope_collector.storage.bounds import Bounds, Interval
 from sagascope_collector.storage.database import Database
 from sagascope_collector.storage.instances import Instances
@@ -18,9 +19,16 @@ from sagascope_collector.storage.sagas import Sagas
 from sagascope_collector.storage.statements import load
 
 SQL: Final = load("records")
+COMPLETIONS: Final = load("completions")
 
 MAX_RECORDS: int = 10_000
 """Spans, and log records, of one saga beyond which only the first and the last are read: half of this each."""
+
+MAX_COMPLETIONS_WIDTH: int = 1_000_000
+"""Records between the first and the last of the sagas among which clean completions are looked for together."""
+
+MAX_COMPLETION_RECORDS: Final = 2_000
+"""Records of one of them: a larger saga is left to the general path."""
 
 IDS_TOGETHER: Final = 4_096
 
@@ -32,6 +40,29 @@ RETRY_SECONDS: Final = 0.005
 TRACE_ID_DIGITS, SPAN_ID_DIGITS = 32, 16
 
 Linked = Mapping[SagaId, Sequence[Span]]
+
+
+class CleanCompletion(NamedTuple):
+    """A saga about which nothing speaks against its having completed cleanly, but perhaps what its root says.
+
+    One root, which has ended; one name and run; every span is final; steps forward only, each with one attempt, which
+    did not fail.
+    """
+
+    environment: str
+    id: str
+    run: str
+    name: str
+    steps: tuple[str, ...]
+    """Each once, in the order in which they started."""
+    services: tuple[str, ...]
+    started_at: int
+    updated_at: int
+    ended_at: int
+    root: Mapping[str, Any]
+    """The root's attributes; those of its place in the saga are None."""
+    keyed: Sequence[Mapping[str, Any]]
+    """The attributes of the records that carry a business key, in their order."""
 
 
 class Lookup:
@@ -149,6 +180,21 @@ class Lookup:
         known = self._instances.of_services(services)
         return Facts(saga, tuple(spans), tuple(logs), known, max(spans_total, len(spans)), max(logs_total, len(logs)))
 
+    def clean_completions(self, ids: Sequence[SagaId]) -> list[CleanCompletion]:
+        """Returns those of these sagas that completed cleanly, by one query for all: much cheaper than `facts`.
+
+        A saga in doubt is absent, and left to the general path; a property test holds the two equal.
+        """
+        chosen = {saga: each for saga, each in self._sagas.bounds(ids).items() if _is_near(each)}
+        if not chosen:
+            return []
+        last = max(each.intervals[-1][1] for each in chosen.values())
+        chosen = {saga: each for saga, each in chosen.items() if each.intervals[0][0] > last - MAX_COMPLETIONS_WIDTH}
+        span = {"first": min(each.intervals[0][0] for each in chosen.values()), "last": last}
+        wanted = summaries.ids_table(chosen).append_column("number", pa.array(range(len(chosen)), pa.int64()))
+        found = self._database.rows(COMPLETIONS["select_clean_completions"], span, wanted=wanted)
+        return [_clean_completion(list(chosen), row) for row in found]
+
     # --- by trace, by time, all ----------------------------------------------------------------------
 
     def sagas_with(self, text: str) -> set[SagaId]:
@@ -200,3 +246,33 @@ def _hex(text: str) -> bytes | None:
         return bytes.fromhex(text)
     except ValueError:
         return None
+
+
+def _is_near(each: Bounds) -> bool:
+    if not each.intervals or each.move or each.records > MAX_COMPLETION_RECORDS:
+        return False
+    return each.intervals[-1][1] - each.intervals[0][0] < MAX_COMPLETIONS_WIDTH
+
+
+def _clean_completion(ids: Sequence[SagaId], row: tuple[Any, ...]) -> CleanCompletion:
+    number, run, name, steps, services, start, end, updated, root, logged, keyed = row
+    environment, id_ = ids[number]
+    found = [_attributes(each) for each in (*(logged or ()), *(keyed or ()))]
+    return CleanCompletion(
+        environment,
+        id_,
+        run,
+        name,
+        tuple(steps or ()),
+        tuple(services or ()),
+        start,
+        updated,
+        end,
+        _attributes(root),
+        found,
+    )
+
+
+def _attributes(stored: Mapping[str, str]) -> Mapping[str, Any]:
+    names = [name for name, column in rows.known_keys(stored["keys"]) if column is None]
+    return values.attributes(zip(names, orjson.loads(stored["values"]), strict=True))

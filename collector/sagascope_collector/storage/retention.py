@@ -12,7 +12,6 @@ from sagascope_collector.storage.bounds import Bounds
 from sagascope_collector.storage.changes import Changes
 from sagascope_collector.storage.database import Database
 from sagascope_collector.storage.deletion import Deletion
-from sagascope_collector.storage.expired import Expired
 from sagascope_collector.storage.records import Records
 from sagascope_collector.storage.sagas import SETTLED_AFTER_NS, Sagas
 from sagascope_collector.storage.statements import load
@@ -33,6 +32,12 @@ FREED_SHARE: Final = 0.95
 
 OTHER_ROWS: Final = 500_000
 """Records among which those in no saga are looked for at a time."""
+
+
+DAY_SECONDS: Final = 86_400
+
+EXPIRED_IDS_DAYS: Final = 400
+"""Days for which the ids of deleted sagas are told from ids never seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,6 @@ class Retention:
         self._changes = changes
         self._size_bytes = size_bytes
         self._deletion = Deletion(database, changes)
-        self._expired = Expired(database)
         self._next_look = 0.0
         self._is_exceeded = False
         self._others_seq = 0
@@ -120,7 +124,7 @@ class Retention:
                 return False
             self._deletion.delete(old)
             self._sagas.delete(list(old))
-            self._expired.add(old)
+            self._note_expired(old)
         return True
 
     def _delete_others(self, before: int) -> bool:
@@ -161,8 +165,17 @@ class Retention:
         return _read(self._database.rows(SQL["select_unchanged"], {"before": before}, wanted=wanted))
 
     def has_expired(self, saga_id: str) -> bool:
-        """Returns whether a saga of this id was deleted because of its age, or to make room; wrong for one in many."""
-        return self._expired.may_hold(saga_id)
+        """Returns whether a saga of this id was deleted because of its age, or to make room; wrong for one in many.
+
+        Four bytes of each id are kept: of ids never seen, one in a hundred is taken for one of forty million.
+        """
+        return bool(self._database.rows(SQL["select_expired"], {"id": saga_id}))
+
+    def _note_expired(self, ids: Iterable[SagaId]) -> None:
+        """Within a transaction: notes the ids of deleted sagas, and deletes the notes of long ago."""
+        day = int(time.time()) // DAY_SECONDS
+        self._database.rows(SQL["insert_expired"], {"day": day}, gone=summaries.ids_table(ids))
+        self._database.rows(SQL["delete_expired"], {"before": day - EXPIRED_IDS_DAYS})
 
 
 def _read(rows: Sequence[tuple[Any, ...]]) -> dict[SagaId, Bounds]:

@@ -10,9 +10,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
+import orjson
 import pyarrow as pa
 
 from sagascope import semconv
+from sagascope_collector.records import SagaId
 from sagascope_collector.storage.database import Database
 from sagascope_collector.storage.statements import load
 from sagascope_collector.storage.times import SECOND
@@ -86,6 +88,15 @@ class StepStatistics(NamedTuple):
     """p50, p95 and p99 of the duration of attempts that succeeded, in seconds; None: none did."""
     periods: Sequence[StepPeriod]
     """The parts of the window in which any attempt started, the earliest first."""
+
+
+class PathCount(NamedTuple):
+    """How many sagas of a type that ended took one path, and the newest of them."""
+
+    steps: tuple[str, ...]
+    sagas: int
+    completed: int
+    newest: SagaId
 
 
 class Statistics:
@@ -168,6 +179,14 @@ class Statistics:
             counted[step, semconv.TYPE_ACTION] = []  # started, and never ended within the window
         ordered = sorted(counted, key=lambda key: (_position(counted[key]), key))
         return [_statistics(*key, counted[key], durations, current.get(key[0], 0)) for key in ordered]
+
+    def paths(self, name: str, environment: str | None, since: int, limit: int) -> list[PathCount]:
+        """Returns the paths of sagas of a type that started since then and ended, the most frequent first."""
+        values = {"name": name, "environment": environment, "since": since, "limit": limit}
+        return [
+            PathCount(tuple(orjson.loads(steps)), sagas, completed, SagaId(where, id_))
+            for steps, sagas, completed, where, id_ in self._database.rows(SQL["count_paths"], values)
+        ]
 
     def _of_recent(self) -> pa.Table:
         """Returns counts of what was not counted yet; made anew every `FRESH_SECONDS` at most."""

@@ -2,19 +2,17 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from sagascope_collector.errors import StorageUnavailable
-from sagascope_collector.records import SagaId
-from sagascope_collector.storage import completions, integrity
+from sagascope_collector.storage import runs
 from sagascope_collector.storage.alerts import AlertRecords
-from sagascope_collector.storage.backups import Backups
 from sagascope_collector.storage.baselines import Baselines
 from sagascope_collector.storage.changes import Changes
-from sagascope_collector.storage.completions import CleanCompletion
 from sagascope_collector.storage.connection import IN_MEMORY, MEMORY_BYTES
+from sagascope_collector.storage.copies import Backups, Rewriting, discard_unfinished
 from sagascope_collector.storage.database import Database
 from sagascope_collector.storage.erasure import Erasure
 from sagascope_collector.storage.incidents import IncidentRecords
@@ -22,14 +20,11 @@ from sagascope_collector.storage.instances import Instances
 from sagascope_collector.storage.listing import Hit, Listing
 from sagascope_collector.storage.long_running import LongRunning
 from sagascope_collector.storage.lookup import TRACE_ID_DIGITS, Lookup
-from sagascope_collector.storage.maintenance import Maintenance
 from sagascope_collector.storage.origins import Origins
-from sagascope_collector.storage.outages import Outages
 from sagascope_collector.storage.outcomes import Outcomes
-from sagascope_collector.storage.paths import PathCount, count_paths
 from sagascope_collector.storage.records import Records
 from sagascope_collector.storage.retention import FOREVER, Keep, Retention
-from sagascope_collector.storage.rewriting import Rewriting, discard_unfinished
+from sagascope_collector.storage.runs import Outages
 from sagascope_collector.storage.sagas import Sagas
 from sagascope_collector.storage.statements import load
 from sagascope_collector.storage.statistics import Statistics
@@ -77,7 +72,7 @@ class Storage:
         self.database = Database(path, memory_bytes)
         try:
             self._build(keep, is_read_only=False)
-            self.data_loss = integrity.data_loss(self.database, self.records.seq, had_log=had_log)
+            self.data_loss = runs.data_loss(self.database, self.records.seq, had_log=had_log)
             if self.data_loss and not accept_data_loss:
                 self.database.close()
                 self.database = Database(path, memory_bytes, read_only=True)
@@ -87,7 +82,7 @@ class Storage:
                     self._mark.set(self.records.seq)
                     self.records.mark = self._mark.set
                     discard_unfinished(Path(path))
-                integrity.opened(self.database)
+                runs.opened(self.database)
                 self.outages.start(clock())
                 self.erasure.resume()
         except BaseException:
@@ -97,7 +92,7 @@ class Storage:
     def _build(self, keep: Keep, *, is_read_only: bool) -> None:
         database, working = self.database, threading.Lock()
         self.is_read_only = is_read_only
-        self._mark = integrity.CommitMark(self._path, integrity.identity_of(database))
+        self._mark = runs.CommitMark(self._path, runs.identity_of(database))
         self.changes = Changes()
         self.instances = Instances(database)
         self.incidents = IncidentRecords(database)
@@ -122,10 +117,6 @@ class Storage:
             self.records, self.sagas, self.statistics, long_running, self.retention, working, self._clock
         )
 
-    def clean_completions(self, ids: Sequence[SagaId]) -> list[CleanCompletion]:
-        """Returns those of these that completed cleanly: in bulk, and much cheaper than `Lookup.facts`."""
-        return completions.select(self.database, self.sagas.bounds(ids))
-
     def search(self, text: str, *, limit: int) -> list[Hit]:
         """Returns (kind, summary) of sagas found by id, key, beginning of the id, trace or span; best first."""
         if found := self.listing.search(text, limit=limit):
@@ -133,10 +124,6 @@ class Storage:
         wanted = [saga for saga in self.lookup.sagas_with(text) if saga.id]
         kind = "trace" if len(text) == TRACE_ID_DIGITS else "span"
         return [(kind, row) for row in self.listing.of_ids(wanted, limit)] if wanted else []
-
-    def paths(self, name: str, environment: str | None, since: int, limit: int) -> list[PathCount]:
-        """Returns the paths of sagas of a type that started since then and ended, the most frequent first."""
-        return count_paths(self.database, name, environment, since, limit)
 
     def size_bytes(self) -> int:
         """Returns what the database takes on disk, its write-ahead log included; 0 in memory."""
@@ -170,7 +157,48 @@ class Storage:
         try:
             self.records.write_snapshot()
             self.outages.stop(self._clock())
-            integrity.stopped(self.database)
+            runs.stopped(self.database)
         except StorageUnavailable:
             return False
         return True
+
+
+class Maintenance:
+    """The pieces of work, in their order."""
+
+    def __init__(
+        self,
+        records: Records,
+        sagas: Sagas,
+        statistics: Statistics,
+        long_running: LongRunning,
+        retention: Retention,
+        working: threading.Lock,
+        clock: Callable[[], int],
+    ) -> None:
+        """`working` is held while a piece of work is done, and by others while the database is copied."""
+        self._records = records
+        self._sagas = sagas
+        self._statistics = statistics
+        self._long_running = long_running
+        self._retention = retention
+        self._clock = clock
+        self._working = working
+
+    def step(self) -> bool:
+        """Does one piece of work; False: there is none now.
+
+        Raises:
+            StorageUnavailable: it is still to be done; all answers are as they were.
+        """
+        with self._working:
+            now = self._clock()
+            pieces: tuple[Callable[[], bool], ...] = (
+                self._records.snapshot,
+                lambda: self._statistics.count(now),
+                lambda: self._sagas.settle(now),
+                self._sagas.sort_terms,
+                self._long_running.move,
+                lambda: self._retention.step(now),
+            )
+            return any(piece() for piece in pieces)

@@ -30,7 +30,7 @@ from sagascope_collector.storage import (
     statistics,
 )
 from sagascope_collector.storage.bounds import Bounds
-from sagascope_collector.storage.rewriting import Rewriting
+from sagascope_collector.storage.copies import Rewriting
 from support.otlp import NOON, SECOND, log, logs, of_saga, span, traces
 
 from .conftest import append, maintain

@@ -11,7 +11,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from sagascope_collector.records import Following, Heartbeat, Instance, Listing, Process
 from sagascope_collector.storage import Beat, Observation, Storage
-from sagascope_collector.storage.observations import merge
+from sagascope_collector.storage.instances import merge
 from support.otlp import NOON, SECOND, attributes, heartbeat, hexes, logs, resource, span, traces
 
 from .conftest import RECEIVED, Put, append

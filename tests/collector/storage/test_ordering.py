@@ -99,13 +99,13 @@ def test_courses_are_counted_wherever_the_sagas_are(storage: Storage, rows: list
     middle = NOON + 10 * SECOND
     for since in (0, middle, 0):
         ended = [row for row in rows if row.ended_at and row.key.name == "payment" and row.started_at >= since]
-        counted = storage.paths("payment", None, since, 10)
+        counted = storage.statistics.paths("payment", None, since, 10)
         assert [(each.steps, each.sagas, each.completed) for each in counted] == [
             ((), len(ended), sum(row.status == "completed" for row in ended))
         ]
         newest = max(ended, key=lambda row: row.started_at).started_at
         assert {row.started_at for row in ended if row.key.id == counted[0].newest.id} == {newest}
-    assert storage.paths("payment", "nowhere", 0, 10) == []
+    assert storage.statistics.paths("payment", "nowhere", 0, 10) == []
 
 
 def test_a_cursor_is_of_one_order(storage: Storage) -> None:

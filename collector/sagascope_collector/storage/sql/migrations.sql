@@ -14,3 +14,15 @@ SELECT version FROM migrations ORDER BY version
 
 -- name: select_tables
 SELECT table_name FROM duckdb_tables() WHERE NOT internal AND NOT temporary
+
+-- name: read_table
+SELECT count(*), bit_xor(hash(every)) FROM "table" AS every
+
+-- name: count_records
+SELECT count(*), coalesce(max(received_at), 0)
+FROM (
+    SELECT received_at FROM span_records
+    UNION ALL SELECT received_at FROM log_records
+    UNION ALL SELECT received_at FROM long_running_spans
+    UNION ALL SELECT received_at FROM long_running_logs
+)

@@ -21,3 +21,13 @@ UPDATE copied.state SET is_clean = $is_clean
 -- name: select_tables
 SELECT table_name FROM duckdb_tables()
 WHERE NOT internal AND NOT temporary AND database_name = current_database()
+
+-- name: insert_backup
+INSERT INTO backups VALUES ($made_at, $location)
+
+-- name: select_backups
+-- a later one took the place of an earlier one
+SELECT location, max(made_at) AS made_at FROM backups
+GROUP BY location
+HAVING max(made_at) >= $since
+ORDER BY made_at, location

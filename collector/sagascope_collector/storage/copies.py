@@ -5,22 +5,26 @@ while everything waits, for a moment. The caller holds the lock of maintenance, 
 as it is.
 """
 
+import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from glob import escape
+from itertools import count
 from pathlib import Path
 from typing import Final
 
 from sagascope_collector.errors import StorageUnavailable
 from sagascope_collector.records import SagaId
 from sagascope_collector.storage import connection, summaries
-from sagascope_collector.storage.database import Database, quoted
+from sagascope_collector.storage.connection import IN_MEMORY, quoted
+from sagascope_collector.storage.database import Database
 from sagascope_collector.storage.migrate import migrate
 from sagascope_collector.storage.sagas import Sagas
 from sagascope_collector.storage.statements import load
 
-SQL: Final = load("rewriting")
+SQL: Final = load("copies")
 
 RECORDS: Final = ("span_records", "log_records", "linked_spans")
 """Tables to which commits append."""
@@ -58,6 +62,8 @@ SPARE_SHARE: Final = 1.1
 
 Progress = Callable[[float], None]
 """Is called with the share of the records that is copied."""
+
+_copy_numbers: Final = count(1)
 
 
 class Rewriting:
@@ -140,6 +146,44 @@ class Rewriting:
             if table not in (ENDED, *OF_MAINTENANCE, *RECORDS, NOT_COPIED):
                 self._database.rows(f"DELETE FROM copied.{table}")  # noqa: S608  # names of our own tables
                 self._database.rows(f"INSERT INTO copied.{table} FROM {table}")
+
+
+class Backups:
+    """Consistent copies of one database."""
+
+    def __init__(
+        self, database: Database, rewriting: Rewriting, working: threading.Lock, clock: Callable[[], int]
+    ) -> None:
+        """`working` is the lock of maintenance."""
+        self._database = database
+        self._rewriting = rewriting
+        self._working = working
+        self._clock = clock
+
+    @contextmanager
+    def copied(self) -> Iterator[Path]:
+        """Returns a copy as of now, beside the database, until the block ends; what is acknowledged by now is in it.
+
+        Raises:
+            StorageUnavailable: no copy can be made.
+        """
+        if self._database.path == IN_MEMORY:
+            raise StorageUnavailable("A database in memory has no backup: it keeps nothing.")
+        file = Path(f"{self._database.path}.copy-{os.getpid()}-{next(_copy_numbers)}")
+        try:
+            with self._working, self._rewriting.copy(file):
+                pass
+            yield file
+        finally:
+            discard(file)
+
+    def note(self, location: str) -> None:
+        """Remembers that a copy made now is written there."""
+        self._database.rows(SQL["insert_backup"], {"made_at": self._clock(), "location": location})
+
+    def since(self, since: int) -> Sequence[str]:
+        """Returns where copies were written to that were made at this time, in nanoseconds, or later."""
+        return [location for location, _ in self._database.rows(SQL["select_backups"], {"since": since})]
 
 
 def discard_unfinished(path: Path) -> None:

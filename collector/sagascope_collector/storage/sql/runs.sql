@@ -1,3 +1,9 @@
+-- name: select_stop
+SELECT database_id, is_clean FROM state
+
+-- name: update_clean
+UPDATE state SET is_clean = $is_clean
+
 -- name: insert_run
 INSERT INTO collector_runs VALUES ($now, $now, NULL, $boot_id, $uptime, $uptime)
 

@@ -1,11 +1,14 @@
-"""Tells whether acknowledged commits are missing after a start: DuckDB opens a database without its log, too.
+"""Tells what became of earlier runs: whether acknowledged commits are missing, and when nothing was taken in.
 
-While the database is open, the number of the last commit is kept, synced, in a small file beside it; a clean stop
-checkpoints, notes that in the database and removes the file. See docs/adr/0012.
+DuckDB opens a database without its write-ahead log, too. So while the database is open, the number of the last commit
+is kept, synced, in a small file beside it; a clean stop checkpoints, notes that in the database and removes the file.
+See docs/adr/0012.
 """
 
 import os
 import struct
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -13,12 +16,14 @@ from sagascope_collector.storage.connection import IN_MEMORY
 from sagascope_collector.storage.database import Database
 from sagascope_collector.storage.statements import load
 
-SQL: Final = load("integrity")
+SQL: Final = load("runs")
 
 _FORMAT: Final = struct.Struct("<36sQ")
 """The id of the database, and the number of the last commit."""
 
 _OWNER_ONLY: Final = 0o600
+
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 class CommitMark:
@@ -112,3 +117,50 @@ def _read(path: Path, database_id: str) -> int | None:
     except (OSError, struct.error):
         return None
     return int(seq) if owner == database_id.encode() else None
+
+
+class Outages:
+    """The runs of collectors on a database, and the ingest outages within them. Times are nanoseconds since 1970."""
+
+    def __init__(self, database: Database, steady: Callable[[], int]) -> None:
+        """`steady` returns nanoseconds since the machine started."""
+        self._database = database
+        self._steady = steady
+        self._started_at = 0
+
+    def start(self, now: int) -> None:
+        """Notes that a run starts now."""
+        self._started_at = now
+        self._database.rows(SQL["insert_run"], {"now": now, "boot_id": _boot_id(), "uptime": self._steady()})
+
+    def stay_alive(self, now: int) -> None:
+        """Notes that a collector listens now: the time of a crash is known to within the time between two calls."""
+        self._note("update_run_alive", now)
+
+    def stop(self, now: int) -> None:
+        """Notes that this run ends now."""
+        self._note("update_run_stopped", now)
+
+    def _note(self, name: str, now: int) -> None:
+        self._database.rows(SQL[name], {"now": now, "started_at": self._started_at, "uptime": self._steady()})
+
+    def put(self, start: int, end: int) -> None:
+        """Notes an outage within this run; a later one with the same start replaces it."""
+        self._database.rows(SQL["put_outage"], {"start": start, "end": end})
+
+    def since(self, since: int) -> list[tuple[int, int]]:
+        """Returns (from, to) of every outage that lasted until after ``since``, earliest first.
+
+        Between a stop or crash and the next start, and as `put` said. A new database has none. Between two runs on one
+        machine an outage is no longer than the machine ran meanwhile, whatever its wall clock said.
+        """
+        found = self._database.rows(SQL["select_outages"], {"since": since})
+        return [(start, end) for start, end in found]
+
+
+def _boot_id() -> str:
+    """Returns what tells this start of the machine from others; another text each time where that is not known."""
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        return str(time.time_ns())
