@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib.abc import MetaPathFinder
 from typing import Final
 
 import grpc.aio
@@ -263,6 +264,7 @@ def run(settings: Settings, announce: cli.Announce, *, clock: Clock = time.time_
         CannotStart: the database or an address cannot be had; the text says which, and what to do.
     """
     logging_setup.configure(settings.log_format, settings.log_level)
+    sys.meta_path.insert(0, _WithoutPandas())
     lacking = settings.alerts.lacking(os.environ) if settings.alerts else []
     for warning in (*exposure.warnings(settings), *lacking):
         _log.warning(warning)
@@ -286,6 +288,17 @@ def run(settings: Settings, announce: cli.Announce, *, clock: Clock = time.time_
     finally:
         storage.close()
         gc.unfreeze()  # else DuckDB's binding reports at the end what could not be collected
+
+
+class _WithoutPandas(MetaPathFinder):
+    """Keeps pandas out of this process, which does not use it: PyArrow imports it where it is installed.
+
+    That takes a tenth of the start, and 32 MB.
+    """
+
+    def find_spec(self, fullname: str, *_: object) -> None:
+        if fullname == "pandas":
+            raise ModuleNotFoundError("The collector does without pandas.", name=fullname)
 
 
 def _spare_memory() -> None:

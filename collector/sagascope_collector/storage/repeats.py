@@ -194,7 +194,7 @@ class _Numbers:
 
     def add(self, numbers: Numbers) -> None:
         """Adds these; more than fit are left out."""
-        wanted = np.unique(numbers)[: REMEMBERED * 3 // 2 - self._count]
+        wanted = numbers[: REMEMBERED * 3 // 2 - self._count]
         slots = wanted & self._mask
         while wanted.size:
             empty = self._slots[slots] == 0
