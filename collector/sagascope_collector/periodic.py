@@ -96,7 +96,7 @@ class Maintenance:
     def _pause(self) -> float:
         """Do one piece of work; for how long to wait before the next."""
         try:
-            return 0.0 if self._storage.maintenance.step() else PAUSE
+            return 0.0 if self._storage.maintain() else PAUSE
         except StorageUnavailable as error:
             _log.warning("Maintenance failed and will be attempted again: %s", error)
         except Exception:  # noqa: BLE001  # what is not tidied up is only slower

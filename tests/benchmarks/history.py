@@ -81,9 +81,9 @@ def fill(store: Storage, drawn: History, batches: int) -> None:
         store.records.append(drawn.at(number))
         store.sagas.put(store.changes.claim(2 * history.SAGAS), drawn.rows(number))
         if number % AT_ONCE == 0:
-            while store.maintenance.step():
+            while store.maintain():
                 pass
-    while store.maintenance.step():
+    while store.maintain():
         pass
 
 

@@ -21,6 +21,7 @@ from sagascope_collector.storage import connection, summaries
 from sagascope_collector.storage.connection import IN_MEMORY, quoted
 from sagascope_collector.storage.database import Database
 from sagascope_collector.storage.migrate import migrate
+from sagascope_collector.storage.records import Records
 from sagascope_collector.storage.sagas import Sagas
 from sagascope_collector.storage.statements import load
 
@@ -69,11 +70,10 @@ _copy_numbers: Final = count(1)
 class Rewriting:
     """Writes copies of one database, one at a time."""
 
-    def __init__(self, database: Database, sagas: Sagas, last_seq: Callable[[], int]) -> None:
-        """`last_seq` returns the number of the last commit."""
+    def __init__(self, database: Database, sagas: Sagas, records: Records) -> None:
         self._database = database
         self._sagas = sagas
-        self._last_seq = last_seq
+        self._records = records
 
     @contextmanager
     def copy(self, new: Path, progress: Progress = lambda _: None, *, is_in_use: bool = False) -> Iterator[None]:
@@ -125,12 +125,12 @@ class Rewriting:
         """Copies what can be copied while everything goes on; returns the last commit that was."""
         for table in (ENDED, *OF_MAINTENANCE):
             self._database.rows(f"INSERT INTO copied.{table} FROM {table}")
-        copied, parts, until = 0, 0, self._last_seq()
-        while self._last_seq() - copied > PAUSE_ROWS and (copied < until or parts < MAX_PARTS_AFTER):
-            through = min(copied + PART_ROWS, self._last_seq())
+        copied, parts, until = 0, 0, self._records.seq
+        while self._records.seq - copied > PAUSE_ROWS and (copied < until or parts < MAX_PARTS_AFTER):
+            through = min(copied + PART_ROWS, self._records.seq)
             self._copy_records(copied, through)
             copied, parts = through, parts + (through > until)
-            progress(min(copied / max(self._last_seq(), 1), 1.0))
+            progress(min(copied / max(self._records.seq, 1), 1.0))
         return copied
 
     def _copy_records(self, after: int, through: int) -> None:

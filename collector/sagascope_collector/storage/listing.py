@@ -125,9 +125,9 @@ class Listing:
 
     def _found(self, text: str, values: Mapping[str, Any], limit: int) -> list[Hit]:
         found = [(kind, summaries.read(row)) for kind, *row in self._database.rows(SQL["search_open"], values)]
-        for batch in self._sagas.batches([text])[:SEARCHED_BATCHES]:
-            of_batch = self._database.rows(SQL["search_ended"], {**values, "batch": batch})
-            found += [(kind, summaries.read(row)) for kind, *row in of_batch]
+        for first, last in _ranges(self._sagas.batches([text])[:SEARCHED_BATCHES]):
+            of_range = self._database.rows(SQL["search_ended"], {**values, "first": first, "last": last})
+            found += [(kind, summaries.read(row)) for kind, *row in of_range]
         if not any(kind == "id" for kind, _ in found) and len(found) < limit:
             beginning = self._database.rows(SQL["search_ended_beginnings"], {"text": text, "limit": limit})
             found += [("prefix", summaries.read(row)) for row in beginning]
@@ -169,6 +169,17 @@ def _values(narrowed: SagaFilter, order: Order, after: _Position | None) -> dict
 
 def _position(order: Order, row: tuple[Any, ...]) -> _Position:
     return _Position(str(order), *row[:6])
+
+
+def _ranges(batches: Iterable[int]) -> list[tuple[int, int]]:
+    """Returns the first and the last of batches that follow each other: one statement reads them."""
+    found: list[tuple[int, int]] = []
+    for batch in sorted(batches):
+        if found and batch == found[-1][1] + 1:
+            found[-1] = found[-1][0], batch
+        else:
+            found.append((batch, batch))
+    return found
 
 
 def _best(hits: Iterable[Hit]) -> list[Hit]:

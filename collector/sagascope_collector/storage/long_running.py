@@ -5,7 +5,6 @@ milliseconds. Once they lie in too many places they are moved, those that were m
 """
 
 import time
-from collections.abc import Callable
 from typing import Final
 
 from sagascope_collector.records import SagaId
@@ -14,6 +13,7 @@ from sagascope_collector.storage.database import Database
 from sagascope_collector.storage.origins import Origins
 from sagascope_collector.storage.sagas import Sagas
 from sagascope_collector.storage.statements import load
+from sagascope_collector.storage.statistics import Statistics
 
 SQL: Final = load("long_running")
 
@@ -28,12 +28,11 @@ LOOK_INTERVAL_SECONDS: float = 2.0
 class LongRunning:
     """Moves records. One thread moves."""
 
-    def __init__(self, database: Database, sagas: Sagas, origins: Origins, counted_seq: Callable[[], int]) -> None:
-        """`counted_seq` returns the commit up to which step statistics hold every span: none is moved before."""
+    def __init__(self, database: Database, sagas: Sagas, origins: Origins, statistics: Statistics) -> None:
         self._database = database
         self._sagas = sagas
         self._origins = origins
-        self._counted_seq = counted_seq
+        self._statistics = statistics
         self._next_look = 0.0
         self._left_in_place: dict[SagaId, Bounds] = {}
         ((self._moves,),) = database.rows(SQL["select_moves"])
@@ -47,8 +46,8 @@ class LongRunning:
         if time.monotonic() < self._next_look:
             return False
         for saga, where in self._sagas.scattered(MANY_INTERVALS):
-            if where.records > MAX_RECORDS or where.intervals[-1][1] > self._counted_seq():
-                continue
+            if where.records > MAX_RECORDS or where.intervals[-1][1] > self._statistics.counted_seq:
+                continue  # step statistics count spans where commits put them
             if self._left_in_place.get(saga) != where and self._move(saga, where):
                 return True
         self._next_look = time.monotonic() + LOOK_INTERVAL_SECONDS

@@ -44,7 +44,7 @@ class Records:
         self._changes = changes
         self._clock = clock
         self.appending = threading.Lock()
-        """Held while a commit is made. Taken after `Maintenance.working` and `Sagas.writing`, where both are needed."""
+        """Held while a commit is made. Taken after `Storage._maintaining` and `Sagas.writing`."""
         ((seq, *counted),) = database.rows(SQL["select_state"])
         self._seq = int(seq)
         self._counters = Counters(*counted)

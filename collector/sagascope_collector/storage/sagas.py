@@ -62,7 +62,7 @@ class Sagas:
         self._clock = clock
         self._deletion = Deletion(database, changes)
         self.writing = threading.Lock()
-        """Held while summaries change. Taken after `Maintenance.working`, before `Records.appending`."""
+        """Held while summaries change. Taken after `Storage._maintaining`, before `Records.appending`."""
         self._known: OrderedDict[SagaId, tuple[Bounds, bool]] = OrderedDict()
         self._known_lock = threading.Lock()
         self._changes_of_known = 0
@@ -104,7 +104,10 @@ class Sagas:
 
     def batches(self, terms: Iterable[str]) -> list[int]:
         """Returns the batches of ended sagas in which an id or a business key may be one of these texts."""
-        wanted = pa.table({"term": pa.array(list(terms), pa.string())})
+        one, *others = texts = list(terms)
+        if not others:  # as a value: a join takes twice as long
+            return [batch for (batch,) in self._database.rows(SQL["select_batches_of_one"], {"term": one})]
+        wanted = pa.table({"term": pa.array(texts, pa.string())})
         return [batch for (batch,) in self._database.rows(SQL["select_batches"], wanted=wanted)]
 
     def _stored(self, ids: Sequence[SagaId]) -> dict[SagaId, tuple[Bounds, bool]]:

@@ -7,7 +7,7 @@ counted together, twice. Buckets grow by an eighth of a power of two: a percenti
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import orjson
@@ -16,6 +16,7 @@ import pyarrow as pa
 from sagascope import semconv
 from sagascope_collector.records import SagaId
 from sagascope_collector.storage.database import Database
+from sagascope_collector.storage.records import Records
 from sagascope_collector.storage.statements import load
 from sagascope_collector.storage.times import SECOND
 
@@ -102,10 +103,9 @@ class PathCount(NamedTuple):
 class Statistics:
     """The tables of counts. One thread counts; any may read."""
 
-    def __init__(self, database: Database, last_seq: Callable[[], int]) -> None:
-        """`last_seq` returns the number of the last commit."""
+    def __init__(self, database: Database, records: Records) -> None:
         self._database = database
-        self._last_seq = last_seq
+        self._records = records
         self._counted_seq = int(database.rows(SQL["select_counted_seq"])[0][0])
         self._next_count = time.monotonic() + COUNT_INTERVAL_SECONDS
         self._next_aging = 0.0
@@ -122,10 +122,10 @@ class Statistics:
         Raises:
             StorageUnavailable: nothing was counted.
         """
-        waiting = self._last_seq() - self._counted_seq
+        waiting = self._records.seq - self._counted_seq
         if waiting < COUNT_ROWS and (time.monotonic() < self._next_count or not waiting):
             return False
-        through = min(self._last_seq(), self._counted_seq + 2 * COUNT_ROWS)
+        through = min(self._records.seq, self._counted_seq + 2 * COUNT_ROWS)
         counted = self._count(self._counted_seq, through)
         with self._database.transaction():
             if counted.num_rows:
@@ -192,7 +192,7 @@ class Statistics:
         """Returns counts of what was not counted yet; made anew every `FRESH_SECONDS` at most."""
         recent = self._recent
         if recent is None or time.monotonic() - recent[0] > FRESH_SECONDS:
-            recent = time.monotonic(), self._counted_seq, self._count(self._counted_seq, self._last_seq())
+            recent = time.monotonic(), self._counted_seq, self._count(self._counted_seq, self._records.seq)
             self._recent = recent
         return recent[2]
 

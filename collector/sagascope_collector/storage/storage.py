@@ -26,17 +26,18 @@ from sagascope_collector.storage.records import Records
 from sagascope_collector.storage.retention import FOREVER, Keep, Retention
 from sagascope_collector.storage.runs import Outages
 from sagascope_collector.storage.sagas import Sagas
-from sagascope_collector.storage.statements import load
 from sagascope_collector.storage.statistics import Statistics
 from sagascope_collector.storage.times import steady_clock
 
-SQL: Final = load("size")
+_SELECT_USED: Final = (
+    "SELECT block_size, used_blocks FROM pragma_database_size() WHERE database_name = current_database()"
+)
 
 
 class Storage:
     """One database. Its parts may be used from any thread, as far as they do not say otherwise.
 
-    Locks are taken in this order: `working` of maintenance, `Sagas.writing`, `Records.appending`.
+    Locks are taken in this order: `_maintaining`, `Sagas.writing`, `Records.appending`.
     """
 
     def __init__(
@@ -68,6 +69,8 @@ class Storage:
         self._path = path
         self._clock = clock
         self._steady = steady
+        self._maintaining = threading.Lock()
+        """Held while a piece of maintenance is done, and while the database is copied."""
         had_log = path != IN_MEMORY and Path(f"{path}.wal").exists()
         self.database = Database(path, memory_bytes)
         try:
@@ -90,7 +93,7 @@ class Storage:
             raise
 
     def _build(self, keep: Keep, *, is_read_only: bool) -> None:
-        database, working = self.database, threading.Lock()
+        database = self.database
         self.is_read_only = is_read_only
         self._mark = runs.CommitMark(self._path, runs.identity_of(database))
         self.changes = Changes()
@@ -105,17 +108,14 @@ class Storage:
         self.lookup = Lookup(database, self.sagas, origins, self.instances)
         self.listing = Listing(database, self.sagas)
         self.outcomes = Outcomes(database)
-        self.statistics = Statistics(database, lambda: self.records.seq)
+        self.statistics = Statistics(database, self.records)
         self.retention = Retention(keep, database, self.sagas, self.records, self.changes, self.used_bytes)
-        rewriting = Rewriting(database, self.sagas, lambda: self.records.seq)
-        self.backups = Backups(database, rewriting, working, self._clock)
+        rewriting = Rewriting(database, self.sagas, self.records)
+        self.backups = Backups(database, rewriting, self._maintaining, self._clock)
         self.erasure = Erasure(
-            database, self.records, self.sagas, self.changes, self.incidents, self.alerts, rewriting, working
+            database, self.records, self.sagas, self.changes, self.incidents, self.alerts, rewriting, self._maintaining
         )
-        long_running = LongRunning(database, self.sagas, origins, lambda: self.statistics.counted_seq)
-        self.maintenance = Maintenance(
-            self.records, self.sagas, self.statistics, long_running, self.retention, working, self._clock
-        )
+        self._long_running = LongRunning(database, self.sagas, origins, self.statistics)
 
     def search(self, text: str, *, limit: int) -> list[Hit]:
         """Returns (kind, summary) of sagas found by id, key, beginning of the id, trace or span; best first."""
@@ -124,6 +124,23 @@ class Storage:
         wanted = [saga for saga in self.lookup.sagas_with(text) if saga.id]
         kind = "trace" if len(text) == TRACE_ID_DIGITS else "span"
         return [(kind, row) for row in self.listing.of_ids(wanted, limit)] if wanted else []
+
+    def maintain(self) -> bool:
+        """Does one piece of the work that is due now and then, the most urgent first; False: there is none now.
+
+        Raises:
+            StorageUnavailable: it is still to be done; all answers are as they were.
+        """
+        with self._maintaining:
+            now = self._clock()
+            return (
+                self.records.snapshot()
+                or self.statistics.count(now)
+                or self.sagas.settle(now)
+                or self.sagas.sort_terms()
+                or self._long_running.move()
+                or self.retention.step(now)
+            )
 
     def size_bytes(self) -> int:
         """Returns what the database takes on disk, its write-ahead log included; 0 in memory."""
@@ -134,7 +151,7 @@ class Storage:
 
     def used_bytes(self) -> int:
         """Returns what is in use of that: a file does not shrink by deletion, but its space is used again."""
-        ((block_bytes, used_blocks),) = self.database.rows(SQL["select_used"])
+        ((block_bytes, used_blocks),) = self.database.rows(_SELECT_USED)
         log = Path(f"{self._path}.wal")
         return int(block_bytes) * int(used_blocks) + (log.stat().st_size if log.exists() else 0)
 
@@ -161,44 +178,3 @@ class Storage:
         except StorageUnavailable:
             return False
         return True
-
-
-class Maintenance:
-    """The pieces of work, in their order."""
-
-    def __init__(
-        self,
-        records: Records,
-        sagas: Sagas,
-        statistics: Statistics,
-        long_running: LongRunning,
-        retention: Retention,
-        working: threading.Lock,
-        clock: Callable[[], int],
-    ) -> None:
-        """`working` is held while a piece of work is done, and by others while the database is copied."""
-        self._records = records
-        self._sagas = sagas
-        self._statistics = statistics
-        self._long_running = long_running
-        self._retention = retention
-        self._clock = clock
-        self._working = working
-
-    def step(self) -> bool:
-        """Does one piece of work; False: there is none now.
-
-        Raises:
-            StorageUnavailable: it is still to be done; all answers are as they were.
-        """
-        with self._working:
-            now = self._clock()
-            pieces: tuple[Callable[[], bool], ...] = (
-                self._records.snapshot,
-                lambda: self._statistics.count(now),
-                lambda: self._sagas.settle(now),
-                self._sagas.sort_terms,
-                self._long_running.move,
-                lambda: self._retention.step(now),
-            )
-            return any(piece() for piece in pieces)

@@ -69,6 +69,6 @@ def payload(request: Request, received: int = RECEIVED) -> Payload:
 def maintain(storage: Storage) -> None:
     """Does all that maintenance finds to do."""
     for _ in range(MAX_STEPS):
-        if not storage.maintenance.step():
+        if not storage.maintain():
             return
     pytest.fail("Maintenance does not come to an end.")

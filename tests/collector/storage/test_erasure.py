@@ -257,7 +257,7 @@ def test_requests_that_come_together_share_one_copy_and_each_learns_what_became_
         threading.Thread(target=lambda n=number: removed.update({n: storage.erasure.erase([GONE[n]], [SECRET])}))
         for number in range(len(GONE))
     ]
-    with storage.maintenance._working:
+    with storage._maintaining:
         for each in threads:
             each.start()
         while len(storage.erasure._waiting) < len(GONE):
@@ -285,7 +285,7 @@ def test_no_request_is_said_to_be_done_when_the_common_copy_failed(
             said.append(str(error))
 
     threads = [threading.Thread(target=erase, args=(number,)) for number in range(3)]
-    with storage.maintenance._working:
+    with storage._maintaining:
         for each in threads:
             each.start()
         while len(storage.erasure._waiting) < 3:

@@ -65,7 +65,7 @@ def test_a_step_of_maintenance_that_fails_changes_no_answer(monkeypatch: pytest.
         for number in range(1, MAX_STATEMENTS):
             with _refusing(monkeypatch, number) as refused:
                 try:
-                    goes_on = storage.maintenance.step()
+                    goes_on = storage.maintain()
                 except StorageUnavailable:
                     assert refused
             if not refused:

@@ -47,7 +47,7 @@ while True:
     if number % 3 == 0:
         claimed = storage.changes.claim(5)
         storage.sagas.put(claimed, [row(each) for each in claimed])
-    storage.maintenance.step()
+    storage.maintain()
 """
 
 

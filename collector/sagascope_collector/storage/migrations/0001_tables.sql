@@ -128,25 +128,12 @@ CREATE TABLE changed_sagas (
     bounds VARCHAR NOT NULL
 );
 
--- one row a process; `beat_*` is its latest heartbeat
+-- one row a process; `document` is a `KnownInstance` as JSON
 CREATE TABLE instances (
     environment VARCHAR,
     service VARCHAR,
     identity VARCHAR,
-    version VARCHAR NOT NULL,
-    instance VARCHAR NOT NULL,
-    first_seen UBIGINT NOT NULL,
-    last_seen UBIGINT NOT NULL,
-    beat_at UBIGINT,
-    beat_interval DOUBLE,
-    beat_sequence BIGINT,
-    beat_open_spans VARCHAR,
-    beat_parts INTEGER,
-    beat_dropped BIGINT,
-    beat_final BOOLEAN,
-    parts_seen VARCHAR NOT NULL,
-    past VARCHAR NOT NULL,
-    beat_following VARCHAR,
+    document VARCHAR NOT NULL,
     PRIMARY KEY (environment, service, identity)
 );
 

@@ -1,5 +1,5 @@
 -- name: select_instances
-SELECT * FROM instances ORDER BY last_seen DESC, environment, service, identity
+SELECT document FROM instances
 
 -- name: put_instances
 INSERT OR REPLACE INTO instances SELECT * FROM batch_instances

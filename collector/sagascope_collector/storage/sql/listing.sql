@@ -106,7 +106,7 @@ SELECT
     CASE WHEN id = $text THEN 'id' ELSE 'key' END AS kind,
     * EXCLUDE (batch, id_hash, bounds)
 FROM ended_sagas
-WHERE batch = $batch::UBIGINT AND (id = $text OR contains(keys, $member))
+WHERE batch >= $first::UBIGINT AND batch <= $last::UBIGINT AND (id = $text OR contains(keys, $member))
 ORDER BY (kind = 'id') DESC, started_at DESC, environment, name, id, run
 LIMIT $limit
 

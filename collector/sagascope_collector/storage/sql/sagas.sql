@@ -14,6 +14,12 @@ FROM (FROM ended_terms UNION ALL FROM recent_ended_terms) AS terms
 JOIN (SELECT md5_number_lower(term) AS term_hash FROM wanted) AS hashed USING (term_hash)
 ORDER BY batch DESC
 
+-- name: select_batches_of_one
+SELECT DISTINCT batch
+FROM (FROM ended_terms UNION ALL FROM recent_ended_terms)
+WHERE term_hash = md5_number_lower($term)
+ORDER BY batch DESC
+
 -- name: select_bounds_of_open
 SELECT environment, id, any_value(bounds)
 FROM open_sagas JOIN (SELECT *, md5_number_lower(id) AS id_hash FROM wanted) USING (id_hash, environment, id)
