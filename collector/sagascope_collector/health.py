@@ -8,7 +8,7 @@ from sagascope_collector.analysis.words import dated
 from sagascope_collector.ingest import Ingest
 from sagascope_collector.projection import Projection
 from sagascope_collector.storage import Storage
-from sagascope_collector.storage.times import steady_clock
+from sagascope_collector.storage.runs import steady_clock
 
 NANOSECONDS = 1e9
 

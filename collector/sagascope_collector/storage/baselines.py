@@ -8,7 +8,7 @@ import pyarrow as pa
 from sagascope_collector.records import SagaKey
 from sagascope_collector.storage.database import Database
 from sagascope_collector.storage.statements import load
-from sagascope_collector.storage.times import LATEST
+from sagascope_collector.storage.summaries import LATEST_TIME_NS
 
 SQL: Final = load("baselines")
 
@@ -57,5 +57,7 @@ class Baselines:
 
 def _table(rows: Iterable[BaselineRow]) -> pa.Table:
     latest = {row.key: row for row in rows}.values()
-    written = [row.key._asdict() | {"ended_at": min(row.ended_at, LATEST), "document": row.document} for row in latest]
+    written = [
+        row.key._asdict() | {"ended_at": min(row.ended_at, LATEST_TIME_NS), "document": row.document} for row in latest
+    ]
     return pa.Table.from_pylist(written, schema=SCHEMA)

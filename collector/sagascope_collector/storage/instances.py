@@ -13,14 +13,14 @@ from typing import Final
 import pyarrow as pa
 from pydantic import TypeAdapter
 
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.records import Following, Heartbeat, Instance, Listing, Process
 from sagascope_collector.storage.database import Database
 from sagascope_collector.storage.statements import load
-from sagascope_collector.storage.times import SECOND
 
 SQL: Final = load("instances")
 
-SETTLED_AFTER_NS: Final = 10 * SECOND
+SETTLED_AFTER_NS: Final = 10 * NANOSECONDS_PER_SECOND
 """How much older than the latest a list must be for a span that it lacks to have ended."""
 
 
@@ -138,10 +138,10 @@ def _remember(known: KnownInstance, beat: Beat, *, complete: bool, latest: int =
     latest = max(latest, known.beat.at if known.beat else 0)
     if not complete or beat.at >= latest:
         return known
-    by_second = {each.at // SECOND: each for each in known.past}
-    of_second = by_second.get(beat.at // SECOND)
+    by_second = {each.at // NANOSECONDS_PER_SECOND: each for each in known.past}
+    of_second = by_second.get(beat.at // NANOSECONDS_PER_SECOND)
     if of_second is None or beat.at < of_second.at:  # the last of a second could push out the one that had settled
-        by_second[beat.at // SECOND] = Listing(beat.at, beat.open_spans)
+        by_second[beat.at // NANOSECONDS_PER_SECOND] = Listing(beat.at, beat.open_spans)
     ordered = sorted(by_second.values(), key=lambda each: each.at)
     settled = [each for each in ordered if each.at <= latest - SETTLED_AFTER_NS]
     return replace(known, past=(*settled[-1:], *ordered[len(settled) :]))

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import BadCursor
 from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.storage import summaries
@@ -14,8 +15,7 @@ from sagascope_collector.storage.bounds import DOWNSAMPLED
 from sagascope_collector.storage.database import Database
 from sagascope_collector.storage.sagas import Sagas
 from sagascope_collector.storage.statements import load
-from sagascope_collector.storage.summaries import NEWEST, Order, Page, SagaFilter, SagaRow
-from sagascope_collector.storage.times import LATEST, SECOND
+from sagascope_collector.storage.summaries import LATEST_TIME_NS, NEWEST, Order, Page, SagaFilter, SagaRow
 
 SQL: Final = load("listing")
 SELECT_FAILURE_PERIOD: Final = load("incidents")["select_failure_period"]
@@ -23,7 +23,7 @@ SELECT_FAILURE_PERIOD: Final = load("incidents")["select_failure_period"]
 KINDS: Final = ("id", "key", "prefix")
 """For what a saga may be found, best first."""
 
-SPANS_OF_TIME: Final = (600 * SECOND, 10_000 * SECOND, 160_000 * SECOND, 2_600_000 * SECOND)
+FIRST_WINDOWS_SECONDS: Final = (600, 10_000, 160_000, 2_600_000)
 """How far back a list by start is read at first: DuckDB skips what started before. Then everything."""
 
 OPEN_STATUSES: Final = ("running", "compensating")
@@ -80,7 +80,7 @@ class Listing:
         if narrowed.environment not in (None, environment) or narrowed.name not in (None, name):
             return narrowed, {"failed_since": None, "failed_until": None}  # no saga of another type is part of it
         wanted = replace(narrowed, environment=environment, name=name, incident=None)
-        return wanted, {"failed_since": since, "failed_until": LATEST if until is None else until}
+        return wanted, {"failed_since": since, "failed_until": LATEST_TIME_NS if until is None else until}
 
     def _positions(
         self, narrowed: SagaFilter, values: dict[str, Any], order: Order, after: _Position | None
@@ -92,8 +92,10 @@ class Listing:
         if order != NEWEST or only_open or not self._sagas.is_long:
             return self._database.rows(SQL["select_positions"], values)
         latest = -after.number if after else self._latest()
-        for span in SPANS_OF_TIME if latest else ():
-            found = self._database.rows(SQL["select_positions"], values | {"least": latest - span})
+        for seconds in FIRST_WINDOWS_SECONDS if latest else ():
+            found = self._database.rows(
+                SQL["select_positions"], values | {"least": latest - seconds * NANOSECONDS_PER_SECOND}
+            )
             if len(found) == values["limit"]:
                 return found
         return self._database.rows(SQL["select_positions"], values)

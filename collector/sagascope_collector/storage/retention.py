@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.records import SagaId
 from sagascope_collector.storage import bounds, summaries
 from sagascope_collector.storage.bounds import Bounds
@@ -15,7 +16,6 @@ from sagascope_collector.storage.deletion import Deletion
 from sagascope_collector.storage.records import Records
 from sagascope_collector.storage.sagas import SETTLED_AFTER_NS, Sagas
 from sagascope_collector.storage.statements import load
-from sagascope_collector.storage.times import SECOND
 
 SQL: Final = load("retention")
 
@@ -94,7 +94,7 @@ class Retention:
     def _delete_old(self, now: int) -> bool:
         if self._keep.seconds is None:
             return False
-        before = now - max(round(self._keep.seconds * SECOND), SETTLED_AFTER_NS)
+        before = now - max(round(self._keep.seconds * NANOSECONDS_PER_SECOND), SETTLED_AFTER_NS)
         return before > 0 and (self._delete_sagas(before) or self._delete_others(before))
 
     def _free(self, now: int) -> bool:
@@ -142,7 +142,7 @@ class Retention:
         """Deletes the records of sagas that completed long ago, and keeps their summaries; False: there are none."""
         if self._keep.summary_seconds is None:
             return False
-        before = now - max(round(self._keep.summary_seconds * SECOND), SETTLED_AFTER_NS)
+        before = now - max(round(self._keep.summary_seconds * NANOSECONDS_PER_SECOND), SETTLED_AFTER_NS)
         old = self._found("select_downsampling", before)
         with self._sagas.writing, self._database.transaction():
             old = self._unchanged(old, before)

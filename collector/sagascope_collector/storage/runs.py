@@ -158,6 +158,11 @@ class Outages:
         return [(start, end) for start, end in found]
 
 
+def steady_clock() -> int:
+    """Returns nanoseconds since the machine started: sleep counts, setting the wall clock does not."""
+    return time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 def _boot_id() -> str:
     """Returns what tells this start of the machine from others; another text each time where that is not known."""
     try:

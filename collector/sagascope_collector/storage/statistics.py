@@ -14,11 +14,11 @@ import orjson
 import pyarrow as pa
 
 from sagascope import semconv
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.records import SagaId
 from sagascope_collector.storage.database import Database
 from sagascope_collector.storage.records import Records
 from sagascope_collector.storage.statements import load
-from sagascope_collector.storage.times import SECOND
 
 SQL: Final = load("statistics")
 
@@ -133,7 +133,7 @@ class Statistics:
                 self._database.rows(SQL["put_step_durations"], counted=counted)
             self._database.rows(SQL["update_counted_seq"], {"seq": through})
             if time.monotonic() >= self._next_aging:
-                self._age(now // SECOND)
+                self._age(now // NANOSECONDS_PER_SECOND)
         self._counted_seq = through
         self._recent = None
         self._next_count = time.monotonic() + COUNT_INTERVAL_SECONDS
@@ -164,7 +164,7 @@ class Statistics:
             period: length of a part of the window, in seconds: a `whole_period`.
         """
         asked = {"name": name, "environment": environment}
-        values = asked | {"since": since // SECOND // SLOT_SECONDS * SLOT_SECONDS, "width": period}
+        values = asked | {"since": since // NANOSECONDS_PER_SECOND // SLOT_SECONDS * SLOT_SECONDS, "width": period}
         recent = self._of_recent()
         counted: dict[tuple[str, str], list[_Counts]] = {}
         for step, type_, at, *counts in self._database.rows(SQL["select_step_counts"], values, recent=recent):
@@ -235,7 +235,9 @@ def _statistics(
         in_flight=int(in_flight),
         percentiles=percentiles(every),
         periods=[
-            StepPeriod(each.at * SECOND, int(each.succeeded), int(each.failed), percentiles(of[each.at]))
+            StepPeriod(
+                each.at * NANOSECONDS_PER_SECOND, int(each.succeeded), int(each.failed), percentiles(of[each.at])
+            )
             for each in periods
         ],
     )

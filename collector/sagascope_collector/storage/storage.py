@@ -24,10 +24,9 @@ from sagascope_collector.storage.origins import Origins
 from sagascope_collector.storage.outcomes import Outcomes
 from sagascope_collector.storage.records import Records
 from sagascope_collector.storage.retention import FOREVER, Keep, Retention
-from sagascope_collector.storage.runs import Outages
+from sagascope_collector.storage.runs import Outages, steady_clock
 from sagascope_collector.storage.sagas import Sagas
 from sagascope_collector.storage.statistics import Statistics
-from sagascope_collector.storage.times import steady_clock
 
 _SELECT_USED: Final = (
     "SELECT block_size, used_blocks FROM pragma_database_size() WHERE database_name = current_database()"

@@ -11,7 +11,9 @@ import pyarrow as pa
 
 from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.storage.incident_records import IncidentSaga
-from sagascope_collector.storage.times import LATEST
+
+LATEST_TIME_NS: Final = 2**63 - 1
+"""The latest time that is kept, in the year 2262: a record may carry any number of 64 bits."""
 
 
 class SagaRow(NamedTuple):
@@ -155,7 +157,7 @@ def _text(names: tuple[str, ...]) -> str:
 
 
 def _time(at: int | None) -> int | None:
-    return at if at is None or at < LATEST else LATEST
+    return at if at is None or at < LATEST_TIME_NS else LATEST_TIME_NS
 
 
 def names(path: tuple[str, ...] | None) -> str | None:

@@ -137,8 +137,10 @@ CREATE TABLE instances (
     PRIMARY KEY (environment, service, identity)
 );
 
--- summaries of sagas that are open, need attention, or ended a moment ago: few, and written all the time
-CREATE TABLE open_sagas (
+-- summaries of sagas that ended a while ago and need no attention: appended, and deleted when they expire or when records
+-- come after all. One `batch` is what was moved here together
+CREATE TABLE ended_sagas (
+    batch UBIGINT NOT NULL,
     id_hash UBIGINT NOT NULL,
     environment VARCHAR NOT NULL,
     name VARCHAR NOT NULL,
@@ -155,13 +157,13 @@ CREATE TABLE open_sagas (
     ended_at BIGINT,
     due_at BIGINT,
     keys VARCHAR NOT NULL,
-    document VARCHAR NOT NULL,
+    -- long texts that are much alike: a third of what they take otherwise
+    document VARCHAR NOT NULL USING COMPRESSION zstd,
     bounds VARCHAR NOT NULL
 );
 
--- summaries of all others: appended, and deleted when they expire or when records come after all. One `batch` is what
--- was moved here together
-CREATE TABLE ended_sagas AS SELECT 0::UBIGINT AS batch, * FROM open_sagas LIMIT 0;
+-- summaries of all others: few, and written all the time
+CREATE TABLE open_sagas AS SELECT * EXCLUDE (batch) FROM ended_sagas LIMIT 0;
 
 -- finds an ended saga by its id or by the value of a business key. Sorted by `term_hash`, a million rows at a time
 CREATE TABLE ended_terms (
