@@ -59,7 +59,7 @@ bench: dev  ## measurements, printed with medians and spread
 	$(BIN)/python tests/benchmarks/run.py $(ARGS)
 
 bench-large: dev  ## the same of a hundred million spans: an hour, and 15 GB of disk; KEEP=FOLDER keeps the database
-	SPANS=$${SPANS:-100000000} CHUNKS=$${CHUNKS:-500} $(BIN)/python tests/benchmarks/run.py history catalogue $(ARGS)
+	SPANS=$${SPANS:-100000000} $(BIN)/python tests/benchmarks/run.py history $(ARGS)
 
 fuzz: dev  ## hostile bytes for ten minutes; ARGS="--minutes 60" for longer
 	$(BIN)/python tests/fuzz/run.py $(ARGS)

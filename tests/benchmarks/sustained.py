@@ -1,4 +1,4 @@
-"""Taking in for minutes on end, over HTTP: whether it stays as fast while generation after generation is sealed."""
+"""Ingest over HTTP for minutes on end: whether the rate holds beside checkpoints, summaries and maintenance."""
 
 import os
 import time
@@ -19,7 +19,7 @@ CASE = ingest.CASES[0]
 
 
 def main() -> str:
-    """Send it in parts, each right after the other; then wait until all is summarised and sealed."""
+    """Sends the spans in parts, one right after the other; then waits until the summaries are up to date."""
     with TemporaryDirectory() as name, running_collector(environment={"TMPDIR": name}) as collector:
         senders = [http_sender(collector.otlp_http) for _ in range(CASE.clients)]
         send_all(ingest.lasting(ingest.WARM_UP, CASE.bodies(10**9, CASE.spans, seed=2)), senders)
@@ -39,7 +39,7 @@ def _part(collector: RunningCollector, senders: list[Send], number: int) -> list
 
 
 def _rest(collector: RunningCollector) -> list[str]:
-    """What is still done when nothing comes any more."""
+    """Measures what is still done when nothing is sent any more."""
     process, begun = psutil.Process(collector.process.pid), time.perf_counter()
     first = last = sum(process.cpu_times()[:2])
     while True:

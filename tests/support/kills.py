@@ -1,4 +1,4 @@
-"""Kills a collector again and again while it is under load, and says what became of what it had acknowledged."""
+"""Kills a collector repeatedly while it is under load, and reads what became of the records that it acknowledged."""
 
 import itertools
 import random
@@ -23,7 +23,7 @@ SAGAS = 50
 
 
 @dataclass
-class Siege:
+class SenderState:
     """What the senders know."""
 
     acknowledged: set[int] = field(default_factory=set)
@@ -34,8 +34,8 @@ class Siege:
 
 
 @dataclass(frozen=True)
-class Aftermath:
-    """What the database holds when all is over."""
+class Outcome:
+    """What the database holds after the last kill."""
 
     acknowledged: set[int]
     stored: list[int]
@@ -44,27 +44,27 @@ class Aftermath:
     kills: int
 
 
-def besiege(folder: Path, rounds: int, *, seed: int = 1) -> Aftermath:
-    """Kill a collector with SIGKILL `rounds` times while four clients send, each until its request is acknowledged."""
-    siege, chance = Siege(), random.Random(seed)
+def kill_repeatedly(folder: Path, rounds: int, *, seed: int = 1) -> Outcome:
+    """Kills a collector with SIGKILL `rounds` times while four clients send, each until its request is acknowledged."""
+    state, chance = SenderState(), random.Random(seed)
     with running_collector(folder) as first:
-        siege.addresses = _addresses(first)
-    senders = [threading.Thread(target=each, args=(siege,)) for each in (_over_http, _over_grpc) * 2]
+        state.addresses = _addresses(first)
+    senders = [threading.Thread(target=each, args=(state,)) for each in (_over_http, _over_grpc) * 2]
     for each in senders:
         each.start()
     try:
         for _ in range(rounds):
-            with running_collector(folder, addresses=siege.addresses) as collector:
-                _wait_for_acknowledgements(siege, collector)
+            with running_collector(folder, addresses=state.addresses) as collector:
+                _wait_for_acknowledgements(state, collector)
                 time.sleep(chance.uniform(0.0, 0.3))  # the kill falls at any instant
                 collector.stop(signal.SIGKILL)
-        with running_collector(folder, addresses=siege.addresses):
-            siege.over.set()
+        with running_collector(folder, addresses=state.addresses):
+            state.over.set()
             for each in senders:
                 each.join()
     finally:
-        siege.over.set()
-    return _aftermath(siege, folder / "sagascope.duckdb", rounds)
+        state.over.set()
+    return _outcome(state, folder / "sagascope.duckdb", rounds)
 
 
 def _addresses(collector: RunningCollector) -> dict[str, str]:
@@ -75,28 +75,28 @@ def _addresses(collector: RunningCollector) -> dict[str, str]:
     }
 
 
-def _wait_for_acknowledgements(siege: Siege, collector: RunningCollector) -> None:
-    target, deadline = len(siege.acknowledged) + 200, time.monotonic() + 30
-    while len(siege.acknowledged) < target:
+def _wait_for_acknowledgements(state: SenderState, collector: RunningCollector) -> None:
+    target, deadline = len(state.acknowledged) + 200, time.monotonic() + 30
+    while len(state.acknowledged) < target:
         if time.monotonic() > deadline:
             raise TimeoutError(f"Nothing is acknowledged any more:\n{collector.logged()}")
         time.sleep(0.005)
 
 
-def _next_request(siege: Siege) -> tuple[list[int], bytes]:
-    numbers = list(itertools.islice(siege.numbers, SPANS_A_REQUEST))
+def _next_request(state: SenderState) -> tuple[list[int], bytes]:
+    numbers = list(itertools.islice(state.numbers, SPANS_A_REQUEST))
     request = traces(*(span(each, trace=each, attributes=of_saga(str(each % SAGAS))) for each in numbers))
     return numbers, request.SerializeToString()
 
 
-def _over_http(siege: Siege) -> None:
-    url, headers = f"http://{siege.addresses['otlp_http']}/v1/traces", {"content-type": "application/x-protobuf"}
+def _over_http(state: SenderState) -> None:
+    url, headers = f"http://{state.addresses['otlp_http']}/v1/traces", {"content-type": "application/x-protobuf"}
     with httpx.Client(trust_env=False, timeout=5, headers=headers) as client:
-        while not siege.over.is_set():
-            numbers, content = _next_request(siege)
+        while not state.over.is_set():
+            numbers, content = _next_request(state)
             while not _posted(client, url, content):
                 time.sleep(0.01)
-            siege.acknowledged.update(numbers)
+            state.acknowledged.update(numbers)
 
 
 def _posted(client: httpx.Client, url: str, content: bytes) -> bool:
@@ -106,15 +106,15 @@ def _posted(client: httpx.Client, url: str, content: bytes) -> bool:
         return False
 
 
-def _over_grpc(siege: Siege) -> None:
+def _over_grpc(state: SenderState) -> None:
     options = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 100)]
-    with grpc.insecure_channel(siege.addresses["otlp_grpc"], options=options) as channel:
+    with grpc.insecure_channel(state.addresses["otlp_grpc"], options=options) as channel:
         export = channel.unary_unary(EXPORT)
-        while not siege.over.is_set():
-            numbers, content = _next_request(siege)
+        while not state.over.is_set():
+            numbers, content = _next_request(state)
             while not _exported(export, content):
                 time.sleep(0.01)
-            siege.acknowledged.update(numbers)
+            state.acknowledged.update(numbers)
 
 
 def _exported(export: grpc.UnaryUnaryMultiCallable, content: bytes) -> bool:
@@ -125,10 +125,10 @@ def _exported(export: grpc.UnaryUnaryMultiCallable, content: bytes) -> bool:
     return True
 
 
-def _aftermath(siege: Siege, db: Path, kills: int) -> Aftermath:
+def _outcome(state: SenderState, db: Path, kills: int) -> Outcome:
     store = Storage(str(db))
     facts = store.lookup.facts([SagaId("", str(number)) for number in range(SAGAS)])
     stored = [int(each.span_id, 16) for of_saga in facts.values() for each in of_saga.spans]
     counted = store.records.counters.stored
     store.close()
-    return Aftermath(siege.acknowledged, stored, counted, kills)
+    return Outcome(state.acknowledged, stored, counted, kills)
