@@ -80,12 +80,7 @@ class Sagas:
         """Returns where the records of each id lie; ids without any are absent."""
         ids = list(ids)
         found = self._changes.bounds(ids)  # first: what is settled meanwhile is found twice, not missed
-        for saga, (known, _) in self._stored(ids).items():
-            if known == bounds.DOWNSAMPLED:
-                found.pop(saga, None)
-            else:
-                found[saga] = known.joined(found[saga]) if saga in found else known
-        return found
+        return _joined(found, {saga: known for saga, (known, _) in self._stored(ids).items()})
 
     def bounds_called(self, saga_id: str) -> dict[SagaId, Bounds]:
         """Returns the same of one id in every environment in which it was seen, in the order of their names."""
@@ -94,13 +89,8 @@ class Sagas:
             rows = self._database.rows(SQL["select_bounds_of_open_called"], {"id": saga_id})
             for batch in self.batches([saga_id]):
                 rows += self._database.rows(SQL["select_bounds_of_ended_called"], {"id": saga_id, "batch": batch})
-        for environment, text in rows:
-            saga, known = SagaId(environment, saga_id), bounds.load(text)
-            if known == bounds.DOWNSAMPLED:
-                found.pop(saga, None)
-            else:
-                found[saga] = known.joined(found[saga]) if saga in found else known
-        return dict(sorted(found.items()))
+        stored = {SagaId(environment, saga_id): bounds.load(text) for environment, text in rows}
+        return dict(sorted(_joined(found, stored).items()))
 
     def batches(self, terms: Iterable[str]) -> list[int]:
         """Returns the batches of ended sagas in which an id or a business key may be one of these texts."""
@@ -343,3 +333,14 @@ class Sagas:
     def step_services(self) -> Mapping[tuple[str, str, str], str]:
         """Returns the service that ran a step last, by (environment, saga name, step), over all sagas."""
         return self._step_services
+
+
+def _joined(changed: Mapping[SagaId, Bounds], stored: Mapping[SagaId, Bounds]) -> dict[SagaId, Bounds]:
+    """Returns where records lie that changes and summaries tell of; those of downsampled sagas are gone."""
+    found = dict(changed)
+    for saga, known in stored.items():
+        if known == bounds.DOWNSAMPLED:
+            found.pop(saga, None)
+        else:
+            found[saga] = known.joined(found[saga]) if saga in found else known
+    return found
