@@ -1,1 +1,1 @@
-"""Six small services that show sagas, and faults planted in them."""
+"""Six small services that run sagas, and the faults that the demo plants in them."""

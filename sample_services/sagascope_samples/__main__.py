@@ -1,4 +1,4 @@
-"""``python -m sagascope_samples``: the demo. ``sagascope demo`` starts this."""
+"""``python -m sagascope_samples``: the demo, as ``sagascope demo`` starts it."""
 
 import asyncio
 import sys
@@ -9,39 +9,39 @@ from typing import Final
 
 from sagascope_samples.demo import ENGINES, LISTENERS, Address, CannotStart, Options, play
 
-STOPPED: Final = 130
-"""Exit status of a headless run that a signal ended: it has proved nothing."""
+EXIT_STOPPED: Final = 130
+"""Exit status of a headless run that a signal ended: it verified nothing."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Play the demo; the exit status is 0 if all went well, 1 if not, 2 if it could not start."""
-    options = read_options(words)
+    """Runs the demo; the exit status is 0 if it succeeded, 1 if it failed, 2 if it could not start."""
+    options = parse_options(words)
     try:
         return asyncio.run(play(options))
     except CannotStart as error:
         sys.stderr.write(f"{error}\n")
         return 2
     except asyncio.CancelledError:
-        return STOPPED if options.headless else 0
+        return EXIT_STOPPED if options.headless else 0
 
 
-def read_options(words: Sequence[str] | None) -> Options:
-    """Read the command line; a word that cannot be meant ends the process with status 2."""
-    parser = ArgumentParser(prog="sagascope demo", description="Play a story with stuck payments on this machine.")
-    parser.add_argument("--headless", action="store_true", help="play it without a browser, prove each finding, end")
-    parser.add_argument("--json", action="store_true", help="with --headless: print one JSON report, and nothing else")
+def parse_options(words: Sequence[str] | None) -> Options:
+    """Parses the command line; an invalid option ends the process with status 2."""
+    parser = ArgumentParser(prog="sagascope demo", description="Run services with stuck payments on this machine.")
+    parser.add_argument("--headless", action="store_true", help="run without a browser, verify each finding, and exit")
+    parser.add_argument("--json", action="store_true", help="with --headless: print one JSON report and nothing else")
     parser.add_argument(
-        "--folder", type=Path, help="where logs and databases go (default .demo; headless: a passing one)"
+        "--folder", type=Path, help="folder for logs and databases (default .demo; headless: a temporary one)"
     )
     parser.add_argument("--engine", choices=sorted(ENGINES), help="what the services run on instead of HTTP")
     for name, listener in LISTENERS.items():
-        where = f"{listener.title}{listener.note} (default {listener.default}; headless: any free; :0 = any free)"
-        parser.add_argument(listener.option, dest=name, type=_address, metavar="HOST:PORT", help=where)
+        description = f"{listener.title}{listener.note} (default {listener.default}; headless: any free; :0 = any free)"
+        parser.add_argument(listener.option, dest=name, type=_address, metavar="HOST:PORT", help=description)
     given = vars(parser.parse_args(words))
     if given["json"] and not given["headless"]:
         parser.error("--json needs --headless")
-    asked = {name: given[name] for name in LISTENERS if given[name]}
-    return Options(given["headless"], given["json"], given["folder"], asked, given["engine"])
+    requested = {name: given[name] for name in LISTENERS if given[name]}
+    return Options(given["headless"], given["json"], given["folder"], requested, given["engine"])
 
 
 def _address(text: str) -> Address:

@@ -1,7 +1,7 @@
-"""A switch for faults: which payment goes wrong, at which step, and how.
+"""Fault injection: which payment fails, at which step, and how.
 
-Only the demo and the tests turn it, through an admin call that answers this machine alone. What a service does is
-written elsewhere, as if this were not here: each asks `Faults.strike` once, where real trouble would strike.
+Only the demo and the tests plant faults, through an endpoint that accepts requests from this machine alone. The
+services' own code does not depend on it: each calls `FaultInjector.trigger` once, where a real fault would occur.
 """
 
 import asyncio
@@ -17,67 +17,67 @@ from starlette.routing import Route
 from sagascope_samples.chassis import Refused, Unavailable
 
 
-class Kind(StrEnum):
-    """How a step goes wrong."""
+class FaultKind(StrEnum):
+    """How a step fails."""
 
     STALL = "stall"
     """It neither ends nor fails."""
     FAIL = "fail"
-    """It fails, each time that it is tried."""
+    """Every attempt fails."""
     REFUSE = "refuse"
     """It is refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """How, and the words of the error."""
+    """A kind of fault and its error message."""
 
-    kind: Kind
+    kind: FaultKind
     message: str = ""
 
-    async def strike(self) -> None:
-        """Go wrong.
+    async def trigger(self) -> None:
+        """Fails as its kind says.
 
         Raises:
-            Unavailable: `Kind.FAIL`.
-            Refused: `Kind.REFUSE`.
+            Unavailable: `FaultKind.FAIL`.
+            Refused: `FaultKind.REFUSE`.
         """
         match self.kind:
-            case Kind.STALL:
+            case FaultKind.STALL:
                 await asyncio.Event().wait()
-            case Kind.FAIL:
+            case FaultKind.FAIL:
                 raise Unavailable(self.message)
-            case Kind.REFUSE:
+            case FaultKind.REFUSE:
                 raise Refused(self.message)
 
 
-class Faults:
-    """The faults planted in one process; gone when it restarts."""
+class FaultInjector:
+    """The faults that are planted in one process; a restart removes them."""
 
     def __init__(self) -> None:
         self._planted: dict[tuple[str, str], Fault] = {}
 
     def route(self) -> Route:
-        """``PUT`` plants ``{"kind", "message"}``, ``DELETE`` takes it away: both answer 204."""
-        return Route("/faults/{payment}/{step}", self._turn, methods=["PUT", "DELETE"])
+        """Returns the endpoint: ``PUT`` plants ``{"kind", "message"}``, ``DELETE`` removes it."""
+        return Route("/faults/{payment}/{step}", self._change, methods=["PUT", "DELETE"])
 
-    async def strike(self, payment: str, step: str) -> None:
-        """Let a fault that is planted here come true; else return at once."""
+    async def trigger(self, payment: str, step: str) -> None:
+        """Triggers the fault that is planted in this step of this payment, if any."""
         if fault := self._planted.get((payment, step)):
-            await fault.strike()
+            await fault.trigger()
 
-    async def _turn(self, request: Request) -> Response:
+    async def _change(self, request: Request) -> Response:
         if request.client is None or not ip_address(request.client.host).is_loopback:
-            return Response("Only this machine may plant faults.", status_code=403)
-        where = request.path_params["payment"], request.path_params["step"]
-        self._planted.pop(where, None)
+            return Response("Faults can be planted from this machine only.", status_code=403)
+        target = request.path_params["payment"], request.path_params["step"]
+        self._planted.pop(target, None)
         if request.method == "PUT":
-            self._planted[where] = _read(await request.json())
+            self._planted[target] = _read(await request.json())
         return Response(status_code=204)
 
 
 def _read(body: Any) -> Fault:
     try:
-        return Fault(Kind(body["kind"]), str(body.get("message", "")))
+        return Fault(FaultKind(body["kind"]), str(body.get("message", "")))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise Refused(f"A fault has a kind among {', '.join(Kind)}, and a message.") from error
+        raise Refused(f"A fault needs one of the kinds {', '.join(FaultKind)}, and a message.") from error

@@ -1,4 +1,4 @@
-"""Fraud: looks at a payment before any money moves. Nothing to undo."""
+"""Fraud: checks a payment before any money moves. Its step needs no compensation."""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,15 +11,15 @@ from starlette.routing import Route
 
 import sagascope
 from sagascope_samples.chassis import Chassis, Json, Order, Refused, Transaction, read_order, serve
-from sagascope_samples.faults import Faults
+from sagascope_samples.faults import FaultInjector
 
 CHECK = "fraud.check"
 
 LIMIT = Decimal("5000.00")
-"""One payment may not be above this, in any currency."""
+"""The maximum of one payment, in any currency."""
 
 SCORING_SECONDS = 0.03
-"""What the scoring model would take, were there one."""
+"""Simulated duration of the scoring model."""
 
 
 class Fraud:
@@ -27,17 +27,17 @@ class Fraud:
 
     def __init__(self, chassis: Chassis) -> None:
         self._database = chassis.database
-        self._faults = Faults()
+        self._faults = FaultInjector()
 
     def routes(self) -> Sequence[Route]:
-        """The calls of this service."""
+        """Returns the endpoints of this service."""
         return [Route("/checks", self.check, methods=["POST"]), self._faults.route()]
 
     async def check(self, request: Request) -> JSONResponse:
-        """Let a payment pass, or refuse it."""
+        """Accepts or refuses a payment."""
         order, key = await read_order(request)
         with sagascope.step(CHECK, idempotency_key=key):
-            await self._faults.strike(order.payment, CHECK)
+            await self._faults.trigger(order.payment, CHECK)
             await asyncio.sleep(SCORING_SECONDS)
             return JSONResponse(await self._database.once(key, partial(_check, order)))
 

@@ -1,4 +1,4 @@
-"""Ledger: keeps the books. Takes work with 202 and calls back when it is in the books."""
+"""Ledger: records payments. It accepts work with status 202 and calls back when the entry is written."""
 
 import logging
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 import sagascope
 from sagascope_samples.chassis import Chassis, Json, Order, Refused, Transaction, read_order, serve
-from sagascope_samples.faults import Faults
+from sagascope_samples.faults import FaultInjector
 
 RECORD = "ledger.record"
 REVERSE = "ledger.reverse"
@@ -23,37 +23,37 @@ class Ledger:
 
     def __init__(self, chassis: Chassis) -> None:
         self._database = chassis.database
-        self._later = chassis.later
-        self._faults = Faults()
+        self._callbacks = chassis.callbacks
+        self._faults = FaultInjector()
 
     def routes(self) -> Sequence[Route]:
-        """The calls of this service."""
+        """Returns the endpoints of this service."""
         return [
-            Route("/entries", self.take_entry, methods=["POST"]),
-            Route("/reversals", self.take_reversal, methods=["POST"]),
+            Route("/entries", self.accept_entry, methods=["POST"]),
+            Route("/reversals", self.accept_reversal, methods=["POST"]),
             self._faults.route(),
         ]
 
-    async def take_entry(self, request: Request) -> Response:
-        """Take a payment to record."""
+    async def accept_entry(self, request: Request) -> Response:
+        """Accepts a payment to record."""
         order, key = await read_order(request)
-        return self._later.take(request, partial(self._record, order, key))
+        return self._callbacks.accept(request, partial(self._record, order, key))
 
-    async def take_reversal(self, request: Request) -> Response:
-        """Take a payment whose record is to be reversed."""
+    async def accept_reversal(self, request: Request) -> Response:
+        """Accepts a payment whose entry must be reversed."""
         order, key = await read_order(request)
-        return self._later.take(request, partial(self._reverse, order, key))
+        return self._callbacks.accept(request, partial(self._reverse, order, key))
 
     async def _record(self, order: Order, key: str) -> None:
         with sagascope.step(RECORD, idempotency_key=key):
             log.info("Recording payment %s: %s %s", order.payment, order.amount, order.currency)
-            await self._faults.strike(order.payment, RECORD)
+            await self._faults.trigger(order.payment, RECORD)
             entry = await self._database.once(key, partial(_record, order))
             log.info("Payment %s is entry %s", order.payment, entry["entry"])
 
     async def _reverse(self, order: Order, key: str) -> None:
         with sagascope.compensation(REVERSE, compensates=RECORD, idempotency_key=key):
-            await self._faults.strike(order.payment, REVERSE)
+            await self._faults.trigger(order.payment, REVERSE)
             entry = await self._database.once(key, partial(_reverse, order))
             log.info("Payment %s is reversed by entry %s", order.payment, entry["entry"])
 

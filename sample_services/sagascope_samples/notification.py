@@ -1,4 +1,4 @@
-"""Notification: tells the customer. Nothing to undo."""
+"""Notification: notifies the customer. Its step needs no compensation."""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from starlette.routing import Route
 
 import sagascope
 from sagascope_samples.chassis import Chassis, Json, Order, Transaction, read_order, serve
-from sagascope_samples.faults import Faults
+from sagascope_samples.faults import FaultInjector
 
 SEND = "notification.send"
 
 MAIL_SECONDS = 0.05
-"""What the mail server would take, were there one."""
+"""Simulated duration of the mail server."""
 
 
 class Notification:
@@ -23,17 +23,17 @@ class Notification:
 
     def __init__(self, chassis: Chassis) -> None:
         self._database = chassis.database
-        self._faults = Faults()
+        self._faults = FaultInjector()
 
     def routes(self) -> Sequence[Route]:
-        """The calls of this service."""
+        """Returns the endpoints of this service."""
         return [Route("/messages", self.send, methods=["POST"]), self._faults.route()]
 
     async def send(self, request: Request) -> JSONResponse:
-        """Send the message that a payment went through."""
+        """Sends the confirmation of a payment."""
         order, key = await read_order(request)
         with sagascope.step(SEND, idempotency_key=key):
-            await self._faults.strike(order.payment, SEND)
+            await self._faults.trigger(order.payment, SEND)
             await asyncio.sleep(MAIL_SECONDS)
             return JSONResponse(await self._database.once(key, partial(_send, order)))
 

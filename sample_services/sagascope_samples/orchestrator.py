@@ -1,6 +1,6 @@
-"""Orchestrator: leads each payment through the other services, and back when one of them refuses.
+"""Orchestrator: runs each payment through the other services, and compensates when one of them refuses.
 
-It waits as long as it takes: for an answer, and for a call back. What it leads is in memory; its database says how
+It waits for responses and callbacks without a timeout. Running payments are in memory only; its database stores how
 each payment ended.
 """
 
@@ -20,50 +20,57 @@ from starlette.routing import Route
 
 from sagascope import Attempt, RunningSaga, Saga, Step
 from sagascope_samples.chassis import Chassis, Order, Refused, Unavailable, read_order, retried, serve
-from sagascope_samples.faults import Faults
+from sagascope_samples.faults import FaultInjector
 
 log = logging.getLogger("orchestrator")
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
-    """One call to one service, and the name of the step or compensation that it is."""
+class StepCall:
+    """The call of a service that executes a step or a compensation."""
 
     step: str
     path: str
 
     @property
     def service(self) -> str:
-        """Who is called."""
+        """The service that is called."""
         return self.step.partition(".")[0]
 
 
 @dataclass(frozen=True, slots=True)
-class Leg:
-    """One step of a payment, and what undoes it."""
+class PaymentStep:
+    """One step of a payment and its compensation."""
 
-    do: Errand
-    undo: Errand | None
-    timeout: float
-    """Seconds after which somebody should look; nothing is given up then."""
+    action: StepCall
+    compensation: StepCall | None
+    timeout_seconds: float
+    """Time after which an attempt is overdue; it is not aborted then."""
 
 
-LEGS = (
-    Leg(Errand("fraud.check", "/checks"), None, 8.0),
-    Leg(Errand("wallet.debit", "/debits"), Errand("wallet.refund", "/refunds"), 8.0),
-    Leg(Errand("ledger.record", "/entries"), Errand("ledger.reverse", "/reversals"), 8.0),
-    Leg(Errand("shipping.book", "/bookings"), Errand("shipping.cancel", "/cancellations"), 8.0),
-    Leg(Errand("notification.send", "/messages"), None, 8.0),
+STEPS = (
+    PaymentStep(StepCall("fraud.check", "/checks"), None, 8.0),
+    PaymentStep(StepCall("wallet.debit", "/debits"), StepCall("wallet.refund", "/refunds"), 8.0),
+    PaymentStep(StepCall("ledger.record", "/entries"), StepCall("ledger.reverse", "/reversals"), 8.0),
+    PaymentStep(StepCall("shipping.book", "/bookings"), StepCall("shipping.cancel", "/cancellations"), 8.0),
+    PaymentStep(StepCall("notification.send", "/messages"), None, 8.0),
 )
 
 PAYMENT = Saga(
     "payment",
-    [Step(leg.do.step, compensation=leg.undo.step if leg.undo else None, timeout=leg.timeout) for leg in LEGS],
+    [
+        Step(
+            step.action.step,
+            compensation=step.compensation.step if step.compensation else None,
+            timeout=step.timeout_seconds,
+        )
+        for step in STEPS
+    ],
 )
 
 
-class StillInForce(Exception):
-    """A payment was refused half-way, and what had been done could not be undone."""
+class CompensationFailed(Exception):
+    """A payment was refused, and a committed step could not be compensated."""
 
 
 class Orchestrator:
@@ -73,20 +80,20 @@ class Orchestrator:
         self._database = chassis.database
         self._peers = chassis.peers
         self._tasks = chassis.tasks
-        self._faults = Faults()
-        self._awaited: dict[str, asyncio.Future[Any]] = {}
+        self._faults = FaultInjector()
+        self._callbacks: dict[str, asyncio.Future[Any]] = {}
 
     def routes(self) -> Sequence[Route]:
-        """The calls of this service."""
+        """Returns the endpoints of this service."""
         return [
             Route("/payments", self.accept, methods=["POST"]),
             Route("/payments/{id}", self.show),
-            Route("/call-backs/{token}", self.call_back, methods=["POST"]),
+            Route("/call-backs/{token}", self.receive_callback, methods=["POST"]),
             self._faults.route(),
         ]
 
     async def accept(self, request: Request) -> Response:
-        """Take a payment and start it; one that is known is not started again."""
+        """Accepts and starts a payment, unless it was accepted before."""
         order, _ = await read_order(request)
         accepted = await self._database.run(lambda transaction: transaction.one("accept_payment", id=order.payment))
         if accepted:
@@ -94,20 +101,20 @@ class Orchestrator:
         return JSONResponse({"payment": order.payment}, status_code=202)
 
     async def show(self, request: Request) -> Response:
-        """Say how a payment ended, or that it has not."""
-        wanted = request.path_params["id"]
-        found = await self._database.run(lambda transaction: transaction.one("find_payment", id=wanted))
+        """Returns how a payment ended, or that it has not."""
+        payment = request.path_params["id"]
+        found = await self._database.run(lambda transaction: transaction.one("find_payment", id=payment))
         if found is None:
-            raise HTTPException(404, f"No payment {wanted} was ever accepted")
+            raise HTTPException(404, f"Payment {payment} was not accepted")
         return JSONResponse(dict(found))
 
-    async def call_back(self, request: Request) -> Response:
-        """Take the word of a service that the work it took has ended; said again, it changes nothing."""
-        awaited = self._awaited.get(request.path_params["token"])
-        if awaited is None or awaited.done():
-            log.info("A call back came for which nobody waits")
+    async def receive_callback(self, request: Request) -> Response:
+        """Receives the result of accepted work; a repeated callback has no effect."""
+        future = self._callbacks.get(request.path_params["token"])
+        if future is None or future.done():
+            log.info("Ignored a callback that is not expected")
         else:
-            awaited.set_result(await request.json())
+            future.set_result(await request.json())
         return Response(status_code=204)
 
     async def _pay(self, order: Order) -> None:
@@ -115,64 +122,64 @@ class Orchestrator:
         keys = {"order_id": order.order_id, "customer": order.customer}
         try:
             with PAYMENT.begin(order.payment, amount=order.amount, currency=order.currency, keys=keys) as saga:
-                await self._lead(saga, order)
+                await self._execute(saga, order)
         except Refused as refusal:
             state, detail = "compensated", str(refusal)
-        except StillInForce as failure:
+        except CompensationFailed as failure:
             state, detail = "failed", str(failure)
         await self._database.run(
             lambda transaction: transaction.run("close_payment", id=order.payment, state=state, detail=detail)
         )
 
-    async def _lead(self, saga: RunningSaga, order: Order) -> None:
+    async def _execute(self, saga: RunningSaga, order: Order) -> None:
         log.info("Payment %s of %s %s for %s", order.payment, order.amount, order.currency, order.customer)
-        done: list[Leg] = []
+        committed: list[PaymentStep] = []
         try:
-            for leg in LEGS:
-                await self._faults.strike(order.payment, leg.do.step)
-                await self._run(saga.step, leg.do, order)
-                done.append(leg)
-            log.info("Payment %s went through", order.payment)
+            for step in STEPS:
+                await self._faults.trigger(order.payment, step.action.step)
+                await self._call_step(saga.step, step.action, order)
+                committed.append(step)
+            log.info("Payment %s completed", order.payment)
         except Refused as refusal:
             log.warning("Payment %s is refused: %s", order.payment, refusal)
-            await self._undo(saga, order, done)
+            await self._compensate(saga, order, committed)
             raise
 
-    async def _undo(self, saga: RunningSaga, order: Order, done: Sequence[Leg]) -> None:
-        for leg in reversed(done):
-            if leg.undo is None:
+    async def _compensate(self, saga: RunningSaga, order: Order, committed: Sequence[PaymentStep]) -> None:
+        for step in reversed(committed):
+            if step.compensation is None:
                 continue
             try:
-                await self._run(saga.compensation, leg.undo, order)
+                await self._call_step(saga.compensation, step.compensation, order)
             except Refused as refusal:
-                raise StillInForce(f"{leg.do.step} could not be undone: {refusal}") from refusal
+                raise CompensationFailed(f"{step.action.step} could not be compensated: {refusal}") from refusal
 
-    async def _run(self, open_attempt: Callable[..., Attempt], errand: Errand, order: Order) -> None:
-        key = f"{order.payment}/{errand.step}"
+    async def _call_step(self, open_attempt: Callable[..., Attempt], call: StepCall, order: Order) -> None:
+        key = f"{order.payment}/{call.step}"
         await retried(
-            lambda number: open_attempt(errand.step, attempt=number, idempotency_key=key),
-            partial(self._ask, errand, order, key),
+            lambda number: open_attempt(call.step, attempt=number, idempotency_key=key),
+            partial(self._request, call, order, key),
         )
 
-    async def _ask(self, errand: Errand, order: Order, key: str) -> None:
-        with self._call_back() as (path, ended):
-            reply = await self._peers.post(errand.service, errand.path, order.write(), key, path)
+    async def _request(self, call: StepCall, order: Order, key: str) -> None:
+        with self._expect_callback() as (path, result):
+            reply = await self._peers.post(call.service, call.path, order.write(), key, path)
             if reply.accepted:
-                _check(await ended)
+                _raise_failure(await result)
 
     @contextmanager
-    def _call_back(self) -> Iterator[tuple[str, asyncio.Future[Any]]]:
-        """A path that can be called while this is open, and what comes in there."""
+    def _expect_callback(self) -> Iterator[tuple[str, asyncio.Future[Any]]]:
+        """Opens a callback path, and returns it with the future result."""
         token = uuid4().hex
-        self._awaited[token] = asyncio.get_running_loop().create_future()
+        self._callbacks[token] = asyncio.get_running_loop().create_future()
         try:
-            yield f"/call-backs/{token}", self._awaited[token]
+            yield f"/call-backs/{token}", self._callbacks[token]
         finally:
-            del self._awaited[token]
+            del self._callbacks[token]
 
 
-def _check(result: Any) -> None:
-    """Return if the work that a service took was done; else raise what kept it from it."""
+def _raise_failure(result: Any) -> None:
+    """Raises the error of accepted work; returns if it succeeded."""
     match result["ended"]:
         case "refused":
             raise Refused(result["error"])

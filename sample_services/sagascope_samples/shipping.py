@@ -1,4 +1,4 @@
-"""Shipping: books the parcel. Takes work with 202 and calls back when the carrier has answered."""
+"""Shipping: books the parcel. It accepts work with status 202 and calls back when the carrier has responded."""
 
 import asyncio
 import logging
@@ -11,13 +11,13 @@ from starlette.routing import Route
 
 import sagascope
 from sagascope_samples.chassis import Chassis, Json, Order, Refused, Transaction, read_order, serve
-from sagascope_samples.faults import Faults
+from sagascope_samples.faults import FaultInjector
 
 BOOK = "shipping.book"
 CANCEL = "shipping.cancel"
 
 CARRIER_SECONDS = 0.12
-"""What the carrier's API would take, were there one."""
+"""Simulated duration of the carrier's API."""
 
 log = logging.getLogger("shipping")
 
@@ -27,38 +27,38 @@ class Shipping:
 
     def __init__(self, chassis: Chassis) -> None:
         self._database = chassis.database
-        self._later = chassis.later
-        self._faults = Faults()
+        self._callbacks = chassis.callbacks
+        self._faults = FaultInjector()
 
     def routes(self) -> Sequence[Route]:
-        """The calls of this service."""
+        """Returns the endpoints of this service."""
         return [
-            Route("/bookings", self.take_booking, methods=["POST"]),
-            Route("/cancellations", self.take_cancellation, methods=["POST"]),
+            Route("/bookings", self.accept_booking, methods=["POST"]),
+            Route("/cancellations", self.accept_cancellation, methods=["POST"]),
             self._faults.route(),
         ]
 
-    async def take_booking(self, request: Request) -> Response:
-        """Take a payment whose goods are to be sent."""
+    async def accept_booking(self, request: Request) -> Response:
+        """Accepts a payment whose goods must be sent."""
         order, key = await read_order(request)
-        return self._later.take(request, partial(self._book, order, key))
+        return self._callbacks.accept(request, partial(self._book, order, key))
 
-    async def take_cancellation(self, request: Request) -> Response:
-        """Take a payment whose booking is to be cancelled."""
+    async def accept_cancellation(self, request: Request) -> Response:
+        """Accepts a payment whose booking must be cancelled."""
         order, key = await read_order(request)
-        return self._later.take(request, partial(self._cancel, order, key))
+        return self._callbacks.accept(request, partial(self._cancel, order, key))
 
     async def _book(self, order: Order, key: str) -> None:
         with sagascope.step(BOOK, idempotency_key=key):
             log.info("Asking the carrier for payment %s", order.payment)
-            await self._faults.strike(order.payment, BOOK)
+            await self._faults.trigger(order.payment, BOOK)
             await asyncio.sleep(CARRIER_SECONDS)
             booking = await self._database.once(key, partial(_book, order))
             log.info("Payment %s is booking %s", order.payment, booking["booking"])
 
     async def _cancel(self, order: Order, key: str) -> None:
         with sagascope.compensation(CANCEL, compensates=BOOK, idempotency_key=key):
-            await self._faults.strike(order.payment, CANCEL)
+            await self._faults.trigger(order.payment, CANCEL)
             booking = await self._database.once(key, partial(_cancel, order))
             log.info("Booking %s of payment %s is cancelled", booking["booking"], order.payment)
 

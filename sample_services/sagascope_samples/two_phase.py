@@ -1,9 +1,10 @@
-"""A coordinator of two-phase commit over PostgreSQL: moves money from one database to another.
+"""A coordinator of two-phase commit on PostgreSQL: transfers money from one database to another.
 
     python -m sagascope_samples.two_phase 8492 wallet=DSN ledger=DSN
 
-Each participant prepares under the global id ``transfer:ID:PARTICIPANT``; when all have, the decision is written
-down, and each commits. With ``--pause SECONDS`` it waits between the phases, so that it can be killed there.
+Each participant prepares with the global id ``transfer:ID:PARTICIPANT``. When all have prepared, the decision is
+written to disk, and each participant commits. ``--pause SECONDS`` waits between the phases, so that the process can be
+killed there.
 """
 
 import argparse
@@ -22,13 +23,13 @@ PARTICIPANTS: dict[str, str] = {
     "wallet": "UPDATE accounts SET amount = amount - 10 WHERE id = 1",
     "ledger": "UPDATE accounts SET amount = amount + 10 WHERE id = 1",
 }
-"""What each is asked to do."""
+"""The statement of each participant."""
 
 TRANSFER = Saga("transfer", [Step(name) for name in PARTICIPANTS])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one transfer."""
+    """Runs one transfer."""
     parser = argparse.ArgumentParser(description="One transfer between two databases.")
     parser.add_argument("id")
     parser.add_argument("databases", nargs="+", metavar="NAME=DSN")
@@ -44,11 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def transfer(saga_id: str, dsns: dict[str, str], decisions: Path, pause: float = 0.0) -> None:
-    """Move ten from the wallet to the ledger; after the decision is on disk, it is committed whatever happens."""
+    """Transfers ten from the wallet to the ledger; once the decision is on disk, every participant must commit."""
     with TRANSFER.begin(saga_id, amount="10.00", currency="EUR") as saga:
         for name, dsn in dsns.items():
             with saga.step(name, type="prepare"):
-                prepare(dsn, PARTICIPANTS[name], _gid(saga_id, name))
+                prepare(dsn, PARTICIPANTS[name], _global_id(saga_id, name))
         time.sleep(pause)
         with decisions.open("a") as log:
             log.write(f"{saga_id} commit\n")
@@ -56,11 +57,11 @@ def transfer(saga_id: str, dsns: dict[str, str], decisions: Path, pause: float =
             os.fsync(log.fileno())
         for name, dsn in dsns.items():
             with saga.step(name, type="commit"):
-                commit(dsn, _gid(saga_id, name))
+                commit(dsn, _global_id(saga_id, name))
 
 
 def prepare(dsn: str, statement: str, gid: str) -> None:
-    """The first phase of one participant."""
+    """Runs the first phase of one participant."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("BEGIN")
         connection.execute(statement)
@@ -68,12 +69,12 @@ def prepare(dsn: str, statement: str, gid: str) -> None:
 
 
 def commit(dsn: str, gid: str) -> None:
-    """The second phase."""
+    """Runs the second phase of one participant."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(SQL("COMMIT PREPARED {}").format(gid))
 
 
-def _gid(saga_id: str, name: str) -> str:
+def _global_id(saga_id: str, name: str) -> str:
     return f"transfer:{saga_id}:{name}"
 
 

@@ -1,4 +1,4 @@
-"""Wallet: takes the money, and gives it back. Tries by itself again what cannot be done now."""
+"""Wallet: debits and refunds accounts. It retries failed debits by itself."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -19,13 +19,13 @@ from sagascope_samples.chassis import (
     retried,
     serve,
 )
-from sagascope_samples.faults import Faults
+from sagascope_samples.faults import FaultInjector
 
 DEBIT = "wallet.debit"
 REFUND = "wallet.refund"
 
 OPENING_CENTS = 100_000_000
-"""What an account holds when it is first used, so that the demo's customers do not run dry."""
+"""Initial balance of an account, enough for every payment of the demo."""
 
 
 class Wallet:
@@ -33,10 +33,10 @@ class Wallet:
 
     def __init__(self, chassis: Chassis) -> None:
         self._database = chassis.database
-        self._faults = Faults()
+        self._faults = FaultInjector()
 
     def routes(self) -> Sequence[Route]:
-        """The calls of this service."""
+        """Returns the endpoints of this service."""
         return [
             Route("/debits", self.debit, methods=["POST"]),
             Route("/refunds", self.refund, methods=["POST"]),
@@ -44,7 +44,7 @@ class Wallet:
         ]
 
     async def debit(self, request: Request) -> JSONResponse:
-        """Take the money; while the account cannot be had, try again for as long as it takes."""
+        """Debits the account; retries without end while the account is unavailable."""
         order, key = await read_order(request)
         answer = await retried(
             lambda number: sagascope.step(
@@ -55,14 +55,14 @@ class Wallet:
         return JSONResponse(answer)
 
     async def refund(self, request: Request) -> JSONResponse:
-        """Give back what was taken for a payment."""
+        """Refunds the debit of a payment."""
         order, key = await read_order(request)
         with sagascope.compensation(REFUND, compensates=DEBIT, idempotency_key=key):
-            await self._faults.strike(order.payment, REFUND)
+            await self._faults.trigger(order.payment, REFUND)
             return JSONResponse(await self._database.once(key, partial(_refund, order)))
 
     async def _debit(self, order: Order, key: str) -> Json:
-        await self._faults.strike(order.payment, DEBIT)
+        await self._faults.trigger(order.payment, DEBIT)
         return await self._database.once(key, partial(_debit, order))
 
 

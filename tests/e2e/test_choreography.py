@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sagascope_samples.choreography.story import PLANTS
+from sagascope_samples.choreography.scenario import PLANTED_FAULTS
 from support.demo import COMMAND
 from support.nats import server_program
 
@@ -21,5 +21,5 @@ def test_each_fault_of_a_message_is_found_with_its_cause(tmp_path: Path) -> None
     report = json.loads(done.stdout)
     assert report["ok"], f"{done.stdout}\n{done.stderr}"
     assert done.returncode == 0
-    assert [fault["id"] for fault in report["faults"]] == [plant.payment for plant in PLANTS]
+    assert [fault["id"] for fault in report["faults"]] == [planted.payment for planted in PLANTED_FAULTS]
     assert list(tmp_path.iterdir()) == []

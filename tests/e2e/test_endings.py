@@ -20,7 +20,10 @@ def test_a_demo_whose_ports_are_taken_says_which_and_what_moves_them(tmp_path: P
         second = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60)
     assert second.returncode == 2
     assert second.stdout == ""
-    assert f"{api} is taken, and the collector's API was to listen there; --api HOST:PORT moves it" in second.stderr
+    assert (
+        f"{api} is in use, so the collector's API cannot listen there. Choose another address with --api"
+        in second.stderr
+    )
 
 
 def test_the_demo_ends_in_order_at_ctrl_c(tmp_path: Path) -> None:
@@ -28,7 +31,7 @@ def test_the_demo_ends_in_order_at_ctrl_c(tmp_path: Path) -> None:
         parts = demo.parts()
         assert len(parts) == 8
         assert demo.stop() == 0
-        assert "Stopping everything." in demo.said()
+        assert "Stopping all processes." in demo.said()
         assert not psutil.wait_procs(parts, timeout=5)[1]
 
 

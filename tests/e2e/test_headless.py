@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sagascope_samples.story import PLANTS
+from sagascope_samples.scenario import PLANTED_FAULTS
 from support.demo import COMMAND
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]
@@ -21,7 +21,7 @@ def test_the_headless_demo_proves_every_planted_fault(tmp_path: Path) -> None:
     assert report["ok"], f"{done.stdout}\n{done.stderr}"
     assert done.returncode == 0
     assert report.keys() == {"ok", "faults"}
-    assert [fault["id"] for fault in report["faults"]] == [plant.payment for plant in PLANTS]
+    assert [fault["id"] for fault in report["faults"]] == [planted.payment for planted in PLANTED_FAULTS]
     for fault in report["faults"]:
         assert fault.keys() == {"id", "planted", "found", "ok"}
         assert fault["ok"]

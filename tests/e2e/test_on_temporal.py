@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("temporalio", reason="temporalio is not installed")
 
-from sagascope_samples.on_temporal.story import PLANTS
+from sagascope_samples.on_temporal.scenario import PLANTED_FAULTS
 from support.demo import COMMAND
 from support.temporal import server_program
 
@@ -22,5 +22,5 @@ def test_each_fault_on_temporal_is_found_with_its_cause(tmp_path: Path) -> None:
     report = json.loads(done.stdout)
     assert report["ok"], f"{done.stdout}\n{done.stderr}"
     assert done.returncode == 0
-    assert [fault["id"] for fault in report["faults"]] == [plant.payment for plant in PLANTS]
+    assert [fault["id"] for fault in report["faults"]] == [planted.payment for planted in PLANTED_FAULTS]
     assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from sagascope_samples.story import PLANTED, PLANTS, Plant
+from sagascope_samples.scenario import FAULT_BY_PAYMENT, PLANTED_FAULTS, PlantedFault
 from support.browser import PHONE, Watched, at_a_desk, running_browser
 from support.demo import RunningDemo, running_demo
 from support.samples import wait_until
@@ -17,7 +17,7 @@ from support.samples import wait_until
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]
 
 FOUND_WITHIN = 80.0
-STUCK = {plant.payment for plant in PLANTS if plant.expected.attention}
+STUCK = {planted.payment for planted in PLANTED_FAULTS if planted.expected.attention}
 FIELDS = ("status", "attention", "phase", "step", "service")
 
 
@@ -33,23 +33,23 @@ def browser() -> Iterator[Browser]:
         yield chromium
 
 
-@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.payment)
-def test_a_planted_fault_is_found_with_its_cause(demo: RunningDemo, plant: Plant) -> None:
-    expected = {field: getattr(plant.expected, field) for field in FIELDS}
+@pytest.mark.parametrize("planted", PLANTED_FAULTS, ids=lambda planted: planted.payment)
+def test_planted_fault_is_found_with_its_cause(demo: RunningDemo, planted: PlantedFault) -> None:
+    expected = {field: getattr(planted.expected, field) for field in FIELDS}
 
     def found() -> dict[str, str | None]:
-        items = demo.get("/api/v1/sagas", q=plant.payment)["items"]
+        items = demo.get("/api/v1/sagas", q=planted.payment)["items"]
         return {field: items[0][field] for field in FIELDS} if items else {}
 
     wait_until(lambda: found() == expected, f"found {found()} instead of {expected}", FOUND_WITHIN)
-    verdict = demo.saga(plant.payment)["verdict"]
-    assert (verdict and verdict["reason"]) == plant.expected.attention
-    assert (verdict and verdict["step"]) == plant.expected.step
+    verdict = demo.saga(planted.payment)["verdict"]
+    assert (verdict and verdict["reason"]) == planted.expected.attention
+    assert (verdict and verdict["step"]) == planted.expected.step
 
 
-def test_nobody_is_sent_to_a_healthy_payment(demo: RunningDemo) -> None:
+def test_healthy_payments_need_no_attention(demo: RunningDemo) -> None:
     wait_until(lambda: needing(demo) == STUCK, "not every fault is listed", FOUND_WITHIN)
-    healthy = {payment for payment in listed(demo) if int(payment) <= 8505} - PLANTED.keys()
+    healthy = {payment for payment in listed(demo) if int(payment) <= 8505} - FAULT_BY_PAYMENT.keys()
     wait_until(lambda: healthy <= listed(demo, status="completed"), "healthy payments are not completed")
 
 
@@ -61,7 +61,7 @@ def needing(demo: RunningDemo) -> set[str]:
     return listed(demo, attention="any")
 
 
-def test_the_story_of_8492_is_told(demo: RunningDemo) -> None:
+def test_answers_about_payment_8492(demo: RunningDemo) -> None:
     wait_until(lambda: demo.saga("8492")["attention"] == "instance_lost", "not found", FOUND_WITHIN)
     saga = demo.saga("8492")
     assert "ledger" in saga["headline"]

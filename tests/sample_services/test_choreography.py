@@ -1,27 +1,34 @@
-"""The parts of the demo over NATS that need no broker."""
+"""The demo over NATS, as far as it needs no broker."""
 
 import pytest
 
-from sagascope_samples.choreography.faults import FAULTS, Trouble, planted, written
-from sagascope_samples.choreography.roles import ROLES
-from sagascope_samples.choreography.story import DOWN, PLANTS, faults_of
+from sagascope_samples.choreography.scenario import (
+    FAULTS_VARIABLE,
+    KILLED_SERVICE,
+    PLANTED_FAULTS,
+    MessageFault,
+    faults_from_environment,
+    faults_of,
+    faults_to_environment,
+)
+from sagascope_samples.choreography.service import ROLES
 
 
-def test_each_message_that_is_published_is_taken_by_one_service() -> None:
-    given = sorted(role.gives for role in ROLES.values() if role.gives)
-    assert given == sorted(role.takes for role in ROLES.values() if role.service != "checkout")
+def test_each_published_message_has_one_consumer() -> None:
+    published = sorted(role.publishes for role in ROLES.values() if role.publishes)
+    assert published == sorted(role.consumes for role in ROLES.values() if role.service != "checkout")
 
 
-def test_faults_reach_their_service_and_no_other() -> None:
-    for plant in PLANTS:
-        assert plant.service in ROLES
-        read = planted(written(faults_of(plant.service)))
-        assert read.get(plant.payment) == plant.trouble
-    assert planted(written(faults_of(DOWN))) == {}
-    assert planted({}) == {}
+def test_faults_reach_their_service_only() -> None:
+    for planted in PLANTED_FAULTS:
+        assert planted.service in ROLES
+        faults = faults_from_environment(faults_to_environment(faults_of(planted.service)))
+        assert faults.get(planted.payment) == planted.fault
+    assert faults_from_environment(faults_to_environment(faults_of(KILLED_SERVICE))) == {}
+    assert faults_from_environment({}) == {}
 
 
-def test_a_trouble_that_does_not_exist_is_refused() -> None:
-    assert planted({FAULTS: "8486=lose"}) == {"8486": Trouble.LOSE}
+def test_unknown_fault_is_refused() -> None:
+    assert faults_from_environment({FAULTS_VARIABLE: "8486=lose"}) == {"8486": MessageFault.LOSE}
     with pytest.raises(ValueError, match="explode"):
-        planted({FAULTS: "8486=explode"})
+        faults_from_environment({FAULTS_VARIABLE: "8486=explode"})

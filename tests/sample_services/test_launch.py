@@ -1,4 +1,4 @@
-"""`sagascope demo` and `sagascope dashboard`: from the command to the program."""
+"""`sagascope demo` and `sagascope dashboard`: from the command line to the program."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ import pytest
 
 
 def sagascope(*words: str, without: str = "") -> subprocess.CompletedProcess[str]:
-    """Run the command, as if the package ``without`` were not installed."""
+    """Runs the command as if the package `without` were not installed."""
     code = (
         "import sys; sys.modules.update(dict.fromkeys(filter(None, [sys.argv.pop(1)])))\n"
         "from sagascope_collector.__main__ import main; main()"
@@ -17,7 +17,7 @@ def sagascope(*words: str, without: str = "") -> subprocess.CompletedProcess[str
 
 
 @pytest.mark.parametrize("option", ["--headless", "--json", "--folder", "--otlp-grpc", "--otlp-http", "--api"])
-def test_the_demo_says_what_can_be_set(option: str) -> None:
+def test_demo_help_lists_its_options(option: str) -> None:
     assert option in sagascope("demo", "--help").stdout
 
 
@@ -30,7 +30,7 @@ def test_the_demo_says_what_can_be_set(option: str) -> None:
         (("demo", "--headless"), "opentelemetry.sdk"),
     ],
 )
-def test_what_is_missing_is_named_with_the_command_that_installs_it(words: tuple[str, ...], needed: str) -> None:
+def test_missing_package_is_named_with_the_install_command(words: tuple[str, ...], needed: str) -> None:
     done = sagascope(*words, without=needed)
     assert done.returncode == 2
     assert needed in done.stderr
@@ -39,15 +39,15 @@ def test_what_is_missing_is_named_with_the_command_that_installs_it(words: tuple
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("demo", "--json"), "--json needs --headless"),
         (("demo", "--headless", "--api", "nowhere"), "'nowhere' is not HOST:PORT"),
         (("dashboard", "--address", "nowhere"), "'nowhere' is not an address"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(words: tuple[str, ...], said: str) -> None:
+def test_invalid_options_are_refused(words: tuple[str, ...], message: str) -> None:
     done = sagascope(*words)
     assert done.returncode == 2
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr

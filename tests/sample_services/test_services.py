@@ -1,4 +1,4 @@
-"""Each sample service, asked over HTTP as the others ask it."""
+"""Each sample service, called over HTTP as the others call it."""
 
 import signal
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def order(payment: str, amount: str = "50.00", customer: str = "Blue Kettle", cu
     return Order(payment, f"ord-{payment}", customer, Decimal(amount), currency)
 
 
-def test_a_payment_goes_through_every_service_once(samples: Samples) -> None:
+def test_payment_passes_every_service_once(samples: Samples) -> None:
     samples.pay(order("p1", "12.34"))
     samples.wait_for("p1", "completed")
     assert samples.rows("fraud", "SELECT cents FROM checks WHERE payment = 'p1'") == [(1234,)]
@@ -32,7 +32,7 @@ def test_a_payment_goes_through_every_service_once(samples: Samples) -> None:
     assert len(samples.rows("notification", "SELECT text FROM messages WHERE payment = 'p1'")) == 1
 
 
-def test_a_payment_that_is_sent_twice_is_made_once(samples: Samples) -> None:
+def test_repeated_payment_is_executed_once(samples: Samples) -> None:
     samples.pay(order("p2"))
     samples.wait_for("p2", "completed")
     samples.pay(order("p2"))
@@ -48,7 +48,7 @@ def test_a_payment_that_is_sent_twice_is_made_once(samples: Samples) -> None:
         ("notification", "/messages", "messages"),
     ],
 )
-def test_a_key_that_is_asked_again_gets_the_first_answer(samples: Samples, service: str, path: str, table: str) -> None:
+def test_repeated_key_returns_the_first_response(samples: Samples, service: str, path: str, table: str) -> None:
     wanted = order(f"again-{service}").write()
     first, second = (samples.post(service, path, wanted, f"key-{service}") for _ in range(2))
     assert first.status_code == second.status_code == 200
@@ -56,7 +56,7 @@ def test_a_key_that_is_asked_again_gets_the_first_answer(samples: Samples, servi
     assert samples.rows(service, f"SELECT count(*) FROM {table} WHERE payment = 'again-{service}'") == [(1,)]
 
 
-def test_a_debit_and_its_refund_leave_the_balance_as_it_was(samples: Samples) -> None:
+def test_refund_restores_the_balance(samples: Samples) -> None:
     wanted = order("p3", "19.99", customer="Tin Sparrow").write()
     before = samples.post("wallet", "/debits", order("p3a", "0.01", customer="Tin Sparrow").write(), "k3a").json()
     after = samples.post("wallet", "/debits", wanted, "k3").json()
@@ -67,13 +67,13 @@ def test_a_debit_and_its_refund_leave_the_balance_as_it_was(samples: Samples) ->
     assert balance == [(Decimal(before["balance"]) * 100,)]
 
 
-def test_a_refund_of_nothing_is_refused(samples: Samples) -> None:
+def test_refund_without_a_debit_is_refused(samples: Samples) -> None:
     answer = samples.post("wallet", "/refunds", order("never").write(), "k4")
     assert answer.status_code == 422
     assert answer.json() == {"error": "Nothing was debited for payment never"}
 
 
-def test_more_than_the_account_holds_is_refused_and_not_taken(samples: Samples) -> None:
+def test_debit_above_the_balance_is_refused(samples: Samples) -> None:
     wanted = order("p5", "999999.00", customer="Stone Orchard")
     assert samples.post("wallet", "/debits", wanted.write(), "k5").status_code == 200
     answer = samples.post("wallet", "/debits", order("p5b", "999999.00", customer="Stone Orchard").write(), "k5b")
@@ -95,36 +95,36 @@ def test_more_than_the_account_holds_is_refused_and_not_taken(samples: Samples) 
         {**order("x").write(), "payment": ""},
     ],
 )
-def test_an_order_that_cannot_be_meant_is_refused(samples: Samples, body: object) -> None:
+def test_invalid_order_is_refused(samples: Samples, body: object) -> None:
     answer = samples.post("orchestrator", "/payments", body, "k")
     assert answer.status_code == 422
     assert answer.json()["error"]
 
 
-def test_a_request_without_a_key_is_refused(samples: Samples) -> None:
+def test_request_without_a_key_is_refused(samples: Samples) -> None:
     assert samples.post("fraud", "/checks", order("x").write()).status_code == 422
 
 
-def test_work_that_is_done_later_needs_something_to_call_back(samples: Samples) -> None:
+def test_accepted_work_needs_a_callback_path(samples: Samples) -> None:
     assert samples.post("ledger", "/entries", order("x").write(), "k").status_code == 422
 
 
-def test_an_unknown_payment_is_not_found(samples: Samples) -> None:
+def test_unknown_payment_is_not_found(samples: Samples) -> None:
     assert samples.http.get(f"{samples.addresses['orchestrator'].url}/payments/none").status_code == 404
 
 
-def test_a_call_back_that_nobody_waits_for_changes_nothing(samples: Samples) -> None:
+def test_unexpected_callback_is_ignored(samples: Samples) -> None:
     assert samples.post("orchestrator", "/call-backs/unknown", {"ended": "done"}).status_code == 204
 
 
-def test_a_payment_refused_at_once_leaves_nothing_behind(samples: Samples) -> None:
+def test_payment_refused_in_its_first_step_has_no_effect(samples: Samples) -> None:
     samples.pay(order("p6", "5000.01"))
     samples.wait_for("p6", "compensated")
     for service, table in (("fraud", "checks"), ("wallet", "movements"), ("ledger", "entries")):
         assert samples.rows(service, f"SELECT * FROM {table} WHERE payment = 'p6'") == []
 
 
-def test_a_payment_refused_half_way_is_undone(samples: Samples) -> None:
+def test_payment_refused_half_way_is_compensated(samples: Samples) -> None:
     samples.plant("shipping", "p7", "shipping.book", "refuse", "The carrier does not go there")
     samples.pay(order("p7"))
     samples.wait_for("p7", "compensated")
@@ -134,7 +134,7 @@ def test_a_payment_refused_half_way_is_undone(samples: Samples) -> None:
     assert samples.rows("shipping", "SELECT * FROM bookings WHERE payment = 'p7'") == []
 
 
-def test_a_payment_refused_at_its_end_is_undone_from_the_back(samples: Samples) -> None:
+def test_payment_refused_in_its_last_step_is_compensated_in_reverse(samples: Samples) -> None:
     samples.plant("notification", "p8", "notification.send", "refuse")
     samples.pay(order("p8"))
     samples.wait_for("p8", "compensated")
@@ -143,55 +143,57 @@ def test_a_payment_refused_at_its_end_is_undone_from_the_back(samples: Samples) 
     assert samples.rows("wallet", "SELECT sum(cents) FROM movements WHERE payment = 'p8'") == [(0,)]
 
 
-def test_what_cannot_be_undone_is_said(samples: Samples) -> None:
+def test_failed_compensation_is_recorded(samples: Samples) -> None:
     samples.plant("ledger", "p9", "ledger.record", "refuse")
     samples.plant("wallet", "p9", "wallet.refund", "refuse", "The account is closed")
     samples.pay(order("p9"))
     samples.wait_for("p9", "failed")
     detail = samples.rows("orchestrator", "SELECT detail FROM payments WHERE id = 'p9'")
-    assert detail == [("wallet.debit could not be undone: The account is closed",)]
+    assert detail == [("wallet.debit could not be compensated: The account is closed",)]
 
 
 @pytest.mark.parametrize(
     ("service", "step"),
     [("wallet", "wallet.debit"), ("ledger", "ledger.record"), ("notification", "notification.send")],
 )
-def test_what_cannot_be_done_now_is_tried_until_it_can(samples: Samples, service: str, step: str) -> None:
+def test_unavailable_steps_are_retried_until_they_succeed(samples: Samples, service: str, step: str) -> None:
     payment = f"later-{service}"
     samples.plant(service, payment, step, "fail", "Not now")
     samples.pay(order(payment))
-    tried = "wallet" if service == "wallet" else "orchestrator"
-    wait_until(lambda: samples.log_of(tried).count("Not now") >= 2, "it was not tried again")
+    retrying = "wallet" if service == "wallet" else "orchestrator"
+    wait_until(lambda: samples.log_of(retrying).count("Not now") >= 2, "it was not retried")
     assert samples.state(payment) == "accepted"
     samples.repair(service, payment, step)
     samples.wait_for(payment, "completed")
 
 
-def test_a_fault_of_no_known_kind_is_refused(samples: Samples) -> None:
+def test_unknown_fault_is_refused(samples: Samples) -> None:
     answer = samples.http.put(f"{samples.addresses['wallet'].url}/faults/x/wallet.debit", json={"kind": "explode"})
     assert answer.status_code == 422
-    assert answer.json() == {"error": "A fault has a kind among stall, fail, refuse, and a message."}
+    assert answer.json() == {"error": "A fault needs one of the kinds stall, fail, refuse, and a message."}
 
 
-def test_a_fault_that_stalls_strikes_its_payment_alone(samples: Samples) -> None:
+def test_stalling_fault_affects_its_payment_only(samples: Samples) -> None:
     samples.plant("shipping", "p10", "shipping.book", "stall")
     samples.pay(order("p10"))
     samples.pay(order("p11"))
     samples.wait_for("p11", "completed")
-    wait_until(lambda: "Asking the carrier for payment p10" in samples.log_of("shipping"), "it never came there")
+    wait_until(lambda: "Asking the carrier for payment p10" in samples.log_of("shipping"), "the carrier was not called")
     assert samples.state("p10") == "accepted"
 
 
-def test_a_service_that_is_down_for_a_while_is_asked_until_it_is_back(samples: Samples) -> None:
+def test_unavailable_service_is_called_until_it_returns(samples: Samples) -> None:
     samples.stop("notification", signal.SIGKILL)
     samples.pay(order("p12"))
-    wait_until(lambda: samples.rows("shipping", "SELECT * FROM bookings WHERE payment = 'p12'"), "it never got there")
+    wait_until(
+        lambda: samples.rows("shipping", "SELECT * FROM bookings WHERE payment = 'p12'"), "shipping has no booking"
+    )
     samples.start("notification")
     samples.wait_ready("notification")
     samples.wait_for("p12", "completed")
 
 
-def test_a_service_that_restarts_still_knows_what_it_answered(samples: Samples) -> None:
+def test_restarted_service_returns_its_first_response(samples: Samples) -> None:
     wanted = order("p13").write()
     first = samples.post("notification", "/messages", wanted, "k13").json()
     samples.stop("notification", signal.SIGKILL)
@@ -200,10 +202,10 @@ def test_a_service_that_restarts_still_knows_what_it_answered(samples: Samples) 
     assert samples.post("notification", "/messages", wanted, "k13").json() == first
 
 
-def test_a_service_ends_in_order_when_it_is_told_to(samples: Samples) -> None:
+def test_sigterm_stops_a_service_in_order(samples: Samples) -> None:
     samples.plant("shipping", "p14", "shipping.book", "stall")
     samples.pay(order("p14"))
-    wait_until(lambda: "carrier for payment p14" in samples.log_of("shipping"), "it never came there")
+    wait_until(lambda: "carrier for payment p14" in samples.log_of("shipping"), "the carrier was not called")
     assert samples.stop("shipping") == 0
     samples.start("shipping")
     samples.wait_ready("shipping")

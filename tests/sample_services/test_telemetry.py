@@ -1,4 +1,4 @@
-"""What the sample services send: one saga over six processes, with its attempts, its logs and what has not ended."""
+"""The telemetry of the sample services: one saga over six processes, with attempts, logs and start records."""
 
 from collections.abc import Iterator
 from decimal import Decimal
@@ -16,10 +16,10 @@ STEPS = ["fraud.check", "wallet.debit", "ledger.record", "shipping.book", "notif
 
 
 @pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Receiver, Samples]]:
+def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Receiver, Samples]]:
     with (
         running_receiver() as receiver,
-        running_samples(tmp_path_factory.mktemp("watched"), telemetry=receiver.endpoint) as samples,
+        running_samples(tmp_path_factory.mktemp("observed"), telemetry=receiver.endpoint) as samples,
     ):
         yield receiver, samples
 
@@ -28,19 +28,19 @@ def order(payment: str) -> Order:
     return Order(payment, f"ord-{payment}", "Amber Lane", Decimal("50.00"), "EUR")
 
 
-def of(receiver: Receiver, payment: str, role: str = semconv.ROLE_STEP) -> list[tuple[str, str]]:
-    """(service, step) of this payment's spans with that role, in the order of their starts."""
+def spans_of(receiver: Receiver, payment: str, role: str = semconv.ROLE_STEP) -> list[tuple[str, str]]:
+    """Returns (service, step) of the spans of a payment with this role, in order of starting."""
     spans = [s for s in receiver.spans if s.attributes.get(semconv.SAGA_ID) == payment]
     chosen = [span for span in spans if span.attributes.get(semconv.SAGA_ROLE) == role]
     chosen.sort(key=lambda span: span.raw.start_time_unix_nano)
     return [(span.resource["service.name"], span.name) for span in chosen]
 
 
-def test_every_step_is_seen_by_its_caller_and_by_its_service(watched: tuple[Receiver, Samples]) -> None:
-    receiver, samples = watched
+def test_each_step_has_the_views_of_caller_and_executor(observed: tuple[Receiver, Samples]) -> None:
+    receiver, samples = observed
     samples.pay(order("t1"))
     expected = [view for step in STEPS for view in (("orchestrator", step), (step.partition(".")[0], step))]
-    wait_until(lambda: of(receiver, "t1") == expected, f"spans differ: {of(receiver, 't1')}")
+    wait_until(lambda: spans_of(receiver, "t1") == expected, f"spans differ: {spans_of(receiver, 't1')}")
     root = receiver.span("payment", saga_id="t1", saga_role="saga")
     assert root.attributes[semconv.AMOUNT] == "50.00"
     assert root.attributes[semconv.PLAN] == STEPS
@@ -50,8 +50,8 @@ def test_every_step_is_seen_by_its_caller_and_by_its_service(watched: tuple[Rece
     assert trace == {root.trace_id}
 
 
-def test_ordinary_log_lines_carry_the_saga(watched: tuple[Receiver, Samples]) -> None:
-    receiver, samples = watched
+def test_log_records_carry_the_saga(observed: tuple[Receiver, Samples]) -> None:
+    receiver, samples = observed
     samples.pay(order("t2"))
     record = receiver.log("Recording payment t2: 50.00 EUR")
     assert record.attributes[semconv.SAGA_ID] == "t2"
@@ -59,8 +59,8 @@ def test_ordinary_log_lines_carry_the_saga(watched: tuple[Receiver, Samples]) ->
     assert record.resource["service.name"] == "ledger"
 
 
-def test_a_refused_payment_says_what_was_undone(watched: tuple[Receiver, Samples]) -> None:
-    receiver, samples = watched
+def test_compensation_names_the_compensated_step(observed: tuple[Receiver, Samples]) -> None:
+    receiver, samples = observed
     samples.plant("ledger", "t3", "ledger.record", "refuse", "The books are closed")
     samples.pay(order("t3"))
     root = receiver.span("payment", saga_id="t3", saga_role="saga")
@@ -77,23 +77,23 @@ def test_a_refused_payment_says_what_was_undone(watched: tuple[Receiver, Samples
     assert refund.attributes[semconv.STEP_COMPENSATES] == "wallet.debit"
 
 
-def test_the_wallet_numbers_its_tries_and_says_when_the_next_comes(watched: tuple[Receiver, Samples]) -> None:
-    receiver, samples = watched
+def test_retries_have_numbers_and_planned_waits(observed: tuple[Receiver, Samples]) -> None:
+    receiver, samples = observed
     samples.plant("wallet", "t4", "wallet.debit", "fail", "The account is locked")
     samples.pay(order("t4"))
 
-    def tries() -> list[int]:
+    def attempts() -> list[int]:
         spans = [s for s in receiver.all_spans("wallet.debit", saga_id="t4") if s.resource["service.name"] == "wallet"]
         assert all(0 < span.attributes[semconv.STEP_RETRY_IN] <= 5 for span in spans)
         return sorted(span.attributes[semconv.STEP_ATTEMPT] for span in spans)
 
-    wait_until(lambda: tries()[:3] == [1, 2, 3], "not three tries")
+    wait_until(lambda: attempts()[:3] == [1, 2, 3], "not three attempts")
     samples.repair("wallet", "t4", "wallet.debit")
     samples.wait_for("t4", "completed")
 
 
-def test_work_that_has_not_ended_is_announced_by_who_does_it(watched: tuple[Receiver, Samples]) -> None:
-    receiver, samples = watched
+def test_executor_announces_an_open_step(observed: tuple[Receiver, Samples]) -> None:
+    receiver, samples = observed
     samples.plant("ledger", "t5", "ledger.record", "stall")
     samples.pay(order("t5"))
     started = receiver.event(

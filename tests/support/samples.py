@@ -45,7 +45,7 @@ class Samples:
         """Start one service; ``peers`` puts others in the place of the real ones."""
         here = self.addresses[name]
         urls = {peer: address.url for peer, address in self.addresses.items()} | peers
-        settings = Settings(here.host, here.port, self.folder / f"{name}.sqlite", urls, heartbeat=1.0)
+        settings = Settings(here.host, here.port, self.folder / f"{name}.sqlite", urls, heartbeat_seconds=1.0)
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-m", f"sagascope_samples.{name}"],

@@ -1,15 +1,12 @@
-"""What every sample service stands on: the HTTP shell, its SQLite file, calls to the others, work done later."""
+"""What every sample service shares: the HTTP app, its SQLite file, calls to the other services, and callbacks."""
 
-from sagascope_samples.chassis._app import Chassis, create_app, serve
+from sagascope_samples.chassis._app import Chassis, Settings, create_app, serve
+from sagascope_samples.chassis._calls import CALLBACK_HEADER, KEY_HEADER, Refused, Unavailable, retried
 from sagascope_samples.chassis._database import Database, Json, Transaction
-from sagascope_samples.chassis._errors import Refused, Unavailable
 from sagascope_samples.chassis._order import Order, read_order
-from sagascope_samples.chassis._peers import CALL_BACK_HEADER, KEY_HEADER
-from sagascope_samples.chassis._retry import retried
-from sagascope_samples.chassis._settings import Settings
 
 __all__ = [
-    "CALL_BACK_HEADER",
+    "CALLBACK_HEADER",
     "KEY_HEADER",
     "Chassis",
     "Database",

@@ -1,4 +1,4 @@
-"""A service's own SQLite file, and every change in it at most once."""
+"""A service's own SQLite file, with idempotent changes."""
 
 import asyncio
 import json
@@ -12,55 +12,57 @@ Json = dict[str, Any]
 Work = Callable[["Transaction"], Result]
 
 SQL = Path(__file__).parents[1] / "sql"
-"""One statement a file: ``sql/<service>/<verb_noun>.sql``; those of ``sql/chassis`` are every service's."""
+"""One statement per file: ``sql/<service>/<verb_noun>.sql``; every service uses those of ``sql/chassis``."""
 
 
 class Transaction:
-    """What is done here is done whole or not at all. Valid inside the work that it was handed to."""
+    """One database transaction. It is valid only inside the function that receives it."""
 
     def __init__(self, connection: sqlite3.Connection, statements: dict[str, str]) -> None:
         self._connection = connection
         self._statements = statements
 
     def run(self, statement: str, **values: str | int) -> list[sqlite3.Row]:
-        """Run one statement by its file's name; values are bound, never written into it."""
+        """Runs the statement of this file name with bound values."""
         return self._connection.execute(self._statements[statement], values).fetchall()
 
     def one(self, statement: str, **values: str | int) -> sqlite3.Row | None:
-        """The first row, None if there is none."""
+        """Returns the first row, or None."""
         return next(iter(self.run(statement, **values)), None)
 
 
 class Database:
-    """Owns the only connection. Callers hand it work; it runs in a thread, in one transaction, one at a time."""
+    """Owns the only connection. It runs functions in a thread, each in one transaction, one at a time."""
 
     def __init__(self, path: Path, service: str) -> None:
-        statements = {file.stem: file.read_text() for room in ("chassis", service) for file in (SQL / room).iterdir()}
+        statements = {
+            file.stem: file.read_text() for folder in ("chassis", service) for file in (SQL / folder).iterdir()
+        }
         self._connection = _open(path)
         self._transaction = Transaction(self._connection, statements)
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
         for name in statements:
             if name.startswith("create_"):
                 self._transaction.run(name)
 
     def close(self) -> None:
-        """Release the file; further work fails."""
+        """Closes the file; further work fails."""
         self._connection.close()
 
     async def run(self, work: Work[Result]) -> Result:
-        """Do the work in a transaction: committed when it returns, undone when it raises."""
-        async with self._turn:
+        """Runs the work in a transaction: committed when it returns, rolled back when it raises."""
+        async with self._lock:
             return await asyncio.to_thread(self._transact, work)
 
     async def once(self, key: str, work: Work[Json]) -> Json:
-        """Do the work at most once for this idempotency key; asked again, give the first answer.
+        """Runs the work at most once for this idempotency key; later calls return the first result.
 
-        Work that raised was not done, and may be asked for again.
+        Work that raised an error was rolled back and can run again.
         """
         return await self.run(lambda transaction: _answer(transaction, key) or _keep(transaction, key, work))
 
     async def answer(self, key: str) -> Json | None:
-        """What was answered to this key; None if nothing was yet."""
+        """Returns the result that is stored for this key, or None."""
         return await self.run(lambda transaction: _answer(transaction, key))
 
     def _transact(self, work: Work[Result]) -> Result:

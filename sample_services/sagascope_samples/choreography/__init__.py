@@ -1,4 +1,4 @@
-"""The same six services without an orchestrator: each reacts to a message over NATS JetStream, and publishes the next.
+"""The six services without an orchestrator: each handles a message of NATS JetStream, and publishes the next.
 
-Nobody leads a payment, and nowhere is written down what belongs to it. ``sagascope demo --engine nats`` plays it.
+No service coordinates a payment, and no plan is declared. ``sagascope demo --engine nats`` runs it.
 """

@@ -8,11 +8,12 @@ import signal
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from secrets import token_hex
 from typing import Any, Final
 
 import nats
-from nats.errors import TimeoutError as NothingCame
+from nats.errors import TimeoutError as FetchTimeout
 from nats.js.api import ConsumerConfig
 from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID
 
@@ -20,50 +21,81 @@ import sagascope
 from sagascope import Saga
 from sagascope.integrations.messages import publishing
 from sagascope_samples.chassis import Order, Unavailable
-from sagascope_samples.choreography.faults import Trouble, planted
-from sagascope_samples.choreography.roles import ROLES, STREAM, Role
+from sagascope_samples.choreography.scenario import MessageFault, faults_from_environment
 
-BROKER: Final = "SAMPLE_BROKER"
-"""NATS' URL."""
+BROKER_VARIABLE: Final = "SAMPLE_BROKER"
+"""The URL of NATS."""
+
+STREAM: Final = "payments"
+"""The JetStream stream with all subjects of the scenario."""
 
 HEARTBEAT_SECONDS: Final = 2.0
+FETCH_TIMEOUT_SECONDS: Final = 5.0
 
-AGAIN_SECONDS: Final = 0.4
-"""Until JetStream delivers a message again that could not be worked on."""
+REDELIVERY_SECONDS: Final = 0.4
+"""Time until JetStream delivers a failed message again."""
 
 PAYMENT: Final = Saga("payment")
 
 log = logging.getLogger("choreography")
 
 
-class Handler:
-    """Takes its messages one by one, does its step for each, and publishes what comes of it."""
+@dataclass(frozen=True, slots=True)
+class Role:
+    """One service as an event handler."""
 
-    def __init__(self, role: Role, stream: Any, faults: Mapping[str, Trouble]) -> None:
+    service: str
+    consumes: str
+    """The subject that it subscribes to."""
+    step: str
+    """The step that it executes; ``""``: it starts the saga."""
+    publishes: str
+    """The subject that it publishes to; ``""``: it completes the saga."""
+    work_seconds: float = 0.0
+    """Simulated duration of the work."""
+
+
+ROLES: Final = {
+    role.service: role
+    for role in (
+        Role("checkout", "payments.requested", "", "payments.started"),
+        Role("fraud", "payments.started", "fraud.check", "payments.checked", 0.02),
+        Role("wallet", "payments.checked", "wallet.debit", "payments.debited", 0.03),
+        Role("ledger", "payments.debited", "ledger.record", "payments.recorded", 0.05),
+        Role("shipping", "payments.recorded", "shipping.book", "payments.shipped", 0.08),
+        Role("notification", "payments.shipped", "notification.send", "", 0.03),
+    )
+}
+
+
+class Handler:
+    """Consumes messages one by one, executes the step of each, and publishes the next message."""
+
+    def __init__(self, role: Role, stream: Any, faults: Mapping[str, MessageFault]) -> None:
         self._role = role
         self._stream = stream
         self._faults = faults
 
     async def run(self) -> None:
-        """Take messages until this is cancelled. Where the process left off, the next one of its name goes on."""
+        """Consumes messages until it is cancelled. A new process of the same name continues from there."""
         role = self._role
         config = ConsumerConfig(max_deliver=-1)
-        subscription = await self._stream.pull_subscribe(role.takes, role.service, stream=STREAM, config=config)
+        subscription = await self._stream.pull_subscribe(role.consumes, role.service, stream=STREAM, config=config)
         while True:
-            with suppress(NothingCame):
-                for message in await subscription.fetch(1, timeout=5):
-                    await self._take(message)
+            with suppress(FetchTimeout):
+                for message in await subscription.fetch(1, timeout=FETCH_TIMEOUT_SECONDS):
+                    await self._consume(message)
 
-    async def _take(self, message: Any) -> None:
+    async def _consume(self, message: Any) -> None:
         order = Order.read(json.loads(message.data))
-        if self._faults.get(order.payment) is Trouble.LOSE:
+        if self._faults.get(order.payment) is MessageFault.LOSE:
             await message.ack()
             return
         try:
             await self._handle(order, message)
         except Unavailable as error:
             log.warning("Payment %s, delivery %d: %s", order.payment, message.metadata.num_delivered, error)
-            await message.nak(delay=AGAIN_SECONDS)
+            await message.nak(delay=REDELIVERY_SECONDS)
         else:
             await message.ack()
 
@@ -71,49 +103,49 @@ class Handler:
         if not self._role.step:
             keys = {"order_id": order.order_id, "customer": order.customer}
             with PAYMENT.begin(order.payment, open=True, amount=order.amount, currency=order.currency, keys=keys):
-                await self._tell(order)
+                await self._continue(order)
             return
         delivery = message.metadata.num_delivered
         with sagascope.extract(message.headers), sagascope.step(self._role.step, attempt=delivery):
             await self._work(order)
-            await self._tell(order)
+            await self._continue(order)
 
     async def _work(self, order: Order) -> None:
-        await asyncio.sleep(self._role.seconds)
-        if self._faults.get(order.payment) is Trouble.POISON:
+        await asyncio.sleep(self._role.work_seconds)
+        if self._faults.get(order.payment) is MessageFault.POISON:
             raise Unavailable(f"{order.customer!r} cannot be written in the mail server's alphabet")
 
-    async def _tell(self, order: Order) -> None:
-        """Publish what comes next; the last one closes the payment instead."""
-        if not self._role.gives:
+    async def _continue(self, order: Order) -> None:
+        """Publishes the next message; the last service completes the saga instead."""
+        if not self._role.publishes:
             if (saga := sagascope.current()) is not None:
                 saga.complete()
             return
-        once = {"Nats-Msg-Id": f"{order.payment}/{self._role.gives}"}
-        await self._publish(order, once)
-        if self._faults.get(order.payment) is Trouble.TWICE:
+        deduplicated = {"Nats-Msg-Id": f"{order.payment}/{self._role.publishes}"}
+        await self._publish(order, deduplicated)
+        if self._faults.get(order.payment) is MessageFault.TWICE:
             await self._publish(order, {})
 
-    async def _publish(self, order: Order, once: Mapping[str, str]) -> None:
-        subject = self._role.gives
-        async with publishing(subject, system="nats", message_id=once.get("Nats-Msg-Id", "")) as headers:
-            await self._stream.publish(subject, json.dumps(order.write()).encode(), headers={**headers, **once})
+    async def _publish(self, order: Order, more: Mapping[str, str]) -> None:
+        subject = self._role.publishes
+        async with publishing(subject, system="nats", message_id=more.get("Nats-Msg-Id", "")) as headers:
+            await self._stream.publish(subject, json.dumps(order.write()).encode(), headers={**headers, **more})
 
 
 async def serve(role: Role) -> None:
-    """Handle this role's messages until a signal comes."""
+    """Handles the messages of this role until SIGTERM arrives."""
     task = asyncio.current_task()
     if task is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    client = await nats.connect(os.environ[BROKER], name=role.service, max_reconnect_attempts=-1)
+    client = await nats.connect(os.environ[BROKER_VARIABLE], name=role.service, max_reconnect_attempts=-1)
     try:
-        await Handler(role, client.jetstream(), planted()).run()
+        await Handler(role, client.jetstream(), faults_from_environment()).run()
     finally:
         await client.close()
 
 
 def main(name: str) -> None:
-    """Be the service of this name."""
+    """Runs the service of this name."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     sagascope.configure(
         name,

@@ -1,4 +1,4 @@
-"""Where the parts of the demo listen."""
+"""The addresses that the processes of the demo listen on."""
 
 import errno
 import socket
@@ -13,26 +13,26 @@ SERVICES: Final = ("orchestrator", "fraud", "wallet", "ledger", "shipping", "not
 LOOPBACK: Final = "127.0.0.1"
 
 FREE_RANGE: Final = range(20_000, 32_000)
-"""Below the ports that systems give to outgoing connections, so that none takes one before the part is up."""
+"""Below the ephemeral ports of outgoing connections, so that none takes a port before its process listens."""
 
 
 class CannotStart(Exception):
-    """The demo cannot run as it was asked to. The text says what to change."""
+    """The demo cannot start. The message says what to change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A host and a port; port 0 stands for any that is free."""
+    """A host and a port; port 0 is any free port."""
 
     host: str
     port: int
 
     @classmethod
     def parse(cls, text: str) -> "Address":
-        """Read ``HOST:PORT``; ``:PORT`` is on loopback.
+        """Parses ``HOST:PORT`` or, on loopback, ``:PORT``.
 
         Raises:
-            ValueError: it is neither.
+            ValueError: The text is neither.
         """
         host, colon, port = text.rpartition(":")
         if not colon or not port.isdecimal() or int(port) > 65_535:
@@ -44,14 +44,14 @@ class Address:
 
     @property
     def url(self) -> str:
-        """The HTTP address, as a client on this machine reaches it."""
-        reached = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(self.host, self.host)  # noqa: S104  read, not bound
-        return f"http://{Address(reached, self.port)}"
+        """The HTTP URL for a client on this machine."""
+        host = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(self.host, self.host)  # noqa: S104  read, not bound
+        return f"http://{Address(host, self.port)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """One thing that listens: what a person calls it, and the option that moves it."""
+    """Something that listens: its name for people, and the option that sets its address."""
 
     title: str
     option: str
@@ -72,7 +72,7 @@ LISTENERS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where everything listens; no port is 0 any more."""
+    """The addresses of all processes; no port is 0."""
 
     otlp_grpc: Address
     otlp_http: Address
@@ -81,62 +81,63 @@ class Addresses:
     services: Mapping[str, Address]
 
     @classmethod
-    def choose(cls, asked: Mapping[str, Address], *, free: bool) -> "Addresses":
-        """Take what was asked for, else a free port (``free``), else the usual one.
+    def choose(cls, requested: Mapping[str, Address], *, free: bool) -> "Addresses":
+        """Chooses the requested addresses, otherwise free ports (``free``), otherwise the defaults.
 
         Raises:
-            CannotStart: ports are taken; the text names each, what wanted it, and the option that moves it.
+            CannotStart: Ports are in use; the message names each with the option that sets it.
         """
         wanted = {
-            name: asked.get(name) or Address(LOOPBACK, 0 if free else listener.default.port)
+            name: requested.get(name) or Address(LOOPBACK, 0 if free else listener.default.port)
             for name, listener in LISTENERS.items()
         }
         ports = _free_ports()
-        one = {name: _settle(address, ports) for name, address in wanted.items() if name != "services"}
-        row = [_settle(address, ports) for address in _row(wanted["services"])]
-        _check([*one.items(), *(("services", address) for address in row)])
-        return cls(**one, services=dict(zip(SERVICES, row, strict=True)))
+        single = {name: _resolved(address, ports) for name, address in wanted.items() if name != "services"}
+        row = [_resolved(address, ports) for address in _row(wanted["services"])]
+        _check([*single.items(), *(("services", address) for address in row)])
+        return cls(**single, services=dict(zip(SERVICES, row, strict=True)))
 
 
 def _row(first: Address) -> list[Address]:
     step = 1 if first.port else 0
-    return [Address(first.host, first.port + step * place) for place in range(len(SERVICES))]
+    return [Address(first.host, first.port + step * index) for index in range(len(SERVICES))]
 
 
-def _settle(address: Address, ports: Iterator[int]) -> Address:
+def _resolved(address: Address, ports: Iterator[int]) -> Address:
     return address if address.port else Address(address.host, next(ports))
 
 
 def _free_ports() -> Iterator[int]:
-    """Free ports without end, none twice."""
+    """Yields different free ports."""
     for port in SystemRandom().sample(FREE_RANGE, len(FREE_RANGE)):
-        if _hindrance(Address(LOOPBACK, port)) is None:
+        if _bind_error(Address(LOOPBACK, port)) is None:
             yield port
 
 
 def _check(wanted: Sequence[tuple[str, Address]]) -> None:
-    """Raise if something cannot listen where it is to, naming everything that cannot."""
-    times = Counter(address for _, address in wanted)
-    hindered = [
-        (name, address, "is asked for twice" if times[address] > 1 else _hindrance(address)) for name, address in wanted
+    """Raises CannotStart if addresses cannot be used, and names all of them."""
+    counts = Counter(address for _, address in wanted)
+    errors = [
+        (name, address, "is requested twice" if counts[address] > 1 else _bind_error(address))
+        for name, address in wanted
     ]
     lines = [
-        f"{address} {why}, and {LISTENERS[name].title} was to listen there; "
-        f"{LISTENERS[name].option} HOST:PORT moves it, {LISTENERS[name].option} :0 takes any that is free."
-        for name, address, why in hindered
-        if why
+        f"{address} {error}, so {LISTENERS[name].title} cannot listen there. Choose another address with "
+        f"{LISTENERS[name].option} HOST:PORT, or any free port with {LISTENERS[name].option} :0."
+        for name, address, error in errors
+        if error
     ]
     if lines:
         raise CannotStart("\n".join(lines))
 
 
-def _hindrance(address: Address) -> str | None:
-    """What keeps a process of this user from listening there; None if nothing does."""
+def _bind_error(address: Address) -> str | None:
+    """Returns why this user cannot listen on an address; None if nothing prevents it."""
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address.host, address.port))
         except OSError as error:
-            return "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+            return "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
     return None

@@ -1,4 +1,4 @@
-"""The demo as a whole: the only place that puts its pieces together."""
+"""Runs the whole demo: starts the processes, plays the scenario, and writes what the collector found."""
 
 import asyncio
 import json
@@ -12,150 +12,160 @@ from typing import Any, Final, TypeVar
 
 import httpx
 
-from sagascope_samples.demo import parts
+from sagascope_samples.demo import processes
 from sagascope_samples.demo.addresses import Address, Addresses
-from sagascope_samples.demo.folder import USUAL, kept_folder, passing_folder
-from sagascope_samples.demo.inspection import Inspector
-from sagascope_samples.demo.report import Report, inspect, unknown, verdict_on
-from sagascope_samples.demo.scene import NoProgress, Player, Scene
-from sagascope_samples.demo.screen import Screen
-from sagascope_samples.demo.stages import plants_of, set_up
-from sagascope_samples.demo.supervisor import LOOK, Part, PartDied, PartNotReady, Supervisor
+from sagascope_samples.demo.console import DemoConsole
+from sagascope_samples.demo.engines import create_scenario, planted_faults_of
+from sagascope_samples.demo.processes import DEFAULT_FOLDER, persistent_folder, temporary_folder
+from sagascope_samples.demo.report import Inspector, Report, create_report, empty_report, result_of
+from sagascope_samples.demo.scenario import NoProgress, Player, Scenario
+from sagascope_samples.demo.supervisor import (
+    POLL_INTERVAL_SECONDS,
+    ProcessDied,
+    ProcessNotReady,
+    ProcessSpec,
+    Supervisor,
+)
 
-HEADLESS_SECONDS: Final = 80.0
-"""From the start; after this the report says how far it came."""
+HEADLESS_TIMEOUT_SECONDS: Final = 80.0
+"""Maximum duration of a headless run; then it reports what was found so far."""
 
-POLL: Final = 0.5
-"""Seconds between two questions to the collector."""
+QUERY_INTERVAL_SECONDS: Final = 0.5
+"""Time between two queries of the collector."""
 
-Result = TypeVar("Result")
+T = TypeVar("T")
 
 
-class NotFound(Exception):
-    """The collector did not find what was planted, or found what was not."""
+class FaultsNotFound(Exception):
+    """The collector did not find a planted fault, or reported a fault that was not planted."""
 
     def __init__(self, report: Report) -> None:
-        super().__init__("Not everything is as it was planted.")
+        super().__init__("The findings differ from the planted faults.")
         self.report = report
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How the demo is to run."""
+    """The options of the demo."""
 
     headless: bool = False
     json: bool = False
     folder: Path | None = None
     addresses: Mapping[str, Address] = field(default_factory=dict)
     engine: str | None = None
-    """What the services run on; None: HTTP, and an orchestrator."""
+    """What the services run on; None: HTTP with an orchestrator."""
 
 
 async def play(options: Options) -> int:
-    """Play the story; return the exit status: 0, or 1 if a part died or a planted fault was not found.
+    """Runs the demo and returns its exit status: 0, or 1 if a process died or a planted fault was not found.
 
     Raises:
-        CannotStart: a port or the folder is taken, or a package is missing.
-        CancelledError: a signal came. Whatever is raised, no process is left.
+        CannotStart: A port or the folder is in use, or a package is missing.
+        CancelledError: A signal arrived. All processes are stopped, whatever is raised.
     """
-    _stop_at_signals()
-    screen = Screen(json=options.json)
+    _cancel_at_signals()
+    console = DemoConsole(json=options.json)
     try:
         with _folder(options) as folder:
-            report = await _run(options, screen, folder)
-    except NotFound as failure:
-        return _hand_in(failure.report, options, screen)
-    except (PartDied, PartNotReady, NoProgress, httpx.HTTPError) as error:
-        screen.say(str(error), "red")
-        return _hand_in(unknown(plants_of(options.engine)), options, screen) if options.json else 1
-    return 0 if report is None else _hand_in(report, options, screen)
+            report = await _run(options, console, folder)
+    except FaultsNotFound as failure:
+        return _write_report(failure.report, options, console)
+    except (ProcessDied, ProcessNotReady, NoProgress, httpx.HTTPError) as error:
+        console.write(str(error), "red")
+        if not options.json:
+            return 1
+        return _write_report(empty_report(planted_faults_of(options.engine)), options, console)
+    return 0 if report is None else _write_report(report, options, console)
 
 
-async def _run(options: Options, screen: Screen, folder: Path) -> Report | None:
-    """Start everything, play, and stop everything. A report is made where nobody watches."""
-    deadline = asyncio.get_running_loop().time() + HEADLESS_SECONDS
+async def _run(options: Options, console: DemoConsole, folder: Path) -> Report | None:
+    """Starts everything, plays the scenario, and stops everything. Returns a report for a headless run."""
+    deadline = asyncio.get_running_loop().time() + HEADLESS_TIMEOUT_SECONDS
     addresses = Addresses.choose(options.addresses, free=options.headless)
-    scene = set_up(options.engine, addresses, folder)
-    others = [parts.collector(addresses, folder, scene.collector)] + (
-        [] if options.headless else [parts.dashboard(addresses)]
-    )
+    scenario = create_scenario(options.engine, addresses, folder)
+    specs = [processes.collector(addresses, folder, scenario.collector_options)]
+    if not options.headless:
+        specs.append(processes.dashboard(addresses))
     async with Supervisor(folder) as supervisor, Inspector(addresses.api.url) as inspector:
         try:
-            await _start([*others, *scene.services], supervisor, screen)
-            player = scene.player(supervisor, inspector, screen.planted)
+            await _start([*specs, *scenario.services], supervisor, console)
+            player = scenario.player(supervisor, inspector, console.write_planted)
             if options.headless:
-                return await _perform(supervisor, _prove(scene, player, inspector, deadline))
-            screen.where_to_look(scene.plants[0].payment, addresses, folder)
-            return await _perform(supervisor, player.play(), _tell_what_is_found(scene, inspector, screen))
+                return await _supervised(supervisor, _verify(scenario, player, inspector, deadline))
+            console.write_instructions(scenario.planted_faults[0].payment, addresses, folder)
+            findings = _write_findings(scenario, inspector, console)
+            return await _supervised(supervisor, player.play(), findings)
         except asyncio.CancelledError:
-            screen.stopping()
+            console.write_stopping()
             raise
 
 
-def _hand_in(report: Report, options: Options, screen: Screen) -> int:
-    """Write the report for a machine, on standard output, or for a person; return the exit status."""
+def _write_report(report: Report, options: Options, console: DemoConsole) -> int:
+    """Writes the report, as JSON to standard output or for a person; returns the exit status."""
     if options.json:
         sys.stdout.write(json.dumps(report.document(), indent=2) + "\n")
-        screen.doubts(report)
+        console.write_problems(report)
     else:
-        screen.report(report)
+        console.write_report(report)
     return 0 if report.ok else 1
 
 
-async def _start(everything: Sequence[Part], supervisor: Supervisor, screen: Screen) -> None:
-    with screen.progress() as progress:
-        lines = {part.name: progress.add_task(f"{part.name} starts", total=1) for part in everything}
-        for part in everything:
-            supervisor.start(part)
-        for part in everything:
-            await supervisor.ready(part)
-            progress.update(lines[part.name], completed=1, description=f"{part.name} is ready")
+async def _start(specs: Sequence[ProcessSpec], supervisor: Supervisor, console: DemoConsole) -> None:
+    with console.progress() as progress:
+        lines = {spec.name: progress.add_task(f"{spec.name} starts", total=1) for spec in specs}
+        for spec in specs:
+            supervisor.start(spec)
+        for spec in specs:
+            await supervisor.wait_ready(spec)
+            progress.update(lines[spec.name], completed=1, description=f"{spec.name} is ready")
 
 
-async def _prove(scene: Scene, player: Player, inspector: Inspector, deadline: float) -> Report:
-    """Play as much of the story as is needed, and wait until everything is found, or the time is up."""
+async def _verify(scenario: Scenario, player: Player, inspector: Inspector, deadline: float) -> Report:
+    """Plays the scenario, and waits until all planted faults are found or the deadline has passed."""
+    planted_faults = scenario.planted_faults
     try:
         async with asyncio.timeout_at(deadline):
-            await player.play(scene.payments)
-            while not (report := await inspect(inspector, scene.plants, player.sent)).ok:
-                await asyncio.sleep(POLL)
+            await player.play(scenario.payments)
+            while not (report := await create_report(inspector, planted_faults, player.sent)).ok:
+                await asyncio.sleep(QUERY_INTERVAL_SECONDS)
     except TimeoutError:
-        report = await inspect(inspector, scene.plants, player.sent)
+        report = await create_report(inspector, planted_faults, player.sent)
         if not report.ok:
-            raise NotFound(report) from None
+            raise FaultsNotFound(report) from None
     return report
 
 
-async def _tell_what_is_found(scene: Scene, inspector: Inspector, screen: Screen) -> None:
-    """Say of each planted fault when it is found."""
-    missing = list(scene.plants)
+async def _write_findings(scenario: Scenario, inspector: Inspector, console: DemoConsole) -> None:
+    """Writes each planted fault when it is found."""
+    missing = list(scenario.planted_faults)
     while missing:
-        for verdict in [await verdict_on(inspector, plant) for plant in missing]:
-            if verdict.ok:
-                missing.remove(verdict.plant)
-                screen.found(verdict)
-        await asyncio.sleep(POLL)
+        for result in [await result_of(inspector, planted) for planted in missing]:
+            if result.ok:
+                missing.remove(result.planted)
+                console.write_found(result)
+        await asyncio.sleep(QUERY_INTERVAL_SECONDS)
 
 
-async def _perform(
-    supervisor: Supervisor, main: Coroutine[Any, Any, Result], *beside: Coroutine[Any, Any, None]
-) -> Result:
-    """Run `main` to its end unless something beside it fails, or a part dies."""
-    leading = asyncio.create_task(main)
+async def _supervised(
+    supervisor: Supervisor, main: Coroutine[Any, Any, T], *background: Coroutine[Any, Any, None]
+) -> T:
+    """Runs `main` to its end, unless a background task fails or a process dies."""
+    main_task = asyncio.create_task(main)
     tasks: list[asyncio.Task[Any]] = [
-        leading,
+        main_task,
         asyncio.create_task(supervisor.watch()),
-        *map(asyncio.create_task, beside),
+        *map(asyncio.create_task, background),
     ]
     try:
-        while not leading.done():
+        while not main_task.done():
             running = [task for task in tasks if not task.done()]
             done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
-        return leading.result()
+        return main_task.result()
     except httpx.TransportError:
-        await asyncio.sleep(2 * LOOK)
+        # a process that died explains the error better
+        await asyncio.sleep(2 * POLL_INTERVAL_SECONDS)
         supervisor.check()
         raise
     finally:
@@ -166,12 +176,12 @@ async def _perform(
 
 def _folder(options: Options) -> AbstractContextManager[Path]:
     if options.folder is None and options.headless:
-        return passing_folder()
-    return kept_folder(options.folder or USUAL)
+        return temporary_folder()
+    return persistent_folder(options.folder or DEFAULT_FOLDER)
 
 
-def _stop_at_signals() -> None:
-    """Let Ctrl-C, SIGTERM and a closed terminal end the demo in order."""
+def _cancel_at_signals() -> None:
+    """Makes Ctrl-C, SIGTERM and a closed terminal stop the demo in order."""
     if (task := asyncio.current_task()) is None:
         return
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -1,4 +1,4 @@
-"""Starts the parts as processes of their own, notices when one dies, and leaves none behind."""
+"""Starts and watches the processes of the demo, and leaves none behind."""
 
 import asyncio
 import ctypes
@@ -14,48 +14,51 @@ from typing import Final, NoReturn, Self
 
 import httpx
 
-GRACE: Final = 5.0
-"""Seconds that a part is given to stop by itself."""
+STOP_TIMEOUT_SECONDS: Final = 5.0
+"""Time after which a process that does not stop is killed."""
 
-PATIENCE: Final = 60.0
-"""Seconds that a part is given to be ready."""
+READY_TIMEOUT_SECONDS: Final = 60.0
+READY_REQUEST_TIMEOUT_SECONDS: Final = 2.0
+POLL_INTERVAL_SECONDS: Final = 0.1
 
-LOOK: Final = 0.1
-"""Seconds between two looks at the processes."""
+LOG_TAIL_LINES: Final = 20
+"""Lines of a log that an error message shows."""
 
-TAIL: Final = 20
-"""Lines of a dead part's log that are shown."""
-
-
-class PartDied(Exception):
-    """A part ended that should not have. The text names it and has the end of its log."""
+PR_SET_PDEATHSIG: Final = 1
+"""Option of Linux's prctl: the signal that a process receives when its parent ends."""
 
 
-class PartNotReady(Exception):
-    """A part runs but does not answer in time."""
+class ProcessDied(Exception):
+    """A process ended unexpectedly. The message names it and contains the end of its log."""
+
+
+class ProcessNotReady(Exception):
+    """A process runs but is not ready in time."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A process of the demo."""
+class ProcessSpec:
+    """How to start a process of the demo."""
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str]
-    ready: str
-    """The URL that answers 200 once it is."""
+    ready_url: str
+    """Responds with status 200 once the process is ready."""
 
 
 class Supervisor:
-    """Owns the processes: a context manager that leaves none behind, however it is left.
+    """Owns the processes; a context manager that stops all of them at its end.
 
-    Should this process itself be killed, the system kills the parts with it (on Linux).
+    If this process itself is killed, Linux kills the others with it.
     """
 
-    def __init__(self, folder: Path, *, grace: float = GRACE, patience: float = PATIENCE) -> None:
+    def __init__(
+        self, folder: Path, *, stop_timeout: float = STOP_TIMEOUT_SECONDS, ready_timeout: float = READY_TIMEOUT_SECONDS
+    ) -> None:
         self._folder = folder
-        self._grace = grace
-        self._patience = patience
+        self._stop_timeout = stop_timeout
+        self._ready_timeout = ready_timeout
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     async def __aenter__(self) -> Self:
@@ -66,67 +69,68 @@ class Supervisor:
     ) -> None:
         await self.stop()
 
-    def start(self, part: Part) -> None:
-        """Start a part; what it prints goes to ``<name>.log``, behind what is there."""
-        with self.log_of(part.name).open("ab") as log:
-            self._running[part.name] = subprocess.Popen(
-                part.command,
-                env={**os.environ, **part.environment},
+    def start(self, spec: ProcessSpec) -> None:
+        """Starts a process; its output is appended to ``<name>.log``."""
+        with self.log_of(spec.name).open("ab") as log:
+            self._running[spec.name] = subprocess.Popen(
+                spec.command,
+                env={**os.environ, **spec.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with_parent(),
+                preexec_fn=_kill_with_parent(),
             )
 
-    async def ready(self, part: Part) -> None:
-        """Wait until a part answers.
+    async def wait_ready(self, spec: ProcessSpec) -> None:
+        """Waits until a process is ready.
 
         Raises:
-            PartDied: it, or another part, ended instead.
-            PartNotReady: it did not answer in time.
+            ProcessDied: This process or another one ended.
+            ProcessNotReady: It is not ready in time.
         """
-        deadline = asyncio.get_running_loop().time() + self._patience
-        async with httpx.AsyncClient(timeout=2.0, trust_env=False) as http:
+        deadline = asyncio.get_running_loop().time() + self._ready_timeout
+        async with httpx.AsyncClient(timeout=READY_REQUEST_TIMEOUT_SECONDS, trust_env=False) as http:
             while asyncio.get_running_loop().time() < deadline:
                 self.check()
-                if await _answers(http, part.ready):
+                if await _is_ready(http, spec.ready_url):
                     return
-                await asyncio.sleep(LOOK)
-        raise PartNotReady(f"{part.name} is not ready after {self._patience:g} s.\n{self._tail(part.name)}")
+                await asyncio.sleep(POLL_INTERVAL_SECONDS)
+        raise ProcessNotReady(f"{spec.name} is not ready after {self._ready_timeout:g} s.\n{self._log_tail(spec.name)}")
 
     async def kill(self, name: str) -> None:
-        """Kill a part with SIGKILL, and wait until it is gone; it is not missed."""
+        """Kills a process with SIGKILL and waits for its end; `watch` does not report it."""
         process = self._running.pop(name)
         process.kill()
         await asyncio.to_thread(process.wait)
 
     def check(self) -> None:
-        """Look at every part once.
+        """Checks every process once.
 
         Raises:
-            PartDied: one has ended.
+            ProcessDied: A process ended.
         """
         for name, process in self._running.items():
             if process.poll() is not None:
-                raise PartDied(f"{name} died unexpectedly ({_how(process.returncode)}).\n{self._tail(name)}")
+                status = _exit_status(process.returncode)
+                raise ProcessDied(f"{name} died unexpectedly ({status}).\n{self._log_tail(name)}")
 
     async def watch(self) -> NoReturn:
-        """Look at the parts until one dies, then raise `PartDied`."""
+        """Checks the processes until one dies, then raises `ProcessDied`."""
         while True:
             self.check()
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(POLL_INTERVAL_SECONDS)
 
     async def stop(self) -> None:
-        """Stop all parts: ask, wait, then kill. Returns when none is left.
+        """Stops all processes with SIGTERM, and with SIGKILL those that do not stop in time.
 
-        The part that was started first, the collector, is asked when the others are gone, so that it hears them out.
+        The process that was started first, the collector, stops last, so that it receives the others' final records.
         """
         names = list(self._running)
         try:
-            for wave in (names[1:], names[:1]):
-                self._signal(wave, signal.SIGTERM)
-                await self._gone(wave)
+            for group in (names[1:], names[:1]):
+                self._signal(group, signal.SIGTERM)
+                await self._wait_for_end(group)
         finally:
             self._signal(names, signal.SIGKILL)
             for process in self._running.values():
@@ -134,51 +138,51 @@ class Supervisor:
             self._running.clear()
 
     def log_of(self, name: str) -> Path:
-        """The file with what a part printed."""
+        """Returns the file with the output of a process."""
         return self._folder / f"{name}.log"
 
-    async def _gone(self, names: Sequence[str]) -> None:
-        """Return when these have ended, or have been given enough time to."""
-        deadline = asyncio.get_running_loop().time() + self._grace
+    async def _wait_for_end(self, names: Sequence[str]) -> None:
+        """Waits until these processes have ended, at most until the timeout."""
+        deadline = asyncio.get_running_loop().time() + self._stop_timeout
         while any(self._running[name].poll() is None for name in names):
             if asyncio.get_running_loop().time() > deadline:
                 return
-            await asyncio.sleep(LOOK / 4)
+            await asyncio.sleep(POLL_INTERVAL_SECONDS / 4)
 
     def _signal(self, names: Sequence[str], number: signal.Signals) -> None:
-        """Send a signal to parts and whatever they started: each leads a group of its own."""
+        """Sends a signal to processes and their children: each process has its own process group."""
         for name in names:
             process = self._running[name]
             if process.poll() is None:
                 os.killpg(process.pid, number)
 
-    def _tail(self, name: str) -> str:
+    def _log_tail(self, name: str) -> str:
         log = self.log_of(name)
-        lines = log.read_text(errors="replace").splitlines()[-TAIL:]
+        lines = log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
         return "\n".join([f"The end of {log}:", *(f"  {line}" for line in lines or ["(nothing)"])])
 
 
-async def _answers(http: httpx.AsyncClient, url: str) -> bool:
+async def _is_ready(http: httpx.AsyncClient, url: str) -> bool:
     try:
         return (await http.get(url)).is_success
     except httpx.TransportError:
         return False
 
 
-def _how(code: int) -> str:
+def _exit_status(code: int) -> str:
     return f"exit status {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
 
 
-def _die_with_parent() -> Callable[[], None] | None:
-    """What a new process calls so that the system kills it when this one is gone; None where there is no such call."""
+def _kill_with_parent() -> Callable[[], None] | None:
+    """Returns a function for a new process that makes the system kill it when this one ends; None except on Linux."""
     if sys.platform != "linux":
         return None
     set_death_signal = ctypes.CDLL(None, use_errno=True).prctl
-    here = os.getpid()
+    parent = os.getpid()
 
     def call() -> None:
-        set_death_signal(1, signal.SIGKILL)
-        if os.getppid() != here:
+        set_death_signal(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
             os.kill(os.getpid(), signal.SIGKILL)
 
     return call

@@ -1,1 +1,1 @@
-"""Payments as workflows of Temporal: charge, fulfil, refund. ``sagascope demo --engine temporal`` plays it."""
+"""Payments as Temporal workflows: charge, fulfil, refund. ``sagascope demo --engine temporal`` runs it."""

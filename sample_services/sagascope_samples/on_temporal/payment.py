@@ -1,4 +1,4 @@
-"""The workflow. Temporal runs this code again and again, in a sandbox: it imports nothing but Temporal."""
+"""The workflow. Temporal runs this code in a sandbox, repeatedly, so it imports nothing but Temporal."""
 
 from datetime import timedelta
 from typing import Any, Final
@@ -15,27 +15,28 @@ CHARGE: Final = "charge"
 FULFIL: Final = "fulfil"
 REFUND: Final = "refund"
 
-LONG: Final = timedelta(minutes=10)
-"""What one try may take. None says meanwhile that it is alive, so for so long the server waits for a dead one."""
+ATTEMPT_TIMEOUT: Final = timedelta(minutes=10)
+"""Maximum of one attempt. Activities send no heartbeats, so the server waits this long for a worker that died."""
 
-SOON: Final = RetryPolicy(initial_interval=timedelta(seconds=0.4), backoff_coefficient=1.0)
-TWICE: Final = RetryPolicy(initial_interval=timedelta(seconds=0.4), maximum_attempts=2)
+UNLIMITED_RETRIES: Final = RetryPolicy(initial_interval=timedelta(seconds=0.4), backoff_coefficient=1.0)
+ONE_RETRY: Final = RetryPolicy(initial_interval=timedelta(seconds=0.4), maximum_attempts=2)
 
 
 @workflow.defn(name="payment")
 class Payment:
-    """Charges a customer, has the order fulfilled, and gives the money back when it cannot be."""
+    """Charges a customer and fulfils the order; refunds the customer if the order cannot be fulfilled."""
 
     @workflow.run
     async def run(self, order: dict[str, Any], warehouse: str) -> None:
-        """Lead one payment; `warehouse` is the task queue that fulfils it."""
-        await workflow.execute_activity(CHARGE, order, task_queue=BANK, start_to_close_timeout=LONG, retry_policy=SOON)
+        """Runs one payment; `warehouse` is the task queue that fulfils it."""
+        await self._execute(CHARGE, order, BANK, UNLIMITED_RETRIES)
         try:
-            await workflow.execute_activity(
-                FULFIL, order, task_queue=warehouse, start_to_close_timeout=LONG, retry_policy=SOON
-            )
+            await self._execute(FULFIL, order, warehouse, UNLIMITED_RETRIES)
         except ActivityError:
-            await workflow.execute_activity(
-                REFUND, order, task_queue=BANK, start_to_close_timeout=LONG, retry_policy=TWICE
-            )
+            await self._execute(REFUND, order, BANK, ONE_RETRY)
             raise
+
+    async def _execute(self, activity: str, order: dict[str, Any], queue: str, policy: RetryPolicy) -> None:
+        await workflow.execute_activity(
+            activity, order, task_queue=queue, start_to_close_timeout=ATTEMPT_TIMEOUT, retry_policy=policy
+        )

@@ -1,4 +1,4 @@
-"""Work that is taken with 202: what the orchestrator's place sees of it."""
+"""Work that is accepted with status 202: the callbacks that its caller receives."""
 
 import json
 import threading
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sagascope_samples.chassis import CALL_BACK_HEADER, Order
+from sagascope_samples.chassis import CALLBACK_HEADER, Order
 from support.samples import Samples, running_samples, wait_until
 
 pytestmark = pytest.mark.xdist_group("samples")
@@ -20,10 +20,10 @@ ORDER = Order("8492", "ord-1", "Paper Moon", Decimal("50.00"), "EUR")
 
 
 class Caller:
-    """Stands where the orchestrator stands: says 503 as often as it is told to, then takes the call back."""
+    """Replaces the orchestrator: responds with 503 as often as configured, then accepts the callback."""
 
     def __init__(self) -> None:
-        self.busy = 0
+        self.refusals = 0
         self.calls: list[tuple[str, dict[str, str], Any]] = []
 
 
@@ -34,8 +34,8 @@ def calling() -> Iterator[tuple[Caller, str]]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            status = 503 if caller.busy else 204
-            caller.busy -= bool(caller.busy)
+            status = 503 if caller.refusals else 204
+            caller.refusals -= bool(caller.refusals)
             if status == 204:
                 caller.calls.append((self.path, dict(self.headers), json.loads(body)))
             answer = b'{"error": "busy"}' if status == 503 else b""
@@ -65,51 +65,51 @@ def caller_and_ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tupl
         yield caller, samples
 
 
-def take(samples: Samples, order: Order, key: str, path: str = "/entries") -> None:
-    answer = samples.post("ledger", path, order.write(), key, **{CALL_BACK_HEADER: f"/call-backs/{key}"})
+def request(samples: Samples, order: Order, key: str, path: str = "/entries") -> None:
+    answer = samples.post("ledger", path, order.write(), key, **{CALLBACK_HEADER: f"/call-backs/{key}"})
     assert answer.status_code == 202
     assert answer.content == b""
 
 
-def called(caller: Caller, key: str) -> list[Any]:
+def callbacks(caller: Caller, key: str) -> list[Any]:
     return [body for path, _, body in caller.calls if path == f"/call-backs/{key}"]
 
 
-def test_work_is_taken_at_once_and_its_end_is_told(caller_and_ledger: tuple[Caller, Samples]) -> None:
+def test_work_is_accepted_at_once_and_its_end_reported(caller_and_ledger: tuple[Caller, Samples]) -> None:
     caller, samples = caller_and_ledger
-    take(samples, ORDER, "k1")
-    wait_until(lambda: called(caller, "k1") == [{"ended": "done"}], "no call back")
+    request(samples, ORDER, "k1")
+    wait_until(lambda: callbacks(caller, "k1") == [{"ended": "done"}], "no callback")
     assert samples.rows("ledger", "SELECT kind, cents FROM entries WHERE payment = '8492'") == [("record", 5000)]
 
 
-def test_a_call_back_that_is_not_taken_is_made_again(caller_and_ledger: tuple[Caller, Samples]) -> None:
+def test_refused_callback_is_retried(caller_and_ledger: tuple[Caller, Samples]) -> None:
     caller, samples = caller_and_ledger
-    caller.busy = 2
-    take(samples, Order("p2", "ord-2", "Paper Moon", Decimal(1), "EUR"), "k2")
-    wait_until(lambda: called(caller, "k2") == [{"ended": "done"}], "no call back")
-    assert samples.log_of("ledger").count("Calling /call-backs/k2 back failed: busy") == 2
+    caller.refusals = 2
+    request(samples, Order("p2", "ord-2", "Paper Moon", Decimal(1), "EUR"), "k2")
+    wait_until(lambda: callbacks(caller, "k2") == [{"ended": "done"}], "no callback")
+    assert samples.log_of("ledger").count("Callback to /call-backs/k2 failed: busy") == 2
 
 
-def test_a_refusal_is_told_with_its_reason(caller_and_ledger: tuple[Caller, Samples]) -> None:
+def test_refusal_is_reported_with_its_reason(caller_and_ledger: tuple[Caller, Samples]) -> None:
     caller, samples = caller_and_ledger
-    take(samples, Order("p3", "ord-3", "Paper Moon", Decimal(1), "EUR"), "k3", "/reversals")
-    told = [{"ended": "refused", "error": "Payment p3 is not in the books"}]
-    wait_until(lambda: called(caller, "k3") == told, "no call back")
+    request(samples, Order("p3", "ord-3", "Paper Moon", Decimal(1), "EUR"), "k3", "/reversals")
+    expected = [{"ended": "refused", "error": "Payment p3 is not in the books"}]
+    wait_until(lambda: callbacks(caller, "k3") == expected, "no callback")
 
 
-def test_a_key_whose_work_is_under_way_is_not_started_again(caller_and_ledger: tuple[Caller, Samples]) -> None:
+def test_work_in_progress_is_not_started_again(caller_and_ledger: tuple[Caller, Samples]) -> None:
     _, samples = caller_and_ledger
     samples.plant("ledger", "p4", "ledger.record", "stall")
     for _ in range(3):
-        take(samples, Order("p4", "ord-4", "Paper Moon", Decimal(1), "EUR"), "k4")
+        request(samples, Order("p4", "ord-4", "Paper Moon", Decimal(1), "EUR"), "k4")
     wait_until(lambda: "Recording payment p4" in samples.log_of("ledger"), "it was not started")
     assert samples.log_of("ledger").count("Recording payment p4") == 1
 
 
-def test_work_that_was_done_is_told_again_and_not_done_again(caller_and_ledger: tuple[Caller, Samples]) -> None:
+def test_repeated_work_is_reported_again_and_executed_once(caller_and_ledger: tuple[Caller, Samples]) -> None:
     caller, samples = caller_and_ledger
     order = Order("p5", "ord-5", "Paper Moon", Decimal(1), "EUR")
     for times in (1, 2):
-        take(samples, order, "k5")
-        wait_until(lambda times=times: called(caller, "k5") == [{"ended": "done"}] * times, "no call back")
+        request(samples, order, "k5")
+        wait_until(lambda times=times: callbacks(caller, "k5") == [{"ended": "done"}] * times, "no callback")
     assert samples.rows("ledger", "SELECT count(*) FROM entries WHERE payment = 'p5'") == [(1,)]
