@@ -165,14 +165,12 @@ def _celery(otlp: str, folder: Path) -> Iterator[Callable[..., Any]]:
 def nats_messages(recorder: Recorder, otlp: str, _: str, folder: Path) -> None:
     import nats
 
-    from sagascope_samples.choreography.faults import written
-    from sagascope_samples.choreography.roles import ROLES, STREAM
-    from sagascope_samples.choreography.service import BROKER
-    from sagascope_samples.choreography.story import faults_of
-    from sagascope_samples.story import payments
+    from sagascope_samples.choreography.scenario import faults_of, faults_to_environment
+    from sagascope_samples.choreography.service import BROKER_VARIABLE, ROLES, STREAM
+    from sagascope_samples.scenario import payments
 
     with running_nats(folder) as broker:
-        environment = {**os.environ, BROKER: broker, "SAGASCOPE_ENDPOINT": otlp}
+        environment = {**os.environ, BROKER_VARIABLE: broker, "SAGASCOPE_ENDPOINT": otlp}
         services: dict[str, subprocess.Popen[bytes]] = {}
 
         async def play() -> None:
@@ -183,14 +181,14 @@ def nats_messages(recorder: Recorder, otlp: str, _: str, folder: Path) -> None:
                 command = [sys.executable, "-m", "sagascope_samples.choreography.service", name]
                 with (folder / name).open("wb") as log:
                     services[name] = subprocess.Popen(
-                        command, env={**environment, **written(faults_of(name))}, stdout=log, stderr=log
+                        command, env={**environment, **faults_to_environment(faults_of(name))}, stdout=log, stderr=log
                     )
             for order in payments():
                 last = order.payment == "8494"
                 if last:
                     await asyncio.sleep(4)
                     services["shipping"].kill()
-                await stream.publish(ROLES["checkout"].takes, json.dumps(order.write()).encode())
+                await stream.publish(ROLES["checkout"].consumes, json.dumps(order.write()).encode())
                 if last:
                     break
                 await asyncio.sleep(0.2)
