@@ -82,10 +82,12 @@ class Collector:
         self._outages = IngestOutages(storage, clock)
         self._meter = Meter()
         key = scrubbing.chosen_key(settings.scrub_key, os.environ, settings.db)
-        self._scrubber = scrubbing.Scrubber(settings.scrub_rules, scrubbing.Tokens(key), settings.forms.keys)
+        self._scrubber = scrubbing.Scrubber(
+            settings.scrub_rules, scrubbing.Tokens(key), settings.attribute_mapping.keys
+        )
         self._ingest = Ingest(
             storage,
-            partial(decode, scrubber=self._scrubber, forms=settings.forms),
+            partial(decode, scrubber=self._scrubber, attribute_mapping=settings.attribute_mapping),
             limits=Limits(settings.queue_bytes),
             refused=self._outages.refused,
             committed=self._meter.committed,

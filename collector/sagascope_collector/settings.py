@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, Self
 from sagascope_collector.access import OPEN, Tls, Tokens
 from sagascope_collector.alerting import Alerts
 from sagascope_collector.analysis.runbook import Runbook
-from sagascope_collector.engines import BUILT_IN, Forms
+from sagascope_collector.engines import BUILT_IN, AttributeMapping
 from sagascope_collector.errors import BadValue
 from sagascope_collector.logging_setup import Format, Level
 from sagascope_collector.scrubbing import Rules
@@ -86,7 +86,7 @@ class Settings:
     """What verdicts add to what is to be done."""
     scrub_rules: Rules = field(default_factory=Rules)
     """What may not be kept; card numbers may not unless a file says otherwise."""
-    forms: Forms = BUILT_IN
+    attribute_mapping: AttributeMapping = BUILT_IN
     """What is understood of others' telemetry."""
     scrub_key: Path | None = None
     """File with the key of the stand-ins for what was taken out."""

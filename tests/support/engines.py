@@ -1,4 +1,4 @@
-"""Spans as engines make them, told in a few words, and what a collector says of them."""
+"""Builds the spans of one saga as an engine sends them, and reads what a collector shows."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -12,14 +12,14 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from support.otlp import SECOND, resource, span, traces
 
 AGO = 60
-"""Seconds before now at which the stories begin."""
+"""Seconds before now at which the sagas start."""
 
 WITHIN = 60.0
 
 
 @dataclass
 class Story:
-    """The spans of one saga, in one trace unless told otherwise; times are seconds from its start."""
+    """The spans of one saga, by default in one trace. Times are seconds from its start."""
 
     number: int
     begun: int = field(default_factory=lambda: time.time_ns() - AGO * SECOND)
@@ -27,7 +27,7 @@ class Story:
 
     @property
     def name(self) -> str:
-        """A name that no other story has: what finished sagas of one name taught is held against the next."""
+        """A saga name of its own: baselines that are learned from one saga type apply to later sagas of that type."""
         return f"Order{self.number}"
 
     def span(
@@ -37,7 +37,7 @@ class Story:
         at: float,
         lasts: float | None = 0.0,
         *,
-        above: int = 0,
+        parent: int = 0,
         error: str | None = None,
         events: Iterable[tuple[str, float, Mapping[str, Any]]] = (),
         trace: int = 0,
@@ -45,11 +45,11 @@ class Story:
         service: str = "worker",
         scope: str = "engine",
     ) -> int:
-        """Add a span, and answer its number; `lasts=None`: it was sent while it was open."""
+        """Adds a span and returns its number. With `lasts=None` it is sent while it is open."""
         own = self.number * 1000 + len(self.spans) + 1
         start = self.begun + round(at * SECOND)
         end = 0 if lasts is None else start + round(lasts * SECOND)
-        said = span(
+        built = span(
             own,
             trace=self.number * 10 + trace,
             name=name,
@@ -59,18 +59,18 @@ class Story:
             error=error,
             kind=kind,
         )
-        if above:
-            said.parent_span_id = above.to_bytes(8, "big")
+        if parent:
+            built.parent_span_id = parent.to_bytes(8, "big")
         for event, when, of_event in events:
-            added = said.events.add(name=event, time_unix_nano=self.begun + round(when * SECOND))
+            added = built.events.add(name=event, time_unix_nano=self.begun + round(when * SECOND))
             added.attributes.extend(span(attributes=of_event).attributes)
-        self.spans.append((service, scope, said))
+        self.spans.append((service, scope, built))
         return own
 
     def send(self, http: httpx.Client) -> None:
-        """Send everything, each span in a request of its own, the last first."""
-        for service, scope, said in reversed(self.spans):
-            body = traces(said, of=resource(service), scope=scope).SerializeToString()
+        """Sends each span in a request of its own, the last span first."""
+        for service, scope, built in reversed(self.spans):
+            body = traces(built, of=resource(service), scope=scope).SerializeToString()
             answer = http.post("/v1/traces", content=body, headers={"Content-Type": "application/x-protobuf"})
             assert answer.status_code == 200, answer.text
 
@@ -78,7 +78,7 @@ class Story:
 def saga(
     api: httpx.Client, saga_id: str, name: str, until: Callable[[Any], bool] = lambda _: True, log: Path | None = None
 ) -> Any:
-    """What the API says of a saga, once it is as awaited; `log` is shown where it does not come to that."""
+    """Returns a saga from the API once `until` holds. After a timeout the failure shows `log`."""
     deadline = time.monotonic() + WITHIN
     while True:
         answer = api.get("/api/v1/saga", params={"id": saga_id, "name": name})
@@ -88,11 +88,11 @@ def saga(
         time.sleep(0.05)
 
 
-def steps(told: Mapping[str, Any]) -> list[tuple[str, str, str, list[str]]]:
-    """(name and key, type, state, states of its attempts) of each step."""
+def steps(shown: Mapping[str, Any]) -> list[tuple[str, str, str, list[str]]]:
+    """Returns (name and key, type, state, states of its attempts) of each step."""
     return [
         (f"{each['name']}#{each['key']}".removesuffix("#"), each["type"], each["state"], _states(each))
-        for each in told["steps"]
+        for each in shown["steps"]
     ]
 
 

@@ -91,7 +91,7 @@ def _request(signal: Signal, encoding: Encoding, data: bytes) -> None:
 def _agree(payload: Payload) -> None:
     """What is read by columns is what is read record by record; what others' forms may be in is never read so."""
     said, rejected = fast([payload])
-    if not rejected or BUILT_IN.may_hold([payload.body])[0]:
+    if not rejected or BUILT_IN.prefilter([payload.body])[0]:
         return
     try:
         rows, numbers = exact([payload])

@@ -56,34 +56,38 @@ def fold(
     """
     share, impossible = timestamps.settle(share)
     woven = weave(share.spans, share.logs)
-    reading = engines.read(woven.spans)
-    spans = sorted(reading.spans.values(), key=_span_order)
+    normalized = engines.normalize(woven.spans)
+    spans = sorted(normalized.spans.values(), key=_span_order)
     logs = _distinct(share.logs)
-    lineage = Lineage(reading.spans)
+    lineage = Lineage(normalized.spans)
     frame = outcome.frame(spans, lineage)
     declared = plan.declared([*frame.roots, *spans])
     if declared is plan.NO_PLAN and experience is not None and (spans or logs):
         declared = experience.plan((spans or logs)[0].process.version) or declared
     edges = clocks.edges(spans, lineage)
-    only_logged = logged.steps(logs, [*spans, *reading.again], frame.closing.end if frame.closing else None)
+    only_logged = logged.steps(
+        logs, [*spans, *normalized.further_attempts], frame.closing.end if frame.closing else None
+    )
     offsets = _offsets(share, frame, edges)
     about = Circumstances(
         lineage,
-        (gone(woven, instances, now) if woven.announced else frozenset()) | reading.lost,
+        (gone(woven, instances, now) if woven.announced else frozenset()) | normalized.lost,
         offsets,
         {span_id: at for (_, span_id), at in sorted(woven.announced.items(), reverse=True)},
-        reading.unknown,
-        Causes(reading.spans, logs),
+        normalized.unknown,
+        Causes(normalized.spans, logs),
         Skew(spans, edges, offsets, experience.skew if experience is not None else {}),
         {id(each.span): each for each in only_logged},
-        not reading.continued.isdisjoint(span.span_id for span in spans),
+        not normalized.continued.isdisjoint(span.span_id for span in spans),
     )
     undoing = [step.compensation for step in declared.steps if step.compensation]
-    told = [*spans, *woven.again, *reading.again, *(each.span for each in only_logged)]
+    told = [*spans, *woven.again, *normalized.further_attempts, *(each.span for each in only_logged)]
     found = steps.tried(views.collect(told, lineage, undoing), about, declared)
     may_lack = gaps.may_lack_telemetry(spans, frame, found, about.gone, instances, now, declared)
     saga = _Assembly(key, spans, logs, frame, declared, about, found, edges, impossible, may_lack).saga()
-    return saga if reading.is_as_told else replace(saga, spans=tuple(sorted(woven.spans.values(), key=_span_order)))
+    return (
+        saga if normalized.is_unchanged else replace(saga, spans=tuple(sorted(woven.spans.values(), key=_span_order)))
+    )
 
 
 def _offsets(share: Share, frame: Frame, edges: Sequence[Edge]) -> Mapping[ProcessKey, int]:

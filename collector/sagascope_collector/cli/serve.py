@@ -327,7 +327,7 @@ def command(run: Run) -> Callable[..., None]:
             cors_origins=tuple(cors_origin or ()),
             tls=tls_of(tls_cert, tls_key, tls_client_ca),
             runbooks=runbooks.read(runbook_file) if runbook_file else (),
-            forms=read_mapping(mapping) if mapping else BUILT_IN,
+            attribute_mapping=read_mapping(mapping) if mapping else BUILT_IN,
             scrub_rules=config_file.read(scrub, Rules) if scrub else Rules(),
             scrub_key=scrub_key_file,
             log_format=log_format,

@@ -1,31 +1,32 @@
-"""Telemetry of others: engines whose spans know nothing of ``saga.*``, and their ways to tell of work in flight.
+"""Telemetry of workflow engines and libraries that do not set ``saga.*`` attributes, and formats for open spans.
 
-Facts stay as they came. Where a record belongs is decided once, when it is decoded (`Forms.mark`); what the spans of a
-saga mean together is read each time it is rebuilt (`read`, `in_flight`, `open_span`).
+Records are stored unchanged. The saga of a record is decided once, when the record is decoded
+(`AttributeMapping.mark`). The meaning of the spans of one saga is derived whenever the saga is rebuilt (`normalize`,
+`in_flight`, `open_span`).
 """
 
-from sagascope_collector.engines.engine import Engine, Seen
-from sagascope_collector.engines.forms import BUILT_IN, Forms
+from sagascope_collector.engines.engine import Engine, RecordFields
 from sagascope_collector.engines.logfire import in_flight, is_pending
 from sagascope_collector.engines.mapping import read_mapping
-from sagascope_collector.engines.partial import EVENT as PARTIAL_EVENT
-from sagascope_collector.engines.partial import Partial, is_partial, open_span
-from sagascope_collector.engines.partial import parse as parse_partial
-from sagascope_collector.engines.reading import Reading, read
+from sagascope_collector.engines.normalization import NormalizedSpans, normalize
+from sagascope_collector.engines.otel_partial import EVENT as PARTIAL_EVENT
+from sagascope_collector.engines.otel_partial import Partial, is_partial, open_span
+from sagascope_collector.engines.otel_partial import parse as parse_partial
+from sagascope_collector.engines.registry import BUILT_IN, AttributeMapping
 
 __all__ = [
     "BUILT_IN",
     "PARTIAL_EVENT",
+    "AttributeMapping",
     "Engine",
-    "Forms",
+    "NormalizedSpans",
     "Partial",
-    "Reading",
-    "Seen",
+    "RecordFields",
     "in_flight",
     "is_partial",
     "is_pending",
+    "normalize",
     "open_span",
     "parse_partial",
-    "read",
     "read_mapping",
 ]

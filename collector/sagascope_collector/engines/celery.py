@@ -1,14 +1,14 @@
-"""Celery, by OpenTelemetry's instrumentation: ``run/TASK`` of a worker, ``apply_async/TASK`` of who calls for it.
+"""Celery, with OpenTelemetry's instrumentation: ``run/TASK`` in a worker, ``apply_async/TASK`` in the caller.
 
-Each task with its retries is a saga of one step, since nothing tells which tasks belong together.
+Each task with its retries is a saga with one step, because no span links the tasks of one business transaction.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from sagascope_collector.engines import telling
-from sagascope_collector.engines.engine import Engine, Seen, Told, in_order
+from sagascope_collector.engines import saga_spans
+from sagascope_collector.engines.engine import Engine, EngineSpans, RecordFields, in_order
 from sagascope_collector.records import Mark, Span
 from sagascope_collector.values import word
 
@@ -21,36 +21,41 @@ RETRY: Final = "RETRY"
 NAME: Final = "celery"
 
 
-def mark(seen: Seen) -> Mark | None:
-    """Where a record belongs."""
-    conversation = seen.said(CONVERSATION_ID)
-    verb, _, task = seen.name.partition("/")
+def mark(record: RecordFields) -> Mark | None:
+    """Returns the saga of a record: its id is the task's id."""
+    conversation = record.first(CONVERSATION_ID)
+    verb, _, task = record.name.partition("/")
     if not (conversation and task and verb in (RUN, APPLY)):
         return None
-    name = seen.said(TASK_NAME) or task
+    name = record.first(TASK_NAME) or task
     if verb == APPLY:
         return Mark(id=conversation, name=name)
     return Mark(id=conversation, name=name, role=NAME, step=name)
 
 
-def tell(spans: Sequence[Span]) -> Told:
-    """What the spans of one task mean: its last try ends the saga, unless it asks for another."""
-    runs = in_order(_failed(span) if span.attributes.get(STATE) == RETRY else span for span in spans)
-    told = telling.tries(runs, _task_id)
-    return Told([telling.with_outcome(span, _outcome(span)) for span in told])
+def interpret(spans: Sequence[Span]) -> EngineSpans:
+    """Rewrites the spans of one task. The last attempt ends the saga, unless it requests a retry."""
+    runs = in_order(_as_failed(span) if span.attributes.get(STATE) == RETRY else span for span in spans)
+    attempts = saga_spans.numbered_attempts(runs, _task_id)
+    return EngineSpans([saga_spans.with_outcome(span, _outcome(span)) for span in attempts])
 
 
 def _task_id(span: Span) -> str:
-    """Two successes of one task id are two executions: a broker delivers a task again whose visibility timed out."""
+    """Returns the task's id.
+
+    Two successes of one id are two executions: a broker redelivers a task whose visibility timeout has passed.
+    """
     return word(span.attributes.get(CONVERSATION_ID))
 
 
-def _failed(span: Span) -> Span:
+def _as_failed(span: Span) -> Span:
     return span if span.status == "error" else replace(span, status="error")
 
 
 def _outcome(span: Span) -> str:
-    return "" if span.attributes.get(STATE) == RETRY else telling.ended(span)
+    return "" if span.attributes.get(STATE) == RETRY else saga_spans.outcome_by_status(span)
 
 
-ENGINE: Final = Engine(name=NAME, keys=(CONVERSATION_ID, TASK_NAME), needles=(CONVERSATION_ID,), mark=mark, tell=tell)
+ENGINE: Final = Engine(
+    name=NAME, keys=(CONVERSATION_ID, TASK_NAME), prefilter_terms=(CONVERSATION_ID,), mark=mark, interpret=interpret
+)

@@ -1,11 +1,11 @@
-"""Dapr workflows, and the Durable Task framework below them: ``orchestration||NAME``, ``activity||NAME``."""
+"""Dapr workflows and the Durable Task framework below them: ``orchestration||NAME``, ``activity||NAME``."""
 
 import re
 from collections.abc import Sequence
 from typing import Final
 
-from sagascope_collector.engines import telling
-from sagascope_collector.engines.engine import Engine, Seen, Told
+from sagascope_collector.engines import saga_spans
+from sagascope_collector.engines.engine import Engine, EngineSpans, RecordFields
 from sagascope_collector.records import Mark, Span
 from sagascope_collector.values import word
 
@@ -13,44 +13,51 @@ INSTANCE_ID: Final = "durabletask.task.instance_id"
 TASK_NAME: Final = "durabletask.task.name"
 TASK_ID: Final = "durabletask.task.task_id"
 SPAN_NAME: Final = re.compile(r"(?P<kind>create_orchestration|orchestration|activity)(?:\|\||:)(?P<name>[^|:]+)")
-"""The Go engine parts with bars, those of .NET and JavaScript with a colon; a version may follow."""
+"""The Go engine separates with ``||``, those for .NET and JavaScript with a colon; a version may follow."""
 
 CREATE: Final = "create_"
 
 NAME: Final = "dapr"
 
 
-def mark(seen: Seen) -> Mark | None:
-    """Where a record belongs: the orchestration is the saga, the activity the step."""
-    instance = seen.said(INSTANCE_ID)
+def mark(record: RecordFields) -> Mark | None:
+    """Returns the saga of a record: the orchestration is the saga, the activity the step."""
+    instance = record.first(INSTANCE_ID)
     if not instance:
         return None
-    found = SPAN_NAME.match(seen.name)
+    found = SPAN_NAME.match(record.name)
     if found is None:
         return Mark(id=instance)
-    name = seen.said(TASK_NAME) or found["name"]
+    name = record.first(TASK_NAME) or found["name"]
     if found["kind"] == "activity":
         return Mark(id=instance, role=NAME, step=name)
     return Mark(id=instance, name=name, role=NAME)
 
 
-def tell(spans: Sequence[Span]) -> Told:
-    """What the spans of one orchestration mean; of an activity, the span of the client that schedules it is none."""
+def interpret(spans: Sequence[Span]) -> EngineSpans:
+    """Rewrites the spans of one orchestration. The client span that schedules an activity is not an attempt."""
     steps = [span for span in spans if span.mark.step]
     executed = [span for span in steps if span.kind not in ("client", "producer")] or steps
-    others = [span for span in steps if not any(span is each for each in executed)]
+    scheduling = [span for span in steps if not any(span is each for each in executed)]
     roots = [_workflow(span) for span in spans if not span.mark.step]
-    return Told([*roots, *map(telling.call, others), *telling.tries(executed, _execution)])
+    attempts = saga_spans.numbered_attempts(executed, _execution_id)
+    return EngineSpans([*roots, *map(saga_spans.producer, scheduling), *attempts])
 
 
-def _execution(span: Span) -> str:
-    """One task of one orchestration: the same id again is the same activity restarted, another id a loop."""
+def _execution_id(span: Span) -> str:
+    """Returns the id of one task of one orchestration: a repeated id is a restart, another id is a loop."""
     task = word(span.attributes.get(TASK_ID))
     return f"{span.trace_id} {span.parent_id} {task}" if task else ""
 
 
 def _workflow(span: Span) -> Span:
-    return telling.call(span) if span.name.startswith(CREATE) else telling.root(span)
+    return saga_spans.producer(span) if span.name.startswith(CREATE) else saga_spans.root(span)
 
 
-ENGINE: Final = Engine(name=NAME, keys=(INSTANCE_ID, TASK_NAME, TASK_ID), needles=(INSTANCE_ID,), mark=mark, tell=tell)
+ENGINE: Final = Engine(
+    name=NAME,
+    keys=(INSTANCE_ID, TASK_NAME, TASK_ID),
+    prefilter_terms=(INSTANCE_ID,),
+    mark=mark,
+    interpret=interpret,
+)

@@ -1,4 +1,4 @@
-"""What every engine has: how its spans say where they belong, and what they mean together."""
+"""The contract of an engine: which saga a record belongs to, and what the spans of one saga mean."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,53 +8,54 @@ from sagascope_collector.values import word
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What of a record may say where it belongs."""
+class RecordFields:
+    """The fields of a record that can identify its saga."""
 
     name: str = ""
-    """A span's name; ``""`` of a log record."""
+    """The span's name; ``""`` for a log record."""
     scope: str = ""
+    """The name of the instrumentation scope."""
     service: str = ""
     attributes: Mapping[str, Value] = field(default_factory=dict)
-    """At least those with a key that some engine reads."""
+    """At least the attributes whose keys an engine or a rule reads."""
 
-    def said(self, *keys: str) -> str:
-        """The first of these attributes that says anything."""
+    def first(self, *keys: str) -> str:
+        """Returns the first of these attributes that is not empty, as text; ``""`` if none is set."""
         return next(filter(None, (word(self.attributes.get(key)) for key in keys)), "")
 
 
 @dataclass(slots=True)
-class Told:
-    """What spans of an engine mean, as if they had been made with ``saga.*`` attributes."""
+class EngineSpans:
+    """The spans of one engine in one saga, rewritten as if they carried ``saga.*`` attributes."""
 
     spans: list[Span] = field(default_factory=list)
-    """For each span that was given, at least one with its ids; several: it told of several attempts."""
+    """At least one span for each input span, with the same ids; several if one span reports several attempts."""
     lost: set[str] = field(default_factory=set)
-    """Ids of spans that stand for work which is over, although nothing tells how it ended."""
+    """Ids of spans whose work is over although its end was never received."""
     unknown: set[str] = field(default_factory=set)
     """Ids of spans whose outcome the engine did not accept: it started another attempt of the same work."""
     continued: set[str] = field(default_factory=set)
-    """Ids of spans that ended so that their run continues as a new one."""
+    """Ids of spans that ended because their run continues as a new run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """One engine, or library, that makes spans of its own."""
+    """One workflow engine or library that emits spans in its own format."""
 
     name: str
-    """It is the role of the marks that `mark` makes, wherever `tell` decides what the spans are."""
+    """Also the role in the marks of spans that only `interpret` can classify."""
     keys: tuple[str, ...]
-    """The attributes that `mark` reads."""
-    needles: tuple[str, ...]
-    """Words of which one stands in every request that holds something of this engine."""
-    mark: Callable[[Seen], Mark | None]
-    """Where a record belongs; None: it is none of this engine's."""
-    tell: Callable[[Sequence[Span]], Told]
-    """What the spans of one saga mean. Pure, and free of the order in which they are given."""
-    ours: str = ""
-    """An attribute with which something of Sagascope's own tells of the same work, and of more of it."""
+    """The attribute keys that `mark` reads."""
+    prefilter_terms: tuple[str, ...]
+    """Every request with a record of this engine contains at least one of these terms."""
+    mark: Callable[[RecordFields], Mark | None]
+    """Returns the saga of a record; None if the record does not come from this engine."""
+    interpret: Callable[[Sequence[Span]], EngineSpans]
+    """Rewrites the engine's spans of one saga. Pure; the order of the spans does not change the result."""
+    superseded_by: str = ""
+    """If a span of the saga has this attribute, Sagascope's plugin or bridge reports the same work in more detail."""
 
 
 def in_order(spans: Iterable[Span]) -> list[Span]:
-    """By time, as far as clocks tell."""
+    """Returns the spans in order of start, then end; ids break ties."""
     return sorted(spans, key=lambda span: (span.start, span.end or span.start, span.trace_id, span.span_id))

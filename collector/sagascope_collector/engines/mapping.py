@@ -1,4 +1,4 @@
-"""What a user teaches of further telemetry: the file behind ``--mapping``, rule by rule."""
+"""User rules that map further telemetry to sagas: the file of ``--mapping``."""
 
 import re
 from pathlib import Path
@@ -8,113 +8,112 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_va
 
 from sagascope import semconv
 from sagascope_collector import config_file
-from sagascope_collector.engines.engine import Seen
-from sagascope_collector.engines.engines import BY_ROLE
-from sagascope_collector.engines.forms import Forms
-from sagascope_collector.engines.telling import UNDOES
+from sagascope_collector.engines.engine import RecordFields
+from sagascope_collector.engines.registry import BY_ROLE, AttributeMapping
+from sagascope_collector.engines.saga_spans import COMPENSATES_SEPARATOR
 from sagascope_collector.records import Mark
 from sagascope_collector.values import count, word
 
-LONGEST: Final = 1_000
-"""Characters of a span's name that patterns are held against."""
+MAX_MATCHED_CHARACTERS: Final = 1_000
+"""Patterns are matched against this many characters of a span's name."""
 
 
-def _pattern(text: str) -> str:
+def _compilable(text: str) -> str:
     try:
         re.compile(text)
     except re.error as error:
-        raise ValueError(f"is no pattern: {error}") from error
+        raise ValueError(f"is not a regular expression: {error}") from error
     return text
 
 
-Pattern = Annotated[str, AfterValidator(_pattern)]
-"""A regular expression, searched for in a span's name."""
+Pattern = Annotated[str, AfterValidator(_compilable)]
+"""A regular expression that is searched for in a span's name."""
 
 Key = Annotated[str, Field(min_length=1)]
 """An attribute's key."""
 
 
 class Source(BaseModel):
-    """Where a word comes from: exactly one of these. A text alone is an attribute's key."""
+    """The source of a value: exactly one of these fields. In the file, plain text stands for an attribute's key."""
 
     attribute: Key | None = None
     span: Pattern | None = None
-    """Its first group, else what it matched, of a span's name."""
+    """Gives the first group of the match in a span's name, or the whole match if the pattern has no group."""
     constant: Key | None = None
 
     @model_validator(mode="after")
-    def _one(self) -> Self:
-        if sum(each is not None for each in (self.attribute, self.span, self.constant)) != 1:
-            raise ValueError("says exactly one of attribute, span, constant")
+    def _has_one_source(self) -> Self:
+        if sum(source is not None for source in (self.attribute, self.span, self.constant)) != 1:
+            raise ValueError("needs exactly one of attribute, span, constant")
         return self
 
-    def said(self, seen: Seen) -> str:
-        """The word; ``""`` where the record does not say it."""
+    def value(self, record: RecordFields) -> str:
+        """Returns the value; ``""`` where the record does not have it."""
         if self.attribute is not None:
-            return word(seen.attributes.get(self.attribute))
+            return word(record.attributes.get(self.attribute))
         if self.span is not None:
-            found = re.search(self.span, seen.name[:LONGEST])
+            found = re.search(self.span, record.name[:MAX_MATCHED_CHARACTERS])
             return (found[1] if found.re.groups else found[0]) or "" if found else ""
         return self.constant or ""
 
 
-def _source(value: Any) -> Any:
+def _expanded(value: Any) -> Any:
     return {"attribute": value} if isinstance(value, str) else value
 
 
-From = Annotated[Source, BeforeValidator(_source)]
+From = Annotated[Source, BeforeValidator(_expanded)]
 
 
 class Condition(BaseModel):
-    """What a record must be; all that is said holds."""
+    """The conditions on a record. All that are given must hold."""
 
     engine: str | None = None
-    """One of those that are understood without rules."""
+    """The name of a built-in engine that recognizes the record."""
     service: Key | None = None
     scope: Key | None = None
     """The name of the instrumentation scope."""
     span: Pattern | None = None
     has: list[Key] = []
-    """Attributes that it carries."""
+    """Attributes that must be present."""
     equals: dict[Key, str] = {}
-    """Attributes that it carries, with their values."""
+    """Attributes that must have these values."""
 
     @model_validator(mode="after")
-    def _engine(self) -> Self:
+    def _names_a_known_engine(self) -> Self:
         if self.engine is not None and self.engine not in BY_ROLE:
-            raise ValueError(f"engine {self.engine!r} is none of {', '.join(sorted(BY_ROLE))}")
+            raise ValueError(f"engine {self.engine!r} is not one of {', '.join(sorted(BY_ROLE))}")
         return self
 
-    def holds(self, seen: Seen, engine: str) -> bool:
-        """Whether a record is so."""
+    def holds(self, record: RecordFields, engine: str) -> bool:
+        """Returns whether all conditions hold for a record of an engine (``""``: of none)."""
         return (
             self.engine in (None, engine)
-            and self.service in (None, seen.service)
-            and self.scope in (None, seen.scope)
-            and (self.span is None or re.search(self.span, seen.name[:LONGEST]) is not None)
-            and all(key in seen.attributes for key in self.has)
-            and all(word(seen.attributes.get(key)) == value for key, value in self.equals.items())
+            and self.service in (None, record.service)
+            and self.scope in (None, record.scope)
+            and (self.span is None or re.search(self.span, record.name[:MAX_MATCHED_CHARACTERS]) is not None)
+            and all(key in record.attributes for key in self.has)
+            and all(word(record.attributes.get(key)) == value for key, value in self.equals.items())
         )
 
 
 class Rule(BaseModel):
-    """How records of one form say where they belong. What a rule leaves out is read as without it."""
+    """Maps the records that meet a condition to a saga. Fields that are left out keep the engine's values."""
 
     when: Condition = Condition()
     id: From | None = None
     name: From | None = None
     run: From | None = None
     role: Literal["saga", "step"] | None = None
-    """Absent: ``step`` where a step is named."""
+    """Without it: ``step`` for a span that has a step."""
     step: From | None = None
     key: From | None = None
     attempt: From | None = None
     first_attempt: Literal[0, 1] = 1
-    """The number of the first try, as the emitter counts."""
+    """The number that the emitter gives to the first attempt."""
     compensation: Condition | None = None
-    """When a step is a compensation."""
+    """Holds for steps that are compensations."""
     undoes: From | dict[Key, Key] | None = None
-    """What it undoes: a word, or by the step's name."""
+    """The step that is compensated: a value, or a mapping from compensations to steps."""
 
     @model_validator(mode="after")
     def _has_an_id(self) -> Self:
@@ -122,87 +121,77 @@ class Rule(BaseModel):
             raise ValueError("id is missing: only a rule for an engine can leave it out")
         return self
 
-    def mark(self, seen: Seen, known: Mark | None) -> Mark | None:
-        """Where a record belongs; None: it does not say enough."""
+    def mark(self, record: RecordFields, known: Mark | None) -> Mark | None:
+        """Returns the saga of a record; None if the record has no saga id."""
         known = known or Mark()
-        step = _said(self.step, seen) or known.step
+        step = _value(self.step, record) or known.step
         found = Mark(
-            id=_said(self.id, seen) or known.id,
-            name=_said(self.name, seen) or known.name,
-            run=_said(self.run, seen) or known.run,
-            role=self.role or known.role or (semconv.ROLE_STEP if step and seen.name else ""),
+            id=_value(self.id, record) or known.id,
+            name=_value(self.name, record) or known.name,
+            run=_value(self.run, record) or known.run,
+            role=self.role or known.role or (semconv.ROLE_STEP if step and record.name else ""),
             step=step,
-            type=self._type(seen, step) or known.type,
-            key=_said(self.key, seen) or known.key,
-            attempt=self._attempt(seen) or known.attempt,
+            type=self._step_type(record, step) or known.type,
+            key=_value(self.key, record) or known.key,
+            attempt=self._attempt_number(record) or known.attempt,
         )
         return found if found.id else None
 
-    def _type(self, seen: Seen, step: str) -> str:
-        undone = self._undone(seen, step)
-        is_undo = self.compensation is not None and self.compensation.holds(seen, "")
-        if undone and (is_undo or self.compensation is None):
-            return f"{semconv.TYPE_COMPENSATION}{UNDOES}{undone}"
-        return semconv.TYPE_COMPENSATION if is_undo else ""
+    def _step_type(self, record: RecordFields, step: str) -> str:
+        compensated = self.undoes.get(step, "") if isinstance(self.undoes, dict) else _value(self.undoes, record)
+        is_compensation = self.compensation is not None and self.compensation.holds(record, "")
+        if compensated and (is_compensation or self.compensation is None):
+            return f"{semconv.TYPE_COMPENSATION}{COMPENSATES_SEPARATOR}{compensated}"
+        return semconv.TYPE_COMPENSATION if is_compensation else ""
 
-    def _undone(self, seen: Seen, step: str) -> str:
-        if isinstance(self.undoes, dict):
-            return self.undoes.get(step, "")
-        return _said(self.undoes, seen)
+    def _attempt_number(self, record: RecordFields) -> int:
+        number = _value(self.attempt, record)
+        if self.first_attempt == 0 and number:
+            return 1 if number == "0" else count(number) and count(number) + 1
+        return count(number)
 
-    def _attempt(self, seen: Seen) -> int:
-        said = _said(self.attempt, seen)
-        if self.first_attempt == 0 and said:
-            return 1 if said == "0" else count(said) and count(said) + 1
-        return count(said)
-
-    def reads(self) -> set[str]:
-        """The attributes that it reads."""
+    def attribute_keys(self) -> set[str]:
+        """Returns the attribute keys that the rule reads."""
         conditions = [self.when, *([self.compensation] if self.compensation else [])]
-        read = {key for each in conditions for key in (*each.has, *each.equals)}
+        keys = {key for condition in conditions for key in (*condition.has, *condition.equals)}
         sources = (self.id, self.name, self.run, self.step, self.key, self.attempt, self.undoes)
-        return read | {each.attribute for each in sources if isinstance(each, Source) and each.attribute}
+        return keys | {source.attribute for source in sources if isinstance(source, Source) and source.attribute}
 
 
-def _said(source: Source | None, seen: Seen) -> str:
-    return source.said(seen) if source else ""
+def _value(source: Source | None, record: RecordFields) -> str:
+    return source.value(record) if source else ""
 
 
-class Taught(BaseModel):
-    """The whole file."""
+class MappingFile(BaseModel):
+    """The content of a mapping file."""
 
     rules: list[Rule] = []
-    """The first whose conditions hold, and which finds an id, is followed."""
+    """The first rule that applies and finds a saga id decides."""
 
     @property
     def keys(self) -> frozenset[str]:
-        """The attributes that are read."""
-        return frozenset(key for rule in self.rules for key in rule.reads())
+        """The attribute keys that the rules read."""
+        return frozenset(key for rule in self.rules for key in rule.attribute_keys())
 
     @property
-    def needles(self) -> tuple[str, ...]:
-        """Words of which one stands in every request that a rule may say something of."""
-        return tuple(_needle(rule.id) for rule in self.rules if rule.id)
+    def prefilter_terms(self) -> tuple[str, ...]:
+        """The keys of the id attributes; ``""``, which every request contains, for an id from another source."""
+        return tuple(rule.id.attribute or "" for rule in self.rules if rule.id)
 
-    def mark(self, seen: Seen, known: Mark | None, engine: str) -> Mark | None:
-        """Where a record belongs, given what an engine's own form says of it."""
+    def mark(self, record: RecordFields, known: Mark | None, engine: str) -> Mark | None:
+        """Returns the saga of a record, given what its engine says."""
         for rule in self.rules:
-            if rule.when.holds(seen, engine):
-                found = rule.mark(seen, known)
+            if rule.when.holds(record, engine):
+                found = rule.mark(record, known)
                 if found is not None:
                     return found
         return known
 
 
-def _needle(id_: Source) -> str:
-    """A rule that takes the id from elsewhere than an attribute may hold for any request."""
-    return id_.attribute or ""
-
-
-def read_mapping(path: Path) -> Forms:
-    """The forms that are understood with what a file teaches.
+def read_mapping(path: Path) -> AttributeMapping:
+    """Reads the rules of a mapping file.
 
     Raises:
-        BadRules: the file cannot be read, or says what cannot be meant.
+        BadRules: the file cannot be read or is invalid.
     """
-    return Forms(config_file.read(path, Taught))
+    return AttributeMapping(config_file.read(path, MappingFile))

@@ -1,10 +1,10 @@
-"""NServiceBus: the spans of handlers that are sagas. They tell of each message, never of the saga's end."""
+"""NServiceBus: spans of message handlers that are sagas. No span reports the end of a saga."""
 
 from collections.abc import Sequence
 from typing import Final
 
-from sagascope_collector.engines import telling
-from sagascope_collector.engines.engine import Engine, Seen, Told
+from sagascope_collector.engines import saga_spans
+from sagascope_collector.engines.engine import Engine, EngineSpans, RecordFields
 from sagascope_collector.records import Mark, Span
 
 SAGA_ID: Final = "nservicebus.handler.saga_id"
@@ -13,18 +13,20 @@ HANDLER_TYPE: Final = "nservicebus.handler.handler_type"
 NAME: Final = "nservicebus"
 
 
-def mark(seen: Seen) -> Mark | None:
-    """Where a record belongs."""
-    saga = seen.said(SAGA_ID)
+def mark(record: RecordFields) -> Mark | None:
+    """Returns the saga of a record: the saga is named after its handler, each message is a step."""
+    saga = record.first(SAGA_ID)
     if not saga:
         return None
-    handler = seen.said(HANDLER_TYPE).rpartition(".")[2]
-    return Mark(id=saga, name=handler, role=NAME if seen.name else "", step=handler or seen.name)
+    handler = record.first(HANDLER_TYPE).rpartition(".")[2]
+    return Mark(id=saga, name=handler, role=NAME if record.name else "", step=handler or record.name)
 
 
-def tell(spans: Sequence[Span]) -> Told:
-    """What the spans of one saga mean."""
-    return Told(telling.tries(spans))
+def interpret(spans: Sequence[Span]) -> EngineSpans:
+    """Rewrites the spans of one saga."""
+    return EngineSpans(saga_spans.numbered_attempts(spans))
 
 
-ENGINE: Final = Engine(name=NAME, keys=(SAGA_ID, HANDLER_TYPE), needles=(SAGA_ID,), mark=mark, tell=tell)
+ENGINE: Final = Engine(
+    name=NAME, keys=(SAGA_ID, HANDLER_TYPE), prefilter_terms=(SAGA_ID,), mark=mark, interpret=interpret
+)

@@ -1,11 +1,11 @@
-"""Restate: the server's ``invocation-attempt TARGET`` and ``invocation-end TARGET``, the SDKs' spans of ``ctx.run``."""
+"""Restate: the server's ``invocation-attempt TARGET`` and ``invocation-end TARGET``, and the SDKs' ``ctx.run``."""
 
 from collections.abc import Sequence
 from typing import Final
 
 from sagascope import semconv
-from sagascope_collector.engines import telling
-from sagascope_collector.engines.engine import Engine, Seen, Told, in_order
+from sagascope_collector.engines import saga_spans
+from sagascope_collector.engines.engine import Engine, EngineSpans, RecordFields, in_order
 from sagascope_collector.records import Mark, Span
 
 INVOCATION_ID: Final = "restate.invocation.id"
@@ -19,52 +19,52 @@ END: Final = "invocation-end "
 NAME: Final = "restate"
 
 
-def mark(seen: Seen) -> Mark | None:
-    """Where a record belongs: the invocation is the saga; its own tries are those of a step called as the handler."""
-    invocation = seen.said(INVOCATION_ID)
+def mark(record: RecordFields) -> Mark | None:
+    """Returns the saga of a record: the invocation. Its attempts belong to a step named after the handler."""
+    invocation = record.first(INVOCATION_ID)
     if not invocation:
         return None
-    handler = _handler(seen)
-    if seen.said(RUN_NAME) and seen.name:
-        return Mark(id=invocation, name=handler, role=NAME, step=seen.said(RUN_NAME))
-    if seen.name.startswith(ATTEMPT):
+    handler = _handler(record)
+    if record.first(RUN_NAME) and record.name:
+        return Mark(id=invocation, name=handler, role=NAME, step=record.first(RUN_NAME))
+    if record.name.startswith(ATTEMPT):
         return Mark(id=invocation, name=handler, role=NAME, step=handler)
-    return Mark(id=invocation, name=handler, role=NAME if seen.name.startswith(END) else "")
+    return Mark(id=invocation, name=handler, role=NAME if record.name.startswith(END) else "")
 
 
-def _handler(seen: Seen) -> str:
-    """``Service/handler``; a virtual object's key, which stands between them in the target, would be another name."""
-    service, method = seen.said(SERVICE), seen.said(METHOD)
+def _handler(record: RecordFields) -> str:
+    """Returns ``Service/handler``, without the key of a virtual object, which would make each object its own type."""
+    service, method = record.first(SERVICE), record.first(METHOD)
     if service and method:
         return f"{service}/{method}"
-    parts = seen.said(TARGET).split("/")
+    parts = record.first(TARGET).split("/")
     return f"{parts[0]}/{parts[-1]}" if len(parts) > 1 else parts[0]
 
 
-def tell(spans: Sequence[Span]) -> Told:
-    """What the spans of one invocation mean."""
+def interpret(spans: Sequence[Span]) -> EngineSpans:
+    """Rewrites the spans of one invocation. An attempt that was suspended and resumed is participant work."""
     ordered = in_order(spans)
     attempts = [span for span in ordered if span.name.startswith(ATTEMPT)]
-    suspended = [span for span in attempts[:-1] if span.end and span.status != "error"]
+    suspended = [span for span in attempts[:-1] if saga_spans.has_succeeded(span)]
     ends = [span for span in ordered if not span.mark.step]
-    tries = [span for span in ordered if span.mark.step and not any(span is each for each in suspended)]
-    return Told(
+    executed = [span for span in ordered if span.mark.step and not any(span is each for each in suspended)]
+    return EngineSpans(
         [
-            *map(telling.part, suspended),
-            *(telling.with_outcome(telling.part(span), _outcome(span)) for span in ends),
-            *telling.tries(tries),
+            *map(saga_spans.participant, suspended),
+            *(saga_spans.with_outcome(saga_spans.participant(span), _outcome(span)) for span in ends),
+            *saga_spans.numbered_attempts(executed),
         ]
     )
 
 
 def _outcome(end: Span) -> str:
-    return semconv.OUTCOME_FAILED if end.attributes.get(RESULT) == "failure" else telling.ended(end)
+    return semconv.OUTCOME_FAILED if end.attributes.get(RESULT) == "failure" else saga_spans.outcome_by_status(end)
 
 
 ENGINE: Final = Engine(
     name=NAME,
     keys=(INVOCATION_ID, TARGET, SERVICE, METHOD, RUN_NAME),
-    needles=(INVOCATION_ID,),
+    prefilter_terms=(INVOCATION_ID,),
     mark=mark,
-    tell=tell,
+    interpret=interpret,
 )

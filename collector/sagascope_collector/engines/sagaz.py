@@ -1,12 +1,12 @@
-"""The sagaz library: ``saga.execute.NAME`` and ``saga.step.TYPE.NAME``, with ``saga.*`` attributes, and no role."""
+"""The sagaz library: ``saga.execute.NAME`` and ``saga.step.TYPE.NAME``, with ``saga.*`` attributes but no role."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
 from sagascope import semconv
-from sagascope_collector.engines import telling
-from sagascope_collector.engines.engine import Engine, Seen, Told
+from sagascope_collector.engines import saga_spans
+from sagascope_collector.engines.engine import Engine, EngineSpans, RecordFields
 from sagascope_collector.records import Mark, Span
 
 EXECUTE: Final = "saga.execute."
@@ -19,27 +19,28 @@ OUTCOMES: Final = {
     "failed": semconv.OUTCOME_FAILED,
     "partially_committed": semconv.OUTCOME_FAILED,
 }
+"""Outcomes by `STATUS`."""
 
 NAME: Final = "sagaz"
 
 
-def mark(seen: Seen) -> Mark | None:
-    """Where a span belongs; nothing but its name tells which it is."""
-    saga = seen.said(semconv.SAGA_ID)
-    if not saga or seen.said(semconv.SAGA_ROLE):
+def mark(record: RecordFields) -> Mark | None:
+    """Returns the saga of a span. Only the span's name identifies the library."""
+    saga = record.first(semconv.SAGA_ID)
+    if not saga or record.first(semconv.SAGA_ROLE):
         return None
-    if seen.name.startswith(EXECUTE):
-        return Mark(id=saga, name=seen.name.removeprefix(EXECUTE), role=NAME)
-    kind, _, step = seen.name.removeprefix(STEP).partition(".")
-    if seen.name.startswith(STEP) and kind in TYPES and step:
-        return Mark(id=saga, role=NAME, step=step, type=kind)
+    if record.name.startswith(EXECUTE):
+        return Mark(id=saga, name=record.name.removeprefix(EXECUTE), role=NAME)
+    type_, _, step = record.name.removeprefix(STEP).partition(".")
+    if record.name.startswith(STEP) and type_ in TYPES and step:
+        return Mark(id=saga, role=NAME, step=step, type=type_)
     return None
 
 
-def tell(spans: Sequence[Span]) -> Told:
-    """What the spans of one saga mean; a compensation is called as the step that it undoes."""
-    roots = [telling.root(span, _outcome(span)) for span in spans if not _is_step(span)]
-    return Told([*roots, *map(_undoing, telling.tries(filter(_is_step, spans)))])
+def interpret(spans: Sequence[Span]) -> EngineSpans:
+    """Rewrites the spans of one saga. A compensation has the name of the step that it compensates."""
+    roots = [saga_spans.root(span, _outcome(span)) for span in spans if not _is_step(span)]
+    return EngineSpans([*roots, *map(_with_compensates, saga_spans.numbered_attempts(filter(_is_step, spans)))])
 
 
 def _outcome(span: Span) -> str:
@@ -50,7 +51,7 @@ def _is_step(span: Span) -> bool:
     return bool(span.mark.step)
 
 
-def _undoing(span: Span) -> Span:
+def _with_compensates(span: Span) -> Span:
     if span.mark.type != semconv.TYPE_COMPENSATION or semconv.STEP_COMPENSATES in span.attributes:
         return span
     return replace(span, attributes={**span.attributes, semconv.STEP_COMPENSATES: span.mark.step})
@@ -59,7 +60,7 @@ def _undoing(span: Span) -> Span:
 ENGINE: Final = Engine(
     name=NAME,
     keys=(semconv.SAGA_ID, semconv.SAGA_ROLE),
-    needles=(EXECUTE, *(f"{STEP}{each}." for each in TYPES)),
+    prefilter_terms=(EXECUTE, *(f"{STEP}{type_}." for type_ in TYPES)),
     mark=mark,
-    tell=tell,
+    interpret=interpret,
 )

@@ -1,180 +1,184 @@
-"""Temporal's own OpenTelemetry interceptors: Python, Go, TypeScript, Java.
+"""Temporal's own OpenTelemetry interceptors for Python, Go, TypeScript and Java.
 
-``StartWorkflow:X``, ``RunWorkflow:X`` and ``CompleteWorkflow:X`` tell of a workflow, ``StartActivity:A`` of an activity
-that was called for, ``RunActivity:A`` of one try of it. Those of workflow code have no duration where the SDK closes
-them at once, because code that is replayed cannot hold a span open; a worker's tries have one. Nothing numbers the
-tries, and one whose worker died leaves no span: an activity that was called for and has no successful try is
-outstanding. The server starts another attempt only where it did not accept the outcome of the one before, whatever
-that one's worker says of it.
+``StartWorkflow:X``, ``RunWorkflow:X`` and ``CompleteWorkflow:X`` describe a workflow, ``StartActivity:A`` a scheduled
+activity, ``RunActivity:A`` one attempt of it. Some SDKs close the spans of workflow code at once, because replayed code
+cannot hold a span open; these spans have no duration. Attempts in a worker have one. Attempts are not numbered, and an
+attempt whose worker died leaves no span: a scheduled activity without a successful attempt is outstanding. The server
+starts another attempt only if it did not accept the outcome of the previous one, whatever that worker reports.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from sagascope import semconv
-from sagascope_collector.engines import failed, telling
-from sagascope_collector.engines.engine import Engine, Seen, Told, in_order
+from sagascope_collector.engines import saga_spans, span_status
+from sagascope_collector.engines.engine import Engine, EngineSpans, RecordFields, in_order
 from sagascope_collector.records import Mark, Span
 
 WORKFLOW_ID: Final = ("temporalWorkflowID", "temporalWorkflowId")
 RUN_ID: Final = ("temporalRunID", "temporalRunId", "run_id", "runId")
 ACTIVITY_ID: Final = ("temporalActivityID", "temporalActivityId", "activityId")
 JAVA_WORKFLOW_ID: Final = "workflowId"
-"""Said by others too: read on spans that are called as Temporal calls them."""
+"""Other systems use this key too: it is read only on spans with a name of Temporal's."""
 
 START_WORKFLOW: Final = ("StartWorkflow", "SignalWithStartWorkflow", "StartUpdateWithStartWorkflow")
 RUN_WORKFLOW: Final = "RunWorkflow"
 COMPLETE_WORKFLOW: Final = "CompleteWorkflow"
 START_ACTIVITY: Final = "StartActivity"
 RUN_ACTIVITY: Final = "RunActivity"
-WORKFLOWS: Final = (*START_WORKFLOW, RUN_WORKFLOW, COMPLETE_WORKFLOW)
-ACTIVITIES: Final = (START_ACTIVITY, RUN_ACTIVITY)
+WORKFLOW_SPANS: Final = (*START_WORKFLOW, RUN_WORKFLOW, COMPLETE_WORKFLOW)
+ACTIVITY_SPANS: Final = (START_ACTIVITY, RUN_ACTIVITY)
+
+MAX_ACTIVITY_ID_DIGITS: Final = 9
 
 NAME: Final = "temporal"
 
 
-def mark(seen: Seen) -> Mark | None:
-    """Where a record belongs: the workflow is the saga, the activity the step."""
-    verb, _, noun = seen.name.partition(":")
-    ours = verb in WORKFLOWS or verb in ACTIVITIES
-    workflow = seen.said(*WORKFLOW_ID, JAVA_WORKFLOW_ID) if ours else seen.said(*WORKFLOW_ID)
+def mark(record: RecordFields) -> Mark | None:
+    """Returns the saga of a record: the workflow is the saga, the activity the step."""
+    operation, _, type_ = record.name.partition(":")
+    is_interceptor = operation in WORKFLOW_SPANS or operation in ACTIVITY_SPANS
+    workflow = record.first(*WORKFLOW_ID, JAVA_WORKFLOW_ID) if is_interceptor else record.first(*WORKFLOW_ID)
     if not workflow:
         return None
-    run = seen.said(*RUN_ID)
-    if not ours:
+    run = record.first(*RUN_ID)
+    if not is_interceptor:
         return Mark(id=workflow, run=run)
-    if verb in WORKFLOWS:
-        return Mark(id=workflow, name=noun, run=run, role=NAME)
-    return Mark(id=workflow, run=run, role=NAME, step=noun)
+    if operation in WORKFLOW_SPANS:
+        return Mark(id=workflow, name=type_, run=run, role=NAME)
+    return Mark(id=workflow, run=run, role=NAME, step=type_)
 
 
-def tell(spans: Sequence[Span]) -> Told:
-    """What the spans of one run of a workflow mean."""
-    by_verb: dict[str, list[Span]] = {}
+def interpret(spans: Sequence[Span]) -> EngineSpans:
+    """Rewrites the spans of one run of a workflow."""
+    by_operation: dict[str, list[Span]] = {}
     for span in in_order(spans):
-        by_verb.setdefault(span.name.partition(":")[0], []).append(span)
-    completed = next(iter(by_verb.get(COMPLETE_WORKFLOW, ())), None)
-    begun = by_verb.get(RUN_WORKFLOW, [])
-    told = Told([telling.call(span) for verb in START_WORKFLOW for span in by_verb.get(verb, ())])
-    told.spans += [telling.part(span) for span in by_verb.get(COMPLETE_WORKFLOW, ())]
-    told.spans += [_workflow(span, completed) if span is begun[0] else telling.part(span) for span in begun]
-    told.continued |= {span.span_id for span in [*begun, *by_verb.get(COMPLETE_WORKFLOW, ())] if _continues(span)}
-    is_over = completed is not None or any(span.end > span.start for span in begun)
-    latest = max((span.start for span in spans), default=0)
-    for number, (called, tries) in _numbered(by_verb.get(START_ACTIVITY, []), by_verb.get(RUN_ACTIVITY, [])):
-        _Activity(called, tries, telling.repetition(number)).tell(told, is_over=is_over, latest=latest)
-    return told
+        by_operation.setdefault(span.name.partition(":")[0], []).append(span)
+    starts = [span for operation in START_WORKFLOW for span in by_operation.get(operation, ())]
+    runs, completions = by_operation.get(RUN_WORKFLOW, []), by_operation.get(COMPLETE_WORKFLOW, [])
+    completion = completions[0] if completions else None
+    interpreted = EngineSpans([saga_spans.producer(span) for span in starts])
+    interpreted.spans += map(saga_spans.participant, completions)
+    interpreted.spans += [_root(span, completion) if span is runs[0] else saga_spans.participant(span) for span in runs]
+    interpreted.continued |= {span.span_id for span in [*runs, *completions] if span_status.continues_as_new(span)}
+    is_over = completion is not None or any(span.end > span.start for span in runs)
+    latest_start = max((span.start for span in spans), default=0)
+    activities = _activities(by_operation.get(START_ACTIVITY, []), by_operation.get(RUN_ACTIVITY, []))
+    for activity in activities:
+        activity.interpret(interpreted, is_over=is_over, latest_start=latest_start)
+    return interpreted
 
 
-def _continues(span: Span) -> bool:
-    return failed.continues_as_new(span)
-
-
-def _workflow(begun: Span, completed: Span | None) -> Span:
-    if begun.end > begun.start:  # this SDK ends the span with the workflow
-        return telling.root(begun, semconv.OUTCOME_COMPLETED if _continues(begun) else "")
-    if completed is None:
-        return telling.root(begun, end=0)
-    has_failed = completed.status == "error" or any(
-        event.name == failed.EXCEPTION and not failed.is_control_flow(event) for event in completed.events
+def _root(run: Span, completion: Span | None) -> Span:
+    if run.end > run.start:  # this SDK ends the span with the workflow
+        return saga_spans.root(run, semconv.OUTCOME_COMPLETED if span_status.continues_as_new(run) else "")
+    if completion is None:
+        return saga_spans.root(run, end=0)
+    has_failed = completion.status == "error" or any(
+        event.name == span_status.EXCEPTION and not span_status.is_control_flow(event) for event in completion.events
     )
     outcome = semconv.OUTCOME_FAILED if has_failed else semconv.OUTCOME_COMPLETED
-    status, message = ("error", completed.status_message) if has_failed else (begun.status, begun.status_message)
-    events = (*begun.events, *completed.events)
-    return telling.root(begun, outcome, end=completed.start, status=status, status_message=message, events=events)
+    status, message = ("error", completion.status_message) if has_failed else (run.status, run.status_message)
+    events = (*run.events, *completion.events)
+    return saga_spans.root(run, outcome, end=completion.start, status=status, status_message=message, events=events)
 
 
-Called = tuple[Span | None, list[Span]]
-"""A call for an activity, if it came, and the tries of it."""
+@dataclass(slots=True)
+class _Activity:
+    scheduled: Span | None
+    """The span that scheduled the activity, if it was received."""
+    attempts: list[Span] = field(default_factory=list)
+    repetition: int = 1
+    """Its position among the activities of its type in the run."""
+
+    @property
+    def first_span(self) -> Span:
+        return self.scheduled or self.attempts[0]
+
+    def order(self) -> tuple[int, int, str]:
+        """Returns the sort key. Activities that one workflow task schedules have one time; their ids differ."""
+        id_ = _activity_id(self.attempts[0]) if self.attempts else ""
+        number = int(id_) if id_.isdecimal() and len(id_) <= MAX_ACTIVITY_ID_DIGITS else 0
+        return self.first_span.start, number, self.first_span.span_id
+
+    def interpret(self, interpreted: EngineSpans, *, is_over: bool, latest_start: int) -> None:
+        """Adds the attempts, and the outstanding one where the activity has not succeeded.
+
+        Args:
+            interpreted: receives the spans.
+            is_over: whether the workflow has ended.
+            latest_start: the latest start of a span of the run.
+        """
+        scheduled, attempts = self.scheduled, in_order(self.attempts)
+        key = saga_spans.repetition_key(self.repetition)
+        for number, span in enumerate(attempts, 1):
+            interpreted.spans.append(saga_spans.attempt(span, number, key, kind="consumer"))
+        interpreted.unknown |= {span.span_id for span in attempts[:-1] if saga_spans.has_succeeded(span)}
+        if scheduled is None:
+            return
+        if scheduled.end > scheduled.start and not attempts:  # this SDK ends the span with the activity
+            interpreted.spans.append(saga_spans.attempt(scheduled, 1, key))
+            return
+        interpreted.spans.append(saga_spans.producer(scheduled))
+        has_succeeded = any(map(saga_spans.has_succeeded, attempts))
+        if has_succeeded or not _is_outstanding(attempts, is_over=is_over, latest_start=latest_start):
+            return
+        if is_over:
+            interpreted.lost.add(scheduled.span_id)
+        start = max([scheduled.start, *(span.end for span in attempts)])
+        outstanding = replace(scheduled, start=start, end=0, kind="producer")
+        interpreted.spans.append(saga_spans.attempt(outstanding, len(attempts) + 1, key))
 
 
-def _numbered(calls: Iterable[Span], tries: Iterable[Span]) -> list[tuple[int, Called]]:
-    """Every activity with its place among those of its name."""
-    counted: dict[str, int] = {}
-    numbered = []
-    for activity in sorted(_joined(calls, tries), key=_activity_order):
-        name = (activity[0] or activity[1][0]).mark.step
-        counted[name] = counted.get(name, 0) + 1
-        numbered.append((counted[name], activity))
-    return numbered
+def _is_outstanding(attempts: Sequence[Span], *, is_over: bool, latest_start: int) -> bool:
+    """Returns whether another attempt may be in flight. After a failure, a workflow that goes on needs none."""
+    if not attempts:
+        return True
+    return not is_over and (not attempts[-1].end or attempts[-1].end >= latest_start)
 
 
-def _joined(calls: Iterable[Span], tries: Iterable[Span]) -> list[Called]:
-    """Tries to their call: by what stands above, else by the activity's id."""
-    by_call = {(span.trace_id, span.span_id): (span, list[Span]()) for span in calls}
-    calls_of: dict[str, list[Span]] = {}
-    without: dict[str, list[Span]] = {}
-    later = []
-    for span in tries:
-        call = by_call.get((span.trace_id, span.parent_id))
-        if call is None:
-            later.append(span)
+def _activities(scheduled: Iterable[Span], attempts: Iterable[Span]) -> list[_Activity]:
+    """Returns every activity with its repetition number, in the order in which the activities were scheduled."""
+    counts: dict[str, int] = {}
+    activities = sorted(_joined(scheduled, attempts), key=_Activity.order)
+    for activity in activities:
+        type_ = activity.first_span.mark.step
+        activity.repetition = counts[type_] = counts.get(type_, 0) + 1
+    return activities
+
+
+def _joined(scheduled: Iterable[Span], attempts: Iterable[Span]) -> list[_Activity]:
+    """Joins attempts to the activity that their parent span scheduled, else by the activity's id."""
+    by_span = {(span.trace_id, span.span_id): _Activity(span) for span in scheduled}
+    by_id: dict[str, _Activity] = {}
+    unscheduled: dict[str, _Activity] = {}
+    without_parent = []
+    for span in attempts:
+        activity = by_span.get((span.trace_id, span.parent_id))
+        if activity is None:
+            without_parent.append(span)
             continue
-        call[1].append(span)
-        calls_of[_activity_id(span)] = call[1]
-    for span in later:
-        activity = _activity_id(span)
-        known = calls_of.get(activity) if activity else None
-        (without.setdefault(activity or span.span_id, []) if known is None else known).append(span)
-    return [*by_call.values(), *((None, each) for each in without.values())]
+        activity.attempts.append(span)
+        by_id[_activity_id(span)] = activity
+    for span in without_parent:
+        id_ = _activity_id(span)
+        activity = by_id.get(id_) if id_ else None
+        if activity is None:
+            activity = unscheduled.setdefault(id_ or span.span_id, _Activity(None))
+        activity.attempts.append(span)
+    return [*by_span.values(), *unscheduled.values()]
 
 
 def _activity_id(span: Span) -> str:
-    return Seen(attributes=span.attributes).said(*ACTIVITY_ID)
-
-
-def _activity_order(activity: Called) -> tuple[int, int, str]:
-    """Activities that one task of a workflow calls for have one time: then their ids tell."""
-    call, tries = activity
-    first = call or tries[0]
-    said = _activity_id(tries[0]) if tries else ""
-    return first.start, int(said) if said.isdecimal() and len(said) < 10 else 0, first.span_id
-
-
-class _Activity:
-    def __init__(self, called: Span | None, tries: list[Span], key: str) -> None:
-        self._called, self._tries, self._key = called, in_order(tries), key
-
-    def tell(self, told: Told, *, is_over: bool, latest: int) -> None:
-        called, tries = self._called, self._tries
-        for number, span in enumerate(tries, 1):
-            told.spans.append(telling.attempt(span, number, self._key, kind="consumer"))
-        told.unknown |= {span.span_id for span in tries[:-1] if _succeeded(span)}
-        if called is None:
-            return
-        if called.end > called.start and not tries:  # this SDK ends the call with the activity
-            told.spans.append(telling.attempt(called, 1, self._key))
-        elif any(_succeeded(span) for span in tries) or not self._is_outstanding(is_over=is_over, latest=latest):
-            told.spans.append(telling.call(called))
-        else:
-            self._outstanding(called, told, is_over=is_over)
-
-    def _is_outstanding(self, *, is_over: bool, latest: int) -> bool:
-        """Whether a try may be under way; one that failed is over once the workflow goes on without another."""
-        if not self._tries:
-            return True
-        return not is_over and all(span.end >= latest for span in self._tries[-1:] if span.end)
-
-    def _outstanding(self, called: Span, told: Told, *, is_over: bool) -> None:
-        """The attempt that is awaited; the call itself keeps its own times, by which clocks are compared."""
-        start = max([called.start, *(span.end for span in self._tries)])
-        number = len(self._tries) + 1
-        if is_over:
-            told.lost.add(called.span_id)
-        told.spans.append(telling.call(called))
-        told.spans.append(telling.attempt(replace(called, start=start, end=0, kind="producer"), number, self._key))
-
-
-def _succeeded(span: Span) -> bool:
-    return span.end > 0 and span.status != "error"
+    return RecordFields(attributes=span.attributes).first(*ACTIVITY_ID)
 
 
 ENGINE: Final = Engine(
     name=NAME,
     keys=(*WORKFLOW_ID, *RUN_ID, *ACTIVITY_ID, JAVA_WORKFLOW_ID),
-    needles=("temporalWorkflow", JAVA_WORKFLOW_ID),
+    prefilter_terms=("temporalWorkflow", JAVA_WORKFLOW_ID),
     mark=mark,
-    tell=tell,
-    ours=semconv.TEMPORAL_ACTIVITY_ID,
+    interpret=interpret,
+    superseded_by=semconv.TEMPORAL_ACTIVITY_ID,
 )

@@ -9,7 +9,7 @@ import orjson
 import pyarrow as pa
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
-from sagascope_collector.engines import Forms, Seen
+from sagascope_collector.engines import AttributeMapping, RecordFields
 from sagascope_collector.otlp import anyvalue, limits, marks
 from sagascope_collector.otlp.marks import MARK_KEYS, UNMARKED
 from sagascope_collector.records import Mark, Process, Value
@@ -48,7 +48,7 @@ class Origins:
 class Attributes:
     """The attributes of many records: two JSON texts for each, see `store.schema`."""
 
-    forms: Forms
+    attribute_mapping: AttributeMapping
     keys: list[str] = field(default_factory=list)
     values: list[str] = field(default_factory=list)
     scope: str = ""
@@ -57,7 +57,7 @@ class Attributes:
 
     def place_of(self, attributes: Iterable[KeyValue], name: str = "") -> Mark:
         """Returns where a record with these attributes belongs; `name` is a span's."""
-        wanted = self.forms.keys
+        wanted = self.attribute_mapping.keys
         said = {
             each.key: anyvalue.read(each.value) for each in attributes if each.key in MARK_KEYS or each.key in wanted
         }
@@ -79,7 +79,11 @@ class Attributes:
 
     def place(self, said: Mapping[str, Value], name: str) -> Mark:
         """Where a record with these attributes belongs."""
-        return self.forms.mark(Seen(name, self.scope, self.service, said), marks.said(said)) if said else UNMARKED
+        return (
+            self.attribute_mapping.mark(RecordFields(name, self.scope, self.service, said), marks.said(said))
+            if said
+            else UNMARKED
+        )
 
     def arrays(self) -> tuple[pa.StringArray, pa.StringArray]:
         """All of them, in the order in which they came, as `schema.ATTRIBUTES`."""
@@ -108,14 +112,16 @@ def _quoted(key: str) -> str:
 class Rows:
     """Rows of one kind of record, growing."""
 
-    def __init__(self, own: Sequence[tuple[str, pa.DataType]], origins: Origins, forms: Forms) -> None:
+    def __init__(
+        self, own: Sequence[tuple[str, pa.DataType]], origins: Origins, attribute_mapping: AttributeMapping
+    ) -> None:
         """`own` are the columns that `add` is given."""
         self._columns = (*own, *schema.MARK)
         self._rows: list[tuple[Any, ...]] = []
         self._origins = origins
         self._receipt = (0, 0)
         self._receipts: list[tuple[int, int]] = []
-        self.attributes = Attributes(forms)
+        self.attributes = Attributes(attribute_mapping)
 
     def under(self, origin: Origin, received_at: int, scope: str) -> None:
         """Let the rows that follow be of this origin, and of the scope of this name."""

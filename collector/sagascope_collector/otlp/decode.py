@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from sagascope_collector.engines import BUILT_IN, Forms
+from sagascope_collector.engines import BUILT_IN, AttributeMapping
 from sagascope_collector.errors import Undecodable
 from sagascope_collector.ingest import Decoded, Encoding, Outcome, Payload, Receipt, Signal
 from sagascope_collector.otlp import otlpjson
@@ -27,20 +27,23 @@ _REQUESTS: Final[dict[Signal, Any]] = {
 }
 
 
-def decode(payloads: Sequence[Payload], scrubber: Scrubber | None = None, forms: Forms = BUILT_IN) -> Decoded:
+def decode(
+    payloads: Sequence[Payload], scrubber: Scrubber | None = None, attribute_mapping: AttributeMapping = BUILT_IN
+) -> Decoded:
     """Decode requests together. One that is no OTLP is answered `Undecodable`, and adds nothing to the batch.
 
-    What `scrubber` takes out is gone before anything else reads a request. `forms` are those of others' telemetry.
+    What `scrubber` takes out is gone before anything else reads a request. `attribute_mapping` maps records
+    without ``saga.*`` attributes to sagas.
     """
     observations, origins = Observations(), Origins()
     quick, spans, logs = (
         Requests(observations, origins),
-        Spans(observations, origins, forms),
-        Logs(observations, origins, forms),
+        Spans(observations, origins, attribute_mapping),
+        Logs(observations, origins, attribute_mapping),
     )
     outcomes: dict[int, Outcome] = {
         number: _receipt(Counter({INVALID_IDS: rejected}), "span")
-        for number, rejected in quick.read(dict(_plain(payloads, scrubber, forms))).items()
+        for number, rejected in quick.read(dict(_plain(payloads, scrubber, attribute_mapping))).items()
     }
     for number, payload in enumerate(payloads):
         if number not in outcomes:
@@ -74,11 +77,13 @@ def parse(body: bytes, encoding: Encoding, request: Any) -> Any:
         raise Undecodable(f"This is no OTLP in protobuf: {error}.") from error
 
 
-def _plain(payloads: Sequence[Payload], scrubber: Scrubber | None, forms: Forms) -> Iterator[tuple[int, Payload]]:
+def _plain(
+    payloads: Sequence[Payload], scrubber: Scrubber | None, attribute_mapping: AttributeMapping
+) -> Iterator[tuple[int, Payload]]:
     """Requests, by number, of which nothing is to be taken out, and in which nothing of others stands."""
-    of_others = forms.may_hold([each.body for each in payloads])
+    may_be_mapped = attribute_mapping.prefilter([each.body for each in payloads])
     for number, payload in enumerate(payloads):
-        if payload.encoding is not Encoding.PROTOBUF or of_others[number]:
+        if payload.encoding is not Encoding.PROTOBUF or may_be_mapped[number]:
             continue
         if not (scrubber and scrubber.may_touch(payload.body)):
             yield number, payload

@@ -8,7 +8,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from sagascope import semconv
-from sagascope_collector.engines import BUILT_IN, Forms, Partial
+from sagascope_collector.engines import BUILT_IN, AttributeMapping, Partial
 from sagascope_collector.otlp import anyvalue, limits, origins
 from sagascope_collector.otlp.columns import Origin, Origins, Rows
 from sagascope_collector.otlp.heartbeats import beat, promise
@@ -25,9 +25,11 @@ EVENT_NAME: Final = "event.name"
 class Logs:
     """The log records of many requests, growing."""
 
-    def __init__(self, observations: Observations, origins: Origins, forms: Forms = BUILT_IN) -> None:
+    def __init__(
+        self, observations: Observations, origins: Origins, attribute_mapping: AttributeMapping = BUILT_IN
+    ) -> None:
         self._observations = observations
-        self._rows = Rows(schema.LOG, origins, forms)
+        self._rows = Rows(schema.LOG, origins, attribute_mapping)
 
     def add(self, request: ExportLogsServiceRequest, received_at: int) -> Counter[str]:
         """Adds a request's log records; returns how many were rejected, by reason."""

@@ -9,7 +9,7 @@ import pyarrow as pa
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from sagascope_collector.engines import BUILT_IN, Forms
+from sagascope_collector.engines import BUILT_IN, AttributeMapping
 from sagascope_collector.otlp import anyvalue, limits, marks, origins
 from sagascope_collector.otlp.columns import Origin, Origins, Rows, mark_columns, table
 from sagascope_collector.otlp.observations import Observations
@@ -32,9 +32,11 @@ def valid_id(id_: bytes, length: int) -> bytes:
 class Spans:
     """The spans of many requests, growing."""
 
-    def __init__(self, observations: Observations, origins: Origins, forms: Forms = BUILT_IN) -> None:
+    def __init__(
+        self, observations: Observations, origins: Origins, attribute_mapping: AttributeMapping = BUILT_IN
+    ) -> None:
         self._observations = observations
-        self._rows = Rows(schema.SPAN, origins, forms)
+        self._rows = Rows(schema.SPAN, origins, attribute_mapping)
         self.links: list[tuple[Any, ...]] = []
         """Rows of `schema.LINKS`, for links that name a saga."""
 

@@ -1,4 +1,4 @@
-"""What engines' spans mean does not hang on the order in which they are told of, nor on repeats."""
+"""Normalization of engine spans does not depend on the order of the spans."""
 
 import random
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sagascope import semconv
-from sagascope_collector.engines import BUILT_IN, Seen, read
-from sagascope_collector.engines.engines import ENGINES
+from sagascope_collector.engines import BUILT_IN, RecordFields, normalize
+from sagascope_collector.engines.registry import ENGINES
 from sagascope_collector.records import Event, Mark, Process, Span
 
 NAMES = {
@@ -48,50 +48,56 @@ def _span(draw: st.DrawFn, place: int, keys: Sequence[str], names: Sequence[str]
         end=draw(st.sampled_from([0, start, start + 1, start + 3])),
         status=draw(st.sampled_from(["unset", "error"])),
         status_message="",
-        mark=BUILT_IN.mark(Seen(name, "MassTransit", "worker", attributes), Mark()),
+        mark=BUILT_IN.mark(RecordFields(name, "MassTransit", "worker", attributes), Mark()),
         process=Process(service="worker", identity="w"),
         attributes=attributes,
         events=tuple(events),
     )
 
 
-@given(told=spans(), seed=st.integers())
-def test_order_changes_nothing(told: list[Span], seed: int) -> None:
-    shuffled = random.Random(seed).sample(told, len(told))
-    one, other = (read({(span.trace_id, span.span_id): span for span in each}) for each in (told, shuffled))
+@given(given_spans=spans(), seed=st.integers())
+def test_the_order_of_spans_does_not_change_the_result(given_spans: list[Span], seed: int) -> None:
+    shuffled = random.Random(seed).sample(given_spans, len(given_spans))
+    one, other = (normalize({(span.trace_id, span.span_id): span for span in each}) for each in (given_spans, shuffled))
     assert dict(one.spans) == dict(other.spans)
-    assert sorted(map(repr, one.again)) == sorted(map(repr, other.again))
+    assert sorted(map(repr, one.further_attempts)) == sorted(map(repr, other.further_attempts))
     assert one.lost == other.lost
 
 
-@given(told=spans())
-def test_every_span_is_still_there_and_has_a_place_that_the_fold_knows(told: list[Span]) -> None:
-    by_key = {(span.trace_id, span.span_id): span for span in told}
-    reading = read(by_key)
-    assert reading.spans.keys() == by_key.keys()
-    assert {span.mark.role for span in [*reading.spans.values(), *reading.again]} <= {"", "saga", "step"}
-    assert all(span.mark.step and span.mark.attempt for span in reading.again)
+@given(given_spans=spans())
+def test_every_span_is_kept_and_has_a_role_of_the_contract(given_spans: list[Span]) -> None:
+    by_key = {(span.trace_id, span.span_id): span for span in given_spans}
+    normalized = normalize(by_key)
+    assert normalized.spans.keys() == by_key.keys()
+    assert {span.mark.role for span in [*normalized.spans.values(), *normalized.further_attempts]} <= {
+        "",
+        "saga",
+        "step",
+    }
+    assert all(span.mark.step and span.mark.attempt for span in normalized.further_attempts)
 
 
-@given(told=spans())
-def test_no_attempt_is_told_twice(told: list[Span]) -> None:
-    reading = read({(span.trace_id, span.span_id): span for span in told})
-    attempts = [span.mark for span in [*reading.spans.values(), *reading.again] if span.mark.role == "step"]
+@given(given_spans=spans())
+def test_no_two_spans_are_the_same_attempt(given_spans: list[Span]) -> None:
+    normalized = normalize({(span.trace_id, span.span_id): span for span in given_spans})
+    attempts = [
+        span.mark for span in [*normalized.spans.values(), *normalized.further_attempts] if span.mark.role == "step"
+    ]
     assert len({(mark.step, mark.type, mark.key, mark.attempt) for mark in attempts}) == len(attempts)
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
-def test_one_needle_stands_in_whatever_an_engine_reads(engine: object) -> None:
+def test_the_prefilter_finds_every_record_that_an_engine_recognizes(engine: object) -> None:
     for key in engine.keys[:1]:  # type: ignore[attr-defined]
-        seen = [Seen(name, "", "", {key: "x"}) for name in NAMES[engine.name]]  # type: ignore[attr-defined]
-        for each in seen:
+        records = [RecordFields(name, "", "", {key: "x"}) for name in NAMES[engine.name]]  # type: ignore[attr-defined]
+        for each in records:
             if engine.mark(each) is not None:  # type: ignore[attr-defined]
-                told = f"{each.name} {key}"
-                assert any(needle in told for needle in engine.needles)  # type: ignore[attr-defined]
+                given_spans = f"{each.name} {key}"
+                assert any(term in given_spans for term in engine.prefilter_terms)  # type: ignore[attr-defined]
 
 
-def test_what_the_plugin_for_temporal_tells_is_not_told_again_by_the_interceptors_spans() -> None:
-    interceptors = Span(
+def test_spans_of_temporals_interceptor_add_no_attempts_beside_those_of_the_plugin() -> None:
+    interceptor_span = Span(
         trace_id="a" * 32,
         span_id="1" * 16,
         parent_id="",
@@ -106,9 +112,9 @@ def test_what_the_plugin_for_temporal_tells_is_not_told_again_by_the_interceptor
         attributes={"temporalWorkflowID": "8492", "temporalActivityID": "1"},
     )
     mark = Mark(id="8492", run="r", role=semconv.ROLE_STEP, step="charge", attempt=1)
-    ours = replace(interceptors, span_id="2" * 16, mark=mark, attributes={semconv.TEMPORAL_ACTIVITY_ID: "1"})
-    spans = {(span.trace_id, span.span_id): span for span in (interceptors, ours)}
-    roles = {span.span_id: span.mark.role for span in read(spans).spans.values()}
+    plugin_span = replace(interceptor_span, span_id="2" * 16, mark=mark, attributes={semconv.TEMPORAL_ACTIVITY_ID: "1"})
+    spans = {(span.trace_id, span.span_id): span for span in (interceptor_span, plugin_span)}
+    roles = {span.span_id: span.mark.role for span in normalize(spans).spans.values()}
     assert roles == {"1" * 16: "", "2" * 16: semconv.ROLE_STEP}
-    alone = read({("a" * 32, "1" * 16): interceptors}).spans
+    alone = normalize({("a" * 32, "1" * 16): interceptor_span}).spans
     assert [span.mark.role for span in alone.values()] == [semconv.ROLE_STEP]

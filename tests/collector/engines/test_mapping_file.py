@@ -1,4 +1,4 @@
-"""What a mapping file teaches, at a real collector's front door."""
+"""Rules of a mapping file, tested through the OTLP port of a real collector."""
 
 import subprocess
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from support.engines import Story, saga, steps
 
 MAPPING = """\
 rules:
-  # an engine of our own: tasks of a process
+  # an engine of one's own: tasks of a process
   - when: {scope: flowable, span: '^task '}
     id: process.business_key
     name: process.definition
@@ -28,7 +28,7 @@ rules:
     name: process.definition
     run: process.run
     role: saga
-  # what DBOS does not say until a workflow's end
+  # what DBOS reports only when a workflow ends
   - when: {engine: dbos, service: shop}
     name: {constant: checkout}
     undoes: {release: reserve}
@@ -59,25 +59,25 @@ def api(collector: RunningCollector) -> Iterator[httpx.Client]:
         yield client
 
 
-def test_an_engine_that_a_file_describes_is_understood(http: httpx.Client, api: httpx.Client) -> None:
+def test_a_rule_maps_spans_of_another_engine(http: httpx.Client, api: httpx.Client) -> None:
     story = Story(1)
     of = {"process.business_key": 8492, "process.definition": "payment", "process.run": "r1"}
     root = story.span("process payment", of, 0, 9, scope="flowable", error="refused")
     for retry, error in enumerate(["503", None]):
-        said = of | {"process.retry": retry, "process.item": "a"}
-        story.span("task reserve", said, 1 + retry, 0.1, scope="flowable", above=root, error=error)
-    undo = of | {"process.undoes": "reserve", "process.item": "a", "process.retry": 0}
-    story.span("task undo release", undo, 5, 0.1, scope="flowable", above=root)
+        attributes = of | {"process.retry": retry, "process.item": "a"}
+        story.span("task reserve", attributes, 1 + retry, 0.1, scope="flowable", parent=root, error=error)
+    compensation = of | {"process.undoes": "reserve", "process.item": "a", "process.retry": 0}
+    story.span("task undo release", compensation, 5, 0.1, scope="flowable", parent=root)
     story.span("task reserve", of | {"process.business_key": "9999"}, 5, 0.1, scope="another")
     story.send(http)
-    told = saga(api, "8492", "payment", lambda told: told["status"] == "failed")
-    assert steps(told) == [
+    shown = saga(api, "8492", "payment", lambda shown: shown["status"] == "failed")
+    assert steps(shown) == [
         ("reserve#a", "action", "compensated", ["error", "ok"]),
         ("release#a", "compensation", "done", ["ok"]),
     ]
-    assert [each["number"] for each in told["steps"][0]["attempts"]] == [1, 2]
-    assert (told["run"], told["ledger"][0]["compensation"]) == ("r1", "release")
-    assert told["spans"][0]["attributes"] == {
+    assert [each["number"] for each in shown["steps"][0]["attempts"]] == [1, 2]
+    assert (shown["run"], shown["ledger"][0]["compensation"]) == ("r1", "release")
+    assert shown["spans"][0]["attributes"] == {
         "process.business_key": 8492,
         "process.definition": "payment",
         "process.run": "r1",
@@ -85,16 +85,16 @@ def test_an_engine_that_a_file_describes_is_understood(http: httpx.Client, api: 
     assert api.get("/api/v1/search", params={"q": "9999"}).json()["matches"] == []
 
 
-def test_a_rule_adds_to_what_an_engine_says(http: httpx.Client, api: httpx.Client) -> None:
+def test_a_rule_adds_to_a_built_in_engine(http: httpx.Client, api: httpx.Client) -> None:
     story, of = Story(2), {"operationUUID": "wf-1", "operationType": "step"}
-    story.span("reserve", of, 0, 1, service="shop", above=99)
-    story.span("release", of, 2, 1, service="shop", above=99)
+    story.span("reserve", of, 0, 1, service="shop", parent=99)
+    story.span("release", of, 2, 1, service="shop", parent=99)
     story.send(http)
-    told = saga(api, "wf-1", "checkout", lambda told: len(told["steps"]) == 2)
-    assert steps(told) == [("reserve", "action", "compensated", ["ok"]), ("release", "compensation", "done", ["ok"])]
+    shown = saga(api, "wf-1", "checkout", lambda shown: len(shown["steps"]) == 2)
+    assert steps(shown) == [("reserve", "action", "compensated", ["ok"]), ("release", "compensation", "done", ["ok"])]
 
 
-def test_of_another_service_the_engine_alone_says_it(http: httpx.Client, api: httpx.Client) -> None:
+def test_a_rule_applies_only_to_its_service(http: httpx.Client, api: httpx.Client) -> None:
     story = Story(3)
     story.span("reserve", {"operationUUID": "wf-2", "operationType": "step"}, 0, 1, service="billing")
     story.send(http)
@@ -112,7 +112,7 @@ rules:
 """
 
 
-def test_a_wrong_file_ends_the_collector_with_line_and_key(tmp_path: Path) -> None:
+def test_an_invalid_file_stops_the_collector_with_line_and_key(tmp_path: Path) -> None:
     file = tmp_path / "mapping.yaml"
     file.write_text(WRONG)
     ended = subprocess.run(
@@ -122,9 +122,9 @@ def test_a_wrong_file_ends_the_collector_with_line_and_key(tmp_path: Path) -> No
     assert "Traceback" not in ended.stderr
     engines = "celery, dapr, dbos, masstransit, nservicebus, restate, sagaz, temporal"
     assert ended.stderr.replace(f"{file}:", "").removeprefix("sagascope: ").splitlines() == [
-        f"2: rules[0].when: engine 'camunda' is none of {engines}",
-        "3: rules[0].name: says exactly one of attribute, span, constant",
-        "5: rules[1].step.span: is no pattern: missing ), unterminated subpattern at position 0",
+        f"2: rules[0].when: engine 'camunda' is not one of {engines}",
+        "3: rules[0].name: needs exactly one of attribute, span, constant",
+        "5: rules[1].step.span: is not a regular expression: missing ), unterminated subpattern at position 0",
         "6: rules[1].roll: is not known here",
         "7: rules[2]: id is missing: only a rule for an engine can leave it out",
     ]

@@ -1,0 +1,96 @@
+"""Rewrites a span of an engine as a saga's root, an attempt of a step, or participant work. Pure."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, Final
+
+from sagascope import semconv
+from sagascope_collector.engines.engine import in_order
+from sagascope_collector.records import Span
+
+COMPENSATES_SEPARATOR: Final = ":"
+"""In the step type of a rule's mark: separates ``compensation`` from the name of the step that it compensates."""
+
+
+def with_compensates(span: Span) -> Span:
+    """Moves the name of the compensated step from the mark's type to ``saga.step.compensates``."""
+    type_, _, compensated = span.mark.type.partition(COMPENSATES_SEPARATOR)
+    attributes = {semconv.STEP_COMPENSATES: compensated, **span.attributes}
+    return replace(span, mark=replace(span.mark, type=type_), attributes=attributes)
+
+
+def participant(span: Span) -> Span:
+    """Makes the span work of the saga that is neither its root nor an attempt."""
+    return replace(span, mark=replace(span.mark, role=""))
+
+
+def producer(span: Span) -> Span:
+    """Makes the span participant work that requests something asynchronously, whatever its span kind."""
+    return replace(participant(span), kind="producer")
+
+
+def root(span: Span, outcome: str = "", **changes: Any) -> Span:
+    """Makes the span the root of its saga."""
+    return with_outcome(replace(span, mark=replace(span.mark, role=semconv.ROLE_SAGA, step=""), **changes), outcome)
+
+
+def attempt(span: Span, number: int, key: str = "", **changes: Any) -> Span:
+    """Makes the span an attempt of its step. A key and a number in the span's mark take precedence."""
+    mark = replace(
+        span.mark,
+        role=semconv.ROLE_STEP,
+        key=span.mark.key or key,
+        attempt=span.mark.attempt or number,
+    )
+    return replace(span, mark=mark, **changes)
+
+
+def with_outcome(span: Span, outcome: str) -> Span:
+    """Makes the span end its saga with an outcome. An outcome among the span's attributes takes precedence."""
+    if not outcome or semconv.SAGA_OUTCOME in span.attributes:
+        return span
+    return replace(span, attributes={**span.attributes, semconv.SAGA_OUTCOME: outcome})
+
+
+def outcome_by_status(span: Span) -> str:
+    """Returns the outcome of a saga that ended with this span; ``""`` while the span is open."""
+    if not span.end:
+        return ""
+    return semconv.OUTCOME_FAILED if span.status == "error" else semconv.OUTCOME_COMPLETED
+
+
+def has_succeeded(span: Span) -> bool:
+    """Returns whether the span ended without an error."""
+    return span.end > 0 and span.status != "error"
+
+
+def repetition_key(number: int) -> str:
+    """Returns the step key of a step's n-th repetition, from 1. The first has no key."""
+    return "" if number <= 1 else str(number)
+
+
+def numbered_attempts(spans: Iterable[Span], execution_id: Callable[[Span], str] = lambda span: "") -> list[Span]:
+    """Numbers the attempts of each step. A span after a success starts another repetition of the step.
+
+    Args:
+        spans: of one saga, in any order.
+        execution_id: returns the engine's id of the work that a span executed, ``""`` if it has none. Spans with the
+            same id are attempts of one repetition, even after a success: the work was then executed twice.
+    """
+    repetitions: dict[tuple[str, str], int] = {}
+    numbers: dict[tuple[str, str, int], int] = {}
+    known: dict[tuple[str, str, str], int] = {}
+    attempts = []
+    for span in in_order(spans):
+        step, type_ = span.mark.step, span.mark.type
+        id_ = execution_id(span)
+        current = known.get((step, type_, id_)) if id_ else None
+        if current is None:
+            current = repetitions.setdefault((step, type_), 1)
+            if id_:
+                known[step, type_, id_] = current
+        number = numbers[step, type_, current] = numbers.get((step, type_, current), 0) + 1
+        attempts.append(attempt(span, number, repetition_key(current)))
+        if has_succeeded(span) and current == repetitions[step, type_]:
+            repetitions[step, type_] = current + 1
+    return attempts
