@@ -51,7 +51,7 @@ COMMANDS = {
     "rebuild": Command("sagascope_collector.rebuild", "Make every summary anew from what was received."),
     "forget": Command("sagascope_collector.forget", "Remove transactions so that nothing of them is left."),
     "conformance": Command("sagascope_collector.cli.conformance", "Check an emitter's telemetry against the contract."),
-    "bridge": Command("sagascope_collector.cli.bridge", "Follow a system that does not speak of sagas itself."),
+    "bridge": Command("sagascope_collector.cli.bridge", "Follow another system and report its state to a collector."),
     "alerts": Command("sagascope_collector.cli.alerts", "Try out a file of webhooks and rules."),
 }
 """Every command."""

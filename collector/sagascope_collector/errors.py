@@ -151,12 +151,12 @@ class StoppedShort(SagascopeError):
 
 
 class SourceUnavailable(SagascopeError):
-    """What a bridge follows does not answer; it is asked again."""
+    """The system that a bridge follows does not respond; the bridge keeps trying."""
 
-    title = "Nothing to follow"
+    title = "Source unavailable"
 
 
 class CursorTaken(SagascopeError):
-    """Another bridge follows with this file."""
+    """Another bridge uses this checkpoint file."""
 
-    title = "The cursor is taken"
+    title = "Checkpoint file locked"

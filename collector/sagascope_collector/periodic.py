@@ -4,10 +4,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sagascope_collector.errors import StorageUnavailable
-from sagascope_collector.storage import Storage
+
+if TYPE_CHECKING:
+    from sagascope_collector.storage import Storage  # bridges run periodic tasks, and need no database
 
 _log: Final = logging.getLogger(__name__)
 
@@ -74,7 +76,7 @@ AFTER_FAULT: Final = 10.0
 class Maintenance:
     """Lets a store tend to itself until it is told to stop."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: "Storage") -> None:
         self._storage = storage
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)

@@ -45,7 +45,7 @@ def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningColle
 def bridging(
     server: Server, collector: RunningCollector, folder: Path, *options: str
 ) -> Iterator[subprocess.Popen[str]]:
-    """A bridge that runs; killed at the end if it still does."""
+    """Runs a bridge, and kills it at the end."""
     dsns = [part for name in NAMES for part in ("--dsn", f"{name}={server.dsn(name)}")]
     command = [*COMMAND, *dsns, "--gid", GID, "--url", collector.api, "--every", "0.1", *options]
     log = folder / "bridge.log"
@@ -66,31 +66,31 @@ def prepare(server: Server, saga: str, row: int, name: str) -> None:
         connection.execute(f"PREPARE TRANSACTION 'transfer:{saga}:{name}'")
 
 
-def decide(server: Server, saga: str, name: str, verb: str = "COMMIT") -> None:
+def end(server: Server, saga: str, name: str, verb: str = "COMMIT") -> None:
     with server.connect(name) as connection:
         connection.execute(f"{verb} PREPARED 'transfer:{saga}:{name}'")
 
 
-def seen(collector: RunningCollector, saga: str) -> dict[str, Any]:
-    """The saga in full; empty before it was heard of."""
+def show(collector: RunningCollector, saga: str) -> dict[str, Any]:
+    """Returns the saga from the API; an empty dictionary if it is unknown."""
     answer = httpx.get(f"{collector.api}/api/v1/saga", params={"name": "transfer", "id": saga}, trust_env=False)
     return answer.json() if answer.status_code == 200 else {}
 
 
 def wait_for(collector: RunningCollector, saga: str, **wanted: Any) -> dict[str, Any]:
-    """The saga once its fields are so."""
+    """Returns the saga once its fields have these values."""
 
-    def found() -> dict[str, Any] | None:
-        read = seen(collector, saga)
-        return read if read and all(read[name] == value for name, value in wanted.items()) else None
+    def matching() -> dict[str, Any] | None:
+        shown = show(collector, saga)
+        return shown if shown and all(shown[name] == value for name, value in wanted.items()) else None
 
     try:
-        return wait_until(found, f"{saga} never had {wanted}")
+        return wait_until(matching, f"{saga} never had {wanted}")
     except AssertionError as error:
-        raise AssertionError(f"{error}: {seen(collector, saga)}") from None
+        raise AssertionError(f"{error}: {show(collector, saga)}") from None
 
 
-def test_a_transaction_nobody_decides_is_in_doubt_until_it_is_decided(
+def test_a_prepared_transaction_is_in_doubt_until_it_is_decided(
     server: Server, collector: RunningCollector, tmp_path: Path
 ) -> None:
     with bridging(server, collector, tmp_path):
@@ -103,21 +103,25 @@ def test_a_transaction_nobody_decides_is_in_doubt_until_it_is_decided(
             for name in NAMES:
                 assert f"Run in {name}: {verb} PREPARED 'transfer:a1:{name}';" in actions
 
-        decide(server, "a1", "wallet")
+        end(server, "a1", "wallet")
         found = wait_until(
-            lambda: (read := seen(collector, "a1"))["attention"] and "it decided to commit, as" in str(read) and read,
-            "the first decision was never seen",
+            lambda: (
+                (shown := show(collector, "a1"))["attention"] and "it decided to commit, as" in str(shown) and shown
+            ),
+            "the first decision was not shown",
         )
         assert found["step"] == "ledger"
         check, settle = found["verdict"]["actions"]
         assert check.startswith("Verify in the coordinator's log that it decided to commit, as wallet committed at ")
         assert settle == "Then have ledger commit, too. Run in ledger: COMMIT PREPARED 'transfer:a1:ledger';"
 
-        decide(server, "a1", "ledger")
+        end(server, "a1", "ledger")
         wait_for(collector, "a1", status="completed", attention=None)
 
 
-def test_who_waits_for_its_locks_is_told(server: Server, collector: RunningCollector, tmp_path: Path) -> None:
+def test_sessions_that_wait_for_its_locks_are_listed(
+    server: Server, collector: RunningCollector, tmp_path: Path
+) -> None:
     with bridging(server, collector, tmp_path), server.connect("wallet") as waiting:
         prepare(server, "b1", 2, "wallet")
         waiting.execute("SET application_name = 'checkout'; SET lock_timeout = '60s'")
@@ -125,9 +129,11 @@ def test_who_waits_for_its_locks_is_told(server: Server, collector: RunningColle
             [sys.executable, "-c", WAIT, server.dsn("wallet")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         try:
-            wait_until(lambda: "1 session waits for it: checkout" in bodies(collector, "b1"), "nobody was seen to wait")
+            wait_until(
+                lambda: "1 session waits for it: checkout" in bodies(collector, "b1"), "no waiting session was shown"
+            )
             assert "holds accounts (RowExclusiveLock)" in bodies(collector, "b1")
-            decide(server, "b1", "wallet", "ROLLBACK")
+            end(server, "b1", "wallet", "ROLLBACK")
             assert asking.wait(30) == 0
         finally:
             asking.kill()
@@ -143,10 +149,10 @@ with psycopg.connect(sys.argv[1], application_name="checkout", autocommit=True) 
 
 
 def bodies(collector: RunningCollector, saga: str) -> str:
-    return "\n".join(each["body"] for each in seen(collector, saga).get("logs", []))
+    return "\n".join(each["body"] for each in show(collector, saga).get("logs", []))
 
 
-def test_what_is_decided_while_the_bridge_is_dead_is_told_once(
+def test_a_decision_while_the_bridge_is_down_is_reported_once(
     server: Server, collector: RunningCollector, tmp_path: Path
 ) -> None:
     with bridging(server, collector, tmp_path) as bridge:
@@ -156,7 +162,7 @@ def test_what_is_decided_while_the_bridge_is_dead_is_told_once(
         bridge.send_signal(signal.SIGKILL)
         bridge.wait()
     for name in NAMES:
-        decide(server, "c1", name, "ROLLBACK")
+        end(server, "c1", name, "ROLLBACK")
     with bridging(server, collector, tmp_path) as bridge:
         found = wait_for(collector, "c1", status="compensated", attention=None)
         assert found["spans_total"] == 4
@@ -165,25 +171,27 @@ def test_what_is_decided_while_the_bridge_is_dead_is_told_once(
     with bridging(server, collector, tmp_path):
         prepare(server, "c2", 3, "wallet")
         wait_for(collector, "c2", attention="in_doubt")
-        decide(server, "c2", "wallet")
+        end(server, "c2", "wallet")
         assert wait_for(collector, "c2", status="completed")["spans_total"] == 2
-    assert seen(collector, "c1")["spans_total"] == 4
+    assert show(collector, "c1")["spans_total"] == 4
 
 
-def test_participants_that_were_decided_apart_are_said_to_disagree(
+def test_different_decisions_of_participants_are_a_mixed_outcome(
     server: Server, collector: RunningCollector, tmp_path: Path
 ) -> None:
     with bridging(server, collector, tmp_path):
         for name in NAMES:
             prepare(server, "d1", 4, name)
         wait_for(collector, "d1", attention="in_doubt")
-        decide(server, "d1", "wallet", "COMMIT")
-        wait_until(lambda: "it decided to commit, as" in str(seen(collector, "d1")["verdict"]), "never told")
-        decide(server, "d1", "ledger", "ROLLBACK")
+        end(server, "d1", "wallet", "COMMIT")
+        wait_until(
+            lambda: "it decided to commit, as" in str(show(collector, "d1")["verdict"]), "the decision was not shown"
+        )
+        end(server, "d1", "ledger", "ROLLBACK")
         wait_for(collector, "d1", status="failed", attention="mixed_outcome")
 
 
-def test_a_server_that_restarts_loses_nothing_and_holds_up_no_other(
+def test_a_server_restart_loses_nothing_and_does_not_delay_other_servers(
     collector: RunningCollector, server: Server, tmp_path: Path
 ) -> None:
     with running_postgres() as second:
@@ -194,37 +202,37 @@ def test_a_server_that_restarts_loses_nothing_and_holds_up_no_other(
                 connection.execute("BEGIN")
                 connection.execute("CREATE TABLE kept (id int)")
                 connection.execute("PREPARE TRANSACTION 'transfer:e1:spare'")
-            wait_until(lambda: seen(collector, "e1"), "the second server was never looked at")
+            wait_until(lambda: show(collector, "e1"), "the second server was not polled")
             second.stop()
             prepare(server, "e2", 5, "wallet")
-            wait_until(lambda: seen(collector, "e2"), "one server that is down holds up the other")
+            wait_until(lambda: show(collector, "e2"), "a server that is down delays the other one")
             second.start()
             with second.connect("ledger") as connection:
                 connection.execute("COMMIT PREPARED 'transfer:e1:spare'")
             assert wait_for(collector, "e1", status="completed")["spans_total"] == 2
             assert bridge.poll() is None
-        decide(server, "e2", "wallet")
+        end(server, "e2", "wallet")
 
 
-def test_a_collector_that_is_away_is_told_afterwards(server: Server, tmp_path: Path) -> None:
+def test_a_decision_while_the_collector_is_down_is_reported_afterwards(server: Server, tmp_path: Path) -> None:
     with running_collector(tmp_path) as first:
         addresses = {"api": first.api, "otlp_http": first.otlp_http, "otlp_grpc": first.otlp_grpc}
         addresses = {name: text.removeprefix("http://") for name, text in addresses.items()}
         with bridging(server, first, tmp_path):
             prepare(server, "f1", 6, "wallet")
-            wait_until(lambda: seen(first, "f1"), "it was never told")
+            wait_until(lambda: show(first, "f1"), "the transaction was not shown")
             first.stop(signal.SIGKILL)
-            decide(server, "f1", "wallet")
+            end(server, "f1", "wallet")
             with running_collector(tmp_path, addresses=addresses) as again:
                 assert wait_for(again, "f1", status="completed")["spans_total"] == 2
 
 
 def services(collector: RunningCollector, saga: str) -> set[str]:
-    """Who told of a saga."""
-    return {each["service"] for each in seen(collector, saga).get("spans", [])}
+    """Returns the services with spans in a saga."""
+    return {each["service"] for each in show(collector, saga).get("spans", [])}
 
 
-def test_a_coordinator_killed_between_the_phases_leaves_its_last_word(
+def test_the_last_report_of_a_killed_coordinator_is_part_of_the_verdict(
     server: Server, collector: RunningCollector, tmp_path: Path
 ) -> None:
     dsns = [f"{name}={server.dsn(name)}" for name in NAMES]
@@ -237,7 +245,7 @@ def test_a_coordinator_killed_between_the_phases_leaves_its_last_word(
     )
     try:
         with bridging(server, collector, tmp_path):
-            wait_until(lambda: {*NAMES} <= services(collector, "g1"), "the bridge never saw them prepared")
+            wait_until(lambda: {*NAMES} <= services(collector, "g1"), "the prepared transactions were not shown")
             coordinator.kill()
             coordinator.wait()
             found = wait_for(collector, "g1", attention="in_doubt")
@@ -247,7 +255,7 @@ def test_a_coordinator_killed_between_the_phases_leaves_its_last_word(
             assert len([each for each in found["steps"] if each["type"] == "prepare"]) == 2
             assert all(len(each["attempts"]) == 1 for each in found["steps"])
             for name in NAMES:
-                decide(server, "g1", name, "ROLLBACK")
+                end(server, "g1", name, "ROLLBACK")
             wait_for(collector, "g1", attention=None)
     finally:
         coordinator.kill()
@@ -255,26 +263,28 @@ def test_a_coordinator_killed_between_the_phases_leaves_its_last_word(
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (("--dsn", "wallet"), "--dsn is NAME=DSN"),
-        (("--dsn", "a=x", "--dsn", "a=y"), "Two databases have one name"),
-        (("--dsn", "a=x", "--gid", "("), "--gid is no regular expression"),
+        (("--dsn", "a=x", "--dsn", "a=y"), "Two databases have the same name"),
+        (("--dsn", "a=x", "--gid", "("), "--gid is not a regular expression"),
         (("--dsn", "a=x", "--gid", "x"), "--gid needs a group"),
         (("--dsn", "a=x", "--metrics", "nowhere"), "is no address"),
     ],
 )
-def test_what_cannot_be_followed_is_said(options: tuple[str, ...], said: str) -> None:
+def test_invalid_options_end_the_command_with_a_message(options: tuple[str, ...], message: str) -> None:
     done = subprocess.run([*COMMAND, *options, "--otlp-http", "127.0.0.1:9"], capture_output=True, text=True)
-    assert (done.returncode, said in done.stderr, "Traceback" in done.stderr) == (2, True, False), done.stderr
+    assert (done.returncode, message in done.stderr, "Traceback" in done.stderr) == (2, True, False), done.stderr
 
 
-def test_two_bridges_do_not_share_a_cursor(server: Server, collector: RunningCollector, tmp_path: Path) -> None:
+def test_a_checkpoint_file_is_locked_for_one_bridge(
+    server: Server, collector: RunningCollector, tmp_path: Path
+) -> None:
     with bridging(server, collector, tmp_path):
         prepare(server, "h1", 7, "wallet")
-        wait_until(lambda: seen(collector, "h1"), "it was never told")
+        wait_until(lambda: show(collector, "h1"), "the transaction was not shown")
         with bridging(server, collector, tmp_path) as second:
             assert second.wait(30) == 2
-        decide(server, "h1", "wallet")
+        end(server, "h1", "wallet")
         wait_for(collector, "h1", status="completed")
-    assert "Another bridge follows with" in (tmp_path / "bridge.log").read_text()
+    assert "Another bridge uses" in (tmp_path / "bridge.log").read_text()

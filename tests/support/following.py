@@ -1,4 +1,4 @@
-"""A bridge to Temporal, and what a collector says of payments that it tells of."""
+"""Runs a bridge to Temporal, and reads the payments that it reports from a collector."""
 
 import subprocess
 import sys
@@ -16,39 +16,39 @@ from support.samples import wait_until
 
 @contextmanager
 def bridging(address: str, api: str, folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
-    """A bridge that runs; killed at the end if it still does."""
+    """Runs a bridge, and kills it at the end."""
     command = [sys.executable, "-m", "sagascope_collector", "bridge", "temporal", "--address", address, "--url", api]
-    more = ["--every", "0.2", "--cursor", str(folder / "cursor.json"), "--undoes", "refund=charge", *options]
+    more = ["--every", "0.2", "--cursor", str(folder / "cursor.json"), "--compensation", "refund=charge", *options]
     with running(*command, *more, log=folder / "bridge.log") as bridge:
         yield bridge
 
 
 def once(collector: RunningCollector, saga: str, found: Callable[[Any], object], name: str = "Payment") -> Any:
-    """The saga as soon as it is so."""
-    seen: Any = None
+    """Returns a saga once `found` holds."""
+    shown: Any = None
 
-    def look() -> Any:
-        nonlocal seen
+    def matching() -> Any:
+        nonlocal shown
         answer = httpx.get(f"{collector.api}/api/v1/saga", params={"name": name, "id": saga}, trust_env=False)
-        seen = answer.json() if answer.status_code == 200 else None
-        return seen if seen and found(seen) else None
+        shown = answer.json() if answer.status_code == 200 else None
+        return shown if shown and found(shown) else None
 
     try:
-        return wait_until(look, f"{saga} was never so")
+        return wait_until(matching, f"{saga} never met the condition")
     except AssertionError as error:
-        raise AssertionError(f"{error}: {seen}") from None
+        raise AssertionError(f"{error}: {shown}") from None
 
 
 def headline(saga: Any) -> str:
-    """What is said of it."""
+    """Returns the headline of a saga."""
     return str(saga["headline"])
 
 
 def says(text: str) -> Callable[[Any], bool]:
-    """Whether the headline has these words."""
+    """Returns a condition: the headline contains this text."""
     return lambda saga: text in headline(saga)
 
 
 def shape(saga: Any) -> list[Any]:
-    """The steps that began; others may have been learned from other payments."""
+    """Returns the steps with attempts; others come from the plan that was learned from other payments."""
     return [(step["name"], step["type"], step["state"]) for step in saga["steps"] if step["attempts"]]

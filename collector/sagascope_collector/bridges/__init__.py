@@ -1,22 +1,24 @@
-"""What follows systems that do not speak of sagas themselves, and tells a collector what they know.
+"""Bridges: processes beside the collector that follow other systems and report their state as OTLP.
 
-A bridge is a process beside the collector. It asks an engine or a database what has changed, tells it as OTLP, and
-keeps how far it has come in a file of its own. What it tells twice, the collector stores once.
+A bridge polls an engine or a database for changes, sends them to the collector as spans and log records, and keeps a
+checkpoint in a file. Ids are derived from what the followed system says, so that the collector stores what is sent
+twice only once.
 """
 
-from sagascope_collector.bridges.cursor import Cursor
-from sagascope_collector.bridges.pulse import Pulse
-from sagascope_collector.bridges.running import Bridge, Harvest, Source
-from sagascope_collector.bridges.telling import Facts, LogRecord, Resource, Span
+from sagascope_collector.bridges.bridge import Bridge, CheckpointFile, PollResult, Source
+from sagascope_collector.bridges.health import Health, Heartbeats, serve_metrics
+from sagascope_collector.bridges.otlp import LogRecord, Resource, Span, Telemetry
 
 __all__ = [
     "Bridge",
-    "Cursor",
-    "Facts",
-    "Harvest",
+    "CheckpointFile",
+    "Health",
+    "Heartbeats",
     "LogRecord",
-    "Pulse",
+    "PollResult",
     "Resource",
     "Source",
     "Span",
+    "Telemetry",
+    "serve_metrics",
 ]

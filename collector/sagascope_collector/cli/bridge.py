@@ -1,4 +1,4 @@
-"""The command `bridge`: follows a system that does not speak of sagas itself, and tells a collector what it knows."""
+"""The command `bridge`: follows another system and reports its state to a collector."""
 
 import logging
 import signal
@@ -11,10 +11,11 @@ from pydantic import BaseModel
 
 from sagascope_collector import logging_setup
 from sagascope_collector.archives import Sender
-from sagascope_collector.bridges import Bridge, Cursor, Pulse, Source, metrics
-from sagascope_collector.bridges.postgres import Database, Gids, Place, Postgres
-from sagascope_collector.bridges.tables import Place as TablesPlace
-from sagascope_collector.bridges.tables import Tables, read_mapping, ready
+from sagascope_collector.bridges import Bridge, CheckpointFile, Health, Heartbeats, Source, serve_metrics
+from sagascope_collector.bridges.postgres import Checkpoint as PostgresCheckpoint
+from sagascope_collector.bridges.postgres import Database, GlobalIdFormat, PostgresSource
+from sagascope_collector.bridges.tables import Checkpoint as TablesCheckpoint
+from sagascope_collector.bridges.tables import TablesSource, built_in_mappings, read_mapping
 from sagascope_collector.cli.connection import Url, with_credentials
 from sagascope_collector.cli.importing import OtlpHttp, place_of
 from sagascope_collector.client import DEFAULT_URL, Credentials
@@ -24,23 +25,31 @@ from sagascope_collector.settings import Address
 
 _log = logging.getLogger(__name__)
 
-Followed = TypeVar("Followed", bound=BaseModel)
-"""How far a source was followed."""
+Checkpoint = TypeVar("Checkpoint", bound=BaseModel)
 
 Every = Annotated[
-    float, typer.Option("--every", envvar="SAGASCOPE_EVERY", metavar="SECONDS", min=0.1, help="How often to look.")
+    float,
+    typer.Option(
+        "--every", envvar="SAGASCOPE_EVERY", metavar="SECONDS", min=0.1, help="The interval between two polls."
+    ),
 ]
 CursorFile = Annotated[
-    Path, typer.Option("--cursor", envvar="SAGASCOPE_CURSOR", metavar="PATH", help="Keeps how far it has come.")
+    Path,
+    typer.Option("--cursor", envvar="SAGASCOPE_CURSOR", metavar="PATH", help="The file that stores the checkpoint."),
 ]
 Metrics = Annotated[
     str | None,
-    typer.Option("--metrics", envvar="SAGASCOPE_METRICS", metavar="HOST:PORT", help="Serves /metrics of the bridge."),
+    typer.Option(
+        "--metrics",
+        envvar="SAGASCOPE_METRICS",
+        metavar="HOST:PORT",
+        help="Serve Prometheus metrics of the bridge at this address.",
+    ),
 ]
 Environment = Annotated[
     str,
     typer.Option(
-        "--environment", envvar="SAGASCOPE_ENVIRONMENT", metavar="NAME", help="The environment of what it tells."
+        "--environment", envvar="SAGASCOPE_ENVIRONMENT", metavar="NAME", help="The environment of the reported sagas."
     ),
 ]
 Name = Annotated[
@@ -49,7 +58,7 @@ Name = Annotated[
         "--name",
         envvar="SAGASCOPE_NAME",
         metavar="NAME",
-        help="The type of the sagas, where neither the global id nor other telemetry says it.",
+        help="The saga type, where neither the global id nor other telemetry contains it.",
     ),
 ]
 Dsn = Annotated[
@@ -58,8 +67,8 @@ Dsn = Annotated[
         "--dsn",
         envvar="SAGASCOPE_DSN",
         metavar="NAME=DSN",
-        help="A database to follow, and the participant that it is. May be given several times. "
-        "Let PGPASSFILE or a service file hold the password.",
+        help="A database to follow, and the name of the participant. Can be given several times. "
+        "Keep the password in PGPASSFILE or a service file.",
     ),
 ]
 Gid = Annotated[
@@ -68,7 +77,8 @@ Gid = Annotated[
         "--gid",
         envvar="SAGASCOPE_GID",
         metavar="REGEX",
-        help="How global ids read: a group (?P<id>...), and (?P<name>...), (?P<run>...), (?P<participant>...).",
+        help="The format of global ids: a group (?P<id>...), optionally (?P<name>...), (?P<run>...), "
+        "(?P<participant>...).",
     ),
 ]
 
@@ -78,7 +88,7 @@ DatabaseDsn = Annotated[
         "--dsn",
         envvar="SAGASCOPE_DSN",
         metavar="DSN",
-        help="The database to follow. Let PGPASSFILE or a service file hold the password.",
+        help="The database to follow. Keep the password in PGPASSFILE or a service file.",
     ),
 ]
 MappingName = Annotated[
@@ -87,18 +97,18 @@ MappingName = Annotated[
         "--mapping",
         envvar="SAGASCOPE_MAPPING",
         metavar="NAME|FILE",
-        help=f"What the columns mean: a file, or one of {', '.join(ready())}.",
+        help=f"The mapping of the columns: a file, or one of {', '.join(built_in_mappings())}.",
     ),
 ]
 History = Annotated[
     bool,
-    typer.Option("--history", envvar="SAGASCOPE_HISTORY", help="Tell also what had ended before the first look."),
+    typer.Option("--history", envvar="SAGASCOPE_HISTORY", help="Also report rows that ended before the first poll."),
 ]
 
 TemporalAddress = Annotated[
     str,
     typer.Option(
-        "--address", envvar="TEMPORAL_ADDRESS", metavar="HOST:PORT", help="The server of Temporal, its gRPC port."
+        "--address", envvar="TEMPORAL_ADDRESS", metavar="HOST:PORT", help="The gRPC address of the Temporal server."
     ),
 ]
 Namespaces = Annotated[
@@ -107,7 +117,7 @@ Namespaces = Annotated[
         "--namespace",
         envvar="TEMPORAL_NAMESPACE",
         metavar="NAME",
-        help="A namespace to follow. May be given several times.",
+        help="A namespace to follow. Can be given several times.",
         show_default="default",
     ),
 ]
@@ -119,10 +129,10 @@ ApiKeyFile = Annotated[
         metavar="PATH",
         exists=True,
         dir_okay=False,
-        help="Holds the API key for Temporal; the connection is then secured.",
+        help="A file with the API key for Temporal. The connection then uses TLS.",
     ),
 ]
-Secured = Annotated[bool, typer.Option("--tls", envvar="TEMPORAL_TLS", help="Secure the connection to Temporal.")]
+Secured = Annotated[bool, typer.Option("--tls", envvar="TEMPORAL_TLS", help="Use TLS for the connection to Temporal.")]
 Roots = Annotated[
     Path | None,
     typer.Option(
@@ -130,25 +140,28 @@ Roots = Annotated[
         metavar="PATH",
         exists=True,
         dir_okay=False,
-        help="Whom to trust, in PEM, instead of what this machine trusts.",
+        help="The trusted root certificates in PEM, instead of those of this machine.",
     ),
 ]
 Certificate = Annotated[
     Path | None,
     typer.Option(
-        "--tls-cert", metavar="PATH", exists=True, dir_okay=False, help="The bridge's own certificate, in PEM (mTLS)."
+        "--tls-cert", metavar="PATH", exists=True, dir_okay=False, help="The bridge's certificate in PEM, for mTLS."
     ),
 ]
 PrivateKey = Annotated[
-    Path | None, typer.Option("--tls-key", metavar="PATH", exists=True, dir_okay=False, help="Its key, in PEM.")
+    Path | None,
+    typer.Option(
+        "--tls-key", metavar="PATH", exists=True, dir_okay=False, help="The private key of the certificate, in PEM."
+    ),
 ]
-Undoes = Annotated[
+Compensations = Annotated[
     list[str] | None,
     typer.Option(
-        "--undoes",
-        envvar="SAGASCOPE_UNDOES",
+        "--compensation",
+        envvar="SAGASCOPE_COMPENSATION",
         metavar="ACTIVITY=STEP",
-        help="An activity that undoes another whose name does not say so. May be given several times.",
+        help="An activity that compensates another one, if its name does not show it. Can be given several times.",
     ),
 ]
 
@@ -157,9 +170,9 @@ bridge = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 @bridge.callback()
 def _bridges() -> None:
-    """Follow a system that does not speak of sagas itself.
+    """Follow another system and report its state to a collector.
 
-    What it knows is told to a collector, beside the telemetry of the services.
+    The collector shows it together with the telemetry of the services.
     """
 
 
@@ -179,15 +192,15 @@ def postgres(
 ) -> None:
     """Follow prepared transactions of PostgreSQL, until Ctrl-C.
 
-    Every participant that is prepared and not decided is in doubt. It only reads: what to run is said beside the saga,
-    and is for a person to run.
+    A participant that is prepared and not decided is in doubt. The bridge only reads: the saga shows the statement to
+    run, and a person runs it.
     """
     databases = [_database(each) for each in dsn]
     if len({each.name for each in databases}) < len(databases):
-        raise BadValue("Two databases have one name; each needs its own.")
+        raise BadValue("Two databases have the same name. Give each its own.")
     to = _Collector(place_of(url, otlp_http, credentials), credentials)
-    with Postgres(databases, Gids(gid), environment=environment, saga_name=name) as source:
-        _follow("postgres", source, Cursor(cursor, Place), to, every, metrics_at)
+    with PostgresSource(databases, GlobalIdFormat(gid), environment=environment, saga_name=name) as source:
+        _follow("postgres", source, CheckpointFile(cursor, PostgresCheckpoint), to, every, metrics_at)
 
 
 @bridge.command("sql", short_help="Follow tables that hold the state of sagas.")
@@ -206,11 +219,11 @@ def tables(
 ) -> None:
     """Follow tables of PostgreSQL that hold the state of sagas, until Ctrl-C.
 
-    A row that has not moved is shown as work that has not ended. It only reads, a bounded number of rows at a time.
+    A row without a final state is shown as work in flight. The bridge only reads, a bounded number of rows at a time.
     """
     to = _Collector(place_of(url, otlp_http, credentials), credentials)
-    with Tables(dsn, read_mapping(mapping), environment=environment, history=history) as source:
-        _follow("sql", source, Cursor(cursor, TablesPlace), to, every, metrics_at)
+    with TablesSource(dsn, read_mapping(mapping), environment=environment, history=history) as source:
+        _follow("sql", source, CheckpointFile(cursor, TablesCheckpoint), to, every, metrics_at)
 
 
 @bridge.command("temporal", short_help="Follow workflows of Temporal.")
@@ -224,7 +237,7 @@ def temporal(
     tls_roots: Roots = None,
     tls_cert: Certificate = None,
     tls_key: PrivateKey = None,
-    undoes: Undoes = None,
+    compensation: Compensations = None,
     url: Url = DEFAULT_URL,
     otlp_http: OtlpHttp = None,
     environment: Environment = "",
@@ -232,14 +245,15 @@ def temporal(
     cursor: CursorFile = Path("sagascope-temporal.cursor"),
     metrics_at: Metrics = None,
 ) -> None:
-    """Follow the open workflows of a server of Temporal, until Ctrl-C.
+    """Follow the open workflows of a Temporal server, until Ctrl-C.
 
-    A workflow is a saga, its activities are the steps. What only the server knows is told: failed tries and the next,
-    task queues without workers, paused activities, timers. It only reads, and needs nothing in the services.
+    A workflow is a saga, its activities are the steps. The bridge reports what only the server knows: failed attempts
+    and the next one, task queues without workers, paused activities, timers. It only reads, and needs no change in the
+    services.
     """
     try:
-        from sagascope_collector.bridges.temporal import Place as TemporalPlace
-        from sagascope_collector.bridges.temporal import Server, Temporal, Tls
+        from sagascope_collector.bridges.temporal import Checkpoint as TemporalCheckpoint
+        from sagascope_collector.bridges.temporal import TemporalClient, TemporalSource, Tls
     except ModuleNotFoundError as error:
         raise CannotStart(f'This needs {error.name}. Run: pip install "sagascope[bridges]"') from error
 
@@ -248,34 +262,42 @@ def temporal(
     key = api_key_file.read_text().strip() if api_key_file is not None else ""
     secured = Tls(*files) if tls or key or any(files) else None
     with (
-        Server(address, api_key=key, tls=secured) as server,
-        Temporal(server, namespace or ["default"], environment=environment, undoes=_pairs(undoes or [])) as source,
+        TemporalClient(address, api_key=key, tls=secured) as client,
+        TemporalSource(
+            client, namespace or ["default"], environment=environment, compensates=_pairs(compensation or [])
+        ) as source,
     ):
-        _follow("temporal", source, Cursor(cursor, TemporalPlace), to, every, metrics_at)
+        _follow("temporal", source, CheckpointFile(cursor, TemporalCheckpoint), to, every, metrics_at)
 
 
 @dataclass(frozen=True, slots=True)
 class _Collector:
-    """Whom a bridge tells."""
+    """The collector that receives the reports."""
 
     otlp_http: str
     credentials: Credentials
 
 
 def _follow(
-    kind: str, source: Source[Followed], cursor: Cursor[Followed], to: _Collector, every: float, metrics_at: str | None
+    kind: str,
+    source: Source[Checkpoint],
+    checkpoints: CheckpointFile[Checkpoint],
+    to: _Collector,
+    every: float,
+    metrics_at: str | None,
 ) -> None:
     logging_setup.configure(Format.TEXT, Level.INFO)
     with (
         Sender(to.otlp_http, to.credentials) as sender,
-        Sender(to.otlp_http, to.credentials, patience=0) as hasty,
+        Sender(to.otlp_http, to.credentials, patience=0) as heartbeat_sender,
     ):
-        running = Bridge(source, sender, cursor, every=every)
-        _log.info("Telling %s what is followed; the place is kept in %s.", to.otlp_http, cursor.path)
+        health = Health()
+        running = Bridge(source, sender, checkpoints, health, interval_seconds=every)
+        _log.info("The bridge reports to %s; its checkpoint file is %s.", to.otlp_http, checkpoints.path)
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, lambda *_: running.stop())
-        with metrics.served(running.health, kind, Address.parse(metrics_at) if metrics_at else None):
-            running.run(Pulse(running.health, kind, cursor.path, hasty))
+        with serve_metrics(health, kind, Address.parse(metrics_at) if metrics_at else None):
+            running.run(Heartbeats(health, kind, checkpoints.path, heartbeat_sender))
 
 
 def _database(text: str) -> Database:
@@ -288,5 +310,5 @@ def _database(text: str) -> Database:
 def _pairs(texts: list[str]) -> dict[str, str]:
     pairs = [text.partition("=") for text in texts]
     if not all(activity and step for activity, _, step in pairs):
-        raise BadValue("--undoes is ACTIVITY=STEP, for example refund=charge.")
+        raise BadValue("--compensation is ACTIVITY=STEP, for example refund=charge.")
     return {activity: step for activity, _, step in pairs}

@@ -219,7 +219,7 @@ MappingFile = Annotated[
     typer.Option(
         "--mapping",
         envvar="SAGASCOPE_MAPPING",
-        help="How further telemetry says which saga and step it is of, in YAML; see docs/foreign.md.",
+        help="How further telemetry says which saga and step it is of, in YAML; see docs/engines/attribute-mapping.md.",
         metavar="FILE",
     ),
 ]

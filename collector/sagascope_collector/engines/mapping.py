@@ -112,7 +112,7 @@ class Rule(BaseModel):
     """The number that the emitter gives to the first attempt."""
     compensation: Condition | None = None
     """Holds for steps that are compensations."""
-    undoes: From | dict[Key, Key] | None = None
+    compensates: From | dict[Key, Key] | None = None
     """The step that is compensated: a value, or a mapping from compensations to steps."""
 
     @model_validator(mode="after")
@@ -138,7 +138,9 @@ class Rule(BaseModel):
         return found if found.id else None
 
     def _step_type(self, record: RecordFields, step: str) -> str:
-        compensated = self.undoes.get(step, "") if isinstance(self.undoes, dict) else _value(self.undoes, record)
+        compensated = (
+            self.compensates.get(step, "") if isinstance(self.compensates, dict) else _value(self.compensates, record)
+        )
         is_compensation = self.compensation is not None and self.compensation.holds(record, "")
         if compensated and (is_compensation or self.compensation is None):
             return f"{semconv.TYPE_COMPENSATION}{COMPENSATES_SEPARATOR}{compensated}"
@@ -154,7 +156,7 @@ class Rule(BaseModel):
         """Returns the attribute keys that the rule reads."""
         conditions = [self.when, *([self.compensation] if self.compensation else [])]
         keys = {key for condition in conditions for key in (*condition.has, *condition.equals)}
-        sources = (self.id, self.name, self.run, self.step, self.key, self.attempt, self.undoes)
+        sources = (self.id, self.name, self.run, self.step, self.key, self.attempt, self.compensates)
         return keys | {source.attribute for source in sources if isinstance(source, Source) and source.attribute}
 
 

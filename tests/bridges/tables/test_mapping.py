@@ -1,4 +1,4 @@
-"""What a mapping file can say, and what is said of one that cannot be meant."""
+"""The content of mapping files, the errors of invalid ones, and the parsing of rows."""
 
 from pathlib import Path
 from typing import Any
@@ -6,35 +6,34 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from sagascope_collector.bridges.tables import read_mapping, ready
-from sagascope_collector.bridges.tables.mapping import Columns, Cursor, Table
-from sagascope_collector.bridges.tables.rows import Reader, Row
-from sagascope_collector.bridges.tables.states import State
+from sagascope_collector.bridges.tables import built_in_mappings, read_mapping
+from sagascope_collector.bridges.tables.mapping import Columns, Cursor, State, Table
+from sagascope_collector.bridges.tables.rows import Row, RowParser
 from sagascope_collector.errors import BadRules
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "engines" / "state-tables.md"
 GOOD = """
 tables:
   - table: t
-    holds: sagas
+    rows: sagas
     key: id
     columns: {id: id, state: state}
 """
 
 
-def test_every_mapping_that_is_ready_can_be_meant() -> None:
-    assert ready() == ["eventuate", "outbox", "outbox-alone", "sagas", "steps"]
-    for name in ready():
+def test_every_built_in_mapping_is_valid() -> None:
+    assert built_in_mappings() == ["eventuate", "outbox", "outbox-alone", "sagas", "steps"]
+    for name in built_in_mappings():
         assert read_mapping(name).tables
 
 
-def test_the_mapping_of_the_document_can_be_meant(tmp_path: Path) -> None:
+def test_the_mapping_in_the_document_is_valid(tmp_path: Path) -> None:
     path = tmp_path / "mapping.yaml"
     path.write_text(
         DOCUMENT.read_text(encoding="utf-8").partition("```yaml\n")[2].partition("```")[0], encoding="utf-8"
     )
     (table,) = read_mapping(str(path)).tables
-    assert table.words["unwinding"] is State.COMPENSATING
+    assert table.state_names["unwinding"] is State.COMPENSATING
 
 
 @pytest.mark.parametrize("model", [Table, Columns, Cursor])
@@ -49,44 +48,44 @@ def test_the_document_names_every_state() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
-        ("holds: sagas", "holds: orders", ":4: tables[0].holds: should be 'sagas' or 'steps'"),
-        ("table: t", "query: SELECT 1\n    table: t", ":3: tables[0]: says exactly one of table, query"),
-        ("state: state", "step: step", ":3: tables[0]: columns.state is missing, or columns.ended"),
-        ("holds: sagas", "holds: steps", ":3: tables[0]: columns.step is missing"),
+        ("rows: sagas", "rows: orders", ":4: tables[0].rows: should be 'sagas' or 'steps'"),
+        ("table: t", "query: SELECT 1\n    table: t", ":3: tables[0]: needs exactly one of table, query"),
+        ("state: state", "step: step", ":3: tables[0]: needs columns.state or columns.ended"),
+        ("rows: sagas", "rows: steps", ":3: tables[0]: columns.step is missing"),
         ("{id: id, ", "{", ":6: tables[0].columns.id: is missing"),
-        ("id: id,", "id: {sql: a, column: b},", ":6: tables[0].columns.id: says exactly one of column, sql, constant"),
-        ("key: id", "key: id\n    timezone: Moon/North", "timezone: 'Moon/North' is no time zone"),
+        ("id: id,", "id: {sql: a, column: b},", ":6: tables[0].columns.id: needs exactly one of column, sql, constant"),
+        ("key: id", "key: id\n    timezone: Moon/North", "timezone: 'Moon/North' is not a time zone"),
         ("key: id", "key: []", "tables[0].key"),
         ("key: id", "key: id\n    states: {fine: [a]}", "states.fine"),
         ("key: id", "key: id\n    colums: {}", "tables[0].colums: is not known here"),
     ],
 )
-def test_what_cannot_be_meant_is_said_with_its_line(tmp_path: Path, old: str, new: str, said: str) -> None:
+def test_an_error_names_its_line_and_key(tmp_path: Path, old: str, new: str, message: str) -> None:
     path = tmp_path / "mapping.yaml"
     path.write_text(GOOD.replace(old, new, 1), encoding="utf-8")
     with pytest.raises(BadRules) as caught:
         read_mapping(str(path))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_one_table_stands_in_a_file_once(tmp_path: Path) -> None:
+def test_a_file_contains_each_table_once(tmp_path: Path) -> None:
     path = tmp_path / "mapping.yaml"
     path.write_text(GOOD + GOOD.partition("tables:\n")[2], encoding="utf-8")
-    with pytest.raises(BadRules, match="one table stands here twice"):
+    with pytest.raises(BadRules, match="contains one table twice"):
         read_mapping(str(path))
 
 
-def test_a_name_that_is_neither_says_which_there_are() -> None:
-    with pytest.raises(BadRules, match="There is no file nowhere, and no mapping of that name: eventuate, outbox"):
+def test_an_unknown_mapping_lists_the_built_in_ones() -> None:
+    with pytest.raises(BadRules, match="nowhere is neither a file nor a built-in mapping"):
         read_mapping("nowhere")
 
 
-def read(said: dict[str, str | None], **table: Any) -> Row | None:
+def parse(values: dict[str, str | None], **table: Any) -> Row | None:
     columns = {"id": "id", "state": "state", "started": "started", "attempt": "attempt", "timeout": "timeout"}
-    return Reader(Table(table="t", holds="sagas", key=["id"], columns=columns, **table)).read(  # type: ignore[arg-type]
-        {"id": "1", "state": "running", **said}, {}
+    return RowParser(Table(table="t", rows="sagas", key=["id"], columns=columns, **table)).parse(  # type: ignore[arg-type]
+        {"id": "1", "state": "running", **values}, {}
     )
 
 
@@ -109,45 +108,45 @@ def read(said: dict[str, str | None], **table: Any) -> Row | None:
         ("nan", 0),
     ],
 )
-def test_times_are_read_in_every_way_that_they_are_stored(text: str | None, seconds: float) -> None:
-    found = read({"started": text})
+def test_times_are_parsed_in_every_format(text: str | None, seconds: float) -> None:
+    found = parse({"started": text})
     assert found is not None
     assert found.started == seconds * 1_000_000_000
 
 
-def test_times_without_a_zone_are_of_the_mapping_s() -> None:
-    found = read({"started": "2026-11-23 11:00:00"}, timezone="Europe/Berlin")
+def test_times_without_a_zone_have_that_of_the_mapping() -> None:
+    found = parse({"started": "2026-11-23 11:00:00"}, timezone="Europe/Berlin")
     assert found is not None
     assert found.started == 1_795_428_000 * 1_000_000_000
 
 
 @pytest.mark.parametrize("word", ["In Progress", "IN_PROGRESS", "in-progress", "InProgress"])
-def test_words_are_compared_as_they_are_meant(word: str) -> None:
-    found = read({"state": word})
+def test_names_of_states_are_normalized(word: str) -> None:
+    found = parse({"state": word})
     assert found is not None
     assert found.state is State.STARTED
 
 
-def test_a_mapping_s_words_go_before_the_usual_ones(caplog: pytest.LogCaptureFixture) -> None:
+def test_states_of_the_mapping_take_precedence(caplog: pytest.LogCaptureFixture) -> None:
     states: Any = {"succeeded": ["Booked"], "started": "Done"}
-    assert [read({"state": word}, states=states).state for word in ("BOOKED", "done")] == ["succeeded", "started"]  # type: ignore[union-attr]
+    assert [parse({"state": word}, states=states).state for word in ("BOOKED", "done")] == ["succeeded", "started"]  # type: ignore[union-attr]
     assert not caplog.records
-    assert read({"state": "peculiar"}).state is State.STARTED  # type: ignore[union-attr]
-    assert "'peculiar' is no state that the mapping of t knows" in caplog.text
+    assert parse({"state": "peculiar"}).state is State.STARTED  # type: ignore[union-attr]
+    assert "The mapping of t does not know the state 'peculiar'" in caplog.text
 
 
-def test_states_may_be_numbers_and_truths() -> None:
+def test_states_can_be_numbers_and_booleans() -> None:
     states: Any = {"succeeded": [2, True], "failed": -1}
-    assert [read({"state": word}, states=states).state for word in ("2", "true")] == ["succeeded"] * 2  # type: ignore[union-attr]
-    assert read({"state": "-1"}, states=states).state == "failed"  # type: ignore[union-attr]
+    assert [parse({"state": word}, states=states).state for word in ("2", "true")] == ["succeeded"] * 2  # type: ignore[union-attr]
+    assert parse({"state": "-1"}, states=states).state == "failed"  # type: ignore[union-attr]
 
 
-def test_a_row_without_an_id_is_none() -> None:
-    assert read({"id": None}) is None
+def test_a_row_without_an_id_is_ignored() -> None:
+    assert parse({"id": None}) is None
 
 
 @pytest.mark.parametrize(("text", "number"), [("3", 3), ("-1", 0), ("three", 0), (None, 0), ("9" * 400, 0)])
-def test_counts_that_are_none_are_nought(text: str | None, number: int) -> None:
-    found = read({"attempt": text})
+def test_invalid_counts_are_zero(text: str | None, number: int) -> None:
+    found = parse({"attempt": text})
     assert found is not None
     assert found.attempt == number

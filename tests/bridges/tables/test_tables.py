@@ -50,7 +50,7 @@ def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningColle
 def bridging(
     server: Server, collector: RunningCollector, folder: Path, *options: str, mapping: str = "sagas"
 ) -> Iterator[subprocess.Popen[str]]:
-    """A bridge that runs; killed at the end if it still does."""
+    """Runs a bridge, and kills it at the end."""
     command = [*COMMAND, "--dsn", server.dsn("shop"), "--mapping", mapping, "--url", collector.api, "--every", "0.1"]
     with (folder / "bridge.log").open("a") as output:
         cursor = ["--cursor", str(folder / "cursor.json")]
@@ -72,35 +72,35 @@ def insert(server: Server, saga: str, state: str = "running", step: str | None =
     run(server, statement, saga, state, step)
 
 
-def update(server: Server, saga: str, **said: Any) -> None:
-    words = ", ".join(f"{name} = %s" for name in said)
-    run(server, f"UPDATE sagas SET {words}, updated_at = clock_timestamp() WHERE id = %s", *said.values(), saga)
+def update(server: Server, saga: str, **values: Any) -> None:
+    assignments = ", ".join(f"{name} = %s" for name in values)
+    run(server, f"UPDATE sagas SET {assignments}, updated_at = clock_timestamp() WHERE id = %s", *values.values(), saga)
 
 
-def seen(collector: RunningCollector, saga: str, name: str = "payment") -> dict[str, Any]:
-    """The saga in full; empty before it was heard of."""
+def show(collector: RunningCollector, saga: str, name: str = "payment") -> dict[str, Any]:
+    """Returns the saga from the API; an empty dictionary if it is unknown."""
     answer = httpx.get(f"{collector.api}/api/v1/saga", params={"name": name, "id": saga}, trust_env=False)
     return answer.json() if answer.status_code == 200 else {}
 
 
 def wait_for(collector: RunningCollector, saga: str, name: str = "payment", **wanted: Any) -> dict[str, Any]:
-    """The saga once its fields are so."""
+    """Returns the saga once its fields have these values."""
 
-    def found() -> dict[str, Any] | None:
-        read = seen(collector, saga, name)
-        return read if read and all(read[key] == value for key, value in wanted.items()) else None
+    def matching() -> dict[str, Any] | None:
+        shown = show(collector, saga, name)
+        return shown if shown and all(shown[key] == value for key, value in wanted.items()) else None
 
     try:
-        return wait_until(found, f"{saga} never had {wanted}")
+        return wait_until(matching, f"{saga} never had {wanted}")
     except AssertionError as error:
-        raise AssertionError(f"{error}: {seen(collector, saga, name)}") from None
+        raise AssertionError(f"{error}: {show(collector, saga, name)}") from None
 
 
 def states(saga: dict[str, Any]) -> dict[str, list[str]]:
     return {each["name"]: [one["state"] for one in each["attempts"]] for each in saga["steps"]}
 
 
-def test_a_row_that_does_not_move_is_seen_to_hang_and_the_move_is_told(
+def test_a_row_without_progress_is_hung_until_it_is_updated(
     server: Server, collector: RunningCollector, tmp_path: Path
 ) -> None:
     insert(server, "a1")
@@ -117,7 +117,7 @@ def test_a_row_that_does_not_move_is_seen_to_hang_and_the_move_is_told(
         assert found["spans_total"] == 3
 
 
-def test_each_step_of_a_table_of_steps_is_told_with_its_attempts(
+def test_rows_of_steps_are_shown_with_their_attempts(
     server: Server, collector: RunningCollector, tmp_path: Path
 ) -> None:
     insert(server, "b1", step=None)
@@ -128,19 +128,19 @@ def test_each_step_of_a_table_of_steps_is_told_with_its_attempts(
         found = wait_for(collector, "b1", attention="retrying")
         assert (found["step"], found["attempts"]) == ("record", 4)
         assert found["error"]["message"] == "the ledger answers 503"
-        assert "alive" not in str(found["verdict"]), "a table says nothing of processes"
+        assert "alive" not in str(found["verdict"]), "rows do not identify processes"
         run(server, "UPDATE saga_steps SET state = 'failed', updated_at = clock_timestamp() WHERE name = 'record'")
-        undo = (
+        compensation = (
             "INSERT INTO saga_steps (saga_id, name, state, compensates) VALUES ('b1', 'refund', 'succeeded', 'wallet')"
         )
-        run(server, undo)
+        run(server, compensation)
         update(server, "b1", state="compensated")
         found = wait_for(collector, "b1", status="compensated", attention=None)
         assert states(found)["refund"] == ["ok"]
         assert found["ledger"][0]["state"] == "compensated"
 
 
-def test_killed_with_its_collector_away_it_loses_nothing_and_doubles_nothing(server: Server, tmp_path: Path) -> None:
+def test_a_kill_while_the_collector_is_down_loses_and_repeats_nothing(server: Server, tmp_path: Path) -> None:
     with running_collector(tmp_path) as first:
         addresses = {"api": first.api, "otlp_http": first.otlp_http, "otlp_grpc": first.otlp_grpc}
         addresses = {name: text.removeprefix("http://") for name, text in addresses.items()}
@@ -149,9 +149,9 @@ def test_killed_with_its_collector_away_it_loses_nothing_and_doubles_nothing(ser
             wait_for(first, "c1", step="wallet")
             first.stop(signal.SIGKILL)
             update(server, "c1", step="ledger")
-            kept = tmp_path / "cursor.json"
-            wait_until(lambda: "ledger" in kept.read_text(), "it is not kept what could not be told")
-            assert kept.stat().st_mode & 0o777 == 0o600
+            checkpoint = tmp_path / "cursor.json"
+            wait_until(lambda: "ledger" in checkpoint.read_text(), "the change is not in the checkpoint")
+            assert checkpoint.stat().st_mode & 0o777 == 0o600
             bridge.kill()
             bridge.wait()
         update(server, "c1", state="completed")
@@ -164,37 +164,37 @@ def test_killed_with_its_collector_away_it_loses_nothing_and_doubles_nothing(ser
 
 
 def following(collector: RunningCollector, kind: str) -> dict[str, Any]:
-    """What the bridge said of itself; empty before it was heard."""
+    """Returns the latest heartbeat of the bridge; an empty dictionary before the first one."""
     known = httpx.get(f"{collector.api}/api/v1/services", trust_env=False).json()["items"]
     return next(
         (one for each in known for one in each["instances"] if (one["following"] or {}).get("kind") == kind), {}
     )
 
 
-def test_it_tells_how_far_it_is_behind_and_what_it_cannot_reach(
-    server: Server, collector: RunningCollector, tmp_path: Path
-) -> None:
+def test_heartbeats_report_lag_and_errors(server: Server, collector: RunningCollector, tmp_path: Path) -> None:
     insert(server, "d1")
     with bridging(server, collector, tmp_path) as bridge:
-        wait_until(lambda: following(collector, "sql").get("following", {}).get("watching"), "it was never heard")
-        heard = following(collector, "sql")
-        assert (heard["alive"], heard["heartbeats"], heard["following"]["trouble"]) == (True, True, None)
+        wait_until(
+            lambda: following(collector, "sql").get("following", {}).get("watching"), "no heartbeat was received"
+        )
+        heartbeat = following(collector, "sql")
+        assert (heartbeat["alive"], heartbeat["heartbeats"], heartbeat["following"]["trouble"]) == (True, True, None)
         run(server, "ALTER TABLE sagas RENAME TO away")
         trouble = 'sagas cannot be read: relation "sagas" does not exist.'
-        wait_until(lambda: following(collector, "sql")["following"]["trouble"] == trouble, "its trouble was never told")
+        wait_until(lambda: following(collector, "sql")["following"]["trouble"] == trouble, "the error was not reported")
         run(server, "ALTER TABLE away RENAME TO sagas")
         bridge.terminate()
         assert bridge.wait(30) == 0
-    wait_until(lambda: not following(collector, "sql")["alive"], "its farewell was never heard")
+    wait_until(lambda: not following(collector, "sql")["alive"], "the final heartbeat was not received")
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
-        (("--dsn", "nonsense", "--mapping", "sagas"), "--dsn is neither a URL nor words"),
-        (("--dsn", "dbname=x", "--mapping", "nowhere.yaml"), "There is no file nowhere.yaml, and no mapping"),
+        (("--dsn", "nonsense", "--mapping", "sagas"), "--dsn is neither a URL nor key-value pairs"),
+        (("--dsn", "dbname=x", "--mapping", "nowhere.yaml"), "nowhere.yaml is neither a file nor a built-in mapping"),
     ],
 )
-def test_what_cannot_be_followed_is_said(options: tuple[str, ...], said: str) -> None:
+def test_invalid_options_end_the_command_with_a_message(options: tuple[str, ...], message: str) -> None:
     done = subprocess.run([*COMMAND, *options, "--otlp-http", "127.0.0.1:9"], capture_output=True, text=True)
-    assert (done.returncode, said in done.stderr, "Traceback" in done.stderr) == (2, True, False), done.stderr
+    assert (done.returncode, message in done.stderr, "Traceback" in done.stderr) == (2, True, False), done.stderr

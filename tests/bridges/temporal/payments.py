@@ -1,7 +1,7 @@
-"""Payments of Temporal that stand still, each for the reason that its id begins with.
+"""Temporal workflows for the tests; the start of a workflow id selects what happens to it.
 
-Called with an address and ids: it starts these, and works. Nothing of Sagascope is here, unless `--plugin=ENDPOINT`
-is among them.
+Arguments: the address of the server and workflow ids. The program starts these workflows and runs a worker. It uses
+Sagascope only if the first id is `--plugin=ENDPOINT`.
 """
 
 import asyncio
@@ -16,9 +16,9 @@ from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 QUEUE = "payments"
-NOBODY = "night-shift"
+UNPOLLED_QUEUE = "night-shift"
 MINUTE = timedelta(minutes=1)
-OFTEN = RetryPolicy(initial_interval=timedelta(seconds=0.5), backoff_coefficient=1.5, maximum_attempts=40)
+RETRY_POLICY = RetryPolicy(initial_interval=timedelta(seconds=0.5), backoff_coefficient=1.5, maximum_attempts=40)
 
 
 @activity.defn
@@ -47,7 +47,7 @@ async def refund(payment: str) -> None:
 class Payment:
     @workflow.run
     async def run(self, payment: str) -> None:
-        queue = NOBODY if payment.startswith("nobody") else QUEUE
+        queue = UNPOLLED_QUEUE if payment.startswith("nobody") else QUEUE
         if payment.startswith("bug"):
             raise ZeroDivisionError("a bug in the workflow")
         if payment.startswith("timer"):
@@ -61,7 +61,7 @@ class Payment:
         if payment.startswith("rounds/"):
             workflow.continue_as_new("slow")
         await workflow.execute_activity(
-            charge, payment, task_queue=queue, start_to_close_timeout=MINUTE, retry_policy=OFTEN
+            charge, payment, task_queue=queue, start_to_close_timeout=MINUTE, retry_policy=RETRY_POLICY
         )
         try:
             await workflow.execute_activity(fulfil, payment, start_to_close_timeout=timedelta(hours=1))
@@ -70,30 +70,30 @@ class Payment:
             raise
 
 
-def plugins(asked: list[str]) -> list[Any]:
-    """Sagascope's, where it is asked for."""
-    if not asked or not asked[0].startswith("--plugin="):
+def plugins(arguments: list[str]) -> list[Any]:
+    """Returns Sagascope's plugin if `--plugin` is given."""
+    if not arguments or not arguments[0].startswith("--plugin="):
         return []
     import sagascope
     from sagascope.integrations.temporal import SagascopePlugin
 
-    sagascope.configure("payments", endpoint=asked.pop(0).partition("=")[2])
+    sagascope.configure("payments", endpoint=arguments.pop(0).partition("=")[2])
     return [SagascopePlugin(compensations={"refund": "charge"})]
 
 
 async def main(address: str, payments: list[str]) -> None:
     client = await Client.connect(address, plugins=plugins(payments))
     for payment in payments:
-        within = timedelta(seconds=1) if payment.endswith("/late") else None
-        begun = await client.start_workflow(
-            Payment.run, payment, id=payment, task_queue=QUEUE, execution_timeout=within
+        timeout = timedelta(seconds=1) if payment.endswith("/late") else None
+        started = await client.start_workflow(
+            Payment.run, payment, id=payment, task_queue=QUEUE, execution_timeout=timeout
         )
         if payment.endswith("/terminated"):
-            await begun.terminate(reason="asked for by the bank")
+            await started.terminate(reason="requested by the bank")
         if payment.endswith("/cancelled"):
-            await begun.cancel()
+            await started.cancel()
         if payment.endswith("/signalled"):
-            await begun.signal("approve")
+            await started.signal("approve")
     async with Worker(
         client,
         task_queue=QUEUE,

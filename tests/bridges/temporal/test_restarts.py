@@ -1,4 +1,4 @@
-"""Nothing is lost and nothing doubled when the bridge, the server or the collector begins anew."""
+"""Restarts of the bridge, the server and the collector lose and repeat nothing."""
 
 import asyncio
 import sys
@@ -27,7 +27,7 @@ APP = Path(__file__).with_name("payments.py")
 
 
 def pause(address: str, workflow: str) -> None:
-    """As an operator would."""
+    """Pauses the activity `charge`, as an operator does."""
 
     async def paused() -> None:
         client = await Client.connect(address)
@@ -41,7 +41,7 @@ def pause(address: str, workflow: str) -> None:
 
 
 def has_completed(address: str, workflow: str) -> bool:
-    """Whether it was started, and has ended well."""
+    """Returns whether the workflow has completed."""
 
     async def completed() -> bool:
         client = await Client.connect(address)
@@ -53,28 +53,28 @@ def has_completed(address: str, workflow: str) -> bool:
     return asyncio.run(completed())
 
 
-def test_all_may_begin_anew(tmp_path: Path) -> None:
+def test_restarts_of_all_parts_lose_and_repeat_nothing(tmp_path: Path) -> None:
     store, log = tmp_path / "temporal.db", tmp_path / "temporal.log"
     folders = [tmp_path / "first", tmp_path / "second"]
     for folder in folders:
         folder.mkdir()
     with ExitStack() as outer:
-        collector = outer.enter_context(running_collector(folders[0], db=tmp_path / "told.duckdb"))
+        collector = outer.enter_context(running_collector(folders[0], db=tmp_path / "sagas.duckdb"))
         with running_temporal(log, store=store) as address:
             with bridging(address, collector.api, tmp_path), working(address, tmp_path, "failing/1", "slow/1"):
                 once(collector, "slow/1", lambda saga: [state for *_, state in shape(saga)] == ["done", "in_flight"])
                 before = once(collector, "failing/1", says("next attempt is due"))
-            with working(address, tmp_path, "well/2", "nobody/2"):  # nobody follows
+            with working(address, tmp_path, "well/2", "nobody/2"):  # without a bridge
                 wait_until(lambda: has_completed(address, "well/2"), "well/2 never completed")
         collector.stop(9)
-        collector = outer.enter_context(running_collector(folders[1], db=tmp_path / "told.duckdb"))
+        collector = outer.enter_context(running_collector(folders[1], db=tmp_path / "sagas.duckdb"))
         with running_temporal(log, store=store) as address, bridging(address, collector.api, tmp_path):
             well = once(collector, "well/2", lambda saga: saga["status"] == "completed")
             assert shape(well) == [("charge", "action", "done"), ("fulfil", "action", "done")]
-            once(collector, "nobody/2", says("no worker polls the task queue night-shift since "))
+            once(collector, "nobody/2", says("no worker polls the task queue night-shift (since "))
             with working(address, tmp_path):
-                more = once(collector, "failing/1", lambda saga: len(tries(saga)) > len(tries(before)))
-            assert tries(more)[: len(tries(before))] == tries(before)
+                more = once(collector, "failing/1", lambda saga: len(attempts(saga)) > len(attempts(before)))
+            assert attempts(more)[: len(attempts(before))] == attempts(before)
             assert more["anomalies"] == []
             pause(address, "failing/1")
             paused = once(collector, "failing/1", says("the activity is paused"))
@@ -82,13 +82,13 @@ def test_all_may_begin_anew(tmp_path: Path) -> None:
             assert "bank maintenance" in paused["headline"]
 
 
-def test_with_the_plugin_nothing_is_told_twice(tmp_path: Path) -> None:
-    told = ("well", "refused", "failing", "slow", "parent", "nobody", "local/well")
+def test_plugin_and_bridge_report_one_timeline(tmp_path: Path) -> None:
+    payments = ("well", "refused", "failing", "slow", "parent", "nobody", "local/well")
     with (
         running_collector(tmp_path) as collector,
         running_temporal(tmp_path / "temporal.log") as address,
         bridging(address, collector.api, tmp_path),
-        working(address, tmp_path, f"--plugin={collector.otlp_http}", *told),
+        working(address, tmp_path, f"--plugin={collector.otlp_http}", *payments),
     ):
         well = once(collector, "well", lambda saga: saga["status"] == "completed")
         assert [len(step["attempts"]) for step in well["steps"]] == [1, 1]
@@ -98,9 +98,9 @@ def test_with_the_plugin_nothing_is_told_twice(tmp_path: Path) -> None:
             ("fulfil", "action"),
             ("refund", "compensation"),
         ]
-        failing = once(collector, "failing", lambda saga: len(saga["steps"]) > 0 and len(tries(saga)) >= 3)
-        assert tries(failing) == sorted(set(tries(failing)))
-        nobody = once(collector, "nobody", says("no worker polls the task queue night-shift since "))
+        failing = once(collector, "failing", lambda saga: len(saga["steps"]) > 0 and len(attempts(saga)) >= 3)
+        assert attempts(failing) == sorted(set(attempts(failing)))
+        nobody = once(collector, "nobody", says("no worker polls the task queue night-shift (since "))
         slow = once(collector, "slow", lambda saga: [state for *_, state in shape(saga)] == ["done", "in_flight"])
         slow = once(collector, "slow", lambda saga: saga["steps"][1]["attempts"][0]["instance"])
         parent = once(collector, "parent", shape)
@@ -113,13 +113,13 @@ def test_with_the_plugin_nothing_is_told_twice(tmp_path: Path) -> None:
         assert len(spans) == len(set(spans))
         assert [span["name"] for span in saga["spans"]].count("Payment") == 1 + (saga is parent)
     assert [len(step["attempts"]) for step in slow["steps"] if step["attempts"]] == [1, 1]
-    assert well["steps"][0]["attempts"][0]["instance"], "the form of the plugin is the fuller one"
+    assert well["steps"][0]["attempts"][0]["instance"], "the form of the plugin takes precedence"
 
 
-def tries(saga: Any) -> list[int]:
+def attempts(saga: Any) -> list[int]:
     return [each["number"] for each in saga["steps"][0]["attempts"] if each["ended_at"]]
 
 
 def working(address: str, folder: Path, *payments: str) -> Any:
-    """A worker, which starts payments first."""
+    """Starts payments and runs a worker."""
     return running(sys.executable, APP, address, *payments, log=folder / "worker.log")

@@ -22,7 +22,7 @@ rules:
     first_attempt: 0
     key: process.item
     compensation: {span: '^task undo '}
-    undoes: process.undoes
+    compensates: process.undoes
   - when: {scope: flowable, has: [process.business_key]}
     id: process.business_key
     name: process.definition
@@ -31,7 +31,7 @@ rules:
   # what DBOS reports only when a workflow ends
   - when: {engine: dbos, service: shop}
     name: {constant: checkout}
-    undoes: {release: reserve}
+    compensates: {release: reserve}
 """
 
 

@@ -1,10 +1,15 @@
-"""Follows transactions that PostgreSQL has prepared, and nobody has decided.
+"""Follows prepared transactions of PostgreSQL that were neither committed nor rolled back.
 
-Everything that is known of ``PREPARE TRANSACTION`` is in this package. It reads only: it never decides one.
+Everything about ``PREPARE TRANSACTION`` is in this package. It only reads: it never ends a transaction.
 """
 
-from sagascope_collector.bridges.postgres.gids import Gids
-from sagascope_collector.bridges.postgres.place import Place
-from sagascope_collector.bridges.postgres.source import SETTINGS, Database, Postgres, reason
+from sagascope_collector.bridges.postgres.source import (
+    CONNECTION_OPTIONS,
+    Checkpoint,
+    Database,
+    PostgresSource,
+    first_line,
+)
+from sagascope_collector.bridges.postgres.telemetry import GlobalIdFormat
 
-__all__ = ["SETTINGS", "Database", "Gids", "Place", "Postgres", "reason"]
+__all__ = ["CONNECTION_OPTIONS", "Checkpoint", "Database", "GlobalIdFormat", "PostgresSource", "first_line"]

@@ -1,46 +1,97 @@
-"""Asks databases what is prepared in them, and what became of what was."""
+"""Polls PostgreSQL databases for prepared transactions, for their decisions and for the sessions that they block."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.resources import files
 from typing import Any, Final, Self
 
 import psycopg
 from psycopg.rows import namedtuple_row
+from pydantic import BaseModel, ConfigDict
 
-from sagascope_collector.bridges.postgres import endings
-from sagascope_collector.bridges.postgres.facts import Participant
-from sagascope_collector.bridges.postgres.gids import Gid, Gids
-from sagascope_collector.bridges.postgres.look import Decision, Look
-from sagascope_collector.bridges.postgres.place import Place, Standing
-from sagascope_collector.bridges.running import Harvest
-from sagascope_collector.bridges.telling import Facts
+from sagascope import semconv
+from sagascope_collector.bridges.bridge import PollResult
+from sagascope_collector.bridges.otlp import NANOSECONDS_PER_SECOND, Telemetry
+from sagascope_collector.bridges.postgres.telemetry import (
+    Decision,
+    GlobalId,
+    GlobalIdFormat,
+    Locks,
+    Participant,
+    PreparedTransaction,
+    decision_spans,
+    locks_record,
+    prepare_span,
+)
 
-SETTINGS: Final[dict[str, Any]] = {
+CONNECTION_OPTIONS: Final[dict[str, Any]] = {
     "connect_timeout": 5,
     "application_name": "sagascope-bridge",
     "options": "-c default_transaction_read_only=on -c statement_timeout=5000 -c lock_timeout=1000",
 }
-"""The bridge never writes, and never keeps a database busy for long."""
+"""Bridges never write, and never occupy a database for long."""
+
+LOCKS_DELAY_NS: Final = 2 * NANOSECONDS_PER_SECOND
+"""The age from which the locks of a prepared transaction are read: most transactions are decided before."""
+
+LOCKS_INTERVAL_NS: Final = 30 * NANOSECONDS_PER_SECOND
+"""The shortest interval between two reports of one transaction's locks."""
+
+MAX_LISTED_LOCKS: Final = 10
+"""The number of tables, and of sessions, that a report of locks lists."""
+
+XID_BITS_32: Final = 1 << 32
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+_SQL: Final = {
+    name: files("sagascope_collector.bridges.postgres").joinpath(f"queries/{name}.sql").read_text(encoding="utf-8")
+    for name in ("list_prepared", "get_status", "list_locks", "list_waiting_sessions")
+}
+
+_TYPE_BY_STATUS: Final = {"committed": semconv.TYPE_COMMIT, "aborted": semconv.TYPE_ROLLBACK}
+
+
+class UndecidedTransaction(BaseModel):
+    """A prepared transaction, with the last report of its locks."""
+
+    model_config = ConfigDict(frozen=True)
+
+    prepared: PreparedTransaction
+    locks: str = ""
+    locks_reported_at: int = 0
+
+
+class Checkpoint(BaseModel):
+    """The state after a poll. It shows later which transactions were decided while the bridge did not run."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    databases: dict[str, dict[int, UndecidedTransaction]] = {}
+    """By database and transaction id."""
+    decided: dict[str, list[str]] = {}
+    """The decisions so far of sagas with undecided participants, by the saga's key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """One to follow."""
+    """A database to follow."""
 
     name: str
-    """The participant: its step and its service."""
+    """The name of the participant: of its step and its service."""
     dsn: str
-    """A URL or words as libpq reads them; never logged."""
+    """A URL or key-value pairs as in libpq; never logged."""
 
 
-class Postgres:
-    """`bridges.Source` of several databases. They are asked one after the other; a context manager."""
+class PostgresSource:
+    """Polls several databases, one after the other. A context manager; implements `bridges.Source`."""
 
     def __init__(
-        self, databases: Sequence[Database], gids: Gids, *, environment: str = "", saga_name: str = ""
+        self, databases: Sequence[Database], gid_format: GlobalIdFormat, *, environment: str = "", saga_name: str = ""
     ) -> None:
         self._databases = databases
-        self._gids = gids
+        self._gid_format = gid_format
         self._environment = environment
         self._saga_name = saga_name
         self._connections: dict[str, psycopg.Connection[Any]] = {}
@@ -49,46 +100,147 @@ class Postgres:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for each in self._connections.values():
-            each.close()
+        for connection in self._connections.values():
+            connection.close()
 
-    def poll(self, place: Place, now: int) -> Harvest[Place]:
-        """See `Source.poll`. A database that does not answer holds none of the others up."""
-        told, standing, decided, trouble = Facts(), dict(place.databases), list[Decision](), list[str]()
+    def poll(self, checkpoint: Checkpoint, now: int) -> PollResult[Checkpoint]:
+        """Polls all databases. One that does not respond does not delay the others."""
+        telemetry, undecided = Telemetry(), dict(checkpoint.databases)
+        decisions, errors = list[Decision](), list[str]()
         for database in self._databases:
             try:
-                look = self._look(database, now)
-                standing[database.name] = look.since(place.databases.get(database.name, {}), told)
-                decided += look.decided
+                poll = self._database_poll(database, now)
+                undecided[database.name] = poll.run(checkpoint.databases.get(database.name, {}), telemetry)
+                decisions += poll.decisions
             except psycopg.Error as error:
-                self._lost(database)
-                trouble.append(f"{database.name} does not answer: {reason(error)}.")
-        kept = endings.tell(decided, place.decided, self._open(standing), told)
-        watching = sum(map(len, standing.values()))
-        return Harvest(told, Place(databases=standing, decided=kept), watching, " ".join(trouble))
+                self._disconnect(database)
+                errors.append(f"{database.name} does not respond: {first_line(error)}.")
+        spans, decided = decision_spans(decisions, checkpoint.decided, self._undecided_sagas(undecided))
+        telemetry.spans += spans
+        in_flight = sum(map(len, undecided.values()))
+        return PollResult(telemetry, Checkpoint(databases=undecided, decided=decided), in_flight, " ".join(errors))
 
-    def _open(self, standing: Mapping[str, Mapping[int, Standing]]) -> set[Gid]:
-        """Whose participants stand still."""
-        gids = (each.prepared.gid for of in standing.values() for each in of.values())
-        return {endings.saga_of(self._gids.read(gid)) for gid in gids}
+    def _undecided_sagas(self, undecided: Mapping[str, Mapping[int, UndecidedTransaction]]) -> set[GlobalId]:
+        gids = (each.prepared.gid for transactions in undecided.values() for each in transactions.values())
+        return {self._gid_format.parse(gid).saga for gid in gids}
 
-    def _look(self, database: Database, now: int) -> Look:
-        connection = self._connected(database)
-        participant = Participant(database.name, connection.info.dbname, self._environment, self._saga_name)
-        return Look(connection, participant, self._gids, now)
-
-    def _lost(self, database: Database) -> None:
-        """Connect anew next time."""
-        if (lost := self._connections.pop(database.name, None)) is not None:
-            lost.close()
-
-    def _connected(self, database: Database) -> psycopg.Connection[Any]:
+    def _database_poll(self, database: Database, now: int) -> "_DatabasePoll":
         if database.name not in self._connections:
-            opened = psycopg.connect(database.dsn, autocommit=True, row_factory=namedtuple_row, **SETTINGS)
-            self._connections[database.name] = opened
-        return self._connections[database.name]
+            self._connections[database.name] = psycopg.connect(
+                database.dsn, autocommit=True, row_factory=namedtuple_row, **CONNECTION_OPTIONS
+            )
+        connection = self._connections[database.name]
+        participant = Participant(database.name, connection.info.dbname, self._environment, self._saga_name)
+        return _DatabasePoll(connection, participant, self._gid_format, now)
+
+    def _disconnect(self, database: Database) -> None:
+        """Closes the connection; the next poll opens another one."""
+        if (connection := self._connections.pop(database.name, None)) is not None:
+            connection.close()
 
 
-def reason(error: psycopg.Error) -> str:
-    """The first line of what PostgreSQL says; it names hosts and databases, and no password."""
+class _DatabasePoll:
+    """One poll of one database."""
+
+    def __init__(
+        self, connection: psycopg.Connection[Any], participant: Participant, gid_format: GlobalIdFormat, now: int
+    ) -> None:
+        self._connection = connection
+        self._participant = participant
+        self._gid_format = gid_format
+        self._now = now
+        self.decisions: list[Decision] = []
+        """The decisions since the previous poll."""
+
+    def run(self, known: Mapping[int, UndecidedTransaction], telemetry: Telemetry) -> dict[int, UndecidedTransaction]:
+        """Returns the undecided transactions; adds what is new to the telemetry."""
+        prepared = map(_prepared_transaction, self._rows("list_prepared"))
+        undecided = {each.xid: known.get(each.xid) or self._report_prepared(each, telemetry) for each in prepared}
+        for xid, transaction in known.items():
+            if xid not in undecided:
+                self._read_decision(transaction.prepared)
+        return self._report_locks(undecided, telemetry)
+
+    def _report_prepared(self, prepared: PreparedTransaction, telemetry: Telemetry) -> UndecidedTransaction:
+        telemetry.spans.append(prepare_span(self._participant, self._gid_format.parse(prepared.gid), prepared))
+        return UndecidedTransaction(prepared=prepared)
+
+    def _read_decision(self, prepared: PreparedTransaction) -> None:
+        """Reads the status of a transaction that is no longer prepared; PostgreSQL keeps it for a long time."""
+        (row,) = self._rows("get_status", {"xid": prepared.xid})
+        type_ = _TYPE_BY_STATUS.get(row.status)
+        if type_ is None:
+            return
+        at = _nanoseconds(row.committed_at) if row.committed_at else self._now
+        self.decisions.append(Decision(self._participant, self._gid_format.parse(prepared.gid), prepared, type_, at))
+
+    def _report_locks(
+        self, undecided: dict[int, UndecidedTransaction], telemetry: Telemetry
+    ) -> dict[int, UndecidedTransaction]:
+        old = {xid for xid, each in undecided.items() if self._now - each.prepared.at > LOCKS_DELAY_NS}
+        if not old:
+            return undecided
+        relations: dict[int, dict[str, str]] = {}
+        for row in self._rows("list_locks"):
+            relations.setdefault(row.xid, {})[row.relation] = f"{row.relation} ({', '.join(row.modes)})"
+        waiting = self._rows("list_waiting_sessions")
+        for xid in old:
+            low = xid % XID_BITS_32
+            locks = _locks(relations.get(low, {}), low, waiting)
+            undecided[xid] = self._with_reported_locks(undecided[xid], locks, telemetry)
+        return undecided
+
+    def _with_reported_locks(
+        self, transaction: UndecidedTransaction, locks: Locks, telemetry: Telemetry
+    ) -> UndecidedTransaction:
+        """Reports locks that changed, at most once per `LOCKS_INTERVAL_NS`."""
+        text, prepared = str(locks), transaction.prepared
+        if text == transaction.locks or self._now - transaction.locks_reported_at < LOCKS_INTERVAL_NS:
+            return transaction
+        gid = self._gid_format.parse(prepared.gid)
+        telemetry.logs.append(locks_record(self._participant, gid, prepared, locks, self._now))
+        return UndecidedTransaction(prepared=prepared, locks=text, locks_reported_at=self._now)
+
+    def _rows(self, name: str, values: Mapping[str, Any] | None = None) -> list[Any]:
+        return self._connection.execute(_SQL[name], values).fetchall()
+
+
+def _locks(relations: Mapping[str, str], xid: int, waiting: Sequence[Any]) -> Locks:
+    """Returns the locks of one transaction, with the sessions that wait for it, directly or through another one."""
+    blocked: dict[int, Any] = {}
+    while True:
+        found = {row.pid: row for row in waiting if row.pid not in blocked and _waits(row, relations, xid, blocked)}
+        if not found:
+            break
+        blocked |= found
+    sessions = [f"{row.application or 'a session'} (pid {row.pid})" for row in blocked.values()]
+    return Locks(tuple(relations.values())[:MAX_LISTED_LOCKS], tuple(sessions[:MAX_LISTED_LOCKS]))
+
+
+def _waits(row: Any, relations: Mapping[str, str], xid: int, blocked: Mapping[int, Any]) -> bool:
+    if any(pid in blocked for pid in row.blocked_by):
+        return True
+    return 0 in row.blocked_by and (row.xid == xid or row.relation in relations)
+
+
+def _prepared_transaction(row: Any) -> PreparedTransaction:
+    xid = full_xid(row.xid, row.next_xid)
+    return PreparedTransaction(gid=row.gid, xid=xid, at=_nanoseconds(row.prepared), owner=row.owner)
+
+
+def full_xid(low: int, near: int) -> int:
+    """Returns the 64-bit transaction id whose lower 32 bits are `low`: the one nearest to `near`."""
+    xid = near - near % XID_BITS_32 + low
+    if xid - near > XID_BITS_32 // 2:
+        return xid - XID_BITS_32
+    return xid + XID_BITS_32 if near - xid > XID_BITS_32 // 2 else xid
+
+
+def _nanoseconds(time: datetime) -> int:
+    since = time - _EPOCH
+    return (since.days * 86_400 + since.seconds) * NANOSECONDS_PER_SECOND + since.microseconds * 1_000
+
+
+def first_line(error: psycopg.Error) -> str:
+    """Returns the first line of an error of PostgreSQL; it contains hosts and databases, but no password."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

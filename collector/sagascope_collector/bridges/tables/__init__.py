@@ -1,11 +1,11 @@
-"""Follows tables in which an application keeps what its sagas have come to.
+"""Follows tables in which an application stores the state of its sagas.
 
-A mapping says what the columns mean. It reads only, a bounded number of rows at a time, and tells each row that has not
-moved as work that has not ended. A table cannot say that anybody lives: nothing here speaks of processes.
+A mapping describes the columns. The bridge only reads, a bounded number of rows at a time, and reports each row that
+has not reached a final state as work in flight. Rows do not identify processes, so that no instance is reported.
 """
 
-from sagascope_collector.bridges.tables.mapping import Mapping, read_mapping, ready
-from sagascope_collector.bridges.tables.place import Place
-from sagascope_collector.bridges.tables.source import Tables
+from sagascope_collector.bridges.tables.mapping import Mapping, built_in_mappings, read_mapping
+from sagascope_collector.bridges.tables.rows import Checkpoint
+from sagascope_collector.bridges.tables.source import TablesSource
 
-__all__ = ["Mapping", "Place", "Tables", "read_mapping", "ready"]
+__all__ = ["Checkpoint", "Mapping", "TablesSource", "built_in_mappings", "read_mapping"]

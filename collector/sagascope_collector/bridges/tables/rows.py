@@ -1,46 +1,46 @@
-"""What a row says, as its mapping reads it. Pure."""
+"""The rows of a followed table, and the checkpoint with the rows in flight."""
 
 import logging
 import math
-from collections.abc import Mapping as ByName
-from dataclasses import dataclass, field
+from collections.abc import Mapping as ReadOnlyDict
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from sagascope_collector.bridges.tables.mapping import Table
-from sagascope_collector.bridges.tables.states import State, compared
+from sagascope_collector.bridges.otlp import NANOSECONDS_PER_SECOND
+from sagascope_collector.bridges.tables.mapping import State, Table, normalized_state_name
 
-SECOND: Final = 1_000_000_000
+MIN_UNIX_MILLISECONDS: Final = 100_000_000_000
+"""A smaller number counts seconds since 1970, a number from here on milliseconds."""
+
+MAX_NUMBER: Final = MIN_UNIX_MILLISECONDS * 1_000_000
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
-MILLISECONDS_FROM: Final = 100_000_000_000
-"""A number from here on counts milliseconds since 1970; a smaller one seconds."""
-
 _log: Final = logging.getLogger(__name__)
 
-Texts = ByName[str, str | None]
-"""The values of a row, as PostgreSQL writes them, by meaning."""
+Values = ReadOnlyDict[str, str | None]
+"""The values of a row as PostgreSQL writes them, by their names in `Columns`."""
 
 
 class Row(BaseModel):
-    """One row. Times are nanoseconds since 1970; 0: it does not say."""
+    """A row. Times are in nanoseconds since 1970; 0 is unknown."""
 
     model_config = ConfigDict(frozen=True)
 
     id: str
     state: State
-    word: str = ""
-    """The state, as the row says it."""
+    state_name: str = ""
+    """The state as it stands in the row."""
     name: str = ""
     run: str = ""
     step: str = ""
     step_key: str = ""
     attempt: int | None = None
-    """None: it does not count."""
+    """None: the row does not count attempts."""
     max_attempts: int = 0
     retry_at: int = 0
     timeout: float = 0.0
@@ -56,58 +56,59 @@ class Row(BaseModel):
     service: str = ""
     keys: tuple[tuple[str, str], ...] = ()
 
-
-@dataclass(slots=True)
-class Reader:
-    """Reads the rows of one table."""
-
-    table: Table
-    _zone: ZoneInfo = field(init=False)
-    _words: dict[str, State] = field(init=False)
-    _unknown: set[str] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        self._zone = ZoneInfo(self.table.timezone)
-        self._words = self.table.words
-
-    def read(self, said: Texts, keys: Texts) -> Row | None:
-        """A row; None: it names no saga, or no step where each row should."""
-        text = {name: value or "" for name, value in said.items()}
-        if not text["id"] or (self.table.holds == "steps" and not text.get("step")):
-            return None
-        values: dict[str, Any] = {name: text[name] for name in _TEXTS & text.keys()}
-        values |= {name: _count(text[name]) for name in _COUNTS & text.keys()}
-        values |= {name: self._time(text[name]) for name in _TIMES & text.keys()}
-        values["timeout"] = _number(text.get("timeout", ""))
-        values["keys"] = tuple((name, value) for name, value in keys.items() if value)
-        if self.table.columns.step == self.table.columns.state:
-            values["step"] = ""
-        return Row(state=self._state(text), word=text.get("state", ""), **values)
-
-    def _state(self, text: ByName[str, str]) -> State:
-        if "state" not in text:
-            return State.SUCCEEDED if text.get("ended") else State.STARTED
-        word = compared(text["state"])
-        if word not in self._words and word not in self._unknown:
-            self._unknown.add(word)
-            _log.warning("%r is no state that the mapping of %s knows; it counts as started.", word, self.table.label)
-        return self._words.get(word, State.STARTED)
-
-    def _time(self, text: str) -> int:
-        """Nanoseconds since 1970; 0 where it is none, or ``infinity``."""
-        if number := _number(text):
-            return round(number * (SECOND // 1_000 if number >= MILLISECONDS_FROM else SECOND))
-        try:
-            said = datetime.fromisoformat(text)
-        except ValueError:
-            return 0
-        said = said if said.tzinfo else said.replace(tzinfo=self._zone)
-        return max(0, (said - _EPOCH) // _MICROSECOND * 1_000)
+    def changed_by(self, time: int) -> "Row":
+        """Returns the row with a time of its last update, unless it has one."""
+        return self if self.changed else self.model_copy(update={"changed": time})
 
 
 _TIMES: Final = frozenset({"retry_at", "started", "changed", "ended"})
 _COUNTS: Final = frozenset({"attempt", "max_attempts"})
-_TEXTS: Final = frozenset(Row.model_fields) - _TIMES - _COUNTS - {"state", "word", "timeout", "keys"}
+_TEXTS: Final = frozenset(Row.model_fields) - _TIMES - _COUNTS - {"state", "state_name", "timeout", "keys"}
+
+
+class RowParser:
+    """Parses the rows of one table."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._zone = ZoneInfo(table.timezone)
+        self._states = table.state_names
+        self._unknown_states: set[str] = set()
+
+    def parse(self, values: Values, keys: Values) -> Row | None:
+        """Returns the row; None if it has no saga id, or no step in a table of steps."""
+        texts = {name: value or "" for name, value in values.items()}
+        if not texts["id"] or (self._table.rows == "steps" and not texts.get("step")):
+            return None
+        fields: dict[str, Any] = {name: texts[name] for name in _TEXTS & texts.keys()}
+        fields |= {name: _count(texts[name]) for name in _COUNTS & texts.keys()}
+        fields |= {name: self._time(texts[name]) for name in _TIMES & texts.keys()}
+        fields["timeout"] = _number(texts.get("timeout", ""))
+        fields["keys"] = tuple((name, value) for name, value in keys.items() if value)
+        if self._table.columns.step == self._table.columns.state:
+            fields["step"] = ""
+        return Row(state=self._state(texts), state_name=texts.get("state", ""), **fields)
+
+    def _state(self, texts: ReadOnlyDict[str, str]) -> State:
+        if "state" not in texts:
+            return State.SUCCEEDED if texts.get("ended") else State.STARTED
+        name = normalized_state_name(texts["state"])
+        if name not in self._states and name not in self._unknown_states:
+            self._unknown_states.add(name)
+            _log.warning("The mapping of %s does not know the state %r; it counts as started.", self._table.name, name)
+        return self._states.get(name, State.STARTED)
+
+    def _time(self, text: str) -> int:
+        """Returns nanoseconds since 1970; 0 for an invalid time or ``infinity``."""
+        if number := _number(text):
+            is_milliseconds = number >= MIN_UNIX_MILLISECONDS
+            return round(number * (NANOSECONDS_PER_SECOND // 1_000 if is_milliseconds else NANOSECONDS_PER_SECOND))
+        try:
+            time = datetime.fromisoformat(text)
+        except ValueError:
+            return 0
+        time = time if time.tzinfo else time.replace(tzinfo=self._zone)
+        return max(0, (time - _EPOCH) // _MICROSECOND * 1_000)
 
 
 def _number(text: str) -> float:
@@ -115,8 +116,94 @@ def _number(text: str) -> float:
         number = float(text)
     except ValueError:
         return 0.0
-    return number if math.isfinite(number) and 0 < number < MILLISECONDS_FROM * 1_000_000 else 0.0
+    return number if math.isfinite(number) and 0 < number < MAX_NUMBER else 0.0
 
 
 def _count(text: str) -> int:
     return int(_number(text))
+
+
+class Attempt(BaseModel):
+    """An attempt of a step. Times are in nanoseconds since 1970."""
+
+    model_config = ConfigDict(frozen=True)
+
+    step: str
+    step_key: str
+    type: str
+    compensates: str
+    number: int
+    started_at: int
+    repetition: int = 1
+    """How many times the row has reached this step; more than once if it came back after the step was done."""
+    has_failed: bool = False
+    """Whether its failure was reported, and the row waits for the next attempt."""
+
+    def is_same_step(self, other: "Attempt") -> bool:
+        """Returns whether both are attempts of one step."""
+        return (self.step, self.step_key, self.type) == (other.step, other.step_key, other.type)
+
+
+class OpenRow(BaseModel):
+    """A row in flight, as it was last reported."""
+
+    model_config = ConfigDict(frozen=True)
+
+    row: Row
+    started_at: int
+    """When the saga, or the step, started."""
+    attempt: Attempt | None = None
+    is_compensating: bool = False
+    """Whether a compensation was seen."""
+    done: tuple[tuple[str, str], ...] = ()
+    """The steps, with their keys, that were reported as done; a step that was done twice is listed twice."""
+
+
+class Change(BaseModel):
+    """A change of a row that is to be reported."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    row: Row
+    before: OpenRow | None = None
+    is_first: bool = False
+    """Whether the row cannot have been reported before."""
+
+
+class TableCheckpoint(BaseModel):
+    """How far one table was read. A row's key is the JSON array of its key columns."""
+
+    is_initialized: bool = False
+    """Whether all rows that were in flight at the first poll have been read."""
+    cursor_value: str | None = None
+    """The greatest value of the cursor column, as PostgreSQL writes it; None: read from the beginning."""
+    cursor_seen_at: int = 0
+    """When that value was first read, on the bridge's clock."""
+    last_row: list[str] = []
+    """The cursor and key of the last row."""
+    is_settled: bool = False
+    """Whether no transaction can commit a row before `last_row` any more, so that reading continues behind it."""
+    scan_started_at: int = 0
+    """When the current scan started, on the bridge's clock."""
+    scan_after: list[str] = []
+    """The cursor, if any, and key of the row behind which the current scan continues; empty between two scans."""
+    checked_key: str = ""
+    """The last key that was read by key; the next poll continues behind it."""
+    open_rows: dict[str, OpenRow] = {}
+    changes: list[Change] = []
+    """Changes that are saved before they are sent, so that they are sent again after a crash."""
+    previous_hashes: dict[str, int] = Field(default={}, exclude=True)
+    """Hashes of the rows in the previous scan: a row with the same hash has not changed."""
+    current_hashes: dict[str, int] = Field(default={}, exclude=True)
+    """Hashes of the rows in the current scan."""
+
+
+class Checkpoint(BaseModel):
+    """How far all tables were read."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    database: str = ""
+    """The database of the rows. In another database, all of them would be missing."""
+    tables: dict[str, TableCheckpoint] = {}

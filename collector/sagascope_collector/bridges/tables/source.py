@@ -1,134 +1,284 @@
-"""`bridges.Source` of tables: reads how far they have moved, keeps that, and tells it."""
+"""Polls the tables of a database: scans each table for changes, saves them in the checkpoint, and reports them."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, Self
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from sagascope_collector.bridges.postgres import SETTINGS, reason
-from sagascope_collector.bridges.running import Harvest
-from sagascope_collector.bridges.tables.asking import Asking
-from sagascope_collector.bridges.tables.facts import Whose
-from sagascope_collector.bridges.tables.mapping import Mapping, Table
-from sagascope_collector.bridges.tables.moves import move
-from sagascope_collector.bridges.tables.place import Place, TablePlace
-from sagascope_collector.bridges.tables.reading import Reading
-from sagascope_collector.bridges.telling import Facts
+from sagascope_collector.bridges.bridge import PollResult
+from sagascope_collector.bridges.otlp import NANOSECONDS_PER_SECOND, Telemetry
+from sagascope_collector.bridges.postgres import CONNECTION_OPTIONS, first_line
+from sagascope_collector.bridges.tables.mapping import FINAL_STATES, Mapping, State, Table
+from sagascope_collector.bridges.tables.queries import PAGE_ROWS, FoundRow, TableQueries
+from sagascope_collector.bridges.tables.rows import Change, Checkpoint, OpenRow, Row, TableCheckpoint
+from sagascope_collector.bridges.tables.telemetry import TableTelemetry
+from sagascope_collector.bridges.tables.transitions import has_started, transition
 from sagascope_collector.errors import BadValue, SourceUnavailable
 
-OPTIONS: Final = f"{SETTINGS['options']} -c timezone=UTC -c datestyle=ISO"
-"""Times are read as PostgreSQL writes them."""
+SESSION_OPTIONS: Final = f"{CONNECTION_OPTIONS['options']} -c timezone=UTC -c datestyle=ISO"
+"""Times are parsed in the format that these settings give."""
+
+MAX_PAGES: Final = 10
+"""The number of queries for changed rows in one poll, and of queries for rows by key."""
+
+MAX_OPEN_ROWS: Final = 50_000
+"""The number of rows in flight that are followed in one table."""
+
+SETTLED_AFTER_SECONDS: Final = 30.0
+"""Transactions that started before the last row was read have ended after this time, or after a longer overlap."""
+
+ROW_DELETED: Final = "The row was deleted."
 
 
-class Tables:
-    """Follows the tables of one database, over one connection. A context manager.
+class TablesSource:
+    """Polls the tables of one database on one connection. A context manager; implements `bridges.Source`.
 
-    A look that finds something is two polls: the first keeps what is to be told, the second tells it. What a crash
-    between the two leaves half told is told again, also when the row has moved on meanwhile.
+    Changes are reported in two polls: the first one saves them in the checkpoint, the second one reports them. If the
+    bridge stops in between, it reports them again, even if the rows have changed meanwhile.
 
     Args:
-        dsn: a URL or words as libpq reads them; never logged.
-        mapping: what the tables mean.
-        environment: of what is told.
-        history: whether to tell also of rows that had ended before the first look.
+        dsn: a URL or key-value pairs as in libpq; never logged.
+        mapping: describes the tables.
+        environment: the environment of the reported sagas.
+        history: whether to report rows that had ended before the first poll.
 
     Raises:
-        BadValue: the DSN is none.
+        BadValue: the DSN is invalid.
     """
 
     def __init__(self, dsn: str, mapping: Mapping, *, environment: str = "", history: bool = False) -> None:
         self._dsn = dsn
-        self._options = _options(dsn)
+        self._session_options = _session_options(dsn)
         self._tables = mapping.tables
         self._environment = environment
         self._history = history
         self._connection: psycopg.Connection[Any] | None = None
-        self._asking: dict[str, Asking] = {}
-        self._trouble: list[str] = []
+        self._queries: dict[str, TableQueries] = {}
+        self._errors: list[str] = []
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._lost()
+        self._disconnect()
 
-    def poll(self, place: Place, now: int) -> Harvest[Place]:
-        """See `Source.poll`. A table that cannot be read holds none of the others up.
+    def poll(self, checkpoint: Checkpoint, now: int) -> PollResult[Checkpoint]:
+        """Scans all tables, or reports the changes of the previous scan. A failing table does not delay the others.
 
         Raises:
-            BadValue: the place is that of another database.
+            BadValue: the checkpoint belongs to another database.
+            SourceUnavailable: the database does not respond.
         """
-        connection = self._connected()
-        database = _of_one(connection.info.dbname, place)
-        if any(each.pending for each in place.tables.values()):
-            return self._tell(database, place)
-        tables, self._trouble = dict[str, TablePlace](), []
+        connection = self._connect()
+        database = connection.info.dbname
+        if checkpoint.database not in ("", database):
+            text = f"The cursor file belongs to the database {checkpoint.database}, not to {database}."
+            raise BadValue(f"{text} Name another file with --cursor.")
+        if any(table.changes for table in checkpoint.tables.values()):
+            return self._report(database, checkpoint)
+        tables = dict[str, TableCheckpoint]()
+        self._errors = []
         for table in self._tables:
-            before = place.tables.get(table.label, TablePlace())
-            tables[table.label], said = self._look(connection, table, before, now)
-            self._trouble += [said] if said else []
-        return self._harvest(database, Facts(), tables)
+            before = checkpoint.tables.get(table.name, TableCheckpoint())
+            tables[table.name], error = self._scan(connection, table, before, now)
+            self._errors += [error] if error else []
+        return self._result(database, Telemetry(), tables)
 
-    def _look(
-        self, connection: psycopg.Connection[Any], table: Table, before: TablePlace, now: int
-    ) -> tuple[TablePlace, str]:
-        """The place afterwards, and what is in the way."""
-        reading = Reading(table, before, now)
+    def _scan(
+        self, connection: psycopg.Connection[Any], table: Table, before: TableCheckpoint, now: int
+    ) -> tuple[TableCheckpoint, str]:
+        """Scans a table; returns its next checkpoint and an error message, which may be empty."""
+        scan = _TableScan(table, before, now)
         try:
-            if table.label not in self._asking:
-                self._asking[table.label] = Asking(connection, table)
-            reading.look(self._asking[table.label], history=self._history)
+            if table.name not in self._queries:
+                self._queries[table.name] = TableQueries(connection, table)
+            scan.run(self._queries[table.name], history=self._history)
         except psycopg.Error as error:
-            self._asking.pop(table.label, None)
+            self._queries.pop(table.name, None)
             if connection.closed:
-                self._lost()
-            return before, f"{table.label} cannot be read: {reason(error)}."
-        return reading.place, reading.trouble
+                self._disconnect()
+            return before, f"{table.name} cannot be read: {first_line(error)}."
+        return scan.checkpoint, scan.error
 
-    def _tell(self, database: str, place: Place) -> Harvest[Place]:
-        told = Facts()
+    def _report(self, database: str, checkpoint: Checkpoint) -> PollResult[Checkpoint]:
+        telemetry = Telemetry()
         for table in self._tables:
-            is_of_sagas = table.holds == "sagas"
-            whose = Whose(database, table.label, self._environment, is_of_sagas=is_of_sagas, closes=table.closes)
-            for each in place.tables.get(table.label, TablePlace()).pending:
-                whose.tell(each.key, move(table, each.before, each.row, is_first=each.is_first), told)
-        tables = {label: each.model_copy(update={"pending": []}) for label, each in place.tables.items()}
-        return self._harvest(database, told, tables)
+            describes_sagas = table.rows == "sagas"
+            builder = TableTelemetry(database, table.name, self._environment, describes_sagas, table.closes)
+            for change in checkpoint.tables.get(table.name, TableCheckpoint()).changes:
+                reported = transition(table, change.before, change.row, is_first=change.is_first)
+                builder.add(change.key, reported, telemetry)
+        tables = {name: each.model_copy(update={"changes": []}) for name, each in checkpoint.tables.items()}
+        return self._result(database, telemetry, tables)
 
-    def _harvest(self, database: str, told: Facts, tables: dict[str, TablePlace]) -> Harvest[Place]:
-        watching = sum(len(each.open) for each in tables.values())
-        kept = any(each.pending for each in tables.values())
-        behind = kept or any(each.after for each in tables.values())
-        place = Place(database=database, tables=tables)
-        return Harvest(told, place, watching, " ".join(self._trouble), is_behind=behind, at_once=kept)
+    def _result(
+        self, database: str, telemetry: Telemetry, tables: dict[str, TableCheckpoint]
+    ) -> PollResult[Checkpoint]:
+        in_flight = sum(len(table.open_rows) for table in tables.values())
+        has_changes = any(table.changes for table in tables.values())
+        is_behind = has_changes or any(table.scan_after for table in tables.values())
+        checkpoint = Checkpoint(database=database, tables=tables)
+        errors = " ".join(self._errors)
+        return PollResult(telemetry, checkpoint, in_flight, errors, is_behind=is_behind, poll_again=has_changes)
 
-    def _lost(self) -> None:
-        """Connect anew next time."""
-        self._asking.clear()
+    def _connect(self) -> psycopg.Connection[Any]:
+        if self._connection is None:
+            options = {**CONNECTION_OPTIONS, "options": self._session_options}
+            try:
+                self._connection = psycopg.connect(self._dsn, autocommit=True, **options)
+            except psycopg.Error as error:
+                raise SourceUnavailable(f"The database does not respond: {first_line(error)}.") from error
+        return self._connection
+
+    def _disconnect(self) -> None:
+        """Closes the connection; the next poll opens another one."""
+        self._queries.clear()
         if self._connection is not None:
             self._connection.close()
         self._connection = None
 
-    def _connected(self) -> psycopg.Connection[Any]:
-        if self._connection is None:
-            try:
-                settings = {**SETTINGS, "options": self._options}
-                self._connection = psycopg.connect(self._dsn, autocommit=True, **settings)
-            except psycopg.Error as error:
-                raise SourceUnavailable(f"The database does not answer: {reason(error)}.") from error
-        return self._connection
+
+class _TableScan:
+    """One poll of one table. `checkpoint` holds its changes and the position for the next poll."""
+
+    def __init__(self, table: Table, before: TableCheckpoint, now: int) -> None:
+        self._table = table
+        self._now = now
+        self._has_too_many_open_rows = False
+        self._has_duplicate_keys = False
+        copied = {"open_rows": dict(before.open_rows), "changes": [], "current_hashes": dict(before.current_hashes)}
+        self.checkpoint = before.model_copy(update=copied)
+
+    @property
+    def error(self) -> str:
+        """What could not be followed; may be empty."""
+        name = self._table.name
+        if self._has_duplicate_keys:
+            return f"{name} has several rows with one key: {', '.join(self._table.key)} does not identify a row."
+        if self._has_too_many_open_rows:
+            return f"{name} has more than {MAX_OPEN_ROWS:,} rows in flight; the bridge does not follow the others."
+        return ""
+
+    def run(self, queries: TableQueries, *, history: bool) -> None:
+        """Reads the next pages. Afterwards it reads rows in flight by key, which the pages did not contain.
+
+        Raises:
+            psycopg.Error: a query failed; `checkpoint` is incomplete.
+        """
+        if not self.checkpoint.scan_after:
+            self._start_scan(queries, history=history)
+        has_finished = self._read_pages(queries)
+        open_keys = self.checkpoint.open_rows.keys()
+        if self._table.cursor:
+            pages = 1 if self._table.cursor.tracks_updates else MAX_PAGES
+            self._read_by_key(queries, open_keys, pages * PAGE_ROWS)
+        elif has_finished:
+            self._read_by_key(queries, open_keys - self.checkpoint.previous_hashes.keys(), MAX_PAGES * PAGE_ROWS)
+
+    def _start_scan(self, queries: TableQueries, *, history: bool) -> None:
+        checkpoint = self.checkpoint
+        checkpoint.current_hashes, checkpoint.scan_started_at = {}, self._now
+        if self._table.cursor is None:
+            return
+        if checkpoint.is_initialized:
+            checkpoint.scan_after = checkpoint.last_row if checkpoint.is_settled else []
+        elif history:
+            checkpoint.is_initialized = True
+        else:
+            checkpoint.cursor_value, checkpoint.cursor_seen_at = queries.last_cursor_value(), self._now
+
+    def _read_pages(self, queries: TableQueries) -> bool:
+        """Reads up to `MAX_PAGES` pages; returns whether the scan has finished."""
+        for _ in range(MAX_PAGES):
+            found = self._next_page(queries)
+            self._take(found)
+            if found:
+                self.checkpoint.scan_after = found[-1].position
+            if len(found) < PAGE_ROWS:
+                self._finish_scan()
+                return True
+        return False
+
+    def _next_page(self, queries: TableQueries) -> list[FoundRow]:
+        checkpoint = self.checkpoint
+        if self._table.cursor is None or not checkpoint.is_initialized:
+            return queries.rows_in_flight(checkpoint.scan_after)
+        return queries.changed_rows(checkpoint.cursor_value, checkpoint.scan_after)
+
+    def _finish_scan(self) -> None:
+        checkpoint = self.checkpoint
+        if self._table.cursor and checkpoint.is_initialized:
+            self._move_cursor(self._table.cursor.overlap)
+        checkpoint.is_initialized, checkpoint.scan_after = True, []
+        checkpoint.previous_hashes, checkpoint.current_hashes = checkpoint.current_hashes, {}
+
+    def _move_cursor(self, overlap: float) -> None:
+        """Moves the cursor to the last row. The overlap is read again while rows can still be committed in it."""
+        checkpoint, last = self.checkpoint, self.checkpoint.scan_after
+        if last and last != checkpoint.last_row:
+            checkpoint.cursor_value, checkpoint.last_row, checkpoint.cursor_seen_at = last[0], last, self._now
+        wait_ns = max(overlap, SETTLED_AFTER_SECONDS) * NANOSECONDS_PER_SECOND
+        checkpoint.is_settled = checkpoint.scan_started_at >= checkpoint.cursor_seen_at + wait_ns
+
+    def _read_by_key(self, queries: TableQueries, keys: Iterable[str], limit: int) -> None:
+        """Reads rows in flight by their keys, `limit` in one poll: the deletion of a row does not move a cursor."""
+        remaining = sorted(key for key in keys if key > self.checkpoint.checked_key)
+        checked = remaining[:limit]
+        self.checkpoint.checked_key = checked[-1] if len(checked) < len(remaining) else ""
+        for page in _pages(checked):
+            found = queries.rows_by_key(page)
+            self._take(found, keep_hashes=False)
+            for key in set(page).difference(row.key for row in found):
+                self._note(key, self._deleted(self.checkpoint.open_rows[key].row))
+
+    def _take(self, found: Sequence[FoundRow], *, keep_hashes: bool = True) -> None:
+        rows = {each.key: each for each in found}
+        self._has_duplicate_keys = self._has_duplicate_keys or len(rows) < len(found)
+        previous, current = self.checkpoint.previous_hashes, self.checkpoint.current_hashes
+        for each in rows.values():
+            is_unchanged = each.hash in (previous.get(each.key), current.get(each.key))
+            is_done = each.row is None or is_unchanged or self._note(each.key, each.row)
+            if is_done and keep_hashes:
+                current[each.key] = each.hash
+
+    def _deleted(self, row: Row) -> Row:
+        """Returns the final state of a row that was deleted."""
+        state = self._table.when_deleted
+        error = ROW_DELETED if state is State.FAILED else ""
+        return row.model_copy(update={"state": state, "changed": self._now, "ended": self._now, "error": error})
+
+    def _note(self, key: str, row: Row) -> bool:
+        """Adds a change of a row; returns False if the row cannot be followed because there are too many."""
+        before = self.checkpoint.open_rows.get(key)
+        if before and before.row == row.changed_by(before.row.changed):
+            return True
+        if before is None and not has_started(self._table, row):
+            return True
+        if before is None and row.state not in FINAL_STATES and len(self.checkpoint.open_rows) >= MAX_OPEN_ROWS:
+            self._has_too_many_open_rows = True
+            return False
+        row = row.changed_by(row.ended or self._now)
+        change = Change(key=key, row=row, before=before, is_first=not self.checkpoint.is_initialized)
+        self.checkpoint.changes.append(change)
+        self._keep(key, transition(self._table, before, row, is_first=change.is_first).after)
+        return True
+
+    def _keep(self, key: str, after: OpenRow | None) -> None:
+        if after:
+            self.checkpoint.open_rows[key] = after
+        else:
+            self.checkpoint.open_rows.pop(key, None)
 
 
-def _of_one(database: str, place: Place) -> str:
-    if place.database not in ("", database):
-        raise BadValue(f"This is the database {database}, and the cursor that of {place.database}; name another.")
-    return database
+def _pages(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (keys[first : first + PAGE_ROWS] for first in range(0, len(keys), PAGE_ROWS))
 
 
-def _options(dsn: str) -> str:
-    """Those of the DSN, such as its search path, and behind them `OPTIONS`."""
+def _session_options(dsn: str) -> str:
+    """Returns the options of the DSN, such as its search path, followed by `SESSION_OPTIONS`."""
     try:
-        said = conninfo_to_dict(dsn).get("options") or ""
-    except psycopg.ProgrammingError:  # what it says may hold the password
-        raise BadValue("--dsn is neither a URL nor words such as host=db-1 dbname=shop.") from None
-    return f"{said} {OPTIONS}".strip()
+        options = conninfo_to_dict(dsn).get("options") or ""
+    except psycopg.ProgrammingError:  # its message may contain the password
+        raise BadValue("--dsn is neither a URL nor key-value pairs such as host=db-1 dbname=shop.") from None
+    return f"{options} {SESSION_OPTIONS}".strip()

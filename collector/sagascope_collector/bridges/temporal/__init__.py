@@ -1,7 +1,7 @@
-"""Temporal: open workflows, their histories, and what the server alone knows of what they wait for."""
+"""Follows the open workflows of a Temporal server: their histories, and the state that only the server knows."""
 
-from sagascope_collector.bridges.temporal.place import Place
-from sagascope_collector.bridges.temporal.server import Server, Tls
-from sagascope_collector.bridges.temporal.source import Temporal
+from sagascope_collector.bridges.temporal.client import TemporalClient, Tls
+from sagascope_collector.bridges.temporal.runs import Checkpoint
+from sagascope_collector.bridges.temporal.source import TemporalSource
 
-__all__ = ["Place", "Server", "Temporal", "Tls"]
+__all__ = ["Checkpoint", "TemporalClient", "TemporalSource", "Tls"]

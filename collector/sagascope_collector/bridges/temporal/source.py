@@ -1,188 +1,239 @@
-"""`bridges.Source` of Temporal: meets runs by the visibility API, and looks at each when something is to be seen."""
+"""Polls a Temporal server: lists runs by the visibility API, and reads those in which something may have changed."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final, Self
 
-from temporalio.api.enums.v1 import WorkflowExecutionStatus as Status
+from temporalio.api.enums.v1 import WorkflowExecutionStatus
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 
-from sagascope_collector.bridges.running import Harvest
-from sagascope_collector.bridges.telling import Facts
-from sagascope_collector.bridges.temporal.course import Course
-from sagascope_collector.bridges.temporal.facts import SECOND, Teller
-from sagascope_collector.bridges.temporal.pending import Look
-from sagascope_collector.bridges.temporal.place import Place, Run
-from sagascope_collector.bridges.temporal.queues import Queues
-from sagascope_collector.bridges.temporal.server import Server
+from sagascope_collector.bridges.bridge import PollResult
+from sagascope_collector.bridges.otlp import NANOSECONDS_PER_SECOND, Telemetry
+from sagascope_collector.bridges.temporal.client import TemporalClient
+from sagascope_collector.bridges.temporal.description import DescriptionReader
+from sagascope_collector.bridges.temporal.history import HistoryReader
+from sagascope_collector.bridges.temporal.runs import Checkpoint, Run
+from sagascope_collector.bridges.temporal.telemetry import RunTelemetry
 from sagascope_collector.errors import SourceUnavailable
 
-AT_ONCE: Final = 500
-"""Runs that one poll looks at."""
+MAX_RUNS_PER_POLL: Final = 500
 
-TOGETHER: Final = 8
-"""Calls under way at a time."""
+MAX_CONCURRENT_CALLS: Final = 8
 
-PER_SECOND: Final = 200
-"""Looks at runs in which nothing happens, in the long run."""
+MAX_IDLE_READS_PER_SECOND: Final = 200
+"""The long-term rate of reads of runs in which nothing happens."""
 
-RARELY: Final = 5 * SECOND
-"""Between two looks at a run in which nothing happens, at least when there are few."""
+MIN_IDLE_INTERVAL_NS: Final = 5 * NANOSECONDS_PER_SECOND
+"""The interval to which the reads of an idle run slow down while there are few runs."""
 
-SOONER: Final = 16
-"""Times: so much sooner a run is looked at again right after something happened in it."""
+BACKOFF_STEPS: Final = 16
+"""The first interval after a change is the idle interval divided by this number; it doubles with each read."""
 
-OVERLAP: Final = 10 * SECOND
-"""By so much the visibility API may lag."""
+VISIBILITY_OVERLAP_NS: Final = 10 * NANOSECONDS_PER_SECOND
+"""The visibility API may lag by this much."""
 
-RUNNING: Final = (Status.WORKFLOW_EXECUTION_STATUS_RUNNING, Status.WORKFLOW_EXECUTION_STATUS_PAUSED)
+POLLER_CHECK_INTERVAL_NS: Final = 10 * NANOSECONDS_PER_SECOND
+"""The interval between two reads of the pollers of one task queue."""
+
+POLLER_LOST_NS: Final = 75 * NANOSECONDS_PER_SECOND
+"""A worker that has not polled for this long is gone: a poll takes at most a minute."""
+
+OPEN_STATUSES: Final = (
+    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING,
+    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_PAUSED,
+)
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """What the server answered of a run; `described` is None where it is over, or forgotten."""
+class _ReadRun:
+    """A run, and what the server returned about it."""
 
     run: Run
-    described: DescribeWorkflowExecutionResponse | None
+    description: DescribeWorkflowExecutionResponse | None
+    """None: the run has ended, or the server no longer knows it."""
     events: Sequence[HistoryEvent]
 
 
-class Temporal:
-    """Follows the workflows of namespaces. A context manager.
+class TemporalSource:
+    """Polls the workflows of namespaces. A context manager; implements `bridges.Source`.
 
-    A look at a run is one call, and one more when its history has grown. Runs in which nothing happens are looked at
-    the more rarely the more there are; one whose next try, or timer, is known, right after that.
+    Reading a run takes one call, and another one if its history has grown. Runs in which nothing happens are read less
+    often the more there are. A run whose next attempt or timer is known is read right after it.
 
     Args:
-        server: is asked.
-        namespaces: that are followed.
-        environment: of what is told.
-        undoes: the step that an activity undoes, by the activity's type, beside what its name says.
+        client: the connection to the server.
+        namespaces: the namespaces to follow.
+        environment: the environment of the reported sagas.
+        compensates: the step that an activity compensates, by the activity's type, in addition to its name.
     """
 
     def __init__(
         self,
-        server: Server,
+        client: TemporalClient,
         namespaces: Sequence[str],
         *,
         environment: str = "",
-        undoes: Mapping[str, str] | None = None,
+        compensates: Mapping[str, str] | None = None,
     ) -> None:
-        self._server = server
+        self._client = client
         self._namespaces = namespaces
         self._environment = environment
-        self._undoes = undoes or {}
-        self._threads = ThreadPoolExecutor(TOGETHER, thread_name_prefix="temporal")
-        self._due: dict[str, int] = {}
-        self._waits: dict[str, int] = {}
-        self._asked: dict[str, int] = {}
+        self._compensates = compensates or {}
+        self._executor = ThreadPoolExecutor(MAX_CONCURRENT_CALLS, thread_name_prefix="temporal")
+        self._next_read_at: dict[str, int] = {}
+        self._intervals_ns: dict[str, int] = {}
+        self._pollers_checked_at: dict[str, int] = {}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._threads.shutdown()
+        self._executor.shutdown()
 
-    def poll(self, place: Place, now: int) -> Harvest[Place]:
-        """See `Source.poll`."""
-        ended = {run: at for run, at in place.ended.items() if at > now - 2 * OVERLAP}
-        runs, looked = dict(place.runs), dict(place.looked)
-        over, silent = self._meet(runs, ended, looked, now)
-        asked = (run for run, each in runs.items() if each.namespace not in silent and self._due.get(run, 0) <= now)
-        due = sorted(asked, key=lambda run: self._due.get(run, 0))
-        told, queues = Facts(), Queues(self._server, dict(place.unpolled), self._asked, now)
-        for seen in self._threads.map(partial(self._ask, over=over), [runs[run] for run in due[:AT_ONCE]]):
-            run = self._take(seen, told, queues, now, len(runs))
-            if run is None or run.is_over:
-                self._forget(runs, ended, seen.run.run, now)
-            else:
-                runs[run.run] = run
-        is_behind = bool(due[AT_ONCE:]) and self._due.get(due[AT_ONCE], 0) < now - RARELY
-        after = Place(looked=looked, runs=runs, ended=ended, unpolled=queues.since)
-        trouble = " ".join(silent.values())
-        return Harvest(told, after, len(runs), trouble, is_behind=is_behind, at_once=bool(due[AT_ONCE:]))
-
-    def _meet(
-        self, runs: dict[str, Run], ended: Mapping[str, int], looked: dict[str, int], now: int
-    ) -> tuple[set[str], dict[str, str]]:
-        """Add the runs that are new, and answer which are over, and which namespaces do not answer, with what is said.
+    def poll(self, checkpoint: Checkpoint, now: int) -> PollResult[Checkpoint]:
+        """Lists new and ended runs, and reads up to `MAX_RUNS_PER_POLL` runs that are due.
 
         Raises:
-            SourceUnavailable: none does.
+            SourceUnavailable: no namespace could be listed, or reading a run failed.
         """
-        over, silent = set[str](), dict[str, str]()
+        ended = {run: at for run, at in checkpoint.ended.items() if at > now - 2 * VISIBILITY_OVERLAP_NS}
+        runs, listed_at = dict(checkpoint.runs), dict(checkpoint.listed_at)
+        over, errors = self._list_runs(runs, ended, listed_at, now)
+        due = [id_ for id_, run in runs.items() if run.namespace not in errors and self._due(id_) <= now]
+        due.sort(key=self._due)
+        telemetry = Telemetry()
+        pollers = _TaskQueuePollers(self._client, dict(checkpoint.unpolled_since), self._pollers_checked_at, now)
+        batch, remaining = due[:MAX_RUNS_PER_POLL], due[MAX_RUNS_PER_POLL:]
+        for read in self._executor.map(partial(self._read, over=over), [runs[id_] for id_ in batch]):
+            run = self._apply(read, telemetry, pollers, now, len(runs))
+            if run is None or run.is_over:
+                self._forget(runs, ended, read.run.run_id, now)
+            else:
+                runs[run.run_id] = run
+        is_behind = bool(remaining) and self._due(remaining[0]) < now - MIN_IDLE_INTERVAL_NS
+        after = Checkpoint(listed_at=listed_at, runs=runs, ended=ended, unpolled_since=pollers.unpolled_since)
+        error = " ".join(errors.values())
+        return PollResult(telemetry, after, len(runs), error, is_behind=is_behind, poll_again=bool(remaining))
+
+    def _due(self, run_id: str) -> int:
+        return self._next_read_at.get(run_id, 0)
+
+    def _list_runs(
+        self, runs: dict[str, Run], ended: Mapping[str, int], listed_at: dict[str, int], now: int
+    ) -> tuple[set[str], dict[str, str]]:
+        """Adds new runs; returns the runs that have ended, and an error for each namespace that does not respond.
+
+        Raises:
+            SourceUnavailable: no namespace responds.
+        """
+        over, errors = set[str](), dict[str, str]()
         for namespace in self._namespaces:
             try:
-                met = list(self._server.workflows(namespace, _query(looked.get(namespace))))
+                listed = list(self._client.list_workflows(namespace, _list_query(listed_at.get(namespace))))
             except SourceUnavailable as error:
-                silent[namespace] = str(error)
+                errors[namespace] = str(error)
                 continue
-            for found in met:
-                execution = found.execution
-                if execution.run_id in ended:
+            for info in listed:
+                run_id = info.execution.run_id
+                if run_id in ended:
                     continue
-                if execution.run_id not in runs:
-                    runs[execution.run_id] = Run(
-                        namespace=namespace, workflow=execution.workflow_id, run=execution.run_id
-                    )
-                if found.status not in RUNNING:
-                    over.add(execution.run_id)
-                    self._due[execution.run_id] = 0
-            looked[namespace] = now
-        if len(silent) == len(set(self._namespaces)):
-            raise SourceUnavailable(" ".join(silent.values()))
-        return over, silent
+                if run_id not in runs:
+                    runs[run_id] = Run(namespace=namespace, workflow_id=info.execution.workflow_id, run_id=run_id)
+                if info.status not in OPEN_STATUSES:
+                    over.add(run_id)
+                    self._next_read_at[run_id] = 0
+            listed_at[namespace] = now
+        if len(errors) == len(set(self._namespaces)):
+            raise SourceUnavailable(" ".join(errors.values()))
+        return over, errors
 
-    def _ask(self, run: Run, over: Iterable[str]) -> _Seen:
-        where = (run.namespace, run.workflow, run.run)
-        if run.run in over:
-            return _Seen(run, None, self._server.events(*where, run.read, 0))
-        described = self._server.described(*where)
-        if described is None:
-            return _Seen(run, None, ())
-        new = described.workflow_execution_info.history_length - run.read
-        return _Seen(run, described, self._server.events(*where, run.read, new) if new > 0 else ())
+    def _read(self, run: Run, over: Collection[str]) -> _ReadRun:
+        execution = (run.namespace, run.workflow_id, run.run_id)
+        if run.run_id in over:
+            return _ReadRun(run, None, self._client.events_after(*execution, run.last_event_id, 0))
+        description = self._client.describe(*execution)
+        if description is None:
+            return _ReadRun(run, None, ())
+        new = description.workflow_execution_info.history_length - run.last_event_id
+        events = self._client.events_after(*execution, run.last_event_id, new) if new > 0 else ()
+        return _ReadRun(run, description, events)
 
-    def _take(self, seen: _Seen, told: Facts, queues: Queues, now: int, among: int) -> Run | None:
-        """The run afterwards; None: the server has forgotten it."""
-        if seen.described is None and not seen.events:
+    def _apply(
+        self, read: _ReadRun, telemetry: Telemetry, pollers: "_TaskQueuePollers", now: int, run_count: int
+    ) -> Run | None:
+        """Returns the updated run; None if the server no longer knows it."""
+        if read.description is None and not read.events:
             return None
-        run = seen.run.model_copy(deep=True)
-        teller = Teller(run, told, self._environment)
-        course = Course(run, teller, self._undoes)
-        for event in seen.events:
-            course.follow(event)
-        soon = 0
-        if seen.described is not None and not run.is_over:
-            look = Look(
-                run, teller, lambda queue, activities: queues.unpolled(run.namespace, queue, activities=activities), now
-            )
-            look.take(seen.described)
-            soon = look.next
-        self._plan(run, now, soon, among, is_news=run != seen.run)
-        return run if run != seen.run else seen.run
+        run = read.run.model_copy(deep=True)
+        run_telemetry = RunTelemetry(run, telemetry, self._environment)
+        history = HistoryReader(run, run_telemetry, self._compensates)
+        for event in read.events:
+            history.apply(event)
+        next_change_at = 0
+        if read.description is not None and not run.is_over:
+            description = DescriptionReader(run, run_telemetry, partial(pollers.unpolled, run.namespace), now)
+            description.apply(read.description)
+            next_change_at = description.next_change_at
+        has_changed = run != read.run
+        self._schedule(run, now, next_change_at, run_count, has_changed=has_changed)
+        return run if has_changed else read.run
 
-    def _plan(self, run: Run, now: int, soon: int, among: int, *, is_news: bool) -> None:
-        """When to look at it again."""
-        longest = max(RARELY, among * SECOND // PER_SECOND)
-        wait = 0 if is_news else min(max(2 * self._waits.get(run.run, 0), longest // SOONER), longest)
-        self._waits[run.run] = wait
-        self._due[run.run] = min(now + wait, soon) if soon > now else now + wait
+    def _schedule(self, run: Run, now: int, next_change_at: int, run_count: int, *, has_changed: bool) -> None:
+        """Schedules the next read of a run."""
+        idle = max(MIN_IDLE_INTERVAL_NS, run_count * NANOSECONDS_PER_SECOND // MAX_IDLE_READS_PER_SECOND)
+        interval = min(max(2 * self._intervals_ns.get(run.run_id, 0), idle // BACKOFF_STEPS), idle)
+        interval = 0 if has_changed else interval
+        self._intervals_ns[run.run_id] = interval
+        at = now + interval
+        self._next_read_at[run.run_id] = min(at, next_change_at) if next_change_at > now else at
 
-    def _forget(self, runs: dict[str, Run], ended: dict[str, int], run: str, now: int) -> None:
-        runs.pop(run, None)
-        self._due.pop(run, None)
-        self._waits.pop(run, None)
-        ended[run] = now
+    def _forget(self, runs: dict[str, Run], ended: dict[str, int], run_id: str, now: int) -> None:
+        runs.pop(run_id, None)
+        self._next_read_at.pop(run_id, None)
+        self._intervals_ns.pop(run_id, None)
+        ended[run_id] = now
 
 
-def _query(looked: int | None) -> str:
-    """What has moved since a look; without one, all that has not ended."""
-    if looked is None:
+class _TaskQueuePollers:
+    """Finds out since when task queues are not polled; each is read at most once per `POLLER_CHECK_INTERVAL_NS`.
+
+    Args:
+        client: the connection to the server.
+        unpolled_since: what is known, by task queue; updated.
+        checked_at: when each task queue was read last; updated, and kept between polls.
+        now: in nanoseconds since 1970.
+    """
+
+    def __init__(
+        self, client: TemporalClient, unpolled_since: dict[str, int], checked_at: dict[str, int], now: int
+    ) -> None:
+        self._client = client
+        self.unpolled_since = unpolled_since
+        self._checked_at = checked_at
+        self._now = now
+
+    def unpolled(self, namespace: str, task_queue: str, activities: bool) -> int:
+        """Returns since when no worker polls a task queue; 0 if a worker polls it."""
+        name = f"{namespace}/{'activities' if activities else 'workflows'}/{task_queue}"
+        if self._now - self._checked_at.get(name, 0) >= POLLER_CHECK_INTERVAL_NS:
+            last_polls = self._client.last_polls(namespace, task_queue, activities=activities)
+            latest = max(last_polls, default=0)
+            if latest + POLLER_LOST_NS > self._now:
+                self.unpolled_since.pop(name, None)
+            else:
+                self.unpolled_since.setdefault(name, latest or self._now)
+            self._checked_at[name] = self._now
+        return self.unpolled_since.get(name, 0)
+
+
+def _list_query(listed_at: int | None) -> str:
+    """Returns the query for runs that started or ended since a time; without one, for all open runs."""
+    if listed_at is None:
         return "ExecutionStatus = 'Running'"
-    since = datetime.fromtimestamp((looked - OVERLAP) // SECOND, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    since_seconds = (listed_at - VISIBILITY_OVERLAP_NS) // NANOSECONDS_PER_SECOND
+    since = datetime.fromtimestamp(since_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return f"StartTime >= '{since}' OR CloseTime >= '{since}'"

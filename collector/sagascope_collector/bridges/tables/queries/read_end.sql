@@ -1,1 +1,1 @@
-SELECT max({cursor})::text FROM {source} AS told
+SELECT max({cursor})::text FROM {source} AS source_row

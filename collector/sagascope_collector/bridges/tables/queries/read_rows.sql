@@ -1,6 +1,6 @@
--- values come as PostgreSQL writes them; conditions and order are over plain columns, so that indexes serve
+-- values are read as text; conditions and order use plain columns, so that indexes apply
 SELECT {values}
-FROM {source} AS told
+FROM {source} AS source_row
 WHERE {condition}
 ORDER BY {order}
 LIMIT %(limit)s

@@ -1,2 +1,2 @@
--- the types to which places and keys, which are kept as text, are turned back
-SELECT {columns} FROM {source} AS told LIMIT 0
+-- the types of cursor and key columns, whose values are kept as text
+SELECT {columns} FROM {source} AS source_row LIMIT 0

@@ -1,4 +1,4 @@
-"""A server of Temporal behind mTLS and an API key, and payments in several of its namespaces."""
+"""A Temporal server behind mTLS and an API key, with payments in several namespaces."""
 
 import asyncio
 from collections import Counter
@@ -28,11 +28,11 @@ from support.temporal import running_temporal
 pytestmark = pytest.mark.xdist_group("bridge-temporal")
 
 KEY = "a-key-of-the-tests"
-WITHIN = 20.0
+TIMEOUT_SECONDS = 20.0
 
 
 class Gateway(grpc.GenericRpcHandler):
-    """Hands calls on as they are, from those who know the key."""
+    """Forwards calls that carry the API key, unchanged."""
 
     def __init__(self, address: str) -> None:
         self._channel = grpc.insecure_channel(address)
@@ -48,19 +48,19 @@ class Gateway(grpc.GenericRpcHandler):
         self.calls[call.method.rpartition("/")[2]] += 1
         forward = self._channel.unary_unary(call.method)
 
-        def handed_on(request: bytes, context: grpc.ServicerContext) -> bytes:
+        def forwarded(request: bytes, context: grpc.ServicerContext) -> bytes:
             try:
-                answer: bytes = forward(request, timeout=WITHIN)
+                answer: bytes = forward(request, timeout=TIMEOUT_SECONDS)
             except grpc.RpcError as error:
                 context.abort(error.code(), error.details())
             return answer
 
-        return grpc.unary_unary_rpc_method_handler(handed_on)
+        return grpc.unary_unary_rpc_method_handler(forwarded)
 
 
 @contextmanager
-def guarded(address: str, certificates: Path) -> Iterator[tuple[str, Gateway]]:
-    """The address of a gateway that demands a certificate which the same root has signed."""
+def running_gateway(address: str, certificates: Path) -> Iterator[tuple[str, Gateway]]:
+    """Yields the address of a gateway that requires a client certificate of the same root, and the gateway."""
     gateway = Gateway(address)
     server = grpc.server(ThreadPoolExecutor(4), handlers=[gateway])
     chain = ((certificates / "server.key").read_bytes(), (certificates / "server.pem").read_bytes())
@@ -73,53 +73,57 @@ def guarded(address: str, certificates: Path) -> Iterator[tuple[str, Gateway]]:
         server.stop(None).wait()
 
 
-async def begin(address: str, namespace: str, payment: str) -> None:
-    """Start a payment that nobody works on."""
+async def start_payment(address: str, namespace: str, payment: str) -> None:
+    """Starts a payment without a worker."""
     client = await Client.connect(address, namespace=namespace)
     await client.start_workflow("Payment", payment, id=payment, task_queue="payments")
 
 
 async def register(address: str, namespace: str) -> None:
-    """Make a namespace, and wait until it can be used."""
+    """Registers a namespace, and waits until it can be used."""
     client = await Client.connect(address)
-    kept = Duration(seconds=int(timedelta(days=1).total_seconds()))
-    request = RegisterNamespaceRequest(namespace=namespace, workflow_execution_retention_period=kept)
+    retention = Duration(seconds=int(timedelta(days=1).total_seconds()))
+    request = RegisterNamespaceRequest(namespace=namespace, workflow_execution_retention_period=retention)
     await client.workflow_service.register_namespace(request)
     async with asyncio.timeout(60):
         while True:
             try:
-                return await begin(address, namespace, f"in {namespace}")
+                return await start_payment(address, namespace, f"in {namespace}")
             except RPCError:
                 await asyncio.sleep(0.1)
 
 
-def test_mtls_a_key_and_several_namespaces(tmp_path: Path) -> None:
+def test_mtls_an_api_key_and_several_namespaces(tmp_path: Path) -> None:
     certificates = make_certificates(tmp_path)
     (tmp_path / "key").write_text(f"{KEY}\n")
     (tmp_path / "wrong").write_text("another-key\n")
-    mutual = ["--tls-roots", f"{tmp_path}/ca.pem", "--tls-cert", f"{tmp_path}/client.pem"]
-    mutual += ["--tls-key", f"{tmp_path}/client.key"]
-    known = ["--api-key-file", f"{tmp_path}/key", "--namespace", "default", "--namespace", "refunds"]
+    mtls = ["--tls-roots", f"{tmp_path}/ca.pem", "--tls-cert", f"{tmp_path}/client.pem"]
+    mtls += ["--tls-key", f"{tmp_path}/client.key"]
+    key_and_namespaces = ["--api-key-file", f"{tmp_path}/key", "--namespace", "default", "--namespace", "refunds"]
     with (
         running_collector(tmp_path) as collector,
         running_temporal(tmp_path / "temporal.log") as address,
-        guarded(address, certificates) as (front, gateway),
+        running_gateway(address, certificates) as (front, gateway),
     ):
-        asyncio.run(begin(address, "default", "in default"))
+        asyncio.run(start_payment(address, "default", "in default"))
         asyncio.run(register(address, "refunds"))
-        for refused, told in (
-            ([*mutual, "--api-key-file", f"{tmp_path}/wrong"], "UNAUTHENTICATED, the key is wrong"),
-            (["--tls-roots", f"{tmp_path}/ca.pem", *known], "does not answer: UNAVAILABLE"),
-            (known, "does not answer: UNAVAILABLE"),
+        for refused, message in (
+            ([*mtls, "--api-key-file", f"{tmp_path}/wrong"], "UNAUTHENTICATED, the key is wrong"),
+            (["--tls-roots", f"{tmp_path}/ca.pem", *key_and_namespaces], "does not respond: UNAVAILABLE"),
+            (key_and_namespaces, "does not respond: UNAVAILABLE"),
         ):
             with bridging(front, collector.api, tmp_path, *refused):
-                wait_until(lambda told=told: told in log(tmp_path), f"{told} was never said")
+                wait_until(lambda message=message: message in log(tmp_path), f"{message} was not logged")
         assert gateway.refused
         assert not gateway.calls
-        with bridging(front, collector.api, tmp_path, *mutual, "--namespace", "payroll", *known):
+        with bridging(front, collector.api, tmp_path, *mtls, "--namespace", "payroll", *key_and_namespaces):
             for namespace in ("default", "refunds"):
-                once(collector, f"in {namespace}", says("no worker polls the task queue payments for workflows since "))
-            wait_until(lambda: "namespace payroll, does not answer: NOT_FOUND" in log(tmp_path), "it was never said")
+                once(
+                    collector,
+                    f"in {namespace}",
+                    says("no worker polls the task queue payments for workflow tasks (since "),
+                )
+            wait_until(lambda: "namespace payroll, does not respond: NOT_FOUND" in log(tmp_path), "it was not logged")
         assert "another-key" not in log(tmp_path)
         assert KEY not in log(tmp_path)
 

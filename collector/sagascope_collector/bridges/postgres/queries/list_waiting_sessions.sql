@@ -1,4 +1,4 @@
--- who blocks a session is 0 where it is a prepared transaction
+-- a session that a prepared transaction blocks is blocked by pid 0
 SELECT
     waiting.pid,
     waiting.transactionid::text::bigint AS xid,

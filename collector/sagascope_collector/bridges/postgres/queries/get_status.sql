@@ -1,4 +1,4 @@
--- NULL: it is so long ago that PostgreSQL has forgotten it
+-- NULL: PostgreSQL no longer knows the transaction
 SELECT
     pg_xact_status(%(xid)s::text::xid8) AS status,
     CASE WHEN current_setting('track_commit_timestamp')::boolean

@@ -1,4 +1,4 @@
--- each transaction holds its own id; by that its other locks are found
+-- every transaction holds a lock on its own id; the other locks of its virtual transaction are joined to it
 SELECT
     own.transactionid::text::bigint AS xid,
     held.relation::regclass::text AS relation,

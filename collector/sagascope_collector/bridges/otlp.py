@@ -1,4 +1,4 @@
-"""Writes spans and log records down as OTLP requests."""
+"""The spans and log records that a bridge reports, and their encoding as OTLP requests."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,22 +18,25 @@ from sagascope_collector.archives.reading import Message
 from sagascope_collector.archives.signals import Kind
 
 SCOPE: Final = "sagascope.bridge"
-"""The instrumentation scope of what bridges tell."""
+"""The instrumentation scope of records from bridges."""
 
-TOGETHER: Final = 1_000
-"""Records in one request."""
+MAX_REQUEST_RECORDS: Final = 1_000
 
+TRACE_ID_BYTES: Final = 16
+SPAN_ID_BYTES: Final = 8
+
+NANOSECONDS_PER_SECOND: Final = 1_000_000_000
 
 Value = str | bool | int | float | Sequence[str]
 Attributes = Mapping[str, Value]
 SpanKind = Literal["internal", "server", "client", "producer", "consumer"]
 Resource = tuple[tuple[str, str], ...]
-"""The attributes of who did it, not of the bridge that tells it."""
+"""The attributes of the resource that did the work; not those of the bridge."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """A span. Times are nanoseconds since 1970."""
+    """A span. Times are in nanoseconds since 1970."""
 
     resource: Resource
     trace_id: bytes
@@ -41,16 +44,16 @@ class Span:
     name: str
     start: int
     end: int | None
-    """None: it is open. What is told of it is what `announced` gives."""
+    """None: the span is open."""
     attributes: Attributes
     parent_id: bytes = b""
     kind: SpanKind = "internal"
     error: str | None = None
-    """What went wrong, which may be empty; None: nothing did."""
+    """The error message, which may be empty; None: the span did not fail."""
 
-    def announced(self, observed_at: int = 0) -> "LogRecord":
-        """The start record of a span that is open: known at `observed_at`, else when it began."""
-        said: Attributes = {
+    def start_record(self, observed_at: int = 0) -> "LogRecord":
+        """Returns the start record of the open span, observed at a time; by default when the span started."""
+        attributes: Attributes = {
             semconv.SPAN_NAME: self.name,
             semconv.SPAN_KIND: self.kind,
             semconv.SPAN_PARENT_ID: self.parent_id.hex(),
@@ -63,13 +66,13 @@ class Span:
             observed_at=observed_at,
             event_name=semconv.EVENT_SPAN_START,
             body="",
-            attributes={**self.attributes, **said},
+            attributes={**self.attributes, **attributes},
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogRecord:
-    """A log record; its time is in nanoseconds since 1970."""
+    """A log record. Times are in nanoseconds since 1970."""
 
     resource: Resource
     trace_id: bytes
@@ -80,15 +83,15 @@ class LogRecord:
     attributes: Attributes
     is_warning: bool = False
     observed_at: int = 0
-    """When it became known; 0: at its time."""
+    """0: the same as `at`."""
 
 
 Record = TypeVar("Record", Span, LogRecord)
 
 
 @dataclass(slots=True)
-class Facts:
-    """What is to be told."""
+class Telemetry:
+    """Spans and log records to send."""
 
     spans: list[Span] = field(default_factory=list)
     logs: list[LogRecord] = field(default_factory=list)
@@ -97,81 +100,81 @@ class Facts:
         return len(self.spans) + len(self.logs)
 
     def messages(self) -> Iterator[tuple[Message, Kind]]:
-        """The requests that tell it."""
-        for number, spans in enumerate(_parts(self.spans)):
+        """Yields the requests, each with at most `MAX_REQUEST_RECORDS` records."""
+        for number, spans in enumerate(_batches(self.spans)):
             yield Message(number, json=False, body=_traces(spans), counts={Kind.SPANS: len(spans)}), Kind.SPANS
-        for number, logs in enumerate(_parts(self.logs)):
+        for number, logs in enumerate(_batches(self.logs)):
             yield Message(number, json=False, body=_logs(logs), counts={Kind.LOG_RECORDS: len(logs)}), Kind.LOG_RECORDS
 
 
-def _parts(told: Sequence[Record]) -> Iterator[Sequence[Record]]:
-    return (told[first : first + TOGETHER] for first in range(0, len(told), TOGETHER))
+def _batches(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
+    return (records[first : first + MAX_REQUEST_RECORDS] for first in range(0, len(records), MAX_REQUEST_RECORDS))
 
 
-def _by_resource(told: Sequence[Record]) -> Iterator[tuple[ResourceMessage, list[Record]]]:
-    parts: dict[Resource, list[Record]] = {}
-    for each in told:
-        parts.setdefault(each.resource, []).append(each)
-    for resource, of in parts.items():
-        yield ResourceMessage(attributes=_attributes(dict(resource))), of
+def _by_resource(records: Sequence[Record]) -> Iterator[tuple[ResourceMessage, list[Record]]]:
+    groups: dict[Resource, list[Record]] = {}
+    for record in records:
+        groups.setdefault(record.resource, []).append(record)
+    for resource, group in groups.items():
+        yield ResourceMessage(attributes=_key_values(dict(resource))), group
 
 
 def _traces(spans: Sequence[Span]) -> bytes:
     request = ExportTraceServiceRequest()
-    for resource, of in _by_resource(spans):
+    for resource, group in _by_resource(spans):
         scope = request.resource_spans.add(resource=resource).scope_spans.add(schema_url=semconv.SCHEMA_URL)
         scope.scope.name = SCOPE
-        scope.spans.extend(map(_span, of))
+        scope.spans.extend(map(_span_message, group))
     return bytes(request.SerializeToString())
 
 
-def _span(told: Span) -> SpanMessage:
+def _span_message(span: Span) -> SpanMessage:
     return SpanMessage(
-        trace_id=told.trace_id,
-        span_id=told.span_id,
-        parent_span_id=told.parent_id,
-        name=told.name,
-        kind=SpanMessage.SpanKind.Value(f"SPAN_KIND_{told.kind.upper()}"),
-        start_time_unix_nano=told.start,
-        end_time_unix_nano=told.end or 0,
-        attributes=_attributes(told.attributes),
-        status=_status(told),
+        trace_id=span.trace_id,
+        span_id=span.span_id,
+        parent_span_id=span.parent_id,
+        name=span.name,
+        kind=SpanMessage.SpanKind.Value(f"SPAN_KIND_{span.kind.upper()}"),
+        start_time_unix_nano=span.start,
+        end_time_unix_nano=span.end or 0,
+        attributes=_key_values(span.attributes),
+        status=_status(span),
     )
 
 
-def _status(told: Span) -> Status:
-    if told.error is not None:
-        return Status(code=Status.STATUS_CODE_ERROR, message=told.error)
-    return Status(code=Status.STATUS_CODE_OK if told.end else Status.STATUS_CODE_UNSET)
+def _status(span: Span) -> Status:
+    if span.error is not None:
+        return Status(code=Status.STATUS_CODE_ERROR, message=span.error)
+    return Status(code=Status.STATUS_CODE_OK if span.end else Status.STATUS_CODE_UNSET)
 
 
 def _logs(logs: Sequence[LogRecord]) -> bytes:
     request = ExportLogsServiceRequest()
-    for resource, of in _by_resource(logs):
+    for resource, group in _by_resource(logs):
         scope = request.resource_logs.add(resource=resource).scope_logs.add(schema_url=semconv.SCHEMA_URL)
         scope.scope.name = SCOPE
-        scope.log_records.extend(map(_log, of))
+        scope.log_records.extend(map(_log_message, group))
     return bytes(request.SerializeToString())
 
 
-def _log(told: LogRecord) -> LogRecordMessage:
+def _log_message(log: LogRecord) -> LogRecordMessage:
     return LogRecordMessage(
-        time_unix_nano=told.at,
-        observed_time_unix_nano=told.observed_at or told.at,
-        trace_id=told.trace_id,
-        span_id=told.span_id,
-        event_name=told.event_name,
-        severity_number=SeverityNumber.SEVERITY_NUMBER_WARN if told.is_warning else SeverityNumber.SEVERITY_NUMBER_INFO,
-        body=AnyValue(string_value=told.body),
-        attributes=_attributes(told.attributes),
+        time_unix_nano=log.at,
+        observed_time_unix_nano=log.observed_at or log.at,
+        trace_id=log.trace_id,
+        span_id=log.span_id,
+        event_name=log.event_name,
+        severity_number=SeverityNumber.SEVERITY_NUMBER_WARN if log.is_warning else SeverityNumber.SEVERITY_NUMBER_INFO,
+        body=AnyValue(string_value=log.body),
+        attributes=_key_values(log.attributes),
     )
 
 
-def _attributes(said: Attributes) -> list[KeyValue]:
-    return [KeyValue(key=key, value=_value(value)) for key, value in said.items()]
+def _key_values(attributes: Attributes) -> list[KeyValue]:
+    return [KeyValue(key=key, value=_any_value(value)) for key, value in attributes.items()]
 
 
-def _value(value: Value) -> AnyValue:
+def _any_value(value: Value) -> AnyValue:
     if isinstance(value, str):
         return AnyValue(string_value=value)
     if isinstance(value, bool):
@@ -180,5 +183,5 @@ def _value(value: Value) -> AnyValue:
         return AnyValue(int_value=value)
     if isinstance(value, float):
         return AnyValue(double_value=value)
-    texts: list[Any] = [AnyValue(string_value=each) for each in value]
+    texts: list[Any] = [AnyValue(string_value=text) for text in value]
     return AnyValue(array_value=ArrayValue(values=texts))

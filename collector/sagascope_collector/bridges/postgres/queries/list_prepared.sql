@@ -1,4 +1,4 @@
--- transaction ids have 64 bits; what is prepared tells the lower 32 of them
+-- transaction ids have 64 bits; pg_prepared_xacts shows the lower 32
 SELECT
     gid,
     transaction::text::bigint AS xid,

@@ -1,0 +1,188 @@
+"""The health of a bridge, and its two reports: heartbeats to the collector and metrics for Prometheus."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Final, Self
+
+from sagascope import semconv
+from sagascope_collector.archives import Sender
+from sagascope_collector.bridges.otlp import Attributes, LogRecord, Resource, Telemetry
+from sagascope_collector.errors import StoppedShort
+from sagascope_collector.http_server import listen
+from sagascope_collector.periodic import PeriodicTask
+from sagascope_collector.settings import Address
+
+HEARTBEAT_INTERVAL_SECONDS: Final = 5.0
+
+METRICS_PATH: Final = "/metrics"
+
+
+@dataclass(slots=True)
+class Health:
+    """Counters and state of a bridge. The bridge's thread writes; heartbeats and metrics read."""
+
+    polls: int = 0
+    failed_polls: int = 0
+    sent: int = 0
+    """Records that the collector acknowledged."""
+    rejected: int = 0
+    """Records among them that the collector rejected."""
+    in_flight: int = 0
+    """The number of transactions, rows or workflows that have not ended."""
+    error: str = ""
+    """What did not respond in the last poll; ``""`` if the poll succeeded."""
+    has_caught_up: bool = False
+    """Whether everything that the source knew has been reported at least once."""
+    caught_up_at: float = field(default_factory=time.monotonic)
+    """The start of the last poll that left nothing unread, on the monotonic clock."""
+    on_change: Callable[[], None] = lambda: None
+    """Called when the error or `has_caught_up` changes."""
+
+    def lag_seconds(self) -> float:
+        """Returns an upper bound of how far the collector is behind the source."""
+        return max(0.0, time.monotonic() - self.caught_up_at)
+
+    def record_success(self, started: float) -> None:
+        """Records a poll that started at a time of the monotonic clock and left nothing unread."""
+        has_changed = bool(self.error) or not self.has_caught_up
+        self.error, self.caught_up_at, self.has_caught_up = "", started, True
+        if has_changed:
+            self.on_change()
+
+    def record_failure(self, error: str) -> None:
+        """Records a poll that failed, at least in part."""
+        self.failed_polls += 1
+        has_changed, self.error = error != self.error, error
+        if has_changed:
+            self.on_change()
+
+
+class Heartbeats:
+    """Sends heartbeats from a thread of its own, so that a source that hangs does not stop them. A context manager.
+
+    Args:
+        health: the content of the heartbeats. A change is sent at once.
+        kind: the kind of the bridge, for example ``postgres``.
+        checkpoint_path: identifies the bridge together with the host, also after a restart.
+        sender: sends requests to the collector, without retries.
+    """
+
+    def __init__(self, health: Health, kind: str, checkpoint_path: Path, sender: Sender) -> None:
+        self._health = health
+        self._kind = kind
+        self._sender = sender
+        self._resource: Resource = (
+            ("service.name", f"sagascope-bridge-{kind}"),
+            ("service.instance.id", f"{socket.gethostname()}:{checkpoint_path.resolve()}"),
+        )
+        self._sequence = 0
+        self._is_sending = threading.Lock()
+        self._task = PeriodicTask("bridge heartbeats", self._send, every=HEARTBEAT_INTERVAL_SECONDS)
+        health.on_change = self._task.call
+
+    def __enter__(self) -> Self:
+        self._task.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._task.stop()
+        self._send(final=True)
+
+    def _send(self, *, final: bool = False) -> None:
+        """Sends a heartbeat, unless another one is being sent: a collector that hangs must not delay the shutdown."""
+        if not self._is_sending.acquire(blocking=False):
+            return
+        try:
+            self._sequence += 1
+            for message, kind in Telemetry(logs=[self._heartbeat(final=final)]).messages():
+                self._sender.send(message, kind)
+        except StoppedShort:
+            pass  # the bridge logs that the collector does not respond
+        finally:
+            self._is_sending.release()
+
+    def _heartbeat(self, *, final: bool) -> LogRecord:
+        attributes: Attributes = {
+            semconv.HEARTBEAT_INTERVAL: HEARTBEAT_INTERVAL_SECONDS,
+            semconv.HEARTBEAT_SEQUENCE: self._sequence,
+            semconv.HEARTBEAT_OPEN_SPANS: (),
+            semconv.HEARTBEAT_FINAL: final,
+            semconv.BRIDGE_KIND: self._kind,
+            semconv.BRIDGE_LAG: self._health.lag_seconds(),
+            semconv.BRIDGE_WATCHING: self._health.in_flight,
+            **({semconv.BRIDGE_ERROR: self._health.error} if self._health.error else {}),
+        }
+        return LogRecord(
+            resource=self._resource,
+            trace_id=b"",
+            span_id=b"",
+            at=time.time_ns(),
+            event_name=semconv.EVENT_HEARTBEAT,
+            body="",
+            attributes=attributes,
+        )
+
+
+@contextmanager
+def serve_metrics(health: Health, kind: str, address: Address | None) -> Iterator[str | None]:
+    """Serves Prometheus metrics; yields their URL, or None without an address.
+
+    Raises:
+        PortTaken: the address is in use.
+        CannotStart: this machine does not have the address.
+    """
+    if address is None:
+        yield None
+        return
+    with listen(address, "--metrics") as listener:
+        listener.setblocking(True)
+        server = ThreadingHTTPServer(listener.getsockname()[:2], _handler(health, kind), bind_and_activate=False)
+        server.socket.close()
+        server.socket = listener
+        thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
+        thread.start()
+        try:
+            yield f"http://{Address(*listener.getsockname()[:2])}{METRICS_PATH}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def _exposition(health: Health, kind: str) -> str:
+    """Returns the metrics in Prometheus' text format."""
+    metrics = (
+        ("lag_seconds", "gauge", "Upper bound of how far the collector is behind the source.", health.lag_seconds()),
+        ("in_flight", "gauge", "Transactions, rows or workflows that have not ended.", health.in_flight),
+        ("polls_total", "counter", "Polls of the source.", health.polls),
+        ("failed_polls_total", "counter", "Polls that failed, at least in part.", health.failed_polls),
+        ("records_sent_total", "counter", "Spans and log records that the collector acknowledged.", health.sent),
+        ("records_rejected_total", "counter", "Records among them that the collector rejected.", health.rejected),
+    )
+    return "".join(
+        f"# HELP sagascope_bridge_{name} {help_}\n# TYPE sagascope_bridge_{name} {type_}\n"
+        f'sagascope_bridge_{name}{{bridge="{kind}"}} {value}\n'
+        for name, type_, help_, value in metrics
+    )
+
+
+def _handler(health: Health, kind: str) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            """Responds with the metrics; with 404 on other paths."""
+            body = _exposition(health, kind).encode() if self.path == METRICS_PATH else b""
+            self.send_response(200 if body else 404)
+            self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Does not log requests."""
+
+    return Handler

@@ -1,0 +1,213 @@
+"""The transition of a row between two polls: the attempts that it implies. Pure."""
+
+from collections.abc import Container, Iterable, Iterator
+from typing import Final, NamedTuple
+
+from sagascope import semconv
+from sagascope_collector.bridges.tables.mapping import FINAL_STATES, State, Table
+from sagascope_collector.bridges.tables.rows import Attempt, OpenRow, Row
+
+MAX_UNSEEN_ATTEMPTS: Final = 9
+"""The number of attempts before the first one that was seen, known only from the row's counter, that are reported."""
+
+IN_FLIGHT_STATES: Final = frozenset({State.PENDING, State.STARTED, State.COMPENSATING})
+FAILED_STATES: Final = frozenset({State.RETRYING, State.FAILED, State.COMPENSATION_FAILED})
+COMPENSATION_STATES: Final = frozenset({State.COMPENSATING, State.COMPENSATED, State.COMPENSATION_FAILED})
+
+DEFAULT_COMPENSATION: Final = "undo {step}"
+"""The name of a compensation that neither the row nor the mapping names."""
+
+
+class AttemptReport(NamedTuple):
+    """An attempt that is in flight or has ended."""
+
+    attempt: Attempt
+    end: int = 0
+    """0: it is in flight."""
+    failed: bool = False
+    has_error: bool = False
+    """Whether the row's error is the error of this attempt."""
+
+
+class Transition(NamedTuple):
+    """What to report about a row."""
+
+    row: Row
+    is_new: bool
+    """Whether nothing was reported about the row before."""
+    start: int
+    """The start of the saga or step."""
+    attempts: list[AttemptReport]
+    end: int
+    """The end of the saga or step; 0: it is in flight."""
+    outcome: str | None
+    """The outcome of the saga, if the row describes a saga that has ended."""
+    after: OpenRow | None
+    """The row in flight for the checkpoint; None: it has ended."""
+
+
+def transition(table: Table, before: OpenRow | None, row: Row, *, is_first: bool = False) -> Transition:
+    """Returns the transition from the row as it was last reported to the row as it is now.
+
+    The row must have a time of its last update. With `is_first` the row cannot have been reported before, not even as
+    one that had ended.
+    """
+    row = _interpreted(table, before, row)
+    start = before.started_at if before else row.started or row.changed
+    at = max(start, row.ended or row.changed) if row.state in FINAL_STATES else row.changed
+    old = before.attempt if before else None
+    new = _current_attempt(table, row, before, at)
+    attempts = list(_attempts(table, row, old, new, at))
+    done = (*(before.done if before else ()), *_done_steps(attempts))
+    if new and _compensates_unreported(table, row, new, done, is_first=is_first, is_known=before is not None):
+        attempts.insert(0, AttemptReport(_compensated_attempt(table, row, new, start), start))
+        done = (*(before.done if before else ()), *_done_steps(attempts))
+    is_compensating = (
+        row.state in COMPENSATION_STATES
+        or bool(new and _is_compensation(new))
+        or bool(before and before.is_compensating)
+    )
+    if row.state in FINAL_STATES:
+        outcome = _outcome(row.state, is_compensating=is_compensating)
+        return Transition(row, before is None, start, attempts, at, outcome, None)
+    last = new and new.model_copy(update={"has_failed": row.state in FAILED_STATES})
+    after = OpenRow(row=row, started_at=start, attempt=last, is_compensating=is_compensating, done=done)
+    return Transition(row, before is None, start, attempts, 0, None, after)
+
+
+def has_started(table: Table, row: Row) -> bool:
+    """Returns whether a row describes work; a row of a saga does so even before the saga's first step."""
+    return row.state is not State.SKIPPED and (table.rows == "sagas" or row.state is not State.PENDING)
+
+
+def _outcome(state: State, *, is_compensating: bool) -> str:
+    if state in FAILED_STATES:
+        return semconv.OUTCOME_FAILED
+    return semconv.OUTCOME_COMPENSATED if is_compensating else semconv.OUTCOME_COMPLETED
+
+
+def _done_steps(reports: Iterable[AttemptReport]) -> Iterator[tuple[str, str]]:
+    """Yields the steps that are done, with their keys."""
+    for report in reports:
+        if report.end and not report.failed and not _is_compensation(report.attempt):
+            yield report.attempt.step, report.attempt.step_key
+
+
+def _is_compensation(attempt: Attempt) -> bool:
+    return attempt.type == semconv.TYPE_COMPENSATION
+
+
+def _compensates_unreported(
+    table: Table, row: Row, new: Attempt, done: Container[tuple[str, str]], *, is_first: bool, is_known: bool
+) -> bool:
+    """Returns whether the attempt compensates a step that was never reported as done.
+
+    A row that has ended is dropped from the checkpoint and can be read again: then only the first poll is certain that
+    nothing was reported.
+    """
+    if not new.compensates or (new.compensates, new.step_key) in done:
+        return False
+    if table.rows == "steps":
+        return is_first and new.compensates == row.step
+    return is_first or is_known or row.state not in FINAL_STATES
+
+
+def _interpreted(table: Table, before: OpenRow | None, row: Row) -> Row:
+    """Returns the row with its implied state and step.
+
+    A step that is pending again waits for a retry. A saga without a current step is at a step named after its state.
+    """
+    if table.rows == "steps" and row.state is State.PENDING and before:
+        return row.model_copy(update={"state": State.RETRYING})
+    if row.step or table.rows == "steps" or table.columns.step is None or row.state in FINAL_STATES:
+        return row
+    attempt = before.attempt if before else None
+    step = attempt.step if attempt and row.state is State.RETRYING else row.state_name
+    return row.model_copy(update={"step": step})
+
+
+def _current_attempt(table: Table, row: Row, before: OpenRow | None, at: int) -> Attempt | None:
+    """Returns the attempt that the row is at; None if there is none."""
+    if not row.step or not has_started(table, row):
+        return None
+    first = _first_attempt(table, row, at)
+    has_own_counter = table.rows == "sagas" or row.step == first.step
+    previous = before.attempt if before and before.attempt and before.attempt.is_same_step(first) else None
+    number = _number(table, row, previous) if has_own_counter else 1
+    if previous and previous.number == number:
+        return previous
+    times = 1 if before is None else 1 + before.done.count((first.step, first.step_key))
+    repetition = previous.repetition if previous else times
+    starts_row = table.rows == "steps" and number == 1 and has_own_counter
+    started_at = row.started if starts_row and row.started else at
+    return first.model_copy(update={"number": number, "repetition": repetition, "started_at": started_at})
+
+
+def _first_attempt(table: Table, row: Row, at: int) -> Attempt:
+    """Returns the first attempt of the step that the row is at."""
+    compensated = row.compensates or table.compensates.get(row.step, "")
+    is_compensation = bool(compensated) or row.state in COMPENSATION_STATES
+    has_own_name = bool(compensated) or not is_compensation or row.step == row.state_name
+    return Attempt(
+        step=row.step if has_own_name else DEFAULT_COMPENSATION.format(step=row.step),
+        step_key=row.step_key,
+        type=semconv.TYPE_COMPENSATION if is_compensation else semconv.TYPE_ACTION,
+        compensates=compensated or ("" if has_own_name else row.step),
+        number=1,
+        started_at=at,
+    )
+
+
+def _number(table: Table, row: Row, previous: Attempt | None) -> int:
+    """Returns the attempt's number; without a counter, a start after a failure is the next attempt."""
+    if row.attempt is None:
+        if previous is None:
+            return 1
+        return previous.number + (previous.has_failed and row.state in IN_FLIGHT_STATES)
+    is_next = table.counts == "failures" and row.state not in FAILED_STATES
+    return max(1, row.attempt + is_next)
+
+
+def _attempts(table: Table, row: Row, old: Attempt | None, new: Attempt | None, at: int) -> Iterator[AttemptReport]:
+    if old and not old.has_failed and (new is None or old != new):
+        yield _ended_attempt(row, old, new, at)
+    if new is None:
+        return
+    if old is None or new != old:
+        yield from _unseen_attempts(table, row, old, new)
+    if row.state in IN_FLIGHT_STATES:
+        if new != old or new.has_failed:
+            yield AttemptReport(new)
+    elif row.state not in FAILED_STATES or new != old or not new.has_failed:
+        failed = row.state in FAILED_STATES
+        yield AttemptReport(new, max(new.started_at, at), failed, has_error=failed)
+
+
+def _ended_attempt(row: Row, old: Attempt, new: Attempt | None, at: int) -> AttemptReport:
+    """Returns the end of an attempt that the row has left."""
+    end = max(old.started_at, at)
+    is_retried = new is not None and old.is_same_step(new)
+    is_abandoned = (
+        old.type == semconv.TYPE_ACTION
+        and row.state in COMPENSATION_STATES
+        and (new is None or new.compensates != old.step)
+    )
+    failed = is_retried or is_abandoned or (new is None and row.state in FAILED_STATES)
+    return AttemptReport(old, end, failed, has_error=failed)
+
+
+def _compensated_attempt(table: Table, row: Row, new: Attempt, start: int) -> Attempt:
+    """Returns the attempt that a compensation compensates; when it ended is unknown."""
+    number = max(1, row.attempt or 1) if table.rows == "steps" else 1
+    fields = {"step": new.compensates, "type": semconv.TYPE_ACTION, "compensates": "", "number": number}
+    return new.model_copy(update={**fields, "started_at": start})
+
+
+def _unseen_attempts(table: Table, row: Row, old: Attempt | None, new: Attempt) -> Iterator[AttemptReport]:
+    """Yields failed attempts that are known only from the counter; the row's error belongs to the latest one."""
+    known = old.number if old and old.is_same_step(new) else 0
+    at = (table.rows == "steps" and row.started) or new.started_at
+    for number in range(max(known + 1, new.number - MAX_UNSEEN_ATTEMPTS), new.number):
+        is_latest = number == new.number - 1 and row.state in IN_FLIGHT_STATES
+        attempt = new.model_copy(update={"number": number, "started_at": at})
+        yield AttemptReport(attempt, at, failed=True, has_error=is_latest)

@@ -1,0 +1,289 @@
+"""The records of a run: its root span, attempts, child workflows and obstacles. Pure.
+
+The ids are the same as those of `sagascope.integrations.temporal`, so that plugin and bridge report one timeline. The
+plugin's form of a span takes precedence, since it also identifies the process.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Final
+
+from temporalio.api.enums.v1 import TimeoutType
+from temporalio.api.failure.v1 import Failure
+
+from sagascope import semconv
+from sagascope_collector.bridges.otlp import (
+    NANOSECONDS_PER_SECOND,
+    SPAN_ID_BYTES,
+    TRACE_ID_BYTES,
+    Attributes,
+    LogRecord,
+    Resource,
+    Span,
+    SpanKind,
+    Telemetry,
+    Value,
+)
+from sagascope_collector.bridges.temporal.runs import PendingCall, Run
+
+WORKER_IDENTITY: Final = "temporal.worker.identity"
+"""string: the identity of the worker that started an activity."""
+
+NAMESPACE: Final = "temporal.namespace"
+"""string: the workflow's namespace; an attribute of the resource."""
+
+MAX_CAUSES: Final = 8
+"""The number of chained failures in one error message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Error:
+    """The error of an attempt or a run."""
+
+    message: str
+    type: str = ""
+
+    @classmethod
+    def from_failure(cls, failure: Failure) -> "Error":
+        """Returns a failure with its causes as one line, without stack traces and details."""
+        messages, cause = list[str](), failure
+        while len(messages) < MAX_CAUSES:
+            messages.append(_message(cause))
+            if not cause.HasField("cause"):
+                break
+            cause = cause.cause
+        return cls(", caused by ".join(filter(None, messages)), _type(failure))
+
+
+UNSEEN_FAILURE: Final = Error("failed between two polls; Temporal keeps only the latest failure")
+
+
+def _message(failure: Failure) -> str:
+    if failure.HasField("timeout_failure_info"):
+        return f"{failure.message} ({_timeout_name(failure)})"
+    return failure.message or failure.application_failure_info.type
+
+
+def _type(failure: Failure) -> str:
+    """Returns the type of the error in the code, or Temporal's name for it; ``""`` if unknown."""
+    if failure.HasField("activity_failure_info") and failure.HasField("cause"):
+        return _type(failure.cause)
+    if failure.HasField("timeout_failure_info"):
+        return _timeout_name(failure)
+    return failure.application_failure_info.type
+
+
+def _timeout_name(failure: Failure) -> str:
+    name = TimeoutType.Name(failure.timeout_failure_info.timeout_type)
+    return name.removeprefix("TIMEOUT_TYPE_").lower() + " timeout"
+
+
+@dataclass(slots=True)
+class RunTelemetry:
+    """Builds the records of one run and adds them to `telemetry`."""
+
+    run: Run
+    telemetry: Telemetry
+    environment: str = ""
+
+    def root(self, end: int | None = None, outcome: str = "", error: Error | None = None) -> None:
+        """Adds the root span, open or ended."""
+        run = self.run
+        attributes: dict[str, Value] = {semconv.SAGA_ROLE: semconv.ROLE_SAGA}
+        if outcome:
+            attributes[semconv.SAGA_OUTCOME] = outcome
+        if run.parent_workflow_id:
+            attributes[semconv.TEMPORAL_PARENT_ID] = run.parent_workflow_id
+        if run.continued_run_id:
+            attributes[semconv.TEMPORAL_NEW_RUN] = run.continued_run_id
+        self._span(
+            run.workflow_type,
+            self._span_id("saga"),
+            attributes,
+            run.started_at,
+            end,
+            error=error,
+            task_queue=run.task_queue,
+            is_root=True,
+        )
+
+    def attempt(
+        self,
+        call: PendingCall,
+        number: int,
+        start: int,
+        end: int | None = None,
+        *,
+        worker: str = "",
+        error: Error | None = None,
+        retry_in_seconds: float | None = None,
+    ) -> None:
+        """Adds an attempt of an activity that a worker started."""
+        attributes: dict[str, Value] = {
+            **_activity_attributes(call, number),
+            semconv.TEMPORAL_TASK_QUEUE: call.task_queue,
+        }
+        if worker:
+            attributes[WORKER_IDENTITY] = worker
+        if call.timeout:
+            attributes[semconv.STEP_TIMEOUT] = call.timeout
+        if retry_in_seconds is not None:
+            attributes[semconv.STEP_RETRY_IN] = retry_in_seconds
+        self._attempt_span(call, number, attributes, start, end, error, "consumer")
+
+    def scheduled_attempt(
+        self, call: PendingCall, number: int, start: int, end: int | None = None, error: Error | None = None
+    ) -> None:
+        """Adds an attempt of an activity that no worker has started; with an end, none will."""
+        attributes = {**_activity_attributes(call, number), semconv.MESSAGING_DESTINATION: call.task_queue}
+        self._attempt_span(call, number, attributes, start, end, error, "producer")
+
+    def child(self, call: PendingCall, end: int | None = None, error: Error | None = None) -> None:
+        """Adds a child workflow as a step."""
+        attributes = {**_step_attributes(call, 1), semconv.TEMPORAL_CHILD_ID: call.child_workflow_id}
+        if call.timeout:
+            attributes[semconv.STEP_TIMEOUT] = call.timeout
+        span_id = self._span_id("child", call.id)
+        self._span(call.type, span_id, attributes, call.scheduled_at, end, error=error, kind="client")
+
+    def signal(self, name: str, number: int, at: int) -> None:
+        """Adds a signal that was received; `number` counts the signals of this name, from 1."""
+        self._span(f"signal {name}", self._span_id("signal", name, number), {}, at, at)
+
+    def update(self, name: str, update_id: str, at: int) -> None:
+        """Adds an update that was received."""
+        self._span(f"update {name}", self._span_id("update", update_id), {}, at, at)
+
+    def failed_workflow_task(self, started_event_id: int, at: int, error: Error) -> None:
+        """Adds a workflow task that failed."""
+        span_id = self._span_id("task", started_event_id)
+        self._span(f"workflow task of {self.run.workflow_type}", span_id, {}, at, at, error=error)
+
+    def obstacle(self, text: str, at: int, call: PendingCall | None = None, *, cause: str = "") -> None:
+        """Adds the reason why the run, or a call, waits; an empty text withdraws the previous one.
+
+        With a `cause`, one of `semconv.BLOCKED_CAUSES`, it cannot proceed.
+        """
+        span_id = self._attempt_id(call, call.attempt) if call is not None else self._span_id("saga")
+        self._log(span_id, text, at, {semconv.BLOCKED_CAUSE: cause} if cause else {})
+
+    def timer(self, until: int, at: int) -> None:
+        """Adds that the run waits for nothing but a timer."""
+        attributes: Attributes = {
+            semconv.WAIT_UNTIL: until / NANOSECONDS_PER_SECOND,
+            semconv.WAIT_REASON: "a timer of the workflow",
+        }
+        text = f"the workflow waits for a timer until {format_time(until)}"
+        self._log(self._span_id("saga"), text, at, attributes)
+
+    def _span_id(self, *parts: object) -> bytes:
+        return _digest("temporal", self.run.run_id, *parts)[:SPAN_ID_BYTES]
+
+    def _attempt_id(self, call: PendingCall, number: int) -> bytes:
+        return self._span_id("activity", call.id, number)
+
+    def _trace_id(self) -> bytes:
+        return _digest("temporal", self.run.run_id)[:TRACE_ID_BYTES]
+
+    def _saga_attributes(self) -> dict[str, Value]:
+        run = self.run
+        return {
+            semconv.SAGA_ID: run.workflow_id,
+            semconv.SAGA_NAME: run.workflow_type,
+            semconv.SAGA_RUN_ID: run.run_id,
+        }
+
+    def _attempt_span(
+        self,
+        call: PendingCall,
+        number: int,
+        attributes: Mapping[str, Value],
+        start: int,
+        end: int | None,
+        error: Error | None,
+        kind: SpanKind,
+    ) -> None:
+        span_id, task_queue = self._attempt_id(call, number), call.task_queue
+        self._span(call.type, span_id, attributes, start, end, error=error, kind=kind, task_queue=task_queue)
+
+    def _span(
+        self,
+        name: str,
+        span_id: bytes,
+        attributes: Mapping[str, Value],
+        start: int,
+        end: int | None,
+        *,
+        error: Error | None = None,
+        kind: SpanKind = "internal",
+        task_queue: str = "",
+        is_root: bool = False,
+    ) -> None:
+        error_type = {"error.type": error.type} if error is not None and error.type and not is_root else {}
+        span = Span(
+            resource=self._resource(task_queue),
+            trace_id=self._trace_id(),
+            span_id=span_id,
+            parent_id=b"" if is_root else self._span_id("saga"),
+            name=name,
+            start=start,
+            end=max(start, end) if end is not None else None,
+            kind=kind,
+            attributes={**self._saga_attributes(), **attributes, **error_type},
+            error=error.message if error is not None else None,
+        )
+        if kind == "consumer" and end is None:  # one open form of a span is kept, and the scheduled one was sent
+            self.telemetry.logs.append(span.start_record())
+        else:
+            self.telemetry.spans.append(span)
+
+    def _log(self, span_id: bytes, text: str, at: int, attributes: Attributes) -> None:
+        record = LogRecord(
+            resource=self._resource(self.run.task_queue),
+            trace_id=self._trace_id(),
+            span_id=span_id,
+            at=at,
+            event_name=semconv.EVENT_WAITING,
+            body=text,
+            attributes={**self._saga_attributes(), **attributes},
+            is_warning=bool(text),
+        )
+        self.telemetry.logs.append(record)
+
+    def _resource(self, task_queue: str) -> Resource:
+        """Returns the resource: Temporal identifies workers by their task queue, and no process of an open span."""
+        service = task_queue or self.run.task_queue
+        attributes = (("service.name", service), (semconv.PROCESS_ID, ""), (NAMESPACE, self.run.namespace))
+        return (*attributes, ("deployment.environment.name", self.environment)) if self.environment else attributes
+
+
+def format_time(at: int) -> str:
+    """Formats a time for people."""
+    return datetime.fromtimestamp(at // NANOSECONDS_PER_SECOND, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _activity_attributes(call: PendingCall, number: int) -> dict[str, Value]:
+    attributes: dict[str, Value] = {**_step_attributes(call, number), semconv.TEMPORAL_ACTIVITY_ID: call.id}
+    if call.max_attempts:
+        attributes[semconv.STEP_MAX_ATTEMPTS] = call.max_attempts
+    return attributes
+
+
+def _step_attributes(call: PendingCall, number: int) -> dict[str, Value]:
+    attributes: dict[str, Value] = {
+        semconv.SAGA_ROLE: semconv.ROLE_STEP,
+        semconv.STEP_NAME: call.type,
+        semconv.STEP_TYPE: semconv.TYPE_COMPENSATION if call.compensates else semconv.TYPE_ACTION,
+        semconv.STEP_ATTEMPT: number,
+    }
+    if call.key:
+        attributes[semconv.STEP_KEY] = call.key
+    if call.compensates:
+        attributes[semconv.STEP_COMPENSATES] = call.compensates
+    return attributes
+
+
+def _digest(*parts: object) -> bytes:
+    return sha256("/".join(map(str, parts)).encode()).digest()

@@ -1,0 +1,69 @@
+"""Telemetry from the events of a workflow's history, without a server."""
+
+from typing import Any
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from temporalio.api.common.v1 import WorkflowExecution, WorkflowType
+from temporalio.api.history.v1 import (
+    HistoryEvent,
+    WorkflowExecutionContinuedAsNewEventAttributes,
+    WorkflowExecutionStartedEventAttributes,
+)
+from temporalio.api.workflow.v1 import PendingWorkflowTaskInfo
+from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
+
+from sagascope import semconv
+from sagascope_collector.bridges import Telemetry
+from sagascope_collector.bridges.otlp import NANOSECONDS_PER_SECOND
+from sagascope_collector.bridges.temporal.description import DescriptionReader
+from sagascope_collector.bridges.temporal.history import HistoryReader
+from sagascope_collector.bridges.temporal.runs import Run
+from sagascope_collector.bridges.temporal.telemetry import RunTelemetry
+
+
+@pytest.fixture
+def telemetry() -> Telemetry:
+    return Telemetry()
+
+
+def event(number: int, **attributes: Any) -> HistoryEvent:
+    return HistoryEvent(event_id=number, event_time=Timestamp(seconds=1_000_000_000 + number), **attributes)
+
+
+def apply(telemetry: Telemetry, *events: HistoryEvent) -> Run:
+    run = Run(namespace="default", workflow_id="sub-1", run_id="run-a")
+    reader = HistoryReader(run, RunTelemetry(run, telemetry), {})
+    for each in events:
+        reader.apply(each)
+    return run
+
+
+STARTED = event(
+    1,
+    workflow_execution_started_event_attributes=WorkflowExecutionStartedEventAttributes(
+        workflow_type=WorkflowType(name="Sub"),
+        parent_workflow_execution=WorkflowExecution(workflow_id="order-7", run_id="p"),
+    ),
+)
+
+
+def test_a_continued_run_names_the_new_run_and_a_child_names_its_parent(telemetry: Telemetry) -> None:
+    new = WorkflowExecutionContinuedAsNewEventAttributes(new_execution_run_id="run-b")
+    apply(telemetry, STARTED, event(2, workflow_execution_continued_as_new_event_attributes=new))
+    root = telemetry.spans[-1].attributes
+    assert root[semconv.TEMPORAL_NEW_RUN] == "run-b"
+    assert root[semconv.TEMPORAL_PARENT_ID] == "order-7"
+    assert root[semconv.SAGA_OUTCOME] == semconv.OUTCOME_COMPLETED
+
+
+def test_a_failing_workflow_task_is_reported_with_its_cause(telemetry: Telemetry) -> None:
+    run = apply(telemetry, STARTED)
+    run.task_failure, run.task_failed_at = "KeyError: order", 1_000_000_002 * NANOSECONDS_PER_SECOND
+    now = 1_000_000_060 * NANOSECONDS_PER_SECOND
+    reader = DescriptionReader(run, RunTelemetry(run, telemetry), lambda queue, activities: 0, now)
+    reader.apply(DescribeWorkflowExecutionResponse(pending_workflow_task=PendingWorkflowTaskInfo(attempt=3)))
+    assert telemetry.logs[-1].attributes[semconv.BLOCKED_CAUSE] == "task_failing"
+    run.task_failure = ""
+    reader.apply(DescribeWorkflowExecutionResponse())
+    assert semconv.BLOCKED_CAUSE not in telemetry.logs[-1].attributes
