@@ -45,9 +45,7 @@ COMMANDS = {
     "incident": Command(
         "sagascope_collector.cli.incidents", "Show one incident, acknowledge it, end it, or leave a note."
     ),
-    "doctor": Command(
-        "sagascope_collector.cli.doctor", "Say what keeps a collector from running, or telemetry from arriving."
-    ),
+    "doctor": Command("sagascope_collector.cli.doctor", "Check a collector and the path of telemetry into it."),
     "rebuild": Command("sagascope_collector.rebuild", "Make every summary anew from what was received."),
     "forget": Command("sagascope_collector.forget", "Remove transactions so that nothing of them is left."),
     "conformance": Command("sagascope_collector.cli.conformance", "Check an emitter's telemetry against the contract."),

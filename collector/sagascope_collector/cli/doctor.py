@@ -1,9 +1,9 @@
-"""`sagascope doctor`: its options, and what it prints."""
+"""The command `doctor`."""
 
 import json as jsons
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 import typer
@@ -17,13 +17,13 @@ from sagascope_collector.cli.connection import Url, with_credentials
 from sagascope_collector.cli.serve import DEFAULTS, Database, IngestToken
 from sagascope_collector.client import DEFAULT_URL
 from sagascope_collector.client.credentials import Credentials
-from sagascope_collector.doctor import Patient, Result, State, examine
+from sagascope_collector.doctor import Result, State, Target, examine
 from sagascope_collector.settings import OTLP_GRPC, OTLP_HTTP, Address
 
-ILL: int = 1
-"""The exit status where something is a problem."""
+PROBLEM_FOUND: Final = 1
+"""The exit status if a check failed."""
 
-MARKS = {
+STATE_MARKS: Final = {
     State.OK: ("✓", "green"),
     State.WARNING: ("~", "yellow"),
     State.PROBLEM: ("✗", "red"),
@@ -35,7 +35,7 @@ OtlpGrpc = Annotated[
     typer.Option(
         "--otlp-grpc",
         envvar="SAGASCOPE_OTLP_GRPC",
-        help="Where it takes OTLP over gRPC; port 4317 of the API's host unless told.",
+        help="Address for OTLP over gRPC. Default: port 4317 of the API's host.",
         metavar="HOST:PORT",
     ),
 ]
@@ -44,13 +44,13 @@ OtlpHttp = Annotated[
     typer.Option(
         "--otlp-http",
         envvar="SAGASCOPE_OTLP_HTTP",
-        help="Where it takes OTLP over HTTP; port 4318 of the API's host unless told.",
+        help="Address for OTLP over HTTP. Default: port 4318 of the API's host.",
         metavar="HOST:PORT",
     ),
 ]
 Wait = Annotated[
     float,
-    typer.Option("--wait", envvar="SAGASCOPE_WAIT", help="How long one answer may take.", metavar="SECONDS", min=0.1),
+    typer.Option("--wait", envvar="SAGASCOPE_WAIT", help="Timeout of one answer.", metavar="SECONDS", min=0.1),
 ]
 Json = Annotated[bool, typer.Option("--json", envvar="SAGASCOPE_JSON", help="Print the results as JSON.")]
 
@@ -66,34 +66,34 @@ def doctor(
     wait: Wait = 5.0,
     json: Json = False,
 ) -> None:
-    """Say what keeps a collector from running, or telemetry from arriving.
+    """Check a collector and the path of telemetry into it.
 
-    Looks at the ports, the disk, the database and the clocks, sends a test span both ways and finds it again. The test
-    belongs to a saga of the reserved name and environment sagascope.doctor, which is completed and needs nobody. Exit
-    status 0: all is well. Exit status 1: something is not.
+    Checks the ports, the disk, the database and the clocks, sends a test span over gRPC and over HTTP, and reads both
+    back. The test spans belong to completed sagas of the reserved name and environment sagascope.doctor. Exit status 0:
+    no problem was found. Exit status 1: a problem was found.
     """
     host = urlsplit(url).hostname or OTLP_HTTP.host
     host = OTLP_HTTP.host if host == "localhost" else host
-    patient = Patient(
+    target = Target(
         url=url,
         otlp_grpc=Address.parse(otlp_grpc) if otlp_grpc else OTLP_GRPC._replace(host=host),
         otlp_http=Address.parse(otlp_http) if otlp_http else OTLP_HTTP._replace(host=host),
         db=Path(db),
         credentials=credentials,
         ingest_token=read_token("ingest", ingest_token_file, os.environ),
-        wait=wait,
+        timeout_seconds=wait,
     )
-    results = list(examine(patient))
-    well = not any(each.state is State.PROBLEM for each in results)
+    results = list(examine(target))
+    is_healthy = not any(each.state is State.PROBLEM for each in results)
     if json:
-        said = {"ok": well, "checks": [each.model_dump(mode="json") for each in results]}
-        terminal.write(jsons.dumps(said, indent=2) + "\n")
+        document = {"ok": is_healthy, "checks": [each.model_dump(mode="json") for each in results]}
+        terminal.write(jsons.dumps(document, indent=2) + "\n")
     else:
         terminal.show(Group(*(line for each in results for line in _lines(each))))
-    raise typer.Exit(exit_codes.DONE if well else ILL)
+    raise typer.Exit(exit_codes.DONE if is_healthy else PROBLEM_FOUND)
 
 
 def _lines(result: Result) -> list[Text]:
-    mark, colour = MARKS[result.state]
-    lines = [Text.assemble((f"{mark} ", colour), safe_text.line(f"{result.check}: {result.text}"))]
+    mark, color = STATE_MARKS[result.state]
+    lines = [Text.assemble((f"{mark} ", color), safe_text.line(f"{result.check}: {result.text}"))]
     return [*lines, Text(f"  {safe_text.line(result.advice)}", "bold")] if result.advice else lines

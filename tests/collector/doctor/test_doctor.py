@@ -1,4 +1,4 @@
-"""`sagascope doctor` as a process, beside real collectors, real ports, folders and disks."""
+"""Runs `sagascope doctor` against real collectors, ports, folders and disks."""
 
 import json
 import os
@@ -25,28 +25,28 @@ BOTH = ("test span, OTLP over HTTP", "test span, OTLP over gRPC")
 
 
 def doctor(*words: str, **environment: str) -> tuple[int, dict[str, dict[str, Any]]]:
-    """Exit status, and results by check."""
+    """Returns the exit status, and the results by check."""
     ran = CliRunner().invoke(build(["doctor"]), ["doctor", "--json", *words], env=environment)
-    said = json.loads(ran.stdout)
-    assert said["ok"] is (ran.exit_code == 0)
-    assert all(each["advice"] for each in said["checks"] if each["state"] in {"problem", "warning"})
-    return ran.exit_code, {each["check"]: each for each in said["checks"]}
+    report = json.loads(ran.stdout)
+    assert report["ok"] is (ran.exit_code == 0)
+    assert all(each["advice"] for each in report["checks"] if each["state"] in {"problem", "warning"})
+    return ran.exit_code, {each["check"]: each for each in report["checks"]}
 
 
-def places(collector: RunningCollector) -> tuple[str, ...]:
+def addresses(collector: RunningCollector) -> tuple[str, ...]:
     http = collector.otlp_http.partition("://")[2]
     return ("--url", collector.api, "--otlp-http", http, "--otlp-grpc", collector.otlp_grpc, "--db", str(collector.db))
 
 
 def free_ports() -> tuple[str, ...]:
-    """Options that name ports where nothing listens."""
+    """Returns options that name ports on which nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
         http, grpc = (f"127.0.0.1:{each.getsockname()[1]}" for each in (one, two))
         url = "http://127.0.0.1:9"
     return ("--url", url, "--otlp-http", http, "--otlp-grpc", grpc)
 
 
-def ills(found: dict[str, dict[str, Any]]) -> set[str]:
+def problems(found: dict[str, dict[str, Any]]) -> set[str]:
     return {check for check, each in found.items() if each["state"] == "problem"}
 
 
@@ -56,10 +56,10 @@ def collector() -> Iterator[RunningCollector]:
         yield running
 
 
-def test_a_healthy_collector_is_well_and_finds_what_was_sent(collector: RunningCollector) -> None:
-    status, found = doctor(*places(collector), "--wait", "30")
-    assert (status, ills(found)) == (0, set())
-    assert all("was found again" in found[each]["text"] for each in BOTH)
+def test_a_healthy_collector_passes_and_returns_the_test_spans(collector: RunningCollector) -> None:
+    status, found = doctor(*addresses(collector), "--wait", "30")
+    assert (status, problems(found)) == (0, set())
+    assert all("was read back" in found[each]["text"] for each in BOTH)
     assert f"process {collector.process.pid}" in found["database"]["text"]
     assert found["clock"]["state"] == "ok"
     with Client(collector.api) as client:
@@ -71,8 +71,8 @@ def test_a_healthy_collector_is_well_and_finds_what_was_sent(collector: RunningC
         assert client.sagas(environment="").items == []
 
 
-def test_for_people_each_check_is_a_line(collector: RunningCollector) -> None:
-    command = [sys.executable, "-m", "sagascope_collector", "doctor", *places(collector)]
+def test_each_check_is_printed_as_a_line(collector: RunningCollector) -> None:
+    command = [sys.executable, "-m", "sagascope_collector", "doctor", *addresses(collector)]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, "COLUMNS": "200"})
     assert ran.returncode == 0
     assert "collector: A collector of version" in ran.stdout.splitlines()[0]
@@ -80,7 +80,7 @@ def test_for_people_each_check_is_a_line(collector: RunningCollector) -> None:
 
 def test_a_collector_that_is_down(tmp_path: Path) -> None:
     status, found = doctor(*free_ports(), "--db", str(tmp_path / "new.duckdb"))
-    assert (status, ills(found)) == (1, {"collector"})
+    assert (status, problems(found)) == (1, {"collector"})
     assert "sagascope serve" in found["collector"]["advice"]
     assert all("is free" in found[f"port {each}"]["text"] for each in ("OTLP over HTTP", "OTLP over gRPC"))
     assert all(found[each]["state"] == "skipped" for each in BOTH)
@@ -93,51 +93,51 @@ def test_a_database_of_a_collector_that_has_ended(tmp_path: Path) -> None:
         pass
     before = running.db.read_bytes()
     _, found = doctor(*free_ports(), "--db", str(running.db))
-    assert (found["database"]["state"], "its schema is" in found["database"]["text"]) == ("ok", True)
+    assert (found["database"]["state"], "is current" in found["database"]["text"]) == ("ok", True)
     assert running.db.read_bytes() == before
 
 
-def test_ports_that_something_else_has(collector: RunningCollector) -> None:
+def test_ports_that_another_program_uses(collector: RunningCollector) -> None:
     with socket.create_server(("127.0.0.1", 0)) as stranger:
         # it accepts and never answers
         port = f"127.0.0.1:{stranger.getsockname()[1]}"
-        status, found = doctor(*places(collector), "--otlp-http", port, "--otlp-grpc", port, "--wait", "1")
+        status, found = doctor(*addresses(collector), "--otlp-http", port, "--otlp-grpc", port, "--wait", "1")
     assert status == 1
-    assert ills(found) == {"port OTLP over HTTP", "port OTLP over gRPC"}
+    assert problems(found) == {"port OTLP over HTTP", "port OTLP over gRPC"}
     assert {found[each]["state"] for each in BOTH} == {"skipped"}
 
 
-def test_an_api_that_is_something_else(collector: RunningCollector) -> None:
-    _, found = doctor(*places(collector), "--url", collector.otlp_http)
-    assert "collector" in ills(found)
+def test_a_url_that_is_not_an_api(collector: RunningCollector) -> None:
+    _, found = doctor(*addresses(collector), "--url", collector.otlp_http)
+    assert "collector" in problems(found)
     assert "--url" in found["collector"]["advice"]
 
 
 def test_otlp_ports_that_are_not_the_collectors(collector: RunningCollector) -> None:
-    status, found = doctor(*places(collector), *free_ports()[2:])
+    status, found = doctor(*addresses(collector), *free_ports()[2:])
     assert status == 1
-    assert "though a collector answers" in found["port OTLP over HTTP"]["text"]
+    assert "but the collector's API answers" in found["port OTLP over HTTP"]["text"]
 
 
-def test_test_spans_that_go_to_another_collector_are_missed(collector: RunningCollector, tmp_path: Path) -> None:
+def test_test_spans_that_go_to_another_collector_are_not_found(collector: RunningCollector, tmp_path: Path) -> None:
     with running_collector(tmp_path) as other:
-        _, found = doctor(*places(collector), "--otlp-http", other.otlp_http.partition("://")[2], "--wait", "2")
-    assert "test span, OTLP over HTTP" in ills(found)
+        _, found = doctor(*addresses(collector), "--otlp-http", other.otlp_http.partition("://")[2], "--wait", "2")
+    assert "test span, OTLP over HTTP" in problems(found)
     assert "not found within" in found["test span, OTLP over HTTP"]["text"]
 
 
-def test_tokens_that_are_missing_and_right(tmp_path: Path) -> None:
+def test_tokens_that_are_missing_wrong_and_right(tmp_path: Path) -> None:
     asked = {"SAGASCOPE_READ_TOKEN": READ, "SAGASCOPE_INGEST_TOKEN": INGEST}
     with running_collector(tmp_path, environment=asked) as running:
-        status, found = doctor(*places(running))
-        assert (status, ills(found)) == (1, {"collector", *BOTH})
+        status, found = doctor(*addresses(running))
+        assert (status, problems(found)) == (1, {"collector", *BOTH})
         assert "--token-file" in found["collector"]["advice"]
         assert "--ingest-token-file" in found[BOTH[0]]["advice"]
         assert found["port OTLP over HTTP"]["state"] == found["port OTLP over gRPC"]["state"] == "ok"
-        wrong, found = doctor(*places(running), SAGASCOPE_TOKEN="wrong" * 5, SAGASCOPE_INGEST_TOKEN=INGEST)
-        assert (wrong, ills(found)) == (1, {"collector"})
-        right, found = doctor(*places(running), "--wait", "30", SAGASCOPE_TOKEN=READ, SAGASCOPE_INGEST_TOKEN=INGEST)
-        assert (right, ills(found)) == (0, set())
+        wrong, found = doctor(*addresses(running), SAGASCOPE_TOKEN="wrong" * 5, SAGASCOPE_INGEST_TOKEN=INGEST)
+        assert (wrong, problems(found)) == (1, {"collector"})
+        right, found = doctor(*addresses(running), "--wait", "30", SAGASCOPE_TOKEN=READ, SAGASCOPE_INGEST_TOKEN=INGEST)
+        assert (right, problems(found)) == (0, set())
 
 
 def test_over_tls_with_certificates_of_both_sides(tmp_path: Path) -> None:
@@ -149,11 +149,11 @@ def test_over_tls_with_certificates_of_both_sides(tmp_path: Path) -> None:
     trusted = ssl.create_default_context(cafile=named["ca"])
     trusted.load_cert_chain(named["client"], keys["client"])
     with running_collector(tmp_path, *options, tls=trusted) as running:
-        status, found = doctor(*places(running), *shown, "--wait", "30")
-        assert (status, ills(found)) == (0, set())
-        status, found = doctor(*places(running), *shown[:2], "--wait", "1")
+        status, found = doctor(*addresses(running), *shown, "--wait", "30")
+        assert (status, problems(found)) == (0, set())
+        status, found = doctor(*addresses(running), *shown[:2], "--wait", "1")
     assert status == 1
-    assert "collector" in ills(found)
+    assert "collector" in problems(found)
 
 
 def test_a_folder_that_is_missing(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_a_folder_that_is_missing(tmp_path: Path) -> None:
 
 @contextmanager
 def mounted(folder: Path, *options: str) -> Iterator[Path]:
-    """A small file system in memory; the test is skipped where this user may not mount."""
+    """Mounts a small file system in memory; skips the test if this user may not mount."""
     folder.mkdir()
     words = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(folder)]
     made = subprocess.run(words, capture_output=True, text=True)
@@ -191,10 +191,10 @@ def test_a_disk_that_is_full(tmp_path: Path) -> None:
 def test_a_disk_that_is_small(tmp_path: Path) -> None:
     with mounted(tmp_path / "small", "size=8m") as folder:
         _, found = doctor(*free_ports(), "--db", str(folder / "sagascope.duckdb"))
-    assert {"space", "collector"} == ills(found)
+    assert {"space", "collector"} == problems(found)
 
 
-def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database(tmp_path: Path) -> None:
     file = tmp_path / "notes.txt"
     file.write_text("not a database")
     _, found = doctor(*free_ports(), "--db", str(file))
@@ -210,11 +210,11 @@ def test_a_database_that_a_process_without_ports_holds(tmp_path: Path) -> None:
         holder.stdout.readline()
         _, found = doctor(*free_ports(), "--db", str(file))
         assert f"process {holder.pid}" in found["database"]["text"]
-        assert "database" in ills(found)
+        assert "database" in problems(found)
         holder.communicate(b"\n")
 
 
-def test_an_address_that_is_none_is_usage() -> None:
+def test_a_malformed_address_is_a_usage_error() -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "sagascope_collector", "doctor", "--otlp-http", "nowhere"],
         capture_output=True,

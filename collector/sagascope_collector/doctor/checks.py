@@ -1,0 +1,183 @@
+"""All checks, and those of the API, the disk, the database and the clocks."""
+
+import errno
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from sagascope_collector.client import (
+    Client,
+    ClientError,
+    CollectorUnreachable,
+    CredentialsUnusable,
+    NotSagascope,
+    TokenNeeded,
+)
+from sagascope_collector.doctor.otlp_checks import check_ports, check_round_trip
+from sagascope_collector.doctor.result import CollectorStatus, Result, State, Target, ok, problem, skipped, warning
+from sagascope_collector.errors import CannotStart, DatabaseLocked
+from sagascope_collector.settings import MEBIBYTE
+from sagascope_collector.storage.migrate import inspect
+
+MIN_FREE_BYTES: Final = 64 * MEBIBYTE
+"""A busy collector fills less free space within minutes."""
+
+LOW_FREE_BYTES: Final = 1024 * MEBIBYTE
+
+WRITE_TEST_BYTES: Final = MEBIBYTE
+
+MAX_CLOCK_SKEW_SECONDS: Final = 2.0
+"""An HTTP date has a resolution of one second."""
+
+EARLIEST_CLOCK_SECONDS: Final = 1_767_225_600
+"""2026-01-01 in Unix time; a clock with an earlier date is wrong."""
+
+CLOCK_ADVICE: Final = "Synchronize both clocks with NTP. A wrong clock makes steps look late or early."
+
+API_ADVICE: Final[dict[type[ClientError], str]] = {
+    CollectorUnreachable: "Start a collector with `sagascope serve`, or name another one with --url.",
+    TokenNeeded: "Name the token's file with --token-file, or set SAGASCOPE_TOKEN.",
+    NotSagascope: "Name the collector's API with --url; its default port is 4319.",
+    CredentialsUnusable: "Name another file.",
+}
+
+LOG_ADVICE: Final = "See the collector's log."
+
+LOCK_HOLDER: Final = re.compile(r"held in (?P<program>\S+) \(PID (?P<pid>\d+)\)")
+"""The part of DuckDB's error message that names the process that has a file open."""
+
+
+def examine(target: Target) -> Iterator[Result]:
+    """Runs all checks, in an order in which an earlier problem explains the later ones."""
+    collector = _check_api(target)
+    yield collector.result
+    closed = set()
+    for protocol, result in check_ports(target, collector):
+        yield result
+        if result.state is State.PROBLEM:
+            closed.add(protocol)
+    if target.is_local:
+        yield from _check_disk(target)
+        yield _check_database(target, collector)
+    yield from _check_clocks(target, collector)
+    yield from check_round_trip(target, collector, closed)
+
+
+def _check_api(target: Target) -> CollectorStatus:
+    check = "collector"
+    try:
+        with Client(target.url, timeout=target.timeout_seconds, credentials=target.credentials) as client:
+            status = client.status()
+    except ClientError as error:
+        advice = next((text for kind, text in API_ADVICE.items() if isinstance(error, kind)), LOG_ADVICE)
+        return CollectorStatus(problem(check, str(error), advice), None, isinstance(error, CollectorUnreachable))
+    text = f"A collector of version {status.version} answers at {target.url}."
+    if status.notices:
+        result = warning(check, f"{text} Its status has a notice: {status.notices[0]}", LOG_ADVICE)
+        return CollectorStatus(result, status, False)
+    return CollectorStatus(ok(check, text), status, False)
+
+
+def _check_disk(target: Target) -> Iterator[Result]:
+    """Writes a file beside the database, and measures the free space."""
+    folder = target.db.absolute().parent
+    if not folder.is_dir():
+        yield problem("disk", f"The folder {folder} does not exist.", "Create it, or name another file with --db.")
+        return
+    try:
+        with tempfile.TemporaryFile(dir=folder, prefix=".sagascope-doctor-") as file:
+            file.write(bytes(WRITE_TEST_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        advice = f"{'Free some space' if is_full else 'Change its permissions'}, or name a file elsewhere with --db."
+        yield problem("disk", f"{folder} cannot be written: {error.strerror}.", advice)
+        yield skipped("space", "See the previous result.")
+        return
+    yield ok("disk", f"{folder} can be written.")
+    yield _check_free_space(folder)
+
+
+def _check_free_space(folder: Path) -> Result:
+    free = shutil.disk_usage(folder).free
+    text = f"{free // MEBIBYTE:,} MiB are free in {folder}."
+    if free < MIN_FREE_BYTES:
+        return problem("space", text, "Free some space, or name a file elsewhere with --db.")
+    return warning("space", text, "Free some space soon.") if free < LOW_FREE_BYTES else ok("space", text)
+
+
+def _check_database(target: Target, collector: CollectorStatus) -> Result:
+    """Opens an existing database for reading."""
+    check, path = "database", target.db
+    if not path.exists():
+        if collector.status is not None:
+            return ok(check, f"{path} does not exist; the collector that answers uses another file.")
+        return ok(check, f"{path} does not exist yet; the first start creates it.")
+    try:
+        database = inspect(path)
+    except DatabaseLocked as error:
+        return _check_lock_holder(path, str(error), collector)
+    except CannotStart as error:
+        return problem(check, str(error), "Name another file with --db, or restore a backup.")
+    if database.schema < database.known:
+        text = f"{path} opens; the next start migrates its schema from {database.schema} to {database.known}."
+        return ok(check, text)
+    return ok(check, f"{path} opens; its schema {database.schema} is current.")
+
+
+def _check_lock_holder(path: Path, reason: str, collector: CollectorStatus) -> Result:
+    match = LOCK_HOLDER.search(reason)
+    holder = f"process {match['pid']} ({match['program']})" if match else "another process"
+    if not collector.is_unreachable:
+        return ok("database", f"{path} is open in {holder}, and a program answers at the API's address.")
+    advice = f"Stop {holder}, or name another file with --db." if match else "Find it with `fuser`, and stop it."
+    return problem("database", f"{path} is open in {holder}, and no collector answers.", advice)
+
+
+def _check_clocks(target: Target, collector: CollectorStatus) -> Iterator[Result]:
+    """Compares this machine's clock with the file system's and the collector's."""
+    if time.time() < EARLIEST_CLOCK_SECONDS:
+        today = time.strftime("%Y-%m-%d", time.gmtime())
+        yield problem("clock", f"The date of this machine is {today}.", CLOCK_ADVICE)
+    if target.is_local:
+        yield _check_file_clock(target)
+    yield _check_collector_clock(target) if collector.status else skipped("clock", "No collector reports its time.")
+
+
+def _check_file_clock(target: Target) -> Result:
+    check, folder = "clock of files", target.db.absolute().parent
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".sagascope-doctor-") as file:
+            skew_seconds = Path(file.name).stat().st_mtime - time.time()
+    except OSError as error:
+        return skipped(check, f"{folder} cannot be written: {error.strerror}.")
+    return _skew_result(check, "The file system's clock", skew_seconds)
+
+
+def _check_collector_clock(target: Target) -> Result:
+    try:
+        verify = target.credentials.tls() if target.uses_tls else True
+        with httpx.Client(verify=verify, trust_env=not target.is_local, timeout=target.timeout_seconds) as http:
+            sent_at = time.time()
+            answer = http.get(f"{target.url.rstrip('/')}/healthz")
+            midpoint = (sent_at + time.time()) / 2
+        reported = parsedate_to_datetime(answer.headers["date"]).timestamp() + 0.5
+    except (httpx.HTTPError, KeyError, ValueError) as error:
+        return skipped("clock", f"The collector does not report its time ({type(error).__name__}).")
+    return _skew_result("clock", "The collector's clock", reported - midpoint)
+
+
+def _skew_result(check: str, clock: str, skew_seconds: float) -> Result:
+    if abs(skew_seconds) <= MAX_CLOCK_SKEW_SECONDS:
+        return ok(check, f"{clock} agrees with this machine's clock.")
+    direction = "ahead of" if skew_seconds > 0 else "behind"
+    return problem(check, f"{clock} is {abs(skew_seconds):,.1f} s {direction} this machine's clock.", CLOCK_ADVICE)
