@@ -30,10 +30,10 @@ COMMANDS = {
     "serve": Command("sagascope_collector.app", "Run the collector until Ctrl-C."),
     "dashboard": Command("sagascope_collector.cli.launch", "Open the dashboard of a collector."),
     "demo": Command("sagascope_collector.cli.launch", "Play a story with stuck payments on this machine."),
-    "import": Command("sagascope_collector.cli.importing", "Send files of telemetry to a collector.", "import_files"),
+    "import": Command("sagascope_collector.cli.archives", "Send files of telemetry to a collector.", "import_files"),
     "export": Command(
-        "sagascope_collector.cli.exporting",
-        "Write all that was received of one transaction, or, with --parquet, everything.",
+        "sagascope_collector.cli.archives",
+        "Export the telemetry of one transaction or, with --parquet, all telemetry.",
     ),
     "backup": Command("sagascope_collector.cli.backup", "Write all that is stored to one file."),
     "restore": Command("sagascope_collector.cli.backup", "Put a backup back as a database."),

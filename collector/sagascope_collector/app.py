@@ -81,9 +81,9 @@ class Collector:
         self._clock = clock
         self._outages = IngestOutages(storage, clock)
         self._meter = Meter()
-        key = scrubbing.chosen_key(settings.scrub_key, os.environ, settings.db)
+        key = scrubbing.load_key(settings.scrub_key, os.environ, settings.db)
         self._scrubber = scrubbing.Scrubber(
-            settings.scrub_rules, scrubbing.Tokens(key), settings.attribute_mapping.keys
+            settings.scrub_rules, scrubbing.Pseudonyms(key), settings.attribute_mapping.keys
         )
         self._ingest = Ingest(
             storage,
@@ -221,7 +221,7 @@ class Collector:
             self._health,
             self._incidents,
             self._clock,
-            self._scrubber.quoted,
+            self._scrubber.stored_id,
             limits,
             with_sql=settings.api.is_loopback if settings.sql is None else settings.sql,
         )

@@ -19,7 +19,7 @@
         ├── NotADatabase       the file is something else, or damaged
         ├── DatabaseLocked     another process has it open
         └── PortTaken          an address is in use
-    Of those that speak with a collector, and are none: StoppedShort, SourceUnavailable, CursorTaken.
+    Of those that speak with a collector, and are none: SendFailed, SourceUnavailable, CursorTaken.
 
 Their HTTP, gRPC and exit codes are given once each: `api.problems`, `otlp.answers`, `cli.exits`.
 """
@@ -144,10 +144,10 @@ class PortTaken(CannotStart):
     title = "Port taken"
 
 
-class StoppedShort(SagascopeError):
-    """A collector to which something was sent took nothing more; what it acknowledged is stored."""
+class SendFailed(SagascopeError):
+    """A collector accepts no more requests; acknowledged ones are stored."""
 
-    title = "Stopped short"
+    title = "Send failed"
 
 
 class SourceUnavailable(SagascopeError):

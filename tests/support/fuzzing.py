@@ -18,7 +18,7 @@ from sagascope_collector.engines import BUILT_IN
 from sagascope_collector.errors import Undecodable
 from sagascope_collector.ingest import Encoding, Payload, Receipt, Signal
 from sagascope_collector.otlp import decode
-from sagascope_collector.scrubbing import Rules, Scrubber, Tokens
+from sagascope_collector.scrubbing import Pseudonyms, Rules, Scrubber
 from sagascope_collector.storage import Storage
 from support.otlp import NOON, SECOND, log, logs, of_saga, resource
 from support.readings import exact, fast
@@ -36,7 +36,7 @@ class _Collector:
 
     def __init__(self) -> None:
         self._numbers = count()
-        self._scrubber = Scrubber(Rules(), Tokens(lambda: b"k" * 32), BUILT_IN.keys)
+        self._scrubber = Scrubber(Rules(), Pseudonyms(lambda: b"k" * 32), BUILT_IN.keys)
         self._store: Storage | None = None
 
     def take(self, payload: Payload) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sagascope_collector import analysis
 from sagascope_collector.analysis import model
 from sagascope_collector.api import present, quoted
-from sagascope_collector.archives import writing
+from sagascope_collector.archives import otlp_json
 from sagascope_collector.client import schemas
 from sagascope_collector.errors import NotFound
 from sagascope_collector.records import Facts, SagaId
@@ -60,7 +60,7 @@ class Lookup:
         if self._shrunk(name, saga_id, environment, run):
             raise NotFound(f"Of the saga {name!r} with the id {saga_id!r} only the summary was kept.")
         _, saga, _ = self._named(name, saga_id, environment, run, self.context(self.clock()))
-        return writing.lines(saga.spans, saga.logs)
+        return otlp_json.lines(saga.spans, saga.logs)
 
     def _named(
         self, name: str, saga_id: str, environment: str | None, run: str | None, context: analysis.Context

@@ -34,7 +34,7 @@ STATUS: Mapping[type[errors.SagascopeError], int] = {
     errors.DatabaseLocked: 500,
     errors.PortTaken: 500,
     errors.CannotStart: 500,
-    errors.StoppedShort: 500,
+    errors.SendFailed: 500,
     errors.SourceUnavailable: 500,
     errors.CursorTaken: 500,
     errors.SagascopeError: 500,

@@ -1,8 +1,6 @@
-"""Files of telemetry, as the OpenTelemetry Collector's file exporter writes them, sent to a running collector."""
+"""Files of telemetry: imports what the OpenTelemetry Collector's file exporter writes, and exports records."""
 
-from sagascope_collector.archives.progress import Progress
-from sagascope_collector.archives.reports import FileReport, Refusal, Report
-from sagascope_collector.archives.sending import Sender
-from sagascope_collector.archives.transfer import send_files
+from sagascope_collector.archives.importer import FileReport, Problem, Progress, Report, send_files
+from sagascope_collector.archives.sender import Sender
 
-__all__ = ["FileReport", "Progress", "Refusal", "Report", "Sender", "send_files"]
+__all__ = ["FileReport", "Problem", "Progress", "Report", "Sender", "send_files"]

@@ -1,4 +1,4 @@
-"""Everything that was received, as Parquet that any engine reads: a folder a day, plain types, attributes as JSON."""
+"""Exports all records as Parquet files: a folder for each day, plain column types, attributes as JSON."""
 
 import os
 import shutil
@@ -14,13 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sagascope_collector import values
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import BadValue
 from sagascope_collector.records import Log, Mark, Process, Span
 from sagascope_collector.storage import Storage
 
-MOMENT: Final = pa.timestamp("ns", tz="UTC")
+TIMESTAMP: Final = pa.timestamp("ns", tz="UTC")
 
-_SHARED: Final = (
+_COMMON_COLUMNS: Final = (
     ("trace_id", pa.string()),
     ("span_id", pa.string()),
     ("environment", pa.string()),
@@ -40,10 +41,10 @@ _SHARED: Final = (
     ("scope", pa.string()),
 )
 
-SPANS: Final = pa.schema(
+SPAN_SCHEMA: Final = pa.schema(
     [
-        ("start_time", MOMENT),
-        ("end_time", MOMENT),
+        ("start_time", TIMESTAMP),
+        ("end_time", TIMESTAMP),
         ("parent_id", pa.string()),
         ("name", pa.string()),
         ("kind", pa.string()),
@@ -51,96 +52,93 @@ SPANS: Final = pa.schema(
         ("status_message", pa.string()),
         ("events", pa.string()),
         ("links", pa.string()),
-        *_SHARED,
+        *_COMMON_COLUMNS,
     ]
 )
-"""A null end: the span was sent while it was open."""
+"""The end time of a span that was sent while it was open is null."""
 
-LOGS: Final = pa.schema(
+LOG_SCHEMA: Final = pa.schema(
     [
-        ("time", MOMENT),
+        ("time", TIMESTAMP),
         ("severity", pa.int32()),
         ("severity_text", pa.string()),
         ("event_name", pa.string()),
         ("body", pa.string()),
-        *_SHARED,
+        *_COMMON_COLUMNS,
     ]
 )
 
-TOGETHER: Final = 65_536
-"""Rows that are written at once."""
+BATCH_ROWS: Final = 65_536
 
-LATEST: Final = 2**63 - 1
-"""The last moment that these types can say."""
+MAX_TIMESTAMP_NS: Final = 2**63 - 1
 
-AT_ONCE: Final = 32
-"""Days whose files are open at one time."""
+MAX_OPEN_FILES: Final = 32
 
 
-def export(storage: Storage, folder: Path, since: int = 0, until: int = LATEST) -> int:
-    """Write what began between two moments, in nanoseconds since 1970, to a folder that did not exist; the records.
+def export(storage: Storage, folder: Path, since: int = 0, until: int = MAX_TIMESTAMP_NS) -> int:
+    """Writes the records that started in a period, in Unix nanoseconds, to a new folder; returns their number.
 
-    Nothing is left of it if that fails.
+    Removes the folder if the export fails.
 
     Raises:
-        BadValue: the folder is there already, or cannot be written.
+        BadValue: the folder exists, or cannot be written.
     """
     if folder.exists():
-        raise BadValue(f"{folder} is there already and was left as it is. Name another folder.")
-    place = folder.with_name(f".{folder.name}.{os.getpid()}")
+        raise BadValue(f"{folder} already exists and was not changed. Name another folder.")
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
-        place.mkdir(parents=True)
-        written = _write(place, "spans", SPANS, "start_time", map(_span, storage.lookup.spans(since, until)))
-        written += _write(place, "logs", LOGS, "time", map(_log, storage.lookup.logs(since, until)))
-        place.rename(folder)
+        temporary.mkdir(parents=True)
+        written = _write(temporary, "spans", SPAN_SCHEMA, "start_time", map(_span, storage.lookup.spans(since, until)))
+        written += _write(temporary, "logs", LOG_SCHEMA, "time", map(_log, storage.lookup.logs(since, until)))
+        temporary.rename(folder)
         return written
     except OSError as error:
         raise BadValue(f"{folder} cannot be written: {error.strerror or error}.") from error
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 Row = Mapping[str, Any]
 
 
-def _write(place: Path, kind: str, schema: pa.Schema, at: str, told: Iterable[Row]) -> int:
+def _write(folder: Path, kind: str, schema: pa.Schema, time_column: str, rows: Iterable[Row]) -> int:
     written = 0
     with ExitStack() as stack:
-        days = _Days(place / kind, schema, stack)
-        rest = iter(told)
-        while several := list(islice(rest, TOGETHER)):
-            of: dict[str, list[Row]] = {}
-            for row in several:
-                of.setdefault(_day(row[at]), []).append(row)
-            for day, found in of.items():
-                days.write(day, found)
-            written += len(several)
+        days = _DayFiles(folder / kind, schema, stack)
+        remaining = iter(rows)
+        while batch := list(islice(remaining, BATCH_ROWS)):
+            by_day: dict[str, list[Row]] = {}
+            for row in batch:
+                by_day.setdefault(_day(row[time_column]), []).append(row)
+            for day, day_rows in by_day.items():
+                days.write(day, day_rows)
+            written += len(batch)
     return written
 
 
 def _day(nanoseconds: int) -> str:
-    return datetime.fromtimestamp(nanoseconds // 1_000_000_000, UTC).strftime("%Y-%m-%d")
+    return datetime.fromtimestamp(nanoseconds // NANOSECONDS_PER_SECOND, UTC).strftime("%Y-%m-%d")
 
 
-class _Days:
-    """The files of days; where there are too many to be open at once, a day gets another file."""
+class _DayFiles:
+    """The Parquet files, by day. Closes them all when too many are open; a day may thus have several files."""
 
-    def __init__(self, place: Path, schema: pa.Schema, stack: ExitStack) -> None:
-        self._place = place
+    def __init__(self, folder: Path, schema: pa.Schema, stack: ExitStack) -> None:
+        self._folder = folder
         self._schema = schema
         self._open: dict[str, pq.ParquetWriter] = {}
         self._number = 0
         stack.callback(self._close)
 
-    def write(self, day: str, found: list[Row]) -> None:
-        """Add rows to a day."""
-        if day not in self._open and len(self._open) >= AT_ONCE:
+    def write(self, day: str, rows: list[Row]) -> None:
+        """Appends rows to the file of a day."""
+        if day not in self._open and len(self._open) >= MAX_OPEN_FILES:
             self._close()
-        writer = self._open.get(day) or self._begin(day)
-        writer.write_table(pa.Table.from_pylist(found, schema=self._schema))
+        writer = self._open.get(day) or self._open_file(day)
+        writer.write_table(pa.Table.from_pylist(rows, schema=self._schema))
 
-    def _begin(self, day: str) -> pq.ParquetWriter:
-        folder = self._place / f"day={day}"
+    def _open_file(self, day: str) -> pq.ParquetWriter:
+        folder = self._folder / f"day={day}"
         folder.mkdir(parents=True, exist_ok=True)
         self._number += 1
         self._open[day] = pq.ParquetWriter(folder / f"{self._number:05}.parquet", self._schema, compression="zstd")
@@ -155,22 +153,22 @@ class _Days:
 def _span(span: Span) -> Row:
     return {
         "start_time": span.start,
-        "end_time": min(span.end, LATEST) or None,
+        "end_time": min(span.end, MAX_TIMESTAMP_NS) or None,
         "parent_id": span.parent_id,
         "name": span.name,
         "kind": span.kind,
         "status": span.status,
         "status_message": span.status_message,
-        "events": _text(
+        "events": _json_text(
             [{"name": e.name, "at": e.at, "attributes": values.attributes(e.attributes)} for e in span.events]
         ),
-        "links": _text(
+        "links": _json_text(
             [
                 {"trace_id": e.trace_id, "span_id": e.span_id, "attributes": values.attributes(e.attributes)}
                 for e in span.links
             ]
         ),
-        **_shared(span, span.mark, span.process),
+        **_common_values(span, span.mark, span.process),
     }
 
 
@@ -180,12 +178,12 @@ def _log(log: Log) -> Row:
         "severity": log.severity,
         "severity_text": log.severity_text,
         "event_name": log.event_name,
-        "body": log.body if isinstance(log.body, str) else _text(values.natural(log.body)),
-        **_shared(log, log.mark, log.process),
+        "body": log.body if isinstance(log.body, str) else _json_text(values.natural(log.body)),
+        **_common_values(log, log.mark, log.process),
     }
 
 
-def _shared(record: Span | Log, mark: Mark, process: Process) -> Row:
+def _common_values(record: Span | Log, mark: Mark, process: Process) -> Row:
     return {
         "trace_id": record.trace_id,
         "span_id": record.span_id,
@@ -201,11 +199,11 @@ def _shared(record: Span | Log, mark: Mark, process: Process) -> Row:
         "step_type": mark.type,
         "step_key": mark.key,
         "step_attempt": mark.attempt,
-        "attributes": _text(values.attributes(record.attributes)),
-        "resource": _text(values.attributes(record.resource.attributes)),
+        "attributes": _json_text(values.attributes(record.attributes)),
+        "resource": _json_text(values.attributes(record.resource.attributes)),
         "scope": record.scope.name,
     }
 
 
-def _text(value: Any) -> str:
+def _json_text(value: Any) -> str:
     return orjson.dumps(value, default=str).decode()

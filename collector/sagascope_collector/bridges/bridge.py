@@ -18,7 +18,7 @@ from tenacity.nap import sleep_using_event
 from sagascope_collector.archives import Sender
 from sagascope_collector.bridges.health import Health
 from sagascope_collector.bridges.otlp import Telemetry
-from sagascope_collector.errors import BadValue, CursorTaken, SourceUnavailable, StoppedShort
+from sagascope_collector.errors import BadValue, CursorTaken, SendFailed, SourceUnavailable
 
 MAX_BACKOFF_SECONDS: Final = 60.0
 """The longest wait before another poll of a source, or another request to a collector, that does not respond."""
@@ -89,7 +89,7 @@ class Bridge(Generic[Checkpoint]):
         self._clock = clock
         self._stopping = threading.Event()
         self._retrying = Retrying(
-            retry=retry_if_exception_type((SourceUnavailable, StoppedShort)),
+            retry=retry_if_exception_type((SourceUnavailable, SendFailed)),
             wait=wait_exponential_jitter(interval_seconds, MAX_BACKOFF_SECONDS, jitter=interval_seconds),
             stop=stop_when_event_set(self._stopping),
             sleep=sleep_using_event(self._stopping),
@@ -124,7 +124,7 @@ class Bridge(Generic[Checkpoint]):
         try:
             result = self._source.poll(checkpoint, self._clock())
             self._send(result.telemetry)
-        except (SourceUnavailable, StoppedShort) as error:
+        except (SourceUnavailable, SendFailed) as error:
             self._report_failure(str(error))
             raise
         if result.checkpoint != checkpoint:
@@ -141,7 +141,7 @@ class Bridge(Generic[Checkpoint]):
             answer = self._sender.send(message, kind)
             self._health.sent += message.counts[kind]
             if answer:
-                self._health.rejected += answer.refused or message.counts[kind]
+                self._health.rejected += answer.records or message.counts[kind]
                 _log.warning("The collector rejected some records: %s", answer.reason)
 
     def _report_success(self, started: float) -> None:

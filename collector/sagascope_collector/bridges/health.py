@@ -13,7 +13,7 @@ from typing import Final, Self
 from sagascope import semconv
 from sagascope_collector.archives import Sender
 from sagascope_collector.bridges.otlp import Attributes, LogRecord, Resource, Telemetry
-from sagascope_collector.errors import StoppedShort
+from sagascope_collector.errors import SendFailed
 from sagascope_collector.http_server import listen
 from sagascope_collector.periodic import PeriodicTask
 from sagascope_collector.settings import Address
@@ -102,7 +102,7 @@ class Heartbeats:
             self._sequence += 1
             for message, kind in Telemetry(logs=[self._heartbeat(final=final)]).messages():
                 self._sender.send(message, kind)
-        except StoppedShort:
+        except SendFailed:
             pass  # the bridge logs that the collector does not respond
         finally:
             self._is_sending.release()

@@ -14,8 +14,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from sagascope import semconv
-from sagascope_collector.archives.reading import Message
-from sagascope_collector.archives.signals import Kind
+from sagascope_collector.archives.reader import Message, RecordKind
 
 SCOPE: Final = "sagascope.bridge"
 """The instrumentation scope of records from bridges."""
@@ -99,12 +98,18 @@ class Telemetry:
     def __len__(self) -> int:
         return len(self.spans) + len(self.logs)
 
-    def messages(self) -> Iterator[tuple[Message, Kind]]:
+    def messages(self) -> Iterator[tuple[Message, RecordKind]]:
         """Yields the requests, each with at most `MAX_REQUEST_RECORDS` records."""
         for number, spans in enumerate(_batches(self.spans)):
-            yield Message(number, json=False, body=_traces(spans), counts={Kind.SPANS: len(spans)}), Kind.SPANS
+            yield (
+                Message(number, json=False, body=_traces(spans), counts={RecordKind.SPANS: len(spans)}),
+                RecordKind.SPANS,
+            )
         for number, logs in enumerate(_batches(self.logs)):
-            yield Message(number, json=False, body=_logs(logs), counts={Kind.LOG_RECORDS: len(logs)}), Kind.LOG_RECORDS
+            yield (
+                Message(number, json=False, body=_logs(logs), counts={RecordKind.LOG_RECORDS: len(logs)}),
+                RecordKind.LOG_RECORDS,
+            )
 
 
 def _batches(records: Sequence[Record]) -> Iterator[Sequence[Record]]:

@@ -16,8 +16,7 @@ from sagascope_collector.bridges.postgres import Checkpoint as PostgresCheckpoin
 from sagascope_collector.bridges.postgres import Database, GlobalIdFormat, PostgresSource
 from sagascope_collector.bridges.tables import Checkpoint as TablesCheckpoint
 from sagascope_collector.bridges.tables import TablesSource, built_in_mappings, read_mapping
-from sagascope_collector.cli.connection import Url, with_credentials
-from sagascope_collector.cli.importing import OtlpHttp, place_of
+from sagascope_collector.cli.connection import OtlpHttp, Url, otlp_http_url, with_credentials
 from sagascope_collector.client import DEFAULT_URL, Credentials
 from sagascope_collector.errors import BadValue, CannotStart
 from sagascope_collector.logging_setup import Format, Level
@@ -198,7 +197,7 @@ def postgres(
     databases = [_database(each) for each in dsn]
     if len({each.name for each in databases}) < len(databases):
         raise BadValue("Two databases have the same name. Give each its own.")
-    to = _Collector(place_of(url, otlp_http, credentials), credentials)
+    to = _Collector(otlp_http_url(url, otlp_http, credentials), credentials)
     with PostgresSource(databases, GlobalIdFormat(gid), environment=environment, saga_name=name) as source:
         _follow("postgres", source, CheckpointFile(cursor, PostgresCheckpoint), to, every, metrics_at)
 
@@ -221,7 +220,7 @@ def tables(
 
     A row without a final state is shown as work in flight. The bridge only reads, a bounded number of rows at a time.
     """
-    to = _Collector(place_of(url, otlp_http, credentials), credentials)
+    to = _Collector(otlp_http_url(url, otlp_http, credentials), credentials)
     with TablesSource(dsn, read_mapping(mapping), environment=environment, history=history) as source:
         _follow("sql", source, CheckpointFile(cursor, TablesCheckpoint), to, every, metrics_at)
 
@@ -257,7 +256,7 @@ def temporal(
     except ModuleNotFoundError as error:
         raise CannotStart(f'This needs {error.name}. Run: pip install "sagascope[bridges]"') from error
 
-    to = _Collector(place_of(url, otlp_http, credentials), credentials)
+    to = _Collector(otlp_http_url(url, otlp_http, credentials), credentials)
     files = [each.read_bytes() if each is not None else None for each in (tls_roots, tls_cert, tls_key)]
     key = api_key_file.read_text().strip() if api_key_file is not None else ""
     secured = Tls(*files) if tls or key or any(files) else None
@@ -289,7 +288,7 @@ def _follow(
     logging_setup.configure(Format.TEXT, Level.INFO)
     with (
         Sender(to.otlp_http, to.credentials) as sender,
-        Sender(to.otlp_http, to.credentials, patience=0) as heartbeat_sender,
+        Sender(to.otlp_http, to.credentials, retry_seconds=0) as heartbeat_sender,
     ):
         health = Health()
         running = Bridge(source, sender, checkpoints, health, interval_seconds=every)

@@ -1,4 +1,4 @@
-"""The options with which a command reaches a collector."""
+"""Options of commands that connect to a collector."""
 
 import inspect
 import os
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sagascope_collector.client import DEFAULT_URL, Client
+from sagascope_collector.client import DEFAULT_URL, Client, NotSagascope
 from sagascope_collector.client.credentials import FILES, Credentials
 
 Url = Annotated[str, typer.Option("--url", envvar="SAGASCOPE_URL", metavar="URL", help="The collector's API.")]
@@ -20,19 +20,39 @@ TokenFile = Annotated[
         "--token-file",
         envvar=FILES["token_file"],
         metavar="PATH",
-        help="Holds the token that the collector asks for; or set SAGASCOPE_TOKEN.",
+        help="File with the access token; or set SAGASCOPE_TOKEN.",
     ),
 ]
 CaFile = Annotated[
     Path | None,
-    typer.Option("--ca-file", envvar=FILES["ca_file"], metavar="PATH", help="Who signs the collector's certificate."),
+    typer.Option(
+        "--ca-file",
+        envvar=FILES["ca_file"],
+        metavar="PATH",
+        help="File with the CA that signed the collector's certificate.",
+    ),
 ]
 ClientCert = Annotated[
     Path | None,
-    typer.Option("--client-cert", envvar=FILES["client_cert"], metavar="PATH", help="A certificate of your own."),
+    typer.Option(
+        "--client-cert", envvar=FILES["client_cert"], metavar="PATH", help="File with the client certificate."
+    ),
 ]
 ClientKey = Annotated[
-    Path | None, typer.Option("--client-key", envvar=FILES["client_key"], metavar="PATH", help="Its private key.")
+    Path | None,
+    typer.Option(
+        "--client-key", envvar=FILES["client_key"], metavar="PATH", help="File with the client certificate's key."
+    ),
+]
+
+OtlpHttp = Annotated[
+    str | None,
+    typer.Option(
+        "--otlp-http",
+        envvar="SAGASCOPE_OTLP_HTTP",
+        metavar="HOST:PORT",
+        help="Address or URL of the OTLP/HTTP receiver. Default: the one that the collector of --url reports.",
+    ),
 ]
 
 _FILES: Mapping[str, tuple[Any, Any]] = {
@@ -41,19 +61,30 @@ _FILES: Mapping[str, tuple[Any, Any]] = {
     "client_cert": (ClientCert, None),
     "client_key": (ClientKey, None),
 }
-"""Type and default of each option."""
+"""The type and default of each option."""
 
 Command = Callable[..., None]
 
 
 def with_client(command: Command) -> Command:
-    """Give a command ``--url`` and the options for credentials; it gets an open client as its parameter ``client``."""
-    return _given(command, "client", {"url": (Url, DEFAULT_URL), **_FILES}, _client)
+    """Adds ``--url`` and the credential options to a command, which receives a client as its parameter ``client``."""
+    return _with_options(command, "client", {"url": (Url, DEFAULT_URL), **_FILES}, _client)
 
 
 def with_credentials(command: Command) -> Command:
-    """Give a command the options for credentials; it gets them as its parameter ``credentials``."""
-    return _given(command, "credentials", _FILES, lambda **files: nullcontext(_credentials(**files)))
+    """Adds the credential options to a command, which receives its parameter ``credentials``."""
+    return _with_options(command, "credentials", _FILES, lambda **files: nullcontext(_credentials(**files)))
+
+
+def otlp_http_url(url: str, otlp_http: str | None, credentials: Credentials) -> str:
+    """Returns the URL of the OTLP/HTTP receiver: the option's, else the one that the collector's API reports."""
+    if otlp_http:
+        return otlp_http if "://" in otlp_http else f"http://{otlp_http}"
+    with Client(url, credentials=credentials) as client:
+        reported = client.otlp_http()
+    if reported is None:
+        raise NotSagascope(url, f"{url} does not report its OTLP/HTTP address; set it with --otlp-http.")
+    return reported
 
 
 def _client(url: str, **files: Path | None) -> Client:
@@ -64,13 +95,13 @@ def _credentials(**files: Path | None) -> Credentials:
     return Credentials.from_environment(os.environ, **files)
 
 
-def _given(
+def _with_options(
     command: Command,
     parameter: str,
     options: Mapping[str, tuple[Any, Any]],
     make: Callable[..., AbstractContextManager[Any]],
 ) -> Command:
-    """The command with `options` in place of a parameter, whose value `make` makes of them."""
+    """Replaces a parameter by options, from whose values `make` creates it."""
 
     @wraps(command)
     def run(**values: Any) -> None:

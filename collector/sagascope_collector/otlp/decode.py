@@ -85,7 +85,7 @@ def _plain(
     for number, payload in enumerate(payloads):
         if payload.encoding is not Encoding.PROTOBUF or may_be_mapped[number]:
             continue
-        if not (scrubber and scrubber.may_touch(payload.body)):
+        if not (scrubber and scrubber.may_change(payload.body)):
             yield number, payload
 
 

@@ -1,4 +1,4 @@
-"""What a scrubbing file may say. Pure."""
+"""The rules of a scrubbing file, and their application to single texts and numbers."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,44 +11,50 @@ import pyarrow.compute as pc
 from pydantic import AfterValidator, BaseModel, Field
 
 from sagascope import semconv
+from sagascope_collector.scrubbing import cards
+from sagascope_collector.scrubbing.pseudonyms import Pseudonyms
 
 CARD: Final = "card"
-"""The rule that is always on, unless a file turns it off."""
+"""The name of the rule for card numbers, which is on by default."""
 
 IDENTITY: Final = (semconv.SAGA_ID, semconv.SAGA_RUN_ID, semconv.STEP_KEY, semconv.STEP_IDEMPOTENCY_KEY)
-"""Attributes of the contract that may be hashed, since it matters only which of them are equal."""
+"""Attributes of the contract that may be hashed: only their equality matters."""
 
-RESERVED: Final = ("saga.", "sagascope.")
-"""How the names of the contract's attributes begin: without them there is no saga to show."""
+RESERVED_PREFIXES: Final = ("saga.", "sagascope.")
+"""Prefixes of the contract's attributes; without these attributes a saga cannot be shown."""
 
-FREE: Final = (semconv.KEY_PREFIX, semconv.CAPTURE_PREFIX)
-"""Among those, how the ones begin that hold what a service likes."""
+UNRESERVED_PREFIXES: Final = (semconv.KEY_PREFIX, semconv.CAPTURE_PREFIX)
+"""Prefixes, among the reserved ones, of attributes that an application names itself."""
+
+MIN_CARD_NUMBER: Final = 10.0 ** (cards.MIN_DIGITS - 1)
+MAX_CARD_NUMBER: Final = 10.0**cards.MAX_DIGITS
+"""The exclusive upper bound of a card number."""
 
 
 def is_reserved(key: str) -> bool:
-    """Whether an attribute is the contract's own: no glob means it."""
-    return key.startswith(RESERVED) and not key.startswith(FREE)
+    """Returns whether an attribute belongs to the contract; no glob matches it."""
+    return key.startswith(RESERVED_PREFIXES) and not key.startswith(UNRESERVED_PREFIXES)
 
 
-def _is_regex(pattern: str) -> str:
+def _valid_regex(pattern: str) -> str:
     try:
         pc.match_substring_regex(pa.array([""]), pattern)
     except pa.ArrowInvalid as error:
-        raise ValueError(f"is no regular expression of RE2: {error}") from error
+        raise ValueError(f"is not a regular expression of RE2: {error}") from error
     if pc.match_substring_regex(pa.array([""]), pattern)[0].as_py():
-        raise ValueError("matches the empty text, and so would everything")
+        raise ValueError("matches the empty text, and therefore every text")
     return pattern
 
 
-def _is_droppable(key: str) -> str:
+def _droppable(key: str) -> str:
     if is_reserved(key):
-        raise ValueError(f"sagas cannot be told without it; these may be hashed: {', '.join(IDENTITY)}")
+        raise ValueError(f"is required to show sagas; these attributes can be hashed instead: {', '.join(IDENTITY)}")
     return key
 
 
-def _is_hashable(key: str) -> str:
+def _hashable(key: str) -> str:
     if is_reserved(key) and key not in IDENTITY:
-        raise ValueError(f"sagas cannot be told without it as it is; these may be hashed: {', '.join(IDENTITY)}")
+        raise ValueError(f"is required as it is to show sagas; these attributes can be hashed: {', '.join(IDENTITY)}")
     return key
 
 
@@ -56,58 +62,114 @@ Key = Annotated[str, Field(min_length=1, max_length=500)]
 
 
 class Pattern(BaseModel):
-    """A regular expression, and what stands in its place."""
+    """A regular expression and its replacement."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,40}$")
-    pattern: Annotated[str, Field(min_length=1, max_length=2_000), AfterValidator(_is_regex)]
+    pattern: Annotated[str, Field(min_length=1, max_length=2_000), AfterValidator(_valid_regex)]
     replacement: str | None = Field(default=None, alias="with", max_length=200)
 
     @property
-    def instead(self) -> str:
-        """What stands in its place: as it was written, a backslash too."""
+    def literal_replacement(self) -> str:
+        """The replacement, in which a backslash has no special meaning."""
         return f"[scrubbed: {self.name}]" if self.replacement is None else self.replacement
 
 
 class Rules(BaseModel):
-    """A whole file. Keys are names of attributes; ``*`` stands for any characters."""
+    """A scrubbing file. Keys are attribute names, in which ``*`` matches any characters."""
 
     cards: bool = True
     keep: list[Key] = []
-    """Attributes that nothing else here touches."""
-    drop: list[Annotated[Key, AfterValidator(_is_droppable)]] = []
-    hash: list[Annotated[Key, AfterValidator(_is_hashable)]] = []
+    """Attributes that no other rule changes."""
+    drop: list[Annotated[Key, AfterValidator(_droppable)]] = []
+    hash: list[Annotated[Key, AfterValidator(_hashable)]] = []
     replace: list[Pattern] = []
 
 
-class Keys:
-    """Which attributes a list of names and globs means."""
+class KeyMatcher:
+    """Matches attribute names against names and globs."""
 
     def __init__(self, globs: Sequence[str]) -> None:
-        self.globs = tuple(globs)
+        self._globs = frozenset(globs)
         self._pattern = re.compile("|".join(map(translate, globs)) if globs else r"(?!)")
-        self.means = lru_cache(maxsize=4096)(self._means)
+        self.matches = lru_cache(maxsize=4096)(self._matches)
 
-    def _means(self, key: str) -> bool:
-        return key in self.globs or (not is_reserved(key) and bool(self._pattern.fullmatch(key)))
-
-
-def needle(glob: str) -> bytes:
-    """The longest text that every key which a glob means holds; empty: there is none."""
-    return max(re.split(r"[*?]|\[.*?\]", glob), key=len).encode()
+    def _matches(self, key: str) -> bool:
+        return key in self._globs or (not is_reserved(key) and bool(self._pattern.fullmatch(key)))
 
 
-def replaced(texts: Iterable[str], patterns: Sequence[Pattern]) -> Mapping[str, tuple[str, frozenset[str]]]:
-    """Of each text that a pattern changes: what it becomes, and the names of those patterns.
+Scrubbed = tuple[str, frozenset[str]]
+"""A text after scrubbing, and the names of the rules that changed it."""
 
-    RE2 does it, in a time that grows with the length of the text alone, whatever the expression.
+UNCHANGED: Final[frozenset[str]] = frozenset()
+
+
+class TextScrubber:
+    """Applies patterns and the card rule to the texts of one request."""
+
+    def __init__(self, rules: Rules, pseudonyms: Pseudonyms) -> None:
+        self._scrubs_cards = rules.cards
+        self._patterns = rules.replace
+        self._pseudonyms = pseudonyms
+        self._prepared: dict[str, Scrubbed] = {}
+        self._finder = cards.Finder()
+
+    def prepare(self, texts: Iterable[str]) -> None:
+        """Applies the patterns to all of these texts at once; `scrub` applies patterns to prepared texts only."""
+        if self._patterns:
+            self._prepared |= _apply_patterns(texts, self._patterns)
+
+    def scrub(self, text: str) -> Scrubbed:
+        """Returns the text without what must not be stored."""
+        text, rules = self._prepared.get(text, (text, UNCHANGED))
+        if not self._scrubs_cards:
+            return text, rules
+        found = list(self._finder.find(text))
+        for card in reversed(found):
+            text = text[: card.start] + self._pseudonyms.of(CARD, card.digits) + text[card.end :]
+        return text, rules | {CARD} if found else rules
+
+    def scrub_identity(self, text: str) -> Scrubbed:
+        """Scrubs a text of which only the equality matters: a pattern replaces all of it with a pseudonym."""
+        if text not in self._prepared:
+            return self.scrub(text)
+        rules = self._prepared[text][1]
+        return self._pseudonyms.of(min(rules), text), rules
+
+    def scrub_bytes(self, content: bytes) -> tuple[bytes, frozenset[str]]:
+        """Scrubs bytes that may be text."""
+        encoding = encoding_of(content)
+        text, rules = self.scrub(content.decode(encoding))
+        return (text.encode(encoding, "replace"), rules) if rules else (content, rules)
+
+    def card_pseudonym(self, number: float) -> str | None:
+        """Returns the pseudonym of a number that is a card number, else None."""
+        if self._scrubs_cards and MIN_CARD_NUMBER <= abs(number) < MAX_CARD_NUMBER and number == int(number):
+            digits = str(abs(int(number)))
+            return self._pseudonyms.of(CARD, digits) if cards.is_card(digits) else None
+        return None
+
+
+def encoding_of(content: bytes) -> str:
+    """Returns an encoding that decodes the bytes: UTF-8 if it can, else Latin-1."""
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return "latin-1"
+    return "utf-8"
+
+
+def _apply_patterns(texts: Iterable[str], patterns: Sequence[Pattern]) -> Mapping[str, Scrubbed]:
+    """Returns the texts that a pattern changes.
+
+    RE2 evaluates the patterns: its time grows only with the length of the text, whatever the expression.
     """
     originals = list(dict.fromkeys(texts))
-    told: dict[str, tuple[str, frozenset[str]]] = {}
+    scrubbed: dict[str, Scrubbed] = {}
     current = pa.array(originals, pa.large_string())
     for each in patterns:
-        changed = pc.replace_substring_regex(current, each.pattern, each.instead.replace("\\", r"\\"))
-        for place in pc.indices_nonzero(pc.not_equal(changed, current)).to_pylist():
-            names = told.get(originals[place], ("", frozenset()))[1]
-            told[originals[place]] = changed[place].as_py(), names | {each.name}
+        changed = pc.replace_substring_regex(current, each.pattern, each.literal_replacement.replace("\\", r"\\"))
+        for index in pc.indices_nonzero(pc.not_equal(changed, current)).to_pylist():
+            names = scrubbed.get(originals[index], ("", UNCHANGED))[1]
+            scrubbed[originals[index]] = changed[index].as_py(), names | {each.name}
         current = changed
-    return told
+    return scrubbed

@@ -1,67 +1,197 @@
-"""Takes out of a request what may not be kept, before anything else reads it."""
+"""Applies scrubbing rules to requests, before anything else reads them.
 
+A prefilter over the encoded bytes lets most requests pass without decoding: it never misses a request that a rule would
+change, and now and then selects one that no rule changes.
+"""
+
+import re
+import struct
 import threading
 from collections import Counter
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, Final
+
+import numpy as np
 
 from sagascope import semconv
-from sagascope_collector.scrubbing import bodies
-from sagascope_collector.scrubbing.marking import Findings
-from sagascope_collector.scrubbing.needles import Needles
-from sagascope_collector.scrubbing.rules import IDENTITY, Keys, Rules
-from sagascope_collector.scrubbing.texts import Texts
-from sagascope_collector.scrubbing.tokens import Tokens, is_token
-from sagascope_collector.scrubbing.walk import HASH, Choice, Walk
+from sagascope_collector.engines import PARTIAL_EVENT
+from sagascope_collector.scrubbing import cards
+from sagascope_collector.scrubbing.messages import HASH, AttributeRules, MessageScrubber
+from sagascope_collector.scrubbing.pseudonyms import Pseudonyms, is_pseudonym
+from sagascope_collector.scrubbing.rules import (
+    IDENTITY,
+    MAX_CARD_NUMBER,
+    MIN_CARD_NUMBER,
+    KeyMatcher,
+    Rules,
+    TextScrubber,
+)
+
+MAX_RUN_DIGITS: Final = 64
+"""Digits in a row that are searched; a longer run counts as a card number."""
+
+MAX_ID_CHARACTERS: Final = 64
 
 
 class Scrubber:
-    """Applies a set of rules. Requests are scrubbed from one thread; counts are read from any."""
+    """Applies a set of rules. Requests are scrubbed in one thread; counts can be read in any thread."""
 
-    def __init__(self, rules: Rules, tokens: Tokens, identities: Collection[str] = ()) -> None:
-        """`identities` are attributes, beside the contract's, that say which records belong together."""
+    def __init__(self, rules: Rules, pseudonyms: Pseudonyms, identities: Collection[str] = ()) -> None:
+        """Keeps the rules; `identities` are further attributes that identify sagas, beside the contract's."""
         self._rules = rules
-        self._tokens = tokens
-        self._needles = Needles(rules, bodies.NEEDLE)
-        self._choice = Choice(
-            Keys(rules.keep),
-            Keys(rules.drop),
-            Keys(rules.hash),
-            Keys((*IDENTITY, f"{semconv.KEY_PREFIX}*", *identities)),
+        self._pseudonyms = pseudonyms
+        self._prefilter = _Prefilter(rules)
+        self._attribute_rules = AttributeRules(
+            KeyMatcher(rules.keep),
+            KeyMatcher(rules.drop),
+            KeyMatcher(rules.hash),
+            KeyMatcher((*IDENTITY, f"{semconv.KEY_PREFIX}*", *identities)),
         )
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
 
-    def may_touch(self, body: bytes) -> bool:
-        """Whether a request in protobuf may hold anything that a rule takes out.
+    def may_change(self, body: bytes) -> bool:
+        """Returns whether a rule may change a request in protobuf; False is certain.
 
-        Never false where one would; true now and then where none does. Not for JSON, where anything can be escaped.
+        Does not apply to JSON, which can escape any character.
         """
-        return self._needles.may_be_in(body)
+        return self._prefilter.matches(body)
 
     def scrub(self, request: Any, body: bytes | None = None) -> None:
-        """Apply the rules to every text of a request, in place; `body` is the request in protobuf, if it came so."""
-        if not self.may_touch(request.SerializeToString() if body is None else body):
-            return
-        walk = Walk(self._choice, self._texts(), self._tokens, bodies.scrub)
-        walk.expect(request)
-        of_no_record = Findings()
-        walk.message(request, "", of_no_record)
-        with self._lock:
-            self._counts += walk.counts + of_no_record.counts
+        """Applies the rules to every text of a request, in place.
 
-    def quoted(self, text: str) -> str:
-        """The id under which a saga is kept whose id somebody quotes."""
-        if self._choice.hash.means(semconv.SAGA_ID) and not is_token(text):
-            return self._tokens.token(HASH, text.strip())
-        texts = self._texts()
-        texts.expect([text])
-        return texts.identity(text)[0]
+        `body` is the encoded request, if it was received as protobuf.
+        """
+        if not self.may_change(request.SerializeToString() if body is None else body):
+            return
+        message_scrubber = MessageScrubber(self._attribute_rules, self._text_scrubber(), self._pseudonyms)
+        message_scrubber.scrub_request(request)
+        with self._lock:
+            self._counts += message_scrubber.counts
+
+    def stored_id(self, saga_id: str) -> str:
+        """Returns the form in which a saga id is stored."""
+        if self._attribute_rules.hash.matches(semconv.SAGA_ID) and not is_pseudonym(saga_id):
+            return self._pseudonyms.of(HASH, saga_id.strip())
+        texts = self._text_scrubber()
+        texts.prepare([saga_id])
+        return texts.scrub_identity(saga_id)[0]
 
     def counts(self) -> Mapping[str, int]:
-        """How often each rule took something out since the start."""
+        """Returns the number of removals since the start, by rule."""
         with self._lock:
             return dict(self._counts)
 
-    def _texts(self) -> Texts:
-        return Texts(self._rules.cards, self._tokens, self._rules.replace)
+    def _text_scrubber(self) -> TextScrubber:
+        return TextScrubber(self._rules, self._pseudonyms)
+
+
+class _Prefilter:
+    """Searches an encoded request for the literals of rules and for card numbers."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._finds_cards = rules.cards
+        literals = [_longest_literal(glob) for glob in (*rules.drop, *rules.hash)]
+        self._matches_all = bool(rules.replace) or not all(literals)
+        self._literals = (*literals, PARTIAL_EVENT.encode())
+
+    def matches(self, body: bytes) -> bool:
+        return (
+            self._matches_all
+            or any(each in body for each in self._literals)
+            or (self._finds_cards and (_may_contain_card(body) or any(map(cards.is_card, _numeric_values(body)))))
+        )
+
+
+def _longest_literal(glob: str) -> bytes:
+    """Returns the longest text that every key which matches the glob contains; it may be empty."""
+    return max(re.split(r"[*?]|\[.*?\]", glob), key=len).encode()
+
+
+_DIGITS_TO_ZEROS: Final = bytes.maketrans(b"123456789", b"000000000")
+
+_SEPARATORS: Final = " +-%\u00a0".encode()
+"""Every byte that occurs between the digits of a card number, except the digits of ``%20``."""
+
+_SHORTEST_RUN: Final = b"0" * cards.MIN_DIGITS
+
+_ZEROS: Final = re.compile(b"0+")
+
+_HEX: Final = frozenset(b"0123456789abcdefABCDEF-")
+
+_IS_NOT_SEPARATOR: Final = np.array([byte not in _SEPARATORS for byte in range(256)])
+
+_INT_VALUE: Final = re.compile(rb"\x18(?=([\x80-\xff]{5,9}[\x00-\x7f]))", re.DOTALL)
+"""An int value from 2^35; in a lookahead because arbitrary bytes may look like the start of one."""
+
+_DOUBLE_VALUE: Final = re.compile(rb"\x21(?=(.{7}[\x42\x43\xc2\xc3]))", re.DOTALL)
+"""A double value in the range of card numbers."""
+
+
+def _may_contain_card(body: bytes) -> bool:
+    """Returns whether a run of digits can be read as a card number.
+
+    Many requests have runs that are long enough, for example in UUIDs. Few of these can be read as a card number, and
+    fewer are outside of ids. Every part of a run is tried, because the bytes around a text may look like digits.
+    """
+    if b"%20" in body and _card_runs(_digit_runs(body.replace(b"%20", b""))):
+        return True
+    runs = _card_runs(_digit_runs(body))
+    if not runs:
+        return False
+    offsets = np.flatnonzero(_IS_NOT_SEPARATOR[np.frombuffer(body, np.uint8)])
+    return not all(_is_in_id(body, int(offsets[each.start]), int(offsets[each.stop - 1]) + 1) for each in runs)
+
+
+def _card_runs(runs: Iterable[tuple[slice, bytes]]) -> list[slice]:
+    """Returns the positions of runs that can be read as a card number; equal runs are tried once."""
+    found = list(runs)
+    with_card = {digits for digits in {digits for _, digits in found} if _can_be_card(digits)}
+    return [position for position, digits in found if digits in with_card]
+
+
+def _digit_runs(body: bytes) -> Iterator[tuple[slice, bytes]]:
+    """Yields runs of enough digits for a card number, and their positions in the body without separators."""
+    zeros, end = body.translate(_DIGITS_TO_ZEROS, _SEPARATORS), 0
+    if _SHORTEST_RUN not in zeros:
+        return
+    digits = body.translate(None, _SEPARATORS)
+    while (start := zeros.find(_SHORTEST_RUN, end)) >= 0:
+        run = _ZEROS.match(zeros, start)
+        assert run  # noqa: S101  # it starts with the shortest run
+        end = run.end()
+        yield slice(start, end), digits[start:end]
+
+
+def _can_be_card(run: bytes) -> bool:
+    digits = run.decode()
+    return len(digits) > MAX_RUN_DIGITS or any(
+        cards.is_card(digits[start:end])
+        for start in range(len(digits) - cards.MIN_DIGITS + 1)
+        for end in range(start + cards.MIN_DIGITS, min(start + cards.MAX_DIGITS, len(digits)) + 1)
+    )
+
+
+def _is_in_id(body: bytes, start: int, end: int) -> bool:
+    """Returns whether these bytes are in a text that is only an id; the text's length precedes it."""
+    first, last = start, end
+    while first > 0 and last - first <= MAX_ID_CHARACTERS and body[first - 1] in _HEX:
+        first -= 1
+    while last < len(body) and last - first <= MAX_ID_CHARACTERS and body[last] in _HEX:
+        last += 1
+    return first > 0 and body[first - 1] == last - first and cards.is_identifier(body[first:last].decode("latin-1"))
+
+
+def _numeric_values(body: bytes) -> Iterator[str]:
+    """Yields the digits of every numeric value that is as large as a card number."""
+    for match in _INT_VALUE.finditer(body):
+        number = _varint(match[1])
+        yield str(min(number, 2**64 - number))
+    for match in _DOUBLE_VALUE.finditer(body):
+        value = abs(struct.unpack("<d", match[1])[0])
+        if MIN_CARD_NUMBER <= value < MAX_CARD_NUMBER and value == int(value):
+            yield str(int(value))
+
+
+def _varint(raw: bytes) -> int:
+    return sum((each & 0x7F) << (7 * index) for index, each in enumerate(raw)) & (2**64 - 1)

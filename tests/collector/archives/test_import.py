@@ -1,4 +1,4 @@
-"""Files of telemetry sent to a real collector by the real command."""
+"""Sends files of telemetry to a real collector with the command `import`."""
 
 import gzip
 import json
@@ -29,7 +29,7 @@ def collector() -> Iterator[RunningCollector]:
 
 
 def requests(saga: str, count: int = 3, trace: int = 1) -> list[Any]:
-    """Requests that hold spans, log records and metrics of one saga, in turn."""
+    """Returns requests with spans, log records and metrics of one saga, alternating."""
     told: list[Any] = []
     for number in range(1, count + 1):
         told.append(traces(span(number, trace=trace, attributes=of_saga(saga), name=f"step {number}")))
@@ -47,24 +47,24 @@ def lines(found: list[Any]) -> bytes:
     return b"".join(write_json(each) + b"\n" for each in found)
 
 
-def framed(bodies: list[bytes]) -> bytes:
+def length_prefixed(bodies: list[bytes]) -> bytes:
     return b"".join(len(each).to_bytes(4, "big") + each for each in bodies)
 
 
 def protobuf(found: list[Any]) -> bytes:
-    return framed([each.SerializeToString() for each in found])
+    return length_prefixed([each.SerializeToString() for each in found])
 
 
-FORMS: dict[str, Callable[[list[Any]], bytes]] = {
+FORMATS: dict[str, Callable[[list[Any]], bytes]] = {
     "json": lines,
     "json.gz": lambda found: gzip.compress(lines(found)),
     "json.zst": lambda found: zstd(lines(found)),
     "proto": protobuf,
     "proto.gz": lambda found: gzip.compress(protobuf(found)),
     "proto.zst": lambda found: zstd(protobuf(found)),
-    "json, each compressed": lambda found: framed([zstd(write_json(each)) for each in found]),
-    "proto, each compressed": lambda found: framed([zstd(each.SerializeToString()) for each in found]),
-    "two files one behind the other": lambda found: zstd(lines(found[:3])) + zstd(lines(found[3:])),
+    "json, each compressed": lambda found: length_prefixed([zstd(write_json(each)) for each in found]),
+    "proto, each compressed": lambda found: length_prefixed([zstd(each.SerializeToString()) for each in found]),
+    "two concatenated files": lambda found: zstd(lines(found[:3])) + zstd(lines(found[3:])),
     "json with a byte order mark": lambda found: b"\xef\xbb\xbf" + lines(found).replace(b"\n", b"\r\n"),
 }
 
@@ -83,20 +83,20 @@ def saga(collector: RunningCollector, saga_id: str) -> dict[str, Any]:
     return told
 
 
-def test_every_form_of_the_file_exporter_is_understood(collector: RunningCollector, tmp_path: Path) -> None:
-    for number, form in enumerate(FORMS, 100):
-        (tmp_path / form).write_bytes(FORMS[form](requests(f"form-{form}", trace=number)))
-    told = report(run("import", *(str(tmp_path / form) for form in FORMS), "--json", url=collector.api))
+def test_every_format_of_the_file_exporter_is_imported(collector: RunningCollector, tmp_path: Path) -> None:
+    for number, form in enumerate(FORMATS, 100):
+        (tmp_path / form).write_bytes(FORMATS[form](requests(f"form-{form}", trace=number)))
+    told = report(run("import", *(str(tmp_path / form) for form in FORMATS), "--json", url=collector.api))
     assert told["ok"], told
     for each in told["files"]:
         assert (each["spans"], each["log_records"], each["metrics_ignored"]) == (3, 3, 1), each
-    for form in FORMS:
+    for form in FORMATS:
         found = saga(collector, f"form-{form}")
         assert (found["spans_total"], found["logs_total"]) == (3, 3), form
 
 
-def test_history_is_judged_as_of_when_it_happened(collector: RunningCollector, tmp_path: Path) -> None:
-    """A payment of last year whose debit was tried again within its time is no payment that was stuck for a year."""
+def test_history_is_evaluated_as_of_its_own_time(collector: RunningCollector, tmp_path: Path) -> None:
+    """An import of last year's payment must not look stuck for a year."""
     year_ago = time.time_ns() - 365 * 86_400 * SECOND
     root = of_saga("old", role="saga", outcome="completed")
     step = of_saga("old", role="step", step_name="wallet.debit", step_attempt=1)
@@ -115,7 +115,7 @@ def test_history_is_judged_as_of_when_it_happened(collector: RunningCollector, t
     assert hanging["since"][:19] == hanging["started_at"][:19]
 
 
-def test_what_is_refused_is_told_by_file_and_line(collector: RunningCollector, tmp_path: Path) -> None:
+def test_problems_are_listed_by_file_and_line(collector: RunningCollector, tmp_path: Path) -> None:
     good, bad_span = requests("refusals", 1, trace=50)[0], traces(span(0), span(9, trace=50))
     content = [write_json(good), b"{oops", b"", b'{"spans": []}', write_json(bad_span), b"[1]", b'{"resourceSpans": 5}']
     (tmp_path / "some.jsonl").write_bytes(b"\n".join(content) + b"\n")
@@ -124,37 +124,37 @@ def test_what_is_refused_is_told_by_file_and_line(collector: RunningCollector, t
     assert (done.returncode, told["ok"], told["refused_requests"], told["refused_records"]) == (0, False, 4, 1)
     refused = sorted((each["line"], each["records"], each["reason"][:30]) for each in told["files"][0]["refused"])
     assert [(line, records) for line, records, _ in refused] == [(2, None), (4, None), (5, 1), (6, None), (7, None)]
-    assert refused[0][2].startswith("This is no JSON")
+    assert refused[0][2].startswith("This is not JSON")
     words = run("import", str(tmp_path / "some.jsonl"), url=collector.api).stdout
-    assert "line 5: 1 records refused" in words
-    assert "line 2: not taken: This is no JSON" in words
+    assert "line 5: 1 records rejected" in words
+    assert "line 2: not sent: This is not JSON" in words
 
 
-def test_a_file_that_ends_in_the_middle_is_taken_as_far_as_it_goes(collector: RunningCollector, tmp_path: Path) -> None:
+def test_a_truncated_file_is_sent_up_to_its_end(collector: RunningCollector, tmp_path: Path) -> None:
     forms = ("json", "json.gz", "json.zst", "proto", "proto, each compressed")
     for number, form in enumerate(forms, 200):
-        (tmp_path / form).write_bytes(FORMS[form](requests(f"cut-{form}", 2, trace=number)[:-1])[:-12])
+        (tmp_path / form).write_bytes(FORMATS[form](requests(f"cut-{form}", 2, trace=number)[:-1])[:-12])
     done = run("import", *(str(tmp_path / form) for form in forms), "--json", url=collector.api)
     told = report(done)
     assert (done.returncode, told["ok"], told["refused_requests"]) == (0, True, 0)
     assert all(each["cut_off"] for each in told["files"])
     spans = [each["spans"] for each in told["files"]]
     assert spans == [2, 2, 0, 2, 2]  # zstd gives back whole blocks only
-    assert "cut off" in run("import", str(tmp_path / "json"), url=collector.api).stdout
+    assert "truncated" in run("import", str(tmp_path / "json"), url=collector.api).stdout
 
 
-def test_a_request_laid_out_for_people_is_one_request(collector: RunningCollector, tmp_path: Path) -> None:
+def test_an_indented_request_is_one_request(collector: RunningCollector, tmp_path: Path) -> None:
     request = json.loads(write_json(requests("pretty", 1, trace=60)[0]))
     (tmp_path / "trace.json").write_text(json.dumps(request, indent=2))
     assert report(run("import", str(tmp_path / "trace.json"), "--json", url=collector.api))["spans"] == 1
 
 
-def test_what_is_no_telemetry_is_a_wrong_use(collector: RunningCollector, tmp_path: Path) -> None:
+def test_files_without_telemetry_are_usage_errors(collector: RunningCollector, tmp_path: Path) -> None:
     for name, content in (("text", b"hello\n"), ("zip", b"PK\x03\x04" + bytes(200)), ("gzip", b"\x1f\x8b" + bytes(50))):
         (tmp_path / name).write_bytes(content)
     done = run("import", *(str(tmp_path / name) for name in ("text", "zip", "gzip")), url=collector.api)
     assert done.returncode == 2
-    assert done.stdout.count("line 1: not taken") == 3
+    assert done.stdout.count("line 1: not sent") == 3
     assert "Traceback" not in done.stderr
 
 
@@ -166,15 +166,15 @@ def test_empty_files_and_missing_ones(collector: RunningCollector, tmp_path: Pat
     assert "does not exist" in missing.stderr
 
 
-def test_sent_again_nothing_is_stored_twice(collector: RunningCollector, tmp_path: Path) -> None:
-    (tmp_path / "again").write_bytes(FORMS["proto.zst"](requests("again", trace=61)))
+def test_repeated_requests_are_stored_once(collector: RunningCollector, tmp_path: Path) -> None:
+    (tmp_path / "again").write_bytes(FORMATS["proto.zst"](requests("again", trace=61)))
     place = collector.otlp_http.removeprefix("http://")
     for _ in range(2):
         assert run("import", str(tmp_path / "again"), "--otlp-http", place, url="http://127.0.0.1:9").returncode == 0
     assert (saga(collector, "again")["spans_total"], saga(collector, "again")["logs_total"]) == (3, 3)
 
 
-def test_after_ctrl_c_the_same_command_goes_on(collector: RunningCollector, tmp_path: Path) -> None:
+def test_an_interrupted_import_can_be_repeated(collector: RunningCollector, tmp_path: Path) -> None:
     many = [traces(span(number, trace=62, attributes=of_saga("stopped"))) for number in range(1, 1501)]
     (tmp_path / "many").write_bytes(lines(many))
     words = [sys.executable, "-m", "sagascope_collector", "import", str(tmp_path / "many"), "--url", collector.api]
@@ -185,12 +185,12 @@ def test_after_ctrl_c_the_same_command_goes_on(collector: RunningCollector, tmp_
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=60)[1]
-    assert (process.returncode, "Give the same command again" in said) in {(130, True), (0, False)}
+    assert (process.returncode, "Run the same command again" in said) in {(130, True), (0, False)}
     assert run(*words[3:]).returncode == 0
     assert saga(collector, "stopped")["spans_total"] == 1500
 
 
-def test_a_collector_that_comes_back_gets_the_rest(tmp_path: Path) -> None:
+def test_an_import_survives_a_restart_of_the_collector(tmp_path: Path) -> None:
     many = [traces(span(number, trace=63, attributes=of_saga("restart"))) for number in range(1, 1501)]
     (tmp_path / "many").write_bytes(lines(many))
     with running_collector(tmp_path) as first:
@@ -207,7 +207,7 @@ def test_a_collector_that_comes_back_gets_the_rest(tmp_path: Path) -> None:
         assert saga(second, "restart")["spans_total"] == 1500
 
 
-def test_without_a_collector_nothing_is_sent(tmp_path: Path) -> None:
+def test_an_unreachable_collector_is_a_usage_error(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(lines(requests("x")))
     done = run("import", str(tmp_path / "x"), url="http://127.0.0.1:9")
     assert done.returncode == 2

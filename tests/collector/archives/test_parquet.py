@@ -9,7 +9,7 @@ import httpx
 import pyarrow.dataset
 import pytest
 
-from sagascope_collector.archives.parquet import LATEST, export
+from sagascope_collector.archives.parquet import MAX_TIMESTAMP_NS, export
 from sagascope_collector.errors import BadValue
 from sagascope_collector.ingest import Encoding, Payload, Signal
 from sagascope_collector.otlp import decode
@@ -71,7 +71,12 @@ def test_columns_are_plain_and_attributes_json(store: Storage, tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("since", "until", "number"),
-    [(NOON + DAY, LATEST, 2), (0, NOON + DAY, 4), (NOON + DAY, NOON + 2 * DAY, 1), (NOON + 9 * DAY, LATEST, 0)],
+    [
+        (NOON + DAY, MAX_TIMESTAMP_NS, 2),
+        (0, NOON + DAY, 4),
+        (NOON + DAY, NOON + 2 * DAY, 1),
+        (NOON + 9 * DAY, MAX_TIMESTAMP_NS, 0),
+    ],
 )
 def test_a_part_of_time_is_exported(store: Storage, tmp_path: Path, since: int, until: int, number: int) -> None:
     assert export(store, tmp_path / "out", since, until) == number
@@ -106,4 +111,4 @@ def test_it_is_exported_while_the_collector_is_at_work(tmp_path: Path) -> None:
 def test_one_of_the_two_is_to_be_said(words: tuple[str, ...]) -> None:
     refused = run("export", *words)
     assert refused.returncode == 2
-    assert "Say one of the two" in refused.stderr
+    assert "Give either the id" in refused.stderr

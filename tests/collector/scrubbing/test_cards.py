@@ -85,7 +85,7 @@ def test_what_is_found_is_in_order_apart_and_right(text: str) -> None:
 
 
 def test_a_request_of_nothing_but_digits_takes_bounded_work_and_keeps_nothing() -> None:
-    finder = cards.Finder(patience=1_000)
+    finder = cards.Finder(max_group_characters=1_000)
     assert len(list(finder.find("4111-1111-1111-1111 " * 49))) == 49
     text = "4111 " * 400_000
     assert [(each.start, each.end) for each in finder.find(text)] == [(0, len(text) - 1)]

@@ -1,4 +1,4 @@
-"""What rules do to a request, whatever field something stands in."""
+"""Scrubbing rules applied to requests, in every field."""
 
 import json
 from base64 import b64decode, b64encode
@@ -16,7 +16,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from sagascope_collector import config_file
 from sagascope_collector.errors import BadRules, CannotStart
 from sagascope_collector.otlp import otlpjson
-from sagascope_collector.scrubbing import Rules, Scrubber, Tokens, chosen_key
+from sagascope_collector.scrubbing import Pseudonyms, Rules, Scrubber, load_key
 from support.otlp import any_value, log, logs, resource, span, traces
 from support.otlpjson import write_json
 
@@ -25,7 +25,7 @@ KEY = b"a key of 16 bytes or more"
 
 
 def scrubber(key: bytes = KEY, **rules: Any) -> Scrubber:
-    return Scrubber(Rules.model_validate(rules), Tokens(lambda: key))
+    return Scrubber(Rules.model_validate(rules), Pseudonyms(lambda: key))
 
 
 def scrubbed(request: Any, **rules: Any) -> Any:
@@ -77,7 +77,7 @@ def test_log_records_are_scrubbed_in_body_and_names() -> None:
     assert record.body.kvlist_value.values[0].value.string_value.startswith("scrubbed-card-")
 
 
-def test_one_number_has_one_stand_in_however_it_is_written() -> None:
+def test_a_number_has_one_pseudonym_in_every_notation() -> None:
     digits = VISA.replace(" ", "")
     request = traces(span(attributes={"a": VISA, "b": digits, "c": int(digits), "d": float(digits), "e": AMEX}))
     values = [each.value.string_value for each in only_span(scrubbed(request)).attributes][:5]
@@ -85,17 +85,17 @@ def test_one_number_has_one_stand_in_however_it_is_written() -> None:
     assert values[4] != values[0]
 
 
-def test_another_key_gives_another_stand_in() -> None:
-    assert scrubber().quoted(VISA) != scrubber(key=b"another key of 16 bytes").quoted(VISA)
+def test_another_key_gives_another_pseudonym() -> None:
+    assert scrubber().stored_id(VISA) != scrubber(key=b"another key of 16 bytes").stored_id(VISA)
 
 
-def test_what_was_scrubbed_once_is_left_alone_the_second_time() -> None:
+def test_scrubbing_is_idempotent() -> None:
     request = traces(span(attributes={"a": VISA, "user.id": "u1", "gone": 1}))
     again = scrubbed(request, hash=["user.id"], drop=["gone"]).SerializeToString()
     assert scrubbed(request, hash=["user.id"], drop=["gone"]).SerializeToString() == again
 
 
-def test_ids_of_the_protocol_are_never_taken_for_a_card() -> None:
+def test_trace_and_span_ids_are_never_card_numbers() -> None:
     ids = ["4111111111111111"]
     said = {"sagascope.heartbeat.open_spans": ids, "logfire.pending_parent_id": ids[0], "otel.span_id": ids[0]}
     request = traces(span(attributes=said))
@@ -120,7 +120,7 @@ def test_attributes_are_dropped_and_hashed_by_name_and_glob_at_any_depth() -> No
     ]
 
 
-def test_patterns_are_replaced_by_their_name_or_a_word() -> None:
+def test_patterns_are_replaced_by_their_name_or_a_given_text() -> None:
     rules = {
         "replace": [
             {"name": "email", "pattern": r"[\w.]+@[\w.]+"},
@@ -135,8 +135,8 @@ def test_patterns_are_replaced_by_their_name_or_a_word() -> None:
     assert marks(one) == ["email: note", "iban: note", "email: raw"]
 
 
-def test_an_identity_stays_one_whatever_takes_it_out() -> None:
-    """Two sagas whose ids are mail addresses must not become one saga."""
+def test_a_scrubbed_identity_stays_distinct() -> None:
+    """Two sagas whose ids are mail addresses stay two sagas."""
     rules = {"replace": [{"name": "email", "pattern": r"[\w.]+@[\w.]+"}]}
     for key in ("saga.id", "saga.key.customer"):
         ids = [
@@ -147,29 +147,29 @@ def test_an_identity_stays_one_whatever_takes_it_out() -> None:
         assert ids[0].startswith("scrubbed-email-")
 
 
-def test_what_somebody_quotes_is_looked_for_as_it_is_stored() -> None:
+def test_a_quoted_id_is_searched_in_its_stored_form() -> None:
     pattern = {"name": "email", "pattern": r"[\w.]+@[\w.]+"}
     for rules in ({"hash": ["saga.id"]}, {"replace": [pattern]}, {}):
         told = scrubber(**rules)
         request = traces(span(attributes={"saga.id": f"ann@example.org {AMEX}"}))
         told.scrub(request)
         stored = attributes(only_span(request))["saga.id"].string_value
-        assert told.quoted(f"ann@example.org {AMEX}") == stored
+        assert told.stored_id(f"ann@example.org {AMEX}") == stored
 
 
-def test_what_is_to_be_kept_is_kept() -> None:
+def test_kept_attributes_are_not_changed() -> None:
     one = only_span(scrubbed(traces(span(attributes={"order.number": VISA, "card": VISA})), keep=["order.*"]))
     assert attributes(one)["order.number"].string_value == VISA
     assert marks(one) == ["card: card"]
 
 
-def test_card_numbers_can_be_left_in() -> None:
+def test_the_card_rule_can_be_turned_off() -> None:
     request = traces(span(attributes={"a": VISA}))
     before = request.SerializeToString()
     assert scrubbed(request, cards=False).SerializeToString() == before
 
 
-def test_a_mark_that_came_with_the_record_stays() -> None:
+def test_a_mark_that_was_received_is_extended() -> None:
     one = span(attributes={"sagascope.scrubbed": ["drop: email"], "card": AMEX})
     assert marks(only_span(scrubbed(traces(one)))) == ["drop: email", "card: card"]
 
@@ -180,7 +180,7 @@ def test_marks_are_bounded() -> None:
     assert (len(said), said[-1]) == (51, "and 30 more")
 
 
-def test_a_span_in_the_body_of_a_log_record_keeps_its_form() -> None:
+def test_a_span_in_a_log_body_keeps_its_encoding() -> None:
     inner = traces(span(7, trace=9, attributes={"saga.id": "8492", "pan": int(AMEX), "user.id": 7, "email": "x"}))
     carried = TracesData(resource_spans=inner.resource_spans)
     rules = {"hash": ["user.id"], "drop": ["email"]}
@@ -206,21 +206,21 @@ def test_a_span_in_the_body_of_a_log_record_keeps_its_form() -> None:
     [
         ("drop: [saga.id]", ":1: drop[0]: "),
         ("hash:\n  - saga.step.name", ":2: hash[0]: "),
-        ("drop: ['saga.*']", "sagas cannot be told without it"),
+        ("drop: ['saga.*']", "is required to show sagas"),
         ("replace:\n  - name: x\n    pattern: '('", ":3: replace[0].pattern: "),
         ("replace: [{name: x, pattern: 'a*'}]", "matches the empty text"),
         ("replace: [{name: 'no name', pattern: a}]", "replace[0].name"),
         ("key: hello", "key: is not known here"),
     ],
 )
-def test_faults_of_a_file_are_told_with_their_place(tmp_path: Path, text: str, said: str) -> None:
+def test_errors_in_a_file_name_their_line_and_key(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "scrub.yaml").write_text(text)
     with pytest.raises(BadRules) as caught:
         config_file.read(tmp_path / "scrub.yaml", Rules)
     assert said in str(caught.value)
 
 
-def test_globs_never_mean_what_sagas_are_told_by() -> None:
+def test_globs_do_not_match_the_contracts_attributes() -> None:
     told = {"saga.id": "8492", "sagascope.process.id": "p", "saga.key.order": "o", "sagascope.capture.x": 1, "y": 2}
     one = only_span(scrubbed(traces(span(attributes=told)), drop=["*"]))
     assert [each.key for each in one.attributes] == ["saga.id", "sagascope.process.id", "sagascope.scrubbed"]
@@ -229,29 +229,29 @@ def test_globs_never_mean_what_sagas_are_told_by() -> None:
 # --- the key -----------------------------------------------------------------------------------------
 
 
-def test_the_key_is_made_once_and_only_when_it_is_needed(tmp_path: Path) -> None:
+def test_a_key_is_generated_once_and_only_when_needed(tmp_path: Path) -> None:
     db, beside = str(tmp_path / "x.duckdb"), tmp_path / "x.duckdb.scrub-key"
-    told = Scrubber(Rules(), Tokens(chosen_key(None, {}, db)))
+    told = Scrubber(Rules(), Pseudonyms(load_key(None, {}, db)))
     told.scrub(traces(span(attributes={"a": "nothing"})))
     assert not beside.exists()
-    first = told.quoted(VISA)
+    first = told.stored_id(VISA)
     assert beside.stat().st_mode & 0o777 == 0o600
-    assert Scrubber(Rules(), Tokens(chosen_key(None, {}, db))).quoted(VISA) == first
+    assert Scrubber(Rules(), Pseudonyms(load_key(None, {}, db))).stored_id(VISA) == first
 
 
-def test_a_key_comes_from_a_file_or_the_environment_and_is_never_shown(tmp_path: Path) -> None:
+def test_a_key_is_read_from_a_file_or_the_environment_and_never_shown(tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(KEY + b"\n")
-    from_file = Tokens(chosen_key(tmp_path / "key", {}, ":memory:"))
-    from_environment = Tokens(chosen_key(None, {"SAGASCOPE_SCRUB_KEY": KEY.decode()}, ":memory:"))
-    assert from_file.token("x", "y") == from_environment.token("x", "y")
-    assert KEY.decode() not in repr(vars(from_file)["_ask"]) + repr(from_file)
+    from_file = Pseudonyms(load_key(tmp_path / "key", {}, ":memory:"))
+    from_environment = Pseudonyms(load_key(None, {"SAGASCOPE_SCRUB_KEY": KEY.decode()}, ":memory:"))
+    assert from_file.of("x", "y") == from_environment.of("x", "y")
+    assert KEY.decode() not in repr(vars(from_file)["_load_key"]) + repr(from_file)
     with pytest.raises(CannotStart, match="too short"):
-        chosen_key(None, {"SAGASCOPE_SCRUB_KEY": "short"}, ":memory:")
+        load_key(None, {"SAGASCOPE_SCRUB_KEY": "short"}, ":memory:")
     with pytest.raises(CannotStart, match="cannot be read"):
-        chosen_key(tmp_path / "missing", {}, ":memory:")
+        load_key(tmp_path / "missing", {}, ":memory:")
 
 
-# --- the quick look ----------------------------------------------------------------------------------
+# --- the prefilter ----------------------------------------------------------------------------------
 
 SEPARATORS = st.sampled_from(["", " ", "-", "+", "%20", "\u00a0"])
 NUMBERS = st.sampled_from([VISA, MASTER, AMEX, "4000000000000000006", "4222222222222", "email", "x.user"])
@@ -274,7 +274,7 @@ def values(draw: st.DrawFn) -> Any:
 
 @st.composite
 def among_ids(draw: st.DrawFn) -> Any:
-    """Texts in which card numbers, or parts of them, are parts of ids, or stand beside them."""
+    """Texts in which card numbers, or parts of them, are inside or beside ids."""
     pieces = [
         VISA,
         "4222222222222",
@@ -300,40 +300,38 @@ CARDS, KEYS = scrubber(), scrubber(drop=["email"], hash=["x.*"], cards=False)
 
 
 @given(st.lists(values() | among_ids(), max_size=6), st.booleans(), st.booleans(), st.binary(min_size=16, max_size=16))
-def test_the_quick_look_never_misses_what_the_exact_one_finds(
-    said: list[Any], named: bool, as_log: bool, trace: bytes
-) -> None:
+def test_the_prefilter_never_misses_a_change(said: list[Any], named: bool, as_log: bool, trace: bytes) -> None:
     values = {f"{n}": v for n, v in enumerate(said)}
     one = span(name=str(said[0]) if named and said else "x", attributes=values)
     one.trace_id = trace
     request = logs(log(said[0], flags=1, attributes=values)) if as_log and said else traces(one)
     body = request.SerializeToString()
     for told in (CARDS, KEYS):
-        looked = told.may_touch(body)
+        looked = told.may_change(body)
         exact = type(request).FromString(body)
         told.scrub(exact, b"0" * 20 + b"email")
         assert looked or exact == type(request).FromString(body), json.dumps([str(each) for each in said])
 
 
-def test_ordinary_telemetry_passes_the_quick_look() -> None:
+def test_ordinary_telemetry_passes_the_prefilter() -> None:
     told = {"http.route": "/pay/{id}", "saga.id": "8492", "net.peer.port": 443, "thread.id": 140_123_456_789}
-    assert not scrubber().may_touch(traces(span(attributes=told)).SerializeToString())
+    assert not scrubber().may_change(traces(span(attributes=told)).SerializeToString())
 
 
 @pytest.mark.parametrize("text", [AMEX, f"x {AMEX}", f"{AMEX} 1", "30569309025904", "4222222222222", f"$a-{AMEX}"])
 def test_bytes_beside_a_card_number_do_not_make_it_an_id(text: str) -> None:
-    """What follows a body in a log record begins with a byte that is a letter or a digit."""
+    """The field after the body of a log record starts with a byte that is a letter or a digit."""
     for more in ({"flags": 1}, {"dropped_attributes_count": 2}, {"attributes": {"a": 1}}, {"event_name": "e"}):
-        assert scrubber().may_touch(logs(log(text, **more)).SerializeToString())
+        assert scrubber().may_change(logs(log(text, **more)).SerializeToString())
 
 
 @pytest.mark.parametrize("make", [lambda chance: str(UUID(int=chance)), lambda chance: UUID(int=chance).hex])
-def test_few_requests_full_of_ids_are_looked_at_twice(make: Callable[[int], str]) -> None:
-    """UUIDs have thirteen digits in a row now and then: of sixty in one request, most times."""
+def test_the_prefilter_selects_few_requests_full_of_ids(make: Callable[[int], str]) -> None:
+    """Of sixty UUIDs, one usually has thirteen digits in a row."""
     chance = Random(3)
     looked = 0
     for _ in range(50):
         ids = [make(chance.getrandbits(128)) for _ in range(60)]
         told = traces(*(span(n + 1, attributes={"saga.id": each}) for n, each in enumerate(ids)))
-        looked += scrubber().may_touch(told.SerializeToString())
+        looked += scrubber().may_change(told.SerializeToString())
     assert looked <= 5

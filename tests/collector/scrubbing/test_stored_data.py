@@ -1,4 +1,4 @@
-"""A card number that is sent to a real collector is nowhere afterwards."""
+"""Sends secrets to a real collector, and verifies that no file, answer or log contains them."""
 
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ replace:
   - name: email
     pattern: '[a-z]+@example\\.org'
 """
-SECRETS = (CARD, GROUPED, AMEX, "ann@example.org", "user-4711", "DE89370400440532013000", "a-key-that-nobody-sees")
+SECRETS = (CARD, GROUPED, AMEX, "ann@example.org", "user-4711", "DE89370400440532013000", "a-key-that-stays-secret")
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +38,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def collector(folder: Path) -> Iterator[RunningCollector]:
     (folder / "scrub.yaml").write_text(RULES)
-    environment = {"SAGASCOPE_SCRUB": str(folder / "scrub.yaml"), "SAGASCOPE_SCRUB_KEY": "a-key-that-nobody-sees"}
+    environment = {"SAGASCOPE_SCRUB": str(folder / "scrub.yaml"), "SAGASCOPE_SCRUB_KEY": "a-key-that-stays-secret"}
     with running_collector(folder, environment=environment) as running:
         yield running
 
 
 def requests(number: int) -> tuple[Any, Any]:
-    """Spans and log records with what may not be kept in every place, of the saga whose id is a card number."""
+    """Returns spans and log records with secrets in every field, of a saga whose id is a card number."""
     told = of_saga(CARD, key_card=GROUPED) | {"user.email": "ann@example.org", "user.id": "user-4711"}
     of = resource(host_name=f"host of {CARD}")
     one = span(
@@ -87,7 +87,7 @@ def over_http(media_type: str, write: Callable[[Any], bytes]) -> Callable[[Runni
     return send
 
 
-WAYS = {
+TRANSPORTS = {
     "grpc": over_grpc,
     "protobuf": over_http("application/x-protobuf", lambda request: request.SerializeToString()),
     "json": over_http("application/json", write_json),
@@ -97,10 +97,10 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_nothing_that_may_not_be_kept_is_anywhere(collector: RunningCollector, folder: Path, way: str) -> None:
-    number = 10 + list(WAYS).index(way)
-    WAYS[way](collector, *requests(number))
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_no_file_and_no_answer_contains_a_secret(collector: RunningCollector, folder: Path, transport: str) -> None:
+    number = 10 + list(TRANSPORTS).index(transport)
+    TRANSPORTS[transport](collector, *requests(number))
     with httpx.Client(base_url=collector.api, trust_env=False, timeout=30) as api:
         found = api.get("/api/v1/search", params={"q": "4111 1111 1111 1111"}).json()["matches"]
         assert [each["saga"]["name"] for each in found] == ["payment"]
@@ -120,12 +120,12 @@ def test_nothing_that_may_not_be_kept_is_anywhere(collector: RunningCollector, f
             assert not any(form in each for each in places), (secret, form)
 
 
-def test_a_saga_whose_id_is_a_card_number_stays_one_over_a_restart(tmp_path: Path) -> None:
+def test_a_scrubbed_id_stays_the_same_after_a_restart(tmp_path: Path) -> None:
     ids = []
     for number in (1, 2):
         with ExitStack() as stack:
             collector = stack.enter_context(running_collector(tmp_path))
-            WAYS["protobuf"](collector, *requests(number))
+            TRANSPORTS["protobuf"](collector, *requests(number))
             answer = httpx.get(
                 f"{collector.api}/api/v1/saga", params={"name": "payment", "id": CARD}, trust_env=False, timeout=30
             ).json()
@@ -134,10 +134,10 @@ def test_a_saga_whose_id_is_a_card_number_stays_one_over_a_restart(tmp_path: Pat
     assert [total for _, total in ids] == [2, 4]
 
 
-def test_faults_in_the_file_are_told_at_the_start(tmp_path: Path) -> None:
+def test_errors_in_the_file_are_reported_at_the_start(tmp_path: Path) -> None:
     (tmp_path / "scrub.yaml").write_text("drop: [saga.id]\nkey: secret\n")
     with (
-        pytest.raises(RuntimeError, match=r"scrub.yaml:1: drop\[0\]: sagas cannot be told"),
+        pytest.raises(RuntimeError, match=r"scrub.yaml:1: drop\[0\]: is required to show sagas"),
         running_collector(tmp_path, "--scrub", str(tmp_path / "scrub.yaml")),
     ):
         pass

@@ -1,4 +1,4 @@
-"""Writes facts as OTLP in JSON, a request a line: what `reading` reads, and any OpenTelemetry collector. Pure."""
+"""Encodes records as lines of OTLP JSON, which `reader` and any OpenTelemetry Collector can read."""
 
 import math
 from base64 import b64encode
@@ -10,8 +10,7 @@ import orjson
 
 from sagascope_collector.records import Attributes, Event, Link, Log, Resource, Scope, Span, Value
 
-TOGETHER: Final = 500
-"""Records on a line."""
+LINE_RECORDS: Final = 500
 
 KINDS: Final = ("unspecified", "internal", "server", "client", "producer", "consumer")
 STATUSES: Final = ("unset", "ok", "error")
@@ -21,7 +20,7 @@ Json = dict[str, Any]
 
 
 def lines(spans: Iterable[Span], logs: Iterable[Log]) -> Iterator[bytes]:
-    """The lines of a file; each ends with a newline."""
+    """Yields the lines of a file; each ends with a newline."""
     for part in _parts(spans):
         yield _line(part, _span, "resourceSpans", "scopeSpans", "spans")
     for of_logs in _parts(logs):
@@ -30,40 +29,40 @@ def lines(spans: Iterable[Span], logs: Iterable[Log]) -> Iterator[bytes]:
 
 def _parts(records: Iterable[Record]) -> Iterator[list[Record]]:
     rest = iter(records)
-    while part := list(islice(rest, TOGETHER)):
+    while part := list(islice(rest, LINE_RECORDS)):
         yield part
 
 
-def _line(records: Sequence[Record], spelt: Callable[[Record], Json], outer: str, inner: str, leaf: str) -> bytes:
-    """One request: records that share a resource and a scope stand together."""
+def _line(records: Sequence[Record], encode: Callable[[Record], Json], outer: str, inner: str, leaf: str) -> bytes:
+    """Encodes one request, in which records are grouped by resource and scope."""
     resources: dict[Hashable, tuple[Resource, dict[Hashable, tuple[Scope, list[Json]]]]] = {}
     for each in records:
         _, scopes = resources.setdefault(_key(_resource(each.resource)), (each.resource, {}))
         _, leaves = scopes.setdefault(_key(_scope(each.scope)), (each.scope, []))
-        leaves.append(spelt(each))
-    told = [
-        _without_nothing(
+        leaves.append(encode(each))
+    resource_records = [
+        _without_defaults(
             {
                 "resource": _resource(resource),
                 "schemaUrl": resource.schema_url,
                 inner: [
-                    _without_nothing({"scope": _scope(scope), "schemaUrl": scope.schema_url, leaf: leaves})
+                    _without_defaults({"scope": _scope(scope), "schemaUrl": scope.schema_url, leaf: leaves})
                     for scope, leaves in scopes.values()
                 ],
             }
         )
         for resource, scopes in resources.values()
     ]
-    return orjson.dumps({outer: told}) + b"\n"
+    return orjson.dumps({outer: resource_records}) + b"\n"
 
 
-def _key(spelt: Json) -> bytes:
-    return orjson.dumps(spelt)
+def _key(encoded: Json) -> bytes:
+    return orjson.dumps(encoded)
 
 
 def _resource(resource: Resource) -> Json:
     entities = [
-        _without_nothing(
+        _without_defaults(
             {
                 "schemaUrl": each.schema_url,
                 "type": each.type,
@@ -73,7 +72,7 @@ def _resource(resource: Resource) -> Json:
         )
         for each in resource.entities
     ]
-    return _without_nothing(
+    return _without_defaults(
         {
             "attributes": _attributes(resource.attributes),
             "droppedAttributesCount": resource.dropped_attributes,
@@ -83,7 +82,7 @@ def _resource(resource: Resource) -> Json:
 
 
 def _scope(scope: Scope) -> Json:
-    return _without_nothing(
+    return _without_defaults(
         {
             "name": scope.name,
             "version": scope.version,
@@ -94,7 +93,7 @@ def _scope(scope: Scope) -> Json:
 
 
 def _span(span: Span) -> Json:
-    return _without_nothing(
+    return _without_defaults(
         {
             "traceId": span.trace_id,
             "spanId": span.span_id,
@@ -111,13 +110,13 @@ def _span(span: Span) -> Json:
             "droppedEventsCount": span.dropped_events,
             "links": list(map(_link, span.links)),
             "droppedLinksCount": span.dropped_links,
-            "status": _without_nothing({"message": span.status_message, "code": _number(STATUSES, span.status)}),
+            "status": _without_defaults({"message": span.status_message, "code": _number(STATUSES, span.status)}),
         }
     )
 
 
 def _event(event: Event) -> Json:
-    return _without_nothing(
+    return _without_defaults(
         {
             "timeUnixNano": str(event.at),
             "name": event.name,
@@ -128,7 +127,7 @@ def _event(event: Event) -> Json:
 
 
 def _link(link: Link) -> Json:
-    return _without_nothing(
+    return _without_defaults(
         {
             "traceId": link.trace_id,
             "spanId": link.span_id,
@@ -141,7 +140,7 @@ def _link(link: Link) -> Json:
 
 
 def _log(log: Log) -> Json:
-    return _without_nothing(
+    return _without_defaults(
         {
             "timeUnixNano": str(log.timestamp),
             "observedTimeUnixNano": str(log.observed_at),
@@ -158,13 +157,13 @@ def _log(log: Log) -> Json:
     )
 
 
-def _without_nothing(fields: Json) -> Json:
-    """Without what says nothing: an absent field means the same."""
+def _without_defaults(fields: Json) -> Json:
+    """Leaves out default values: an absent field means the same."""
     return {name: value for name, value in fields.items() if value not in (None, "", 0, [], {})}
 
 
 def _number(names: Sequence[str], name: str) -> int:
-    """An enum's number; one that had no name is kept as its number."""
+    """Returns the number of an enum value; a value without a name is its number as text."""
     return names.index(name) if name in names else int(name)
 
 
@@ -181,7 +180,7 @@ def _value(value: Value) -> Json:
         case int():
             return {"intValue": str(value)}
         case float():
-            return {"doubleValue": value if math.isfinite(value) else _name_of(value)}
+            return {"doubleValue": value if math.isfinite(value) else _non_finite(value)}
         case str():
             return {"stringValue": value}
         case bytes():
@@ -192,7 +191,7 @@ def _value(value: Value) -> Json:
             return {"arrayValue": {"values": list(map(_value, value))}}
 
 
-def _name_of(value: float) -> str:
+def _non_finite(value: float) -> str:
     if math.isnan(value):
         return "NaN"
     return "Infinity" if value > 0 else "-Infinity"

@@ -1,0 +1,195 @@
+"""Sends the requests of files to a collector, several at a time, and reports the result of each file."""
+
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from sagascope_collector.archives.reader import Message, RecordKind, Unreadable, messages
+from sagascope_collector.archives.sender import PATHS, Rejection, Sender
+from sagascope_collector.errors import SendFailed
+
+MAX_CONCURRENT_REQUESTS: Final = 24
+"""The collector commits waiting requests together, so concurrency raises the throughput."""
+
+MAX_CONCURRENT_BYTES: Final = 32 * 1024 * 1024
+"""The total size of concurrent requests, unless a single one is larger."""
+
+MAX_LISTED_PROBLEMS: Final = 100
+"""Problems of one file that are listed; all are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A line or request of which something was not stored."""
+
+    line: int
+    reason: str
+    records: int | None
+    """The number of rejected records; None: the whole request."""
+
+
+@dataclass(slots=True)
+class FileReport:
+    """The result of one file. A request that was sent several times counts once."""
+
+    file: str
+    requests: int = 0
+    """Requests that the collector answered, including those it rejected in part."""
+    sent: Counter[RecordKind] = field(default_factory=Counter)
+    """Records by kind, including rejected ones."""
+    problems: list[Problem] = field(default_factory=list)
+    problem_count: int = 0
+    rejected_requests: int = 0
+    rejected_records: int = 0
+    truncated: bool = False
+    """Whether the end of the file is missing."""
+    finished: bool = False
+    """Whether the file was read to its end and every request was answered."""
+
+    def add_problem(self, problem: Problem) -> None:
+        """Counts a problem, and lists it if the list is not full."""
+        self.problem_count += 1
+        self.rejected_requests += problem.records is None
+        self.rejected_records += problem.records or 0
+        if len(self.problems) < MAX_LISTED_PROBLEMS:
+            self.problems.append(problem)
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns the form that ``--json`` prints."""
+        return {
+            "file": self.file,
+            "requests": self.requests,
+            "spans": self.sent[RecordKind.SPANS],
+            "log_records": self.sent[RecordKind.LOG_RECORDS],
+            "metrics_ignored": self.sent[RecordKind.METRICS],
+            "refused_requests": self.rejected_requests,
+            "refused_records": self.rejected_records,
+            "refused": [{"line": each.line, "reason": each.reason, "records": each.records} for each in self.problems],
+            "cut_off": self.truncated,
+            "finished": self.finished,
+        }
+
+
+@dataclass(slots=True)
+class Report:
+    """The result of all files."""
+
+    files: list[FileReport] = field(default_factory=list)
+    stopped: str | None = None
+    """The reason for which the import ended early."""
+    interrupted: bool = False
+    """Whether Ctrl-C ended it."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything in the files was stored."""
+        return self.stopped is None and not any(each.problems for each in self.files)
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns the form that ``--json`` prints."""
+        totals = ("requests", "spans", "log_records", "metrics_ignored", "refused_requests", "refused_records")
+        files = [each.as_json() for each in self.files]
+        return {
+            "ok": self.ok,
+            "stopped": self.stopped,
+            **{name: sum(each[name] for each in files) for name in totals},
+            "files": files,
+        }
+
+
+class Progress(Protocol):
+    """Displays the progress of an import."""
+
+    def update(self, report: FileReport, read_bytes: int) -> None:
+        """Is called with the number of bytes read of this file, before decompression."""
+        ...
+
+    def finish(self, report: FileReport) -> None:
+        """Is called when a file is finished."""
+        ...
+
+
+def send_files(files: Iterable[Path], sender: Sender, progress: Progress) -> Iterator[Report]:
+    """Sends files one after the other; yields the growing report after each.
+
+    Acknowledged requests are on disk. The collector stores repeated requests once, so an import that was stopped can be
+    started again from the beginning.
+    """
+    report = Report()
+    with ThreadPoolExecutor(MAX_CONCURRENT_REQUESTS, thread_name_prefix="sagascope-import") as pool:
+        try:
+            for path in files:
+                report.files.append(FileReport(str(path)))
+                _send_file(path, _Window(pool, sender, report.files[-1]), progress)
+                yield report
+        except SendFailed as error:
+            report.stopped = str(error)
+        except KeyboardInterrupt:
+            report.stopped, report.interrupted = "It was interrupted.", True
+        finally:
+            sender.stop()
+            pool.shutdown(wait=True, cancel_futures=True)
+    yield report
+
+
+def _send_file(path: Path, window: "_Window", progress: Progress) -> None:
+    report = window.report
+    with path.open("rb") as raw:
+        for each in messages(raw):
+            window.add(each)
+            progress.update(report, raw.tell())
+    window.drain()
+    report.finished = True
+    progress.finish(report)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    message: Message
+    answer: Future[Rejection | None]
+
+
+class _Window:
+    """The concurrent requests of one file."""
+
+    def __init__(self, pool: ThreadPoolExecutor, sender: Sender, report: FileReport) -> None:
+        self.report = report
+        self._pool = pool
+        self._sender = sender
+        self._pending: deque[_Pending] = deque()
+        self._bytes = 0
+
+    def add(self, each: Message | Unreadable) -> None:
+        """Starts to send a message, after waiting until the limits allow it."""
+        if isinstance(each, Unreadable):
+            self.report.truncated |= each.truncated
+            if not each.truncated:
+                self.report.add_problem(Problem(each.number, each.reason, None))
+            return
+        self.report.sent.update(each.counts)
+        for kind in each.counts:
+            if kind in PATHS:
+                self._wait_for_room(len(each.body))
+                self._pending.append(_Pending(each, self._pool.submit(self._sender.send, each, kind)))
+                self._bytes += len(each.body)
+
+    def drain(self) -> None:
+        """Waits for every answer."""
+        while self._pending:
+            self._finish_oldest()
+
+    def _wait_for_room(self, size: int) -> None:
+        while self._pending and (
+            len(self._pending) >= MAX_CONCURRENT_REQUESTS or self._bytes + size > MAX_CONCURRENT_BYTES
+        ):
+            self._finish_oldest()
+
+    def _finish_oldest(self) -> None:
+        oldest = self._pending.popleft()
+        self._bytes -= len(oldest.message.body)
+        self.report.requests += 1
+        if rejection := oldest.answer.result():
+            self.report.add_problem(Problem(oldest.message.number, rejection.reason, rejection.records))

@@ -1,0 +1,322 @@
+"""Reads requests from files of telemetry, one at a time.
+
+The OpenTelemetry Collector's file exporter writes JSON, one request a line; or protobuf, each request after its length
+in 4 bytes, big-endian. It compresses with zstd: older versions each request, newer ones the whole file. Users also
+compress whole files with gzip. The first bytes of a file tell its format.
+"""
+
+import io
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import count
+from typing import Any, Final
+
+import orjson
+import pyarrow as pa
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from sagascope_collector.errors import Undecodable
+
+GZIP_MAGIC: Final = b"\x1f\x8b"
+ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+
+LENGTH_BYTES: Final = 4
+"""The size of the length before a request."""
+
+MAX_REQUEST_BYTES: Final = 64 * 1024 * 1024
+"""The collector's own default limit."""
+
+CHUNK_BYTES: Final = 64 * 1024
+
+
+class RecordKind(StrEnum):
+    """The records that a request contains."""
+
+    SPANS = "spans"
+    LOG_RECORDS = "log records"
+    METRICS = "metrics"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One request of a file."""
+
+    number: int
+    """Counts from 1; in a file of lines it is the line."""
+    json: bool
+    body: bytes
+    counts: dict[RecordKind, int]
+    """The number of records by kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A part of a file that cannot be sent."""
+
+    number: int
+    reason: str
+    truncated: bool = False
+    """Whether the file ends before the request does, for example because it is still being written."""
+
+
+_Body = tuple[int, bool, bytes]
+"""The number, whether it is JSON, and the content."""
+
+
+def messages(raw: io.BufferedReader, max_bytes: int = MAX_REQUEST_BYTES) -> Iterator[Message | Unreadable]:
+    """Yields the requests of a file in order; continues after an unreadable part where that is possible."""
+    number = 0
+    try:
+        for each in _bodies(_decompressed(raw), max_bytes):
+            number = each.number if isinstance(each, Unreadable) else each[0]
+            if isinstance(each, Unreadable):
+                yield each
+            elif each[2]:
+                yield _message(*each)
+    except (EOFError, OSError, zlib.error) as error:
+        truncated = isinstance(error, EOFError) or "truncated" in str(error).lower()
+        yield Unreadable(number + 1, f"It cannot be decompressed: {error}.", truncated)
+
+
+def _decompressed(raw: io.BufferedReader) -> io.BufferedReader:
+    start = raw.peek(LENGTH_BYTES)
+    if start.startswith(GZIP_MAGIC):
+        return io.BufferedReader(_GzipReader(raw))
+    if start.startswith(ZSTD_MAGIC):
+        return io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd"))
+    return raw
+
+
+class _GzipReader(io.RawIOBase):
+    """Decompresses one or several gzip members; raises `EOFError` after the last byte of a truncated file.
+
+    The standard library's reader loses what it has read when the end is missing.
+    """
+
+    _WINDOW_BITS = 16 + zlib.MAX_WBITS
+
+    def __init__(self, raw: io.BufferedReader) -> None:
+        self._raw = raw
+        self._decompressor = zlib.decompressobj(self._WINDOW_BITS)
+        self._input = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while True:
+            self._input = self._input or self._raw.read(CHUNK_BYTES)
+            if self._decompressor.eof and self._input:
+                self._decompressor = zlib.decompressobj(self._WINDOW_BITS)
+            output = self._decompressor.decompress(self._input, len(buffer))
+            is_end = not self._input
+            done = self._decompressor.eof
+            self._input = self._decompressor.unused_data if done else self._decompressor.unconsumed_tail
+            if output:
+                buffer[: len(output)] = output
+                return len(output)
+            if is_end:
+                if not self._decompressor.eof:
+                    raise EOFError("the file is truncated")
+                return 0
+
+
+def _bodies(stream: io.BufferedReader, max_bytes: int) -> Iterator[_Body | Unreadable]:
+    start = stream.peek(LENGTH_BYTES)[:LENGTH_BYTES]
+    if start.startswith(BYTE_ORDER_MARK):
+        stream.read(len(BYTE_ORDER_MARK))
+        start = stream.peek(LENGTH_BYTES)[:LENGTH_BYTES]
+    if start.lstrip()[:1] == b"{":
+        return _lines(stream, max_bytes)
+    return _length_prefixed(stream, max_bytes)
+
+
+def _lines(stream: io.BufferedReader, max_bytes: int) -> Iterator[_Body | Unreadable]:
+    for number, line in enumerate(iter(lambda: stream.readline(max_bytes + 1), b""), 1):
+        is_whole = line.endswith(b"\n")
+        if number == 1 and line.strip() == b"{":  # a single request with indentation
+            rest = stream.read(max_bytes)
+            yield (number, True, line + rest) if not stream.peek(1) else _too_large(number, max_bytes)
+            return
+        if not is_whole and len(line) > max_bytes:
+            while not is_whole and (more := stream.readline(max_bytes)):
+                is_whole = more.endswith(b"\n")
+            yield _too_large(number, max_bytes)
+        elif not is_whole and not _is_json(line):
+            yield Unreadable(number, "The last line is truncated.", truncated=True)
+        else:
+            yield number, True, line.strip()
+
+
+def _length_prefixed(stream: io.BufferedReader, max_bytes: int) -> Iterator[_Body | Unreadable]:
+    for number in count(1):
+        length = stream.read(LENGTH_BYTES)
+        size = int.from_bytes(length, "big")
+        if not length:
+            return
+        if size > max_bytes:
+            yield Unreadable(number, f"This is not OTLP, or a request of {size:,} bytes; the limit is {max_bytes:,}.")
+            return
+        body = stream.read(size)
+        if len(length) < LENGTH_BYTES or len(body) < size:
+            yield Unreadable(number, "The last request is truncated.", truncated=True)
+            return
+        is_compressed = body.startswith(ZSTD_MAGIC)
+        yield _decompressed_body(number, body, max_bytes) if is_compressed else (number, body[:1] == b"{", body)
+
+
+def _decompressed_body(number: int, body: bytes, max_bytes: int) -> _Body | Unreadable:
+    try:
+        with pa.CompressedInputStream(pa.BufferReader(body), "zstd") as stream:
+            content: bytes = stream.read(max_bytes + 1)
+    except OSError as error:
+        return Unreadable(number, f"It cannot be decompressed: {error}.")
+    return _too_large(number, max_bytes) if len(content) > max_bytes else (number, content[:1] == b"{", content)
+
+
+def _too_large(number: int, max_bytes: int) -> Unreadable:
+    return Unreadable(number, f"It has more than {max_bytes:,} bytes.")
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
+def _message(number: int, json: bool, body: bytes) -> Message | Unreadable:
+    try:
+        return Message(number, json, body, _counts_of_json(body) if json else _counts_of_protobuf(body))
+    except Undecodable as error:
+        return Unreadable(number, str(error))
+
+
+_JSON_FIELDS: Final = (
+    (RecordKind.SPANS, "resourceSpans", "scopeSpans", "spans"),
+    (RecordKind.LOG_RECORDS, "resourceLogs", "scopeLogs", "logRecords"),
+    (RecordKind.METRICS, "resourceMetrics", "scopeMetrics", "metrics"),
+)
+_PROTOBUF_FIELDS: Final[Mapping[RecordKind, tuple[Any, str, str, str]]] = {
+    RecordKind.SPANS: (ExportTraceServiceRequest, "resource_spans", "scope_spans", "spans"),
+    RecordKind.LOG_RECORDS: (ExportLogsServiceRequest, "resource_logs", "scope_logs", "log_records"),
+    RecordKind.METRICS: (ExportMetricsServiceRequest, "resource_metrics", "scope_metrics", "metrics"),
+}
+
+VARINT, FIXED64, LENGTH_DELIMITED, FIXED32 = 0, 1, 2, 5
+"""The wire types of protobuf that OTLP uses."""
+
+TRACE_ID_BYTES, SPAN_ID_BYTES = 16, 8
+
+
+def _counts_of_json(body: bytes) -> dict[RecordKind, int]:
+    """Returns the number of records by kind; empty for an empty request.
+
+    Raises:
+        Undecodable: the body is not OTLP in JSON.
+    """
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Undecodable(f"This is not JSON: {error}.") from error
+    if not isinstance(document, dict) or (document and not any(name in document for _, name, *_ in _JSON_FIELDS)):
+        names = ", ".join(name for _, name, *_ in _JSON_FIELDS)
+        raise Undecodable(f"This is not OTLP: it is not an object with one of {names}.")
+    return {
+        kind: _count_records(document[outer], inner, leaf)
+        for kind, outer, inner, leaf in _JSON_FIELDS
+        if outer in document
+    }
+
+
+def _count_records(resources: Any, inner: str, leaf: str) -> int:
+    """Counts the records of a list of resources; ignores malformed parts, which the collector rejects."""
+    scopes = (scope for resource in _objects(resources) for scope in _objects(resource.get(inner)))
+    return sum(len(records) for scope in scopes if isinstance(records := scope.get(leaf), list))
+
+
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    return (each for each in value if isinstance(each, dict)) if isinstance(value, list) else iter(())
+
+
+def _counts_of_protobuf(body: bytes) -> dict[RecordKind, int]:
+    """Returns the number of records by kind, for a request in protobuf, which does not name its kind.
+
+    Raises:
+        Undecodable: the body is not OTLP in protobuf.
+    """
+    if not body:
+        return {}
+    try:
+        kind = _kind_of(_first_record(body))
+        message, outer, inner, leaf = _PROTOBUF_FIELDS[kind]
+        request = message.FromString(body)
+    except (DecodeError, ValueError) as error:
+        raise Undecodable("This is not OTLP in protobuf.") from error
+    return {kind: sum(len(getattr(scope, leaf)) for of in getattr(request, outer) for scope in getattr(of, inner))}
+
+
+def _first_record(body: bytes) -> bytes:
+    """Returns the first record of the first scope that has one, or empty bytes.
+
+    Raises:
+        ValueError: the body is not protobuf.
+    """
+    resources = (part for number, wire, part in _fields(body) if (number, wire) == (1, LENGTH_DELIMITED))
+    scopes = (
+        part for each in resources for number, wire, part in _fields(each) if (number, wire) == (2, LENGTH_DELIMITED)
+    )
+    records = (
+        part for each in scopes for number, wire, part in _fields(each) if (number, wire) == (2, LENGTH_DELIMITED)
+    )
+    return next(records, b"")
+
+
+def _kind_of(record: bytes) -> RecordKind:
+    """Infers the kind from fields that the other kinds do not have: a span's times, a log record's time or severity."""
+    sizes = {(number, wire): len(part) for number, wire, part in _fields(record)}
+    has_ids = sizes.get((1, LENGTH_DELIMITED)) == TRACE_ID_BYTES and sizes.get((2, LENGTH_DELIMITED)) == SPAN_ID_BYTES
+    if (7, FIXED64) in sizes or has_ids:
+        return RecordKind.SPANS
+    log_fields = {(1, FIXED64), (11, FIXED64), (2, VARINT), (8, FIXED32)}
+    if sizes.keys() & log_fields or (1, LENGTH_DELIMITED) not in sizes:
+        return RecordKind.LOG_RECORDS if record else RecordKind.SPANS
+    return RecordKind.METRICS
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Yields the number, wire type and content of each field; the content only of length-delimited fields."""
+    offset = 0
+    while offset < len(message):
+        tag, offset = _varint(message, offset)
+        number, wire, start = tag >> 3, tag & 7, offset
+        if wire == LENGTH_DELIMITED:
+            size, start = _varint(message, offset)
+            offset = start + size
+        elif wire == VARINT:
+            _, offset = _varint(message, offset)
+        elif wire in {FIXED64, FIXED32}:
+            offset += 8 if wire == FIXED64 else 4
+        else:
+            raise ValueError(wire)
+        if offset > len(message):
+            raise ValueError(offset)
+        yield number, wire, message[start:offset] if wire == LENGTH_DELIMITED else b""
+
+
+def _varint(message: bytes, offset: int) -> tuple[int, int]:
+    """Returns a varint and the offset after it."""
+    value = shift = 0
+    while offset < len(message) and shift < 64:  # bits
+        byte = message[offset]
+        value, offset, shift = value | (byte & 0x7F) << shift, offset + 1, shift + 7
+        if byte < 0x80:  # no continuation bit
+            return value, offset
+    raise ValueError(offset)

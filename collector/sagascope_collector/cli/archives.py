@@ -1,0 +1,266 @@
+"""The commands `import` and `export`: files of telemetry."""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from json import dumps
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBars
+
+from sagascope_collector import backups, safe_text
+from sagascope_collector.archives import FileReport, Progress, Report, Sender, send_files
+from sagascope_collector.cli import exit_codes, render, sagas, terminal
+from sagascope_collector.cli.connection import OtlpHttp, Url, otlp_http_url, with_client, with_credentials
+from sagascope_collector.cli.sagas import Environment, Name, Run
+from sagascope_collector.client import DEFAULT_URL, Client, Credentials, schemas
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
+from sagascope_collector.errors import BadValue
+
+MAX_PRINTED_PROBLEMS: Final = 10
+"""Problems of one file that are printed; ``--json`` lists more."""
+
+INTERRUPTED: Final = 130
+"""The exit status after Ctrl-C, as shells define it."""
+
+TIME_FORMATS: Final = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"]
+"""Both in UTC."""
+
+Files = Annotated[
+    list[Path],
+    typer.Argument(metavar="FILE...", exists=True, dir_okay=False, readable=True, help="The files to send."),
+]
+Json = Annotated[bool, typer.Option("--json", envvar="SAGASCOPE_JSON", help="Print only one JSON report.")]
+
+
+@with_credentials
+def import_files(
+    files: Files,
+    credentials: Credentials,
+    url: Url = DEFAULT_URL,
+    otlp_http: OtlpHttp = None,
+    json: Json = False,
+) -> None:
+    """Send files of telemetry to a collector.
+
+    Reads what the OpenTelemetry Collector's file exporter writes: JSON with one request a line, or protobuf; plain, or
+    compressed with gzip or zstd. The collector stores repeated requests once: after Ctrl-C, or if the collector was
+    unreachable for too long, run the same command again. The token must permit sending. Rejected records are listed by
+    file and line, and do not change the exit status.
+    """
+    destination = otlp_http_url(url, otlp_http, credentials)
+    with Sender(destination, credentials) as sender, _progress(files, json) as progress:
+        report = list(send_files(files, sender, progress))[-1]
+    if json:
+        terminal.write(dumps(report.as_json(), indent=2) + "\n")
+    if report.stopped:
+        typer.echo(f"Stopped: {safe_text.line(report.stopped)}\nRun the same command again to continue.", err=True)
+    raise typer.Exit(_status(report))
+
+
+def _status(report: Report) -> int:
+    """Returns a usage error for a file that has no readable request."""
+    if report.interrupted:
+        return INTERRUPTED
+    has_unreadable_file = any(each.rejected_requests and not each.requests for each in report.files)
+    return exit_codes.NOT_DONE if report.stopped or has_unreadable_file else exit_codes.DONE
+
+
+@contextmanager
+def _progress(files: list[Path], json: bool) -> Iterator[Progress]:
+    if json:
+        yield _Silent()
+    elif sys.stderr.isatty():
+        description = TextColumn("{task.description}", markup=False)
+        columns: tuple[ProgressColumn, ...] = (description, BarColumn(), DownloadColumn(), TimeRemainingColumn())
+        with ProgressBars(*columns, console=Console(stderr=True)) as bars:
+            yield _Bars(bars, {str(path): path.stat().st_size for path in files})
+    else:
+        yield _Lines()
+
+
+class _Silent:
+    """Prints nothing."""
+
+    def update(self, report: FileReport, read_bytes: int) -> None:
+        pass
+
+    def finish(self, report: FileReport) -> None:
+        pass
+
+
+class _Lines(_Silent):
+    """Prints the result of each file."""
+
+    def finish(self, report: FileReport) -> None:
+        terminal.write(_summary(report))
+
+
+class _Bars:
+    """Shows a progress bar for each file, and the results above them."""
+
+    def __init__(self, bars: ProgressBars, sizes: dict[str, int]) -> None:
+        self._bars = bars
+        self._tasks = {
+            name: bars.add_task(safe_text.line(Path(name).name, 40), total=size) for name, size in sizes.items()
+        }
+
+    def update(self, report: FileReport, read_bytes: int) -> None:
+        self._bars.update(self._tasks[report.file], completed=read_bytes)
+
+    def finish(self, report: FileReport) -> None:
+        self._bars.console.print(_summary(report).rstrip(), markup=False, highlight=False)
+
+
+def _summary(report: FileReport) -> str:
+    """Returns a line for a file, and one for each problem."""
+    sent = report.as_json()
+    lines = [f"{safe_text.line(report.file)}: {sent['spans']:,} spans and {sent['log_records']:,} log records sent"]
+    if sent["metrics_ignored"]:
+        lines.append(f"  {sent['metrics_ignored']:,} metrics ignored: Sagascope does not store metrics.")
+    for each in report.problems[:MAX_PRINTED_PROBLEMS]:
+        what = "not sent" if each.records is None else f"{each.records:,} records rejected"
+        lines.append(f"  line {each.line:,}: {what}: {safe_text.line(each.reason, 300)}")
+    omitted = report.problem_count - min(len(report.problems), MAX_PRINTED_PROBLEMS)
+    if omitted:
+        lines.append(f"  {omitted:,} more problems; --json lists up to 100 of a file.")
+    if report.truncated:
+        lines.append("  The file is truncated; it may still be being written.")
+    return "\n".join(lines) + "\n"
+
+
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        envvar="SAGASCOPE_OUTPUT",
+        metavar="FILE",
+        dir_okay=False,
+        help="The file to write. Default: standard output.",
+    ),
+]
+ParquetFolder = Annotated[
+    Path | None,
+    typer.Option("--parquet", metavar="FOLDER", help="Export everything as Parquet, by day, to a new folder."),
+]
+Since = Annotated[
+    datetime | None,
+    typer.Option(formats=TIME_FORMATS, metavar="TIME", help="With --parquet: only records that started then or later."),
+]
+Until = Annotated[
+    datetime | None,
+    typer.Option(formats=TIME_FORMATS, metavar="TIME", help="With --parquet: only records that started earlier."),
+]
+StoppedDatabase = Annotated[
+    Path | None,
+    typer.Option(
+        "--db",
+        metavar="PATH",
+        exists=True,
+        dir_okay=False,
+        help="With --parquet: the database of a stopped collector.",
+    ),
+]
+
+
+@with_client
+def export(
+    client: Client,
+    id: Annotated[str | None, typer.Argument(metavar="ID", help="The transaction's id.")] = None,  # noqa: A002
+    output: Output = None,
+    parquet: ParquetFolder = None,
+    since: Since = None,
+    until: Until = None,
+    db: StoppedDatabase = None,
+    name: Name = None,
+    run: Run = None,
+    environment: Environment = None,
+) -> None:
+    """Export the telemetry of one transaction or, with --parquet, all telemetry.
+
+    A transaction is written as OTLP JSON, one request a line, without loss; `import` and any OpenTelemetry Collector
+    can read it. If several transactions have the id, they are listed on standard error; --name, --run and --environment
+    select one. Exit status 1: no transaction has the id.
+
+    With --parquet, spans and log records are written to a new folder, by day. The collector keeps running.
+    """
+    if (id is None) is (parquet is None):
+        raise BadValue("Give either the id of a transaction or --parquet FOLDER.")
+    if parquet is not None:
+        written = _export_parquet(client, db, parquet, since, until)
+        typer.echo(f"{safe_text.line(str(parquet))} has {written:,} records.")
+    elif id is not None:
+        saga = _select(client, id, name, run, environment)
+        parts = client.export(saga.name, saga.id, environment=saga.environment, run=saga.run)
+        _print(parts) if output is None else _write(parts, output)
+
+
+def _select(
+    client: Client, quoted: str, name: str | None, run: str | None, environment: str | None
+) -> schemas.SagaSummary:
+    matches = sagas.meant(client, quoted, name, run, environment)
+    if len(matches) > 1:
+        typer.echo("Several transactions have that id; select one with --name, --run or --environment:", err=True)
+        typer.echo(terminal.text(render.listing(matches, sagas.now())), err=True, nl=False)
+        raise typer.Exit(2)
+    return matches[0]
+
+
+def _print(parts: Iterable[bytes]) -> None:
+    for part in parts:
+        sys.stdout.buffer.write(part)
+    sys.stdout.buffer.flush()
+
+
+def _write(parts: Iterable[bytes], path: Path) -> None:
+    """Writes a complete file, or leaves an existing one unchanged."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("xb") as file:
+            for part in parts:
+                file.write(part)
+        temporary.replace(path)
+    except OSError as error:
+        raise BadValue(f"{safe_text.line(str(path))} cannot be written: {error.strerror}.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _export_parquet(
+    client: Client, db: Path | None, folder: Path, since: datetime | None, until: datetime | None
+) -> int:
+    from sagascope_collector.archives import parquet
+    from sagascope_collector.storage import Storage
+
+    start = 0 if since is None else _unix_nanoseconds(since)
+    end = parquet.MAX_TIMESTAMP_NS if until is None else _unix_nanoseconds(until)
+    with _database(client, db, folder) as path:
+        storage = Storage(str(path))
+        try:
+            return parquet.export(storage, folder, start, end)
+        finally:
+            storage.close()
+
+
+@contextmanager
+def _database(client: Client, db: Path | None, folder: Path) -> Iterator[Path]:
+    """Yields the database, or a copy of the collector's beside the folder."""
+    if db is not None:
+        yield db
+        return
+    with TemporaryDirectory(prefix=".sagascope-", dir=folder.absolute().parent) as name:
+        copy = Path(name) / "copy.duckdb"
+        backups.save(client.backup(), copy)
+        yield copy
+
+
+def _unix_nanoseconds(time: datetime) -> int:
+    return int(time.replace(tzinfo=UTC).timestamp()) * NANOSECONDS_PER_SECOND
