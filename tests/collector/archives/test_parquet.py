@@ -46,7 +46,7 @@ def store(tmp_path: Path) -> Iterator[Storage]:
     opened.close()
 
 
-def test_every_record_is_there_once_in_the_folder_of_its_day(store: Storage, tmp_path: Path) -> None:
+def test_every_record_is_exported_once_to_the_folder_of_its_day(store: Storage, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     assert export(store, folder) == 6
     query = f"SELECT day::VARCHAR, count(*) FROM read_parquet('{folder}/spans/*/*.parquet') GROUP BY ALL ORDER BY ALL"
@@ -78,24 +78,24 @@ def test_columns_are_plain_and_attributes_json(store: Storage, tmp_path: Path) -
         (NOON + 9 * DAY, MAX_TIMESTAMP_NS, 0),
     ],
 )
-def test_a_part_of_time_is_exported(store: Storage, tmp_path: Path, since: int, until: int, number: int) -> None:
+def test_a_period_is_exported(store: Storage, tmp_path: Path, since: int, until: int, number: int) -> None:
     assert export(store, tmp_path / "out", since, until) == number
 
 
-def test_a_folder_that_is_there_is_left_as_it_was(store: Storage, tmp_path: Path) -> None:
+def test_an_existing_folder_is_not_changed(store: Storage, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    with pytest.raises(BadValue, match="left as it is"):
+    with pytest.raises(BadValue, match="was not changed"):
         export(store, tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_times_that_no_calendar_has_do_no_harm(store: Storage, tmp_path: Path) -> None:
+def test_times_outside_the_calendar_are_exported(store: Storage, tmp_path: Path) -> None:
     hostile = traces(span(77, start=2**64 - 1, end=2**64 - 1), span(78, start=NOON, end=2**64 - 1))
     store.records.append(decode([Payload(Signal.TRACES, Encoding.PROTOBUF, hostile.SerializeToString(), NOON)]).batch)
     assert export(store, tmp_path / "out") == 7
 
 
-def test_it_is_exported_while_the_collector_is_at_work(tmp_path: Path) -> None:
+def test_a_running_collector_can_be_exported(tmp_path: Path) -> None:
     with running_collector(tmp_path) as collector:
         for signal, body in requests():
             headers = {"content-type": "application/x-protobuf"}
@@ -108,7 +108,7 @@ def test_it_is_exported_while_the_collector_is_at_work(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [(), ("8492", "--parquet", "out")])
-def test_one_of_the_two_is_to_be_said(words: tuple[str, ...]) -> None:
+def test_exactly_one_of_id_and_parquet_is_required(words: tuple[str, ...]) -> None:
     refused = run("export", *words)
     assert refused.returncode == 2
     assert "Give either the id" in refused.stderr
