@@ -103,7 +103,7 @@ def test_a_running_collector_can_be_exported(tmp_path: Path) -> None:
             httpx.post(url, content=body, headers=headers, trust_env=False).raise_for_status()
         done = run("export", "--parquet", str(tmp_path / "out"), "--until", "2026-09-22", url=collector.api)
     assert done.returncode == 0, done.stderr
-    assert "holds 4 records" in done.stdout
+    assert "has 4 records" in done.stdout
     assert not list(tmp_path.glob(".sagascope-*"))
 
 
