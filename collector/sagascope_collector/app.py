@@ -107,7 +107,7 @@ class Collector:
         )
         self._housekeeping = Maintenance(storage)
         self._health = ProcessHealth(storage, self._ingest, self._projection, self._outages, clock)
-        self._alerts = self._watch(settings.alerts) if settings.alerts else None
+        self._alerts = self._alerter(settings.alerts) if settings.alerts else None
 
     async def run(self, announce: cli.Announce) -> None:
         """Listen until SIGTERM or SIGINT, then finish what is under way.
@@ -153,13 +153,13 @@ class Collector:
         passed = self._surroundings.passed.get((environment, name, step))
         return passed.at if passed else None
 
-    def _watch(self, said: alerting.Alerts) -> alerting.Watch:
-        return alerting.Watch(
-            said,
+    def _alerter(self, alerts: alerting.Alerts) -> alerting.Alerter:
+        return alerting.Alerter(
+            alerts,
             self._incidents,
             self._storage.alerts,
             environment=os.environ,
-            is_well=self._is_well,
+            is_healthy=self._is_well,
             doubted=lambda: self._surroundings.doubted,
             clock=self._clock,
         )
@@ -267,7 +267,7 @@ def run(settings: Settings, announce: cli.Announce, *, clock: Clock = time.time_
     """
     logging_setup.configure(settings.log_format, settings.log_level)
     sys.meta_path.insert(0, _WithoutPandas())
-    lacking = settings.alerts.lacking(os.environ) if settings.alerts else []
+    lacking = settings.alerts.missing_tokens(os.environ) if settings.alerts else []
     for warning in (*exposure.warnings(settings), *lacking):
         _log.warning(warning)
     _look_at_ports(settings)

@@ -1,4 +1,4 @@
-"""From the moment that makes a saga stuck until the webhook is called, and incidents over many open sagas.
+"""From the moment that makes a saga stuck until the receiver is notified, and incidents over many open sagas.
 
 A real collector and a real receiver. Each saga hangs in a step of its own, so that each makes an incident and a
 notification; the moment is the end of the time that its step was given. One second of the wait is given to telemetry
@@ -41,7 +41,7 @@ TURNS = 100
 def main() -> str:
     """A table of milliseconds."""
     head = ("what", "bound", "p50 ms", "p95 ms", "max ms", "number")
-    return table(head, [_row("stuck until the webhook is called", "2 s", _waits()), *_over_many()])
+    return table(head, [_row("stuck until the receiver is notified", "2 s", _waits()), *_over_many()])
 
 
 def _row(what: str, bound: str, seconds: Iterable[float]) -> Sequence[str]:
@@ -123,7 +123,7 @@ class Nothing:
 def _waits() -> Iterator[float]:
     with tempfile.TemporaryDirectory() as name, receiver() as pager:
         file = Path(name) / "alerts.yaml"
-        rules = {"webhooks": [{"name": "pager", "url": pager.url}], "rules": [{"name": "any"}]}
+        rules = {"receivers": [{"name": "pager", "url": pager.url}], "rules": [{"name": "any"}]}
         file.write_text(yaml.safe_dump(rules))
         stuck: dict[str, float] = {}
         with running_collector(Path(name), "--alerts", str(file)) as collector:

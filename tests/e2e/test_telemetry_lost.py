@@ -68,7 +68,7 @@ def world(folder: Path, *cut: str) -> Iterator[World]:
     with receiver() as pager:
         file = folder / "alerts.yaml"
         rules = [{"name": "any"}]
-        file.write_text(yaml.safe_dump({"webhooks": [{"name": "pager", "url": pager.url}], "rules": rules}))
+        file.write_text(yaml.safe_dump({"receivers": [{"name": "pager", "url": pager.url}], "rules": rules}))
         addresses = Addresses.choose({}, free=True).services
         with (
             running_collector(folder, "--alerts", str(file)) as collector,

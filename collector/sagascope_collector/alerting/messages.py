@@ -1,13 +1,12 @@
-"""What is sent to a webhook. Pure."""
+"""The content of notifications: a JSON message, and templates that are filled with its fields. Pure."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sagascope_collector.alerting import templates
-from sagascope_collector.alerting.rules import Kind, Webhook
 from sagascope_collector.client import schemas
-from sagascope_collector.incidents import Incident, Scope
+from sagascope_collector.config_file import Template
+from sagascope_collector.incidents import Incident
 from sagascope_collector.storage import FailureRate
 
 VERSION: Final = 1
@@ -15,22 +14,30 @@ VERSION: Final = 1
 HEADLINES: Final = {
     "opened": "{sagas} {are} stuck at {where}: {reason}.",
     "grown": "{sagas} {are} now stuck at {where}: {reason}.",
-    "over": "No {name} is stuck at {where} any more.",
-    "test": "This is a test: nothing is wrong.",
+    "resolved": "No {name} saga is stuck at {where}.",
 }
-
-FAILURE_HEADLINES: Final = {
+FAILURE_RATE_HEADLINES: Final = {
     "opened": "{failed} of {ended} {name} sagas failed or were compensated{usually}{where}.",
     "grown": "{failed} of {ended} {name} sagas have failed or been compensated{usually}{where}.",
-    "over": "The share of {name} sagas that fail has returned to its baseline.",
+    "resolved": "The share of {name} sagas that fail has returned to its baseline.",
 }
+TEST_HEADLINE: Final = "This is a test: nothing is wrong."
 
-FIRING_FOR: Final = timedelta(minutes=5)
-"""How long Alertmanager keeps an alert that is not repeated."""
+FIELDS: Final = (
+    "event", "headline", "key", "environment", "name", "step", "service", "phase", "reason", "scope", "count", "peak",
+    "since", "latest_at", "at", "error_sample", "amount_at_risk", "examples", "state", "note", "acknowledged_by",
+    "link", "resume", "compensate", "verify_first", "rule",
+)  # fmt: skip
+"""The fields that a template may name."""
+
+MAX_TEMPLATE_DEPTH: Final = 20
+
+Message = Mapping[str, Any]
+"""The default body of a notification."""
 
 
 def message(event: str, incident: Incident, at: int, *, rule: str, link: str) -> dict[str, Any]:
-    """The usual body: what happened, in one sentence and in fields."""
+    """Returns what happened to an incident, as a sentence and as fields; `at` is in nanoseconds since 1970."""
     return {
         "version": VERSION,
         "event": event,
@@ -55,7 +62,7 @@ def message(event: str, incident: Incident, at: int, *, rule: str, link: str) ->
             "error_sample": incident.error or None,
             "amount_at_risk": [
                 {"currency": each.currency, "certain": str(each.certain), "possible": str(each.possible)}
-                for each in incident.stakes
+                for each in incident.amounts
             ],
             "examples": list(incident.examples),
             "note": incident.note or None,
@@ -66,43 +73,61 @@ def message(event: str, incident: Incident, at: int, *, rule: str, link: str) ->
     }
 
 
+def trial_message(at: int) -> dict[str, Any]:
+    """Returns a message about no incident, which says that it is a test."""
+    incident = Incident(
+        key="test",
+        environment="",
+        name="test",
+        step="test",
+        service="test",
+        phase="forward",
+        reason="hung",
+        fingerprint="",
+        error="",
+        count=0,
+        since=0,
+        latest_at=0,
+        examples=(),
+        recommended_actions={"resume": 0, "compensate": 0, "verify_first": 0},
+        amounts=(),
+        opened_at=0,
+        changed_at=0,
+        peak=0,
+    )
+    return message("opened", incident, at, rule="", link="") | {"event": "test", "headline": TEST_HEADLINE}
+
+
+def headline(event: str, incident: Incident) -> str:
+    """Returns what happened to an incident as one sentence."""
+    if incident.failure_rate:
+        return _failure_rate_headline(event, incident, incident.failure_rate)
+    is_one = incident.count == 1
+    return HEADLINES[event].format(
+        sagas=f"{incident.count:,} {incident.name} {'saga' if is_one else 'sagas'}",
+        are="is" if is_one else "are",
+        where=incident.step or incident.service or "an unknown step",
+        reason=incident.reason.replace("_", " "),
+        name=incident.name,
+    )
+
+
+def _failure_rate_headline(event: str, incident: Incident, rate: FailureRate) -> str:
+    return FAILURE_RATE_HEADLINES[event].format(
+        failed=f"{rate.failed:,}",
+        ended=f"{rate.ended:,}",
+        name=incident.name,
+        usually="" if rate.baseline is None else f" (usually {rate.baseline:.1%})",
+        where=f", most of them at {incident.step}" if incident.step else "",
+    )
+
+
 def _failure_rate(rate: FailureRate) -> dict[str, Any]:
     return {"failed": rate.failed, "ended": rate.ended, "baseline": rate.baseline}
 
 
-def body(webhook: Webhook, said: Mapping[str, Any]) -> Any:
-    """What this webhook is sent for a message."""
-    if webhook.kind is Kind.ALERTMANAGER:
-        return [alert(said, datetime.now(UTC) + FIRING_FOR)]
-    return said if webhook.body is None else templates.fill(webhook.body, texts(said))
-
-
-def alert(said: Mapping[str, Any], until: datetime) -> dict[str, Any]:
-    """The message as an alert of Alertmanager: it fires until then, unless it is over."""
-    incident = said["incident"]
-    labels = {
-        "alertname": "SagasStandStill",
-        "incident": incident["key"],
-        "environment": incident["environment"],
-        "saga": incident["name"],
-        "step": incident["step"] or "",
-        "service": incident["service"] or "",
-        "reason": incident["reason"],
-        "phase": incident["phase"],
-        "severity": "critical" if incident["scope"] == Scope.SYSTEMIC.value else "warning",
-    }
-    ends = said["at"] if said["event"] == "over" else schemas.rfc3339(until)
-    return {
-        "labels": {name: value for name, value in labels.items() if value},
-        "annotations": {"summary": said["headline"], "examples": ", ".join(incident["examples"])},
-        "startsAt": incident["since"],
-        "endsAt": ends,
-        **({"generatorURL": said["link"]} if said["link"] else {}),
-    }
-
-
-def texts(said: Mapping[str, Any]) -> dict[str, str]:
-    """Every field of a message as a text, by the names of `templates.FIELDS`."""
+def texts(said: Message) -> dict[str, str]:
+    """Returns every field of a message as a text, by the names of `FIELDS`."""
     incident = said["incident"]
     flat = {
         **incident,
@@ -111,32 +136,35 @@ def texts(said: Mapping[str, Any]) -> dict[str, str]:
     }
     flat["examples"] = ", ".join(incident["examples"])
     flat["amount_at_risk"] = ", ".join(f"{each['certain']} {each['currency']}" for each in incident["amount_at_risk"])
-    return {name: "" if flat[name] is None else str(flat[name]) for name in templates.FIELDS}
+    return {name: "" if flat[name] is None else str(flat[name]) for name in FIELDS}
 
 
-def headline(event: str, incident: Incident) -> str:
-    """One sentence."""
-    if incident.failure_rate and event in FAILURE_HEADLINES:
-        return _failure_headline(event, incident, incident.failure_rate)
-    several = incident.count != 1
-    return HEADLINES[event].format(
-        sagas=f"{incident.count:,} {incident.name} {'sagas' if several else 'saga'}",
-        are="are" if several else "is",
-        where=incident.step or incident.service or "an unknown step",
-        reason=incident.reason.replace("_", " "),
-        name=incident.name,
-    )
+def checked(template: Any) -> Any:
+    """Returns a template, if everything in it can be filled in.
+
+    Raises:
+        ValueError: it names an unknown field, or is nested too deep.
+    """
+    fill(template, {})
+    return template
 
 
-def _failure_headline(event: str, incident: Incident, rate: FailureRate) -> str:
-    usually = "" if rate.baseline is None else f" (usually {rate.baseline:.1%})"
-    return FAILURE_HEADLINES[event].format(
-        failed=f"{rate.failed:,}",
-        ended=f"{rate.ended:,}",
-        name=incident.name,
-        usually=usually,
-        where=f", most of them at {incident.step}" if incident.step else "",
-    )
+def fill(template: Any, values: Mapping[str, str], depth: int = MAX_TEMPLATE_DEPTH) -> Any:
+    """Returns the JSON template with its fields filled in: a text stays one text, whatever a value contains."""
+    if depth < 0:
+        raise ValueError("the body is nested too deep")
+    if isinstance(template, str):
+        return Template.parse(template, _check_field).filled(values)
+    if isinstance(template, Mapping):
+        return {key: fill(value, values, depth - 1) for key, value in template.items()}
+    if isinstance(template, list | tuple):
+        return [fill(each, values, depth - 1) for each in template]
+    return template
+
+
+def _check_field(name: str) -> None:
+    if name not in FIELDS:
+        raise ValueError(f"there is no field {name!r}; there are {', '.join(FIELDS)}")
 
 
 def _time(nanoseconds: int) -> str:

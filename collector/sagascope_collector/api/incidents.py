@@ -76,7 +76,7 @@ def _said(incident: Incident) -> dict[str, Any]:
         "latest_at": moment(incident.latest_at),
         "amount_at_risk": [
             schemas.AmountAtRisk(currency=each.currency, certain=decimal(each.certain), possible=decimal(each.possible))
-            for each in incident.stakes
+            for each in incident.amounts
         ],
         "examples": list(incident.examples),
         "state": incident.state.value,

@@ -25,7 +25,9 @@ def read(text: str) -> Incident:
     said: dict[str, Any] = {name: value for name, value in orjson.loads(text).items() if name in known}
     said["state"], said["scope"] = State(said["state"]), Scope(said["scope"])
     said["examples"] = tuple(said["examples"])
-    said["stakes"] = tuple(AmountAtRisk(name, Decimal(sure), Decimal(unsure)) for name, sure, unsure in said["stakes"])
+    said["amounts"] = tuple(
+        AmountAtRisk(name, Decimal(sure), Decimal(unsure)) for name, sure, unsure in said["amounts"]
+    )
     said["excluded"] = tuple((begun, over) for begun, over in said.get("excluded", ()))
     said["failure_rate"] = FailureRate(*said["failure_rate"]) if said.get("failure_rate") else None
     return Incident(**said)

@@ -58,7 +58,7 @@ class Incident:
     examples: tuple[str, ...]
     recommended_actions: dict[str, int]
     """How many of its sagas there are for each recommended action."""
-    stakes: tuple[AmountAtRisk, ...]
+    amounts: tuple[AmountAtRisk, ...]
     opened_at: int
     changed_at: int
     """When its state became what it is."""
@@ -137,7 +137,7 @@ def scope(group: IncidentGroup, passed_at: int | None) -> Scope:
 def _without_sagas(incident: Incident, now: int) -> tuple[Incident, IncidentChange | None]:
     empty_since = incident.empty_since or now
     none = dict.fromkeys(incident.recommended_actions, 0)
-    empty = replace(incident, count=0, recommended_actions=none, stakes=(), empty_since=empty_since)
+    empty = replace(incident, count=0, recommended_actions=none, amounts=(), empty_since=empty_since)
     if incident.state is State.RESOLVED or now - empty_since < LINGERS:
         return empty, None
     excluded = (*incident.excluded, (incident.since, now))[-MAX_EXCLUDED:] if incident.failure_rate else ()
@@ -161,7 +161,7 @@ def _opened(group: IncidentGroup, now: int, passed_at: int | None) -> Incident:
         latest_at=group.latest_at,
         examples=group.examples,
         recommended_actions=dict(group.recommended_actions),
-        stakes=group.amounts,
+        amounts=group.amounts,
         opened_at=now,
         changed_at=now,
         peak=group.count,
@@ -183,7 +183,7 @@ def _of(incident: Incident, group: IncidentGroup, passed_at: int | None) -> Inci
         latest_at=group.latest_at,
         examples=group.examples,
         recommended_actions=dict(group.recommended_actions),
-        stakes=group.amounts,
+        amounts=group.amounts,
         peak=max(incident.peak, group.count),
         scope=scope(group, passed_at),
         failure_rate=group.failure_rate,

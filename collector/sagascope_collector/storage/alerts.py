@@ -1,4 +1,4 @@
-"""What is kept of alerts: which webhook was sent what, and what is still to be sent."""
+"""The tables of alerts: what each receiver was notified of, and what is still to be delivered."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,34 +13,34 @@ SQL: Final = load("alerts")
 
 
 class AlertState(NamedTuple):
-    """What one webhook was sent about one incident."""
+    """What one receiver knows about one incident."""
 
-    webhook: str
+    receiver: str
     incident: str
     opened_at: int
-    """When the incident opened, in nanoseconds; a later return of it has another."""
-    grown: int
-    """The greatest number of sagas that was sent."""
-    is_over: bool
-    over_since: int | None
-    """When the incident was first seen to be over, while that is not sent yet."""
+    """When the incident opened, in nanoseconds; when it returns later, that is another time."""
+    growth_step: int
+    """The largest growth step of which it was notified; 0: none."""
+    is_resolved: bool
+    resolved_since: int | None
+    """When the incident was first seen to be resolved, while that is not notified yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """One message. The same `id` is kept once."""
+    """One message for one receiver. The same `id` is stored once."""
 
     id: str
-    webhook: str
+    receiver: str
     at: int
     event: str
-    """``opened``, ``grown`` or ``over``."""
+    """``opened``, ``grown`` or ``resolved``."""
     document: str
     """The body, as JSON."""
 
 
 class Pending(NamedTuple):
-    """A notification that was not delivered yet."""
+    """A notification that is still to be delivered."""
 
     notification: Notification
     attempts: int
@@ -49,18 +49,18 @@ class Pending(NamedTuple):
 
 STATES: Final = pa.schema(
     [
-        ("webhook", pa.string()),
+        ("receiver", pa.string()),
         ("incident", pa.string()),
         ("opened_at", pa.int64()),
-        ("grown", pa.int64()),
-        ("is_over", pa.bool_()),
-        ("over_since", pa.int64()),
+        ("growth_step", pa.int64()),
+        ("is_resolved", pa.bool_()),
+        ("resolved_since", pa.int64()),
     ]
 )
 NOTIFICATIONS: Final = pa.schema(
     [
         ("id", pa.string()),
-        ("webhook", pa.string()),
+        ("receiver", pa.string()),
         ("at", pa.int64()),
         ("event", pa.string()),
         ("document", pa.string()),
@@ -75,11 +75,11 @@ class AlertRecords:
         self._database = database
 
     def states(self) -> Sequence[AlertState]:
-        """Returns what every webhook was sent about incidents that are not over for it."""
+        """Returns what every receiver knows about incidents, but for those of which it knows that they are resolved."""
         return [AlertState(*row) for row in self._database.rows(SQL["select_states"])]
 
     def put(self, states: Sequence[AlertState], notifications: Sequence[Notification]) -> None:
-        """Writes both in one transaction: after a crash nothing is sent twice, and nothing is forgotten."""
+        """Writes both in one transaction, so that a crash neither repeats nor loses a notification."""
         rows = pa.Table.from_pylist([each._asdict() for each in states], schema=STATES)
         with self._database.transaction():
             self._database.count(SQL["put_states"], batch_states=rows)
@@ -97,7 +97,7 @@ class AlertRecords:
         self._database.count(SQL["update_notification_delivered"], {"id": id_, "at": at})
 
     def failed(self, id_: str, next_attempt_at: int | None, error: str) -> None:
-        """Notes that one was not delivered, and when it is attempted again; None: never."""
+        """Notes that one was not delivered, and when it is retried; None: never."""
         values = {"id": id_, "next_attempt_at": next_attempt_at, "error": error}
         self._database.count(SQL["update_notification_failed"], values)
 

@@ -68,7 +68,7 @@ def test_it_follows_its_sagas_and_remembers_the_most() -> None:
 def test_it_is_over_only_when_nobody_came_back_for_a_while() -> None:
     empty, change = advance(opened(), None, NOW, None)
     assert empty
-    assert (empty.state, empty.count, empty.stakes, change) == (State.OPEN, 0, (), None)
+    assert (empty.state, empty.count, empty.amounts, change) == (State.OPEN, 0, (), None)
     again, change = advance(empty, GROUP, NOW + LINGERS, None)
     assert again
     assert (again.state, again.empty_since, change) == (State.OPEN, None, None)

@@ -75,7 +75,7 @@ def is_in(collector: RunningCollector, name: str, state: str, count: int = 0) ->
 def test_sixty_refused_charges_are_an_incident_until_charges_succeed_again(tmp_path: Path) -> None:
     with receiver() as pager:
         alerts = tmp_path / "alerts.yaml"
-        alerts.write_text(yaml.safe_dump({"webhooks": [{"name": "pager", "url": pager.url}], "over_after": "0s"}))
+        alerts.write_text(yaml.safe_dump({"receivers": [{"name": "pager", "url": pager.url}], "resolve_after": "0s"}))
         with running_collector(tmp_path, "--alerts", str(alerts)) as collector:
             send(collector, *baseline("payment"), *charged("payment", 30, 30 * MINUTE, versions={"cards": "2.0"}))
             send(collector, *refused("payment", 60, 3 * MINUTE, versions={"cards": "2.1"}))
@@ -91,7 +91,7 @@ def test_sixty_refused_charges_are_an_incident_until_charges_succeed_again(tmp_p
             assert incidents(collector)["payment"]["opened_at"] == opened_at
             send(collector, *charged("payment", 40, 50))
             soon(lambda: is_in(collector, "payment", "resolved"), seconds=60)
-            soon(lambda: pager.events()[-1] == "over", seconds=30)
+            soon(lambda: pager.events()[-1] == "resolved", seconds=30)
             history = get(collector, f"/incidents/{incidents(collector)['payment']['key']}")["history"]
             assert [each["what"] for each in history] == ["opened", "resolved"]
 

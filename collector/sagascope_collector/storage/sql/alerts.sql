@@ -1,5 +1,5 @@
 -- name: select_states
-SELECT webhook, incident, opened_at, grown, is_over, over_since FROM alert_states WHERE NOT is_over
+SELECT receiver, incident, opened_at, growth_step, is_resolved, resolved_since FROM alert_states WHERE NOT is_resolved
 
 -- name: put_states
 INSERT OR REPLACE INTO alert_states BY NAME SELECT * FROM batch_states
@@ -10,7 +10,7 @@ SELECT *, 0 AS attempts, "at" AS next_attempt_at FROM batch_notifications
 ON CONFLICT DO NOTHING
 
 -- name: select_notifications
-SELECT id, webhook, "at", event, document, attempts, next_attempt_at
+SELECT id, receiver, "at", event, document, attempts, next_attempt_at
 FROM alert_notifications
 WHERE next_attempt_at IS NOT NULL
 ORDER BY "at", id
@@ -30,6 +30,6 @@ SELECT
 FROM alert_notifications
 
 -- name: clear_notifications
--- what is not delivered yet never will be
+-- what is still to be delivered never will be
 UPDATE alert_notifications SET document = '{}', next_attempt_at = NULL
 WHERE document <> '{}' AND EXISTS (FROM texts WHERE contains(document, texts."text"))

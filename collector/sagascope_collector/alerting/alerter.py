@@ -1,0 +1,152 @@
+"""The background threads that turn changes of incidents into notifications, and deliver them."""
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from sagascope_collector.alerting import messages
+from sagascope_collector.alerting.channels import CHANNELS, Connection
+from sagascope_collector.alerting.decisions import Decision, decide, rests_on_absence
+from sagascope_collector.alerting.messages import Message
+from sagascope_collector.alerting.rules import Alerts, Receiver, Watchdog
+from sagascope_collector.alerting.sender import NotDelivered, Sender
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
+from sagascope_collector.errors import NotFound
+from sagascope_collector.incidents import Incident, Incidents
+from sagascope_collector.periodic import PeriodicTask
+from sagascope_collector.storage import AlertRecords, AlertState, Notification
+
+INTERVAL_SECONDS: Final = 0.5
+"""Time between two looks while nothing happens: they find what lasts, is resolved or is retried."""
+
+
+class Alerter:
+    """Notifies receivers of incidents. Each receiver has a thread of its own, so one that hangs delays no other."""
+
+    def __init__(
+        self,
+        alerts: Alerts,
+        incidents: Incidents,
+        records: AlertRecords,
+        *,
+        environment: Mapping[str, str],
+        is_healthy: Callable[[], bool],
+        doubted: Callable[[], Collection[str]] = tuple,
+        clock: Callable[[], int],
+    ) -> None:
+        """Reads what receivers were notified of before.
+
+        Args:
+            alerts: the receivers and rules.
+            incidents: the incidents.
+            records: where it is kept what receivers know, and what is to be delivered.
+            environment: holds the tokens that receivers name.
+            is_healthy: whether the collector receives and evaluates telemetry; else the watchdog is not sent.
+            doubted: environments in which telemetry may be missing: what rests on its absence notifies no receiver.
+            clock: the time in nanoseconds since 1970.
+        """
+        self._alerts = alerts
+        self._incidents = incidents
+        self._records = records
+        self._doubted = doubted
+        self._clock = clock
+        self._sender = Sender(environment)
+        self._states = {(each.receiver, each.incident): each for each in records.states()}
+        self._deciding = PeriodicTask("alerts", self.decide, every=INTERVAL_SECONDS)
+        self._delivering = {each.name: self._delivery(each) for each in alerts.receivers}
+        self._tasks = [self._deciding, *self._delivering.values()]
+        if alerts.watchdog:
+            watchdog = WatchdogSignal(alerts, alerts.watchdog, self._sender, is_healthy, clock)
+            self._tasks.append(PeriodicTask("alerts watchdog", watchdog.send, every=INTERVAL_SECONDS))
+        incidents.listen(self._deciding.call)
+
+    def _delivery(self, receiver: Receiver) -> PeriodicTask:
+        connection = Connection(receiver, self._sender, self._records, self._firing, self._clock)
+        channel = CHANNELS[receiver.type](connection)
+        return PeriodicTask(f"alerts {receiver.name}", channel.deliver, every=INTERVAL_SECONDS)
+
+    def start(self) -> None:
+        """Starts the threads."""
+        for each in self._tasks:
+            each.start()
+
+    def stop(self) -> None:
+        """Stops the threads; what was not delivered is delivered after the next start."""
+        for each in self._tasks:
+            each.stop()
+        self._sender.close()
+
+    def decide(self) -> None:
+        """Stores the notifications that are due now, and what receivers know after them, in one transaction.
+
+        Raises:
+            StorageUnavailable: nothing was stored.
+        """
+        now, doubted = self._clock(), self._doubted()
+        incidents = [each for each in self._incidents.all() if not rests_on_absence(each, doubted)]
+        found = [(each, decision) for each in incidents for decision in decide(self._alerts, each, self._states, now)]
+        if not found:
+            return
+        states = [decision.state for _, decision in found]
+        self._records.put(states, [self._notification(each, of, now) for each, of in found if of.event])
+        self._states |= {(each.receiver, each.incident): each for each in states}
+        for name in {each.receiver for each in states}:
+            self._delivering[name].call()
+
+    def _notification(self, incident: Incident, decision: Decision, now: int) -> Notification:
+        event = decision.event.value if decision.event else ""
+        message = messages.message(event, incident, now, rule=decision.rule, link=self._alerts.link)
+        id_ = _notification_id(decision.state, event)
+        return Notification(id_, decision.state.receiver, now, event, json.dumps(message))
+
+    def _firing(self, receiver: str) -> Sequence[Message]:
+        """Returns a message for each incident that the receiver was notified of and that is not resolved."""
+        now, found = self._clock(), []
+        for state in self._records.states():
+            if state.receiver == receiver:
+                try:
+                    incident = self._incidents.one(state.incident)
+                except NotFound:
+                    continue
+                found.append(messages.message("opened", incident, now, rule="", link=self._alerts.link))
+        return found
+
+
+class WatchdogSignal:
+    """Sends a signal at intervals while the collector is healthy: when it stops, the collector does not watch."""
+
+    def __init__(
+        self,
+        alerts: Alerts,
+        watchdog: Watchdog,
+        sender: Sender,
+        is_healthy: Callable[[], bool],
+        clock: Callable[[], int],
+    ) -> None:
+        names = watchdog.receivers or tuple(each.name for each in alerts.receivers)
+        self._receivers = [each for each in alerts.receivers if each.name in names]
+        self._interval_seconds = watchdog.interval
+        self._sender = sender
+        self._is_healthy = is_healthy
+        self._clock = clock
+        self._sent_at = 0
+
+    def send(self) -> None:
+        """Sends the signal if it is due; one that is not delivered is not retried, since the next one follows."""
+        now = self._clock()
+        is_due = not 0 <= now - self._sent_at < self._interval_seconds * NANOSECONDS_PER_SECOND
+        if not is_due or not self._is_healthy():
+            return
+        self._sent_at = now
+        for receiver in self._receivers:
+            body = CHANNELS[receiver.type].watchdog_body(receiver, datetime.now(UTC), self._interval_seconds)
+            try:
+                self._sender.send(receiver, body, f"watchdog:{now}")
+            except NotDelivered:
+                continue
+
+
+def _notification_id(state: AlertState, event: str) -> str:
+    step = str(state.growth_step) if event == "grown" else ""
+    return ":".join((state.incident, str(state.opened_at), state.receiver, event, step))

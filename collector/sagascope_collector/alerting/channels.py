@@ -1,0 +1,235 @@
+"""Channels deliver notifications to receivers: one class for each type of receiver, behind one protocol."""
+
+import json
+import logging
+import random
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple, Protocol
+
+from sagascope_collector.alerting import messages
+from sagascope_collector.alerting.messages import Message
+from sagascope_collector.alerting.rules import Receiver, ReceiverType
+from sagascope_collector.alerting.sender import NotDelivered, Sender
+from sagascope_collector.client import schemas
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
+from sagascope_collector.incidents import FAILURE_RATE, Scope
+from sagascope_collector.storage import AlertRecords, Pending
+
+MIN_BACKOFF_SECONDS: Final = 1.0
+MAX_BACKOFF_SECONDS: Final = 300.0
+
+GIVE_UP_AFTER_SECONDS: Final = 24 * 3_600.0
+"""Time after which a notification is not attempted any more."""
+
+REPEAT_INTERVAL_SECONDS: Final = 60.0
+"""Time after which Alertmanager is sent again what fires: it forgets alerts that are not repeated."""
+
+FIRING_TIMEOUT: Final = timedelta(minutes=5)
+"""Time after which Alertmanager resolves an alert that was not repeated."""
+
+WATCHDOG_HEADLINE: Final = "Sagascope receives and evaluates telemetry."
+WATCHDOG_TIMEOUT_INTERVALS: Final = 3
+"""Intervals for which Alertmanager keeps the watchdog firing."""
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Connection(NamedTuple):
+    """What a channel needs to deliver to its receiver."""
+
+    receiver: Receiver
+    sender: Sender
+    records: AlertRecords
+    firing: Callable[[str], Sequence[Message]]
+    """Returns a message for each incident of which the receiver of this name was notified and that is not resolved."""
+    clock: Callable[[], int]
+
+    def pending(self) -> list[Pending]:
+        """Returns what is still to be delivered to the receiver, oldest first."""
+        return [each for each in self.records.pending() if each.notification.receiver == self.receiver.name]
+
+
+class Channel(Protocol):
+    """Delivers notifications to one receiver."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Takes the connection; sends nothing."""
+
+    def deliver(self) -> None:
+        """Delivers what is due. What fails stays pending."""
+
+    @staticmethod
+    def body(receiver: Receiver, message: Message) -> Any:
+        """Returns one message as the receiver takes it."""
+
+    @staticmethod
+    def watchdog_body(receiver: Receiver, at: datetime, interval_seconds: float) -> Any:
+        """Returns the signal that the collector works."""
+
+
+class WebhookChannel:
+    """Posts one JSON body for each notification, in order: an end is never delivered before its beginning."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def deliver(self) -> None:
+        """Delivers what is due until one fails."""
+        for each in self._connection.pending():
+            if each.next_attempt_at > self._connection.clock() or not self._attempt(each):
+                return
+
+    def _attempt(self, pending: Pending) -> bool:
+        """Attempts one notification; returns whether the next one may be delivered."""
+        receiver, sender, records, _, clock = self._connection
+        notification = pending.notification
+        try:
+            message: Message = json.loads(notification.document)
+            sender.send(receiver, self.body(receiver, message), notification.id)
+        except NotDelivered as error:
+            return self._failed(pending, error)
+        records.delivered(notification.id, clock())
+        return True
+
+    def _failed(self, pending: Pending, error: NotDelivered) -> bool:
+        receiver, _, records, _, clock = self._connection
+        now, notification = clock(), pending.notification
+        if error.is_final or now - notification.at > GIVE_UP_AFTER_SECONDS * NANOSECONDS_PER_SECOND:
+            _log.error("Receiver %r was not notified (%s): %s.", receiver.name, notification.event, error)
+            records.failed(notification.id, None, str(error))
+            return True
+        if not pending.attempts:
+            _log.warning("Notifying receiver %r failed and will be retried: %s.", receiver.name, error)
+        backoff_ns = round(backoff_seconds(pending.attempts) * NANOSECONDS_PER_SECOND)
+        records.failed(notification.id, now + backoff_ns, str(error))
+        return False
+
+    @staticmethod
+    def body(receiver: Receiver, message: Message) -> Any:
+        """Returns the message, or the receiver's own body filled with its fields."""
+        return message if receiver.body is None else messages.fill(receiver.body, messages.texts(message))
+
+    @staticmethod
+    def watchdog_body(receiver: Receiver, at: datetime, interval_seconds: float) -> Any:
+        """Returns the signal as a message of the event ``watchdog``."""
+        message = {
+            "version": messages.VERSION,
+            "event": "watchdog",
+            "headline": WATCHDOG_HEADLINE,
+            "at": schemas.rfc3339(at),
+            "interval": interval_seconds,
+        }
+        if receiver.body is None:
+            return message
+        known = {name: str(message[name]) for name in ("event", "headline", "at")}
+        return messages.fill(receiver.body, dict.fromkeys(messages.FIELDS, "") | known)
+
+
+class AlertmanagerChannel:
+    """Keeps the alerts of an Alertmanager in step: everything that fires is repeated, as its API asks for."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._sent_at = 0
+        self._failures = 0
+        self._backoff_ns = 0
+
+    def deliver(self) -> None:
+        """Sends everything that fires, if it is time or something happened."""
+        receiver, sender, records, _, clock = self._connection
+        now, pending = clock(), self._connection.pending()
+        since = now - self._sent_at
+        is_due = pending or not 0 <= since < REPEAT_INTERVAL_SECONDS * NANOSECONDS_PER_SECOND
+        if since < self._backoff_ns or not is_due:
+            return
+        self._sent_at = now
+        alerts = self._alerts(pending)
+        try:
+            if alerts:
+                sender.send(receiver, alerts, f"{receiver.name}:{now}")
+        except NotDelivered as error:
+            self._backoff_ns = round(backoff_seconds(self._failures) * NANOSECONDS_PER_SECOND)
+            self._failures += 1
+            for each in pending:
+                records.failed(each.notification.id, now + self._backoff_ns, str(error))
+            return
+        self._failures = self._backoff_ns = 0
+        for each in pending:
+            records.delivered(each.notification.id, now)
+
+    def _alerts(self, pending: Sequence[Pending]) -> list[dict[str, Any]]:
+        """Returns what fires, and what is resolved and was not delivered yet, one alert an incident."""
+        until = datetime.now(UTC) + FIRING_TIMEOUT
+        known: list[Message] = [message for each in pending if (message := json.loads(each.notification.document))]
+        known += self._connection.firing(self._connection.receiver.name)
+        return list({each["incident"]["key"]: _alert(each, until) for each in known}.values())
+
+    @staticmethod
+    def body(receiver: Receiver, message: Message) -> Any:
+        """Returns the message as a list of one alert."""
+        return [_alert(message, datetime.now(UTC) + FIRING_TIMEOUT)]
+
+    @staticmethod
+    def watchdog_body(receiver: Receiver, at: datetime, interval_seconds: float) -> Any:
+        """Returns the signal as an alert that fires until a few intervals from now."""
+        return [
+            {
+                "labels": {"alertname": "SagascopeWatchdog", "severity": "none"},
+                "annotations": {"summary": WATCHDOG_HEADLINE},
+                "startsAt": schemas.rfc3339(at),
+                "endsAt": schemas.rfc3339(at + timedelta(seconds=interval_seconds * WATCHDOG_TIMEOUT_INTERVALS)),
+            }
+        ]
+
+
+CHANNELS: Final[Mapping[ReceiverType, type[Channel]]] = {
+    ReceiverType.WEBHOOK: WebhookChannel,
+    ReceiverType.ALERTMANAGER: AlertmanagerChannel,
+}
+
+
+def send_test(receiver: Receiver, environment: Mapping[str, str]) -> None:
+    """Sends one notification that says it is a test.
+
+    Raises:
+        NotDelivered: the receiver did not accept it.
+    """
+    now = datetime.now(UTC)
+    message = messages.trial_message(round(now.timestamp() * NANOSECONDS_PER_SECOND))
+    sender = Sender(environment)
+    try:
+        sender.send(receiver, CHANNELS[receiver.type].body(receiver, message), f"test:{now.isoformat()}")
+    finally:
+        sender.close()
+
+
+def backoff_seconds(attempts: int) -> float:
+    """Returns how long to wait after so many failed attempts: exponential, with jitter."""
+    longest = min(MAX_BACKOFF_SECONDS, MIN_BACKOFF_SECONDS * 2.0 ** min(attempts, 20))
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311  # no secret: it spreads senders that come back together
+
+
+def _alert(message: Message, until: datetime) -> dict[str, Any]:
+    incident = message["incident"]
+    is_failure_rate = incident["reason"] == FAILURE_RATE
+    labels = {
+        "alertname": "SagaFailureRate" if is_failure_rate else "SagasStuck",
+        "incident": incident["key"],
+        "environment": incident["environment"],
+        "saga": incident["name"],
+        # labels identify an alert, and the step at which most sagas fail may change
+        "step": "" if is_failure_rate else incident["step"] or "",
+        "service": "" if is_failure_rate else incident["service"] or "",
+        "reason": incident["reason"],
+        "phase": incident["phase"],
+        "severity": "critical" if incident["scope"] == Scope.SYSTEMIC.value else "warning",
+    }
+    ends = message["at"] if message["event"] == "resolved" else schemas.rfc3339(until)
+    return {
+        "labels": {name: value for name, value in labels.items() if value},
+        "annotations": {"summary": message["headline"], "examples": ", ".join(incident["examples"])},
+        "startsAt": incident["since"],
+        "endsAt": ends,
+        **({"generatorURL": message["link"]} if message["link"] else {}),
+    }
