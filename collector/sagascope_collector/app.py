@@ -103,7 +103,7 @@ class Collector:
             clock=clock,
         )
         self._incidents = Incidents(
-            storage.incidents, passed=self._passed_at, failure_rates=FailureRates(storage), clock=clock
+            storage.incidents, passed_at=self._passed_at, failure_rates=FailureRates(storage), clock=clock
         )
         self._housekeeping = Maintenance(storage)
         self._health = ProcessHealth(storage, self._ingest, self._projection, self._outages, clock)

@@ -11,7 +11,9 @@ def listed(*items: schemas.Incident) -> schemas.Incidents:
 
 
 def whole(**changes: object) -> schemas.IncidentInFull:
-    return schemas.IncidentInFull.model_validate(INCIDENT | {"moved": None, "contrast": [], "history": []} | changes)
+    return schemas.IncidentInFull.model_validate(
+        INCIDENT | {"moved": None, "common_attributes": [], "history": []} | changes
+    )
 
 
 def test_the_headline_counts_and_says_where_and_why() -> None:
@@ -77,11 +79,11 @@ def test_hostile_text_stays_text() -> None:
     assert row.note == r"\u202eevil"
 
 
-def test_the_page_says_what_sets_its_sagas_apart() -> None:
+def test_the_page_shows_what_its_sagas_have_in_common() -> None:
     version = {"service": "ledger", "step": None, "key": "service.version", "value": "2.1"}
-    counts = {"stuck": 98, "stuck_of": 100, "finished": 6, "finished_of": 200, "lift": 32.67}
+    counts = {"affected": 98, "affected_of": 100, "completed": 6, "completed_of": 200, "lift": 32.67}
     host = {**version, "key": "host.name", "value": "w-7"}
-    (told,) = incident(whole(contrast=[{**version, **counts, "also": [host]}])).contrast
-    assert told.said == "ledger service.version = 2.1"
-    assert (told.stuck, told.finished, told.lift) == ("98 of 100", "6 of 200", "32.7 times as often")
+    (told,) = incident(whole(common_attributes=[{**version, **counts, "also": [host]}])).common_attributes
+    assert told.text == "ledger service.version = 2.1"
+    assert (told.affected, told.completed, told.lift) == ("98 of 100", "6 of 200", "32.7 times as often")
     assert told.also == "ledger host.name = w-7"

@@ -1,4 +1,4 @@
-"""The routes of incidents: what many sagas that stand still have in common."""
+"""The routes of incidents."""
 
 from typing import Annotated, Any
 
@@ -10,57 +10,57 @@ from sagascope_collector.api.present import decimal, moment
 from sagascope_collector.api.tasks import Tasks
 from sagascope_collector.client import schemas
 from sagascope_collector.errors import BadValue
-from sagascope_collector.incidents import Comparisons, Contrast, Incident, Incidents, State, Trait
+from sagascope_collector.incidents import CommonAttribute, Comparison, Incident, Incidents, SagaAttribute, State
 from sagascope_collector.storage import FailureRate, IncidentChange
 
 Key = Annotated[Word, Path(alias="key")]
 
 
-def of_incidents(incidents: Incidents, tasks: Tasks, comparisons: Comparisons) -> APIRouter:
-    """The routes over these incidents, what to do with their sagas, and what sets those apart."""
+def incident_routes(incidents: Incidents, tasks: Tasks, comparison: Comparison) -> APIRouter:
+    """Returns the routes of incidents, of the tasks for their sagas, and of what these have in common."""
     router = APIRouter(dependencies=[Depends(said_once)], redirect_slashes=False)
 
     @router.get("/api/v1/incidents", **answers(schemas.Incidents))
     def listed(asked: Annotated[IncidentListing, Query()]) -> Response:
-        """Incidents, the worst first; without `state` also those that are over, the latest of them first."""
+        """Returns incidents, the worst first; without `state` also resolved ones, the latest of them first."""
         state = State(asked.state) if asked.state else None
-        return json(schemas.Incidents(items=[schemas.Incident(**_said(each)) for each in incidents.all(state)]))
+        return json(schemas.Incidents(items=[schemas.Incident(**_summary(each)) for each in incidents.all(state)]))
 
     @router.get("/api/v1/incidents/{key}", **answers(schemas.IncidentInFull, 404))
     def one(key: Key, _: Annotated[Nothing, Query()]) -> Response:
-        """One incident with its history."""
-        return json(_in_full(incidents, incidents.one(key), comparisons))
+        """Returns one incident with its history."""
+        return json(_in_full(incidents, incidents.one(key), comparison))
 
     @router.get("/api/v1/incidents/{key}/tasks", **answers(schemas.Tasks, 404))
-    def what_to_do(key: Key, asked: Annotated[TaskListing, Query()]) -> Response:
-        """What to do with each saga of an incident, and where to look up what was really done."""
+    def tasks_of(key: Key, asked: Annotated[TaskListing, Query()]) -> Response:
+        """Returns what to do with each saga of an incident, and what to look up first."""
         incident = incidents.one(key)
         if incident.failure_rate:  # its sagas ended properly
             return json(schemas.Tasks(items=[], next_cursor=None))
         return json(tasks.page(incident.key, asked.limit, asked.cursor))
 
     @router.patch("/api/v1/incidents/{key}", **answers(schemas.IncidentInFull, 404))
-    def tell(key: Key, said: schemas.IncidentPatch, _: Annotated[Nothing, Query()]) -> Response:
-        """Acknowledge an incident, resolve it, open it again, or note something; its sagas stay as they are."""
-        if said.state is None and said.note is None:
-            raise BadValue("Say a 'state', a 'note', or both.")
-        state = State(said.state) if said.state else None
-        return json(_in_full(incidents, incidents.tell(key, state=state, note=said.note, by=said.by), comparisons))
+    def change(key: Key, patch: schemas.IncidentPatch, _: Annotated[Nothing, Query()]) -> Response:
+        """Acknowledges, resolves or reopens an incident, or adds a note; its sagas stay as they are."""
+        if patch.state is None and patch.note is None:
+            raise BadValue("Give a 'state', a 'note', or both.")
+        state = State(patch.state) if patch.state else None
+        return json(_in_full(incidents, incidents.change(key, state=state, note=patch.note, by=patch.by), comparison))
 
     return router
 
 
-def _in_full(incidents: Incidents, incident: Incident, comparisons: Comparisons) -> schemas.IncidentInFull:
+def _in_full(incidents: Incidents, incident: Incident, comparison: Comparison) -> schemas.IncidentInFull:
     moved = incidents.moved(incident.key)
     return schemas.IncidentInFull(
-        **_said(incident),
+        **_summary(incident),
         moved=schemas.Moved(**moved._asdict()) if moved else None,
-        contrast=[_contrast(each) for each in comparisons.of(incident)],
+        common_attributes=[_common_attribute(each) for each in comparison.common_attributes(incident)],
         history=[_change(each) for each in incidents.history(incident.key)],
     )
 
 
-def _said(incident: Incident) -> dict[str, Any]:
+def _summary(incident: Incident) -> dict[str, Any]:
     return {
         "key": incident.key,
         "environment": incident.environment,
@@ -109,22 +109,22 @@ def _change(change: IncidentChange) -> schemas.IncidentChange:
     )
 
 
-def _contrast(contrast: Contrast) -> schemas.Contrast:
-    return schemas.Contrast(
-        **_trait(contrast.trait),
-        stuck=contrast.stuck,
-        stuck_of=contrast.stuck_of,
-        finished=contrast.finished,
-        finished_of=contrast.finished_of,
-        lift=None if contrast.lift is None else round(contrast.lift, 2),
-        also=[schemas.Trait(**_trait(each)) for each in contrast.also],
+def _common_attribute(common: CommonAttribute) -> schemas.CommonAttribute:
+    return schemas.CommonAttribute(
+        **_attribute(common.attribute),
+        affected=common.affected,
+        affected_of=common.affected_of,
+        completed=common.completed,
+        completed_of=common.completed_of,
+        lift=None if common.lift is None else round(common.lift, 2),
+        also=[schemas.SagaAttribute(**_attribute(each)) for each in common.also],
     )
 
 
-def _trait(trait: Trait) -> dict[str, Any]:
+def _attribute(attribute: SagaAttribute) -> dict[str, Any]:
     return {
-        "service": trait.service or None,
-        "step": trait.step or None,
-        "key": trait.key,
-        "value": trait.value,
+        "service": attribute.service or None,
+        "step": attribute.step or None,
+        "key": attribute.key,
+        "value": attribute.value,
     }

@@ -17,7 +17,7 @@ from sagascope_collector.api.answering import DatabaseFile, OtlpLines, answers, 
 from sagascope_collector.api.bounds import Bounded
 from sagascope_collector.api.forgetting import of_forgetting
 from sagascope_collector.api.health import Health, status
-from sagascope_collector.api.incidents import of_incidents
+from sagascope_collector.api.incidents import incident_routes
 from sagascope_collector.api.lookup import Lookup
 from sagascope_collector.api.parameters import (
     Listing,
@@ -35,7 +35,7 @@ from sagascope_collector.api.turns import ReadLimits, Turns
 from sagascope_collector.client import schemas
 from sagascope_collector.erasure import Eraser
 from sagascope_collector.errors import NotFound, Unavailable
-from sagascope_collector.incidents import Comparisons, Incidents
+from sagascope_collector.incidents import Comparison, Incidents
 from sagascope_collector.sql import Queries
 from sagascope_collector.storage import Storage, whole_period
 
@@ -63,7 +63,7 @@ def create_api(
         storage: what is read.
         context: what to judge by, for a time in nanoseconds.
         health: what the process says of itself.
-        incidents: what sagas that stand still have in common.
+        incidents: the incidents.
         clock: now, in nanoseconds since 1970.
         stored_as: what scrubbing leaves of a text.
         limits: how much may be read at one time.
@@ -84,8 +84,8 @@ def create_api(
     turn = [Depends(Turns(limits).taken, scope="function")]
     api.include_router(_of_sagas(Lookup(storage, context, clock, stored_as)), dependencies=turn)
     api.include_router(_of_lists(storage, context, clock), dependencies=turn)
-    tasks, comparisons = Tasks(storage, context, clock), Comparisons(storage, clock)
-    api.include_router(of_incidents(incidents, tasks, comparisons), dependencies=turn)
+    tasks, comparison = Tasks(storage, context, clock), Comparison(storage, clock)
+    api.include_router(incident_routes(incidents, tasks, comparison), dependencies=turn)
     api.include_router(of_sql(Queries(storage) if with_sql else None))
     api.include_router(of_forgetting(Eraser(storage, stored_as), turn))  # takes as long as it takes
     api.include_router(_of_the_process(storage, health))  # asked also, and most of all, while others wait

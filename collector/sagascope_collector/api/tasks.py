@@ -56,7 +56,7 @@ def _task(saga: model.Saga, judgement: model.Judgement) -> schemas.Task | None:
             "confidence": verdict.confidence.value,
             "headline": verdict.headline,
             "headline_parts": parts(verdict.headline),
-            "look_up": [_clue(each) for each in incidents.clues(saga, judgement)],
+            "look_up": [_look_up(each) for each in incidents.look_ups(saga, judgement)],
             "actions": list(verdict.actions),
             "actions_parts": [parts(each) for each in verdict.actions],
             "amount_at_risk": [
@@ -69,11 +69,11 @@ def _task(saga: model.Saga, judgement: model.Judgement) -> schemas.Task | None:
     )
 
 
-def _clue(clue: incidents.Clue) -> schemas.Clue:
-    tried = clue.attempt
-    return schemas.Clue(
-        step=clue.step,
-        service=clue.service or None,
+def _look_up(of: incidents.LookUp) -> schemas.LookUp:
+    tried = of.attempt
+    return schemas.LookUp(
+        step=of.step,
+        service=of.service or None,
         instance=(tried.process.instance or None) if tried else None,
         idempotency_key=tried.idempotency_key if tried else None,
         state=tried.state.value if tried else None,

@@ -25,9 +25,9 @@ def block(one: schemas.Incident, now: datetime) -> Sequence[RenderableType]:
 
 def in_full(one: schemas.IncidentInFull) -> Sequence[RenderableType]:
     """What sets its sagas apart, what became of them since it was acknowledged, and its history."""
-    moved, told = one.moved, [_contrast(each) for each in one.contrast]
+    moved, told = one.moved, [_common_attribute(each) for each in one.common_attributes]
     if told:
-        told = ["More frequent among its sagas than among those that finished:", *told, ""]
+        told = ["More frequent among its sagas than among completed ones:", *told, ""]
     if moved:
         told.append(
             f"Since it was acknowledged: {moved.finished:,} finished, {moved.moved_on:,} moved on, "
@@ -84,14 +84,14 @@ def _amount_at_risk(amount_at_risk: schemas.AmountAtRisk) -> str:
     return f"amount at risk: {certain} {currency} certain, {possible} {currency} possible"
 
 
-def _contrast(one: schemas.Contrast) -> str:
+def _common_attribute(one: schemas.CommonAttribute) -> str:
     often = "" if one.lift is None else f", {one.lift:g} times as often"
-    also = f"; so have {', '.join(map(_trait, one.also))}" if one.also else ""
-    counts = f"{one.stuck:,} of {one.stuck_of:,} against {one.finished:,} of {one.finished_of:,}"
-    return f"  {_trait(one)}: {counts}{often}{also}"
+    also = f"; so have {', '.join(map(_attribute, one.also))}" if one.also else ""
+    counts = f"{one.affected:,} of {one.affected_of:,} against {one.completed:,} of {one.completed_of:,}"
+    return f"  {_attribute(one)}: {counts}{often}{also}"
 
 
-def _trait(one: schemas.Trait) -> str:
+def _attribute(one: schemas.SagaAttribute) -> str:
     place = safe_text.line(one.service or one.step or "saga", SHOWN)
     return f"{place} {safe_text.line(one.key, SHOWN)}={safe_text.line(one.value, SHOWN)}"
 

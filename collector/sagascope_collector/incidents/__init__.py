@@ -1,36 +1,39 @@
-"""Many sagas that stand still for one cause are one incident, with a life of its own."""
+"""Incidents: sagas that need attention for one cause, or of which more fail than usual, with a life cycle."""
 
-from sagascope_collector.incidents.cause import Cause, cause
-from sagascope_collector.incidents.clues import Clue, clues
-from sagascope_collector.incidents.comparing import Comparisons
-from sagascope_collector.incidents.contrast import Contrast, contrasts
+from sagascope_collector.incidents.causes import Cause, cause, incident_saga
+from sagascope_collector.incidents.common_attributes import (
+    CommonAttribute,
+    SagaAttribute,
+    SagaAttributes,
+    common_attributes,
+    saga_attributes,
+)
+from sagascope_collector.incidents.comparison import Comparison
 from sagascope_collector.incidents.failure_monitor import FAILURE_RATE, FailureRates
 from sagascope_collector.incidents.fingerprint import fingerprint
-from sagascope_collector.incidents.life import Incident, Scope, State
-from sagascope_collector.incidents.remedy import RecommendedAction, recommended_action
-from sagascope_collector.incidents.standing import standing
-from sagascope_collector.incidents.traits import Trait, Traits, traits
-from sagascope_collector.incidents.watch import Incidents
+from sagascope_collector.incidents.lifecycle import Incident, Scope, State
+from sagascope_collector.incidents.recommended_actions import LookUp, RecommendedAction, look_ups, recommended_action
+from sagascope_collector.incidents.tracker import Incidents
 
 __all__ = [
     "FAILURE_RATE",
     "Cause",
-    "Clue",
-    "Comparisons",
-    "Contrast",
+    "CommonAttribute",
+    "Comparison",
     "FailureRates",
     "Incident",
     "Incidents",
+    "LookUp",
     "RecommendedAction",
+    "SagaAttribute",
+    "SagaAttributes",
     "Scope",
     "State",
-    "Trait",
-    "Traits",
     "cause",
-    "clues",
-    "contrasts",
+    "common_attributes",
     "fingerprint",
+    "incident_saga",
+    "look_ups",
     "recommended_action",
-    "standing",
-    "traits",
+    "saga_attributes",
 ]

@@ -7,7 +7,8 @@ from typing import Final, NamedTuple
 
 from sagascope_collector import analysis
 from sagascope_collector.analysis.model import AttemptState, Saga
-from sagascope_collector.incidents.cause import Cause
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
+from sagascope_collector.incidents.causes import Cause, error_text
 from sagascope_collector.incidents.failure_rate import (
     BASELINE_SECONDS,
     HOUR_SECONDS,
@@ -17,15 +18,12 @@ from sagascope_collector.incidents.failure_rate import (
     first_minute,
 )
 from sagascope_collector.incidents.fingerprint import fingerprint
-from sagascope_collector.incidents.life import Incident, State
-from sagascope_collector.incidents.standing import MAX_ERROR_CHARACTERS
+from sagascope_collector.incidents.lifecycle import Incident, State
 from sagascope_collector.records import SagaId
 from sagascope_collector.storage import FailedSaga, IncidentGroup, Storage
 
 FAILURE_RATE: Final = "failure_rate"
 """The reason of these incidents."""
-
-NANOSECONDS_PER_SECOND: Final = 1_000_000_000
 
 LOOK_INTERVAL_SECONDS: Final = 2.0
 AGE_INTERVAL_SECONDS: Final = 3_600.0
@@ -72,11 +70,10 @@ def failure(saga: Saga) -> Failure:
         return Failure("", "", "", "")
     _, step, attempt = max(failed, key=lambda each: each[0])
     error = attempt.error
-    texts = [part for part in (error.type, error.message) if part] if error else []
     return Failure(
         step.name,
         attempt.process.service,
-        ": ".join(texts)[:MAX_ERROR_CHARACTERS],
+        error_text(error),
         fingerprint(error.type, error.message) if error else "",
     )
 

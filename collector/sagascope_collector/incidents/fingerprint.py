@@ -1,13 +1,12 @@
-"""What errors of one cause have in common: their text without what differs from saga to saga. Pure."""
+"""Fingerprints of errors: their text without what differs from saga to saga. Pure."""
 
 import re
 from typing import Final
 
-LONGEST: Final = 2_000
-"""Characters of a message that are looked at; what follows tells no two causes apart."""
+MAX_MESSAGE_CHARACTERS: Final = 2_000
+"""Characters of a message that are used; what follows distinguishes no causes."""
 
-KEPT: Final = 200
-"""Characters of a fingerprint."""
+MAX_FINGERPRINT_CHARACTERS: Final = 200
 
 _STRIPPED: Final = (
     ("url", r"\b[a-zA-Z][a-zA-Z0-9+.-]{1,15}://[^\s\"'<>)\]]+"),
@@ -26,7 +25,7 @@ _STRIPPED: Final = (
     ("number", r"(?<![\w.])[+-]?\d[\d_]*(?:[.,]\d+)*(?:%|(?i:ms|us|ns|s|m|h|kb|mb|gb|kib|mib|gib|b)\b)?(?![\w-])"),
     ("id", r"\b[\w-]*\d[\w-]*\b"),
 )
-"""What is replaced, by what it is; the first that fits at a place counts."""
+"""What is replaced, by its kind; the first pattern that matches at a position counts."""
 
 _STRIP: Final = re.compile("|".join(f"(?P<{kind}_{place}>{form})" for place, (kind, form) in enumerate(_STRIPPED)))
 _REPEATED: Final = re.compile(r"(<\w+>)(?:[\s,;]+\1)+")
@@ -35,15 +34,15 @@ _ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
 def fingerprint(error_type: str | None, message: str | None) -> str:
-    """The common part of all errors of this cause; ``""`` where there is no error.
+    """Returns what all errors of one cause have in common; ``""`` where there is no error.
 
     Ids, numbers, UUIDs, times, paths and addresses are replaced by what they are. An HTTP status stays: 404 and 503
     have different causes.
     """
-    first_line = _ANSI.sub("", message or "")[:LONGEST].lstrip().partition("\n")[0]
+    first_line = _ANSI.sub("", message or "")[:MAX_MESSAGE_CHARACTERS].lstrip().partition("\n")[0]
     text = _SPACE.sub(" ", _STRIP.sub(_kind, first_line)).strip()
     parts = [part for part in (error_type or "", _REPEATED.sub(r"\1", text)) if part]
-    return ": ".join(parts)[:KEPT]
+    return ": ".join(parts)[:MAX_FINGERPRINT_CHARACTERS]
 
 
 def _kind(found: re.Match[str]) -> str:

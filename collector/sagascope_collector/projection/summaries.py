@@ -9,7 +9,7 @@ from sagascope_collector import analysis
 from sagascope_collector.analysis import model
 from sagascope_collector.client import schemas
 from sagascope_collector.errors import StorageUnavailable
-from sagascope_collector.incidents import standing
+from sagascope_collector.incidents import incident_saga
 from sagascope_collector.projection import plain
 from sagascope_collector.projection.memory import Memory
 from sagascope_collector.projection.reliance import Reliance
@@ -222,7 +222,7 @@ class Summaries:
             keys=saga.keys,
             document=self._summarise(saga, judgement).model_dump_json(),
             step_services=_step_services(saga, context),
-            incident=standing(saga, judgement),
+            incident=incident_saga(saga, judgement),
         )
 
     def _set_aside(self, saga_id: SagaId, error: Exception) -> None:

@@ -28,7 +28,7 @@ def page(shown: Incident) -> list[Node | None]:
         h("pre", shown.error, cls="sample") if shown.error else None,
         h("div", _facts(shown.row), cls="foot"),
         _examples(shown),
-        _contrast(shown),
+        _common_attributes(shown),
         _moved(shown),
     ]
 
@@ -78,15 +78,15 @@ def _examples(shown: Incident) -> Node:
     return h("p", links, link(shown.list_href, "All of them", cls="action"), cls="chips")
 
 
-def _contrast(shown: Incident) -> Node | None:
-    if not shown.contrast:
+def _common_attributes(shown: Incident) -> Node | None:
+    if not shown.common_attributes:
         return None
-    names = ("Property", "Affected", "Finished", "How often", "The same sagas have")
+    names = ("Attribute", "Affected", "Completed", "How often", "The same transactions have")
     head = h("tr", [h("th", name, scope="col") for name in names])
-    told = [(each.said, each.stuck, each.finished, each.lift, each.also) for each in shown.contrast]
+    told = [(each.text, each.affected, each.completed, each.lift, each.also) for each in shown.common_attributes]
     rows = [h("tr", [h("td", cell) for cell in cells]) for cells in told]
     table = h("table", h("thead", head), h("tbody", rows), cls="table")
-    title = h("h2", "What sets them apart", cls="section")
+    title = h("h2", "What they have in common", cls="section")
     return h("section", title, h("div", table, cls="scroll", tabindex="0"))
 
 

@@ -68,12 +68,12 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Contrast:
-    """A property that stuck transactions have more often than those that finished."""
+class CommonAttribute:
+    """An attribute that transactions of an incident have more often than completed ones."""
 
-    said: str
-    stuck: str
-    finished: str
+    text: str
+    affected: str
+    completed: str
     lift: str
     also: str
 
@@ -89,8 +89,8 @@ class Incident:
     peak: int
     moved: tuple[tuple[str, int], ...]
     """What became of the sagas that it had when it was acknowledged; empty where it never was."""
-    contrast: tuple[Contrast, ...]
-    """What sets its sagas apart, the most telling first; empty where there are too few to say."""
+    common_attributes: tuple[CommonAttribute, ...]
+    """The most significant first; empty where there are too few transactions."""
     history: tuple[Change, ...]
     """The latest first."""
     may: tuple[str, ...]
@@ -118,7 +118,7 @@ def incident(whole: schemas.IncidentInFull) -> Incident:
         error=block(whole.error_sample or "", 2_000),
         peak=whole.peak,
         moved=_moved(whole.moved),
-        contrast=tuple(_contrast(each) for each in whole.contrast),
+        common_attributes=tuple(_common_attribute(each) for each in whole.common_attributes),
         history=tuple(_change(each) for each in reversed(whole.history)),
         may=tuple(state for state in ("acknowledged", "resolved", "open") if state != whole.state),
     )
@@ -186,17 +186,17 @@ def _moved(moved: schemas.Moved | None) -> tuple[tuple[str, int], ...]:
     )
 
 
-def _contrast(known: schemas.Contrast) -> Contrast:
-    return Contrast(
-        said=_trait(known),
-        stuck=f"{known.stuck:,} of {known.stuck_of:,}",
-        finished=f"{known.finished:,} of {known.finished_of:,}",
-        lift="none of the finished" if known.lift is None else f"{known.lift:,.1f} times as often",
-        also=", ".join(_trait(each) for each in known.also),
+def _common_attribute(known: schemas.CommonAttribute) -> CommonAttribute:
+    return CommonAttribute(
+        text=_attribute(known),
+        affected=f"{known.affected:,} of {known.affected_of:,}",
+        completed=f"{known.completed:,} of {known.completed_of:,}",
+        lift="no completed one" if known.lift is None else f"{known.lift:,.1f} times as often",
+        also=", ".join(_attribute(each) for each in known.also),
     )
 
 
-def _trait(known: schemas.Trait) -> str:
+def _attribute(known: schemas.SagaAttribute) -> str:
     place = line(known.service or known.step or "", 60)
     return f"{place} {line(known.key, 60)} = {line(known.value, 80)}".lstrip()
 

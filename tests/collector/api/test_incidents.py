@@ -210,8 +210,8 @@ def test_what_sets_an_incident_apart_is_said_with_lift_and_counts(empty: Running
 
     (key,) = soon(standing)
     soon(lambda: len(get(empty, "/sagas", name="order", status="completed")["items"]) == 33)
-    (found,) = get(empty, f"/incidents/{key}")["contrast"]
+    (found,) = get(empty, f"/incidents/{key}")["common_attributes"]
     assert (found["service"], found["step"], found["key"]) == ("ledger", None, "service.version")
-    assert (found["value"], found["stuck"], found["stuck_of"]) == ("2.1", 12, 12)
-    assert (found["finished"], found["finished_of"], found["lift"]) == (3, 33, 11.0)
+    assert (found["value"], found["affected"], found["affected_of"]) == ("2.1", 12, 12)
+    assert (found["completed"], found["completed_of"], found["lift"]) == (3, 33, 11.0)
     assert [each["key"] for each in found["also"]] == ["service.instance.id"]

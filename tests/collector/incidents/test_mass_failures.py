@@ -105,11 +105,11 @@ def assert_tells_what_failed(collector: RunningCollector) -> None:
     rate = known["failure_rate"]
     assert (rate["failed"], rate["ended"]) == (60, 60)
     assert 0 < rate["baseline"] < 0.05
-    found = get(collector, f"/incidents/{known['key']}")["contrast"]
+    found = get(collector, f"/incidents/{known['key']}")["common_attributes"]
     common = {(trait["key"], trait["value"]) for each in found for trait in (each, *each["also"])}
     assert ("service.version", "2.1") in common
     assert ("service.instance.id", "cards-2.1") in common
-    assert ("error", "card <id> was refused by the bank") in common or "error" in {key for key, _ in common}
+    assert "error" in {key for key, _ in common}
     listed = get(collector, "/sagas", incident=known["key"], limit="100")["items"]
     assert len(listed) == 60
     assert {each["status"] for each in listed} == {"failed"}

@@ -94,8 +94,8 @@ class Incident(Wire):
     failure_rate: FailureRate | None
 
 
-class Trait(Wire):
-    """A property of a service's process, else of a step, else of the whole saga: then both are null."""
+class SagaAttribute(Wire):
+    """An attribute of a service's process, else of a step, else of the whole saga: then both are null."""
 
     service: str | None
     step: str | None
@@ -103,30 +103,30 @@ class Trait(Wire):
     value: str
 
 
-class Contrast(Trait):
-    """A property that sagas of an incident have more often than finished sagas of that name.
+class CommonAttribute(SagaAttribute):
+    """An attribute that sagas of an incident have more often than completed sagas of that name.
 
-    Of the sagas looked at that were seen at its place, `stuck` of `stuck_of` that are stuck have it, and `finished`
-    of `finished_of` that finished. `lift` is how many times as frequent that is (null: none that finished has it);
-    `also` names what exactly the same sagas have.
+    Of the sagas compared that were seen at its service or step, `affected` of `affected_of` of the incident have it,
+    and `completed` of `completed_of` others. `lift` is how many times as frequent it is (null: no completed saga has
+    it); `also` are the attributes that exactly the same sagas have.
     """
 
-    stuck: int
-    stuck_of: int
-    finished: int
-    finished_of: int
+    affected: int
+    affected_of: int
+    completed: int
+    completed_of: int
     lift: float | None
-    also: list[Trait]
+    also: list[SagaAttribute]
 
 
 class IncidentInFull(Incident):
     """One incident with its history, and what became of its sagas since it was acknowledged (null: it never was).
 
-    `contrast` says what sets its sagas apart, the most telling first; it is empty where the samples are too small.
+    `common_attributes` are sorted by significance; the list is empty where the samples are too small.
     """
 
     moved: Moved | None
-    contrast: list[Contrast]
+    common_attributes: list[CommonAttribute]
     history: list[IncidentChange]
 
 
@@ -136,7 +136,7 @@ class Incidents(Wire):
     items: list[Incident]
 
 
-class Clue(Wire):
+class LookUp(Wire):
     """Work to look up at a service, by its idempotency key where it has one; `state` null: it never began."""
 
     step: str | None
@@ -166,7 +166,7 @@ class Task(Wire):
     confidence: ConfidenceName
     headline: str
     headline_parts: Parts
-    look_up: list[Clue]
+    look_up: list[LookUp]
     actions: list[str]
     actions_parts: list[Parts]
     amount_at_risk: list[AmountAtRisk]

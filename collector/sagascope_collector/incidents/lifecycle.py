@@ -1,28 +1,31 @@
-"""The life of an incident: it opens by itself, ends when its sagas moved on, and comes back with them. Pure."""
+"""The life cycle of an incident: it opens with its sagas, is resolved when they have left, and may return. Pure."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, fields, replace
+from decimal import Decimal
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
+
+import orjson
 
 from sagascope_collector.storage import AmountAtRisk, FailureRate, IncidentChange, IncidentGroup
 
-LINGERS: Final = 5_000_000_000
-"""Nanoseconds for which no saga may be part of an incident before it is over: a retry makes no end and no beginning."""
+RESOLVE_AFTER_NS: Final = 5_000_000_000
+"""Time without sagas after which an incident is resolved, so that a retry does not resolve and reopen it."""
 
 MAX_EXCLUDED: Final = 50
-"""Earlier times of a failure rate that are remembered: more than a week has."""
+"""Earlier incidents of a failure rate that are remembered: more than there are in a week."""
 
 
 class State(StrEnum):
-    """Where an incident is in its life."""
+    """The state of an incident."""
 
     OPEN = "open"
     ACKNOWLEDGED = "acknowledged"
     RESOLVED = "resolved"
 
 
-class What(StrEnum):
-    """What can happen to an incident."""
+class Change(StrEnum):
+    """The kinds of changes of an incident."""
 
     OPENED = "opened"
     REOPENED = "reopened"
@@ -32,16 +35,16 @@ class What(StrEnum):
 
 
 class Scope(StrEnum):
-    """Whom a cause stops."""
+    """Whether a cause affects all sagas that reach the step."""
 
     SYSTEMIC = "systemic"
-    """Other sagas no longer pass that step."""
+    """No other saga succeeds in that step."""
     ISOLATED = "isolated"
 
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """The sagas that are stuck for one cause, and what people noted about them. Times are nanoseconds since 1970."""
+    """Sagas that are stuck, or failed, for one cause, and its state. Times are in nanoseconds since 1970."""
 
     key: str
     environment: str
@@ -57,21 +60,21 @@ class Incident:
     latest_at: int
     examples: tuple[str, ...]
     recommended_actions: dict[str, int]
-    """How many of its sagas there are for each recommended action."""
+    """The number of its sagas by recommended action."""
     amounts: tuple[AmountAtRisk, ...]
     opened_at: int
     changed_at: int
     """When its state became what it is."""
     peak: int
-    """The most sagas that were ever part of it, since it opened."""
+    """The largest number of its sagas since it opened."""
     state: State = State.OPEN
     scope: Scope = Scope.ISOLATED
     note: str = ""
     acknowledged_by: str | None = None
     empty_since: int | None = None
     """When its last saga was first seen to be gone; None while it has one."""
-    reopened: int = field(default=0)
-    """How often it came back."""
+    reopened: int = 0
+    """How often it has returned."""
     failure_rate: FailureRate | None = None
     """None: its sagas need attention; else they failed or were compensated, more often than usual."""
     excluded: tuple[tuple[int, int], ...] = ()
@@ -83,19 +86,19 @@ class Incident:
 def advance(
     incident: Incident | None, group: IncidentGroup | None, now: int, passed_at: int | None
 ) -> tuple[Incident | None, IncidentChange | None]:
-    """An incident as of now, and what happened to it.
+    """Returns an incident as of now, and its change, if there is one.
 
     Args:
-        incident: as it was; None: never seen.
-        group: its sagas of now; None: there are none.
-        now: the time.
-        passed_at: when another saga passed its step last, as far as is known.
+        incident: the incident before; None: it is new.
+        group: its sagas now; None: it has none.
+        now: the time in nanoseconds since 1970.
+        passed_at: when another saga last succeeded in its step, as far as is known.
     """
     if group is None:
         return _without_sagas(incident, now) if incident else (None, None)
     if incident is None:
         opened = _opened(group, now, passed_at)
-        return opened, _change(opened, What.OPENED, now)
+        return opened, _change(opened, Change.OPENED, now)
     current = _of(incident, group, passed_at)
     if incident.state is State.RESOLVED and (incident.count == 0 or group.joined_at > incident.changed_at):
         again = replace(
@@ -107,42 +110,44 @@ def advance(
             acknowledged_by=None,
             reopened=incident.reopened + 1,
         )
-        return again, _change(again, What.REOPENED, now)
+        return again, _change(again, Change.REOPENED, now)
     return current, None
 
 
-def told(
+def changed_by_person(
     incident: Incident, now: int, *, state: State | None = None, note: str | None = None, by: str | None = None
 ) -> tuple[Incident, IncidentChange]:
-    """An incident after a person's change of it, and that change."""
+    """Returns an incident after a person has changed it, and that change."""
     changed = incident if note is None else replace(incident, note=note)
     if state is None or state is incident.state is not State.ACKNOWLEDGED:
-        return changed, _change(changed, What.NOTED, now, by, note)
+        return changed, _change(changed, Change.NOTED, now, by, note)
     who = (by or "") if state is State.ACKNOWLEDGED else None
     accepted_from = incident.since if incident.failure_rate and state is State.RESOLVED else incident.baseline_from
     changed = replace(changed, state=state, changed_at=now, acknowledged_by=who, baseline_from=accepted_from)
-    what = {State.OPEN: What.REOPENED, State.ACKNOWLEDGED: What.ACKNOWLEDGED, State.RESOLVED: What.RESOLVED}[state]
+    what = {State.OPEN: Change.REOPENED, State.ACKNOWLEDGED: Change.ACKNOWLEDGED, State.RESOLVED: Change.RESOLVED}[
+        state
+    ]
     return changed, _change(changed, what, now, by, note)
 
 
 def scope(group: IncidentGroup, passed_at: int | None) -> Scope:
-    """Systemic: several are stuck, and since half of them are, no other saga has succeeded in that step."""
+    """Returns `SYSTEMIC` where several are stuck, and no other saga has succeeded since half of them are."""
     if group.failure_rate:
         return Scope.SYSTEMIC if group.failure_rate.is_total else Scope.ISOLATED
-    alone = group.count < 2
-    passes = passed_at is not None and passed_at > group.middle
-    return Scope.ISOLATED if alone or passes else Scope.SYSTEMIC
+    is_one = group.count < 2
+    others_succeed = passed_at is not None and passed_at > group.middle
+    return Scope.ISOLATED if is_one or others_succeed else Scope.SYSTEMIC
 
 
 def _without_sagas(incident: Incident, now: int) -> tuple[Incident, IncidentChange | None]:
     empty_since = incident.empty_since or now
     none = dict.fromkeys(incident.recommended_actions, 0)
     empty = replace(incident, count=0, recommended_actions=none, amounts=(), empty_since=empty_since)
-    if incident.state is State.RESOLVED or now - empty_since < LINGERS:
+    if incident.state is State.RESOLVED or now - empty_since < RESOLVE_AFTER_NS:
         return empty, None
     excluded = (*incident.excluded, (incident.since, now))[-MAX_EXCLUDED:] if incident.failure_rate else ()
     over = replace(empty, state=State.RESOLVED, changed_at=now, excluded=excluded)
-    return over, _change(over, What.RESOLVED, now)
+    return over, _change(over, Change.RESOLVED, now)
 
 
 def _opened(group: IncidentGroup, now: int, passed_at: int | None) -> Incident:
@@ -171,7 +176,7 @@ def _opened(group: IncidentGroup, now: int, passed_at: int | None) -> Incident:
 
 
 def _of(incident: Incident, group: IncidentGroup, passed_at: int | None) -> Incident:
-    """The incident with the sagas that it has now."""
+    """Returns the incident with the sagas that it has now."""
     return replace(
         incident,
         service=group.service or incident.service,
@@ -191,5 +196,42 @@ def _of(incident: Incident, group: IncidentGroup, passed_at: int | None) -> Inci
     )
 
 
-def _change(incident: Incident, what: What, now: int, by: str | None = None, note: str | None = None) -> IncidentChange:
+def _change(
+    incident: Incident, what: Change, now: int, by: str | None = None, note: str | None = None
+) -> IncidentChange:
     return IncidentChange(incident.key, now, what.value, by, note or "", incident.count)
+
+
+def dump(incident: Incident) -> str:
+    """Returns the incident as JSON."""
+    return orjson.dumps(asdict(incident), default=_json_value).decode()
+
+
+def load(text: str) -> Incident:
+    """Returns the incident of a JSON text; fields that a newer version added are left out.
+
+    Raises:
+        ValueError, KeyError, TypeError: `dump` has not written the text.
+    """
+    names = {each.name for each in fields(Incident)}
+    known: dict[str, Any] = {name: value for name, value in orjson.loads(text).items() if name in names}
+    rate = known.get("failure_rate")
+    return Incident(
+        **known
+        | {
+            "state": State(known["state"]),
+            "scope": Scope(known["scope"]),
+            "examples": tuple(known["examples"]),
+            "amounts": tuple(
+                AmountAtRisk(currency, Decimal(certain), Decimal(possible))
+                for currency, certain, possible in known["amounts"]
+            ),
+            "excluded": tuple((start, end) for start, end in known.get("excluded", ())),
+            "failure_rate": FailureRate(*rate) if rate else None,
+        }
+    )
+
+
+def _json_value(value: Any) -> Any:
+    """Returns named tuples as lists, and amounts as texts."""
+    return list(value) if isinstance(value, tuple) else str(value)

@@ -1,4 +1,4 @@
-"""The background thread that keeps incidents in step with the sagas that make them."""
+"""The background thread that keeps incidents up to date with their sagas."""
 
 import threading
 import time
@@ -7,73 +7,72 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from sagascope_collector.errors import NotFound
-from sagascope_collector.incidents import documents
 from sagascope_collector.incidents.failure_monitor import FailureRates
-from sagascope_collector.incidents.life import Incident, Scope, State, advance, told
+from sagascope_collector.incidents.lifecycle import Incident, Scope, State, advance, changed_by_person, dump, load
 from sagascope_collector.periodic import PeriodicTask
 from sagascope_collector.storage import IncidentChange, IncidentGroup, IncidentRecords, Progress
 
-PAUSE: Final = 0.25
-"""Seconds between two looks while nothing changes."""
+INTERVAL_SECONDS: Final = 0.25
+"""Time between two looks while nothing changes."""
 
-ALL_RESOLVED: Final = 500
-"""Incidents that are over which are told of; the histories of all are kept."""
+LISTED_RESOLVED: Final = 500
+"""Resolved incidents that are listed; the histories of all are kept."""
 
-REMEMBERED: Final = 5_000
-"""Incidents that are over which are held in memory, the latest; one before them that returns is told as new."""
+CACHED_RESOLVED: Final = 5_000
+"""Resolved incidents that are held in memory, the latest; an earlier one that returns is a new one."""
 
-Passed = Callable[[str, str, str], int | None]
+PassedAt = Callable[[str, str, str], int | None]
 
 
 class Incidents:
-    """Every incident of one store. All methods may be called from any thread."""
+    """All incidents of one database. Safe from any thread."""
 
     def __init__(
         self,
         records: IncidentRecords,
         *,
-        passed: Passed = lambda *_: None,
+        passed_at: PassedAt = lambda *_: None,
         failure_rates: FailureRates | None = None,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        """Know what the store kept.
+        """Reads the incidents that are stored.
 
         Args:
-            records: where sagas that need someone are, and where incidents are kept.
-            passed: when a step (environment, saga's name, step) was passed last by any saga; None: not known.
-            failure_rates: the saga types of which more fail than usual; None: they are not watched.
-            clock: now, in nanoseconds since 1970.
+            records: the sagas that need attention, and the stored incidents.
+            passed_at: when a saga last succeeded in a step (environment, saga name, step); None: not known.
+            failure_rates: the saga types of which more fail than usual; None: these make no incidents.
+            clock: the time in nanoseconds since 1970.
         """
         self._failure_rates = failure_rates
         self._records = records
-        self._passed = passed
+        self._passed_at = passed_at
         self._clock = clock
         self._changing = threading.Lock()
         self._redactions = records.redactions
         self._known = self._kept()
         self._seen: int | None = None
         self._groups: Mapping[str, IncidentGroup] = {}
-        self._rounds = PeriodicTask("incidents", self.look, every=PAUSE)
+        self._task = PeriodicTask("incidents", self.look, every=INTERVAL_SECONDS)
         self._listeners: list[Callable[[], None]] = []
-        records.listen(self._rounds.call)
+        records.listen(self._task.call)
 
     def start(self) -> None:
-        """Begin to look, in a thread of its own."""
-        self._rounds.start()
+        """Starts the thread."""
+        self._task.start()
 
     def stop(self) -> None:
-        """End within a second."""
-        self._rounds.stop()
+        """Stops the thread, within a second."""
+        self._task.stop()
 
-    def listen(self, told: Callable[[], None]) -> None:
-        """Call this after every look for which something was new, in the thread that looks; it must not block."""
-        self._listeners.append(told)
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Calls `listener` after every look that found something new, in the thread; it must not block."""
+        self._listeners.append(listener)
 
     def look(self) -> Sequence[IncidentChange]:
-        """Bring every incident up to now; what happened.
+        """Brings every incident up to date; returns the changes.
 
         Raises:
-            StorageUnavailable: nothing was kept, and nothing happened.
+            StorageUnavailable: nothing has changed.
         """
         with self._changing:
             is_news = self._seen != self._records.version
@@ -83,21 +82,21 @@ class Incidents:
             changed = self._advanced(self._current(now), now)
             changes = [change for _, change in changed.values() if change]
             if changes:
-                kept = {change.incident: documents.write(changed[change.incident][0]) for change in changes}
+                kept = {change.incident: dump(changed[change.incident][0]) for change in changes}
                 self._records.keep(kept, changes)
             self._known |= {key: incident for key, (incident, _) in changed.items()}
-            self._forget()
+            self._evict()
         if is_news or changes:
-            for tell in self._listeners:
-                tell()
+            for listener in self._listeners:
+                listener()
         return changes
 
     def all(self, state: State | None = None) -> Sequence[Incident]:
-        """Incidents, the worst first: open ones, then acknowledged ones, then the latest of those that are over."""
+        """Returns incidents, the worst first: open ones, then acknowledged ones, then the latest resolved ones."""
         found = sorted((each for each in self._known.copy().values() if state in (None, each.state)), key=_urgency)
-        alive = [each for each in found if each.state is not State.RESOLVED]
-        over = [each for each in found if each.state is State.RESOLVED]
-        return [*alive, *over[:ALL_RESOLVED]]
+        active = [each for each in found if each.state is not State.RESOLVED]
+        resolved = [each for each in found if each.state is State.RESOLVED]
+        return [*active, *resolved[:LISTED_RESOLVED]]
 
     def counts(self) -> Mapping[tuple[str, str], int]:
         """Returns how many incidents are not resolved, by (reason, state)."""
@@ -105,10 +104,10 @@ class Incidents:
         return Counter((each.reason, each.state.value) for each in known if each.state is not State.RESOLVED)
 
     def one(self, key: str) -> Incident:
-        """One incident.
+        """Returns one incident.
 
         Raises:
-            NotFound: there never was one of this key.
+            NotFound: there is none with this key.
         """
         try:
             return self._known[key]
@@ -116,28 +115,30 @@ class Incidents:
             raise NotFound(f"There is no incident {key!r}.") from None
 
     def history(self, key: str) -> Sequence[IncidentChange]:
-        """Everything that happened to an incident, earliest first."""
+        """Returns all changes of an incident, the earliest first."""
         return self._records.history(key)
 
     def moved(self, key: str) -> Progress | None:
-        """What became of its sagas since it was acknowledged; None: it never was."""
+        """Returns what became of its sagas since it was acknowledged; None: it was not."""
         return self._records.moved(key)
 
-    def tell(self, key: str, *, state: State | None = None, note: str | None = None, by: str | None = None) -> Incident:
-        """Note what somebody says of an incident.
+    def change(
+        self, key: str, *, state: State | None = None, note: str | None = None, by: str | None = None
+    ) -> Incident:
+        """Makes a person's change of an incident.
 
         Raises:
-            NotFound: there never was one of this key.
-            StorageUnavailable: it was not noted.
+            NotFound: there is none with this key.
+            StorageUnavailable: nothing has changed.
         """
         with self._changing:
-            incident, change = told(self.one(key), self._clock(), state=state, note=note, by=by)
-            self._records.keep({key: documents.write(incident)}, [change])
+            incident, change = changed_by_person(self.one(key), self._clock(), state=state, note=note, by=by)
+            self._records.keep({key: dump(incident)}, [change])
             self._known[key] = incident
             return incident
 
     def _kept(self) -> dict[str, Incident]:
-        return {key: documents.read(text) for key, text in self._records.kept().items()}
+        return {key: load(text) for key, text in self._records.kept().items()}
 
     def _current(self, now: int) -> Mapping[str, IncidentGroup]:
         """Returns the sagas that are stuck, or failed, now, by their incident."""
@@ -152,22 +153,22 @@ class Incidents:
     def _advanced(
         self, groups: Mapping[str, IncidentGroup], now: int
     ) -> dict[str, tuple[Incident, IncidentChange | None]]:
-        """Every incident that is not over, or that is not any more, as of now."""
-        alive = {key for key, each in self._known.items() if each.state is not State.RESOLVED or each.count}
+        """Returns every incident that is not resolved, or has sagas again, as of now, with its change."""
+        active = {key for key, each in self._known.items() if each.state is not State.RESOLVED or each.count}
         changed = {}
-        for key in alive | groups.keys():
+        for key in active | groups.keys():
             group = groups.get(key)
-            passed_at = self._passed(group.environment, group.name, group.step) if group else None
+            passed_at = self._passed_at(group.environment, group.name, group.step) if group else None
             incident, change = advance(self._known.get(key), group, now, passed_at)
             if incident is not None:
                 changed[key] = (incident, change)
         return changed
 
-    def _forget(self) -> None:
-        """Hold no more of those that are over than `REMEMBERED`; the store keeps the histories of all."""
-        over = [each for each in self._known.values() if each.state is State.RESOLVED and not each.count]
-        if len(over) > REMEMBERED:
-            for each in sorted(over, key=lambda each: each.changed_at)[:-REMEMBERED]:
+    def _evict(self) -> None:
+        """Holds no more resolved incidents than `CACHED_RESOLVED`; the database keeps the histories of all."""
+        resolved = [each for each in self._known.values() if each.state is State.RESOLVED and not each.count]
+        if len(resolved) > CACHED_RESOLVED:
+            for each in sorted(resolved, key=lambda each: each.changed_at)[:-CACHED_RESOLVED]:
                 del self._known[each.key]
 
 
@@ -175,7 +176,7 @@ _STATES: Final = (State.OPEN, State.ACKNOWLEDGED, State.RESOLVED)
 
 
 def _urgency(incident: Incident) -> tuple[int, bool, int, int]:
-    """Worst first: what is not looked after, what stops everybody, and what holds most sagas for longest."""
+    """Returns a sort key, worst first: open before acknowledged, systemic before isolated, then by sagas and age."""
     if incident.state is State.RESOLVED:
         return _STATES.index(incident.state), False, 0, -incident.changed_at
     isolated = incident.scope is Scope.ISOLATED

@@ -1,12 +1,21 @@
-"""An incident opens by itself, ends when its sagas moved on, and comes back with them."""
+"""An incident opens by itself, is resolved when its sagas have left, and returns with them."""
 
 from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
-from sagascope_collector.incidents import documents
-from sagascope_collector.incidents.life import LINGERS, Incident, Scope, State, advance, scope, told
+from sagascope_collector.incidents.lifecycle import (
+    RESOLVE_AFTER_NS,
+    Incident,
+    Scope,
+    State,
+    advance,
+    changed_by_person,
+    dump,
+    load,
+    scope,
+)
 from sagascope_collector.storage import AmountAtRisk, IncidentChange, IncidentGroup
 
 SECOND = 1_000_000_000
@@ -40,7 +49,7 @@ def opened() -> Incident:
 
 def closed() -> Incident:
     empty, _ = advance(opened(), None, NOW, None)
-    incident, _ = advance(empty, None, NOW + LINGERS, None)
+    incident, _ = advance(empty, None, NOW + RESOLVE_AFTER_NS, None)
     assert incident
     return incident
 
@@ -52,11 +61,11 @@ def test_a_group_opens_an_incident() -> None:
     assert change == IncidentChange("i1", NOW, "opened", None, "", 3)
 
 
-def test_nothing_comes_of_nothing() -> None:
+def test_without_sagas_no_incident_opens() -> None:
     assert advance(None, None, NOW, None) == (None, None)
 
 
-def test_it_follows_its_sagas_and_remembers_the_most() -> None:
+def test_it_follows_its_sagas_and_keeps_the_peak() -> None:
     grown, change = advance(opened(), replace(GROUP, count=9, latest_at=99), NOW + 1, None)
     assert grown
     assert (grown.count, grown.peak, grown.latest_at, change) == (9, 9, 99, None)
@@ -65,31 +74,31 @@ def test_it_follows_its_sagas_and_remembers_the_most() -> None:
     assert (shrunk.count, shrunk.peak) == (2, 9)
 
 
-def test_it_is_over_only_when_nobody_came_back_for_a_while() -> None:
+def test_it_is_resolved_only_when_no_saga_has_returned_for_a_while() -> None:
     empty, change = advance(opened(), None, NOW, None)
     assert empty
     assert (empty.state, empty.count, empty.amounts, change) == (State.OPEN, 0, (), None)
-    again, change = advance(empty, GROUP, NOW + LINGERS, None)
+    again, change = advance(empty, GROUP, NOW + RESOLVE_AFTER_NS, None)
     assert again
     assert (again.state, again.empty_since, change) == (State.OPEN, None, None)
-    over, change = advance(empty, None, NOW + LINGERS, None)
+    over, change = advance(empty, None, NOW + RESOLVE_AFTER_NS, None)
     assert over
     assert over.state is State.RESOLVED
-    assert change == IncidentChange("i1", NOW + LINGERS, "resolved", None, "", 0)
+    assert change == IncidentChange("i1", NOW + RESOLVE_AFTER_NS, "resolved", None, "", 0)
 
 
-def test_what_is_over_stays_so_until_sagas_return() -> None:
-    still, change = advance(closed(), None, NOW + 10 * LINGERS, None)
+def test_a_resolved_incident_stays_so_until_sagas_return() -> None:
+    still, change = advance(closed(), None, NOW + 10 * RESOLVE_AFTER_NS, None)
     assert still
     assert (still.state, change) == (State.RESOLVED, None)
-    back, change = advance(still, GROUP, NOW + 20 * LINGERS, None)
+    back, change = advance(still, GROUP, NOW + 20 * RESOLVE_AFTER_NS, None)
     assert back
     assert change
     assert (back.state, back.reopened, change.what) == (State.OPEN, 1, "reopened")
 
 
-def test_what_somebody_resolved_comes_back_with_a_new_saga_only() -> None:
-    by_hand, change = told(opened(), NOW, state=State.RESOLVED, by="anna")
+def test_an_incident_that_a_person_resolved_returns_with_a_new_saga_only() -> None:
+    by_hand, change = changed_by_person(opened(), NOW, state=State.RESOLVED, by="anna")
     assert (change.what, change.by) == ("resolved", "anna")
     same, change2 = advance(by_hand, replace(GROUP, joined_at=NOW - 1), NOW + 1, None)
     assert same
@@ -101,7 +110,7 @@ def test_what_somebody_resolved_comes_back_with_a_new_saga_only() -> None:
 
 
 def test_an_acknowledged_incident_stays_so_while_it_lasts() -> None:
-    seen, change = told(opened(), NOW, state=State.ACKNOWLEDGED, note="looking", by="anna")
+    seen, change = changed_by_person(opened(), NOW, state=State.ACKNOWLEDGED, note="looking", by="anna")
     assert (seen.state, seen.note, seen.acknowledged_by) == (State.ACKNOWLEDGED, "looking", "anna")
     assert (change.what, change.note, change.sagas) == ("acknowledged", "looking", 3)
     later, nothing = advance(seen, replace(GROUP, count=50), NOW + 1, None)
@@ -110,7 +119,7 @@ def test_an_acknowledged_incident_stays_so_while_it_lasts() -> None:
 
 
 def test_a_note_alone_changes_no_state() -> None:
-    noted, change = told(opened(), NOW, note="the ledger's disk is full", by="anna")
+    noted, change = changed_by_person(opened(), NOW, note="the ledger's disk is full", by="anna")
     assert (noted.state, noted.note, change.what) == (State.OPEN, "the ledger's disk is full", "noted")
 
 
@@ -123,10 +132,10 @@ def test_a_note_alone_changes_no_state() -> None:
         (2, GROUP.middle + 1, Scope.ISOLATED),
     ],
 )
-def test_a_cause_is_systemic_when_others_no_longer_pass(count: int, passed_at: int | None, expected: Scope) -> None:
+def test_a_cause_is_systemic_when_no_other_saga_succeeds(count: int, passed_at: int | None, expected: Scope) -> None:
     assert scope(replace(GROUP, count=count), passed_at) is expected
 
 
-@pytest.mark.parametrize("incident", [opened(), closed()], ids=["open", "over"])
-def test_an_incident_is_kept_as_it_was(incident: Incident) -> None:
-    assert documents.read(documents.write(incident)) == incident
+@pytest.mark.parametrize("incident", [opened(), closed()], ids=["open", "resolved"])
+def test_an_incident_is_stored_without_loss(incident: Incident) -> None:
+    assert load(dump(incident)) == incident
