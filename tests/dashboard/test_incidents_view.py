@@ -21,7 +21,11 @@ def test_the_headline_counts_and_says_where_and_why() -> None:
     assert headline(shared(count=1, service=None)) == "1 payment transaction is stuck at ledger.record: retrying."
 
 
-FAILING = {"reason": "failure_rate", "failure_rate": {"failed": 60, "ended": 64, "baseline": 0.012}, "count": 60}
+FAILING = {
+    "reason": "failure_rate",
+    "failure_rate": {"failed": 60, "ended": 64, "baseline": 0.012, "step": None},
+    "count": 60,
+}
 
 
 def test_a_failure_rate_above_its_baseline_is_a_row_with_both_shares() -> None:

@@ -219,7 +219,7 @@ def _alert(message: Message, until: datetime) -> dict[str, Any]:
         "environment": incident["environment"],
         "saga": incident["name"],
         # labels identify an alert, and the step at which most sagas fail may change
-        "step": "" if is_failure_rate else incident["step"] or "",
+        "step": (incident["failure_rate"]["step"] if is_failure_rate else incident["step"]) or "",
         "service": "" if is_failure_rate else incident["service"] or "",
         "reason": incident["reason"],
         "phase": incident["phase"],

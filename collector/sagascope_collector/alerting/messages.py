@@ -21,6 +21,11 @@ FAILURE_RATE_HEADLINES: Final = {
     "grown": "{failed} of {ended} {name} sagas have failed or been compensated{usually}{where}.",
     "resolved": "The share of {name} sagas that fail has returned to its baseline.",
 }
+STEP_FAILURE_RATE_HEADLINES: Final = {
+    "opened": "{failed} of {ended} {name} sagas had an error at {step}{usually}.",
+    "grown": "{failed} of {ended} {name} sagas have had an error at {step}{usually}.",
+    "resolved": "The share of {name} sagas with errors at {step} has returned to its baseline.",
+}
 TEST_HEADLINE: Final = "This is a test: nothing is wrong."
 
 FIELDS: Final = (
@@ -113,17 +118,19 @@ def headline(event: str, incident: Incident) -> str:
 
 
 def _failure_rate_headline(event: str, incident: Incident, rate: FailureRate) -> str:
-    return FAILURE_RATE_HEADLINES[event].format(
+    headlines = STEP_FAILURE_RATE_HEADLINES if rate.step else FAILURE_RATE_HEADLINES
+    return headlines[event].format(
         failed=f"{rate.failed:,}",
         ended=f"{rate.ended:,}",
         name=incident.name,
         usually="" if rate.baseline is None else f" (usually {rate.baseline:.1%})",
         where=f", most of them at {incident.step}" if incident.step else "",
+        step=rate.step,
     )
 
 
 def _failure_rate(rate: FailureRate) -> dict[str, Any]:
-    return {"failed": rate.failed, "ended": rate.ended, "baseline": rate.baseline}
+    return {"failed": rate.failed, "ended": rate.ended, "baseline": rate.baseline, "step": rate.step or None}
 
 
 def texts(said: Message) -> dict[str, str]:

@@ -94,7 +94,7 @@ def _summary(incident: Incident) -> dict[str, Any]:
 
 def _failure_rate(rate: FailureRate) -> schemas.FailureRate:
     baseline = None if rate.baseline is None else round(rate.baseline, 4)
-    return schemas.FailureRate(failed=rate.failed, ended=rate.ended, baseline=baseline)
+    return schemas.FailureRate(failed=rate.failed, ended=rate.ended, baseline=baseline, step=rate.step or None)
 
 
 def _change(change: IncidentChange) -> schemas.IncidentChange:

@@ -73,7 +73,8 @@ def _lines(one: schemas.Incident, now: datetime) -> list[Text]:
 
 
 def _failure_rate(rate: schemas.FailureRate) -> str:
-    share = f"{rate.failed / max(rate.ended, 1):.1%} failed or were compensated"
+    what = "had an error at this step" if rate.step else "failed or were compensated"
+    share = f"{rate.failed / max(rate.ended, 1):.1%} {what}"
     baseline = "too few ended before to know a baseline" if rate.baseline is None else f"usually {rate.baseline:.1%}"
     return f"{share}; {baseline}"
 

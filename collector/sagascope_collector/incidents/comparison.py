@@ -114,7 +114,7 @@ class Comparison:
         known = saga_attributes(facts.spans)
         if not incident.failure_rate:
             return known
-        failures = [failure(saga) for saga in analysis.rebuild(facts, self._clock())]
+        failures = [failure(saga, incident.failure_rate.step) for saga in analysis.rebuild(facts, self._clock())]
         errors = {SagaAttribute("", each.step, ERROR, each.fingerprint) for each in failures if each.fingerprint}
         return known._replace(attributes=known.attributes | errors)
 

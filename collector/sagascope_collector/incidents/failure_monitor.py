@@ -1,4 +1,4 @@
-"""Finds saga types of which more sagas fail than usual: each saga ended properly, and together they are an incident."""
+"""Finds saga types and steps that fail more often than usual: no saga needs attention, but together they do."""
 
 import time
 from collections import Counter
@@ -12,7 +12,7 @@ from sagascope_collector.incidents.causes import Cause, error_text
 from sagascope_collector.incidents.failure_rate import (
     BASELINE_SECONDS,
     HOUR_SECONDS,
-    Departure,
+    MIN_FAILED,
     History,
     departure,
     first_minute,
@@ -20,18 +20,22 @@ from sagascope_collector.incidents.failure_rate import (
 from sagascope_collector.incidents.fingerprint import fingerprint
 from sagascope_collector.incidents.lifecycle import Incident, State
 from sagascope_collector.records import SagaId
-from sagascope_collector.storage import FailedSaga, IncidentGroup, Storage
+from sagascope_collector.storage import FailedSaga, FailureRate, IncidentGroup, Storage
 
 FAILURE_RATE: Final = "failure_rate"
 """The reason of these incidents."""
 
 LOOK_INTERVAL_SECONDS: Final = 2.0
+STEP_LOOK_INTERVAL_SECONDS: Final = 10.0
 AGE_INTERVAL_SECONDS: Final = 3_600.0
 
 SAMPLED_SAGAS: Final = 25
 """Failed sagas whose records are read to find the error that most of them have."""
 
 EXAMPLES: Final = 5
+
+STEP_WINDOW_SECONDS: Final = (300, 3_600)
+"""Windows of failure rates of steps: within them, sagas and not attempts are counted."""
 
 
 class Failure(NamedTuple):
@@ -53,18 +57,19 @@ class _Sample(NamedTuple):
     failure: Failure
 
 
-def failure_rate_key(environment: str, name: str) -> str:
-    """Returns the key of the incident of a saga type's failure rate."""
-    return Cause(environment, name, "", "forward", FAILURE_RATE, "").key
+def failure_rate_key(environment: str, name: str, step: str = "") -> str:
+    """Returns the key of the incident of the failure rate of a saga type, or of one of its steps."""
+    return Cause(environment, name, step, "forward", FAILURE_RATE, "").key
 
 
-def failure(saga: Saga) -> Failure:
-    """Returns the failure that ended a saga."""
+def failure(saga: Saga, at: str = "") -> Failure:
+    """Returns the failure that ended a saga, or the last one at a step of this name, which may have succeeded since."""
     failed = [
         (attempt.over or 0, step, attempt)
         for step in saga.steps
-        for attempt in step.attempts[-1:]
-        if attempt.state is AttemptState.ERROR and not step.compensates
+        if (step.name == at if at else not step.compensates)
+        for attempt in (step.attempts if at else step.attempts[-1:])
+        if attempt.state is AttemptState.ERROR or (attempt.error and attempt.state is AttemptState.UNKNOWN)
     ]
     if not failed:
         return Failure("", "", "", "")
@@ -85,7 +90,8 @@ class FailureRates:
         self._storage = storage
         self._groups: Mapping[str, IncidentGroup] = {}
         self._samples: dict[str, _Sample] = {}
-        self._next_look = self._next_aging = 0.0
+        self._step_groups: Mapping[str, IncidentGroup] = {}
+        self._next_look = self._next_step_look = self._next_aging = 0.0
 
     def groups(self, known: Mapping[str, Incident], now: int) -> Mapping[str, IncidentGroup]:
         """Returns the failed sagas of each type whose failure rate has left its baseline, by the incident's key.
@@ -108,11 +114,48 @@ class FailureRates:
             key = failure_rate_key(environment, name)
             found = departure(periods, seconds, _history(known.get(key)))
             if found:
-                groups[key] = self._group(key, environment, name, found, now)
+                groups[key] = self._group(key, environment, name, found.since, found.rate, now)
+        self._step_groups = self._of_steps(known, groups, now)
+        groups |= self._step_groups
         self._samples = {key: sample for key, sample in self._samples.items() if key in groups}
         self._groups = groups
         self._age(seconds)
         self._next_look = time.monotonic() + LOOK_INTERVAL_SECONDS
+        return groups
+
+    def _of_steps(
+        self, known: Mapping[str, Incident], failing: Mapping[str, IncidentGroup], now: int
+    ) -> Mapping[str, IncidentGroup]:
+        """Returns the sagas with errors at each step whose failure rate has left its baseline, although they go on.
+
+        None opens where the sagas themselves fail, or are stuck at that step: they are an incident already.
+        """
+        if time.monotonic() < self._next_step_look:
+            return self._step_groups
+        groups, seconds = {}, now // NANOSECONDS_PER_SECOND
+        hour_ago = (seconds - HOUR_SECONDS) // HOUR_SECONDS * HOUR_SECONDS
+        stuck = {
+            (each.environment, each.name, each.step)
+            for each in known.values()
+            if each.failure_rate is None and each.count >= MIN_FAILED
+        }
+        counts = self._storage.outcomes.step_counts(seconds - BASELINE_SECONDS, hour_ago)
+        for (environment, name, step), periods in counts.items():
+            key = failure_rate_key(environment, name, step)
+            history = _history(known.get(key))
+            is_covered = failure_rate_key(environment, name) in failing or (environment, name, step) in stuck
+            if history.open_since is None and (
+                is_covered or departure(periods, seconds, history, STEP_WINDOW_SECONDS) is None
+            ):
+                continue
+            # attempts are cheap to count, sagas are right: one that is retried for ever fails once
+            latest = self._storage.outcomes.step_sagas(environment, name, step, hour_ago * NANOSECONDS_PER_SECOND, now)
+            before = [each for each in periods if each.start < hour_ago]
+            found = departure([*before, *latest], seconds, history, STEP_WINDOW_SECONDS)
+            if found:
+                rate = found.rate._replace(step=step)
+                groups[key] = self._group(key, environment, name, found.since, rate, now)
+        self._next_step_look = time.monotonic() + STEP_LOOK_INTERVAL_SECONDS
         return groups
 
     def _age(self, seconds: int) -> None:
@@ -120,17 +163,19 @@ class FailureRates:
             self._storage.outcomes.age(first_minute(seconds) - HOUR_SECONDS, seconds - BASELINE_SECONDS - HOUR_SECONDS)
             self._next_aging = time.monotonic() + AGE_INTERVAL_SECONDS
 
-    def _group(self, key: str, environment: str, name: str, found: Departure, now: int) -> IncidentGroup:
-        since, rate = found.since * NANOSECONDS_PER_SECOND, found.rate
+    def _group(
+        self, key: str, environment: str, name: str, since_seconds: int, rate: FailureRate, now: int
+    ) -> IncidentGroup:
+        since = since_seconds * NANOSECONDS_PER_SECOND
         sample = self._samples.get(key)
         if sample is None or rate.failed != sample.failed:
-            sample = self._samples[key] = self._sample(environment, name, since, now, rate.failed, sample)
+            sample = self._samples[key] = self._sample(environment, name, since, now, rate, sample)
         latest_at = sample.latest.ended_at if sample.latest else since
         return IncidentGroup(
             key=key,
             environment=environment,
             name=name,
-            step=sample.failure.step,
+            step=rate.step or sample.failure.step,
             service=sample.failure.service,
             phase="forward",
             reason=FAILURE_RATE,
@@ -148,23 +193,30 @@ class FailureRates:
         )
 
     def _sample(
-        self, environment: str, name: str, since: int, now: int, failed: int, before: _Sample | None
+        self, environment: str, name: str, since: int, now: int, rate: FailureRate, before: _Sample | None
     ) -> _Sample:
         """Returns the latest failed sagas and what most of them have; records are read only after twice as many."""
-        sagas = self._storage.outcomes.failed(environment, name, since, now, SAMPLED_SAGAS)
+        outcomes, failed = self._storage.outcomes, rate.failed
+        if rate.step:
+            sagas = outcomes.failed_at_step(environment, name, rate.step, since, now, SAMPLED_SAGAS)
+        else:
+            sagas = outcomes.failed(environment, name, since, now, SAMPLED_SAGAS)
         examples = tuple(each.key.id for each in sagas[:EXAMPLES])
         latest = sagas[0] if sagas else None
         if before and failed < 2 * before.failed_then:
             return before._replace(failed=failed, latest=latest, examples=examples)
-        return _Sample(failed, failed, latest, examples, self._most_common_failure(sagas, now))
+        return _Sample(failed, failed, latest, examples, self._most_common_failure(sagas, rate.step, now))
 
-    def _most_common_failure(self, sagas: Sequence[FailedSaga], now: int) -> Failure:
+    def _most_common_failure(self, sagas: Sequence[FailedSaga], step: str, now: int) -> Failure:
         if not sagas:
             return Failure("", "", "", "")
         keys = {each.key for each in sagas}
         facts = self._storage.lookup.facts(list(dict.fromkeys(SagaId(key.environment, key.id) for key in keys)))
         failures = [
-            failure(saga) for each in facts.values() for saga in analysis.rebuild(each, now) if saga.key in keys
+            failure(saga, step)
+            for each in facts.values()
+            for saga in analysis.rebuild(each, now)
+            if step or saga.key in keys
         ]
         known = [each for each in failures if each.step]
         if not known:

@@ -99,7 +99,9 @@ def first_minute(now: int) -> int:
     return (now - WINDOW_SECONDS[-1]) // HOUR_SECONDS * HOUR_SECONDS
 
 
-def departure(periods: Sequence[OutcomePeriod], now: int, history: History) -> Departure | None:
+def departure(
+    periods: Sequence[OutcomePeriod], now: int, history: History, windows: Sequence[int] = WINDOW_SECONDS
+) -> Departure | None:
     """Returns the departure of a type's share of failed sagas from its baseline that goes on; None: there is none.
 
     Args:
@@ -107,11 +109,12 @@ def departure(periods: Sequence[OutcomePeriod], now: int, history: History) -> D
             late their records came.
         now: in seconds since 1970.
         history: the earlier incidents of the type.
+        windows: the lengths of the windows that are compared, in seconds.
     """
     periods = [each for each in periods if each.start <= now]
     if history.open_since is not None:
         return _going_on(periods, now, history, history.open_since)
-    for seconds in WINDOW_SECONDS:
+    for seconds in windows:
         start = max(now - seconds, history.resolved_at) // MINUTE_SECONDS * MINUTE_SECONDS
         window = [each for each in periods if each.start >= start]
         baseline = learn(periods, now, start, history)

@@ -43,6 +43,8 @@ class FailureRate(NamedTuple):
     """The share of failures that is expected; None: too few sagas ended before to know."""
     is_total: bool
     """None completed since half of the failures."""
+    step: str = ""
+    """The step at which attempts fail, whatever becomes of the sagas; ``""``: the sagas fail."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from sagascope_collector.storage.summaries import LATEST_TIME_NS, NEWEST, Order,
 
 SQL: Final = load("listing")
 SELECT_FAILURE_PERIOD: Final = load("incidents")["select_failure_period"]
+SELECT_FAILED_AT_STEP: Final = load("outcomes")["select_failed_at_step"]
 
 KINDS: Final = ("id", "key", "prefix")
 """For what a saga may be found, best first."""
@@ -48,6 +49,16 @@ class _Position(NamedTuple):
     run: str
 
 
+class _FailurePeriod(NamedTuple):
+    """The sagas of a type that failed, or had an error at a step, between these times."""
+
+    environment: str
+    name: str
+    since: int
+    until: int
+    step: str
+
+
 class Listing:
     """Reads summaries. Safe from any thread."""
 
@@ -62,7 +73,10 @@ class Listing:
             BadCursor: the cursor is not one of ours, or of another order.
         """
         after = _read_cursor(cursor, str(order)) if cursor else None
-        narrowed, failed = self._of_failure_rate(narrowed)
+        failing = self._failure_period(narrowed)
+        if failing and failing.step:
+            return self._failed_at_step(failing, limit)
+        narrowed, failed = _of_failure_rate(narrowed, failing)
         values = _values(narrowed, order, after) | failed | {"limit": limit + 1}
         with self._database.transaction():  # else one that is moved meanwhile is missing
             found = self._positions(narrowed, values, order, after)
@@ -71,16 +85,21 @@ class Listing:
         last = found[limit - 1] if len(found) > limit else None
         return Page([row for _, row in placed], _write_cursor(_position(order, last)) if last else None)
 
-    def _of_failure_rate(self, narrowed: SagaFilter) -> tuple[SagaFilter, dict[str, int | None]]:
-        """Returns what an incident of a failure rate means as a filter; any other filter as it is."""
+    def _failure_period(self, narrowed: SagaFilter) -> _FailurePeriod | None:
+        """Returns of which sagas an incident consists that is about a failure rate; None: no such incident is meant."""
         found = self._database.rows(SELECT_FAILURE_PERIOD, {"key": narrowed.incident}) if narrowed.incident else []
         if not found:
-            return narrowed, {"failed_since": None, "failed_until": None}
-        ((environment, name, since, until),) = found
+            return None
+        ((environment, name, since, until, step),) = found
         if narrowed.environment not in (None, environment) or narrowed.name not in (None, name):
-            return narrowed, {"failed_since": None, "failed_until": None}  # no saga of another type is part of it
-        wanted = replace(narrowed, environment=environment, name=name, incident=None)
-        return wanted, {"failed_since": since, "failed_until": LATEST_TIME_NS if until is None else until}
+            return None  # no saga of another type is part of it
+        return _FailurePeriod(environment, name, since, LATEST_TIME_NS if until is None else until, step)
+
+    def _failed_at_step(self, failing: _FailurePeriod, limit: int) -> Page:
+        """Returns the latest sagas with an error at the step; there is no further page, and no further filter."""
+        rows = self._database.rows(SELECT_FAILED_AT_STEP, failing._asdict() | {"limit": limit})
+        ids = list(dict.fromkeys(SagaId(failing.environment, id_) for id_, *_ in rows))
+        return Page([row for row in self.of_ids(ids, limit) if row.key.name == failing.name], None)
 
     def _positions(
         self, narrowed: SagaFilter, values: dict[str, Any], order: Order, after: _Position | None
@@ -149,6 +168,14 @@ class Listing:
             values = {"id": saga_id, "batch": batch, "bounds": DOWNSAMPLED.dump()}
             rows += self._database.rows(SQL["select_downsampled"], values)
         return list(map(summaries.read, rows))
+
+
+def _of_failure_rate(narrowed: SagaFilter, failing: _FailurePeriod | None) -> tuple[SagaFilter, dict[str, int | None]]:
+    """Returns the filter for the sagas that failed then; any other filter as it is."""
+    if failing is None:
+        return narrowed, {"failed_since": None, "failed_until": None}
+    wanted = replace(narrowed, environment=failing.environment, name=failing.name, incident=None)
+    return wanted, {"failed_since": failing.since, "failed_until": failing.until}
 
 
 def _values(narrowed: SagaFilter, order: Order, after: _Position | None) -> dict[str, Any]:

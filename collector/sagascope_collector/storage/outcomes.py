@@ -52,6 +52,34 @@ class Outcomes:
         found = self._database.rows(SQL["select_failed"], values)
         return [FailedSaga(SagaKey(environment, name, id_, run), ended_at) for id_, run, ended_at in found]
 
+    def step_counts(self, oldest: int, recent: int) -> dict[tuple[str, str, str], list[OutcomePeriod]]:
+        """Returns the attempts since `oldest` by (environment, saga name, step), as far as they are counted.
+
+        By five minutes since `recent`, by hour before it; both times are in seconds since 1970.
+        """
+        found: dict[tuple[str, str, str], list[OutcomePeriod]] = {}
+        values = {"oldest": oldest, "recent": recent}
+        for environment, name, step, *period in self._database.rows(SQL["select_step_counts"], values):
+            found.setdefault((environment, name, step), []).append(OutcomePeriod(*period))
+        return found
+
+    def step_sagas(self, environment: str, name: str, step: str, since: int, until: int) -> list[OutcomePeriod]:
+        """Returns the sagas that reached a step between these times, by five minutes; those with an error have failed.
+
+        The times are in nanoseconds since 1970.
+        """
+        values = {"environment": environment, "name": name, "step": step, "since": since, "until": until}
+        return [OutcomePeriod(*period) for period in self._database.rows(SQL["select_step_sagas"], values)]
+
+    def failed_at_step(
+        self, environment: str, name: str, step: str, since: int, until: int, limit: int
+    ) -> Sequence[FailedSaga]:
+        """Returns the sagas with an error at a step that started between these times, the latest first."""
+        times = {"since": since, "until": until, "limit": limit}
+        values = {"environment": environment, "name": name, "step": step} | times
+        found = self._database.rows(SQL["select_failed_at_step"], values)
+        return [FailedSaga(SagaKey(environment, name, id_, run), ended_at) for id_, run, ended_at in found]
+
     def age(self, before: int, oldest: int) -> None:
         """Adds up minutes before `before` to hours, and deletes what is older than `oldest`; both in seconds."""
         values = {"before": before // 3600 * 3600}

@@ -139,6 +139,9 @@ def _failure_headline(known: schemas.Incident, rate: schemas.FailureRate) -> str
     usual = "" if rate.baseline is None else f" (usually {rate.baseline:.1%})"
     where = f", most of them at {line(known.step, 80)}" if known.step else ""
     name = line(known.name, 60)
+    if rate.step:
+        step = line(rate.step, 80)
+        return f"{rate.failed:,} of {rate.ended:,} {name} transactions had an error at {step}{usual}."
     return f"{rate.failed:,} of {rate.ended:,} {name} transactions failed or were compensated{usual}{where}."
 
 

@@ -152,3 +152,39 @@ def test_a_person_who_resolves_it_accepts_the_share_as_the_baseline() -> None:
         send(collector, *refused("payment", 90, 2 * MINUTE, first=100), *refused("refund", 60))
         soon(lambda: is_in(collector, "refund", "open", 60), seconds=60)
         assert is_in(collector, "payment", "resolved")
+
+
+def retried(name: str, number: int, ago: float, failures: int = 1) -> list[Request]:
+    """A saga that completed after so many failed attempts at its second step."""
+    attempts = [
+        Tried(
+            "card.charge",
+            "cards",
+            0.3 + each / 10,
+            0.35 + each / 10,
+            "the bank timed out",
+            {"saga.step.attempt": each + 1},
+        )
+        for each in range(failures)
+    ]
+    end = 0.3 + failures / 10
+    last = Tried("card.charge", "cards", end, end + 0.05, attributes={"saga.step.attempt": failures + 1})
+    return saga(f"{name}-retried-{number}", (CHARGED[0], *attempts, last), name=name, ago=ago)
+
+
+def test_a_step_that_fails_more_often_than_usual_is_an_incident_although_retries_succeed() -> None:
+    with running_collector() as collector:
+        send(collector, *baseline("payment"), *baseline("storm"), *charged("storm", 40))
+        send(collector, *retried("storm", 1, 3 * MINUTE, failures=300))
+        send(collector, *itertools.chain.from_iterable(retried("payment", each, MINUTE) for each in range(40)))
+        soon(lambda: is_in(collector, "payment", "open", 40), seconds=150)
+        found = incidents(collector)
+        assert found.keys() == {"payment"}
+        known = found["payment"]
+        assert (known["step"], known["service"], known["reason"]) == ("card.charge", "cards", "failure_rate")
+        assert known["failure_rate"]["step"] == "card.charge"
+        assert (known["failure_rate"]["failed"], known["failure_rate"]["ended"]) == (40, 40)
+        assert "the bank timed out" in known["error_sample"]
+        listed = get(collector, "/sagas", incident=known["key"], limit="100")["items"]
+        assert {each["id"] for each in listed} == {f"payment-retried-{each}" for each in range(40)}
+        assert {each["status"] for each in listed} == {"completed"}

@@ -57,12 +57,14 @@ class IncidentChange(Wire):
 class FailureRate(Wire):
     """Sagas of a type that ended since `since` of an incident: `failed` of `ended` failed or were compensated.
 
-    `baseline` is the share that is expected to, from 0 to 1 (null: too few ended before to know).
+    Where `step` is given, they had an error at that step, of those that reached it, and may have completed all the
+    same. `baseline` is the share that is expected, from 0 to 1 (null: too few ended before to know).
     """
 
     failed: int
     ended: int
     baseline: float | None
+    step: str | None
 
 
 class Incident(Wire):

@@ -108,6 +108,7 @@ SELECT
     json_extract_string(document, '$.environment'),
     json_extract_string(document, '$.name'),
     json_extract(document, '$.since')::BIGINT,
-    CASE WHEN json_extract_string(document, '$.state') = 'resolved' THEN json_extract(document, '$.changed_at')::BIGINT END
+    CASE WHEN json_extract_string(document, '$.state') = 'resolved' THEN json_extract(document, '$.changed_at')::BIGINT END,
+    coalesce(json_extract_string(document, '$.failure_rate[4]'), '')
 FROM incidents
 WHERE key = $key AND json_extract_string(document, '$.reason') = 'failure_rate'

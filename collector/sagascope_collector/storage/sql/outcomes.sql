@@ -58,3 +58,42 @@ ON CONFLICT DO UPDATE SET ended = outcome_counts.ended + excluded.ended, failed 
 
 -- name: delete_aged_outcome_counts
 DELETE FROM outcome_counts WHERE slot < $oldest OR (slot < $before AND slot % 3600 <> 0)
+
+-- name: select_step_counts
+-- attempts, by five minutes since `recent`, by hour before it
+SELECT
+    environment,
+    name,
+    step,
+    CASE WHEN slot >= $recent THEN slot ELSE slot // 3600 * 3600 END AS period,
+    sum(succeeded + failed)::BIGINT,
+    sum(failed)::BIGINT
+FROM step_counts
+WHERE type = 'action' AND slot >= $oldest
+GROUP BY environment, name, step, period
+HAVING sum(succeeded + failed) > 0
+ORDER BY ALL
+
+-- name: select_step_sagas
+-- sagas, and not attempts: one that is retried for ever counts once
+SELECT (start // 300_000_000_000 * 300)::BIGINT AS slot, count(*), count_if(has_failed)
+FROM (
+    SELECT saga_id, saga_run, min(start) AS start, bool_or(status = 'error') AS has_failed
+    FROM span_records JOIN origins USING (origin_id)
+    WHERE start >= $since AND start <= $until AND environment = $environment AND saga_id <> ''
+        AND saga_name IN ('', $name) AND coalesce(nullif(step_name, ''), span_records.name) = $step
+        AND saga_role = 'step' AND step_type IN ('', 'action') AND "end" > 0
+    GROUP BY saga_id, saga_run
+)
+GROUP BY slot
+ORDER BY slot
+
+-- name: select_failed_at_step
+SELECT saga_id, saga_run, max("end")::BIGINT AS ended_at
+FROM span_records JOIN origins USING (origin_id)
+WHERE start >= $since AND start <= $until AND environment = $environment AND saga_id <> ''
+    AND saga_name IN ('', $name) AND coalesce(nullif(step_name, ''), span_records.name) = $step
+    AND saga_role = 'step' AND step_type IN ('', 'action') AND "end" > 0 AND status = 'error'
+GROUP BY saga_id, saga_run
+ORDER BY ended_at DESC, saga_id, saga_run
+LIMIT $limit
