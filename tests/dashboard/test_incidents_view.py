@@ -16,7 +16,7 @@ def whole(**changes: object) -> schemas.IncidentInFull:
     )
 
 
-def test_the_headline_counts_and_says_where_and_why() -> None:
+def test_the_headline_has_count_place_and_reason() -> None:
     assert headline(shared()) == "312 payment transactions are stuck at ledger.record in ledger: retrying."
     assert headline(shared(count=1, service=None)) == "1 payment transaction is stuck at ledger.record: retrying."
 
@@ -51,7 +51,7 @@ def test_what_is_over_is_named_apart() -> None:
     assert [row.key for row in over(ended)] == ["i1"]
 
 
-def test_a_row_says_what_is_at_stake_and_what_to_do() -> None:
+def test_a_row_has_the_amount_at_risk_and_the_recommended_actions() -> None:
     (row,) = several(listed(shared()))
     assert row.recommended == ("300 to resume", "12 to verify first")
     assert row.amount_at_risk == ("€15,600.00 committed",)
@@ -59,13 +59,13 @@ def test_a_row_says_what_is_at_stake_and_what_to_do() -> None:
     assert row.examples[1].href == "/saga?name=payment&id=a%2Fb&environment=eu"
 
 
-def test_sagas_of_incidents_count_among_those_that_need_someone() -> None:
+def test_sagas_of_incidents_count_among_those_that_need_attention() -> None:
     shown = triage(schemas.Sagas(items=[needing("a", "hung")], next_cursor=None), None, listed(shared()))
     assert shown.title == "313 transactions need attention"
     assert not triage(schemas.Sagas(items=[], next_cursor=None), None, listed(shared())).calm
 
 
-def test_the_page_of_an_incident_tells_its_history_latest_first() -> None:
+def test_the_page_of_an_incident_shows_its_history_latest_first() -> None:
     change = schemas.IncidentChange(at=NOON, what="opened", by=None, note=None, count=3)
     later = schemas.IncidentChange(at=NOON, what="acknowledged", by="anna", note="on it", count=9)
     moved = schemas.Moved(still=1, stuck_again=2, moved_on=3, finished=4)

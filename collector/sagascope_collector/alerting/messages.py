@@ -133,13 +133,13 @@ def _failure_rate(rate: FailureRate) -> dict[str, Any]:
     return {"failed": rate.failed, "ended": rate.ended, "baseline": rate.baseline, "step": rate.step or None}
 
 
-def texts(said: Message) -> dict[str, str]:
+def texts(message_: Message) -> dict[str, str]:
     """Returns every field of a message as a text, by the names of `FIELDS`."""
-    incident = said["incident"]
+    incident = message_["incident"]
     flat = {
         **incident,
         **incident["recommended_actions"],
-        **{name: said[name] for name in ("event", "headline", "at", "rule", "link")},
+        **{name: message_[name] for name in ("event", "headline", "at", "rule", "link")},
     }
     flat["examples"] = ", ".join(incident["examples"])
     flat["amount_at_risk"] = ", ".join(f"{each['certain']} {each['currency']}" for each in incident["amount_at_risk"])

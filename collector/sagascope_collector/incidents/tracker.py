@@ -49,7 +49,7 @@ class Incidents:
         self._clock = clock
         self._changing = threading.Lock()
         self._redactions = records.redactions
-        self._known = self._kept()
+        self._known = self._stored()
         self._seen: int | None = None
         self._groups: Mapping[str, IncidentGroup] = {}
         self._task = PeriodicTask("incidents", self.look, every=INTERVAL_SECONDS)
@@ -77,13 +77,13 @@ class Incidents:
         with self._changing:
             is_news = self._seen != self._records.version
             if self._redactions != self._records.redactions:
-                self._redactions, self._known = self._records.redactions, self._kept()
+                self._redactions, self._known = self._records.redactions, self._stored()
             now = self._clock()
             changed = self._advanced(self._current(now), now)
             changes = [change for _, change in changed.values() if change]
             if changes:
-                kept = {change.incident: dump(changed[change.incident][0]) for change in changes}
-                self._records.keep(kept, changes)
+                documents = {change.incident: dump(changed[change.incident][0]) for change in changes}
+                self._records.store(documents, changes)
             self._known |= {key: incident for key, (incident, _) in changed.items()}
             self._evict()
         if is_news or changes:
@@ -133,12 +133,12 @@ class Incidents:
         """
         with self._changing:
             incident, change = changed_by_person(self.one(key), self._clock(), state=state, note=note, by=by)
-            self._records.keep({key: dump(incident)}, [change])
+            self._records.store({key: dump(incident)}, [change])
             self._known[key] = incident
             return incident
 
-    def _kept(self) -> dict[str, Incident]:
-        return {key: load(text) for key, text in self._records.kept().items()}
+    def _stored(self) -> dict[str, Incident]:
+        return {key: load(text) for key, text in self._records.documents().items()}
 
     def _current(self, now: int) -> Mapping[str, IncidentGroup]:
         """Returns the sagas that are stuck, or failed, now, by their incident."""

@@ -1,4 +1,4 @@
-"""What is kept of sagas that need attention, and of the incidents that they are part of."""
+"""The records of incidents, and of the sagas that are part of them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -110,22 +110,22 @@ class IncidentRecords:
     def written(self) -> None:
         """Announces that what was put can be read."""
         self._version += 1
-        for tell in self._listeners:
-            tell()
+        for listener in self._listeners:
+            listener()
 
     @property
     def redactions(self) -> int:
-        """A number that changes after an erasure has changed what was kept."""
+        """A number that changes after an erasure has changed stored incidents."""
         return self._redactions
 
     def redacted(self) -> None:
-        """Announces that what was kept is to be read anew."""
+        """Announces that stored incidents have to be read again."""
         self._redactions += 1
         self.written()
 
-    def listen(self, told: Callable[[], None]) -> None:
-        """Calls this each time that `version` has changed, in the thread that wrote; it must not block."""
-        self._listeners.append(told)
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Calls `listener` each time that `version` has changed, in the thread that wrote; it must not block."""
+        self._listeners.append(listener)
 
     def groups(self) -> Sequence[IncidentGroup]:
         """Returns the sagas that need attention, by their incident."""
@@ -137,18 +137,18 @@ class IncidentRecords:
             amounts[incident].append(AmountAtRisk(currency, _rounded(certain, places), _rounded(possible, places)))
         return [_group(row, amounts[row[0]]) for row in grouped]
 
-    def kept(self) -> Mapping[str, str]:
-        """Returns the incidents that `keep` was given last, as texts by key."""
+    def documents(self) -> Mapping[str, str]:
+        """Returns the stored incidents as JSON texts, by key."""
         return dict(self._database.rows(SQL["select_incidents"]))
 
-    def keep(self, documents: Mapping[str, str], changes: Sequence[IncidentChange]) -> None:
-        """Keeps incidents, and adds to their histories; an acknowledgement notes which sagas are part of it."""
+    def store(self, documents: Mapping[str, str], changes: Sequence[IncidentChange]) -> None:
+        """Stores incidents and changes in their histories; an acknowledgement stores which sagas are part of it."""
         written = [{"key": key, "document": document} for key, document in documents.items()]
-        told = [dict(zip(CHANGES.names, each, strict=True)) for each in changes]
+        rows = [dict(zip(CHANGES.names, each, strict=True)) for each in changes]
         with self._database.transaction():
             self._database.count(SQL["put_incidents"], batch_incidents=pa.Table.from_pylist(written, schema=INCIDENTS))
             self._database.count(
-                SQL["insert_incident_changes"], batch_changes=pa.Table.from_pylist(told, schema=CHANGES)
+                SQL["insert_incident_changes"], batch_changes=pa.Table.from_pylist(rows, schema=CHANGES)
             )
             for each in changes:
                 if each.what == ACKNOWLEDGED:
@@ -160,13 +160,13 @@ class IncidentRecords:
         return [key for (key,) in self._database.rows(SQL["select_incidents_of_ids"], settled=settled)]
 
     def redact(self, settled: pa.Table, keys: Iterable[str], texts: pa.Table) -> None:
-        """Within a transaction: removes these sagas from what is kept of incidents, those of these keys in any case."""
+        """Within a transaction: removes these sagas from stored incidents, from those of these keys in any case."""
         self._database.count(SQL["delete_members_of_ids"], settled=settled)
         self._database.count(SQL["clear_notes"], texts=texts)
         sought, certain = texts["text"].to_pylist(), set(keys)
         written = [
             {"key": key, "document": _redacted(document, sought)}
-            for key, document in self.kept().items()
+            for key, document in self.documents().items()
             if key in certain or any(text in document for text in sought)
         ]
         self._database.count(SQL["put_incidents"], batch_incidents=pa.Table.from_pylist(written, schema=INCIDENTS))
@@ -187,10 +187,10 @@ class IncidentRecords:
 
 def _redacted(document: str, texts: Sequence[str]) -> str:
     """Returns the document without its error, its examples and a note with one of these texts."""
-    told = orjson.loads(document)
+    known = orjson.loads(document)
     without = {"error": "", "examples": []}
-    note = {"note": ""} if any(text in told.get("note", "") for text in texts) else {}
-    return orjson.dumps({**told, **without, **note}).decode()
+    note = {"note": ""} if any(text in known.get("note", "") for text in texts) else {}
+    return orjson.dumps({**known, **without, **note}).decode()
 
 
 def _sagas_table(sagas: Mapping[SagaKey, IncidentSaga], joined: Joined, now: int) -> pa.Table:
@@ -210,8 +210,8 @@ def _amounts_table(sagas: Mapping[SagaKey, IncidentSaga]) -> pa.Table:
             "id": key.id,
             "incident": each.incident,
             "currency": amount.currency,
-            "certain": _kept(amount.certain),
-            "possible": _kept(amount.possible),
+            "certain": _stored_amount(amount.certain),
+            "possible": _stored_amount(amount.possible),
             "places": _places(amount.certain, amount.possible),
         }
         for key, each in sagas.items()
@@ -221,12 +221,12 @@ def _amounts_table(sagas: Mapping[SagaKey, IncidentSaga]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=AMOUNTS)
 
 
-def _kept(amount: Decimal) -> Decimal:
+def _stored_amount(amount: Decimal) -> Decimal:
     return round(amount, DECIMAL_PLACES)
 
 
 def _places(*amounts: Decimal) -> int:
-    """Returns the decimal places as they were written, as far as they are kept."""
+    """Returns the decimal places as they were written, at most `DECIMAL_PLACES`."""
     return min(DECIMAL_PLACES, max(0, *(-int(each.as_tuple().exponent) for each in amounts)))
 
 
@@ -235,6 +235,6 @@ def _rounded(amount: Decimal, places: int) -> Decimal:
 
 
 def _group(row: Sequence[Any], amounts: Iterable[AmountAtRisk]) -> IncidentGroup:
-    said: dict[str, Any] = dict(zip(GROUPED, row, strict=True))
-    said["recommended_actions"] = {action: said.pop(action) for action in ACTIONS}
-    return IncidentGroup(**said | {"examples": tuple(said["examples"]), "amounts": tuple(amounts)})
+    values: dict[str, Any] = dict(zip(GROUPED, row, strict=True))
+    values["recommended_actions"] = {action: values.pop(action) for action in ACTIONS}
+    return IncidentGroup(**values | {"examples": tuple(values["examples"]), "amounts": tuple(amounts)})

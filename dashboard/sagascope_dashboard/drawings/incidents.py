@@ -14,7 +14,7 @@ def rows(known: Sequence[Row]) -> Node | None:
 
 
 def over(known: Sequence[Row]) -> Node | None:
-    """The latest that are over."""
+    """The latest that are resolved."""
     if not known:
         return None
     said = [h("li", link(row.href, f"{row.name} at {row.where}", cls="action"), badge(row.state)) for row in known]

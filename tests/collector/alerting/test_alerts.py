@@ -170,7 +170,7 @@ def send_test(folder: Path, *receivers: dict[str, Any], **environment: str) -> "
     return subprocess.run(command, capture_output=True, text=True, timeout=60, env={"PATH": "", **environment})
 
 
-def test_a_test_says_which_receiver_accepted_it(tmp_path: Path, pager: Receiver) -> None:
+def test_a_test_reports_which_receiver_accepted_it(tmp_path: Path, pager: Receiver) -> None:
     receivers = [{"name": "good", "url": pager.url}, {"name": "bad", "url": "http://127.0.0.1:9/"}]
     result = send_test(tmp_path, *receivers)
     assert result.returncode == 1

@@ -132,7 +132,7 @@ def test_going_on_is_safe_by_the_keys_of_the_step_that_fails(empty: RunningColle
     assert split()["bare.step"]["verify_first"] == 1
 
 
-def test_what_was_said_of_an_incident_outlives_the_collector(tmp_path: Path) -> None:
+def test_changes_by_people_outlive_the_collector(tmp_path: Path) -> None:
     with running_collector(tmp_path) as first:
         send(first, *link(1), *link(2))
         (one,) = soon(lambda: [each for each in incidents(first) if each["count"] == 2], seconds=30)
@@ -164,14 +164,14 @@ def test_what_was_said_of_an_incident_outlives_the_collector(tmp_path: Path) -> 
         ({"note": None, "state": None}, 422),
     ],
 )
-def test_what_cannot_be_meant_is_refused(empty: RunningCollector, said: dict[str, object], status: int) -> None:
+def test_a_meaningless_change_is_refused(empty: RunningCollector, said: dict[str, object], status: int) -> None:
     answer = patch(empty, "0123", **said)
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
 
 
 @pytest.mark.parametrize(("body", "status"), [(b"", 422), (b"[]", 422), (b"7", 422), (b"{", 422), (b"\x80", 400)])
-def test_a_body_that_says_nothing_is_refused(empty: RunningCollector, body: bytes, status: int) -> None:
+def test_an_empty_change_is_refused(empty: RunningCollector, body: bytes, status: int) -> None:
     headers = {"content-type": "application/json"}
     answer = httpx.patch(f"{empty.api}/api/v1/incidents/0123", content=body, headers=headers, trust_env=False)
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
@@ -193,7 +193,7 @@ def empty() -> Iterator[RunningCollector]:
         yield running
 
 
-def test_what_sets_an_incident_apart_is_said_with_lift_and_counts(empty: RunningCollector) -> None:
+def test_common_attributes_have_lift_and_counts(empty: RunningCollector) -> None:
     def several(kind: str, count: int, version: str, tried: tuple[Tried, ...], *, ended: bool) -> list[Request]:
         each = (
             saga(f"{kind}-{n}", tried, name="order", ago=90 + n, ended=ended, versions={"ledger": version})

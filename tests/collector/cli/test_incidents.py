@@ -40,7 +40,7 @@ def key_of(collector: RunningCollector) -> str:
         return next(each.key for each in client.incidents().items if each.count == 4)
 
 
-def test_triage_says_what_several_share_first(collector: RunningCollector) -> None:
+def test_triage_lists_incidents_of_several_first(collector: RunningCollector) -> None:
     done = run("triage", url=collector.api)
     title, *rest = done.stdout.splitlines()
     assert title == f"4 payment at ledger.record: retrying  {key_of(collector)}  open"
@@ -75,7 +75,7 @@ def test_tasks_come_in_pages(collector: RunningCollector) -> None:
         assert rest.next_cursor is None
 
 
-def test_an_incident_is_acknowledged_and_says_what_moved(collector: RunningCollector) -> None:
+def test_an_acknowledged_incident_counts_what_moved(collector: RunningCollector) -> None:
     key = key_of(collector)
     done = run("incident", key, "--acknowledge", "--note", "the bank is slow", "--by", "anna", url=collector.api)
     assert done.returncode == 0
@@ -91,7 +91,7 @@ def test_an_unknown_incident_is_status_1_and_two_states_are_wrong_use(collector:
     assert run("incident", key_of(collector), "--resolve", "--reopen", url=collector.api).returncode == 2
 
 
-def test_watch_tells_what_changes_until_it_is_interrupted(collector: RunningCollector) -> None:
+def test_watch_reports_changes_until_it_is_interrupted(collector: RunningCollector) -> None:
     command = [sys.executable, "-m", "sagascope_collector", "watch", "--every", "0.2", "--url", collector.api]
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as watch:

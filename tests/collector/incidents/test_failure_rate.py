@@ -89,7 +89,7 @@ def test_what_is_a_departure(periods: list[OutcomePeriod]) -> None:
     assert after(periods)
 
 
-def test_a_new_type_says_no_baseline() -> None:
+def test_a_new_type_has_no_baseline() -> None:
     found = after(minutes((60, 60)))
     assert found
     assert found.rate.baseline is None

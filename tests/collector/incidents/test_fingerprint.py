@@ -44,7 +44,7 @@ def test_what_differs_from_saga_to_saga_is_stripped(case: str) -> None:
 
 
 @pytest.mark.parametrize("case", APART)
-def test_what_tells_causes_apart_stays(case: str) -> None:
+def test_what_distinguishes_causes_stays(case: str) -> None:
     one, other = APART[case]
     assert fingerprint(None, one) != fingerprint(None, other)
 

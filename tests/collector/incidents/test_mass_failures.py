@@ -80,7 +80,7 @@ def test_sixty_refused_charges_are_an_incident_until_charges_succeed_again(tmp_p
             send(collector, *baseline("payment"), *charged("payment", 30, 30 * MINUTE, versions={"cards": "2.0"}))
             send(collector, *refused("payment", 60, 3 * MINUTE, versions={"cards": "2.1"}))
             soon(lambda: is_in(collector, "payment", "open", 60), seconds=60)
-            assert_tells_what_failed(collector)
+            assert_describes_the_failure(collector)
             soon(lambda: pager.events() == ["opened"], seconds=30)
             assert "60 of 60 payment sagas failed or were compensated (usually" in pager.calls[0].body["headline"]
             opened_at = incidents(collector)["payment"]["opened_at"]
@@ -96,7 +96,7 @@ def test_sixty_refused_charges_are_an_incident_until_charges_succeed_again(tmp_p
             assert [each["what"] for each in history] == ["opened", "resolved"]
 
 
-def assert_tells_what_failed(collector: RunningCollector) -> None:
+def assert_describes_the_failure(collector: RunningCollector) -> None:
     known = incidents(collector)["payment"]
     assert (known["reason"], known["phase"], known["scope"]) == ("failure_rate", "forward", "systemic")
     assert (known["step"], known["service"]) == ("card.charge", "cards")

@@ -92,7 +92,7 @@ def fill(storage: Storage) -> None:
     maintain(storage)
     storage.baselines.put([BaselineRow(row(id_).key, NOON, f'"{id_.id}"') for id_ in ids], 100)
     document = orjson.dumps({"key": "i1", "error": f"for {OPEN[0].id}", "examples": [OPEN[0].id], "note": "n"}).decode()
-    storage.incidents.keep(
+    storage.incidents.store(
         {"i1": document, "i2": document.replace("Love", "Like").replace("i1", "i2")},
         [change("opened"), change("noted")],
     )
@@ -161,8 +161,8 @@ def check(path: Path, before: dict[SagaId, object]) -> None:
     assert not storage.retention.has_expired(GONE[0].id)
     assert not storage.lookup.sagas_with(f"{1:032x}")
     assert storage.incidents.groups() == []
-    assert set(storage.incidents.kept()) == {"i1", "i2"}
-    assert "Likelace" in storage.incidents.kept()["i2"]
+    assert set(storage.incidents.documents()) == {"i1", "i2"}
+    assert "Likelace" in storage.incidents.documents()["i2"]
     assert len(storage.baselines.all()) == len(KEPT)
     storage.close()
 

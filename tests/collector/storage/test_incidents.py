@@ -104,9 +104,9 @@ def test_what_is_kept_of_an_incident_replaces_what_was_before(storage: Storage) 
         IncidentChange("i1", 1, "opened", None, "", 3),
         IncidentChange("i1", 2, "noted", "anna", "on it", 4),
     )
-    storage.incidents.keep({"i1": "a", "i2": "b"}, [opened])
-    storage.incidents.keep({"i1": "c"}, [noted])
-    assert storage.incidents.kept() == {"i1": "c", "i2": "b"}
+    storage.incidents.store({"i1": "a", "i2": "b"}, [opened])
+    storage.incidents.store({"i1": "c"}, [noted])
+    assert storage.incidents.documents() == {"i1": "c", "i2": "b"}
     assert storage.incidents.history("i1") == [opened, noted]
     assert storage.incidents.history("i2") == []
 
@@ -115,7 +115,7 @@ def test_what_became_of_the_sagas_that_were_acknowledged(storage: Storage) -> No
     assert storage.incidents.moved("i1") is None
     keep(storage, *(stuck(number) for number in "12345"))
     now = storage.incidents.groups()[0].joined_at
-    storage.incidents.keep({}, [IncidentChange("i1", now, "acknowledged", "anna", "", 5)])
+    storage.incidents.store({}, [IncidentChange("i1", now, "acknowledged", "anna", "", 5)])
     assert storage.incidents.moved("i1") == (5, 0, 0, 0)
     keep(storage, row("1", status="completed", ended_at=NOON), row("2"), stuck("3", incident="i2"), stuck("6"))
     keep(storage, stuck("4", since=NOON + 1))
@@ -125,7 +125,7 @@ def test_what_became_of_the_sagas_that_were_acknowledged(storage: Storage) -> No
 def test_a_saga_that_came_back_is_stuck_again(storage: Storage) -> None:
     keep(storage, stuck("1"))
     joined = storage.incidents.groups()[0].joined_at
-    storage.incidents.keep({}, [IncidentChange("i1", joined - 1, "acknowledged", "anna", "", 1)])
+    storage.incidents.store({}, [IncidentChange("i1", joined - 1, "acknowledged", "anna", "", 1)])
     assert storage.incidents.moved("i1") == (0, 1, 0, 0)
 
 
