@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 from sagascope_collector import analysis
@@ -13,6 +14,8 @@ from sagascope_collector.incidents.failure_rate import (
     BASELINE_SECONDS,
     HOUR_SECONDS,
     MIN_FAILED,
+    MINUTES_KEPT_SECONDS,
+    WINDOW_SECONDS,
     History,
     departure,
     first_minute,
@@ -27,6 +30,9 @@ FAILURE_RATE: Final = "failure_rate"
 
 LOOK_INTERVAL_SECONDS: Final = 2.0
 STEP_LOOK_INTERVAL_SECONDS: Final = 10.0
+
+MIN_REST: Final = 10
+"""How many times as long as a look took the next one waits."""
 AGE_INTERVAL_SECONDS: Final = 3_600.0
 
 SAMPLED_SAGAS: Final = 25
@@ -105,14 +111,20 @@ class FailureRates:
         Raises:
             StorageUnavailable: they cannot be counted.
         """
-        if time.monotonic() < self._next_look:
+        started = time.monotonic()
+        if started < self._next_look:
             return self._groups
         seconds = now // NANOSECONDS_PER_SECOND
-        counts = self._storage.outcomes.counts(seconds - BASELINE_SECONDS, first_minute(seconds))
+        outcomes = self._storage.outcomes
+        types = set(outcomes.failing_types(seconds - WINDOW_SECONDS[-1], MIN_FAILED))
+        going_on = [each for each in known.values() if _is_open(each)]
+        types |= {(each.environment, each.name) for each in going_on}
+        minutes_from = first_minute(seconds, (each.since // NANOSECONDS_PER_SECOND for each in going_on))
+        counts = outcomes.counts(types, seconds - BASELINE_SECONDS, minutes_from) if types else {}
         groups = {}
         for (environment, name), periods in counts.items():
             key = failure_rate_key(environment, name)
-            found = departure(periods, seconds, _history(known.get(key)))
+            found = departure(periods, seconds, _history(known.get(key)), minutes_from=minutes_from)
             if found:
                 groups[key] = self._group(key, environment, name, found.since, found.rate, now)
         self._step_groups = self._of_steps(known, groups, now)
@@ -120,7 +132,8 @@ class FailureRates:
         self._samples = {key: sample for key, sample in self._samples.items() if key in groups}
         self._groups = groups
         self._age(seconds)
-        self._next_look = time.monotonic() + LOOK_INTERVAL_SECONDS
+        took = time.monotonic() - started
+        self._next_look = started + took + max(LOOK_INTERVAL_SECONDS, MIN_REST * took)
         return groups
 
     def _of_steps(
@@ -133,25 +146,26 @@ class FailureRates:
         if time.monotonic() < self._next_step_look:
             return self._step_groups
         groups, seconds = {}, now // NANOSECONDS_PER_SECOND
-        hour_ago = (seconds - HOUR_SECONDS) // HOUR_SECONDS * HOUR_SECONDS
+        hour_ago = first_minute(seconds)
         stuck = {
             (each.environment, each.name, each.step)
             for each in known.values()
             if each.failure_rate is None and each.count >= MIN_FAILED
         }
-        counts = self._storage.outcomes.step_counts(seconds - BASELINE_SECONDS, hour_ago)
+        counts = self._storage.outcomes.step_counts(seconds - BASELINE_SECONDS, hour_ago, MIN_FAILED)
         for (environment, name, step), periods in counts.items():
             key = failure_rate_key(environment, name, step)
             history = _history(known.get(key))
+            evaluate = partial(
+                departure, now=seconds, history=history, minutes_from=hour_ago, windows=STEP_WINDOW_SECONDS
+            )
             is_covered = failure_rate_key(environment, name) in failing or (environment, name, step) in stuck
-            if history.open_since is None and (
-                is_covered or departure(periods, seconds, history, STEP_WINDOW_SECONDS) is None
-            ):
+            if history.open_since is None and (is_covered or evaluate(periods) is None):
                 continue
             # attempts are cheap to count, sagas are right: one that is retried for ever fails once
             latest = self._storage.outcomes.step_sagas(environment, name, step, hour_ago * NANOSECONDS_PER_SECOND, now)
             before = [each for each in periods if each.start < hour_ago]
-            found = departure([*before, *latest], seconds, history, STEP_WINDOW_SECONDS)
+            found = evaluate([*before, *latest])
             if found:
                 rate = found.rate._replace(step=step)
                 groups[key] = self._group(key, environment, name, found.since, rate, now)
@@ -160,7 +174,9 @@ class FailureRates:
 
     def _age(self, seconds: int) -> None:
         if time.monotonic() >= self._next_aging:
-            self._storage.outcomes.age(first_minute(seconds) - HOUR_SECONDS, seconds - BASELINE_SECONDS - HOUR_SECONDS)
+            self._storage.outcomes.age(
+                seconds - MINUTES_KEPT_SECONDS - HOUR_SECONDS, seconds - BASELINE_SECONDS - HOUR_SECONDS
+            )
             self._next_aging = time.monotonic() + AGE_INTERVAL_SECONDS
 
     def _group(
@@ -224,6 +240,10 @@ class FailureRates:
         causes = Counter((each.step, each.service, each.fingerprint) for each in known)
         most_common = causes.most_common(1)[0][0]
         return next(each for each in known if (each.step, each.service, each.fingerprint) == most_common)
+
+
+def _is_open(incident: Incident) -> bool:
+    return incident.failure_rate is not None and not incident.failure_rate.step and incident.state is not State.RESOLVED
 
 
 def _history(incident: Incident | None) -> History:

@@ -22,6 +22,9 @@ WINDOW_SECONDS: Final = (300, 3_600, 6 * 3_600)
 BASELINE_SECONDS: Final = 7 * 86_400
 """Age of the oldest sagas from which the baseline is learned."""
 
+MINUTES_KEPT_SECONDS: Final = 86_400
+"""Age at which minutes are added up to hours."""
+
 IDLE_SECONDS: Final = 86_400
 """Time without any failure after which an incident is over, although too few sagas have ended to show it."""
 
@@ -94,30 +97,38 @@ class Baseline(NamedTuple):
         return self.failed / (self.failed + self.completed)
 
 
-def first_minute(now: int) -> int:
-    """Returns from when on periods are minutes; before it they are hours."""
-    return (now - WINDOW_SECONDS[-1]) // HOUR_SECONDS * HOUR_SECONDS
+def first_minute(now: int, open_since: Iterable[int] = ()) -> int:
+    """Returns from when on periods are minutes, before it they are hours: all minutes of the incidents of a day."""
+    earliest = min((now - HOUR_SECONDS, *open_since))
+    return max(earliest, now - MINUTES_KEPT_SECONDS) // HOUR_SECONDS * HOUR_SECONDS
 
 
 def departure(
-    periods: Sequence[OutcomePeriod], now: int, history: History, windows: Sequence[int] = WINDOW_SECONDS
+    periods: Sequence[OutcomePeriod],
+    now: int,
+    history: History,
+    *,
+    minutes_from: int,
+    windows: Sequence[int] = WINDOW_SECONDS,
 ) -> Departure | None:
     """Returns the departure of a type's share of failed sagas from its baseline that goes on; None: there is none.
 
     Args:
-        periods: in order of time: minutes since `first_minute`, hours before it. Sagas count when they ended, however
-            late their records came.
+        periods: in order of time. Sagas count when they ended, however late their records came.
         now: in seconds since 1970.
         history: the earlier incidents of the type.
+        minutes_from: from when on periods are minutes; before it they are hours.
         windows: the lengths of the windows that are compared, in seconds.
     """
     periods = [each for each in periods if each.start <= now]
     if history.open_since is not None:
-        return _going_on(periods, now, history, history.open_since)
+        return _going_on(periods, now, history, history.open_since, minutes_from)
     for seconds in windows:
         start = max(now - seconds, history.resolved_at) // MINUTE_SECONDS * MINUTE_SECONDS
         window = [each for each in periods if each.start >= start]
-        baseline = learn(periods, now, start, history)
+        if _sum(window)[0] < MIN_FAILED:
+            continue
+        baseline = learn(periods, now, start, history, minutes_from)
         if _departs(window, baseline):
             since = next(each.start for each in window if each.failed)
             found = [each for each in window if each.start >= since]
@@ -125,10 +136,12 @@ def departure(
     return None
 
 
-def _going_on(periods: Sequence[OutcomePeriod], now: int, history: History, since: int) -> Departure | None:
+def _going_on(
+    periods: Sequence[OutcomePeriod], now: int, history: History, since: int, minutes_from: int
+) -> Departure | None:
     since = since // MINUTE_SECONDS * MINUTE_SECONDS
-    baseline = learn(periods, now, since, history)
-    found = [each for each in periods if each.start >= since]
+    baseline = learn(periods, now, since, history, minutes_from)
+    found = [each for each in periods if _end(each, minutes_from) > since]
     last_failure = max((each.start for each in found if each.failed), default=since)
     if now - last_failure > IDLE_SECONDS or _has_returned(found, baseline):
         return None
@@ -148,16 +161,14 @@ def _departure(since: int, found: Sequence[OutcomePeriod], baseline: Baseline) -
     return Departure(since, rate)
 
 
-def learn(periods: Sequence[OutcomePeriod], now: int, until: int, history: History) -> Baseline:
+def learn(periods: Sequence[OutcomePeriod], now: int, until: int, history: History, minutes_from: int) -> Baseline:
     """Returns the baseline of a type from what ended before `until`."""
     first = max(now - BASELINE_SECONDS, history.baseline_from)
-    minutes_from = first_minute(now)
 
     def counts(each: OutcomePeriod) -> bool:
-        length = MINUTE_SECONDS if each.start >= minutes_from else HOUR_SECONDS
-        end = each.start + length
+        end = _end(each, minutes_from)
         is_excluded = any(each.start <= over and end > begun for begun, over in history.excluded)
-        return each.start + length > first and end <= until and each.ended > 0 and not is_excluded
+        return first < end <= until and each.ended > 0 and not is_excluded
 
     used = [each for each in periods if counts(each)]
     failed, ended = _sum(used)
@@ -168,6 +179,10 @@ def learn(periods: Sequence[OutcomePeriod], now: int, until: int, history: Histo
         dispersion,
         is_learned=ended >= PRIOR_FAILED + PRIOR_COMPLETED,
     )
+
+
+def _end(period: OutcomePeriod, minutes_from: int) -> int:
+    return period.start + (MINUTE_SECONDS if period.start >= minutes_from else HOUR_SECONDS)
 
 
 def _dispersion(periods: Iterable[OutcomePeriod], failed: int, ended: int) -> float:
@@ -186,8 +201,6 @@ def _dispersion(periods: Iterable[OutcomePeriod], failed: int, ended: int) -> fl
 
 def _departs(window: Sequence[OutcomePeriod], baseline: Baseline) -> bool:
     failed, ended = _sum(window)
-    if failed < MIN_FAILED:
-        return False
     # sagas that run count as good ones: after a lull those that fail end first
     trials = ended + sum(each.running for each in window)
     share = failed / trials

@@ -1,13 +1,20 @@
 """How many sagas of each type ended, and how many of them failed, by time."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
+
+import pyarrow as pa
 
 from sagascope_collector.records import SagaKey
 from sagascope_collector.storage.database import Database
 from sagascope_collector.storage.statements import load
 
 SQL: Final = load("outcomes")
+
+SAGA_TYPE: Final = pa.schema([("environment", pa.string()), ("name", pa.string())])
+
+SagaType = tuple[str, str]
+"""An environment, and a saga name."""
 
 
 class OutcomePeriod(NamedTuple):
@@ -35,14 +42,22 @@ class Outcomes:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def counts(self, oldest: int, recent: int) -> dict[tuple[str, str], list[OutcomePeriod]]:
-        """Returns the outcomes since `oldest` by (environment, saga name): by minute since `recent`, by hour before it.
+    def failing_types(self, since: int, failed: int) -> list[SagaType]:
+        """Returns the types of which so many sagas or more failed since then, in seconds since 1970."""
+        found = self._database.rows(SQL["select_failing_types"], {"since": since, "failed": failed})
+        return [(environment, name) for environment, name in found]
+
+    def counts(self, types: Iterable[SagaType], oldest: int, recent: int) -> dict[SagaType, list[OutcomePeriod]]:
+        """Returns the outcomes of these types since `oldest`: by minute since `recent`, by hour before it.
 
         Sagas that need attention are left out. Both times are in seconds since 1970.
         """
-        found: dict[tuple[str, str], list[OutcomePeriod]] = {}
+        wanted = pa.Table.from_pylist(
+            [dict(zip(SAGA_TYPE.names, each, strict=True)) for each in types], schema=SAGA_TYPE
+        )
+        found: dict[SagaType, list[OutcomePeriod]] = {}
         values = {"oldest": oldest, "recent": recent}
-        for environment, name, *period in self._database.rows(SQL["select_outcome_counts"], values):
+        for environment, name, *period in self._database.rows(SQL["select_outcome_counts"], values, wanted=wanted):
             found.setdefault((environment, name), []).append(OutcomePeriod(*period))
         return found
 
@@ -52,13 +67,14 @@ class Outcomes:
         found = self._database.rows(SQL["select_failed"], values)
         return [FailedSaga(SagaKey(environment, name, id_, run), ended_at) for id_, run, ended_at in found]
 
-    def step_counts(self, oldest: int, recent: int) -> dict[tuple[str, str, str], list[OutcomePeriod]]:
+    def step_counts(self, oldest: int, recent: int, failed: int) -> dict[tuple[str, str, str], list[OutcomePeriod]]:
         """Returns the attempts since `oldest` by (environment, saga name, step), as far as they are counted.
 
-        By five minutes since `recent`, by hour before it; both times are in seconds since 1970.
+        By five minutes since `recent`, by hour before it; both times are in seconds since 1970. Steps with fewer than
+        `failed` failed attempts since `recent` are left out.
         """
         found: dict[tuple[str, str, str], list[OutcomePeriod]] = {}
-        values = {"oldest": oldest, "recent": recent}
+        values = {"oldest": oldest, "recent": recent, "failed": failed}
         for environment, name, step, *period in self._database.rows(SQL["select_step_counts"], values):
             found.setdefault((environment, name, step), []).append(OutcomePeriod(*period))
         return found

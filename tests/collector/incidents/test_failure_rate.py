@@ -35,7 +35,7 @@ def minutes(*outcomes: tuple[int, int]) -> list[OutcomePeriod]:
 
 
 def after(periods: Sequence[OutcomePeriod], history: History = NEW, now: int = NOW) -> Departure | None:
-    return departure(sorted(periods), now, history)
+    return departure(sorted(periods), now, history, minutes_from=first_minute(NOW))
 
 
 def test_sixty_of_sixty_that_failed_are_a_departure_with_their_counts() -> None:
@@ -138,23 +138,25 @@ def test_earlier_incidents_are_no_part_of_the_baseline() -> None:
     outage = [OutcomePeriod(first_minute(NOW) - hour * HOUR, 100, 100) for hour in range(1, 25)]
     quiet = week(10, 0)[:96]
     excluded = History(excluded=[(outage[-1].start, outage[0].start + HOUR - 1)])
-    assert learn(sorted([*quiet, *outage]), NOW, NOW, NEW).share > 0.6
-    assert learn(sorted([*quiet, *outage]), NOW, NOW, excluded).share < 0.01
+    assert learn(sorted([*quiet, *outage]), NOW, NOW, NEW, first_minute(NOW)).share > 0.6
+    assert learn(sorted([*quiet, *outage]), NOW, NOW, excluded, first_minute(NOW)).share < 0.01
 
 
 def test_a_share_that_a_person_accepted_is_the_baseline() -> None:
     accepted = minutes(*[(20, 10)] * 30)
     known = sorted([*week(100, 1), *accepted])
     history = History(resolved_at=NOW - 5 * MINUTE, baseline_from=accepted[0].start)
-    assert departure(known, NOW, NEW)
-    assert departure(known, NOW, history) is None
+    assert after(known, NEW)
+    assert after(known, history) is None
     worse = [OutcomePeriod(NOW + minute * MINUTE, 60, 60) for minute in (1, 2, 3)]
-    assert departure([*known, *worse], NOW + 3 * MINUTE, history)
+    assert after([*known, *worse], history, NOW + 3 * MINUTE)
 
 
 def test_shares_that_differ_from_hour_to_hour_make_counts_worth_less() -> None:
-    steady = learn(week(100, 10), NOW, NOW, NEW)
-    uneven = learn([each._replace(failed=20 * (n % 2)) for n, each in enumerate(week(100, 0))], NOW, NOW, NEW)
+    steady = learn(week(100, 10), NOW, NOW, NEW, first_minute(NOW))
+    uneven = learn(
+        [each._replace(failed=20 * (n % 2)) for n, each in enumerate(week(100, 0))], NOW, NOW, NEW, first_minute(NOW)
+    )
     assert steady.dispersion == 1.0
     assert uneven.dispersion > 3
     assert probability_of_more(60, 100, uneven) > probability_of_more(60, 100, steady)
@@ -178,3 +180,16 @@ def test_the_tail_is_the_sum_of_the_beta_binomial() -> None:
     assert probability_of_more(9, 9, uniform) == pytest.approx(0.1)
     assert probability_of_more(900_000, 1_000_000, Baseline(5.0, 995.0)) < 1e-30
     assert probability_of_more(0, 10, uniform) == 1.0
+
+
+def test_an_incident_of_yesterday_keeps_its_counts() -> None:
+    began = first_minute(NOW) - 20 * HOUR + 25 * MINUTE
+    failing = [OutcomePeriod(began + minute * MINUTE, 6, 6) for minute in range(10)]
+    minutes_from = first_minute(NOW, [began])
+    found = departure(failing, NOW, History(open_since=began), minutes_from=minutes_from)
+    assert found
+    assert found.rate.failed == 60
+    in_hours = [OutcomePeriod(began // HOUR * HOUR, 60, 60)]
+    found = departure(in_hours, NOW, History(open_since=began), minutes_from=first_minute(NOW))
+    assert found
+    assert found.rate.failed == 60

@@ -12,6 +12,18 @@ FROM gone
 GROUP BY ALL
 ON CONFLICT DO UPDATE SET ended = outcome_counts.ended + excluded.ended, failed = outcome_counts.failed + excluded.failed
 
+-- name: select_failing_types
+SELECT environment, name
+FROM (
+    SELECT environment, name, failed FROM outcome_counts WHERE slot >= $since
+    UNION ALL
+    SELECT environment, name, 1
+    FROM open_sagas
+    WHERE ended_at >= $since::BIGINT * 1_000_000_000 AND status IN ('failed', 'compensated') AND attention IS NULL
+)
+GROUP BY environment, name
+HAVING sum(failed) >= $failed
+
 -- name: select_outcome_counts
 -- by minute since `recent`, by hour before it; a saga that needs attention is part of another incident
 SELECT
@@ -32,6 +44,7 @@ FROM (
     FROM open_sagas
     WHERE ended_at IS NULL AND started_at >= $recent::BIGINT * 1_000_000_000
 )
+SEMI JOIN wanted USING (environment, name)
 GROUP BY environment, name, period
 HAVING sum(ended) > 0 OR sum(running) > 0
 ORDER BY ALL
@@ -69,6 +82,13 @@ SELECT
     sum(succeeded + failed)::BIGINT,
     sum(failed)::BIGINT
 FROM step_counts
+SEMI JOIN (
+    SELECT environment, name, step
+    FROM step_counts
+    WHERE type = 'action' AND slot >= $recent
+    GROUP BY environment, name, step
+    HAVING sum(failed) >= $failed
+) AS failing USING (environment, name, step)
 WHERE type = 'action' AND slot >= $oldest
 GROUP BY environment, name, step, period
 HAVING sum(succeeded + failed) > 0
