@@ -50,7 +50,6 @@ COMMANDS = {
     "forget": Command("sagascope_collector.forget", "Remove transactions so that nothing of them is left."),
     "conformance": Command("sagascope_collector.cli.conformance", "Check an emitter's telemetry against the contract."),
     "bridge": Command("sagascope_collector.cli.bridge", "Follow another system and report its state to a collector."),
-    "alerts": Command("sagascope_collector.cli.alerts", "Try out a file of webhooks and rules."),
     "alerts": Command("sagascope_collector.cli.alerts", "Check or test a file of receivers and rules."),
 }
 """Every command."""
