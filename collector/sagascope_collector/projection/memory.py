@@ -81,6 +81,7 @@ class Memory:
         """
         news = [each for each in lessons if self._is_wanted(each)]
         told = {each.key for each in lessons}
+        ids = list(ids)
         stale = [key for saga in ids for key in self._of_id.get(saga, ()) if key not in told]
         rows = [BaselineRow(each.key, each.ended_at, each.dump()) for each in news]
         self._storage.baselines.put(rows, KEPT, stale)
@@ -100,23 +101,28 @@ class Memory:
                 latest = sorted(candidates.items(), key=lambda item: (item[1], item[0]))[-KEPT:]
                 self._candidates[name] = dict(latest)
 
-    def candidates(self, limit: int) -> list[SagaId]:
+    def candidates(self, limit: int) -> list[SagaKey]:
         """Returns sagas to be rebuilt, so that they are learned from: of each type in turn, the latest first."""
-        found: list[SagaId] = []
+        found: list[SagaKey] = []
         for name, candidates in self._candidates.items():
             since = self._since(name)
             ordered = sorted(candidates.items(), key=lambda item: (item[1], item[0]), reverse=True)
             wanted = [key for key, ended_at in ordered if (ended_at, key) > since]
             self._candidates[name] = {key: candidates[key] for key in wanted}
-            found += [SagaId(key.environment, key.id) for key in wanted[: max(1, limit // len(self._candidates))]]
+            found += wanted[: max(1, limit // len(self._candidates))]
         self._candidates = defaultdict(dict, {name: each for name, each in self._candidates.items() if each})
-        return list(dict.fromkeys(found))[:limit]
+        return found[:limit]
 
     def rebuilt(self, keys: Iterable[SagaKey]) -> None:
         """Notes that these were rebuilt, whether they taught anything or not."""
         for key in keys:
             if candidates := self._candidates.get(key[:2]):
                 candidates.pop(key, None)
+
+    @property
+    def has_candidates(self) -> bool:
+        """Whether a saga that was summarised in bulk has not been learned from yet."""
+        return bool(self._candidates)
 
     def reflect(self) -> list[Learned]:
         """Learns where there is something new, a type not too often; returns what changed by that."""

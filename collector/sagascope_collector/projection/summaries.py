@@ -14,7 +14,7 @@ from sagascope_collector.projection import plain
 from sagascope_collector.projection.memory import Memory
 from sagascope_collector.projection.reliance import Reliance
 from sagascope_collector.projection.surroundings import Surroundings
-from sagascope_collector.records import Facts, SagaId
+from sagascope_collector.records import Facts, SagaId, SagaKey
 from sagascope_collector.storage import SagaRow, Storage, id_of
 
 logger = logging.getLogger(__name__)
@@ -107,6 +107,25 @@ class Summaries:
         self._memory.take(lessons, done)
         self._storage.sagas.put(done, rows)
 
+    def learn(self, keys: Sequence[SagaKey], context: analysis.Context, stopping: Event) -> None:
+        """Learns from sagas that were summarised in bulk. Their summaries stay: the general path makes the same.
+
+        Raises:
+            StorageUnavailable: nothing was learned.
+        """
+        if not keys:
+            return
+        ids = list(dict.fromkeys(SagaId(key.environment, key.id) for key in keys))
+        facts = self._facts(ids)
+        lessons: list[analysis.Lesson] = []
+        for each in ids:
+            if stopping.is_set():
+                return
+            if each in facts:
+                self._learn_clean(each, facts[each], context, lessons)
+        self._memory.take(lessons, ids)
+        self._memory.rebuilt(keys)
+
     def renew_clean(self, ids: Sequence[SagaId]) -> Sequence[SagaId]:
         """Writes the summaries of those that completed cleanly; returns the others.
 
@@ -190,6 +209,19 @@ class Summaries:
             return []
         self._unreadable.pop(saga_id, None)
         return rows
+
+    def _learn_clean(
+        self, saga_id: SagaId, facts: Facts, context: analysis.Context, lessons: list[analysis.Lesson]
+    ) -> None:
+        """Adds what the sagas of an id taught, and notes where they succeeded."""
+        try:
+            rebuilt = analysis.rebuild(facts, context.now, context.experience)
+            lessons += [taught for saga in rebuilt if (taught := analysis.lesson(saga))]
+        except Exception as error:  # noqa: BLE001  one saga must not delay the others
+            self._set_aside(saga_id, error)
+            return
+        for saga in rebuilt:
+            self._surroundings.succeeded(saga)
 
     def _learn(
         self, saga_id: SagaId, judged: Sequence[tuple[model.Saga, model.Judgement]], lessons: list[analysis.Lesson]

@@ -78,6 +78,10 @@ class Surroundings:
             self._stuck.pop(identity, None)
         elif len(self._stuck) < MAX_STUCK:
             self._stuck[identity] = None
+        self.succeeded(saga)
+
+    def succeeded(self, saga: model.Saga) -> None:
+        """Notes the steps in which a saga succeeded."""
         for step in saga.steps:
             for attempt in step.attempts:
                 if attempt.state is model.AttemptState.OK:

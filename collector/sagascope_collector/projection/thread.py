@@ -34,6 +34,9 @@ SHARE: float = 0.3
 PATIENCE: float = 1.0
 """Seconds after which one is summarised that goes on changing, at a flood."""
 
+CANDIDATES_REST: float = 5.0
+"""How many times as long as learning from candidates took none is looked at while other sagas change."""
+
 PAUSE: float = 0.4
 """Seconds between the starts of two looks for changes, unless there were more than one look takes in."""
 
@@ -82,6 +85,7 @@ class Projection:
         self._again = Again()
         self._quiet = quiet
         self._looked_at = 0
+        self._next_candidates = -math.inf
         self._current_at = time.monotonic()
         self._fault: str | None = None
         self._logged_at = -math.inf
@@ -133,6 +137,10 @@ class Projection:
         Raises:
             StorageUnavailable: what was not written is still to be done.
         """
+        return self._advance() or self._memory.has_candidates
+
+    def _advance(self) -> bool:
+        """Likewise; returns whether to go on at once."""
         begun, context = time.monotonic(), self._context(self._clock())
         left = self._renew_changed(context)
         due = self._storage.sagas.due(context.now, AT_ONCE)
@@ -148,7 +156,7 @@ class Projection:
             changed = self._storage.changes.claim(AT_ONCE)
             rest = self._summaries.renew_clean(changed) if len(changed) > FEW else changed
             self._summaries.renew(rest, context, self._stopping)
-            return self._rebuild_candidates(context)
+            return self._learn_from_candidates(context, is_busy=bool(changed))
         changed = self._storage.changes.claim(IN_BULK, quiet=self._quiet, within=PATIENCE)
         rest = self._summaries.renew_clean(changed)
         started = time.monotonic()
@@ -157,14 +165,18 @@ class Projection:
                 self._storage.changes.defer(rest[first:])
                 break
             self._summaries.renew(rest[first : first + A_FEW], context, self._stopping)
-        self._rebuild_candidates(context)
+        self._learn_from_candidates(context, is_busy=True)
         return len(changed) == IN_BULK
 
-    def _rebuild_candidates(self, context: analysis.Context) -> bool:
-        """Rebuilds some sagas that were summarised in bulk, to learn from them; False: there are none."""
+    def _learn_from_candidates(self, context: analysis.Context, *, is_busy: bool) -> bool:
+        """Learns from some sagas that were summarised in bulk; returns whether to go on with it at once."""
+        started = time.monotonic()
+        if is_busy and started < self._next_candidates:
+            return False
         candidates = self._memory.candidates(A_FEW)
-        self._summaries.renew(candidates, context, self._stopping)
-        return bool(candidates)
+        self._summaries.learn(candidates, context, self._stopping)
+        self._next_candidates = time.monotonic() + CANDIDATES_REST * (time.monotonic() - started)
+        return bool(candidates) and not is_busy
 
     def _judge_again(self, context: analysis.Context) -> bool:
         """Judge again a part of the sagas for which something around them changed; whether there was any."""
@@ -191,7 +203,7 @@ class Projection:
     def _advance_or_wait(self) -> bool:
         """Does one round; a fault is logged when it starts, every minute while it lasts, and when it ends."""
         try:
-            left = self.advance()
+            left = self._advance()
         except Exception as error:
             self._fault = str(error)
             if time.monotonic() - self._logged_at > LOG_INTERVAL_SECONDS:
