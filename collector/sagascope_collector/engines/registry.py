@@ -39,6 +39,9 @@ BY_ROLE: Final[Mapping[str, Engine]] = {engine.name: engine for engine in ENGINE
 
 UNMARKED: Final = Mark()
 
+MIN_ONE_PASS_BYTES: Final = 128 * 1024
+"""Size of requests below which one search a term takes less time than to compile the pattern of all."""
+
 
 class Rules(Protocol):
     """Mapping rules in addition to the built-in engines."""
@@ -73,6 +76,7 @@ class AttributeMapping:
     rules: Rules = NO_RULES
     keys: frozenset[str] = field(init=False)
     """The attribute keys that `mark` reads."""
+    _terms: tuple[bytes, ...] = field(init=False, repr=False)
     _pattern: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -80,13 +84,16 @@ class AttributeMapping:
         object.__setattr__(self, "keys", frozenset(keys) | self.rules.keys)
         terms = [term for engine in ENGINES for term in engine.prefilter_terms]
         terms += [otel_partial.EVENT, *self.rules.prefilter_terms]
+        object.__setattr__(self, "_terms", tuple(term.encode() for term in dict.fromkeys(terms)))
         object.__setattr__(self, "_pattern", "|".join(map(re.escape, dict.fromkeys(terms))))
 
     def prefilter(self, bodies: Sequence[bytes]) -> Sequence[bool]:
         """Returns for each request in protobuf whether it can hold a record of an engine.
 
-        One pass searches for all terms: it takes half the time of one search a term.
+        In large requests one pass searches for all terms: it takes half the time of one search a term.
         """
+        if sum(map(len, bodies)) < MIN_ONE_PASS_BYTES:
+            return [any(term in body for term in self._terms) for body in bodies]
         found = pc.match_substring_regex(pa.array(bodies, pa.large_binary()), self._pattern)
         matches: list[bool] = found.to_pylist()
         return matches

@@ -1,7 +1,7 @@
 """Collects decoded records, and turns them into the tables of a batch."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, Final
 
@@ -26,7 +26,9 @@ class Origin:
 
     def columns(self) -> tuple[Any, ...]:
         """Its values, one for each column."""
-        return (*astuple(self.process), self.resource, self.scope)
+        process = self.process
+        names = process.environment, process.service, process.version, process.identity, process.instance
+        return (*names, self.resource, self.scope)
 
 
 class Origins:
@@ -46,11 +48,11 @@ class Origins:
 
 @dataclass(slots=True)
 class Attributes:
-    """The attributes of many records: two JSON texts for each, see `store.schema`."""
+    """The attributes of one record after the other: two JSON texts for each, see `store.schema`."""
 
     attribute_mapping: AttributeMapping
-    keys: list[str] = field(default_factory=list)
-    values: list[str] = field(default_factory=list)
+    texts: tuple[str, str] = ("[]", "[]")
+    """Those of the record that was taken in last."""
     scope: str = ""
     service: str = ""
     """Whose records come now."""
@@ -74,8 +76,7 @@ class Attributes:
             else:
                 keys.append(_quoted(key))
                 values.append(anyvalue.text(value))
-        self.keys.append(f"[{','.join(keys)}]")
-        self.values.append(f"[{','.join(values)}]")
+        self.texts = f"[{','.join(keys)}]", f"[{','.join(values)}]"
 
     def place(self, said: Mapping[str, Value], name: str) -> Mark:
         """Where a record with these attributes belongs."""
@@ -84,10 +85,6 @@ class Attributes:
             if said
             else UNMARKED
         )
-
-    def arrays(self) -> tuple[pa.StringArray, pa.StringArray]:
-        """All of them, in the order in which they came, as `schema.ATTRIBUTES`."""
-        return pa.array(self.keys, pa.string()), pa.array(self.values, pa.string())
 
 
 _NUMBERS: Final = {key: str(number) for number, key in enumerate(schema.MARK_KEYS)}
@@ -116,11 +113,10 @@ class Rows:
         self, own: Sequence[tuple[str, pa.DataType]], origins: Origins, attribute_mapping: AttributeMapping
     ) -> None:
         """`own` are the columns that `add` is given."""
-        self._columns = (*own, *schema.MARK)
+        self._columns = (*own, *schema.MARK, *schema.ATTRIBUTES, *schema.RECEIPT)
         self._rows: list[tuple[Any, ...]] = []
         self._origins = origins
         self._receipt = (0, 0)
-        self._receipts: list[tuple[int, int]] = []
         self.attributes = Attributes(attribute_mapping)
 
     def under(self, origin: Origin, received_at: int, scope: str) -> None:
@@ -130,20 +126,11 @@ class Rows:
 
     def add(self, own: tuple[Any, ...], place: Mark) -> None:
         """Add a record whose attributes were just taken in."""
-        self._rows.append((*own, *mark_columns(place)))
-        self._receipts.append(self._receipt)
+        self._rows.append((*own, *mark_columns(place), *self.attributes.texts, *self._receipt))
 
     def table(self) -> pa.Table:
         """Everything added, as a table of `schema.SPANS` or `schema.LOGS`."""
-        if not self._rows:
-            return empty((*self._columns, *schema.ATTRIBUTES, *schema.RECEIPT))
-        every = table(self._columns, self._rows)
-        for (name, _), texts in zip(schema.ATTRIBUTES, self.attributes.arrays(), strict=True):
-            every = every.append_column(name, texts)
-        receipts = table(schema.RECEIPT, self._receipts)
-        for name in receipts.column_names:
-            every = every.append_column(name, receipts.column(name))
-        return every
+        return table(self._columns, self._rows)
 
 
 @cache
@@ -153,12 +140,16 @@ def empty(columns: tuple[tuple[str, pa.DataType], ...]) -> pa.Table:
 
 
 def table(columns: Iterable[tuple[str, pa.DataType]], rows: Sequence[tuple[Any, ...]]) -> pa.Table:
-    """Rows as a table."""
-    wanted = empty(tuple(columns)).schema
+    """Rows as a table: converted together, since an array costs more than the values of a few rows."""
     if not rows:
         return empty(tuple(columns))
-    arrays = [pa.array(column, each.type) for column, each in zip(zip(*rows, strict=True), wanted, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=wanted)
+    structs = pa.array(rows, _struct(tuple(columns)))
+    return pa.Table.from_batches([pa.RecordBatch.from_struct_array(structs)])
+
+
+@cache
+def _struct(columns: tuple[tuple[str, pa.DataType], ...]) -> pa.StructType:
+    return pa.struct([pa.field(name, kind) for name, kind in columns])
 
 
 def mark_columns(place: Mark) -> tuple[str, str, str, str, str, str, str, int]:

@@ -4,7 +4,6 @@ A saga is listed with its identifiers in every list, so without a limit a few re
 """
 
 from collections.abc import Iterable
-from dataclasses import fields
 from typing import Any, Final
 
 import numpy as np
@@ -33,14 +32,14 @@ _KEY: Final = f'"{semconv.KEY_PREFIX}'
 
 def is_too_long(place: Mark, process: Process, attributes: Iterable[KeyValue]) -> bool:
     """Returns whether a record has an identifier that is too long: of its saga, its process or a business key."""
-    return any(len(text) > MAX_IDENTIFIER_CHARACTERS for text in _texts(place, process)) or (
+    return any(len(text) > MAX_IDENTIFIER_CHARACTERS for text in _identifiers(place, process)) or (
         place.id != "" and any(_is_long_key(each) for each in attributes if each.key.startswith(semconv.KEY_PREFIX))
     )
 
 
-def _texts(*parts: Mark | Process) -> Iterable[str]:
-    values: Iterable[Any] = (getattr(part, each.name) for part in parts for each in fields(part))
-    return (value for value in values if isinstance(value, str))
+def _identifiers(place: Mark, of: Process) -> Iterable[str]:
+    yield from (place.id, place.name, place.run, place.role, place.step, place.type, place.key)
+    yield from (of.environment, of.service, of.version, of.identity, of.instance)
 
 
 def _is_long_key(attribute: KeyValue) -> bool:

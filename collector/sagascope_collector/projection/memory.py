@@ -81,7 +81,6 @@ class Memory:
         """
         news = [each for each in lessons if self._is_wanted(each)]
         told = {each.key for each in lessons}
-        ids = list(ids)
         stale = [key for saga in ids for key in self._of_id.get(saga, ()) if key not in told]
         rows = [BaselineRow(each.key, each.ended_at, each.dump()) for each in news]
         self._storage.baselines.put(rows, KEPT, stale)

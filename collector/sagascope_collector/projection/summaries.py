@@ -188,7 +188,7 @@ class Summaries:
     def _is_alone(self, saga: SagaId) -> bool:
         """Returns whether the records of this saga alone cannot be read: the database answers otherwise."""
         try:
-            self._storage.sagas.due(0, 1)
+            self._storage.sagas.flow_counts()
         except StorageUnavailable:
             return False
         return True

@@ -34,8 +34,11 @@ SHARE: float = 0.3
 PATIENCE: float = 1.0
 """Seconds after which one is summarised that goes on changing, at a flood."""
 
-CANDIDATES_REST: float = 5.0
-"""How many times as long as learning from candidates took none is looked at while other sagas change."""
+BUSY_CANDIDATES: int = 16
+"""Sagas that were summarised in bulk that are learned from together while others change: a sample of the latest."""
+
+BUSY_CANDIDATES_INTERVAL_SECONDS: float = 1.5
+"""Time between two such samples: what ends counts within 2 s."""
 
 PAUSE: float = 0.4
 """Seconds between the starts of two looks for changes, unless there were more than one look takes in."""
@@ -170,12 +173,12 @@ class Projection:
 
     def _learn_from_candidates(self, context: analysis.Context, *, is_busy: bool) -> bool:
         """Learns from some sagas that were summarised in bulk; returns whether to go on with it at once."""
-        started = time.monotonic()
-        if is_busy and started < self._next_candidates:
+        now = time.monotonic()
+        if is_busy and now < self._next_candidates:
             return False
-        candidates = self._memory.candidates(A_FEW)
+        candidates = self._memory.candidates(BUSY_CANDIDATES if is_busy else A_FEW)
         self._summaries.learn(candidates, context, self._stopping)
-        self._next_candidates = time.monotonic() + CANDIDATES_REST * (time.monotonic() - started)
+        self._next_candidates = now + BUSY_CANDIDATES_INTERVAL_SECONDS
         return bool(candidates) and not is_busy
 
     def _judge_again(self, context: analysis.Context) -> bool:

@@ -19,7 +19,7 @@ from sagascope_collector.storage.statements import check
 
 Values = Mapping[str, Any]
 
-MAX_BOUND_ROWS: Final = 12
+MAX_BOUND_ROWS: Final = 4
 """Rows up to which an insertion binds values."""
 
 SELECTED_ROWS: Final = 1_024

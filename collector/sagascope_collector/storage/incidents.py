@@ -80,8 +80,9 @@ class IncidentRecords:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        ((sagas,),) = database.rows(SQL["count_sagas"])
-        self._is_any = bool(sagas)
+        self._members = set(map(SagaId._make, database.rows(SQL["select_members"])))
+        """Sagas that are part of an incident, or were."""
+        self._left: set[SagaId] = set()
         self._version = self._redactions = 0
         self._listeners: list[Callable[[], None]] = []
 
@@ -95,8 +96,9 @@ class IncidentRecords:
 
         Returns whether anything changed; call `written` when the transaction is over.
         """
+        self._left = set()
         sagas = {row.key: row.incident for row in rows if row.incident}
-        if not (self._is_any or sagas):
+        if not sagas and self._members.isdisjoint(map(SagaId, *(column.to_pylist() for column in settled.columns))):
             return False
         left = self._database.rows(SQL["delete_sagas"], settled=settled)
         self._database.count(SQL["delete_amounts"], settled=settled)
@@ -104,11 +106,18 @@ class IncidentRecords:
         if sagas:
             self._database.count(SQL["insert_sagas"], batch_sagas=_sagas_table(sagas, joined, now))
             self._database.count(SQL["insert_amounts"], batch_amounts=_amounts_table(sagas))
-            self._is_any = True
+        now_members = {SagaId(key.environment, key.id) for key in sagas}
+        self._left = {SagaId(key.environment, key.id) for key, _ in joined} - now_members
+        self._members |= now_members
         return bool(left or sagas)
 
     def written(self) -> None:
         """Announces that what was put can be read."""
+        self._members -= self._left
+        self._left = set()
+        self._announce()
+
+    def _announce(self) -> None:
         self._version += 1
         for listener in self._listeners:
             listener()
@@ -121,7 +130,7 @@ class IncidentRecords:
     def redacted(self) -> None:
         """Announces that stored incidents have to be read again."""
         self._redactions += 1
-        self.written()
+        self._announce()
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Calls `listener` each time that `version` has changed, in the thread that wrote; it must not block."""

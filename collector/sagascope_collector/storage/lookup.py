@@ -15,6 +15,7 @@ from sagascope_collector.storage.bounds import Bounds, Interval
 from sagascope_collector.storage.database import Database
 from sagascope_collector.storage.instances import Instances
 from sagascope_collector.storage.origins import Origins
+from sagascope_collector.storage.records import Records
 from sagascope_collector.storage.sagas import Sagas
 from sagascope_collector.storage.statements import load
 
@@ -68,9 +69,12 @@ class CleanCompletion(NamedTuple):
 class Lookup:
     """Reads records. Safe from any thread."""
 
-    def __init__(self, database: Database, sagas: Sagas, origins: Origins, instances: Instances) -> None:
+    def __init__(
+        self, database: Database, sagas: Sagas, records: Records, origins: Origins, instances: Instances
+    ) -> None:
         self._database = database
         self._sagas = sagas
+        self._records = records
         self._origins = origins
         self._instances = instances
 
@@ -149,6 +153,8 @@ class Lookup:
         """Returns the spans that links make part of sagas, each with the mark that its link says."""
         found: defaultdict[SagaId, dict[tuple[str, str, Mark, int], Span]] = defaultdict(dict)
         for first, last in bounds.covering(where.values()):
+            if not self._records.may_be_linked(first, last):
+                continue
             links = self._links({saga.id for saga in where}, first, last)
             if not links.num_rows:
                 continue

@@ -16,6 +16,7 @@ from sagascope_collector.storage.statements import load
 SQL: Final = load("records")
 
 ORIGINS: Final = pa.schema([("origin_id", pa.uint32()), *schema.ORIGIN])
+NO_ORIGINS: Final = ORIGINS.empty_table()
 
 _OF_PROCESS: Final = len(schema.PROCESS)
 
@@ -67,7 +68,7 @@ class Origins:
             if row not in self._numbers and row not in new:
                 new[row] = following + len(new)
         numbers = [self._numbers[row] if row in self._numbers else new[row] for row in rows]
-        return numbers, _table(new)
+        return numbers, _table(new) if new else NO_ORIGINS
 
     def added(self, rows: pa.Table) -> None:
         """Takes in rows that were inserted."""
@@ -102,7 +103,7 @@ class Origins:
 
 def _table(new: dict[Columns, int]) -> pa.Table:
     rows = [(number, *columns) for columns, number in new.items()]
-    arrays = list(zip(*rows, strict=True)) or [()] * len(ORIGINS)
+    arrays = zip(*rows, strict=True)
     return pa.table([pa.array(each, kind.type) for each, kind in zip(arrays, ORIGINS, strict=True)], schema=ORIGINS)
 
 

@@ -1,7 +1,8 @@
 """Appends records in commits, and keeps what a restart needs to go on after the last of them."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -9,7 +10,7 @@ import pyarrow as pa
 
 from sagascope_collector.errors import StorageUnavailable
 from sagascope_collector.records import SagaId
-from sagascope_collector.storage import bounds, instances, repeats, rows
+from sagascope_collector.storage import bounds, instances, repeats, rows, schema
 from sagascope_collector.storage.batch import Appended, Batch, Counters
 from sagascope_collector.storage.bounds import Bounds
 from sagascope_collector.storage.changes import Changes
@@ -28,7 +29,8 @@ REMEMBERED_AT_START: int = 200_000
 
 CHANGED: Final = pa.schema([("environment", pa.string()), ("id", pa.string()), ("bounds", pa.string())])
 
-_COUNTED: Final = ("count_all", "origin_id", "saga_id")
+NO_SPANS: Final = schema.STORED_SPANS.empty_table()
+NO_LOGS: Final = schema.STORED_LOGS.empty_table()
 
 
 class Records:
@@ -51,6 +53,7 @@ class Records:
         self.mark: Callable[[int], None] = lambda _: None
         """Is told the number of each commit that is on disk, before it is acknowledged."""
         self._commits = 0
+        ((self._first_linked, self._last_linked),) = database.rows(SQL["select_linked_bounds"])
         self._restore()
         self._repeats = self._remembered()
 
@@ -63,6 +66,10 @@ class Records:
     def counters(self) -> Counters:
         """Records since the database was made."""
         return self._counters
+
+    def may_be_linked(self, first: int, last: int) -> bool:
+        """Returns whether links to sagas may lie between two commits: most systems send none."""
+        return self._last_linked is not None and first <= self._last_linked and self._first_linked <= last
 
     def append(self, batch: Batch, *, rejected: int = 0) -> Appended:
         """Stores a batch, whole or not at all; when this returns, it is on disk.
@@ -80,8 +87,8 @@ class Records:
 
     def _append(self, batch: Batch, received: int, rejected: int) -> Appended:
         numbers, new_origins = self._origins.numbered(batch.origins)
-        spans, of_spans = self._fresh_spans(rows.stored_spans(batch.spans, numbers))
-        logs, of_logs = self._fresh_logs(rows.stored_logs(batch.logs, numbers))
+        spans, of_spans = self._fresh_spans(batch.spans, numbers)
+        logs, of_logs = self._fresh_logs(batch.logs, numbers)
         stored = spans.num_rows + logs.num_rows
         links = batch.links if spans.num_rows == batch.spans.num_rows else _links_of(spans, batch.links)
         seq = self._seq + max(stored, 1)
@@ -94,10 +101,13 @@ class Records:
                     self._database.insert(table, rows_, [seq])
             observed = {"seq": seq, "observations": instances.dump(batch.observations)}
             self._database.rows(SQL["insert_commit"], observed | counted._asdict())
-        self._origins.added(new_origins)
+        if new_origins.num_rows:
+            self._origins.added(new_origins)
         now = self._clock()
         self._repeats.remember(np.concatenate([of_spans, of_logs]), now)
         self._instances.observe(batch.observations)
+        if links.num_rows:
+            self._first_linked, self._last_linked = self._first_linked or seq, seq
         self._changes.add(seq, self._sagas_in(spans, logs, links))
         # last: whoever reads the number finds everything up to it among the changes
         self._seq, self._counters = seq, _sum(self._counters, counted)
@@ -108,15 +118,17 @@ class Records:
             raise StorageUnavailable(f"The number of the commit cannot be written: {error.strerror}.") from error
         return Appended(stored, received - stored)
 
-    def _fresh_spans(self, spans: pa.Table) -> tuple[pa.Table, repeats.Numbers]:
-        if not spans.num_rows:
-            return spans, repeats.NONE
+    def _fresh_spans(self, batch: pa.Table, origins: Sequence[int]) -> tuple[pa.Table, repeats.Numbers]:
+        if not batch.num_rows:
+            return NO_SPANS, repeats.NONE
+        spans = rows.stored_spans(batch, origins)
         fresh, numbers = self._repeats.fresh_spans(spans)
         return (spans if fresh.all() else spans.filter(pa.array(fresh))), numbers
 
-    def _fresh_logs(self, logs: pa.Table) -> tuple[pa.Table, repeats.Numbers]:
-        if not logs.num_rows:
-            return logs, repeats.NONE
+    def _fresh_logs(self, batch: pa.Table, origins: Sequence[int]) -> tuple[pa.Table, repeats.Numbers]:
+        if not batch.num_rows:
+            return NO_LOGS, repeats.NONE
+        logs = rows.stored_logs(batch, origins)
         fresh, numbers = self._repeats.fresh_logs(logs)
         return (logs if fresh.all() else logs.filter(pa.array(fresh))), numbers
 
@@ -125,9 +137,11 @@ class Records:
         found: dict[SagaId, int] = {}
         environments = self._origins.environments()
         for table in (spans, logs):
-            for count, origin, saga_id in _counted(table):
-                saga = SagaId(environments[origin], saga_id)
-                found[saga] = found.get(saga, 0) + count
+            counts = Counter(zip(table["origin_id"].to_pylist(), table["saga_id"].to_pylist(), strict=True))
+            for (origin, saga_id), count in counts.items():
+                if saga_id:
+                    saga = SagaId(environments[origin], saga_id)
+                    found[saga] = found.get(saga, 0) + count
         for environment, saga_id in zip(links["environment"].to_pylist(), links["saga_id"].to_pylist(), strict=True):
             saga = SagaId(environment, saga_id)
             found[saga] = found.get(saga, 0) + 1
@@ -187,16 +201,6 @@ class Records:
 
 def _sum(one: Counters, other: Counters) -> Counters:
     return Counters(*map(sum, zip(one, other, strict=True)))
-
-
-def _counted(table: pa.Table) -> Iterator[tuple[int, int, str]]:
-    """Returns (records, number of the origin, saga id) of the records that are in a saga."""
-    if not table.num_rows:
-        return
-    counted = table.select(["origin_id", "saga_id"]).group_by(["origin_id", "saga_id"]).aggregate([([], "count_all")])
-    for count, origin, saga_id in zip(*(counted[name].to_pylist() for name in _COUNTED), strict=True):
-        if saga_id:
-            yield count, origin, saga_id
 
 
 def _links_of(spans: pa.Table, links: pa.Table) -> pa.Table:

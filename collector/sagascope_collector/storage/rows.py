@@ -11,7 +11,6 @@ from typing import Any, Final, Protocol
 import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from sagascope_collector.records import (
     Attributes,
@@ -79,10 +78,7 @@ def _stored(batch: pa.Table, origins: Sequence[int], wanted: pa.Schema, made: di
 
 def _extras(batch: pa.Table) -> pa.Array:
     text, *numbers = (batch[name] for name in _EXTRAS)
-    empty = pc.equal(text, "")
-    for each in numbers:
-        empty = pc.and_(empty, pc.equal(each, 0))
-    if pc.all(empty).as_py() is not False:
+    if not any(each.to_numpy().any() for each in numbers) and text.unique().to_pylist() == [""]:
         return pa.repeat(pa.scalar(""), batch.num_rows)
     rows = zip(text.to_pylist(), *(each.to_pylist() for each in numbers), strict=True)
     return pa.array([_extras_text(*row) for row in rows], pa.string())

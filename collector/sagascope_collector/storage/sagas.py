@@ -3,6 +3,7 @@
 Where the records of a saga lie (`Bounds`) is kept beside its summary.
 """
 
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -47,7 +48,8 @@ LONG_BATCHES: Final = 20
 KNOWN_IDS: Final = 50_000
 """Ids of which it is remembered where their records lie."""
 
-_UNKNOWN: Final = (bounds.NOWHERE, False)
+_UNKNOWN: Final = (bounds.NOWHERE, None)
+"""Of an id without a summary."""
 
 
 class Sagas:
@@ -63,13 +65,15 @@ class Sagas:
         self._deletion = Deletion(database, changes)
         self.writing = threading.Lock()
         """Held while summaries change. Taken after `Storage._maintaining`, before `Records.appending`."""
-        self._known: OrderedDict[SagaId, tuple[Bounds, bool]] = OrderedDict()
+        self._known: OrderedDict[SagaId, tuple[Bounds, bool | None]] = OrderedDict()
         self._known_lock = threading.Lock()
         self._changes_of_known = 0
         self._moves = 0
         self._erased: set[SagaId] = set()
         self._reopened: list[SagaId] = []
         self._next_move = 0.0
+        self._next_due: float = 0
+        """When a saga is due next, or earlier."""
         ((self._batch,),) = database.rows(SQL["select_last_batch"])
         found = database.rows(SQL["select_step_services"])
         self._step_services = {(environment, name, step): service for environment, name, step, service in found}
@@ -100,7 +104,7 @@ class Sagas:
         wanted = pa.table({"term": pa.array(texts, pa.string())})
         return [batch for (batch,) in self._database.rows(SQL["select_batches"], wanted=wanted)]
 
-    def _stored(self, ids: Sequence[SagaId]) -> dict[SagaId, tuple[Bounds, bool]]:
+    def _stored(self, ids: Sequence[SagaId]) -> dict[SagaId, tuple[Bounds, bool | None]]:
         """Returns where summaries say that records lie, and whether that is among the ended ones."""
         with self._known_lock:
             found = {saga: self._known[saga] for saga in ids if saga in self._known}
@@ -108,11 +112,11 @@ class Sagas:
         wanted = [saga for saga in ids if saga not in found]
         if not wanted:
             return {saga: known for saga, known in found.items() if known != _UNKNOWN}
-        read: dict[SagaId, tuple[Bounds, bool]] = dict.fromkeys(wanted, _UNKNOWN)
+        read: dict[SagaId, tuple[Bounds, bool | None]] = dict.fromkeys(wanted, _UNKNOWN)
         table = summaries.ids_table(wanted)
         with self._database.transaction():  # else one that is moved or opened again meanwhile is in neither table
-            for environment, id_, text in self._database.rows(SQL["select_bounds_of_open"], wanted=table):
-                read[SagaId(environment, id_)] = bounds.load(text), False
+            for saga, text in self._open(wanted, table):
+                read[saga] = bounds.load(text), False
             for batch in self.batches({saga.id for saga in wanted}):
                 found_here = self._database.rows(SQL["select_bounds_of_ended"], {"batch": batch}, wanted=table)
                 for environment, id_, text in found_here:
@@ -123,6 +127,14 @@ class Sagas:
             while len(self._known) > KNOWN_IDS:
                 self._known.popitem(last=False)
         return {saga: known for saga, known in (found | read).items() if known != _UNKNOWN}
+
+    def _open(self, ids: Sequence[SagaId], table: pa.Table) -> list[tuple[SagaId, str]]:
+        """Returns the bounds of those of these that are open; one is looked for by value, since a join takes longer."""
+        if len(ids) == 1:
+            found = self._database.rows(SQL["select_bounds_of_open_called"], {"id": ids[0].id})
+            return [(ids[0], text) for environment, text in found if environment == ids[0].environment]
+        rows = self._database.rows(SQL["select_bounds_of_open"], wanted=table)
+        return [(SagaId(environment, id_), text) for environment, id_, text in rows]
 
     # --- writing -------------------------------------------------------------------------------------
 
@@ -155,15 +167,23 @@ class Sagas:
                 gone = self._reopen([saga for saga in ids if saga in stored and stored[saga][1]])
                 if gone.num_rows:
                     self._database.rows(OUTCOMES["subtract_outcome_counts"], gone=gone)
-                self._database.rows(SQL["delete_open"], settled=settled)
+                if any(saga in stored and not stored[saga][1] for saga in ids):
+                    self._delete_open(ids, settled)
                 if rows:
-                    self._database.rows(SQL["insert_open"], batch=summaries.table(rows, texts))
+                    self._database.insert("open_sagas", summaries.table(rows, texts))
                 regrouped = self._incidents.put(settled, rows, self._clock())
+            self._next_due = min([self._next_due, *(row.due_at for row in rows if row.due_at is not None)])
             self._remember({id_of(row): known[id_of(row)] for row in rows}, ids)
             self._changes.settle(ids)
         if regrouped:
             self._incidents.written()
         self._step_services |= new_services
+
+    def _delete_open(self, ids: Sequence[SagaId], settled: pa.Table) -> None:
+        if len(ids) == 1:
+            self._database.rows(SQL["delete_open_one"], ids[0]._asdict())
+        else:
+            self._database.rows(SQL["delete_open"], settled=settled)
 
     def _ignore(self, downsampled: Iterable[SagaId]) -> None:
         """Deletes records that came for sagas of which only the summary is kept: it would become one of these alone."""
@@ -171,7 +191,7 @@ class Sagas:
             self._deletion.delete({saga: self._changes.claimed(saga) for saga in downsampled})
         self._changes.settle(downsampled)
 
-    def _after(self, saga: SagaId, stored: Mapping[SagaId, tuple[Bounds, bool]]) -> Bounds:
+    def _after(self, saga: SagaId, stored: Mapping[SagaId, tuple[Bounds, bool | None]]) -> Bounds:
         known, _ = stored.get(saga, (bounds.NOWHERE, False))
         return known.joined(self._changes.claimed(saga)).narrowed()
 
@@ -323,7 +343,14 @@ class Sagas:
 
     def due(self, now: int, limit: int) -> Sequence[SagaId]:
         """Returns the ids with a summary whose ``due_at`` is not after ``now``, earliest first."""
-        return [SagaId(*row) for row in self._database.rows(SQL["select_due"], {"now": now, "limit": limit})]
+        if now < self._next_due and self._database.is_open:
+            return []
+        due = [SagaId(*row) for row in self._database.rows(SQL["select_due"], {"now": now, "limit": limit})]
+        if not due:
+            with self.writing:
+                ((at,),) = self._database.rows(SQL["select_next_due"])
+                self._next_due = math.inf if at is None else at
+        return due
 
     def flow_counts(self) -> list[tuple[str, str, str, int, int]]:
         """Returns (name, environment, status, sagas, of them needing attention)."""
@@ -341,6 +368,6 @@ def _joined(changed: Mapping[SagaId, Bounds], stored: Mapping[SagaId, Bounds]) -
     for saga, known in stored.items():
         if known == bounds.DOWNSAMPLED:
             found.pop(saga, None)
-        else:
+        elif known != bounds.NOWHERE:
             found[saga] = known.joined(found[saga]) if saga in found else known
     return found

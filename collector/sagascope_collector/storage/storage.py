@@ -104,7 +104,7 @@ class Storage:
         origins = Origins(database)
         self.records = Records(database, origins, self.instances, self.changes, self._clock)
         self.sagas = Sagas(database, self.changes, self.incidents, self._clock)
-        self.lookup = Lookup(database, self.sagas, origins, self.instances)
+        self.lookup = Lookup(database, self.sagas, self.records, origins, self.instances)
         self.listing = Listing(database, self.sagas)
         self.outcomes = Outcomes(database)
         self.statistics = Statistics(database, self.records)

@@ -1,5 +1,6 @@
 """`SagaRow`s and what lists are narrowed to; to columns and back. Pure."""
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -88,6 +89,7 @@ class Page(NamedTuple):
 
 SCHEMA: Final = pa.schema(
     [
+        ("id_hash", pa.uint64()),
         ("environment", pa.string()),
         ("name", pa.string()),
         ("id", pa.string()),
@@ -107,14 +109,14 @@ SCHEMA: Final = pa.schema(
         ("bounds", pa.string()),
     ]
 )
-"""The columns of `open_sagas` after `id_hash`."""
+"""The columns of `open_sagas`."""
 
 IDS: Final = pa.schema([(name, pa.string()) for name in SagaId._fields])
 
 STEP_SERVICES: Final = pa.schema([(name, pa.string()) for name in ("environment", "name", "step", "service")])
 
 _TIMES: Final = ("started_at", "updated_at", "ended_at", "due_at")
-_READ: Final = [name for name in SCHEMA.names if name != "bounds"]
+_READ: Final = [name for name in SCHEMA.names if name not in ("id_hash", "bounds")]
 
 
 def table(rows: Sequence[SagaRow], bounds: Mapping[SagaId, str]) -> pa.Table:
@@ -126,8 +128,14 @@ def table(rows: Sequence[SagaRow], bounds: Mapping[SagaId, str]) -> pa.Table:
     columns |= {name: list(map(_text, columns[name])) for name in ("steps", "services")}
     columns |= {name: list(map(_time, columns[name])) for name in _TIMES}
     columns["keys"] = [orjson.dumps(each).decode() for each in columns["keys"]]
+    columns["id_hash"] = [id_hash(id_) for id_ in columns["id"]]
     columns["bounds"] = [bounds[SagaId(row.key.environment, row.key.id)] for row in rows]
     return pa.Table.from_arrays([pa.array(columns[each.name], each.type) for each in SCHEMA], schema=SCHEMA)
+
+
+def id_hash(text: str) -> int:
+    """Returns DuckDB's `md5_number_lower`."""
+    return int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[8:], "little")
 
 
 def ids_table(ids: Iterable[SagaId]) -> pa.Table:

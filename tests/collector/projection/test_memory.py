@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sagascope_collector.analysis import Context, Lesson
+from sagascope_collector.analysis import Context, Lesson, load
 from sagascope_collector.analysis.experience import KEPT
 from sagascope_collector.analysis.lessons import Passage
 from sagascope_collector.api import present
@@ -12,6 +12,7 @@ from sagascope_collector.projection import Memory, Projection
 from sagascope_collector.projection.memory import PAUSE_SECONDS, SLACK
 from sagascope_collector.records import SagaKey
 from sagascope_collector.storage import SagaFilter, Storage
+from sagascope_collector.storage.baselines import MAX_SHARE
 from support.otlp import NOON, SECOND
 from support.payments import DONE, saga
 
@@ -96,7 +97,9 @@ def test_of_a_flood_the_latest_count_in_whatever_parts_they_come(store: Storage,
     memory = Memory(store, lambda: hands.seconds)
     for first in range(0, KEPT + 2 * SLACK, 50):
         memory.take([lesson(first + number) for number in range(50)])
-    assert len(store.baselines.all()) == KEPT
+    kept = sorted(load(each).ended_at for each in store.baselines.all())
+    assert kept[-KEPT:] == [NOON + number for number in range(2 * SLACK, KEPT + 2 * SLACK)]
+    assert len(kept) <= KEPT * MAX_SHARE
     memory.take([lesson(10_000 + number, name="unknown") for number in range(3)])
     assert NAME in memory.experience or [each.name for each in memory.reflect()] == [NAME]
     assert ("", "unknown") not in memory.experience

@@ -1,5 +1,5 @@
--- name: count_sagas
-SELECT count(*) FROM incident_sagas
+-- name: select_members
+SELECT DISTINCT environment, id FROM incident_sagas
 
 -- name: delete_sagas
 DELETE FROM incident_sagas USING settled

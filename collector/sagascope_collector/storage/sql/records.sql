@@ -1,6 +1,9 @@
 -- name: select_origins
 SELECT * FROM origins ORDER BY origin_id
 
+-- name: select_linked_bounds
+SELECT min(seq), max(seq) FROM linked_spans
+
 -- name: insert_commit
 INSERT INTO commits VALUES ($seq, $received, $stored, $rejected, $duplicate, $observations)
 

@@ -51,8 +51,8 @@ LIMIT 100
 DELETE FROM open_sagas USING (SELECT environment, id, md5_number_lower(id) AS id_hash FROM settled) AS gone
 WHERE open_sagas.id_hash = gone.id_hash AND open_sagas.environment = gone.environment AND open_sagas.id = gone.id
 
--- name: insert_open
-INSERT INTO open_sagas SELECT md5_number_lower(id), * FROM batch
+-- name: delete_open_one
+DELETE FROM open_sagas WHERE id_hash = md5_number_lower($id) AND environment = $environment AND id = $id
 
 -- name: update_bounds
 UPDATE open_sagas SET bounds = $bounds
@@ -135,6 +135,9 @@ WHERE due_at <= $now
 GROUP BY environment, id
 ORDER BY min(due_at), environment, id
 LIMIT $limit
+
+-- name: select_next_due
+SELECT min(due_at) FROM open_sagas
 
 -- name: count_flows
 SELECT name, environment, status, sum(sagas)::BIGINT, sum(needing)::BIGINT
