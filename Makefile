@@ -11,6 +11,16 @@ ARGS ?=
 # the version of DuckDB that the storage must run on too, beside the locked one
 OTHER_DUCKDB := .duckdb-other
 
+# installs the packages of a lock file, and shows how many of them pip has fetched
+define install
+@set -o pipefail; total=$$(grep -c '^[a-z].*==' $(1)); echo "Installing $$total packages from $(1) into $(VENV); this is needed once."; \
+	$(PIP) install --progress-bar off --require-hashes -r $(1) | { fetched=0; while read -r word rest; do \
+	case $$word in \
+	Collecting|Requirement) fetched=$$((fetched + 1)); printf '\r  fetched %d of %d' $$fetched $$total ;; \
+	Installing) printf '\n  installing\n' ;; \
+	esac; done; }
+endef
+
 .PHONY: help setup dev demo test check accuracy screenshots format bench bench-large fuzz lock clean
 
 help:  ## what can be made
@@ -22,12 +32,12 @@ $(VENV)/.python:
 	@touch $@
 
 $(VENV)/.setup: $(VENV)/.python requirements.lock pyproject.toml
-	$(PIP) install --quiet --require-hashes -r requirements.lock
+	$(call install,requirements.lock)
 	$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.setup requirements-dev.lock
-	$(PIP) install --quiet --require-hashes -r requirements-dev.lock
+	$(call install,requirements-dev.lock)
 	@touch $@
 
 $(OTHER_DUCKDB)/.setup: $(VENV)/.python requirements-other-duckdb.lock

@@ -3,15 +3,13 @@
 It follows the code through threads and tasks wherever OpenTelemetry's context does.
 """
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from opentelemetry.context import Context, attach, create_key, get_current
 from opentelemetry.trace import SpanContext
 
 from sagascope import semconv
-
-if TYPE_CHECKING:
-    from sagascope._saga import RunningSaga
+from sagascope._plan import Plan
 
 SAGA_CONTEXT_KEY = create_key("sagascope")
 
@@ -22,6 +20,25 @@ class SagaIdentity(NamedTuple):
     id: str
     name: str = ""
     run: str = ""
+
+
+class SagaHandle(Protocol):
+    """A running saga, as its steps use it."""
+
+    identity: SagaIdentity
+    plan: Plan | None
+
+    def compensated_step(self, compensation: str) -> str | None:
+        """Returns the step that this compensation compensates."""
+        ...
+
+    def record_success(self, kind: str, step: str, key: str, compensates: str | None) -> None:
+        """Records an attempt that succeeded."""
+        ...
+
+    def context_for_step(self, context: Context) -> Context:
+        """Returns the context in which to open a step of this saga from `context`, which is outside the saga."""
+        ...
 
 
 class SagaContext:
@@ -50,7 +67,7 @@ class SagaContext:
         key: str = "",
         attempt: int = 0,
         remote: bool = False,
-        saga: "RunningSaga | None" = None,
+        saga: SagaHandle | None = None,
     ) -> None:
         self.identity: SagaIdentity = identity
         self.span_context: SpanContext = span_context
@@ -60,7 +77,7 @@ class SagaContext:
         self.attempt: int = attempt
         self.remote: bool = remote
         """True when the caller sent it from another process."""
-        self.saga: RunningSaga | None = saga
+        self.saga: SagaHandle | None = saga
         self.attributes: dict[str, Any] = _attributes(identity, step, key, attempt)
         self.enclosing: Context | None = None
         """The context that was current before, once the block is closed."""

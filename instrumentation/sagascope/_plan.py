@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sagascope import semconv
-from sagascope._context import SagaIdentity
 from sagascope.errors import PlanInvalid
 
 
@@ -149,10 +148,11 @@ class Progress:
 MAX_COUNTED_SAGAS = 4096
 """Sagas whose attempts are counted. Beyond it the counts of the saga that was seen first are dropped."""
 
-_attempts: "OrderedDict[SagaIdentity, dict[tuple[str, str, str], int]]" = OrderedDict()
+_attempts: "OrderedDict[tuple[str, str, str], dict[tuple[str, str, str], int]]" = OrderedDict()
+"""By the identity of the saga, then by type, name and key of the step."""
 
 
-def next_attempt(identity: SagaIdentity, kind: str, step: str, key: str, given: int | None) -> int:
+def next_attempt(identity: tuple[str, str, str], kind: str, step: str, key: str, given: int | None) -> int:
     """Returns the number of an attempt that starts now: `given`, or one more than the last in this process."""
     counts = _attempts.get(identity)
     if counts is None:
@@ -165,7 +165,7 @@ def next_attempt(identity: SagaIdentity, kind: str, step: str, key: str, given: 
     return attempt
 
 
-def reset_attempts(identity: SagaIdentity) -> None:
+def reset_attempts(identity: tuple[str, str, str]) -> None:
     """Counts the attempts of a saga from 1 again."""
     _attempts.pop(identity, None)
 

@@ -288,7 +288,8 @@ def current() -> RunningSaga | None:
     saga_context = get_saga_context(get_current())
     if saga_context is None:
         return None
-    if saga_context.saga is None:
-        identity = saga_context.identity
-        saga_context.saga = RunningSaga(identity, declared_plan(identity.name), {}, stays_open=True, is_new=False)
-    return saga_context.saga
+    if isinstance(saga_context.saga, RunningSaga):
+        return saga_context.saga
+    identity = saga_context.identity
+    saga = saga_context.saga = RunningSaga(identity, declared_plan(identity.name), {}, stays_open=True, is_new=False)
+    return saga

@@ -10,14 +10,13 @@ from opentelemetry.trace import INVALID_SPAN_CONTEXT
 
 from sagascope import _runtime, semconv
 from sagascope._attributes import Amount, amount_attributes, captured_value, key_attributes
-from sagascope._context import SagaContext, get_saga_context
+from sagascope._context import SagaContext, SagaHandle, get_saga_context
 from sagascope._guard import Guard
 from sagascope._plan import Plan, next_attempt
 from sagascope._scope import SpanScope
 
 if TYPE_CHECKING:
     from sagascope._runtime import Runtime
-    from sagascope._saga import RunningSaga
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -78,7 +77,7 @@ class Attempt(SpanScope):
 
     _closing = Guard("ending a step")
 
-    def __init__(self, name: str, kind: str, saga: "RunningSaga | None", options: Mapping[str, Any]) -> None:
+    def __init__(self, name: str, kind: str, saga: SagaHandle | None, options: Mapping[str, Any]) -> None:
         self._span = None
         self.name: str = name
         self.kind: str = kind

@@ -1,12 +1,12 @@
 'use strict';
 
 /**
- * Sagascope in a Node.js service, in one file: saga attributes on spans and on everything below them, start records and
- * heartbeats, with the names of docs/semconv.md. It stands on OpenTelemetry's own packages; copy it into your service.
+ * Sagascope for a Node.js service, in one file: saga attributes on spans and on everything below them, start records and
+ * heartbeats, with the names of docs/semconv.md. It needs OpenTelemetry's own packages only; copy it into your service.
  *
- * Saga spans come from a provider of its own and leave by a way of their own, so the sampler, the exporters and the
- * volume of the service stay as they are. Nothing here throws into its host, keeps the process alive or takes a
- * signal; errors of your own work pass unchanged.
+ * Saga spans have their own provider and exporter, so the sampler, the exporters and the volume of the service do not
+ * change. Nothing here throws into its host, keeps the process alive or handles a signal; errors of your own code
+ * propagate unchanged.
  */
 
 const { randomUUID } = require('node:crypto');
@@ -21,278 +21,286 @@ const { AlwaysOnSampler, BasicTracerProvider } = require('@opentelemetry/sdk-tra
 
 const SCOPE = { name: 'sagascope-node', version: '1.0.0', schemaUrl: 'https://sagascope.dev/schemas/1' };
 
-/** What travels in `baggage` and is stamped on everything below; no other member is. */
+/** The members of `baggage` that become attributes of everything below. */
 const MEMBERS = ['saga.id', 'saga.name', 'saga.run.id', 'saga.step.name', 'saga.step.key', 'saga.step.attempt'];
 
-/** What may be told of a saga, and of an attempt, when it is opened, and the attributes that say it. */
-const OF_SAGAS = { amount: 'saga.amount', currency: 'saga.currency', timeout: 'saga.timeout' };
-const OF_STEPS = {
+/** The options of a saga and of an attempt, with their attributes. */
+const SAGA_OPTIONS = { amount: 'saga.amount', currency: 'saga.currency', timeout: 'saga.timeout' };
+const STEP_OPTIONS = {
   amount: 'saga.amount', currency: 'saga.currency', timeout: 'saga.step.timeout', pivot: 'saga.step.pivot',
   idempotencyKey: 'saga.step.idempotency_key', maxAttempts: 'saga.step.max_attempts', resources: 'saga.step.resources',
 };
 
 const KINDS = ['internal', 'server', 'client', 'producer', 'consumer'];
-const IDLE_INTERVAL = 60; // seconds between heartbeats while nothing announced is open
-const SPANS_A_RECORD = 1_000; // span ids in one heartbeat record; a longer list comes in several
-const RECORDS_A_REQUEST = 512;
-const GATHER_URGENT = 20; // ms; start records and heartbeats leave within 0.2 s
-const GATHER = 200; // ms; ended saga spans leave within 1 s
-const FIRST_RETRY = 500; // ms
-const RETRYABLE = [429, 502, 503, 504];
-const LONGEST_ANSWER = 65_536; // bytes
-const COUNTED_STEPS = 10_000; // attempts of that many steps are counted; the oldest are forgotten
-const BETWEEN_WARNINGS = 60_000; // ms
+const IDLE_INTERVAL_SECONDS = 60; // between heartbeats while no announced span is open
+const MAX_SPANS_PER_RECORD = 1_000; // span ids in one heartbeat record; a longer list is split
+const MAX_RECORDS_PER_REQUEST = 512;
+const URGENT_DELAY_MS = 20; // start records and heartbeats leave within 0.2 s
+const BATCH_DELAY_MS = 200; // ended saga spans leave within 1 s
+const INITIAL_BACKOFF_MS = 500;
+const MAX_BACKOFF_MS = 30_000;
+const MAX_URGENT_BACKOFF_MS = 2_000;
+const RETRYABLE_STATUSES = [429, 502, 503, 504];
+const MAX_RESPONSE_BYTES = 65_536;
+const MAX_COUNTED_STEPS = 10_000; // steps whose attempts are counted; beyond it the oldest counts are dropped
+const WARNING_INTERVAL_MS = 60_000;
 
-/** In a context: the saga was opened or taken up in this process, its baggage is not only the caller's. */
-const OURS = api.createContextKey('sagascope: a place in this process');
+/** Context key: a saga or step was opened in this process, so the baggage is not only the caller's. */
+const IS_LOCAL = api.createContextKey('sagascope: opened in this process');
 
-/** The sagas of this process. Make one, before or after the service's own OpenTelemetry. */
+/** The sagas of this process. Create one, before or after the service's own OpenTelemetry. */
 class Sagas {
   #tracer;
   #inFlight;
-  #lanes;
-  #tally = new Tally();
+  #queues;
+  #counters = new Counters();
   #attempts = new Map();
   #closing;
-  #leave = () => this.shutdown();
+  #onBeforeExit = () => this.shutdown();
 
   /**
    * @param {object} [options]
    * @param {import('@opentelemetry/resources').Resource} [options.resource] the service's; it needs `service.name`
    * @param {string} [options.endpoint] OTLP/HTTP address; else SAGASCOPE_ENDPOINT, else OTEL_EXPORTER_OTLP_ENDPOINT
-   * @param {object} [options.headers] sent along, such as `{ authorization: 'Bearer ...' }`
+   * @param {object} [options.headers] headers of each request, such as `{ authorization: 'Bearer ...' }`
    * @param {number} [options.announceAfter] seconds after which an open saga span is announced
    * @param {number} [options.heartbeatInterval] seconds between heartbeats while an announced span is open
-   * @param {number} [options.queueSize] ended spans, and as many log records, that wait in memory at most
+   * @param {number} [options.queueSize] ended spans, and as many log records, held in memory at most
    * @param {number} [options.timeout] seconds for one request
    */
   constructor(options = {}) {
     const { announceAfter = 0.25, heartbeatInterval = 5, queueSize = 8192, timeout = 5, headers = {} } = options;
     const endpoint = options.endpoint || process.env.SAGASCOPE_ENDPOINT || process.env.OTEL_EXPORTER_OTLP_ENDPOINT;
-    const way = { endpoint: endpoint || 'http://127.0.0.1:4318', headers, timeout, tally: this.#tally };
+    const target = { endpoint: endpoint || 'http://127.0.0.1:4318', headers, timeout, counters: this.#counters };
     const identity = resourceFromAttributes({ 'sagascope.process.id': randomUUID().replaceAll('-', '') });
     const resource = (options.resource ?? defaultResource()).merge(identity);
-    const lane = (path, serializer, more) => new Lane({ ...way, path, serializer, size: queueSize, ...more });
+    const queue = (path, serializer, more) => new ExportQueue({ ...target, path, serializer, size: queueSize, ...more });
 
-    const spans = lane('/v1/traces', ProtobufTraceSerializer, { gather: GATHER, longestRetry: 30_000 });
-    const logs = lane('/v1/logs', ProtobufLogsSerializer, { gather: GATHER, longestRetry: 30_000 });
-    const urgent = lane('/v1/logs', ProtobufLogsSerializer, { gather: GATHER_URGENT, longestRetry: 2_000 });
-    this.#lanes = [spans, logs, urgent];
-    this.#inFlight = new InFlight({ lane: urgent, resource, announceAfter, heartbeatInterval, tally: this.#tally });
+    const spans = queue('/v1/traces', ProtobufTraceSerializer, { delay: BATCH_DELAY_MS, maxBackoff: MAX_BACKOFF_MS });
+    const logs = queue('/v1/logs', ProtobufLogsSerializer, { delay: BATCH_DELAY_MS, maxBackoff: MAX_BACKOFF_MS });
+    const urgentBackoff = { delay: URGENT_DELAY_MS, maxBackoff: MAX_URGENT_BACKOFF_MS };
+    const urgent = queue('/v1/logs', ProtobufLogsSerializer, urgentBackoff);
+    this.#queues = [spans, logs, urgent];
+    const counters = this.#counters;
+    this.#inFlight = new InFlightReporter({ queue: urgent, resource, announceAfter, heartbeatInterval, counters });
 
-    /** For the service's tracer provider: stamps its spans inside sagas, and sends a copy of them. */
+    /** For the service's tracer provider: adds saga attributes to its spans, and sends a copy of them. */
     this.spanProcessor = {
-      onStart: (span, ctx) => guarded(() => this.#started(span, ctx)),
-      onEnd: (span) => guarded(() => this.#ended(span, spans, resource)),
+      onStart: (span, ctx) => guarded(() => this.#onStart(span, ctx)),
+      onEnd: (span) => guarded(() => this.#onEnd(span, spans, resource)),
       forceFlush: () => spans.flush(),
       shutdown: async () => {},
     };
-    /** For the service's logger provider: stamps its records inside sagas, and sends a copy of them. */
+    /** For the service's logger provider: adds saga attributes to its records, and sends a copy of them. */
     this.logProcessor = {
-      onEmit: (record, ctx) => guarded(() => this.#logged(record, ctx ?? api.context.active(), logs, resource)),
+      onEmit: (record, ctx) => guarded(() => this.#onLog(record, ctx ?? api.context.active(), logs, resource)),
       forceFlush: () => logs.flush(),
       shutdown: async () => {},
     };
     const sampler = new AlwaysOnSampler();
     const provider = new BasicTracerProvider({ resource, sampler, spanProcessors: [this.spanProcessor] });
     this.#tracer = provider.getTracer(SCOPE.name, SCOPE.version, { schemaUrl: SCOPE.schemaUrl });
-    process.on('beforeExit', this.#leave);
-    this.#inFlight.beat();
+    process.on('beforeExit', this.#onBeforeExit);
+    this.#inFlight.sendHeartbeat();
   }
 
   /**
-   * Run `work(span)` as a whole saga, and give back what it gives. The saga is `completed`, or `failed` when it throws,
+   * Runs `work(span)` as a whole saga and returns its result. The saga is `completed`, or `failed` when `work` throws,
    * unless `work` sets `saga.outcome` on the span.
    *
    * @param {string} name the saga's type
    * @param {string} id the id that people quote
-   * @param {object} told `runId`, `plan` (`[{ name, compensation, timeout }]`), `timeout` (seconds), `amount`,
+   * @param {object} options `runId`, `plan` (`[{ name, compensation, timeout }]`), `timeout` (seconds), `amount`,
    *   `currency`, `keys` (`{ order_id: 'A-17' }`)
    */
-  run(name, id, told = {}, work) {
-    return this.#within(work, told, (ctx) => {
-      const place = { 'saga.name': name, 'saga.id': String(id), ...(told.runId && { 'saga.run.id': told.runId }) };
-      return this.#open(name, ctx, place, { 'saga.role': 'saga', ...planOf(told.plan), ...toldOf(OF_SAGAS, told) });
+  run(name, id, options = {}, work) {
+    return this.#within(work, options, (ctx) => {
+      const run = options.runId && { 'saga.run.id': options.runId };
+      const sagaAttributes = { 'saga.name': name, 'saga.id': String(id), ...run };
+      const declared = { ...planAttributes(options.plan), ...optionAttributes(SAGA_OPTIONS, options) };
+      return this.#open(name, ctx, sagaAttributes, { 'saga.role': 'saga', ...declared });
     }, (span, thrown) => {
       if (!('saga.outcome' in span.attributes)) span.setAttribute('saga.outcome', thrown ? 'failed' : 'completed');
     });
   }
 
   /**
-   * Run `work(span)` as one attempt of a step of the saga that is current; outside any saga it just runs.
+   * Runs `work(span)` as one attempt of a step of the current saga; outside any saga it only runs `work`.
    *
    * @param {string} name such as `refund.pay`
-   * @param {object} told `attempt`, `key`, `maxAttempts`, `retryIn` and `timeout` (seconds), `idempotencyKey`,
+   * @param {object} options `attempt`, `key`, `maxAttempts`, `retryIn` and `timeout` (seconds), `idempotencyKey`,
    *   `pivot`, `resources`, `amount`, `currency`, `keys`
    */
-  step(name, told = {}, work) {
-    return this.#attempt(name, told, work, { 'saga.step.type': 'action' });
+  step(name, options = {}, work) {
+    return this.#attempt(name, options, work, { 'saga.step.type': 'action' });
   }
 
-  /** Likewise, as a step that undoes another. */
-  compensation(name, compensates, told = {}, work) {
-    const said = { 'saga.step.type': 'compensation', ...(compensates && { 'saga.step.compensates': compensates }) };
-    return this.#attempt(name, told, work, said);
+  /** Runs `work(span)` as one attempt of a compensation; `compensates` is the step that it compensates. */
+  compensation(name, compensates, options = {}, work) {
+    const compensated = compensates && { 'saga.step.compensates': compensates };
+    return this.#attempt(name, options, work, { 'saga.step.type': 'compensation', ...compensated });
   }
 
-  /** What became of the telemetry of this process so far. */
+  /** Returns what became of the telemetry of this process so far. */
   stats() {
-    const waiting = this.#lanes.reduce((sum, lane) => sum + lane.waiting, 0);
-    return { sent: this.#tally.sent, dropped: this.#tally.dropped, waiting, openSpans: this.#inFlight.size };
+    const waiting = this.#queues.reduce((sum, queue) => sum + queue.waiting, 0);
+    return { sent: this.#counters.sent, dropped: this.#counters.dropped, waiting, openSpans: this.#inFlight.size };
   }
 
-  /** Say goodbye and send what waits, for at most `seconds`. It is called by itself where the process runs dry. */
+  /** Sends a final heartbeat and all queued records, within `seconds`. It runs when the event loop is empty. */
   shutdown(seconds = 2) {
     this.#closing ??= this.#close(seconds * 1000);
     return this.#closing;
   }
 
   async #close(milliseconds) {
-    process.off('beforeExit', this.#leave);
+    process.off('beforeExit', this.#onBeforeExit);
     guarded(() => this.#inFlight.finish());
-    const sent = Promise.all(this.#lanes.map((lane) => lane.flush()));
-    let deadline; // it alone keeps the process alive meanwhile
+    const sent = Promise.all(this.#queues.map((queue) => queue.flush()));
+    let deadline; // this timer alone keeps the process alive
     await Promise.race([sent, new Promise((resolve) => { deadline = setTimeout(resolve, milliseconds); })]);
     clearTimeout(deadline);
-    for (const lane of this.#lanes) lane.close();
+    for (const queue of this.#queues) queue.close();
   }
 
-  #attempt(name, told, work, said) {
-    return this.#within(work, told, (ctx) => {
-      const above = stampOf(ctx);
+  #attempt(name, options, work, attributes) {
+    return this.#within(work, options, (ctx) => {
+      const above = sagaAttributesOf(ctx);
       if (above === undefined) return undefined;
-      const { key, attempt } = this.#numbered(name, told, above, ctx, said['saga.step.type']);
+      const { key, attempt } = this.#resolveNumber(name, options, above, ctx, attributes['saga.step.type']);
       const step = { 'saga.step.name': name, ...(key && { 'saga.step.key': key }), 'saga.step.attempt': attempt };
       const { 'saga.id': id, 'saga.name': type, 'saga.run.id': run } = above;
-      const place = { 'saga.id': id, ...(type && { 'saga.name': type }), ...(run && { 'saga.run.id': run }), ...step };
-      return this.#open(name, ctx, place, { 'saga.role': 'step', ...said, ...toldOf(OF_STEPS, told) });
+      const saga = { 'saga.id': id, ...(type && { 'saga.name': type }), ...(run && { 'saga.run.id': run }) };
+      const given = optionAttributes(STEP_OPTIONS, options);
+      return this.#open(name, ctx, { ...saga, ...step }, { 'saga.role': 'step', ...attributes, ...given });
     });
   }
 
-  /** Key and number: as told, else the caller's where both see one attempt, else counted here. */
-  #numbered(name, told, above, ctx, type) {
-    const its = above['saga.step.key'] ?? '';
-    const shared = !ctx.getValue(OURS) && above['saga.step.name'] === name && [undefined, '', its].includes(told.key);
-    const key = shared ? its : String(told.key ?? '');
+  /** Returns key and number: as given, else the caller's if this is its attempt, else counted here. */
+  #resolveNumber(name, options, above, ctx, type) {
+    const callerKey = above['saga.step.key'] ?? '';
+    const isCallers = !ctx.getValue(IS_LOCAL) && above['saga.step.name'] === name;
+    const shared = isCallers && [undefined, '', callerKey].includes(options.key);
+    const key = shared ? callerKey : String(options.key ?? '');
     const counted = JSON.stringify([above['saga.name'], above['saga.id'], above['saga.run.id'], type, name, key]);
-    const said = told.attempt ?? (shared ? above['saga.step.attempt'] : undefined);
-    const attempt = said ?? (this.#attempts.get(counted) ?? 0) + 1;
+    const given = options.attempt ?? (shared ? above['saga.step.attempt'] : undefined);
+    const attempt = given ?? (this.#attempts.get(counted) ?? 0) + 1;
     this.#attempts.delete(counted);
     this.#attempts.set(counted, attempt);
-    if (this.#attempts.size > COUNTED_STEPS) this.#attempts.delete(this.#attempts.keys().next().value);
+    if (this.#attempts.size > MAX_COUNTED_STEPS) this.#attempts.delete(this.#attempts.keys().next().value);
     return { key, attempt };
   }
 
-  #open(name, ctx, place, attributes) {
-    const placed = put(ctx, place).setValue(OURS, true);
-    const span = this.#tracer.startSpan(name, { attributes: { ...attributes, ...place } }, placed);
-    return { span, inside: api.trace.setSpan(placed, carried(span, ctx)) };
+  #open(name, ctx, sagaAttributes, attributes) {
+    const sagaContext = withSagaInBaggage(ctx, sagaAttributes).setValue(IS_LOCAL, true);
+    const span = this.#tracer.startSpan(name, { attributes: { ...attributes, ...sagaAttributes } }, sagaContext);
+    return { span, inside: api.trace.setSpan(sagaContext, propagatedSpan(span, ctx)) };
   }
 
-  #within(work, told, open, ending = () => {}) {
+  #within(work, options, open, ending = () => {}) {
     const opened = guarded(() => open(context()));
     if (opened === undefined) return work(api.trace.wrapSpanContext(api.INVALID_SPAN_CONTEXT));
     const { span, inside } = opened;
     const done = (thrown) => guarded(() => {
-      if (thrown) failed(span, thrown.error, told);
+      if (thrown) recordFailure(span, thrown.error, options);
       ending(span, thrown);
       span.end();
     });
-    return settled(() => api.context.with(inside, () => work(span)), done);
+    return runToEnd(() => api.context.with(inside, () => work(span)), done);
   }
 
-  #started(span, ctx) {
-    const stamp = stampOf(ctx);
-    if (stamp !== undefined) span.setAttributes(stamp);
-    if (span.attributes['saga.role'] && span.attributes['saga.id']) this.#inFlight.opened(span);
+  #onStart(span, ctx) {
+    const attributes = sagaAttributesOf(ctx);
+    if (attributes !== undefined) span.setAttributes(attributes);
+    if (span.attributes['saga.role'] && span.attributes['saga.id']) this.#inFlight.add(span);
   }
 
-  #ended(span, lane, resource) {
-    this.#inFlight.ended(span);
-    if (span.attributes['saga.id']) lane.put(as(span, resource));
+  #onEnd(span, queue, resource) {
+    this.#inFlight.remove(span);
+    if (span.attributes['saga.id']) queue.add(withResource(span, resource));
   }
 
-  #logged(record, ctx, lane, resource) {
-    const stamp = stampOf(ctx);
-    if (stamp !== undefined) record.setAttributes(stamp);
-    if (record.attributes['saga.id']) lane.put(as(record, resource));
+  #onLog(record, ctx, queue, resource) {
+    const attributes = sagaAttributesOf(ctx);
+    if (attributes !== undefined) record.setAttributes(attributes);
+    if (record.attributes['saga.id']) queue.add(withResource(record, resource));
   }
 }
 
-/** Watches saga spans from their start to their end, and says which are open. */
-class InFlight {
-  #fresh = new Map(); // both in the order of starting
+/** Follows saga spans from start to end, and reports the open ones. */
+class InFlightReporter {
+  #unannounced = new Map(); // both in order of starting
   #announced = new Map();
   #sequence = 0;
-  #said = 0;
+  #promisedInterval = 0;
   #watch;
   #next;
 
-  constructor({ lane, resource, announceAfter, heartbeatInterval, tally }) {
-    Object.assign(this, { lane, resource, interval: heartbeatInterval, tally, announceAfter: announceAfter * 1000 });
-    // what waits to be sent again may have been overtaken
-    lane.keep = (record) => (record.span ? !record.span.ended : record.sequence === this.#sequence);
+  constructor({ queue, resource, announceAfter, heartbeatInterval, counters }) {
+    Object.assign(this, { queue, resource, interval: heartbeatInterval, counters, announceAfter: announceAfter * 1000 });
+    // an unsent record may be outdated
+    queue.keep = (record) => (record.span ? !record.span.ended : record.sequence === this.#sequence);
   }
 
   get size() {
-    return this.#fresh.size + this.#announced.size;
+    return this.#unannounced.size + this.#announced.size;
   }
 
-  opened(span) {
-    this.#fresh.set(span.spanContext().spanId, { span, due: performance.now() + this.announceAfter });
+  add(span) {
+    this.#unannounced.set(span.spanContext().spanId, { span, due: performance.now() + this.announceAfter });
     this.#watch ??= after(this.announceAfter, () => this.#announce());
   }
 
-  ended(span) {
+  remove(span) {
     const { spanId } = span.spanContext();
-    if (!this.#fresh.delete(spanId)) this.#announced.delete(spanId);
+    if (!this.#unannounced.delete(spanId)) this.#announced.delete(spanId);
   }
 
-  /** Say that this process is alive, and which announced spans it has open. */
-  beat(final = false) {
+  /** Sends a heartbeat with the open announced spans. */
+  sendHeartbeat(final = false) {
     clearTimeout(this.#next);
     const open = [...this.#announced.keys()];
-    const parts = Math.max(1, Math.ceil(open.length / SPANS_A_RECORD));
-    this.#said = open.length ? this.interval : Math.max(IDLE_INTERVAL, this.interval);
+    const parts = Math.max(1, Math.ceil(open.length / MAX_SPANS_PER_RECORD));
+    this.#promisedInterval = open.length ? this.interval : Math.max(IDLE_INTERVAL_SECONDS, this.interval);
     this.#sequence += 1;
     for (let part = 1; part <= parts; part += 1) {
       this.#put('sagascope.heartbeat', hrTime(), undefined, { sequence: this.#sequence }, {
-        'sagascope.heartbeat.interval': this.#said,
+        'sagascope.heartbeat.interval': this.#promisedInterval,
         'sagascope.heartbeat.sequence': this.#sequence,
-        'sagascope.heartbeat.open_spans': open.slice((part - 1) * SPANS_A_RECORD, part * SPANS_A_RECORD),
+        'sagascope.heartbeat.open_spans': open.slice((part - 1) * MAX_SPANS_PER_RECORD, part * MAX_SPANS_PER_RECORD),
         'sagascope.heartbeat.part': part,
         'sagascope.heartbeat.parts': parts,
         'sagascope.heartbeat.open_count': open.length,
-        'sagascope.heartbeat.dropped': this.tally.dropped,
+        'sagascope.heartbeat.dropped': this.counters.dropped,
         'sagascope.heartbeat.final': final,
       });
     }
-    if (!final) this.#next = after(this.#said * 1000, () => this.beat());
+    if (!final) this.#next = after(this.#promisedInterval * 1000, () => this.sendHeartbeat());
   }
 
-  /** Say the last word. */
+  /** Sends the final heartbeat. */
   finish() {
     clearTimeout(this.#watch);
-    this.beat(true);
+    this.sendHeartbeat(true);
   }
 
   #announce() {
     this.#watch = undefined;
     const now = performance.now();
-    for (const [spanId, { span, due }] of this.#fresh) {
+    for (const [spanId, { span, due }] of this.#unannounced) {
       if (due > now) {
         this.#watch = after(due - now, () => this.#announce());
         break;
       }
-      this.#fresh.delete(spanId);
+      this.#unannounced.delete(spanId);
       this.#announced.set(spanId, span);
-      this.#say(span);
+      this.#sendStartRecord(span);
     }
-    // a process that promised to speak in a minute, and now has something open, promises to speak sooner
-    if (this.#announced.size && this.#said > this.interval) this.beat();
+    // a process that announced its next heartbeat in a minute and now has open spans announces an earlier one
+    if (this.#announced.size && this.#promisedInterval > this.interval) this.sendHeartbeat();
   }
 
-  #say(span) {
+  #sendStartRecord(span) {
     const ofSaga = Object.entries(span.attributes).filter(([name]) => name.startsWith('saga.'));
     this.#put('sagascope.span.start', span.startTime, span.spanContext(), { span }, {
       ...Object.fromEntries(ofSaga),
@@ -303,7 +311,7 @@ class InFlight {
   }
 
   #put(event, at, spanContext, mark, attributes) {
-    this.lane.put({
+    this.queue.add({
       ...mark, spanContext, attributes, hrTime: at, hrTimeObserved: hrTime(), eventName: event, body: event,
       severityNumber: 9, severityText: 'INFO', droppedAttributesCount: 0, resource: this.resource,
       instrumentationScope: SCOPE,
@@ -311,12 +319,12 @@ class InFlight {
   }
 }
 
-/** A bounded queue and the way out of it, one request at a time over one connection that keeps nothing alive. */
-class Lane {
+/** A bounded queue, sent one request at a time over a connection that does not keep the process alive. */
+class ExportQueue {
   #queue = [];
   #timer;
   #running;
-  #wait = 0;
+  #backoff = 0;
   #agent;
   #closed = false;
 
@@ -328,28 +336,28 @@ class Lane {
     return this.#queue.length;
   }
 
-  put(record) {
+  add(record) {
     if (this.#closed || this.#queue.length >= this.size) {
-      this.tally.lost(1, this.#closed ? 'the process is shutting down' : 'the queue is full');
+      this.counters.countDropped(1, this.#closed ? 'the process is shutting down' : 'the queue is full');
       return;
     }
     this.#queue.push(record);
-    if (!this.#running) this.#timer ??= after(this.gather, () => this.flush());
+    if (!this.#running) this.#timer ??= after(this.delay, () => this.flush());
   }
 
-  /** Send what waits; a request that was not taken leaves its records waiting. */
+  /** Sends all records; those of a request that was not accepted stay queued. */
   flush() {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    this.#running ??= this.#drain().catch(complain).finally(() => {
+    this.#running ??= this.#drain().catch(logFailure).finally(() => {
       this.#running = undefined;
-      if (this.#queue.length && !this.#closed) this.#timer ??= after(this.#wait || this.gather, () => this.flush());
+      if (this.#queue.length && !this.#closed) this.#timer ??= after(this.#backoff || this.delay, () => this.flush());
     });
     return this.#running;
   }
 
   close() {
-    if (this.#queue.length) this.tally.lost(this.#queue.length, 'the process ended first');
+    if (this.#queue.length) this.counters.countDropped(this.#queue.length, 'the process ended first');
     this.#queue = [];
     this.#closed = true;
     clearTimeout(this.#timer);
@@ -358,35 +366,35 @@ class Lane {
 
   async #drain() {
     while (this.#queue.length) {
-      const { batch, body } = this.#encode(this.#queue.splice(0, RECORDS_A_REQUEST).filter(this.keep));
+      const { batch, body } = this.#encode(this.#queue.splice(0, MAX_RECORDS_PER_REQUEST).filter(this.keep));
       if (!batch.length) continue;
-      const answer = await this.#post(body);
-      if (answer.later && !this.#closed) {
+      const result = await this.#post(body);
+      if (result.retryable && !this.#closed) {
         this.#queue.unshift(...batch);
-        const asked = answer.seconds * 1000 || this.#wait * 2;
-        this.#wait = Math.min(this.longestRetry, Math.max(FIRST_RETRY, asked));
-        this.tally.warn(answer.why);
+        const backoff = result.seconds * 1000 || this.#backoff * 2;
+        this.#backoff = Math.min(this.maxBackoff, Math.max(INITIAL_BACKOFF_MS, backoff));
+        this.counters.warn(result.reason);
         return;
       }
-      this.#wait = 0;
-      this.#settle(batch.length, answer);
+      this.#backoff = 0;
+      this.#settle(batch.length, result);
     }
   }
 
-  #settle(count, { taken, why, body }) {
-    const partial = taken ? guarded(() => this.serializer.deserializeResponse(body).partialSuccess) : {};
-    const rejected = taken ? Number(partial?.rejectedSpans ?? partial?.rejectedLogRecords ?? 0) : count;
-    this.tally.sent += count - rejected;
-    if (rejected) this.tally.lost(rejected, partial?.errorMessage || why);
+  #settle(count, { accepted, reason, body }) {
+    const partial = accepted ? guarded(() => this.serializer.deserializeResponse(body).partialSuccess) : {};
+    const rejected = accepted ? Number(partial?.rejectedSpans ?? partial?.rejectedLogRecords ?? 0) : count;
+    this.counters.sent += count - rejected;
+    if (rejected) this.counters.countDropped(rejected, partial?.errorMessage || reason);
   }
 
-  /** Records as a request; one that cannot be written does not take the others with it. */
+  /** Encodes records as a request; a record that cannot be encoded is dropped and counted. */
   #encode(batch) {
     const written = (records) => guarded(() => this.serializer.serializeRequest(records));
     const body = written(batch);
     if (body) return { batch, body };
     const fit = batch.filter((record) => written([record]));
-    this.tally.lost(batch.length - fit.length, 'a record cannot be encoded');
+    this.counters.countDropped(batch.length - fit.length, 'a record cannot be encoded');
     return { batch: fit, body: written(fit) };
   }
 
@@ -402,87 +410,87 @@ class Lane {
       this.#agent ??= new client.Agent({ keepAlive: true, maxSockets: 1 });
       const headers = { 'content-type': 'application/x-protobuf', 'content-length': body.length, ...this.headers };
       const options = { method: 'POST', agent: this.#agent, headers, signal: AbortSignal.timeout(this.timeout * 1000) };
-      const request = quietly(() => client.request(url, options));
+      const request = withoutTracing(() => client.request(url, options));
       const lost = (error) => {
         const stale = request.reusedSocket && error.code === 'ECONNRESET';
-        resolve({ later: true, stale, why: String(error.message || error.code) });
+        resolve({ retryable: true, stale, reason: String(error.message || error.code) });
       };
       request.on('socket', (socket) => socket.unref());
       request.on('error', lost);
-      request.on('response', (response) => read(response).then((said) => resolve(said), lost));
+      request.on('response', (response) => readResponse(response).then(resolve, lost));
       request.end(body);
-    }).catch((error) => ({ later: false, taken: false, why: String(error) }));
+    }).catch((error) => ({ retryable: false, accepted: false, reason: String(error) }));
   }
 }
 
-/** Counts what became of the records, and warns about it, at most once a minute. */
-class Tally {
+/** Counts what became of the records, and warns about problems at most once a minute. */
+class Counters {
   sent = 0;
   dropped = 0;
   #warned = -Infinity;
 
-  lost(count, why) {
+  countDropped(count, reason) {
     this.dropped += count;
-    this.warn(why);
+    this.warn(reason);
   }
 
-  warn(why) {
-    if (performance.now() - this.#warned < BETWEEN_WARNINGS) return;
+  warn(reason) {
+    if (performance.now() - this.#warned < WARNING_INTERVAL_MS) return;
     this.#warned = performance.now();
-    api.diag.warn(`Saga telemetry cannot be sent: ${why}. ${this.dropped} records were dropped so far.`);
+    api.diag.warn(`Saga telemetry cannot be sent: ${reason}. ${this.dropped} records were dropped so far.`);
   }
 }
 
 let isContextKept = false;
 
-/** The current context. A service that has set up nothing which keeps it gets what OpenTelemetry has for that. */
+/** Returns the current context; registers OpenTelemetry's context manager if the service has none. */
 function context() {
-  const probe = api.ROOT_CONTEXT.setValue(OURS, true);
+  const probe = api.ROOT_CONTEXT.setValue(IS_LOCAL, true);
   isContextKept ||= api.context.with(probe, () => api.context.active() === probe);
   if (!isContextKept) api.context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
   return api.context.active();
 }
 
-/** The saga that a context stands in, as attributes; undefined: in none. */
-function stampOf(ctx) {
+/** Returns the attributes of the saga in a context; undefined outside any saga. */
+function sagaAttributesOf(ctx) {
   const baggage = api.propagation.getBaggage(ctx);
   if (!baggage?.getEntry('saga.id')?.value) return undefined;
-  const said = MEMBERS.map((name) => [name, baggage.getEntry(name)?.value]).filter(([, value]) => value);
-  const stamp = Object.fromEntries(said);
-  const attempt = stamp['saga.step.attempt'];
-  delete stamp['saga.step.attempt'];
-  return /^[1-9]\d{0,8}$/.test(attempt) ? { ...stamp, 'saga.step.attempt': Number(attempt) } : stamp;
+  const members = MEMBERS.map((name) => [name, baggage.getEntry(name)?.value]).filter(([, value]) => value);
+  const attributes = Object.fromEntries(members);
+  const attempt = attributes['saga.step.attempt'];
+  delete attributes['saga.step.attempt'];
+  return /^[1-9]\d{0,8}$/.test(attempt) ? { ...attributes, 'saga.step.attempt': Number(attempt) } : attributes;
 }
 
-/** The context with this place in its baggage; other baggage stays. */
-function put(ctx, place) {
+/** Returns the context with these saga attributes in its baggage; other baggage is unchanged. */
+function withSagaInBaggage(ctx, sagaAttributes) {
   let baggage = (api.propagation.getBaggage(ctx) ?? api.propagation.createBaggage()).removeEntries(...MEMBERS);
-  for (const [name, value] of Object.entries(place)) {
+  for (const [name, value] of Object.entries(sagaAttributes)) {
     baggage = baggage.setEntry(name, { value: String(value).toWellFormed() });
   }
   return api.propagation.setBaggage(ctx, baggage);
 }
 
-/** The span as the service goes on with it: with the sampled flag that its own sampler gave. */
-function carried(span, ctx) {
+/** Returns the span for the service's context, with the sampled flag of the service's own sampler. */
+function propagatedSpan(span, ctx) {
   const above = api.trace.getSpanContext(ctx);
   const own = span.spanContext();
   const same = above?.traceId !== own.traceId || above.traceFlags === own.traceFlags;
   return same ? span : api.trace.wrapSpanContext({ ...own, traceFlags: above.traceFlags });
 }
 
-/** A span or log record as one of this process, whatever resource its provider has. */
-function as(record, resource) {
+/** Returns a span or log record with the resource of this process. */
+function withResource(record, resource) {
   return record.resource === resource ? record : Object.create(record, { resource: { value: resource } });
 }
 
-function toldOf(names, told) {
-  const said = Object.entries(names).map(([option, name]) => [name, told[option]]);
-  const keys = Object.entries(told.keys ?? {}).map(([name, value]) => [`saga.key.${name}`, value]);
-  return Object.fromEntries([...said, ...keys].filter(([, value]) => value !== undefined));
+function optionAttributes(names, options) {
+  const attributes = Object.entries(names).map(([option, name]) => [name, options[option]]);
+  const keys = Object.entries(options.keys ?? {}).map(([name, value]) => [`saga.key.${name}`, value]);
+  return Object.fromEntries([...attributes, ...keys].filter(([, value]) => value !== undefined));
 }
 
-function planOf(plan) {
+function planAttributes(plan) {
   if (!plan) return {};
   return {
     'saga.plan': plan.map((step) => step.name),
@@ -491,14 +499,14 @@ function planOf(plan) {
   };
 }
 
-function failed(span, error, told) {
-  if (told.retryIn !== undefined) span.setAttribute('saga.step.retry_in', told.retryIn);
+function recordFailure(span, error, options) {
+  if (options.retryIn !== undefined) span.setAttribute('saga.step.retry_in', options.retryIn);
   span.recordException(error instanceof Error ? error : String(error));
   span.setStatus({ code: api.SpanStatusCode.ERROR, message: String(error?.message ?? error) });
 }
 
-/** Run it, and call `done` once it has ended, with what it threw; its result and errors pass unchanged. */
-function settled(work, done) {
+/** Runs `work`, and calls `done` at its end with what it threw; its result and errors propagate unchanged. */
+function runToEnd(work, done) {
   const rethrow = (error) => {
     done({ error });
     throw error;
@@ -514,22 +522,22 @@ function settled(work, done) {
   return result;
 }
 
-async function read(response) {
+async function readResponse(response) {
   const parts = [];
   let size = 0;
-  for await (const part of response) if ((size += part.length) <= LONGEST_ANSWER) parts.push(part);
+  for await (const part of response) if ((size += part.length) <= MAX_RESPONSE_BYTES) parts.push(part);
   const { statusCode, headers } = response;
-  const [taken, later] = [statusCode >= 200 && statusCode < 300, RETRYABLE.includes(statusCode)];
+  const [accepted, retryable] = [statusCode >= 200 && statusCode < 300, RETRYABLE_STATUSES.includes(statusCode)];
   const seconds = Number(headers['retry-after']) || 0;
-  return { taken, later, seconds, why: `HTTP ${statusCode}`, body: Buffer.concat(parts) };
+  return { accepted, retryable, seconds, reason: `HTTP ${statusCode}`, body: Buffer.concat(parts) };
 }
 
-/** Our own calls are no part of what the service does. */
-function quietly(work) {
+/** Runs `work` without tracing: our own requests are not part of the service. */
+function withoutTracing(work) {
   return api.context.with(suppressTracing(api.ROOT_CONTEXT), work);
 }
 
-/** A timer that keeps nothing alive. */
+/** Starts a timer that does not keep the process alive. */
 function after(milliseconds, work) {
   return setTimeout(() => guarded(work), milliseconds).unref();
 }
@@ -538,12 +546,12 @@ function guarded(work) {
   try {
     return work();
   } catch (error) {
-    return complain(error);
+    return logFailure(error);
   }
 }
 
-function complain(error) {
-  api.diag.error('Sagascope failed, and the service goes on', error);
+function logFailure(error) {
+  api.diag.error('Sagascope failed; the service is not affected', error);
 }
 
 module.exports = { Sagas };

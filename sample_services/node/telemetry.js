@@ -1,6 +1,6 @@
 'use strict';
 
-/** This service's own OpenTelemetry, as it was before sagas: a provider for spans, one for logs, HTTP calls traced. */
+/** This service's own OpenTelemetry: a provider for spans, one for logs, and traced HTTP calls. */
 
 const { logs } = require('@opentelemetry/api-logs');
 const { registerInstrumentations } = require('@opentelemetry/instrumentation');
@@ -17,7 +17,7 @@ const resource = defaultResource().merge(resourceFromAttributes({
   'service.instance.id': `refunds-${process.pid}`,
 }));
 
-// these three lines bring the sagas in: make them, and let them see what the service's own providers make
+// these three lines add Sagascope: create the sagas, and register their processors with the service's own providers
 const sagas = new Sagas({ resource, heartbeatInterval: seconds });
 const tracing = new NodeTracerProvider({ resource, spanProcessors: [sagas.spanProcessor] });
 const logging = new LoggerProvider({ resource, processors: [sagas.logProcessor] });

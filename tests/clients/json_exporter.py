@@ -1,4 +1,4 @@
-"""Exports one saga with OpenTelemetry Python's JSON exporter, in an interpreter of its own: OTLP address, saga id."""
+"""Exports one saga with OpenTelemetry Python's JSON exporter, in its own process: OTLP address, saga id."""
 
 import sys
 

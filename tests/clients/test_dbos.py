@@ -1,4 +1,4 @@
-"""DBOS on SQLite, killed in the middle of a step, and recovered."""
+"""DBOS on SQLite, killed during a step and recovered."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ def ended(told: Any) -> bool:
 
 
 @pytest.mark.xdist_group("clients")
-def test_a_killed_workflow_is_stuck_until_it_is_recovered(
+def test_killed_workflow_is_stuck_until_recovery(
     collector: RunningCollector, api: httpx.Client, tmp_path: Path
 ) -> None:
     python = python_with("dbos==3.4.0", "opentelemetry-exporter-otlp-proto-http==1.45.2")

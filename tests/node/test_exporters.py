@@ -1,4 +1,4 @@
-"""The OTLP exporters of OpenTelemetry JS as clients, as npm has them; ours is only what they are told to send."""
+"""The OTLP exporters of OpenTelemetry JS as clients."""
 
 import json
 from collections.abc import Callable
@@ -49,25 +49,23 @@ def send(collector: RunningCollector, modules: Path, tmp_path: Path) -> Send:
     return send
 
 
-def told(collector: RunningCollector, saga: str) -> dict[str, Any]:
+def saga_of(collector: RunningCollector, saga: str) -> dict[str, Any]:
     got = httpx.get(f"{collector.api}/api/v1/sagas/payment/{saga}", trust_env=False, timeout=10)
     assert got.status_code == httpx.codes.OK, got.text
     return dict(got.json())
 
 
 def named(form: str, *more: str) -> str:
-    """A saga's id for a test with this form."""
+    """Returns the saga id of a test with this form."""
     return " ".join((form.replace("/", " "), *more))
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip"])
 @pytest.mark.parametrize("form", FORMS)
-def test_spans_come_back_as_they_were_sent(
-    collector: RunningCollector, send: Send, form: str, compression: str
-) -> None:
+def test_spans_round_trip(collector: RunningCollector, send: Send, form: str, compression: str) -> None:
     saga = named(form, compression)
     assert send("traces", form, saga, compression) == {"code": 0, "said": []}
-    root, child = told(collector, saga)["spans"]
+    root, child = saga_of(collector, saga)["spans"]
     of_saga = {"saga.id": saga, "saga.name": "payment"}
     assert root["attributes"] == of_saga | {"saga.role": "saga"}
     assert (root["kind"], root["status"], root["start_unix_nano"]) == ("server", "ok", "1790000000000000005")
@@ -91,12 +89,10 @@ def test_spans_come_back_as_they_were_sent(
 
 @pytest.mark.parametrize("compression", ["none", "gzip"])
 @pytest.mark.parametrize("form", FORMS)
-def test_log_records_come_back_as_they_were_sent(
-    collector: RunningCollector, send: Send, form: str, compression: str
-) -> None:
+def test_log_records_round_trip(collector: RunningCollector, send: Send, form: str, compression: str) -> None:
     saga = named(form, compression, "logs")
     assert send("logs", form, saga, compression) == {"code": 0, "said": []}
-    records = told(collector, saga)["logs"]
+    records = saga_of(collector, saga)["logs"]
     text, deep, odd = (next(each for each in records if each["body"] == body) for body in ("text", NESTED, "odd"))
     of_saga = {"saga.id": saga, "saga.name": "payment"}
     assert text["attributes"] == {**of_saga, **PLAIN, **NESTED}
@@ -108,19 +104,17 @@ def test_log_records_come_back_as_they_were_sent(
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_spans_that_are_none_do_not_take_the_others_with_them(
-    collector: RunningCollector, send: Send, form: str
-) -> None:
+def test_invalid_spans_do_not_affect_the_others(collector: RunningCollector, send: Send, form: str) -> None:
     saga = f"partly bad {named(form)}"
     result = send("traces", form, saga)
     ((level, words),) = result["said"]
     assert (result["code"], level) == (0, "warn")
     assert "1 span was rejected" in words
-    assert told(collector, saga)["spans_total"] == 2
+    assert saga_of(collector, saga)["spans_total"] == 2
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_metrics_are_answered_with_a_warning_and_no_error(send: Send, form: str) -> None:
+def test_metrics_get_a_warning_and_no_error(send: Send, form: str) -> None:
     result = send("metrics", form)
     assert result["code"] == 0
     assert result["said"]
@@ -130,6 +124,6 @@ def test_metrics_are_answered_with_a_warning_and_no_error(send: Send, form: str)
 
 
 def _odd(form: str) -> dict[str, Any]:
-    """Numbers that JSON cannot say: OpenTelemetry JS writes null for them there, so that is what was sent."""
+    """Returns numbers that JSON cannot represent: OpenTelemetry JS writes null for them."""
     lost = form == "http/json"
     return {"nan": None if lost else "NaN", "infinite": None if lost else "Infinity", "whole": 1e300}

@@ -1,4 +1,4 @@
-"""One saga in two languages: a Python orchestrator and the Node.js service of `sample_services/node`, for real."""
+"""One saga in two languages: a Python orchestrator and the Node.js service of `sample_services/node`."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from support.receiver import wait_for
 
 pytestmark = pytest.mark.xdist_group("node")
 
-TOLD_WITHIN = 30.0
+DEADLINE_SECONDS = 30.0
 
 
 @pytest.fixture
@@ -43,8 +43,8 @@ class Service:
         urllib.request.urlopen(request, timeout=10).close()
 
     @contextmanager
-    def taking_back(self, order: str, *options: str) -> Iterator[subprocess.Popen[str]]:
-        """The orchestrator, leading the return of this order."""
+    def running_return(self, order: str, *options: str) -> Iterator[subprocess.Popen[str]]:
+        """The orchestrator while it runs the return of this order."""
         command = [sys.executable, str(SAMPLE / "orchestrator.py"), order, "--refunds", self.url, *options]
         environment = {**os.environ, "SAGASCOPE_ENDPOINT": self.collector.otlp_http}
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
@@ -54,10 +54,10 @@ class Service:
             process.kill()
             process.communicate()
 
-    def take_back(self, order: str, *options: str) -> int:
-        """Lead the return of this order to its end; the orchestrator's exit status."""
-        with self.taking_back(order, *options) as process:
-            process.communicate(timeout=TOLD_WITHIN)
+    def return_goods(self, order: str, *options: str) -> int:
+        """Runs the return of this order to its end; returns the orchestrator's exit status."""
+        with self.running_return(order, *options) as process:
+            process.communicate(timeout=DEADLINE_SECONDS)
             return process.returncode
 
 
@@ -72,8 +72,8 @@ def refunds(collector: RunningCollector, modules: Path, folder: Path) -> Iterato
         yield Service(script, collector)
 
 
-def told(collector: RunningCollector, order: str, **expected: Any) -> dict[str, Any]:
-    """The collector's answer about a return, as soon as these fields are so."""
+def saga_with(collector: RunningCollector, order: str, **expected: Any) -> dict[str, Any]:
+    """Waits until the saga of a return has these values, and returns it."""
     last: dict[str, Any] = {}
 
     def answer() -> Any:
@@ -82,33 +82,33 @@ def told(collector: RunningCollector, order: str, **expected: Any) -> dict[str, 
         return last if {name: last.get(name) for name in expected} == expected else None
 
     try:
-        return dict(wait_for(answer, seconds=TOLD_WITHIN))
+        return dict(wait_for(answer, seconds=DEADLINE_SECONDS))
     except AssertionError:
         seen = json.dumps({name: last.get(name) for name in (*expected, "headline")})
-        raise AssertionError(f"return {order} never was {expected}; it was {seen}") from None
+        raise AssertionError(f"return {order} never had {expected}; last: {seen}") from None
 
 
-def announced(service: Service, order: str) -> None:
-    """Wait until the collector knows that the Node.js process has the step in hand; its HTTP call alone tells less."""
+def wait_for_announcement(service: Service, order: str) -> None:
+    """Waits until the collector knows that the step is in flight in the Node.js process."""
     instance = f"refunds-{service.script.process.pid}"
 
     def known() -> bool:
-        steps = told(service.collector, order, status="running", step="refund.pay")["steps"]
+        steps = saga_with(service.collector, order, status="running", step="refund.pay")["steps"]
         attempts = [attempt for step in steps if step["name"] == "refund.pay" for attempt in step["attempts"]]
         return [(attempt["instance"], attempt["state"]) for attempt in attempts] == [(instance, "in_flight")]
 
-    wait_for(known, f"{instance} never announced refund.pay of {order}", TOLD_WITHIN)
+    wait_for(known, f"{instance} did not announce refund.pay of {order}", DEADLINE_SECONDS)
 
 
 def spans(saga: dict[str, Any], service: str) -> dict[str, dict[str, Any]]:
     return {span["name"]: span for span in saga["spans"] if span["service"] == service}
 
 
-def test_a_saga_across_python_and_node_is_one_timeline(service: Service) -> None:
-    assert service.take_back("tidy order") == 0
-    saga = told(service.collector, "tidy order", status="completed", attention=None, spans_total=7)
+def test_saga_across_python_and_node_is_one_timeline(service: Service) -> None:
+    assert service.return_goods("complete order") == 0
+    saga = saga_with(service.collector, "complete order", status="completed", attention=None, spans_total=7)
     assert [(step["name"], step["service"], step["state"]) for step in saga["steps"]] == [
-        ("goods.take_back", "returns", "done"),
+        ("goods.receive", "returns", "done"),
         ("refund.pay", "refunds", "done"),
         ("goods.restock", "returns", "done"),
     ]
@@ -117,13 +117,13 @@ def test_a_saga_across_python_and_node_is_one_timeline(service: Service) -> None
     (attempt,) = saga["steps"][1]["attempts"]
     assert attempt["instance"] == f"refunds-{service.script.process.pid}"
     assert [log["body"] for log in saga["logs"] if log["service"] == "refunds"] == [
-        "Paying 50.00 EUR back for order tidy order"
+        "Paying 50.00 EUR back for order complete order"
     ]
 
 
 def test_everything_below_the_step_carries_the_saga(service: Service) -> None:
-    assert service.take_back("below") == 0
-    saga = told(service.collector, "below", status="completed", spans_total=7)
+    assert service.return_goods("below") == 0
+    saga = saga_with(service.collector, "below", status="completed", spans_total=7)
     here, caller = spans(saga, "refunds"), spans(saga, "returns")["refund.pay"]
     below = {
         "saga.id": "below",
@@ -146,49 +146,53 @@ def test_everything_below_the_step_carries_the_saga(service: Service) -> None:
     assert (log["attributes"], log["span_id"]) == (below, step["span_id"])
 
 
-def test_what_node_did_is_undone_in_node(service: Service) -> None:
-    assert service.take_back("undone", "--lost") == 1
-    saga = told(service.collector, "undone", status="compensated", attention=None, spans_total=11)
-    undo = next(step for step in saga["steps"] if step["name"] == "refund.revoke")
-    assert (undo["service"], undo["type"], undo["compensates"]) == ("refunds", "compensation", "refund.pay")
+def test_node_step_is_compensated_in_node(service: Service) -> None:
+    assert service.return_goods("compensated order", "--lost") == 1
+    saga = saga_with(service.collector, "compensated order", status="compensated", attention=None, spans_total=11)
+    revocation = next(step for step in saga["steps"] if step["name"] == "refund.revoke")
+    assert (revocation["service"], revocation["type"], revocation["compensates"]) == (
+        "refunds",
+        "compensation",
+        "refund.pay",
+    )
     assert [line["state"] for line in saga["ledger"] if line["step"] == "refund.pay"] == ["compensated"]
 
 
-def test_what_node_refuses_says_why(service: Service) -> None:
+def test_refusal_in_node_has_its_reason(service: Service) -> None:
     service.plant("refused", "refund.pay", "refuse")
-    assert service.take_back("refused") == 1
-    saga = told(service.collector, "refused", status="failed", spans_total=5)
+    assert service.return_goods("refused") == 1
+    saga = saga_with(service.collector, "refused", status="failed", spans_total=5)
     (attempt,) = next(step for step in saga["steps"] if step["name"] == "refund.pay")["attempts"]
     assert attempt["state"] == "error"
     assert attempt["error"]["message"] == "The bank refuses refund.pay for order refused"
     assert "refunds.js" in attempt["error"]["stacktrace"]
 
 
-def test_a_step_that_hangs_in_node_is_said_to_hang(service: Service) -> None:
+def test_hung_step_in_node_is_detected(service: Service) -> None:
     service.plant("hangs", "refund.pay", "stall")
-    with service.taking_back("hangs"):
-        saga = told(service.collector, "hangs", attention="hung", step="refund.pay", service="refunds")
+    with service.running_return("hangs"):
+        saga = saga_with(service.collector, "hangs", attention="hung", step="refund.pay", service="refunds")
     assert saga["verdict"]["instance"] == f"refunds-{service.script.process.pid}"
 
 
-def test_a_node_process_that_is_killed_in_a_step_is_missed(service: Service) -> None:
+def test_killed_node_process_is_lost(service: Service) -> None:
     service.plant("killed", "refund.pay", "stall")
-    with service.taking_back("killed"):
-        announced(service, "killed")
+    with service.running_return("killed"):
+        wait_for_announcement(service, "killed")
         service.script.process.kill()
-        saga = told(service.collector, "killed", attention="instance_lost", step="refund.pay", service="refunds")
+        saga = saga_with(service.collector, "killed", attention="instance_lost", step="refund.pay", service="refunds")
     assert saga["verdict"]["instance"] == f"refunds-{service.script.process.pid}"
     assert saga["verdict"]["reason"] == "instance_lost"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
-def test_a_node_process_that_leaves_in_a_step_says_so(service: Service, number: signal.Signals) -> None:
-    order = f"left by {number.name}"
+def test_node_process_that_exits_in_a_step_is_lost(service: Service, number: signal.Signals) -> None:
+    order = f"ended by {number.name}"
     service.plant(order, "refund.pay", "stall")
-    with service.taking_back(order):
-        announced(service, order)
+    with service.running_return(order):
+        wait_for_announcement(service, order)
         service.script.process.send_signal(number)
         assert service.script.ended() == 0
-        saga = told(service.collector, order, attention="instance_lost", service="refunds")
-    said = [evidence["text"] for evidence in saga["verdict"]["evidence"]]
-    assert any("said" in text or "final" in text or "shut" in text for text in said), said
+        saga = saga_with(service.collector, order, attention="instance_lost", service="refunds")
+    texts = [evidence["text"] for evidence in saga["verdict"]["evidence"]]
+    assert any("said" in text or "final" in text or "shut" in text for text in texts), texts
