@@ -19,7 +19,7 @@
         ├── NotADatabase       the file is something else, or damaged
         ├── DatabaseLocked     another process has it open
         └── PortTaken          an address is in use
-    Of those that speak with a collector, and are none: SendFailed, SourceUnavailable, CursorTaken.
+    Of those that speak with a collector, and are none: SendFailed, SourceUnavailable, CheckpointLocked.
 
 Their HTTP, gRPC and exit codes are given once each: `api.problems`, `otlp.answers`, `cli.exits`.
 """
@@ -156,7 +156,7 @@ class SourceUnavailable(SagascopeError):
     title = "Source unavailable"
 
 
-class CursorTaken(SagascopeError):
+class CheckpointLocked(SagascopeError):
     """Another bridge uses this checkpoint file."""
 
     title = "Checkpoint file locked"

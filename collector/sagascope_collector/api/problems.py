@@ -36,7 +36,7 @@ STATUS: Mapping[type[errors.SagascopeError], int] = {
     errors.CannotStart: 500,
     errors.SendFailed: 500,
     errors.SourceUnavailable: 500,
-    errors.CursorTaken: 500,
+    errors.CheckpointLocked: 500,
     errors.SagascopeError: 500,
 }
 """The HTTP status of each error; every leaf of the tree is here by name."""

@@ -18,7 +18,7 @@ from tenacity.nap import sleep_using_event
 from sagascope_collector.archives import Sender
 from sagascope_collector.bridges.health import Health
 from sagascope_collector.bridges.otlp import Telemetry
-from sagascope_collector.errors import BadValue, CursorTaken, SendFailed, SourceUnavailable
+from sagascope_collector.errors import BadValue, CheckpointLocked, SendFailed, SourceUnavailable
 
 MAX_BACKOFF_SECONDS: Final = 60.0
 """The longest wait before another poll of a source, or another request to a collector, that does not respond."""
@@ -105,7 +105,7 @@ class Bridge(Generic[Checkpoint]):
         """Polls until `stop` is called. Heartbeats are sent while the checkpoint file is locked.
 
         Raises:
-            CursorTaken: another process has locked the checkpoint file.
+            CheckpointLocked: another process has locked the checkpoint file.
             BadValue: the file cannot be written, or holds something else.
         """
         with self._checkpoints, heartbeats:
@@ -175,7 +175,7 @@ class CheckpointFile(Generic[Checkpoint]):
         """Locks the file.
 
         Raises:
-            CursorTaken: another process has locked it.
+            CheckpointLocked: another process has locked it.
             BadValue: it cannot be written.
         """
         try:
@@ -183,7 +183,7 @@ class CheckpointFile(Generic[Checkpoint]):
             self._lock = self.path.with_name(f"{self.path.name}.lock").open("w")
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise CursorTaken(f"Another bridge uses {self.path}. Name another file with --cursor.") from error
+            raise CheckpointLocked(f"Another bridge uses {self.path}. Name another file with --cursor.") from error
         except OSError as error:
             raise BadValue(f"{self.path} cannot be written: {error.strerror}.") from error
         return self
