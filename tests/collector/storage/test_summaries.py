@@ -168,6 +168,19 @@ def test_search_finds_the_exact_id_first_then_keys_then_beginnings(storage: Stor
     assert storage.search("nothing", limit=10) == []
 
 
+def test_search_finds_a_key_of_many_sagas_in_every_batch_the_newest_first(storage: Storage, eager: None) -> None:
+    for number in range(1, 7):  # a batch each, the fourth without the key
+        keys = {"customer": "c-1" if number != 4 else "c-2"}
+        at = NOON + number * SECOND
+        keep(storage, row(f"s{number}", status="completed", keys=keys, started_at=at, updated_at=at, ended_at=at))
+        storage.sagas.settle(NOON + 3600 * SECOND)
+    assert [(kind, found.key.id) for kind, found in storage.search("c-1", limit=10)] == [
+        ("key", each) for each in ("s6", "s5", "s3", "s2", "s1")
+    ]
+    assert ids([found for _, found in storage.search("c-1", limit=2)]) == ["s6", "s5"]
+    assert ids([found for _, found in storage.search("c-2", limit=2)]) == ["s4"]
+
+
 def test_search_finds_sagas_by_trace_and_span_id_of_their_records_and_links(storage: Storage, put: Put) -> None:
     put(
         traces(span(1, trace=7, attributes=of_saga("1"))),
