@@ -1,9 +1,9 @@
-"""How many of a million healthy sagas are ever said to need someone.
+"""Counts how many of a million healthy sagas are ever reported to need attention.
 
 `SAGAS` says how many there are, `WORLDS` in how many worlds, each with all that happens on a day: a deploy, fleets that
 shrink and grow, pauses of garbage collection, everything slower by five (see `tests/support/healthy.py`). Each saga is
 judged by the real rules, with what a collector had learned by then: at the end of its longest wait for news and of each
-that took over two seconds, and after each farewell of a process that had just worked for it.
+that took over two seconds, and after each shutdown of a process that had just worked for it.
 """
 
 import os

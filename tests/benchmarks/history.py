@@ -29,7 +29,7 @@ SPANS = int(os.environ.get("SPANS", "2000000"))
 KEEP = os.environ.get("KEEP")
 ASKED = 200
 COLD = 15
-AT_ONCE = 12
+MAINTENANCE_BATCHES = 12
 """Batches between two looks at what the background has to do."""
 
 INSTALLED = {"PYTHONDONTWRITEBYTECODE": ""}
@@ -84,7 +84,7 @@ def fill(store: Storage, drawn: History, batches: int) -> None:
     for number in range(batches):
         store.records.append(drawn.at(number))
         store.sagas.put(store.changes.claim(2 * history.SAGAS), drawn.rows(number))
-        if number % AT_ONCE == 0:
+        if number % MAINTENANCE_BATCHES == 0:
             while store.maintain():
                 pass
     while store.maintain():

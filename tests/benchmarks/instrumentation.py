@@ -82,7 +82,7 @@ def main() -> None:
     bare = statistics.median(times["bare span"])
     for name, took in times.items():
         of_bare = f"   {statistics.median(took) / bare:.2f} x bare" if name == "step" else ""
-        print(f"{name:36} {_said(took, 'us')}{of_bare}")
+        print(f"{name:36} {_formatted(took, 'us')}{of_bare}")
     print(f"{'dropped':36} {stats.dropped}")
     _imports()
 
@@ -168,10 +168,10 @@ def _imports() -> None:
                     times[name].append(float(done.stdout) * 1e3)
     base = statistics.median(times["import opentelemetry.trace"])
     for name, took in times.items():
-        print(f"{name:42} {_said(took, 'ms')}   {statistics.median(took) / base:.2f} x")
+        print(f"{name:42} {_formatted(took, 'ms')}   {statistics.median(took) / base:.2f} x")
 
 
-def _said(took: list[float], unit: str) -> str:
+def _formatted(took: list[float], unit: str) -> str:
     low, *_, high = statistics.quantiles(took, n=10)
     return f"{statistics.median(took):8.2f} {unit} (p10 {low:.2f}, p90 {high:.2f})"
 

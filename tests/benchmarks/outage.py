@@ -1,4 +1,4 @@
-"""Triage and incidents while very many sagas stand still at once, asked of a real collector.
+"""Measures triage and incidents of a real collector while very many sagas are stuck at once.
 
 `OPEN` says how many, one number after the other. Only their summaries are there; no fact is read for these answers.
 """
@@ -22,7 +22,7 @@ from support.collector import RunningCollector, running_collector
 
 OPEN = [int(each) for each in os.environ.get("OPEN", "100000").split()]
 ASKED = 100
-TOGETHER = 50_000
+PUT_SAGAS = 50_000
 
 QUESTIONS = {
     "triage: worst 50": "/api/v1/sagas?attention=any&limit=50",
@@ -63,8 +63,8 @@ def _fill(path: Path, number: int) -> None:
     drawn = history.draw()
     stuck = [each.row for each in drawn.told if each.row.incident]
     store = Storage(str(path), clock=lambda: history.BEGAN + 3600 * history.SECOND)
-    for first in range(0, number, TOGETHER):
-        rows = [_row(stuck, each) for each in range(first, min(first + TOGETHER, number))]
+    for first in range(0, number, PUT_SAGAS):
+        rows = [_row(stuck, each) for each in range(first, min(first + PUT_SAGAS, number))]
         store.sagas.put([SagaId(row.key.environment, row.key.id) for row in rows], rows)
     store.close()
 

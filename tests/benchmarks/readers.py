@@ -20,14 +20,14 @@ from support.load import http_sender, send_all
 RUNS = int(os.environ.get("RUNS", "5"))
 SECONDS = float(os.environ.get("SECONDS", "8"))
 RATE = float(os.environ.get("RATE", "30000"))
-"""Spans a second that are sent, whoever reads."""
+"""Spans a second that are sent beside the readers."""
 
 DASHBOARDS = int(os.environ.get("DASHBOARDS", "50"))
-EVERY = 2.0
-"""Seconds between two looks of one dashboard."""
+REFRESH_INTERVAL_SECONDS = 2.0
+"""Time between two refreshes of one dashboard."""
 
-SHOWN = ("/api/v1/status", "/api/v1/incidents", "/api/v1/sagas?attention=any&limit=50")
-"""What one look asks for, as Triage does."""
+REFRESH_PATHS = ("/api/v1/status", "/api/v1/incidents", "/api/v1/sagas?attention=any&limit=50")
+"""What one refresh requests, as Triage does."""
 
 BAD = "/api/v1/sagas?q=9&step=nothing&limit=500"
 """Asked again as soon as it is answered: every summary is looked at for it."""
@@ -83,7 +83,8 @@ def _reading(collector: RunningCollector, dashboards: int, bad: bool) -> Iterato
 async def _read_all(api: str, dashboards: int, bad: bool) -> None:
     place = urlsplit(api)
     looking = [
-        _look(place.hostname or "", place.port or 0, number / dashboards * EVERY) for number in range(dashboards)
+        _look(place.hostname or "", place.port or 0, number / dashboards * REFRESH_INTERVAL_SECONDS)
+        for number in range(dashboards)
     ]
     asking = [_ask_on(place.hostname or "", place.port or 0)] if bad else []
     await asyncio.gather(*looking, *asking)
@@ -93,9 +94,9 @@ async def _look(host: str, port: int, after: float) -> None:
     await asyncio.sleep(after)
     reader, writer = await asyncio.open_connection(host, port)
     while True:
-        for path in SHOWN:
+        for path in REFRESH_PATHS:
             await _get(reader, writer, path)
-        await asyncio.sleep(EVERY)
+        await asyncio.sleep(REFRESH_INTERVAL_SECONDS)
 
 
 async def _ask_on(host: str, port: int) -> None:

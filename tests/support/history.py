@@ -42,8 +42,8 @@ BEGAN = 1_790_000_000 * SECOND
 STRIDE = 2 * SECOND
 """What one batch lasts."""
 
-OPEN, RETRIED, UNDONE, FAILED = 0.02, 0.06, 0.03, 0.005
-"""The part of the sagas that stand still, needed a second try, were undone, or failed with work in force."""
+OPEN, RETRIED, COMPENSATED, FAILED = 0.02, 0.06, 0.03, 0.005
+"""The shares of sagas that are stuck, needed a retry, were compensated, or failed with work committed."""
 
 MILLISECOND = 1_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -161,7 +161,7 @@ def _requests(chance: Random) -> tuple[list[Any], list[Any]]:
     spans: dict[str, list[Any]] = {}
     records: dict[str, list[Any]] = {}
     for saga in range(SAGAS):
-        for service, each, record in _Story(saga, chance).told():
+        for service, each, record in _Story(saga, chance).records():
             spans.setdefault(service, []).append(each)
             if record is not None:
                 records.setdefault(service, []).append(record)
@@ -186,11 +186,15 @@ class _Story:
         common = {"http.request.method": "POST", "server.address": "internal", "region": "eu-1"}
         self._common = of_saga(str(saga)) | common
 
-    def told(self) -> Iterator[tuple[str, Any, Any]]:
-        """Service, span, and a log record of it or None."""
+    def records(self) -> Iterator[tuple[str, Any, Any]]:
+        """Yields each service, its span, and a log record of it or None."""
         fate, steps = self._chance.random(), self._chance.choice((2, 2, 3, 4, 5, 5, 8))
         is_open, fate = fate < OPEN, fate - OPEN
-        is_retried, is_undone, has_failed = fate < RETRIED, RETRIED < fate < RETRIED + UNDONE, fate > 1 - OPEN - FAILED
+        is_retried, is_compensated, has_failed = (
+            fate < RETRIED,
+            RETRIED < fate < RETRIED + COMPENSATED,
+            fate > 1 - OPEN - FAILED,
+        )
         for place, step in enumerate(STEPS[: 2 if is_open else steps]):
             is_again = is_retried and place == 1
             if is_again:
@@ -199,10 +203,10 @@ class _Story:
         if is_open:
             yield from self._stand_still()
             return
-        if is_undone:
+        if is_compensated:
             yield from self._step("shipping.book", 1, "no carrier")
             yield from self._undo()
-        yield self._root("compensated" if is_undone else "failed" if has_failed else "completed")
+        yield self._root("compensated" if is_compensated else "failed" if has_failed else "completed")
 
     def _stand_still(self) -> Iterator[tuple[str, Any, Any]]:
         if self._chance.random() < 0.5:
@@ -258,7 +262,7 @@ class _Story:
         return log(body, at=self._at, attributes=self._common, **ids)
 
 
-# --- what is told of it ----------------------------------------------------------------------------
+# --- summaries of it ---------------------------------------------------------------------------------
 
 
 def _summaries(batch: Batch) -> list[SummaryTemplate]:

@@ -115,7 +115,7 @@ IDS: Final = pa.schema([(name, pa.string()) for name in SagaId._fields])
 
 STEP_SERVICES: Final = pa.schema([(name, pa.string()) for name in ("environment", "name", "step", "service")])
 
-_TIMES: Final = ("started_at", "updated_at", "ended_at", "due_at")
+_TIME_COLUMNS: Final = ("started_at", "updated_at", "ended_at", "due_at")
 _READ: Final = [name for name in SCHEMA.names if name not in ("id_hash", "bounds")]
 
 
@@ -126,7 +126,7 @@ def table(rows: Sequence[SagaRow], bounds: Mapping[SagaId, str]) -> pa.Table:
     columns: dict[str, Sequence[Any]] = dict(zip(SagaRow._fields, zip(*rows, strict=True), strict=True))
     columns |= zip(SagaKey._fields, zip(*columns["key"], strict=True), strict=True)
     columns |= {name: list(map(_text, columns[name])) for name in ("steps", "services")}
-    columns |= {name: list(map(_time, columns[name])) for name in _TIMES}
+    columns |= {name: list(map(_time, columns[name])) for name in _TIME_COLUMNS}
     columns["keys"] = [orjson.dumps(each).decode() for each in columns["keys"]]
     columns["id_hash"] = [id_hash(id_) for id_ in columns["id"]]
     columns["bounds"] = [bounds[SagaId(row.key.environment, row.key.id)] for row in rows]

@@ -10,7 +10,7 @@ from sagascope_collector.errors import ReadTooLong
 from sagascope_collector.storage import database, within
 
 FOR_EVER = "SELECT count(*) FROM range(1_000_000) AS a, range(1_000_000) AS b WHERE a.range * b.range = 7"
-AT_ONCE = "SELECT 1"
+QUICK_QUERY = "SELECT 1"
 IN_TIME = 30.0
 
 
@@ -31,17 +31,17 @@ def test_a_read_without_end_is_interrupted_and_the_next_is_answered(opened: data
     with pytest.raises(ReadTooLong), within(0.1):
         ask(opened, FOR_EVER)
     assert time.monotonic() - begun < IN_TIME
-    ask(opened, AT_ONCE)
+    ask(opened, QUICK_QUERY)
 
 
 def test_a_read_after_the_deadline_is_not_started(opened: database.Database) -> None:
     with within(0.0), pytest.raises(ReadTooLong):
-        ask(opened, AT_ONCE)
+        ask(opened, QUICK_QUERY)
 
 
 def test_of_two_deadlines_the_earlier_counts(opened: database.Database) -> None:
     with within(0.0), within(100.0), pytest.raises(ReadTooLong):
-        ask(opened, AT_ONCE)
+        ask(opened, QUICK_QUERY)
 
 
 def test_only_reads_past_their_deadline_are_interrupted(opened: database.Database) -> None:

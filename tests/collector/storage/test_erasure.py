@@ -41,7 +41,7 @@ SECRET = "Lovelace"
 """In everything that names the sagas that are erased."""
 
 GONE = [SagaId("", f"{SECRET}-{number}") for number in range(6)]
-KEPT = [SagaId("", f"other-{number}") for number in range(6)]
+OTHERS = [SagaId("", f"other-{number}") for number in range(6)]
 ENDED, OPEN, CHANGED = GONE[:2], GONE[2:4], GONE[4:]
 
 LATER = NOON + 3600 * SECOND
@@ -76,19 +76,19 @@ def path(tmp_path: Path) -> Path:
 
 def telemetry(id_: SagaId, number: int) -> tuple[object, object]:
     said = of_saga(id_.id) | {"saga.key.customer": f"{id_.id} and sons"}
-    own = span(number, trace=number, attributes=said, links=[(99, 1, said | of_saga(KEPT[0].id))])
+    own = span(number, trace=number, attributes=said, links=[(99, 1, said | of_saga(OTHERS[0].id))])
     return traces(own), logs(log(f"for {id_.id}", attributes=said))
 
 
 def fill(storage: Storage) -> None:
     """Sagas that ended, are open, and have only just changed; an incident, alerts, and what was learned."""
-    for number, id_ in enumerate((*ENDED, *OPEN, *KEPT), 1):
+    for number, id_ in enumerate((*ENDED, *OPEN, *OTHERS), 1):
         append(storage, *telemetry(id_, number))
-    named = [(50, 1, {"saga.id": OPEN[0].id, "saga.key.customer": OPEN[0].id}), (51, 1, of_saga(KEPT[1].id))]
-    append(storage, traces(span(70, trace=70, attributes=of_saga(KEPT[2].id), links=named)))
-    ids = [*ENDED, *OPEN, *KEPT]
+    named = [(50, 1, {"saga.id": OPEN[0].id, "saga.key.customer": OPEN[0].id}), (51, 1, of_saga(OTHERS[1].id))]
+    append(storage, traces(span(70, trace=70, attributes=of_saga(OTHERS[2].id), links=named)))
+    ids = [*ENDED, *OPEN, *OTHERS]
     storage.changes.claim(1_000)
-    storage.sagas.put(ids, [row(id_, is_ended=id_ in (*ENDED, *KEPT)) for id_ in ids])
+    storage.sagas.put(ids, [row(id_, is_ended=id_ in (*ENDED, *OTHERS)) for id_ in ids])
     maintain(storage)
     storage.baselines.put([BaselineRow(row(id_).key, NOON, f'"{id_.id}"') for id_ in ids], 100)
     document = orjson.dumps({"key": "i1", "error": f"for {OPEN[0].id}", "examples": [OPEN[0].id], "note": "n"}).decode()
@@ -154,26 +154,26 @@ def check(path: Path, before: dict[SagaId, object]) -> None:
     assert holding(path) == []
     assert [each.name for each in path.parent.glob(f"{path.name}*")] == [path.name]
     storage = opened(path)
-    assert storage.lookup.facts([*GONE, *KEPT]) == before
-    assert {each.key.id for each in storage.listing.page(SagaFilter(), limit=100).rows} == {each.id for each in KEPT}
+    assert storage.lookup.facts([*GONE, *OTHERS]) == before
+    assert {each.key.id for each in storage.listing.page(SagaFilter(), limit=100).rows} == {each.id for each in OTHERS}
     assert storage.search(GONE[0].id, limit=5) == []
-    assert [each.key.id for _, each in storage.search(KEPT[0].id, limit=5)] == [KEPT[0].id]
+    assert [each.key.id for _, each in storage.search(OTHERS[0].id, limit=5)] == [OTHERS[0].id]
     assert not storage.retention.has_expired(GONE[0].id)
     assert not storage.lookup.sagas_with(f"{1:032x}")
     assert storage.incidents.groups() == []
     assert set(storage.incidents.documents()) == {"i1", "i2"}
     assert "Likelace" in storage.incidents.documents()["i2"]
-    assert len(storage.baselines.all()) == len(KEPT)
+    assert len(storage.baselines.all()) == len(OTHERS)
     storage.close()
 
 
 def test_nothing_of_an_erased_saga_is_left_in_any_file(filled: Path) -> None:
     storage = opened(filled)
     assert storage.erasure.erase(GONE, [SECRET]) == 2 * len(GONE)
-    after = storage.lookup.facts(KEPT)
-    (linking,) = [each for each in after[KEPT[2]].spans if each.trace_id == f"{70:032x}"]
-    assert [each.attributes["saga.id"] for each in linking.links] == [KEPT[1].id]
-    assert storage.changes.backlog().sagas <= len(KEPT)
+    after = storage.lookup.facts(OTHERS)
+    (linking,) = [each for each in after[OTHERS[2]].spans if each.trace_id == f"{70:032x}"]
+    assert [each.attributes["saga.id"] for each in linking.links] == [OTHERS[1].id]
+    assert storage.changes.backlog().sagas <= len(OTHERS)
     assert SECRET.encode() not in Path(f"{filled}").read_bytes()
     assert not Path(f"{filled}.wal").exists() or SECRET.encode() not in Path(f"{filled}.wal").read_bytes()
     storage.close()
@@ -182,7 +182,7 @@ def test_nothing_of_an_erased_saga_is_left_in_any_file(filled: Path) -> None:
 
 def test_an_erasure_that_was_killed_is_carried_out_at_the_next_start(filled: Path, tmp_path: Path) -> None:
     storage = opened(filled)
-    facts = storage.lookup.facts(KEPT)
+    facts = storage.lookup.facts(OTHERS)
     storage.close()
     total = _killed(_copy(filled, tmp_path / "whole"), 10_000)
     assert total is not None
@@ -191,11 +191,11 @@ def test_an_erasure_that_was_killed_is_carried_out_at_the_next_start(filled: Pat
         assert _killed(path, at) is None
         opened(path).close()
         storage = opened(path)
-        after = storage.lookup.facts(KEPT)
+        after = storage.lookup.facts(OTHERS)
         storage.close()
         assert after.keys() == facts.keys()
         assert [len(each.spans) + len(each.logs) for each in after.values()] == [
-            len(each.spans) + len(each.logs) - (len(GONE) if id_ == KEPT[0] else 0) for id_, each in facts.items()
+            len(each.spans) + len(each.logs) - (len(GONE) if id_ == OTHERS[0] else 0) for id_, each in facts.items()
         ]
         check(path, after)
 
@@ -236,7 +236,7 @@ def test_what_a_full_disk_prevented_is_done_by_the_next_start_or_erasure(
             storage = opened(path)
         else:
             storage.erasure.erase([SagaId("", "never")], [])
-        after = storage.lookup.facts(KEPT)
+        after = storage.lookup.facts(OTHERS)
         storage.close()
         check(path, after)
 
@@ -266,14 +266,12 @@ def test_requests_that_come_together_share_one_copy_and_each_learns_what_became_
         each.join()
     assert removed == dict.fromkeys(range(len(GONE)), 2)
     assert len(copies) == 1
-    after = storage.lookup.facts(KEPT)
+    after = storage.lookup.facts(OTHERS)
     storage.close()
     check(filled, after)
 
 
-def test_no_request_is_said_to_be_done_when_the_common_copy_failed(
-    filled: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_request_succeeds_when_the_common_copy_failed(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     storage = opened(filled)
     monkeypatch.setattr(Rewriting, "copy", _no_space)
     said: list[object] = []
@@ -306,9 +304,9 @@ def test_records_of_a_long_running_saga_are_erased_where_they_were_moved_to(
     said = of_saga(GONE[0].id)
     for number in range(1, 20):
         append(storage, traces(span(number, trace=number, attributes=said)), logs(log(f"{number}", attributes=said)))
-        append(storage, traces(span(100 + number, trace=100 + number, attributes=of_saga(KEPT[0].id))))
+        append(storage, traces(span(100 + number, trace=100 + number, attributes=of_saga(OTHERS[0].id))))
         storage.changes.claim(10)
-        storage.sagas.put([GONE[0], KEPT[0]], [row(GONE[0], is_ended=False), row(KEPT[0], is_ended=False)])
+        storage.sagas.put([GONE[0], OTHERS[0]], [row(GONE[0], is_ended=False), row(OTHERS[0], is_ended=False)])
     storage.sagas.put([GONE[0]], [row(GONE[0], is_ended=False)])
     maintain(storage)
     assert storage.database.rows("SELECT count(*) FROM long_running_spans WHERE saga_id LIKE 'Love%'") != [(0,)]
@@ -317,7 +315,7 @@ def test_records_of_a_long_running_saga_are_erased_where_they_were_moved_to(
     storage.close()
     assert holding(path) == []
     storage = opened(path)
-    assert len(storage.lookup.facts([KEPT[0]])[KEPT[0]].spans) == 19
+    assert len(storage.lookup.facts([OTHERS[0]])[OTHERS[0]].spans) == 19
     storage.close()
 
 
@@ -329,7 +327,7 @@ def test_a_summary_made_of_records_that_were_erased_meanwhile_is_not_kept(storag
     storage.sagas.put([GONE[0]], [late])
     assert storage.listing.page(SagaFilter(), limit=10).rows == []
     append(storage, *telemetry(GONE[0], 2))
-    assert set(storage.changes.claim(10)) == {GONE[0], KEPT[0]}
+    assert set(storage.changes.claim(10)) == {GONE[0], OTHERS[0]}
     storage.sagas.put([GONE[0]], [late])
     assert len(storage.listing.page(SagaFilter(), limit=10).rows) == 1
 
@@ -358,7 +356,7 @@ def test_appending_and_reading_go_on_while_the_file_is_rewritten(path: Path) -> 
         try:
             while not stopping.is_set():
                 number = next(numbers)
-                append(storage, traces(span(number, trace=number, attributes=of_saga(KEPT[3].id))))
+                append(storage, traces(span(number, trace=number, attributes=of_saga(OTHERS[3].id))))
                 sent.append(number)
                 storage.outages.stay_alive(LATER)
         except BaseException as error:
@@ -367,7 +365,7 @@ def test_appending_and_reading_go_on_while_the_file_is_rewritten(path: Path) -> 
     def read() -> None:
         try:
             while not stopping.is_set():
-                assert len(storage.lookup.facts(KEPT)) == len(KEPT)
+                assert len(storage.lookup.facts(OTHERS)) == len(OTHERS)
                 storage.listing.page(SagaFilter(), limit=10)
                 storage.incidents.groups()
         except BaseException as error:
@@ -386,7 +384,7 @@ def test_appending_and_reading_go_on_while_the_file_is_rewritten(path: Path) -> 
     storage.close()
     assert holding(path, GONE[0].id) == holding(path, GONE[5].id) == []
     storage = opened(path)
-    assert {int(each.span_id, 16) for each in storage.lookup.facts([KEPT[3]])[KEPT[3]].spans} >= set(sent)
+    assert {int(each.span_id, 16) for each in storage.lookup.facts([OTHERS[3]])[OTHERS[3]].spans} >= set(sent)
     storage.close()
 
 

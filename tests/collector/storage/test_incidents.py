@@ -1,4 +1,4 @@
-"""Sagas that need someone, by the incident that they make; its history, and what became of its sagas."""
+"""Sagas that need attention, by the incident that they are part of; its history, and the progress of its sagas."""
 
 import threading
 import time

@@ -88,7 +88,7 @@ def bridge(**said: Any) -> LogRecord:
     return record
 
 
-def test_a_bridge_says_how_far_it_is_behind(storage: Storage, put: Put) -> None:
+def test_a_bridge_reports_its_lag(storage: Storage, put: Put) -> None:
     put(logs(bridge(kind="sql", lag=2.5, watching=7, trouble="sagas cannot be read.")))
     said = only(storage).heartbeat
     assert said is not None
@@ -111,7 +111,7 @@ def test_what_names_no_kind_is_no_bridge(storage: Storage, put: Put, kind: objec
 
 
 @pytest.mark.parametrize("written", [True, False])
-def test_what_a_bridge_said_outlives_the_collector(tmp_path: Path, *, written: bool) -> None:
+def test_the_report_of_a_bridge_outlives_the_collector(tmp_path: Path, *, written: bool) -> None:
     path = str(tmp_path / "storage.duckdb")
     for records in (logs(bridge(kind="sql", lag=1)), logs(heartbeat(1, at=NOON - SECOND))):
         opened = Storage(path, clock=lambda: RECEIVED)

@@ -104,7 +104,7 @@ def test_a_database_that_another_process_has_open_is_refused(path: Path) -> None
         holder.communicate()
 
 
-def test_a_folder_that_is_missing_or_taken_for_a_file_is_said(tmp_path: Path) -> None:
+def test_a_missing_folder_or_a_folder_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
     refused(tmp_path, NotADatabase)
     assert "folder that does not exist" in refused(tmp_path / "missing" / "x.duckdb", CannotStart)
 

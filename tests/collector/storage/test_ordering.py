@@ -95,7 +95,7 @@ def _paged(storage: Storage, narrowed: SagaFilter, order: Order) -> Iterator[Sag
             return
 
 
-def test_courses_are_counted_wherever_the_sagas_are(storage: Storage, rows: list[SagaRow]) -> None:
+def test_paths_are_counted_wherever_the_sagas_are(storage: Storage, rows: list[SagaRow]) -> None:
     middle = NOON + 10 * SECOND
     for since in (0, middle, 0):
         ended = [row for row in rows if row.ended_at and row.key.name == "payment" and row.started_at >= since]

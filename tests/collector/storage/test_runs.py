@@ -149,7 +149,7 @@ def test_in_memory_nothing_is_written(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def copied(path: Path, folder: Path, *, log_bytes: int | None, has_mark: bool = True) -> Path:
-    """The database as somebody might copy it after a crash; `log_bytes` None: without the log."""
+    """The database as it may be copied after a crash; `log_bytes` None: without the log."""
     folder.mkdir()
     copy = folder / path.name
     shutil.copyfile(path, copy)
@@ -160,7 +160,7 @@ def copied(path: Path, folder: Path, *, log_bytes: int | None, has_mark: bool = 
     return copy
 
 
-def test_a_database_without_its_log_is_read_only_and_says_what_is_missing(path: Path, tmp_path: Path) -> None:
+def test_a_database_without_its_log_is_read_only_and_reports_what_is_missing(path: Path, tmp_path: Path) -> None:
     last = crash(path, 0.5)
     size = Path(f"{path}.wal").stat().st_size
     assert size > 1_000

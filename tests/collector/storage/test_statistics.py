@@ -121,7 +121,7 @@ def test_the_time_between_steps_is_a_transition(storage: Storage, put: Put) -> N
     assert found[1].percentiles == pytest.approx((2.0, 2.0, 2.0), rel=0.045)
 
 
-def test_a_window_begins_where_it_says(storage: Storage, put: Put) -> None:
+def test_a_window_begins_at_its_start(storage: Storage, put: Put) -> None:
     put(traces(attempt(1, "early"), attempt(2, "late", begin=3600)))
     assert set(steps(storage, NOON + 1800 * SECOND)) == {("late", "action")}
     assert set(steps(storage, environment="elsewhere")) == set()
