@@ -150,7 +150,7 @@ class Collector:
 
     def _passed_at(self, environment: str, name: str, step: str) -> int | None:
         """When a saga of this type passed this step last, as far as is known."""
-        passed = self._surroundings.passed.get((environment, name, step))
+        passed = self._surroundings.latest_successes.get((environment, name, step))
         return passed.at if passed else None
 
     def _alerter(self, alerts: alerting.Alerts) -> alerting.Alerter:
@@ -167,14 +167,14 @@ class Collector:
     def _context(self, now: int) -> analysis.Context:
         return analysis.Context(
             now=now,
-            deaf=tuple(self._outages.intervals()),
+            ingest_outages=tuple(self._outages.intervals()),
             step_timeouts=self._settings.step_timeouts,
             services=self._storage.sagas.step_services(),
-            experience=self._memory.experience,
+            baselines=self._memory.baselines,
             runbooks=self._settings.runbooks,
-            heard=self._surroundings.heard,
+            services_last_seen=self._surroundings.services_last_seen,
             telemetry_lost=self._surroundings.telemetry_lost,
-            passed=self._surroundings.passed,
+            latest_successes=self._surroundings.latest_successes,
             stuck=self._surroundings.stuck,
         )
 

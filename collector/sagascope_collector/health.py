@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from sagascope_collector.analysis.words import dated
+from sagascope_collector.analysis.wording import dated
 from sagascope_collector.ingest import Ingest
 from sagascope_collector.projection import Projection
 from sagascope_collector.storage import Storage

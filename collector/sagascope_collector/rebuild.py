@@ -56,7 +56,7 @@ def _projection(storage: Storage, clock: Callable[[], int]) -> Projection:
     def context(now: int) -> analysis.Context:
         deaf = tuple(outages.intervals())
         return analysis.Context(
-            now=now, deaf=deaf, services=storage.sagas.step_services(), experience=memory.experience
+            now=now, ingest_outages=deaf, services=storage.sagas.step_services(), baselines=memory.baselines
         )
 
     return Projection(storage, summarise=present.summary, context=context, memory=memory, clock=clock)

@@ -7,9 +7,10 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from sagascope_collector import config_file
-from sagascope_collector.analysis import templates
-from sagascope_collector.analysis.model import Phase, Reason
-from sagascope_collector.analysis.runbook import Runbook
+from sagascope_collector.analysis import runbooks
+from sagascope_collector.analysis.model import Phase
+from sagascope_collector.analysis.runbooks import Runbook
+from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.config_file import Template
 
 
@@ -50,7 +51,7 @@ class When(BaseModel):
     step: Patterns | None = None
     service: Patterns | None = None
     error_type: Patterns | None = None
-    reason: Annotated[Patterns, AfterValidator(_among(*Reason))] | None = None
+    reason: Annotated[Patterns, AfterValidator(_among(*AttentionCode))] | None = None
     phase: Annotated[Patterns, AfterValidator(_among(*Phase))] | None = None
 
 
@@ -60,8 +61,8 @@ class Rule(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     when: When = When()
-    do: Annotated[Text, AfterValidator(_checked(templates.parse))] | None = None
-    link: Annotated[Text, AfterValidator(_checked(templates.link))] | None = None
+    do: Annotated[Text, AfterValidator(_checked(runbooks.parse))] | None = None
+    link: Annotated[Text, AfterValidator(_checked(runbooks.link))] | None = None
 
     @model_validator(mode="after")
     def _says_something(self) -> "Rule":
@@ -89,5 +90,5 @@ def read(path: Path) -> tuple[Runbook, ...]:
 
 def _runbook(rule: Rule) -> Runbook:
     when = rule.when.model_dump(exclude_none=True)
-    do = templates.parse(rule.do) if rule.do else None
-    return Runbook(when, do, templates.link(rule.link) if rule.link else None)
+    do = runbooks.parse(rule.do) if rule.do else None
+    return Runbook(when, do, runbooks.link(rule.link) if rule.link else None)

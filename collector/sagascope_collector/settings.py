@@ -8,7 +8,7 @@ from typing import Final, NamedTuple, Self
 
 from sagascope_collector.access import OPEN, Tls, Tokens
 from sagascope_collector.alerting import Alerts
-from sagascope_collector.analysis.runbook import Runbook
+from sagascope_collector.analysis.runbooks import Runbook
 from sagascope_collector.engines import BUILT_IN, AttributeMapping
 from sagascope_collector.errors import BadValue
 from sagascope_collector.logging_setup import Format, Level

@@ -2,6 +2,8 @@
 
 from typing import Final, Literal, NamedTuple
 
+from sagascope_collector.client.schemas import AttentionCode
+
 Tone = Literal["alarm", "wait", "work", "good", "undo", "idle"]
 """A colour by what it means; `theme` in ``.streamlit/config.toml`` says how it looks in light and dark."""
 
@@ -22,19 +24,7 @@ STATUS: Final = {
     "failed": Sign("Failed", "alarm", "cross"),
 }
 
-ATTENTION: Final = {
-    "applied_twice": Sign("Executed twice", "alarm", "twice"),
-    "compensation_failed": Sign("Compensation failed", "alarm", "cross"),
-    "uncompensated": Sign("Not compensated", "alarm", "open"),
-    "mixed_outcome": Sign("Mixed outcome", "alarm", "twice"),
-    "in_doubt": Sign("In doubt", "alarm", "question"),
-    "blocked": Sign("Blocked", "alarm", "hourglass"),
-    "instance_lost": Sign("Instance lost", "alarm", "unplugged"),
-    "retrying": Sign("Retrying", "wait", "again"),
-    "hung": Sign("Hung", "wait", "hourglass"),
-    "next_step_missing": Sign("Next step missing", "alarm", "gap"),
-    "never_closed": Sign("Never closed", "wait", "open"),
-}
+ATTENTION: Final = {code.value: Sign(code.label, code.tone, code.icon) for code in AttentionCode}
 """In the contract's order: where several hold, the first is reported."""
 
 STEP: Final = {

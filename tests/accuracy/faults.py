@@ -1,4 +1,4 @@
-"""What goes wrong in a saga, and what goes wrong with its telemetry: two choices, independent of each other."""
+"""Faults of a saga and faults of its telemetry: two choices, independent of each other."""
 
 from dataclasses import dataclass, field
 from random import Random

@@ -1,4 +1,4 @@
-"""Plays a saga, has it judged at the moments that matter, and grades what was said."""
+"""Plays a saga, diagnoses it at the decisive moments, and grades the answers."""
 
 import itertools
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,17 @@ from accuracy.shapes import Shape, shape
 from accuracy.telemetry import SECOND, SENT_WITHIN, STARTED, Telemetry, tell
 from accuracy.truth import PRECEDENCE, Claim, claims
 from accuracy.world import Story, play
-from sagascope_collector.analysis import Context, Experience, Judgement, Saga, attention, judge, learn, lesson, rebuild
+from sagascope_collector.analysis import (
+    Baseline,
+    Context,
+    Judgement,
+    Saga,
+    attention,
+    judge,
+    learn_baseline,
+    rebuild,
+    take_sample,
+)
 from sagascope_collector.analysis.case import Case
 from sagascope_collector.analysis.model import Confidence
 
@@ -52,7 +62,7 @@ class Grade:
     """``complete``, ``plain`` (no damage, but services without start records), ``skewed`` or ``damaged``."""
     fault: str
     expected: str = "none"
-    said: str = "none"
+    answer: str = "none"
     is_faulty: bool = False
     delay: float | None = None
     """Seconds from when it can be known to the verdict."""
@@ -70,7 +80,7 @@ class Played:
     fault: Fault
     damage: Damage
     story: Story
-    told: Telemetry
+    assembled: Telemetry
     claims: list[Claim]
 
 
@@ -84,24 +94,24 @@ def played(seed: int, number: int) -> Played:
     wrong, damaged = fault(chance, form), damage(chance, form)
     own = chance.randrange(2**40)
     story = play(form, wrong, own)
-    told = tell(story, damaged, own)
-    ideal = told if damaged.label == "complete" else tell(story, COMPLETE, own)
-    return Played(number, form, wrong, damaged, story, told, claims(story, ideal))
+    assembled = tell(story, damaged, own)
+    ideal = assembled if damaged.label == "complete" else tell(story, COMPLETE, own)
+    return Played(number, form, wrong, damaged, story, assembled, claims(story, ideal))
 
 
 @cache
-def taught(seed: int, form: Shape) -> Mapping[tuple[str, str], Experience]:
+def taught(seed: int, form: Shape) -> Mapping[tuple[str, str], Baseline]:
     """What finished sagas of a type with a learned plan taught."""
-    lessons = []
+    samples = []
     easy = replace(form, steps=tuple(replace(step, max_attempts=1) for step in form.steps))
     for number in range(TAUGHT):
         last = len(form.steps) - 1
         story = play(easy, Fault("refused" if number % 5 == 4 else "none", place=last), 1_000_000 + number)
         now = min(story.ended, 5_000.0) + 5
         for each in rebuild(tell(story, COMPLETE, number).facts(now), STARTED + round(now * SECOND)):
-            lessons += [found] if (found := lesson(each)) is not None else []
-    renamed = (replace(each, key=each.key._replace(id=str(number))) for number, each in enumerate(lessons))
-    return {("", form.name): learn(renamed)}
+            samples += [found] if (found := take_sample(each)) is not None else []
+    renamed = (replace(each, key=each.key._replace(id=str(number))) for number, each in enumerate(samples))
+    return {("", form.name): learn_baseline(renamed)}
 
 
 def grade(seed: int, number: int) -> Grade:
@@ -116,7 +126,7 @@ class _Grader:
         self._result = Grade(
             case.number, "plain" if label == "complete" and case.shape.plain else label, case.fault.kind
         )
-        self._experience = taught(seed, case.shape) if case.shape.plan == "learned" else {}
+        self._baselines = taught(seed, case.shape) if case.shape.plan == "learned" else {}
         self._seen: tuple[float, Judgement] | None = None
 
     def grade(self) -> Grade:
@@ -131,15 +141,15 @@ class _Grader:
             [self._quiet_at(), *(claim.latest + REQUIRED_AFTER_SECONDS for claim in required if claim.until == inf)]
         )
         result.expected = self._expected(at)
-        result.said = self._look(at)
+        result.answer = self._look(at)
         self._look(at + HOLDS_SECONDS)
         return result
 
     def _quiet_at(self) -> float:
-        return (self._case.told.arrivals[-1][0] if self._case.told.arrivals else 0.0) + 0.5
+        return (self._case.assembled.arrivals[-1][0] if self._case.assembled.arrivals else 0.0) + 0.5
 
     def _moments(self, required: list[Claim]) -> Iterator[float]:
-        times = [at for at, _ in self._case.told.arrivals]
+        times = [at for at, _ in self._case.assembled.arrivals]
         gaps = sorted(((after - before, after) for before, after in itertools.pairwise(times)), reverse=True)
         yield from (after - 0.001 for seconds, after in gaps[:2] if seconds > 0.3)
         yield from (claim.earliest - 0.5 for claim in required if claim.earliest > 0.5)
@@ -152,8 +162,8 @@ class _Grader:
             at = claim.latest + delay
             if at >= claim.until:
                 return
-            said = self._look(at)
-            if said in claim.codes:
+            answer = self._look(at)
+            if answer in claim.codes:
                 if self._result.delay is None:
                     self._result.delay, self._result.since_fact = delay, at - claim.fact
                 return
@@ -176,14 +186,14 @@ class _Grader:
 
     def _look(self, at: float) -> str:
         """Have it judged at a moment, and note what is wrong with that; the code that was said."""
-        facts = self._case.told.facts(at)
+        facts = self._case.assembled.facts(at)
         now = STARTED + round(at * SECOND)
-        outage = self._case.told.outage
+        outage = self._case.assembled.outage
         deaf = ()
         if outage and at > outage[0]:
             deaf = ((STARTED + round(outage[0] * SECOND), min(now, STARTED + round(outage[1] * SECOND))),)
-        context = Context(now, deaf=deaf, experience=self._experience)
-        sagas = rebuild(facts, now, self._experience)
+        context = Context(now, ingest_outages=deaf, baselines=self._baselines)
+        sagas = rebuild(facts, now, self._baselines)
         if len(sagas) != 1:
             if len(sagas) > 1:
                 self._note("split", at, str([saga.key for saga in sagas]))
@@ -204,7 +214,7 @@ class _Grader:
         """Nothing is said that no re-evaluation would have found: without a record in between, one was asked for."""
         if self._seen is not None and self._seen[0] < at:
             before, earlier = self._seen
-            news = [came for came, _ in self._case.told.arrivals]
+            news = [came for came, _ in self._case.assembled.arrivals]
             news += [each.dies + SENT_WITHIN for each in self._case.story.processes if each.says_farewell]
             is_quiet = not any(before < came <= at + SENT_WITHIN for came in news)
             is_quiet = is_quiet and self._result.label != "damaged"
@@ -221,7 +231,7 @@ class _Grader:
         del saga
         finding = attention.find(case)
         assert finding is not None
-        actions = attention.BY_REASON[finding.reason].actions(case, finding)
+        actions = attention.RULES[finding.reason].actions(case, finding)
         if found := harm(self._case.story, at, actions):
             self._note("harmful", at, f"{finding.reason.value} {found}")
 

@@ -10,8 +10,7 @@ from math import inf
 from accuracy.shapes import Step
 from accuracy.telemetry import key_of
 from accuracy.world import Story
-from sagascope_collector.analysis.advice import CHANGES_WORK, Action, Kind
-from sagascope_collector.analysis.model import LedgerEntry, LedgerState, Saga
+from sagascope_collector.analysis.model import Action, ActionKind, LedgerEntry, LedgerState, Saga
 
 KNOWN_AFTER_SECONDS = 6.5
 """What happened so shortly before need not be known yet: a process that was lost is missed with its next heartbeat."""
@@ -28,14 +27,14 @@ def harm(story: Story, at: float, actions: Sequence[Action]) -> str | None:
     """What following these actions at a moment would break; None: nothing."""
     is_verified, verified = False, ""
     for action in actions:
-        if action.kind is Kind.VERIFY and _is_found_running(story, at, action):
+        if action.kind is ActionKind.VERIFY and _is_found_running(story, at, action):
             return None
-        if action.kind is Kind.VERIFY:
+        if action.kind is ActionKind.VERIFY:
             is_verified, verified = True, f"{verified} {action.text}"
-        elif action.kind is Kind.CLOSE:
+        elif action.kind is ActionKind.CLOSE:
             if found := _closed_wrongly(story, at, action, verified):
                 return found
-        elif action.kind in CHANGES_WORK:
+        elif action.kind.changes_work:
             found = _changed_wrongly(story, at, action, verified if is_verified else None)
             if found:
                 return f"{found}: {action.text}"
@@ -124,8 +123,8 @@ def _names_compensation(story: Story, verified: str | None) -> bool:
 def _reversed_wrongly(story: Story, at: float, action: Action, steps: list[Step]) -> str | None:
     if "is in effect" in action.text or "both took effect" in action.text:
         return None  # what is reversed was found to be in effect
-    undone = [step for step in steps if story.compensations(step, at)]
-    if len(undone) == len(steps) and ("nly if it did not" in action.text or story.shape.has_keys):
+    compensations = [step for step in steps if story.compensations(step, at)]
+    if len(compensations) == len(steps) and ("nly if it did not" in action.text or story.shape.has_keys):
         return None
     if not any(story.executions(step, at) for step in steps):
         return "reverses what never took effect"
@@ -139,11 +138,11 @@ def untrue(story: Story, at: float, saga: Saga, line: str) -> Iterator[tuple[str
     if NOTHING.search(line) and any(story.in_effect(step, settled) and story.in_effect(step, at) for step in money):
         yield "customer", line
     if "was refunded" in line or "everything that was done was reversed" in line:
-        told = {entry.step for entry in saga.ledger if entry.state is LedgerState.COMPENSATED}
+        assembled = {entry.step for entry in saga.ledger if entry.state is LedgerState.COMPENSATED}
         if any(
             story.in_effect(step, settled) and story.in_effect(step, at)
             for step in money
-            if step.name in told and not step.key
+            if step.name in assembled and not step.key
         ):
             yield "customer", line
     for name in dict.fromkeys(entry.step for entry in saga.ledger):

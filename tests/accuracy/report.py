@@ -1,4 +1,4 @@
-"""Adds grades up: what was expected and what was said, false alarms, misses, harm, and how long it took."""
+"""Adds up grades: expected and given answers, false alarms, misses, harm, and time to verdict."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -47,7 +47,7 @@ class Report:
             self.right[label] += 1
         if not grade.is_faulty and kinds & {"false_alarm", "overconfident"}:
             self.healthy_alarms[label] += 1
-        self.confusion[label, grade.expected, grade.said] += 1
+        self.confusion[label, grade.expected, grade.answer] += 1
         if grade.delay is not None and grade.since_fact is not None:
             self.delays[label].append(grade.delay)
             self.since_fact[label].append(grade.since_fact)
@@ -78,11 +78,11 @@ class Report:
         return f"{100 * self.right[label] / self.faulty[label]:.2f}" if self.faulty[label] else "-"
 
     def _confusion(self, label: str) -> str:
-        of = {(wanted, said): number for (where, wanted, said), number in self.confusion.items() if where == label}
+        of = {(wanted, answer): number for (where, wanted, answer), number in self.confusion.items() if where == label}
         wanted = sorted({each for each, _ in of})
-        said = sorted({each for _, each in of})
-        rows = [(f"{label}: expected, said", *said)]
-        rows += [(each, *(f"{of.get((each, other), 0) or '':}" for other in said)) for each in wanted]
+        answer = sorted({each for _, each in of})
+        rows = [(f"{label}: expected, said", *answer)]
+        rows += [(each, *(f"{of.get((each, other), 0) or '':}" for other in answer)) for each in wanted]
         return _lines(rows)
 
     def _examples(self) -> str:

@@ -14,7 +14,7 @@ from functools import partial
 from accuracy.grade import Grade, grade, played
 from accuracy.report import NEVER, Report
 
-AT_ONCE = 200
+BATCH_SAGAS = 200
 
 
 def main() -> int:
@@ -29,7 +29,7 @@ def main() -> int:
         print("\n".join(_story(chosen.seed, chosen.show)))
         return 0
     began, report = time.monotonic(), Report()
-    parts = [range(first, min(first + AT_ONCE, chosen.sagas)) for first in range(0, chosen.sagas, AT_ONCE)]
+    parts = [range(first, min(first + BATCH_SAGAS, chosen.sagas)) for first in range(0, chosen.sagas, BATCH_SAGAS)]
     if chosen.processes == 1:
         for part in parts:
             report.add(_graded(chosen.seed, part))
@@ -58,7 +58,7 @@ def _story(seed: int, number: int) -> Iterator[str]:
     yield f"ended {case.story.ended:.2f} {case.story.outcome}"
     yield from (f"  right to say: {each}" for each in case.claims)
     found = grade(seed, number)
-    yield f"expected {found.expected}, said {found.said}"
+    yield f"expected {found.expected}, said {found.answer}"
     yield from (f"  {each.kind} at {each.at:.2f}: {each.text}" for each in found.problems)
 
 

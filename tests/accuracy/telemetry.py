@@ -34,7 +34,7 @@ PLAIN = Scope("opentelemetry")
 
 @dataclass
 class Sent:
-    """One span as its process knows it, and when what tells of it came."""
+    """One span as its process knows it, and when its records arrived."""
 
     process: Process
     work: Work | None
@@ -70,7 +70,7 @@ class Telemetry:
         return Facts(SagaId("", SAGA_ID), tuple(spans), tuple(logs), tuple(instances))
 
     def of(self, work: Work | None, *, is_caller: bool = False) -> Sent | None:
-        """The span that tells of some work; None where there is none."""
+        """The span of some work; None where there is none."""
         return next((each for each in self.sent if each.work is work and each.is_caller == is_caller), None)
 
     def last_sign(self, process: Process) -> tuple[float, float] | None:
@@ -115,11 +115,11 @@ class _Teller:
         story = self._story
         root = ""
         if story.boss is not None:
-            said = _plan(self._shape) if self._shape.plan == "declared" else {}
-            said |= self._amount(self._shape.amounts_on == "saga", "70.00")
+            answer = _plan(self._shape) if self._shape.plan == "declared" else {}
+            answer |= self._amount(self._shape.amounts_on == "saga", "70.00")
             if story.outcome:
-                said[semconv.SAGA_OUTCOME] = story.outcome
-            found = self._span(story.boss, None, False, 0.0, story.ended, "internal", "", said, semconv.ROLE_SAGA, "")
+                answer[semconv.SAGA_OUTCOME] = story.outcome
+            found = self._span(story.boss, None, False, 0.0, story.ended, "internal", "", answer, semconv.ROLE_SAGA, "")
             root = found.span.span_id
             yield found
         for work in story.works:
@@ -144,37 +144,37 @@ class _Teller:
     def _of_work(
         self, work: Work, process: Process, start: float, end: float, kind: str, parent: str, error: str
     ) -> Sent:
-        step, said = work.step, {}
+        step, answer = work.step, {}
         if work.kind == "compensation":
-            said[semconv.STEP_COMPENSATES] = step.name
+            answer[semconv.STEP_COMPENSATES] = step.name
         if step.attempt_timeout and work.is_forward:
-            said[semconv.STEP_TIMEOUT] = step.attempt_timeout
+            answer[semconv.STEP_TIMEOUT] = step.attempt_timeout
         if self._shape.announces_max_attempts and work.caller is not None:
-            said[semconv.STEP_MAX_ATTEMPTS] = (
+            answer[semconv.STEP_MAX_ATTEMPTS] = (
                 work.number if work.is_last_allowed else max(work.number + 1, step.max_attempts)
             )
         if work.retry_in is not None and end < inf:
-            said[semconv.STEP_RETRY_IN] = work.retry_in
+            answer[semconv.STEP_RETRY_IN] = work.retry_in
         if self._shape.has_keys:
-            said[semconv.STEP_IDEMPOTENCY_KEY] = key_of(work)
+            answer[semconv.STEP_IDEMPOTENCY_KEY] = key_of(work)
         if step.is_pivot and not any(each.kind == "compensation" for each in self._story.works):
-            said[semconv.STEP_PIVOT] = True
+            answer[semconv.STEP_PIVOT] = True
         if step.waits and work.kind == "action":
-            said[semconv.WAIT_UNTIL] = STARTED / SECOND + work.called + 1.5 * step.waits + 60
+            answer[semconv.WAIT_UNTIL] = STARTED / SECOND + work.called + 1.5 * step.waits + 60
         if work.outcome and process is work.executor:
-            said[semconv.SAGA_OUTCOME] = work.outcome
-        said |= self._amount(bool(step.amount) and work.kind != "compensation", step.amount)
+            answer[semconv.SAGA_OUTCOME] = work.outcome
+        answer |= self._amount(bool(step.amount) and work.kind != "compensation", step.amount)
         if work.caller is None and self._shape.amounts_on == "saga":
-            said |= self._amount(True, "70.00") if work is self._story.works[0] else {}
+            answer |= self._amount(True, "70.00") if work is self._story.works[0] else {}
         is_caller = process is work.caller and kind == "client"
-        return self._span(process, work, is_caller, start, end, kind, parent, said, semconv.ROLE_STEP, error)
+        return self._span(process, work, is_caller, start, end, kind, parent, answer, semconv.ROLE_STEP, error)
 
     def _amount(self, is_said: bool, amount: str) -> dict[str, object]:
         return {semconv.AMOUNT: amount, semconv.CURRENCY: "EUR"} if is_said else {}
 
     def _span(
         self, process: Process, work: Work | None, is_caller: bool, start: float, end: float, kind: str, parent: str,
-        said: dict[str, object], role: str, error: str,
+        answer: dict[str, object], role: str, error: str,
     ) -> Sent:  # fmt: skip
         self._number += 1
         mark = Mark(SAGA_ID, self._shape.name, "", role)
@@ -190,7 +190,7 @@ class _Teller:
             semconv.STEP_KEY: mark.key,
             semconv.STEP_ATTEMPT: mark.attempt,
         }
-        attributes = {name: value for name, value in attributes.items() if value} | said
+        attributes = {name: value for name, value in attributes.items() if value} | answer
         first, last = moment(process, start, self._damage), moment(process, end, self._damage) if end < inf else 0
         events = ()
         if error and end < inf:
@@ -246,17 +246,17 @@ def key_of(work: Work) -> str:
 
 def _plan(shape: Shape) -> dict[str, object]:
     steps = list({step.name: step for step in reversed(shape.steps)}.values())[::-1]
-    said: dict[str, object] = {semconv.PLAN: [step.name for step in steps]}
-    said[semconv.PLAN_COMPENSATIONS] = [step.compensation for step in steps]
+    answer: dict[str, object] = {semconv.PLAN: [step.name for step in steps]}
+    answer[semconv.PLAN_COMPENSATIONS] = [step.compensation for step in steps]
     if any(step.plan_timeout for step in steps):
-        said[semconv.PLAN_TIMEOUTS] = [step.plan_timeout or 0.0 for step in steps]
+        answer[semconv.PLAN_TIMEOUTS] = [step.plan_timeout or 0.0 for step in steps]
     if any(step.is_optional for step in steps):
-        said[semconv.PLAN_OPTIONAL] = [step.is_optional for step in steps]
+        answer[semconv.PLAN_OPTIONAL] = [step.is_optional for step in steps]
     if shape.style == "two_phase":
-        said[semconv.PLAN_AFTER] = ["" for _ in steps]
+        answer[semconv.PLAN_AFTER] = ["" for _ in steps]
     elif any(step.after != ((place - 1,) if place else ()) for place, step in enumerate(shape.steps)):
-        said[semconv.PLAN_AFTER] = [",".join(shape.steps[each].name for each in step.after) for step in steps]
-    return said
+        answer[semconv.PLAN_AFTER] = [",".join(shape.steps[each].name for each in step.after) for step in steps]
+    return answer
 
 
 def _process(process: Process) -> records.Process:
@@ -265,11 +265,11 @@ def _process(process: Process) -> records.Process:
 
 def _start_record(span: Span, announced: float, damage: Damage, process: Process) -> Log:
     left_out = (semconv.SAGA_OUTCOME, semconv.STEP_RETRY_IN)
-    said = {name: value for name, value in span.attributes.items() if name not in left_out}
-    said |= {semconv.SPAN_NAME: span.name, semconv.SPAN_KIND: span.kind, semconv.SPAN_PARENT_ID: span.parent_id}
+    answer = {name: value for name, value in span.attributes.items() if name not in left_out}
+    answer |= {semconv.SPAN_NAME: span.name, semconv.SPAN_KIND: span.kind, semconv.SPAN_PARENT_ID: span.parent_id}
     return Log(
         span.start, moment(process, announced, damage), 9, "INFO", "", semconv.EVENT_SPAN_START, span.trace_id,
-        span.span_id, span.mark, span.process, said, timestamp=span.start, scope=span.scope,
+        span.span_id, span.mark, span.process, answer, timestamp=span.start, scope=span.scope,
     )  # fmt: skip
 
 
@@ -305,16 +305,16 @@ class _Reported:
         if latest is None:
             return Instance(shown, min(seen), max(seen), None) if seen else None
         last, interval = self._beats[latest]
-        heard = self._at(last, self._came(last))
+        records = self._at(last, self._came(last))
         is_final = self.process.says_farewell and last == self.process.dies
-        beat = Heartbeat(heard, interval, latest + 1, self._open(last), True, 0, is_final)
+        beat = Heartbeat(records, interval, latest + 1, self._open(last), True, 0, is_final)
         earlier = self._latest(at, last - LISTED_BEFORE)
         listing = None
         if earlier is not None:
             listed = self._beats[earlier][0]
             listing = Listing(self._at(listed, self._came(listed)), self._open(listed))
         first = self._beats[0][0]
-        return Instance(shown, min([self._at(first, first), *seen]), max([heard, *seen]), beat, listing)
+        return Instance(shown, min([self._at(first, first), *seen]), max([records, *seen]), beat, listing)
 
     def _at(self, when: float, received: float) -> int:
         """A moment by the clock of the process, and never later than its record came."""

@@ -19,7 +19,7 @@ def report() -> Report:
 
 
 @pytest.mark.parametrize("kind", ["harmful", "customer", "split"])
-def test_whatever_is_lost_nothing_said_does_harm(kind: str) -> None:
+def test_no_advice_does_harm_whatever_telemetry_is_lost(kind: str) -> None:
     assert report().count(kind) == 0, report().text()
 
 

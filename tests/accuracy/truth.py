@@ -12,7 +12,7 @@ from accuracy.shapes import Step
 from accuracy.telemetry import Telemetry
 from accuracy.world import RESET, TIMED_OUT, Story, Work
 
-UNDER_WAY = 1.0
+IN_TRANSIT_SECONDS = 1.0
 """Seconds that a record may be under way before anything counts as missing."""
 
 REPORTED_SECONDS = 1.5
@@ -47,9 +47,9 @@ class Claim:
         return min(PRECEDENCE.index(code) for code in self.codes)
 
 
-def claims(story: Story, told: Telemetry) -> list[Claim]:
+def claims(story: Story, assembled: Telemetry) -> list[Claim]:
     """Everything that is right to say of a story, as complete telemetry tells it."""
-    return list(_Truth(story, told).claims())
+    return list(_Truth(story, assembled).claims())
 
 
 def _over(work: Work) -> float:
@@ -58,9 +58,9 @@ def _over(work: Work) -> float:
 
 
 class _Truth:
-    def __init__(self, story: Story, told: Telemetry) -> None:
-        self.story, self.shape, self.told, self.works = story, story.shape, told, story.works
-        self.root = told.of(None) if story.boss is not None else None
+    def __init__(self, story: Story, assembled: Telemetry) -> None:
+        self.story, self.shape, self.assembled, self.works = story, story.shape, assembled, story.works
+        self.root = assembled.of(None) if story.boss is not None else None
         self.is_ended = self._is_end_seen()
 
     def claims(self) -> Iterator[Claim]:
@@ -70,12 +70,14 @@ class _Truth:
         yield from self._retrying()
         yield from self._lost_on_the_way()
         if self.is_ended:
-            yield from self._uncompensated(self.story.ended, self._end_came() + UNDER_WAY)
+            yield from self._uncompensated(self.story.ended, self._end_came() + IN_TRANSIT_SECONDS)
             return
         yield from self._in_doubt()
-        flying = [work for work in self.works if self.state(work) == "in_flight" and not self._is_followed(work)]
-        if flying:
-            yield from self._in_flight(flying)
+        in_flight_attempt = [
+            work for work in self.works if self.state(work) == "in_flight" and not self._is_followed(work)
+        ]
+        if in_flight_attempt:
+            yield from self._in_flight(in_flight_attempt)
         elif self.story.boss is not None and self.story.boss.dies < inf:
             yield from self._boss_lost()
         else:
@@ -85,7 +87,7 @@ class _Truth:
 
     def state(self, work: Work) -> str:
         """``ok``, ``error``, ``unknown``, ``in_flight`` or ``unseen``, once everything has come."""
-        ran, called = self.told.of(work), self.told.of(work, is_caller=True)
+        ran, called = self.assembled.of(work), self.assembled.of(work, is_caller=True)
         if ran is not None and ran.finished < inf:
             return "error" if work.executor_error else "ok"
         if ran is not None and ran.announced < inf:
@@ -97,7 +99,7 @@ class _Truth:
 
     def came(self, work: Work) -> float:
         """When the last record of some work that can come has come."""
-        found = [self.told.of(work), self.told.of(work, is_caller=True)]
+        found = [self.assembled.of(work), self.assembled.of(work, is_caller=True)]
         moments = [at for each in found if each is not None for at in (each.announced, each.finished) if at < inf]
         return max(moments, default=0.0)
 
@@ -107,7 +109,7 @@ class _Truth:
     def _end_came(self) -> float:
         if self.root is not None:
             return self.root.finished
-        closing = [self.told.of(work) for work in self.works if work.outcome]
+        closing = [self.assembled.of(work) for work in self.works if work.outcome]
         return min((each.finished for each in closing if each is not None), default=inf)
 
     def _is_followed(self, work: Work) -> bool:
@@ -138,8 +140,8 @@ class _Truth:
         if self.shape.has_keys:
             return
         for step in self.shape.steps:
-            done, undone = self._ok(step, ("action", "commit")), self._ok(step, ("compensation",))
-            for works, others in ((done, undone), (undone, done)):
+            done, compensations = self._ok(step, ("action", "commit")), self._ok(step, ("compensation",))
+            for works, others in ((done, compensations), (compensations, done)):
                 ordered = sorted(works, key=lambda work: work.effect)
                 for first, second in itertools.pairwise(ordered):
                     between = [each for each in others if first.effect - 0.6 < each.effect < second.effect + 0.6]
@@ -154,7 +156,7 @@ class _Truth:
                         is_required=not between,
                     )
             for late in done:
-                if any(undo.effect < late.effect for undo in undone):
+                if any(each.effect < late.effect for each in compensations):
                     codes = frozenset({"applied_twice"})
                     yield Claim(
                         codes, frozenset({step.name}), late.effect, self.came(late), late.effect, is_required=False
@@ -179,7 +181,7 @@ class _Truth:
             if self.shape.announces_max_attempts and tried[-1].caller is not None:
                 yield Claim(codes, steps, min(tried[-1].ended, over), self._all_came(tried), over)
             elif self.is_ended:
-                yield Claim(codes, steps, over, self._end_came() + UNDER_WAY, over)
+                yield Claim(codes, steps, over, self._end_came() + IN_TRANSIT_SECONDS, over)
 
     def _all_came(self, works: list[Work]) -> float:
         return max(self.came(work) for work in works)
@@ -227,7 +229,7 @@ class _Truth:
                 pauses = [later.called - earlier.over for earlier, later in itertools.pairwise(row)]
                 allowed = self.shape.allowed_for_attempt(ends.step, is_compensation=not ends.is_forward)
                 allowed = max(allowed, 30.0 if self.root is None or not self._is_plan_known() else 0.0)
-                allowed += 2 * max(pauses, default=0.0) + UNDER_WAY + REPORTED_SECONDS
+                allowed += 2 * max(pauses, default=0.0) + IN_TRANSIT_SECONDS + REPORTED_SECONDS
                 wait = self._wait(ends) or 0.0
                 until = inf if self.is_ended else max(_over(ends) + allowed, wait + REPORTED_SECONDS)
             if self.is_ended:
@@ -244,7 +246,7 @@ class _Truth:
     def _lost_on_the_way(self) -> Iterator[Claim]:
         """An attempt whose process was lost, until the saga is seen to go on."""
         for place, work in enumerate(self.works):
-            shown = self.told.of(work)
+            shown = self.assembled.of(work)
             if shown is None or work.executor.dies == inf or self.state(work) != "in_flight":
                 continue
             later = [self.came(other) for other in self.works[place + 1 :]]
@@ -274,20 +276,24 @@ class _Truth:
         ]
         allowed = [self.shape.allowed(vote.step) for vote in prepared]
         names, start = frozenset(vote.name for vote in prepared), max([over, *late])
-        earliest = max([min(vote.ended for vote in prepared) + min(allowed), *late]) + UNDER_WAY
-        latest = max(over + max(allowed), *late, start) + UNDER_WAY if late else over + max(allowed) + UNDER_WAY
+        earliest = max([min(vote.ended for vote in prepared) + min(allowed), *late]) + IN_TRANSIT_SECONDS
+        latest = (
+            max(over + max(allowed), *late, start) + IN_TRANSIT_SECONDS
+            if late
+            else over + max(allowed) + IN_TRANSIT_SECONDS
+        )
         yield Claim(frozenset({"in_doubt"}), names, earliest, latest, over, is_required=not decided)
 
-    def _in_flight(self, flying: list[Work]) -> Iterator[Claim]:
-        for work in flying:
-            ran, called = self.told.of(work), self.told.of(work, is_caller=True)
+    def _in_flight(self, in_flight_attempt: list[Work]) -> Iterator[Claim]:
+        for work in in_flight_attempt:
+            ran, called = self.assembled.of(work), self.assembled.of(work, is_caller=True)
             shown = ran if ran is not None and ran.announced < inf else called
             assert shown is not None
             names, is_back = frozenset({work.name}), not work.is_forward
             allowed = self.shape.allowed_for_attempt(work.step, is_compensation=is_back)
             if not self._is_plan_known() and work.step.attempt_timeout is None:
                 allowed = 30.0
-            deadline = shown.start + allowed + UNDER_WAY
+            deadline = shown.start + allowed + IN_TRANSIT_SECONDS
             wait = self._wait(work)
             deadline = max(deadline, wait) if wait else deadline
             silent = self._lost_at(shown.process)
@@ -305,7 +311,7 @@ class _Truth:
                     deadline - 0.3,
                     max(deadline, shown.announced),
                     shown.start + allowed,
-                    is_required=len(flying) == 1 or work is flying[0],
+                    is_required=len(in_flight_attempt) == 1 or work is in_flight_attempt[0],
                 )
         yield from self._after_giving_up(is_required=False)
 
@@ -313,7 +319,7 @@ class _Truth:
         waits = [each for each in self.works if each.step.waits and each.kind == "action"]
         return max(
             (
-                each.called + 1.5 * each.step.waits + 60 + UNDER_WAY
+                each.called + 1.5 * each.step.waits + 60 + IN_TRANSIT_SECONDS
                 for each in waits
                 if each.called >= work.called - 0.01
             ),
@@ -321,7 +327,7 @@ class _Truth:
         )
 
     def _lost_at(self, process: object) -> float | None:
-        sign = self.told.last_sign(process)  # type: ignore[arg-type]
+        sign = self.assembled.last_sign(process)  # type: ignore[arg-type]
         if sign is None:
             return None
         boss = process
@@ -348,7 +354,7 @@ class _Truth:
             )
             yield Claim(codes, steps, boss.dies, inf, boss.dies, is_required=False)
             return
-        latest = max(silent, over + UNDER_WAY, self.root.announced)
+        latest = max(silent, over + IN_TRANSIT_SECONDS, self.root.announced)
         yield Claim(frozenset({"instance_lost"}), steps, min(silent, latest) - 0.3, latest, boss.dies)
         others = frozenset({"next_step_missing", "never_closed", "uncompensated", "compensation_failed"})
         done = frozenset(work.step.name for work in self.works if work.step.compensation)
@@ -430,8 +436,8 @@ class _Truth:
         ]
         waits = [self._wait(work) for work in self.works if work.over >= over - 0.01]
         wait = max((at for at in waits if at), default=None)
-        latest = wait or over + max(allowed) + UNDER_WAY
-        earliest = (wait or over + min(allowed) + UNDER_WAY) - 0.3
+        latest = wait or over + max(allowed) + IN_TRANSIT_SECONDS
+        earliest = (wait or over + min(allowed) + IN_TRANSIT_SECONDS) - 0.3
         codes = frozenset({"next_step_missing"} if required else {"never_closed"})
         if unseen:
             codes, names = (
@@ -450,7 +456,7 @@ class _Truth:
         """What should come after a compensation that succeeded."""
         over, left = self._last_over(), self._to_compensate()
         names = left or frozenset(work.name for work in self.works)
-        at = over + self.shape.allowed_for_attempt(self.works[-1].step, is_compensation=True) + UNDER_WAY
+        at = over + self.shape.allowed_for_attempt(self.works[-1].step, is_compensation=True) + IN_TRANSIT_SECONDS
         return Claim(frozenset({"next_step_missing" if left else "never_closed"}), names, at - 0.3, at, over)
 
     def _is_all_done(self) -> bool:
@@ -471,7 +477,7 @@ class _Truth:
         allowed = self.shape.allowed_for_attempt(last.step, is_compensation=not last.is_forward)
         if not self._is_plan_known() and last.step.attempt_timeout is None:
             allowed = 30.0
-        at = over + (last.retry_in or 0.0) + allowed + UNDER_WAY
+        at = over + (last.retry_in or 0.0) + allowed + IN_TRANSIT_SECONDS
         is_final = last.is_last_allowed and self.shape.announces_max_attempts and last.caller is not None
         names = frozenset({last.name}) | (self._to_compensate() if is_final else frozenset())
         is_expected = self._is_plan_known() or last.retry_in is not None

@@ -30,10 +30,11 @@ def test_the_changelog_knows_the_version() -> None:
 
 
 def test_the_diagnosis_is_explained_code_by_code_in_its_order() -> None:
-    from sagascope_collector.analysis.model import Reason
+
+    from sagascope_collector.attention_codes import AttentionCode
 
     explained = re.findall(r"^### (\w+)$", (ROOT / "docs" / "diagnosis.md").read_text(), re.MULTILINE)
-    assert explained == [reason.value for reason in Reason]
+    assert explained == [reason.value for reason in AttentionCode]
 
 
 def test_every_promise_names_the_tests_that_hold_it() -> None:

@@ -3,29 +3,15 @@
 import re
 from itertools import pairwise
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
+from sagascope_collector.analysis import anomalies
 from sagascope_collector.client import schemas
 from support.scenario import CASES, read
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "diagnosis.md").read_text()
 LINK = re.compile(r"\[case\]\(\.\./tests/scenarios/cases/(\w+)\.toml\)")
-ANOMALIES = [
-    "duplicate_execution",
-    "compensated_twice",
-    "compensation_order",
-    "compensated_without_action",
-    "forward_after_compensation",
-    "out_of_order",
-    "unexpected_step",
-    "skipped_step",
-    "progress_after_end",
-    "clock_skew",
-    "missing_span",
-    "version_straddle",
-]
 
 
 def expectations(name: str) -> list[dict[str, object]]:
@@ -39,7 +25,7 @@ def sections() -> dict[str, str]:
     return {one[1]: DOCUMENT[one.end() : two.start() if two else None] for one, two in pairwise(headings) if one}
 
 
-@pytest.mark.parametrize("code", get_args(schemas.AttentionCode))
+@pytest.mark.parametrize("code", schemas.AttentionCode)
 def test_every_reason_is_explained_with_an_example_and_how_to_tune_it(code: str) -> None:
     section = sections()[code]
     assert "*Tune" in section
@@ -49,7 +35,7 @@ def test_every_reason_is_explained_with_an_example_and_how_to_tune_it(code: str)
 
 def test_every_anomaly_is_explained_with_an_example() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \|(.*)$", sections()["Anomalies"], re.MULTILINE))
-    assert list(rows) == ANOMALIES
+    assert list(rows) == list(anomalies.RULES)
     for code, row in rows.items():
         (example,) = LINK.findall(row)
         assert code in {found for each in expectations(example) for found in each["anomalies"]}

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from sagascope_collector.analysis import (
+    Baseline,
     Context,
-    Experience,
-    Lesson,
-    Pace,
+    SagaSample,
+    SlowdownDetector,
     in_order,
     judge,
-    learn,
-    lesson,
+    learn_baseline,
     outages,
     rebuild,
+    take_sample,
 )
 from sagascope_collector.incidents import cause
 from support.healthy import FLUSHED, NAME, START, Whole, World
@@ -28,7 +28,7 @@ TAUGHT_EVERY = 5.0
 LESSONS = 50
 """Finished sagas that teach each time; the collector takes more, which would teach the same."""
 
-KEPT = 500
+MAX_SAMPLES = 500
 JUST_BEFORE = 0.000_001
 LONG = 2.0
 """Seconds without news of a saga, at the end of which it is judged; and at the end of its longest wait in any case."""
@@ -91,15 +91,15 @@ class _Learned:
     def __init__(self, world: World) -> None:
         self._world = world
         self._moments: list[float] = []
-        self._pace = Pace()
-        self._known: list[Mapping[tuple[str, str], Experience]] = []
+        self._pace = SlowdownDetector()
+        self._known: list[Mapping[tuple[str, str], Baseline]] = []
 
-    def take(self, at: float, lessons: Iterable[Lesson]) -> None:
+    def take(self, at: float, samples: Iterable[SagaSample]) -> None:
         self._moments.append(at)
-        ordered = in_order(lessons)
-        self._known.append({("", NAME): learn(ordered, self._pace.slower(ordered, at))})
+        ordered = in_order(samples)
+        self._known.append({("", NAME): learn_baseline(ordered, self._pace.slowdown(ordered, at))})
 
-    def at(self, moment: float) -> Mapping[tuple[str, str], Experience]:
+    def at(self, moment: float) -> Mapping[tuple[str, str], Baseline]:
         place = bisect_right(self._moments, moment)
         return self._known[place - 1] if place else {}
 
@@ -110,23 +110,23 @@ class _Learned:
 
 
 def _learned(world: World) -> _Learned:
-    known, lessons = _Learned(world), deque[Lesson](maxlen=KEPT)
+    known, samples = _Learned(world), deque[SagaSample](maxlen=MAX_SAMPLES)
     finished = deque(sorted(world.sagas, key=lambda each: each.ended))
     at = TAUGHT_EVERY
     while finished:
         ended = []
         while finished and finished[0].ended + FLUSHED <= at:
             ended.append(finished.popleft())
-        lessons.extend(_lessons(world, ended[-LESSONS:]))
-        known.take(at, lessons)
+        samples.extend(_samples(world, ended[-LESSONS:]))
+        known.take(at, samples)
         at += TAUGHT_EVERY
     return known
 
 
-def _lessons(world: World, ended: Iterable[Whole]) -> Iterator[Lesson]:
+def _samples(world: World, ended: Iterable[Whole]) -> Iterator[SagaSample]:
     for whole in ended:
         (saga,) = rebuild(world.facts(whole, whole.ended + 2 * FLUSHED), START + round((whole.ended + 2) * SECOND))
-        if taught := lesson(saga):
+        if taught := take_sample(saga):
             yield taught
 
 
@@ -157,10 +157,10 @@ def _news(whole: Whole) -> Iterator[float]:
 
 def _judged(world: World, whole: Whole, at: float, known: _Learned) -> tuple[str, str] | None:
     """The reason for which a saga is flagged at a moment, and its incident; None: it is not."""
-    now, experience = START + round(at * SECOND), known.at(at)
+    now, baseline = START + round(at * SECOND), known.at(at)
     facts = world.facts(whole, at)
-    for saga in rebuild(facts, now, experience):
-        judgement = judge(saga, facts.instances, Context(now, experience=experience))
+    for saga in rebuild(facts, now, baseline):
+        judgement = judge(saga, facts.instances, Context(now, baselines=baseline))
         why = cause(saga, judgement)
         if why is not None:
             return why.reason, why.key

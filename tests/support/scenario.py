@@ -1,4 +1,4 @@
-"""One case of `tests/scenarios`: a readable file with the telemetry as it would arrive, and what must be said of it."""
+"""One case of `tests/scenarios`: a readable file with the telemetry as it would arrive, and the expected answer."""
 
 import tomllib
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Any
 
 from support.telemetry import Telemetry, tell
 
-KEYS = {"says", "now", "saga", "telemetry", "processes", "deaf", "step_timeouts", "expect", "direct"}
+KEYS = {"description", "now", "saga", "telemetry", "processes", "ingest_outages", "step_timeouts", "expect", "direct"}
 EXPECTED = {
     "name",
     "run",
@@ -38,7 +38,7 @@ class Scenario:
     """A case. Times are seconds from the start of its story."""
 
     name: str
-    says: str
+    description: str
     """What happened, for the reader."""
     now: float
     """When it is judged."""
@@ -47,12 +47,12 @@ class Scenario:
     expect: tuple[Mapping[str, Any], ...]
     """One table for each saga behind the id, latest started first."""
     processes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    deaf: tuple[tuple[float, float], ...] = ()
+    ingest_outages: tuple[tuple[float, float], ...] = ()
     step_timeouts: Mapping[tuple[str, str], float] = field(default_factory=dict)
     direct: bool = False
-    """It cannot go through a real collector, because that was not deaf, or is not exact to the second."""
+    """It cannot be replayed through a real collector, which has no such ingest outage or is not exact to the second."""
 
-    def told(self, salt: str = "") -> Telemetry:
+    def delivered(self, salt: str = "") -> Telemetry:
         return tell(self.telemetry, self.saga, self.processes, salt)
 
 
@@ -66,13 +66,13 @@ def read(path: Path) -> Scenario:
     timeouts = {tuple(key.split("/", 1)): seconds for key, seconds in case.get("step_timeouts", {}).items()}
     return Scenario(
         name=path.stem,
-        says=case["says"],
+        description=case["description"],
         now=case["now"],
         saga=case.get("saga", {"id": "8492", "name": "payment"}),
         telemetry=case["telemetry"],
         expect=tuple(expect),
         processes=case.get("processes", {}),
-        deaf=tuple((start, end) for start, end in case.get("deaf", [])),
+        ingest_outages=tuple((start, end) for start, end in case.get("ingest_outages", [])),
         step_timeouts=timeouts,
         direct=case.get("direct", False),
     )
@@ -81,12 +81,12 @@ def read(path: Path) -> Scenario:
 CASES = sorted((Path(__file__).parents[1] / "scenarios" / "cases").glob("*.toml"))
 
 
-def differences(expected: Mapping[str, Any], said: Mapping[str, Any]) -> list[str]:
-    """What was not said as it should be; ``said`` is the saga in full, as the API writes it."""
+def differences(expected: Mapping[str, Any], answered: Mapping[str, Any]) -> list[str]:
+    """What was not said as it should be; ``answered`` is the saga in full, as the API writes it."""
     return [
         f"{word}: {got!r}, not {want!r}"
         for word, want in expected.items()
-        if not _fits(word, want, got := _got(word, said))
+        if not _fits(word, want, got := _got(word, answered))
     ]
 
 
@@ -104,27 +104,27 @@ def _amounts(amount_at_risk: Mapping[str, list[str]]) -> dict[str, list[Decimal]
     return {currency: [Decimal(each) for each in both] for currency, both in amount_at_risk.items()}
 
 
-def _got(word: str, said: Mapping[str, Any]) -> Any:
-    verdict = said["verdict"] or {}
+def _got(word: str, answered: Mapping[str, Any]) -> Any:
+    verdict = answered["verdict"] or {}
     if word in _READ:
-        return _READ[word](said)
+        return _READ[word](answered)
     if word in {"confidence", "instance"}:
         return verdict.get(word)
-    return said[word]
+    return answered[word]
 
 
 _READ: dict[str, Any] = {
-    "attention": lambda said: said["attention"] or "none",
-    "step": lambda said: said["step"] or "none",
-    "service": lambda said: said["service"] or "none",
-    "error": lambda said: (said["error"] or {}).get("message"),
-    "anomalies": lambda said: sorted({each["code"] for each in said["anomalies"]}),
-    "amount_at_risk": lambda said: {
-        each["currency"]: [each["certain"], each["possible"]] for each in said["amount_at_risk"]
+    "attention": lambda answered: answered["attention"] or "none",
+    "step": lambda answered: answered["step"] or "none",
+    "service": lambda answered: answered["service"] or "none",
+    "error": lambda answered: (answered["error"] or {}).get("message"),
+    "anomalies": lambda answered: sorted({each["code"] for each in answered["anomalies"]}),
+    "amount_at_risk": lambda answered: {
+        each["currency"]: [each["certain"], each["possible"]] for each in answered["amount_at_risk"]
     },
-    "ledger": lambda said: {each["step"]: each["state"] for each in said["ledger"]},
-    "states": lambda said: {each["name"]: each["state"] for each in said["steps"]},
-    "customer": lambda said: said["customer_line"],
-    "action": lambda said: " ".join((said["verdict"] or {}).get("actions", [])),
-    "since": lambda said: said["since"],
+    "ledger": lambda answered: {each["step"]: each["state"] for each in answered["ledger"]},
+    "states": lambda answered: {each["name"]: each["state"] for each in answered["steps"]},
+    "customer": lambda answered: answered["customer_line"],
+    "action": lambda answered: " ".join((answered["verdict"] or {}).get("actions", [])),
+    "since": lambda answered: answered["since"],
 }

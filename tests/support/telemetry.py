@@ -12,9 +12,9 @@ A line is ``PROCESS WHEN VERB [NAME] [word=value ...]``; times are seconds from 
 
 Verbs: ``root`` (the saga's root span), ``call`` (an attempt as its caller sees it), ``run`` (as its executor sees it),
 ``serve`` (a participant's SERVER span), ``consume`` (a CONSUMER span), ``span`` (any other span of the saga), ``log``
-(a log record), ``beats`` (heartbeats of a process). Words: ``attempt key type undoes error after timeout retry_in max
-idem amount wait waits_for reason resources pivot outcome under as trace kind``; ``exception`` (an exception event at
-the end, and no status), ``shares`` (the span has the span id of the one called so), ``event`` (the event name of a
+(a log record), ``beats`` (heartbeats of a process). Words: ``attempt key type compensates error after timeout retry_in
+max idem amount wait waits_for reason resources pivot outcome under as trace kind``; ``exception`` (an exception event
+at the end, and no status), ``shares`` (the span has the span id of the one called so), ``event`` (the event name of a
 log record), and on the root ``plan``: a step is
 ``name/compensation?timeout``, with ``*`` behind an optional one's name.
 """
@@ -284,10 +284,10 @@ def _step(verb: str, name: str, said: Mapping[str, str]) -> dict[str, Any]:
             attributes[semconv.STEP_ATTEMPT] = int(said.get("attempt", "1"))
     if verb in ("call", "run"):
         attributes[semconv.SAGA_ROLE] = semconv.ROLE_STEP
-    if "undoes" in said:
+    if "compensates" in said:
         attributes[semconv.STEP_TYPE] = semconv.TYPE_COMPENSATION
-        if said["undoes"] != "-":
-            attributes[semconv.STEP_COMPENSATES] = said["undoes"]
+        if said["compensates"] != "-":
+            attributes[semconv.STEP_COMPENSATES] = said["compensates"]
     return attributes
 
 

@@ -108,10 +108,16 @@ class Watchdog(_Part):
     receivers: ReceiverNames | None = None
 
 
+MONEY_AT_RISK: Final = (
+    schemas.AttentionCode.APPLIED_TWICE,
+    schemas.AttentionCode.COMPENSATION_FAILED,
+    schemas.AttentionCode.UNCOMPENSATED,
+)
+
 DEFAULT_RULES: Final = (
     Rule(name="many sagas are stuck", sagas=10),
     Rule(name="no other saga succeeds", match=Match(scope=("systemic",)), sagas=3),
-    Rule(name="money is at risk", match=Match(reason=("applied_twice", "compensation_failed", "uncompensated"))),
+    Rule(name="money is at risk", match=Match(reason=MONEY_AT_RISK)),
     Rule(name="more sagas fail than usual", match=Match(reason=("failure_rate",))),
     Rule(name="a saga is stuck for long", for_="5m"),  # type: ignore[arg-type]  # written as in a file
 )

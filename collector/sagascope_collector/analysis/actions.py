@@ -1,17 +1,28 @@
-"""What to do, by attention code. Work is repeated or reversed only with a key that was received, or after a check.
+"""Recommended actions, by attention code, in the order in which a person should take them.
 
-Each function answers the actions of one code, in the order in which a person should take them.
+Work is repeated or reversed only with a key that was received, or after a check.
 """
 
-from sagascope_collector.analysis import forecast, messages, settlement
-from sagascope_collector.analysis.advice import Action, close, inspect, repeat, reverse, start, verify
-from sagascope_collector.analysis.case import BACKWARD, Case, Finding, Try, phase_of
+from collections.abc import Iterator
+
+from sagascope import semconv
+from sagascope_collector.analysis import deadlines, messages, values
+from sagascope_collector.analysis.case import COMPENSATING_TYPES, Case, Finding, StepAttempt, phase_of
+from sagascope_collector.analysis.deadlines import failed_in_a_row, is_retrier_lost
 from sagascope_collector.analysis.headline import about
 from sagascope_collector.analysis.ledger import is_for_good
-from sagascope_collector.analysis.model import Attempt, AttemptState, LedgerState, Phase, StepState
-from sagascope_collector.analysis.retries import failed_in_a_row, is_retrier_lost
-from sagascope_collector.analysis.wording import Text, capitalized, phrase, sentences
-from sagascope_collector.analysis.words import clock, identified, shortened, who
+from sagascope_collector.analysis.model import Action, Attempt, AttemptState, LedgerState, Phase, StepState
+from sagascope_collector.analysis.wording import (
+    Text,
+    capitalized,
+    clock,
+    joined,
+    listing,
+    phrase,
+    sentences,
+    shortened,
+    who,
+)
 
 
 def instance_lost(case: Case, finding: Finding) -> list[Action]:
@@ -21,7 +32,7 @@ def instance_lost(case: Case, finding: Finding) -> list[Action]:
         return _check_then_repeat(case, finding, subject)
     lost = who(finding.process) if finding.process else "the process that runs it"
     text = "Verify that {} has stopped and that no other instance has taken over {}, and find out why it stopped."
-    found = [verify(text, lost, identified(case.saga))]
+    found = [Action.verify(text, lost, case.saga.label)]
     if subject is not None and is_retrier_lost(case, finding):
         return [*found, *_check_then_repeat(case, finding, subject)]
     return [*found, *_continue_after(case, finding)]
@@ -31,14 +42,16 @@ def retrying(case: Case, finding: Finding) -> list[Action]:
     """A step keeps failing and is retried."""
     row = failed_in_a_row(about(finding))
     error = _error(row[-1].attempt)
-    cause = inspect("Fix what makes {} fail in {}{}.", _step(finding), _service(finding), f": {error}" if error else "")
-    coming = capitalized(forecast.expected(case, row[-1])) or Text("It is still being retried")
+    cause = Action.inspect(
+        "Fix what makes {} fail in {}{}.", _step(finding), _service(finding), f": {error}" if error else ""
+    )
+    coming = capitalized(deadlines.expected(case, row[-1])) or Text("It is still being retried")
     if any(each.attempt.state is AttemptState.UNKNOWN and not each.attempt.idempotency_key for each in row):
         text = (
             "Verify in {} whether an attempt of {} took effect for {}: without a key, each retry may execute it again."
         )
         return [
-            verify(text, _service(finding), _step(finding), identified(case.saga)),
+            Action.verify(text, _service(finding), _step(finding), case.saga.label),
             cause,
             Action(cause.kind, sentences(coming)),
         ]
@@ -51,12 +64,14 @@ def hung(case: Case, finding: Finding) -> list[Action]:
         return found
     subject = about(finding)
     if (child := subject.attempt.child) is not None:
-        return [inspect("Open {} {}, for which it waits, and follow its actions.", child.name or "saga", child.id)]
+        return [
+            Action.inspect("Open {} {}, for which it waits, and follow its actions.", child.name or "saga", child.id)
+        ]
     if queue := messages.queue_of(subject.attempt):
         text = "Check that a worker receives from {}, and start one if none does; {} then continues by itself."
-        return [start(text, queue, identified(case.saga))]
+        return [Action.start(text, queue, case.saga.label)]
     process = who(subject.attempt.process)
-    cause = inspect("Check what {} waits for in {}: the attempt may still finish.", process, _step(finding))
+    cause = Action.inspect("Check what {} waits for in {}: the attempt may still finish.", process, _step(finding))
     return [cause, *_check_then_repeat(case, finding, subject)]
 
 
@@ -72,7 +87,7 @@ def next_step_missing(case: Case, finding: Finding) -> list[Action]:
     ):
         process = who(finding.process or subject.attempt.views[0].process)
         text = "Check in {} why it neither compensated nor closed {} after the last attempt of {} failed."
-        return [inspect(text, process, identified(case.saga), subject.step.name)]
+        return [Action.inspect(text, process, case.saga.label, subject.step.name)]
     if subject is not None and subject.attempt.state is not AttemptState.OK:
         return [_find_what_followed(case, finding, subject), *_check_then_repeat(case, finding, subject)]
     return [_find_cause(case, finding), *_continue_after(case, finding)]
@@ -81,13 +96,13 @@ def next_step_missing(case: Case, finding: Finding) -> list[Action]:
 def never_closed(case: Case, finding: Finding) -> list[Action]:
     """Every step has ended, and the saga was not closed."""
     driver = who(finding.process) if finding.process else "the service that runs it"
-    outcome = "compensated" if case.is_backward else "completed"
+    outcome = "compensated" if case.is_compensating else "completed"
     return [
-        inspect("Check in {} why it did not close {}.", driver, identified(case.saga)),
+        Action.inspect("Check in {} why it did not close {}.", driver, case.saga.label),
         *_of_items(case),
         *_of_failed_compensations(case),
         *_of_unseen_steps(case),
-        close("Then have it close the saga as {}; no step needs to run again.", outcome),
+        Action.close("Then have it close the saga as {}; no step needs to run again.", outcome),
     ]
 
 
@@ -97,10 +112,10 @@ def uncompensated(case: Case, finding: Finding) -> list[Action]:
     place, key = _service(finding), _key_of(case, compensation)
     line = next((each for each in case.saga.ledger if each.step == finding.step), None)
     if line is not None and line.state is LedgerState.COMPENSATION_UNKNOWN:
-        check = verify("Verify in {} whether {} took effect for {}.", place, compensation, identified(case.saga))
+        check = Action.verify("Verify in {} whether {} took effect for {}.", place, compensation, case.saga.label)
         return [check, _compensate("Only if it did not take effect, run it", key)]
     text = "Verify in {} whether {} is in effect for {}, and that {} has not been executed."
-    check = verify(text, place, step, identified(case.saga), compensation)
+    check = Action.verify(text, place, step, case.saga.label, compensation)
     return [check, _compensate(f"Only if {step} is in effect and was not compensated, run {compensation}", key)]
 
 
@@ -109,14 +124,14 @@ def compensation_failed(case: Case, finding: Finding) -> list[Action]:
     step, attempt = about(finding)
     error = _error(attempt)
     text = "Verify in {} whether {} took effect for {} in spite of the error{}."
-    check = verify(text, _service(finding), step.name, identified(case.saga), f" ({error})" if error else "")
+    check = Action.verify(text, _service(finding), step.name, case.saga.label, f" ({error})" if error else "")
     return [check, _compensate(f"Only if it did not take effect, fix the error and run {step.name}", _key(attempt))]
 
 
 def _compensate(text: str, key: str | None) -> Action:
     if key is None:
-        return reverse("{} once: no idempotency key for it was received.", text)
-    return reverse("{} with its idempotency key {}.", text, key, key=key)
+        return Action.reverse("{} once: no idempotency key for it was received.", text)
+    return Action.reverse("{} with its idempotency key {}.", text, key, key=key)
 
 
 def applied_twice(case: Case, finding: Finding) -> list[Action]:
@@ -125,18 +140,20 @@ def applied_twice(case: Case, finding: Finding) -> list[Action]:
     place, step = _service(finding), second.step.name
     if first is not None and first.step.type != second.step.type:
         text = "Verify in {} whether {} is in effect for {}: it was executed after {}."
-        check = verify(text, place, step, identified(case.saga), first.step.name)
-        return [check, reverse("Only if it is in effect and should not be, run {} for it.", first.step.name)]
-    check = verify("Verify in {} whether both executions of {} took effect for {}.", place, step, identified(case.saga))
+        check = Action.verify(text, place, step, case.saga.label, first.step.name)
+        return [check, Action.reverse("Only if it is in effect and should not be, run {} for it.", first.step.name)]
+    check = Action.verify(
+        "Verify in {} whether both executions of {} took effect for {}.", place, step, case.saga.label
+    )
     if finding.phase is Phase.COMPENSATION:
-        return [check, reverse("Only if both took effect, correct the surplus one by hand.")]
-    return [check, reverse("Only if both took effect, reverse exactly one of them.")]
+        return [check, Action.reverse("Only if both took effect, correct the surplus one by hand.")]
+    return [check, Action.reverse("Only if both took effect, reverse exactly one of them.")]
 
 
 def in_doubt(case: Case, finding: Finding) -> list[Action]:
     """A participant is prepared and undecided."""
     del finding
-    return list(settlement.actions(case))
+    return list(_decide(case))
 
 
 def mixed_outcome(case: Case, finding: Finding) -> list[Action]:
@@ -146,37 +163,41 @@ def mixed_outcome(case: Case, finding: Finding) -> list[Action]:
     names = list(dict.fromkeys(each.step.name for each in (*mixed.committed, *mixed.rolled_back)))
     text = "Verify in each participant ({}) whether {} is in effect, and in the coordinator's log what was decided."
     return [
-        verify(text, ", ".join(names), identified(case.saga)),
-        reverse("Only then correct by hand the participants that ended otherwise than decided."),
+        Action.verify(text, ", ".join(names), case.saga.label),
+        Action.reverse("Only then correct by hand the participants that ended otherwise than decided."),
     ]
 
 
 def blocked(case: Case, finding: Finding) -> list[Action]:
     """An engine or a sender reports what stops the saga."""
     report = case.saga.blocked[0]
-    saga, reason = identified(case.saga), shortened(report.text)
+    saga, reason = case.saga.label, shortened(report.text)
     match report.cause:
         case "no_worker":
-            return [start("Start a worker for it ({}); {} then continues by itself.", reason, saga)]
+            return [Action.start("Start a worker for it ({}); {} then continues by itself.", reason, saga)]
         case "paused":
             return [
-                inspect("Find out who paused it, and why ({}).", reason),
-                start("Then resume it in the engine; {} continues by itself.", saga),
+                Action.inspect("Find out who paused it, and why ({}).", reason),
+                Action.start("Then resume it in the engine; {} continues by itself.", saga),
             ]
         case "task_failing":
-            since = clock(report.since, case.watch.now)
+            since = clock(report.since, case.clock.now)
             text = "Fix the error that its own task reports ({}); check the deployment before {}."
             return [
-                inspect(text, reason, since),
-                inspect("{} then continues by itself; do not start it again.", saga),
+                Action.inspect(text, reason, since),
+                Action.inspect("{} then continues by itself; do not start it again.", saga),
             ]
         case "unpublished":
             text = "Fix the error of the outbox ({}); it then publishes the message by itself."
-            return [inspect(text, reason), inspect("Do not publish the message by hand in addition.")]
-    return [inspect("Remove what its engine reports as the obstacle ({}); {} then continues by itself.", reason, saga)]
+            return [Action.inspect(text, reason), Action.inspect("Do not publish the message by hand in addition.")]
+    return [
+        Action.inspect(
+            "Remove what its engine reports as the obstacle ({}); {} then continues by itself.", reason, saga
+        )
+    ]
 
 
-def _check_then_repeat(case: Case, finding: Finding, subject: Try) -> list[Action]:
+def _check_then_repeat(case: Case, finding: Finding, subject: StepAttempt) -> list[Action]:
     """First find out whether the attempt took effect; then repeat it, with its key where one was received.
 
     Forward work is not repeated while the saga is being compensated, which need not have been seen.
@@ -184,36 +205,38 @@ def _check_then_repeat(case: Case, finding: Finding, subject: Try) -> list[Actio
     step, attempt = subject
     check, key = _check(case, finding, subject), _key(attempt)
     is_forward = phase_of(step) is Phase.FORWARD
-    if is_forward and case.is_backward:
+    if is_forward and case.is_compensating:
         text = "If it took effect, find out whether it is to be compensated; do not run it again."
-        return [check, inspect(text)]
-    saga = identified(case.saga)
+        return [check, Action.inspect(text)]
+    saga = case.saga.label
     unless = phrase(", and {} is not being compensated", saga) if is_forward else Text()
     if key is not None:
         text = "If the key is absent{}, run {} again with the same key {}; if it is present, continue after {}."
-        return [check, repeat(text, unless, step.name, key, step.name, key=key)]
+        return [check, Action.repeat(text, unless, step.name, key, step.name, key=key)]
     again = "and can no longer " if attempt.state is AttemptState.IN_FLIGHT else ""
     text = "Only if it did not {}take effect{}, run {} again; if it did, continue after it."
-    return [check, repeat(text, again, unless, step.name)]
+    return [check, Action.repeat(text, again, unless, step.name)]
 
 
-def _check(case: Case, finding: Finding, subject: Try) -> Action:
-    place, saga, key, name = _service(finding), identified(case.saga), _key(subject.attempt), subject.step.name
+def _check(case: Case, finding: Finding, subject: StepAttempt) -> Action:
+    place, saga, key, name = _service(finding), case.saga.label, _key(subject.attempt), subject.step.name
     if key is not None:
-        return verify(
+        return Action.verify(
             "Look up idempotency key {} in {}: it shows whether {} took effect for {}.", key, place, name, saga
         )
     text = (
         "Verify in {} whether {} took effect for {}: without an idempotency key, running it again may execute it twice."
     )
-    return verify(text, place, name, saga)
+    return Action.verify(text, place, name, saga)
 
 
 def _of_items(case: Case) -> list[Action]:
-    """A step that runs once for each item may not have run for all of them: no plan says how many there are."""
-    repeated = {each.step.name: each.step for each in case.tries if each.step.key and phase_of(each.step) is case.phase}
+    """Verifies the items of a step that runs once for each: no plan gives their number, so some may be missing."""
+    repeated = {
+        each.step.name: each.step for each in case.step_attempts if each.step.key and phase_of(each.step) is case.phase
+    }
     text = "Verify in {} for which items {} took effect: it runs once for each, and their number was not received."
-    return [verify(text, step.service or "its service", name) for name, step in repeated.items()]
+    return [Action.verify(text, step.service or "its service", name) for name, step in repeated.items()]
 
 
 def _of_failed_compensations(case: Case) -> list[Action]:
@@ -221,20 +244,20 @@ def _of_failed_compensations(case: Case) -> list[Action]:
     failed = [
         step
         for step in case.saga.steps
-        if step.type in BACKWARD and step.state in (StepState.FAILED, StepState.UNKNOWN) and step.compensates
+        if step.type in COMPENSATING_TYPES and step.state in (StepState.FAILED, StepState.UNKNOWN) and step.compensates
     ]
     text = "Verify in {} that {} is not in effect for {}: {} did not succeed, and what it compensates may not be known."
     return [
-        verify(text, step.service or "its service", step.compensates or "", identified(case.saga), step.name)
+        Action.verify(text, step.service or "its service", step.compensates or "", case.saga.label, step.name)
         for step in failed
     ]
 
 
 def _of_unseen_steps(case: Case) -> list[Action]:
     """Verifies the steps that must have run before others and were not seen: they may have to be compensated."""
-    unseen = case.unseen_steps if case.is_backward else ()
+    unseen = case.unseen_steps if case.is_compensating else ()
     text = "Verify in {} whether {} is in effect for {}: no record of it was received, although later steps ran."
-    return [verify(text, case.service_of(step) or "its service", step, identified(case.saga)) for step in unseen]
+    return [Action.verify(text, case.service_of(step) or "its service", step, case.saga.label) for step in unseen]
 
 
 def _continue_after(case: Case, finding: Finding) -> list[Action]:
@@ -246,27 +269,27 @@ def _continue(case: Case, finding: Finding) -> list[Action]:
     last, step = case.last, finding.step
     after = f"after {last.step.name}" if last is not None and last.attempt.state is AttemptState.OK else ""
     if step is None or (last is not None and step == last.step.name):
-        what = f"which steps took effect for {identified(case.saga)} {after}".rstrip()
+        what = f"which steps took effect for {case.saga.label} {after}".rstrip()
         return [
-            verify("Verify in its services {}: telemetry of them may be missing.", what),
-            repeat("Then continue {}, with the first step that did not take effect.", after or identified(case.saga)),
+            Action.verify("Verify in its services {}: telemetry of them may be missing.", what),
+            Action.repeat("Then continue {}, with the first step that did not take effect.", after or case.saga.label),
         ]
     place = case.service_of(step) or f"the service that runs {step}"
-    key = next((_key(each.attempt) for each in reversed(case.tries) if each.step.name == step), None)
+    key = next((_key(each.attempt) for each in reversed(case.step_attempts) if each.step.name == step), None)
     with_key = phrase(", with idempotency key {}", key) if key else ""
     going = f"continue {after} with {step}" if after else f"continue with {step}"
     compensated = next((line.step for line in case.saga.ledger if line.compensation == step), None)
     if compensated is not None:
         text = "Verify in {} whether {} is in effect for {}, and that {} has not been executed."
-        check = verify(text, place, compensated, identified(case.saga), step)
-        return [check, repeat("Only if {} is in effect, {}{}.", compensated, going, with_key, key=key)]
+        check = Action.verify(text, place, compensated, case.saga.label, step)
+        return [check, Action.repeat("Only if {} is in effect, {}{}.", compensated, going, with_key, key=key)]
     text = "Verify in {} whether {} took effect for {}: no record of it was received, but telemetry may be missing."
     return [
-        verify(text, place, step, identified(case.saga)),
-        repeat(
+        Action.verify(text, place, step, case.saga.label),
+        Action.repeat(
             "Only if it did not and can no longer take effect, and {} is not being compensated, {}{}; "
             "if it did, continue after it.",
-            identified(case.saga),
+            case.saga.label,
             going,
             with_key,
             key=key,
@@ -274,24 +297,24 @@ def _continue(case: Case, finding: Finding) -> list[Action]:
     ]
 
 
-def _find_what_followed(case: Case, finding: Finding, subject: Try) -> Action:
+def _find_what_followed(case: Case, finding: Finding, subject: StepAttempt) -> Action:
     """A retry or a compensation may have started without being seen: then nothing is to be repeated."""
     views = subject.attempt.views
     process = finding.process or (views[0].process if views else subject.attempt.process)
     text = "Verify in {} that neither a retry of {} nor a compensation for {} started, and find out why not."
-    return verify(text, who(process), subject.step.name, identified(case.saga))
+    return Action.verify(text, who(process), subject.step.name, case.saga.label)
 
 
 def _find_cause(case: Case, finding: Finding) -> Action:
     step = _step(finding)
     if finding.process is not None:
         text = "Verify in {} that it no longer works on {}, and find out why {} did not start."
-        return verify(text, who(finding.process), identified(case.saga), step)
+        return Action.verify(text, who(finding.process), case.saga.label, step)
     if finding.service:
-        return inspect(
+        return Action.inspect(
             "Check in {} whether it was requested to run {}, and in its caller why not.", finding.service, step
         )
-    return inspect("Find out which service should have requested {}, and why it did not.", step)
+    return Action.inspect("Find out which service should have requested {}, and why it did not.", step)
 
 
 def _compensation(case: Case, finding: Finding) -> str:
@@ -301,7 +324,7 @@ def _compensation(case: Case, finding: Finding) -> str:
 
 def _key_of(case: Case, step: str) -> str | None:
     """The idempotency key of the latest attempt of a step that carried one."""
-    keys = [each.attempt.idempotency_key for each in case.tries if each.step.name == step]
+    keys = [each.attempt.idempotency_key for each in case.step_attempts if each.step.name == step]
     return next((key for key in reversed(keys) if key), None)
 
 
@@ -310,8 +333,8 @@ def _key(attempt: Attempt) -> str | None:
 
 
 def _error(attempt: Attempt) -> str:
-    said = attempt.error and (attempt.error.message or attempt.error.type)
-    return shortened(said) if said else ""
+    message = attempt.error and (attempt.error.message or attempt.error.type)
+    return shortened(message) if message else ""
 
 
 def _step(finding: Finding) -> str:
@@ -320,3 +343,87 @@ def _step(finding: Finding) -> str:
 
 def _service(finding: Finding) -> str:
     return finding.service or "the service that runs it"
+
+
+DECISION_VERBS = {semconv.TYPE_COMMIT: "commit", semconv.TYPE_ROLLBACK: "roll back"}
+DECISION_PAST = {semconv.TYPE_COMMIT: "committed", semconv.TYPE_ROLLBACK: "rolled back"}
+DECISION_STATEMENTS = {semconv.TYPE_COMMIT: semconv.SETTLE_COMMIT, semconv.TYPE_ROLLBACK: semconv.SETTLE_ROLLBACK}
+
+
+def _decide(case: Case) -> Iterator[Action]:
+    """Steps for a person; nothing is decided that another participant contradicts."""
+    decided = [
+        each
+        for each in case.step_attempts
+        if each.step.type in DECISION_VERBS and each.attempt.state is AttemptState.OK
+    ]
+    ways = {each.step.type for each in decided}
+    if len(ways) > 1:
+        decisions = joined("; ", [_decision(case, each) for each in decided])
+        yield Action.verify(
+            "The participants differ: {}. Find out in the coordinator's log what was decided.", decisions
+        )
+        yield Action.repeat("Only then decide the others, and correct by hand the participants that ended otherwise.")
+        return
+    if ways:
+        (way,) = ways
+        text = "Verify in the coordinator's log that it decided to {}, as {}."
+        yield Action.verify(text, DECISION_VERBS[way], _decision(case, decided[0]))
+        run = _run(case, way)
+        yield Action.repeat(
+            "Then have {} {}, too.{}", _participants(case), DECISION_VERBS[way], f" {run}" if run else ""
+        )
+        return
+    yield from _of_coordinator(case)
+
+
+def _of_coordinator(case: Case) -> Iterator[Action]:
+    """No participant decided: only the coordinator may know."""
+    root = case.root
+    if root is None:
+        coordinator, seen = "the coordinator", Text("Nothing was received from it")
+    else:
+        coordinator = who(root.process)
+        seen = phrase("Its last record here is from {}", _clock(case, _last_record(case)))
+    name = case.saga.label
+    yield Action.verify("Look up in the log of {} what it decided about {}. {}.", coordinator, name, seen)
+    yield Action.repeat("Have {} carry out what the coordinator decided.", _participants(case))
+    if run := _run(case, semconv.TYPE_COMMIT):
+        yield Action.repeat("If it decided to commit: {}", run)
+    if run := _run(case, semconv.TYPE_ROLLBACK):
+        yield Action.repeat("If it decided to roll back, or its log shows that it decided nothing: {}", run)
+
+
+def _last_record(case: Case) -> int:
+    """When the process that runs the saga last reported it, on the saga's clock."""
+    root = case.root
+    if root is None:
+        return 0
+    views = [view for each in case.step_attempts for view in each.attempt.views if view.process == root.process]
+    return max(case.at(root.process, each.end or each.start) for each in (root, *views))
+
+
+def _participants(case: Case) -> Text:
+    return listing([each.step.name for each in case.undecided]) or Text("the undecided participants")
+
+
+def _run(case: Case, way: str) -> str:
+    """The statements to run, where participants report them."""
+    statements = [(each, _statement(each, DECISION_STATEMENTS[way])) for each in case.undecided]
+    return " ".join(f"Run in {each.step.service or each.step.name}: {text}" for each, text in statements if text)
+
+
+def _statement(each: StepAttempt, name: str) -> str | None:
+    for view in each.attempt.views:
+        if text := values.text(view.attributes.get(name)):
+            return text
+    return None
+
+
+def _decision(case: Case, each: StepAttempt) -> Text:
+    at = _clock(case, each.attempt.finished_at or each.attempt.called_at)
+    return phrase("{} {} at {}", each.step.name, DECISION_PAST[each.step.type], at)
+
+
+def _clock(case: Case, at: int) -> Text:
+    return clock(at, case.clock.now)

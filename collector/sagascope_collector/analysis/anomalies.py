@@ -1,33 +1,325 @@
-"""What should not have happened in a saga, whether or not anybody is needed. Each says what it rests on."""
+"""Anomalies: what should not have happened in a saga, whether or not it needs attention.
 
-from collections.abc import Callable, Iterator
-from itertools import islice
-from typing import Final
+One rule for each code; each anomaly states the telemetry that it rests on.
+"""
 
-from sagascope_collector.analysis import missteps, tracing
-from sagascope_collector.analysis.chronicle import Chronicle
-from sagascope_collector.analysis.model import Anomaly
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice, pairwise
+from typing import Final, NamedTuple
 
-FINDERS: Final[tuple[Callable[[Chronicle], Iterator[Anomaly]], ...]] = (
-    missteps.duplicate_execution,
-    missteps.compensated_twice,
-    missteps.compensation_order,
-    missteps.compensated_without_action,
-    missteps.forward_after_compensation,
-    missteps.out_of_order,
-    missteps.unexpected_step,
-    missteps.skipped_step,
-    missteps.progress_after_end,
-    tracing.clock_skew,
-    tracing.missing_span,
-    missteps.version_straddle,
-)
-"""One for each code, named for it, in the order in which they are shown."""
-
-MOST: Final = 20
-"""Anomalies of one code that are said of one saga."""
+from sagascope import semconv
+from sagascope_collector.analysis import plans
+from sagascope_collector.analysis.clocks import Edge, is_answered_call
+from sagascope_collector.analysis.ledger import StepEffect, began_after, ended_before
+from sagascope_collector.analysis.model import Anomaly, Attempt, AttemptState, Plan, Status, Step
+from sagascope_collector.analysis.values import ROUNDING_TOLERANCE_NS, ImpossibleTime
+from sagascope_collector.analysis.wording import clock, dated, listing, who
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
+from sagascope_collector.records import Span
 
 
-def find(saga: Chronicle) -> tuple[Anomaly, ...]:
-    """The anomalies of a saga, of each code the first `MOST`."""
-    return tuple(each for finder in FINDERS for each in islice(finder(saga), MOST))
+@dataclass(frozen=True, slots=True)
+class AnomalyContext:
+    """The steps of a saga, their accounts, and the spans that report them."""
+
+    steps: Sequence[Step]
+    effects: Sequence[StepEffect]
+    plan: Plan
+    status: Status
+    closing: Span | None
+    restarts: Sequence[int]
+    spans: Sequence[Span]
+    edges: Sequence[Edge]
+    impossible: Sequence[ImpossibleTime]
+    lost_spans: frozenset[str]
+    started_at: int
+
+    def at(self, moment: int) -> str:
+        """A moment as text, with its date if the saga started on another day."""
+        return clock(moment, self.started_at)
+
+
+class Found(NamedTuple):
+    """What a rule found; its code is in `RULES`."""
+
+    text: str
+    step: str | None
+
+
+def duplicate_execution(saga: AnomalyContext) -> Iterator[Found]:
+    """A second success of one step with the same key, also where an idempotency key made it harmless."""
+    for step in saga.steps:
+        if step.type in (semconv.TYPE_ACTION, semconv.TYPE_COMMIT) and len(step.attempts) > 1:
+            yield from _repeated(saga, step)
+
+
+def compensated_twice(saga: AnomalyContext) -> Iterator[Found]:
+    """A success after a success of one compensation."""
+    for step in saga.steps:
+        if step.type in (semconv.TYPE_COMPENSATION, semconv.TYPE_ROLLBACK) and len(step.attempts) > 1:
+            yield from _repeated(saga, step)
+
+
+def _repeated(saga: AnomalyContext, step: Step) -> Iterator[Found]:
+    done = [each for each in step.attempts if each.state is AttemptState.OK]
+    if len(done) > 1:
+        executions = listing(
+            [f"at {saga.at(each.ended_at or each.started_at)} in {who(each.process)}" for each in done[:5]]
+        )
+        yield Found(f"{_named(step)} succeeded {len(done)} times: {executions}", step.name)
+
+
+def compensation_order(saga: AnomalyContext) -> Iterator[Found]:
+    """A step was compensated before one that was executed after it."""
+    compensated = [each for each in saga.effects if each.compensated and each.executed]
+    for earlier, later in pairwise(compensated):
+        first, second = earlier.compensated[0], later.compensated[0]
+        if ended_before(earlier.executed[-1], later.executed[0]) and ended_before(first, second):
+            when = f"{earlier.name} was compensated at {saga.at(first.finished_at or 0)}"
+            text = f"{when}, before {later.name}, which was executed after it"
+            yield Found(text, earlier.name)
+
+
+def compensated_without_action(saga: AnomalyContext) -> Iterator[Found]:
+    """A compensation of a step that was not executed, as far as telemetry shows."""
+    compensations = [step for step in saga.steps if step.type == semconv.TYPE_COMPENSATION and step.compensates]
+    if not compensations:
+        return
+    done = {each.name for each in saga.effects if any(one.state is not AttemptState.ERROR for one in each.attempts)}
+    for step in compensations:
+        if step.compensates not in done:
+            when = f"{step.name} started at {saga.at(step.attempts[0].started_at)}"
+            text = f"{when}; no execution of {step.compensates} was received"
+            yield Found(text, step.name)
+
+
+def forward_after_compensation(saga: AnomalyContext) -> Iterator[Found]:
+    """An action that started after the first compensation."""
+    drive_at = saga.restarts[0] if saga.restarts else 0
+    compensating = [
+        attempt
+        for step in saga.steps
+        if step.type == semconv.TYPE_COMPENSATION
+        for attempt in step.attempts
+        if attempt.called_at >= drive_at
+    ]
+    if not compensating:
+        return
+    first = min(compensating, key=lambda each: each.called_at)
+    for step in saga.steps:
+        late = [each for each in step.attempts if step.type == semconv.TYPE_ACTION and began_after(each, first)]
+        if late:
+            when = f"at {saga.at(late[0].started_at)}, after compensation had started at {saga.at(first.started_at)}"
+            yield Found(f"{_named(step)} started {when}", step.name)
+
+
+def out_of_order(saga: AnomalyContext) -> Iterator[Found]:
+    """A step that started before one that the declared plan puts first. Learned plans are no basis: they may change."""
+    if saga.plan.source != "declared":
+        return
+    first: dict[str, Attempt] = {}
+    for step in saga.steps:
+        if step.attempts and plans.is_forward(step):
+            first.setdefault(step.name, step.attempts[0])
+    befores = plans.prerequisites(saga.plan)
+    for name, attempt in first.items():
+        for before in befores.get(name, ()):
+            if before in first and began_after(first[before], attempt):
+                at, earlier = saga.at(attempt.started_at), saga.at(first[before].started_at)
+                when = f"{name} started at {at}, {before} at {earlier}"
+                yield Found(f"{when}; the plan puts {before} first", name)
+
+
+def unexpected_step(saga: AnomalyContext) -> Iterator[Found]:
+    """A step that the declared plan does not have."""
+    if saga.plan.source != "declared":
+        return
+    planned = {step.name for step in saga.plan.steps}
+    compensations = {step.compensation for step in saga.plan.steps if step.compensation}
+    seen: set[str] = set()
+    for step in saga.steps:
+        known = planned | compensations if step.type == semconv.TYPE_COMPENSATION else planned
+        is_known = step.name in known or (step.type == semconv.TYPE_COMPENSATION and not saga.plan.compensations_known)
+        if step.attempts and not is_known and step.name not in seen:
+            seen.add(step.name)
+            when = f"started at {saga.at(step.attempts[0].started_at)} in {who(step.attempts[0].process)}"
+            yield Found(f"{step.name} {when} and is not in the plan", step.name)
+
+
+def skipped_step(saga: AnomalyContext) -> Iterator[Found]:
+    """A planned step, not optional, without which the saga was completed."""
+    if saga.status is not Status.COMPLETED or saga.plan.source != "declared":
+        return
+    done = {each.name for each in saga.effects if any(one.state is not AttemptState.ERROR for one in each.attempts)}
+    for step in saga.plan.steps:
+        if step.name not in done and not step.optional:
+            yield Found(f"The saga was completed without {step.name}", step.name)
+
+
+def progress_after_end(saga: AnomalyContext) -> Iterator[Found]:
+    """An attempt that started, or succeeded, after the saga's end."""
+    if saga.closing is None:
+        return
+    end = saga.closing.end
+    for step in saga.steps:
+        late = [
+            each for each in step.attempts if each.called_at > end + END_TOLERANCE_NS or _succeeded_after(each, end)
+        ]
+        if late:
+            verb = "started" if late[0].called_at > end + END_TOLERANCE_NS else "succeeded"
+            at = late[0].started_at if verb == "started" else late[0].ended_at or 0
+            text = f"{_named(step)} {verb} at {saga.at(at)}, after the saga had ended at {saga.at(end)}"
+            yield Found(text, step.name)
+
+
+def _succeeded_after(attempt: Attempt, end: int) -> bool:
+    ended = (attempt.ended_at or 0) + attempt.offset
+    return attempt.state is AttemptState.OK and ended > end + END_TOLERANCE_NS
+
+
+END_TOLERANCE_NS = 1_000_000_000
+"""Nanoseconds after a saga's end within which other services may still end spans without anomaly."""
+
+
+def version_straddle(saga: AnomalyContext) -> Iterator[Found]:
+    """Two versions of one service in one saga."""
+    versions: dict[str, dict[str, int]] = {}
+    seen: set[int] = set()
+    for span in saga.spans:
+        process = span.process
+        if process.version and process.service and id(process) not in seen:
+            seen.add(id(process))
+            versions.setdefault(process.service, {}).setdefault(process.version, span.start)
+    for service, first in sorted(versions.items()):
+        if len(first) > 1:
+            versions_seen = listing([f"{version} from {saga.at(at)}" for version, at in first.items()])
+            yield Found(f"{service} worked on it in versions {versions_seen}", None)
+
+
+def _named(step: Step) -> str:
+    return f"{step.name} ({step.key})" if step.key else step.name
+
+
+REPORTED_SKEW_NS = NANOSECONDS_PER_SECOND
+"""What clocks may contradict each other by, unsaid; nanoseconds."""
+
+
+MAX_MISSING_PARENTS = 5
+"""Missing parents that are named."""
+
+
+def clock_skew(saga: AnomalyContext) -> Iterator[Found]:
+    """A span that started before its parent, or after its parent's end; one anomaly for each pair of processes."""
+    yield from _impossible(saga)
+    worst: dict[tuple[str, str], tuple[int, Edge]] = {}
+    for edge in saga.edges:
+        if edge.parent.start <= edge.child.start and edge.child.end <= edge.parent.end:
+            continue
+        by = _contradiction(edge)
+        pair = (who(edge.parent.process), who(edge.child.process))
+        if by > REPORTED_SKEW_NS and by > worst.get(pair, (0, edge))[0]:
+            worst[pair] = (by, edge)
+    for (above, below), (by, edge) in sorted(worst.items(), key=lambda item: item[0]):
+        is_before = edge.child.start < edge.parent.start
+        relation = "started before" if is_before else "started after the end of" if _is_after(edge) else "ended after"
+        text = f"{edge.child.name} in {below} {relation} {edge.parent.name} above it in {above}"
+        difference = f"by {by / NANOSECONDS_PER_SECOND:.1f} s: their clocks differ"
+        yield Found(f"{text}, {difference}", edge.child.mark.step or None)
+
+
+def _impossible(saga: AnomalyContext) -> Iterator[Found]:
+    """Spans whose own times cannot be."""
+    for each in saga.impossible:
+        span, where = each.span, f"{each.span.name} in {who(each.span.process)}"
+        if not each.ends_before_start:
+            text = (
+                f"{where} was sent with the time {dated(span.start)} UTC, which cannot be: its time of receipt is used"
+            )
+        elif span.start - span.end <= ROUNDING_TOLERANCE_NS:
+            continue
+        else:
+            early = (span.start - span.end) / NANOSECONDS_PER_SECOND
+            text = f"{where} ends {early:.3f} s before it starts: its duration counts as 0"
+        yield Found(text, span.mark.step or None)
+
+
+def _contradiction(edge: Edge) -> int:
+    parent, child = edge
+    if child.start < parent.start:
+        return parent.start - child.start
+    if is_answered_call(parent, child):
+        return max(child.end - parent.end, 0)
+    return child.start - parent.end if _is_after(edge) else 0
+
+
+def _is_after(edge: Edge) -> bool:
+    """Whether work started only after its caller had received the answer."""
+    parent, child = edge
+    was_answered = parent.end > 0 and parent.status != "error" and child.start > parent.end
+    same = (parent.mark.step, parent.mark.key, parent.mark.attempt) == (
+        child.mark.step,
+        child.mark.key,
+        child.mark.attempt,
+    )
+    handed_on = parent.kind == "producer" or child.kind == "consumer"
+    return was_answered and not handed_on and (is_answered_call(parent, child) or (same and child.kind == "server"))
+
+
+def missing_span(saga: AnomalyContext) -> Iterator[Found]:
+    """A final span that was not received; once the saga has ended, a parent span that was not received."""
+    for span in saga.spans:
+        if span.span_id in saga.lost_spans:
+            begun = f"{span.name} in {who(span.process)}, started at {saga.at(span.start)}"
+            yield Found(f"{begun}, has ended; its final span was not received", span.mark.step or None)
+    if saga.closing is None:
+        return
+    found = orphans(saga.spans)
+    for span in found[:MAX_MISSING_PARENTS]:
+        text = f"The parent of {span.name} in {who(span.process)}, at {saga.at(span.start)}, was not received"
+        yield Found(text, span.mark.step or None)
+    if len(found) > MAX_MISSING_PARENTS:
+        yield Found(f"{len(found) - MAX_MISSING_PARENTS} more parent spans were not received", None)
+
+
+def orphans(spans: Iterable[Span]) -> list[Span]:
+    """Returns spans whose parent was not received, in traces with earlier spans of the saga; one for each parent."""
+    spans = list(spans)
+    known = {span.span_id for span in spans}
+    begun: set[str] = set()
+    found: dict[tuple[str, str], Span] = {}
+    for span in spans:
+        is_orphan = span.parent_id not in known and span.parent_id and span.trace_id in begun
+        if is_orphan and span.mark.role != semconv.ROLE_SAGA:
+            found.setdefault((span.trace_id, span.parent_id), span)
+        begun.add(span.trace_id)
+    return list(found.values())
+
+
+RULES: Final[Mapping[str, Callable[[AnomalyContext], Iterator[Found]]]] = {
+    "duplicate_execution": duplicate_execution,
+    "compensated_twice": compensated_twice,
+    "compensation_order": compensation_order,
+    "compensated_without_action": compensated_without_action,
+    "forward_after_compensation": forward_after_compensation,
+    "out_of_order": out_of_order,
+    "unexpected_step": unexpected_step,
+    "skipped_step": skipped_step,
+    "progress_after_end": progress_after_end,
+    "clock_skew": clock_skew,
+    "missing_span": missing_span,
+    "version_straddle": version_straddle,
+}
+"""By code, in the order in which anomalies are shown."""
+
+MAX_ANOMALIES_PER_CODE: Final = 20
+"""Anomalies of one code that are reported for one saga."""
+
+
+def find(saga: AnomalyContext) -> tuple[Anomaly, ...]:
+    """The anomalies of a saga, of each code the first `MAX_ANOMALIES_PER_CODE`."""
+    return tuple(
+        Anomaly(code, found.text, found.step)
+        for code, rule in RULES.items()
+        for found in islice(rule(saga), MAX_ANOMALIES_PER_CODE)
+    )

@@ -1,28 +1,243 @@
-"""From the views of an attempt to what became of it. The executor's view outranks the caller's."""
+"""Attempts of steps: which spans are views of one attempt, and what became of it.
 
-from collections.abc import Mapping
+Spans with the same step, type, key and number in different services are views of one attempt, and so are those of one
+service that lie below one another (a service that calls itself). Two of one service, neither below the other, are two
+executions. The executor's view outranks the caller's.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sagascope import semconv
 from sagascope_collector.analysis import failures, values
-from sagascope_collector.analysis.causes import Causes
-from sagascope_collector.analysis.details import details
-from sagascope_collector.analysis.lineage import Lineage
-from sagascope_collector.analysis.logged import LoggedStep
+from sagascope_collector.analysis.clocks import Skew
+from sagascope_collector.analysis.failures import Causes
 from sagascope_collector.analysis.model import Attempt, AttemptState, Failure
-from sagascope_collector.analysis.skew import Skew
-from sagascope_collector.analysis.spans import ProcessKey, process_key
-from sagascope_collector.analysis.views import Views
+from sagascope_collector.analysis.spans import RECEIVING_KINDS, LoggedStep, ProcessKey, SpanKey, SpanTree, process_key
 from sagascope_collector.records import SagaKey, Span
 
 
-class Circumstances(NamedTuple):
-    """What is needed, beside its views, to tell what became of an attempt."""
+class StepKey(NamedTuple):
+    """What identifies a step within its saga."""
 
-    lineage: Lineage
-    gone: frozenset[str]
-    """Ids of open spans that are over although their final span never came."""
+    name: str
+    type: str
+    key: str
+
+
+@dataclass(slots=True)
+class Views:
+    """The spans of one attempt."""
+
+    number: int
+    spans: list[Span]
+    """Those with the role of a step, the caller's first, the executor's last."""
+    receiver: Span | None = None
+    """Where only the caller has such a span: the participant's with which the executor took the work."""
+    received: list[Span] = field(default_factory=list)
+    """Every such span right below the caller's: a client may repeat a call by itself."""
+
+
+Numbered = dict[int, list[Span]]
+"""The spans of one step by number of the attempt."""
+
+
+def collect(spans: Iterable[Span], tree: SpanTree, undoing: Iterable[str]) -> dict[StepKey, list[Views]]:
+    """Collects every attempt among the spans, by step; ``undoing`` are the steps that the plan calls compensations."""
+    attempts, participants = [], []
+    for span in spans:
+        role = span.mark.role
+        if role == semconv.ROLE_STEP:
+            attempts.append(span)
+        elif span.kind in RECEIVING_KINDS and role != semconv.ROLE_SAGA:
+            participants.append(span)
+    collected = {
+        step: [views for number, group in numbered.items() for views in _executions(step, number, group, tree)]
+        for step, numbered in _groups(attempts, tree, frozenset(undoing)).items()
+    }
+    if participants:
+        _add_receivers(collected, participants, tree)
+    return collected
+
+
+def _groups(spans: list[Span], tree: SpanTree, undoing: frozenset[str]) -> dict[StepKey, Numbered]:
+    groups: dict[StepKey, Numbered] = {}
+    unnumbered: dict[StepKey, list[Span]] = {}
+    typed = undoing.union(span.mark.step for span in spans if span.mark.type not in _DEFAULT_TYPES)
+    for span in spans:
+        mark = span.mark
+        step = StepKey(mark.step or span.name, _type(span, typed, undoing, tree), mark.key)
+        if not mark.attempt:
+            unnumbered.setdefault(step, []).append(span)
+            continue
+        numbered = groups.get(step)
+        if numbered is None:
+            numbered = groups[step] = {}
+        group = numbered.get(mark.attempt)
+        if group is None:
+            numbered[mark.attempt] = [span]
+        else:
+            group.append(span)
+    for step, step_attempts in unnumbered.items():
+        _number(step, step_attempts, groups.setdefault(step, {}), tree)
+    return groups
+
+
+_DEFAULT_TYPES = ("", semconv.TYPE_ACTION)
+"""Types that may be left out."""
+
+
+def _type(span: Span, typed: frozenset[str], undoing: frozenset[str], tree: SpanTree) -> str:
+    """The type of an attempt: its own, else its caller's, since baggage does not carry it."""
+    mark = span.mark
+    if mark.type in semconv.STEP_TYPES:
+        return mark.type
+    if mark.step in typed:
+        for each in tree.above(span):
+            if each.mark.role == semconv.ROLE_STEP and each.mark.step == mark.step and each.mark.type:
+                return each.mark.type if each.mark.type in semconv.STEP_TYPES else semconv.TYPE_ACTION
+    if mark.step in undoing or semconv.STEP_COMPENSATES in span.attributes:
+        return semconv.TYPE_COMPENSATION
+    return semconv.TYPE_ACTION
+
+
+def _number(step: StepKey, step_attempts: list[Span], numbered: Numbered, tree: SpanTree) -> None:
+    """Numbers attempts that carry no number: as their caller's, else in order of start within their service."""
+    known = {id(span): number for number, group in numbered.items() for span in group}
+    counted: dict[str, int] = {}
+    for span in sorted(step_attempts, key=lambda each: (_depth(each, step, tree), each.start, each.span_id)):
+        number = next((known[id(each)] for each in tree.above(span) if id(each) in known), 0)
+        if not number:
+            number = counted[span.process.service] = counted.get(span.process.service, 0) + 1
+        known[id(span)] = number
+        numbered.setdefault(number, []).append(span)
+
+
+def _depth(span: Span, step: StepKey, tree: SpanTree) -> int:
+    """The number of views of the same step among its ancestors."""
+    return sum(
+        each.mark.role == semconv.ROLE_STEP and (each.mark.step or each.name) == step.name for each in tree.above(span)
+    )
+
+
+def _executions(step: StepKey, number: int, group: list[Span], tree: SpanTree) -> list[Views]:
+    if len(group) == 1:
+        return [Views(number, group)]
+    if len(group) == 2 and group[0].process.service != group[1].process.service:
+        return [Views(number, _caller_first(group, step, tree))]
+    executions = _Executions(number, tree)
+    for span in sorted(group, key=lambda span: _view_order(span, step, tree)):
+        executions.place(span)
+    return executions.views
+
+
+def _caller_first(pair: list[Span], step: StepKey, tree: SpanTree) -> list[Span]:
+    one, other = pair
+    if tree.is_below(other, one):
+        return pair
+    if tree.is_below(one, other) or _view_order(other, step, tree) < _view_order(one, step, tree):
+        return [other, one]
+    return pair
+
+
+def _view_order(span: Span, step: StepKey, tree: SpanTree) -> tuple[int, int, int, str]:
+    """From the caller to the executor: by depth, else by who sends and who receives, else by time."""
+    rank = {"client": -1, "producer": -1, "server": 1, "consumer": 1}.get(span.kind, 0)
+    return _depth(span, step, tree), rank, span.start, span.span_id
+
+
+class _Executions:
+    """Separates the executions of one attempt: a service executes each once, and may call itself for it."""
+
+    def __init__(self, number: int, tree: SpanTree) -> None:
+        self.views: list[Views] = []
+        self._number = number
+        self._tree = tree
+        self._services: list[dict[str, list[SpanKey]]] = []
+        """Of each execution: the views of each service."""
+        self._of: dict[SpanKey, int] = {}
+        self._full: dict[str, int] = {}
+        """By service: so many executions, from the first, have it."""
+
+    def place(self, span: Span) -> None:
+        """Adds a view to the execution that it belongs to, or to a new one."""
+        place = self._place(span)
+        if place is None:
+            place = len(self.views)
+            self.views.append(Views(self._number, []))
+            self._services.append({})
+        key = span.trace_id, span.span_id
+        self.views[place].spans.append(span)
+        self._services[place].setdefault(span.process.service, []).append(key)
+        self._of[key] = place
+
+    def _place(self, span: Span) -> int | None:
+        """The first execution whose caller is an ancestor, without another view of its service; None: a new one.
+
+        Where no caller is known, the first without a view of its service.
+        """
+        service = span.process.service
+        above = {
+            (span.trace_id, span.parent_id),
+            *((each.trace_id, each.span_id) for each in self._tree.above(span)),
+        }
+        if calling := {self._of[key] for key in above if key in self._of}:
+            fitting = (place for place in calling if above.issuperset(self._services[place].get(service, ())))
+            return min(fitting, default=None)
+        full = self._full.get(service, 0)
+        while full < len(self.views) and service in self._services[full]:
+            full += 1
+        self._full[service] = full
+        return full if full < len(self.views) else None
+
+
+def _add_receivers(collected: Mapping[StepKey, list[Views]], participants: list[Span], tree: SpanTree) -> None:
+    """Adds the first participant's span that received the work, where only the caller has a step span."""
+    alone = {
+        (views.spans[0].trace_id, views.spans[0].span_id): (step, views)
+        for step, step_attempts in collected.items()
+        for views in step_attempts
+        if len(views.spans) == 1 and not tree.received_here(views.spans[0])
+    }
+    if not alone:
+        return
+    for span in sorted(participants, key=lambda each: (each.start, each.span_id)):
+        for each in tree.above(span):
+            caller = alone.get((each.trace_id, each.span_id))
+            if caller is not None:
+                _receive(caller[1], span)
+                if tree.parent(span) is caller[1].spans[0]:
+                    caller[1].received.append(span)
+                break
+    _receive_by_name(alone.values(), participants)
+
+
+def _receive_by_name(alone: Iterable[tuple[StepKey, Views]], participants: list[Span]) -> None:
+    """Finds the receiver by step name in baggage, where a span between caller and participant was not received."""
+    by_attempt: dict[tuple[str, str, int], Span] = {}
+    for span in sorted(participants, key=lambda each: (each.start, each.span_id), reverse=True):
+        if span.mark.step:
+            by_attempt[span.mark.step, span.mark.key, span.mark.attempt] = span
+    for step, views in alone:
+        named = by_attempt.get((step.name, step.key, views.number))
+        if named is not None:
+            _receive(views, named)
+
+
+def _receive(views: Views, span: Span) -> None:
+    if views.receiver is None and span.process.service != views.spans[0].process.service:
+        views.receiver = span
+
+
+class AttemptContext(NamedTuple):
+    """What decides the state of an attempt, beside its views."""
+
+    tree: SpanTree
+    lost_spans: frozenset[str]
+    """Ids of open spans that have ended although their final span was not received."""
     offsets: Mapping[ProcessKey, int]
     announced: Mapping[str, int]
     unaccepted: frozenset[str] = frozenset()
@@ -30,17 +245,17 @@ class Circumstances(NamedTuple):
     causes: Causes | None = None
     skew: Skew | None = None
     logged: Mapping[int, LoggedStep] = MappingProxyType({})
-    """Steps that only log records tell of, by `id` of the span that stands for each."""
+    """Steps that only log records report, by `id` of the span that stands for each."""
     continued: bool = False
     """Whether the run ended so that it continues as a new one."""
 
 
-def attempt(views: Views, about: Circumstances) -> Attempt:
-    """One try of a step, from everything that tells of it."""
+def attempt(views: Views, context: AttemptContext) -> Attempt:
+    """Builds one attempt from everything that was received about it."""
     spans, receiver = views.spans, views.receiver
     shown = spans[-1]
-    state = _state(views, about)
-    told = tuple(spans) if receiver is None else (*spans, receiver)
+    state = _state(views, context)
+    views_of_attempt = tuple(spans) if receiver is None else (*spans, receiver)
     return Attempt(
         views.number,
         shown.process if receiver is None else receiver.process,
@@ -49,23 +264,25 @@ def attempt(views: Views, about: Circumstances) -> Attempt:
         shown.start,
         shown.end or None if state is not AttemptState.IN_FLIGHT else None,
         state,
-        _error(told, about) if state is AttemptState.ERROR or state is AttemptState.UNKNOWN else None,
+        _error(views_of_attempt, context) if state is AttemptState.ERROR or state is AttemptState.UNKNOWN else None,
         *details(spans),
-        views=told,
-        offset=about.offsets.get(process_key(shown.process), 0) if about.offsets else 0,
-        began=spans[0].start + (about.offsets.get(process_key(spans[0].process), 0) if about.offsets else 0),
-        over=None if state is AttemptState.IN_FLIGHT else _over(told, about),
-        gone=frozenset(each.span_id for each in told if each.span_id in about.gone) if about.gone else about.gone,
-        is_executor_known=len(told) > 1 or state is AttemptState.OK or about.lineage.received_here(shown),
-        skew=about.skew,
-        logged_until=_logged_until(shown, about),
+        views=views_of_attempt,
+        offset=context.offsets.get(process_key(shown.process), 0) if context.offsets else 0,
+        called_at=spans[0].start + (context.offsets.get(process_key(spans[0].process), 0) if context.offsets else 0),
+        finished_at=None if state is AttemptState.IN_FLIGHT else _finished_at(views_of_attempt, context),
+        lost_spans=frozenset(each.span_id for each in views_of_attempt if each.span_id in context.lost_spans)
+        if context.lost_spans
+        else context.lost_spans,
+        is_executor_known=len(views_of_attempt) > 1 or state is AttemptState.OK or context.tree.received_here(shown),
+        skew=context.skew,
+        logged_until=_logged_until(shown, context),
         child=_child(shown),
     )
 
 
-def _logged_until(span: Span, about: Circumstances) -> int:
-    logged = about.logged.get(id(span)) if about.logged else None
-    return logged.last_at + about.offsets.get(process_key(span.process), 0) if logged is not None else 0
+def _logged_until(span: Span, context: AttemptContext) -> int:
+    logged = context.logged.get(id(span)) if context.logged else None
+    return logged.last_at + context.offsets.get(process_key(span.process), 0) if logged is not None else 0
 
 
 def _child(span: Span) -> SagaKey | None:
@@ -74,22 +291,22 @@ def _child(span: Span) -> SagaKey | None:
     return SagaKey(span.process.environment, span.mark.step, child, "") if child else None
 
 
-def _state(views: Views, about: Circumstances) -> AttemptState:
+def _state(views: Views, context: AttemptContext) -> AttemptState:
     spans = views.spans
     executor = spans[-1]
-    if (logged := about.logged.get(id(executor))) is not None:
+    if (logged := context.logged.get(id(executor))) is not None:
         return AttemptState.UNKNOWN if logged.is_over else AttemptState.IN_FLIGHT
-    if executor.span_id in about.unaccepted:
+    if executor.span_id in context.unaccepted:
         return AttemptState.UNKNOWN
-    if len(spans) == 1 and not _is_executors(views, about.lineage):
-        return _callers_state(executor, views.receiver, about)
+    if len(spans) == 1 and not _is_executors(views, context.tree):
+        return _callers_state(executor, views.receiver, context)
     if executor.kind == "client" and views.received and all(each.status == "error" for each in views.received):
         return _failed_state(views.received[-1])
     if executor.end:
         return _failed_state(executor) if executor.status == "error" else AttemptState.OK
-    if executor.span_id not in about.gone:
+    if executor.span_id not in context.lost_spans:
         return AttemptState.IN_FLIGHT
-    return _callers_word(spans[:-1])
+    return _state_by_callers(spans[:-1])
 
 
 def _failed_state(executor: Span) -> AttemptState:
@@ -97,48 +314,108 @@ def _failed_state(executor: Span) -> AttemptState:
     return AttemptState.UNKNOWN if failures.was_interrupted(failures.failure(executor)) else AttemptState.ERROR
 
 
-def _is_executors(views: Views, lineage: Lineage) -> bool:
+def _is_executors(views: Views, tree: SpanTree) -> bool:
     """Whether the only view is of the process that did the work."""
     span = views.spans[0]
-    return span.status != "error" or (views.receiver is None and lineage.received_here(span))
+    return span.status != "error" or (views.receiver is None and tree.received_here(span))
 
 
-def _callers_word(callers: list[Span]) -> AttemptState:
-    """What the callers were told, where the executor's own word was lost."""
+def _state_by_callers(callers: list[Span]) -> AttemptState:
+    """What the callers' spans report, where the executor's final span was lost."""
     for span in reversed(callers):
         if span.end and span.status != "error":
             return AttemptState.OK
         error = failures.failure(span)
-        if span.end and not (failures.leaves_open(span, error) or failures.was_interrupted(error)):
+        if span.end and not (failures.leaves_outcome_unknown(span, error) or failures.was_interrupted(error)):
             return AttemptState.ERROR
     return AttemptState.UNKNOWN
 
 
-def _callers_state(caller: Span, receiver: Span | None, about: Circumstances) -> AttemptState:
+def _callers_state(caller: Span, receiver: Span | None, context: AttemptContext) -> AttemptState:
     """The state of an attempt that failed for its caller, who may not know whether it was done."""
     error = failures.failure(caller)
-    if not (failures.leaves_open(caller, error) or failures.was_interrupted(error)):
+    if not (failures.leaves_outcome_unknown(caller, error) or failures.was_interrupted(error)):
         return AttemptState.ERROR
-    if receiver is None or receiver.span_id in about.gone:
+    if receiver is None or receiver.span_id in context.lost_spans:
         return AttemptState.UNKNOWN
     if not receiver.end:
         return AttemptState.IN_FLIGHT
     return AttemptState.ERROR if receiver.status == "error" or failures.refused(receiver) else AttemptState.OK
 
 
-def _error(told: tuple[Span, ...], about: Circumstances) -> Failure | None:
+def _error(views: tuple[Span, ...], context: AttemptContext) -> Failure | None:
     """The executor's own error: of its span, else of what lies below it; else its caller's view of it."""
-    own = failures.failure(told[-1])
-    if own is None and about.causes is not None:
-        own = about.causes.below(told[-1])
-    return own or next((error for span in reversed(told) if (error := failures.failure(span))), None)
+    own = failures.failure(views[-1])
+    if own is None and context.causes is not None:
+        own = context.causes.below(views[-1])
+    return own or next((error for span in reversed(views) if (error := failures.failure(span))), None)
 
 
-def _over(told: tuple[Span, ...], about: Circumstances) -> int:
-    """The last word that it is over; where its final span was lost, the last sign that it had begun."""
-    if not about.offsets and len(told) == 1 and told[0].end:
-        return told[0].end
-    if until := _logged_until(told[-1], about):
+def _finished_at(views: tuple[Span, ...], context: AttemptContext) -> int:
+    """The last report of its end; where the final span was lost, the last report that it had started."""
+    if not context.offsets and len(views) == 1 and views[0].end:
+        return views[0].end
+    if until := _logged_until(views[-1], context):
         return until
-    ends = [span.end + about.offsets.get(process_key(span.process), 0) for span in told if span.end]
-    return max(ends) if ends else max(about.announced.get(span.span_id, span.start) for span in told)
+    ends = [span.end + context.offsets.get(process_key(span.process), 0) for span in views if span.end]
+    return max(ends) if ends else max(context.announced.get(span.span_id, span.start) for span in views)
+
+
+class Details(NamedTuple):
+    """The optional attributes of an attempt, in the order of `model.Attempt`."""
+
+    amount: Decimal | None = None
+    currency: str | None = None
+    idempotency_key: str | None = None
+    timeout: float | None = None
+    retry_in: float | None = None
+    max_attempts: int | None = None
+    wait_until: int | None = None
+    resources: tuple[str, ...] = ()
+    pivot: bool = False
+    compensates: str | None = None
+
+
+DETAIL_ATTRIBUTES: Final = frozenset(
+    {
+        semconv.AMOUNT,
+        semconv.CURRENCY,
+        semconv.STEP_IDEMPOTENCY_KEY,
+        semconv.STEP_TIMEOUT,
+        semconv.STEP_RETRY_IN,
+        semconv.STEP_MAX_ATTEMPTS,
+        semconv.WAIT_UNTIL,
+        semconv.STEP_RESOURCES,
+        semconv.STEP_PIVOT,
+        semconv.STEP_COMPENSATES,
+    }
+)
+
+
+NO_DETAILS: Final = Details()
+
+
+def details(views: Sequence[Span]) -> Details:
+    """Reads the details from the views of one attempt, the caller's first."""
+    attributes: dict[str, Any] = {}
+    for view in views:
+        if not DETAIL_ATTRIBUTES.isdisjoint(view.attributes):
+            attributes.update(
+                (name, view.attributes[name]) for name in DETAIL_ATTRIBUTES if view.attributes.get(name) is not None
+            )
+    return _read(attributes) if attributes else NO_DETAILS
+
+
+def _read(attributes: dict[str, Any]) -> Details:
+    return Details(
+        amount=values.amount(attributes.get(semconv.AMOUNT)),
+        currency=values.text(attributes.get(semconv.CURRENCY)),
+        idempotency_key=values.text(attributes.get(semconv.STEP_IDEMPOTENCY_KEY)),
+        timeout=values.seconds(attributes.get(semconv.STEP_TIMEOUT)),
+        retry_in=values.wait(attributes.get(semconv.STEP_RETRY_IN)),
+        max_attempts=values.count(attributes.get(semconv.STEP_MAX_ATTEMPTS)),
+        wait_until=values.moment(attributes.get(semconv.WAIT_UNTIL)),
+        resources=values.texts(attributes.get(semconv.STEP_RESOURCES)) or (),
+        pivot=attributes.get(semconv.STEP_PIVOT) is True,
+        compensates=values.text(attributes.get(semconv.STEP_COMPENSATES)),
+    )

@@ -1,177 +1,68 @@
-"""Whether a saga needs attention: one record for each code, the first that holds is reported."""
+"""Attention rules: whether a saga needs attention. The first code that applies is reported.
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final, Literal
+The records of the codes are `AttentionCode`; each has one rule here.
+"""
 
-from sagascope_collector.analysis import actions, headline, retries, self_reported, standstill, wrongs
-from sagascope_collector.analysis.advice import Action
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+from sagascope_collector.analysis import actions, headline, integrity_rules, progress_rules
 from sagascope_collector.analysis.case import Case, Finding
-from sagascope_collector.analysis.evidence import Basis
 from sagascope_collector.analysis.ledger import has_ended
-from sagascope_collector.analysis.model import Reason, Status
-from sagascope_collector.analysis.spans import GRACE, is_unlisted
+from sagascope_collector.analysis.model import Action, Status
+from sagascope_collector.analysis.spans import FINAL_SPAN_GRACE_NS, is_unlisted
 from sagascope_collector.analysis.wording import Text
-
-Tone = Literal["alarm", "wait"]
-"""The colour of a code: ``alarm`` where something is wrong and stays wrong, ``wait`` where it may still succeed."""
-
-Life = Literal["open", "failed", "ended"]
-"""Sagas of which a code can hold: open ones alone, also ended ones that did not complete, or all."""
+from sagascope_collector.attention_codes import AttentionCode
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
-    """Everything about one attention code."""
+class Rule(NamedTuple):
+    """How one attention code is found and described."""
 
-    reason: Reason
-    label: str
-    tone: Tone
-    holds_for: Life
     find: Callable[[Case], Finding | None]
     fact: Callable[[Case, Finding], Text]
     """The sentence at the start of the headline."""
     actions: Callable[[Case, Finding], list[Action]]
-    rests_on_absence: bool = False
-    """It claims that something was not received: never certain but for a reported shutdown."""
-    stops_at_a_step: bool = False
-    """The saga waits at one step, in which other sagas may succeed."""
-
-    @property
-    def basis(self) -> Basis:
-        """What its evidence shows beside the attempts."""
-        return Basis(self.stops_at_a_step, self.rests_on_absence)
 
 
-CODES: Final[Sequence[Code]] = (
-    Code(
-        Reason.APPLIED_TWICE,
-        "Executed twice",
-        "alarm",
-        "ended",
-        wrongs.applied_twice,
-        headline.applied_twice,
-        actions.applied_twice,
+RULES: Final[Mapping[AttentionCode, Rule]] = {
+    AttentionCode.APPLIED_TWICE: Rule(integrity_rules.applied_twice, headline.applied_twice, actions.applied_twice),
+    AttentionCode.COMPENSATION_FAILED: Rule(
+        integrity_rules.compensation_failed, headline.compensation_failed, actions.compensation_failed
     ),
-    Code(
-        Reason.COMPENSATION_FAILED,
-        "Compensation failed",
-        "alarm",
-        "failed",
-        wrongs.compensation_failed,
-        headline.compensation_failed,
-        actions.compensation_failed,
+    AttentionCode.UNCOMPENSATED: Rule(integrity_rules.uncompensated, headline.uncompensated, actions.uncompensated),
+    AttentionCode.MIXED_OUTCOME: Rule(integrity_rules.mixed_outcome, headline.mixed_outcome, actions.mixed_outcome),
+    AttentionCode.IN_DOUBT: Rule(integrity_rules.in_doubt, headline.in_doubt, actions.in_doubt),
+    AttentionCode.BLOCKED: Rule(progress_rules.blocked, headline.blocked, actions.blocked),
+    AttentionCode.INSTANCE_LOST: Rule(progress_rules.instance_lost, headline.instance_lost, actions.instance_lost),
+    AttentionCode.RETRYING: Rule(progress_rules.retrying, headline.retrying, actions.retrying),
+    AttentionCode.HUNG: Rule(progress_rules.hung, headline.hung, actions.hung),
+    AttentionCode.NEXT_STEP_MISSING: Rule(
+        progress_rules.next_step_missing, headline.next_step_missing, actions.next_step_missing
     ),
-    Code(
-        Reason.UNCOMPENSATED,
-        "Not compensated",
-        "alarm",
-        "failed",
-        wrongs.uncompensated,
-        headline.uncompensated,
-        actions.uncompensated,
-        rests_on_absence=True,
-    ),
-    Code(
-        Reason.MIXED_OUTCOME,
-        "Mixed outcome",
-        "alarm",
-        "ended",
-        self_reported.mixed_outcome,
-        headline.mixed_outcome,
-        actions.mixed_outcome,
-    ),
-    Code(
-        Reason.IN_DOUBT,
-        "In doubt",
-        "alarm",
-        "failed",
-        wrongs.in_doubt,
-        headline.in_doubt,
-        actions.in_doubt,
-        rests_on_absence=True,
-    ),
-    Code(
-        Reason.BLOCKED,
-        "Blocked",
-        "alarm",
-        "open",
-        self_reported.blocked,
-        headline.blocked,
-        actions.blocked,
-        stops_at_a_step=True,
-    ),
-    Code(
-        Reason.INSTANCE_LOST,
-        "Instance lost",
-        "alarm",
-        "open",
-        standstill.instance_lost,
-        headline.instance_lost,
-        actions.instance_lost,
-        rests_on_absence=True,
-        stops_at_a_step=True,
-    ),
-    Code(
-        Reason.RETRYING,
-        "Retrying",
-        "wait",
-        "open",
-        retries.retrying,
-        headline.retrying,
-        actions.retrying,
-        stops_at_a_step=True,
-    ),
-    Code(
-        Reason.HUNG,
-        "Hung",
-        "wait",
-        "open",
-        standstill.hung,
-        headline.hung,
-        actions.hung,
-        stops_at_a_step=True,
-    ),
-    Code(
-        Reason.NEXT_STEP_MISSING,
-        "Next step missing",
-        "alarm",
-        "open",
-        standstill.next_step_missing,
-        headline.next_step_missing,
-        actions.next_step_missing,
-        rests_on_absence=True,
-        stops_at_a_step=True,
-    ),
-    Code(
-        Reason.NEVER_CLOSED,
-        "Never closed",
-        "wait",
-        "open",
-        standstill.never_closed,
-        headline.never_closed,
-        actions.never_closed,
-        rests_on_absence=True,
-    ),
-)
+    AttentionCode.NEVER_CLOSED: Rule(progress_rules.never_closed, headline.never_closed, actions.never_closed),
+}
+"""By code, in the order of `AttentionCode`."""
 
-BY_REASON: Final = {code.reason: code for code in CODES}
+_APPLICABLE: Final = {
+    status: tuple(
+        rule
+        for code, rule in RULES.items()
+        if code.scope == "all"
+        or not has_ended(status)
+        or (code.scope == "not completed" and status is not Status.COMPLETED)
+    )
+    for status in Status
+}
 
 
 def find(case: Case) -> Finding | None:
     """The finding to be reported, if any."""
     _await_final_spans(case)
-    for code in CODES:
-        finding = code.find(case) if _can_hold(code, case.saga.status) else None
+    for rule in _APPLICABLE[case.saga.status]:
+        finding = rule.find(case)
         if finding is not None:
             return finding
     return None
-
-
-def _can_hold(code: Code, status: Status) -> bool:
-    if code.holds_for == "ended" or not has_ended(status):
-        return True
-    return code.holds_for == "failed" and status is not Status.COMPLETED
 
 
 def _await_final_spans(case: Case) -> None:
@@ -179,7 +70,12 @@ def _await_final_spans(case: Case) -> None:
     for span in case.saga.spans:
         announced_at = case.saga.announced.get(span.span_id) if not span.end else None
         instance = case.liveness.instance(span.process) if announced_at is not None else None
-        if announced_at is None or instance is None or instance.heartbeat is None or span.span_id in case.saga.gone:
+        if (
+            announced_at is None
+            or instance is None
+            or instance.heartbeat is None
+            or span.span_id in case.saga.lost_spans
+        ):
             continue
         if is_unlisted(span.span_id, announced_at, instance.heartbeat):
-            case.watch.remind(instance.heartbeat.at + GRACE)
+            case.clock.reevaluate_at(instance.heartbeat.at + FINAL_SPAN_GRACE_NS)

@@ -1,4 +1,4 @@
-"""One saga before the judge: what is in flight, what failed, what should come next."""
+"""One saga under diagnosis: what is in flight, what failed, what should come next."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,11 +6,10 @@ from functools import cached_property
 from typing import NamedTuple
 
 from sagascope import semconv
-from sagascope_collector.analysis import course, ledger
-from sagascope_collector.analysis.accounts import Account, accounts
-from sagascope_collector.analysis.context import Context
-from sagascope_collector.analysis.experience import Experience
-from sagascope_collector.analysis.lineage import Lineage
+from sagascope_collector.analysis import ledger, plans
+from sagascope_collector.analysis.baseline import Baseline
+from sagascope_collector.analysis.context import Context, EvaluationClock
+from sagascope_collector.analysis.ledger import StepEffect, step_effects
 from sagascope_collector.analysis.liveness import Liveness
 from sagascope_collector.analysis.model import (
     Attempt,
@@ -18,21 +17,20 @@ from sagascope_collector.analysis.model import (
     Confidence,
     LedgerEntry,
     Phase,
-    Reason,
     Saga,
     Status,
     Step,
     StepState,
 )
-from sagascope_collector.analysis.spans import keyed, process_key, processes
-from sagascope_collector.analysis.watch import Watch
+from sagascope_collector.analysis.spans import SpanTree, keyed, process_key, processes
+from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.records import Instance, Process, Span
 
-BACKWARD = (semconv.TYPE_COMPENSATION, semconv.TYPE_ROLLBACK)
-"""Types of steps that undo."""
+COMPENSATING_TYPES = (semconv.TYPE_COMPENSATION, semconv.TYPE_ROLLBACK)
+"""Types of steps that compensate."""
 
 
-class Try(NamedTuple):
+class StepAttempt(NamedTuple):
     """An attempt and its step."""
 
     step: Step
@@ -43,20 +41,20 @@ class Try(NamedTuple):
 class Finding:
     """What a rule found: the fact, where, and how far it can be trusted."""
 
-    reason: Reason
+    reason: AttentionCode
     phase: Phase
     step: str | None
     service: str | None
     since: int
     confidence: Confidence
-    subject: Try | None = None
+    subject: StepAttempt | None = None
     """The attempt that the finding is about."""
     process: Process | None = None
     """The process that it is about, where it is not the attempt's."""
-    other: Try | None = None
+    other: StepAttempt | None = None
     """A second attempt that it rests on."""
     due: int | None = None
-    """When what did not come should have come."""
+    """The deadline of what was not received."""
 
 
 class Case:
@@ -66,13 +64,13 @@ class Case:
         self.saga = saga
         self.instances = [instance for _, instance in sorted(processes(instances).items(), key=lambda each: each[0])]
         self.context = context
-        self.watch = Watch(context.now, context.deaf)
-        self.liveness = Liveness(instances, self.watch, saga.offsets)
+        self.clock = EvaluationClock(context.now, context.ingest_outages)
+        self.liveness = Liveness(instances, self.clock, saga.offsets)
 
     @cached_property
-    def experience(self) -> Experience:
-        """What finished sagas of its name taught."""
-        return self.context.experience.get(self.type) or Experience()
+    def baseline(self) -> Baseline:
+        """The baseline of its saga type."""
+        return self.context.baselines.get(self.type) or Baseline()
 
     @property
     def type(self) -> tuple[str, str]:
@@ -80,15 +78,17 @@ class Case:
         return self.saga.key.environment, self.saga.inferred_name or self.saga.key.name
 
     @cached_property
-    def tries(self) -> list[Try]:
-        """Every attempt, in the order in which they began."""
-        tries = [Try(step, attempt) for step in self.saga.steps for attempt in step.attempts]
-        return sorted(tries, key=lambda each: (each.attempt.began, each.attempt.started_at, each.attempt.span_id))
+    def step_attempts(self) -> list[StepAttempt]:
+        """Every attempt, in the order in which they were first called."""
+        step_attempts = [StepAttempt(step, attempt) for step in self.saga.steps for attempt in step.attempts]
+        return sorted(
+            step_attempts, key=lambda each: (each.attempt.called_at, each.attempt.started_at, each.attempt.span_id)
+        )
 
     @cached_property
-    def lineage(self) -> Lineage:
-        """Who stands above whom."""
-        return Lineage(keyed(self.saga.spans))
+    def tree(self) -> SpanTree:
+        """The tree of its spans."""
+        return SpanTree(keyed(self.saga.spans))
 
     def at(self, process: Process, moment: int) -> int:
         """A moment by the clock of a process, on the saga's clock."""
@@ -97,130 +97,153 @@ class Case:
     @cached_property
     def unseen_steps(self) -> Sequence[str]:
         """The required steps of which no record was received, although a step that waits for them has started."""
-        return course.passed_over(self.saga.plan, self.saga.steps)
+        return plans.unseen_required_steps(self.saga.plan, self.saga.steps)
 
     @property
     def telemetry_lost(self) -> bool:
-        """Whether most services of its environment fell silent at once, so that no silence is held against one."""
+        """Whether most services of its environment stopped reporting at once: missing reports are no evidence then."""
         return self.saga.key.environment in self.context.telemetry_lost
 
     @cached_property
-    def accounts(self) -> list[Account]:
-        """What was done and undone of each step, in the order in which it was done."""
-        return accounts(self.saga.steps, self.saga.plan)
+    def step_effects(self) -> list[StepEffect]:
+        """The effects of each step, in the order in which they took effect."""
+        return step_effects(self.saga.steps, self.saga.plan)
 
     @cached_property
-    def books(self) -> list[tuple[Account, LedgerEntry]]:
+    def effects(self) -> list[tuple[StepEffect, LedgerEntry]]:
         """The accounts with the ledger's line of each."""
-        lines = ledger.entries(self.accounts, self.saga.plan, self.saga.status)
-        return list(zip(self.accounts, lines, strict=True))
+        lines = ledger.entries(self.step_effects, self.saga.plan, self.saga.status)
+        return list(zip(self.step_effects, lines, strict=True))
 
     @property
-    def next_undo(self) -> tuple[str, str | None] | None:
-        """(the step, its compensation) that should be undone next, if any."""
-        return course.next_undo(self.books, self.saga.status)
+    def next_compensation(self) -> tuple[str, str | None] | None:
+        """(the step, its compensation) that should be compensated next, if any."""
+        return plans.next_compensation(self.effects, self.saga.status)
 
     @cached_property
-    def is_backward(self) -> bool:
-        """Whether the saga is being undone."""
+    def is_compensating(self) -> bool:
+        """Whether the saga is being compensated."""
         return self.saga.status is Status.COMPENSATING
 
     @property
     def phase(self) -> Phase:
         """The direction in which the saga moves."""
-        return Phase.COMPENSATION if self.is_backward else Phase.FORWARD
+        return Phase.COMPENSATION if self.is_compensating else Phase.FORWARD
 
     @cached_property
     def root(self) -> Span | None:
         """The root, while it is open."""
         root = self.saga.root
-        return root if root is not None and not root.end and root.span_id not in self.saga.gone else None
+        return root if root is not None and not root.end and root.span_id not in self.saga.lost_spans else None
 
     @cached_property
-    def in_flight(self) -> list[Try]:
-        """Attempts in flight that the saga stands on: the inner before the outer, then the earliest first."""
+    def in_flight(self) -> list[StepAttempt]:
+        """Attempts in flight on which the saga depends: inner ones first, then by start."""
         if ledger.has_ended(self.saga.status):
             return []
-        flying = [each for each in self.tries if each.attempt.state is AttemptState.IN_FLIGHT]
-        if not flying:
+        in_flight_attempt = [each for each in self.step_attempts if each.attempt.state is AttemptState.IN_FLIGHT]
+        if not in_flight_attempt:
             return []
-        current = [each for each in flying if not self._is_superseded(each)]
-        if self.is_backward and (undoing := [each for each in current if each.step.type in BACKWARD]):
+        current = [each for each in in_flight_attempt if not self._is_superseded(each)]
+        if self.is_compensating and (undoing := [each for each in current if each.step.type in COMPENSATING_TYPES]):
             current = undoing
-        elif self.is_backward and self.next_undo:
+        elif self.is_compensating and self.next_compensation:
             current = []
         return self._inner_first(current) if len(current) > 1 else current
 
-    def _is_superseded(self, flying: Try) -> bool:
-        """Whether the saga has gone on without it: a later attempt of the step, or its caller gave it up and moved."""
-        step, attempt = flying
-        if any(each.began > attempt.began for each in step.attempts) or self._is_decided(step):
+    def _is_superseded(self, in_flight_attempt: StepAttempt) -> bool:
+        """Whether the saga has continued without it: by a later attempt, or because its caller gave up and moved on."""
+        step, attempt = in_flight_attempt
+        if any(each.called_at > attempt.called_at for each in step.attempts) or self._is_decided(step):
             return True
         caller = attempt.views[0]
-        if not caller.end and self._has_moved_on(flying):
+        if not caller.end and self._has_moved_on(in_flight_attempt):
             return True
         if len(attempt.views) < 2 or not caller.end:
             return False
-        given_up = attempt.began + caller.end - caller.start
+        given_up = attempt.called_at + caller.end - caller.start
         behind = self._behind(step.name) if caller.status != "error" else None
         return any(
-            each.attempt.began >= given_up and each.step is not step and (behind is None or each.step.name in behind)
-            for each in self.tries
+            each.attempt.called_at >= given_up
+            and each.step is not step
+            and (behind is None or each.step.name in behind)
+            for each in self.step_attempts
         )
 
-    def _has_moved_on(self, flying: Try) -> bool:
+    def _has_moved_on(self, in_flight_attempt: StepAttempt) -> bool:
         """Whether its caller has called for a step that waits for this one by the plan, so it was answered."""
-        step, attempt = flying
-        if self.saga.plan.source != "declared" or step.type in BACKWARD or len(attempt.views) > 1 or step.key:
+        step, attempt = in_flight_attempt
+        if self.saga.plan.source != "declared" or step.type in COMPENSATING_TYPES or len(attempt.views) > 1 or step.key:
             return False
         caller, behind = process_key(attempt.views[0].process), self._behind(step.name)
         return attempt.views[0].kind == "client" and any(
             each.step.name in behind
-            and each.attempt.began > attempt.began
+            and each.attempt.called_at > attempt.called_at
             and process_key(each.attempt.views[0].process) == caller
-            for each in self.tries
+            for each in self.step_attempts
         )
 
     def _is_decided(self, prepared: Step) -> bool:
-        """Whether a participant of a two-phase commit was told how to end: then its preparation is over."""
+        """Whether a participant of a two-phase commit received its decision: then its preparation is over."""
         decisions = (semconv.TYPE_COMMIT, semconv.TYPE_ROLLBACK)
         return prepared.type == semconv.TYPE_PREPARE and any(
             each.type in decisions and (each.name, each.key) == (prepared.name, prepared.key)
             for each in self.saga.steps
         )
 
+    @cached_property
+    def undecided(self) -> list[StepAttempt]:
+        """The latest votes of participants that are prepared, and of which no commit or rollback was received."""
+        return [
+            each
+            for each in self.step_attempts
+            if each.step.type == semconv.TYPE_PREPARE
+            and each.attempt.state is AttemptState.OK
+            and each.attempt is each.step.attempts[-1]
+            and not self._has_decision(each.step)
+        ]
+
+    def _has_decision(self, prepared: Step) -> bool:
+        """Whether a commit or rollback of this participant started and has not failed."""
+        return any(
+            step.type in (semconv.TYPE_COMMIT, semconv.TYPE_ROLLBACK)
+            and (step.name, step.key) == (prepared.name, prepared.key)
+            and step.state is not StepState.FAILED
+            for step in self.saga.steps
+        )
+
     def _behind(self, name: str) -> set[str]:
         """Planned steps that wait for this one."""
-        return {later for later, needs in course.prerequisites(self.saga.plan).items() if name in needs}
+        return {later for later, needs in plans.prerequisites(self.saga.plan).items() if name in needs}
 
-    def _inner_first(self, flying: list[Try]) -> list[Try]:
-        outer = {id(above) for each in flying for above in self.lineage.above(each.attempt.views[0])}
-        return sorted(flying, key=lambda each: any(id(view) in outer for view in each.attempt.views))
+    def _inner_first(self, in_flight_attempt: list[StepAttempt]) -> list[StepAttempt]:
+        outer = {id(above) for each in in_flight_attempt for above in self.tree.above(each.attempt.views[0])}
+        return sorted(in_flight_attempt, key=lambda each: any(id(view) in outer for view in each.attempt.views))
 
     @cached_property
-    def ended_last(self) -> Try | None:
+    def ended_last(self) -> StepAttempt | None:
         """The attempt that ended last."""
-        ended = [each for each in self.tries if each.attempt.over is not None]
-        return max(ended, key=lambda each: (each.attempt.over or 0, each.attempt.began), default=None)
+        ended = [each for each in self.step_attempts if each.attempt.finished_at is not None]
+        return max(ended, key=lambda each: (each.attempt.finished_at or 0, each.attempt.called_at), default=None)
 
     @cached_property
-    def last(self) -> Try | None:
-        """The last step done: forward by the plan's order, then by its start; backward by its start.
+    def last(self) -> StepAttempt | None:
+        """The last step that succeeded: forward by plan order, then by start; while compensating by start.
 
-        Not by its end: who publishes a message may wait for the broker's answer after the consumer has begun.
+        Not by end: a publisher may wait for the broker's acknowledgement after the consumer has started.
         """
         done = [
             each
-            for each in self.tries
-            if each.attempt.state is AttemptState.OK and (each.step.type in BACKWARD) is self.is_backward
+            for each in self.step_attempts
+            if each.attempt.state is AttemptState.OK and (each.step.type in COMPENSATING_TYPES) is self.is_compensating
         ]
         return self._furthest(done) if done else self.ended_last
 
-    def _furthest(self, done: Sequence[Try]) -> Try:
-        """Of attempts in the order in which they began; a step that the plan lacks stands where the one before does."""
+    def _furthest(self, done: Sequence[StepAttempt]) -> StepAttempt:
+        """The furthest of attempts in order of start; a step outside the plan counts as the one before it."""
         places = {step.name: place for place, step in enumerate(self.saga.plan.steps)}
         furthest, reached = done[-1], -1
-        if self.is_backward:
+        if self.is_compensating:
             return furthest
         for each in done:
             place = places.get(each.step.name, reached)
@@ -229,26 +252,28 @@ class Case:
         return furthest
 
     @cached_property
-    def failing(self) -> Try | None:
-        """The latest failed step that was neither done, nor undone, nor left behind."""
-        for each in reversed(self.tries):
+    def failing(self) -> StepAttempt | None:
+        """The latest failed step that neither succeeded later, nor was compensated, nor left behind."""
+        for each in reversed(self.step_attempts):
             step, attempt = each
-            if (step.type in BACKWARD) is not self.is_backward or attempt is not step.attempts[-1]:
+            if (step.type in COMPENSATING_TYPES) is not self.is_compensating or attempt is not step.attempts[-1]:
                 continue
             if step.state in (StepState.FAILED, StepState.UNKNOWN) and not self._is_left_behind(each):
                 return each
         return None
 
-    def _is_left_behind(self, failed: Try) -> bool:
-        over = failed.attempt.over or 0
-        return any(each.attempt.began >= over and each.step is not failed.step for each in self.tries)
+    def _is_left_behind(self, failed: StepAttempt) -> bool:
+        finished_at = failed.attempt.finished_at or 0
+        return any(
+            each.attempt.called_at >= finished_at and each.step is not failed.step for each in self.step_attempts
+        )
 
-    def heard_since(self, service: str | None, moment: int) -> bool:
-        """Whether a service was heard after a moment, and no record of the saga is known to be lost."""
-        if service is None or self.telemetry_lost or self.saga.gone:
+    def reported_since(self, service: str | None, moment: int) -> bool:
+        """Whether a service reported after a moment, and no record of the saga is known to be lost."""
+        if service is None or self.telemetry_lost or self.saga.lost_spans:
             return False
-        elsewhere = self.context.heard.get((self.saga.key.environment, service), 0)
-        return elsewhere > moment or self.liveness.heard_since(service, moment)
+        elsewhere = self.context.services_last_seen.get((self.saga.key.environment, service), 0)
+        return elsewhere > moment or self.liveness.reported_since(service, moment)
 
     @property
     def ended(self) -> int:
@@ -259,13 +284,13 @@ class Case:
     @property
     def stopped(self) -> int:
         """When progress stopped: at the start of the attempt in flight, else at the end of the last one."""
-        flying = self.in_flight[0].attempt if self.in_flight else None
-        return flying.started_at + flying.offset if flying else self.since
+        in_flight_attempt = self.in_flight[0].attempt if self.in_flight else None
+        return in_flight_attempt.started_at + in_flight_attempt.offset if in_flight_attempt else self.since
 
     @property
     def since(self) -> int:
         """The end of the last attempt, else the saga's start."""
-        return self.ended_last.attempt.over or 0 if self.ended_last else self.saga.started_at
+        return self.ended_last.attempt.finished_at or 0 if self.ended_last else self.saga.started_at
 
     def service_of(self, step: str) -> str | None:
         """The service that runs a step: as this saga knows it, else as others do, else the one that called for it."""
@@ -275,11 +300,11 @@ class Case:
         return self.context.services.get((*self.type, step)) or (tried.service if tried else None)
 
     def step(self, name: str) -> Step | None:
-        """The step of this name that was tried last."""
-        tried = [each.step for each in self.tries if each.step.name == name]
+        """The step of this name with the latest attempt."""
+        tried = [each.step for each in self.step_attempts if each.step.name == name]
         return tried[-1] if tried else None
 
 
 def phase_of(step: Step) -> Phase:
     """The direction of a step."""
-    return Phase.COMPENSATION if step.type in BACKWARD else Phase.FORWARD
+    return Phase.COMPENSATION if step.type in COMPENSATING_TYPES else Phase.FORWARD

@@ -1,27 +1,29 @@
-"""Whose clock contradicts whose, and by how much each is to be set.
+"""Clock offsets and clock skew between the processes of a saga.
 
-A span below another cannot begin before it; the answer to a call cannot come after the call's end. Where clocks say
-otherwise, the clock of the process below is moved by the least amount, or to the middle of what is possible.
+A span below another cannot start before it, and the answer to a call cannot come after the call's end. So each call
+bounds by how much the executor's clock differs from the caller's. Where clocks contradict each other, the clock of the
+process below is moved by the least amount, or to the middle of what is possible; calls of one saga, and of finished
+ones, bound the skew of pairs of processes that never called each other, too. A clock that is ahead of the collector's
+is found by the time of receipt: nothing is sent before it happened.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sagascope import semconv
-from sagascope_collector.analysis.lineage import Lineage
-from sagascope_collector.analysis.spans import ProcessKey, process_key
-from sagascope_collector.records import Span
+from sagascope_collector.analysis.spans import ProcessKey, SpanTree, process_key
+from sagascope_collector.records import Log, Span
 
-MARGIN = 2_000_000
+MAX_UNCORRECTED_SKEW_NS = 2_000_000
 """Nanoseconds by which clocks may disagree without being set."""
 
 
-AGREEING = 500_000_000
-"""Nanoseconds by which clocks that are right may differ, as far as they can be told."""
+AGREEMENT_TOLERANCE_NS = 500_000_000
+"""Nanoseconds by which clocks that are right may differ, at the accuracy that traces allow."""
 
 
-HANDED_ON = 30_000_000_000
+MAX_HANDOFF_WAIT_NS = 30_000_000_000
 """Nanoseconds that work which was only handed on may have waited: a caller need not have waited for it."""
 
 
@@ -40,18 +42,18 @@ class _Bounds:
     most: int | None = None
 
     def correction(self) -> int:
-        if self.least <= MARGIN and (self.most is None or self.most >= -MARGIN):
+        if self.least <= MAX_UNCORRECTED_SKEW_NS and (self.most is None or self.most >= -MAX_UNCORRECTED_SKEW_NS):
             return 0
         if self.most is None or self.most < self.least:
             return self.least
         return (self.least + self.most) // 2
 
 
-def edges(spans: Sequence[Span], lineage: Lineage) -> list[Edge]:
-    """Every span with a parent in another process; clocks of processes that are not told apart are taken as one."""
+def edges(spans: Sequence[Span], tree: SpanTree) -> list[Edge]:
+    """Every span with a parent in another process; processes that cannot be distinguished count as one."""
     found = []
     for span in spans:
-        parent = lineage.parent(span)
+        parent = tree.parent(span)
         if parent is None or parent.process is span.process:
             continue
         if parent.process.identity != span.process.identity or parent.process.service != span.process.service:
@@ -60,10 +62,9 @@ def edges(spans: Sequence[Span], lineage: Lineage) -> list[Edge]:
 
 
 def offsets(found: Sequence[Edge], root: ProcessKey | None) -> dict[ProcessKey, int]:
-    """Nanoseconds to add to the clock of each process, so that all agree; 0 is left out.
+    """Returns nanoseconds to add to the clock of each process, so that all agree; 0 is left out.
 
-    The clock that most agree with is taken to be right; where as many agree with others, the root's, else the one
-    that tells of the latest moment.
+    The clock with which most others agree counts as right; in a tie the root span's, else the one of the latest span.
     """
     if not any(_contradicts(parent, child) for parent, child in found):
         return {}
@@ -86,16 +87,16 @@ def _agreed(settled: Mapping[ProcessKey, int], reference: ProcessKey) -> Process
     """The process with whose clock most agree, the reference before others."""
 
     def agreeing(process: ProcessKey) -> tuple[int, bool]:
-        near = sum(abs(offset - settled[process]) <= AGREEING for offset in settled.values())
+        near = sum(abs(offset - settled[process]) <= AGREEMENT_TOLERANCE_NS for offset in settled.values())
         return near, process == reference
 
     return max(sorted(settled), key=agreeing)
 
 
 def _contradicts(parent: Span, child: Span) -> bool:
-    if child.start + MARGIN < parent.start:
+    if child.start + MAX_UNCORRECTED_SKEW_NS < parent.start:
         return True
-    return child.end - MARGIN > parent.end > 0 and is_answered_call(parent, child)
+    return child.end - MAX_UNCORRECTED_SKEW_NS > parent.end > 0 and is_answered_call(parent, child)
 
 
 def _narrow(bounds: dict[tuple[ProcessKey, ProcessKey], _Bounds], parent: Span, child: Span) -> None:
@@ -118,7 +119,7 @@ def is_answered_call(parent: Span, child: Span) -> bool:
 
 
 def _is_ahead(caller: Span, executor: Span) -> bool:
-    """Whether the executor's clock must be ahead: else it began an attempt long after its caller knew it was done."""
+    """Whether the executor's clock must be ahead: else it started an attempt long after its caller had the result."""
     one, other = caller.mark, executor.mark
     return (
         one.role == other.role == semconv.ROLE_STEP
@@ -126,12 +127,12 @@ def _is_ahead(caller: Span, executor: Span) -> bool:
         and caller.kind != "producer"
         and executor.kind != "consumer"
         and executor.end - executor.start <= caller.end - caller.start
-        and executor.start - caller.end > HANDED_ON
+        and executor.start - caller.end > MAX_HANDOFF_WAIT_NS
     )
 
 
 def _spread(bounds: Mapping[tuple[ProcessKey, ProcessKey], _Bounds], reference: ProcessKey) -> dict[ProcessKey, int]:
-    """Carry corrections outward from the reference; a process that two paths reach keeps the first, by name."""
+    """Propagates corrections outward from the reference; a process on two paths keeps the first, by name."""
     steps: dict[ProcessKey, dict[ProcessKey, int]] = {}
     for (parent, child), each in sorted(bounds.items(), key=lambda item: item[0]):
         steps.setdefault(parent, {}).setdefault(child, each.correction())
@@ -153,3 +154,181 @@ def _walk(
             if neighbour not in settled:
                 settled[neighbour] = settled[process] + correction
                 waiting.append(neighbour)
+
+
+Pair = tuple[ProcessKey, ProcessKey]
+"""(caller, executor)."""
+
+UNKNOWN_SKEW_NS: Final = 500_000_000
+"""Nanoseconds that moments of two processes must differ for their order to be known where nothing bounds their skew."""
+
+UNBOUNDED_NS: Final = 1 << 62
+"""Nanoseconds: the order cannot be known."""
+
+MAX_DRIFT_RATIO: Final = 100e-6
+"""Share of the time that has passed by which two clocks may have drifted apart: twice what quartz does."""
+
+MAX_PROCESSES: Final = 32
+"""Processes that are compared with each other; beyond, nothing is known of their skew."""
+
+MAX_PAIRS: Final = 32
+"""Pairs of processes that one finished saga contributes; a saga type keeps ten times as many, the most recent."""
+
+
+class Bound(NamedTuple):
+    """Nanoseconds by which the executor's clock is to be moved to agree with the caller's: at least, at most."""
+
+    least: int
+    most: int
+    at: int
+    """When it was seen."""
+
+    def aged(self, now: int) -> "Bound":
+        """What is left of it at another moment."""
+        drift = round(abs(now - self.at) * MAX_DRIFT_RATIO)
+        return Bound(self.least - drift, self.most + drift, now)
+
+    def narrowed(self, other: "Bound") -> "Bound":
+        """Both together, as of the later; where they contradict, a clock was set: then the later alone."""
+        early, late = sorted((self, other), key=lambda each: (each.at, each.least, each.most))
+        aged = early.aged(late.at)
+        both = Bound(max(aged.least, late.least), min(aged.most, late.most), late.at)
+        return both if both.least <= both.most else late
+
+
+def skew_bounds(edges: Iterable[Edge]) -> dict[Pair, Bound]:
+    """The skew bounds by the answered calls of one saga, for each pair of processes that can be distinguished."""
+    found: dict[Pair, Bound] = {}
+    for parent, child in edges:
+        if not (parent.process.identity and child.process.identity and is_answered_call(parent, child)):
+            continue
+        pair = process_key(parent.process), process_key(child.process)
+        bound = Bound(parent.start - child.start, parent.end - child.end, parent.end)
+        if bound.least <= bound.most:
+            known = found.get(pair)
+            found[pair] = bound if known is None else known.narrowed(bound)
+    return found
+
+
+def merged_bounds(several: Iterable[Mapping[Pair, Bound]]) -> dict[Pair, Bound]:
+    """The bounds of several sagas together, of the pairs seen last."""
+    found: dict[Pair, Bound] = {}
+    for each in several:
+        for pair, bound in each.items():
+            known = found.get(pair)
+            found[pair] = bound if known is None else known.narrowed(bound)
+    latest = sorted(found.items(), key=lambda item: (-item[1].at, item[0]))[: 10 * MAX_PAIRS]
+    return dict(latest)
+
+
+class Skew:
+    """How far moments of two processes of one saga must differ for their order to be known."""
+
+    def __init__(
+        self,
+        spans: Iterable[Span],
+        edges: Sequence[Edge],
+        offsets: Mapping[ProcessKey, int],
+        learned: Mapping[Pair, Bound],
+    ) -> None:
+        self._edges, self._offsets, self._learned = edges, offsets, learned
+        self._processes, self._now = set[ProcessKey](), 0
+        if learned:
+            for span in spans:
+                self._processes.add(process_key(span.process))
+                self._now = max(self._now, span.end or span.start)
+        self._most: dict[Pair, int] | None = None
+
+    def uncertainty_ns(self, later: ProcessKey, earlier: ProcessKey) -> int:
+        """Nanoseconds by which a moment of one process must follow one of another to be surely later.
+
+        Both are on the saga's clock, their processes' offsets added. What calls bound only roughly is taken to differ
+        by `UNKNOWN_SKEW_NS` more than it must, at most; but not where clocks of the saga are known to be wrong by more.
+        """
+        if later == earlier:
+            return 0
+        if self._most is None:
+            self._most = self._closed()
+        most = self._most.get((later, earlier))
+        applied = self._offsets.get(later, 0) - self._offsets.get(earlier, 0)
+        if any(abs(offset) > UNKNOWN_SKEW_NS for offset in self._offsets.values()):
+            return UNBOUNDED_NS if most is None else max(most + applied, 0)
+        least = self._most.get((earlier, later))
+        likely = UNKNOWN_SKEW_NS if least is None else max(applied - least, 0) + UNKNOWN_SKEW_NS
+        return likely if most is None else min(max(most + applied, 0), likely)
+
+    def _closed(self) -> dict[Pair, int]:
+        """The most by which the second clock of each pair can be behind the first, over all paths."""
+        most = self._direct()
+        nodes = sorted({process for pair in most for process in pair})
+        if len(nodes) > MAX_PROCESSES:
+            return {}
+        for between in nodes:
+            for one in nodes:
+                first = most.get((one, between))
+                if first is None:
+                    continue
+                for other in nodes:
+                    second = most.get((between, other))
+                    if second is not None and first + second < most.get((one, other), first + second + 1):
+                        most[one, other] = first + second
+        contradicts = any(most.get((each, each), 0) < 0 for each in nodes)
+        return {} if contradicts else most
+
+    def _direct(self) -> dict[Pair, int]:
+        most: dict[Pair, int] = {}
+
+        def note(one: ProcessKey, other: ProcessKey, nanoseconds: int) -> None:
+            most[one, other] = min(most.get((one, other), nanoseconds), nanoseconds)
+
+        for parent, child in self._edges:
+            caller, executor = process_key(parent.process), process_key(child.process)
+            if not (parent.process.identity and child.process.identity):
+                continue
+            note(executor, caller, child.start - parent.start)
+            if is_answered_call(parent, child):
+                note(caller, executor, parent.end - child.end)
+        for (caller, executor), bound in self._learned.items():
+            if caller in self._processes or executor in self._processes:
+                aged = bound.aged(self._now)
+                note(caller, executor, aged.most)
+                note(executor, caller, -aged.least)
+        return most
+
+
+ARRIVAL_TOLERANCE_NS = 1_000_000_000
+"""Nanoseconds by which a clock may be ahead of the collector's without being set."""
+
+
+def clocks_ahead(spans: Iterable[Span], logs: Iterable[Log]) -> dict[ProcessKey, int]:
+    """By how many nanoseconds the clock of each process is ahead at least, beyond `ARRIVAL_TOLERANCE_NS`."""
+    found: dict[ProcessKey, int] = {}
+    for span in spans:
+        early = (span.end or span.start) - span.received_at
+        if early > ARRIVAL_TOLERANCE_NS and span.received_at:
+            _note(found, span, early)
+    for log in logs:
+        early = (log.observed_at or log.at) - log.received_at
+        if early > ARRIVAL_TOLERANCE_NS and log.received_at:
+            _note(found, log, early)
+    return found
+
+
+def _note(found: dict[ProcessKey, int], record: Span | Log, early: int) -> None:
+    key = process_key(record.process)
+    found[key] = max(found.get(key, 0), early)
+
+
+def not_after_arrival(
+    offsets: Mapping[ProcessKey, int], early: Mapping[ProcessKey, int], root: ProcessKey | None
+) -> Mapping[ProcessKey, int]:
+    """The offsets by which clocks agree, reduced where a record would otherwise be later than its receipt.
+
+    A clock that was set by the root's moves back with it, as far as the root's was not set back itself.
+    """
+    if not early:
+        return offsets
+    back = max(early.get(root, 0) + offsets.get(root, 0), 0) if root else 0
+    set_back = {process: offset - back for process, offset in offsets.items()}
+    held = set_back | {process: min(set_back.get(process, 0), -least) for process, least in early.items()}
+    return {process: offset for process, offset in held.items() if offset}

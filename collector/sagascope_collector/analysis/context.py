@@ -1,15 +1,16 @@
-"""What a judgement rests on beside the saga's own facts."""
+"""The context of a diagnosis: the moment, the evaluation clock, and what the collector knows beside the saga."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sagascope_collector.analysis.experience import Experience
-from sagascope_collector.analysis.runbook import Runbook
+from sagascope_collector.analysis.baseline import Baseline
+from sagascope_collector.analysis.runbooks import Runbook
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.records import Process, SagaKey
 
 
 @dataclass(frozen=True, slots=True)
-class Passed:
+class StepSuccess:
     """A step that was done well."""
 
     at: int
@@ -26,22 +27,83 @@ class Context:
 
     now: int
     """Nanoseconds since the Unix epoch."""
-    deaf: tuple[tuple[int, int], ...] = ()
-    """When this collector is known not to have heard; deadlines do not run then."""
+    ingest_outages: tuple[tuple[int, int], ...] = ()
+    """Intervals in which this collector received nothing by its own fault; deadlines do not run then."""
     step_timeouts: Mapping[tuple[str, str], float] = field(default_factory=dict)
     """Seconds, by (saga name, step)."""
     default_timeout: float = 30.0
     services: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
-    """Which service runs a step, by (environment, saga name, step), as seen in any saga; for steps not begun here."""
-    experience: Mapping[tuple[str, str], Experience] = field(default_factory=dict)
-    """What finished sagas taught, by (environment, saga name)."""
+    """The service that runs a step, by (environment, saga name, step), as observed in any saga."""
+    baselines: Mapping[tuple[str, str], Baseline] = field(default_factory=dict)
+    """Baselines of finished sagas, by (environment, saga name)."""
     telemetry_lost: Mapping[str, int] = field(default_factory=dict)
-    """Environments most of whose services fell silent at once, and since when: no silence is held against one then."""
-    heard: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    """When each service was last heard, by (environment, service), in whatever saga."""
+    """Environments most of whose services stopped reporting at once, and since when: see `liveness.outages`."""
+    services_last_seen: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """When each service last reported, by (environment, service), in any saga."""
     stuck: Container[tuple[str, str]] = ()
     """(environment, saga id) of sagas that need attention: a parent that waits for one of them is late, too."""
     runbooks: Sequence[Runbook] = ()
-    """What the team wants to be done, in the order in which it is told."""
-    passed: Mapping[tuple[str, str, str], Passed] = field(default_factory=dict)
+    """What the team wants to be done, in the order in which it is shown."""
+    latest_successes: Mapping[tuple[str, str, str], StepSuccess] = field(default_factory=dict)
     """Which saga last did a step well, by (environment, saga name, step), as far as it was seen lately."""
+
+
+IN_TRANSIT_SECONDS = 1.0
+"""Seconds that telemetry of what has happened may be under way: nothing is missed before."""
+
+
+class EvaluationClock:
+    """Decides what is overdue, and records when the next deadline passes.
+
+    Time in ingest outages does not count.
+    """
+
+    def __init__(self, now: int, ingest_outages: Iterable[tuple[int, int]] = ()) -> None:
+        self.now = now
+        self.due: int | None = None
+        """The earliest requested time of re-evaluation after ``now``; None: none was requested."""
+        self._ingest_outages = _merged(ingest_outages)
+
+    def has_elapsed(self, start: int, seconds: float) -> bool:
+        """Whether more than so many seconds, without ingest outages, have passed since ``start``."""
+        moment = self.moment(start, seconds)
+        if self.now > moment:
+            return True
+        self.reevaluate_at(moment + 1)
+        return False
+
+    def reevaluate_at(self, moment: int) -> None:
+        """Requests a re-evaluation at a moment; one in the past has no effect."""
+        if moment > self.now:
+            self.due = moment if self.due is None else min(self.due, moment)
+
+    def reevaluate_with_backoff(self, start: int, interval_ns: int) -> None:
+        """Requests a re-evaluation an interval after ``start``, then at twice that, and so on."""
+        moment = start + interval_ns
+        while moment <= self.now:
+            moment = start + 2 * (moment - start)
+        self.reevaluate_at(moment)
+
+    def is_late(self, start: int, seconds: float) -> bool:
+        """Whether what should be here so many seconds after ``start`` is not under way either."""
+        return self.has_elapsed(start, seconds + IN_TRANSIT_SECONDS)
+
+    def moment(self, start: int, seconds: float) -> int:
+        """When so many seconds, without ingest outages, have passed since ``start``."""
+        moment = start + round(seconds * NANOSECONDS_PER_SECOND)
+        for begin, end in self._ingest_outages:
+            if begin >= moment:
+                break
+            if end > start:
+                moment += end - max(begin, start)
+        return moment
+
+
+def _merged(intervals: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    merged: list[tuple[int, int]] = []
+    for begin, end in sorted(each for each in intervals if each[0] < each[1]):
+        if merged and begin <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
+        else:
+            merged.append((begin, end))
+    return merged

@@ -1,94 +1,273 @@
-"""Until when something is in time."""
+"""Deadlines of attempts, next steps and retries, and the forecast of a step that keeps failing."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from sagascope_collector.analysis.case import Case, Try
-from sagascope_collector.analysis.model import Attempt
-from sagascope_collector.analysis.timestamps import LATEST_NS
-from sagascope_collector.analysis.values import SECOND
+from sagascope_collector.analysis import ledger
+from sagascope_collector.analysis.case import Case, Finding, StepAttempt, phase_of
+from sagascope_collector.analysis.model import Attempt, AttemptState, Phase
+from sagascope_collector.analysis.plans import COMPENSABLE_STATES
+from sagascope_collector.analysis.values import MAX_TIMESTAMP_NS
+from sagascope_collector.analysis.wording import Text, clock, phrase
+from sagascope_collector.attention_codes import AttentionCode
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
+from sagascope_collector.records import Process
 
-NEVER_NS = LATEST_NS
-"""The deadline of what waits for an event that need not come."""
+NEVER_NS = MAX_TIMESTAMP_NS
+"""The deadline of a wait for an event without a timeout."""
 
 
 LOGGED_PAUSE_SECONDS = 600.0
-"""Seconds at least without a log record after which a step that only those tell of is late."""
+"""Minimum seconds without a log record after which a step that only log records report is overdue."""
 
 
 class Deadline(NamedTuple):
-    """A moment and how long from it: in heard time."""
+    """A start and the seconds from it, without ingest outages."""
 
     start: int
     seconds: float
     known: bool = True
-    """Whether somebody said it; False: nobody did, and the default is used."""
+    """Whether it was declared, configured or learned; False: the default is used."""
 
 
-def of_attempt(case: Case, flying: Try) -> Deadline:
+def of_attempt(case: Case, in_flight_attempt: StepAttempt) -> Deadline:
     """Until when an attempt in flight is in time."""
-    step, attempt = flying
+    step, attempt = in_flight_attempt
     start = attempt.started_at + attempt.offset
     wait = _wait(case, attempt)
     if wait is not None and wait > start:
         return Deadline(wait, 0)
-    deadline = _allowed(case, step.name, attempt, start)
+    deadline = _deadline(case, step.name, attempt, start)
     if deadline.known:
         return deadline
     if attempt.logged_until:  # a log record is a sign of work, and its absence none that the work is not over
         pause = max(LOGGED_PAUSE_SECONDS, deadline.seconds, case.saga.longest_pause or 0)
         return deadline._replace(start=attempt.logged_until, seconds=pause)
-    return deadline._replace(start=max(start, _latest_inside(case, flying)))
+    return deadline._replace(start=max(start, _latest_inside(case, in_flight_attempt)))
 
 
 def of_next(case: Case, step: str | None, start: int) -> Deadline:
-    """Until when a step that should come, or the saga's close, is in time, counted from ``start``."""
+    """The deadline of the next step, or of the saga's close, counted from ``start``."""
     wait = _wait(case, case.last.attempt if case.last else None)
     if wait is not None and wait > start:
         return Deadline(wait, 0)
-    handed_over = case.experience.handed_over.get(case.last.step.name) if case.last else None
-    return _allowed(case, step, None, start, handed_over)
+    transition_limits = case.baseline.transition_limits.get(case.last.step.name) if case.last else None
+    return _deadline(case, step, None, start, transition_limits)
 
 
-def of_retry(case: Case, failed: Try) -> Deadline:
+def of_retry(case: Case, failed: StepAttempt) -> Deadline:
     """Until when the retry of a failed attempt is in time."""
-    over = failed.attempt.over or 0
+    finished_at = failed.attempt.finished_at or 0
     wait = _wait(case, failed.attempt)
-    if wait is not None and wait > over:
+    if wait is not None and wait > finished_at:
         return Deadline(wait, 0)
-    start = over + round((failed.attempt.retry_in or 0) * SECOND)
-    return _allowed(case, failed.step.name, failed.attempt, start)
+    start = finished_at + round((failed.attempt.retry_in or 0) * NANOSECONDS_PER_SECOND)
+    return _deadline(case, failed.step.name, failed.attempt, start)
 
 
-def _allowed(case: Case, step: str | None, attempt: Attempt | None, start: int, usual: float | None = None) -> Deadline:
-    """The first of these that is known: the attempt's timeout, the plan's, a setting, what is usual, the default."""
+def _deadline(
+    case: Case, step: str | None, attempt: Attempt | None, start: int, baseline_seconds: float | None = None
+) -> Deadline:
+    """The first of these that is known: the attempt's timeout, the plan's, a setting, the baseline, the default."""
     planned = case.saga.plan.step(step) if step else None
-    said = attempt.timeout if attempt else None
-    seconds = said or (planned and planned.timeout) or case.context.step_timeouts.get((case.type[1], step or ""))
+    declared = attempt.timeout if attempt else None
+    seconds = declared or (planned and planned.timeout) or case.context.step_timeouts.get((case.type[1], step or ""))
     if seconds:
         return Deadline(start, seconds)
-    usual = usual or (case.experience.allowed.get(step or "") if attempt else None)
-    return Deadline(start, usual or case.context.default_timeout, known=False)
+    baseline_seconds = baseline_seconds or (case.baseline.duration_limits.get(step or "") if attempt else None)
+    return Deadline(start, baseline_seconds or case.context.default_timeout, known=False)
 
 
 def _wait(case: Case, attempt: Attempt | None) -> int | None:
-    """The latest wait that is meant for this attempt and what follows it, or for the whole saga."""
+    """The latest intended wait of this attempt and what follows it, or of the whole saga."""
     if case.saga.awaited_event is not None:
         timeout = case.saga.timeout
-        return case.saga.started_at + round(timeout * SECOND) if timeout else NEVER_NS
+        return case.saga.started_at + round(timeout * NANOSECONDS_PER_SECOND) if timeout else NEVER_NS
     if not case.saga.waits:
         return None
     start = min((view.start for view in attempt.views), default=attempt.started_at) if attempt else 0
-    said = [wait.until for wait in case.saga.waits if wait.whole or wait.declared_at >= start]
-    return max(said, default=None)
+    deadlines = [wait.until for wait in case.saga.waits if wait.whole or wait.declared_at >= start]
+    return max(deadlines, default=None)
 
 
-def _latest_inside(case: Case, flying: Try) -> int:
+def _latest_inside(case: Case, in_flight_attempt: StepAttempt) -> int:
     """The latest sign of progress among the attempts inside one: it is not late while they go on."""
-    views = {id(view) for view in flying.attempt.views}
+    views = {id(view) for view in in_flight_attempt.attempt.views}
     inside = [
-        each.attempt.over or each.attempt.began
-        for each in case.tries
-        if each.attempt is not flying.attempt
-        and any(id(above) in views for above in case.lineage.above(each.attempt.views[0]))
+        each.attempt.finished_at or each.attempt.called_at
+        for each in case.step_attempts
+        if each.attempt is not in_flight_attempt.attempt
+        and any(id(above) in views for above in case.tree.above(each.attempt.views[0]))
     ]
     return max(inside, default=0)
+
+
+FAILURES_IN_A_ROW = 3
+"""Failed attempts from which a step is reported as being retried."""
+
+BACKOFF_FACTOR = 2
+"""By how much an unannounced wait may be longer than the longest one before it."""
+
+MAX_EXTRA_WAIT_NS = 3_600_000_000_000
+"""By how much it may be longer at most."""
+
+
+def overdue(case: Case) -> StepAttempt | None:
+    """The latest failed attempt of a step that was retried, and whose next attempt is overdue."""
+    return next((each for each in retried_rows(case) if is_overdue(case, each)), None)
+
+
+def is_overdue(case: Case, failed: StepAttempt) -> bool:
+    """Whether the attempt after this failed one should have started by now."""
+    if failed.step.attempts[-1].state is AttemptState.IN_FLIGHT:
+        return False
+    deadline = deadline_of_retry(case, failed)
+    return case.clock.is_late(deadline.start, deadline.seconds)
+
+
+def deadline_of_retry(case: Case, failed: StepAttempt) -> Deadline:
+    """Until when the next attempt is in time; where its wait was not announced, judged by the waits before it."""
+    deadline = of_retry(case, failed)
+    row = failed_in_a_row(failed)
+    if failed.attempt.retry_in is not None or len(row) < FAILURES_IN_A_ROW:
+        return deadline
+    ends = [each.attempt.finished_at or each.attempt.called_at for each in row]
+    waits = [max(after.attempt.called_at - end, 0) for end, after in zip(ends, row[1:], strict=False)]
+    expected = ends[-1] + min(BACKOFF_FACTOR * max(waits), max(waits) + MAX_EXTRA_WAIT_NS)
+    return deadline._replace(start=max(deadline.start, expected))
+
+
+def lost_retrier(case: Case) -> tuple[StepAttempt, Process] | None:
+    """(the latest failed attempt, the process that should retry it), where that process is lost.
+
+    Another instance of its service may retry in its place, as long as the next attempt is not overdue.
+    """
+    failed = case.failing
+    if failed is None or case.root is not None or not is_retried(case, failed):
+        return None
+    process = failed.attempt.views[0].process if failed.attempt.views else failed.attempt.process
+    if not case.liveness.is_lost(process):
+        return None
+    may_be_replaced = case.liveness.replacement(process) is not None
+    return None if may_be_replaced and not is_overdue(case, failed) else (failed, process)
+
+
+def is_retried(case: Case, failed: StepAttempt) -> bool:
+    """Whether another attempt is to be expected: it was announced, or there were several."""
+    if ledger.is_for_good(failed.attempt, case.saga.status):
+        return False
+    return failed.attempt.retry_in is not None or len(failed_in_a_row(failed)) >= FAILURES_IN_A_ROW
+
+
+def is_retrier_lost(case: Case, finding: Finding) -> bool:
+    """Whether the finding is that the process is lost which should have retried a failed attempt."""
+    subject = finding.subject
+    if (
+        finding.reason is not AttentionCode.INSTANCE_LOST
+        or subject is None
+        or subject.attempt is not subject.step.attempts[-1]
+    ):
+        return False
+    has_failed = subject.attempt.state in (AttemptState.ERROR, AttemptState.UNKNOWN)
+    return has_failed and finding.step == subject.step.name and is_retried(case, subject)
+
+
+def failed_in_a_row(latest: StepAttempt) -> list[StepAttempt]:
+    """The failed attempts of a step with none that succeeded after them, the first of them first."""
+    row: list[StepAttempt] = []
+    for attempt in reversed(latest.step.attempts):
+        if attempt.state is AttemptState.OK:
+            break
+        if attempt.state is not AttemptState.IN_FLIGHT:
+            row.append(StepAttempt(latest.step, attempt))
+    return row[::-1]
+
+
+def retried_rows(case: Case) -> Iterator[StepAttempt]:
+    """The latest failed attempt of each step that failed often enough and is still to be retried."""
+    for each in reversed(case.step_attempts):
+        step, attempt = each
+        ended = [one for one in step.attempts if one.state is not AttemptState.IN_FLIGHT]
+        if not ended or attempt is not ended[-1] or ledger.is_for_good(attempt, case.saga.status):
+            continue
+        if len(failed_in_a_row(each)) >= FAILURES_IN_A_ROW and not _is_compensated(case, each):
+            yield each
+
+
+def _is_compensated(case: Case, failed: StepAttempt) -> bool:
+    """Whether a compensation followed: of this step, or of the saga."""
+    if phase_of(failed.step) is Phase.COMPENSATION:
+        return False
+    finished_at = failed.attempt.finished_at or 0
+    return any(
+        phase_of(each.step) is Phase.COMPENSATION and each.attempt.called_at >= finished_at
+        for each in case.step_attempts
+    )
+
+
+MAX_ATTEMPTS_AHEAD = 1_000
+"""Attempts that are counted ahead."""
+
+MAX_BACKOFF_FACTOR = 10.0
+"""By how much the wait between two attempts may grow from one to the next."""
+
+
+class Forecast(NamedTuple):
+    """What is to be expected of a failing step."""
+
+    next_attempt: int
+    last_attempt_ends: int | None
+    """When the last allowed attempt will have failed; None where no last one is known."""
+    compensated: int
+    """Steps that are compensated then."""
+
+
+def forecast(case: Case, failed: StepAttempt) -> Forecast | None:
+    """The forecast of a failed attempt; None where no next attempt was announced, or its time has passed."""
+    latest = failed.attempt
+    if latest.retry_in is None or latest.finished_at is None:
+        return None
+    next_attempt = latest.finished_at + round(latest.retry_in * NANOSECONDS_PER_SECOND)
+    if next_attempt <= case.clock.now:
+        return None
+    case.clock.reevaluate_at(next_attempt)
+    forward = phase_of(failed.step) is Phase.FORWARD
+    committed = [entry for _, entry in case.effects if entry.state in COMPENSABLE_STATES and entry.compensation]
+    compensated = {entry.step for entry in committed} - {failed.step.name}
+    ends = _last_attempt_ends(case, failed, next_attempt)
+    return Forecast(next_attempt, ends, len(compensated) if forward else 0)
+
+
+def expected(case: Case, failed: StepAttempt) -> Text:
+    """The forecast as a sentence; empty without one. No time in it is in the past."""
+    coming = forecast(case, failed)
+    if coming is None:
+        return Text()
+    text = phrase("the next attempt is due at {}", clock(coming.next_attempt, case.clock.now))
+    if coming.last_attempt_ends is None:
+        return text
+    text = phrase("{}, the last attempt ends by {}", text, clock(coming.last_attempt_ends, case.clock.now))
+    if not coming.compensated:
+        return text
+    steps = f"{coming.compensated} step{'s are' if coming.compensated > 1 else ' is'}"
+    return phrase("{}, and then {} compensated", text, steps)
+
+
+def _last_attempt_ends(case: Case, failed: StepAttempt, next_attempt: int) -> int | None:
+    """When its last allowed attempt will have failed, if each takes as long as the latest, and waits grow as before."""
+    latest, limit = failed.attempt, failed.attempt.max_attempts
+    whole = case.saga.started_at + round(case.saga.timeout * NANOSECONDS_PER_SECOND) if case.saga.timeout else None
+    left = (limit or 0) - latest.number
+    if limit is None or left > MAX_ATTEMPTS_AHEAD:
+        return whole
+    took = max((latest.finished_at or 0) - latest.called_at, 0)
+    wait, growth, at = (latest.retry_in or 0) * NANOSECONDS_PER_SECOND, _growth(failed.step.attempts), next_attempt
+    for number in range(max(left, 1)):
+        at += took + (round(wait) if number else 0)
+        wait = min(wait * growth, 86_400 * NANOSECONDS_PER_SECOND)
+    return at if whole is None else min(at, whole)
+
+
+def _growth(attempts: tuple[Attempt, ...]) -> float:
+    waits = [each.retry_in for each in attempts if each.retry_in]
+    return min(max(waits[-1] / waits[-2], 1.0), MAX_BACKOFF_FACTOR) if len(waits) > 1 else 1.0

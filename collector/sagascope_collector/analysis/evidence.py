@@ -1,33 +1,29 @@
-"""The received facts behind a verdict, in time order; times are on the saga's clock."""
+"""The evidence of a verdict in time order, and what is known to be missing from the telemetry.
+
+Times are on the saga's clock.
+"""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from itertools import islice
 
-from sagascope_collector.analysis import completeness, messages
-from sagascope_collector.analysis.case import Case, Finding, Try
-from sagascope_collector.analysis.model import Attempt, AttemptState, Evidence, Reason
-from sagascope_collector.analysis.retries import failed_in_a_row
-from sagascope_collector.analysis.wording import Text, phrase
-from sagascope_collector.analysis.words import shortened, who
-from sagascope_collector.records import Process, Span
-
-
-class Basis(NamedTuple):
-    """What a code's finding rests on, beside its attempts."""
-
-    stops_at_a_step: bool
-    """Then another saga's success in that step is evidence."""
-    rests_on_absence: bool
-    """Then what is known to be missing from the telemetry is shown."""
+from sagascope_collector.analysis import messages
+from sagascope_collector.analysis.anomalies import orphans
+from sagascope_collector.analysis.case import Case, Finding, StepAttempt
+from sagascope_collector.analysis.deadlines import failed_in_a_row
+from sagascope_collector.analysis.model import Attempt, AttemptState, Confidence, Evidence
+from sagascope_collector.analysis.spans import is_sampled
+from sagascope_collector.analysis.wording import Text, phrase, shortened, who
+from sagascope_collector.attention_codes import AttentionCode
+from sagascope_collector.records import Instance, Process, Span
 
 
-def evidence(case: Case, finding: Finding, basis: Basis) -> tuple[Evidence, ...]:
+def evidence(case: Case, finding: Finding) -> tuple[Evidence, ...]:
     """What was received that the finding rests on; nothing here is inferred."""
-    found = dict.fromkeys(_all(case, finding, basis))
+    found = dict.fromkeys(_all(case, finding))
     return tuple(sorted(found, key=lambda each: (each.at, each.text)))
 
 
-def _all(case: Case, finding: Finding, basis: Basis) -> Iterator[Evidence]:
+def _all(case: Case, finding: Finding) -> Iterator[Evidence]:
     for each in _tries(case, finding):
         yield from _of_try(each)
     yield from _of_two_phase_commit(case, finding)
@@ -35,43 +31,43 @@ def _all(case: Case, finding: Finding, basis: Basis) -> Iterator[Evidence]:
     for process in dict.fromkeys(_processes(case, finding)):
         yield from _of_process(case, process)
     yield from _of_saga(case)
-    if basis.stops_at_a_step:
+    if finding.reason.stops_at_step:
         yield from _of_others(case, finding)
     yield from messages.evidence(case, finding)
-    if basis.rests_on_absence:
-        yield from completeness.notes(case, finding)
+    if finding.reason.rests_on_absence:
+        yield from notes(case, finding)
 
 
 def _of_two_phase_commit(case: Case, finding: Finding) -> Iterator[Evidence]:
-    if finding.reason is Reason.MIXED_OUTCOME:
+    if finding.reason is AttentionCode.MIXED_OUTCOME:
         for mixed in case.saga.mixed_outcomes:
             for participant in (*mixed.committed, *mixed.rolled_back):
-                yield from _of_try(Try(*participant))
+                yield from _of_try(StepAttempt(*participant))
 
 
 def _of_block(case: Case, finding: Finding) -> Iterator[Evidence]:
-    if finding.reason is Reason.BLOCKED:
+    if finding.reason is AttentionCode.BLOCKED:
         for report in case.saga.blocked:
             text = phrase("{} reports: {}", who(report.process), shortened(report.text))
             service = report.process.service or None
             yield Evidence(text, report.since, service, report.trace_id or None, report.span_id or None)
 
 
-def _tries(case: Case, finding: Finding) -> Iterator[Try]:
+def _tries(case: Case, finding: Finding) -> Iterator[StepAttempt]:
     """The attempts that the finding is about, with the first and the latest that failed before it."""
     for each in (finding.other, finding.subject):
         if each is not None:
             yield each
     failed = finding.subject
-    if finding.reason is Reason.UNCOMPENSATED:
+    if finding.reason is AttentionCode.UNCOMPENSATED:
         failed = case.failing or _failed_last(case)
     row = failed_in_a_row(failed) if failed is not None else []
     yield from row[:1]
     yield from row[-1:]
 
 
-def _failed_last(case: Case) -> Try | None:
-    failed = [each for each in case.tries if each.attempt.state is AttemptState.ERROR]
+def _failed_last(case: Case) -> StepAttempt | None:
+    failed = [each for each in case.step_attempts if each.attempt.state is AttemptState.ERROR]
     return failed[-1] if failed else None
 
 
@@ -89,15 +85,17 @@ def _of_span(case: Case, text: Text, span: Span, at: int) -> Evidence:
     return Evidence(text, case.at(span.process, at), span.process.service or None, span.trace_id, span.span_id)
 
 
-def _of_try(each: Try) -> Iterator[Evidence]:
+def _of_try(each: StepAttempt) -> Iterator[Evidence]:
     step, attempt = each
     caller, name = attempt.views[0], f"{step.name} (attempt {attempt.number})"
     if caller.process != attempt.process:
         text = phrase("{} called {}", who(caller.process), name)
-        yield Evidence(text, attempt.began, caller.process.service or None, caller.trace_id, caller.span_id)
-    verb, queue = "requested" if messages.is_untaken(attempt) else "started", messages.queue_of(attempt)
+        yield Evidence(text, attempt.called_at, caller.process.service or None, caller.trace_id, caller.span_id)
+    verb, queue = "requested" if messages.is_only_requested(attempt) else "started", messages.queue_of(attempt)
     where = f" on {queue}" if queue else ""
-    yield _of_attempt(attempt, phrase("{} {} {}{}", who(attempt.process), verb, name, where), attempt.taken_at)
+    yield _of_attempt(
+        attempt, phrase("{} {} {}{}", who(attempt.process), verb, name, where), attempt.executor_started_at
+    )
     if attempt.ended_at is not None:
         yield _of_attempt(attempt, phrase("{} {}", name, _end(attempt)), attempt.ended_at + attempt.offset)
 
@@ -134,17 +132,89 @@ def _of_process(case: Case, process: Process) -> Iterator[Evidence]:
         return
     text = phrase("Last heartbeat of {}; it announced the next within {} s", who(process), f"{beat.interval:g}")
     yield Evidence(text, at, service, None, None)
-    successor = case.liveness.successor(process) if case.liveness.is_lost(process) else None
-    if successor is not None:
-        text = phrase("{}, another instance of {}, was first seen", who(successor.process), process.service)
-        yield Evidence(text, case.liveness.at(successor.process, successor.first_seen), service, None, None)
+    replacement = case.liveness.replacement(process) if case.liveness.is_lost(process) else None
+    if replacement is not None:
+        text = phrase("{}, another instance of {}, was first seen", who(replacement.process), process.service)
+        yield Evidence(text, case.liveness.at(replacement.process, replacement.first_seen), service, None, None)
 
 
 def _of_others(case: Case, finding: Finding) -> Iterator[Evidence]:
     """Another saga in which the step succeeded since this one stopped at it."""
     if finding.step is None:
         return
-    passed = case.context.passed.get((*case.type, finding.step))
-    if passed is not None and passed.key != case.saga.key and passed.at > finding.since:
-        text = phrase("{} succeeded in {} {}: it works for other transactions", finding.step, *passed.key[1:3])
-        yield Evidence(text, passed.at, passed.process.service or None, passed.trace_id, passed.span_id)
+    latest_success = case.context.latest_successes.get((*case.type, finding.step))
+    if latest_success is not None and latest_success.key != case.saga.key and latest_success.at > finding.since:
+        text = phrase("{} succeeded in {} {}: it works for other transactions", finding.step, *latest_success.key[1:3])
+        yield Evidence(
+            text,
+            latest_success.at,
+            latest_success.process.service or None,
+            latest_success.trace_id,
+            latest_success.span_id,
+        )
+
+
+MAX_NOTES = 3
+"""Notes of one kind that are shown."""
+
+
+def notes(case: Case, finding: Finding) -> Iterator[Evidence]:
+    """What of this saga, or of its services, is known not to have been received."""
+    if finding.confidence is Confidence.CERTAIN:
+        return
+    for found in (_lost(case), _without_parent(case), _quiet(case, finding), _dropped(case), _sampled(case)):
+        yield from islice(found, MAX_NOTES)
+
+
+def _lost(case: Case) -> Iterator[Evidence]:
+    since = case.context.telemetry_lost.get(case.saga.key.environment)
+    if since is not None:
+        yield Evidence(
+            Text("Most services stopped reporting at once: their telemetry may be lost"), since, None, None, None
+        )
+
+
+def _without_parent(case: Case) -> Iterator[Evidence]:
+    for span in orphans(case.saga.spans):
+        text = "The parent span of {} in {} was not received: part of this saga may be missing"
+        text = phrase(text, span.name, who(span.process))
+        yield _of_span(case, text, span, span.start)
+
+
+def _quiet(case: Case, finding: Finding) -> Iterator[Evidence]:
+    """Services of the saga that stopped reporting, although they had announced heartbeats."""
+    subject = finding.process or (finding.subject.attempt.process if finding.subject else Process())
+    for service, instance in _latest(case).items():
+        if service != subject.service and case.liveness.is_lost(instance.process):
+            reported_at = case.liveness.last_seen_at(instance)
+            text = phrase("{} was last seen; it has not reported since", who(instance.process))
+            yield Evidence(text, reported_at, service, None, None)
+
+
+def _dropped(case: Case) -> Iterator[Evidence]:
+    for instance in case.instances:
+        beat, process = instance.heartbeat, instance.process
+        if beat is not None and beat.dropped > 0:
+            number = f"{beat.dropped:,} record{'s' if beat.dropped > 1 else ''}"
+            text = phrase("{} reports that it could not send {} so far", who(process), number)
+            yield Evidence(text, case.liveness.at(process, beat.at), process.service or None, None, None)
+
+
+def _sampled(case: Case) -> Iterator[Evidence]:
+    for span in case.saga.spans:
+        if is_sampled(span.trace_state):
+            text = phrase("{} sends a sample of its traces: some may be missing", who(span.process))
+            yield _of_span(case, text, span, span.start)
+            return
+
+
+def _latest(case: Case) -> dict[str, Instance]:
+    """Of each service of the saga that sends heartbeats, the process last seen."""
+    latest: dict[str, Instance] = {}
+    for instance in case.instances:
+        service = instance.process.service
+        if instance.heartbeat is not None and service:
+            known = latest.get(service)
+            if known is None or case.liveness.last_seen_at(known) < case.liveness.last_seen_at(instance):
+                latest[service] = instance
+    return dict(sorted(latest.items()))

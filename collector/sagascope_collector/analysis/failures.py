@@ -1,11 +1,14 @@
-"""Which spans failed, with what error, and whether that leaves the outcome unknown."""
+"""Failed spans: the error of each, whether it leaves the outcome unknown, and causes reported below the span."""
 
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from sagascope import semconv
 from sagascope_collector.analysis import values
 from sagascope_collector.analysis.model import Failure
-from sagascope_collector.records import Span
+from sagascope_collector.analysis.spans import SpanKey
+from sagascope_collector.records import Log, Span
 
 EXCEPTION_TYPE: Final = "exception.type"
 EXCEPTION_MESSAGE: Final = "exception.message"
@@ -19,16 +22,16 @@ NEVER_SENT: Final = re.compile(
     r"|gaierror|name or service not known|nodename nor servname|circuit|unreachable|schedule_?-?to_?-?start",
     re.IGNORECASE,
 )
-"""The request did not leave, or its engine says that no worker started it: nothing was done."""
+"""The request was not sent, or its engine reports that no worker started it: nothing was executed."""
 
-LEFT_OPEN: Final = re.compile(
+NO_ANSWER: Final = re.compile(
     r"time-?_?d?[ -]?out|deadline[ _]?exceeded|cancell?ed|connection_?(reset|aborted)|broken_?pipe|disconnect"
     r"|connection (was |is )?(lost|reset|aborted|closed|broken)|(read|write|remoteprotocol)error|incomplete_?read"
     r"|socket hang up|econnreset|econnaborted|etimedout|epipe|unexpected eof|eoferror|no response|lost connection"
     r"|(operation|request|stream|call) (was )?(aborted|reset|closed)|aborterror|fetch failed|goaway",
     re.IGNORECASE,
 )
-"""The request left and no answer came: it may have been done."""
+"""The request was sent and no answer was received: it may have been executed."""
 
 INTERRUPTED: Final = re.compile(
     r"(^|[.\\:*$/ ])(_?(asyncio|futures?|trio|anyio)?\.?(task|operation|job)?_?cancel(l)?ed(error|exception)?"
@@ -42,42 +45,42 @@ INTERRUPTED: Final = re.compile(
 """Type (or, in Go, message) of an error with which work is interrupted from outside, wherever it was at that moment:
 cancellation, an exit of the process, a generator that is closed, a soft time limit, a killed thread."""
 
-OPEN_HTTP: Final = frozenset({408, 499, 502, 504})
-OPEN_GRPC: Final = frozenset({1, 4, 14, "CANCELLED", "DEADLINE_EXCEEDED", "UNAVAILABLE"})
+UNKNOWN_OUTCOME_HTTP: Final = frozenset({408, 499, 502, 504})
+UNKNOWN_OUTCOME_GRPC: Final = frozenset({1, 4, 14, "CANCELLED", "DEADLINE_EXCEEDED", "UNAVAILABLE"})
 
 
 def failure(span: Span) -> Failure | None:
     """The error of a span that failed: of its last exception, else of its attributes and status."""
     if span.status != "error":
         return None
-    if told_by_event := told(span):
-        return told_by_event
+    if recorded := recorded_exception(span):
+        return recorded
     kind = values.text(span.attributes.get(ERROR_TYPE)) or values.text(span.attributes.get(EXCEPTION_TYPE))
     return Failure(kind, span.status_message or values.text(span.attributes.get(EXCEPTION_MESSAGE)))
 
 
-def told(span: Span) -> Failure | None:
+def recorded_exception(span: Span) -> Failure | None:
     """The last exception that a span recorded, whether or not it failed."""
     for event in reversed(span.events):
         if event.name == "exception":
-            said = event.attributes
+            attributes = event.attributes
             return Failure(
-                values.text(said.get(EXCEPTION_TYPE)),
-                values.text(said.get(EXCEPTION_MESSAGE)) or span.status_message or None,
-                values.text(said.get(EXCEPTION_STACKTRACE)),
+                values.text(attributes.get(EXCEPTION_TYPE)),
+                values.text(attributes.get(EXCEPTION_MESSAGE)) or span.status_message or None,
+                values.text(attributes.get(EXCEPTION_STACKTRACE)),
             )
     return None
 
 
-def leaves_open(span: Span, failure: Failure | None) -> bool:
-    """Whether the caller of something cannot know from this error if it was done: no answer came."""
+def leaves_outcome_unknown(span: Span, failure: Failure | None) -> bool:
+    """Whether the caller cannot know from this error if the work was executed: it received no answer."""
     attributes = span.attributes
-    if any(attributes.get(name) in OPEN_HTTP for name in HTTP_STATUS):
+    if any(attributes.get(name) in UNKNOWN_OUTCOME_HTTP for name in HTTP_STATUS):
         return True
-    if any(attributes.get(name) in OPEN_GRPC for name in GRPC_STATUS):
+    if any(attributes.get(name) in UNKNOWN_OUTCOME_GRPC for name in GRPC_STATUS):
         return True
-    said = f"{failure.type or ''} {failure.message or ''}" if failure else ""
-    return not NEVER_SENT.search(said) and LEFT_OPEN.search(said) is not None
+    text = f"{failure.type or ''} {failure.message or ''}" if failure else ""
+    return not NEVER_SENT.search(text) and NO_ANSWER.search(text) is not None
 
 
 def was_interrupted(failure: Failure | None) -> bool:
@@ -93,3 +96,63 @@ def was_interrupted(failure: Failure | None) -> bool:
 def refused(span: Span) -> bool:
     """Whether a server's span, which need not be an error, answered that it did not do it."""
     return any(isinstance(code := span.attributes.get(name), int) and code >= 400 for name in HTTP_STATUS)
+
+
+ERROR_SEVERITY_NUMBER: Final = 17
+"""Severity number from which OpenTelemetry calls a log record an error."""
+
+MAX_SPANS_BELOW: Final = 1_000
+"""Spans below one attempt that are looked at."""
+
+
+class Causes:
+    """Finds errors below the spans of one saga."""
+
+    def __init__(self, spans: Mapping[SpanKey, Span], logs: Sequence[Log]) -> None:
+        self._spans, self._logs = spans, logs
+        self._children: dict[SpanKey, list[Span]] | None = None
+        self._reported: dict[SpanKey, Failure] = {}
+
+    def below(self, executor: Span) -> Failure | None:
+        """The error of the latest failed span below, else the latest error in their log records."""
+        inside = list(self._inside(executor))
+        failed = [(span.end, depth, error) for depth, span in inside if (error := recorded_exception(span))]
+        if failed:
+            return max(failed, key=lambda each: each[:2])[2]
+        keys = [(executor.trace_id, executor.span_id), *((span.trace_id, span.span_id) for _, span in inside)]
+        return next((self._reported[key] for key in reversed(keys) if key in self._reported), None)
+
+    def _inside(self, executor: Span) -> Iterator[tuple[int, Span]]:
+        """The spans of no other attempt below one, with their depth."""
+        waiting = [(1, each) for each in self._below(executor)]
+        for place, (depth, span) in enumerate(waiting):
+            if place >= MAX_SPANS_BELOW:
+                return
+            yield depth, span
+            waiting += [(depth + 1, each) for each in self._below(span)]
+
+    def _below(self, span: Span) -> list[Span]:
+        if self._children is None:
+            self._children = self._index()
+        return self._children.get((span.trace_id, span.span_id), [])
+
+    def _index(self) -> dict[SpanKey, list[Span]]:
+        children: dict[SpanKey, list[Span]] = {}
+        for span in sorted(self._spans.values(), key=lambda each: (each.start, each.span_id)):
+            own = (semconv.ROLE_SAGA, semconv.ROLE_STEP)
+            if span.parent_id and span.parent_id != span.span_id and span.mark.role not in own:
+                children.setdefault((span.trace_id, span.parent_id), []).append(span)
+        for log in self._logs:
+            if log.span_id and (error := _logged_error(log)):
+                self._reported[log.trace_id, log.span_id] = error
+        return children
+
+
+def _logged_error(log: Log) -> Failure | None:
+    attributes = log.attributes
+    kind = values.text(attributes.get(EXCEPTION_TYPE))
+    message = values.text(attributes.get(EXCEPTION_MESSAGE))
+    if kind or message:
+        return Failure(kind, message, values.text(attributes.get(EXCEPTION_STACKTRACE)))
+    body = values.text(log.body)
+    return Failure(None, body) if body and log.severity >= ERROR_SEVERITY_NUMBER else None

@@ -1,20 +1,31 @@
-"""The headline: where the saga is stuck, since when, why, and what is committed.
+"""Headlines: where a saga is stuck, since when, why, and what is committed.
 
-Times are moments in UTC, never "12 minutes ago": a kept sentence stays true.
+Times are moments in UTC, never "12 minutes ago": a stored sentence stays true.
 """
 
+from collections.abc import Iterable
 from operator import itemgetter
 
 from sagascope import semconv
-from sagascope_collector.analysis import engines, forecast, messages, settlement
-from sagascope_collector.analysis.case import Case, Finding, Try
+from sagascope_collector.analysis import deadlines, messages
+from sagascope_collector.analysis.case import Case, Finding, StepAttempt
+from sagascope_collector.analysis.deadlines import failed_in_a_row, is_retrier_lost
 from sagascope_collector.analysis.failures import failure
 from sagascope_collector.analysis.ledger import has_ended, is_for_good
-from sagascope_collector.analysis.model import Attempt, AttemptState, LedgerState, Reason, Saga, Status
-from sagascope_collector.analysis.retries import failed_in_a_row, is_retrier_lost
-from sagascope_collector.analysis.stake import committed, with_amount
-from sagascope_collector.analysis.wording import Text, capitalized, phrase, sentences
-from sagascope_collector.analysis.words import business, clock, dated, listing, shortened, who
+from sagascope_collector.analysis.ledger_text import committed, with_amount
+from sagascope_collector.analysis.model import Attempt, AttemptState, LedgerState, Saga, Status
+from sagascope_collector.analysis.wording import (
+    Text,
+    capitalized,
+    clock,
+    dated,
+    listing,
+    phrase,
+    sentences,
+    shortened,
+    who,
+)
+from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.records import Process
 
 ENDED_WORDS = {Status.COMPLETED: "Completed", Status.COMPENSATED: "Compensated", Status.FAILED: "Failed"}
@@ -22,19 +33,19 @@ ENDED_WORDS = {Status.COMPLETED: "Completed", Status.COMPENSATED: "Compensated",
 
 def headline(case: Case, finding: Finding, fact: Text) -> Text:
     """The sentences about a saga that needs attention; `fact` is that of its attention code."""
-    reported = Text() if finding.reason is Reason.BLOCKED else engines.reported(case, finding.subject)
-    failed = finding.step if finding.reason is Reason.COMPENSATION_FAILED else None
+    obstacle = Text() if finding.reason is AttentionCode.BLOCKED else engine_report(case, finding.subject)
+    failed = finding.step if finding.reason is AttentionCode.COMPENSATION_FAILED else None
     rest = committed(case.saga, _stated(case, finding), failed)
-    return sentences(fact, capitalized(messages.not_received(case, finding)), reported, rest)
+    return sentences(fact, capitalized(messages.not_received(case, finding)), obstacle, rest)
 
 
 def _stated(case: Case, finding: Finding) -> frozenset[tuple[str | None, LedgerState]]:
-    """The (step, ledger state) pairs about which the fact itself says enough."""
-    if finding.reason in (Reason.UNCOMPENSATED, Reason.APPLIED_TWICE):
+    """The (step, ledger state) pairs that the fact itself states."""
+    if finding.reason in (AttentionCode.UNCOMPENSATED, AttentionCode.APPLIED_TWICE):
         return frozenset((finding.step, state) for state in LedgerState)
-    if finding.reason is Reason.IN_DOUBT:
-        return frozenset((each.step.name, LedgerState.UNKNOWN) for each in settlement.undecided(case))
-    if finding.reason is Reason.RETRYING or (
+    if finding.reason is AttentionCode.IN_DOUBT:
+        return frozenset((each.step.name, LedgerState.UNKNOWN) for each in case.undecided)
+    if finding.reason is AttentionCode.RETRYING or (
         finding.subject is not None and finding.subject.attempt.state is AttemptState.IN_FLIGHT
     ):
         return frozenset({(finding.step, LedgerState.UNKNOWN)})
@@ -47,7 +58,7 @@ def calm(case: Case, step: str | None) -> Text:
     if has_ended(saga.status) and saga.ended_at is not None:
         return _ended(saga, saga.ended_at)
     subject = case.in_flight[0] if case.in_flight else case.failing
-    return sentences(_going(case, step), engines.reported(case, subject))
+    return sentences(_going(case, step), engine_report(case, subject))
 
 
 def _ended(saga: Saga, ended_at: int) -> Text:
@@ -68,31 +79,31 @@ def _why_not(saga: Saga) -> str:
     An engine reports its own view of a failure ("Activity task failed") where the step's error has the cause.
     """
     error = failure(saga.closing) if saga.closing is not None else None
-    said = shortened((error and (error.message or error.type)) or "")
+    message = shortened((error and (error.message or error.type)) or "")
     forward = [
         (attempt.ended_at or 0, step.name, attempt)
         for step in saga.steps
         for attempt in step.attempts[-1:]
         if step.type != semconv.TYPE_COMPENSATION
     ]
-    if said:
+    if message:
         forward = [max(forward, key=itemgetter(0))] if forward else []
     failed = [each for each in forward if each[2].state is AttemptState.ERROR]
     if not failed:
-        return said
+        return message
     _, name, attempt = max(failed, key=itemgetter(0))
     own = attempt.error and (attempt.error.message or attempt.error.type)
-    if said and (not own or shortened(own) in said or said in own):
-        return said
+    if message and (not own or shortened(own) in message or message in own):
+        return message
     return f"{name} failed{because(attempt)}"
 
 
 def _going(case: Case, step: str | None) -> Text:
-    going = "Compensating" if case.is_backward else "Running"
+    going = "Compensating" if case.is_compensating else "Running"
     if case.in_flight:
         return phrase("{}: {}", going, _started(case, case.in_flight[0], case.in_flight[0].step.name))
     if case.failing is not None:
-        coming = capitalized(forecast.expected(case, case.failing))
+        coming = capitalized(deadlines.expected(case, case.failing))
         return sentences(phrase("{}: {}", going, _failed(case, case.failing)), coming)
     if case.saga.awaited_event is not None:
         event = case.saga.awaited_event
@@ -100,7 +111,7 @@ def _going(case: Case, step: str | None) -> Text:
     return phrase("{}: {} is next", going, step) if step else Text(going)
 
 
-def _failed(case: Case, failed: Try) -> Text:
+def _failed(case: Case, failed: StepAttempt) -> Text:
     attempt = failed.attempt
     template = "attempt {} of {} {} at {}{}"
     return phrase(template, attempt.number, failed.step.name, _ending(attempt), _end(case, attempt), because(attempt))
@@ -130,20 +141,22 @@ def instance_lost(case: Case, finding: Finding) -> Text:
         count = (len(row), "s" if len(row) > 1 else "")
         return phrase(text, finding.subject.step.name, *count, _end(case, latest), because(latest), who(process), lost)
     if finding.subject is None or finding.subject.attempt.state is not AttemptState.IN_FLIGHT:
-        return phrase("{}: {}, which runs the {}, {}", _stopped(case, finding), who(process), business(case.saga), lost)
+        return phrase(
+            "{}: {}, which runs the {}, {}", _stopped(case, finding), who(process), case.saga.type_label, lost
+        )
     step, attempt = finding.subject
     if attempt.process == process:
         return phrase("Stuck in {}: {} and {}", step.name, _started(case, finding.subject, "it"), lost)
     text = "Stuck in {}: {} called it at {} and {}"
-    return phrase(text, step.name, who(process), _at(case, attempt.began), lost)
+    return phrase(text, step.name, who(process), _at(case, attempt.called_at), lost)
 
 
 def _lost(case: Case, process: Process) -> Text:
     instance = case.liveness.instance(process)
     if instance is None:
         return Text("is not reporting")
-    verb = "shut down at" if case.liveness.said_final(process) else "has not reported since"
-    return phrase("{} {}", verb, _at(case, case.liveness.last_heard(instance)))
+    verb = "shut down at" if case.liveness.has_shut_down(process) else "has not reported since"
+    return phrase("{} {}", verb, _at(case, case.liveness.last_seen_at(instance)))
 
 
 def retrying(case: Case, finding: Finding) -> Text:
@@ -160,12 +173,12 @@ def retrying(case: Case, finding: Finding) -> Text:
         who(latest.process),
         because(latest),
     )
-    flying = subject.step.attempts[-1]
-    if flying.state is AttemptState.IN_FLIGHT:
-        coming = Text(f"attempt {flying.number} is in progress")
+    in_flight_attempt = subject.step.attempts[-1]
+    if in_flight_attempt.state is AttemptState.IN_FLIGHT:
+        coming = Text(f"attempt {in_flight_attempt.number} is in progress")
     else:
-        coming = forecast.expected(case, row[-1])
-    return sentences(fact, capitalized(messages.delivered_again(case, row)), capitalized(coming))
+        coming = deadlines.expected(case, row[-1])
+    return sentences(fact, capitalized(messages.redelivery(case, row)), capitalized(coming))
 
 
 def hung(case: Case, finding: Finding) -> Text:
@@ -178,9 +191,9 @@ def hung(case: Case, finding: Finding) -> Text:
         child = f"{attempt.child.name or 'the saga'} {attempt.child.id}"
         ending = "needs attention itself" if finding.due is None else "has not ended"
         return phrase("{}: it waits for {}, which {}{}", place, child, ending, due)
-    if messages.is_untaken(attempt):
+    if messages.is_only_requested(attempt):
         return phrase("{}: {}, and no executor started it{}, as far as telemetry shows", place, started, due)
-    if case.liveness.beats(attempt.process):
+    if case.liveness.sends_heartbeats(attempt.process):
         return phrase("{}: {} and still reports, but did not finish it{}", place, started, due)
     text = "{}: {} and did not finish it{}; it sends no heartbeats, so it may have stopped"
     return phrase(text, place, started, due)
@@ -198,7 +211,7 @@ def next_step_missing(case: Case, finding: Finding) -> Text:
     end = _end(case, last.attempt)
     if last.attempt.state is AttemptState.ERROR and is_for_good(last.attempt, case.saga.status):
         text = "Stopped at {}: its last attempt failed at {}{}, and no compensation and no end of the {} was received{}"
-        return phrase(text, last.step.name, end, because(last.attempt), business(case.saga), due)
+        return phrase(text, last.step.name, end, because(last.attempt), case.saga.type_label, due)
     if last.attempt.state is not AttemptState.OK:
         text = "Stopped at {}: attempt {} {} at {}{}, and no retry and no compensation was received{}"
         attempt = last.attempt
@@ -215,21 +228,21 @@ def never_closed(case: Case, finding: Finding) -> Text:
     """The fact of `never_closed`."""
     due = phrase(" by {}", _at(case, finding.due)) if finding.due is not None else Text()
     text = "Every planned step has succeeded, the last at {}, but no end of the {} was received{}"
-    if case.is_backward:
+    if case.is_compensating:
         text = "The last compensation succeeded at {}, and none is known to be missing. No end of the {} was received{}"
-    return phrase(text, _at(case, finding.since), business(case.saga), due)
+    return phrase(text, _at(case, finding.since), case.saga.type_label, due)
 
 
 def in_doubt(case: Case, finding: Finding) -> Text:
     """The fact of `in_doubt`."""
-    prepared = settlement.undecided(case)
+    prepared = case.undecided
     have = "has" if len(prepared) == 1 else "have"
     text = "In doubt: {} {} been prepared since {}, and neither a commit nor a rollback was received"
     names = listing([_participant(each) for each in prepared])
     return phrase(text, names, have, _end(case, about(finding).attempt))
 
 
-def _participant(prepared: Try) -> str:
+def _participant(prepared: StepAttempt) -> str:
     """Returns a participant's service, with its step where that has another name."""
     service, step = who(prepared.attempt.process), prepared.step.name
     return service if service == step else f"{service} ({step})"
@@ -297,23 +310,23 @@ def applied_twice(case: Case, finding: Finding) -> Text:
     if first.step.type != second.step.type:
         text = "{} was executed {}, after its compensation {} at {}"
         return phrase(text, second.step.name, again, first.step.name, before)
-    why = messages.came_twice(case, first.attempt, second.attempt)
+    why = messages.duplicate_cause(case, first.attempt, second.attempt)
     text = "{} was executed twice: at {} by {} and {}"
     fact = phrase(text, second.step.name, before, who(first.attempt.process), again)
     return sentences(fact, capitalized(why))
 
 
-def _started(case: Case, flying: Try, what: str) -> Text:
+def _started(case: Case, in_flight_attempt: StepAttempt, what: str) -> Text:
     """``ledger-1 started it at 14:02:11Z (attempt 2)``."""
-    attempt = flying.attempt
+    attempt = in_flight_attempt.attempt
     number = f" (attempt {attempt.number})" if attempt.number > 1 else ""
-    verb, queue = "requested" if messages.is_untaken(attempt) else "started", messages.queue_of(attempt)
+    verb, queue = "requested" if messages.is_only_requested(attempt) else "started", messages.queue_of(attempt)
     where = f" on {queue}" if queue else ""
     text = "{} {} {}{} at {}{}"
-    return phrase(text, who(attempt.process), verb, what, where, _at(case, attempt.taken_at), number)
+    return phrase(text, who(attempt.process), verb, what, where, _at(case, attempt.executor_started_at), number)
 
 
-def about(finding: Finding) -> Try:
+def about(finding: Finding) -> StepAttempt:
     """The attempt that a finding is about.
 
     Raises:
@@ -325,14 +338,34 @@ def about(finding: Finding) -> Try:
 
 
 def _end(case: Case, attempt: Attempt) -> Text:
-    return _at(case, (attempt.ended_at + attempt.offset) if attempt.ended_at else attempt.over or attempt.began)
+    return _at(
+        case, (attempt.ended_at + attempt.offset) if attempt.ended_at else attempt.finished_at or attempt.called_at
+    )
 
 
 def _at(case: Case, moment: int) -> Text:
-    return clock(moment, case.watch.now)
+    return clock(moment, case.clock.now)
 
 
 def because(attempt: Attempt) -> str:
     """The error in brackets, where one was sent."""
-    said = attempt.error and (attempt.error.message or attempt.error.type)
-    return f" ({shortened(said)})" if said else ""
+    message = attempt.error and (attempt.error.message or attempt.error.type)
+    return f" ({shortened(message)})" if message else ""
+
+
+def engine_report(case: Case, subject: StepAttempt | None) -> Text:
+    """What a headline adds of it, for this step and for the saga; empty where the engine reports no obstacle."""
+    attempts = subject.step.attempts if subject is not None else ()
+    views = (span for attempt in attempts for span in attempt.views)
+    whole = (span for span in case.saga.spans if span.mark.role == semconv.ROLE_SAGA)
+    held = _held(case, [*(span.span_id for span in whole), *(span.span_id for span in views)])
+    return Text(f"Its engine reports: {'; '.join(shortened(each) for each in held)}") if held else Text()
+
+
+def _held(case: Case, spans: Iterable[str]) -> list[str]:
+    """The latest report on each of these spans, where it was not withdrawn."""
+    latest = dict.fromkeys(spans, "")
+    for log in case.saga.logs:
+        if log.event_name == semconv.EVENT_WAITING and log.span_id in latest:
+            latest[log.span_id] = str(log.body or "")
+    return [each for each in dict.fromkeys(latest.values()) if each]

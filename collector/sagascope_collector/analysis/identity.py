@@ -1,19 +1,18 @@
-"""Which sagas stand behind one id: to which name and run each fact belongs.
+"""Saga identity: which sagas share an id, which records belong to each, and how runs of one saga follow each other.
 
-What a record does not say itself is taken from the spans above it, else from its trace, else from what else is known
-of the id; where several would do, from the one that had begun last when it happened.
+A name or run that a record lacks is taken from the spans above it, else from its trace, else from the other records of
+the id; where several fit, from the saga that had started last at that moment.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from sagascope import semconv
+from sagascope_collector.analysis.ledger import has_ended
+from sagascope_collector.analysis.model import UNKNOWN_NAME, AttemptState, LedgerState, Saga, Status
 from sagascope_collector.records import Attributes, Facts, Log, Mark, SagaKey, Span
 
-UNKNOWN = "unknown"
-"""The name of a saga whose name was never received."""
-
-DEEPEST = 256
+MAX_ANCESTORS = 256
 """Spans that are followed upward; a longer chain, or a ring, is cut off."""
 
 
@@ -30,11 +29,11 @@ def shares(facts: Facts) -> dict[SagaKey, Share]:
     linked = any(span.mark.id != facts.id.id for span in facts.spans)
     spans = [span for each in facts.spans for span in _marked(each, facts.id.id)] if linked else list(facts.spans)
     records: list[Span | Log] = [*spans, *facts.logs]
-    said = {(record.mark.name, record.mark.run) for record in records}
-    if len(said) == 1 and not linked:
-        ((name, run),) = said
+    values = {(record.mark.name, record.mark.run) for record in records}
+    if len(values) == 1 and not linked:
+        ((name, run),) = values
         return {_key(facts, name, run): Share(spans, list(facts.logs))}
-    names = _told([record.mark.name for record in records], records, ())
+    names = _completed([record.mark.name for record in records], records, ())
     own_runs = {span.trace_id for span in spans if span.mark.role == semconv.ROLE_SAGA and not span.mark.run}
     runs = _runs(names, records, own_runs)
     divided: dict[SagaKey, Share] = {}
@@ -48,11 +47,11 @@ def shares(facts: Facts) -> dict[SagaKey, Share]:
 
 
 def _key(facts: Facts, name: str, run: str) -> SagaKey:
-    return SagaKey(facts.id.environment, name or UNKNOWN, facts.id.id, run)
+    return SagaKey(facts.id.environment, name or UNKNOWN_NAME, facts.id.id, run)
 
 
 def _marked(span: Span, saga_id: str) -> list[Span]:
-    """The span as this saga's: of another saga's span that links here, what the links say."""
+    """The span as this saga's: for a span of another saga that links here, with the marks of its links."""
     if span.mark.id == saga_id:
         return [span]
     marks = dict.fromkeys(mark for link in span.links if (mark := _linked(link.attributes, span.mark)).id == saga_id)
@@ -79,37 +78,37 @@ def _word(attributes: Attributes, name: str) -> str:
 
 
 def _runs(names: Sequence[str], records: Sequence[Span | Log], own_runs: Iterable[str]) -> list[str]:
-    """The run of each record: told apart within each name."""
-    said = [record.mark.run for record in records]
-    if not any(said):
-        return said
-    runs = list(said)
+    """The run of each record: distinguished within each name."""
+    values = [record.mark.run for record in records]
+    if not any(values):
+        return values
+    runs = list(values)
     for name in set(names):
         places = [place for place, each in enumerate(names) if each == name]
-        told = _told([said[place] for place in places], [records[place] for place in places], set(own_runs))
-        for place, run in zip(places, told, strict=True):
+        completed = _completed([values[place] for place in places], [records[place] for place in places], set(own_runs))
+        for place, run in zip(places, completed, strict=True):
             runs[place] = run
     return runs
 
 
-def _told(said: Sequence[str], records: Sequence[Span | Log], alone: Iterable[str]) -> list[str]:
-    """What each record says, completed from the others; traces in ``alone`` say "" and mean it."""
-    known = {each for each in said if each}
+def _completed(values: Sequence[str], records: Sequence[Span | Log], alone: Iterable[str]) -> list[str]:
+    """The value of each record, completed from the others; for traces in ``alone``, "" is a value."""
+    known = {each for each in values if each}
     if not known or (len(known) == 1 and not alone):
-        return [next(iter(known), "")] * len(said)
-    return _Telling(said, records, frozenset(alone)).answers()
+        return [next(iter(known), "")] * len(values)
+    return _Completion(values, records, frozenset(alone)).answers()
 
 
-class _Telling:
-    """Completes a word that some records of an id carry and others do not."""
+class _Completion:
+    """Completes a value that some records of an id carry and others do not."""
 
-    def __init__(self, said: Sequence[str], records: Sequence[Span | Log], alone: frozenset[str]) -> None:
-        self._said, self._records, self._alone = said, records, alone
+    def __init__(self, values: Sequence[str], records: Sequence[Span | Log], alone: frozenset[str]) -> None:
+        self._values, self._records, self._alone = values, records, alone
         self._parents: dict[tuple[str, str], str] = {}
         self._by_span: dict[tuple[str, str], str] = {}
         self._by_trace: dict[str, set[str]] = {}
         self._first: dict[str, int] = {}
-        for word, record in zip(said, records, strict=True):
+        for word, record in zip(values, records, strict=True):
             if word or record.trace_id in alone:
                 self._learn(word, record)
             if isinstance(record, Span):
@@ -127,7 +126,7 @@ class _Telling:
         self._first[word] = min(self._first.get(word, _at(record)), _at(record))
 
     def answers(self) -> list[str]:
-        return [word or self._of(record) for word, record in zip(self._said, self._records, strict=True)]
+        return [word or self._of(record) for word, record in zip(self._values, self._records, strict=True)]
 
     def _of(self, record: Span | Log) -> str:
         above = self._above(record)
@@ -138,7 +137,7 @@ class _Telling:
 
     def _above(self, record: Span | Log) -> str | None:
         key = (record.trace_id, record.span_id)
-        for _ in range(DEEPEST):
+        for _ in range(MAX_ANCESTORS):
             if self._by_span.get(key):
                 return self._by_span[key]
             if not self._parents.get(key):
@@ -147,10 +146,70 @@ class _Telling:
         return None
 
     def _latest(self, words: Iterable[str], at: int) -> str:
-        """The word whose saga had begun last at that moment, else the first to begin."""
+        """The value whose saga had started last at that moment, else the first to start."""
         begun = sorted((first, word) for word in words if (first := self._first[word]) <= at)
         return begun[-1][1] if begun else min((self._first[word], word) for word in words)[1]
 
 
 def _at(record: Span | Log) -> int:
     return record.start if isinstance(record, Span) else record.at
+
+
+COMMITTED_STATES = (LedgerState.COMMITTED, LedgerState.COMPENSATING, LedgerState.COMPENSATION_FAILED)
+
+
+def linked(sagas: Iterable[Saga]) -> list[Saga]:
+    """The sagas of one id, each with what the other runs of its name imply."""
+    by_name: dict[str, list[Saga]] = {}
+    for saga in sagas:
+        by_name.setdefault(saga.key.name, []).append(saga)
+    return [saga for runs in by_name.values() for saga in (_chained(runs) if len(runs) > 1 else runs)]
+
+
+def _chained(runs: list[Saga]) -> list[Saga]:
+    ordered = sorted(runs, key=lambda saga: (saga.started_at, saga.key))
+    chained = [ordered[-1]]
+    for older, newer in zip(ordered[-2::-1], ordered[:0:-1], strict=True):
+        linked_older = _followed(older, newer)
+        if linked_older.continued_as == newer.key:
+            chained[-1] = replace(chained[-1], continued_from=older.key)
+        chained.append(linked_older)
+    return chained
+
+
+def _followed(older: Saga, newer: Saga) -> Saga:
+    """The older of two runs, given that the newer one has started."""
+    if older.continued_as is not None:
+        known = older.continued_as.run
+        return older if known and known != newer.key.run else replace(older, continued_as=newer.key)
+    if has_ended(older.status) or older.updated_at > newer.started_at:
+        return older
+    ended = replace(older, ended_at=newer.started_at, awaited_event=None, blocked=())
+    if _shares_a_trace(older, newer):
+        return replace(ended, status=Status.COMPLETED, continued_as=newer.key, amount_at_risk=())
+    repeated = _repeated(older, newer)
+    return replace(ended, status=Status.FAILED, superseded_by=newer.key, repeated_by_newer=repeated)
+
+
+def _shares_a_trace(older: Saga, newer: Saga) -> bool:
+    """Whether the older run started the newer one and propagated its context."""
+    if older.root is None or newer.root is None:
+        return False
+    return older.root.trace_id == newer.root.trace_id
+
+
+def _repeated(older: Saga, newer: Saga) -> frozenset[str]:
+    """What both have committed, each for itself: with one idempotency key, the receiver did it once."""
+    kept = {line.step for line in older.ledger if line.state in COMMITTED_STATES}
+    return frozenset(name for name in kept if not _keys(older, name) & _keys(newer, name) and _keys(newer, name))
+
+
+def _keys(saga: Saga, name: str) -> set[str]:
+    """The idempotency keys with which a step succeeded; of one without a key, one of its own."""
+    return {
+        attempt.idempotency_key or f"{attempt.trace_id} {attempt.span_id}"
+        for step in saga.steps
+        if step.name == name
+        for attempt in step.attempts
+        if attempt.state is AttemptState.OK
+    }

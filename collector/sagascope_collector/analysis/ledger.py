@@ -1,18 +1,118 @@
-"""What is committed of each step, and what was compensated."""
+"""The ledger: what is committed of each step, what was compensated, and the amount at risk."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
 
-from sagascope_collector.analysis.accounts import Account
-from sagascope_collector.analysis.model import Attempt, AttemptState, LedgerEntry, LedgerState, Plan, Status
+from sagascope import semconv
+from sagascope_collector.analysis.clocks import UNKNOWN_SKEW_NS
+from sagascope_collector.analysis.model import (
+    AmountAtRisk,
+    Attempt,
+    AttemptState,
+    LedgerEntry,
+    LedgerState,
+    Plan,
+    Status,
+    Step,
+)
+from sagascope_collector.analysis.spans import process_key
+from sagascope_collector.records import Process, Span
 
-UNTOLD = (AttemptState.UNKNOWN, AttemptState.IN_FLIGHT)
-"""States of attempts that may have been committed, although nobody said so."""
+
+@dataclass(slots=True)
+class StepEffect:
+    """All attempts of one step and key, and what took effect; attempts in order of start."""
+
+    name: str
+    key: str
+    attempts: Sequence[Attempt] = ()
+    compensation_attempts: Sequence[Attempt] = ()
+    votes: Sequence[Attempt] = ()
+    compensation: str | None = None
+    """The step that compensates it: as planned, else as observed."""
+    executed: Sequence[Attempt] = ()
+    """What took effect."""
+    compensated: Sequence[Attempt] = ()
+    """The compensations that took effect."""
+    committed: Sequence[Attempt] = ()
+    """What took effect and was not compensated afterwards."""
+    at: int = 0
+    """When it last took effect, else started: compensations run in the reverse of this order."""
 
 
-def entries(books: Iterable[Account], plan: Plan, status: Status) -> list[LedgerEntry]:
-    """The ledger's lines of everything that was tried, in the order in which it was done."""
-    harmless = {step.name for step in plan.steps if step.compensation is None} if plan.undo_known else set()
-    return [_entry(account, status, harmless) for account in books]
+def step_effects(steps: Sequence[Step], plan: Plan) -> list[StepEffect]:
+    """Returns one record for each step and key that was attempted, in the order in which they took effect."""
+    opened = _open(steps)
+    _enter_compensations(steps, opened)
+    compensations = {step.name: step.compensation for step in plan.steps}
+    for effect in opened.values():
+        effect.compensation = compensations.get(effect.name) or effect.compensation
+        _close(effect)
+    return sorted(opened.values(), key=lambda each: (each.at, each.name, each.key))
+
+
+def _open(steps: Iterable[Step]) -> dict[tuple[str, str], StepEffect]:
+    opened: dict[tuple[str, str], StepEffect] = {}
+    for step in steps:
+        if step.attempts and step.type != semconv.TYPE_COMPENSATION:
+            effect = opened.get((step.name, step.key))
+            if effect is None:
+                effect = opened[step.name, step.key] = StepEffect(step.name, step.key)
+            _enter(effect, step)
+    return opened
+
+
+def _enter(effect: StepEffect, step: Step) -> None:
+    if step.type == semconv.TYPE_ROLLBACK:
+        effect.compensation_attempts = (*effect.compensation_attempts, *step.attempts)
+    elif step.type == semconv.TYPE_PREPARE:
+        effect.votes = step.attempts
+    else:
+        effect.attempts = (*effect.attempts, *step.attempts) if effect.attempts else step.attempts
+
+
+def _enter_compensations(steps: Iterable[Step], opened: dict[tuple[str, str], StepEffect]) -> None:
+    for step in steps:
+        if step.type == semconv.TYPE_COMPENSATION and step.attempts:
+            for effect in _compensated_by(step, opened):
+                effect.compensation_attempts = (*effect.compensation_attempts, *step.attempts)
+                effect.compensation = step.name
+
+
+def _compensated_by(compensation: Step, opened: dict[tuple[str, str], StepEffect]) -> Iterator[StepEffect]:
+    """The record of the same key; where there is none, every one of the step that it compensates."""
+    if compensation.compensates is None:
+        return
+    same = opened.get((compensation.compensates, compensation.key))
+    if same is not None:
+        yield same
+        return
+    yield from (effect for effect in opened.values() if effect.name == compensation.compensates)
+
+
+def _close(effect: StepEffect) -> None:
+    effect.executed = committed = effective_attempts(effect.attempts)
+    if effect.compensation_attempts:
+        effect.compensated = compensated = effective_attempts(effect.compensation_attempts)
+        committed = [
+            each
+            for each in effect.executed
+            if all(took_effect_after(each, compensation) for compensation in compensated)
+        ]
+    effect.committed = committed
+    for each in effect.executed or effect.attempts or effect.votes:
+        effect.at = max(effect.at, each.finished_at or each.called_at)
+
+
+OPEN_STATES = (AttemptState.UNKNOWN, AttemptState.IN_FLIGHT)
+"""States of attempts that may have been committed, although no result was received."""
+
+
+def entries(effects: Iterable[StepEffect], plan: Plan, status: Status) -> list[LedgerEntry]:
+    """Returns the ledger lines of everything that was attempted, in the order in which it took effect."""
+    harmless = {step.name for step in plan.steps if step.compensation is None} if plan.compensations_known else set()
+    return [_entry(effect, status, harmless) for effect in effects]
 
 
 def untouched(plan: Plan, lines: Iterable[LedgerEntry], *, is_complete: bool) -> list[LedgerEntry]:
@@ -25,50 +125,50 @@ def untouched(plan: Plan, lines: Iterable[LedgerEntry], *, is_complete: bool) ->
     ]
 
 
-def _entry(account: Account, status: Status, harmless: set[str]) -> LedgerEntry:
-    valued = _valued(account.kept, account.done, account.does, account.prepares)
+def _entry(effect: StepEffect, status: Status, harmless: set[str]) -> LedgerEntry:
+    valued = _valued(effect.committed, effect.executed, effect.attempts, effect.votes)
     return LedgerEntry(
-        account.name,
-        account.compensation,
-        _state(account, status, harmless),
+        effect.name,
+        effect.compensation,
+        _state(effect, status, harmless),
         valued.amount if valued else None,
         valued.currency if valued else None,
-        account.name in harmless,
+        effect.name in harmless,
     )
 
 
-def _valued(*told: Iterable[Attempt]) -> Attempt | None:
-    """The first attempt that has an amount, of those in force before others."""
-    for attempts in told:
+def _valued(*groups: Iterable[Attempt]) -> Attempt | None:
+    """The first attempt that has an amount, committed ones first."""
+    for attempts in groups:
         for each in attempts:
             if each.amount is not None:
                 return each
     return None
 
 
-def _state(account: Account, status: Status, harmless: set[str]) -> LedgerState:
-    if account.kept:
-        return _state_of_done(account, status, harmless)
-    if account.undone and any(each.state is not AttemptState.ERROR for each in (*account.does, *account.prepares)):
+def _state(effect: StepEffect, status: Status, harmless: set[str]) -> LedgerState:
+    if effect.committed:
+        return _state_of_committed(effect, status, harmless)
+    if effect.compensated and any(each.state is not AttemptState.ERROR for each in (*effect.attempts, *effect.votes)):
         return LedgerState.COMPENSATED
-    if any(each.state in UNTOLD for each in account.does):
+    if any(each.state in OPEN_STATES for each in effect.attempts):
         return LedgerState.UNKNOWN
-    if any(each.state is AttemptState.OK for each in account.prepares):
+    if any(each.state is AttemptState.OK for each in effect.votes):
         return LedgerState.UNKNOWN
     return LedgerState.NOT_DONE
 
 
-def _state_of_done(account: Account, status: Status, harmless: set[str]) -> LedgerState:
-    if account.undoes and not account.undone:
-        return _state_of_undo(account.undoes, status)
-    if account.compensation is None and account.name in harmless:
+def _state_of_committed(effect: StepEffect, status: Status, harmless: set[str]) -> LedgerState:
+    if effect.compensation_attempts and not effect.compensated:
+        return _state_of_compensation(effect.compensation_attempts, status)
+    if effect.compensation is None and effect.name in harmless:
         return LedgerState.NOT_COMPENSABLE
     return LedgerState.COMMITTED
 
 
-def _state_of_undo(undoes: Sequence[Attempt], status: Status) -> LedgerState:
-    latest = undoes[-1]
-    if any(may_be_done(each, status) for each in undoes):
+def _state_of_compensation(attempts: Sequence[Attempt], status: Status) -> LedgerState:
+    latest = attempts[-1]
+    if any(may_be_done(each, status) for each in attempts):
         return LedgerState.COMPENSATION_UNKNOWN
     if latest.state is AttemptState.ERROR and is_for_good(latest, status):
         return LedgerState.COMPENSATION_FAILED
@@ -86,24 +186,165 @@ def is_last_allowed(attempt: Attempt) -> bool:
 
 
 def has_ended(status: Status) -> bool:
-    """Whether the saga is over."""
+    """Whether the saga has ended."""
     return status is Status.COMPLETED or status is Status.COMPENSATED or status is Status.FAILED
 
 
 def may_be_done(attempt: Attempt, status: Status) -> bool:
-    """Whether its outcome is unknown: so it was told, or nobody waits for it any more."""
+    """Whether its outcome is unknown: it is reported as unknown, or no caller waits for it any more."""
     if attempt.state is AttemptState.UNKNOWN:
         return True
     return attempt.state is AttemptState.IN_FLIGHT and (has_ended(status) or is_abandoned(attempt))
 
 
-def is_pending(account: Account, status: Status) -> bool:
-    """Whether all that is unknown of a step is how its attempt in flight will end: so far, nothing is to be undone."""
-    told = any(each.state is AttemptState.OK for each in account.prepares)
-    return not account.kept and not told and not any(may_be_done(each, status) for each in account.does)
+def is_pending(effect: StepEffect, status: Status) -> bool:
+    """Whether a step is unknown only because its attempt is in flight: so far, there is nothing to compensate."""
+    is_prepared = any(each.state is AttemptState.OK for each in effect.votes)
+    return not effect.committed and not is_prepared and not any(may_be_done(each, status) for each in effect.attempts)
 
 
 def is_abandoned(attempt: Attempt) -> bool:
     """Whether the caller gave an attempt up that its executor still has in flight."""
     caller = attempt.views[0]
     return len(attempt.views) > 1 and caller.end > 0 and caller.status == "error"
+
+
+CERTAIN_STATES = (LedgerState.COMMITTED, LedgerState.COMPENSATING, LedgerState.COMPENSATION_FAILED)
+"""States in which the step is committed for certain, and not compensated."""
+
+
+POSSIBLE_STATES = (LedgerState.UNKNOWN, LedgerState.COMPENSATION_UNKNOWN)
+"""States in which it is unknown whether the step, or its compensation, took effect."""
+
+
+def amounts_at_risk(
+    effects: Sequence[StepEffect],
+    lines: Sequence[LedgerEntry],
+    status: Status,
+    amount: Decimal | None,
+    currency: str | None,
+) -> tuple[AmountAtRisk, ...]:
+    """The sum of what is committed, and of what may be; where no attempt has an amount, the saga's own, once."""
+    if status is Status.COMPLETED:
+        return ()
+    certain, possible = _at_risk(effects, lines, status)
+    sums = _sums(certain, possible, currency)
+    if sums or amount is None or not (certain or possible):
+        return sums
+    none = amount * 0
+    return (AmountAtRisk(currency or "", amount, none) if certain else AmountAtRisk(currency or "", none, amount),)
+
+
+def _at_risk(
+    effects: Sequence[StepEffect], lines: Sequence[LedgerEntry], status: Status
+) -> tuple[list[Attempt], list[Attempt]]:
+    certain: list[Attempt] = []
+    possible: list[Attempt] = []
+    for effect, line in zip(effects, lines, strict=True):
+        if line.state in CERTAIN_STATES:
+            certain += effect.committed
+        elif line.state is LedgerState.NOT_COMPENSABLE:
+            # a step without a compensation, such as a check, moves the saga's money only where it says so
+            certain += [each for each in effect.committed if each.amount is not None]
+        elif line.state in POSSIBLE_STATES:
+            possible += effect.committed or _unresolved(effect, line, status)
+    return certain, possible
+
+
+def _unresolved(effect: StepEffect, line: LedgerEntry, status: Status) -> list[Attempt]:
+    """The latest attempt that may have been committed; of what is in flight, like a check, only what moves money."""
+    latest = [each for each in effect.attempts if each.state in OPEN_STATES][-1:]
+    return [
+        each for each in latest if not line.is_not_compensable or each.amount is not None or may_be_done(each, status)
+    ]
+
+
+def _sums(certain: Sequence[Attempt], possible: Sequence[Attempt], currency: str | None) -> tuple[AmountAtRisk, ...]:
+    sums: dict[str, list[Decimal]] = {}
+    for place, attempts in enumerate((certain, possible)):
+        for each in attempts:
+            if each.amount is not None:
+                sums.setdefault(each.currency or currency or "", [Decimal(0), Decimal(0)])[place] += each.amount
+    return tuple(AmountAtRisk(name, *_alike(*both)) for name, both in sorted(sums.items()))
+
+
+def _alike(*amounts: Decimal) -> Sequence[Decimal]:
+    """Amounts with as many decimal places as the one that has most: ``0.00`` beside ``50.00``."""
+    zero = sum(amount * 0 for amount in amounts)
+    return [amount + zero for amount in amounts]
+
+
+def effective_attempts(attempts: Sequence[Attempt]) -> Sequence[Attempt]:
+    """The attempts that took effect, in order: those that succeeded, each idempotency key once."""
+    if len(attempts) == 1:
+        return attempts if attempts[0].state is AttemptState.OK else ()
+    seen: set[str] = set()
+    had: list[Attempt] = []
+    for each in attempts:
+        if each.state is not AttemptState.OK or each.idempotency_key in seen:
+            continue
+        if each.idempotency_key:
+            seen.add(each.idempotency_key)
+        had.append(each)
+    return had
+
+
+def took_effect_after(one: Attempt, other: Attempt) -> bool:
+    """Whether ``one`` took effect after ``other`` did, both having succeeded; in uncertainty, it did not."""
+    if _executor(one) == _executor(other):
+        return _end(one) > _end(other)
+    if _was_answered_before(one, other):
+        return False
+    return _end(one) > _end(other) + (
+        0 if _was_answered_before(other, one) else _uncertainty_ns(one, one.process, other.process)
+    )
+
+
+def _executor(attempt: Attempt) -> tuple[str, str]:
+    return process_key(attempt.process)
+
+
+def _end(attempt: Attempt) -> int:
+    return (attempt.ended_at or attempt.started_at) + attempt.offset
+
+
+def _was_answered_before(one: Attempt, other: Attempt) -> bool:
+    """Whether a caller of both knew that ``one`` was done before it called for ``other``."""
+    return any(
+        known.end and known.status != "error" and _same(known, called) and known.end <= called.start
+        for known in one.views
+        for called in other.views
+    )
+
+
+def _same(one: Span, other: Span) -> bool:
+    return process_key(one.process) == process_key(other.process)
+
+
+def began_after(one: Attempt, other: Attempt) -> bool:
+    """Whether ``one`` was called for after ``other``; in uncertainty, it was not."""
+    return one.called_at > other.called_at + _uncertainty_ns(one, one.views[0].process, other.views[0].process)
+
+
+def ended_before(one: Attempt, other: Attempt) -> bool:
+    """Whether ``one`` had ended when ``other`` was called; False where the clocks leave it open.
+
+    Any of its views may have reported the last end: the least exact comparison counts.
+    """
+    if one.finished_at is None:
+        return False
+    caller = other.views[0].process
+    uncertainty = (
+        0
+        if _same(one.views[0], other.views[0])
+        else max(_uncertainty_ns(one, caller, view.process) for view in one.views)
+    )
+    return one.finished_at + uncertainty <= other.called_at
+
+
+def _uncertainty_ns(attempt: Attempt, later: Process, earlier: Process) -> int:
+    """Nanoseconds by which a moment of one process must follow one of another to be surely later."""
+    one, other = process_key(later), process_key(earlier)
+    if one == other:
+        return 0
+    return attempt.skew.uncertainty_ns(one, other) if attempt.skew is not None else UNKNOWN_SKEW_NS

@@ -1,72 +1,74 @@
-"""Which processes are alive, as far as they were heard."""
+"""Liveness of processes by their heartbeats, and outages in which most services stop reporting at once."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from sagascope_collector.analysis.context import Context
+from sagascope_collector.analysis.context import Context, EvaluationClock
 from sagascope_collector.analysis.spans import ProcessKey, process_key, processes
-from sagascope_collector.analysis.values import SECOND
-from sagascope_collector.analysis.watch import Watch
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.records import Instance, Process
 
-MISSED_BEATS = 3
-"""Promised intervals without a word after which a process is taken for lost."""
+MISSED_HEARTBEATS = 3
+"""Heartbeat intervals without a report after which a process counts as lost."""
 
 
 class Liveness:
     """What is known of the processes of a saga's services."""
 
-    def __init__(self, instances: Iterable[Instance], watch: Watch, offsets: Mapping[ProcessKey, int]) -> None:
+    def __init__(
+        self, instances: Iterable[Instance], clock: EvaluationClock, offsets: Mapping[ProcessKey, int]
+    ) -> None:
         self._instances = processes(instances)
-        self._watch = watch
+        self._clock = clock
         self._offsets = offsets
         self.promises: dict[ProcessKey, int | None] = {}
-        """What each process that was asked about had promised then, as `promised_until` tells it."""
+        """The `must_report_by` of each process that was asked for."""
 
     def instance(self, process: Process) -> Instance | None:
-        """The process as it was last heard."""
+        """The latest report of the process."""
         return self._instances.get(process_key(process))
 
-    def beats(self, process: Process) -> bool:
+    def sends_heartbeats(self, process: Process) -> bool:
         """Whether it ever sent a heartbeat; one that never did counts as alive."""
         instance = self.instance(process)
         return instance is not None and instance.heartbeat is not None
 
-    def said_final(self, process: Process) -> bool:
-        """Whether it said that it was shutting down."""
+    def has_shut_down(self, process: Process) -> bool:
+        """Whether it reported its shutdown."""
         instance = self.instance(process)
         return instance is not None and instance.heartbeat is not None and instance.heartbeat.final
 
     def is_lost(self, process: Process) -> bool:
-        """Whether it said farewell, or broke its promise to be heard again."""
+        """Whether it shut down, or its heartbeats are overdue."""
         if not process.identity:
             return False
         instance = self.instance(process)
-        self.promises[process_key(process)] = promised_until(instance)
+        self.promises[process_key(process)] = must_report_by(instance)
         if instance is None or instance.heartbeat is None:
             return False
         if instance.heartbeat.final:
             return True
-        return self._watch.is_past(self.last_heard(instance), MISSED_BEATS * instance.heartbeat.interval)
+        return self._clock.has_elapsed(self.last_seen_at(instance), MISSED_HEARTBEATS * instance.heartbeat.interval)
 
-    def last_heard(self, instance: Instance) -> int:
+    def last_seen_at(self, instance: Instance) -> int:
         """The latest sign of life, on the saga's clock."""
         latest = max(instance.last_seen, instance.heartbeat.at if instance.heartbeat else 0)
         return self.at(instance.process, latest)
 
     def at(self, process: Process, moment: int) -> int:
-        """When it gave a sign of life, on the saga's clock.
+        """The time of a report on the saga's clock.
 
-        Signs are never later than they came, so that the time of a clock that is ahead is right as it stands.
+        A report is never later than its receipt, so a clock that is ahead is not corrected here.
         """
         return moment + max(self._offsets.get(process_key(process), 0), 0)
 
-    def lists(self, process: Process, span_id: str) -> bool:
-        """Whether its latest heartbeat says that this span is open."""
+    def lists_as_open(self, process: Process, span_id: str) -> bool:
+        """Whether its latest heartbeat lists this span as open."""
         instance = self.instance(process)
         beat = instance.heartbeat if instance else None
         return beat is not None and span_id in beat.open_spans
 
-    def successor(self, process: Process) -> Instance | None:
+    def replacement(self, process: Process) -> Instance | None:
         """The latest other process of the same service that was first seen after this one."""
         own = self.instance(process)
         born = own.first_seen if own else 0
@@ -79,22 +81,82 @@ class Liveness:
         ]
         return max(others, key=lambda each: each.first_seen, default=None)
 
-    def heard_since(self, service: str | None, moment: int) -> bool:
-        """Whether any process of a service was heard after a moment."""
+    def reported_since(self, service: str | None, moment: int) -> bool:
+        """Whether any process of a service reported after a moment."""
         return any(
-            each.process.service == service and self.last_heard(each) > moment for each in self._instances.values()
+            each.process.service == service and self.last_seen_at(each) > moment for each in self._instances.values()
         )
 
 
-def promised_until(instance: Instance | None) -> int | None:
-    """Until when a process must be heard to count as alive, by its own clock; None where it never promised anything."""
+def must_report_by(instance: Instance | None) -> int | None:
+    """When a process must report at the latest to count as alive, by its clock; None where it sends no heartbeats."""
     if instance is None or instance.heartbeat is None:
         return None
     if instance.heartbeat.final:
         return 0
-    return max(instance.last_seen, instance.heartbeat.at) + round(MISSED_BEATS * instance.heartbeat.interval * SECOND)
+    return max(instance.last_seen, instance.heartbeat.at) + round(
+        MISSED_HEARTBEATS * instance.heartbeat.interval * NANOSECONDS_PER_SECOND
+    )
 
 
 def is_alive(instance: Instance, context: Context) -> bool:
-    """Whether a process is alive, as far as it was heard; one that never sent a heartbeat counts as alive."""
-    return not Liveness([instance], Watch(context.now, context.deaf), {}).is_lost(instance.process)
+    """Whether a process is alive as far as it reported; one that never sent a heartbeat counts as alive."""
+    return not Liveness([instance], EvaluationClock(context.now, context.ingest_outages), {}).is_lost(instance.process)
+
+
+MIN_SERVICES = 3
+"""Services that must stop reporting at once, while others report: two may well be lost by themselves."""
+
+SIMULTANEOUS_SECONDS = 60.0
+"""Seconds, beside their intervals, between the last reports of services that stopped at once."""
+
+MAX_AGE_SECONDS = 86_400.0
+"""Seconds after which an outage is no longer reported: services may be decommissioned."""
+
+
+def outages(instances: Iterable[Instance], context: Context, missed: float = MISSED_HEARTBEATS) -> Mapping[str, int]:
+    """Since when most services of an environment have not reported, by environment; mostly there is none.
+
+    Services that send no heartbeats count only where they report; those that reported a shutdown, and bridges, do not
+    count. A service does not report once it ``missed`` so many of the intervals that it announced.
+    """
+    by_service: defaultdict[str, defaultdict[str, list[Instance]]] = defaultdict(lambda: defaultdict(list))
+    others: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    for each in instances:
+        heartbeat, process = each.heartbeat, each.process
+        if heartbeat is None:
+            seen = others[process.environment]
+            seen[process.service] = max(seen.get(process.service, 0), each.last_seen)
+        elif not heartbeat.final and not heartbeat.following and process.identity:
+            by_service[process.environment][process.service].append(each)
+    found = {environment: _outage(of, others[environment], context, missed) for environment, of in by_service.items()}
+    return {environment: since for environment, since in found.items() if since is not None}
+
+
+def _outage(
+    services: Mapping[str, list[Instance]], others: Mapping[str, int], context: Context, missed: float
+) -> int | None:
+    clock = EvaluationClock(context.now, context.ingest_outages)
+    latest = [max(each, key=_last_seen) for each in services.values()]
+    lost = [each for each in latest if clock.has_elapsed(_last_seen(each), missed * _interval(each))]
+    if not lost:
+        return None
+    end = max(_last_seen(each) for each in lost)
+    span = SIMULTANEOUS_SECONDS
+    together = [
+        each for each in lost if _last_seen(each) >= end - round((span + _interval(each)) * NANOSECONDS_PER_SECOND)
+    ]
+    without_heartbeats = [name for name, seen in others.items() if name not in services and seen > end]
+    is_any_reporting = len(lost) < len(latest) or bool(without_heartbeats)
+    number = len(latest) + len(without_heartbeats)
+    is_most = 2 * len(together) > number and len(together) >= (MIN_SERVICES if is_any_reporting else 2)
+    begun = min(_last_seen(each) for each in together)
+    return begun if is_most and not clock.has_elapsed(end, MAX_AGE_SECONDS) else None
+
+
+def _last_seen(instance: Instance) -> int:
+    return max(instance.last_seen, instance.heartbeat.at if instance.heartbeat else 0)
+
+
+def _interval(instance: Instance) -> float:
+    return instance.heartbeat.interval if instance.heartbeat else 0.0

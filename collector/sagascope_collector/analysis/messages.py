@@ -1,4 +1,4 @@
-"""Messages between services: published and not received, delivered again, published twice.
+"""Messages between services: not received, redelivered, or published twice.
 
 A span of kind producer is a message; the span of its consumer is below that span, or is linked to it.
 """
@@ -8,17 +8,16 @@ from dataclasses import dataclass
 
 from sagascope import semconv
 from sagascope_collector.analysis import values
-from sagascope_collector.analysis.advice import Action, inspect, repeat, verify
-from sagascope_collector.analysis.case import Case, Finding, Try
-from sagascope_collector.analysis.context import Passed
-from sagascope_collector.analysis.lineage import RECEIVING
-from sagascope_collector.analysis.model import Attempt, AttemptState, Evidence, Reason
-from sagascope_collector.analysis.values import SECOND
-from sagascope_collector.analysis.wording import Text, phrase
-from sagascope_collector.analysis.words import clock, identified, who
+from sagascope_collector.analysis.case import Case, Finding, StepAttempt
+from sagascope_collector.analysis.context import StepSuccess
+from sagascope_collector.analysis.model import Action, Attempt, AttemptState, Evidence
+from sagascope_collector.analysis.spans import RECEIVING_KINDS
+from sagascope_collector.analysis.wording import Text, clock, phrase, who
+from sagascope_collector.attention_codes import AttentionCode
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.records import Span
 
-REEVALUATION_DELAY_NS = 10 * SECOND
+REEVALUATION_DELAY_NS = 10 * NANOSECONDS_PER_SECOND
 """After which it is evaluated again, at the soonest, whether other messages were received meanwhile."""
 
 
@@ -32,12 +31,12 @@ class Message:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Tells it from every other."""
+        """What identifies the message."""
         return self.span.trace_id, self.span.span_id
 
     @property
     def destination(self) -> str:
-        """The subject, topic or queue; the span's name where that was not said."""
+        """The subject, topic or queue; the span's name where that was not reported."""
         return values.text(self.span.attributes.get(semconv.MESSAGING_DESTINATION)) or self.span.name
 
     @property
@@ -46,21 +45,23 @@ class Message:
         return values.text(self.span.attributes.get(semconv.MESSAGING_SYSTEM))
 
 
-def is_untaken(attempt: Attempt) -> bool:
+def is_only_requested(attempt: Attempt) -> bool:
     """Whether it was only requested, by a sender that waits for no answer: no executor was seen."""
     return bool(attempt.views) and attempt.views[-1].kind == "producer"
 
 
 def queue_of(attempt: Attempt) -> str:
     """Where an attempt waits that no executor was seen to start; ``""`` where that was not reported."""
-    said = attempt.views[-1].attributes.get(semconv.MESSAGING_DESTINATION) if is_untaken(attempt) else None
-    return values.text(said) or ""
+    destination = (
+        attempt.views[-1].attributes.get(semconv.MESSAGING_DESTINATION) if is_only_requested(attempt) else None
+    )
+    return values.text(destination) or ""
 
 
-def untaken(case: Case, finding: Finding) -> Message | None:
-    """The message for which the saga waits: the latest published there that no consumer was seen to receive.
+def unreceived_message(case: Case, finding: Finding) -> Message | None:
+    """The message for which the saga waits: the latest one published that no consumer was seen to receive.
 
-    In an orchestrated saga only a call in flight can wait for one; in a choreography, the step that should come.
+    In an orchestrated saga only a call in flight can wait for one; in a choreography, the step that should follow.
     """
     waiting = [each for each in _published(case) if _waits_for(case, finding, each)]
     taken = _taken(case) if waiting else set()
@@ -76,16 +77,16 @@ def _published(case: Case) -> Iterator[Message]:
 
 def _waits_for(case: Case, finding: Finding, message: Message) -> bool:
     subject = finding.subject
-    if finding.reason is Reason.NEXT_STEP_MISSING:
+    if finding.reason is AttentionCode.NEXT_STEP_MISSING:
         return case.saga.root is None and (subject is None or _came_of(message, subject.attempt))
-    if finding.reason is not Reason.HUNG or subject is None or not _is_only_called_for(case, subject.attempt):
+    if finding.reason is not AttentionCode.HUNG or subject is None or not _is_only_called_for(case, subject.attempt):
         return False
-    return any(case.lineage.is_below(message.span, view) for view in subject.attempt.views)
+    return any(case.tree.is_below(message.span, view) for view in subject.attempt.views)
 
 
 def _came_of(message: Message, done: Attempt) -> bool:
     """Whether it may announce what succeeded; after a failure the retry is missing, whatever was published."""
-    return done.state is AttemptState.OK and message.at >= done.began
+    return done.state is AttemptState.OK and message.at >= done.called_at
 
 
 def _is_only_called_for(case: Case, attempt: Attempt) -> bool:
@@ -99,76 +100,84 @@ def _taken(case: Case) -> set[tuple[str, str]]:
     return above | {(link.trace_id, link.span_id) for span in case.saga.spans for link in span.links}
 
 
-def others(case: Case, finding: Finding, message: Message) -> Passed | None:
-    """Another saga that did, after this message was published, what should come of it."""
-    passed = case.context.passed.get((*case.type, finding.step or ""))
-    return passed if passed and passed.key != case.saga.key and passed.at > message.at else None
+def others(case: Case, finding: Finding, message: Message) -> StepSuccess | None:
+    """Another saga in which the awaited step succeeded after this message was published."""
+    latest_success = case.context.latest_successes.get((*case.type, finding.step or ""))
+    return (
+        latest_success
+        if latest_success and latest_success.key != case.saga.key and latest_success.at > message.at
+        else None
+    )
 
 
 def not_received(case: Case, finding: Finding) -> Text:
     """What a headline adds of a message that no consumer received, and where the cause may be; empty without one."""
-    message = untaken(case, finding)
+    message = unreceived_message(case, finding)
     if message is None:
         return Text()
-    said = phrase("{} was not received by any consumer, as far as telemetry shows", _message(case, message))
-    passed = others(case, finding, message)
-    if passed is not None:
-        other = phrase("{} {} at {}", passed.key.name, passed.key.id, clock(passed.at, case.watch.now))
-        return phrase("{}; {} received others ({}), so the cause is this message", said, who(passed.process), other)
-    case.watch.remind_ever_later(message.at, REEVALUATION_DELAY_NS)
-    return phrase("{}{}", said, _idle(case, finding, message))
+    text = phrase("{} was not received by any consumer, as far as telemetry shows", _message(case, message))
+    latest_success = others(case, finding, message)
+    if latest_success is not None:
+        other = phrase(
+            "{} {} at {}", latest_success.key.name, latest_success.key.id, clock(latest_success.at, case.clock.now)
+        )
+        return phrase(
+            "{}; {} received others ({}), so the cause is this message", text, who(latest_success.process), other
+        )
+    case.clock.reevaluate_with_backoff(message.at, REEVALUATION_DELAY_NS)
+    return phrase("{}{}", text, _idle(case, finding, message))
 
 
 def _idle(case: Case, finding: Finding, message: Message) -> Text:
     """That the consuming service received no other message; empty where it is not known which service consumes."""
     if not finding.service:
         return Text()
-    by = phrase(" by {}", clock(finding.due, case.watch.now)) if finding.due is not None else ""
-    heard = case.heard_since(finding.service, message.at)
-    silence = ", although it is reporting" if heard else ", and it is not reporting"
+    by = phrase(" by {}", clock(finding.due, case.clock.now)) if finding.due is not None else ""
+    reported_at = case.reported_since(finding.service, message.at)
+    silence = ", although it is reporting" if reported_at else ", and it is not reporting"
     return phrase("; {} received no other message{}{}, so the consumer may be the cause", finding.service, by, silence)
 
 
 def _message(case: Case, message: Message) -> Text:
-    at = clock(message.at, case.watch.now)
+    at = clock(message.at, case.clock.now)
     return phrase("the message that {} published to {} at {}", who(message.span.process), message.destination, at)
 
 
 def actions(case: Case, finding: Finding) -> list[Action]:
     """What to do about a message that no consumer received; nothing where there is none."""
-    message = untaken(case, finding)
+    message = unreceived_message(case, finding)
     if message is None:
         return []
-    business = identified(case.saga)
+    saga = case.saga.label
     where = f"{message.destination}{f' ({message.system})' if message.system else ''}"
     if others(case, finding, message) is None:
         consumer = finding.service or f"the consumer that runs {finding.step}"
         text = "Check that {} runs and receives from {}. If the message still waits there, {} then continues by itself."
-        return [inspect(text, consumer, where, business)]
+        return [Action.inspect(text, consumer, where, saga)]
     return [
-        inspect(
+        Action.inspect(
             "Find out in {} what happened to the message: acknowledged and lost, dead-lettered, or expired.", where
         ),
-        verify(
+        Action.verify(
             "Verify in {} whether {} took effect for {}: its telemetry may be missing.",
             finding.service or "its consumer",
             finding.step or "the step",
-            business,
+            saga,
         ),
-        repeat("Only if it did not take effect, have the message delivered again."),
+        Action.repeat("Only if it did not take effect, have the message delivered again."),
     ]
 
 
 def evidence(case: Case, finding: Finding) -> Iterator[Evidence]:
     """That the message was published."""
-    message = untaken(case, finding)
+    message = unreceived_message(case, finding)
     if message is not None:
         text = phrase("{} published to {}", who(message.span.process), message.destination)
         span = message.span
         yield Evidence(text, message.at, span.process.service or None, span.trace_id, span.span_id)
 
 
-def delivered_again(case: Case, row: Sequence[Try]) -> Text:
+def redelivery(case: Case, row: Sequence[StepAttempt]) -> Text:
     """What is added of failed attempts that all worked on one message; empty where they did not."""
     messages = [_origin(case, each.attempt) for each in row]
     first = messages[0]
@@ -177,7 +186,7 @@ def delivered_again(case: Case, row: Sequence[Try]) -> Text:
     return phrase("{} is redelivered after each failure", _message(case, first))
 
 
-def came_twice(case: Case, first: Attempt, second: Attempt) -> Text:
+def duplicate_cause(case: Case, first: Attempt, second: Attempt) -> Text:
     """Whether a step was executed twice for one message, or for two; empty where no message led to it."""
     one, other = _origin(case, first), _origin(case, second)
     if one is None or other is None:
@@ -186,7 +195,7 @@ def came_twice(case: Case, first: Attempt, second: Attempt) -> Text:
         return phrase("{} was delivered twice", _message(case, one))
     if one.destination != other.destination:
         return Text()
-    moments = clock(one.at, case.watch.now), clock(other.at, case.watch.now)
+    moments = clock(one.at, case.clock.now), clock(other.at, case.clock.now)
     text = "two messages requested it, published by {} to {} at {} and {}"
     return phrase(text, who(other.span.process), one.destination, *moments)
 
@@ -194,9 +203,9 @@ def came_twice(case: Case, first: Attempt, second: Attempt) -> Text:
 def _origin(case: Case, attempt: Attempt) -> Message | None:
     """The message that an attempt worked on: the nearest producer's span above, before a consumer's."""
     for view in attempt.views[-1:]:
-        for above in case.lineage.above(view):
+        for above in case.tree.above(view):
             if above.kind == "producer":
                 return Message(above, case.at(above.process, above.start))
-            if above.kind not in RECEIVING:
+            if above.kind not in RECEIVING_KINDS:
                 return None
     return None

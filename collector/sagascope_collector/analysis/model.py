@@ -1,4 +1,4 @@
-"""A saga as it was rebuilt, and what is said of it.
+"""The model of a rebuilt saga and its diagnosis.
 
 Times are integers of nanoseconds since the Unix epoch, UTC; durations are seconds as floats; amounts are `Decimal`.
 """
@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple, Self
 
-from sagascope_collector.analysis.skew import Skew
-from sagascope_collector.analysis.wording import Text
+from sagascope_collector.analysis.clocks import Skew
+from sagascope_collector.analysis.wording import Text, phrase, sentences
+from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.records import Log, Process, SagaKey, Span
+
+UNKNOWN_NAME: Final = "unknown"
+"""The name of a saga whose name was not received."""
 
 
 class Status(StrEnum):
@@ -22,22 +26,6 @@ class Status(StrEnum):
     COMPLETED = "completed"
     COMPENSATED = "compensated"
     FAILED = "failed"
-
-
-class Reason(StrEnum):
-    """Why a saga needs attention; where several hold, the first in this order is reported."""
-
-    APPLIED_TWICE = "applied_twice"
-    COMPENSATION_FAILED = "compensation_failed"
-    UNCOMPENSATED = "uncompensated"
-    MIXED_OUTCOME = "mixed_outcome"
-    IN_DOUBT = "in_doubt"
-    BLOCKED = "blocked"
-    INSTANCE_LOST = "instance_lost"
-    RETRYING = "retrying"
-    HUNG = "hung"
-    NEXT_STEP_MISSING = "next_step_missing"
-    NEVER_CLOSED = "never_closed"
 
 
 class Phase(StrEnum):
@@ -56,7 +44,7 @@ class Confidence(StrEnum):
 
 
 class AttemptState(StrEnum):
-    """How one try of a step stands."""
+    """The state of one attempt."""
 
     IN_FLIGHT = "in_flight"
     OK = "ok"
@@ -65,7 +53,7 @@ class AttemptState(StrEnum):
 
 
 class StepState(StrEnum):
-    """What is known of a step, over all its attempts."""
+    """The state of a step over all its attempts."""
 
     NOT_STARTED = "not_started"
     """Known: its saga reports everything, and reported no attempt."""
@@ -106,7 +94,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try of a step; the views of caller and executor are one attempt."""
+    """One attempt of a step; the views of caller and executor are one attempt."""
 
     number: int
     process: Process
@@ -130,33 +118,33 @@ class Attempt:
     pivot: bool = False
     compensates: str | None = None
     views: tuple[Span, ...] = ()
-    """The spans that tell of it, the caller's first and the executor's last."""
+    """Its spans, the caller's first and the executor's last."""
     offset: int = 0
     """Nanoseconds to add to the executor's clock so that it agrees with the saga's."""
-    began: int = 0
+    called_at: int = 0
     """When it was first called for, on the saga's clock."""
-    over: int | None = None
-    """When it was last heard to be over, on the saga's clock; None while it is in flight."""
-    gone: frozenset[str] = frozenset()
-    """Span ids among `views` that are over although their final span never came."""
+    finished_at: int | None = None
+    """When it was last reported as ended, on the saga's clock; None while it is in flight."""
+    lost_spans: frozenset[str] = frozenset()
+    """Span ids among `views` that have ended although their final span was not received."""
     is_executor_known: bool = True
     """Whether `process` is known to have done the work; else it may only have called for it."""
     skew: Skew | None = field(default=None, compare=False, repr=False)
     """How exactly moments of the processes of its saga can be compared."""
     logged_until: int = 0
-    """Where only log records tell of it: when the latest did, on the saga's clock; 0: spans tell of it."""
+    """The time of its latest log record on the saga's clock, where only log records report it; 0: spans do."""
     child: SagaKey | None = None
     """The saga that this attempt is, where a child saga does the work; its ``name`` may be ``""``."""
 
     @property
-    def taken_at(self) -> int:
+    def executor_started_at(self) -> int:
         """When its executor took the work, on the saga's clock."""
         return (self.views[-1].start if self.views else self.started_at) + self.offset
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step with everything tried. Planned steps that never started have no attempts."""
+    """A step with all its attempts. Planned steps that never started have none."""
 
     name: str
     key: str
@@ -186,10 +174,10 @@ class Plan:
 
     source: str
     steps: tuple[PlannedStep, ...] = ()
-    undo_known: bool = True
-    """False when nothing was said of compensations: then a step without one may still be undone."""
+    compensations_known: bool = True
+    """False where the plan does not declare compensations: then a step without one may still be compensable."""
     follows: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """Of a learned plan: what began next after each step's end, with its share; ``""`` is the saga's end."""
+    """Of a learned plan: the successors of each step with their shares; ``""`` is the saga's end."""
 
     def step(self, name: str) -> PlannedStep | None:
         """The planned step of this name."""
@@ -198,17 +186,17 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """One line of the undo ledger."""
+    """One line of the ledger."""
 
     step: str
     compensation: str | None
     state: LedgerState
     amount: Decimal | None
     currency: str | None
-    is_harmless: bool = False
+    is_not_compensable: bool = False
     """The plan names compensations, and none for this step."""
     is_seen: bool = True
-    """False: no attempt was received, and telemetry may be missing. Then no text says that nothing was charged."""
+    """False: no attempt was received, and telemetry may be missing. Then no text claims that nothing was charged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,13 +219,13 @@ class Anomaly:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """A wait that is meant: nothing is late before ``until``."""
+    """An intended wait: nothing is overdue before ``until``."""
 
     declared_at: int
     until: int
     reason: str | None
     whole: bool
-    """Said by the root: of the whole saga, not only of what stood at that moment."""
+    """Declared by the root span: it covers the whole saga, not only what was current at that moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,12 +243,12 @@ class AwaitedEvent:
 
 @dataclass(frozen=True, slots=True)
 class BlockReport:
-    """What an engine or a sender itself says the saga cannot get past, as far as it was not withdrawn."""
+    """What an engine or a sender reports as blocking the saga, unless it was withdrawn."""
 
     cause: str
     """One of `semconv.BLOCKED_CAUSES`."""
     text: str
-    """The reporter's words: half a sentence, such as ``no worker polls the task queue payments``."""
+    """The reporter's text: half a sentence, such as ``no worker polls the task queue payments``."""
     since: int
     """When it was first reported without a withdrawal in between, on the saga's clock."""
     process: Process
@@ -321,16 +309,16 @@ class Saga:
     closing: Span | None = None
     """The span that ended it, the root or another that carries an outcome; None while it is open."""
     waits: tuple[Wait, ...] = ()
-    drives: tuple[int, ...] = ()
+    restarts: tuple[int, ...] = ()
     """When a new root drove the saga anew after it had ended."""
     announced: dict[str, int] = field(default_factory=dict)
     """When each open span, by its id, was announced; spans of emitters that announce nothing are not here."""
-    gone: frozenset[str] = frozenset()
-    """Ids of open spans that are over although their final span never came."""
+    lost_spans: frozenset[str] = frozenset()
+    """Ids of open spans that have ended although their final span was not received."""
     awaited_event: AwaitedEvent | None = None
-    """The event without a deadline that the saga waits for now (`saga.wait.for`, or what its engine tells)."""
+    """The event without a deadline that the saga waits for now (`saga.wait.for`, or as its engine reports)."""
     blocked: tuple[BlockReport, ...] = ()
-    """What its engine or a sender says it cannot get past, the earliest first; empty once it has ended."""
+    """What its engine or a sender reports as blocking it, the earliest first; empty once it has ended."""
     mixed_outcomes: tuple[MixedOutcome, ...] = ()
     """Two-phase commits whose participants did not all do the same."""
     continued_as: SagaKey | None = None
@@ -353,6 +341,86 @@ class Saga:
     offsets: dict[tuple[str, str], int] = field(default_factory=dict)
     """Nanoseconds to add to the clock of a process, by (service, identity), where clocks contradict; the rest are 0."""
 
+    @property
+    def type_label(self) -> str:
+        """The saga's type as sentences name it: as received, else as inferred, else ``transaction``."""
+        return self.inferred_name or type_label(self.key.name)
+
+    @property
+    def label(self) -> str:
+        """The saga as people name it: ``payment 8492``."""
+        return f"{self.type_label} {self.key.id}"
+
+
+def type_label(name: str) -> str:
+    """Returns a saga type as sentences name it: ``transaction`` where it is not known."""
+    return "transaction" if name == UNKNOWN_NAME else name
+
+
+class ActionKind(StrEnum):
+    """What an action asks of a person."""
+
+    INSPECT = "inspect"
+    """Find a cause, or fix it; changes nothing in the saga."""
+    START = "start"
+    """Start or resume what runs sagas; the saga then continues by its own means."""
+    VERIFY = "verify"
+    """Find out what took effect."""
+    REPEAT = "repeat"
+    """Run work again, or run what may have run already."""
+    REVERSE = "reverse"
+    """Compensate committed work."""
+    CLOSE = "close"
+    """Close a saga of which every step is known to have ended."""
+
+    @property
+    def changes_work(self) -> bool:
+        """Whether it harms where the evidence is wrong."""
+        return self in (ActionKind.REPEAT, ActionKind.REVERSE)
+
+
+class Action(NamedTuple):
+    """One recommended action.
+
+    The kind is what tests hold: an action that repeats, reverses or continues work names an idempotency key, or follows
+    one that verifies.
+    """
+
+    kind: ActionKind
+    text: Text
+    key: str | None = None
+    """The idempotency key that makes it harmless; its text names it."""
+
+    @classmethod
+    def inspect(cls, template: str, *values: str | int) -> Self:
+        """An action that finds or fixes a cause."""
+        return cls(ActionKind.INSPECT, sentences(phrase(template, *values)))
+
+    @classmethod
+    def start(cls, template: str, *values: str | int) -> Self:
+        """An action that starts or resumes what runs the saga."""
+        return cls(ActionKind.START, sentences(phrase(template, *values)))
+
+    @classmethod
+    def verify(cls, template: str, *values: str | int) -> Self:
+        """An action that finds out what took effect."""
+        return cls(ActionKind.VERIFY, sentences(phrase(template, *values)))
+
+    @classmethod
+    def repeat(cls, template: str, *values: str | int, key: str | None = None) -> Self:
+        """An action that runs work."""
+        return cls(ActionKind.REPEAT, sentences(phrase(template, *values)), key)
+
+    @classmethod
+    def reverse(cls, template: str, *values: str | int, key: str | None = None) -> Self:
+        """An action that compensates work."""
+        return cls(ActionKind.REVERSE, sentences(phrase(template, *values)), key)
+
+    @classmethod
+    def close(cls, template: str, *values: str | int) -> Self:
+        """An action that closes the saga."""
+        return cls(ActionKind.CLOSE, sentences(phrase(template, *values)))
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -369,7 +437,7 @@ class Evidence:
 class Verdict:
     """Why a saga needs attention."""
 
-    reason: Reason
+    reason: AttentionCode
     phase: Phase
     step: str | None
     service: str | None
@@ -400,4 +468,4 @@ class Judgement:
     due_at: int | None
     """The next moment at which this judgement may change without a new fact; None: never."""
     promises: Mapping[tuple[str, str], int | None] = field(default_factory=dict)
-    """Until when each process that it relies on must report, by (service, identity): see `promised_until`."""
+    """Until when each process that it relies on must report, by (service, identity): see `must_report_by`."""

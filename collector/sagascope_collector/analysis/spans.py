@@ -1,15 +1,17 @@
-"""The spans of a saga, each told by whatever came of it: its final form, an open one, a start record.
+"""Spans of a saga, joined from all their records, and the tree that they form.
 
-Several records of one (trace id, span id) are forms of one span, unless they tell of two: a client and a server that
-share an id, as Zipkin's do, or two processes.
+Several records of one (trace id, span id) are copies of one span (final, open, or a start record), unless they are two
+spans: a client and a server that share an id, as Zipkin's do, or two processes.
 """
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
 
 from sagascope import semconv
 from sagascope_collector import engines
-from sagascope_collector.analysis.values import SECOND
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.records import Heartbeat, Instance, Listing, Log, Mark, Process, Span
 
 SpanKey = tuple[str, str]
@@ -18,23 +20,23 @@ SpanKey = tuple[str, str]
 ProcessKey = tuple[str, str]
 """(service, identity)."""
 
-GRACE = 10 * SECOND
-"""What a final span may take to come after its process stopped listing it as open."""
+FINAL_SPAN_GRACE_NS = 10 * NANOSECONDS_PER_SECOND
+"""Nanoseconds that a final span may take to arrive after its process stopped listing it as open."""
 
 
 @dataclass(slots=True)
-class Woven:
+class JoinedSpans:
     """The spans of a saga, joined."""
 
     spans: dict[SpanKey, Span]
     announced: dict[SpanKey, int]
     """When each span that is still open was announced."""
     again: list[Span]
-    """Spans that stand among `spans` already, as the attempts of this saga that their links make them besides."""
+    """Further attempts of this saga by links of a span that is already in `spans`."""
 
 
-def weave(spans: Iterable[Span], logs: Iterable[Log]) -> Woven:
-    """Join all forms of each span: a final one wins over an open one, the fuller over the other."""
+def join_records(spans: Iterable[Span], logs: Iterable[Log]) -> JoinedSpans:
+    """Joins all records of each span: a final one replaces an open one, the more detailed the other."""
     joined: dict[SpanKey, Span] = {}
     forms: dict[SpanKey, list[Span]] = {}
     for span in spans:
@@ -51,11 +53,11 @@ def weave(spans: Iterable[Span], logs: Iterable[Log]) -> Woven:
         elif engines.is_partial(log.attributes) and (begun := engines.open_span(log)):
             key = (begun.trace_id, begun.span_id)
             joined[key] = fuller(joined.get(key, begun), begun)
-    return Woven(joined, announced, again)
+    return JoinedSpans(joined, announced, again)
 
 
 def _settle(joined: dict[SpanKey, Span], key: SpanKey, forms: list[Span]) -> list[Span]:
-    """Keep the fullest form of each span of this id; what is returned are the attempts that links make it besides."""
+    """Keeps the most detailed copy of each span of this id; returns further attempts that links make of it."""
     distinct: list[Span] = []
     besides: dict[Mark, Span] = {}
     for form in sorted(forms, key=_fullness, reverse=True):
@@ -84,17 +86,17 @@ def keyed(spans: Iterable[Span]) -> dict[SpanKey, Span]:
 
 
 def _sharing_order(span: Span) -> tuple[bool, int, int, ProcessKey, str]:
-    return span.kind not in CALLING, span.start, span.end, process_key(span.process), span.kind
+    return span.kind not in CALLING_KINDS, span.start, span.end, process_key(span.process), span.kind
 
 
-CALLING = ("client", "producer")
+CALLING_KINDS = ("client", "producer")
 """Kinds of spans with which a process asks another for work."""
 
 
 def _are_one(one: Span, other: Span) -> bool:
-    """Whether two records of one id are forms of one span.
+    """Whether two records of one id are copies of one span.
 
-    An open and a final form are; so is what names no process, as what a bridge tells of another's work.
+    An open and a final one are; so is one that names no process, such as a bridge's.
     """
     if not (one.end and other.end):
         return True
@@ -106,7 +108,7 @@ def _are_one(one: Span, other: Span) -> bool:
 
 
 def _is_another_attempt(one: Span, other: Span) -> bool:
-    """Whether two forms of one span tell of two attempts: both have ended, and only their links tell them apart."""
+    """Whether two copies of one span report two attempts: both have ended, and only their links differ."""
     return one.mark != other.mark and one.end > 0 and one.end == other.end and one.attributes == other.attributes
 
 
@@ -124,14 +126,14 @@ def _announce(log: Log, joined: dict[SpanKey, Span], announced: dict[SpanKey, in
 
 
 def fuller(one: Span, other: Span) -> Span:
-    """The one that tells more; the choice does not depend on which came first."""
+    """The more detailed of two copies, whichever arrived first."""
     return one if one is other or _fullness(one) >= _fullness(other) else other
 
 
 def _fullness(span: Span) -> tuple[bool, bool, int, int, int, str]:
-    """Who has the work knows more of it than who merely tells of it."""
-    told = len(span.attributes) + len(span.events)
-    return span.end > 0, bool(span.process.identity), span.end, told, span.start, repr(span)
+    """The order of detail: the process that does the work knows more than another that reports it."""
+    details = len(span.attributes) + len(span.events)
+    return span.end > 0, bool(span.process.identity), span.end, details, span.start, repr(span)
 
 
 def from_start_record(log: Log) -> Span:
@@ -156,7 +158,7 @@ def from_start_record(log: Log) -> Span:
 
 
 def processes(instances: Iterable[Instance]) -> dict[ProcessKey, Instance]:
-    """The instances by (service, identity); of two words of one process, the later."""
+    """The instances by (service, identity); of two reports of one process, the later."""
     known: dict[ProcessKey, Instance] = {}
     for instance in instances:
         key = process_key(instance.process)
@@ -166,7 +168,7 @@ def processes(instances: Iterable[Instance]) -> dict[ProcessKey, Instance]:
 
 
 def process_key(process: Process) -> ProcessKey:
-    """What tells processes of one environment apart."""
+    """What identifies a process within its environment."""
     return process.service, process.identity
 
 
@@ -175,27 +177,161 @@ def _lateness(instance: Instance) -> tuple[int, int, int]:
     return (beat.at, beat.sequence, instance.last_seen) if beat else (0, 0, instance.last_seen)
 
 
-def is_unlisted(span_id: str, announced_at: int, said: Heartbeat | Listing | None) -> bool:
+def is_unlisted(span_id: str, announced_at: int, report: Heartbeat | Listing | None) -> bool:
     """Whether a process, after it announced the span, gave a complete list of its open spans without it."""
-    if said is None or announced_at >= said.at or (isinstance(said, Heartbeat) and not said.complete):
+    if report is None or announced_at >= report.at or (isinstance(report, Heartbeat) and not report.complete):
         return False
-    return span_id not in said.open_spans
+    return span_id not in report.open_spans
 
 
-def gone(woven: Woven, instances: Mapping[ProcessKey, Instance], now: int) -> frozenset[str]:
-    """Ids of the open spans that are over although their final span never came, as of ``now``."""
+def lost_spans(woven: JoinedSpans, instances: Mapping[ProcessKey, Instance], now: int) -> frozenset[str]:
+    """Ids of the open spans that have ended although their final span was not received, as of ``now``."""
     return frozenset(
         span_id
         for (trace_id, span_id), announced_at in woven.announced.items()
-        if _is_gone(woven.spans[trace_id, span_id], announced_at, instances, now)
+        if _is_lost_span(woven.spans[trace_id, span_id], announced_at, instances, now)
     )
 
 
-def _is_gone(span: Span, announced_at: int, instances: Mapping[ProcessKey, Instance], now: int) -> bool:
+def _is_lost_span(span: Span, announced_at: int, instances: Mapping[ProcessKey, Instance], now: int) -> bool:
     instance = instances.get(process_key(span.process))
     if instance is None or instance.heartbeat is None:
         return False
     if is_unlisted(span.span_id, announced_at, instance.earlier):
         return True
     waited = max(now, instance.last_seen) - instance.heartbeat.at
-    return waited >= GRACE and is_unlisted(span.span_id, announced_at, instance.heartbeat)
+    return waited >= FINAL_SPAN_GRACE_NS and is_unlisted(span.span_id, announced_at, instance.heartbeat)
+
+
+MAX_ANCESTORS = 256
+"""Spans that are followed upward; a longer chain, or a ring, is cut off."""
+
+RECEIVING_KINDS = ("server", "consumer")
+"""Kinds of spans with which a service takes work from another."""
+
+
+class SpanTree:
+    """Walks from spans to those above them.
+
+    Where a client and a server share an id, the server's span lies below the client's, and what names that id as its
+    parent lies below the one of its own process.
+    """
+
+    def __init__(self, spans: Mapping[SpanKey, Span]) -> None:
+        self._spans = spans
+        self._sharing: dict[SpanKey, list[Span]] = {}
+        for key, span in spans.items():
+            if key[1] != span.span_id:
+                self._sharing.setdefault((span.trace_id, span.span_id), []).append(span)
+
+    def parent(self, span: Span) -> Span | None:
+        """The parent span, if it was received."""
+        if self._sharing:
+            return self._parent_among_sharing(span)
+        return self._spans.get((span.trace_id, span.parent_id)) if span.parent_id else None
+
+    def _parent_among_sharing(self, span: Span) -> Span | None:
+        own = span.trace_id, span.span_id
+        if own in self._sharing and span.kind == "server":
+            first = self._spans.get(own)
+            if first is not None and first.kind == "client" and first is not span:
+                return first
+        key = span.trace_id, span.parent_id
+        first = self._spans.get(key) if span.parent_id else None
+        others = self._sharing.get(key, ()) if first is not None else ()
+        here = process_key(span.process)
+        return next((each for each in (*others, first) if each and process_key(each.process) == here), first)
+
+    def above(self, span: Span) -> Iterator[Span]:
+        """The ancestors, nearest first, as far as they were received."""
+        at = self.parent(span)
+        for _ in range(MAX_ANCESTORS):
+            if at is None:
+                return
+            yield at
+            at = self.parent(at)
+
+    def is_below(self, span: Span, other: Span) -> bool:
+        """Whether ``other`` is an ancestor of ``span``."""
+        if span.parent_id == other.span_id and not self._sharing:
+            return span.trace_id == other.trace_id
+        return span.trace_id == other.trace_id and any(each is other for each in self.above(span))
+
+    def received_here(self, span: Span) -> bool:
+        """Whether the span is, or runs inside, a span with which its own process took the work from another."""
+        if span.kind in RECEIVING_KINDS:
+            return True
+        here = process_key(span.process)
+        for each in self.above(span):
+            if process_key(each.process) != here or each.mark.role == semconv.ROLE_SAGA:
+                return False
+            if each.kind in RECEIVING_KINDS:
+                return True
+        return False
+
+
+SAMPLED_TRACE_STATE: Final = re.compile(r"(?:^|,)\s*ot=(?:[^,]*;)?th:(?!0*(?:[;,]|$))")
+"""A trace state that declares sampling: only a share of the traces was kept."""
+
+
+def is_sampled(trace_state: str) -> bool:
+    """Whether the sender kept only a share of its traces."""
+    return bool(trace_state) and SAMPLED_TRACE_STATE.search(trace_state) is not None
+
+
+StepRecord = tuple[str, str]
+"""(step, key)."""
+
+
+DESCRIPTIVE_PREFIXES = ("saga.step.", "saga.amount", "saga.currency", "saga.wait.")
+"""Beginnings of the attributes that describe an attempt."""
+
+
+SPAN_EVENTS = (semconv.EVENT_SPAN_START, semconv.EVENT_HEARTBEAT, semconv.EVENT_WAITING)
+"""Events about spans, not about work in a step."""
+
+
+class LoggedStep(NamedTuple):
+    """A step without a span."""
+
+    span: Span
+    """An open span that stands for it, starting at its first log record."""
+    last_at: int
+    """Its latest log record."""
+    is_over: bool
+    """Whether a record of another step, or the end of the saga, followed: then its outcome is unknown."""
+
+
+def logged_steps(logs: Iterable[Log], spans: Iterable[Span], ended_at: int | None) -> list[LoggedStep]:
+    """The steps that log records name and no span does, in the order of their first record; logs are in time order."""
+    records: dict[StepRecord, list[Log]] = {}
+    for log in logs:
+        if log.mark.step and log.event_name not in SPAN_EVENTS:
+            records.setdefault((log.mark.step, log.mark.key), []).append(log)
+    if not records:
+        return []
+    spans = list(spans)
+    seen = {(span.mark.step, span.mark.key) for span in spans if span.mark.role == semconv.ROLE_STEP}
+    named = {key: of_step for key, of_step in records.items() if key not in seen}
+    latest = _latest_of_each(records, spans)
+    return [_logged(key, of_step, latest, ended_at) for key, of_step in named.items()]
+
+
+def _latest_of_each(records: Mapping[StepRecord, list[Log]], spans: Iterable[Span]) -> dict[StepRecord, int]:
+    """When each step was last reported."""
+    latest = {key: of_step[-1].at for key, of_step in records.items()}
+    for span in spans:
+        if span.mark.role == semconv.ROLE_STEP:
+            key = span.mark.step, span.mark.key
+            latest[key] = max(latest.get(key, 0), span.end or span.start)
+    return latest
+
+
+def _logged(key: StepRecord, records: list[Log], latest: Mapping[StepRecord, int], ended_at: int | None) -> LoggedStep:
+    first, last = records[0], records[-1]
+    begun = from_start_record(first)
+    attributes = {name: value for name, value in first.attributes.items() if name.startswith(DESCRIPTIVE_PREFIXES)}
+    mark = replace(first.mark, role=semconv.ROLE_STEP)
+    span = replace(begun, name=first.mark.step, kind="internal", mark=mark, attributes=attributes)
+    followed = any(at > last.at for other, at in latest.items() if other != key)
+    return LoggedStep(span, last.at, followed or ended_at is not None)

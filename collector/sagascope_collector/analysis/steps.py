@@ -1,11 +1,26 @@
-"""From attempts to steps, and how each step stands."""
+"""Steps: their attempts and states, waits that are intended, reported obstacles, and two-phase commits."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from sagascope import semconv
-from sagascope_collector.analysis.attempts import Circumstances, attempt
-from sagascope_collector.analysis.model import Attempt, AttemptState, LedgerEntry, LedgerState, Plan, Step, StepState
-from sagascope_collector.analysis.views import StepKey, Views
+from sagascope_collector.analysis import values
+from sagascope_collector.analysis.attempts import AttemptContext, StepKey, Views, attempt
+from sagascope_collector.analysis.model import (
+    Attempt,
+    AttemptState,
+    AwaitedEvent,
+    BlockReport,
+    LedgerEntry,
+    LedgerState,
+    MixedOutcome,
+    Participant,
+    Plan,
+    Step,
+    StepState,
+    Wait,
+)
+from sagascope_collector.analysis.spans import ProcessKey, process_key
+from sagascope_collector.records import Log, Span
 
 _STATES = {
     AttemptState.IN_FLIGHT: StepState.IN_FLIGHT,
@@ -14,27 +29,31 @@ _STATES = {
 }
 
 
-UNDOING = (semconv.TYPE_COMPENSATION, semconv.TYPE_ROLLBACK)
+COMPENSATING_TYPES = (semconv.TYPE_COMPENSATION, semconv.TYPE_ROLLBACK)
 
 
-def tried(collected: Mapping[StepKey, list[Views]], about: Circumstances, plan: Plan) -> list[Step]:
-    """The steps with their attempts, each in the order in which they began.
+def tried(collected: Mapping[StepKey, list[Views]], about: AttemptContext, plan: Plan) -> list[Step]:
+    """Returns the steps with their attempts in order of start.
 
-    An undo that does not say of what is that of the plan, else that of the step whose name it bears.
+    A compensation that does not name its step is the plan's for that step, else that of the step with its name.
     """
-    undoes = {key.name: key.name for key in collected if key.type not in UNDOING}
-    undoes |= {step.compensation: step.name for step in reversed(plan.steps) if step.compensation}
-    steps = [_step(key, [attempt(each, about) for each in views], undoes) for key, views in collected.items()]
-    steps.sort(key=lambda step: (step.attempts[0].began, step.name, step.type, step.key))
+    compensates_by_name = {key.name: key.name for key in collected if key.type not in COMPENSATING_TYPES}
+    compensates_by_name |= {step.compensation: step.name for step in reversed(plan.steps) if step.compensation}
+    steps = [
+        _step(key, [attempt(each, about) for each in views], compensates_by_name) for key, views in collected.items()
+    ]
+    steps.sort(key=lambda step: (step.attempts[0].called_at, step.name, step.type, step.key))
     return steps
 
 
-def _step(key: StepKey, attempts: list[Attempt], undoes: dict[str, str]) -> Step:
+def _step(key: StepKey, attempts: list[Attempt], compensates_by_name: dict[str, str]) -> Step:
     if len(attempts) > 1:
         attempts.sort(key=_attempt_order)
     compensates = None
-    if key.type in UNDOING:
-        compensates = next((each.compensates for each in attempts if each.compensates), None) or undoes.get(key.name)
+    if key.type in COMPENSATING_TYPES:
+        compensates = next(
+            (each.compensates for each in attempts if each.compensates), None
+        ) or compensates_by_name.get(key.name)
     pivot = True in [each.pivot for each in attempts]
     return Step(key.name, key.key, key.type, _service(attempts), _state(attempts), compensates, tuple(attempts), pivot)
 
@@ -48,11 +67,11 @@ def _service(attempts: Sequence[Attempt]) -> str | None:
 
 
 def _attempt_order(attempt: Attempt) -> tuple[int, int, int, str]:
-    return attempt.began, attempt.number, attempt.started_at, attempt.span_id
+    return attempt.called_at, attempt.number, attempt.started_at, attempt.span_id
 
 
 def _state(attempts: Sequence[Attempt]) -> StepState:
-    """Done once, a step stays done; else the latest attempt says it."""
+    """A step that succeeded once is done; else the latest attempt decides."""
     for each in attempts:
         if each.state is AttemptState.OK:
             return StepState.DONE
@@ -60,25 +79,28 @@ def _state(attempts: Sequence[Attempt]) -> StepState:
 
 
 def settled(steps: Sequence[Step], ledger: Iterable[LedgerEntry], plan: Plan, *, is_complete: bool) -> tuple[Step, ...]:
-    """The steps with what the ledger knows of compensations, and behind them the planned ones that were not tried.
+    """Returns the steps with their compensations from the ledger, followed by the planned ones without attempts.
 
-    Those have not started where all telemetry of the saga is known to have come; else none of them was seen.
+    Those have not started where all telemetry of the saga is known to be complete; else they were not seen.
     """
     untried = StepState.NOT_STARTED if is_complete else StepState.NOT_SEEN
-    undone = {entry.step for entry in ledger if entry.state is LedgerState.COMPENSATED}
+    compensated = {entry.step for entry in ledger if entry.state is LedgerState.COMPENSATED}
     kept = {entry.step for entry in ledger if entry.state is not LedgerState.COMPENSATED}
     seen = {step.name for step in steps}
     return (
-        *(_undone(step) if step.name in undone - kept and _can_be_undone(step) else step for step in steps),
+        *(
+            _compensated(step) if step.name in compensated - kept and _can_be_compensated(step) else step
+            for step in steps
+        ),
         *(_planned(each.name, untried) for each in plan.steps if each.name not in seen),
     )
 
 
-def _can_be_undone(step: Step) -> bool:
+def _can_be_compensated(step: Step) -> bool:
     return step.type not in (semconv.TYPE_COMPENSATION, semconv.TYPE_ROLLBACK) and step.state is StepState.DONE
 
 
-def _undone(step: Step) -> Step:
+def _compensated(step: Step) -> Step:
     return Step(
         step.name, step.key, step.type, step.service, StepState.COMPENSATED, step.compensates, step.attempts, step.pivot
     )
@@ -86,3 +108,136 @@ def _undone(step: Step) -> Step:
 
 def _planned(name: str, state: StepState) -> Step:
     return Step(name, "", semconv.TYPE_ACTION, None, state, None, ())
+
+
+def declared_waits(spans: Sequence[Span], logs: Sequence[Log], roots: Iterable[Span]) -> Iterator[Wait]:
+    """Every wait until a moment, in no particular order."""
+    of_the_saga = {id(root) for root in roots}
+    records: list[Span | Log] = [*spans, *logs]
+    for record in records:
+        if semconv.WAIT_UNTIL in record.attributes:
+            moment = values.moment(record.attributes[semconv.WAIT_UNTIL])
+            if moment is not None:
+                reason = values.text(record.attributes.get(semconv.WAIT_REASON))
+                yield Wait(_at(record), moment, reason, whole=id(record) in of_the_saga)
+
+
+def awaited_event(
+    spans: Sequence[Span], logs: Sequence[Log], steps: Sequence[Step], offsets: Mapping[ProcessKey, int]
+) -> AwaitedEvent | None:
+    """The event that the saga waits for: the one declared last, unless an attempt started after that.
+
+    A span carries its start time, and may have received the wait later: a log record about the same wait of the same
+    span takes precedence.
+    """
+    events = [*_events(logs, offsets)]
+    by_log = {(each.name, each.trace_id, each.span_id) for each in events}
+    events += [each for each in _events(spans, offsets) if (each.name, each.trace_id, each.span_id) not in by_log]
+    if not events:
+        return None
+    latest = max(events, key=lambda each: (each.declared_at, each.name, each.trace_id, each.span_id))
+    called_at = max((attempt.called_at for step in steps for attempt in step.attempts), default=0)
+    return latest if called_at <= latest.declared_at else None
+
+
+def _events(records: Iterable[Span | Log], offsets: Mapping[ProcessKey, int]) -> Iterator[AwaitedEvent]:
+    for record in records:
+        name = values.text(record.attributes.get(semconv.WAIT_FOR))
+        if name:
+            yield AwaitedEvent(
+                name,
+                _at(record) + offsets.get(process_key(record.process), 0),
+                values.text(record.attributes.get(semconv.WAIT_REASON)),
+                record.process,
+                record.trace_id,
+                record.span_id,
+            )
+
+
+def _at(record: Span | Log) -> int:
+    return record.start if isinstance(record, Span) else record.at
+
+
+def block_reports(
+    spans: Sequence[Span], logs: Iterable[Log], steps: Sequence[Step], offsets: Mapping[ProcessKey, int]
+) -> tuple[BlockReport, ...]:
+    """The reports about open spans that were not withdrawn, the earliest first.
+
+    Of each span the latest report counts; another cause starts a new one. Work that was retried since is not blocked.
+    """
+    latest: dict[str, list[Log]] = {}
+    for log in logs:
+        if log.event_name == semconv.EVENT_WAITING and log.span_id:
+            row = latest.setdefault(log.span_id, [])
+            if row and _cause(row[0]) != _cause(log):
+                row.clear()
+            row.append(log)
+    blocked = {span_id: row for span_id, row in latest.items() if _cause(row[-1])}
+    if not blocked:
+        return ()
+    found = [_report(span, blocked[span.span_id], offsets) for span in _open(spans, steps) if span.span_id in blocked]
+    return tuple(sorted(found, key=lambda each: (each.since, each.span_id)))
+
+
+def _open(spans: Sequence[Span], steps: Sequence[Step]) -> Iterator[Span]:
+    """The spans that are open, of each step those of its latest attempt."""
+    left = {view.span_id for step in steps for attempt in step.attempts[:-1] for view in attempt.views}
+    left -= {view.span_id for step in steps for attempt in step.attempts[-1:] for view in attempt.views}
+    return (span for span in spans if not span.end and span.span_id not in left)
+
+
+def _cause(log: Log) -> str:
+    """Why the span cannot proceed; ``""`` where the record withdraws that, or reports an intended wait."""
+    cause = log.attributes.get(semconv.BLOCKED_CAUSE) if log.body else None
+    return values.text(cause) or ""
+
+
+def _report(span: Span, row: Sequence[Log], offsets: Mapping[ProcessKey, int]) -> BlockReport:
+    first, last = row[0], row[-1]
+    return BlockReport(
+        cause=_cause(last),
+        text=str(last.body),
+        since=first.at + offsets.get(process_key(first.process), 0),
+        process=last.process,
+        step=span.mark.step or None if span.mark.role != semconv.ROLE_SAGA else None,
+        trace_id=span.trace_id,
+        span_id=span.span_id,
+    )
+
+
+DECISIONS = (semconv.TYPE_COMMIT, semconv.TYPE_ROLLBACK)
+
+
+def mixed_outcomes(steps: Iterable[Step]) -> tuple[MixedOutcome, ...]:
+    """Every two-phase commit with a mixed outcome, in order of start.
+
+    Different keys are different commits; within one key, a vote after a decision starts the next.
+    """
+    by_key: dict[str, list[Participant]] = {}
+    for step in steps:
+        if step.type in (semconv.TYPE_PREPARE, *DECISIONS):
+            by_key.setdefault(step.key, []).extend(Participant(step, attempt) for attempt in step.attempts)
+    found = (_mixed(one) for _, parts in sorted(by_key.items()) for one in _divided(parts))
+    return tuple(each for each in found if each)
+
+
+def _divided(parts: list[Participant]) -> Iterator[list[Participant]]:
+    """The participants of each two-phase commit among those of one key."""
+    current: list[Participant] = []
+    decided: set[str] = set()
+    for each in sorted(parts, key=lambda part: (part.attempt.called_at, part.attempt.span_id)):
+        if each.step.type in DECISIONS:
+            decided.add(each.step.name)
+        elif each.step.name in decided:  # it votes again, so that this is the next one
+            yield current
+            current, decided = [], set()
+        current.append(each)
+    yield current
+
+
+def _mixed(parts: Iterable[Participant]) -> MixedOutcome | None:
+    done = [each for each in parts if each.attempt.state is AttemptState.OK]
+    committed = tuple(each for each in done if each.step.type == semconv.TYPE_COMMIT)
+    rolled_back = tuple(each for each in done if each.step.type == semconv.TYPE_ROLLBACK)
+    names = {each.step.name for each in committed} | {each.step.name for each in rolled_back}
+    return MixedOutcome(committed, rolled_back) if committed and rolled_back and len(names) > 1 else None

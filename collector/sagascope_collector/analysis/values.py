@@ -1,17 +1,21 @@
-"""Attributes read as what they are meant to be; a value that cannot be meant is as if absent."""
+"""Values of attributes and timestamps; one that is implausible counts as absent.
+
+Records stay as they came. For display and diagnosis, a negative duration is 0, and a timestamp that no clock can have
+had is replaced by the time of receipt.
+"""
 
 import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from sagascope import semconv
-from sagascope_collector.records import Attributes, Value
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
+from sagascope_collector.records import Attributes, Log, Span, Value
 
-SECOND: Final = 1_000_000_000
-"""Nanoseconds."""
-
-LONGEST: Final = 1e10
-"""Seconds, about 300 years: what is longer, or later after the epoch, cannot be meant."""
+MAX_PLAUSIBLE_SECONDS: Final = 1e10
+"""Seconds, about 300 years: longer durations and later times are implausible."""
 
 
 def text(value: Value) -> str | None:
@@ -30,7 +34,7 @@ def seconds(value: Value) -> float | None:
     """A duration above zero."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if 0 < value < LONGEST else None
+    return float(value) if 0 < value < MAX_PLAUSIBLE_SECONDS else None
 
 
 def wait(value: Value) -> float | None:
@@ -39,14 +43,14 @@ def wait(value: Value) -> float | None:
 
 
 def count(value: Value) -> int | None:
-    """A whole number from 1."""
+    """An integer of at least 1."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
 def moment(value: Value) -> int | None:
     """Unix seconds, as nanoseconds."""
     given = seconds(value)
-    return None if given is None else round(given * SECOND)
+    return None if given is None else round(given * NANOSECONDS_PER_SECOND)
 
 
 def amount(value: Value) -> Decimal | None:
@@ -59,10 +63,10 @@ def amount(value: Value) -> Decimal | None:
         read = Decimal(repr(value) if isinstance(value, float) else value)
     except InvalidOperation:
         return None
-    return read if read.is_finite() and abs(read.adjusted()) < DIGITS else None
+    return read if read.is_finite() and abs(read.adjusted()) < MAX_DIGITS else None
 
 
-DIGITS: Final = 40
+MAX_DIGITS: Final = 40
 """Places before or after the decimal point that an amount may have."""
 
 
@@ -74,3 +78,90 @@ def business_keys(attributes: Attributes) -> dict[str, str]:
         for name, value in attributes.items()
         if name.startswith(semconv.KEY_PREFIX) and len(name) > start and isinstance(value, str | int | float)
     }
+
+
+MIN_TIMESTAMP_NS: Final = 946_684_800 * NANOSECONDS_PER_SECOND
+"""1 January 2000: nothing that sends OpenTelemetry is older."""
+
+MAX_TIMESTAMP_NS: Final = 4_102_444_800 * NANOSECONDS_PER_SECOND
+"""1 January 2100: likewise, where the time of receipt is not known."""
+
+MAX_AHEAD_NS: Final = 366 * 86_400 * NANOSECONDS_PER_SECOND
+"""Nanoseconds after its receipt from which a moment lies in the far future; a clock that is ahead by less is set."""
+
+MAX_IMPLAUSIBLE_DURATION_NS: Final = 86_400 * NANOSECONDS_PER_SECOND
+"""The longest duration that is kept where both of its ends are implausible."""
+
+ROUNDING_TOLERANCE_NS: Final = 2_000_000
+"""Nanoseconds by which a span may end before it starts without being an anomaly: some SDKs round to milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImpossibleTime:
+    """A span whose own times cannot be."""
+
+    span: Span
+    """As it was received."""
+    ends_before_start: bool
+    """Else it lies before 2000, or in the far future."""
+
+
+def plausible_times(
+    spans: Sequence[Span], logs: Sequence[Log]
+) -> tuple[Sequence[Span], Sequence[Log], list[ImpossibleTime]]:
+    """Returns the records with possible times, and the spans that had others."""
+    if _are_plausible(spans, logs):
+        return spans, logs, []
+    found = [_impossible(span) for span in spans]
+    corrected = [_corrected(span) if each else span for span, each in zip(spans, found, strict=True)]
+    distinct = {(each.span.trace_id, each.span.span_id): each for each in _in_order(found)}
+    return corrected, [_with_receipt_time(log) for log in logs], list(distinct.values())
+
+
+def _are_plausible(spans: Iterable[Span], logs: Iterable[Log]) -> bool:
+    """Whether all times are plausible."""
+    records = [(span.start, span.end or span.start, span.received_at) for span in spans]
+    records += [(log.at, log.at, log.received_at) for log in logs]
+    return all(
+        MIN_TIMESTAMP_NS <= start <= end <= (received or MAX_TIMESTAMP_NS) + MAX_AHEAD_NS
+        for start, end, received in records
+    )
+
+
+def _in_order(found: Iterable[ImpossibleTime | None]) -> list[ImpossibleTime]:
+    return sorted(
+        (each for each in found if each), key=lambda each: (each.span.start, each.span.end, each.span.span_id)
+    )
+
+
+def _impossible(span: Span) -> ImpossibleTime | None:
+    start, end, received = span.start, span.end, span.received_at
+    if not (_is_possible(start, received) and (not end or _is_possible(end, received))):
+        return ImpossibleTime(span, ends_before_start=False)
+    return ImpossibleTime(span, ends_before_start=True) if 0 < end < start else None
+
+
+def _is_possible(moment: int, received_at: int) -> bool:
+    latest = (received_at or MAX_TIMESTAMP_NS) + MAX_AHEAD_NS
+    return MIN_TIMESTAMP_NS <= moment <= latest
+
+
+def _corrected(span: Span) -> Span:
+    start, end, received = span.start, span.end, span.received_at
+    if not _is_possible(start, received):
+        duration = max(end - start, 0)
+        if end and _is_possible(end, received):
+            start = end
+        elif received:
+            end = received if end else 0
+            start = received - (duration if end and duration <= MAX_IMPLAUSIBLE_DURATION_NS else 0)
+    elif end and not _is_possible(end, received) and received:
+        end = received
+    return replace(span, start=start, end=max(start, end) if end else 0, sent_start=span.start)
+
+
+def _with_receipt_time(log: Log) -> Log:
+    if _is_possible(log.at, log.received_at) or not log.received_at:
+        return log
+    observed = log.observed_at if _is_possible(log.observed_at, log.received_at) else log.received_at
+    return replace(log, at=observed, observed_at=observed)

@@ -1,16 +1,18 @@
-"""The diagnosis of a saga at one moment. Every list, page and alert is judged here."""
+"""The diagnosis of a saga at one moment, for every list, page and alert."""
 
 from collections.abc import Sequence
 
-from sagascope_collector.analysis import attention, runbooks, standstill
+from sagascope_collector.analysis import attention, progress_rules
 from sagascope_collector.analysis.case import Case, Finding
 from sagascope_collector.analysis.context import Context
-from sagascope_collector.analysis.customer import customer_line
 from sagascope_collector.analysis.evidence import evidence
 from sagascope_collector.analysis.headline import calm, headline
 from sagascope_collector.analysis.ledger import has_ended
-from sagascope_collector.analysis.model import Failure, Judgement, Reason, Saga, Step, Verdict
-from sagascope_collector.analysis.words import midnight_after
+from sagascope_collector.analysis.ledger_text import customer_line
+from sagascope_collector.analysis.model import Failure, Judgement, Saga, Step, Verdict
+from sagascope_collector.analysis.runbooks import KEY_PREFIX
+from sagascope_collector.analysis.wording import Text, dated, midnight_after
+from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.records import Instance
 
 
@@ -20,11 +22,11 @@ def judge(saga: Saga, instances: Sequence[Instance], context: Context) -> Judgem
     finding = attention.find(case)
     if finding is None:
         return _calm(case)
-    case.watch.remind(midnight_after(context.now))
+    case.clock.reevaluate_at(midnight_after(context.now))
     tried = finding.subject.step if finding.subject and finding.subject.step.name == finding.step else None
     tried = tried or (case.step(finding.step) if finding.step else None)
     verdict = _verdict(case, finding)
-    twice = finding.phase if finding.reason is Reason.APPLIED_TWICE else None
+    twice = finding.phase if finding.reason is AttentionCode.APPLIED_TWICE else None
     return Judgement(
         step=finding.step,
         service=finding.service,
@@ -33,13 +35,13 @@ def judge(saga: Saga, instances: Sequence[Instance], context: Context) -> Judgem
         verdict=verdict,
         headline=verdict.headline,
         customer_line=customer_line(saga, twice),
-        due_at=case.watch.due,
+        due_at=case.clock.due,
         promises=case.liveness.promises,
     )
 
 
 def _verdict(case: Case, finding: Finding) -> Verdict:
-    code = attention.BY_REASON[finding.reason]
+    rule = attention.RULES[finding.reason]
     process = finding.process or (finding.subject.attempt.process if finding.subject else None)
     return Verdict(
         reason=finding.reason,
@@ -48,9 +50,9 @@ def _verdict(case: Case, finding: Finding) -> Verdict:
         service=finding.service,
         instance=(process.instance or None) if process else None,
         since=finding.since,
-        headline=headline(case, finding, code.fact(case, finding)),
-        evidence=evidence(case, finding, code.basis),
-        actions=(*(each.text for each in code.actions(case, finding)), *runbooks.texts(case, finding)),
+        headline=headline(case, finding, rule.fact(case, finding)),
+        evidence=evidence(case, finding),
+        actions=(*(each.text for each in rule.actions(case, finding)), *_runbook_texts(case, finding)),
         confidence=finding.confidence,
     )
 
@@ -59,7 +61,7 @@ def _calm(case: Case) -> Judgement:
     step, tried = _current_step(case)
     service = case.service_of(step) if step else None
     if not has_ended(case.saga.status):
-        case.watch.remind(midnight_after(case.watch.now))
+        case.clock.reevaluate_at(midnight_after(case.clock.now))
     return Judgement(
         step=step,
         service=service,
@@ -68,7 +70,7 @@ def _calm(case: Case) -> Judgement:
         verdict=None,
         headline=calm(case, step),
         customer_line=customer_line(case.saga),
-        due_at=case.watch.due,
+        due_at=case.clock.due,
         promises=case.liveness.promises,
     )
 
@@ -82,7 +84,7 @@ def _current_step(case: Case) -> tuple[str | None, Step | None]:
         return step.name, step
     if case.failing is not None:
         return case.failing.step.name, case.failing.step
-    wanted = standstill.awaited(case)
+    wanted = progress_rules.awaited(case)
     return (wanted.step, case.step(wanted.step)) if wanted and wanted.step else (None, None)
 
 
@@ -90,3 +92,39 @@ def _latest_error(step: Step | None) -> Failure | None:
     if step is None:
         return None
     return next((each.error for each in reversed(step.attempts) if each.error), None)
+
+
+MAX_RUNBOOKS = 5
+"""Runbooks that are shown for one saga."""
+
+
+def _runbook_texts(case: Case, finding: Finding) -> list[Text]:
+    """The texts of the runbooks that apply, in the order of their file."""
+    if not case.context.runbooks:
+        return []
+    fields = _runbook_fields(case, finding)
+    return [Text(each.text(fields)) for each in case.context.runbooks if each.applies(fields)][:MAX_RUNBOOKS]
+
+
+def _runbook_fields(case: Case, finding: Finding) -> dict[str, str]:
+    saga, attempt = case.saga, finding.subject.attempt if finding.subject else None
+    process = finding.process or (attempt.process if attempt else None)
+    error = (attempt.error if attempt else None) or Failure(None, None)
+    fields = {
+        **saga.key._asdict(),
+        "status": saga.status.value,
+        "reason": finding.reason.value,
+        "phase": finding.phase.value,
+        "step": finding.step,
+        "service": finding.service,
+        "instance": process.instance if process else None,
+        "since": dated(finding.since),
+        "attempt": str(attempt.number) if attempt else None,
+        "error_type": error.type,
+        "error": error.message,
+        "idempotency_key": attempt.idempotency_key if attempt else None,
+        "trace_id": attempt.trace_id if attempt else None,
+        "span_id": attempt.span_id if attempt else None,
+        **{f"{KEY_PREFIX}{name}": value for name, value in saga.keys.items()},
+    }
+    return {name: value for name, value in fields.items() if value}

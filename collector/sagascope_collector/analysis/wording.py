@@ -1,7 +1,12 @@
-"""Sentences whose times stay apart from their words, so that a screen can show them in its reader's zone. Pure."""
+"""Sentences whose times stay apart from their words, so that a screen can show them in its reader's time zone."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import NamedTuple, Self
+
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
+from sagascope_collector.records import Process
 
 
 class Time(NamedTuple):
@@ -19,7 +24,7 @@ class Text(str):
     __slots__ = ("parts",)
 
     parts: tuple[str | Time, ...]
-    """Its words, and its times; joined, they are the string."""
+    """Its text and its times; joined, they are the string."""
 
     def __new__(cls, *parts: str | Time) -> Self:
         """Joins parts; a `Text` among them adds its own."""
@@ -70,7 +75,7 @@ def _shown(part: str | Time) -> str:
 
 
 def _merged(parts: Sequence[str | Time]) -> tuple[str | Time, ...]:
-    """The parts flat, words beside words put together."""
+    """The parts flattened, adjacent strings joined."""
     flat: list[str | Time] = []
     for part in parts:
         for each in part.parts if isinstance(part, Text) else (part,):
@@ -79,3 +84,70 @@ def _merged(parts: Sequence[str | Time]) -> tuple[str | Time, ...]:
             elif each:
                 flat.append(each if isinstance(each, Time) else str(each))
     return tuple(flat)
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+MAX_ERROR_CHARACTERS = 120
+"""Characters of an error's message that a sentence carries."""
+
+
+def day(at: int) -> datetime:
+    """A moment as a datetime, cut to the second."""
+    return _EPOCH + timedelta(seconds=at // NANOSECONDS_PER_SECOND)
+
+
+def clock(at: int, now: int) -> Text:
+    """A moment in UTC as it is shown at another: ``14:02:11Z``, with its date unless that is the other's."""
+    then, today = day(at), day(now)
+    if then.date() == today.date():
+        return Text(Time(at, f"{then:%H:%M:%S}Z"))
+    year = "" if then.year == today.year else f" {then.year}"
+    return Text(Time(at, f"{then.day} {then:%b}{year} {then:%H:%M:%S}Z"))
+
+
+def dated(at: int) -> Text:
+    """A moment in UTC with its date, for stored sentences: ``21 Nov 2026 14:02:11Z``."""
+    then = day(at)
+    return Text(Time(at, f"{then.day} {then:%b %Y %H:%M:%S}Z"))
+
+
+def midnight_after(now: int) -> int:
+    """The next moment at which "today" is another day."""
+    length = 86_400 * NANOSECONDS_PER_SECOND
+    return (now // length + 1) * length
+
+
+def who(process: Process) -> str:
+    """A process by the name that people know."""
+    service, instance = process.service, process.instance
+    if not instance:
+        return service or "an unnamed service"
+    if not service or instance.startswith(service):
+        return instance
+    return f"{service} ({instance})"
+
+
+def money(amount: Decimal, currency: str | None) -> str:
+    """An amount with its currency, for example ``EUR 50.00``."""
+    return f"{currency} {amount:f}" if currency else f"{amount:f}"
+
+
+def listing(names: Sequence[str], limit: int = 5) -> Text:
+    """Names as a sentence lists them: ``a, b and c``; beyond the limit ``a, b, c and 7 more``."""
+    if len(names) > limit:
+        names = [*names[: limit - 1], f"{len(names) - limit + 1:,} more"]
+    if len(names) < 2:
+        return Text(*names)
+    return Text(joined(", ", names[:-1]), " and ", names[-1])
+
+
+def shortened(text: str) -> str:
+    """The first line of an error, as far as a sentence can carry it."""
+    line = " ".join(text.split())
+    return line if len(line) <= MAX_ERROR_CHARACTERS else f"{line[: MAX_ERROR_CHARACTERS - 1]}…"
+
+
+def times(number: int) -> str:
+    """How often: ``once``, ``twice``, ``3 times``."""
+    return {1: "once", 2: "twice"}.get(number, f"{number} times")

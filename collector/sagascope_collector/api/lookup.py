@@ -136,7 +136,7 @@ class Lookup:
         else:
             facts = self.storage.lookup.facts([SagaId(environment, saga_id)])
         return [
-            (each, saga) for each in facts.values() for saga in analysis.rebuild(each, context.now, context.experience)
+            (each, saga) for each in facts.values() for saga in analysis.rebuild(each, context.now, context.baselines)
         ]
 
 

@@ -155,7 +155,7 @@ class Listing(Nothing):
 
     environment: Text | None = None
     status: schemas.SagaStatus | None = None
-    attention: Literal[schemas.AttentionCode, "any"] | None = None
+    attention: schemas.AttentionCode | Literal["any"] | None = None
     name: Word | None = None
     service: Word | None = None
     step: Word | None = None

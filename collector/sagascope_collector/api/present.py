@@ -132,7 +132,7 @@ def _part(part: str | TextTime) -> schemas.TextPart | schemas.TimePart:
 
 def _verdict(verdict: model.Verdict) -> schemas.Verdict:
     return schemas.Verdict(
-        reason=verdict.reason.value,
+        reason=verdict.reason,
         phase=verdict.phase.value,
         step=verdict.step,
         service=verdict.service,

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Response
 
 from sagascope_collector import analysis
-from sagascope_collector.analysis.values import SECOND
 from sagascope_collector.api import overview, problems
 from sagascope_collector.api.answering import DatabaseFile, OtlpLines, answers, database_file, json
 from sagascope_collector.api.bounds import Bounded
@@ -33,6 +32,7 @@ from sagascope_collector.api.sql import of_sql
 from sagascope_collector.api.tasks import Tasks
 from sagascope_collector.api.turns import ReadLimits, Turns
 from sagascope_collector.client import schemas
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.erasure import Eraser
 from sagascope_collector.errors import NotFound, Unavailable
 from sagascope_collector.incidents import Comparison, Incidents
@@ -144,7 +144,7 @@ def _of_lists(storage: Storage, context: Callable[[int], analysis.Context], cloc
     def flow(name: Annotated[Word, Path()], asked: Annotated[Window, Query()]) -> Response:
         """How often and how long the steps of one saga type ran, within the latest `window`: `15m`, `24h`, `7d`."""
         period = whole_period(asked.seconds // overview.PERIODS)
-        since = max(clock() - asked.seconds * SECOND, 0)
+        since = max(clock() - asked.seconds * NANOSECONDS_PER_SECOND, 0)
         steps = storage.statistics.steps(name, asked.environment, since, period)
         if not steps and not any(name == known for known, *_ in storage.sagas.flow_counts()):
             raise NotFound(f"No saga of the type {name!r} was ever received.")

@@ -33,7 +33,7 @@ class Tasks:
         context, wanted = self.context(self.clock()), set(keys)
         ids = list(dict.fromkeys(SagaId(key.environment, key.id) for key in keys))
         for facts in (self.storage.lookup.facts(ids) if ids else {}).values():
-            for saga in analysis.rebuild(facts, context.now, context.experience):
+            for saga in analysis.rebuild(facts, context.now, context.baselines):
                 task = _task(saga, analysis.judge(saga, facts.instances, context)) if saga.key in wanted else None
                 if task:
                     yield task

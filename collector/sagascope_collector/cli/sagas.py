@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from json import dumps
-from typing import Annotated, NoReturn, get_args
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Group
@@ -27,7 +27,7 @@ PAGE: int = 500
 NEAR: int = 5
 """Sagas that are named when the one asked for is missing."""
 
-WORST_FIRST: tuple[schemas.AttentionCode, ...] = get_args(schemas.AttentionCode)
+WORST_FIRST: tuple[schemas.AttentionCode, ...] = tuple(schemas.AttentionCode)
 """Reasons as the diagnosis ranks them."""
 
 Json = Annotated[bool, typer.Option("--json", envvar="SAGASCOPE_JSON", help="Print the API's answer.")]

@@ -71,7 +71,7 @@ def failure_rate_key(environment: str, name: str, step: str = "") -> str:
 def failure(saga: Saga, at: str = "") -> Failure:
     """Returns the failure that ended a saga, or the last one at a step of this name, which may have succeeded since."""
     failed = [
-        (attempt.over or 0, step, attempt)
+        (attempt.finished_at or 0, step, attempt)
         for step in saga.steps
         if (step.name == at if at else not step.compensates)
         for attempt in (step.attempts if at else step.attempts[-1:])

@@ -11,11 +11,11 @@ from sagascope_collector.analysis.model import (
     Judgement,
     LedgerState,
     Phase,
-    Reason,
     Saga,
     Step,
     Verdict,
 )
+from sagascope_collector.attention_codes import AttentionCode
 
 
 class RecommendedAction(StrEnum):
@@ -29,10 +29,12 @@ class RecommendedAction(StrEnum):
     """Find out what took effect, before anything is repeated or compensated."""
 
 
-UNDECIDABLE_REASONS: Final = frozenset({Reason.APPLIED_TWICE, Reason.MIXED_OUTCOME, Reason.IN_DOUBT})
+UNDECIDABLE_REASONS: Final = frozenset(
+    {AttentionCode.APPLIED_TWICE, AttentionCode.MIXED_OUTCOME, AttentionCode.IN_DOUBT}
+)
 """Reasons for which telemetry alone cannot show what is right."""
 
-COMPENSATION_REASONS: Final = frozenset({Reason.COMPENSATION_FAILED, Reason.UNCOMPENSATED})
+COMPENSATION_REASONS: Final = frozenset({AttentionCode.COMPENSATION_FAILED, AttentionCode.UNCOMPENSATED})
 
 STATES_AT_RISK: Final = frozenset(
     {
@@ -58,14 +60,14 @@ def recommended_action(saga: Saga, judgement: Judgement) -> RecommendedAction:
     verdict = judgement.verdict
     if verdict is None or verdict.reason in UNDECIDABLE_REASONS:
         return RecommendedAction.VERIFY_FIRST
-    if verdict.reason is Reason.BLOCKED:
+    if verdict.reason is AttentionCode.BLOCKED:
         return RecommendedAction.RESUME
     if any(not each.idempotency_key for each in _undecided(saga, verdict)):
         return RecommendedAction.VERIFY_FIRST
     if verdict.reason in COMPENSATION_REASONS or verdict.phase is Phase.COMPENSATION:
         is_doubtful = verdict.confidence is Confidence.POSSIBLE
         return RecommendedAction.VERIFY_FIRST if is_doubtful else RecommendedAction.COMPENSATE
-    if verdict.reason is Reason.NEVER_CLOSED or _has_key(saga, verdict):
+    if verdict.reason is AttentionCode.NEVER_CLOSED or _has_key(saga, verdict):
         return RecommendedAction.RESUME
     return RecommendedAction.VERIFY_FIRST
 
@@ -77,7 +79,7 @@ def look_ups(saga: Saga, judgement: Judgement) -> tuple[LookUp, ...]:
         return ()
     if undecided := _undecided(saga, verdict):
         return tuple(LookUp(verdict.step, each.process.service, each) for each in undecided)
-    if verdict.reason is Reason.APPLIED_TWICE:
+    if verdict.reason is AttentionCode.APPLIED_TWICE:
         found = tuple(_committed(saga, verdict.step))
     elif verdict.reason in COMPENSATION_REASONS or verdict.phase is Phase.COMPENSATION:
         found = tuple(_at_risk(saga))

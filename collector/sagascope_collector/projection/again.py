@@ -3,8 +3,7 @@
 from collections import deque
 from collections.abc import Iterable
 
-from sagascope_collector.analysis.identity import UNKNOWN
-from sagascope_collector.analysis.model import Status
+from sagascope_collector.analysis.model import UNKNOWN_NAME, Status
 from sagascope_collector.projection.memory import Learned
 from sagascope_collector.records import SagaId
 from sagascope_collector.storage import SagaFilter, Storage
@@ -35,7 +34,7 @@ class Again:
             for status in (*OPEN, *(GIVEN_UP if has_compensations else ())):
                 self._walk(SagaFilter(environment=environment, name=name, status=status))
             for status in OPEN:
-                self._walk(SagaFilter(environment=environment, name=UNKNOWN, status=status))
+                self._walk(SagaFilter(environment=environment, name=UNKNOWN_NAME, status=status))
 
     def _walk(self, narrowed: SagaFilter) -> None:
         if (narrowed, None) not in self._walks:

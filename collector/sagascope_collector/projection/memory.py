@@ -1,7 +1,7 @@
 """What finished sagas taught: kept in the storage, and in memory. One for the projection and the API.
 
-Of each type the latest `KEPT` that ended count, however they were summarised: those that were summarised in bulk are
-candidates until they have been rebuilt, the latest first.
+Of each type the latest `MAX_SAMPLES` that ended count, however they were summarised: those that were summarised in bulk
+are candidates until they have been rebuilt, the latest first.
 """
 
 import logging
@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from sagascope_collector import analysis
-from sagascope_collector.analysis.experience import KEPT
-from sagascope_collector.analysis.identity import UNKNOWN
+from sagascope_collector.analysis.baseline import MAX_SAMPLES
+from sagascope_collector.analysis.model import UNKNOWN_NAME
 from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.storage import BaselineRow, SagaRow, Storage
 
@@ -25,7 +25,7 @@ MAX_NAMES: int = 2_000
 """Saga types of which something is learned; what ends after that of others is not."""
 
 SLACK: int = 100
-"""Lessons beyond `KEPT` that are held until the oldest are dropped together."""
+"""Lessons beyond `MAX_SAMPLES` that are held until the oldest are dropped together."""
 
 SLOW_NAMED: int = 5
 """Saga types that a notice names."""
@@ -51,25 +51,25 @@ class Memory:
         """Reads what the storage has kept."""
         self._storage = storage
         self._clock = clock
-        self._lessons: defaultdict[Name, dict[SagaKey, analysis.Lesson]] = defaultdict(dict)
+        self._lessons: defaultdict[Name, dict[SagaKey, analysis.SagaSample]] = defaultdict(dict)
         self._of_id: defaultdict[SagaId, set[SagaKey]] = defaultdict(set)
         self._candidates: defaultdict[Name, dict[SagaKey, int]] = defaultdict(dict)
         self._oldest: dict[Name, tuple[int, tuple[str, ...]]] = {}
         self._due: dict[Name, float] = {}
         self._next: dict[Name, float] = {}
-        self._experience: Mapping[Name, analysis.Experience] = {}
-        self._told: dict[Name, analysis.Experience] = {}
-        self._paces: defaultdict[Name, analysis.Pace] = defaultdict(analysis.Pace)
+        self._baselines: Mapping[Name, analysis.Baseline] = {}
+        self._told: dict[Name, analysis.Baseline] = {}
+        self._paces: defaultdict[Name, analysis.SlowdownDetector] = defaultdict(analysis.SlowdownDetector)
         for document in storage.baselines.all():
-            self._remember(analysis.load(document))
+            self._remember(analysis.load_sample(document))
         self.reflect()
 
     @property
-    def experience(self) -> Mapping[Name, analysis.Experience]:
+    def baselines(self) -> Mapping[Name, analysis.Baseline]:
         """What is known by now, by (environment, saga name)."""
-        return self._experience
+        return self._baselines
 
-    def take(self, lessons: Sequence[analysis.Lesson], ids: Iterable[SagaId] = ()) -> None:
+    def take(self, lessons: Sequence[analysis.SagaSample], ids: Iterable[SagaId] = ()) -> None:
         """Keeps and remembers lessons; those that are known already, or too old to count, cost nothing.
 
         Args:
@@ -83,7 +83,7 @@ class Memory:
         told = {each.key for each in lessons}
         stale = [key for saga in ids for key in self._of_id.get(saga, ()) if key not in told]
         rows = [BaselineRow(each.key, each.ended_at, each.dump()) for each in news]
-        self._storage.baselines.put(rows, KEPT, stale)
+        self._storage.baselines.put(rows, MAX_SAMPLES, stale)
         for key in stale:
             self._forget(key)
         for each in news:
@@ -96,8 +96,8 @@ class Memory:
             if row.ended_at is not None and self._has_place(name):
                 self._candidates[name][row.key] = row.ended_at
         for name, candidates in self._candidates.items():
-            if len(candidates) > KEPT + SLACK:
-                latest = sorted(candidates.items(), key=lambda item: (item[1], item[0]))[-KEPT:]
+            if len(candidates) > MAX_SAMPLES + SLACK:
+                latest = sorted(candidates.items(), key=lambda item: (item[1], item[0]))[-MAX_SAMPLES:]
                 self._candidates[name] = dict(latest)
 
     def candidates(self, limit: int) -> list[SagaKey]:
@@ -131,13 +131,13 @@ class Memory:
 
     def notices(self) -> Sequence[str]:
         """Returns what readers of lists should know: one for everything that is slow."""
-        slow = sorted((name, each.slower) for (_, name), each in self._experience.items() if each.slower > 1)
+        slow = sorted((name, each.slowdown) for (_, name), each in self._baselines.items() if each.slowdown > 1)
         if not slow:
             return []
         said = ", ".join(f"{name} {times:.1f} times" for name, times in slow[:SLOW_NAMED])
         return [f"general_slowdown: all steps take longer than usual ({said}); deadlines are extended as much."]
 
-    def _is_wanted(self, lesson: analysis.Lesson) -> bool:
+    def _is_wanted(self, lesson: analysis.SagaSample) -> bool:
         """Returns whether it is news, of a type that has a name and a place, and among the latest."""
         name = lesson.key[:2]
         if not self._has_place(name) or self._lessons.get(name, {}).get(lesson.key) == lesson:
@@ -145,25 +145,25 @@ class Memory:
         return lesson.key in self._lessons.get(name, {}) or (lesson.ended_at, lesson.key) > self._since(name)
 
     def _has_place(self, name: Name) -> bool:
-        return name[1] != UNKNOWN and (name in self._lessons or len(self._lessons) < MAX_NAMES)
+        return name[1] != UNKNOWN_NAME and (name in self._lessons or len(self._lessons) < MAX_NAMES)
 
     def _since(self, name: Name) -> tuple[int, tuple[str, ...]]:
         """Returns what a saga must have ended after to be among the latest."""
         known = self._lessons.get(name, {})
-        if len(known) < KEPT:
+        if len(known) < MAX_SAMPLES:
             return (-1, ())
         if name not in self._oldest:
-            self._oldest[name] = sorted((each.ended_at, each.key) for each in known.values())[-KEPT]
+            self._oldest[name] = sorted((each.ended_at, each.key) for each in known.values())[-MAX_SAMPLES]
         return self._oldest[name]
 
-    def _remember(self, lesson: analysis.Lesson) -> None:
+    def _remember(self, lesson: analysis.SagaSample) -> None:
         name = lesson.key[:2]
         known = self._lessons[name]
         known[lesson.key] = lesson
         self._of_id[_id_of(lesson.key)].add(lesson.key)
         self._oldest.pop(name, None)
-        if len(known) > KEPT + SLACK:
-            for each in sorted(known.values(), key=lambda each: (each.ended_at, each.key))[:-KEPT]:
+        if len(known) > MAX_SAMPLES + SLACK:
+            for each in sorted(known.values(), key=lambda each: (each.ended_at, each.key))[:-MAX_SAMPLES]:
                 self._forget(each.key)
         self._due.setdefault(name, self._next.get(name, 0.0))
 
@@ -179,15 +179,15 @@ class Memory:
     def _learn(self, name: Name) -> Learned | None:
         started = self._clock()
         lessons = analysis.in_order(self._lessons[name].values())
-        learned = analysis.learn(lessons, self._paces[name].slower(lessons, started))
+        learned = analysis.learn_baseline(lessons, self._paces[name].slowdown(lessons, started))
         self._next[name] = self._clock() + max(PAUSE_SECONDS, LEISURE * (self._clock() - started))
         del self._due[name]
-        self._experience = {**self._experience, name: learned}
+        self._baselines = {**self._baselines, name: learned}
         told = self._told.get(name)
         if told is not None and told.is_like(learned):
             return None
         self._told[name] = learned
-        return Learned(name, has_compensations=learned.undos != (told.undos if told else frozenset()))
+        return Learned(name, has_compensations=learned.compensations != (told.compensations if told else frozenset()))
 
 
 def _id_of(key: SagaKey) -> SagaId:

@@ -12,13 +12,11 @@ import orjson
 
 from sagascope import semconv
 from sagascope_collector.analysis import values
-from sagascope_collector.analysis.customer import completed_line
 from sagascope_collector.analysis.headline import ENDED_WORDS
-from sagascope_collector.analysis.identity import UNKNOWN
-from sagascope_collector.analysis.model import Status
-from sagascope_collector.analysis.values import SECOND
-from sagascope_collector.analysis.wording import Time, phrase, sentences
-from sagascope_collector.analysis.words import dated
+from sagascope_collector.analysis.ledger_text import completed_line
+from sagascope_collector.analysis.model import UNKNOWN_NAME, Status
+from sagascope_collector.analysis.wording import Time, dated, phrase, sentences
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.records import SagaKey
 from sagascope_collector.storage import CleanCompletion, SagaRow
 
@@ -32,7 +30,7 @@ def row(end: CleanCompletion) -> SagaRow | None:
     root = end.root
     if not _is_completed(end, root) or _undoes(root, end.steps):
         return None
-    key = SagaKey(end.environment, end.name or UNKNOWN, end.id, end.run)
+    key = SagaKey(end.environment, end.name or UNKNOWN_NAME, end.id, end.run)
     keys = _keys(end.keyed)
     return SagaRow(
         key,
@@ -93,13 +91,13 @@ _NO_ERROR: Final = _members(attempts=0, error=None, amount_at_risk=[])
 
 
 def _headline(ended_at: int) -> str:
-    return _completed_at(ended_at // SECOND).replace(_MOMENT, _moment(ended_at))
+    return _completed_at(ended_at // NANOSECONDS_PER_SECOND).replace(_MOMENT, _moment(ended_at))
 
 
 @lru_cache(maxsize=1024)
 def _completed_at(second: int) -> str:
     """The headline and its parts, with `_MOMENT` in the place of the exact moment."""
-    text = sentences(phrase("{} at {}", ENDED_WORDS[Status.COMPLETED], dated(second * SECOND)))
+    text = sentences(phrase("{} at {}", ENDED_WORDS[Status.COMPLETED], dated(second * NANOSECONDS_PER_SECOND)))
     parts = [{"time": None} if isinstance(part, Time) else {"text": part} for part in text.parts]
     return _members(headline=text, headline_parts=parts).replace('{"time":null}', f'{{"time":{_MOMENT}}}')
 
@@ -114,7 +112,7 @@ def _customer_line(name: str, root: Mapping[str, Any]) -> str:
 
 
 def _moment(at: int) -> str:
-    return f'"{_second(at // SECOND)}.{at % SECOND // 1_000:06}Z"'
+    return f'"{_second(at // NANOSECONDS_PER_SECOND)}.{at % NANOSECONDS_PER_SECOND // 1_000:06}Z"'
 
 
 @lru_cache(maxsize=1024)

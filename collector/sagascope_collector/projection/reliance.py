@@ -40,7 +40,7 @@ class Reliance:
         found: dict[SagaId, None] = {}
         for each in instances:
             process = (each.process.environment, each.process.service, each.process.identity)
-            promise = analysis.promised_until(each) if process in self._of_process else None
+            promise = analysis.must_report_by(each) if process in self._of_process else None
             for saga in sorted(self._of_process.get(process, ())):
                 if _is_other(self._of_saga[saga][process], promise, now):
                     found[saga] = None

@@ -95,7 +95,7 @@ class Summaries:
         facts = self._facts(ids)
         done: list[SagaId] = []
         rows: list[SagaRow] = []
-        lessons: list[analysis.Lesson] = []
+        lessons: list[analysis.SagaSample] = []
         for each in ids:
             if stopping.is_set():
                 break
@@ -117,7 +117,7 @@ class Summaries:
             return
         ids = list(dict.fromkeys(SagaId(key.environment, key.id) for key in keys))
         facts = self._facts(ids)
-        lessons: list[analysis.Lesson] = []
+        lessons: list[analysis.SagaSample] = []
         for each in ids:
             if stopping.is_set():
                 return
@@ -194,13 +194,13 @@ class Summaries:
         return True
 
     def _rows(
-        self, saga_id: SagaId, facts: Facts | None, context: analysis.Context, lessons: list[analysis.Lesson]
+        self, saga_id: SagaId, facts: Facts | None, context: analysis.Context, lessons: list[analysis.SagaSample]
     ) -> list[SagaRow]:
         """Returns the summaries of every saga behind an id, and adds what it taught; none where they cannot be made."""
         if facts is None:
             return []
         try:
-            rebuilt = analysis.rebuild(facts, context.now, context.experience)
+            rebuilt = analysis.rebuild(facts, context.now, context.baselines)
             judged = [(saga, analysis.judge(saga, facts.instances, context)) for saga in rebuilt]
             rows = [self._row(saga, judgement, context) for saga, judgement in judged]
             self._learn(saga_id, judged, lessons)
@@ -211,12 +211,12 @@ class Summaries:
         return rows
 
     def _learn_clean(
-        self, saga_id: SagaId, facts: Facts, context: analysis.Context, lessons: list[analysis.Lesson]
+        self, saga_id: SagaId, facts: Facts, context: analysis.Context, lessons: list[analysis.SagaSample]
     ) -> None:
         """Adds what the sagas of an id taught, and notes where they succeeded."""
         try:
-            rebuilt = analysis.rebuild(facts, context.now, context.experience)
-            lessons += [taught for saga in rebuilt if (taught := analysis.lesson(saga))]
+            rebuilt = analysis.rebuild(facts, context.now, context.baselines)
+            lessons += [taught for saga in rebuilt if (taught := analysis.take_sample(saga))]
         except Exception as error:  # noqa: BLE001  one saga must not delay the others
             self._set_aside(saga_id, error)
             return
@@ -224,14 +224,14 @@ class Summaries:
             self._surroundings.succeeded(saga)
 
     def _learn(
-        self, saga_id: SagaId, judged: Sequence[tuple[model.Saga, model.Judgement]], lessons: list[analysis.Lesson]
+        self, saga_id: SagaId, judged: Sequence[tuple[model.Saga, model.Judgement]], lessons: list[analysis.SagaSample]
     ) -> None:
         """Notes what these sagas mean for others, and what they rely on themselves."""
         promises: dict[tuple[str, str], int | None] = {}
         for saga, judgement in judged:
             promises |= judgement.promises
             self._surroundings.saw(saga, judgement)
-            if taught := analysis.lesson(saga):
+            if taught := analysis.take_sample(saga):
                 lessons.append(taught)
         self._memory.rebuilt(saga.key for saga, _ in judged)
         self.reliance.judged(saga_id, promises)

@@ -4,8 +4,8 @@ from collections.abc import Collection, Container, Mapping, Sequence
 
 from sagascope_collector import analysis
 from sagascope_collector.analysis import model
-from sagascope_collector.analysis.context import Passed
-from sagascope_collector.analysis.words import dated
+from sagascope_collector.analysis.context import StepSuccess
+from sagascope_collector.analysis.wording import dated
 from sagascope_collector.records import Instance
 
 STEPS: int = 20_000
@@ -25,16 +25,16 @@ class Surroundings:
     """Seen by the projection, in one thread; read in any."""
 
     def __init__(self) -> None:
-        self._passed: dict[tuple[str, str, str], Passed] = {}
+        self._latest_successes: dict[tuple[str, str, str], StepSuccess] = {}
         self._lost: Mapping[str, int] = {}
-        self._heard: Mapping[tuple[str, str], int] = {}
+        self._services_last_seen: Mapping[tuple[str, str], int] = {}
         self._doubted: Mapping[str, int] = {}
         self._stuck: dict[tuple[str, str], None] = {}
 
     @property
-    def passed(self) -> Mapping[tuple[str, str, str], Passed]:
+    def latest_successes(self) -> Mapping[tuple[str, str, str], StepSuccess]:
         """Which saga last did a step well, by (environment, saga name, step)."""
-        return self._passed
+        return self._latest_successes
 
     @property
     def telemetry_lost(self) -> Mapping[str, int]:
@@ -42,9 +42,9 @@ class Surroundings:
         return self._lost
 
     @property
-    def heard(self) -> Mapping[tuple[str, str], int]:
+    def services_last_seen(self) -> Mapping[tuple[str, str], int]:
         """When each service was last seen, by (environment, service)."""
-        return self._heard
+        return self._services_last_seen
 
     @property
     def stuck(self) -> Container[tuple[str, str]]:
@@ -69,7 +69,7 @@ class Surroundings:
         for each in instances:
             service = (each.process.environment, each.process.service)
             heard[service] = max(heard.get(service, 0), each.last_seen)
-        self._heard = heard
+        self._services_last_seen = heard
 
     def saw(self, saga: model.Saga, judgement: model.Judgement) -> None:
         """Notes the steps in which a saga succeeded, and whether it needs attention."""
@@ -88,10 +88,10 @@ class Surroundings:
                     self._note((*saga.key[:2], step.name), saga, attempt)
 
     def _note(self, step: tuple[str, str, str], saga: model.Saga, attempt: model.Attempt) -> None:
-        at = attempt.over or attempt.began
-        known = self._passed.get(step)
-        if known.at < at if known else len(self._passed) < STEPS:
-            self._passed[step] = Passed(at, saga.key, attempt.process, attempt.trace_id, attempt.span_id)
+        at = attempt.finished_at or attempt.called_at
+        known = self._latest_successes.get(step)
+        if known.at < at if known else len(self._latest_successes) < STEPS:
+            self._latest_successes[step] = StepSuccess(at, saga.key, attempt.process, attempt.trace_id, attempt.span_id)
 
 
 def _notice(environment: str, since: int) -> str:

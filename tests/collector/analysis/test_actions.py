@@ -11,9 +11,9 @@ import pytest
 
 from sagascope import semconv
 from sagascope_collector.analysis import Context, attention, rebuild
-from sagascope_collector.analysis.advice import CHANGES_WORK, Action, Kind
 from sagascope_collector.analysis.case import Case, Finding
-from sagascope_collector.analysis.model import Reason, Saga
+from sagascope_collector.analysis.model import Action, ActionKind, Saga
+from sagascope_collector.attention_codes import AttentionCode
 from support.scenario import CASES, read
 from support.storied_facts import STARTED, Seen, seen
 from support.telemetry import SECOND, tell
@@ -47,7 +47,7 @@ def found(known: Seen, saga_id: str, now: float) -> list[tuple[Case, Finding, li
         case = Case(saga, facts.instances, Context(moment))
         finding = attention.find(case)
         if finding is not None:
-            answers.append((case, finding, attention.BY_REASON[finding.reason].actions(case, finding)))
+            answers.append((case, finding, attention.RULES[finding.reason].actions(case, finding)))
     return answers
 
 
@@ -63,19 +63,19 @@ def check(case: Case, finding: Finding, actions: list[Action]) -> None:
         assert action.text.endswith("."), about
         assert "  " not in action.text, about
         assert "{" not in action.text, about
-        if action.kind in CHANGES_WORK:
+        if action.kind.changes_work:
             is_safe = action.key is not None and action.key in keys and action.key in action.text
             assert is_safe or verified, about
-        elif action.kind is not Kind.VERIFY:
+        elif action.kind is not ActionKind.VERIFY:
             assert not WORK.search(action.text), about
-        verified = verified or action.kind is Kind.VERIFY
+        verified = verified or action.kind is ActionKind.VERIFY
 
 
 @pytest.mark.parametrize("key", KEYS)
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_no_scenario_leads_to_an_unsafe_action(path: Path, key: str | None) -> None:
     case = read(path)
-    known = with_keys(seen(case.told(), case.now), key)
+    known = with_keys(seen(case.delivered(), case.now), key)
     for now in (case.now, case.now + 60, case.now + 3_600):
         for each in found(known, case.saga["id"], now):
             check(*each)
@@ -112,7 +112,7 @@ STORIES = {
         boss-1   0..9   root plan="wallet.debit/wallet.refund, ledger.record" outcome=compensated
         wallet-1 1..2   run  wallet.debit amount="20.00 EUR"
         boss-1   3..4   call ledger.record error="Refused: no"
-        boss-1   5..6   call wallet.refund undoes=wallet.debit error="TimeoutError: no answer"
+        boss-1   5..6   call wallet.refund compensates=wallet.debit error="TimeoutError: no answer"
     """,
 }
 
@@ -132,7 +132,7 @@ def test_every_attention_code_is_tried() -> None:
     for story in STORIES.values():
         known = seen(tell(story, {"id": "8492", "name": "payment"}), 100)
         tried |= {finding.reason.value for _, finding, _ in found(known, "8492", 100)}
-    assert tried >= {reason.value for reason in Reason}
+    assert tried >= {reason.value for reason in AttentionCode}
 
 
 FIRST = {

@@ -6,9 +6,10 @@ import pytest
 
 from sagascope import semconv
 from sagascope_collector.analysis import Context, attention, judge, rebuild
-from sagascope_collector.analysis.model import Confidence, Judgement, Reason
+from sagascope_collector.analysis.model import Confidence, Judgement
 from sagascope_collector.analysis.wording import Text, Time, capitalized, phrase, sentences
 from sagascope_collector.api.present import parts
+from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.records import SagaKey
 from sagascope_dashboard.palette import ATTENTION
 from support.scenario import CASES, read
@@ -27,17 +28,17 @@ def judged(story: str, now: float = 20, **context: object) -> Judgement:
     return judge(saga, facts.instances, replace(Context(moment), **context))  # type: ignore[arg-type]
 
 
-def test_the_table_has_each_code_once_in_the_order_of_precedence() -> None:
-    assert [code.reason for code in attention.CODES] == list(Reason)
+def test_each_code_has_one_rule_in_the_order_of_precedence() -> None:
+    assert list(attention.RULES) == list(AttentionCode)
 
 
 def test_the_dashboard_shows_each_code_with_the_label_and_the_tone_of_its_record() -> None:
-    shown = {reason: (sign.word, sign.tone) for reason, sign in ATTENTION.items()}
-    assert shown == {code.reason.value: (code.label, code.tone) for code in attention.CODES}
+    assert {code: sign.word for code, sign in ATTENTION.items()} == {code: code.label for code in AttentionCode}
+    assert ATTENTION["hung"] == ("Hung", "wait", "hourglass")
 
 
 def test_only_a_reported_shutdown_makes_a_claim_from_absence_certain() -> None:
-    absent = {code.reason.value for code in attention.CODES if code.rests_on_absence}
+    absent = {code for code in AttentionCode if code.rests_on_absence}
     for path in CASES:
         for expected in read(path).expect:
             if expected.get("attention") in absent and expected.get("confidence") == "certain":
@@ -66,7 +67,7 @@ def test_a_report_of_the_whole_saga_names_no_step() -> None:
     assert verdict.headline.startswith("Blocked since 11:06:45Z: its task fails: KeyError.")
 
 
-def test_a_report_of_a_process_that_is_silent_is_at_most_likely() -> None:
+def test_a_report_of_a_process_that_stopped_reporting_is_at_most_likely() -> None:
     story = f'{BASE}engine-1 0..6 beats every=1\nengine-1 5 log "paused" in=root {REPORT}=paused'
     verdict = judged(story, 60).verdict
     assert verdict is not None
@@ -114,9 +115,11 @@ def test_a_run_that_continued_as_another_names_it() -> None:
     facts = seen(tell('boss-1 0..3 root plan="a" outcome=completed\nboss-1 1..2 run a', {"id": "8492"})).facts("8492")
     (saga,) = rebuild(facts, STARTED + 60 * SECOND)
     continued = replace(saga, continued_as=SagaKey("", "payment", "8492", "run-2"))
-    said = judge(continued, facts.instances, Context(STARTED + 60 * SECOND))
-    assert said.headline.endswith("by continuing as run-2.") or said.headline.endswith("by continuing as run run-2.")
-    assert "continues as a new run" in said.customer_line
+    answered = judge(continued, facts.instances, Context(STARTED + 60 * SECOND))
+    assert answered.headline.endswith("by continuing as run-2.") or answered.headline.endswith(
+        "by continuing as run run-2."
+    )
+    assert "continues as a new run" in answered.customer_line
 
 
 def test_a_sentence_keeps_its_times_apart() -> None:
@@ -141,11 +144,11 @@ def test_the_parts_of_every_sentence_are_the_sentence() -> None:
     for path in CASES[::7]:
         case = read(path)
         moment = STARTED + round(case.now * SECOND)
-        facts = seen(case.told(), case.now).facts(case.saga["id"])
+        facts = seen(case.delivered(), case.now).facts(case.saga["id"])
         for saga in rebuild(facts, moment):
-            said = judge(saga, facts.instances, Context(moment))
-            verdict = said.verdict
-            texts = [said.headline, said.customer_line]
+            answered = judge(saga, facts.instances, Context(moment))
+            verdict = answered.verdict
+            texts = [answered.headline, answered.customer_line]
             texts += [*verdict.actions, *(each.text for each in verdict.evidence)] if verdict else []
             for text in texts:
                 assert "".join(part.text if isinstance(part, Time) else part for part in text.parts) == text

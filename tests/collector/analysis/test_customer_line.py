@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from sagascope_collector.analysis.customer import customer_line
+from sagascope_collector.analysis.ledger_text import customer_line
 from sagascope_collector.analysis.model import LedgerEntry, LedgerState, Phase, Plan, Saga, Status
 from sagascope_collector.records import SagaKey
 
@@ -21,11 +21,11 @@ def line(number: int, state: LedgerState | str, amount: Decimal | None) -> Ledge
     is_unseen = state == UNSEEN
     return LedgerEntry(
         f"step.{number}",
-        None if state is LedgerState.NOT_COMPENSABLE else f"undo.{number}",
+        None if state is LedgerState.NOT_COMPENSABLE else f"compensation.{number}",
         LedgerState.NOT_DONE if is_unseen else LedgerState(state),
         None if is_unseen else amount,
         None if is_unseen or amount is None else "EUR",
-        is_harmless=state is LedgerState.NOT_COMPENSABLE,
+        is_not_compensable=state is LedgerState.NOT_COMPENSABLE,
         is_seen=not is_unseen,
     )
 
@@ -82,15 +82,15 @@ def cases(status: Status) -> Iterator[tuple[tuple[LedgerEntry, ...], Decimal | N
 @pytest.mark.parametrize("status", Status)
 def test_no_combination_contradicts_the_ledger(status: Status) -> None:
     for lines, amount, which in cases(status):
-        said = customer_line(saga(status, *lines, amount=amount))
-        about = (said, [each.state.value for each in lines], which)
-        clauses = said.removesuffix(".").split("; ")
-        assert re.fullmatch(r"The payment( of EUR 70\.00)? (is|was|failed)[^.]*(\.\d\d[^.]*)*\.", said), about
+        answer = customer_line(saga(status, *lines, amount=amount))
+        about = (answer, [each.state.value for each in lines], which)
+        clauses = answer.removesuffix(".").split("; ")
+        assert re.fullmatch(r"The payment( of EUR 70\.00)? (is|was|failed)[^.]*(\.\d\d[^.]*)*\.", answer), about
         sums_are_right(lines, clauses, status, about)
         nothing_is_claimed_from_absence(lines, clauses, about)
-        doubt_is_named(lines, said, status, about)
+        unknown_outcome_is_named(lines, answer, status, about)
         if all(each.amount is None for each in lines):
-            assert not re.search(r"EUR \S+ was (charged|refunded)", said), about
+            assert not re.search(r"EUR \S+ was (charged|refunded)", answer), about
 
 
 def sums_are_right(lines: tuple[LedgerEntry, ...], clauses: list[str], status: Status, about: object) -> None:
@@ -121,15 +121,15 @@ def nothing_is_claimed_from_absence(lines: tuple[LedgerEntry, ...], clauses: lis
         assert not open_ & {each.state for each in lines}, about
 
 
-def doubt_is_named(lines: tuple[LedgerEntry, ...], said: str, status: Status, about: object) -> None:
+def unknown_outcome_is_named(lines: tuple[LedgerEntry, ...], answer: str, status: Status, about: object) -> None:
     doubtful = (LedgerState.UNKNOWN, LedgerState.COMPENSATION_UNKNOWN)
-    told = [each for each in lines if each.amount is not None] or list(lines)
-    if any(each.state in doubtful for each in told):
-        assert "not known" in said, about
+    assembled = [each for each in lines if each.amount is not None] or list(lines)
+    if any(each.state in doubtful for each in assembled):
+        assert "not known" in answer, about
     elif not any(each.state in doubtful for each in lines):
-        assert "not known" not in said, about
+        assert "not known" not in answer, about
     if status is Status.RUNNING:
-        assert said.startswith(("The payment is not finished", "The payment of EUR 70.00 is not finished")), about
+        assert answer.startswith(("The payment is not finished", "The payment of EUR 70.00 is not finished")), about
 
 
 READ_ALOUD = {
@@ -162,14 +162,14 @@ def test_it_reads_as_one_plain_sentence(status: Status, state: LedgerState) -> N
     ("name", "said"),
     [("refund", "EUR 10.00 was refunded, and no reversal is recorded"), ("unknown", "The transaction failed")],
 )
-def test_it_uses_the_words_of_the_saga_s_type(name: str, said: str) -> None:
-    assert said in customer_line(saga(Status.FAILED, line(0, LedgerState.COMMITTED, AMOUNTS[0]), name=name))
+def test_the_verbs_fit_the_saga_s_type(name: str, answer: str) -> None:
+    assert answer in customer_line(saga(Status.FAILED, line(0, LedgerState.COMMITTED, AMOUNTS[0]), name=name))
 
 
-def test_a_double_execution_is_told_to_the_customer_too() -> None:
+def test_a_double_execution_is_in_the_customer_line_too() -> None:
     done = saga(Status.COMPLETED, line(0, LedgerState.COMMITTED, AMOUNTS[0]), amount=AMOUNTS[0])
-    said = customer_line(done, Phase.FORWARD)
-    assert said == "The payment of EUR 10.00 was completed; a charge may have been made twice."
+    answer = customer_line(done, Phase.FORWARD)
+    assert answer == "The payment of EUR 10.00 was completed; a charge may have been made twice."
 
 
 def test_an_unknown_refund_is_no_unknown_charge() -> None:

@@ -1,4 +1,4 @@
-"""What stands behind a verdict, and beside it."""
+"""Evidence of a verdict, and known gaps of telemetry beside it."""
 
 from dataclasses import replace
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from sagascope_collector.analysis import Context, Judgement, judge, outages, rebuild
-from sagascope_collector.analysis.completeness import SAMPLED
-from sagascope_collector.analysis.context import Passed
+from sagascope_collector.analysis.context import StepSuccess
 from sagascope_collector.analysis.model import Confidence, Verdict
+from sagascope_collector.analysis.spans import is_sampled
 from sagascope_collector.records import Following, Process, SagaKey
 from support.storied_facts import STARTED, Seen, seen
 from support.telemetry import SECOND, tell
@@ -20,7 +20,7 @@ def at(seconds: float) -> int:
     return STARTED + round(seconds * SECOND)
 
 
-def heard(story: str, processes: dict[str, Any] | None = None) -> Seen:
+def records(story: str, processes: dict[str, Any] | None = None) -> Seen:
     return seen(tell(story, {"id": "8492", "name": "payment"}, processes or {}))
 
 
@@ -30,13 +30,13 @@ def judged(known: Seen, now: float, **context: Any) -> Judgement:
 
 
 def verdict(known: Seen, now: float, **context: Any) -> Verdict:
-    said = judged(known, now, **context).verdict
-    assert said is not None
-    return said
+    answer = judged(known, now, **context).verdict
+    assert answer is not None
+    return answer
 
 
-def texts(said: Verdict) -> str:
-    return "\n".join(each.text for each in said.evidence)
+def texts(answer: Verdict) -> str:
+    return "\n".join(each.text for each in answer.evidence)
 
 
 FAILING = f"""
@@ -49,34 +49,35 @@ FAILING = f"""
 """
 
 
-def test_a_failing_step_is_foretold() -> None:
-    said = verdict(heard(FAILING), 11)
+def test_a_failing_step_has_a_forecast() -> None:
+    answer = verdict(records(FAILING), 11)
     assert (
         "The next attempt is due at 11:06:58Z, the last attempt ends by 11:07:16Z, and then 1 step is compensated."
-        in said.headline
+        in answer.headline
     )
-    assert "the last attempt ends by" in said.actions[1]
-    assert "failed: first" in texts(said)
-    assert "failed: third" in texts(said)
-    assert "failed: second" not in texts(said)
+    assert "the last attempt ends by" in answer.actions[1]
+    assert "failed: first" in texts(answer)
+    assert "failed: third" in texts(answer)
+    assert "failed: second" not in texts(answer)
 
 
-def test_where_no_limit_was_said_no_end_is_foretold() -> None:
-    assert "last attempt ends" not in verdict(heard(FAILING.replace(" max=5", "")), 11).headline
+def test_without_a_limit_of_attempts_no_end_is_forecast() -> None:
+    assert "last attempt ends" not in verdict(records(FAILING.replace(" max=5", "")), 11).headline
 
 
 def test_the_whole_saga_s_timeout_may_end_it_sooner() -> None:
     story = FAILING.replace("0.. root", "0.. root saga_timeout=20")
-    assert "the last attempt ends by 11:07:00Z" in verdict(heard(story), 11).headline
-    assert "the last attempt ends by 11:07:00Z" in verdict(heard(story.replace(" max=5", "")), 11).headline
+    assert "the last attempt ends by 11:07:00Z" in verdict(records(story), 11).headline
+    assert "the last attempt ends by 11:07:00Z" in verdict(records(story.replace(" max=5", "")), 11).headline
 
 
-def test_one_failure_is_foretold_before_anybody_is_needed() -> None:
+def test_one_failure_has_a_forecast_before_it_needs_attention() -> None:
     first = "\n".join(FAILING.splitlines()[:5])
-    said = judged(heard(first), 3)
-    assert said.verdict is None
+    answer = judged(records(first), 3)
+    assert answer.verdict is None
     assert (
-        "attempt 1 of ledger.record failed at 11:06:42Z (first). The next attempt is due at 11:06:44Z" in said.headline
+        "attempt 1 of ledger.record failed at 11:06:42Z (first). The next attempt is due at 11:06:44Z"
+        in answer.headline
     )
 
 
@@ -91,9 +92,9 @@ HUNG = f"""
 
 @pytest.mark.parametrize(("saga_id", "when", "shown"), [("8499", 20, True), ("8499", 0.5, False), ("8492", 20, False)])
 def test_another_saga_that_passed_is_evidence(saga_id: str, when: float, shown: bool) -> None:
-    by = Passed(at(when), SagaKey("", "payment", saga_id, ""), Process(service="ledger"), "a" * 32, "b" * 16)
-    said = verdict(heard(HUNG), 30, passed={("", "payment", "ledger.record"): by})
-    assert (f"ledger.record succeeded in payment {saga_id}: it works for other transactions" in texts(said)) is shown
+    by = StepSuccess(at(when), SagaKey("", "payment", saga_id, ""), Process(service="ledger"), "a" * 32, "b" * 16)
+    answer = verdict(records(HUNG), 30, latest_successes={("", "payment", "ledger.record"): by})
+    assert (f"ledger.record succeeded in payment {saga_id}: it works for other transactions" in texts(answer)) is shown
 
 
 MISSING = f"""
@@ -105,18 +106,18 @@ MISSING = f"""
 """
 
 
-def test_what_is_known_to_lack_stands_beside_what_is_missed() -> None:
-    known = heard(MISSING)
+def test_known_gaps_of_telemetry_are_evidence_beside_a_missing_step() -> None:
+    known = records(MISSING)
     dropping = [
         replace(each, heartbeat=each.heartbeat and replace(each.heartbeat, dropped=7)) for each in known.instances
     ]
     sampled = [replace(span, trace_state="vendor=1,ot=th:8") for span in known.spans]
-    said = verdict(replace(known, spans=tuple(sampled), instances=tuple(dropping)), 90)
-    assert "could not send 7 records" in texts(said)
-    assert "sends a sample of its traces" in texts(said)
-    assert "The parent span of wallet.debit in wallet-1 was not received" in texts(said)
-    assert "wallet-1 was last seen; it has not reported since" in texts(said)
-    assert said.confidence is Confidence.LIKELY
+    answer = verdict(replace(known, spans=tuple(sampled), instances=tuple(dropping)), 90)
+    assert "could not send 7 records" in texts(answer)
+    assert "sends a sample of its traces" in texts(answer)
+    assert "The parent span of wallet.debit in wallet-1 was not received" in texts(answer)
+    assert "wallet-1 was last seen; it has not reported since" in texts(answer)
+    assert answer.confidence is Confidence.LIKELY
 
 
 @pytest.mark.parametrize(
@@ -124,7 +125,7 @@ def test_what_is_known_to_lack_stands_beside_what_is_missed() -> None:
     [("ot=th:8", True), ("ot=rv:1;th:c", True), ("a=1,ot=th:4;rv:2", True), ("ot=th:0", False), ("x=th:8", False)],
 )
 def test_a_sampling_threshold_is_read_from_the_trace_state(state: str, part: bool) -> None:
-    assert bool(SAMPLED.search(state)) is part
+    assert is_sampled(state) is part
 
 
 ALL = ("orchestrator", "fraud", "wallet", "ledger", "shipping", "notification")
@@ -132,7 +133,7 @@ ALL = ("orchestrator", "fraud", "wallet", "ledger", "shipping", "notification")
 
 def beating(*silent: str, final: str = "") -> Seen:
     lines = [f"{name}-1 0..{10 if name in silent else 60} beats every=2 {final}" for name in ALL]
-    return heard("orchestrator-1 1.. root\nledger-1 2.. run ledger.record timeout=500\n" + "\n".join(lines))
+    return records("orchestrator-1 1.. root\nledger-1 2.. run ledger.record timeout=500\n" + "\n".join(lines))
 
 
 def test_silence_of_most_services_at_once_is_one_outage() -> None:
@@ -140,9 +141,9 @@ def test_silence_of_most_services_at_once_is_one_outage() -> None:
     lost = outages(known.instances, Context(at(60)))
     assert lost == {"": at(10)}
     assert outages(known.instances, Context(at(14))) == {}
-    said = verdict(known, 60, telemetry_lost=lost)
-    assert (said.reason, said.confidence) == ("instance_lost", Confidence.POSSIBLE)
-    assert "Most services stopped reporting at once" in texts(said)
+    answer = verdict(known, 60, telemetry_lost=lost)
+    assert (answer.reason, answer.confidence) == ("instance_lost", Confidence.POSSIBLE)
+    assert "Most services stopped reporting at once" in texts(answer)
 
 
 @pytest.mark.parametrize("number", [2, 3, 4])
@@ -171,17 +172,17 @@ def test_a_farewell_is_no_outage_and_a_silence_of_long_ago_no_news() -> None:
     assert outages(beating(*ALL, final="final=true").instances, Context(at(60))) == {}
     assert outages(beating(*ALL).instances, Context(at(60))) == {"": at(10)}
     assert outages(beating(*ALL).instances, Context(at(100_000))) == {}
-    assert outages(beating(*ALL).instances, Context(at(60), deaf=((at(10), at(59)),))) == {}
+    assert outages(beating(*ALL).instances, Context(at(60), ingest_outages=((at(10), at(59)),))) == {}
 
 
-def test_a_bridge_that_goes_on_makes_silence_no_rarer() -> None:
+def test_a_reporting_bridge_does_not_hide_an_outage() -> None:
     known = beating(*ALL[:3]).instances
     bridge = next(each for each in known if each.process.service == ALL[5])
     assert bridge.heartbeat is not None
-    said = replace(bridge.heartbeat, following=Following("sql", 0.0, 0))
+    answer = replace(bridge.heartbeat, following=Following("sql", 0.0, 0))
     others = [each for each in known if each.process.service in ALL[:5]]
     assert outages([*others, bridge], Context(at(60))) == {}
-    assert outages([*others, replace(bridge, heartbeat=said)], Context(at(60))) == {"": at(10)}
+    assert outages([*others, replace(bridge, heartbeat=answer)], Context(at(60))) == {"": at(10)}
 
 
 def test_times_of_evidence_are_corrected_where_clocks_contradict() -> None:
@@ -193,6 +194,6 @@ def test_times_of_evidence_are_corrected_where_clocks_contradict() -> None:
         ledger-1       0..60  beats every=5
         orchestrator-1 0..60  beats every=5
     """
-    said = verdict(heard(story, {"ledger-1": {"skew": -3600}}), 60)
-    began = [each.at for each in said.evidence if "started ledger.record" in each.text]
+    answer = verdict(records(story, {"ledger-1": {"skew": -3600}}), 60)
+    began = [each.at for each in answer.evidence if "started ledger.record" in each.text]
     assert [abs(each - at(1.1)) < SECOND for each in began] == [True]

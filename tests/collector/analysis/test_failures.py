@@ -1,4 +1,4 @@
-"""Which errors of a caller leave open whether the work was done, in the words of many libraries."""
+"""Errors that leave the outcome of a call unknown, as many libraries word them."""
 
 import pytest
 
@@ -7,8 +7,8 @@ from support.storied_facts import seen
 from support.telemetry import tell
 
 
-def is_open(error: str, said: str = "") -> bool:
-    story = f'a-1 1..2 call wallet.debit error="{error}" {said}'
+def is_open(error: str, answer: str = "") -> bool:
+    story = f'a-1 1..2 call wallet.debit error="{error}" {answer}'
     (span,) = seen(tell(story, {"id": "1", "name": "payment"})).facts("1").spans
     return leaves_open(span, failure(span))
 
@@ -54,7 +54,7 @@ def test_no_answer_leaves_it_open(error: str) -> None:
         "HTTPStatusError: 500 Internal Server Error",
     ],
 )
-def test_an_answer_or_a_call_that_never_left_leaves_nothing_open(error: str) -> None:
+def test_an_answer_or_an_unsent_call_leaves_no_unknown_outcome(error: str) -> None:
     assert not is_open(error)
 
 
@@ -71,5 +71,5 @@ def test_an_answer_or_a_call_that_never_left_leaves_nothing_open(error: str) -> 
         ("@rpc.grpc.status_code=9", False),
     ],
 )
-def test_status_codes_of_gateways_and_deadlines_leave_it_open(said: str, left_open: bool) -> None:
-    assert is_open("HTTPError: no", said) is left_open
+def test_status_codes_of_gateways_and_deadlines_leave_the_outcome_unknown(answer: str, left_open: bool) -> None:
+    assert is_open("HTTPError: no", answer) is left_open

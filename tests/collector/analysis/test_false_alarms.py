@@ -1,4 +1,4 @@
-"""Nobody is woken for nothing: a usual day of healthy sagas, judged by the real rules."""
+"""No false alarm in a day of healthy sagas, diagnosed with the real rules."""
 
 from support.alarms import alarms
 from support.healthy import World

@@ -1,4 +1,4 @@
-"""Rebuilding and judging takes time that grows with what there is, not with its square."""
+"""Assembly and diagnosis take time linear in the number of records."""
 
 import gc
 import time

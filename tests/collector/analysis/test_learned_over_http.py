@@ -1,4 +1,4 @@
-"""Learned plans as people meet them: through a real collector, and through its restart."""
+"""Learned plans through a real collector and across its restart."""
 
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,8 @@ def folder(tmp_path: Path) -> Path:
 def ask(collector: RunningCollector, saga_id: str) -> dict[str, Any]:
     answer = httpx.get(f"{collector.api}/api/v1/sagas/payment/{saga_id}", trust_env=False, timeout=30)
     assert answer.status_code == httpx.codes.OK, answer.text
-    said: dict[str, Any] = answer.json()
-    return said
+    answer: dict[str, Any] = answer.json()
+    return answer
 
 
 def optional(page: dict[str, Any]) -> dict[str, bool]:

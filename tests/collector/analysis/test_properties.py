@@ -1,4 +1,4 @@
-"""What must hold whatever is received."""
+"""Properties that hold for any input."""
 
 from collections.abc import Sequence
 from random import Random
@@ -7,10 +7,11 @@ from typing import TypeVar
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sagascope_collector.analysis import Context, judge, learn, lesson, rebuild
+from sagascope_collector.analysis import Context, judge, learn_baseline, rebuild, take_sample
 from sagascope_collector.analysis.anomalies import FINDERS
-from sagascope_collector.analysis.model import Reason, Status
+from sagascope_collector.analysis.model import Status
 from sagascope_collector.api.present import full, summary
+from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.records import Facts
 from support.random_facts import START, facts
 from support.telemetry import SECOND
@@ -31,7 +32,7 @@ def mixed(random: Random, facts: Facts) -> Facts:
 
 @settings(max_examples=300)
 @given(facts(), moments, st.integers(0, 1000))
-def test_order_and_repeats_of_facts_change_nothing(known: Facts, now: int, seed: int) -> None:
+def test_order_and_repeats_of_facts_have_no_effect(known: Facts, now: int, seed: int) -> None:
     other = mixed(Random(seed), known)
     assert rebuild(other, now) == rebuild(known, now)
     context = Context(now)
@@ -46,8 +47,8 @@ def test_every_fact_belongs_to_one_saga(known: Facts, now: int) -> None:
     keys = [saga.key for saga in sagas]
     assert len(set(keys)) == len(keys)
     final = {(span.trace_id, span.span_id) for span in known.spans if span.end}
-    told = [(span.trace_id, span.span_id) for saga in sagas for span in saga.spans]
-    assert final <= set(told)
+    assembled = [(span.trace_id, span.span_id) for saga in sagas for span in saga.spans]
+    assert final <= set(assembled)
     assert sum(len(saga.logs) for saga in sagas) == len({repr(log) for log in known.logs})
 
 
@@ -56,31 +57,36 @@ def test_a_saga_that_was_completed_needs_attention_for_what_was_applied_twice_al
     for saga in rebuild(known, now):
         verdict = judge(saga, known.instances, Context(now)).verdict
         if saga.status is Status.COMPLETED and verdict is not None:
-            assert verdict.reason is Reason.APPLIED_TWICE
+            assert verdict.reason is AttentionCode.APPLIED_TWICE
 
 
 @given(facts(), moments)
-def test_a_judgement_stands_until_it_is_due(known: Facts, now: int) -> None:
+def test_a_diagnosis_is_unchanged_until_it_is_due(known: Facts, now: int) -> None:
     for saga in rebuild(known, now):
-        said = judge(saga, known.instances, Context(now))
-        assert said.due_at is None or said.due_at > now
-        later = said.due_at - 1 if said.due_at else now + 86_400 * SECOND
+        answer = judge(saga, known.instances, Context(now))
+        assert answer.due_at is None or answer.due_at > now
+        later = answer.due_at - 1 if answer.due_at else now + 86_400 * SECOND
         again = judge(saga, known.instances, Context(later))
-        assert (again.verdict, again.headline, again.due_at) == (said.verdict, said.headline, said.due_at)
+        assert (again.verdict, again.headline, again.due_at) == (answer.verdict, answer.headline, answer.due_at)
 
 
 @given(facts(), moments)
-def test_everything_that_is_said_can_be_written(known: Facts, now: int) -> None:
+def test_every_answer_can_be_serialised(known: Facts, now: int) -> None:
     for saga in rebuild(known, now):
-        said = judge(saga, known.instances, Context(now))
-        assert full(saga, said, [saga.key.run]).model_dump_json()
-        assert summary(saga, said).headline.endswith((".", "?", "!"))
+        answer = judge(saga, known.instances, Context(now))
+        assert full(saga, answer, [saga.key.run]).model_dump_json()
+        assert summary(saga, answer).headline.endswith((".", "?", "!"))
         assert {each.code for each in saga.anomalies} <= {finder.__name__ for finder in FINDERS}
 
 
 @given(facts(), moments)
 def test_what_rests_on_absence_is_never_certain(known: Facts, now: int) -> None:
-    absent = {Reason.UNCOMPENSATED, Reason.IN_DOUBT, Reason.NEXT_STEP_MISSING, Reason.NEVER_CLOSED}
+    absent = {
+        AttentionCode.UNCOMPENSATED,
+        AttentionCode.IN_DOUBT,
+        AttentionCode.NEXT_STEP_MISSING,
+        AttentionCode.NEVER_CLOSED,
+    }
     for saga in rebuild(known, now):
         verdict = judge(saga, known.instances, Context(now)).verdict
         if verdict is not None and verdict.reason in absent:
@@ -89,23 +95,25 @@ def test_what_rests_on_absence_is_never_certain(known: Facts, now: int) -> None:
 
 @given(facts(), moments, st.integers(0, 1000))
 def test_what_is_learned_depends_on_no_order_and_no_repeat(known: Facts, now: int, seed: int) -> None:
-    taught = [told for saga in rebuild(known, now) if (told := lesson(saga))]
+    taught = [assembled for saga in rebuild(known, now) if (assembled := take_sample(saga))]
     shuffled = Random(seed).sample(taught * 2, len(taught) * 2)
-    experience = {("", "payment"): learn(taught)}
-    assert learn(shuffled) == experience["", "payment"]
+    baseline = {("", "payment"): learn_baseline(taught)}
+    assert learn_baseline(shuffled) == baseline["", "payment"]
     other = mixed(Random(seed), known)
-    context = Context(now, experience=experience)
+    context = Context(now, baselines=baseline)
     once, again = (
-        [(saga, judge(saga, told.instances, context)) for saga in rebuild(told, now, experience)]
-        for told in (known, other)
+        [(saga, judge(saga, assembled.instances, context)) for saga in rebuild(assembled, now, baseline)]
+        for assembled in (known, other)
     )
     assert once == again
 
 
 @given(facts(), moments)
 def test_a_learned_plan_raises_no_anomaly_that_only_a_declared_one_can(known: Facts, now: int) -> None:
-    experience = {("", "payment"): learn([told for saga in rebuild(known, now) if (told := lesson(saga))])}
+    baseline = {
+        ("", "payment"): learn_baseline([assembled for saga in rebuild(known, now) if (assembled := take_sample(saga))])
+    }
     declared_only = {"unexpected_step", "skipped_step", "out_of_order"}
-    for saga in rebuild(known, now, experience):
+    for saga in rebuild(known, now, baseline):
         if saga.plan.source == "learned":
             assert not declared_only & {each.code for each in saga.anomalies}

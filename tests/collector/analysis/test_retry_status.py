@@ -28,25 +28,25 @@ def judged(story: str, now: float) -> Judgement:
 
 
 def verdict(story: str, now: float) -> Verdict:
-    said = judged(story, now).verdict
-    assert said is not None
-    return said
+    answered = judged(story, now).verdict
+    assert answered is not None
+    return answered
 
 
 @pytest.mark.parametrize("root", [ROOT, ""], ids=["led", "without a root"])
 def test_a_step_is_retrying_while_its_next_attempt_is_in_time(root: str) -> None:
-    said = verdict(f"{root}{SELF_RETRY}poller-1 0..8 beats every=1", 8)
-    assert said.reason == "retrying"
-    assert said.since == STARTED + SECOND
-    assert "The next attempt is due at 11:06:49Z" in said.headline
+    answered = verdict(f"{root}{SELF_RETRY}poller-1 0..8 beats every=1", 8)
+    assert answered.reason == "retrying"
+    assert answered.since == STARTED + SECOND
+    assert "The next attempt is due at 11:06:49Z" in answered.headline
 
 
 @pytest.mark.parametrize("root", [ROOT, ""], ids=["led", "without a root"])
 def test_a_retry_that_is_overdue_in_a_process_that_is_lost_is_an_instance_lost(root: str) -> None:
-    said = verdict(f"{root}{SELF_RETRY}poller-1 0..8 beats every=1", 15)
-    assert said.reason == "instance_lost"
-    assert said.instance == "poller-1"
-    assert said.headline.startswith(
+    answered = verdict(f"{root}{SELF_RETRY}poller-1 0..8 beats every=1", 15)
+    assert answered.reason == "instance_lost"
+    assert answered.instance == "poller-1"
+    assert answered.headline.startswith(
         "Stuck in pay: after 3 failed attempts, the latest at 11:06:47Z (503), poller-1, which retries it, "
         "has not reported since 11:06:48Z."
     )
@@ -56,8 +56,8 @@ def test_a_retry_that_is_overdue_in_a_process_that_is_lost_is_an_instance_lost(r
 def test_a_retry_that_is_overdue_in_a_process_that_reports_is_a_missing_step(root: str) -> None:
     story = f"{root}{SELF_RETRY}poller-1 0..99 beats every=1"
     assert verdict(story, 20).reason == "retrying"
-    said = verdict(story, 60)
-    assert (said.reason, said.step, said.since) == ("next_step_missing", "pay", STARTED + 7 * SECOND)
+    answered = verdict(story, 60)
+    assert (answered.reason, answered.step, answered.since) == ("next_step_missing", "pay", STARTED + 7 * SECOND)
 
 
 def test_another_instance_may_retry_until_the_attempt_is_overdue() -> None:
@@ -73,17 +73,17 @@ def test_waits_that_were_not_announced_are_judged_by_those_before() -> None:
     assert verdict(story, 2_600).reason == "next_step_missing"
 
 
-def test_a_retry_is_overdue_beside_a_step_that_goes_on() -> None:
+def test_a_retry_can_be_overdue_beside_a_step_in_progress() -> None:
     story = f"{ROOT}{SELF_RETRY}poller-1 0..99 beats every=1\nother-1 8.. run report timeout=500\nother-1 0..99 beats"
-    said = verdict(story, 60)
-    assert (said.reason, said.step) == ("next_step_missing", "pay")
+    answered = verdict(story, 60)
+    assert (answered.reason, answered.step) == ("next_step_missing", "pay")
 
 
 def test_an_attempt_in_flight_is_no_overdue_retry() -> None:
     story = f"{SELF_RETRY}poller-1 9.. run pay attempt=4 timeout=500\npoller-1 0..99 beats every=1"
-    said = verdict(story, 60)
-    assert said.reason == "retrying"
-    assert "Attempt 4 is in progress." in said.headline
+    answered = verdict(story, 60)
+    assert answered.reason == "retrying"
+    assert "Attempt 4 is in progress." in answered.headline
 
 
 def test_after_its_time_has_come_the_next_attempt_is_not_announced() -> None:
@@ -98,11 +98,11 @@ def test_after_its_time_has_come_the_next_attempt_is_not_announced() -> None:
 def test_no_text_of_any_scenario_announces_what_is_in_the_past(later: float) -> None:
     for path in CASES:
         case = read(path)
-        known, moment = seen(case.told(), case.now), STARTED + round((case.now + later) * SECOND)
+        known, moment = seen(case.delivered(), case.now), STARTED + round((case.now + later) * SECOND)
         facts = known.facts(case.saga["id"])
         for saga in rebuild(facts, moment):
-            said = judge(saga, facts.instances, Context(moment))
-            for text in (said.headline, *(said.verdict.actions if said.verdict else ())):
+            answered = judge(saga, facts.instances, Context(moment))
+            for text in (answered.headline, *(answered.verdict.actions if answered.verdict else ())):
                 assert_coming(text.parts, moment)
 
 

@@ -1,4 +1,4 @@
-"""What a team adds to what is to be done: read from a file, filled in, shown in verdicts."""
+"""Runbooks: read from a file, filled in, and shown in verdicts."""
 
 import re
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 
 from sagascope_collector import runbooks
 from sagascope_collector.analysis import Context, judge, rebuild
-from sagascope_collector.analysis.templates import FIELDS, as_link, as_text, link, parse
+from sagascope_collector.analysis.runbooks import FIELDS, as_link, as_text, link, parse
 from sagascope_collector.errors import BadRules
 from support.collector import running_collector, serve_command
 from support.documents import ROOT
@@ -35,16 +35,16 @@ def actions(file: Path, text: str, story: str = STORY) -> list[str]:
     facts = seen(tell(story, {"id": "8492", "name": "payment"})).facts("8492")
     now = STARTED + 60 * SECOND
     (known,) = rebuild(facts, now)
-    plain, said = (
+    plain, answer = (
         judge(known, facts.instances, Context(now, runbooks=books)).verdict for books in ((), runbooks.read(file))
     )
     assert plain is not None
-    assert said is not None
-    assert said.actions[: len(plain.actions)] == plain.actions
-    return list(said.actions[len(plain.actions) :])
+    assert answer is not None
+    assert answer.actions[: len(plain.actions)] == plain.actions
+    return list(answer.actions[len(plain.actions) :])
 
 
-def test_a_runbook_is_told_with_the_saga_s_fields(file: Path) -> None:
+def test_a_runbook_is_filled_with_the_saga_s_fields(file: Path) -> None:
     text = """
     runbooks:
       - when: {name: payment, step: "ledger.*", service: [ledger, books], reason: hung, phase: forward}
@@ -71,11 +71,11 @@ def test_a_runbook_is_told_with_the_saga_s_fields(file: Path) -> None:
         ("{error_type: '*'}", True),
     ],
 )
-def test_all_that_a_runbook_asks_for_must_hold(file: Path, when: str, told: bool) -> None:
-    assert actions(file, f"runbooks: [{{when: {when}, do: Call}}]") == (["Call"] if told else [])
+def test_every_condition_of_a_runbook_must_match(file: Path, when: str, assembled: bool) -> None:
+    assert actions(file, f"runbooks: [{{when: {when}, do: Call}}]") == (["Call"] if assembled else [])
 
 
-def test_an_empty_file_adds_nothing_and_a_long_one_is_cut(file: Path) -> None:
+def test_an_empty_file_adds_no_runbook_and_a_long_one_is_cut(file: Path) -> None:
     assert actions(file, "") == []
     assert actions(file, "runbooks: [" + ", ".join(f"{{do: Step {number}}}" for number in range(9)) + "]") == [
         f"Step {number}" for number in range(5)
@@ -100,7 +100,7 @@ def test_an_empty_file_adds_nothing_and_a_long_one_is_cut(file: Path) -> None:
         ("runbooks: 7", "list"),
     ],
 )
-def test_what_means_nothing_is_refused_with_its_line(file: Path, text: str, complaint: str) -> None:
+def test_an_invalid_part_is_refused_with_its_line(file: Path, text: str, complaint: str) -> None:
     file.write_text(f"# first line\n{text}\n")
     with pytest.raises(BadRules) as refused:
         runbooks.read(file)
@@ -133,7 +133,7 @@ def rebuilt_trace() -> str:
     return facts.spans[0].trace_id
 
 
-def test_a_collector_tells_what_its_file_says(tmp_path: Path, file: Path) -> None:
+def test_a_collector_shows_the_runbooks_of_its_file(tmp_path: Path, file: Path) -> None:
     file.write_text("runbooks: [{when: {reason: hung}, do: 'Ring the bell for {id}'}]")
     with running_collector(tmp_path, environment={"SAGASCOPE_RUNBOOKS": str(file)}) as collector:
         send(collector, *saga("8492", STUCK))
@@ -141,7 +141,7 @@ def test_a_collector_tells_what_its_file_says(tmp_path: Path, file: Path) -> Non
     assert page["verdict"]["actions"][-1] == "Ring the bell for 8492"
 
 
-def test_a_collector_does_not_start_with_a_file_that_means_nothing(tmp_path: Path, file: Path) -> None:
+def test_a_collector_does_not_start_with_an_invalid_file(tmp_path: Path, file: Path) -> None:
 
     file.write_text("runbooks: [{do: '{nonsense}'}]")
     command = serve_command(tmp_path / "x.duckdb", "--runbooks", str(file))

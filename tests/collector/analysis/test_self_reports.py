@@ -1,4 +1,4 @@
-"""What an engine or a sender says of itself stands on the saga until it is withdrawn or overtaken."""
+"""Reports of an engine or a sender count until they are withdrawn or superseded."""
 
 import random
 from dataclasses import replace
@@ -41,7 +41,7 @@ def test_a_report_about_the_root_is_about_the_whole_saga() -> None:
     assert report.text == "the workflow's own task fails: KeyError"
 
 
-def test_a_report_about_an_attempt_names_its_step_and_counts_from_its_first_word() -> None:
+def test_a_report_about_an_attempt_names_its_step_and_counts_from_the_first_report() -> None:
     story = f"""{BASE}
 engine-1  3..  call ledger.record as=try
 engine-1  5    log  "no worker polls the task queue ledger" in=try {NO_WORKER}
@@ -61,7 +61,7 @@ engine-1  60   log  "no worker polls the task queue ledger since 5 s" in=try {NO
     ],
     ids=["withdrawn", "a wait that is meant", "tried again", "ended", "the saga ended"],
 )
-def test_a_report_that_was_overtaken_says_nothing(later: str) -> None:
+def test_a_report_that_was_superseded_has_no_effect(later: str) -> None:
     story = f'{BASE}\nengine-1 3.. call ledger.record as=try\nengine-1 5 log "no worker" in=try {NO_WORKER}\n{later}'
     assert blocked(story) == []
 
@@ -74,7 +74,7 @@ engine-1  40  log "its own task fails" in=root {FAILING}
     assert blocked(story) == [("task_failing", None, 40)]
 
 
-def test_participants_that_did_not_all_do_the_same_are_told_apart_by_what_they_did() -> None:
+def test_participants_of_a_mixed_outcome_are_listed_by_their_decision() -> None:
     story = """
 coord-1  0..9   root plan="stock, wallet" outcome=completed
 stock-1  1..2   run  stock type=prepare

@@ -1,18 +1,18 @@
-"""Order between two processes is told as exactly as the calls between them bound their clocks, and never wrongly."""
+"""Order between two processes is claimed as exactly as the calls between them bound their clocks."""
 
 from collections.abc import Mapping
 from random import Random
 
 import pytest
 
-from sagascope_collector.analysis import Experience, Saga, learn, lesson, load, rebuild
+from sagascope_collector.analysis import Baseline, Saga, learn_baseline, load_sample, rebuild, take_sample
 from support.storied_facts import STARTED, seen
 from support.telemetry import SECOND, tell
 
 PLAN = "wallet.debit/wallet.refund, ledger.record/ledger.reverse, shipping.book"
 WRONG = ("wallet.refund", "ledger.reverse")
 RIGHT = ("ledger.reverse", "wallet.refund")
-UNDOES = {"wallet.refund": "wallet.debit", "ledger.reverse": "ledger.record"}
+COMPENSATES = {"wallet.refund": "wallet.debit", "ledger.reverse": "ledger.record"}
 KEY = ("", "payment")
 
 
@@ -22,7 +22,7 @@ def calls(steps: tuple[str, ...], *, traced: bool, chance: Random, begun: float 
     for number, step in enumerate(steps):
         service = f"{step.partition('.')[0]}-1"
         there, takes, back = (chance.uniform(0.0005, 0.003) for _ in range(3))
-        undoes = f" undoes={UNDOES[step]}" if step in UNDOES else ""
+        compensates = f" compensates={COMPENSATES[step]}" if step in COMPENSATES else ""
         error = ' error="Refused: no"' if step == "shipping.book" else ""
         begun_at, ended_at = at + there, at + there + takes
         under = ""
@@ -30,17 +30,17 @@ def calls(steps: tuple[str, ...], *, traced: bool, chance: Random, begun: float 
             lines.append(f"boss-1 {at:.6f}..{ended_at + back:.6f} span http kind=client as=c{number}")
             lines.append(f"{service} {begun_at:.6f}..{ended_at:.6f} serve under=c{number} as=s{number}")
             under = f" under=s{number}"
-        lines.append(f"{service} {begun_at:.6f}..{ended_at:.6f} run {step}{undoes}{error}{under}")
+        lines.append(f"{service} {begun_at:.6f}..{ended_at:.6f} run {step}{compensates}{error}{under}")
         at = ended_at + back + 0.001
     return "\n".join([f'boss-1 {begun}..{at + 0.01:.6f} root outcome=compensated plan="{PLAN}"', *lines])
 
 
 def rebuilt(
-    story: str, experience: Experience | None = None, skews: Mapping[str, float] | None = None, saga_id: str = "1"
+    story: str, baseline: Baseline | None = None, skews: Mapping[str, float] | None = None, saga_id: str = "1"
 ) -> Saga:
     processes = {name: {"skew": skew} for name, skew in (skews or {}).items()}
     facts = seen(tell(story, {"id": saga_id, "name": "payment"}, processes)).facts(saga_id)
-    (saga,) = rebuild(facts, STARTED + 60 * SECOND, {KEY: experience} if experience else {})
+    (saga,) = rebuild(facts, STARTED + 60 * SECOND, {KEY: baseline} if baseline else {})
     return saga
 
 
@@ -48,57 +48,57 @@ def codes(saga: Saga) -> set[str]:
     return {each.code for each in saga.anomalies}
 
 
-def whole(undone: tuple[str, ...]) -> tuple[str, ...]:
-    return ("wallet.debit", "ledger.record", "shipping.book", *undone)
+def whole(compensations: tuple[str, ...]) -> tuple[str, ...]:
+    return ("wallet.debit", "ledger.record", "shipping.book", *compensations)
 
 
-def test_a_wrong_order_within_milliseconds_is_told_where_calls_bound_the_clocks() -> None:
+def test_a_wrong_order_within_milliseconds_is_reported_where_calls_bound_the_clocks() -> None:
     saga = rebuilt(calls(whole(WRONG), traced=True, chance=Random(1)))
     assert "compensation_order" in codes(saga)
 
 
-def test_it_is_doubted_where_nothing_bounds_them() -> None:
+def test_no_order_is_claimed_where_nothing_bounds_the_clocks() -> None:
     saga = rebuilt(calls(whole(WRONG), traced=False, chance=Random(1)))
     assert "compensation_order" not in codes(saga)
 
 
-def test_it_is_told_where_the_calls_of_finished_sagas_bound_them() -> None:
+def test_it_is_reported_where_the_calls_of_finished_sagas_bound_them() -> None:
     chance = Random(2)
     finished = [rebuilt(calls(whole(RIGHT), traced=True, chance=chance), saga_id=str(n)) for n in range(30)]
-    lessons = [each for saga in finished if (each := lesson(saga))]
-    kept = [load(each.dump()) for each in lessons]
-    assert [each.skew for each in kept] == [each.skew for each in lessons]
-    saga = rebuilt(calls(whole(WRONG), traced=False, chance=chance), learn(kept))
+    samples = [each for saga in finished if (each := take_sample(saga))]
+    kept = [load_sample(each.dump()) for each in samples]
+    assert [each.skew for each in kept] == [each.skew for each in samples]
+    saga = rebuilt(calls(whole(WRONG), traced=False, chance=chance), learn_baseline(kept))
     assert "compensation_order" in codes(saga)
 
 
 @pytest.mark.parametrize("ahead", [0.02, -0.02, 0.3, 5])
-def test_it_is_told_of_clocks_that_are_known_to_differ(ahead: float) -> None:
+def test_it_is_reported_for_clocks_with_a_known_difference(ahead: float) -> None:
     chance, skews = Random(4), {"ledger-1": ahead}
     finished = [
         rebuilt(calls(whole(RIGHT), traced=True, chance=chance), skews=skews, saga_id=str(n)) for n in range(30)
     ]
-    experience = learn([each for saga in finished if (each := lesson(saga))])
-    assert "compensation_order" in codes(rebuilt(calls(whole(WRONG), traced=True, chance=chance), experience, skews))
+    baseline = learn_baseline([each for saga in finished if (each := take_sample(saga))])
+    assert "compensation_order" in codes(rebuilt(calls(whole(WRONG), traced=True, chance=chance), baseline, skews))
 
 
-def test_what_was_learned_long_ago_tells_little() -> None:
+def test_old_skew_bounds_have_little_effect() -> None:
     chance = Random(3)
     finished = [rebuilt(calls(whole(RIGHT), traced=True, chance=chance), saga_id=str(n)) for n in range(30)]
-    old = learn([each for saga in finished if (each := lesson(saga))])
+    old = learn_baseline([each for saga in finished if (each := take_sample(saga))])
     later = calls(whole(WRONG), traced=False, chance=chance, begun=7_200)
     assert "compensation_order" not in codes(rebuilt(later, old))
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_a_right_order_is_never_told_as_wrong_however_the_clocks_differ(seed: int) -> None:
+def test_a_right_order_is_never_reported_as_wrong_whatever_the_skew(seed: int) -> None:
     chance = Random(seed)
     largest = chance.choice([0.0005, 0.005, 0.2, 3])
     skews = {name: chance.uniform(-largest, largest) for name in ("wallet-1", "ledger-1", "shipping-1", "boss-1")}
     finished = [
         rebuilt(calls(whole(RIGHT), traced=True, chance=chance), skews=skews, saga_id=str(n)) for n in range(20)
     ]
-    experience = learn([each for saga in finished if (each := lesson(saga))])
+    baseline = learn_baseline([each for saga in finished if (each := take_sample(saga))])
     for traced in (True, False):
-        saga = rebuilt(calls(whole(RIGHT), traced=traced, chance=chance), experience, skews)
+        saga = rebuilt(calls(whole(RIGHT), traced=traced, chance=chance), baseline, skews)
         assert not codes(saga) & {"compensation_order", "out_of_order", "forward_after_compensation"}

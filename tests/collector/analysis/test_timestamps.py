@@ -1,4 +1,4 @@
-"""Timestamps that cannot be are marked, and nothing impossible is shown."""
+"""Implausible timestamps are marked, and no impossible time is shown."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +20,7 @@ FACTS = seen(tell(STORY, {"id": "1", "name": "payment"})).facts("1")
 NOW = STARTED + 60 * SECOND
 
 
-def told(change: Callable[[Span], Span]) -> Saga:
+def assembled(change: Callable[[Span], Span]) -> Saga:
     spans = tuple(change(span) for span in FACTS.spans)
     (saga,) = rebuild(Facts(FACTS.id, spans, FACTS.logs, FACTS.instances), NOW)
     (reversed_,) = rebuild(Facts(FACTS.id, spans[::-1], FACTS.logs, FACTS.instances), NOW)
@@ -39,21 +39,21 @@ def told(change: Callable[[Span], Span]) -> Saga:
     ],
 )
 def test_a_root_of_1970_or_of_the_far_future_ended_when_it_was_received(start: int, end: int) -> None:
-    saga = told(lambda span: replace(span, start=start, end=end) if span.mark.role == "saga" else span)
+    saga = assembled(lambda span: replace(span, start=start, end=end) if span.mark.role == "saga" else span)
     assert saga.ended_at == STARTED + 10 * SECOND
     assert {each.code for each in saga.anomalies} == {"clock_skew"}
     assert "1970" not in judge(saga, FACTS.instances, Context(NOW)).headline
 
 
 def test_a_moment_that_can_be_is_left_as_it_is_however_wrong_the_clock() -> None:
-    ahead = told(lambda span: replace(span, start=span.start + 3600 * SECOND, end=span.end + 3600 * SECOND))
+    ahead = assembled(lambda span: replace(span, start=span.start + 3600 * SECOND, end=span.end + 3600 * SECOND))
     assert ahead.ended_at == STARTED + 3610 * SECOND
     assert not ahead.anomalies
 
 
 @pytest.mark.parametrize(("back", "codes"), [(4, {"clock_skew"}), (0.0015, set())])
 def test_a_span_that_ends_before_it_starts_has_no_duration(back: float, codes: set[str]) -> None:
-    saga = told(lambda span: replace(span, end=span.start - round(back * SECOND)) if span.mark.step else span)
+    saga = assembled(lambda span: replace(span, end=span.start - round(back * SECOND)) if span.mark.step else span)
     attempts = [attempt for step in saga.steps for attempt in step.attempts]
     assert [attempt.started_at == attempt.ended_at for attempt in attempts] == [True, True]
     assert {each.code for each in saga.anomalies} == codes

@@ -215,7 +215,7 @@ def test_summaries_plans_and_durations_do_not_depend_on_how_records_were_batched
         advance_to_the_end(running)
         assert rows(batched) == rows(reference)
         assert sorted(batched.baselines.all()) == sorted(reference.baselines.all())
-        assert Memory(batched).experience == Memory(reference).experience
+        assert Memory(batched).baselines == Memory(reference).baselines
     finally:
         reference.close()
         batched.close()
@@ -230,7 +230,7 @@ def test_a_type_is_learned_from_although_others_flood(storage: Storage) -> None:
     storage.records.append(decode(payloads).batch)
     running = projection(storage)
     advance_to_the_end(running)
-    assert Memory(storage).experience["", "rare"].allowed["rare.step"] == 10.0
+    assert Memory(storage).baselines["", "rare"].duration_limits["rare.step"] == 10.0
 
 
 def rare_saga(number: int) -> Iterator[object]:

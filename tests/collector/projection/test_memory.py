@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from sagascope_collector.analysis import Context, Lesson, load
-from sagascope_collector.analysis.experience import KEPT
-from sagascope_collector.analysis.lessons import Passage
+from sagascope_collector.analysis import Context, SagaSample, load_sample
+from sagascope_collector.analysis.baseline import MAX_SAMPLES
+from sagascope_collector.analysis.learned_plan import StepSample
 from sagascope_collector.api import present
 from sagascope_collector.projection import Memory, Projection
 from sagascope_collector.projection.memory import PAUSE_SECONDS, SLACK
@@ -50,7 +50,7 @@ def projected(store: Storage, hands: Hands) -> tuple[Projection, Memory]:
     projection = Projection(
         store,
         summarise=present.summary,
-        context=lambda now: Context(now, experience=memory.experience),
+        context=lambda now: Context(now, baselines=memory.baselines),
         memory=memory,
         clock=lambda: hands.now,
     )
@@ -69,7 +69,7 @@ def test_one_finished_saga_lets_what_is_missing_in_another_be_said(store: Storag
     assert attention_of(store, "stuck") == (None, None)
     put(store, *saga("1", DONE, now=NOON, root=UNPLANNED))
     settle(projection)
-    assert memory.experience[NAME].plan("") is not None
+    assert memory.baselines[NAME].plan("") is not None
     assert attention_of(store, "stuck") == ("next_step_missing", "ledger.record")
 
 
@@ -77,7 +77,7 @@ def test_what_was_learned_outlives_the_process(store: Storage, hands: Hands) -> 
     projection, memory = projected(store, hands)
     put(store, *saga("1", DONE, now=NOON, root=UNPLANNED))
     settle(projection)
-    assert Memory(store).experience == memory.experience
+    assert Memory(store).baselines == memory.baselines
 
 
 def test_one_name_is_not_learned_all_the_time(store: Storage, hands: Hands) -> None:
@@ -95,19 +95,19 @@ def test_one_name_is_not_learned_all_the_time(store: Storage, hands: Hands) -> N
 
 def test_of_a_flood_the_latest_count_in_whatever_parts_they_come(store: Storage, hands: Hands) -> None:
     memory = Memory(store, lambda: hands.seconds)
-    for first in range(0, KEPT + 2 * SLACK, 50):
+    for first in range(0, MAX_SAMPLES + 2 * SLACK, 50):
         memory.take([lesson(first + number) for number in range(50)])
-    kept = sorted(load(each).ended_at for each in store.baselines.all())
-    assert kept[-KEPT:] == [NOON + number for number in range(2 * SLACK, KEPT + 2 * SLACK)]
-    assert len(kept) <= KEPT * MAX_SHARE
+    kept = sorted(load_sample(each).ended_at for each in store.baselines.all())
+    assert kept[-MAX_SAMPLES:] == [NOON + number for number in range(2 * SLACK, MAX_SAMPLES + 2 * SLACK)]
+    assert len(kept) <= MAX_SAMPLES * MAX_SHARE
     memory.take([lesson(10_000 + number, name="unknown") for number in range(3)])
-    assert NAME in memory.experience or [each.name for each in memory.reflect()] == [NAME]
-    assert ("", "unknown") not in memory.experience
+    assert NAME in memory.baselines or [each.name for each in memory.reflect()] == [NAME]
+    assert ("", "unknown") not in memory.baselines
 
 
-def lesson(number: int, *steps: str, name: str = "payment") -> Lesson:
+def lesson(number: int, *steps: str, name: str = "payment") -> SagaSample:
     passages = tuple(
-        Passage(step, "action", at * SECOND, (at + 1) * SECOND, (SECOND,), "a", "")
+        StepSample(step, "action", at * SECOND, (at + 1) * SECOND, (SECOND,), "a", "")
         for at, step in enumerate(steps or ("a", "b"))
     )
-    return Lesson(SagaKey("", name, str(number), ""), True, NOON + number, "", passages)
+    return SagaSample(SagaKey("", name, str(number), ""), True, NOON + number, "", passages)

@@ -43,7 +43,9 @@ def projection(store: Storage, clock: Clock, surroundings: Surroundings) -> Proj
     return Projection(
         store,
         summarise=present.summary,
-        context=lambda now: Context(now, telemetry_lost=surroundings.telemetry_lost, passed=surroundings.passed),
+        context=lambda now: Context(
+            now, telemetry_lost=surroundings.telemetry_lost, latest_successes=surroundings.latest_successes
+        ),
         surroundings=surroundings,
         clock=lambda: clock[0],
     )
@@ -103,7 +105,7 @@ def test_who_passed_a_step_last_is_remembered(
 ) -> None:
     put(store, *saga("1", now=NOON), *saga("2", now=NOON - SECOND))
     settle(projection)
-    assert surroundings.passed["", "payment", "ledger.record"].key.id == "1"
+    assert surroundings.latest_successes["", "payment", "ledger.record"].key.id == "1"
 
 
 def test_a_saga_is_forgotten_with_what_it_relied_on() -> None:

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer
 
+from sagascope_collector.attention_codes import AttentionCode as AttentionCode
+
 
 def rfc3339(moment: datetime) -> str:
     """Write a moment as RFC 3339 in UTC with exactly six digits of a second."""
@@ -16,20 +18,6 @@ def rfc3339(moment: datetime) -> str:
 
 
 Time = Annotated[datetime, PlainSerializer(rfc3339, return_type=str, when_used="json")]
-
-AttentionCode = Literal[
-    "applied_twice",
-    "compensation_failed",
-    "uncompensated",
-    "mixed_outcome",
-    "in_doubt",
-    "blocked",
-    "instance_lost",
-    "retrying",
-    "hung",
-    "next_step_missing",
-    "never_closed",
-]
 
 PhaseName = Literal["forward", "compensation"]
 

@@ -1,0 +1,368 @@
+"""Assembles sagas from everything that was received about one id, in whatever order it came."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from itertools import pairwise
+from typing import Final
+
+from sagascope import semconv
+from sagascope_collector import engines
+from sagascope_collector.analysis import anomalies, attempts, clocks, ledger, plans, steps, values
+from sagascope_collector.analysis.anomalies import AnomalyContext, orphans
+from sagascope_collector.analysis.attempts import AttemptContext
+from sagascope_collector.analysis.baseline import Baseline, infer
+from sagascope_collector.analysis.clocks import Edge, Skew
+from sagascope_collector.analysis.context import IN_TRANSIT_SECONDS
+from sagascope_collector.analysis.failures import Causes
+from sagascope_collector.analysis.identity import Share, linked, shares
+from sagascope_collector.analysis.ledger import StepEffect, amounts_at_risk, step_effects
+from sagascope_collector.analysis.model import UNKNOWN_NAME, Plan, Saga, Status, Step
+from sagascope_collector.analysis.spans import (
+    ProcessKey,
+    SpanTree,
+    is_sampled,
+    join_records,
+    logged_steps,
+    lost_spans,
+    process_key,
+    processes,
+)
+from sagascope_collector.analysis.values import ImpossibleTime
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
+from sagascope_collector.records import Facts, Heartbeat, Instance, Log, SagaKey, Span
+
+NO_BASELINES: Final[Mapping[tuple[str, str], Baseline]] = {}
+
+
+def rebuild(
+    facts: Facts, now: int | None = None, baseline: Mapping[tuple[str, str], Baseline] = NO_BASELINES
+) -> list[Saga]:
+    """Returns every saga of one id, of each name and run, latest started first.
+
+    ``now`` decides when open spans that their process no longer lists are given up; by default it is the latest time
+    in the facts. ``baselines`` holds what is learned from finished sagas, by (environment, saga name).
+    """
+    instances = processes(facts.instances)
+    moment = now if now is not None else max((each.last_seen for each in facts.instances), default=0)
+    sagas = [_saga(key, share, instances, moment, baseline) for key, share in shares(facts).items()]
+    return sorted(linked(sagas), key=lambda saga: (-saga.started_at, saga.key))
+
+
+def _saga(
+    key: SagaKey,
+    share: Share,
+    instances: Mapping[ProcessKey, Instance],
+    now: int,
+    baseline: Mapping[tuple[str, str], Baseline],
+) -> Saga:
+    saga = fold(key, share, instances, now, baseline.get((key.environment, key.name)))
+    if key.name != UNKNOWN_NAME:
+        return saga
+    inferred = infer(key.environment, saga.steps, baseline)
+    if inferred.name is None:
+        return replace(saga, longest_pause=inferred.longest_pause)
+    known = fold(key, share, instances, now, baseline[key.environment, inferred.name])
+    return replace(known, inferred_name=inferred.name)
+
+
+STATUS_BY_OUTCOME = {
+    semconv.OUTCOME_COMPLETED: Status.COMPLETED,
+    semconv.OUTCOME_COMPENSATED: Status.COMPENSATED,
+    semconv.OUTCOME_FAILED: Status.FAILED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The root spans and the end of a saga."""
+
+    roots: tuple[Span, ...]
+    """The latest started first; a root below another is not one."""
+    closing: Span | None
+    """The span that ended the saga; None while it is open."""
+    restarts: tuple[int, ...] = ()
+    """When a new root drove the saga anew after it had ended, the latest first."""
+
+
+def fold(
+    key: SagaKey,
+    share: Share,
+    instances: Mapping[ProcessKey, Instance],
+    now: int,
+    baseline: Baseline | None = None,
+) -> Saga:
+    """Rebuilds one saga from its share of the facts, in any order of arrival.
+
+    A saga whose root span has not arrived is running, never dropped. Repeated facts have no effect. ``now`` decides
+    only which open spans, no longer listed by their process, are given up. The learned plan stands in where none was
+    declared.
+    """
+    sent_spans, sent_logs, impossible = values.plausible_times(share.spans, share.logs)
+    joined = join_records(sent_spans, sent_logs)
+    normalized = engines.normalize(joined.spans)
+    spans = sorted(normalized.spans.values(), key=_span_order)
+    logs = _distinct(sent_logs)
+    tree = SpanTree(normalized.spans)
+    frame = find_frame(spans, tree)
+    declared = plans.declared([*frame.roots, *spans])
+    if declared is plans.NO_PLAN and baseline is not None and (spans or logs):
+        declared = baseline.plan((spans or logs)[0].process.version) or declared
+    edges = clocks.edges(spans, tree)
+    only_logged = logged_steps(
+        logs, [*spans, *normalized.further_attempts], frame.closing.end if frame.closing else None
+    )
+    offsets = _offsets(sent_spans, sent_logs, frame, edges)
+    about = AttemptContext(
+        tree,
+        (lost_spans(joined, instances, now) if joined.announced else frozenset()) | normalized.lost,
+        offsets,
+        {span_id: at for (_, span_id), at in sorted(joined.announced.items(), reverse=True)},
+        normalized.unknown,
+        Causes(normalized.spans, logs),
+        Skew(spans, edges, offsets, baseline.skew if baseline is not None else {}),
+        {id(each.span): each for each in only_logged},
+        not normalized.continued.isdisjoint(span.span_id for span in spans),
+    )
+    compensations = [step.compensation for step in declared.steps if step.compensation]
+    reporting_spans = [*spans, *joined.again, *normalized.further_attempts, *(each.span for each in only_logged)]
+    found = steps.tried(attempts.collect(reporting_spans, tree, compensations), about, declared)
+    may_lack = may_lack_telemetry(spans, frame, found, about.lost_spans, instances, now, declared)
+    saga = _Assembly(key, spans, logs, frame, declared, about, found, edges, impossible, may_lack).saga()
+    return (
+        saga if normalized.is_unchanged else replace(saga, spans=tuple(sorted(joined.spans.values(), key=_span_order)))
+    )
+
+
+def _offsets(
+    spans: Iterable[Span], logs: Iterable[Log], frame: Frame, edges: Sequence[Edge]
+) -> Mapping[ProcessKey, int]:
+    """Nanoseconds to add to each clock; times of receipt count as long as the saga is open."""
+    root = process_key(frame.roots[0].process) if frame.roots else None
+    agreed = clocks.offsets(edges, root) if edges else {}
+    return agreed if frame.closing else clocks.not_after_arrival(agreed, clocks.clocks_ahead(spans, logs), root)
+
+
+class _Assembly:
+    """Puts the parts of a saga together."""
+
+    def __init__(
+        self,
+        key: SagaKey,
+        spans: Sequence[Span],
+        logs: Sequence[Log],
+        frame: Frame,
+        declared: Plan,
+        about: AttemptContext,
+        found: Sequence[Step],
+        edges: Sequence[Edge],
+        impossible: Sequence[ImpossibleTime],
+        may_lack: bool,
+    ) -> None:
+        self._key, self._spans, self._logs, self._frame = key, spans, logs, frame
+        self._plan, self._about, self._found, self._edges = declared, about, found, edges
+        self._impossible, self._may_lack = impossible, may_lack
+
+    def saga(self) -> Saga:
+        frame, found, declared = self._frame, self._found, self._plan
+        root = frame.roots[0] if frame.roots else None
+        status = status_of(frame, found)
+        effects = step_effects(found, declared)
+        lines = ledger.entries(effects, declared, status)
+        amount, currency = self._value(frame.roots or [span for span in self._spans if not span.mark.step])
+        tried = steps.settled(found, lines, declared, is_complete=not self._may_lack)
+        ended = frame.closing is not None
+        return Saga(
+            key=self._key,
+            status=status,
+            plan=declared,
+            steps=tried,
+            root=root,
+            started_at=self._started_at(),
+            updated_at=self._updated_at(),
+            ended_at=frame.closing.end if frame.closing else None,
+            timeout=values.seconds(root.attributes.get(semconv.SAGA_TIMEOUT)) if root else None,
+            amount=amount,
+            currency=currency,
+            keys=self._keys(),
+            ledger=(*lines, *ledger.untouched(declared, lines, is_complete=not self._may_lack)),
+            amount_at_risk=amounts_at_risk(effects, lines, status, amount, currency),
+            anomalies=anomalies.find(self._anomaly_context(effects, status)),
+            spans=tuple(self._spans),
+            logs=tuple(self._logs),
+            closing=frame.closing,
+            waits=tuple(steps.declared_waits(self._spans, self._logs, frame.roots)),
+            restarts=frame.restarts,
+            announced=dict(self._about.announced),
+            lost_spans=self._about.lost_spans,
+            awaited_event=None if ended else steps.awaited_event(self._spans, self._logs, found, self._about.offsets),
+            blocked=() if ended else steps.block_reports(self._spans, self._logs, found, self._about.offsets),
+            mixed_outcomes=steps.mixed_outcomes(found),
+            continued_as=self._continued_as(root),
+            parent=self._parent(root),
+            may_lack_telemetry=self._may_lack,
+            offsets=dict(self._about.offsets),
+        )
+
+    def _continued_as(self, root: Span | None) -> SagaKey | None:
+        """The run as which this one continued; which one that is, may only be known beside it."""
+        run = values.text(root.attributes.get(semconv.TEMPORAL_NEW_RUN)) if root is not None else None
+        return self._key._replace(run=run or "") if run or self._about.continued else None
+
+    def _parent(self, root: Span | None) -> SagaKey | None:
+        parent = values.text(root.attributes.get(semconv.TEMPORAL_PARENT_ID)) if root is not None else None
+        return SagaKey(self._key.environment, "", parent, "") if parent else None
+
+    def _anomaly_context(self, effects: Sequence[StepEffect], status: Status) -> AnomalyContext:
+        return AnomalyContext(
+            steps=self._found,
+            effects=effects,
+            plan=self._plan,
+            status=status,
+            closing=self._frame.closing,
+            restarts=self._frame.restarts,
+            spans=self._spans,
+            edges=self._edges,
+            impossible=self._impossible,
+            lost_spans=self._about.lost_spans,
+            started_at=self._started_at(),
+        )
+
+    def _started_at(self) -> int:
+        if self._frame.roots:
+            return min(span.start for span in self._frame.roots)
+        return min([*(span.start for span in self._spans[:1]), *(log.at for log in self._logs[:1])])
+
+    def _updated_at(self) -> int:
+        latest = max((span.end or span.start for span in self._spans), default=0)
+        return max(latest, self._logs[-1].at if self._logs else 0)
+
+    def _value(self, roots: Sequence[Span]) -> tuple[Decimal | None, str | None]:
+        """The saga's own amount and currency, from the first root span that has one.
+
+        Without a root span, they come from the spans beside its steps.
+        """
+        for root in roots:
+            amount = values.amount(root.attributes.get(semconv.AMOUNT))
+            if amount is not None:
+                return amount, values.text(root.attributes.get(semconv.CURRENCY))
+        return None, next(
+            (currency for root in roots if (currency := values.text(root.attributes.get(semconv.CURRENCY)))), None
+        )
+
+    def _keys(self) -> dict[str, str]:
+        """Business keys; where two spans differ in one, the later span's."""
+        keys: dict[str, str] = {}
+        others: set[str] = set()
+        records: list[Span | Log] = [*self._logs, *self._spans]
+        for record in records:
+            if not others.issuperset(record.attributes):
+                keys |= values.business_keys(record.attributes)
+                others.update(name for name in record.attributes if not name.startswith(semconv.KEY_PREFIX))
+        return dict(sorted(keys.items()))
+
+
+def _distinct(logs: Sequence[Log]) -> list[Log]:
+    """Each log record once, in time order."""
+    ordered = sorted(logs, key=_log_order)
+    if all(_log_order(one) != _log_order(other) for one, other in pairwise(ordered)):
+        return ordered
+    ordered.sort(key=lambda log: (*_log_order(log), str(log.body), repr(sorted(log.attributes.items(), key=repr))))
+    return [log for place, log in enumerate(ordered) if place == 0 or log != ordered[place - 1]]
+
+
+def _span_order(span: Span) -> tuple[int, str, str]:
+    return span.start, span.trace_id, span.span_id
+
+
+def _log_order(log: Log) -> tuple[int, int, str, str, str, str]:
+    return log.at, log.observed_at, log.trace_id, log.span_id, log.event_name, log.process.identity
+
+
+def find_frame(spans: Iterable[Span], tree: SpanTree) -> Frame:
+    """Finds the root spans and the end. A later root reopens a saga that an earlier one had ended."""
+    roots, closers = [], []
+    for span in spans:
+        if span.mark.role == semconv.ROLE_SAGA:
+            roots.append(span)
+        elif span.end and span.attributes.get(semconv.SAGA_OUTCOME) in STATUS_BY_OUTCOME:
+            closers.append(span)
+    if len(roots) > 1:
+        roots = [
+            span for span in roots if all(each.mark.role != semconv.ROLE_SAGA for each in tree.above(span))
+        ] or roots
+        roots.sort(key=lambda span: (span.start, span.span_id), reverse=True)
+    if roots:
+        closing = roots[0] if roots[0].end else None
+        restarts = tuple(new.start for new, old in pairwise(roots) if 0 < old.end <= new.start)
+        return Frame(tuple(roots), closing, restarts)
+    return Frame((), max(closers, key=lambda span: (span.end, span.span_id), default=None))
+
+
+def status_of(frame: Frame, steps: Sequence[Step]) -> Status:
+    """The saga's status; a reported outcome outranks the status of the span that reports it."""
+    if frame.closing is not None:
+        outcome = frame.closing.attributes.get(semconv.SAGA_OUTCOME)
+        if isinstance(outcome, str) and outcome in STATUS_BY_OUTCOME:
+            return STATUS_BY_OUTCOME[outcome]
+        return Status.FAILED if frame.closing.status == "error" else Status.COMPLETED
+    drive_at = frame.restarts[0] if frame.restarts else 0
+    for step in steps:
+        if step.type == semconv.TYPE_COMPENSATION and any(each.called_at >= drive_at for each in step.attempts):
+            return Status.COMPENSATING
+    return Status.RUNNING
+
+
+SILENT_INTERVALS: Final = 1
+"""Announced intervals after which a process that has not reported may have done what it could not report."""
+
+
+def may_lack_telemetry(
+    spans: Sequence[Span],
+    frame: Frame,
+    steps: Sequence[Step],
+    lost_spans: Collection[str],
+    instances: Mapping[ProcessKey, Instance],
+    now: int,
+    plan: Plan,
+) -> bool:
+    """Whether telemetry of a started step may be missing.
+
+    It is excluded only where the process of the root span calls the steps itself, so that it reports each of them, and
+    sends heartbeats, which report what it could not send; while the saga is open, the process must still report.
+    Nothing may be known to be missing: a parent span, dropped or unsampled records, or a step that an observed one
+    depends on.
+    """
+    if not frame.roots:
+        return True
+    driver = process_key(frame.roots[0].process)
+    callers = {process_key(each.views[0].process) for step in steps for each in step.attempts if each.views}
+    instance = instances.get(driver)
+    beat = instance.heartbeat if instance is not None else None
+    if callers != {driver} or instance is None or beat is None or beat.dropped > 0:
+        return True
+    if frame.closing is None and not _reports(instance, beat, now):
+        return True
+    if any(is_sampled(span.trace_state) for span in spans):
+        return True
+    if any(span.span_id in lost_spans and process_key(span.process) == driver for span in spans):
+        return True
+    return bool(orphans(spans)) or bool(plans.unseen_required_steps(plan, steps))
+
+
+def _reports(instance: Instance, beat: Heartbeat, now: int) -> bool:
+    """Whether a process runs and its next heartbeat is not overdue.
+
+    What it called for right before it shut down, it may not have reported.
+    """
+    promised = round((SILENT_INTERVALS * beat.interval + IN_TRANSIT_SECONDS) * NANOSECONDS_PER_SECOND)
+    return not beat.final and max(instance.last_seen, beat.at) + promised >= now
+
+
+def runners(saga: Saga) -> dict[str, str]:
+    """The service that ran each step of a saga, by the step's name, where that is known."""
+    return {
+        step.name: step.service
+        for step in saga.steps
+        if step.service and any(each.is_executor_known for each in step.attempts)
+    }

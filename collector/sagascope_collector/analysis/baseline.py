@@ -1,0 +1,240 @@
+"""Baselines: what finished sagas of one type show about plan, step durations, services and clock skew."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median
+from typing import Final, NamedTuple
+
+from sagascope_collector.analysis import clocks, learned_plan
+from sagascope_collector.analysis.clocks import Bound, Pair
+from sagascope_collector.analysis.learned_plan import SagaSample
+from sagascope_collector.analysis.model import Plan, Step
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
+
+MIN_SAMPLES = 20
+"""Finished sagas from which a duration limit is learned."""
+
+LATE_FACTOR = 3
+"""How many times the 99th percentile something may take before it is late."""
+
+MIN_LIMIT_SECONDS = 10.0
+"""Seconds that are duration_limits at least, however fast it usually is; more while everything is slow."""
+
+SIMILAR_RATIO = 0.2
+"""Ratio by which two limits may differ and still count as equal."""
+
+MAX_SAMPLES = 500
+"""Samples of one saga type that are kept; older ones are dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """All that is known of the sagas of one name."""
+
+    plans: Mapping[str, Plan] = field(default_factory=dict)
+    """By version of the process that starts them; ``""`` holds all versions together."""
+    duration_limits: Mapping[str, float] = field(default_factory=dict)
+    """Seconds after which a step is late, where enough is known."""
+    transition_limits: Mapping[str, float] = field(default_factory=dict)
+    """Seconds after a step's end at which what follows is late, likewise."""
+    slowdown: float = 1.0
+    """The factor by which all steps are slower than usual now: see `SlowdownDetector`."""
+    services: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """The services that ran each step, compensations included, by the step's name."""
+    skew: Mapping[Pair, Bound] = field(default_factory=dict)
+    """How far the clocks of pairs of processes can differ."""
+    longest_pause: float = 0.0
+    """Seconds: the longest time between two ends of steps in one saga, or between the last of them and its own end."""
+
+    def plan(self, version: str) -> Plan | None:
+        """The plan of the sagas of a version; where none of it has finished, of all."""
+        return self.plans.get(version) or self.plans.get("")
+
+    @property
+    def compensations(self) -> frozenset[tuple[str, str]]:
+        """(step, its compensation), over all plans."""
+        planned = (step for plan in self.plans.values() for step in plan.steps)
+        return frozenset((step.name, step.compensation) for step in planned if step.compensation)
+
+    def is_like(self, other: "Baseline") -> bool:
+        """Whether nothing would be judged otherwise by the other, but for times that differ little."""
+        return (
+            {version: plan.steps for version, plan in self.plans.items()}
+            == {version: plan.steps for version, plan in other.plans.items()}
+            and _are_near(self.duration_limits, other.duration_limits)
+            and _are_near(self.transition_limits, other.transition_limits)
+            and self.services == other.services
+            and self.longest_pause <= other.longest_pause * (1 + SIMILAR_RATIO) + 1
+            and other.longest_pause <= self.longest_pause * (1 + SIMILAR_RATIO) + 1
+        )
+
+
+def _are_near(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
+    return one.keys() == other.keys() and all(
+        abs(seconds - other[name]) <= SIMILAR_RATIO * seconds for name, seconds in one.items()
+    )
+
+
+def learn_baseline(samples: Iterable[SagaSample], slowdown: float = 1.0) -> Baseline:
+    """Learns from the latest `MAX_SAMPLES` samples of one saga type, in any order.
+
+    While everything is ``slowdown``, limits are at least that many times `MIN_LIMIT_SECONDS`.
+    """
+    latest = in_order(samples)[-MAX_SAMPLES:]
+    by_version: dict[str, list[SagaSample]] = {"": latest}
+    for each in latest:
+        if each.version:
+            by_version.setdefault(each.version, []).append(each)
+    if len(by_version) == 2 and len({len(taught) for taught in by_version.values()}) == 1:
+        del by_version[next(version for version in by_version if version)]
+    plans = {version: plan for version, taught in by_version.items() if (plan := learned_plan.plan(taught))}
+    shortest = MIN_LIMIT_SECONDS * slowdown
+    duration_limits, transition_limits = _duration_limits(latest, shortest), _transition_limits(latest, shortest)
+    return Baseline(
+        plans,
+        duration_limits,
+        transition_limits,
+        slowdown,
+        _services(latest),
+        clocks.merged_bounds(each.skew for each in latest),
+        _longest_pause(latest),
+    )
+
+
+def in_order(samples: Iterable[SagaSample]) -> list[SagaSample]:
+    """Samples in the order in which their sagas ended, without repeats."""
+    return sorted({each.key: each for each in samples}.values(), key=lambda each: (each.ended_at, each.key))
+
+
+def _duration_limits(samples: Iterable[SagaSample], shortest: float) -> dict[str, float]:
+    durations: dict[str, list[int]] = {}
+    for sample in samples:
+        for each in sample.steps:
+            durations.setdefault(each.name, []).extend(each.durations)
+    return _limits(durations, shortest)
+
+
+def _transition_limits(samples: Iterable[SagaSample], shortest: float) -> dict[str, float]:
+    """Limits of the time from each step's end to the next step's start, or to the saga's end."""
+    waits: dict[str, list[int]] = {}
+    for sample in samples:
+        for each, after in learned_plan.following(sample.steps):
+            next_at = after.called_at if after else sample.ended_at
+            waits.setdefault(each.name, []).append(max(next_at - each.finished_at, 0))
+    return _limits(waits, shortest)
+
+
+def _services(samples: Iterable[SagaSample]) -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    for sample in samples:
+        for each in sample.steps:
+            found.setdefault(each.name, set()).update([each.service] if each.service else ())
+    return {name: frozenset(services) for name, services in found.items()}
+
+
+def _longest_pause(samples: Iterable[SagaSample]) -> float:
+    longest = 0
+    for sample in samples:
+        moments = sorted([*(each.finished_at for each in sample.steps), sample.ended_at])
+        called_at = min((each.called_at for each in sample.steps), default=sample.ended_at)
+        longest = max([longest, *(later - earlier for earlier, later in pairwise([called_at, *moments]))])
+    return longest / NANOSECONDS_PER_SECOND
+
+
+def _limits(found: Mapping[str, list[int]], shortest: float) -> dict[str, float]:
+    return {
+        name: max(shortest, LATE_FACTOR * percentile(values, 0.99) / NANOSECONDS_PER_SECOND)
+        for name, values in found.items()
+        if len(values) >= MIN_SAMPLES
+    }
+
+
+def percentile(values: Iterable[int], share: float) -> int:
+    """The smallest of the values that at least this share of them does not exceed (nearest rank)."""
+    ordered = sorted(values)
+    rank = -(-len(ordered) * round(share * 100) // 100)
+    return ordered[max(rank, 1) - 1]
+
+
+RECENT_SAMPLES: Final = 50
+"""The latest finished sagas whose durations are compared with the baseline."""
+
+MIN_DURATIONS: Final = 20
+"""Times of a step by which it can be compared."""
+
+MIN_COMPARED_STEPS: Final = 3
+"""Steps that must be compared: one that is slow alone is a matter of its own."""
+
+SLOWDOWN_RATIO: Final = 2.0
+"""How many times as long more than half of the steps must take."""
+
+MAX_SLOWDOWN: Final = 10.0
+"""The largest factor by which limits grow during a slowdown."""
+
+HALF_LIFE_SECONDS: Final = 3_600.0
+"""Seconds after which the current durations make up half of the baseline: what stays slow becomes normal."""
+
+
+class SlowdownDetector:
+    """Step durations of one saga type, compared with their moving baseline; not thread-safe."""
+
+    def __init__(self) -> None:
+        self._baselines: dict[str, float] = {}
+        self._at: float | None = None
+
+    def slowdown(self, samples: Sequence[SagaSample], at: float) -> float:
+        """Returns the factor by which everything is slower than usual at ``at``; 1 unless most steps are slower.
+
+        Args:
+            samples: those of finished sagas, the latest last.
+            at: seconds on any clock, not before an earlier call's.
+        """
+        times = _times(samples[-RECENT_SAMPLES:])
+        ratios = [time / self._baselines[step] for step, time in times.items() if step in self._baselines]
+        self._get_used_to(times, at)
+        is_general = len(ratios) >= MIN_COMPARED_STEPS and 2 * sum(each >= SLOWDOWN_RATIO for each in ratios) > len(
+            ratios
+        )
+        return min(MAX_SLOWDOWN, median(ratios)) if is_general else 1.0
+
+    def _get_used_to(self, times: Mapping[str, float], at: float) -> None:
+        share = 0.5 ** (max(0.0, at - (self._at if self._at is not None else at)) / HALF_LIFE_SECONDS)
+        for step, time in times.items():
+            self._baselines[step] = self._baselines.get(step, time) ** share * time ** (1 - share)
+        self._at = at
+
+
+def _times(samples: Iterable[SagaSample]) -> dict[str, float]:
+    """The time that half of the attempts of each step took at most, in nanoseconds; never 0."""
+    found: dict[str, list[int]] = {}
+    for sample in samples:
+        for each in sample.steps:
+            found.setdefault(each.name, []).extend(each.durations)
+    return {step: max(1.0, float(median(times))) for step, times in found.items() if len(times) >= MIN_DURATIONS}
+
+
+class Inference(NamedTuple):
+    """The inferred type of a saga without a name."""
+
+    name: str | None = None
+    """The only type that has all of its steps, in the same services."""
+    longest_pause: float | None = None
+    """Seconds: without such a type, the longest time without progress in any candidate type."""
+
+
+def infer(environment: str, steps: Sequence[Step], baseline: Mapping[tuple[str, str], Baseline]) -> Inference:
+    """Infers the type of a saga from these steps; without attempts or baselines nothing is inferred."""
+    tried = [step for step in steps if step.attempts]
+    known = {name: each for (place, name), each in baseline.items() if place == environment and each.services}
+    if not tried or not known:
+        return Inference()
+    candidates = sorted(name for name, each in known.items() if all(_has(each, step) for step in tried))
+    if len(candidates) == 1:
+        return Inference(name=candidates[0])
+    return Inference(longest_pause=max(known[name].longest_pause for name in candidates or known))
+
+
+def _has(baseline: Baseline, step: Step) -> bool:
+    services = baseline.services.get(step.name)
+    return services is not None and (step.service is None or not services or step.service in services)

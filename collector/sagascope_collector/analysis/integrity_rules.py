@@ -1,0 +1,204 @@
+"""Integrity rules: committed work that is wrong until it is corrected, whether or not the saga makes progress."""
+
+from collections.abc import Iterator, Sequence
+
+from sagascope import semconv
+from sagascope_collector.analysis import ledger
+from sagascope_collector.analysis.case import COMPENSATING_TYPES, Case, Finding, StepAttempt, phase_of
+from sagascope_collector.analysis.context import IN_TRANSIT_SECONDS
+from sagascope_collector.analysis.deadlines import Deadline, of_attempt, of_next, of_retry
+from sagascope_collector.analysis.ledger import StepEffect, effective_attempts, took_effect_after
+from sagascope_collector.analysis.model import (
+    Attempt,
+    AttemptState,
+    Confidence,
+    LedgerState,
+    Phase,
+    Step,
+    StepState,
+)
+from sagascope_collector.analysis.plans import COMPENSABLE_STATES
+from sagascope_collector.attention_codes import AttentionCode
+
+
+def applied_twice(case: Case) -> Finding | None:
+    """A step or a compensation took effect twice, or a step after its compensation."""
+    for effect in reversed(case.step_effects):
+        pair = _executed_twice(effect, case.saga.restarts)
+        if pair is not None:
+            return _twice(case, effect.name, pair)
+    for step in case.saga.steps:
+        if step.type in COMPENSATING_TYPES:
+            pair = _compensated_twice(step, case.step_effects)
+            if pair is not None:
+                return _twice(case, step.name, pair)
+    return None
+
+
+def _executed_twice(effect: StepEffect, restarts: Sequence[int]) -> tuple[Attempt, Attempt] | None:
+    """(what was applied first, what should not have been applied any more)."""
+    executed, compensated = effect.executed, effect.compensated
+    earlier: Attempt | None = None
+    for each in executed:
+        between = [one for one in compensated if took_effect_after(each, one)]
+        answered = earlier is not None and any(took_effect_after(one, earlier) for one in between)
+        if (
+            between
+            and not answered
+            and not any((between[-1].finished_at or 0) <= drive <= each.called_at for drive in restarts)
+        ):
+            return between[-1], each
+        if earlier is not None and not any(took_effect_after(one, earlier) for one in between):
+            return earlier, each
+        earlier = each
+    return None
+
+
+def _compensated_twice(step: Step, step_effects: Sequence[StepEffect]) -> tuple[Attempt, Attempt] | None:
+    compensated = effective_attempts(step.attempts)
+    executed = [each for effect in step_effects if effect.name == step.compensates for each in effect.executed]
+    for place, each in enumerate(compensated[1:]):
+        earlier = compensated[place]
+        if not any(took_effect_after(one, earlier) and took_effect_after(each, one) for one in executed):
+            return earlier, each
+    return None
+
+
+def _twice(case: Case, name: str, pair: tuple[Attempt, Attempt]) -> Finding:
+    step_attempts = {id(each.attempt): each for each in case.step_attempts}
+    first, second = (step_attempts[id(attempt)] for attempt in pair)
+    return Finding(
+        AttentionCode.APPLIED_TWICE,
+        phase_of(second.step),
+        name,
+        second.attempt.process.service or None,
+        case.stopped,
+        Confidence.CERTAIN,
+        subject=second,
+        other=first,
+    )
+
+
+def compensation_failed(case: Case) -> Finding | None:
+    """A compensation failed for good, and the step that it compensates is still committed."""
+    for each in reversed(case.step_attempts):
+        step, attempt = each
+        if (
+            step.type not in COMPENSATING_TYPES
+            or attempt is not step.attempts[-1]
+            or step.state is not StepState.FAILED
+        ):
+            continue
+        if _is_committed(case, step) and _has_failed_for_good(case, attempt):
+            since, service = case.stopped, case.service_of(step.name)
+            reason, phase = AttentionCode.COMPENSATION_FAILED, Phase.COMPENSATION
+            return Finding(reason, phase, step.name, service, since, Confidence.CERTAIN, subject=each)
+    return None
+
+
+def _is_committed(case: Case, compensation: Step) -> bool:
+    return any(
+        effect.committed
+        for effect in case.step_effects
+        if compensation.compensates in (None, effect.name) and effect.name != compensation.name
+    )
+
+
+def _has_failed_for_good(case: Case, attempt: Attempt) -> bool:
+    if not ledger.has_ended(case.saga.status) or ledger.is_last_allowed(attempt):
+        return ledger.is_for_good(attempt, case.saga.status)
+    return case.clock.is_late(case.ended, IN_TRANSIT_SECONDS)
+
+
+def uncompensated(case: Case) -> Finding | None:
+    """The saga ended or was given up, and a committed step with a compensation was not compensated."""
+    left = next(_left_committed(case), None)
+    if left is None or not _is_given_up(case):
+        return None
+    effect, state = left
+    step = next(step for step in case.saga.steps if step.name == effect.name and step.key == effect.key)
+    latest = (effect.executed or effect.attempts or effect.votes)[-1]
+    doubtful = state is LedgerState.COMPENSATION_UNKNOWN or (state is LedgerState.UNKNOWN and not effect.executed)
+    doubtful |= case.saga.superseded_by is not None
+    reported_at = case.reported_since(step.service, case.since)
+    confidence = Confidence.LIKELY if reported_at and not doubtful else Confidence.POSSIBLE
+    reason, phase = AttentionCode.UNCOMPENSATED, Phase.COMPENSATION
+    service = case.service_of(step.name)
+    return Finding(reason, phase, step.name, service, case.since, confidence, subject=StepAttempt(step, latest))
+
+
+def _left_committed(case: Case) -> Iterator[tuple[StepEffect, LedgerState]]:
+    """What has a compensation and is not compensated, the latest done first.
+
+    A newer run may go on with what an older one has committed: of that, only what it committed again is left.
+    """
+    superseded = case.saga.superseded_by is not None
+    for effect, line in reversed(case.effects):
+        if superseded and effect.name not in case.saga.repeated_by_newer:
+            continue
+        if effect.compensation and line.state in COMPENSABLE_STATES and not ledger.is_pending(effect, case.saga.status):
+            yield effect, line.state
+
+
+def _is_given_up(case: Case) -> bool:
+    """Whether the saga ended, or a step failed for good and nothing followed in time."""
+    if ledger.has_ended(case.saga.status):
+        return case.clock.is_late(case.ended, IN_TRANSIT_SECONDS)
+    failed = case.failing
+    if failed is None or case.in_flight or case.is_compensating:
+        return False
+    if not ledger.is_for_good(failed.attempt, case.saga.status):
+        return False
+    return _is_late(case, of_retry(case, failed))
+
+
+TWO_PHASE_TYPES = (semconv.TYPE_PREPARE, semconv.TYPE_COMMIT, semconv.TYPE_ROLLBACK)
+
+
+def in_doubt(case: Case) -> Finding | None:
+    """A participant is prepared, and received neither a commit nor a rollback in time."""
+    for each in sorted(case.undecided, key=lambda each: each.attempt.finished_at or 0, reverse=True):
+        step, attempt = each
+        if _decision_is_late(case, step):
+            reported_at = case.reported_since(step.service, attempt.finished_at or 0)
+            confidence = Confidence.LIKELY if reported_at else Confidence.POSSIBLE
+            since = case.stopped
+            return Finding(
+                AttentionCode.IN_DOUBT, Phase.FORWARD, step.name, step.service, since, confidence, subject=each
+            )
+    return None
+
+
+def _decision_is_late(case: Case, prepared: Step) -> bool:
+    """Whether all votes are in, or the missing ones are late, and the decision is too."""
+    votes = [each for each in case.step_attempts if each.step.type in TWO_PHASE_TYPES]
+    for each in votes:
+        missing = each.step.type == semconv.TYPE_PREPARE and each.attempt.state is AttemptState.IN_FLIGHT
+        if missing and not _is_late(case, of_attempt(case, each)):
+            return False
+    since = max((each.attempt.finished_at or 0 for each in votes), default=0)
+    return _is_late(case, of_next(case, prepared.name, since))
+
+
+def _is_late(case: Case, deadline: Deadline) -> bool:
+    return case.clock.is_late(deadline.start, deadline.seconds)
+
+
+def mixed_outcome(case: Case) -> Finding | None:
+    """Of the participants of one two-phase commit, one committed and another rolled back."""
+    if not case.saga.mixed_outcomes:
+        return None
+    mixed = case.saga.mixed_outcomes[0]
+    latest = max(
+        (*mixed.committed, *mixed.rolled_back), key=lambda each: each.attempt.finished_at or each.attempt.called_at
+    )
+    step = latest.step
+    return Finding(
+        AttentionCode.MIXED_OUTCOME,
+        Phase.FORWARD,
+        step.name,
+        case.service_of(step.name),
+        latest.attempt.finished_at or latest.attempt.called_at,
+        Confidence.CERTAIN,
+        subject=StepAttempt(step, latest.attempt),
+    )

@@ -1,0 +1,322 @@
+"""Sentences about the ledger: what is committed, for engineers; charged or refunded, for customers.
+
+Amounts are those that steps report. The saga's own amount is attributed to no step: where no step reports one, the
+customer line says only what may have happened to it.
+"""
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from sagascope_collector.analysis.model import LedgerEntry, LedgerState, Phase, Saga, Status, type_label
+from sagascope_collector.analysis.wording import Text, joined, listing, money, phrase, sentences
+
+MONEY_VERBS: Final = {
+    "authorize": "authorized",
+    "capture": "captured",
+    "charge": "charged",
+    "credit": "credited",
+    "debit": "debited",
+    "pay": "paid",
+    "payout": "paid out",
+    "transfer": "transferred",
+    "withdraw": "withdrawn",
+}
+"""By the last word of a step's name: what such a step did with its amount."""
+
+
+Stated = Collection[tuple[str | None, LedgerState]]
+"""(step, state) of ledger lines that the rest of the headline already states."""
+
+
+def committed(saga: Saga, stated: Stated = (), failed: str | None = None) -> Text:
+    """Sentences about the ledger of a saga that is not completed, without the lines that were stated already.
+
+    The failure of the compensation ``failed`` was stated already.
+    """
+    if saga.status is Status.COMPLETED:
+        return Text()
+    ledger = [line for line in saga.ledger if (line.step, line.state) not in stated]
+    return sentences(*_sentences(ledger, saga.currency, failed))
+
+
+def with_amount(line: LedgerEntry, currency: str | None) -> str:
+    """A step with its amount: ``wallet.debit (EUR 50.00)``."""
+    return _with_amounts(line.step, [line], currency)
+
+
+def _sentences(ledger: Sequence[LedgerEntry], currency: str | None, failed: str | None) -> Iterator[str]:
+    lines = _of(ledger, LedgerState.COMMITTED)
+    lines = [line for line in lines if line.compensation] or lines
+    if lines:
+        yield _committed(lines, currency)
+    if lines := _of(ledger, LedgerState.COMPENSATION_FAILED):
+        still = phrase("{} still committed", _are(lines, currency))
+        is_told = all(line.compensation == failed for line in lines)
+        yield still if is_told else phrase("{}: {} failed", still, _compensations(lines))
+    if lines := _of(ledger, LedgerState.COMPENSATING):
+        yield phrase("{} committed; {} {} not finished", _are(lines, currency), _compensations(lines), _have(lines))
+    if lines := _of(ledger, LedgerState.COMPENSATION_UNKNOWN):
+        yield phrase("{} executed; it is unknown whether {} took effect", _were(lines, currency), _compensations(lines))
+    if lines := _of(ledger, LedgerState.UNKNOWN):
+        yield phrase("It is unknown whether {} took effect", _named(lines, currency))
+
+
+def _committed(lines: Sequence[LedgerEntry], currency: str | None) -> Text:
+    first = lines[0]
+    compensation = "compensation" if first.compensation else ""
+    if len(lines) == 1 and first.amount is not None and (verb := MONEY_VERBS.get(_last_word(first.step))):
+        text = phrase("{} was {} ({})", money(first.amount, first.currency or currency), verb, first.step)
+        if first.compensation and _last_word(first.compensation) == "refund":
+            compensation = "refund"
+    else:
+        text = phrase("{} committed", _are(lines, currency))
+    return phrase("{}; no {} was received", text, compensation) if compensation else text
+
+
+def _of(ledger: Sequence[LedgerEntry], state: LedgerState) -> list[LedgerEntry]:
+    return [line for line in ledger if line.state is state]
+
+
+def _are(lines: Sequence[LedgerEntry], currency: str | None) -> Text:
+    return phrase("{} {}", _named(lines, currency), "is" if _count(lines) == 1 else "are")
+
+
+def _were(lines: Sequence[LedgerEntry], currency: str | None) -> Text:
+    return phrase("{} {}", _named(lines, currency), "was" if _count(lines) == 1 else "were")
+
+
+def _have(lines: Sequence[LedgerEntry]) -> str:
+    return "has" if len({line.compensation for line in lines}) == 1 else "have"
+
+
+def _count(lines: Sequence[LedgerEntry]) -> int:
+    return len({line.step for line in lines})
+
+
+def _named(lines: Sequence[LedgerEntry], currency: str | None) -> Text:
+    """The steps with their amounts, repetitions of one step together: ``item.reserve (3 times, EUR 30.00)``."""
+    by_step: dict[str, list[LedgerEntry]] = {}
+    for line in lines:
+        by_step.setdefault(line.step, []).append(line)
+    return listing([_with_amounts(step, of_step, currency) for step, of_step in by_step.items()])
+
+
+def _with_amounts(step: str, lines: Sequence[LedgerEntry], currency: str | None) -> str:
+    sums: dict[str, Decimal] = {}
+    for line in lines:
+        if line.amount is not None:
+            unit = line.currency or currency or ""
+            sums[unit] = sums.get(unit, line.amount * 0) + line.amount
+    parts = [f"{len(lines)} times"] if len(lines) > 1 else []
+    parts += [money(amount, unit) for unit, amount in sorted(sums.items())]
+    return f"{step} ({', '.join(parts)})" if parts else step
+
+
+def _compensations(lines: Sequence[LedgerEntry]) -> Text:
+    names = list(dict.fromkeys(line.compensation for line in lines if line.compensation))
+    return listing(names) if names else Text("the compensation")
+
+
+def _last_word(name: str) -> str:
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
+    return words[-1].lower() if words else ""
+
+
+class Verbs(NamedTuple):
+    """What a saga does with money, and what reverses that."""
+
+    charged: str
+    charge: str
+    refunded: str
+    refund: str
+
+
+CHARGE: Final = Verbs("charged", "charge", "refunded", "refund")
+REFUND: Final = Verbs("refunded", "refund", "reversed", "reversal")
+PAYOUT: Final = Verbs("paid out", "payout", "reversed", "reversal")
+PAYS_CUSTOMER: Final = {
+    "refund": REFUND,
+    "reimbursement": REFUND,
+    "chargeback": REFUND,
+    "payout": PAYOUT,
+    "withdrawal": PAYOUT,
+    "cashback": PAYOUT,
+}
+"""By a word in the name of a saga that pays the customer."""
+
+STATUS_WORDS: Final = {
+    Status.RUNNING: "is not finished",
+    Status.COMPENSATING: "is being canceled",
+    Status.COMPLETED: "was completed",
+    Status.COMPENSATED: "was canceled",
+    Status.FAILED: "failed",
+}
+
+CLEAN_STATES: Final = frozenset({LedgerState.COMMITTED, LedgerState.NOT_COMPENSABLE, LedgerState.NOT_DONE})
+"""States of the steps of a saga that completed without an incident."""
+
+IN_EFFECT_STATES: Final = (
+    LedgerState.COMMITTED,
+    LedgerState.COMPENSATION_FAILED,
+    LedgerState.COMPENSATING,
+    LedgerState.COMPENSATION_UNKNOWN,
+    LedgerState.UNKNOWN,
+)
+"""States of a step that is, or may be, in effect."""
+
+
+def customer_line(saga: Saga, executed_twice: Phase | None = None) -> Text:
+    """The sentence.
+
+    Args:
+        saga: the saga, with its ledger.
+        executed_twice: the direction in which a step was executed twice; None: none was.
+    """
+    if saga.continued_as is not None:
+        return sentences(f"The {saga.type_label} is not finished; it continues as a new run")
+    clauses = list(_clauses(saga))
+    if executed_twice is not None:
+        clauses.append(_twice(saga, executed_twice))
+    return sentences(joined("; ", [_introduction(saga), *clauses]))
+
+
+def completed_line(name: str, amount: Decimal | None, currency: str | None) -> Text:
+    """The sentence of a saga that completed without an incident."""
+    return sentences(_subject(type_label(name), amount, currency) + f" {STATUS_WORDS[Status.COMPLETED]}")
+
+
+def _introduction(saga: Saga) -> str:
+    is_whole = saga.status is Status.COMPLETED or not any(line.amount is not None for line in saga.ledger)
+    subject = _subject(saga.type_label, saga.amount if is_whole else None, saga.currency)
+    return f"{subject} {STATUS_WORDS[saga.status]}"
+
+
+def _subject(name: str, amount: Decimal | None, currency: str | None) -> str:
+    return f"The {name}" + (f" of {money(amount, currency)}" if amount is not None else "")
+
+
+def _verbs(saga: Saga) -> Verbs:
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", saga.type_label)
+    return next((PAYS_CUSTOMER[each.lower()] for each in words if each.lower() in PAYS_CUSTOMER), CHARGE)
+
+
+def _clauses(saga: Saga) -> Iterator[str]:
+    states = {line.state for line in saga.ledger}
+    if saga.status is Status.COMPLETED and states <= CLEAN_STATES:
+        return
+    if any(line.amount is not None for line in saga.ledger):
+        yield from _of_amounts(saga)
+        return
+    yield from _of_steps(saga)
+
+
+def _of_amounts(saga: Saga) -> Iterator[str]:
+    """What happened to the amounts that steps report."""
+    verbs, has_stopped = _verbs(saga), saga.status not in (Status.RUNNING, Status.COMPLETED)
+    sums = {state: _sum(saga, state) for state in LedgerState}
+    kept = _sum(saga, LedgerState.COMMITTED, LedgerState.NOT_COMPENSABLE)
+    if kept:
+        yield f"{kept} {verbs.charged}" + (f", and no {verbs.refund} is recorded" if has_stopped else "")
+    if failed := sums[LedgerState.COMPENSATION_FAILED]:
+        yield f"{failed} {verbs.charged}, and the {verbs.refund} failed"
+    if compensating := sums[LedgerState.COMPENSATING]:
+        yield f"{compensating} {verbs.charged}, and the {verbs.refund} is in progress"
+    if doubtful := sums[LedgerState.COMPENSATION_UNKNOWN]:
+        yield f"{doubtful} {verbs.charged}, and it is not known whether the {verbs.refund} was made"
+    if compensated := _amount(saga, LedgerState.COMPENSATED):
+        yield f"any {verbs.charge} of {compensated} was {verbs.refunded}"
+    if unknown := sums[LedgerState.UNKNOWN]:
+        yield f"it is not known{_yet(saga)} whether {unknown} {verbs.charged}"
+    if not_done := sums[LedgerState.NOT_DONE]:
+        yield from _not_charged(saga, not_done, verbs)
+
+
+def _not_charged(saga: Saga, amount: str, verbs: Verbs) -> Iterator[str]:
+    if all(line.state is LedgerState.NOT_DONE and line.is_seen for line in saga.ledger):
+        yield f"nothing was {verbs.charged}"
+        return
+    yield f"{amount} not {verbs.charged}"
+    rest = [line for line in saga.ledger if line.state in IN_EFFECT_STATES and line.amount is None]
+    if rest and not any(line.state is not LedgerState.NOT_DONE and line.amount is not None for line in saga.ledger):
+        yield "another part of it may be in effect"
+
+
+def _of_steps(saga: Saga) -> Iterator[str]:
+    """What happened to the steps, where none reports an amount. One without a compensation, as a check, moves none."""
+    states = {line.state for line in saga.ledger if not line.is_not_compensable}
+    verbs, may_be_in_effect = _verbs(saga), any(state in states for state in IN_EFFECT_STATES)
+    has_amount = saga.amount is not None and saga.status is not Status.COMPLETED
+    if has_amount and states.intersection(IN_EFFECT_STATES) == {LedgerState.COMPENSATION_UNKNOWN}:
+        yield f"it is not known{_yet(saga)} whether every {verbs.charge} was {verbs.refunded}"
+        return
+    yield from _of_each_state(saga, states)
+    if has_amount:
+        so_far = " so far" if saga.status is Status.RUNNING else ""
+        if may_be_in_effect:
+            yield f"the amount may have been {verbs.charged}"
+        elif LedgerState.COMPENSATED in states:
+            yield f"any {verbs.charge} was {verbs.refunded}"
+        elif _is_nothing_done(saga):
+            yield f"nothing was {verbs.charged}{so_far}"
+        else:
+            yield f"no {verbs.charge} is recorded{so_far}"
+    elif _is_nothing_done(saga) and saga.status is not Status.RUNNING:
+        yield "nothing of it took effect"
+
+
+def _of_each_state(saga: Saga, states: Collection[LedgerState]) -> Iterator[str]:
+    present = [state for state in (*IN_EFFECT_STATES, LedgerState.COMPENSATED) if state in states]
+    is_open = saga.status in (Status.RUNNING, Status.COMPLETED)
+    for number, state in enumerate(present):
+        part = "what was done" if len(present) == 1 else "another part" if number else "part of it"
+        match state:
+            case LedgerState.COMMITTED:
+                yield "part of it is done" if is_open else f"{part} is still in effect"
+            case LedgerState.COMPENSATION_FAILED:
+                yield f"{part} could not be reversed"
+            case LedgerState.COMPENSATING:
+                yield f"{part} is being reversed"
+            case LedgerState.COMPENSATION_UNKNOWN:
+                yield f"it is not known whether {part} was reversed"
+            case LedgerState.COMPENSATED:
+                yield f"{'everything that was done' if len(present) == 1 else part} was reversed"
+            case LedgerState.UNKNOWN:
+                yield f"it is not known{_yet(saga)} whether {'it' if len(present) == 1 else part} took effect"
+
+
+def _is_nothing_done(saga: Saga) -> bool:
+    """Whether every step is known to have had no effect."""
+    return bool(saga.ledger) and all(line.state is LedgerState.NOT_DONE and line.is_seen for line in saga.ledger)
+
+
+def _yet(saga: Saga) -> str:
+    return " yet" if saga.status in (Status.RUNNING, Status.COMPENSATING) else ""
+
+
+def _twice(saga: Saga, phase: Phase) -> str:
+    verbs = _verbs(saga)
+    if saga.amount is None and not any(line.amount is not None for line in saga.ledger):
+        return "part of it may have been done twice"
+    return f"a {verbs.charge if phase is Phase.FORWARD else verbs.refund} may have been made twice"
+
+
+def _sum(saga: Saga, *states: LedgerState) -> str:
+    """The amounts of the steps in these states, with their verb: ``EUR 50.00 was``; ``""`` where there are none."""
+    sums = _sums(saga, states)
+    return f"{listing(sums, len(sums))} {'was' if len(sums) == 1 else 'were'}" if sums else ""
+
+
+def _amount(saga: Saga, state: LedgerState) -> str:
+    sums = _sums(saga, (state,))
+    return listing(sums, len(sums))
+
+
+def _sums(saga: Saga, states: Collection[LedgerState]) -> list[str]:
+    sums: dict[str, Decimal] = {}
+    for line in saga.ledger:
+        if line.state in states and line.amount is not None:
+            currency = line.currency or saga.currency or ""
+            sums[currency] = sums.get(currency, line.amount * 0) + line.amount
+    return [money(amount, currency) for currency, amount in sorted(sums.items())]

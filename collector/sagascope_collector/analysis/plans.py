@@ -1,0 +1,291 @@
+"""Plans: the steps that a saga declares, and which of them come next."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from sagascope import semconv
+from sagascope_collector.analysis import ledger, values
+from sagascope_collector.analysis.ledger import StepEffect
+from sagascope_collector.analysis.model import LedgerEntry, LedgerState, Plan, PlannedStep, Status, Step, StepState
+from sagascope_collector.records import Attributes, Span
+
+NO_PLAN = Plan("none")
+"""Nothing is known: then no absence is claimed."""
+
+
+def declared(spans: Iterable[Span]) -> Plan:
+    """The plan on the first of these spans that carries one."""
+    for span in spans:
+        if semconv.PLAN in span.attributes:
+            plan = _known(span.attributes)
+            if plan.steps:
+                return plan
+    return NO_PLAN
+
+
+PLAN_ATTRIBUTES: Final = (
+    semconv.PLAN,
+    semconv.PLAN_COMPENSATIONS,
+    semconv.PLAN_TIMEOUTS,
+    semconv.PLAN_AFTER,
+    semconv.PLAN_OPTIONAL,
+)
+
+MAX_CACHED_PLANS: Final = 256
+"""Plans that are read once: the sagas of one type declare the same."""
+
+_plans: Final[dict[str, Plan]] = {}
+
+
+def _known(attributes: Attributes) -> Plan:
+    key = repr([attributes.get(name) for name in PLAN_ATTRIBUTES])
+    plan = _plans.get(key)
+    if plan is None:
+        plan = _read(attributes)
+        if len(_plans) >= MAX_CACHED_PLANS:
+            _plans.clear()
+        _plans[key] = plan
+    return plan
+
+
+def _read(attributes: Attributes) -> Plan:
+    """A plan from the attributes of a root; lists of another length than the plan's are read as far as they go."""
+    names = values.texts(attributes.get(semconv.PLAN)) or ()
+    first: dict[str, int] = {}
+    for place, name in enumerate(names):
+        first.setdefault(name, place)
+    compensations = _List(attributes.get(semconv.PLAN_COMPENSATIONS))
+    timeouts = _List(attributes.get(semconv.PLAN_TIMEOUTS))
+    after = _List(attributes.get(semconv.PLAN_AFTER))
+    optional = _List(attributes.get(semconv.PLAN_OPTIONAL))
+    steps = tuple(
+        PlannedStep(
+            name=name,
+            compensation=values.text(compensations.at(place)),
+            timeout=values.seconds(timeouts.at(place)),
+            optional=optional.at(place) is True,
+            after=_after(after.at(place)),
+        )
+        for name, place in first.items()
+        if name
+    )
+    return Plan("declared", broken(steps), compensations_known=compensations.given)
+
+
+def _after(value: Any) -> tuple[str, ...] | None:
+    if not isinstance(value, str):
+        return None
+    return tuple(name for each in value.split(",") if (name := each.strip()))
+
+
+class _List:
+    """A list attribute, or an empty one where it is absent."""
+
+    def __init__(self, value: Any) -> None:
+        self.given = isinstance(value, list | tuple)
+        self._items = value if isinstance(value, list | tuple) else ()
+
+    def at(self, place: int) -> Any:
+        return self._items[place] if place < len(self._items) else None
+
+
+def broken(steps: Sequence[PlannedStep]) -> tuple[PlannedStep, ...]:
+    """Returns the same steps; in a cycle, the first step left waits only for what can run before it.
+
+    The time is linear in the size of the plan.
+    """
+    if _is_in_order(steps):
+        return tuple(steps)
+    return _Plan(steps).unwound()
+
+
+def _is_in_order(steps: Sequence[PlannedStep]) -> bool:
+    """Whether each step waits only for earlier ones: then there is no cycle."""
+    later = {step.name for step in steps}
+    for step in steps:
+        if later.intersection(step.after or ()) - {step.name}:
+            return False
+        later.discard(step.name)
+    return True
+
+
+class _Plan:
+    """Does what can be done, step by step."""
+
+    def __init__(self, steps: Sequence[PlannedStep]) -> None:
+        self._steps = {step.name: step for step in steps}
+        before = [None, *(step.name for step in steps)]
+        self._needs = {step.name: self._named(step, one) for step, one in zip(steps, before, strict=False)}
+        self._waiting: dict[str, list[str]] = {}
+        for name, needs in self._needs.items():
+            for need in needs:
+                self._waiting.setdefault(need, []).append(name)
+
+    def _named(self, step: PlannedStep, before: str | None) -> set[str]:
+        named = step.after if step.after is not None else [before] if before else []
+        return {name for name in named if name in self._steps and name != step.name}
+
+    def unwound(self) -> tuple[PlannedStep, ...]:
+        self._do([name for name, needs in self._needs.items() if not needs])
+        for name in list(self._steps):
+            if ring := self._needs.get(name):
+                step = self._steps[name]
+                kept = tuple(need for need in step.after or () if need not in ring)
+                self._steps[name] = replace(step, after=kept)
+                self._do([name])
+        return tuple(self._steps.values())
+
+    def _do(self, ready: list[str]) -> None:
+        for name in ready:
+            self._needs.pop(name)
+            for each in self._waiting.get(name, ()):
+                if needs := self._needs.get(each):
+                    needs.discard(name)
+                    if not needs:
+                        ready.append(each)
+
+
+COMPENSABLE_STATES = (
+    LedgerState.COMMITTED,
+    LedgerState.COMPENSATING,
+    LedgerState.COMPENSATION_FAILED,
+    LedgerState.COMPENSATION_UNKNOWN,
+    LedgerState.UNKNOWN,
+)
+"""Ledger states in which a compensation is still due, or must be verified."""
+
+
+def next_forward(plan: Plan, steps: Sequence[Step]) -> PlannedStep | None:
+    """The first planned step that is neither finished nor skipped, and waits for nothing else.
+
+    An optional step is never due by itself.
+    """
+    ahead = waiting(plan, steps)
+    required = [step for step in ahead if not step.optional]
+    return required[0] if required else None
+
+
+LIKELY_SHARE = 0.8
+"""Share from which the usual next step counts as the one that should follow."""
+
+
+def next_learned(plan: Plan, steps: Sequence[Step], last: str | None) -> str | None:
+    """The next step by a learned plan, or the close (``""``); None where several may follow.
+
+    Where only required steps are left, the plan decides; else the usual successor of the last step.
+    """
+    wanted = next_forward(plan, steps)
+    if not any(step.optional for step in waiting(plan, steps)):
+        return wanted.name if wanted else ""
+    started = {step.name for step in steps if step.attempts}
+    shares = {name: share for name, share in plan.follows.get(last or "", {}).items() if name not in started}
+    likely = [name for name, share in shares.items() if share >= LIKELY_SHARE * sum(shares.values())]
+    if likely or wanted is not None:
+        return likely[0] if likely else None
+    return ""
+
+
+def has_unlearned_step(plan: Plan, steps: Sequence[Step]) -> bool:
+    """Whether a saga took a step that a learned plan does not know: then its flow is a new one, and not learned."""
+    if plan.source != "learned":
+        return False
+    known = {step.name for step in plan.steps}
+    return any(step.attempts and step.type in _LEARNED_TYPES and step.name not in known for step in steps)
+
+
+_LEARNED_TYPES = (semconv.TYPE_ACTION, semconv.TYPE_COMMIT)
+
+
+def waiting(plan: Plan, steps: Sequence[Step]) -> list[PlannedStep]:
+    """Planned steps that can start now, in plan order; skipped ones only where no others are left."""
+    done = _done(steps)
+    started = {step.name for step in steps if step.attempts and is_forward(step)}
+    befores = prerequisites(plan)
+    open_steps = [step for step in plan.steps if step.name not in done]
+    latest_success = _passed(befores, started)
+    met = done | latest_success
+    ahead = [step for step in open_steps if step.name not in latest_success and befores[step.name] <= met]
+    return ahead or [step for step in open_steps if not step.optional]
+
+
+def is_forward(step: Step) -> bool:
+    """Whether it is forward work of the plan, not a compensation."""
+    return step.type in (semconv.TYPE_ACTION, semconv.TYPE_PREPARE, semconv.TYPE_COMMIT)
+
+
+def _done(steps: Iterable[Step]) -> set[str]:
+    """Names of the steps of which every repetition is done; two-phase commit is done with the commit."""
+    states: dict[str, list[Step]] = {}
+    for step in steps:
+        if is_forward(step) and step.attempts:
+            states.setdefault(step.name, []).append(step)
+    return {name for name, step_attempts in states.items() if _all_done(step_attempts)}
+
+
+def _all_done(step_attempts: Sequence[Step]) -> bool:
+    ended = {StepState.DONE, StepState.COMPENSATED}
+    prepared = {step.key for step in step_attempts if step.type == semconv.TYPE_PREPARE}
+    committed = {step.key for step in step_attempts if step.type == semconv.TYPE_COMMIT and step.state in ended}
+    return prepared <= committed and all(step.state in ended for step in step_attempts)
+
+
+def prerequisites(plan: Plan) -> dict[str, frozenset[str]]:
+    """The names that each planned step waits for; without ``after``, the one before it.
+
+    An optional step is replaced by those that it waits for itself.
+    """
+    befores: dict[str, frozenset[str]] = {}
+    names = {step.name for step in plan.steps}
+    before: frozenset[str] = frozenset()
+    for step in plan.steps:
+        befores[step.name] = before if step.after is None else frozenset(step.after) & names - {step.name}
+        before = frozenset({step.name})
+    optional = {step.name: befores[step.name] for step in plan.steps if step.optional}
+    return {name: _beyond(needs, optional) for name, needs in befores.items()} if optional else befores
+
+
+def _beyond(needs: frozenset[str], optional: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """Names waited for, each optional one replaced by those behind it."""
+    required, seen, left = set(), set(needs), list(needs)
+    for name in left:
+        if name not in optional:
+            required.add(name)
+            continue
+        left += optional[name] - seen
+        seen |= optional[name]
+    return frozenset(required)
+
+
+def _passed(befores: Mapping[str, frozenset[str]], started: Iterable[str]) -> set[str]:
+    """The steps on which a started one depends, directly or not."""
+    behind = [need for name in started for need in befores.get(name, ())]
+    seen = set(behind)
+    for each in behind:
+        further = befores[each] - seen
+        seen |= further
+        behind += further
+    return seen
+
+
+def unseen_required_steps(plan: Plan, steps: Sequence[Step]) -> list[str]:
+    """Returns the required steps of which no record was received, although a step that waits for them has started."""
+    started = {step.name for step in steps if step.attempts and is_forward(step)}
+    latest_success = _passed(prerequisites(plan), started) - started
+    return [step.name for step in plan.steps if step.name in latest_success and not step.optional]
+
+
+def is_all_done(plan: Plan, steps: Sequence[Step]) -> bool:
+    """Whether every planned step that is not optional is done."""
+    done = _done(steps)
+    return all(step.optional or step.name in done for step in plan.steps)
+
+
+def next_compensation(
+    effects: Iterable[tuple[StepEffect, LedgerEntry]], status: Status
+) -> tuple[str, str | None] | None:
+    """(the step, its compensation) that should be compensated next: the latest that is still committed."""
+    for account, entry in reversed(list(effects)):
+        if entry.state in COMPENSABLE_STATES and entry.compensation and not ledger.is_pending(account, status):
+            return entry.step, entry.compensation
+    return None

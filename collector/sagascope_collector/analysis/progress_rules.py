@@ -1,0 +1,347 @@
+"""Progress rules: why an open saga makes no progress.
+
+A process is lost, an attempt is late or keeps failing, a step did not start, or the engine reports an obstacle.
+"""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from sagascope_collector.analysis import deadlines, ledger, plans
+from sagascope_collector.analysis.case import Case, Finding, StepAttempt, phase_of
+from sagascope_collector.analysis.context import IN_TRANSIT_SECONDS
+from sagascope_collector.analysis.deadlines import Deadline
+from sagascope_collector.analysis.model import Attempt, BlockReport, Confidence
+from sagascope_collector.analysis.spans import is_unlisted, process_key
+from sagascope_collector.attention_codes import AttentionCode
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
+from sagascope_collector.records import Process, Span
+
+UNKNOWN_TYPE_PAUSE_SECONDS = 600.0
+"""Without progress for so long at least, a saga of unknown type without a plan needs attention."""
+
+
+CHILD_REEVALUATION_NS = 10_000_000_000
+"""After which a parent that waits for a child is evaluated again."""
+
+
+class Awaited(NamedTuple):
+    """The next expected event of a saga in which nothing is in flight."""
+
+    step: str | None
+    """None: the close of the saga."""
+    deadline: Deadline
+    failed: StepAttempt | None = None
+    """The failed attempt whose retry, or compensation, it is."""
+    unknown: bool = False
+    """Something should follow, but which step is unknown."""
+
+    @property
+    def is_close(self) -> bool:
+        """Whether nothing but the saga's close is awaited."""
+        return self.step is None and self.failed is None and not self.unknown
+
+
+def instance_lost(case: Case) -> Finding | None:
+    """The process that runs the work in flight, retries it or runs the saga has stopped reporting."""
+    for each in case.in_flight:
+        process = _lost_holder(case, each)
+        if process is not None:
+            return _lost(case, each, process)
+    return None if case.in_flight else _root_lost(case) or _retrier_lost(case)
+
+
+def _lost_holder(case: Case, in_flight_attempt: StepAttempt) -> Process | None:
+    """The process that runs the work, if it is lost; once the work is late, its executor, too."""
+    open_views = [
+        view
+        for view in in_flight_attempt.attempt.views
+        if not view.end and view.span_id not in in_flight_attempt.attempt.lost_spans
+    ]
+    if open_views and _is_under_way(case, open_views[-1]):
+        return None
+    holder = open_views[-1].process if open_views else in_flight_attempt.attempt.process
+    if case.liveness.is_lost(holder):
+        return holder
+    executor = in_flight_attempt.attempt.process
+    if case.liveness.is_lost(executor) and _is_late(case, deadlines.of_attempt(case, in_flight_attempt)):
+        return executor
+    return None
+
+
+def _is_under_way(case: Case, span: Span) -> bool:
+    """Whether a process ended this span before it reported its shutdown, so that the final span may still arrive.
+
+    The two are sent at the same time, and either may arrive first.
+    """
+    return case.liveness.has_shut_down(span.process) and _is_unlisted(case, span)
+
+
+def _lost(case: Case, in_flight_attempt: StepAttempt, process: Process) -> Finding:
+    step, attempt = in_flight_attempt
+    since = attempt.started_at + attempt.offset
+    service, confidence = process.service or None, _confidence_of_loss(case, process, since)
+    reason = AttentionCode.INSTANCE_LOST
+    return Finding(
+        reason, phase_of(step), step.name, service, since, confidence, subject=in_flight_attempt, process=process
+    )
+
+
+def _confidence_of_loss(case: Case, process: Process, since: int) -> Confidence:
+    if case.liveness.has_shut_down(process):
+        return Confidence.CERTAIN
+    if case.telemetry_lost:
+        return Confidence.POSSIBLE
+    instance = case.liveness.instance(process)
+    silent = case.liveness.last_seen_at(instance) if instance else since
+    return Confidence.LIKELY if case.liveness.reported_since(process.service, silent) else Confidence.POSSIBLE
+
+
+def _root_lost(case: Case) -> Finding | None:
+    root = case.root
+    if root is None or not case.liveness.is_lost(root.process) or _is_under_way(case, root):
+        return None
+    if _is_driven_by_another(case, root.process) or not case.clock.has_elapsed(case.since, IN_TRANSIT_SECONDS):
+        return None
+    step, failed = _awaited_name(case), case.failing
+    subject = failed if failed is not None and deadlines.is_retried(case, failed) else case.last
+    confidence = _confidence_of_loss(case, root.process, case.since)
+    service, reason = root.process.service or None, AttentionCode.INSTANCE_LOST
+    return Finding(reason, case.phase, step, service, case.since, confidence, subject, root.process)
+
+
+def _is_driven_by_another(case: Case, driver: Process) -> bool:
+    """Whether another process has continued the saga since its own was last seen.
+
+    What a process calls for right before it is lost, it cannot report; only the executor does. So an attempt without a
+    caller's view may be its own until its next heartbeat is overdue.
+    """
+    instance = case.liveness.instance(driver)
+    reported_at = case.liveness.last_seen_at(instance) if instance else 0
+    interval = instance.heartbeat.interval if instance is not None and instance.heartbeat is not None else 0.0
+    acted_until = reported_at + round((interval + IN_TRANSIT_SECONDS) * NANOSECONDS_PER_SECOND)
+    for _, attempt in case.step_attempts:
+        caller = attempt.views[0].process
+        is_other_instance = caller.service == driver.service and process_key(caller) != process_key(driver)
+        if attempt.called_at > (reported_at if is_other_instance else acted_until):
+            return True
+    return False
+
+
+def _retrier_lost(case: Case) -> Finding | None:
+    found = deadlines.lost_retrier(case)
+    if found is None or not case.clock.has_elapsed(case.since, IN_TRANSIT_SECONDS):
+        return None
+    (step, attempt), process = found
+    since, reason = attempt.finished_at or attempt.called_at, AttentionCode.INSTANCE_LOST
+    confidence = _confidence_of_loss(case, process, since)
+    return Finding(
+        reason,
+        phase_of(step),
+        step.name,
+        process.service or None,
+        since,
+        confidence,
+        StepAttempt(step, attempt),
+        process,
+    )
+
+
+def hung(case: Case) -> Finding | None:
+    """An attempt is in flight past its time, in a process that reports."""
+    for each in case.in_flight:
+        deadline = deadlines.of_attempt(case, each)
+        due = case.clock.moment(deadline.start, deadline.seconds)
+        if each.attempt.child is not None and not deadline.known:
+            if not _is_child_stuck(case, each.attempt):
+                continue
+            return _hung(case, each, Confidence.LIKELY, None)
+        if _is_late(case, deadline):
+            return _hung(case, each, _confidence_of_hang(case, each), due)
+    return None
+
+
+def _hung(case: Case, in_flight_attempt: StepAttempt, confidence: Confidence, due: int | None) -> Finding:
+    step, attempt = in_flight_attempt
+    since, service = attempt.started_at + attempt.offset, case.service_of(step.name)
+    return Finding(
+        AttentionCode.HUNG, phase_of(step), step.name, service, since, confidence, subject=in_flight_attempt, due=due
+    )
+
+
+def _is_child_stuck(case: Case, attempt: Attempt) -> bool:
+    """Whether the saga that this attempt is needs attention itself: then its parent is late, too."""
+    if attempt.child is None:
+        return False
+    case.clock.reevaluate_at((case.clock.now // CHILD_REEVALUATION_NS + 1) * CHILD_REEVALUATION_NS)
+    return (attempt.child.environment, attempt.child.id) in case.context.stuck
+
+
+def _confidence_of_hang(case: Case, in_flight_attempt: StepAttempt) -> Confidence:
+    views = [view for view in in_flight_attempt.attempt.views if not view.end]
+    if case.telemetry_lost or not views or not case.liveness.sends_heartbeats(views[-1].process):
+        return Confidence.POSSIBLE
+    if case.liveness.lists_as_open(views[-1].process, views[-1].span_id):
+        return Confidence.CERTAIN
+    return Confidence.POSSIBLE if _is_unlisted(case, views[-1]) else Confidence.LIKELY
+
+
+def _is_unlisted(case: Case, span: Span) -> bool:
+    """Whether its process has since reported what it has open, without this span: its final form may be lost."""
+    announced_at, instance = case.saga.announced.get(span.span_id), case.liveness.instance(span.process)
+    return (
+        announced_at is not None
+        and instance is not None
+        and is_unlisted(span.span_id, announced_at, instance.heartbeat)
+    )
+
+
+def next_step_missing(case: Case) -> Finding | None:
+    """The next step, the retry of a failed one, or the next compensation did not start in time."""
+    if (failed := deadlines.overdue(case)) is not None:
+        retry = Awaited(failed.step.name, deadlines.deadline_of_retry(case, failed), failed)
+        return _missing(case, AttentionCode.NEXT_STEP_MISSING, retry, failed.step.name)
+    wanted = awaited(case)
+    if wanted is None:
+        return _no_progress(case)
+    if wanted.is_close or not _is_late(case, wanted.deadline):
+        return None
+    last = wanted.failed or case.last
+    step = wanted.step or (last.step.name if last else None)
+    return _missing(case, AttentionCode.NEXT_STEP_MISSING, wanted, step)
+
+
+def _no_progress(case: Case) -> Finding | None:
+    """A saga of which neither type nor plan is known pauses for longer than finished sagas ever did."""
+    pause = case.saga.longest_pause
+    if pause is None or case.in_flight or ledger.has_ended(case.saga.status) or case.saga.awaited_event is not None:
+        return None
+    deadline = deadlines.of_next(case, None, case.since)
+    if not deadline.known:
+        deadline = Deadline(case.since, max(pause, UNKNOWN_TYPE_PAUSE_SECONDS), known=False)
+    if not _is_late(case, deadline):
+        return None
+    step = case.last.step.name if case.last else None
+    finding = _missing(case, AttentionCode.NEXT_STEP_MISSING, Awaited(None, deadline, unknown=True), step)
+    return replace(finding, confidence=Confidence.POSSIBLE)
+
+
+def never_closed(case: Case) -> Finding | None:
+    """All planned steps, or all compensations, have succeeded, and the saga was not closed in time."""
+    wanted = awaited(case)
+    if wanted is None or not wanted.is_close or not _is_late(case, wanted.deadline):
+        return None
+    finding = _missing(case, AttentionCode.NEVER_CLOSED, wanted, case.last.step.name if case.last else None)
+    return replace(finding, confidence=Confidence.POSSIBLE) if case.unseen_steps else finding
+
+
+def _missing(case: Case, reason: AttentionCode, wanted: Awaited, step: str | None) -> Finding:
+    due = case.clock.moment(wanted.deadline.start, wanted.deadline.seconds)
+    service = case.service_of(step) if step else None
+    reported_at = case.reported_since(_acting(case, service), case.since)
+    confidence = Confidence.LIKELY if reported_at else Confidence.POSSIBLE
+    return Finding(
+        reason,
+        case.phase,
+        step,
+        service,
+        case.since,
+        confidence,
+        subject=wanted.failed or case.last,
+        process=case.root.process if case.root else None,
+        due=due,
+    )
+
+
+def _acting(case: Case, service: str | None) -> str | None:
+    """The service that would have reported what is missing: the one that runs the saga, else the one to act next."""
+    if case.root is not None:
+        return case.root.process.service
+    return service or (case.last.attempt.process.service if case.last else None)
+
+
+def awaited(case: Case) -> Awaited | None:
+    """The next expected event and its deadline; None while something is in flight, or without a plan."""
+    if case.in_flight or ledger.has_ended(case.saga.status):
+        return None
+    failed = case.failing
+    planned = case.saga.plan.source != "none" and not plans.has_unlearned_step(case.saga.plan, case.saga.steps)
+    if failed is not None and (planned or deadlines.is_retried(case, failed)):
+        return _after_failure(case, failed)
+    if not planned:
+        return None
+    return _next_compensation(case) if case.is_compensating else _next_forward(case)
+
+
+def _after_failure(case: Case, failed: StepAttempt) -> Awaited:
+    name = None if ledger.is_for_good(failed.attempt, case.saga.status) else failed.step.name
+    return Awaited(name, deadlines.deadline_of_retry(case, failed), failed)
+
+
+def _next_forward(case: Case) -> Awaited:
+    last = case.last
+    if case.saga.plan.source == "learned":
+        learned = plans.next_learned(case.saga.plan, case.saga.steps, last.step.name if last else None)
+        return Awaited(learned or None, deadlines.of_next(case, learned, case.since), unknown=learned is None)
+    wanted = plans.next_forward(case.saga.plan, case.saga.steps)
+    name = wanted.name if wanted else None
+    return Awaited(name, deadlines.of_next(case, name, case.since))
+
+
+def _next_compensation(case: Case) -> Awaited:
+    wanted = case.next_compensation
+    name = wanted[1] if wanted else None
+    return Awaited(name, deadlines.of_next(case, name, case.since))
+
+
+def _awaited_name(case: Case) -> str | None:
+    """The next expected step; where none is known, the last one."""
+    wanted = awaited(case)
+    if wanted is not None and wanted.step:
+        return wanted.step
+    failed = wanted.failed if wanted else case.failing
+    last = failed or case.last
+    return last.step.name if last else None
+
+
+def _is_late(case: Case, deadline: Deadline) -> bool:
+    return case.clock.is_late(deadline.start, deadline.seconds)
+
+
+def retrying(case: Case) -> Finding | None:
+    """A step failed again and again, and its next attempt is in flight or not overdue."""
+    for each in deadlines.retried_rows(case):
+        if deadlines.is_overdue(case, each):
+            continue
+        step = each.step
+        first, service = deadlines.failed_in_a_row(each)[0].attempt, case.service_of(step.name)
+        since = first.finished_at or first.called_at
+        return Finding(
+            AttentionCode.RETRYING, phase_of(step), step.name, service, since, Confidence.CERTAIN, subject=each
+        )
+    return None
+
+
+def blocked(case: Case) -> Finding | None:
+    """The engine, or the sender of a message, reports what blocks the saga."""
+    if not case.saga.blocked:
+        return None
+    report = case.saga.blocked[0]
+    subject = next((each for each in case.step_attempts if _is_of(report, each.attempt)), None)
+    step = report.step or (subject.step.name if subject else None)
+    service = case.service_of(step) if step else report.process.service or None
+    is_current = not case.telemetry_lost and not case.liveness.is_lost(report.process)
+    confidence = Confidence.CERTAIN if is_current else Confidence.LIKELY
+    return Finding(
+        AttentionCode.BLOCKED,
+        case.phase,
+        step,
+        service,
+        report.since,
+        confidence,
+        subject=subject,
+        process=report.process,
+    )
+
+
+def _is_of(report: BlockReport, attempt: Attempt) -> bool:
+    return any((view.trace_id, view.span_id) == (report.trace_id, report.span_id) for view in attempt.views)

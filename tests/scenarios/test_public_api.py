@@ -1,0 +1,87 @@
+"""The same cases through a real collector: sent over OTLP, shuffled, some of it twice, and asked for over HTTP.
+
+All go to one process, each in an environment of its own.
+"""
+
+import random
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+from google.protobuf.message import Message
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from sagascope_collector.client.schemas import Saga
+from support.collector import running_collector
+from support.scenario import CASES, Scenario, differences, read
+from support.storied_otlp import Request, requests
+from support.telemetry import SECOND
+
+pytestmark = pytest.mark.xdist_group("scenarios at the front door")
+
+SCENARIOS = [case for path in CASES if not (case := read(path)).direct]
+REQUESTS = 3
+"""Requests of each kind over which the records of a case are spread."""
+
+
+@pytest.fixture(scope="module")
+def collector() -> Iterator[tuple[httpx.Client, str]]:
+    settings = [
+        f"{name}/{step}={seconds}" for case in SCENARIOS for (name, step), seconds in case.step_timeouts.items()
+    ]
+    options = [option for setting in dict.fromkeys(settings) for option in ("--step-timeout", setting)]
+    protobuf = {"Content-Type": "application/x-protobuf"}
+    with (
+        running_collector(None, *options) as running,
+        httpx.Client(base_url=running.api, headers=protobuf, trust_env=False) as client,
+    ):
+        yield client, running.otlp_http
+
+
+@pytest.mark.parametrize("case", SCENARIOS, ids=lambda case: case.name)
+def test_the_api_gives_the_expected_answer(case: Scenario, collector: tuple[httpx.Client, str]) -> None:
+    client, receiver = collector
+    started = time.time_ns() - round(case.now * SECOND)
+    sent = bundled(requests(case.delivered(case.name), case.name, started, case.now), random.Random(case.name))
+    with ThreadPoolExecutor() as pool:
+        for answer in pool.map(lambda request: client.post(f"{receiver}{request[0]}", content=request[1]), sent):
+            answer.raise_for_status()
+    for expected in map(dict, case.expect):
+        answer = full(client, case, expected)
+        assert not differences(expected, seconds_of_the_story(answer, started)), answer["headline"]
+
+
+def bundled(sent: list[Request], shuffled: random.Random) -> Iterator[Request]:
+    """A few requests with the records in any order, the first of them sent twice."""
+    messages: dict[str, type[Message]] = {"/v1/traces": ExportTraceServiceRequest, "/v1/logs": ExportLogsServiceRequest}
+    for path, kind in messages.items():
+        bodies = shuffled.sample(every := [body for to, body in sent if to == path], len(every))
+        parts = [part for first in range(REQUESTS) if (part := bodies[first::REQUESTS])]
+        for part in [*parts, *parts[:1]]:
+            whole = kind()
+            for body in part:
+                whole.MergeFromString(body)
+            yield path, whole.SerializeToString()
+
+
+def full(client: httpx.Client, case: Scenario, expected: Any) -> dict[str, Any]:
+    """The saga in full, as the collector answers it once it is stored."""
+    asked = {"name": expected.get("name", case.saga.get("name", "unknown")), "id": case.saga["id"]}
+    asked |= {"environment": case.name, **({"run": expected["run"]} if "run" in expected else {})}
+    answer = client.get("/api/v1/saga", params=asked)
+    assert answer.status_code == httpx.codes.OK, answer.text
+    Saga.model_validate(answer.json())
+    answered: dict[str, Any] = answer.json()
+    return answered
+
+
+def seconds_of_the_story(answer: dict[str, Any], started: int) -> dict[str, Any]:
+    if answer["since"] is not None:
+        since = Saga.model_validate(answer).since
+        assert since is not None
+        answer["since"] = round(since.timestamp() - started / SECOND, 3)
+    return answer
