@@ -31,8 +31,8 @@ FAILURE_RATE: Final = "failure_rate"
 LOOK_INTERVAL_SECONDS: Final = 2.0
 STEP_LOOK_INTERVAL_SECONDS: Final = 10.0
 
-MIN_REST: Final = 10
-"""How many times as long as a look took the next one waits."""
+MIN_REST: Final = 20
+"""How many times as long as the CPU time of a look the next one waits."""
 AGE_INTERVAL_SECONDS: Final = 3_600.0
 
 SAMPLED_SAGAS: Final = 25
@@ -111,9 +111,9 @@ class FailureRates:
         Raises:
             StorageUnavailable: they cannot be counted.
         """
-        started = time.monotonic()
-        if started < self._next_look:
+        if time.monotonic() < self._next_look:
             return self._groups
+        started = time.thread_time()
         seconds = now // NANOSECONDS_PER_SECOND
         outcomes = self._storage.outcomes
         types = set(outcomes.failing_types(seconds - WINDOW_SECONDS[-1], MIN_FAILED))
@@ -132,8 +132,8 @@ class FailureRates:
         self._samples = {key: sample for key, sample in self._samples.items() if key in groups}
         self._groups = groups
         self._age(seconds)
-        took = time.monotonic() - started
-        self._next_look = started + took + max(LOOK_INTERVAL_SECONDS, MIN_REST * took)
+        took = time.thread_time() - started  # and not by the clock: a busy machine must not delay an incident more
+        self._next_look = time.monotonic() + max(LOOK_INTERVAL_SECONDS, MIN_REST * took)
         return groups
 
     def _of_steps(

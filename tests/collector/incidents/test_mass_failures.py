@@ -79,19 +79,19 @@ def test_sixty_refused_charges_are_an_incident_until_charges_succeed_again(tmp_p
         with running_collector(tmp_path, "--alerts", str(alerts)) as collector:
             send(collector, *baseline("payment"), *charged("payment", 30, 30 * MINUTE, versions={"cards": "2.0"}))
             send(collector, *refused("payment", 60, 3 * MINUTE, versions={"cards": "2.1"}))
-            soon(lambda: is_in(collector, "payment", "open", 60), seconds=60)
+            soon(lambda: is_in(collector, "payment", "open", 60), seconds=150)
             assert_describes_the_failure(collector)
-            soon(lambda: pager.events() == ["opened"], seconds=30)
+            soon(lambda: pager.events() == ["opened"], seconds=90)
             assert "60 of 60 payment sagas failed or were compensated (usually" in pager.calls[0].body["headline"]
             opened_at = incidents(collector)["payment"]["opened_at"]
             collector.stop(signal.SIGKILL)
         with running_collector(tmp_path, "--alerts", str(alerts)) as collector:
             send(collector, *refused("payment", 10, 3 * MINUTE, first=60))
-            soon(lambda: is_in(collector, "payment", "open", 70), seconds=60)
+            soon(lambda: is_in(collector, "payment", "open", 70), seconds=150)
             assert incidents(collector)["payment"]["opened_at"] == opened_at
             send(collector, *charged("payment", 40, 50))
-            soon(lambda: is_in(collector, "payment", "resolved"), seconds=60)
-            soon(lambda: pager.events()[-1] == "resolved", seconds=30)
+            soon(lambda: is_in(collector, "payment", "resolved"), seconds=150)
+            soon(lambda: pager.events()[-1] == "resolved", seconds=90)
             history = get(collector, f"/incidents/{incidents(collector)['payment']['key']}")["history"]
             assert [each["what"] for each in history] == ["opened", "resolved"]
 
@@ -129,7 +129,7 @@ def test_only_what_leaves_its_baseline_is_an_incident() -> None:
         send(collector, *baseline("late"), *refused("late", 60, ago=20 * MINUTE), *charged("late", 30, 5 * MINUTE))
         send(collector, *baseline("slow"), *refused("slow", 20))
         send(collector, *refused("new", 60))
-        soon(lambda: is_in(collector, "new", "open", 60), seconds=60)
+        soon(lambda: is_in(collector, "new", "open", 60), seconds=150)
         found = incidents(collector)
         assert found.keys() == {"new", "slow"}
         assert found["new"]["failure_rate"]["baseline"] is None
@@ -138,19 +138,19 @@ def test_only_what_leaves_its_baseline_is_an_incident() -> None:
 def test_environments_have_incidents_of_their_own() -> None:
     with running_collector() as collector:
         send(collector, *charged("payment", 60, environment="prod"), *refused("payment", 60, environment="staging"))
-        soon(lambda: is_in(collector, "payment", "open", 60), seconds=60)
+        soon(lambda: is_in(collector, "payment", "open", 60), seconds=150)
         assert [each["environment"] for each in get(collector, "/incidents")["items"]] == ["staging"]
 
 
 def test_a_person_who_resolves_it_accepts_the_share_as_the_baseline() -> None:
     with running_collector() as collector:
         send(collector, *baseline("payment"), *refused("payment", 60, 3 * MINUTE))
-        soon(lambda: is_in(collector, "payment", "open", 60), seconds=60)
+        soon(lambda: is_in(collector, "payment", "open", 60), seconds=150)
         key = incidents(collector)["payment"]["key"]
         answer = httpx.patch(f"{collector.api}/api/v1/incidents/{key}", json={"state": "resolved"}, trust_env=False)
         assert answer.json()["state"] == "resolved"
         send(collector, *refused("payment", 90, 2 * MINUTE, first=100), *refused("refund", 60))
-        soon(lambda: is_in(collector, "refund", "open", 60), seconds=60)
+        soon(lambda: is_in(collector, "refund", "open", 60), seconds=150)
         assert is_in(collector, "payment", "resolved")
 
 
