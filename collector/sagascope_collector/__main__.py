@@ -1,6 +1,6 @@
 """The ``sagascope`` command.
 
-Only what the chosen command needs is imported, so that ``--help`` is quick and a missing extra is named.
+Imports only the selected command, so that ``--help`` is fast and a missing extra is named.
 """
 
 import os
@@ -14,69 +14,69 @@ if TYPE_CHECKING:
     import typer
 
 INSTALL = 'pip install "sagascope[all]"'
-"""What brings every command."""
+"""Installs every command."""
 
 
 class Command(NamedTuple):
-    """Where a command is written, and its line in the list of commands."""
+    """The module of a command, and its line in the list of commands."""
 
     module: str
     summary: str
     function: str = ""
-    """Its name there, where that is not the command's."""
+    """The function's name, if it is not the command's."""
 
 
 COMMANDS = {
     "serve": Command("sagascope_collector.app", "Run the collector until Ctrl-C."),
     "dashboard": Command("sagascope_collector.cli.launch", "Open the dashboard of a collector."),
-    "demo": Command("sagascope_collector.cli.launch", "Play a story with stuck payments on this machine."),
+    "demo": Command("sagascope_collector.cli.launch", "Run a demo with stuck payments on this machine."),
     "import": Command("sagascope_collector.cli.archives", "Send files of telemetry to a collector.", "import_files"),
     "export": Command(
         "sagascope_collector.cli.archives",
         "Export the telemetry of one transaction or, with --parquet, all telemetry.",
     ),
-    "backup": Command("sagascope_collector.cli.backup", "Write all that is stored to one file."),
-    "restore": Command("sagascope_collector.cli.backup", "Put a backup back as a database."),
-    "find": Command("sagascope_collector.cli.sagas", "Find transactions by what somebody quoted."),
-    "show": Command("sagascope_collector.cli.sagas", "Show where one transaction stands, since when and why."),
+    "backup": Command("sagascope_collector.cli.database", "Write a backup of the whole database to one file."),
+    "restore": Command("sagascope_collector.cli.database", "Create a database from a backup."),
+    "find": Command("sagascope_collector.cli.sagas", "Find transactions by an id, a business key or a trace."),
+    "show": Command("sagascope_collector.cli.sagas", "Show the state of one transaction and its diagnosis."),
     "triage": Command("sagascope_collector.cli.sagas", "List what needs attention now, worst first."),
     "sql": Command("sagascope_collector.cli.sql", "Query spans, log records and transactions with SQL."),
-    "watch": Command("sagascope_collector.cli.watch", "Watch what needs attention, until Ctrl-C."),
-    "incident": Command(
-        "sagascope_collector.cli.incidents", "Show one incident, acknowledge it, end it, or leave a note."
-    ),
+    "watch": Command("sagascope_collector.cli.incidents", "Watch what needs attention until Ctrl-C."),
+    "incident": Command("sagascope_collector.cli.incidents", "Show, acknowledge, resolve or annotate an incident."),
     "doctor": Command("sagascope_collector.cli.doctor", "Check a collector and the path of telemetry into it."),
-    "rebuild": Command("sagascope_collector.rebuild", "Make every summary anew from what was received."),
-    "forget": Command("sagascope_collector.forget", "Remove transactions so that nothing of them is left."),
+    "rebuild": Command("sagascope_collector.cli.database", "Recompute all summaries from the stored records."),
+    "forget": Command("sagascope_collector.cli.database", "Erase all data of transactions with a business key."),
     "conformance": Command("sagascope_collector.cli.conformance", "Check an emitter's telemetry against the contract."),
     "bridge": Command("sagascope_collector.cli.bridge", "Follow another system and report its state to a collector."),
     "alerts": Command("sagascope_collector.cli.alerts", "Check or test a file of receivers and rules."),
 }
-"""Every command."""
+"""All commands."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit with its status; see `cli.exits`."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its core writes lines of its own form past every log
+    """Runs the command line and exits with a code of `cli.exit_codes`."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its core writes to standard error, past the log
     try:
-        chosen = next((each for each in given if not each.startswith("-")), None)
-        build([chosen] if chosen in COMMANDS else [])(given, prog_name="sagascope")
+        chosen = next((each for each in words if not each.startswith("-")), None)
+        build([chosen] if chosen in COMMANDS else [])(words, prog_name="sagascope")
     except ModuleNotFoundError as error:
         if str(error.name).startswith("sagascope"):
             raise
-        sys.exit(_say(f"This needs the package {error.name}, which is not installed. Install it with:\n  {INSTALL}"))
+        sys.exit(
+            _print_error(f"This needs the package {error.name}, which is not installed. Install it with:\n  {INSTALL}")
+        )
     except Exception as error:
         from sagascope_collector.cli import exit_codes
 
         status = exit_codes.status_of(error)
         if status is None:
             raise
-        sys.exit(_say(exit_codes.sentence(error), status))
+        sys.exit(_print_error(exit_codes.sentence(error), status))
 
 
 def build(loaded: Sequence[str]) -> "typer.Typer":
-    """The command line, with these commands loaded and the others only listed."""
+    """Returns the command line, with these commands loaded and the others only listed."""
     import typer
 
     app = typer.Typer(
@@ -90,7 +90,7 @@ def build(loaded: Sequence[str]) -> "typer.Typer":
     @app.callback()
     def options(
         _: Annotated[
-            bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="Say which version.")
+            bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
         ] = False,
     ) -> None:
         """Why is this transaction stuck?"""
@@ -105,18 +105,18 @@ def build(loaded: Sequence[str]) -> "typer.Typer":
     return app
 
 
-def _tell_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
         print(f"sagascope {version('sagascope')}")  # noqa: T201
         sys.exit(0)
 
 
 def _listed() -> None:
-    """A command that is not the chosen one."""
+    """Stands for a command that is not selected."""
 
 
-def _say(sentence: str, status: int = 2) -> int:
-    print(f"sagascope: {sentence}", file=sys.stderr)  # noqa: T201
+def _print_error(message: str, status: int = 2) -> int:
+    print(f"sagascope: {message}", file=sys.stderr)  # noqa: T201
     return status
 
 

@@ -1,4 +1,4 @@
-"""Who may send, read and change: bearer tokens, compared in constant time and never written anywhere."""
+"""Access control: bearer tokens, CORS and TLS. Tokens are compared in constant time and never logged."""
 
 import hmac
 import ssl
@@ -19,91 +19,93 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
-"""Whoever watches processes need not know a token."""
+"""Probes of the process need no token."""
 
-READING_PATHS: Final = frozenset({"/api/v1/sql"})
-"""Calls that only read, whatever their method."""
+READ_ONLY_PATHS: Final = frozenset({"/api/v1/sql"})
+"""Calls that only read, although their method is POST."""
 
-READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+READ_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
-SHORTEST: Final = 16
-"""Characters of a token: shorter ones are guessed."""
+MIN_TOKEN_CHARACTERS: Final = 16
+"""Shorter tokens can be guessed."""
 
 CHALLENGE: Final = (b"www-authenticate", b"Bearer")
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """The token for each kind of access; None: it is open to everybody who can connect."""
+    """The token of each kind of access; None: every client that can connect has access."""
 
     ingest: str | None = None
     read: str | None = None
     change: str | None = None
 
     def __repr__(self) -> str:
-        """Say which are set, not what they are."""
+        """Returns the names of the tokens that are set, without the tokens."""
         return f"Tokens({', '.join(name for name in self.__slots__ if getattr(self, name))})"
 
     def check_ingest(self, header: str) -> None:
-        """Let a sender in.
+        """Checks the Authorization header of a sender.
 
         Raises:
-            Unauthenticated: it needs a token, and this is not it.
+            Unauthenticated: a token is required, and missing or wrong.
         """
         _check(header, self.ingest)
 
     def check_api(self, method: str, header: str) -> None:
-        """Let a reader, or somebody who changes something, in. Who may change may read.
+        """Checks the Authorization header of an API call. The token for changes also permits reading.
 
         Raises:
-            Unauthenticated: it needs a token, and this is not it.
+            Unauthenticated: a token is required, and missing or wrong.
         """
-        if method in READING:
+        if method in READ_METHODS:
             _check(header, self.read, self.change)
         else:
             _check(header, self.change or self.read)
 
 
 OPEN: Final = Tokens()
-"""Everything is open to everybody who can connect."""
+"""No token is required."""
 
 
-def _check(header: str, *wanted: str | None) -> None:
-    if wanted[0] is None:
+def _check(header: str, *tokens: str | None) -> None:
+    if tokens[0] is None:
         return
     scheme, _, given = header.partition(" ")
-    matches = [hmac.compare_digest(given.strip().encode(), each.encode()) for each in wanted if each]
+    matches = [hmac.compare_digest(given.strip().encode(), each.encode()) for each in tokens if each]
     if scheme.lower() != "bearer" or not any(matches):
-        raise Unauthenticated("A bearer token is needed here, and it was missing or wrong.")
+        raise Unauthenticated("This call needs a bearer token, and it was missing or wrong.")
 
 
-def read_token(name: str, file: Path | None, environment: Mapping[str, str]) -> str | None:
-    """The token from its file, else from the variable ``SAGASCOPE_<NAME>_TOKEN``, else None.
+def load_token(name: str, file: Path | None, environment: Mapping[str, str]) -> str | None:
+    """Returns the token of the file, else of the variable ``SAGASCOPE_<NAME>_TOKEN``, else None.
 
     Raises:
-        CannotStart: the file cannot be read, or the token is too short to be safe.
+        CannotStart: the file cannot be read, or the token is too short.
     """
     if file is None:
-        token, place = environment.get(f"SAGASCOPE_{name.upper()}_TOKEN", ""), "the environment"
+        token, source = environment.get(f"SAGASCOPE_{name.upper()}_TOKEN", ""), "the environment"
         if not token:
             return None
     else:
         try:
-            token, place = file.read_text(encoding="utf-8"), str(file)
+            token, source = file.read_text(encoding="utf-8"), str(file)
         except (OSError, UnicodeDecodeError) as error:
             raise CannotStart(f"The {name} token cannot be read from {file}: {error}.") from error
-    if len(token.strip()) < SHORTEST or not token.strip().isascii():
-        raise CannotStart(f"The {name} token in {place} is too short, or not ASCII: {SHORTEST} characters at least.")
+    if len(token.strip()) < MIN_TOKEN_CHARACTERS or not token.strip().isascii():
+        raise CannotStart(
+            f"The {name} token in {source} is too short or not ASCII: use at least {MIN_TOKEN_CHARACTERS} characters."
+        )
     return token.strip()
 
 
 def guarded(application: Application, tokens: Tokens) -> Application:
-    """The API, for those who may use it."""
+    """Returns the application with the API's access check before it."""
 
     async def checked(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
             try:
-                method = "GET" if scope["path"] in READING_PATHS else scope["method"]
+                method = "GET" if scope["path"] in READ_ONLY_PATHS else scope["method"]
                 tokens.check_api(method, authorization(scope["headers"]))
             except Unauthenticated as error:
                 await _refuse(send, scope["path"], error)
@@ -114,7 +116,7 @@ def guarded(application: Application, tokens: Tokens) -> Application:
 
 
 def sharing(application: Application, origins: Sequence[str]) -> Application:
-    """The application, open to web pages of these origins too."""
+    """Returns the application with CORS for web pages of these origins."""
     if not origins:
         return application
     methods, headers = ("GET", "POST", "PATCH"), ("Authorization", "Content-Type", "Content-Encoding")
@@ -122,7 +124,7 @@ def sharing(application: Application, origins: Sequence[str]) -> Application:
 
 
 def authorization(headers: Any) -> str:
-    """The Authorization header among ASGI's; ``""`` if it is missing."""
+    """Returns the Authorization header of an ASGI request; ``""`` if it is missing."""
     return next((value.decode("latin-1") for name, value in headers if name == b"authorization"), "")
 
 
@@ -141,17 +143,17 @@ async def _refuse(send: Send, path: str, error: Unauthenticated) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """A certificate with its key; with `client_ca`, clients must show a certificate which that has signed."""
+    """A certificate and its key; with `client_ca`, clients must present a certificate that it has signed."""
 
     certificate: Path
     key: Path
     client_ca: Path | None = None
 
     def check(self) -> None:
-        """Make sure that the files can be used, before anything listens.
+        """Checks the files before anything listens.
 
         Raises:
-            CannotStart: one cannot be read, or they do not belong together.
+            CannotStart: a file cannot be read, or the key is not that of the certificate.
         """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         try:
@@ -162,27 +164,29 @@ class Tls:
             raise CannotStart(f"The certificate {self.certificate} cannot be used: {error}.") from error
 
     def for_uvicorn(self) -> dict[str, Any]:
-        """As uvicorn's settings."""
-        asked = {"ssl_ca_certs": str(self.client_ca), "ssl_cert_reqs": ssl.CERT_REQUIRED} if self.client_ca else {}
-        return {"ssl_certfile": str(self.certificate), "ssl_keyfile": str(self.key), **asked}
+        """Returns uvicorn's settings."""
+        client_check = (
+            {"ssl_ca_certs": str(self.client_ca), "ssl_cert_reqs": ssl.CERT_REQUIRED} if self.client_ca else {}
+        )
+        return {"ssl_certfile": str(self.certificate), "ssl_keyfile": str(self.key), **client_check}
 
     def for_grpc(self) -> grpc.ServerCredentials:
-        """As grpc's credentials."""
+        """Returns gRPC's server credentials."""
         roots = self.client_ca.read_bytes() if self.client_ca else None
         pair = (self.key.read_bytes(), self.certificate.read_bytes())
         return grpc.ssl_server_credentials([pair], roots, require_client_auth=roots is not None)
 
 
-def tls_of(certificate: Path | None, key: Path | None, client_ca: Path | None) -> Tls | None:
-    """What the options say; None: nothing is encrypted.
+def load_tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> Tls | None:
+    """Returns the TLS settings, or None if no file is given.
 
     Raises:
-        CannotStart: one is missing that belongs to the others, or they cannot be used.
+        CannotStart: a required file is missing or cannot be used.
     """
     if not (certificate or key or client_ca):
         return None
     if not (certificate and key):
-        raise CannotStart("TLS needs both --tls-cert and --tls-key.")
+        raise CannotStart("TLS requires both --tls-cert and --tls-key.")
     tls = Tls(certificate, key, client_ca)
     tls.check()
     return tls

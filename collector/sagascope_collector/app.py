@@ -1,4 +1,4 @@
-"""A running collector. The only place where its parts are put together."""
+"""The running collector: creates its parts and connects them."""
 
 import asyncio
 import gc
@@ -18,16 +18,18 @@ from typing import Final
 import grpc.aio
 import pyarrow as pa
 
-from sagascope_collector import alerting, analysis, exposure, logging_setup, scrubbing
+from sagascope_collector import alerting, analysis, logging_setup, scrubbing
 from sagascope_collector.access import guarded, sharing
 from sagascope_collector.api import ReadLimits, create_api, present
 from sagascope_collector.cli import serve as cli
+from sagascope_collector.configuration import Configuration
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import PortTaken, StorageUnavailable
 from sagascope_collector.health import IngestOutages, ProcessHealth
 from sagascope_collector.http_server import Server, address_of, listen, port_taken, server
 from sagascope_collector.incidents import FailureRates, Incidents
 from sagascope_collector.ingest import Ingest, Limits
-from sagascope_collector.metrics import Exposition, Meter, measured
+from sagascope_collector.metrics import Counters, Exposition, with_metrics
 from sagascope_collector.otlp import OtlpGrpc, OtlpHttp, decode
 from sagascope_collector.otlp.body import Budget
 from sagascope_collector.otlp.grpc import bind
@@ -38,21 +40,23 @@ from sagascope_collector.storage import Storage
 
 Clock = Callable[[], int]
 
-ALIVE_EVERY: Final = 2.0
-"""Seconds between two notes that this collector listens; a crash is known no more exactly than that."""
+ALIVE_INTERVAL_SECONDS: Final = 2.0
+"""The interval at which the collector records that it is alive: the resolution of the time of a crash."""
 
-LATE: Final = 5_000_000_000
-"""Nanoseconds: while a request waits for longer than this, an ingest outage is going on."""
+INGEST_STALL_NS: Final = 5 * NANOSECONDS_PER_SECOND
+"""An ingest outage starts when a request waits for longer."""
 
-WELL: Final = 30.0
-"""Seconds: a collector that lags more is not well, and sends no signal that it is."""
+MAX_HEALTHY_LAG_SECONDS: Final = 30.0
+"""A collector that lags more is unhealthy, and sends no dead man's signal."""
 
-TURN: Final = 0.0002
-"""Seconds for which a thread may keep the others of Python's threads waiting: what is taken in passes through a hundred
-short calls, and would wait for so long after each of them."""
+DRAIN_SECONDS: Final = 10.0
+"""The time that a stop allows for requests in progress."""
 
-RARELY: Final = (100_000, 20, 20)
-"""When the garbage collector looks for cycles: decoding makes many objects and none of those."""
+THREAD_SWITCH_SECONDS: Final = 0.0002
+"""Ingest passes through a hundred short calls, and would wait for Python's default of 5 ms after each of them."""
+
+GC_THRESHOLDS: Final = (100_000, 20, 20)
+"""Decoding creates many objects and no cycles."""
 
 _log: Final = logging.getLogger(__name__)
 
@@ -64,7 +68,7 @@ class _Ports:
     otlp_http: socket.socket
     api: socket.socket
 
-    def said(self) -> dict[str, str]:
+    def addresses(self) -> dict[str, str]:
         return {
             "otlp_grpc": str(self.otlp_grpc),
             "otlp_http": str(address_of(self.otlp_http)),
@@ -73,24 +77,26 @@ class _Ports:
 
 
 class Collector:
-    """One collector on one event loop: `run` it once."""
+    """One collector on one event loop. `run` can be called once."""
 
-    def __init__(self, settings: Settings, storage: Storage, clock: Clock) -> None:
+    def __init__(self, configuration: Configuration, storage: Storage, clock: Clock) -> None:
+        settings = configuration.settings
         self._settings = settings
+        self._configuration = configuration
         self._storage = storage
         self._clock = clock
         self._outages = IngestOutages(storage, clock)
-        self._meter = Meter()
-        key = scrubbing.load_key(settings.scrub_key, os.environ, settings.db)
+        self._counters = Counters()
+        key = scrubbing.load_key(settings.scrub_key_file, os.environ, settings.db)
         self._scrubber = scrubbing.Scrubber(
-            settings.scrub_rules, scrubbing.Pseudonyms(key), settings.attribute_mapping.keys
+            configuration.scrub_rules, scrubbing.Pseudonyms(key), configuration.attribute_mapping.keys
         )
         self._ingest = Ingest(
             storage,
-            partial(decode, scrubber=self._scrubber, attribute_mapping=settings.attribute_mapping),
+            partial(decode, scrubber=self._scrubber, attribute_mapping=configuration.attribute_mapping),
             limits=Limits(settings.queue_bytes),
             refused=self._outages.refused,
-            committed=self._meter.committed,
+            committed=self._counters.committed,
         )
         self._memory = Memory(storage)
         self._surroundings = Surroundings()
@@ -105,12 +111,12 @@ class Collector:
         self._incidents = Incidents(
             storage.incidents, passed_at=self._passed_at, failure_rates=FailureRates(storage), clock=clock
         )
-        self._housekeeping = Maintenance(storage)
+        self._maintenance = Maintenance(storage)
         self._health = ProcessHealth(storage, self._ingest, self._projection, self._outages, clock)
-        self._alerts = self._alerter(settings.alerts) if settings.alerts else None
+        self._alerts = self._alerter(configuration.alerts) if configuration.alerts else None
 
     async def run(self, announce: cli.Announce) -> None:
-        """Listen until SIGTERM or SIGINT, then finish what is under way.
+        """Serves until SIGTERM or SIGINT, then finishes the requests in progress.
 
         Raises:
             PortTaken: an address is in use; nothing was started.
@@ -120,36 +126,36 @@ class Collector:
         self._ingest.start()
         self._projection.start()
         self._incidents.start()
-        self._housekeeping.start()
+        self._maintenance.start()
         if self._alerts:
             self._alerts.start()
         await ports.grpc_server.start()
         serving = [asyncio.create_task(http.serve([ports.otlp_http])), asyncio.create_task(api.serve([ports.api]))]
         alive = asyncio.create_task(self._stay_alive())
         stopped = _stop_signal()
-        self._health.listens(ports.said()["otlp_http"])
-        self._announce(ports.said(), announce)
+        self._health.listens(ports.addresses()["otlp_http"])
+        self._announce(ports.addresses(), announce)
         await asyncio.wait([stopped, *serving], return_when=asyncio.FIRST_COMPLETED)
         self._health.stop()
         http.should_exit = api.should_exit = True
-        await asyncio.gather(ports.grpc_server.stop(self._settings.drain_seconds), *serving)
+        await asyncio.gather(ports.grpc_server.stop(DRAIN_SECONDS), *serving)
         alive.cancel()
-        if not await asyncio.to_thread(self._ingest.close, self._settings.drain_seconds):
-            _log.error("What was waiting could not be stored within %s s.", self._settings.drain_seconds)
+        if not await asyncio.to_thread(self._ingest.close, DRAIN_SECONDS):
+            _log.error("Queued requests could not be stored within %s s.", DRAIN_SECONDS)
         await asyncio.to_thread(self._projection.stop)
         await asyncio.to_thread(self._incidents.stop)
-        await asyncio.to_thread(self._housekeeping.stop)
+        await asyncio.to_thread(self._maintenance.stop)
         if self._alerts:
             await asyncio.to_thread(self._alerts.stop)
 
-    def _is_well(self) -> bool:
-        """Whether telemetry is taken in, judged, and there: a gateway that is cut off is not well either."""
+    def _is_healthy(self) -> bool:
+        """Returns whether telemetry is received and evaluated; a collector that receives none is not healthy either."""
         heard = {each.process.environment for each in self._storage.instances.all()}
         is_any_heard = not heard or bool(heard - self._surroundings.telemetry_lost.keys())
-        return is_any_heard and self._health.unready() is None and self._health.lag_seconds() < WELL
+        return is_any_heard and self._health.unready() is None and self._health.lag_seconds() < MAX_HEALTHY_LAG_SECONDS
 
     def _passed_at(self, environment: str, name: str, step: str) -> int | None:
-        """When a saga of this type passed this step last, as far as is known."""
+        """Returns when a saga of this type last completed this step, if it is known."""
         passed = self._surroundings.latest_successes.get((environment, name, step))
         return passed.at if passed else None
 
@@ -159,7 +165,7 @@ class Collector:
             self._incidents,
             self._storage.alerts,
             environment=os.environ,
-            is_healthy=self._is_well,
+            is_healthy=self._is_healthy,
             doubted=lambda: self._surroundings.doubted,
             clock=self._clock,
         )
@@ -168,10 +174,10 @@ class Collector:
         return analysis.Context(
             now=now,
             ingest_outages=tuple(self._outages.intervals()),
-            step_timeouts=self._settings.step_timeouts,
+            step_timeouts=self._settings.step_timeout,
             services=self._storage.sagas.step_services(),
             baselines=self._memory.baselines,
-            runbooks=self._settings.runbooks,
+            runbooks=self._configuration.runbooks,
             services_last_seen=self._surroundings.services_last_seen,
             telemetry_lost=self._surroundings.telemetry_lost,
             latest_successes=self._surroundings.latest_successes,
@@ -180,11 +186,11 @@ class Collector:
 
     def _take_ports(self) -> _Ports:
         settings = self._settings
-        server = OtlpGrpc(self._ingest, self._clock, settings.tokens, self._meter.refused).server(
+        server = OtlpGrpc(self._ingest, self._clock, self._configuration.tokens, self._counters.refused).server(
             max_bytes=settings.max_request_bytes
         )
         try:
-            port = bind(server, *settings.otlp_grpc, settings.tls)
+            port = bind(server, *settings.otlp_grpc, self._configuration.tls)
         except PortTaken as error:
             raise port_taken(settings.otlp_grpc, "--otlp-grpc") from error
         return _Ports(
@@ -202,13 +208,13 @@ class Collector:
             self._clock,
             max_bytes=settings.max_request_bytes,
             budget=budget,
-            tokens=settings.tokens,
-            refused=self._meter.refused,
+            tokens=self._configuration.tokens,
+            refused=self._counters.refused,
         )
         exposition = Exposition(
             self._storage,
             self._ingest,
-            self._meter,
+            self._counters,
             self._health.lag_seconds,
             self._scrubber.counts,
             self._projection.unreadable,
@@ -223,73 +229,72 @@ class Collector:
             self._clock,
             self._scrubber.stored_id,
             limits,
-            with_sql=settings.api.is_loopback if settings.sql is None else settings.sql,
+            with_sql=settings.serves_sql,
         )
-        told = measured(answering, exposition)
-        api = guarded(told, settings.tokens)
-        tls = settings.tls.for_uvicorn() if settings.tls else {}
-        shared = [sharing(each, settings.cors_origins) for each in (http, api)]
-        return tuple(server(each, drain_seconds=settings.drain_seconds, tls=tls) for each in shared)
+        api = guarded(with_metrics(answering, exposition), self._configuration.tokens)
+        tls = self._configuration.tls.for_uvicorn() if self._configuration.tls else {}
+        shared = [sharing(each, settings.cors_origin) for each in (http, api)]
+        return tuple(server(each, drain_seconds=DRAIN_SECONDS, tls=tls) for each in shared)
 
     def _announce(self, addresses: dict[str, str], announce: cli.Announce) -> None:
         if self._settings.log_format is logging_setup.Format.JSON:
-            _log.info("The collector listens.", extra={"db": self._settings.db, **addresses})
+            _log.info("The collector is listening.", extra={"db": self._settings.db, **addresses})
         else:
             announce(addresses)
         if file := self._settings.ready_file:
-            unfinished = file.with_name(f"{file.name}.part")
-            unfinished.write_text(json.dumps(addresses), encoding="utf-8")
-            unfinished.rename(file)
+            temporary = file.with_name(f"{file.name}.part")
+            temporary.write_text(json.dumps(addresses), encoding="utf-8")
+            temporary.rename(file)
 
     async def _stay_alive(self) -> None:
         while True:
             try:
-                await asyncio.to_thread(self._note_life)
+                await asyncio.to_thread(self._record_alive)
                 self._health.tried(None)
             except StorageUnavailable as error:
                 self._health.tried(str(error))
-            await asyncio.sleep(ALIVE_EVERY)
+            await asyncio.sleep(ALIVE_INTERVAL_SECONDS)
 
-    def _note_life(self) -> None:
+    def _record_alive(self) -> None:
         self._outages.alive()
         self._storage.outages.stay_alive(self._clock())
         oldest = self._ingest.oldest()
-        if oldest is not None and self._clock() - oldest > LATE:
+        if oldest is not None and self._clock() - oldest > INGEST_STALL_NS:
             self._outages.refused(since=oldest)
         self._outages.keep()
 
 
 def run(settings: Settings, announce: cli.Announce, *, clock: Clock = time.time_ns) -> None:
-    """Open the database and serve until told to stop.
+    """Opens the database and serves until the process is told to stop.
 
     Raises:
-        CannotStart: the database or an address cannot be had; the text says which, and what to do.
+        CannotStart: a file, the database or an address cannot be used; the text says which, and what to do.
     """
     logging_setup.configure(settings.log_format, settings.log_level)
     sys.meta_path.insert(0, _WithoutPandas())
-    lacking = settings.alerts.missing_tokens(os.environ) if settings.alerts else []
-    for warning in (*exposure.warnings(settings), *lacking):
+    configuration = Configuration.load(settings, os.environ)
+    for warning in configuration.warnings(os.environ):
         _log.warning(warning)
-    _look_at_ports(settings)
+    _check_ports(settings)
     storage = Storage(
         settings.db,
         clock=clock,
         memory_bytes=settings.memory_bytes,
-        keep=settings.keep,
+        keep=settings.retention,
         accept_data_loss=settings.accept_data_loss,
     )
     if storage.data_loss:
         _log.error("%s", storage.data_loss)
-    _spare_memory()
-    sys.setswitchinterval(TURN)
+    _use_jemalloc()
+    sys.setswitchinterval(THREAD_SWITCH_SECONDS)
     gc.freeze()
-    gc.set_threshold(*RARELY)
+    gc.set_threshold(*GC_THRESHOLDS)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(Collector(settings, storage, clock).run(announce))
+            runner.run(Collector(configuration, storage, clock).run(announce))
     finally:
         storage.close()
-        gc.unfreeze()  # else DuckDB's binding reports at the end what could not be collected
+        gc.unfreeze()  # else DuckDB's binding reports uncollectable objects at the end
 
 
 class _WithoutPandas(MetaPathFinder):
@@ -303,17 +308,17 @@ class _WithoutPandas(MetaPathFinder):
             raise ModuleNotFoundError("The collector does without pandas.", name=fullname)
 
 
-def _spare_memory() -> None:
-    """Have Arrow give back what it frees: its usual pool keeps hundreds of MB at full load."""
+def _use_jemalloc() -> None:
+    """Makes Arrow return freed memory: its default pool keeps hundreds of MB at full load."""
     if "jemalloc" in pa.supported_memory_backends():
         pa.set_memory_pool(pa.jemalloc_memory_pool())
 
 
-def _look_at_ports(settings: Settings) -> None:
-    """Make sure that the ports can be had, before a database is made for nothing.
+def _check_ports(settings: Settings) -> None:
+    """Checks that the ports are free, before a database is created.
 
     Raises:
-        CannotStart: one cannot.
+        CannotStart: a port cannot be used.
     """
     for address, option in (
         (settings.otlp_grpc, "--otlp-grpc"),
@@ -328,7 +333,7 @@ serve = cli.command(run)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """The loop of uvloop where there is one; it takes in a third more requests."""
+    """Returns uvloop's event loop if it is installed; it serves a third more requests."""
     try:
         import uvloop
     except ModuleNotFoundError:
@@ -337,7 +342,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def _stop_signal() -> asyncio.Future[None]:
-    """Done at the first SIGTERM or SIGINT; the second one ends the process as it always would."""
+    """Returns a future that the first SIGTERM or SIGINT completes; a second one ends the process."""
     loop = asyncio.get_running_loop()
     stopped: asyncio.Future[None] = loop.create_future()
 

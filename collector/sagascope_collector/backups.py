@@ -1,4 +1,4 @@
-"""Backups as people handle them: saved, verified, and put back. Each is one file that DuckDB opens."""
+"""Saves, verifies and restores backups. A backup is one file that DuckDB can open."""
 
 import os
 import shutil
@@ -10,21 +10,21 @@ from sagascope_collector.errors import BadValue, CannotStart
 from sagascope_collector.storage import sync_folder
 from sagascope_collector.storage.migrate import Contents, read_all
 
-COPY_BYTES: Final = 1024 * 1024
+COPY_CHUNK_BYTES: Final = 1024 * 1024
 
 
 def save(pieces: Iterable[bytes], path: Path) -> Contents:
-    """Writes a backup to a file, and reads it again; what was there stays until then.
+    """Writes and verifies a backup, and then replaces an older one.
 
     Raises:
-        BadValue: it cannot be written, or was not written as it should have been.
+        BadValue: the file cannot be written, or the backup is not valid.
     """
     path = path.resolve()
     if path.exists() and not path.is_file():
         raise BadValue(f"{path} is not a file, and was not changed. Name another one.")
     new = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with _created(new) as file:
+        with _create(new) as file:
             for piece in pieces:
                 file.write(piece)
             file.flush()
@@ -40,10 +40,10 @@ def save(pieces: Iterable[bytes], path: Path) -> Contents:
 
 
 def verify(path: Path) -> Contents:
-    """Reads all of a backup; returns what it holds.
+    """Reads all of a backup; returns a summary of its contents.
 
     Raises:
-        BadValue: it is none, is cut off or damaged, or a later version wrote it.
+        BadValue: the file is not a backup, is truncated or damaged, or was written by a later version.
     """
     try:
         return read_all(path)
@@ -52,10 +52,10 @@ def verify(path: Path) -> Contents:
 
 
 def restore(path: Path, database: Path) -> Contents:
-    """Puts a backup in place as a database that did not exist; nothing is left of it if that fails.
+    """Creates a database from a backup; removes it if that fails.
 
     Raises:
-        BadValue: there is something already, the backup cannot be used, or the disk does not take it.
+        BadValue: a file of that name exists, the backup is not valid, or the database cannot be written.
     """
     for each in (database, Path(f"{database}.wal"), Path(f"{database}.d")):
         if each.exists():
@@ -63,8 +63,8 @@ def restore(path: Path, database: Path) -> Contents:
     contents = verify(path)
     new = database.with_name(f".{database.name}.{os.getpid()}")
     try:
-        with path.open("rb") as source, _created(new) as target:
-            shutil.copyfileobj(source, target, COPY_BYTES)
+        with path.open("rb") as source, _create(new) as target:
+            shutil.copyfileobj(source, target, COPY_CHUNK_BYTES)
             target.flush()
             os.fsync(target.fileno())
         Path(f"{database}.commit").unlink(missing_ok=True)
@@ -78,12 +78,12 @@ def restore(path: Path, database: Path) -> Contents:
 
 
 def pieces(path: Path) -> Iterator[bytes]:
-    """Returns the bytes of a file, some at a time."""
+    """Yields the bytes of a file in chunks."""
     with path.open("rb") as file:
-        while piece := file.read(COPY_BYTES):
+        while piece := file.read(COPY_CHUNK_BYTES):
             yield piece
 
 
-def _created(path: Path) -> IO[bytes]:
-    """Opens a new file that its owner alone can read."""
+def _create(path: Path) -> IO[bytes]:
+    """Opens a new file that only its owner can read."""
     return os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb")

@@ -1,4 +1,4 @@
-"""Stretches of time and sizes as a person writes them."""
+"""Durations and sizes as text: one parser for options, files and query parameters, and one formatter."""
 
 import re
 from collections.abc import Mapping
@@ -8,32 +8,52 @@ from sagascope_collector.errors import BadValue
 
 NANOSECONDS_PER_SECOND: Final = 1_000_000_000
 
-SECONDS: Final = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}
-BYTES: Final = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+UNIT_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
+UNIT_BYTES: Final = {"": 1.0, "b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12}
 
-_AMOUNT: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
+_QUANTITY: Final = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s*([A-Za-z]*)")
 
-
-def seconds(text: str) -> float:
-    """How long ``30d`` is, or ``12h``.
-
-    Raises:
-        BadValue: it is not written so, or nothing.
-    """
-    return _read(text, SECONDS, "for example 30d or 12h: weeks (w), days (d), hours (h), minutes (min) or seconds (s)")
+_FORMAT_UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
-def size(text: str) -> int:
-    """How many bytes ``200GB`` are.
+def parse_duration(text: str) -> float:
+    """Returns the seconds of a text such as ``90s``, ``5m``, ``12h``, ``30d`` or ``1w``.
 
     Raises:
-        BadValue: it is not written so, or nothing.
+        BadValue: the text is not a duration.
     """
-    return round(_read(text, BYTES, "for example 200GB: TB, GB, MB, KB or bytes (B)"))
+    examples = "for example 90s, 5m or 30d, in weeks (w), days (d), hours (h), minutes (m), seconds (s) or ms"
+    return _parse(text, UNIT_SECONDS, f"a duration; write it {examples}")
 
 
-def _read(text: str, units: Mapping[str, int], how: str) -> float:
-    found = _AMOUNT.fullmatch(text.strip())
-    if not found or not (amount := float(found[1]) * units.get(found[2].lower(), 0)):
-        raise BadValue(f"{text!r} cannot be read; it is written {how}.")
-    return amount
+def parse_size(text: str) -> int:
+    """Returns the bytes of a text such as ``200GB``.
+
+    Raises:
+        BadValue: the text is not a size.
+    """
+    return round(_parse(text, UNIT_BYTES, "a size; write it for example 200GB, in TB, GB, MB, KB or B"))
+
+
+def _parse(text: str, units: Mapping[str, float], expected: str) -> float:
+    match = _QUANTITY.fullmatch(text.strip())
+    unit = units.get(match[2].lower()) if match else None
+    if match is None or unit is None:
+        raise BadValue(f"{text!r} is not {expected}.")
+    return float(match[1]) * unit
+
+
+def format_duration(seconds: float) -> str:
+    """Formats a duration in at most two units: ``80 ms``, ``3.4 s``, ``12 min``, ``2 h 5 min``."""
+    if seconds < 0:
+        return f"-{format_duration(-seconds)}"
+    if seconds < 0.9995:
+        return f"{seconds * 1_000:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s".replace(".0 s", " s")
+    whole = round(seconds) if seconds < 600 else round(seconds / 60) * 60
+    index = next(index for index, (size, _) in enumerate(_FORMAT_UNITS) if whole >= size)
+    size, unit = _FORMAT_UNITS[index]
+    smaller_size, smaller_unit = _FORMAT_UNITS[index + 1]
+    rest = whole % size // smaller_size
+    return f"{whole // size} {unit}" + (f" {rest} {smaller_unit}" if rest else "")

@@ -1,4 +1,4 @@
-"""Which sagas somebody wants to be forgotten, and the forgetting of them."""
+"""Erases the sagas that have a business key."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -9,77 +9,76 @@ from sagascope_collector.client import schemas
 from sagascope_collector.records import SagaId
 from sagascope_collector.storage import SagaFilter, SagaRow, Storage
 
-PAGE: Final = 500
-"""Summaries that are read together."""
+PAGE_SAGAS: Final = 500
 
-SHOWN: Final = 50
-"""Sagas that are named in the answer."""
+MAX_LISTED_SAGAS: Final = 50
+"""Sagas that the answer lists; it has the number of all."""
 
-PATIENCE: Final = 8.0
-"""Seconds to wait for the summaries of what was received before the call."""
+MAX_WAIT_SECONDS: Final = 8.0
+"""The time to wait for the summaries of records that were received before the call."""
 
-PAUSE: Final = 0.05
+POLL_INTERVAL_SECONDS: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Eraser:
-    """Forgets by business key."""
+    """Erases sagas by business key."""
 
     storage: Storage
     stored_as: Callable[[str], str] = str
-    """What scrubbing leaves of a text."""
+    """Returns the form in which a text is stored after scrubbing."""
 
-    def preview(self, asked: schemas.Forget) -> schemas.Forgotten:
-        """What would be forgotten: all sagas of an id go together, other runs and other names too.
+    def preview(self, request: schemas.Forget) -> schemas.Forgotten:
+        """Returns what `erase` would erase: all runs and names of an id are erased together.
 
-        Summaries of what was received before the call are waited for.
+        Waits for the summaries of records that were received before the call.
         """
-        return self._told(self._meant(asked), None)
+        return self._result(self._matching(request), None)
 
-    def forget(self, asked: schemas.Forget) -> schemas.Forgotten:
-        """Forget the sagas that are meant.
+    def erase(self, request: schemas.Forget) -> schemas.Forgotten:
+        """Erases the sagas that have the key.
 
         Raises:
-            StorageUnavailable: it is not done; it is, at the latest, after the next start.
+            StorageUnavailable: the erasure is not finished; the next start finishes it.
         """
-        rows = self._meant(asked)
-        told = self._told(rows, 0)
+        rows = self._matching(request)
+        result = self._result(rows, 0)
         ids = list(dict.fromkeys(SagaId(row.key.environment, row.key.id) for row in rows))
-        return told.model_copy(update={"records": self.storage.erasure.erase(ids, self._values(asked))})
+        return result.model_copy(update={"records": self.storage.erasure.erase(ids, self._values(request))})
 
-    def _told(self, rows: Sequence[SagaRow], records: int | None) -> schemas.Forgotten:
+    def _result(self, rows: Sequence[SagaRow], records: int | None) -> schemas.Forgotten:
         backups = self.storage.backups.since(min(row.started_at for row in rows)) if rows else []
-        items = [_named(row) for row in rows[:SHOWN]]
+        items = [_item(row) for row in rows[:MAX_LISTED_SAGAS]]
         return schemas.Forgotten(sagas=len(rows), records=records, items=items, backups=list(backups))
 
-    def _values(self, asked: schemas.Forget) -> list[str]:
-        return sorted({asked.value, self.stored_as(asked.value)})
+    def _values(self, request: schemas.Forget) -> list[str]:
+        return sorted({request.value, self.stored_as(request.value)})
 
-    def _meant(self, asked: schemas.Forget) -> list[SagaRow]:
+    def _matching(self, request: schemas.Forget) -> list[SagaRow]:
         self._wait()
-        return [row for value in self._values(asked) for row in self._found(asked, value)]
+        return [row for value in self._values(request) for row in self._found(request, value)]
 
-    def _found(self, asked: schemas.Forget, value: str) -> Iterator[SagaRow]:
+    def _found(self, request: schemas.Forget, value: str) -> Iterator[SagaRow]:
         cursor = None
         while True:
-            narrowed = SagaFilter(environment=asked.environment, q=value)
-            page = self.storage.listing.page(narrowed, limit=PAGE, cursor=cursor)
-            yield from (row for row in page.rows if row.keys.get(asked.key) == value)
+            filter_ = SagaFilter(environment=request.environment, q=value)
+            page = self.storage.listing.page(filter_, limit=PAGE_SAGAS, cursor=cursor)
+            yield from (row for row in page.rows if row.keys.get(request.key) == value)
             cursor = page.next_cursor
             if not cursor:
                 return
 
     def _wait(self) -> None:
-        """Until summaries have seen all that is stored by now, or for as long as one can be asked to wait."""
-        begun = time.monotonic()
-        while (waited := time.monotonic() - begun) < PATIENCE:
+        """Waits until the summaries include all records stored by now, or the time is up."""
+        started = time.monotonic()
+        while (waited := time.monotonic() - started) < MAX_WAIT_SECONDS:
             changed = self.storage.changes.backlog()
             if not changed.sagas or changed.seconds < waited:
                 return
-            time.sleep(PAUSE)
+            time.sleep(POLL_INTERVAL_SECONDS)
 
 
-def _named(row: SagaRow) -> schemas.ForgottenSaga:
+def _item(row: SagaRow) -> schemas.ForgottenSaga:
     environment, name, id_, run = row.key
-    said = {"environment": environment, "name": name, "id": id_, "run": run, "status": row.status}
-    return schemas.ForgottenSaga.model_validate(said)
+    fields = {"environment": environment, "name": name, "id": id_, "run": run, "status": row.status}
+    return schemas.ForgottenSaga.model_validate(fields)

@@ -1,133 +1,133 @@
-"""Everything that can go wrong, as one tree.
+"""The tree of exceptions.
 
     SagascopeError
-    ├── Refused            the caller's fault; the same call will fail again
-    │   ├── Undecodable        bytes that are no OTLP
-    │   ├── TooLarge           a request over the size that is allowed
-    │   ├── BadValue           a parameter with a value that cannot be meant
-    │   │   └── BadCursor          a cursor that this collector did not give
-    │   ├── NotFound           a saga, or an incident, that is not known
-    │   ├── Disabled           a call that is switched off
-    │   └── Unauthenticated    a token is needed, and was missing or wrong
-    ├── Unavailable        nobody's fault; the same call may succeed later
-    │   ├── Overloaded         the bounded queue is full
-    │   ├── ReadTooLong        reading took longer than it may, and was interrupted
-    │   └── StorageUnavailable   the database cannot take or give anything now
-    └── CannotStart        the collector cannot run as it is set up
-        ├── BadRules           a file of rules that cannot be read, or says what cannot be meant
-        ├── NewerDatabase      the file was written by a later version
-        ├── NotADatabase       the file is something else, or damaged
+    ├── Refused            the request is invalid; a retry fails again
+    │   ├── Undecodable        bytes that are not OTLP
+    │   ├── TooLarge           a request that exceeds a limit
+    │   ├── BadValue           a parameter with an invalid value
+    │   │   └── BadCursor          a cursor that this collector did not issue
+    │   ├── NotFound           an unknown saga or incident
+    │   ├── Disabled           a call that is disabled
+    │   └── Unauthenticated    a required token is missing or wrong
+    ├── Unavailable        a temporary condition; a retry may succeed
+    │   ├── Overloaded         the ingest queue is full
+    │   ├── ReadTooLong        a query exceeded its time limit
+    │   └── StorageUnavailable   the database cannot be read or written now
+    └── CannotStart        the collector cannot run with its settings
+        ├── BadRules           a configuration file that cannot be read or is invalid
+        ├── NewerDatabase      a later version has written the file
+        ├── NotADatabase       the file is something else, or is damaged
         ├── DatabaseLocked     another process has it open
         └── PortTaken          an address is in use
-    Of those that speak with a collector, and are none: SendFailed, SourceUnavailable, CheckpointLocked.
+    Errors of clients of a collector: SendFailed, SourceUnavailable, CheckpointLocked.
 
-Their HTTP, gRPC and exit codes are given once each: `api.problems`, `otlp.answers`, `cli.exits`.
+`api.problems`, `otlp.answers` and `cli.exit_codes` map them to HTTP, gRPC and exit codes.
 """
 
 from typing import ClassVar
 
 
 class SagascopeError(Exception):
-    """The base of all. Its text is one sentence for a person."""
+    """The base of all. Its text is a sentence for users."""
 
-    title: ClassVar[str] = "Something went wrong"
+    title: ClassVar[str] = "Error"
 
 
 class Refused(SagascopeError):
-    """The caller's fault; the same call will fail again."""
+    """The request is invalid; a retry fails again."""
 
     title = "Refused"
 
 
 class Undecodable(Refused):
-    """Bytes that are no OTLP."""
+    """Bytes that are not OTLP."""
 
     title = "Not OTLP"
 
 
 class TooLarge(Refused):
-    """A request over the size that is allowed."""
+    """A request that exceeds a limit."""
 
     title = "Too large"
 
 
 class BadValue(Refused):
-    """A parameter with a value that cannot be meant."""
+    """A parameter with an invalid value."""
 
     title = "Bad value"
 
 
 class BadCursor(BadValue):
-    """A cursor that this collector did not give."""
+    """A cursor that this collector did not issue."""
 
     title = "Bad cursor"
 
 
 class NotFound(Refused):
-    """A saga, or an incident, that is not known."""
+    """An unknown saga or incident."""
 
     title = "Not found"
 
 
 class Unauthenticated(Refused):
-    """A token is needed, and was missing or wrong."""
+    """A required token is missing or wrong."""
 
-    title = "Token needed"
+    title = "Token required"
 
 
 class Disabled(Refused):
-    """A call that is switched off."""
+    """A call that is disabled."""
 
     title = "Disabled"
 
 
 class Unavailable(SagascopeError):
-    """Nobody's fault; the same call may succeed later."""
+    """A temporary condition; a retry may succeed."""
 
     title = "Unavailable"
     retry_after: float = 1.0
-    """Seconds to wait before the next try."""
+    """The seconds to wait before a retry."""
 
 
 class Overloaded(Unavailable):
-    """The bounded queue is full."""
+    """The ingest queue is full."""
 
     title = "Overloaded"
 
 
 class ReadTooLong(Unavailable):
-    """Reading took longer than it may, and was interrupted."""
+    """A query exceeded its time limit and was interrupted."""
 
-    title = "Took too long"
+    title = "Query timed out"
     retry_after = 5.0
 
 
 class StorageUnavailable(Unavailable):
-    """The database cannot take or give anything now."""
+    """The database cannot be read or written now."""
 
     title = "Store unavailable"
 
 
 class CannotStart(SagascopeError):
-    """The collector cannot run as it is set up."""
+    """The collector cannot run with its settings."""
 
     title = "Cannot start"
 
 
 class BadRules(CannotStart):
-    """A file of rules that cannot be read, or says what cannot be meant. One line of text for each fault."""
+    """A configuration file that cannot be read or is invalid. Its text has a line for each error."""
 
-    title = "Bad rules"
+    title = "Invalid configuration file"
 
 
 class NewerDatabase(CannotStart):
-    """The file was written by a later version."""
+    """A later version has written the database file."""
 
     title = "Database of a newer version"
 
 
 class NotADatabase(CannotStart):
-    """The file is something else, or damaged."""
+    """The file is something else, or is damaged."""
 
     title = "Not a Sagascope database"
 

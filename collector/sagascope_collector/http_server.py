@@ -1,4 +1,4 @@
-"""Takes the ports that a collector listens on, before anything else is started."""
+"""HTTP servers: listening sockets, and limits on connections that uvicorn does not have."""
 
 import asyncio
 import errno
@@ -13,53 +13,54 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from sagascope_collector.errors import CannotStart, PortTaken
 from sagascope_collector.settings import Address
 
-BACKLOG: Final = 2048
+BACKLOG_CONNECTIONS: Final = 2048
 
 
 def listen(address: Address, option: str) -> socket.socket:
-    """A socket that listens there.
+    """Returns a listening socket.
 
     Raises:
-        PortTaken: something else does already.
-        CannotStart: this machine has no such address, or this user may not use it.
+        PortTaken: the address is in use.
+        CannotStart: this machine does not have the address, or this user must not use it.
     """
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen(BACKLOG)
+        listener.listen(BACKLOG_CONNECTIONS)
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
             raise port_taken(address, option) from error
-        raise CannotStart(f"Cannot listen on {address}: {error.strerror}. Choose another with {option}.") from error
+        raise CannotStart(
+            f"Cannot listen on {address}: {error.strerror}. Choose another address with {option}."
+        ) from error
     listener.setblocking(False)
     return listener
 
 
 def port_taken(address: Address, option: str) -> PortTaken:
-    """What a person is told when an address is in use."""
+    """Returns the error for an address that is in use."""
     return PortTaken(
         f"Port {address.port} on {address.host} is in use by another program. "
-        f"Stop that, or choose another port with {option} {address.host}:PORT."
+        f"Stop that program, or choose another port with {option} {address.host}:PORT."
     )
 
 
 def address_of(listener: socket.socket) -> Address:
-    """Where a socket listens; says which port 0 became."""
+    """Returns the address of a socket, with the actual port in place of 0."""
     host, port, *_ = listener.getsockname()
     return Address(host, port)
 
 
-HEAD_SECONDS: Final = 10.0
-"""A connection on which no complete request head arrives within this time is closed."""
+HEAD_TIMEOUT_SECONDS: Final = 10.0
+"""A connection is closed if a complete request head does not arrive in this time."""
 
-HEAD_BYTES: Final = 64 * 1024
-"""A request head may be this long."""
+MAX_HEAD_BYTES: Final = 64 * 1024
 
 KEEP_ALIVE_SECONDS: Final = 75
-"""An idle connection is kept for so long: exporters come back every 5 to 60 s."""
+"""The lifetime of an idle connection: exporters send every 5 to 60 s."""
 
 HEAD_TOO_LONG: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\n\r\n"
 
@@ -69,15 +70,15 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave the signals to whoever runs the servers."""
+        """Leaves signals to the code that runs the servers."""
         yield
 
 
 def server(application: Any, *, drain_seconds: float, tls: dict[str, Any] | None = None) -> Server:
-    """A server for an ASGI application; `tls` are uvicorn's ``ssl_*`` settings."""
+    """Returns a server for an ASGI application; `tls` are uvicorn's ``ssl_*`` settings."""
     config = uvicorn.Config(
         application,
-        http=PatientProtocol,
+        http=LimitedHeadProtocol,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -91,47 +92,47 @@ def server(application: Any, *, drain_seconds: float, tls: dict[str, Any] | None
     return Server(config)
 
 
-class PatientProtocol(HttpToolsProtocol):
-    """Bounds the time and size of a request's head, which uvicorn does not. Bodies are bounded by who reads them."""
+class LimitedHeadProtocol(HttpToolsProtocol):
+    """Limits the time and size of a request's head, which uvicorn does not. Applications limit bodies."""
 
     _head_timer: asyncio.TimerHandle | None = None
     _head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for the first head."""
+        """Starts the timer of the first head."""
         super().connection_made(transport)
-        self._await_head()
+        self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing is waited for any more."""
-        self._head_is_here()
+        """Stops the timer."""
+        self._stop_head_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Count what belongs to a head that has not ended."""
+        """Counts the bytes of an incomplete head."""
         if self._head_timer:
             self._head_bytes += len(data)
         super().data_received(data)
-        if self._head_timer and self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
+        if self._head_timer and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self.transport.write(HEAD_TOO_LONG)
             self.transport.close()
 
     def on_message_begin(self) -> None:
-        """A further request on the same connection has begun."""
+        """Starts the timer of a further request on the connection."""
         super().on_message_begin()
         if self._head_timer is None:
-            self._await_head()
+            self._start_head_timer()
 
     def on_headers_complete(self) -> None:
-        """The head is complete."""
-        self._head_is_here()
+        """Stops the timer."""
+        self._stop_head_timer()
         super().on_headers_complete()
 
-    def _await_head(self) -> None:
+    def _start_head_timer(self) -> None:
         self._head_bytes = 0
-        self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+        self._head_timer = self.loop.call_later(HEAD_TIMEOUT_SECONDS, self.transport.close)
 
-    def _head_is_here(self) -> None:
+    def _stop_head_timer(self) -> None:
         if self._head_timer:
             self._head_timer.cancel()
             self._head_timer = None

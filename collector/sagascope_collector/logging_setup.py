@@ -1,6 +1,6 @@
-"""What the collector writes of itself: one event a line, for people or for machines, on standard error.
+"""Logging to standard error: one event a line, as text or JSON.
 
-Every module logs with the standard library; its facts go in ``extra``. What libraries log comes out the same way.
+Modules log with the standard library and pass fields in ``extra``. Events of libraries have the same form.
 """
 
 import logging
@@ -20,30 +20,31 @@ from sagascope_collector.errors import SagascopeError
 
 Raised = tuple[type[BaseException], BaseException, TracebackType | None]
 
-LONGEST: Final = 1_000
-"""Characters of one text."""
+MAX_TEXT_CHARACTERS: Final = 1_000
 
-FRAMES: Final = 12
-"""Innermost calls that are told of an exception."""
+MAX_TRACEBACK_FRAMES: Final = 12
+"""The innermost frames of an exception are logged."""
 
-TELLING: Final = (SagascopeError, OSError, MemoryError)
-"""Exceptions whose text is told: it names files and addresses, never what telemetry holds."""
+SAFE_EXCEPTIONS: Final = (SagascopeError, OSError, MemoryError)
+"""Exceptions whose text is logged: it has names of files and addresses, but no telemetry."""
 
-TELLING_OF_DUCKDB: Final = frozenset({"IOException", "OutOfMemoryException", "FatalException", "TransactionException"})
+SAFE_DUCKDB_EXCEPTIONS: Final = frozenset(
+    {"IOException", "OutOfMemoryException", "FatalException", "TransactionException"}
+)
 
-QUIETER: Final = ("uvicorn", "httpx", "httpcore", "grpc", "asyncio")
-"""Libraries that tell of every request, or of their own start, at the level of information."""
+VERBOSE_LOGGERS: Final = ("uvicorn", "httpx", "httpcore", "grpc", "asyncio")
+"""Libraries that log every request, or their own start, at level INFO."""
 
 
 class Format(StrEnum):
-    """How events are written."""
+    """The format of log events."""
 
     TEXT = "text"
     JSON = "json"
 
 
 class Level(StrEnum):
-    """The least grave events that are written."""
+    """The minimum severity of log events."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -52,7 +53,7 @@ class Level(StrEnum):
 
 
 def configure(form: Format, level: Level) -> None:
-    """Let everything that this process logs be written so."""
+    """Configures logging of this process."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -62,47 +63,50 @@ def configure(form: Format, level: Level) -> None:
                 structlog.stdlib.ExtraAdder(),
                 structlog.processors.TimeStamper(fmt="iso", utc=True),
             ],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _say_exception, _RENDER[form]],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _add_exception, _RENDER[form]],
         )
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for name in QUIETER:
+    for name in VERBOSE_LOGGERS:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
     logging.captureWarnings(True)
 
 
-def _say_exception(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """What was raised, and where, on one line; without the values that its text may quote."""
+def _add_exception(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Adds the type and place of an exception in one line, without its text if that may quote telemetry."""
     raised = event.pop("exc_info", None)
     if not isinstance(raised, tuple) or raised[0] is None:
         return event
     kind, error, trace = raised
     event["exception"] = f"{kind.__module__}.{kind.__qualname__}"
-    if isinstance(error, TELLING) or kind.__name__ in TELLING_OF_DUCKDB:
+    if isinstance(error, SAFE_EXCEPTIONS) or kind.__name__ in SAFE_DUCKDB_EXCEPTIONS:
         event["reason"] = str(error)
-    frames = extract_tb(trace)[-FRAMES:]
+    frames = extract_tb(trace)[-MAX_TRACEBACK_FRAMES:]
     event["at"] = " < ".join(f"{Path(each.filename).name}:{each.lineno} {each.name}" for each in reversed(frames))
     return event
 
 
 def _text(_: WrappedLogger, __: str, event: EventDict) -> str:
-    """``TIME LEVEL logger: event key=value``: nothing in it is interpreted by a terminal, or begins a new line."""
+    """Formats ``TIME LEVEL logger: event key=value``, in one line and safe for terminals."""
     time, level, logger = (event.pop(name, "") for name in ("timestamp", "level", "logger"))
-    said = safe_text.line(str(event.pop("event", "")), LONGEST)
-    facts = "".join(f" {safe_text.line(str(name), 80)}={_quoted(value)}" for name, value in event.items())
-    return f"{time} {level.upper()} {logger}: {said}{facts}"
+    message = safe_text.line(str(event.pop("event", "")), MAX_TEXT_CHARACTERS)
+    fields = "".join(f" {safe_text.line(str(name), 80)}={_quoted(value)}" for name, value in event.items())
+    return f"{time} {level.upper()} {logger}: {message}{fields}"
 
 
 def _quoted(value: Any) -> str:
-    text = safe_text.line(value if isinstance(value, str) else dumps(value, default=str), LONGEST)
+    text = safe_text.line(value if isinstance(value, str) else dumps(value, default=str), MAX_TEXT_CHARACTERS)
     return text if text and not set(text) & set(' "=') else dumps(text, ensure_ascii=False)
 
 
 def _json(_: WrappedLogger, __: str, event: EventDict) -> str:
-    """One object a line, in ASCII: whatever stands in it is escaped."""
-    cut = {name: safe_text.cut(value, LONGEST) if isinstance(value, str) else value for name, value in event.items()}
+    """Formats one JSON object in a line, in ASCII."""
+    cut = {
+        name: safe_text.cut(value, MAX_TEXT_CHARACTERS) if isinstance(value, str) else value
+        for name, value in event.items()
+    }
     return dumps(cut, default=str)
 
 

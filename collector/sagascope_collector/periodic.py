@@ -1,4 +1,4 @@
-"""A thread that looks after something now and then, and at once when it is called."""
+"""Background threads: one that runs a task periodically or when triggered, and one that maintains the store."""
 
 import logging
 import threading
@@ -13,94 +13,97 @@ if TYPE_CHECKING:
 
 _log: Final = logging.getLogger(__name__)
 
-SHARE: Final = 4
-"""A look that took long is followed by a rest this many times as long, called or not."""
+REST_FACTOR: Final = 4
+"""A run is followed by a rest of at least this many times its duration, even if the task is triggered."""
 
-STOPS_WITHIN: Final = 1.0
+STOP_TIMEOUT_SECONDS: Final = 1.0
 
 
 class PeriodicTask:
-    """Looks every so often until it is stopped. A look that fails is logged when that begins, and tried again."""
+    """Runs a task periodically. A failure is logged when the first of a series occurs, and the task is retried."""
 
-    def __init__(self, name: str, look: Callable[[], object], *, every: float) -> None:
-        """`every` is in seconds; nothing is done before `start`."""
+    def __init__(self, name: str, run: Callable[[], object], *, interval_seconds: float) -> None:
+        """Creates the task; it does not run before `start`."""
         self._name = name
-        self._look = look
-        self._every = every
+        self._run_once = run
+        self._interval_seconds = interval_seconds
         self._stopping = threading.Event()
-        self._called = threading.Event()
+        self._triggered = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Begin, in a thread of its own."""
+        """Starts the thread."""
         self._thread.start()
 
-    def call(self) -> None:
-        """Let it look at once, or once more if it is looking; from any thread, without waiting."""
-        self._called.set()
+    def trigger(self) -> None:
+        """Requests a run now, or another one after the current run; does not wait. Safe in any thread."""
+        self._triggered.set()
 
     def stop(self) -> None:
-        """End within a second."""
+        """Stops the thread; waits for at most `STOP_TIMEOUT_SECONDS`."""
         self._stopping.set()
-        self._called.set()
+        self._triggered.set()
         if self._thread.ident is not None:
-            self._thread.join(STOPS_WITHIN)
+            self._thread.join(STOP_TIMEOUT_SECONDS)
 
     def _run(self) -> None:
-        failing = False
+        is_failing = False
         while not self._stopping.is_set():
-            self._called.clear()  # before the look: a call during it brings another
-            begun = time.monotonic()
+            self._triggered.clear()  # before the run, so that a trigger during it causes another run
+            started = time.monotonic()
             try:
-                self._look()
-                failing = False
-            except Exception as error:  # noqa: BLE001  the thread must outlive any fault of ours
-                if not failing:
-                    _log.exception("Looking after %s failed, and is tried again: %s", self._name, error)
-                failing = True
-            self._rest(time.monotonic() - begun, failing=failing)
+                self._run_once()
+                is_failing = False
+            except Exception as error:  # noqa: BLE001  the thread must survive our own defects
+                if not is_failing:
+                    _log.exception("The periodic task %s failed and will be retried: %s", self._name, error)
+                is_failing = True
+            self._rest(time.monotonic() - started, is_failing=is_failing)
 
-    def _rest(self, took: float, *, failing: bool) -> None:
-        rest = max(self._every, SHARE * took) if failing else SHARE * took
-        self._stopping.wait(rest)
-        self._called.wait(max(0.0, self._every - rest))
+    def _rest(self, run_seconds: float, *, is_failing: bool) -> None:
+        rest_seconds = REST_FACTOR * run_seconds
+        if is_failing:
+            rest_seconds = max(self._interval_seconds, rest_seconds)
+        self._stopping.wait(rest_seconds)
+        self._triggered.wait(max(0.0, self._interval_seconds - rest_seconds))
 
 
-PAUSE: Final = 0.5
-"""Seconds between two looks while there is nothing to do."""
+IDLE_INTERVAL_SECONDS: Final = 0.5
+"""The time between two runs of maintenance when there is nothing to do."""
 
-AFTER_FAULT: Final = 10.0
-"""Seconds until what failed is tried again."""
+RETRY_INTERVAL_SECONDS: Final = 10.0
+
+MAINTENANCE_STOP_TIMEOUT_SECONDS: Final = 5.0
 
 
 class Maintenance:
-    """Lets a store tend to itself until it is told to stop."""
+    """Runs the store's maintenance in a thread, one step after the other."""
 
     def __init__(self, storage: "Storage") -> None:
         self._storage = storage
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="maintenance", daemon=True)
 
     def start(self) -> None:
-        """Begin, in a thread of its own."""
+        """Starts the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the piece of work that is under way, or leave it after five seconds: it is resumed at the start."""
+        """Stops after the current step; a step that exceeds the timeout is resumed at the next start."""
         self._stopping.set()
         if self._thread.ident is not None:
-            self._thread.join(5.0)
+            self._thread.join(MAINTENANCE_STOP_TIMEOUT_SECONDS)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self._stopping.wait(self._pause())
+            self._stopping.wait(self._run_step())
 
-    def _pause(self) -> float:
-        """Do one piece of work; for how long to wait before the next."""
+    def _run_step(self) -> float:
+        """Runs one step; returns the seconds to wait before the next."""
         try:
-            return 0.0 if self._storage.maintain() else PAUSE
+            return 0.0 if self._storage.maintain() else IDLE_INTERVAL_SECONDS
         except StorageUnavailable as error:
-            _log.warning("Maintenance failed and will be attempted again: %s", error)
-        except Exception:  # noqa: BLE001  # what is not tidied up is only slower
-            _log.exception("Maintenance failed and will be attempted again.")
-        return AFTER_FAULT
+            _log.warning("Maintenance failed and will be retried: %s", error)
+        except Exception:  # noqa: BLE001  skipped maintenance only costs speed
+            _log.exception("Maintenance failed and will be retried.")
+        return RETRY_INTERVAL_SECONDS

@@ -1,53 +1,36 @@
-"""`sagascope rebuild`: makes every summary anew from the facts. The collector must not run meanwhile."""
+"""Computes summaries of sagas in the database of a stopped collector."""
 
 import time
 from collections.abc import Callable
-from typing import Annotated
-
-import typer
+from typing import Final
 
 from sagascope_collector import analysis
 from sagascope_collector.api import present
 from sagascope_collector.health import IngestOutages
 from sagascope_collector.projection import Memory, Projection
-from sagascope_collector.settings import Settings
 from sagascope_collector.storage import Storage
 
-Database = Annotated[str, typer.Option("--db", envvar="SAGASCOPE_DB", help="The database file.", metavar="PATH")]
+BATCH_SAGAS: Final = 1_000
+"""Sagas that are summarized together."""
 
 
-DEFAULTS = Settings()
-
-AT_ONCE = 1_000
-"""Sagas that are summarised together."""
-
-
-def rebuild(db: Database = DEFAULTS.db) -> None:
-    """Make every summary anew from what was received.
-
-    Lists, triage and search read summaries. The collector must be stopped; this may be interrupted, and run again.
-    """
-    storage = Storage(db)
-    try:
-        typer.echo(f"{again(storage):,} transactions were summarised anew.")
-    finally:
-        storage.close()
+def summarize_changes(storage: Storage) -> None:
+    """Summarizes the sagas that changed after their summaries were computed."""
+    _summarize_changes(storage, _projection(storage, time.time_ns))
 
 
-def caught_up(storage: Storage) -> None:
-    """Summarise what changed since a store was open last."""
-    projection = _projection(storage, time.time_ns)
-    while ids := storage.changes.claim(AT_ONCE):
-        projection.renew(ids)
-
-
-def again(storage: Storage, clock: Callable[[], int] = time.time_ns) -> int:
-    """Summarise every saga of a storage; how many ids there are."""
+def summarize_all(storage: Storage, clock: Callable[[], int] = time.time_ns) -> int:
+    """Summarizes every saga; returns their number."""
     projection = _projection(storage, clock)
     for lost in storage.lookup.lost():
         storage.changes.restore(lost)
-    caught_up(storage)
+    _summarize_changes(storage, projection)
     return sum(projection.renew(ids) for ids in storage.lookup.ids())
+
+
+def _summarize_changes(storage: Storage, projection: Projection) -> None:
+    while ids := storage.changes.claim(BATCH_SAGAS):
+        projection.renew(ids)
 
 
 def _projection(storage: Storage, clock: Callable[[], int]) -> Projection:

@@ -1,37 +1,38 @@
-"""Telemetry as text: nothing of it is interpreted by a terminal. Pure."""
+"""Escapes telemetry for terminals and logs: control characters and text direction have no effect."""
 
 import re
+from typing import Final
 
-LONGEST: int = 2_000
-"""Characters of one value that are shown; the rest is counted."""
+MAX_CHARACTERS: Final = 2_000
+"""The length at which values are cut."""
 
 _CONTROL = r"\x00-\x1f\x7f-\x9f"
 _DIRECTION = r"\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2064\u2066-\u206f\ufeff"
 _OTHER = r"\u00ad\ufff9-\ufffb\U000e0000-\U000e007f\ud800-\udfff"
 
-_HARMFUL = re.compile(f"[{_CONTROL}{_DIRECTION}{_OTHER}]")
-_HARMFUL_IN_TEXT = re.compile(f"(?!\n)[{_CONTROL}{_DIRECTION}{_OTHER}]")
+_UNSAFE = re.compile(f"[{_CONTROL}{_DIRECTION}{_OTHER}]")
+_UNSAFE_EXCEPT_BREAKS = re.compile(f"(?!\n)[{_CONTROL}{_DIRECTION}{_OTHER}]")
 
 
-def line(text: str, longest: int = LONGEST) -> str:
-    r"""One line: what could move the cursor, colour or turn around the text is shown as ``\x1b``, ``\u202e``."""
-    return _HARMFUL.sub(_shown, cut(text, longest))
+def line(text: str, max_characters: int = MAX_CHARACTERS) -> str:
+    r"""Returns one line, in which characters with an effect are shown as ``\x1b`` or ``\u202e``."""
+    return _UNSAFE.sub(_escape, cut(text, max_characters))
 
 
-def lines(text: str, longest: int = LONGEST) -> str:
-    """Likewise, and line breaks stay."""
-    return _HARMFUL_IN_TEXT.sub(_shown, cut(text, longest).replace("\r\n", "\n"))
+def lines(text: str, max_characters: int = MAX_CHARACTERS) -> str:
+    """Does the same as `line`, but keeps line breaks."""
+    return _UNSAFE_EXCEPT_BREAKS.sub(_escape, cut(text, max_characters).replace("\r\n", "\n"))
 
 
-def cut(text: str, longest: int) -> str:
-    """The beginning of a long text, and how much is missing."""
-    if len(text) <= longest:
+def cut(text: str, max_characters: int) -> str:
+    """Cuts a long text, and appends the number of characters that are missing."""
+    if len(text) <= max_characters:
         return text
-    return f"{text[:longest]}… ({len(text) - longest:,} more characters)"
+    return f"{text[:max_characters]}… ({len(text) - max_characters:,} more characters)"
 
 
-def _shown(harmful: re.Match[str]) -> str:
-    number = ord(harmful[0])
+def _escape(match: re.Match[str]) -> str:
+    number = ord(match[0])
     if number <= 0xFF:
-        return {"\n": " ⏎ ", "\t": " "}.get(harmful[0], f"\\x{number:02x}")
+        return {"\n": " ⏎ ", "\t": " "}.get(match[0], f"\\x{number:02x}")
     return f"\\u{number:04x}" if number <= 0xFFFF else f"\\U{number:08x}"

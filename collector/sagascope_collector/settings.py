@@ -1,44 +1,45 @@
-"""How a collector is set up: from flags and environment variables."""
+"""The collector's settings: each is declared once, with its option, environment variable, default and help text."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Final, NamedTuple, Self
+from typing import Annotated, Any, Final, NamedTuple, Self
 
-from sagascope_collector.access import OPEN, Tls, Tokens
-from sagascope_collector.alerting import Alerts
-from sagascope_collector.analysis.runbooks import Runbook
-from sagascope_collector.engines import BUILT_IN, AttributeMapping
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from sagascope_collector.durations import parse_duration, parse_size
 from sagascope_collector.errors import BadValue
 from sagascope_collector.logging_setup import Format, Level
-from sagascope_collector.scrubbing import Rules
 from sagascope_collector.storage import Keep
 from sagascope_collector.storage.connection import MEMORY_BYTES
 
-DEFAULT_KEEP: Final = Keep(seconds=30 * 86_400.0)
-"""What ended is kept for 30 days, and what needs attention for ever."""
-
 MEBIBYTE: Final = 1024 * 1024
+
+DEFAULT_DB: Final = "sagascope.duckdb"
+
+ENVIRONMENT_PREFIX: Final = "SAGASCOPE_"
+
+FOREVER: Final = "forever"
 
 
 class Address(NamedTuple):
-    """Where to listen. Port 0: any that is free."""
+    """A host and a port to listen on; port 0 means any free port."""
 
     host: str
     port: int
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``HOST:PORT``; an IPv6 host stands in brackets.
+        """Parses ``HOST:PORT``; an IPv6 address is in brackets.
 
         Raises:
-            BadValue: it is not of that form.
+            BadValue: the text does not have this form.
         """
         host, colon, port = text.strip().rpartition(":")
         host = host.removeprefix("[").removesuffix("]")
         if not (colon and host and port.isascii() and port.isdecimal() and int(port) <= 0xFFFF):
-            raise BadValue(f"{text!r} is no address: it is written HOST:PORT, for example 127.0.0.1:4318.")
+            raise BadValue(f"{text!r} is not an address; write HOST:PORT, for example 127.0.0.1:4318.")
         return cls(host, int(port))
 
     @property
@@ -50,7 +51,7 @@ class Address(NamedTuple):
             return self.host == "localhost"
 
     def __str__(self) -> str:
-        """``HOST:PORT``, as `parse` reads it."""
+        """Returns ``HOST:PORT``, as `parse` accepts it."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
@@ -60,72 +61,159 @@ API: Final = Address("127.0.0.1", 4319)
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """Everything that can be set."""
+class Option:
+    """The command-line form of a setting."""
 
-    db: str = "sagascope.duckdb"
-    """Path of the database file; ``:memory:`` keeps nothing."""
-    otlp_grpc: Address = OTLP_GRPC
-    otlp_http: Address = OTLP_HTTP
-    api: Address = API
-    step_timeouts: Mapping[tuple[str, str], float] = field(default_factory=dict)
-    """Seconds by (saga name, step name), for steps whose telemetry says none."""
-    ready_file: Path | None = None
-    """Written once everything listens: the addresses, as JSON."""
-    max_request_bytes: int = 64 * MEBIBYTE
-    """Of an OTLP request, after decompression too."""
-    queue_bytes: int = 256 * MEBIBYTE
-    """What may wait for the database; and what may be arriving at one time."""
-    tokens: Tokens = OPEN
-    """Who may send, read and change."""
-    cors_origins: tuple[str, ...] = ()
-    """Web pages of these origins may send and read; none by default."""
-    tls: Tls | None = None
-    """None: nothing is encrypted."""
-    runbooks: tuple[Runbook, ...] = ()
-    """What verdicts add to what is to be done."""
-    scrub_rules: Rules = field(default_factory=Rules)
-    """What may not be kept; card numbers may not unless a file says otherwise."""
-    attribute_mapping: AttributeMapping = BUILT_IN
-    """What is understood of others' telemetry."""
-    scrub_key: Path | None = None
-    """File with the key of the stand-ins for what was taken out."""
-    alerts: Alerts | None = None
-    """Whom to wake, and for what; None: nobody."""
-    log_format: Format = Format.TEXT
-    log_level: Level = Level.INFO
-    readers: int = 4
-    """Calls of the API that read at one time."""
-    read_seconds: float = 10.0
-    """For which a call of the API may wait, and then read."""
-    memory_bytes: int = MEMORY_BYTES
-    """What DuckDB may hold; statements that need more use the disk."""
-    keep: Keep = DEFAULT_KEEP
-    """How long and how much is kept."""
-    accept_data_loss: bool = False
-    """Go on although acknowledged records may be missing; see docs/operations.md."""
-    sql: bool | None = None
-    """Whether the API answers SQL; None: where it listens on loopback."""
-    drain_seconds: float = 10.0
-    """How long a stop may take for what is under way."""
+    metavar: str | None = None
+    is_text: bool = False
+    """Whether the option is a text that the setting's validator parses."""
+    default: str | None = None
+    """The default as text, if it differs from that of the setting."""
+    show_default: bool = True
 
 
-def step_timeouts(texts: Iterable[str]) -> dict[tuple[str, str], float]:
-    """Read ``NAME/STEP=SECONDS`` texts.
+def _address(value: Any) -> Any:
+    return Address.parse(value) if isinstance(value, str) else value
 
-    Raises:
-        BadValue: one is not of that form.
-    """
-    return dict(_step_timeout(text) for text in texts)
+
+def _retention(value: Any) -> Any:
+    return None if value == FOREVER else _duration(value)
+
+
+def _duration(value: Any) -> Any:
+    return _positive(value, parse_duration(value)) if isinstance(value, str) else value
+
+
+def _size(value: Any) -> Any:
+    return _positive(value, parse_size(value)) if isinstance(value, str) else value
+
+
+def _positive(text: str, value: float) -> float:
+    if not value:
+        raise BadValue(f"{text!r} is not allowed: the value must be greater than zero.")
+    return value
+
+
+def _step_timeouts(value: Any) -> Any:
+    return value if isinstance(value, Mapping) else dict(map(_step_timeout, value))
 
 
 def _step_timeout(text: str) -> tuple[tuple[str, str], float]:
-    place, _, seconds = text.rpartition("=")
-    name, _, step = place.partition("/")
+    saga_and_step, _, seconds = text.rpartition("=")
+    name, _, step = saga_and_step.partition("/")
     try:
-        limit = float(seconds)
+        timeout = float(seconds)
     except ValueError:
-        limit = 0.0
-    if not (name and step and 0 < limit < float("inf")):
-        raise BadValue(f"{text!r} is no step timeout: it is written NAME/STEP=SECONDS, for example payment/book=60.")
-    return (name, step), limit
+        timeout = 0.0
+    if not (name and step and 0 < timeout < float("inf")):
+        raise BadValue(f"{text!r} is not a step timeout; write NAME/STEP=SECONDS, for example payment/book=60.")
+    return (name, step), timeout
+
+
+HostAndPort = Annotated[Address, BeforeValidator(_address), Option("HOST:PORT", is_text=True)]
+PathOption = Annotated[Path | None, Option("PATH")]
+FileOption = Annotated[Path | None, Option("FILE")]
+Bytes = Annotated[int, Option("BYTES")]
+
+
+class Settings(BaseModel):
+    """All settings. The option of ``keep_size`` is ``--keep-size``, its variable ``SAGASCOPE_KEEP_SIZE``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    db: Annotated[str, Option("PATH")] = Field(DEFAULT_DB, description="Path of the database file.")
+    otlp_grpc: HostAndPort = Field(OTLP_GRPC, description="Address for OTLP over gRPC.")
+    otlp_http: HostAndPort = Field(OTLP_HTTP, description="Address for OTLP over HTTP.")
+    api: HostAndPort = Field(API, description="Address of the HTTP API.")
+    step_timeout: Annotated[
+        dict[tuple[str, str], float],
+        BeforeValidator(_step_timeouts),
+        Option("NAME/STEP=SECONDS", is_text=True),
+    ] = Field(default_factory=dict, description="Timeout of a step whose telemetry has none. Can be repeated.")
+    ready_file: PathOption = Field(None, description="File to write when all ports listen: their addresses, as JSON.")
+    max_request_bytes: Bytes = Field(
+        64 * MEBIBYTE, ge=1024, le=2**31 - 1, description="Maximum size of an OTLP request after decompression."
+    )
+    queue_bytes: Bytes = Field(
+        256 * MEBIBYTE,
+        ge=MEBIBYTE,
+        description="Maximum size of the ingest queue. When it is full, senders get a retryable error.",
+    )
+    readers: Annotated[int, Option("NUMBER")] = Field(
+        4, ge=1, le=64, description="Maximum number of API calls that read concurrently; others wait."
+    )
+    read_seconds: Annotated[float, Option("SECONDS")] = Field(
+        10.0, ge=0.01, le=3600, description="Maximum time for which an API call waits, and then reads."
+    )
+    memory_bytes: Bytes = Field(
+        MEMORY_BYTES,
+        ge=128 * MEBIBYTE,
+        description="Memory limit of the database. Queries that need more use the disk.",
+    )
+    keep: Annotated[float | None, BeforeValidator(_retention), Option("TIME", is_text=True, default="30d")] = Field(
+        parse_duration("30d"),
+        description="Retention of transactions that ended and need no attention: 30d, 12h, forever.",
+    )
+    keep_size: Annotated[int | None, BeforeValidator(_size), Option("SIZE", is_text=True)] = Field(
+        None,
+        description="Maximum size of the database, for example 200GB. "
+        "The oldest transactions that ended and need no attention are deleted when it is exceeded.",
+    )
+    summary_only_after: Annotated[float | None, BeforeValidator(_duration), Option("TIME", is_text=True)] = Field(
+        None, description="Age from which only the summary of a completed transaction is kept, for example 7d."
+    )
+    accept_data_loss: bool = Field(
+        False,
+        description="Start although acknowledged records may be missing, "
+        "for example after the write-ahead log was lost.",
+    )
+    ingest_token_file: PathOption = Field(
+        None, description="File with the token that senders need; or set SAGASCOPE_INGEST_TOKEN."
+    )
+    read_token_file: PathOption = Field(
+        None, description="File with the token that readers need; or set SAGASCOPE_READ_TOKEN."
+    )
+    change_token_file: PathOption = Field(
+        None, description="File with the token that changes need; or set SAGASCOPE_CHANGE_TOKEN."
+    )
+    cors_origin: Annotated[tuple[str, ...], Option("ORIGIN", is_text=True)] = Field(
+        (), description="Origin of web pages that may send and read. Can be repeated. Default: none."
+    )
+    tls_cert: PathOption = Field(None, description="Certificate chain for all ports.")
+    tls_key: PathOption = Field(None, description="Private key of the certificate.")
+    tls_client_ca: PathOption = Field(None, description="CA that must have signed the certificates of clients.")
+    sql: Annotated[bool | None, Option(show_default=False)] = Field(
+        None, description="Allow readers to query with SQL. Default: only if the API listens on loopback."
+    )
+    runbooks: FileOption = Field(None, description="YAML file with further recommended actions; see docs/diagnosis.md.")
+    mapping: FileOption = Field(
+        None,
+        description="YAML file that maps attributes of other telemetry to sagas and steps; "
+        "see docs/engines/attribute-mapping.md.",
+    )
+    scrub: FileOption = Field(
+        None, description="YAML file that names data to remove, beside card numbers; see docs/privacy.md."
+    )
+    scrub_key_file: PathOption = Field(
+        None,
+        description="File with the key for pseudonyms; or set SAGASCOPE_SCRUB_KEY. "
+        "Default: a key that is generated beside the database.",
+    )
+    log_format: Format = Field(Format.TEXT, description="Text for people, or one JSON object a line.")
+    log_level: Level = Field(Level.INFO, description="Minimum severity of log messages.")
+    alerts: FileOption = Field(None, description="YAML file with alert rules and receivers; see docs/alerts.md.")
+
+    @property
+    def retention(self) -> Keep:
+        """How long and how much is kept."""
+        return Keep(seconds=self.keep, bytes=self.keep_size, summary_seconds=self.summary_only_after)
+
+    @property
+    def serves_sql(self) -> bool:
+        """Whether the API answers SQL queries."""
+        return self.api.is_loopback if self.sql is None else self.sql
+
+
+def variable(name: str) -> str:
+    """Returns the environment variable of a setting."""
+    return f"{ENVIRONMENT_PREFIX}{name.upper()}"

@@ -19,12 +19,12 @@ def test_a_call_brings_a_look_at_once_and_one_during_a_look_brings_another() -> 
         if len(looks) == 2:
             free.wait(30)
 
-    rounds = PeriodicTask("test", look, every=NEVER)
+    rounds = PeriodicTask("test", look, interval_seconds=NEVER)
     rounds.start()
     try:
         soon(lambda: len(looks) == 1)
-        soon(lambda: (rounds.call(), len(looks) == 2)[1])
-        rounds.call()
+        soon(lambda: (rounds.trigger(), len(looks) == 2)[1])
+        rounds.trigger()
         free.set()
         soon(lambda: len(looks) == 3)
     finally:
@@ -40,7 +40,7 @@ def test_a_fault_is_logged_as_it_begins_and_the_looks_go_on(caplog: pytest.LogCa
         if len(looks) < 4:
             raise RuntimeError("no luck")
 
-    rounds = PeriodicTask("test", look, every=0.01)
+    rounds = PeriodicTask("test", look, interval_seconds=0.01)
     with caplog.at_level(logging.ERROR):
         rounds.start()
         soon(lambda: len(looks) >= 6)
@@ -49,4 +49,4 @@ def test_a_fault_is_logged_as_it_begins_and_the_looks_go_on(caplog: pytest.LogCa
 
 
 def test_one_that_was_never_started_stops() -> None:
-    PeriodicTask("test", lambda: None, every=NEVER).stop()
+    PeriodicTask("test", lambda: None, interval_seconds=NEVER).stop()

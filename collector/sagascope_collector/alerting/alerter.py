@@ -53,18 +53,18 @@ class Alerter:
         self._clock = clock
         self._sender = Sender(environment)
         self._states = {(each.receiver, each.incident): each for each in records.states()}
-        self._deciding = PeriodicTask("alerts", self.decide, every=INTERVAL_SECONDS)
+        self._deciding = PeriodicTask("alerts", self.decide, interval_seconds=INTERVAL_SECONDS)
         self._delivering = {each.name: self._delivery(each) for each in alerts.receivers}
         self._tasks = [self._deciding, *self._delivering.values()]
         if alerts.watchdog:
             watchdog = WatchdogSignal(alerts, alerts.watchdog, self._sender, is_healthy, clock)
-            self._tasks.append(PeriodicTask("alerts watchdog", watchdog.send, every=INTERVAL_SECONDS))
-        incidents.listen(self._deciding.call)
+            self._tasks.append(PeriodicTask("alerts watchdog", watchdog.send, interval_seconds=INTERVAL_SECONDS))
+        incidents.listen(self._deciding.trigger)
 
     def _delivery(self, receiver: Receiver) -> PeriodicTask:
         connection = Connection(receiver, self._sender, self._records, self._firing, self._clock)
         channel = CHANNELS[receiver.type](connection)
-        return PeriodicTask(f"alerts {receiver.name}", channel.deliver, every=INTERVAL_SECONDS)
+        return PeriodicTask(f"alerts {receiver.name}", channel.deliver, interval_seconds=INTERVAL_SECONDS)
 
     def start(self) -> None:
         """Starts the threads."""
@@ -92,7 +92,7 @@ class Alerter:
         self._records.put(states, [self._notification(each, of, now) for each, of in found if of.event])
         self._states |= {(each.receiver, each.incident): each for each in states}
         for name in {each.receiver for each in states}:
-            self._delivering[name].call()
+            self._delivering[name].trigger()
 
     def _notification(self, incident: Incident, decision: Decision, now: int) -> Notification:
         event = decision.event.value if decision.event else ""

@@ -18,7 +18,7 @@ def _seconds(value: Any) -> Any:
     if not isinstance(value, str):
         raise ValueError("write a duration with its unit, such as 90s, 5m or 1h")
     try:
-        return 0.0 if value.strip() == "0s" else durations.seconds(value)
+        return durations.parse_duration(value)
     except BadValue as error:
         raise ValueError(str(error)) from error
 

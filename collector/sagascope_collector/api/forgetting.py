@@ -26,6 +26,6 @@ def of_forgetting(forgetter: Eraser, turn: Sequence[Any]) -> APIRouter:
 
         It may take minutes; what is received later is new.
         """
-        return json(forgetter.forget(asked))
+        return json(forgetter.erase(asked))
 
     return router

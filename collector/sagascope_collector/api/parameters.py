@@ -3,13 +3,14 @@
 import re
 from collections import Counter
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from fastapi import Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from sagascope_collector.api.quoted import peel
 from sagascope_collector.client import schemas
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND, parse_duration
 from sagascope_collector.errors import BadValue
 from sagascope_collector.storage import Order, SagaFilter
 
@@ -45,7 +46,7 @@ def instant(text: str) -> int:
         seconds = int(datetime.fromisoformat(f"{day}T{time}{zone.upper()}").timestamp())
     except (ValueError, OverflowError) as error:
         raise ValueError(f"there is no such moment: {error}") from error
-    nanoseconds = seconds * 1_000_000_000 + int((fraction or "").ljust(9, "0"))
+    nanoseconds = seconds * NANOSECONDS_PER_SECOND + int((fraction or "").ljust(9, "0"))
     return min(max(nanoseconds, 0), LATEST)
 
 
@@ -54,21 +55,22 @@ def _checked(text: str) -> str:
     return text
 
 
-_WINDOW = re.compile(r"([1-9]\d{0,8})([smhdw])")
-_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-
-LONGEST_WINDOW: int = 400 * 86_400
-"""Seconds for which statistics are kept."""
+MAX_WINDOW_SECONDS: Final = 400 * 86_400
+"""The retention period of statistics."""
 
 
 def _spanned(text: str) -> str:
-    if _WINDOW.fullmatch(text) is None or _seconds(text) > LONGEST_WINDOW:
-        raise ValueError("write a window like 15m, 24h or 7d; the longest is 400d")
+    try:
+        seconds = parse_duration(text)
+    except BadValue as error:
+        raise ValueError(str(error)) from error
+    if not 1 <= seconds <= MAX_WINDOW_SECONDS:
+        raise ValueError("write a window from 1s to 400d, such as 15m, 24h or 7d")
     return text
 
 
 def _seconds(window: str) -> int:
-    return int(window[:-1]) * _UNITS[window[-1]]
+    return int(parse_duration(window))
 
 
 Text = Annotated[str, Field(max_length=LONGEST)]

@@ -83,8 +83,8 @@ class Heartbeats:
         )
         self._sequence = 0
         self._is_sending = threading.Lock()
-        self._task = PeriodicTask("bridge heartbeats", self._send, every=HEARTBEAT_INTERVAL_SECONDS)
-        health.on_change = self._task.call
+        self._task = PeriodicTask("bridge heartbeats", self._send, interval_seconds=HEARTBEAT_INTERVAL_SECONDS)
+        health.on_change = self._task.trigger
 
     def __enter__(self) -> Self:
         self._task.start()

@@ -206,7 +206,7 @@ def export(
 def _select(
     client: Client, quoted: str, name: str | None, run: str | None, environment: str | None
 ) -> schemas.SagaSummary:
-    matches = sagas.meant(client, quoted, name, run, environment)
+    matches = sagas.matching_sagas(client, quoted, name, run, environment)
     if len(matches) > 1:
         typer.echo("Several transactions have that id; select one with --name, --run or --environment:", err=True)
         typer.echo(terminal.text(render.listing(matches, sagas.now())), err=True, nl=False)

@@ -11,14 +11,14 @@ from rich.console import Group
 from rich.text import Text
 
 from sagascope_collector import safe_text
-from sagascope_collector.access import read_token
+from sagascope_collector.access import load_token
 from sagascope_collector.cli import exit_codes, terminal
 from sagascope_collector.cli.connection import Url, with_credentials
-from sagascope_collector.cli.serve import DEFAULTS, Database, IngestToken
+from sagascope_collector.cli.options import option
 from sagascope_collector.client import DEFAULT_URL
 from sagascope_collector.client.credentials import Credentials
 from sagascope_collector.doctor import Result, State, Target, examine
-from sagascope_collector.settings import OTLP_GRPC, OTLP_HTTP, Address
+from sagascope_collector.settings import DEFAULT_DB, OTLP_GRPC, OTLP_HTTP, Address
 
 PROBLEM_FOUND: Final = 1
 """The exit status if a check failed."""
@@ -61,8 +61,8 @@ def doctor(
     url: Url = DEFAULT_URL,
     otlp_grpc: OtlpGrpc = None,
     otlp_http: OtlpHttp = None,
-    db: Database = DEFAULTS.db,
-    ingest_token_file: IngestToken = None,
+    db: Annotated[str, option("db")] = DEFAULT_DB,
+    ingest_token_file: Annotated[Path | None, option("ingest_token_file")] = None,
     wait: Wait = 5.0,
     json: Json = False,
 ) -> None:
@@ -80,7 +80,7 @@ def doctor(
         otlp_http=Address.parse(otlp_http) if otlp_http else OTLP_HTTP._replace(host=host),
         db=Path(db),
         credentials=credentials,
-        ingest_token=read_token("ingest", ingest_token_file, os.environ),
+        ingest_token=load_token("ingest", ingest_token_file, os.environ),
         timeout_seconds=wait,
     )
     results = list(examine(target))

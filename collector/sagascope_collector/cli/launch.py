@@ -1,6 +1,6 @@
-"""The commands that start programs of other houses: `demo` and `dashboard`.
+"""The commands `demo` and `dashboard`, which start programs of other packages.
 
-They are started as modules and never imported, so that the collector depends on neither.
+The programs are started as modules and never imported, so that the collector does not depend on them.
 """
 
 import os
@@ -23,17 +23,19 @@ DEMO_NEEDS = ("opentelemetry.sdk", "starlette", "uvicorn", "httpx", "rich", "duc
 def demo(
     context: typer.Context,
     headless: Annotated[
-        bool, typer.Option("--headless", envvar="SAGASCOPE_HEADLESS", help="Play it without a browser, and end.")
+        bool, typer.Option("--headless", envvar="SAGASCOPE_HEADLESS", help="Run without a browser, and exit.")
     ] = False,
     json: Annotated[
-        bool, typer.Option("--json", envvar="SAGASCOPE_JSON", help="With --headless: print one JSON report only.")
+        bool, typer.Option("--json", envvar="SAGASCOPE_JSON", help="With --headless: print only one JSON report.")
     ] = False,
     engine: Annotated[
         str | None,
-        typer.Option(envvar="SAGASCOPE_ENGINE", help="What the services run on instead of HTTP: nats, temporal."),
+        typer.Option(
+            envvar="SAGASCOPE_ENGINE", help="Transport or engine of the services instead of HTTP: nats, temporal."
+        ),
     ] = None,
     folder: Annotated[
-        str | None, typer.Option(envvar="SAGASCOPE_FOLDER", help="Where logs and databases go; else .demo.")
+        str | None, typer.Option(envvar="SAGASCOPE_FOLDER", help="Folder for logs and databases. Default: .demo.")
     ] = None,
     otlp_grpc: Annotated[
         str | None,
@@ -54,12 +56,12 @@ def demo(
         typer.Option(envvar="SAGASCOPE_SERVICES", metavar="HOST:PORT", help="The first of six ports in a row."),
     ] = None,
 ) -> None:
-    """Play a story with stuck payments on this machine.
+    """Run a demo with stuck payments on this machine.
 
-    Starts collector, dashboard and six sample services, sends payments through them, plants faults, and says where to
-    look. Ctrl-C stops everything. Port 0 takes any that is free; with --headless all do unless told otherwise.
+    Starts a collector, a dashboard and six sample services, sends payments through them, injects faults, and prints
+    where to see them. Ctrl-C stops everything. Port 0 selects any free port; it is the default with --headless.
 
-    With --headless the exit status is 0 only if every planted fault was found, with its cause.
+    With --headless the exit status is 0 only if every injected fault was found, with its cause.
     """
     given = {
         "--engine": engine,
@@ -73,14 +75,14 @@ def demo(
     words = [word for option, value in given.items() if value is not None for word in (option, value)]
     asked = json and (headless or _is_given(context, "json"))
     flags = [flag for flag, wanted in (("--headless", headless), ("--json", asked)) if wanted]
-    _become("sagascope_samples", [*flags, *words], DEMO_NEEDS if headless else (*DEMO_NEEDS, *DASHBOARD_NEEDS))
+    _exec("sagascope_samples", [*flags, *words], DEMO_NEEDS if headless else (*DEMO_NEEDS, *DASHBOARD_NEEDS))
 
 
 @with_credentials
 def dashboard(
     credentials: Credentials,
     address: Annotated[
-        str, typer.Option(envvar="SAGASCOPE_ADDRESS", metavar="HOST:PORT", help="Where the dashboard answers.")
+        str, typer.Option(envvar="SAGASCOPE_ADDRESS", metavar="HOST:PORT", help="Address of the dashboard.")
     ] = "127.0.0.1:8501",
     url: Annotated[str, typer.Option(envvar="SAGASCOPE_URL", help="The collector's API.")] = DEFAULT_URL,
     link: Annotated[
@@ -88,7 +90,7 @@ def dashboard(
         typer.Option(
             envvar="SAGASCOPE_LINKS",
             metavar="NAME=URL",
-            help="Another tool that shows a transaction, as Jaeger=https://jaeger.example.com/trace/{trace_id}.",
+            help="Link to another tool for a transaction, such as Jaeger=https://jaeger.example.com/trace/{trace_id}.",
         ),
     ] = None,
 ) -> None:
@@ -96,30 +98,30 @@ def dashboard(
     credentials.headers(), credentials.tls()
     os.environ.update(credentials.environment())
     words = [word for each in link or () for word in ("--link", each)]
-    _become("sagascope_dashboard", ["--address", address, "--url", url, *words], DASHBOARD_NEEDS)
+    _exec("sagascope_dashboard", ["--address", address, "--url", url, *words], DASHBOARD_NEEDS)
 
 
 def _is_given(context: typer.Context, option: str) -> bool:
-    """Whether an option was written, and does not come from a variable that is meant for other commands."""
+    """Returns whether an option is on the command line, not only in a variable that also serves other commands."""
     source = context.get_parameter_source(option)
     return source is not None and source.name == "COMMANDLINE"
 
 
-def _become(module: str, words: Sequence[str], needs: Sequence[str]) -> NoReturn:
-    """Go on as another program of this installation.
+def _exec(module: str, words: Sequence[str], needs: Sequence[str]) -> NoReturn:
+    """Replaces this process by another program of this installation.
 
     Raises:
-        CannotStart: something that it needs is not installed.
+        CannotStart: a package that it needs is not installed.
     """
-    if missing := [package for package in (module, *needs) if not _is_there(package)]:
-        raise CannotStart(f'This needs {", ".join(missing)}, not installed here. Run: pip install "sagascope[all]"')
+    if missing := [package for package in (module, *needs) if not _is_installed(package)]:
+        raise CannotStart(f'This command needs {", ".join(missing)}. Run: pip install "sagascope[all]"')
     command = [sys.executable, "-m", module, *words]
     if os.name == "posix":
         os.execv(sys.executable, command)  # noqa: S606  a fixed program; signals reach it directly
     sys.exit(subprocess.call(command))
 
 
-def _is_there(package: str) -> bool:
+def _is_installed(package: str) -> bool:
     try:
         return find_spec(package) is not None
     except ModuleNotFoundError:

@@ -1,23 +1,24 @@
-"""What the reading commands print, laid out for 80 columns. Pure: wire models in, rich renderables out.
+"""Renders sagas for a terminal with 80 columns.
 
-Everything that came with telemetry goes in as `Text`, made harmless by `plain`: no markup in it is interpreted.
+All telemetry passes through `safe_text` and is never interpreted as markup.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from typing import Final
 
+from rich.cells import cell_len
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from sagascope_collector import safe_text
-from sagascope_collector.cli import times
-from sagascope_collector.cli.steps import steps
+from sagascope_collector.cli import terminal
 from sagascope_collector.cli.timeline import Timeline
 from sagascope_collector.client import schemas
 
-STATUS_COLOUR = {
+STATUS_COLORS = {
     "running": "cyan",
     "compensating": "yellow",
     "completed": "green",
@@ -25,39 +26,39 @@ STATUS_COLOUR = {
     "failed": "red",
 }
 
-LEDGER_WORDS = {
+LEDGER_LABELS = {
     "committed": ("committed", "yellow"),
-    "compensating": ("being compensated", "yellow"),
-    "compensation_failed": ("committed, its compensation failed", "red"),
+    "compensating": ("compensation in progress", "yellow"),
+    "compensation_failed": ("committed; the compensation failed", "red"),
     "compensation_unknown": ("committed; whether it was compensated is unknown", "magenta"),
-    "unknown": ("outcome unknown, may be committed", "magenta"),
+    "unknown": ("outcome unknown; may be committed", "magenta"),
     "compensated": ("compensated", "blue"),
 }
-"""The words of each ledger state; the others are not worth a line."""
+"""The label and color of each ledger state; other states are not shown."""
 
 NOTHING_FOUND = {
-    "never_seen": "Nothing was ever received about it.",
-    "expired": "It was received, and has been removed since because of its age.",
-    "not_a_saga": "That trace was received, but no span of it belongs to a transaction.",
+    "never_seen": "No telemetry with this value was received.",
+    "expired": "It was received, and deleted at the end of its retention period.",
+    "not_a_saga": "The trace was received, but none of its spans belongs to a transaction.",
 }
 
-FOUND_BY = {"prefix": "its id begins so", "key": "by a business key", "trace": "by a trace", "span": "by a span"}
-"""By what a saga was found, where it was not its id."""
+FOUND_BY = {"prefix": "id prefix", "key": "business key", "trace": "trace id", "span": "span id"}
+"""What matched a query, if it is not the whole id."""
 
 NO_ATTENTION_NEEDED = "No transaction needs attention."
 
 
 def saga(shown: schemas.Saga, now: datetime) -> RenderableType:
-    """The diagnosis of one saga, for a person."""
+    """Renders the diagnosis of one saga."""
     sections = [
         _title(shown, now),
         Text(safe_text.line(shown.headline), "bold"),
         Text.assemble(("Customer: ", "dim"), safe_text.line(shown.customer_line)),
-        _section("Steps", [steps(shown.steps, now)] if shown.steps else []),
+        _section("Steps", [_steps(shown.steps, now)] if shown.steps else []),
         _section("Committed and compensated", _ledger(shown)),
         _section("Evidence", _evidence(shown.verdict)),
-        _section("What to do", _actions(shown.verdict)),
-        _section("Also noticed", [Text(f"{each.code}: {safe_text.line(each.text)}") for each in shown.anomalies]),
+        _section("Recommended actions", _actions(shown.verdict)),
+        _section("Anomalies", [Text(f"{each.code}: {safe_text.line(each.text)}") for each in shown.anomalies]),
         _section("Timeline", [Timeline(shown.steps, now)] if any(each.attempts for each in shown.steps) else []),
         _footer(shown),
     ]
@@ -65,18 +66,18 @@ def saga(shown: schemas.Saga, now: datetime) -> RenderableType:
 
 
 def listing(items: Sequence[schemas.SagaSummary], now: datetime, kinds: Sequence[str] = ()) -> RenderableType:
-    """Sagas with their headlines; `kinds` says by what each was found."""
+    """Renders a list of sagas with their headlines; `kinds` says what matched the query."""
     labels = kinds or [""] * len(items)
     return Group(*_spaced(_entry(each, now, kind) for each, kind in zip(items, labels, strict=True)))
 
 
 def nothing_found(text: str, reason: str | None) -> RenderableType:
-    """Why a search found nothing."""
+    """Renders the reason for which a search found nothing."""
     return Group(Text(f"Nothing found for {safe_text.line(text, 200)!r}."), Text(NOTHING_FOUND.get(reason or "", "")))
 
 
 def _spaced(parts: Iterable[RenderableType]) -> list[RenderableType]:
-    """The parts with an empty line between two of them."""
+    """Inserts empty lines between the parts."""
     return [piece for part in parts for piece in (Text(), part)][1:]
 
 
@@ -89,24 +90,24 @@ def _name(one: schemas.SagaSummary) -> Text:
 
 
 def _state(one: schemas.SagaSummary) -> Text:
-    state = Text(one.status, STATUS_COLOUR[one.status])
+    state = Text(one.status, STATUS_COLORS[one.status])
     if one.attention:
         state.append(f", needs attention: {one.attention}", "bold red")
     return state
 
 
-def _place(one: schemas.SagaSummary, now: datetime) -> Text:
-    """Environment, run and start on one line."""
+def _context(one: schemas.SagaSummary, now: datetime) -> Text:
+    """Renders environment, run and start in one line."""
     parts = [
         f"in {safe_text.line(one.environment, 80)}" if one.environment else "",
         f"run {safe_text.line(one.run, 80)}" if one.run else "",
     ]
-    started = f"started {times.day_and_time(one.started_at)}, {times.between(one.started_at, now)} ago"
+    started = f"started {terminal.day_and_time(one.started_at)}, {terminal.elapsed(one.started_at, now)} ago"
     return Text(", ".join(part for part in [*parts, started] if part), "dim")
 
 
 def _title(shown: schemas.Saga, now: datetime) -> RenderableType:
-    return Group(Text.assemble(_name(shown), "  ", _state(shown)), _place(shown, now))
+    return Group(Text.assemble(_name(shown), "  ", _state(shown)), _context(shown, now))
 
 
 def _entry(one: schemas.SagaSummary, now: datetime, kind: str) -> RenderableType:
@@ -114,29 +115,27 @@ def _entry(one: schemas.SagaSummary, now: datetime, kind: str) -> RenderableType
     return Group(
         Text.assemble(_name(one), "  ", _state(one), found),
         Padding(Text(safe_text.line(one.headline)), (0, 0, 0, 2)),
-        Padding(_place(one, now), (0, 0, 0, 2)),
+        Padding(_context(one, now), (0, 0, 0, 2)),
     )
 
 
 def _ledger(shown: schemas.Saga) -> list[RenderableType]:
-    """The ledger and the amounts at risk; nothing of a saga that completed."""
+    """Renders the ledger and the amounts at risk; nothing for a completed saga."""
     if shown.status == "completed" and not shown.attention:
         return []
-    lines = [_ledger_line(each) for each in shown.ledger if each.state in LEDGER_WORDS]
+    lines = [_ledger_line(each) for each in shown.ledger if each.state in LEDGER_LABELS]
     return [*lines, *(_amount_at_risk(each) for each in shown.amount_at_risk)]
 
 
 def _ledger_line(entry: schemas.LedgerEntry) -> Text:
-    words, colour = LEDGER_WORDS[entry.state]
+    label, color = LEDGER_LABELS[entry.state]
     amount = f", {entry.amount} {entry.currency or ''}".rstrip() if entry.amount is not None else ""
     compensation = (
         f"; {safe_text.line(entry.compensation, 80)} compensates it"
         if entry.compensation and entry.state == "committed"
         else ""
     )
-    return Text.assemble(
-        safe_text.line(entry.step, 80), safe_text.line(amount, 80), ": ", (words, colour), compensation
-    )
+    return Text.assemble(safe_text.line(entry.step, 80), safe_text.line(amount, 80), ": ", (label, color), compensation)
 
 
 def _amount_at_risk(amount_at_risk: schemas.AmountAtRisk) -> Text:
@@ -152,7 +151,7 @@ def _evidence(verdict: schemas.Verdict | None) -> list[RenderableType]:
     table.add_column(no_wrap=True, style="dim")
     table.add_column(overflow="fold")
     for each in verdict.evidence:
-        table.add_row(times.time_of_day(each.at), Text(safe_text.line(each.text)))
+        table.add_row(terminal.time_of_day(each.at), Text(safe_text.line(each.text)))
     return [table, Text(f"Confidence: {verdict.confidence}.", "dim")]
 
 
@@ -167,7 +166,104 @@ def _actions(verdict: schemas.Verdict | None) -> list[RenderableType]:
 
 def _footer(shown: schemas.Saga) -> Text:
     if shown.shrunk:
-        return Text("It completed long ago: its records were removed, and this summary was kept.", "dim")
+        return Text("Summary only: the records of this completed transaction were deleted.", "dim")
     parts = ((shown.spans_total, "span"), (shown.logs_total, "log record"), (len(shown.traces), "trace"))
     spans, logs, traces = (f"{number:,} {noun}{'' if number == 1 else 's'}" for number, noun in parts)
     return Text(f"{spans} and {logs} in {traces}; times are UTC.", "dim")
+
+
+STEP_MARKS = {
+    "done": ("✓", "green"),
+    "in_flight": ("▶", "yellow"),
+    "failed": ("✗", "red"),
+    "unknown": ("?", "magenta"),
+    "compensated": ("↩", "blue"),
+    "not_started": ("·", "dim"),
+    "not_seen": ("·", "dim"),
+}
+"""The mark and color of each step state, shown before its name."""
+
+ATTEMPT_MARKS = {
+    "ok": ("✓", "green"),
+    "error": ("✗", "red"),
+    "in_flight": ("▶", "yellow"),
+    "unknown": ("?", "magenta"),
+}
+
+EDGE_ATTEMPTS: Final = 3
+"""Attempts of one step that are listed at the start, and at the end."""
+
+MAX_ERROR_CHARACTERS: Final = 300
+
+INDENT_COLUMNS: Final = 4
+
+MAX_COLUMN_WIDTHS: Final = (13, 40, 20, 12)
+"""The maximum widths of state, name, service and duration."""
+
+
+def _steps(items: Sequence[schemas.Step], until: datetime) -> RenderableType:
+    """Renders every step with its state, service and duration, and the attempts that add information."""
+    rows = [_row(each, until) for each in items]
+    widths = [
+        min(max_width, max(cell_len(row[column].plain) for row in rows))
+        for column, max_width in enumerate(MAX_COLUMN_WIDTHS)
+        if rows
+    ]
+    lines: list[RenderableType] = []
+    for step, row in zip(items, rows, strict=True):
+        lines += [_aligned(row, widths), *_attempts(step.attempts, until)]
+    return Group(*lines)
+
+
+def _aligned(row: Sequence[Text], widths: Sequence[int]) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for text, width in zip(row, widths, strict=True):
+        table.add_column(width=width, overflow="fold", justify="right" if text is row[-1] else "left")
+    table.add_row(*row)
+    return table
+
+
+def _row(step: schemas.Step, until: datetime) -> tuple[Text, Text, Text, Text]:
+    mark, color = STEP_MARKS[step.state]
+    name = Text(safe_text.line(f"{step.name} [{step.key}]" if step.key else step.name, 80))
+    if step.compensates:
+        name.append(f", compensates {safe_text.line(step.compensates, 80)}", "dim")
+    attempts = step.attempts
+    duration = terminal.elapsed(attempts[0].started_at, attempts[-1].ended_at or until) if attempts else ""
+    state = Text(f"{mark} {step.state.replace('_', ' ')}", color)
+    return state, name, Text(safe_text.line(step.service or "", 40)), Text(duration)
+
+
+def _attempts(attempts: Sequence[schemas.Attempt], until: datetime) -> Iterator[RenderableType]:
+    """Renders attempts that add information to their step; of many, the first and the latest."""
+    if len(attempts) <= 1 and not any(each.error for each in attempts):
+        return
+    omitted = range(EDGE_ATTEMPTS, len(attempts) - EDGE_ATTEMPTS) if len(attempts) > 2 * EDGE_ATTEMPTS + 1 else range(0)
+    before = ""
+    for position, attempt in enumerate(attempts):
+        if position in omitted:
+            continue
+        if omitted and position == omitted.stop:
+            yield Padding(Text(f"{len(omitted):,} attempts omitted", "dim"), (0, 0, 0, INDENT_COLUMNS))
+        error = _error(attempt)
+        yield _attempt(attempt, until, "same error" if error and error == before else "")
+        if error and error != before:
+            yield Padding(Text(error, ATTEMPT_MARKS[attempt.state][1]), (0, 0, 0, INDENT_COLUMNS + 2))
+        before = error
+
+
+def _attempt(attempt: schemas.Attempt, until: datetime, remark: str) -> RenderableType:
+    mark, color = ATTEMPT_MARKS[attempt.state]
+    where = safe_text.line(attempt.instance or attempt.service or "", 40)
+    duration = terminal.elapsed(attempt.started_at, attempt.ended_at or until)
+    parts = [f"at {terminal.time_of_day(attempt.started_at)}", where, duration, remark]
+    line = Text.assemble((f"{mark} attempt {attempt.number}", color), ("  " + ", ".join(filter(None, parts)), "dim"))
+    return Padding(line, (0, 0, 0, INDENT_COLUMNS))
+
+
+def _error(attempt: schemas.Attempt) -> str:
+    """Returns the type, without its module, and the message."""
+    if attempt.error is None:
+        return ""
+    kind = (attempt.error.type or "").rpartition(".")[2]
+    return safe_text.line(": ".join(part for part in (kind, attempt.error.message) if part), MAX_ERROR_CHARACTERS)

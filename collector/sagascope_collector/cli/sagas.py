@@ -1,8 +1,8 @@
-"""The commands that read: `find`, `show` and `triage`."""
+"""The commands `find`, `show` and `triage`."""
 
 from datetime import UTC, datetime
 from json import dumps
-from typing import Annotated, NoReturn
+from typing import Annotated, Final, NoReturn
 
 import typer
 from rich.console import Group
@@ -10,25 +10,20 @@ from rich.text import Text
 
 from sagascope_collector import safe_text
 from sagascope_collector.cli import exit_codes, incidents, render, terminal
-from sagascope_collector.cli.blocks import block
 from sagascope_collector.cli.connection import with_client
 from sagascope_collector.client import Client, schemas
 from sagascope_collector.errors import NotFound
 
-ALL: int = 1_000
-"""Sagas that triage puts in order at most."""
+MAX_TRIAGE_SAGAS: Final = 1_000
 
-SCREEN: int = 50
-"""Sagas that triage lists for a person unless told otherwise."""
+DEFAULT_TRIAGE_SAGAS: Final = 50
 
-PAGE: int = 500
-"""Sagas asked for at once."""
+PAGE_SAGAS: Final = 500
 
-NEAR: int = 5
-"""Sagas that are named when the one asked for is missing."""
+MAX_SUGGESTIONS: Final = 5
+"""Similar sagas that are listed when an id is unknown."""
 
-WORST_FIRST: tuple[schemas.AttentionCode, ...] = tuple(schemas.AttentionCode)
-"""Reasons as the diagnosis ranks them."""
+ATTENTION_PRECEDENCE: Final = tuple(schemas.AttentionCode)
 
 Json = Annotated[bool, typer.Option("--json", envvar="SAGASCOPE_JSON", help="Print the API's answer.")]
 Name = Annotated[
@@ -42,27 +37,34 @@ Environment = Annotated[
 ]
 Limit = Annotated[
     int | None,
-    typer.Option("--limit", envvar="SAGASCOPE_LIMIT", metavar="NUMBER", min=1, max=ALL, help="How many at most."),
+    typer.Option(
+        "--limit",
+        envvar="SAGASCOPE_LIMIT",
+        metavar="NUMBER",
+        min=1,
+        max=MAX_TRIAGE_SAGAS,
+        help="Maximum number of transactions.",
+    ),
 ]
 
 Plan = Annotated[
-    bool, typer.Option("--plan", help="Print a line of JSON for each: what to do, and what to look up where.")
+    bool, typer.Option("--plan", help="Print a line of JSON for each transaction, with its recommended action.")
 ]
 
 
 @with_client
 def find(
     query: Annotated[
-        str, typer.Argument(metavar="QUERY", help="An id or its beginning, a business key, a trace or span id.")
+        str, typer.Argument(metavar="QUERY", help="An id or its prefix, a business key, a trace id or a span id.")
     ],
     client: Client,
     json: Json = False,
 ) -> None:
-    """Find transactions by what somebody quoted.
+    """Find transactions by an id, a business key or a trace.
 
-    What people paste around an id does not matter. Exit status 1: nothing was found.
+    Characters that are pasted around an id are ignored. Exit status 1: nothing was found.
     """
-    result = client.search(_said(query))
+    result = client.search(_checked_query(query))
     if json:
         _print(result)
     elif result.matches:
@@ -70,7 +72,7 @@ def find(
         terminal.show(render.listing(sagas, now(), kinds))
     else:
         terminal.show(render.nothing_found(query, result.reason))
-        _tell_what_it_is(client, query)
+        _print_other_meaning(client, query)
     raise typer.Exit(exit_codes.DONE if result.matches else exit_codes.NOT_FOUND)
 
 
@@ -83,12 +85,12 @@ def show(
     run: Run = None,
     environment: Environment = None,
 ) -> None:
-    """Show where one transaction stands, since when and why.
+    """Show the state of one transaction and its diagnosis.
 
-    Where several have that id they are listed; --name, --run and --environment choose one. Exit status 1: there is
-    none.
+    If several transactions have the id, they are listed; --name, --run and --environment select one. Exit status 1: no
+    transaction has the id.
     """
-    chosen = meant(client, id, name, run, environment, json=json)
+    chosen = matching_sagas(client, id, name, run, environment, json=json)
     if len(chosen) == 1:
         one = chosen[0]
         saga = client.saga(one.name, one.id, environment=one.environment, run=one.run)
@@ -97,60 +99,62 @@ def show(
         _list(chosen, json)
 
 
-def meant(
+def matching_sagas(
     client: Client, quoted: str, name: str | None, run: str | None, environment: str | None, *, json: bool = False
 ) -> list[schemas.SagaSummary]:
-    """The sagas of an id, one at least.
+    """Returns the sagas with an id, at least one.
 
     Raises:
-        typer.Exit: there is none, which was said.
+        typer.Exit: there is none, and the reason was printed.
     """
-    result = client.search(_said(quoted))
+    result = client.search(_checked_query(quoted))
     known = _with_that_id(result)
-    if chosen := [each for each in known if _is_meant(each, name, run, environment)]:
+    if chosen := [each for each in known if _matches(each, name, run, environment)]:
         return chosen
     if json:
         _print(_missing(quoted))
         raise typer.Exit(exit_codes.NOT_FOUND)
-    return _tell_others(quoted, known) if known else _tell_missing(quoted, result)
+    return _print_known_variants(quoted, known) if known else _print_suggestions(quoted, result)
 
 
 @with_client
 def triage(client: Client, json: Json = False, limit: Limit = None, plan: Plan = False) -> None:
     """List what needs attention now, worst first.
 
-    Incidents of several transactions come first, then those that stand alone. Exit status 0 also when nobody is
-    needed.
+    Incidents of several transactions come first, then single transactions. Exit status 0 also if no action is required.
     """
     if plan:
         incidents.plan(client)
         return
-    shared = [] if json else [each for each in incidents.alive(client) if each.count > 1]
+    shared = [] if json else [each for each in incidents.unresolved(client) if each.count > 1]
     needing = sorted(_needing(client, alone=True if shared else None), key=_urgency)
-    shown = needing[: limit or (ALL if json else SCREEN)]
+    shown = needing[: limit or (MAX_TRIAGE_SAGAS if json else DEFAULT_TRIAGE_SAGAS)]
     if shared:
-        terminal.show(Group(*(piece for each in shared for piece in (*block(each, now()), Text()))))
+        terminal.show(Group(*(piece for each in shared for piece in (*incidents.render_incident(each, now()), Text()))))
     if json or shown:
         _list(shown, json)
     elif not shared:
         terminal.show(render.NO_ATTENTION_NEEDED)
     if len(shown) < len(needing):
-        typer.echo(f"{len(needing) - len(shown):,} more need attention; --limit says how many are listed.", err=True)
+        typer.echo(
+            f"{len(needing) - len(shown):,} more need attention; --limit sets the number of listed transactions.",
+            err=True,
+        )
 
 
 def _needing(client: Client, alone: bool | None) -> list[schemas.SagaSummary]:
     """Every saga that needs attention, up to `ALL`; `alone`: only those that share their incident with no other."""
-    page = client.sagas(attention="any", alone=alone, limit=PAGE)
+    page = client.sagas(attention="any", alone=alone, limit=PAGE_SAGAS)
     items = page.items
-    while page.next_cursor and len(items) < ALL:
-        page = client.sagas(attention="any", alone=alone, limit=PAGE, cursor=page.next_cursor)
+    while page.next_cursor and len(items) < MAX_TRIAGE_SAGAS:
+        page = client.sagas(attention="any", alone=alone, limit=PAGE_SAGAS, cursor=page.next_cursor)
         items = items + page.items
     return items
 
 
 def _urgency(saga: schemas.SagaSummary) -> tuple[int, datetime]:
-    """Worst reason first, then what has stood longest."""
-    rank = WORST_FIRST.index(saga.attention) if saga.attention else len(WORST_FIRST)
+    """Returns the sort key: attention code by precedence, then the oldest first."""
+    rank = ATTENTION_PRECEDENCE.index(saga.attention) if saga.attention else len(ATTENTION_PRECEDENCE)
     return rank, saga.since or saga.started_at
 
 
@@ -158,7 +162,7 @@ def _with_that_id(result: schemas.SearchResult) -> list[schemas.SagaSummary]:
     return [each.saga for each in result.matches if each.kind == "id"]
 
 
-def _is_meant(saga: schemas.SagaSummary, name: str | None, run: str | None, environment: str | None) -> bool:
+def _matches(saga: schemas.SagaSummary, name: str | None, run: str | None, environment: str | None) -> bool:
     chosen = ((name, saga.name), (run, saga.run), (environment, saga.environment))
     return all(wanted is None or wanted == has for wanted, has in chosen)
 
@@ -170,64 +174,71 @@ def _list(items: list[schemas.SagaSummary], json: bool) -> None:
         terminal.show(render.listing(items, now()))
 
 
-def _said(quoted: str) -> str:
-    """What was quoted; nothing is no question."""
+def _checked_query(quoted: str) -> str:
+    """Refuses an empty query."""
     if not quoted.strip():
-        raise typer.BadParameter("nothing is named; give an id or its beginning, a business key, a trace or span id.")
+        raise typer.BadParameter(
+            "the query is empty; give an id or its prefix, a business key, a trace id or a span id."
+        )
     return quoted
 
 
-def _tell_what_it_is(client: Client, quoted: str) -> None:
-    """Say that what was looked for as a transaction is the name of something else."""
+def _print_other_meaning(client: Client, quoted: str) -> None:
+    """Prints that a query is the name of a service, a type or a step."""
     word = quoted.strip()
     if any(word == each.service for each in client.services().items):
-        told, standing = "a service", client.sagas(service=word, attention="any", limit=NEAR)
+        meaning, stuck = "a service", client.sagas(service=word, attention="any", limit=MAX_SUGGESTIONS)
     elif any(word == each.name for each in client.flows().items):
-        told, standing = "a type of transactions", client.sagas(name=word, attention="any", limit=NEAR)
+        meaning, stuck = "a type of transactions", client.sagas(name=word, attention="any", limit=MAX_SUGGESTIONS)
     elif client.sagas(step=word, limit=1).items:
-        told, standing = "a step", client.sagas(step=word, attention="any", limit=NEAR)
+        meaning, stuck = "a step", client.sagas(step=word, attention="any", limit=MAX_SUGGESTIONS)
     else:
         return
-    typer.echo(f"It is {told}, though." + (" There, these need attention:" if standing.items else ""))
-    for each in standing.items:
+    typer.echo(f"It is the name of {meaning}." + (" These transactions need attention:" if stuck.items else ""))
+    for each in stuck.items:
         typer.echo(f"  {safe_text.line(each.name)} {safe_text.line(each.id)}")
 
 
 def _missing(quoted: str) -> schemas.Problem:
-    """The same as an answer of the API."""
+    """Returns the API's answer for an unknown id."""
     return schemas.Problem(
         type="https://sagascope.dev/problems/not-found",
         title=NotFound.title,
         status=404,
-        detail=f"No transaction is meant by {quoted[:200]!r}.",
+        detail=f"No transaction matches {quoted[:200]!r}.",
     )
 
 
-def _tell_others(quoted: str, known: list[schemas.SagaSummary]) -> NoReturn:
-    """Say on standard error that this id is known, and none of its sagas is of that type, run and environment."""
-    typer.echo(f"{safe_text.line(quoted, 200)} is known, but not with that type, run or environment. It is:", err=True)
-    for each in known[:NEAR]:
-        told = [f"--name {safe_text.line(each.name)}"]
-        told += [f"--run {safe_text.line(each.run)}"] if each.run else []
-        told += [f"--environment {safe_text.line(each.environment)}"] if each.environment else []
-        typer.echo(f"  {' '.join(told)}", err=True)
+def _print_known_variants(quoted: str, known: list[schemas.SagaSummary]) -> NoReturn:
+    """Prints that the id is known, but not with the given name, run or environment."""
+    typer.echo(
+        f"{safe_text.line(quoted, 200)} is known, but not with this name, run or environment. Known are:", err=True
+    )
+    for each in known[:MAX_SUGGESTIONS]:
+        options = [f"--name {safe_text.line(each.name)}"]
+        options += [f"--run {safe_text.line(each.run)}"] if each.run else []
+        options += [f"--environment {safe_text.line(each.environment)}"] if each.environment else []
+        typer.echo(f"  {' '.join(options)}", err=True)
     raise typer.Exit(exit_codes.NOT_FOUND)
 
 
-def _tell_missing(quoted: str, result: schemas.SearchResult) -> NoReturn:
-    """Say on standard error that no saga has that id, and what comes near it."""
-    near = [f"  {safe_text.line(each.saga.name)} {safe_text.line(each.saga.id)}" for each in result.matches[:NEAR]]
-    why = render.NOTHING_FOUND.get(result.reason or "", "")
-    typer.echo(f"No transaction is meant by {safe_text.line(quoted, 200)!r}. {why}".strip(), err=True)
-    typer.echo("\n".join(["What comes near it:", *near]), err=True) if near else None
+def _print_suggestions(quoted: str, result: schemas.SearchResult) -> NoReturn:
+    """Prints that no saga has the id, and similar ids."""
+    similar = [
+        f"  {safe_text.line(each.saga.name)} {safe_text.line(each.saga.id)}"
+        for each in result.matches[:MAX_SUGGESTIONS]
+    ]
+    reason = render.NOTHING_FOUND.get(result.reason or "", "")
+    typer.echo(f"No transaction matches {safe_text.line(quoted, 200)!r}. {reason}".strip(), err=True)
+    typer.echo("\n".join(["Similar ids:", *similar]), err=True) if similar else None
     raise typer.Exit(exit_codes.NOT_FOUND)
 
 
 def _print(answer: schemas.Wire) -> None:
-    """Print JSON in ASCII: it stays JSON in any encoding, and a terminal finds nothing in it to interpret."""
+    """Prints JSON in ASCII, which is valid in any encoding and safe for terminals."""
     terminal.write(dumps(answer.model_dump(mode="json"), indent=2) + "\n")
 
 
 def now() -> datetime:
-    """The moment, in UTC."""
+    """Returns the current time in UTC."""
     return datetime.now(UTC)

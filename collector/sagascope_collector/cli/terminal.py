@@ -1,32 +1,56 @@
-"""Puts renderables on standard output: in colour on a terminal, and in ASCII where it cannot show more."""
+"""Writes to the terminal, and formats times for it: in color on a terminal, and in ASCII where it has no Unicode."""
 
 import re
 import sys
+from datetime import UTC, datetime
+from typing import Final
 
 from rich.console import Console, RenderableType
 
-ASCII = str.maketrans(
+from sagascope_collector.durations import format_duration
+
+ASCII: Final = str.maketrans(
     {"✓": "+", "✗": "x", "▶": ">", "↩": "<", "·": ".", "█": "#", "▓": "%", "░": "-", "…": "~", "⏎": "|"}
 )
-"""Stand-ins for the marks and textures of `render` and `timeline`."""
+"""Replacements for the marks and textures of `render` and `timeline`."""
 
 
 def show(renderable: RenderableType) -> None:
-    """Print to standard output."""
+    """Prints a renderable to standard output."""
     write(text(renderable))
 
 
 def text(renderable: RenderableType) -> str:
-    """What is printed of it."""
+    """Renders to text, without trailing spaces."""
     console = Console(markup=False, highlight=False, emoji=False)
     with console.capture() as captured:
         console.print(renderable)
     return re.sub(r" +$", "", captured.get(), flags=re.MULTILINE)
 
 
-def write(told: str) -> None:
-    """Write text as far as the output's encoding goes; what it lacks is escaped."""
+def write(output: str) -> None:
+    """Writes text to standard output; escapes characters that its encoding does not have."""
     encoding = sys.stdout.encoding or "ascii"
     if not encoding.lower().startswith("utf"):
-        told = told.translate(ASCII).encode(encoding, "backslashreplace").decode(encoding)
-    sys.stdout.write(told)
+        output = output.translate(ASCII).encode(encoding, "backslashreplace").decode(encoding)
+    sys.stdout.write(output)
+
+
+def now() -> datetime:
+    """Returns the current time in UTC."""
+    return datetime.now(UTC)
+
+
+def elapsed(start: datetime, end: datetime) -> str:
+    """Formats the time between two moments."""
+    return format_duration((end - start).total_seconds())
+
+
+def time_of_day(time: datetime) -> str:
+    """Formats ``14:02:11.120``, in UTC."""
+    return time.astimezone(UTC).strftime("%H:%M:%S.%f")[:-3]
+
+
+def day_and_time(time: datetime) -> str:
+    """Formats ``2026-11-22 14:02:11 UTC``."""
+    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

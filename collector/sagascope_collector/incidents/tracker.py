@@ -52,9 +52,9 @@ class Incidents:
         self._known = self._stored()
         self._seen: int | None = None
         self._groups: Mapping[str, IncidentGroup] = {}
-        self._task = PeriodicTask("incidents", self.look, every=INTERVAL_SECONDS)
+        self._task = PeriodicTask("incidents", self.look, interval_seconds=INTERVAL_SECONDS)
         self._listeners: list[Callable[[], None]] = []
-        records.listen(self._task.call)
+        records.listen(self._task.trigger)
 
     def start(self) -> None:
         """Starts the thread."""

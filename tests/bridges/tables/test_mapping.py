@@ -59,7 +59,7 @@ def test_the_document_names_every_state() -> None:
         ("key: id", "key: id\n    timezone: Moon/North", "timezone: 'Moon/North' is not a time zone"),
         ("key: id", "key: []", "tables[0].key"),
         ("key: id", "key: id\n    states: {fine: [a]}", "states.fine"),
-        ("key: id", "key: id\n    colums: {}", "tables[0].colums: is not known here"),
+        ("key: id", "key: id\n    colums: {}", "tables[0].colums: is not a known key"),
     ],
 )
 def test_an_error_names_its_line_and_key(tmp_path: Path, old: str, new: str, message: str) -> None:

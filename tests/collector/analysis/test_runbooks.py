@@ -94,7 +94,7 @@ def test_an_empty_file_adds_no_runbook_and_a_long_one_is_cut(file: Path) -> None
         ("runbooks: [{link: 'https://wiki{service}/x'}]", "no field may stand in a link's host"),
         ("runbooks: [{link: 'https://wiki/ x'}]", "no spaces"),
         ("runbooks: [{when: {reason: stuck}, do: x}]", "'stuck' is none of applied_twice"),
-        ("runbooks: [{when: {stepp: x}, do: x}]", "is not known here"),
+        ("runbooks: [{when: {stepp: x}, do: x}]", "is not a known key"),
         ("runbooks: [{when: {step: []}, do: x}]", "at least 1"),
         ("runbooks: [{when: {step: x}}]", "neither what to do nor where"),
         ("runbooks: 7", "list"),

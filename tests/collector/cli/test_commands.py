@@ -45,7 +45,7 @@ def empty() -> Iterator[RunningCollector]:
 def test_find_lists_what_matches(collector: RunningCollector) -> None:
     done = run("find", "#849", url=collector.api)
     assert done.returncode == 0
-    assert "payment 8492  running, needs attention: hung  (its id begins so)" in done.stdout
+    assert "payment 8492  running, needs attention: hung  (id prefix)" in done.stdout
     assert "payment 8493  completed" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
 
@@ -54,7 +54,7 @@ def test_find_says_why_it_found_nothing(collector: RunningCollector) -> None:
     done = run("find", "9999", "--url", collector.api)
     assert (done.returncode, done.stdout) == (
         1,
-        "Nothing found for '9999'.\nNothing was ever received about it.\n",
+        "Nothing found for '9999'.\nNo telemetry with this value was received.\n",
     )
 
 
@@ -71,7 +71,7 @@ def test_show_tells_of_one_saga(collector: RunningCollector) -> None:
     done = run("show", "#8492", url=collector.api)
     assert done.returncode == 0
     assert done.stdout.startswith("payment 8492  running, needs attention: hung\nin production, started ")
-    for part in ("Customer: ", "STEPS", "EVIDENCE", "WHAT TO DO", "TIMELINE"):
+    for part in ("Customer: ", "STEPS", "EVIDENCE", "RECOMMENDED ACTIONS", "TIMELINE"):
         assert part in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert "\x1b" not in done.stdout
@@ -108,10 +108,10 @@ def test_show_takes_any_id_and_shows_it_as_text(collector: RunningCollector) -> 
 def test_show_of_an_unknown_id_names_what_comes_near(collector: RunningCollector) -> None:
     done = run("show", "849", url=collector.api)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("No transaction is meant by '849'.\nWhat comes near it:\n  payment 849")
+    assert done.stderr.startswith("No transaction matches '849'.\nSimilar ids:\n  payment 849")
     unknown = run("show", "9999", url=collector.api)
     assert (unknown.returncode, unknown.stdout) == (1, "")
-    assert unknown.stderr == "No transaction is meant by '9999'. Nothing was ever received about it.\n"
+    assert unknown.stderr == "No transaction matches '9999'. No telemetry with this value was received.\n"
 
 
 def test_triage_lists_who_needs_someone_worst_and_longest_first(collector: RunningCollector) -> None:
@@ -127,7 +127,7 @@ def test_triage_lists_who_needs_someone_worst_and_longest_first(collector: Runni
     assert (cut.returncode, cut.stderr) == (0, "1 more need attention; --limit says how many are listed.\n")
 
 
-def test_an_empty_collector_needs_nobody(empty: RunningCollector) -> None:
+def test_an_empty_collector_needs_no_attention(empty: RunningCollector) -> None:
     done = run("triage", url=empty.api)
     assert (done.returncode, done.stdout) == (0, "No transaction needs attention.\n")
     assert json.loads(run("triage", "--json", url=empty.api).stdout) == {"items": [], "next_cursor": None}
@@ -215,7 +215,11 @@ def test_a_missing_extra_is_named_with_the_line_that_installs_it(tmp_path: Path)
 
 
 def test_what_is_no_transaction_but_something_else_is_said(collector: RunningCollector) -> None:
-    for word, told in (("ledger", "It is a service"), ("ledger.record", "It is a step"), ("refund", "It is a type of")):
+    for word, told in (
+        ("ledger", "It is the name of a service"),
+        ("ledger.record", "It is the name of a step"),
+        ("refund", "It is the name of a type of"),
+    ):
         done = run("find", word, url=collector.api)
         assert done.returncode == 1
         assert told in done.stdout

@@ -1,4 +1,4 @@
-"""Text that came with telemetry."""
+"""Escaping of telemetry, and formatting of durations."""
 
 import unicodedata
 
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sagascope_collector import safe_text
-from sagascope_collector.cli import times
+from sagascope_collector.durations import format_duration
 
 
 @given(st.text())
@@ -30,9 +30,9 @@ def test_lines_keep_their_breaks() -> None:
     assert safe_text.line("a\nb\tc") == "a ⏎ b c"
 
 
-def test_durations_are_said_in_at_most_two_units() -> None:
+def test_durations_have_at_most_two_units() -> None:
     seconds = [0, 0.08, 0.9996, 3.44, 59.94, 59.96, 90, 599, 601, 3_599, 7_500, 100_000, -3]
-    assert [times.duration(each) for each in seconds] == [
+    assert [format_duration(each) for each in seconds] == [
         "0 ms", "80 ms", "1 s", "3.4 s", "59.9 s", "1 min", "1 min 30 s", "9 min 59 s", "10 min", "1 h", "2 h 5 min",
         "1 d 3 h", "-3 s",
     ]  # fmt: skip

@@ -48,14 +48,14 @@ EVIDENCE
 14:02:14.000  Last heartbeat of ledger-7f9c; it announced the next within 1 s
 Confidence: likely.
 
-WHAT TO DO
+RECOMMENDED ACTIONS
 1. Look up idempotency key pay-8492 in ledger: it shows whether ledger.record
    took effect for payment 8492.
 2. If the key is absent, run ledger.record again with the same key pay-8492; if
    it is present, continue after it.
 
 TIMELINE
-14:02:10.010 to now, 12 min; quiet stretches are squeezed
+14:02:10.010 to now, 12 min; idle periods are compressed
 fraud.check              ██████
 wallet.debit 1                      ▓▓▓▓▓▓✗
 wallet.debit 2                                  ██████
@@ -107,11 +107,11 @@ STEPS
 COMMITTED AND COMPENSATED
 wallet.debit, 50.00 EUR: compensated
 
-ALSO NOTICED
+ANOMALIES
 clock_skew: wallet is 2 s behind
 
 TIMELINE
-14:02:10.100 to 14:02:12.900, 2.8 s; quiet stretches are squeezed
+14:02:10.100 to 14:02:12.900, 2.8 s; idle periods are compressed
 wallet.debit             █████████
 ledger.record                             ▓▓▓▓▓▓▓▓▓▓▓▓▓✗
 wallet.refund                                                   ██████████████
@@ -121,7 +121,7 @@ wallet.refund                                                   █████�
 """)
 
 
-def test_a_list_says_who_needs_someone_and_by_what_it_was_found() -> None:
+def test_a_list_shows_attention_and_what_matched() -> None:
     calm = SUMMARY.model_copy(
         update={"id": "8493", "status": "completed", "attention": None, "headline": "Completed in 1.2 s.", "run": "r-2"}
     )
@@ -132,27 +132,27 @@ payment 8492  running, needs attention: instance_lost
   received.
   in production, started 2026-11-22 14:02:10 UTC, 12 min ago
 
-payment 8493  completed  (its id begins so)
+payment 8493  completed  (id prefix)
   Completed in 1.2 s.
   in production, run r-2, started 2026-11-22 14:02:10 UTC, 12 min ago\
 """)
 
 
-def test_nothing_found_says_why() -> None:
+def test_an_empty_result_has_a_reason() -> None:
     told = [seen(render.nothing_found("#8492?", reason)) for reason in ("never_seen", "expired", "not_a_saga")]
     assert told == snapshot(
         [
             """\
 Nothing found for '#8492?'.
-Nothing was ever received about it.\
+No telemetry with this value was received.\
 """,
             """\
 Nothing found for '#8492?'.
-It was received, and has been removed since because of its age.\
+It was received, and deleted at the end of its retention period.\
 """,
             """\
 Nothing found for '#8492?'.
-That trace was received, but no span of it belongs to a transaction.\
+The trace was received, but none of its spans belongs to a transaction.\
 """,
         ]
     )
@@ -199,6 +199,6 @@ def test_no_line_is_wider_than_the_console() -> None:
 def test_a_thousand_attempts_are_drawn_by_their_first_and_last() -> None:
     many = [attempt(number, "wallet", number, number + 0.5, "error", "refused") for number in range(1, 1_001)]
     text = seen(render.saga(SAGA.model_copy(update={"steps": [step("wallet.debit", "wallet", "failed", *many)]}), NOW))
-    assert "994 attempts between them are not drawn." in text
-    assert "994 tries between them" in text
+    assert "994 attempts omitted." in text
+    assert "994 attempts omitted" in text
     assert text.count("\n") < 100

@@ -125,6 +125,6 @@ def test_an_invalid_file_stops_the_collector_with_line_and_key(tmp_path: Path) -
         f"2: rules[0].when: engine 'camunda' is not one of {engines}",
         "3: rules[0].name: needs exactly one of attribute, span, constant",
         "5: rules[1].step.span: is not a regular expression: missing ), unterminated subpattern at position 0",
-        "6: rules[1].roll: is not known here",
+        "6: rules[1].roll: is not a known key",
         "7: rules[2]: id is missing: only a rule for an engine can leave it out",
     ]

@@ -11,7 +11,7 @@ from sagascope_collector.api import present
 from sagascope_collector.ingest import Encoding, Payload, Signal
 from sagascope_collector.otlp import decode
 from sagascope_collector.projection import Projection
-from sagascope_collector.rebuild import again
+from sagascope_collector.rebuild import summarize_all
 from sagascope_collector.storage import SagaFilter, SagaRow, Storage
 from support.otlp import NOON, SECOND
 from support.payments import STUCK, saga
@@ -49,7 +49,7 @@ def test_what_is_made_anew_is_what_was_there(tmp_path: Path) -> None:
     assert len(before) == 70
     store.sagas.put([row_id for part in store.lookup.ids() for row_id in part], [])
     assert listed(store) == []
-    assert again(store, lambda: LATER) == 70
+    assert summarize_all(store, lambda: LATER) == 70
     after = listed(store)
     assert [(row.key, row.status, row.attention, row.keys) for row in after] == [
         (row.key, row.status, row.attention, row.keys) for row in before

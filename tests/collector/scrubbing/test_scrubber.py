@@ -210,7 +210,7 @@ def test_a_span_in_a_log_body_keeps_its_encoding() -> None:
         ("replace:\n  - name: x\n    pattern: '('", ":3: replace[0].pattern: "),
         ("replace: [{name: x, pattern: 'a*'}]", "matches the empty text"),
         ("replace: [{name: 'no name', pattern: a}]", "replace[0].name"),
-        ("key: hello", "key: is not known here"),
+        ("key: hello", "key: is not a known key"),
     ],
 )
 def test_errors_in_a_file_name_their_line_and_key(tmp_path: Path, text: str, said: str) -> None:

@@ -71,7 +71,7 @@ def test_a_collector_writes_json_and_nothing_else_on_standard_error(tmp_path: Pa
         collector.stop()
     events = [json.loads(line) for line in collector.logged().splitlines()]
     assert any("NOT ENCRYPTED" in each["event"] for each in events)
-    assert events[-1]["event"] == "The collector listens."
+    assert events[-1]["event"] == "The collector is listening."
     assert events[-1]["api"] == collector.api.removeprefix("http://")
 
 

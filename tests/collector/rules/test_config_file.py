@@ -43,7 +43,7 @@ def read(tmp_path: Path, text: str) -> Rules:
     return config_file.read(path, Rules)
 
 
-def test_what_is_right_is_read(tmp_path: Path) -> None:
+def test_a_valid_file_is_read(tmp_path: Path) -> None:
     read_rules = read(tmp_path, "title: 'no'\nrules:\n  - step: book\n    seconds: 2\n  - {step: '7', mode: true}\n")
     assert read_rules == Rules(title="no", rules=[Rule(step="book", seconds=2), Rule(step="7", mode=True)])
 
@@ -54,7 +54,7 @@ def test_an_empty_file_is_an_empty_mapping(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["no", "on", "12:30:00", "2026-01-01", "0x1F", "=", "<<"])
-def test_what_people_mean_as_text_is_text(tmp_path: Path, text: str) -> None:
+def test_ambiguous_scalars_are_text(tmp_path: Path, text: str) -> None:
     assert read(tmp_path, f"title: {text}\n").title == text
 
 
@@ -74,45 +74,45 @@ colour: red
 """
     assert faults(tmp_path, text) == [
         "1: title: should be a valid string",
-        "4: rules[0].secnods: is not known here",
+        "4: rules[0].secnods: is not a known key",
         "5: rules[1].seconds: should be greater than 0",
         "5: rules[1].step: is missing",
         "6: rules[1].mode: should be a valid boolean, unable to interpret input",
         "7: rules[2].step: names no step",
-        "8: rules[2].step: stands on line 7 already",
+        "8: rules[2].step: is a duplicate of line 7",
         "10: by_name.a.b.step: should be a valid string",
-        "11: colour: is not known here",
+        "11: colour: is not a known key",
     ]
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("rules: [", "1: this is no YAML: expected the node content, but found '<stream end>'"),
-        ("title: a\n\ttab: b\n", "2: this is no YAML: found character '\\t' that cannot start any token"),
-        ("title: a\n---\ntitle: b\n", "2: this is no YAML: but found another document"),
-        ("title: a\nrules: \x00\n", "2: this is no YAML: it holds a character that text does not have"),
+        ("rules: [", "1: this is not YAML: expected the node content, but found '<stream end>'"),
+        ("title: a\n\ttab: b\n", "2: this is not YAML: found character '\\t' that cannot start any token"),
+        ("title: a\n---\ntitle: b\n", "2: this is not YAML: but found another document"),
+        ("title: a\nrules: \x00\n", "2: this is not YAML: it has a character that is not allowed in text"),
         (b"title: a\nrules: \xff\n", "2: this is not UTF-8"),
-        ("title: &a b\n", "1: anchors and aliases are not read here: write it out"),
-        ("title: a\nrules: *a\n", "2: anchors and aliases are not read here: write it out"),
-        ("title: !!python/object/apply:os.system [true]\n", "1: tags are not read here"),
+        ("title: &a b\n", "1: anchors and aliases are not supported; repeat the value"),
+        ("title: a\nrules: *a\n", "2: anchors and aliases are not supported; repeat the value"),
+        ("title: !!python/object/apply:os.system [true]\n", "1: tags are not supported"),
         ("[" * 100_000, "1: nested deeper than 50 levels"),
         ("- a\n- b\n", "1: should be a mapping of keys to values"),
         ("? [a]\n: b\n", "1: a key must be plain text"),
         ("title: " + "9" * 5000, "1: title: should be a valid string"),
     ],
 )
-def test_what_is_no_such_file_says_where(tmp_path: Path, text: str | bytes, told: str) -> None:
+def test_syntax_errors_name_their_line(tmp_path: Path, text: str | bytes, told: str) -> None:
     assert faults(tmp_path, text) == [told]
 
 
-def test_a_file_without_end_of_faults_or_bytes_is_bounded(tmp_path: Path) -> None:
+def test_errors_and_file_size_are_limited(tmp_path: Path) -> None:
     told = faults(tmp_path, "".join(f"k{number}: 1\n" for number in range(500)))
-    assert len(told) == config_file.MOST_FAULTS + 1
+    assert len(told) == config_file.MAX_LISTED_ERRORS + 1
     assert told[-1].endswith("and 480 more")
-    assert faults(tmp_path, "#" * (config_file.MOST_BYTES + 1)) == ["FILE is larger than 1024 KiB."]
+    assert faults(tmp_path, "#" * (config_file.MAX_FILE_BYTES + 1)) == ["FILE is larger than 1024 KiB."]
 
 
-def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(BadRules, match=r"none\.yaml cannot be read: No such file"):
         config_file.read(tmp_path / "none.yaml", Rules)

@@ -1,0 +1,175 @@
+"""The commands `backup`, `restore`, `rebuild` and `forget`: what operators do with a whole database."""
+
+from datetime import UTC, datetime
+from json import dumps
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from sagascope_collector import backups, safe_text
+from sagascope_collector.cli import terminal
+from sagascope_collector.cli.connection import Url, with_credentials
+from sagascope_collector.cli.exit_codes import NOT_FOUND
+from sagascope_collector.cli.options import option
+from sagascope_collector.client import DEFAULT_URL, Client, Credentials, schemas
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
+from sagascope_collector.settings import DEFAULT_DB
+from sagascope_collector.storage.migrate import Contents
+
+BACKUP_TIMEOUT_SECONDS: Final = 120.0
+
+FORGET_TIMEOUT_SECONDS: Final = 3_600.0
+
+StoppedDatabase = Annotated[
+    Path | None,
+    typer.Option("--db", metavar="PATH", exists=True, dir_okay=False, help="The database of a stopped collector."),
+]
+
+
+@with_credentials
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", dir_okay=False, help="The backup. Replaces an older one.")],
+    credentials: Credentials,
+    url: Url = DEFAULT_URL,
+    db: StoppedDatabase = None,
+) -> None:
+    """Write a backup of the whole database to one file.
+
+    The collector keeps running; the backup has everything that was acknowledged before. The command verifies the file
+    before it replaces an older one.
+    """
+    contents = _back_up_database(db, file) if db else _back_up_collector(url, credentials, file)
+    typer.echo(_summary(file, contents, "has"))
+
+
+def _back_up_collector(url: str, credentials: Credentials, file: Path) -> Contents:
+    with Client(url, timeout=BACKUP_TIMEOUT_SECONDS, credentials=credentials) as client:
+        contents = backups.save(client.backup(), file)
+        client.note_backup(str(file.resolve()))
+        return contents
+
+
+def _back_up_database(db: Path, file: Path) -> Contents:
+    from sagascope_collector.storage import Storage
+
+    storage = Storage(str(db))
+    try:
+        storage.backups.note(str(file.resolve()))
+        with storage.backups.copied() as copy:
+            return backups.save(backups.pieces(copy), file)
+    finally:
+        storage.close()
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The backup.")],
+    db: Annotated[Path, typer.Option("--db", metavar="PATH", help="The database to create.")] = Path(DEFAULT_DB),
+) -> None:
+    """Create a database from a backup.
+
+    FILE is what `backup` wrote. Existing files are not replaced: move them away first.
+    """
+    typer.echo(_summary(file, backups.restore(file, db), "is intact; it has"))
+    typer.echo(f"Restored to {safe_text.line(str(db))}.")
+
+
+def _summary(file: Path, contents: Contents, verb: str) -> str:
+    latest = ""
+    if contents.latest:
+        time = datetime.fromtimestamp(contents.latest // NANOSECONDS_PER_SECOND, UTC)
+        latest = f", the latest of {time:%Y-%m-%d %H:%M:%S}Z"
+    return f"{safe_text.line(str(file))} {verb} {contents.records:,} records{latest}; {contents.bytes:,} bytes."
+
+
+def rebuild(db: Annotated[str, option("db")] = DEFAULT_DB) -> None:
+    """Recompute all summaries from the stored records.
+
+    Lists, triage and search read summaries. Stop the collector first. The command can be interrupted and repeated.
+    """
+    from sagascope_collector.rebuild import summarize_all
+    from sagascope_collector.storage import Storage
+
+    storage = Storage(db)
+    try:
+        typer.echo(f"{summarize_all(storage):,} transactions were summarized.")
+    finally:
+        storage.close()
+
+
+@with_credentials
+def forget(
+    key: Annotated[
+        str,
+        typer.Option("--key", metavar="NAME=VALUE", help="A business key and its value, for example customer=4711."),
+    ],
+    credentials: Credentials,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete them. This is irreversible.")] = False,
+    environment: Annotated[
+        str | None,
+        typer.Option("--environment", metavar="NAME", help="Only in this environment. Default: in all."),
+    ] = None,
+    url: Url = DEFAULT_URL,
+    db: StoppedDatabase = None,
+    json: Annotated[bool, typer.Option("--json", envvar="SAGASCOPE_JSON", help="Print the API's answer.")] = False,
+) -> None:
+    """Erase all data of transactions with a business key.
+
+    Deletes every transaction with this key, and everything on disk that was stored of it.
+
+    Without --yes, the command only lists what it would delete. It does not change backups, but lists those that may
+    contain the data. Exit status 1: no transaction has this key.
+    """
+    name, sign, value = key.partition("=")
+    if not (name and sign and value):
+        raise typer.BadParameter("write --key NAME=VALUE, for example customer=4711.")
+    request = schemas.Forget(key=name, value=value, environment=environment)
+    result = _erase_in_database(db, request, yes) if db else _erase_in_collector(url, credentials, request, yes)
+    if json:
+        terminal.write(dumps(result.model_dump(mode="json"), indent=2) + "\n")
+    else:
+        _print_erasure(result, key)
+    if not result.sagas:
+        raise typer.Exit(NOT_FOUND)
+
+
+def _erase_in_collector(
+    url: str, credentials: Credentials, request: schemas.Forget, is_confirmed: bool
+) -> schemas.Forgotten:
+    with Client(url, timeout=FORGET_TIMEOUT_SECONDS, credentials=credentials) as client:
+        return client.forget(request) if is_confirmed else client.would_forget(request)
+
+
+def _erase_in_database(db: Path, request: schemas.Forget, is_confirmed: bool) -> schemas.Forgotten:
+    from sagascope_collector.erasure import Eraser
+    from sagascope_collector.rebuild import summarize_changes
+    from sagascope_collector.storage import Storage
+
+    storage = Storage(str(db))
+    try:
+        summarize_changes(storage)
+        eraser = Eraser(storage)
+        return eraser.erase(request) if is_confirmed else eraser.preview(request)
+    finally:
+        storage.close()
+
+
+def _print_erasure(result: schemas.Forgotten, key: str) -> None:
+    if not result.sagas:
+        typer.echo(f"No transaction has {safe_text.line(key)}.")
+        return
+    for each in result.items:
+        environment = f" in {safe_text.line(each.environment)}" if each.environment else ""
+        typer.echo(f"  {safe_text.line(each.name)} {safe_text.line(each.id)} ({each.status}){environment}")
+    if result.sagas > len(result.items):
+        typer.echo(f"  and {result.sagas - len(result.items):,} more")
+    subject = f"{result.sagas:,} transactions" if result.sagas != 1 else "One transaction"
+    if result.records is None:
+        typer.echo(f"{subject} would be removed. Nothing was changed; add --yes to remove them.")
+    else:
+        verb = "were" if result.sagas != 1 else "was"
+        typer.echo(f"{subject} {verb} removed, with {result.records:,} spans and log records.")
+    if result.backups:
+        typer.echo("These backups may contain the data, and were not changed:")
+        for path in result.backups:
+            typer.echo(f"  {safe_text.line(path)}")
