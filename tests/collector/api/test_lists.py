@@ -102,8 +102,8 @@ def test_the_steps_of_a_flow_are_counted(client: Client, http: httpx.Client) -> 
         client.flow("no such type")
 
 
-@pytest.mark.parametrize("window", ["", "0h", "24", "h", "-1h", "1.5h", "401d", "99999999999d", "24h ", "1y"])
-def test_a_window_that_cannot_be_meant_is_refused(http: httpx.Client, window: str) -> None:
+@pytest.mark.parametrize("window", ["", "0h", "24", "h", "-1h", "0.5s", "401d", "99999999999d", "1y"])
+def test_an_invalid_window_is_refused(http: httpx.Client, window: str) -> None:
     answer = http.get("/api/v1/flows/payment", params={"window": window})
     assert answer.status_code == 422
     assert "24h" in answer.json()["detail"]
