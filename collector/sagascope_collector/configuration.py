@@ -7,7 +7,7 @@ from typing import Self
 from sagascope_collector import config_file, runbooks
 from sagascope_collector.access import Tls, Tokens, load_tls, load_token
 from sagascope_collector.alerting import Alerts
-from sagascope_collector.analysis.runbook import Runbook
+from sagascope_collector.analysis.runbooks import Runbook
 from sagascope_collector.engines import BUILT_IN, AttributeMapping, read_mapping
 from sagascope_collector.scrubbing import Rules
 from sagascope_collector.settings import Settings
