@@ -141,6 +141,11 @@ def celery_worker_lost(recorder: Recorder, otlp: str, _: str, folder: Path) -> N
         recorder.wait_for("run/payments.charge", "charge-8494")
 
 
+def celery_no_worker(recorder: Recorder, otlp: str, _: str, folder: Path) -> None:
+    with _celery(otlp, folder) as start:
+        _send(start, "charge-8495", "1")
+
+
 def _send(start: Callable[..., Any], *tasks: str) -> None:
     with start("send", *tasks) as sender:
         assert sender.wait(60) == 0
@@ -270,6 +275,7 @@ SYSTEMS: dict[str, Callable[[Recorder, str, str, Path], None]] = {
         dbos_recovered,
         celery_delivered_again,
         celery_worker_lost,
+        celery_no_worker,
         nats_messages,
         postgres_coordinator_gone,
         postgres_half_committed,

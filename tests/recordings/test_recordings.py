@@ -39,7 +39,10 @@ class Recording:
     mapping: str
 
     def requests(self, now_ns: int) -> list[tuple[str, dict[str, Any]]]:
-        """Path and body of each request, moved so that the last moment was `judged_after_seconds` ago."""
+        """Path and body of each request, moved so that the last moment was `judged_after_seconds` ago.
+
+        Each recording gets an environment of its own, since one collector may play several.
+        """
         text = (CASES / f"{self.name}.jsonl").read_text()
         stamps = [int(found) for found in re.findall(r'UnixNano":"(\d{19})"', text)]
         shift = now_ns - round(self.judged_after_seconds * NANOSECONDS_PER_SECOND) - max(stamps)
@@ -49,7 +52,12 @@ class Recording:
             return str(number + shift) if abs(number - max(stamps)) < NEAR_NS else found[0]
 
         lines = map(json.loads, re.sub(r"(?<!\d)\d{19}(?!\d)", moved, text).splitlines())
-        return [(line["path"], line["body"]) for line in lines]
+        requests = [(line["path"], line["body"]) for line in lines]
+        for _, body in requests:
+            for resource in [*body.get("resourceSpans", []), *body.get("resourceLogs", [])]:
+                attributes = resource.setdefault("resource", {}).setdefault("attributes", [])
+                attributes.append({"key": "deployment.environment.name", "value": {"stringValue": self.name}})
+        return requests
 
 
 def read(path: Path) -> Recording:
@@ -96,7 +104,7 @@ def collector(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 def test_a_recording_is_told_as_what_happened(recording: Recording, collector: Any) -> None:
     api = collector(recording).api
     for expected in map(dict, recording.expect):
-        params = {"name": expected.get("name", ""), "id": expected.pop("id")}
+        params = {"name": expected.get("name", ""), "id": expected.pop("id"), "environment": recording.name}
         deadline = time.monotonic() + TOLD_WITHIN_SECONDS
         while wrong := _differences(f"{api}/api/v1/saga", params, expected):
             assert time.monotonic() < deadline, f"{params}: {wrong}"

@@ -15,6 +15,8 @@ from sagascope_collector.values import word
 CONVERSATION_ID: Final = "messaging.conversation_id"
 STATE: Final = "celery.state"
 TASK_NAME: Final = "celery.task_name"
+MESSAGE_ID: Final = "messaging.message.id"
+"""The task's id on the caller's span, which has no conversation id since version 0.66 of the instrumentation."""
 RUN, APPLY = "run", "apply_async"
 RETRY: Final = "RETRY"
 
@@ -23,8 +25,10 @@ NAME: Final = "celery"
 
 def mark(record: RecordFields) -> Mark | None:
     """Returns the saga of a record: its id is the task's id."""
-    conversation = record.first(CONVERSATION_ID)
     verb, _, task = record.name.partition("/")
+    conversation = record.first(CONVERSATION_ID)
+    if not conversation and verb == APPLY and record.first(TASK_NAME):
+        conversation = record.first(MESSAGE_ID)
     if not (conversation and task and verb in (RUN, APPLY)):
         return None
     name = record.first(TASK_NAME) or task
@@ -57,5 +61,9 @@ def _outcome(span: Span) -> str:
 
 
 ENGINE: Final = Engine(
-    name=NAME, keys=(CONVERSATION_ID, TASK_NAME), prefilter_terms=(CONVERSATION_ID,), mark=mark, interpret=interpret
+    name=NAME,
+    keys=(CONVERSATION_ID, MESSAGE_ID, TASK_NAME),
+    prefilter_terms=(CONVERSATION_ID, TASK_NAME),
+    mark=mark,
+    interpret=interpret,
 )
