@@ -5,13 +5,11 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from sagascope_collector.analysis.wording import dated
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.ingest import Ingest
 from sagascope_collector.projection import Projection
 from sagascope_collector.storage import Storage
 from sagascope_collector.storage.runs import steady_clock
-
-NANOSECONDS = 1e9
-
 
 Interval = tuple[int, int]
 """From and to, in nanoseconds since 1970."""
@@ -179,7 +177,7 @@ class ProcessHealth:
     def lag_seconds(self) -> float:
         """Seconds by which what is waiting and what is summarised lag behind what was received."""
         oldest = self._ingest.oldest()
-        waiting = max(0.0, (self._clock() - oldest) / NANOSECONDS) if oldest else 0.0
+        waiting = max(0.0, (self._clock() - oldest) / NANOSECONDS_PER_SECOND) if oldest else 0.0
         return max(waiting, self._projection.lag_seconds())
 
     def notices(self) -> Sequence[str]:

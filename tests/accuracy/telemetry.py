@@ -14,9 +14,10 @@ from accuracy.shapes import Shape
 from accuracy.world import Process, Story, Work
 from sagascope import semconv
 from sagascope_collector import records
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.records import Event, Facts, Heartbeat, Instance, Listing, Log, Mark, SagaId, Scope, Span
 
-SECOND = 1_000_000_000
+SECOND = NANOSECONDS_PER_SECOND
 STARTED = 1_795_000_000 * SECOND
 SAGA_ID = "8492"
 ANNOUNCED_AFTER = 0.25

@@ -14,13 +14,13 @@ from typing import Any
 import httpx
 import pytest
 
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from support.collector import RunningCollector, running_collector
 from support.scenario import differences
 
 pytestmark = pytest.mark.xdist_group("recordings")
 
 CASES = Path(__file__).with_name("cases")
-NANOSECONDS_PER_SECOND = 10**9
 TOLD_WITHIN_SECONDS = 15.0
 """Plans of other sagas are learned meanwhile."""
 

@@ -10,7 +10,9 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-SECOND = 1_000_000_000
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
+
+SECOND = NANOSECONDS_PER_SECOND
 NOON = 1_790_000_000 * SECOND
 """A fixed moment in 2026, in nanoseconds."""
 

@@ -26,8 +26,9 @@ from hashlib import sha256
 from typing import Any
 
 from sagascope import semconv
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 
-SECOND = 1_000_000_000
+SECOND = NANOSECONDS_PER_SECOND
 ANNOUNCE_AFTER = 0.25
 
 

@@ -24,8 +24,6 @@ MAX_REQUEST_RECORDS: Final = 1_000
 TRACE_ID_BYTES: Final = 16
 SPAN_ID_BYTES: Final = 8
 
-NANOSECONDS_PER_SECOND: Final = 1_000_000_000
-
 Value = str | bool | int | float | Sequence[str]
 Attributes = Mapping[str, Value]
 SpanKind = Literal["internal", "server", "client", "producer", "consumer"]

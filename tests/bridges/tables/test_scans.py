@@ -15,13 +15,13 @@ from sagascope import semconv
 from sagascope_collector.bridges import CheckpointFile, Span, Telemetry
 from sagascope_collector.bridges.postgres import Checkpoint as PostgresCheckpoint
 from sagascope_collector.bridges.tables import Checkpoint, Mapping, TablesSource, read_mapping
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND as SECOND
 from sagascope_collector.errors import BadValue, SourceUnavailable
 from support.postgres import Server
 
 pytestmark = pytest.mark.xdist_group("tables")
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "engines" / "state-tables.md"
-SECOND = 1_000_000_000
 NOW = 1_800_000_000 * SECOND
 SAGAS = """
 DROP TABLE IF EXISTS sagas, saga_steps, outbox, saga_instance;

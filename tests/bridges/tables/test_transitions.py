@@ -12,8 +12,8 @@ from sagascope_collector.bridges.tables.mapping import State, Table
 from sagascope_collector.bridges.tables.rows import OpenRow, Row
 from sagascope_collector.bridges.tables.telemetry import TableTelemetry
 from sagascope_collector.bridges.tables.transitions import Transition, transition
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND as SECOND
 
-SECOND = 1_000_000_000
 COLUMNS = {"id": "id", "state": "state", "step": "step"}
 
 

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND as SECOND
 from sagascope_collector.incidents.lifecycle import (
     RESOLVE_AFTER_NS,
     Incident,
@@ -18,7 +19,6 @@ from sagascope_collector.incidents.lifecycle import (
 )
 from sagascope_collector.storage import AmountAtRisk, IncidentChange, IncidentGroup
 
-SECOND = 1_000_000_000
 GROUP = IncidentGroup(
     key="i1",
     environment="prod",

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from sagascope import semconv
 from sagascope_collector.bridges.bridge import PollResult
-from sagascope_collector.bridges.otlp import NANOSECONDS_PER_SECOND, Telemetry
+from sagascope_collector.bridges.otlp import Telemetry
 from sagascope_collector.bridges.postgres.telemetry import (
     Decision,
     GlobalId,
@@ -24,6 +24,7 @@ from sagascope_collector.bridges.postgres.telemetry import (
     locks_record,
     prepare_span,
 )
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 
 CONNECTION_OPTIONS: Final[dict[str, Any]] = {
     "connect_timeout": 5,

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sagascope_collector.bridges.otlp import NANOSECONDS_PER_SECOND
 from sagascope_collector.bridges.tables.mapping import State, Table, normalized_state_name
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 
 MIN_UNIX_MILLISECONDS: Final = 100_000_000_000
 """A smaller number counts seconds since 1970, a number from here on milliseconds."""

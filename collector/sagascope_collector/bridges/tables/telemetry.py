@@ -10,7 +10,6 @@ from typing import Final
 
 from sagascope import semconv
 from sagascope_collector.bridges.otlp import (
-    NANOSECONDS_PER_SECOND,
     SPAN_ID_BYTES,
     TRACE_ID_BYTES,
     Resource,
@@ -20,6 +19,7 @@ from sagascope_collector.bridges.otlp import (
 )
 from sagascope_collector.bridges.tables.rows import Attempt, Row
 from sagascope_collector.bridges.tables.transitions import AttemptReport, Transition
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 
 TABLE_NAME: Final = "sagascope.table.name"
 """string: the table of the row."""

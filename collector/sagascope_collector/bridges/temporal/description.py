@@ -10,9 +10,9 @@ from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.api.workflow.v1 import PendingActivityInfo, PendingWorkflowTaskInfo
 from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 
-from sagascope_collector.bridges.otlp import NANOSECONDS_PER_SECOND
 from sagascope_collector.bridges.temporal.runs import PendingCall, Run
 from sagascope_collector.bridges.temporal.telemetry import UNSEEN_FAILURE, Error, RunTelemetry, format_time
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 
 POLLER_CHECK_DELAY_NS: Final = 2 * NANOSECONDS_PER_SECOND
 """How long a task waits for a worker before the bridge checks whether a worker polls its task queue."""

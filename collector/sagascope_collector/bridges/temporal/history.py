@@ -7,9 +7,9 @@ from pydantic import BaseModel, ValidationError
 from temporalio.api.history.v1 import HistoryEvent
 
 from sagascope import semconv
-from sagascope_collector.bridges.otlp import NANOSECONDS_PER_SECOND
 from sagascope_collector.bridges.temporal.runs import PendingCall, Run
 from sagascope_collector.bridges.temporal.telemetry import UNSEEN_FAILURE, Error, RunTelemetry
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 
 COMPENSATION_PREFIXES: Final = ("undo_", "compensate_", "Undo", "Compensate")
 """An activity whose name is one of these and another activity's name compensates that one, as in the plugin."""

@@ -12,12 +12,13 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 
 from sagascope_collector.bridges.bridge import PollResult
-from sagascope_collector.bridges.otlp import NANOSECONDS_PER_SECOND, Telemetry
+from sagascope_collector.bridges.otlp import Telemetry
 from sagascope_collector.bridges.temporal.client import TemporalClient
 from sagascope_collector.bridges.temporal.description import DescriptionReader
 from sagascope_collector.bridges.temporal.history import HistoryReader
 from sagascope_collector.bridges.temporal.runs import Checkpoint, Run
 from sagascope_collector.bridges.temporal.telemetry import RunTelemetry
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import SourceUnavailable
 
 MAX_RUNS_PER_POLL: Final = 500

@@ -15,7 +15,6 @@ from temporalio.api.failure.v1 import Failure
 
 from sagascope import semconv
 from sagascope_collector.bridges.otlp import (
-    NANOSECONDS_PER_SECOND,
     SPAN_ID_BYTES,
     TRACE_ID_BYTES,
     Attributes,
@@ -27,6 +26,7 @@ from sagascope_collector.bridges.otlp import (
     Value,
 )
 from sagascope_collector.bridges.temporal.runs import PendingCall, Run
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 
 WORKER_IDENTITY: Final = "temporal.worker.identity"
 """string: the identity of the worker that started an activity."""
