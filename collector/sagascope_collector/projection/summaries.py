@@ -10,7 +10,7 @@ from sagascope_collector.analysis import model
 from sagascope_collector.client import schemas
 from sagascope_collector.errors import StorageUnavailable
 from sagascope_collector.incidents import incident_saga
-from sagascope_collector.projection import plain
+from sagascope_collector.projection import clean_completions
 from sagascope_collector.projection.memory import Memory
 from sagascope_collector.projection.reliance import Reliance
 from sagascope_collector.projection.surroundings import Surroundings
@@ -50,7 +50,7 @@ class Summaries:
         self.reliance = Reliance()
         self._summarise = summarise
         self._unreadable: dict[SagaId, str] = {}
-        self._resting: dict[SagaId, float] = {}
+        self._deferred_until: dict[SagaId, float] = {}
         """Large sagas, and when they may be evaluated again."""
 
     @property
@@ -66,7 +66,7 @@ class Summaries:
         Raises:
             StorageUnavailable: nothing was written.
         """
-        ids = self._without_resting(ids)
+        ids = self._without_deferred(ids)
         if not ids:
             return
         where = self._storage.sagas.bounds(ids)
@@ -77,17 +77,17 @@ class Summaries:
                 break
             started = time.monotonic()
             self._renew([each], context, stopping)
-            self._resting[each] = time.monotonic() + LARGE_REST * (time.monotonic() - started)
+            self._deferred_until[each] = time.monotonic() + LARGE_REST * (time.monotonic() - started)
 
-    def _without_resting(self, ids: Sequence[SagaId]) -> Sequence[SagaId]:
+    def _without_deferred(self, ids: Sequence[SagaId]) -> Sequence[SagaId]:
         now = time.monotonic()
-        if not self._resting:
+        if not self._deferred_until:
             return ids
-        self._resting = {each: until for each, until in self._resting.items() if until > now}
-        resting = [each for each in ids if each in self._resting]
-        for each in resting:
-            self._storage.changes.defer([each], seconds=self._resting[each] - now)
-        return [each for each in ids if each not in self._resting]
+        self._deferred_until = {each: until for each, until in self._deferred_until.items() if until > now}
+        deferred = [each for each in ids if each in self._deferred_until]
+        for each in deferred:
+            self._storage.changes.defer([each], seconds=self._deferred_until[each] - now)
+        return [each for each in ids if each not in self._deferred_until]
 
     def _renew(self, ids: Sequence[SagaId], context: analysis.Context, stopping: Event) -> None:
         if not ids:
@@ -133,7 +133,7 @@ class Summaries:
             StorageUnavailable: nothing was written.
         """
         try:
-            rows = plain.rows(self._storage.lookup.clean_completions(ids))
+            rows = clean_completions.rows(self._storage.lookup.clean_completions(ids))
         except StorageUnavailable as error:
             logger.warning("Sagas cannot be summarised together; each is rebuilt instead: %s", error)
             return ids

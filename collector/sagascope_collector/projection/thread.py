@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from sagascope_collector import analysis
-from sagascope_collector.projection.again import Again
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.projection.memory import Memory
+from sagascope_collector.projection.reevaluation import ReevaluationQueue
 from sagascope_collector.projection.summaries import Summaries, Summarise
 from sagascope_collector.projection.surroundings import Surroundings
 from sagascope_collector.records import SagaId
@@ -16,23 +17,23 @@ from sagascope_collector.storage import Storage
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE: int = 256
-"""Saga ids whose facts are held in memory together."""
+BATCH_SAGAS: int = 256
+"""Sagas whose records are held in memory together."""
 
-FEW: int = 64
-"""Changed sagas up to which each is rebuilt: looking through them together costs as much as rebuilding forty."""
+MAX_REBUILT_CHANGES: int = 64
+"""Changed sagas up to which each is rebuilt: reading them in bulk costs as much as rebuilding forty."""
 
-IN_BULK: int = 8192
-"""Saga ids that are looked through together for those that ended plainly."""
+BULK_SAGAS: int = 8192
+"""Sagas that are read in bulk to find the clean completions."""
 
-A_FEW: int = 64
-"""Sagas that are rebuilt between two looks at the clock, at a flood."""
+FLOOD_BATCH_SAGAS: int = 64
+"""Sagas that are rebuilt between two readings of the clock, under high load."""
 
-SHARE: float = 0.3
-"""Seconds for which sagas are rebuilt before the next are looked through, at a flood."""
+FLOOD_REBUILD_SECONDS: float = 0.3
+"""Time for which sagas are rebuilt before the next bulk read, under high load."""
 
-PATIENCE: float = 1.0
-"""Seconds after which one is summarised that goes on changing, at a flood."""
+MAX_QUIET_WAIT_SECONDS: float = 1.0
+"""Time after which a saga that goes on changing is summarised, under high load."""
 
 BUSY_CANDIDATES: int = 16
 """Sagas that were summarised in bulk that are learned from together while others change: a sample of the latest."""
@@ -40,16 +41,16 @@ BUSY_CANDIDATES: int = 16
 BUSY_CANDIDATES_INTERVAL_SECONDS: float = 1.5
 """Time between two such samples: what ends counts within 2 s."""
 
-PAUSE: float = 0.4
-"""Seconds between the starts of two looks for changes, unless there were more than one look takes in."""
+POLL_INTERVAL_SECONDS: float = 0.4
+"""Time between the starts of two polls for changes, unless more changed than one poll reads."""
 
-BREATH: float = 0.05
-"""Seconds after the end of a look, likewise."""
+MIN_POLL_PAUSE_SECONDS: float = 0.05
+"""Least time from the end of a poll to the next, likewise."""
 
 LOG_INTERVAL_SECONDS: float = 60.0
 
-LOOK_AROUND: int = 1_000_000_000
-"""Nanoseconds between two looks at which processes are silent."""
+SURROUNDINGS_INTERVAL_NS: int = NANOSECONDS_PER_SECOND
+"""Time between two checks for processes that stopped reporting."""
 
 
 class Projection:
@@ -59,13 +60,13 @@ class Projection:
     goes on.
 
     Args:
-        storage: whence facts come and whither summaries go.
+        storage: holds the records and the summaries.
         summarise: what is kept of a saga and its judgement.
         context: what to judge by, for a time in nanoseconds.
         memory: learns from the sagas that end; None: what is learned is not shared with the context.
         surroundings: sees what goes on around single sagas; None: likewise.
         clock: now, in nanoseconds since 1970.
-        quiet: seconds without news after which a saga is summarised, at a flood: it may just have ended.
+        quiet: seconds without news after which a saga is summarised, under high load: it may just have ended.
     """
 
     def __init__(
@@ -85,9 +86,9 @@ class Projection:
         self._memory = memory or Memory(storage)
         self._surroundings = surroundings or Surroundings()
         self._summaries = Summaries(storage, summarise, self._memory, self._surroundings)
-        self._again = Again()
+        self._reevaluations = ReevaluationQueue()
         self._quiet = quiet
-        self._looked_at = 0
+        self._surroundings_checked_at = 0
         self._next_candidates = -math.inf
         self._current_at = time.monotonic()
         self._fault: str | None = None
@@ -96,18 +97,18 @@ class Projection:
         self._thread = threading.Thread(target=self._run, name="projection", daemon=True)
 
     def start(self) -> None:
-        """Begin, in a thread of its own."""
+        """Starts the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End within a second; what is not done yet is done after the next start."""
+        """Stops within a second; what is left is done after the next start."""
         self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join(1.0)
 
     def lag_seconds(self) -> float:
         """Seconds by which summaries may be behind the facts; it grows while the store gives no answer."""
-        return max(0.0, time.monotonic() - self._current_at - 2 * PAUSE)
+        return max(0.0, time.monotonic() - self._current_at - 2 * POLL_INTERVAL_SECONDS)
 
     def unreadable(self) -> int:
         """Returns how many sagas cannot be read, and are not evaluated."""
@@ -119,23 +120,23 @@ class Projection:
         return [*failing, *self._summaries.notices()]
 
     def notices(self) -> Sequence[str]:
-        """What readers of lists should know."""
+        """Returns what readers of lists should know."""
         return [*self.faults(), *self._surroundings.notices(), *self._memory.notices()]
 
     def renew(self, ids: Sequence[SagaId]) -> int:
-        """Summarise these, changed or not; how many they are. Not while the thread runs.
+        """Summarises these sagas, changed or not, and returns their number. Not for use while the thread runs.
 
         Raises:
             StorageUnavailable: some may be done.
         """
         context = self._context(self._clock())
         rest = self._summaries.renew_clean(ids)
-        for first in range(0, len(rest), AT_ONCE):
-            self._summaries.renew(rest[first : first + AT_ONCE], context, self._stopping)
+        for first in range(0, len(rest), BATCH_SAGAS):
+            self._summaries.renew(rest[first : first + BATCH_SAGAS], context, self._stopping)
         return len(ids)
 
     def advance(self) -> bool:
-        """Summarise what changed, what is due and what must be judged again; False: nothing is left of any.
+        """Summarises what changed, what is due and what must be re-evaluated; False: nothing is left.
 
         Raises:
             StorageUnavailable: what was not written is still to be done.
@@ -146,62 +147,64 @@ class Projection:
         """Likewise; returns whether to go on at once."""
         begun, context = time.monotonic(), self._context(self._clock())
         left = self._renew_changed(context)
-        due = self._storage.sagas.due(context.now, AT_ONCE)
+        due = self._storage.sagas.due(context.now, BATCH_SAGAS)
         self._summaries.renew(due, context, self._stopping)
-        if len(due) < AT_ONCE and not self._stopping.is_set():
-            self._current_at = begun - max(0.0, self._storage.changes.backlog().seconds - self._quiet - PATIENCE)
-        self._again.learned(self._memory.reflect())
-        return self._judge_again(self._context(context.now)) or left or len(due) == AT_ONCE
+        if len(due) < BATCH_SAGAS and not self._stopping.is_set():
+            self._current_at = begun - max(
+                0.0, self._storage.changes.backlog().seconds - self._quiet - MAX_QUIET_WAIT_SECONDS
+            )
+        self._reevaluations.learned(self._memory.reflect())
+        return self._reevaluate(self._context(context.now)) or left or len(due) == BATCH_SAGAS
 
     def _renew_changed(self, context: analysis.Context) -> bool:
         """Summarises what changed; returns whether to look again at once."""
-        if self._storage.changes.backlog().sagas <= AT_ONCE:
-            changed = self._storage.changes.claim(AT_ONCE)
-            rest = self._summaries.renew_clean(changed) if len(changed) > FEW else changed
+        if self._storage.changes.backlog().sagas <= BATCH_SAGAS:
+            changed = self._storage.changes.claim(BATCH_SAGAS)
+            rest = self._summaries.renew_clean(changed) if len(changed) > MAX_REBUILT_CHANGES else changed
             self._summaries.renew(rest, context, self._stopping)
             return self._learn_from_candidates(context, is_busy=bool(changed))
-        changed = self._storage.changes.claim(IN_BULK, quiet=self._quiet, within=PATIENCE)
+        changed = self._storage.changes.claim(BULK_SAGAS, quiet=self._quiet, within=MAX_QUIET_WAIT_SECONDS)
         rest = self._summaries.renew_clean(changed)
         started = time.monotonic()
-        for first in range(0, len(rest), A_FEW):
-            if time.monotonic() - started > SHARE or self._stopping.is_set():
+        for first in range(0, len(rest), FLOOD_BATCH_SAGAS):
+            if time.monotonic() - started > FLOOD_REBUILD_SECONDS or self._stopping.is_set():
                 self._storage.changes.defer(rest[first:])
                 break
-            self._summaries.renew(rest[first : first + A_FEW], context, self._stopping)
+            self._summaries.renew(rest[first : first + FLOOD_BATCH_SAGAS], context, self._stopping)
         self._learn_from_candidates(context, is_busy=True)
-        return len(changed) == IN_BULK
+        return len(changed) == BULK_SAGAS
 
     def _learn_from_candidates(self, context: analysis.Context, *, is_busy: bool) -> bool:
         """Learns from some sagas that were summarised in bulk; returns whether to go on with it at once."""
         now = time.monotonic()
         if is_busy and now < self._next_candidates:
             return False
-        candidates = self._memory.candidates(BUSY_CANDIDATES if is_busy else A_FEW)
+        candidates = self._memory.candidates(BUSY_CANDIDATES if is_busy else FLOOD_BATCH_SAGAS)
         self._summaries.learn(candidates, context, self._stopping)
         self._next_candidates = now + BUSY_CANDIDATES_INTERVAL_SECONDS
         return bool(candidates) and not is_busy
 
-    def _judge_again(self, context: analysis.Context) -> bool:
-        """Judge again a part of the sagas for which something around them changed; whether there was any."""
-        if not 0 <= context.now - self._looked_at < LOOK_AROUND:
-            self._look_around(context)
-            self._looked_at = context.now
-        part = self._again.part(self._storage, AT_ONCE)
+    def _reevaluate(self, context: analysis.Context) -> bool:
+        """Re-evaluates some of the sagas whose surroundings changed; returns whether there were any."""
+        if not 0 <= context.now - self._surroundings_checked_at < SURROUNDINGS_INTERVAL_NS:
+            self._check_surroundings(context)
+            self._surroundings_checked_at = context.now
+        part = self._reevaluations.part(self._storage, BATCH_SAGAS)
         self._summaries.renew(part, context, self._stopping)
         return bool(part)
 
-    def _look_around(self, context: analysis.Context) -> None:
+    def _check_surroundings(self, context: analysis.Context) -> None:
         instances = self._storage.instances.all()
         self._surroundings.look(instances, context)
         broken = self._summaries.reliance.broken(instances, context.now)
-        for first in range(0, len(broken), AT_ONCE):
-            self._summaries.renew(broken[first : first + AT_ONCE], context, self._stopping)
+        for first in range(0, len(broken), BATCH_SAGAS):
+            self._summaries.renew(broken[first : first + BATCH_SAGAS], context, self._stopping)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
             begun = time.monotonic()
             if not self._advance_or_wait():
-                self._stopping.wait(max(BREATH, begun + PAUSE - time.monotonic()))
+                self._stopping.wait(max(MIN_POLL_PAUSE_SECONDS, begun + POLL_INTERVAL_SECONDS - time.monotonic()))
 
     def _advance_or_wait(self) -> bool:
         """Does one round; a fault is logged when it starts, every minute while it lasts, and when it ends."""

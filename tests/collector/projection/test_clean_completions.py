@@ -11,7 +11,7 @@ from sagascope_collector.analysis import Context
 from sagascope_collector.api import present
 from sagascope_collector.ingest import Encoding, Payload, Signal
 from sagascope_collector.otlp import decode
-from sagascope_collector.projection import Projection, plain
+from sagascope_collector.projection import Projection, clean_completions
 from sagascope_collector.projection.memory import Memory
 from sagascope_collector.projection.summaries import Summaries
 from sagascope_collector.projection.surroundings import Surroundings
@@ -179,7 +179,7 @@ def test_the_query_says_what_the_general_path_says(storage: Storage, seed: int) 
     for part in batches_of(teller, told, [3_000, 12_000]):
         append(storage, part)
     ids = storage.changes.claim(10_000)
-    clean = plain.rows(storage.lookup.clean_completions(ids))
+    clean = clean_completions.rows(storage.lookup.clean_completions(ids))
     Summaries(storage, present.summary, Memory(storage), Surroundings()).renew(ids, Context(NOW), Event())
     general: dict[str, list[SagaRow]] = {}
     for each in storage.listing.page(SagaFilter(), limit=20_000).rows:
@@ -261,7 +261,7 @@ def test_the_sagas_whose_rate_is_measured_complete_cleanly(storage: Storage) -> 
     storage.records.append(decode([Payload(Signal.TRACES, Encoding.PROTOBUF, body, NOON) for body in bodies]).batch)
     ids = storage.changes.claim(1_000)
     assert len(ids) == 2 * 51
-    found = [(row.status, row.attention) for row in plain.rows(storage.lookup.clean_completions(ids))]
+    found = [(row.status, row.attention) for row in clean_completions.rows(storage.lookup.clean_completions(ids))]
     assert found == [("completed", None)] * len(ids)
 
 

@@ -15,7 +15,7 @@ from sagascope_collector.errors import StorageUnavailable
 from sagascope_collector.ingest import Encoding, Payload, Signal
 from sagascope_collector.otlp import decode
 from sagascope_collector.projection import Projection, summaries, thread
-from sagascope_collector.projection.thread import PAUSE
+from sagascope_collector.projection.thread import POLL_INTERVAL_SECONDS
 from sagascope_collector.storage import SagaFilter, SagaRow, Storage
 from support.otlp import NOON, SECOND, heartbeat, log, logs, of_saga, resource, span_id, trace_id
 from support.payments import DONE, STUCK, Request, saga, soon
@@ -108,7 +108,7 @@ def test_what_is_due_is_judged_again(store: Storage, projection: Projection, clo
 def test_more_than_one_round_s_worth_is_done_in_several(
     store: Storage, projection: Projection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(thread, "IN_BULK", 100)
+    monkeypatch.setattr(thread, "BULK_SAGAS", 100)
     put(store, *(each for number in range(300) for each in saga(str(number), now=NOON)))
     assert settle(projection) > 1
     assert len(listed(store)) == 300
@@ -157,7 +157,7 @@ def test_a_store_that_is_gone_stops_nothing_but_the_summaries(
     projection.start()
     store.close()
     soon(lambda: caplog.records)
-    soon(lambda: projection.lag_seconds() > PAUSE)
+    soon(lambda: projection.lag_seconds() > POLL_INTERVAL_SECONDS)
     assert len(caplog.records) == 1
     begun = time.monotonic()
     projection.stop()

@@ -1,6 +1,6 @@
 """Summaries of sagas that completed cleanly, made without rebuilding them: the bulk path under high load.
 
-They equal those of the general path, to the letter: a property test holds it. What is in doubt is left to that path.
+They equal those of the general path exactly, which a property test holds. Doubtful cases are left to that path.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,9 +26,9 @@ _FAILURES: Final = (semconv.OUTCOME_COMPENSATED, semconv.OUTCOME_FAILED)
 
 
 def row(end: CleanCompletion) -> SagaRow | None:
-    """The summary of a saga that was completed; None: it is to be rebuilt."""
+    """Returns the summary of a saga that completed; None: it must be rebuilt."""
     root = end.root
-    if not _is_completed(end, root) or _undoes(root, end.steps):
+    if not _is_completed(end, root) or _may_compensate(root, end.steps):
         return None
     key = SagaKey(end.environment, end.name or UNKNOWN_NAME, end.id, end.run)
     keys = _keys(end.keyed)
@@ -56,15 +56,15 @@ def _is_completed(end: CleanCompletion, root: Mapping[str, Any]) -> bool:
     return outcome not in _FAILURES
 
 
-def _undoes(root: Mapping[str, Any], steps: Iterable[str]) -> bool:
+def _may_compensate(root: Mapping[str, Any], steps: Iterable[str]) -> bool:
     """Whether a step may be a compensation by the declared plan."""
     declared = values.texts(root.get(semconv.PLAN_COMPENSATIONS))
     return bool(declared and set(declared).intersection(steps))
 
 
-def _keys(told: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+def _keys(marked: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     keys: dict[str, str] = {}
-    for attributes in told:
+    for attributes in marked:
         keys |= values.business_keys(attributes)
     return dict(sorted(keys.items()))
 
@@ -80,8 +80,8 @@ def _document(key: SagaKey, end: CleanCompletion, root: Mapping[str, Any], keys:
     )
 
 
-def _members(**told: Any) -> str:
-    return orjson.dumps(told).decode()[1:-1]
+def _members(**members: Any) -> str:
+    return orjson.dumps(members).decode()[1:-1]
 
 
 _COMPLETED: Final = _members(
@@ -125,5 +125,5 @@ def _text(text: str) -> str:
 
 
 def rows(ends: Iterable[CleanCompletion]) -> Sequence[SagaRow]:
-    """The summaries of those that were completed."""
+    """Returns the summaries of the sagas that completed."""
     return [made for each in ends if (made := row(each)) is not None]

@@ -1,0 +1,53 @@
+"""Sagas that must be re-evaluated although nothing was received about them."""
+
+from collections import deque
+from collections.abc import Iterable
+
+from sagascope_collector.analysis.model import UNKNOWN_NAME, Status
+from sagascope_collector.projection.memory import Learned
+from sagascope_collector.records import SagaId
+from sagascope_collector.storage import SagaFilter, Storage
+
+AT_START = (
+    SagaFilter(status=Status.RUNNING),
+    SagaFilter(status=Status.COMPENSATING),
+    SagaFilter(attention="any"),
+)
+"""What a restart may have changed: the settings, and what was not received meanwhile."""
+
+OPEN = (Status.RUNNING, Status.COMPENSATING)
+GIVEN_UP = (Status.FAILED, Status.COMPENSATED)
+
+
+class ReevaluationQueue:
+    """Lists sagas to re-evaluate, some at a time."""
+
+    def __init__(self) -> None:
+        self._pending: deque[tuple[SagaFilter, str | None]] = deque((each, None) for each in AT_START)
+
+    def learned(self, news: Iterable[Learned]) -> None:
+        """Queues the sagas that a newly learned plan affects: open ones, and with compensations those given up.
+
+        So are open sagas without a name: their type may be inferred now.
+        """
+        for (environment, name), has_compensations in news:
+            for status in (*OPEN, *(GIVEN_UP if has_compensations else ())):
+                self._enqueue(SagaFilter(environment=environment, name=name, status=status))
+            for status in OPEN:
+                self._enqueue(SagaFilter(environment=environment, name=UNKNOWN_NAME, status=status))
+
+    def _enqueue(self, narrowed: SagaFilter) -> None:
+        if (narrowed, None) not in self._pending:
+            self._pending.append((narrowed, None))
+
+    def part(self, storage: Storage, limit: int) -> list[SagaId]:
+        """Returns the next ids to re-evaluate; empty when none are left."""
+        while self._pending:
+            narrowed, cursor = self._pending[0]
+            page = storage.listing.page(narrowed, limit=limit, cursor=cursor)
+            self._pending.popleft()
+            if page.next_cursor:
+                self._pending.appendleft((narrowed, page.next_cursor))
+            if page.rows:
+                return list(dict.fromkeys(SagaId(row.key.environment, row.key.id) for row in page.rows))
+        return []
