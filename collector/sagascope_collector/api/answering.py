@@ -19,7 +19,7 @@ def answers(shape: type[schemas.Wire], *refusals: int) -> dict[str, Any]:
 
 
 def json(answer: BaseModel | str) -> Response:
-    """An answer that nobody may keep: the next one may say something else."""
+    """Returns an answer that must not be cached: the next one may differ."""
     text = answer if isinstance(answer, str) else answer.model_dump_json()
     return Response(text, media_type="application/json", headers={"Cache-Control": "no-store"})
 

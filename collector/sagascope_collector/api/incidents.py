@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, Response
 
 from sagascope_collector.api.answering import answers, json
-from sagascope_collector.api.parameters import IncidentListing, Nothing, TaskListing, Word, said_once
+from sagascope_collector.api.parameters import IncidentListing, Nothing, TaskListing, Word, no_repeats
 from sagascope_collector.api.present import decimal, moment
 from sagascope_collector.api.tasks import Tasks
 from sagascope_collector.client import schemas
@@ -18,7 +18,7 @@ Key = Annotated[Word, Path(alias="key")]
 
 def incident_routes(incidents: Incidents, tasks: Tasks, comparison: Comparison) -> APIRouter:
     """Returns the routes of incidents, of the tasks for their sagas, and of what these have in common."""
-    router = APIRouter(dependencies=[Depends(said_once)], redirect_slashes=False)
+    router = APIRouter(dependencies=[Depends(no_repeats)], redirect_slashes=False)
 
     @router.get("/api/v1/incidents", **answers(schemas.Incidents))
     def listed(asked: Annotated[IncidentListing, Query()]) -> Response:

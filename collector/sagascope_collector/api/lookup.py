@@ -1,4 +1,4 @@
-"""One saga in full, and the search for what somebody quoted."""
+"""One saga in full, and the search by an id or a key."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -82,7 +82,7 @@ class Lookup:
         return f"{called} was ever received."
 
     def search(self, text: str) -> str:
-        """What somebody may have meant by `text`, as `schemas.SearchResult` in JSON."""
+        """Returns what `text` may refer to, as `schemas.SearchResult` in JSON."""
         stored = self.stored_as(text)
         hits = self._meant(text) or (self._meant(stored) if stored != text else [])
         reason = "null" if hits else f'"{self._reason(text)}"'

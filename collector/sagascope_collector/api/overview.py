@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from sagascope_collector import analysis
-from sagascope_collector.api.courses import courses
+from sagascope_collector.api.paths import paths
 from sagascope_collector.api.present import moment
 from sagascope_collector.client import schemas
 from sagascope_collector.records import Following, Instance
@@ -18,7 +18,7 @@ FLOW_COLUMN = {
     "compensated": "compensated",
     "failed": "failed",
 }
-"""Where a saga of each status is counted: one that is being undone has not ended."""
+"""Where a saga of each status is counted: one that is compensating has not ended."""
 
 PERIODS = 24
 """Parts into which a window is cut, at most."""
@@ -51,14 +51,14 @@ def _flow(name: str, environment: str, counted: Counter[str]) -> schemas.Flow:
 
 
 def flow(name: str, period: int, steps: Iterable[StepStatistics], counted: Sequence[PathCount]) -> schemas.FlowInFull:
-    """The steps of one saga type, in parts of so many seconds, and the courses of its sagas."""
+    """The steps of one saga type, in parts of so many seconds, and the paths of its sagas."""
     told = list(steps)
     return schemas.FlowInFull(
         name=name,
         period=period,
         steps=[_step(each) for each in told if each.type != TRANSITION],
         hand_overs=[_hand_over(each) for each in told if each.type == TRANSITION],
-        courses=courses(counted),
+        courses=paths(counted),
     )
 
 

@@ -17,13 +17,13 @@ from sagascope_collector.storage import Order, SagaFilter
 LIMIT: int = 50
 """Sagas on a page unless told otherwise."""
 
-MOST: int = 500
+MAX_PAGE_ROWS: int = 500
 """Sagas on a page at most."""
 
 TASKS: int = 100
 """Tasks on a page at most: each is judged anew, as of now."""
 
-LONGEST: int = 4_096
+MAX_PARAMETER_CHARACTERS: int = 4_096
 """Characters of a parameter at most."""
 
 LATEST: int = 2**63 - 1
@@ -73,23 +73,23 @@ def _seconds(window: str) -> int:
     return int(parse_duration(window))
 
 
-Text = Annotated[str, Field(max_length=LONGEST)]
-Word = Annotated[str, Field(min_length=1, max_length=LONGEST)]
+Text = Annotated[str, Field(max_length=MAX_PARAMETER_CHARACTERS)]
+Word = Annotated[str, Field(min_length=1, max_length=MAX_PARAMETER_CHARACTERS)]
 Moment = Annotated[str, AfterValidator(_checked), Field(json_schema_extra={"format": "date-time"})]
 
 
-_COURSE = TypeAdapter(list[str])
+_STEP_NAMES = TypeAdapter(list[str])
 
 
-def _told_as_list(text: str) -> str:
+def _checked_path(text: str) -> str:
     try:
-        _COURSE.validate_json(text)
+        _STEP_NAMES.validate_json(text)
     except ValidationError as error:
         raise ValueError('write the steps as JSON, like ["wallet.debit","ledger.record"]') from error
     return text
 
 
-Course = Annotated[str, AfterValidator(_told_as_list), Field(max_length=LONGEST)]
+Course = Annotated[str, AfterValidator(_checked_path), Field(max_length=MAX_PARAMETER_CHARACTERS)]
 """The names of all steps, in order, as JSON."""
 
 
@@ -168,7 +168,7 @@ class Listing(Nothing):
     alone: bool | None = None
     course: Course | None = None
     sort: schemas.SagaOrder = "-started"
-    limit: Annotated[int, Field(ge=1, le=MOST)] = LIMIT
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE_ROWS)] = LIMIT
     cursor: Word | None = None
 
     @property
@@ -190,12 +190,12 @@ class Listing(Nothing):
             q=None if self.q is None else peel(self.q),
             incident=self.incident,
             alone=self.alone,
-            path=None if self.course is None else tuple(_COURSE.validate_json(self.course)),
+            path=None if self.course is None else tuple(_STEP_NAMES.validate_json(self.course)),
         )
 
 
-async def said_once(request: Request) -> None:
-    """Refuse a parameter that is given twice: which of the two is meant cannot be known.
+async def no_repeats(request: Request) -> None:
+    """Refuses a parameter that is given twice: which of the two is meant cannot be known.
 
     Raises:
         BadValue: naming it.

@@ -13,8 +13,8 @@ from fastapi import APIRouter, Depends, FastAPI, Path, Query, Response
 from sagascope_collector import analysis
 from sagascope_collector.api import overview, problems
 from sagascope_collector.api.answering import DatabaseFile, OtlpLines, answers, database_file, json
-from sagascope_collector.api.bounds import Bounded
-from sagascope_collector.api.forgetting import of_forgetting
+from sagascope_collector.api.body_limit import BodyLimit
+from sagascope_collector.api.erasure import of_erasure
 from sagascope_collector.api.health import Health, status
 from sagascope_collector.api.incidents import incident_routes
 from sagascope_collector.api.lookup import Lookup
@@ -26,11 +26,11 @@ from sagascope_collector.api.parameters import (
     Search,
     Window,
     Word,
-    said_once,
+    no_repeats,
 )
+from sagascope_collector.api.read_slots import ReadLimits, ReadSlots
 from sagascope_collector.api.sql import of_sql
 from sagascope_collector.api.tasks import Tasks
-from sagascope_collector.api.turns import ReadLimits, Turns
 from sagascope_collector.client import schemas
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.erasure import Eraser
@@ -39,8 +39,8 @@ from sagascope_collector.incidents import Comparison, Incidents
 from sagascope_collector.sql import Queries
 from sagascope_collector.storage import Storage, whole_period
 
-COURSES: int = 100
-"""Courses of a saga type among which the usual one is looked for."""
+MAX_PATHS: int = 100
+"""Paths of a saga type among which the usual one is chosen."""
 
 SILENT: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
 """The framework's own telemetry is off: a collector that reports to itself would feed on its own words."""
@@ -80,20 +80,20 @@ def create_api(
         telemetry=SILENT,
     )
     problems.register(api)
-    api.add_middleware(Bounded)
-    turn = [Depends(Turns(limits).taken, scope="function")]
-    api.include_router(_of_sagas(Lookup(storage, context, clock, stored_as)), dependencies=turn)
-    api.include_router(_of_lists(storage, context, clock), dependencies=turn)
+    api.add_middleware(BodyLimit)
+    read_slot = [Depends(ReadSlots(limits).taken, scope="function")]
+    api.include_router(_of_sagas(Lookup(storage, context, clock, stored_as)), dependencies=read_slot)
+    api.include_router(_of_lists(storage, context, clock), dependencies=read_slot)
     tasks, comparison = Tasks(storage, context, clock), Comparison(storage, clock)
-    api.include_router(incident_routes(incidents, tasks, comparison), dependencies=turn)
+    api.include_router(incident_routes(incidents, tasks, comparison), dependencies=read_slot)
     api.include_router(of_sql(Queries(storage) if with_sql else None))
-    api.include_router(of_forgetting(Eraser(storage, stored_as), turn))  # takes as long as it takes
+    api.include_router(of_erasure(Eraser(storage, stored_as), read_slot))  # takes as long as it takes
     api.include_router(_of_the_process(storage, health))  # asked also, and most of all, while others wait
     return api
 
 
 def _router() -> APIRouter:
-    return APIRouter(dependencies=[Depends(said_once)], redirect_slashes=False)
+    return APIRouter(dependencies=[Depends(no_repeats)], redirect_slashes=False)
 
 
 def _of_sagas(lookup: Lookup) -> APIRouter:
@@ -149,7 +149,7 @@ def _of_lists(storage: Storage, context: Callable[[int], analysis.Context], cloc
         if not steps and not any(name == known for known, *_ in storage.sagas.flow_counts()):
             raise NotFound(f"No saga of the type {name!r} was ever received.")
         return json(
-            overview.flow(name, period, steps, storage.statistics.paths(name, asked.environment, since, COURSES))
+            overview.flow(name, period, steps, storage.statistics.paths(name, asked.environment, since, MAX_PATHS))
         )
 
     @router.get("/api/v1/services", **answers(schemas.Services))

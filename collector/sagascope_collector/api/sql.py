@@ -10,7 +10,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends, Query, Response
 
 from sagascope_collector.api.answering import answers, json
-from sagascope_collector.api.parameters import Nothing, said_once
+from sagascope_collector.api.parameters import Nothing, no_repeats
 from sagascope_collector.client import schemas
 from sagascope_collector.errors import Disabled, Overloaded, ReadTooLong
 from sagascope_collector.sql import Queries
@@ -63,7 +63,7 @@ class QuerySlot:
 
 def of_sql(queries: Queries | None) -> APIRouter:
     """Returns the route; None: queries are switched off."""
-    router = APIRouter(dependencies=[Depends(said_once)], redirect_slashes=False)
+    router = APIRouter(dependencies=[Depends(no_repeats)], redirect_slashes=False)
     slot = QuerySlot(queries) if queries else None
 
     @router.post("/api/v1/sql", **answers(schemas.SqlResult, 403))

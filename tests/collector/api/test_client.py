@@ -16,7 +16,7 @@ NO_SUCH_PATH = (
 
 @contextmanager
 def answering(answer: bytes) -> Iterator[str]:
-    """A server that gives the same bytes to whoever connects."""
+    """A server that gives the same bytes to every client."""
 
     def serve() -> None:
         while True:

@@ -79,7 +79,7 @@ def test_depth_does_no_harm(collector: RunningCollector, http: httpx.Client, dep
 
 
 @pytest.mark.parametrize(("start", "end"), [(0, 0), (1, 2**64 - 1), (2**64 - 1, 1), (2**63, 2**63 + 1)])
-def test_any_time_is_told(collector: RunningCollector, http: httpx.Client, start: int, end: int) -> None:
+def test_any_time_is_returned(collector: RunningCollector, http: httpx.Client, start: int, end: int) -> None:
     said = span(77, trace=start % 10_007 + 20_000, start=start, end=end, attributes=of_saga(f"time-{start}-{end}"))
     send(collector, traces(said, of=resource()))
     answer = http.get("/api/v1/saga", params={"name": "payment", "id": f"time-{start}-{end}"})
@@ -99,7 +99,7 @@ def test_five_thousand_spans_are_enough(collector: RunningCollector, http: httpx
     assert told["spans"][0]["start_unix_nano"] == str(10**18 + 1)
 
 
-def test_sums_of_any_size_are_told(collector: RunningCollector, http: httpx.Client) -> None:
+def test_sums_of_any_size_are_returned(collector: RunningCollector, http: httpx.Client) -> None:
     amounts = ["1e30", "0.000000001", "-5", "NaN", "Infinity", "abc", "1" * 100, 5, 5.5, True, b"5"]
     for number, amount in enumerate(amounts):
         attributes = of_saga(f"sum-{number}") | {"saga.role": "saga", "saga.amount": amount, "saga.currency": "EUR"}

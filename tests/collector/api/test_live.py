@@ -122,7 +122,7 @@ def test_a_client_outlives_a_restart_of_the_collector(tmp_path: Path) -> None:
             assert [each.id for each in client.sagas().items] == [each.id for each in before]
 
 
-def test_lists_and_pages_say_the_same(collector: RunningCollector, client: Client) -> None:
+def test_lists_and_pages_agree(collector: RunningCollector, client: Client) -> None:
     send(collector, *saga("same", STUCK, ago=3_600), *saga("done", ago=3_600))
     for saga_id in ("same", "done"):
         (listed,) = soon(lambda saga_id=saga_id: client.sagas(q=saga_id).items)

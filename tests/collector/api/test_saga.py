@@ -26,7 +26,7 @@ def test_every_field_is_there_null_or_not(http: httpx.Client) -> None:
     assert [key for key, value in told.items() if value is None] == ["ended_at", "error"]
 
 
-def test_a_stuck_saga_says_where_since_when_and_why(client: Client) -> None:
+def test_a_stuck_saga_has_its_step_time_and_reason(client: Client) -> None:
     told = client.saga("payment", "8492")
     assert (told.status, told.attention, told.phase, told.step, told.service) == (
         "running", "hung", "forward", "ledger.record", "ledger",
@@ -54,7 +54,7 @@ def test_an_id_may_hold_any_character(client: Client, http: httpx.Client) -> Non
     assert http.get(f"/api/v1/sagas/late/{ODD}").status_code == 404
 
 
-def test_without_a_run_the_latest_started_is_told(client: Client) -> None:
+def test_without_a_run_the_latest_started_is_returned(client: Client) -> None:
     assert client.saga("payment", "500").run == "r2"
     assert client.saga("payment", "500", run="r1").run == "r1"
     assert client.saga("payment", "500").runs == ["r2", "r1"]

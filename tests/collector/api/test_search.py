@@ -1,4 +1,4 @@
-"""Finding a saga by what somebody quoted."""
+"""Finding a saga by an id or a key."""
 
 import pytest
 
@@ -60,7 +60,7 @@ def test_a_word_of_a_sentence_must_be_the_whole_id(client: Client) -> None:
     assert found(client, "it stands since 8 o'clock") == []
 
 
-def test_nothing_found_says_why(client: Client) -> None:
+def test_an_empty_result_gives_the_reason(client: Client) -> None:
     assert client.search("999999").reason == "never_seen"
     assert client.search(LONE).reason == "not_a_saga"
     assert client.search("f" * 32).reason == "never_seen"

@@ -1,4 +1,4 @@
-"""How many calls read at one time, and for how long: whatever is asked, what is received goes first."""
+"""The concurrency limit of reads, and their time limit: ingest comes first, whatever is queried."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,13 +8,13 @@ from typing import Final
 from sagascope_collector.errors import Overloaded
 from sagascope_collector.storage import within
 
-WAITING: Final = 256
-"""Calls that may wait for their turn; what comes beyond them is told to come back."""
+MAX_WAITING_CALLS: Final = 256
+"""Calls that may wait for a slot; others are refused with a time to retry."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadLimits:
-    """What reading may take."""
+    """How many calls may read, and how long."""
 
     readers: int = 4
     """Calls that read at one time; the others wait, in the order in which they came."""
@@ -22,8 +22,8 @@ class ReadLimits:
     """For which a call may wait, and then read."""
 
 
-class Turns:
-    """Gives calls their turn; on one event loop."""
+class ReadSlots:
+    """Assigns read slots to calls; on one event loop."""
 
     def __init__(self, limits: ReadLimits) -> None:
         self._limits = limits
@@ -31,10 +31,10 @@ class Turns:
         self._waiting = 0
 
     async def taken(self) -> AsyncIterator[None]:
-        """Have a turn while a route runs, but not while its answer is sent: a dependency of the scope ``function``.
+        """Holds a slot while a route runs, but not while its answer is sent: a dependency of the scope ``function``.
 
         Raises:
-            Overloaded: it did not come in time, or too many wait.
+            Overloaded: no slot was free in time, or too many calls wait.
         """
         await self._wait()
         try:
@@ -44,8 +44,8 @@ class Turns:
             self._free.release()
 
     async def _wait(self) -> None:
-        if self._waiting >= WAITING:
-            raise Overloaded(f"{WAITING} calls wait already to be answered.")
+        if self._waiting >= MAX_WAITING_CALLS:
+            raise Overloaded(f"{MAX_WAITING_CALLS} calls wait already to be answered.")
         self._waiting += 1
         try:
             async with asyncio.timeout(self._limits.seconds):

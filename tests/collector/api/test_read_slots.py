@@ -1,4 +1,4 @@
-"""However many ask, so many read at one time, for so long; the others are told when to come back."""
+"""Read slots limit how many calls read at one time and for how long; the others are refused with a time to retry."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -7,14 +7,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sagascope_collector.api.turns import WAITING, ReadLimits, Turns
+from sagascope_collector.api.read_slots import MAX_WAITING_CALLS, ReadLimits, ReadSlots
 from sagascope_collector.errors import Overloaded
 from support.collector import running_collector
 
 CALLS = 60
 
 
-def test_calls_that_wait_too_long_are_told_to_come_back_and_health_is_answered(tmp_path: Path) -> None:
+def test_calls_that_wait_too_long_are_refused_with_retry_after_and_health_is_answered(tmp_path: Path) -> None:
     with (
         running_collector(tmp_path, "--readers", "1", "--read-seconds", "0.01") as collector,
         httpx.Client(base_url=collector.api, trust_env=False, timeout=60) as http,
@@ -30,41 +30,41 @@ def test_calls_that_wait_too_long_are_told_to_come_back_and_health_is_answered(t
         assert http.get("/api/v1/status").status_code == 200
 
 
-def test_turns_come_in_order_and_each_is_given_on() -> None:
-    async def ask(turns: Turns, order: list[int], number: int) -> None:
-        async for _ in turns.taken():
+def test_slots_are_assigned_in_order_and_passed_on() -> None:
+    async def ask(slots: ReadSlots, order: list[int], number: int) -> None:
+        async for _ in slots.taken():
             order.append(number)
             await asyncio.sleep(0)
 
     async def many() -> list[int]:
-        turns, order = Turns(ReadLimits(readers=1, seconds=30)), list[int]()
-        await asyncio.gather(*(ask(turns, order, number) for number in range(20)))
+        slots, order = ReadSlots(ReadLimits(readers=1, seconds=30)), list[int]()
+        await asyncio.gather(*(ask(slots, order, number) for number in range(20)))
         return order
 
     assert asyncio.run(many()) == list(range(20))
 
 
-def test_no_more_wait_than_may() -> None:
-    async def ask(turns: Turns) -> None:
-        async for _ in turns.taken():
+def test_calls_beyond_the_waiting_limit_are_refused() -> None:
+    async def ask(slots: ReadSlots) -> None:
+        async for _ in slots.taken():
             await asyncio.sleep(0.01)
 
     async def flood() -> list[BaseException | None]:
-        turns = Turns(ReadLimits(readers=1, seconds=60))
-        return await asyncio.gather(*(ask(turns) for _ in range(1 + WAITING + 10)), return_exceptions=True)
+        slots = ReadSlots(ReadLimits(readers=1, seconds=60))
+        return await asyncio.gather(*(ask(slots) for _ in range(1 + MAX_WAITING_CALLS + 10)), return_exceptions=True)
 
     refused = [each for each in asyncio.run(flood()) if each]
     assert all(isinstance(each, Overloaded) for each in refused)
     assert len(refused) == 10
 
 
-def test_a_turn_that_does_not_come_in_time_is_refused() -> None:
+def test_a_call_without_a_slot_in_time_is_refused() -> None:
     async def both() -> None:
-        turns = Turns(ReadLimits(readers=1, seconds=0.01))
-        holding = turns.taken()
+        slots = ReadSlots(ReadLimits(readers=1, seconds=0.01))
+        holding = slots.taken()
         await anext(holding)
         with pytest.raises(Overloaded, match="did not come in time"):
-            await anext(turns.taken())
+            await anext(slots.taken())
         await holding.aclose()
 
     asyncio.run(both())
