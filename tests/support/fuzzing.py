@@ -95,7 +95,7 @@ def _agree(payload: Payload) -> None:
         return
     try:
         rows, numbers = exact([payload])
-    except DecodeError:  # fields that nobody knows may be written as no encoder would
+    except DecodeError:  # unknown fields may be written as no encoder would
         return
     assert list(rejected.values()) == numbers
     assert repr(said) == repr(rows)

@@ -8,8 +8,8 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from sagascope_collector.ingest import Payload, Signal
+from sagascope_collector.otlp.columnar import Requests
 from sagascope_collector.otlp.columns import Origins
-from sagascope_collector.otlp.fast import Requests
 from sagascope_collector.otlp.logs import Logs
 from sagascope_collector.otlp.observations import Observations
 from sagascope_collector.otlp.spans import Spans

@@ -34,7 +34,7 @@ def read(value: AnyValue) -> Value:
             return getattr(value, kind)
 
 
-def spelt(attributes: Iterable[KeyValue]) -> list[tuple[str, Any]]:
+def encoded_pairs(attributes: Iterable[KeyValue]) -> list[tuple[str, Any]]:
     """Attributes as pairs inside a stored JSON text."""
     return [(each.key, values.spell(read(each.value))) for each in attributes]
 

@@ -81,7 +81,7 @@ class Attributes:
     def place(self, said: Mapping[str, Value], name: str) -> Mark:
         """Where a record with these attributes belongs."""
         return (
-            self.attribute_mapping.mark(RecordFields(name, self.scope, self.service, said), marks.said(said))
+            self.attribute_mapping.mark(RecordFields(name, self.scope, self.service, said), marks.mark_without_id(said))
             if said
             else UNMARKED
         )

@@ -13,8 +13,8 @@ from sagascope_collector.engines import BUILT_IN, AttributeMapping
 from sagascope_collector.errors import Undecodable
 from sagascope_collector.ingest import Decoded, Encoding, Outcome, Payload, Receipt, Signal
 from sagascope_collector.otlp import otlpjson
+from sagascope_collector.otlp.columnar import Requests
 from sagascope_collector.otlp.columns import Origins
-from sagascope_collector.otlp.fast import Requests
 from sagascope_collector.otlp.logs import Logs
 from sagascope_collector.otlp.observations import Observations
 from sagascope_collector.otlp.spans import INVALID_IDS, Spans, links_table

@@ -31,7 +31,7 @@ RECEIVE_SECONDS: Final = 60.0
 
 
 class SenderGone(Exception):
-    """The connection ended before the request did; nobody waits for an answer."""
+    """The connection ended before the request did; the client no longer waits for an answer."""
 
 
 class OtlpHttp:

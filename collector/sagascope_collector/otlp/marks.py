@@ -1,4 +1,4 @@
-"""What a record says of its place in a saga, and a resource of its process. Pure."""
+"""The saga, step and attempt that a record names, and the process that a resource names. Pure."""
 
 from dataclasses import replace
 from typing import Final
@@ -32,12 +32,12 @@ UNMARKED: Final = Mark()
 
 
 def mark(attributes: Attributes) -> Mark:
-    """Read the ``saga.*`` attributes; without a usable ``saga.id`` a record belongs to no saga."""
-    return said(attributes) if word(attributes.get(semconv.SAGA_ID)) else UNMARKED
+    """Reads the ``saga.*`` attributes; without a usable ``saga.id`` a record belongs to no saga."""
+    return mark_without_id(attributes) if word(attributes.get(semconv.SAGA_ID)) else UNMARKED
 
 
-def said(attributes: Attributes) -> Mark:
-    """Read the ``saga.*`` attributes, also of a record whose id stands elsewhere."""
+def mark_without_id(attributes: Attributes) -> Mark:
+    """Reads the ``saga.*`` attributes, also of a record whose id is in another attribute."""
     return Mark(
         id=word(attributes.get(semconv.SAGA_ID)),
         name=word(attributes.get(semconv.SAGA_NAME)),
@@ -51,7 +51,7 @@ def said(attributes: Attributes) -> Mark:
 
 
 def linked(link: Attributes, own: Mark) -> Mark:
-    """Read a link that makes its span an attempt of another saga; what it leaves out is the span's own."""
+    """Reads a link that makes its span an attempt of another saga; what it leaves out is the span's own."""
     other = mark(link)
     if not other.id:
         return UNMARKED
@@ -66,7 +66,7 @@ def linked(link: Attributes, own: Mark) -> Mark:
 
 
 def process(resource: Attributes) -> Process:
-    """Who sent what comes under this resource."""
+    """Returns the process that a resource describes."""
     instance = word(resource.get(SERVICE_INSTANCE_ID))
     host, pid = word(resource.get(HOST_NAME)), word(resource.get(PROCESS_PID))
     place = f"{host}:{pid}" if host and pid else ""

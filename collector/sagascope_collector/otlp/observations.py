@@ -1,4 +1,4 @@
-"""Gathers what a batch says of each process."""
+"""The observations of processes in one batch: first and last timestamps, and heartbeats."""
 
 from dataclasses import dataclass, field
 
@@ -14,15 +14,15 @@ class _Seen:
 
 
 class Observations:
-    """Grows with every record."""
+    """Collects the observations of a batch."""
 
     def __init__(self) -> None:
         self._seen: dict[Process, _Seen] = {}
 
     def see(self, process: Process, earliest: int, latest: int, received_at: int) -> None:
-        """Note the timestamps of something that a process sent, 0 where it has none.
+        """Notes the timestamps of a record of a process, 0 where it has none.
 
-        Nothing was sent after it was received: a later time is a wrong clock, and would hide a silence to come.
+        Nothing was sent after it was received: a later time is a wrong clock, and would hide that it stops reporting.
         """
         first, last = min(earliest or received_at, received_at), min(latest or received_at, received_at)
         seen = self._seen.get(process)
@@ -31,11 +31,11 @@ class Observations:
             return
         seen.first, seen.last = min(seen.first, first), max(seen.last, last)
 
-    def hear(self, process: Process, beat: Beat) -> None:
-        """Note a heartbeat of a process that was seen."""
+    def add_heartbeat(self, process: Process, beat: Beat) -> None:
+        """Adds a heartbeat of a process that was seen."""
         self._seen[process].beats.append(beat)
 
     def all(self) -> tuple[Observation, ...]:
-        """One for each process."""
+        """Returns one observation for each process."""
         seen = self._seen.items()
         return tuple(Observation(process, each.first, each.last, tuple(each.beats)) for process, each in seen)

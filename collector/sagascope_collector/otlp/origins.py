@@ -47,11 +47,13 @@ def _resource(message: Resource, schema_url: str) -> ReadResource:
     entities = [
         (each.schema_url, each.type, list(each.id_keys), list(each.description_keys)) for each in message.entity_refs
     ]
-    text = orjson.dumps((anyvalue.spelt(message.attributes), message.dropped_attributes_count, schema_url, entities))
+    text = orjson.dumps(
+        (anyvalue.encoded_pairs(message.attributes), message.dropped_attributes_count, schema_url, entities)
+    )
     return ReadResource(marks.process(anyvalue.plain(message.attributes)), text.decode())
 
 
 def _scope(message: InstrumentationScope, schema_url: str) -> str:
-    attributes = anyvalue.spelt(message.attributes)
+    attributes = anyvalue.encoded_pairs(message.attributes)
     dropped = message.dropped_attributes_count
     return orjson.dumps((message.name, message.version, attributes, dropped, schema_url)).decode()

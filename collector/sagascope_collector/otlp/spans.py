@@ -114,7 +114,7 @@ def events_text(events: Sequence[Span.Event]) -> str:
         return ""
     return orjson.dumps(
         [
-            (each.name, each.time_unix_nano, anyvalue.spelt(each.attributes), each.dropped_attributes_count)
+            (each.name, each.time_unix_nano, anyvalue.encoded_pairs(each.attributes), each.dropped_attributes_count)
             for each in events
         ]
     ).decode()
@@ -129,7 +129,7 @@ def links_text(links: Sequence[Span.Link]) -> str:
             (
                 each.trace_id.hex(),
                 each.span_id.hex(),
-                anyvalue.spelt(each.attributes),
+                anyvalue.encoded_pairs(each.attributes),
                 each.trace_state,
                 each.flags,
                 each.dropped_attributes_count,

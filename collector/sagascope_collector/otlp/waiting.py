@@ -28,12 +28,12 @@ async def answered(answer: asyncio.Future[Receipt]) -> Receipt:
 
 def sender_of(host: str, port: int | str) -> str:
     """Who is to share the queue fairly with others: a host, or on this machine each connection."""
-    bare, is_alone = _told(host)
+    bare, is_alone = _host_name(host)
     return f"{bare}:{port}" if is_alone else bare
 
 
 @lru_cache(1024)
-def _told(host: str) -> tuple[str, bool]:
+def _host_name(host: str) -> tuple[str, bool]:
     """A host's bare name, and whether it is not shared with others."""
     bare = unquote(host).strip("[]")
     try:

@@ -93,7 +93,7 @@ def _repeated(request: Message, times: int) -> Message:
 
 
 def others_are_answered(http: httpx.Client, api: httpx.Client, number: int) -> None:
-    """Somebody else's span is taken in and found."""
+    """A span of another tracer is stored and found."""
     good = traces(span(2, trace=number, attributes=of_saga(f"good-{number}"))).SerializeToString()
     assert http.post("/v1/traces", content=good, headers=PROTOBUF).status_code == 200
     asked = {"name": "payment", "id": f"good-{number}"}
@@ -143,7 +143,7 @@ def test_the_last_of_two_keys_of_an_object_counts(http: httpx.Client, api: httpx
     assert one["name"] == "two"
 
 
-def test_what_was_odd_can_be_told_in_full(collector: RunningCollector, api: httpx.Client) -> None:
+def test_odd_records_are_returned_in_full(collector: RunningCollector, api: httpx.Client) -> None:
     soon(lambda: api.get("/api/v1/status").json()["lag_seconds"] < 1)
     for saga_id, name in (("many", "payment"), ("second", "payment"), ("late", "payment"), ("early", "payment"),
                           ("loop", "payment"), ("planned", "planned"), ("\0", "\0")):  # fmt: skip
@@ -151,7 +151,7 @@ def test_what_was_odd_can_be_told_in_full(collector: RunningCollector, api: http
         assert answer.status_code in {200, 404}, (saga_id, answer.text[:300])
 
 
-def test_a_value_that_nests_as_deep_as_it_may_is_told(http: httpx.Client, api: httpx.Client, number: int) -> None:
+def test_a_value_at_the_nesting_limit_is_returned(http: httpx.Client, api: httpx.Client, number: int) -> None:
     value = any_value("bottom")
     for _ in range(20):
         outer = any_value([])

@@ -73,7 +73,7 @@ def test_a_whole_number_that_fits_is_an_int(number: Any) -> None:
 
 
 @pytest.mark.parametrize("text", ["+/8=", "+/8", "-_8=", "-_8"])
-def test_bytes_are_base64_of_either_alphabet(text: str) -> None:
+def test_bytes_are_base64_standard_or_url_safe(text: str) -> None:
     assert (
         read({"attributes": [{"key": "x", "value": {"bytesValue": text}}]}).attributes[0].value.bytes_value
         == b"\xfb\xff"

@@ -65,11 +65,11 @@ async def filled(ingest: Ingest) -> AsyncIterator[list[asyncio.Future]]:
 
 
 def payload(number: int) -> Payload:
-    """A request of a sender of its own, so that nobody has to give way."""
+    """A request of a sender of its own, so that no other sender is displaced."""
     return Payload(Signal.TRACES, Encoding.PROTOBUF, request(number), NOON, sender=str(number))
 
 
-def test_http_says_503_with_retry_after_and_later_takes_it(store: Storage, ingest: Ingest) -> None:
+def test_http_answers_503_with_retry_after_and_later_accepts(store: Storage, ingest: Ingest) -> None:
     async def scenario() -> None:
         transport = httpx.ASGITransport(app=OtlpHttp(ingest, clock, max_bytes=2**20, budget=Budget(2**20)))
         headers = {"content-type": "application/x-protobuf"}
@@ -86,7 +86,7 @@ def test_http_says_503_with_retry_after_and_later_takes_it(store: Storage, inges
     assert store.records.counters.stored == 5
 
 
-def test_grpc_says_unavailable_with_retry_info_and_later_takes_it(store: Storage, ingest: Ingest) -> None:
+def test_grpc_answers_unavailable_with_retry_info_and_later_accepts(store: Storage, ingest: Ingest) -> None:
     async def scenario() -> None:
         server = OtlpGrpc(ingest, clock).server(max_bytes=2**20)
         port = bind(server, "127.0.0.1", 0)

@@ -128,7 +128,7 @@ def test_bytes_that_are_bent_are_read_as_the_exact_path_reads_them_or_left_to_it
         return
     try:
         rows, numbers = exact(sent)
-    except DecodeError:  # fields that nobody knows may be written as no encoder would
+    except DecodeError:  # unknown fields may be written as no encoder would
         return
     assert list(rejected.values()) == numbers
     assert said == rows

@@ -1,4 +1,4 @@
-"""Takes requests apart: their records in one array, and for each what it came under."""
+"""Unnests requests: their records in one array, and the scope and request of each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from sagascope_collector.otlp.fast.declined import Bools, Declined, Integers, decline
+from sagascope_collector.otlp.columnar.declined import Bools, Declined, Integers, decline
 
 
-class Under(NamedTuple):
+class ScopeFields(NamedTuple):
     """What the records of one scope share, as it was sent."""
 
     request: int
@@ -21,7 +21,7 @@ class Under(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Nest:
+class NestedRecords:
     """The records of many requests."""
 
     records: pa.StructArray
@@ -29,16 +29,16 @@ class Nest:
     """Of each record the number of its scope, rising."""
     request: Integers
     """Of each record the number of its request, rising."""
-    scopes: Sequence[Under]
+    scopes: Sequence[ScopeFields]
 
-    def only(self, wanted: Bools) -> "Nest":
+    def only(self, wanted: Bools) -> "NestedRecords":
         """Without the records that are not wanted."""
         records = self.records.filter(pa.array(wanted))
         return replace(self, records=records, scope=self.scope[wanted], request=self.request[wanted])
 
 
-def unnest(reader: Any, bodies: Sequence[bytes]) -> Nest:
-    """Read requests with one of the readers of `slim`.
+def unnest(reader: Any, bodies: Sequence[bytes]) -> NestedRecords:
+    """Reads requests with one of the readers of `protobuf_schema`.
 
     Raises:
         Declined: some are not what they should be.
@@ -47,19 +47,19 @@ def unnest(reader: Any, bodies: Sequence[bytes]) -> Nest:
     scopes = resources.values.field("scopes")
     records = scopes.values.field("records")
     of_resource = owners(resources)
-    decline(sizes(scopes) == 0, of_resource)  # nobody would read what such a resource holds
+    decline(sizes(scopes) == 0, of_resource)  # the columns lack what such a resource holds
     of_scope = of_resource[owners(scopes)]
     scope = owners(records)
-    return Nest(records.values, scope, of_scope[scope], _under(of_scope, owners(scopes), resources.values))
+    return NestedRecords(records.values, scope, of_scope[scope], _scopes(of_scope, owners(scopes), resources.values))
 
 
 def owners(lists: pa.ListArray) -> Integers:
-    """Of each element of the lists the number of the list that it is in."""
+    """Returns for each element of the lists the number of its list."""
     return np.repeat(np.arange(len(lists)), sizes(lists))
 
 
 def sizes(lists: pa.ListArray) -> Integers:
-    """How many elements each list has."""
+    """Returns the number of elements of each list."""
     found: Integers = np.diff(lists.offsets.to_numpy())
     return found
 
@@ -80,12 +80,12 @@ def _batch(reader: Any, bodies: Sequence[bytes]) -> pa.RecordBatch | None:
         return None
 
 
-def _under(request: Integers, resource: Integers, resources: pa.StructArray) -> list[Under]:
+def _scopes(request: Integers, resource: Integers, resources: pa.StructArray) -> list[ScopeFields]:
     senders = [b"".join(each) for each in resources.field("resource").to_pylist()]
     schemas = resources.field("schema_url").to_pylist()
     scopes = resources.field("scopes").values
     return [
-        Under(int(request[number]), senders[of], schemas[of], b"".join(scope), schema)
+        ScopeFields(int(request[number]), senders[of], schemas[of], b"".join(scope), schema)
         for number, (of, scope, schema) in enumerate(
             zip(resource, scopes.field("scope").to_pylist(), scopes.field("schema_url").to_pylist(), strict=True)
         )

@@ -14,14 +14,14 @@ from google.protobuf.message import DecodeError
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValueList
 
 from sagascope_collector.otlp import anyvalue
-from sagascope_collector.otlp.fast import slim
-from sagascope_collector.otlp.fast.declined import Bools, Declined, Integers, decline
-from sagascope_collector.otlp.fast.nest import sizes
+from sagascope_collector.otlp.columnar import protobuf_schema
+from sagascope_collector.otlp.columnar.declined import Bools, Declined, Integers, decline
+from sagascope_collector.otlp.columnar.nesting import sizes
 
 UNSET, STRING, BOOL, INT, DOUBLE, BYTES, STRINDEX, ARRAY, KVLIST = range(9)
 """What a value is."""
 
-_KINDS: Final = dict(zip(slim.ONE_OF, range(STRING, ARRAY), strict=True))
+_KINDS: Final = dict(zip(protobuf_schema.ONE_OF, range(STRING, ARRAY), strict=True))
 
 _QUOTE, _BACKSLASH, _SPACE = ord('"'), ord("\\"), ord(" ")
 
@@ -35,7 +35,7 @@ class Values:
     """Values of any type, one a place."""
 
     columns: pa.StructArray
-    """`slim`'s AnyValue."""
+    """`protobuf_schema`'s AnyValue."""
     kinds: Integers
     request: Integers
     """Whose each is."""
@@ -125,8 +125,8 @@ def quoted(strings: pa.StringArray) -> pa.StringArray:
     special = _special(strings)
     if not special.any():
         return wrapped
-    spelt = [orjson.dumps(each).decode() for each in strings.filter(pa.array(special)).to_pylist()]
-    return pc.replace_with_mask(wrapped, pa.array(special), pa.array(spelt, pa.string()))
+    encoded = [orjson.dumps(each).decode() for each in strings.filter(pa.array(special)).to_pylist()]
+    return pc.replace_with_mask(wrapped, pa.array(special), pa.array(encoded, pa.string()))
 
 
 def _special(strings: pa.StringArray) -> Bools:

@@ -7,17 +7,17 @@ import pyarrow as pa
 
 from sagascope import semconv
 from sagascope_collector.ingest import Encoding, Payload, Signal
+from sagascope_collector.otlp.columnar.declined import Declined
+from sagascope_collector.otlp.columnar.logs import read_logs
+from sagascope_collector.otlp.columnar.spans import read_spans
 from sagascope_collector.otlp.columns import Origins
-from sagascope_collector.otlp.fast.declined import Declined
-from sagascope_collector.otlp.fast.logs import read_logs
-from sagascope_collector.otlp.fast.spans import read_spans
 from sagascope_collector.otlp.observations import Observations
 
-WORTHWHILE: Final = 16 * 1024
+MIN_BYTES: Final = 16 * 1024
 """Bytes of requests below which an object for each record costs less than columns do."""
 
-ROUNDS: Final = 3
-"""How often what is left is tried again without those that were declined."""
+MAX_ATTEMPTS: Final = 3
+"""How often the remaining requests are read again without those that were declined."""
 
 _HEARTBEAT: Final = semconv.EVENT_HEARTBEAT.encode()
 
@@ -25,7 +25,7 @@ _HEARTBEAT: Final = semconv.EVENT_HEARTBEAT.encode()
 class Requests:
     """The tables of all that could be read."""
 
-    def __init__(self, observations: Observations, origins: Origins, *, worthwhile: int = WORTHWHILE) -> None:
+    def __init__(self, observations: Observations, origins: Origins, *, worthwhile: int = MIN_BYTES) -> None:
         """Fewer bytes than are `worthwhile` are left alone."""
         self._worthwhile = worthwhile
         self._observations = observations
@@ -36,13 +36,13 @@ class Requests:
         """Rows of `schema.LINKS`."""
 
     def read(self, payloads: Mapping[int, Payload]) -> dict[int, int]:
-        """Read requests; how many records of each had to be rejected. One that is not told of was left alone."""
+        """Reads requests and returns how many records of each were rejected; requests without entry were not read."""
         traces = {number: each for number, each in payloads.items() if _fits(each, Signal.TRACES)}
         logs = {number: each for number, each in payloads.items() if _fits(each, Signal.LOGS)}
         return self._read(traces, self._read_spans) | self._read(logs, self._read_logs)
 
     def _read(self, payloads: dict[int, Payload], read: Any) -> dict[int, int]:
-        for _ in range(ROUNDS):
+        for _ in range(MAX_ATTEMPTS):
             if sum(len(each.body) for each in payloads.values()) < max(self._worthwhile, 1):
                 break
             numbers = list(payloads)

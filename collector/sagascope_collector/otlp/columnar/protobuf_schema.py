@@ -12,7 +12,7 @@ from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorP
 from google.protobuf.descriptor_pool import DescriptorPool
 from ptars import HandlerPool
 
-_PACKAGE: Final = "sagascope.slim"
+_PACKAGE: Final = "sagascope.columnar"
 
 Field = tuple[str, int, str]
 """Its name, its number, and its type; one that ends with ``*`` is repeated."""
@@ -74,7 +74,7 @@ ONE_OF: Final = ("string", "bool", "int", "double", "bytes", "strindex")
 
 
 def _described() -> FileDescriptorProto:
-    file = FileDescriptorProto(name="sagascope/slim.proto", package=_PACKAGE, syntax="proto3")
+    file = FileDescriptorProto(name="sagascope/columnar.proto", package=_PACKAGE, syntax="proto3")
     for name, fields in _MESSAGES.items():
         message = file.message_type.add(name=name)
         if name == "AnyValue":

@@ -8,9 +8,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sagascope_collector.otlp.fast.declined import Bools, Integers, decline
-from sagascope_collector.otlp.fast.nest import Nest, owners, sizes
-from sagascope_collector.otlp.fast.texts import INT, STRING, Values, joined, one_each
+from sagascope_collector.otlp.columnar.declined import Bools, Integers, decline
+from sagascope_collector.otlp.columnar.nesting import NestedRecords, owners, sizes
+from sagascope_collector.otlp.columnar.texts import INT, STRING, Values, joined, one_each
 from sagascope_collector.storage import schema
 
 _WORDS: Final = len(schema.MARK) - 1
@@ -33,12 +33,12 @@ class Columns:
 class Attributes:
     """Pairs of key and value, and whose they are."""
 
-    def __init__(self, nest: Nest) -> None:
-        """Look at a nest's records; raises `Declined`."""
-        lists = nest.records.field("attributes")
+    def __init__(self, nested: NestedRecords) -> None:
+        """Reads nested records; raises `Declined`."""
+        lists = nested.records.field("attributes")
         self._counts = sizes(lists)
         self._owner = owners(lists)
-        self._request = nest.request[self._owner]
+        self._request = nested.request[self._owner]
         keys = lists.values.field("key").dictionary_encode()
         self._codes: Integers = keys.indices.to_numpy()
         self._names: list[str] = keys.dictionary.to_pylist()

@@ -1,4 +1,4 @@
-"""What records came under, and when the processes that sent them were heard."""
+"""The resources and scopes of records, and when the processes that sent them were last seen."""
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -11,16 +11,16 @@ from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from sagascope_collector.otlp import limits, origins
+from sagascope_collector.otlp.columnar.declined import Declined, Integers
+from sagascope_collector.otlp.columnar.nesting import NestedRecords, ScopeFields
+from sagascope_collector.otlp.columnar.texts import are_shallow
 from sagascope_collector.otlp.columns import Origin, Origins
-from sagascope_collector.otlp.fast.declined import Declined, Integers
-from sagascope_collector.otlp.fast.nest import Nest, Under
-from sagascope_collector.otlp.fast.texts import are_shallow
 from sagascope_collector.otlp.marks import UNMARKED
 from sagascope_collector.otlp.observations import Observations
 
 
 class Senders(NamedTuple):
-    """The origins of a nest's scopes, and when its requests came."""
+    """The origins of the scopes, and when their requests were received."""
 
     origins: Sequence[Origin]
     numbers: Integers
@@ -28,45 +28,45 @@ class Senders(NamedTuple):
     """Of each request."""
 
 
-def senders(nest: Nest, received_at: Sequence[int], known: Origins) -> Senders:
-    """Read the resources and scopes of a nest; raises `Declined`."""
-    read = [_origin(each) for each in nest.scopes]
-    used = np.unique(nest.scope)
+def senders(nested: NestedRecords, received_at: Sequence[int], known: Origins) -> Senders:
+    """Reads the resources and scopes of nested records; raises `Declined`."""
+    read = [_origin(each) for each in nested.scopes]
+    used = np.unique(nested.scope)
     numbers = np.zeros(len(read), np.int32)
     for scope in used:
         numbers[scope] = known.number(read[scope])
     return Senders(read, numbers, np.array(received_at, np.int64))
 
 
-def receipts(nest: Nest, of: Senders) -> list[pa.Array]:
-    """The columns of `schema.RECEIPT`."""
-    return [pa.array(of.received_at[nest.request]), pa.array(of.numbers[nest.scope])]
+def receipts(nested: NestedRecords, of: Senders) -> list[pa.Array]:
+    """Returns the columns of `schema.RECEIPT`."""
+    return [pa.array(of.received_at[nested.request]), pa.array(of.numbers[nested.scope])]
 
 
-def see(nest: Nest, of: Senders, first: Integers, last: Integers, observations: Observations) -> None:
-    """Note when records say that they were made; 0: it is not said."""
-    received = of.received_at[nest.request].astype(np.uint64)
-    begins = np.flatnonzero(np.diff(nest.scope, prepend=-1))
+def observe(nested: NestedRecords, of: Senders, first: Integers, last: Integers, observations: Observations) -> None:
+    """Notes the timestamps of records; 0: a record has none."""
+    received = of.received_at[nested.request].astype(np.uint64)
+    begins = np.flatnonzero(np.diff(nested.scope, prepend=-1))
     if not len(begins):
         return
     firsts = np.minimum.reduceat(np.where(first == 0, received, first), begins)
     lasts = np.maximum.reduceat(np.minimum(np.where(last == 0, received, last), received), begins)
     for begin, earliest, latest in zip(begins, _integers(firsts), _integers(lasts), strict=True):
-        observations.see(of.origins[nest.scope[begin]].process, earliest, latest, int(received[begin]))
+        observations.see(of.origins[nested.scope[begin]].process, earliest, latest, int(received[begin]))
 
 
 def _integers(numbers: Integers) -> Iterable[int]:
     return map(int, numbers)
 
 
-def _origin(under: Under) -> Origin:
+def _origin(fields: ScopeFields) -> Origin:
     try:
-        process, text = _resource(under.resource, under.resource_schema)
-        origin = Origin(process, text, _scope(under.scope, under.scope_schema))
+        process, text = _resource(fields.resource, fields.resource_schema)
+        origin = Origin(process, text, _scope(fields.scope, fields.scope_schema))
     except (DecodeError, _Deep):
-        raise Declined([under.request]) from None
+        raise Declined([fields.request]) from None
     if limits.is_too_long(UNMARKED, process, ()):
-        raise Declined([under.request])
+        raise Declined([fields.request])
     return origin
 
 

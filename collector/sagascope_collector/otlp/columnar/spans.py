@@ -10,13 +10,13 @@ from google.protobuf.message import DecodeError
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sagascope_collector.otlp import limits
+from sagascope_collector.otlp.columnar import protobuf_schema
+from sagascope_collector.otlp.columnar.attributes import Attributes
+from sagascope_collector.otlp.columnar.declined import Bools, Declined, Integers, decline
+from sagascope_collector.otlp.columnar.nesting import NestedRecords, sizes, unnest
+from sagascope_collector.otlp.columnar.scopes import observe, receipts, senders
+from sagascope_collector.otlp.columnar.texts import are_shallow, offsets
 from sagascope_collector.otlp.columns import Origins
-from sagascope_collector.otlp.fast import slim
-from sagascope_collector.otlp.fast.attributes import Attributes
-from sagascope_collector.otlp.fast.declined import Bools, Declined, Integers, decline
-from sagascope_collector.otlp.fast.nest import Nest, sizes, unnest
-from sagascope_collector.otlp.fast.texts import are_shallow, offsets
-from sagascope_collector.otlp.fast.under import receipts, see, senders
 from sagascope_collector.otlp.observations import Observations
 from sagascope_collector.otlp.spans import (
     KINDS,
@@ -50,20 +50,20 @@ def read_spans(
     Raises:
         Declined: some of them cannot be read here; nothing of the others was noted either.
     """
-    nest = unnest(slim.TRACES, bodies)
-    valid = valid_ids(nest.records.field("trace_id"), TRACE_ID_BYTES)
-    valid &= valid_ids(nest.records.field("span_id"), SPAN_ID_BYTES)
-    rejected = np.bincount(nest.request[~valid], minlength=len(bodies)).tolist()
+    nested = unnest(protobuf_schema.TRACES, bodies)
+    valid = valid_ids(nested.records.field("trace_id"), TRACE_ID_BYTES)
+    valid &= valid_ids(nested.records.field("span_id"), SPAN_ID_BYTES)
+    rejected = np.bincount(nested.request[~valid], minlength=len(bodies)).tolist()
     if not valid.all():
-        nest = nest.only(valid)
-    attributes = Attributes(nest).columns()
-    of = senders(nest, received_at, origins)
-    own = _own(nest)
-    table = pa.Table.from_arrays([*own, *attributes.arrays(), *receipts(nest, of)], schema=schema.SPANS)
-    decline(limits.exceeding(table), nest.request)
-    links = list(_links(table, nest.records.field("links"), origins.table()))
-    start, end = (nest.records.field(name).to_numpy() for name in ("start", "end"))
-    see(nest, of, start, np.where(end == 0, start, end), observations)
+        nested = nested.only(valid)
+    attributes = Attributes(nested).columns()
+    of = senders(nested, received_at, origins)
+    own = _own(nested)
+    table = pa.Table.from_arrays([*own, *attributes.arrays(), *receipts(nested, of)], schema=schema.SPANS)
+    decline(limits.exceeding(table), nested.request)
+    links = list(_links(table, nested.records.field("links"), origins.table()))
+    start, end = (nested.records.field(name).to_numpy() for name in ("start", "end"))
+    observe(nested, of, start, np.where(end == 0, start, end), observations)
     return ReadSpans(table, links, rejected)
 
 
@@ -80,10 +80,10 @@ def usable_ids(ids: pa.BinaryArray, size: int) -> pa.BinaryArray:
     return ids if valid.all() else pc.if_else(pa.array(valid), ids, pa.scalar(b"", pa.binary()))
 
 
-def _own(nest: Nest) -> list[pa.Array]:
+def _own(nested: NestedRecords) -> list[pa.Array]:
     """The columns of `schema.SPAN`."""
-    field = nest.records.field
-    code, message = _statuses(field("status"), nest.request)
+    field = nested.records.field
+    code, message = _statuses(field("status"), nested.request)
     return [
         field("trace_id"),
         field("span_id"),
@@ -95,8 +95,8 @@ def _own(nest: Nest) -> list[pa.Array]:
         _named(STATUSES, code),
         message,
         *(field(name) for name in ("trace_state", "flags", "dropped_attributes", "dropped_events", "dropped_links")),
-        _texts(field("events"), Span.Event, events_text, nest.request),
-        _texts(field("links"), Span.Link, links_text, nest.request),
+        _texts(field("events"), Span.Event, events_text, nested.request),
+        _texts(field("links"), Span.Link, links_text, nested.request),
     ]
 
 

@@ -4,6 +4,6 @@ It reads what nearly all requests hold, and leaves the others to the exact path:
 becomes the very rows that the exact path would have made.
 """
 
-from sagascope_collector.otlp.fast.requests import Requests
+from sagascope_collector.otlp.columnar.requests import Requests
 
 __all__ = ["Requests"]
