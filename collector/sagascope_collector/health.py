@@ -102,7 +102,7 @@ class IngestOutages:
 
     def _all(self) -> Sequence[Interval]:
         with self._lock:
-            stop = self._stop()  # whoever asks right after a stop must not judge before it was noted
+            stop = self._stop()  # a query right after a stop must not be evaluated before the stop was noted
             return [*self._known, *(each for each in (self._interval(), stop) if each)]
 
     def _interval(self) -> Interval | None:

@@ -1,6 +1,6 @@
 """A bounded queue of requests as they were received, and the one thread that decodes, stores and answers them.
 
-Many requests become one commit. Nobody is answered before the commit that holds his records.
+Many requests become one commit. No request is answered before the commit that holds its records.
 """
 
 import asyncio
@@ -127,7 +127,7 @@ class Ingest:
             storage: where it goes.
             decode: never raises for what was received: it answers each request with a receipt or an error.
             limits: how much may wait.
-            refused: is called when somebody is told to come back later.
+            refused: is called when a request is refused because of overload.
             committed: is told how many seconds each commit took.
         """
         self._storage = storage
@@ -242,7 +242,7 @@ def _answer(group: Iterable[_Waiting], outcomes: Iterable[Outcome]) -> None:
     for loop, answers in by_loop.items():
         try:
             loop.call_soon_threadsafe(_settle, answers)
-        except RuntimeError:  # the loop is closed: nobody waits
+        except RuntimeError:  # the loop is closed: no caller waits
             continue
 
 
@@ -282,8 +282,8 @@ class _Line(Generic[T]):
 class FairQueue(Generic[T]):
     """First come, first served for each sender, and the senders in turn. Not safe for several threads at once.
 
-    When it is full, whoever holds most gives way: the longest line loses its newest items to a sender whose line stays
-    shorter. This is longest queue drop, as routers do it.
+    When it is full, the sender that holds most gives way: the longest line loses its newest items to a sender
+        whose line stays shorter. This is longest queue drop, as routers do it.
     """
 
     def __init__(self, capacity: int) -> None:

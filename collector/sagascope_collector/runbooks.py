@@ -65,7 +65,7 @@ class Rule(BaseModel):
     link: Annotated[Text, AfterValidator(_checked(runbooks.link))] | None = None
 
     @model_validator(mode="after")
-    def _says_something(self) -> "Rule":
+    def _require_text_or_link(self) -> "Rule":
         if self.do is None and self.link is None:
             raise ValueError("says neither what to do nor where to read on: give `do`, `link` or both")
         return self

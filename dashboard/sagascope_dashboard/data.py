@@ -90,10 +90,10 @@ def incident(key: str) -> Reading[schemas.IncidentInFull]:
     return _read(("incident", key), lambda: _client(url()).incident(key))
 
 
-def tell_incident(key: str, said: schemas.IncidentPatch) -> ClientError | None:
+def update_incident(key: str, patch: schemas.IncidentPatch) -> ClientError | None:
     """Say something of an incident; what stood in the way, if it was not noted."""
     try:
-        _client(url()).tell_incident(key, said)
+        _client(url()).update_incident(key, patch)
     except ClientError as error:
         return error
     _incidents.clear()
@@ -121,7 +121,7 @@ def status() -> Reading[schemas.Status]:
 
 
 def search(q: str) -> Reading[schemas.SearchResult]:
-    """What somebody quoted."""
+    """Searches sagas by an id or a key."""
     return _read(("search", q), lambda: _client(url()).search(q))
 
 

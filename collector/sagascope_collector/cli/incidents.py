@@ -47,7 +47,7 @@ def incident(
         "acknowledged" if acknowledge else "resolved" if resolve else "open" if reopen else None
     )
     if state or note is not None:
-        result = client.tell_incident(key, schemas.IncidentPatch(state=state, note=note, by=by or _user()))
+        result = client.update_incident(key, schemas.IncidentPatch(state=state, note=note, by=by or _user()))
     else:
         result = client.incident(key)
     if json:

@@ -129,7 +129,7 @@ class Client:
         self._http.close()
 
     def search(self, q: str) -> schemas.SearchResult:
-        """Find sagas by what somebody quoted: an id or its start, a business key's value, a trace or span id."""
+        """Finds sagas by an id or its start, a business key's value, a trace or span id."""
         return self._get(schemas.SearchResult, "/api/v1/search", {"q": q})
 
     def sagas(
@@ -151,7 +151,7 @@ class Client:
         limit: int | None = None,
         cursor: str | None = None,
     ) -> schemas.Sagas:
-        """List sagas; ``attention="any"``: those that need someone.
+        """Lists sagas; ``attention="any"``: those that need attention.
 
         They come newest start first unless `sort` is another `SagaOrder`. `alone` keeps those that share their
         incident with no other, or those that do; `course` those that took exactly these steps, given as JSON. `since`
@@ -230,19 +230,19 @@ class Client:
         asked = {"limit": None if limit is None else str(limit), "cursor": cursor}
         return self._get(schemas.Tasks, f"/api/v1/incidents/{quote(key, safe='')}/tasks", asked)
 
-    def tell_incident(self, key: str, said: schemas.IncidentPatch) -> schemas.IncidentInFull:
-        """Acknowledge an incident, resolve it, open it again, or note something.
+    def update_incident(self, key: str, patch: schemas.IncidentPatch) -> schemas.IncidentInFull:
+        """Acknowledges, resolves or reopens an incident, or adds a note.
 
         Raises:
             NotFound: there never was one of this key.
         """
-        body = said.model_dump(mode="json", exclude_none=True)
+        body = patch.model_dump(mode="json", exclude_none=True)
         return self._sent(
             schemas.IncidentInFull, lambda: self._http.patch(f"/api/v1/incidents/{quote(key, safe='')}", json=body)
         )
 
     def flows(self) -> schemas.Flows:
-        """Every saga type, with how many there are by status and how many need someone."""
+        """Returns every saga type, with the counts by status and of those that need attention."""
         return self._get(schemas.Flows, "/api/v1/flows", {})
 
     def flow(self, name: str, *, window: str | None = None, environment: str | None = None) -> schemas.FlowInFull:

@@ -47,7 +47,7 @@ STRINGS: Final = names(
     """
 )
 
-TIMES: Final = names(
+DATE_TIME: Final = names(
     """
     age century current_date current_timestamp date_add date_diff date_part date_sub date_trunc datediff datepart
     datesub datetrunc day dayname dayofmonth dayofweek dayofyear decade epoch epoch_ms epoch_ns epoch_us era
@@ -83,7 +83,7 @@ NESTED: Final = names(
 
 OTHERS: Final = names("alias coalesce constant_or_null gen_random_uuid if ifnull nullif random try_cast typeof uuid")
 
-FUNCTIONS: Final = OPERATORS | AGGREGATES | WINDOWS | NUMBERS | STRINGS | TIMES | JSON | NESTED | OTHERS
+FUNCTIONS: Final = OPERATORS | AGGREGATES | WINDOWS | NUMBERS | STRINGS | DATE_TIME | JSON | NESTED | OTHERS
 """Those that answer a value."""
 
 TABLE_FUNCTIONS: Final = names("generate_series json_each json_tree range unnest")

@@ -175,7 +175,7 @@ def _pieces(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def _explained(error: StorageUnavailable) -> Exception:
-    """Returns what a user is told of a statement that failed: mostly it is the statement's fault."""
+    """Returns the error message for a statement that failed: mostly the statement is at fault."""
     cause = error.__cause__
     if isinstance(cause, duckdb.OutOfMemoryException):
         return BadValue("This query needs more memory than it may have. Narrow it, or group by fewer values.")

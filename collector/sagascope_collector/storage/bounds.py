@@ -52,7 +52,7 @@ class Bounds(NamedTuple):
         return self._replace(intervals=tuple(intervals))
 
 
-NOWHERE: Final = Bounds()
+NO_BOUNDS: Final = Bounds()
 
 DOWNSAMPLED: Final = Bounds((), 0, -1)
 """Of a saga of which only the summary is kept."""

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from sagascope_collector.records import SagaId
-from sagascope_collector.storage.bounds import NOWHERE, Bounds
+from sagascope_collector.storage.bounds import NO_BOUNDS, Bounds
 
 
 class Backlog(NamedTuple):
@@ -119,13 +119,13 @@ class Changes:
         """Returns where the records of these lie that no summary has seen; nothing of those without any."""
         with self._lock:
             found = {saga: self._bounds(saga) for saga in sagas}
-        return {saga: bounds for saga, bounds in found.items() if bounds != NOWHERE}
+        return {saga: bounds for saga, bounds in found.items() if bounds != NO_BOUNDS}
 
     def claimed(self, saga: SagaId) -> Bounds:
         """Returns where the records lie that were claimed of a saga."""
         with self._lock:
             change = self._claimed.get(saga)
-            return change.bounds if change else NOWHERE
+            return change.bounds if change else NO_BOUNDS
 
     def called(self, saga_id: str) -> list[SagaId]:
         """Returns the changed sagas with this id, in any environment."""
@@ -144,7 +144,7 @@ class Changes:
 
     def _bounds(self, saga: SagaId) -> Bounds:
         parts = [each.bounds for each in (self._claimed.get(saga), self._changed.get(saga)) if each]
-        return NOWHERE if not parts else parts[0] if len(parts) == 1 else parts[0].joined(parts[1])
+        return NO_BOUNDS if not parts else parts[0] if len(parts) == 1 else parts[0].joined(parts[1])
 
     def _unclaim(self) -> None:
         """Lets what was claimed and not settled be claimed again, in its old place."""

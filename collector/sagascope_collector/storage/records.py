@@ -24,7 +24,7 @@ SQL: Final = load("records")
 SNAPSHOT_COMMITS: int = 200
 """Commits after which `state` is written anew: what came since is read again at the next start."""
 
-REMEMBERED_AT_START: int = 200_000
+NUMBERS_READ_AT_START: int = 200_000
 """Spans and log records whose numbers are read at the start, so that repeats of them are found without a query."""
 
 CHANGED: Final = pa.schema([("environment", pa.string()), ("id", pa.string()), ("bounds", pa.string())])
@@ -109,7 +109,7 @@ class Records:
         if links.num_rows:
             self._first_linked, self._last_linked = self._first_linked or seq, seq
         self._changes.add(seq, self._sagas_in(spans, logs, links))
-        # last: whoever reads the number finds everything up to it among the changes
+        # last: a reader of the number then finds everything up to it among the changes
         self._seq, self._counters = seq, _sum(self._counters, counted)
         self._commits += 1
         try:
@@ -178,7 +178,7 @@ class Records:
         since: dict[SagaId, Bounds] = {}
         for environment, id_, seq, count in self._rows("select_sagas_since", {"seq": self._seq}):
             saga = SagaId(environment, id_)
-            since[saga] = since.get(saga, bounds.NOWHERE).extended(seq, count)
+            since[saga] = since.get(saga, bounds.NO_BOUNDS).extended(seq, count)
         self._changes.restore(since)
         for seq, *counted, observations in self._rows("select_commits"):
             self._instances.observe(instances.load_observations(observations))
@@ -190,7 +190,7 @@ class Records:
 
     def _remembered(self) -> repeats.Repeats:
         """Returns what finds repeats, with the latest records in it."""
-        first = max(self._seq - REMEMBERED_AT_START, 0)
+        first = max(self._seq - NUMBERS_READ_AT_START, 0)
         spans = self._database.arrow(SQL["select_late_spans"], {"seq": first})
         logs = self._database.arrow(SQL["select_late_logs"], {"seq": first})
         is_all = first == 0

@@ -23,8 +23,8 @@ NONE: Final = np.empty(0, np.uint64)
 
 Mask = npt.NDArray[np.bool_]
 
-REMEMBERED: int = 2_000_000
-"""Records of which the numbers are in memory, at least; twice as many at most, in 64 MB."""
+MIN_NUMBERS_IN_MEMORY: int = 2_000_000
+"""Records whose numbers are in memory, at least; at most twice as many, in 64 MB."""
 
 MAX_SKEW_NS: Final = 60_000_000_000
 """By how much a sender's clock may be ahead for its records to be looked for where they would be."""
@@ -52,7 +52,7 @@ class Repeats:
 
     def remember(self, numbers: Numbers, now: int) -> None:
         """Takes in the numbers of records that are stored now."""
-        if len(self._newer) + numbers.size > REMEMBERED:
+        if len(self._newer) + numbers.size > MIN_NUMBERS_IN_MEMORY:
             self._older, self._newer = self._newer, _Numbers()
             self._since, self._newer_since = self._newer_since, now
         self._newer.add(numbers)
@@ -171,7 +171,7 @@ class _Numbers:
     """A set of numbers other than 0, as a hash table that NumPy looks through a column at a time."""
 
     def __init__(self) -> None:
-        size = 1 << (2 * REMEMBERED - 1).bit_length()
+        size = 1 << (2 * MIN_NUMBERS_IN_MEMORY - 1).bit_length()
         self._slots: Numbers = np.zeros(size, np.uint64)
         self._mask = np.uint64(size - 1)
         self._count = 0
@@ -194,7 +194,7 @@ class _Numbers:
 
     def add(self, numbers: Numbers) -> None:
         """Adds these; more than fit are left out."""
-        wanted = numbers[: REMEMBERED * 3 // 2 - self._count]
+        wanted = numbers[: MIN_NUMBERS_IN_MEMORY * 3 // 2 - self._count]
         slots = wanted & self._mask
         while wanted.size:
             empty = self._slots[slots] == 0

@@ -48,7 +48,7 @@ LONG_BATCHES: Final = 20
 KNOWN_IDS: Final = 50_000
 """Ids of which it is remembered where their records lie."""
 
-_UNKNOWN: Final = (bounds.NOWHERE, None)
+_UNKNOWN: Final = (bounds.NO_BOUNDS, None)
 """Of an id without a summary."""
 
 
@@ -192,7 +192,7 @@ class Sagas:
         self._changes.settle(downsampled)
 
     def _after(self, saga: SagaId, stored: Mapping[SagaId, tuple[Bounds, bool | None]]) -> Bounds:
-        known, _ = stored.get(saga, (bounds.NOWHERE, False))
+        known, _ = stored.get(saga, (bounds.NO_BOUNDS, False))
         return known.joined(self._changes.claimed(saga)).narrowed()
 
     def _remember(self, known: Mapping[SagaId, Bounds], ids: Sequence[SagaId]) -> None:
@@ -225,7 +225,7 @@ class Sagas:
     def bounds_of_open(self, saga: SagaId) -> Bounds:
         """Returns where the summary of an open saga says that its records lie."""
         found = self._database.rows(SQL["select_bounds_of_open"], wanted=summaries.ids_table([saga]))
-        return bounds.load(found[0][2]) if found else bounds.NOWHERE
+        return bounds.load(found[0][2]) if found else bounds.NO_BOUNDS
 
     @property
     def is_long(self) -> bool:
@@ -336,7 +336,7 @@ class Sagas:
 
     def _without_erased(self, ids: Sequence[SagaId], rows: Sequence[SagaRow]) -> Sequence[SagaRow]:
         """Returns the rows that were made of what is there: of erased sagas only those with records since then."""
-        self._erased.difference_update(saga for saga in ids if self._changes.claimed(saga) != bounds.NOWHERE)
+        self._erased.difference_update(saga for saga in ids if self._changes.claimed(saga) != bounds.NO_BOUNDS)
         return [row for row in rows if id_of(row) not in self._erased]
 
     # --- reading -------------------------------------------------------------------------------------
@@ -368,6 +368,6 @@ def _joined(changed: Mapping[SagaId, Bounds], stored: Mapping[SagaId, Bounds]) -
     for saga, known in stored.items():
         if known == bounds.DOWNSAMPLED:
             found.pop(saga, None)
-        elif known != bounds.NOWHERE:
+        elif known != bounds.NO_BOUNDS:
             found[saga] = known.joined(found[saga]) if saga in found else known
     return found

@@ -53,6 +53,6 @@ def _say(key: str) -> None:
 
 def _tell(key: str, state: str | None, note: str | None) -> None:
     by = (name() or str(st.session_state.get("incident-by") or "")).strip()[:200] or None
-    stood = data.tell_incident(key, schemas.IncidentPatch.model_validate({"state": state, "note": note, "by": by}))
+    stood = data.update_incident(key, schemas.IncidentPatch.model_validate({"state": state, "note": note, "by": by}))
     if stood is not None:
         st.error(f"{in_words(stood).title}. It was not noted.")

@@ -61,9 +61,11 @@ class Row(BaseModel):
         return self if self.changed else self.model_copy(update={"changed": time})
 
 
-_TIMES: Final = frozenset({"retry_at", "started", "changed", "ended"})
-_COUNTS: Final = frozenset({"attempt", "max_attempts"})
-_TEXTS: Final = frozenset(Row.model_fields) - _TIMES - _COUNTS - {"state", "state_name", "timeout", "keys"}
+_TIME_COLUMNS: Final = frozenset({"retry_at", "started", "changed", "ended"})
+_COUNT_COLUMNS: Final = frozenset({"attempt", "max_attempts"})
+_TEXT_COLUMNS: Final = (
+    frozenset(Row.model_fields) - _TIME_COLUMNS - _COUNT_COLUMNS - {"state", "state_name", "timeout", "keys"}
+)
 
 
 class RowParser:
@@ -80,9 +82,9 @@ class RowParser:
         texts = {name: value or "" for name, value in values.items()}
         if not texts["id"] or (self._table.rows == "steps" and not texts.get("step")):
             return None
-        fields: dict[str, Any] = {name: texts[name] for name in _TEXTS & texts.keys()}
-        fields |= {name: _count(texts[name]) for name in _COUNTS & texts.keys()}
-        fields |= {name: self._time(texts[name]) for name in _TIMES & texts.keys()}
+        fields: dict[str, Any] = {name: texts[name] for name in _TEXT_COLUMNS & texts.keys()}
+        fields |= {name: _count(texts[name]) for name in _COUNT_COLUMNS & texts.keys()}
+        fields |= {name: self._time(texts[name]) for name in _TIME_COLUMNS & texts.keys()}
         fields["timeout"] = _number(texts.get("timeout", ""))
         fields["keys"] = tuple((name, value) for name, value in keys.items() if value)
         if self._table.columns.step == self._table.columns.state:
