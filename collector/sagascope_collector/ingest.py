@@ -283,7 +283,7 @@ class FairQueue(Generic[T]):
     """First come, first served for each sender, and the senders in turn. Not safe for several threads at once.
 
     When it is full, the sender that holds most gives way: the longest line loses its newest items to a sender
-        whose line stays shorter. This is longest queue drop, as routers do it.
+    whose line stays shorter. This is longest queue drop, as routers do it.
     """
 
     def __init__(self, capacity: int) -> None:

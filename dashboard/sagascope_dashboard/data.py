@@ -16,17 +16,17 @@ from sagascope_dashboard.viewmodels.links import Template, templates
 PAGE = 50
 """Transactions on one page of the list."""
 
-MOST = 200
+MAX_ATTENTION_ROWS = 200
 """Sagas that need attention on the first screen; beyond them the list says that there are more."""
 
-EVERY = 1.5
-"""Seconds between two looks at the collector while a page is open."""
+REFRESH_INTERVAL_SECONDS = 1.5
+"""Time between two reads of the collector while a page is open."""
 
-PATIENCE = 5.0
-"""Seconds that one call may take before the screen says that the collector is slow."""
+CALL_TIMEOUT_SECONDS = 5.0
+"""Time after which a call fails and the screen reports a slow collector."""
 
-SHARED = 0.7
-"""Seconds for which readers of the same thing share one answer."""
+CACHE_SECONDS = 0.7
+"""Time for which readers of the same data share one answer."""
 
 T = TypeVar("T")
 
@@ -71,13 +71,13 @@ def sagas(filters: Filters) -> Reading[schemas.Sagas]:
 
 
 def needing_someone() -> Reading[schemas.Sagas]:
-    """The sagas that need attention, newest start first, at most `MOST`."""
-    return _read(("needing",), lambda: _sagas(url(), MOST, (("attention", "any"),)))
+    """The sagas that need attention, newest start first, at most `MAX_ATTENTION_ROWS`."""
+    return _read(("needing",), lambda: _sagas(url(), MAX_ATTENTION_ROWS, (("attention", "any"),)))
 
 
 def needing_alone() -> Reading[schemas.Sagas]:
     """Those that need attention and share their incident with no other."""
-    return _read(("alone",), lambda: _sagas(url(), MOST, (("alone", True), ("attention", "any"))))
+    return _read(("alone",), lambda: _sagas(url(), MAX_ATTENTION_ROWS, (("alone", True), ("attention", "any"))))
 
 
 def incidents() -> Reading[schemas.Incidents]:
@@ -91,7 +91,7 @@ def incident(key: str) -> Reading[schemas.IncidentInFull]:
 
 
 def update_incident(key: str, patch: schemas.IncidentPatch) -> ClientError | None:
-    """Say something of an incident; what stood in the way, if it was not noted."""
+    """Updates an incident; returns the error if that failed."""
     try:
         _client(url()).update_incident(key, patch)
     except ClientError as error:
@@ -111,7 +111,7 @@ def flow(address: FlowAddress) -> Reading[schemas.FlowInFull]:
 
 
 def services() -> Reading[schemas.Services]:
-    """Every service heard, with its processes."""
+    """Returns every reporting service, with its processes."""
     return _read(("services",), lambda: _services(url()))
 
 
@@ -150,39 +150,39 @@ def _forget(known: dict[Any, Any], keep: int = 12) -> None:
 
 @st.cache_resource(show_spinner=False)
 def _client(at: str) -> Client:
-    return Client(at, timeout=PATIENCE, credentials=Credentials.from_environment(os.environ))
+    return Client(at, timeout=CALL_TIMEOUT_SECONDS, credentials=Credentials.from_environment(os.environ))
 
 
-@st.cache_resource(ttl=SHARED, max_entries=64, show_spinner=False)
+@st.cache_resource(ttl=CACHE_SECONDS, max_entries=64, show_spinner=False)
 def _saga(at: str, address: SagaAddress) -> schemas.Saga:
     return _client(at).saga(address.name, address.id, environment=address.environment, run=address.run)
 
 
-@st.cache_resource(ttl=SHARED, max_entries=256, show_spinner=False)
+@st.cache_resource(ttl=CACHE_SECONDS, max_entries=256, show_spinner=False)
 def _sagas(at: str, limit: int, call: tuple[tuple[str, Any], ...]) -> schemas.Sagas:
     return _client(at).sagas(limit=limit, **dict(call))
 
 
-@st.cache_resource(ttl=SHARED, max_entries=8, show_spinner=False)
+@st.cache_resource(ttl=CACHE_SECONDS, max_entries=8, show_spinner=False)
 def _incidents(at: str) -> schemas.Incidents:
     return _client(at).incidents()
 
 
-@st.cache_resource(ttl=SHARED, max_entries=8, show_spinner=False)
+@st.cache_resource(ttl=CACHE_SECONDS, max_entries=8, show_spinner=False)
 def _flows(at: str) -> schemas.Flows:
     return _client(at).flows()
 
 
-@st.cache_resource(ttl=SHARED, max_entries=64, show_spinner=False)
+@st.cache_resource(ttl=CACHE_SECONDS, max_entries=64, show_spinner=False)
 def _flow(at: str, address: FlowAddress) -> schemas.FlowInFull:
     return _client(at).flow(address.name, window=address.window, environment=address.environment)
 
 
-@st.cache_resource(ttl=SHARED, max_entries=8, show_spinner=False)
+@st.cache_resource(ttl=CACHE_SECONDS, max_entries=8, show_spinner=False)
 def _services(at: str) -> schemas.Services:
     return _client(at).services()
 
 
-@st.cache_resource(ttl=SHARED, max_entries=8, show_spinner=False)
+@st.cache_resource(ttl=CACHE_SECONDS, max_entries=8, show_spinner=False)
 def _status(at: str) -> schemas.Status:
     return _client(at).status()

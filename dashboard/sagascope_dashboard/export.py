@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.components.nodes import Node, h, time
-from sagascope_dashboard.components.scripts import PAPER, TIMELINE, read
-from sagascope_dashboard.drawings.saga import anomalies, answer, attempts, ledger, table
+from sagascope_dashboard.components.elements import Element, h, time
+from sagascope_dashboard.components.scripts import RENDERER, TIMELINE, read
 from sagascope_dashboard.format import line, milliseconds
 from sagascope_dashboard.viewmodels.saga import log_rows, saga, span_rows
 from sagascope_dashboard.viewmodels.timeline import Timeline
+from sagascope_dashboard.views.saga import anomalies, answer, attempts, ledger, table
 
 _THEME = Path(__file__).parent / ".streamlit" / "config.toml"
 
@@ -58,7 +58,7 @@ def as_html(whole: schemas.Saga, lanes: Timeline, now: datetime) -> str:
     return _PAGE.format(
         present=milliseconds(now),
         title=_escaped(f"{line(whole.name, 60)} {line(whole.id, 120)}"),
-        style=_variables() + _BODY + read("paper.css", "timeline.css"),
+        style=_variables() + _BODY + read("renderer.css", "timeline.css"),
         data=json.dumps(trees).replace("<", "\\u003c"),
         script=_START + "".join(_mounted()),
     )
@@ -69,36 +69,36 @@ def file_name(whole: schemas.Saga) -> str:
     return f"{re.sub(r'[^A-Za-z0-9]+', '-', f'{whole.name} {whole.id}').strip('-')[:80] or 'saga'}.html"
 
 
-def _saved(now: datetime) -> Node:
+def _saved(now: datetime) -> Element:
     return h("p", "Saved ", time(now, "full"), ", as it stood then.", cls="soft")
 
 
-def _tables(whole: schemas.Saga) -> Iterator[Node]:
+def _tables(whole: schemas.Saga) -> Iterator[Element]:
     yield _folded("Attempts", attempts(saga(whole)))
     yield _folded("Logs", table(log_rows(whole.logs), len(whole.logs), whole.logs_total))
     yield _folded("Spans", table(span_rows(whole.spans), len(whole.spans), whole.spans_total))
 
 
-def _folded(title: str, inside: Node) -> Node:
+def _folded(title: str, inside: Element) -> Element:
     return h("details", h("summary", title), inside, cls="section")
 
 
-def _plain(nodes: list[Node | None]) -> list[Node]:
+def _plain(elements: list[Element | None]) -> list[Element]:
     """Without links, which lead nowhere in a file."""
-    return [_unlinked(node) for node in nodes if node is not None]
+    return [_unlinked(each) for each in elements if each is not None]
 
 
-def _unlinked(node: Node) -> Node:
-    if isinstance(node, str):
-        return node
-    tag, attributes, *children = node
+def _unlinked(element: Element) -> Element:
+    if isinstance(element, str):
+        return element
+    tag, attributes, *children = element
     kept = {name: value for name, value in attributes.items() if name != "href"}
     return ["span" if tag == "a" else tag, kept, *map(_unlinked, children)]
 
 
 def _mounted() -> Iterator[str]:
     """Each component's own script, in a block of its own, drawing into its place."""
-    for places, name, files in ((("answer", "behind"), "paper", PAPER), (("timeline",), "timeline", TIMELINE)):
+    for places, name, files in ((("answer", "behind"), "paper", RENDERER), (("timeline",), "timeline", TIMELINE)):
         calls = "\n".join(
             f"{name}({{ parentElement: document.getElementById('{place}'), data: saved.{place} }});" for place in places
         )

@@ -72,10 +72,10 @@ class Headers:
 
 def broken(error: Exception) -> bool:
     """Say calmly that the dashboard itself failed; what failed goes to its log, never to the screen."""
-    from sagascope_dashboard.screens import trouble
+    from sagascope_dashboard.screens import error_states
 
     _LOG.error("a screen could not be drawn", exc_info=error)
-    trouble.broken()
+    error_states.broken()
     return True
 
 

@@ -32,7 +32,7 @@ class Failures:
         """Pass everything on, but for the answers to a login that failed."""
 
         async def led(message: Message) -> None:
-            await send(_told(scope, message))
+            await send(_redirected(scope, message))
 
         await self._app(scope, receive, led if scope["type"] == "http" and _of_login(scope["path"]) else send)
 
@@ -41,7 +41,7 @@ def _of_login(path: str) -> bool:
     return path.endswith(("/auth/login", "/oauth2callback"))
 
 
-def _told(scope: Scope, message: Message) -> Message:
+def _redirected(scope: Scope, message: Message) -> Message:
     if message["type"] != "http.response.start":
         return message
     if scope["path"].endswith("/auth/login"):

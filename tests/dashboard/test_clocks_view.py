@@ -2,7 +2,7 @@ from datetime import timedelta
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard.format import milliseconds
-from sagascope_dashboard.viewmodels.clocks import adjusted, offsets, said
+from sagascope_dashboard.viewmodels.clocks import adjusted, describe, offsets
 from sagascope_dashboard.viewmodels.timeline import timeline
 from support.wires import at, log, saga, span, tried
 
@@ -27,8 +27,8 @@ def skewed() -> schemas.Saga:
 def test_a_clock_that_is_off_is_named() -> None:
     by = offsets(skewed())
     assert by == {("ledger", "ledger-7f9c"): timedelta(hours=-1)}
-    assert said(by) == "the clock of ledger-7f9c is 1 h ahead"
-    assert said({}) == ""
+    assert describe(by) == "the clock of ledger-7f9c is 1 h ahead"
+    assert describe({}) == ""
 
 
 def test_adjusted_everything_of_a_process_lies_where_its_attempts_do() -> None:

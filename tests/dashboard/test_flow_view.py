@@ -106,7 +106,7 @@ def test_the_ways_they_went_say_in_what_they_differ_and_lead_to_those_that_went_
     usual = course("a", "b", sagas=198, completed=198, is_usual=True)
     other = course("b", "x", missing=["a"], added=["x\x1b"], is_reordered=True, sagas=2, completed=1)
     told = known().model_copy(update={"courses": [usual, other]})
-    first, second = flow(told, FlowAddress("payment", "test", "7d"), NOW).courses
+    first, second = flow(told, FlowAddress("payment", "test", "7d"), NOW).paths
     assert (first.differs, first.steps, first.share, first.completed) == ((), "a → b", "99 %", "all")
     assert second.differs == ("without a", "with x\\x1b besides", "in another order")
     assert (second.number, second.share, second.completed) == ("2", "1 %", "50 %")

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.viewmodels.saga import MOST_TRIES, log_rows, saga, span_rows
+from sagascope_dashboard.viewmodels.saga import MAX_ATTEMPTS_SHOWN, log_rows, saga, span_rows
 from support.wires import at, log, span, tried
 from support.wires import saga as whole
 
@@ -79,8 +79,8 @@ def test_every_attempt_is_listed_in_the_order_of_its_start() -> None:
 
 
 def test_very_many_attempts_are_counted_and_not_all_listed() -> None:
-    shown = saga(whole(*(tried("a.b", n, n + 0.5, number=n + 1) for n in range(MOST_TRIES + 3))))
-    assert (len(shown.tries), shown.tried) == (MOST_TRIES, MOST_TRIES + 3)
+    shown = saga(whole(*(tried("a.b", n, n + 0.5, number=n + 1) for n in range(MAX_ATTEMPTS_SHOWN + 3))))
+    assert (len(shown.tries), shown.tried) == (MAX_ATTEMPTS_SHOWN, MAX_ATTEMPTS_SHOWN + 3)
 
 
 @pytest.mark.parametrize(("status", "word"), [("running", "Committed"), ("completed", "Committed, as planned")])

@@ -4,13 +4,13 @@ from pathlib import Path
 
 _HERE = Path(__file__).parent
 
-PAPER = ("moments.js", "icons.js", "paper.js")
-"""What draws trees of nodes."""
+RENDERER = ("moments.js", "icons.js", "renderer.js")
+"""The scripts that render trees of elements."""
 
 TIMELINE = (
     "moments.js",
     "icons.js",
-    "words.js",
+    "labels.js",
     "dom.js",
     "scale.js",
     "overview.js",
@@ -18,7 +18,7 @@ TIMELINE = (
     "detail.js",
     "timeline.js",
 )
-"""What draws a timeline."""
+"""The scripts that render a timeline."""
 
 
 def read(*names: str) -> str:

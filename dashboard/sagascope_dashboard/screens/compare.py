@@ -4,13 +4,13 @@ import streamlit as st
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard import data
-from sagascope_dashboard.components.nodes import h
-from sagascope_dashboard.components.paper import paper
-from sagascope_dashboard.drawings.compare import alone, page
+from sagascope_dashboard.components.elements import h
+from sagascope_dashboard.components.renderer import render
 from sagascope_dashboard.filters import Filters, SagaAddress
 from sagascope_dashboard.format import line
-from sagascope_dashboard.screens import trouble
+from sagascope_dashboard.screens import error_states
 from sagascope_dashboard.viewmodels.compare import compare, typical
+from sagascope_dashboard.views.compare import alone, page
 
 
 def draw() -> None:
@@ -18,24 +18,26 @@ def draw() -> None:
     address = SagaAddress.read(st.query_params.to_dict())
     st.set_page_config(page_title="Compare · Sagascope")
     if address is None:
-        paper("compare-which", h("section", h("h1", "Which transaction?"), h("p", "Type its id above."), cls="trouble"))
+        render(
+            "compare-which", h("section", h("h1", "Which transaction?"), h("p", "Type its id above."), cls="trouble")
+        )
         return
     _live(address)
 
 
-@st.fragment(run_every=data.EVERY)
+@st.fragment(run_every=data.REFRESH_INTERVAL_SECONDS)
 def _live(address: SagaAddress) -> None:
     mine = data.saga(address)
     if mine.value is None:
-        trouble.none_to_show("compare-trouble", mine)
+        error_states.none_to_show("compare-trouble", mine)
         return
-    trouble.outdated("compare-outdated", mine)
+    error_states.outdated("compare-outdated", mine)
     other = _like(mine.value)
     theirs = data.saga(other) if other else None
     if theirs is None or theirs.value is None:
-        paper("compare", *alone(line(mine.value.name, 80), address.href()))
+        render("compare", *alone(line(mine.value.name, 80), address.href()))
         return
-    paper("compare", *page(compare(mine.value, theirs.value, data.now())))
+    render("compare", *page(compare(mine.value, theirs.value, data.now())))
 
 
 def _like(saga: schemas.Saga) -> SagaAddress | None:

@@ -3,10 +3,10 @@
 import streamlit as st
 
 from sagascope_dashboard import data
-from sagascope_dashboard.components.paper import paper
-from sagascope_dashboard.drawings.flows import page
-from sagascope_dashboard.screens import trouble
+from sagascope_dashboard.components.renderer import render
+from sagascope_dashboard.screens import error_states
 from sagascope_dashboard.viewmodels.flows import flows
+from sagascope_dashboard.views.flows import page
 
 
 def draw() -> None:
@@ -15,11 +15,11 @@ def draw() -> None:
     _live()
 
 
-@st.fragment(run_every=data.EVERY)
+@st.fragment(run_every=data.REFRESH_INTERVAL_SECONDS)
 def _live() -> None:
     known = data.flows()
     if known.value is None:
-        trouble.none_to_show("flows-trouble", known)
+        error_states.none_to_show("flows-trouble", known)
         return
-    trouble.outdated("flows-outdated", known)
-    paper("flows", *page(flows(known.value)))
+    error_states.outdated("flows-outdated", known)
+    render("flows", *page(flows(known.value)))

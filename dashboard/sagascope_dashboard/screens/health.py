@@ -3,10 +3,10 @@
 import streamlit as st
 
 from sagascope_dashboard import data
-from sagascope_dashboard.components.paper import paper
-from sagascope_dashboard.drawings.health import page
-from sagascope_dashboard.screens import trouble
+from sagascope_dashboard.components.renderer import render
+from sagascope_dashboard.screens import error_states
 from sagascope_dashboard.viewmodels.health import health
+from sagascope_dashboard.views.health import page
 
 
 def draw() -> None:
@@ -15,11 +15,11 @@ def draw() -> None:
     _live()
 
 
-@st.fragment(run_every=data.EVERY)
+@st.fragment(run_every=data.REFRESH_INTERVAL_SECONDS)
 def _live() -> None:
     status, services = data.status(), data.services()
     if status.value is None or services.value is None:
-        trouble.none_to_show("health-trouble", status if status.value is None else services)
+        error_states.none_to_show("health-trouble", status if status.value is None else services)
         return
-    trouble.outdated("health-outdated", status, services)
-    paper("health", *page(health(status.value, services.value)))
+    error_states.outdated("health-outdated", status, services)
+    render("health", *page(health(status.value, services.value)))

@@ -1,11 +1,11 @@
-"""Login by OpenID Connect, where whoever runs the dashboard asks for it: Streamlit's own, off by default."""
+"""Login by OpenID Connect, where the operator of the dashboard configures it: Streamlit's own, off by default."""
 
 from importlib.util import find_spec
 
 import streamlit as st
 
-from sagascope_dashboard.components.nodes import h
-from sagascope_dashboard.components.paper import paper
+from sagascope_dashboard.components.elements import h
+from sagascope_dashboard.components.renderer import render
 from sagascope_dashboard.signing import PARAMETER, REFUSED, UNREACHABLE
 
 WELCOME = "Transactions are shown to those who are."
@@ -26,11 +26,11 @@ def draw() -> None:
     if find_spec("authlib") is None:
         said = "This dashboard asks for a login, and cannot: its server lacks a package."
         hint = "Whoever runs it: pip install 'streamlit[auth]'"
-        paper("login", h("section", h("h1", "Log in"), h("p", said), h("p", hint, cls="hint"), cls="trouble"))
+        render("login", h("section", h("h1", "Log in"), h("p", said), h("p", hint, cls="hint"), cls="trouble"))
         return
     failed = FAILED.get(st.query_params.get(PARAMETER, ""))
     cause = [h("p", "Whoever runs this dashboard finds the cause in its log.", cls="hint")] if failed else []
-    paper("login", h("section", h("h1", "Log in"), h("p", failed or WELCOME), *cause, cls="trouble"))
+    render("login", h("section", h("h1", "Log in"), h("p", failed or WELCOME), *cause, cls="trouble"))
     st.button("Try again" if failed else "Log in", on_click=st.login, key="log-in")
 
 

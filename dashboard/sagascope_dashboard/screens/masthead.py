@@ -6,9 +6,9 @@ from typing import Any
 import streamlit as st
 
 from sagascope_dashboard import data
+from sagascope_dashboard.components.elements import h, icon, link
 from sagascope_dashboard.components.keys import keys
-from sagascope_dashboard.components.nodes import h, icon, link
-from sagascope_dashboard.components.paper import paper
+from sagascope_dashboard.components.renderer import render
 from sagascope_dashboard.filters import Filters
 from sagascope_dashboard.screens import login
 from sagascope_dashboard.viewmodels.transactions import searched
@@ -31,7 +31,7 @@ def draw(pages: Sequence[Any], *, start: bool) -> None:
         keys(focus=start)
     with brand:
         found = _found(quoted) if asked and quoted else None
-        paper("brand", h("div", link("/", icon("brand"), "Sagascope"), cls="brand"), go=found, width="content")
+        render("brand", h("div", link("/", icon("brand"), "Sagascope"), cls="brand"), go=found, width="content")
 
 
 def _found(quoted: str) -> str:

@@ -6,20 +6,20 @@ import streamlit as st
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard import data
-from sagascope_dashboard.components.nodes import h, icon
-from sagascope_dashboard.components.paper import paper
+from sagascope_dashboard.components.elements import h, icon
+from sagascope_dashboard.components.renderer import render
 from sagascope_dashboard.components.timeline import timeline as draw_timeline
-from sagascope_dashboard.drawings.saga import anomalies, answer, attempts, ledger
 from sagascope_dashboard.export import as_html, file_name
 from sagascope_dashboard.filters import SagaAddress
 from sagascope_dashboard.format import utc_note
-from sagascope_dashboard.screens import trouble
+from sagascope_dashboard.screens import error_states
 from sagascope_dashboard.viewmodels import clocks
 from sagascope_dashboard.viewmodels.links import links
 from sagascope_dashboard.viewmodels.markdown import markdown
 from sagascope_dashboard.viewmodels.saga import Saga, log_rows, saga, span_rows
 from sagascope_dashboard.viewmodels.timeline import Timeline, living, timeline
 from sagascope_dashboard.viewmodels.transactions import searched
+from sagascope_dashboard.views.saga import anomalies, answer, attempts, ledger
 
 RAW = "saga-raw-times"
 
@@ -31,7 +31,7 @@ def draw() -> None:
     address = _address(st.query_params.to_dict())
     if address is None:
         st.set_page_config(page_title="Transaction · Sagascope")
-        paper("saga-which", h("section", h("h1", "Which transaction?"), h("p", "Type its id above."), cls="trouble"))
+        render("saga-which", h("section", h("h1", "Which transaction?"), h("p", "Type its id above."), cls="trouble"))
         return
     st.set_page_config(page_title=f"{address.id[:60]} · Sagascope")
     _live(address)
@@ -43,36 +43,38 @@ def _address(query: Mapping[str, str]) -> SagaAddress | None:
     return (found and searched(found)) or SagaAddress.read(query)
 
 
-@st.fragment(run_every=data.EVERY)
+@st.fragment(run_every=data.REFRESH_INTERVAL_SECONDS)
 def _live(address: SagaAddress) -> None:
     reading = data.saga(address)
     if reading.value is None:
-        trouble.none_to_show("saga-trouble", reading)
+        error_states.none_to_show("saga-trouble", reading)
         return
-    trouble.outdated("saga-outdated", reading)
+    error_states.outdated("saga-outdated", reading)
     whole, shown = reading.value, saga(reading.value)
     by = clocks.offsets(whole)
     told = whole if st.session_state.get(RAW) else clocks.adjusted(whole, by)
     lanes = timeline(told, living(data.services().value))
     copied = markdown(shown, _here(address))
-    paper(
+    render(
         "saga-answer",
         *answer(shown, copied, utc_note(st.context.timezone_offset)),
         h("h2", "The timeline", cls="section"),
     )
     if whole.shrunk:
-        paper("saga-shrunk", h("p", icon("mark"), h("span", SHRUNK), cls="notice", role="status"))
+        render("saga-shrunk", h("p", icon("mark"), h("span", SHRUNK), cls="notice", role="status"))
     if by:
-        _clocks(clocks.said(by))
+        _clocks(clocks.describe(by))
     draw_timeline("saga-timeline", lanes)
-    paper("saga-holds", ledger(shown), anomalies(shown))
+    render("saga-holds", ledger(shown), anomalies(shown))
     _tables(whole, shown)
     _elsewhere(whole, lanes)
 
 
 def _clocks(said: str) -> None:
     """That times were corrected is said, and can be taken back."""
-    paper("saga-clocks", h("p", icon("mark"), h("span", f"{said[:1].upper()}{said[1:]}."), cls="notice", role="status"))
+    render(
+        "saga-clocks", h("p", icon("mark"), h("span", f"{said[:1].upper()}{said[1:]}."), cls="notice", role="status")
+    )
     st.toggle("Show times as each service's clock told them", key=RAW)
 
 
@@ -87,7 +89,7 @@ def _tables(whole: schemas.Saga, shown: Saga) -> None:
     # Only the table that is looked at is made.
     if tried.open:
         with tried:
-            paper("saga-attempts", attempts(shown))
+            render("saga-attempts", attempts(shown))
     if logs.open:
         with logs:
             _frame("saga-logs", log_rows(whole.logs), whole.logs_total)
@@ -98,7 +100,7 @@ def _tables(whole: schemas.Saga, shown: Saga) -> None:
 
 def _frame(key: str, rows: list[dict[str, object]], total: int) -> None:
     if len(rows) < total:
-        paper(f"{key}-cut", h("p", f"The first {len(rows):,} of {total:,}.", cls="soft"))
+        render(f"{key}-cut", h("p", f"The first {len(rows):,} of {total:,}.", cls="soft"))
     column = st.column_config.DatetimeColumn(format="HH:mm:ss.SSS", timezone=st.context.timezone)
     st.dataframe(rows, key=key, hide_index=True, column_config={"At": column, "Started": column})
 

@@ -3,10 +3,10 @@
 import streamlit as st
 
 from sagascope_dashboard import data
-from sagascope_dashboard.components.paper import paper
-from sagascope_dashboard.drawings.services import page
-from sagascope_dashboard.screens import trouble
+from sagascope_dashboard.components.renderer import render
+from sagascope_dashboard.screens import error_states
 from sagascope_dashboard.viewmodels.services import arrivals, services
+from sagascope_dashboard.views.services import page
 
 
 def draw() -> None:
@@ -15,11 +15,11 @@ def draw() -> None:
     _live()
 
 
-@st.fragment(run_every=data.EVERY)
+@st.fragment(run_every=data.REFRESH_INTERVAL_SECONDS)
 def _live() -> None:
     known, status = data.services(), data.status()
     if known.value is None:
-        trouble.none_to_show("services-trouble", known)
+        error_states.none_to_show("services-trouble", known)
         return
-    trouble.outdated("services-outdated", known)
-    paper("services", *page(services(known.value), arrivals(status.value) if status.value else None))
+    error_states.outdated("services-outdated", known)
+    render("services", *page(services(known.value), arrivals(status.value) if status.value else None))

@@ -6,13 +6,13 @@ import streamlit as st
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard import data
-from sagascope_dashboard.components.nodes import h
-from sagascope_dashboard.components.paper import paper
-from sagascope_dashboard.drawings.transactions import chips, page
+from sagascope_dashboard.components.elements import h
+from sagascope_dashboard.components.renderer import render
 from sagascope_dashboard.filters import WINDOWS, Filters
 from sagascope_dashboard.palette import ATTENTION, STATUS
-from sagascope_dashboard.screens import trouble
+from sagascope_dashboard.screens import error_states
 from sagascope_dashboard.viewmodels.transactions import Choices, choices, transactions
+from sagascope_dashboard.views.transactions import chips, page
 
 _WORDS = {
     "status": {"": "Any status", **{key: sign.word for key, sign in STATUS.items()}},
@@ -31,9 +31,9 @@ _WORDS = {
 def draw() -> None:
     """The list, as the address narrows it."""
     st.set_page_config(page_title="Transactions · Sagascope")
-    paper("transactions-title", h("h1", "Transactions", cls="page-title"))
+    render("transactions-title", h("h1", "Transactions", cls="page-title"))
     filters = _narrow(Filters.read(st.query_params.to_dict()))
-    paper("transactions-chips", chips(filters))
+    render("transactions-chips", chips(filters))
     _live(filters)
 
 
@@ -82,14 +82,14 @@ def _changed(filters: Filters, chosen: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in chosen.items() if getattr(filters, name) != value}
 
 
-@st.fragment(run_every=data.EVERY)
+@st.fragment(run_every=data.REFRESH_INTERVAL_SECONDS)
 def _live(filters: Filters) -> None:
     found = data.sagas(filters)
     if found.value is None:
-        trouble.none_to_show("transactions-trouble", found)
+        error_states.none_to_show("transactions-trouble", found)
         return
-    trouble.outdated("transactions-outdated", found)
-    paper("transactions", *page(transactions(found.value, filters, _why_nothing(filters, found.value))))
+    error_states.outdated("transactions-outdated", found)
+    render("transactions", *page(transactions(found.value, filters, _why_nothing(filters, found.value))))
 
 
 def _why_nothing(filters: Filters, found: schemas.Sagas) -> str | None:

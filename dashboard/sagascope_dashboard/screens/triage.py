@@ -3,14 +3,14 @@
 import streamlit as st
 
 from sagascope_dashboard import data
-from sagascope_dashboard.components.nodes import h
-from sagascope_dashboard.components.paper import paper
-from sagascope_dashboard.drawings.triage import page
+from sagascope_dashboard.components.elements import h
+from sagascope_dashboard.components.renderer import render
 from sagascope_dashboard.format import utc_note
-from sagascope_dashboard.screens import trouble
+from sagascope_dashboard.screens import error_states
 from sagascope_dashboard.viewmodels.services import arrivals
 from sagascope_dashboard.viewmodels.steady import steady
 from sagascope_dashboard.viewmodels.triage import triage
+from sagascope_dashboard.views.triage import page
 
 DRAWN = "triage-drawn"
 
@@ -22,18 +22,18 @@ def draw() -> None:
     _live()
 
 
-@st.fragment(run_every=data.EVERY)
+@st.fragment(run_every=data.REFRESH_INTERVAL_SECONDS)
 def _live() -> None:
     incidents, needing = data.incidents(), data.needing_alone()
     if needing.value is None:
-        trouble.none_to_show("triage-trouble", needing)
+        error_states.none_to_show("triage-trouble", needing)
         return
-    trouble.outdated("triage-outdated", needing)
+    error_states.outdated("triage-outdated", needing)
     flows, status = data.flows().value, data.status().value
     shown = triage(needing.value, flows, incidents.value)
     note = utc_note(st.context.timezone_offset)
     still = steady(shown, st.session_state.get(DRAWN, ()))
-    paper("triage", *page(still.shown, note, arrivals(status) if status else None))
+    render("triage", *page(still.shown, note, arrivals(status) if status else None))
     st.session_state[DRAWN] = still.drawn
     if still.news:
         _announce(still.news)
@@ -42,5 +42,5 @@ def _live() -> None:
 def _announce(news: str) -> None:
     """Beside what is read, which does not move for it."""
     with st.container(key="triage-news"):
-        paper("triage-news-said", h("p", news, role="status"))
+        render("triage-news-said", h("p", news, role="status"))
         st.button("Show", key="triage-show", on_click=lambda: st.session_state.pop(DRAWN, None))

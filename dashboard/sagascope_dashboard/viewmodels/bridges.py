@@ -8,7 +8,7 @@ from sagascope_collector.client import schemas
 from sagascope_dashboard.format import duration, line, plural
 from sagascope_dashboard.palette import Sign
 
-LATE = 30.0
+MAX_LAG_SECONDS = 30.0
 """Seconds by which a bridge may be behind what it follows before that is a fault."""
 
 FOLLOWS = Sign("Follows", "good", "check")
@@ -68,7 +68,7 @@ def _sign(instance: schemas.Instance, said: schemas.Following) -> Sign:
         return SILENT
     if said.trouble:
         return TROUBLED
-    return BEHIND if said.lag_seconds > LATE else FOLLOWS
+    return BEHIND if said.lag_seconds > MAX_LAG_SECONDS else FOLLOWS
 
 
 def _trouble(sign: Sign, said: schemas.Following) -> str:

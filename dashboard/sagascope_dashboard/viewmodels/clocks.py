@@ -29,12 +29,12 @@ def adjusted(saga: schemas.Saga, by: Offsets) -> schemas.Saga:
     return saga.model_copy(update={"spans": spans, "logs": logs, "steps": steps})
 
 
-def said(by: Offsets) -> str:
+def describe(by: Offsets) -> str:
     """Which clocks are off, and by how much; empty where all agree."""
-    return "; ".join(_said(where, offset) for where, offset in by.items())
+    return "; ".join(_describe(where, offset) for where, offset in by.items())
 
 
-def _said(where: Where, offset: timedelta) -> str:
+def _describe(where: Where, offset: timedelta) -> str:
     service, instance = where
     way = "behind" if offset > timedelta(0) else "ahead"
     return f"the clock of {line(instance or service, 60)} is {duration(abs(offset.total_seconds()))} {way}"

@@ -11,7 +11,7 @@ from sagascope_dashboard.filters import SagaAddress
 from sagascope_dashboard.format import duration, line, plural
 from sagascope_dashboard.palette import ATTENTION, STATUS, STEP, STRANGE, Sign
 
-SLOWER = 2.0
+SLOWER_FACTOR = 2.0
 """How many times as long a step takes before that is a difference, and at least `NOTICED` seconds more."""
 
 NOTICED = 0.5
@@ -88,7 +88,7 @@ def typical(finished: Sequence[schemas.SagaSummary], of: schemas.Saga) -> schema
 def compare(mine: schemas.Saga, theirs: schemas.Saga, now: datetime) -> Comparison:
     """What is different in `mine`."""
     rows = tuple(_rows(mine, theirs))
-    differing = list(_differing(_said(mine), _said(theirs)))
+    differing = list(_differing(_attribute_values(mine), _attribute_values(theirs)))
     return Comparison(
         name=line(mine.name, 80),
         mine=_head(mine, now),
@@ -154,11 +154,11 @@ def _differences(mine: schemas.Step | None, theirs: schemas.Step | None) -> Iter
 
 
 def _slower(mine: float | None, theirs: float | None) -> Iterator[str]:
-    if mine is not None and theirs is not None and mine > SLOWER * theirs and mine - theirs >= NOTICED:
+    if mine is not None and theirs is not None and mine > SLOWER_FACTOR * theirs and mine - theirs >= NOTICED:
         yield f"took {duration(mine)}, there {duration(theirs)}"
 
 
-def _said(saga: schemas.Saga) -> dict[str, Any]:
+def _attribute_values(saga: schemas.Saga) -> dict[str, Any]:
     """Its business keys, and what its spans say, one value a name: what the outermost span said, and said first."""
     said: dict[str, Any] = dict(saga.keys)
     for span in sorted(saga.spans, key=lambda span: (span.parent_id is not None, span.started_at)):

@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 from sagascope_collector.client import schemas
 from sagascope_dashboard.filters import WINDOWS, Filters, FlowAddress
 from sagascope_dashboard.format import duration, line
-from sagascope_dashboard.viewmodels.courses import Course, courses
+from sagascope_dashboard.viewmodels.paths import PathRow, paths
 
 MANY_FAIL = 0.1
 """Share of attempts that failed from which on a part of the time is marked."""
 
-MOST_BETWEEN = 40
+MAX_TRANSITIONS = 40
 """Pairs of steps that are shown."""
 
 
@@ -34,7 +34,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step, or an undo."""
+    """One step or compensation."""
 
     name: str
     kind: str
@@ -90,7 +90,7 @@ class FlowView:
     steps: tuple[Step, ...]
     between: tuple[Between, ...]
     """The most frequent first."""
-    courses: tuple[Course, ...]
+    paths: tuple[PathRow, ...]
 
 
 def flow(known: schemas.FlowInFull, address: FlowAddress, now: datetime) -> FlowView:
@@ -104,8 +104,8 @@ def flow(known: schemas.FlowInFull, address: FlowAddress, now: datetime) -> Flow
         list_href=only.href(),
         windows=tuple(Window(word, address.back(word).href(), word == address.window) for word in WINDOWS),
         steps=tuple(_step(step, only, most, begins) for step in known.steps),
-        between=tuple(map(_between, sorted(known.hand_overs, key=lambda each: -each.number)[:MOST_BETWEEN])),
-        courses=courses(known, only, address.window),
+        between=tuple(map(_between, sorted(known.hand_overs, key=lambda each: -each.number)[:MAX_TRANSITIONS])),
+        paths=paths(known, only, address.window),
     )
 
 

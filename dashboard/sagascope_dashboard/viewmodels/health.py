@@ -10,7 +10,7 @@ from sagascope_dashboard.palette import Sign
 from sagascope_dashboard.viewmodels.bridges import BEHIND, TROUBLED, Bridge, bridges, without_bridges
 from sagascope_dashboard.viewmodels.services import Arrivals, arrivals
 
-LATE = 5.0
+MAX_LAG_SECONDS = 5.0
 """Seconds by which the collector may be behind what arrives before that is a fault."""
 
 FINE = Sign("Complete", "good", "check")
@@ -84,7 +84,7 @@ def _named(names: Sequence[str]) -> str:
 
 
 def _of_collector(status: schemas.Status) -> Iterator[Advice]:
-    if status.lag_seconds > LATE:
+    if status.lag_seconds > MAX_LAG_SECONDS:
         yield Advice(
             f"The collector is {status.lag_seconds:.0f} s behind what arrives.",
             "Lists and verdicts are late by as much; deadlines do not run meanwhile.",

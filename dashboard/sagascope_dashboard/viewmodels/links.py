@@ -1,4 +1,4 @@
-"""Links out to other tools, by templates of whoever runs the dashboard: ``Jaeger=https://.../{trace_id}``. Pure."""
+"""Links out to other tools, by templates that the operator configures: ``Jaeger=https://.../{trace_id}``. Pure."""
 
 import re
 from collections.abc import Mapping, Sequence

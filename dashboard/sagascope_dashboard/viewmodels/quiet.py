@@ -11,7 +11,7 @@ QUIET_AT_LEAST = 2_000.0
 QUIET_SHARE = 0.25
 """A stretch without any event is squeezed when it would take more than this share of the width."""
 
-QUIET_MOST = 8
+MAX_QUIET_GAPS = 8
 """Stretches that are squeezed, the longest first."""
 
 
@@ -29,7 +29,7 @@ def quiet_stretches(moments: Sequence[float], end: float | None) -> tuple[tuple[
     gaps = sorted(itertools.pairwise(moments), key=lambda gap: gap[0] - gap[1])
     drawn = moments[-1] - moments[0] if moments else 0.0
     squeezed: list[tuple[float, float | None]] = [] if end is not None or not moments else [(moments[-1], None)]
-    for start, stop in gaps[:QUIET_MOST]:
+    for start, stop in gaps[:MAX_QUIET_GAPS]:
         if stop - start < QUIET_AT_LEAST or stop - start <= QUIET_SHARE * drawn:
             break
         squeezed.append((start, stop))

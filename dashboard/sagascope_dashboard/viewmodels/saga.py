@@ -11,7 +11,7 @@ from sagascope_dashboard.format import amount, block, duration, line
 from sagascope_dashboard.palette import ATTEMPT, ATTENTION, CONFIDENCE, LEDGER, STATUS, STEP, Sign
 from sagascope_dashboard.viewmodels.stakes import amounts_at_risk
 
-MOST_TRIES = 200
+MAX_ATTEMPTS_SHOWN = 200
 """Attempts that are listed one by one; the timeline holds them all."""
 
 
@@ -113,7 +113,7 @@ class Saga:
     track: tuple[Stop, ...]
     ledger: tuple[LedgerLine, ...]
     tries: tuple[Try, ...]
-    """The first `MOST_TRIES` of them."""
+    """The first `MAX_ATTEMPTS_SHOWN` of them."""
     tried: int
     """How many there are."""
     anomalies: tuple[str, ...]
@@ -151,7 +151,7 @@ def saga(whole: schemas.Saga) -> Saga:
         plan_source=_SOURCES[whole.plan.source],
         track=_track(whole),
         ledger=tuple(_ledger_line(entry, whole.status) for entry in whole.ledger),
-        tries=tuple(_tries(whole.steps)[:MOST_TRIES]),
+        tries=tuple(_tries(whole.steps)[:MAX_ATTEMPTS_SHOWN]),
         tried=sum(len(step.attempts) for step in whole.steps),
         anomalies=tuple(line(anomaly.text, 400) for anomaly in whole.anomalies),
         traces=tuple(whole.traces),

@@ -2,17 +2,17 @@
 
 from collections.abc import Sequence
 
-from sagascope_dashboard.components.nodes import Node, h, link, time
-from sagascope_dashboard.viewmodels.courses import Course
+from sagascope_dashboard.components.elements import Element, h, link, time
 from sagascope_dashboard.viewmodels.flow import Between, FlowView, Part, Step, Window
+from sagascope_dashboard.viewmodels.paths import PathRow
 
 STEPS = ("Step", "Began", "Failed", "Tried again", "Undone", "In flight", "Half within", "95 of 100", "99 of 100")
 BETWEEN = ("From the end of one to the beginning of the next", "Times", "Half within", "95 of 100", "99 of 100")
-COURSES = ("Course of those that ended", "Transactions", "Of all", "Completed", "The latest")
+PATH_COLUMNS = ("Course of those that ended", "Transactions", "Of all", "Completed", "The latest")
 PARTS = ("From", "Ended", "Failed", "Half within", "95 of 100", "99 of 100")
 
 
-def page(known: FlowView) -> list[Node | None]:
+def page(known: FlowView) -> list[Element | None]:
     """The whole screen."""
     where = h("span", f" in {known.environment}", cls="soft") if known.environment else None
     head = h("header", h("h1", known.name, where, cls="page-title"), link(known.list_href, "Its transactions"))
@@ -20,11 +20,11 @@ def page(known: FlowView) -> list[Node | None]:
         h("div", head, _windows(known.windows), cls="flow-head"),
         *_steps(known.steps),
         _between(known.between),
-        _courses(known.courses),
+        _paths(known.paths),
     ]
 
 
-def _windows(windows: Sequence[Window]) -> Node:
+def _windows(windows: Sequence[Window]) -> Element:
     choices = [
         h("li", link(window.href, f"last {window.word}", aria_current="true" if window.chosen else None))
         for window in windows
@@ -32,7 +32,7 @@ def _windows(windows: Sequence[Window]) -> Node:
     return h("nav", h("ul", choices, cls="choices"), aria_label="How far back")
 
 
-def _steps(steps: Sequence[Step]) -> list[Node]:
+def _steps(steps: Sequence[Step]) -> list[Element]:
     if not steps:
         return [h("p", "No step of it was seen in this time.", cls="nothing", role="status")]
     head = h("tr", [h("th", title, scope="col") for title in STEPS])
@@ -44,7 +44,7 @@ def _steps(steps: Sequence[Step]) -> list[Node]:
     ]
 
 
-def _row(step: Step) -> Node:
+def _row(step: Step) -> Element:
     bar = h("div", h("span", cls="piece work", data_share=round(step.share, 1)), _rest(step.share), cls="share")
     return h(
         "tr",
@@ -61,7 +61,7 @@ def _row(step: Step) -> Node:
     )
 
 
-def _between(known: Sequence[Between]) -> Node | None:
+def _between(known: Sequence[Between]) -> Element | None:
     if not known:
         return None
     head = h("tr", [h("th", title, scope="col") for title in BETWEEN])
@@ -81,10 +81,10 @@ def _between(known: Sequence[Between]) -> Node | None:
     return h("section", h("h2", "Between steps"), h("div", table, cls="scroll"), cls="section")
 
 
-def _courses(known: Sequence[Course]) -> Node | None:
+def _paths(known: Sequence[PathRow]) -> Element | None:
     if not known:
         return None
-    head = h("tr", [h("th", title, scope="col") for title in COURSES])
+    head = h("tr", [h("th", title, scope="col") for title in PATH_COLUMNS])
     rows = [
         h(
             "tr",
@@ -101,18 +101,18 @@ def _courses(known: Sequence[Course]) -> Node | None:
     return h("section", h("h2", "The ways they went"), h("div", table, cls="scroll"), cls="section")
 
 
-def _figure(what: str, value: str) -> Node:
+def _figure(what: str, value: str) -> Element:
     """A cell; where cells stand without their heads, on a small screen, it says what it is."""
     return (
         h("td", h("span", value, cls="num"), h("span", f" {what}", cls="soft narrow"), cls="num") if value else h("td")
     )
 
 
-def _rest(share: float) -> Node:
+def _rest(share: float) -> Element:
     return h("span", cls="left", data_share=round(100 - share, 1))
 
 
-def _over_time(step: Step) -> Node:
+def _over_time(step: Step) -> Element:
     columns = h("span", [_column(part) for part in step.parts], cls="columns", aria_hidden="true")
     head = h("tr", [h("th", title, scope="col") for title in PARTS])
     rows = [_period(part) for part in step.parts if part.ended]
@@ -127,13 +127,13 @@ def _over_time(step: Step) -> Node:
     )
 
 
-def _column(part: Part) -> Node:
+def _column(part: Part) -> Element:
     tone = "alarm" if part.marked else "work"
     height = round(part.height, 1)
     return h("span", h("span", data_share=100 - height), h("span", cls=f"fill {tone}", data_share=height), cls="column")
 
 
-def _period(part: Part) -> Node:
+def _period(part: Part) -> Element:
     return h(
         "tr",
         h("td", time(part.at), cls="num"),

@@ -1,7 +1,7 @@
-"""What a screen shows, as a tree of plain data that the browser draws.
+"""What a screen shows, as a tree of plain data that the browser renders.
 
-A node is text, or ``[tag, attributes, *children]``. Text becomes text and nothing else: neither Markdown nor HTML is
-ever read in it, and a link leads only within the dashboard. `paper.js` holds the same rules in the browser.
+An element is text, or ``[tag, attributes, *children]``. Text becomes text and nothing else: neither Markdown nor HTML
+is ever read in it, and a link leads only within the dashboard. `renderer.js` holds the same rules in the browser.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,12 +11,12 @@ from typing import Any, Literal
 from sagascope_dashboard.format import iso
 from sagascope_dashboard.palette import Sign
 
-Node = str | list[Any]
-Child = Node | None | Iterable["Node | None"]
+Element = str | list[Any]
+Child = Element | None | Iterable["Element | None"]
 
 
-def h(tag: str, *children: Child, **attributes: Any) -> Node:
-    """An element. `cls` is its class, ``_`` in a name becomes ``-``; what is None is left out."""
+def h(tag: str, *children: Child, **attributes: Any) -> Element:
+    """Returns an element. `cls` is its class, ``_`` in a name becomes ``-``; what is None is left out."""
     given = {
         ("class" if name == "cls" else name.rstrip("_").replace("_", "-")): value
         for name, value in attributes.items()
@@ -25,7 +25,7 @@ def h(tag: str, *children: Child, **attributes: Any) -> Node:
     return [tag, given, *_flat(children)]
 
 
-def _flat(children: Iterable[Child]) -> Iterator[Node]:
+def _flat(children: Iterable[Child]) -> Iterator[Element]:
     for child in children:
         if isinstance(child, str) or (isinstance(child, list) and _is_element(child)):
             yield child
@@ -37,7 +37,7 @@ def _is_element(candidate: list[Any]) -> bool:
     return len(candidate) > 1 and isinstance(candidate[0], str) and isinstance(candidate[1], dict)
 
 
-def link(href: str, *children: Child, **attributes: Any) -> Node:
+def link(href: str, *children: Child, **attributes: Any) -> Element:
     """A link within the dashboard.
 
     Raises:
@@ -48,17 +48,17 @@ def link(href: str, *children: Child, **attributes: Any) -> Node:
     return h("a", *children, href=href, **attributes)
 
 
-def icon(name: str) -> Node:
+def icon(name: str) -> Element:
     """A shape; the word beside it says the same."""
     return h("icon", name=name, aria_hidden="true")
 
 
-def badge(sign: Sign, word: str | None = None) -> Node:
+def badge(sign: Sign, word: str | None = None) -> Element:
     """A state: shape, word, colour."""
     return h("span", icon(sign.icon), h("span", word or sign.word), cls=f"badge {sign.tone}")
 
 
-def time(moment: datetime, form: Literal["clock", "fine", "full", "ago", "for"] = "clock") -> Node:
+def time(moment: datetime, form: Literal["clock", "fine", "full", "ago", "for"] = "clock") -> Element:
     """A moment, written in the reader's zone by the browser, with UTC at hand.
 
     ``clock`` is the time of day, with the date unless it is today; ``fine`` has milliseconds, ``full``

@@ -1,13 +1,13 @@
 """Triage: a calm word, or the cases, the worst first."""
 
-from sagascope_dashboard.components.nodes import Node, badge, h, icon, link, time
-from sagascope_dashboard.drawings import incidents
-from sagascope_dashboard.drawings.services import notices
+from sagascope_dashboard.components.elements import Element, badge, h, icon, link, time
 from sagascope_dashboard.viewmodels.services import Arrivals
 from sagascope_dashboard.viewmodels.triage import Case, Triage
+from sagascope_dashboard.views import incidents
+from sagascope_dashboard.views.services import notices
 
 
-def page(shown: Triage, note: str = "", arrived: Arrivals | None = None) -> list[Node | None]:
+def page(shown: Triage, note: str = "", arrived: Arrivals | None = None) -> list[Element | None]:
     """The whole screen; `note` is said beside its title, above it what the collector says of itself."""
     return [
         notices(arrived),
@@ -20,7 +20,7 @@ def page(shown: Triage, note: str = "", arrived: Arrivals | None = None) -> list
     ]
 
 
-def _top(shown: Triage, note: str) -> Node:
+def _top(shown: Triage, note: str) -> Element:
     if shown.calm:
         return h("header", icon("check"), h("h1", shown.title), h("p", _calm_words(shown), cls="soft"), cls="calm")
     return h(
@@ -35,14 +35,14 @@ def _calm_words(shown: Triage) -> str:
     return f"{running:,} running, every one of them in time." if running else "Every transaction has come to its end."
 
 
-def _cases(shown: Triage) -> Node | None:
+def _cases(shown: Triage) -> Element | None:
     if not shown.cases:
         return None
     title = h("h2", "Each for a cause of its own", cls="section") if shown.incidents else None
     return h("section", title, h("div", [_case(case) for case in shown.cases], cls="cases"))
 
 
-def _case(case: Case) -> Node:
+def _case(case: Case) -> Element:
     where = " in ".join(part for part in (case.step, case.service) if part)
     facts = [
         *[h("span", stake, cls="stake") for stake in case.amount_at_risk],
@@ -61,13 +61,13 @@ def _case(case: Case) -> Node:
     )
 
 
-def _more(shown: Triage) -> Node | None:
+def _more(shown: Triage) -> Element | None:
     if not shown.more:
         return None
     return h("p", link("/transactions?attention=any", "All that need attention"), cls="pager")
 
 
-def _counts(shown: Triage) -> Node | None:
+def _counts(shown: Triage) -> Element | None:
     if not shown.counts:
         return None
     links = [

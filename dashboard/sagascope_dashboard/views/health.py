@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sagascope_dashboard.components.nodes import Node, badge, h, time
-from sagascope_dashboard.drawings.services import notices
+from sagascope_dashboard.components.elements import Element, badge, h, time
 from sagascope_dashboard.format import plural
 from sagascope_dashboard.viewmodels.bridges import Bridge
 from sagascope_dashboard.viewmodels.health import Advice, Health, Sender
 from sagascope_dashboard.viewmodels.services import Arrivals
+from sagascope_dashboard.views.services import notices
 
 
-def page(known: Health) -> list[Node | None]:
+def page(known: Health) -> list[Element | None]:
     """The whole screen."""
     said = h("p", badge(known.sign), h("span", f" {known.sentence}"), cls="health-said", role="status")
     return [
@@ -25,17 +25,17 @@ def page(known: Health) -> list[Node | None]:
     ]
 
 
-def _bridges(known: Sequence[Bridge]) -> Node | None:
+def _bridges(known: Sequence[Bridge]) -> Element | None:
     if not known:
         return None
     return h("section", h("h2", "Bridges"), h("div", [_bridge(each) for each in known], cls="services"), cls="section")
 
 
-def _bridge(bridge: Bridge) -> Node:
+def _bridge(bridge: Bridge) -> Element:
     said = [h("span", text, cls="soft") for text in (bridge.lag, bridge.watching)]
     return h(
         "section",
-        h("header", h("h3", bridge.name), badge(bridge.sign), said, _heard(bridge.heard)),
+        h("header", h("h3", bridge.name), badge(bridge.sign), said, _last_seen(bridge.heard)),
         h("p", bridge.place, cls="soft") if bridge.place else None,
         h("p", bridge.trouble) if bridge.trouble else None,
         cls="service",
@@ -43,7 +43,7 @@ def _bridge(bridge: Bridge) -> Node:
     )
 
 
-def _sender(sender: Sender) -> Node:
+def _sender(sender: Sender) -> Element:
     alive = plural(sender.alive, "process", "processes")
     return h(
         "section",
@@ -52,7 +52,7 @@ def _sender(sender: Sender) -> Node:
             h("h3", sender.name),
             badge(sender.sign),
             h("span", f"{alive} alive", cls="soft"),
-            _heard(sender.heard),
+            _last_seen(sender.heard),
         ),
         h("ul", [_advice(each) for each in sender.advice], cls="advice") if sender.advice else None,
         cls="service",
@@ -60,14 +60,14 @@ def _sender(sender: Sender) -> Node:
     )
 
 
-def _heard(at: datetime) -> Node:
+def _last_seen(at: datetime) -> Element:
     return h("span", "heard ", time(at, "ago"), cls="soft")
 
 
-def _advice(advice: Advice) -> Node:
+def _advice(advice: Advice) -> Element:
     return h("li", h("strong", advice.fault), h("span", advice.then), h("span", advice.do, cls="do"))
 
 
-def _arrivals(arrived: Arrivals) -> Node:
+def _arrivals(arrived: Arrivals) -> Element:
     facts = [node for name, value in arrived.facts for node in (h("dt", name), h("dd", value))]
     return h("section", h("h2", "What arrives"), h("dl", facts, cls="arrivals"), cls="section")

@@ -1,6 +1,6 @@
 import pytest
 
-from sagascope_dashboard.components.nodes import badge, h, link, time
+from sagascope_dashboard.components.elements import badge, h, link, time
 from sagascope_dashboard.palette import ATTENTION, STATUS
 from support.wires import START
 

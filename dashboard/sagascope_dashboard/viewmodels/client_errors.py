@@ -1,4 +1,4 @@
-"""What is said when no fresh answer came."""
+"""The notices for errors of the client: no answer, or no fresh one."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ from sagascope_dashboard.format import line
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class ErrorNotice:
     """Why there is nothing, or nothing fresh, to show, and what the reader can do."""
 
     title: str
@@ -57,10 +57,10 @@ _KINDS: dict[type[ClientError], tuple[str, str, bool]] = {
 }
 
 
-def trouble(error: ClientError, thing: str = "transaction") -> Trouble:
-    """Say what stood in the way of seeing a `thing`. The most exact kind that is known decides."""
+def error_notice(error: ClientError, thing: str = "transaction") -> ErrorNotice:
+    """Returns the notice for an error when a `thing` was read. The most specific known class decides."""
     for kind in type(error).__mro__:
         if kind in _KINDS:
             title, hint, passing = _KINDS[kind]
-            return Trouble(title.format(thing=thing), line(str(error)), hint, passing)
-    return Trouble("No answer", line(str(error)), "The next try may succeed.", True)
+            return ErrorNotice(title.format(thing=thing), line(str(error)), hint, passing)
+    return ErrorNotice("No answer", line(str(error)), "The next try may succeed.", True)

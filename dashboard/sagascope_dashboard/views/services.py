@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 
-from sagascope_dashboard.components.nodes import Node, badge, h, icon, link, time
+from sagascope_dashboard.components.elements import Element, badge, h, icon, link, time
 from sagascope_dashboard.viewmodels.services import Arrivals, Process, Service
 
 
-def page(known: Sequence[Service], arrived: Arrivals | None) -> list[Node | None]:
+def page(known: Sequence[Service], arrived: Arrivals | None) -> list[Element | None]:
     """The whole screen."""
     return [h("h1", "Services", cls="page-title"), notices(arrived), _services(known)]
 
 
-def notices(arrived: Arrivals | None) -> Node | None:
+def notices(arrived: Arrivals | None) -> Element | None:
     """What the collector says of itself, above everything else; None where it has nothing to say."""
     if arrived is None or not arrived.notices:
         return None
@@ -19,13 +19,13 @@ def notices(arrived: Arrivals | None) -> Node | None:
     return h("div", said, role="status")
 
 
-def _services(known: Sequence[Service]) -> Node:
+def _services(known: Sequence[Service]) -> Element:
     if not known:
         return h("p", "No service has been heard yet. They appear here by themselves.", cls="nothing", role="status")
     return h("div", [_service(service) for service in known], cls="services")
 
 
-def _service(service: Service) -> Node:
+def _service(service: Service) -> Element:
     return h(
         "section",
         h("header", h("h2", link(service.href, service.name)), _versions(service)),
@@ -36,11 +36,11 @@ def _service(service: Service) -> Node:
     )
 
 
-def _versions(service: Service) -> Node | None:
+def _versions(service: Service) -> Element | None:
     return h("span", f"several versions: {service.versions}", cls="soft") if service.versions else None
 
 
-def _process(process: Process) -> Node:
+def _process(process: Process) -> Element:
     return h(
         "li",
         h("strong", process.name),

@@ -1,13 +1,13 @@
 """Transactions: what narrows the list, its page, and the way to the next."""
 
-from sagascope_dashboard.components.nodes import Node, badge, h, link, time
+from sagascope_dashboard.components.elements import Element, badge, h, link, time
 from sagascope_dashboard.filters import Filters
 from sagascope_dashboard.viewmodels.transactions import Column, Row, Transactions
 
 
-def chips(filters: Filters) -> Node | None:
+def chips(filters: Filters) -> Element | None:
     """What narrows the list and has no field of its own."""
-    words: list[Node] = []
+    words: list[Element] = []
     if filters.q:
         words.append(link(filters.having(q="").href(), f"Matching “{filters.q[:80]}” ✕", cls="action"))
     if filters.until:
@@ -21,12 +21,12 @@ def chips(filters: Filters) -> Node | None:
     return h("p", words, cls="chips") if words else None
 
 
-def page(shown: Transactions) -> list[Node | None]:
+def page(shown: Transactions) -> list[Element | None]:
     """One page of the list, or why it is empty."""
     return [_table(shown), _pager(shown)]
 
 
-def _table(shown: Transactions) -> Node:
+def _table(shown: Transactions) -> Element:
     if shown.nothing:
         return h("p", shown.nothing, cls="nothing", role="status")
     return h(
@@ -37,13 +37,13 @@ def _table(shown: Transactions) -> Node:
     )
 
 
-def _heading(column: Column) -> Node:
+def _heading(column: Column) -> Element:
     if column.href is None:
         return h("th", column.title, scope="col")
     return h("th", link(column.href, column.title), scope="col", aria_sort=column.order)
 
 
-def _row(row: Row) -> Node:
+def _row(row: Row) -> Element:
     return h(
         "tr",
         h("td", badge(row.reason or row.sign)),
@@ -61,7 +61,7 @@ def _row(row: Row) -> Node:
     )
 
 
-def _pager(shown: Transactions) -> Node | None:
+def _pager(shown: Transactions) -> Element | None:
     links = [
         link(shown.first_href, "First page", cls="action") if shown.first_href else None,
         link(shown.next_href, "Next page", cls="action") if shown.next_href else None,

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sagascope_dashboard.components.nodes import Node, badge, h, icon, link, time
+from sagascope_dashboard.components.elements import Element, badge, h, icon, link, time
 from sagascope_dashboard.palette import Sign
 from sagascope_dashboard.viewmodels.saga import Saga, Stop, Verdict
 
 
-def answer(shown: Saga, copied: str | None = None, note: str = "") -> list[Node | None]:
+def answer(shown: Saga, copied: str | None = None, note: str = "") -> list[Element | None]:
     """What to tell the customer, where it stands and why, the plan; `copied` is what the reader can take to a chat.
 
     Without it there is nothing to copy: the page is a saved one. `note` is said beside the sentences.
@@ -17,7 +17,7 @@ def answer(shown: Saga, copied: str | None = None, note: str = "") -> list[Node 
     return [_head(shown, copied), _facts(shown), _customer(shown), _verdict(shown, note), _track(shown)]
 
 
-def _head(shown: Saga, copied: str | None) -> Node:
+def _head(shown: Saga, copied: str | None) -> Element:
     tools = _tools(shown, copied) if copied else []
     return h(
         "header",
@@ -29,16 +29,16 @@ def _head(shown: Saga, copied: str | None) -> Node:
     )
 
 
-def _tools(shown: Saga, copied: str) -> list[Node]:
+def _tools(shown: Saga, copied: str) -> list[Element]:
     beside = link(shown.compared, "Compare with a finished one", cls="action")
     return [_copy("link", "Copy link", "link"), _copy("copy", "Copy as Markdown", copied), beside]
 
 
-def _copy(shape: str, words: str, text: str) -> Node:
+def _copy(shape: str, words: str, text: str) -> Element:
     return h("button", icon(shape), h("span", words, data_label=True), type="button", data_copy=text, cls="action")
 
 
-def _facts(shown: Saga) -> Node:
+def _facts(shown: Saga) -> Element:
     lasted = h("span", "took ", h("b", shown.lasted)) if shown.lasted else None
     return h(
         "div",
@@ -52,14 +52,14 @@ def _facts(shown: Saga) -> Node:
     )
 
 
-def _customer(shown: Saga) -> Node | None:
+def _customer(shown: Saga) -> Element | None:
     if not shown.customer_line:
         return None
     words = h("div", h("h2", "For the customer"), h("p", shown.customer_line))
     return h("section", icon("person"), words, cls="customer", aria_label="For the customer")
 
 
-def _verdict(shown: Saga, note: str) -> Node:
+def _verdict(shown: Saga, note: str) -> Element:
     sign = shown.attention or shown.status
     calmly = "" if shown.attention else " calmly"
     return h(
@@ -72,7 +72,7 @@ def _verdict(shown: Saga, note: str) -> Node:
     )
 
 
-def _under(shown: Saga, note: str) -> Node:
+def _under(shown: Saga, note: str) -> Element:
     return h(
         "div",
         h("span", h("b", time(shown.since, "for")), " without progress, since ", time(shown.since))
@@ -85,7 +85,7 @@ def _under(shown: Saga, note: str) -> Node:
     )
 
 
-def _why(verdict: Verdict) -> Node:
+def _why(verdict: Verdict) -> Element:
     proofs = [
         h(
             "li",
@@ -103,14 +103,14 @@ def _why(verdict: Verdict) -> Node:
     )
 
 
-def _track(shown: Saga) -> Node | None:
+def _track(shown: Saga) -> Element | None:
     if not shown.track:
         return None
     stops = h("ol", [_stop(stop) for stop in shown.track], cls="track")
     return h("section", h("h2", "The plan, ", shown.plan_source), stops, cls="section")
 
 
-def _stop(stop: Stop) -> Node:
+def _stop(stop: Stop) -> Element:
     place = "current" if stop.current else "" if stop.reached else "ahead"
     done = " done" if stop.sign.word == "Done" else ""
     return h(
@@ -125,11 +125,11 @@ def _stop(stop: Stop) -> Node:
     )
 
 
-def _back(name: str, sign: Sign) -> Node:
+def _back(name: str, sign: Sign) -> Element:
     return h("div", icon("undo"), h("span", f"{name}: {sign.word.lower()}"), cls=f"back {sign.tone}")
 
 
-def ledger(shown: Saga) -> Node | None:
+def ledger(shown: Saga) -> Element | None:
     """What is committed, step by step; None where nothing is known of it."""
     if not shown.ledger:
         return None
@@ -149,7 +149,7 @@ def ledger(shown: Saga) -> Node | None:
     return h("section", h("h2", "What is committed"), h("div", table, cls="scroll"), cls="section")
 
 
-def anomalies(shown: Saga) -> Node | None:
+def anomalies(shown: Saga) -> Element | None:
     """What should not have happened; None where all went as it should."""
     if not shown.anomalies:
         return None
@@ -157,7 +157,7 @@ def anomalies(shown: Saga) -> Node | None:
     return h("section", h("h2", "Out of the ordinary"), h("ul", items, cls="anomalies"), cls="section")
 
 
-def attempts(shown: Saga) -> Node:
+def attempts(shown: Saga) -> Element:
     """Everything tried, in the order of its start."""
     rows = [
         h(
@@ -179,13 +179,13 @@ def attempts(shown: Saga) -> Node:
     return h("div", h("p", cut, cls="soft") if cut else None, table, cls="scroll")
 
 
-def _stack(stacktrace: str) -> Node | None:
+def _stack(stacktrace: str) -> Element | None:
     if not stacktrace:
         return None
     return h("details", h("summary", "Stack trace"), h("pre", stacktrace, tabindex="0"))
 
 
-def table(rows: Sequence[Mapping[str, Any]], held: int, total: int) -> Node:
+def table(rows: Sequence[Mapping[str, Any]], held: int, total: int) -> Element:
     """Spans or log records of a saved page, one a line."""
     titles = list(rows[0]) if rows else []
     head = h("tr", [h("th", title, scope="col") for title in titles])
@@ -194,5 +194,5 @@ def table(rows: Sequence[Mapping[str, Any]], held: int, total: int) -> Node:
     return h("div", cut, h("table", h("thead", head), h("tbody", body), cls="table"), cls="scroll", tabindex="0")
 
 
-def _cell(value: Any) -> Node:
+def _cell(value: Any) -> Element:
     return time(value, "fine") if isinstance(value, datetime) else str(value)

@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 
-from sagascope_dashboard.components.nodes import Node, badge, h, link, time
+from sagascope_dashboard.components.elements import Element, badge, h, link, time
 from sagascope_dashboard.viewmodels.incidents import Incident, Row
 
 
-def rows(known: Sequence[Row]) -> Node | None:
+def rows(known: Sequence[Row]) -> Element | None:
     """Every incident that goes on; None: there is none."""
     if not known:
         return None
     return h("section", h("h2", "Incidents", cls="section"), h("div", [_row(row) for row in known], cls="cases"))
 
 
-def over(known: Sequence[Row]) -> Node | None:
+def over(known: Sequence[Row]) -> Element | None:
     """The latest that are resolved."""
     if not known:
         return None
@@ -21,7 +21,7 @@ def over(known: Sequence[Row]) -> Node | None:
     return h("section", h("h2", "Over", cls="section"), h("ul", said, cls="over"))
 
 
-def page(shown: Incident) -> list[Node | None]:
+def page(shown: Incident) -> list[Element | None]:
     """One incident: what it is, what became of it, and what was said."""
     return [
         h("header", h("h1", shown.headline), _signs(shown.row), cls=f"incident-head {shown.row.sign.tone}"),
@@ -33,7 +33,7 @@ def page(shown: Incident) -> list[Node | None]:
     ]
 
 
-def history(shown: Incident) -> Node:
+def history(shown: Incident) -> Element:
     """What happened, the latest first."""
     said = [
         h("li", time(each.at, "full"), h("span", each.said), h("q", each.note) if each.note else None)
@@ -42,7 +42,7 @@ def history(shown: Incident) -> Node:
     return h("section", h("h2", "What happened", cls="section"), h("ol", said, cls="history"))
 
 
-def _row(row: Row) -> Node:
+def _row(row: Row) -> Element:
     return h(
         "article",
         h("div", link(row.href, h("span", f"{row.count:,} ", cls="many"), row.name), _signs(row), cls="who"),
@@ -55,13 +55,13 @@ def _row(row: Row) -> Node:
     )
 
 
-def _signs(row: Row) -> Node:
+def _signs(row: Row) -> Element:
     return h(
         "span", badge(row.sign), badge(row.scope), badge(row.state) if row.state.word != "Open" else None, cls="signs"
     )
 
 
-def _facts(row: Row) -> list[Node | None]:
+def _facts(row: Row) -> list[Element | None]:
     return [
         *[h("span", stake, cls="stake") for stake in row.amount_at_risk],
         *[h("span", words) for words in row.recommended],
@@ -73,12 +73,12 @@ def _facts(row: Row) -> list[Node | None]:
     ]
 
 
-def _examples(shown: Incident) -> Node:
+def _examples(shown: Incident) -> Element:
     links = [link(each.href, each.id, cls="action") for each in shown.row.examples]
     return h("p", links, link(shown.list_href, "All of them", cls="action"), cls="chips")
 
 
-def _common_attributes(shown: Incident) -> Node | None:
+def _common_attributes(shown: Incident) -> Element | None:
     if not shown.common_attributes:
         return None
     names = ("Attribute", "Affected", "Completed", "How often", "The same transactions have")
@@ -90,7 +90,7 @@ def _common_attributes(shown: Incident) -> Node | None:
     return h("section", title, h("div", table, cls="scroll", tabindex="0"))
 
 
-def _moved(shown: Incident) -> Node | None:
+def _moved(shown: Incident) -> Element | None:
     if not shown.moved:
         return None
     facts = [node for name, number in shown.moved for node in (h("dt", name), h("dd", f"{number:,}"))]

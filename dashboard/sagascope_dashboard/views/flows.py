@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from sagascope_dashboard.components.nodes import Node, h, icon, link
+from sagascope_dashboard.components.elements import Element, h, icon, link
 from sagascope_dashboard.viewmodels.flows import Flow, Part
 
 
-def page(known: Sequence[Flow]) -> list[Node]:
+def page(known: Sequence[Flow]) -> list[Element]:
     """The whole screen."""
     title = h("h1", "Flows", cls="page-title")
     if not known:
@@ -15,7 +15,7 @@ def page(known: Sequence[Flow]) -> list[Node]:
     return [title, h("div", [_flow(flow) for flow in known], cls="flows")]
 
 
-def _flow(flow: Flow) -> Node:
+def _flow(flow: Flow) -> Element:
     name = link(flow.href, flow.name, f" in {flow.environment}" if flow.environment else None)
     needed = f"{flow.attention:,} {'needs' if flow.attention == 1 else 'need'} attention"
     return h(
@@ -28,14 +28,14 @@ def _flow(flow: Flow) -> Node:
     )
 
 
-def _needed(flow: Flow, words: str) -> Node | None:
+def _needed(flow: Flow, words: str) -> Element | None:
     return link(flow.attention_href, icon("mark"), words, cls="badge alarm") if flow.attention else None
 
 
-def _piece(part: Part) -> Node:
+def _piece(part: Part) -> Element:
     return h("span", cls=f"piece {part.sign.tone}", data_share=round(part.share, 1))
 
 
-def _part(part: Part) -> Node:
+def _part(part: Part) -> Element:
     words = (icon(part.sign.icon), h("strong", f"{part.number:,}"), part.sign.word.lower())
     return h("li", link(part.href, *words, cls=part.sign.tone))
