@@ -110,7 +110,7 @@ def test_an_empty_environment_gets_a_library_that_imports(empty_environment: Pat
     assert ours <= {"sagascope", "opentelemetry-api", "typing_extensions", "importlib_metadata", "zipp"}
 
 
-def test_the_command_says_what_to_install_when_its_extra_is_missing(empty_environment: Path) -> None:
+def test_the_command_names_the_extra_to_install(empty_environment: Path) -> None:
     command = empty_environment.parent / "sagascope"
     done = subprocess.run([command, "serve"], capture_output=True, text=True)
     assert done.returncode == 2

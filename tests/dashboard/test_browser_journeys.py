@@ -149,7 +149,7 @@ def select(page: Page, what: str) -> None:
     )
 
 
-def test_a_search_that_finds_nothing_says_why(watched: Watched) -> None:
+def test_a_search_without_result_gives_the_reason(watched: Watched) -> None:
     page = watched.open("/")
     field = page.get_by_role("textbox", name="Find a transaction")
     field.fill("zzz")

@@ -102,7 +102,7 @@ def test_who_signed_in_acknowledges_by_their_name_and_signs_out(
     ],
     ids=["issuer", "nonce", "denied", "away"],
 )
-def test_a_login_that_fails_says_so_and_can_be_tried_again(
+def test_a_failed_login_is_reported_and_can_be_retried(
     page: Page, address: str, provider: Provider, monkeypatch: pytest.MonkeyPatch, said: dict[str, Any], told: str
 ) -> None:
     with monkeypatch.context() as lying:

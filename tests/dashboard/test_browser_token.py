@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("dashboard")]
 TOKEN = "read-token-0123456789"
 
 
-def test_a_page_says_which_token_it_needs_and_goes_on_once_it_is_right(
+def test_a_page_names_the_token_it_needs_and_continues_once_it_is_right(
     desk: BrowserContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "token"

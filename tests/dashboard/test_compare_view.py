@@ -22,7 +22,7 @@ def test_the_typical_one_took_the_middle_time_and_is_another() -> None:
     assert typical([], known[0]) is None
 
 
-def test_what_went_otherwise_is_said_step_by_step() -> None:
+def test_differences_are_listed_step_by_step() -> None:
     told = pair(
         [
             tried("fraud.check", 0, 1),
@@ -88,6 +88,6 @@ def test_only_so_many_attributes_are_shown() -> None:
     assert (len(told.attributes), told.left_out) == (ATTRIBUTES, 7)
 
 
-def test_how_long_an_open_one_has_been_open_is_said() -> None:
+def test_the_age_of_an_open_transaction_is_shown() -> None:
     told = compare(saga(id="8492", ended_at=None), finished("9000", 3), at(720))
     assert (told.mine.lasted, told.theirs.lasted) == ("open for 12 min", "took 3 s")

@@ -24,7 +24,7 @@ def test_a_link_leads_only_within_the_dashboard(href: str) -> None:
         link(href, "x")
 
 
-def test_a_state_is_never_said_by_colour_alone() -> None:
+def test_a_state_is_never_shown_by_colour_alone() -> None:
     for sign in (*STATUS.values(), *ATTENTION.values()):
         shown = str(badge(sign))
         assert sign.word in shown

@@ -33,7 +33,7 @@ def test_an_address_without_an_id_names_no_saga() -> None:
     assert SagaAddress.read({"name": "payment"}) is None
 
 
-def test_what_an_address_says_beside_is_ignored() -> None:
+def test_other_parameters_of_an_address_are_ignored() -> None:
     assert Filters.read({"status": "failed", "colour": "red", "step": ""}) == Filters(status="failed")
 
 

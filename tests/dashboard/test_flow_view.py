@@ -26,7 +26,7 @@ def known(*steps: schemas.FlowStep) -> schemas.FlowInFull:
     return schemas.FlowInFull(name="payment", period=3600, steps=list(steps), hand_overs=[], courses=[])
 
 
-def test_steps_are_told_beside_the_one_that_most_began() -> None:
+def test_steps_are_compared_with_the_one_started_most() -> None:
     shown = flow(
         known(
             step("wallet.debit", started=1000, succeeded=960, failed=40, retried=38, compensated=9, p50=0.04, p99=75.0),
@@ -84,7 +84,7 @@ def test_addresses_are_read(query: dict[str, str], address: FlowAddress | None) 
     assert FlowAddress.read(query) == address
 
 
-def test_the_time_between_steps_is_told_the_most_frequent_first() -> None:
+def test_transitions_are_listed_by_frequency() -> None:
     def hand_over(before: str, number: int) -> schemas.HandOver:
         return schemas.HandOver(
             before=before, after="b", number=number, p50=0.2, p95=3.0, p99=None, series=[period(1, 2)]
@@ -97,14 +97,14 @@ def test_the_time_between_steps_is_told_the_most_frequent_first() -> None:
     assert first.trend == "95 of 100 within 1 s"
 
 
-def test_the_ways_they_went_say_in_what_they_differ_and_lead_to_those_that_went_so() -> None:
-    def course(*steps: str, **said: object) -> schemas.FlowCourse:
+def test_paths_show_how_they_differ_and_link_to_their_transactions() -> None:
+    def path(*steps: str, **said: object) -> schemas.FlowCourse:
         told: dict[str, object] = {"steps": steps, "sagas": 1, "completed": 0, "is_usual": False, "missing": []}
         told |= {"added": [], "is_reordered": False, "newest": "84 92", "environment": "test"}
         return schemas.FlowCourse.model_validate(told | said)
 
-    usual = course("a", "b", sagas=198, completed=198, is_usual=True)
-    other = course("b", "x", missing=["a"], added=["x\x1b"], is_reordered=True, sagas=2, completed=1)
+    usual = path("a", "b", sagas=198, completed=198, is_usual=True)
+    other = path("b", "x", missing=["a"], added=["x\x1b"], is_reordered=True, sagas=2, completed=1)
     told = known().model_copy(update={"courses": [usual, other]})
     first, second = flow(told, FlowAddress("payment", "test", "7d"), NOW).paths
     assert (first.differs, first.steps, first.share, first.completed) == ((), "a → b", "99 %", "all")

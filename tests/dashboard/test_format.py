@@ -67,7 +67,7 @@ def test_any_text_can_be_shown(text: str, limit: int) -> None:
         (-2, "-2 s"),
     ],
 )
-def test_a_duration_is_said_as_a_person_would(seconds: float, said: str) -> None:
+def test_a_duration_is_formatted_in_two_units_at_most(seconds: float, said: str) -> None:
     assert duration(seconds) == said
 
 
@@ -106,5 +106,5 @@ def test_a_count_agrees_with_its_noun() -> None:
         (210, "Times within sentences are UTC, 3 h 30 min ahead of yours."),
     ],
 )
-def test_a_reader_elsewhere_is_told_which_times_are_utc(offset: int | None, said: str) -> None:
+def test_utc_times_are_marked_for_readers_in_other_zones(offset: int | None, said: str) -> None:
     assert utc_note(offset) == said

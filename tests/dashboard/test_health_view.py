@@ -47,7 +47,7 @@ def test_services_that_lose_records_come_first() -> None:
     ("instance", "fault"),
     [(process(heartbeats=False), "Sends no heartbeats."), (process(None), "Its processes have no names.")],
 )
-def test_what_a_service_could_tell_is_said(instance: schemas.Instance, fault: str) -> None:
+def test_advice_names_the_telemetry_a_service_lacks(instance: schemas.Instance, fault: str) -> None:
     told = health(CALM, services(ledger=[instance]))
     assert [each.fault for each in told.senders[0].advice] == [fault]
     assert told.sentence == "ledger could tell more of work that has not ended."

@@ -49,7 +49,7 @@ def test_a_saved_file_has_a_plain_name() -> None:
     assert file_name(saga(id="/", name="/")) == "saga.html"
 
 
-def test_markdown_says_the_answer_first_and_escapes_what_was_received() -> None:
+def test_markdown_gives_the_answer_first_and_escapes_what_was_received() -> None:
     text = markdown(prepared(saga(headline=HOSTILE)), ADDRESS)
     assert text.startswith("**payment 8492: running**\n> \\</script\\>")
     assert r"\[x\](javascript" in text

@@ -36,7 +36,7 @@ def test_the_track_shows_done_current_and_what_remains() -> None:
     ]
 
 
-def test_an_undone_step_names_its_undo() -> None:
+def test_a_compensated_step_names_its_compensation() -> None:
     shown = whole(
         tried("wallet.debit", 0.1, 0.2),
         tried("ledger.record", 0.3, 0.4, "error", error="period closed"),

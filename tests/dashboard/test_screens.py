@@ -102,7 +102,7 @@ def test_triage_shows_who_needs_someone_the_worst_first() -> None:
     assert "€50.00 committed" in said
 
 
-def test_a_saga_says_where_it_stands_and_why() -> None:
+def test_a_saga_shows_its_current_step_and_reason() -> None:
     app = run(saga_screen, name="payment", id="8492")
     said = text(app)
     assert "Stuck in ledger.record" in said
@@ -148,7 +148,7 @@ def test_a_saga_is_compared_with_a_typical_one() -> None:
     assert "not reached" in said
 
 
-def test_a_saga_without_a_like_says_so() -> None:
+def test_a_saga_without_a_similar_one_is_reported() -> None:
     assert "No other payment has been completed yet" in text(run(compare_screen, name="payment", id="9000"))
     assert "Which transaction?" in text(run(compare_screen))
 
@@ -159,19 +159,19 @@ def test_flows_count_each_type() -> None:
     assert "need attention" in said
 
 
-def test_a_flow_is_told_step_by_step() -> None:
+def test_a_flow_is_shown_step_by_step() -> None:
     said = text(run(flow_screen, name="payment"))
     assert "How many get through" in said
     assert "wallet.debit" in said
     assert "95 of 100 within" in said
 
 
-def test_a_flow_that_was_never_seen_is_said_to_be_unknown() -> None:
+def test_a_flow_that_was_never_received_is_unknown() -> None:
     assert "no such" in text(run(flow_screen, name="nothing")).lower()
     assert "Which flow?" in text(run(flow_screen))
 
 
-def test_an_unknown_saga_is_said_to_be_unknown() -> None:
+def test_an_unknown_saga_is_reported_as_unknown() -> None:
     said = text(run(saga_screen, name="payment", id="nobody"))
     assert "No such transaction" in said
     assert "keeps trying" in said
@@ -237,14 +237,16 @@ def found(quoted: str) -> str:
     return str(next(data["go"] for name, data in components(app) if name == "sagascope.paper"))
 
 
-def test_the_list_says_why_a_search_found_nothing() -> None:
+def test_the_list_gives_the_reason_for_an_empty_search() -> None:
     assert "nothing like it was ever received" in text(run(transactions_screen, q="zzz"))
 
 
 @pytest.mark.parametrize(
     "screen", [triage_screen, transactions_screen, saga_screen, flows_screen, flow_screen, services_screen]
 )
-def test_without_a_collector_each_screen_says_so(screen: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_collector_each_screen_reports_it(
+    screen: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(URL_VARIABLE, f"http://127.0.0.1:{free_port()}")
     app = run(screen, name="payment", id="8492")
     assert "The collector does not answer" in text(app)

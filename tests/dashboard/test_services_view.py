@@ -62,7 +62,7 @@ def test_a_process_without_a_name_has_words() -> None:
     assert services(known(process(None)))[0].processes[0].name == "one process, unnamed"
 
 
-def test_what_arrives_is_said_in_words_and_numbers() -> None:
+def test_received_telemetry_is_shown_in_words_and_numbers() -> None:
     said = arrivals(STATUS)
     assert dict(said.facts)["Received"] == "1,200 records"
     assert dict(said.facts)["Database"] == "12.4 MB"

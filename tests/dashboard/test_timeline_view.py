@@ -45,7 +45,7 @@ def test_an_attempt_in_flight_has_no_end() -> None:
     assert shown.end is None
 
 
-def test_work_whose_process_is_gone_says_when_it_was_last_heard() -> None:
+def test_work_of_a_lost_process_shows_when_it_was_last_seen() -> None:
     stuck = saga(tried("ledger.record", 0, None, "in_flight"))
     gone = timeline(stuck, {"ledger-7f9c": process("ledger-7f9c", alive=False)})
     there = timeline(stuck, {"ledger-7f9c": process("ledger-7f9c", alive=True)})
@@ -75,7 +75,7 @@ def test_a_step_that_did_not_begin_has_a_place() -> None:
     assert shown.end is None
 
 
-def test_an_undo_is_paired_with_what_it_undoes() -> None:
+def test_a_compensation_is_paired_with_its_step() -> None:
     shown = timeline(
         saga(
             tried("wallet.debit", 0, 1, "error", number=1),
@@ -87,7 +87,7 @@ def test_an_undo_is_paired_with_what_it_undoes() -> None:
     assert bar(shown, "wallet.refund-1").kind == "compensation"
 
 
-def test_the_sagas_own_span_and_the_participants_are_told_apart() -> None:
+def test_the_sagas_own_span_and_the_participants_are_distinguished() -> None:
     spans = [span("root", 0, None), span("db", 1.1, 1.2, parent_id="a.b-1", service="a", name="INSERT", kind="client")]
     shown = timeline(saga(tried("a.b", 1, 2), spans=spans))
     assert (bar(shown, "root").kind, bar(shown, "db").kind) == ("saga", "span")

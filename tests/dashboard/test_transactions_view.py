@@ -16,7 +16,7 @@ def found(*matches: tuple[str, schemas.SagaSummary]) -> schemas.SearchResult:
     )
 
 
-def test_a_row_says_where_an_open_saga_stands_and_why() -> None:
+def test_a_row_shows_the_current_step_and_reason_of_an_open_saga() -> None:
     (row,) = transactions(page(needing("8492", "instance_lost")), Filters()).rows
     assert row.where == "ledger.record in ledger"
     assert row.reason is not None
@@ -24,7 +24,7 @@ def test_a_row_says_where_an_open_saga_stands_and_why() -> None:
     assert row.lasted == ""
 
 
-def test_a_row_says_how_long_a_finished_saga_took() -> None:
+def test_a_row_shows_how_long_a_finished_saga_took() -> None:
     (row,) = transactions(page(summary(status="completed", ended_at=at(0.42))), Filters()).rows
     assert (row.lasted, row.sign.word, row.reason) == ("420 ms", "Completed", None)
 
@@ -69,7 +69,7 @@ def test_pages_keep_their_filters() -> None:
         (Filters(), None, "No transaction has been received yet"),
     ],
 )
-def test_an_empty_page_says_why(filters: Filters, reason: str | None, said: str) -> None:
+def test_an_empty_page_gives_the_reason(filters: Filters, reason: str | None, said: str) -> None:
     assert said in transactions(page(), filters, reason).nothing
 
 

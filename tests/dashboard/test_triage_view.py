@@ -37,17 +37,17 @@ def test_the_worst_comes_first_by_reason_then_money_then_age() -> None:
     assert shown.title == "5 transactions need attention"
 
 
-def test_one_is_said_as_one() -> None:
+def test_one_is_written_in_the_singular() -> None:
     assert triage(sagas(needing("a", "hung")), None).title == "1 transaction needs attention"
 
 
-def test_more_than_the_page_holds_is_said() -> None:
+def test_more_than_the_page_holds_is_reported() -> None:
     shown = triage(sagas(needing("a", "hung"), cursor="next"), None)
     assert shown.more
     assert shown.title == "More than 1 transactions need attention"
 
 
-def test_what_is_at_stake_is_said_apart_by_certainty() -> None:
+def test_the_amount_at_risk_is_shown_by_certainty() -> None:
     (case,) = triage(sagas(needing("a", "hung", amount_at_risk=euros("50.00", "10.00"))), None).cases
     assert case.amount_at_risk == ("€50.00 committed", "€10.00 possibly committed")
 

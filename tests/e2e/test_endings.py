@@ -13,7 +13,7 @@ from support.demo import COMMAND, running_demo
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]
 
 
-def test_a_demo_whose_ports_are_taken_says_which_and_what_moves_them(tmp_path: Path) -> None:
+def test_a_demo_whose_ports_are_taken_names_them_and_the_options(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as holder:
         api = f"127.0.0.1:{holder.getsockname()[1]}"
         command = [*COMMAND, "--headless", "--json", "--api", api]

@@ -79,7 +79,7 @@ def test_the_ledger_lives_on_under_another_name(demo: RunningDemo) -> None:
     wait_until(lambda: sorted(ledgers()) == [False, True], "not one ledger lost and one alive", FOUND_WITHIN)
 
 
-def test_the_command_line_tells_it_too(demo: RunningDemo) -> None:
+def test_the_command_line_shows_it_too(demo: RunningDemo) -> None:
     wait_until(lambda: needing(demo) == STUCK, "not every fault is listed", FOUND_WITHIN)
     assert "Stuck in ledger.record" in " ".join(asked(demo, "show", "8492").split())
     assert set(re.findall(r"payment (\d+)", asked(demo, "triage"))) == STUCK
@@ -99,7 +99,7 @@ def test_8492_is_found_by_typing_it(browser: Browser, demo: RunningDemo, how: di
     field = page.get_by_role("textbox").first
     field.fill("8492")
     field.press("Enter")
-    tells_the_story(page, demo)
+    shows_the_story(page, demo)
     assert re.search(r"/saga\?.*\bid=8492", page.url)
     kept(seen, f"demo-8492-{'phone' if how else 'desk'}")
 
@@ -107,7 +107,7 @@ def test_8492_is_found_by_typing_it(browser: Browser, demo: RunningDemo, how: di
 @pytest.mark.browser
 def test_the_deep_link_leads_there_at_once(browser: Browser, demo: RunningDemo) -> None:
     seen = look(browser, demo)
-    tells_the_story(seen.open("/saga?name=payment&id=8492"), demo)
+    shows_the_story(seen.open("/saga?name=payment&id=8492"), demo)
     kept(seen, "demo-8492-link")
 
 
@@ -125,7 +125,7 @@ def look(browser: Browser, demo: RunningDemo, **how: Any) -> Watched:
     return Watched(demo.addresses.dashboard.url, at_a_desk(browser, **how).new_page())
 
 
-def tells_the_story(page: Page, demo: RunningDemo) -> None:
+def shows_the_story(page: Page, demo: RunningDemo) -> None:
     """The headline that the API gives, and a timeline with the lane of every service that took part."""
     body = page.locator("body")
     expect(body).to_contain_text(demo.saga("8492")["headline"], timeout=30_000)

@@ -22,7 +22,7 @@ EXAMPLES = 25
 PATHS = {"traces": "/v1/traces", "logs": "/v1/logs"}
 TYPES = {"protobuf": "application/x-protobuf", "json": "application/json"}
 REQUESTS = [name for name in TARGETS if name.rpartition("_")[0] in PATHS]
-EVERY = [(name, path) for name in TARGETS for path in corpus(name)]
+ALL_INPUTS = [(name, path) for name in TARGETS for path in corpus(name)]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -35,7 +35,7 @@ def test_every_target_has_a_corpus_and_the_other_way_round() -> None:
     assert {each.name for each in CORPUS.iterdir()} == {*TARGETS, "api"}
 
 
-@pytest.mark.parametrize(("name", "path"), EVERY, ids=[f"{name}-{path.stem}" for name, path in EVERY])
+@pytest.mark.parametrize(("name", "path"), ALL_INPUTS, ids=[f"{name}-{path.stem}" for name, path in ALL_INPUTS])
 def test_the_corpus_does_no_harm(name: str, path: Path) -> None:
     TARGETS[name](path.read_bytes())
 
@@ -81,7 +81,7 @@ def test_bent_requests_are_answered_and_so_are_others(
     assert client.post(url, content=good, headers={"content-type": TYPES["protobuf"]}).status_code == 200
 
 
-def test_what_was_taken_in_can_be_told_in_full(collector: RunningCollector, client: httpx.Client) -> None:
+def test_what_was_accepted_can_be_returned_in_full(collector: RunningCollector, client: httpx.Client) -> None:
     for item in client.get(f"{collector.api}/api/v1/sagas", params={"limit": 500}).json()["items"]:
         asked = {name: item[name] for name in ("id", "name", "environment", "run")}
         answer = client.get(f"{collector.api}/api/v1/saga", params=asked)

@@ -21,7 +21,7 @@ from support.scenario import differences
 pytestmark = pytest.mark.xdist_group("recordings")
 
 CASES = Path(__file__).with_name("cases")
-TOLD_WITHIN_SECONDS = 15.0
+JUDGED_WITHIN_SECONDS = 15.0
 """Plans of other sagas are learned meanwhile."""
 
 NEAR_NS = 86_400 * NANOSECONDS_PER_SECOND
@@ -101,11 +101,11 @@ def collector(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.mark.parametrize("recording", RECORDINGS, ids=lambda recording: recording.name)
-def test_a_recording_is_told_as_what_happened(recording: Recording, collector: Any) -> None:
+def test_a_recording_is_judged_as_what_happened(recording: Recording, collector: Any) -> None:
     api = collector(recording).api
     for expected in map(dict, recording.expect):
         params = {"name": expected.get("name", ""), "id": expected.pop("id"), "environment": recording.name}
-        deadline = time.monotonic() + TOLD_WITHIN_SECONDS
+        deadline = time.monotonic() + JUDGED_WITHIN_SECONDS
         while wrong := _differences(f"{api}/api/v1/saga", params, expected):
             assert time.monotonic() < deadline, f"{params}: {wrong}"
             time.sleep(0.1)

@@ -168,7 +168,7 @@ def test_silence_of_a_few_is_their_own(silent: tuple[str, ...]) -> None:
     assert outages(beating(*silent).instances, Context(at(60))) == {}
 
 
-def test_a_farewell_is_no_outage_and_a_silence_of_long_ago_no_news() -> None:
+def test_a_shutdown_is_no_outage_and_an_old_outage_no_evidence() -> None:
     assert outages(beating(*ALL, final="final=true").instances, Context(at(60))) == {}
     assert outages(beating(*ALL).instances, Context(at(60))) == {"": at(10)}
     assert outages(beating(*ALL).instances, Context(at(100_000))) == {}

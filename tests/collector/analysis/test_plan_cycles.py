@@ -10,7 +10,7 @@ from sagascope_collector.analysis.model import PlannedStep
 from sagascope_collector.analysis.plans import broken
 
 NAMES = [f"s{number}" for number in range(6)]
-AFTER = st.none() | st.lists(st.sampled_from([*NAMES, "unknown"]), max_size=4).map(tuple)
+PREDECESSORS = st.none() | st.lists(st.sampled_from([*NAMES, "unknown"]), max_size=4).map(tuple)
 
 
 def step(name: str, after: Sequence[str] | None) -> PlannedStep:
@@ -37,7 +37,7 @@ def names_of(steps: Sequence[PlannedStep]) -> list[str]:
     return [each.name for each in steps]
 
 
-@given(st.lists(AFTER, min_size=1, max_size=len(NAMES)))
+@given(st.lists(PREDECESSORS, min_size=1, max_size=len(NAMES)))
 def test_no_ring_is_left(after: list[tuple[str, ...] | None]) -> None:
     steps = [step(name, of) for name, of in zip(NAMES, after, strict=False)]
     unwound = broken(steps)

@@ -224,7 +224,7 @@ def test_what_is_no_sound_backup_is_refused_in_one_sentence(
 
 
 @pytest.mark.parametrize("place", ["missing.duckdb", "a folder", "text.duckdb"])
-def test_a_backup_that_is_none_is_said_in_one_sentence(place: str, tmp_path: Path) -> None:
+def test_an_invalid_backup_is_reported_in_one_sentence(place: str, tmp_path: Path) -> None:
     (tmp_path / "a folder").mkdir()
     (tmp_path / "text.duckdb").write_text("hello " * 1000)
     refused = run("restore", str(tmp_path / place), "--db", str(tmp_path / "restored.duckdb"))

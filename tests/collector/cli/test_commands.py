@@ -50,7 +50,7 @@ def test_find_lists_what_matches(collector: RunningCollector) -> None:
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
-def test_find_says_why_it_found_nothing(collector: RunningCollector) -> None:
+def test_find_gives_the_reason_for_an_empty_result(collector: RunningCollector) -> None:
     done = run("find", "9999", "--url", collector.api)
     assert (done.returncode, done.stdout) == (
         1,
@@ -67,7 +67,7 @@ def test_find_gives_the_api_s_answer(collector: RunningCollector) -> None:
     assert json.loads(missing.stdout) == {"matches": [], "reason": "never_seen"}
 
 
-def test_show_tells_of_one_saga(collector: RunningCollector) -> None:
+def test_show_prints_one_saga(collector: RunningCollector) -> None:
     done = run("show", "#8492", url=collector.api)
     assert done.returncode == 0
     assert done.stdout.startswith("payment 8492  running, needs attention: hung\nin production, started ")
@@ -136,14 +136,14 @@ def test_an_empty_collector_needs_no_attention(empty: RunningCollector) -> None:
 
 
 @pytest.mark.parametrize("words", [("triage",), ("find", "8492"), ("show", "8492"), ("triage", "--json")])
-def test_no_collector_is_said_plainly(words: tuple[str, ...]) -> None:
+def test_an_unreachable_collector_is_reported(words: tuple[str, ...]) -> None:
     done = run(*words, url=CLOSED)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"sagascope: No collector answers at {CLOSED} (")
     assert done.stderr.endswith("Start one with `sagascope serve`, or name another with --url (or SAGASCOPE_URL).\n")
 
 
-def test_something_else_at_the_address_is_said_plainly() -> None:
+def test_another_server_at_the_address_is_reported() -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         listener.settimeout(30)
@@ -187,7 +187,7 @@ def test_colour_is_for_terminals(collector: RunningCollector) -> None:
     assert "\x1b[" not in run("show", "8492", url=collector.api, FORCE_COLOR="1", NO_COLOR="1", TERM="dumb").stdout
 
 
-def test_the_version_is_told() -> None:
+def test_the_version_is_printed() -> None:
     done = run("--version")
     assert done.returncode == 0
     assert done.stdout.startswith("sagascope ")
@@ -214,7 +214,7 @@ def test_a_missing_extra_is_named_with_the_line_that_installs_it(tmp_path: Path)
         (tmp_path / f"{package}.py").unlink()
 
 
-def test_what_is_no_transaction_but_something_else_is_said(collector: RunningCollector) -> None:
+def test_an_argument_that_is_no_transaction_is_reported_as_what_it_is(collector: RunningCollector) -> None:
     for word, told in (
         ("ledger", "It is the name of a service"),
         ("ledger.record", "It is the name of a step"),
@@ -225,7 +225,7 @@ def test_what_is_no_transaction_but_something_else_is_said(collector: RunningCol
         assert told in done.stdout
 
 
-def test_an_id_of_another_type_is_told_with_the_types_that_it_has(collector: RunningCollector) -> None:
+def test_an_id_of_another_type_is_reported_with_its_types(collector: RunningCollector) -> None:
     done = run("show", "77", "--name", "foo", url=collector.api)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("77 is known, but not with that type")

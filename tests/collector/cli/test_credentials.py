@@ -22,7 +22,7 @@ def guarded() -> Iterator[RunningCollector]:
 
 
 @pytest.mark.parametrize("words", [("triage", "--json"), ("find", "8492"), ("show", "8492")])
-def test_without_the_token_commands_say_what_is_needed(guarded: RunningCollector, words: tuple[str, ...]) -> None:
+def test_without_the_token_commands_report_what_is_needed(guarded: RunningCollector, words: tuple[str, ...]) -> None:
     done = run(*words, url=guarded.api)
     assert done.returncode == 2
     assert "token is needed" in done.stderr
@@ -41,14 +41,14 @@ def test_a_token_comes_from_a_file_or_the_environment(guarded: RunningCollector,
 
 
 @pytest.mark.parametrize("content", ["", "two words", "n\u00f6", "line\nline"])
-def test_a_file_that_holds_no_token_is_said(guarded: RunningCollector, tmp_path: Path, content: str) -> None:
+def test_a_file_without_a_token_is_reported(guarded: RunningCollector, tmp_path: Path, content: str) -> None:
     (tmp_path / "token").write_text(content)
     done = run("triage", "--token-file", str(tmp_path / "token"), url=guarded.api)
     assert done.returncode == 2
     assert "is no token" in done.stderr
 
 
-def test_the_client_tells_troubles_with_credentials_apart(guarded: RunningCollector, tmp_path: Path) -> None:
+def test_the_client_distinguishes_credential_errors(guarded: RunningCollector, tmp_path: Path) -> None:
     for token in (None, "wrong"):
         with Client(guarded.api, token=token) as client, pytest.raises(TokenNeeded):
             client.status()

@@ -19,7 +19,7 @@ def seen(renderable: RenderableType, width: int = 80) -> str:
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
-def test_a_stuck_saga_is_told_on_one_screen() -> None:
+def test_a_stuck_saga_fits_on_one_screen() -> None:
     assert seen(render.saga(SAGA, NOW)) == snapshot("""\
 payment 8492  running, needs attention: instance_lost
 in production, started 2026-11-22 14:02:10 UTC, 12 min ago
@@ -66,7 +66,7 @@ ledger.record                                                ░░░░░░�
 """)
 
 
-def test_a_compensated_saga_shows_what_was_undone() -> None:
+def test_a_compensated_saga_shows_what_was_compensated() -> None:
     undone = SAGA.model_copy(
         update={
             "status": "compensated",
@@ -184,7 +184,7 @@ def test_telemetry_is_shown_and_never_interpreted() -> None:
     assert ":smile:" in text
 
 
-def test_long_values_are_cut_and_say_so() -> None:
+def test_long_values_are_truncated_with_a_note() -> None:
     long = SAGA.model_copy(update={"headline": "x" * 1_000_000, "id": "9" * 100_000})
     text = seen(render.saga(long, NOW))
     assert len(text) < 10_000

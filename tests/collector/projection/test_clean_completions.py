@@ -172,7 +172,7 @@ def rows(storage: Storage) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_query_says_what_the_general_path_says(storage: Storage, seed: int) -> None:
+def test_the_query_equals_the_general_path(storage: Storage, seed: int) -> None:
     teller = Teller(seed)
     told = [each for number in range(SAGAS) for each in teller.saga(f"{number}")]
     teller.shuffle(told)

@@ -62,7 +62,7 @@ def attention_of(store: Storage, saga_id: str) -> tuple[str | None, str | None]:
     return row.attention, row.step
 
 
-def test_one_finished_saga_lets_what_is_missing_in_another_be_said(store: Storage, hands: Hands) -> None:
+def test_one_finished_saga_shows_what_is_missing_in_another(store: Storage, hands: Hands) -> None:
     projection, memory = projected(store, hands)
     put(store, *saga("stuck", DONE[:1], now=NOON, ended=False, root=UNPLANNED))
     settle(projection)
@@ -82,30 +82,30 @@ def test_what_was_learned_outlives_the_process(store: Storage, hands: Hands) -> 
 
 def test_one_name_is_not_learned_all_the_time(store: Storage, hands: Hands) -> None:
     memory = Memory(store, lambda: hands.seconds)
-    memory.take([lesson(1)])
+    memory.take([sample(1)])
     assert [each.name for each in memory.reflect()] == [NAME]
-    memory.take([lesson(2, "a", "b", "c")])
+    memory.take([sample(2, "a", "b", "c")])
     assert memory.reflect() == []
     hands.go_on(PAUSE_SECONDS)
     assert [each.name for each in memory.reflect()] == [NAME]
     hands.go_on(PAUSE_SECONDS)
-    memory.take([lesson(2, "a", "b", "c")])
+    memory.take([sample(2, "a", "b", "c")])
     assert memory.reflect() == [], "the same again is no news"
 
 
 def test_of_a_flood_the_latest_count_in_whatever_parts_they_come(store: Storage, hands: Hands) -> None:
     memory = Memory(store, lambda: hands.seconds)
     for first in range(0, MAX_SAMPLES + 2 * SLACK, 50):
-        memory.take([lesson(first + number) for number in range(50)])
+        memory.take([sample(first + number) for number in range(50)])
     kept = sorted(load_sample(each).ended_at for each in store.baselines.all())
     assert kept[-MAX_SAMPLES:] == [NOON + number for number in range(2 * SLACK, MAX_SAMPLES + 2 * SLACK)]
     assert len(kept) <= MAX_SAMPLES * MAX_SHARE
-    memory.take([lesson(10_000 + number, name="unknown") for number in range(3)])
+    memory.take([sample(10_000 + number, name="unknown") for number in range(3)])
     assert NAME in memory.baselines or [each.name for each in memory.reflect()] == [NAME]
     assert ("", "unknown") not in memory.baselines
 
 
-def lesson(number: int, *steps: str, name: str = "payment") -> SagaSample:
+def sample(number: int, *steps: str, name: str = "payment") -> SagaSample:
     passages = tuple(
         StepSample(step, "action", at * SECOND, (at + 1) * SECOND, (SECOND,), "a", "")
         for at, step in enumerate(steps or ("a", "b"))

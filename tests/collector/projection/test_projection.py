@@ -125,7 +125,7 @@ def test_all_names_and_runs_of_an_id_have_a_row_each(store: Storage, projection:
     }
 
 
-def test_a_saga_that_cannot_be_read_is_left_out_and_said_once(
+def test_a_saga_that_cannot_be_read_is_left_out_and_logged_once(
     store: Storage, clock: Clock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(summaries, "UNREADABLE_REST_SECONDS", 0.0)
@@ -212,7 +212,7 @@ def announced() -> Request:
     )
 
 
-def test_a_process_that_is_heard_again_has_lost_nothing(store: Storage, projection: Projection, clock: Clock) -> None:
+def test_a_process_that_reports_again_has_lost_nothing(store: Storage, projection: Projection, clock: Clock) -> None:
     put(store, announced(), beating(1, NOON))
     settle(projection)
     assert listed(store)[0].attention is None

@@ -19,7 +19,7 @@ from support.payments import STUCK, saga
 LATER = NOON + 3600 * SECOND
 
 
-def told(path: Path) -> Storage:
+def filled(path: Path) -> Storage:
     """Returns a database with sagas whose records came in several commits."""
     store, chance = Storage(str(path), clock=lambda: LATER), Random(3)
     requests = [each for number in range(60) for each in saga(str(number), now=NOON)]
@@ -41,7 +41,7 @@ def listed(store: Storage) -> list[SagaRow]:
 
 
 def test_what_is_made_anew_is_what_was_there(tmp_path: Path) -> None:
-    store = told(tmp_path / "x.duckdb")
+    store = filled(tmp_path / "x.duckdb")
     projection = Projection(store, summarise=present.summary, context=lambda now: Context(now), clock=lambda: LATER)
     while projection.advance():
         pass
@@ -58,7 +58,7 @@ def test_what_is_made_anew_is_what_was_there(tmp_path: Path) -> None:
     store.close()
 
 
-def test_the_command_says_what_it_did(tmp_path: Path) -> None:
-    told(tmp_path / "x.duckdb").close()
+def test_the_command_reports_what_it_did(tmp_path: Path) -> None:
+    filled(tmp_path / "x.duckdb").close()
     outcome = CliRunner().invoke(build(["rebuild"]), ["rebuild", "--db", str(tmp_path / "x.duckdb")])
     assert (outcome.exit_code, outcome.output) == (0, "70 transactions were summarised anew.\n")

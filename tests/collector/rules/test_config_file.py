@@ -58,7 +58,7 @@ def test_ambiguous_scalars_are_text(tmp_path: Path, text: str) -> None:
     assert read(tmp_path, f"title: {text}\n").title == text
 
 
-def test_all_faults_are_told_at_once_by_line_and_key(tmp_path: Path) -> None:
+def test_all_errors_are_reported_at_once_by_line_and_key(tmp_path: Path) -> None:
     text = """\
 title: 7
 rules:

@@ -74,7 +74,7 @@ def test_tokens_are_in_no_log_and_no_list_of_processes(guarded: RunningCollector
     assert not [each for each in (INGEST, READ, CHANGE) if each in said]
 
 
-def test_a_token_that_cannot_be_had_is_said_at_the_start(tmp_path: Path) -> None:
+def test_an_unreadable_token_is_reported_at_the_start(tmp_path: Path) -> None:
     for file, said in (("missing", "cannot be read"), ("short", "too short")):
         (tmp_path / "short").write_text("hello")
         with (
@@ -84,7 +84,7 @@ def test_a_token_that_cannot_be_had_is_said_at_the_start(tmp_path: Path) -> None
             pass
 
 
-def test_binding_wider_without_token_and_tls_is_said_loudly(tmp_path: Path) -> None:
+def test_binding_wider_without_token_and_tls_logs_a_warning(tmp_path: Path) -> None:
     with running_collector(tmp_path, addresses={"otlp_http": "0.0.0.0:0"}) as collector:
         said = collector.logged()
     assert "ANYONE who reaches 0.0.0.0:0 can send telemetry" in said
@@ -135,7 +135,7 @@ def options(certificates: Path, *, mutual: bool) -> list[str]:
 
 
 @pytest.mark.parametrize("mutual", [False, True])
-def test_all_ports_speak_tls_and_ask_for_certificates_where_told(
+def test_all_ports_use_tls_and_require_certificates_where_configured(
     tmp_path: Path, certificates: Path, mutual: bool
 ) -> None:
     trusting = ssl.create_default_context(cafile=certificates / "ca.pem")
@@ -176,7 +176,7 @@ def reaches_grpc(collector: RunningCollector, certificates: Path, *, show: bool)
     return True
 
 
-def test_certificates_that_cannot_be_used_are_said_at_the_start(tmp_path: Path, certificates: Path) -> None:
+def test_unusable_certificates_are_reported_at_the_start(tmp_path: Path, certificates: Path) -> None:
     broken = ("--tls-cert", str(certificates / "server.pem"), "--tls-key", str(certificates / "client.key"))
     for said, given in (("cannot be used", broken), ("both --tls-cert and --tls-key", broken[:2])):
         with pytest.raises(RuntimeError, match=said), running_collector(tmp_path, *given):

@@ -43,7 +43,7 @@ def is_known(collector: RunningCollector, number: int) -> bool:
     return httpx.get(f"{collector.api}/api/v1/saga", params=asked, trust_env=False).is_success
 
 
-def test_a_full_disk_is_said_and_outlived(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_survived(tmp_path: Path) -> None:
     with small_disk(tmp_path) as disk, running_collector(tmp_path, db=disk / "s.duckdb") as collector:
         acknowledged = [number for number in range(1, 50) if send(collector, number).is_success]
         assert len(acknowledged) == 49
@@ -80,7 +80,7 @@ def test_a_full_disk_is_said_and_outlived(tmp_path: Path) -> None:
             assert counted["stored"] == len(acknowledged) + 1
 
 
-def test_a_directory_that_takes_nothing_is_said_at_the_start(tmp_path: Path) -> None:
+def test_a_read_only_directory_is_reported_at_the_start(tmp_path: Path) -> None:
     with small_disk(tmp_path) as disk:
         make_read_only(disk)
         with pytest.raises(RuntimeError) as failed, running_collector(tmp_path, db=disk / "s.duckdb"):

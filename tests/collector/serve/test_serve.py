@@ -39,7 +39,7 @@ def test_both_signals_stop_it_cleanly_and_keep_everything(tmp_path: Path, number
     store.close()
 
 
-def test_it_says_where_it_listens(tmp_path: Path) -> None:
+def test_the_log_names_the_listening_addresses(tmp_path: Path) -> None:
     with running_collector(tmp_path) as collector:
         said = collector.logged()
         for place in (collector.otlp_grpc, collector.otlp_http, collector.api, str(collector.db)):
@@ -120,7 +120,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) ->
         (["--api", "192.0.2.1:0"], "Cannot listen on 192.0.2.1:0"),
     ],
 )
-def test_what_cannot_be_meant_is_said(tmp_path: Path, options: list[str], said: str) -> None:
+def test_invalid_options_are_reported(tmp_path: Path, options: list[str], said: str) -> None:
     ended = run(*serve_command(tmp_path / "x.duckdb", *options))
     assert ended.returncode == 2
     assert said in ended.stderr

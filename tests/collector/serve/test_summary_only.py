@@ -12,7 +12,7 @@ from support.payments import STUCK, saga, send, soon
 LONG_AGO = 86_400
 
 
-def test_a_saga_of_which_only_the_summary_is_left_says_so(tmp_path: Path) -> None:
+def test_a_saga_with_only_its_summary_is_marked(tmp_path: Path) -> None:
     done = {"saga.outcome": "completed", "saga.key.order": "ord-77"}
     with running_collector(tmp_path) as collector, Client(collector.api) as client:
         send(collector, *saga("1", root=done, ago=LONG_AGO), *saga("2", STUCK, ago=LONG_AGO), *saga("3", root=done))

@@ -92,7 +92,7 @@ def test_what_people_write_is_answered(client: Client, query: str) -> None:
     assert client.sql(query).columns
 
 
-def test_rows_beyond_the_limit_are_cut_off_and_that_is_said(client: Client) -> None:
+def test_rows_beyond_the_limit_are_cut_off_and_reported(client: Client) -> None:
     query = "SELECT range FROM range(5000)"
     assert (len(client.sql(query).rows), client.sql(query).truncated) == (1_000, True)
     whole = client.sql(query, limit=5_000)
@@ -210,7 +210,7 @@ def test_the_command_prints_a_table_json_or_csv(collector: RunningCollector) -> 
     assert '"truncated": false' in json
 
 
-def test_the_command_says_that_there_is_more(collector: RunningCollector) -> None:
+def test_the_command_reports_that_there_is_more(collector: RunningCollector) -> None:
     ended = run(collector, "SELECT * FROM range(10)", "--limit", "3")
     assert (ended.returncode, ended.stdout.split()) == (0, ["range", "0", "1", "2"])
     assert "first 3 rows" in ended.stderr

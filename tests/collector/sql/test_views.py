@@ -98,7 +98,7 @@ def test_a_span_with_odd_values_is_shown_as_by_the_api(client: Client, collector
     assert shown["resource"]["odd.map"] == {key: expected["attributes"][key] for key in ODD}
 
 
-def test_every_column_of_a_span_says_what_was_sent(client: Client) -> None:
+def test_every_column_of_a_span_holds_what_was_sent(client: Client) -> None:
     (shown,) = rows(client, "SELECT * EXCLUDE (attributes, resource, events, links) FROM spans WHERE saga_id = 'odd'")
     assert shown.pop("received_at").endswith("Z")
     assert shown == {

@@ -47,7 +47,7 @@ def test_of_two_deadlines_the_earlier_counts(opened: database.Database) -> None:
 def test_only_reads_past_their_deadline_are_interrupted(opened: database.Database) -> None:
     ended, refused = threading.Event(), list[bool]()
 
-    def patient() -> None:
+    def slow() -> None:
         with within(IN_TIME):
             ask(opened, "SELECT count(*) FROM range(300_000_000)")
         ended.set()
@@ -59,7 +59,7 @@ def test_only_reads_past_their_deadline_are_interrupted(opened: database.Databas
         except ReadTooLong:
             refused.append(True)
 
-    threads = [threading.Thread(target=each) for each in (patient, hasty, hasty)]
+    threads = [threading.Thread(target=each) for each in (slow, hasty, hasty)]
     for each in threads:
         each.start()
     for each in threads:
