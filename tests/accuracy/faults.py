@@ -76,7 +76,7 @@ class Fault:
     """Whether the work took effect before the fault hit it."""
     is_answered: bool = False
     """Whether the caller of a killed or hanging executor gets an error, so that it can go on."""
-    says_farewell: bool = False
+    reports_shutdown: bool = False
     """Whether the process that ended reported its shutdown."""
     ends: bool = True
     """Whether the process that runs the saga closes it after a failure that it could not repair."""
@@ -126,7 +126,7 @@ def fault(chance: Random, shape: Shape) -> Fault:
         stage=chance.random(),
         has_effect=chance.random() < 0.5,
         is_answered=chance.random() < 0.5,
-        says_farewell=chance.random() < 0.3,
+        reports_shutdown=chance.random() < 0.3,
         ends=chance.random() < 0.6,
         is_compensation=chance.random() < 0.25,
     )

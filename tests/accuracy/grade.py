@@ -10,7 +10,7 @@ from random import Random
 from accuracy.faults import COMPLETE, Damage, Fault, damage, fault
 from accuracy.harm import harm, untrue
 from accuracy.shapes import Shape, shape
-from accuracy.telemetry import SECOND, SENT_WITHIN, STARTED, Telemetry, tell
+from accuracy.telemetry import SECOND, SENT_WITHIN, STARTED, Telemetry, emit
 from accuracy.truth import PRECEDENCE, Claim, claims
 from accuracy.world import Story, play
 from sagascope_collector.analysis import (
@@ -94,8 +94,8 @@ def played(seed: int, number: int) -> Played:
     wrong, damaged = fault(chance, form), damage(chance, form)
     own = chance.randrange(2**40)
     story = play(form, wrong, own)
-    assembled = tell(story, damaged, own)
-    ideal = assembled if damaged.label == "complete" else tell(story, COMPLETE, own)
+    assembled = emit(story, damaged, own)
+    ideal = assembled if damaged.label == "complete" else emit(story, COMPLETE, own)
     return Played(number, form, wrong, damaged, story, assembled, claims(story, ideal))
 
 
@@ -108,7 +108,7 @@ def taught(seed: int, form: Shape) -> Mapping[tuple[str, str], Baseline]:
         last = len(form.steps) - 1
         story = play(easy, Fault("refused" if number % 5 == 4 else "none", place=last), 1_000_000 + number)
         now = min(story.ended, 5_000.0) + 5
-        for each in rebuild(tell(story, COMPLETE, number).facts(now), STARTED + round(now * SECOND)):
+        for each in rebuild(emit(story, COMPLETE, number).facts(now), STARTED + round(now * SECOND)):
             samples += [found] if (found := take_sample(each)) is not None else []
     renamed = (replace(each, key=each.key._replace(id=str(number))) for number, each in enumerate(samples))
     return {("", form.name): learn_baseline(renamed)}
@@ -215,7 +215,7 @@ class _Grader:
         if self._seen is not None and self._seen[0] < at:
             before, earlier = self._seen
             news = [came for came, _ in self._case.assembled.arrivals]
-            news += [each.dies + SENT_WITHIN for each in self._case.story.processes if each.says_farewell]
+            news += [each.dies + SENT_WITHIN for each in self._case.story.processes if each.reports_shutdown]
             is_quiet = not any(before < came <= at + SENT_WITHIN for came in news)
             is_quiet = is_quiet and self._result.label != "damaged"
             is_new = earlier.verdict is None and judgement.verdict is not None

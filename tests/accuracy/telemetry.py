@@ -80,9 +80,9 @@ class Telemetry:
         return reported.last_sign() if reported is not None else None
 
 
-def tell(story: Story, damage: Damage, seed: int) -> Telemetry:
-    """Report a story, with the damage; the same each time for one seed."""
-    return _Teller(story, damage, Random(seed)).tell()
+def emit(story: Story, damage: Damage, seed: int) -> Telemetry:
+    """Returns the telemetry of a story with the damage; the same each time for one seed."""
+    return _Emitter(story, damage, Random(seed)).emit()
 
 
 def moment(process: Process, at: float, damage: Damage) -> int:
@@ -90,7 +90,7 @@ def moment(process: Process, at: float, damage: Damage) -> int:
     return STARTED + round((at + damage.skew.get(process.service, 0.0)) * SECOND)
 
 
-class _Teller:
+class _Emitter:
     def __init__(self, story: Story, damage: Damage, chance: Random) -> None:
         self._story, self._damage, self._chance = story, damage, chance
         self._shape = story.shape
@@ -98,7 +98,7 @@ class _Teller:
         self._ids: dict[int, str] = {}
         self._arrivals: list[tuple[float, Span | Log]] = []
 
-    def tell(self) -> Telemetry:
+    def emit(self) -> Telemetry:
         sent = list(self._spans())
         for each in sent:
             self._send(each)
@@ -214,9 +214,9 @@ class _Teller:
                 self._put(came, _start_record(sent.span, opened, self._damage, process))
         if sent.end < inf:
             at = sent.end + self._chance.uniform(0, ENDED_SENT_WITHIN)
-            if process.says_farewell:
+            if process.reports_shutdown:
                 at = min(at, process.dies + 0.1)
-            is_sent = at < process.dies or process.says_farewell
+            is_sent = at < process.dies or process.reports_shutdown
             if is_sent and (came := self._arrival(process, at)) is not None:
                 sent.finished = came
                 self._put(came, sent.span)
@@ -307,7 +307,7 @@ class _Reported:
             return Instance(shown, min(seen), max(seen), None) if seen else None
         last, interval = self._beats[latest]
         records = self._at(last, self._came(last))
-        is_final = self.process.says_farewell and last == self.process.dies
+        is_final = self.process.reports_shutdown and last == self.process.dies
         beat = Heartbeat(records, interval, latest + 1, self._open(last), True, 0, is_final)
         earlier = self._latest(at, last - LISTED_BEFORE)
         listing = None
@@ -355,7 +355,7 @@ class _Reported:
             elif at >= quiet_since + IDLE_INTERVAL:
                 yield at, IDLE_INTERVAL
                 quiet_since = at
-        if self.process.says_farewell and self.process.dies <= until:
+        if self.process.reports_shutdown and self.process.dies <= until:
             yield self.process.dies, INTERVAL
 
     def _came(self, at: float) -> float:

@@ -331,7 +331,7 @@ class _Truth:
         if sign is None:
             return None
         boss = process
-        if getattr(boss, "says_farewell", False):
+        if getattr(boss, "reports_shutdown", False):
             return float(boss.dies) + 0.3  # type: ignore[attr-defined]
         return sign[0] + MISSED_INTERVALS * sign[1]
 

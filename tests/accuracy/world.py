@@ -30,7 +30,7 @@ class Process:
     """Whether other sagas keep it busy, so that it sends heartbeats every few seconds in any case."""
     phase: float
     dies: float = inf
-    says_farewell: bool = False
+    reports_shutdown: bool = False
 
 
 @dataclass
@@ -123,7 +123,7 @@ def play(shape: Shape, fault: Fault, seed: int) -> Story:
     player = _player(shape, replace(calm, kind=calm.kind), seed)
     assert player.story.boss is not None
     player.story.boss.dies = 0.05 + fault.stage * (length - 0.05)
-    player.story.boss.says_farewell = fault.says_farewell
+    player.story.boss.reports_shutdown = fault.reports_shutdown
     story = player.play()
     story.fault = fault
     return story
@@ -248,7 +248,7 @@ class _Player:
 
     def _kill(self, work: Work, seconds: float) -> None:
         died = work.began + max(0.02, self.fault.stage) * seconds
-        work.executor.dies, work.executor.says_farewell = died, self.fault.says_farewell
+        work.executor.dies, work.executor.reports_shutdown = died, self.fault.reports_shutdown
         work.ended = inf
         if self.fault.has_effect:
             work.effect = died - 0.01

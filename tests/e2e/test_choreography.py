@@ -1,4 +1,4 @@
-"""`sagascope demo --engine nats`: services that react to messages, nobody leads them, and what goes wrong is found."""
+"""`sagascope demo --engine nats`: services that react to messages without an orchestrator, and fail in known ways."""
 
 import json
 import subprocess

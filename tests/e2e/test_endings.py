@@ -31,7 +31,7 @@ def test_the_demo_ends_in_order_at_ctrl_c(tmp_path: Path) -> None:
         parts = demo.parts()
         assert len(parts) == 8
         assert demo.stop() == 0
-        assert "Stopping all processes." in demo.said()
+        assert "Stopping all processes." in demo.output_text()
         assert not psutil.wait_procs(parts, timeout=5)[1]
 
 
@@ -41,5 +41,5 @@ def test_the_demo_ends_and_names_a_part_that_dies(tmp_path: Path) -> None:
         wallet = next(part for part in parts if "sagascope_samples.wallet" in part.cmdline())
         wallet.send_signal(signal.SIGKILL)
         assert demo.process.wait(30) == 1
-        assert "wallet died unexpectedly (signal SIGKILL)" in demo.said()
+        assert "wallet died unexpectedly (signal SIGKILL)" in demo.output_text()
         assert not psutil.wait_procs(parts, timeout=5)[1]

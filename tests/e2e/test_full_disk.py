@@ -6,10 +6,10 @@ from random import Random
 import pytest
 
 from support.disks import fill, small_disk
-from support.havoc import FOUND_WITHIN, Found, order, world
+from support.fault_injection import FOUND_WITHIN, Found, order, world
 from support.samples import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("havoc")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("fault_injection")]
 
 FULL = Found("retrying", "forward", "wallet.debit", "wallet")
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from support.collector import RunningCollector, running_collector
-from support.havoc import order
+from support.fault_injection import order
 from support.samples import running_samples
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("outage")]

@@ -19,7 +19,7 @@ import yaml
 
 from sagascope_samples.demo import Addresses
 from support.collector import RunningCollector, running_collector
-from support.havoc import STEPS, order
+from support.fault_injection import STEPS, order
 from support.proxy import Proxy, proxy_to
 from support.samples import Samples, running_samples, wait_until
 from support.webhook import Receiver, receiver
@@ -34,7 +34,7 @@ WITHIN = 60.0
 
 @dataclass
 class World:
-    """Services under load, a collector, and somebody to be woken."""
+    """Services under load, a collector, and a receiver of alerts."""
 
     collector: RunningCollector
     samples: Samples
@@ -182,7 +182,7 @@ def test_a_collector_that_was_killed_knows_it_and_raises_no_alarm(tmp_path: Path
 
 
 def _raises_no_alarm(made: World) -> None:
-    """What was sent meanwhile comes now, and nobody is woken before, nor after."""
+    """What was sent meanwhile arrives now, and no alert is sent before or after."""
     missed = set(made.paid)
     assert watch(made, 4.0) == []
     wait_until(lambda: missed <= made.completed(), f"not known: {missed - made.completed()}", WITHIN)

@@ -49,7 +49,7 @@ def test_what_is_bent_does_no_harm(name: str, data: st.DataObject) -> None:
     TARGETS[name](data.draw(bent([each.read_bytes() for each in corpus(name)])))
 
 
-# --- through the front door ------------------------------------------------------------------------
+# --- through the public API ------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

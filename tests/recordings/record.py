@@ -111,7 +111,7 @@ def recording() -> Iterator[tuple[Recorder, str, str]]:
 
 
 def lines(recorder: Recorder, folder: Path) -> Iterator[str]:
-    """One OTLP/JSON request a line, without what tells of this machine or its user."""
+    """One OTLP/JSON request a line, without what identifies this machine or its user."""
     names = {
         str(folder): "/tmp/run",
         str(Path(grpc.__file__).parents[1]): "/srv/app/site-packages",

@@ -137,7 +137,7 @@ def _moments(world: World, whole: Whole) -> Iterator[tuple[float, float]]:
     for before, after in pairwise(news):
         if after - before == longest or after - before > LONG:
             yield after - JUST_BEFORE, after
-    for at in world.farewells(whole):
+    for at in world.shutdowns(whole):
         yield at + JUST_BEFORE, at + FLUSHED
 
 

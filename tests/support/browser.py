@@ -55,7 +55,7 @@ def running_dashboard(url: str, folder: Path, port: int | None = None) -> Iterat
 
 
 def free_port() -> int:
-    """A port that nobody uses now."""
+    """A free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -100,7 +100,7 @@ class Watched:
     foreign: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.page.on("console", self._said)
+        self.page.on("console", self._on_console)
         self.page.on("pageerror", lambda error: self.wrongs.append(str(error)))
         self.page.on("request", self._asked)
 
@@ -126,7 +126,7 @@ class Watched:
         self.page.set_viewport_size({"width": width, "height": min(int(height) + 20, 6000)})
         self.page.screenshot(path=ARTEFACTS / f"{name}.png")
 
-    def _said(self, message: ConsoleMessage) -> None:
+    def _on_console(self, message: ConsoleMessage) -> None:
         asked = urlsplit(message.location.get("url", "")).path
         if message.type == "error" and not (asked.endswith(PROBES) and asked not in PROBES):
             self.wrongs.append(f"{message.text} {message.location}")

@@ -1,4 +1,4 @@
-"""Environments for clients that nobody here wrote: made once, and kept in `.clients/` of the project."""
+"""Environments for third-party clients: made once, and kept in `.clients/` of the project."""
 
 import fcntl
 import os

@@ -30,7 +30,7 @@ class RunningDemo:
     addresses: Addresses
     output: Path
 
-    def said(self) -> str:
+    def output_text(self) -> str:
         return self.output.read_text()
 
     def get(self, path: str, **query: str) -> Any:
@@ -66,12 +66,14 @@ def running_demo(folder: Path) -> Iterator[RunningDemo]:
         "--services": ":0",
     }
     words = [str(word) for pair in options.items() for word in pair]
-    output = folder / "said.txt"
-    with output.open("wb") as said:
-        process = subprocess.Popen([*COMMAND, *words], stdout=said, stderr=said, cwd=folder, env={**os.environ})
+    output = folder / "output_text.txt"
+    with output.open("wb") as output_text:
+        process = subprocess.Popen(
+            [*COMMAND, *words], stdout=output_text, stderr=output_text, cwd=folder, env={**os.environ}
+        )
     demo = RunningDemo(process, addresses, output)
     try:
-        wait_until(lambda: _plays(demo), f"the demo does not play:\n{demo.said()}", READY_WITHIN)
+        wait_until(lambda: _plays(demo), f"the demo does not play:\n{demo.output_text()}", READY_WITHIN)
         yield demo
     finally:
         process.kill()
@@ -79,5 +81,5 @@ def running_demo(folder: Path) -> Iterator[RunningDemo]:
 
 
 def _plays(demo: RunningDemo) -> bool:
-    assert demo.process.poll() is None, f"the demo ended:\n{demo.said()}"
-    return "/saga?name=" in demo.said()
+    assert demo.process.poll() is None, f"the demo ended:\n{demo.output_text()}"
+    return "/saga?name=" in demo.output_text()

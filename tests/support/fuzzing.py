@@ -40,14 +40,14 @@ class _Collector:
         self._store: Storage | None = None
 
     def take(self, payload: Payload) -> None:
-        """Decode and store a request, and tell in full of every saga in it."""
+        """Decode and store a request, and report every saga in it in full."""
         decoded = decode([payload], self._scrubber)
         (outcome,) = decoded.outcomes
         assert isinstance(outcome, Receipt | Undecodable), outcome
         if isinstance(outcome, Receipt):
             store = self._opened()
             store.records.append(decoded.batch)
-            _tell(store)
+            _report(store)
 
     def _opened(self) -> Storage:
         if self._store is None or next(self._numbers) % ANEW == ANEW - 1:
@@ -62,7 +62,7 @@ class _Collector:
             self._store = None
 
 
-def _tell(store: Storage) -> None:
+def _report(store: Storage) -> None:
     ids = store.changes.claim(20)
     context = analysis.Context(NOON + 60 * SECOND)
     for facts in store.lookup.facts(ids).values():

@@ -1,4 +1,4 @@
-"""A world in which nothing stands still: healthy sagas, and all that services go through on a usual day.
+"""A world in which nothing is stuck: healthy sagas, and all that services go through on a usual day.
 
 Times are seconds since the world began. Each instance takes work, pauses while it collects garbage, and leaves only
 when its work is done; what a collector has heard of it all at a moment are `World.facts` and `World.instances`.
@@ -41,7 +41,7 @@ FLUSHED = 1.0
 PAUSES = 300.0
 """Seconds between two pauses of one process, on average; each lasts up to eight."""
 
-SLOWER = 5.0
+SLOW_FACTOR = 5.0
 
 
 class Phase(NamedTuple):
@@ -69,7 +69,7 @@ class Worker:
     born: float
     drains: float = float("inf")
     """From then on it takes no new work."""
-    says_farewell: bool = True
+    reports_shutdown: bool = True
     pauses: Sequence[tuple[float, float]] = ()
     busy_until: float = 0.0
 
@@ -91,8 +91,8 @@ class Worker:
         return end
 
     def beat(self, at: float) -> tuple[float, bool] | None:
-        """When its latest heartbeat that was heard at a moment was sent, and whether it was a farewell."""
-        if self.says_farewell and at >= self.left + FLUSHED / 5:
+        """When the latest heartbeat received by a moment was sent, and whether it reported the shutdown."""
+        if self.reports_shutdown and at >= self.left + FLUSHED / 5:
             return self.left, True
         latest = self.born + (min(at - FLUSHED / 5, self.left) - self.born) // INTERVAL * INTERVAL
         held_up = self.after(latest, 0.0)
@@ -147,7 +147,7 @@ class World:
     def facts(self, whole: Whole, at: float) -> Facts:
         """What a collector knows of a saga at a moment."""
         spans, logs = [], []
-        for told in _told(whole):
+        for told in _spans_at_end(whole):
             span, ended, delay = told
             opened = (span.start - START) / SECOND
             if ended + delay <= at:
@@ -160,25 +160,25 @@ class World:
         """The processes of a saga's services as they were heard at a moment."""
         services = {"orchestrator", *(each.worker.process.service for each in whole.attempts if each.began <= at)}
         workers = (each for service in sorted(services) for each in self._workers[service])
-        return tuple(heard for each in workers if (heard := self.heard(each, at)))
+        return tuple(instance for each in workers if (instance := self.instance(each, at)))
 
     def everyone(self, at: float) -> tuple[Instance, ...]:
-        """Every process as it was heard at a moment."""
+        """Every process as it was last seen at a moment."""
         workers = (each for fleet in self._workers.values() for each in fleet)
-        return tuple(heard for each in workers if (heard := self.heard(each, at)))
+        return tuple(instance for each in workers if (instance := self.instance(each, at)))
 
-    def heard(self, worker: Worker, at: float) -> Instance | None:
-        """A process as it was heard at a moment; None: not yet."""
+    def instance(self, worker: Worker, at: float) -> Instance | None:
+        """A process as it was last seen at a moment; None: not yet."""
         said = worker.beat(at)
         if said is None:
             return None
         beat = Heartbeat(_ns(said[0]), INTERVAL, 1, frozenset(), complete=said[1], dropped=0, final=said[1])
         return Instance(worker.process, _ns(worker.born), _ns(said[0]), beat)
 
-    def farewells(self, whole: Whole) -> Iterator[float]:
-        """When processes said farewell that had just worked for a saga."""
+    def shutdowns(self, whole: Whole) -> Iterator[float]:
+        """When processes shut down that had just worked for a saga."""
         for each in (whole.driver, *(each.worker for each in whole.attempts)):
-            if each.says_farewell and each.left - each.busy_until < FLUSHED and each.left < whole.ended + FLUSHED:
+            if each.reports_shutdown and each.left - each.busy_until < FLUSHED and each.left < whole.ended + FLUSHED:
                 yield each.left + FLUSHED / 5
 
     def _fleet(self, service: str) -> list[Worker]:
@@ -192,7 +192,7 @@ class World:
             each.drains = at
         for each in second[:2]:
             each.drains = scaled.start * self.length + 10 * self._chance.random()
-            each.says_farewell = self._chance.random() < 0.5
+            each.reports_shutdown = self._chance.random() < 0.5
         later = [self._worker(service, number, (scaled.start + 0.1) * self.length) for number in range(8, 10)]
         return [*first, *second, *later]
 
@@ -207,7 +207,7 @@ class World:
         return self._chance.choice([each for each in self._workers[service] if each.born <= at < each.drains])
 
     def _takes(self, usual: float, at: float) -> float:
-        slow = SLOWER if self.phase(at).name == PHASES[3].name else 1.0
+        slow = SLOW_FACTOR if self.phase(at).name == PHASES[3].name else 1.0
         return slow * usual * self._chance.lognormvariate(0.0, SPREAD)
 
     def _saga(self, number: int, began: float) -> Whole:
@@ -216,7 +216,7 @@ class World:
         for step, service, usual in STEPS:
             at = self._step(whole, step, service, usual, at, fails=step == fails_at)
             if step == fails_at:
-                at = self._undone(whole, at)
+                at = self._compensated(whole, at)
                 break
         whole.ended = whole.driver.after(at, HAND_OVER)
         whole.driver.busy_until = max(whole.driver.busy_until, whole.ended)
@@ -254,17 +254,17 @@ class World:
         )
         return returned
 
-    def _undone(self, whole: Whole, at: float) -> float:
+    def _compensated(self, whole: Whole, at: float) -> float:
         whole.outcome = "compensated"
         done = [each for each in whole.attempts if not each.error and each.step in UNDO]
         for each in reversed(done):
             service = each.worker.process.service
-            undo = semconv.TYPE_COMPENSATION
-            at = self._try(whole, UNDO[each.step], service, 0.03, at, 1, error=False, kind=undo)
+            compensation = semconv.TYPE_COMPENSATION
+            at = self._try(whole, UNDO[each.step], service, 0.03, at, 1, error=False, kind=compensation)
         return at
 
 
-def _told(whole: Whole) -> Iterator[tuple[Span, float, float]]:
+def _spans_at_end(whole: Whole) -> Iterator[tuple[Span, float, float]]:
     """Each span of a saga as it is at its end, when that is, and how long it waits to be sent."""
     saga, delays = str(whole.number), iter(whole.delays)
     common = {semconv.SAGA_ID: saga, semconv.SAGA_NAME: NAME}

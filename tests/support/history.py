@@ -205,7 +205,7 @@ class _Story:
             return
         if is_compensated:
             yield from self._step("shipping.book", 1, "no carrier")
-            yield from self._undo()
+            yield from self._compensations()
         yield self._root("compensated" if is_compensated else "failed" if has_failed else "completed")
 
     def _stand_still(self) -> Iterator[tuple[str, Any, Any]]:
@@ -231,7 +231,7 @@ class _Story:
             query = {"db.system.name": "postgresql", "saga.step.name": name}
             yield service, self._one(service, "SELECT", begun + 2, 9, query, executor)[1], None
 
-    def _undo(self) -> Iterator[tuple[str, Any, Any]]:
+    def _compensations(self) -> Iterator[tuple[str, Any, Any]]:
         said = {"saga.role": "step", "saga.step.name": "wallet.refund", "saga.step.type": "compensation"}
         said |= {"saga.step.compensates": "wallet.debit"}
         self._at += 20 * MILLISECOND

@@ -28,11 +28,11 @@ class Provider:
     claims: dict[str, Any] = field(default_factory=dict)
     denies: bool = False
     away: bool = False
-    """Whether it answers nobody who asks where everything is."""
+    """Whether its discovery endpoint fails."""
     wrongs: list[str] = field(default_factory=list)
     """What a client did that the protocol does not allow."""
     left: int = 0
-    """How often somebody logged out."""
+    """Number of logouts."""
     asked: dict[str, str] = field(default_factory=dict)
     key: Any = field(default_factory=lambda: jwk.RSAKey.generate_key(2048, {"kid": "of a test"}))
 
@@ -95,12 +95,12 @@ def running_provider() -> Iterator[Provider]:
             elif known.away:
                 self.send_error(503)
             else:
-                self._say(known.keys() if asked.path == "/keys" else known.discovery())
+                self._respond(known.keys() if asked.path == "/keys" else known.discovery())
 
         def do_POST(self) -> None:
             raw = self.rfile.read(int(self.headers["Content-Length"])).decode()
             words = {name: values[0] for name, values in parse_qs(raw).items()}
-            self._say(known.token(words, self.headers.get("Authorization", "")))
+            self._respond(known.token(words, self.headers.get("Authorization", "")))
 
         def _lead(self, to: str) -> None:
             self.send_response(302)
@@ -108,7 +108,7 @@ def running_provider() -> Iterator[Provider]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def _say(self, what: dict[str, Any]) -> None:
+        def _respond(self, what: dict[str, Any]) -> None:
             body = json.dumps(what).encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/json")

@@ -22,7 +22,7 @@ def fast(payloads: Sequence[Payload]) -> tuple[dict[str, Any], dict[int, int]]:
     observations, origins = Observations(), Origins()
     reading = Requests(observations, origins, worthwhile=0)
     rejected = reading.read(dict(enumerate(payloads)))
-    return _told(reading.spans, reading.logs, reading.links, origins, observations), rejected
+    return _stored(reading.spans, reading.logs, reading.links, origins, observations), rejected
 
 
 def exact(payloads: Sequence[Payload]) -> tuple[dict[str, Any], list[int]]:
@@ -36,10 +36,10 @@ def exact(payloads: Sequence[Payload]) -> tuple[dict[str, Any], list[int]]:
             rejected.append(spans.add(request, each.received_at).total())
         else:
             rejected.append(logs.add(request, each.received_at).total())
-    return _told([spans.table()], [logs.table()], spans.links, origins, observations), rejected
+    return _stored([spans.table()], [logs.table()], spans.links, origins, observations), rejected
 
 
-def _told(
+def _stored(
     spans: list[pa.Table], logs: list[pa.Table], links: list[Any], origins: Origins, observations: Observations
 ) -> dict[str, Any]:
     under = origins.table().to_pylist()

@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from support.telemetry import Telemetry, tell
+from support.telemetry import Telemetry, emit
 
 KEYS = {"description", "now", "saga", "telemetry", "processes", "ingest_outages", "step_timeouts", "expect", "direct"}
 EXPECTED = {
@@ -53,7 +53,7 @@ class Scenario:
     """It cannot be replayed through a real collector, which has no such ingest outage or is not exact to the second."""
 
     def delivered(self, salt: str = "") -> Telemetry:
-        return tell(self.telemetry, self.saga, self.processes, salt)
+        return emit(self.telemetry, self.saga, self.processes, salt)
 
 
 def read(path: Path) -> Scenario:

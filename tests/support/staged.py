@@ -73,7 +73,7 @@ class Payment:
         )
         post(self.collector, otlp.traces(span, of=self.process(service)))
 
-    def undo(self, name: str, of: str, begin: float, end: float, **more: Any) -> None:
+    def compensation(self, name: str, of: str, begin: float, end: float, **more: Any) -> None:
         """A compensation that has ended."""
         attributes = {"saga.step.type": "compensation", "saga.step.compensates": of}
         self.step(name, begin, end, attributes=attributes, **more)
@@ -124,9 +124,9 @@ class Payment:
         return self.saga | plan | {"saga.amount": self.amount, "saga.currency": "EUR"}
 
     def _attributes(self, name: str, attempt: int, more: dict[str, Any]) -> dict[str, Any]:
-        stake = {"saga.amount": self.amount, "saga.currency": "EUR"} if name == "wallet.debit" else {}
+        amount_at_risk = {"saga.amount": self.amount, "saga.currency": "EUR"} if name == "wallet.debit" else {}
         step = {"saga.role": "step", "saga.step.name": name, "saga.step.attempt": attempt}
-        return self.saga | step | stake | more
+        return self.saga | step | amount_at_risk | more
 
     def _open(
         self, number: int, service: str, name: str, begin: float, attributes: dict[str, Any], parent: int
@@ -188,7 +188,7 @@ def compensated(collector: RunningCollector, identity: str = "8499") -> Payment:
     payment.step("fraud.check", 0.01, 0.05)
     payment.step("wallet.debit", 0.06, 0.12)
     payment.step("ledger.record", 0.2, 0.3, error="period 2026-10 is closed")
-    payment.undo("wallet.refund", "wallet.debit", 0.4, 0.5)
+    payment.compensation("wallet.refund", "wallet.debit", 0.4, 0.5)
     payment.close(0.6, "compensated")
     return payment
 
@@ -199,7 +199,7 @@ def several(collector: RunningCollector, number: int, first: int = 9000) -> Iter
 
 
 def hostile(collector: RunningCollector, text: str, identity: str = "hostile") -> Payment:
-    """Failed with a debit in force; every text that a service can choose is `text`, some of it very long."""
+    """Failed with a committed debit; every text that a service can choose is `text`, some of it very long."""
     payment = Payment(collector, identity, 100, keys={"order": text})
     payment.name = text
     payment.saga = otlp.of_saga(identity, text) | {"saga.key.order": text}

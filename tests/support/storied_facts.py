@@ -7,7 +7,7 @@ from typing import Any
 from sagascope import semconv
 from sagascope_collector import records
 from sagascope_collector.records import Facts, Heartbeat, Instance, Link, Listing, Log, Mark, SagaId, Scope, Span
-from support.telemetry import SECOND, LogTold, Moment, Process, SpanTold, Telemetry, by_label, start_attributes
+from support.telemetry import SECOND, EmittedLog, EmittedSpan, Moment, Process, Telemetry, by_label, start_attributes
 
 STARTED = 1_795_000_000 * SECOND
 """When every story starts: 18 November 2026, 11:06:40 UTC."""
@@ -41,7 +41,7 @@ def _by(at: float, until: float | None) -> bool:
     return until is None or at <= until
 
 
-def _ended(told: SpanTold) -> float:
+def _ended(told: EmittedSpan) -> float:
     return told.start if told.end is None else told.end
 
 
@@ -75,7 +75,7 @@ def mark(attributes: dict[str, Any]) -> Mark:
     )
 
 
-def span(told: SpanTold) -> Span:
+def span(told: EmittedSpan) -> Span:
     events = ()
     if failed := told.error or told.exception:
         kind, _, message = failed.partition(": ")
@@ -101,7 +101,7 @@ def span(told: SpanTold) -> Span:
     )
 
 
-def log(told: LogTold, labels: dict[str, SpanTold]) -> Log:
+def log(told: EmittedLog, labels: dict[str, EmittedSpan]) -> Log:
     span = labels.get(told.span)
     attributes = told.attributes
     if told.event == semconv.EVENT_SPAN_START and span is not None:
@@ -131,7 +131,7 @@ def settled(attributes: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _instances(spans: list[Span], logs: Iterable[Log], beats: list[LogTold]) -> Iterable[Instance]:
+def _instances(spans: list[Span], logs: Iterable[Log], beats: list[EmittedLog]) -> Iterable[Instance]:
     heard: dict[records.Process, list[int]] = {}
     for each in spans:
         heard.setdefault(each.process, []).extend(
@@ -157,7 +157,7 @@ def _latest(beats: list[Heartbeat]) -> tuple[Heartbeat | None, Listing | None]:
     return ordered[-1], Listing(settled[-1].at, settled[-1].open_spans) if settled else None
 
 
-def _heartbeat(told: LogTold) -> Heartbeat:
+def _heartbeat(told: EmittedLog) -> Heartbeat:
     said = told.attributes
     return Heartbeat(
         at=min(moment(told.process, told.at), received(told.at)),

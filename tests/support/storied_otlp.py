@@ -11,7 +11,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
 from sagascope import semconv
-from support.telemetry import SECOND, LogTold, Moment, Process, SpanTold, Telemetry, by_label, start_attributes
+from support.telemetry import SECOND, EmittedLog, EmittedSpan, Moment, Process, Telemetry, by_label, start_attributes
 
 KINDS = {"internal": 1, "server": 2, "client": 3, "producer": 4, "consumer": 5}
 
@@ -47,7 +47,7 @@ def _logs(told: Telemetry, environment: str, started: int, until: float) -> Iter
             yield "/v1/logs", body.SerializeToString()
 
 
-def _span(told: SpanTold, started: int) -> Span:
+def _span(told: EmittedSpan, started: int) -> Span:
     span = Span(
         trace_id=bytes.fromhex(told.trace_id),
         span_id=bytes.fromhex(told.span_id),
@@ -69,7 +69,7 @@ def _span(told: SpanTold, started: int) -> Span:
     return span
 
 
-def _log(told: LogTold, labels: dict[str, SpanTold], started: int) -> LogRecord:
+def _log(told: EmittedLog, labels: dict[str, EmittedSpan], started: int) -> LogRecord:
     span = labels.get(told.span)
     attributes = told.attributes
     if told.event == semconv.EVENT_SPAN_START and span is not None:

@@ -60,7 +60,7 @@ class Process:
 
 
 @dataclass
-class SpanTold:
+class EmittedSpan:
     """A span, in seconds of its own process's clock."""
 
     process: Process
@@ -97,7 +97,7 @@ class SpanTold:
 
 
 @dataclass
-class LogTold:
+class EmittedLog:
     """A log record, likewise."""
 
     process: Process
@@ -112,20 +112,22 @@ class LogTold:
 
 @dataclass
 class Telemetry:
-    """All that was told of one case."""
+    """The spans and log records that one case emits."""
 
-    spans: list[SpanTold]
-    logs: list[LogTold]
+    spans: list[EmittedSpan]
+    logs: list[EmittedLog]
 
 
-def tell(
+def emit(
     story: str, saga: Mapping[str, str], processes: Mapping[str, Mapping[str, Any]] | None = None, salt: str = ""
 ) -> Telemetry:
-    """Read a story; ``saga`` has ``id``, and mostly ``name``; ``processes`` what is special about some of them.
+    """Returns the telemetry of a story.
+
+    ``saga`` has ``id``, and mostly ``name``; ``processes`` holds what is special about some of them.
 
     Stories of another ``salt`` have other trace and span ids.
     """
-    return _Teller(saga, processes or {}, salt).tell(story)
+    return _Teller(saga, processes or {}, salt).emit(story)
 
 
 class _Teller:
@@ -133,11 +135,11 @@ class _Teller:
         self._saga, self._salt = saga, salt
         self._special = processes
         self._processes: dict[str, Process] = {}
-        self._spans: list[SpanTold] = []
-        self._logs: list[LogTold] = []
+        self._spans: list[EmittedSpan] = []
+        self._logs: list[EmittedLog] = []
         self._beats: list[tuple[Process, float, float, dict[str, str]]] = []
 
-    def tell(self, story: str) -> Telemetry:
+    def emit(self, story: str) -> Telemetry:
         for line in story.splitlines():
             if line.strip() and not line.strip().startswith("#"):
                 self._line(shlex.split(line))
@@ -176,7 +178,7 @@ class _Teller:
     def _log(self, process: Process, at: float, body: str, said: dict[str, str]) -> None:
         attributes = self._marks(said) | _attributes(said)
         self._logs.append(
-            LogTold(
+            EmittedLog(
                 process, at, at, said.get("event", ""), body, said.get("trace", "1"), said.get("in", ""), attributes
             )
         )
@@ -190,7 +192,7 @@ class _Teller:
         else:
             attributes |= _step(verb, name, said)
         number = len(self._spans)
-        span = SpanTold(
+        span = EmittedSpan(
             process=process,
             label=said.get("as", f"{number} {process.name} {verb} {name}"),
             name=name or str(self._saga.get("name", "saga")),
@@ -215,10 +217,10 @@ class _Teller:
     def _trace_of(self, under: str) -> str:
         return next((span.trace for span in self._spans if span.label == under), "1")
 
-    def _announce(self, span: SpanTold, after: float) -> None:
+    def _announce(self, span: EmittedSpan, after: float) -> None:
         at = span.start + after
         self._logs.append(
-            LogTold(span.process, span.start, at, semconv.EVENT_SPAN_START, None, span.trace, span.label, {})
+            EmittedLog(span.process, span.start, at, semconv.EVENT_SPAN_START, None, span.trace, span.label, {})
         )
 
     def _beat(self, process: Process, start: float, end: float, words: dict[str, str]) -> None:
@@ -229,7 +231,7 @@ class _Teller:
             self._logs.append(self._heartbeat(process, at, every, sequence, final))
             at, sequence = round(at + every, 6), sequence + 1
 
-    def _heartbeat(self, process: Process, at: float, every: float, sequence: int, final: bool) -> LogTold:
+    def _heartbeat(self, process: Process, at: float, every: float, sequence: int, final: bool) -> EmittedLog:
         spans = [
             span.span_id
             for span in self._spans
@@ -246,9 +248,9 @@ class _Teller:
             semconv.HEARTBEAT_DROPPED: 0,
             semconv.HEARTBEAT_FINAL: final,
         }
-        return LogTold(process, at, at, semconv.EVENT_HEARTBEAT, None, "", "", attributes)
+        return EmittedLog(process, at, at, semconv.EVENT_HEARTBEAT, None, "", "", attributes)
 
-    def _above(self, span: SpanTold) -> str:
+    def _above(self, span: EmittedSpan) -> str:
         """The label of the span right above: where the work came from, as far as the story lets see."""
         for fits in (_serves, _calls, _roots):
             above = [each for each in self._spans if each is not span and fits(each, span)]
@@ -257,22 +259,22 @@ class _Teller:
         return ""
 
 
-def _same_try(one: SpanTold, other: SpanTold) -> bool:
+def _same_try(one: EmittedSpan, other: EmittedSpan) -> bool:
     names = (semconv.STEP_NAME, semconv.STEP_KEY, semconv.STEP_ATTEMPT)
     return all(one.attributes.get(name) == other.attributes.get(name) for name in names)
 
 
-def _serves(above: SpanTold, span: SpanTold) -> bool:
+def _serves(above: EmittedSpan, span: EmittedSpan) -> bool:
     received = above.kind in ("server", "consumer") and above.attributes.get(semconv.SAGA_ROLE) is None
     return received and above.process is span.process and span.kind == "internal" and _same_try(above, span)
 
 
-def _calls(above: SpanTold, span: SpanTold) -> bool:
+def _calls(above: EmittedSpan, span: EmittedSpan) -> bool:
     calls = above.attributes.get(semconv.SAGA_ROLE) == semconv.ROLE_STEP and above.kind == "client"
     return calls and above.process is not span.process and span.kind != "client" and _same_try(above, span)
 
 
-def _roots(above: SpanTold, span: SpanTold) -> bool:
+def _roots(above: EmittedSpan, span: EmittedSpan) -> bool:
     same_trace = above.trace == span.trace and above.process is span.process
     return above.attributes.get(semconv.SAGA_ROLE) == semconv.ROLE_SAGA and same_trace and span.kind != "server"
 
@@ -355,7 +357,7 @@ def plan(text: str, after: str | None = None) -> dict[str, Any]:
     return read
 
 
-def start_attributes(span: SpanTold) -> dict[str, Any]:
+def start_attributes(span: EmittedSpan) -> dict[str, Any]:
     """What a start record says of its span."""
     return span.attributes | {
         semconv.SPAN_NAME: span.name,
@@ -364,5 +366,5 @@ def start_attributes(span: SpanTold) -> dict[str, Any]:
     }
 
 
-def by_label(spans: Iterable[SpanTold]) -> dict[str, SpanTold]:
+def by_label(spans: Iterable[EmittedSpan]) -> dict[str, EmittedSpan]:
     return {span.label: span for span in spans}

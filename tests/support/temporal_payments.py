@@ -105,7 +105,7 @@ class Rounds:
 
 @workflow.defn
 class Patient:
-    """Waits for an activity that ends only when it is cancelled, or that nobody takes."""
+    """Waits for an activity that ends only when it is cancelled, or that no worker takes."""
 
     @workflow.run
     async def run(self, queue: str) -> None:

@@ -107,7 +107,7 @@ def log(seconds: float, body: Any, **changes: Any) -> schemas.Log:
 
 
 def saga(*tries: tuple[str, str | None, schemas.Attempt], **changes: Any) -> schemas.Saga:
-    """A running payment that needs nobody, but for what is changed."""
+    """A running payment that needs no attention, but for what is changed."""
     said: dict[str, Any] = {
         **summary().model_dump(),
         "verdict": None,
@@ -131,7 +131,7 @@ def saga(*tries: tuple[str, str | None, schemas.Attempt], **changes: Any) -> sch
 
 
 def summary(**changes: Any) -> schemas.SagaSummary:
-    """A running payment that needs nobody, as it is listed, but for what is changed."""
+    """A running payment that needs no attention, as it is listed, but for what is changed."""
     said: dict[str, Any] = {
         "id": "8492",
         "name": "payment",
@@ -159,7 +159,7 @@ def summary(**changes: Any) -> schemas.SagaSummary:
 
 
 def needing(identity: str, attention: str, **changes: Any) -> schemas.SagaSummary:
-    """A payment that needs someone."""
+    """A payment that needs attention."""
     said: dict[str, Any] = {"attention": attention, "phase": "forward", "since": at(1), "step": "ledger.record"}
     return summary(**(said | {"id": identity, "service": "ledger"} | changes))
 

@@ -16,7 +16,7 @@ from sagascope_collector.analysis.model import Action, ActionKind, Saga
 from sagascope_collector.attention_codes import AttentionCode
 from support.scenario import CASES, read
 from support.storied_facts import STARTED, Seen, seen
-from support.telemetry import SECOND, tell
+from support.telemetry import SECOND, emit
 
 WORK = re.compile(
     r"(?:^|[.;:,] |[Tt]hen |and )(?:run|resubmit|re-run|repeat|reverse|compensate|execute|deliver|retry)\b"
@@ -120,7 +120,7 @@ STORIES = {
 @pytest.mark.parametrize("key", KEYS)
 @pytest.mark.parametrize("name", STORIES)
 def test_each_kind_of_evidence_leads_to_a_safe_action(name: str, key: str | None) -> None:
-    known = with_keys(seen(tell(STORIES[name], {"id": "8492", "name": "payment"}), 100), key)
+    known = with_keys(seen(emit(STORIES[name], {"id": "8492", "name": "payment"}), 100), key)
     answers = found(known, "8492", 100)
     assert answers, name
     for each in answers:
@@ -130,7 +130,7 @@ def test_each_kind_of_evidence_leads_to_a_safe_action(name: str, key: str | None
 def test_every_attention_code_is_tried() -> None:
     tried = {each["attention"] for path in CASES for each in read(path).expect if "attention" in each}
     for story in STORIES.values():
-        known = seen(tell(story, {"id": "8492", "name": "payment"}), 100)
+        known = seen(emit(story, {"id": "8492", "name": "payment"}), 100)
         tried |= {finding.reason.value for _, finding, _ in found(known, "8492", 100)}
     assert tried >= {reason.value for reason in AttentionCode}
 
@@ -156,6 +156,6 @@ FIRST = {
 
 @pytest.mark.parametrize(("name", "first"), FIRST.items())
 def test_the_strongest_evidence_decides_what_comes_first(name: str, first: str) -> None:
-    known = seen(tell(STORIES[name], {"id": "8492", "name": "payment"}), 100)
+    known = seen(emit(STORIES[name], {"id": "8492", "name": "payment"}), 100)
     ((_, _, actions),) = found(known, "8492", 100)
     assert actions[0].text == first

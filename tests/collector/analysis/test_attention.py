@@ -14,7 +14,7 @@ from sagascope_collector.records import SagaKey
 from sagascope_dashboard.palette import ATTENTION
 from support.scenario import CASES, read
 from support.storied_facts import STARTED, seen
-from support.telemetry import SECOND, tell
+from support.telemetry import SECOND, emit
 
 BASE = 'engine-1 0.. root as=root plan="wallet.debit, ledger.record"\nengine-1 1..2 run wallet.debit\n'
 BEATS = "engine-1 0..99 beats\n"
@@ -22,7 +22,7 @@ REPORT = f"event={semconv.EVENT_WAITING} @{semconv.BLOCKED_CAUSE}"
 
 
 def judged(story: str, now: float = 20, **context: object) -> Judgement:
-    facts = seen(tell(story, {"id": "8492", "name": "payment"})).facts("8492")
+    facts = seen(emit(story, {"id": "8492", "name": "payment"})).facts("8492")
     moment = STARTED + round(now * SECOND)
     (saga,) = rebuild(facts, moment)
     return judge(saga, facts.instances, replace(Context(moment), **context))  # type: ignore[arg-type]
@@ -112,7 +112,7 @@ def test_a_parent_is_late_when_its_child_is_and_names_it() -> None:
 
 
 def test_a_run_that_continued_as_another_names_it() -> None:
-    facts = seen(tell('boss-1 0..3 root plan="a" outcome=completed\nboss-1 1..2 run a', {"id": "8492"})).facts("8492")
+    facts = seen(emit('boss-1 0..3 root plan="a" outcome=completed\nboss-1 1..2 run a', {"id": "8492"})).facts("8492")
     (saga,) = rebuild(facts, STARTED + 60 * SECOND)
     continued = replace(saga, continued_as=SagaKey("", "payment", "8492", "run-2"))
     answered = judge(continued, facts.instances, Context(STARTED + 60 * SECOND))

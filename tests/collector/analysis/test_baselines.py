@@ -19,13 +19,13 @@ from sagascope_collector.analysis import (
 from sagascope_collector.analysis.baseline import MIN_SAMPLES, percentile
 from sagascope_collector.attention_codes import AttentionCode
 from support.storied_facts import STARTED, seen
-from support.telemetry import SECOND, tell
+from support.telemetry import SECOND, emit
 
 KEY = ("", "payment")
 
 
 def assembled(story: str, now: float, saga_id: str = "8492", baseline: Baseline | None = None) -> Saga:
-    facts = seen(tell(story, {"id": saga_id, "name": "payment"})).facts(saga_id)
+    facts = seen(emit(story, {"id": saga_id, "name": "payment"})).facts(saga_id)
     (saga,) = rebuild(facts, STARTED + round(now * SECOND), {KEY: baseline} if baseline else {})
     return saga
 
@@ -41,7 +41,7 @@ def taught(*stories: str, repeat: int = 1) -> list[SagaSample]:
 
 
 def judged(story: str, now: float, baseline: Baseline) -> tuple[Saga, Judgement]:
-    facts = seen(tell(story, {"id": "8492", "name": "payment"})).facts("8492")
+    facts = seen(emit(story, {"id": "8492", "name": "payment"})).facts("8492")
     at = STARTED + round(now * SECOND)
     (saga,) = rebuild(facts, at, {KEY: baseline})
     return saga, judge(saga, facts.instances, Context(at, baselines={KEY: baseline}))
@@ -129,7 +129,7 @@ def test_parallel_branches_are_not_put_in_order() -> None:
 def test_a_new_version_of_the_flow_raises_no_alarm_on_old_sagas() -> None:
     longer = LINEAR + "    bonus-1    7..8 run bonus.grant\n"
     new = [
-        take_sample(rebuild(seen(tell(longer, {"id": str(n), "name": "payment"}, VERSION_2)).facts(str(n)))[0])
+        take_sample(rebuild(seen(emit(longer, {"id": str(n), "name": "payment"}, VERSION_2)).facts(str(n)))[0])
         for n in range(30)
     ]
     baseline = learn_baseline([*taught(LINEAR, repeat=30), *(each for each in new if each)])

@@ -11,7 +11,7 @@ from sagascope_collector.analysis.model import Confidence, Verdict
 from sagascope_collector.analysis.spans import is_sampled
 from sagascope_collector.records import Following, Process, SagaKey
 from support.storied_facts import STARTED, Seen, seen
-from support.telemetry import SECOND, tell
+from support.telemetry import SECOND, emit
 
 PLAN = 'plan="fraud.check, wallet.debit/wallet.refund, ledger.record/ledger.reverse, shipping.book"'
 
@@ -21,7 +21,7 @@ def at(seconds: float) -> int:
 
 
 def records(story: str, processes: dict[str, Any] | None = None) -> Seen:
-    return seen(tell(story, {"id": "8492", "name": "payment"}, processes or {}))
+    return seen(emit(story, {"id": "8492", "name": "payment"}, processes or {}))
 
 
 def judged(known: Seen, now: float, **context: Any) -> Judgement:

@@ -4,12 +4,12 @@ import pytest
 
 from sagascope_collector.analysis.failures import failure, leaves_open
 from support.storied_facts import seen
-from support.telemetry import tell
+from support.telemetry import emit
 
 
 def is_open(error: str, answer: str = "") -> bool:
     story = f'a-1 1..2 call wallet.debit error="{error}" {answer}'
-    (span,) = seen(tell(story, {"id": "1", "name": "payment"})).facts("1").spans
+    (span,) = seen(emit(story, {"id": "1", "name": "payment"})).facts("1").spans
     return leaves_open(span, failure(span))
 
 

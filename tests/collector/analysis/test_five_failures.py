@@ -6,7 +6,7 @@ from sagascope_collector.analysis import Context, Judgement, Saga, judge, rebuil
 from sagascope_collector.analysis.model import Confidence, Status
 from sagascope_collector.attention_codes import AttentionCode
 from support.storied_facts import STARTED, seen
-from support.telemetry import SECOND, tell
+from support.telemetry import SECOND, emit
 
 PLAN = (
     'plan="fraud.check, wallet.debit/wallet.refund, ledger.record/ledger.reverse, shipping.book/shipping.cancel, '
@@ -22,7 +22,7 @@ BEGUN = f"""
 
 
 def judged(story: str, now: float, **knowledge: float) -> tuple[Saga, Judgement]:
-    facts = seen(tell(story, {"id": "8492", "name": "payment"})).facts("8492")
+    facts = seen(emit(story, {"id": "8492", "name": "payment"})).facts("8492")
     at = STARTED + round(now * SECOND)
     (saga,) = rebuild(facts, at)
     return saga, judge(saga, facts.instances, Context(at, **knowledge))
@@ -127,7 +127,7 @@ def test_a_saga_in_progress_needs_no_attention(now: float) -> None:
         orchestrator-1  24..    call shipping.book
         orchestrator-1  0..25   beats
     """
-    facts = seen(tell(story, {"id": "8492", "name": "payment"}), until=now).facts("8492")
+    facts = seen(emit(story, {"id": "8492", "name": "payment"}), until=now).facts("8492")
     at = STARTED + round(now * SECOND)
     for saga in rebuild(facts, at):
         assert (

@@ -8,7 +8,7 @@ import pytest
 from sagascope_collector.analysis import Baseline, Context, Judgement, judge, learn_baseline, rebuild, take_sample
 from sagascope_collector.attention_codes import AttentionCode
 from support.storied_facts import STARTED, seen
-from support.telemetry import SECOND, tell
+from support.telemetry import SECOND, emit
 
 KEY = ("", "order")
 FINISHED = 60
@@ -84,7 +84,7 @@ def assembled(done: list[tuple[float, float, str, str]], cut: float, end: float 
 
 
 def judged(story: str, now: float, baseline: Baseline, saga_id: str = "1") -> Judgement:
-    facts = seen(tell(story, {"id": saga_id, "name": "order"})).facts(saga_id)
+    facts = seen(emit(story, {"id": saga_id, "name": "order"})).facts(saga_id)
     at = STARTED + round(now * SECOND)
     (saga,) = rebuild(facts, at, {KEY: baseline})
     return judge(saga, facts.instances, Context(at, baselines={KEY: baseline}))
@@ -95,7 +95,7 @@ def learned(flow: Flow) -> Baseline:
     for number in range(FINISHED):
         done = flow.saga()
         end = max(ended for _, ended, _, _ in done) + 0.5
-        facts = seen(tell(assembled(done, end, end), {"id": str(number), "name": "order"})).facts(str(number))
+        facts = seen(emit(assembled(done, end, end), {"id": str(number), "name": "order"})).facts(str(number))
         samples += [each for saga in rebuild(facts) if (each := take_sample(saga))]
     return learn_baseline(samples)
 

@@ -9,7 +9,7 @@ from sagascope_collector.analysis import Baseline, Context, Judgement, judge, le
 from sagascope_collector.analysis.context import StepSuccess
 from sagascope_collector.records import Process, SagaKey
 from support.storied_facts import STARTED, seen
-from support.telemetry import SECOND, tell
+from support.telemetry import SECOND, emit
 
 WHOLE = """
 wallet-1 1..2   run  wallet.debit as=debit
@@ -33,13 +33,13 @@ def learned() -> Baseline:
     """What payments that went through taught."""
     samples = []
     for number in range(20):
-        facts = seen(tell(WHOLE, {"id": str(number), "name": "payment"})).facts(str(number))
+        facts = seen(emit(WHOLE, {"id": str(number), "name": "payment"})).facts(str(number))
         samples += [each for saga in rebuild(facts) if (each := take_sample(saga))]
     return learn_baseline(samples)
 
 
 def judged(story: str, baseline: Baseline | None = None, **known: Any) -> Judgement:
-    facts = seen(tell(story, {"id": "8492", "name": "payment"})).facts("8492")
+    facts = seen(emit(story, {"id": "8492", "name": "payment"})).facts("8492")
     now = STARTED + 100 * SECOND
     learnt: Mapping[tuple[str, str], Baseline] = {("", "payment"): baseline} if baseline else {}
     (saga,) = rebuild(facts, now, learnt)

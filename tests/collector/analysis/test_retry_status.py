@@ -10,7 +10,7 @@ from sagascope_collector.analysis.model import Judgement, Verdict
 from sagascope_collector.analysis.wording import Time
 from support.scenario import CASES, read
 from support.storied_facts import STARTED, seen
-from support.telemetry import SECOND, tell
+from support.telemetry import SECOND, emit
 
 SELF_RETRY = """
 poller-1 0.1..1 run pay attempt=1 retry_in=2 error="503"
@@ -21,7 +21,7 @@ ROOT = 'poller-1 0.. root plan="pay"\n'
 
 
 def judged(story: str, now: float) -> Judgement:
-    facts = seen(tell(story, {"id": "8492", "name": "payment"})).facts("8492")
+    facts = seen(emit(story, {"id": "8492", "name": "payment"})).facts("8492")
     moment = STARTED + round(now * SECOND)
     (saga,) = rebuild(facts, moment)
     return judge(saga, facts.instances, Context(moment))

@@ -15,7 +15,7 @@ from support.collector import running_collector, serve_command
 from support.documents import ROOT
 from support.payments import STUCK, saga, send
 from support.storied_facts import STARTED, seen
-from support.telemetry import SECOND, tell
+from support.telemetry import SECOND, emit
 
 STORY = """
     orchestrator-1 0..  root plan="wallet.debit/wallet.refund, ledger.record" key.order_id="ord 77/8"
@@ -32,7 +32,7 @@ def file(tmp_path: Path) -> Path:
 def actions(file: Path, text: str, story: str = STORY) -> list[str]:
     """What the file adds to the actions of a verdict."""
     file.write_text(text)
-    facts = seen(tell(story, {"id": "8492", "name": "payment"})).facts("8492")
+    facts = seen(emit(story, {"id": "8492", "name": "payment"})).facts("8492")
     now = STARTED + 60 * SECOND
     (known,) = rebuild(facts, now)
     plain, answer = (
@@ -129,7 +129,7 @@ def test_every_field_is_documented_and_the_document_s_file_is_read(file: Path) -
 
 
 def rebuilt_trace() -> str:
-    facts = seen(tell(STORY, {"id": "8492", "name": "payment"})).facts("8492")
+    facts = seen(emit(STORY, {"id": "8492", "name": "payment"})).facts("8492")
     return facts.spans[0].trace_id
 
 

@@ -9,7 +9,7 @@ from sagascope import semconv
 from sagascope_collector.analysis import rebuild
 from sagascope_collector.analysis.model import BlockReport, Saga
 from support.storied_facts import STARTED, seen
-from support.telemetry import SECOND, tell
+from support.telemetry import SECOND, emit
 
 SAGA = {"id": "8492", "name": "payment"}
 BASE = """
@@ -22,7 +22,7 @@ WITHDRAWN = f"event={semconv.EVENT_WAITING}"
 
 
 def rebuilt(story: str) -> Saga:
-    facts = seen(tell(story, SAGA)).facts("8492")
+    facts = seen(emit(story, SAGA)).facts("8492")
     (saga,) = rebuild(facts, STARTED + 100 * SECOND)
     shuffled = random.Random(story).sample(facts.logs * 2, len(facts.logs) * 2)
     assert rebuild(replace(facts, logs=tuple(shuffled)), STARTED + 100 * SECOND) == [saga]

@@ -7,7 +7,7 @@ import pytest
 
 from sagascope_collector.analysis import Baseline, Saga, learn_baseline, load_sample, rebuild, take_sample
 from support.storied_facts import STARTED, seen
-from support.telemetry import SECOND, tell
+from support.telemetry import SECOND, emit
 
 PLAN = "wallet.debit/wallet.refund, ledger.record/ledger.reverse, shipping.book"
 WRONG = ("wallet.refund", "ledger.reverse")
@@ -39,7 +39,7 @@ def rebuilt(
     story: str, baseline: Baseline | None = None, skews: Mapping[str, float] | None = None, saga_id: str = "1"
 ) -> Saga:
     processes = {name: {"skew": skew} for name, skew in (skews or {}).items()}
-    facts = seen(tell(story, {"id": saga_id, "name": "payment"}, processes)).facts(saga_id)
+    facts = seen(emit(story, {"id": saga_id, "name": "payment"}, processes)).facts(saga_id)
     (saga,) = rebuild(facts, STARTED + 60 * SECOND, {KEY: baseline} if baseline else {})
     return saga
 

@@ -9,14 +9,14 @@ from sagascope_collector.analysis import Context, judge, rebuild
 from sagascope_collector.analysis.model import Saga
 from sagascope_collector.records import Facts, Span
 from support.storied_facts import STARTED, seen
-from support.telemetry import SECOND, tell
+from support.telemetry import SECOND, emit
 
 STORY = """
 shop-1    0..10  root plan="debit, record" outcome=completed
 wallet-1  1..2   run debit
 ledger-1  4..5   run record
 """
-FACTS = seen(tell(STORY, {"id": "1", "name": "payment"})).facts("1")
+FACTS = seen(emit(STORY, {"id": "1", "name": "payment"})).facts("1")
 NOW = STARTED + 60 * SECOND
 
 

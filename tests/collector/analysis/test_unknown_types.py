@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from sagascope_collector.analysis import Baseline, Context, Judgement, Saga, judge, learn_baseline, rebuild, take_sample
 from support.storied_facts import STARTED, seen
-from support.telemetry import SECOND, tell
+from support.telemetry import SECOND, emit
 
 HOUR = 3600
 
@@ -27,7 +27,7 @@ mail-1 390..391 run send
 def taught(name: str, story: str) -> Baseline:
     samples = []
     for number in range(20):
-        facts = seen(tell(story, {"id": f"{name}-{number}", "name": name})).facts(f"{name}-{number}")
+        facts = seen(emit(story, {"id": f"{name}-{number}", "name": name})).facts(f"{name}-{number}")
         samples += [each for saga in rebuild(facts) if (each := take_sample(saga))]
     return learn_baseline(samples)
 
@@ -39,7 +39,7 @@ KNOWN: Mapping[tuple[str, str], Baseline] = {
 
 
 def judged(story: str, after: float, known: Mapping[tuple[str, str], Baseline] = KNOWN) -> tuple[Saga, Judgement]:
-    facts = seen(tell(story, {"id": "stuck"})).facts("stuck")
+    facts = seen(emit(story, {"id": "stuck"})).facts("stuck")
     now = STARTED + round(after * SECOND)
     (saga,) = rebuild(facts, now, known)
     shuffled = replace(facts, spans=tuple(random.Random(1).sample(facts.spans, len(facts.spans))))

@@ -6,7 +6,7 @@ from sagascope_collector.analysis import Context, judge, rebuild
 from sagascope_collector.analysis.model import Judgement
 from sagascope_collector.analysis.runbooks import as_text, parse
 from support.storied_facts import STARTED, seen
-from support.telemetry import SECOND, tell
+from support.telemetry import SECOND, emit
 
 DONE = """
     boss-1   0..  root plan="{step}, books.close" amount="50.00 EUR"
@@ -15,7 +15,7 @@ DONE = """
 
 
 def judged(story: str, name: str = "payment") -> Judgement:
-    facts = seen(tell(story, {"id": "8492", "name": name})).facts("8492")
+    facts = seen(emit(story, {"id": "8492", "name": name})).facts("8492")
     now = STARTED + 600 * SECOND
     (saga,) = rebuild(facts, now)
     return judge(saga, facts.instances, Context(now))

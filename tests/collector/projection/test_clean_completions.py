@@ -266,7 +266,7 @@ def test_the_sagas_whose_rate_is_measured_complete_cleanly(storage: Storage) -> 
 
 
 def comparable(row: SagaRow) -> dict[str, object]:
-    """A row as it is compared: the order of steps that began together is nobody's."""
+    """A row as it is compared: steps that started together have no order."""
     return {
         "key": row.key,
         "told": (row.status, row.attention, row.step, row.service, row.due_at),

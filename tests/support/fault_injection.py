@@ -66,7 +66,7 @@ class Planted:
 
 
 @dataclass
-class Havoc:
+class FaultPlan:
     """One seed: everything that is planted."""
 
     seed: int
@@ -75,40 +75,40 @@ class Havoc:
     """The service whose wire is cut for a while at the end."""
 
     @classmethod
-    def of(cls, seed: int) -> "Havoc":
-        chance, havoc = Random(seed), cls(seed)
+    def of(cls, seed: int) -> "FaultPlan":
+        chance, plan = Random(seed), cls(seed)
         killed, stopped = chance.sample([*LATER, chance.choice(["fraud", "wallet"])], 2)
         sound = [service for service in STEPS if service not in (killed, stopped)]
-        havoc._add("killed", _lost(killed), signal.SIGKILL, (killed, STEPS[killed], "stall"))
-        havoc._add("stopped", _lost(stopped), signal.SIGSTOP, (stopped, STEPS[stopped], "stall"))
+        plan._add("killed", _lost(killed), signal.SIGKILL, (killed, STEPS[killed], "stall"))
+        plan._add("stopped", _lost(stopped), signal.SIGSTOP, (stopped, STEPS[stopped], "stall"))
         hanging = chance.sample(sound, 2)
         for service in hanging:
-            havoc._add("hangs", _found("hung", service), None, (service, STEPS[service], "stall"))
+            plan._add("hangs", _found("hung", service), None, (service, STEPS[service], "stall"))
         for service in chance.sample([each for each in sound if each != "shipping"], 2):
-            havoc._add("fails", _found("retrying", service), None, (service, STEPS[service], "fail"))
+            plan._add("fails", _found("retrying", service), None, (service, STEPS[service], "fail"))
         forgotten = chance.choice(list(STEPS))
-        havoc._add(
+        plan._add(
             "forgotten", _found("next_step_missing", forgotten), None, ("orchestrator", STEPS[forgotten], "stall")
         )
         refusing = chance.choice(sound)
-        havoc._add("refused", HEALED, None, (refusing, STEPS[refusing], "refuse"))
-        havoc._plant_an_undo(chance, sound)
+        plan._add("refused", HEALED, None, (refusing, STEPS[refusing], "refuse"))
+        plan._plant_a_compensation(chance, sound)
         if told := [service for service in LATER if service in sound]:
             following = {"ledger": "shipping", "shipping": "notification"}[told[0]]
             expected = _found("next_step_missing", following)
             payment = f"s{seed}-swallowed"
-            havoc.planted.append(
+            plan.planted.append(
                 Planted(payment, "its call back is lost", expected, swallowed=True, faults=((told[0], "", ""),))
             )
-        havoc.cut = chance.choice([service for service in sound if service not in hanging])
-        return havoc
+        plan.cut = chance.choice([service for service in sound if service not in hanging])
+        return plan
 
-    def _plant_an_undo(self, chance: Random, sound: list[str]) -> None:
-        """A payment that is refused late, and whose undo goes wrong."""
-        undone = [service for service in ("wallet", "ledger") if service in sound]
-        if not undone or "notification" not in sound:
+    def _plant_a_compensation(self, chance: Random, sound: list[str]) -> None:
+        """Plans a payment that is refused late, and whose compensation fails."""
+        compensated = [service for service in ("wallet", "ledger") if service in sound]
+        if not compensated or "notification" not in sound:
             return
-        service = chance.choice(undone)
+        service = chance.choice(compensated)
         step = {"wallet": "wallet.refund", "ledger": "ledger.reverse"}[service]
         kind, reason = chance.choice([("fail", "retrying"), ("refuse", "compensation_failed")])
         expected = Found(reason, "compensation", step, service)
@@ -147,7 +147,7 @@ class World:
         return dict(answer.json()) if answer.is_success else {}
 
     def needing(self) -> dict[str, Found]:
-        """Every payment that is said to need someone."""
+        """Every payment that needs attention."""
         items = self.http.get(f"{self.collector.api}/api/v1/sagas", params={"attention": "any", "limit": 500}).json()[
             "items"
         ]
@@ -174,24 +174,24 @@ def world(folder: Path) -> Iterator[World]:
         made.http.close()
 
 
-def play(world: World, havoc: Havoc) -> None:
+def play(world: World, plan: FaultPlan) -> None:
     """Plant everything, send payments, and do to the processes what the seed says."""
-    chance = Random(havoc.seed)
-    for each in havoc.planted:
+    chance = Random(plan.seed)
+    for each in plan.planted:
         if each.swallowed:
             service = each.faults[0][0]
             world.wires["orchestrator"].swallow(f"{each.payment}/{STEPS[service]}")
         for service, step, kind in each.faults:
             if kind:
                 world.samples.plant(service, each.payment, step, kind, f"planted: {each.told}")
-    payments = [each.payment for each in havoc.planted] + [f"s{havoc.seed}-well-{n}" for n in range(HEALTHY)]
+    payments = [each.payment for each in plan.planted] + [f"s{plan.seed}-well-{n}" for n in range(HEALTHY)]
     for payment in chance.sample(payments, len(payments)):
         world.samples.pay(order(payment, chance))
         time.sleep(BETWEEN)
-    for each in sorted(havoc.planted, key=lambda each: each.signal == signal.SIGSTOP):
+    for each in sorted(plan.planted, key=lambda each: each.signal == signal.SIGSTOP):
         if each.signal is not None:
             _strike(world, each)
-    _cut(world, havoc, chance)
+    _cut(world, plan, chance)
 
 
 def _strike(world: World, planted: Planted) -> None:
@@ -212,15 +212,15 @@ def _strike(world: World, planted: Planted) -> None:
     world.restart(service)
 
 
-def _cut(world: World, havoc: Havoc, chance: Random) -> None:
+def _cut(world: World, plan: FaultPlan, chance: Random) -> None:
     """Cut a wire until it shows, then mend it: what was stuck goes on."""
-    payment, expected = f"s{havoc.seed}-cut", _found("retrying", havoc.cut)
-    wire = world.wires[havoc.cut]
+    payment, expected = f"s{plan.seed}-cut", _found("retrying", plan.cut)
+    wire = world.wires[plan.cut]
     wire.cut()
     world.samples.pay(order(payment, chance))
     wait_until(
         lambda: world.needing().get(payment) == expected,
-        f"the wire to {havoc.cut} is cut: found {world.needing().get(payment)}, not {expected}",
+        f"the wire to {plan.cut} is cut: found {world.needing().get(payment)}, not {expected}",
         FOUND_WITHIN,
     )
     wire.mend()

@@ -10,35 +10,35 @@ from pathlib import Path
 
 import pytest
 
-from support.havoc import FOUND_WITHIN, HEALED, STEPS, Havoc, World, is_closed, play, world
+from support.fault_injection import FOUND_WITHIN, HEALED, STEPS, FaultPlan, World, is_closed, play, world
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("havoc")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("fault_injection")]
 
 SEEDS = range(1, 1 + int(os.environ.get("SAGASCOPE_SEEDS", "2")))
 
 
 @pytest.fixture(params=SEEDS)
-def played(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[World, Havoc]]:
-    havoc = Havoc.of(request.param)
+def played(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[World, FaultPlan]]:
+    plan = FaultPlan.of(request.param)
     with world(tmp_path) as made:
-        play(made, havoc)
-        yield made, havoc
+        play(made, plan)
+        yield made, plan
 
 
-def test_what_was_planted_is_found_and_nothing_else(played: tuple[World, Havoc]) -> None:
-    made, havoc = played
+def test_what_was_planted_is_found_and_nothing_else(played: tuple[World, FaultPlan]) -> None:
+    made, plan = played
     deadline = time.monotonic() + FOUND_WITHIN
-    while (wrong := differences(made, havoc)) and time.monotonic() < deadline:
+    while (wrong := differences(made, plan)) and time.monotonic() < deadline:
         time.sleep(0.2)
-    assert not wrong, "\n".join([*wrong, *(each.told for each in havoc.planted)])
+    assert not wrong, "\n".join([*wrong, *(each.told for each in plan.planted)])
 
 
-def differences(made: World, havoc: Havoc) -> list[str]:
+def differences(made: World, plan: FaultPlan) -> list[str]:
     """What is not said as it should be: of what was planted, and of payments that are flagged without a reason."""
     needing = made.needing()
-    expected = {each.payment: each.expected for each in havoc.planted if each.expected != HEALED}
-    struck = {each.faults[0][0] for each in havoc.planted if each.signal}
-    signalled = {each.payment for each in havoc.planted if each.signal}
+    expected = {each.payment: each.expected for each in plan.planted if each.expected != HEALED}
+    struck = {each.faults[0][0] for each in plan.planted if each.signal}
+    signalled = {each.payment for each in plan.planted if each.signal}
 
     def is_collateral(payment: str) -> bool:
         """Whether it stands in a service that was killed or stopped while it worked on it, for another's sake."""
