@@ -44,7 +44,7 @@ def headline(saga: Any) -> str:
     return str(saga["headline"])
 
 
-def says(text: str) -> Callable[[Any], bool]:
+def headline_contains(text: str) -> Callable[[Any], bool]:
     """Returns a condition: the headline contains this text."""
     return lambda saga: text in headline(saga)
 

@@ -10,7 +10,7 @@ pytest.importorskip("temporalio", reason="temporalio is not installed")
 
 from support.clients import running
 from support.collector import RunningCollector, running_collector
-from support.following import bridging, headline, once, says, shape
+from support.following import bridging, headline, headline_contains, once, shape
 from support.temporal import running_temporal
 
 pytestmark = pytest.mark.xdist_group("bridge-temporal")
@@ -42,7 +42,7 @@ def followed(collector: RunningCollector, tmp_path_factory: pytest.TempPathFacto
 
 def test_a_failing_activity_shows_its_attempts_error_and_next_attempt(followed: RunningCollector) -> None:
     once(followed, "failing", lambda saga: saga["steps"] and len(saga["steps"][0]["attempts"]) >= 3)
-    saga = once(followed, "failing", says("next attempt is due"))
+    saga = once(followed, "failing", headline_contains("next attempt is due"))
     assert saga["attention"] == "retrying"
     assert BANK_AWAY in headline(saga)
     attempts = saga["steps"][0]["attempts"]
@@ -57,25 +57,25 @@ def test_a_failing_activity_shows_its_attempts_error_and_next_attempt(followed: 
 
 
 def test_an_unpolled_task_queue_is_named(followed: RunningCollector) -> None:
-    saga = once(followed, "nobody", says("no worker polls the task queue night-shift (since "))
+    saga = once(followed, "nobody", headline_contains("no worker polls the task queue night-shift (since "))
     saga = once(followed, "nobody", lambda saga: saga["attention"] == "blocked")
     assert "no worker polls" in headline(saga)
     assert shape(saga) == [("charge", "action", "in_flight")]
 
 
 def test_a_failing_workflow_task_is_reported(followed: RunningCollector) -> None:
-    once(followed, "bug", says("the workflow task fails (since "))
-    once(followed, "bug", says("a bug in the workflow"))
+    once(followed, "bug", headline_contains("the workflow task fails (since "))
+    once(followed, "bug", headline_contains("a bug in the workflow"))
 
 
 def test_a_timer_is_reported_and_needs_no_attention(followed: RunningCollector) -> None:
-    saga = once(followed, "timer", says("the workflow waits for a timer until "))
+    saga = once(followed, "timer", headline_contains("the workflow waits for a timer until "))
     assert saga["attention"] is None
 
 
 def test_a_started_activity_is_in_flight(followed: RunningCollector) -> None:
     saga = once(followed, "slow", lambda saga: shape(saga)[1:] == [("fulfil", "action", "in_flight")])
-    saga = once(followed, "slow", says("payments started "))
+    saga = once(followed, "slow", headline_contains("payments started "))
     assert shape(saga)[0] == ("charge", "action", "done")
     assert (saga["status"], saga["attention"]) == ("running", None)
 

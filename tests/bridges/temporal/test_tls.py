@@ -21,7 +21,7 @@ from temporalio.service import RPCError
 
 from support.certificates import make_certificates
 from support.collector import running_collector
-from support.following import bridging, once, says
+from support.following import bridging, headline_contains, once
 from support.samples import wait_until
 from support.temporal import running_temporal
 
@@ -121,7 +121,7 @@ def test_mtls_an_api_key_and_several_namespaces(tmp_path: Path) -> None:
                 once(
                     collector,
                     f"in {namespace}",
-                    says("no worker polls the task queue payments for workflow tasks (since "),
+                    headline_contains("no worker polls the task queue payments for workflow tasks (since "),
                 )
             wait_until(lambda: "namespace payroll, does not respond: NOT_FOUND" in log(tmp_path), "it was not logged")
         assert "another-key" not in log(tmp_path)

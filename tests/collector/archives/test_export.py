@@ -57,7 +57,7 @@ def test_which_of_several_is_asked(collector: RunningCollector) -> None:
 def test_what_is_not_there_leaves_no_file(collector: RunningCollector, tmp_path: Path) -> None:
     file = tmp_path / "kept.jsonl"
     file.write_text("kept")
-    assert run("export", "nobody", "-o", str(file), url=collector.api).returncode == 1
+    assert run("export", "unknown", "-o", str(file), url=collector.api).returncode == 1
     folder = tmp_path / "missing" / "x.jsonl"
     refused = run("export", "8492", "-o", str(folder), url=collector.api)
     assert refused.returncode == 2
@@ -65,7 +65,7 @@ def test_what_is_not_there_leaves_no_file(collector: RunningCollector, tmp_path:
     assert [each.name for each in tmp_path.iterdir()] == ["kept.jsonl"]
     assert file.read_text() == "kept"
     with Client(collector.api) as client, pytest.raises(NotFound):
-        list(client.export("payment", "nobody"))
+        list(client.export("payment", "unknown"))
 
 
 def test_the_call_refuses_what_it_does_not_know(collector: RunningCollector) -> None:
