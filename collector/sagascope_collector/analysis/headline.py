@@ -76,7 +76,8 @@ def _ended(saga: Saga, ended_at: int) -> Text:
 def _why_not(saga: Saga) -> str:
     """Why a saga did not complete: the error of the step that failed last, unless what ended the saga says as much.
 
-    An engine reports its own view of a failure ("Activity task failed") where the step's error has the cause.
+    An engine reports its own view of a failure ("Activity task failed") where the step's error has the cause. A step
+    that ended with the saga, or after it, has no cause of its own: the end took it along.
     """
     error = failure(saga.closing) if saga.closing is not None else None
     message = shortened((error and (error.message or error.type)) or "")
@@ -91,7 +92,9 @@ def _why_not(saga: Saga) -> str:
     failed = [each for each in forward if each[2].state is AttemptState.ERROR]
     if not failed:
         return message
-    _, name, attempt = max(failed, key=itemgetter(0))
+    failed_at, name, attempt = max(failed, key=itemgetter(0))
+    if message and saga.closing is not None and failed_at >= saga.closing.end:
+        return message
     own = attempt.error and (attempt.error.message or attempt.error.type)
     if message and (not own or shortened(own) in message or message in own):
         return message
