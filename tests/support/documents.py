@@ -110,7 +110,8 @@ def _type(schema: dict[str, Any]) -> str:
     if "anyOf" in schema:
         return " or ".join(_type(each) for each in schema["anyOf"])
     if "$ref" in schema:
-        return _link(schema["$ref"].rpartition("/")[2])
+        name = schema["$ref"].rpartition("/")[2]
+        return _codes(schemas.AttentionCode) if name == "AttentionCode" else _link(name)
     if "enum" in schema:
         return _codes(schema["enum"])
     if "const" in schema:
