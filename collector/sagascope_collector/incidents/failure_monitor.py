@@ -160,7 +160,7 @@ class FailureRates:
                 departure, now=seconds, history=history, minutes_from=hour_ago, windows=STEP_WINDOW_SECONDS
             )
             is_covered = failure_rate_key(environment, name) in failing or (environment, name, step) in stuck
-            if history.open_since is None and (is_covered or evaluate(periods) is None):
+            if (history.open_since is None and is_covered) or evaluate(periods) is None:
                 continue
             # attempts are cheap to count, sagas are right: one that is retried for ever fails once
             latest = self._storage.outcomes.step_sagas(environment, name, step, hour_ago * NANOSECONDS_PER_SECOND, now)

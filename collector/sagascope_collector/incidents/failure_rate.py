@@ -126,8 +126,8 @@ def departure(
     for seconds in windows:
         start = max(now - seconds, history.resolved_at) // MINUTE_SECONDS * MINUTE_SECONDS
         window = [each for each in periods if each.start >= start]
-        if _sum(window)[0] < MIN_FAILED:
-            continue
+        if _sum(window)[0] < MIN_FAILED or now - max(each.start for each in window if each.failed) > HOUR_SECONDS:
+            continue  # what ended long ago, for example in an imported archive, opens none
         baseline = learn(periods, now, start, history, minutes_from)
         if _departs(window, baseline):
             since = next(each.start for each in window if each.failed)

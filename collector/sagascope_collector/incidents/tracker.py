@@ -145,10 +145,9 @@ class Incidents:
         version = self._records.version
         if version != self._seen:
             self._groups = {group.key: group for group in self._records.groups()}
-            self._seen = version
-        if self._failure_rates is None:
-            return self._groups
-        return {**self._groups, **self._failure_rates.groups(self._known, now)}
+        failing = self._failure_rates.groups(self._known, now) if self._failure_rates is not None else {}
+        self._seen = version
+        return {**self._groups, **failing}
 
     def _advanced(
         self, groups: Mapping[str, IncidentGroup], now: int

@@ -105,6 +105,12 @@ def test_what_was_known_late_and_is_over_opens_nothing() -> None:
     assert after([*week(100, 1), *minutes((60, 60), (0, 0), (20, 0), (20, 0))]) is None
 
 
+def test_an_archive_imported_into_an_empty_database_opens_nothing() -> None:
+    failed = [OutcomePeriod(NOW // HOUR * HOUR - 3 * HOUR, 60, 60)]
+    assert after(failed) is None
+    assert after([each._replace(start=NOW // MINUTE * MINUTE - 5 * MINUTE) for each in failed])
+
+
 def going_on(*latest: tuple[int, int]) -> Departure | None:
     failing = [OutcomePeriod(NOW - (9 - minute) * MINUTE - 30 * MINUTE, 10, 10) for minute in range(10)]
     return after([*week(100, 1), *failing, *minutes(*latest)], History(open_since=failing[0].start))

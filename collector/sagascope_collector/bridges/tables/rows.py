@@ -174,7 +174,12 @@ class Change(BaseModel):
 
 
 class TableCheckpoint(BaseModel):
-    """How far one table was read. A row's key is the JSON array of its key columns."""
+    """How far one table was read. A row's key is the JSON array of its key columns.
+
+    Unknown fields are refused: a checkpoint of another version must not be taken for a new one.
+    """
+
+    model_config = ConfigDict(extra="forbid")
 
     is_initialized: bool = False
     """Whether all rows that were in flight at the first poll have been read."""

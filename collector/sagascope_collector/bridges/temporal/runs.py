@@ -1,6 +1,6 @@
 """The checkpoint of a Temporal bridge: how far each run's history was read, and what in it has not ended."""
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 
 class PendingCall(BaseModel):
@@ -70,7 +70,12 @@ class Run(BaseModel):
 
 
 class Checkpoint(BaseModel):
-    """How far the runs of all namespaces were followed."""
+    """How far the runs of all namespaces were followed.
+
+    Unknown fields are refused: a checkpoint of another version must not be taken for a new one.
+    """
+
+    model_config = ConfigDict(extra="forbid")
 
     listed_at: dict[str, int] = {}
     """By namespace: runs that started or ended before this time were listed."""
