@@ -45,6 +45,12 @@ INTERRUPTED: Final = re.compile(
 """Type (or, in Go, message) of an error with which work is interrupted from outside, wherever it was at that moment:
 cancellation, an exit of the process, a generator that is closed, a soft time limit, a killed thread."""
 
+WRAPPED: Final = re.compile(
+    r"(^|[.$])(activity|childworkflow)(error|failure)$|^(activity task|child workflow execution) failed\b|^activity error \(",
+    re.IGNORECASE,
+)
+"""Type, or message, of an engine's error that only tells that a step failed; the step's own error has the cause."""
+
 UNKNOWN_OUTCOME_HTTP: Final = frozenset({408, 499, 502, 504})
 UNKNOWN_OUTCOME_GRPC: Final = frozenset({1, 4, 14, "CANCELLED", "DEADLINE_EXCEEDED", "UNAVAILABLE"})
 
@@ -81,6 +87,11 @@ def leaves_outcome_unknown(span: Span, failure: Failure | None) -> bool:
         return True
     text = f"{failure.type or ''} {failure.message or ''}" if failure else ""
     return not NEVER_SENT.search(text) and NO_ANSWER.search(text) is not None
+
+
+def is_wrapped(failure: Failure) -> bool:
+    """Returns whether an error only tells that a step failed."""
+    return any(WRAPPED.search(text) for text in (failure.type, failure.message) if text)
 
 
 def was_interrupted(failure: Failure | None) -> bool:

@@ -10,7 +10,7 @@ from sagascope import semconv
 from sagascope_collector.analysis import deadlines, messages
 from sagascope_collector.analysis.case import Case, Finding, StepAttempt
 from sagascope_collector.analysis.deadlines import failed_in_a_row, is_retrier_lost
-from sagascope_collector.analysis.failures import failure
+from sagascope_collector.analysis.failures import failure, is_wrapped
 from sagascope_collector.analysis.ledger import has_ended, is_for_good
 from sagascope_collector.analysis.ledger_text import committed, with_amount
 from sagascope_collector.analysis.model import Attempt, AttemptState, LedgerState, Saga, Status
@@ -74,30 +74,23 @@ def _ended(saga: Saga, ended_at: int) -> Text:
 
 
 def _why_not(saga: Saga) -> str:
-    """Why a saga did not complete: the error of the step that failed last, unless what ended the saga says as much.
+    """Returns why a saga did not complete: the error of what ended it, else that of the step that failed last.
 
-    An engine reports its own view of a failure ("Activity task failed") where the step's error has the cause. A step
-    that ended with the saga, or after it, has no cause of its own: the end took it along.
+    An engine's error that only tells that a step failed ("Activity task failed") gives way to the step's own.
     """
     error = failure(saga.closing) if saga.closing is not None else None
     message = shortened((error and (error.message or error.type)) or "")
-    forward = [
+    if message and error and not is_wrapped(error):
+        return message
+    failed = [
         (attempt.ended_at or 0, step.name, attempt)
         for step in saga.steps
         for attempt in step.attempts[-1:]
-        if step.type != semconv.TYPE_COMPENSATION
+        if step.type != semconv.TYPE_COMPENSATION and attempt.state is AttemptState.ERROR
     ]
-    if message:
-        forward = [max(forward, key=itemgetter(0))] if forward else []
-    failed = [each for each in forward if each[2].state is AttemptState.ERROR]
     if not failed:
         return message
-    failed_at, name, attempt = max(failed, key=itemgetter(0))
-    if message and saga.closing is not None and failed_at >= saga.closing.end:
-        return message
-    own = attempt.error and (attempt.error.message or attempt.error.type)
-    if message and (not own or shortened(own) in message or message in own):
-        return message
+    _, name, attempt = max(failed, key=itemgetter(0))
     return f"{name} failed{because(attempt)}"
 
 

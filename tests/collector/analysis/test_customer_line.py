@@ -159,7 +159,7 @@ def test_it_reads_as_one_plain_sentence(status: Status, state: LedgerState) -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "answer"),
     [("refund", "EUR 10.00 was refunded, and no reversal is recorded"), ("unknown", "The transaction failed")],
 )
 def test_the_verbs_fit_the_saga_s_type(name: str, answer: str) -> None:

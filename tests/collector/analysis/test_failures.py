@@ -2,7 +2,7 @@
 
 import pytest
 
-from sagascope_collector.analysis.failures import failure, leaves_open
+from sagascope_collector.analysis.failures import failure, leaves_outcome_unknown
 from support.storied_facts import seen
 from support.telemetry import emit
 
@@ -10,7 +10,7 @@ from support.telemetry import emit
 def is_open(error: str, answer: str = "") -> bool:
     story = f'a-1 1..2 call wallet.debit error="{error}" {answer}'
     (span,) = seen(emit(story, {"id": "1", "name": "payment"})).facts("1").spans
-    return leaves_open(span, failure(span))
+    return leaves_outcome_unknown(span, failure(span))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sagascope_collector.analysis import Context, judge, learn_baseline, rebuild, take_sample
-from sagascope_collector.analysis.anomalies import FINDERS
+from sagascope_collector.analysis.anomalies import RULES
 from sagascope_collector.analysis.model import Status
 from sagascope_collector.api.present import full, summary
 from sagascope_collector.attention_codes import AttentionCode
@@ -76,7 +76,7 @@ def test_every_answer_can_be_serialised(known: Facts, now: int) -> None:
         answer = judge(saga, known.instances, Context(now))
         assert full(saga, answer, [saga.key.run]).model_dump_json()
         assert summary(saga, answer).headline.endswith((".", "?", "!"))
-        assert {each.code for each in saga.anomalies} <= {finder.__name__ for finder in FINDERS}
+        assert {each.code for each in saga.anomalies} <= set(RULES)
 
 
 @given(facts(), moments)

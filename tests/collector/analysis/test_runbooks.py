@@ -58,7 +58,7 @@ def test_a_runbook_is_filled_with_the_saga_s_fields(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("when", "told"),
+    ("when", "applies"),
     [
         ("{}", True),
         ("{reason: instance_lost}", False),
@@ -71,8 +71,8 @@ def test_a_runbook_is_filled_with_the_saga_s_fields(file: Path) -> None:
         ("{error_type: '*'}", True),
     ],
 )
-def test_every_condition_of_a_runbook_must_match(file: Path, when: str, assembled: bool) -> None:
-    assert actions(file, f"runbooks: [{{when: {when}, do: Call}}]") == (["Call"] if assembled else [])
+def test_every_condition_of_a_runbook_must_match(file: Path, when: str, applies: bool) -> None:
+    assert actions(file, f"runbooks: [{{when: {when}, do: Call}}]") == (["Call"] if applies else [])
 
 
 def test_an_empty_file_adds_no_runbook_and_a_long_one_is_cut(file: Path) -> None:

@@ -1,7 +1,7 @@
 """A general slowdown is one notice and raises the limits; one slow step does neither."""
 
 from sagascope_collector.analysis import SagaSample, SlowdownDetector, learn_baseline
-from sagascope_collector.analysis.baseline import SHORTEST
+from sagascope_collector.analysis.baseline import MIN_LIMIT_SECONDS
 from sagascope_collector.analysis.learned_plan import StepSample
 from sagascope_collector.records import SagaKey
 
@@ -56,6 +56,6 @@ def test_patience_has_a_bound() -> None:
 
 
 def test_while_all_is_slow_a_fast_step_has_as_much_more_time() -> None:
-    assert learn_baseline(taught(20)).duration_limits["ledger.record"] == SHORTEST
-    assert learn_baseline(taught(100), 5.0).duration_limits["ledger.record"] == 5 * SHORTEST
+    assert learn_baseline(taught(20)).duration_limits["ledger.record"] == MIN_LIMIT_SECONDS
+    assert learn_baseline(taught(100), 5.0).duration_limits["ledger.record"] == 5 * MIN_LIMIT_SECONDS
     assert learn_baseline(taught(20_000), 5.0).duration_limits["ledger.record"] == 60

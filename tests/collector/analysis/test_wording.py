@@ -22,7 +22,7 @@ def judged(story: str, name: str = "payment") -> Judgement:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "answer"),
     [
         ("payment", "The {name} is not finished; EUR 50.00 was charged."),
         ("refund", "The {name} is not finished; EUR 50.00 was refunded."),
@@ -60,7 +60,7 @@ def test_a_missing_idempotency_key_is_no_key() -> None:
 
 
 @pytest.mark.parametrize(
-    ("root", "said"),
+    ("root", "answer"),
     [
         ("outcome=failed", "a failed (no money)."),
         ('outcome=failed error="stopped by the bank"', "stopped by the bank."),
