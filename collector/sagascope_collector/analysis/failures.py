@@ -46,7 +46,8 @@ INTERRUPTED: Final = re.compile(
 cancellation, an exit of the process, a generator that is closed, a soft time limit, a killed thread."""
 
 WRAPPED: Final = re.compile(
-    r"(^|[.$])(activity|childworkflow)(error|failure)$|^(activity task|child workflow execution) failed\b|^activity error \(",
+    r"(^|[.$])(activity|childworkflow)(error|failure)$"
+    r"|^(activity task|child workflow execution) failed\b|^activity error \(",
     re.IGNORECASE,
 )
 """Type, or message, of an engine's error that only tells that a step failed; the step's own error has the cause."""

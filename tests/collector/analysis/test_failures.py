@@ -59,7 +59,7 @@ def test_an_answer_or_an_unsent_call_leaves_no_unknown_outcome(error: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("said", "left_open"),
+    ("answer", "left_open"),
     [
         ("@http.response.status_code=504", True),
         ("@http.response.status_code=502", True),
