@@ -124,7 +124,10 @@ def test_triage_lists_who_needs_someone_worst_and_longest_first(collector: Runni
     listed = schemas.Sagas.model_validate_json(run("triage", "--json", url=collector.api).stdout)
     assert [each.id for each in listed.items] == ["8492", "500"]
     cut = run("triage", "--limit", "1", url=collector.api)
-    assert (cut.returncode, cut.stderr) == (0, "1 more need attention; --limit says how many are listed.\n")
+    assert (cut.returncode, cut.stderr) == (
+        0,
+        "1 more need attention; --limit sets the number of listed transactions.\n",
+    )
 
 
 def test_an_empty_collector_needs_no_attention(empty: RunningCollector) -> None:
@@ -140,7 +143,9 @@ def test_an_unreachable_collector_is_reported(words: tuple[str, ...]) -> None:
     done = run(*words, url=CLOSED)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"sagascope: No collector answers at {CLOSED} (")
-    assert done.stderr.endswith("Start one with `sagascope serve`, or name another with --url (or SAGASCOPE_URL).\n")
+    assert done.stderr.endswith(
+        "Start a collector with `sagascope serve`, or set another URL with --url or SAGASCOPE_URL.\n"
+    )
 
 
 def test_another_server_at_the_address_is_reported() -> None:
@@ -228,7 +233,7 @@ def test_an_argument_that_is_no_transaction_is_reported_as_what_it_is(collector:
 def test_an_id_of_another_type_is_reported_with_its_types(collector: RunningCollector) -> None:
     done = run("show", "77", "--name", "foo", url=collector.api)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("77 is known, but not with that type")
+    assert done.stderr.startswith("77 is known, but not with this name, run or environment.")
     assert "--name payment" in done.stderr
     assert "--name refund" in done.stderr
 
@@ -243,7 +248,7 @@ def test_nothing_named_is_a_wrong_use(empty: RunningCollector) -> None:
     for words in (("find", ""), ("show", "  ")):
         done = run(*words, url=empty.api)
         assert done.returncode == 2
-        assert "nothing is named" in done.stderr
+        assert "the query is empty" in done.stderr
 
 
 def test_a_busy_port_is_one_sentence_and_leaves_nothing_behind(empty: RunningCollector, tmp_path: Path) -> None:

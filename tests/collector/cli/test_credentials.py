@@ -25,7 +25,7 @@ def guarded() -> Iterator[RunningCollector]:
 def test_without_the_token_commands_report_what_is_needed(guarded: RunningCollector, words: tuple[str, ...]) -> None:
     done = run(*words, url=guarded.api)
     assert done.returncode == 2
-    assert "token is needed" in done.stderr
+    assert "needs a bearer token" in done.stderr
     assert "--token-file" in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -61,4 +61,4 @@ def test_what_is_made_anew_is_what_was_there(tmp_path: Path) -> None:
 def test_the_command_reports_what_it_did(tmp_path: Path) -> None:
     filled(tmp_path / "x.duckdb").close()
     outcome = CliRunner().invoke(build(["rebuild"]), ["rebuild", "--db", str(tmp_path / "x.duckdb")])
-    assert (outcome.exit_code, outcome.output) == (0, "70 transactions were summarised anew.\n")
+    assert (outcome.exit_code, outcome.output) == (0, "70 transactions were summarized.\n")

@@ -57,7 +57,7 @@ def test_readers_need_the_read_token_or_the_one_for_changing(guarded: RunningCol
     with httpx.Client(base_url=guarded.api, trust_env=False) as api:
         refused = api.get("/api/v1/status", headers=bearer(INGEST))
         assert (refused.status_code, refused.headers["content-type"]) == (401, "application/problem+json")
-        assert refused.json()["title"] == "Token needed"
+        assert refused.json()["title"] == "Token required"
         assert [api.get("/api/v1/status", headers=bearer(each)).status_code for each in (READ, CHANGE)] == [200, 200]
         assert [api.get(path).status_code for path in ("/healthz", "/readyz")] == [200, 200]
 

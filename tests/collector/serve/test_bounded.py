@@ -57,7 +57,7 @@ def is_closed(connection: socket.socket) -> bool:
 
 
 def test_a_head_that_drips_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(http_server, "HEAD_TIMEOUT_SECONDS", 0.3)
     with served() as place, socket.create_connection(place) as silent, socket.create_connection(place) as dripping:
         dripping.sendall(b"POST / HTTP/1.1\r\nx: ")
         assert is_closed(dripping)
@@ -65,7 +65,7 @@ def test_a_head_that_drips_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_second_head_that_drips_is_cut_off_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(http_server, "HEAD_TIMEOUT_SECONDS", 0.3)
     with served() as place, socket.create_connection(place) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
         assert connection.recv(1000).startswith(b"HTTP/1.1 200")
