@@ -27,6 +27,6 @@ def test_a_saga_with_only_its_summary_is_marked(tmp_path: Path) -> None:
         assert client.saga("payment", "3").spans
         assert [each.saga.id for each in client.search("ord-77").matches].count("1") == 1
         told = run("show", "1", url=collector.api).stdout
-        assert "its records were removed, and this summary was kept" in " ".join(told.split())
+        assert "Summary only: the records of this completed transaction were deleted." in " ".join(told.split())
         with pytest.raises(NotFound, match="only the summary was kept"):
             b"".join(client.export("payment", "1"))
