@@ -98,9 +98,11 @@ class Sagas:
 
     def batches(self, terms: Iterable[str]) -> list[int]:
         """Returns the batches of ended sagas in which an id or a business key may be one of these texts."""
-        one, *others = texts = list(terms)
-        if not others:  # as a value: a join takes twice as long
-            return [batch for (batch,) in self._database.rows(SQL["select_batches_of_one"], {"term": one})]
+        texts = list(terms)
+        if not texts:
+            return []
+        if len(texts) == 1:  # as a value: a join takes twice as long
+            return [batch for (batch,) in self._database.rows(SQL["select_batches_of_one"], {"term": texts[0]})]
         wanted = pa.table({"term": pa.array(texts, pa.string())})
         return [batch for (batch,) in self._database.rows(SQL["select_batches"], wanted=wanted)]
 

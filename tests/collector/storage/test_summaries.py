@@ -230,3 +230,8 @@ def test_an_ended_saga_is_listed_found_and_replaced_like_any_other(storage: Stor
     maintain(storage)
     storage.sagas.put([SagaId("prod", "1")], [])
     assert storage.search("1", limit=5) == []
+
+
+def test_no_ids_have_no_summaries(storage: Storage) -> None:
+    keep(storage, row("1"))
+    assert storage.listing.of_ids([], 10) == []
