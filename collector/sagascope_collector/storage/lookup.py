@@ -199,7 +199,8 @@ class Lookup:
         span = {"first": min(each.intervals[0][0] for each in chosen.values()), "last": last}
         wanted = summaries.ids_table(chosen).append_column("number", pa.array(range(len(chosen)), pa.int64()))
         found = self._database.rows(COMPLETIONS["select_clean_completions"], span, wanted=wanted)
-        return [_clean_completion(list(chosen), row) for row in found]
+        places = list(chosen)
+        return [_clean_completion(places, row) for row in found]
 
     # --- by trace, by time, all ----------------------------------------------------------------------
 
