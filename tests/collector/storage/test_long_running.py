@@ -1,13 +1,14 @@
 """Sagas that go on for long: their records are moved together, and no reader sees anything but all of them."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from sagascope_collector.records import Facts, SagaId, SagaKey
 from sagascope_collector.storage import Keep, SagaRow, Storage, bounds, long_running, statistics
+from sagascope_collector.storage.outcomes import FailedSaga, OutcomePeriod
 from support.otlp import NOON, SECOND, log, logs, of_saga, resource, span, traces
 
 from .conftest import append, maintain
@@ -134,6 +135,25 @@ def test_statistics_count_moved_spans_once(storage: Storage) -> None:
     assert moved(storage) == 2 * 19
     (counted,) = [each for each in storage.statistics.steps("payment", None, 0, 3600) if each.step == "debit"]
     assert counted.succeeded == 19
+
+
+def test_moved_spans_count_among_the_failures_at_a_step(storage: Storage) -> None:
+    said = of_saga(SAGA.id, role="step", step_name="debit")
+    for number in range(1, 20):
+        append(storage, traces(span(number, trace=number, attributes=said, error="declined")))
+        append(storage, traces(span(1_000 + number, trace=1_000 + number, attributes=of_saga(BESIDE.id))))
+        summarise(storage)
+    period = ("", "payment", "debit", NOON - 3600 * SECOND, NOON + 3600 * SECOND)
+
+    def failures() -> tuple[list[OutcomePeriod], Sequence[FailedSaga]]:
+        return storage.outcomes.step_sagas(*period), storage.outcomes.failed_at_step(*period, 10)
+
+    before = failures()
+    assert [(each.ended, each.failed) for each in before[0]] == [(1, 1)]
+    assert [each.key.id for each in before[1]] == [SAGA.id]
+    maintain(storage)
+    assert storage.database.rows("SELECT count(*) FROM span_records WHERE saga_id = '8492'") == [(0,)]
+    assert failures() == before
 
 
 def test_nothing_is_left_of_a_moved_saga_that_expired(storage: Storage) -> None:

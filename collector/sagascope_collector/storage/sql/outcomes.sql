@@ -99,9 +99,9 @@ ORDER BY ALL
 SELECT (start // 300_000_000_000 * 300)::BIGINT AS slot, count(*), count_if(has_failed)
 FROM (
     SELECT saga_id, saga_run, min(start) AS start, bool_or(status = 'error') AS has_failed
-    FROM span_records JOIN origins USING (origin_id)
-    WHERE start >= $since AND start <= $until AND environment = $environment AND saga_id <> ''
-        AND saga_name IN ('', $name) AND coalesce(nullif(step_name, ''), span_records.name) = $step
+    FROM (FROM span_records UNION ALL FROM long_running_spans) AS spans JOIN origins USING (origin_id)
+    WHERE start >= $since::UBIGINT AND start <= $until::UBIGINT AND environment = $environment AND saga_id <> ''
+        AND saga_name IN ('', $name) AND coalesce(nullif(step_name, ''), spans.name) = $step
         AND saga_role = 'step' AND step_type IN ('', 'action') AND "end" > 0
     GROUP BY saga_id, saga_run
 )
@@ -110,9 +110,9 @@ ORDER BY slot
 
 -- name: select_failed_at_step
 SELECT saga_id, saga_run, max("end")::BIGINT AS ended_at
-FROM span_records JOIN origins USING (origin_id)
-WHERE start >= $since AND start <= $until AND environment = $environment AND saga_id <> ''
-    AND saga_name IN ('', $name) AND coalesce(nullif(step_name, ''), span_records.name) = $step
+FROM (FROM span_records UNION ALL FROM long_running_spans) AS spans JOIN origins USING (origin_id)
+WHERE start >= $since::UBIGINT AND start <= $until::UBIGINT AND environment = $environment AND saga_id <> ''
+    AND saga_name IN ('', $name) AND coalesce(nullif(step_name, ''), spans.name) = $step
     AND saga_role = 'step' AND step_type IN ('', 'action') AND "end" > 0 AND status = 'error'
 GROUP BY saga_id, saga_run
 ORDER BY ended_at DESC, saga_id, saga_run
