@@ -125,6 +125,7 @@ class Retention:
             self._deletion.delete(old)
             self._sagas.delete(list(old))
             self._note_expired(old)
+        self._sagas.forget_bounds(old)  # again: they may have been read before the transaction ended
         return True
 
     def _delete_others(self, before: int) -> bool:
@@ -150,6 +151,7 @@ class Retention:
                 return False
             self._deletion.delete(old)
             self._sagas.downsample(list(old))
+        self._sagas.forget_bounds(old)  # likewise
         return True
 
     def _found(self, name: str, before: int) -> dict[SagaId, Bounds]:

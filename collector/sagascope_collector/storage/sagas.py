@@ -332,9 +332,10 @@ class Sagas:
         for batch in batches:
             self._database.rows(SQL["insert_terms_again"], {"batch": batch}, wanted=wanted)
 
-    def erased(self, ids: Iterable[SagaId]) -> None:
+    def erased(self, ids: Sequence[SagaId]) -> None:
         """Refuses summaries that were made of records which are gone by now."""
         self._erased.update(ids)
+        self.forget_bounds(ids)
 
     def _without_erased(self, ids: Sequence[SagaId], rows: Sequence[SagaRow]) -> Sequence[SagaRow]:
         """Returns the rows that were made of what is there: of erased sagas only those with records since then."""

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -330,6 +330,26 @@ def test_a_summary_made_of_records_that_were_erased_meanwhile_is_not_kept(storag
     assert set(storage.changes.claim(10)) == {GONE[0], OTHERS[0]}
     storage.sagas.put([GONE[0]], [late])
     assert len(storage.listing.page(SagaFilter(), limit=10).rows) == 1
+
+
+def test_bounds_that_are_read_while_a_saga_is_erased_are_forgotten(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append(storage, *telemetry(GONE[0], 1))
+    storage.changes.claim(10)
+    storage.sagas.put([GONE[0]], [row(GONE[0])])
+    drop, read = storage.changes.drop, set[SagaId]()
+
+    def dropped_and_read(ids: Sequence[SagaId]) -> None:
+        drop(ids)
+        reader = threading.Thread(target=lambda: read.update(storage.sagas.bounds(ids)))
+        reader.start()
+        reader.join()
+
+    monkeypatch.setattr(storage.changes, "drop", dropped_and_read)
+    storage.erasure.erase([GONE[0]], [])
+    assert read == {GONE[0]}
+    assert storage.sagas.bounds(read) == {}
 
 
 def test_copies_that_a_killed_process_left_are_removed_at_the_next_start(path: Path) -> None:

@@ -1,6 +1,8 @@
 """Retention: whole sagas are deleted, the oldest first, never one that needs attention, and their space is free."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -148,6 +150,32 @@ def test_a_saga_that_is_opened_again_while_retention_looks_is_kept(path: Path, m
     maintain(storage)
     assert {key for key in listed(storage) if id_of(key) == old}
     assert len(storage.lookup.facts([old])[old].spans) > 1
+    storage.close()
+
+
+@pytest.mark.parametrize(
+    ("keep", "last_call"),
+    [(Keep(seconds=4 * DAY), "retention._note_expired"), (Keep(summary_seconds=4 * DAY), "sagas.downsample")],
+)
+def test_bounds_that_are_read_while_records_are_deleted_are_forgotten(
+    path: Path, monkeypatch: pytest.MonkeyPatch, keep: Keep, last_call: str
+) -> None:
+    storage = opened(path, keep)
+    drawn = fill(storage)
+    part, name = last_call.split(".")
+    call, read = getattr(getattr(storage, part), name), set[SagaId]()
+
+    def called_and_read(ids: Iterable[SagaId]) -> None:
+        call(ids)
+        reader = Thread(target=lambda: read.update(storage.sagas.bounds(ids)))
+        reader.start()
+        reader.join()
+
+    monkeypatch.setattr(getattr(storage, part), name, called_and_read)
+    maintain(storage)
+    assert read
+    assert read <= {id_of(key) for key in drawn}
+    assert storage.sagas.bounds(read) == {}
     storage.close()
 
 
