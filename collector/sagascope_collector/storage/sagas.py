@@ -70,7 +70,8 @@ class Sagas:
         self._changes_of_known = 0
         self._moves = 0
         self._erased: set[SagaId] = set()
-        self._reopened: list[SagaId] = []
+        self._reopened: list[SagaId] | None = None
+        """Ended sagas that were opened again since a copy was begun; None: no copy is being made."""
         self._next_move = 0.0
         self._next_due: float = 0
         """When a saga is due next, or earlier."""
@@ -212,7 +213,8 @@ class Sagas:
     def _reopen(self, ids: Sequence[SagaId]) -> pa.Table:
         """Within a transaction: deletes and returns the ended summaries of these ids, which get new ones, or none."""
         if ids:
-            self._reopened.extend(ids)  # read while the database is copied
+            if self._reopened is not None:
+                self._reopened.extend(ids)
             rows = self._database.rows(SQL["delete_ended"], settled=summaries.ids_table(ids))
             gone = pa.Table.from_pylist([dict(zip(GONE.names, row, strict=True)) for row in rows], schema=GONE)
             self._database.rows(SQL["subtract_ended_counts"], gone=gone)
@@ -310,9 +312,18 @@ class Sagas:
 
     @contextmanager
     def noting_reopened(self) -> Iterator[Sequence[SagaId]]:
-        """Returns a list that grows with the ended sagas that are opened again within the block."""
-        self._reopened = []
-        yield self._reopened
+        """Returns a list that grows with the ended sagas that are opened again within the block.
+
+        `writing` must not be held by the caller.
+        """
+        reopened: list[SagaId] = []
+        with self.writing:
+            self._reopened = reopened
+        try:
+            yield reopened
+        finally:
+            with self.writing:
+                self._reopened = None
 
     def downsample(self, ids: Sequence[SagaId]) -> None:
         """Within a transaction, while `writing` is held: notes that only the summaries of these are kept."""

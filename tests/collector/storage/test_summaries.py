@@ -235,3 +235,13 @@ def test_an_ended_saga_is_listed_found_and_replaced_like_any_other(storage: Stor
 def test_no_ids_have_no_summaries(storage: Storage) -> None:
     keep(storage, row("1"))
     assert storage.listing.of_ids([], 10) == []
+
+
+def test_sagas_are_noted_as_reopened_within_the_block_alone(storage: Storage) -> None:
+    ended = {"status": "completed", "ended_at": NOON, "updated_at": NOON - 10 * SECOND}
+    keep(storage, row("1", **ended), row("2", **ended))
+    maintain(storage)
+    with storage.sagas.noting_reopened() as reopened:
+        keep(storage, row("1"))
+    keep(storage, row("2"))
+    assert reopened == [SagaId("prod", "1")]
