@@ -82,8 +82,11 @@ class Memory:
         news = [each for each in lessons if self._is_wanted(each)]
         told = {each.key for each in lessons}
         stale = [key for saga in ids for key in self._of_id.get(saga, ()) if key not in told]
-        rows = [BaselineRow(each.key, each.ended_at, each.dump()) for each in news]
-        self._storage.baselines.put(rows, MAX_SAMPLES, stale)
+        sagas = self._storage.sagas
+        with sagas.writing:  # else a saga could be erased between the check and the insertion
+            news = [each for each in news if not sagas.is_erased(_id_of(each.key))]
+            rows = [BaselineRow(each.key, each.ended_at, each.dump()) for each in news]
+            self._storage.baselines.put(rows, MAX_SAMPLES, stale)
         for key in stale:
             self._forget(key)
         for each in news:

@@ -31,7 +31,7 @@ class BaselineRow(NamedTuple):
 
 
 class Baselines:
-    """The table of baselines. One thread writes at a time; any may read."""
+    """The table of baselines. Written while `Sagas.writing` is held; any thread may read."""
 
     def __init__(self, database: Database) -> None:
         """Reads which sagas have a row: most writes are one insertion, since nothing has to be deleted before."""
@@ -67,6 +67,11 @@ class Baselines:
             known[key[:2]].pop(key)
         for row in added:
             known[row.key[:2]][row.key] = row.ended_at
+
+    def forget(self, keys: Iterable[SagaKey]) -> None:
+        """Notes that the rows of these were deleted, so that they do not count among those to keep."""
+        for key in keys:
+            self._ended_at[key[:2]].pop(key, None)
 
     def all(self) -> Sequence[str]:
         """Returns the documents of all rows, in no particular order."""

@@ -14,9 +14,10 @@ import orjson
 import pyarrow as pa
 
 from sagascope_collector.errors import StorageUnavailable
-from sagascope_collector.records import SagaId
+from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.storage import summaries
 from sagascope_collector.storage.alerts import AlertRecords
+from sagascope_collector.storage.baselines import Baselines
 from sagascope_collector.storage.changes import Changes
 from sagascope_collector.storage.connection import IN_MEMORY
 from sagascope_collector.storage.copies import Rewriting
@@ -56,6 +57,7 @@ class Erasure:
         changes: Changes,
         incidents: IncidentRecords,
         alerts: AlertRecords,
+        baselines: Baselines,
         rewriting: Rewriting,
         working: threading.Lock,
     ) -> None:
@@ -66,6 +68,7 @@ class Erasure:
         self._changes = changes
         self._incidents = incidents
         self._alerts = alerts
+        self._baselines = baselines
         self._rewriting = rewriting
         self._working = working
         self._deletion = Deletion(database, changes)
@@ -141,13 +144,14 @@ class Erasure:
                 keys = self._incidents.named(settled)
                 self._sagas.delete(ids)
                 self._sagas.delete_terms(named)
-                for name in ("delete_baselines_of_ids", "delete_changed_of_ids"):
-                    self._database.rows(SQL[name], settled=settled)
+                learned = self._database.rows(SQL["delete_baselines_of_ids"], settled=settled)
+                self._database.rows(SQL["delete_changed_of_ids"], settled=settled)
                 texts = pa.table({"text": pa.array(_sought([*named, *keys]), pa.string())})
                 self._incidents.redact(settled, keys, texts)
                 self._alerts.redact(texts)
                 self._changes.drop(ids)
             self._sagas.erased(ids)
+            self._baselines.forget(SagaKey(*row) for row in learned)
         self._incidents.redacted()
         return removed
 

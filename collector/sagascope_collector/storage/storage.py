@@ -112,7 +112,15 @@ class Storage:
         rewriting = Rewriting(database, self.sagas, self.records)
         self.backups = Backups(database, rewriting, self._maintaining, self._clock)
         self.erasure = Erasure(
-            database, self.records, self.sagas, self.changes, self.incidents, self.alerts, rewriting, self._maintaining
+            database,
+            self.records,
+            self.sagas,
+            self.changes,
+            self.incidents,
+            self.alerts,
+            self.baselines,
+            rewriting,
+            self._maintaining,
         )
         self._long_running = LongRunning(database, self.sagas, origins, self.statistics)
 

@@ -105,6 +105,19 @@ def test_of_a_flood_the_latest_count_in_whatever_parts_they_come(store: Storage,
     assert ("", "unknown") not in memory.baselines
 
 
+def test_nothing_is_kept_of_a_saga_that_was_erased_before_its_sample_was_taken(store: Storage, hands: Hands) -> None:
+    memory = Memory(store, lambda: hands.seconds)
+    put(store, *saga("1", now=NOON))
+    ids = store.changes.claim(10)
+    store.erasure.erase(ids, [])
+    memory.take([sample(1)], ids)
+    assert store.baselines.all() == []
+    assert memory.reflect() == []
+    put(store, *saga("1", now=NOON))
+    memory.take([sample(1)], store.changes.claim(10))
+    assert len(store.baselines.all()) == 1
+
+
 def sample(number: int, *steps: str, name: str = "payment") -> SagaSample:
     passages = tuple(
         StepSample(step, "action", at * SECOND, (at + 1) * SECOND, (SECOND,), "a", "")

@@ -352,6 +352,13 @@ def test_bounds_that_are_read_while_a_saga_is_erased_are_forgotten(
     assert storage.sagas.bounds(read) == {}
 
 
+def test_an_erased_saga_does_not_count_among_the_baselines_to_keep(storage: Storage) -> None:
+    storage.baselines.put([BaselineRow(row(GONE[0]).key, LATER, "gone")], 1)
+    storage.erasure.erase([GONE[0]], [])
+    storage.baselines.put([BaselineRow(row(OTHERS[0]).key, NOON, "other")], 1)
+    assert storage.baselines.all() == ["other"]
+
+
 def test_copies_that_a_killed_process_left_are_removed_at_the_next_start(path: Path) -> None:
     opened(path).close()
     for name in ("copy-17-1", "copy-17-1.wal", "rewriting", "rewriting.wal"):

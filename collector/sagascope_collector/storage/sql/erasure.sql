@@ -8,7 +8,9 @@ SELECT environment, id, "text" FROM erasures
 DELETE FROM erasures
 
 -- name: delete_baselines_of_ids
-DELETE FROM baselines USING settled WHERE baselines.environment = settled.environment AND baselines.id = settled.id
+DELETE FROM baselines USING settled
+WHERE baselines.environment = settled.environment AND baselines.id = settled.id
+RETURNING baselines.environment, baselines.name, baselines.id, baselines.run
 
 -- name: delete_changed_of_ids
 DELETE FROM changed_sagas USING settled
