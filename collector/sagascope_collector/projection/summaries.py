@@ -168,7 +168,7 @@ class Summaries:
             return self._storage.lookup.facts(ids)
         except Exception as error:
             if len(ids) == 1:
-                if isinstance(error, StorageUnavailable) and not self._is_alone(ids[0]):
+                if isinstance(error, StorageUnavailable) and not self._is_database_available():
                     raise
                 self._set_aside(ids[0], error)
                 return {}
@@ -179,14 +179,14 @@ class Summaries:
                     found |= self._storage.lookup.facts([each])
                 except Exception as caught:  # noqa: BLE001  one saga must not delay the others
                     failed[each] = caught
-            if len(failed) == len(ids) and isinstance(error, StorageUnavailable):
+            if len(failed) == len(ids) and isinstance(error, StorageUnavailable) and not self._is_database_available():
                 raise
             for each, of_one in failed.items():
                 self._set_aside(each, of_one)
             return found
 
-    def _is_alone(self, saga: SagaId) -> bool:
-        """Returns whether the records of this saga alone cannot be read: the database answers otherwise."""
+    def _is_database_available(self) -> bool:
+        """Returns whether the database answers; then it is the records of single sagas that cannot be read."""
         try:
             self._storage.sagas.flow_counts()
         except StorageUnavailable:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import pytest
@@ -16,6 +16,7 @@ from sagascope_collector.ingest import Encoding, Payload, Signal
 from sagascope_collector.otlp import decode
 from sagascope_collector.projection import Projection, summaries, thread
 from sagascope_collector.projection.thread import POLL_INTERVAL_SECONDS
+from sagascope_collector.records import Facts, SagaId
 from sagascope_collector.storage import SagaFilter, SagaRow, Storage
 from support.otlp import NOON, SECOND, heartbeat, log, logs, of_saga, resource, span_id, trace_id
 from support.payments import DONE, STUCK, Request, saga, soon
@@ -149,6 +150,20 @@ def test_a_saga_that_cannot_be_read_is_left_out_and_logged_once(
     settle(projection)
     assert len(listed(store)) == 3
     assert projection.notices() == []
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_sagas_that_the_database_cannot_read_are_left_out_when_no_other_changed(
+    store: Storage, projection: Projection, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def damaged(ids: Sequence[SagaId]) -> dict[SagaId, Facts]:
+        raise StorageUnavailable("The records cannot be read.")
+
+    put(store, *(each for saga_id in range(number) for each in saga(str(saga_id), now=NOON)))
+    monkeypatch.setattr(store.lookup, "facts", damaged)
+    settle(projection)
+    assert projection.unreadable() == number
+    assert store.changes.claim(10) == []
 
 
 def test_a_store_that_is_gone_stops_nothing_but_the_summaries(
