@@ -143,6 +143,7 @@ class Summaries:
         done = [id_of(row) for row in rows]
         for each in done:
             self.reliance.judged(each, {})
+        self._surroundings.completed(done)
         self._storage.sagas.put(done, rows)
         self._memory.note(rows)
         summarised = set(done)

@@ -1,12 +1,12 @@
 """What is going on around one saga: steps that succeed in others, and most services not reporting at once."""
 
-from collections.abc import Collection, Container, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 
 from sagascope_collector import analysis
 from sagascope_collector.analysis import model
 from sagascope_collector.analysis.context import StepSuccess
 from sagascope_collector.analysis.wording import dated
-from sagascope_collector.records import Instance
+from sagascope_collector.records import Instance, SagaId
 
 STEPS: int = 20_000
 """Steps of which it is known who passed them last."""
@@ -79,6 +79,11 @@ class Surroundings:
         elif len(self._stuck) < MAX_STUCK:
             self._stuck[identity] = None
         self.succeeded(saga)
+
+    def completed(self, ids: Iterable[SagaId]) -> None:
+        """Notes sagas that completed cleanly, so that they need no attention."""
+        for each in ids:
+            self._stuck.pop((each.environment, each.id), None)
 
     def succeeded(self, saga: model.Saga) -> None:
         """Notes the steps in which a saga succeeded."""

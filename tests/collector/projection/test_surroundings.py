@@ -12,7 +12,7 @@ from sagascope_collector.projection.reliance import Reliance
 from sagascope_collector.records import SagaId
 from sagascope_collector.storage import SagaFilter, Storage
 from support.otlp import NOON, SECOND, heartbeat, logs, resource
-from support.payments import STUCK, Tried, saga
+from support.payments import DONE, STUCK, Tried, saga
 
 from .test_projection import put, settle
 
@@ -106,6 +106,21 @@ def test_who_passed_a_step_last_is_remembered(
     put(store, *saga("1", now=NOON), *saga("2", now=NOON - SECOND))
     settle(projection)
     assert surroundings.latest_successes["", "payment", "ledger.record"].key.id == "1"
+
+
+def test_a_stuck_saga_that_completes_cleanly_is_no_longer_stuck(
+    store: Storage, projection: Projection, surroundings: Surroundings
+) -> None:
+    identity = SagaId("", "1")
+    put(store, *saga("1", DONE[:1], now=NOON, ended=False))
+    settle(projection)
+    assert identity in surroundings.stuck
+    store.erasure.erase([identity], [])
+    put(store, *saga("1", DONE, now=NOON))
+    store.changes.claim(10)
+    projection.renew([identity])
+    assert attention(store) == [None]
+    assert identity not in surroundings.stuck
 
 
 def test_a_saga_is_forgotten_with_what_it_relied_on() -> None:
