@@ -35,8 +35,11 @@ FLOOD_REBUILD_SECONDS: float = 0.3
 MAX_QUIET_WAIT_SECONDS: float = 1.0
 """Time after which a saga that goes on changing is summarised, under high load."""
 
+BUSY_CHANGED: int = 16
+"""Sagas that changed since the last look beyond which only a sample of the candidates is learned from."""
+
 BUSY_CANDIDATES: int = 16
-"""Sagas that were summarised in bulk that are learned from together while others change: a sample of the latest."""
+"""Sagas that were summarised in bulk that are learned from together while many change: a sample of the latest."""
 
 BUSY_CANDIDATES_INTERVAL_SECONDS: float = 1.5
 """Time between two such samples: what ends counts within 2 s."""
@@ -146,7 +149,7 @@ class Projection:
     def _advance(self) -> bool:
         """Likewise; returns whether to go on at once."""
         begun, context = time.monotonic(), self._context(self._clock())
-        left = self._renew_changed(context)
+        changed = self._renew_changed(context)
         due = self._storage.sagas.due(context.now, BATCH_SAGAS)
         self._summaries.renew(due, context, self._stopping)
         if len(due) < BATCH_SAGAS and not self._stopping.is_set():
@@ -154,15 +157,17 @@ class Projection:
                 0.0, self._storage.changes.backlog().seconds - self._quiet - MAX_QUIET_WAIT_SECONDS
             )
         self._reevaluations.learned(self._memory.reflect())
-        return self._reevaluate(self._context(context.now)) or left or len(due) == BATCH_SAGAS
+        left = self._reevaluate(self._context(context.now)) or changed >= BULK_SAGAS or len(due) == BATCH_SAGAS
+        # last, so that candidates that cannot be learned from hold up nothing else
+        return self._learn_from_candidates(context, is_busy=changed > BUSY_CHANGED) or left
 
-    def _renew_changed(self, context: analysis.Context) -> bool:
-        """Summarises what changed; returns whether to look again at once."""
+    def _renew_changed(self, context: analysis.Context) -> int:
+        """Summarises what changed; returns how many sagas that were."""
         if self._storage.changes.backlog().sagas <= BATCH_SAGAS:
             changed = self._storage.changes.claim(BATCH_SAGAS)
             rest = self._summaries.renew_clean(changed) if len(changed) > MAX_REBUILT_CHANGES else changed
             self._summaries.renew(rest, context, self._stopping)
-            return self._learn_from_candidates(context, is_busy=bool(changed))
+            return len(changed)
         changed = self._storage.changes.claim(BULK_SAGAS, quiet=self._quiet, within=MAX_QUIET_WAIT_SECONDS)
         rest = self._summaries.renew_clean(changed)
         started = time.monotonic()
@@ -171,18 +176,17 @@ class Projection:
                 self._storage.changes.defer(rest[first:])
                 break
             self._summaries.renew(rest[first : first + FLOOD_BATCH_SAGAS], context, self._stopping)
-        self._learn_from_candidates(context, is_busy=True)
-        return len(changed) == BULK_SAGAS
+        return len(changed)
 
     def _learn_from_candidates(self, context: analysis.Context, *, is_busy: bool) -> bool:
-        """Learns from some sagas that were summarised in bulk; returns whether to go on with it at once."""
+        """Learns from some sagas that were summarised in bulk; returns whether it did: then go on at once."""
         now = time.monotonic()
         if is_busy and now < self._next_candidates:
             return False
         candidates = self._memory.candidates(BUSY_CANDIDATES if is_busy else FLOOD_BATCH_SAGAS)
         self._summaries.learn(candidates, context, self._stopping)
         self._next_candidates = now + BUSY_CANDIDATES_INTERVAL_SECONDS
-        return bool(candidates) and not is_busy
+        return bool(candidates)
 
     def _reevaluate(self, context: analysis.Context) -> bool:
         """Re-evaluates some of the sagas whose surroundings changed; returns whether there were any."""
