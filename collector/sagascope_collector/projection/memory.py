@@ -105,15 +105,17 @@ class Memory:
 
     def candidates(self, limit: int) -> list[SagaKey]:
         """Returns sagas to be rebuilt, so that they are learned from: of each type in turn, the latest first."""
-        found: list[SagaKey] = []
         for name, candidates in self._candidates.items():
             since = self._since(name)
             ordered = sorted(candidates.items(), key=lambda item: (item[1], item[0]), reverse=True)
-            wanted = [key for key, ended_at in ordered if (ended_at, key) > since]
-            self._candidates[name] = {key: candidates[key] for key in wanted}
-            found += wanted[: max(1, limit // len(self._candidates))]
+            self._candidates[name] = {key: ended_at for key, ended_at in ordered if (ended_at, key) > since}
         self._candidates = defaultdict(dict, {name: each for name, each in self._candidates.items() if each})
-        return found[:limit]
+        share = max(1, limit // max(1, len(self._candidates)))
+        found: list[SagaKey] = []
+        for name in list(self._candidates)[:limit]:
+            candidates = self._candidates[name] = self._candidates.pop(name)  # last from now on
+            found += list(candidates)[:share]
+        return found
 
     def rebuilt(self, keys: Iterable[SagaKey]) -> None:
         """Notes that these were rebuilt, whether they taught anything or not."""
@@ -148,7 +150,10 @@ class Memory:
         return lesson.key in self._lessons.get(name, {}) or (lesson.ended_at, lesson.key) > self._since(name)
 
     def _has_place(self, name: Name) -> bool:
-        return name[1] != UNKNOWN_NAME and (name in self._lessons or len(self._lessons) < MAX_NAMES)
+        if name[1] == UNKNOWN_NAME:
+            return False
+        is_known = name in self._lessons or name in self._candidates
+        return is_known or len(self._lessons) + len(self._candidates) < MAX_NAMES
 
     def _since(self, name: Name) -> tuple[int, tuple[str, ...]]:
         """Returns what a saga must have ended after to be among the latest."""

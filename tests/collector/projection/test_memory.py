@@ -1,6 +1,6 @@
 """What finished sagas taught, through the projection over a real store."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -8,13 +8,15 @@ from sagascope_collector.analysis import Context, SagaSample, load_sample
 from sagascope_collector.analysis.baseline import MAX_SAMPLES
 from sagascope_collector.analysis.learned_plan import StepSample
 from sagascope_collector.api import present
+from sagascope_collector.errors import StorageUnavailable
 from sagascope_collector.projection import Memory, Projection
+from sagascope_collector.projection import memory as memory_module
 from sagascope_collector.projection.memory import PAUSE_SECONDS, SLACK
 from sagascope_collector.records import SagaKey
-from sagascope_collector.storage import SagaFilter, Storage
+from sagascope_collector.storage import BaselineRow, SagaFilter, SagaRow, Storage
 from sagascope_collector.storage.baselines import MAX_SHARE
 from support.otlp import NOON, SECOND
-from support.payments import DONE, saga
+from support.payments import DONE, STUCK, saga
 
 from .test_projection import put, settle
 
@@ -116,6 +118,59 @@ def test_nothing_is_kept_of_a_saga_that_was_erased_before_its_sample_was_taken(s
     put(store, *saga("1", now=NOON))
     memory.take([sample(1)], store.changes.claim(10))
     assert len(store.baselines.all()) == 1
+
+
+def test_types_have_their_turn_in_which_candidates_are_learned_from(store: Storage) -> None:
+    memory = Memory(store)
+    memory.note(completed(f"type {number}", each) for number in range(5) for each in range(10))
+    turns = [[key.name for key in memory.candidates(2)] for _ in range(3)]
+    assert turns == [["type 0", "type 1"], ["type 2", "type 3"], ["type 4", "type 0"]]
+    assert [key.id for key in memory.candidates(20) if key.name == "type 3"] == ["9", "8", "7", "6"]
+
+
+def test_candidates_of_few_types_are_held(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory_module, "MAX_NAMES", 3)
+    memory = Memory(store)
+    memory.take([sample(1)])
+    memory.note(completed(f"type {number}", 1) for number in range(5))
+    assert [key.name for key in memory.candidates(10)] == ["type 0", "type 1"]
+    memory.take([sample(1, name="type 1"), sample(1, name="type 2")])
+    assert len(store.baselines.all()) == 2
+
+
+def test_candidates_are_learned_from_while_few_sagas_change(store: Storage, hands: Hands) -> None:
+    projection, _ = projected(store, hands)
+    put(store, *(each for number in range(100) for each in saga(str(number), now=NOON)))
+    for number in range(4):
+        projection.advance()
+        put(store, *saga(f"later {number}", now=NOON))
+    assert len(store.baselines.all()) == 103
+
+
+def test_what_is_due_is_judged_although_nothing_can_be_learned(
+    store: Storage, hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    projection, _ = projected(store, hands)
+    put(store, *saga("stuck", STUCK, now=NOON, ago=0.5))
+    settle(projection)
+    assert attention_of(store, "stuck") == (None, "ledger.record")
+    put(store, *(each for number in range(100) for each in saga(str(number), now=NOON)))
+    projection.advance()
+
+    def full(rows: Sequence[BaselineRow], keep: int, stale: Sequence[SagaKey]) -> None:
+        if rows:
+            raise StorageUnavailable("No space.")
+
+    monkeypatch.setattr(store.baselines, "put", full)
+    hands.go_on(60)
+    with pytest.raises(StorageUnavailable):
+        projection.advance()
+    assert attention_of(store, "stuck") == ("hung", "ledger.record")
+
+
+def completed(name: str, number: int) -> SagaRow:
+    key, ended_at = SagaKey("", name, str(number), ""), NOON + number
+    return SagaRow(key, "completed", None, None, None, (), (), NOON, ended_at, ended_at, None, {}, "{}")
 
 
 def sample(number: int, *steps: str, name: str = "payment") -> SagaSample:
