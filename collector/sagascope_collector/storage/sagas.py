@@ -350,7 +350,7 @@ class Sagas:
 
     def is_erased(self, saga: SagaId) -> bool:
         """While `writing` is held: returns whether a saga was erased, and no record that came since is claimed."""
-        return saga in self._erased and self._changes.claimed(saga) == bounds.NOWHERE
+        return saga in self._erased and self._changes.claimed(saga) == bounds.NO_BOUNDS
 
     def _without_erased(self, ids: Sequence[SagaId], rows: Sequence[SagaRow]) -> Sequence[SagaRow]:
         """Returns the rows that were made of what is there: of erased sagas only those with records since then."""
