@@ -89,14 +89,14 @@ def bridge(**said: Any) -> LogRecord:
 
 
 def test_a_bridge_reports_its_lag(storage: Storage, put: Put) -> None:
-    put(logs(bridge(kind="sql", lag=2.5, watching=7, trouble="sagas cannot be read.")))
+    put(logs(bridge(kind="sql", lag=2.5, watching=7, error="sagas cannot be read.")))
     said = only(storage).heartbeat
     assert said is not None
     assert said.following == Following("sql", 2.5, 7, "sagas cannot be read.")
 
 
 def test_a_bridge_s_nonsense_is_nought(storage: Storage, put: Put) -> None:
-    put(logs(bridge(kind="sql", lag=float("nan"), watching=-1, trouble=7)))
+    put(logs(bridge(kind="sql", lag=float("nan"), watching=-1, error=7)))
     said = only(storage).heartbeat
     assert said is not None
     assert said.following == Following("sql", 0.0, 0)
