@@ -150,14 +150,20 @@ def test_calls_to_public_hosts_do_not_propagate_the_saga(
     assert "traceparent" in answer["headers"]
 
 
+def leave_logging_alone(**_: object) -> None:
+    """Takes the place of Celery's own set-up of logging."""
+
+
 def test_celery_task_continues_the_saga_of_the_caller(
     receiver: Receiver, provider: TracerProvider, tmp_path: Path
 ) -> None:
     celery = pytest.importorskip("celery")
+    signals = pytest.importorskip("celery.signals")
     testing = pytest.importorskip("celery.contrib.testing.worker")
     folders = {"data_folder_in": str(tmp_path), "data_folder_out": str(tmp_path), "control_folder": str(tmp_path / "c")}
     app = celery.Celery("ledger", broker="filesystem://", broker_connection_retry_on_startup=True)
-    app.conf.update(broker_transport_options=folders, worker_hijack_root_logger=False)
+    app.conf.update(broker_transport_options=folders)
+    signals.setup_logging.connect(leave_logging_alone, weak=False)  # else the root logger's level stays at "error"
 
     @app.task(shared=False)
     def record() -> None:
