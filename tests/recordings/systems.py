@@ -143,6 +143,9 @@ def celery_worker_lost(recorder: Recorder, otlp: str, _: str, folder: Path) -> N
 
 def celery_no_worker(recorder: Recorder, otlp: str, _: str, folder: Path) -> None:
     with _celery(otlp, folder) as start:
+        with start("worker", "charges-1"):
+            _send(start, "charge-8496", "0.1")
+            recorder.wait_for("run/payments.charge", "charge-8496")
         _send(start, "charge-8495", "1")
 
 
