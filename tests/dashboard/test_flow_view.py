@@ -51,7 +51,7 @@ def test_every_part_of_the_window_is_there() -> None:
     assert [part.height for part in told.parts if part.ended] == [100.0, 50.0]
     assert [part.marked for part in told.parts if part.ended] == [False, True]
     assert told.parts[-1].at == NOW.replace(minute=0, second=0)
-    assert told.trend == "95 of 100 within 2 s to 4 s, lately 2 s"
+    assert told.trend == "p95 2 s to 4 s, lately 2 s"
 
 
 @pytest.mark.parametrize("series", [(), (period(1, 0, 3, p95=None),)])
@@ -94,7 +94,7 @@ def test_transitions_are_listed_by_frequency() -> None:
     first, second = flow(told, ADDRESS, NOW).between
     assert (first.before, first.after, first.number, first.p50, first.p99) == ("a", "b", 40, "200 ms", "")
     assert second.before == "\\x1b"
-    assert first.trend == "95 of 100 within 1 s"
+    assert first.trend == "p95 1 s"
 
 
 def test_paths_show_how_they_differ_and_link_to_their_transactions() -> None:

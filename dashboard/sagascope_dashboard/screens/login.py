@@ -25,11 +25,11 @@ def draw() -> None:
     st.set_page_config(page_title="Log in · Sagascope")
     if find_spec("authlib") is None:
         said = "This dashboard asks for a login, and cannot: its server lacks a package."
-        hint = "Whoever runs it: pip install 'streamlit[auth]'"
+        hint = "Its operator runs: pip install 'streamlit[auth]'"
         render("login", h("section", h("h1", "Log in"), h("p", said), h("p", hint, cls="hint"), cls="trouble"))
         return
     failed = FAILED.get(st.query_params.get(PARAMETER, ""))
-    cause = [h("p", "Whoever runs this dashboard finds the cause in its log.", cls="hint")] if failed else []
+    cause = [h("p", "The cause is in the dashboard's log, for its operator.", cls="hint")] if failed else []
     render("login", h("section", h("h1", "Log in"), h("p", failed or WELCOME), *cause, cls="trouble"))
     st.button("Try again" if failed else "Log in", on_click=st.login, key="log-in")
 

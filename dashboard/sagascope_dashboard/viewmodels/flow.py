@@ -184,8 +184,4 @@ def _trend(series: Sequence[schemas.FlowPeriod]) -> str:
     if not lasted:
         return "nothing succeeded"
     low, high = duration(min(lasted)), duration(max(lasted))
-    return (
-        f"95 of 100 within {high}"
-        if low == high
-        else f"95 of 100 within {low} to {high}, lately {duration(lasted[-1])}"
-    )
+    return f"p95 {high}" if low == high else f"p95 {low} to {high}, lately {duration(lasted[-1])}"

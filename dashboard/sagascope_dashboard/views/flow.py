@@ -6,10 +6,10 @@ from sagascope_dashboard.components.elements import Element, h, link, time
 from sagascope_dashboard.viewmodels.flow import Between, FlowView, Part, Step, Window
 from sagascope_dashboard.viewmodels.paths import PathRow
 
-STEPS = ("Step", "Began", "Failed", "Tried again", "Undone", "In flight", "Half within", "95 of 100", "99 of 100")
-BETWEEN = ("From the end of one to the beginning of the next", "Times", "Half within", "95 of 100", "99 of 100")
-PATH_COLUMNS = ("Course of those that ended", "Transactions", "Of all", "Completed", "The latest")
-PARTS = ("From", "Ended", "Failed", "Half within", "95 of 100", "99 of 100")
+STEPS = ("Step", "Started", "Failed", "Retried", "Compensated", "In flight", "p50", "p95", "p99")
+BETWEEN = ("From the end of one to the start of the next", "Transitions", "p50", "p95", "p99")
+PATH_COLUMNS = ("Path of those that ended", "Transactions", "Of all", "Completed", "The latest")
+PARTS = ("From", "Ended", "Failed", "p50", "p95", "p99")
 
 
 def page(known: FlowView) -> list[Element | None]:
@@ -51,12 +51,12 @@ def _row(step: Step) -> Element:
         h("td", h("b", link(step.href, step.name)), h("div", step.kind, cls="soft") if step.kind else None, cls="wide"),
         h("td", f"{step.started:,}", bar, cls="num"),
         _figure("failed", step.failed),
-        _figure("tried again", step.retried),
-        _figure("undone", step.compensated),
+        _figure("retried", step.retried),
+        _figure("compensated", step.compensated),
         _figure("in flight", f"{step.in_flight:,}" if step.in_flight else ""),
-        _figure("half within", step.p50),
-        _figure("95 within", step.p95),
-        _figure("99 within", step.p99),
+        _figure("p50", step.p50),
+        _figure("p95", step.p95),
+        _figure("p99", step.p99),
         data_key=f"{step.name} {step.kind}",
     )
 
@@ -70,9 +70,9 @@ def _between(known: Sequence[Between]) -> Element | None:
             "tr",
             h("td", h("b", each.before), " to ", h("b", each.after), h("div", each.trend, cls="soft"), cls="wide"),
             h("td", f"{each.number:,}", cls="num"),
-            _figure("half within", each.p50),
-            _figure("95 within", each.p95),
-            _figure("99 within", each.p99),
+            _figure("p50", each.p50),
+            _figure("p95", each.p95),
+            _figure("p99", each.p99),
             data_key=f"{each.before} to {each.after}",
         )
         for each in known
@@ -88,7 +88,7 @@ def _paths(known: Sequence[PathRow]) -> Element | None:
     rows = [
         h(
             "tr",
-            h("td", h("b", "; ".join(each.differs) or "As usual"), h("div", each.steps, cls="soft"), cls="wide"),
+            h("td", h("b", "; ".join(each.differs) or "Usual path"), h("div", each.steps, cls="soft"), cls="wide"),
             h("td", link(each.href, each.number), cls="num"),
             _figure("of all", each.share),
             _figure("completed", each.completed),
@@ -98,7 +98,7 @@ def _paths(known: Sequence[PathRow]) -> Element | None:
         for each in known
     ]
     table = h("table", h("thead", head), h("tbody", rows), cls="table cards")
-    return h("section", h("h2", "The ways they went"), h("div", table, cls="scroll"), cls="section")
+    return h("section", h("h2", "Paths"), h("div", table, cls="scroll"), cls="section")
 
 
 def _figure(what: str, value: str) -> Element:

@@ -143,7 +143,7 @@ def ledger(shown: Saga) -> Element | None:
         )
         for entry in shown.ledger
     ]
-    titles = (("Step", ""), ("What holds", ""), ("Amount", "money"), ("Undone by", ""))
+    titles = (("Step", ""), ("State", ""), ("Amount", "money"), ("Compensated by", ""))
     head = h("tr", [h("th", title, scope="col", cls=cls or None) for title, cls in titles])
     table = h("table", h("thead", head), h("tbody", rows), cls="table cards")
     return h("section", h("h2", "What is committed"), h("div", table, cls="scroll"), cls="section")
@@ -172,7 +172,7 @@ def attempts(shown: Saga) -> Element:
         )
         for one in shown.tries
     ]
-    titles = ("Began", "Step", "Attempt", "Outcome", "Took", "Where", "Error")
+    titles = ("Started", "Step", "Attempt", "Outcome", "Took", "Where", "Error")
     head = h("tr", [h("th", title, scope="col") for title in titles])
     cut = f"The first {len(shown.tries):,} of {shown.tried:,}." if shown.tried > len(shown.tries) else None
     table = h("table", h("thead", head), h("tbody", rows), cls="table cards")
