@@ -26,10 +26,7 @@ def has_postgres() -> bool:
     return bool(shutil.which("initdb")) or any(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 
 
-NEEDS = (
-    Need("chromium", has_browser, "tests in a browser"),
-    Need("postgresql", has_postgres, "tests with PostgreSQL"),
-)
+NEEDS = (Need("chromium", has_browser, "tests in a browser"), Need("postgresql", has_postgres, "tests with PostgreSQL"))
 
 NO_CLUSTER = Path("/etc/postgresql-common/createcluster.d/sagascope-tests.conf")
 """Without it the package would start a server of its own."""

@@ -32,8 +32,7 @@ COMMANDS = {
     "demo": Command("sagascope_collector.cli.launch", "Run a demo with stuck payments on this machine."),
     "import": Command("sagascope_collector.cli.archives", "Send files of telemetry to a collector.", "import_files"),
     "export": Command(
-        "sagascope_collector.cli.archives",
-        "Export the telemetry of one transaction or, with --parquet, all telemetry.",
+        "sagascope_collector.cli.archives", "Export the telemetry of one transaction or, with --parquet, all telemetry."
     ),
     "backup": Command("sagascope_collector.cli.database", "Write a backup of the whole database to one file."),
     "restore": Command("sagascope_collector.cli.database", "Create a database from a backup."),

@@ -128,12 +128,7 @@ class ProcessHealth:
     """`api.health.Health` of a collector."""
 
     def __init__(
-        self,
-        storage: Storage,
-        ingest: Ingest,
-        projection: Projection,
-        outages: IngestOutages,
-        clock: Callable[[], int],
+        self, storage: Storage, ingest: Ingest, projection: Projection, outages: IngestOutages, clock: Callable[[], int]
     ) -> None:
         self._storage = storage
         self._ingest = ingest

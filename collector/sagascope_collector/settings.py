@@ -126,9 +126,7 @@ class Settings(BaseModel):
     otlp_http: HostAndPort = Field(OTLP_HTTP, description="Address for OTLP over HTTP.")
     api: HostAndPort = Field(API, description="Address of the HTTP API.")
     step_timeout: Annotated[
-        dict[tuple[str, str], float],
-        BeforeValidator(_step_timeouts),
-        Option("NAME/STEP=SECONDS", is_text=True),
+        dict[tuple[str, str], float], BeforeValidator(_step_timeouts), Option("NAME/STEP=SECONDS", is_text=True)
     ] = Field(default_factory=dict, description="Timeout of a step whose telemetry has none. Can be repeated.")
     ready_file: PathOption = Field(None, description="File to write when all ports listen: their addresses, as JSON.")
     max_request_bytes: Bytes = Field(

@@ -74,10 +74,7 @@ class SagaPropagator(TextMapPropagator):
         self._trusts = trusts
 
     def inject(
-        self,
-        carrier: CarrierT,
-        context: Context | None = None,
-        setter: Setter[CarrierT] = default_setter,
+        self, carrier: CarrierT, context: Context | None = None, setter: Setter[CarrierT] = default_setter
     ) -> None:
         """Sets outgoing headers; the saga's members are sent to allowed hosts only."""
         current = get_current() if context is None else context
@@ -91,10 +88,7 @@ class SagaPropagator(TextMapPropagator):
                 setter.set(carrier, BAGGAGE, merge_baggage(existing, saga_context))
 
     def extract(
-        self,
-        carrier: CarrierT,
-        context: Context | None = None,
-        getter: Getter[CarrierT] = default_getter,
+        self, carrier: CarrierT, context: Context | None = None, getter: Getter[CarrierT] = default_getter
     ) -> Context:
         """Reads incoming headers, and continues the saga that they name if they are trusted."""
         found = self._inner.extract(carrier, context, getter)

@@ -68,12 +68,7 @@ class SpanScope:
         self._activate(runtime, span, propagated, saga_context, context)
 
     def _activate(
-        self,
-        runtime: Runtime,
-        span: Span,
-        propagated: SpanContext,
-        saga_context: SagaContext | None,
-        context: Context,
+        self, runtime: Runtime, span: Span, propagated: SpanContext, saga_context: SagaContext | None, context: Context
     ) -> None:
         """Makes the span and `saga_context` current; other code sees and propagates the ids of `propagated`."""
         self._previous = context

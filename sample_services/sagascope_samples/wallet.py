@@ -9,16 +9,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 import sagascope
-from sagascope_samples.chassis import (
-    Chassis,
-    Json,
-    Order,
-    Refused,
-    Transaction,
-    read_order,
-    retried,
-    serve,
-)
+from sagascope_samples.chassis import Chassis, Json, Order, Refused, Transaction, read_order, retried, serve
 from sagascope_samples.faults import FaultInjector
 
 DEBIT = "wallet.debit"

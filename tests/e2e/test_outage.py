@@ -28,10 +28,7 @@ CAUSES = {
 def test_every_stuck_saga_is_in_the_incident_of_its_cause(tmp_path: Path) -> None:
     chance = Random(8492)
     cause_of = {f"p-{number}": chance.choice([*CAUSES, "", "", "", "", ""]) for number in range(PAYMENTS)}
-    with (
-        running_collector(tmp_path) as collector,
-        running_samples(tmp_path, telemetry=collector.otlp_http) as samples,
-    ):
+    with running_collector(tmp_path) as collector, running_samples(tmp_path, telemetry=collector.otlp_http) as samples:
         for payment, cause in cause_of.items():
             if cause:
                 service, step, kind = CAUSES[cause]

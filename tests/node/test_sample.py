@@ -125,12 +125,7 @@ def test_everything_below_the_step_carries_the_saga(service: Service) -> None:
     assert service.return_goods("below") == 0
     saga = saga_with(service.collector, "below", status="completed", spans_total=7)
     here, caller = spans(saga, "refunds"), spans(saga, "returns")["refund.pay"]
-    below = {
-        "saga.id": "below",
-        "saga.name": "return",
-        "saga.step.name": "refund.pay",
-        "saga.step.attempt": 1,
-    }
+    below = {"saga.id": "below", "saga.name": "return", "saga.step.name": "refund.pay", "saga.step.attempt": 1}
     step = here["refund.pay"]
     assert step["attributes"] == {
         **below,

@@ -42,11 +42,7 @@ def test_repeated_payment_is_executed_once(samples: Samples) -> None:
 
 @pytest.mark.parametrize(
     ("service", "path", "table"),
-    [
-        ("fraud", "/checks", "checks"),
-        ("wallet", "/debits", "movements"),
-        ("notification", "/messages", "messages"),
-    ],
+    [("fraud", "/checks", "checks"), ("wallet", "/debits", "movements"), ("notification", "/messages", "messages")],
 )
 def test_repeated_key_returns_the_first_response(samples: Samples, service: str, path: str, table: str) -> None:
     wanted = order(f"again-{service}").write()

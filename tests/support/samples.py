@@ -106,11 +106,7 @@ class Samples:
 
 @contextlib.contextmanager
 def running_samples(
-    folder: Path,
-    *names: str,
-    telemetry: str = CLOSED,
-    addresses: Mapping[str, Address] | None = None,
-    **peers: str,
+    folder: Path, *names: str, telemetry: str = CLOSED, addresses: Mapping[str, Address] | None = None, **peers: str
 ) -> Iterator[Samples]:
     """These services (all six unless named), ready, until the block ends; ports are free ones, if not given."""
     samples = Samples(addresses or Addresses.choose({}, free=True).services, folder, telemetry)

@@ -86,11 +86,7 @@ class Frame:
 
 
 def fold(
-    key: SagaKey,
-    share: Share,
-    instances: Mapping[ProcessKey, Instance],
-    now: int,
-    baseline: Baseline | None = None,
+    key: SagaKey, share: Share, instances: Mapping[ProcessKey, Instance], now: int, baseline: Baseline | None = None
 ) -> Saga:
     """Rebuilds one saga from its share of the facts, in any order of arrival.
 

@@ -180,10 +180,7 @@ class _Executions:
         Where no caller is known, the first without a view of its service.
         """
         service = span.process.service
-        above = {
-            (span.trace_id, span.parent_id),
-            *((each.trace_id, each.span_id) for each in self._tree.above(span)),
-        }
+        above = {(span.trace_id, span.parent_id), *((each.trace_id, each.span_id) for each in self._tree.above(span))}
         if calling := {self._of[key] for key in above if key in self._of}:
             fitting = (place for place in calling if above.issuperset(self._services[place].get(service, ())))
             return min(fitting, default=None)

@@ -8,15 +8,7 @@ from sagascope_collector.analysis.case import COMPENSATING_TYPES, Case, Finding,
 from sagascope_collector.analysis.context import IN_TRANSIT_SECONDS
 from sagascope_collector.analysis.deadlines import Deadline, of_attempt, of_next, of_retry
 from sagascope_collector.analysis.ledger import StepEffect, effective_attempts, took_effect_after
-from sagascope_collector.analysis.model import (
-    Attempt,
-    AttemptState,
-    Confidence,
-    LedgerState,
-    Phase,
-    Step,
-    StepState,
-)
+from sagascope_collector.analysis.model import Attempt, AttemptState, Confidence, LedgerState, Phase, Step, StepState
 from sagascope_collector.analysis.plans import COMPENSABLE_STATES
 from sagascope_collector.attention_codes import AttentionCode
 

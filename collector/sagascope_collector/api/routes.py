@@ -18,16 +18,7 @@ from sagascope_collector.api.erasure import of_erasure
 from sagascope_collector.api.health import Health, status
 from sagascope_collector.api.incidents import incident_routes
 from sagascope_collector.api.lookup import Lookup
-from sagascope_collector.api.parameters import (
-    Listing,
-    NamedSaga,
-    Nothing,
-    OneSaga,
-    Search,
-    Window,
-    Word,
-    no_repeats,
-)
+from sagascope_collector.api.parameters import Listing, NamedSaga, Nothing, OneSaga, Search, Window, Word, no_repeats
 from sagascope_collector.api.read_slots import ReadLimits, ReadSlots
 from sagascope_collector.api.sql import of_sql
 from sagascope_collector.api.tasks import Tasks
@@ -116,9 +107,7 @@ def _of_sagas(lookup: Lookup) -> APIRouter:
 
     @router.get("/api/v1/sagas/{name}/{id:path}", **answers(schemas.Saga, 404))
     def saga_at(
-        name: Annotated[Word, Path()],
-        saga_id: Annotated[Word, Path(alias="id")],
-        asked: Annotated[OneSaga, Query()],
+        name: Annotated[Word, Path()], saga_id: Annotated[Word, Path(alias="id")], asked: Annotated[OneSaga, Query()]
     ) -> Response:
         """One saga in full, judged as of now; without `run` the latest started."""
         return json(lookup.saga(name, saga_id, asked.environment, asked.run))

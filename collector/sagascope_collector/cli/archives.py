@@ -34,19 +34,14 @@ TIME_FORMATS: Final = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"]
 """Both in UTC."""
 
 Files = Annotated[
-    list[Path],
-    typer.Argument(metavar="FILE...", exists=True, dir_okay=False, readable=True, help="The files to send."),
+    list[Path], typer.Argument(metavar="FILE...", exists=True, dir_okay=False, readable=True, help="The files to send.")
 ]
 Json = Annotated[bool, typer.Option("--json", envvar="SAGASCOPE_JSON", help="Print only one JSON report.")]
 
 
 @with_credentials
 def import_files(
-    files: Files,
-    credentials: Credentials,
-    url: Url = DEFAULT_URL,
-    otlp_http: OtlpHttp = None,
-    json: Json = False,
+    files: Files, credentials: Credentials, url: Url = DEFAULT_URL, otlp_http: OtlpHttp = None, json: Json = False
 ) -> None:
     """Send files of telemetry to a collector.
 
@@ -162,11 +157,7 @@ Until = Annotated[
 StoppedDatabase = Annotated[
     Path | None,
     typer.Option(
-        "--db",
-        metavar="PATH",
-        exists=True,
-        dir_okay=False,
-        help="With --parquet: the database of a stopped collector.",
+        "--db", metavar="PATH", exists=True, dir_okay=False, help="With --parquet: the database of a stopped collector."
     ),
 ]
 

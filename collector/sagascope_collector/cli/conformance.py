@@ -19,11 +19,7 @@ MAX_EXAMPLE_CHARACTERS: Final = 400
 NOT_CONFORMANT: Final = 1
 """The exit status if a check failed, or no telemetry of a saga was received."""
 
-VERDICT_MARKS: Final = {
-    Verdict.PASSED: ("✓", "green"),
-    Verdict.FAILED: ("✗", "red"),
-    Verdict.NOT_SEEN: ("·", "dim"),
-}
+VERDICT_MARKS: Final = {Verdict.PASSED: ("✓", "green"), Verdict.FAILED: ("✗", "red"), Verdict.NOT_SEEN: ("·", "dim")}
 
 CONFIDENCE_COLORS: Final = {"certain": "green", "likely": "cyan", "possible": "yellow", "never": "red"}
 

@@ -106,8 +106,7 @@ def forget(
     credentials: Credentials,
     yes: Annotated[bool, typer.Option("--yes", help="Delete them. This is irreversible.")] = False,
     environment: Annotated[
-        str | None,
-        typer.Option("--environment", metavar="NAME", help="Only in this environment. Default: in all."),
+        str | None, typer.Option("--environment", metavar="NAME", help="Only in this environment. Default: in all.")
     ] = None,
     url: Url = DEFAULT_URL,
     db: StoppedDatabase = None,

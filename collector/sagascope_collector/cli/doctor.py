@@ -49,8 +49,7 @@ OtlpHttp = Annotated[
     ),
 ]
 Wait = Annotated[
-    float,
-    typer.Option("--wait", envvar="SAGASCOPE_WAIT", help="Timeout of one answer.", metavar="SECONDS", min=0.1),
+    float, typer.Option("--wait", envvar="SAGASCOPE_WAIT", help="Timeout of one answer.", metavar="SECONDS", min=0.1)
 ]
 Json = Annotated[bool, typer.Option("--json", envvar="SAGASCOPE_JSON", help="Print the results as JSON.")]
 

@@ -103,8 +103,7 @@ TEMPORARY_ERRORS: Final = (CollectorUnreachable, Timeout, Unavailable)
 def watch(
     client: Client,
     every: Annotated[
-        float,
-        typer.Option("--every", envvar="SAGASCOPE_EVERY", metavar="SECONDS", min=0.2, help="Refresh interval."),
+        float, typer.Option("--every", envvar="SAGASCOPE_EVERY", metavar="SECONDS", min=0.2, help="Refresh interval.")
     ] = 2.0,
 ) -> None:
     """Watch what needs attention until Ctrl-C.

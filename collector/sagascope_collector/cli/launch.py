@@ -38,12 +38,10 @@ def demo(
         str | None, typer.Option(envvar="SAGASCOPE_FOLDER", help="Folder for logs and databases. Default: .demo.")
     ] = None,
     otlp_grpc: Annotated[
-        str | None,
-        typer.Option(envvar="SAGASCOPE_OTLP_GRPC", metavar="HOST:PORT", help="The collector's OTLP/gRPC."),
+        str | None, typer.Option(envvar="SAGASCOPE_OTLP_GRPC", metavar="HOST:PORT", help="The collector's OTLP/gRPC.")
     ] = None,
     otlp_http: Annotated[
-        str | None,
-        typer.Option(envvar="SAGASCOPE_OTLP_HTTP", metavar="HOST:PORT", help="The collector's OTLP/HTTP."),
+        str | None, typer.Option(envvar="SAGASCOPE_OTLP_HTTP", metavar="HOST:PORT", help="The collector's OTLP/HTTP.")
     ] = None,
     api: Annotated[
         str | None, typer.Option(envvar="SAGASCOPE_API", metavar="HOST:PORT", help="The collector's HTTP API.")

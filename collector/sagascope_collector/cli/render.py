@@ -183,12 +183,7 @@ STEP_MARKS = {
 }
 """The mark and color of each step state, shown before its name."""
 
-ATTEMPT_MARKS = {
-    "ok": ("✓", "green"),
-    "error": ("✗", "red"),
-    "in_flight": ("▶", "yellow"),
-    "unknown": ("?", "magenta"),
-}
+ATTEMPT_MARKS = {"ok": ("✓", "green"), "error": ("✗", "red"), "in_flight": ("▶", "yellow"), "unknown": ("?", "magenta")}
 
 EDGE_ATTEMPTS: Final = 3
 """Attempts of one step that are listed at the start, and at the end."""

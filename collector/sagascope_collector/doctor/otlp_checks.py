@@ -233,11 +233,7 @@ def _test_request(trace_id: bytes) -> ExportTraceServiceRequest:
     now = time.time_ns()
     request = ExportTraceServiceRequest()
     resource_spans = request.resource_spans.add()
-    resource = {
-        "service.name": TEST_NAME,
-        "deployment.environment.name": TEST_NAME,
-        "service.instance.id": TEST_NAME,
-    }
+    resource = {"service.name": TEST_NAME, "deployment.environment.name": TEST_NAME, "service.instance.id": TEST_NAME}
     resource_spans.resource.attributes.extend(_key_values(resource))
     scope_spans = resource_spans.scope_spans.add(schema_url=semconv.SCHEMA_URL)
     scope_spans.scope.name = TEST_NAME

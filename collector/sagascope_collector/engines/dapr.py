@@ -55,9 +55,5 @@ def _workflow(span: Span) -> Span:
 
 
 ENGINE: Final = Engine(
-    name=NAME,
-    keys=(INSTANCE_ID, TASK_NAME, TASK_ID),
-    prefilter_terms=(INSTANCE_ID,),
-    mark=mark,
-    interpret=interpret,
+    name=NAME, keys=(INSTANCE_ID, TASK_NAME, TASK_ID), prefilter_terms=(INSTANCE_ID,), mark=mark, interpret=interpret
 )

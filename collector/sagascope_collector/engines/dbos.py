@@ -87,9 +87,5 @@ def _failed_attempt(span: Span, start: int, event: Event) -> Span:
 
 
 ENGINE: Final = Engine(
-    name=NAME,
-    keys=(*WORKFLOW_ID, *OPERATION_TYPE),
-    prefilter_terms=WORKFLOW_ID,
-    mark=mark,
-    interpret=interpret,
+    name=NAME, keys=(*WORKFLOW_ID, *OPERATION_TYPE), prefilter_terms=WORKFLOW_ID, mark=mark, interpret=interpret
 )

@@ -36,12 +36,7 @@ def root(span: Span, outcome: str = "", **changes: Any) -> Span:
 
 def attempt(span: Span, number: int, key: str = "", **changes: Any) -> Span:
     """Makes the span an attempt of its step. A key and a number in the span's mark take precedence."""
-    mark = replace(
-        span.mark,
-        role=semconv.ROLE_STEP,
-        key=span.mark.key or key,
-        attempt=span.mark.attempt or number,
-    )
+    mark = replace(span.mark, role=semconv.ROLE_STEP, key=span.mark.key or key, attempt=span.mark.attempt or number)
     return replace(span, mark=mark, **changes)
 
 

@@ -82,10 +82,7 @@ def failure(saga: Saga, at: str = "") -> Failure:
     _, step, attempt = max(failed, key=lambda each: each[0])
     error = attempt.error
     return Failure(
-        step.name,
-        attempt.process.service,
-        error_text(error),
-        fingerprint(error.type, error.message) if error else "",
+        step.name, attempt.process.service, error_text(error), fingerprint(error.type, error.message) if error else ""
     )
 
 

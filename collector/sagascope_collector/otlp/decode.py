@@ -21,10 +21,7 @@ from sagascope_collector.otlp.spans import INVALID_IDS, Spans, links_table
 from sagascope_collector.scrubbing import Scrubber
 from sagascope_collector.storage import Batch
 
-_REQUESTS: Final[dict[Signal, Any]] = {
-    Signal.TRACES: ExportTraceServiceRequest,
-    Signal.LOGS: ExportLogsServiceRequest,
-}
+_REQUESTS: Final[dict[Signal, Any]] = {Signal.TRACES: ExportTraceServiceRequest, Signal.LOGS: ExportLogsServiceRequest}
 
 
 def decode(

@@ -8,11 +8,7 @@ from sagascope_collector.projection.memory import Learned
 from sagascope_collector.records import SagaId
 from sagascope_collector.storage import SagaFilter, Storage
 
-AT_START = (
-    SagaFilter(status=Status.RUNNING),
-    SagaFilter(status=Status.COMPENSATING),
-    SagaFilter(attention="any"),
-)
+AT_START = (SagaFilter(status=Status.RUNNING), SagaFilter(status=Status.COMPENSATING), SagaFilter(attention="any"))
 """What a restart may have changed: the settings, and what was not received meanwhile."""
 
 OPEN = (Status.RUNNING, Status.COMPENSATING)

@@ -34,11 +34,7 @@ MAX_AMOUNT: Final = Decimal(10) ** 20
 _TEXTS: Final = ("incident", "step", "service", "phase", "reason", "fingerprint", "error", "recommended_action")
 
 INCIDENT_SAGAS: Final = pa.schema(
-    [
-        *((name, pa.string()) for name in (*SagaKey._fields, *_TEXTS)),
-        ("since", pa.int64()),
-        ("joined_at", pa.int64()),
-    ]
+    [*((name, pa.string()) for name in (*SagaKey._fields, *_TEXTS)), ("since", pa.int64()), ("joined_at", pa.int64())]
 )
 AMOUNTS: Final = pa.schema(
     [

@@ -12,18 +12,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from sagascope_collector.records import (
-    Attributes,
-    Event,
-    Link,
-    Log,
-    Mark,
-    Process,
-    Resource,
-    SagaId,
-    Scope,
-    Span,
-)
+from sagascope_collector.records import Attributes, Event, Link, Log, Mark, Process, Resource, SagaId, Scope, Span
 from sagascope_collector.storage import schema, values
 
 _MARK: Final = [name for name, _ in schema.MARK]

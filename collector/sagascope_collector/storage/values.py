@@ -74,8 +74,4 @@ def _read(spelt: Any) -> Value:
     return spelt
 
 
-_FORMS: dict[str, Callable[[Any], Value]] = {
-    "$double": float,
-    "$bytes": b64decode,
-    "$kv": attributes,
-}
+_FORMS: dict[str, Callable[[Any], Value]] = {"$double": float, "$bytes": b64decode, "$kv": attributes}

@@ -8,10 +8,7 @@ from sagascope_dashboard.components.elements import Element
 from sagascope_dashboard.components.scripts import RENDERER, read
 
 _mount = st.components.v2.component(
-    "sagascope.paper",
-    css=read("renderer.css"),
-    js=read(*RENDERER),
-    isolate_styles=False,
+    "sagascope.paper", css=read("renderer.css"), js=read(*RENDERER), isolate_styles=False
 )
 
 

@@ -8,10 +8,7 @@ from sagascope_dashboard.components.scripts import TIMELINE, read
 from sagascope_dashboard.viewmodels.timeline import Timeline
 
 _mount = st.components.v2.component(
-    "sagascope.timeline",
-    css=read("timeline.css"),
-    js=read(*TIMELINE),
-    isolate_styles=False,
+    "sagascope.timeline", css=read("timeline.css"), js=read(*TIMELINE), isolate_styles=False
 )
 
 

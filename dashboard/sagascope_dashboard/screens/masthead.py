@@ -20,9 +20,7 @@ def draw(pages: Sequence[Any], *, start: bool) -> None:
         brand = st.container(key="brand-place", width="content")
         with st.form("find", border=False, clear_on_submit=True):
             quoted = st.text_input(
-                "Find a transaction",
-                placeholder="Find 8492, an order number, a trace id",
-                label_visibility="collapsed",
+                "Find a transaction", placeholder="Find 8492, an order number, a trace id", label_visibility="collapsed"
             ).strip()
             asked = st.form_submit_button("Find")
         for page in pages:

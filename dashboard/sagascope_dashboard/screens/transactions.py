@@ -16,11 +16,7 @@ from sagascope_dashboard.views.transactions import chips, page
 
 _WORDS = {
     "status": {"": "Any status", **{key: sign.word for key, sign in STATUS.items()}},
-    "attention": {
-        "": "Any",
-        "any": "Needs attention",
-        **{key: sign.word for key, sign in ATTENTION.items()},
-    },
+    "attention": {"": "Any", "any": "Needs attention", **{key: sign.word for key, sign in ATTENTION.items()}},
     "since": {
         "": "Any time",
         **{key: f"Last {words}" for key, words in zip(WINDOWS, ("15 min", "hour", "24 hours", "7 days"), strict=True)},

@@ -236,12 +236,7 @@ def _ledger_line(entry: schemas.LedgerEntry, status: str) -> LedgerLine:
     sign = LEDGER[entry.state]
     if entry.state == "committed" and status == "completed":
         sign = Sign("Committed, as planned", "good", "check")
-    return LedgerLine(
-        line(entry.step, 80),
-        sign,
-        amount(entry.amount, entry.currency),
-        line(entry.compensation, 80),
-    )
+    return LedgerLine(line(entry.step, 80), sign, amount(entry.amount, entry.currency), line(entry.compensation, 80))
 
 
 def _tries(steps: Sequence[schemas.Step]) -> list[Try]:

@@ -63,12 +63,7 @@ class NatsPlayer:
     """Requests payments over NATS, and kills a service before the last one."""
 
     def __init__(
-        self,
-        supervisor: Supervisor,
-        inspector: Inspector,
-        report: FaultReporter,
-        addresses: Addresses,
-        broker: Address,
+        self, supervisor: Supervisor, inspector: Inspector, report: FaultReporter, addresses: Addresses, broker: Address
     ) -> None:
         self._supervisor = supervisor
         self._inspector = inspector

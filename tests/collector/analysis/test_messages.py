@@ -91,11 +91,7 @@ def test_it_is_re_evaluated_whether_others_are_received(learned: Baseline) -> No
 
 
 @pytest.mark.parametrize(
-    "taken",
-    [
-        "ledger-1 3..4 consume ledger.record under=sent",
-        "audit-1 3..4 span audit under=sent",
-    ],
+    "taken", ["ledger-1 3..4 consume ledger.record under=sent", "audit-1 3..4 span audit under=sent"]
 )
 def test_a_received_message_is_not_mentioned(learned: Baseline, taken: str) -> None:
     assert "published" not in judged(STOPPED + taken, learned).headline

@@ -35,11 +35,7 @@ def test_the_usual_path_comes_first_and_others_show_how_they_differ(api: httpx.C
     told = api.get("/api/v1/flows/payment").json()["courses"]
     assert [(tuple(each["steps"]), each["sagas"], each["is_usual"]) for each in told[:1]] == [(USUAL_PATH, 5, True)]
     said = {each["newest"]: (each["missing"], each["added"], each["is_reordered"]) for each in told[1:]}
-    assert said == {
-        "c5": (["ledger.record"], [], False),
-        "c6": ([], ["gift.wrap"], False),
-        "c7": ([], [], True),
-    }
+    assert said == {"c5": (["ledger.record"], [], False), "c6": ([], ["gift.wrap"], False), "c7": ([], [], True)}
 
 
 def test_a_list_can_be_filtered_by_path(api: httpx.Client) -> None:

@@ -14,11 +14,7 @@ def ours(endpoint: str) -> None:
     from sagascope import Saga, Step
 
     sagascope.configure(
-        service_name="orchestrator",
-        environment="test",
-        endpoint=endpoint,
-        announce_after=0.05,
-        heartbeat_interval=0.3,
+        service_name="orchestrator", environment="test", endpoint=endpoint, announce_after=0.05, heartbeat_interval=0.3
     )
     payment = Saga(
         "payment", [Step("debit", compensation="refund", timeout=5.0), Step("record", timeout=1.5)], timeout=60

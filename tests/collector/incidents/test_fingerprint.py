@@ -11,10 +11,7 @@ from sagascope_collector.incidents import fingerprint
 ALIKE = {
     "ids": ("payment pay-8492 was refused", "payment pay-9001 was refused"),
     "numbers": ("balance 50.00 is below 75.10", "balance 3 is below 1,200.50"),
-    "uuids": (
-        "no wallet 0b8f3c1e-97f2-4a51-8a3c-6f1e2d4c5b6a",
-        "no wallet 11111111-2222-3333-4444-555555555555",
-    ),
+    "uuids": ("no wallet 0b8f3c1e-97f2-4a51-8a3c-6f1e2d4c5b6a", "no wallet 11111111-2222-3333-4444-555555555555"),
     "addresses": ("connect to 10.0.3.7:5432 timed out", "connect to 10.0.12.9:5432 timed out"),
     "host and port": ("connect to ledger-7f9c:8080 refused", "connect to ledger-a11b:8080 refused"),
     "IPv6": ("connect to [fe80::1]:80 refused", "connect to [2001:db8::7]:80 refused"),

@@ -49,10 +49,7 @@ def providers(
 
 
 def test_what_the_sdk_exports_is_a_saga(
-    providers: tuple[TracerProvider, LoggerProvider],
-    api: httpx.Client,
-    number: int,
-    caplog: pytest.LogCaptureFixture,
+    providers: tuple[TracerProvider, LoggerProvider], api: httpx.Client, number: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     tracing, records = providers
     of_saga = {"saga.id": f"sdk-{number}", "saga.name": "payment"}

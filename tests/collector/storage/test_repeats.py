@@ -158,10 +158,7 @@ KINDS = [(number, variant) for number in range(1, 7) for variant in range(4)]
     busy=st.sets(st.integers(0, 7)),
 )
 def test_no_split_and_no_repeat_changes_what_is_stored(
-    tmp_path_factory: pytest.TempPathFactory,
-    batches: list[list[tuple[int, int]]],
-    restarts: set[int],
-    busy: set[int],
+    tmp_path_factory: pytest.TempPathFactory, batches: list[list[tuple[int, int]]], restarts: set[int], busy: set[int]
 ) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(repeats, "MIN_NUMBERS_IN_MEMORY", 16)

@@ -14,14 +14,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict
 
 from sagascope import semconv
-from sagascope_collector.bridges.otlp import (
-    SPAN_ID_BYTES,
-    TRACE_ID_BYTES,
-    Attributes,
-    LogRecord,
-    Resource,
-    Span,
-)
+from sagascope_collector.bridges.otlp import SPAN_ID_BYTES, TRACE_ID_BYTES, Attributes, LogRecord, Resource, Span
 from sagascope_collector.errors import BadValue
 
 EVENT_LOCKS: Final = "sagascope.prepared.locks"
@@ -39,10 +32,7 @@ XA_GLOBAL_ID: Final = re.compile(
 """An XA id as PostgreSQL's JDBC driver writes it. All participants share the part between the underscores."""
 
 _STATEMENTS: Final = {semconv.TYPE_COMMIT: "COMMIT PREPARED", semconv.TYPE_ROLLBACK: "ROLLBACK PREPARED"}
-_SETTLE_ATTRIBUTES: Final = {
-    semconv.TYPE_COMMIT: semconv.SETTLE_COMMIT,
-    semconv.TYPE_ROLLBACK: semconv.SETTLE_ROLLBACK,
-}
+_SETTLE_ATTRIBUTES: Final = {semconv.TYPE_COMMIT: semconv.SETTLE_COMMIT, semconv.TYPE_ROLLBACK: semconv.SETTLE_ROLLBACK}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +123,7 @@ class Participant:
     @property
     def resource(self) -> Resource:
         """The resource of its records."""
-        attributes = (
-            ("service.name", self.name),
-            ("db.system.name", "postgresql"),
-            ("db.namespace", self.database),
-        )
+        attributes = (("service.name", self.name), ("db.system.name", "postgresql"), ("db.namespace", self.database))
         environment = (("deployment.environment.name", self.environment),) if self.environment else ()
         return attributes + environment
 

@@ -9,14 +9,7 @@ from hashlib import sha256
 from typing import Final
 
 from sagascope import semconv
-from sagascope_collector.bridges.otlp import (
-    SPAN_ID_BYTES,
-    TRACE_ID_BYTES,
-    Resource,
-    Span,
-    Telemetry,
-    Value,
-)
+from sagascope_collector.bridges.otlp import SPAN_ID_BYTES, TRACE_ID_BYTES, Resource, Span, Telemetry, Value
 from sagascope_collector.bridges.tables.rows import Attempt, Row
 from sagascope_collector.bridges.tables.transitions import AttemptReport, Transition
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
@@ -70,14 +63,7 @@ class TableTelemetry:
             if report.end and not report.failed and attempt.step in self.closes:
                 attributes[semconv.SAGA_OUTCOME] = self.closes[attempt.step]
             yield self._span(
-                key,
-                row,
-                id_parts,
-                attempt.step,
-                attempt.started_at,
-                report.end,
-                attributes,
-                failed=report.failed,
+                key, row, id_parts, attempt.step, attempt.started_at, report.end, attributes, failed=report.failed
             )
 
     def _span(

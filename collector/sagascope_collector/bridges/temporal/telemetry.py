@@ -189,11 +189,7 @@ class RunTelemetry:
 
     def _saga_attributes(self) -> dict[str, Value]:
         run = self.run
-        return {
-            semconv.SAGA_ID: run.workflow_id,
-            semconv.SAGA_NAME: run.workflow_type,
-            semconv.SAGA_RUN_ID: run.run_id,
-        }
+        return {semconv.SAGA_ID: run.workflow_id, semconv.SAGA_NAME: run.workflow_type, semconv.SAGA_RUN_ID: run.run_id}
 
     def _attempt_span(
         self,
