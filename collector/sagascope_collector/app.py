@@ -31,8 +31,8 @@ from sagascope_collector.incidents import FailureRates, Incidents
 from sagascope_collector.ingest import Ingest, Limits
 from sagascope_collector.metrics import Counters, Exposition, with_metrics
 from sagascope_collector.otlp import OtlpGrpc, OtlpHttp, decode
-from sagascope_collector.otlp.body import Budget
 from sagascope_collector.otlp.grpc import bind
+from sagascope_collector.otlp.http import Budget
 from sagascope_collector.periodic import Maintenance
 from sagascope_collector.projection import Memory, Projection, Surroundings
 from sagascope_collector.settings import Address, Settings

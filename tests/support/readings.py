@@ -8,8 +8,8 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from sagascope_collector.ingest import Payload, Signal
-from sagascope_collector.otlp.columnar import Requests
 from sagascope_collector.otlp.columns import Origins
+from sagascope_collector.otlp.decode import ColumnarRequests
 from sagascope_collector.otlp.logs import Logs
 from sagascope_collector.otlp.observations import Observations
 from sagascope_collector.otlp.spans import Spans
@@ -20,7 +20,7 @@ REQUESTS = {Signal.TRACES: ExportTraceServiceRequest, Signal.LOGS: ExportLogsSer
 def fast(payloads: Sequence[Payload]) -> tuple[dict[str, Any], dict[int, int]]:
     """What was read by columns, and how many records of which request were rejected."""
     observations, origins = Observations(), Origins()
-    reading = Requests(observations, origins, worthwhile=0)
+    reading = ColumnarRequests(observations, origins, worthwhile=0)
     rejected = reading.read(dict(enumerate(payloads)))
     return _stored(reading.spans, reading.logs, reading.links, origins, observations), rejected
 

@@ -15,8 +15,8 @@ from sagascope_collector.errors import CannotStart, PortTaken, SagascopeError, U
 from sagascope_collector.http_server import address_of, listen, port_taken, server
 from sagascope_collector.ingest import Encoding, Payload, Receipt, Signal
 from sagascope_collector.otlp import OtlpGrpc, OtlpHttp
-from sagascope_collector.otlp.body import Budget
 from sagascope_collector.otlp.grpc import bind
+from sagascope_collector.otlp.http import Budget
 from sagascope_collector.settings import MEBIBYTE, Address
 
 MAX_REQUEST_BYTES: Final = 64 * MEBIBYTE

@@ -1,8 +1,12 @@
-"""What OTLP clients are answered: receipts and errors, over HTTP and gRPC. The only place that maps them."""
+"""Answers to OTLP clients over HTTP and gRPC, receipts and errors: the only place that maps them."""
 
+import asyncio
 import math
 from dataclasses import dataclass, field
+from functools import lru_cache
+from ipaddress import ip_address
 from typing import Any, Final
+from urllib.parse import unquote
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -17,7 +21,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from sagascope_collector.access import CHALLENGE
-from sagascope_collector.errors import Refused, SagascopeError, TooLarge, Unauthenticated, Unavailable
+from sagascope_collector.errors import Overloaded, Refused, SagascopeError, TooLarge, Unauthenticated, Unavailable
 from sagascope_collector.ingest import Encoding, Receipt, Signal
 
 NO_METRICS: Final = "Sagascope does not keep metrics; none of these were stored."
@@ -129,3 +133,36 @@ def _written(message: Message, encoding: Encoding) -> bytes:
 
 def _content_type(encoding: Encoding) -> Headers:
     return [(b"content-type", MEDIA_TYPES[encoding])]
+
+
+ANSWER_SECONDS: Final = 30.0
+"""A request that is not stored by then is refused, though it may be stored yet; sent again, it is known."""
+
+
+async def answered(answer: asyncio.Future[Receipt]) -> Receipt:
+    """Wait for a receipt.
+
+    Raises:
+        Overloaded: it takes too long. What was received may be stored all the same.
+    """
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await answer
+    except TimeoutError as error:
+        raise Overloaded(f"This could not be stored within {ANSWER_SECONDS:.0f} s.") from error
+
+
+def sender_of(host: str, port: int | str) -> str:
+    """Who is to share the queue fairly with others: a host, or on this machine each connection."""
+    bare, is_alone = _host_name(host)
+    return f"{bare}:{port}" if is_alone else bare
+
+
+@lru_cache(1024)
+def _host_name(host: str) -> tuple[str, bool]:
+    """A host's bare name, and whether it is not shared with others."""
+    bare = unquote(host).strip("[]")
+    try:
+        return bare, ip_address(bare).is_loopback
+    except ValueError:
+        return bare, True

@@ -1,11 +1,20 @@
-"""OTLP attribute values: as the JSON text that is stored, and as plain values. Pure."""
+"""OTLP attribute values: as plain values, and as the JSON text that is stored, one by one or whole columns. Pure."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
+import numpy as np
 import orjson
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+import pyarrow as pa
+import pyarrow.compute as pc
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 
+from sagascope_collector.otlp import protobuf_columns
+from sagascope_collector.otlp.protobuf_columns import Bools, Declined, Integers, decline, sizes
 from sagascope_collector.records import Value
 from sagascope_collector.storage import values
 
@@ -42,3 +51,188 @@ def encoded_pairs(attributes: Iterable[KeyValue]) -> list[tuple[str, Any]]:
 def plain(attributes: Iterable[KeyValue]) -> dict[str, Value]:
     """Attributes by key; of repeated ones the last wins."""
     return {each.key: read(each.value) for each in attributes}
+
+
+UNSET, STRING, BOOL, INT, DOUBLE, BYTES, STRINDEX, ARRAY, KVLIST = range(9)
+"""What a value is."""
+
+_KINDS: Final = dict(zip(protobuf_columns.ONE_OF, range(STRING, ARRAY), strict=True))
+
+_QUOTE, _BACKSLASH, _SPACE = ord('"'), ord("\\"), ord(" ")
+
+
+KEPT_BYTES: Final = 512
+"""A longer list is read anew each time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """Values of any type, one a place."""
+
+    columns: pa.StructArray
+    """`protobuf_schema`'s AnyValue."""
+    kinds: Integers
+    request: Integers
+    """Whose each is."""
+
+    def of(self, kind: str, places: Integers) -> pa.Array:
+        """What is at these places in one member of the oneof."""
+        return self.columns.field(kind).take(pa.array(places))
+
+    def texts(self, places: Integers) -> pa.StringArray:
+        """The stored form of the values at these places, in that order.
+
+        Raises:
+            Declined: some nest deeper than is read here.
+        """
+        kinds, parts, order = self.kinds[places], [], []
+        for kind in np.unique(kinds):
+            found = np.flatnonzero(kinds == kind)
+            parts.append(self._texts(int(kind), places[found]))
+            order.append(found)
+        if len(parts) <= 1:
+            return parts[0] if parts else pa.array([], pa.string())
+        back = np.empty(len(places), np.int64)
+        back[np.concatenate(order)] = np.arange(len(places))
+        return pa.concat_arrays(parts).take(pa.array(back))
+
+    def _texts(self, kind: int, places: Integers) -> pa.StringArray:
+        match kind:
+            case _ if kind == STRING:
+                return quoted(self.of("string", places))
+            case _ if kind in (BOOL, INT):
+                return pc.cast(self.of("bool" if kind == BOOL else "int", places), pa.string())
+            case _ if kind == DOUBLE:
+                return pa.array(_doubles(self.of("double", places).to_pylist()), pa.string())
+            case _ if kind == BYTES:
+                raws = self.of("bytes", places).to_pylist()
+                return pa.array([text(AnyValue(bytes_value=each)) for each in raws], pa.string())
+            case _ if kind in (ARRAY, KVLIST):
+                return pa.array(list(self._nested("array" if kind == ARRAY else "kvlist", places)), pa.string())
+            case _:
+                return pa.repeat(pa.scalar("null"), len(places))
+
+    def _nested(self, kind: str, places: Integers) -> Iterator[str]:
+        for place, parts in zip(places, self.of(kind, places).to_pylist(), strict=True):
+            raw = b"".join(parts)
+            text = (_kept if len(raw) <= KEPT_BYTES else _nested)(kind, raw)
+            if text is None:
+                raise Declined([self.request[place]])
+            yield text
+
+
+def one_each(lists: pa.ListArray, request: Integers) -> Values:
+    """The value in each list, which has one or none.
+
+    Raises:
+        Declined: one was set twice, or has two types.
+    """
+    count = sizes(lists)
+    decline(count > 1, request)
+    columns = lists.values
+    if len(columns) != len(lists):
+        place = np.cumsum(count) - 1
+        columns = columns.take(pa.array(place, mask=count == 0))
+    return Values(columns, _kinds(columns, request), request)
+
+
+def _kinds(columns: pa.StructArray, request: Integers) -> Integers:
+    kinds, members = np.zeros(len(columns), np.int8), np.zeros(len(columns), np.int8)
+    flat = dict(zip([each.name for each in columns.type], columns.flatten(), strict=True))
+    for name, kind in _KINDS.items():
+        if flat[name].null_count < len(columns):
+            _note(flat[name].is_valid().to_numpy(zero_copy_only=False), kind, kinds, members)
+    for name, kind in (("array", ARRAY), ("kvlist", KVLIST)):
+        if len(flat[name].values):
+            _note(pc.fill_null(pc.list_value_length(flat[name]), 0).to_numpy() > 0, kind, kinds, members)
+    decline(members > 1, request)
+    return kinds
+
+
+def _note(where: Bools, kind: int, kinds: Integers, members: Integers) -> None:
+    kinds[where] = kind
+    members += where
+
+
+def quoted(strings: pa.StringArray) -> pa.StringArray:
+    """Each as JSON."""
+    wrapped = pc.binary_join_element_wise('"', strings, '"', "")
+    special = _special(strings)
+    if not special.any():
+        return wrapped
+    encoded = [orjson.dumps(each).decode() for each in strings.filter(pa.array(special)).to_pylist()]
+    return pc.replace_with_mask(wrapped, pa.array(special), pa.array(encoded, pa.string()))
+
+
+def _special(strings: pa.StringArray) -> Bools:
+    """Which of them hold what JSON escapes."""
+    found = np.zeros(len(strings), np.bool_)
+    raw = raw_bytes(strings)
+    if len(raw) and (raw.min() < _SPACE or (raw == _QUOTE).any() or (raw == _BACKSLASH).any()):
+        places = np.flatnonzero((raw < _SPACE) | (raw == _QUOTE) | (raw == _BACKSLASH))
+        ends = offsets(strings)[1:] - offsets(strings)[0]
+        found[np.searchsorted(ends, places, side="right")] = True
+    return found
+
+
+def offsets(strings: pa.Array) -> Integers:
+    """Where each string or binary begins in its buffer, and where the last one ends."""
+    return np.frombuffer(strings.buffers()[1], np.int32)[strings.offset : strings.offset + len(strings) + 1]
+
+
+def raw_bytes(strings: pa.Array) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """The bytes of all of them, one after the other."""
+    if not len(strings) or strings.buffers()[2] is None:
+        return np.empty(0, np.uint8)
+    at = offsets(strings)
+    return np.frombuffer(strings.buffers()[2], np.uint8)[at[0] : at[-1]]
+
+
+def joined(texts: pa.StringArray, counts: Integers) -> pa.StringArray:
+    """JSON arrays of so many of the texts each, one after the other."""
+    ends = np.zeros(len(counts) + 1, np.int32)
+    np.cumsum(counts, out=ends[1:])
+    lists = pa.ListArray.from_arrays(pa.array(ends), texts)
+    return pc.binary_join_element_wise("[", pc.binary_join(lists, ","), "]", "")
+
+
+def _nested(kind: str, raw: bytes) -> str | None:
+    """The stored form of an array or kvlist; None: it is none, or nests deeper than is read here."""
+    value = AnyValue()
+    try:
+        if kind == "array":
+            value.array_value.CopyFrom(ArrayValue.FromString(raw))
+        else:
+            value.kvlist_value.CopyFrom(KeyValueList.FromString(raw))
+    except DecodeError:
+        return None
+    return text(value) if is_shallow(value) else None
+
+
+_kept = lru_cache(maxsize=4096)(_nested)
+
+
+def is_shallow(value: AnyValue) -> bool:
+    """Whether it holds nothing that holds something: how deep a request may nest is counted from its top."""
+    match value.WhichOneof("value"):
+        case "array_value":
+            return all(_is_plain(each) for each in value.array_value.values)
+        case "kvlist_value":
+            return all(_is_plain(each.value) for each in value.kvlist_value.values)
+        case _:
+            return True
+
+
+def are_shallow(attributes: Sequence[Any]) -> bool:
+    """Whether all of these attributes are."""
+    return all(is_shallow(each.value) for each in attributes)
+
+
+def _is_plain(value: AnyValue) -> bool:
+    return value.WhichOneof("value") not in ("array_value", "kvlist_value")
+
+
+def _doubles(numbers: list[float]) -> list[str]:
+    if all(map(math.isfinite, numbers)):
+        return orjson.dumps(numbers)[1:-1].decode().split(",")
+    return [text(AnyValue(double_value=each)) for each in numbers]

@@ -1,7 +1,7 @@
 """From the bytes of export requests to the columns that are stored. Pure."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import pyarrow as pa
@@ -9,46 +9,60 @@ from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from sagascope import semconv
 from sagascope_collector.engines import BUILT_IN, AttributeMapping
 from sagascope_collector.errors import Undecodable
 from sagascope_collector.ingest import Decoded, Encoding, Outcome, Payload, Receipt, Signal
 from sagascope_collector.otlp import otlpjson
-from sagascope_collector.otlp.columnar import Requests
 from sagascope_collector.otlp.columns import Origins
-from sagascope_collector.otlp.logs import Logs
+from sagascope_collector.otlp.logs import Logs, read_logs
 from sagascope_collector.otlp.observations import Observations
-from sagascope_collector.otlp.spans import INVALID_IDS, Spans, links_table
+from sagascope_collector.otlp.protobuf_columns import Declined
+from sagascope_collector.otlp.spans import INVALID_IDS, Spans, links_table, read_spans
 from sagascope_collector.scrubbing import Scrubber
 from sagascope_collector.storage import Batch
 
 _REQUESTS: Final[dict[Signal, Any]] = {Signal.TRACES: ExportTraceServiceRequest, Signal.LOGS: ExportLogsServiceRequest}
 
 
+MIN_COLUMNAR_BYTES: Final = 16 * 1024
+"""Bytes of requests below which an object for each record costs less than columns do."""
+
+MAX_ATTEMPTS: Final = 3
+"""How often the remaining requests are read again without those that were declined."""
+
+_HEARTBEAT: Final = semconv.EVENT_HEARTBEAT.encode()
+
+
 def decode(
     payloads: Sequence[Payload], scrubber: Scrubber | None = None, attribute_mapping: AttributeMapping = BUILT_IN
 ) -> Decoded:
-    """Decode requests together. One that is no OTLP is answered `Undecodable`, and adds nothing to the batch.
+    """Decodes requests together. One that is not OTLP is answered `Undecodable`, and adds nothing to the batch.
+
+    Most protobuf is read by columns, without an object for each record. What these functions decline, JSON, small
+    groups, and requests that scrubbing or an attribute mapping may change are read record by record; the rows are the
+    same (tests/collector/otlp/test_columnar.py holds both ways equal).
 
     What `scrubber` takes out is gone before anything else reads a request. `attribute_mapping` maps records
     without ``saga.*`` attributes to sagas.
     """
     observations, origins = Observations(), Origins()
-    quick, spans, logs = (
-        Requests(observations, origins),
+    columnar, spans, logs = (
+        ColumnarRequests(observations, origins),
         Spans(observations, origins, attribute_mapping),
         Logs(observations, origins, attribute_mapping),
     )
     outcomes: dict[int, Outcome] = {
         number: _receipt(Counter({INVALID_IDS: rejected}), "span")
-        for number, rejected in quick.read(dict(_plain(payloads, scrubber, attribute_mapping))).items()
+        for number, rejected in columnar.read(dict(_plain(payloads, scrubber, attribute_mapping))).items()
     }
     for number, payload in enumerate(payloads):
         if number not in outcomes:
             outcomes[number] = _decode(payload, spans, logs, scrubber)
     batch = Batch(
-        spans=_joined([*quick.spans, spans.table()]),
-        logs=_joined([*quick.logs, logs.table()]),
-        links=links_table([*quick.links, *spans.links]),
+        spans=_joined([*columnar.spans, spans.table()]),
+        logs=_joined([*columnar.logs, logs.table()]),
+        links=links_table([*columnar.links, *spans.links]),
         origins=origins.table(),
         observations=observations.all(),
     )
@@ -105,3 +119,53 @@ def _receipt(rejected: Counter[str], kind: str) -> Receipt:
         if number
     ]
     return Receipt(rejected.total(), " ".join(reasons))
+
+
+class ColumnarRequests:
+    """The tables of all that could be read."""
+
+    def __init__(self, observations: Observations, origins: Origins, *, worthwhile: int = MIN_COLUMNAR_BYTES) -> None:
+        """Fewer bytes than are `worthwhile` are left alone."""
+        self._worthwhile = worthwhile
+        self._observations = observations
+        self._origins = origins
+        self.spans: list[pa.Table] = []
+        self.logs: list[pa.Table] = []
+        self.links: list[tuple[Any, ...]] = []
+        """Rows of `schema.LINKS`."""
+
+    def read(self, payloads: Mapping[int, Payload]) -> dict[int, int]:
+        """Reads requests and returns how many records of each were rejected; requests without entry were not read."""
+        traces = {number: each for number, each in payloads.items() if _fits(each, Signal.TRACES)}
+        logs = {number: each for number, each in payloads.items() if _fits(each, Signal.LOGS)}
+        return self._read(traces, self._read_spans) | self._read(logs, self._read_logs)
+
+    def _read(self, payloads: dict[int, Payload], read: Any) -> dict[int, int]:
+        for _ in range(MAX_ATTEMPTS):
+            if sum(len(each.body) for each in payloads.values()) < max(self._worthwhile, 1):
+                break
+            numbers = list(payloads)
+            bodies, received_at = zip(*((each.body, each.received_at) for each in payloads.values()), strict=True)
+            try:
+                return dict(zip(numbers, read(bodies, received_at), strict=True))
+            except Declined as declined:
+                for each in declined.requests:
+                    del payloads[numbers[each]]
+        return {}
+
+    def _read_spans(self, bodies: Sequence[bytes], received_at: Sequence[int]) -> list[int]:
+        read = read_spans(bodies, received_at, self._origins, self._observations)
+        self.spans.append(read.spans)
+        self.links += read.links
+        return read.rejected
+
+    def _read_logs(self, bodies: Sequence[bytes], received_at: Sequence[int]) -> list[int]:
+        self.logs.append(read_logs(bodies, received_at, self._origins, self._observations))
+        return [0] * len(bodies)
+
+
+def _fits(payload: Payload, signal: Signal) -> bool:
+    """Whether a request may hold only what is read here."""
+    if payload.encoding is not Encoding.PROTOBUF or payload.signal is not signal:
+        return False
+    return signal is Signal.TRACES or _HEARTBEAT not in payload.body

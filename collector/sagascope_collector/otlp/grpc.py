@@ -12,16 +12,16 @@ from sagascope_collector.access import OPEN, Tls, Tokens
 from sagascope_collector.errors import PortTaken, SagascopeError
 from sagascope_collector.ingest import Encoding, Payload, Signal, Taker
 from sagascope_collector.otlp import answers
+from sagascope_collector.otlp.answers import answered, sender_of
 from sagascope_collector.otlp.decode import parse
-from sagascope_collector.otlp.waiting import answered, sender_of
 
 Context = Any
 """What grpc hands to a handler; it comes without types."""
 
 Handler = Callable[[bytes, Context], Awaitable[bytes]]
 
-MOST_CALLS: Final = 100
-"""Of one connection at one time; further ones wait at the client's."""
+MAX_CALLS_PER_CONNECTION: Final = 100
+"""Concurrent calls of one connection; further ones wait in the client."""
 
 _SERVICE: Final = "opentelemetry.proto.collector.{0}.v1.{1}Service"
 
@@ -46,7 +46,7 @@ class OtlpGrpc:
         server = grpc.aio.server(
             options=[
                 ("grpc.max_receive_message_length", max_bytes),
-                ("grpc.max_concurrent_streams", MOST_CALLS),
+                ("grpc.max_concurrent_streams", MAX_CALLS_PER_CONNECTION),
                 ("grpc.so_reuseport", 0),  # else a second collector could share the port, and half of the data
             ]
         )

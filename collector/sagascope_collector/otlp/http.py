@@ -1,19 +1,20 @@
-"""OTLP over HTTP: a bare ASGI application, since a framework costs half of the requests a second."""
+"""OTLP over HTTP: a bare ASGI application, since a framework halves the requests per second."""
 
 import asyncio
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final
 
+import pyarrow as pa
 from google.rpc.code_pb2 import Code
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from sagascope_collector.access import OPEN, Tokens
-from sagascope_collector.errors import Overloaded, SagascopeError
+from sagascope_collector.errors import Overloaded, SagascopeError, TooLarge, Undecodable
 from sagascope_collector.ingest import Encoding, Payload, Signal, Taker
-from sagascope_collector.otlp import answers, body
-from sagascope_collector.otlp.answers import HttpAnswer
+from sagascope_collector.otlp import answers
+from sagascope_collector.otlp.answers import HttpAnswer, answered, sender_of
 from sagascope_collector.otlp.decode import parse
-from sagascope_collector.otlp.waiting import answered, sender_of
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -30,6 +31,117 @@ RECEIVE_SECONDS: Final = 60.0
 """A request whose body has not arrived by then is refused: slow senders may not hold memory for long."""
 
 
+GZIP: Final = 16 + zlib.MAX_WBITS
+"""Tells zlib to expect gzip's header."""
+
+CONTENT_ENCODINGS: Final = frozenset({b"", b"identity", b"none", b"gzip", b"zstd"})
+"""Values of Content-Encoding that are understood."""
+
+
+class Budget:
+    """Bytes that all requests together may hold while they arrive."""
+
+    def __init__(self, capacity: int) -> None:
+        self._left = capacity
+
+    def take(self, amount: int) -> None:
+        """Use some of it.
+
+        Raises:
+            Overloaded: so much is not left.
+        """
+        if amount > self._left:
+            raise Overloaded("The collector is receiving as much at one time as it may hold.")
+        self._left -= amount
+
+    def give_back(self, amount: int) -> None:
+        """It was used, and is free again."""
+        self._left += amount
+
+
+async def read_body(chunks: AsyncIterator[bytes], encoding: bytes, cap: int, budget: Budget) -> bytes:
+    """The whole body.
+
+    Raises:
+        TooLarge: it holds more than `cap` bytes, compressed or not; no more than that was kept.
+        Undecodable: it is not compressed as it claims to be.
+        Overloaded: together with the others that are arriving it is more than `budget` allows.
+    """
+    reader, held = _READERS.get(encoding, _Plain)(cap), 0
+    try:
+        async for chunk in chunks:
+            if chunk:
+                grown = reader.feed(chunk)
+                budget.take(grown)
+                held += grown
+        return reader.finish()
+    finally:
+        budget.give_back(held)
+
+
+class _Plain:
+    def __init__(self, cap: int) -> None:
+        self._room = self._cap = cap
+        self._parts: list[bytes] = []
+
+    def feed(self, chunk: bytes) -> int:
+        """Take a piece in; by how many bytes what is held has grown."""
+        self._room -= len(chunk)
+        if self._room < 0:
+            raise too_large(self._cap)
+        self._parts.append(chunk)
+        return len(chunk)
+
+    def finish(self) -> bytes:
+        return b"".join(self._parts)
+
+
+class _Gzip(_Plain):
+    def __init__(self, cap: int) -> None:
+        super().__init__(cap)
+        self._inflate = zlib.decompressobj(GZIP)
+
+    def feed(self, chunk: bytes) -> int:
+        grown = 0
+        while chunk:
+            if self._inflate.eof:  # gzip files may follow one another
+                self._inflate = zlib.decompressobj(GZIP)
+            grown += super().feed(self._inflated(chunk))
+            chunk = self._inflate.unconsumed_tail or self._inflate.unused_data
+        return grown
+
+    def finish(self) -> bytes:
+        if not self._inflate.eof:
+            raise Undecodable("The gzip data ends before it is complete.")
+        return super().finish()
+
+    def _inflated(self, chunk: bytes) -> bytes:
+        try:
+            return self._inflate.decompress(chunk, self._room + 1)
+        except zlib.error as error:
+            raise Undecodable(f"This is no gzip data: {error}.") from error
+
+
+class _Zstd(_Plain):
+    def finish(self) -> bytes:
+        try:
+            with pa.CompressedInputStream(pa.BufferReader(super().finish()), "zstd") as stream:
+                inflated: bytes = stream.read(self._cap + 1)
+        except OSError as error:
+            raise Undecodable(f"This is no zstd data: {error}.") from error
+        if len(inflated) > self._cap:
+            raise too_large(self._cap)
+        return inflated
+
+
+_READERS: Final[dict[bytes, type[_Plain]]] = {b"gzip": _Gzip, b"zstd": _Zstd}
+
+
+def too_large(cap: int) -> TooLarge:
+    """What a sender is told whose request holds more than `cap` bytes."""
+    return TooLarge(f"This request holds more than the {cap} bytes that it may, decompressed. Send smaller batches.")
+
+
 class SenderGone(Exception):
     """The connection ended before the request did; the client no longer waits for an answer."""
 
@@ -43,7 +155,7 @@ class OtlpHttp:
         clock: Callable[[], int],
         *,
         max_bytes: int,
-        budget: body.Budget,
+        budget: Budget,
         tokens: Tokens = OPEN,
         refused: Callable[[SagascopeError], None] = lambda _: None,
     ) -> None:
@@ -90,10 +202,10 @@ class OtlpHttp:
     async def _content(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
         announced = headers.get(b"content-length", b"0")
         if announced.isdigit() and int(announced) > self._max_bytes:
-            raise body.too_large(self._max_bytes)
+            raise too_large(self._max_bytes)
         try:
             async with asyncio.timeout(RECEIVE_SECONDS):
-                return await body.read(_chunks(receive), _coding(headers), self._max_bytes, self._budget)
+                return await read_body(_chunks(receive), _coding(headers), self._max_bytes, self._budget)
         except TimeoutError as error:
             raise Overloaded(f"The request did not arrive within {RECEIVE_SECONDS:.0f} s.") from error
 
@@ -111,7 +223,7 @@ def _refusal(scope: Scope, headers: Mapping[bytes, bytes], encoding: Encoding | 
     if encoding is None:
         said = "OTLP is sent as application/x-protobuf or application/json."
         return answers.http_refusal(415, Code.INVALID_ARGUMENT, said, spoken)
-    if _coding(headers) not in body.ENCODINGS:
+    if _coding(headers) not in CONTENT_ENCODINGS:
         answer = answers.http_refusal(415, Code.INVALID_ARGUMENT, "Content-Encoding is gzip, zstd or none.", spoken)
         answer.headers.append((b"accept-encoding", b"gzip, zstd, identity"))
         return answer

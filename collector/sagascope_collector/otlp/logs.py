@@ -1,22 +1,35 @@
-"""Log records of OTLP to columns. Pure."""
+"""Log records of OTLP to columns: one by one (`Logs`), and many requests at a time (`read_logs`). Pure."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from sagascope import semconv
-from sagascope_collector.engines import BUILT_IN, AttributeMapping, Partial
-from sagascope_collector.otlp import anyvalue, limits, origins
-from sagascope_collector.otlp.columns import Origin, Origins, Rows
-from sagascope_collector.otlp.heartbeats import beat, promise
-from sagascope_collector.otlp.observations import Observations
-from sagascope_collector.otlp.partials import read_partial
-from sagascope_collector.otlp.spans import SPAN_ID_BYTES, TRACE_ID_BYTES, valid_id
+from sagascope_collector.engines import BUILT_IN, PARTIAL_EVENT, AttributeMapping, Partial, is_partial, parse_partial
+from sagascope_collector.otlp import anyvalue, limits, origins, protobuf_columns
+from sagascope_collector.otlp.anyvalue import one_each
+from sagascope_collector.otlp.columns import NestedAttributes, Origin, Origins, Rows
+from sagascope_collector.otlp.observations import Observations, beat, promise
+from sagascope_collector.otlp.origins import observe, receipts, senders
+from sagascope_collector.otlp.protobuf_columns import Integers, NestedRecords, decline, unnest
+from sagascope_collector.otlp.spans import SPAN_ID_BYTES, TRACE_ID_BYTES, usable_ids, valid_id
 from sagascope_collector.records import Mark
 from sagascope_collector.storage import schema
+
+
+def read_partial(record: LogRecord) -> Partial | None:
+    """What such a record says; None: it is another."""
+    if not any(each.key == PARTIAL_EVENT for each in record.attributes):
+        return None
+    said = anyvalue.plain(record.attributes)
+    return parse_partial(said, anyvalue.read(record.body)) if is_partial(said) else None
+
 
 EVENT_NAME: Final = "event.name"
 """Where older SDKs put what is a field now."""
@@ -34,14 +47,9 @@ class Logs:
     def add(self, request: ExportLogsServiceRequest, received_at: int) -> Counter[str]:
         """Adds a request's log records; returns how many were rejected, by reason."""
         rejected: Counter[str] = Counter()
-        for of_resource in request.resource_logs:
-            resource = origins.resource(of_resource.resource, of_resource.schema_url)
-            for of_scope in of_resource.scope_logs:
-                scope = origins.scope(of_scope.scope, of_scope.schema_url)
-                origin = Origin(resource.process, resource.text, scope)
-                self._rows.under(origin, received_at, of_scope.scope.name)
-                for record in of_scope.log_records:
-                    rejected.update(filter(None, (self._add(record, origin, received_at),)))
+        for origin, scope in origins.by_scope(request.resource_logs, "scope_logs"):
+            self._rows.under(origin, received_at, scope.scope.name)
+            rejected.update(filter(None, (self._add(record, origin, received_at) for record in scope.log_records)))
         return rejected
 
     def table(self) -> pa.Table:
@@ -88,3 +96,58 @@ class Logs:
 
 def _event_name(record: LogRecord) -> str:
     return next((each.value.string_value for each in record.attributes if each.key == EVENT_NAME), "")
+
+
+def read_logs(
+    bodies: Sequence[bytes], received_at: Sequence[int], origins: Origins, observations: Observations
+) -> pa.Table:
+    """Read requests of log records, as `schema.LOGS`.
+
+    Raises:
+        Declined: some of them cannot be read here; nothing of the others was noted either.
+    """
+    nested = unnest(protobuf_columns.LOGS, bodies)
+    attributes = NestedAttributes(nested)
+    of = senders(nested, received_at, origins)
+    at = _at(nested, of.received_at)
+    columns = [pa.array(at), *_own(nested, attributes), *attributes.columns().arrays(), *receipts(nested, of)]
+    table = pa.Table.from_arrays(columns, schema=schema.LOGS)
+    decline(limits.exceeding(table), nested.request)
+    observe(nested, of, at, at, observations)
+    return table
+
+
+def _at(nested: NestedRecords, received_at: Integers) -> Integers:
+    said, observed = (nested.records.field(name).to_numpy() for name in ("timestamp", "observed_at"))
+    received = received_at[nested.request].astype(np.uint64)
+    at: Integers = np.where(said != 0, said, np.where(observed != 0, observed, received))
+    return at
+
+
+def _own(nested: NestedRecords, attributes: NestedAttributes) -> list[pa.Array]:
+    """The columns of `schema.LOG` after its time."""
+    field = nested.records.field
+    return [
+        field("timestamp"),
+        field("observed_at"),
+        field("severity"),
+        field("severity_text"),
+        one_each(field("body"), nested.request).texts(np.arange(len(nested.records))),
+        _event_names(field("event_name"), attributes),
+        usable_ids(field("trace_id"), TRACE_ID_BYTES),
+        usable_ids(field("span_id"), SPAN_ID_BYTES),
+        field("flags"),
+        field("dropped_attributes"),
+    ]
+
+
+def _event_names(names: pa.StringArray, attributes: NestedAttributes) -> pa.StringArray:
+    """The names in the field, else in the attribute that older SDKs use."""
+    if EVENT_NAME not in attributes.names:
+        return names
+    older = attributes.first_strings(EVENT_NAME)
+    missing = np.flatnonzero(pc.equal(names, "").to_numpy(zero_copy_only=False)).tolist()
+    told = names.to_pylist()
+    for place in missing:
+        told[place] = older.get(place, "")
+    return pa.array(told, pa.string())

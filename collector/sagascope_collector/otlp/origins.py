@@ -1,17 +1,24 @@
-"""Resources and scopes, which repeat in every request. Pure."""
+"""Resources and scopes, which repeat in every request, and when the processes that sent them were last seen."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+import numpy as np
 import orjson
+import pyarrow as pa
+from google.protobuf.message import DecodeError
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
-from sagascope_collector.otlp import anyvalue, marks
+from sagascope_collector.otlp import anyvalue, limits, marks
+from sagascope_collector.otlp.columns import Origin, Origins
+from sagascope_collector.otlp.observations import Observations
+from sagascope_collector.otlp.protobuf_columns import Declined, Integers, NestedRecords, ScopeFields
 from sagascope_collector.records import Process
 
-KEPT_BYTES: Final = 8 * 1024
-"""A larger resource or scope is read anew each time: what is kept in memory stays small."""
+MAX_CACHED_BYTES: Final = 8 * 1024
+"""A larger resource or scope is parsed anew each time, so that the caches stay small."""
 
 
 class ReadResource(NamedTuple):
@@ -19,41 +26,107 @@ class ReadResource(NamedTuple):
 
     process: Process
     text: str
+    """Its stored form."""
+    is_shallow: bool
 
 
-def resource(message: Resource, schema_url: str) -> ReadResource:
-    """Read a resource; `text` is its stored form."""
-    raw = message.SerializeToString()
-    return _kept_resource(raw, schema_url) if len(raw) <= KEPT_BYTES else _resource(message, schema_url)
-
-
-def scope(message: InstrumentationScope, schema_url: str) -> str:
+class ReadScope(NamedTuple):
     """The stored form of a scope."""
-    raw = message.SerializeToString()
-    return _kept_scope(raw, schema_url) if len(raw) <= KEPT_BYTES else _scope(message, schema_url)
+
+    text: str
+    is_shallow: bool
 
 
-@lru_cache(maxsize=1024)
-def _kept_resource(raw: bytes, schema_url: str) -> ReadResource:
-    return _resource(Resource.FromString(raw), schema_url)
+def by_scope(resources: Iterable[Any], scopes: str) -> Iterator[tuple[Origin, Any]]:
+    """Yields the scopes of a decoded request, each with what its records share; `scopes` is the field's name."""
+    for of_resource in resources:
+        read_resource = resource(of_resource.resource.SerializeToString(), of_resource.schema_url)
+        for of_scope in getattr(of_resource, scopes):
+            read_scope = scope(of_scope.scope.SerializeToString(), of_scope.schema_url)
+            yield Origin(read_resource.process, read_resource.text, read_scope.text), of_scope
 
 
-@lru_cache(maxsize=1024)
-def _kept_scope(raw: bytes, schema_url: str) -> str:
-    return _scope(InstrumentationScope.FromString(raw), schema_url)
+def resource(raw: bytes, schema_url: str) -> ReadResource:
+    """Reads a resource; raises `DecodeError`."""
+    return (_cached_resource if len(raw) <= MAX_CACHED_BYTES else _resource)(raw, schema_url)
 
 
-def _resource(message: Resource, schema_url: str) -> ReadResource:
+def scope(raw: bytes, schema_url: str) -> ReadScope:
+    """Reads a scope; raises `DecodeError`."""
+    return (_cached_scope if len(raw) <= MAX_CACHED_BYTES else _scope)(raw, schema_url)
+
+
+def _resource(raw: bytes, schema_url: str) -> ReadResource:
+    message = Resource.FromString(raw)
+    attributes = message.attributes
     entities = [
         (each.schema_url, each.type, list(each.id_keys), list(each.description_keys)) for each in message.entity_refs
     ]
     text = orjson.dumps(
-        (anyvalue.encoded_pairs(message.attributes), message.dropped_attributes_count, schema_url, entities)
-    )
-    return ReadResource(marks.process(anyvalue.plain(message.attributes)), text.decode())
+        (anyvalue.encoded_pairs(attributes), message.dropped_attributes_count, schema_url, entities)
+    ).decode()
+    return ReadResource(marks.process(anyvalue.plain(attributes)), text, anyvalue.are_shallow(attributes))
 
 
-def _scope(message: InstrumentationScope, schema_url: str) -> str:
+def _scope(raw: bytes, schema_url: str) -> ReadScope:
+    message = InstrumentationScope.FromString(raw)
     attributes = anyvalue.encoded_pairs(message.attributes)
     dropped = message.dropped_attributes_count
-    return orjson.dumps((message.name, message.version, attributes, dropped, schema_url)).decode()
+    text = orjson.dumps((message.name, message.version, attributes, dropped, schema_url)).decode()
+    return ReadScope(text, anyvalue.are_shallow(message.attributes))
+
+
+_cached_resource = lru_cache(maxsize=1024)(_resource)
+_cached_scope = lru_cache(maxsize=1024)(_scope)
+
+
+class Senders(NamedTuple):
+    """The origins of the scopes, and when their requests were received."""
+
+    origins: Sequence[Origin]
+    numbers: Integers
+    received_at: Integers
+    """Of each request."""
+
+
+def senders(nested: NestedRecords, received_at: Sequence[int], known: Origins) -> Senders:
+    """Reads the resources and scopes of nested records; raises `Declined`."""
+    read = [_origin(each) for each in nested.scopes]
+    used = np.unique(nested.scope)
+    numbers = np.zeros(len(read), np.int32)
+    for number in used:
+        numbers[number] = known.number(read[number])
+    return Senders(read, numbers, np.array(received_at, np.int64))
+
+
+def receipts(nested: NestedRecords, of: Senders) -> list[pa.Array]:
+    """Returns the columns of `schema.RECEIPT`."""
+    return [pa.array(of.received_at[nested.request]), pa.array(of.numbers[nested.scope])]
+
+
+def observe(nested: NestedRecords, of: Senders, first: Integers, last: Integers, observations: Observations) -> None:
+    """Notes the timestamps of records; 0: a record has none."""
+    received = of.received_at[nested.request].astype(np.uint64)
+    begins = np.flatnonzero(np.diff(nested.scope, prepend=-1))
+    if not len(begins):
+        return
+    firsts = np.minimum.reduceat(np.where(first == 0, received, first), begins)
+    lasts = np.maximum.reduceat(np.minimum(np.where(last == 0, received, last), received), begins)
+    for begin, earliest, latest in zip(begins, _integers(firsts), _integers(lasts), strict=True):
+        observations.see(of.origins[nested.scope[begin]].process, earliest, latest, int(received[begin]))
+
+
+def _integers(numbers: Integers) -> Iterable[int]:
+    return map(int, numbers)
+
+
+def _origin(fields: ScopeFields) -> Origin:
+    try:
+        read_resource = resource(fields.resource, fields.resource_schema)
+        read_scope = scope(fields.scope, fields.scope_schema)
+    except DecodeError:
+        raise Declined([fields.request]) from None
+    is_shallow = read_resource.is_shallow and read_scope.is_shallow  # how deep it nests is counted from the top
+    if not is_shallow or limits.is_too_long(marks.UNMARKED, read_resource.process, ()):
+        raise Declined([fields.request])
+    return Origin(read_resource.process, read_resource.text, read_scope.text)

@@ -14,8 +14,8 @@ from google.rpc.status_pb2 import Status
 from sagascope_collector.errors import Overloaded
 from sagascope_collector.ingest import REQUEST_COST, Encoding, Ingest, Limits, Payload, Signal
 from sagascope_collector.otlp import OtlpGrpc, OtlpHttp, decode
-from sagascope_collector.otlp.body import Budget
 from sagascope_collector.otlp.grpc import bind
+from sagascope_collector.otlp.http import Budget
 from sagascope_collector.storage import Storage
 from support.otlp import NOON, span, traces
 

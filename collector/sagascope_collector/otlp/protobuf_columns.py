@@ -1,15 +1,19 @@
-"""Readers of OTLP's protobuf into Arrow.
+"""Reads OTLP's protobuf into Arrow: many requests at a time, their records in one array.
 
 The messages are declared anew, with the numbers and wire types of OTLP but not its every level: what is read one by
 one anyway stays bytes. A message that should come once, and may come several times as far as the wire is concerned,
 is declared as repeated: bytes that are joined are merged, as protobuf asks for.
 """
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, NamedTuple
 
+import numpy as np
+import pyarrow as pa
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
+from numpy.typing import NDArray
 from ptars import HandlerPool
 
 _PACKAGE: Final = "sagascope.columnar"
@@ -107,3 +111,107 @@ def _reader(message: str) -> Any:
 
 TRACES: Final = _reader("Traces")
 LOGS: Final = _reader("Logs")
+
+
+Bools = NDArray[np.bool_]
+Integers = NDArray[np.integer]
+
+
+class Declined(Exception):
+    """Some requests hold what cannot be read here; the others can."""
+
+    def __init__(self, requests: Iterable[int]) -> None:
+        self.requests = frozenset(map(int, requests))
+        """By their number among those that were given."""
+
+
+def decline(where: Bools, request: Integers) -> None:
+    """Decline the requests of all places where something was found; `request` says whose each place is.
+
+    Raises:
+        Declined: there is such a place.
+    """
+    if where.any():
+        raise Declined(np.unique(request[where]))
+
+
+class ScopeFields(NamedTuple):
+    """What the records of one scope share, as it was sent."""
+
+    request: int
+    resource: bytes
+    resource_schema: str
+    scope: bytes
+    scope_schema: str
+
+
+@dataclass(frozen=True, slots=True)
+class NestedRecords:
+    """The records of many requests."""
+
+    records: pa.StructArray
+    scope: Integers
+    """Of each record the number of its scope, rising."""
+    request: Integers
+    """Of each record the number of its request, rising."""
+    scopes: Sequence[ScopeFields]
+
+    def only(self, wanted: Bools) -> "NestedRecords":
+        """Without the records that are not wanted."""
+        records = self.records.filter(pa.array(wanted))
+        return replace(self, records=records, scope=self.scope[wanted], request=self.request[wanted])
+
+
+def unnest(reader: Any, bodies: Sequence[bytes]) -> NestedRecords:
+    """Reads requests with one of the readers of `protobuf_schema`.
+
+    Raises:
+        Declined: some are not what they should be.
+    """
+    resources = _read(reader, bodies).column(0)
+    scopes = resources.values.field("scopes")
+    records = scopes.values.field("records")
+    of_resource = owners(resources)
+    decline(sizes(scopes) == 0, of_resource)  # the columns lack what such a resource holds
+    of_scope = of_resource[owners(scopes)]
+    scope = owners(records)
+    return NestedRecords(records.values, scope, of_scope[scope], _scopes(of_scope, owners(scopes), resources.values))
+
+
+def owners(lists: pa.ListArray) -> Integers:
+    """Returns for each element of the lists the number of its list."""
+    return np.repeat(np.arange(len(lists)), sizes(lists))
+
+
+def sizes(lists: pa.ListArray) -> Integers:
+    """Returns the number of elements of each list."""
+    found: Integers = np.diff(lists.offsets.to_numpy())
+    return found
+
+
+def _read(reader: Any, bodies: Sequence[bytes]) -> pa.RecordBatch:
+    if (batch := _batch(reader, bodies)) is not None:
+        return batch
+    raise Declined(number for number, body in enumerate(bodies) if _batch(reader, [body]) is None)
+
+
+def _batch(reader: Any, bodies: Sequence[bytes]) -> pa.RecordBatch | None:
+    """One bad request fails all that it is read with."""
+    try:
+        return reader.list_to_record_batch(list(bodies))
+    except BaseException as error:  # a panic of the Rust library is no Exception
+        if isinstance(error, KeyboardInterrupt | SystemExit | MemoryError):
+            raise
+        return None
+
+
+def _scopes(request: Integers, resource: Integers, resources: pa.StructArray) -> list[ScopeFields]:
+    senders = [b"".join(each) for each in resources.field("resource").to_pylist()]
+    schemas = resources.field("schema_url").to_pylist()
+    scopes = resources.field("scopes").values
+    return [
+        ScopeFields(int(request[number]), senders[of], schemas[of], b"".join(scope), schema)
+        for number, (of, scope, schema) in enumerate(
+            zip(resource, scopes.field("scope").to_pylist(), scopes.field("schema_url").to_pylist(), strict=True)
+        )
+    ]
