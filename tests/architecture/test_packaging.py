@@ -2,7 +2,6 @@
 
 import os
 import re
-import site
 import subprocess
 import sys
 import sysconfig
@@ -59,7 +58,7 @@ def environment_with_everything(wheel: Path, tmp_path_factory: pytest.TempPathFa
     python = home / "bin" / "python"
     run(python, "-m", "pip", "install", "--quiet", "--no-deps", wheel)
     packages = next((home / "lib").glob("python*/site-packages"))
-    (packages / "dependencies.pth").write_text("\n".join(site.getsitepackages()))
+    (packages / "dependencies.pth").write_text("\n".join(path for path in sys.path if path.endswith("site-packages")))
     return python
 
 
