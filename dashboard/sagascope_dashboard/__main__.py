@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 
 from sagascope_dashboard.launch import DEFAULT_ADDRESS, LINKS_VARIABLE, URL_VARIABLE, command, environment
-from sagascope_dashboard.viewmodels.links import templates
+from sagascope_dashboard.urls import templates
 
 DEFAULT_COLLECTOR = "http://127.0.0.1:4319"
 

@@ -6,10 +6,9 @@ import streamlit as st
 
 from sagascope_dashboard.screens import (
     compare,
-    flow,
     flows,
     health,
-    incident,
+    incidents,
     login,
     masthead,
     saga,
@@ -29,13 +28,13 @@ if login.wanted():
 
 start = st.Page(triage.draw, title="Triage", default=True)
 transaction_list = st.Page(transactions.draw, title="Transactions", url_path="transactions")
-kinds = st.Page(flows.draw, title="Flows", url_path="flows")
+kinds = st.Page(flows.draw_flows, title="Flows", url_path="flows")
 processes = st.Page(services.draw, title="Services", url_path="services")
 arriving = st.Page(health.draw, title="Data health", url_path="health")
 one_transaction = st.Page(saga.draw, title="Transaction", url_path="saga")
 two_transactions = st.Page(compare.draw, title="Compare", url_path="compare")
-one_kind = st.Page(flow.draw, title="Flow", url_path="flow")
-one_incident = st.Page(incident.draw, title="Incident", url_path="incident")
+one_kind = st.Page(flows.draw_flow, title="Flow", url_path="flow")
+one_incident = st.Page(incidents.draw, title="Incident", url_path="incident")
 
 listed = [start, transaction_list, kinds, processes, arriving]
 here = st.navigation([*listed, one_transaction, two_transactions, one_kind, one_incident], position="hidden")

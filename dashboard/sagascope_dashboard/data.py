@@ -9,9 +9,8 @@ from typing import Any, Generic, TypeVar
 import streamlit as st
 
 from sagascope_collector.client import DEFAULT_URL, Client, ClientError, Credentials, NotFound, TokenNeeded, schemas
-from sagascope_dashboard.filters import Filters, FlowAddress, SagaAddress
 from sagascope_dashboard.launch import LINKS_VARIABLE, URL_VARIABLE
-from sagascope_dashboard.viewmodels.links import Template, templates
+from sagascope_dashboard.urls import Filters, FlowAddress, SagaAddress, Template, templates
 
 PAGE = 50
 """Transactions on one page of the list."""

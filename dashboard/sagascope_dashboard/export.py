@@ -3,19 +3,19 @@
 import json
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from sagascope_collector.client import schemas
+from sagascope_dashboard.components.answer_card import anomalies, answer, attempts, ledger, table
 from sagascope_dashboard.components.elements import Element, h, time
-from sagascope_dashboard.components.scripts import RENDERER, TIMELINE, read
-from sagascope_dashboard.format import line, milliseconds
-from sagascope_dashboard.viewmodels.saga import log_rows, saga, span_rows
+from sagascope_dashboard.components.renderer import RENDERER, TIMELINE, read
+from sagascope_dashboard.formatting import line, milliseconds
+from sagascope_dashboard.viewmodels.saga import Saga, log_rows, saga, span_rows
 from sagascope_dashboard.viewmodels.timeline import Timeline
-from sagascope_dashboard.views.saga import anomalies, answer, attempts, ledger, table
 
 _THEME = Path(__file__).parent / ".streamlit" / "config.toml"
 
@@ -119,3 +119,53 @@ def _colours(theme: dict[str, Any]) -> str:
 
 def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+_MEANT = re.compile(r"([\\`*_\[\]<>|~#])")
+
+
+def markdown(shown: Saga, address: str) -> str:
+    """The answer, its proof and what to do; `address` is the page's link. Times are UTC.
+
+    What was received is escaped: it is text there as it is here.
+    """
+    return "\n".join([*_answer(shown), *_verdict(shown), *_ledger(shown), "", address]).strip()
+
+
+def _answer(shown: Saga) -> Iterable[str]:
+    sign = shown.attention or shown.status
+    yield f"**{_text(shown.name)} {_text(shown.id)}: {sign.word.lower()}**"
+    yield f"> {_text(shown.headline)}"
+    yield ""
+    if shown.customer_line:
+        yield f"For the customer: {_text(shown.customer_line)}"
+    if shown.since:
+        yield f"Without progress since {_moment(shown.since)}."
+    if shown.amount_at_risk:
+        yield f"Amount at risk: {_text(', '.join(shown.amount_at_risk))}."
+
+
+def _verdict(shown: Saga) -> Iterable[str]:
+    if shown.verdict is None:
+        return
+    if shown.verdict.evidence:
+        yield "\nWhat is known:"
+        yield from (f"- {_moment(proof.at)} {_text(proof.text)}" for proof in shown.verdict.evidence)
+    if shown.verdict.actions:
+        yield "\nWhat to do:"
+        yield from (f"{number}. {_text(action)}" for number, action in enumerate(shown.verdict.actions, start=1))
+
+
+def _ledger(shown: Saga) -> Iterable[str]:
+    if shown.ledger:
+        yield "\nWhat is committed:"
+    for entry in shown.ledger:
+        yield f"- {_text(entry.step)}: {entry.sign.word.lower()} {_text(entry.amount)}".rstrip()
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
+
+
+def _text(text: str) -> str:
+    return _MEANT.sub(r"\\\1", text)

@@ -15,7 +15,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sagascope_dashboard.signing import Failures
+from sagascope_dashboard.screens.login import Failures
 
 _LOG = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class Headers:
 
 def broken(error: Exception) -> bool:
     """Say calmly that the dashboard itself failed; what failed goes to its log, never to the screen."""
-    from sagascope_dashboard.screens import error_states
+    from sagascope_dashboard.components import error_states
 
     _LOG.error("a screen could not be drawn", exc_info=error)
     error_states.broken()

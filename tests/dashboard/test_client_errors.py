@@ -2,7 +2,7 @@ import pytest
 
 from sagascope_collector import client
 from sagascope_collector.client import schemas
-from sagascope_dashboard.viewmodels.client_errors import error_notice
+from sagascope_dashboard.components.error_states import error_notice
 
 URL = "http://127.0.0.1:4319"
 PROBLEM = schemas.Problem(
@@ -33,6 +33,6 @@ def test_every_client_error_has_its_own_notice(error: client.ClientError, title:
 
 def test_every_error_of_the_client_is_known_by_its_own_kind() -> None:
     kinds = {kind for kind in vars(client).values() if isinstance(kind, type) and issubclass(kind, client.ClientError)}
-    from sagascope_dashboard.viewmodels.client_errors import _KINDS
+    from sagascope_dashboard.components.error_states import _KINDS
 
     assert kinds - {client.ClientError} == set(_KINDS)

@@ -1,9 +1,8 @@
 from datetime import timedelta
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.format import milliseconds
-from sagascope_dashboard.viewmodels.clocks import adjusted, describe, offsets
-from sagascope_dashboard.viewmodels.timeline import timeline
+from sagascope_dashboard.formatting import milliseconds
+from sagascope_dashboard.viewmodels.timeline import adjusted, describe, offsets, timeline
 from support.wires import at, log, saga, span, tried
 
 HOUR = 3600.0

@@ -4,8 +4,8 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
-from sagascope_dashboard.filters import WINDOWS, Filters
 from sagascope_dashboard.launch import DEFAULT_ADDRESS
+from sagascope_dashboard.urls import WINDOWS, Filters
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "dashboard.md").read_text()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sagascope_dashboard.filters import Filters, SagaAddress
+from sagascope_dashboard.urls import Filters, SagaAddress
 
 NOW = datetime(2026, 11, 22, 14, 2, 33, tzinfo=UTC)
 texts = st.text(max_size=20).filter(lambda text: text.isprintable())

@@ -3,8 +3,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.filters import FlowAddress
-from sagascope_dashboard.viewmodels.flow import flow
+from sagascope_dashboard.urls import FlowAddress
+from sagascope_dashboard.viewmodels.flows import flow
 
 NOW = datetime(2026, 11, 22, 14, 2, 20, tzinfo=UTC)
 HOUR = timedelta(hours=1)

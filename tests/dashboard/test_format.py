@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sagascope_dashboard.format import LINE_LIMIT, amount, block, duration, iso, line, milliseconds, plural, utc_note
+from sagascope_dashboard.formatting import (
+    LINE_LIMIT,
+    amount,
+    block,
+    duration,
+    iso,
+    line,
+    milliseconds,
+    plural,
+    utc_note,
+)
 from support.wires import START, at
 
 HOSTILE = [

@@ -1,6 +1,6 @@
 import pytest
 
-from sagascope_dashboard.viewmodels.links import Link, links, templates
+from sagascope_dashboard.urls import Link, links, templates
 from support.wires import TRACE, saga, steps, tried
 
 

@@ -1,8 +1,7 @@
 import json
 import re
 
-from sagascope_dashboard.export import as_html, file_name
-from sagascope_dashboard.viewmodels.markdown import markdown
+from sagascope_dashboard.export import as_html, file_name, markdown
 from sagascope_dashboard.viewmodels.saga import saga as prepared
 from sagascope_dashboard.viewmodels.timeline import timeline
 from support.wires import at, log, saga, tried

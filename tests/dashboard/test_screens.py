@@ -29,13 +29,13 @@ def transactions_screen() -> None:
 def flows_screen() -> None:
     from sagascope_dashboard.screens import flows
 
-    flows.draw()
+    flows.draw_flows()
 
 
 def flow_screen() -> None:
-    from sagascope_dashboard.screens import flow
+    from sagascope_dashboard.screens import flows
 
-    flow.draw()
+    flows.draw_flow()
 
 
 def health_screen() -> None:

@@ -1,6 +1,5 @@
 from sagascope_collector.client import schemas
-from sagascope_dashboard.viewmodels.steady import steady
-from sagascope_dashboard.viewmodels.triage import Triage, triage
+from sagascope_dashboard.viewmodels.triage import Triage, steady, triage
 from support.wires import needing, shared
 
 

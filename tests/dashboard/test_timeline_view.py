@@ -1,11 +1,9 @@
 import pytest
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.format import milliseconds
-from sagascope_dashboard.viewmodels.bars import Bar
-from sagascope_dashboard.viewmodels.participants import PARTICIPANTS
-from sagascope_dashboard.viewmodels.quiet import quiet_stretches
-from sagascope_dashboard.viewmodels.timeline import Timeline, living, timeline
+from sagascope_dashboard.formatting import milliseconds
+from sagascope_dashboard.viewmodels.timeline import Timeline, living, quiet_stretches, timeline
+from sagascope_dashboard.viewmodels.timeline_bars import PARTICIPANTS, Bar
 from support.wires import at, log, saga, span, tried
 
 

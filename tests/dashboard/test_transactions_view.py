@@ -1,7 +1,7 @@
 import pytest
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.filters import Filters, SagaAddress
+from sagascope_dashboard.urls import Filters, SagaAddress
 from sagascope_dashboard.viewmodels.transactions import choices, searched, transactions
 from support.wires import at, needing, summary
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any, Literal
 
-from sagascope_dashboard.format import iso
+from sagascope_dashboard.formatting import iso
 from sagascope_dashboard.palette import Sign
 
 Element = str | list[Any]

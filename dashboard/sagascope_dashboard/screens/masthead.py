@@ -7,10 +7,9 @@ import streamlit as st
 
 from sagascope_dashboard import data
 from sagascope_dashboard.components.elements import h, icon, link
-from sagascope_dashboard.components.keys import keys
-from sagascope_dashboard.components.renderer import render
-from sagascope_dashboard.filters import Filters
+from sagascope_dashboard.components.renderer import keys, render
 from sagascope_dashboard.screens import login
+from sagascope_dashboard.urls import Filters
 from sagascope_dashboard.viewmodels.transactions import searched
 
 

@@ -6,20 +6,17 @@ import streamlit as st
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard import data
+from sagascope_dashboard.components import error_states
+from sagascope_dashboard.components.answer_card import anomalies, answer, attempts, ledger
 from sagascope_dashboard.components.elements import h, icon
 from sagascope_dashboard.components.renderer import render
-from sagascope_dashboard.components.timeline import timeline as draw_timeline
-from sagascope_dashboard.export import as_html, file_name
-from sagascope_dashboard.filters import SagaAddress
-from sagascope_dashboard.format import utc_note
-from sagascope_dashboard.screens import error_states
-from sagascope_dashboard.viewmodels import clocks
-from sagascope_dashboard.viewmodels.links import links
-from sagascope_dashboard.viewmodels.markdown import markdown
+from sagascope_dashboard.components.renderer import timeline as draw_timeline
+from sagascope_dashboard.export import as_html, file_name, markdown
+from sagascope_dashboard.formatting import utc_note
+from sagascope_dashboard.urls import SagaAddress, links
 from sagascope_dashboard.viewmodels.saga import Saga, log_rows, saga, span_rows
-from sagascope_dashboard.viewmodels.timeline import Timeline, living, timeline
+from sagascope_dashboard.viewmodels.timeline import Timeline, adjusted, describe, living, offsets, timeline
 from sagascope_dashboard.viewmodels.transactions import searched
-from sagascope_dashboard.views.saga import anomalies, answer, attempts, ledger
 
 RAW = "saga-raw-times"
 
@@ -51,8 +48,8 @@ def _live(address: SagaAddress) -> None:
         return
     error_states.outdated("saga-outdated", reading)
     whole, shown = reading.value, saga(reading.value)
-    by = clocks.offsets(whole)
-    told = whole if st.session_state.get(RAW) else clocks.adjusted(whole, by)
+    by = offsets(whole)
+    told = whole if st.session_state.get(RAW) else adjusted(whole, by)
     lanes = timeline(told, living(data.services().value))
     copied = markdown(shown, _here(address))
     render(
@@ -63,7 +60,7 @@ def _live(address: SagaAddress) -> None:
     if whole.shrunk:
         render("saga-shrunk", h("p", icon("mark"), h("span", SHRUNK), cls="notice", role="status"))
     if by:
-        _clocks(clocks.describe(by))
+        _clocks(describe(by))
     draw_timeline("saga-timeline", lanes)
     render("saga-holds", ledger(shown), anomalies(shown))
     _tables(whole, shown)

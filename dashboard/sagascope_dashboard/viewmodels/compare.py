@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.filters import SagaAddress
-from sagascope_dashboard.format import duration, line, plural
+from sagascope_dashboard.formatting import duration, line, plural
 from sagascope_dashboard.palette import ATTENTION, STATUS, STEP, STRANGE, Sign
+from sagascope_dashboard.urls import SagaAddress
 
 SLOWER_FACTOR = 2.0
 """How many times as long a step takes before that is a difference, and at least `NOTICED` seconds more."""

@@ -5,10 +5,17 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.format import line, plural
+from sagascope_dashboard.formatting import line, plural
 from sagascope_dashboard.palette import Sign
-from sagascope_dashboard.viewmodels.bridges import BEHIND, TROUBLED, Bridge, bridges, without_bridges
-from sagascope_dashboard.viewmodels.services import Arrivals, arrivals
+from sagascope_dashboard.viewmodels.services import (
+    BEHIND,
+    TROUBLED,
+    Arrivals,
+    Bridge,
+    arrivals,
+    bridges,
+    without_bridges,
+)
 
 MAX_LAG_SECONDS = 5.0
 """Seconds by which the collector may be behind what arrives before that is a fault."""

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.filters import Filters, SagaAddress, incident_href
-from sagascope_dashboard.format import block, line
+from sagascope_dashboard.formatting import amounts_at_risk, block, line
 from sagascope_dashboard.palette import ATTENTION, FAILURE_RATE, INCIDENT, SCOPE, STRANGE, Sign
-from sagascope_dashboard.viewmodels.stakes import amounts_at_risk
+from sagascope_dashboard.urls import Filters, SagaAddress, incident_href
 
 SHOWN_RESOLVED = 5
 """Incidents that are over which the start page names."""

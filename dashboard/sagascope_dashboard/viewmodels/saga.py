@@ -6,10 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.filters import Filters, SagaAddress
-from sagascope_dashboard.format import amount, block, duration, line
+from sagascope_dashboard.formatting import amount, amounts_at_risk, block, duration, line
 from sagascope_dashboard.palette import ATTEMPT, ATTENTION, CONFIDENCE, LEDGER, STATUS, STEP, Sign
-from sagascope_dashboard.viewmodels.stakes import amounts_at_risk
+from sagascope_dashboard.urls import Filters, SagaAddress
 
 MAX_ATTEMPTS_SHOWN = 200
 """Attempts that are listed one by one; the timeline holds them all."""

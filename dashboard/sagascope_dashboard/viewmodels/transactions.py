@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.filters import ORDERS, Filters, SagaAddress
-from sagascope_dashboard.format import duration, line
+from sagascope_dashboard.formatting import amounts_at_risk, duration, line
 from sagascope_dashboard.palette import ATTENTION, STATUS, Sign
-from sagascope_dashboard.viewmodels.stakes import amounts_at_risk
+from sagascope_dashboard.urls import ORDERS, Filters, SagaAddress
 
 NOTHING = {
     "never_seen": "nothing like it was ever received.",

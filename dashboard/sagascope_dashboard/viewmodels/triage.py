@@ -1,15 +1,16 @@
 """Triage: who needs attention now, the worst first."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from typing import TypeVar
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.filters import Filters, SagaAddress
-from sagascope_dashboard.format import line, plural
+from sagascope_dashboard.formatting import amounts_at_risk, line, plural, to_decimal
 from sagascope_dashboard.palette import ATTENTION, STATUS, Sign, severity
+from sagascope_dashboard.urls import Filters, SagaAddress
 from sagascope_dashboard.viewmodels.incidents import Row, over, several
-from sagascope_dashboard.viewmodels.stakes import amounts_at_risk, number
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def triage(needing: schemas.Sagas, flows: schemas.Flows | None, incidents: schem
 
 
 def _worst_first(saga: schemas.SagaSummary) -> tuple[int, Decimal, datetime]:
-    at_stake = max((number(stake.certain) for stake in saga.amount_at_risk), default=Decimal(0))
+    at_stake = max((to_decimal(stake.certain) for stake in saga.amount_at_risk), default=Decimal(0))
     return severity(saga.attention), -at_stake, saga.since or saga.started_at
 
 
@@ -120,3 +121,38 @@ def _counts(flows: schemas.Flows | None) -> tuple[Count, ...]:
         Count(STATUS[name], sum(getattr(flow, name) for flow in flows.items), Filters(status=name).href())
         for name in ("running", "completed", "compensated", "failed")
     )
+
+
+Item = TypeVar("Item", Row, Case)
+
+
+@dataclass(frozen=True, slots=True)
+class Steady:
+    """What is drawn, and what waits."""
+
+    shown: Triage
+    drawn: tuple[str, ...]
+    """Keys of what is drawn, in order: `before` of the next reading."""
+    news: str
+    """What waits, in words; empty: nothing does."""
+
+
+def steady(now: Triage, before: Sequence[str] = ()) -> Steady:
+    """Draw what was drawn before in its order, as it is now. Where nothing was drawn, all is."""
+    keys = (*(row.key for row in now.incidents), *(case.key for case in now.cases))
+    kept = [key for key in before if key in set(keys)]
+    if not kept:
+        return Steady(now, keys, "")
+    places = {key: place for place, key in enumerate(kept)}
+    shown = replace(now, incidents=_in_place(now.incidents, places), cases=_in_place(now.cases, places))
+    new = sum(row.count for row in now.incidents if row.key not in places)
+    new += sum(case.key not in places for case in now.cases)
+    return Steady(shown, tuple(kept), _news(new))
+
+
+def _in_place(items: Iterable[Item], places: dict[str, int]) -> tuple[Item, ...]:
+    return tuple(sorted((each for each in items if each.key in places), key=lambda each: places[each.key]))
+
+
+def _news(number: int) -> str:
+    return f"{plural(number, 'more transaction')} {'needs' if number == 1 else 'need'} attention" if number else ""

@@ -2,9 +2,12 @@
 
 import json
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal, InvalidOperation
 from typing import Any
+
+from sagascope_collector.client import schemas
 
 LINE_LIMIT = 300
 """Characters of one value on a line; the rest is cut, and said to be cut."""
@@ -132,3 +135,24 @@ def amount(value: str | None, currency: str | None) -> str:
 def plural(number: int, one: str, many: str | None = None) -> str:
     """A count with its noun: ``1 saga``, ``3 sagas``."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def amounts_at_risk(amounts: Sequence[schemas.AmountAtRisk]) -> tuple[str, ...]:
+    """What is at risk, one phrase each: ``€50.00 committed``, ``€50.00 possibly committed``."""
+    return tuple(phrase for each in amounts for phrase in _phrases(each))
+
+
+def _phrases(at_risk: schemas.AmountAtRisk) -> list[str]:
+    certain, possible = to_decimal(at_risk.certain), to_decimal(at_risk.possible)
+    said = [f"{amount(at_risk.certain, at_risk.currency)} committed"] if certain else []
+    if possible:
+        said.append(f"{amount(at_risk.possible, at_risk.currency)} possibly committed")
+    return said
+
+
+def to_decimal(value: str) -> Decimal:
+    """A decimal string as a number; 0 where it is none."""
+    try:
+        return Decimal(value)
+    except InvalidOperation:
+        return Decimal(0)
