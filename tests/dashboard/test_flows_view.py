@@ -4,7 +4,7 @@ import pytest
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard.urls import FlowAddress
-from sagascope_dashboard.viewmodels.flows import flow
+from sagascope_dashboard.viewmodels.flows import flow, flows
 
 NOW = datetime(2026, 11, 22, 14, 2, 20, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -112,3 +112,15 @@ def test_paths_show_how_they_differ_and_link_to_their_transactions() -> None:
     assert (second.number, second.share, second.completed) == ("2", "1 %", "50 %")
     assert second.href == ("/transactions?name=payment&environment=test&since=7d&course=%5B%22b%22%2C%22x%22%5D")
     assert second.newest_href.startswith("/saga?")
+
+
+def test_types_with_most_to_look_after_come_first_and_lead_to_their_sagas() -> None:
+    def counted(name: str, attention: int, **counts: int) -> schemas.Flow:
+        none = {"running": 0, "completed": 0, "compensated": 0, "failed": 0}
+        return schemas.Flow(name=name, environment="eu", attention=attention, **(none | counts))
+
+    calm, busy = counted("a", 0), counted("b", 2, running=3, completed=7)
+    first, second = flows(schemas.Flows(items=[calm, busy]))
+    assert (first.name, first.total, second.total) == ("b", 10, 0)
+    assert [(part.sign.word, part.share) for part in first.parts][:2] == [("Running", 30.0), ("Completed", 70.0)]
+    assert first.attention_href == "/transactions?attention=any&name=b&environment=eu"

@@ -1,7 +1,6 @@
 import pytest
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.viewmodels.flows import flows
 from sagascope_dashboard.viewmodels.services import SILENT_SHOWN, arrivals, services
 from support.wires import at
 
@@ -72,15 +71,3 @@ def test_received_telemetry_is_shown_in_words_and_numbers() -> None:
 @pytest.mark.parametrize(("size", "said"), [(1, "1 bytes"), (999, "999 bytes"), (1500, "1.5 KB"), (3e12, "3.0 TB")])
 def test_a_size_has_a_unit(size: float, said: str) -> None:
     assert dict(arrivals(STATUS.model_copy(update={"database_bytes": int(size)})).facts)["Database"] == said
-
-
-def test_types_with_most_to_look_after_come_first_and_lead_to_their_sagas() -> None:
-    def flow(name: str, attention: int, **counts: int) -> schemas.Flow:
-        none = {"running": 0, "completed": 0, "compensated": 0, "failed": 0}
-        return schemas.Flow(name=name, environment="eu", attention=attention, **(none | counts))
-
-    calm, busy = flow("a", 0), flow("b", 2, running=3, completed=7)
-    first, second = flows(schemas.Flows(items=[calm, busy]))
-    assert (first.name, first.total, second.total) == ("b", 10, 0)
-    assert [(part.sign.word, part.share) for part in first.parts][:2] == [("Running", 30.0), ("Completed", 70.0)]
-    assert first.attention_href == "/transactions?attention=any&name=b&environment=eu"
