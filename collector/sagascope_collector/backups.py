@@ -8,7 +8,7 @@ from typing import IO, Final
 
 from sagascope_collector.errors import BadValue, CannotStart
 from sagascope_collector.storage import sync_folder
-from sagascope_collector.storage.migrate import Contents, read_all
+from sagascope_collector.storage.connection import Contents, read_all
 
 COPY_CHUNK_BYTES: Final = 1024 * 1024
 

@@ -15,7 +15,7 @@ from sagascope_collector.cli.options import option
 from sagascope_collector.client import DEFAULT_URL, Client, Credentials, schemas
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.settings import DEFAULT_DB
-from sagascope_collector.storage.migrate import Contents
+from sagascope_collector.storage.connection import Contents
 
 BACKUP_TIMEOUT_SECONDS: Final = 120.0
 

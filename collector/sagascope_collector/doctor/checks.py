@@ -25,7 +25,7 @@ from sagascope_collector.doctor.otlp_checks import check_ports, check_round_trip
 from sagascope_collector.doctor.result import CollectorStatus, Result, State, Target, ok, problem, skipped, warning
 from sagascope_collector.errors import CannotStart, DatabaseLocked
 from sagascope_collector.settings import MEBIBYTE
-from sagascope_collector.storage.migrate import inspect
+from sagascope_collector.storage.connection import inspect
 
 MIN_FREE_BYTES: Final = 64 * MEBIBYTE
 """A busy collector fills less free space within minutes."""

@@ -16,7 +16,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyVa
 from sagascope_collector.otlp import protobuf_columns
 from sagascope_collector.otlp.protobuf_columns import Bools, Declined, Integers, decline, sizes
 from sagascope_collector.records import Value
-from sagascope_collector.storage import values
+from sagascope_collector.storage import schema
 
 _PLAIN: Final = frozenset({"string_value", "bool_value", "int_value"})
 """Kinds that JSON carries as they are."""
@@ -27,7 +27,7 @@ def text(value: AnyValue) -> str:
     kind = value.WhichOneof("value")
     if kind in _PLAIN:
         return orjson.dumps(getattr(value, kind)).decode()
-    return values.encode(read(value))
+    return schema.encode(read(value))
 
 
 def read(value: AnyValue) -> Value:
@@ -38,14 +38,14 @@ def read(value: AnyValue) -> Value:
         case "array_value":
             return [read(each) for each in value.array_value.values]
         case "kvlist_value":
-            return values.Pairs(tuple((each.key, read(each.value)) for each in value.kvlist_value.values))
+            return schema.Pairs(tuple((each.key, read(each.value)) for each in value.kvlist_value.values))
         case kind:
             return getattr(value, kind)
 
 
 def encoded_pairs(attributes: Iterable[KeyValue]) -> list[tuple[str, Any]]:
     """Attributes as pairs inside a stored JSON text."""
-    return [(each.key, values.spell(read(each.value))) for each in attributes]
+    return [(each.key, schema.spell(read(each.value))) for each in attributes]
 
 
 def plain(attributes: Iterable[KeyValue]) -> dict[str, Value]:

@@ -2,25 +2,18 @@
 
 from sagascope_collector.storage.alerts import AlertRecords, AlertState, Notification, Pending
 from sagascope_collector.storage.baselines import BaselineRow
-from sagascope_collector.storage.batch import Appended, Batch, Counters
 from sagascope_collector.storage.changes import Backlog
-from sagascope_collector.storage.database import sync_folder
-from sagascope_collector.storage.deadline import within
-from sagascope_collector.storage.incident_records import (
-    AmountAtRisk,
-    FailureRate,
-    IncidentChange,
-    IncidentGroup,
-    IncidentSaga,
-    Progress,
-)
-from sagascope_collector.storage.incidents import IncidentRecords
+from sagascope_collector.storage.database import sync_folder, within
+from sagascope_collector.storage.incidents import FailureRate, IncidentChange, IncidentGroup, IncidentRecords, Progress
 from sagascope_collector.storage.instances import Beat, Observation
 from sagascope_collector.storage.lookup import CleanCompletion
-from sagascope_collector.storage.outcomes import FailedSaga, OutcomePeriod, Outcomes
+from sagascope_collector.storage.records import Appended, Batch, Counters
 from sagascope_collector.storage.retention import Keep
 from sagascope_collector.storage.statistics import (
     TRANSITION,
+    FailedSaga,
+    OutcomePeriod,
+    Outcomes,
     PathCount,
     StepPeriod,
     StepStatistics,
@@ -28,7 +21,16 @@ from sagascope_collector.storage.statistics import (
     whole_period,
 )
 from sagascope_collector.storage.storage import Storage
-from sagascope_collector.storage.summaries import NEWEST, Order, Page, SagaFilter, SagaRow, id_of
+from sagascope_collector.storage.summaries import (
+    NEWEST,
+    AmountAtRisk,
+    IncidentSaga,
+    Order,
+    Page,
+    SagaFilter,
+    SagaRow,
+    id_of,
+)
 
 __all__ = [
     "NEWEST",

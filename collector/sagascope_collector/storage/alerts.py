@@ -6,10 +6,10 @@ from typing import Final, NamedTuple
 
 import pyarrow as pa
 
+from sagascope_collector.storage.connection import statements
 from sagascope_collector.storage.database import Database
-from sagascope_collector.storage.statements import load
 
-SQL: Final = load("alerts")
+SQL: Final = statements("alerts")
 
 
 class AlertState(NamedTuple):

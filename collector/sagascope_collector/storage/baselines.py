@@ -7,11 +7,11 @@ from typing import Final, NamedTuple
 import pyarrow as pa
 
 from sagascope_collector.records import SagaKey
+from sagascope_collector.storage.connection import statements
 from sagascope_collector.storage.database import Database
-from sagascope_collector.storage.statements import load
 from sagascope_collector.storage.summaries import LATEST_TIME_NS
 
-SQL: Final = load("baselines")
+SQL: Final = statements("baselines")
 
 SCHEMA: Final = pa.schema(
     [*((name, pa.string()) for name in SagaKey._fields), ("ended_at", pa.int64()), ("document", pa.string())]

@@ -18,14 +18,12 @@ from typing import Final
 from sagascope_collector.errors import StorageUnavailable
 from sagascope_collector.records import SagaId
 from sagascope_collector.storage import connection, summaries
-from sagascope_collector.storage.connection import IN_MEMORY, quoted
+from sagascope_collector.storage.connection import IN_MEMORY, migrate, quoted, statements
 from sagascope_collector.storage.database import Database
-from sagascope_collector.storage.migrate import migrate
 from sagascope_collector.storage.records import Records
 from sagascope_collector.storage.sagas import Sagas
-from sagascope_collector.storage.statements import load
 
-SQL: Final = load("copies")
+SQL: Final = statements("copies")
 
 RECORDS: Final = ("span_records", "log_records", "linked_spans")
 """Tables to which commits append."""

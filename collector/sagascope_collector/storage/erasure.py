@@ -19,16 +19,14 @@ from sagascope_collector.storage import summaries
 from sagascope_collector.storage.alerts import AlertRecords
 from sagascope_collector.storage.baselines import Baselines
 from sagascope_collector.storage.changes import Changes
-from sagascope_collector.storage.connection import IN_MEMORY
+from sagascope_collector.storage.connection import IN_MEMORY, statements
 from sagascope_collector.storage.copies import Rewriting
 from sagascope_collector.storage.database import Database
-from sagascope_collector.storage.deletion import Deletion
 from sagascope_collector.storage.incidents import IncidentRecords
-from sagascope_collector.storage.records import Records
+from sagascope_collector.storage.records import Deletion, Records
 from sagascope_collector.storage.sagas import Sagas
-from sagascope_collector.storage.statements import load
 
-SQL: Final = load("erasure")
+SQL: Final = statements("erasure")
 
 NAMED: Final = pa.schema([(name, pa.string()) for name in ("environment", "id", "text")])
 

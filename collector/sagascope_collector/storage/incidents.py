@@ -2,28 +2,90 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 import pyarrow as pa
 
 from sagascope_collector.records import SagaId, SagaKey
+from sagascope_collector.storage.connection import statements
 from sagascope_collector.storage.database import Database
-from sagascope_collector.storage.incident_records import (
-    AmountAtRisk,
-    IncidentChange,
-    IncidentGroup,
-    IncidentSaga,
-    Progress,
-)
-from sagascope_collector.storage.statements import load
+from sagascope_collector.storage.summaries import AmountAtRisk, IncidentSaga, SagaRow
 
-if TYPE_CHECKING:
-    from sagascope_collector.storage.summaries import SagaRow
 
-SQL: Final = load("incidents")
+class FailureRate(NamedTuple):
+    """The sagas of a type that ended since their share of failures left its baseline."""
+
+    failed: int
+    """Those that failed or were compensated."""
+    ended: int
+    baseline: float | None
+    """The share of failures that is expected; None: too few sagas ended before to know."""
+    is_total: bool
+    """None completed since half of the failures."""
+    step: str = ""
+    """The step at which attempts fail, whatever becomes of the sagas; ``""``: the sagas fail."""
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentGroup:
+    """The sagas that are stuck, or failed, for one cause at this moment."""
+
+    key: str
+    environment: str
+    name: str
+    step: str
+    service: str
+    """The one at which most of them are stuck."""
+    phase: str
+    reason: str
+    fingerprint: str
+    error: str
+    """The latest of theirs."""
+    count: int
+    since: int
+    """When the first of them stopped."""
+    middle: int
+    """When half of them had stopped."""
+    latest_at: int
+    """When the latest of them stopped."""
+    joined_at: int
+    """When the latest of them was first seen to be part of this."""
+    examples: tuple[str, ...]
+    """The ids of those that are stuck for longest."""
+    recommended_actions: Mapping[str, int]
+    """How many there are of each."""
+    amounts: tuple[AmountAtRisk, ...]
+    failure_rate: FailureRate | None = None
+    """None: its sagas need attention."""
+
+
+class IncidentChange(NamedTuple):
+    """Something that happened to an incident."""
+
+    incident: str
+    at: int
+    what: str
+    """``opened``, ``reopened``, ``acknowledged``, ``noted`` or ``resolved``."""
+    by: str | None
+    """None: the collector itself."""
+    note: str
+    sagas: int
+    """How many were part of it then."""
+
+
+class Progress(NamedTuple):
+    """What became of the sagas that were part of an incident when it was acknowledged."""
+
+    still: int
+    stuck_again: int
+    moved_on: int
+    finished: int
+
+
+SQL: Final = statements("incidents")
 
 ACKNOWLEDGED: Final = "acknowledged"
 
@@ -87,7 +149,7 @@ class IncidentRecords:
         """A number that changes after anything that `groups` returns may have changed."""
         return self._version
 
-    def put(self, settled: pa.Table, rows: "Sequence[SagaRow]", now: int) -> bool:
+    def put(self, settled: pa.Table, rows: Sequence[SagaRow], now: int) -> bool:
         """Within a transaction: replaces those of these sagas that need attention by `rows`.
 
         Returns whether anything changed; call `written` when the transaction is over.

@@ -15,10 +15,10 @@ from pydantic import TypeAdapter
 
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.records import Following, Heartbeat, Instance, Listing, Process
+from sagascope_collector.storage.connection import statements
 from sagascope_collector.storage.database import Database
-from sagascope_collector.storage.statements import load
 
-SQL: Final = load("instances")
+SQL: Final = statements("instances")
 
 SETTLED_AFTER_NS: Final = 10 * NANOSECONDS_PER_SECOND
 """How much older than the latest a list must be for a span that it lacks to have ended."""

@@ -11,15 +11,15 @@ from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import BadCursor
 from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.storage import summaries
-from sagascope_collector.storage.bounds import DOWNSAMPLED
+from sagascope_collector.storage.changes import DOWNSAMPLED
+from sagascope_collector.storage.connection import statements
 from sagascope_collector.storage.database import Database
 from sagascope_collector.storage.sagas import Sagas
-from sagascope_collector.storage.statements import load
 from sagascope_collector.storage.summaries import LATEST_TIME_NS, NEWEST, Order, Page, SagaFilter, SagaRow
 
-SQL: Final = load("listing")
-SELECT_FAILURE_PERIOD: Final = load("incidents")["select_failure_period"]
-SELECT_FAILED_AT_STEP: Final = load("outcomes")["select_failed_at_step"]
+SQL: Final = statements("listing")
+SELECT_FAILURE_PERIOD: Final = statements("incidents")["select_failure_period"]
+SELECT_FAILED_AT_STEP: Final = statements("outcomes")["select_failed_at_step"]
 
 KINDS: Final = ("id", "key", "prefix")
 """For what a saga may be found, best first."""

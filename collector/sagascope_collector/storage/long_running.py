@@ -8,14 +8,14 @@ import time
 from typing import Final
 
 from sagascope_collector.records import SagaId
-from sagascope_collector.storage.bounds import MAX_INTERVALS, Bounds, Interval, merged
+from sagascope_collector.storage.changes import MAX_INTERVALS, Bounds, Interval, merged
+from sagascope_collector.storage.connection import statements
 from sagascope_collector.storage.database import Database
-from sagascope_collector.storage.origins import Origins
+from sagascope_collector.storage.rows import Origins
 from sagascope_collector.storage.sagas import Sagas
-from sagascope_collector.storage.statements import load
 from sagascope_collector.storage.statistics import Statistics
 
-SQL: Final = load("long_running")
+SQL: Final = statements("long_running")
 
 MANY_INTERVALS: Final = MAX_INTERVALS - 4
 

@@ -10,17 +10,17 @@ import orjson
 import pyarrow as pa
 
 from sagascope_collector.records import Facts, Log, Mark, SagaId, Span
-from sagascope_collector.storage import bounds, rows, summaries, values
-from sagascope_collector.storage.bounds import Bounds, Interval
+from sagascope_collector.storage import changes, rows, schema, summaries
+from sagascope_collector.storage.changes import Bounds, Interval
+from sagascope_collector.storage.connection import statements
 from sagascope_collector.storage.database import Database
 from sagascope_collector.storage.instances import Instances
-from sagascope_collector.storage.origins import Origins
 from sagascope_collector.storage.records import Records
+from sagascope_collector.storage.rows import Origins
 from sagascope_collector.storage.sagas import Sagas
-from sagascope_collector.storage.statements import load
 
-SQL: Final = load("records")
-COMPLETIONS: Final = load("completions")
+SQL: Final = statements("records")
+COMPLETIONS: Final = statements("completions")
 
 MAX_RECORDS: int = 10_000
 """Spans, and log records, of one saga beyond which only the first and the last are read: half of this each."""
@@ -119,40 +119,40 @@ class Lookup:
     def _tables(self, kind: str, where: Mapping[SagaId, Bounds], large: set[SagaId]) -> Iterator[pa.Table]:
         """Returns the rows of one kind; those of others with the same id in another environment may be among them."""
         small = {saga: each for saga, each in where.items() if saga not in large}
-        for first, last in bounds.covering(small.values()):
+        for first, last in changes.covering(small.values()):
             ids = {saga.id for saga, each in small.items() if _meets(each, first, last)}
             yield self._rows(kind, ids, first, last)
         for saga in large:
             yield from self._ends_of(kind, saga.id, where[saga].intervals)
         for saga, each in where.items():
             if each.move:
-                values = {"move": each.move, "id": saga.id}
-                yield self._database.arrow(SQL[f"select_moved_{kind}"], values)
+                schema = {"move": each.move, "id": saga.id}
+                yield self._database.arrow(SQL[f"select_moved_{kind}"], schema)
 
     def _rows(self, kind: str, ids: set[str], first: int, last: int) -> pa.Table:
-        values = {"first": first, "last": last}
+        schema = {"first": first, "last": last}
         if len(ids) == 1:
-            return self._database.arrow(SQL[f"select_{kind}_of_one"], values | {"id": next(iter(ids))})
+            return self._database.arrow(SQL[f"select_{kind}_of_one"], schema | {"id": next(iter(ids))})
         wanted = pa.table({"id": pa.array(sorted(ids), pa.string())})
-        return self._database.arrow(SQL[f"select_{kind}_of_many"], values, wanted=wanted)
+        return self._database.arrow(SQL[f"select_{kind}_of_many"], schema, wanted=wanted)
 
     def _ends_of(self, kind: str, saga_id: str, intervals: Sequence[Interval]) -> Iterator[pa.Table]:
         if not intervals:
             return
-        values = {"id": saga_id, "first": intervals[0][0], "last": intervals[-1][1], "limit": MAX_RECORDS // 2}
-        yield self._database.arrow(SQL[f"select_ends_of_{kind}"], values)
+        schema = {"id": saga_id, "first": intervals[0][0], "last": intervals[-1][1], "limit": MAX_RECORDS // 2}
+        yield self._database.arrow(SQL[f"select_ends_of_{kind}"], schema)
 
     def _totals(self, saga: SagaId, where: Bounds) -> tuple[int, int]:
         if not where.intervals:
             return 0, 0
-        values = {"id": saga.id, "first": where.intervals[0][0], "last": where.intervals[-1][1]}
-        spans, logs = (self._database.rows(SQL[f"count_{kind}_of_one"], values)[0][0] for kind in ("spans", "logs"))
+        schema = {"id": saga.id, "first": where.intervals[0][0], "last": where.intervals[-1][1]}
+        spans, logs = (self._database.rows(SQL[f"count_{kind}_of_one"], schema)[0][0] for kind in ("spans", "logs"))
         return int(spans), int(logs)
 
     def _linked(self, where: Mapping[SagaId, Bounds]) -> Linked:
         """Returns the spans that links make part of sagas, each with the mark that its link says."""
         found: defaultdict[SagaId, dict[tuple[str, str, Mark, int], Span]] = defaultdict(dict)
-        for first, last in bounds.covering(where.values()):
+        for first, last in changes.covering(where.values()):
             if not self._records.may_be_linked(first, last):
                 continue
             links = self._links({saga.id for saga in where}, first, last)
@@ -171,11 +171,11 @@ class Lookup:
         return {saga: list(distinct.values()) for saga, distinct in found.items()}
 
     def _links(self, ids: set[str], first: int, last: int) -> pa.Table:
-        values = {"first": first, "last": last}
+        schema = {"first": first, "last": last}
         if len(ids) == 1:
-            return self._database.arrow(SQL["select_links_of_one"], values | {"id": next(iter(ids))})
+            return self._database.arrow(SQL["select_links_of_one"], schema | {"id": next(iter(ids))})
         wanted = pa.table({"id": pa.array(sorted(ids), pa.string())})
-        return self._database.arrow(SQL["select_links_of_many"], values, wanted=wanted)
+        return self._database.arrow(SQL["select_links_of_many"], schema, wanted=wanted)
 
     def _joined(
         self, saga: SagaId, spans: Sequence[Span], logs: Sequence[Log], totals: tuple[int, int] | None
@@ -223,8 +223,8 @@ class Lookup:
             yield from (log for _, log in rows.logs(table, self._origins))
 
     def _between(self, name: str, since: int, until: int) -> Iterator[pa.Table]:
-        values = {"since": since, "until": until}
-        yield from self._database.batches(SQL[name], values, rows=SPANS_TOGETHER)
+        schema = {"since": since, "until": until}
+        yield from self._database.batches(SQL[name], schema, rows=SPANS_TOGETHER)
 
     def lost(self) -> Iterator[dict[SagaId, Bounds]]:
         """Returns where the records of sagas lie of which no summary says it, some thousands of sagas at a time."""
@@ -282,4 +282,4 @@ def _clean_completion(ids: Sequence[SagaId], row: tuple[Any, ...]) -> CleanCompl
 
 def _attributes(stored: Mapping[str, str]) -> Mapping[str, Any]:
     names = [name for name, column in rows.known_keys(stored["keys"]) if column is None]
-    return values.attributes(zip(names, orjson.loads(stored["values"]), strict=True))
+    return schema.attributes(zip(names, orjson.loads(stored["values"]), strict=True))

@@ -1,25 +1,60 @@
-"""Appends records in commits, and keeps what a restart needs to go on after the last of them."""
+"""Appends records in commits, keeps what a restart needs to go on after the last of them, and deletes records."""
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+import orjson
 import pyarrow as pa
 
+from sagascope import semconv
 from sagascope_collector.errors import StorageUnavailable
 from sagascope_collector.records import SagaId
-from sagascope_collector.storage import bounds, instances, repeats, rows, schema
-from sagascope_collector.storage.batch import Appended, Batch, Counters
-from sagascope_collector.storage.bounds import Bounds
-from sagascope_collector.storage.changes import Changes
+from sagascope_collector.storage import instances, repeats, rows, schema, summaries
+from sagascope_collector.storage.changes import DOWNSAMPLED, NO_BOUNDS, Bounds, Changes, covering, load_bounds
+from sagascope_collector.storage.connection import statements
 from sagascope_collector.storage.database import Database
-from sagascope_collector.storage.instances import Instances
-from sagascope_collector.storage.origins import Origins
-from sagascope_collector.storage.statements import load
+from sagascope_collector.storage.instances import Instances, Observation
+from sagascope_collector.storage.rows import Origins
 
-SQL: Final = load("records")
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Decoded telemetry by columns, ready to be stored; the schemas are `schema.SPANS`, `.LOGS`, ...
+
+    Rows may repeat, within the batch and what is stored: a record is stored once.
+    """
+
+    spans: pa.Table
+    logs: pa.Table
+    links: pa.Table
+    """One row for each span link that names a saga."""
+    origins: pa.Table
+    """What `spans` and `logs` came under, by the number of the row."""
+    observations: tuple[Observation, ...]
+    """What the records say of the processes that sent them; one process may come several times."""
+
+
+class Appended(NamedTuple):
+    """What became of a batch, in records."""
+
+    stored: int
+    duplicate: int
+
+
+class Counters(NamedTuple):
+    """Records since the database was made."""
+
+    received: int = 0
+    stored: int = 0
+    rejected: int = 0
+    duplicate: int = 0
+
+
+SQL: Final = statements("records")
 
 SNAPSHOT_COMMITS: int = 200
 """Commits after which `state` is written anew: what came since is read again at the next start."""
@@ -172,13 +207,13 @@ class Records:
 
     def _restore(self) -> None:
         waiting = {
-            SagaId(environment, id_): bounds.load(text) for environment, id_, text in self._rows("select_changed")
+            SagaId(environment, id_): load_bounds(text) for environment, id_, text in self._rows("select_changed")
         }
         self._changes.restore(waiting)
         since: dict[SagaId, Bounds] = {}
         for environment, id_, seq, count in self._rows("select_sagas_since", {"seq": self._seq}):
             saga = SagaId(environment, id_)
-            since[saga] = since.get(saga, bounds.NO_BOUNDS).extended(seq, count)
+            since[saga] = since.get(saga, NO_BOUNDS).extended(seq, count)
         self._changes.restore(since)
         for seq, *counted, observations in self._rows("select_commits"):
             self._instances.observe(instances.load_observations(observations))
@@ -217,3 +252,73 @@ def _changed_table(changed: Mapping[SagaId, Bounds]) -> pa.Table:
     rows_ = [(saga.environment, saga.id, where.dump()) for saga, where in changed.items()]
     columns = zip(*rows_, strict=True)
     return pa.table([pa.array(each, pa.string()) for each in columns], schema=CHANGED)
+
+
+DELETION: Final = statements("deletion")
+
+CUT_LINKS: Final = pa.schema(
+    [("trace_id", pa.binary()), ("span_id", pa.binary()), ("earlier", pa.string()), ("links", pa.string())]
+)
+
+
+class Deletion:
+    """Deletes records, within transactions of those who decide what goes."""
+
+    def __init__(self, database: Database, changes: Changes) -> None:
+        self._database = database
+        self._changes = changes
+
+    def delete(self, where: Mapping[SagaId, Bounds], *, is_erasure: bool = False) -> int:
+        """Deletes the records of these sagas; returns how many.
+
+        A span that links make part of another saga stays, as a record of that one, until that is deleted. An erasure
+        deletes it all the same, and takes out of other spans the links that name these sagas.
+        """
+        gone, deleted = summaries.ids_table(where), 0
+        for first, last in covering(where.values()):
+            span = {"first": first, "last": last}
+            if is_erasure:
+                self._cut_links(span, gone)
+                self._database.rows(DELETION["delete_links_of_spans"], span, gone=gone)
+            values_ = {**span, "keeps_linked": not is_erasure}
+            deleted += self._database.count(DELETION["delete_spans"], values_, gone=gone)
+            deleted += self._database.count(DELETION["delete_logs"], span, gone=gone)
+            deleted += self._delete_links(span, gone, is_erasure=is_erasure)
+        if moves := sorted({each.move for each in where.values() if each.move}):
+            moved = pa.table({"move": pa.array(moves, pa.uint64())})
+            deleted += self._database.count(DELETION["delete_moved_spans"], gone=gone, moved=moved)
+            deleted += self._database.count(DELETION["delete_moved_logs"], gone=gone, moved=moved)
+        return deleted
+
+    def delete_others(self, before: int, first: int, last: int) -> int:
+        """Deletes records that are in no saga and were received before a moment, of some commits; returns how many."""
+        span = {"before": before, "first": first, "last": last}
+        return sum(self._database.count(DELETION[f"delete_other_{kind}"], span) for kind in ("spans", "logs"))
+
+    def _delete_links(self, span: Mapping[str, int], gone: pa.Table, *, is_erasure: bool) -> int:
+        """Deletes what links say of these sagas, and the spans that were kept for their sake alone."""
+        freed = self._database.arrow(DELETION["select_linked_to"], span, gone=gone)
+        if not freed.num_rows:
+            return 0
+        self._database.rows(DELETION["delete_links"], span, gone=gone)
+        waiting = summaries.ids_table(self._changes.all())
+        values_ = {**span, "downsampled": DOWNSAMPLED.dump(), "in_none": not is_erasure}
+        return self._database.count(DELETION["delete_freed_spans"], values_, freed=freed, waiting=waiting)
+
+    def _cut_links(self, span: Mapping[str, int], gone: pa.Table) -> None:
+        found = self._database.rows(DELETION["select_linking"], span, gone=gone)
+        named = set(gone["id"].to_pylist())
+        rows = [(trace_id, span_id, links, _without(links, named)) for trace_id, span_id, links in found]
+        if rows:
+            columns = [pa.array(each, kind.type) for each, kind in zip(zip(*rows, strict=True), CUT_LINKS, strict=True)]
+            self._database.rows(DELETION["update_links"], span, changed=pa.table(columns, schema=CUT_LINKS))
+
+
+def _without(links: str, named: Iterable[str]) -> str:
+    """Returns the stored form of links without those that name one of these sagas."""
+    kept: list[Any] = [each for each in orjson.loads(links) if _saga_of(each) not in set(named)]
+    return orjson.dumps(kept).decode() if kept else ""
+
+
+def _saga_of(link: list[Any]) -> object:
+    return schema.attributes(link[2]).get(semconv.SAGA_ID)

@@ -13,10 +13,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sagascope_collector.storage.connection import statements
 from sagascope_collector.storage.database import Database
-from sagascope_collector.storage.statements import load
 
-SQL: Final = load("records")
+SQL: Final = statements("records")
 
 Numbers = npt.NDArray[np.uint64]
 NONE: Final = np.empty(0, np.uint64)

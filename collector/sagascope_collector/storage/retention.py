@@ -8,16 +8,14 @@ from typing import Any, Final
 
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.records import SagaId
-from sagascope_collector.storage import bounds, summaries
-from sagascope_collector.storage.bounds import Bounds
-from sagascope_collector.storage.changes import Changes
+from sagascope_collector.storage import summaries
+from sagascope_collector.storage.changes import Bounds, Changes, load_bounds
+from sagascope_collector.storage.connection import statements
 from sagascope_collector.storage.database import Database
-from sagascope_collector.storage.deletion import Deletion
-from sagascope_collector.storage.records import Records
+from sagascope_collector.storage.records import Deletion, Records
 from sagascope_collector.storage.sagas import SETTLED_AFTER_NS, Sagas
-from sagascope_collector.storage.statements import load
 
-SQL: Final = load("retention")
+SQL: Final = statements("retention")
 
 _log: Final = logging.getLogger(__name__)
 
@@ -181,4 +179,4 @@ class Retention:
 
 
 def _read(rows: Sequence[tuple[Any, ...]]) -> dict[SagaId, Bounds]:
-    return {SagaId(environment, id_): bounds.load(text) for environment, id_, text in rows}
+    return {SagaId(environment, id_): load_bounds(text) for environment, id_, text in rows}

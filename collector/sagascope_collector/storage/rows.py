@@ -1,19 +1,35 @@
-"""From decoded columns to stored ones, and from stored columns to records. Pure.
+"""From decoded columns to stored ones, and from stored columns to records; and what the records came under.
 
 Every saga that changes is read anew, so this is a hot path: values are parsed all at once, what repeats is built once,
 and columns are taken by position.
 """
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import orjson
 import pyarrow as pa
 
-from sagascope_collector.records import Attributes, Event, Link, Log, Mark, Process, Resource, SagaId, Scope, Span
-from sagascope_collector.storage import schema, values
+from sagascope_collector.records import (
+    Attributes,
+    Entity,
+    Event,
+    Link,
+    Log,
+    Mark,
+    Process,
+    Resource,
+    SagaId,
+    Scope,
+    Span,
+)
+from sagascope_collector.storage import schema
+from sagascope_collector.storage.connection import statements
+from sagascope_collector.storage.database import Database
 
 _MARK: Final = [name for name, _ in schema.MARK]
 _EXTRAS: Final = [name for name, _ in schema.EXTRAS]
@@ -23,25 +39,113 @@ _SPAN: Final = [
 ]  # fmt: skip
 _LOG: Final = [*(name for name, _ in schema.LOG), "received_at"]
 _UNKNOWN: Final = (None,) * len(schema.MARK)
+SQL: Final = statements("records")
+
+ORIGINS: Final = pa.schema([("origin_id", pa.uint32()), *schema.ORIGIN])
+NO_ORIGINS: Final = ORIGINS.empty_table()
+
+_OF_PROCESS: Final = len(schema.PROCESS)
+
+Columns = tuple[str, ...]
+"""The values of `schema.ORIGIN`."""
 
 
-class Origin(Protocol):
-    """What a record came under."""
+@dataclass(slots=True)
+class Origin:
+    """What all records of one scope of one process share."""
 
-    process: Process
+    columns: Columns
+    process: Process = field(init=False)
+    _parsed: tuple[Resource, Scope] | None = None
+
+    def __post_init__(self) -> None:
+        """Reads the process at once: every record has it."""
+        self.process = Process(*self.columns[:_OF_PROCESS])
 
     @property
     def parsed(self) -> tuple[Resource, Scope]:
-        """Its resource and scope."""
-        ...
+        """The resource and the scope, parsed when they are first asked for."""
+        if self._parsed is None:
+            resource, scope = self.columns[_OF_PROCESS:]
+            self._parsed = _resource(resource), _scope(scope)
+        return self._parsed
 
 
-class Origins(Protocol):
-    """Origins by their numbers."""
+class Origins:
+    """The table of origins, in memory too. Written by the one thread that appends; read in any."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        self._of_id: list[Origin | None] = []
+        self._numbers: dict[Columns, int] = {}
+        for number, *columns in database.rows(SQL["select_origins"]):
+            self._put(number, tuple(columns))
+
+    def numbered(self, batch: pa.Table) -> tuple[list[int], pa.Table]:
+        """Returns the number of each row of `schema.ORIGINS`, and the rows to insert for those that are new.
+
+        `added` takes them in once they are on disk.
+        """
+        rows = list(zip(*(column.to_pylist() for column in batch.columns), strict=True)) if batch.num_rows else []
+        following = len(self._of_id)
+        new: dict[Columns, int] = {}
+        for row in rows:
+            if row not in self._numbers and row not in new:
+                new[row] = following + len(new)
+        numbers = [self._numbers[row] if row in self._numbers else new[row] for row in rows]
+        return numbers, _table(new) if new else NO_ORIGINS
+
+    def added(self, rows: pa.Table) -> None:
+        """Takes in rows that were inserted."""
+        for number, *columns in zip(*(column.to_pylist() for column in rows.columns), strict=True):
+            self._put(number, tuple(columns))
 
     def __getitem__(self, number: int) -> Origin:
-        """Returns one of them."""
-        ...
+        """Returns the origin with this number; a record refers to no other."""
+        found = self._of_id[number]
+        if found is None:
+            raise KeyError(number)
+        return found
+
+    def within(self, environment: str) -> list[int]:
+        """Returns the numbers of the origins of an environment."""
+        with self._lock:
+            return [
+                number for number, each in enumerate(self._of_id) if each and each.process.environment == environment
+            ]
+
+    def environments(self) -> list[str]:
+        """Returns the environment of each origin, by its number; "" where a number is not in use."""
+        with self._lock:
+            return [each.process.environment if each else "" for each in self._of_id]
+
+    def _put(self, number: int, columns: Columns) -> None:
+        with self._lock:
+            self._of_id += [None] * (number + 1 - len(self._of_id))
+            self._of_id[number] = Origin(columns)
+            self._numbers[columns] = number
+
+
+def _table(new: dict[Columns, int]) -> pa.Table:
+    rows = [(number, *columns) for columns, number in new.items()]
+    arrays = zip(*rows, strict=True)
+    return pa.table([pa.array(each, kind.type) for each, kind in zip(arrays, ORIGINS, strict=True)], schema=ORIGINS)
+
+
+def _resource(text: str) -> Resource:
+    attributes, dropped, schema_url, entities = orjson.loads(text)
+    return Resource(schema.attributes(attributes), dropped, schema_url, tuple(map(_entity, entities)))
+
+
+def _entity(stored: Sequence[Any]) -> Entity:
+    schema_url, type_, id_keys, description_keys = stored
+    return Entity(type_, tuple(id_keys), tuple(description_keys), schema_url)
+
+
+def _scope(text: str) -> Scope:
+    name, version, attributes, dropped, schema_url = orjson.loads(text)
+    return Scope(name, version, schema.attributes(attributes), dropped, schema_url)
 
 
 # --- to be stored ------------------------------------------------------------------------------------
@@ -137,7 +241,7 @@ def known_keys(text: str) -> list[tuple[str, int | None]]:
 
 def _attributes(keys: Sequence[tuple[str, int | None]], stored: Iterable[Any], mark: Sequence[Any]) -> Attributes:
     following = iter(stored)
-    return values.attributes((key, next(following) if column is None else mark[column]) for key, column in keys)
+    return schema.attributes((key, next(following) if column is None else mark[column]) for key, column in keys)
 
 
 def _span(own: tuple[Any, ...], mark: Mark, origin: Origin, attributes: Attributes) -> Span:
@@ -173,7 +277,7 @@ def _log(own: tuple[Any, ...], mark: Mark, origin: Origin, attributes: Attribute
         observed_at,
         severity,
         text,
-        values.decode(body),
+        schema.decode(body),
         event_name,
         trace_id.hex(),
         span_id.hex(),
@@ -196,12 +300,12 @@ def _extras_of(text: str) -> tuple[str, int, int, int, int]:
 
 def _event(stored: Sequence[Any]) -> Event:
     name, at, pairs, dropped = stored
-    return Event(name, at, values.attributes(pairs), dropped)
+    return Event(name, at, schema.attributes(pairs), dropped)
 
 
 def _link(stored: Sequence[Any]) -> Link:
     trace_id, span_id, pairs, trace_state, flags, dropped = stored
-    return Link(trace_id, span_id, values.attributes(pairs), trace_state, flags, dropped)
+    return Link(trace_id, span_id, schema.attributes(pairs), trace_state, flags, dropped)
 
 
 def _listed(text: str, read: Callable[[Sequence[Any]], Any]) -> tuple[Any, ...]:

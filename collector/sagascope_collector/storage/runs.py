@@ -12,11 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from sagascope_collector.storage.connection import IN_MEMORY
+from sagascope_collector.storage.connection import IN_MEMORY, statements
 from sagascope_collector.storage.database import Database
-from sagascope_collector.storage.statements import load
 
-SQL: Final = load("runs")
+SQL: Final = statements("runs")
 
 _FORMAT: Final = struct.Struct("<36sQ")
 """The id of the database, and the number of the last commit."""

@@ -14,17 +14,16 @@ from typing import Final
 import pyarrow as pa
 
 from sagascope_collector.records import SagaId
-from sagascope_collector.storage import bounds, summaries
-from sagascope_collector.storage.bounds import Bounds
-from sagascope_collector.storage.changes import Changes
+from sagascope_collector.storage import summaries
+from sagascope_collector.storage.changes import DOWNSAMPLED, NO_BOUNDS, Bounds, Changes, load_bounds
+from sagascope_collector.storage.connection import statements
 from sagascope_collector.storage.database import Database
-from sagascope_collector.storage.deletion import Deletion
 from sagascope_collector.storage.incidents import IncidentRecords
-from sagascope_collector.storage.statements import load
+from sagascope_collector.storage.records import Deletion
 from sagascope_collector.storage.summaries import SagaRow, id_of
 
-SQL: Final = load("sagas")
-OUTCOMES: Final = load("outcomes")
+SQL: Final = statements("sagas")
+OUTCOMES: Final = statements("outcomes")
 
 GONE: Final = pa.schema(
     [("environment", pa.string()), ("name", pa.string()), ("status", pa.string()), ("ended_at", pa.int64())]
@@ -48,7 +47,7 @@ LONG_BATCHES: Final = 20
 KNOWN_IDS: Final = 50_000
 """Ids of which it is remembered where their records lie."""
 
-_UNKNOWN: Final = (bounds.NO_BOUNDS, None)
+_UNKNOWN: Final = (NO_BOUNDS, None)
 """Of an id without a summary."""
 
 
@@ -94,7 +93,7 @@ class Sagas:
             rows = self._database.rows(SQL["select_bounds_of_open_called"], {"id": saga_id})
             for batch in self.batches([saga_id]):
                 rows += self._database.rows(SQL["select_bounds_of_ended_called"], {"id": saga_id, "batch": batch})
-        stored = {SagaId(environment, saga_id): bounds.load(text) for environment, text in rows}
+        stored = {SagaId(environment, saga_id): load_bounds(text) for environment, text in rows}
         return dict(sorted(_joined(found, stored).items()))
 
     def batches(self, terms: Iterable[str]) -> list[int]:
@@ -119,11 +118,11 @@ class Sagas:
         table = summaries.ids_table(wanted)
         with self._database.transaction():  # else one that is moved or opened again meanwhile is in neither table
             for saga, text in self._open(wanted, table):
-                read[saga] = bounds.load(text), False
+                read[saga] = load_bounds(text), False
             for batch in self.batches({saga.id for saga in wanted}):
                 found_here = self._database.rows(SQL["select_bounds_of_ended"], {"batch": batch}, wanted=table)
                 for environment, id_, text in found_here:
-                    read[SagaId(environment, id_)] = bounds.load(text), True
+                    read[SagaId(environment, id_)] = load_bounds(text), True
         with self._known_lock:
             if as_of == self._changes_of_known:  # else what was read may be of before
                 self._known.update(read)
@@ -155,7 +154,7 @@ class Sagas:
         with self.writing:
             rows = self._without_erased(ids, rows) if self._erased else rows
             stored = self._stored(ids)
-            downsampled = {saga for saga, (where, _) in stored.items() if where == bounds.DOWNSAMPLED}
+            downsampled = {saga for saga, (where, _) in stored.items() if where == DOWNSAMPLED}
             if downsampled:
                 self._ignore(downsampled)
                 ids = [saga for saga in ids if saga not in downsampled]
@@ -195,7 +194,7 @@ class Sagas:
         self._changes.settle(downsampled)
 
     def _after(self, saga: SagaId, stored: Mapping[SagaId, tuple[Bounds, bool | None]]) -> Bounds:
-        known, _ = stored.get(saga, (bounds.NO_BOUNDS, False))
+        known, _ = stored.get(saga, (NO_BOUNDS, False))
         return known.joined(self._changes.claimed(saga)).narrowed()
 
     def _remember(self, known: Mapping[SagaId, Bounds], ids: Sequence[SagaId]) -> None:
@@ -224,12 +223,12 @@ class Sagas:
     def scattered(self, intervals: int) -> list[tuple[SagaId, Bounds]]:
         """Returns open sagas whose records lie in so many places or more."""
         found = self._database.rows(SQL["select_scattered"], {"intervals": intervals})
-        return [(SagaId(environment, id_), bounds.load(text)) for environment, id_, text in found]
+        return [(SagaId(environment, id_), load_bounds(text)) for environment, id_, text in found]
 
     def bounds_of_open(self, saga: SagaId) -> Bounds:
         """Returns where the summary of an open saga says that its records lie."""
         found = self._database.rows(SQL["select_bounds_of_open"], wanted=summaries.ids_table([saga]))
-        return bounds.load(found[0][2]) if found else bounds.NO_BOUNDS
+        return load_bounds(found[0][2]) if found else NO_BOUNDS
 
     @property
     def is_long(self) -> bool:
@@ -327,7 +326,7 @@ class Sagas:
 
     def downsample(self, ids: Sequence[SagaId]) -> None:
         """Within a transaction, while `writing` is held: notes that only the summaries of these are kept."""
-        values = {"bounds": bounds.DOWNSAMPLED.dump()}
+        values = {"bounds": DOWNSAMPLED.dump()}
         self._database.rows(SQL["update_ended_bounds"], values, settled=summaries.ids_table(ids))
         self.forget_bounds(ids)
 
@@ -350,11 +349,11 @@ class Sagas:
 
     def is_erased(self, saga: SagaId) -> bool:
         """While `writing` is held: returns whether a saga was erased, and no record that came since is claimed."""
-        return saga in self._erased and self._changes.claimed(saga) == bounds.NO_BOUNDS
+        return saga in self._erased and self._changes.claimed(saga) == NO_BOUNDS
 
     def _without_erased(self, ids: Sequence[SagaId], rows: Sequence[SagaRow]) -> Sequence[SagaRow]:
         """Returns the rows that were made of what is there: of erased sagas only those with records since then."""
-        self._erased.difference_update(saga for saga in ids if self._changes.claimed(saga) != bounds.NO_BOUNDS)
+        self._erased.difference_update(saga for saga in ids if self._changes.claimed(saga) != NO_BOUNDS)
         return [row for row in rows if id_of(row) not in self._erased]
 
     # --- reading -------------------------------------------------------------------------------------
@@ -384,8 +383,8 @@ def _joined(changed: Mapping[SagaId, Bounds], stored: Mapping[SagaId, Bounds]) -
     """Returns where records lie that changes and summaries tell of; those of downsampled sagas are gone."""
     found = dict(changed)
     for saga, known in stored.items():
-        if known == bounds.DOWNSAMPLED:
+        if known == DOWNSAMPLED:
             found.pop(saga, None)
-        elif known != bounds.NO_BOUNDS:
+        elif known != NO_BOUNDS:
             found[saga] = known.joined(found[saga]) if saga in found else known
     return found

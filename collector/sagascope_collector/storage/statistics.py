@@ -1,4 +1,4 @@
-"""How often and how long steps ran: counts and histograms by time, kept apart from the records they were made of.
+"""How often and how long steps ran, and how many sagas ended: counts by time, kept apart from what they were made of.
 
 An attempt is counted with the commits that hold its views, once; where they fall into two of the parts that are
 counted together, twice. Buckets grow by an eighth of a power of two: a percentile is accurate to 4.5 %.
@@ -7,7 +7,7 @@ counted together, twice. Buckets grow by an eighth of a power of two: a percenti
 import math
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import orjson
@@ -15,12 +15,12 @@ import pyarrow as pa
 
 from sagascope import semconv
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
-from sagascope_collector.records import SagaId
+from sagascope_collector.records import SagaId, SagaKey
+from sagascope_collector.storage.connection import statements
 from sagascope_collector.storage.database import Database
 from sagascope_collector.storage.records import Records
-from sagascope_collector.storage.statements import load
 
-SQL: Final = load("statistics")
+SQL: Final = statements("statistics")
 
 SLOT_SECONDS: Final = 300
 """Steps that started within this time are counted together while they are young."""
@@ -252,3 +252,98 @@ def percentiles(buckets: Mapping[int, int]) -> tuple[float, float, float] | None
         while len(found) < len(PERCENTILES) and passed >= math.ceil(PERCENTILES[len(found)] * total):
             found.append(2 ** ((bucket + 0.5) / 8) / 1e9)
     return (found[0], found[1], found[2]) if total else None
+
+
+OUTCOMES: Final = statements("outcomes")
+
+SAGA_TYPE: Final = pa.schema([("environment", pa.string()), ("name", pa.string())])
+
+SagaType = tuple[str, str]
+"""An environment, and a saga name."""
+
+
+class OutcomePeriod(NamedTuple):
+    """The sagas that ended within one minute, or, where that is long ago, within one hour."""
+
+    start: int
+    """In seconds since 1970."""
+    ended: int
+    failed: int
+    """Those of them that failed or were compensated."""
+    running: int = 0
+    """Sagas that started within it and have not ended."""
+
+
+class FailedSaga(NamedTuple):
+    """A saga that failed or was compensated, and when it ended."""
+
+    key: SagaKey
+    ended_at: int
+
+
+class Outcomes:
+    """The table of outcome counts. Safe from any thread."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def failing_types(self, since: int, failed: int) -> list[SagaType]:
+        """Returns the types of which so many sagas or more failed since then, in seconds since 1970."""
+        found = self._database.rows(OUTCOMES["select_failing_types"], {"since": since, "failed": failed})
+        return [(environment, name) for environment, name in found]
+
+    def counts(self, types: Iterable[SagaType], oldest: int, recent: int) -> dict[SagaType, list[OutcomePeriod]]:
+        """Returns the outcomes of these types since `oldest`: by minute since `recent`, by hour before it.
+
+        Sagas that need attention are left out. Both times are in seconds since 1970.
+        """
+        wanted = pa.Table.from_pylist(
+            [dict(zip(SAGA_TYPE.names, each, strict=True)) for each in types], schema=SAGA_TYPE
+        )
+        found: dict[SagaType, list[OutcomePeriod]] = {}
+        values = {"oldest": oldest, "recent": recent}
+        for environment, name, *period in self._database.rows(OUTCOMES["select_outcome_counts"], values, wanted=wanted):
+            found.setdefault((environment, name), []).append(OutcomePeriod(*period))
+        return found
+
+    def failed(self, environment: str, name: str, since: int, until: int, limit: int) -> Sequence[FailedSaga]:
+        """Returns the sagas of a type that ended between these times and did not complete, the latest first."""
+        values = {"environment": environment, "name": name, "since": since, "until": until, "limit": limit}
+        found = self._database.rows(OUTCOMES["select_failed"], values)
+        return [FailedSaga(SagaKey(environment, name, id_, run), ended_at) for id_, run, ended_at in found]
+
+    def step_counts(self, oldest: int, recent: int, failed: int) -> dict[tuple[str, str, str], list[OutcomePeriod]]:
+        """Returns the attempts since `oldest` by (environment, saga name, step), as far as they are counted.
+
+        By five minutes since `recent`, by hour before it; both times are in seconds since 1970. Steps with fewer than
+        `failed` failed attempts since `recent` are left out.
+        """
+        found: dict[tuple[str, str, str], list[OutcomePeriod]] = {}
+        values = {"oldest": oldest, "recent": recent, "failed": failed}
+        for environment, name, step, *period in self._database.rows(OUTCOMES["select_step_counts"], values):
+            found.setdefault((environment, name, step), []).append(OutcomePeriod(*period))
+        return found
+
+    def step_sagas(self, environment: str, name: str, step: str, since: int, until: int) -> list[OutcomePeriod]:
+        """Returns the sagas that reached a step between these times, by five minutes; those with an error have failed.
+
+        The times are in nanoseconds since 1970.
+        """
+        values = {"environment": environment, "name": name, "step": step, "since": since, "until": until}
+        return [OutcomePeriod(*period) for period in self._database.rows(OUTCOMES["select_step_sagas"], values)]
+
+    def failed_at_step(
+        self, environment: str, name: str, step: str, since: int, until: int, limit: int
+    ) -> Sequence[FailedSaga]:
+        """Returns the sagas with an error at a step that started between these times, the latest first."""
+        times = {"since": since, "until": until, "limit": limit}
+        values = {"environment": environment, "name": name, "step": step} | times
+        found = self._database.rows(OUTCOMES["select_failed_at_step"], values)
+        return [FailedSaga(SagaKey(environment, name, id_, run), ended_at) for id_, run, ended_at in found]
+
+    def age(self, before: int, oldest: int) -> None:
+        """Adds up minutes before `before` to hours, and deletes what is older than `oldest`; both in seconds."""
+        values = {"before": before // 3600 * 3600}
+        with self._database.transaction():
+            self._database.rows(OUTCOMES["age_outcome_counts"], values)
+            self._database.rows(OUTCOMES["delete_aged_outcome_counts"], values | {"oldest": oldest})

@@ -20,13 +20,12 @@ from sagascope_collector.storage.instances import Instances
 from sagascope_collector.storage.listing import Hit, Listing
 from sagascope_collector.storage.long_running import LongRunning
 from sagascope_collector.storage.lookup import TRACE_ID_DIGITS, Lookup
-from sagascope_collector.storage.origins import Origins
-from sagascope_collector.storage.outcomes import Outcomes
 from sagascope_collector.storage.records import Records
 from sagascope_collector.storage.retention import FOREVER, Keep, Retention
+from sagascope_collector.storage.rows import Origins
 from sagascope_collector.storage.runs import Outages, steady_clock
 from sagascope_collector.storage.sagas import Sagas
-from sagascope_collector.storage.statistics import Statistics
+from sagascope_collector.storage.statistics import Outcomes, Statistics
 
 _SELECT_USED: Final = (
     "SELECT block_size, used_blocks FROM pragma_database_size() WHERE database_name = current_database()"
@@ -63,7 +62,7 @@ class Storage:
             accept_data_loss: go on although acknowledged records may be missing.
 
         Raises:
-            CannotStart: what `connection.connect` and `migrate.migrate` raise.
+            CannotStart: what `connection.connect` and `connection.migrate` raise.
         """
         self._path = path
         self._clock = clock

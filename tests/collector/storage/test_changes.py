@@ -5,8 +5,7 @@ from random import Random
 import pytest
 
 from sagascope_collector.records import SagaId
-from sagascope_collector.storage.bounds import Bounds
-from sagascope_collector.storage.changes import Backlog, Changes
+from sagascope_collector.storage.changes import Backlog, Bounds, Changes
 
 A, B, C = (SagaId("", each) for each in "abc")
 

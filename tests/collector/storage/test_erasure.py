@@ -29,7 +29,7 @@ from sagascope_collector.storage import (
     long_running,
     statistics,
 )
-from sagascope_collector.storage.bounds import Bounds
+from sagascope_collector.storage.changes import Bounds
 from sagascope_collector.storage.copies import Rewriting
 from support.otlp import NOON, SECOND, log, logs, of_saga, span, traces
 
@@ -297,7 +297,7 @@ def test_no_request_succeeds_when_the_common_copy_failed(filled: Path, monkeypat
 def test_records_of_a_long_running_saga_are_erased_where_they_were_moved_to(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sagascope_collector.storage.bounds.MERGE_GAP", 0)
+    monkeypatch.setattr("sagascope_collector.storage.changes.MERGE_GAP", 0)
     monkeypatch.setattr(long_running, "LOOK_INTERVAL_SECONDS", 0.0)
     monkeypatch.setattr(statistics, "COUNT_ROWS", 1)
     storage = opened(path)

@@ -9,7 +9,7 @@ import pytest
 
 from sagascope_collector.errors import StorageUnavailable
 from sagascope_collector.records import Facts, SagaId, SagaKey
-from sagascope_collector.storage import Keep, SagaFilter, SagaRow, Storage, bounds, long_running, records, statistics
+from sagascope_collector.storage import Keep, SagaFilter, SagaRow, Storage, changes, long_running, records, statistics
 from sagascope_collector.storage.database import Database
 from support.otlp import NOON, SECOND, heartbeat, logs, of_saga, resource, span, traces
 
@@ -25,7 +25,7 @@ def soon(eager: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets each piece of maintenance find something to do at once."""
     monkeypatch.setattr(records, "SNAPSHOT_COMMITS", 1)
     monkeypatch.setattr(statistics, "COUNT_ROWS", 1)
-    monkeypatch.setattr(bounds, "MERGE_GAP", 30)
+    monkeypatch.setattr(changes, "MERGE_GAP", 30)
     monkeypatch.setattr(long_running, "MANY_INTERVALS", 3)
     monkeypatch.setattr(long_running, "LOOK_INTERVAL_SECONDS", 0.0)
 

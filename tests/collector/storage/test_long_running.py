@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sagascope_collector.records import Facts, SagaId, SagaKey
-from sagascope_collector.storage import Keep, SagaRow, Storage, bounds, long_running, statistics
-from sagascope_collector.storage.outcomes import FailedSaga, OutcomePeriod
+from sagascope_collector.storage import Keep, SagaRow, Storage, changes, long_running, statistics
+from sagascope_collector.storage.statistics import FailedSaga, OutcomePeriod
 from support.otlp import NOON, SECOND, log, logs, of_saga, resource, span, traces
 
 from .conftest import append, maintain
@@ -25,7 +25,7 @@ TEST = resource("ledger", deployment_environment_name="test")
 @pytest.fixture(autouse=True)
 def soon(eager: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets records that lie apart be moved soon."""
-    monkeypatch.setattr(bounds, "MERGE_GAP", 0)
+    monkeypatch.setattr(changes, "MERGE_GAP", 0)
     monkeypatch.setattr(long_running, "LOOK_INTERVAL_SECONDS", 0.0)
     monkeypatch.setattr(statistics, "COUNT_ROWS", 1)
     NOW[0] = NOON

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pytest
 
 from sagascope_collector.records import SagaId, SagaKey
-from sagascope_collector.storage import SagaFilter, SagaRow, Storage, lookup, statements
+from sagascope_collector.storage import SagaFilter, SagaRow, Storage, connection, lookup
 from support.otlp import NOON, SECOND, log, logs, of_saga, span, traces
 
 from .conftest import append, maintain
 
-SQL = statements.load("records")
+SQL = connection.statements("records")
 
 OF_ONE = [*(f"select_{kind}_of_one" for kind in ("spans", "logs", "links")), "count_spans_of_one", "count_logs_of_one"]
 
@@ -71,8 +71,8 @@ def test_every_parameter_that_prunes_is_typed() -> None:
     pruning = re.compile(r'(?<!SET )\b(seq|batch|start|at"|received_at)\s*(<=|>=|=|<|>)\s*\$\w+\b(?!::)')
     found = {
         f"{subject}: {name}: {each.group()}"
-        for subject in statements.subjects()
-        for name, text in statements.load(subject).items()
+        for subject in connection.subjects()
+        for name, text in connection.statements(subject).items()
         for each in pruning.finditer(text)
         if not text.startswith("UPDATE")
     }

@@ -12,8 +12,8 @@ import pytest
 from sagascope_collector import storage as package
 from sagascope_collector.errors import CannotStart, DatabaseLocked, NewerDatabase, NotADatabase
 from sagascope_collector.records import SagaId
-from sagascope_collector.storage import Storage, statements
-from sagascope_collector.storage.migrate import Migration, migrations
+from sagascope_collector.storage import Storage, connection
+from sagascope_collector.storage.connection import Migration, migrations
 from support.otlp import NOON, SECOND, of_saga, span, traces
 
 from .conftest import append
@@ -112,7 +112,7 @@ def test_a_missing_folder_or_a_folder_in_place_of_a_file_is_refused(tmp_path: Pa
 def test_a_migration_that_fails_leaves_nothing_behind(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     failing = Migration(len(migrations()) + 1, "failing", "CREATE TABLE a (b INT); SELECT x;")
     broken = [*migrations(), failing]
-    monkeypatch.setattr("sagascope_collector.storage.migrate.migrations", lambda: broken)
+    monkeypatch.setattr("sagascope_collector.storage.connection.migrations", lambda: broken)
     with pytest.raises(duckdb.Error):
         Storage(str(path))
     monkeypatch.undo()
@@ -139,7 +139,7 @@ def test_a_database_of_the_format_before_the_first_release_is_refused_with_one_s
 def test_every_statement_is_used_by_some_module() -> None:
     folder = Path(package.__file__).parent
     code = "\n".join(each.read_text(encoding="utf-8") for each in folder.glob("*.py"))
-    names = {name for subject in statements.subjects() for name in statements.load(subject)}
+    names = {name for subject in connection.subjects() for name in connection.statements(subject)}
     assert not {name for name in names if not _is_named(name, code)}
 
 
