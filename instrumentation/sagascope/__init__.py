@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 from sagascope._version import __version__
 
 if TYPE_CHECKING:
-    from sagascope._batch import Batch, batch
     from sagascope._configure import configure, install, shutdown, stats
     from sagascope._plan import Step
     from sagascope._propagation import Incoming, extract, inject
     from sagascope._saga import RunningSaga, Saga, current
     from sagascope._stats import Stats
-    from sagascope._step import Attempt, compensation, step
+    from sagascope._step import Attempt, Batch, batch, compensation, step
     from sagascope.errors import MissingExtra, PlanInvalid, SagascopeError, SettingInvalid
 
 __all__ = [

@@ -15,8 +15,8 @@ from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, format_span_id, 
 
 from sagascope import semconv
 from sagascope._encoder import Encoder
+from sagascope._export import Delivery, Sender
 from sagascope._runtime import NANOSECONDS_PER_SECOND
-from sagascope._sender import Delivery, Sender
 from sagascope._stats import PROCESS_ENDED, Counters
 from sagascope._worker import Pause, Worker
 

@@ -29,11 +29,10 @@ from sagascope._encoder import (
     resource_without_process,
     to_readable_span,
 )
-from sagascope._export import Exporter
+from sagascope._export import Exporter, Sender
 from sagascope._in_flight import InFlightReporter
-from sagascope._log_capture import LogCapture
+from sagascope._providers import LogCapture
 from sagascope._runtime import NANOSECONDS_PER_SECOND, DetachedSpan
-from sagascope._sender import Sender
 from sagascope._settings import Settings
 from sagascope._spool import Spool
 from sagascope._stats import Counters, Stats

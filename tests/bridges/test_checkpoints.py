@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from sagascope_collector.bridges.tables import rows
-from sagascope_collector.bridges.temporal import runs
+from sagascope_collector.bridges.temporal import telemetry
 
 
 def test_a_table_checkpoint_with_unknown_fields_is_refused() -> None:
@@ -16,4 +16,4 @@ def test_a_table_checkpoint_with_unknown_fields_is_refused() -> None:
 
 def test_a_temporal_checkpoint_with_unknown_fields_is_refused() -> None:
     with pytest.raises(ValidationError):
-        runs.Checkpoint.model_validate({"looked": {"default": 1}, "ended": {}})
+        telemetry.Checkpoint.model_validate({"looked": {"default": 1}, "ended": {}})

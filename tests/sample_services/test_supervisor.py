@@ -14,8 +14,14 @@ import pytest
 
 from sagascope_samples.demo import CannotStart
 from sagascope_samples.demo.addresses import Address, Addresses
-from sagascope_samples.demo.processes import persistent_folder, temporary_folder
-from sagascope_samples.demo.supervisor import ProcessDied, ProcessNotReady, ProcessSpec, Supervisor
+from sagascope_samples.demo.supervisor import (
+    ProcessDied,
+    ProcessNotReady,
+    ProcessSpec,
+    Supervisor,
+    persistent_folder,
+    temporary_folder,
+)
 from support.samples import wait_until
 
 RESPONDS = "import sys, http.server as h; h.test(h.SimpleHTTPRequestHandler, port=int(sys.argv[1]), bind='127.0.0.1')"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sagascope import semconv
-from sagascope_collector.engines import saga_spans, span_status
+from sagascope_collector.engines import saga_spans
 from sagascope_collector.engines.engine import Engine, EngineSpans
 from sagascope_collector.engines.registry import BY_ROLE
 from sagascope_collector.engines.saga_spans import COMPENSATES_SEPARATOR
@@ -69,8 +69,8 @@ def normalize(spans: Mapping[SpanKey, Span]) -> NormalizedSpans:
 
 def _with_explicit_attributes(span: Span) -> Span:
     """Returns the span with the status that its events imply, and the compensated step as an attribute."""
-    if span.events and (span.mark.role in BY_ROLE or span_status.is_from_sagascope(span)):
-        span = span_status.with_derived_status(span)
+    if span.events and (span.mark.role in BY_ROLE or saga_spans.is_from_sagascope(span)):
+        span = saga_spans.with_derived_status(span)
     return saga_spans.with_compensates(span) if COMPENSATES_SEPARATOR in span.mark.type else span
 
 

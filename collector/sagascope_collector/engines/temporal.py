@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from sagascope import semconv
-from sagascope_collector.engines import saga_spans, span_status
+from sagascope_collector.engines import saga_spans
 from sagascope_collector.engines.engine import Engine, EngineSpans, RecordFields, in_order
 from sagascope_collector.records import Mark, Span
 
@@ -61,7 +61,7 @@ def interpret(spans: Sequence[Span]) -> EngineSpans:
     interpreted = EngineSpans([saga_spans.producer(span) for span in starts])
     interpreted.spans += map(saga_spans.participant, completions)
     interpreted.spans += [_root(span, completion) if span is runs[0] else saga_spans.participant(span) for span in runs]
-    interpreted.continued |= {span.span_id for span in [*runs, *completions] if span_status.continues_as_new(span)}
+    interpreted.continued |= {span.span_id for span in [*runs, *completions] if saga_spans.continues_as_new(span)}
     is_over = completion is not None or any(span.end > span.start for span in runs)
     latest_start = max((span.start for span in spans), default=0)
     activities = _activities(by_operation.get(START_ACTIVITY, []), by_operation.get(RUN_ACTIVITY, []))
@@ -72,11 +72,11 @@ def interpret(spans: Sequence[Span]) -> EngineSpans:
 
 def _root(run: Span, completion: Span | None) -> Span:
     if run.end > run.start:  # this SDK ends the span with the workflow
-        return saga_spans.root(run, semconv.OUTCOME_COMPLETED if span_status.continues_as_new(run) else "")
+        return saga_spans.root(run, semconv.OUTCOME_COMPLETED if saga_spans.continues_as_new(run) else "")
     if completion is None:
         return saga_spans.root(run, end=0)
     has_failed = completion.status == "error" or any(
-        event.name == span_status.EXCEPTION and not span_status.is_control_flow(event) for event in completion.events
+        event.name == saga_spans.EXCEPTION and not saga_spans.is_control_flow(event) for event in completion.events
     )
     outcome = semconv.OUTCOME_FAILED if has_failed else semconv.OUTCOME_COMPLETED
     status, message = ("error", completion.status_message) if has_failed else (run.status, run.status_message)

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from sagascope_collector import analysis
 from sagascope_collector.analysis.model import AttemptState, Saga
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
-from sagascope_collector.incidents.causes import Cause, error_text
+from sagascope_collector.incidents.causes import Cause, error_text, fingerprint
 from sagascope_collector.incidents.failure_rate import (
     BASELINE_SECONDS,
     HOUR_SECONDS,
@@ -20,7 +20,6 @@ from sagascope_collector.incidents.failure_rate import (
     departure,
     first_minute,
 )
-from sagascope_collector.incidents.fingerprint import fingerprint
 from sagascope_collector.incidents.lifecycle import Incident, State
 from sagascope_collector.records import SagaId
 from sagascope_collector.storage import FailedSaga, FailureRate, IncidentGroup, Storage

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from sagascope_collector.client.schemas import rfc3339
 from sagascope_collector.errors import BadValue
-from sagascope_collector.sql.functions import names
+from sagascope_collector.sql.allow_list import names
 
 _CARRIED: Final = names(
     """

@@ -22,8 +22,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import sagascope
-from sagascope_samples.chassis._callbacks import BackgroundTasks, Callbacks
-from sagascope_samples.chassis._calls import STATUS_OF, Peers, respond_with_error
+from sagascope_samples.chassis._calls import STATUS_OF, BackgroundTasks, Callbacks, Peers, respond_with_error
 from sagascope_samples.chassis._database import Database
 
 SHUTDOWN_TIMEOUT_SECONDS = 2

@@ -1,17 +1,19 @@
-"""Calls to the other services: their errors, and their retries with exponential backoff and jitter."""
+"""Calls between services: orders, errors, retries with backoff and jitter, and callbacks that report a result later."""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from decimal import Decimal, InvalidOperation
 from http import HTTPStatus
 from itertools import count
+from json import JSONDecodeError
 from random import SystemRandom
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import httpx
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
 import sagascope
 from sagascope import Attempt
@@ -134,3 +136,144 @@ async def _execute(attempt: Attempt, work: Callable[[], Awaitable[Result]], back
         except RETRYABLE:
             attempt.retry_in = backoff
             raise
+
+
+class BackgroundTasks:
+    """Background tasks that end with the process."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[None]] = set()
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Starts the work in a copy of the current context, so that it belongs to the same saga."""
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+
+    async def stop(self) -> None:
+        """Cancels running tasks and waits for their end."""
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("A background task failed", exc_info=error)
+
+
+class Callbacks:
+    """Accepts work, executes it in the background, and reports its result to the orchestrator.
+
+    Accepted work is kept in memory only, as in many real services: a process that is killed loses it, and never calls
+    back.
+    """
+
+    def __init__(self, tasks: BackgroundTasks, peers: Peers) -> None:
+        self._tasks = tasks
+        self._peers = peers
+        self._in_progress: set[str] = set()
+
+    def accept(self, request: Request, work: Callable[[], Awaitable[Any]]) -> Response:
+        """Responds with status 202 and starts the work, unless work with the same key is in progress.
+
+        Raises:
+            Refused: The request has no key, or no callback path.
+        """
+        key, path = request.headers.get(KEY_HEADER), request.headers.get(CALLBACK_HEADER, "")
+        if not key or not path.startswith("/"):
+            raise Refused(f"Accepted work needs the headers {KEY_HEADER} and {CALLBACK_HEADER}.")
+        if key not in self._in_progress:
+            self._in_progress.add(key)
+            self._tasks.start(self._execute(key, path, work))
+        return Response(status_code=202)
+
+    async def _execute(self, key: str, path: str, work: Callable[[], Awaitable[Any]]) -> None:
+        try:
+            result = await _result(work)
+        finally:
+            self._in_progress.discard(key)
+        for backoff in backoffs():
+            try:
+                await self._peers.post("orchestrator", path, result, key)
+            except RETRYABLE as error:
+                log.warning("Callback to %s failed: %s; retry in %.1f s", path, error, backoff)
+                await asyncio.sleep(backoff)
+            else:
+                return
+
+
+async def _result(work: Callable[[], Awaitable[Any]]) -> dict[str, str]:
+    """Executes the work and returns its result as the orchestrator receives it."""
+    try:
+        await work()
+    except Refused as error:
+        return {"ended": "refused", "error": str(error)}
+    except Unavailable as error:
+        return {"ended": "unavailable", "error": str(error)}
+    return {"ended": "done"}
+
+
+CURRENCIES = ("EUR", "GBP", "USD")
+"""All have two decimals, so amounts are stored as integer cents."""
+
+MAX_AMOUNT = Decimal(1_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A payment, as the services behind the orchestrator know it."""
+
+    payment: str
+    order_id: str
+    customer: str
+    amount: Decimal
+    currency: str
+
+    @classmethod
+    def read(cls, body: Any) -> Self:
+        """Reads the JSON of a request.
+
+        Raises:
+            Refused: A value is missing or invalid.
+        """
+        try:
+            texts = {field: str(body[field]) for field in ("payment", "order_id", "customer", "currency")}
+            order = cls(**texts, amount=Decimal(body["amount"]))
+        except (KeyError, TypeError, ValueError, InvalidOperation) as error:
+            raise Refused(
+                "An order needs payment, order_id, customer, amount (a decimal string) and currency."
+            ) from error
+        order._check()
+        return order
+
+    def write(self) -> dict[str, str]:
+        """Returns the JSON that `read` reads."""
+        return {field: str(value) for field, value in asdict(self).items()}
+
+    @property
+    def cents(self) -> int:
+        """The amount in cents."""
+        return int(self.amount * 100)
+
+    def _check(self) -> None:
+        if not self.payment or self.currency not in CURRENCIES:
+            raise Refused(f"A payment needs an id and one of the currencies {', '.join(CURRENCIES)}.")
+        if not (self.amount.is_finite() and 0 < self.amount < MAX_AMOUNT and self.amount == round(self.amount, 2)):
+            raise Refused(f"An amount must be above zero, below {MAX_AMOUNT}, and have at most two decimals.")
+
+
+async def read_order(request: Request) -> tuple[Order, str]:
+    """Returns the order in a request and its idempotency key.
+
+    Raises:
+        Refused: The order is missing or invalid, or there is no key.
+    """
+    try:
+        body = await request.json()
+    except JSONDecodeError as error:
+        raise Refused("The body is not valid JSON.") from error
+    key = request.headers.get(KEY_HEADER)
+    if not key:
+        raise Refused(f"The header {KEY_HEADER} is missing.")
+    return Order.read(body), key

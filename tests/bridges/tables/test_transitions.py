@@ -10,8 +10,7 @@ from sagascope import semconv
 from sagascope_collector.bridges import Telemetry
 from sagascope_collector.bridges.tables.mapping import State, Table
 from sagascope_collector.bridges.tables.rows import OpenRow, Row
-from sagascope_collector.bridges.tables.telemetry import TableTelemetry
-from sagascope_collector.bridges.tables.transitions import Transition, transition
+from sagascope_collector.bridges.tables.transitions import TableTelemetry, Transition, transition
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND as SECOND
 
 COLUMNS = {"id": "id", "state": "state", "step": "step"}

@@ -17,8 +17,7 @@ from sagascope import semconv
 from sagascope_collector.bridges import Telemetry
 from sagascope_collector.bridges.temporal.description import DescriptionReader
 from sagascope_collector.bridges.temporal.history import HistoryReader
-from sagascope_collector.bridges.temporal.runs import Run
-from sagascope_collector.bridges.temporal.telemetry import RunTelemetry
+from sagascope_collector.bridges.temporal.telemetry import Run, RunTelemetry
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 
 

@@ -5,7 +5,7 @@ import httpx
 import pytest
 
 from sagascope_collector.client import Client, Refused
-from sagascope_collector.sql import functions
+from sagascope_collector.sql import allow_list
 from support.collector import RunningCollector
 
 STATEMENTS = [
@@ -235,23 +235,23 @@ def test_queries_that_are_too_long_or_nested_too_deeply_are_refused_at_once(clie
     assert refused(client, query)
 
 
-KEYWORDS = functions.names(
+KEYWORDS = allow_list.names(
     "! -> coalesce current_timestamp grouping grouping_id if ifnull localtime localtimestamp overlay try_cast"
 )
 """What is written like a function, or is one in one of the versions only."""
 
-RANDOM = functions.names("random uuid gen_random_uuid")
+RANDOM = allow_list.names("random uuid gen_random_uuid")
 
 
 def test_only_functions_that_are_there_are_listed() -> None:
     known = {name for (name,) in duckdb.sql("SELECT function_name FROM duckdb_functions()").fetchall()}
-    assert (functions.FUNCTIONS | functions.TABLE_FUNCTIONS) - known <= KEYWORDS | functions.WINDOWS
+    assert (allow_list.FUNCTIONS | allow_list.TABLE_FUNCTIONS) - known <= KEYWORDS | allow_list.WINDOWS
 
 
 def test_no_listed_function_has_an_effect() -> None:
     query = "SELECT function_name FROM duckdb_functions() WHERE has_side_effects"
     effective = {name for (name,) in duckdb.sql(query).fetchall()}
-    assert effective & functions.FUNCTIONS <= RANDOM
+    assert effective & allow_list.FUNCTIONS <= RANDOM
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,7 @@ from sagascope_collector.bridges.postgres import CONNECTION_OPTIONS, first_line
 from sagascope_collector.bridges.tables.mapping import FINAL_STATES, Mapping, State, Table
 from sagascope_collector.bridges.tables.queries import PAGE_ROWS, FoundRow, TableQueries
 from sagascope_collector.bridges.tables.rows import Change, Checkpoint, OpenRow, Row, TableCheckpoint
-from sagascope_collector.bridges.tables.telemetry import TableTelemetry
-from sagascope_collector.bridges.tables.transitions import has_started, transition
+from sagascope_collector.bridges.tables.transitions import TableTelemetry, has_started, transition
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import BadValue, SourceUnavailable
 

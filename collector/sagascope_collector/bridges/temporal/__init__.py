@@ -1,7 +1,7 @@
 """Follows the open workflows of a Temporal server: their histories, and the state that only the server knows."""
 
 from sagascope_collector.bridges.temporal.client import TemporalClient, Tls
-from sagascope_collector.bridges.temporal.runs import Checkpoint
 from sagascope_collector.bridges.temporal.source import TemporalSource
+from sagascope_collector.bridges.temporal.telemetry import Checkpoint
 
 __all__ = ["Checkpoint", "TemporalClient", "TemporalSource", "Tls"]

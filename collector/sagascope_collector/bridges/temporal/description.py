@@ -10,8 +10,14 @@ from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.api.workflow.v1 import PendingActivityInfo, PendingWorkflowTaskInfo
 from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 
-from sagascope_collector.bridges.temporal.runs import PendingCall, Run
-from sagascope_collector.bridges.temporal.telemetry import UNSEEN_FAILURE, Error, RunTelemetry, format_time
+from sagascope_collector.bridges.temporal.telemetry import (
+    UNSEEN_FAILURE,
+    Error,
+    PendingCall,
+    Run,
+    RunTelemetry,
+    format_time,
+)
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 
 POLLER_CHECK_DELAY_NS: Final = 2 * NANOSECONDS_PER_SECOND

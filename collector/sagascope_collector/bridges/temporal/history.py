@@ -7,8 +7,7 @@ from pydantic import BaseModel, ValidationError
 from temporalio.api.history.v1 import HistoryEvent
 
 from sagascope import semconv
-from sagascope_collector.bridges.temporal.runs import PendingCall, Run
-from sagascope_collector.bridges.temporal.telemetry import UNSEEN_FAILURE, Error, RunTelemetry
+from sagascope_collector.bridges.temporal.telemetry import UNSEEN_FAILURE, Error, PendingCall, Run, RunTelemetry
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 
 COMPENSATION_PREFIXES: Final = ("undo_", "compensate_", "Undo", "Compensate")

@@ -16,8 +16,7 @@ from sagascope_collector.bridges.otlp import Telemetry
 from sagascope_collector.bridges.temporal.client import TemporalClient
 from sagascope_collector.bridges.temporal.description import DescriptionReader
 from sagascope_collector.bridges.temporal.history import HistoryReader
-from sagascope_collector.bridges.temporal.runs import Checkpoint, Run
-from sagascope_collector.bridges.temporal.telemetry import RunTelemetry
+from sagascope_collector.bridges.temporal.telemetry import Checkpoint, Run, RunTelemetry
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import SourceUnavailable
 
