@@ -31,7 +31,7 @@ from sagascope._encoder import (
 )
 from sagascope._export import Exporter, Sender
 from sagascope._in_flight import InFlightReporter
-from sagascope._providers import LogCapture
+from sagascope._log_capture import LogCapture
 from sagascope._runtime import NANOSECONDS_PER_SECOND, DetachedSpan
 from sagascope._settings import Settings
 from sagascope._spool import Spool

@@ -109,7 +109,7 @@ def test_decorator_declares_a_compensation(temporal: str) -> None:
 
 @pytest.mark.parametrize("rule", [{"give_back": "charge"}, lambda name: "charge" if name == "give_back" else None])
 def test_rule_declares_a_compensation(temporal: str, rule: Any) -> None:
-    from sagascope.integrations.temporal._workflow import CompensationRules
+    from sagascope.integrations.temporal._compensations import CompensationRules
 
     rules = CompensationRules(rule)
     assert rules.compensated_step("Payment", "give_back") == "charge"

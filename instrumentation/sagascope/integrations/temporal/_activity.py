@@ -19,6 +19,7 @@ from sagascope._context import SagaContext, SagaIdentity
 from sagascope._guard import Guard
 from sagascope._runtime import Runtime
 from sagascope._scope import SpanScope
+from sagascope.integrations.temporal._compensations import CompensationRules
 from sagascope.integrations.temporal._reporting import (
     StepCall,
     WorkflowRun,
@@ -26,7 +27,6 @@ from sagascope.integrations.temporal._reporting import (
     read_header,
     root_span_context,
 )
-from sagascope.integrations.temporal._workflow import CompensationRules
 
 MAX_BACKOFF_EXPONENT = 64
 """Beyond it the maximum interval is reached whatever the coefficient."""

@@ -15,6 +15,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from sagascope import _runtime
 from sagascope._guard import Guard
 from sagascope.integrations.temporal import _activity, _workflow
+from sagascope.integrations.temporal._compensations import CompensationRule, CompensationRules
 from sagascope.integrations.temporal._reporting import (
     Describe,
     WorkflowReporter,
@@ -22,7 +23,6 @@ from sagascope.integrations.temporal._reporting import (
     headers_with_trace,
     starting_links,
 )
-from sagascope.integrations.temporal._workflow import CompensationRule, CompensationRules
 
 _STARTING = Guard("reporting the start of a workflow")
 

@@ -18,7 +18,7 @@ from sagascope._attributes import Amount, amount_attributes, key_attributes
 from sagascope._guard import Guard
 from sagascope._runtime import SAMPLED, DetachedSpan
 from sagascope._saga import declared_plan
-from sagascope.integrations.temporal._workflow import CompensationRules
+from sagascope.integrations.temporal._compensations import CompensationRules
 
 _DESCRIBING = Guard("describing a workflow")
 _REPORTING = Guard("reporting a workflow")
