@@ -1,16 +1,103 @@
 """Loads what the settings name, before anything starts: tokens, certificates and files of rules."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from pathlib import Path
+from typing import Annotated, Self
 
-from sagascope_collector import config_file, runbooks
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from sagascope_collector import config_file
 from sagascope_collector.access import Tls, Tokens, load_tls, load_token
 from sagascope_collector.alerting import Alerts
+from sagascope_collector.analysis import runbooks
+from sagascope_collector.analysis.model import Phase
 from sagascope_collector.analysis.runbooks import Runbook
+from sagascope_collector.attention_codes import AttentionCode
+from sagascope_collector.config_file import Template
 from sagascope_collector.engines import BUILT_IN, AttributeMapping, read_mapping
 from sagascope_collector.scrubbing import Rules
 from sagascope_collector.settings import Settings
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _among(*known: str) -> Callable[[list[str]], list[str]]:
+    def check(words: list[str]) -> list[str]:
+        for word in words:
+            if word not in known:
+                raise ValueError(f"{word!r} is none of {', '.join(known)}")
+        return words
+
+    return check
+
+
+def _checked(parse: Callable[[str], Template]) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        parse(text)
+        return text
+
+    return check
+
+
+Word = Annotated[str, Field(min_length=1, max_length=200)]
+Patterns = Annotated[list[Word], BeforeValidator(_listed), Field(min_length=1)]
+Text = Annotated[str, Field(min_length=1, max_length=2_000)]
+
+
+class RunbookCondition(BaseModel):
+    """What must hold for a runbook to apply: of each list one entry. `*` in a word stands for any characters."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Patterns | None = None
+    environment: Patterns | None = None
+    step: Patterns | None = None
+    service: Patterns | None = None
+    error_type: Patterns | None = None
+    reason: Annotated[Patterns, AfterValidator(_among(*AttentionCode))] | None = None
+    phase: Annotated[Patterns, AfterValidator(_among(*Phase))] | None = None
+
+
+class RunbookRule(BaseModel):
+    """One runbook."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    when: RunbookCondition = RunbookCondition()
+    do: Annotated[Text, AfterValidator(_checked(runbooks.parse))] | None = None
+    link: Annotated[Text, AfterValidator(_checked(runbooks.link))] | None = None
+
+    @model_validator(mode="after")
+    def _require_text_or_link(self) -> "RunbookRule":
+        if self.do is None and self.link is None:
+            raise ValueError("says neither what to do nor where to read on: give `do`, `link` or both")
+        return self
+
+
+class RunbookFile(BaseModel):
+    """All runbooks; those that apply to a saga are shown in this order."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    runbooks: list[RunbookRule] = []
+
+
+def read_runbooks(path: Path) -> tuple[Runbook, ...]:
+    """Reads the runbooks of a file.
+
+    Raises:
+        BadRules: the file cannot be read or is not valid; each error has its line.
+    """
+    return tuple(_runbook(each) for each in config_file.read(path, RunbookFile).runbooks)
+
+
+def _runbook(rule: RunbookRule) -> Runbook:
+    when = rule.when.model_dump(exclude_none=True)
+    do = runbooks.parse(rule.do) if rule.do else None
+    return Runbook(when, do, runbooks.link(rule.link) if rule.link else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +128,7 @@ class Configuration:
                 change=load_token("change", settings.change_token_file, environment),
             ),
             tls=load_tls(settings.tls_cert, settings.tls_key, settings.tls_client_ca),
-            runbooks=runbooks.read(settings.runbooks) if settings.runbooks else (),
+            runbooks=read_runbooks(settings.runbooks) if settings.runbooks else (),
             attribute_mapping=read_mapping(settings.mapping) if settings.mapping else BUILT_IN,
             scrub_rules=config_file.read(settings.scrub, Rules) if settings.scrub else Rules(),
             alerts=config_file.read(settings.alerts, Alerts) if settings.alerts else None,

@@ -1,26 +1,103 @@
 """The routes that erase sagas by a business key."""
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from sagascope_collector.api.answering import answers, json
+from sagascope_collector.api.answers import json, responds
 from sagascope_collector.api.parameters import Nothing, OfKey, no_repeats
 from sagascope_collector.client import schemas
-from sagascope_collector.erasure import Eraser
+from sagascope_collector.records import SagaId
+from sagascope_collector.storage import SagaFilter, SagaRow, Storage
+
+PAGE_SAGAS: Final = 500
+
+MAX_LISTED_SAGAS: Final = 50
+"""Sagas that the answer lists; it has the number of all."""
+
+MAX_WAIT_SECONDS: Final = 8.0
+"""The time to wait for the summaries of records that were received before the call."""
+
+POLL_INTERVAL_SECONDS: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Eraser:
+    """Erases sagas by business key."""
+
+    storage: Storage
+    stored_as: Callable[[str], str] = str
+    """Returns the form in which a text is stored after scrubbing."""
+
+    def preview(self, request: schemas.Forget) -> schemas.Forgotten:
+        """Returns what `erase` would erase: all runs and names of an id are erased together.
+
+        Waits for the summaries of records that were received before the call.
+        """
+        return self._result(self._matching(request), None)
+
+    def erase(self, request: schemas.Forget) -> schemas.Forgotten:
+        """Erases the sagas that have the key.
+
+        Raises:
+            StorageUnavailable: the erasure is not finished; the next start finishes it.
+        """
+        rows = self._matching(request)
+        result = self._result(rows, 0)
+        ids = list(dict.fromkeys(SagaId(row.key.environment, row.key.id) for row in rows))
+        return result.model_copy(update={"records": self.storage.erasure.erase(ids, self._values(request))})
+
+    def _result(self, rows: Sequence[SagaRow], records: int | None) -> schemas.Forgotten:
+        backups = self.storage.backups.since(min(row.started_at for row in rows)) if rows else []
+        items = [_item(row) for row in rows[:MAX_LISTED_SAGAS]]
+        return schemas.Forgotten(sagas=len(rows), records=records, items=items, backups=list(backups))
+
+    def _values(self, request: schemas.Forget) -> list[str]:
+        return sorted({request.value, self.stored_as(request.value)})
+
+    def _matching(self, request: schemas.Forget) -> list[SagaRow]:
+        self._wait()
+        return [row for value in self._values(request) for row in self._found(request, value)]
+
+    def _found(self, request: schemas.Forget, value: str) -> Iterator[SagaRow]:
+        cursor = None
+        while True:
+            filter_ = SagaFilter(environment=request.environment, q=value)
+            page = self.storage.listing.page(filter_, limit=PAGE_SAGAS, cursor=cursor)
+            yield from (row for row in page.rows if row.keys.get(request.key) == value)
+            cursor = page.next_cursor
+            if not cursor:
+                return
+
+    def _wait(self) -> None:
+        """Waits until the summaries include all records stored by now, or the time is up."""
+        started = time.monotonic()
+        while (waited := time.monotonic() - started) < MAX_WAIT_SECONDS:
+            changed = self.storage.changes.backlog()
+            if not changed.sagas or changed.seconds < waited:
+                return
+            time.sleep(POLL_INTERVAL_SECONDS)
+
+
+def _item(row: SagaRow) -> schemas.ForgottenSaga:
+    environment, name, id_, run = row.key
+    fields = {"environment": environment, "name": name, "id": id_, "run": run, "status": row.status}
+    return schemas.ForgottenSaga.model_validate(fields)
 
 
 def of_erasure(eraser: Eraser, read_slot: Sequence[Any]) -> APIRouter:
     """Returns the routes; a preview takes a `read_slot`, as every read does."""
     router = APIRouter(dependencies=[Depends(no_repeats)], redirect_slashes=False)
 
-    @router.get("/api/v1/forget", dependencies=read_slot, **answers(schemas.Forgotten))
+    @router.get("/api/v1/forget", dependencies=read_slot, **responds(schemas.Forgotten))
     def what_would_go(asked: Annotated[OfKey, Query()]) -> Response:
         """What forgetting would remove: every saga with a business key of this value."""
         return json(eraser.preview(schemas.Forget(**asked.model_dump())))
 
-    @router.post("/api/v1/forget", **answers(schemas.Forgotten))
+    @router.post("/api/v1/forget", **responds(schemas.Forgotten))
     def forget(asked: schemas.Forget, _: Annotated[Nothing, Query()]) -> Response:
         """Remove every saga with a business key of this value, so that nothing of it is left on disk.
 

@@ -1,17 +1,94 @@
 """The routes of incidents."""
 
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 
-from sagascope_collector.api.answering import answers, json
+from sagascope_collector import analysis, incidents
+from sagascope_collector.analysis import model
+from sagascope_collector.api.answers import json, responds
 from sagascope_collector.api.parameters import IncidentListing, Nothing, TaskListing, Word, no_repeats
-from sagascope_collector.api.present import decimal, moment
-from sagascope_collector.api.tasks import Tasks
+from sagascope_collector.api.present import decimal, moment, parts
 from sagascope_collector.client import schemas
 from sagascope_collector.errors import BadValue
 from sagascope_collector.incidents import CommonAttribute, Comparison, Incident, Incidents, SagaAttribute, State
-from sagascope_collector.storage import FailureRate, IncidentChange
+from sagascope_collector.records import SagaId, SagaKey
+from sagascope_collector.storage import FailureRate, IncidentChange, SagaFilter, Storage
+
+
+@dataclass(frozen=True, slots=True)
+class Tasks:
+    """Reads one store. Call it from a thread, not from the event loop."""
+
+    storage: Storage
+    context: Callable[[int], analysis.Context]
+    clock: Callable[[], int]
+
+    def page(self, incident: str, limit: int, cursor: str | None) -> schemas.Tasks:
+        """A page of what to do; sagas that no longer need attention are left out, so it may hold fewer than `limit`.
+
+        Raises:
+            BadCursor: it is none of ours.
+        """
+        page = self.storage.listing.page(SagaFilter(incident=incident), limit=limit, cursor=cursor)
+        items = list(self._tasks([row.key for row in page.rows]))
+        return schemas.Tasks(items=items, next_cursor=page.next_cursor)
+
+    def _tasks(self, keys: Sequence[SagaKey]) -> Iterator[schemas.Task]:
+        context, wanted = self.context(self.clock()), set(keys)
+        ids = list(dict.fromkeys(SagaId(key.environment, key.id) for key in keys))
+        for facts in (self.storage.lookup.facts(ids) if ids else {}).values():
+            for saga in analysis.rebuild(facts, context.now, context.baselines):
+                task = _task(saga, analysis.judge(saga, facts.instances, context)) if saga.key in wanted else None
+                if task:
+                    yield task
+
+
+def _task(saga: model.Saga, judgement: model.Judgement) -> schemas.Task | None:
+    verdict, why = judgement.verdict, incidents.cause(saga, judgement)
+    if verdict is None or why is None:
+        return None
+    return schemas.Task.model_validate(
+        {
+            **saga.key._asdict(),
+            "incident": why.key,
+            "recommended_action": incidents.recommended_action(saga, judgement).value,
+            "reason": verdict.reason.value,
+            "phase": verdict.phase.value,
+            "step": verdict.step,
+            "service": verdict.service,
+            "since": moment(verdict.since),
+            "confidence": verdict.confidence.value,
+            "headline": verdict.headline,
+            "headline_parts": parts(verdict.headline),
+            "look_up": [_look_up(each) for each in incidents.look_ups(saga, judgement)],
+            "actions": list(verdict.actions),
+            "actions_parts": [parts(each) for each in verdict.actions],
+            "amount_at_risk": [
+                schemas.AmountAtRisk(
+                    currency=each.currency, certain=decimal(each.certain), possible=decimal(each.possible)
+                )
+                for each in saga.amount_at_risk
+            ],
+        }
+    )
+
+
+def _look_up(of: incidents.LookUp) -> schemas.LookUp:
+    tried = of.attempt
+    return schemas.LookUp(
+        step=of.step,
+        service=of.service or None,
+        instance=(tried.process.instance or None) if tried else None,
+        idempotency_key=tried.idempotency_key if tried else None,
+        state=tried.state.value if tried else None,
+        started_at=moment(tried.started_at) if tried else None,
+        trace_id=tried.trace_id if tried else None,
+        span_id=tried.span_id if tried else None,
+    )
+
 
 Key = Annotated[Word, Path(alias="key")]
 
@@ -20,18 +97,18 @@ def incident_routes(incidents: Incidents, tasks: Tasks, comparison: Comparison) 
     """Returns the routes of incidents, of the tasks for their sagas, and of what these have in common."""
     router = APIRouter(dependencies=[Depends(no_repeats)], redirect_slashes=False)
 
-    @router.get("/api/v1/incidents", **answers(schemas.Incidents))
+    @router.get("/api/v1/incidents", **responds(schemas.Incidents))
     def listed(asked: Annotated[IncidentListing, Query()]) -> Response:
         """Returns incidents, the worst first; without `state` also resolved ones, the latest of them first."""
         state = State(asked.state) if asked.state else None
         return json(schemas.Incidents(items=[schemas.Incident(**_summary(each)) for each in incidents.all(state)]))
 
-    @router.get("/api/v1/incidents/{key}", **answers(schemas.IncidentInFull, 404))
+    @router.get("/api/v1/incidents/{key}", **responds(schemas.IncidentInFull, 404))
     def one(key: Key, _: Annotated[Nothing, Query()]) -> Response:
         """Returns one incident with its history."""
         return json(_in_full(incidents, incidents.one(key), comparison))
 
-    @router.get("/api/v1/incidents/{key}/tasks", **answers(schemas.Tasks, 404))
+    @router.get("/api/v1/incidents/{key}/tasks", **responds(schemas.Tasks, 404))
     def tasks_of(key: Key, asked: Annotated[TaskListing, Query()]) -> Response:
         """Returns what to do with each saga of an incident, and what to look up first."""
         incident = incidents.one(key)
@@ -39,7 +116,7 @@ def incident_routes(incidents: Incidents, tasks: Tasks, comparison: Comparison) 
             return json(schemas.Tasks(items=[], next_cursor=None))
         return json(tasks.page(incident.key, asked.limit, asked.cursor))
 
-    @router.patch("/api/v1/incidents/{key}", **answers(schemas.IncidentInFull, 404))
+    @router.patch("/api/v1/incidents/{key}", **responds(schemas.IncidentInFull, 404))
     def change(key: Key, patch: schemas.IncidentPatch, _: Annotated[Nothing, Query()]) -> Response:
         """Acknowledges, resolves or reopens an incident, or adds a note; its sagas stay as they are."""
         if patch.state is None and patch.note is None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sagascope_collector import analysis
 from sagascope_collector.analysis import model
-from sagascope_collector.api import present, quoted
+from sagascope_collector.api import parameters, present
 from sagascope_collector.archives import otlp_json
 from sagascope_collector.client import schemas
 from sagascope_collector.errors import NotFound
@@ -95,14 +95,14 @@ class Lookup:
         Words out of a sentence count only when they are exact: the 5 in "stuck for 5 minutes" begins many an id.
         """
         beginnings: Hits = []
-        for reading in quoted.readings(text):
+        for reading in parameters.readings(text):
             hits = self._hits(reading)
             if _exact(hits):
                 return hits
             beginnings = beginnings or hits
         if beginnings:
             return beginnings
-        return next(filter(None, (_exact(self._hits(word)) for word in quoted.words(text))), [])
+        return next(filter(None, (_exact(self._hits(word)) for word in parameters.words(text))), [])
 
     def _hits(self, reading: str) -> Hits:
         found = [(kind, row.document) for kind, row in self.storage.search(reading, limit=FOUND)]
@@ -115,9 +115,9 @@ class Lookup:
             yield "id", present.summary(saga, analysis.judge(saga, facts.instances, context)).model_dump_json()
 
     def _reason(self, text: str) -> schemas.NothingFound:
-        if any(self.storage.lookup.sagas_with(each) for each in quoted.telemetry_ids(text)):
+        if any(self.storage.lookup.sagas_with(each) for each in parameters.telemetry_ids(text)):
             return "not_a_saga"
-        meant = [*quoted.readings(text), self.stored_as(text)]
+        meant = [*parameters.readings(text), self.stored_as(text)]
         return "expired" if any(map(self.storage.retention.has_expired, meant)) else "never_seen"
 
     def _scrubbed(

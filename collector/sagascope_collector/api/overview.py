@@ -3,13 +3,42 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from typing import Protocol
 
 from sagascope_collector import analysis
-from sagascope_collector.api.paths import paths
 from sagascope_collector.api.present import moment
 from sagascope_collector.client import schemas
 from sagascope_collector.records import Following, Instance
-from sagascope_collector.storage import TRANSITION, Page, PathCount, StepPeriod, StepStatistics, steps_of
+from sagascope_collector.storage import TRANSITION, Page, PathCount, StepPeriod, StepStatistics, Storage, steps_of
+
+MAX_PATHS: int = 20
+"""Paths in an answer."""
+
+
+def paths(counted: Sequence[PathCount]) -> list[schemas.FlowCourse]:
+    """Returns the usual path first, and how each other path differs from it."""
+    usual = max(counted, key=lambda each: (each.completed, each.sagas), default=None)
+    if usual is None:
+        return []
+    others = [each for each in counted if each is not usual]
+    return [_path(each, usual) for each in (usual, *others)][:MAX_PATHS]
+
+
+def _path(counted: PathCount, usual: PathCount) -> schemas.FlowCourse:
+    shared = [step for step in usual.steps if step in counted.steps]
+    return schemas.FlowCourse(
+        steps=list(counted.steps),
+        sagas=counted.sagas,
+        completed=counted.completed,
+        is_usual=counted is usual,
+        missing=[step for step in usual.steps if step not in counted.steps],
+        added=[step for step in counted.steps if step not in usual.steps],
+        is_reordered=[step for step in counted.steps if step in usual.steps] != shared,
+        newest=counted.newest.id,
+        environment=counted.newest.environment,
+    )
+
 
 FLOW_COLUMN = {
     "running": "running",
@@ -128,3 +157,44 @@ def _instance(instance: Instance, context: analysis.Context) -> schemas.Instance
 
 def _following(said: Following) -> schemas.Following:
     return schemas.Following(kind=said.kind, lag_seconds=said.lag, watching=said.watching, trouble=said.trouble or None)
+
+
+class Health(Protocol):
+    """What the API asks of the process that it runs in. Quick, and safe from any thread."""
+
+    def unready(self) -> str | None:
+        """Why nothing can be taken in or answered now, in one sentence; None: all is well."""
+        ...
+
+    def degraded(self) -> Sequence[str]:
+        """What does not work although telemetry is taken in and questions are answered, in sentences."""
+        ...
+
+    def lag_seconds(self) -> float:
+        """Seconds by which lists may be behind what was stored."""
+        ...
+
+    def otlp_http(self) -> str | None:
+        """Where OTLP is taken over HTTP, as HOST:PORT; None: not known yet."""
+        ...
+
+    def notices(self) -> Sequence[str]:
+        """What a reader of any answer should know: sentences, the gravest first."""
+        ...
+
+
+def status(storage: Storage, health: Health) -> schemas.Status:
+    """How the collector is; what clients dropped is the sum of what each process said last."""
+    counted = storage.records.counters
+    spoken = [each.heartbeat for each in storage.instances.all() if each.heartbeat]
+    return schemas.Status(
+        version=version("sagascope"),
+        received=counted.received,
+        stored=counted.stored,
+        rejected=counted.rejected,
+        duplicate=counted.duplicate,
+        dropped_by_clients=sum(each.dropped for each in spoken),
+        lag_seconds=round(health.lag_seconds(), 3),
+        database_bytes=storage.size_bytes(),
+        notices=list(health.notices()),
+    )

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sagascope_collector import records, values
+from sagascope_collector import records
 from sagascope_collector.analysis import model
 from sagascope_collector.analysis.wording import Text
 from sagascope_collector.analysis.wording import Time as TextTime
@@ -225,31 +225,33 @@ def _span(span: records.Span) -> schemas.Span:
         ended_at=_moment(span.end or None),
         start_unix_nano=str(span.start if span.sent_start is None else span.sent_start),
         status=span.status,
-        attributes=values.attributes(span.attributes),
+        attributes=records.json_attributes(span.attributes),
         events=[_event(each) for each in span.events],
         links=[_link(each) for each in span.links],
     )
 
 
 def _event(event: records.Event) -> schemas.SpanEvent:
-    return schemas.SpanEvent(name=event.name, at=moment(event.at), attributes=values.attributes(event.attributes))
+    return schemas.SpanEvent(name=event.name, at=moment(event.at), attributes=records.json_attributes(event.attributes))
 
 
 def _link(link: records.Link) -> schemas.SpanLink:
-    return schemas.SpanLink(trace_id=link.trace_id, span_id=link.span_id, attributes=values.attributes(link.attributes))
+    return schemas.SpanLink(
+        trace_id=link.trace_id, span_id=link.span_id, attributes=records.json_attributes(link.attributes)
+    )
 
 
 def _log(log: records.Log) -> schemas.Log:
     return schemas.Log(
         at=moment(log.at),
         severity=log.severity_text or severity(log.severity),
-        body=values.natural(log.body),
+        body=records.json_value(log.body),
         event_name=log.event_name or None,
         service=log.process.service or None,
         instance=log.process.instance or None,
         trace_id=log.trace_id or None,
         span_id=log.span_id or None,
-        attributes=values.attributes(log.attributes),
+        attributes=records.json_attributes(log.attributes),
     )
 
 

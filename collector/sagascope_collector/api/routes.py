@@ -11,20 +11,17 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Response
 
 from sagascope_collector import analysis
-from sagascope_collector.api import overview, problems
-from sagascope_collector.api.answering import DatabaseFile, OtlpLines, answers, database_file, json
-from sagascope_collector.api.body_limit import BodyLimit
-from sagascope_collector.api.erasure import of_erasure
-from sagascope_collector.api.health import Health, status
-from sagascope_collector.api.incidents import incident_routes
+from sagascope_collector.api import answers, overview
+from sagascope_collector.api.answers import DatabaseFile, OtlpLines, database_file, json, responds
+from sagascope_collector.api.erasure import Eraser, of_erasure
+from sagascope_collector.api.incidents import Tasks, incident_routes
+from sagascope_collector.api.limits import BodyLimit, ReadLimits, ReadSlots
 from sagascope_collector.api.lookup import Lookup
+from sagascope_collector.api.overview import Health, status
 from sagascope_collector.api.parameters import Listing, NamedSaga, Nothing, OneSaga, Search, Window, Word, no_repeats
-from sagascope_collector.api.read_slots import ReadLimits, ReadSlots
 from sagascope_collector.api.sql import of_sql
-from sagascope_collector.api.tasks import Tasks
 from sagascope_collector.client import schemas
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
-from sagascope_collector.erasure import Eraser
 from sagascope_collector.errors import NotFound, Unavailable
 from sagascope_collector.incidents import Comparison, Incidents
 from sagascope_collector.sql import Queries
@@ -70,7 +67,7 @@ def create_api(
         redirect_slashes=False,
         telemetry=SILENT,
     )
-    problems.register(api)
+    answers.register(api)
     api.add_middleware(BodyLimit)
     read_slot = [Depends(ReadSlots(limits).taken, scope="function")]
     api.include_router(_of_sagas(Lookup(storage, context, clock, stored_as)), dependencies=read_slot)
@@ -90,22 +87,22 @@ def _router() -> APIRouter:
 def _of_sagas(lookup: Lookup) -> APIRouter:
     router = _router()
 
-    @router.get("/api/v1/search", **answers(schemas.SearchResult))
+    @router.get("/api/v1/search", **responds(schemas.SearchResult))
     def search(asked: Annotated[Search, Query()]) -> Response:
         """Find sagas by an id or its beginning, a business key's value, a trace id or a span id."""
         return json(lookup.search(asked.q))
 
-    @router.get("/api/v1/saga", **answers(schemas.Saga, 404))
+    @router.get("/api/v1/saga", **responds(schemas.Saga, 404))
     def saga(asked: Annotated[NamedSaga, Query()]) -> Response:
         """One saga in full, judged as of now; the name and id may hold any character."""
         return json(lookup.saga(asked.name, asked.id, asked.environment, asked.run))
 
-    @router.get("/api/v1/export", response_class=OtlpLines, responses=problems.described(404, 422, 503))
+    @router.get("/api/v1/export", response_class=OtlpLines, responses=answers.described(404, 422, 503))
     def export(asked: Annotated[NamedSaga, Query()]) -> Response:
         """All that was received of one saga, as OTLP in JSON, a request a line; without `run` of the latest started."""
         return OtlpLines(lookup.telemetry(asked.name, asked.id, asked.environment, asked.run))
 
-    @router.get("/api/v1/sagas/{name}/{id:path}", **answers(schemas.Saga, 404))
+    @router.get("/api/v1/sagas/{name}/{id:path}", **responds(schemas.Saga, 404))
     def saga_at(
         name: Annotated[Word, Path()], saga_id: Annotated[Word, Path(alias="id")], asked: Annotated[OneSaga, Query()]
     ) -> Response:
@@ -118,18 +115,18 @@ def _of_sagas(lookup: Lookup) -> APIRouter:
 def _of_lists(storage: Storage, context: Callable[[int], analysis.Context], clock: Callable[[], int]) -> APIRouter:
     router = _router()
 
-    @router.get("/api/v1/sagas", **answers(schemas.Sagas))
+    @router.get("/api/v1/sagas", **responds(schemas.Sagas))
     def listed(asked: Annotated[Listing, Query()]) -> Response:
         """Sagas, newest start first unless `sort` says otherwise; `attention=any`: every one that needs someone."""
         page = storage.listing.page(asked.narrowed(), limit=asked.limit, cursor=asked.cursor, order=asked.order)
         return json(overview.listed(page))
 
-    @router.get("/api/v1/flows", **answers(schemas.Flows))
+    @router.get("/api/v1/flows", **responds(schemas.Flows))
     def flows(_: Annotated[Nothing, Query()]) -> Response:
         """Saga types, with how many there are by status and how many need someone."""
         return json(overview.flows(storage.sagas.flow_counts()))
 
-    @router.get("/api/v1/flows/{name:path}", **answers(schemas.FlowInFull, 404))
+    @router.get("/api/v1/flows/{name:path}", **responds(schemas.FlowInFull, 404))
     def flow(name: Annotated[Word, Path()], asked: Annotated[Window, Query()]) -> Response:
         """How often and how long the steps of one saga type ran, within the latest `window`: `15m`, `24h`, `7d`."""
         period = whole_period(asked.seconds // overview.PERIODS)
@@ -141,7 +138,7 @@ def _of_lists(storage: Storage, context: Callable[[int], analysis.Context], cloc
             overview.flow(name, period, steps, storage.statistics.paths(name, asked.environment, since, MAX_PATHS))
         )
 
-    @router.get("/api/v1/services", **answers(schemas.Services))
+    @router.get("/api/v1/services", **responds(schemas.Services))
     def services(_: Annotated[Nothing, Query()]) -> Response:
         """Services, with their processes and what each has in flight."""
         return json(overview.services(storage.instances.all(), context(clock())))
@@ -152,23 +149,23 @@ def _of_lists(storage: Storage, context: Callable[[int], analysis.Context], cloc
 def _of_the_process(storage: Storage, health: Health) -> APIRouter:
     router = _router()
 
-    @router.get("/api/v1/status", **answers(schemas.Status))
+    @router.get("/api/v1/status", **responds(schemas.Status))
     def how_it_is(_: Annotated[Nothing, Query()]) -> Response:
         """How the collector itself is."""
         return json(status(storage, health))
 
-    @router.get("/api/v1/backup", response_class=DatabaseFile, responses=problems.described(422, 503))
+    @router.get("/api/v1/backup", response_class=DatabaseFile, responses=answers.described(422, 503))
     def backup(_: Annotated[Nothing, Query()]) -> Response:
         """All that is stored by now, as a DuckDB database; what comes meanwhile is stored as ever."""
         return database_file(storage)
 
-    @router.post("/api/v1/backups", **answers(schemas.Alive))
+    @router.post("/api/v1/backups", **responds(schemas.Alive))
     def note_backup(written: schemas.BackupNote, _: Annotated[Nothing, Query()]) -> Response:
         """Notes where a backup was written to: it is listed when something that it holds is erased."""
         storage.backups.note(written.location)
         return json(schemas.Alive(status="ok", reasons=[]))
 
-    @router.get("/healthz", **answers(schemas.Alive))
+    @router.get("/healthz", **responds(schemas.Alive))
     async def healthz() -> Response:
         """Whether the process runs. The header `Sagascope-OTLP-HTTP` says where it takes OTLP over HTTP."""
         answer = json(schemas.Alive(status="ok", reasons=[]))
@@ -176,7 +173,7 @@ def _of_the_process(storage: Storage, health: Health) -> APIRouter:
             answer.headers[schemas.OTLP_HTTP_HEADER] = place
         return answer
 
-    @router.get("/readyz", **answers(schemas.Alive))
+    @router.get("/readyz", **responds(schemas.Alive))
     async def readyz() -> Response:
         """Whether telemetry can be taken in and questions answered; 503 with the reason if not."""
         reason = health.unready()

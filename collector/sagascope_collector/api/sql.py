@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from sagascope_collector.api.answering import answers, json
+from sagascope_collector.api.answers import json, responds
 from sagascope_collector.api.parameters import Nothing, no_repeats
 from sagascope_collector.client import schemas
 from sagascope_collector.errors import Disabled, Overloaded, ReadTooLong
@@ -66,7 +66,7 @@ def of_sql(queries: Queries | None) -> APIRouter:
     router = APIRouter(dependencies=[Depends(no_repeats)], redirect_slashes=False)
     slot = QuerySlot(queries) if queries else None
 
-    @router.post("/api/v1/sql", **answers(schemas.SqlResult, 403))
+    @router.post("/api/v1/sql", **responds(schemas.SqlResult, 403))
     async def sql(asked: schemas.SqlQuery, _: Annotated[Nothing, Query()]) -> Response:
         """Runs one SELECT over the views `spans`, `logs` and `sagas`, read-only, and answers its first rows."""
         if slot is None:

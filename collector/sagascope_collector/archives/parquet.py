@@ -13,7 +13,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sagascope_collector import values
+from sagascope_collector import records
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import BadValue
 from sagascope_collector.records import Log, Mark, Process, Span
@@ -160,11 +160,11 @@ def _span(span: Span) -> Row:
         "status": span.status,
         "status_message": span.status_message,
         "events": _json_text(
-            [{"name": e.name, "at": e.at, "attributes": values.attributes(e.attributes)} for e in span.events]
+            [{"name": e.name, "at": e.at, "attributes": records.json_attributes(e.attributes)} for e in span.events]
         ),
         "links": _json_text(
             [
-                {"trace_id": e.trace_id, "span_id": e.span_id, "attributes": values.attributes(e.attributes)}
+                {"trace_id": e.trace_id, "span_id": e.span_id, "attributes": records.json_attributes(e.attributes)}
                 for e in span.links
             ]
         ),
@@ -178,7 +178,7 @@ def _log(log: Log) -> Row:
         "severity": log.severity,
         "severity_text": log.severity_text,
         "event_name": log.event_name,
-        "body": log.body if isinstance(log.body, str) else _json_text(values.natural(log.body)),
+        "body": log.body if isinstance(log.body, str) else _json_text(records.json_value(log.body)),
         **_common_values(log, log.mark, log.process),
     }
 
@@ -199,8 +199,8 @@ def _common_values(record: Span | Log, mark: Mark, process: Process) -> Row:
         "step_type": mark.type,
         "step_key": mark.key,
         "step_attempt": mark.attempt,
-        "attributes": _json_text(values.attributes(record.attributes)),
-        "resource": _json_text(values.attributes(record.resource.attributes)),
+        "attributes": _json_text(records.json_attributes(record.attributes)),
+        "resource": _json_text(records.json_attributes(record.resource.attributes)),
         "scope": record.scope.name,
     }
 

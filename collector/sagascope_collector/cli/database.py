@@ -140,7 +140,7 @@ def _erase_in_collector(
 
 
 def _erase_in_database(db: Path, request: schemas.Forget, is_confirmed: bool) -> schemas.Forgotten:
-    from sagascope_collector.erasure import Eraser
+    from sagascope_collector.api.erasure import Eraser
     from sagascope_collector.rebuild import summarize_changes
     from sagascope_collector.storage import Storage
 

@@ -14,8 +14,7 @@ from sagascope_collector.ingest import Payload, Signal
 from sagascope_collector.otlp import anyvalue, marks
 from sagascope_collector.otlp.decode import parse
 from sagascope_collector.otlp.spans import INVALID_IDS, KINDS, SPAN_ID_BYTES, TRACE_ID_BYTES, valid_id
-from sagascope_collector.records import Process
-from sagascope_collector.values import word
+from sagascope_collector.records import Process, word
 
 Attributes = Mapping[str, Any]
 

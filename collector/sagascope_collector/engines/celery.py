@@ -9,8 +9,7 @@ from typing import Final
 
 from sagascope_collector.engines import saga_spans
 from sagascope_collector.engines.engine import Engine, EngineSpans, RecordFields, in_order
-from sagascope_collector.records import Mark, Span
-from sagascope_collector.values import word
+from sagascope_collector.records import Mark, Span, word
 
 CONVERSATION_ID: Final = "messaging.conversation_id"
 STATE: Final = "celery.state"

@@ -6,8 +6,7 @@ from typing import Final
 
 from sagascope_collector.engines import saga_spans
 from sagascope_collector.engines.engine import Engine, EngineSpans, RecordFields
-from sagascope_collector.records import Mark, Span
-from sagascope_collector.values import word
+from sagascope_collector.records import Mark, Span, word
 
 INSTANCE_ID: Final = "durabletask.task.instance_id"
 TASK_NAME: Final = "durabletask.task.name"

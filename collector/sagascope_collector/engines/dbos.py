@@ -10,8 +10,7 @@ from typing import Final
 
 from sagascope_collector.engines import saga_spans
 from sagascope_collector.engines.engine import Engine, EngineSpans, RecordFields, in_order
-from sagascope_collector.records import Event, Mark, Span
-from sagascope_collector.values import word
+from sagascope_collector.records import Event, Mark, Span, word
 
 WORKFLOW_ID: Final = ("operationUUID", "dbos.operation.workflow_id")
 OPERATION_TYPE: Final = ("operationType", "dbos.operation.type")

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sagascope_collector.records import Mark, Span, Value
-from sagascope_collector.values import word
+from sagascope_collector.records import Mark, Span, Value, word
 
 
 @dataclass(frozen=True, slots=True)

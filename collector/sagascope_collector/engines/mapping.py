@@ -11,8 +11,7 @@ from sagascope_collector import config_file
 from sagascope_collector.engines.engine import RecordFields
 from sagascope_collector.engines.registry import BY_ROLE, AttributeMapping
 from sagascope_collector.engines.saga_spans import COMPENSATES_SEPARATOR
-from sagascope_collector.records import Mark
-from sagascope_collector.values import count, word
+from sagascope_collector.records import Mark, count, word
 
 MAX_MATCHED_CHARACTERS: Final = 1_000
 """Patterns are matched against this many characters of a span's name."""

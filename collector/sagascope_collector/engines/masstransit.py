@@ -6,8 +6,7 @@ from typing import Final
 from sagascope import semconv
 from sagascope_collector.engines import saga_spans
 from sagascope_collector.engines.engine import Engine, EngineSpans, RecordFields, in_order
-from sagascope_collector.records import Mark, Span
-from sagascope_collector.values import word
+from sagascope_collector.records import Mark, Span, word
 
 SCOPE: Final = "MassTransit"
 PREFIX: Final = "messaging.masstransit."

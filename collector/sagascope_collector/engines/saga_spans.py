@@ -7,8 +7,7 @@ from typing import Any, Final
 
 from sagascope import semconv
 from sagascope_collector.engines.engine import in_order
-from sagascope_collector.records import Event, Span
-from sagascope_collector.values import word
+from sagascope_collector.records import Event, Span, word
 
 COMPENSATES_SEPARATOR: Final = ":"
 """In the step type of a rule's mark: separates ``compensation`` from the name of the step that it compensates."""

@@ -4,8 +4,7 @@ from dataclasses import replace
 from typing import Final
 
 from sagascope import semconv
-from sagascope_collector.records import Attributes, Mark, Process
-from sagascope_collector.values import count, word
+from sagascope_collector.records import Attributes, Mark, Process, count, word
 
 ENVIRONMENT: Final = "deployment.environment.name"
 SERVICE_NAME: Final = "service.name"

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sagascope import semconv
-from sagascope_collector.records import Attributes, Following, Process, Value
+from sagascope_collector.records import Attributes, Following, Process, Value, count
 from sagascope_collector.storage import Beat, Observation
-from sagascope_collector.values import count
 
 DEFAULT_HEARTBEAT_INTERVAL_SECONDS: Final = 60.0
 """The interval to the next heartbeat if a record does not have it."""

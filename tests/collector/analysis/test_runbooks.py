@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sagascope_collector import runbooks
+from sagascope_collector import configuration
 from sagascope_collector.analysis import Context, judge, rebuild
 from sagascope_collector.analysis.runbooks import FIELDS, as_link, as_text, link, parse
 from sagascope_collector.errors import BadRules
@@ -36,7 +36,8 @@ def actions(file: Path, text: str, story: str = STORY) -> list[str]:
     now = STARTED + 60 * SECOND
     (known,) = rebuild(facts, now)
     plain, answer = (
-        judge(known, facts.instances, Context(now, runbooks=books)).verdict for books in ((), runbooks.read(file))
+        judge(known, facts.instances, Context(now, runbooks=books)).verdict
+        for books in ((), configuration.read_runbooks(file))
     )
     assert plain is not None
     assert answer is not None
@@ -103,7 +104,7 @@ def test_an_empty_file_adds_no_runbook_and_a_long_one_is_cut(file: Path) -> None
 def test_an_invalid_part_is_refused_with_its_line(file: Path, text: str, complaint: str) -> None:
     file.write_text(f"# first line\n{text}\n")
     with pytest.raises(BadRules) as refused:
-        runbooks.read(file)
+        configuration.read_runbooks(file)
     assert complaint in str(refused.value)
     assert f"{file}:2: runbooks" in str(refused.value)
 

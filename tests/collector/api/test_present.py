@@ -5,7 +5,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sagascope_collector import values
+from sagascope_collector import records
 from sagascope_collector.api import present
 from sagascope_collector.client import schemas
 
@@ -17,7 +17,9 @@ VALUES = st.recursive(
 
 @given(VALUES)
 def test_any_value_is_natural_json(value: object) -> None:
-    text = schemas.SpanEvent(name="x", at=present.moment(0), attributes={"v": values.natural(value)}).model_dump_json()
+    text = schemas.SpanEvent(
+        name="x", at=present.moment(0), attributes={"v": records.json_value(value)}
+    ).model_dump_json()
     assert "v" in schemas.SpanEvent.model_validate_json(text).attributes
 
 
@@ -25,8 +27,8 @@ def test_a_bottomless_value_is_cut() -> None:
     value: object = "bottom"
     for _ in range(10_000):
         value = [value]
-    natural = values.natural(value)
-    for _ in range(values.DEPTH):
+    natural = records.json_value(value)
+    for _ in range(records.MAX_JSON_DEPTH):
         natural = natural[0]
     assert natural == "…"
 

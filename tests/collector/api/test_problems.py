@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from sagascope_collector import client, errors
-from sagascope_collector.api import problems
+from sagascope_collector.api import answers
 from sagascope_collector.cli import exit_codes
 
 
@@ -19,18 +19,18 @@ def leaves(kind: type[Exception]) -> Iterator[type[Exception]]:
 
 @pytest.mark.parametrize("leaf", list(leaves(errors.SagascopeError)))
 def test_every_leaf_has_a_status_and_a_kind_of_its_own(leaf: type[errors.SagascopeError]) -> None:
-    assert problems.status_of(leaf("why")) == problems.STATUS[leaf]
-    assert problems.kind_of(leaf)
+    assert answers.status_of(leaf("why")) == answers.STATUS[leaf]
+    assert answers.kind_of(leaf)
     assert leaf.title not in {errors.SagascopeError.title, errors.Refused.title, errors.CannotStart.title}
 
 
 def test_the_caller_s_faults_are_4xx_and_all_others_5xx() -> None:
-    for kind, status in problems.STATUS.items():
+    for kind, status in answers.STATUS.items():
         assert (400 <= status < 500) == issubclass(kind, errors.Refused), kind
 
 
 def test_kinds_are_written_with_hyphens() -> None:
-    assert problems.kind_of(errors.StorageUnavailable) == "storage-unavailable"
+    assert answers.kind_of(errors.StorageUnavailable) == "storage-unavailable"
 
 
 @pytest.mark.parametrize("leaf", [*leaves(errors.SagascopeError), *leaves(client.ClientError)])

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sagascope_collector.api import quoted
+from sagascope_collector.api import parameters
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
@@ -18,8 +18,8 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
     ],
 )  # fmt: skip
 def test_one_id_in_its_wrapping(pasted: str) -> None:
-    assert quoted.peel(pasted) == "8492"
-    assert "8492" in quoted.readings(pasted)
+    assert parameters.peel(pasted) == "8492"
+    assert "8492" in parameters.readings(pasted)
 
 
 @pytest.mark.parametrize(
@@ -34,36 +34,36 @@ def test_one_id_in_its_wrapping(pasted: str) -> None:
     ],
 )
 def test_one_id_in_a_sentence(pasted: str) -> None:
-    assert quoted.words(pasted)[0] == "8492"
+    assert parameters.words(pasted)[0] == "8492"
 
 
 def test_an_id_that_is_written_so_comes_first() -> None:
-    assert quoted.readings("#8492.")[0] == "#8492."
-    assert quoted.readings("order  7/b")[0] == "order  7/b"
+    assert parameters.readings("#8492.")[0] == "#8492."
+    assert parameters.readings("order  7/b")[0] == "order  7/b"
 
 
 def test_what_is_nothing_but_wrapping_stays() -> None:
-    assert quoted.readings("##") == ["##"]
-    assert quoted.peel(" \u200b ") == ""
-    assert quoted.words("8492") == []
+    assert parameters.readings("##") == ["##"]
+    assert parameters.peel(" \u200b ") == ""
+    assert parameters.words("8492") == []
 
 
 def test_links_and_trace_headers_are_understood() -> None:
-    assert "8492" in quoted.readings("http://localhost:8501/saga?name=payment&id=8492")
-    assert "a/b c" in quoted.readings("<https://x.example/saga?id=a%2Fb+c&name=payment>")
-    assert TRACE in quoted.readings(f"00-{TRACE}-b7ad6b7169203331-01")
-    assert quoted.readings(TRACE.upper())[-1] == TRACE
-    assert quoted.telemetry_ids(f"trace {TRACE}") == []
-    assert quoted.telemetry_ids(f'"{TRACE.upper()}"') == [TRACE]
+    assert "8492" in parameters.readings("http://localhost:8501/saga?name=payment&id=8492")
+    assert "a/b c" in parameters.readings("<https://x.example/saga?id=a%2Fb+c&name=payment>")
+    assert TRACE in parameters.readings(f"00-{TRACE}-b7ad6b7169203331-01")
+    assert parameters.readings(TRACE.upper())[-1] == TRACE
+    assert parameters.telemetry_ids(f"trace {TRACE}") == []
+    assert parameters.telemetry_ids(f'"{TRACE.upper()}"') == [TRACE]
 
 
 @given(st.text())
 def test_any_text_is_read(text: str) -> None:
-    assert all(quoted.readings(text))
-    assert len(quoted.words(text)) <= quoted.WORDS
-    assert quoted.peel(quoted.peel(text)) == quoted.peel(text)
+    assert all(parameters.readings(text))
+    assert len(parameters.words(text)) <= parameters.WORDS
+    assert parameters.peel(parameters.peel(text)) == parameters.peel(text)
 
 
 @given(st.text(st.characters(categories=["L", "N"]), min_size=1), st.sampled_from('#"()[]<>.,;:!?` '))
 def test_wrapping_comes_off_whatever_is_in_it(saga_id: str, wrapping: str) -> None:
-    assert quoted.peel(f"{wrapping}{saga_id}{wrapping}") == saga_id
+    assert parameters.peel(f"{wrapping}{saga_id}{wrapping}") == saga_id

@@ -13,9 +13,7 @@ from sagascope_collector.client.schemas.base import (
     Wire,
     rfc3339,
 )
-from sagascope_collector.client.schemas.erasure import Forget, Forgotten, ForgottenSaga
 from sagascope_collector.client.schemas.flows import Flow, FlowCourse, FlowInFull, FlowPeriod, Flows, FlowStep, HandOver
-from sagascope_collector.client.schemas.health import OTLP_HTTP_HEADER, Alive, BackupNote, Status
 from sagascope_collector.client.schemas.incidents import (
     CommonAttribute,
     FailureRate,
@@ -36,15 +34,36 @@ from sagascope_collector.client.schemas.incidents import (
     Task,
     Tasks,
 )
+from sagascope_collector.client.schemas.operations import (
+    OTLP_HTTP_HEADER,
+    Alive,
+    BackupNote,
+    Following,
+    Forget,
+    Forgotten,
+    ForgottenSaga,
+    Instance,
+    Service,
+    Services,
+    SqlColumn,
+    SqlQuery,
+    SqlResult,
+    Status,
+)
 from sagascope_collector.client.schemas.sagas import (
     Anomaly,
     Attempt,
     AttemptError,
     AttemptStateName,
+    Clock,
     ErrorText,
     Evidence,
     LedgerEntry,
     LedgerStateName,
+    Log,
+    Match,
+    MatchKind,
+    NothingFound,
     Plan,
     PlannedStep,
     Saga,
@@ -52,14 +71,14 @@ from sagascope_collector.client.schemas.sagas import (
     Sagas,
     SagaStatus,
     SagaSummary,
+    SearchResult,
+    Span,
+    SpanEvent,
+    SpanLink,
     Step,
     StepStateName,
     Verdict,
 )
-from sagascope_collector.client.schemas.search import Match, MatchKind, NothingFound, SearchResult
-from sagascope_collector.client.schemas.services import Following, Instance, Service, Services
-from sagascope_collector.client.schemas.sql import SqlColumn, SqlQuery, SqlResult
-from sagascope_collector.client.schemas.telemetry import Clock, Log, Span, SpanEvent, SpanLink
 
 __all__ = [
     "OTLP_HTTP_HEADER",

@@ -1,6 +1,6 @@
-"""Sagas: as they are listed, and one in full."""
+"""Sagas: as they are listed and found, one in full, and its spans and log records."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from sagascope_collector.client.schemas.base import (
     AmountAtRisk,
@@ -11,7 +11,64 @@ from sagascope_collector.client.schemas.base import (
     Time,
     Wire,
 )
-from sagascope_collector.client.schemas.telemetry import Clock, Log, Span
+
+
+class SpanEvent(Wire):
+    """An event of a span."""
+
+    name: str
+    at: Time
+    attributes: dict[str, Any]
+
+
+class SpanLink(Wire):
+    """A link of a span."""
+
+    trace_id: str
+    span_id: str
+    attributes: dict[str, Any]
+
+
+class Span(Wire):
+    """One span. ``ended_at`` is null while it is open; ``start_unix_nano`` is a decimal string."""
+
+    trace_id: str
+    span_id: str
+    parent_id: str | None
+    name: str
+    kind: str
+    service: str | None
+    instance: str | None
+    started_at: Time
+    ended_at: Time | None
+    start_unix_nano: str
+    status: str
+    attributes: dict[str, Any]
+    events: list[SpanEvent]
+    links: list[SpanLink]
+
+
+class Log(Wire):
+    """One log record."""
+
+    at: Time
+    severity: str | None
+    body: Any
+    event_name: str | None
+    service: str | None
+    instance: str | None
+    trace_id: str | None
+    span_id: str | None
+    attributes: dict[str, Any]
+
+
+class Clock(Wire):
+    """A process whose clock others contradict; `seconds` are to be added to what it tells."""
+
+    service: str | None
+    instance: str | None
+    seconds: float
+
 
 SagaStatus = Literal["running", "compensating", "completed", "compensated", "failed"]
 
@@ -201,3 +258,22 @@ class Sagas(Wire):
 
     items: list[SagaSummary]
     next_cursor: str | None
+
+
+MatchKind = Literal["id", "prefix", "key", "trace", "span"]
+
+NothingFound = Literal["never_seen", "expired", "not_a_saga"]
+
+
+class Match(Wire):
+    """A saga that a search found, and by what."""
+
+    kind: MatchKind
+    saga: SagaSummary
+
+
+class SearchResult(Wire):
+    """What a search found; `reason` says why it found nothing."""
+
+    matches: list[Match]
+    reason: NothingFound | None

@@ -1,9 +1,11 @@
-"""The concurrency limit of reads, and their time limit: ingest comes first, whatever is queried."""
+"""The limits of API calls: how many read at one time, for how long, and how large a body is. Ingest comes first."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
+
+from starlette.exceptions import HTTPException
 
 from sagascope_collector.errors import Overloaded
 from sagascope_collector.storage import within
@@ -54,3 +56,31 @@ class ReadSlots:
             raise Overloaded("Others are reading; this call's turn did not come in time.") from error
         finally:
             self._waiting -= 1
+
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+MAX_BODY_BYTES: Final = 1024 * 1024
+
+
+class BodyLimit:
+    """Middleware that refuses a request as soon as its body exceeds `MAX_BODY_BYTES`."""
+
+    def __init__(self, app: Callable[[Message, Receive, Send], Awaitable[None]]) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        held = 0
+
+        async def counted() -> Message:
+            nonlocal held
+            message = await receive()
+            held += len(message.get("body", b""))
+            if held > MAX_BODY_BYTES:
+                raise HTTPException(413, f"This request holds more than the {MAX_BODY_BYTES} bytes that it may.")
+            return message
+
+        await self._app(scope, counted, send)

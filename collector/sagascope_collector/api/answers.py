@@ -1,14 +1,18 @@
-"""Errors as HTTP says them: RFC 9457 problem details. The one place where an error meets its status."""
+"""The answers of the HTTP API: documents, streams, and errors as RFC 9457 problem details, each with its status."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from sagascope_collector import errors
+from sagascope_collector.backups import pieces
 from sagascope_collector.client import schemas
+from sagascope_collector.storage import Storage
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -131,3 +135,53 @@ def _complaint(error: Mapping[str, Any]) -> str:
     if error["type"] == "missing":
         return f"{name!r} is missing"
     return f"{name!r}: {str(error['msg']).removeprefix('Value error, ')}"
+
+
+def responds(shape: type[schemas.Wire], *refusals: int) -> dict[str, Any]:
+    """What OpenAPI says of a route that answers `shape`."""
+    return {"response_model": shape, "responses": described(*refusals, 422, 503)}
+
+
+def json(answer: BaseModel | str) -> Response:
+    """Returns an answer that must not be cached: the next one may differ."""
+    text = answer if isinstance(answer, str) else answer.model_dump_json()
+    return Response(text, media_type="application/json", headers={"Cache-Control": "no-store"})
+
+
+class Streamed(StreamingResponse):
+    """An answer that is sent as it is made."""
+
+    def __init__(self, pieces: Iterable[bytes] = (), status_code: int = 200) -> None:
+        super().__init__(pieces, status_code, headers={"Cache-Control": "no-store"})
+
+
+class OtlpLines(Streamed):
+    """An answer in lines of JSON."""
+
+    media_type = "application/x-ndjson"
+
+
+class DatabaseFile(Streamed):
+    """A DuckDB database."""
+
+    media_type = "application/vnd.duckdb"
+
+
+def database_file(storage: Storage) -> DatabaseFile:
+    """Returns a copy of the database, which was made when this returns.
+
+    Raises:
+        StorageUnavailable: none can be made.
+    """
+    sent = _sent(storage)
+    size = int(next(sent))
+    answer = DatabaseFile(sent)
+    answer.headers["Content-Length"] = str(size)
+    return answer
+
+
+def _sent(storage: Storage) -> Iterator[bytes]:
+    """Returns the size of a copy, as text, and then its bytes; the copy is removed at the end."""
+    with storage.backups.copied() as copy:
+        yield str(copy.stat().st_size).encode()
+        yield from pieces(copy)
