@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "_batch": ("Batch", "batch"),
+    "_step": ("Batch", "batch"),
     "_configure": ("configure", "install", "shutdown", "stats"),
     "_plan": ("Step",),
     "_propagation": ("Incoming", "extract", "inject"),
