@@ -42,13 +42,12 @@ __all__ = [
 ]
 
 _MODULES = {
-    "_step": ("Batch", "batch"),
     "_configure": ("configure", "install", "shutdown", "stats"),
     "_plan": ("Step",),
     "_propagation": ("Incoming", "extract", "inject"),
     "_saga": ("RunningSaga", "Saga", "current"),
     "_stats": ("Stats",),
-    "_step": ("Attempt", "compensation", "step"),
+    "_step": ("Attempt", "Batch", "batch", "compensation", "step"),
     "errors": ("MissingExtra", "PlanInvalid", "SagascopeError", "SettingInvalid"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}

@@ -3,6 +3,7 @@
 from typing import Final
 
 from sagascope import semconv
+from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.conformance.attribute_checks import ATTRIBUTE_CHECKS, PLAN_CHECKS, RESOURCE_CHECKS
 from sagascope_collector.conformance.capture import Capture
 from sagascope_collector.conformance.context_checks import CONTEXT_CHECKS
@@ -20,6 +21,9 @@ CHECKS: Final = (
 """All checks, in the order of the report."""
 
 CERTAIN, LIKELY, POSSIBLE, NEVER = "certain", "likely", "possible", "never"
+
+Claims = dict[AttentionCode, tuple[str, str]]
+"""The highest confidence of each code, and why."""
 
 NEEDS_LEARNED_PLAN: Final = "only after a plan is learned from finished sagas"
 
@@ -53,77 +57,81 @@ def _claims(capture: Capture, level: Level) -> list[Claim]:
     """Returns a claim for each attention code, in order of precedence."""
     if level is Level.NOTHING:
         return []
-    return [
-        _applied_twice(capture),
-        _compensation_failed(capture),
-        _uncompensated(capture, level),
-        _in_doubt(capture, level),
-        _instance_lost(level),
-        _retrying(capture),
-        _hung(level),
-        _missing_progress("next_step_missing", capture, level),
-        _missing_progress("never_closed", capture, level),
-    ]
+    claims = (
+        _of_ended_attempts(capture)
+        | _of_two_phase_commit(capture, level)
+        | _of_open_work(level)
+        | _of_plans(capture, level)
+        | _of_obstacles(capture)
+    )
+    return [Claim(attention=code, confidence=claims[code][0], why=claims[code][1]) for code in AttentionCode]
+
+
+def _of_ended_attempts(capture: Capture) -> Claims:
+    attempts = list(capture.attempts)
+    numbered = any(semconv.STEP_ATTEMPT in each.attributes for each in attempts)
+    compensating = semconv.TYPE_COMPENSATION in _step_types(capture)
+    return {
+        AttentionCode.APPLIED_TWICE: (CERTAIN, "ended attempts have a step name, a key and an attempt number")
+        if attempts
+        else (NEVER, "no span has saga.role = step"),
+        AttentionCode.COMPENSATION_FAILED: (CERTAIN, "ended compensations report success or failure")
+        if compensating
+        else (NEVER, "no attempt has saga.step.type = compensation"),
+        AttentionCode.RETRYING: (CERTAIN, "failed attempts end, and have numbers")
+        if numbered
+        else (NEVER, "no attempt has saga.step.attempt"),
+    }
+
+
+def _of_two_phase_commit(capture: Capture, level: Level) -> Claims:
+    types = _step_types(capture)
+    return {
+        AttentionCode.MIXED_OUTCOME: (
+            CERTAIN,
+            "ended attempts report which participant committed and which rolled back",
+        )
+        if types >= {semconv.TYPE_COMMIT, semconv.TYPE_ROLLBACK}
+        else (NEVER, "no attempts have saga.step.type = commit and rollback"),
+        AttentionCode.IN_DOUBT: (LIKELY, _rests_on_absence(level))
+        if semconv.TYPE_PREPARE in types
+        else (NEVER, "no attempt has saga.step.type = prepare"),
+    }
+
+
+def _of_open_work(level: Level) -> Claims:
+    lost = (NEVER, "without heartbeats a lost process and an idle one look the same")
+    hung = (NEVER, "an attempt is not reported until it ends")
+    if level is Level.STARTS:
+        hung = (POSSIBLE, "starts are reported, but not whether the process is alive")
+    if level is Level.HEARTBEATS:
+        lost = (CERTAIN, "after a final heartbeat; likely when heartbeats stop without one")
+        hung = (CERTAIN, "starts are reported, and heartbeats list what is open")
+    return {AttentionCode.INSTANCE_LOST: lost, AttentionCode.HUNG: hung}
+
+
+def _of_plans(capture: Capture, level: Level) -> Claims:
+    absence = (LIKELY, _rests_on_absence(level))
+    planned = any(semconv.PLAN in each.attributes for each in capture.spans)
+    compensable = any(semconv.PLAN_COMPENSATIONS in each.attributes for each in capture.spans)
+    missing = (LIKELY, f"{NEEDS_LEARNED_PLAN}, or for an announced retry: no root span has saga.plan")
+    return {
+        AttentionCode.UNCOMPENSATED: absence
+        if compensable
+        else (LIKELY, f"{NEEDS_LEARNED_PLAN}: no plan names a compensation"),
+        AttentionCode.NEXT_STEP_MISSING: absence if planned else missing,
+        AttentionCode.NEVER_CLOSED: absence if planned else missing,
+    }
+
+
+def _of_obstacles(capture: Capture) -> Claims:
+    reported = any(each.attributes.get(semconv.BLOCKED_CAUSE) for each in capture.logs)
+    never = (NEVER, f"no {semconv.EVENT_WAITING} record has {semconv.BLOCKED_CAUSE}")
+    return {AttentionCode.BLOCKED: (CERTAIN, "the sender reports what it cannot get past") if reported else never}
 
 
 def _step_types(capture: Capture) -> set[object]:
     return {each.attributes.get(semconv.STEP_TYPE, semconv.TYPE_ACTION) for each in capture.attempts}
-
-
-def _claim(attention: str, confidence: str, why: str) -> Claim:
-    return Claim(attention=attention, confidence=confidence, why=why)
-
-
-def _applied_twice(capture: Capture) -> Claim:
-    if not any(capture.attempts):
-        return _claim("applied_twice", NEVER, "no span has saga.role = step")
-    return _claim("applied_twice", CERTAIN, "ended attempts have a step name, a key and an attempt number")
-
-
-def _compensation_failed(capture: Capture) -> Claim:
-    if semconv.TYPE_COMPENSATION not in _step_types(capture):
-        return _claim("compensation_failed", NEVER, "no attempt has saga.step.type = compensation")
-    return _claim("compensation_failed", CERTAIN, "ended compensations report success or failure")
-
-
-def _uncompensated(capture: Capture, level: Level) -> Claim:
-    if not any(semconv.PLAN_COMPENSATIONS in each.attributes for each in capture.spans):
-        return _claim("uncompensated", LIKELY, f"{NEEDS_LEARNED_PLAN}: no plan names a compensation")
-    return _claim("uncompensated", LIKELY, _rests_on_absence(level))
-
-
-def _in_doubt(capture: Capture, level: Level) -> Claim:
-    if semconv.TYPE_PREPARE not in _step_types(capture):
-        return _claim("in_doubt", NEVER, "no attempt has saga.step.type = prepare")
-    return _claim("in_doubt", LIKELY, _rests_on_absence(level))
-
-
-def _instance_lost(level: Level) -> Claim:
-    if level is not Level.HEARTBEATS:
-        why = "without heartbeats a lost process and an idle one look the same"
-        return _claim("instance_lost", NEVER, why)
-    return _claim("instance_lost", CERTAIN, "after a final heartbeat; likely when heartbeats stop without one")
-
-
-def _retrying(capture: Capture) -> Claim:
-    if not any(semconv.STEP_ATTEMPT in each.attributes for each in capture.attempts):
-        return _claim("retrying", NEVER, "no attempt has saga.step.attempt")
-    return _claim("retrying", CERTAIN, "failed attempts end, and have numbers")
-
-
-def _hung(level: Level) -> Claim:
-    if level is Level.ENDS:
-        return _claim("hung", NEVER, "an attempt is not reported until it ends")
-    if level is Level.STARTS:
-        return _claim("hung", POSSIBLE, "starts are reported, but not whether the process is alive")
-    return _claim("hung", CERTAIN, "starts are reported, and heartbeats list what is open")
-
-
-def _missing_progress(attention: str, capture: Capture, level: Level) -> Claim:
-    if not any(semconv.PLAN in each.attributes for each in capture.spans):
-        why = f"{NEEDS_LEARNED_PLAN}, or for an announced retry: no root span has saga.plan"
-        return _claim(attention, LIKELY, why)
-    return _claim(attention, LIKELY, _rests_on_absence(level))
 
 
 def _rests_on_absence(level: Level) -> str:

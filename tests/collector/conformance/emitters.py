@@ -27,6 +27,7 @@ def ours(endpoint: str) -> None:
         with saga.step("record", key="first"):
             time.sleep(0.5)
         saga.wait_until(time.time() + 5, reason="a review")
+        saga.wait_for("an approval")
     try:
         with payment.begin("8493", run="second") as saga:
             with saga.step("debit"):

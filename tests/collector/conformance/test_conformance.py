@@ -14,7 +14,10 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
+from sagascope import semconv
 from sagascope_collector.__main__ import build
+from sagascope_collector.attention_codes import AttentionCode
+from sagascope_collector.conformance.attribute_checks import TYPES
 from support.otlp import NOON, heartbeat, log, logs, of_saga, resource, span, span_id, trace_id, traces
 from support.otlpjson import write_json
 
@@ -79,7 +82,14 @@ def test_the_instrumentation_passes_every_check() -> None:
     assert report["level"] == "heartbeats"
     assert set(points(report, "not_seen")) == {"context.views", "open.span", "saga.plan.after", "saga.plan.optional"}
     said = confidence(report)
+    assert list(said) == list(AttentionCode)
     assert (said["hung"], said["instance_lost"], said["in_doubt"]) == ("certain", "certain", "never")
+    assert (said["mixed_outcome"], said["blocked"]) == ("never", "never")
+
+
+def test_every_attribute_of_the_contract_is_known() -> None:
+    names = {value for value in vars(semconv).values() if isinstance(value, str) and value.startswith("saga.")}
+    assert names - {semconv.KEY_PREFIX} == set(TYPES)
 
 
 def test_a_plain_sdk_reports_ends_only() -> None:
@@ -175,6 +185,15 @@ def test_a_wrong_log_record_fails_its_check(point: str, tmp_path: Path) -> None:
     assert point in failed
     # a malformed span id was not announced either, and an incomplete list does not match its count
     assert set(failed) <= {point, "heartbeat.announced", "heartbeat.parts"}
+
+
+def test_what_blocks_a_saga_is_certain_where_the_sender_reports_it(tmp_path: Path) -> None:
+    blocked = of_saga() | {"sagascope.blocked.cause": "paused"}
+    paused = log(
+        "is paused", event_name="sagascope.waiting", attributes=blocked, trace_id=trace_id(1), span_id=span_id(1)
+    )
+    _, report = report_of(tmp_path / "telemetry.jsonl", traces(span(1, attributes=STEP), of=ME), logs(paused, of=ME))
+    assert confidence(report)["blocked"] == "certain"
 
 
 def test_views_of_one_attempt_must_have_the_same_number(tmp_path: Path) -> None:
