@@ -1,7 +1,7 @@
 """Plays a saga, diagnoses it at the decisive moments, and grades the answers."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from math import inf
@@ -19,13 +19,18 @@ from sagascope_collector.analysis import (
     Judgement,
     Saga,
     attention,
-    judge,
     learn_baseline,
+    must_report_by,
     rebuild,
     take_sample,
 )
+from sagascope_collector.analysis.assembly import reports_in_time
 from sagascope_collector.analysis.case import Case
-from sagascope_collector.analysis.model import Confidence
+from sagascope_collector.analysis.model import Action, Confidence
+from sagascope_collector.analysis.spans import JoinedSpans, join_records, lost_spans, process_key, processes
+from sagascope_collector.analysis.verdict import judgement_of
+from sagascope_collector.projection.reliance import is_other
+from sagascope_collector.records import Facts, Instance
 
 REQUIRED_AFTER_SECONDS = 2.0
 """After what is wrong can be known, it must be said."""
@@ -38,6 +43,9 @@ TAUGHT = 26
 
 LEARNED_TYPES = 60
 """Types of sagas with a learned plan that a seed makes, since each has to be taught; others are made anew each time."""
+
+JUDGED_ANEW_EVERY = 4
+"""One saga of so many is judged anew at each moment, as its page is; the others when the collector does by itself."""
 
 DELAYS = (0.0, 0.25, 0.5, 1.0, 2.0)
 HOLDS_SECONDS = 130.0
@@ -119,6 +127,47 @@ def grade(seed: int, number: int) -> Grade:
     return _Grader(seed, played(seed, number)).grade()
 
 
+@dataclass(frozen=True)
+class _View:
+    """A judgement, and what it rests on."""
+
+    at: float
+    records: int
+    """How many records had come."""
+    deaf: tuple[tuple[int, int], ...]
+    saga: Saga
+    judgement: Judgement
+    actions: Sequence[Action]
+
+
+@dataclass(frozen=True)
+class _Rebuilt:
+    """A rebuilt saga, and what decides whether it stays the same as time goes on."""
+
+    records: int
+    saga: Saga
+    joined: JoinedSpans
+    driver: tuple[bool, ...]
+
+
+def _driver(saga: Saga, instances: Mapping[tuple[str, str], Instance], now: int) -> tuple[bool, ...]:
+    """What decides whether telemetry of the saga may be missing, beside its records."""
+    instance = instances.get(process_key(saga.root.process)) if saga.root is not None else None
+    if instance is None or instance.heartbeat is None:
+        return ()
+    return instance.heartbeat.dropped > 0, reports_in_time(instance, instance.heartbeat, now)
+
+
+def _stands(judgement: Judgement, facts: Facts, now: int) -> bool:
+    """Whether the collector does not judge anew: nothing is due, and no process broke its promise, or reports again."""
+    if judgement.due_at is not None and judgement.due_at <= now:
+        return False
+    known = processes(facts.instances) if judgement.promises else {}
+    return not any(
+        is_other(held, must_report_by(known.get(process)), now) for process, held in judgement.promises.items()
+    )
+
+
 class _Grader:
     def __init__(self, seed: int, case: Played) -> None:
         self._case = case
@@ -128,6 +177,9 @@ class _Grader:
         )
         self._baselines = taught(seed, case.shape) if case.shape.plan == "learned" else {}
         self._seen: tuple[float, Judgement] | None = None
+        self._is_judged_anew = case.number % JUDGED_ANEW_EVERY == 0
+        self._last: _View | None = None
+        self._rebuilt: _Rebuilt | None = None
 
     def grade(self) -> Grade:
         result, case = self._result, self._case
@@ -186,29 +238,63 @@ class _Grader:
 
     def _look(self, at: float) -> str:
         """Have it judged at a moment, and note what is wrong with that; the code that was said."""
-        facts = self._case.assembled.facts(at)
-        now = STARTED + round(at * SECOND)
-        outage = self._case.assembled.outage
-        deaf = ()
-        if outage and at > outage[0]:
-            deaf = ((STARTED + round(outage[0] * SECOND), min(now, STARTED + round(outage[1] * SECOND))),)
-        context = Context(now, ingest_outages=deaf, baselines=self._baselines)
-        sagas = rebuild(facts, now, self._baselines)
-        if len(sagas) != 1:
-            if len(sagas) > 1:
-                self._note("split", at, str([saga.key for saga in sagas]))
+        view = self._view(at)
+        if view is None:
             return "none"
-        (saga,) = sagas
-        judgement = judge(saga, facts.instances, context)
-        self._check_reminder(at, judgement)
-        for kind, text in untrue(self._case.story, at, saga, judgement.customer_line):
+        judgement = view.judgement
+        for kind, text in untrue(self._case.story, at, view.saga, judgement.customer_line):
             self._note(kind, at, text)
         if judgement.verdict is None:
             if must := self._must(at):
                 self._note("missed", at, PRECEDENCE[must[0].rank])
             return "none"
-        self._check_actions(at, saga, Case(saga, facts.instances, context))
+        if found := harm(self._case.story, at, view.actions):
+            self._note("harmful", at, f"{judgement.verdict.reason.value} {found}")
         return self._check_verdict(at, judgement)
+
+    def _view(self, at: float) -> "_View | None":
+        """What the collector shows of the saga at a moment: the latest judgement, as long as that stands."""
+        assembled, now = self._case.assembled, STARTED + round(at * SECOND)
+        records = assembled.count(at)
+        outage = assembled.outage
+        deaf = ()
+        if outage and at > outage[0]:
+            deaf = ((STARTED + round(outage[0] * SECOND), min(now, STARTED + round(outage[1] * SECOND))),)
+        facts = assembled.facts(at)
+        last = self._last
+        is_same = last is not None and last.at <= at and (last.records, last.deaf) == (records, deaf)
+        if last is not None and is_same and not self._is_judged_anew and _stands(last.judgement, facts, now):
+            return last
+        saga = self._saga_of(facts, records, now)
+        if saga is None:
+            return None
+        case = Case(saga, facts.instances, Context(now, ingest_outages=deaf, baselines=self._baselines))
+        finding = attention.find(case)
+        judgement = judgement_of(case, finding)
+        actions = attention.RULES[finding.reason].actions(case, finding) if finding is not None else []
+        self._check_reminder(at, judgement)
+        self._last = _View(at, records, deaf, saga, judgement, actions)
+        return self._last
+
+    def _saga_of(self, facts: Facts, records: int, now: int) -> Saga | None:
+        """The saga as it is rebuilt from these facts; not anew where that could not make it another."""
+        instances = processes(facts.instances)
+        if self._rebuilt is None or self._rebuilt.records != records:
+            sagas = rebuild(facts, now, self._baselines)
+            if len(sagas) > 1:
+                self._note("split", (now - STARTED) / SECOND, str([saga.key for saga in sagas]))
+            if len(sagas) != 1:
+                return None
+            self._rebuilt = _Rebuilt(
+                records, sagas[0], join_records(facts.spans, facts.logs), _driver(sagas[0], instances, now)
+            )
+            return sagas[0]
+        known = self._rebuilt
+        lost = lost_spans(known.joined, instances, now) if known.joined.announced else frozenset()
+        driver = _driver(known.saga, instances, now)
+        if lost != known.saga.lost_spans or driver != known.driver:
+            self._rebuilt = replace(known, saga=rebuild(facts, now, self._baselines)[0], driver=driver)
+        return self._rebuilt.saga
 
     def _check_reminder(self, at: float, judgement: Judgement) -> None:
         """Nothing is said that no re-evaluation would have found: without a record in between, one was asked for."""
@@ -226,14 +312,6 @@ class _Grader:
             ):
                 self._note("not_reminded", at, str(judgement.headline))
         self._seen = (at, judgement)
-
-    def _check_actions(self, at: float, saga: Saga, case: Case) -> None:
-        del saga
-        finding = attention.find(case)
-        assert finding is not None
-        actions = attention.RULES[finding.reason].actions(case, finding)
-        if found := harm(self._case.story, at, actions):
-            self._note("harmful", at, f"{finding.reason.value} {found}")
 
     def _check_verdict(self, at: float, judgement: Judgement) -> str:
         verdict = judgement.verdict

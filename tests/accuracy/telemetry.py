@@ -3,9 +3,11 @@
 `Telemetry.facts` is what a collector has received by a moment.
 """
 
+import itertools
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from heapq import merge
 from math import inf
 from random import Random
 
@@ -31,6 +33,10 @@ LISTED_BEFORE = 10.0
 HORIZON_SECONDS = 5_000.0
 OURS = Scope("sagascope", schema_url=semconv.SCHEMA_URL)
 PLAIN = Scope("opentelemetry")
+NOTHING_OPEN = frozenset[str]()
+
+Beat = tuple[float, float, float]
+"""A heartbeat: when it was sent, the interval that it announces, and when it came; infinite where it never did."""
 
 
 @dataclass
@@ -62,10 +68,14 @@ class Telemetry:
     _processes: list["_Reported"] = field(default_factory=list)
     _times: list[float] = field(default_factory=list)
 
+    def count(self, at: float) -> int:
+        """How many records had come by a moment."""
+        return bisect_right(self._times, at)
+
     def facts(self, at: float) -> Facts:
         spans: list[Span] = []
         logs: list[Log] = []
-        for _, each in self.arrivals[: bisect_right(self._times, at)]:
+        for _, each in self.arrivals[: self.count(at)]:
             (spans if isinstance(each, Span) else logs).append(each)
         instances = [found for each in self._processes if (found := each.instance(at)) is not None]
         return Facts(SagaId("", SAGA_ID), tuple(spans), tuple(logs), tuple(instances))
@@ -280,16 +290,22 @@ class _Reported:
     def __init__(self, process: Process, spans: list[Sent], damage: Damage, luck: float) -> None:
         self.process, self._spans, self._damage, self._luck = process, spans, damage, luck
         self._delay = SENT_WITHIN * luck
-        self._opened = [each for each in spans if each.announced < inf or each.end > each.start + ANNOUNCED_AFTER]
-        self._beats: list[tuple[float, float]] = []
-        """(when, interval), as far as they are made: see `_until`."""
+        self._shown = _process(process)
+        self._opened = [
+            (each.start + ANNOUNCED_AFTER, each.end, each.span.span_id)
+            for each in spans
+            if each.announced < inf or each.end > each.start + ANNOUNCED_AFTER
+        ]
+        self._beats: list[Beat] = []
+        """As far as they are made: see `_latest`."""
         self._made_until = -inf
+        self._making = iter(()) if process.is_plain else self._make()
 
     def last_sign(self) -> tuple[float, float] | None:
         latest = None if self.process.dies == inf else self._latest(inf)
         if latest is None:
             return None
-        at, interval = self._beats[latest]
+        at, interval, _ = self._beats[latest]
         shown = [each.end for each in self._spans if each.finished < inf]
         shown += [each.start + ANNOUNCED_AFTER for each in self._spans if each.announced < inf]
         return max([at, *shown]), interval
@@ -302,61 +318,58 @@ class _Reported:
                 seen.append(self._at(each.start + ANNOUNCED_AFTER, each.announced))
             if each.finished <= at:
                 seen += [self._at(each.start, each.finished), self._at(each.end, each.finished)]
-        shown = _process(self.process)
         if latest is None:
-            return Instance(shown, min(seen), max(seen), None) if seen else None
-        last, interval = self._beats[latest]
-        records = self._at(last, self._came(last))
+            return Instance(self._shown, min(seen), max(seen), None) if seen else None
+        last, interval, came = self._beats[latest]
+        records = self._at(last, came)
         is_final = self.process.reports_shutdown and last == self.process.dies
         beat = Heartbeat(records, interval, latest + 1, self._open(last), True, 0, is_final)
         earlier = self._latest(at, last - LISTED_BEFORE)
         listing = None
         if earlier is not None:
-            listed = self._beats[earlier][0]
-            listing = Listing(self._at(listed, self._came(listed)), self._open(listed))
+            listed, _, listed_came = self._beats[earlier]
+            listing = Listing(self._at(listed, listed_came), self._open(listed))
         first = self._beats[0][0]
-        return Instance(shown, min([self._at(first, first), *seen]), max([records, *seen]), beat, listing)
+        return Instance(self._shown, min([self._at(first, first), *seen]), max([records, *seen]), beat, listing)
 
     def _at(self, when: float, received: float) -> int:
         """A moment by the clock of the process, and never later than its record came."""
         return min(moment(self.process, when, self._damage), STARTED + round(received * SECOND))
 
     def _open(self, at: float) -> frozenset[str]:
-        return frozenset(
-            each.span.span_id for each in self._opened if each.start + ANNOUNCED_AFTER <= at < min(each.end, inf)
-        )
-
-    def _is_open(self, at: float) -> bool:
-        return any(each.start + ANNOUNCED_AFTER <= at < each.end for each in self._opened)
+        if not self._opened:
+            return NOTHING_OPEN
+        return frozenset(span_id for announced, end, span_id in self._opened if announced <= at < end)
 
     def _latest(self, at: float, before: float = inf) -> int | None:
         """The place of the latest heartbeat that came by a moment, and was sent before another."""
-        if self.process.is_plain:
-            return None
         until = min(at, self.process.dies, HORIZON_SECONDS)
-        if until > self._made_until:
-            self._beats, self._made_until = list(self._make(until)), until
-        place = bisect_right(self._beats, (min(at, before), inf)) - 1
-        while place >= 0 and self._came(self._beats[place][0]) > at:
+        while self._made_until <= until:
+            beat = next(self._making, None)
+            self._made_until = inf if beat is None else beat[0]
+            if beat is not None:
+                self._beats.append(beat)
+        place = bisect_right(self._beats, (min(until, before), inf, inf)) - 1
+        while place >= 0 and self._beats[place][2] > at:
             place -= 1
         return place if place >= 0 else None
 
-    def _make(self, until: float) -> Iterator[tuple[float, float]]:
+    def _make(self) -> Iterator[Beat]:
+        """Every heartbeat of the process, in order; endless for one that does not die."""
+        is_busy, quiet_since = self.process.is_busy, -inf
+        announced = sorted(each[0] for each in self._opened) if not is_busy else []
         grid = -60.0 + self.process.phase
-        moments = [each.start + ANNOUNCED_AFTER for each in self._opened] if not self.process.is_busy else []
-        moments += [grid + INTERVAL * number for number in range(int((until - grid) // INTERVAL) + 1)]
-        quiet_since = -inf
-        for at in sorted(moments):
-            if at > until or at >= self.process.dies:
+        for at in merge(announced, (grid + INTERVAL * number for number in itertools.count())):
+            if at >= self.process.dies:
                 break
-            if self.process.is_busy or self._is_open(at):
-                yield at, INTERVAL
+            if is_busy or any(announced <= at < end for announced, end, _ in self._opened):
+                yield at, INTERVAL, self._came(at)
                 quiet_since = -inf
             elif at >= quiet_since + IDLE_INTERVAL:
-                yield at, IDLE_INTERVAL
+                yield at, IDLE_INTERVAL, self._came(at)
                 quiet_since = at
-        if self.process.reports_shutdown and self.process.dies <= until:
-            yield self.process.dies, INTERVAL
+        if self.process.reports_shutdown:
+            yield self.process.dies, INTERVAL, self._came(self.process.dies)
 
     def _came(self, at: float) -> float:
         damage = self._damage

@@ -337,7 +337,7 @@ def may_lack_telemetry(
     beat = instance.heartbeat if instance is not None else None
     if callers != {driver} or instance is None or beat is None or beat.dropped > 0:
         return True
-    if frame.closing is None and not _reports(instance, beat, now):
+    if frame.closing is None and not reports_in_time(instance, beat, now):
         return True
     if any(is_sampled(span.trace_state) for span in spans):
         return True
@@ -346,7 +346,7 @@ def may_lack_telemetry(
     return bool(orphans(spans)) or bool(plans.unseen_required_steps(plan, steps))
 
 
-def _reports(instance: Instance, beat: Heartbeat, now: int) -> bool:
+def reports_in_time(instance: Instance, beat: Heartbeat, now: int) -> bool:
     """Whether a process runs and its next heartbeat is not overdue.
 
     What it called for right before it shut down, it may not have reported.

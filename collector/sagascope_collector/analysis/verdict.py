@@ -19,10 +19,14 @@ from sagascope_collector.records import Instance
 def judge(saga: Saga, instances: Sequence[Instance], context: Context) -> Judgement:
     """Returns whether a saga needs attention, and why, as of ``context.now``."""
     case = Case(saga, instances, context)
-    finding = attention.find(case)
+    return judgement_of(case, attention.find(case))
+
+
+def judgement_of(case: Case, finding: Finding | None) -> Judgement:
+    """Describes what `attention.find` found; None: the saga needs no attention."""
     if finding is None:
         return _calm(case)
-    case.clock.reevaluate_at(midnight_after(context.now))
+    case.clock.reevaluate_at(midnight_after(case.clock.now))
     tried = finding.subject.step if finding.subject and finding.subject.step.name == finding.step else None
     tried = tried or (case.step(finding.step) if finding.step else None)
     verdict = _verdict(case, finding)
@@ -34,7 +38,7 @@ def judge(saga: Saga, instances: Sequence[Instance], context: Context) -> Judgem
         error=_latest_error(tried),
         verdict=verdict,
         headline=verdict.headline,
-        customer_line=customer_line(saga, twice),
+        customer_line=customer_line(case.saga, twice),
         due_at=case.clock.due,
         promises=case.liveness.promises,
     )
