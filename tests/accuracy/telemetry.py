@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from heapq import merge
-from math import inf
+from math import ceil, inf
 from random import Random
 
 from accuracy.faults import REPEATED_MAX, Damage
@@ -80,9 +80,12 @@ class Telemetry:
         instances = [found for each in self._processes if (found := each.instance(at)) is not None]
         return Facts(SagaId("", SAGA_ID), tuple(spans), tuple(logs), tuple(instances))
 
+    def __post_init__(self) -> None:
+        self._of = {(id(each.work), each.is_caller): each for each in reversed(self.sent)}
+
     def of(self, work: Work | None, *, is_caller: bool = False) -> Sent | None:
         """The span of some work; None where there is none."""
-        return next((each for each in self.sent if each.work is work and each.is_caller == is_caller), None)
+        return self._of.get((id(work), is_caller))
 
     def last_sign(self, process: Process) -> tuple[float, float] | None:
         """(when a dead process was last seen, the interval that it announced); None where it announced none."""
@@ -191,7 +194,7 @@ class _Emitter:
         mark = Mark(SAGA_ID, self._shape.name, "", role)
         if work is not None:
             type_ = "" if work.kind == "action" else work.kind
-            mark = replace(mark, step=work.name, type=type_, key=work.step.key, attempt=work.number)
+            mark = Mark(SAGA_ID, self._shape.name, "", role, work.name, type_, work.step.key, work.number)
         attributes = {
             semconv.SAGA_ID: mark.id,
             semconv.SAGA_NAME: mark.name,
@@ -290,22 +293,24 @@ class _Reported:
     def __init__(self, process: Process, spans: list[Sent], damage: Damage, luck: float) -> None:
         self.process, self._spans, self._damage, self._luck = process, spans, damage, luck
         self._delay = SENT_WITHIN * luck
+        self._lost: dict[float, bool] = {}
         self._shown = _process(process)
         self._opened = [
             (each.start + ANNOUNCED_AFTER, each.end, each.span.span_id)
             for each in spans
             if each.announced < inf or each.end > each.start + ANNOUNCED_AFTER
         ]
+        self._grid = -60.0 + process.phase
         self._beats: list[Beat] = []
-        """As far as they are made: see `_latest`."""
+        """Of a process that is mostly idle, as far as they are made: see `_made`."""
         self._made_until = -inf
-        self._making = iter(()) if process.is_plain else self._make()
+        self._making = self._make()
 
     def last_sign(self) -> tuple[float, float] | None:
         latest = None if self.process.dies == inf else self._latest(inf)
         if latest is None:
             return None
-        at, interval, _ = self._beats[latest]
+        at, interval, _ = self._beat(latest)
         shown = [each.end for each in self._spans if each.finished < inf]
         shown += [each.start + ANNOUNCED_AFTER for each in self._spans if each.announced < inf]
         return max([at, *shown]), interval
@@ -320,16 +325,16 @@ class _Reported:
                 seen += [self._at(each.start, each.finished), self._at(each.end, each.finished)]
         if latest is None:
             return Instance(self._shown, min(seen), max(seen), None) if seen else None
-        last, interval, came = self._beats[latest]
+        last, interval, came = self._beat(latest)
         records = self._at(last, came)
         is_final = self.process.reports_shutdown and last == self.process.dies
         beat = Heartbeat(records, interval, latest + 1, self._open(last), True, 0, is_final)
         earlier = self._latest(at, last - LISTED_BEFORE)
         listing = None
         if earlier is not None:
-            listed, _, listed_came = self._beats[earlier]
+            listed, _, listed_came = self._beat(earlier)
             listing = Listing(self._at(listed, listed_came), self._open(listed))
-        first = self._beats[0][0]
+        first = self._beat(0)[0]
         return Instance(self._shown, min([self._at(first, first), *seen]), max([records, *seen]), beat, listing)
 
     def _at(self, when: float, received: float) -> int:
@@ -343,26 +348,44 @@ class _Reported:
 
     def _latest(self, at: float, before: float = inf) -> int | None:
         """The place of the latest heartbeat that came by a moment, and was sent before another."""
-        until = min(at, self.process.dies, HORIZON_SECONDS)
-        while self._made_until <= until:
+        if self.process.is_plain:
+            return None
+        until = min(at, before, HORIZON_SECONDS)
+        place = self._place(until) if self.process.is_busy else self._made(until)
+        while place >= 0 and self._beat(place)[2] > at:
+            place -= 1
+        return place if place >= 0 else None
+
+    def _place(self, until: float) -> int:
+        """The place of the last heartbeat of a busy process until a moment: it sends one each interval."""
+        until, is_dead = min(until, self.process.dies), self.process.dies <= until
+        place = ceil((until - self._grid) / INTERVAL) + 1
+        while self._grid + INTERVAL * place > until or (is_dead and self._grid + INTERVAL * place == until):
+            place -= 1
+        return place + 1 if is_dead and self.process.reports_shutdown else place
+
+    def _beat(self, place: int) -> Beat:
+        if not self.process.is_busy:
+            return self._beats[place]
+        at = min(self._grid + INTERVAL * place, self.process.dies)
+        return at, INTERVAL, self._came(at)
+
+    def _made(self, until: float) -> int:
+        """The place of the last heartbeat of a process that is mostly idle, likewise."""
+        while self._made_until <= min(until, self.process.dies):
             beat = next(self._making, None)
             self._made_until = inf if beat is None else beat[0]
             if beat is not None:
                 self._beats.append(beat)
-        place = bisect_right(self._beats, (min(until, before), inf, inf)) - 1
-        while place >= 0 and self._beats[place][2] > at:
-            place -= 1
-        return place if place >= 0 else None
+        return bisect_right(self._beats, (until, inf, inf)) - 1
 
     def _make(self) -> Iterator[Beat]:
-        """Every heartbeat of the process, in order; endless for one that does not die."""
-        is_busy, quiet_since = self.process.is_busy, -inf
-        announced = sorted(each[0] for each in self._opened) if not is_busy else []
-        grid = -60.0 + self.process.phase
-        for at in merge(announced, (grid + INTERVAL * number for number in itertools.count())):
+        quiet_since = -inf
+        announced = sorted(each[0] for each in self._opened)
+        for at in merge(announced, (self._grid + INTERVAL * number for number in itertools.count())):
             if at >= self.process.dies:
                 break
-            if is_busy or any(announced <= at < end for announced, end, _ in self._opened):
+            if any(announced <= at < end for announced, end, _ in self._opened):
                 yield at, INTERVAL, self._came(at)
                 quiet_since = -inf
             elif at >= quiet_since + IDLE_INTERVAL:
@@ -375,8 +398,14 @@ class _Reported:
         damage = self._damage
         if damage.silenced == self.process.service and at >= damage.silenced_at:
             return inf
-        if damage.lost_beats and Random(f"{self._luck} {at}").random() < damage.lost_beats:
+        if damage.lost_beats and self._is_lost(at):
             return inf
         if damage.outage and damage.outage[0] <= at < damage.outage[1]:
             return damage.outage[1] + 1
         return at + self._delay
+
+    def _is_lost(self, at: float) -> bool:
+        lost = self._lost.get(at)
+        if lost is None:
+            lost = self._lost[at] = Random(f"{self._luck} {at}").random() < self._damage.lost_beats
+        return lost
