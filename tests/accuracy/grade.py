@@ -19,6 +19,7 @@ from sagascope_collector.analysis import (
     Judgement,
     Saga,
     attention,
+    is_other_promise,
     learn_baseline,
     must_report_by,
     rebuild,
@@ -29,7 +30,6 @@ from sagascope_collector.analysis.case import Case
 from sagascope_collector.analysis.model import Action, Confidence
 from sagascope_collector.analysis.spans import JoinedSpans, join_records, lost_spans, process_key, processes
 from sagascope_collector.analysis.verdict import judgement_of
-from sagascope_collector.projection.reliance import is_other
 from sagascope_collector.records import Facts, Instance
 
 REQUIRED_AFTER_SECONDS = 2.0
@@ -124,7 +124,7 @@ def taught(seed: int, form: Shape) -> Mapping[tuple[str, str], Baseline]:
 
 def grade(seed: int, number: int) -> Grade:
     """Judge one saga at the moments that matter."""
-    return _Grader(seed, played(seed, number)).grade()
+    return Grader(seed, played(seed, number)).grade()
 
 
 @dataclass(frozen=True)
@@ -164,18 +164,20 @@ def _stands(judgement: Judgement, facts: Facts, now: int) -> bool:
         return False
     known = processes(facts.instances) if judgement.promises else {}
     return not any(
-        is_other(held, must_report_by(known.get(process)), now) for process, held in judgement.promises.items()
+        is_other_promise(held, must_report_by(known.get(process)), now) for process, held in judgement.promises.items()
     )
 
 
-class _Grader:
+class Grader:
+    """Grades one saga."""
+
     def __init__(self, seed: int, case: Played) -> None:
         self._case = case
         label = case.damage.label
         self._result = Grade(
             case.number, "plain" if label == "complete" and case.shape.plain else label, case.fault.kind
         )
-        self._baselines = taught(seed, case.shape) if case.shape.plan == "learned" else {}
+        self.baselines = taught(seed, case.shape) if case.shape.plan == "learned" else {}
         self._seen: tuple[float, Judgement] | None = None
         self._is_judged_anew = case.number % JUDGED_ANEW_EVERY == 0
         self._last: _View | None = None
@@ -265,10 +267,10 @@ class _Grader:
         is_same = last is not None and last.at <= at and (last.records, last.deaf) == (records, deaf)
         if last is not None and is_same and not self._is_judged_anew and _stands(last.judgement, facts, now):
             return last
-        saga = self._saga_of(facts, records, now)
+        saga = self.saga_of(facts, records, now)
         if saga is None:
             return None
-        case = Case(saga, facts.instances, Context(now, ingest_outages=deaf, baselines=self._baselines))
+        case = Case(saga, facts.instances, Context(now, ingest_outages=deaf, baselines=self.baselines))
         finding = attention.find(case)
         judgement = judgement_of(case, finding)
         actions = attention.RULES[finding.reason].actions(case, finding) if finding is not None else []
@@ -276,11 +278,11 @@ class _Grader:
         self._last = _View(at, records, deaf, saga, judgement, actions)
         return self._last
 
-    def _saga_of(self, facts: Facts, records: int, now: int) -> Saga | None:
+    def saga_of(self, facts: Facts, records: int, now: int) -> Saga | None:
         """The saga as it is rebuilt from these facts; not anew where that could not make it another."""
         instances = processes(facts.instances)
         if self._rebuilt is None or self._rebuilt.records != records:
-            sagas = rebuild(facts, now, self._baselines)
+            sagas = rebuild(facts, now, self.baselines)
             if len(sagas) > 1:
                 self._note("split", (now - STARTED) / SECOND, str([saga.key for saga in sagas]))
             if len(sagas) != 1:
@@ -293,7 +295,7 @@ class _Grader:
         lost = lost_spans(known.joined, instances, now) if known.joined.announced else frozenset()
         driver = _driver(known.saga, instances, now)
         if lost != known.saga.lost_spans or driver != known.driver:
-            self._rebuilt = replace(known, saga=rebuild(facts, now, self._baselines)[0], driver=driver)
+            self._rebuilt = replace(known, saga=rebuild(facts, now, self.baselines)[0], driver=driver)
         return self._rebuilt.saga
 
     def _check_reminder(self, at: float, judgement: Judgement) -> None:

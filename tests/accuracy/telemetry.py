@@ -300,11 +300,20 @@ class _Reported:
             for each in spans
             if each.announced < inf or each.end > each.start + ANNOUNCED_AFTER
         ]
+        self._signs = list(self._signs_of_spans())
         self._grid = -60.0 + process.phase
         self._beats: list[Beat] = []
         """Of a process that is mostly idle, as far as they are made: see `_made`."""
         self._made_until = -inf
         self._making = self._make()
+
+    def _signs_of_spans(self) -> Iterator[tuple[float, list[int]]]:
+        """(when a record came, what it shows that the process was alive at)."""
+        for each in self._spans:
+            if each.announced < inf:
+                yield each.announced, [self._at(each.start + ANNOUNCED_AFTER, each.announced)]
+            if each.finished < inf:
+                yield each.finished, [self._at(each.start, each.finished), self._at(each.end, each.finished)]
 
     def last_sign(self) -> tuple[float, float] | None:
         latest = None if self.process.dies == inf else self._latest(inf)
@@ -318,11 +327,9 @@ class _Reported:
     def instance(self, at: float) -> Instance | None:
         latest = self._latest(at)
         seen: list[int] = []
-        for each in self._spans:
-            if each.announced <= at:
-                seen.append(self._at(each.start + ANNOUNCED_AFTER, each.announced))
-            if each.finished <= at:
-                seen += [self._at(each.start, each.finished), self._at(each.end, each.finished)]
+        for came, moments in self._signs:
+            if came <= at:
+                seen += moments
         if latest is None:
             return Instance(self._shown, min(seen), max(seen), None) if seen else None
         last, interval, came = self._beat(latest)

@@ -4,8 +4,10 @@ from functools import cache
 
 import pytest
 
-from accuracy.grade import grade
+from accuracy.grade import Grader, grade, played
 from accuracy.report import Report
+from sagascope_collector.analysis import Saga, rebuild
+from sagascope_collector.records import Facts
 
 SAGAS = 400
 SEED = 8492
@@ -33,3 +35,17 @@ def test_with_complete_telemetry_the_code_the_step_and_the_ledger_are_right(kind
 def test_every_kind_of_telemetry_is_played() -> None:
     assert all(report().sagas[label] > 20 for label in ("complete", "plain", "skewed", "damaged"))
     assert all(report().faulty[label] > 5 for label in ("complete", "plain", "skewed", "damaged"))
+
+
+class _Rebuilding(Grader):
+    """Rebuilds each saga beside the one that is shared between evaluations."""
+
+    def saga_of(self, facts: Facts, records: int, now: int) -> Saga | None:
+        shared = super().saga_of(facts, records, now)
+        assert rebuild(facts, now, self.baselines) == ([shared] if shared else [])
+        return shared
+
+
+def test_a_saga_that_is_shared_between_evaluations_is_the_one_that_is_rebuilt() -> None:
+    for number in range(120):
+        _Rebuilding(SEED, played(SEED, number)).grade()

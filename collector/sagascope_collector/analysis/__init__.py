@@ -4,7 +4,7 @@ from sagascope_collector.analysis.assembly import rebuild, runners
 from sagascope_collector.analysis.baseline import Baseline, SlowdownDetector, in_order, learn_baseline
 from sagascope_collector.analysis.context import Context
 from sagascope_collector.analysis.learned_plan import SagaSample, load_sample, take_sample
-from sagascope_collector.analysis.liveness import is_alive, must_report_by, outages
+from sagascope_collector.analysis.liveness import is_alive, is_other_promise, must_report_by, outages
 from sagascope_collector.analysis.model import Judgement, Saga
 from sagascope_collector.analysis.verdict import judge
 
@@ -17,6 +17,7 @@ __all__ = [
     "SlowdownDetector",
     "in_order",
     "is_alive",
+    "is_other_promise",
     "judge",
     "learn_baseline",
     "load_sample",

@@ -5,7 +5,7 @@ service that lie below one another (a service that calls itself). Two of one ser
 executions. The executor's view outranks the caller's.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from types import MappingProxyType
@@ -17,7 +17,7 @@ from sagascope_collector.analysis.clocks import Skew
 from sagascope_collector.analysis.failures import Causes
 from sagascope_collector.analysis.model import Attempt, AttemptState, Failure
 from sagascope_collector.analysis.spans import RECEIVING_KINDS, LoggedStep, ProcessKey, SpanKey, SpanTree, process_key
-from sagascope_collector.records import SagaKey, Span
+from sagascope_collector.records import SagaKey, Span, Value
 
 
 class StepKey(NamedTuple):
@@ -373,20 +373,18 @@ class Details(NamedTuple):
     compensates: str | None = None
 
 
-DETAIL_ATTRIBUTES: Final = frozenset(
-    {
-        semconv.AMOUNT,
-        semconv.CURRENCY,
-        semconv.STEP_IDEMPOTENCY_KEY,
-        semconv.STEP_TIMEOUT,
-        semconv.STEP_RETRY_IN,
-        semconv.STEP_MAX_ATTEMPTS,
-        semconv.WAIT_UNTIL,
-        semconv.STEP_RESOURCES,
-        semconv.STEP_PIVOT,
-        semconv.STEP_COMPENSATES,
-    }
-)
+DETAIL_READERS: Final[Mapping[str, tuple[str, Callable[[Value], Any]]]] = {
+    semconv.AMOUNT: ("amount", values.amount),
+    semconv.CURRENCY: ("currency", values.text),
+    semconv.STEP_IDEMPOTENCY_KEY: ("idempotency_key", values.text),
+    semconv.STEP_TIMEOUT: ("timeout", values.seconds),
+    semconv.STEP_RETRY_IN: ("retry_in", values.wait),
+    semconv.STEP_MAX_ATTEMPTS: ("max_attempts", values.count),
+    semconv.WAIT_UNTIL: ("wait_until", values.moment),
+    semconv.STEP_RESOURCES: ("resources", lambda value: values.texts(value) or ()),
+    semconv.STEP_PIVOT: ("pivot", lambda value: value is True),
+    semconv.STEP_COMPENSATES: ("compensates", values.text),
+}
 
 
 NO_DETAILS: Final = Details()
@@ -394,25 +392,11 @@ NO_DETAILS: Final = Details()
 
 def details(views: Sequence[Span]) -> Details:
     """Reads the details from the views of one attempt, the caller's first."""
-    attributes: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for view in views:
-        if not DETAIL_ATTRIBUTES.isdisjoint(view.attributes):
-            attributes.update(
-                (name, view.attributes[name]) for name in DETAIL_ATTRIBUTES if view.attributes.get(name) is not None
-            )
-    return _read(attributes) if attributes else NO_DETAILS
-
-
-def _read(attributes: dict[str, Any]) -> Details:
-    return Details(
-        amount=values.amount(attributes.get(semconv.AMOUNT)),
-        currency=values.text(attributes.get(semconv.CURRENCY)),
-        idempotency_key=values.text(attributes.get(semconv.STEP_IDEMPOTENCY_KEY)),
-        timeout=values.seconds(attributes.get(semconv.STEP_TIMEOUT)),
-        retry_in=values.wait(attributes.get(semconv.STEP_RETRY_IN)),
-        max_attempts=values.count(attributes.get(semconv.STEP_MAX_ATTEMPTS)),
-        wait_until=values.moment(attributes.get(semconv.WAIT_UNTIL)),
-        resources=values.texts(attributes.get(semconv.STEP_RESOURCES)) or (),
-        pivot=attributes.get(semconv.STEP_PIVOT) is True,
-        compensates=values.text(attributes.get(semconv.STEP_COMPENSATES)),
-    )
+        for name in DETAIL_READERS.keys() & view.attributes.keys():
+            value = view.attributes[name]
+            if value is not None:
+                field_name, read = DETAIL_READERS[name]
+                found[field_name] = read(value)
+    return Details(**found) if found else NO_DETAILS

@@ -99,6 +99,16 @@ def must_report_by(instance: Instance | None) -> int | None:
     )
 
 
+def is_other_promise(held: int | None, promise: int | None, now: int) -> bool:
+    """Whether a judgement that relies on one `must_report_by` may change by another.
+
+    It may where the other ends sooner, or the process was lost and reports again.
+    """
+    if promise is None or held is None:
+        return promise is not held
+    return promise < held or held < now < promise
+
+
 def is_alive(instance: Instance, context: Context) -> bool:
     """Whether a process is alive as far as it reported; one that never sent a heartbeat counts as alive."""
     return not Liveness([instance], EvaluationClock(context.now, context.ingest_outages), {}).is_lost(instance.process)

@@ -77,13 +77,16 @@ def _shown(part: str | Time) -> str:
 def _merged(parts: Sequence[str | Time]) -> tuple[str | Time, ...]:
     """The parts flattened, adjacent strings joined."""
     flat: list[str | Time] = []
+    words: list[str] = []
     for part in parts:
         for each in part.parts if isinstance(part, Text) else (part,):
-            if isinstance(each, str) and flat and isinstance(flat[-1], str):
-                flat[-1] += each
-            elif each:
-                flat.append(each if isinstance(each, Time) else str(each))
-    return tuple(flat)
+            if isinstance(each, str):
+                words.append(each)
+            else:
+                flat += ["".join(words), each] if any(words) else [each]
+                words.clear()
+    text = "".join(words)
+    return (*flat, text) if text else tuple(flat)
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -42,13 +42,6 @@ class Reliance:
             process = (each.process.environment, each.process.service, each.process.identity)
             promise = analysis.must_report_by(each) if process in self._of_process else None
             for saga in sorted(self._of_process.get(process, ())):
-                if is_other(self._of_saga[saga][process], promise, now):
+                if analysis.is_other_promise(self._of_saga[saga][process], promise, now):
                     found[saga] = None
         return list(found)
-
-
-def is_other(held: int | None, promise: int | None, now: int) -> bool:
-    """Whether something else follows than from the held promise: it ends sooner, or the process was lost and is not."""
-    if promise is None or held is None:
-        return promise is not held
-    return promise < held or held < now < promise
