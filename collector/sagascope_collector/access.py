@@ -106,7 +106,7 @@ def guarded(application: Application, tokens: Tokens) -> Application:
         if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
             try:
                 method = "GET" if scope["path"] in READ_ONLY_PATHS else scope["method"]
-                tokens.check_api(method, authorization(scope["headers"]))
+                tokens.check_api(method, header(scope["headers"], b"authorization"))
             except Unauthenticated as error:
                 await _refuse(send, scope["path"], error)
                 return
@@ -123,9 +123,9 @@ def sharing(application: Application, origins: Sequence[str]) -> Application:
     return CORSMiddleware(application, allow_origins=origins, allow_methods=methods, allow_headers=headers)
 
 
-def authorization(headers: Any) -> str:
-    """Returns the Authorization header of an ASGI request; ``""`` if it is missing."""
-    return next((value.decode("latin-1") for name, value in headers if name == b"authorization"), "")
+def header(headers: Any, name: bytes) -> str:
+    """Returns a header of an ASGI request; ``""`` if it is missing."""
+    return next((value.decode("latin-1") for each, value in headers if each == name), "")
 
 
 async def _refuse(send: Send, path: str, error: Unauthenticated) -> None:

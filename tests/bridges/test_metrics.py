@@ -15,8 +15,8 @@ def test_the_lag_counts_from_the_last_poll_that_left_nothing_unread() -> None:
         assert httpx.get(f"{url}/other", trust_env=False).status_code == 404
     values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
     assert float(values['sagascope_bridge_lag_seconds{bridge="sql"}']) >= 12.5
-    assert values['sagascope_bridge_in_flight{bridge="sql"}'] == "3"
-    assert values['sagascope_bridge_records_sent_total{bridge="sql"}'] == "7"
+    assert float(values['sagascope_bridge_in_flight{bridge="sql"}']) == 3
+    assert float(values['sagascope_bridge_records_sent_total{bridge="sql"}']) == 7
 
 
 def test_without_an_address_no_metrics_are_served() -> None:

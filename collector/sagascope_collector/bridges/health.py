@@ -10,6 +10,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Final, Self
 
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
 from sagascope import semconv
 from sagascope_collector.archives import Sender
 from sagascope_collector.bridges.otlp import Attributes, LogRecord, Resource, Telemetry
@@ -154,30 +159,39 @@ def serve_metrics(health: Health, kind: str, address: Address | None) -> Iterato
             thread.join()
 
 
-def _exposition(health: Health, kind: str) -> str:
-    """Returns the metrics in Prometheus' text format."""
-    metrics = (
-        ("lag_seconds", "gauge", "Upper bound of how far the collector is behind the source.", health.lag_seconds()),
-        ("in_flight", "gauge", "Transactions, rows or workflows that have not ended.", health.in_flight),
-        ("polls_total", "counter", "Polls of the source.", health.polls),
-        ("failed_polls_total", "counter", "Polls that failed, at least in part.", health.failed_polls),
-        ("records_sent_total", "counter", "Spans and log records that the collector acknowledged.", health.sent),
-        ("records_rejected_total", "counter", "Records among them that the collector rejected.", health.rejected),
-    )
-    return "".join(
-        f"# HELP sagascope_bridge_{name} {help_}\n# TYPE sagascope_bridge_{name} {type_}\n"
-        f'sagascope_bridge_{name}{{bridge="{kind}"}} {value}\n'
-        for name, type_, help_, value in metrics
-    )
+class _Exposition(Collector):
+    """The metrics of a bridge, read when they are scraped."""
+
+    def __init__(self, health: Health, kind: str) -> None:
+        self._health = health
+        self._kind = kind
+
+    def collect(self) -> Iterator[Metric]:
+        health = self._health
+        for family, name, text, value in (
+            (GaugeMetricFamily, "lag_seconds", "Upper bound of the collector's lag.", health.lag_seconds()),
+            (GaugeMetricFamily, "in_flight", "Transactions, rows or workflows that have not ended.", health.in_flight),
+            (CounterMetricFamily, "polls", "Polls of the source.", health.polls),
+            (CounterMetricFamily, "failed_polls", "Polls that failed, at least in part.", health.failed_polls),
+            (CounterMetricFamily, "records_sent", "Spans and log records that were acknowledged.", health.sent),
+            (CounterMetricFamily, "records_rejected", "Records that the collector rejected.", health.rejected),
+        ):
+            metric = family(f"sagascope_bridge_{name}", text, labels=["bridge"])
+            metric.add_metric([self._kind], value)
+            yield metric
 
 
 def _handler(health: Health, kind: str) -> type[BaseHTTPRequestHandler]:
+    registry = CollectorRegistry()
+    registry.register(_Exposition(health, kind))
+
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             """Responds with the metrics; with 404 on other paths."""
-            body = _exposition(health, kind).encode() if self.path == METRICS_PATH else b""
+            encode, media_type = choose_encoder(self.headers.get("Accept", ""))
+            body = encode(registry) if self.path == METRICS_PATH else b""
             self.send_response(200 if body else 404)
-            self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+            self.send_header("Content-Type", media_type)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
