@@ -1,1 +1,1 @@
-"""The dashboard: what needs attention, and one saga whole, in Streamlit."""
+"""The dashboard: what needs attention, and each saga in full, in Streamlit."""

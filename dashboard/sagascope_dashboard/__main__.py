@@ -14,20 +14,20 @@ from sagascope_dashboard.urls import templates
 DEFAULT_COLLECTOR = "http://127.0.0.1:4319"
 
 
-def main(words: list[str] | None = None) -> int:
-    """Serve until stopped; the exit status is Streamlit's, or 2 where it cannot start."""
-    options = _parser().parse_args(words)
+def main(arguments: list[str] | None = None) -> int:
+    """Serves until stopped; returns Streamlit's exit status, or 2 if it cannot start."""
+    options = _parser().parse_args(arguments)
     host, _, port = options.address.rpartition(":")
     if not host or not port.isdecimal():
-        return _refuse(f"{options.address!r} is not an address; write it like {DEFAULT_ADDRESS}.")
+        return _fail(f"{options.address!r} is not an address; write it like {DEFAULT_ADDRESS}.")
     if importlib.util.find_spec("streamlit") is None:
-        return _refuse('The dashboard needs Streamlit: pip install "sagascope[dashboard]"')
-    if _taken(host.strip("[]"), int(port)):
-        return _refuse(f"Port {port} at {host} (dashboard) is taken; choose another with --address HOST:PORT.")
+        return _fail('The dashboard needs Streamlit: pip install "sagascope[dashboard]"')
+    if _is_port_taken(host.strip("[]"), int(port)):
+        return _fail(f"Port {port} at {host} (dashboard) is taken; choose another with --address HOST:PORT.")
     try:
         templates(links := options.link or os.environ.get(LINKS_VARIABLE, "").split())
     except ValueError as error:
-        return _refuse(str(error))
+        return _fail(str(error))
     return _serve(host.strip("[]"), int(port), environment(options.url, links))
 
 
@@ -53,8 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _taken(host: str, port: int) -> bool:
-    """Whether the address cannot be bound now."""
+def _is_port_taken(host: str, port: int) -> bool:
+    """Returns whether the address cannot be bound now."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -65,15 +65,15 @@ def _taken(host: str, port: int) -> bool:
     return False
 
 
-def _serve(host: str, port: int, told: Mapping[str, str]) -> int:
-    """Become the Streamlit process where the system can, so that signals reach it; else wait for it."""
-    words, environ = command(host, port), {**os.environ, **told}
+def _serve(host: str, port: int, variables: Mapping[str, str]) -> int:
+    """Becomes the Streamlit process where the system can, so that signals reach it; else waits for it."""
+    words, environ = command(host, port), {**os.environ, **variables}
     if os.name == "posix":
         os.execve(words[0], words, environ)  # noqa: S606 - a fixed command, no shell
     return subprocess.call(words, env=environ)
 
 
-def _refuse(sentence: str) -> int:
+def _fail(sentence: str) -> int:
     sys.stderr.write(f"{sentence}\n")
     return 2
 

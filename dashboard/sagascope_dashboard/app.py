@@ -1,42 +1,71 @@
 """The dashboard's frame: theme, header, navigation. Streamlit runs this file anew for every change."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
-from sagascope_dashboard.screens import (
-    compare,
-    flows,
-    health,
-    incidents,
-    login,
-    masthead,
-    saga,
-    services,
-    transactions,
-    triage,
-)
+from sagascope_dashboard import data
+from sagascope_dashboard.components.elements import h, icon, link
+from sagascope_dashboard.components.renderer import render, search_shortcut
+from sagascope_dashboard.screens import compare, flows, health, incidents, login, saga, services, transactions, triage
+from sagascope_dashboard.urls import Filters
+from sagascope_dashboard.viewmodels.transactions import only_match
 
 HERE = Path(__file__).parent
 
-st.set_page_config(page_title="Sagascope", page_icon=str(HERE / "static" / "icon.svg"), layout="wide")
-st.html(HERE / "app.css")
 
-if login.wanted():
-    login.draw()
-    st.stop()
+def header(pages: Sequence[Any], *, focus_search: bool) -> None:
+    """Renders the header. A search with one match leads to its saga, any other to the list."""
+    with st.container(key="header", horizontal=True, vertical_alignment="center"):
+        brand = st.container(key="brand-container", width="content")
+        with st.form("search", border=False, clear_on_submit=True):
+            query = st.text_input(
+                "Find a transaction", placeholder="Find 8492, an order number, a trace id", label_visibility="collapsed"
+            ).strip()
+            submitted = st.form_submit_button("Find")
+        for page in pages:
+            st.page_link(page)
+        login.render_logout()
+        search_shortcut(focus=focus_search)
+    with brand:
+        target = search_target(query) if submitted and query else None
+        render("brand", h("div", link("/", icon("brand"), "Sagascope"), cls="brand"), go=target, width="content")
 
-start = st.Page(triage.draw, title="Triage", default=True)
-transaction_list = st.Page(transactions.draw, title="Transactions", url_path="transactions")
-kinds = st.Page(flows.draw_flows, title="Flows", url_path="flows")
-processes = st.Page(services.draw, title="Services", url_path="services")
-arriving = st.Page(health.draw, title="Data health", url_path="health")
-one_transaction = st.Page(saga.draw, title="Transaction", url_path="saga")
-two_transactions = st.Page(compare.draw, title="Compare", url_path="compare")
-one_kind = st.Page(flows.draw_flow, title="Flow", url_path="flow")
-one_incident = st.Page(incidents.draw, title="Incident", url_path="incident")
 
-listed = [start, transaction_list, kinds, processes, arriving]
-here = st.navigation([*listed, one_transaction, two_transactions, one_kind, one_incident], position="hidden")
-masthead.draw(listed, start=here == start)
-here.run()
+def search_target(query: str) -> str:
+    """Returns the link to the only match of a search, else to the list of its matches."""
+    result = data.search(query).value
+    address = only_match(result) if result else None
+    return address.href() if address else Filters(q=query).href()
+
+
+def main() -> None:
+    """Renders the page that the URL names."""
+    st.set_page_config(page_title="Sagascope", page_icon=str(HERE / "static" / "icon.svg"), layout="wide")
+    st.html(HERE / "app.css")
+    if login.is_required():
+        login.page()
+        st.stop()
+    start = st.Page(triage.page, title="Triage", default=True, url_path="triage")
+    listed = [
+        start,
+        st.Page(transactions.page, title="Transactions", url_path="transactions"),
+        st.Page(flows.flows_page, title="Flows", url_path="flows"),
+        st.Page(services.page, title="Services", url_path="services"),
+        st.Page(health.page, title="Data health", url_path="health"),
+    ]
+    unlisted = [
+        st.Page(saga.page, title="Transaction", url_path="saga"),
+        st.Page(compare.page, title="Compare", url_path="compare"),
+        st.Page(flows.flow_page, title="Flow", url_path="flow"),
+        st.Page(incidents.page, title="Incident", url_path="incident"),
+    ]
+    current = st.navigation([*listed, *unlisted], position="hidden")
+    header(listed, focus_search=current == start)
+    current.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""What the screens know, asked of the collector. The dashboard's only input and output."""
+"""Cached calls to the collector. The only input and output of the dashboard."""
 
 import os
 from collections.abc import Callable
@@ -12,11 +12,11 @@ from sagascope_collector.client import DEFAULT_URL, Client, ClientError, Credent
 from sagascope_dashboard.launch import LINKS_VARIABLE, URL_VARIABLE
 from sagascope_dashboard.urls import Filters, FlowAddress, SagaAddress, Template, templates
 
-PAGE = 50
+PAGE_ROWS = 50
 """Transactions on one page of the list."""
 
 MAX_ATTENTION_ROWS = 200
-"""Sagas that need attention on the first screen; beyond them the list says that there are more."""
+"""Sagas that the first screen lists; it links to the rest."""
 
 REFRESH_INTERVAL_SECONDS = 1.5
 """Time between two reads of the collector while a page is open."""
@@ -31,120 +31,122 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Reading(Generic[T]):
-    """An answer, and what stood in the way of a fresh one.
+class FetchResult(Generic[T]):
+    """An answer of the collector, and the error that prevented a fresh one.
 
-    With `trouble` and a `value`, the value is the last that came; without a value there never was one.
+    With both, `value` is the last answer received; without a value there never was one.
     """
 
     value: T | None
-    trouble: ClientError | None
-    at: datetime
-    """When `value` was read."""
+    error: ClientError | None
+    fetched_at: datetime
+    """When `value` was received."""
 
 
-def url() -> str:
-    """Where the collector's API is."""
+def collector_url() -> str:
+    """Returns the address of the collector's API."""
     return os.environ.get(URL_VARIABLE) or DEFAULT_URL
 
 
-def links() -> tuple[Template, ...]:
-    """Other tools that show transactions."""
+def link_templates() -> tuple[Template, ...]:
+    """Returns the links to other tools that show transactions."""
     return templates(os.environ.get(LINKS_VARIABLE, "").split())
 
 
 def now() -> datetime:
-    """The present moment."""
+    """Returns the current time."""
     return datetime.now(UTC)
 
 
-def saga(address: SagaAddress) -> Reading[schemas.Saga]:
-    """One saga in full."""
-    return _read(("saga", address), lambda: _saga(url(), address))
+def saga(address: SagaAddress) -> FetchResult[schemas.Saga]:
+    """Returns one saga in full."""
+    return _fetch(("saga", address), lambda: _saga(collector_url(), address))
 
 
-def sagas(filters: Filters) -> Reading[schemas.Sagas]:
-    """One page of the list."""
-    call = filters.call(now())
-    return _read(("sagas", filters), lambda: _sagas(url(), PAGE, tuple(sorted(call.items()))))
+def sagas(filters: Filters) -> FetchResult[schemas.Sagas]:
+    """Returns one page of the list."""
+    call = filters.api_arguments(now())
+    return _fetch(("sagas", filters), lambda: _sagas(collector_url(), PAGE_ROWS, tuple(sorted(call.items()))))
 
 
-def needing_someone() -> Reading[schemas.Sagas]:
-    """The sagas that need attention, newest start first, at most `MAX_ATTENTION_ROWS`."""
-    return _read(("needing",), lambda: _sagas(url(), MAX_ATTENTION_ROWS, (("attention", "any"),)))
+def attention_sagas() -> FetchResult[schemas.Sagas]:
+    """Returns the sagas that need attention, newest start first, at most `MAX_ATTENTION_ROWS`."""
+    return _fetch(("needing",), lambda: _sagas(collector_url(), MAX_ATTENTION_ROWS, (("attention", "any"),)))
 
 
-def needing_alone() -> Reading[schemas.Sagas]:
-    """Those that need attention and share their incident with no other."""
-    return _read(("alone",), lambda: _sagas(url(), MAX_ATTENTION_ROWS, (("alone", True), ("attention", "any"))))
+def attention_outside_incidents() -> FetchResult[schemas.Sagas]:
+    """Returns the sagas that need attention and share their incident with no other."""
+    return _fetch(
+        ("alone",), lambda: _sagas(collector_url(), MAX_ATTENTION_ROWS, (("alone", True), ("attention", "any")))
+    )
 
 
-def incidents() -> Reading[schemas.Incidents]:
-    """What stuck sagas have in common, the worst first; also what is over."""
-    return _read(("incidents",), lambda: _incidents(url()))
+def incidents() -> FetchResult[schemas.Incidents]:
+    """Returns the incidents, most urgent first, and those resolved lately."""
+    return _fetch(("incidents",), lambda: _incidents(collector_url()))
 
 
-def incident(key: str) -> Reading[schemas.IncidentInFull]:
-    """One incident with its history."""
-    return _read(("incident", key), lambda: _client(url()).incident(key))
+def incident(key: str) -> FetchResult[schemas.IncidentInFull]:
+    """Returns one incident with its history."""
+    return _fetch(("incident", key), lambda: _client(collector_url()).incident(key))
 
 
 def update_incident(key: str, patch: schemas.IncidentPatch) -> ClientError | None:
     """Updates an incident; returns the error if that failed."""
     try:
-        _client(url()).update_incident(key, patch)
+        _client(collector_url()).update_incident(key, patch)
     except ClientError as error:
         return error
     _incidents.clear()
     return None
 
 
-def flows() -> Reading[schemas.Flows]:
-    """Every saga type, counted."""
-    return _read(("flows",), lambda: _flows(url()))
+def flows() -> FetchResult[schemas.Flows]:
+    """Returns every saga type with its counts."""
+    return _fetch(("flows",), lambda: _flows(collector_url()))
 
 
-def flow(address: FlowAddress) -> Reading[schemas.FlowInFull]:
-    """One saga type, step by step."""
-    return _read(("flow", address), lambda: _flow(url(), address))
+def flow(address: FlowAddress) -> FetchResult[schemas.FlowInFull]:
+    """Returns one saga type, step by step."""
+    return _fetch(("flow", address), lambda: _flow(collector_url(), address))
 
 
-def services() -> Reading[schemas.Services]:
+def services() -> FetchResult[schemas.Services]:
     """Returns every reporting service, with its processes."""
-    return _read(("services",), lambda: _services(url()))
+    return _fetch(("services",), lambda: _services(collector_url()))
 
 
-def status() -> Reading[schemas.Status]:
-    """How the collector itself is."""
-    return _read(("status",), lambda: _status(url()))
+def status() -> FetchResult[schemas.Status]:
+    """Returns the collector's own state."""
+    return _fetch(("status",), lambda: _status(collector_url()))
 
 
-def search(q: str) -> Reading[schemas.SearchResult]:
+def search(q: str) -> FetchResult[schemas.SearchResult]:
     """Searches sagas by an id or a key."""
-    return _read(("search", q), lambda: _client(url()).search(q))
+    return _fetch(("search", q), lambda: _client(collector_url()).search(q))
 
 
-def _read(what: tuple[Any, ...], ask: Callable[[], T]) -> Reading[T]:
-    """Ask; where no answer comes, give this reader's last one, with the reason."""
-    known: dict[Any, Reading[T]] = st.session_state.setdefault("known", {})
+def _fetch(key: tuple[Any, ...], call_api: Callable[[], T]) -> FetchResult[T]:
+    """Calls the collector; if that fails, returns the last answer of this session with the error."""
+    last_results: dict[Any, FetchResult[T]] = st.session_state.setdefault("last_results", {})
     try:
-        reading = Reading(ask(), None, now())
+        result = FetchResult(call_api(), None, now())
     except (NotFound, TokenNeeded) as error:
         if isinstance(error, TokenNeeded):
             _client.clear()  # the next try reads the token anew
-        known.pop(what, None)
-        return Reading(None, error, now())
+        last_results.pop(key, None)
+        return FetchResult(None, error, now())
     except ClientError as error:
-        last = known.get(what)
-        return Reading(last.value if last else None, error, last.at if last else now())
-    known[what] = reading
-    _forget(known)
-    return reading
+        last = last_results.get(key)
+        return FetchResult(last.value if last else None, error, last.fetched_at if last else now())
+    last_results[key] = result
+    _evict(last_results)
+    return result
 
 
-def _forget(known: dict[Any, Any], keep: int = 12) -> None:
-    for what in list(known)[:-keep]:
-        del known[what]
+def _evict(results: dict[Any, Any], keep: int = 12) -> None:
+    for key in list(results)[:-keep]:
+        del results[key]
 
 
 @st.cache_resource(show_spinner=False)

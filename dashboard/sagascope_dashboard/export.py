@@ -1,4 +1,4 @@
-"""One saga as one file that opens without any network, and looks as it did when it was saved."""
+"""One saga as an HTML file that opens without any network, and as Markdown for a chat or an issue."""
 
 import json
 import re
@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.components.answer_card import anomalies, answer, attempts, ledger, table
+from sagascope_dashboard.components.answer_card import anomalies, answer_card, attempts, ledger, table
 from sagascope_dashboard.components.elements import Element, h, time
-from sagascope_dashboard.components.renderer import RENDERER, TIMELINE, read
-from sagascope_dashboard.formatting import line, milliseconds
+from sagascope_dashboard.components.renderer import RENDERER_SCRIPTS, TIMELINE_SCRIPTS, read_files
+from sagascope_dashboard.formatting import epoch_ms, line
 from sagascope_dashboard.viewmodels.saga import Saga, log_rows, saga, span_rows
 from sagascope_dashboard.viewmodels.timeline import Timeline
 
@@ -47,66 +47,71 @@ _START = "const saved = JSON.parse(document.getElementById('data').textContent);
 
 
 def as_html(whole: schemas.Saga, lanes: Timeline, now: datetime) -> str:
-    """The page of one saga as it stands at `now`; nothing in it is ever asked of another place."""
+    """Returns the page of one saga as of `now`; it loads nothing from elsewhere."""
     shown = saga(whole)
-    title = h("h2", "The timeline", cls="section")
+    title = h("h2", "Timeline", cls="section")
     trees = {
-        "answer": {"tree": _plain([_saved(now), *answer(shown, note="Times within sentences are UTC."), title])},
+        "answer": {
+            "tree": _without_links([_saved_at(now), *answer_card(shown, note="Times within sentences are UTC."), title])
+        },
         "timeline": asdict(lanes),
-        "behind": {"tree": _plain([ledger(shown), anomalies(shown), *_tables(whole)])},
+        "behind": {"tree": _without_links([ledger(shown), anomalies(shown), *_tables(whole)])},
     }
     return _PAGE.format(
-        present=milliseconds(now),
+        present=epoch_ms(now),
         title=_escaped(f"{line(whole.name, 60)} {line(whole.id, 120)}"),
-        style=_variables() + _BODY + read("renderer.css", "timeline.css"),
+        style=_variables() + _BODY + read_files("renderer.css", "timeline.css"),
         data=json.dumps(trees).replace("<", "\\u003c"),
-        script=_START + "".join(_mounted()),
+        script=_START + "".join(_component_scripts()),
     )
 
 
 def file_name(whole: schemas.Saga) -> str:
-    """A name for the file, of letters, digits and hyphens."""
+    """Returns a file name of letters, digits and hyphens."""
     return f"{re.sub(r'[^A-Za-z0-9]+', '-', f'{whole.name} {whole.id}').strip('-')[:80] or 'saga'}.html"
 
 
-def _saved(now: datetime) -> Element:
-    return h("p", "Saved ", time(now, "full"), ", as it stood then.", cls="soft")
+def _saved_at(now: datetime) -> Element:
+    return h("p", "Saved ", time(now, "full"), ", as it stood then.", cls="muted")
 
 
 def _tables(whole: schemas.Saga) -> Iterator[Element]:
-    yield _folded("Attempts", attempts(saga(whole)))
-    yield _folded("Logs", table(log_rows(whole.logs), len(whole.logs), whole.logs_total))
-    yield _folded("Spans", table(span_rows(whole.spans), len(whole.spans), whole.spans_total))
+    yield _details("Attempts", attempts(saga(whole)))
+    yield _details("Logs", table(log_rows(whole.logs), len(whole.logs), whole.logs_total))
+    yield _details("Spans", table(span_rows(whole.spans), len(whole.spans), whole.spans_total))
 
 
-def _folded(title: str, inside: Element) -> Element:
+def _details(title: str, inside: Element) -> Element:
     return h("details", h("summary", title), inside, cls="section")
 
 
-def _plain(elements: list[Element | None]) -> list[Element]:
-    """Without links, which lead nowhere in a file."""
-    return [_unlinked(each) for each in elements if each is not None]
+def _without_links(elements: list[Element | None]) -> list[Element]:
+    """Removes links, which lead nowhere in a file."""
+    return [_without_link(each) for each in elements if each is not None]
 
 
-def _unlinked(element: Element) -> Element:
+def _without_link(element: Element) -> Element:
     if isinstance(element, str):
         return element
     tag, attributes, *children = element
     kept = {name: value for name, value in attributes.items() if name != "href"}
-    return ["span" if tag == "a" else tag, kept, *map(_unlinked, children)]
+    return ["span" if tag == "a" else tag, kept, *map(_without_link, children)]
 
 
-def _mounted() -> Iterator[str]:
-    """Each component's own script, in a block of its own, drawing into its place."""
-    for places, name, files in ((("answer", "behind"), "paper", RENDERER), (("timeline",), "timeline", TIMELINE)):
+def _component_scripts() -> Iterator[str]:
+    """Yields each component's scripts in a block of their own, with the calls that render its data."""
+    for places, name, files in (
+        (("answer", "behind"), "renderElements", RENDERER_SCRIPTS),
+        (("timeline",), "renderTimeline", TIMELINE_SCRIPTS),
+    ):
         calls = "\n".join(
             f"{name}({{ parentElement: document.getElementById('{place}'), data: saved.{place} }});" for place in places
         )
-        yield f"{{\n{read(*files).replace('export default ', '')}\n{calls}\n}}\n"
+        yield f"{{\n{read_files(*files).replace('export default ', '')}\n{calls}\n}}\n"
 
 
 def _variables() -> str:
-    """The theme as the variables that Streamlit would give: light, and dark where the reader's system is."""
+    """Returns the theme as the variables that Streamlit sets: light, and dark where the reader's system is."""
     theme = tomllib.loads(_THEME.read_text(encoding="utf-8"))["theme"]
     fonts = "--st-font: ui-sans-serif, system-ui, sans-serif; --st-code-font: ui-monospace, monospace;"
     light, dark = (_colours(theme[name]) for name in ("light", "dark"))
@@ -121,20 +126,20 @@ def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-_MEANT = re.compile(r"([\\`*_\[\]<>|~#])")
+_MARKDOWN_CHARACTERS = re.compile(r"([\\`*_\[\]<>|~#])")
 
 
 def markdown(shown: Saga, address: str) -> str:
-    """The answer, its proof and what to do; `address` is the page's link. Times are UTC.
+    """Returns the headline, evidence and actions as Markdown; `address` is the page's link. Times are UTC.
 
-    What was received is escaped: it is text there as it is here.
+    Received text is escaped.
     """
     return "\n".join([*_answer(shown), *_verdict(shown), *_ledger(shown), "", address]).strip()
 
 
 def _answer(shown: Saga) -> Iterable[str]:
-    sign = shown.attention or shown.status
-    yield f"**{_text(shown.name)} {_text(shown.id)}: {sign.word.lower()}**"
+    style = shown.attention or shown.status
+    yield f"**{_text(shown.name)} {_text(shown.id)}: {style.label.lower()}**"
     yield f"> {_text(shown.headline)}"
     yield ""
     if shown.customer_line:
@@ -149,18 +154,18 @@ def _verdict(shown: Saga) -> Iterable[str]:
     if shown.verdict is None:
         return
     if shown.verdict.evidence:
-        yield "\nWhat is known:"
-        yield from (f"- {_moment(proof.at)} {_text(proof.text)}" for proof in shown.verdict.evidence)
+        yield "\nEvidence:"
+        yield from (f"- {_moment(fact.at)} {_text(fact.text)}" for fact in shown.verdict.evidence)
     if shown.verdict.actions:
-        yield "\nWhat to do:"
+        yield "\nRecommended action:"
         yield from (f"{number}. {_text(action)}" for number, action in enumerate(shown.verdict.actions, start=1))
 
 
 def _ledger(shown: Saga) -> Iterable[str]:
     if shown.ledger:
-        yield "\nWhat is committed:"
+        yield "\nCommitted steps:"
     for entry in shown.ledger:
-        yield f"- {_text(entry.step)}: {entry.sign.word.lower()} {_text(entry.amount)}".rstrip()
+        yield f"- {_text(entry.step)}: {entry.style.label.lower()} {_text(entry.amount)}".rstrip()
 
 
 def _moment(moment: datetime) -> str:
@@ -168,4 +173,4 @@ def _moment(moment: datetime) -> str:
 
 
 def _text(text: str) -> str:
-    return _MEANT.sub(r"\\\1", text)
+    return _MARKDOWN_CHARACTERS.sub(r"\\\1", text)

@@ -1,4 +1,4 @@
-"""How values are said: untrusted text, durations, moments, amounts. Pure."""
+"""Values as text: untrusted text, durations, times, amounts. Pure."""
 
 import json
 import re
@@ -10,12 +10,12 @@ from typing import Any
 from sagascope_collector.client import schemas
 
 LINE_LIMIT = 300
-"""Characters of one value on a line; the rest is cut, and said to be cut."""
+"""Characters of one value on a line; the rest is cut, visibly."""
 
 BLOCK_LIMIT = 20_000
 """Characters of a block of text, for example a stack trace."""
 
-_STEERING = re.compile(
+_CONTROL_CHARACTERS = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
     "\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
@@ -24,17 +24,17 @@ _UNITS = (("day", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
 def line(value: Any, limit: int = LINE_LIMIT) -> str:
-    """Any received value on one line: nothing in it can steer what it is shown in.
+    """Returns any received value as one line in which nothing can steer the page or terminal.
 
     Control characters and those that reorder text become their escapes, lists and objects become JSON, and what is
     longer than `limit` is cut visibly.
     """
-    return " ".join(_cut(_visible(_text(value, limit)), limit).split())
+    return " ".join(_cut(_escape_controls(_text(value, limit)), limit).split())
 
 
 def block(value: Any, limit: int = BLOCK_LIMIT) -> str:
-    """Any received value as lines of text, with the same care; line breaks and tabs stay."""
-    return _cut(_visible(_text(value, limit).replace("\r\n", "\n")), limit)
+    """Returns any received value as lines of text, escaped alike; line breaks and tabs stay."""
+    return _cut(_escape_controls(_text(value, limit).replace("\r\n", "\n")), limit)
 
 
 def _text(value: Any, limit: int) -> str:
@@ -46,9 +46,9 @@ def _text(value: Any, limit: int) -> str:
     return _text(json.dumps(value, ensure_ascii=False, default=str), limit)
 
 
-def _visible(text: str) -> str:
-    """Controls, and signs that reorder or hide text, as their escapes."""
-    return _STEERING.sub(lambda match: match[0].encode("unicode_escape", "surrogatepass").decode(), text)
+def _escape_controls(text: str) -> str:
+    """Replaces control characters, and those that reorder or hide text, by their escapes."""
+    return _CONTROL_CHARACTERS.sub(lambda match: match[0].encode("unicode_escape", "surrogatepass").decode(), text)
 
 
 def _cut(text: str, limit: int) -> str:
@@ -63,12 +63,12 @@ def _remainder(count: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A length of time in the unit a person would say: ``40 ms``, ``2.4 s``, ``12 min``, ``3 h 10 min``."""
+    """Returns a duration in at most two units: ``40 ms``, ``2.4 s``, ``12 min``, ``3 h 10 min``."""
     if seconds < 0:
         return f"-{duration(-seconds)}"
     if seconds < 1:
-        milliseconds = seconds * 1000
-        return f"{milliseconds:.0f} ms" if milliseconds >= 10 or not milliseconds else f"{milliseconds:.2g} ms"
+        epoch_ms = seconds * 1000
+        return f"{epoch_ms:.0f} ms" if epoch_ms >= 10 or not epoch_ms else f"{epoch_ms:.2g} ms"
     if seconds < 10:
         return f"{seconds:.1f}".removesuffix(".0") + " s"
     return _in_units(round(seconds))
@@ -91,18 +91,18 @@ def _count(number: int, unit: str) -> str:
 
 
 def clock(moment: datetime, zone: tzinfo = UTC) -> str:
-    """A moment as date and time to the millisecond, with its zone's name."""
+    """Returns date and time to the millisecond, with the zone's name."""
     local = moment.astimezone(zone)
     return f"{local:%Y-%m-%d %H:%M:%S}.{local.microsecond // 1000:03d} {local.tzname()}"
 
 
 def iso(moment: datetime) -> str:
-    """A moment as the browser's parser reads it, UTC, to the millisecond."""
+    """Returns a time in ISO 8601, UTC, to the millisecond."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def utc_note(offset: int | None) -> str:
-    """What to say beside the collector's sentences, whose times are UTC; empty where the reader's are too.
+    """Returns the note that times in the collector's sentences are UTC; empty where the reader's zone is UTC.
 
     `offset` is the browser's: minutes from the reader's time to UTC.
     """
@@ -112,14 +112,14 @@ def utc_note(offset: int | None) -> str:
     return f"Times within sentences are UTC, {away} {'behind' if offset < 0 else 'ahead of'} yours."
 
 
-def milliseconds(moment: datetime) -> float:
-    """A moment as milliseconds since the Unix epoch, to the microsecond."""
+def epoch_ms(moment: datetime) -> float:
+    """Returns milliseconds since the Unix epoch, to the microsecond."""
     delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
     return (delta.days * 86_400_000_000 + delta.seconds * 1_000_000 + delta.microseconds) / 1000
 
 
 def amount(value: str | None, currency: str | None) -> str:
-    """An amount as it is written on a bill: ``€1,250.00``, ``12 XAU``; a value that is no number stays as it came."""
+    """Returns an amount as on a bill: ``€1,250.00``, ``12 XAU``; a value that is no number stays as it came."""
     if value is None:
         return ""
     try:
@@ -133,25 +133,25 @@ def amount(value: str | None, currency: str | None) -> str:
 
 
 def plural(number: int, one: str, many: str | None = None) -> str:
-    """A count with its noun: ``1 saga``, ``3 sagas``."""
+    """Returns a count with its noun: ``1 saga``, ``3 sagas``."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def amounts_at_risk(amounts: Sequence[schemas.AmountAtRisk]) -> tuple[str, ...]:
-    """What is at risk, one phrase each: ``€50.00 committed``, ``€50.00 possibly committed``."""
-    return tuple(phrase for each in amounts for phrase in _phrases(each))
+    """Returns the amounts at risk as texts: ``€50.00 committed``, ``€50.00 possibly committed``."""
+    return tuple(phrase for each in amounts for phrase in _amount_texts(each))
 
 
-def _phrases(at_risk: schemas.AmountAtRisk) -> list[str]:
+def _amount_texts(at_risk: schemas.AmountAtRisk) -> list[str]:
     certain, possible = to_decimal(at_risk.certain), to_decimal(at_risk.possible)
-    said = [f"{amount(at_risk.certain, at_risk.currency)} committed"] if certain else []
+    texts = [f"{amount(at_risk.certain, at_risk.currency)} committed"] if certain else []
     if possible:
-        said.append(f"{amount(at_risk.possible, at_risk.currency)} possibly committed")
-    return said
+        texts.append(f"{amount(at_risk.possible, at_risk.currency)} possibly committed")
+    return texts
 
 
 def to_decimal(value: str) -> Decimal:
-    """A decimal string as a number; 0 where it is none."""
+    """Returns a decimal string as a number; 0 for an invalid one."""
     try:
         return Decimal(value)
     except InvalidOperation:

@@ -1,4 +1,4 @@
-"""How the dashboard is started: one Streamlit process."""
+"""The command and environment that start the dashboard: one Streamlit process."""
 
 import sys
 from collections.abc import Sequence
@@ -7,19 +7,19 @@ from pathlib import Path
 SERVER = Path(__file__).with_name("server.py")
 
 DEFAULT_ADDRESS = "127.0.0.1:8501"
-"""Where the dashboard answers unless told otherwise."""
+"""The default address of the dashboard."""
 
 URL_VARIABLE = "SAGASCOPE_URL"
-"""The environment variable that says where the collector's API is."""
+"""The environment variable with the URL of the collector's API."""
 
 LINKS_VARIABLE = "SAGASCOPE_LINKS"
 """The environment variable with links to other tools, separated by blanks."""
 
 
 def command(host: str, port: int) -> list[str]:
-    """The words of a command that serves the dashboard at an address until it is stopped.
+    """Returns the command that serves the dashboard at an address until it is stopped.
 
-    Its other settings lie beside the app, in ``.streamlit/config.toml``. Nothing is sent home.
+    Its other settings are in ``.streamlit/config.toml`` beside the app. Usage statistics are off.
     """
     options = {
         "server.address": host,
@@ -32,5 +32,5 @@ def command(host: str, port: int) -> list[str]:
 
 
 def environment(url: str, links: Sequence[str] = ()) -> dict[str, str]:
-    """What that command's environment must hold, beside what it inherits, to read one collector."""
+    """Returns the variables that the command needs, in addition to those it inherits, to read one collector."""
     return {URL_VARIABLE: url, **({LINKS_VARIABLE: " ".join(links)} if links else {})}

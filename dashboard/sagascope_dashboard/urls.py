@@ -1,4 +1,4 @@
-"""What an address of the dashboard says, as values, and back. Pure; every view can be shared as a link."""
+"""The dashboard's URLs as values, and links to other tools. Pure; every view can be shared as a link."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,10 +8,10 @@ from typing import Any, Self
 from urllib.parse import quote, urlencode, urlsplit
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.formatting import milliseconds
+from sagascope_dashboard.formatting import epoch_ms
 
 WINDOWS = {"15m": timedelta(minutes=15), "1h": timedelta(hours=1), "24h": timedelta(days=1), "7d": timedelta(days=7)}
-"""Spans of time up to now, as the address writes them."""
+"""Windows up to now, as the URL names them."""
 
 TRANSACTIONS = "/transactions"
 SAGA = "/saga"
@@ -21,13 +21,13 @@ COMPARE = "/compare"
 
 
 def incident_href(key: str) -> str:
-    """The page of an incident."""
+    """Returns the link to an incident's page."""
     return f"{INCIDENT}?{urlencode({'key': key})}"
 
 
 @dataclass(frozen=True, slots=True)
 class SagaAddress:
-    """Which saga a page shows. Without `run` the latest started; ``environment=""`` where the telemetry names none."""
+    """Which saga a page shows; without `run` the latest started, ``environment=""`` where the telemetry names none."""
 
     name: str
     id: str
@@ -35,60 +35,60 @@ class SagaAddress:
     run: str | None = None
 
     @classmethod
-    def read(cls, query: Mapping[str, str]) -> Self | None:
-        """The saga that an address names; None without an id. A name that is missing was never received: `unknown`."""
+    def parse(cls, query: Mapping[str, str]) -> Self | None:
+        """Returns the saga that a query names; None without an id. A missing name was never received: `unknown`."""
         if not query.get("id"):
             return None
         return cls(query.get("name") or "unknown", query["id"], query.get("environment"), query.get("run"))
 
     def query(self) -> dict[str, str]:
-        """As the part of an address behind ``?``; only what is said."""
+        """Returns the query parameters; only those that are set."""
         return {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
 
     def href(self) -> str:
-        """As a link within the dashboard."""
+        """Returns the link within the dashboard."""
         return f"{SAGA}?{urlencode(self.query())}"
 
-    def compared(self) -> str:
-        """Where it stands beside another, as a link within the dashboard."""
+    def compare_href(self) -> str:
+        """Returns the link to its comparison with another saga."""
         return f"{COMPARE}?{urlencode(self.query())}"
 
 
 @dataclass(frozen=True, slots=True)
 class FlowAddress:
-    """Which transaction type a page shows, and how far back; without `environment` all of them together."""
+    """Which transaction type a page shows, over which window; without `environment` all environments together."""
 
     name: str
     environment: str | None = None
     window: str = "24h"
 
     @classmethod
-    def read(cls, query: Mapping[str, str]) -> Self | None:
-        """The type that an address names; None without a name."""
+    def parse(cls, query: Mapping[str, str]) -> Self | None:
+        """Returns the type that a query names; None without a name."""
         if not query.get("name"):
             return None
         window = query.get("window", "")
         return cls(query["name"], query.get("environment"), window if window in WINDOWS else "24h")
 
-    def back(self, window: str) -> Self:
-        """The same, looked at over another time."""
+    def with_window(self, window: str) -> Self:
+        """Returns the same flow over another window."""
         return replace(self, window=window)
 
     def href(self) -> str:
-        """As a link within the dashboard."""
-        said = {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
-        return f"{FLOW}?{urlencode(said)}"
+        """Returns the link within the dashboard."""
+        parameters = {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
+        return f"{FLOW}?{urlencode(parameters)}"
 
 
 ORDERS = ("started", "updated", "duration", "status", "id", "step")
-"""By what a list can be ordered."""
+"""The sort orders of the list."""
 
 NEWEST = "-started"
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What the list of transactions is narrowed to. ``""``: not narrowed."""
+    """The filters, order and page of the list of transactions. ``""``: not set."""
 
     q: str = ""
     status: str = ""
@@ -102,7 +102,7 @@ class Filters:
     until: str = ""
     """A moment in RFC 3339."""
     incident: str = ""
-    """The key of the incident that they are part of."""
+    """The key of the incident to which they belong."""
     course: str = ""
     """Exactly these steps, in order, as JSON."""
     sort: str = ""
@@ -110,35 +110,35 @@ class Filters:
     cursor: str = ""
 
     @classmethod
-    def read(cls, query: Mapping[str, str]) -> Self:
-        """What an address says; names that are not known here are ignored."""
+    def parse(cls, query: Mapping[str, str]) -> Self:
+        """Returns the filters of a query; unknown parameters are ignored."""
         return cls(**{field.name: query[field.name] for field in fields(cls) if query.get(field.name)})
 
     def query(self) -> dict[str, str]:
-        """As the part of an address behind ``?``; only what narrows."""
+        """Returns the query parameters; only those that are set."""
         return {field.name: value for field in fields(self) if (value := getattr(self, field.name))}
 
     def href(self) -> str:
-        """As a link within the dashboard."""
+        """Returns the link within the dashboard."""
         query = self.query()
         return f"{TRANSACTIONS}?{urlencode(query)}" if query else TRANSACTIONS
 
-    def having(self, **changes: str) -> Self:
-        """The same view with something changed; any change but of the page begins at the first page."""
+    def with_changes(self, **changes: str) -> Self:
+        """Returns the view with changes; any change other than the page starts at the first page."""
         keeps_page = set(changes) <= {"cursor"}
         return replace(self, **({} if keeps_page else {"cursor": ""}), **changes)
 
-    def narrows(self) -> bool:
-        """Whether anything is left out of the list."""
+    def is_filtered(self) -> bool:
+        """Returns whether a filter is set."""
         return bool(self.query().keys() - {"sort", "cursor"})
 
     @property
     def order(self) -> str:
-        """By what the list is ordered."""
+        """The sort order of the list."""
         return self.sort if self.sort.removeprefix("-") in ORDERS else NEWEST
 
-    def call(self, now: datetime) -> dict[str, Any]:
-        """The arguments of `Client.sagas`; a window counts back from `now`."""
+    def api_arguments(self, now: datetime) -> dict[str, Any]:
+        """Returns the arguments of `Client.sagas`; a window counts back from `now`."""
         query = self.query()
         query.pop("sort", None)
         if self.order != NEWEST:
@@ -151,7 +151,7 @@ class Filters:
 
 
 FIELDS = ("id", "name", "run", "environment", "step", "service", "trace_id", "span_id", "started_ms", "ended_ms")
-"""What a template may hold in braces, beside ``key.NAME`` for a business key."""
+"""Fields that a template may name in braces, beside ``key.NAME`` for a business key."""
 
 _FIELD = re.compile(r"\{([^{}]*)\}")
 
@@ -173,10 +173,10 @@ class Link:
 
 
 def templates(written: Sequence[str]) -> tuple[Template, ...]:
-    """Read templates as they are written on the command line.
+    """Parses templates as written on the command line.
 
     Raises:
-        ValueError: one of them cannot be meant; the message says which, and why.
+        ValueError: one of them is invalid; the message says which, and why.
     """
     return tuple(map(_template, written))
 
@@ -191,26 +191,26 @@ def _template(written: str) -> Template:
     for field in _FIELD.findall(url):
         if field not in FIELDS and not field.startswith("key."):
             raise ValueError(
-                f"The link {name} has a field that is not known: {field!r}. Known: {', '.join(FIELDS)}, key.NAME."
+                f"The link {name} has a field that is unknown: {field!r}. Known: {', '.join(FIELDS)}, key.NAME."
             )
     return Template(name.strip(), url)
 
 
 def links(known: Sequence[Template], saga: schemas.Saga) -> tuple[Link, ...]:
-    """Where each tool shows this transaction; a tool for which a field is missing is left out."""
+    """Returns the links to one transaction in other tools; a tool for which a field is missing is left out."""
     values = _values(saga)
-    return tuple(Link(each.name, url) for each in known if (url := _filled(each.url, values)) is not None)
+    return tuple(Link(each.name, url) for each in known if (url := _fill(each.url, values)) is not None)
 
 
-def _filled(url: str, values: Mapping[str, str]) -> str | None:
+def _fill(url: str, values: Mapping[str, str]) -> str | None:
     if any(not values.get(field) for field in _FIELD.findall(url)):
         return None
     return _FIELD.sub(lambda field: quote(values[field[1]], safe=""), url)
 
 
 def _values(saga: schemas.Saga) -> dict[str, str]:
-    trace, span = _place(saga)
-    said = {
+    trace, span = _latest_attempt_ids(saga)
+    parameters = {
         "id": saga.id,
         "name": saga.name,
         "run": saga.run,
@@ -219,14 +219,14 @@ def _values(saga: schemas.Saga) -> dict[str, str]:
         "service": saga.service or "",
         "trace_id": trace,
         "span_id": span,
-        "started_ms": f"{milliseconds(saga.started_at):.0f}",
-        "ended_ms": f"{milliseconds(saga.ended_at or saga.updated_at):.0f}",
+        "started_ms": f"{epoch_ms(saga.started_at):.0f}",
+        "ended_ms": f"{epoch_ms(saga.ended_at or saga.updated_at):.0f}",
     }
-    return said | {f"key.{name}": value for name, value in saga.keys.items()}
+    return parameters | {f"key.{name}": value for name, value in saga.keys.items()}
 
 
-def _place(saga: schemas.Saga) -> tuple[str, str]:
-    """The trace and span of the latest attempt of the step at which it stands; else its latest trace."""
+def _latest_attempt_ids(saga: schemas.Saga) -> tuple[str, str]:
+    """Returns the trace and span of the latest attempt of the current step; else the latest trace."""
     attempts = [each for step in saga.steps if step.name == saga.step for each in step.attempts]
     if attempts:
         latest = max(attempts, key=lambda attempt: attempt.started_at)

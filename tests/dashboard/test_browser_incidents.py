@@ -54,12 +54,12 @@ def watched(browser: Browser, collector: RunningCollector, tmp_path: Path) -> It
 
 def test_one_row_for_all_that_stand_still_for_one_cause(watched: Watched) -> None:
     page = watched.open("/")
-    row = page.locator(".case.incident")
+    row = page.locator(".attention-row.incident")
     expect(row).to_contain_text(f"{MANY} payment", timeout=60_000)
     expect(row).to_contain_text("timed out")
     expect(row).to_contain_text("€15,600.00 committed")
-    expect(page.locator(".case")).to_have_count(1 + ALONE)
-    expect(page.locator(".case", has_text="alone-1")).to_be_visible()
+    expect(page.locator(".attention-row")).to_have_count(1 + ALONE)
+    expect(page.locator(".attention-row", has_text="alone-1")).to_be_visible()
     expect(page.locator("h1")).to_have_text(f"{MANY + ALONE} transactions need attention")
     watched.keep("incidents-light")
 
@@ -76,7 +76,7 @@ def test_one_row_for_all_that_stand_still_for_one_cause(watched: Watched) -> Non
     expect(page.locator(".history")).to_contain_text("<b>Not a tag</b>")
     watched.keep("incident-light")
 
-    page.get_by_role("link", name="All of them").click()
+    page.get_by_role("link", name="All affected transactions").click()
     expect(page).to_have_url(re.compile(r"/transactions\?incident="))
     expect(page.locator(".list tbody tr")).to_have_count(50)
     soon(lambda: page.locator(".list tbody tr", has_text="p-").count() == 50)
@@ -84,21 +84,21 @@ def test_one_row_for_all_that_stand_still_for_one_cause(watched: Watched) -> Non
 
 def test_what_is_new_announces_itself_and_moves_nothing(watched: Watched, collector: RunningCollector) -> None:
     page = watched.open("/")
-    expect(page.locator(".case").first).to_be_visible()
-    drawn = page.locator(".case .who").all_inner_texts()
-    places = [page.locator(".case").nth(each).bounding_box() for each in range(len(drawn))]
+    expect(page.locator(".attention-row").first).to_be_visible()
+    drawn = page.locator(".attention-row .title").all_inner_texts()
+    places = [page.locator(".attention-row").nth(each).bounding_box() for each in range(len(drawn))]
     refused = [Tried("notification.send", "mail", each + 0.3, each + 0.5, "mailbox full") for each in range(4)]
     send(collector, *saga("late-1", (DONE[0], *refused), ago=50, ended=False))
 
     news = page.locator(".st-key-triage-news")
     expect(news).to_contain_text("1 more transaction needs attention", timeout=30_000)
     watched.keep("triage-news")
-    assert page.locator(".case .who").all_inner_texts() == drawn
-    assert [page.locator(".case").nth(each).bounding_box() for each in range(len(drawn))] == places
+    assert page.locator(".attention-row .title").all_inner_texts() == drawn
+    assert [page.locator(".attention-row").nth(each).bounding_box() for each in range(len(drawn))] == places
     page.evaluate(Path(axe.__file__).with_name("axe.min.js").read_text())
     found = page.evaluate("axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa'] })")
     assert [(wrong["id"], [node["target"] for node in wrong["nodes"]]) for wrong in found["violations"]] == []
 
     news.get_by_role("button", name="Show").click()
-    expect(page.locator(".case", has_text="late-1")).to_be_visible()
+    expect(page.locator(".attention-row", has_text="late-1")).to_be_visible()
     expect(news).to_have_count(0)

@@ -42,9 +42,9 @@ def test_the_way_back_leads_where_the_reader_was(watched: Watched) -> None:
 
 def test_triage_leads_to_the_worst(watched: Watched) -> None:
     page = watched.open("/")
-    expect(page.locator(".case", has_text="8533")).to_be_visible()
+    expect(page.locator(".attention-row", has_text="8533")).to_be_visible()
     watched.keep("triage-light")
-    page.locator(".case a", has_text="8492").click()
+    page.locator(".attention-row a", has_text="8492").click()
     expect(page.locator("h1")).to_contain_text("8492")
 
 
@@ -66,7 +66,7 @@ def test_times_are_the_readers(watched: Watched) -> None:
 def test_evidence_leads_to_its_place_in_the_timeline(watched: Watched) -> None:
     page = watched.open("/saga?name=payment&id=8492")
     expect(page.locator(".bar.k-action")).to_have_count(3)
-    page.locator(".proofs button", has_text="started ledger.record").click()
+    page.locator(".evidence-list button", has_text="started ledger.record").click()
     expect(page.locator(".bar.selected")).to_have_attribute("aria-label", re.compile("^ledger.record"))
     expect(page.locator(".tl-card h3")).to_have_text("ledger.record")
 
@@ -91,7 +91,7 @@ def test_the_timeline_has_a_form_of_words(watched: Watched) -> None:
     page = watched.open("/saga?name=payment&id=8492")
     page.get_by_text("The timeline as text").click()
     lines = page.locator(".tl-text li")
-    expect(lines.last).to_contain_text(re.compile(r"ledger\.record in ledger.*in progress.*silent since"))
+    expect(lines.last).to_contain_text(re.compile(r"ledger\.record in ledger.*in progress.*has not reported since"))
 
 
 def test_a_squeezed_stretch_opens_at_a_click(watched: Watched) -> None:
@@ -100,7 +100,7 @@ def test_a_squeezed_stretch_opens_at_a_click(watched: Watched) -> None:
     expect(stretch.first).to_be_visible()
     before = stretch.count()
     stretch.first.click()
-    expect(page.get_by_role("button", name=re.compile("^Squeeze these"))).to_have_count(1)
+    expect(page.get_by_role("button", name=re.compile("^Collapse these"))).to_have_count(1)
     expect(stretch).to_have_count(before - 1)
 
 
@@ -116,7 +116,7 @@ def test_a_part_of_the_timeline_is_brushed_and_shown_alone(watched: Watched) -> 
     page.mouse.up()
     expect(page.locator(".tl-window")).to_be_visible()
     expect(page.locator(".bar", has_text="notification.send")).to_be_hidden()
-    page.get_by_role("button", name="Show all of it").click()
+    page.get_by_role("button", name="Fit the whole timeline").click()
     expect(page.locator(".bar", has_text="notification.send")).to_be_visible()
 
 
@@ -154,7 +154,7 @@ def test_a_search_without_result_gives_the_reason(watched: Watched) -> None:
     field = page.get_by_role("textbox", name="Find a transaction")
     field.fill("zzz")
     field.press("Enter")
-    expect(page.locator(".nothing")).to_have_text("Nothing found for “zzz”: nothing like it was ever received.")
+    expect(page.locator(".empty-state")).to_have_text("Nothing found for “zzz”: no record like it was received.")
     page.locator("h1").click()
     page.keyboard.press("/")
     expect(field).to_be_focused()
@@ -162,7 +162,7 @@ def test_a_search_without_result_gives_the_reason(watched: Watched) -> None:
 
 def test_nothing_received_is_ever_interpreted(watched: Watched) -> None:
     page = watched.open("/")
-    page.locator(".case a", has_text="hostile").click()
+    page.locator(".attention-row a", has_text="hostile").click()
     expect(page.locator("h1")).to_contain_text("<script>window.hacked=1</script>")
     expect(page.locator("h1")).to_contain_text(r"\x1b[31m\u202e<script>")
     for number in range(page.locator(".bar").count()):
@@ -172,7 +172,10 @@ def test_nothing_received_is_ever_interpreted(watched: Watched) -> None:
         expect(page.get_by_role("tabpanel", name=tab).get_by_test_id("stDataFrame")).to_be_visible(timeout=30_000)
     assert page.evaluate("window.hacked") is None
     assert page.locator("a[href^='javascript']").count() == 0
-    assert page.locator(".paper img, .paper script, .timeline img, .timeline script").count() == 0
+    assert (
+        page.locator(".sagascope-elements img, .sagascope-elements script, .timeline img, .timeline script").count()
+        == 0
+    )
     watched.keep("hostile")
     hostile = urlencode({"name": HOSTILE})
     places = {
@@ -185,7 +188,7 @@ def test_nothing_received_is_ever_interpreted(watched: Watched) -> None:
     for path, title in places.items():
         watched.go(path, title)
         assert page.evaluate("window.hacked") is None
-        assert page.locator("a[href^='javascript'], .paper img, .paper script").count() == 0
+        assert page.locator("a[href^='javascript'], .sagascope-elements img, .sagascope-elements script").count() == 0
 
 
 def test_a_saved_page_opens_without_any_network(watched: Watched, desk: BrowserContext, tmp_path: Path) -> None:
@@ -233,14 +236,14 @@ def test_the_first_look_after_embedding(browser: Browser, tmp_path: Path) -> Non
         context = at_a_desk(browser)
         watched = Watched(address, context.new_page())
         page = watched.open("/")
-        expect(page.locator(".calm")).to_contain_text("No transaction has been received yet")
+        expect(page.locator(".no-attention")).to_contain_text("No transaction has been received yet")
         staged.completed(fresh, "first-1")
         expect(page.locator(".counts a", has_text="completed")).to_contain_text("1", timeout=30_000)
         page.locator(".counts a", has_text="completed").click()
         page.locator(".list a", has_text="first-1").first.click()
         expect(page.locator(".headline")).to_contain_text("Completed")
         watched.go("/health", "Data health")
-        expect(page.locator(".paper", has_text="From whom").first).to_contain_text("orchestrator")
+        expect(page.locator(".sagascope-elements", has_text="Senders").first).to_contain_text("orchestrator")
         watched.keep("first-look")
         context.close()
         assert watched.wrongs == []

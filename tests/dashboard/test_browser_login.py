@@ -28,7 +28,7 @@ def test_nothing_is_shown_before_the_login(browser: Browser, collector: RunningC
         watched = Watched(address, context.new_page())
         for path in ("/", "/saga?name=payment&id=8492", "/transactions", "/health"):
             page = watched.open(path)
-            expect(page.locator(".paper h1")).to_have_text("Log in")
+            expect(page.locator(".sagascope-elements h1")).to_have_text("Log in")
             expect(page.locator(".brand")).to_have_count(0)
             expect(page.get_by_label("Find a transaction")).to_have_count(0)
         context.close()

@@ -18,7 +18,7 @@ from support.oidc import CLIENT, SECRET, Provider, running_provider  # after the
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("dashboard")]
 
-REFUSED = "You were not let in"
+REFUSED = "The login failed"
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +86,8 @@ def test_who_signed_in_acknowledges_by_their_name_and_signs_out(
     expect(page.locator(".history")).to_contain_text("acknowledged by Ada Lovelace")
 
     page.get_by_role("button", name="Log out").click()
-    expect(page.locator(".paper h1")).to_have_text("Log in")
-    expect(page.locator(".paper")).not_to_contain_text(REFUSED)
+    expect(page.locator(".sagascope-elements h1")).to_have_text("Log in")
+    expect(page.locator(".sagascope-elements")).not_to_contain_text(REFUSED)
     expect(page.get_by_label("Find a transaction")).to_have_count(0)
     assert provider.left == 1
 
@@ -110,7 +110,7 @@ def test_a_failed_login_is_reported_and_can_be_retried(
             lying.setattr(provider, name, value)
         page.goto(address)
         page.get_by_role("button", name="Log in").click()
-        expect(page.locator(".paper")).to_contain_text(told)
+        expect(page.locator(".sagascope-elements")).to_contain_text(told)
         expect(page.get_by_label("Find a transaction")).to_have_count(0)
     page.get_by_role("button", name="Try again").click()
     expect(page.get_by_label("Find a transaction")).to_be_visible()
@@ -119,4 +119,4 @@ def test_a_failed_login_is_reported_and_can_be_retried(
 
 def test_a_stranger_to_the_login_is_refused(page: Page, address: str) -> None:
     page.goto(f"{address}/oauth2callback?code=of+a+test&state=made-up")
-    expect(page.locator(".paper")).to_contain_text(REFUSED)
+    expect(page.locator(".sagascope-elements")).to_contain_text(REFUSED)

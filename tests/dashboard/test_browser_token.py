@@ -26,11 +26,11 @@ def test_a_page_names_the_token_it_needs_and_continues_once_it_is_right(
     ):
         watched = Watched(address, desk.new_page())
         page = watched.open("/")
-        expect(page.locator(".trouble")).to_contain_text("The collector asks for a token")
-        expect(page.locator(".trouble")).to_contain_text("--token-file")
+        expect(page.locator(".error-state")).to_contain_text("The collector asks for a token")
+        expect(page.locator(".error-state")).to_contain_text("--token-file")
         file.unlink()
-        expect(page.locator(".trouble")).to_contain_text("cannot be read", timeout=30_000)
+        expect(page.locator(".error-state")).to_contain_text("cannot be read", timeout=30_000)
         file.write_text(TOKEN)
-        expect(page.locator(".trouble")).to_have_count(0, timeout=30_000)
+        expect(page.locator(".error-state")).to_have_count(0, timeout=30_000)
         page.close()
     assert watched.wrongs == []

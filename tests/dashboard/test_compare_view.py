@@ -1,7 +1,7 @@
 from typing import Any
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.viewmodels.compare import ATTRIBUTES, compare, typical
+from sagascope_dashboard.viewmodels.compare import MAX_ATTRIBUTES, compare, typical_saga
 from support.wires import at, saga, span, steps, tried
 
 
@@ -9,17 +9,17 @@ def finished(identity: str, seconds: float) -> schemas.Saga:
     return saga(id=identity, status="completed", ended_at=at(seconds))
 
 
-def pair(mine: list[Any], theirs: list[Any], **changes: Any) -> Any:
-    return compare(saga(id="8492", steps=steps(*mine), **changes), saga(id="9000", steps=steps(*theirs)), at(60))
+def pair(this: list[Any], reference: list[Any], **changes: Any) -> Any:
+    return compare(saga(id="8492", steps=steps(*this), **changes), saga(id="9000", steps=steps(*reference)), at(60))
 
 
 def test_the_typical_one_took_the_middle_time_and_is_another() -> None:
     known = [finished("quick", 1), finished("slow", 60), finished("middle", 3), finished("8492", 2)]
-    found = typical(known, saga(id="8492", run=known[3].run))
+    found = typical_saga(known, saga(id="8492", run=known[3].run))
     assert found
     assert found.id == "middle"
-    assert typical(known[3:], known[3]) is None
-    assert typical([], known[0]) is None
+    assert typical_saga(known[3:], known[3]) is None
+    assert typical_saga([], known[0]) is None
 
 
 def test_differences_are_listed_step_by_step() -> None:
@@ -74,7 +74,7 @@ def test_attributes_that_differ_are_named_the_outermost_span_s_first() -> None:
         saga(spans=[span("1", 0, 3, attributes={"region": "us", "same": 1, "\x1b": True})]),
         at(60),
     )
-    assert [(each.name, each.mine, each.theirs) for each in told.attributes] == [
+    assert [(each.name, each.this, each.reference) for each in told.attributes] == [
         ("\\x1b", "", "true"),
         ("bank", "x", ""),
         ("list", "[1]", ""),
@@ -83,11 +83,11 @@ def test_attributes_that_differ_are_named_the_outermost_span_s_first() -> None:
 
 
 def test_only_so_many_attributes_are_shown() -> None:
-    many = {f"a{number}": number for number in range(ATTRIBUTES + 7)}
+    many = {f"a{number}": number for number in range(MAX_ATTRIBUTES + 7)}
     told = compare(saga(spans=[span("1", 0, 3, attributes=many)]), saga(spans=[]), at(60))
-    assert (len(told.attributes), told.left_out) == (ATTRIBUTES, 7)
+    assert (len(told.attributes), told.left_out) == (MAX_ATTRIBUTES, 7)
 
 
 def test_the_age_of_an_open_transaction_is_shown() -> None:
     told = compare(saga(id="8492", ended_at=None), finished("9000", 3), at(720))
-    assert (told.mine.lasted, told.theirs.lasted) == ("open for 12 min", "took 3 s")
+    assert (told.this.duration, told.reference.duration) == ("open for 12 min", "took 3 s")

@@ -25,10 +25,10 @@ def test_a_link_leads_only_within_the_dashboard(href: str) -> None:
 
 
 def test_a_state_is_never_shown_by_colour_alone() -> None:
-    for sign in (*STATUS.values(), *ATTENTION.values()):
-        shown = str(badge(sign))
-        assert sign.word in shown
-        assert sign.icon in shown
+    for style in (*STATUS.values(), *ATTENTION.values()):
+        shown = str(badge(style))
+        assert style.label in shown
+        assert style.icon in shown
 
 
 def test_a_moment_carries_utc() -> None:

@@ -11,7 +11,7 @@ PROBLEM = schemas.Problem(
 
 
 @pytest.mark.parametrize(
-    ("error", "title", "passing"),
+    ("error", "title", "is_retryable"),
     [
         (client.CollectorUnreachable(URL, "nobody there"), "The collector does not answer", True),
         (client.Timeout(URL, "5 s"), "The collector is slow to answer", True),
@@ -25,14 +25,14 @@ PROBLEM = schemas.Problem(
         (client.ClientError(URL, "something new"), "No answer", True),
     ],
 )
-def test_every_client_error_has_its_own_notice(error: client.ClientError, title: str, passing: bool) -> None:
+def test_every_client_error_has_its_own_notice(error: client.ClientError, title: str, is_retryable: bool) -> None:
     said = error_notice(error)
-    assert (said.title, said.passing) == (title, passing)
+    assert (said.title, said.is_retryable) == (title, is_retryable)
     assert said.text == str(error)
 
 
 def test_every_error_of_the_client_is_known_by_its_own_kind() -> None:
     kinds = {kind for kind in vars(client).values() if isinstance(kind, type) and issubclass(kind, client.ClientError)}
-    from sagascope_dashboard.components.error_states import _KINDS
+    from sagascope_dashboard.components.error_states import _NOTICES
 
-    assert kinds - {client.ClientError} == set(_KINDS)
+    assert kinds - {client.ClientError} == set(_NOTICES)

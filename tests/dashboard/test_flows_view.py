@@ -47,10 +47,10 @@ def test_steps_are_compared_with_the_one_started_most() -> None:
 def test_every_part_of_the_window_is_there() -> None:
     shown = flow(known(step("a", (period(23, 10, p95=4.0), period(0, 8, 2, p95=2.0)))), ADDRESS, NOW)
     (told,) = shown.steps
-    assert len(told.parts) == 25
-    assert [part.height for part in told.parts if part.ended] == [100.0, 50.0]
-    assert [part.marked for part in told.parts if part.ended] == [False, True]
-    assert told.parts[-1].at == NOW.replace(minute=0, second=0)
+    assert len(told.periods) == 25
+    assert [period.height for period in told.periods if period.ended] == [100.0, 50.0]
+    assert [period.is_failing for period in told.periods if period.ended] == [False, True]
+    assert told.periods[-1].at == NOW.replace(minute=0, second=0)
     assert told.trend == "p95 2 s to 4 s, lately 2 s"
 
 
@@ -62,7 +62,7 @@ def test_a_step_in_which_nothing_succeeded_has_no_trend(series: tuple[schemas.Fl
 
 def test_the_window_that_is_looked_at_is_marked_and_others_keep_the_rest() -> None:
     shown = flow(known(), ADDRESS, NOW)
-    assert [window.word for window in shown.windows if window.chosen] == ["24h"]
+    assert [window.label for window in shown.windows if window.is_selected] == ["24h"]
     assert shown.windows[0].href == "/flow?name=payment&environment=production&window=15m"
 
 
@@ -81,18 +81,18 @@ def test_hostile_names_stay_text() -> None:
     ],
 )
 def test_addresses_are_read(query: dict[str, str], address: FlowAddress | None) -> None:
-    assert FlowAddress.read(query) == address
+    assert FlowAddress.parse(query) == address
 
 
 def test_transitions_are_listed_by_frequency() -> None:
-    def hand_over(before: str, number: int) -> schemas.HandOver:
+    def hand_over(before: str, count: int) -> schemas.HandOver:
         return schemas.HandOver(
-            before=before, after="b", number=number, p50=0.2, p95=3.0, p99=None, series=[period(1, 2)]
+            before=before, after="b", number=count, p50=0.2, p95=3.0, p99=None, series=[period(1, 2)]
         )
 
     told = known().model_copy(update={"hand_overs": [hand_over("\x1b", 3), hand_over("a", 40)]})
-    first, second = flow(told, ADDRESS, NOW).between
-    assert (first.before, first.after, first.number, first.p50, first.p99) == ("a", "b", 40, "200 ms", "")
+    first, second = flow(told, ADDRESS, NOW).transitions
+    assert (first.before, first.after, first.count, first.p50, first.p99) == ("a", "b", 40, "200 ms", "")
     assert second.before == "\\x1b"
     assert first.trend == "p95 1 s"
 
@@ -108,8 +108,8 @@ def test_paths_show_how_they_differ_and_link_to_their_transactions() -> None:
     told = known().model_copy(update={"courses": [usual, other]})
     first, second = flow(told, FlowAddress("payment", "test", "7d"), NOW).paths
     assert (first.differs, first.steps, first.share, first.completed) == ((), "a → b", "99 %", "all")
-    assert second.differs == ("without a", "with x\\x1b besides", "in another order")
-    assert (second.number, second.share, second.completed) == ("2", "1 %", "50 %")
+    assert second.differs == ("without a", "with x\\x1b in addition", "in another order")
+    assert (second.count, second.share, second.completed) == ("2", "1 %", "50 %")
     assert second.href == ("/transactions?name=payment&environment=test&since=7d&course=%5B%22b%22%2C%22x%22%5D")
     assert second.newest_href.startswith("/saga?")
 
@@ -122,5 +122,8 @@ def test_types_with_most_to_look_after_come_first_and_lead_to_their_sagas() -> N
     calm, busy = counted("a", 0), counted("b", 2, running=3, completed=7)
     first, second = flows(schemas.Flows(items=[calm, busy]))
     assert (first.name, first.total, second.total) == ("b", 10, 0)
-    assert [(part.sign.word, part.share) for part in first.parts][:2] == [("Running", 30.0), ("Completed", 70.0)]
+    assert [(period.style.label, period.share) for period in first.statuses][:2] == [
+        ("Running", 30.0),
+        ("Completed", 70.0),
+    ]
     assert first.attention_href == "/transactions?attention=any&name=b&environment=eu"

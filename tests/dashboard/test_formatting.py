@@ -4,17 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sagascope_dashboard.formatting import (
-    LINE_LIMIT,
-    amount,
-    block,
-    duration,
-    iso,
-    line,
-    milliseconds,
-    plural,
-    utc_note,
-)
+from sagascope_dashboard.formatting import LINE_LIMIT, amount, block, duration, epoch_ms, iso, line, plural, utc_note
 from support.wires import START, at
 
 HOSTILE = [
@@ -54,7 +44,7 @@ def test_values_that_are_no_text_become_json(value: object, shown: str) -> None:
 @given(st.text(max_size=2000), st.integers(10, 400))
 def test_any_text_can_be_shown(text: str, limit: int) -> None:
     shown = line(text, limit)
-    assert not any(unicodedata.category(sign) in {"Cc", "Cs", "Zl", "Zp"} for sign in shown)
+    assert not any(unicodedata.category(style) in {"Cc", "Cs", "Zl", "Zp"} for style in shown)
     assert len(shown) <= limit + 40
     shown.encode()
 
@@ -100,7 +90,7 @@ def test_an_amount_is_written_as_on_a_bill(value: str | None, currency: str | No
 
 def test_moments_reach_the_browser_without_loss() -> None:
     assert iso(START) == "2026-11-22T14:02:10.000Z"
-    assert milliseconds(at(0.000_001)) - milliseconds(START) == pytest.approx(0.001, abs=2e-4)
+    assert epoch_ms(at(0.000_001)) - epoch_ms(START) == pytest.approx(0.001, abs=2e-4)
 
 
 def test_a_count_agrees_with_its_noun() -> None:

@@ -30,9 +30,9 @@ def services(**known: list[schemas.Instance]) -> schemas.Services:
 
 def test_with_everything_in_order_nothing_is_advised() -> None:
     told = health(CALM, services(ledger=[process()]))
-    assert (told.sign.word, told.sentence) == ("Complete", "Everything that is sent arrives.")
+    assert (told.style.label, told.sentence) == ("Complete", "Everything sent is received.")
     assert [(one.name, one.alive, one.advice) for one in told.senders] == [("ledger", 1, ())]
-    assert health(CALM, services()).sentence == "No service has been heard yet."
+    assert health(CALM, services()).sentence == "No service has reported yet."
 
 
 def test_services_that_lose_records_come_first() -> None:
@@ -40,17 +40,17 @@ def test_services_that_lose_records_come_first() -> None:
     told = health(CALM, known)
     assert [one.name for one in told.senders] == ["c", "b", "a"]
     assert told.sentence == "Records of c are lost before they can be sent."
-    assert told.senders[0].advice[0].fault == "Says that it could not send 4 records."
+    assert told.senders[0].advice[0].problem == "Reports 4 records that it could not send."
 
 
 @pytest.mark.parametrize(
-    ("instance", "fault"),
-    [(process(heartbeats=False), "Sends no heartbeats."), (process(None), "Its processes have no names.")],
+    ("instance", "problem"),
+    [(process(heartbeats=False), "Sends no heartbeats."), (process(None), "Its processes have no instance ids.")],
 )
-def test_advice_names_the_telemetry_a_service_lacks(instance: schemas.Instance, fault: str) -> None:
+def test_advice_names_the_telemetry_a_service_lacks(instance: schemas.Instance, problem: str) -> None:
     told = health(CALM, services(ledger=[instance]))
-    assert [each.fault for each in told.senders[0].advice] == [fault]
-    assert told.sentence == "ledger could tell more of work that has not ended."
+    assert [each.problem for each in told.senders[0].advice] == [problem]
+    assert told.sentence == "The telemetry of ledger is incomplete."
 
 
 def test_the_latest_process_speaks_for_its_service() -> None:
@@ -62,13 +62,13 @@ def test_what_the_collector_itself_lacks_comes_above_all() -> None:
     status = CALM.model_copy(update={"lag_seconds": MAX_LAG_SECONDS + 4, "rejected": 1})
     told = health(status, services(ledger=[process()]))
     assert told.sentence == "The collector is 9 s behind what arrives."
-    assert [each.fault for each in told.collector][1] == "1 record could not be understood and was refused."
-    assert told.sign.word == "Loses records"
+    assert [each.problem for each in told.collector][1] == "1 record could not be parsed and was rejected."
+    assert told.style.label == "Loses records"
 
 
 def test_many_names_are_cut() -> None:
     known = services(**{name: [process(heartbeats=False)] for name in "abcde"})
-    assert health(CALM, known).sentence.startswith("a, b, c and 2 other services could")
+    assert health(CALM, known).sentence == "The telemetry of a, b, c and 2 other services is incomplete."
 
 
 def bridge(name: str, *, alive: bool = True, lag: float = 0.5, trouble: str | None = None) -> schemas.Instance:
@@ -86,18 +86,18 @@ def test_bridges_stand_by_themselves_those_that_cannot_follow_first() -> None:
     )
     told = health(CALM, known)
     assert [one.name for one in told.senders] == ["ledger"]
-    assert [(one.name, one.sign.word) for one in told.bridges] == [
-        ("postgres", "Cannot follow"),
+    assert [(one.name, one.style.label) for one in told.bridges] == [
+        ("postgres", "Blocked"),
         ("temporal", "Behind"),
-        ("sql", "Follows"),
-        ("gone", "Silent"),
+        ("sql", "Up to date"),
+        ("gone", "Not reporting"),
     ]
     assert told.sentence == "The bridge postgres does not keep up: wallet does not answer: timeout expired."
     assert told.bridges[1].lag == "1 min 1 s behind"
-    assert told.bridges[2].watching == "1 piece of work not ended"
+    assert told.bridges[2].in_flight == "1 item in flight"
 
 
 def test_a_bridge_that_ended_is_no_fault() -> None:
     told = health(CALM, services(a=[bridge("sql", alive=False)], b=[process()]))
-    assert told.sentence == "Everything that is sent arrives."
-    assert "not told any more" in told.bridges[0].trouble
+    assert told.sentence == "Everything sent is received."
+    assert "no longer reported" in told.bridges[0].error

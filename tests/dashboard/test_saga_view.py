@@ -23,12 +23,12 @@ def stuck(**changes: Any) -> schemas.Saga:
 
 
 def stops(shown: schemas.Saga) -> dict[str, str]:
-    return {stop.name: stop.sign.word for stop in saga(shown).track}
+    return {stop.name: stop.style.label for stop in saga(shown).plan_steps}
 
 
 def test_the_track_shows_done_current_and_what_remains() -> None:
-    track = saga(stuck()).track
-    assert [(stop.name, stop.sign.word, stop.current, stop.reached) for stop in track] == [
+    track = saga(stuck()).plan_steps
+    assert [(stop.name, stop.style.label, stop.current, stop.reached) for stop in track] == [
         ("fraud.check", "Done", False, True),
         ("wallet.debit", "Done", False, True),
         ("ledger.record", "Instance lost", True, True),
@@ -44,10 +44,10 @@ def test_a_compensated_step_names_its_compensation() -> None:
         status="compensated",
         ended_at=at(0.7),
     )
-    debit = next(stop for stop in saga(shown).track if stop.name == "wallet.debit")
+    debit = next(stop for stop in saga(shown).plan_steps if stop.name == "wallet.debit")
     assert debit.compensation == "wallet.refund"
-    assert debit.compensation_sign is not None
-    assert debit.compensation_sign.word == "Done"
+    assert debit.compensation_style is not None
+    assert debit.compensation_style.label == "Done"
     assert stops(shown)["shipping.book"] == "Not reached"
     assert "wallet.refund" not in stops(shown)
 
@@ -70,24 +70,24 @@ def test_every_attempt_is_listed_in_the_order_of_its_start() -> None:
             tried("fraud.check", 2, 2.5),
         )
     )
-    assert [(one.step, one.number, one.lasted) for one in shown.tries] == [
+    assert [(one.step, one.number, one.duration) for one in shown.attempts] == [
         ("wallet.debit", 1, "1 s"),
         ("fraud.check", 1, "500 ms"),
         ("wallet.debit", 2, "1 s"),
     ]
-    assert (shown.tries[0].error, shown.tries[0].stacktrace) == ("Refused: busy", "File x\n  line 1")
+    assert (shown.attempts[0].error, shown.attempts[0].stacktrace) == ("Refused: busy", "File x\n  line 1")
 
 
 def test_very_many_attempts_are_counted_and_not_all_listed() -> None:
     shown = saga(whole(*(tried("a.b", n, n + 0.5, number=n + 1) for n in range(MAX_ATTEMPTS_SHOWN + 3))))
-    assert (len(shown.tries), shown.tried) == (MAX_ATTEMPTS_SHOWN, MAX_ATTEMPTS_SHOWN + 3)
+    assert (len(shown.attempts), shown.attempts_total) == (MAX_ATTEMPTS_SHOWN, MAX_ATTEMPTS_SHOWN + 3)
 
 
 @pytest.mark.parametrize(("status", "word"), [("running", "Committed"), ("completed", "Committed, as planned")])
 def test_what_is_in_force_alarms_only_while_it_may_have_to_go(status: str, word: str) -> None:
     entry = {"step": "wallet.debit", "compensation": None, "state": "committed", "amount": "50.00", "currency": "EUR"}
     (line,) = saga(whole(status=status, ledger=[entry])).ledger
-    assert (line.sign.word, line.amount) == (word, "€50.00")
+    assert (line.style.label, line.amount) == (word, "€50.00")
 
 
 def test_a_verdict_keeps_its_proof_and_where_it_is() -> None:

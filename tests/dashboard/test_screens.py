@@ -17,49 +17,49 @@ pytestmark = pytest.mark.xdist_group("dashboard")
 def triage_screen() -> None:
     from sagascope_dashboard.screens import triage
 
-    triage.draw()
+    triage.page()
 
 
 def transactions_screen() -> None:
     from sagascope_dashboard.screens import transactions
 
-    transactions.draw()
+    transactions.page()
 
 
 def flows_screen() -> None:
     from sagascope_dashboard.screens import flows
 
-    flows.draw_flows()
+    flows.flows_page()
 
 
 def flow_screen() -> None:
     from sagascope_dashboard.screens import flows
 
-    flows.draw_flow()
+    flows.flow_page()
 
 
 def health_screen() -> None:
     from sagascope_dashboard.screens import health
 
-    health.draw()
+    health.page()
 
 
 def compare_screen() -> None:
     from sagascope_dashboard.screens import compare
 
-    compare.draw()
+    compare.page()
 
 
 def services_screen() -> None:
     from sagascope_dashboard.screens import services
 
-    services.draw()
+    services.page()
 
 
 def saga_screen() -> None:
     from sagascope_dashboard.screens import saga
 
-    saga.draw()
+    saga.page()
 
 
 def run(screen: Callable[[], None], **query: str) -> AppTest:
@@ -79,7 +79,7 @@ def components(app: AppTest) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def text(app: AppTest) -> str:
     """Everything that the page's own components say."""
-    return " ".join(words(data["tree"]) for name, data in components(app) if name == "sagascope.paper")
+    return " ".join(words(data["tree"]) for name, data in components(app) if name == "sagascope.elements")
 
 
 def words(node: Any) -> str:
@@ -106,8 +106,8 @@ def test_a_saga_shows_its_current_step_and_reason() -> None:
     app = run(saga_screen, name="payment", id="8492")
     said = text(app)
     assert "Stuck in ledger.record" in said
-    assert "What is known" in said
-    assert "What to do" in said
+    assert "Evidence" in said
+    assert "Recommended action" in said
     (lanes,) = [data["lanes"] for name, data in components(app) if name == "sagascope.timeline"]
     assert [lane["name"] for lane in lanes] == ["orchestrator", "fraud", "wallet", "ledger"]
 
@@ -131,13 +131,13 @@ def test_only_the_table_that_is_looked_at_is_made() -> None:
 def test_services_show_who_is_silent() -> None:
     said = text(run(services_screen))
     assert "ledger-8492" in said
-    assert "Silent with work in flight" in said
+    assert "Not reporting, work in flight" in said
 
 
 def test_data_health_shows_what_arrives_and_what_to_mend() -> None:
     said = text(run(health_screen))
     assert "Received" in said
-    assert "From whom" in said
+    assert "Senders" in said
     assert "Sends no heartbeats." in said
 
 
@@ -161,7 +161,7 @@ def test_flows_count_each_type() -> None:
 
 def test_a_flow_is_shown_step_by_step() -> None:
     said = text(run(flow_screen, name="payment"))
-    assert "How many get through" in said
+    assert "p95" in said
     assert "wallet.debit" in said
     assert "p95 " in said
 
@@ -174,7 +174,7 @@ def test_a_flow_that_was_never_received_is_unknown() -> None:
 def test_an_unknown_saga_is_reported_as_unknown() -> None:
     said = text(run(saga_screen, name="payment", id="nobody"))
     assert "No such transaction" in said
-    assert "keeps trying" in said
+    assert "retries on its own" in said
 
 
 def test_an_id_alone_leads_to_the_only_saga_that_has_it() -> None:
@@ -196,12 +196,12 @@ def test_the_address_narrows_the_list_and_the_fields_show_it() -> None:
     app = run(transactions_screen, status="compensated", step="")
     assert "8499" in text(app)
     assert "9000" not in text(app)
-    assert app.selectbox(key="narrow-status").value == "compensated"
+    assert app.selectbox(key="filter-status").value == "compensated"
 
 
 def test_what_the_reader_chooses_goes_to_the_address() -> None:
     app = run(transactions_screen)
-    app.selectbox(key="narrow-attention").select("retrying").run()
+    app.selectbox(key="filter-attention").select("retrying").run()
     assert app.query_params["attention"] == "retrying"
     assert "8533" in text(app)
     assert "8492" not in text(app)
@@ -209,7 +209,7 @@ def test_what_the_reader_chooses_goes_to_the_address() -> None:
 
 def test_a_value_in_the_address_that_nobody_knows_is_shown_and_finds_nothing() -> None:
     app = run(transactions_screen, service="nowhere")
-    assert app.selectbox(key="narrow-service").value == "nowhere"
+    assert app.selectbox(key="filter-service").value == "nowhere"
     assert "No transaction matches" in text(app)
 
 
@@ -234,11 +234,11 @@ def found(quoted: str) -> str:
     app.text_input[0].input(quoted)
     app.button[0].click().run()
     assert not app.exception
-    return str(next(data["go"] for name, data in components(app) if name == "sagascope.paper"))
+    return str(next(data["go"] for name, data in components(app) if name == "sagascope.elements"))
 
 
 def test_the_list_gives_the_reason_for_an_empty_search() -> None:
-    assert "nothing like it was ever received" in text(run(transactions_screen, q="zzz"))
+    assert "no record like it was received" in text(run(transactions_screen, q="zzz"))
 
 
 @pytest.mark.parametrize(
@@ -258,7 +258,7 @@ def test_what_was_known_stays_when_the_collector_goes(monkeypatch: pytest.Monkey
     monkeypatch.setenv(URL_VARIABLE, f"http://127.0.0.1:{free_port()}")
     app.run()
     assert "Stuck in ledger.record" in text(app)
-    assert "What you see is from" in text(app)
+    assert "The data shown is from" in text(app)
 
 
 def test_something_else_that_answers_is_no_collector(

@@ -1,7 +1,7 @@
 import pytest
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.viewmodels.services import SILENT_SHOWN, arrivals, services
+from sagascope_dashboard.viewmodels.services import MAX_NOT_REPORTING_SHOWN, collector_status, services
 from support.wires import at
 
 STATUS = schemas.Status(
@@ -38,17 +38,17 @@ def known(*instances: schemas.Instance) -> schemas.Services:
 
 def test_silence_with_work_in_flight_comes_first() -> None:
     (service,) = services(known(process("a"), process("b", alive=False), process("c", alive=False, in_flight=2)))
-    assert [(one.name, one.sign.word) for one in service.processes] == [
-        ("c", "Silent with work in flight"),
-        ("a", "Heard"),
-        ("b", "Silent"),
+    assert [(one.name, one.style.label) for one in service.processes] == [
+        ("c", "Not reporting, work in flight"),
+        ("a", "Reporting"),
+        ("b", "Not reporting"),
     ]
 
 
 def test_processes_long_gone_are_only_counted() -> None:
-    gone = [process(f"old-{n}", alive=False) for n in range(SILENT_SHOWN + 4)]
+    gone = [process(f"old-{n}", alive=False) for n in range(MAX_NOT_REPORTING_SHOWN + 4)]
     (service,) = services(known(process("now"), *gone))
-    assert (len(service.processes), service.left_out) == (1 + SILENT_SHOWN, 4)
+    assert (len(service.processes), service.left_out) == (1 + MAX_NOT_REPORTING_SHOWN, 4)
 
 
 def test_several_versions_at_once_are_named() -> None:
@@ -58,11 +58,11 @@ def test_several_versions_at_once_are_named() -> None:
 
 
 def test_a_process_without_a_name_has_words() -> None:
-    assert services(known(process(None)))[0].processes[0].name == "one process, unnamed"
+    assert services(known(process(None)))[0].processes[0].name == "unnamed process"
 
 
 def test_received_telemetry_is_shown_in_words_and_numbers() -> None:
-    said = arrivals(STATUS)
+    said = collector_status(STATUS)
     assert dict(said.facts)["Received"] == "1,200 records"
     assert dict(said.facts)["Database"] == "12.4 MB"
     assert said.notices == ("ledger and wallet are silent at once",)
@@ -70,4 +70,4 @@ def test_received_telemetry_is_shown_in_words_and_numbers() -> None:
 
 @pytest.mark.parametrize(("size", "said"), [(1, "1 bytes"), (999, "999 bytes"), (1500, "1.5 KB"), (3e12, "3.0 TB")])
 def test_a_size_has_a_unit(size: float, said: str) -> None:
-    assert dict(arrivals(STATUS.model_copy(update={"database_bytes": int(size)})).facts)["Database"] == said
+    assert dict(collector_status(STATUS.model_copy(update={"database_bytes": int(size)})).facts)["Database"] == said

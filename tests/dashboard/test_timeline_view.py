@@ -3,17 +3,17 @@ from datetime import timedelta
 import pytest
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.formatting import milliseconds
+from sagascope_dashboard.formatting import epoch_ms
 from sagascope_dashboard.viewmodels.timeline import (
     Timeline,
-    adjusted,
-    describe,
-    living,
-    offsets,
-    quiet_stretches,
+    adjust_clocks,
+    clock_offsets,
+    describe_offsets,
+    idle_gaps,
+    instances_by_name,
     timeline,
 )
-from sagascope_dashboard.viewmodels.timeline_bars import PARTICIPANTS, Bar
+from sagascope_dashboard.viewmodels.timeline_bars import MAX_SPAN_BARS, Bar
 from support.wires import at, log, saga, span, tried
 
 
@@ -57,15 +57,15 @@ def test_work_of_a_lost_process_shows_when_it_was_last_seen() -> None:
     stuck = saga(tried("ledger.record", 0, None, "in_flight"))
     gone = timeline(stuck, {"ledger-7f9c": process("ledger-7f9c", alive=False)})
     there = timeline(stuck, {"ledger-7f9c": process("ledger-7f9c", alive=True)})
-    assert bar(gone, "ledger.record-1").heard == milliseconds(at(3))
-    assert bar(there, "ledger.record-1").heard is None
-    assert bar(timeline(stuck), "ledger.record-1").heard is None
+    assert bar(gone, "ledger.record-1").last_seen == epoch_ms(at(3))
+    assert bar(there, "ledger.record-1").last_seen is None
+    assert bar(timeline(stuck), "ledger.record-1").last_seen is None
 
 
 def test_the_wait_between_attempts_is_not_work() -> None:
     shown = timeline(saga(tried("a.b", 0, 1, "error", number=1), tried("a.b", 5, 6, number=2)))
     wait = next(one for one in shown.bars if one.kind == "wait")
-    assert (wait.start, wait.end) == (milliseconds(at(1)), milliseconds(at(5)))
+    assert (wait.start, wait.end) == (epoch_ms(at(1)), epoch_ms(at(5)))
 
 
 def test_a_step_that_is_tried_again_and_again_waits_to_the_present() -> None:
@@ -79,7 +79,7 @@ def test_a_step_that_did_not_begin_has_a_place() -> None:
         tried("ledger.record", 0, 1), attention="next_step_missing", phase="forward", step="shipping.book", since=at(1)
     )
     shown = bar(timeline(missing), "missing")
-    assert shown.label == "shipping.book has not begun"
+    assert shown.label == "shipping.book has not started"
     assert shown.end is None
 
 
@@ -91,7 +91,7 @@ def test_a_compensation_is_paired_with_its_step() -> None:
             tried("wallet.refund", 5, 6, undoes="wallet.debit"),
         )
     )
-    assert bar(shown, "wallet.refund-1").undoes == "wallet.debit-2"
+    assert bar(shown, "wallet.refund-1").compensates == "wallet.debit-2"
     assert bar(shown, "wallet.refund-1").kind == "compensation"
 
 
@@ -104,13 +104,13 @@ def test_the_sagas_own_span_and_the_participants_are_distinguished() -> None:
 def test_a_span_that_never_ended_in_a_finished_saga_is_not_in_flight() -> None:
     shown = timeline(saga(tried("a.b", 1, 2), spans=[span("root", 0, None)], status="completed", ended_at=at(3)))
     assert bar(shown, "root").state == "unknown"
-    assert shown.end == milliseconds(at(3))
+    assert shown.end == epoch_ms(at(3))
 
 
 def test_very_many_spans_are_cut_and_counted() -> None:
-    spans = [span(f"s{n}", n, n + 1, parent_id="x") for n in range(PARTICIPANTS + 7)]
-    shown = timeline(saga(spans=spans, spans_total=PARTICIPANTS + 100))
-    assert len(shown.bars) == PARTICIPANTS
+    spans = [span(f"s{n}", n, n + 1, parent_id="x") for n in range(MAX_SPAN_BARS + 7)]
+    shown = timeline(saga(spans=spans, spans_total=MAX_SPAN_BARS + 100))
+    assert len(shown.bars) == MAX_SPAN_BARS
     assert shown.left_out == 100
 
 
@@ -135,21 +135,21 @@ def test_log_lines_and_exceptions_are_marks_on_their_bar() -> None:
 
 
 def test_the_longest_empty_stretch_is_squeezed() -> None:
-    assert quiet_stretches([0, 100, 200, 60_000, 60_100], 60_100) == ((200, 60_000),)
+    assert idle_gaps([0, 100, 200, 60_000, 60_100], 60_100) == ((200, 60_000),)
 
 
 def test_one_squeeze_uncovers_the_next() -> None:
-    instants = [0, 100, 8_100, 8_200, 24_200, 24_300]
-    assert quiet_stretches(instants, 24_300) == ((100, 8_100), (8_200, 24_200))
+    event_times = [0, 100, 8_100, 8_200, 24_200, 24_300]
+    assert idle_gaps(event_times, 24_300) == ((100, 8_100), (8_200, 24_200))
 
 
-@pytest.mark.parametrize("instants", [[0, 100, 300], [0, 1_900], [5], []])
-def test_short_stretches_are_never_squeezed(instants: list[float]) -> None:
-    assert quiet_stretches(instants, 10_000) == ()
+@pytest.mark.parametrize("event_times", [[0, 100, 300], [0, 1_900], [5], []])
+def test_short_stretches_are_never_squeezed(event_times: list[float]) -> None:
+    assert idle_gaps(event_times, 10_000) == ()
 
 
 def test_the_time_to_the_present_may_be_squeezed() -> None:
-    assert quiet_stretches([0, 100], None) == ((100, None),)
+    assert idle_gaps([0, 100], None) == ((100, None),)
 
 
 def test_what_has_not_begun_is_named_while_the_saga_is_open() -> None:
@@ -160,7 +160,7 @@ def test_what_has_not_begun_is_named_while_the_saga_is_open() -> None:
 
 def test_a_saga_of_which_nothing_came_can_be_drawn() -> None:
     shown = timeline(saga())
-    assert (shown.bars, shown.lanes, shown.start) == ((), (), milliseconds(at(0)))
+    assert (shown.bars, shown.lanes, shown.start) == ((), (), epoch_ms(at(0)))
 
 
 def test_processes_are_known_by_name() -> None:
@@ -175,8 +175,8 @@ def test_processes_are_known_by_name() -> None:
         following=None,
     )
     services = schemas.Services(items=[schemas.Service(service="a", instances=[process("p", alive=True), unnamed])])
-    assert list(living(services)) == ["p"]
-    assert living(None) == {}
+    assert list(instances_by_name(services)) == ["p"]
+    assert instances_by_name(None) == {}
 
 
 HOUR = 3600.0
@@ -198,26 +198,26 @@ def skewed() -> schemas.Saga:
 
 
 def test_a_clock_that_is_off_is_named() -> None:
-    by = offsets(skewed())
+    by = clock_offsets(skewed())
     assert by == {("ledger", "ledger-7f9c"): timedelta(hours=-1)}
-    assert describe(by) == "the clock of ledger-7f9c is 1 h ahead"
-    assert describe({}) == ""
+    assert describe_offsets(by) == "the clock of ledger-7f9c is 1 h ahead"
+    assert describe_offsets({}) == ""
 
 
 def test_adjusted_everything_of_a_process_lies_where_its_attempts_do() -> None:
     whole = skewed()
-    shown = timeline(adjusted(whole, offsets(whole)))
+    shown = timeline(adjust_clocks(whole, clock_offsets(whole)))
     (inner,) = [bar for bar in shown.bars if bar.id == "inner"]
     (record,) = [bar for bar in shown.bars if bar.id == "ledger.record-1"]
-    assert (record.start, record.end) == (milliseconds(at(2)), milliseconds(at(3)))
-    assert (inner.start, inner.end) == (milliseconds(at(2.2)), milliseconds(at(2.8)))
-    assert [mark.at for mark in inner.marks] == [milliseconds(at(2.5))]
+    assert (record.start, record.end) == (epoch_ms(at(2)), epoch_ms(at(3)))
+    assert (inner.start, inner.end) == (epoch_ms(at(2.2)), epoch_ms(at(2.8)))
+    assert [mark.at for mark in inner.marks] == [epoch_ms(at(2.5))]
 
 
 def test_where_clocks_agree_nothing_is_changed() -> None:
     whole = saga(tried("a.b", 0, 1))
-    assert offsets(whole) == {}
-    assert adjusted(whole, {}) is whole
+    assert clock_offsets(whole) == {}
+    assert adjust_clocks(whole, {}) is whole
 
 
 def test_each_further_trace_begins_somewhere() -> None:
@@ -227,4 +227,4 @@ def test_each_further_trace_begins_somewhere() -> None:
         spans=[span("x", 5, 6, trace_id=other), span("y", 4, 6, trace_id=other)],
         traces=[span("x", 0, 1).trace_id, other],
     )
-    assert timeline(whole).traces == ((milliseconds(at(4)), 2),)
+    assert timeline(whole).traces == ((epoch_ms(at(4)), 2),)

@@ -2,7 +2,7 @@ import pytest
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard.urls import Filters, SagaAddress
-from sagascope_dashboard.viewmodels.transactions import choices, searched, transactions
+from sagascope_dashboard.viewmodels.transactions import filter_options, only_match, transactions
 from support.wires import at, needing, summary
 
 
@@ -20,13 +20,13 @@ def test_a_row_shows_the_current_step_and_reason_of_an_open_saga() -> None:
     (row,) = transactions(page(needing("8492", "instance_lost")), Filters()).rows
     assert row.where == "ledger.record in ledger"
     assert row.reason is not None
-    assert row.reason.word == "Instance lost"
-    assert row.lasted == ""
+    assert row.reason.label == "Instance lost"
+    assert row.duration_text == ""
 
 
 def test_a_row_shows_how_long_a_finished_saga_took() -> None:
     (row,) = transactions(page(summary(status="completed", ended_at=at(0.42))), Filters()).rows
-    assert (row.lasted, row.sign.word, row.reason) == ("420 ms", "Completed", None)
+    assert (row.duration_text, row.style.label, row.reason) == ("420 ms", "Completed", None)
 
 
 def test_a_page_is_drawn_in_the_order_in_which_it_comes() -> None:
@@ -62,37 +62,37 @@ def test_pages_keep_their_filters() -> None:
 @pytest.mark.parametrize(
     ("filters", "reason", "said"),
     [
-        (Filters(q="zzz"), "never_seen", "Nothing found for “zzz”: nothing like it was ever received."),
-        (Filters(q="zzz"), "expired", "removed since"),
+        (Filters(q="zzz"), "never_seen", "Nothing found for “zzz”: no record like it was received."),
+        (Filters(q="zzz"), "expired", "deleted since"),
         (Filters(q="zzz"), "not_a_saga", "belongs to no transaction"),
         (Filters(status="failed"), None, "No transaction matches all of these filters."),
         (Filters(), None, "No transaction has been received yet"),
     ],
 )
 def test_an_empty_page_gives_the_reason(filters: Filters, reason: str | None, said: str) -> None:
-    assert said in transactions(page(), filters, reason).nothing
+    assert said in transactions(page(), filters, reason).empty_text
 
 
 def test_one_id_leads_straight_to_its_saga() -> None:
     result = found(("id", summary(environment="eu")), ("prefix", summary(id="84921")))
-    assert searched(result) == SagaAddress("payment", "8492", "eu")
+    assert only_match(result) == SagaAddress("payment", "8492", "eu")
 
 
 def test_runs_of_one_id_are_one_answer() -> None:
-    assert searched(found(("id", summary(run="2")), ("id", summary(run="1")))) == SagaAddress("payment", "8492", None)
+    assert only_match(found(("id", summary(run="2")), ("id", summary(run="1")))) == SagaAddress("payment", "8492", None)
 
 
 def test_a_single_prefix_is_an_answer() -> None:
-    assert searched(found(("prefix", summary(id="84921")))) == SagaAddress("payment", "84921", None)
+    assert only_match(found(("prefix", summary(id="84921")))) == SagaAddress("payment", "84921", None)
 
 
 @pytest.mark.parametrize(
     "result",
     [found(), found(("key", summary(name="payment")), ("key", summary(name="refund")))],
-    ids=["nothing", "a key of several sagas"],
+    ids=["empty_text", "a key of several sagas"],
 )
 def test_anything_else_leads_to_the_list(result: schemas.SearchResult) -> None:
-    assert searched(result) is None
+    assert only_match(result) is None
 
 
 def test_choices_are_what_the_collector_knows() -> None:
@@ -113,8 +113,8 @@ def test_choices_are_what_the_collector_knows() -> None:
         }
     )
     services = schemas.Services(items=[schemas.Service(service="wallet", instances=[])])
-    known = choices(flows, services)
+    known = filter_options(flows, services)
     assert known.names == ("payment", "refund")
     assert known.environments == ("eu",)
     assert known.services == ("wallet",)
-    assert choices(None, None).names == ()
+    assert filter_options(None, None).names == ()

@@ -18,44 +18,44 @@ def query(href: str) -> dict[str, str]:
 
 @given(st.builds(Filters, q=texts, status=texts, service=texts, step=texts, since=texts, cursor=texts, sort=texts))
 def test_a_view_of_the_list_comes_back_from_its_address(filters: Filters) -> None:
-    assert Filters.read(query(filters.href())) == filters
+    assert Filters.parse(query(filters.href())) == filters
 
 
 @given(st.builds(SagaAddress, texts.filter(bool), texts.filter(bool), st.none() | texts, st.none() | texts))
 def test_a_saga_comes_back_from_its_address(address: SagaAddress) -> None:
-    assert SagaAddress.read(query(address.href())) == address
+    assert SagaAddress.parse(query(address.href())) == address
 
 
 def test_a_saga_whose_name_was_never_received_is_unknown() -> None:
-    assert SagaAddress.read({"id": "8492"}) == SagaAddress("unknown", "8492")
+    assert SagaAddress.parse({"id": "8492"}) == SagaAddress("unknown", "8492")
 
 
 def test_an_address_without_an_id_names_no_saga() -> None:
-    assert SagaAddress.read({"name": "payment"}) is None
+    assert SagaAddress.parse({"name": "payment"}) is None
 
 
 def test_other_parameters_of_an_address_are_ignored() -> None:
-    assert Filters.read({"status": "failed", "colour": "red", "step": ""}) == Filters(status="failed")
+    assert Filters.parse({"status": "failed", "colour": "red", "step": ""}) == Filters(status="failed")
 
 
 def test_another_narrowing_or_order_begins_at_the_first_page() -> None:
     second = Filters(cursor="abc", status="failed")
-    assert second.having(service="ledger").cursor == ""
-    assert second.having(sort="id").cursor == ""
-    assert second.having(cursor="d").status == "failed"
+    assert second.with_changes(service="ledger").cursor == ""
+    assert second.with_changes(sort="id").cursor == ""
+    assert second.with_changes(cursor="d").status == "failed"
 
 
 def test_a_window_counts_back_from_now_in_whole_minutes() -> None:
-    assert Filters(since="1h", sort="-id").call(NOW) == {"since": "2026-11-22T13:02:00Z", "sort": "-id"}
-    assert Filters(since="1h", sort="nonsense").call(NOW) == {"since": "2026-11-22T13:02:00Z"}
-    assert Filters(since="2026-11-01T00:00:00Z").call(NOW) == {"since": "2026-11-01T00:00:00Z"}
+    assert Filters(since="1h", sort="-id").api_arguments(NOW) == {"since": "2026-11-22T13:02:00Z", "sort": "-id"}
+    assert Filters(since="1h", sort="nonsense").api_arguments(NOW) == {"since": "2026-11-22T13:02:00Z"}
+    assert Filters(since="2026-11-01T00:00:00Z").api_arguments(NOW) == {"since": "2026-11-01T00:00:00Z"}
 
 
 @pytest.mark.parametrize(
-    ("filters", "narrows"), [(Filters(), False), (Filters(sort="id", cursor="x"), False), (Filters(q="1"), True)]
+    ("filters", "is_filtered"), [(Filters(), False), (Filters(sort="id", cursor="x"), False), (Filters(q="1"), True)]
 )
-def test_order_and_page_leave_nothing_out(filters: Filters, narrows: bool) -> None:
-    assert filters.narrows() is narrows
+def test_order_and_page_leave_nothing_out(filters: Filters, is_filtered: bool) -> None:
+    assert filters.is_filtered() is is_filtered
 
 
 def urls(*written: str, **changes: object) -> list[str]:
@@ -91,7 +91,7 @@ def test_a_tool_for_which_something_is_missing_is_left_out() -> None:
         ("X=//x.example/{id}", "must begin with http"),
         ("X=https://{id}.example/", "a host without fields"),
         ("X=https://x.example/{secret}", "'secret'"),
-        ("X=https://x.example/{}", "not known"),
+        ("X=https://x.example/{}", "unknown"),
     ],
 )
 def test_a_template_that_cannot_be_meant_is_refused(written: str, why: str) -> None:

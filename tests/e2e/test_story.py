@@ -129,10 +129,10 @@ def shows_the_story(page: Page, demo: RunningDemo) -> None:
     """The headline that the API gives, and a timeline with the lane of every service that took part."""
     body = page.locator("body")
     expect(body).to_contain_text(demo.saga("8492")["headline"], timeout=30_000)
-    expect(body).to_contain_text("The timeline")
+    expect(body).to_contain_text("Timeline")
     for service in ("orchestrator", "fraud", "wallet", "ledger"):
         expect(body).to_contain_text(service)
-    expect(body).to_contain_text("Not begun: shipping.book, notification.send.")
+    expect(body).to_contain_text("Not started: shipping.book, notification.send.")
 
 
 def kept(seen: Watched, name: str) -> None:

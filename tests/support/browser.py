@@ -107,7 +107,7 @@ class Watched:
     def open(self, path: str) -> Page:
         """Load a page and wait for what it draws."""
         self.page.goto(self.address + path)
-        self.page.wait_for_selector(".paper h1", timeout=30_000)
+        self.page.wait_for_selector(".sagascope-elements h1", timeout=30_000)
         return self.page
 
     def go(self, path: str, title: str) -> Page:
@@ -115,7 +115,7 @@ class Watched:
         self.page.evaluate(
             "(to) => { history.pushState({}, '', to); dispatchEvent(new PopStateEvent('popstate')); }", path
         )
-        self.page.locator(".paper h1", has_text=title).wait_for(timeout=30_000)
+        self.page.locator(".sagascope-elements h1", has_text=title).wait_for(timeout=30_000)
         return self.page
 
     def keep(self, name: str) -> None:

@@ -1,4 +1,4 @@
-// What the timeline says in words: its legend, one bar in full, all of it as a list. Joined before timeline.js.
+// The timeline as text: its legend, the details of one bar, all bars as a list. Joined before timeline.js.
 
 class Legend {
   constructor(parent) {
@@ -6,14 +6,14 @@ class Legend {
     this.root.setAttribute("aria-label", "Legend");
   }
 
-  draw(bars) {
-    const used = new Set(bars.map(signOf));
-    if (bars.some((bar) => bar.heard !== null)) used.add("silent");
+  update(bars) {
+    const used = new Set(bars.map(styleOf));
+    if (bars.some((bar) => bar.last_seen !== null)) used.add("not-reporting");
     for (const { marks } of bars) for (const { level } of marks) used.add(level === "error" ? "mark-error" : "mark-note");
-    const wanted = LEGEND.filter(([sign]) => used.has(sign));
-    repeat(this.root, wanted, makeEntry, (item, [sign, word]) => {
-      item.firstChild.className = `swatch ${sign}`;
-      put(item.lastChild, word);
+    const wanted = LEGEND.filter(([style]) => used.has(style));
+    syncChildren(this.root, wanted, makeEntry, (item, [style, label]) => {
+      item.firstChild.className = `swatch ${style}`;
+      setText(item.lastChild, label);
     });
   }
 }
@@ -33,7 +33,7 @@ class Detail {
   show(bar) {
     if (!bar) return this.root.replaceChildren();
     const card = make("article", "tl-card");
-    card.append(make("h3", "", labelOf(bar)), make("p", "tl-said", sentence(bar)), this.facts(bar));
+    card.append(make("h3", "", labelOf(bar)), make("p", "tl-sentence", sentence(bar)), this.facts(bar));
     if (bar.marks.length) card.appendChild(this.log(bar.marks.slice(0, 30)));
     if (bar.stack) card.appendChild(make("pre", "", bar.stack)).tabIndex = 0;
     if (this.root.textContent !== card.textContent) this.root.replaceChildren(card);
@@ -41,7 +41,7 @@ class Detail {
 
   facts(bar) {
     const list = make("dl");
-    for (const [name, value] of [["Service", bar.lane], ["Began", exact(new Date(bar.start))], ...bar.facts]) {
+    for (const [name, value] of [["Service", bar.lane], ["Started", exact(new Date(bar.start))], ...bar.facts]) {
       list.append(make("dt", "", name), make("dd", "", value));
     }
     return list;
@@ -57,7 +57,7 @@ class Detail {
   }
 }
 
-class Words {
+class TextTimeline {
   constructor(parent) {
     this.root = parent.appendChild(make("details", "tl-text"));
     this.root.appendChild(make("summary", "", "The timeline as text"));
@@ -68,7 +68,7 @@ class Words {
   write(bars) {
     this.bars = bars;
     if (!this.root.open || !bars) return;
-    const told = bars.filter((bar) => bar.kind !== "span" || bar.state === "error");
-    repeat(this.list, told, () => make("li"), (item, bar) => put(item, `${clockOf(bar.start, true)} ${sentence(bar)}`));
+    const listed = bars.filter((bar) => bar.kind !== "span" || bar.state === "error");
+    syncChildren(this.list, listed, () => make("li"), (item, bar) => setText(item, `${clockOf(bar.start, true)} ${sentence(bar)}`));
   }
 }

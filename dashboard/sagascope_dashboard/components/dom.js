@@ -1,4 +1,4 @@
-// Elements from text: nothing received is ever read as markup. Joined before the parts of the timeline.
+// Creates and updates elements; text never becomes markup. Joined before timeline.js.
 
 function make(tag, className, text) {
   const element = document.createElement(tag);
@@ -7,27 +7,27 @@ function make(tag, className, text) {
   return element;
 }
 
-function makeButton(text, act, label) {
+function makeButton(text, onClick, label) {
   const button = make("button", "tl-button", text);
   button.type = "button";
-  if (label) say(button, label);
-  button.addEventListener("click", act);
+  if (label) setLabel(button, label);
+  button.addEventListener("click", onClick);
   return button;
 }
 
-// A name for readers who do not see the shape, and a hint for those who do.
-function say(element, label) {
+// Sets the accessible name and the tooltip.
+function setLabel(element, label) {
   if (element.title === label) return;
   element.title = label;
   element.setAttribute("aria-label", label);
 }
 
-// Keeps as many children as there are items, made once and then only filled.
-function repeat(parent, items, create, fill) {
+// Keeps one child for each item; existing children are only updated.
+function syncChildren(parent, items, create, update) {
   while (parent.children.length > items.length) parent.lastChild.remove();
-  items.forEach((item, index) => fill(parent.children[index] ?? parent.appendChild(create()), item));
+  items.forEach((item, index) => update(parent.children[index] ?? parent.appendChild(create()), item));
 }
 
-function put(element, text) {
+function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }

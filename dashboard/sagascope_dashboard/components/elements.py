@@ -1,4 +1,4 @@
-"""What a screen shows, as a tree of plain data that the browser renders.
+"""Elements of a screen, as a tree of plain data that the browser renders.
 
 An element is text, or ``[tag, attributes, *children]``. Text becomes text and nothing else: neither Markdown nor HTML
 is ever read in it, and a link leads only within the dashboard. `renderer.js` holds the same rules in the browser.
@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from sagascope_dashboard.formatting import iso
-from sagascope_dashboard.palette import Sign
+from sagascope_dashboard.palette import Style
 
 Element = str | list[Any]
 Child = Element | None | Iterable["Element | None"]
@@ -38,10 +38,10 @@ def _is_element(candidate: list[Any]) -> bool:
 
 
 def link(href: str, *children: Child, **attributes: Any) -> Element:
-    """A link within the dashboard.
+    """Returns a link within the dashboard.
 
     Raises:
-        ValueError: it leads elsewhere.
+        ValueError: the link leads elsewhere.
     """
     if not href.startswith("/") or href.startswith("//"):
         raise ValueError(f"not a link within the dashboard: {href[:80]!r}")
@@ -49,19 +49,19 @@ def link(href: str, *children: Child, **attributes: Any) -> Element:
 
 
 def icon(name: str) -> Element:
-    """A shape; the word beside it says the same."""
+    """Returns an icon; the text beside it has the same meaning."""
     return h("icon", name=name, aria_hidden="true")
 
 
-def badge(sign: Sign, word: str | None = None) -> Element:
-    """A state: shape, word, colour."""
-    return h("span", icon(sign.icon), h("span", word or sign.word), cls=f"badge {sign.tone}")
+def badge(style: Style, label: str | None = None) -> Element:
+    """Returns the badge of a state: icon, label, colour."""
+    return h("span", icon(style.icon), h("span", label or style.label), cls=f"badge {style.tone}")
 
 
 def time(moment: datetime, form: Literal["clock", "fine", "full", "ago", "for"] = "clock") -> Element:
-    """A moment, written in the reader's zone by the browser, with UTC at hand.
+    """Returns a time that the browser shows in the reader's zone, with UTC in its tooltip.
 
-    ``clock`` is the time of day, with the date unless it is today; ``fine`` has milliseconds, ``full``
+    ``clock`` is the time of day, with the date unless it is today; ``fine`` has epoch_ms, ``full``
     always the date; ``ago`` and ``for`` tick: "12 min ago", "12 min".
     """
     return h("time", iso(moment), datetime=iso(moment), data_as=form)

@@ -1,4 +1,4 @@
-"""The states of a screen without an answer, or without a fresh one."""
+"""Screens without data, or without fresh data, and the notices for client errors."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,26 +19,26 @@ from sagascope_collector.client import (
 )
 from sagascope_dashboard.components.elements import h, icon, link, time
 from sagascope_dashboard.components.renderer import render
-from sagascope_dashboard.data import Reading
+from sagascope_dashboard.data import FetchResult
 from sagascope_dashboard.formatting import line
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorNotice:
-    """Why there is nothing, or nothing fresh, to show, and what the reader can do."""
+    """Why there is no data, or no fresh data, and what the reader can do."""
 
     title: str
     text: str
     hint: str
-    passing: bool
+    is_retryable: bool
     """Whether the same call may succeed later; the screen then keeps trying."""
 
 
-_KINDS: dict[type[ClientError], tuple[str, str, bool]] = {
+_NOTICES: dict[type[ClientError], tuple[str, str, bool]] = {
     CollectorUnreachable: ("The collector does not answer", "Start it with: sagascope serve", True),
     Untrusted: (
         "The collector is not trusted",
-        "Start the dashboard with --ca-file, and with --client-cert and --client-key where it wants to see yours.",
+        "Start the dashboard with --ca-file, and with --client-cert and --client-key if it requires one.",
         True,
     ),
     TokenNeeded: (
@@ -48,35 +48,35 @@ _KINDS: dict[type[ClientError], tuple[str, str, bool]] = {
     ),
     CredentialsUnusable: (
         "The token or the certificate cannot be read",
-        "The dashboard was started with it; once the file is right this page goes on.",
+        "The dashboard was started with it; once the file is valid, this page continues.",
         True,
     ),
-    Timeout: ("The collector is slow to answer", "It took the call; the next try may succeed.", True),
-    Unavailable: ("The collector cannot answer now", "It says so itself; the next try may succeed.", True),
+    Timeout: ("The collector is slow to answer", "It accepted the call; the next attempt may succeed.", True),
+    Unavailable: ("The collector cannot answer now", "It reports this itself; the next attempt may succeed.", True),
     NotSagascope: (
         "This is not a Sagascope collector",
         "The dashboard reads the address in SAGASCOPE_URL; both must be of the same version.",
         True,
     ),
     NotFound: ("No such {thing}", "It may not have been received yet, or the address may be mistyped.", True),
-    Refused: ("The collector refused the call", "Something in the address of this page cannot be meant.", False),
+    Refused: ("The collector refused the call", "The URL of this page has an invalid value.", False),
 }
 
 
 def error_notice(error: ClientError, thing: str = "transaction") -> ErrorNotice:
     """Returns the notice for an error when a `thing` was read. The most specific known class decides."""
     for kind in type(error).__mro__:
-        if kind in _KINDS:
-            title, hint, passing = _KINDS[kind]
-            return ErrorNotice(title.format(thing=thing), line(str(error)), hint, passing)
-    return ErrorNotice("No answer", line(str(error)), "The next try may succeed.", True)
+        if kind in _NOTICES:
+            title, hint, is_retryable = _NOTICES[kind]
+            return ErrorNotice(title.format(thing=thing), line(str(error)), hint, is_retryable)
+    return ErrorNotice("No answer", line(str(error)), "The next attempt may succeed.", True)
 
 
-def none_to_show(key: str, reading: Reading[Any], thing: str = "transaction") -> None:
-    """Instead of a screen: nothing is known of what it would show."""
-    if reading.trouble is None:
+def render_error(key: str, result: FetchResult[Any], thing: str = "transaction") -> None:
+    """Renders the error in place of a screen that has no data."""
+    if result.error is None:
         return
-    notice = error_notice(reading.trouble, thing)
+    notice = error_notice(result.error, thing)
     render(
         key,
         h(
@@ -84,37 +84,39 @@ def none_to_show(key: str, reading: Reading[Any], thing: str = "transaction") ->
             h("h1", notice.title),
             h("p", notice.text),
             h("p", notice.hint, cls="hint"),
-            h("p", "This page keeps trying and goes on by itself.", cls="soft") if notice.passing else None,
-            cls="trouble",
+            h("p", "This page retries on its own.", cls="muted") if notice.is_retryable else None,
+            cls="error-state",
             role="status",
         ),
     )
     st.button("Try now", key=f"{key}-retry")
 
 
-def outdated(key: str, *readings: Reading[Any]) -> None:
-    """Above a screen: what it shows is the last that was known."""
-    late = next((reading for reading in readings if reading.trouble and reading.value is not None), None)
-    if late is None or late.trouble is None:
+def render_outdated_notice(key: str, *results: FetchResult[Any]) -> None:
+    """Renders a notice above a screen that shows its last known data."""
+    outdated = next((result for result in results if result.error and result.value is not None), None)
+    if outdated is None or outdated.error is None:
         render(key)
         return
-    words = (error_notice(late.trouble).title, ". What you see is from ", time(late.at), "; it goes on by itself.")
+    words = (
+        error_notice(outdated.error).title,
+        ". The data shown is from ",
+        time(outdated.fetched_at),
+        "; the page retries on its own.",
+    )
     render(key, h("p", icon("mark"), h("span", *words), cls="notice", role="status"))
 
 
-def broken() -> None:
-    """Instead of a screen: the dashboard itself failed."""
+def render_internal_error() -> None:
+    """Renders the error page for a failure of the dashboard itself."""
     render(
-        "broken",
+        "internal-error",
         h(
             "section",
-            h("h1", "This screen could not be drawn"),
-            h(
-                "p",
-                "The fault is the dashboard's own; what happened is in its log. Your transactions are not affected.",
-            ),
+            h("h1", "This screen could not be rendered"),
+            h("p", "The dashboard itself failed; its log has the cause. Your transactions are not affected."),
             h("p", link("/", "Back to the start")),
-            cls="trouble",
+            cls="error-state",
             role="alert",
         ),
     )

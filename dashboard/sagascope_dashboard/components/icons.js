@@ -1,4 +1,4 @@
-// Shapes on a 16 by 16 grid, one stroke each. Joined before the components that draw them.
+// Icons on a 16 by 16 grid, one stroke each. Joined before the components that use them.
 
 const SVG = "http://www.w3.org/2000/svg";
 const ICONS = {
@@ -21,16 +21,16 @@ const ICONS = {
   question: "M5.4 6A2.6 2.6 0 1 1 9.1 8.4C8.3 8.8 8 9.3 8 10.1M8 12.5v.2",
   search: "M7 2.8a4.2 4.2 0 1 0 0 8.4 4.2 4.2 0 0 0 0-8.4zM10.2 10.2l3.2 3.2",
   twice: "M1.8 8.5L4.3 11l5-6M7.3 10.5l.7.7 5.5-6.5",
-  undo: "M6.2 3.5L3 6.7l3.2 3.2M3.2 6.7h5.6a3.6 3.6 0 0 1 0 7.2H6.6",
-  undone: "M6.2 3.5L3 6.7l3.2 3.2M3.2 6.7h5.6a3.6 3.6 0 0 1 0 7.2H6.6",
+  compensating: "M6.2 3.5L3 6.7l3.2 3.2M3.2 6.7h5.6a3.6 3.6 0 0 1 0 7.2H6.6",
+  compensated: "M6.2 3.5L3 6.7l3.2 3.2M3.2 6.7h5.6a3.6 3.6 0 0 1 0 7.2H6.6",
   unplugged: "M2 14l2.8-2.8M14 2l-2.8 2.8M4.2 8.2l3.6 3.6-1 1a2.5 2.5 0 0 1-3.6-3.6zM8.2 4.2l3.6 3.6 1-1a2.5 2.5 0 0 0-3.6-3.6zM6.7 6.7L5.6 7.8M9.3 9.3l-1.1 1.1",
 };
 
 function icon(name) {
-  const drawing = document.createElementNS(SVG, "svg");
-  drawing.setAttribute("viewBox", "0 0 16 16");
-  drawing.setAttribute("class", "icon");
-  drawing.setAttribute("aria-hidden", "true");
-  drawing.appendChild(document.createElementNS(SVG, "path")).setAttribute("d", ICONS[name] ?? ICONS.dot);
-  return drawing;
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("viewBox", "0 0 16 16");
+  svg.setAttribute("class", "icon");
+  svg.setAttribute("aria-hidden", "true");
+  svg.appendChild(document.createElementNS(SVG, "path")).setAttribute("d", ICONS[name] ?? ICONS.dot);
+  return svg;
 }

@@ -1,4 +1,4 @@
-// The whole timeline in a strip: drag across it to see only that part, drag the window to move it.
+// The whole timeline in a strip: drag across it to zoom to a part, drag the window to move it.
 // Joined before timeline.js.
 
 const OVERVIEW_HEIGHT = 26;
@@ -13,15 +13,15 @@ class Overview {
     this.window.className = "tl-window";
     this.choose = choose;
     this.move = move;
-    this.root.addEventListener("pointerdown", (event) => this.grabbed(event));
+    this.root.addEventListener("pointerdown", (event) => this.onPointerDown(event));
   }
 
-  // `view` is the timeline; its parts are laid out anew at `width` pixels, without its zoom.
-  draw(view, width) {
-    const drawn = JSON.stringify([view.parts.map(({ from, to, squeezed }) => [from, to, squeezed]), width]);
-    if (drawn === this.drawn && view.data === this.data) return this.place(view, width);
-    [this.drawn, this.data] = [drawn, view.data];
-    this.scale = scale(view.parts.map((part) => ({ ...part })), width);
+  // `view` is the timeline; its segments are laid out at `width` pixels, without its zoom.
+  update(view, width) {
+    const state = JSON.stringify([view.segments.map(({ from, to, collapsed }) => [from, to, collapsed]), width]);
+    if (state === this.renderedState && view.data === this.data) return this.layout(view, width);
+    [this.renderedState, this.data] = [state, view.data];
+    this.scale = scale(view.segments.map((segment) => ({ ...segment })), width);
     const ratio = window.devicePixelRatio || 1;
     this.canvas.width = width * ratio;
     this.canvas.height = OVERVIEW_HEIGHT * ratio;
@@ -37,7 +37,7 @@ class Overview {
       pen.fillStyle = this.colour(colours, view.bars.get(bar.id));
       pen.fillRect(x, 3 + lanes.get(bar.lane) * step, Math.max(2, this.scale.x(bar.end ?? view.end) - x), Math.min(5, step - 1));
     }
-    this.place(view, width);
+    this.layout(view, width);
   }
 
   colour(known, element) {
@@ -46,7 +46,7 @@ class Overview {
     return known.get(className);
   }
 
-  place(view, width) {
+  layout(view, width) {
     const left = this.scale.x(view.scale.at(view.offset));
     const right = this.scale.x(view.scale.at(view.offset + width));
     this.window.hidden = view.zoom <= 1;
@@ -54,14 +54,14 @@ class Overview {
     this.window.style.width = `${Math.max(6, right - left)}px`;
   }
 
-  grabbed(event) {
+  onPointerDown(event) {
     if (event.button) return;
     event.preventDefault();
     const { left } = this.root.getBoundingClientRect();
     if (event.target === this.window) return this.drag(event);
     const begin = event.clientX - left;
     const shown = this.root.appendChild(document.createElement("div"));
-    shown.className = "tl-choice";
+    shown.className = "tl-selection";
     this.follow(
       (moved) => {
         const at = moved.clientX - left;

@@ -1,4 +1,4 @@
-"""The component that renders trees of elements."""
+"""Streamlit components of our own: trees of elements, the timeline, the shortcut to the search field."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -11,11 +11,11 @@ from sagascope_dashboard.viewmodels.timeline import Timeline
 
 _HERE = Path(__file__).parent
 
-RENDERER = ("moments.js", "icons.js", "renderer.js")
+RENDERER_SCRIPTS = ("times.js", "icons.js", "renderer.js")
 """The scripts that render trees of elements."""
 
-TIMELINE = (
-    "moments.js",
+TIMELINE_SCRIPTS = (
+    "times.js",
     "icons.js",
     "labels.js",
     "dom.js",
@@ -28,13 +28,13 @@ TIMELINE = (
 """The scripts that render a timeline."""
 
 
-def read(*names: str) -> str:
-    """Files joined in this order: one module for the browser, which cannot import from another component's."""
+def read_files(*names: str) -> str:
+    """Returns the files, joined to one module: the browser cannot import from another component's module."""
     return "\n".join((_HERE / name).read_text(encoding="utf-8") for name in names)
 
 
 _tree_component = st.components.v2.component(
-    "sagascope.paper", css=read("renderer.css"), js=read(*RENDERER), isolate_styles=False
+    "sagascope.elements", css=read_files("renderer.css"), js=read_files(*RENDERER_SCRIPTS), isolate_styles=False
 )
 
 
@@ -49,22 +49,24 @@ def render(
     _tree_component(key=key, data={"tree": elements, "go": go}, width=width)
 
 
-_shortcut_component = st.components.v2.component("sagascope.keys", js=read("keys.js"), isolate_styles=False)
-
-
-def keys(*, focus: bool) -> None:
-    """Let ``/`` lead to the search field from anywhere; with `focus` the page begins there."""
-    _shortcut_component(key="keys", data={"focus": focus}, width=1, height=1)
-
-
-_timeline_component = st.components.v2.component(
-    "sagascope.timeline", css=read("timeline.css"), js=read(*TIMELINE), isolate_styles=False
+_shortcut_component = st.components.v2.component(
+    "sagascope.search_shortcut", js=read_files("search_shortcut.js"), isolate_styles=False
 )
 
 
-def timeline(key: str, drawn: Timeline) -> None:
-    """Draw a timeline; later calls with the same `key` change in place what differs.
+def search_shortcut(*, focus: bool) -> None:
+    """Makes ``/`` focus the search field from anywhere; with `focus` it has the focus at first."""
+    _shortcut_component(key="search-shortcut", data={"focus": focus}, width=1, height=1)
 
-    Zoom, opened stretches, the selected bar and the focus stay with the reader.
+
+_timeline_component = st.components.v2.component(
+    "sagascope.timeline", css=read_files("timeline.css"), js=read_files(*TIMELINE_SCRIPTS), isolate_styles=False
+)
+
+
+def render_timeline(key: str, timeline: Timeline) -> None:
+    """Renders a timeline; later calls with the same `key` change in place what differs.
+
+    Zoom, expanded idle gaps, the selected bar and the focus stay with the reader.
     """
-    _timeline_component(key=key, data=asdict(drawn))
+    _timeline_component(key=key, data=asdict(timeline))

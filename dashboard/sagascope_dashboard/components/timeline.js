@@ -1,9 +1,9 @@
-// Swim lanes by service. Everything received is put in as text; nothing of it is ever read as markup.
+// Swim lanes by service. Received values become text, never markup.
 
-const MOST_ZOOM = 4096;
+const MAX_ZOOM = 4096;
 
-export default function timeline({ parentElement, data }) {
-  const view = (parentElement.sagascopeTimeline ??= new View(parentElement));
+export default function renderTimeline({ parentElement, data }) {
+  const view = (parentElement.sagascopeTimeline ??= new TimelineView(parentElement));
   view.show(data);
   return () => {
     view.close();
@@ -11,7 +11,7 @@ export default function timeline({ parentElement, data }) {
   };
 }
 
-class View {
+class TimelineView {
   constructor(host) {
     this.opened = new Set();
     this.bars = new Map();
@@ -33,40 +33,40 @@ class View {
       this.spansButton,
       makeButton("\u2212", () => this.zoomBy(0.5), "Zoom out"),
       makeButton("+", () => this.zoomBy(2), "Zoom in"),
-      makeButton("Fit", () => this.fit(), "Show all of it"),
+      makeButton("Fit", () => this.fit(), "Fit the whole timeline"),
     );
     this.plot = this.root.appendChild(make("div", "tl-plot"));
     this.plot.setAttribute("role", "group");
     this.plot.setAttribute("aria-label",
-      "Bars by service. Arrow keys move between bars, Enter shows one, plus and minus zoom, 0 shows all, Escape closes.");
+      "Bars by service. Arrow keys move between bars, Enter shows one, plus and minus zoom, 0 fits the whole timeline, Escape closes.");
     this.overview = new Overview(this.plot, (from, to) => this.showOnly(from, to), (pixels) => this.pan(pixels * this.zoom));
-    this.axis = new Axis(this.plot, (from) => this.toggleStretch(from));
+    this.axis = new Axis(this.plot, (from) => this.toggleIdleGap(from));
     this.lanes = this.plot.appendChild(make("div", "tl-lanes"));
-    this.over = this.plot.appendChild(make("div", "tl-over"));
-    this.links = this.over.appendChild(document.createElementNS(SVG, "svg"));
+    this.overlay = this.plot.appendChild(make("div", "tl-overlay"));
+    this.links = this.overlay.appendChild(document.createElementNS(SVG, "svg"));
     this.links.setAttribute("aria-hidden", "true");
-    this.now = this.over.appendChild(make("div", "tl-now"));
+    this.now = this.overlay.appendChild(make("div", "tl-now"));
     this.now.appendChild(make("span", "", document.documentElement.dataset.present ? "saved" : "now"));
-    this.over.append(this.axis.bands, this.axis.traces);
-    this.rest = this.root.appendChild(make("p", "tl-rest"));
+    this.overlay.append(this.axis.idleGaps, this.axis.traces);
+    this.footer = this.root.appendChild(make("p", "tl-footer"));
     this.detail = new Detail(this.root);
-    this.words = new Words(this.root);
+    this.text = new TextTimeline(this.root);
   }
 
   listen() {
-    this.plot.addEventListener("keydown", (event) => this.pressed(event));
-    this.plot.addEventListener("wheel", (event) => this.wheeled(event), { passive: false });
-    this.plot.addEventListener("pointerdown", (event) => this.grabbed(event));
-    this.jump = (event) => this.reveal(event.detail);
-    window.addEventListener("sagascope:jump", this.jump);
-    this.sizes = new ResizeObserver(() => this.place());
-    this.sizes.observe(this.lanes);
-    this.timer = setInterval(() => { if (this.data?.end === null && !document.hidden) this.place(); }, 1000);
+    this.plot.addEventListener("keydown", (event) => this.onKeyDown(event));
+    this.plot.addEventListener("wheel", (event) => this.onWheel(event), { passive: false });
+    this.plot.addEventListener("pointerdown", (event) => this.onPointerDown(event));
+    this.onJump = (event) => this.reveal(event.detail);
+    window.addEventListener("sagascope:jump", this.onJump);
+    this.resizeObserver = new ResizeObserver(() => this.layout());
+    this.resizeObserver.observe(this.lanes);
+    this.timer = setInterval(() => { if (this.data?.end === null && !document.hidden) this.layout(); }, 1000);
   }
 
   close() {
-    window.removeEventListener("sagascope:jump", this.jump);
-    this.sizes.disconnect();
+    window.removeEventListener("sagascope:jump", this.onJump);
+    this.resizeObserver.disconnect();
     clearInterval(this.timer);
     this.root.remove();
   }
@@ -77,45 +77,45 @@ class View {
     this.spans ??= extra <= 40;
     this.spansButton.hidden = extra === 0;
     this.spansButton.setAttribute("aria-pressed", String(this.spans));
-    this.legend.draw(data.bars);
-    this.drawLanes();
-    this.rest.textContent = this.rested();
-    this.placeRows();
-    this.place();
+    this.legend.update(data.bars);
+    this.updateLanes();
+    this.footer.textContent = this.footerText();
+    this.layoutRows();
+    this.layout();
     if (this.selected) this.detail.show(data.bars.find((bar) => bar.id === this.selected));
-    this.words.write(data.bars);
+    this.text.write(data.bars);
   }
 
-  rested() {
-    const said = [];
-    if (this.data.remaining.length) said.push(`Not begun: ${this.data.remaining.join(", ")}.`);
-    if (this.data.left_out) said.push(`${this.data.left_out.toLocaleString("en")} more spans are not drawn.`);
-    return said.join(" ");
+  footerText() {
+    const sentences = [];
+    if (this.data.remaining.length) sentences.push(`Not started: ${this.data.remaining.join(", ")}.`);
+    if (this.data.left_out) sentences.push(`${this.data.left_out.toLocaleString("en")} more spans are not shown.`);
+    return sentences.join(" ");
   }
 
   // --- lanes and bars ------------------------------------------------------------------------------
 
-  drawLanes() {
-    const old = new Map([...this.lanes.children].map((lane) => [lane.laneName, lane]));
+  updateLanes() {
+    const previous = new Map([...this.lanes.children].map((lane) => [lane.laneName, lane]));
     this.data.lanes.forEach((lane, index) => {
-      const element = old.get(lane.name) ?? this.makeLane(lane);
-      old.delete(lane.name);
-      put(element.querySelector(".tl-note"), lane.note);
-      // What stays in its place keeps its focus.
+      const element = previous.get(lane.name) ?? this.makeLane(lane);
+      previous.delete(lane.name);
+      setText(element.querySelector(".tl-note"), lane.note);
+      // A lane that stays in its position keeps its focus.
       if (this.lanes.children[index] !== element) this.lanes.insertBefore(element, this.lanes.children[index] ?? null);
     });
-    old.forEach((element) => element.remove());
+    previous.forEach((element) => element.remove());
     const tracks = new Map([...this.lanes.children].map((lane) => [lane.laneName, lane.lastChild]));
-    const gone = new Set(this.bars.keys());
+    const removed = new Set(this.bars.keys());
     for (const bar of this.data.bars) {
-      gone.delete(bar.id);
+      removed.delete(bar.id);
       const element = this.bars.get(bar.id) ?? this.makeBar(bar);
-      this.dress(element, bar);
+      this.updateBar(element, bar);
       const track = tracks.get(bar.lane);
       if (element.parentNode !== track) track.appendChild(element);
     }
-    for (const id of gone) { this.bars.get(id).remove(); this.bars.delete(id); }
-    this.rove();
+    for (const id of removed) { this.bars.get(id).remove(); this.bars.delete(id); }
+    this.moveTabStop();
   }
 
   makeLane(lane) {
@@ -132,27 +132,27 @@ class View {
     const element = make("button", "bar");
     element.type = "button";
     element.tabIndex = -1;
-    element.append(make("span", "bar-silent"), make("span", "bar-text"), make("span", "bar-marks"));
+    element.append(make("span", "bar-not-reporting"), make("span", "bar-text"), make("span", "bar-marks"));
     element.addEventListener("click", () => this.select(bar.id));
     this.bars.set(bar.id, element);
     return element;
   }
 
-  dress(element, bar) {
+  updateBar(element, bar) {
     element.bar = bar;
-    element.className = `bar k-${bar.kind} s-${bar.state} ${signOf(bar)}${bar.end === null ? " live" : ""}${bar.id === this.selected ? " selected" : ""}`;
+    element.className = `bar k-${bar.kind} s-${bar.state} ${styleOf(bar)}${bar.end === null ? " in-flight" : ""}${bar.id === this.selected ? " selected" : ""}`;
     element.hidden = bar.kind === "span" && !this.spans;
     const text = element.children[1];
     const label = labelOf(bar);
     if (text.dataset.label !== label) {
       text.dataset.label = label;
-      const number = bar.tries > 1 || bar.number > 1 ? [make("b", "", String(bar.number))] : [];
+      const number = bar.attempts > 1 || bar.number > 1 ? [make("b", "", String(bar.number))] : [];
       text.replaceChildren(...number, make("span", "", bar.kind === "wait" ? label : bar.label));
-      if (bar.kind === "compensation") text.prepend(icon("undo"));
+      if (bar.kind === "compensation") text.prepend(icon("compensating"));
       if (bar.state === "error" && bar.kind !== "span") text.prepend(icon("cross"));
-      element.textNeeds = this.measure(label) + 14 + 18 * text.querySelectorAll("svg").length;
+      element.labelWidth = this.measure(label) + 14 + 18 * text.querySelectorAll("svg").length;
     }
-    say(element, sentence(bar));
+    setLabel(element, sentence(bar));
     const marks = element.children[2];
     if (marks.childElementCount !== bar.marks.length) {
       marks.replaceChildren(...bar.marks.map((mark) => {
@@ -172,32 +172,32 @@ class View {
     return this.pen.measureText(label).width;
   }
 
-  // --- places --------------------------------------------------------------------------------------
+  // --- layout --------------------------------------------------------------------------------------
 
-  place() {
+  layout() {
     const track = this.lanes.querySelector(".tl-track");
     if (!this.data || !track) return;
     const width = track.clientWidth;
     if (width < 10) return;
     const now = Math.max(present(), this.data.start + 1);
     this.end = this.data.end ?? now;
-    this.parts = stretches(this.data.start, Math.max(this.end, this.data.start + 1), this.data.quiet, this.opened);
+    this.segments = makeSegments(this.data.start, Math.max(this.end, this.data.start + 1), this.data.idle, this.opened);
     const inner = width - (this.data.end === null ? 46 : 12);
-    this.scale = scale(this.parts, inner * this.zoom);
+    this.scale = scale(this.segments, inner * this.zoom);
     this.offset = Math.max(0, Math.min(this.offset, inner * (this.zoom - 1)));
     this.root.style.setProperty("--gutter", `${track.offsetLeft}px`);
     this.root.classList.toggle("zoomed", this.zoom > 1);
-    this.placeBars(width);
-    this.axis.place(this.parts, this.offset, width);
-    this.axis.placeTraces(this.data.traces, this.scale, this.offset, width);
-    this.placeLinks();
-    this.overview.draw(this, inner);
+    this.layoutBars(width);
+    this.axis.layout(this.segments, this.offset, width);
+    this.axis.layoutTraces(this.data.traces, this.scale, this.offset, width);
+    this.layoutLinks();
+    this.overview.update(this, inner);
     const x = this.scale.x(now) - this.offset;
     this.now.hidden = this.data.end !== null || x > width;
     this.now.style.left = `${x}px`;
   }
 
-  placeBars(width) {
+  layoutBars(width) {
     const rows = new Map();
     for (const [, element] of this.bars) {
       if (element.hidden) continue;
@@ -212,43 +212,43 @@ class View {
       element.box = { x: left, width: Math.max(3, Math.min(end, width + 8) - left) };
       element.style.left = `${element.box.x}px`;
       element.style.width = `${element.box.width}px`;
-      this.placeInside(element);
+      this.layoutMarks(element);
       const key = `${bar.lane}\n${bar.row}`;
       rows.get(key)?.push(element) ?? rows.set(key, [element]);
     }
-    for (const row of rows.values()) this.placeTexts(row.sort((a, b) => a.box.x - b.box.x), width);
+    for (const row of rows.values()) this.layoutLabels(row.sort((a, b) => a.box.x - b.box.x), width);
   }
 
-  placeInside(element) {
+  layoutMarks(element) {
     const { bar, box } = element;
-    const silent = element.children[0];
-    silent.hidden = bar.heard === null;
-    if (bar.heard !== null) silent.style.left = `${Math.max(0, this.scale.x(bar.heard) - this.offset - box.x)}px`;
+    const notReporting = element.children[0];
+    notReporting.hidden = bar.last_seen === null;
+    if (bar.last_seen !== null) notReporting.style.left = `${Math.max(0, this.scale.x(bar.last_seen) - this.offset - box.x)}px`;
     bar.marks.forEach((mark, index) => {
       const x = this.scale.x(mark.at) - this.offset - box.x;
       element.children[2].children[index].style.left = `${Math.max(0, Math.min(box.width, x))}px`;
     });
   }
 
-  // A label inside its bar where it fits, else beside it where nothing else lies, else none.
-  placeTexts(row, width) {
+  // A label lies inside its bar if it fits, else beside it if that space is free, else it is hidden.
+  layoutLabels(row, width) {
     row.forEach((element, index) => {
-      const place = this.textPlace(element, row[index - 1]?.box, row[index + 1]?.box.x ?? width);
-      if (element.textPlace !== place) element.children[1].className = `bar-text ${place}`;
-      element.textPlace = place;
+      const place = this.labelPosition(element, row[index - 1]?.box, row[index + 1]?.box.x ?? width);
+      if (element.labelPosition !== place) element.children[1].className = `bar-text ${place}`;
+      element.labelPosition = place;
     });
   }
 
-  textPlace({ bar, box, textNeeds }, previous, next) {
+  labelPosition({ bar, box, labelWidth }, previous, next) {
     if (bar.kind === "wait") return box.width > 40 ? "inside" : "none";
     if (bar.kind === "span" || bar.kind === "saga") return "none";
-    if (box.width >= textNeeds) return "inside";
-    if (next - box.x - box.width >= textNeeds) return "after";
-    if (box.x - (previous ? previous.x + previous.width : 0) >= textNeeds) return "before";
+    if (box.width >= labelWidth) return "inside";
+    if (next - box.x - box.width >= labelWidth) return "after";
+    if (box.x - (previous ? previous.x + previous.width : 0) >= labelWidth) return "before";
     return box.width > 64 ? "inside" : box.width > 20 ? "inside tight" : "none";
   }
 
-  placeRows() {
+  layoutRows() {
     for (const lane of this.lanes.children) {
       let y = 6;
       const bars = [...lane.lastChild.children].filter((element) => !element.hidden);
@@ -264,11 +264,11 @@ class View {
     }
   }
 
-  placeLinks() {
-    const origin = this.over.getBoundingClientRect();
+  layoutLinks() {
+    const origin = this.overlay.getBoundingClientRect();
     const paths = [];
     for (const [, element] of this.bars) {
-      const target = element.bar.undoes && this.bars.get(element.bar.undoes);
+      const target = element.bar.compensates && this.bars.get(element.bar.compensates);
       if (!target || !element.seen || !target.seen) continue;
       const from = target.getBoundingClientRect();
       const to = element.getBoundingClientRect();
@@ -277,56 +277,56 @@ class View {
       const bend = Math.max(24, Math.min(90, Math.abs(x2 - x1) / 2));
       paths.push(`M${x2} ${y2}C${x2 - bend} ${y2 - 22} ${x1 + bend} ${y1 - 22} ${x1} ${y1}`);
     }
-    repeat(this.links, paths, () => document.createElementNS(SVG, "path"), (path, d) => path.setAttribute("d", d));
+    syncChildren(this.links, paths, () => document.createElementNS(SVG, "path"), (path, d) => path.setAttribute("d", d));
   }
 
-  // --- what the reader does ------------------------------------------------------------------------
+  // --- interaction ------------------------------------------------------------------------
 
   toggleSpans() {
     this.spans = !this.spans;
     for (const [, element] of this.bars) element.hidden = element.bar.kind === "span" && !this.spans;
     this.spansButton.setAttribute("aria-pressed", String(this.spans));
-    this.placeRows();
-    this.place();
+    this.layoutRows();
+    this.layout();
   }
 
-  toggleStretch(from) {
+  toggleIdleGap(from) {
     if (!this.opened.delete(from)) this.opened.add(from);
-    this.place();
+    this.layout();
   }
 
   fit() {
     this.zoom = 1;
     this.offset = 0;
-    this.place();
+    this.layout();
   }
 
   zoomBy(factor, at = null) {
     const width = this.scale.width / this.zoom;
     const pixel = at ?? width / 2;
-    const moment = this.scale.at(pixel + this.offset);
-    this.zoom = Math.max(1, Math.min(MOST_ZOOM, this.zoom * factor));
-    this.place();
-    this.offset = this.scale.x(moment) - pixel;
-    this.place();
+    const time = this.scale.at(pixel + this.offset);
+    this.zoom = Math.max(1, Math.min(MAX_ZOOM, this.zoom * factor));
+    this.layout();
+    this.offset = this.scale.x(time) - pixel;
+    this.layout();
   }
 
-  // Zoom so that these moments lie at the two edges.
+  // Zooms so that these times lie at the two edges.
   showOnly(from, to) {
     const width = this.scale.width / this.zoom;
-    let [low, high] = [1, MOST_ZOOM];
-    for (let round = 0; round < 24; round += 1) {
+    let [low, high] = [1, MAX_ZOOM];
+    for (let iteration = 0; iteration < 24; iteration += 1) {
       const middle = Math.sqrt(low * high);
-      const tried = scale(this.parts, width * middle);
-      if (tried.x(to) - tried.x(from) < width) low = middle; else high = middle;
+      const candidate = scale(this.segments, width * middle);
+      if (candidate.x(to) - candidate.x(from) < width) low = middle; else high = middle;
     }
     this.zoom = low;
-    this.place();
+    this.layout();
     this.offset = this.scale.x(from);
-    this.place();
+    this.layout();
   }
 
-  wheeled(event) {
+  onWheel(event) {
     if (event.ctrlKey || event.metaKey) {
       event.preventDefault();
       this.zoomBy(Math.exp(-event.deltaY / 300), event.clientX - this.axis.root.getBoundingClientRect().left);
@@ -338,10 +338,10 @@ class View {
 
   pan(pixels) {
     this.offset += pixels;
-    this.place();
+    this.layout();
   }
 
-  grabbed(event) {
+  onPointerDown(event) {
     if (this.zoom === 1 || event.button || event.target.closest("button")) return;
     let last = event.clientX;
     const move = (moved) => { this.pan(last - moved.clientX); last = moved.clientX; };
@@ -350,12 +350,12 @@ class View {
     window.addEventListener("pointerup", drop);
   }
 
-  pressed(event) {
-    const acts = {
-      ArrowRight: () => (event.shiftKey ? this.pan(80) : this.step(1)),
-      ArrowLeft: () => (event.shiftKey ? this.pan(-80) : this.step(-1)),
-      ArrowDown: () => this.cross(1),
-      ArrowUp: () => this.cross(-1),
+  onKeyDown(event) {
+    const actions = {
+      ArrowRight: () => (event.shiftKey ? this.pan(80) : this.focusNext(1)),
+      ArrowLeft: () => (event.shiftKey ? this.pan(-80) : this.focusNext(-1)),
+      ArrowDown: () => this.focusLane(1),
+      ArrowUp: () => this.focusLane(-1),
       Home: () => this.focus(this.visible()[0]),
       End: () => this.focus(this.visible().at(-1)),
       "+": () => this.zoomBy(2),
@@ -364,24 +364,24 @@ class View {
       0: () => this.fit(),
       Escape: () => this.select(null),
     };
-    if (!acts[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (!actions[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
-    acts[event.key]();
+    actions[event.key]();
   }
 
   visible() {
     return this.data.bars.map((bar) => this.bars.get(bar.id)).filter((element) => !element.hidden && element.bar.kind !== "wait");
   }
 
-  step(by) {
+  focusNext(by) {
     const bars = this.visible();
     const index = bars.indexOf(document.activeElement);
     this.focus(bars[Math.max(0, Math.min(bars.length - 1, index + by))]);
   }
 
-  cross(by) {
+  focusLane(by) {
     const from = document.activeElement?.bar;
-    if (!from) return this.step(by);
+    if (!from) return this.focusNext(by);
     const names = this.data.lanes.map((lane) => lane.name);
     const lane = names[names.indexOf(from.lane) + by];
     const near = this.visible().filter((element) => element.bar.lane === lane);
@@ -391,22 +391,22 @@ class View {
 
   focus(element) {
     if (!element) return;
-    if (!element.seen) this.centre(element.bar);
-    this.rove(element);
+    if (!element.seen) this.center(element.bar);
+    this.moveTabStop(element);
     element.focus({ preventScroll: false });
   }
 
-  // One bar at a time is in the order of the Tab key; the arrow keys reach the others.
-  rove(element) {
+  // One bar at a time is a tab stop; the arrow keys reach the others.
+  moveTabStop(element) {
     const bars = [...this.bars.values()];
     const current = element ?? bars.find((one) => one.tabIndex === 0) ?? this.visible()[0];
     for (const one of bars) if (one !== current && one.tabIndex === 0) one.tabIndex = -1;
     if (current) current.tabIndex = 0;
   }
 
-  centre(bar) {
+  center(bar) {
     this.offset = this.scale.x(bar.start) - this.scale.width / this.zoom / 2;
-    this.place();
+    this.layout();
   }
 
   select(id) {
@@ -415,7 +415,7 @@ class View {
     const after = this.bars.get(this.selected);
     before?.classList.remove("selected");
     after?.classList.add("selected");
-    if (after) this.rove(after);
+    if (after) this.moveTabStop(after);
     this.detail.show(after?.bar);
   }
 
@@ -423,13 +423,13 @@ class View {
     const element = this.bars.get(id);
     if (!element) return;
     if (element.hidden) this.toggleSpans();
-    if (!element.seen) this.centre(element.bar);
+    if (!element.seen) this.center(element.bar);
     if (this.selected !== id) this.select(id);
-    this.plot.scrollIntoView({ block: "center", behavior: calm() ? "auto" : "smooth" });
+    this.plot.scrollIntoView({ block: "center", behavior: prefersReducedMotion() ? "auto" : "smooth" });
     element.focus({ preventScroll: true });
   }
 }
 
 const HEIGHT = { action: 28, compensation: 28, missing: 28, wait: 28, saga: 8, span: 12 };
 
-const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+const prefersReducedMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;

@@ -1,1 +1,1 @@
-"""Screens draw what the view models prepared."""
+"""One module a screen: it renders what its view model prepares."""

@@ -1,4 +1,4 @@
-"""A saga beside a typical finished one of its type."""
+"""A saga beside a typical completed one of its type."""
 
 import streamlit as st
 
@@ -9,104 +9,129 @@ from sagascope_dashboard.components.elements import Element, badge, h, link
 from sagascope_dashboard.components.renderer import render
 from sagascope_dashboard.formatting import line
 from sagascope_dashboard.urls import Filters, SagaAddress
-from sagascope_dashboard.viewmodels.compare import Comparison, Differing, Head, Row, Side, compare, typical
+from sagascope_dashboard.viewmodels.compare import (
+    AttributeDifference,
+    ComparedSaga,
+    Comparison,
+    StepResult,
+    StepRow,
+    compare,
+    typical_saga,
+)
 
 
-def page(known: Comparison) -> list[Element | None]:
-    """The whole screen."""
+def content(comparison: Comparison) -> list[Element | None]:
+    """Builds the whole screen."""
     return [
-        h("h1", h("span", f"{known.name} ", cls="type"), f"{known.mine.id} beside {known.theirs.id}", cls="page-title"),
-        h("div", _head(known.mine, "This one"), _head(known.theirs, "A typical finished one"), cls="pair"),
-        _summary(known),
-        _steps(known),
-        _attributes(known),
+        h(
+            "h1",
+            h("span", f"{comparison.name} ", cls="type"),
+            f"{comparison.this.id} beside {comparison.reference.id}",
+            cls="page-title",
+        ),
+        h(
+            "div",
+            _compared_saga(comparison.this, "This one"),
+            _compared_saga(comparison.reference, "A typical completed one"),
+            cls="pair",
+        ),
+        _summary(comparison),
+        _steps(comparison),
+        _attributes(comparison),
     ]
 
 
-def alone(name: str, href: str) -> list[Element]:
-    """Instead, where there is nothing to compare with."""
+def nothing_to_compare(name: str, href: str) -> list[Element]:
+    """Builds the page for a saga without another to compare with."""
     words = f"No other {name} has been completed yet, so there is nothing to compare with."
-    said = h("p", words, cls="nothing", role="status")
-    return [h("h1", "Compare", cls="page-title"), said, h("p", link(href, "Back to the transaction"))]
+    text = h("p", words, cls="empty-state", role="status")
+    return [h("h1", "Compare", cls="page-title"), text, h("p", link(href, "Back to the transaction"))]
 
 
-def _head(head: Head, role: str) -> Element:
-    words = h("h2", role), h("p", h("strong", link(head.href, head.id)), badge(head.sign), h("span", head.lasted))
+def _compared_saga(head: ComparedSaga, title: str) -> Element:
+    words = h("h2", title), h("p", h("strong", link(head.href, head.id)), badge(head.style), h("span", head.duration))
     return h("section", *words, cls="service")
 
 
-def _summary(known: Comparison) -> Element:
-    if not known.summary:
-        return h("p", "No step went otherwise.", cls="section", role="status")
-    items = [h("li", each) for each in known.summary]
+def _summary(comparison: Comparison) -> Element:
+    if not comparison.summary:
+        return h("p", "No step differs.", cls="section", role="status")
+    items = [h("li", each) for each in comparison.summary]
     return h("section", h("h2", "What differs"), h("ul", items, cls="differences"), cls="section")
 
 
-def _steps(known: Comparison) -> Element:
-    head = h("tr", [h("th", title, scope="col") for title in ("Step", "This one", "The typical one")])
-    table = h("table", h("thead", head), h("tbody", [_row(row) for row in known.rows]), cls="table cards")
+def _steps(comparison: Comparison) -> Element:
+    head = h("tr", [h("th", title, scope="col") for title in ("Step", "This one", "A typical one")])
+    table = h("table", h("thead", head), h("tbody", [_row(row) for row in comparison.rows]), cls="table cards")
     return h("section", h("h2", "Step by step"), h("div", table, cls="scroll"), cls="section")
 
 
-def _row(row: Row) -> Element:
+def _row(row: StepRow) -> Element:
     differs = "differs" if row.differences else None
-    return h("tr", h("td", h("b", row.name), cls="wide"), _side(row.mine), _side(row.theirs), cls=differs)
+    return h(
+        "tr", h("td", h("b", row.name), cls="wide"), _step_result(row.this), _step_result(row.reference), cls=differs
+    )
 
 
-def _side(side: Side) -> Element:
-    tries = f"{side.tries:,} attempts" if side.tries > 1 else ""
-    words = ", ".join(part for part in (side.took, tries) if part)
-    return h("td", badge(side.sign), h("div", words) if words else None, h("div", side.where, cls="soft"))
+def _step_result(side: StepResult) -> Element:
+    attempts = f"{side.attempts:,} attempts" if side.attempts > 1 else ""
+    words = ", ".join(part for part in (side.duration, attempts) if part)
+    return h("td", badge(side.style), h("div", words) if words else None, h("div", side.where, cls="muted"))
 
 
-def _attributes(known: Comparison) -> Element | None:
-    if not known.attributes:
+def _attributes(comparison: Comparison) -> Element | None:
+    if not comparison.attributes:
         return None
-    head = h("tr", [h("th", title, scope="col") for title in ("Attribute", "This one", "The typical one")])
-    table = h("table", h("thead", head), h("tbody", [_attribute(each) for each in known.attributes]), cls="table cards")
-    cut = f"and {known.left_out:,} more" if known.left_out else None
-    body = h("div", table, cls="scroll"), h("p", cut, cls="soft") if cut else None
+    head = h("tr", [h("th", title, scope="col") for title in ("Attribute", "This one", "A typical one")])
+    table = h(
+        "table", h("thead", head), h("tbody", [_attribute(each) for each in comparison.attributes]), cls="table cards"
+    )
+    cut = f"and {comparison.left_out:,} more" if comparison.left_out else None
+    body = h("div", table, cls="scroll"), h("p", cut, cls="muted") if cut else None
     return h("section", h("h2", "Attributes that differ"), *body, cls="section")
 
 
-def _attribute(each: Differing) -> Element:
-    absent = h("span", "absent", cls="soft")
-    return h("tr", h("td", h("b", each.name), cls="wide"), h("td", each.mine or absent), h("td", each.theirs or absent))
+def _attribute(each: AttributeDifference) -> Element:
+    absent = h("span", "absent", cls="muted")
+    return h(
+        "tr", h("td", h("b", each.name), cls="wide"), h("td", each.this or absent), h("td", each.reference or absent)
+    )
 
 
-def draw() -> None:
-    """The saga that the address names, beside one like it."""
-    address = SagaAddress.read(st.query_params.to_dict())
+def page() -> None:
+    """Renders the saga that the URL names beside a typical completed one."""
+    address = SagaAddress.parse(st.query_params.to_dict())
     st.set_page_config(page_title="Compare · Sagascope")
     if address is None:
         render(
-            "compare-which", h("section", h("h1", "Which transaction?"), h("p", "Type its id above."), cls="trouble")
+            "compare-which",
+            h("section", h("h1", "Which transaction?"), h("p", "Type its id above."), cls="error-state"),
         )
         return
-    _live(address)
+    _live_content(address)
 
 
 @st.fragment(run_every=data.REFRESH_INTERVAL_SECONDS)
-def _live(address: SagaAddress) -> None:
-    mine = data.saga(address)
-    if mine.value is None:
-        error_states.none_to_show("compare-trouble", mine)
+def _live_content(address: SagaAddress) -> None:
+    this = data.saga(address)
+    if this.value is None:
+        error_states.render_error("compare-error", this)
         return
-    error_states.outdated("compare-outdated", mine)
-    other = _like(mine.value)
-    theirs = data.saga(other) if other else None
-    if theirs is None or theirs.value is None:
-        render("compare", *alone(line(mine.value.name, 80), address.href()))
+    error_states.render_outdated_notice("compare-outdated", this)
+    other = _reference_address(this.value)
+    reference = data.saga(other) if other else None
+    if reference is None or reference.value is None:
+        render("compare", *nothing_to_compare(line(this.value.name, 80), address.href()))
         return
-    render("compare", *page(compare(mine.value, theirs.value, data.now())))
+    render("compare", *content(compare(this.value, reference.value, data.now())))
 
 
-def _like(saga: schemas.Saga) -> SagaAddress | None:
-    """The finished saga that it is compared with: the same as long as the page is open."""
+def _reference_address(saga: schemas.Saga) -> SagaAddress | None:
+    """Returns the completed saga to compare with; it stays the same while the page is open."""
     key = f"like {saga.environment!r} {saga.name!r} {saga.id!r} {saga.run!r}"
     if key not in st.session_state:
         finished = data.sagas(Filters(status="completed", name=saga.name, environment=saga.environment)).value
-        found = typical(finished.items, saga) if finished else None
+        found = typical_saga(finished.items, saga) if finished else None
         if found is None:
             return None
         st.session_state[key] = SagaAddress(found.name, found.id, found.environment, found.run)

@@ -1,4 +1,4 @@
-"""Data health: what arrives, and what is missing."""
+"""Data health: what is received, from whom, and what is missing."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,20 +12,20 @@ from sagascope_dashboard.components.renderer import render
 from sagascope_dashboard.formatting import plural
 from sagascope_dashboard.screens.services import notices
 from sagascope_dashboard.viewmodels.health import Advice, Health, Sender, health
-from sagascope_dashboard.viewmodels.services import Arrivals, Bridge
+from sagascope_dashboard.viewmodels.services import Bridge, CollectorStatus
 
 
-def page(known: Health) -> list[Element | None]:
-    """The whole screen."""
-    said = h("p", badge(known.sign), h("span", f" {known.sentence}"), cls="health-said", role="status")
+def content(known: Health) -> list[Element | None]:
+    """Builds the whole screen."""
+    summary = h("p", badge(known.style), h("span", f" {known.sentence}"), cls="health-summary", role="status")
     return [
         h("h1", "Data health", cls="page-title"),
-        notices(known.arrived),
-        said,
+        notices(known.status),
+        summary,
         h("ul", [_advice(each) for each in known.collector], cls="advice") if known.collector else None,
-        h("section", h("h2", "From whom"), h("div", [_sender(each) for each in known.senders], cls="services")),
+        h("section", h("h2", "Senders"), h("div", [_sender(each) for each in known.senders], cls="services")),
         _bridges(known.bridges),
-        _arrivals(known.arrived),
+        _collector_status(known.status),
     ]
 
 
@@ -36,14 +36,14 @@ def _bridges(known: Sequence[Bridge]) -> Element | None:
 
 
 def _bridge(bridge: Bridge) -> Element:
-    said = [h("span", text, cls="soft") for text in (bridge.lag, bridge.watching)]
+    facts = [h("span", text, cls="muted") for text in (bridge.lag, bridge.in_flight)]
     return h(
         "section",
-        h("header", h("h3", bridge.name), badge(bridge.sign), said, _last_seen(bridge.heard)),
-        h("p", bridge.place, cls="soft") if bridge.place else None,
-        h("p", bridge.trouble) if bridge.trouble else None,
+        h("header", h("h3", bridge.name), badge(bridge.style), facts, _last_seen(bridge.last_seen)),
+        h("p", bridge.checkpoint, cls="muted") if bridge.checkpoint else None,
+        h("p", bridge.error) if bridge.error else None,
         cls="service",
-        data_key=f"{bridge.name} {bridge.place}",
+        data_key=f"{bridge.name} {bridge.checkpoint}",
     )
 
 
@@ -54,9 +54,9 @@ def _sender(sender: Sender) -> Element:
         h(
             "header",
             h("h3", sender.name),
-            badge(sender.sign),
-            h("span", f"{alive} alive", cls="soft"),
-            _last_seen(sender.heard),
+            badge(sender.style),
+            h("span", f"{alive} alive", cls="muted"),
+            _last_seen(sender.last_seen),
         ),
         h("ul", [_advice(each) for each in sender.advice], cls="advice") if sender.advice else None,
         cls="service",
@@ -65,29 +65,31 @@ def _sender(sender: Sender) -> Element:
 
 
 def _last_seen(at: datetime) -> Element:
-    return h("span", "heard ", time(at, "ago"), cls="soft")
+    return h("span", "last seen ", time(at, "ago"), cls="muted")
 
 
 def _advice(advice: Advice) -> Element:
-    return h("li", h("strong", advice.fault), h("span", advice.then), h("span", advice.do, cls="do"))
+    return h(
+        "li", h("strong", advice.problem), h("span", advice.consequence), h("span", advice.action, cls="action-text")
+    )
 
 
-def _arrivals(arrived: Arrivals) -> Element:
-    facts = [node for name, value in arrived.facts for node in (h("dt", name), h("dd", value))]
-    return h("section", h("h2", "What arrives"), h("dl", facts, cls="arrivals"), cls="section")
+def _collector_status(status: CollectorStatus) -> Element:
+    facts = [node for name, value in status.facts for node in (h("dt", name), h("dd", value))]
+    return h("section", h("h2", "Received"), h("dl", facts, cls="key-values"), cls="section")
 
 
-def draw() -> None:
-    """What the collector knows of what it is sent."""
+def page() -> None:
+    """Renders what the collector receives, and what is missing."""
     st.set_page_config(page_title="Data health · Sagascope")
-    _live()
+    _live_content()
 
 
 @st.fragment(run_every=data.REFRESH_INTERVAL_SECONDS)
-def _live() -> None:
+def _live_content() -> None:
     status, services = data.status(), data.services()
     if status.value is None or services.value is None:
-        error_states.none_to_show("health-trouble", status if status.value is None else services)
+        error_states.render_error("health-error", status if status.value is None else services)
         return
-    error_states.outdated("health-outdated", status, services)
-    render("health", *page(health(status.value, services.value)))
+    error_states.render_outdated_notice("health-outdated", status, services)
+    render("health", *content(health(status.value, services.value)))

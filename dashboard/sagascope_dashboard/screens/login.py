@@ -13,89 +13,86 @@ from sagascope_dashboard.components.elements import h
 from sagascope_dashboard.components.renderer import render
 
 PARAMETER: Final = "login"
-"""The parameter of an address that says how a login failed."""
+"""The URL parameter with the reason of a failed login."""
 
 REFUSED: Final = "refused"
-"""The provider said no, or what it said could not be believed."""
+"""The provider refused, or its answer could not be verified."""
 
 UNREACHABLE: Final = "unreachable"
-"""The provider could not be asked."""
+"""The provider did not answer."""
 
 _COOKIE: Final = "_streamlit_user="
 
 
-class Failures:
-    """Leads from a failed login to the page that says so."""
+class LoginFailures:
+    """Redirects a failed login to the page that reports it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass everything on, but for the answers to a login that failed."""
+        """Passes everything on, except the responses to a login that failed."""
 
-        async def led(message: Message) -> None:
+        async def send_redirected(message: Message) -> None:
             await send(_redirected(scope, message))
 
-        await self._app(scope, receive, led if scope["type"] == "http" and _of_login(scope["path"]) else send)
-
-
-def _of_login(path: str) -> bool:
-    return path.endswith(("/auth/login", "/oauth2callback"))
+        is_login = scope["type"] == "http" and scope["path"].endswith(("/auth/login", "/oauth2callback"))
+        await self._app(scope, receive, send_redirected if is_login else send)
 
 
 def _redirected(scope: Scope, message: Message) -> Message:
     if message["type"] != "http.response.start":
         return message
     if scope["path"].endswith("/auth/login"):
-        return message if message["status"] < HTTPStatus.BAD_REQUEST else _led(message, "../", UNREACHABLE)
-    answered = {"state", "error"} & parse_qs(scope["query_string"].decode("latin-1")).keys()
-    return _led(message, "./", REFUSED) if answered and not _let_in(message) else message
+        return message if message["status"] < HTTPStatus.BAD_REQUEST else _redirect(message, "../", UNREACHABLE)
+    has_answer = {"state", "error"} & parse_qs(scope["query_string"].decode("latin-1")).keys()
+    return _redirect(message, "./", REFUSED) if has_answer and not _sets_user(message) else message
 
 
-def _let_in(message: Message) -> bool:
+def _sets_user(message: Message) -> bool:
     cookies = Headers(raw=message["headers"]).getlist("set-cookie")
     return any(cookie.startswith(_COOKIE) and "max-age=0" not in cookie.lower() for cookie in cookies)
 
 
-def _led(message: Message, to: str, failure: str) -> Message:
-    led = {**message, "status": HTTPStatus.FOUND.value}
-    MutableHeaders(scope=led)["Location"] = f"{to}?{PARAMETER}={failure}"
-    return led
+def _redirect(message: Message, to: str, failure: str) -> Message:
+    redirect = {**message, "status": HTTPStatus.FOUND.value}
+    MutableHeaders(scope=redirect)["Location"] = f"{to}?{PARAMETER}={failure}"
+    return redirect
 
 
-WELCOME = "Transactions are shown to those who are."
-FAILED = {
-    REFUSED: "You were not let in: the login was refused, or what came back could not be trusted.",
-    UNREACHABLE: "Who says who you are does not answer. Try again in a moment.",
+WELCOME_TEXT = "Log in to see transactions."
+FAILURE_TEXTS = {
+    REFUSED: "The login failed: the provider refused it, or its answer could not be verified.",
+    UNREACHABLE: "The login provider does not answer. Try again in a moment.",
 }
 
 
-def wanted() -> bool:
-    """Whether a login is asked for, and this reader has not logged in."""
+def is_required() -> bool:
+    """Returns whether a login is required, and this reader has not logged in."""
     return getattr(st.user, "is_logged_in", None) is False
 
 
-def draw() -> None:
-    """Instead of every screen: the way in."""
+def page() -> None:
+    """Renders the login page in place of every screen."""
     st.set_page_config(page_title="Log in · Sagascope")
     if find_spec("authlib") is None:
-        said = "This dashboard asks for a login, and cannot: its server lacks a package."
-        hint = "Its operator runs: pip install 'streamlit[auth]'"
-        render("login", h("section", h("h1", "Log in"), h("p", said), h("p", hint, cls="hint"), cls="trouble"))
+        text = "This dashboard requires a login, but its server lacks a package."
+        install = "The operator runs: pip install 'streamlit[auth]'"
+        render("login", h("section", h("h1", "Log in"), h("p", text), h("p", install, cls="hint"), cls="error-state"))
         return
-    failed = FAILED.get(st.query_params.get(PARAMETER, ""))
-    cause = [h("p", "The cause is in the dashboard's log, for its operator.", cls="hint")] if failed else []
-    render("login", h("section", h("h1", "Log in"), h("p", failed or WELCOME), *cause, cls="trouble"))
-    st.button("Try again" if failed else "Log in", on_click=st.login, key="log-in")
+    failure = FAILURE_TEXTS.get(st.query_params.get(PARAMETER, ""))
+    hint = [h("p", "The operator finds the cause in the dashboard's log.", cls="hint")] if failure else []
+    render("login", h("section", h("h1", "Log in"), h("p", failure or WELCOME_TEXT), *hint, cls="error-state"))
+    st.button("Try again" if failure else "Log in", on_click=st.login, key="log-in")
 
 
-def name() -> str:
-    """Who is logged in, where the dashboard asks for that; else nothing."""
+def user_name() -> str:
+    """Returns the name of who is logged in, where the dashboard requires that; else nothing."""
     user = st.user.to_dict() if getattr(st.user, "is_logged_in", False) else {}
     return str(user.get("name") or user.get("email") or "")
 
 
-def out() -> None:
-    """The way out, for who has logged in."""
+def render_logout() -> None:
+    """Renders the button to log out, for who has logged in."""
     if getattr(st.user, "is_logged_in", False):
         st.button("Log out", on_click=st.logout, key="log-out")

@@ -1,4 +1,4 @@
-"""One saga: the answer, the timeline, and everything behind them."""
+"""One saga: the answer card, the timeline, and the tables behind them."""
 
 from collections.abc import Mapping
 
@@ -7,111 +7,119 @@ import streamlit as st
 from sagascope_collector.client import schemas
 from sagascope_dashboard import data
 from sagascope_dashboard.components import error_states
-from sagascope_dashboard.components.answer_card import anomalies, answer, attempts, ledger
+from sagascope_dashboard.components.answer_card import anomalies, answer_card, attempts, ledger
 from sagascope_dashboard.components.elements import h, icon
-from sagascope_dashboard.components.renderer import render
-from sagascope_dashboard.components.renderer import timeline as draw_timeline
+from sagascope_dashboard.components.renderer import render, render_timeline
 from sagascope_dashboard.export import as_html, file_name, markdown
 from sagascope_dashboard.formatting import utc_note
 from sagascope_dashboard.urls import SagaAddress, links
 from sagascope_dashboard.viewmodels.saga import Saga, log_rows, saga, span_rows
-from sagascope_dashboard.viewmodels.timeline import Timeline, adjusted, describe, living, offsets, timeline
-from sagascope_dashboard.viewmodels.transactions import searched
+from sagascope_dashboard.viewmodels.timeline import (
+    Timeline,
+    adjust_clocks,
+    clock_offsets,
+    describe_offsets,
+    instances_by_name,
+    timeline,
+)
+from sagascope_dashboard.viewmodels.transactions import only_match
 
-RAW = "saga-raw-times"
+RAW_TIMES_KEY = "saga-raw-times"
 
-SHRUNK = "It completed long ago: its records were removed, and this summary was kept."
+SUMMARY_ONLY_TEXT = "It completed long ago: only this summary is kept; its records were deleted."
 
 
-def draw() -> None:
-    """The saga that the address names."""
+def page() -> None:
+    """Renders the saga that the URL names."""
     address = _address(st.query_params.to_dict())
     if address is None:
         st.set_page_config(page_title="Transaction · Sagascope")
-        render("saga-which", h("section", h("h1", "Which transaction?"), h("p", "Type its id above."), cls="trouble"))
+        render(
+            "saga-which", h("section", h("h1", "Which transaction?"), h("p", "Type its id above."), cls="error-state")
+        )
         return
     st.set_page_config(page_title=f"{address.id[:60]} · Sagascope")
-    _live(address)
+    _live_content(address)
 
 
 def _address(query: Mapping[str, str]) -> SagaAddress | None:
-    """Which saga an address means; of an id without a name, the only one that has it."""
-    found = data.search(query["id"]).value if query.get("id") and not query.get("name") else None
-    return (found and searched(found)) or SagaAddress.read(query)
+    """Returns the saga that a query names; for an id without a name, the only one that has it."""
+    match = data.search(query["id"]).value if query.get("id") and not query.get("name") else None
+    return (match and only_match(match)) or SagaAddress.parse(query)
 
 
 @st.fragment(run_every=data.REFRESH_INTERVAL_SECONDS)
-def _live(address: SagaAddress) -> None:
-    reading = data.saga(address)
-    if reading.value is None:
-        error_states.none_to_show("saga-trouble", reading)
+def _live_content(address: SagaAddress) -> None:
+    result = data.saga(address)
+    if result.value is None:
+        error_states.render_error("saga-error", result)
         return
-    error_states.outdated("saga-outdated", reading)
-    whole, shown = reading.value, saga(reading.value)
-    by = offsets(whole)
-    told = whole if st.session_state.get(RAW) else adjusted(whole, by)
-    lanes = timeline(told, living(data.services().value))
-    copied = markdown(shown, _here(address))
+    error_states.render_outdated_notice("saga-outdated", result)
+    whole, shown = result.value, saga(result.value)
+    offsets = clock_offsets(whole)
+    timed = whole if st.session_state.get(RAW_TIMES_KEY) else adjust_clocks(whole, offsets)
+    drawn = timeline(timed, instances_by_name(data.services().value))
+    copied = markdown(shown, _page_url(address))
     render(
         "saga-answer",
-        *answer(shown, copied, utc_note(st.context.timezone_offset)),
-        h("h2", "The timeline", cls="section"),
+        *answer_card(shown, copied, utc_note(st.context.timezone_offset)),
+        h("h2", "Timeline", cls="section"),
     )
     if whole.shrunk:
-        render("saga-shrunk", h("p", icon("mark"), h("span", SHRUNK), cls="notice", role="status"))
-    if by:
-        _clocks(describe(by))
-    draw_timeline("saga-timeline", lanes)
-    render("saga-holds", ledger(shown), anomalies(shown))
+        render("saga-summary-only", h("p", icon("mark"), h("span", SUMMARY_ONLY_TEXT), cls="notice", role="status"))
+    if offsets:
+        _clock_notice(describe_offsets(offsets))
+    render_timeline("saga-timeline", drawn)
+    render("saga-ledger", ledger(shown), anomalies(shown))
     _tables(whole, shown)
-    _elsewhere(whole, lanes)
+    _exports(whole, drawn)
 
 
-def _clocks(said: str) -> None:
-    """That times were corrected is said, and can be taken back."""
+def _clock_notice(text: str) -> None:
+    """Renders the notice that times were corrected, with a switch for the original times."""
     render(
-        "saga-clocks", h("p", icon("mark"), h("span", f"{said[:1].upper()}{said[1:]}."), cls="notice", role="status")
+        "saga-clocks", h("p", icon("mark"), h("span", f"{text[:1].upper()}{text[1:]}."), cls="notice", role="status")
     )
-    st.toggle("Show times as each service's clock told them", key=RAW)
+    st.toggle("Show the original times of each service's clock", key=RAW_TIMES_KEY)
 
 
-def _here(address: SagaAddress) -> str:
-    """The page's own link, as the reader's browser knows it."""
+def _page_url(address: SagaAddress) -> str:
+    """Returns the URL of the page in the reader's browser."""
     return f"{(st.context.url or '').partition('/saga')[0].rstrip('/')}{address.href()}"
 
 
 def _tables(whole: schemas.Saga, shown: Saga) -> None:
-    names = [f"Attempts ({shown.tried:,})", f"Logs ({whole.logs_total:,})", f"Spans ({whole.spans_total:,})"]
-    tried, logs, spans = st.tabs(names, on_change="rerun", key="saga-tables")
-    # Only the table that is looked at is made.
-    if tried.open:
-        with tried:
+    names = [f"Attempts ({shown.attempts_total:,})", f"Logs ({whole.logs_total:,})", f"Spans ({whole.spans_total:,})"]
+    attempts_tab, logs, spans = st.tabs(names, on_change="rerun", key="saga-tables")
+    # Only the open tab is built.
+    if attempts_tab.open:
+        with attempts_tab:
             render("saga-attempts", attempts(shown))
     if logs.open:
         with logs:
-            _frame("saga-logs", log_rows(whole.logs), whole.logs_total)
+            _dataframe("saga-logs", log_rows(whole.logs), whole.logs_total)
     if spans.open:
         with spans:
-            _frame("saga-spans", span_rows(whole.spans), whole.spans_total)
+            _dataframe("saga-spans", span_rows(whole.spans), whole.spans_total)
 
 
-def _frame(key: str, rows: list[dict[str, object]], total: int) -> None:
+def _dataframe(key: str, rows: list[dict[str, object]], total: int) -> None:
     if len(rows) < total:
-        render(f"{key}-cut", h("p", f"The first {len(rows):,} of {total:,}.", cls="soft"))
+        render(f"{key}-cut", h("p", f"The first {len(rows):,} of {total:,}.", cls="muted"))
     column = st.column_config.DatetimeColumn(format="HH:mm:ss.SSS", timezone=st.context.timezone)
     st.dataframe(rows, key=key, hide_index=True, column_config={"At": column, "Started": column})
 
 
-def _elsewhere(whole: schemas.Saga, lanes: Timeline) -> None:
-    """As a file, and in other tools."""
+def _exports(whole: schemas.Saga, drawn: Timeline) -> None:
+    """Renders the download, and the links to other tools."""
     with st.container(horizontal=True):
         st.download_button(
             "Save as one HTML file",
-            lambda: as_html(whole, lanes, data.now()),
+            lambda: as_html(whole, drawn, data.now()),
             file_name=file_name(whole),
             mime="text/html",
             on_click="ignore",
             key="saga-save",
         )
-        for each in links(data.links(), whole):
+        for each in links(data.link_templates(), whole):
             st.link_button(f"Open in {each.name}", each.url)

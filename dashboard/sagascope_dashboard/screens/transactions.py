@@ -1,4 +1,4 @@
-"""Transactions: find, narrow, page through."""
+"""Transactions: filter, sort, page through."""
 
 from dataclasses import fields
 
@@ -11,33 +11,42 @@ from sagascope_dashboard.components.elements import Element, badge, h, link, tim
 from sagascope_dashboard.components.renderer import render
 from sagascope_dashboard.palette import ATTENTION, STATUS
 from sagascope_dashboard.urls import WINDOWS, Filters
-from sagascope_dashboard.viewmodels.transactions import Choices, Column, Row, Transactions, choices, transactions
+from sagascope_dashboard.viewmodels.transactions import (
+    Column,
+    FilterOptions,
+    TransactionRow,
+    Transactions,
+    filter_options,
+    transactions,
+)
 
 
 def chips(filters: Filters) -> Element | None:
-    """What narrows the list and has no field of its own."""
-    words: list[Element] = []
+    """Builds the active filters that have no widget."""
+    links: list[Element] = []
     if filters.q:
-        words.append(link(filters.having(q="").href(), f"Matching “{filters.q[:80]}” ✕", cls="action"))
+        links.append(link(filters.with_changes(q="").href(), f"Matching “{filters.q[:80]}” ✕", cls="action"))
     if filters.until:
-        words.append(link(filters.having(until="").href(), f"Started before {filters.until[:40]} ✕", cls="action"))
+        links.append(
+            link(filters.with_changes(until="").href(), f"Started before {filters.until[:40]} ✕", cls="action")
+        )
     if filters.incident:
-        words.append(link(filters.having(incident="").href(), "Of one incident ✕", cls="action"))
+        links.append(link(filters.with_changes(incident="").href(), "Of one incident ✕", cls="action"))
     if filters.course:
-        words.append(link(filters.having(course="").href(), "Of one course ✕", cls="action"))
-    if filters.narrows():
-        words.append(link("/transactions", "Clear all", cls="action"))
-    return h("p", words, cls="chips") if words else None
+        links.append(link(filters.with_changes(course="").href(), "On one path ✕", cls="action"))
+    if filters.is_filtered():
+        links.append(link("/transactions", "Clear all", cls="action"))
+    return h("p", links, cls="chips") if links else None
 
 
-def page(shown: Transactions) -> list[Element | None]:
-    """One page of the list, or why it is empty."""
+def content(shown: Transactions) -> list[Element | None]:
+    """Builds one page of the list, or the reason why it is empty."""
     return [_table(shown), _pager(shown)]
 
 
 def _table(shown: Transactions) -> Element:
-    if shown.nothing:
-        return h("p", shown.nothing, cls="nothing", role="status")
+    if shown.empty_text:
+        return h("p", shown.empty_text, cls="empty-state", role="status")
     return h(
         "table",
         h("thead", h("tr", [_heading(column) for column in shown.columns])),
@@ -52,19 +61,19 @@ def _heading(column: Column) -> Element:
     return h("th", link(column.href, column.title), scope="col", aria_sort=column.order)
 
 
-def _row(row: Row) -> Element:
+def _row(row: TransactionRow) -> Element:
     return h(
         "tr",
-        h("td", badge(row.reason or row.sign)),
+        h("td", badge(row.reason or row.style)),
         h(
             "td",
-            link(row.href, f"{row.name} ", h("span", row.id, cls="ident")),
-            h("span", row.headline, cls="said") if row.reason else None,
-            cls="who",
+            link(row.href, f"{row.name} ", h("span", row.id, cls="id")),
+            h("span", row.headline, cls="summary") if row.reason else None,
+            cls="title",
         ),
         h("td", row.where or None, cls="where"),
-        h("td", ", ".join(row.amount_at_risk) or None, cls="stake"),
-        h("td", row.lasted or None, cls="num"),
+        h("td", ", ".join(row.amount_at_risk) or None, cls="amount"),
+        h("td", row.duration_text or None, cls="num"),
         h("td", time(row.started, "ago"), cls="num"),
         data_key=row.key,
     )
@@ -78,9 +87,9 @@ def _pager(shown: Transactions) -> Element | None:
     return h("nav", links, cls="pager", aria_label="Pages") if any(links) else None
 
 
-_WORDS = {
-    "status": {"": "Any status", **{key: sign.word for key, sign in STATUS.items()}},
-    "attention": {"": "Any", "any": "Needs attention", **{key: sign.word for key, sign in ATTENTION.items()}},
+_OPTION_LABELS = {
+    "status": {"": "Any status", **{key: style.label for key, style in STATUS.items()}},
+    "attention": {"": "Any", "any": "Needs attention", **{key: style.label for key, style in ATTENTION.items()}},
     "since": {
         "": "Any time",
         **{key: f"Last {words}" for key, words in zip(WINDOWS, ("15 min", "hour", "24 hours", "7 days"), strict=True)},
@@ -88,51 +97,51 @@ _WORDS = {
 }
 
 
-def draw() -> None:
-    """The list, as the address narrows it."""
+def page() -> None:
+    """Renders the list with the filters of the URL."""
     st.set_page_config(page_title="Transactions · Sagascope")
     render("transactions-title", h("h1", "Transactions", cls="page-title"))
-    filters = _narrow(Filters.read(st.query_params.to_dict()))
+    filters = _read_filters(Filters.parse(st.query_params.to_dict()))
     render("transactions-chips", chips(filters))
-    _live(filters)
+    _live_content(filters)
 
 
-def _narrow(filters: Filters) -> Filters:
-    """Draw the filters; what the reader chooses goes to the address."""
-    known = choices(data.flows().value, data.services().value)
+def _read_filters(filters: Filters) -> Filters:
+    """Renders the filters; what the reader selects goes to the URL."""
+    options = filter_options(data.flows().value, data.services().value)
     # Streamlit forgets the fields of a page that was left.
-    if st.session_state.get("narrowed") != filters or "narrow-status" not in st.session_state:
+    if st.session_state.get("applied-filters") != filters or "filter-status" not in st.session_state:
         for field in fields(filters):
-            st.session_state[f"narrow-{field.name}"] = getattr(filters, field.name)
+            st.session_state[f"filter-{field.name}"] = getattr(filters, field.name)
     with st.container(key="filters", horizontal=True):
-        chosen = filters.having(**_changed(filters, _widgets(known)))
-    st.session_state["narrowed"] = chosen
+        chosen = filters.with_changes(**_changed(filters, _widgets(options)))
+    st.session_state["applied-filters"] = chosen
     if chosen != filters:
         st.query_params.from_dict(chosen.query())
     return chosen
 
 
-def _widgets(known: Choices) -> dict[str, str]:
+def _widgets(options: FilterOptions) -> dict[str, str]:
     chosen = {
-        "status": _select("status", "Status", list(_WORDS["status"])),
-        "attention": _select("attention", "Attention", list(_WORDS["attention"])),
-        "name": _select("name", "Type", ["", *known.names]),
-        "service": _select("service", "Service", ["", *known.services]),
-        "since": _select("since", "Started", list(_WORDS["since"])),
+        "status": _select("status", "Status", list(_OPTION_LABELS["status"])),
+        "attention": _select("attention", "Attention", list(_OPTION_LABELS["attention"])),
+        "name": _select("name", "Type", ["", *options.names]),
+        "service": _select("service", "Service", ["", *options.services]),
+        "since": _select("since", "Started", list(_OPTION_LABELS["since"])),
     }
-    step = st.text_input("Step", key="narrow-step", placeholder="Any step")
-    if len(known.environments) > 1:
-        chosen["environment"] = _select("environment", "Environment", ["", *known.environments])
+    step = st.text_input("Step", key="filter-step", placeholder="Any step")
+    if len(options.environments) > 1:
+        chosen["environment"] = _select("environment", "Environment", ["", *options.environments])
     return {**chosen, "step": step.strip()}
 
 
 def _select(field: str, label: str, options: list[str]) -> str:
-    now = st.session_state[f"narrow-{field}"]
-    words = _WORDS.get(field, {"": "Any"})
+    now = st.session_state[f"filter-{field}"]
+    words = _OPTION_LABELS.get(field, {"": "Any"})
     chosen = st.selectbox(
         label,
         options if now in options else [*options, now],
-        key=f"narrow-{field}",
+        key=f"filter-{field}",
         format_func=lambda option: words.get(option, option),
     )
     return str(chosen)
@@ -143,17 +152,20 @@ def _changed(filters: Filters, chosen: dict[str, str]) -> dict[str, str]:
 
 
 @st.fragment(run_every=data.REFRESH_INTERVAL_SECONDS)
-def _live(filters: Filters) -> None:
-    found = data.sagas(filters)
-    if found.value is None:
-        error_states.none_to_show("transactions-trouble", found)
+def _live_content(filters: Filters) -> None:
+    page_result = data.sagas(filters)
+    if page_result.value is None:
+        error_states.render_error("transactions-error", page_result)
         return
-    error_states.outdated("transactions-outdated", found)
-    render("transactions", *page(transactions(found.value, filters, _why_nothing(filters, found.value))))
+    error_states.render_outdated_notice("transactions-outdated", page_result)
+    render(
+        "transactions",
+        *content(transactions(page_result.value, filters, _not_page_result_reason(filters, page_result.value))),
+    )
 
 
-def _why_nothing(filters: Filters, found: schemas.Sagas) -> str | None:
-    if not filters.q or found.items:
+def _not_page_result_reason(filters: Filters, page_result: schemas.Sagas) -> str | None:
+    if not filters.q or page_result.items:
         return None
     result = data.search(filters.q).value
     return result.reason if result else None

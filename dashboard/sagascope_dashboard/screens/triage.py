@@ -9,66 +9,71 @@ from sagascope_dashboard.components.renderer import render
 from sagascope_dashboard.formatting import utc_note
 from sagascope_dashboard.screens import incidents
 from sagascope_dashboard.screens.services import notices
-from sagascope_dashboard.viewmodels.services import Arrivals, arrivals
-from sagascope_dashboard.viewmodels.triage import Case, Triage, steady, triage
+from sagascope_dashboard.viewmodels.services import CollectorStatus, collector_status
+from sagascope_dashboard.viewmodels.triage import AttentionRow, Triage, keep_order, triage
 
 
-def page(shown: Triage, note: str = "", arrived: Arrivals | None = None) -> list[Element | None]:
-    """The whole screen; `note` is said beside its title, above it what the collector says of itself."""
+def content(shown: Triage, note: str = "", status: CollectorStatus | None = None) -> list[Element | None]:
+    """Builds the whole screen; `note` follows the title, the collector's notices precede it."""
     return [
-        notices(arrived),
-        _top(shown, note),
+        notices(status),
+        _header(shown, note),
         incidents.rows(shown.incidents),
-        _cases(shown),
-        _more(shown),
-        incidents.over(shown.over),
+        _rows(shown),
+        _more_link(shown),
+        incidents.resolved_incidents(shown.resolved_incidents),
         _counts(shown),
     ]
 
 
-def _top(shown: Triage, note: str) -> Element:
-    if shown.calm:
-        return h("header", icon("check"), h("h1", shown.title), h("p", _calm_words(shown), cls="soft"), cls="calm")
+def _header(shown: Triage, note: str) -> Element:
+    if shown.is_calm:
+        return h(
+            "header", icon("check"), h("h1", shown.title), h("p", _calm_text(shown), cls="muted"), cls="no-attention"
+        )
     return h(
-        "header", h("h1", shown.title), h("p", " ".join(["The worst first.", note]).strip(), cls="soft"), cls="needed"
+        "header",
+        h("h1", shown.title),
+        h("p", " ".join(["Most urgent first.", note]).strip(), cls="muted"),
+        cls="triage-head",
     )
 
 
-def _calm_words(shown: Triage) -> str:
-    running = next((count.number for count in shown.counts if count.sign.word == "Running"), 0)
+def _calm_text(shown: Triage) -> str:
+    running = next((count.number for count in shown.counts if count.style.label == "Running"), 0)
     if not any(count.number for count in shown.counts):
-        return "No transaction has been received yet. They appear here by themselves."
-    return f"{running:,} running, every one of them in time." if running else "Every transaction has come to its end."
+        return "No transaction has been received yet. They appear here on their own."
+    return f"{running:,} running, all within their time limits." if running else "Every transaction has ended."
 
 
-def _cases(shown: Triage) -> Element | None:
-    if not shown.cases:
+def _rows(shown: Triage) -> Element | None:
+    if not shown.rows:
         return None
-    title = h("h2", "Each for a cause of its own", cls="section") if shown.incidents else None
-    return h("section", title, h("div", [_case(case) for case in shown.cases], cls="cases"))
+    title = h("h2", "Not part of an incident", cls="section") if shown.incidents else None
+    return h("section", title, h("div", [_row(row) for row in shown.rows], cls="attention-rows"))
 
 
-def _case(case: Case) -> Element:
-    where = " in ".join(part for part in (case.step, case.service) if part)
+def _row(row: AttentionRow) -> Element:
+    where = " in ".join(part for part in (row.step, row.service) if part)
     facts = [
-        *[h("span", stake, cls="stake") for stake in case.amount_at_risk],
+        *[h("span", amount, cls="amount") for amount in row.amount_at_risk],
         h("span", where) if where else None,
-        h("span", f"{case.attempts} attempts") if case.attempts > 1 else None,
-        h("span", case.environment) if case.environment else None,
+        h("span", f"{row.attempts} attempts") if row.attempts > 1 else None,
+        h("span", row.environment) if row.environment else None,
     ]
     return h(
         "article",
-        h("div", link(case.href, h("span", f"{case.name} ", cls="type"), case.id), badge(case.sign), cls="who"),
-        h("p", case.headline, cls="said"),
-        h("div", h("strong", time(case.since, "for")), h("span", "since ", time(case.since), cls="soft"), cls="age"),
-        h("div", facts, cls="foot"),
-        cls=f"case {case.sign.tone}",
-        data_key=case.key,
+        h("div", link(row.href, h("span", f"{row.name} ", cls="type"), row.id), badge(row.style), cls="title"),
+        h("p", row.headline, cls="summary"),
+        h("div", h("strong", time(row.since, "for")), h("span", "since ", time(row.since), cls="muted"), cls="age"),
+        h("div", facts, cls="row-facts"),
+        cls=f"attention-row {row.style.tone}",
+        data_key=row.key,
     )
 
 
-def _more(shown: Triage) -> Element | None:
-    if not shown.more:
+def _more_link(shown: Triage) -> Element | None:
+    if not shown.has_more:
         return None
     return h("p", link("/transactions?attention=any", "All that need attention"), cls="pager")
 
@@ -79,45 +84,45 @@ def _counts(shown: Triage) -> Element | None:
     links = [
         link(
             count.href,
-            icon(count.sign.icon),
+            icon(count.style.icon),
             h("strong", f"{count.number:,}"),
-            count.sign.word.lower(),
-            cls=count.sign.tone,
+            count.style.label.lower(),
+            cls=count.style.tone,
         )
         for count in shown.counts
     ]
     return h("nav", links, cls="counts", aria_label="All transactions by status")
 
 
-DRAWN = "triage-drawn"
+SHOWN_KEYS = "triage-keys"
 
 
-def draw() -> None:
-    """What needs attention now, the worst first."""
+def page() -> None:
+    """Renders what needs attention now, most urgent first."""
     st.set_page_config(page_title="Triage · Sagascope")
-    st.session_state.pop(DRAWN, None)
-    _live()
+    st.session_state.pop(SHOWN_KEYS, None)
+    _live_content()
 
 
 @st.fragment(run_every=data.REFRESH_INTERVAL_SECONDS)
-def _live() -> None:
-    incidents, needing = data.incidents(), data.needing_alone()
-    if needing.value is None:
-        error_states.none_to_show("triage-trouble", needing)
+def _live_content() -> None:
+    incidents, sagas = data.incidents(), data.attention_outside_incidents()
+    if sagas.value is None:
+        error_states.render_error("triage-error", sagas)
         return
-    error_states.outdated("triage-outdated", needing)
+    error_states.render_outdated_notice("triage-outdated", sagas)
     flows, status = data.flows().value, data.status().value
-    shown = triage(needing.value, flows, incidents.value)
+    shown = triage(sagas.value, flows, incidents.value)
     note = utc_note(st.context.timezone_offset)
-    still = steady(shown, st.session_state.get(DRAWN, ()))
-    render("triage", *page(still.shown, note, arrivals(status) if status else None))
-    st.session_state[DRAWN] = still.drawn
-    if still.news:
-        _announce(still.news)
+    stable = keep_order(shown, st.session_state.get(SHOWN_KEYS, ()))
+    render("triage", *content(stable.shown, note, collector_status(status) if status else None))
+    st.session_state[SHOWN_KEYS] = stable.keys
+    if stable.news_text:
+        _announce(stable.news_text)
 
 
-def _announce(news: str) -> None:
-    """Beside what is read, which does not move for it."""
+def _announce(text: str) -> None:
+    """Renders a notice of new rows over the page, so that the rows shown do not move."""
     with st.container(key="triage-news"):
-        render("triage-news-said", h("p", news, role="status"))
-        st.button("Show", key="triage-show", on_click=lambda: st.session_state.pop(DRAWN, None))
+        render("triage-news-text", h("p", text, role="status"))
+        st.button("Show", key="triage-show", on_click=lambda: st.session_state.pop(SHOWN_KEYS, None))

@@ -1,4 +1,4 @@
-"""A saga beside a typical finished one of its type, and what differs."""
+"""A saga beside a typical completed one of its type, and the differences."""
 
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,58 +8,58 @@ from typing import Any
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard.formatting import duration, line, plural
-from sagascope_dashboard.palette import ATTENTION, STATUS, STEP, STRANGE, Sign
+from sagascope_dashboard.palette import ATTENTION, STATUS, STEP, UNKNOWN_STATE, Style
 from sagascope_dashboard.urls import SagaAddress
 
 SLOWER_FACTOR = 2.0
-"""How many times as long a step takes before that is a difference, and at least `NOTICED` seconds more."""
+"""A step is reported as slower from this factor on, if it also takes `MIN_SLOWER_SECONDS` more."""
 
-NOTICED = 0.5
-ATTRIBUTES = 40
-"""Attributes that differ and are shown."""
+MIN_SLOWER_SECONDS = 0.5
 
+MAX_ATTRIBUTES = 40
+"""Differing attributes that are shown."""
 
-OURS = ("saga.", "sagascope.")
-"""How the names of attributes begin that the other parts of the screen tell of."""
+OWN_ATTRIBUTE_PREFIXES = ("saga.", "sagascope.")
+"""Prefixes of attributes that other parts of the screen show."""
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
-    """One of the two."""
+class ComparedSaga:
+    """One of the two sagas."""
 
     id: str
     href: str
-    sign: Sign
-    lasted: str
+    style: Style
+    duration: str
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
-    """A step in one of the two; empty where it was not reached."""
+class StepResult:
+    """One step in one of the two; empty where it was not reached."""
 
-    sign: Sign
-    took: str
-    tries: int
+    style: Style
+    duration: str
+    attempts: int
     where: str
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A step in both."""
+class StepRow:
+    """One step in both."""
 
     name: str
-    mine: Side
-    theirs: Side
+    this: StepResult
+    reference: StepResult
     differences: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Differing:
-    """An attribute that is not the same; empty where it is absent."""
+class AttributeDifference:
+    """A differing attribute; empty where it is absent."""
 
     name: str
-    mine: str
-    theirs: str
+    this: str
+    reference: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,108 +67,120 @@ class Comparison:
     """The whole screen."""
 
     name: str
-    mine: Head
-    theirs: Head
+    this: ComparedSaga
+    reference: ComparedSaga
     summary: tuple[str, ...]
-    rows: tuple[Row, ...]
-    attributes: tuple[Differing, ...]
+    rows: tuple[StepRow, ...]
+    attributes: tuple[AttributeDifference, ...]
     left_out: int
-    """Attributes that differ and are not shown."""
+    """Differing attributes that are not shown."""
 
 
-def typical(finished: Sequence[schemas.SagaSummary], of: schemas.Saga) -> schemas.SagaSummary | None:
-    """The one that took the middle time, of finished sagas other than this; None: there is none."""
+def typical_saga(finished: Sequence[schemas.SagaSummary], of: schemas.Saga) -> schemas.SagaSummary | None:
+    """Returns the completed saga with the median duration, other than `of`; None without any."""
     others = [one for one in finished if one.ended_at and (one.id, one.run) != (of.id, of.run)]
     if not others:
         return None
-    middle = statistics.median_low([_lasted(one) for one in others])
-    return next(one for one in others if _lasted(one) == middle)
+    middle = statistics.median_low([_duration_seconds(one) for one in others])
+    return next(one for one in others if _duration_seconds(one) == middle)
 
 
-def compare(mine: schemas.Saga, theirs: schemas.Saga, now: datetime) -> Comparison:
-    """What is different in `mine`."""
-    rows = tuple(_rows(mine, theirs))
-    differing = list(_differing(_attribute_values(mine), _attribute_values(theirs)))
+def compare(this: schemas.Saga, reference: schemas.Saga, now: datetime) -> Comparison:
+    """Compares `this` with a reference."""
+    rows = tuple(_rows(this, reference))
+    attribute_differences = list(_attribute_differences(_attribute_values(this), _attribute_values(reference)))
     return Comparison(
-        name=line(mine.name, 80),
-        mine=_head(mine, now),
-        theirs=_head(theirs, now),
+        name=line(this.name, 80),
+        this=_compared_saga(this, now),
+        reference=_compared_saga(reference, now),
         summary=tuple(f"{row.name}: {what}" for row in rows for what in row.differences),
         rows=rows,
-        attributes=tuple(differing[:ATTRIBUTES]),
-        left_out=max(0, len(differing) - ATTRIBUTES),
+        attributes=tuple(attribute_differences[:MAX_ATTRIBUTES]),
+        left_out=max(0, len(attribute_differences) - MAX_ATTRIBUTES),
     )
 
 
-def _lasted(saga: schemas.SagaSummary) -> float:
+def _duration_seconds(saga: schemas.SagaSummary) -> float:
     return ((saga.ended_at or saga.updated_at) - saga.started_at).total_seconds()
 
 
-def _head(saga: schemas.Saga, now: datetime) -> Head:
-    sign = ATTENTION.get(saga.attention, STRANGE) if saga.attention else STATUS.get(saga.status, STRANGE)
+def _compared_saga(saga: schemas.Saga, now: datetime) -> ComparedSaga:
+    style = ATTENTION.get(saga.attention, UNKNOWN_STATE) if saga.attention else STATUS.get(saga.status, UNKNOWN_STATE)
     address = SagaAddress(saga.name, saga.id, saga.environment, saga.run)
     seconds = ((saga.ended_at or now) - saga.started_at).total_seconds()
-    lasted = f"{'took' if saga.ended_at else 'open for'} {duration(seconds)}"
-    return Head(line(saga.id, 60), address.href(), sign, lasted)
+    duration_text = f"{'took' if saga.ended_at else 'open for'} {duration(seconds)}"
+    return ComparedSaga(line(saga.id, 60), address.href(), style, duration_text)
 
 
-def _rows(mine: schemas.Saga, theirs: schemas.Saga) -> Iterator[Row]:
-    one, other = _by_name(mine), _by_name(theirs)
+def _rows(this: schemas.Saga, reference: schemas.Saga) -> Iterator[StepRow]:
+    one, other = _by_name(this), _by_name(reference)
     for key in dict.fromkeys([*other, *one]):
         a, b = one.get(key), other.get(key)
-        yield Row(line(" ".join(filter(None, key)), 100), _side(a), _side(b), tuple(_differences(a, b)))
+        yield StepRow(
+            line(" ".join(filter(None, key)), 100), _step_result(a), _step_result(b), tuple(_differences(a, b))
+        )
 
 
 def _by_name(saga: schemas.Saga) -> dict[tuple[str, str], schemas.Step]:
     return {(step.name, step.key): step for step in saga.steps if step.attempts}
 
 
-def _side(step: schemas.Step | None) -> Side:
+def _step_result(step: schemas.Step | None) -> StepResult:
     if step is None:
-        return Side(Sign("Not reached", "idle", "dot"), "", 0, "")
-    took = _took(step)
+        return StepResult(Style("Not reached", "idle", "dot"), "", 0, "")
+    seconds = _step_seconds(step)
     where = ", ".join(dict.fromkeys(line(each.instance or each.service, 60) for each in step.attempts))
-    return Side(STEP.get(step.state, STRANGE), "" if took is None else duration(took), len(step.attempts), where)
+    return StepResult(
+        STEP.get(step.state, UNKNOWN_STATE), "" if seconds is None else duration(seconds), len(step.attempts), where
+    )
 
 
-def _took(step: schemas.Step) -> float | None:
-    """Seconds from the first try's start to the last one's end; None: it is still open."""
+def _step_seconds(step: schemas.Step) -> float | None:
+    """Returns the seconds from the first attempt's start to the last one's end; None while open."""
     ends = [each.ended_at for each in step.attempts]
     if not ends or any(end is None for end in ends):
         return None
     return (max(end for end in ends if end) - min(each.started_at for each in step.attempts)).total_seconds()
 
 
-def _differences(mine: schemas.Step | None, theirs: schemas.Step | None) -> Iterator[str]:
-    if mine is None or theirs is None:
-        yield "not reached" if mine is None else "only here"
+def _differences(this: schemas.Step | None, reference: schemas.Step | None) -> Iterator[str]:
+    if this is None or reference is None:
+        yield "not reached" if this is None else "only here"
         return
-    if mine.state != theirs.state:
-        here, there = STEP.get(mine.state, STRANGE).word.lower(), STEP.get(theirs.state, STRANGE).word.lower()
+    if this.state != reference.state:
+        here, there = (
+            STEP.get(this.state, UNKNOWN_STATE).label.lower(),
+            STEP.get(reference.state, UNKNOWN_STATE).label.lower(),
+        )
         yield f"{here}, there {there}"
-    if len(mine.attempts) != len(theirs.attempts):
-        yield f"{plural(len(mine.attempts), 'attempt')}, there {len(theirs.attempts):,}"
-    yield from _slower(_took(mine), _took(theirs))
-    if mine.service != theirs.service:
-        yield f"run by {line(mine.service, 60)}, there by {line(theirs.service, 60)}"
+    if len(this.attempts) != len(reference.attempts):
+        yield f"{plural(len(this.attempts), 'attempt')}, there {len(reference.attempts):,}"
+    yield from _slower(_step_seconds(this), _step_seconds(reference))
+    if this.service != reference.service:
+        yield f"run by {line(this.service, 60)}, there by {line(reference.service, 60)}"
 
 
-def _slower(mine: float | None, theirs: float | None) -> Iterator[str]:
-    if mine is not None and theirs is not None and mine > SLOWER_FACTOR * theirs and mine - theirs >= NOTICED:
-        yield f"took {duration(mine)}, there {duration(theirs)}"
+def _slower(this: float | None, reference: float | None) -> Iterator[str]:
+    if (
+        this is not None
+        and reference is not None
+        and this > SLOWER_FACTOR * reference
+        and this - reference >= MIN_SLOWER_SECONDS
+    ):
+        yield f"took {duration(this)}, there {duration(reference)}"
 
 
 def _attribute_values(saga: schemas.Saga) -> dict[str, Any]:
-    """Its business keys, and what its spans say, one value a name: what the outermost span said, and said first."""
-    said: dict[str, Any] = dict(saga.keys)
+    """Returns its business keys and span attributes, one value a name: the outermost and earliest span's."""
+    values: dict[str, Any] = dict(saga.keys)
     for span in sorted(saga.spans, key=lambda span: (span.parent_id is not None, span.started_at)):
         for name, value in span.attributes.items():
-            if not name.startswith(OURS):
-                said.setdefault(name, value)
-    return said
+            if not name.startswith(OWN_ATTRIBUTE_PREFIXES):
+                values.setdefault(name, value)
+    return values
 
 
-def _differing(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[Differing]:
-    for name in sorted(mine.keys() | theirs.keys()):
-        if mine.get(name) != theirs.get(name):
-            yield Differing(line(name, 80), line(mine.get(name), 120), line(theirs.get(name), 120))
+def _attribute_differences(this: Mapping[str, Any], reference: Mapping[str, Any]) -> Iterator[AttributeDifference]:
+    for name in sorted(this.keys() | reference.keys()):
+        if this.get(name) != reference.get(name):
+            yield AttributeDifference(line(name, 80), line(this.get(name), 120), line(reference.get(name), 120))

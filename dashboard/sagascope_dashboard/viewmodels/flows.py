@@ -1,4 +1,4 @@
-"""Flows: the transaction types, and how theirs end."""
+"""Flows: the transaction types with their counts, and one type step by step."""
 
 import json
 from collections.abc import Sequence
@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard.formatting import duration, line
-from sagascope_dashboard.palette import STATUS, Sign
+from sagascope_dashboard.palette import STATUS, Style
 from sagascope_dashboard.urls import WINDOWS, Filters, FlowAddress, SagaAddress
 
 MAX_NAMED_STEPS = 6
-"""Steps that are named in a difference."""
+"""Steps that a difference names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +21,11 @@ class PathRow:
     key: str
     steps: str
     differs: tuple[str, ...]
-    """Empty: it is the usual one."""
-    number: str
+    """Empty for the usual path."""
+    count: str
     share: str
     href: str
-    """Leads to the transactions that took it."""
+    """The transactions that took it."""
     completed: str
     newest: str
     newest_href: str
@@ -33,19 +33,19 @@ class PathRow:
 
 def paths(known: schemas.FlowInFull, only: Filters, window: str) -> tuple[PathRow, ...]:
     """Returns the usual path, then the others by frequency."""
-    every = sum(each.sagas for each in known.courses)
-    return tuple(_path(each, known.name, only.having(since=window), every) for each in known.courses)
+    total = sum(each.sagas for each in known.courses)
+    return tuple(_path(each, known.name, only.with_changes(since=window), total) for each in known.courses)
 
 
-def _path(path: schemas.FlowCourse, name: str, only: Filters, every: int) -> PathRow:
-    exactly = json.dumps(path.steps, ensure_ascii=False, separators=(",", ":"))
+def _path(path: schemas.FlowCourse, name: str, only: Filters, total: int) -> PathRow:
+    steps_json = json.dumps(path.steps, ensure_ascii=False, separators=(",", ":"))
     return PathRow(
-        key=exactly,
+        key=steps_json,
         steps=" → ".join(line(step, 60) for step in path.steps) or "no step",
         differs=() if path.is_usual else _differs(path),
-        number=f"{path.sagas:,}",
-        share=_share(path.sagas, every),
-        href=only.having(course=exactly).href(),
+        count=f"{path.sagas:,}",
+        share=_share(path.sagas, total),
+        href=only.with_changes(course=steps_json).href(),
         completed=_share(path.completed, path.sagas),
         newest=line(path.newest, 80),
         newest_href=SagaAddress(name, path.newest, path.environment or None).href(),
@@ -57,7 +57,7 @@ def _differs(path: schemas.FlowCourse) -> tuple[str, ...]:
     if path.missing:
         texts.append(f"without {_named(path.missing)}")
     if path.added:
-        texts.append(f"with {_named(path.added)} besides")
+        texts.append(f"with {_named(path.added)} in addition")
     if path.is_reordered:
         texts.append("in another order")
     return tuple(texts)
@@ -68,10 +68,10 @@ def _named(steps: Sequence[str]) -> str:
     return named if len(steps) <= MAX_NAMED_STEPS else f"{named} and {len(steps) - MAX_NAMED_STEPS} more"
 
 
-def _share(part: int, whole: int) -> str:
-    if not part or part == whole:
-        return "none" if not part else "all"
-    share = 100 * part / whole
+def _share(count: int, whole: int) -> str:
+    if not count or count == whole:
+        return "none" if not count else "all"
+    share = 100 * count / whole
     return f"{share:.0f} %" if 1 <= share <= 99 else "under 1 %" if share < 1 else "over 99 %"
 
 
@@ -80,12 +80,12 @@ STATUSES = ("running", "completed", "compensated", "failed")
 
 @dataclass(frozen=True, slots=True)
 class StatusShare:
-    """How many of one type are in one status."""
+    """The count of one type in one status."""
 
-    sign: Sign
-    number: int
+    style: Style
+    count: int
     share: float
-    """Percent of the type."""
+    """Percentage of the type."""
     href: str
 
 
@@ -97,15 +97,15 @@ class FlowRow:
     name: str
     environment: str
     href: str
-    """Step by step."""
+    """The page of the type."""
     total: int
-    parts: tuple[StatusShare, ...]
+    statuses: tuple[StatusShare, ...]
     attention: int
     attention_href: str
 
 
 def flows(known: schemas.Flows) -> tuple[FlowRow, ...]:
-    """Every type, those with most to look after first."""
+    """Prepares every type, those that need most attention first."""
     ordered = sorted(known.items, key=lambda flow: (-flow.attention, flow.name, flow.environment))
     return tuple(_flow_row(flow) for flow in ordered)
 
@@ -120,19 +120,19 @@ def _flow_row(flow: schemas.Flow) -> FlowRow:
         environment=line(flow.environment, 60),
         href=FlowAddress(flow.name, flow.environment).href(),
         total=total,
-        parts=tuple(
+        statuses=tuple(
             StatusShare(
-                STATUS[status], number, 100 * number / total if total else 0.0, only.having(status=status).href()
+                STATUS[status], count, 100 * count / total if total else 0.0, only.with_changes(status=status).href()
             )
-            for status, number in counts.items()
+            for status, count in counts.items()
         ),
         attention=flow.attention,
-        attention_href=only.having(attention="any").href(),
+        attention_href=only.with_changes(attention="any").href(),
     )
 
 
-MANY_FAIL = 0.1
-"""Share of attempts that failed from which on a part of the time is marked."""
+FAILING_SHARE = 0.1
+"""Share of failed attempts above which a period is marked as failing."""
 
 MAX_TRANSITIONS = 40
 """Pairs of steps that are shown."""
@@ -140,7 +140,7 @@ MAX_TRANSITIONS = 40
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A part of the window; times are words, empty where nothing succeeded."""
+    """One period of the window; durations are texts, empty where nothing succeeded."""
 
     at: datetime
     ended: int
@@ -149,9 +149,9 @@ class Period:
     p95: str
     p99: str
     height: float
-    """Percent of the slowest part of the step, by its 95th percentile."""
-    marked: bool
-    """Many failed."""
+    """p95 as a percentage of the slowest period's."""
+    is_failing: bool
+    """More than `FAILING_SHARE` failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +162,10 @@ class Step:
     kind: str
     """Empty for an ordinary step."""
     href: str
-    """The transactions that stand at it."""
+    """The transactions whose current step it is."""
     started: int
     share: float
-    """Percent of the step that most began."""
+    """Percentage of the step that was started most."""
     failed: str
     retried: str
     compensated: str
@@ -174,18 +174,18 @@ class Step:
     p95: str
     p99: str
     trend: str
-    """In words what the columns show."""
-    parts: tuple[Period, ...]
-    """Every part of the window, also those in which nothing ended."""
+    """The p95 over time as text."""
+    periods: tuple[Period, ...]
+    """Every period of the window, also empty ones."""
 
 
 @dataclass(frozen=True, slots=True)
-class Between:
-    """The time from the end of one step to the beginning of another."""
+class Transition:
+    """The time from the end of one step to the start of the next."""
 
     before: str
     after: str
-    number: int
+    count: int
     p50: str
     p95: str
     p99: str
@@ -194,11 +194,11 @@ class Between:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A choice of how far back to look."""
+    """One choice of the window."""
 
-    word: str
+    label: str
     href: str
-    chosen: bool
+    is_selected: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,100 +210,100 @@ class Flow:
     list_href: str
     windows: tuple[Window, ...]
     steps: tuple[Step, ...]
-    between: tuple[Between, ...]
+    transitions: tuple[Transition, ...]
     """The most frequent first."""
     paths: tuple[PathRow, ...]
 
 
 def flow(known: schemas.FlowInFull, address: FlowAddress, now: datetime) -> Flow:
-    """One type as it went up to now."""
+    """Prepares one type for display."""
     only = Filters(name=address.name, environment=address.environment or "")
     most = max((step.started for step in known.steps), default=0)
-    begins = _begins(known.period, WINDOWS[address.window], now)
+    starts = _period_starts(known.period, WINDOWS[address.window], now)
     return Flow(
         name=line(address.name, 80),
         environment=line(address.environment, 60),
         list_href=only.href(),
-        windows=tuple(Window(word, address.back(word).href(), word == address.window) for word in WINDOWS),
-        steps=tuple(_step(step, only, most, begins) for step in known.steps),
-        between=tuple(map(_between, sorted(known.hand_overs, key=lambda each: -each.number)[:MAX_TRANSITIONS])),
+        windows=tuple(Window(word, address.with_window(word).href(), word == address.window) for word in WINDOWS),
+        steps=tuple(_step(step, only, most, starts) for step in known.steps),
+        transitions=tuple(map(_transition, sorted(known.hand_overs, key=lambda each: -each.number)[:MAX_TRANSITIONS])),
         paths=paths(known, only, address.window),
     )
 
 
-def _between(told: schemas.HandOver) -> Between:
-    return Between(
-        before=line(told.before, 80),
-        after=line(told.after, 80),
-        number=told.number,
-        p50=_lasting(told.p50),
-        p95=_lasting(told.p95),
-        p99=_lasting(told.p99),
-        trend=_trend(told.series),
+def _transition(each: schemas.HandOver) -> Transition:
+    return Transition(
+        before=line(each.before, 80),
+        after=line(each.after, 80),
+        count=each.number,
+        p50=_duration_text(each.p50),
+        p95=_duration_text(each.p95),
+        p99=_duration_text(each.p99),
+        trend=_trend(each.series),
     )
 
 
-def _begins(period: int, window: timedelta, now: datetime) -> list[datetime]:
-    """When each part of the window begins."""
+def _period_starts(period: int, window: timedelta, now: datetime) -> list[datetime]:
+    """Returns the start of each period of the window."""
     last = int(now.timestamp()) // period * period
     first = int((now - window).timestamp()) // period * period
     return [datetime.fromtimestamp(at, UTC) for at in range(first, last + 1, period)]
 
 
-def _step(step: schemas.FlowStep, only: Filters, most: int, begins: Sequence[datetime]) -> Step:
+def _step(step: schemas.FlowStep, only: Filters, most: int, starts: Sequence[datetime]) -> Step:
     ended = step.succeeded + step.failed
-    slowest = max((part.p95 or 0.0 for part in step.series), default=0.0)
-    told = {part.at: part for part in step.series}
-    parts = tuple(_part(at, told.get(at), slowest) for at in begins)
+    slowest = max((period.p95 or 0.0 for period in step.series), default=0.0)
+    by_time = {period.at: period for period in step.series}
+    periods = tuple(_period(at, by_time.get(at), slowest) for at in starts)
     return Step(
         name=line(step.step, 80),
         kind="" if step.type == "action" else line(step.type, 40),
-        href=only.having(step=step.step).href(),
+        href=only.with_changes(step=step.step).href(),
         started=step.started,
         share=100 * step.started / most if most else 0.0,
-        failed=_of(step.failed, ended),
-        retried=_of(step.retried, ended),
-        compensated=_of(step.compensated, step.succeeded),
+        failed=_count_with_share(step.failed, ended),
+        retried=_count_with_share(step.retried, ended),
+        compensated=_count_with_share(step.compensated, step.succeeded),
         in_flight=step.in_flight,
-        p50=_lasting(step.p50),
-        p95=_lasting(step.p95),
-        p99=_lasting(step.p99),
+        p50=_duration_text(step.p50),
+        p95=_duration_text(step.p95),
+        p99=_duration_text(step.p99),
         trend=_trend(step.series),
-        parts=parts,
+        periods=periods,
     )
 
 
-def _part(at: datetime, told: schemas.FlowPeriod | None, slowest: float) -> Period:
-    if told is None:
-        return Period(at, 0, "", "", "", "", 0.0, marked=False)
-    ended = told.succeeded + told.failed
+def _period(at: datetime, period: schemas.FlowPeriod | None, slowest: float) -> Period:
+    if period is None:
+        return Period(at, 0, "", "", "", "", 0.0, is_failing=False)
+    ended = period.succeeded + period.failed
     return Period(
         at=at,
         ended=ended,
-        failed=_of(told.failed, ended),
-        p50=_lasting(told.p50),
-        p95=_lasting(told.p95),
-        p99=_lasting(told.p99),
-        height=100 * (told.p95 or 0.0) / slowest if slowest else 0.0,
-        marked=told.failed > MANY_FAIL * ended,
+        failed=_count_with_share(period.failed, ended),
+        p50=_duration_text(period.p50),
+        p95=_duration_text(period.p95),
+        p99=_duration_text(period.p99),
+        height=100 * (period.p95 or 0.0) / slowest if slowest else 0.0,
+        is_failing=period.failed > FAILING_SHARE * ended,
     )
 
 
-def _of(part: int, whole: int) -> str:
-    """A count with its share: ``3 (1.2 %)``; nothing for none."""
-    if not part:
+def _count_with_share(count: int, whole: int) -> str:
+    """Returns a count with its share: ``3 (1.2 %)``; empty for 0."""
+    if not count:
         return ""
-    share = 100 * part / whole if whole else 100.0
-    return f"{part:,} ({share:.0f} %)" if share >= 10 else f"{part:,} ({share:.1f} %)"
+    share = 100 * count / whole if whole else 100.0
+    return f"{count:,} ({share:.0f} %)" if share >= 10 else f"{count:,} ({share:.1f} %)"
 
 
-def _lasting(seconds: float | None) -> str:
+def _duration_text(seconds: float | None) -> str:
     return "" if seconds is None else duration(seconds)
 
 
 def _trend(series: Sequence[schemas.FlowPeriod]) -> str:
-    lasted = [part.p95 for part in series if part.p95 is not None]
-    if not lasted:
+    p95s = [period.p95 for period in series if period.p95 is not None]
+    if not p95s:
         return "nothing succeeded"
-    low, high = duration(min(lasted)), duration(max(lasted))
-    return f"p95 {high}" if low == high else f"p95 {low} to {high}, lately {duration(lasted[-1])}"
+    low, high = duration(min(p95s)), duration(max(p95s))
+    return f"p95 {high}" if low == high else f"p95 {low} to {high}, lately {duration(p95s[-1])}"

@@ -1,4 +1,4 @@
-"""Data health: what arrives, from whom, and what a service could send better."""
+"""Data health: what is received, from whom, and which telemetry is missing."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,32 +6,32 @@ from datetime import datetime
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard.formatting import line, plural
-from sagascope_dashboard.palette import Sign
+from sagascope_dashboard.palette import Style
 from sagascope_dashboard.viewmodels.services import (
     BEHIND,
-    TROUBLED,
-    Arrivals,
+    BLOCKED,
     Bridge,
-    arrivals,
+    CollectorStatus,
     bridges,
+    collector_status,
     without_bridges,
 )
 
 MAX_LAG_SECONDS = 5.0
-"""Seconds by which the collector may be behind what arrives before that is a fault."""
+"""Lag of the collector above which it counts as a problem."""
 
-FINE = Sign("Complete", "good", "check")
-LACKING = Sign("Could tell more", "wait", "mark")
-LOSING = Sign("Loses records", "alarm", "cross")
+COMPLETE = Style("Complete", "good", "check")
+INCOMPLETE = Style("Incomplete", "wait", "mark")
+LOSING_RECORDS = Style("Loses records", "alarm", "cross")
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What is missing, what follows from it, and what to do."""
+    """A problem, its consequence, and what to do."""
 
-    fault: str
-    then: str
-    do: str
+    problem: str
+    consequence: str
+    action: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,9 @@ class Sender:
     """One service as a sender of telemetry."""
 
     name: str
-    sign: Sign
+    style: Style
     alive: int
-    heard: datetime
+    last_seen: datetime
     advice: tuple[Advice, ...]
 
 
@@ -49,48 +49,48 @@ class Sender:
 class Health:
     """The whole screen."""
 
-    sign: Sign
+    style: Style
     sentence: str
-    arrived: Arrivals
+    status: CollectorStatus
     collector: tuple[Advice, ...]
     senders: tuple[Sender, ...]
     bridges: tuple[Bridge, ...]
 
 
 def health(status: schemas.Status, services: schemas.Services) -> Health:
-    """What the collector knows of what it is sent; senders that lose something come first."""
-    senders = sorted(map(_sender, without_bridges(services)), key=lambda one: (_rank(one.sign), one.name))
-    followers, own = bridges(services), tuple(_of_collector(status))
-    failing = [one for one in followers if one.sign in (TROUBLED, BEHIND)]
-    signs = [LOSING if own else FINE, LACKING if failing else FINE, *(one.sign for one in senders)]
-    sentence = _sentence(senders, own, failing)
-    return Health(min(signs, key=_rank), sentence, arrivals(status), own, tuple(senders), followers)
+    """Prepares the screen; senders that lose records come first."""
+    senders = sorted(map(_sender, without_bridges(services)), key=lambda one: (_rank(one.style), one.name))
+    bridge_rows, own = bridges(services), tuple(_collector_advice(status))
+    lagging = [one for one in bridge_rows if one.style in (BLOCKED, BEHIND)]
+    styles = [LOSING_RECORDS if own else COMPLETE, INCOMPLETE if lagging else COMPLETE, *(one.style for one in senders)]
+    sentence = _sentence(senders, own, lagging)
+    return Health(min(styles, key=_rank), sentence, collector_status(status), own, tuple(senders), bridge_rows)
 
 
-def _rank(sign: Sign) -> int:
-    return (LOSING, LACKING, FINE).index(sign)
+def _rank(style: Style) -> int:
+    return (LOSING_RECORDS, INCOMPLETE, COMPLETE).index(style)
 
 
-def _sentence(senders: Sequence[Sender], own: Sequence[Advice], failing: Sequence[Bridge]) -> str:
-    losing = [one.name for one in senders if one.sign is LOSING]
-    lacking = [one.name for one in senders if one.sign is LACKING]
+def _sentence(senders: Sequence[Sender], own: Sequence[Advice], lagging: Sequence[Bridge]) -> str:
+    losing = [one.name for one in senders if one.style is LOSING_RECORDS]
+    incomplete = [one.name for one in senders if one.style is INCOMPLETE]
     if own:
-        return own[0].fault
+        return own[0].problem
     if losing:
-        return f"Records of {_named(losing)} are lost before they can be sent."
-    if failing:
-        return f"The bridge {failing[0].name} does not keep up: {failing[0].trouble}"
-    if lacking:
-        return f"{_named(lacking)} could tell more of work that has not ended."
-    return "Everything that is sent arrives." if senders else "No service has been heard yet."
+        return f"Records of {_join_names(losing)} are lost before they can be sent."
+    if lagging:
+        return f"The bridge {lagging[0].name} does not keep up: {lagging[0].error}"
+    if incomplete:
+        return f"The telemetry of {_join_names(incomplete)} is incomplete."
+    return "Everything sent is received." if senders else "No service has reported yet."
 
 
-def _named(names: Sequence[str]) -> str:
+def _join_names(names: Sequence[str]) -> str:
     shown = ", ".join(names[:3])
     return f"{shown} and {plural(len(names) - 3, 'other service')}" if len(names) > 3 else shown
 
 
-def _of_collector(status: schemas.Status) -> Iterator[Advice]:
+def _collector_advice(status: schemas.Status) -> Iterator[Advice]:
     if status.lag_seconds > MAX_LAG_SECONDS:
         yield Advice(
             f"The collector is {status.lag_seconds:.0f} s behind what arrives.",
@@ -99,8 +99,8 @@ def _of_collector(status: schemas.Status) -> Iterator[Advice]:
         )
     if status.rejected:
         yield Advice(
-            f"{plural(status.rejected, 'record')} could not be understood and {_were(status.rejected)} refused.",
-            "They are in no transaction.",
+            f"{plural(status.rejected, 'record')} could not be parsed and {_were(status.rejected)} rejected.",
+            "They are missing from their transactions.",
             "The collector's log names the reason; sagascope conformance judges what a service sends.",
         )
 
@@ -114,9 +114,9 @@ def _sender(service: schemas.Service) -> Sender:
     dropped = any(one.dropped for one in service.instances)
     return Sender(
         name=line(service.service, 80) or "a service without a name",
-        sign=LOSING if dropped else LACKING if advice else FINE,
+        style=LOSING_RECORDS if dropped else INCOMPLETE if advice else COMPLETE,
         alive=sum(one.alive for one in service.instances),
-        heard=max(one.last_seen for one in service.instances),
+        last_seen=max(one.last_seen for one in service.instances),
         advice=advice,
     )
 
@@ -125,21 +125,21 @@ def _advice(service: schemas.Service) -> Iterator[Advice]:
     latest = max(service.instances, key=lambda one: one.last_seen)
     if dropped := sum(one.dropped for one in service.instances):
         yield Advice(
-            f"Says that it could not send {plural(dropped, 'record')}.",
-            "Steps are missing from its transactions; what rests on their absence is only possible.",
-            "Let it reach the collector, and give it a longer queue or a spool: docs/instrumenting.md.",
+            f"Reports {plural(dropped, 'record')} that it could not send.",
+            "Steps are missing from its transactions; verdicts that rest on their absence are only possible.",
+            "Check its connection to the collector, and give it a longer queue or a spool: docs/instrumenting.md.",
         )
     if not latest.heartbeats:
         yield Advice(
             "Sends no heartbeats.",
-            "If it dies in the midst of a step, that is only seen when the step's time is over, and called hung.",
+            "If it dies during a step, that is only detected when the step's time limit passes, and reported as hung.",
             "Call sagascope.configure() in it, or send sagascope.heartbeat records: docs/semconv.md.",
         )
     if latest.instance is None:
         yield Advice(
-            "Its processes have no names.",
-            "One that was lost cannot be told from one that took over.",
+            "Its processes have no instance ids.",
+            "A lost process cannot be distinguished from its replacement.",
             "Set service.instance.id in its resource.",
         )
     if not service.service:
-        yield Advice("Has no name.", "Its work stands in no lane of its own.", "Set service.name in its resource.")
+        yield Advice("Has no name.", "Its work has no lane of its own.", "Set service.name in its resource.")

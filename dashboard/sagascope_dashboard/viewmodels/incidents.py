@@ -1,4 +1,4 @@
-"""Incidents: sagas that are stuck for one cause, and what is known about it."""
+"""Incidents: sagas that are stuck for one cause."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,20 +6,20 @@ from datetime import datetime
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard.formatting import amounts_at_risk, block, line
-from sagascope_dashboard.palette import ATTENTION, FAILURE_RATE, INCIDENT, SCOPE, STRANGE, Sign
+from sagascope_dashboard.palette import ATTENTION, FAILURE_RATE, INCIDENT, SCOPE, UNKNOWN_STATE, Style
 from sagascope_dashboard.urls import Filters, SagaAddress, incident_href
 
-SHOWN_RESOLVED = 5
-"""Incidents that are over which the start page names."""
+MAX_RESOLVED_SHOWN = 5
+"""Resolved incidents that the start page lists."""
 
 RECOMMENDED = (("resume", "to resume"), ("compensate", "to compensate"), ("verify_first", "to verify first"))
 
 EVENTS = {
     "opened": "opened",
-    "reopened": "opened again",
+    "reopened": "reopened",
     "acknowledged": "acknowledged",
     "noted": "noted",
-    "resolved": "over",
+    "resolved": "resolved",
 }
 
 
@@ -32,19 +32,19 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class IncidentRow:
     """One incident on the start page."""
 
     key: str
     href: str
-    sign: Sign
-    state: Sign
-    scope: Sign
+    style: Style
+    state: Style
+    scope: Style
     count: int
     needs_attention: bool
-    """Whether each of its sagas does; else they ended properly, and too many of them failed."""
+    """Whether its sagas need attention; else they ended, and too many of them failed."""
     share: float
-    """Of the largest one's sagas, from 0 to 1."""
+    """Count relative to the largest incident's, from 0 to 1."""
     name: str
     environment: str
     where: str
@@ -59,16 +59,16 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Something that happened to an incident."""
+    """A change of an incident."""
 
     at: datetime
-    said: str
+    text: str
     note: str
 
 
 @dataclass(frozen=True, slots=True)
 class CommonAttribute:
-    """An attribute that transactions of an incident have more often than completed ones."""
+    """An attribute more frequent in affected transactions than in completed ones."""
 
     text: str
     affected: str
@@ -81,34 +81,34 @@ class CommonAttribute:
 class Incident:
     """One incident, on a page of its own."""
 
-    row: Row
+    row: IncidentRow
     headline: str
     list_href: str
     error: str
     peak: int
-    moved: tuple[tuple[str, int], ...]
-    """What became of the sagas that it had when it was acknowledged; empty where it never was."""
+    outcomes: tuple[tuple[str, int], ...]
+    """What became of its sagas since it was acknowledged; empty if it never was."""
     common_attributes: tuple[CommonAttribute, ...]
-    """The most significant first; empty where there are too few transactions."""
+    """The most significant first; empty if there are too few transactions."""
     history: tuple[Change, ...]
     """The latest first."""
-    may: tuple[str, ...]
-    """The states that it can be given now."""
+    allowed_states: tuple[str, ...]
+    """The states that it can change to."""
 
 
-def several(known: schemas.Incidents) -> tuple[Row, ...]:
-    """Those that go on and have several sagas, the worst first; one saga is its own incident, and listed as itself."""
-    going_on = [each for each in known.items if each.state != "resolved" and each.count > 1]
-    return _rows(going_on)
+def shared_incidents(known: schemas.Incidents) -> tuple[IncidentRow, ...]:
+    """Returns the ongoing incidents of several sagas, most urgent first; an incident of one is listed as its saga."""
+    ongoing = [each for each in known.items if each.state != "resolved" and each.count > 1]
+    return _rows(ongoing)
 
 
-def over(known: schemas.Incidents) -> tuple[Row, ...]:
-    """The latest of those that are over and had several sagas."""
-    return _rows([each for each in known.items if each.state == "resolved" and each.peak > 1][:SHOWN_RESOLVED])
+def resolved_incidents(known: schemas.Incidents) -> tuple[IncidentRow, ...]:
+    """Returns the latest resolved incidents that had several sagas."""
+    return _rows([each for each in known.items if each.state == "resolved" and each.peak > 1][:MAX_RESOLVED_SHOWN])
 
 
 def incident(whole: schemas.IncidentInFull) -> Incident:
-    """Prepare the page of one incident."""
+    """Prepares the page of one incident."""
     (row,) = _rows([whole])
     return Incident(
         row=row,
@@ -116,21 +116,21 @@ def incident(whole: schemas.IncidentInFull) -> Incident:
         list_href=Filters(incident=whole.key).href(),
         error=block(whole.error_sample or "", 2_000),
         peak=whole.peak,
-        moved=_moved(whole.moved),
+        outcomes=_outcomes(whole.moved),
         common_attributes=tuple(_common_attribute(each) for each in whole.common_attributes),
         history=tuple(_change(each) for each in reversed(whole.history)),
-        may=tuple(state for state in ("acknowledged", "resolved", "open") if state != whole.state),
+        allowed_states=tuple(state for state in ("acknowledged", "resolved", "open") if state != whole.state),
     )
 
 
 def headline(known: schemas.Incident) -> str:
-    """What is stuck, where and why, in one sentence."""
+    """Returns one sentence: what is stuck, where and why."""
     if known.failure_rate:
         return _failure_headline(known, known.failure_rate)
-    several = known.count != 1
+    is_plural = known.count != 1
     where = " in ".join(line(part, 80) for part in (known.step, known.service) if part)
-    reason = ATTENTION.get(known.reason, STRANGE).word.lower()
-    are = "transactions are" if several else "transaction is"
+    reason = ATTENTION.get(known.reason, UNKNOWN_STATE).label.lower()
+    are = "transactions are" if is_plural else "transaction is"
     return f"{known.count:,} {line(known.name, 60)} {are} stuck{f' at {where}' if where else ''}: {reason}."
 
 
@@ -144,19 +144,19 @@ def _failure_headline(known: schemas.Incident, rate: schemas.FailureRate) -> str
     return f"{rate.failed:,} of {rate.ended:,} {name} transactions failed or were compensated{usual}{where}."
 
 
-def _rows(known: Sequence[schemas.Incident]) -> tuple[Row, ...]:
+def _rows(known: Sequence[schemas.Incident]) -> tuple[IncidentRow, ...]:
     most = max((each.count for each in known), default=0) or 1
     return tuple(_row(each, each.count / most) for each in known)
 
 
-def _row(known: schemas.Incident, share: float) -> Row:
+def _row(known: schemas.Incident, share: float) -> IncidentRow:
     recommended = [(getattr(known.recommended_actions, name), words) for name, words in RECOMMENDED]
-    return Row(
+    return IncidentRow(
         key=known.key,
         href=incident_href(known.key),
-        sign=FAILURE_RATE if known.failure_rate else ATTENTION.get(known.reason, STRANGE),
-        state=INCIDENT.get(known.state, STRANGE),
-        scope=SCOPE.get(known.scope, STRANGE),
+        style=FAILURE_RATE if known.failure_rate else ATTENTION.get(known.reason, UNKNOWN_STATE),
+        state=INCIDENT.get(known.state, UNKNOWN_STATE),
+        scope=SCOPE.get(known.scope, UNKNOWN_STATE),
         count=known.count,
         needs_attention=known.failure_rate is None,
         share=share,
@@ -177,14 +177,14 @@ def _example(known: schemas.Incident, identity: str) -> Example:
     return Example(line(identity, 40), SagaAddress(known.name, identity, known.environment or None).href())
 
 
-def _moved(moved: schemas.Moved | None) -> tuple[tuple[str, int], ...]:
+def _outcomes(moved: schemas.Moved | None) -> tuple[tuple[str, int], ...]:
     if moved is None:
         return ()
     return (
         ("Finished", moved.finished),
         ("Moved on", moved.moved_on),
         ("Stuck again here", moved.stuck_again),
-        ("Never moved", moved.still),
+        ("No progress", moved.still),
     )
 
 

@@ -1,4 +1,4 @@
-"""One saga: what to tell the customer, where it stands and why, its plan, its ledger, everything tried."""
+"""One saga: text for the customer, headline, verdict, plan, ledger, attempts, and tables of spans and logs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ from typing import Any
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard.formatting import amount, amounts_at_risk, block, duration, line
-from sagascope_dashboard.palette import ATTEMPT, ATTENTION, CONFIDENCE, LEDGER, STATUS, STEP, Sign
+from sagascope_dashboard.palette import ATTEMPT, ATTENTION, CONFIDENCE, LEDGER, STATUS, STEP, Style
 from sagascope_dashboard.urls import Filters, SagaAddress
 
 MAX_ATTEMPTS_SHOWN = 200
-"""Attempts that are listed one by one; the timeline holds them all."""
+"""Attempts that the table lists; the timeline has all of them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class Evidence:
     """One received fact behind the verdict; `span` leads to its place in the timeline."""
 
     text: str
@@ -28,50 +28,50 @@ class Proof:
 class Verdict:
     """Why it needs attention."""
 
-    sign: Sign
+    style: Style
     confidence: str
-    evidence: tuple[Proof, ...]
+    evidence: tuple[Evidence, ...]
     actions: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
-    """One step on the track of the plan."""
+class PlanStep:
+    """One step of the plan."""
 
     name: str
-    sign: Sign
+    style: Style
     current: bool
     reached: bool
     note: str
-    """Attempts, service: what is worth a second line."""
+    """The service, and the number of attempts if several."""
     compensation: str
-    compensation_sign: Sign | None
+    compensation_style: Style | None
     """The state of its compensation; None while none was attempted."""
     optional: bool
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerLine:
-    """What is committed of one step."""
+    """The committed effect of one step."""
 
     step: str
-    sign: Sign
+    style: Style
     amount: str
     compensation: str
 
 
 @dataclass(frozen=True, slots=True)
-class Try:
+class AttemptRow:
     """One attempt of one step."""
 
     step: str
     type: str
     number: int
-    sign: Sign
+    style: Style
     service: str
     instance: str
     started: datetime
-    lasted: str
+    duration: str
     """How long it took; empty while it is open."""
     error: str
     stacktrace: str
@@ -94,31 +94,31 @@ class Saga:
     name: str
     id: str
     environment: str
-    status: Sign
-    attention: Sign | None
+    status: Style
+    attention: Style | None
     customer_line: str
     headline: str
     since: datetime | None
     started: datetime
     ended: datetime | None
     updated: datetime
-    lasted: str
+    duration: str
     amount_at_risk: tuple[str, ...]
     keys: tuple[tuple[str, str, str], ...]
     """Name, value, and the link to every saga with that value."""
     runs: tuple[Run, ...]
     verdict: Verdict | None
     plan_source: str
-    track: tuple[Stop, ...]
+    plan_steps: tuple[PlanStep, ...]
     ledger: tuple[LedgerLine, ...]
-    tries: tuple[Try, ...]
+    attempts: tuple[AttemptRow, ...]
     """The first `MAX_ATTEMPTS_SHOWN` of them."""
-    tried: int
+    attempts_total: int
     """How many there are."""
     anomalies: tuple[str, ...]
     traces: tuple[str, ...]
-    compared: str
-    """Where it stands beside a finished one."""
+    compare_href: str
+    """The link to its comparison with a completed one."""
 
 
 _SOURCES = {
@@ -129,7 +129,7 @@ _SOURCES = {
 
 
 def saga(whole: schemas.Saga) -> Saga:
-    """Prepare the page of one saga."""
+    """Prepares the page of one saga."""
     return Saga(
         name=line(whole.name, 60),
         id=line(whole.id, 120),
@@ -142,19 +142,19 @@ def saga(whole: schemas.Saga) -> Saga:
         started=whole.started_at,
         ended=whole.ended_at,
         updated=whole.updated_at,
-        lasted=duration((whole.ended_at - whole.started_at).total_seconds()) if whole.ended_at else "",
+        duration=duration((whole.ended_at - whole.started_at).total_seconds()) if whole.ended_at else "",
         amount_at_risk=amounts_at_risk(whole.amount_at_risk),
         keys=tuple((line(name, 40), line(value, 80), Filters(q=value).href()) for name, value in whole.keys.items()),
         runs=_runs(whole),
         verdict=_verdict(whole.verdict) if whole.verdict else None,
         plan_source=_SOURCES[whole.plan.source],
-        track=_track(whole),
+        plan_steps=_plan_steps(whole),
         ledger=tuple(_ledger_line(entry, whole.status) for entry in whole.ledger),
-        tries=tuple(_tries(whole.steps)[:MAX_ATTEMPTS_SHOWN]),
-        tried=sum(len(step.attempts) for step in whole.steps),
+        attempts=tuple(_attempt_rows(whole.steps)[:MAX_ATTEMPTS_SHOWN]),
+        attempts_total=sum(len(step.attempts) for step in whole.steps),
         anomalies=tuple(line(anomaly.text, 400) for anomaly in whole.anomalies),
         traces=tuple(whole.traces),
-        compared=SagaAddress(whole.name, whole.id, whole.environment, whole.run).compared(),
+        compare_href=SagaAddress(whole.name, whole.id, whole.environment, whole.run).compare_href(),
     )
 
 
@@ -173,87 +173,89 @@ def _runs(whole: schemas.Saga) -> tuple[Run, ...]:
 
 def _verdict(verdict: schemas.Verdict) -> Verdict:
     return Verdict(
-        sign=ATTENTION[verdict.reason],
+        style=ATTENTION[verdict.reason],
         confidence=CONFIDENCE[verdict.confidence],
         evidence=tuple(
-            Proof(line(fact.text, 400), fact.at, line(fact.service, 60), fact.span_id or "")
+            Evidence(line(fact.text, 400), fact.at, line(fact.service, 60), fact.span_id or "")
             for fact in verdict.evidence
         ),
         actions=tuple(line(action, 600) for action in verdict.actions),
     )
 
 
-def _track(whole: schemas.Saga) -> tuple[Stop, ...]:
-    """The plan's steps in its order, then those that were tried without being in it."""
+def _plan_steps(whole: schemas.Saga) -> tuple[PlanStep, ...]:
+    """Returns the plan's steps in its order, then attempted steps that the plan lacks."""
     forward = [step for step in whole.steps if step.type != "compensation"]
     planned = [step.name for step in whole.plan.steps]
     unplanned = dict.fromkeys(step.name for step in forward if step.name not in planned)
-    undos = {step.compensates: step for step in whole.steps if step.type == "compensation" and step.compensates}
+    compensations = {step.compensates: step for step in whole.steps if step.type == "compensation" and step.compensates}
     return tuple(
-        _stop(name, [step for step in forward if step.name == name], undos.get(name), whole)
+        _plan_step(name, [step for step in forward if step.name == name], compensations.get(name), whole)
         for name in (*planned, *unplanned)
     )
 
 
-def _stop(name: str, steps: Sequence[schemas.Step], undo: schemas.Step | None, whole: schemas.Saga) -> Stop:
+def _plan_step(
+    name: str, steps: Sequence[schemas.Step], compensation_step: schemas.Step | None, whole: schemas.Saga
+) -> PlanStep:
     plan = next((step for step in whole.plan.steps if step.name == name), None)
     reached = any(step.attempts for step in steps)
-    compensation = (undo.name if undo else plan.compensation if plan else None) or ""
+    compensation = (compensation_step.name if compensation_step else plan.compensation if plan else None) or ""
     current = whole.step is not None and whole.step in {name, compensation} and whole.status != "completed"
-    return Stop(
+    return PlanStep(
         name=line(name, 60),
-        sign=_stop_sign(steps, current=current, whole=whole),
+        style=_plan_step_style(steps, current=current, whole=whole),
         current=current,
         reached=reached,
         note=_note(steps),
         compensation=line(compensation, 60),
-        compensation_sign=STEP[undo.state] if undo and undo.attempts else None,
+        compensation_style=STEP[compensation_step.state] if compensation_step and compensation_step.attempts else None,
         optional=bool(plan and plan.optional),
     )
 
 
-def _stop_sign(steps: Sequence[schemas.Step], *, current: bool, whole: schemas.Saga) -> Sign:
-    """The current step carries the reason why attention is needed; any other step its own state."""
+def _plan_step_style(steps: Sequence[schemas.Step], *, current: bool, whole: schemas.Saga) -> Style:
+    """Returns the style of a step: of the current step the reason for attention, of others their state."""
     if current and whole.attention:
         return ATTENTION[whole.attention]
     states = [step.state for step in steps]
     order = ("failed", "unknown", "in_flight", "compensated", "done")
     worst = next((state for state in order if state in states), None)
     if worst is None:
-        return Sign("Not reached", "idle", "dot") if whole.ended_at else STEP["not_started"]
+        return Style("Not reached", "idle", "dot") if whole.ended_at else STEP["not_started"]
     return STEP[worst]
 
 
 def _note(steps: Sequence[schemas.Step]) -> str:
-    tries = sum(len(step.attempts) for step in steps)
+    attempts = sum(len(step.attempts) for step in steps)
     service = next((step.service for step in steps if step.service), None)
-    said = [line(service, 40)] if service else []
-    return " · ".join([*said, *([f"{tries} attempts"] if tries > 1 else [])])
+    texts = (line(service, 40), f"{attempts} attempts" if attempts > 1 else "")
+    return " · ".join(text for text in texts if text)
 
 
 def _ledger_line(entry: schemas.LedgerEntry, status: str) -> LedgerLine:
-    sign = LEDGER[entry.state]
+    style = LEDGER[entry.state]
     if entry.state == "committed" and status == "completed":
-        sign = Sign("Committed, as planned", "good", "check")
-    return LedgerLine(line(entry.step, 80), sign, amount(entry.amount, entry.currency), line(entry.compensation, 80))
+        style = Style("Committed, as planned", "good", "check")
+    return LedgerLine(line(entry.step, 80), style, amount(entry.amount, entry.currency), line(entry.compensation, 80))
 
 
-def _tries(steps: Sequence[schemas.Step]) -> list[Try]:
-    tried = [_try(step, attempt) for step in steps for attempt in step.attempts]
-    return sorted(tried, key=lambda one: one.started)
+def _attempt_rows(steps: Sequence[schemas.Step]) -> list[AttemptRow]:
+    attempts_total = [_attempt_row(step, attempt) for step in steps for attempt in step.attempts]
+    return sorted(attempts_total, key=lambda one: one.started)
 
 
-def _try(step: schemas.Step, attempt: schemas.Attempt) -> Try:
-    lasted = (attempt.ended_at - attempt.started_at).total_seconds() if attempt.ended_at else None
-    return Try(
+def _attempt_row(step: schemas.Step, attempt: schemas.Attempt) -> AttemptRow:
+    seconds = (attempt.ended_at - attempt.started_at).total_seconds() if attempt.ended_at else None
+    return AttemptRow(
         step=line(step.name, 80) + (f" [{line(step.key, 40)}]" if step.key else ""),
         type=line(step.type, 20),
         number=attempt.number,
-        sign=ATTEMPT[attempt.state],
+        style=ATTEMPT[attempt.state],
         service=line(attempt.service or step.service, 60),
         instance=line(attempt.instance, 60),
         started=attempt.started_at,
-        lasted="" if lasted is None else duration(lasted),
+        duration="" if seconds is None else duration(seconds),
         error=_error(attempt.error),
         stacktrace=block(attempt.error.stacktrace) if attempt.error else "",
         span=attempt.span_id,
@@ -267,7 +269,7 @@ def _error(error: schemas.ErrorText | None) -> str:
 
 
 def span_rows(spans: Sequence[schemas.Span]) -> list[dict[str, Any]]:
-    """The spans as a table."""
+    """Returns the spans as rows of a table."""
     return [
         {
             "Started": span.started_at,
@@ -285,7 +287,7 @@ def span_rows(spans: Sequence[schemas.Span]) -> list[dict[str, Any]]:
 
 
 def log_rows(logs: Sequence[schemas.Log]) -> list[dict[str, Any]]:
-    """The log records as a table."""
+    """Returns the log records as rows of a table."""
     return [
         {
             "At": log.at,

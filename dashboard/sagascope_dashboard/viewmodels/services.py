@@ -1,4 +1,4 @@
-"""Services: which processes are heard, which fell silent, and what arrives from all of them."""
+"""Services with their processes, bridges, and the state of the collector."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,15 +6,23 @@ from datetime import datetime
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard.formatting import duration, line, plural
-from sagascope_dashboard.palette import Sign
+from sagascope_dashboard.palette import Style
 from sagascope_dashboard.urls import Filters
 
 MAX_LAG_SECONDS = 30.0
-"""Seconds by which a bridge may be behind what it follows before that is a fault."""
+"""Lag of a bridge above which it counts as behind."""
 
-FOLLOWS = Sign("Follows", "good", "check")
-BEHIND = Sign("Behind", "wait", "mark")
-TROUBLED = Sign("Cannot follow", "alarm", "cross")
+UP_TO_DATE = Style("Up to date", "good", "check")
+BEHIND = Style("Behind", "wait", "mark")
+BLOCKED = Style("Blocked", "alarm", "cross")
+
+
+MAX_NOT_REPORTING_SHOWN = 3
+"""Processes of one service that are listed though they are not reporting; those with work in flight always are."""
+
+REPORTING = Style("Reporting", "good", "check")
+NOT_REPORTING = Style("Not reporting", "idle", "unplugged")
+NOT_REPORTING_IN_FLIGHT = Style("Not reporting, work in flight", "alarm", "unplugged")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,69 +30,61 @@ class Bridge:
     """One bridge."""
 
     name: str
-    place: str
-    """Its host and the file of its place; empty if it did not say it."""
-    sign: Sign
+    checkpoint: str
+    """Its host and the file of its checkpoint; empty if not sent."""
+    style: Style
     lag: str
-    """In words, as it said when it was heard last."""
-    watching: str
-    heard: datetime
-    trouble: str
-    """What is wrong, as a sentence; empty: nothing is."""
+    """As text, as it last reported."""
+    in_flight: str
+    last_seen: datetime
+    error: str
+    """The error as a sentence; empty for none."""
 
 
 def bridges(known: schemas.Services) -> tuple[Bridge, ...]:
-    """Every bridge that was heard, those that cannot follow first."""
-    told = [_bridge(one, one.following) for each in known.items for one in each.instances if one.following]
-    return tuple(sorted(told, key=lambda one: (_bridge_rank(one.sign), one.name, one.place)))
+    """Prepares every known bridge, the blocked ones first."""
+    rows = [_bridge(one, one.following) for each in known.items for one in each.instances if one.following]
+    return tuple(sorted(rows, key=lambda one: (_bridge_rank(one.style), one.name, one.checkpoint)))
 
 
 def without_bridges(known: schemas.Services) -> Iterator[schemas.Service]:
-    """The services, as far as their processes are no bridges."""
+    """Yields the services without the processes that are bridges."""
     for each in known.items:
         if own := [one for one in each.instances if one.following is None]:
             yield each.model_copy(update={"instances": own})
 
 
-def _bridge_rank(sign: Sign) -> int:
-    return (TROUBLED, BEHIND, FOLLOWS, SILENT).index(sign)
+def _bridge_rank(style: Style) -> int:
+    return (BLOCKED, BEHIND, UP_TO_DATE, NOT_REPORTING).index(style)
 
 
-def _bridge(instance: schemas.Instance, said: schemas.Following) -> Bridge:
-    sign = _sign(instance, said)
+def _bridge(instance: schemas.Instance, following: schemas.Following) -> Bridge:
+    style = _bridge_style(instance, following)
     return Bridge(
-        name=line(said.kind, 40),
-        place=line(instance.instance or "", 120),
-        sign=sign,
-        lag=f"{duration(said.lag_seconds)} behind",
-        watching=f"{plural(said.watching, 'piece')} of work not ended",
-        heard=instance.last_seen,
-        trouble=_trouble(sign, said),
+        name=line(following.kind, 40),
+        checkpoint=line(instance.instance or "", 120),
+        style=style,
+        lag=f"{duration(following.lag_seconds)} behind",
+        in_flight=f"{plural(following.watching, 'item')} in flight",
+        last_seen=instance.last_seen,
+        error=_error(style, following),
     )
 
 
-def _sign(instance: schemas.Instance, said: schemas.Following) -> Sign:
+def _bridge_style(instance: schemas.Instance, following: schemas.Following) -> Style:
     if not instance.alive:
-        return SILENT
-    if said.trouble:
-        return TROUBLED
-    return BEHIND if said.lag_seconds > MAX_LAG_SECONDS else FOLLOWS
+        return NOT_REPORTING
+    if following.trouble:
+        return BLOCKED
+    return BEHIND if following.lag_seconds > MAX_LAG_SECONDS else UP_TO_DATE
 
 
-def _trouble(sign: Sign, said: schemas.Following) -> str:
-    if said.trouble:
-        return line(said.trouble, 400)
-    if sign is SILENT:
-        return "It ended, or cannot reach the collector; what it follows is not told any more."
-    return "What it follows moves faster than it is told." if sign is BEHIND else ""
-
-
-SILENT_SHOWN = 3
-"""Silent processes of one service that are listed, the latest heard first; those with work in flight always are."""
-
-ALIVE = Sign("Heard", "good", "check")
-SILENT = Sign("Silent", "idle", "unplugged")
-SILENT_AT_WORK = Sign("Silent with work in flight", "alarm", "unplugged")
+def _error(style: Style, following: schemas.Following) -> str:
+    if following.trouble:
+        return line(following.trouble, 400)
+    if style is NOT_REPORTING:
+        return "It ended, or cannot reach the collector; its source is no longer reported."
+    return "Its source changes faster than it reports." if style is BEHIND else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,56 +93,56 @@ class Process:
 
     name: str
     version: str
-    sign: Sign
-    heard: datetime
+    style: Style
+    last_seen: datetime
     in_flight: int
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One service and its processes, those that need a look first."""
+    """One service with its processes, those that need attention first."""
 
     name: str
     href: str
-    """The transactions that stand in it."""
+    """The transactions that need attention in it."""
     processes: tuple[Process, ...]
     left_out: int
     versions: str
-    """Named where several run at once; else empty."""
+    """The versions where several run at once; else empty."""
 
 
 @dataclass(frozen=True, slots=True)
-class Arrivals:
-    """What the collector took in, in words and numbers."""
+class CollectorStatus:
+    """The collector's own state as texts."""
 
     facts: tuple[tuple[str, str], ...]
     notices: tuple[str, ...]
 
 
 def services(known: schemas.Services) -> tuple[Service, ...]:
-    """Every service, by name. Bridges are none: Data health shows them."""
+    """Prepares every service, by name. Bridges are shown by Data health."""
     return tuple(map(_service, sorted(without_bridges(known), key=lambda service: service.service)))
 
 
-def arrivals(status: schemas.Status) -> Arrivals:
-    """How the collector itself is."""
+def collector_status(status: schemas.Status) -> CollectorStatus:
+    """Prepares the collector's own state."""
     facts = (
         ("Received", plural(status.received, "record")),
         ("Stored", plural(status.stored, "record")),
-        ("Sent again, kept once", f"{status.duplicate:,}"),
-        ("Refused", f"{status.rejected:,}"),
-        ("Lost in services before they could be sent", f"{status.dropped_by_clients:,}"),
-        ("Behind by", f"{status.lag_seconds:.1f} s"),
+        ("Duplicates", f"{status.duplicate:,}"),
+        ("Rejected", f"{status.rejected:,}"),
+        ("Dropped by services before sending", f"{status.dropped_by_clients:,}"),
+        ("Lag", f"{status.lag_seconds:.1f} s"),
         ("Database", _size(status.database_bytes)),
         ("Version", line(status.version, 40)),
     )
-    return Arrivals(facts, tuple(line(notice, 400) for notice in status.notices))
+    return CollectorStatus(facts, tuple(line(notice, 400) for notice in status.notices))
 
 
 def _service(service: schemas.Service) -> Service:
     ordered = sorted(service.instances, key=lambda one: (_rank(one), -one.last_seen.timestamp()))
-    quiet = [one for one in ordered if not one.alive and not one.in_flight]
-    left_out = set(map(id, quiet[SILENT_SHOWN:]))
+    not_reporting = [one for one in ordered if not one.alive and not one.in_flight]
+    left_out = set(map(id, not_reporting[MAX_NOT_REPORTING_SHOWN:]))
     running = sorted({line(one.version, 40) for one in service.instances if one.alive and one.version})
     return Service(
         name=line(service.service, 80),
@@ -160,12 +160,12 @@ def _rank(instance: schemas.Instance) -> int:
 
 
 def _process(instance: schemas.Instance) -> Process:
-    silent = SILENT_AT_WORK if instance.in_flight else SILENT
+    missing = NOT_REPORTING_IN_FLIGHT if instance.in_flight else NOT_REPORTING
     return Process(
-        name=line(instance.instance, 80) or "one process, unnamed",
+        name=line(instance.instance, 80) or "unnamed process",
         version=line(instance.version, 40),
-        sign=ALIVE if instance.alive else silent,
-        heard=instance.last_seen,
+        style=REPORTING if instance.alive else missing,
+        last_seen=instance.last_seen,
         in_flight=instance.in_flight,
     )
 

@@ -1,6 +1,6 @@
-"""The timeline: swim lanes by service, as plain data that the browser draws.
+"""The timeline: swim lanes by service, as plain data that the browser renders.
 
-Times are milliseconds since the Unix epoch. A bar without an end is in flight: the browser draws it to the present.
+Times are milliseconds since the Unix epoch. A bar without an end is in flight: the browser extends it to the present.
 """
 
 import itertools
@@ -9,39 +9,46 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.formatting import duration, line, milliseconds
-from sagascope_dashboard.viewmodels.timeline_bars import Bar, attach, attempts, missing, participants, waits
+from sagascope_dashboard.formatting import duration, epoch_ms, line
+from sagascope_dashboard.viewmodels.timeline_bars import (
+    Bar,
+    attach_marks,
+    attempt_bars,
+    missing_step_bars,
+    span_bars,
+    wait_bars,
+)
 
-QUIET_AT_LEAST = 2_000.0
-"""Milliseconds. A stretch without any event shorter than this is never squeezed."""
+MIN_IDLE_MS = 2_000.0
+"""Gaps without any event that are shorter are never collapsed."""
 
-QUIET_SHARE = 0.25
-"""A stretch without any event is squeezed when it would take more than this share of the width."""
+IDLE_SHARE = 0.25
+"""A gap without any event is collapsed if it would take more than this share of the width."""
 
-MAX_QUIET_GAPS = 8
-"""Stretches that are squeezed, the longest first."""
-
-
-def instants(bars: Iterable[Bar]) -> list[float]:
-    """Every moment at which something happened."""
-    moments = {moment for bar in bars for moment in (bar.start, bar.end, bar.heard) if moment is not None}
-    return sorted(moments | {mark.at for bar in bars for mark in bar.marks})
+MAX_IDLE_GAPS = 8
+"""Gaps that are collapsed, the longest first."""
 
 
-def quiet_stretches(moments: Sequence[float], end: float | None) -> tuple[tuple[float, float | None], ...]:
-    """The stretches to squeeze: the longest first, while one would take more than its share of what is still drawn.
+def event_times(bars: Iterable[Bar]) -> list[float]:
+    """Returns the times of all events, in order."""
+    times = {time for bar in bars for time in (bar.start, bar.end, bar.last_seen) if time is not None}
+    return sorted(times | {mark.at for bar in bars for mark in bar.marks})
 
-    The time from the last event to the present is one of them always, when the saga is open: it only grows.
+
+def idle_gaps(times: Sequence[float], end: float | None) -> tuple[tuple[float, float | None], ...]:
+    """Returns the gaps to collapse: the longest first, while one would take more than its share of the remaining time.
+
+    While the saga is open, the time from the last event to the present is always one of them: it only grows.
     """
-    gaps = sorted(itertools.pairwise(moments), key=lambda gap: gap[0] - gap[1])
-    drawn = moments[-1] - moments[0] if moments else 0.0
-    squeezed: list[tuple[float, float | None]] = [] if end is not None or not moments else [(moments[-1], None)]
-    for start, stop in gaps[:MAX_QUIET_GAPS]:
-        if stop - start < QUIET_AT_LEAST or stop - start <= QUIET_SHARE * drawn:
+    gaps = sorted(itertools.pairwise(times), key=lambda gap: gap[0] - gap[1])
+    remaining = times[-1] - times[0] if times else 0.0
+    collapsed: list[tuple[float, float | None]] = [] if end is not None or not times else [(times[-1], None)]
+    for start, stop in gaps[:MAX_IDLE_GAPS]:
+        if stop - start < MIN_IDLE_MS or stop - start <= IDLE_SHARE * remaining:
             break
-        squeezed.append((start, stop))
-        drawn -= stop - start
-    return tuple(sorted(squeezed, key=lambda gap: gap[0]))
+        collapsed.append((start, stop))
+        remaining -= stop - start
+    return tuple(sorted(collapsed, key=lambda gap: gap[0]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,22 +62,22 @@ class Lane:
 
 
 def lanes(bars: Sequence[Bar], saga: schemas.Saga) -> tuple[Lane, ...]:
-    """One lane a service, in the order of their first work; bars that overlap go to rows of their own."""
+    """Returns one lane a service, in the order of their first work; overlapping bars get rows of their own."""
     order = dict.fromkeys(bar.lane for bar in sorted(bars, key=lambda bar: (bar.start, bar.kind != "saga")))
-    made = []
+    lanes_ = []
     for name in order:
-        mine = [bar for bar in bars if bar.lane == name]
-        main = _pack([bar for bar in mine if bar.kind in {"action", "compensation", "wait", "missing"}], 0)
-        top = _pack([bar for bar in mine if bar.kind == "saga"], main)
-        rows = _pack([bar for bar in mine if bar.kind == "span"], top)
-        made.append(Lane(line(name, 60), rows, _instances(saga, name)))
-        for bar in mine:
+        own = [bar for bar in bars if bar.lane == name]
+        main = _assign_rows([bar for bar in own if bar.kind in {"action", "compensation", "wait", "missing"}], 0)
+        top = _assign_rows([bar for bar in own if bar.kind == "saga"], main)
+        rows = _assign_rows([bar for bar in own if bar.kind == "span"], top)
+        lanes_.append(Lane(line(name, 60), rows, _instances(saga, name)))
+        for bar in own:
             bar.lane = line(name, 60)
-    return tuple(made)
+    return tuple(lanes_)
 
 
-def _pack(bars: Sequence[Bar], first: int) -> int:
-    """Give each bar the first row that is free at its start; the row after the last one used."""
+def _assign_rows(bars: Sequence[Bar], first: int) -> int:
+    """Gives each bar the first row that is free at its start; returns the row after the last one used."""
     free: list[float] = []
     for bar in sorted(bars, key=lambda bar: (bar.start, bar.end is None)):
         row = next((index for index, end in enumerate(free) if end <= bar.start), len(free))
@@ -91,40 +98,40 @@ def _instances(saga: schemas.Saga, service: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Everything that the browser needs to draw."""
+    """Everything that the browser needs to render the timeline."""
 
     start: float
     end: float | None
     """None while the saga is open: it reaches to the present."""
     lanes: tuple[Lane, ...]
     bars: tuple[Bar, ...]
-    quiet: tuple[tuple[float, float | None], ...]
-    """Stretches without any event, in order; an end of None is the present."""
+    idle: tuple[tuple[float, float | None], ...]
+    """Gaps without any event, in order; an end of None is the present."""
     traces: tuple[tuple[float, int], ...]
-    """When each trace but the first began, and its number."""
+    """The start of each trace but the first, and its number."""
     left_out: int
     remaining: tuple[str, ...]
-    """Planned steps that have not begun, while the saga is open."""
+    """Planned steps that have not started, while the saga is open."""
 
 
 def timeline(saga: schemas.Saga, instances: Mapping[str, schemas.Instance] | None = None) -> Timeline:
-    """Lay one saga out.
+    """Lays out one saga.
 
-    `instances` are the known processes by name: one that is no longer alive marks where its work was last heard of.
+    `instances` are the known processes by name: for one that is not alive, its bars show when it was last seen.
     """
-    tried = attempts(saga, instances or {})
-    others, left_out = participants(saga, {bar.id for bar in tried})
-    bars = [*tried, *waits(saga, tried), *missing(saga), *others]
-    attach(saga, bars)
+    attempts = attempt_bars(saga, instances or {})
+    others, left_out = span_bars(saga, {bar.id for bar in attempts})
+    bars = [*attempts, *wait_bars(saga, attempts), *missing_step_bars(saga), *others]
+    attach_marks(saga, bars)
     drawn = lanes(bars, saga)
-    begin = min([bar.start for bar in bars], default=milliseconds(saga.started_at))
+    start = min([bar.start for bar in bars], default=epoch_ms(saga.started_at))
     end = _end(saga, bars)
     return Timeline(
-        start=begin,
+        start=start,
         end=end,
         lanes=drawn,
         bars=tuple(sorted(bars, key=lambda bar: (bar.start, bar.kind, bar.id))),
-        quiet=quiet_stretches(instants(bars), end),
+        idle=idle_gaps(event_times(bars), end),
         traces=_traces(bars),
         left_out=left_out,
         remaining=_remaining(saga),
@@ -132,15 +139,15 @@ def timeline(saga: schemas.Saga, instances: Mapping[str, schemas.Instance] | Non
 
 
 def _traces(bars: Sequence[Bar]) -> tuple[tuple[float, int], ...]:
-    begun: dict[int, float] = {}
+    started: dict[int, float] = {}
     for bar in bars:
         if bar.trace > 1:
-            begun[bar.trace] = min(bar.start, begun.get(bar.trace, bar.start))
-    return tuple(sorted((at, trace) for trace, at in begun.items()))
+            started[bar.trace] = min(bar.start, started.get(bar.trace, bar.start))
+    return tuple(sorted((at, trace) for trace, at in started.items()))
 
 
-def living(services: schemas.Services | None) -> dict[str, schemas.Instance]:
-    """The processes that are known, by name."""
+def instances_by_name(services: schemas.Services | None) -> dict[str, schemas.Instance]:
+    """Returns the known processes by instance name."""
     known = services.items if services else []
     return {instance.instance: instance for service in known for instance in service.instances if instance.instance}
 
@@ -148,29 +155,29 @@ def living(services: schemas.Services | None) -> dict[str, schemas.Instance]:
 def _end(saga: schemas.Saga, bars: Sequence[Bar]) -> float | None:
     if saga.ended_at is None:
         return None
-    return max([moment for bar in bars if (moment := bar.end) is not None] + [milliseconds(saga.ended_at)])
+    return max([time for bar in bars if (time := bar.end) is not None] + [epoch_ms(saga.ended_at)])
 
 
 def _remaining(saga: schemas.Saga) -> tuple[str, ...]:
     if saga.ended_at is not None or saga.status == "compensating":
         return ()
-    begun = {step.name for step in saga.steps if step.attempts}
-    return tuple(line(step.name, 60) for step in saga.plan.steps if step.name not in begun)
+    started = {step.name for step in saga.steps if step.attempts}
+    return tuple(line(step.name, 60) for step in saga.plan.steps if step.name not in started)
 
 
-Where = tuple[str | None, str | None]
-"""A process: its service and its name."""
+ProcessKey = tuple[str | None, str | None]
+"""A process: its service and its instance name."""
 
-Offsets = Mapping[Where, timedelta]
+ClockOffsets = Mapping[ProcessKey, timedelta]
 
 
-def offsets(saga: schemas.Saga) -> dict[Where, timedelta]:
-    """What is to be added to the clock of each process; those that are right are left out."""
+def clock_offsets(saga: schemas.Saga) -> dict[ProcessKey, timedelta]:
+    """Returns the correction of each process' clock; correct clocks are left out."""
     return {(clock.service, clock.instance): timedelta(seconds=clock.seconds) for clock in saga.clocks}
 
 
-def adjusted(saga: schemas.Saga, by: Offsets) -> schemas.Saga:
-    """Everything on the saga's own clock."""
+def adjust_clocks(saga: schemas.Saga, by: ClockOffsets) -> schemas.Saga:
+    """Returns the saga with all times corrected."""
     if not by:
         return saga
     spans = [_span(span, by.get((span.service, span.instance))) for span in saga.spans]
@@ -181,12 +188,12 @@ def adjusted(saga: schemas.Saga, by: Offsets) -> schemas.Saga:
     return saga.model_copy(update={"spans": spans, "logs": logs, "steps": steps})
 
 
-def describe(by: Offsets) -> str:
-    """Which clocks are off, and by how much; empty where all agree."""
+def describe_offsets(by: ClockOffsets) -> str:
+    """Returns which clocks are off, and by how much, as text; empty if none is."""
     return "; ".join(_describe(where, offset) for where, offset in by.items())
 
 
-def _describe(where: Where, offset: timedelta) -> str:
+def _describe(where: ProcessKey, offset: timedelta) -> str:
     service, instance = where
     way = "behind" if offset > timedelta(0) else "ahead"
     return f"the clock of {line(instance or service, 60)} is {duration(abs(offset.total_seconds()))} {way}"
@@ -204,7 +211,7 @@ def _log(log: schemas.Log, by: timedelta | None) -> schemas.Log:
     return log if by is None else log.model_copy(update={"at": log.at + by})
 
 
-def _attempt(attempt: schemas.Attempt, by: Offsets) -> schemas.Attempt:
+def _attempt(attempt: schemas.Attempt, by: ClockOffsets) -> schemas.Attempt:
     offset = by.get((attempt.service, attempt.instance))
     if offset is None:
         return attempt

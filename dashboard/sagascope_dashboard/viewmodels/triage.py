@@ -1,4 +1,4 @@
-"""Triage: who needs attention now, the worst first."""
+"""Triage: what needs attention now, most urgent first."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -8,19 +8,19 @@ from typing import TypeVar
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard.formatting import amounts_at_risk, line, plural, to_decimal
-from sagascope_dashboard.palette import ATTENTION, STATUS, Sign, severity
+from sagascope_dashboard.palette import ATTENTION, STATUS, Style, severity
 from sagascope_dashboard.urls import Filters, SagaAddress
-from sagascope_dashboard.viewmodels.incidents import Row, over, several
+from sagascope_dashboard.viewmodels.incidents import IncidentRow, resolved_incidents, shared_incidents
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class AttentionRow:
     """One saga that needs attention."""
 
     key: str
-    """The same for the same saga, from one reading to the next."""
+    """Identifies the saga across refreshes."""
     href: str
-    sign: Sign
+    style: Style
     name: str
     id: str
     environment: str
@@ -33,61 +33,61 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
-    """How many sagas are in one status, and where they are listed."""
+class StatusCount:
+    """The count of sagas in one status, with a link to their list."""
 
-    sign: Sign
+    style: Style
     number: int
     href: str
 
 
 @dataclass(frozen=True, slots=True)
 class Triage:
-    """The start page."""
+    """The whole screen."""
 
     title: str
-    calm: bool
-    incidents: tuple[Row, ...]
-    """Those of several sagas, which are not among the cases."""
-    over: tuple[Row, ...]
-    cases: tuple[Case, ...]
-    more: bool
-    """There are others that this page does not hold."""
-    counts: tuple[Count, ...]
+    is_calm: bool
+    incidents: tuple[IncidentRow, ...]
+    """Incidents of several sagas, which are not among the rows."""
+    resolved_incidents: tuple[IncidentRow, ...]
+    rows: tuple[AttentionRow, ...]
+    has_more: bool
+    """Whether there are more than this page shows."""
+    counts: tuple[StatusCount, ...]
 
 
-def triage(needing: schemas.Sagas, flows: schemas.Flows | None, incidents: schemas.Incidents | None = None) -> Triage:
-    """Orders what needs attention: by reason, then by the certain amount at risk, then by how long it has been stuck.
+def triage(sagas: schemas.Sagas, flows: schemas.Flows | None, incidents: schemas.Incidents | None = None) -> Triage:
+    """Sorts what needs attention: by reason, then by the certain amount at risk, then by time without progress.
 
-    `needing` are those that are no part of an incident of several.
+    `sagas` are those outside the incidents of several sagas.
     """
-    cases = tuple(_case(saga) for saga in sorted(needing.items, key=_worst_first))
-    more = needing.next_cursor is not None
-    shared = several(incidents) if incidents else ()
-    needed = len(cases) + sum(each.count for each in shared if each.needs_attention)
+    rows = tuple(_row(saga) for saga in sorted(sagas.items, key=_urgency))
+    has_more = sagas.next_cursor is not None
+    shared = shared_incidents(incidents) if incidents else ()
+    attention_count = len(rows) + sum(each.count for each in shared if each.needs_attention)
     failing = [each.name for each in shared if not each.needs_attention]
     return Triage(
-        title=_title(needed, more) if needed or not failing else _failing_title(failing),
-        calm=not needed and not failing,
+        title=_title(attention_count, has_more) if attention_count or not failing else _failing_title(failing),
+        is_calm=not attention_count and not failing,
         incidents=shared,
-        over=over(incidents) if incidents else (),
-        cases=cases,
-        more=more,
+        resolved_incidents=resolved_incidents(incidents) if incidents else (),
+        rows=rows,
+        has_more=has_more,
         counts=_counts(flows),
     )
 
 
-def _worst_first(saga: schemas.SagaSummary) -> tuple[int, Decimal, datetime]:
-    at_stake = max((to_decimal(stake.certain) for stake in saga.amount_at_risk), default=Decimal(0))
-    return severity(saga.attention), -at_stake, saga.since or saga.started_at
+def _urgency(saga: schemas.SagaSummary) -> tuple[int, Decimal, datetime]:
+    certain = max((to_decimal(amount.certain) for amount in saga.amount_at_risk), default=Decimal(0))
+    return severity(saga.attention), -certain, saga.since or saga.started_at
 
 
-def _case(saga: schemas.SagaSummary) -> Case:
+def _row(saga: schemas.SagaSummary) -> AttentionRow:
     address = SagaAddress(saga.name, saga.id, saga.environment or None, saga.run or None)
-    return Case(
+    return AttentionRow(
         key=address.href(),
         href=address.href(),
-        sign=ATTENTION[saga.attention or "never_closed"],
+        style=ATTENTION[saga.attention or "never_closed"],
         name=line(saga.name, 60),
         id=line(saga.id, 80),
         environment=line(saga.environment, 40),
@@ -100,12 +100,12 @@ def _case(saga: schemas.SagaSummary) -> Case:
     )
 
 
-def _title(number_of_cases: int, more: bool) -> str:
-    if not number_of_cases:
+def _title(count: int, has_more: bool) -> str:
+    if not count:
         return "No attention needed"
-    if more:
-        return f"More than {number_of_cases:,} transactions need attention"
-    return f"{plural(number_of_cases, 'transaction')} {'needs' if number_of_cases == 1 else 'need'} attention"
+    if has_more:
+        return f"More than {count:,} transactions need attention"
+    return f"{plural(count, 'transaction')} {'needs' if count == 1 else 'need'} attention"
 
 
 def _failing_title(names: list[str]) -> str:
@@ -114,44 +114,44 @@ def _failing_title(names: list[str]) -> str:
     )
 
 
-def _counts(flows: schemas.Flows | None) -> tuple[Count, ...]:
+def _counts(flows: schemas.Flows | None) -> tuple[StatusCount, ...]:
     if flows is None:
         return ()
     return tuple(
-        Count(STATUS[name], sum(getattr(flow, name) for flow in flows.items), Filters(status=name).href())
+        StatusCount(STATUS[name], sum(getattr(flow, name) for flow in flows.items), Filters(status=name).href())
         for name in ("running", "completed", "compensated", "failed")
     )
 
 
-Item = TypeVar("Item", Row, Case)
+Item = TypeVar("Item", IncidentRow, AttentionRow)
 
 
 @dataclass(frozen=True, slots=True)
-class Steady:
-    """What is drawn, and what waits."""
+class StableTriage:
+    """What is shown, and what is new since."""
 
     shown: Triage
-    drawn: tuple[str, ...]
-    """Keys of what is drawn, in order: `before` of the next reading."""
-    news: str
-    """What waits, in words; empty: nothing does."""
+    keys: tuple[str, ...]
+    """Keys of the rows shown, in order: `before` of the next refresh."""
+    news_text: str
+    """What is new, as text; empty for nothing."""
 
 
-def steady(now: Triage, before: Sequence[str] = ()) -> Steady:
-    """Draw what was drawn before in its order, as it is now. Where nothing was drawn, all is."""
-    keys = (*(row.key for row in now.incidents), *(case.key for case in now.cases))
+def keep_order(now: Triage, before: Sequence[str] = ()) -> StableTriage:
+    """Keeps the rows shown before, in their order, with their current content; with none of them left, shows all."""
+    keys = (*(row.key for row in now.incidents), *(row.key for row in now.rows))
     kept = [key for key in before if key in set(keys)]
     if not kept:
-        return Steady(now, keys, "")
-    places = {key: place for place, key in enumerate(kept)}
-    shown = replace(now, incidents=_in_place(now.incidents, places), cases=_in_place(now.cases, places))
-    new = sum(row.count for row in now.incidents if row.key not in places)
-    new += sum(case.key not in places for case in now.cases)
-    return Steady(shown, tuple(kept), _news(new))
+        return StableTriage(now, keys, "")
+    order = {key: index for index, key in enumerate(kept)}
+    shown = replace(now, incidents=_in_order(now.incidents, order), rows=_in_order(now.rows, order))
+    new = sum(row.count for row in now.incidents if row.key not in order)
+    new += sum(row.key not in order for row in now.rows)
+    return StableTriage(shown, tuple(kept), _news(new))
 
 
-def _in_place(items: Iterable[Item], places: dict[str, int]) -> tuple[Item, ...]:
-    return tuple(sorted((each for each in items if each.key in places), key=lambda each: places[each.key]))
+def _in_order(items: Iterable[Item], order: dict[str, int]) -> tuple[Item, ...]:
+    return tuple(sorted((each for each in items if each.key in order), key=lambda each: order[each.key]))
 
 
 def _news(number: int) -> str:

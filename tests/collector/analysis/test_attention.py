@@ -33,7 +33,7 @@ def test_each_code_has_one_rule_in_the_order_of_precedence() -> None:
 
 
 def test_the_dashboard_shows_each_code_with_the_label_and_the_tone_of_its_record() -> None:
-    assert {code: sign.word for code, sign in ATTENTION.items()} == {code: code.label for code in AttentionCode}
+    assert {code: style.label for code, style in ATTENTION.items()} == {code: code.label for code in AttentionCode}
     assert ATTENTION["hung"] == ("Hung", "wait", "hourglass")
 
 

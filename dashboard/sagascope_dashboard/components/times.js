@@ -1,4 +1,4 @@
-// How the browser says moments and durations: the same words as format.py, in the reader's zone.
+// Times and durations as text: the same forms as formatting.py, in the reader's zone.
 // Joined before the components that use it.
 
 const UNITS = [["day", 86400], ["h", 3600], ["min", 60], ["s", 1]];
@@ -24,11 +24,11 @@ function units(count, name) {
   return `${count.toLocaleString("en")} ${name}${name === "day" && count !== 1 ? "s" : ""}`;
 }
 
-// A saved page stays at the moment at which it was saved.
+// On a saved page, the present is the time of saving.
 const present = () => Number(document.documentElement.dataset.present) || Date.now();
 
-const two = (number) => String(number).padStart(2, "0");
-const timeOfDay = (moment) => [moment.getHours(), moment.getMinutes(), moment.getSeconds()].map(two).join(":");
+const pad = (number) => String(number).padStart(2, "0");
+const timeOfDay = (moment) => [moment.getHours(), moment.getMinutes(), moment.getSeconds()].map(pad).join(":");
 const day = (moment) => moment.toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" });
 
 function clock(moment) {
