@@ -1,4 +1,4 @@
-"""Access control: bearer tokens, CORS and TLS. Tokens are compared in constant time and never logged."""
+"""Access control: known hosts, bearer tokens, CORS and TLS. Tokens are compared in constant time and never logged."""
 
 import hmac
 import ssl
@@ -11,7 +11,8 @@ import grpc
 from starlette.middleware.cors import CORSMiddleware
 
 from sagascope_collector.client import schemas
-from sagascope_collector.errors import CannotStart, Unauthenticated
+from sagascope_collector.client.hosts import FOREIGN_ORIGIN, UNKNOWN_HOST, KnownHosts
+from sagascope_collector.errors import CannotStart, ForeignOrigin, NotJson, SagascopeError, Unauthenticated, UnknownHost
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -108,11 +109,64 @@ def guarded(application: Application, tokens: Tokens) -> Application:
                 method = "GET" if scope["path"] in READ_ONLY_PATHS else scope["method"]
                 tokens.check_api(method, header(scope["headers"], b"authorization"))
             except Unauthenticated as error:
-                await _refuse(send, scope["path"], error)
+                await _refuse(send, scope["path"], 401, error, CHALLENGE)
                 return
         await application(scope, receive, send)
 
     return checked
+
+
+def protected(application: Application, hosts: KnownHosts) -> Application:
+    """Returns the API with protection against pages of other servers.
+
+    It answers to known hosts only. A call that may change something comes from a page of this server or of a listed
+    origin, or from no page; and its content is JSON, which a page of another server cannot send unasked.
+    """
+
+    async def checked(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (refusal := _violation(scope, hosts)):
+            await _refuse(send, scope["path"], *refusal)
+            return
+        await application(scope, receive, send)
+
+    return checked
+
+
+def protected_from_pages(application: Application, hosts: KnownHosts) -> Application:
+    """Returns the OTLP receiver with the same protection for requests that come from a page.
+
+    Senders have no `Origin`, and call the collector by whatever name their network has for it.
+    """
+
+    async def checked(scope: Scope, receive: Receive, send: Send) -> None:
+        is_page = scope["type"] == "http" and any(name == b"origin" for name, _ in scope["headers"])
+        if is_page and (refusal := _host_violation(scope, hosts) or _origin_violation(scope, hosts)):
+            await _refuse(send, scope["path"], *refusal)
+            return
+        await application(scope, receive, send)
+
+    return checked
+
+
+def _violation(scope: Scope, hosts: KnownHosts) -> tuple[int, SagascopeError] | None:
+    if (refusal := _host_violation(scope, hosts)) or scope["method"] in READ_METHODS:
+        return refusal
+    if refusal := _origin_violation(scope, hosts):
+        return refusal
+    media_type = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
+    if media_type.partition(b";")[0].strip().lower() != b"application/json":
+        return 415, NotJson("Send what this call needs as application/json.")
+    return None
+
+
+def _host_violation(scope: Scope, hosts: KnownHosts) -> tuple[int, SagascopeError] | None:
+    host = hosts.unknown(scope["headers"])
+    return None if host is None else (421, UnknownHost(UNKNOWN_HOST.format(host=host.partition(":")[0])))
+
+
+def _origin_violation(scope: Scope, hosts: KnownHosts) -> tuple[int, SagascopeError] | None:
+    origin = hosts.foreign_origin(scope["headers"])
+    return None if origin is None else (403, ForeignOrigin(FOREIGN_ORIGIN.format(origin=origin)))
 
 
 def sharing(application: Application, origins: Sequence[str]) -> Application:
@@ -128,16 +182,16 @@ def header(headers: Any, name: bytes) -> str:
     return next((value.decode("latin-1") for each, value in headers if each == name), "")
 
 
-async def _refuse(send: Send, path: str, error: Unauthenticated) -> None:
+async def _refuse(send: Send, path: str, status: int, error: SagascopeError, *headers: tuple[bytes, bytes]) -> None:
     problem = schemas.Problem(
-        type="https://sagascope.dev/problems/unauthenticated",
+        type=f"https://sagascope.dev/problems/{error.kind()}",
         title=error.title,
-        status=401,
+        status=status,
         detail=str(error),
         instance=path,
     )
-    headers = [(b"content-type", b"application/problem+json"), CHALLENGE]
-    await send({"type": "http.response.start", "status": 401, "headers": headers})
+    content_type = (b"content-type", b"application/problem+json")
+    await send({"type": "http.response.start", "status": status, "headers": [content_type, *headers]})
     await send({"type": "http.response.body", "body": problem.model_dump_json().encode()})
 
 

@@ -19,9 +19,10 @@ import grpc.aio
 import pyarrow as pa
 
 from sagascope_collector import alerting, analysis, logging_setup, scrubbing
-from sagascope_collector.access import guarded, sharing
+from sagascope_collector.access import guarded, protected, protected_from_pages, sharing
 from sagascope_collector.api import ReadLimits, create_api, present
 from sagascope_collector.cli import serve as cli
+from sagascope_collector.client.hosts import KnownHosts
 from sagascope_collector.configuration import Configuration
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import PortTaken, StorageUnavailable
@@ -233,8 +234,14 @@ class Collector:
         )
         api = guarded(with_metrics(answering, exposition), self._configuration.tokens)
         tls = self._configuration.tls.for_uvicorn() if self._configuration.tls else {}
-        shared = [sharing(each, settings.cors_origin) for each in (http, api)]
-        return tuple(server(each, drain_seconds=DRAIN_SECONDS, tls=tls) for each in shared)
+        hosts = KnownHosts.of(
+            (settings.api.host, settings.otlp_http.host, *settings.allowed_host), settings.cors_origin
+        )
+        applications = (
+            protected_from_pages(sharing(http, settings.cors_origin), hosts),
+            protected(sharing(api, settings.cors_origin), hosts),
+        )
+        return tuple(server(each, drain_seconds=DRAIN_SECONDS, tls=tls) for each in applications)
 
     def _announce(self, addresses: dict[str, str], announce: cli.Announce) -> None:
         if self._settings.log_format is logging_setup.Format.JSON:

@@ -8,7 +8,10 @@
     │   │   └── BadCursor          a cursor that this collector did not issue
     │   ├── NotFound           an unknown saga or incident
     │   ├── Disabled           a call that is disabled
-    │   └── Unauthenticated    a required token is missing or wrong
+    │   ├── Unauthenticated    a required token is missing or wrong
+    │   ├── UnknownHost        a call by a name that this server does not know
+    │   ├── ForeignOrigin      a call from a page of another server
+    │   └── NotJson            a change whose content is not sent as JSON
     ├── Unavailable        a temporary condition; a retry may succeed
     │   ├── Overloaded         the ingest queue is full
     │   ├── ReadTooLong        a query exceeded its time limit
@@ -31,6 +34,11 @@ class SagascopeError(Exception):
     """The base of all. Its text is a sentence for users."""
 
     title: ClassVar[str] = "Error"
+
+    @classmethod
+    def kind(cls) -> str:
+        """Returns the name of the class as a part of a URI: ``BadCursor`` is ``bad-cursor``."""
+        return "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in cls.__name__).lstrip("-")
 
 
 class Refused(SagascopeError):
@@ -79,6 +87,24 @@ class Disabled(Refused):
     """A call that is disabled."""
 
     title = "Disabled"
+
+
+class UnknownHost(Refused):
+    """A call by a name that this server does not know."""
+
+    title = "Unknown host"
+
+
+class ForeignOrigin(Refused):
+    """A call from a page of another server."""
+
+    title = "Foreign origin"
+
+
+class NotJson(Refused):
+    """A change whose content is not sent as JSON."""
+
+    title = "Not JSON"
 
 
 class Unavailable(SagascopeError):

@@ -177,6 +177,11 @@ class Settings(BaseModel):
     cors_origin: Annotated[tuple[str, ...], Option("ORIGIN", is_text=True)] = Field(
         (), description="Origin of web pages that may send and read. Can be repeated. Default: none."
     )
+    allowed_host: Annotated[tuple[str, ...], Option("NAME", is_text=True)] = Field(
+        (),
+        description="Name by which the API may be called, beside localhost, IP addresses and its own address. "
+        "Can be repeated.",
+    )
     tls_cert: PathOption = Field(None, description="Certificate chain for all ports.")
     tls_key: PathOption = Field(None, description="Private key of the certificate.")
     tls_client_ca: PathOption = Field(None, description="CA that must have signed the certificates of clients.")

@@ -8,7 +8,14 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
-from sagascope_dashboard.launch import DEFAULT_ADDRESS, LINKS_VARIABLE, URL_VARIABLE, command, environment
+from sagascope_dashboard.launch import (
+    DEFAULT_ADDRESS,
+    HOSTS_VARIABLE,
+    LINKS_VARIABLE,
+    URL_VARIABLE,
+    command,
+    environment,
+)
 from sagascope_dashboard.urls import templates
 
 DEFAULT_COLLECTOR = "http://127.0.0.1:4319"
@@ -28,7 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
         templates(links := options.link or os.environ.get(LINKS_VARIABLE, "").split())
     except ValueError as error:
         return _fail(str(error))
-    return _serve(host.strip("[]"), int(port), environment(options.url, links))
+    hosts = [host.strip("[]"), *(options.allowed_host or os.environ.get(HOSTS_VARIABLE, "").split())]
+    return _serve(host.strip("[]"), int(port), environment(options.url, links, hosts))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -49,6 +57,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=URL",
         action="append",
         help="another tool that shows a transaction, for example Jaeger=https://jaeger.example.com/trace/{trace_id}",
+    )
+    parser.add_argument(
+        "--allowed-host",
+        metavar="NAME",
+        action="append",
+        help="name by which the dashboard may be called, beside localhost, IP addresses and its own address",
     )
     return parser
 

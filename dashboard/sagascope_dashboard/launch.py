@@ -15,6 +15,9 @@ URL_VARIABLE = "SAGASCOPE_URL"
 LINKS_VARIABLE = "SAGASCOPE_LINKS"
 """The environment variable with links to other tools, separated by blanks."""
 
+HOSTS_VARIABLE = "SAGASCOPE_ALLOWED_HOST"
+"""The environment variable with further names by which the dashboard may be called, separated by blanks."""
+
 
 def command(host: str, port: int) -> list[str]:
     """Returns the command that serves the dashboard at an address until it is stopped.
@@ -31,6 +34,7 @@ def command(host: str, port: int) -> list[str]:
     return [sys.executable, "-m", "streamlit", "run", str(SERVER), *flags]
 
 
-def environment(url: str, links: Sequence[str] = ()) -> dict[str, str]:
+def environment(url: str, links: Sequence[str] = (), hosts: Sequence[str] = ()) -> dict[str, str]:
     """Returns the variables that the command needs, in addition to those it inherits, to read one collector."""
-    return {URL_VARIABLE: url, **({LINKS_VARIABLE: " ".join(links)} if links else {})}
+    lists = {LINKS_VARIABLE: links, HOSTS_VARIABLE: hosts}
+    return {URL_VARIABLE: url, **{name: " ".join(values) for name, values in lists.items() if values}}

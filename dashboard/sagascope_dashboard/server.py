@@ -6,14 +6,19 @@ The content security policy lets the browser load, run and call nothing but this
 import base64
 import hashlib
 import logging
+import os
 import re
 from pathlib import Path
 
 import streamlit as st
+from starlette import status
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sagascope_collector.client.hosts import FOREIGN_ORIGIN, UNKNOWN_HOST, KnownHosts
+from sagascope_dashboard.launch import HOSTS_VARIABLE
 from sagascope_dashboard.screens.login import LoginFailures
 
 _LOG = logging.getLogger(__name__)
@@ -69,6 +74,30 @@ class SecurityHeaders:
         return await self._app(scope, receive, send_with_headers)
 
 
+class HostGuard:
+    """Answers to known hosts only, over HTTP and WebSocket: the dashboard holds a token that a page must not use."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._hosts = KnownHosts.of(os.environ.get(HOSTS_VARIABLE, "").split())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuses calls by an unknown name, and from pages of another server."""
+        if scope["type"] not in {"http", "websocket"}:
+            return await self._app(scope, receive, send)
+        host = self._hosts.unknown(scope["headers"])
+        origin = self._hosts.foreign_origin(scope["headers"])
+        if host is None and origin is None:
+            return await self._app(scope, receive, send)
+        if scope["type"] == "websocket":
+            return await send({"type": "websocket.close", "code": status.WS_1008_POLICY_VIOLATION})
+        if host is not None:
+            refusal = PlainTextResponse(UNKNOWN_HOST.format(host=host.partition(":")[0]), 421)
+        else:
+            refusal = PlainTextResponse(FOREIGN_ORIGIN.format(origin=origin), 403)
+        return await refusal(scope, receive, send)
+
+
 def render_failure(error: Exception) -> bool:
     """Renders the error page; the cause goes to the log, never to the screen."""
     from sagascope_dashboard.components import error_states
@@ -80,6 +109,6 @@ def render_failure(error: Exception) -> bool:
 
 app = st.App(
     Path(__file__).with_name("app.py"),
-    middleware=[Middleware(SecurityHeaders), Middleware(LoginFailures)],
+    middleware=[Middleware(HostGuard), Middleware(SecurityHeaders), Middleware(LoginFailures)],
     on_script_error=render_failure,
 )

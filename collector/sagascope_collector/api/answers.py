@@ -27,6 +27,9 @@ STATUS: Mapping[type[errors.SagascopeError], int] = {
     errors.NotFound: 404,
     errors.Unauthenticated: 401,
     errors.Disabled: 403,
+    errors.UnknownHost: 421,
+    errors.ForeignOrigin: 403,
+    errors.NotJson: 415,
     errors.Refused: 400,
     errors.Overloaded: 503,
     errors.ReadTooLong: 503,
@@ -70,11 +73,6 @@ def status_of(error: errors.SagascopeError) -> int:
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
-def kind_of(error: type[errors.SagascopeError]) -> str:
-    """A class name as a part of a URI: ``BadCursor`` is ``bad-cursor``."""
-    return "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in error.__name__).lstrip("-")
-
-
 def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """What OpenAPI says of a route's problems."""
     content = {MEDIA_TYPE: {"schema": schemas.Problem.model_json_schema()}}
@@ -102,7 +100,7 @@ def _of_ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, errors.SagascopeError)  # noqa: S101  registered for this class only
     wait = {"Retry-After": f"{max(1, round(error.retry_after))}"} if isinstance(error, errors.Unavailable) else None
     detail = str(error) or error.title
-    return _answer(request, status_of(error), kind_of(type(error)), error.title, detail, wait)
+    return _answer(request, status_of(error), error.kind(), error.title, detail, wait)
 
 
 def _of_parameters(request: Request, error: Exception) -> Response:

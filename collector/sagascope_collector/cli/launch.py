@@ -91,11 +91,20 @@ def dashboard(
             help="Link to another tool for a transaction, such as Jaeger=https://jaeger.example.com/trace/{trace_id}.",
         ),
     ] = None,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="SAGASCOPE_ALLOWED_HOST",
+            metavar="NAME",
+            help="Name by which the dashboard may be called, beside localhost, IP addresses and its own address.",
+        ),
+    ] = None,
 ) -> None:
     """Open the dashboard of a collector."""
     credentials.headers(), credentials.tls()
     os.environ.update(credentials.environment())
-    words = [word for each in link or () for word in ("--link", each)]
+    lists = {"--link": link or (), "--allowed-host": allowed_host or ()}
+    words = [word for option, values in lists.items() for value in values for word in (option, value)]
     _exec("sagascope_dashboard", ["--address", address, "--url", url, *words], DASHBOARD_NEEDS)
 
 

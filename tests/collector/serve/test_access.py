@@ -64,8 +64,8 @@ def test_readers_need_the_read_token_or_the_one_for_changing(guarded: RunningCol
 
 def test_changes_need_the_token_for_changing(guarded: RunningCollector) -> None:
     with httpx.Client(base_url=guarded.api, trust_env=False) as api:
-        assert api.patch("/api/v1/incidents/x", headers=bearer(READ)).status_code == 401
-        assert api.patch("/api/v1/incidents/x", headers=bearer(CHANGE)).status_code != 401
+        assert api.patch("/api/v1/incidents/x", json={}, headers=bearer(READ)).status_code == 401
+        assert api.patch("/api/v1/incidents/x", json={}, headers=bearer(CHANGE)).status_code != 401
 
 
 def test_tokens_are_in_no_log_and_no_list_of_processes(guarded: RunningCollector) -> None:
@@ -97,13 +97,64 @@ def test_no_web_page_may_read_unless_it_is_named(tmp_path: Path) -> None:
     with running_collector(tmp_path) as collector:
         answer = httpx.get(f"{collector.api}/api/v1/status", headers=page, trust_env=False)
         assert "access-control-allow-origin" not in answer.headers
-        assert httpx.options(f"{collector.otlp_http}/v1/traces", headers=preflight, trust_env=False).status_code == 405
+        assert httpx.options(f"{collector.otlp_http}/v1/traces", headers=preflight, trust_env=False).status_code == 403
     with running_collector(tmp_path, "--cors-origin", "https://ops.example") as collector:
         answer = httpx.get(f"{collector.api}/api/v1/status", headers=page, trust_env=False)
         assert answer.headers["access-control-allow-origin"] == "https://ops.example"
         assert httpx.options(f"{collector.otlp_http}/v1/traces", headers=preflight, trust_env=False).status_code == 200
         other = httpx.get(f"{collector.api}/api/v1/status", headers={"origin": "https://x.example"}, trust_env=False)
         assert "access-control-allow-origin" not in other.headers
+
+
+def test_the_api_answers_to_known_hosts_only(tmp_path: Path) -> None:
+    with running_collector(tmp_path, "--allowed-host", "Sagas.Example") as collector:
+        port = collector.api.rpartition(":")[2]
+
+        def status_of(host: str, path: str = "/api/v1/status") -> int:
+            return httpx.get(f"{collector.api}{path}", headers={"host": host}, trust_env=False).status_code
+
+        known = (
+            f"localhost:{port}",
+            f"127.0.0.1:{port}",
+            "10.1.2.3",
+            "[::1]:80",
+            "sagas.example",
+            "sagas.example.:443",
+        )
+        assert [status_of(host) for host in known] == [200] * len(known)
+        foreign = ("evil.example", f"evil.example:{port}", "127.0.0.1.evil.example", "sagas.example.evil.example", "x")
+        assert [status_of(host) for host in foreign] == [421] * len(foreign)
+        assert {status_of("evil.example", path) for path in ("/metrics", "/healthz", "/api/v1/backup", "/")} == {421}
+
+
+def test_a_page_of_another_server_changes_nothing(tmp_path: Path) -> None:
+    with running_collector(tmp_path, "--cors-origin", "https://ops.example") as collector:
+
+        def status_of(body: str = '{"key": "x", "value": "y"}', **headers: str) -> int:
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            url = f"{collector.api}/api/v1/forget"
+            return httpx.post(url, content=body, headers=named, trust_env=False).status_code
+
+        json = "application/json"
+        assert status_of(content_type=json) == 200
+        assert status_of(content_type=json, origin=collector.api) == 200
+        assert status_of(content_type=json, origin="https://ops.example") == 200
+        assert {status_of(content_type=json, origin=origin) for origin in ("https://evil.example", "null")} == {403}
+        assert {status_of(content_type=simple) for simple in ("text/plain", "", "multipart/form-data")} == {415}
+
+
+def test_otlp_checks_names_and_origins_of_requests_from_pages_only(tmp_path: Path) -> None:
+    with running_collector(tmp_path) as collector:
+
+        def status_of(**headers: str) -> int:
+            headers |= {"content-type": "application/json"}
+            url = f"{collector.otlp_http}/v1/traces"
+            return httpx.post(url, content="{}", headers=headers, trust_env=False).status_code
+
+        assert status_of(host="collector:4318") == 200
+        assert status_of(origin=collector.otlp_http) == 200
+        assert status_of(host="evil.example", origin="http://evil.example") == 421
+        assert status_of(origin="http://evil.example") == 403
 
 
 # --- TLS -------------------------------------------------------------------------------------------
