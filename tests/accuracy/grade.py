@@ -11,7 +11,7 @@ from accuracy.faults import COMPLETE, Damage, Fault, damage, fault
 from accuracy.harm import harm, untrue
 from accuracy.shapes import Shape, shape
 from accuracy.telemetry import SECOND, SENT_WITHIN, STARTED, Telemetry, emit
-from accuracy.truth import PRECEDENCE, Claim, claims
+from accuracy.truth import PRECEDENCE, Claim, claims, is_loss_evident
 from accuracy.world import Story, play
 from sagascope_collector.analysis import (
     Baseline,
@@ -28,7 +28,14 @@ from sagascope_collector.analysis import (
 from sagascope_collector.analysis.assembly import reports_in_time
 from sagascope_collector.analysis.case import Case
 from sagascope_collector.analysis.model import Action, Confidence
-from sagascope_collector.analysis.spans import JoinedSpans, join_records, lost_spans, process_key, processes
+from sagascope_collector.analysis.spans import (
+    JoinedSpans,
+    is_unlisted,
+    join_records,
+    lost_spans,
+    process_key,
+    processes,
+)
 from sagascope_collector.analysis.verdict import judgement_of
 from sagascope_collector.records import Facts, Instance
 
@@ -132,8 +139,6 @@ class _View:
     """A judgement, and what it rests on."""
 
     at: float
-    records: int
-    """How many records had come."""
     deaf: tuple[tuple[int, int], ...]
     saga: Saga
     judgement: Judgement
@@ -155,7 +160,9 @@ def _driver(saga: Saga, instances: Mapping[tuple[str, str], Instance], now: int)
     instance = instances.get(process_key(saga.root.process)) if saga.root is not None else None
     if instance is None or instance.heartbeat is None:
         return ()
-    return instance.heartbeat.dropped > 0, reports_in_time(instance, instance.heartbeat, now)
+    beat = instance.heartbeat
+    is_open = [is_unlisted(span_id, at, beat) for span_id, at in saga.announced.items()]
+    return beat.dropped > 0, reports_in_time(instance, beat, now), *is_open
 
 
 def _stands(judgement: Judgement, facts: Facts, now: int) -> bool:
@@ -263,19 +270,19 @@ class Grader:
         if outage and at > outage[0]:
             deaf = ((STARTED + round(outage[0] * SECOND), min(now, STARTED + round(outage[1] * SECOND))),)
         facts = assembled.facts(at)
-        last = self._last
-        is_same = last is not None and last.at <= at and (last.records, last.deaf) == (records, deaf)
-        if last is not None and is_same and not self._is_judged_anew and _stands(last.judgement, facts, now):
-            return last
         saga = self.saga_of(facts, records, now)
         if saga is None:
             return None
+        last = self._last
+        is_same = last is not None and last.at <= at and last.saga is saga and last.deaf == deaf
+        if last is not None and is_same and not self._is_judged_anew and _stands(last.judgement, facts, now):
+            return last
         case = Case(saga, facts.instances, Context(now, ingest_outages=deaf, baselines=self.baselines))
         finding = attention.find(case)
         judgement = judgement_of(case, finding)
         actions = attention.RULES[finding.reason].actions(case, finding) if finding is not None else []
         self._check_reminder(at, judgement)
-        self._last = _View(at, records, deaf, saga, judgement, actions)
+        self._last = _View(at, deaf, saga, judgement, actions)
         return self._last
 
     def saga_of(self, facts: Facts, records: int, now: int) -> Saga | None:
@@ -326,7 +333,8 @@ class Grader:
                 self._note("wrong_code", at, f"{code}, not {PRECEDENCE[must[0].rank]}: {verdict.headline}")
             return code
         if self._result.label == "damaged":
-            if verdict.confidence is not Confidence.POSSIBLE:
+            is_evident = is_loss_evident(self._case.story, self._case.assembled, at)
+            if verdict.confidence is not Confidence.POSSIBLE and is_evident:
                 self._note("overconfident", at, f"{verdict.confidence.value} {code}: {verdict.headline}")
             return code
         if fitting:

@@ -30,6 +30,9 @@ ENDED_SENT_WITHIN = 1.0
 INTERVAL = 5.0
 IDLE_INTERVAL = 60.0
 LISTED_BEFORE = 10.0
+GIVEN_UP_AFTER = 10.5
+"""Seconds after which the final form of a span that is no longer listed is not awaited any more."""
+
 HORIZON_SECONDS = 5_000.0
 OURS = Scope("sagascope", schema_url=semconv.SCHEMA_URL)
 PLAIN = Scope("opentelemetry")
@@ -86,6 +89,13 @@ class Telemetry:
     def of(self, work: Work | None, *, is_caller: bool = False) -> Sent | None:
         """The span of some work; None where there is none."""
         return self._of.get((id(work), is_caller))
+
+    def is_given_up(self, sent: Sent, at: float) -> bool:
+        """Whether a span was announced, and its process has long since listed its open spans without it."""
+        if sent.finished <= at or sent.announced > at:
+            return False
+        reported = next((each for each in self._processes if each.process is sent.process), None)
+        return reported is not None and reported.is_unlisted(sent, at - GIVEN_UP_AFTER)
 
     def last_sign(self, process: Process) -> tuple[float, float] | None:
         """(when a dead process was last seen, the interval that it announced); None where it announced none."""
@@ -323,6 +333,13 @@ class _Reported:
         shown = [each.end for each in self._spans if each.finished < inf]
         shown += [each.start + ANNOUNCED_AFTER for each in self._spans if each.announced < inf]
         return max([at, *shown]), interval
+
+    def is_unlisted(self, sent: Sent, at: float) -> bool:
+        latest = self._latest(at)
+        if latest is None:
+            return False
+        beat = self._beat(latest)[0]
+        return beat > sent.start + ANNOUNCED_AFTER and sent.span.span_id not in self._open(beat)
 
     def instance(self, at: float) -> Instance | None:
         latest = self._latest(at)

@@ -52,6 +52,36 @@ def claims(story: Story, assembled: Telemetry) -> list[Claim]:
     return list(_Truth(story, assembled).claims())
 
 
+def is_loss_evident(story: Story, assembled: Telemetry, at: float) -> bool:
+    """Whether what had come by a moment shows that something else did not, so that no absence proves anything.
+
+    A parent of a span, an attempt between two others, a step that an observed one waits for, or the end of an open span
+    that its process no longer lists.
+    """
+    came = [each for each in assembled.sent if min(each.announced, each.finished) <= at]
+    works = [each.work for each in came if each.work is not None]
+    ids = {each.span.span_id for each in came}
+    orphans = [each for each in came if each.span.parent_id and each.span.parent_id not in ids]
+    if any(each is not min(came, key=lambda other: other.start) for each in orphans):
+        return True
+    numbers: dict[tuple[str, str, str], set[int]] = {}
+    for work in works:
+        numbers.setdefault((work.name, work.step.key, work.kind), set()).add(work.number)
+    if any(max(each) - min(each) >= len(each) for each in numbers.values()):
+        return True
+    is_planned = story.shape.plan == "learned" or any(each.work is None for each in came)
+    if is_planned and story.shape.plan != "none" and _is_predecessor_missing(story, works):
+        return True
+    return any(assembled.is_given_up(each, at) for each in came)
+
+
+def _is_predecessor_missing(story: Story, works: list[Work]) -> bool:
+    seen = {work.step.name for work in works if work.is_forward}
+    needed = {story.shape.steps[place].name for work in works if work.is_forward for place in work.step.after}
+    optional = {step.name for step in story.shape.steps if step.is_optional}
+    return bool(needed - seen - optional)
+
+
 def _over(work: Work) -> float:
     """When it was over; where its caller could not note that, for its executor."""
     return next((at for at in (work.over, work.ended) if at < inf), work.called)
@@ -352,7 +382,8 @@ class _Truth:
                     "retrying",
                 }
             )
-            yield Claim(codes, steps, boss.dies, inf, boss.dies, is_required=False)
+            done = frozenset(work.step.name for work in self.works if work.step.compensation)
+            yield Claim(codes, steps | done, boss.dies, inf, boss.dies, is_required=False)
             return
         latest = max(silent, over + IN_TRANSIT_SECONDS, self.root.announced)
         yield Claim(frozenset({"instance_lost"}), steps, min(silent, latest) - 0.3, latest, boss.dies)

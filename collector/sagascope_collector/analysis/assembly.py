@@ -1,6 +1,6 @@
 """Assembles sagas from everything that was received about one id, in whatever order it came."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import pairwise
@@ -22,6 +22,7 @@ from sagascope_collector.analysis.spans import (
     ProcessKey,
     SpanTree,
     is_sampled,
+    is_unlisted,
     join_records,
     logged_steps,
     lost_spans,
@@ -123,7 +124,7 @@ def fold(
     compensations = [step.compensation for step in declared.steps if step.compensation]
     reporting_spans = [*spans, *joined.again, *normalized.further_attempts, *(each.span for each in only_logged)]
     found = steps.tried(attempts.collect(reporting_spans, tree, compensations), about, declared)
-    may_lack = may_lack_telemetry(spans, frame, found, about.lost_spans, instances, now, declared)
+    may_lack = may_lack_telemetry(spans, frame, found, about, instances, now, declared)
     saga = _Assembly(key, spans, logs, frame, declared, about, found, edges, impossible, may_lack).saga()
     return (
         saga if normalized.is_unchanged else replace(saga, spans=tuple(sorted(joined.spans.values(), key=_span_order)))
@@ -317,7 +318,7 @@ def may_lack_telemetry(
     spans: Sequence[Span],
     frame: Frame,
     steps: Sequence[Step],
-    lost_spans: Collection[str],
+    about: AttemptContext,
     instances: Mapping[ProcessKey, Instance],
     now: int,
     plan: Plan,
@@ -326,8 +327,8 @@ def may_lack_telemetry(
 
     It is excluded only where the process of the root span calls the steps itself, so that it reports each of them, and
     sends heartbeats, which report what it could not send; while the saga is open, the process must still report.
-    Nothing may be known to be missing: a parent span, dropped or unsampled records, or a step that an observed one
-    depends on.
+    Nothing may be known to be missing: a parent span, dropped or unsampled records, the end of a span that it no longer
+    lists as open, a step that an observed one depends on, or one without which the saga cannot have completed.
     """
     if not frame.roots:
         return True
@@ -341,9 +342,17 @@ def may_lack_telemetry(
         return True
     if any(is_sampled(span.trace_state) for span in spans):
         return True
-    if any(span.span_id in lost_spans and process_key(span.process) == driver for span in spans):
+    own = [span.span_id for span in spans if not span.end and process_key(span.process) == driver]
+    if any(each in about.lost_spans or is_unlisted(each, about.announced.get(each, beat.at), beat) for each in own):
+        return True
+    if frame.closing is not None and status_of(frame, steps) is Status.COMPLETED and _lacks_required(plan, steps):
         return True
     return bool(orphans(spans)) or bool(plans.unseen_required_steps(plan, steps))
+
+
+def _lacks_required(plan: Plan, steps: Sequence[Step]) -> bool:
+    started = {step.name for step in steps}
+    return any(not step.optional and step.name not in started for step in plan.steps)
 
 
 def reports_in_time(instance: Instance, beat: Heartbeat, now: int) -> bool:

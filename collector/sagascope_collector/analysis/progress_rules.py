@@ -10,7 +10,7 @@ from sagascope_collector.analysis import deadlines, ledger, plans
 from sagascope_collector.analysis.case import Case, Finding, StepAttempt, phase_of
 from sagascope_collector.analysis.context import IN_TRANSIT_SECONDS
 from sagascope_collector.analysis.deadlines import Deadline
-from sagascope_collector.analysis.model import Attempt, BlockReport, Confidence
+from sagascope_collector.analysis.model import Attempt, AttemptState, BlockReport, Confidence
 from sagascope_collector.analysis.spans import is_unlisted, process_key
 from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
@@ -87,10 +87,10 @@ def _lost(case: Case, in_flight_attempt: StepAttempt, process: Process) -> Findi
 
 
 def _confidence_of_loss(case: Case, process: Process, since: int) -> Confidence:
+    if case.telemetry_lost or case.lacks_records:
+        return Confidence.POSSIBLE
     if case.liveness.has_shut_down(process):
         return Confidence.CERTAIN
-    if case.telemetry_lost:
-        return Confidence.POSSIBLE
     instance = case.liveness.instance(process)
     silent = case.liveness.last_seen_at(instance) if instance else since
     return Confidence.LIKELY if case.liveness.reported_since(process.service, silent) else Confidence.POSSIBLE
@@ -178,7 +178,7 @@ def _is_child_stuck(case: Case, attempt: Attempt) -> bool:
 
 def _confidence_of_hang(case: Case, in_flight_attempt: StepAttempt) -> Confidence:
     views = [view for view in in_flight_attempt.attempt.views if not view.end]
-    if case.telemetry_lost or not views or not case.liveness.sends_heartbeats(views[-1].process):
+    if case.telemetry_lost or case.lacks_records or not views or not case.liveness.sends_heartbeats(views[-1].process):
         return Confidence.POSSIBLE
     if case.liveness.lists_as_open(views[-1].process, views[-1].span_id):
         return Confidence.CERTAIN
@@ -315,10 +315,22 @@ def retrying(case: Case) -> Finding | None:
         step = each.step
         first, service = deadlines.failed_in_a_row(each)[0].attempt, case.service_of(step.name)
         since = first.finished_at or first.called_at
-        return Finding(
-            AttentionCode.RETRYING, phase_of(step), step.name, service, since, Confidence.CERTAIN, subject=each
-        )
+        confidence = _confidence_of_retry(case, each)
+        return Finding(AttentionCode.RETRYING, phase_of(step), step.name, service, since, confidence, subject=each)
     return None
+
+
+def _confidence_of_retry(case: Case, failed: StepAttempt) -> Confidence:
+    """Certain while its next attempt is in flight, or announced and not due; else nothing was received of that."""
+    finished_at = failed.attempt.finished_at or failed.attempt.called_at
+    if case.lacks_records:
+        return Confidence.POSSIBLE
+    if failed.step.attempts[-1].state is AttemptState.IN_FLIGHT:
+        return Confidence.CERTAIN
+    if not case.clock.is_late(finished_at, failed.attempt.retry_in or 0.0):
+        return Confidence.CERTAIN
+    caller = failed.attempt.views[0].process.service if failed.attempt.views else failed.step.service
+    return Confidence.LIKELY if case.reported_since(caller, finished_at) else Confidence.POSSIBLE
 
 
 def blocked(case: Case) -> Finding | None:
