@@ -1,7 +1,7 @@
 """Cached calls to the collector. The only input and output of the dashboard."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
@@ -14,6 +14,12 @@ from sagascope_dashboard.urls import Filters, FlowAddress, SagaAddress, Template
 
 PAGE_ROWS = 50
 """Transactions on one page of the list."""
+
+MAX_CSV_ROWS = 10_000
+"""Transactions in one CSV file."""
+
+CSV_PAGE_ROWS = 500
+"""Transactions that one call for a CSV file reads."""
 
 MAX_ATTENTION_ROWS = 200
 """Sagas that the first screen lists; it links to the rest."""
@@ -67,6 +73,21 @@ def sagas(filters: Filters) -> FetchResult[schemas.Sagas]:
     """Returns one page of the list."""
     call = filters.api_arguments(now())
     return _fetch(("sagas", filters), lambda: _sagas(collector_url(), PAGE_ROWS, tuple(sorted(call.items()))))
+
+
+def all_sagas(filters: Filters) -> Iterator[schemas.SagaSummary]:
+    """Yields every saga that the filters leave, at most `MAX_CSV_ROWS`, in the order of the list.
+
+    Raises:
+        ClientError: the collector does not answer.
+    """
+    arguments = filters.with_changes(cursor="").api_arguments(now())
+    for _ in range(MAX_CSV_ROWS // CSV_PAGE_ROWS):
+        page = _client(collector_url()).sagas(limit=CSV_PAGE_ROWS, **arguments)
+        yield from page.items
+        if page.next_cursor is None:
+            return
+        arguments["cursor"] = page.next_cursor
 
 
 def attention_sagas() -> FetchResult[schemas.Sagas]:

@@ -1,5 +1,6 @@
 """What people do with the dashboard, in a real browser against a live collector."""
 
+import csv
 import re
 from pathlib import Path
 from urllib.parse import urlencode
@@ -189,6 +190,18 @@ def test_nothing_received_is_ever_interpreted(watched: Watched) -> None:
         watched.go(path, title)
         assert page.evaluate("window.hacked") is None
         assert page.locator("a[href^='javascript'], .sagascope-elements img, .sagascope-elements script").count() == 0
+
+
+def test_the_list_is_downloaded_as_csv_with_its_filters(watched: Watched, tmp_path: Path) -> None:
+    page = watched.open("/transactions?attention=any")
+    expect(page.locator(".list", has_text="8492")).to_contain_text("stuck for")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download as CSV").click()
+    assert download.value.suggested_filename == "transactions.csv"
+    download.value.save_as(tmp_path / "transactions.csv")
+    rows = list(csv.DictReader((tmp_path / "transactions.csv").read_text(encoding="utf-8").splitlines()))
+    assert len(rows) == page.locator(".list tbody tr").count()
+    assert {row["attention"] for row in rows if row["id"] == "8492"} == {"instance_lost"}
 
 
 def test_a_saved_page_opens_without_any_network(watched: Watched, desk: BrowserContext, tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
+import csv
+import io
+
 import pytest
 
 from sagascope_collector.client import schemas
 from sagascope_dashboard.urls import Filters, SagaAddress
-from sagascope_dashboard.viewmodels.transactions import filter_options, only_match, transactions
+from sagascope_dashboard.viewmodels.transactions import CSV_COLUMNS, as_csv, filter_options, only_match, transactions
 from support.wires import at, needing, summary
 
 
@@ -27,6 +30,31 @@ def test_a_row_shows_the_current_step_and_reason_of_an_open_saga() -> None:
 def test_a_row_shows_how_long_a_finished_saga_took() -> None:
     (row,) = transactions(page(summary(status="completed", ended_at=at(0.42))), Filters()).rows
     assert (row.duration_text, row.style.label, row.reason) == ("420 ms", "Completed", None)
+
+
+def test_a_row_shows_for_how_long_it_is_stuck_its_attempts_and_its_business_keys() -> None:
+    stuck, running = transactions(
+        page(needing("8492", "hung", since=at(1), attempts=3, keys={"order": "A 1"}), summary(since=at(1))), Filters()
+    ).rows
+    assert (stuck.stuck_since, stuck.attempts, stuck.keys) == (at(1), 3, ("order A 1",))
+    assert (running.stuck_since, running.keys) == (None, ())
+
+
+def test_csv_has_a_line_for_each_saga() -> None:
+    sagas = [needing("8492", "hung", since=at(1), keys={"order": "A, 1"}), summary(status="completed", ended_at=at(2))]
+    head, first, second = csv.reader(io.StringIO(as_csv(sagas)))
+    assert head == list(CSV_COLUMNS)
+    told = dict(zip(head, first, strict=True))
+    assert (told["id"], told["attention"], told["keys"], told["ended"]) == ("8492", "hung", "order=A, 1", "")
+    assert told["stuck since"].endswith("Z")
+    assert dict(zip(head, second, strict=True))["status"] == "completed"
+
+
+@pytest.mark.parametrize("received", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1+1", "\n=1+1"])
+def test_no_cell_of_a_csv_file_is_a_formula(received: str) -> None:
+    _, row = csv.reader(io.StringIO(as_csv([summary(id=received, headline=received)])))
+    assert all(not cell.startswith(("=", "+", "-", "@")) for cell in row)
+    assert f"'{received.strip()}" in row or received.startswith("\t")
 
 
 def test_a_page_is_drawn_in_the_order_in_which_it_comes() -> None:

@@ -16,6 +16,7 @@ from sagascope_dashboard.viewmodels.transactions import (
     FilterOptions,
     TransactionRow,
     Transactions,
+    as_csv,
     filter_options,
     transactions,
 )
@@ -68,15 +69,27 @@ def _row(row: TransactionRow) -> Element:
         h(
             "td",
             link(row.href, f"{row.name} ", h("span", row.id, cls="id")),
+            h("span", ", ".join(row.keys), cls="muted keys") if row.keys else None,
             h("span", row.headline, cls="summary") if row.reason else None,
             cls="title",
         ),
-        h("td", row.where or None, cls="where"),
+        h(
+            "td",
+            row.where or None,
+            h("span", f", {row.attempts:,} attempts") if row.attempts > 1 else None,
+            cls="where",
+        ),
         h("td", ", ".join(row.amount_at_risk) or None, cls="amount"),
-        h("td", row.duration_text or None, cls="num"),
+        h("td", _duration(row), cls="num"),
         h("td", time(row.started, "ago"), cls="num"),
         data_key=row.key,
     )
+
+
+def _duration(row: TransactionRow) -> list[Element] | str | None:
+    if row.stuck_since:
+        return ["stuck for ", time(row.stuck_since, "for")]
+    return row.duration_text or None
 
 
 def _pager(shown: Transactions) -> Element | None:
@@ -104,6 +117,15 @@ def page() -> None:
     filters = _read_filters(Filters.parse(st.query_params.to_dict()))
     render("transactions-chips", chips(filters))
     _live_content(filters)
+    st.download_button(
+        "Download as CSV",
+        lambda: as_csv(data.all_sagas(filters)),
+        file_name="transactions.csv",
+        mime="text/csv",
+        on_click="ignore",
+        key="transactions-csv",
+        help=f"Every transaction that matches the filters, {data.MAX_CSV_ROWS:,} at most",
+    )
 
 
 def _read_filters(filters: Filters) -> Filters:

@@ -1,11 +1,13 @@
 """Transactions: one page of the list, and the known values of its filters."""
 
+import csv
+import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.formatting import amounts_at_risk, duration, line
+from sagascope_dashboard.formatting import amounts_at_risk, duration, iso, line
 from sagascope_dashboard.palette import ATTENTION, STATUS, Style
 from sagascope_dashboard.urls import ORDERS, Filters, SagaAddress
 
@@ -15,6 +17,12 @@ NOT_FOUND_TEXTS = {
     "not_a_saga": "it is known, but belongs to no transaction: no saga id was sent with it.",
 }
 """Why a search found nothing."""
+
+
+CSV_COLUMNS = (
+    *("type", "id", "environment", "run", "status", "attention", "stuck since", "started", "ended", "step", "service"),
+    *("attempts", "amount at risk", "keys", "headline"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +50,13 @@ class TransactionRow:
     environment: str
     where: str
     started: datetime
+    stuck_since: datetime | None
+    """When progress stopped; None if it needs no attention."""
     duration_text: str
     """How long it took; empty while it is open."""
+    attempts: int
+    keys: tuple[str, ...]
+    """Business keys with their names: ``order A-8492``."""
     amount_at_risk: tuple[str, ...]
     headline: str
 
@@ -108,7 +121,7 @@ _COLUMNS = {
     "id": "Transaction",
     "step": "Where",
     "amount_at_risk": "Amount at risk",
-    "duration": "Took",
+    "duration": "Duration",
     "started": "Started",
 }
 
@@ -139,10 +152,38 @@ def _row(saga: schemas.SagaSummary) -> TransactionRow:
         environment=line(saga.environment, 40),
         where=" in ".join(line(part, 60) for part in (saga.step, saga.service) if part),
         started=saga.started_at,
+        stuck_since=saga.since if saga.attention else None,
         duration_text=duration(_seconds(saga)) if saga.ended_at else "",
+        attempts=saga.attempts,
+        keys=tuple(f"{line(name, 40)} {line(value, 80)}" for name, value in saga.keys.items()),
         amount_at_risk=amounts_at_risk(saga.amount_at_risk),
         headline=line(saga.headline, 300),
     )
+
+
+def as_csv(sagas: Iterable[schemas.SagaSummary]) -> str:
+    """Returns sagas as CSV: a header, then a line each. Times are UTC; no cell is a formula for a spreadsheet."""
+    file = io.StringIO()
+    writer = csv.writer(file)
+    writer.writerow(CSV_COLUMNS)
+    writer.writerows([_csv_cell(value) for value in _csv_values(saga)] for saga in sagas)
+    return file.getvalue()
+
+
+def _csv_values(saga: schemas.SagaSummary) -> tuple[str, ...]:
+    return (
+        *(saga.name, saga.id, saga.environment, saga.run, saga.status, saga.attention or ""),
+        *(iso(moment) if moment else "" for moment in (saga.since, saga.started_at, saga.ended_at)),
+        *(saga.step or "", saga.service or "", str(saga.attempts)),
+        "; ".join(amounts_at_risk(saga.amount_at_risk)),
+        "; ".join(f"{name}={value}" for name, value in saga.keys.items()),
+        saga.headline,
+    )
+
+
+def _csv_cell(value: str) -> str:
+    text = line(value, 1_000)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def _empty_text(filters: Filters, reason: str | None) -> str:
