@@ -28,6 +28,9 @@ MINUTES_KEPT_SECONDS: Final = 86_400
 IDLE_SECONDS: Final = 86_400
 """Time without any failure after which an incident is over, although too few sagas have ended to show it."""
 
+ACCEPTED_AFTER_SECONDS: Final = 86_400
+"""Age from which sagas of an incident are the baseline of a type that has no other sagas: it always failed."""
+
 MIN_FAILED: Final = 5
 """Failed sagas without which there is no incident: two of three at night are none."""
 
@@ -90,6 +93,8 @@ class Baseline(NamedTuple):
     completed: float
     dispersion: float = 1.0
     is_learned: bool = True
+    is_accepted: bool = False
+    """Whether it rests on sagas of incidents, since there are no others."""
 
     @property
     def share(self) -> float:
@@ -145,6 +150,8 @@ def _going_on(
     last_failure = max((each.start for each in found if each.failed), default=since)
     if now - last_failure > IDLE_SECONDS or _has_returned(found, baseline):
         return None
+    if baseline.is_accepted and not _departs(found, baseline):
+        return None
     return _departure(since, found, baseline)
 
 
@@ -162,7 +169,10 @@ def _departure(since: int, found: Sequence[OutcomePeriod], baseline: Baseline) -
 
 
 def learn(periods: Sequence[OutcomePeriod], now: int, until: int, history: History, minutes_from: int) -> Baseline:
-    """Returns the baseline of a type from what ended before `until`."""
+    """Returns the baseline of a type from what ended before `until`.
+
+    Where that is too little, what ended long enough ago counts, too, although an incident went on.
+    """
     first = max(now - BASELINE_SECONDS, history.baseline_from)
 
     def counts(each: OutcomePeriod) -> bool:
@@ -171,6 +181,12 @@ def learn(periods: Sequence[OutcomePeriod], now: int, until: int, history: Histo
         return first < end <= until and each.ended > 0 and not is_excluded
 
     used = [each for each in periods if counts(each)]
+    is_accepted = False
+    if _sum(used)[1] < PRIOR_FAILED + PRIOR_COMPLETED:
+        accepted_until = now - ACCEPTED_AFTER_SECONDS
+        accepted = [each for each in periods if first < _end(each, minutes_from) <= accepted_until and each.ended]
+        if is_accepted := _sum(accepted)[1] >= PRIOR_FAILED + PRIOR_COMPLETED:
+            used = accepted
     failed, ended = _sum(used)
     dispersion = _dispersion(used, failed, ended)
     return Baseline(
@@ -178,6 +194,7 @@ def learn(periods: Sequence[OutcomePeriod], now: int, until: int, history: Histo
         PRIOR_COMPLETED + (ended - failed) / dispersion,
         dispersion,
         is_learned=ended >= PRIOR_FAILED + PRIOR_COMPLETED,
+        is_accepted=is_accepted,
     )
 
 

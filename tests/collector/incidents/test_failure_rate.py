@@ -158,6 +158,15 @@ def test_a_share_that_a_person_accepted_is_the_baseline() -> None:
     assert after([*known, *worse], history, NOW + 3 * MINUTE)
 
 
+def test_an_incident_of_a_type_that_fails_from_its_first_saga_ends_after_a_day_and_opens_no_other() -> None:
+    begun = first_minute(NOW) - 30 * HOUR
+    periods = [OutcomePeriod(begun + hour * HOUR, 20, 19) for hour in range(30)]
+    assert after([*periods[-20:], *minutes((20, 19))], History(open_since=periods[-20].start))
+    assert after([*periods, *minutes((20, 19))], History(open_since=begun)) is None
+    resolved = History(resolved_at=NOW - 30 * MINUTE, excluded=[(begun, NOW - 30 * MINUTE)])
+    assert after([*periods, *minutes(*[(20, 19)] * 25)], resolved) is None
+
+
 def test_shares_that_differ_from_hour_to_hour_make_counts_worth_less() -> None:
     steady = learn(week(100, 10), NOW, NOW, NEW, first_minute(NOW))
     uneven = learn(
