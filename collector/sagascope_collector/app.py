@@ -231,6 +231,7 @@ class Collector:
             self._scrubber.stored_id,
             limits,
             with_sql=settings.serves_sql,
+            on_erased=self._surroundings.erased,
         )
         api = guarded(with_metrics(answering, exposition), self._configuration.tokens)
         tls = self._configuration.tls.for_uvicorn() if self._configuration.tls else {}

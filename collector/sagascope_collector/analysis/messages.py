@@ -118,11 +118,13 @@ def not_received(case: Case, finding: Finding) -> Text:
     text = phrase("{} was not received by any consumer, as far as telemetry shows", _message(case, message))
     latest_success = others(case, finding, message)
     if latest_success is not None:
-        other = phrase(
-            "{} {} at {}", latest_success.key.name, latest_success.key.id, clock(latest_success.at, case.clock.now)
-        )
+        # a headline is stored, so it names no other saga: that one may be erased
+        at = clock(latest_success.at, case.clock.now)
         return phrase(
-            "{}; {} received others ({}), so the cause is this message", text, who(latest_success.process), other
+            "{}; {} received others (the latest at {}), so the cause is this message",
+            text,
+            who(latest_success.process),
+            at,
         )
     case.clock.reevaluate_with_backoff(message.at, REEVALUATION_DELAY_NS)
     return phrase("{}{}", text, _idle(case, finding, message))

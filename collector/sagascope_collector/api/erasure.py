@@ -31,6 +31,8 @@ class Eraser:
     storage: Storage
     stored_as: Callable[[str], str] = str
     """Returns the form in which a text is stored after scrubbing."""
+    on_erased: Callable[[Sequence[SagaId]], None] = lambda _: None
+    """Is called with the sagas that were erased: what is held in memory must name them no more."""
 
     def preview(self, request: schemas.Forget) -> schemas.Forgotten:
         """Returns what `erase` would erase: all runs and names of an id are erased together.
@@ -48,7 +50,9 @@ class Eraser:
         rows = self._matching(request)
         result = self._result(rows, 0)
         ids = list(dict.fromkeys(SagaId(row.key.environment, row.key.id) for row in rows))
-        return result.model_copy(update={"records": self.storage.erasure.erase(ids, self._values(request))})
+        records = self.storage.erasure.erase(ids, self._values(request))
+        self.on_erased(ids)
+        return result.model_copy(update={"records": records})
 
     def _result(self, rows: Sequence[SagaRow], records: int | None) -> schemas.Forgotten:
         backups = self.storage.backups.since(min(row.started_at for row in rows)) if rows else []

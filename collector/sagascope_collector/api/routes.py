@@ -5,7 +5,7 @@ loop, on which the OTLP receivers live too.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Response
@@ -24,6 +24,7 @@ from sagascope_collector.client import schemas
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import NotFound, Unavailable
 from sagascope_collector.incidents import Comparison, Incidents
+from sagascope_collector.records import SagaId
 from sagascope_collector.sql import Queries
 from sagascope_collector.storage import Storage, whole_period
 
@@ -44,6 +45,7 @@ def create_api(
     limits: ReadLimits = ReadLimits(),  # noqa: B008  it cannot change
     *,
     with_sql: bool = True,
+    on_erased: Callable[[Sequence[SagaId]], None] = lambda _: None,
 ) -> FastAPI:
     """The API over one storage, as an ASGI application.
 
@@ -56,6 +58,7 @@ def create_api(
         stored_as: what scrubbing leaves of a text.
         limits: how much may be read at one time.
         with_sql: whether SQL is answered.
+        on_erased: is called with the sagas that were erased.
     """
     api = FastAPI(
         title="Sagascope",
@@ -75,7 +78,7 @@ def create_api(
     tasks, comparison = Tasks(storage, context, clock), Comparison(storage, clock)
     api.include_router(incident_routes(incidents, tasks, comparison), dependencies=read_slot)
     api.include_router(of_sql(Queries(storage) if with_sql else None))
-    api.include_router(of_erasure(Eraser(storage, stored_as), read_slot))  # takes as long as it takes
+    api.include_router(of_erasure(Eraser(storage, stored_as, on_erased), read_slot))  # takes as long as it takes
     api.include_router(_of_the_process(storage, health))  # asked also, and most of all, while others wait
     return api
 

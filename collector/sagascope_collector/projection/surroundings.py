@@ -30,6 +30,7 @@ class Surroundings:
         self._services_last_seen: Mapping[tuple[str, str], int] = {}
         self._doubted: Mapping[str, int] = {}
         self._stuck: dict[tuple[str, str], None] = {}
+        self._erased: set[SagaId] = set()
 
     @property
     def latest_successes(self) -> Mapping[tuple[str, str, str], StepSuccess]:
@@ -85,8 +86,17 @@ class Surroundings:
         for each in ids:
             self._stuck.pop((each.environment, each.id), None)
 
+    def erased(self, ids: Iterable[SagaId]) -> None:
+        """Names these sagas no more, nor what is received later with their ids; called from any thread."""
+        self._erased.update(ids)
+        for step, success in list(self._latest_successes.items()):
+            if SagaId(success.key.environment, success.key.id) in self._erased:
+                self._latest_successes.pop(step, None)
+
     def succeeded(self, saga: model.Saga) -> None:
         """Notes the steps in which a saga succeeded."""
+        if SagaId(saga.key.environment, saga.key.id) in self._erased:
+            return
         for step in saga.steps:
             for attempt in step.attempts:
                 if attempt.state is model.AttemptState.OK:

@@ -129,3 +129,13 @@ def test_a_saga_is_forgotten_with_what_it_relied_on() -> None:
     reliance.judged(SagaId("", "1"), {})
     assert reliance.broken([], 10) == []
     assert not reliance._of_process
+
+
+def test_an_erased_saga_is_named_no_more(store: Storage, projection: Projection, surroundings: Surroundings) -> None:
+    put(store, *saga("1", now=NOON), *saga("2", now=NOON - SECOND))
+    settle(projection)
+    surroundings.erased([SagaId("", "1")])
+    assert all(each.key.id != "1" for each in surroundings.latest_successes.values())
+    put(store, *saga("3", now=NOON - SECOND))
+    settle(projection)
+    assert surroundings.latest_successes["", "payment", "ledger.record"].key.id == "3"
