@@ -98,7 +98,7 @@ def attention_sagas() -> FetchResult[schemas.Sagas]:
 def attention_outside_incidents() -> FetchResult[schemas.Sagas]:
     """Returns the sagas that need attention and share their incident with no other."""
     return _fetch(
-        ("alone",), lambda: _sagas(collector_url(), MAX_ATTENTION_ROWS, (("alone", True), ("attention", "any")))
+        ("alone",), lambda: _sagas(collector_url(), MAX_ATTENTION_ROWS, (("alone", "true"), ("attention", "any")))
     )
 
 
@@ -181,8 +181,8 @@ def _saga(at: str, address: SagaAddress) -> schemas.Saga:
 
 
 @st.cache_resource(ttl=CACHE_SECONDS, max_entries=256, show_spinner=False)
-def _sagas(at: str, limit: int, call: tuple[tuple[str, Any], ...]) -> schemas.Sagas:
-    return _client(at).sagas(limit=limit, **dict(call))
+def _sagas(at: str, limit: int, call: tuple[tuple[str, str], ...]) -> schemas.Sagas:
+    return _client(at).sagas(dict(call), limit=limit)
 
 
 @st.cache_resource(ttl=CACHE_SECONDS, max_entries=8, show_spinner=False)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Self
 from urllib.parse import quote, urlencode, urlsplit
 
 from sagascope_collector.client import schemas
@@ -88,7 +88,7 @@ NEWEST = "-started"
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """The filters, order and page of the list of transactions. ``""``: not set."""
+    """The `SagaFilters` of a list, its order and its page, as an address holds them. ``""``: not set."""
 
     q: str = ""
     status: str = ""
@@ -103,7 +103,7 @@ class Filters:
     """A moment in RFC 3339."""
     incident: str = ""
     """The key of the incident to which they belong."""
-    course: str = ""
+    path: str = ""
     """Exactly these steps, in order, as JSON."""
     sort: str = ""
     """One of `ORDERS`, with ``-`` before it for the other direction; else newest first."""
@@ -137,7 +137,7 @@ class Filters:
         """The sort order of the list."""
         return self.sort if self.sort.removeprefix("-") in ORDERS else NEWEST
 
-    def api_arguments(self, now: datetime) -> dict[str, Any]:
+    def api_arguments(self, now: datetime) -> dict[str, str]:
         """Returns the arguments of `Client.sagas`; a window counts back from `now`."""
         query = self.query()
         query.pop("sort", None)

@@ -23,7 +23,7 @@ def step(name: str, series: tuple[schemas.FlowPeriod, ...] = (), **said: object)
 
 
 def known(*steps: schemas.FlowStep) -> schemas.FlowInFull:
-    return schemas.FlowInFull(name="payment", period=3600, steps=list(steps), hand_overs=[], courses=[])
+    return schemas.FlowInFull(name="payment", period=3600, steps=list(steps), hand_overs=[], paths=[])
 
 
 def test_steps_are_compared_with_the_one_started_most() -> None:
@@ -98,19 +98,19 @@ def test_transitions_are_listed_by_frequency() -> None:
 
 
 def test_paths_show_how_they_differ_and_link_to_their_transactions() -> None:
-    def path(*steps: str, **said: object) -> schemas.FlowCourse:
+    def path(*steps: str, **said: object) -> schemas.FlowPath:
         told: dict[str, object] = {"steps": steps, "sagas": 1, "completed": 0, "is_usual": False, "missing": []}
         told |= {"added": [], "is_reordered": False, "newest": "84 92", "environment": "test"}
-        return schemas.FlowCourse.model_validate(told | said)
+        return schemas.FlowPath.model_validate(told | said)
 
     usual = path("a", "b", sagas=198, completed=198, is_usual=True)
     other = path("b", "x", missing=["a"], added=["x\x1b"], is_reordered=True, sagas=2, completed=1)
-    told = known().model_copy(update={"courses": [usual, other]})
+    told = known().model_copy(update={"paths": [usual, other]})
     first, second = flow(told, FlowAddress("payment", "test", "7d"), NOW).paths
     assert (first.differs, first.steps, first.share, first.completed) == ((), "a → b", "99 %", "all")
     assert second.differs == ("without a", "with x\\x1b in addition", "in another order")
     assert (second.count, second.share, second.completed) == ("2", "1 %", "50 %")
-    assert second.href == ("/transactions?name=payment&environment=test&since=7d&course=%5B%22b%22%2C%22x%22%5D")
+    assert second.href == ("/transactions?name=payment&environment=test&since=7d&path=%5B%22b%22%2C%22x%22%5D")
     assert second.newest_href.startswith("/saga?")
 
 

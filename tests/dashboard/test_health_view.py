@@ -72,7 +72,7 @@ def test_many_names_are_cut() -> None:
 
 
 def bridge(name: str, *, alive: bool = True, lag: float = 0.5, trouble: str | None = None) -> schemas.Instance:
-    following = {"kind": name, "lag_seconds": lag, "watching": 1, "trouble": trouble}
+    following = {"kind": name, "lag_seconds": lag, "watching": 1, "error": trouble}
     return process(f"host:/{name}", alive=alive, following=following)
 
 

@@ -60,7 +60,7 @@ SHAPES: tuple[type[schemas.Wire], ...] = (
     schemas.FlowStep,
     schemas.FlowPeriod,
     schemas.HandOver,
-    schemas.FlowCourse,
+    schemas.FlowPath,
     schemas.SqlResult,
     schemas.SqlColumn,
     schemas.Services,

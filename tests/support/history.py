@@ -22,7 +22,8 @@ from sagascope_collector.ingest import Encoding, Payload, Signal
 from sagascope_collector.otlp import decode
 from sagascope_collector.projection import Projection
 from sagascope_collector.records import SagaId, SagaKey
-from sagascope_collector.storage import Batch, IncidentSaga, SagaFilter, SagaRow, Storage
+from sagascope_collector.saga_filters import SagaFilters
+from sagascope_collector.storage import Batch, IncidentSaga, SagaRow, Storage
 from support.otlp import SECOND, log, logs, of_saga, resource, span, span_id, trace_id, traces
 
 SAGAS = 700
@@ -280,7 +281,7 @@ def _summaries(batch: Batch) -> list[SummaryTemplate]:
     projection = Projection(store, summarise=present.summary, context=context, clock=clock, quiet=0.0)
     while projection.advance():
         pass
-    for row in store.listing.page(SagaFilter(), limit=2 * SAGAS).rows:
+    for row in store.listing.page(SagaFilters(), limit=2 * SAGAS).rows:
         rows[row.key.id] = row._replace(incident=incidents.get(row.key.id))
     store.close()
     return [SummaryTemplate(row, _cut(row)) for row in (rows[str(saga)] for saga in range(SAGAS))]

@@ -11,7 +11,8 @@ from sagascope_collector.api.answers import json, responds
 from sagascope_collector.api.parameters import Nothing, OfKey, no_repeats
 from sagascope_collector.client import schemas
 from sagascope_collector.records import SagaId
-from sagascope_collector.storage import SagaFilter, SagaRow, Storage
+from sagascope_collector.saga_filters import SagaFilters
+from sagascope_collector.storage import SagaRow, Storage
 
 PAGE_SAGAS: Final = 500
 
@@ -69,7 +70,7 @@ class Eraser:
     def _found(self, request: schemas.Forget, value: str) -> Iterator[SagaRow]:
         cursor = None
         while True:
-            filter_ = SagaFilter(environment=request.environment, q=value)
+            filter_ = SagaFilters(environment=request.environment, q=value)
             page = self.storage.listing.page(filter_, limit=PAGE_SAGAS, cursor=cursor)
             yield from (row for row in page.rows if row.keys.get(request.key) == value)
             cursor = page.next_cursor

@@ -9,13 +9,14 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 from sagascope_collector import analysis, incidents
 from sagascope_collector.analysis import model
 from sagascope_collector.api.answers import json, responds
-from sagascope_collector.api.parameters import IncidentListing, Nothing, TaskListing, Word, no_repeats
+from sagascope_collector.api.parameters import IncidentListing, Nothing, TaskListing, no_repeats
 from sagascope_collector.api.present import decimal, moment, parts
 from sagascope_collector.client import schemas
 from sagascope_collector.errors import BadValue
 from sagascope_collector.incidents import CommonAttribute, Comparison, Incident, Incidents, SagaAttribute, State
 from sagascope_collector.records import SagaId, SagaKey
-from sagascope_collector.storage import FailureRate, IncidentChange, SagaFilter, Storage
+from sagascope_collector.saga_filters import SagaFilters, Word
+from sagascope_collector.storage import FailureRate, IncidentChange, Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Tasks:
         Raises:
             BadCursor: it is none of ours.
         """
-        page = self.storage.listing.page(SagaFilter(incident=incident), limit=limit, cursor=cursor)
+        page = self.storage.listing.page(SagaFilters(incident=incident), limit=limit, cursor=cursor)
         items = list(self._tasks([row.key for row in page.rows]))
         return schemas.Tasks(items=items, next_cursor=page.next_cursor)
 

@@ -16,7 +16,7 @@ MAX_PATHS: int = 20
 """Paths in an answer."""
 
 
-def paths(counted: Sequence[PathCount]) -> list[schemas.FlowCourse]:
+def paths(counted: Sequence[PathCount]) -> list[schemas.FlowPath]:
     """Returns the usual path first, and how each other path differs from it."""
     usual = max(counted, key=lambda each: (each.completed, each.sagas), default=None)
     if usual is None:
@@ -25,9 +25,9 @@ def paths(counted: Sequence[PathCount]) -> list[schemas.FlowCourse]:
     return [_path(each, usual) for each in (usual, *others)][:MAX_PATHS]
 
 
-def _path(counted: PathCount, usual: PathCount) -> schemas.FlowCourse:
+def _path(counted: PathCount, usual: PathCount) -> schemas.FlowPath:
     shared = [step for step in usual.steps if step in counted.steps]
-    return schemas.FlowCourse(
+    return schemas.FlowPath(
         steps=list(counted.steps),
         sagas=counted.sagas,
         completed=counted.completed,
@@ -87,7 +87,7 @@ def flow(name: str, period: int, steps: Iterable[StepStatistics], counted: Seque
         period=period,
         steps=[_step(each) for each in told if each.type != TRANSITION],
         hand_overs=[_hand_over(each) for each in told if each.type == TRANSITION],
-        courses=paths(counted),
+        paths=paths(counted),
     )
 
 
@@ -156,7 +156,7 @@ def _instance(instance: Instance, context: analysis.Context) -> schemas.Instance
 
 
 def _following(said: Following) -> schemas.Following:
-    return schemas.Following(kind=said.kind, lag_seconds=said.lag, watching=said.watching, trouble=said.trouble or None)
+    return schemas.Following(kind=said.kind, lag_seconds=said.lag, watching=said.watching, error=said.trouble or None)
 
 
 class Health(Protocol):

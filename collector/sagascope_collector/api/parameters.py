@@ -3,17 +3,17 @@
 import re
 from collections import Counter
 from collections.abc import Iterable
-from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from fastapi import Request
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from sagascope_collector.client import schemas
-from sagascope_collector.durations import NANOSECONDS_PER_SECOND, parse_duration
+from sagascope_collector.durations import parse_duration
 from sagascope_collector.errors import BadValue
-from sagascope_collector.storage import Order, SagaFilter
+from sagascope_collector.saga_filters import SagaFilters, Text, Word
+from sagascope_collector.storage import Order
 
 WORDS: int = 6
 """Words of a longer text that are tried; a sentence has its id among the last ones that hold a digit."""
@@ -79,38 +79,6 @@ MAX_PAGE_ROWS: int = 500
 TASKS: int = 100
 """Tasks on a page at most: each is judged anew, as of now."""
 
-MAX_PARAMETER_CHARACTERS: int = 4_096
-"""Characters of a parameter at most."""
-
-LATEST: int = 2**63 - 1
-"""The last nanosecond that can be stored, in the year 2262."""
-
-_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)")
-
-
-def instant(text: str) -> int:
-    """A moment in RFC 3339 as nanoseconds since 1970; one that cannot be stored counts as the nearest that can.
-
-    Raises:
-        ValueError: it is none.
-    """
-    parts = _RFC3339.fullmatch(text)
-    if parts is None:
-        raise ValueError("write a moment like 2026-11-22T14:02:11Z; a + in a URL is %2B")
-    day, time, fraction, zone = parts.groups()
-    try:
-        seconds = int(datetime.fromisoformat(f"{day}T{time}{zone.upper()}").timestamp())
-    except (ValueError, OverflowError) as error:
-        raise ValueError(f"there is no such moment: {error}") from error
-    nanoseconds = seconds * NANOSECONDS_PER_SECOND + int((fraction or "").ljust(9, "0"))
-    return min(max(nanoseconds, 0), LATEST)
-
-
-def _checked(text: str) -> str:
-    instant(text)
-    return text
-
-
 MAX_WINDOW_SECONDS: Final = 400 * 86_400
 """The retention period of statistics."""
 
@@ -127,26 +95,6 @@ def _spanned(text: str) -> str:
 
 def _seconds(window: str) -> int:
     return int(parse_duration(window))
-
-
-Text = Annotated[str, Field(max_length=MAX_PARAMETER_CHARACTERS)]
-Word = Annotated[str, Field(min_length=1, max_length=MAX_PARAMETER_CHARACTERS)]
-Moment = Annotated[str, AfterValidator(_checked), Field(json_schema_extra={"format": "date-time"})]
-
-
-_STEP_NAMES = TypeAdapter(list[str])
-
-
-def _checked_path(text: str) -> str:
-    try:
-        _STEP_NAMES.validate_json(text)
-    except ValidationError as error:
-        raise ValueError('write the steps as JSON, like ["wallet.debit","ledger.record"]') from error
-    return text
-
-
-Course = Annotated[str, AfterValidator(_checked_path), Field(max_length=MAX_PARAMETER_CHARACTERS)]
-"""The names of all steps, in order, as JSON."""
 
 
 class Nothing(BaseModel):
@@ -208,46 +156,22 @@ class TaskListing(Nothing):
     cursor: Word | None = None
 
 
-class Listing(Nothing):
-    """What a list of sagas is narrowed to, and which part of it is wanted."""
+class Listing(SagaFilters):
+    """The filters of a list of sagas, its order, and the page that is requested."""
 
-    environment: Text | None = None
-    status: schemas.SagaStatus | None = None
-    attention: schemas.AttentionCode | Literal["any"] | None = None
-    name: Word | None = None
-    service: Word | None = None
-    step: Word | None = None
-    since: Moment | None = None
-    until: Moment | None = None
-    q: Word | None = None
-    incident: Word | None = None
-    alone: bool | None = None
-    course: Course | None = None
     sort: schemas.SagaOrder = "-started"
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE_ROWS)] = LIMIT
     cursor: Word | None = None
+
+    @field_validator("q")
+    @classmethod
+    def _peeled(cls, text: str | None) -> str | None:
+        return None if text is None else peel(text)
 
     @property
     def order(self) -> Order:
         """The order, as the store takes it."""
         return Order(self.sort.removeprefix("-"), self.sort.startswith("-"))
-
-    def narrowed(self) -> SagaFilter:
-        """The same, as the store takes it."""
-        return SagaFilter(
-            environment=self.environment,
-            status=self.status,
-            attention=self.attention,
-            name=self.name,
-            service=self.service,
-            step=self.step,
-            since=None if self.since is None else instant(self.since),
-            until=None if self.until is None else instant(self.until),
-            q=None if self.q is None else peel(self.q),
-            incident=self.incident,
-            alone=self.alone,
-            path=None if self.course is None else tuple(_STEP_NAMES.validate_json(self.course)),
-        )
 
 
 async def no_repeats(request: Request) -> None:

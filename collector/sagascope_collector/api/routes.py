@@ -18,13 +18,14 @@ from sagascope_collector.api.incidents import Tasks, incident_routes
 from sagascope_collector.api.limits import BodyLimit, ReadLimits, ReadSlots
 from sagascope_collector.api.lookup import Lookup
 from sagascope_collector.api.overview import Health, status
-from sagascope_collector.api.parameters import Listing, NamedSaga, Nothing, OneSaga, Search, Window, Word, no_repeats
+from sagascope_collector.api.parameters import Listing, NamedSaga, Nothing, OneSaga, Search, Window, no_repeats
 from sagascope_collector.api.sql import of_sql
 from sagascope_collector.client import schemas
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import NotFound, Unavailable
 from sagascope_collector.incidents import Comparison, Incidents
 from sagascope_collector.records import SagaId
+from sagascope_collector.saga_filters import Word
 from sagascope_collector.sql import Queries
 from sagascope_collector.storage import Storage, whole_period
 
@@ -121,7 +122,7 @@ def _of_lists(storage: Storage, context: Callable[[int], analysis.Context], cloc
     @router.get("/api/v1/sagas", **responds(schemas.Sagas))
     def listed(asked: Annotated[Listing, Query()]) -> Response:
         """Sagas, newest start first unless `sort` says otherwise; `attention=any`: every one that needs someone."""
-        page = storage.listing.page(asked.narrowed(), limit=asked.limit, cursor=asked.cursor, order=asked.order)
+        page = storage.listing.page(asked, limit=asked.limit, cursor=asked.cursor, order=asked.order)
         return json(overview.listed(page))
 
     @router.get("/api/v1/flows", **responds(schemas.Flows))

@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
+from pydantic import ValidationError
 
 from sagascope_collector.client import DEFAULT_URL, Client, NotSagascope
 from sagascope_collector.client.credentials import FILES, Credentials
+from sagascope_collector.saga_filters import FILTERS, SagaFilters
 
 Url = Annotated[str, typer.Option("--url", envvar="SAGASCOPE_URL", metavar="URL", help="The collector's API.")]
 TokenFile = Annotated[
@@ -63,6 +65,9 @@ _FILES: Mapping[str, tuple[Any, Any]] = {
 }
 """The type and default of each option."""
 
+SWITCHES: Final = frozenset(name for name, field in SagaFilters.model_fields.items() if field.annotation == bool | None)
+"""Filters that are true or false."""
+
 Command = Callable[..., None]
 
 
@@ -74,6 +79,32 @@ def with_client(command: Command) -> Command:
 def with_credentials(command: Command) -> Command:
     """Adds the credential options to a command, which receives its parameter ``credentials``."""
     return _with_options(command, "credentials", _FILES, lambda **files: nullcontext(_credentials(**files)))
+
+
+def with_filters(command: Command) -> Command:
+    """Adds an option for each filter of a list of sagas to a command, which receives its parameter ``filters``."""
+    options = {name: (Annotated[_filter_type(name), _filter_option(name)], None) for name in FILTERS}
+    return _with_options(command, "filters", options, lambda **values: nullcontext(_filters(values)))
+
+
+def _filter_type(name: str) -> Any:
+    return bool | None if name in SWITCHES else str | None
+
+
+def _filter_option(name: str) -> Any:
+    help_ = SagaFilters.model_fields[name].description
+    if name in SWITCHES:
+        return typer.Option(f"--{name}/--no-{name}", help=help_)
+    return typer.Option(f"--{name}", metavar="TEXT", help=help_)
+
+
+def _filters(values: Mapping[str, Any]) -> SagaFilters:
+    try:
+        return SagaFilters.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        message = str(first["msg"]).removeprefix("Value error, ")
+        raise typer.BadParameter(f"--{first['loc'][0]}: {message}") from error
 
 
 def otlp_http_url(url: str, otlp_http: str | None, credentials: Credentials) -> str:

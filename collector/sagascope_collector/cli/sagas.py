@@ -10,8 +10,8 @@ from rich.text import Text
 
 from sagascope_collector import safe_text
 from sagascope_collector.cli import exit_codes, incidents, render, terminal
-from sagascope_collector.cli.connection import with_client
-from sagascope_collector.client import Client, schemas
+from sagascope_collector.cli.connection import with_client, with_filters
+from sagascope_collector.client import Client, SagaFilters, schemas
 from sagascope_collector.errors import NotFound
 
 MAX_TRIAGE_SAGAS: Final = 1_000
@@ -118,16 +118,21 @@ def matching_sagas(
 
 
 @with_client
-def triage(client: Client, json: Json = False, limit: Limit = None, plan: Plan = False) -> None:
+@with_filters
+def triage(client: Client, filters: SagaFilters, json: Json = False, limit: Limit = None, plan: Plan = False) -> None:
     """List what needs attention now, worst first.
 
-    Incidents of several transactions come first, then single transactions. Exit status 0 also if no action is required.
+    Incidents of several transactions come first, then single transactions. With a filter, all transactions that match
+    are listed one by one. Exit status 0 also if no action is required.
     """
+    is_filtered = filters != SagaFilters()
+    if plan and is_filtered:
+        raise typer.BadParameter("--plan lists all transactions that need attention; it takes no filter.")
     if plan:
         incidents.plan(client)
         return
-    shared = [] if json else [each for each in incidents.unresolved(client) if each.count > 1]
-    needing = sorted(_needing(client, alone=True if shared else None), key=_urgency)
+    shared = [] if json or is_filtered else [each for each in incidents.unresolved(client) if each.count > 1]
+    needing = sorted(_needing(client, SagaFilters(alone=True) if shared else filters), key=_urgency)
     shown = needing[: limit or (MAX_TRIAGE_SAGAS if json else DEFAULT_TRIAGE_SAGAS)]
     if shared:
         terminal.show(Group(*(piece for each in shared for piece in (*incidents.render_incident(each, now()), Text()))))
@@ -142,12 +147,13 @@ def triage(client: Client, json: Json = False, limit: Limit = None, plan: Plan =
         )
 
 
-def _needing(client: Client, alone: bool | None) -> list[schemas.SagaSummary]:
-    """Every saga that needs attention, up to `ALL`; `alone`: only those that share their incident with no other."""
-    page = client.sagas(attention="any", alone=alone, limit=PAGE_SAGAS)
+def _needing(client: Client, filters: SagaFilters) -> list[schemas.SagaSummary]:
+    """Returns the sagas that need attention and match, up to `MAX_TRIAGE_SAGAS`."""
+    filters = filters.model_copy(update={"attention": filters.attention or "any"})
+    page = client.sagas(filters, limit=PAGE_SAGAS)
     items = page.items
     while page.next_cursor and len(items) < MAX_TRIAGE_SAGAS:
-        page = client.sagas(attention="any", alone=alone, limit=PAGE_SAGAS, cursor=page.next_cursor)
+        page = client.sagas(filters, limit=PAGE_SAGAS, cursor=page.next_cursor)
         items = items + page.items
     return items
 
@@ -187,13 +193,14 @@ def _print_other_meaning(client: Client, quoted: str) -> None:
     """Prints that a query is the name of a service, a type or a step."""
     word = quoted.strip()
     if any(word == each.service for each in client.services().items):
-        meaning, stuck = "a service", client.sagas(service=word, attention="any", limit=MAX_SUGGESTIONS)
+        meaning, filters = "a service", SagaFilters(service=word, attention="any")
     elif any(word == each.name for each in client.flows().items):
-        meaning, stuck = "a type of transactions", client.sagas(name=word, attention="any", limit=MAX_SUGGESTIONS)
-    elif client.sagas(step=word, limit=1).items:
-        meaning, stuck = "a step", client.sagas(step=word, attention="any", limit=MAX_SUGGESTIONS)
+        meaning, filters = "a type of transactions", SagaFilters(name=word, attention="any")
+    elif client.sagas(SagaFilters(step=word), limit=1).items:
+        meaning, filters = "a step", SagaFilters(step=word, attention="any")
     else:
         return
+    stuck = client.sagas(filters, limit=MAX_SUGGESTIONS)
     typer.echo(f"It is the name of {meaning}." + (" These transactions need attention:" if stuck.items else ""))
     for each in stuck.items:
         typer.echo(f"  {safe_text.line(each.name)} {safe_text.line(each.id)}")

@@ -16,6 +16,7 @@ from sagascope_collector.client.http_client import (
     Untrusted,
     connect,
 )
+from sagascope_collector.saga_filters import SagaFilters
 
 __all__ = [
     "DEFAULT_URL",
@@ -27,6 +28,7 @@ __all__ = [
     "NotFound",
     "NotSagascope",
     "Refused",
+    "SagaFilters",
     "Timeout",
     "TokenNeeded",
     "Unavailable",

@@ -14,7 +14,6 @@ ClientError
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self, TypeVar
 from urllib.parse import quote
@@ -25,6 +24,7 @@ from pydantic import ValidationError
 from sagascope_collector.client import schemas
 from sagascope_collector.client.credentials import Credentials
 from sagascope_collector.errors import BadValue
+from sagascope_collector.saga_filters import SagaFilters
 
 DEFAULT_URL = "http://127.0.0.1:4319"
 """Where `sagascope serve` has its API unless told otherwise."""
@@ -38,7 +38,6 @@ SQL_SECONDS = 10.0
 """What a query may take, and what may pass beside it until it is answered."""
 
 Answer = TypeVar("Answer", bound=schemas.Wire)
-Moment = datetime | str
 
 
 class ClientError(Exception):
@@ -134,47 +133,20 @@ class Client:
 
     def sagas(
         self,
+        filters: SagaFilters | Mapping[str, str] = SagaFilters(),  # noqa: B008  it cannot change
         *,
-        environment: str | None = None,
-        status: str | None = None,
-        attention: str | None = None,
-        name: str | None = None,
-        service: str | None = None,
-        step: str | None = None,
-        since: Moment | None = None,
-        until: Moment | None = None,
-        q: str | None = None,
-        incident: str | None = None,
-        alone: bool | None = None,
-        course: str | None = None,
         sort: str | None = None,
         limit: int | None = None,
         cursor: str | None = None,
     ) -> schemas.Sagas:
-        """Lists sagas; ``attention="any"``: those that need attention.
+        """Lists sagas; ``SagaFilters(attention="any")``: those that need attention.
 
-        They come newest start first unless `sort` is another `SagaOrder`. `alone` keeps those that share their
-        incident with no other, or those that do; `course` those that took exactly these steps, given as JSON. `since`
-        and `until` bound the start; pass `Sagas.next_cursor` as `cursor`, with the same filters and order, to go on.
+        Filters given as a mapping are sent unchecked. Sagas come newest start first unless `sort` is another
+        `SagaOrder`. Pass `Sagas.next_cursor` as `cursor`, with the same filters and order, for the next page.
         """
-        narrowed = {
-            "environment": environment,
-            "status": status,
-            "attention": attention,
-            "name": name,
-            "service": service,
-            "step": step,
-            "since": _moment(since),
-            "until": _moment(until),
-            "q": q,
-            "incident": incident,
-            "alone": None if alone is None else str(alone).lower(),
-            "course": course,
-            "sort": sort,
-            "limit": None if limit is None else str(limit),
-            "cursor": cursor,
-        }
-        return self._get(schemas.Sagas, "/api/v1/sagas", narrowed)
+        given = filters.query() if isinstance(filters, SagaFilters) else filters
+        page = {"sort": sort, "limit": None if limit is None else str(limit), "cursor": cursor}
+        return self._get(schemas.Sagas, "/api/v1/sagas", page | dict(given))
 
     def saga(self, name: str, id: str, *, environment: str | None = None, run: str | None = None) -> schemas.Saga:  # noqa: A002
         """One saga in full; without `run` the latest started.
@@ -340,13 +312,6 @@ def connect(url: str, timeout: float, credentials: Credentials) -> httpx.Client:
         raise CollectorUnreachable(url, f"{url!r} is not an address; write it like {DEFAULT_URL}.")
     here = address.host in {"localhost", "127.0.0.1", "::1"}
     return httpx.Client(base_url=address, timeout=timeout, headers=headers, trust_env=not here, verify=tls)
-
-
-def _moment(value: Moment | None) -> str | None:
-    """A moment as the API reads it; one without a zone is taken to be in UTC."""
-    if isinstance(value, datetime):
-        return schemas.rfc3339(value if value.tzinfo else value.replace(tzinfo=UTC))
-    return value
 
 
 _DISTRUST = {

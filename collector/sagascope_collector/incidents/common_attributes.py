@@ -16,7 +16,8 @@ from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.incidents.failure_monitor import failure
 from sagascope_collector.incidents.lifecycle import Incident
 from sagascope_collector.records import Attributes, Facts, SagaId, SagaKey, Span, Value
-from sagascope_collector.storage import SagaFilter, Storage
+from sagascope_collector.saga_filters import SagaFilters, SagaStatus
+from sagascope_collector.storage import Storage
 
 MIN_AFFECTED: Final = 5
 """Affected sagas with an attribute below which it is not reported."""
@@ -267,7 +268,7 @@ class Comparison:
             return found
 
     def _compare(self, incident: Incident) -> tuple[CommonAttribute, ...]:
-        rows = self._storage.listing.page(SagaFilter(incident=incident.key), limit=AFFECTED_SAGAS).rows
+        rows = self._storage.listing.page(SagaFilters(incident=incident.key), limit=AFFECTED_SAGAS).rows
         if not rows:
             return ()
         first = min(row.started_at for row in rows) - LEAD_NS
@@ -278,10 +279,10 @@ class Comparison:
 
     def _completed(self, incident: Incident, first: int, last: int) -> Iterator[SagaKey]:
         """Returns sagas that ended as those of the incident should have."""
-        status = "completed" if incident.phase == "forward" else "compensated"
+        status: SagaStatus = "completed" if incident.phase == "forward" else "compensated"
         bounds = [first + (last - first) * part // PARTS for part in range(PARTS + 1)]
         for since, until in itertools.pairwise(bounds):
-            chosen = SagaFilter(
+            chosen = SagaFilters(
                 environment=incident.environment, status=status, name=incident.name, since=since, until=until
             )
             rows = self._storage.listing.page(chosen, limit=COMPLETED_SAGAS // PARTS).rows

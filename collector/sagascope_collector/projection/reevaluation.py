@@ -2,24 +2,26 @@
 
 from collections import deque
 from collections.abc import Iterable
+from typing import Final
 
-from sagascope_collector.analysis.model import UNKNOWN_NAME, Status
+from sagascope_collector.analysis.model import UNKNOWN_NAME
 from sagascope_collector.projection.memory import Learned
 from sagascope_collector.records import SagaId
-from sagascope_collector.storage import SagaFilter, Storage
+from sagascope_collector.saga_filters import SagaFilters, SagaStatus
+from sagascope_collector.storage import Storage
 
-AT_START = (SagaFilter(status=Status.RUNNING), SagaFilter(status=Status.COMPENSATING), SagaFilter(attention="any"))
+AT_START = (SagaFilters(status="running"), SagaFilters(status="compensating"), SagaFilters(attention="any"))
 """What a restart may have changed: the settings, and what was not received meanwhile."""
 
-OPEN = (Status.RUNNING, Status.COMPENSATING)
-GIVEN_UP = (Status.FAILED, Status.COMPENSATED)
+OPEN: Final[tuple[SagaStatus, ...]] = ("running", "compensating")
+GIVEN_UP: Final[tuple[SagaStatus, ...]] = ("failed", "compensated")
 
 
 class ReevaluationQueue:
     """Lists sagas to re-evaluate, some at a time."""
 
     def __init__(self) -> None:
-        self._pending: deque[tuple[SagaFilter, str | None]] = deque((each, None) for each in AT_START)
+        self._pending: deque[tuple[SagaFilters, str | None]] = deque((each, None) for each in AT_START)
 
     def learned(self, news: Iterable[Learned]) -> None:
         """Queues the sagas that a newly learned plan affects: open ones, and with compensations those given up.
@@ -28,11 +30,11 @@ class ReevaluationQueue:
         """
         for (environment, name), has_compensations in news:
             for status in (*OPEN, *(GIVEN_UP if has_compensations else ())):
-                self._enqueue(SagaFilter(environment=environment, name=name, status=status))
+                self._enqueue(SagaFilters(environment=environment, name=name, status=status))
             for status in OPEN:
-                self._enqueue(SagaFilter(environment=environment, name=UNKNOWN_NAME, status=status))
+                self._enqueue(SagaFilters(environment=environment, name=UNKNOWN_NAME, status=status))
 
-    def _enqueue(self, narrowed: SagaFilter) -> None:
+    def _enqueue(self, narrowed: SagaFilters) -> None:
         if (narrowed, None) not in self._pending:
             self._pending.append((narrowed, None))
 

@@ -21,16 +21,7 @@ from sagascope_collector.storage.statistics import (
     whole_period,
 )
 from sagascope_collector.storage.storage import Storage
-from sagascope_collector.storage.summaries import (
-    NEWEST,
-    AmountAtRisk,
-    IncidentSaga,
-    Order,
-    Page,
-    SagaFilter,
-    SagaRow,
-    id_of,
-)
+from sagascope_collector.storage.summaries import NEWEST, AmountAtRisk, IncidentSaga, Order, Page, SagaRow, id_of
 
 __all__ = [
     "NEWEST",
@@ -61,7 +52,6 @@ __all__ = [
     "PathCount",
     "Pending",
     "Progress",
-    "SagaFilter",
     "SagaRow",
     "StepPeriod",
     "StepStatistics",

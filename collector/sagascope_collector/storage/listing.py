@@ -2,7 +2,6 @@
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -10,12 +9,13 @@ import orjson
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import BadCursor
 from sagascope_collector.records import SagaId, SagaKey
+from sagascope_collector.saga_filters import FILTERS, SagaFilters
 from sagascope_collector.storage import summaries
 from sagascope_collector.storage.changes import DOWNSAMPLED
 from sagascope_collector.storage.connection import statements
 from sagascope_collector.storage.database import Database
 from sagascope_collector.storage.sagas import Sagas
-from sagascope_collector.storage.summaries import LATEST_TIME_NS, NEWEST, Order, Page, SagaFilter, SagaRow
+from sagascope_collector.storage.summaries import LATEST_TIME_NS, NEWEST, Order, Page, SagaRow
 
 SQL: Final = statements("listing")
 SELECT_FAILURE_PERIOD: Final = statements("incidents")["select_failure_period"]
@@ -66,7 +66,7 @@ class Listing:
         self._database = database
         self._sagas = sagas
 
-    def page(self, narrowed: SagaFilter, *, limit: int, cursor: str | None = None, order: Order = NEWEST) -> Page:
+    def page(self, narrowed: SagaFilters, *, limit: int, cursor: str | None = None, order: Order = NEWEST) -> Page:
         """Returns summaries in an order.
 
         Raises:
@@ -85,7 +85,7 @@ class Listing:
         last = found[limit - 1] if len(found) > limit else None
         return Page([row for _, row in placed], _write_cursor(_position(order, last)) if last else None)
 
-    def _failure_period(self, narrowed: SagaFilter) -> _FailurePeriod | None:
+    def _failure_period(self, narrowed: SagaFilters) -> _FailurePeriod | None:
         """Returns of which sagas an incident consists that is about a failure rate; None: no such incident is meant."""
         found = self._database.rows(SELECT_FAILURE_PERIOD, {"key": narrowed.incident}) if narrowed.incident else []
         if not found:
@@ -102,7 +102,7 @@ class Listing:
         return Page([row for row in self.of_ids(ids, limit) if row.key.name == failing.name], None)
 
     def _positions(
-        self, narrowed: SagaFilter, values: dict[str, Any], order: Order, after: _Position | None
+        self, narrowed: SagaFilters, values: dict[str, Any], order: Order, after: _Position | None
     ) -> list[tuple[Any, ...]]:
         only_open = narrowed.status in OPEN_STATUSES or any(
             each is not None for each in (narrowed.attention, narrowed.incident, narrowed.alone)
@@ -170,19 +170,21 @@ class Listing:
         return list(map(summaries.read, rows))
 
 
-def _of_failure_rate(narrowed: SagaFilter, failing: _FailurePeriod | None) -> tuple[SagaFilter, dict[str, int | None]]:
+def _of_failure_rate(
+    narrowed: SagaFilters, failing: _FailurePeriod | None
+) -> tuple[SagaFilters, dict[str, int | None]]:
     """Returns the filter for the sagas that failed then; any other filter as it is."""
     if failing is None:
         return narrowed, {"failed_since": None, "failed_until": None}
-    wanted = replace(narrowed, environment=failing.environment, name=failing.name, incident=None)
+    wanted = narrowed.model_copy(update={"environment": failing.environment, "name": failing.name, "incident": None})
     return wanted, {"failed_since": failing.since, "failed_until": failing.until}
 
 
-def _values(narrowed: SagaFilter, order: Order, after: _Position | None) -> dict[str, Any]:
+def _values(narrowed: SagaFilters, order: Order, after: _Position | None) -> dict[str, Any]:
     """Returns the values of a query for a page."""
-    asked: dict[str, Any] = {name: getattr(narrowed, name) for name in narrowed.__slots__}
+    asked: dict[str, Any] = {name: getattr(narrowed, name) for name in FILTERS}
     asked |= {name: summaries.element(asked[name]) for name in ("step", "service")}
-    asked["path"] = summaries.names(narrowed.path)
+    asked["path"] = summaries.names(narrowed.steps)
     return asked | {
         "member": summaries.member(narrowed.q),
         "by": order.by,

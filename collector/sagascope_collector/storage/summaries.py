@@ -69,29 +69,6 @@ class SagaRow(NamedTuple):
     """Why it needs attention; written, and read by `Incidents` alone: rows that are read back have None."""
 
 
-@dataclass(frozen=True, slots=True)
-class SagaFilter:
-    """What a list of sagas is narrowed to; None = not. Times are nanoseconds, ``since <= started_at < until``."""
-
-    environment: str | None = None
-    status: str | None = None
-    attention: str | None = None
-    """A reason, or ``any``."""
-    name: str | None = None
-    service: str | None = None
-    step: str | None = None
-    since: int | None = None
-    until: int | None = None
-    q: str | None = None
-    """An id, a prefix of one, or the value of a business key."""
-    incident: str | None = None
-    """The key of the incident that they are part of."""
-    alone: bool | None = None
-    """True: only those that share their incident with no other; False: only those that do."""
-    path: tuple[str, ...] | None = None
-    """Exactly these steps, in the order in which they started; each once."""
-
-
 class Order(NamedTuple):
     """By what a list is ordered."""
 

@@ -33,8 +33,8 @@ def chips(filters: Filters) -> Element | None:
         )
     if filters.incident:
         links.append(link(filters.with_changes(incident="").href(), "Of one incident ✕", cls="action"))
-    if filters.course:
-        links.append(link(filters.with_changes(course="").href(), "On one path ✕", cls="action"))
+    if filters.path:
+        links.append(link(filters.with_changes(path="").href(), "On one path ✕", cls="action"))
     if filters.is_filtered():
         links.append(link("/transactions", "Clear all", cls="action"))
     return h("p", links, cls="chips") if links else None

@@ -33,11 +33,11 @@ class PathRow:
 
 def paths(known: schemas.FlowInFull, only: Filters, window: str) -> tuple[PathRow, ...]:
     """Returns the usual path, then the others by frequency."""
-    total = sum(each.sagas for each in known.courses)
-    return tuple(_path(each, known.name, only.with_changes(since=window), total) for each in known.courses)
+    total = sum(each.sagas for each in known.paths)
+    return tuple(_path(each, known.name, only.with_changes(since=window), total) for each in known.paths)
 
 
-def _path(path: schemas.FlowCourse, name: str, only: Filters, total: int) -> PathRow:
+def _path(path: schemas.FlowPath, name: str, only: Filters, total: int) -> PathRow:
     steps_json = json.dumps(path.steps, ensure_ascii=False, separators=(",", ":"))
     return PathRow(
         key=steps_json,
@@ -45,14 +45,14 @@ def _path(path: schemas.FlowCourse, name: str, only: Filters, total: int) -> Pat
         differs=() if path.is_usual else _differs(path),
         count=f"{path.sagas:,}",
         share=_share(path.sagas, total),
-        href=only.with_changes(course=steps_json).href(),
+        href=only.with_changes(path=steps_json).href(),
         completed=_share(path.completed, path.sagas),
         newest=line(path.newest, 80),
         newest_href=SagaAddress(name, path.newest, path.environment or None).href(),
     )
 
 
-def _differs(path: schemas.FlowCourse) -> tuple[str, ...]:
+def _differs(path: schemas.FlowPath) -> tuple[str, ...]:
     texts = []
     if path.missing:
         texts.append(f"without {_named(path.missing)}")

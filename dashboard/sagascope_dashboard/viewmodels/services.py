@@ -74,14 +74,14 @@ def _bridge(instance: schemas.Instance, following: schemas.Following) -> Bridge:
 def _bridge_style(instance: schemas.Instance, following: schemas.Following) -> Style:
     if not instance.alive:
         return NOT_REPORTING
-    if following.trouble:
+    if following.error:
         return BLOCKED
     return BEHIND if following.lag_seconds > MAX_LAG_SECONDS else UP_TO_DATE
 
 
 def _error(style: Style, following: schemas.Following) -> str:
-    if following.trouble:
-        return line(following.trouble, 400)
+    if following.error:
+        return line(following.error, 400)
     if style is NOT_REPORTING:
         return "It ended, or cannot reach the collector; its source is no longer reported."
     return "Its source changes faster than it reports." if style is BEHIND else ""

@@ -178,10 +178,10 @@ def test_heartbeats_report_lag_and_errors(server: Server, collector: RunningColl
             lambda: following(collector, "sql").get("following", {}).get("watching"), "no heartbeat was received"
         )
         heartbeat = following(collector, "sql")
-        assert (heartbeat["alive"], heartbeat["heartbeats"], heartbeat["following"]["trouble"]) == (True, True, None)
+        assert (heartbeat["alive"], heartbeat["heartbeats"], heartbeat["following"]["error"]) == (True, True, None)
         run(server, "ALTER TABLE sagas RENAME TO away")
         trouble = 'sagas cannot be read: relation "sagas" does not exist.'
-        wait_until(lambda: following(collector, "sql")["following"]["trouble"] == trouble, "the error was not reported")
+        wait_until(lambda: following(collector, "sql")["following"]["error"] == trouble, "the error was not reported")
         run(server, "ALTER TABLE away RENAME TO sagas")
         bridge.terminate()
         assert bridge.wait(30) == 0

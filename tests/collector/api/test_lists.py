@@ -5,7 +5,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from sagascope_collector.client import Client, NotFound, Refused, schemas
+from sagascope_collector.client import Client, NotFound, Refused, SagaFilters, schemas
 
 
 def ids(page: schemas.Sagas) -> list[tuple[str, str]]:
@@ -19,27 +19,28 @@ def test_sagas_come_newest_start_first(client: Client) -> None:
 
 
 def test_every_filter_narrows(client: Client) -> None:
-    assert ids(client.sagas(environment="staging")) == [("payment", "77")]
-    assert len(client.sagas(environment="").items) == 6
-    assert ids(client.sagas(name="refund")) == [("refund", "77")]
-    assert ids(client.sagas(service="late")) == [("late", "late.1")]
-    assert ids(client.sagas(step="odd.step")) == [("odd/name", client.sagas(name="odd/name").items[0].id)]
-    assert {each.status for each in client.sagas(status="running").items} == {"running"}
-    assert ids(client.sagas(attention="hung")) == ids(client.sagas(attention="any")) == [
+    assert ids(client.sagas(SagaFilters(environment="staging"))) == [("payment", "77")]
+    assert len(client.sagas(SagaFilters(environment="")).items) == 6
+    assert ids(client.sagas(SagaFilters(name="refund"))) == [("refund", "77")]
+    assert ids(client.sagas(SagaFilters(service="late"))) == [("late", "late.1")]
+    (odd,) = ids(client.sagas(SagaFilters(name="odd/name")))
+    assert ids(client.sagas(SagaFilters(step="odd.step"))) == [odd]
+    assert {each.status for each in client.sagas(SagaFilters(status="running")).items} == {"running"}
+    assert ids(client.sagas(SagaFilters(attention="hung"))) == ids(client.sagas(SagaFilters(attention="any"))) == [
         ("payment", "500"), ("payment", "8492"),
     ]  # fmt: skip
-    assert ids(client.sagas(attention="in_doubt")) == []
-    assert ids(client.sagas(q="#ord-77")) == [("payment", "8492")]
-    assert ids(client.sagas(q="849", status="completed")) == [("payment", "8493"), ("payment", "84920")]
+    assert ids(client.sagas(SagaFilters(attention="in_doubt"))) == []
+    assert ids(client.sagas(SagaFilters(q="#ord-77"))) == [("payment", "8492")]
+    assert ids(client.sagas(SagaFilters(q="849", status="completed"))) == [("payment", "8493"), ("payment", "84920")]
 
 
 def test_since_and_until_bound_the_start(client: Client) -> None:
     middle = next(each for each in client.sagas().items if each.id == "8493")
-    assert "8493" in {each.id for each in client.sagas(since=middle.started_at).items}
-    assert "8493" not in {each.id for each in client.sagas(until=middle.started_at).items}
+    assert "8493" in {each.id for each in client.sagas(SagaFilters(since=middle.started_at)).items}
+    assert "8493" not in {each.id for each in client.sagas(SagaFilters(until=middle.started_at)).items}
     later = middle.started_at + timedelta(microseconds=1)
-    assert "8493" not in {each.id for each in client.sagas(since=later).items}
-    assert len(client.sagas(since=later).items) + len(client.sagas(until=later).items) == 10
+    assert "8493" not in {each.id for each in client.sagas(SagaFilters(since=later)).items}
+    assert len(client.sagas(SagaFilters(since=later)).items) + len(client.sagas(SagaFilters(until=later)).items) == 10
 
 
 def test_pages_follow_each_other_without_gap_or_repeat(client: Client) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sagascope_collector.client import Client, CollectorUnreachable, schemas
+from sagascope_collector.client import Client, CollectorUnreachable, SagaFilters, schemas
 from support.collector import RunningCollector, running_collector
 from support.payments import STUCK, Tried, saga, send, soon
 
@@ -38,26 +38,26 @@ def test_what_was_stored_is_found_at_once_and_listed_soon(collector: RunningColl
         send(collector, *saga(f"fresh-{number}", STUCK))
         assert client.saga("payment", f"fresh-{number}").attention == "hung"
         assert [each.kind for each in client.search(f"fresh-{number}").matches] == ["id"]
-        soon(lambda number=number: client.sagas(q=f"fresh-{number}").items)
+        soon(lambda number=number: client.sagas(SagaFilters(q=f"fresh-{number}")).items)
 
 
 def test_a_judgement_changes_with_time_alone(collector: RunningCollector, client: Client) -> None:
     patient = Tried("ledger.record", "ledger", 0, None, attributes={"saga.step.timeout": 3.0})
     send(collector, *saga("slow", (patient,), ago=0))
-    assert soon(lambda: client.sagas(q="slow").items)[0].attention is None
-    assert soon(lambda: client.sagas(q="slow", attention="any").items)[0].attention == "hung"
+    assert soon(lambda: client.sagas(SagaFilters(q="slow")).items)[0].attention is None
+    assert soon(lambda: client.sagas(SagaFilters(q="slow", attention="any")).items)[0].attention == "hung"
 
 
 def test_pages_stay_stable_while_new_sagas_arrive(collector: RunningCollector, client: Client) -> None:
     send(
         collector, *(request for number in range(20) for request in saga(f"p-{number}", name="paged", ago=100 + number))
     )
-    before = soon(lambda: (page := client.sagas(name="paged")) and len(page.items) == 20 and page)
+    before = soon(lambda: (page := client.sagas(SagaFilters(name="paged"))) and len(page.items) == 20 and page)
     seen: list[schemas.SagaSummary] = []
     cursor: str | None = None
     with _arriving(collector):
         while True:
-            page = client.sagas(name="paged", limit=4, cursor=cursor)
+            page = client.sagas(SagaFilters(name="paged"), limit=4, cursor=cursor)
             seen += page.items
             cursor = page.next_cursor
             if cursor is None:
@@ -125,7 +125,7 @@ def test_a_client_outlives_a_restart_of_the_collector(tmp_path: Path) -> None:
 def test_lists_and_pages_agree(collector: RunningCollector, client: Client) -> None:
     send(collector, *saga("same", STUCK, ago=3_600), *saga("done", ago=3_600))
     for saga_id in ("same", "done"):
-        (listed,) = soon(lambda saga_id=saga_id: client.sagas(q=saga_id).items)
+        (listed,) = soon(lambda saga_id=saga_id: client.sagas(SagaFilters(q=saga_id)).items)
         told = client.saga("payment", saga_id)
         assert listed == schemas.SagaSummary.model_validate(told.model_dump())
 

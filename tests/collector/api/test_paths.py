@@ -32,7 +32,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
 
 
 def test_the_usual_path_comes_first_and_others_show_how_they_differ(api: httpx.Client) -> None:
-    told = api.get("/api/v1/flows/payment").json()["courses"]
+    told = api.get("/api/v1/flows/payment").json()["paths"]
     assert [(tuple(each["steps"]), each["sagas"], each["is_usual"]) for each in told[:1]] == [(USUAL_PATH, 5, True)]
     said = {each["newest"]: (each["missing"], each["added"], each["is_reordered"]) for each in told[1:]}
     assert said == {"c5": (["ledger.record"], [], False), "c6": ([], ["gift.wrap"], False), "c7": ([], [], True)}
@@ -41,7 +41,7 @@ def test_the_usual_path_comes_first_and_others_show_how_they_differ(api: httpx.C
 def test_a_list_can_be_filtered_by_path(api: httpx.Client) -> None:
     for steps, ids in ((USUAL_PATH, {"c0", "c1", "c2", "c3", "c4"}), (USUAL_PATH[:2], {"c5"}), (("nothing",), set())):
         for sort in ("-started", "id"):
-            asked = {"course": json.dumps(steps), "sort": sort}
+            asked = {"path": json.dumps(steps), "sort": sort}
             assert {each["id"] for each in api.get("/api/v1/sagas", params=asked).json()["items"]} == ids
-    refused = api.get("/api/v1/sagas", params={"course": "wallet.debit"})
+    refused = api.get("/api/v1/sagas", params={"path": "wallet.debit"})
     assert (refused.status_code, "write the steps as JSON" in refused.text) == (422, True)

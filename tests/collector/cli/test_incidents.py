@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sagascope_collector.client import Client, schemas
+from sagascope_collector.client import Client, SagaFilters, schemas
 from support.collector import RunningCollector, running_collector
 from support.command import run
 from support.payments import DONE, STUCK, Tried, saga, send, soon
@@ -111,7 +111,7 @@ def test_watch_reports_changes_until_it_is_interrupted(collector: RunningCollect
 def test_lines_of_a_plan_are_ascii(collector: RunningCollector) -> None:
     send(collector, *saga("\u202eodd", STUCK, name="odd", ago=70))
     with Client(collector.api) as client:
-        soon(lambda: client.sagas(name="odd", attention="any").items)
+        soon(lambda: client.sagas(SagaFilters(name="odd", attention="any")).items)
         soon(lambda: len(client.incidents().items) == 4)
     done = run("triage", "--plan", url=collector.api)
     assert done.stdout.isascii()
@@ -125,7 +125,7 @@ def test_what_sets_an_incident_apart_is_a_line_each(collector: RunningCollector)
     for number in range(8):
         send(collector, *saga(f"o-{number}", FAILING, name="order", ago=90, ended=False, versions={"ledger": "2.1"}))
     with Client(collector.api) as client:
-        soon(lambda: len(client.sagas(name="order", status="completed").items) == 25)
+        soon(lambda: len(client.sagas(SagaFilters(name="order", status="completed")).items) == 25)
         (key,) = soon(lambda: [each.key for each in client.incidents().items if each.count == 8])
     said = " ".join(run("incident", key, url=collector.api).stdout.split())
     assert "ledger service.version=2.1: 8 of 8 against 0 of 25; so have ledger service.instance.id=ledger-2.1" in said

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sagascope_collector.__main__ import build
-from sagascope_collector.client import Client
+from sagascope_collector.client import Client, SagaFilters
 from support.certificates import make_certificates
 from support.collector import RunningCollector, running_collector
 from support.payments import soon
@@ -67,8 +67,8 @@ def test_a_healthy_collector_passes_and_returns_the_test_spans(collector: Runnin
         assert {(each.name, each.environment, each.status) for each in tests} == {
             ("sagascope.doctor", "sagascope.doctor", "completed")
         }
-        assert client.sagas(attention="any").items == []
-        assert client.sagas(environment="").items == []
+        assert client.sagas(SagaFilters(attention="any")).items == []
+        assert client.sagas(SagaFilters(environment="")).items == []
 
 
 def test_each_check_is_printed_as_a_line(collector: RunningCollector) -> None:

@@ -15,7 +15,8 @@ from sagascope_collector.projection import Projection, clean_completions
 from sagascope_collector.projection.memory import Memory
 from sagascope_collector.projection.summaries import Summaries
 from sagascope_collector.projection.surroundings import Surroundings
-from sagascope_collector.storage import SagaFilter, SagaRow, Storage
+from sagascope_collector.saga_filters import SagaFilters
+from sagascope_collector.storage import SagaRow, Storage
 from support.otlp import NOON, SECOND, log, logs, of_saga, resource, span, span_id, trace_id, traces
 from support.payloads import requests
 
@@ -167,7 +168,7 @@ def projection(storage: Storage) -> Projection:
 
 
 def rows(storage: Storage) -> list[dict[str, object]]:
-    found = storage.listing.page(SagaFilter(), limit=20_000).rows
+    found = storage.listing.page(SagaFilters(), limit=20_000).rows
     return sorted((comparable(each) for each in found), key=lambda each: each["key"])
 
 
@@ -182,7 +183,7 @@ def test_the_query_equals_the_general_path(storage: Storage, seed: int) -> None:
     clean = clean_completions.rows(storage.lookup.clean_completions(ids))
     Summaries(storage, present.summary, Memory(storage), Surroundings()).renew(ids, Context(NOW), Event())
     general: dict[str, list[SagaRow]] = {}
-    for each in storage.listing.page(SagaFilter(), limit=20_000).rows:
+    for each in storage.listing.page(SagaFilters(), limit=20_000).rows:
         general.setdefault(each.key.id, []).append(each)
     for each in clean:
         assert [comparable(other) for other in general[each.key.id]] == [comparable(each)]

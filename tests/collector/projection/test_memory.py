@@ -13,7 +13,8 @@ from sagascope_collector.projection import Memory, Projection
 from sagascope_collector.projection import memory as memory_module
 from sagascope_collector.projection.memory import PAUSE_SECONDS, SLACK
 from sagascope_collector.records import SagaKey
-from sagascope_collector.storage import BaselineRow, SagaFilter, SagaRow, Storage
+from sagascope_collector.saga_filters import SagaFilters
+from sagascope_collector.storage import BaselineRow, SagaRow, Storage
 from sagascope_collector.storage.baselines import MAX_SHARE
 from support.otlp import NOON, SECOND
 from support.payments import DONE, STUCK, saga
@@ -60,7 +61,7 @@ def projected(store: Storage, hands: Hands) -> tuple[Projection, Memory]:
 
 
 def attention_of(store: Storage, saga_id: str) -> tuple[str | None, str | None]:
-    (row,) = (row for row in store.listing.page(SagaFilter(), limit=500).rows if row.key.id == saga_id)
+    (row,) = (row for row in store.listing.page(SagaFilters(), limit=500).rows if row.key.id == saga_id)
     return row.attention, row.step
 
 

@@ -17,7 +17,8 @@ from sagascope_collector.otlp import decode
 from sagascope_collector.projection import Projection, summaries, thread
 from sagascope_collector.projection.thread import POLL_INTERVAL_SECONDS
 from sagascope_collector.records import Facts, SagaId
-from sagascope_collector.storage import SagaFilter, SagaRow, Storage
+from sagascope_collector.saga_filters import SagaFilters
+from sagascope_collector.storage import SagaRow, Storage
 from support.otlp import NOON, SECOND, heartbeat, log, logs, of_saga, resource, span_id, trace_id
 from support.payments import DONE, STUCK, Request, saga, soon
 
@@ -71,7 +72,7 @@ def settle(projection: Projection) -> int:
 
 
 def listed(store: Storage) -> list[SagaRow]:
-    return store.listing.page(SagaFilter(), limit=500).rows
+    return store.listing.page(SagaFilters(), limit=500).rows
 
 
 def test_what_changed_is_summarised(store: Storage, projection: Projection) -> None:

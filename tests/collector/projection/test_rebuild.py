@@ -12,7 +12,8 @@ from sagascope_collector.ingest import Encoding, Payload, Signal
 from sagascope_collector.otlp import decode
 from sagascope_collector.projection import Projection
 from sagascope_collector.rebuild import summarize_all
-from sagascope_collector.storage import SagaFilter, SagaRow, Storage
+from sagascope_collector.saga_filters import SagaFilters
+from sagascope_collector.storage import SagaRow, Storage
 from support.otlp import NOON, SECOND
 from support.payments import STUCK, saga
 
@@ -37,7 +38,7 @@ def filled(path: Path) -> Storage:
 
 
 def listed(store: Storage) -> list[SagaRow]:
-    return store.listing.page(SagaFilter(), limit=500).rows
+    return store.listing.page(SagaFilters(), limit=500).rows
 
 
 def test_what_is_made_anew_is_what_was_there(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from sagascope_collector.api import present
 from sagascope_collector.projection import Projection, Surroundings
 from sagascope_collector.projection.reliance import Reliance
 from sagascope_collector.records import SagaId
-from sagascope_collector.storage import SagaFilter, Storage
+from sagascope_collector.saga_filters import SagaFilters
+from sagascope_collector.storage import Storage
 from support.otlp import NOON, SECOND, heartbeat, logs, resource
 from support.payments import DONE, STUCK, Tried, saga
 
@@ -52,7 +53,7 @@ def projection(store: Storage, clock: Clock, surroundings: Surroundings) -> Proj
 
 
 def attention(store: Storage) -> list[str | None]:
-    return [row.attention for row in store.listing.page(SagaFilter(), limit=10).rows]
+    return [row.attention for row in store.listing.page(SagaFilters(), limit=10).rows]
 
 
 def go_on(clock: Clock, projection: Projection, seconds: float) -> None:

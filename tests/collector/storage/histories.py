@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from sagascope_collector.otlp import decode
 from sagascope_collector.records import Facts, SagaId, SagaKey
-from sagascope_collector.storage import SagaFilter, SagaRow, Storage
+from sagascope_collector.saga_filters import SagaFilters
+from sagascope_collector.storage import SagaRow, Storage
 from support.otlp import NOON, SECOND, log, logs, of_saga, resource, span, traces
 
 from .conftest import Request, append, payload
@@ -109,7 +110,7 @@ def is_over(row: SagaRow, before: int) -> bool:
 
 def listed(storage: Storage) -> set[SagaKey]:
     """Everything that is listed."""
-    return {each.key for each in storage.listing.page(SagaFilter(), limit=10_000).rows}
+    return {each.key for each in storage.listing.page(SagaFilters(), limit=10_000).rows}
 
 
 def facts_of(storage: Storage, drawn: dict[SagaKey, Drawn]) -> dict[SagaId, Facts]:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from sagascope_collector.records import SagaId
-from sagascope_collector.storage import Keep, SagaFilter, Storage, retention
+from sagascope_collector.saga_filters import SagaFilters
+from sagascope_collector.storage import Keep, Storage, retention
 from support.otlp import SECOND, of_saga, span, traces
 
 from .conftest import append, maintain
@@ -42,11 +43,11 @@ def test_of_what_completed_long_ago_the_summary_stays_and_the_records_go(path: P
     failed = {id_of(key) for key, each in drawn.items() if each.row.status != "completed"}
     chosen = goes(drawn, BEFORE) - failed
     assert 3 < len(chosen) < len(drawn)
-    before, rows = facts_of(storage, drawn), storage.listing.page(SagaFilter(), limit=1_000).rows
+    before, rows = facts_of(storage, drawn), storage.listing.page(SagaFilters(), limit=1_000).rows
     maintain(storage)
     for _ in range(2):
         assert facts_of(storage, drawn) == {id_: facts for id_, facts in before.items() if id_ not in chosen}
-        assert storage.listing.page(SagaFilter(), limit=1_000).rows == rows
+        assert storage.listing.page(SagaFilters(), limit=1_000).rows == rows
         assert downsampled(storage) == chosen
         storage.close()
         storage = opened(path, Keep())

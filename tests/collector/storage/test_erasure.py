@@ -16,6 +16,7 @@ import pytest
 
 from sagascope_collector.errors import StorageUnavailable
 from sagascope_collector.records import SagaId, SagaKey
+from sagascope_collector.saga_filters import SagaFilters
 from sagascope_collector.storage import (
     AlertState,
     AmountAtRisk,
@@ -23,7 +24,6 @@ from sagascope_collector.storage import (
     IncidentChange,
     IncidentSaga,
     Notification,
-    SagaFilter,
     SagaRow,
     Storage,
     long_running,
@@ -155,7 +155,7 @@ def check(path: Path, before: dict[SagaId, object]) -> None:
     assert [each.name for each in path.parent.glob(f"{path.name}*")] == [path.name]
     storage = opened(path)
     assert storage.lookup.facts([*GONE, *OTHERS]) == before
-    assert {each.key.id for each in storage.listing.page(SagaFilter(), limit=100).rows} == {each.id for each in OTHERS}
+    assert {each.key.id for each in storage.listing.page(SagaFilters(), limit=100).rows} == {each.id for each in OTHERS}
     assert storage.search(GONE[0].id, limit=5) == []
     assert [each.key.id for _, each in storage.search(OTHERS[0].id, limit=5)] == [OTHERS[0].id]
     assert not storage.retention.has_expired(GONE[0].id)
@@ -325,11 +325,11 @@ def test_a_summary_made_of_records_that_were_erased_meanwhile_is_not_kept(storag
     late = row(GONE[0])
     storage.erasure.erase([GONE[0]], [])
     storage.sagas.put([GONE[0]], [late])
-    assert storage.listing.page(SagaFilter(), limit=10).rows == []
+    assert storage.listing.page(SagaFilters(), limit=10).rows == []
     append(storage, *telemetry(GONE[0], 2))
     assert set(storage.changes.claim(10)) == {GONE[0], OTHERS[0]}
     storage.sagas.put([GONE[0]], [late])
-    assert len(storage.listing.page(SagaFilter(), limit=10).rows) == 1
+    assert len(storage.listing.page(SagaFilters(), limit=10).rows) == 1
 
 
 def test_bounds_that_are_read_while_a_saga_is_erased_are_forgotten(
@@ -393,7 +393,7 @@ def test_appending_and_reading_go_on_while_the_file_is_rewritten(path: Path) -> 
         try:
             while not stopping.is_set():
                 assert len(storage.lookup.facts(OTHERS)) == len(OTHERS)
-                storage.listing.page(SagaFilter(), limit=10)
+                storage.listing.page(SagaFilters(), limit=10)
                 storage.incidents.groups()
         except BaseException as error:
             failed.append(error)

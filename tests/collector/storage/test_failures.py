@@ -9,7 +9,8 @@ import pytest
 
 from sagascope_collector.errors import StorageUnavailable
 from sagascope_collector.records import Facts, SagaId, SagaKey
-from sagascope_collector.storage import Keep, SagaFilter, SagaRow, Storage, changes, long_running, records, statistics
+from sagascope_collector.saga_filters import SagaFilters
+from sagascope_collector.storage import Keep, SagaRow, Storage, changes, long_running, records, statistics
 from sagascope_collector.storage.database import Database
 from support.otlp import NOON, SECOND, heartbeat, logs, of_saga, resource, span, traces
 
@@ -53,7 +54,7 @@ def answers(storage: Storage, drawn: dict[SagaKey, Drawn]) -> Answers:
     """Facts and summaries of all sagas, and what does not depend on how far retention has come."""
     (long,) = storage.lookup.facts([SagaId("", "long")]).values()
     others = [{each.span_id for each in long.spans}, storage.instances.all(), storage.records.counters]
-    return facts_of(storage, drawn), storage.listing.page(SagaFilter(), limit=500).rows, others
+    return facts_of(storage, drawn), storage.listing.page(SagaFilters(), limit=500).rows, others
 
 
 def test_a_step_of_maintenance_that_fails_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +183,7 @@ def test_summaries_that_could_not_be_written_leave_those_from_before(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = fill(storage, sagas=12)
-    before = storage.listing.page(SagaFilter(), limit=100).rows, facts_of(storage, drawn), storage.sagas.flow_counts()
+    before = storage.listing.page(SagaFilters(), limit=100).rows, facts_of(storage, drawn), storage.sagas.flow_counts()
     append(storage, traces(span(88, trace=88, attributes=of_saga("s1"))))
     claimed = storage.changes.claim(10)
     rows = [each.row._replace(status="failed", ended_at=NOW) for key, each in drawn.items() if key.id == "s1"]
@@ -194,9 +195,9 @@ def test_summaries_that_could_not_be_written_leave_those_from_before(
                 assert refused
         if not refused:
             break
-        if "commit" in refused and storage.listing.page(SagaFilter(), limit=100).rows != before[0]:
+        if "commit" in refused and storage.listing.page(SagaFilters(), limit=100).rows != before[0]:
             break  # it was written, and only what follows failed
-        assert storage.listing.page(SagaFilter(), limit=100).rows == before[0]
+        assert storage.listing.page(SagaFilters(), limit=100).rows == before[0]
         assert storage.sagas.flow_counts() == before[2]
         assert storage.changes.claim(10) == claimed
     assert number > 3

@@ -7,7 +7,8 @@ from decimal import Decimal
 
 from sagascope_collector.incidents import Incidents
 from sagascope_collector.records import SagaId, SagaKey
-from sagascope_collector.storage import AmountAtRisk, IncidentChange, IncidentSaga, SagaFilter, SagaRow, Storage
+from sagascope_collector.saga_filters import SagaFilters
+from sagascope_collector.storage import AmountAtRisk, IncidentChange, IncidentSaga, SagaRow, Storage
 from support.payments import soon
 
 from .test_summaries import NOON, keep, row
@@ -94,7 +95,7 @@ def test_an_amount_beyond_all_bounds_spoils_no_sum(storage: Storage) -> None:
 
 def test_sagas_are_listed_by_their_incident(storage: Storage) -> None:
     keep(storage, stuck("1"), stuck("2", incident="i2"), stuck("3", run="a"), row("4"))
-    page = storage.listing.page(SagaFilter(incident="i1"), limit=10)
+    page = storage.listing.page(SagaFilters(incident="i1"), limit=10)
     assert [each.key.id for each in page.rows] == ["1", "3"]
     assert list(storage.incidents.sagas_of("i1")) == [SagaId("prod", "1"), SagaId("prod", "3")]
 

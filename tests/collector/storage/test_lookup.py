@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 
 from sagascope_collector.records import SagaId, SagaKey
-from sagascope_collector.storage import SagaFilter, SagaRow, Storage, connection, lookup
+from sagascope_collector.saga_filters import SagaFilters
+from sagascope_collector.storage import SagaRow, Storage, connection, lookup
 from support.otlp import NOON, SECOND, log, logs, of_saga, span, traces
 
 from .conftest import append, maintain
@@ -84,7 +85,7 @@ def test_cursors_of_ended_threads_are_used_again(storage: Storage) -> None:
 
     def read() -> None:
         storage.lookup.facts([SagaId("", "8492")])
-        storage.listing.page(SagaFilter(), limit=5)
+        storage.listing.page(SagaFilters(), limit=5)
 
     for _ in range(10):
         threads = [threading.Thread(target=read) for _ in range(4)]
@@ -119,7 +120,7 @@ def test_readers_see_every_saga_once_while_sagas_are_moved_and_opened_again(tmp_
                     storage.sagas.forget_bounds(ids)
                     assert len(storage.lookup.facts(ids)) == len(ids)
                     assert len(storage.lookup.facts_called("s7")) == 1
-                found = [each.key.id for each in storage.listing.page(SagaFilter(), limit=100).rows]
+                found = [each.key.id for each in storage.listing.page(SagaFilters(), limit=100).rows]
                 assert sorted(found) == sorted(each.id for each in ids)
                 assert [kind for kind, _ in storage.search("o-s7", limit=5)] == ["key"]
                 assert sum(sagas for *_, sagas, _ in storage.sagas.flow_counts()) == len(ids)

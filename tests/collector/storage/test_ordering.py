@@ -9,7 +9,8 @@ import pytest
 
 from sagascope_collector.errors import BadCursor
 from sagascope_collector.records import SagaId, SagaKey
-from sagascope_collector.storage import Order, SagaFilter, SagaRow, Storage, sagas
+from sagascope_collector.saga_filters import SagaFilters
+from sagascope_collector.storage import Order, SagaRow, Storage, sagas
 from support.otlp import NOON, SECOND
 
 from .conftest import maintain
@@ -67,10 +68,10 @@ def _row(number: int, chance: random.Random) -> SagaRow:
 @pytest.mark.parametrize("by", VALUES)
 @pytest.mark.parametrize("is_falling", [True, False])
 @pytest.mark.parametrize(
-    "narrowed", [SagaFilter(), SagaFilter(name="refund", environment="test"), SagaFilter(attention="any")]
+    "narrowed", [SagaFilters(), SagaFilters(name="refund", environment="test"), SagaFilters(attention="any")]
 )
 def test_pages_together_are_everything_in_order(
-    storage: Storage, rows: list[SagaRow], by: str, is_falling: bool, narrowed: SagaFilter
+    storage: Storage, rows: list[SagaRow], by: str, is_falling: bool, narrowed: SagaFilters
 ) -> None:
     wanted = [row for row in rows if _is_wanted(row, narrowed)]
     ordered = sorted(wanted, key=lambda row: row.key)
@@ -79,13 +80,13 @@ def test_pages_together_are_everything_in_order(
     assert len(ordered) > 10
 
 
-def _is_wanted(row: SagaRow, narrowed: SagaFilter) -> bool:
+def _is_wanted(row: SagaRow, narrowed: SagaFilters) -> bool:
     if narrowed.attention:
         return row.attention is not None
     return not narrowed.name or (row.key.name, row.key.environment) == (narrowed.name, narrowed.environment)
 
 
-def _paged(storage: Storage, narrowed: SagaFilter, order: Order) -> Iterator[SagaRow]:
+def _paged(storage: Storage, narrowed: SagaFilters, order: Order) -> Iterator[SagaRow]:
     cursor = None
     while True:
         page = storage.listing.page(narrowed, limit=13, cursor=cursor, order=order)
@@ -109,11 +110,11 @@ def test_paths_are_counted_wherever_the_sagas_are(storage: Storage, rows: list[S
 
 
 def test_a_cursor_is_of_one_order(storage: Storage) -> None:
-    cursor = storage.listing.page(SagaFilter(), limit=3, order=Order("id")).next_cursor
+    cursor = storage.listing.page(SagaFilters(), limit=3, order=Order("id")).next_cursor
     for order in (Order("id", is_falling=False), Order("status"), Order()):
         with pytest.raises(BadCursor):
-            storage.listing.page(SagaFilter(), limit=3, cursor=cursor, order=order)
+            storage.listing.page(SagaFilters(), limit=3, cursor=cursor, order=order)
     with pytest.raises(BadCursor):
         storage.listing.page(
-            SagaFilter(), limit=3, cursor=storage.listing.page(SagaFilter(), limit=3).next_cursor, order=Order("id")
+            SagaFilters(), limit=3, cursor=storage.listing.page(SagaFilters(), limit=3).next_cursor, order=Order("id")
         )

@@ -4,7 +4,8 @@ import pytest
 
 from sagascope_collector.errors import BadCursor
 from sagascope_collector.records import SagaId, SagaKey
-from sagascope_collector.storage import SagaFilter, SagaRow, Storage
+from sagascope_collector.saga_filters import SagaFilters
+from sagascope_collector.storage import SagaRow, Storage
 from support.otlp import NOON, SECOND, log, logs, of_saga, span, span_id, trace_id, traces
 
 from .conftest import Put, maintain
@@ -80,13 +81,13 @@ def test_new_summaries_replace_all_old_ones_of_an_id(storage: Storage) -> None:
     saga = SagaId("prod", "1")
     storage.sagas.put([saga], [row("1", run="a"), row("1", run="b", name="unknown")])
     storage.sagas.put([saga], [row("1", run="a", status="failed")])
-    (kept,) = storage.listing.page(SagaFilter(), limit=10).rows
+    (kept,) = storage.listing.page(SagaFilters(), limit=10).rows
     assert kept == row("1", run="a", status="failed")
 
 
 def test_times_beyond_63_bits_are_kept_as_the_latest(storage: Storage) -> None:
     keep(storage, row("1", started_at=2**64 - 1))
-    assert storage.listing.page(SagaFilter(), limit=1).rows[0].started_at == 2**63 - 1
+    assert storage.listing.page(SagaFilters(), limit=1).rows[0].started_at == 2**63 - 1
 
 
 # --- lists -----------------------------------------------------------------------------------------
@@ -95,23 +96,23 @@ def test_times_beyond_63_bits_are_kept_as_the_latest(storage: Storage) -> None:
 @pytest.mark.parametrize(
     ("narrowed", "found"),
     [
-        (SagaFilter(), ["4", "3", "2", "1"]),
-        (SagaFilter(environment="test"), ["2"]),
-        (SagaFilter(status="failed"), ["3"]),
-        (SagaFilter(attention="hung"), ["1"]),
-        (SagaFilter(attention="any"), ["2", "1"]),
-        (SagaFilter(name="refund"), ["4"]),
-        (SagaFilter(service="wallet"), ["4", "3", "2", "1"]),
-        (SagaFilter(service="shipping"), []),
-        (SagaFilter(step="ledger.record"), ["4", "3", "2", "1"]),
-        (SagaFilter(since=NOON + 2, until=NOON + 3), ["3"]),
-        (SagaFilter(q="A-7"), ["4"]),
-        (SagaFilter(q="4"), ["4"]),
-        (SagaFilter(q="'; DROP TABLE sagas; --"), []),
-        (SagaFilter(name="payment", attention="any", environment="prod"), ["1"]),
+        (SagaFilters(), ["4", "3", "2", "1"]),
+        (SagaFilters(environment="test"), ["2"]),
+        (SagaFilters(status="failed"), ["3"]),
+        (SagaFilters(attention="hung"), ["1"]),
+        (SagaFilters(attention="any"), ["2", "1"]),
+        (SagaFilters(name="refund"), ["4"]),
+        (SagaFilters(service="wallet"), ["4", "3", "2", "1"]),
+        (SagaFilters(service="shipping"), []),
+        (SagaFilters(step="ledger.record"), ["4", "3", "2", "1"]),
+        (SagaFilters(since=NOON + 2, until=NOON + 3), ["3"]),
+        (SagaFilters(q="A-7"), ["4"]),
+        (SagaFilters(q="4"), ["4"]),
+        (SagaFilters(q="'; DROP TABLE sagas; --"), []),
+        (SagaFilters(name="payment", attention="any", environment="prod"), ["1"]),
     ],
 )
-def test_a_list_is_narrowed(storage: Storage, narrowed: SagaFilter, found: list[str]) -> None:
+def test_a_list_is_narrowed(storage: Storage, narrowed: SagaFilters, found: list[str]) -> None:
     keep(
         storage,
         row("1", attention="hung"),
@@ -127,7 +128,7 @@ def test_pages_show_every_saga_once_also_when_many_start_at_once(storage: Storag
     storage.sagas.put([SagaId("prod", str(number)) for number in range(10)], rows)
     seen, cursor, pages = [], None, 0
     while pages == 0 or cursor:
-        page = storage.listing.page(SagaFilter(), limit=3, cursor=cursor)
+        page = storage.listing.page(SagaFilters(), limit=3, cursor=cursor)
         seen, cursor, pages = [*seen, *page.rows], page.next_cursor, pages + 1
     assert pages == 7
     assert seen == sorted(rows, key=lambda each: (-each.started_at, each.key))
@@ -136,7 +137,7 @@ def test_pages_show_every_saga_once_also_when_many_start_at_once(storage: Storag
 @pytest.mark.parametrize("cursor", ["x", "bm90IGpzb24", "WzEsMl0", "WyJhIiwiYiIsImMiLCJkIiwiZSJd", "é", "[]"])
 def test_a_cursor_that_was_not_issued_here_is_refused(storage: Storage, cursor: str) -> None:
     with pytest.raises(BadCursor):
-        storage.listing.page(SagaFilter(), limit=1, cursor=cursor)
+        storage.listing.page(SagaFilters(), limit=1, cursor=cursor)
 
 
 def test_flows_are_counted_by_name_environment_and_status(storage: Storage) -> None:
@@ -217,16 +218,20 @@ def test_an_ended_saga_is_listed_found_and_replaced_like_any_other(storage: Stor
         row("6", **ended | {"updated_at": NOON + 3600 * SECOND}),
     )
     before = (
-        storage.listing.page(SagaFilter(), limit=10).rows,
+        storage.listing.page(SagaFilters(), limit=10).rows,
         storage.sagas.flow_counts(),
         storage.search("1", limit=5),
     )
     maintain(storage)
-    after = storage.listing.page(SagaFilter(), limit=10).rows, storage.sagas.flow_counts(), storage.search("1", limit=5)
+    after = (
+        storage.listing.page(SagaFilters(), limit=10).rows,
+        storage.sagas.flow_counts(),
+        storage.search("1", limit=5),
+    )
     assert after == before
     keep(storage, row("1", **ended | {"status": "failed"}))
     assert [each.status for _, each in storage.search("1", limit=5)] == ["failed"]
-    assert len(storage.listing.page(SagaFilter(), limit=10).rows) == 7
+    assert len(storage.listing.page(SagaFilters(), limit=10).rows) == 7
     maintain(storage)
     storage.sagas.put([SagaId("prod", "1")], [])
     assert storage.search("1", limit=5) == []

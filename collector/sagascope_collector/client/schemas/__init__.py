@@ -13,7 +13,7 @@ from sagascope_collector.client.schemas.base import (
     Wire,
     rfc3339,
 )
-from sagascope_collector.client.schemas.flows import Flow, FlowCourse, FlowInFull, FlowPeriod, Flows, FlowStep, HandOver
+from sagascope_collector.client.schemas.flows import Flow, FlowInFull, FlowPath, FlowPeriod, Flows, FlowStep, HandOver
 from sagascope_collector.client.schemas.incidents import (
     CommonAttribute,
     FailureRate,
@@ -97,8 +97,8 @@ __all__ = [
     "Evidence",
     "FailureRate",
     "Flow",
-    "FlowCourse",
     "FlowInFull",
+    "FlowPath",
     "FlowPeriod",
     "FlowStep",
     "Flows",

@@ -69,11 +69,11 @@ class HandOver(Wire):
     series: list[FlowPeriod]
 
 
-class FlowCourse(Wire):
-    """A course that sagas of one type took, of those that started within the window and ended.
+class FlowPath(Wire):
+    """A path of sagas of one type, of those that started within the window and ended.
 
-    `missing` and `added` are steps that the usual course has and this one has not, and the other way round. What they
-    share was begun in another order if `is_reordered`. `newest` is the id of the saga of it that started last.
+    `missing` are steps that only the usual path has, `added` steps that only this one has. Steps of
+    both started in another order if `is_reordered`. `newest` is the id of the saga of it that started last.
     """
 
     steps: list[str]
@@ -88,9 +88,9 @@ class FlowCourse(Wire):
 
 
 class FlowInFull(Wire):
-    """The steps of one saga type, in their usual order, the time between them, and the courses that its sagas took.
+    """The steps of one saga type, in their usual order, the time between them, and the paths of its sagas.
 
-    `period` is the length of a part of the window, in seconds. The usual course, the most frequent of those that
+    `period` is the length of a part of the window, in seconds. The usual path, the most frequent of those that
     completed, comes first, then the others, the most frequent first.
     """
 
@@ -98,4 +98,4 @@ class FlowInFull(Wire):
     period: int
     steps: list[FlowStep]
     hand_overs: list[HandOver]
-    courses: list[FlowCourse]
+    paths: list[FlowPath]

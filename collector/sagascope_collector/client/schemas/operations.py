@@ -46,13 +46,13 @@ class Following(Wire):
     """What a bridge said of itself when it was heard last.
 
     What it told may be `lag_seconds` behind the system that it follows; it knows of `watching` pieces of work that have
-    not ended; `trouble` is what it cannot reach or follow.
+    not ended; `error` is what it cannot reach or follow.
     """
 
     kind: str
     lag_seconds: float
     watching: int
-    trouble: str | None
+    error: str | None
 
 
 class Instance(Wire):

@@ -11,6 +11,7 @@ from sagascope_collector.client.schemas.base import (
     Time,
     Wire,
 )
+from sagascope_collector.saga_filters import SagaStatus as SagaStatus
 
 
 class SpanEvent(Wire):
@@ -69,8 +70,6 @@ class Clock(Wire):
     instance: str | None
     seconds: float
 
-
-SagaStatus = Literal["running", "compensating", "completed", "compensated", "failed"]
 
 AttemptStateName = Literal["in_flight", "ok", "error", "unknown"]
 
