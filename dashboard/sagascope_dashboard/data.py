@@ -83,7 +83,7 @@ def all_sagas(filters: Filters) -> Iterator[schemas.SagaSummary]:
     """
     arguments = filters.with_changes(cursor="").api_arguments(now())
     for _ in range(MAX_CSV_ROWS // CSV_PAGE_ROWS):
-        page = _client(collector_url()).sagas(limit=CSV_PAGE_ROWS, **arguments)
+        page = _client(collector_url()).sagas(arguments, limit=CSV_PAGE_ROWS)
         yield from page.items
         if page.next_cursor is None:
             return
