@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import unquote
 
 import grpc
@@ -22,9 +22,14 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from sagascope_collector.access import CHALLENGE
 from sagascope_collector.errors import Overloaded, Refused, SagascopeError, TooLarge, Unauthenticated, Unavailable
-from sagascope_collector.ingest import Encoding, Receipt, Signal
+from sagascope_collector.ingest import Encoding, Payload, Receipt, Signal, Taker
+from sagascope_collector.otlp import large_requests
+from sagascope_collector.otlp.decode import prepare
 
 NO_METRICS: Final = "Sagascope does not keep metrics; none of these were stored."
+
+MAX_CHECKED_METRICS_BYTES: Final = 64 * 1024
+"""Metrics are not kept, so a larger request of them is accepted without decoding."""
 
 MEDIA_TYPES: Final = {Encoding.PROTOBUF: b"application/x-protobuf", Encoding.JSON: b"application/json"}
 
@@ -135,11 +140,16 @@ def _content_type(encoding: Encoding) -> Headers:
     return [(b"content-type", MEDIA_TYPES[encoding])]
 
 
+Answer = TypeVar("Answer")
+
+MAX_MESSAGE_CHARACTERS: Final = 2_000
+"""Characters of the reasons in one answer."""
+
 ANSWER_SECONDS: Final = 30.0
 """A request that is not stored by then is refused, though it may be stored yet; sent again, it is known."""
 
 
-async def answered(answer: asyncio.Future[Receipt]) -> Receipt:
+async def answered(answer: asyncio.Future[Answer]) -> Answer:
     """Wait for a receipt.
 
     Raises:
@@ -150,6 +160,23 @@ async def answered(answer: asyncio.Future[Receipt]) -> Receipt:
             return await answer
     except TimeoutError as error:
         raise Overloaded(f"This could not be stored within {ANSWER_SECONDS:.0f} s.") from error
+
+
+async def stored(ingest: Taker, payload: Payload) -> Receipt:
+    """Submits a request and waits until it is stored. A large one is checked and split beside the event loop.
+
+    Raises:
+        TooLarge: it holds more than a request may.
+        Undecodable: it is not OTLP.
+        Overloaded: the queue is full, or storing takes too long; a part of a large request may be stored.
+    """
+    if not large_requests.is_large(payload):
+        return await answered(ingest.submit(payload))
+    prepared = await asyncio.to_thread(prepare, payload)
+    receipts = await answered(asyncio.gather(*map(ingest.submit, prepared.payloads)))
+    receipts.append(prepared.receipt)
+    messages = dict.fromkeys(each.message for each in receipts if each.message)
+    return Receipt(sum(each.rejected for each in receipts), " ".join(messages)[:MAX_MESSAGE_CHARACTERS])
 
 
 def sender_of(host: str, port: int | str) -> str:

@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 from google.protobuf.message import DecodeError
@@ -13,7 +14,7 @@ from sagascope import semconv
 from sagascope_collector.engines import BUILT_IN, AttributeMapping
 from sagascope_collector.errors import Undecodable
 from sagascope_collector.ingest import Decoded, Encoding, Outcome, Payload, Receipt, Signal
-from sagascope_collector.otlp import otlpjson
+from sagascope_collector.otlp import large_requests, otlpjson
 from sagascope_collector.otlp.columns import Origins
 from sagascope_collector.otlp.logs import Logs, read_logs
 from sagascope_collector.otlp.observations import Observations
@@ -30,6 +31,11 @@ MIN_COLUMNAR_BYTES: Final = 16 * 1024
 
 MAX_ATTEMPTS: Final = 3
 """How often the remaining requests are read again without those that were declined."""
+
+_KINDS: Final = {Signal.TRACES: "span", Signal.LOGS: "log record"}
+
+MAX_REASONS: Final = 5
+"""Reasons for rejected records that one answer lists."""
 
 _HEARTBEAT: Final = semconv.EVENT_HEARTBEAT.encode()
 
@@ -69,6 +75,31 @@ def decode(
     return Decoded(batch, [outcomes[number] for number in range(len(payloads))])
 
 
+class Prepared(NamedTuple):
+    """A large request as requests that can be stored one after the other."""
+
+    payloads: list[Payload]
+    receipt: Receipt
+    """What was rejected before."""
+
+
+def prepare(payload: Payload) -> Prepared:
+    """Checks a large request and splits it; one in JSON becomes protobuf.
+
+    Raises:
+        TooLarge: it holds more than a request may.
+        Undecodable: it is not OTLP.
+    """
+    large_requests.check(payload)
+    receipt = Receipt()
+    if payload.encoding is Encoding.JSON:
+        parsed = otlpjson.parse(payload.body, _REQUESTS[payload.signal])
+        receipt = _receipt(parsed.rejected, _KINDS[payload.signal], parsed.warning)
+        payload = replace(payload, encoding=Encoding.PROTOBUF, body=parsed.message.SerializeToString())
+        large_requests.check(payload)
+    return Prepared(large_requests.split(payload), receipt)
+
+
 def _joined(tables: Sequence[pa.Table]) -> pa.Table:
     """One table of all; the last may be empty."""
     return pa.concat_tables([each for each in tables if each.num_rows] or tables[-1:])
@@ -81,7 +112,7 @@ def parse(body: bytes, encoding: Encoding, request: Any) -> Any:
         Undecodable: the bytes are no such message.
     """
     if encoding is Encoding.JSON:
-        return otlpjson.parse(body, request)
+        return otlpjson.parse(body, request).message
     try:
         return request.FromString(body)
     except DecodeError as error:
@@ -101,24 +132,32 @@ def _plain(
 
 
 def _decode(payload: Payload, spans: Spans, logs: Logs, scrubber: Scrubber | None) -> Outcome:
+    rejected: Counter[str] = Counter()
+    warning = ""
     try:
-        request = parse(payload.body, payload.encoding, _REQUESTS[payload.signal])
+        if payload.encoding is Encoding.JSON:
+            parsed = otlpjson.parse(payload.body, _REQUESTS[payload.signal])
+            request, rejected, warning = parsed.message, parsed.rejected, parsed.warning
+        else:
+            request = parse(payload.body, payload.encoding, _REQUESTS[payload.signal])
     except Undecodable as error:
         return error
     if scrubber:
         scrubber.scrub(request, payload.body if payload.encoding is Encoding.PROTOBUF else None)
     if payload.signal is Signal.LOGS:
-        return _receipt(logs.add(request, payload.received_at), "log record")
-    return _receipt(spans.add(request, payload.received_at), "span")
+        return _receipt(rejected + logs.add(request, payload.received_at), _KINDS[payload.signal], warning)
+    return _receipt(rejected + spans.add(request, payload.received_at), _KINDS[payload.signal], warning)
 
 
-def _receipt(rejected: Counter[str], kind: str) -> Receipt:
+def _receipt(rejected: Counter[str], kind: str, warning: str = "") -> Receipt:
     reasons = [
         f"{number} {kind}{' was' if number == 1 else 's were'} rejected: {reason}."
-        for reason, number in rejected.items()
+        for reason, number in rejected.most_common(MAX_REASONS)
         if number
     ]
-    return Receipt(rejected.total(), " ".join(reasons))
+    if len(rejected) > MAX_REASONS:
+        reasons.append(f"{len(rejected) - MAX_REASONS} further reasons are not listed.")
+    return Receipt(rejected.total(), " ".join([*reasons, warning] if warning else reasons))
 
 
 class ColumnarRequests:

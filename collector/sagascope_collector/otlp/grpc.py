@@ -12,7 +12,7 @@ from sagascope_collector.access import OPEN, Tls, Tokens
 from sagascope_collector.errors import PortTaken, SagascopeError
 from sagascope_collector.ingest import Encoding, Payload, Signal, Taker
 from sagascope_collector.otlp import answers
-from sagascope_collector.otlp.answers import answered, sender_of
+from sagascope_collector.otlp.answers import MAX_CHECKED_METRICS_BYTES, sender_of, stored
 from sagascope_collector.otlp.decode import parse
 
 Context = Any
@@ -65,7 +65,7 @@ class OtlpGrpc:
                 self._check(context)
                 host, _, port = context.peer().partition(":")[2].rpartition(":")
                 payload = Payload(signal, Encoding.PROTOBUF, request, self._clock(), sender_of(host, port))
-                receipt = await answered(self._ingest.submit(payload))
+                receipt = await stored(self._ingest, payload)
             except SagascopeError as error:
                 return await self._abort(context, error)
             return _written(answers.success(signal, receipt))
@@ -75,7 +75,8 @@ class OtlpGrpc:
     async def _refuse_metrics(self, request: bytes, context: Context) -> bytes:
         try:
             self._check(context)
-            parse(request, Encoding.PROTOBUF, ExportMetricsServiceRequest)
+            if len(request) <= MAX_CHECKED_METRICS_BYTES:
+                parse(request, Encoding.PROTOBUF, ExportMetricsServiceRequest)
         except SagascopeError as error:
             return await self._abort(context, error)
         return _written(answers.metrics())

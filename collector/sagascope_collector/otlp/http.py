@@ -13,7 +13,7 @@ from sagascope_collector.access import OPEN, Tokens
 from sagascope_collector.errors import Overloaded, SagascopeError, TooLarge, Undecodable
 from sagascope_collector.ingest import Encoding, Payload, Signal, Taker
 from sagascope_collector.otlp import answers
-from sagascope_collector.otlp.answers import HttpAnswer, answered, sender_of
+from sagascope_collector.otlp.answers import MAX_CHECKED_METRICS_BYTES, HttpAnswer, sender_of, stored
 from sagascope_collector.otlp.decode import parse
 
 Scope = MutableMapping[str, Any]
@@ -188,12 +188,13 @@ class OtlpHttp:
             self._tokens.check_ingest(headers.get(b"authorization", b"").decode("latin-1"))
             content = await self._content(headers, receive)
             if scope["path"] == METRICS:
-                parse(content, encoding, ExportMetricsServiceRequest)
+                if len(content) <= MAX_CHECKED_METRICS_BYTES:
+                    parse(content, encoding, ExportMetricsServiceRequest)
                 return answers.http_success(answers.metrics(), encoding)
             signal = SIGNALS[scope["path"]]
             assert signal  # noqa: S101  # only metrics have none
             payload = Payload(signal, encoding, content, self._clock(), sender_of(*(scope["client"] or ("", 0))))
-            receipt = await answered(self._ingest.submit(payload))
+            receipt = await stored(self._ingest, payload)
         except SagascopeError as error:
             self._refused(error)
             return answers.http_error(error, encoding)

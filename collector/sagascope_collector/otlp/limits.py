@@ -19,6 +19,13 @@ MAX_IDENTIFIER_CHARACTERS: Final = 1_024
 MAX_VALUE_BYTES: Final = 64 * 1024
 MAX_BODY_BYTES: Final = 1024 * 1024
 
+MAX_PARTS: Final = 1_000
+"""Attributes, events and links of one record, each."""
+
+PARTS: Final = ("attributes", "events", "links")
+
+MAX_COUNT: Final = 2**32 - 1
+
 TOO_LONG: Final = f"an identifier has more than {MAX_IDENTIFIER_CHARACTERS:,} characters"
 
 CUT: Final = "... [cut by Sagascope]"
@@ -44,6 +51,16 @@ def _identifiers(place: Mark, of: Process) -> Iterable[str]:
 
 def _is_long_key(attribute: KeyValue) -> bool:
     return max(len(attribute.key), len(attribute.value.string_value)) > MAX_IDENTIFIER_CHARACTERS
+
+
+def trim(record: Any) -> None:
+    """Removes attributes, events and links of a record beyond `MAX_PARTS` each, and counts them as dropped."""
+    for name in PARTS:
+        parts = getattr(record, name, None)
+        if parts and (excess := len(parts) - MAX_PARTS) > 0:
+            del parts[MAX_PARTS:]
+            counter = f"dropped_{name}_count"
+            setattr(record, counter, min(getattr(record, counter) + excess, MAX_COUNT))
 
 
 def cut(value: AnyValue, limit: int = MAX_VALUE_BYTES) -> AnyValue:

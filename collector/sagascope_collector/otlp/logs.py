@@ -17,7 +17,7 @@ from sagascope_collector.otlp.anyvalue import one_each
 from sagascope_collector.otlp.columns import NestedAttributes, Origin, Origins, Rows
 from sagascope_collector.otlp.observations import Observations, beat, promise
 from sagascope_collector.otlp.origins import observe, receipts, senders
-from sagascope_collector.otlp.protobuf_columns import Integers, NestedRecords, decline, unnest
+from sagascope_collector.otlp.protobuf_columns import Integers, NestedRecords, decline, sizes, unnest
 from sagascope_collector.otlp.spans import SPAN_ID_BYTES, TRACE_ID_BYTES, usable_ids, valid_id
 from sagascope_collector.records import Mark
 from sagascope_collector.storage import schema
@@ -58,6 +58,7 @@ class Logs:
 
     def _add(self, record: LogRecord, origin: Origin, received_at: int) -> str:
         """Adds a log record; returns why it is rejected, "" if it is not."""
+        limits.trim(record)
         at = record.time_unix_nano or record.observed_time_unix_nano or received_at
         event_name = record.event_name or _event_name(record)
         partial = read_partial(record)
@@ -107,6 +108,7 @@ def read_logs(
         Declined: some of them cannot be read here; nothing of the others was noted either.
     """
     nested = unnest(protobuf_columns.LOGS, bodies)
+    decline(sizes(nested.records.field("attributes")) > limits.MAX_PARTS, nested.request)
     attributes = NestedAttributes(nested)
     of = senders(nested, received_at, origins)
     at = _at(nested, of.received_at)

@@ -4,9 +4,11 @@ It is read into the protobuf messages themselves, so that everything behind has 
 """
 
 from base64 import b64decode
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import orjson
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -27,45 +29,127 @@ INT64: Final = 2**63
 
 Reader = Callable[[Any], Any]
 
+RECORDS: Final = frozenset({"Span", "LogRecord"})
+"""Messages that are rejected alone where a field holds what it cannot."""
 
-def parse(body: bytes, message: type[M]) -> M:
-    """Read one message. Unknown fields and nulls are passed over; an id that is no hex is left empty.
+IGNORED: Final = frozenset(
+    {"dropped_attributes_count", "dropped_events_count", "dropped_links_count", "flags", "kind", "severity_number"}
+)
+"""Fields that are left unset where they hold what they cannot: nothing is concluded from them."""
+
+MAX_UNKNOWN_KEYS: Final = 5
+"""Unknown keys that a warning names."""
+
+
+@dataclass(slots=True)
+class Parsed(Generic[M]):
+    """A message, and what of its JSON is not in it."""
+
+    message: M
+    rejected: Counter[str] = field(default_factory=Counter)
+    """The number of records that were left out, by reason."""
+    records: int = 0
+    unknown_keys: list[str] = field(default_factory=list)
+    """The first keys that OTLP does not have."""
+
+    @property
+    def warning(self) -> str:
+        """What a sender is told whose request has no record in the place of records; ``""``: nothing."""
+        if self.records or self.rejected or not self.unknown_keys:
+            return ""
+        return f"The request has no records. OTLP in JSON does not have these keys: {', '.join(self.unknown_keys)}."
+
+
+def parse(body: bytes, message: type[M]) -> Parsed[M]:
+    """Reads one message.
+
+    Unknown fields and nulls are ignored; an id that is not hex is left empty. A record with a field that holds what it
+    cannot is left out, and the others are read.
 
     Raises:
-        Undecodable: it is no JSON, or a field holds what it cannot.
+        Undecodable: it is not JSON, or what all records share holds what it cannot.
     """
     try:
         found = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise Undecodable(f"This is no JSON: {error}.") from error
-    read: M = message()
-    _fill(read, found, "request", DEPTH)
-    return read
+    parsed = Parsed(message())
+    _Filler(parsed).fill(parsed.message, found, "request", DEPTH)
+    return parsed
 
 
-def _fill(message: Any, found: Any, path: str, depth: int) -> None:
-    if not isinstance(found, dict):
-        raise Undecodable(f"This is no OTLP in JSON: {path} is not an object.")
-    if not depth:
-        raise Undecodable(f"This is no OTLP in JSON: more than {DEPTH} levels are nested.")
-    fields = _fields(message.DESCRIPTOR)
-    for name, value in found.items():
-        if value is not None and name in fields:
-            _set(message, fields[name], value, f"{path}.{name}", depth)
+class _Filler:
+    """Fills messages from JSON objects."""
 
+    def __init__(self, parsed: Parsed[Any]) -> None:
+        self._parsed = parsed
+        self._in_record = False
 
-def _set(message: Any, field: FieldDescriptor, value: Any, path: str, depth: int) -> None:
-    if field.is_repeated:
-        _extend(getattr(message, field.name), field, value, path, depth)
-    elif field.message_type:
-        inner = getattr(message, field.name)
-        inner.SetInParent()
-        _fill(inner, value, path, depth - 1)
-    else:
-        try:
-            setattr(message, *_fitting(field, value))
-        except (ValueError, TypeError, OverflowError) as error:
-            raise _misfit(path, value) from error
+    def fill(self, message: Any, found: Any, path: str, depth: int) -> None:
+        """Sets the fields of a message.
+
+        Raises:
+            Undecodable: a field holds what it cannot.
+        """
+        if not isinstance(found, dict):
+            raise Undecodable(f"This is no OTLP in JSON: {path} is not an object.")
+        if not depth:
+            raise Undecodable(f"This is no OTLP in JSON: more than {DEPTH} levels are nested.")
+        fields = _fields(message.DESCRIPTOR)
+        for name, value in found.items():
+            if name not in fields:
+                self._note_unknown(name)
+            elif value is not None:
+                self._set(message, fields[name], value, f"{path}.{name}", depth)
+
+    def _note_unknown(self, name: str) -> None:
+        if len(self._parsed.unknown_keys) < MAX_UNKNOWN_KEYS and name not in self._parsed.unknown_keys:
+            self._parsed.unknown_keys.append(name[:80])
+
+    def _set(self, message: Any, field: FieldDescriptor, value: Any, path: str, depth: int) -> None:
+        if field.is_repeated:
+            self._extend(getattr(message, field.name), field, value, path, depth)
+        elif field.message_type:
+            inner = getattr(message, field.name)
+            inner.SetInParent()
+            self.fill(inner, value, path, depth - 1)
+        else:
+            try:
+                setattr(message, *_fitting(field, value))
+            except (ValueError, TypeError, OverflowError) as error:
+                if field.name not in IGNORED:
+                    raise _misfit(path, value) from error
+
+    def _extend(self, items: Any, field: FieldDescriptor, value: Any, path: str, depth: int) -> None:
+        if not isinstance(value, list):
+            raise Undecodable(f"This is no OTLP in JSON: {path} is not a list.")
+        if field.message_type and field.message_type.name in RECORDS:
+            self._extend_records(items, value, path, depth)
+            return
+        for number, each in enumerate(value):
+            if field.message_type:
+                try:
+                    self.fill(items.add(), {} if each is None else each, f"{path}[{number}]", depth - 1)
+                except Undecodable:
+                    if self._in_record or field.message_type.name != "KeyValue":
+                        raise
+                    del items[-1]  # an attribute of a resource or scope, which many records share
+                continue
+            try:
+                items.append(_reader(field)(each))
+            except (ValueError, TypeError, OverflowError) as error:
+                raise _misfit(f"{path}[{number}]", each) from error
+
+    def _extend_records(self, items: Any, value: list[Any], path: str, depth: int) -> None:
+        self._in_record = True
+        for number, each in enumerate(value):
+            try:
+                self.fill(items.add(), each, f"{path}[{number}]", depth - 1)
+                self._parsed.records += 1
+            except Undecodable as error:
+                del items[-1]
+                self._parsed.rejected[str(error).removeprefix("This is no OTLP in JSON: ").removesuffix(".")] += 1
+        self._in_record = False
 
 
 def _fitting(field: FieldDescriptor, value: Any) -> tuple[str, Any]:
@@ -74,19 +158,6 @@ def _fitting(field: FieldDescriptor, value: Any) -> tuple[str, Any]:
         # OpenTelemetry JS calls every whole number an int, 1e300 too; what is refused here is lost for its sender
         return "double_value", _double(value)
     return field.name, _reader(field)(value)
-
-
-def _extend(items: Any, field: FieldDescriptor, value: Any, path: str, depth: int) -> None:
-    if not isinstance(value, list):
-        raise Undecodable(f"This is no OTLP in JSON: {path} is not a list.")
-    for number, each in enumerate(value):
-        if field.message_type:
-            _fill(items.add(), {} if each is None else each, f"{path}[{number}]", depth - 1)
-            continue
-        try:
-            items.append(_reader(field)(each))
-        except (ValueError, TypeError, OverflowError) as error:
-            raise _misfit(f"{path}[{number}]", each) from error
 
 
 def _misfit(path: str, value: Any) -> Undecodable:

@@ -63,6 +63,7 @@ class Spans:
         trace_id, span_id = valid_id(span.trace_id, TRACE_ID_BYTES), valid_id(span.span_id, SPAN_ID_BYTES)
         if not (trace_id and span_id):
             return INVALID_IDS
+        limits.trim(span)
         start, end = span.start_time_unix_nano, span.end_time_unix_nano
         place = self._rows.attributes.place_of(span.attributes, span.name)
         if limits.is_too_long(place, origin.process, span.attributes):
@@ -170,6 +171,8 @@ def read_spans(
     rejected = np.bincount(nested.request[~valid], minlength=len(bodies)).tolist()
     if not valid.all():
         nested = nested.only(valid)
+    for name in limits.PARTS:
+        decline(sizes(nested.records.field(name)) > limits.MAX_PARTS, nested.request)
     attributes = NestedAttributes(nested).columns()
     of = senders(nested, received_at, origins)
     own = _own(nested)

@@ -79,7 +79,6 @@ REFUSED: dict[str, tuple[str, dict[str, str], bytes]] = {
     ),
     "JSON that is no UTF-8": ("traces", JSON, b'{"resourceSpans": [{"schemaUrl": "\xff"}]}'),
     "half of a surrogate": ("traces", JSON, b'{"resourceSpans": [{"schemaUrl": "\\ud800"}]}'),
-    "a time of 2^64": ("traces", JSON, write_json(traces(span(1, start=17))).replace(b'"17"', b'"%d"' % 2**64)),
     "a number of a million digits": ("traces", JSON, b'{"resourceSpans": ' + b"9" * MEGABYTE + b"}"),
     "a length beyond the end": ("traces", PROTOBUF, b"\x0a\xff\xff\xff\xff\x0f" + bytes(20_000)),
     "a number that never ends": ("traces", PROTOBUF, b"\x08" + b"\xff" * 20_000),

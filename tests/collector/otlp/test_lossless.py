@@ -18,7 +18,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 from sagascope_collector.archives import otlp_json
 from sagascope_collector.errors import Undecodable
-from sagascope_collector.ingest import Encoding, Payload, Signal
+from sagascope_collector.ingest import Encoding, Payload, Receipt, Signal
 from sagascope_collector.otlp import decode
 from sagascope_collector.records import Facts, SagaId
 from sagascope_collector.storage import Storage
@@ -223,11 +223,22 @@ def test_protobuf_that_nests_deeper_is_refused(depth: int) -> None:
     assert isinstance(decode([Payload(Signal.LOGS, Encoding.PROTOBUF, body, 1)]).outcomes[0], Undecodable)
 
 
-@pytest.mark.parametrize("depth", [60, 20_000])
-def test_json_that_nests_deeper_is_refused(depth: int) -> None:
+def nested_json(depth: int) -> bytes:
     value = b'{"arrayValue":{"values":[' * depth + b"]}}" * depth
-    body = b'{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":%s}]}]}]}' % value
-    assert isinstance(decode([Payload(Signal.LOGS, Encoding.JSON, body, 1)]).outcomes[0], Undecodable)
+    return b'{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":%s},{"body":{"intValue":7}}]}]}]}' % value
+
+
+def test_a_record_in_json_that_nests_deeper_is_rejected_alone() -> None:
+    decoded = decode([Payload(Signal.LOGS, Encoding.JSON, nested_json(60), 1)])
+    (receipt,) = decoded.outcomes
+    assert isinstance(receipt, Receipt)
+    assert receipt.rejected == 1
+    assert "levels are nested" in receipt.message
+    assert decoded.batch.logs.num_rows == 1
+
+
+def test_json_that_nests_deeper_than_json_may_is_refused() -> None:
+    assert isinstance(decode([Payload(Signal.LOGS, Encoding.JSON, nested_json(20_000), 1)]).outcomes[0], Undecodable)
 
 
 SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.text() | st.binary()

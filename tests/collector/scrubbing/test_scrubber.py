@@ -188,7 +188,11 @@ def test_a_span_in_a_log_body_keeps_its_encoding() -> None:
         record = log(body, attributes={"partial.event": "heartbeat"})
         scrubbed_record = scrubbed(logs(record), **rules).resource_logs[0].scope_logs[0].log_records[0]
         text = scrubbed_record.body.string_value
-        read = otlpjson.parse(text.encode(), TracesData) if text[0] == "{" else TracesData.FromString(b64decode(text))
+        read = (
+            otlpjson.parse(text.encode(), TracesData).message
+            if text[0] == "{"
+            else TracesData.FromString(b64decode(text))
+        )
         one = only_span(read)
         said = attributes(one)
         assert (one.span_id, said["saga.id"].string_value) == (b"\0\0\0\0\0\0\0\x07", "8492")

@@ -47,8 +47,8 @@ CREATE MACRO events_list(events) AS
     CASE WHEN events = '' THEN '[]' ELSE shown_json('[' || array_to_string(
         list_transform(from_json(events, '["JSON"]'), lambda event:
             '{"name":' || json_extract(event, '$[0]')::VARCHAR
-            || ',"at":"' || strftime(utc(json_extract(event, '$[1]')::UBIGINT), '%Y-%m-%dT%H:%M:%S.%fZ')
-            || '","attributes":' || pairs_object(from_json(json_extract(event, '$[2]'), '["JSON"]')) || '}'
+            || ',"at":' || coalesce('"' || strftime(utc(json_extract(event, '$[1]')::UBIGINT), '%Y-%m-%dT%H:%M:%S.%fZ') || '"', 'null')
+            || ',"attributes":' || pairs_object(from_json(json_extract(event, '$[2]'), '["JSON"]')) || '}'
         ), ','
     ) || ']') END::JSON;
 

@@ -1,0 +1,255 @@
+"""Large requests: counted before they are decoded, by one walk over their bytes, and split into parts.
+
+A few kilobytes of compressed bytes can hold millions of empty messages, each of which takes a hundred bytes of memory
+and microseconds once it is decoded. What is refused here is refused finally, by its counts alone, so that a sender does
+not repeat it. What is split is stored part by part, between the requests of others.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
+
+from sagascope_collector.errors import TooLarge, Undecodable
+from sagascope_collector.ingest import Encoding, Payload, Signal
+
+MAX_RECORDS: Final = 100_000
+"""Spans or log records of one request."""
+
+MAX_GROUPS: Final = 100_000
+"""Resources and scopes of one request."""
+
+MAX_PARTS: Final = 2_000_000
+"""Attributes, events, links and elements of lists of one request."""
+
+MAX_JSON_OBJECTS: Final = 2_000_000
+"""Objects and lists of one request in JSON."""
+
+MAX_DEPTH: Final = 64
+"""Messages within messages."""
+
+FULL_WALK_BYTES: Final = 4 * 1024 * 1024
+"""A smaller request holds at most half as many parts as bytes: only its groups and records are counted."""
+
+PART_BYTES: Final = 1024 * 1024
+"""Records of a larger request are split into parts of about this size."""
+
+LENGTH_DELIMITED, FIXED64, FIXED32, VARINT = 2, 1, 5, 0
+
+Message = dict[int, "Part"]
+
+
+class Part:
+    """A message and the fields of it that hold messages."""
+
+    __slots__ = ("fields", "kind")
+
+    def __init__(self, kind: int, fields: Message) -> None:
+        self.kind = kind
+        self.fields = fields
+
+
+GROUP, RECORD, PART, VALUE = range(4)
+
+_VALUE: Final = Part(VALUE, {})
+_PAIR: Final = Part(PART, {2: _VALUE})
+_VALUE.fields.update({5: Part(VALUE, {1: Part(PART, _VALUE.fields)}), 6: Part(VALUE, {1: _PAIR})})
+_RESOURCE: Final = Part(VALUE, {1: _PAIR})
+_SCOPE: Final = Part(VALUE, {3: _PAIR})
+_SPAN: Final = Part(RECORD, {9: _PAIR, 11: Part(PART, {3: _PAIR}), 13: Part(PART, {4: _PAIR})})
+_LOG: Final = Part(RECORD, {5: _VALUE, 6: _PAIR})
+
+
+def _request(record: Part) -> Message:
+    """The fields of an export request whose scopes hold these records; the numbers are those of opentelemetry-proto."""
+    return {1: Part(GROUP, {1: _RESOURCE, 2: Part(GROUP, {1: _SCOPE, 2: record})})}
+
+
+_REQUESTS: Final = {Signal.TRACES: _request(_SPAN), Signal.LOGS: _request(_LOG)}
+
+_LIMITS: Final = {
+    GROUP: (MAX_GROUPS, "resources and scopes"),
+    RECORD: (MAX_RECORDS, "records"),
+    PART: (MAX_PARTS, "attributes, events and links"),
+}
+
+
+def is_large(payload: Payload) -> bool:
+    """Returns whether a request may exceed a limit: a message has two bytes at least."""
+    return len(payload.body) > 2 * min(MAX_GROUPS, MAX_RECORDS)
+
+
+def check(payload: Payload) -> None:
+    """Counts what a request holds.
+
+    Raises:
+        TooLarge: it holds more than a request may.
+        Undecodable: it is not protobuf.
+    """
+    if payload.encoding is Encoding.JSON:
+        _check_json(payload.body)
+        return
+    walk = _Walk(payload.body, is_full=len(payload.body) > FULL_WALK_BYTES)
+    try:
+        walk.count(0, len(payload.body), _REQUESTS[payload.signal], 0)
+    except IndexError:
+        raise Undecodable("This is no OTLP in protobuf: it ends in the middle of a field.") from None
+
+
+def _check_json(body: bytes) -> None:
+    objects = body.count(b"{") + body.count(b"[")
+    if objects > MAX_JSON_OBJECTS:
+        raise _too_large(objects, MAX_JSON_OBJECTS, "objects and lists")
+
+
+def _too_large(found: int, limit: int, what: str) -> TooLarge:
+    return TooLarge(f"This request holds {found:,} {what} or more; {limit:,} are allowed. Send smaller batches.")
+
+
+class _Walk:
+    """One walk over the bytes of a request."""
+
+    def __init__(self, body: bytes, *, is_full: bool) -> None:
+        self._body = body
+        self._is_full = is_full
+        self._counts = [0, 0, 0, 0]
+
+    def count(self, position: int, end: int, fields: Message, depth: int) -> None:
+        """Counts the messages between two positions, and what they hold."""
+        if depth > MAX_DEPTH:
+            raise TooLarge(f"This request nests messages more than {MAX_DEPTH} deep.")
+        for number, _, start, stop in fields_of(self._body, position, end):
+            part = fields.get(number)
+            if part is not None:
+                self._enter(part, start, stop, depth)
+
+    def _enter(self, part: Part, start: int, end: int, depth: int) -> None:
+        kind = part.kind
+        if kind != VALUE:
+            found = self._counts[kind] = self._counts[kind] + 1
+            limit, what = _LIMITS[kind]
+            if found > limit:
+                raise _too_large(found, limit, what)
+        if (self._is_full or kind == GROUP) and end > start:
+            self.count(start, end, part.fields, depth + 1)
+
+
+def fields_of(body: bytes, position: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yields each length-delimited field between two positions: number, start of its key, start and end of its value.
+
+    Raises:
+        IndexError: a field ends beyond the end.
+        Undecodable: it is not protobuf.
+    """
+    while position < end:
+        key_start = position
+        key = body[position]
+        position += 1
+        if key >= 0x80:
+            key, position = _read_varint(body, key_start)
+        if key & 7 != LENGTH_DELIMITED:
+            position = _skip(body, position, key & 7)
+            continue
+        length = body[position]
+        position += 1
+        if length >= 0x80:
+            length, position = _read_varint(body, position - 1)
+        if position + length > end:
+            raise IndexError
+        yield key >> 3, key_start, position, position + length
+        position += length
+
+
+def _skip(body: bytes, position: int, kind: int) -> int:
+    if kind == VARINT:
+        while body[position] >= 0x80:
+            position += 1
+        return position + 1
+    if kind == FIXED64:
+        return position + 8
+    if kind == FIXED32:
+        return position + 4
+    raise Undecodable("This is no OTLP in protobuf: it has a field of a kind that OTLP does not use.")
+
+
+def _read_varint(body: bytes, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = body[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+        shift += 7
+        if shift > 63:
+            raise Undecodable("This is no OTLP in protobuf: a number has more than ten bytes.")
+
+
+def split(payload: Payload) -> list[Payload]:
+    """Returns a checked request in protobuf as parts that together have its records, each with its resource and scope.
+
+    The same request is always split in the same way, so that a repeated request consists of repeated parts.
+    """
+    body = payload.body
+    if len(body) <= 2 * PART_BYTES:
+        return [payload]
+    parts: list[bytes] = []
+    part: list[bytes] = []
+    size = 0
+    for group in _records(body):
+        part.append(group)
+        size += len(group)
+        if size >= PART_BYTES:
+            parts.append(b"".join(part))
+            part, size = [], 0
+    parts.append(b"".join(part))
+    return [replace(payload, body=each) for each in parts if each]
+
+
+def _records(body: bytes) -> Iterator[bytes]:
+    """Yields the request's groups of records, each of about `PART_BYTES` at most, as requests of their own."""
+    for number, _, start, end in fields_of(body, 0, len(body)):
+        if number != 1:
+            continue
+        scopes = [each for each in fields_of(body, start, end) if each[0] == 2]
+        resource = _without(body, start, end, scopes)
+        for _, _, scope_start, scope_end in scopes:
+            records = [each for each in fields_of(body, scope_start, scope_end) if each[0] == 2]
+            scope = _without(body, scope_start, scope_end, records)
+            for some in _batches(records):
+                content = scope + b"".join(body[key:stop] for _, key, _, stop in some)
+                yield _field(1, resource + _field(2, content))
+
+
+def _batches(records: list[tuple[int, int, int, int]]) -> Iterator[list[tuple[int, int, int, int]]]:
+    batch: list[tuple[int, int, int, int]] = []
+    size = 0
+    for each in records:
+        batch.append(each)
+        size += each[3] - each[1]
+        if size >= PART_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _without(body: bytes, start: int, end: int, left_out: list[tuple[int, int, int, int]]) -> bytes:
+    """Returns a message without some of its fields."""
+    kept, position = [], start
+    for _, key, _, stop in left_out:
+        kept.append(body[position:key])
+        position = stop
+    return b"".join([*kept, body[position:end]])
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return _varint(number << 3 | LENGTH_DELIMITED) + _varint(len(content)) + content
+
+
+def _varint(value: int) -> bytes:
+    written = bytearray()
+    while value >= 0x80:
+        written.append(value & 0x7F | 0x80)
+        value >>= 7
+    written.append(value)
+    return bytes(written)
