@@ -14,7 +14,7 @@ from sagascope_dashboard.components.answer_card import anomalies, answer_card, a
 from sagascope_dashboard.components.elements import Element, h, time
 from sagascope_dashboard.components.renderer import RENDERER_SCRIPTS, TIMELINE_SCRIPTS, read_files
 from sagascope_dashboard.formatting import epoch_ms, line
-from sagascope_dashboard.viewmodels.saga import Saga, log_rows, saga, span_rows
+from sagascope_dashboard.viewmodels.saga import SagaView, log_rows, saga_view, span_rows
 from sagascope_dashboard.viewmodels.timeline import Timeline
 
 _THEME = Path(__file__).parent / ".streamlit" / "config.toml"
@@ -46,39 +46,39 @@ main { max-width: 76rem; margin: 0 auto; padding: 1.5rem; }
 _START = "const saved = JSON.parse(document.getElementById('data').textContent);\n"
 
 
-def as_html(whole: schemas.Saga, lanes: Timeline, now: datetime) -> str:
+def as_html(saga: schemas.Saga, lanes: Timeline, now: datetime) -> str:
     """Returns the page of one saga as of `now`; it loads nothing from elsewhere."""
-    shown = saga(whole)
+    view = saga_view(saga)
     title = h("h2", "Timeline", cls="section")
     trees = {
         "answer": {
-            "tree": _without_links([_saved_at(now), *answer_card(shown, note="Times within sentences are UTC."), title])
+            "tree": _without_links([_saved_at(now), *answer_card(view, note="Times within sentences are UTC."), title])
         },
         "timeline": asdict(lanes),
-        "behind": {"tree": _without_links([ledger(shown), anomalies(shown), *_tables(whole)])},
+        "behind": {"tree": _without_links([ledger(view), anomalies(view), *_tables(saga)])},
     }
     return _PAGE.format(
         present=epoch_ms(now),
-        title=_escaped(f"{line(whole.name, 60)} {line(whole.id, 120)}"),
+        title=_escaped(f"{line(saga.name, 60)} {line(saga.id, 120)}"),
         style=_variables() + _BODY + read_files("renderer.css", "timeline.css"),
         data=json.dumps(trees).replace("<", "\\u003c"),
         script=_START + "".join(_component_scripts()),
     )
 
 
-def file_name(whole: schemas.Saga) -> str:
+def file_name(saga: schemas.Saga) -> str:
     """Returns a file name of letters, digits and hyphens."""
-    return f"{re.sub(r'[^A-Za-z0-9]+', '-', f'{whole.name} {whole.id}').strip('-')[:80] or 'saga'}.html"
+    return f"{re.sub(r'[^A-Za-z0-9]+', '-', f'{saga.name} {saga.id}').strip('-')[:80] or 'saga'}.html"
 
 
 def _saved_at(now: datetime) -> Element:
     return h("p", "Saved ", time(now, "full"), ", as it stood then.", cls="muted")
 
 
-def _tables(whole: schemas.Saga) -> Iterator[Element]:
-    yield _details("Attempts", attempts(saga(whole)))
-    yield _details("Logs", table(log_rows(whole.logs), len(whole.logs), whole.logs_total))
-    yield _details("Spans", table(span_rows(whole.spans), len(whole.spans), whole.spans_total))
+def _tables(saga: schemas.Saga) -> Iterator[Element]:
+    yield _details("Attempts", attempts(saga_view(saga)))
+    yield _details("Logs", table(log_rows(saga.logs), len(saga.logs), saga.logs_total))
+    yield _details("Spans", table(span_rows(saga.spans), len(saga.spans), saga.spans_total))
 
 
 def _details(title: str, inside: Element) -> Element:
@@ -129,42 +129,42 @@ def _escaped(text: str) -> str:
 _MARKDOWN_CHARACTERS = re.compile(r"([\\`*_\[\]<>|~#])")
 
 
-def markdown(shown: Saga, address: str) -> str:
+def markdown(view: SagaView, address: str) -> str:
     """Returns the headline, evidence and actions as Markdown; `address` is the page's link. Times are UTC.
 
     Received text is escaped.
     """
-    return "\n".join([*_answer(shown), *_verdict(shown), *_ledger(shown), "", address]).strip()
+    return "\n".join([*_answer(view), *_verdict(view), *_ledger(view), "", address]).strip()
 
 
-def _answer(shown: Saga) -> Iterable[str]:
-    style = shown.attention or shown.status
-    yield f"**{_text(shown.name)} {_text(shown.id)}: {style.label.lower()}**"
-    yield f"> {_text(shown.headline)}"
+def _answer(view: SagaView) -> Iterable[str]:
+    style = view.attention or view.status
+    yield f"**{_text(view.name)} {_text(view.id)}: {style.label.lower()}**"
+    yield f"> {_text(view.headline)}"
     yield ""
-    if shown.customer_line:
-        yield f"For the customer: {_text(shown.customer_line)}"
-    if shown.since:
-        yield f"Without progress since {_moment(shown.since)}."
-    if shown.amount_at_risk:
-        yield f"Amount at risk: {_text(', '.join(shown.amount_at_risk))}."
+    if view.customer_line:
+        yield f"For the customer: {_text(view.customer_line)}"
+    if view.since:
+        yield f"Without progress since {_moment(view.since)}."
+    if view.amount_at_risk:
+        yield f"Amount at risk: {_text(', '.join(view.amount_at_risk))}."
 
 
-def _verdict(shown: Saga) -> Iterable[str]:
-    if shown.verdict is None:
+def _verdict(view: SagaView) -> Iterable[str]:
+    if view.verdict is None:
         return
-    if shown.verdict.evidence:
+    if view.verdict.evidence:
         yield "\nEvidence:"
-        yield from (f"- {_moment(fact.at)} {_text(fact.text)}" for fact in shown.verdict.evidence)
-    if shown.verdict.actions:
+        yield from (f"- {_moment(fact.at)} {_text(fact.text)}" for fact in view.verdict.evidence)
+    if view.verdict.actions:
         yield "\nRecommended action:"
-        yield from (f"{number}. {_text(action)}" for number, action in enumerate(shown.verdict.actions, start=1))
+        yield from (f"{number}. {_text(action)}" for number, action in enumerate(view.verdict.actions, start=1))
 
 
-def _ledger(shown: Saga) -> Iterable[str]:
-    if shown.ledger:
+def _ledger(view: SagaView) -> Iterable[str]:
+    if view.ledger:
         yield "\nCommitted steps:"
-    for entry in shown.ledger:
+    for entry in view.ledger:
         yield f"- {_text(entry.step)}: {entry.style.label.lower()} {_text(entry.amount)}".rstrip()
 
 

@@ -102,7 +102,7 @@ def render_failure(error: Exception) -> bool:
     """Renders the error page; the cause goes to the log, never to the screen."""
     from sagascope_dashboard.components import error_states
 
-    _LOG.error("a screen could not be drawn", exc_info=error)
+    _LOG.error("a screen could not be rendered", exc_info=error)
     error_states.render_internal_error()
     return True
 

@@ -2,7 +2,7 @@ import json
 import re
 
 from sagascope_dashboard.export import as_html, file_name, markdown
-from sagascope_dashboard.viewmodels.saga import saga as prepared
+from sagascope_dashboard.viewmodels.saga import saga_view
 from sagascope_dashboard.viewmodels.timeline import timeline
 from support.wires import at, log, saga, tried
 
@@ -49,7 +49,7 @@ def test_a_saved_file_has_a_plain_name() -> None:
 
 
 def test_markdown_gives_the_answer_first_and_escapes_what_was_received() -> None:
-    text = markdown(prepared(saga(headline=HOSTILE)), ADDRESS)
+    text = markdown(saga_view(saga(headline=HOSTILE)), ADDRESS)
     assert text.startswith("**payment 8492: running**\n> \\</script\\>")
     assert r"\[x\](javascript" in text
     assert text.endswith(ADDRESS)

@@ -1,7 +1,7 @@
 """Incidents as the start page and their own page show them."""
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.viewmodels.incidents import headline, incident, resolved_incidents, shared_incidents
+from sagascope_dashboard.viewmodels.incidents import headline, incident_view, resolved_incidents, shared_incidents
 from sagascope_dashboard.viewmodels.triage import triage
 from support.wires import INCIDENT, NOON, needing, shared
 
@@ -69,7 +69,7 @@ def test_the_page_of_an_incident_shows_its_history_latest_first() -> None:
     change = schemas.IncidentChange(at=NOON, what="opened", by=None, note=None, count=3)
     later = schemas.IncidentChange(at=NOON, what="acknowledged", by="anna", note="on it", count=9)
     moved = schemas.Moved(still=1, stuck_again=2, moved_on=3, finished=4)
-    shown = incident(whole(history=[change, later], moved=moved, state="acknowledged"))
+    shown = incident_view(whole(history=[change, later], moved=moved, state="acknowledged"))
     assert [each.text for each in shown.history] == ["acknowledged by anna, 9 affected", "opened, 3 affected"]
     assert shown.outcomes == (("Finished", 4), ("Moved on", 3), ("Stuck again here", 2), ("No progress", 1))
     assert shown.allowed_states == ("resolved", "open")
@@ -87,7 +87,7 @@ def test_the_page_shows_what_its_sagas_have_in_common() -> None:
     version = {"service": "ledger", "step": None, "key": "service.version", "value": "2.1"}
     counts = {"affected": 98, "affected_of": 100, "completed": 6, "completed_of": 200, "lift": 32.67}
     host = {**version, "key": "host.name", "value": "w-7"}
-    (told,) = incident(whole(common_attributes=[{**version, **counts, "also": [host]}])).common_attributes
+    (told,) = incident_view(whole(common_attributes=[{**version, **counts, "also": [host]}])).common_attributes
     assert told.text == "ledger service.version = 2.1"
     assert (told.affected, told.completed, told.lift) == ("98 of 100", "6 of 200", "32.7 times as often")
     assert told.also == "ledger host.name = w-7"

@@ -6,31 +6,31 @@ from typing import Any
 
 from sagascope_dashboard.components.elements import Element, badge, h, icon, link, time
 from sagascope_dashboard.palette import Style
-from sagascope_dashboard.viewmodels.saga import PlanStep, Saga, Verdict
+from sagascope_dashboard.viewmodels.saga import PlanStep, SagaView, Verdict
 
 
-def answer_card(shown: Saga, markdown: str | None = None, note: str = "") -> list[Element | None]:
+def answer_card(view: SagaView, markdown: str | None = None, note: str = "") -> list[Element | None]:
     """Builds the card: the text for the customer, headline, evidence, recommended action, and plan.
 
     `markdown` is what "Copy as Markdown" copies; None on a saved page, which has no tools. `note` follows the headline.
     """
-    return [_header(shown, markdown), _facts(shown), _customer(shown), _verdict(shown, note), _plan(shown)]
+    return [_header(view, markdown), _facts(view), _customer(view), _verdict(view, note), _plan(view)]
 
 
-def _header(shown: Saga, markdown: str | None) -> Element:
-    tools = _tools(shown, markdown) if markdown else []
+def _header(view: SagaView, markdown: str | None) -> Element:
+    tools = _tools(view, markdown) if markdown else []
     return h(
         "header",
-        h("h1", h("span", f"{shown.name} ", cls="type"), shown.id),
-        badge(shown.attention or shown.status),
-        badge(shown.status) if shown.attention else None,
+        h("h1", h("span", f"{view.name} ", cls="type"), view.id),
+        badge(view.attention or view.status),
+        badge(view.status) if view.attention else None,
         h("div", tools, cls="tools") if tools else None,
         cls="saga-head",
     )
 
 
-def _tools(shown: Saga, markdown: str) -> list[Element]:
-    compare = link(shown.compare_href, "Compare with a completed one", cls="action")
+def _tools(view: SagaView, markdown: str) -> list[Element]:
+    compare = link(view.compare_href, "Compare with a completed one", cls="action")
     return [_copy("link", "Copy link", "link"), _copy("copy", "Copy as Markdown", markdown), compare]
 
 
@@ -38,48 +38,48 @@ def _copy(icon_name: str, label: str, text: str) -> Element:
     return h("button", icon(icon_name), h("span", label, data_label=True), type="button", data_copy=text, cls="action")
 
 
-def _facts(shown: Saga) -> Element:
-    duration = h("span", "took ", h("b", shown.duration)) if shown.duration else None
+def _facts(view: SagaView) -> Element:
+    duration = h("span", "took ", h("b", view.duration)) if view.duration else None
     return h(
         "div",
-        h("span", "started ", h("b", time(shown.started)), ", ", time(shown.started, "ago")),
+        h("span", "started ", h("b", time(view.started)), ", ", time(view.started, "ago")),
         duration,
-        h("span", "last seen ", time(shown.updated, "ago")) if not shown.ended else None,
-        h("span", "in ", h("b", shown.environment)) if shown.environment else None,
-        [h("span", f"{name} ", link(href, value)) for name, value, href in shown.keys],
-        [h("span", "run ", h("b", run.name) if run.current else link(run.href, run.name)) for run in shown.runs],
+        h("span", "last seen ", time(view.updated, "ago")) if not view.ended else None,
+        h("span", "in ", h("b", view.environment)) if view.environment else None,
+        [h("span", f"{name} ", link(href, value)) for name, value, href in view.keys],
+        [h("span", "run ", h("b", run.name) if run.current else link(run.href, run.name)) for run in view.runs],
         cls="facts",
     )
 
 
-def _customer(shown: Saga) -> Element | None:
-    if not shown.customer_line:
+def _customer(view: SagaView) -> Element | None:
+    if not view.customer_line:
         return None
-    label = h("div", h("h2", "For the customer"), h("p", shown.customer_line))
+    label = h("div", h("h2", "For the customer"), h("p", view.customer_line))
     return h("section", icon("person"), label, cls="customer", aria_label="For the customer")
 
 
-def _verdict(shown: Saga, note: str) -> Element:
-    style = shown.attention or shown.status
-    calm = "" if shown.attention else " calm"
+def _verdict(view: SagaView, note: str) -> Element:
+    style = view.attention or view.status
+    calm = "" if view.attention else " calm"
     return h(
         "section",
-        h("p", shown.headline, cls="headline"),
-        _verdict_facts(shown, note),
-        _evidence_and_actions(shown.verdict) if shown.verdict else None,
+        h("p", view.headline, cls="headline"),
+        _verdict_facts(view, note),
+        _evidence_and_actions(view.verdict) if view.verdict else None,
         cls=f"verdict {style.tone}{calm}",
         aria_label="Verdict",
     )
 
 
-def _verdict_facts(shown: Saga, note: str) -> Element:
+def _verdict_facts(view: SagaView, note: str) -> Element:
     return h(
         "div",
-        h("span", h("b", time(shown.since, "for")), " without progress, since ", time(shown.since))
-        if shown.since
+        h("span", h("b", time(view.since, "for")), " without progress, since ", time(view.since))
+        if view.since
         else None,
-        [h("b", amount) for amount in shown.amount_at_risk],
-        h("span", "confidence: ", h("b", shown.verdict.confidence)) if shown.verdict else None,
+        [h("b", amount) for amount in view.amount_at_risk],
+        h("span", "confidence: ", h("b", view.verdict.confidence)) if view.verdict else None,
         h("span", note, cls="muted") if note else None,
         cls="verdict-facts",
     )
@@ -103,11 +103,11 @@ def _evidence_and_actions(verdict: Verdict) -> Element:
     )
 
 
-def _plan(shown: Saga) -> Element | None:
-    if not shown.plan_steps:
+def _plan(view: SagaView) -> Element | None:
+    if not view.plan_steps:
         return None
-    steps = h("ol", [_plan_step(step) for step in shown.plan_steps], cls="plan")
-    return h("section", h("h2", "Plan, ", shown.plan_source), steps, cls="section")
+    steps = h("ol", [_plan_step(step) for step in view.plan_steps], cls="plan")
+    return h("section", h("h2", "Plan, ", view.plan_source), steps, cls="section")
 
 
 def _plan_step(step: PlanStep) -> Element:
@@ -129,9 +129,9 @@ def _compensation(name: str, style: Style) -> Element:
     return h("div", icon("compensating"), h("span", f"{name}: {style.label.lower()}"), cls=f"compensation {style.tone}")
 
 
-def ledger(shown: Saga) -> Element | None:
+def ledger(view: SagaView) -> Element | None:
     """Builds the table of committed steps; None without any."""
-    if not shown.ledger:
+    if not view.ledger:
         return None
     rows = [
         h(
@@ -141,7 +141,7 @@ def ledger(shown: Saga) -> Element | None:
             h("td", entry.amount, cls="money"),
             h("td", entry.compensation or h("span", "has no compensation", cls="muted")),
         )
-        for entry in shown.ledger
+        for entry in view.ledger
     ]
     titles = (("Step", ""), ("State", ""), ("Amount", "money"), ("Compensated by", ""))
     head = h("tr", [h("th", title, scope="col", cls=cls or None) for title, cls in titles])
@@ -149,15 +149,15 @@ def ledger(shown: Saga) -> Element | None:
     return h("section", h("h2", "Committed steps"), h("div", table, cls="scroll"), cls="section")
 
 
-def anomalies(shown: Saga) -> Element | None:
+def anomalies(view: SagaView) -> Element | None:
     """Builds the list of anomalies; None without any."""
-    if not shown.anomalies:
+    if not view.anomalies:
         return None
-    items = [h("li", icon("mark"), h("span", text)) for text in shown.anomalies]
+    items = [h("li", icon("mark"), h("span", text)) for text in view.anomalies]
     return h("section", h("h2", "Anomalies"), h("ul", items, cls="anomalies"), cls="section")
 
 
-def attempts(shown: Saga) -> Element:
+def attempts(view: SagaView) -> Element:
     """Builds the table of attempts, in the order of their start."""
     rows = [
         h(
@@ -170,13 +170,13 @@ def attempts(shown: Saga) -> Element:
             h("td", attempt.service, h("div", attempt.instance, cls="muted")),
             h("td", attempt.error, _stack(attempt.stacktrace), cls="wide"),
         )
-        for attempt in shown.attempts
+        for attempt in view.attempts
     ]
     titles = ("Started", "Step", "Attempt", "Outcome", "Duration", "Where", "Error")
     head = h("tr", [h("th", title, scope="col") for title in titles])
     cut = (
-        f"The first {len(shown.attempts):,} of {shown.attempts_total:,}."
-        if shown.attempts_total > len(shown.attempts)
+        f"The first {len(view.attempts):,} of {view.attempts_total:,}."
+        if view.attempts_total > len(view.attempts)
         else None
     )
     table = h("table", h("thead", head), h("tbody", rows), cls="table cards")

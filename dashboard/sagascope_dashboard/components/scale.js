@@ -10,10 +10,10 @@ const TICK_STEPS_MS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 1
 function makeSegments(start, end, idle, opened) {
   const segments = [];
   let at = start;
-  const drawn = end - start - idle.reduce((sum, [from, to]) => sum + (to === null ? 0 : to - from), 0);
+  const remaining = end - start - idle.reduce((sum, [from, to]) => sum + (to === null ? 0 : to - from), 0);
   for (const [from, until] of idle) {
     const to = until ?? end;
-    const long = until !== null || to - from > Math.max(MIN_IDLE_MS, 0.25 * (drawn - (to - from)));
+    const long = until !== null || to - from > Math.max(MIN_IDLE_MS, 0.25 * (remaining - (to - from)));
     if (!long || to <= from) continue;
     if (from > at) segments.push({ from: at, to: from, idle: false, collapsed: false });
     segments.push({ from, to, idle: true, collapsed: !opened.has(from) });

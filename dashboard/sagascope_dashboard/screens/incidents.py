@@ -11,43 +11,43 @@ from sagascope_dashboard.components.elements import Element, badge, h, link, tim
 from sagascope_dashboard.components.error_states import error_notice
 from sagascope_dashboard.components.renderer import render
 from sagascope_dashboard.screens.login import user_name
-from sagascope_dashboard.viewmodels.incidents import Incident, IncidentRow, incident
+from sagascope_dashboard.viewmodels.incidents import IncidentRow, IncidentView, incident_view
 
 
-def rows(known: Sequence[IncidentRow]) -> Element | None:
+def rows(incidents: Sequence[IncidentRow]) -> Element | None:
     """Builds the list of ongoing incidents; None without any."""
-    if not known:
+    if not incidents:
         return None
     return h(
-        "section", h("h2", "Incidents", cls="section"), h("div", [_row(row) for row in known], cls="attention-rows")
+        "section", h("h2", "Incidents", cls="section"), h("div", [_row(row) for row in incidents], cls="attention-rows")
     )
 
 
-def resolved_incidents(known: Sequence[IncidentRow]) -> Element | None:
+def resolved_incidents(incidents: Sequence[IncidentRow]) -> Element | None:
     """Builds the list of incidents resolved lately; None without any."""
-    if not known:
+    if not incidents:
         return None
-    items = [h("li", link(row.href, f"{row.name} at {row.where}", cls="action"), badge(row.state)) for row in known]
+    items = [h("li", link(row.href, f"{row.name} at {row.where}", cls="action"), badge(row.state)) for row in incidents]
     return h("section", h("h2", "Resolved lately", cls="section"), h("ul", items, cls="resolved"))
 
 
-def content(shown: Incident) -> list[Element | None]:
+def content(view: IncidentView) -> list[Element | None]:
     """Builds the page of one incident."""
     return [
-        h("header", h("h1", shown.headline), _badges(shown.row), cls=f"incident-head {shown.row.style.tone}"),
-        h("pre", shown.error, cls="sample") if shown.error else None,
-        h("div", _facts(shown.row), cls="row-facts"),
-        _examples(shown),
-        _common_attributes(shown),
-        _outcomes(shown),
+        h("header", h("h1", view.headline), _badges(view.row), cls=f"incident-head {view.row.style.tone}"),
+        h("pre", view.error, cls="sample") if view.error else None,
+        h("div", _facts(view.row), cls="row-facts"),
+        _examples(view),
+        _common_attributes(view),
+        _outcomes(view),
     ]
 
 
-def history(shown: Incident) -> Element:
+def history(view: IncidentView) -> Element:
     """Builds the history, latest first."""
     items = [
         h("li", time(each.at, "full"), h("span", each.text), h("q", each.note) if each.note else None)
-        for each in shown.history
+        for each in view.history
     ]
     return h("section", h("h2", "History", cls="section"), h("ol", items, cls="history"))
 
@@ -90,29 +90,27 @@ def _facts(row: IncidentRow) -> list[Element | None]:
     ]
 
 
-def _examples(shown: Incident) -> Element:
-    links = [link(each.href, each.id, cls="action") for each in shown.row.examples]
-    return h("p", links, link(shown.list_href, "All affected transactions", cls="action"), cls="chips")
+def _examples(view: IncidentView) -> Element:
+    links = [link(each.href, each.id, cls="action") for each in view.row.examples]
+    return h("p", links, link(view.list_href, "All affected transactions", cls="action"), cls="chips")
 
 
-def _common_attributes(shown: Incident) -> Element | None:
-    if not shown.common_attributes:
+def _common_attributes(view: IncidentView) -> Element | None:
+    if not view.common_attributes:
         return None
     names = ("Attribute", "Affected", "Completed", "Lift", "Occurs together with")
     head = h("tr", [h("th", name, scope="col") for name in names])
-    cells_by_row = [
-        (each.text, each.affected, each.completed, each.lift, each.also) for each in shown.common_attributes
-    ]
+    cells_by_row = [(each.text, each.affected, each.completed, each.lift, each.also) for each in view.common_attributes]
     rows = [h("tr", [h("td", cell) for cell in cells]) for cells in cells_by_row]
     table = h("table", h("thead", head), h("tbody", rows), cls="table")
     title = h("h2", "Common attributes", cls="section")
     return h("section", title, h("div", table, cls="scroll", tabindex="0"))
 
 
-def _outcomes(shown: Incident) -> Element | None:
-    if not shown.outcomes:
+def _outcomes(view: IncidentView) -> Element | None:
+    if not view.outcomes:
         return None
-    facts = [node for name, number in shown.outcomes for node in (h("dt", name), h("dd", f"{number:,}"))]
+    facts = [node for name, number in view.outcomes for node in (h("dt", name), h("dd", f"{number:,}"))]
     title = h("h2", "Since it was acknowledged", cls="section")
     return h("section", title, h("dl", facts, cls="key-values"))
 
@@ -130,21 +128,21 @@ def page() -> None:
             h("section", h("h1", "Which incident?"), h("p", "Choose one under Triage."), cls="error-state"),
         )
         return
-    shown = _live_content(key)
-    if shown:
+    view = _live_content(key)
+    if view:
         _incident_form(key)
 
 
 @st.fragment(run_every=data.REFRESH_INTERVAL_SECONDS)
-def _live_content(key: str) -> Incident | None:
+def _live_content(key: str) -> IncidentView | None:
     result = data.incident(key)
     if result.value is None:
         error_states.render_error("incident-error", result, "incident")
         return None
     error_states.render_outdated_notice("incident-outdated", result)
-    shown = incident(result.value)
-    render("incident", *content(shown), history(shown))
-    return shown
+    view = incident_view(result.value)
+    render("incident", *content(view), history(view))
+    return view
 
 
 def _incident_form(key: str) -> None:

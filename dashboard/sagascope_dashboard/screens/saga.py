@@ -13,7 +13,7 @@ from sagascope_dashboard.components.renderer import render, render_timeline
 from sagascope_dashboard.export import as_html, file_name, markdown
 from sagascope_dashboard.formatting import utc_note
 from sagascope_dashboard.urls import SagaAddress, links
-from sagascope_dashboard.viewmodels.saga import Saga, log_rows, saga, span_rows
+from sagascope_dashboard.viewmodels.saga import SagaView, log_rows, saga_view, span_rows
 from sagascope_dashboard.viewmodels.timeline import (
     Timeline,
     adjust_clocks,
@@ -55,24 +55,24 @@ def _live_content(address: SagaAddress) -> None:
         error_states.render_error("saga-error", result)
         return
     error_states.render_outdated_notice("saga-outdated", result)
-    whole, shown = result.value, saga(result.value)
-    offsets = clock_offsets(whole)
-    timed = whole if st.session_state.get(RAW_TIMES_KEY) else adjust_clocks(whole, offsets)
-    drawn = timeline(timed, instances_by_name(data.services().value))
-    copied = markdown(shown, _page_url(address))
+    saga, view = result.value, saga_view(result.value)
+    offsets = clock_offsets(saga)
+    timed = saga if st.session_state.get(RAW_TIMES_KEY) else adjust_clocks(saga, offsets)
+    layout = timeline(timed, instances_by_name(data.services().value))
+    copied = markdown(view, _page_url(address))
     render(
         "saga-answer",
-        *answer_card(shown, copied, utc_note(st.context.timezone_offset)),
+        *answer_card(view, copied, utc_note(st.context.timezone_offset)),
         h("h2", "Timeline", cls="section"),
     )
-    if whole.shrunk:
+    if saga.shrunk:
         render("saga-summary-only", h("p", icon("mark"), h("span", SUMMARY_ONLY_TEXT), cls="notice", role="status"))
     if offsets:
         _clock_notice(describe_offsets(offsets))
-    render_timeline("saga-timeline", drawn)
-    render("saga-ledger", ledger(shown), anomalies(shown))
-    _tables(whole, shown)
-    _exports(whole, drawn)
+    render_timeline("saga-timeline", layout)
+    render("saga-ledger", ledger(view), anomalies(view))
+    _tables(saga, view)
+    _exports(saga, layout)
 
 
 def _clock_notice(text: str) -> None:
@@ -88,19 +88,19 @@ def _page_url(address: SagaAddress) -> str:
     return f"{(st.context.url or '').partition('/saga')[0].rstrip('/')}{address.href()}"
 
 
-def _tables(whole: schemas.Saga, shown: Saga) -> None:
-    names = [f"Attempts ({shown.attempts_total:,})", f"Logs ({whole.logs_total:,})", f"Spans ({whole.spans_total:,})"]
+def _tables(saga: schemas.Saga, view: SagaView) -> None:
+    names = [f"Attempts ({view.attempts_total:,})", f"Logs ({saga.logs_total:,})", f"Spans ({saga.spans_total:,})"]
     attempts_tab, logs, spans = st.tabs(names, on_change="rerun", key="saga-tables")
     # Only the open tab is built.
     if attempts_tab.open:
         with attempts_tab:
-            render("saga-attempts", attempts(shown))
+            render("saga-attempts", attempts(view))
     if logs.open:
         with logs:
-            _dataframe("saga-logs", log_rows(whole.logs), whole.logs_total)
+            _dataframe("saga-logs", log_rows(saga.logs), saga.logs_total)
     if spans.open:
         with spans:
-            _dataframe("saga-spans", span_rows(whole.spans), whole.spans_total)
+            _dataframe("saga-spans", span_rows(saga.spans), saga.spans_total)
 
 
 def _dataframe(key: str, rows: list[dict[str, object]], total: int) -> None:
@@ -110,16 +110,16 @@ def _dataframe(key: str, rows: list[dict[str, object]], total: int) -> None:
     st.dataframe(rows, key=key, hide_index=True, column_config={"At": column, "Started": column})
 
 
-def _exports(whole: schemas.Saga, drawn: Timeline) -> None:
+def _exports(saga: schemas.Saga, layout: Timeline) -> None:
     """Renders the download, and the links to other tools."""
     with st.container(horizontal=True):
         st.download_button(
             "Save as one HTML file",
-            lambda: as_html(whole, drawn, data.now()),
-            file_name=file_name(whole),
+            lambda: as_html(saga, layout, data.now()),
+            file_name=file_name(saga),
             mime="text/html",
             on_click="ignore",
             key="saga-save",
         )
-        for each in links(data.link_templates(), whole):
+        for each in links(data.link_templates(), saga):
             st.link_button(f"Open in {each.name}", each.url)

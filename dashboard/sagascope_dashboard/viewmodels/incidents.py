@@ -78,7 +78,7 @@ class CommonAttribute:
 
 
 @dataclass(frozen=True, slots=True)
-class Incident:
+class IncidentView:
     """One incident, on a page of its own."""
 
     row: IncidentRow
@@ -96,85 +96,85 @@ class Incident:
     """The states that it can change to."""
 
 
-def shared_incidents(known: schemas.Incidents) -> tuple[IncidentRow, ...]:
+def shared_incidents(incidents: schemas.Incidents) -> tuple[IncidentRow, ...]:
     """Returns the ongoing incidents of several sagas, most urgent first; an incident of one is listed as its saga."""
-    ongoing = [each for each in known.items if each.state != "resolved" and each.count > 1]
+    ongoing = [each for each in incidents.items if each.state != "resolved" and each.count > 1]
     return _rows(ongoing)
 
 
-def resolved_incidents(known: schemas.Incidents) -> tuple[IncidentRow, ...]:
+def resolved_incidents(incidents: schemas.Incidents) -> tuple[IncidentRow, ...]:
     """Returns the latest resolved incidents that had several sagas."""
-    return _rows([each for each in known.items if each.state == "resolved" and each.peak > 1][:MAX_RESOLVED_SHOWN])
+    return _rows([each for each in incidents.items if each.state == "resolved" and each.peak > 1][:MAX_RESOLVED_SHOWN])
 
 
-def incident(whole: schemas.IncidentInFull) -> Incident:
+def incident_view(incident: schemas.IncidentInFull) -> IncidentView:
     """Prepares the page of one incident."""
-    (row,) = _rows([whole])
-    return Incident(
+    (row,) = _rows([incident])
+    return IncidentView(
         row=row,
-        headline=headline(whole),
-        list_href=Filters(incident=whole.key).href(),
-        error=block(whole.error_sample or "", 2_000),
-        peak=whole.peak,
-        outcomes=_outcomes(whole.moved),
-        common_attributes=tuple(_common_attribute(each) for each in whole.common_attributes),
-        history=tuple(_change(each) for each in reversed(whole.history)),
-        allowed_states=tuple(state for state in ("acknowledged", "resolved", "open") if state != whole.state),
+        headline=headline(incident),
+        list_href=Filters(incident=incident.key).href(),
+        error=block(incident.error_sample or "", 2_000),
+        peak=incident.peak,
+        outcomes=_outcomes(incident.moved),
+        common_attributes=tuple(_common_attribute(each) for each in incident.common_attributes),
+        history=tuple(_change(each) for each in reversed(incident.history)),
+        allowed_states=tuple(state for state in ("acknowledged", "resolved", "open") if state != incident.state),
     )
 
 
-def headline(known: schemas.Incident) -> str:
+def headline(incident: schemas.Incident) -> str:
     """Returns one sentence: what is stuck, where and why."""
-    if known.failure_rate:
-        return _failure_headline(known, known.failure_rate)
-    is_plural = known.count != 1
-    where = " in ".join(line(part, 80) for part in (known.step, known.service) if part)
-    reason = ATTENTION.get(known.reason, UNKNOWN_STATE).label.lower()
+    if incident.failure_rate:
+        return _failure_headline(incident, incident.failure_rate)
+    is_plural = incident.count != 1
+    where = " in ".join(line(part, 80) for part in (incident.step, incident.service) if part)
+    reason = ATTENTION.get(incident.reason, UNKNOWN_STATE).label.lower()
     are = "transactions are" if is_plural else "transaction is"
-    return f"{known.count:,} {line(known.name, 60)} {are} stuck{f' at {where}' if where else ''}: {reason}."
+    return f"{incident.count:,} {line(incident.name, 60)} {are} stuck{f' at {where}' if where else ''}: {reason}."
 
 
-def _failure_headline(known: schemas.Incident, rate: schemas.FailureRate) -> str:
+def _failure_headline(incident: schemas.Incident, rate: schemas.FailureRate) -> str:
     usual = "" if rate.baseline is None else f" (usually {rate.baseline:.1%})"
-    where = f", most of them at {line(known.step, 80)}" if known.step else ""
-    name = line(known.name, 60)
+    where = f", most of them at {line(incident.step, 80)}" if incident.step else ""
+    name = line(incident.name, 60)
     if rate.step:
         step = line(rate.step, 80)
         return f"{rate.failed:,} of {rate.ended:,} {name} transactions had an error at {step}{usual}."
     return f"{rate.failed:,} of {rate.ended:,} {name} transactions failed or were compensated{usual}{where}."
 
 
-def _rows(known: Sequence[schemas.Incident]) -> tuple[IncidentRow, ...]:
-    most = max((each.count for each in known), default=0) or 1
-    return tuple(_row(each, each.count / most) for each in known)
+def _rows(incidents: Sequence[schemas.Incident]) -> tuple[IncidentRow, ...]:
+    most = max((each.count for each in incidents), default=0) or 1
+    return tuple(_row(each, each.count / most) for each in incidents)
 
 
-def _row(known: schemas.Incident, share: float) -> IncidentRow:
-    recommended = [(getattr(known.recommended_actions, name), words) for name, words in RECOMMENDED]
+def _row(incident: schemas.Incident, share: float) -> IncidentRow:
+    recommended = [(getattr(incident.recommended_actions, name), words) for name, words in RECOMMENDED]
     return IncidentRow(
-        key=known.key,
-        href=incident_href(known.key),
-        style=FAILURE_RATE if known.failure_rate else ATTENTION.get(known.reason, UNKNOWN_STATE),
-        state=INCIDENT.get(known.state, UNKNOWN_STATE),
-        scope=SCOPE.get(known.scope, UNKNOWN_STATE),
-        count=known.count,
-        needs_attention=known.failure_rate is None,
+        key=incident.key,
+        href=incident_href(incident.key),
+        style=FAILURE_RATE if incident.failure_rate else ATTENTION.get(incident.reason, UNKNOWN_STATE),
+        state=INCIDENT.get(incident.state, UNKNOWN_STATE),
+        scope=SCOPE.get(incident.scope, UNKNOWN_STATE),
+        count=incident.count,
+        needs_attention=incident.failure_rate is None,
         share=share,
-        name=line(known.name, 60),
-        environment=line(known.environment, 40),
-        where=" in ".join(line(part, 80) for part in (known.step, known.service) if part),
-        error=line(known.error_sample or "", 200),
-        since=known.since,
-        amount_at_risk=amounts_at_risk(known.amount_at_risk),
+        name=line(incident.name, 60),
+        environment=line(incident.environment, 40),
+        where=" in ".join(line(part, 80) for part in (incident.step, incident.service) if part),
+        error=line(incident.error_sample or "", 200),
+        since=incident.since,
+        amount_at_risk=amounts_at_risk(incident.amount_at_risk),
         recommended=tuple(f"{number:,} {words}" for number, words in recommended if number),
-        examples=tuple(_example(known, each) for each in known.examples),
-        note=line(known.note or "", 300),
-        acknowledged_by=line(known.acknowledged_by or "", 80),
+        examples=tuple(_example(incident, each) for each in incident.examples),
+        note=line(incident.note or "", 300),
+        acknowledged_by=line(incident.acknowledged_by or "", 80),
     )
 
 
-def _example(known: schemas.Incident, identity: str) -> Example:
-    return Example(line(identity, 40), SagaAddress(known.name, identity, known.environment or None).href())
+def _example(incident: schemas.Incident, identity: str) -> Example:
+    return Example(line(identity, 40), SagaAddress(incident.name, identity, incident.environment or None).href())
 
 
 def _outcomes(moved: schemas.Moved | None) -> tuple[tuple[str, int], ...]:
@@ -188,19 +188,19 @@ def _outcomes(moved: schemas.Moved | None) -> tuple[tuple[str, int], ...]:
     )
 
 
-def _common_attribute(known: schemas.CommonAttribute) -> CommonAttribute:
+def _common_attribute(attribute: schemas.CommonAttribute) -> CommonAttribute:
     return CommonAttribute(
-        text=_attribute(known),
-        affected=f"{known.affected:,} of {known.affected_of:,}",
-        completed=f"{known.completed:,} of {known.completed_of:,}",
-        lift="no completed one" if known.lift is None else f"{known.lift:,.1f} times as often",
-        also=", ".join(_attribute(each) for each in known.also),
+        text=_attribute(attribute),
+        affected=f"{attribute.affected:,} of {attribute.affected_of:,}",
+        completed=f"{attribute.completed:,} of {attribute.completed_of:,}",
+        lift="no completed one" if attribute.lift is None else f"{attribute.lift:,.1f} times as often",
+        also=", ".join(_attribute(each) for each in attribute.also),
     )
 
 
-def _attribute(known: schemas.SagaAttribute) -> str:
-    place = line(known.service or known.step or "", 60)
-    return f"{place} {line(known.key, 60)} = {line(known.value, 80)}".lstrip()
+def _attribute(attribute: schemas.SagaAttribute) -> str:
+    place = line(attribute.service or attribute.step or "", 60)
+    return f"{place} {line(attribute.key, 60)} = {line(attribute.value, 80)}".lstrip()
 
 
 def _change(change: schemas.IncidentChange) -> Change:

@@ -88,7 +88,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Saga:
+class SagaView:
     """The page of one saga."""
 
     name: str
@@ -128,46 +128,46 @@ _SOURCES = {
 }
 
 
-def saga(whole: schemas.Saga) -> Saga:
+def saga_view(saga: schemas.Saga) -> SagaView:
     """Prepares the page of one saga."""
-    return Saga(
-        name=line(whole.name, 60),
-        id=line(whole.id, 120),
-        environment=line(whole.environment, 60),
-        status=STATUS[whole.status],
-        attention=ATTENTION[whole.attention] if whole.attention else None,
-        customer_line=line(whole.customer_line, 600),
-        headline=line(whole.headline, 800),
-        since=whole.since,
-        started=whole.started_at,
-        ended=whole.ended_at,
-        updated=whole.updated_at,
-        duration=duration((whole.ended_at - whole.started_at).total_seconds()) if whole.ended_at else "",
-        amount_at_risk=amounts_at_risk(whole.amount_at_risk),
-        keys=tuple((line(name, 40), line(value, 80), Filters(q=value).href()) for name, value in whole.keys.items()),
-        runs=_runs(whole),
-        verdict=_verdict(whole.verdict) if whole.verdict else None,
-        plan_source=_SOURCES[whole.plan.source],
-        plan_steps=_plan_steps(whole),
-        ledger=tuple(_ledger_line(entry, whole.status) for entry in whole.ledger),
-        attempts=tuple(_attempt_rows(whole.steps)[:MAX_ATTEMPTS_SHOWN]),
-        attempts_total=sum(len(step.attempts) for step in whole.steps),
-        anomalies=tuple(line(anomaly.text, 400) for anomaly in whole.anomalies),
-        traces=tuple(whole.traces),
-        compare_href=SagaAddress(whole.name, whole.id, whole.environment, whole.run).compare_href(),
+    return SagaView(
+        name=line(saga.name, 60),
+        id=line(saga.id, 120),
+        environment=line(saga.environment, 60),
+        status=STATUS[saga.status],
+        attention=ATTENTION[saga.attention] if saga.attention else None,
+        customer_line=line(saga.customer_line, 600),
+        headline=line(saga.headline, 800),
+        since=saga.since,
+        started=saga.started_at,
+        ended=saga.ended_at,
+        updated=saga.updated_at,
+        duration=duration((saga.ended_at - saga.started_at).total_seconds()) if saga.ended_at else "",
+        amount_at_risk=amounts_at_risk(saga.amount_at_risk),
+        keys=tuple((line(name, 40), line(value, 80), Filters(q=value).href()) for name, value in saga.keys.items()),
+        runs=_runs(saga),
+        verdict=_verdict(saga.verdict) if saga.verdict else None,
+        plan_source=_SOURCES[saga.plan.source],
+        plan_steps=_plan_steps(saga),
+        ledger=tuple(_ledger_line(entry, saga.status) for entry in saga.ledger),
+        attempts=tuple(_attempt_rows(saga.steps)[:MAX_ATTEMPTS_SHOWN]),
+        attempts_total=sum(len(step.attempts) for step in saga.steps),
+        anomalies=tuple(line(anomaly.text, 400) for anomaly in saga.anomalies),
+        traces=tuple(saga.traces),
+        compare_href=SagaAddress(saga.name, saga.id, saga.environment, saga.run).compare_href(),
     )
 
 
-def _runs(whole: schemas.Saga) -> tuple[Run, ...]:
-    if len(whole.runs) < 2:
+def _runs(saga: schemas.Saga) -> tuple[Run, ...]:
+    if len(saga.runs) < 2:
         return ()
     return tuple(
         Run(
             line(run, 40) or "without a run id",
-            SagaAddress(whole.name, whole.id, whole.environment or None, run).href(),
-            run == whole.run,
+            SagaAddress(saga.name, saga.id, saga.environment or None, run).href(),
+            run == saga.run,
         )
-        for run in whole.runs
+        for run in saga.runs
     )
 
 
@@ -183,28 +183,28 @@ def _verdict(verdict: schemas.Verdict) -> Verdict:
     )
 
 
-def _plan_steps(whole: schemas.Saga) -> tuple[PlanStep, ...]:
+def _plan_steps(saga: schemas.Saga) -> tuple[PlanStep, ...]:
     """Returns the plan's steps in its order, then attempted steps that the plan lacks."""
-    forward = [step for step in whole.steps if step.type != "compensation"]
-    planned = [step.name for step in whole.plan.steps]
+    forward = [step for step in saga.steps if step.type != "compensation"]
+    planned = [step.name for step in saga.plan.steps]
     unplanned = dict.fromkeys(step.name for step in forward if step.name not in planned)
-    compensations = {step.compensates: step for step in whole.steps if step.type == "compensation" and step.compensates}
+    compensations = {step.compensates: step for step in saga.steps if step.type == "compensation" and step.compensates}
     return tuple(
-        _plan_step(name, [step for step in forward if step.name == name], compensations.get(name), whole)
+        _plan_step(name, [step for step in forward if step.name == name], compensations.get(name), saga)
         for name in (*planned, *unplanned)
     )
 
 
 def _plan_step(
-    name: str, steps: Sequence[schemas.Step], compensation_step: schemas.Step | None, whole: schemas.Saga
+    name: str, steps: Sequence[schemas.Step], compensation_step: schemas.Step | None, saga: schemas.Saga
 ) -> PlanStep:
-    plan = next((step for step in whole.plan.steps if step.name == name), None)
+    plan = next((step for step in saga.plan.steps if step.name == name), None)
     reached = any(step.attempts for step in steps)
     compensation = (compensation_step.name if compensation_step else plan.compensation if plan else None) or ""
-    current = whole.step is not None and whole.step in {name, compensation} and whole.status != "completed"
+    current = saga.step is not None and saga.step in {name, compensation} and saga.status != "completed"
     return PlanStep(
         name=line(name, 60),
-        style=_plan_step_style(steps, current=current, whole=whole),
+        style=_plan_step_style(steps, current=current, saga=saga),
         current=current,
         reached=reached,
         note=_note(steps),
@@ -214,15 +214,15 @@ def _plan_step(
     )
 
 
-def _plan_step_style(steps: Sequence[schemas.Step], *, current: bool, whole: schemas.Saga) -> Style:
+def _plan_step_style(steps: Sequence[schemas.Step], *, current: bool, saga: schemas.Saga) -> Style:
     """Returns the style of a step: of the current step the reason for attention, of others their state."""
-    if current and whole.attention:
-        return ATTENTION[whole.attention]
+    if current and saga.attention:
+        return ATTENTION[saga.attention]
     states = [step.state for step in steps]
     order = ("failed", "unknown", "in_flight", "compensated", "done")
     worst = next((state for state in order if state in states), None)
     if worst is None:
-        return Style("Not reached", "idle", "dot") if whole.ended_at else STEP["not_started"]
+        return Style("Not reached", "idle", "dot") if saga.ended_at else STEP["not_started"]
     return STEP[worst]
 
 

@@ -123,13 +123,13 @@ def timeline(saga: schemas.Saga, instances: Mapping[str, schemas.Instance] | Non
     others, left_out = span_bars(saga, {bar.id for bar in attempts})
     bars = [*attempts, *wait_bars(saga, attempts), *missing_step_bars(saga), *others]
     attach_marks(saga, bars)
-    drawn = lanes(bars, saga)
+    laid_out = lanes(bars, saga)
     start = min([bar.start for bar in bars], default=epoch_ms(saga.started_at))
     end = _end(saga, bars)
     return Timeline(
         start=start,
         end=end,
-        lanes=drawn,
+        lanes=laid_out,
         bars=tuple(sorted(bars, key=lambda bar: (bar.start, bar.kind, bar.id))),
         idle=idle_gaps(event_times(bars), end),
         traces=_traces(bars),
