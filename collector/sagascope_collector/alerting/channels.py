@@ -12,7 +12,7 @@ import httpx
 
 from sagascope_collector.alerting import messages
 from sagascope_collector.alerting.messages import Message
-from sagascope_collector.alerting.rules import Receiver, ReceiverType
+from sagascope_collector.alerting.rules import Escape, Receiver, ReceiverType
 from sagascope_collector.client import schemas
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.incidents import FAILURE_RATE, Scope
@@ -190,7 +190,12 @@ class WebhookChannel:
     @staticmethod
     def body(receiver: Receiver, message: Message) -> Any:
         """Returns the message, or the receiver's own body filled with its fields."""
-        return message if receiver.body is None else messages.fill(receiver.body, messages.texts(message))
+        if receiver.body is None:
+            return message
+        fields = messages.texts(message)
+        return messages.fill(
+            receiver.body, messages.escaped_for_chat(fields) if receiver.escape is Escape.CHAT else fields
+        )
 
     @staticmethod
     def watchdog_body(receiver: Receiver, at: datetime, interval_seconds: float) -> Any:

@@ -1,5 +1,6 @@
 """The content of notifications: a JSON message, and templates that are filled with its fields. Pure."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -36,6 +37,10 @@ FIELDS: Final = (
 """The fields that a template may name."""
 
 MAX_TEMPLATE_DEPTH: Final = 20
+
+ZERO_WIDTH_SPACE: Final = "\u200b"
+
+_MENTION: Final = re.compile(r"@(?=\w)")
 
 Message = Mapping[str, Any]
 """The default body of a notification."""
@@ -167,6 +172,21 @@ def fill(template: Any, values: Mapping[str, str], depth: int = MAX_TEMPLATE_DEP
     if isinstance(template, list | tuple):
         return [fill(each, values, depth - 1) for each in template]
     return template
+
+
+def escaped_for_chat(values: Mapping[str, str]) -> dict[str, str]:
+    """Returns the fields as chats show them as they are; the link is the alerts file's own."""
+    return {name: value if name == "link" else escape_for_chat(value) for name, value in values.items()}
+
+
+def escape_for_chat(text: str) -> str:
+    """Returns a text that chats show as it is: without links, mentions and control characters of its own.
+
+    Slack and Mattermost read ``<...>`` as links and mentions, others ``@name`` and ``[text](address)``.
+    """
+    shown = "".join(each for each in text if each.isprintable() or each == "\n")
+    shown = shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _MENTION.sub(f"@{ZERO_WIDTH_SPACE}", shown).replace("](", f"]{ZERO_WIDTH_SPACE}(")
 
 
 def _check_field(name: str) -> None:

@@ -53,6 +53,15 @@ class ReceiverType(StrEnum):
     ALERTMANAGER = "alertmanager"
 
 
+class Escape(StrEnum):
+    """How telemetry is escaped in the body of a receiver."""
+
+    CHAT = "chat"
+    """No text of a saga becomes a link or a mention in Slack, Mattermost, Teams or Discord."""
+    NONE = "none"
+    """For receivers that show texts as they are."""
+
+
 class Receiver(_Part):
     """An address to which notifications are posted."""
 
@@ -63,6 +72,8 @@ class Receiver(_Part):
     """The variable of the collector's environment that holds a bearer token."""
     body: Annotated[dict[str, Any] | None, AfterValidator(messages.checked)] = None
     """What is sent instead of the default JSON; ``{headline}`` and other fields are filled in."""
+    escape: Escape = Escape.CHAT
+    """How the fields of `body` are escaped."""
     timeout: Duration = 10.0
 
     @model_validator(mode="after")

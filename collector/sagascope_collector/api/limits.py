@@ -64,20 +64,33 @@ Send = Callable[[Message], Awaitable[None]]
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 
+BODY_SECONDS: Final = 10.0
+"""A request whose body has not arrived by then is refused, and its connection closed."""
+
 
 class BodyLimit:
-    """Middleware that refuses a request as soon as its body exceeds `MAX_BODY_BYTES`."""
+    """Middleware that refuses a body that exceeds `MAX_BODY_BYTES`, or takes longer than `BODY_SECONDS`."""
 
     def __init__(self, app: Callable[[Message, Receive, Send], Awaitable[None]]) -> None:
         self._app = app
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answers one request."""
-        held = 0
+        held, more = 0, True
+        deadline = asyncio.get_running_loop().time() + BODY_SECONDS
 
         async def counted() -> Message:
-            nonlocal held
-            message = await receive()
+            nonlocal held, more
+            if not more:  # what follows the body is the end of the connection, which may come at any time
+                return await receive()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError as error:
+                raise HTTPException(
+                    408, f"The request did not arrive within {BODY_SECONDS:.0f} s.", {"Connection": "close"}
+                ) from error
+            more = message.get("more_body", False)
             held += len(message.get("body", b""))
             if held > MAX_BODY_BYTES:
                 raise HTTPException(413, f"This request holds more than the {MAX_BODY_BYTES} bytes that it may.")

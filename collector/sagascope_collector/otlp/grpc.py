@@ -23,6 +23,11 @@ Handler = Callable[[bytes, Context], Awaitable[bytes]]
 MAX_CALLS_PER_CONNECTION: Final = 100
 """Concurrent calls of one connection; further ones wait in the client."""
 
+HANDSHAKE_MILLISECONDS: Final = 10_000
+"""The time for which a connection may take to begin to speak HTTP/2."""
+
+MAX_METADATA_BYTES: Final = 16 * 1024
+
 _SERVICE: Final = "opentelemetry.proto.collector.{0}.v1.{1}Service"
 
 
@@ -47,6 +52,8 @@ class OtlpGrpc:
             options=[
                 ("grpc.max_receive_message_length", max_bytes),
                 ("grpc.max_concurrent_streams", MAX_CALLS_PER_CONNECTION),
+                ("grpc.server_handshake_timeout_ms", HANDSHAKE_MILLISECONDS),
+                ("grpc.max_metadata_size", MAX_METADATA_BYTES),
                 ("grpc.so_reuseport", 0),  # else a second collector could share the port, and half of the data
             ]
         )

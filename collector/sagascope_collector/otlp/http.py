@@ -2,7 +2,7 @@
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping
 from typing import Any, Final
 
 import pyarrow as pa
@@ -30,6 +30,14 @@ _ENCODINGS: Final = {media_type: encoding for encoding, media_type in answers.ME
 RECEIVE_SECONDS: Final = 60.0
 """A request whose body has not arrived by then is refused: slow senders may not hold memory for long."""
 
+
+PIECE_BYTES: Final = 1024 * 1024
+"""Bytes that are inflated before the event loop serves others: some milliseconds."""
+
+MAX_MEMBERS: Final = 1_000
+"""Members of gzip, or frames of zstd, in one request; empty ones cost work and hold nothing."""
+
+ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 
 GZIP: Final = 16 + zlib.MAX_WBITS
 """Tells zlib to expect gzip's header."""
@@ -60,7 +68,7 @@ class Budget:
 
 
 async def read_body(chunks: AsyncIterator[bytes], encoding: bytes, cap: int, budget: Budget) -> bytes:
-    """The whole body.
+    """Returns the whole body, decompressed piece by piece so that the event loop serves others meanwhile.
 
     Raises:
         TooLarge: it holds more than `cap` bytes, compressed or not; no more than that was kept.
@@ -70,11 +78,12 @@ async def read_body(chunks: AsyncIterator[bytes], encoding: bytes, cap: int, bud
     reader, held = _READERS.get(encoding, _Plain)(cap), 0
     try:
         async for chunk in chunks:
-            if chunk:
-                grown = reader.feed(chunk)
+            for grown in reader.feed(chunk) if chunk else ():
                 budget.take(grown)
                 held += grown
-        return reader.finish()
+                if grown >= PIECE_BYTES:
+                    await asyncio.sleep(0)
+        return await reader.finish()
     finally:
         budget.give_back(held)
 
@@ -84,48 +93,59 @@ class _Plain:
         self._room = self._cap = cap
         self._parts: list[bytes] = []
 
-    def feed(self, chunk: bytes) -> int:
-        """Take a piece in; by how many bytes what is held has grown."""
-        self._room -= len(chunk)
+    def feed(self, chunk: bytes) -> Iterator[int]:
+        """Adds a piece, and yields by how many bytes more is held, after each step of work."""
+        yield self._keep(chunk)
+
+    async def finish(self) -> bytes:
+        """Returns the body."""
+        return b"".join(self._parts)
+
+    def _keep(self, piece: bytes) -> int:
+        self._room -= len(piece)
         if self._room < 0:
             raise too_large(self._cap)
-        self._parts.append(chunk)
-        return len(chunk)
-
-    def finish(self) -> bytes:
-        return b"".join(self._parts)
+        self._parts.append(piece)
+        return len(piece)
 
 
 class _Gzip(_Plain):
     def __init__(self, cap: int) -> None:
         super().__init__(cap)
         self._inflate = zlib.decompressobj(GZIP)
+        self._members = 1
 
-    def feed(self, chunk: bytes) -> int:
-        grown = 0
+    def feed(self, chunk: bytes) -> Iterator[int]:
         while chunk:
             if self._inflate.eof:  # gzip files may follow one another
+                self._members += 1
+                if self._members > MAX_MEMBERS:
+                    raise TooLarge(f"This request has more than the {MAX_MEMBERS} gzip members that it may.")
                 self._inflate = zlib.decompressobj(GZIP)
-            grown += super().feed(self._inflated(chunk))
+            yield self._keep(self._inflated(chunk))
             chunk = self._inflate.unconsumed_tail or self._inflate.unused_data
-        return grown
 
-    def finish(self) -> bytes:
+    async def finish(self) -> bytes:
         if not self._inflate.eof:
             raise Undecodable("The gzip data ends before it is complete.")
-        return super().finish()
+        return await super().finish()
 
     def _inflated(self, chunk: bytes) -> bytes:
         try:
-            return self._inflate.decompress(chunk, self._room + 1)
+            return self._inflate.decompress(chunk, min(self._room + 1, PIECE_BYTES))
         except zlib.error as error:
             raise Undecodable(f"This is no gzip data: {error}.") from error
 
 
 class _Zstd(_Plain):
-    def finish(self) -> bytes:
+    async def finish(self) -> bytes:
+        return await asyncio.to_thread(self._inflated, await super().finish())
+
+    def _inflated(self, content: bytes) -> bytes:
+        if content.count(ZSTD_MAGIC) > MAX_MEMBERS:
+            raise TooLarge(f"This request has more than the {MAX_MEMBERS} zstd frames that it may.")
         try:
-            with pa.CompressedInputStream(pa.BufferReader(super().finish()), "zstd") as stream:
+            with pa.CompressedInputStream(pa.BufferReader(content), "zstd") as stream:
                 inflated: bytes = stream.read(self._cap + 1)
         except OSError as error:
             raise Undecodable(f"This is no zstd data: {error}.") from error

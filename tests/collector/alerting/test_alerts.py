@@ -133,6 +133,25 @@ def test_an_own_body_stays_json_whatever_it_is_filled_with(tmp_path: Path, pager
     assert call.body["blocks"] == [{"kind": "next_step_missing", "count": 1}]
 
 
+def test_no_text_of_a_saga_becomes_a_link_or_a_mention_in_a_chat(tmp_path: Path, pager: Receiver) -> None:
+    body = {"text": "{examples} {link}"}
+    chat = {"name": "chat", "url": pager.url, "body": body}
+    plain = {"name": "plain", "url": f"{pager.url}/plain", "body": dict(body), "escape": "none"}
+    hostile = "<!channel> <https://evil.example|Click> [Click](https://evil.example) @everyone\u202e & co"
+    file = alerts_file(tmp_path, chat, plain, link="https://ours.example/?a=1&key={key}")
+    with running_collector(tmp_path, "--alerts", file) as collector:
+        send(collector, *saga(hostile, STUCK, ago=60, ended=False))
+        soon(lambda: len(pager.calls) == 2, seconds=30)
+    texts = {call.path: call.body["text"] for call in pager.calls}
+    said = next(text for path, text in texts.items() if path != "/plain")
+    assert said.startswith(
+        "&lt;!channel&gt; &lt;https://evil.example|Click&gt; [Click]\u200b(https://evil.example) @\u200bev"
+    )
+    assert "\u202e" not in said
+    assert "?a=1&key=" in said
+    assert texts["/plain"].startswith(hostile)
+
+
 def test_alertmanager_is_sent_what_fires_and_what_is_resolved(tmp_path: Path, pager: Receiver) -> None:
     alertmanager = {"name": "am", "url": f"{pager.url}/api/v2/alerts", "type": "alertmanager"}
     with running_collector(tmp_path, "--alerts", alerts_file(tmp_path, alertmanager)) as collector:

@@ -1,8 +1,9 @@
 """OTLP over HTTP, point by point, against a real collector."""
 
+import asyncio
 import gzip
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
+from sagascope_collector.otlp.http import Budget, read_body
 from support.collector import RunningCollector
 from support.otlp import log, logs, span, traces
 
@@ -120,6 +122,33 @@ def test_gzip_in_several_members_and_in_drips_is_understood(http: httpx.Client, 
     drips = (members[place : place + 7] for place in range(0, len(members), 7))
     assert post(http, "/v1/traces", drips, content_encoding="gzip").status_code == 200
     assert api.get("/api/v1/search", params={"q": f"{number:032x}"}).json()["reason"] == "not_a_saga"
+
+
+@pytest.mark.parametrize(
+    ("coding", "content"), [("gzip", gzip.compress(b"", mtime=0) * 2_000), ("zstd", zstd(b"") * 2_000)]
+)
+def test_empty_members_are_counted(http: httpx.Client, coding: str, content: bytes) -> None:
+    assert post(http, "/v1/traces", content, content_encoding=coding).status_code == 413
+
+
+@pytest.mark.parametrize("coding", ["gzip", "zstd"])
+def test_others_are_served_while_a_body_is_inflated(coding: str) -> None:
+    content = (gzip.compress if coding == "gzip" else zstd)(bytes(32 * LIMIT))
+
+    async def inflate() -> tuple[int, int]:
+        async def body() -> AsyncIterator[bytes]:
+            yield content
+
+        reading = asyncio.ensure_future(read_body(body(), coding.encode(), 64 * LIMIT, Budget(64 * LIMIT)))
+        served = 0
+        while not reading.done():
+            served += 1
+            await asyncio.sleep(0)
+        return served, len(await reading)
+
+    served, size = asyncio.run(inflate())
+    assert size == 32 * LIMIT
+    assert served >= 16
 
 
 @pytest.mark.parametrize("coding", ["br", "deflate", "gzip, gzip"])

@@ -1,0 +1,60 @@
+"""Connections that never finish what they began are closed, on every port."""
+
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from support.collector import RunningCollector, running_collector
+
+CLOSED_WITHIN_SECONDS = 60.0
+"""Far more than the limits, for a busy machine; without them the connections would stay open."""
+
+JSON = b"Host: localhost\r\nContent-Type: application/json\r\n"
+API_BODY = b"POST /api/v1/forget HTTP/1.1\r\n" + JSON + b"Content-Length: 99\r\n\r\n{"
+API_CHUNKS = b"POST /api/v1/sql HTTP/1.1\r\n" + JSON + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCollector]:
+    with running_collector(tmp_path_factory.mktemp("slow")) as running:
+        yield running
+
+
+def answer_of(connection: socket.socket) -> bytes:
+    """Everything that is received until the other side closes the connection."""
+    received, deadline = b"", time.monotonic() + CLOSED_WITHIN_SECONDS
+    while time.monotonic() < deadline:
+        connection.settimeout(deadline - time.monotonic())
+        try:
+            data = connection.recv(65_536)
+        except ConnectionError:
+            return received
+        if not data:
+            return received
+        received += data
+    raise TimeoutError("the connection is still open")
+
+
+def test_a_body_that_never_ends_and_a_handshake_that_never_comes_are_ended(collector: RunningCollector) -> None:
+    api = collector.api.removeprefix("http://")
+    http = collector.otlp_http.removeprefix("http://")
+    begun = {
+        "a body": (api, API_BODY),
+        "chunks": (api, API_CHUNKS),
+        "a head": (api, b"GET /api/v1/status HTTP/1.1\r\nHost: local"),
+        "a head of OTLP": (http, b"POST /v1/traces HTTP/1.1\r\n"),
+        "no handshake": (collector.otlp_grpc, b""),
+        "half a handshake": (collector.otlp_grpc, b"PRI * HTTP/2.0\r\n"),
+    }
+    connections = {}
+    for name, (address, first) in begun.items():
+        host, _, port = address.rpartition(":")
+        connections[name] = socket.create_connection((host, int(port)), timeout=30)
+        connections[name].sendall(first)
+    answers = {name: answer_of(connection) for name, connection in connections.items()}
+    for connection in connections.values():
+        connection.close()
+    assert answers["a body"].startswith(b"HTTP/1.1 408"), answers
+    assert answers["chunks"].startswith(b"HTTP/1.1 408"), answers
