@@ -151,9 +151,9 @@ class ProcessHealth:
         """From now on nothing new is taken in."""
         self._stopping = True
 
-    def tried(self, trouble: str | None) -> None:
+    def tried(self, error: str | None) -> None:
         """What stood in the way when something was written just now, to try it; None: nothing."""
-        self._unwritable = trouble
+        self._unwritable = error
 
     def unready(self) -> str | None:
         """Returns why nothing can be taken in now, or why answers may be wrong; None: all is well."""

@@ -187,7 +187,7 @@ class Following:
     """Seconds by which what it told may be behind that."""
     watching: int
     """Pieces of work that have not ended."""
-    trouble: str = ""
+    error: str = ""
     """What it cannot reach or follow."""
 
 

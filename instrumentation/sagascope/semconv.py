@@ -212,6 +212,23 @@ BRIDGE_WATCHING: Final = "sagascope.bridge.watching"
 BRIDGE_ERROR: Final = "sagascope.bridge.error"
 """string, heartbeat of a bridge, optional: what the bridge cannot reach or follow, as a sentence."""
 
+# --- bridges ---------------------------------------------------------------------------------------
+
+TABLE_NAME: Final = "sagascope.table.name"
+"""string, root and attempts of a bridge to tables: the table of the row."""
+
+TABLE_KEY: Final = "sagascope.table.key"
+"""string, likewise: the key of the row, as a JSON array."""
+
+EVENT_PREPARED_LOCKS: Final = "sagascope.prepared.locks"
+"""Event name of the log record that lists the locks of a prepared transaction and the sessions that wait for them."""
+
+PREPARED_GID: Final = "sagascope.prepared.gid"
+"""string, attempts of a bridge to PostgreSQL: the global id of the prepared transaction."""
+
+PREPARED_OWNER: Final = "sagascope.prepared.owner"
+"""string, likewise: the user who may commit or roll back the transaction, besides a superuser."""
+
 # --- messages --------------------------------------------------------------------------------------
 
 MESSAGING_SYSTEM: Final = "messaging.system"

@@ -46,6 +46,11 @@ whose next heartbeat is missing for more than three times the interval that its 
 
 An emitter without these records can send a span whose end time is 0: it is in flight until its final form arrives.
 """,
+    "bridges": """\
+## Bridges
+
+Additional attributes of the bridges to state tables and to PostgreSQL's prepared transactions.
+""",
     "messages": """\
 ## Messages
 

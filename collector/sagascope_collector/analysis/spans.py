@@ -283,7 +283,7 @@ StepRecord = tuple[str, str]
 """(step, key)."""
 
 
-DESCRIPTIVE_PREFIXES = ("saga.step.", "saga.amount", "saga.currency", "saga.wait.")
+DESCRIPTIVE_PREFIXES = ("saga.step.", semconv.AMOUNT, semconv.CURRENCY, "saga.wait.")
 """Beginnings of the attributes that describe an attempt."""
 
 

@@ -156,7 +156,7 @@ def _instance(instance: Instance, context: analysis.Context) -> schemas.Instance
 
 
 def _following(said: Following) -> schemas.Following:
-    return schemas.Following(kind=said.kind, lag_seconds=said.lag, watching=said.watching, error=said.trouble or None)
+    return schemas.Following(kind=said.kind, lag_seconds=said.lag, watching=said.watching, error=said.error or None)
 
 
 class Health(Protocol):

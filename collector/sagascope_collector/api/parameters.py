@@ -29,24 +29,24 @@ _TELEMETRY_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{16}", re.IGNORECASE)
 _BETWEEN_WORDS = re.compile(r"[\s=:,;|]+")
 
 
-def peel(text: str) -> str:
+def trim(text: str) -> str:
     """Take off what stands around an id: ``"#8492?"`` is ``8492``. What is nothing else stays, stripped."""
     seen = _UNSEEN.sub(" ", text).strip()
     return seen.strip(_AROUND) or seen
 
 
 def readings(text: str) -> list[str]:
-    """What may have been meant as one id, key or trace: exactly as it stands, then peeled more and more."""
+    """What may have been meant as one id, key or trace: exactly as it stands, then trimmed more and more."""
     seen = _UNSEEN.sub(" ", text).strip()
-    found = [text, seen, *_from_link(seen), peel(seen), *_TRACEPARENT.findall(seen)]
+    found = [text, seen, *_from_link(seen), trim(seen), *_TRACEPARENT.findall(seen)]
     lowered = [each.lower() for each in found if _TELEMETRY_ID.fullmatch(each)]
     return _distinct(found + lowered)
 
 
 def words(text: str) -> list[str]:
     """The words of a longer text that may be an id: those with a digit first, the last of them before the others."""
-    peeled = _distinct(peel(each) for each in reversed(_BETWEEN_WORDS.split(text)))
-    ranked = sorted(peeled, key=lambda word: not any(letter.isdigit() for letter in word))
+    trimmed = _distinct(trim(each) for each in reversed(_BETWEEN_WORDS.split(text)))
+    ranked = sorted(trimmed, key=lambda word: not any(letter.isdigit() for letter in word))
     return ranked[:WORDS] if len(ranked) > 1 else []
 
 
@@ -165,8 +165,8 @@ class Listing(SagaFilters):
 
     @field_validator("q")
     @classmethod
-    def _peeled(cls, text: str | None) -> str | None:
-        return None if text is None else peel(text)
+    def _trimmed(cls, text: str | None) -> str | None:
+        return None if text is None else trim(text)
 
     @property
     def order(self) -> Order:

@@ -69,12 +69,12 @@ def _following(attributes: Attributes) -> Following | None:
     kind = attributes.get(semconv.BRIDGE_KIND)
     if not isinstance(kind, str) or not kind:
         return None
-    trouble = attributes.get(semconv.BRIDGE_ERROR)
+    error = attributes.get(semconv.BRIDGE_ERROR)
     return Following(
         kind=kind,
         lag=_positive(attributes.get(semconv.BRIDGE_LAG)) or 0.0,
         watching=count(attributes.get(semconv.BRIDGE_WATCHING)),
-        trouble=trouble if isinstance(trouble, str) else "",
+        error=error if isinstance(error, str) else "",
     )
 
 

@@ -17,15 +17,6 @@ from sagascope import semconv
 from sagascope_collector.bridges.otlp import SPAN_ID_BYTES, TRACE_ID_BYTES, Attributes, LogRecord, Resource, Span
 from sagascope_collector.errors import BadValue
 
-EVENT_LOCKS: Final = "sagascope.prepared.locks"
-"""Event name of the log record that lists the locks of a prepared transaction and the sessions that wait for them."""
-
-PREPARED_GID: Final = "sagascope.prepared.gid"
-"""string: the global id of the prepared transaction."""
-
-PREPARED_OWNER: Final = "sagascope.prepared.owner"
-"""string: the user who may commit or roll back the transaction, besides a superuser."""
-
 XA_GLOBAL_ID: Final = re.compile(
     r"(?P<format>-?\d{1,10})_(?P<global>[A-Za-z0-9+/]+={0,2})_(?P<branch>[A-Za-z0-9+/]*={0,2})\Z"
 )
@@ -217,7 +208,7 @@ def locks_record(
         trace_id=_trace_id(gid),
         span_id=_span_id(participant, prepared, semconv.TYPE_PREPARE),
         at=at,
-        event_name=EVENT_LOCKS,
+        event_name=semconv.EVENT_PREPARED_LOCKS,
         body=f"The prepared transaction {locks}.",
         attributes=_attributes(participant, gid, prepared, semconv.TYPE_PREPARE),
         is_warning=bool(locks.waiting_sessions),
@@ -252,8 +243,8 @@ def _attributes(participant: Participant, gid: GlobalId, prepared: PreparedTrans
         semconv.SAGA_RUN_ID: gid.run,
         semconv.STEP_NAME: gid.participant or participant.name,
         semconv.STEP_TYPE: type_,
-        PREPARED_GID: prepared.gid,
-        PREPARED_OWNER: prepared.owner,
+        semconv.PREPARED_GID: prepared.gid,
+        semconv.PREPARED_OWNER: prepared.owner,
     }
     return {key: value for key, value in attributes.items() if value}
 

@@ -217,13 +217,6 @@ def _unseen_attempts(table: Table, row: Row, old: Attempt | None, new: Attempt) 
         yield AttemptReport(attempt, at, failed=True, has_error=is_latest)
 
 
-TABLE_NAME: Final = "sagascope.table.name"
-"""string: the table of the row."""
-
-TABLE_KEY: Final = "sagascope.table.key"
-"""string: the key of the row, as a JSON array."""
-
-
 @dataclass(frozen=True, slots=True)
 class TableTelemetry:
     """Builds the spans of one table."""
@@ -283,7 +276,7 @@ class TableTelemetry:
     ) -> Span:
         saga = {semconv.SAGA_ID: row.id, semconv.SAGA_NAME: row.name, semconv.SAGA_RUN_ID: row.run}
         business_keys = {f"{semconv.KEY_PREFIX}{name}": value for name, value in row.keys}
-        origin = {TABLE_NAME: self.table, TABLE_KEY: key}
+        origin = {semconv.TABLE_NAME: self.table, semconv.TABLE_KEY: key}
         error = {"error.type": row.error_type} if failed and row.error_type else {}
         return Span(
             resource=self._resource(row),
