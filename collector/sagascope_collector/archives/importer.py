@@ -6,6 +6,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol, Self
@@ -17,7 +18,8 @@ from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from sagascope_collector.archives.reader import Message, RecordKind, Unreadable, messages
+from sagascope_collector.archives.messages import Message, RecordKind, Unreadable
+from sagascope_collector.archives.reader import messages
 from sagascope_collector.client import connect
 from sagascope_collector.client.credentials import Credentials
 from sagascope_collector.errors import SendFailed
@@ -162,13 +164,15 @@ class FileReport:
 
     file: str
     requests: int = 0
-    """Requests that the collector answered, including those it rejected in part."""
-    sent: Counter[RecordKind] = field(default_factory=Counter)
-    """Records by kind, including rejected ones."""
+    """Requests that the collector acknowledged, including those it rejected in part."""
+    imported: Counter[RecordKind] = field(default_factory=Counter)
+    """Records that the collector acknowledged, by kind; metrics are read and not sent."""
     problems: list[Problem] = field(default_factory=list)
     problem_count: int = 0
     rejected_requests: int = 0
+    """Requests and documents of which nothing was imported: unreadable, or refused by the collector."""
     rejected_records: int = 0
+    """Single records: unreadable, or rejected by the collector in a request that it acknowledged."""
     truncated: bool = False
     """Whether the end of the file is missing."""
     finished: bool = False
@@ -187,9 +191,9 @@ class FileReport:
         return {
             "file": self.file,
             "requests": self.requests,
-            "spans": self.sent[RecordKind.SPANS],
-            "log_records": self.sent[RecordKind.LOG_RECORDS],
-            "metrics_ignored": self.sent[RecordKind.METRICS],
+            "spans": self.imported[RecordKind.SPANS],
+            "log_records": self.imported[RecordKind.LOG_RECORDS],
+            "metrics_ignored": self.imported[RecordKind.METRICS],
             "refused_requests": self.rejected_requests,
             "refused_records": self.rejected_records,
             "refused": [{"line": each.line, "reason": each.reason, "records": each.records} for each in self.problems],
@@ -211,7 +215,7 @@ class Report:
     @property
     def ok(self) -> bool:
         """Whether everything in the files was stored."""
-        return self.stopped is None and not any(each.problems for each in self.files)
+        return self.stopped is None and not any(each.problems or each.truncated for each in self.files)
 
     def as_json(self) -> dict[str, Any]:
         """Returns the form that ``--json`` prints."""
@@ -262,18 +266,22 @@ def send_files(files: Iterable[Path], sender: Sender, progress: Progress) -> Ite
 
 def _send_file(path: Path, window: "_Window", progress: Progress) -> None:
     report = window.report
-    with path.open("rb") as raw:
-        for each in messages(raw):
-            window.add(each)
-            progress.update(report, raw.tell())
-    window.drain()
-    report.finished = True
-    progress.finish(report)
+    try:
+        with path.open("rb") as raw:
+            for each in messages(raw):
+                window.add(each)
+                progress.update(report, raw.tell())
+        window.drain()
+        report.finished = True
+    finally:
+        window.close()
+        progress.finish(report)
 
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
     message: Message
+    kind: RecordKind
     answer: Future[Rejection | None]
 
 
@@ -292,19 +300,30 @@ class _Window:
         if isinstance(each, Unreadable):
             self.report.truncated |= each.truncated
             if not each.truncated:
-                self.report.add_problem(Problem(each.number, each.reason, None))
+                self.report.add_problem(Problem(each.number, each.reason, each.records))
             return
-        self.report.sent.update(each.counts)
+        self.report.imported[RecordKind.METRICS] += each.counts.get(RecordKind.METRICS, 0)
         for kind in each.counts:
             if kind in PATHS:
                 self._wait_for_room(len(each.body))
-                self._pending.append(_Pending(each, self._pool.submit(self._sender.send, each, kind)))
+                self._pending.append(_Pending(each, kind, self._pool.submit(self._sender.send, each, kind)))
                 self._bytes += len(each.body)
 
     def drain(self) -> None:
         """Waits for every answer."""
         while self._pending:
             self._finish_oldest()
+
+    def close(self) -> None:
+        """Ends the sending; counts the requests that were answered before."""
+        if self._pending:
+            self._sender.stop()
+        while self._pending:
+            if not self._pending[0].answer.cancel():
+                with suppress(SendFailed):
+                    self._finish_oldest()
+            else:
+                self._pending.popleft()
 
     def _wait_for_room(self, size: int) -> None:
         while self._pending and (
@@ -315,6 +334,11 @@ class _Window:
     def _finish_oldest(self) -> None:
         oldest = self._pending.popleft()
         self._bytes -= len(oldest.message.body)
-        self.report.requests += 1
-        if rejection := oldest.answer.result():
+        rejection = oldest.answer.result()
+        if rejection is not None:
             self.report.add_problem(Problem(oldest.message.number, rejection.reason, rejection.records))
+            if rejection.records is None:
+                return
+        rejected = 0 if rejection is None else rejection.records or 0
+        self.report.requests += 1
+        self.report.imported[oldest.kind] += max(0, oldest.message.counts[oldest.kind] - rejected)

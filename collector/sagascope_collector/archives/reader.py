@@ -2,14 +2,12 @@
 
 The OpenTelemetry Collector's file exporter writes JSON, one request a line; or protobuf, each request after its length
 in 4 bytes, big-endian. It compresses with zstd: older versions each request, newer ones the whole file. Users also
-compress whole files with gzip. The first bytes of a file tell its format.
+compress whole files with gzip. The first bytes of a file tell its format; `formats` tells what a JSON document is.
 """
 
 import io
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from itertools import count
 from typing import Any, Final
 
@@ -20,11 +18,16 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from sagascope_collector.archives import formats, json_documents
+from sagascope_collector.archives.messages import Message, RecordKind, Unreadable
 from sagascope_collector.errors import Undecodable
 
 GZIP_MAGIC: Final = b"\x1f\x8b"
 ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+
+MAX_START_BYTES: Final = 4096
+"""How much of a file is looked at to tell its format."""
 
 LENGTH_BYTES: Final = 4
 """The size of the length before a request."""
@@ -35,50 +38,13 @@ MAX_REQUEST_BYTES: Final = 64 * 1024 * 1024
 CHUNK_BYTES: Final = 64 * 1024
 
 
-class RecordKind(StrEnum):
-    """The records that a request contains."""
-
-    SPANS = "spans"
-    LOG_RECORDS = "log records"
-    METRICS = "metrics"
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One request of a file."""
-
-    number: int
-    """Counts from 1; in a file of lines it is the line."""
-    json: bool
-    body: bytes
-    counts: dict[RecordKind, int]
-    """The number of records by kind."""
-
-
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """A part of a file that cannot be sent."""
-
-    number: int
-    reason: str
-    truncated: bool = False
-    """Whether the file ends before the request does, for example because it is still being written."""
-
-
-_Body = tuple[int, bool, bytes]
-"""The number, whether it is JSON, and the content."""
-
-
 def messages(raw: io.BufferedReader, max_bytes: int = MAX_REQUEST_BYTES) -> Iterator[Message | Unreadable]:
     """Yields the requests of a file in order; continues after an unreadable part where that is possible."""
     number = 0
     try:
-        for each in _bodies(_decompressed(raw), max_bytes):
-            number = each.number if isinstance(each, Unreadable) else each[0]
-            if isinstance(each, Unreadable):
-                yield each
-            elif each[2]:
-                yield _message(*each)
+        for each in _messages(_decompressed(raw), max_bytes):
+            number = each.number
+            yield each
     except (EOFError, OSError, zlib.error) as error:
         truncated = isinstance(error, EOFError) or "truncated" in str(error).lower()
         yield Unreadable(number + 1, f"It cannot be decompressed: {error}.", truncated)
@@ -127,83 +93,62 @@ class _GzipReader(io.RawIOBase):
                 return 0
 
 
-def _bodies(stream: io.BufferedReader, max_bytes: int) -> Iterator[_Body | Unreadable]:
-    start = stream.peek(LENGTH_BYTES)[:LENGTH_BYTES]
+def _messages(stream: io.BufferedReader, max_bytes: int) -> Iterator[Message | Unreadable]:
+    start = stream.peek(MAX_START_BYTES)
     if start.startswith(BYTE_ORDER_MARK):
         stream.read(len(BYTE_ORDER_MARK))
-        start = stream.peek(LENGTH_BYTES)[:LENGTH_BYTES]
-    if start.lstrip()[:1] == b"{":
-        return _lines(stream, max_bytes)
-    return _length_prefixed(stream, max_bytes)
+        start = stream.peek(MAX_START_BYTES)
+    if reason := formats.unsupported_text(start):
+        yield Unreadable(1, reason)
+    elif start.lstrip()[:1] in {b"{", b"["}:
+        for each in json_documents.documents(stream, max_bytes):
+            if isinstance(each, Unreadable):
+                yield each
+            else:
+                yield from formats.messages(each)
+    else:
+        yield from _length_prefixed(stream, max_bytes)
 
 
-def _lines(stream: io.BufferedReader, max_bytes: int) -> Iterator[_Body | Unreadable]:
-    for number, line in enumerate(iter(lambda: stream.readline(max_bytes + 1), b""), 1):
-        is_whole = line.endswith(b"\n")
-        if number == 1 and line.strip() == b"{":  # a single request with indentation
-            rest = stream.read(max_bytes)
-            yield (number, True, line + rest) if not stream.peek(1) else _too_large(number, max_bytes)
-            return
-        if not is_whole and len(line) > max_bytes:
-            while not is_whole and (more := stream.readline(max_bytes)):
-                is_whole = more.endswith(b"\n")
-            yield _too_large(number, max_bytes)
-        elif not is_whole and not _is_json(line):
-            yield Unreadable(number, "The last line is truncated.", truncated=True)
-        else:
-            yield number, True, line.strip()
-
-
-def _length_prefixed(stream: io.BufferedReader, max_bytes: int) -> Iterator[_Body | Unreadable]:
+def _length_prefixed(stream: io.BufferedReader, max_bytes: int) -> Iterator[Message | Unreadable]:
     for number in count(1):
         length = stream.read(LENGTH_BYTES)
         size = int.from_bytes(length, "big")
         if not length:
             return
         if size > max_bytes:
-            yield Unreadable(number, f"This is not OTLP, or a request of {size:,} bytes; the limit is {max_bytes:,}.")
+            what = "This is not recognised" if number == 1 else "This is not OTLP"
+            yield Unreadable(number, f"{what}, or is a request of {size:,} bytes; the limit is {max_bytes:,}.")
             return
         body = stream.read(size)
         if len(length) < LENGTH_BYTES or len(body) < size:
             yield Unreadable(number, "The last request is truncated.", truncated=True)
             return
-        is_compressed = body.startswith(ZSTD_MAGIC)
-        yield _decompressed_body(number, body, max_bytes) if is_compressed else (number, body[:1] == b"{", body)
+        if body.startswith(ZSTD_MAGIC):
+            try:
+                with pa.CompressedInputStream(pa.BufferReader(body), "zstd") as compressed:
+                    body = compressed.read(max_bytes + 1)
+            except OSError as error:
+                yield Unreadable(number, f"It cannot be decompressed: {error}.")
+                continue
+        yield from _requests(number, body, max_bytes)
 
 
-def _decompressed_body(number: int, body: bytes, max_bytes: int) -> _Body | Unreadable:
+def _requests(number: int, body: bytes, max_bytes: int) -> Iterator[Message | Unreadable]:
+    """Yields what one length-prefixed body holds."""
     try:
-        with pa.CompressedInputStream(pa.BufferReader(body), "zstd") as stream:
-            content: bytes = stream.read(max_bytes + 1)
-    except OSError as error:
-        return Unreadable(number, f"It cannot be decompressed: {error}.")
-    return _too_large(number, max_bytes) if len(content) > max_bytes else (number, content[:1] == b"{", content)
-
-
-def _too_large(number: int, max_bytes: int) -> Unreadable:
-    return Unreadable(number, f"It has more than {max_bytes:,} bytes.")
-
-
-def _is_json(line: bytes) -> bool:
-    try:
-        orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return False
-    return True
-
-
-def _message(number: int, json: bool, body: bytes) -> Message | Unreadable:
-    try:
-        return Message(number, json, body, _counts_of_json(body) if json else _counts_of_protobuf(body))
+        if len(body) > max_bytes:
+            yield Unreadable(number, f"It has more than {max_bytes:,} bytes.")
+        elif body[:1] == b"{":
+            yield from formats.messages(json_documents.Document(number, body, orjson.loads(body)))
+        elif body:
+            yield Message(number, json=False, body=body, counts=_counts_of_protobuf(body))
+    except orjson.JSONDecodeError as error:
+        yield Unreadable(number, f"This is not JSON: {error.msg}.")
     except Undecodable as error:
-        return Unreadable(number, str(error))
+        yield Unreadable(number, str(error))
 
 
-_JSON_FIELDS: Final = (
-    (RecordKind.SPANS, "resourceSpans", "scopeSpans", "spans"),
-    (RecordKind.LOG_RECORDS, "resourceLogs", "scopeLogs", "logRecords"),
-    (RecordKind.METRICS, "resourceMetrics", "scopeMetrics", "metrics"),
-)
 _PROTOBUF_FIELDS: Final[Mapping[RecordKind, tuple[Any, str, str, str]]] = {
     RecordKind.SPANS: (ExportTraceServiceRequest, "resource_spans", "scope_spans", "spans"),
     RecordKind.LOG_RECORDS: (ExportLogsServiceRequest, "resource_logs", "scope_logs", "log_records"),
@@ -216,44 +161,12 @@ VARINT, FIXED64, LENGTH_DELIMITED, FIXED32 = 0, 1, 2, 5
 TRACE_ID_BYTES, SPAN_ID_BYTES = 16, 8
 
 
-def _counts_of_json(body: bytes) -> dict[RecordKind, int]:
-    """Returns the number of records by kind; empty for an empty request.
-
-    Raises:
-        Undecodable: the body is not OTLP in JSON.
-    """
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise Undecodable(f"This is not JSON: {error}.") from error
-    if not isinstance(document, dict) or (document and not any(name in document for _, name, *_ in _JSON_FIELDS)):
-        names = ", ".join(name for _, name, *_ in _JSON_FIELDS)
-        raise Undecodable(f"This is not OTLP: it is not an object with one of {names}.")
-    return {
-        kind: _count_records(document[outer], inner, leaf)
-        for kind, outer, inner, leaf in _JSON_FIELDS
-        if outer in document
-    }
-
-
-def _count_records(resources: Any, inner: str, leaf: str) -> int:
-    """Counts the records of a list of resources; ignores malformed parts, which the collector rejects."""
-    scopes = (scope for resource in _objects(resources) for scope in _objects(resource.get(inner)))
-    return sum(len(records) for scope in scopes if isinstance(records := scope.get(leaf), list))
-
-
-def _objects(value: Any) -> Iterator[dict[str, Any]]:
-    return (each for each in value if isinstance(each, dict)) if isinstance(value, list) else iter(())
-
-
 def _counts_of_protobuf(body: bytes) -> dict[RecordKind, int]:
     """Returns the number of records by kind, for a request in protobuf, which does not name its kind.
 
     Raises:
         Undecodable: the body is not OTLP in protobuf.
     """
-    if not body:
-        return {}
     try:
         kind = _kind_of(_first_record(body))
         message, outer, inner, leaf = _PROTOBUF_FIELDS[kind]

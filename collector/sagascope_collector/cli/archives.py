@@ -27,6 +27,9 @@ from sagascope_collector.errors import BadValue
 MAX_PRINTED_PROBLEMS: Final = 10
 """Problems of one file that are printed; ``--json`` lists more."""
 
+INCOMPLETE: Final = 1
+"""The exit status if not everything in the files was imported."""
+
 INTERRUPTED: Final = 130
 """The exit status after Ctrl-C, as shells define it."""
 
@@ -45,10 +48,13 @@ def import_files(
 ) -> None:
     """Send files of telemetry to a collector.
 
-    Reads what the OpenTelemetry Collector's file exporter writes: JSON with one request a line, or protobuf; plain, or
-    compressed with gzip or zstd. The collector stores repeated requests once: after Ctrl-C, or if the collector was
-    unreachable for too long, run the same command again. The token must permit sending. Rejected records are listed by
-    file and line, and do not change the exit status.
+    Reads what the OpenTelemetry Collector's file exporter writes: OTLP in JSON or protobuf; plain, or compressed with
+    gzip or zstd. Also reads traces as the query APIs and user interfaces of Tempo and Jaeger save them. The collector
+    stores repeated requests once: after Ctrl-C, or if the collector was unreachable for too long, run the same command
+    again. The token must permit sending.
+
+    What was refused or cannot be read is listed by file and line, and does not keep the rest from being imported. Exit
+    status 1: not everything in the files was imported.
     """
     destination = otlp_http_url(url, otlp_http, credentials)
     with Sender(destination, credentials) as sender, _progress(files, json) as progress:
@@ -61,11 +67,11 @@ def import_files(
 
 
 def _status(report: Report) -> int:
-    """Returns a usage error for a file that has no readable request."""
     if report.interrupted:
         return INTERRUPTED
-    has_unreadable_file = any(each.rejected_requests and not each.requests for each in report.files)
-    return exit_codes.NOT_DONE if report.stopped or has_unreadable_file else exit_codes.DONE
+    if report.stopped:
+        return exit_codes.NOT_DONE
+    return exit_codes.DONE if report.ok else INCOMPLETE
 
 
 @contextmanager
@@ -116,19 +122,29 @@ class _Bars:
 
 def _summary(report: FileReport) -> str:
     """Returns a line for a file, and one for each problem."""
-    sent = report.as_json()
-    lines = [f"{safe_text.line(report.file)}: {sent['spans']:,} spans and {sent['log_records']:,} log records sent"]
-    if sent["metrics_ignored"]:
-        lines.append(f"  {sent['metrics_ignored']:,} metrics ignored: Sagascope does not store metrics.")
+    counts = report.as_json()
+    imported = f"{_counted(counts['spans'], 'span')} and {_counted(counts['log_records'], 'log record')} imported"
+    refused = ", ".join(
+        _counted(count, what) for what in ("request", "record") if (count := counts[f"refused_{what}s"])
+    )
+    lines = [f"{safe_text.line(report.file)}: {imported}{f'; refused: {refused}' if refused else ''}"]
+    if counts["metrics_ignored"]:
+        lines.append(f"  {_counted(counts['metrics_ignored'], 'metric')} ignored: Sagascope does not store metrics.")
     for each in report.problems[:MAX_PRINTED_PROBLEMS]:
-        what = "not sent" if each.records is None else f"{each.records:,} records rejected"
+        what = "not imported" if each.records is None else f"{_counted(each.records, 'record')} rejected"
         lines.append(f"  line {each.line:,}: {what}: {safe_text.line(each.reason, 300)}")
     omitted = report.problem_count - min(len(report.problems), MAX_PRINTED_PROBLEMS)
     if omitted:
         lines.append(f"  {omitted:,} more problems; --json lists up to 100 of a file.")
+    if not report.finished:
+        lines.append("  The file was not read to its end.")
     if report.truncated:
         lines.append("  The file is truncated; it may still be being written.")
     return "\n".join(lines) + "\n"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 Output = Annotated[

@@ -121,13 +121,15 @@ def test_problems_are_listed_by_file_and_line(collector: RunningCollector, tmp_p
     (tmp_path / "some.jsonl").write_bytes(b"\n".join(content) + b"\n")
     done = run("import", str(tmp_path / "some.jsonl"), "--json", url=collector.api)
     told = report(done)
-    assert (done.returncode, told["ok"], told["refused_requests"], told["refused_records"]) == (0, False, 4, 1)
+    assert (done.returncode, told["ok"], told["refused_requests"], told["refused_records"]) == (1, False, 4, 1)
+    assert (told["requests"], told["spans"]) == (2, 2)
     refused = sorted((each["line"], each["records"], each["reason"][:30]) for each in told["files"][0]["refused"])
     assert [(line, records) for line, records, _ in refused] == [(2, None), (4, None), (5, 1), (6, None), (7, None)]
     assert refused[0][2].startswith("This is not JSON")
     words = run("import", str(tmp_path / "some.jsonl"), url=collector.api).stdout
-    assert "line 5: 1 records rejected" in words
-    assert "line 2: not sent: This is not JSON" in words
+    assert "2 spans and 0 log records imported; refused: 4 requests, 1 record" in words
+    assert "line 5: 1 record rejected" in words
+    assert "line 2: not imported: This is not JSON" in words
 
 
 def test_a_truncated_file_is_sent_up_to_its_end(collector: RunningCollector, tmp_path: Path) -> None:
@@ -136,7 +138,7 @@ def test_a_truncated_file_is_sent_up_to_its_end(collector: RunningCollector, tmp
         (tmp_path / form).write_bytes(FORMATS[form](requests(f"cut-{form}", 2, trace=number)[:-1])[:-12])
     done = run("import", *(str(tmp_path / form) for form in forms), "--json", url=collector.api)
     told = report(done)
-    assert (done.returncode, told["ok"], told["refused_requests"]) == (0, True, 0)
+    assert (done.returncode, told["ok"], told["refused_requests"]) == (1, False, 0)
     assert all(each["cut_off"] for each in told["files"])
     spans = [each["spans"] for each in told["files"]]
     assert spans == [2, 2, 0, 2, 2]  # zstd gives back whole blocks only
@@ -149,12 +151,12 @@ def test_an_indented_request_is_one_request(collector: RunningCollector, tmp_pat
     assert report(run("import", str(tmp_path / "trace.json"), "--json", url=collector.api))["spans"] == 1
 
 
-def test_files_without_telemetry_are_usage_errors(collector: RunningCollector, tmp_path: Path) -> None:
+def test_files_without_telemetry_are_not_imported(collector: RunningCollector, tmp_path: Path) -> None:
     for name, content in (("text", b"hello\n"), ("zip", b"PK\x03\x04" + bytes(200)), ("gzip", b"\x1f\x8b" + bytes(50))):
         (tmp_path / name).write_bytes(content)
     done = run("import", *(str(tmp_path / name) for name in ("text", "zip", "gzip")), url=collector.api)
-    assert done.returncode == 2
-    assert done.stdout.count("line 1: not sent") == 3
+    assert done.returncode == 1
+    assert done.stdout.count("line 1: not imported") == 3
     assert "Traceback" not in done.stderr
 
 
