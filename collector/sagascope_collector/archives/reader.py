@@ -100,7 +100,7 @@ def _messages(stream: io.BufferedReader, max_bytes: int) -> Iterator[Message | U
         start = stream.peek(MAX_START_BYTES)
     if reason := formats.unsupported_text(start):
         yield Unreadable(1, reason)
-    elif start.lstrip()[:1] in {b"{", b"["}:
+    elif start.lstrip()[:1] in {b"", b"{", b"["}:
         for each in json_documents.documents(stream, max_bytes):
             if isinstance(each, Unreadable):
                 yield each
