@@ -6,7 +6,7 @@ lengths that no issuer uses with these prefixes.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import accumulate
 from typing import Final, NamedTuple, Self
@@ -14,8 +14,27 @@ from typing import Final, NamedTuple, Self
 MIN_DIGITS: Final = 13
 MAX_DIGITS: Final = 19
 
-SEPARATOR: Final = "[ +\u00a0-]|%20"
-"""A regular expression for the separator of two groups of digits; URLs encode a space as ``+`` or ``%20``."""
+SEPARATOR: Final = "[ +-]"
+"""A regular expression for the separator of two groups of digits; URLs encode a space as ``+``."""
+
+INVISIBLE: Final = "\u00ad\u200b-\u200f\u2060-\u2064\ufeff"
+"""Characters without width, which may stand between any two digits."""
+
+OTHER_SEPARATORS: Final = (
+    "[\\t\\n\\x0b\\f\\r\u00a0\u2000-\u200a\u2010-\u2015\u2028\u2029\u202f\u205f\u2212\u3000\uff0b\uff0d]"
+    "|&(?:#[0-9]{1,4}|#[xX][0-9a-fA-F]{1,4}|[a-z]{2,8});"
+    "|%(?:2[0dDbB]|0[9aAdD]|C2%A0|E2%80%[89aA][0-9a-fA-F]|c2%a0|e2%80%[89a][0-9a-fA-F])"
+)
+"""A regular expression for what else separates groups: other spaces and dashes, line breaks, HTML entities, and all of
+these in URLs. Several together are one separator."""
+
+_REWRITTEN: Final = re.compile(
+    rf"(?P<invisible>[{INVISIBLE}]|%E2%80%8[bcdBCD]|%e2%80%8[bcd])|(?P<separator>{OTHER_SEPARATORS})|(?P<digit>[\uff10-\uff19])"
+)
+_IS_REWRITTEN: Final = re.compile(r"[^\x00-\x7f]|[0-9][\t-\r%&]")
+_REPEATED: Final = re.compile(r"(?<=[ +-])[ +-]+")
+
+FULL_WIDTH_OFFSET: Final = 0xFF10 - ord("0")
 
 MIN_GROUP_DIGITS: Final = 3
 """Digits between two separators, except in the last group: a list of small numbers is not a card number."""
@@ -49,7 +68,7 @@ ISSUERS: Final[tuple[tuple[str, str, frozenset[int]], ...]] = (
 """The first and last prefix of each issuer range, and the lengths of its numbers in digits."""
 
 _RUN: Final = re.compile(rf"[0-9]{{{MIN_GROUP_DIGITS},}}+(?:(?:{SEPARATOR})[0-9]++)*+")
-_GROUP: Final = re.compile(r"%20|([0-9]+)")
+_GROUP: Final = re.compile(r"([0-9]+)")
 _DOUBLED: Final = bytes.maketrans(b"0123456789", b"0246813579")
 """Maps a digit to the digit sum of its double."""
 
@@ -78,9 +97,12 @@ class Finder:
 
     def find(self, text: str) -> Iterator[Card]:
         """Yields the card numbers of a text in order, without overlap; the longest match wins."""
-        for run in _RUN.finditer(text):
+        plain, places = in_plain_writing(text)
+        for run in _RUN.finditer(plain):
             if run.end() - run.start() >= MIN_DIGITS:
-                yield from (card for card in self._in_run(text, run) if not _is_within_identifier(text, card))
+                for card in self._in_run(plain, run):
+                    if not _is_within_identifier(plain, card):
+                        yield Card(places[card.start], places[card.end - 1] + 1, card.digits)
 
     def _in_run(self, text: str, run: re.Match[str]) -> Iterator[Card]:
         is_single_group = run[0].isdigit()
@@ -88,6 +110,35 @@ class Finder:
         if is_single_group or self._remaining_characters >= 0:
             return _in_run(_Run.of(text, run))
         return iter([Card(*run.span(), run[0])])
+
+
+def in_plain_writing(text: str) -> tuple[str, Sequence[int]]:
+    """Returns a text with ASCII digits and single ASCII separators, and the place of each character in the original."""
+    if not _IS_REWRITTEN.search(text):
+        return text, range(len(text))
+    rewritten, places = _substituted(text, range(len(text)), _REWRITTEN, _plain_character)
+    return _substituted(rewritten, places, _REPEATED, lambda _: "")
+
+
+def _plain_character(found: re.Match[str]) -> str:
+    if found["digit"]:
+        return chr(ord(found["digit"]) - FULL_WIDTH_OFFSET)
+    return " " if found["separator"] else ""
+
+
+def _substituted(
+    text: str, places: Sequence[int], pattern: re.Pattern[str], write: Callable[[re.Match[str]], str]
+) -> tuple[str, list[int]]:
+    """Replaces matches by one character at most, and keeps the places of characters."""
+    parts: list[str] = []
+    kept: list[int] = []
+    end = 0
+    for found in pattern.finditer(text):
+        written = write(found)
+        parts += text[end : found.start()], written
+        kept += [*places[end : found.start()], *([places[found.start()]] if written else [])]
+        end = found.end()
+    return "".join([*parts, text[end:]]), [*kept, *places[end:]]
 
 
 def is_card(digits: str) -> bool:

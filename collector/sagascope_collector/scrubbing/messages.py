@@ -27,8 +27,8 @@ MARKED_MESSAGES: Final = frozenset({"Resource", "InstrumentationScope", "Span", 
 MAX_MARKED_PATHS: Final = 50
 """Paths in one mark; of further ones it has the number."""
 
-ID_KEY_SUFFIXES: Final = ("trace_id", "span_id", "parent_id", "open_spans")
-"""Suffixes of attributes that hold trace ids and span ids; some of these have only digits, like a card number."""
+ID_KEYS: Final = frozenset({semconv.SPAN_PARENT_ID, semconv.HEARTBEAT_OPEN_SPANS, "logfire.pending_parent_id"})
+"""Attributes that hold span ids and that correlation needs; some ids have only digits, like a card number."""
 
 ID_LENGTHS: Final = frozenset({16, 32})
 
@@ -305,7 +305,7 @@ def _json_texts(value: Any) -> Iterator[str]:
 
 
 def _is_otel_id(key_path: str, text: str) -> bool:
-    return len(text) in ID_LENGTHS and key_path.endswith(ID_KEY_SUFFIXES) and text.isalnum()
+    return key_path in ID_KEYS and len(text) in ID_LENGTHS and text.isalnum()
 
 
 def _as_text(value: Any) -> str:

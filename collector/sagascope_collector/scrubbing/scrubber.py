@@ -110,8 +110,14 @@ def _longest_literal(glob: str) -> bytes:
 
 _DIGITS_TO_ZEROS: Final = bytes.maketrans(b"123456789", b"000000000")
 
-_SEPARATORS: Final = " +-%\u00a0".encode()
-"""Every byte that occurs between the digits of a card number, except the digits of ``%20``."""
+_SEPARATORS: Final = b" +-"
+"""Every byte that separates the digits of a card number in plain ASCII."""
+
+_OTHER_WRITINGS: Final = (
+    *(b"0\n0", b"0\r0", b"0\r\n0", b"0\t0", b"0%", b"0&", b"0\xc2\xa0", b"0\xc2\xad"),
+    *(b"0\xe2\x80", b"0\xe2\x81", b"0\xe2\x88", b"0\xe3\x80\x80", b"0\xef\xbb\xbf", b"\xef\xbc"),
+)
+"""A digit beside a separator of another kind, or full-width characters, where ``0`` stands for every digit."""
 
 _SHORTEST_RUN: Final = b"0" * cards.MIN_DIGITS
 
@@ -132,10 +138,14 @@ def _may_contain_card(body: bytes) -> bool:
     """Returns whether a run of digits can be read as a card number.
 
     Many requests have runs that are long enough, for example in UUIDs. Few of these can be read as a card number, and
-    fewer are outside of ids. Every part of a run is tried, because the bytes around a text may look like digits.
+    fewer are outside of ids. Other writings are looked for first, in the body as text. Every part of a run is tried,
+    because the bytes around a text may look like digits.
     """
-    if b"%20" in body and _card_runs(_digit_runs(body.replace(b"%20", b""))):
-        return True
+    zeros = body.translate(_DIGITS_TO_ZEROS)
+    if any(each in zeros for each in _OTHER_WRITINGS):
+        text, _ = cards.in_plain_writing(body.decode(errors="replace"))
+        if _card_runs(_digit_runs(text.encode())):
+            return True
     runs = _card_runs(_digit_runs(body))
     if not runs:
         return False

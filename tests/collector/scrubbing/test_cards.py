@@ -35,6 +35,40 @@ def test_the_known_numbers_are_found_in_any_writing(number: str) -> None:
             assert found(text) == [written], text
 
 
+SEPARATORS = (
+    "\u00a0", "\u2009", "\u2010", "\u2011", "\u2013", "\u2014", "\u202f", "\u2212", "\u3000", "\uff0d", "\n", "\r\n",
+    "\t", "%2D", "%2d", "%20", "%C2%A0", "%E2%80%93", "%0A", "&nbsp;", "&#160;", "&#xA0;", "&ndash;", "&thinsp;",
+    "\u200b",     "\u00ad", "\u2060", "\ufeff", " \u200b", "\u2009\u2013\u2009",
+)  # fmt: skip
+
+FULL_WIDTH = {ord("0") + digit: 0xFF10 + digit for digit in range(10)}
+
+
+@given(
+    st.sampled_from(sorted(KNOWN)),
+    st.lists(st.sampled_from(SEPARATORS), min_size=7, max_size=7),
+    st.booleans(),
+    st.sampled_from(["", "card ", "é", "12 ", "pan=", "\u200b"]),
+    st.sampled_from(["", ", thanks", " ü", "&amp;x", "\n"]),
+)
+def test_numbers_are_found_with_any_separators_and_digits(
+    number: str, separators: list[str], full_width: bool, before: str, after: str
+) -> None:
+    groups = [number[place : place + 4] for place in range(0, len(number), 4)]
+    if len(groups[-1]) < 3:
+        groups[-2:] = ["".join(groups[-2:])]
+    if full_width:
+        groups = [group.translate(FULL_WIDTH) for group in groups]
+    written = groups[0] + "".join(sep + group for sep, group in zip(separators, groups[1:], strict=False))
+    assert found(before + written + after) == [written]
+
+
+@pytest.mark.parametrize("invisible", ["\u200b", "\u200d", "\u2060", "\ufeff", "\u00ad"])
+def test_invisible_characters_between_any_two_digits_hide_nothing(invisible: str) -> None:
+    written = invisible.join("4111111111111111")
+    assert found(f"card {written}.") == [written]
+
+
 @pytest.mark.parametrize(
     "text",
     [

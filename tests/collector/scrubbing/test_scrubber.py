@@ -18,6 +18,7 @@ from sagascope_collector.errors import BadRules, CannotStart
 from sagascope_collector.otlp import otlpjson
 from sagascope_collector.scrubbing import Pseudonyms, Rules, Scrubber, load_key
 from support.otlp import any_value, log, logs, resource, span, traces
+from support.otlp import attributes as pairs
 from support.otlpjson import write_json
 
 VISA, MASTER, AMEX = "4111 1111 1111 1111", "5555-5555-5555-4444", "378282246310005"
@@ -97,10 +98,45 @@ def test_scrubbing_is_idempotent() -> None:
 
 def test_trace_and_span_ids_are_never_card_numbers() -> None:
     ids = ["4111111111111111"]
-    said = {"sagascope.heartbeat.open_spans": ids, "logfire.pending_parent_id": ids[0], "otel.span_id": ids[0]}
+    said = {
+        "sagascope.heartbeat.open_spans": ids, "logfire.pending_parent_id": ids[0], "sagascope.span.parent_id": ids[0]
+    }  # fmt: skip
     request = traces(span(attributes=said))
     before = request.SerializeToString()
     assert scrubbed(request).SerializeToString() == before
+
+
+PLACES: dict[str, Callable[[Any, str], None]] = {
+    "name": lambda one, text: setattr(one, "name", text),
+    "attribute": lambda one, text: one.attributes.extend(pairs({"a": text})),
+    "key": lambda one, text: one.attributes.extend(pairs({text: "a"})),
+    "key in a map": lambda one, text: one.attributes.extend(pairs({"map": {text: {"deep": 1}}})),
+    "list": lambda one, text: one.attributes.extend(pairs({"list": ["x", text]})),
+    "parent_id of a customer": lambda one, text: one.attributes.extend(pairs({"customer.parent_id": text})),
+    "trace_id of a payment": lambda one, text: one.attributes.extend(pairs({"payment_trace_id": text})),
+    "span_id": lambda one, text: one.attributes.extend(pairs({"span_id": text})),
+    "event": lambda one, text: setattr(one.events.add(), "name", text),
+    "attribute of an event": lambda one, text: one.events.add().attributes.extend(pairs({"a": text})),
+    "attribute of a link": lambda one, text: one.links.add().attributes.extend(pairs({"a": text})),
+    "trace state": lambda one, text: setattr(one, "trace_state", f"a={text}"),
+    "status": lambda one, text: setattr(one.status, "message", text),
+    "baggage": lambda one, text: one.attributes.extend(pairs({"baggage.card": text})),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    "separator", ["", " ", "-", "\u2009", "\u2011", "\u2013", "\n", "\r\n", "%2D", "%20", "&nbsp;", "\u200b"]
+)
+@pytest.mark.parametrize("digits", ["0123456789", "\uff10\uff11\uff12\uff13\uff14\uff15\uff16\uff17\uff18\uff19"])
+def test_a_card_number_is_removed_wherever_and_however_it_is_written(place: str, separator: str, digits: str) -> None:
+    groups = ("4111", "1111", "1111", "1111")
+    text = separator.join(group.translate(str.maketrans("0123456789", digits)) for group in groups)
+    one = span()
+    PLACES[place](one, text)
+    left = scrubbed(traces(one)).SerializeToString().decode(errors="ignore")
+    assert "4111111111111111" not in "".join(str(int(each)) for each in left if each.isdecimal())
+    assert "sagascope.scrubbed" in left
 
 
 def test_attributes_are_dropped_and_hashed_by_name_and_glob_at_any_depth() -> None:
