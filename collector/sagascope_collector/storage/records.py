@@ -64,8 +64,8 @@ NUMBERS_READ_AT_START: int = 200_000
 
 CHANGED: Final = pa.schema([("environment", pa.string()), ("id", pa.string()), ("bounds", pa.string())])
 
-NO_SPANS: Final = schema.STORED_SPANS.empty_table()
-NO_LOGS: Final = schema.STORED_LOGS.empty_table()
+NO_SPANS: Final = schema.no_rows(schema.STORED_SPANS)
+NO_LOGS: Final = schema.no_rows(schema.STORED_LOGS)
 
 
 class Records:

@@ -42,7 +42,7 @@ _UNKNOWN: Final = (None,) * len(schema.MARK)
 SQL: Final = statements("records")
 
 ORIGINS: Final = pa.schema([("origin_id", pa.uint32()), *schema.ORIGIN])
-NO_ORIGINS: Final = ORIGINS.empty_table()
+NO_ORIGINS: Final = schema.no_rows(ORIGINS)
 
 _OF_PROCESS: Final = len(schema.PROCESS)
 

@@ -122,6 +122,11 @@ STORED_LOGS: Final = pa.schema([*_RECEIVED, *LOG, *MARK, *ATTRIBUTES])
 """The columns of `log_records` after `seq`."""
 
 
+def no_rows(schema: pa.Schema) -> pa.Table:
+    """Returns an empty table; `pa.Schema.empty_table` would import pandas, which takes a third of the start."""
+    return pa.Table.from_batches([], schema)
+
+
 class Pairs(NamedTuple):
     """A kvlist as it was received: in order, repeated keys kept."""
 
