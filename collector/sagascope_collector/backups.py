@@ -4,13 +4,25 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, NamedTuple
+
+import duckdb
 
 from sagascope_collector.errors import BadValue, CannotStart
 from sagascope_collector.storage import sync_folder
-from sagascope_collector.storage.connection import Contents, read_all
+from sagascope_collector.storage.connection import SQL, applied, check_path, explain
 
 COPY_CHUNK_BYTES: Final = 1024 * 1024
+
+
+class Contents(NamedTuple):
+    """What a backup holds."""
+
+    bytes: int
+    records: int
+    """Spans and log records."""
+    latest: int
+    """When the last of them was received, in nanoseconds since 1970; 0: there are none."""
 
 
 def save(pieces: Iterable[bytes], path: Path) -> Contents:
@@ -46,9 +58,28 @@ def verify(path: Path) -> Contents:
         BadValue: the file is not a backup, is truncated or damaged, or was written by a later version.
     """
     try:
-        return read_all(path)
+        return _read_all(path)
     except CannotStart as error:
         raise BadValue(f"{path} cannot be used as a backup: {error}") from error
+
+
+def _read_all(path: Path) -> Contents:
+    """Reads every row, so that DuckDB checks every block that is in use.
+
+    Raises:
+        CannotStart: it is no database of ours, is damaged, or was written by a later version.
+    """
+    check_path(path)
+    try:
+        with duckdb.connect(path, read_only=True, config={"threads": "1"}) as opened:
+            if not applied(opened, str(path)):
+                raise explain(str(path), "It is empty.")
+            for (table,) in opened.execute(SQL["select_tables"]).fetchall():
+                opened.execute(SQL["read_table"].replace('"table"', table)).fetchall()
+            ((records, latest),) = opened.execute(SQL["count_records"]).fetchall()
+            return Contents(path.stat().st_size, records, latest)
+    except duckdb.Error as error:
+        raise explain(str(path), str(error)) from error
 
 
 def restore(path: Path, database: Path) -> Contents:

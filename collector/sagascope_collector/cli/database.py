@@ -8,6 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from sagascope_collector import backups, safe_text
+from sagascope_collector.backups import Contents
 from sagascope_collector.cli import terminal
 from sagascope_collector.cli.connection import Url, with_credentials
 from sagascope_collector.cli.exit_codes import NOT_FOUND
@@ -15,7 +16,6 @@ from sagascope_collector.cli.options import option
 from sagascope_collector.client import DEFAULT_URL, Client, Credentials, schemas
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.settings import DEFAULT_DB
-from sagascope_collector.storage.connection import Contents
 
 BACKUP_TIMEOUT_SECONDS: Final = 120.0
 

@@ -11,6 +11,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Final
 
+import duckdb
 import httpx
 
 from sagascope_collector.client import (
@@ -25,7 +26,7 @@ from sagascope_collector.doctor.otlp_checks import check_ports, check_round_trip
 from sagascope_collector.doctor.result import CollectorStatus, Result, State, Target, ok, problem, skipped, warning
 from sagascope_collector.errors import CannotStart, DatabaseLocked
 from sagascope_collector.settings import MEBIBYTE
-from sagascope_collector.storage.connection import inspect
+from sagascope_collector.storage.connection import applied, check_path, explain, migrations
 
 MIN_FREE_BYTES: Final = 64 * MEBIBYTE
 """A busy collector fills less free space within minutes."""
@@ -123,15 +124,22 @@ def _check_database(target: Target, collector: CollectorStatus) -> Result:
             return ok(check, f"{path} does not exist; the collector that answers uses another file.")
         return ok(check, f"{path} does not exist yet; the first start creates it.")
     try:
-        database = inspect(path)
-    except DatabaseLocked as error:
-        return _check_lock_holder(path, str(error), collector)
+        check_path(path)
+        with duckdb.connect(path, read_only=True) as opened:
+            schema = max(applied(opened, str(path)), default=0)
+    except duckdb.Error as error:
+        return _unopened(path, explain(str(path), str(error)), collector)
     except CannotStart as error:
-        return problem(check, str(error), "Name another file with --db, or restore a backup.")
-    if database.schema < database.known:
-        text = f"{path} opens; the next start migrates its schema from {database.schema} to {database.known}."
-        return ok(check, text)
-    return ok(check, f"{path} opens; its schema {database.schema} is current.")
+        return _unopened(path, error, collector)
+    if schema < (known := migrations()[-1].version):
+        return ok(check, f"{path} opens; the next start migrates its schema from {schema} to {known}.")
+    return ok(check, f"{path} opens; its schema {schema} is current.")
+
+
+def _unopened(path: Path, error: CannotStart, collector: CollectorStatus) -> Result:
+    if isinstance(error, DatabaseLocked):
+        return _check_lock_holder(path, str(error), collector)
+    return problem("database", str(error), "Name another file with --db, or restore a backup.")
 
 
 def _check_lock_holder(path: Path, reason: str, collector: CollectorStatus) -> Result:

@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 
+from sagascope_collector import json_values
 from sagascope_collector.otlp import protobuf_columns
 from sagascope_collector.otlp.protobuf_columns import Bools, Declined, Integers, decline, sizes
 from sagascope_collector.records import Value
-from sagascope_collector.storage import schema
 
 _PLAIN: Final = frozenset({"string_value", "bool_value", "int_value"})
 """Kinds that JSON carries as they are."""
@@ -27,7 +27,7 @@ def text(value: AnyValue) -> str:
     kind = value.WhichOneof("value")
     if kind in _PLAIN:
         return orjson.dumps(getattr(value, kind)).decode()
-    return schema.encode(read(value))
+    return json_values.encode(read(value))
 
 
 def read(value: AnyValue) -> Value:
@@ -38,14 +38,14 @@ def read(value: AnyValue) -> Value:
         case "array_value":
             return [read(each) for each in value.array_value.values]
         case "kvlist_value":
-            return schema.Pairs(tuple((each.key, read(each.value)) for each in value.kvlist_value.values))
+            return json_values.Pairs(tuple((each.key, read(each.value)) for each in value.kvlist_value.values))
         case kind:
             return getattr(value, kind)
 
 
 def encoded_pairs(attributes: Iterable[KeyValue]) -> list[tuple[str, Any]]:
     """Attributes as pairs inside a stored JSON text."""
-    return [(each.key, schema.spell(read(each.value))) for each in attributes]
+    return [(each.key, json_values.spell(read(each.value))) for each in attributes]
 
 
 def plain(attributes: Iterable[KeyValue]) -> dict[str, Value]:

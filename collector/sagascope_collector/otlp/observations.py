@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sagascope import semconv
+from sagascope_collector.observations import Beat, Observation
 from sagascope_collector.records import Attributes, Following, Process, Value, count
-from sagascope_collector.storage import Beat, Observation
 
 DEFAULT_HEARTBEAT_INTERVAL_SECONDS: Final = 60.0
 """The interval to the next heartbeat if a record does not have it."""

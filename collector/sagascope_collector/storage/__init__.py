@@ -5,7 +5,6 @@ from sagascope_collector.storage.baselines import BaselineRow
 from sagascope_collector.storage.changes import Backlog
 from sagascope_collector.storage.database import sync_folder, within
 from sagascope_collector.storage.incidents import FailureRate, IncidentChange, IncidentGroup, IncidentRecords, Progress
-from sagascope_collector.storage.instances import Beat, Observation
 from sagascope_collector.storage.lookup import CleanCompletion
 from sagascope_collector.storage.records import Appended, Batch, Counters
 from sagascope_collector.storage.retention import Keep
@@ -33,7 +32,6 @@ __all__ = [
     "Backlog",
     "BaselineRow",
     "Batch",
-    "Beat",
     "CleanCompletion",
     "Counters",
     "FailedSaga",
@@ -44,7 +42,6 @@ __all__ = [
     "IncidentSaga",
     "Keep",
     "Notification",
-    "Observation",
     "Order",
     "OutcomePeriod",
     "Outcomes",

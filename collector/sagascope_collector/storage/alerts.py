@@ -1,13 +1,14 @@
 """The tables of alerts: what each receiver was notified of, and what is still to be delivered."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import astuple, dataclass
 from typing import Final, NamedTuple
 
 import pyarrow as pa
 
 from sagascope_collector.storage.connection import statements
 from sagascope_collector.storage.database import Database
+from sagascope_collector.storage.schema import table
 
 SQL: Final = statements("alerts")
 
@@ -47,27 +48,6 @@ class Pending(NamedTuple):
     next_attempt_at: int
 
 
-STATES: Final = pa.schema(
-    [
-        ("receiver", pa.string()),
-        ("incident", pa.string()),
-        ("opened_at", pa.int64()),
-        ("growth_step", pa.int64()),
-        ("is_resolved", pa.bool_()),
-        ("resolved_since", pa.int64()),
-    ]
-)
-NOTIFICATIONS: Final = pa.schema(
-    [
-        ("id", pa.string()),
-        ("receiver", pa.string()),
-        ("at", pa.int64()),
-        ("event", pa.string()),
-        ("document", pa.string()),
-    ]
-)
-
-
 class AlertRecords:
     """The tables of alerts in one database."""
 
@@ -80,11 +60,18 @@ class AlertRecords:
 
     def put(self, states: Sequence[AlertState], notifications: Sequence[Notification]) -> None:
         """Writes both in one transaction, so that a crash neither repeats nor loses a notification."""
-        rows = pa.Table.from_pylist([each._asdict() for each in states], schema=STATES)
+        rows = table(
+            " ".join(AlertState._fields),
+            states,
+            opened_at=pa.int64(),
+            growth_step=pa.int64(),
+            is_resolved=pa.bool_(),
+            resolved_since=pa.int64(),
+        )
         with self._database.transaction():
             self._database.count(SQL["put_states"], batch_states=rows)
             if notifications:
-                batch = pa.Table.from_pylist([asdict(each) for each in notifications], schema=NOTIFICATIONS)
+                batch = table("id receiver at event document", map(astuple, notifications), at=pa.int64())
                 self._database.count(SQL["insert_notifications"], batch_notifications=batch)
 
     def pending(self) -> Sequence[Pending]:

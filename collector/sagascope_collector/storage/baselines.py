@@ -9,14 +9,10 @@ import pyarrow as pa
 from sagascope_collector.records import SagaKey
 from sagascope_collector.storage.connection import statements
 from sagascope_collector.storage.database import Database
+from sagascope_collector.storage.schema import table
 from sagascope_collector.storage.summaries import LATEST_TIME_NS
 
 SQL: Final = statements("baselines")
-
-SCHEMA: Final = pa.schema(
-    [*((name, pa.string()) for name in SagaKey._fields), ("ended_at", pa.int64()), ("document", pa.string())]
-)
-
 
 MAX_SHARE: Final = 1.2
 """Rows of a type, as a multiple of those to keep, beyond which the oldest are deleted together."""
@@ -79,7 +75,5 @@ class Baselines:
 
 
 def _table(rows: Iterable[BaselineRow]) -> pa.Table:
-    written = [
-        row.key._asdict() | {"ended_at": min(row.ended_at, LATEST_TIME_NS), "document": row.document} for row in rows
-    ]
-    return pa.Table.from_pylist(written, schema=SCHEMA)
+    written = ((*row.key, min(row.ended_at, LATEST_TIME_NS), row.document) for row in rows)
+    return table(" ".join((*SagaKey._fields, "ended_at", "document")), written, ended_at=pa.int64())

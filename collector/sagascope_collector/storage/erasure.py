@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Final
 
 import orjson
-import pyarrow as pa
 
 from sagascope_collector.errors import StorageUnavailable
 from sagascope_collector.records import SagaId, SagaKey
@@ -25,10 +24,9 @@ from sagascope_collector.storage.database import Database
 from sagascope_collector.storage.incidents import IncidentRecords
 from sagascope_collector.storage.records import Deletion, Records
 from sagascope_collector.storage.sagas import Sagas
+from sagascope_collector.storage.schema import table
 
 SQL: Final = statements("erasure")
-
-NAMED: Final = pa.schema([(name, pa.string()) for name in ("environment", "id", "text")])
 
 MIN_TEXT_LENGTH: Final = 4
 """Characters below which a text is in many others by chance: it is looked for where it is all of a text."""
@@ -130,9 +128,8 @@ class Erasure:
             self.progress = None
 
     def _note(self, request: _Request) -> None:
-        rows = [{"environment": each.environment, "id": each.id, "text": each.id} for each in request.ids]
-        rows += [{"environment": "", "id": "", "text": each} for each in request.texts]
-        self._database.rows(SQL["insert_erasures"], named=pa.Table.from_pylist(rows, schema=NAMED))
+        rows = [*((*each, each.id) for each in request.ids), *(("", "", each) for each in request.texts)]
+        self._database.rows(SQL["insert_erasures"], named=table("environment id text", rows))
 
     def _delete(self, ids: Sequence[SagaId], named: Sequence[str]) -> int:
         settled = summaries.ids_table(ids)
@@ -144,7 +141,7 @@ class Erasure:
                 self._sagas.delete_terms(named)
                 learned = self._database.rows(SQL["delete_baselines_of_ids"], settled=settled)
                 self._database.rows(SQL["delete_changed_of_ids"], settled=settled)
-                texts = pa.table({"text": pa.array(_sought([*named, *keys]), pa.string())})
+                texts = table("text", zip(_sought([*named, *keys]), strict=True))
                 self._incidents.redact(settled, keys, texts)
                 self._alerts.redact(texts)
                 self._changes.drop(ids)

@@ -12,6 +12,7 @@ import pyarrow as pa
 from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.storage.connection import statements
 from sagascope_collector.storage.database import Database
+from sagascope_collector.storage.schema import table
 from sagascope_collector.storage.summaries import AmountAtRisk, IncidentSaga, SagaRow
 
 
@@ -94,29 +95,6 @@ MAX_AMOUNT: Final = Decimal(10) ** 20
 """A larger one is no amount, and would make the sum of all others meaningless."""
 
 _TEXTS: Final = ("incident", "step", "service", "phase", "reason", "fingerprint", "error", "recommended_action")
-
-INCIDENT_SAGAS: Final = pa.schema(
-    [*((name, pa.string()) for name in (*SagaKey._fields, *_TEXTS)), ("since", pa.int64()), ("joined_at", pa.int64())]
-)
-AMOUNTS: Final = pa.schema(
-    [
-        *((name, pa.string()) for name in ("environment", "id", "incident", "currency")),
-        ("certain", pa.decimal128(38, DECIMAL_PLACES)),
-        ("possible", pa.decimal128(38, DECIMAL_PLACES)),
-        ("places", pa.int8()),
-    ]
-)
-INCIDENTS: Final = pa.schema([("key", pa.string()), ("document", pa.string())])
-CHANGES: Final = pa.schema(
-    [
-        ("incident", pa.string()),
-        ("at", pa.int64()),
-        ("what", pa.string()),
-        ("by_whom", pa.string()),
-        ("note", pa.string()),
-        ("sagas", pa.int64()),
-    ]
-)
 
 ACTIONS: Final = ("resume", "compensate", "verify_first")
 
@@ -210,13 +188,10 @@ class IncidentRecords:
 
     def store(self, documents: Mapping[str, str], changes: Sequence[IncidentChange]) -> None:
         """Stores incidents and changes in their histories; an acknowledgement stores which sagas are part of it."""
-        written = [{"key": key, "document": document} for key, document in documents.items()]
-        rows = [dict(zip(CHANGES.names, each, strict=True)) for each in changes]
+        written = table("incident at what by_whom note sagas", changes, at=pa.int64(), sagas=pa.int64())
         with self._database.transaction():
-            self._database.count(SQL["put_incidents"], batch_incidents=pa.Table.from_pylist(written, schema=INCIDENTS))
-            self._database.count(
-                SQL["insert_incident_changes"], batch_changes=pa.Table.from_pylist(rows, schema=CHANGES)
-            )
+            self._database.count(SQL["put_incidents"], batch_incidents=table("key document", documents.items()))
+            self._database.count(SQL["insert_incident_changes"], batch_changes=written)
             for each in changes:
                 if each.what == ACKNOWLEDGED:
                     self._database.count(SQL["delete_incident_members"], {"key": each.incident})
@@ -232,11 +207,11 @@ class IncidentRecords:
         self._database.count(SQL["clear_notes"], texts=texts)
         sought, certain = texts["text"].to_pylist(), set(keys)
         written = [
-            {"key": key, "document": _redacted(document, sought)}
+            (key, _redacted(document, sought))
             for key, document in self.documents().items()
             if key in certain or any(text in document for text in sought)
         ]
-        self._database.count(SQL["put_incidents"], batch_incidents=pa.Table.from_pylist(written, schema=INCIDENTS))
+        self._database.count(SQL["put_incidents"], batch_incidents=table("key document", written))
 
     def history(self, key: str) -> Sequence[IncidentChange]:
         """Returns everything that happened to an incident, earliest first."""
@@ -262,34 +237,28 @@ def _redacted(document: str, texts: Sequence[str]) -> str:
 
 def _sagas_table(sagas: Mapping[SagaKey, IncidentSaga], joined: Joined, now: int) -> pa.Table:
     rows = [
-        key._asdict()
-        | {name: getattr(each, name) for name in (*_TEXTS, "since")}
-        | {"joined_at": joined.get((key, each.incident), now)}
+        (*key, *(getattr(each, name) for name in _TEXTS), each.since, joined.get((key, each.incident), now))
         for key, each in sagas.items()
     ]
-    return pa.Table.from_pylist(rows, schema=INCIDENT_SAGAS)
+    names = " ".join((*SagaKey._fields, *_TEXTS, "since", "joined_at"))
+    return table(names, rows, since=pa.int64(), joined_at=pa.int64())
 
 
 def _amounts_table(sagas: Mapping[SagaKey, IncidentSaga]) -> pa.Table:
     rows = [
-        {
-            "environment": key.environment,
-            "id": key.id,
-            "incident": each.incident,
-            "currency": amount.currency,
-            "certain": _stored_amount(amount.certain),
-            "possible": _stored_amount(amount.possible),
-            "places": _places(amount.certain, amount.possible),
-        }
+        (
+            *(key.environment, key.id, each.incident, amount.currency),
+            *(round(amount.certain, DECIMAL_PLACES), round(amount.possible, DECIMAL_PLACES)),
+            _places(amount.certain, amount.possible),
+        )
         for key, each in sagas.items()
         for amount in each.amounts
         if abs(amount.certain) < MAX_AMOUNT and abs(amount.possible) < MAX_AMOUNT
     ]
-    return pa.Table.from_pylist(rows, schema=AMOUNTS)
-
-
-def _stored_amount(amount: Decimal) -> Decimal:
-    return round(amount, DECIMAL_PLACES)
+    kind = pa.decimal128(38, DECIMAL_PLACES)
+    return table(
+        "environment id incident currency certain possible places", rows, certain=kind, possible=kind, places=pa.int8()
+    )
 
 
 def _places(*amounts: Decimal) -> int:

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 import pyarrow as pa
 
+from sagascope_collector import json_values
 from sagascope_collector.records import Facts, Log, Mark, SagaId, Span
 from sagascope_collector.storage import changes, rows, schema, summaries
 from sagascope_collector.storage.changes import Bounds, Interval
@@ -126,27 +127,27 @@ class Lookup:
             yield from self._ends_of(kind, saga.id, where[saga].intervals)
         for saga, each in where.items():
             if each.move:
-                schema = {"move": each.move, "id": saga.id}
-                yield self._database.arrow(SQL[f"select_moved_{kind}"], schema)
+                values = {"move": each.move, "id": saga.id}
+                yield self._database.arrow(SQL[f"select_moved_{kind}"], values)
 
     def _rows(self, kind: str, ids: set[str], first: int, last: int) -> pa.Table:
-        schema = {"first": first, "last": last}
+        values = {"first": first, "last": last}
         if len(ids) == 1:
-            return self._database.arrow(SQL[f"select_{kind}_of_one"], schema | {"id": next(iter(ids))})
-        wanted = pa.table({"id": pa.array(sorted(ids), pa.string())})
-        return self._database.arrow(SQL[f"select_{kind}_of_many"], schema, wanted=wanted)
+            return self._database.arrow(SQL[f"select_{kind}_of_one"], values | {"id": next(iter(ids))})
+        wanted = schema.table("id", zip(sorted(ids), strict=True))
+        return self._database.arrow(SQL[f"select_{kind}_of_many"], values, wanted=wanted)
 
     def _ends_of(self, kind: str, saga_id: str, intervals: Sequence[Interval]) -> Iterator[pa.Table]:
         if not intervals:
             return
-        schema = {"id": saga_id, "first": intervals[0][0], "last": intervals[-1][1], "limit": MAX_RECORDS // 2}
-        yield self._database.arrow(SQL[f"select_ends_of_{kind}"], schema)
+        values = {"id": saga_id, "first": intervals[0][0], "last": intervals[-1][1], "limit": MAX_RECORDS // 2}
+        yield self._database.arrow(SQL[f"select_ends_of_{kind}"], values)
 
     def _totals(self, saga: SagaId, where: Bounds) -> tuple[int, int]:
         if not where.intervals:
             return 0, 0
-        schema = {"id": saga.id, "first": where.intervals[0][0], "last": where.intervals[-1][1]}
-        spans, logs = (self._database.rows(SQL[f"count_{kind}_of_one"], schema)[0][0] for kind in ("spans", "logs"))
+        values = {"id": saga.id, "first": where.intervals[0][0], "last": where.intervals[-1][1]}
+        spans, logs = (self._database.rows(SQL[f"count_{kind}_of_one"], values)[0][0] for kind in ("spans", "logs"))
         return int(spans), int(logs)
 
     def _linked(self, where: Mapping[SagaId, Bounds]) -> Linked:
@@ -171,11 +172,11 @@ class Lookup:
         return {saga: list(distinct.values()) for saga, distinct in found.items()}
 
     def _links(self, ids: set[str], first: int, last: int) -> pa.Table:
-        schema = {"first": first, "last": last}
+        values = {"first": first, "last": last}
         if len(ids) == 1:
-            return self._database.arrow(SQL["select_links_of_one"], schema | {"id": next(iter(ids))})
-        wanted = pa.table({"id": pa.array(sorted(ids), pa.string())})
-        return self._database.arrow(SQL["select_links_of_many"], schema, wanted=wanted)
+            return self._database.arrow(SQL["select_links_of_one"], values | {"id": next(iter(ids))})
+        wanted = schema.table("id", zip(sorted(ids), strict=True))
+        return self._database.arrow(SQL["select_links_of_many"], values, wanted=wanted)
 
     def _joined(
         self, saga: SagaId, spans: Sequence[Span], logs: Sequence[Log], totals: tuple[int, int] | None
@@ -223,8 +224,8 @@ class Lookup:
             yield from (log for _, log in rows.logs(table, self._origins))
 
     def _between(self, name: str, since: int, until: int) -> Iterator[pa.Table]:
-        schema = {"since": since, "until": until}
-        yield from self._database.batches(SQL[name], schema, rows=SPANS_TOGETHER)
+        values = {"since": since, "until": until}
+        yield from self._database.batches(SQL[name], values, rows=SPANS_TOGETHER)
 
     def lost(self) -> Iterator[dict[SagaId, Bounds]]:
         """Returns where the records of sagas lie of which no summary says it, some thousands of sagas at a time."""
@@ -282,4 +283,4 @@ def _clean_completion(ids: Sequence[SagaId], row: tuple[Any, ...]) -> CleanCompl
 
 def _attributes(stored: Mapping[str, str]) -> Mapping[str, Any]:
     names = [name for name, column in rows.known_keys(stored["keys"]) if column is None]
-    return schema.attributes(zip(names, orjson.loads(stored["values"]), strict=True))
+    return json_values.attributes(zip(names, orjson.loads(stored["values"]), strict=True))

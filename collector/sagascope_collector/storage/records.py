@@ -11,13 +11,15 @@ import orjson
 import pyarrow as pa
 
 from sagascope import semconv
+from sagascope_collector import json_values
 from sagascope_collector.errors import StorageUnavailable
+from sagascope_collector.observations import Observation
 from sagascope_collector.records import SagaId
 from sagascope_collector.storage import instances, repeats, rows, schema, summaries
 from sagascope_collector.storage.changes import DOWNSAMPLED, NO_BOUNDS, Bounds, Changes, covering, load_bounds
 from sagascope_collector.storage.connection import statements
 from sagascope_collector.storage.database import Database
-from sagascope_collector.storage.instances import Instances, Observation
+from sagascope_collector.storage.instances import Instances
 from sagascope_collector.storage.rows import Origins
 
 
@@ -61,8 +63,6 @@ SNAPSHOT_COMMITS: int = 200
 
 NUMBERS_READ_AT_START: int = 200_000
 """Spans and log records whose numbers are read at the start, so that repeats of them are found without a query."""
-
-CHANGED: Final = pa.schema([("environment", pa.string()), ("id", pa.string()), ("bounds", pa.string())])
 
 NO_SPANS: Final = schema.no_rows(schema.STORED_SPANS)
 NO_LOGS: Final = schema.no_rows(schema.STORED_LOGS)
@@ -202,7 +202,8 @@ class Records:
             self._database.rows(SQL["delete_commits"], {"seq": self._seq})
             self._database.rows(SQL["delete_changed"])
             if changed := self._changes.all():
-                self._database.rows(SQL["insert_changed"], changed=_changed_table(changed))
+                rows_ = ((*saga, where.dump()) for saga, where in changed.items())
+                self._database.rows(SQL["insert_changed"], changed=schema.table("environment id bounds", rows_))
         self._commits = 0
 
     def _restore(self) -> None:
@@ -248,17 +249,7 @@ def _links_of(spans: pa.Table, links: pa.Table) -> pa.Table:
     return found.group_by(found.column_names).aggregate([])  # of a span that repeats they are there twice
 
 
-def _changed_table(changed: Mapping[SagaId, Bounds]) -> pa.Table:
-    rows_ = [(saga.environment, saga.id, where.dump()) for saga, where in changed.items()]
-    columns = zip(*rows_, strict=True)
-    return pa.table([pa.array(each, pa.string()) for each in columns], schema=CHANGED)
-
-
 DELETION: Final = statements("deletion")
-
-CUT_LINKS: Final = pa.schema(
-    [("trace_id", pa.binary()), ("span_id", pa.binary()), ("earlier", pa.string()), ("links", pa.string())]
-)
 
 
 class Deletion:
@@ -310,8 +301,9 @@ class Deletion:
         named = set(gone["id"].to_pylist())
         rows = [(trace_id, span_id, links, _without(links, named)) for trace_id, span_id, links in found]
         if rows:
-            columns = [pa.array(each, kind.type) for each, kind in zip(zip(*rows, strict=True), CUT_LINKS, strict=True)]
-            self._database.rows(DELETION["update_links"], span, changed=pa.table(columns, schema=CUT_LINKS))
+            ids = {"trace_id": pa.binary(), "span_id": pa.binary()}
+            changed = schema.table("trace_id span_id earlier links", rows, **ids)
+            self._database.rows(DELETION["update_links"], span, changed=changed)
 
 
 def _without(links: str, named: Iterable[str]) -> str:
@@ -321,4 +313,4 @@ def _without(links: str, named: Iterable[str]) -> str:
 
 
 def _saga_of(link: list[Any]) -> object:
-    return schema.attributes(link[2]).get(semconv.SAGA_ID)
+    return json_values.attributes(link[2]).get(semconv.SAGA_ID)

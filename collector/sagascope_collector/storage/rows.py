@@ -14,6 +14,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
+from sagascope_collector import json_values
 from sagascope_collector.records import (
     Attributes,
     Entity,
@@ -94,7 +95,8 @@ class Origins:
             if row not in self._numbers and row not in new:
                 new[row] = following + len(new)
         numbers = [self._numbers[row] if row in self._numbers else new[row] for row in rows]
-        return numbers, _table(new) if new else NO_ORIGINS
+        added = ((number, *columns) for columns, number in new.items())
+        return numbers, schema.table(" ".join(ORIGINS.names), added, origin_id=pa.uint32()) if new else NO_ORIGINS
 
     def added(self, rows: pa.Table) -> None:
         """Takes in rows that were inserted."""
@@ -127,15 +129,9 @@ class Origins:
             self._numbers[columns] = number
 
 
-def _table(new: dict[Columns, int]) -> pa.Table:
-    rows = [(number, *columns) for columns, number in new.items()]
-    arrays = zip(*rows, strict=True)
-    return pa.table([pa.array(each, kind.type) for each, kind in zip(arrays, ORIGINS, strict=True)], schema=ORIGINS)
-
-
 def _resource(text: str) -> Resource:
     attributes, dropped, schema_url, entities = orjson.loads(text)
-    return Resource(schema.attributes(attributes), dropped, schema_url, tuple(map(_entity, entities)))
+    return Resource(json_values.attributes(attributes), dropped, schema_url, tuple(map(_entity, entities)))
 
 
 def _entity(stored: Sequence[Any]) -> Entity:
@@ -145,7 +141,7 @@ def _entity(stored: Sequence[Any]) -> Entity:
 
 def _scope(text: str) -> Scope:
     name, version, attributes, dropped, schema_url = orjson.loads(text)
-    return Scope(name, version, schema.attributes(attributes), dropped, schema_url)
+    return Scope(name, version, json_values.attributes(attributes), dropped, schema_url)
 
 
 # --- to be stored ------------------------------------------------------------------------------------
@@ -241,7 +237,7 @@ def known_keys(text: str) -> list[tuple[str, int | None]]:
 
 def _attributes(keys: Sequence[tuple[str, int | None]], stored: Iterable[Any], mark: Sequence[Any]) -> Attributes:
     following = iter(stored)
-    return schema.attributes((key, next(following) if column is None else mark[column]) for key, column in keys)
+    return json_values.attributes((key, next(following) if column is None else mark[column]) for key, column in keys)
 
 
 def _span(own: tuple[Any, ...], mark: Mark, origin: Origin, attributes: Attributes) -> Span:
@@ -277,7 +273,7 @@ def _log(own: tuple[Any, ...], mark: Mark, origin: Origin, attributes: Attribute
         observed_at,
         severity,
         text,
-        schema.decode(body),
+        json_values.decode(body),
         event_name,
         trace_id.hex(),
         span_id.hex(),
@@ -300,12 +296,12 @@ def _extras_of(text: str) -> tuple[str, int, int, int, int]:
 
 def _event(stored: Sequence[Any]) -> Event:
     name, at, pairs, dropped = stored
-    return Event(name, at, schema.attributes(pairs), dropped)
+    return Event(name, at, json_values.attributes(pairs), dropped)
 
 
 def _link(stored: Sequence[Any]) -> Link:
     trace_id, span_id, pairs, trace_state, flags, dropped = stored
-    return Link(trace_id, span_id, schema.attributes(pairs), trace_state, flags, dropped)
+    return Link(trace_id, span_id, json_values.attributes(pairs), trace_state, flags, dropped)
 
 
 def _listed(text: str, read: Callable[[Sequence[Any]], Any]) -> tuple[Any, ...]:

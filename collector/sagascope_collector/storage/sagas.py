@@ -14,7 +14,7 @@ from typing import Final
 import pyarrow as pa
 
 from sagascope_collector.records import SagaId
-from sagascope_collector.storage import summaries
+from sagascope_collector.storage import schema, summaries
 from sagascope_collector.storage.changes import DOWNSAMPLED, NO_BOUNDS, Bounds, Changes, load_bounds
 from sagascope_collector.storage.connection import statements
 from sagascope_collector.storage.database import Database
@@ -24,11 +24,6 @@ from sagascope_collector.storage.summaries import SagaRow, id_of
 
 SQL: Final = statements("sagas")
 OUTCOMES: Final = statements("outcomes")
-
-GONE: Final = pa.schema(
-    [("environment", pa.string()), ("name", pa.string()), ("status", pa.string()), ("ended_at", pa.int64())]
-)
-"""What is returned of ended summaries that are deleted."""
 
 SETTLED_AFTER_NS: Final = 60_000_000_000
 """Time since the last record of an ended saga after which its summary is moved: later records are rare then."""
@@ -103,7 +98,7 @@ class Sagas:
             return []
         if len(texts) == 1:  # as a value: a join takes twice as long
             return [batch for (batch,) in self._database.rows(SQL["select_batches_of_one"], {"term": texts[0]})]
-        wanted = pa.table({"term": pa.array(texts, pa.string())})
+        wanted = schema.table("term", zip(texts, strict=True))
         return [batch for (batch,) in self._database.rows(SQL["select_batches"], wanted=wanted)]
 
     def _stored(self, ids: Sequence[SagaId]) -> dict[SagaId, tuple[Bounds, bool | None]]:
@@ -164,8 +159,9 @@ class Sagas:
             texts = {saga: where.dump() for saga, where in known.items()}
             with self._database.transaction():
                 if new_services:
-                    table = summaries.step_services_table(new_services)
-                    self._database.rows(SQL["put_step_services"], batch=table)
+                    services = ((*step, service) for step, service in new_services.items())
+                    batch = schema.table("environment name step service", services)
+                    self._database.rows(SQL["put_step_services"], batch=batch)
                 gone = self._reopen([saga for saga in ids if saga in stored and stored[saga][1]])
                 if gone.num_rows:
                     self._database.rows(OUTCOMES["subtract_outcome_counts"], gone=gone)
@@ -211,14 +207,13 @@ class Sagas:
 
     def _reopen(self, ids: Sequence[SagaId]) -> pa.Table:
         """Within a transaction: deletes and returns the ended summaries of these ids, which get new ones, or none."""
+        if self._reopened is not None:
+            self._reopened.extend(ids)
+        rows = self._database.rows(SQL["delete_ended"], settled=summaries.ids_table(ids)) if ids else []
+        gone = schema.table("environment name status ended_at", rows, ended_at=pa.int64())
         if ids:
-            if self._reopened is not None:
-                self._reopened.extend(ids)
-            rows = self._database.rows(SQL["delete_ended"], settled=summaries.ids_table(ids))
-            gone = pa.Table.from_pylist([dict(zip(GONE.names, row, strict=True)) for row in rows], schema=GONE)
             self._database.rows(SQL["subtract_ended_counts"], gone=gone)
-            return gone
-        return GONE.empty_table()
+        return gone
 
     def scattered(self, intervals: int) -> list[tuple[SagaId, Bounds]]:
         """Returns open sagas whose records lie in so many places or more."""
@@ -335,7 +330,7 @@ class Sagas:
 
         Ended sagas that have them too, of other environments or names, are found as before.
         """
-        wanted = pa.table({"term": pa.array(list(texts), pa.string())})
+        wanted = schema.table("term", zip(texts, strict=True))
         batches = self.batches(texts)
         for name in ("delete_terms", "delete_recent_terms_of"):
             self._database.rows(SQL[name], wanted=wanted)

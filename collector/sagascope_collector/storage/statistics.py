@@ -19,6 +19,7 @@ from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.storage.connection import statements
 from sagascope_collector.storage.database import Database
 from sagascope_collector.storage.records import Records
+from sagascope_collector.storage.schema import table
 
 SQL: Final = statements("statistics")
 
@@ -256,8 +257,6 @@ def percentiles(buckets: Mapping[int, int]) -> tuple[float, float, float] | None
 
 OUTCOMES: Final = statements("outcomes")
 
-SAGA_TYPE: Final = pa.schema([("environment", pa.string()), ("name", pa.string())])
-
 SagaType = tuple[str, str]
 """An environment, and a saga name."""
 
@@ -297,9 +296,7 @@ class Outcomes:
 
         Sagas that need attention are left out. Both times are in seconds since 1970.
         """
-        wanted = pa.Table.from_pylist(
-            [dict(zip(SAGA_TYPE.names, each, strict=True)) for each in types], schema=SAGA_TYPE
-        )
+        wanted = table("environment name", types)
         found: dict[SagaType, list[OutcomePeriod]] = {}
         values = {"oldest": oldest, "recent": recent}
         for environment, name, *period in self._database.rows(OUTCOMES["select_outcome_counts"], values, wanted=wanted):

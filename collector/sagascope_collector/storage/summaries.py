@@ -12,6 +12,7 @@ import orjson
 import pyarrow as pa
 
 from sagascope_collector.records import SagaId, SagaKey
+from sagascope_collector.storage import schema
 
 LATEST_TIME_NS: Final = 2**63 - 1
 """The latest time that is kept, in the year 2262: a record may carry any number of 64 bits."""
@@ -115,10 +116,6 @@ SCHEMA: Final = pa.schema(
 )
 """The columns of `open_sagas`."""
 
-IDS: Final = pa.schema([(name, pa.string()) for name in SagaId._fields])
-
-STEP_SERVICES: Final = pa.schema([(name, pa.string()) for name in ("environment", "name", "step", "service")])
-
 _TIME_COLUMNS: Final = ("started_at", "updated_at", "ended_at", "due_at")
 _READ: Final = [name for name in SCHEMA.names if name not in ("id_hash", "bounds")]
 
@@ -126,7 +123,7 @@ _READ: Final = [name for name in SCHEMA.names if name not in ("id_hash", "bounds
 def table(rows: Sequence[SagaRow], bounds: Mapping[SagaId, str]) -> pa.Table:
     """Returns the rows as a table of `SCHEMA`; `bounds` are those of each id, as text."""
     if not rows:
-        return SCHEMA.empty_table()
+        return schema.no_rows(SCHEMA)
     columns: dict[str, Sequence[Any]] = dict(zip(SagaRow._fields, zip(*rows, strict=True), strict=True))
     columns |= zip(SagaKey._fields, zip(*columns["key"], strict=True), strict=True)
     columns |= {name: list(map(_text, columns[name])) for name in ("steps", "services")}
@@ -144,14 +141,7 @@ def id_hash(text: str) -> int:
 
 def ids_table(ids: Iterable[SagaId]) -> pa.Table:
     """Returns saga ids as columns."""
-    wanted = list(ids)
-    return pa.table([pa.array([each[column] for each in wanted], pa.string()) for column in range(2)], schema=IDS)
-
-
-def step_services_table(found: Mapping[tuple[str, str, str], str]) -> pa.Table:
-    """Returns (environment, saga name, step) and the service that runs it, as columns."""
-    rows = [dict(zip(STEP_SERVICES.names, (*step, service), strict=True)) for step, service in found.items()]
-    return pa.Table.from_pylist(rows, schema=STEP_SERVICES)
+    return schema.table("environment id", ids)
 
 
 def read(columns: Sequence[Any]) -> SagaRow:

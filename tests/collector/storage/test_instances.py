@@ -9,9 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
+from sagascope_collector.observations import Beat, Observation, merge
 from sagascope_collector.records import Following, Heartbeat, Instance, Listing, Process
-from sagascope_collector.storage import Beat, Observation, Storage
-from sagascope_collector.storage.instances import merge
+from sagascope_collector.storage import Storage
 from support.otlp import NOON, SECOND, attributes, heartbeat, hexes, logs, resource, span, traces
 
 from .conftest import RECEIVED, Put, append

@@ -1,0 +1,139 @@
+"""What batches say of the processes that sent them, merged in whatever order it came. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND
+from sagascope_collector.records import Following, Heartbeat, Instance, Listing, Process
+
+SETTLED_AFTER_NS: Final = 10 * NANOSECONDS_PER_SECOND
+"""How much older than the latest a list must be for a span that it lacks to have ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """One heartbeat record: all that a process reported at that moment, or one part of it."""
+
+    at: int
+    interval: float
+    sequence: int
+    open_spans: frozenset[str]
+    part: int = 1
+    parts: int = 1
+    dropped: int = 0
+    final: bool = False
+    following: Following | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one batch says of one process; times as in `records.Instance`."""
+
+    process: Process
+    first_seen: int
+    last_seen: int
+    beats: tuple[Beat, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KnownInstance:
+    """One process as it is kept: an `Instance` whose latest list of open spans may still lack parts."""
+
+    process: Process
+    first_seen: int
+    last_seen: int
+    beat: Beat | None = None
+    """The latest; the parts that came of it are joined in ``open_spans``."""
+    parts_seen: frozenset[int] = frozenset()
+    past: tuple[Listing, ...] = ()
+    """Complete lists before `beat`, oldest first: the first of each second in `SETTLED_AFTER_NS`, one older."""
+
+    def instance(self) -> Instance:
+        """Returns it as the rest of the collector sees it."""
+        return Instance(self.process, self.first_seen, self.last_seen, self._heartbeat(), self._earlier())
+
+    def _earlier(self) -> Listing | None:
+        if self.beat is None or not self.past or self.past[0].at > self.beat.at - SETTLED_AFTER_NS:
+            return None
+        return self.past[0]
+
+    def _heartbeat(self) -> Heartbeat | None:
+        beat = self.beat
+        if beat is None:
+            return None
+        complete = len(self.parts_seen) >= beat.parts
+        return Heartbeat(
+            beat.at,
+            beat.interval,
+            beat.sequence,
+            beat.open_spans,
+            complete,
+            dropped=beat.dropped,
+            final=beat.final,
+            following=beat.following,
+        )
+
+
+Identity = tuple[str, str, str]
+"""(environment, service, identity): what tells processes apart."""
+
+
+def identity_of(process: Process) -> Identity:
+    """Returns what tells this process apart from others."""
+    return process.environment, process.service, process.identity
+
+
+def merge(known: Iterable[KnownInstance], observations: Iterable[Observation]) -> list[KnownInstance]:
+    """Merges observations into what was known of the same processes, in whatever order they came."""
+    merged = {identity_of(each.process): each for each in known}
+    for observation in observations:
+        identity = identity_of(observation.process)
+        merged[identity] = _observed(merged.get(identity), observation)
+    return list(merged.values())
+
+
+def _observed(earlier: KnownInstance | None, observation: Observation) -> KnownInstance:
+    known = earlier or KnownInstance(observation.process, observation.first_seen, observation.last_seen)
+    newer = observation.last_seen >= known.last_seen
+    known = replace(
+        known,
+        process=observation.process if newer else known.process,
+        first_seen=min(known.first_seen, observation.first_seen),
+        last_seen=max(known.last_seen, observation.last_seen),
+    )
+    for beat in observation.beats:
+        known = _reported(known, beat)
+    return known
+
+
+def _reported(known: KnownInstance, beat: Beat) -> KnownInstance:
+    current = known.beat
+    if current and _same_list(known, current, beat):
+        whole = replace(current, at=max(current.at, beat.at), open_spans=current.open_spans | beat.open_spans)
+        return replace(known, beat=whole, parts_seen=known.parts_seen | {beat.part})
+    if current is None:
+        return replace(known, beat=beat, parts_seen=frozenset({beat.part}))
+    if (beat.at, beat.sequence) <= (current.at, current.sequence):
+        return _remember(known, beat, complete=beat.parts == 1)
+    known = _remember(known, current, complete=len(known.parts_seen) >= current.parts, latest=beat.at)
+    return replace(known, beat=beat, parts_seen=frozenset({beat.part}))
+
+
+def _remember(known: KnownInstance, beat: Beat, *, complete: bool, latest: int = 0) -> KnownInstance:
+    """Keeps a list that is not the latest, as long as it can tell when a span ended."""
+    latest = max(latest, known.beat.at if known.beat else 0)
+    if not complete or beat.at >= latest:
+        return known
+    by_second = {each.at // NANOSECONDS_PER_SECOND: each for each in known.past}
+    of_second = by_second.get(beat.at // NANOSECONDS_PER_SECOND)
+    if of_second is None or beat.at < of_second.at:  # the last of a second could push out the one that had settled
+        by_second[beat.at // NANOSECONDS_PER_SECOND] = Listing(beat.at, beat.open_spans)
+    ordered = sorted(by_second.values(), key=lambda each: each.at)
+    settled = [each for each in ordered if each.at <= latest - SETTLED_AFTER_NS]
+    return replace(known, past=(*settled[-1:], *ordered[len(settled) :]))
+
+
+def _same_list(known: KnownInstance, current: Beat, beat: Beat) -> bool:
+    """Whether it is a missing part of the list that is being joined; a part that came already is of a later list."""
+    return beat.sequence == current.sequence and beat.parts == current.parts and beat.part not in known.parts_seen
