@@ -21,9 +21,10 @@ from report import table
 
 from sagascope_collector.analysis import Context
 from sagascope_collector.api import create_api
+from sagascope_collector.incident_records import AmountAtRisk, IncidentSaga
 from sagascope_collector.incidents import Incidents
 from sagascope_collector.records import SagaId, SagaKey
-from sagascope_collector.storage import AmountAtRisk, IncidentSaga, SagaRow, Storage
+from sagascope_collector.storage import SagaRow, Storage
 from support.collector import running_collector
 from support.payments import Tried, saga, send, soon
 from support.webhook import receiver

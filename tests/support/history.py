@@ -18,12 +18,13 @@ import pyarrow.compute as pc
 
 from sagascope_collector.analysis import Context
 from sagascope_collector.api import present
+from sagascope_collector.incident_records import IncidentSaga
 from sagascope_collector.ingest import Encoding, Payload, Signal
 from sagascope_collector.otlp import decode
 from sagascope_collector.projection import Projection
 from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.saga_filters import SagaFilters
-from sagascope_collector.storage import Batch, IncidentSaga, SagaRow, Storage
+from sagascope_collector.storage import Batch, SagaRow, Storage
 from support.otlp import SECOND, log, logs, of_saga, resource, span, span_id, trace_id, traces
 
 SAGAS = 700

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from sagascope_collector.client import schemas
 from sagascope_collector.config_file import Template
+from sagascope_collector.incident_records import FailureRate
 from sagascope_collector.incidents import Incident
-from sagascope_collector.storage import FailureRate
 
 VERSION: Final = 1
 

@@ -13,10 +13,11 @@ from sagascope_collector.api.parameters import IncidentListing, Nothing, TaskLis
 from sagascope_collector.api.present import decimal, moment, parts
 from sagascope_collector.client import schemas
 from sagascope_collector.errors import BadValue
+from sagascope_collector.incident_records import FailureRate, IncidentChange
 from sagascope_collector.incidents import CommonAttribute, Comparison, Incident, Incidents, SagaAttribute, State
 from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.saga_filters import SagaFilters, Word
-from sagascope_collector.storage import FailureRate, IncidentChange, Storage
+from sagascope_collector.storage import Storage
 
 
 @dataclass(frozen=True, slots=True)

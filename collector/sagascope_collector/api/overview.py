@@ -10,7 +10,8 @@ from sagascope_collector import analysis
 from sagascope_collector.api.present import moment
 from sagascope_collector.client import schemas
 from sagascope_collector.records import Following, Instance
-from sagascope_collector.storage import TRANSITION, Page, PathCount, StepPeriod, StepStatistics, Storage, steps_of
+from sagascope_collector.step_statistics import TRANSITION, PathCount, StepPeriod, StepStatistics, steps_of
+from sagascope_collector.storage import Page, Storage
 
 MAX_PATHS: int = 20
 """Paths in an answer."""

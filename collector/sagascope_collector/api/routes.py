@@ -27,7 +27,8 @@ from sagascope_collector.incidents import Comparison, Incidents
 from sagascope_collector.records import SagaId
 from sagascope_collector.saga_filters import Word
 from sagascope_collector.sql import Queries
-from sagascope_collector.storage import Storage, whole_period
+from sagascope_collector.step_statistics import whole_period
+from sagascope_collector.storage import Storage
 
 MAX_PATHS: int = 100
 """Paths of a saga type among which the usual one is chosen."""

@@ -6,8 +6,8 @@ import re
 from typing import Final, NamedTuple
 
 from sagascope_collector.analysis.model import Failure, Judgement, Saga
+from sagascope_collector.incident_records import AmountAtRisk, IncidentSaga
 from sagascope_collector.incidents.recommended_actions import recommended_action
-from sagascope_collector.storage import AmountAtRisk, IncidentSaga
 
 MAX_MESSAGE_CHARACTERS: Final = 2_000
 """Characters of a message that are used; what follows distinguishes no causes."""

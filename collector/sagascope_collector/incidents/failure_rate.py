@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from sagascope_collector.storage import FailureRate, OutcomePeriod
+from sagascope_collector.incident_records import FailureRate
+from sagascope_collector.storage import OutcomePeriod
 
 MINUTE_SECONDS: Final = 60
 HOUR_SECONDS: Final = 3_600

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import orjson
 
-from sagascope_collector.storage import AmountAtRisk, FailureRate, IncidentChange, IncidentGroup
+from sagascope_collector.incident_records import AmountAtRisk, FailureRate, IncidentChange, IncidentGroup
 
 RESOLVE_AFTER_NS: Final = 5_000_000_000
 """Time without sagas after which an incident is resolved, so that a retry does not resolve and reopen it."""

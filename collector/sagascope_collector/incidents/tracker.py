@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from sagascope_collector.errors import NotFound
+from sagascope_collector.incident_records import IncidentChange, IncidentGroup, Progress
 from sagascope_collector.incidents.failure_monitor import FailureRates
 from sagascope_collector.incidents.lifecycle import Incident, Scope, State, advance, changed_by_person, dump, load
 from sagascope_collector.periodic import PeriodicTask
-from sagascope_collector.storage import IncidentChange, IncidentGroup, IncidentRecords, Progress
+from sagascope_collector.storage import IncidentRecords
 
 INTERVAL_SECONDS: Final = 0.25
 """Time between two looks while nothing changes."""

@@ -60,14 +60,8 @@ class AlertRecords:
 
     def put(self, states: Sequence[AlertState], notifications: Sequence[Notification]) -> None:
         """Writes both in one transaction, so that a crash neither repeats nor loses a notification."""
-        rows = table(
-            " ".join(AlertState._fields),
-            states,
-            opened_at=pa.int64(),
-            growth_step=pa.int64(),
-            is_resolved=pa.bool_(),
-            resolved_since=pa.int64(),
-        )
+        numbers = dict.fromkeys(("opened_at", "growth_step", "resolved_since"), pa.int64())
+        rows = table(" ".join(AlertState._fields), states, is_resolved=pa.bool_(), **numbers)
         with self._database.transaction():
             self._database.count(SQL["put_states"], batch_states=rows)
             if notifications:

@@ -10,6 +10,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from glob import escape
 from itertools import count
 from pathlib import Path
@@ -65,13 +66,13 @@ Progress = Callable[[float], None]
 _copy_numbers: Final = count(1)
 
 
+@dataclass(eq=False)
 class Rewriting:
     """Writes copies of one database, one at a time."""
 
-    def __init__(self, database: Database, sagas: Sagas, records: Records) -> None:
-        self._database = database
-        self._sagas = sagas
-        self._records = records
+    _database: Database
+    _sagas: Sagas
+    _records: Records
 
     @contextmanager
     def copy(self, new: Path, progress: Progress = lambda _: None, *, is_in_use: bool = False) -> Iterator[None]:
@@ -146,17 +147,15 @@ class Rewriting:
                 self._database.rows(f"INSERT INTO copied.{table} FROM {table}")
 
 
+@dataclass(eq=False)
 class Backups:
     """Consistent copies of one database."""
 
-    def __init__(
-        self, database: Database, rewriting: Rewriting, working: threading.Lock, clock: Callable[[], int]
-    ) -> None:
-        """`working` is the lock of maintenance."""
-        self._database = database
-        self._rewriting = rewriting
-        self._working = working
-        self._clock = clock
+    _database: Database
+    _rewriting: Rewriting
+    _working: threading.Lock
+    """That of maintenance."""
+    _clock: Callable[[], int]
 
     @contextmanager
     def copied(self) -> Iterator[Path]:

@@ -6,7 +6,7 @@ carried out are carried out together, with one rewriting of the file.
 
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +22,7 @@ from sagascope_collector.storage.connection import IN_MEMORY, statements
 from sagascope_collector.storage.copies import Rewriting
 from sagascope_collector.storage.database import Database
 from sagascope_collector.storage.incidents import IncidentRecords
-from sagascope_collector.storage.records import Deletion, Records
+from sagascope_collector.storage.records import Records
 from sagascope_collector.storage.sagas import Sagas
 from sagascope_collector.storage.schema import table
 
@@ -42,37 +42,25 @@ class _Request:
     """Why it was not carried out."""
 
 
+@dataclass(eq=False)
 class Erasure:
     """Carries out requests; reading and appending go on meanwhile."""
 
-    def __init__(
-        self,
-        database: Database,
-        records: Records,
-        sagas: Sagas,
-        changes: Changes,
-        incidents: IncidentRecords,
-        alerts: AlertRecords,
-        baselines: Baselines,
-        rewriting: Rewriting,
-        working: threading.Lock,
-    ) -> None:
-        """`working` is the lock of maintenance."""
-        self._database = database
-        self._records = records
-        self._sagas = sagas
-        self._changes = changes
-        self._incidents = incidents
-        self._alerts = alerts
-        self._baselines = baselines
-        self._rewriting = rewriting
-        self._working = working
-        self._deletion = Deletion(database, changes)
-        self._waiting: list[_Request] = []
-        self._queue = threading.Lock()
-        """Held for a moment, whatever other locks are."""
-        self.progress: float | None = None
-        """Share of the file that is rewritten; None: nothing is being erased."""
+    _database: Database
+    _records: Records
+    _sagas: Sagas
+    _changes: Changes
+    _incidents: IncidentRecords
+    _alerts: AlertRecords
+    _baselines: Baselines
+    _rewriting: Rewriting
+    _working: threading.Lock
+    """That of maintenance."""
+    _waiting: list[_Request] = field(default_factory=list)
+    _queue: threading.Lock = field(default_factory=threading.Lock)
+    """Held for a moment, whatever other locks are."""
+    progress: float | None = None
+    """Share of the file that is rewritten; None: nothing is being erased."""
 
     def erase(self, ids: Sequence[SagaId], texts: Iterable[str]) -> int:
         """Erases these sagas, and what else was kept with one of these texts in it; returns how many records went.
@@ -110,22 +98,21 @@ class Erasure:
     def _carry_out(self) -> None:
         with self._queue:
             requests, self._waiting = self._waiting, []
-        for each in requests:
-            each.failure = StorageUnavailable("The erasure was interrupted.")
-        removed = dict[int, int]()
+        failure, removed = StorageUnavailable("The erasure was interrupted."), list[int]()
         try:
             self.progress = 0.0
-            for number, each in enumerate(requests):
-                self._note(each)
-                removed[number] = self._delete(each.ids, [*(saga.id for saga in each.ids), *each.texts])
-            self._rewrite()
-            for number, each in enumerate(requests):
-                each.removed, each.failure = removed[number], None
-        except StorageUnavailable as failure:
             for each in requests:
-                each.failure = failure
+                self._note(each)
+                removed.append(self._delete(each.ids, [*(saga.id for saga in each.ids), *each.texts]))
+            self._rewrite()
+            for each, count in zip(requests, removed, strict=True):
+                each.removed = count
+        except StorageUnavailable as error:
+            failure = error
         finally:
             self.progress = None
+            for each in requests:
+                each.failure = failure if each.removed is None else None
 
     def _note(self, request: _Request) -> None:
         rows = [*((*each, each.id) for each in request.ids), *(("", "", each) for each in request.texts)]
@@ -135,7 +122,7 @@ class Erasure:
         settled = summaries.ids_table(ids)
         with self._sagas.writing:
             with self._records.appending, self._database.transaction():
-                removed = self._deletion.delete(self._sagas.bounds(ids), is_erasure=True)
+                removed = self._records.delete(self._sagas.bounds(ids), is_erasure=True)
                 keys = self._incidents.named(settled)
                 self._sagas.delete(ids)
                 self._sagas.delete_terms(named)

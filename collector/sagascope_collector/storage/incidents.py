@@ -2,89 +2,19 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from decimal import Decimal
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import orjson
 import pyarrow as pa
 
+from sagascope_collector.incident_records import AmountAtRisk, IncidentChange, IncidentGroup, IncidentSaga, Progress
 from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.storage.connection import statements
 from sagascope_collector.storage.database import Database
 from sagascope_collector.storage.schema import table
-from sagascope_collector.storage.summaries import AmountAtRisk, IncidentSaga, SagaRow
-
-
-class FailureRate(NamedTuple):
-    """The sagas of a type that ended since their share of failures left its baseline."""
-
-    failed: int
-    """Those that failed or were compensated."""
-    ended: int
-    baseline: float | None
-    """The share of failures that is expected; None: too few sagas ended before to know."""
-    is_total: bool
-    """None completed since half of the failures."""
-    step: str = ""
-    """The step at which attempts fail, whatever becomes of the sagas; ``""``: the sagas fail."""
-
-
-@dataclass(frozen=True, slots=True)
-class IncidentGroup:
-    """The sagas that are stuck, or failed, for one cause at this moment."""
-
-    key: str
-    environment: str
-    name: str
-    step: str
-    service: str
-    """The one at which most of them are stuck."""
-    phase: str
-    reason: str
-    fingerprint: str
-    error: str
-    """The latest of theirs."""
-    count: int
-    since: int
-    """When the first of them stopped."""
-    middle: int
-    """When half of them had stopped."""
-    latest_at: int
-    """When the latest of them stopped."""
-    joined_at: int
-    """When the latest of them was first seen to be part of this."""
-    examples: tuple[str, ...]
-    """The ids of those that are stuck for longest."""
-    recommended_actions: Mapping[str, int]
-    """How many there are of each."""
-    amounts: tuple[AmountAtRisk, ...]
-    failure_rate: FailureRate | None = None
-    """None: its sagas need attention."""
-
-
-class IncidentChange(NamedTuple):
-    """Something that happened to an incident."""
-
-    incident: str
-    at: int
-    what: str
-    """``opened``, ``reopened``, ``acknowledged``, ``noted`` or ``resolved``."""
-    by: str | None
-    """None: the collector itself."""
-    note: str
-    sagas: int
-    """How many were part of it then."""
-
-
-class Progress(NamedTuple):
-    """What became of the sagas that were part of an incident when it was acknowledged."""
-
-    still: int
-    stuck_again: int
-    moved_on: int
-    finished: int
-
+from sagascope_collector.storage.summaries import SagaRow
 
 SQL: Final = statements("incidents")
 
@@ -119,13 +49,11 @@ class IncidentRecords:
         self._members = set(map(SagaId._make, database.rows(SQL["select_members"])))
         """Sagas that are part of an incident, or were."""
         self._left: set[SagaId] = set()
-        self._version = self._redactions = 0
-        self._listeners: list[Callable[[], None]] = []
-
-    @property
-    def version(self) -> int:
+        self.version = 0
         """A number that changes after anything that `groups` returns may have changed."""
-        return self._version
+        self.redactions = 0
+        """A number that changes after an erasure has changed stored incidents."""
+        self._listeners: list[Callable[[], None]] = []
 
     def put(self, settled: pa.Table, rows: Sequence[SagaRow], now: int) -> bool:
         """Within a transaction: replaces those of these sagas that need attention by `rows`.
@@ -154,18 +82,13 @@ class IncidentRecords:
         self._announce()
 
     def _announce(self) -> None:
-        self._version += 1
+        self.version += 1
         for listener in self._listeners:
             listener()
 
-    @property
-    def redactions(self) -> int:
-        """A number that changes after an erasure has changed stored incidents."""
-        return self._redactions
-
     def redacted(self) -> None:
         """Announces that stored incidents have to be read again."""
-        self._redactions += 1
+        self.redactions += 1
         self._announce()
 
     def listen(self, listener: Callable[[], None]) -> None:

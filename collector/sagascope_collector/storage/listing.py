@@ -83,7 +83,7 @@ class Listing:
             rows = self._rows(found[:limit])
         placed = [(position, rows[key]) for position in found[:limit] if (key := SagaKey(*position[2:6])) in rows]
         last = found[limit - 1] if len(found) > limit else None
-        return Page([row for _, row in placed], _write_cursor(_position(order, last)) if last else None)
+        return Page([row for _, row in placed], _write_cursor(_Position(str(order), *last[:6])) if last else None)
 
     def _failure_period(self, narrowed: SagaFilters) -> _FailurePeriod | None:
         """Returns of which sagas an incident consists that is about a failure rate; None: no such incident is meant."""
@@ -110,7 +110,7 @@ class Listing:
         values |= {"only_open": only_open, "least": None}
         if order != NEWEST or only_open or not self._sagas.is_long:
             return self._database.rows(SQL["select_positions"], values)
-        latest = -after.number if after else self._latest()
+        latest = -after.number if after else self._database.rows(SQL["select_latest_start"])[0][0]
         for seconds in FIRST_WINDOWS_SECONDS if latest else ():
             found = self._database.rows(
                 SQL["select_positions"], values | {"least": latest - seconds * NANOSECONDS_PER_SECOND}
@@ -118,10 +118,6 @@ class Listing:
             if len(found) == values["limit"]:
                 return found
         return self._database.rows(SQL["select_positions"], values)
-
-    def _latest(self) -> int:
-        ((latest,),) = self._database.rows(SQL["select_latest_start"])
-        return latest or 0
 
     def _rows(self, positions: Sequence[tuple[Any, ...]]) -> dict[SagaKey, SagaRow]:
         """Returns the summaries at these positions, by key."""
@@ -196,10 +192,6 @@ def _values(narrowed: SagaFilters, order: Order, after: _Position | None) -> dic
         "after_id": after and after.id,
         "after_run": after and after.run,
     }
-
-
-def _position(order: Order, row: tuple[Any, ...]) -> _Position:
-    return _Position(str(order), *row[:6])
 
 
 def _ranges(batches: Iterable[int]) -> list[tuple[int, int]]:

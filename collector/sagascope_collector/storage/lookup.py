@@ -3,7 +3,7 @@
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -67,17 +67,15 @@ class CleanCompletion(NamedTuple):
     """The attributes of the records that carry a business key, in their order."""
 
 
+@dataclass(eq=False)
 class Lookup:
     """Reads records. Safe from any thread."""
 
-    def __init__(
-        self, database: Database, sagas: Sagas, records: Records, origins: Origins, instances: Instances
-    ) -> None:
-        self._database = database
-        self._sagas = sagas
-        self._records = records
-        self._origins = origins
-        self._instances = instances
+    _database: Database
+    _sagas: Sagas
+    _records: Records
+    _origins: Origins
+    _instances: Instances
 
     def facts(self, ids: Sequence[SagaId]) -> dict[SagaId, Facts]:
         """Returns everything received about each id; an unknown id is absent.

@@ -11,7 +11,7 @@ import orjson
 import pyarrow as pa
 
 from sagascope import semconv
-from sagascope_collector import json_values
+from sagascope_collector import digests, json_values
 from sagascope_collector.errors import StorageUnavailable
 from sagascope_collector.observations import Observation
 from sagascope_collector.records import SagaId
@@ -57,15 +57,13 @@ class Counters(NamedTuple):
 
 
 SQL: Final = statements("records")
+DELETION: Final = statements("deletion")
 
 SNAPSHOT_COMMITS: int = 200
 """Commits after which `state` is written anew: what came since is read again at the next start."""
 
 NUMBERS_READ_AT_START: int = 200_000
 """Spans and log records whose numbers are read at the start, so that repeats of them are found without a query."""
-
-NO_SPANS: Final = schema.no_rows(schema.STORED_SPANS)
-NO_LOGS: Final = schema.no_rows(schema.STORED_LOGS)
 
 
 class Records:
@@ -83,24 +81,16 @@ class Records:
         self.appending = threading.Lock()
         """Held while a commit is made. Taken after `Storage._maintaining` and `Sagas.writing`."""
         ((seq, *counted),) = database.rows(SQL["select_state"])
-        self._seq = int(seq)
-        self._counters = Counters(*counted)
+        self.seq = int(seq)
+        """The number of the last commit."""
+        self.counters = Counters(*counted)
+        """Records since the database was made."""
         self.mark: Callable[[int], None] = lambda _: None
         """Is told the number of each commit that is on disk, before it is acknowledged."""
         self._commits = 0
         ((self._first_linked, self._last_linked),) = database.rows(SQL["select_linked_bounds"])
         self._restore()
         self._repeats = self._remembered()
-
-    @property
-    def seq(self) -> int:
-        """The number of the last commit."""
-        return self._seq
-
-    @property
-    def counters(self) -> Counters:
-        """Records since the database was made."""
-        return self._counters
 
     def may_be_linked(self, first: int, last: int) -> bool:
         """Returns whether links to sagas may lie between two commits: most systems send none."""
@@ -122,11 +112,11 @@ class Records:
 
     def _append(self, batch: Batch, received: int, rejected: int) -> Appended:
         numbers, new_origins = self._origins.numbered(batch.origins)
-        spans, of_spans = self._fresh_spans(batch.spans, numbers)
-        logs, of_logs = self._fresh_logs(batch.logs, numbers)
+        spans, of_spans = self._fresh(batch.spans, numbers, schema.STORED_SPANS, self._repeats.fresh_spans)
+        logs, of_logs = self._fresh(batch.logs, numbers, schema.STORED_LOGS, self._repeats.fresh_logs)
         stored = spans.num_rows + logs.num_rows
         links = batch.links if spans.num_rows == batch.spans.num_rows else _links_of(spans, batch.links)
-        seq = self._seq + max(stored, 1)
+        seq = self.seq + max(stored, 1)
         counted = Counters(received + rejected, stored, rejected, received - stored)
         with self._database.transaction():
             if new_origins.num_rows:
@@ -145,7 +135,7 @@ class Records:
             self._first_linked, self._last_linked = self._first_linked or seq, seq
         self._changes.add(seq, self._sagas_in(spans, logs, links))
         # last: a reader of the number then finds everything up to it among the changes
-        self._seq, self._counters = seq, _sum(self._counters, counted)
+        self.seq, self.counters = seq, _sum(self.counters, counted)
         self._commits += 1
         try:
             self.mark(seq)
@@ -153,19 +143,19 @@ class Records:
             raise StorageUnavailable(f"The number of the commit cannot be written: {error.strerror}.") from error
         return Appended(stored, received - stored)
 
-    def _fresh_spans(self, batch: pa.Table, origins: Sequence[int]) -> tuple[pa.Table, repeats.Numbers]:
+    def _fresh(
+        self,
+        batch: pa.Table,
+        origins: Sequence[int],
+        stored: pa.Schema,
+        fresh: Callable[[pa.Table], tuple[digests.Mask, digests.Numbers]],
+    ) -> tuple[pa.Table, digests.Numbers]:
+        """Returns the rows that are not stored yet, as they are stored, and the numbers of all."""
         if not batch.num_rows:
-            return NO_SPANS, repeats.NONE
-        spans = rows.stored_spans(batch, origins)
-        fresh, numbers = self._repeats.fresh_spans(spans)
-        return (spans if fresh.all() else spans.filter(pa.array(fresh))), numbers
-
-    def _fresh_logs(self, batch: pa.Table, origins: Sequence[int]) -> tuple[pa.Table, repeats.Numbers]:
-        if not batch.num_rows:
-            return NO_LOGS, repeats.NONE
-        logs = rows.stored_logs(batch, origins)
-        fresh, numbers = self._repeats.fresh_logs(logs)
-        return (logs if fresh.all() else logs.filter(pa.array(fresh))), numbers
+            return schema.no_rows(stored), digests.NONE
+        table = rows.stored(batch, origins, stored)
+        is_fresh, numbers = fresh(table)
+        return (table if is_fresh.all() else table.filter(pa.array(is_fresh))), numbers
 
     def _sagas_in(self, spans: pa.Table, logs: pa.Table, links: pa.Table) -> Mapping[SagaId, int]:
         """Returns how many records of a commit each saga has."""
@@ -197,9 +187,9 @@ class Records:
         """Writes what commits hold besides records, and deletes their rows."""
         with self.appending, self._instances.writing() as changed_instances, self._database.transaction():
             self._instances.write(changed_instances)
-            values = {"seq": self._seq, **self._counters._asdict()}
+            values = {"seq": self.seq, **self.counters._asdict()}
             self._database.rows(SQL["update_state"], values)
-            self._database.rows(SQL["delete_commits"], {"seq": self._seq})
+            self._database.rows(SQL["delete_commits"], {"seq": self.seq})
             self._database.rows(SQL["delete_changed"])
             if changed := self._changes.all():
                 rows_ = ((*saga, where.dump()) for saga, where in changed.items())
@@ -212,13 +202,13 @@ class Records:
         }
         self._changes.restore(waiting)
         since: dict[SagaId, Bounds] = {}
-        for environment, id_, seq, count in self._rows("select_sagas_since", {"seq": self._seq}):
+        for environment, id_, seq, count in self._rows("select_sagas_since", {"seq": self.seq}):
             saga = SagaId(environment, id_)
             since[saga] = since.get(saga, NO_BOUNDS).extended(seq, count)
         self._changes.restore(since)
         for seq, *counted, observations in self._rows("select_commits"):
             self._instances.observe(instances.load_observations(observations))
-            self._seq, self._counters = seq, _sum(self._counters, Counters(*counted))
+            self.seq, self.counters = seq, _sum(self.counters, Counters(*counted))
             self._commits += 1
 
     def _rows(self, name: str, values: Mapping[str, int] | None = None) -> list[tuple[Any, ...]]:
@@ -226,38 +216,15 @@ class Records:
 
     def _remembered(self) -> repeats.Repeats:
         """Returns what finds repeats, with the latest records in it."""
-        first = max(self._seq - NUMBERS_READ_AT_START, 0)
+        first = max(self.seq - NUMBERS_READ_AT_START, 0)
         spans = self._database.arrow(SQL["select_late_spans"], {"seq": first})
         logs = self._database.arrow(SQL["select_late_logs"], {"seq": first})
         is_all = first == 0
         found = repeats.Repeats(self._database, 0 if is_all else self._clock())
-        found.remember(np.concatenate([repeats.span_numbers(spans), repeats.log_numbers(logs)]), self._clock())
+        found.remember(np.concatenate([digests.span_numbers(spans), digests.log_numbers(logs)]), self._clock())
         return found
 
-
-def _sum(one: Counters, other: Counters) -> Counters:
-    return Counters(*map(sum, zip(one, other, strict=True)))
-
-
-def _links_of(spans: pa.Table, links: pa.Table) -> pa.Table:
-    """Returns the links of these spans only."""
-    if not links.num_rows:
-        return links
-    kept = set(zip(spans["trace_id"].to_pylist(), spans["span_id"].to_pylist(), strict=True))
-    places = zip(links["trace_id"].to_pylist(), links["span_id"].to_pylist(), strict=True)
-    found = links.filter(pa.array([each in kept for each in places], pa.bool_()))
-    return found.group_by(found.column_names).aggregate([])  # of a span that repeats they are there twice
-
-
-DELETION: Final = statements("deletion")
-
-
-class Deletion:
-    """Deletes records, within transactions of those who decide what goes."""
-
-    def __init__(self, database: Database, changes: Changes) -> None:
-        self._database = database
-        self._changes = changes
+    # --- deleting, within transactions of those who decide what goes ----------------------------------
 
     def delete(self, where: Mapping[SagaId, Bounds], *, is_erasure: bool = False) -> int:
         """Deletes the records of these sagas; returns how many.
@@ -304,6 +271,20 @@ class Deletion:
             ids = {"trace_id": pa.binary(), "span_id": pa.binary()}
             changed = schema.table("trace_id span_id earlier links", rows, **ids)
             self._database.rows(DELETION["update_links"], span, changed=changed)
+
+
+def _sum(one: Counters, other: Counters) -> Counters:
+    return Counters(*map(sum, zip(one, other, strict=True)))
+
+
+def _links_of(spans: pa.Table, links: pa.Table) -> pa.Table:
+    """Returns the links of these spans only."""
+    if not links.num_rows:
+        return links
+    kept = set(zip(spans["trace_id"].to_pylist(), spans["span_id"].to_pylist(), strict=True))
+    places = zip(links["trace_id"].to_pylist(), links["span_id"].to_pylist(), strict=True)
+    found = links.filter(pa.array([each in kept for each in places], pa.bool_()))
+    return found.group_by(found.column_names).aggregate([])  # of a span that repeats they are there twice
 
 
 def _without(links: str, named: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ from sagascope_collector.storage import summaries
 from sagascope_collector.storage.changes import Bounds, Changes, load_bounds
 from sagascope_collector.storage.connection import statements
 from sagascope_collector.storage.database import Database
-from sagascope_collector.storage.records import Deletion, Records
+from sagascope_collector.storage.records import Records
 from sagascope_collector.storage.sagas import SETTLED_AFTER_NS, Sagas
 
 SQL: Final = statements("retention")
@@ -53,28 +53,19 @@ class Keep:
 FOREVER: Final = Keep()
 
 
+@dataclass(eq=False)
 class Retention:
     """Deletes what is over. One thread at a time."""
 
-    def __init__(
-        self,
-        keep: Keep,
-        database: Database,
-        sagas: Sagas,
-        records: Records,
-        changes: Changes,
-        size_bytes: Callable[[], int],
-    ) -> None:
-        self._keep = keep
-        self._database = database
-        self._sagas = sagas
-        self._records = records
-        self._changes = changes
-        self._size_bytes = size_bytes
-        self._deletion = Deletion(database, changes)
-        self._next_look = 0.0
-        self._is_exceeded = False
-        self._others_seq = 0
+    _keep: Keep
+    _database: Database
+    _sagas: Sagas
+    _records: Records
+    _changes: Changes
+    _size_bytes: Callable[[], int]
+    _next_look: float = 0.0
+    _is_exceeded: bool = False
+    _others_seq: int = 0
 
     def step(self, now: int) -> bool:
         """Deletes a part of what is over; False: nothing is, or that was seen just now.
@@ -93,7 +84,7 @@ class Retention:
         if self._keep.seconds is None:
             return False
         before = now - max(round(self._keep.seconds * NANOSECONDS_PER_SECOND), SETTLED_AFTER_NS)
-        return before > 0 and (self._delete_sagas(before) or self._delete_others(before))
+        return before > 0 and (self._delete_sagas("select_old", before, self._expire) or self._delete_others(before))
 
     def _free(self, now: int) -> bool:
         """Deletes a part of what is too much; False: there is nothing that may be deleted, or need be."""
@@ -104,7 +95,8 @@ class Retention:
         self._is_exceeded = excess > 0
         if excess <= 0:
             return False
-        if self._delete_sagas(now - SETTLED_AFTER_NS) or self._delete_others(now - SETTLED_AFTER_NS):
+        before = now - SETTLED_AFTER_NS
+        if self._delete_sagas("select_old", before, self._expire) or self._delete_others(before):
             self._database.checkpoint()  # else the space of what was deleted still counts as used
             return True
         _log.warning(
@@ -113,25 +105,28 @@ class Retention:
         )
         return False
 
-    def _delete_sagas(self, before: int) -> bool:
-        """Deletes some sagas without a record since then, the oldest first; False: there are none."""
-        old = self._found("select_old", before)
+    def _delete_sagas(self, found: str, before: int, then: Callable[[Sequence[SagaId]], None]) -> bool:
+        """Deletes the records of some sagas without one since then, the oldest first; False: there are none."""
+        old = self._found(found, before)
         with self._sagas.writing, self._database.transaction():
             old = self._unchanged(old, before)
             if not old:
                 return False
-            self._deletion.delete(old)
-            self._sagas.delete(list(old))
-            self._note_expired(old)
+            self._records.delete(old)
+            then(list(old))
         self._sagas.forget_bounds(old)  # again: they may have been read before the transaction ended
         return True
+
+    def _expire(self, ids: Sequence[SagaId]) -> None:
+        self._sagas.delete(ids)
+        self._note_expired(ids)
 
     def _delete_others(self, before: int) -> bool:
         """Deletes records in no saga that were received before then, of some commits; False: these are the latest."""
         first, last = self._others_seq + 1, self._others_seq + OTHER_ROWS
         ((earliest, latest),) = self._database.rows(SQL["select_receipts"], {"first": first, "last": last})
         if earliest is not None and earliest < before:
-            self._deletion.delete_others(before, first, last)
+            self._records.delete_others(before, first, last)
         if last > self._records.seq or (latest is not None and latest >= before):
             return False
         self._others_seq = last
@@ -142,15 +137,7 @@ class Retention:
         if self._keep.summary_seconds is None:
             return False
         before = now - max(round(self._keep.summary_seconds * NANOSECONDS_PER_SECOND), SETTLED_AFTER_NS)
-        old = self._found("select_downsampling", before)
-        with self._sagas.writing, self._database.transaction():
-            old = self._unchanged(old, before)
-            if not old:
-                return False
-            self._deletion.delete(old)
-            self._sagas.downsample(list(old))
-        self._sagas.forget_bounds(old)  # likewise
-        return True
+        return self._delete_sagas("select_downsampling", before, self._sagas.downsample)
 
     def _found(self, name: str, before: int) -> dict[SagaId, Bounds]:
         """Returns sagas that may be deleted."""

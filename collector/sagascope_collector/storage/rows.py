@@ -6,8 +6,7 @@ and columns are taken by position.
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -51,25 +50,18 @@ Columns = tuple[str, ...]
 """The values of `schema.ORIGIN`."""
 
 
-@dataclass(slots=True)
 class Origin:
     """What all records of one scope of one process share."""
 
-    columns: Columns
-    process: Process = field(init=False)
-    _parsed: tuple[Resource, Scope] | None = None
-
-    def __post_init__(self) -> None:
+    def __init__(self, columns: Columns) -> None:
         """Reads the process at once: every record has it."""
-        self.process = Process(*self.columns[:_OF_PROCESS])
+        self.process = Process(*columns[:_OF_PROCESS])
+        self._resource, self._scope = columns[_OF_PROCESS:]
 
-    @property
+    @cached_property
     def parsed(self) -> tuple[Resource, Scope]:
         """The resource and the scope, parsed when they are first asked for."""
-        if self._parsed is None:
-            resource, scope = self.columns[_OF_PROCESS:]
-            self._parsed = _resource(resource), _scope(scope)
-        return self._parsed
+        return _resource(self._resource), _scope(self._scope)
 
 
 class Origins:
@@ -147,20 +139,15 @@ def _scope(text: str) -> Scope:
 # --- to be stored ------------------------------------------------------------------------------------
 
 
-def stored_spans(batch: pa.Table, origins: Sequence[int]) -> pa.Table:
-    """Returns rows of `schema.SPANS` as they are stored; `origins` are the numbers of the batch's origins."""
-    extras = _extras(batch)
-    return _stored(batch, origins, schema.STORED_SPANS, {"extras": extras})
+def stored(batch: pa.Table, origins: Sequence[int], wanted: pa.Schema) -> pa.Table:
+    """Returns rows of `schema.SPANS` or `schema.LOGS` as they are stored.
 
-
-def stored_logs(batch: pa.Table, origins: Sequence[int]) -> pa.Table:
-    """Returns rows of `schema.LOGS` as they are stored; `origins` are the numbers of the batch's origins."""
-    return _stored(batch, origins, schema.STORED_LOGS, {})
-
-
-def _stored(batch: pa.Table, origins: Sequence[int], wanted: pa.Schema, made: dict[str, Any]) -> pa.Table:
+    `origins` are the numbers of the batch's origins; `wanted` is `schema.STORED_SPANS` or `schema.STORED_LOGS`.
+    """
     numbers = np.array(origins, np.uint32)
-    made["origin_id"] = pa.array(numbers[batch["origin"].to_numpy()] if batch.num_rows else numbers[:0])
+    made = {"origin_id": pa.array(numbers[batch["origin"].to_numpy()] if batch.num_rows else numbers[:0])}
+    if "extras" in wanted.names:
+        made["extras"] = _extras(batch)
     columns = [made[each.name] if each.name in made else batch[each.name] for each in wanted]
     return pa.table(columns, schema=wanted)
 

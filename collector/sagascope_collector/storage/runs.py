@@ -28,10 +28,11 @@ _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 class CommitMark:
     """The number of the last commit, kept beside the database."""
 
-    def __init__(self, path: str, database_id: str) -> None:
-        """Writes nothing yet; `path` is that of the database."""
-        self._path = mark_path(path)
-        self._id = database_id.encode()
+    def __init__(self, database: Database) -> None:
+        """Reads the id of the database; writes nothing yet."""
+        self._path = mark_path(database.path)
+        ((database_id, _),) = database.rows(SQL["select_stop"])
+        self._id = str(database_id).encode()
         self._file: int | None = None
 
     def set(self, seq: int) -> None:
@@ -102,12 +103,6 @@ def stopped(database: Database) -> None:
     if database.path != IN_MEMORY:
         database.rows(SQL["update_clean"], {"is_clean": True})
         database.checkpoint()
-
-
-def identity_of(database: Database) -> str:
-    """Returns the id of the database."""
-    ((database_id, _),) = database.rows(SQL["select_stop"])
-    return str(database_id)
 
 
 def _read(path: Path, database_id: str) -> int | None:

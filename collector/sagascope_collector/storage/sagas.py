@@ -19,7 +19,7 @@ from sagascope_collector.storage.changes import DOWNSAMPLED, NO_BOUNDS, Bounds, 
 from sagascope_collector.storage.connection import statements
 from sagascope_collector.storage.database import Database
 from sagascope_collector.storage.incidents import IncidentRecords
-from sagascope_collector.storage.records import Deletion
+from sagascope_collector.storage.records import Records
 from sagascope_collector.storage.summaries import SagaRow, id_of
 
 SQL: Final = statements("sagas")
@@ -50,19 +50,25 @@ class Sagas:
     """Reads and writes summaries. One thread writes at a time; any may read."""
 
     def __init__(
-        self, database: Database, changes: Changes, incidents: IncidentRecords, clock: Callable[[], int]
+        self,
+        database: Database,
+        records: Records,
+        changes: Changes,
+        incidents: IncidentRecords,
+        clock: Callable[[], int],
     ) -> None:
         self._database = database
+        self._records = records
         self._changes = changes
         self._incidents = incidents
         self._clock = clock
-        self._deletion = Deletion(database, changes)
         self.writing = threading.Lock()
         """Held while summaries change. Taken after `Storage._maintaining`, before `Records.appending`."""
         self._known: OrderedDict[SagaId, tuple[Bounds, bool | None]] = OrderedDict()
         self._known_lock = threading.Lock()
         self._changes_of_known = 0
-        self._moves = 0
+        self.moves = 0
+        """A number that is odd while records are moved, and another afterwards."""
         self._erased: set[SagaId] = set()
         self._reopened: list[SagaId] | None = None
         """Ended sagas that were opened again since a copy was begun; None: no copy is being made."""
@@ -166,7 +172,10 @@ class Sagas:
                 if gone.num_rows:
                     self._database.rows(OUTCOMES["subtract_outcome_counts"], gone=gone)
                 if any(saga in stored and not stored[saga][1] for saga in ids):
-                    self._delete_open(ids, settled)
+                    if len(ids) == 1:
+                        self._database.rows(SQL["delete_open_one"], ids[0]._asdict())
+                    else:
+                        self._database.rows(SQL["delete_open"], settled=settled)
                 if rows:
                     self._database.insert("open_sagas", summaries.table(rows, texts))
                 regrouped = self._incidents.put(settled, rows, self._clock())
@@ -177,16 +186,10 @@ class Sagas:
             self._incidents.written()
         self._step_services |= new_services
 
-    def _delete_open(self, ids: Sequence[SagaId], settled: pa.Table) -> None:
-        if len(ids) == 1:
-            self._database.rows(SQL["delete_open_one"], ids[0]._asdict())
-        else:
-            self._database.rows(SQL["delete_open"], settled=settled)
-
     def _ignore(self, downsampled: Iterable[SagaId]) -> None:
         """Deletes records that came for sagas of which only the summary is kept: it would become one of these alone."""
         with self._database.transaction():
-            self._deletion.delete({saga: self._changes.claimed(saga) for saga in downsampled})
+            self._records.delete({saga: self._changes.claimed(saga) for saga in downsampled})
         self._changes.settle(downsampled)
 
     def _after(self, saga: SagaId, stored: Mapping[SagaId, tuple[Bounds, bool | None]]) -> Bounds:
@@ -236,7 +239,7 @@ class Sagas:
 
         Who reads where they are and then finds them gone reads again: see `moves`. `writing` is held meanwhile.
         """
-        self._moves += 1
+        self.moves += 1
         try:
             with self._database.transaction():
                 yield
@@ -244,12 +247,7 @@ class Sagas:
                 self._database.rows(SQL["update_bounds"], values)
         finally:
             self.forget_bounds([saga])
-            self._moves += 1
-
-    @property
-    def moves(self) -> int:
-        """A number that is odd while records are moved, and another afterwards."""
-        return self._moves
+            self.moves += 1
 
     def forget_bounds(self, ids: Iterable[SagaId]) -> None:
         """Reads where the records of these lie anew when that is asked for next."""

@@ -4,10 +4,8 @@ An attempt is counted with the commits that hold its views, once; where they fal
 counted together, twice. Buckets grow by an eighth of a power of two: a percentile is accurate to 4.5 %.
 """
 
-import math
 import time
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 import orjson
@@ -16,17 +14,21 @@ import pyarrow as pa
 from sagascope import semconv
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.records import SagaId, SagaKey
+from sagascope_collector.step_statistics import (
+    OLD_SLOT_SECONDS,
+    SLOT_SECONDS,
+    PathCount,
+    StepCounts,
+    StepStatistics,
+    step_statistics,
+    usual_position,
+)
 from sagascope_collector.storage.connection import statements
 from sagascope_collector.storage.database import Database
 from sagascope_collector.storage.records import Records
 from sagascope_collector.storage.schema import table
 
 SQL: Final = statements("statistics")
-
-SLOT_SECONDS: Final = 300
-"""Steps that started within this time are counted together while they are young."""
-
-OLD_SLOT_SECONDS: Final = 3600
 
 YOUNG_SECONDS: Final = 2 * 86_400
 KEPT_SECONDS: Final = 400 * 86_400
@@ -44,62 +46,6 @@ FRESH_SECONDS: Final = 2.0
 
 AGE_INTERVAL_SECONDS: Final = 3600.0
 
-PERCENTILES: Final = (0.5, 0.95, 0.99)
-
-TRANSITION: Final = "transition"
-"""The type of what is no step, but the time from the end of one to the start of another."""
-
-
-def whole_period(seconds: int) -> int:
-    """Returns the shortest period, in seconds, into which steps can be counted that is no shorter than this."""
-    unit = SLOT_SECONDS if seconds < OLD_SLOT_SECONDS else OLD_SLOT_SECONDS
-    return max(-(-seconds // unit), 1) * unit
-
-
-def steps_of(transition: str) -> tuple[str, str]:
-    """Returns the two steps of a transition."""
-    before, _, after = transition.partition("\x1f")
-    return before, after
-
-
-class StepPeriod(NamedTuple):
-    """What became of the attempts of one step that started within a part of a window."""
-
-    at: int
-    """When the part begins, in nanoseconds since 1970."""
-    succeeded: int
-    failed: int
-    percentiles: tuple[float, float, float] | None
-    """As in `StepStatistics`."""
-
-
-class StepStatistics(NamedTuple):
-    """What became of the attempts of one step."""
-
-    step: str
-    type: str
-    succeeded: int
-    failed: int
-    retried: int
-    """Attempts after the first."""
-    compensated: int
-    """Successes of what compensates it."""
-    in_flight: int
-    """Open sagas whose current step it is."""
-    percentiles: tuple[float, float, float] | None
-    """p50, p95 and p99 of the duration of attempts that succeeded, in seconds; None: none did."""
-    periods: Sequence[StepPeriod]
-    """The parts of the window in which any attempt started, the earliest first."""
-
-
-class PathCount(NamedTuple):
-    """How many sagas of a type that ended took one path, and the newest of them."""
-
-    steps: tuple[str, ...]
-    sagas: int
-    completed: int
-    newest: SagaId
-
 
 class Statistics:
     """The tables of counts. One thread counts; any may read."""
@@ -107,15 +53,11 @@ class Statistics:
     def __init__(self, database: Database, records: Records) -> None:
         self._database = database
         self._records = records
-        self._counted_seq = int(database.rows(SQL["select_counted_seq"])[0][0])
+        self.counted_seq = int(database.rows(SQL["select_counted_seq"])[0][0])
+        """The commit up to which every span is counted."""
         self._next_count = time.monotonic() + COUNT_INTERVAL_SECONDS
         self._next_aging = 0.0
         self._recent: tuple[float, int, pa.Table] | None = None
-
-    @property
-    def counted_seq(self) -> int:
-        """The commit up to which every span is counted."""
-        return self._counted_seq
 
     def count(self, now: int) -> bool:
         """Counts spans that were not counted yet, once there are enough; False: there are not.
@@ -123,11 +65,11 @@ class Statistics:
         Raises:
             StorageUnavailable: nothing was counted.
         """
-        waiting = self._records.seq - self._counted_seq
+        waiting = self._records.seq - self.counted_seq
         if waiting < COUNT_ROWS and (time.monotonic() < self._next_count or not waiting):
             return False
-        through = min(self._records.seq, self._counted_seq + 2 * COUNT_ROWS)
-        counted = self._count(self._counted_seq, through)
+        through = min(self._records.seq, self.counted_seq + 2 * COUNT_ROWS)
+        counted = self._count(self.counted_seq, through)
         with self._database.transaction():
             if counted.num_rows:
                 self._database.rows(SQL["put_step_counts"], counted=counted)
@@ -135,7 +77,7 @@ class Statistics:
             self._database.rows(SQL["update_counted_seq"], {"seq": through})
             if time.monotonic() >= self._next_aging:
                 self._age(now // NANOSECONDS_PER_SECOND)
-        self._counted_seq = through
+        self.counted_seq = through
         self._recent = None
         self._next_count = time.monotonic() + COUNT_INTERVAL_SECONDS
         return waiting > COUNT_ROWS
@@ -167,9 +109,9 @@ class Statistics:
         asked = {"name": name, "environment": environment}
         values = asked | {"since": since // NANOSECONDS_PER_SECOND // SLOT_SECONDS * SLOT_SECONDS, "width": period}
         recent = self._of_recent()
-        counted: dict[tuple[str, str], list[_Counts]] = {}
+        counted: dict[tuple[str, str], list[StepCounts]] = {}
         for step, type_, at, *counts in self._database.rows(SQL["select_step_counts"], values, recent=recent):
-            counted.setdefault((step, type_), []).append(_Counts(at, *counts))
+            counted.setdefault((step, type_), []).append(StepCounts(at, *counts))
         durations: dict[tuple[str, str, int], dict[int, int]] = {}
         for step, type_, at, bucket, attempts in self._database.rows(
             SQL["select_step_durations"], values, recent=recent
@@ -178,8 +120,8 @@ class Statistics:
         current = dict(self._database.rows(SQL["count_current_steps"], asked))
         for step in current.keys() - {step for step, _ in counted}:
             counted[step, semconv.TYPE_ACTION] = []  # started, and never ended within the window
-        ordered = sorted(counted, key=lambda key: (_position(counted[key]), key))
-        return [_statistics(*key, counted[key], durations, current.get(key[0], 0)) for key in ordered]
+        ordered = sorted(counted, key=lambda key: (usual_position(counted[key]), key))
+        return [step_statistics(*key, counted[key], durations, current.get(key[0], 0)) for key in ordered]
 
     def paths(self, name: str, environment: str | None, since: int, limit: int) -> list[PathCount]:
         """Returns the paths of sagas of a type that started since then and ended, the most frequent first."""
@@ -193,66 +135,9 @@ class Statistics:
         """Returns counts of what was not counted yet; made anew every `FRESH_SECONDS` at most."""
         recent = self._recent
         if recent is None or time.monotonic() - recent[0] > FRESH_SECONDS:
-            recent = time.monotonic(), self._counted_seq, self._count(self._counted_seq, self._records.seq)
+            recent = time.monotonic(), self.counted_seq, self._count(self.counted_seq, self._records.seq)
             self._recent = recent
         return recent[2]
-
-
-class _Counts(NamedTuple):
-    """Of one step in one period; `at` is in seconds since 1970."""
-
-    at: int
-    succeeded: int
-    failed: int
-    retried: int
-    compensated: int
-    position: float
-
-
-def _position(periods: Sequence[_Counts]) -> float:
-    """Returns where in its saga a step usually is."""
-    first = sum(each.succeeded + each.failed - each.retried for each in periods)
-    return sum(each.position for each in periods) / first if first > 0 else math.inf
-
-
-def _statistics(
-    step: str,
-    type_: str,
-    periods: Sequence[_Counts],
-    durations: Mapping[tuple[str, str, int], Mapping[int, int]],
-    in_flight: int,
-) -> StepStatistics:
-    of = {each.at: durations.get((step, type_, each.at), {}) for each in periods}
-    every = Counter[int]()
-    for buckets in of.values():
-        every.update(buckets)
-    return StepStatistics(
-        step=step,
-        type=type_,
-        succeeded=int(sum(each.succeeded for each in periods)),
-        failed=int(sum(each.failed for each in periods)),
-        retried=int(sum(each.retried for each in periods)),
-        compensated=int(sum(each.compensated for each in periods)),
-        in_flight=int(in_flight),
-        percentiles=percentiles(every),
-        periods=[
-            StepPeriod(
-                each.at * NANOSECONDS_PER_SECOND, int(each.succeeded), int(each.failed), percentiles(of[each.at])
-            )
-            for each in periods
-        ],
-    )
-
-
-def percentiles(buckets: Mapping[int, int]) -> tuple[float, float, float] | None:
-    """Returns p50, p95 and p99 in seconds; None: of nothing."""
-    found: list[float] = []
-    total, passed = sum(buckets.values()), 0
-    for bucket, attempts in sorted(buckets.items()):
-        passed += attempts
-        while len(found) < len(PERCENTILES) and passed >= math.ceil(PERCENTILES[len(found)] * total):
-            found.append(2 ** ((bucket + 0.5) / 8) / 1e9)
-    return (found[0], found[1], found[2]) if total else None
 
 
 OUTCOMES: Final = statements("outcomes")

@@ -93,7 +93,7 @@ class Storage:
     def _build(self, keep: Keep, *, is_read_only: bool) -> None:
         database = self.database
         self.is_read_only = is_read_only
-        self._mark = runs.CommitMark(self._path, runs.identity_of(database))
+        self._mark = runs.CommitMark(database)
         self.changes = Changes()
         self.instances = Instances(database)
         self.incidents = IncidentRecords(database)
@@ -102,7 +102,7 @@ class Storage:
         self.outages = Outages(database, self._steady)
         origins = Origins(database)
         self.records = Records(database, origins, self.instances, self.changes, self._clock)
-        self.sagas = Sagas(database, self.changes, self.incidents, self._clock)
+        self.sagas = Sagas(database, self.records, self.changes, self.incidents, self._clock)
         self.lookup = Lookup(database, self.sagas, self.records, origins, self.instances)
         self.listing = Listing(database, self.sagas)
         self.outcomes = Outcomes(database)

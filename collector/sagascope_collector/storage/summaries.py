@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -11,38 +10,12 @@ from typing import Any, Final, NamedTuple
 import orjson
 import pyarrow as pa
 
+from sagascope_collector.incident_records import IncidentSaga
 from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.storage import schema
 
 LATEST_TIME_NS: Final = 2**63 - 1
 """The latest time that is kept, in the year 2262: a record may carry any number of 64 bits."""
-
-
-class AmountAtRisk(NamedTuple):
-    """An amount at risk in one currency."""
-
-    currency: str
-    certain: Decimal
-    possible: Decimal
-
-
-@dataclass(frozen=True, slots=True)
-class IncidentSaga:
-    """Why one saga is stuck, and what it shares with others; texts that are not known are ``""``."""
-
-    incident: str
-    """The key of the incident that it is part of."""
-    step: str
-    service: str
-    phase: str
-    reason: str
-    fingerprint: str
-    error: str
-    """Its own error, with all that the fingerprint leaves out."""
-    recommended_action: str
-    """``resume``, ``compensate`` or ``verify_first``."""
-    since: int
-    amounts: tuple[AmountAtRisk, ...] = ()
 
 
 class SagaRow(NamedTuple):

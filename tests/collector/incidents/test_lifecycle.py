@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND as SECOND
+from sagascope_collector.incident_records import AmountAtRisk, IncidentChange, IncidentGroup
 from sagascope_collector.incidents.lifecycle import (
     RESOLVE_AFTER_NS,
     Incident,
@@ -17,7 +18,6 @@ from sagascope_collector.incidents.lifecycle import (
     load,
     scope,
 )
-from sagascope_collector.storage import AmountAtRisk, IncidentChange, IncidentGroup
 
 GROUP = IncidentGroup(
     key="i1",

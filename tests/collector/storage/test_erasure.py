@@ -15,14 +15,12 @@ import orjson
 import pytest
 
 from sagascope_collector.errors import StorageUnavailable
+from sagascope_collector.incident_records import AmountAtRisk, IncidentChange, IncidentSaga
 from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.saga_filters import SagaFilters
 from sagascope_collector.storage import (
     AlertState,
-    AmountAtRisk,
     BaselineRow,
-    IncidentChange,
-    IncidentSaga,
     Notification,
     SagaRow,
     Storage,

@@ -5,10 +5,11 @@ import time
 from dataclasses import replace
 from decimal import Decimal
 
+from sagascope_collector.incident_records import AmountAtRisk, IncidentChange, IncidentSaga
 from sagascope_collector.incidents import Incidents
 from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.saga_filters import SagaFilters
-from sagascope_collector.storage import AmountAtRisk, IncidentChange, IncidentSaga, SagaRow, Storage
+from sagascope_collector.storage import SagaRow, Storage
 from support.payments import soon
 
 from .test_summaries import NOON, keep, row

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from sagascope_collector.records import SagaId, SagaKey
-from sagascope_collector.storage import TRANSITION, SagaRow, StepStatistics, Storage, statistics, steps_of, whole_period
+from sagascope_collector.step_statistics import TRANSITION, StepStatistics, steps_of, whole_period
+from sagascope_collector.storage import SagaRow, Storage, statistics
 from sagascope_collector.storage.statistics import FRESH_SECONDS, KEPT_SECONDS, MAX_STEPS, YOUNG_SECONDS
 from support.otlp import NOON, SECOND, log, logs, of_saga, resource, span, traces
 

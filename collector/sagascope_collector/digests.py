@@ -1,0 +1,106 @@
+"""A number of each record, the same for repeats, and a set of such numbers. Pure."""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Numbers = npt.NDArray[np.uint64]
+NONE: Final = np.empty(0, np.uint64)
+
+Mask = npt.NDArray[np.bool_]
+
+MIN_NUMBERS_IN_MEMORY: int = 2_000_000
+"""Records whose numbers are in memory, at least; at most twice as many, in 64 MB."""
+
+_FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_STEP: Final = np.uint64(0x9E3779B97F4A7C15)
+
+
+def span_numbers(spans: pa.Table) -> Numbers:
+    """Returns a number of each span: the same for repeats, another for nearly all others."""
+    trace = _words(spans["trace_id"], 16)
+    span = _words(spans["span_id"], 8)
+    return _mixed(trace[:, 0], trace[:, 1], span[:, 0], spans["end"].to_numpy())
+
+
+def log_numbers(logs: pa.Table) -> Numbers:
+    """Returns a number of each log record, likewise."""
+    trace = _words(logs["trace_id"], 16)
+    span = _words(logs["span_id"], 8)
+    times = (logs[name].to_numpy() for name in ("timestamp", "observed_at"))
+    sizes = (_sizes(logs[name]) for name in ("body", "attribute_values"))
+    return _mixed(trace[:, 0], trace[:, 1], span[:, 0], *times, *sizes)
+
+
+def _mixed(*columns: Numbers) -> Numbers:
+    with np.errstate(over="ignore"):
+        mixed = np.zeros(len(columns[0]), np.uint64)
+        for each in columns:
+            mixed = (mixed ^ each) * _FIRST + _STEP
+            mixed = (mixed ^ (mixed >> np.uint64(29))) * _SECOND
+        found: Numbers = np.maximum(mixed ^ (mixed >> np.uint64(32)), np.uint64(1))
+        return found
+
+
+def _words(ids: pa.ChunkedArray, size: int) -> npt.NDArray[np.uint64]:
+    """Returns ids of this size as numbers; 0 where there is none."""
+    array = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
+    count = size // 8
+    if not len(array):
+        return np.zeros((0, count), np.uint64)
+    offsets = np.frombuffer(array.buffers()[1], np.int32)[array.offset : array.offset + len(array) + 1]
+    has = np.diff(offsets) == size
+    words = np.zeros((len(array), count), np.uint64)
+    if has.any():
+        content = np.frombuffer(array.buffers()[2], np.uint8)
+        places = offsets[:-1][has][:, None] + np.arange(size)
+        words[has] = content[places].view(np.uint64).reshape(-1, count)
+    return words
+
+
+def _sizes(texts: pa.ChunkedArray) -> Numbers:
+    found: Numbers = pc.binary_length(texts).to_numpy().astype(np.uint64)
+    return found
+
+
+class NumberSet:
+    """A set of numbers other than 0, as a hash table that NumPy looks through a column at a time."""
+
+    def __init__(self) -> None:
+        size = 1 << (2 * MIN_NUMBERS_IN_MEMORY - 1).bit_length()
+        self._slots: Numbers = np.zeros(size, np.uint64)
+        self._mask = np.uint64(size - 1)
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def has(self, numbers: Numbers) -> Mask:
+        """Returns which of these are in the set."""
+        found = np.zeros(numbers.size, np.bool_)
+        if not self._count:
+            return found
+        left, slots = np.arange(numbers.size), numbers & self._mask
+        while left.size:
+            there = self._slots[slots]
+            found[left[there == numbers[left]]] = True
+            going_on = (there != 0) & (there != numbers[left])
+            left, slots = left[going_on], (slots[going_on] + np.uint64(1)) & self._mask
+        return found
+
+    def add(self, numbers: Numbers) -> None:
+        """Adds these; more than fit are left out."""
+        wanted = numbers[: MIN_NUMBERS_IN_MEMORY * 3 // 2 - self._count]
+        slots = wanted & self._mask
+        while wanted.size:
+            empty = self._slots[slots] == 0
+            self._slots[slots[empty]] = wanted[empty]
+            placed = self._slots[slots] == wanted
+            self._count += int(np.count_nonzero(placed & empty))
+            going_on = ~placed
+            wanted, slots = wanted[going_on], (slots[going_on] + np.uint64(1)) & self._mask
