@@ -197,22 +197,18 @@ class Records:
         self._commits = 0
 
     def _restore(self) -> None:
-        waiting = {
-            SagaId(environment, id_): load_bounds(text) for environment, id_, text in self._rows("select_changed")
-        }
+        found = self._database.rows(SQL["select_changed"])
+        waiting = {SagaId(environment, id_): load_bounds(text) for environment, id_, text in found}
         self._changes.restore(waiting)
         since: dict[SagaId, Bounds] = {}
-        for environment, id_, seq, count in self._rows("select_sagas_since", {"seq": self.seq}):
+        for environment, id_, seq, count in self._database.rows(SQL["select_sagas_since"], {"seq": self.seq}):
             saga = SagaId(environment, id_)
             since[saga] = since.get(saga, NO_BOUNDS).extended(seq, count)
         self._changes.restore(since)
-        for seq, *counted, observations in self._rows("select_commits"):
+        for seq, *counted, observations in self._database.rows(SQL["select_commits"]):
             self._instances.observe(instances.load_observations(observations))
             self.seq, self.counters = seq, _sum(self.counters, Counters(*counted))
             self._commits += 1
-
-    def _rows(self, name: str, values: Mapping[str, int] | None = None) -> list[tuple[Any, ...]]:
-        return self._database.rows(SQL[name], values)
 
     def _remembered(self) -> repeats.Repeats:
         """Returns what finds repeats, with the latest records in it."""

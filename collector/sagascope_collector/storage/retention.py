@@ -31,7 +31,6 @@ FREED_SHARE: Final = 0.95
 OTHER_ROWS: Final = 500_000
 """Records among which those in no saga are looked for at a time."""
 
-
 DAY_SECONDS: Final = 86_400
 
 EXPIRED_IDS_DAYS: Final = 400
