@@ -6,11 +6,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Final, NamedTuple
 
-import duckdb
-
 from sagascope_collector.errors import BadValue, CannotStart
 from sagascope_collector.storage import sync_folder
-from sagascope_collector.storage.connection import SQL, applied, check_path, explain
+from sagascope_collector.storage.connection import read_all
 
 COPY_CHUNK_BYTES: Final = 1024 * 1024
 
@@ -58,28 +56,10 @@ def verify(path: Path) -> Contents:
         BadValue: the file is not a backup, is truncated or damaged, or was written by a later version.
     """
     try:
-        return _read_all(path)
+        records, latest = read_all(path)
+        return Contents(path.stat().st_size, records, latest)
     except CannotStart as error:
         raise BadValue(f"{path} cannot be used as a backup: {error}") from error
-
-
-def _read_all(path: Path) -> Contents:
-    """Reads every row, so that DuckDB checks every block that is in use.
-
-    Raises:
-        CannotStart: it is no database of ours, is damaged, or was written by a later version.
-    """
-    check_path(path)
-    try:
-        with duckdb.connect(path, read_only=True, config={"threads": "1"}) as opened:
-            if not applied(opened, str(path)):
-                raise explain(str(path), "It is empty.")
-            for (table,) in opened.execute(SQL["select_tables"]).fetchall():
-                opened.execute(SQL["read_table"].replace('"table"', table)).fetchall()
-            ((records, latest),) = opened.execute(SQL["count_records"]).fetchall()
-            return Contents(path.stat().st_size, records, latest)
-    except duckdb.Error as error:
-        raise explain(str(path), str(error)) from error
 
 
 def restore(path: Path, database: Path) -> Contents:

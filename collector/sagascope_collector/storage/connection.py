@@ -231,3 +231,24 @@ def _apply(connection: duckdb.DuckDBPyConnection, migration: Migration) -> None:
     except BaseException:
         connection.rollback()
         raise
+
+
+def read_all(path: Path) -> tuple[int, int]:
+    """Reads every row of a database, so that DuckDB checks every block that is in use.
+
+    Returns how many spans and log records there are, and when the last of them was received (0: there are none).
+
+    Raises:
+        CannotStart: it is no database of ours, is damaged, or was written by a later version.
+    """
+    check_path(path)
+    try:
+        with duckdb.connect(path, read_only=True, config={"threads": "1"}) as opened:
+            if not applied(opened, str(path)):
+                raise explain(str(path), "It is empty.")
+            for (table,) in opened.execute(SQL["select_tables"]).fetchall():
+                opened.execute(SQL["read_table"].replace('"table"', table)).fetchall()
+            ((records, latest),) = opened.execute(SQL["count_records"]).fetchall()
+            return records, latest
+    except duckdb.Error as error:
+        raise explain(str(path), str(error)) from error
