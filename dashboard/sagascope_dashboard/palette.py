@@ -53,6 +53,7 @@ LEDGER: Final = {
     "unknown": Style("Unknown", "wait", "question"),
     "not_compensable": Style("Not compensable", "idle", "dot"),
     "not_done": Style("Not done", "idle", "dot"),
+    "not_seen": Style("No effect seen", "idle", "question"),
 }
 
 INCIDENT: Final = {

@@ -167,6 +167,6 @@ def _entry_untrue(story: Story, at: float, settled: float, step: Step, entry: Le
             )
         case LedgerState.COMPENSATED:
             return "is in effect" if story.in_effect(step, settled) and story.in_effect(step, at) else None
-        case LedgerState.NOT_DONE if entry.is_seen:
+        case LedgerState.NOT_DONE:
             return "is in effect" if story.in_effect(step, settled) and story.in_effect(step, at) else None
     return None

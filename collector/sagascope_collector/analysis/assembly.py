@@ -29,6 +29,7 @@ from sagascope_collector.analysis.spans import (
     process_key,
     processes,
 )
+from sagascope_collector.analysis.steps import skips_attempts
 from sagascope_collector.analysis.values import ImpossibleTime
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.records import Facts, Heartbeat, Instance, Log, SagaKey, Span
@@ -124,8 +125,9 @@ def fold(
     compensations = [step.compensation for step in declared.steps if step.compensation]
     reporting_spans = [*spans, *joined.again, *normalized.further_attempts, *(each.span for each in only_logged)]
     found = steps.tried(attempts.collect(reporting_spans, tree, compensations), about, declared)
-    may_lack = may_lack_telemetry(spans, frame, found, about, instances, now, declared)
-    saga = _Assembly(key, spans, logs, frame, declared, about, found, edges, impossible, may_lack).saga()
+    lacks = lacks_records(spans, found, about, declared)
+    may_lack = lacks or may_lack_telemetry(spans, frame, found, about, instances, now, declared)
+    saga = _Assembly(key, spans, logs, frame, declared, about, found, edges, impossible, lacks, may_lack).saga()
     return (
         saga if normalized.is_unchanged else replace(saga, spans=tuple(sorted(joined.spans.values(), key=_span_order)))
     )
@@ -154,18 +156,19 @@ class _Assembly:
         found: Sequence[Step],
         edges: Sequence[Edge],
         impossible: Sequence[ImpossibleTime],
+        lacks: bool,
         may_lack: bool,
     ) -> None:
         self._key, self._spans, self._logs, self._frame = key, spans, logs, frame
         self._plan, self._about, self._found, self._edges = declared, about, found, edges
-        self._impossible, self._may_lack = impossible, may_lack
+        self._impossible, self._lacks, self._may_lack = impossible, lacks, may_lack
 
     def saga(self) -> Saga:
         frame, found, declared = self._frame, self._found, self._plan
         root = frame.roots[0] if frame.roots else None
         status = status_of(frame, found)
         effects = step_effects(found, declared)
-        lines = ledger.entries(effects, declared, status)
+        lines = ledger.entries(effects, declared, status, is_complete=not self._may_lack)
         amount, currency = self._value(frame.roots or [span for span in self._spans if not span.mark.step])
         tried = steps.settled(found, lines, declared, is_complete=not self._may_lack)
         ended = frame.closing is not None
@@ -182,7 +185,7 @@ class _Assembly:
             amount=amount,
             currency=currency,
             keys=self._keys(),
-            ledger=(*lines, *ledger.untouched(declared, lines, is_complete=not self._may_lack)),
+            ledger=(*lines, *ledger.untouched(found, declared, lines, self._not_started(status))),
             amount_at_risk=amounts_at_risk(effects, lines, status, amount, currency),
             anomalies=anomalies.find(self._anomaly_context(effects, status)),
             spans=tuple(self._spans),
@@ -198,8 +201,19 @@ class _Assembly:
             continued_as=self._continued_as(root),
             parent=self._parent(root),
             may_lack_telemetry=self._may_lack,
+            lacks_records=self._lacks,
             offsets=dict(self._about.offsets),
         )
+
+    def _not_started(self, status: Status) -> set[str]:
+        """The planned steps that are known not to have started.
+
+        What may start next can have started, and its first record be under way or lost.
+        """
+        if self._may_lack:
+            return set()
+        unstarted = {step.name for step in self._plan.steps} - {step.name for step in self._found}
+        return unstarted - plans.ready_steps(self._plan, self._found) if status is Status.RUNNING else unstarted
 
     def _continued_as(self, root: Span | None) -> SagaKey | None:
         """The run as which this one continued; which one that is, may only be known beside it."""
@@ -327,8 +341,8 @@ def may_lack_telemetry(
 
     It is excluded only where the process of the root span calls the steps itself, so that it reports each of them, and
     sends heartbeats, which report what it could not send; while the saga is open, the process must still report.
-    Nothing may be known to be missing: a parent span, dropped or unsampled records, the end of a span that it no longer
-    lists as open, a step that an observed one depends on, or one without which the saga cannot have completed.
+    Nothing may be known to be missing: dropped or unsampled records, the end of a span that it no longer lists as open,
+    the success of a step that an observed one depends on, or a step that a completed saga may have executed.
     """
     if not frame.roots:
         return True
@@ -345,14 +359,20 @@ def may_lack_telemetry(
     own = [span.span_id for span in spans if not span.end and process_key(span.process) == driver]
     if any(each in about.lost_spans or is_unlisted(each, about.announced.get(each, beat.at), beat) for each in own):
         return True
-    if frame.closing is not None and status_of(frame, steps) is Status.COMPLETED and _lacks_required(plan, steps):
+    if frame.closing is not None and status_of(frame, steps) is Status.COMPLETED and _lacks_planned(plan, steps):
         return True
-    return bool(orphans(spans)) or bool(plans.unseen_required_steps(plan, steps))
+    return bool(plans.passed_failures(plan, steps))
 
 
-def _lacks_required(plan: Plan, steps: Sequence[Step]) -> bool:
+def lacks_records(spans: Sequence[Span], steps: Sequence[Step], about: AttemptContext, plan: Plan) -> bool:
+    """Whether records of the saga are known to be missing: see `Saga.lacks_records`."""
+    is_any_skipped = any(map(skips_attempts, steps)) or bool(plans.unseen_required_steps(plan, steps))
+    return is_any_skipped or bool(about.lost_spans or orphans(spans))
+
+
+def _lacks_planned(plan: Plan, steps: Sequence[Step]) -> bool:
     started = {step.name for step in steps}
-    return any(not step.optional and step.name not in started for step in plan.steps)
+    return any(step.name not in started for step in plan.steps)
 
 
 def reports_in_time(instance: Instance, beat: Heartbeat, now: int) -> bool:

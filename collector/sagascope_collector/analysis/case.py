@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from sagascope import semconv
 from sagascope_collector.analysis import ledger, plans
-from sagascope_collector.analysis.anomalies import orphans
 from sagascope_collector.analysis.baseline import Baseline
 from sagascope_collector.analysis.context import Context, EvaluationClock
 from sagascope_collector.analysis.ledger import StepEffect, step_effects
@@ -100,18 +99,6 @@ class Case:
         """The required steps of which no record was received, although a step that waits for them has started."""
         return plans.unseen_required_steps(self.saga.plan, self.saga.steps)
 
-    @cached_property
-    def lacks_records(self) -> bool:
-        """Whether records of the saga are known to be missing.
-
-        That is a final form of a span that has ended, a parent span, a step that an observed one waits for, or an
-        attempt between two observed ones.
-        """
-        saga = self.saga
-        return bool(
-            saga.lost_spans or self.unseen_steps or orphans(saga.spans) or any(map(_skips_attempts, saga.steps))
-        )
-
     @property
     def telemetry_lost(self) -> bool:
         """Whether most services of its environment stopped reporting at once: missing reports are no evidence then."""
@@ -125,7 +112,9 @@ class Case:
     @cached_property
     def effects(self) -> list[tuple[StepEffect, LedgerEntry]]:
         """The accounts with the ledger's line of each."""
-        lines = ledger.entries(self.step_effects, self.saga.plan, self.saga.status)
+        lines = ledger.entries(
+            self.step_effects, self.saga.plan, self.saga.status, is_complete=not self.saga.may_lack_telemetry
+        )
         return list(zip(self.step_effects, lines, strict=True))
 
     @property
@@ -283,7 +272,7 @@ class Case:
 
     def reported_since(self, service: str | None, moment: int) -> bool:
         """Whether a service reported after a moment, and no record of the saga is known to be missing."""
-        if service is None or self.telemetry_lost or self.lacks_records:
+        if service is None or self.telemetry_lost or self.saga.lacks_records:
             return False
         elsewhere = self.context.services_last_seen.get((self.saga.key.environment, service), 0)
         return elsewhere > moment or self.liveness.reported_since(service, moment)
@@ -321,9 +310,3 @@ class Case:
 def phase_of(step: Step) -> Phase:
     """The direction of a step."""
     return Phase.COMPENSATION if step.type in COMPENSATING_TYPES else Phase.FORWARD
-
-
-def _skips_attempts(step: Step) -> bool:
-    """Whether the numbers of a step's attempts have a gap."""
-    numbers = {each.number for each in step.attempts}
-    return len(numbers) > 1 and max(numbers) - min(numbers) >= len(numbers)

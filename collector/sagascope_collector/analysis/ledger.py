@@ -1,6 +1,6 @@
 """The ledger: what is committed of each step, what was compensated, and the amount at risk."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -109,32 +109,63 @@ OPEN_STATES = (AttemptState.UNKNOWN, AttemptState.IN_FLIGHT)
 """States of attempts that may have been committed, although no result was received."""
 
 
-def entries(effects: Iterable[StepEffect], plan: Plan, status: Status) -> list[LedgerEntry]:
-    """Returns the ledger lines of everything that was attempted, in the order in which it took effect."""
+def entries(effects: Iterable[StepEffect], plan: Plan, status: Status, *, is_complete: bool) -> list[LedgerEntry]:
+    """Returns the ledger lines of everything that was attempted, in the order in which it took effect.
+
+    ``is_complete``: no telemetry of the saga may be missing.
+    """
     harmless = {step.name for step in plan.steps if step.compensation is None} if plan.compensations_known else set()
-    return [_entry(effect, status, harmless) for effect in effects]
+    return [_entry(effect, status, harmless, is_complete=is_complete) for effect in effects]
 
 
-def untouched(plan: Plan, lines: Iterable[LedgerEntry], *, is_complete: bool) -> list[LedgerEntry]:
-    """The ledger's lines of the planned steps of which no attempt was received."""
+def untouched(
+    steps: Iterable[Step], plan: Plan, lines: Iterable[LedgerEntry], not_started: Collection[str]
+) -> list[LedgerEntry]:
+    """The lines of the steps of which no attempt was received: those that a compensation names, and the planned.
+
+    Of the planned ones, ``not_started`` are known not to have started.
+    """
     seen = {line.step for line in lines}
-    return [
-        LedgerEntry(step.name, step.compensation, LedgerState.NOT_DONE, None, None, is_seen=is_complete)
-        for step in plan.steps
-        if step.name not in seen
-    ]
+    states, names = dict[str, LedgerState](), dict[str, str | None]()
+    for step in steps:
+        if step.compensates is not None and step.compensates not in seen:
+            is_compensated = bool(effective_attempts(step.attempts))
+            names[step.compensates] = step.name
+            states[step.compensates] = LedgerState.COMPENSATED if is_compensated else LedgerState.UNKNOWN
+    names |= {step.name: step.compensation or names.get(step.name) for step in plan.steps if step.name not in seen}
+    states |= dict.fromkeys(not_started, LedgerState.NOT_DONE)
+    return [LedgerEntry(name, names[name], states.get(name, LedgerState.NOT_SEEN), None, None) for name in names]
 
 
-def _entry(effect: StepEffect, status: Status, harmless: set[str]) -> LedgerEntry:
+def _entry(effect: StepEffect, status: Status, harmless: set[str], *, is_complete: bool) -> LedgerEntry:
     valued = _valued(effect.committed, effect.executed, effect.attempts, effect.votes)
+    state = _state(effect, status, harmless)
+    if state is LedgerState.NOT_DONE and not _is_over(effect, status, is_complete=is_complete):
+        state = LedgerState.NOT_SEEN
     return LedgerEntry(
         effect.name,
         effect.compensation,
-        _state(effect, status, harmless),
+        state,
         valued.amount if valued else None,
         valued.currency if valued else None,
         effect.name in harmless,
     )
+
+
+def _is_over(effect: StepEffect, status: Status, *, is_complete: bool) -> bool:
+    """Whether no attempt of a step that failed may have taken effect without being received.
+
+    Another one may have before those that were received; or after them, where more are allowed and telemetry may be
+    missing, or the saga completed. A saga that compensates, or ended otherwise, has given the step up.
+    """
+    attempts = effect.attempts or effect.votes
+    if len({each.number for each in attempts}) < max(each.number for each in attempts):
+        return False
+    if effect.attempts and is_last_allowed(effect.attempts[-1]):
+        return True
+    if attempts[-1].state is not AttemptState.ERROR or status is Status.COMPLETED:
+        return False
+    return is_complete or status is not Status.RUNNING
 
 
 def _valued(*groups: Iterable[Attempt]) -> Attempt | None:

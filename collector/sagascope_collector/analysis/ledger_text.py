@@ -154,7 +154,9 @@ STATUS_WORDS: Final = {
     Status.FAILED: "failed",
 }
 
-CLEAN_STATES: Final = frozenset({LedgerState.COMMITTED, LedgerState.NOT_COMPENSABLE, LedgerState.NOT_DONE})
+CLEAN_STATES: Final = frozenset(
+    {LedgerState.COMMITTED, LedgerState.NOT_COMPENSABLE, LedgerState.NOT_DONE, LedgerState.NOT_SEEN}
+)
 """States of the steps of a saga that completed without an incident."""
 
 IN_EFFECT_STATES: Final = (
@@ -165,6 +167,9 @@ IN_EFFECT_STATES: Final = (
     LedgerState.UNKNOWN,
 )
 """States of a step that is, or may be, in effect."""
+
+NOTHING_RECEIVED_STATES: Final = (LedgerState.NOT_DONE, LedgerState.NOT_SEEN)
+"""States of a step of which no attempt that took effect was received."""
 
 
 def customer_line(saga: Saga, executed_twice: Phase | None = None) -> Text:
@@ -229,17 +234,20 @@ def _of_amounts(saga: Saga) -> Iterator[str]:
         yield f"any {verbs.charge} of {compensated} was {verbs.refunded}"
     if unknown := sums[LedgerState.UNKNOWN]:
         yield f"it is not known{_yet(saga)} whether {unknown} {verbs.charged}"
-    if not_done := sums[LedgerState.NOT_DONE]:
-        yield from _not_charged(saga, not_done, verbs)
+    yield from _not_charged(saga, verbs)
 
 
-def _not_charged(saga: Saga, amount: str, verbs: Verbs) -> Iterator[str]:
-    if all(line.state is LedgerState.NOT_DONE and line.is_seen for line in saga.ledger):
+def _not_charged(saga: Saga, verbs: Verbs) -> Iterator[str]:
+    if _is_nothing_done(saga):
         yield f"nothing was {verbs.charged}"
         return
-    yield f"{amount} not {verbs.charged}"
+    not_recorded = NOTHING_RECEIVED_STATES if saga.may_lack_telemetry else (LedgerState.NOT_SEEN,)
+    if not saga.may_lack_telemetry and (not_done := _sum(saga, LedgerState.NOT_DONE)):
+        yield f"{not_done} not {verbs.charged}"
+    if not_seen := _amount(saga, *not_recorded):
+        yield f"no {verbs.charge} of {not_seen} is recorded{_so_far(saga)}"
     rest = [line for line in saga.ledger if line.state in IN_EFFECT_STATES and line.amount is None]
-    if rest and not any(line.state is not LedgerState.NOT_DONE and line.amount is not None for line in saga.ledger):
+    if rest and all(line.state in NOTHING_RECEIVED_STATES for line in saga.ledger if line.amount is not None):
         yield "another part of it may be in effect"
 
 
@@ -253,15 +261,14 @@ def _of_steps(saga: Saga) -> Iterator[str]:
         return
     yield from _of_each_state(saga, states)
     if has_amount:
-        so_far = " so far" if saga.status is Status.RUNNING else ""
         if may_be_in_effect:
             yield f"the amount may have been {verbs.charged}"
         elif LedgerState.COMPENSATED in states:
             yield f"any {verbs.charge} was {verbs.refunded}"
         elif _is_nothing_done(saga):
-            yield f"nothing was {verbs.charged}{so_far}"
+            yield f"nothing was {verbs.charged}{_so_far(saga)}"
         else:
-            yield f"no {verbs.charge} is recorded{so_far}"
+            yield f"no {verbs.charge} is recorded{_so_far(saga)}"
     elif _is_nothing_done(saga) and saga.status is not Status.RUNNING:
         yield "nothing of it took effect"
 
@@ -287,8 +294,18 @@ def _of_each_state(saga: Saga, states: Collection[LedgerState]) -> Iterator[str]
 
 
 def _is_nothing_done(saga: Saga) -> bool:
-    """Whether every step is known to have had no effect."""
-    return bool(saga.ledger) and all(line.state is LedgerState.NOT_DONE and line.is_seen for line in saga.ledger)
+    """Whether every step is known to have had no effect; it takes a plan, and no step that runs once for each item."""
+    is_each_known = saga.plan.source != "none" and not any(step.key for step in saga.steps)
+    return (
+        is_each_known
+        and not saga.may_lack_telemetry
+        and bool(saga.ledger)
+        and all(line.state is LedgerState.NOT_DONE for line in saga.ledger)
+    )
+
+
+def _so_far(saga: Saga) -> str:
+    return " so far" if saga.status is Status.RUNNING else ""
 
 
 def _yet(saga: Saga) -> str:
@@ -308,8 +325,8 @@ def _sum(saga: Saga, *states: LedgerState) -> str:
     return f"{listing(sums, len(sums))} {'was' if len(sums) == 1 else 'were'}" if sums else ""
 
 
-def _amount(saga: Saga, state: LedgerState) -> str:
-    sums = _sums(saga, (state,))
+def _amount(saga: Saga, *states: LedgerState) -> str:
+    sums = _sums(saga, states)
     return listing(sums, len(sums))
 
 

@@ -80,7 +80,9 @@ class LedgerState(StrEnum):
     NOT_COMPENSABLE = "not_compensable"
     """Committed; the plan names compensations, and none for this step."""
     NOT_DONE = "not_done"
-    """No attempt took effect. With `LedgerEntry.is_seen` False: none was received."""
+    """No attempt took effect."""
+    NOT_SEEN = "not_seen"
+    """No attempt that took effect was received, and telemetry may be missing. No text claims that nothing was done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +197,6 @@ class LedgerEntry:
     currency: str | None
     is_not_compensable: bool = False
     """The plan names compensations, and none for this step."""
-    is_seen: bool = True
-    """False: no attempt was received, and telemetry may be missing. Then no text claims that nothing was charged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,6 +338,9 @@ class Saga:
     """Seconds: the longest time without progress in finished sagas; only where no plan and no type is known."""
     may_lack_telemetry: bool = False
     """Whether telemetry of it may be missing, so that the absence of a record proves nothing."""
+    lacks_records: bool = False
+    """Whether records of it are known to be missing: a final form of a span that has ended, a parent span, a step that
+    an observed one waits for, or an attempt between two observed ones."""
     offsets: dict[tuple[str, str], int] = field(default_factory=dict)
     """Nanoseconds to add to the clock of a process, by (service, identity), where clocks contradict; the rest are 0."""
 

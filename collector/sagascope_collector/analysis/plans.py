@@ -275,6 +275,20 @@ def unseen_required_steps(plan: Plan, steps: Sequence[Step]) -> list[str]:
     return [step.name for step in plan.steps if step.name in latest_success and not step.optional]
 
 
+def passed_failures(plan: Plan, steps: Sequence[Step]) -> list[str]:
+    """Returns the required steps of which only failures were received, although a step that waits for them started."""
+    forward = [step for step in steps if step.attempts and is_forward(step)]
+    failed = {step.name for step in forward} - {step.name for step in forward if step.state is not StepState.FAILED}
+    passed = _passed(prerequisites(plan), {step.name for step in forward}) & failed if failed else failed
+    return [step.name for step in plan.steps if step.name in passed and not step.optional]
+
+
+def ready_steps(plan: Plan, steps: Sequence[Step]) -> set[str]:
+    """Returns the steps that nothing keeps from starting: each that they wait for has started, and not failed."""
+    started = {step.name for step in steps if step.state is not StepState.FAILED}
+    return {name for name, needs in prerequisites(plan).items() if needs <= started}
+
+
 def is_all_done(plan: Plan, steps: Sequence[Step]) -> bool:
     """Whether every planned step that is not optional is done."""
     done = _done(steps)

@@ -87,7 +87,7 @@ def _lost(case: Case, in_flight_attempt: StepAttempt, process: Process) -> Findi
 
 
 def _confidence_of_loss(case: Case, process: Process, since: int) -> Confidence:
-    if case.telemetry_lost or case.lacks_records:
+    if case.telemetry_lost or case.saga.lacks_records:
         return Confidence.POSSIBLE
     if case.liveness.has_shut_down(process):
         return Confidence.CERTAIN
@@ -178,7 +178,12 @@ def _is_child_stuck(case: Case, attempt: Attempt) -> bool:
 
 def _confidence_of_hang(case: Case, in_flight_attempt: StepAttempt) -> Confidence:
     views = [view for view in in_flight_attempt.attempt.views if not view.end]
-    if case.telemetry_lost or case.lacks_records or not views or not case.liveness.sends_heartbeats(views[-1].process):
+    if (
+        case.telemetry_lost
+        or case.saga.lacks_records
+        or not views
+        or not case.liveness.sends_heartbeats(views[-1].process)
+    ):
         return Confidence.POSSIBLE
     if case.liveness.lists_as_open(views[-1].process, views[-1].span_id):
         return Confidence.CERTAIN
@@ -323,7 +328,7 @@ def retrying(case: Case) -> Finding | None:
 def _confidence_of_retry(case: Case, failed: StepAttempt) -> Confidence:
     """Certain while its next attempt is in flight, or announced and not due; else nothing was received of that."""
     finished_at = failed.attempt.finished_at or failed.attempt.called_at
-    if case.lacks_records:
+    if case.saga.lacks_records:
         return Confidence.POSSIBLE
     if failed.step.attempts[-1].state is AttemptState.IN_FLIGHT:
         return Confidence.CERTAIN

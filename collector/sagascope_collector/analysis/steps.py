@@ -78,6 +78,12 @@ def _state(attempts: Sequence[Attempt]) -> StepState:
     return _STATES[attempts[-1].state]
 
 
+def skips_attempts(step: Step) -> bool:
+    """Whether the numbers of a step's attempts have a gap."""
+    numbers = {each.number for each in step.attempts}
+    return len(numbers) > 1 and max(numbers) - min(numbers) >= len(numbers)
+
+
 def settled(steps: Sequence[Step], ledger: Iterable[LedgerEntry], plan: Plan, *, is_complete: bool) -> tuple[Step, ...]:
     """Returns the steps with their compensations from the ledger, followed by the planned ones without attempts.
 

@@ -12,6 +12,7 @@ from sagascope_collector.analysis.model import LedgerEntry, LedgerState, Phase, 
 from sagascope_collector.records import SagaKey
 
 UNSEEN = "unseen"
+"""A planned step of which nothing was received: it has no amount."""
 STATES: tuple[LedgerState | str, ...] = (*LedgerState, UNSEEN)
 AMOUNTS = (Decimal("10.00"), Decimal("20.00"), Decimal("40.00"))
 WHOLE = Decimal("70.00")
@@ -22,19 +23,20 @@ def line(number: int, state: LedgerState | str, amount: Decimal | None) -> Ledge
     return LedgerEntry(
         f"step.{number}",
         None if state is LedgerState.NOT_COMPENSABLE else f"compensation.{number}",
-        LedgerState.NOT_DONE if is_unseen else LedgerState(state),
+        LedgerState.NOT_SEEN if is_unseen else LedgerState(state),
         None if is_unseen else amount,
         None if is_unseen or amount is None else "EUR",
         is_not_compensable=state is LedgerState.NOT_COMPENSABLE,
-        is_seen=not is_unseen,
     )
 
 
-def saga(status: Status, *lines: LedgerEntry, amount: Decimal | None = None, name: str = "payment") -> Saga:
+def saga(
+    status: Status, *lines: LedgerEntry, amount: Decimal | None = None, name: str = "payment", plan: str = "declared"
+) -> Saga:
     return Saga(
         key=SagaKey("", name, "8492", ""),
         status=status,
-        plan=Plan("none"),
+        plan=Plan(plan),
         steps=(),
         root=None,
         started_at=0,
@@ -65,6 +67,7 @@ CLAIMS = {
     r"^any charge of EUR (\S+) was refunded$": (LedgerState.COMPENSATED,),
     r"^it is not known(?: yet)? whether EUR (\S+) was charged$": (LedgerState.UNKNOWN,),
     r"^EUR (\S+) was not charged$": (LedgerState.NOT_DONE,),
+    r"^no charge of EUR (\S+) is recorded(?: so far)?$": (LedgerState.NOT_SEEN,),
 }
 """What each clause about an amount claims: the sum of the steps in these states."""
 
@@ -101,7 +104,7 @@ def sums_are_right(lines: tuple[LedgerEntry, ...], clauses: list[str], status: S
         for states, match in found:
             assert Decimal(match[1]) == total(lines, *states), about
             claimed |= dict.fromkeys(states, Decimal(match[1]))
-    clean = {LedgerState.COMMITTED, LedgerState.NOT_COMPENSABLE, LedgerState.NOT_DONE}
+    clean = {LedgerState.COMMITTED, LedgerState.NOT_COMPENSABLE, LedgerState.NOT_DONE, LedgerState.NOT_SEEN}
     if status is Status.COMPLETED and {each.state for each in lines} <= clean:
         assert len(clauses) == 1, about
         return
@@ -113,12 +116,12 @@ def sums_are_right(lines: tuple[LedgerEntry, ...], clauses: list[str], status: S
 
 def nothing_is_claimed_from_absence(lines: tuple[LedgerEntry, ...], clauses: list[str], about: object) -> None:
     if any(clause.startswith("nothing") for clause in clauses):
-        assert all(each.state is LedgerState.NOT_DONE and each.is_seen for each in lines), about
+        assert all(each.state is LedgerState.NOT_DONE for each in lines), about
     if any("was refunded" in clause and "not known" not in clause for clause in clauses):
         assert any(each.state is LedgerState.COMPENSATED for each in lines), about
     if any("everything that was done was reversed" in clause for clause in clauses):
-        open_ = set(LedgerState) - {LedgerState.COMPENSATED, LedgerState.NOT_DONE, LedgerState.NOT_COMPENSABLE}
-        assert not open_ & {each.state for each in lines}, about
+        reversed_ = {LedgerState.COMPENSATED, LedgerState.NOT_DONE, LedgerState.NOT_SEEN, LedgerState.NOT_COMPENSABLE}
+        assert reversed_ >= {each.state for each in lines}, about
 
 
 def unknown_outcome_is_named(lines: tuple[LedgerEntry, ...], answer: str, status: Status, about: object) -> None:
@@ -140,6 +143,8 @@ READ_ALOUD = {
     (Status.FAILED, LedgerState.COMMITTED): "The payment failed; EUR 10.00 was charged, and no refund is recorded.",
     (Status.FAILED, LedgerState.UNKNOWN): "The payment failed; it is not known whether EUR 10.00 was charged.",
     (Status.FAILED, LedgerState.NOT_DONE): "The payment failed; nothing was charged.",
+    (Status.FAILED, LedgerState.NOT_SEEN): "The payment failed; no charge of EUR 10.00 is recorded.",
+    (Status.RUNNING, LedgerState.NOT_SEEN): "The payment is not finished; no charge of EUR 10.00 is recorded so far.",
     (Status.FAILED, LedgerState.COMPENSATION_FAILED): (
         "The payment failed; EUR 10.00 was charged, and the refund failed."
     ),
@@ -156,6 +161,11 @@ READ_ALOUD = {
 @pytest.mark.parametrize(("status", "state"), READ_ALOUD)
 def test_it_reads_as_one_plain_sentence(status: Status, state: LedgerState) -> None:
     assert customer_line(saga(status, line(0, state, AMOUNTS[0]))) == READ_ALOUD[status, state]
+
+
+def test_without_a_plan_other_steps_may_have_been_executed() -> None:
+    failed = saga(Status.FAILED, line(0, LedgerState.NOT_DONE, AMOUNTS[0]), plan="none")
+    assert customer_line(failed) == "The payment failed; EUR 10.00 was not charged."
 
 
 @pytest.mark.parametrize(

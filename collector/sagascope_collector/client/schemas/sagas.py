@@ -84,6 +84,7 @@ LedgerStateName = Literal[
     "unknown",
     "not_compensable",
     "not_done",
+    "not_seen",
 ]
 
 SagaOrder = Literal[
