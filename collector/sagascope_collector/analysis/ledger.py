@@ -159,7 +159,7 @@ def _is_over(effect: StepEffect, status: Status, *, is_complete: bool) -> bool:
     missing, or the saga completed. A saga that compensates, or ended otherwise, has given the step up.
     """
     attempts = effect.attempts or effect.votes
-    if len({each.number for each in attempts}) < max(each.number for each in attempts):
+    if not attempts or len({each.number for each in attempts}) < max(each.number for each in attempts):
         return False
     if effect.attempts and is_last_allowed(effect.attempts[-1]):
         return True
