@@ -65,7 +65,8 @@ def _twice(case: Case, name: str, pair: tuple[Attempt, Attempt]) -> Finding:
         name,
         second.attempt.process.service or None,
         case.stopped,
-        Confidence.CERTAIN,
+        # a compensation between the two may be among what is missing
+        Confidence.POSSIBLE if case.saga.lacks_records else Confidence.CERTAIN,
         subject=second,
         other=first,
     )
@@ -84,7 +85,10 @@ def compensation_failed(case: Case) -> Finding | None:
         if _is_committed(case, step) and _has_failed_for_good(case, attempt):
             since, service = case.stopped, case.service_of(step.name)
             reason, phase = AttentionCode.COMPENSATION_FAILED, Phase.COMPENSATION
-            return Finding(reason, phase, step.name, service, since, Confidence.CERTAIN, subject=each)
+            # a later attempt may be among what is missing
+            is_doubtful = case.saga.lacks_records and not ledger.is_last_allowed(attempt)
+            confidence = Confidence.POSSIBLE if is_doubtful else Confidence.CERTAIN
+            return Finding(reason, phase, step.name, service, since, confidence, subject=each)
     return None
 
 

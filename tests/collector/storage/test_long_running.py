@@ -156,6 +156,16 @@ def test_moved_spans_count_among_the_failures_at_a_step(storage: Storage) -> Non
     assert failures() == before
 
 
+def test_a_span_without_its_saga_s_name_counts_for_the_type_of_the_summary(storage: Storage) -> None:
+    unnamed = {"saga.id": "77", "saga.role": "step", "saga.step.name": "debit"}
+    append(storage, traces(span(1, attributes=unnamed, error="declined")))
+    summarise(storage)
+    times = ("debit", NOON - 3600 * SECOND, NOON + 3600 * SECOND)
+    for name, ids in (("refund", []), ("payment", ["77"])):
+        assert [each.failed for each in storage.outcomes.step_sagas("", name, *times)] == [1 for _ in ids]
+        assert [each.key.id for each in storage.outcomes.failed_at_step("", name, *times, 10)] == ids
+
+
 def test_nothing_is_left_of_a_moved_saga_that_expired(storage: Storage) -> None:
     retry(storage, 1, 20)
     maintain(storage)

@@ -95,14 +95,19 @@ HAVING sum(succeeded + failed) > 0
 ORDER BY ALL
 
 -- name: select_step_sagas
--- sagas, and not attempts: one that is retried for ever counts once
+-- sagas, and not attempts: one that is retried for ever counts once; a span without the saga's name has its summary's
 SELECT (start // 300_000_000_000 * 300)::BIGINT AS slot, count(*), count_if(has_failed)
 FROM (
     SELECT saga_id, saga_run, min(start) AS start, bool_or(status = 'error') AS has_failed
     FROM (FROM span_records UNION ALL FROM long_running_spans) AS spans JOIN origins USING (origin_id)
     WHERE start >= $since::UBIGINT AND start <= $until::UBIGINT AND environment = $environment AND saga_id <> ''
-        AND saga_name IN ('', $name) AND coalesce(nullif(step_name, ''), spans.name) = $step
+        AND coalesce(nullif(step_name, ''), spans.name) = $step
         AND saga_role = 'step' AND step_type IN ('', 'action') AND "end" > 0
+        AND (saga_name = $name OR (saga_name = '' AND saga_id IN (
+            SELECT id FROM open_sagas WHERE environment = $environment AND name = $name
+            UNION ALL
+            SELECT id FROM ended_sagas WHERE environment = $environment AND name = $name AND updated_at >= $since::BIGINT
+        )))
     GROUP BY saga_id, saga_run
 )
 GROUP BY slot
@@ -112,8 +117,13 @@ ORDER BY slot
 SELECT saga_id, saga_run, max("end")::BIGINT AS ended_at
 FROM (FROM span_records UNION ALL FROM long_running_spans) AS spans JOIN origins USING (origin_id)
 WHERE start >= $since::UBIGINT AND start <= $until::UBIGINT AND environment = $environment AND saga_id <> ''
-    AND saga_name IN ('', $name) AND coalesce(nullif(step_name, ''), spans.name) = $step
+    AND coalesce(nullif(step_name, ''), spans.name) = $step
     AND saga_role = 'step' AND step_type IN ('', 'action') AND "end" > 0 AND status = 'error'
+    AND (saga_name = $name OR (saga_name = '' AND saga_id IN (
+        SELECT id FROM open_sagas WHERE environment = $environment AND name = $name
+        UNION ALL
+        SELECT id FROM ended_sagas WHERE environment = $environment AND name = $name AND updated_at >= $since::BIGINT
+    )))
 GROUP BY saga_id, saga_run
 ORDER BY ended_at DESC, saga_id, saga_run
 LIMIT $limit
