@@ -1,6 +1,6 @@
-"""A bounded queue of requests as they were received, and the one thread that decodes, stores and answers them.
+"""The bounded ingest queue, and the one thread that decodes, stores and answers requests.
 
-Many requests become one commit. No request is answered before the commit that holds its records.
+Many requests become one commit. A request is answered after the commit that holds its records.
 """
 
 import asyncio
@@ -23,14 +23,14 @@ _log: Final = logging.getLogger(__name__)
 
 
 class Signal(StrEnum):
-    """What a request carries."""
+    """The signal that a request carries."""
 
     TRACES = "traces"
     LOGS = "logs"
 
 
 class Encoding(StrEnum):
-    """How a request is written."""
+    """The encoding of a request."""
 
     PROTOBUF = "protobuf"
     JSON = "json"
@@ -38,19 +38,19 @@ class Encoding(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """One export request: decompressed, not decoded."""
+    """One export request, decompressed and not decoded."""
 
     signal: Signal
     encoding: Encoding
     body: bytes
     received_at: int
     sender: str = ""
-    """Who is to share the queue fairly with the others: a host, or a connection of this one."""
+    """The sender that shares the queue with others: a host, or a connection from this machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What the sender is told after the commit: records refused, and why."""
+    """The answer after the commit: the number of rejected records, and why."""
 
     rejected: int = 0
     message: str = ""
@@ -60,47 +60,47 @@ Outcome = Receipt | SagascopeError
 
 
 class Taker(Protocol):
-    """Takes requests from a receiver."""
+    """Accepts requests from a receiver."""
 
     def submit(self, payload: Payload) -> asyncio.Future[Receipt]:
-        """Take a request; the future holds its receipt, or the error that its sender is told.
+        """Accepts a request; the future holds its receipt, or the error to answer.
 
         Raises:
-            Overloaded: there is no room for it now.
+            Overloaded: the queue has no room for it now.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """Requests decoded together: one batch of all that is sound, and what to answer each, in their order."""
+    """Requests that were decoded together: one batch of their valid records, and the outcome of each, in order."""
 
     batch: Batch
     outcomes: Sequence[Outcome]
 
     @property
     def rejected(self) -> int:
-        """Records refused in requests that were decodable."""
+        """The number of rejected records in requests that were decoded."""
         return sum(each.rejected for each in self.outcomes if isinstance(each, Receipt))
 
 
 REQUEST_COST: Final = 16 * 1024
-"""What a request takes in memory beside its body, with its connection: a bound on how many wait."""
+"""Memory that a waiting request takes beside its body, with its connection; it bounds their number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much may wait, and how much is committed at once."""
+    """The bounds of the queue and of one commit."""
 
     queue_bytes: int = 256 * 1024 * 1024
-    """What may wait; each request counts `REQUEST_COST` more than its body."""
+    """Bytes that may wait; each request counts `REQUEST_COST` more than its body."""
     group_bytes: int = 4 * 1024 * 1024
-    """A commit takes requests until it holds this much."""
+    """A commit takes requests until it has this many bytes."""
     interval: float = 0.02
-    """Seconds between the beginnings of two commits, so that one holds many requests. Not waited for when all whom the
-    last one answered have sent again: they send no more before they are answered."""
+    """Seconds between the starts of two commits, so that one holds many requests. The writer does not wait when all
+    senders that the last commit answered have sent again: they send no more before they are answered."""
     enough_bytes: int = 1024 * 1024
-    """What waits is committed at once if it is this much."""
+    """Bytes that are committed at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class _Waiting:
 
 
 class Ingest:
-    """Takes requests from event loops, and stores them from a thread of its own."""
+    """Accepts requests from event loops, and stores them from its own thread."""
 
     def __init__(
         self,
@@ -121,14 +121,14 @@ class Ingest:
         refused: Callable[[], None] = lambda: None,
         committed: Callable[[float], None] = lambda _: None,
     ) -> None:
-        """Storage what `decode` makes of requests.
+        """Stores what `decode` returns for requests.
 
         Args:
-            storage: where it goes.
-            decode: never raises for what was received: it answers each request with a receipt or an error.
-            limits: how much may wait.
-            refused: is called when a request is refused because of overload.
-            committed: is told how many seconds each commit took.
+            storage: the database.
+            decode: decodes requests together; it returns a receipt or an error for each, and raises nothing.
+            limits: the bounds of the queue.
+            refused: called when a request is refused because of overload.
+            committed: called with the seconds that each commit took.
         """
         self._storage = storage
         self._decode = decode
@@ -140,51 +140,51 @@ class Ingest:
         self._closing = False
         self._last_begun = -math.inf
         self._absent: Counter[str] = Counter()
-        """Who was answered last, and has not sent again: by how many requests."""
+        """The senders that the last commit answered and that have not sent again, with their numbers of requests."""
         self._thread = threading.Thread(target=self._run, name="sagascope-writer", daemon=True)
 
     def start(self) -> None:
-        """Begin to store."""
+        """Starts the writer thread."""
         self._thread.start()
 
     def submit(self, payload: Payload) -> asyncio.Future[Receipt]:
-        """Queue a request; the future holds its receipt once it is on disk, or the error that its sender is told.
+        """Queues a request; the future holds its receipt once it is on disk, or the error to answer.
 
         Raises:
-            Overloaded: the queue is full, or closing; nothing was kept. The future may say so later too, when others
-                need the room more.
+            Overloaded: the queue is full or closing; nothing was kept. The future may raise it later too, when the
+                room goes to senders that hold less.
         """
         waiting = _Waiting(payload, asyncio.get_running_loop().create_future())
         with self._changed:
             if self._closing:
                 raise Overloaded("The collector is stopping.")
-            taken, ousted = self._queue.offer(waiting, payload.sender, len(payload.body) + REQUEST_COST)
+            taken, dropped = self._queue.offer(waiting, payload.sender, len(payload.body) + REQUEST_COST)
             self._is_back(payload.sender)
             if self._queue.length == 1 or self._is_enough():
                 self._changed.notify()
-        if ousted or not taken:
+        if dropped or not taken:
             self._refused()
-        _answer(ousted, [Overloaded(FULL)] * len(ousted))
+        _answer(dropped, [Overloaded(FULL)] * len(dropped))
         if not taken:
             raise Overloaded(FULL)
         return waiting.answer
 
     def oldest(self) -> int | None:
-        """When the request that waits longest was received; None: nothing waits."""
+        """Returns when the request that waits longest was received; None if none waits."""
         with self._changed:
             return min((each.payload.received_at for each in self._queue.peek()), default=None)
 
     def waiting(self) -> tuple[int, int]:
-        """Requests that wait, and what they take in bytes."""
+        """Returns the number of waiting requests, and their bytes."""
         with self._changed:
             return self._queue.length, self._queue.cost
 
     def is_alive(self) -> bool:
-        """Whether anything is stored at all."""
+        """Returns whether the writer thread runs."""
         return self._thread.is_alive()
 
     def close(self, timeout: float) -> bool:
-        """Take nothing more, store what waits, and stop; False if that took longer than `timeout` seconds."""
+        """Accepts nothing more, stores what waits, and stops; returns False after `timeout` seconds."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -196,7 +196,7 @@ class Ingest:
             _answer(group, self._stored(group))
 
     def _next_group(self) -> list[_Waiting]:
-        """Wait for requests, and take as many as one commit may hold; empty: it is over."""
+        """Waits for requests, and returns as many as one commit may hold; none at the end."""
         group: list[_Waiting] = []
         with self._changed:
             self._changed.wait_for(lambda: self._queue.length or self._closing)
@@ -214,7 +214,7 @@ class Ingest:
             del self._absent[sender]
 
     def _is_enough(self) -> bool:
-        """Whether a commit need not wait for more."""
+        """Returns whether a commit need not wait for more requests."""
         waiting = self._queue.cost - self._queue.length * REQUEST_COST
         return self._closing or not self._absent or waiting >= self._limits.enough_bytes
 
@@ -235,7 +235,7 @@ class Ingest:
 
 
 def _answer(group: Iterable[_Waiting], outcomes: Iterable[Outcome]) -> None:
-    """Tell every sender, with one call to each event loop."""
+    """Answers requests, with one call to each event loop."""
     by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Receipt], Outcome]]] = {}
     for waiting, outcome in zip(group, outcomes, strict=True):
         by_loop.setdefault(waiting.answer.get_loop(), []).append((waiting.answer, outcome))
@@ -260,17 +260,17 @@ T = TypeVar("T")
 
 
 class Item(NamedTuple, Generic[T]):
-    """Something that waits, and what it costs to let it wait."""
+    """A waiting item, and its cost."""
 
     content: T
     cost: int
 
 
 class Offered(NamedTuple, Generic[T]):
-    """Whether something was queued, and what had to give way."""
+    """Whether an item was queued, and the items that were removed for it."""
 
     taken: bool
-    ousted: list[T]
+    dropped: list[T]
 
 
 @dataclass(slots=True)
@@ -280,34 +280,34 @@ class _Line(Generic[T]):
 
 
 class FairQueue(Generic[T]):
-    """First come, first served for each sender, and the senders in turn. Not safe for several threads at once.
+    """A queue for each sender, served round robin. Not safe for concurrent threads.
 
-    When it is full, the sender that holds most gives way: the longest line loses its newest items to a sender
-    whose line stays shorter. This is longest queue drop, as routers do it.
+    When it is full, the sender with the longest line loses its newest items to a sender whose line stays shorter:
+    longest queue drop, as in routers.
     """
 
     def __init__(self, capacity: int) -> None:
-        """`capacity` bounds the sum of all costs."""
+        """Creates a queue; `capacity` bounds the sum of all costs."""
         self._capacity = capacity
         self._lines: OrderedDict[str, _Line[T]] = OrderedDict()
         self.cost = 0
-        """Of everything that waits."""
+        """The sum of the costs of all items."""
         self.length = 0
-        """How many items wait."""
+        """The number of items."""
 
     def offer(self, content: T, sender: str, cost: int) -> Offered[T]:
-        """Queue it, if there is or can be made room. An empty queue takes anything: nothing is refused for ever."""
-        ousted: list[T] = []
+        """Queues an item if there is or can be made room. An empty queue accepts any item: none is refused for ever."""
+        dropped: list[T] = []
         while self.length and self.cost + cost > self._capacity:
             longest = max(self._lines, key=lambda each: self._lines[each].cost)
             if self._lines[longest].cost <= self._held_by(sender) + cost:
-                return Offered(False, ousted)
-            ousted.append(self._oust(longest))
+                return Offered(False, dropped)
+            dropped.append(self._drop_newest(longest))
         self._put(content, sender, cost)
-        return Offered(True, ousted)
+        return Offered(True, dropped)
 
     def take(self) -> Item[T] | None:
-        """The next item; None: nothing waits."""
+        """Returns the next item; None if there is none."""
         if not self._lines:
             return None
         sender, line = self._lines.popitem(last=False)
@@ -318,7 +318,7 @@ class FairQueue(Generic[T]):
         return item
 
     def peek(self) -> list[T]:
-        """What waits longest of each sender."""
+        """Returns the oldest item of each sender."""
         return [line.items[0].content for line in self._lines.values()]
 
     def _held_by(self, sender: str) -> int:
@@ -329,7 +329,7 @@ class FairQueue(Generic[T]):
         line.items.append(Item(content, cost))
         self._account(line, cost, 1)
 
-    def _oust(self, sender: str) -> T:
+    def _drop_newest(self, sender: str) -> T:
         line = self._lines[sender]
         item = line.items.pop()
         self._account(line, -item.cost, -1)

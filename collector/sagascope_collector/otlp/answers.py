@@ -1,4 +1,4 @@
-"""Answers to OTLP clients over HTTP and gRPC, receipts and errors: the only place that maps them."""
+"""Maps receipts and errors to OTLP responses, over HTTP and gRPC."""
 
 import asyncio
 import math
@@ -38,7 +38,7 @@ Headers = list[tuple[bytes, bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How one kind of error is said: the HTTP status, and the code of gRPC and of ``google.rpc.Status``."""
+    """The form of one kind of error: the HTTP status, and the code of gRPC and of ``google.rpc.Status``."""
 
     http: int
     code: int
@@ -51,14 +51,14 @@ KINDS: Final[tuple[tuple[type[SagascopeError], Kind], ...]] = (
     (Unavailable, Kind(503, Code.UNAVAILABLE)),
     (SagascopeError, Kind(503, Code.UNAVAILABLE)),  # clients drop what is answered with a 500
 )
-"""The first whose class fits."""
+"""The first class that matches applies."""
 
 _GRPC_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """A status, its body, and the headers that go with it."""
+    """A response: status, body and headers."""
 
     status: int
     body: bytes
@@ -66,12 +66,12 @@ class HttpAnswer:
 
 
 def kind(error: SagascopeError) -> Kind:
-    """How this error is said."""
+    """Returns the form of an error."""
     return next(kind for class_, kind in KINDS if isinstance(error, class_))
 
 
 def success(signal: Signal, receipt: Receipt) -> Message:
-    """The response message; ``partial_success`` stays unset where all is well."""
+    """Returns the response message; ``partial_success`` is set only where something was rejected."""
     if signal is Signal.LOGS:
         logs = ExportLogsServiceResponse()
         if receipt.rejected or receipt.message:
@@ -86,19 +86,19 @@ def success(signal: Signal, receipt: Receipt) -> Message:
 
 
 def metrics() -> Message:
-    """The response to metrics: taken, with a warning that they are not kept."""
+    """Returns the response to metrics: accepted, with a warning that they are not kept."""
     response = ExportMetricsServiceResponse()
     response.partial_success.error_message = NO_METRICS
     return response
 
 
 def http_success(response: Message, encoding: Encoding) -> HttpAnswer:
-    """200, in the encoding of the request."""
+    """Returns 200 in the encoding of the request."""
     return HttpAnswer(200, _written(response, encoding), _content_type(encoding))
 
 
 def http_error(error: SagascopeError, encoding: Encoding) -> HttpAnswer:
-    """An error of ours; one that passes says when to come back."""
+    """Returns an error response; a temporary error says when to retry."""
     said = kind(error)
     answer = http_refusal(said.http, said.code, str(error), encoding)
     if isinstance(error, Unavailable):
@@ -109,12 +109,12 @@ def http_error(error: SagascopeError, encoding: Encoding) -> HttpAnswer:
 
 
 def http_refusal(status: int, code: int, message: str, encoding: Encoding) -> HttpAnswer:
-    """A 4xx or 5xx with a ``google.rpc.Status`` as its body."""
+    """Returns a 4xx or 5xx with a ``google.rpc.Status`` as its body."""
     return HttpAnswer(status, _written(Status(code=code, message=message), encoding), _content_type(encoding))
 
 
 def grpc_error(error: SagascopeError) -> tuple[grpc.StatusCode, str, tuple[tuple[str, bytes], ...]]:
-    """Status, text and trailing metadata; one that passes says when to come back."""
+    """Returns status, text and trailing metadata; a temporary error says when to retry."""
     code = kind(error).code
     return _GRPC_CODES[code], str(error), _retry_info(error, code) if isinstance(error, Unavailable) else ()
 
@@ -146,14 +146,14 @@ MAX_MESSAGE_CHARACTERS: Final = 2_000
 """Characters of the reasons in one answer."""
 
 ANSWER_SECONDS: Final = 30.0
-"""A request that is not stored by then is refused, though it may be stored yet; sent again, it is known."""
+"""A request that is not stored by then is refused. It may still be stored; repeated, it is recognised."""
 
 
 async def answered(answer: asyncio.Future[Answer]) -> Answer:
-    """Wait for a receipt.
+    """Waits for a receipt.
 
     Raises:
-        Overloaded: it takes too long. What was received may be stored all the same.
+        Overloaded: it takes too long. What was received may still be stored.
     """
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
@@ -180,14 +180,14 @@ async def stored(ingest: Taker, payload: Payload) -> Receipt:
 
 
 def sender_of(host: str, port: int | str) -> str:
-    """Who is to share the queue fairly with others: a host, or on this machine each connection."""
+    """Returns the sender that shares the queue with others: a host, or on this machine each connection."""
     bare, is_alone = _host_name(host)
     return f"{bare}:{port}" if is_alone else bare
 
 
 @lru_cache(1024)
 def _host_name(host: str) -> tuple[str, bool]:
-    """A host's bare name, and whether it is not shared with others."""
+    """Returns a host's name, and whether each connection of it counts as a sender."""
     bare = unquote(host).strip("[]")
     try:
         return bare, ip_address(bare).is_loopback

@@ -19,11 +19,11 @@ from sagascope_collector.otlp.protobuf_columns import Bools, Declined, Integers,
 from sagascope_collector.records import Value
 
 _PLAIN: Final = frozenset({"string_value", "bool_value", "int_value"})
-"""Kinds that JSON carries as they are."""
+"""Types that JSON represents directly."""
 
 
 def text(value: AnyValue) -> str:
-    """The stored form of a value; an unset one, or one of the profiles signal, is ``null``."""
+    """Returns the stored form of a value; ``null`` for an unset one, or one of the profiles signal."""
     kind = value.WhichOneof("value")
     if kind in _PLAIN:
         return orjson.dumps(getattr(value, kind)).decode()
@@ -31,7 +31,7 @@ def text(value: AnyValue) -> str:
 
 
 def read(value: AnyValue) -> Value:
-    """A value as it is; kvlists are `values.Pairs`, which keeps repeated keys."""
+    """Returns a value; a kvlist is `values.Pairs`, which keeps repeated keys."""
     match value.WhichOneof("value"):
         case None | "string_value_strindex":
             return None
@@ -44,17 +44,17 @@ def read(value: AnyValue) -> Value:
 
 
 def encoded_pairs(attributes: Iterable[KeyValue]) -> list[tuple[str, Any]]:
-    """Attributes as pairs inside a stored JSON text."""
+    """Returns attributes as pairs for a stored JSON text."""
     return [(each.key, json_values.spell(read(each.value))) for each in attributes]
 
 
 def plain(attributes: Iterable[KeyValue]) -> dict[str, Value]:
-    """Attributes by key; of repeated ones the last wins."""
+    """Returns attributes by key; of repeated keys the last counts."""
     return {each.key: read(each.value) for each in attributes}
 
 
 UNSET, STRING, BOOL, INT, DOUBLE, BYTES, STRINDEX, ARRAY, KVLIST = range(9)
-"""What a value is."""
+"""The type of a value."""
 
 _KINDS: Final = dict(zip(protobuf_columns.ONE_OF, range(STRING, ARRAY), strict=True))
 
@@ -62,25 +62,25 @@ _QUOTE, _BACKSLASH, _SPACE = ord('"'), ord("\\"), ord(" ")
 
 
 KEPT_BYTES: Final = 512
-"""A longer list is read anew each time."""
+"""A longer list is not cached."""
 
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """Values of any type, one a place."""
+    """Values of any type, one at each position."""
 
     columns: pa.StructArray
-    """`protobuf_schema`'s AnyValue."""
+    """Columns of AnyValue, as `protobuf_columns` declares it."""
     kinds: Integers
     request: Integers
-    """Whose each is."""
+    """The request of each value."""
 
     def of(self, kind: str, places: Integers) -> pa.Array:
-        """What is at these places in one member of the oneof."""
+        """Returns the values at some positions of one member of the oneof."""
         return self.columns.field(kind).take(pa.array(places))
 
     def texts(self, places: Integers) -> pa.StringArray:
-        """The stored form of the values at these places, in that order.
+        """Returns the stored form of the values at some positions, in that order.
 
         Raises:
             Declined: some nest deeper than is read here.
@@ -122,7 +122,7 @@ class Values:
 
 
 def one_each(lists: pa.ListArray, request: Integers) -> Values:
-    """The value in each list, which has one or none.
+    """Returns the value of each list, which has one or none.
 
     Raises:
         Declined: one was set twice, or has two types.
@@ -155,7 +155,7 @@ def _note(where: Bools, kind: int, kinds: Integers, members: Integers) -> None:
 
 
 def quoted(strings: pa.StringArray) -> pa.StringArray:
-    """Each as JSON."""
+    """Returns each text as JSON."""
     wrapped = pc.binary_join_element_wise('"', strings, '"', "")
     special = _special(strings)
     if not special.any():
@@ -165,7 +165,7 @@ def quoted(strings: pa.StringArray) -> pa.StringArray:
 
 
 def _special(strings: pa.StringArray) -> Bools:
-    """Which of them hold what JSON escapes."""
+    """Returns which texts have characters that JSON escapes."""
     found = np.zeros(len(strings), np.bool_)
     raw = raw_bytes(strings)
     if len(raw) and (raw.min() < _SPACE or (raw == _QUOTE).any() or (raw == _BACKSLASH).any()):
@@ -176,12 +176,12 @@ def _special(strings: pa.StringArray) -> Bools:
 
 
 def offsets(strings: pa.Array) -> Integers:
-    """Where each string or binary begins in its buffer, and where the last one ends."""
+    """Returns where each string or binary begins in its buffer, and where the last one ends."""
     return np.frombuffer(strings.buffers()[1], np.int32)[strings.offset : strings.offset + len(strings) + 1]
 
 
 def raw_bytes(strings: pa.Array) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """The bytes of all of them, one after the other."""
+    """Returns the bytes of all texts, one after the other."""
     if not len(strings) or strings.buffers()[2] is None:
         return np.empty(0, np.uint8)
     at = offsets(strings)
@@ -189,7 +189,7 @@ def raw_bytes(strings: pa.Array) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 
 def joined(texts: pa.StringArray, counts: Integers) -> pa.StringArray:
-    """JSON arrays of so many of the texts each, one after the other."""
+    """Returns JSON arrays of consecutive texts, with the given number of texts each."""
     ends = np.zeros(len(counts) + 1, np.int32)
     np.cumsum(counts, out=ends[1:])
     lists = pa.ListArray.from_arrays(pa.array(ends), texts)
@@ -197,7 +197,7 @@ def joined(texts: pa.StringArray, counts: Integers) -> pa.StringArray:
 
 
 def _nested(kind: str, raw: bytes) -> str | None:
-    """The stored form of an array or kvlist; None: it is none, or nests deeper than is read here."""
+    """Returns the stored form of an array or kvlist; None if it is none, or is nested too deep for columns."""
     value = AnyValue()
     try:
         if kind == "array":
@@ -213,7 +213,7 @@ _kept = lru_cache(maxsize=4096)(_nested)
 
 
 def is_shallow(value: AnyValue) -> bool:
-    """Whether it holds nothing that holds something: how deep a request may nest is counted from its top."""
+    """Returns whether no value in it holds further values."""
     match value.WhichOneof("value"):
         case "array_value":
             return all(_is_plain(each) for each in value.array_value.values)
@@ -224,7 +224,7 @@ def is_shallow(value: AnyValue) -> bool:
 
 
 def are_shallow(attributes: Sequence[Any]) -> bool:
-    """Whether all of these attributes are."""
+    """Returns whether all values of attributes are shallow."""
     return all(is_shallow(each.value) for each in attributes)
 
 

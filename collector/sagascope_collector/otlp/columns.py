@@ -22,47 +22,47 @@ from sagascope_collector.storage import schema
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What all records of one scope share; the order is that of `schema.ORIGIN`."""
+    """The resource and scope that records share; the order is that of `schema.ORIGIN`."""
 
     process: Process
     resource: str
     scope: str
 
     def columns(self) -> tuple[Any, ...]:
-        """Its values, one for each column."""
+        """Returns its values, one for each column."""
         process = self.process
         names = process.environment, process.service, process.version, process.identity, process.instance
         return (*names, self.resource, self.scope)
 
 
 class Origins:
-    """The different origins of a batch, numbered."""
+    """Numbers the distinct origins of a batch."""
 
     def __init__(self) -> None:
         self._numbers: dict[Origin, int] = {}
 
     def number(self, origin: Origin) -> int:
-        """The row in which it is found."""
+        """Returns the row of an origin."""
         return self._numbers.setdefault(origin, len(self._numbers))
 
     def table(self) -> pa.Table:
-        """All of them, as `schema.ORIGINS`."""
+        """Returns all origins as `schema.ORIGINS`."""
         return table(schema.ORIGIN, [each.columns() for each in self._numbers])
 
 
 @dataclass(slots=True)
 class Attributes:
-    """The attributes of one record after the other: two JSON texts for each, see `store.schema`."""
+    """Encodes the attributes of one record after the other as two JSON texts, see `storage.schema`."""
 
     attribute_mapping: AttributeMapping
     texts: tuple[str, str] = ("[]", "[]")
-    """Those of the record that was taken in last."""
+    """The texts of the latest record."""
     scope: str = ""
     service: str = ""
-    """Whose records come now."""
+    """The service of the records that follow."""
 
     def place_of(self, attributes: Iterable[KeyValue], name: str = "") -> Mark:
-        """Returns where a record with these attributes belongs; `name` is a span's."""
+        """Returns the saga and step of a record with these attributes; `name` is a span's."""
         wanted = self.attribute_mapping.keys
         said = {
             each.key: anyvalue.read(each.value) for each in attributes if each.key in MARK_KEYS or each.key in wanted
@@ -70,7 +70,7 @@ class Attributes:
         return self.place(said, name)
 
     def add(self, attributes: Iterable[KeyValue], place: Mark) -> None:
-        """Takes in one record's attributes; `place` is where it belongs."""
+        """Encodes one record's attributes; `place` is its saga and step."""
         pairs = [(each.key, limits.cut(each.value)) for each in attributes]
         columns: dict[str, Any] = dict(zip(schema.MARK_KEYS, mark_columns(place), strict=True)) if place.id else {}
         keys, values = [], []
@@ -83,7 +83,7 @@ class Attributes:
         self.texts = f"[{','.join(keys)}]", f"[{','.join(values)}]"
 
     def place(self, said: Mapping[str, Value], name: str) -> Mark:
-        """Where a record with these attributes belongs."""
+        """Returns the saga and step of a record with these attributes."""
         return (
             self.attribute_mapping.mark(RecordFields(name, self.scope, self.service, said), marks.mark_without_id(said))
             if said
@@ -95,7 +95,7 @@ _NUMBERS: Final = {key: str(number) for number, key in enumerate(schema.MARK_KEY
 
 
 def _is_column(column: str | int | None, value: AnyValue) -> bool:
-    """Whether a column holds exactly this value."""
+    """Returns whether a column holds exactly this value."""
     match value.WhichOneof("value"):
         case "string_value":
             return isinstance(column, str) and column == value.string_value
@@ -111,12 +111,12 @@ def _quoted(key: str) -> str:
 
 
 class Rows:
-    """Rows of one kind of record, growing."""
+    """Collects rows of one kind of record."""
 
     def __init__(
         self, own: Sequence[tuple[str, pa.DataType]], origins: Origins, attribute_mapping: AttributeMapping
     ) -> None:
-        """`own` are the columns that `add` is given."""
+        """Creates no rows; `own` are the columns that `add` receives."""
         self._columns = (*own, *schema.MARK, *schema.ATTRIBUTES, *schema.RECEIPT)
         self._rows: list[tuple[Any, ...]] = []
         self._origins = origins
@@ -124,27 +124,27 @@ class Rows:
         self.attributes = Attributes(attribute_mapping)
 
     def under(self, origin: Origin, received_at: int, scope: str) -> None:
-        """Let the rows that follow be of this origin, and of the scope of this name."""
+        """Sets the origin and the name of the scope for the rows that follow."""
         self.attributes.scope, self.attributes.service = scope, origin.process.service
         self._receipt = received_at, self._origins.number(origin)
 
     def add(self, own: tuple[Any, ...], place: Mark) -> None:
-        """Add a record whose attributes were just taken in."""
+        """Adds the record whose attributes were encoded last."""
         self._rows.append((*own, *mark_columns(place), *self.attributes.texts, *self._receipt))
 
     def table(self) -> pa.Table:
-        """Everything added, as a table of `schema.SPANS` or `schema.LOGS`."""
+        """Returns all rows as a table of `schema.SPANS` or `schema.LOGS`."""
         return table(self._columns, self._rows)
 
 
 @cache
 def empty(columns: tuple[tuple[str, pa.DataType], ...]) -> pa.Table:
-    """No rows, kept: making a table of thirty columns takes as long as reading fifty spans."""
+    """Returns a cached table without rows: creating one of thirty columns takes as long as reading fifty spans."""
     return pa.schema(list(columns)).empty_table()
 
 
 def table(columns: Iterable[tuple[str, pa.DataType]], rows: Sequence[tuple[Any, ...]]) -> pa.Table:
-    """Rows as a table: converted together, since an array costs more than the values of a few rows."""
+    """Returns rows as a table; they are converted together, since an array costs more than a few values."""
     if not rows:
         return empty(tuple(columns))
     structs = pa.array(rows, _struct(tuple(columns)))
@@ -157,29 +157,29 @@ def _struct(columns: tuple[tuple[str, pa.DataType], ...]) -> pa.StructType:
 
 
 def mark_columns(place: Mark) -> tuple[str, str, str, str, str, str, str, int]:
-    """The values of `schema.MARK`."""
+    """Returns the values of `schema.MARK`."""
     return place.id, place.name, place.run, place.role, place.step, place.type, place.key, place.attempt
 
 
 _WORDS: Final = len(schema.MARK) - 1
-"""AttributeColumns of `schema.MARK` that are texts: all but the last, which is the attempt."""
+"""The number of columns of `schema.MARK` that are texts: all but the last, which is the attempt."""
 
 
 @dataclass(frozen=True, slots=True)
 class AttributeColumns:
-    """What is stored of attributes: `schema.MARK` and `schema.ATTRIBUTES`."""
+    """The columns of attributes: `schema.MARK` and `schema.ATTRIBUTES`."""
 
     marks: list[pa.Array]
     keys: pa.StringArray
     values: pa.StringArray
 
     def arrays(self) -> list[pa.Array]:
-        """All of them, in the order of the schemas."""
+        """Returns all columns in the order of the schemas."""
         return [*self.marks, self.keys, self.values]
 
 
 class NestedAttributes:
-    """Pairs of key and value, and whose they are."""
+    """The attributes of nested records, as pairs of key and value with their owners."""
 
     def __init__(self, nested: NestedRecords) -> None:
         """Reads nested records; raises `Declined`."""
@@ -195,30 +195,30 @@ class NestedAttributes:
 
     @property
     def names(self) -> list[str]:
-        """The different keys."""
+        """The distinct keys."""
         return self._names
 
     def found(self, name: str) -> Integers:
-        """Where this key stands."""
+        """Returns the positions of a key."""
         if name not in self._names:
             return np.empty(0, np.int64)
         return np.flatnonzero(self._codes == self._names.index(name))
 
     def first_strings(self, name: str) -> dict[int, str]:
-        """By record, the text of the first attribute with this key; other values are empty texts."""
+        """Returns by record the text of its first attribute with this key; other values are ``""``."""
         found = self.found(name)
         texts = pc.fill_null(self._values.of("string", found), "").to_pylist()
         return dict(zip(reversed(self._owner[found].tolist()), reversed(texts), strict=True))
 
     def columns(self) -> AttributeColumns:
-        """What is stored of them; raises `Declined`."""
+        """Returns the stored columns; raises `Declined`."""
         marks = self._marks()
         elsewhere = np.flatnonzero(~self._in_columns)
         counts = np.bincount(self._owner[elsewhere], minlength=len(self._counts))
         return AttributeColumns(marks, self._keys(), joined(self._values.texts(elsewhere), counts))
 
     def _marks(self) -> list[pa.Array]:
-        """The columns of `schema.MARK`; a record without an id has none of them."""
+        """Returns the columns of `schema.MARK`; they are empty for a record without an id."""
         (id_key, *keys) = schema.MARK_KEYS
         ids = self._words(id_key)
         marked = pc.not_equal(ids, "").to_numpy(zero_copy_only=False)
@@ -246,7 +246,7 @@ class NestedAttributes:
         return _spread(pa.array(np.maximum(said, 0)), self._owner[found], len(self._counts), 0)
 
     def _mark_places(self, key: str) -> Integers:
-        """Where a mark's key stands, at most once in a record and with a word as its value."""
+        """Returns the positions of a key of `schema.MARK`; raises `Declined` where it is repeated or not a word."""
         found = self.found(key)
         repeated = np.zeros(len(found), np.bool_)
         repeated[1:] = np.diff(self._owner[found]) == 0
@@ -265,7 +265,7 @@ class NestedAttributes:
 
 
 def _spread(values: pa.Array, owner: Integers, length: int, absent: str | int) -> pa.Array:
-    """Values at the places of their owners, who are in order; `absent` elsewhere."""
+    """Returns values at the positions of their owners, which are in order; `absent` elsewhere."""
     if len(owner) == length:
         return values
     place = np.full(length, -1)

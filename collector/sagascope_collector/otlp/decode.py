@@ -1,4 +1,4 @@
-"""From the bytes of export requests to the columns that are stored. Pure."""
+"""Decodes export requests into the columns that are stored. Pure."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,10 +27,10 @@ _REQUESTS: Final[dict[Signal, Any]] = {Signal.TRACES: ExportTraceServiceRequest,
 
 
 MIN_COLUMNAR_BYTES: Final = 16 * 1024
-"""Bytes of requests below which an object for each record costs less than columns do."""
+"""Bytes of requests below which one object for each record costs less than columns."""
 
 MAX_ATTEMPTS: Final = 3
-"""How often the remaining requests are read again without those that were declined."""
+"""The number of passes in which the remaining requests are read without those that were declined."""
 
 _KINDS: Final = {Signal.TRACES: "span", Signal.LOGS: "log record"}
 
@@ -76,11 +76,11 @@ def decode(
 
 
 class Prepared(NamedTuple):
-    """A large request as requests that can be stored one after the other."""
+    """A large request as smaller requests that are stored one after the other."""
 
     payloads: list[Payload]
     receipt: Receipt
-    """What was rejected before."""
+    """The records that were rejected before."""
 
 
 def prepare(payload: Payload) -> Prepared:
@@ -101,12 +101,12 @@ def prepare(payload: Payload) -> Prepared:
 
 
 def _joined(tables: Sequence[pa.Table]) -> pa.Table:
-    """One table of all; the last may be empty."""
+    """Returns one table of all; the last may be empty."""
     return pa.concat_tables([each for each in tables if each.num_rows] or tables[-1:])
 
 
 def parse(body: bytes, encoding: Encoding, request: Any) -> Any:
-    """Read one message of the type `request`.
+    """Reads one message of the type `request`.
 
     Raises:
         Undecodable: the bytes are no such message.
@@ -122,7 +122,7 @@ def parse(body: bytes, encoding: Encoding, request: Any) -> Any:
 def _plain(
     payloads: Sequence[Payload], scrubber: Scrubber | None, attribute_mapping: AttributeMapping
 ) -> Iterator[tuple[int, Payload]]:
-    """Requests, by number, of which nothing is to be taken out, and in which nothing of others stands."""
+    """Yields, by number, the requests that neither scrubbing nor an attribute mapping may change."""
     may_be_mapped = attribute_mapping.prefilter([each.body for each in payloads])
     for number, payload in enumerate(payloads):
         if payload.encoding is not Encoding.PROTOBUF or may_be_mapped[number]:
@@ -161,10 +161,10 @@ def _receipt(rejected: Counter[str], kind: str, warning: str = "") -> Receipt:
 
 
 class ColumnarRequests:
-    """The tables of all that could be read."""
+    """Reads requests by columns, and keeps their tables."""
 
     def __init__(self, observations: Observations, origins: Origins, *, worthwhile: int = MIN_COLUMNAR_BYTES) -> None:
-        """Fewer bytes than are `worthwhile` are left alone."""
+        """Creates a reader that leaves requests with fewer bytes than `worthwhile` alone."""
         self._worthwhile = worthwhile
         self._observations = observations
         self._origins = origins
@@ -204,7 +204,7 @@ class ColumnarRequests:
 
 
 def _fits(payload: Payload, signal: Signal) -> bool:
-    """Whether a request may hold only what is read here."""
+    """Returns whether a request may hold only what is read by columns."""
     if payload.encoding is not Encoding.PROTOBUF or payload.signal is not signal:
         return False
     return signal is Signal.TRACES or _HEARTBEAT not in payload.body

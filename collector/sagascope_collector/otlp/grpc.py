@@ -1,4 +1,4 @@
-"""OTLP over gRPC. Requests arrive as bytes: they are decoded where they are stored."""
+"""OTLP over gRPC. Requests arrive as bytes; the writer decodes them."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -16,7 +16,7 @@ from sagascope_collector.otlp.answers import MAX_CHECKED_METRICS_BYTES, sender_o
 from sagascope_collector.otlp.decode import parse
 
 Context = Any
-"""What grpc hands to a handler; it comes without types."""
+"""The context that grpc passes to a handler; it has no types."""
 
 Handler = Callable[[bytes, Context], Awaitable[bytes]]
 
@@ -32,7 +32,7 @@ _SERVICE: Final = "opentelemetry.proto.collector.{0}.v1.{1}Service"
 
 
 class OtlpGrpc:
-    """The three Export calls."""
+    """The three services with their `Export` method."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class OtlpGrpc:
         self._clock = clock
 
     def server(self, *, max_bytes: int) -> grpc.aio.Server:
-        """A server that takes requests of up to `max_bytes`, compressed or not; it has no port yet."""
+        """Returns a server for requests of up to `max_bytes`, compressed or not; it has no port yet."""
         server = grpc.aio.server(
             options=[
                 ("grpc.max_receive_message_length", max_bytes),
@@ -99,10 +99,10 @@ class OtlpGrpc:
 
 
 def bind(server: grpc.aio.Server, host: str, port: int, tls: Tls | None = None) -> int:
-    """Let a server listen; the port that it got.
+    """Binds a server to an address, and returns the port.
 
     Raises:
-        PortTaken: something else listens there.
+        PortTaken: the address is in use.
     """
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:

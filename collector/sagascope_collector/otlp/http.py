@@ -1,4 +1,4 @@
-"""OTLP over HTTP: a bare ASGI application, since a framework halves the requests per second."""
+"""OTLP over HTTP: an ASGI application without a framework, which would halve the requests per second."""
 
 import asyncio
 import zlib
@@ -53,17 +53,17 @@ class Budget:
         self._left = capacity
 
     def take(self, amount: int) -> None:
-        """Use some of it.
+        """Takes a number of bytes.
 
         Raises:
-            Overloaded: so much is not left.
+            Overloaded: fewer are left.
         """
         if amount > self._left:
             raise Overloaded("The collector is receiving as much at one time as it may hold.")
         self._left -= amount
 
     def give_back(self, amount: int) -> None:
-        """It was used, and is free again."""
+        """Returns bytes that were taken."""
         self._left += amount
 
 
@@ -158,7 +158,7 @@ _READERS: Final[dict[bytes, type[_Plain]]] = {b"gzip": _Gzip, b"zstd": _Zstd}
 
 
 def too_large(cap: int) -> TooLarge:
-    """What a sender is told whose request holds more than `cap` bytes."""
+    """Returns the error for a request that holds more than `cap` bytes."""
     return TooLarge(f"This request holds more than the {cap} bytes that it may, decompressed. Send smaller batches.")
 
 
@@ -167,7 +167,7 @@ class SenderGone(Exception):
 
 
 class OtlpHttp:
-    """The application. One object serves any number of connections."""
+    """The application; one object serves any number of connections."""
 
     def __init__(
         self,
@@ -188,7 +188,7 @@ class OtlpHttp:
         self._refused = refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Answers one request."""
         if scope["type"] != "http":
             return
         try:
@@ -232,7 +232,7 @@ class OtlpHttp:
 
 
 def _refusal(scope: Scope, headers: Mapping[bytes, bytes], encoding: Encoding | None) -> HttpAnswer | None:
-    """What can be refused before the body is read."""
+    """Returns the refusal of a request whose body need not be read."""
     spoken = encoding or Encoding.JSON
     if scope["path"] not in SIGNALS:
         known = ", ".join(SIGNALS)

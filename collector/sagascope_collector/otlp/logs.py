@@ -1,4 +1,4 @@
-"""Log records of OTLP to columns: one by one (`Logs`), and many requests at a time (`read_logs`). Pure."""
+"""Converts log records of OTLP to columns: one by one (`Logs`), or many requests at a time (`read_logs`). Pure."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from sagascope_collector.storage import schema
 
 
 def read_partial(record: LogRecord) -> Partial | None:
-    """What such a record says; None: it is another."""
+    """Returns the open span that a record of otel-partial carries; None for another record."""
     if not any(each.key == PARTIAL_EVENT for each in record.attributes):
         return None
     said = anyvalue.plain(record.attributes)
@@ -32,11 +32,11 @@ def read_partial(record: LogRecord) -> Partial | None:
 
 
 EVENT_NAME: Final = "event.name"
-"""Where older SDKs put what is a field now."""
+"""The attribute in which older SDKs send what is a field now."""
 
 
 class Logs:
-    """The log records of many requests, growing."""
+    """Collects the log records of many requests."""
 
     def __init__(
         self, observations: Observations, origins: Origins, attribute_mapping: AttributeMapping = BUILT_IN
@@ -53,7 +53,7 @@ class Logs:
         return rejected
 
     def table(self) -> pa.Table:
-        """All log records, as `schema.LOGS`."""
+        """Returns all log records as `schema.LOGS`."""
         return self._rows.table()
 
     def _add(self, record: LogRecord, origin: Origin, received_at: int) -> str:
@@ -90,7 +90,7 @@ class Logs:
         return ""
 
     def _placed(self, partial: Partial) -> Mark | None:
-        """Where the span in the body of a record of otel-partial belongs; None: it does not say it."""
+        """Returns the saga of the span in the body of a record of otel-partial; None if it names none."""
         placed = self._rows.attributes.place(partial.attributes, partial.name)
         return placed if placed.id else None
 
@@ -102,7 +102,7 @@ def _event_name(record: LogRecord) -> str:
 def read_logs(
     bodies: Sequence[bytes], received_at: Sequence[int], origins: Origins, observations: Observations
 ) -> pa.Table:
-    """Read requests of log records, as `schema.LOGS`.
+    """Reads requests of log records by columns, as `schema.LOGS`.
 
     Raises:
         Declined: some of them cannot be read here; nothing of the others was noted either.
@@ -127,7 +127,7 @@ def _at(nested: NestedRecords, received_at: Integers) -> Integers:
 
 
 def _own(nested: NestedRecords, attributes: NestedAttributes) -> list[pa.Array]:
-    """The columns of `schema.LOG` after its time."""
+    """Returns the columns of `schema.LOG` after its time."""
     field = nested.records.field
     return [
         field("timestamp"),
@@ -144,7 +144,7 @@ def _own(nested: NestedRecords, attributes: NestedAttributes) -> list[pa.Array]:
 
 
 def _event_names(names: pa.StringArray, attributes: NestedAttributes) -> pa.StringArray:
-    """The names in the field, else in the attribute that older SDKs use."""
+    """Returns the event names from the field, else from the attribute that older SDKs use."""
     if EVENT_NAME not in attributes.names:
         return names
     older = attributes.first_strings(EVENT_NAME)

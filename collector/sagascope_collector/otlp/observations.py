@@ -50,7 +50,7 @@ class Observations:
 
 
 def beat(attributes: Attributes, at: int) -> Beat:
-    """Read a heartbeat; what it does not say, or says wrongly, is as if absent."""
+    """Reads a heartbeat; a missing or invalid attribute has no effect."""
     parts = min(count(attributes.get(semconv.HEARTBEAT_PARTS)) or 1, MAX_HEARTBEAT_PARTS)
     return Beat(
         at=at,
@@ -79,7 +79,7 @@ def _following(attributes: Attributes) -> Following | None:
 
 
 def promise(interval: float, at: int) -> Beat:
-    """The word of a process that it will be heard again, of which nothing is known but one open span.
+    """Returns a heartbeat for a process that announced only when it sends one open span again.
 
     It is the first of two parts, of which the second never comes: no other span is over because it is not listed.
     """

@@ -26,7 +26,7 @@ class ReadResource(NamedTuple):
 
     process: Process
     text: str
-    """Its stored form."""
+    """The stored form of the resource."""
     is_shallow: bool
 
 
@@ -86,7 +86,7 @@ class Senders(NamedTuple):
     origins: Sequence[Origin]
     numbers: Integers
     received_at: Integers
-    """Of each request."""
+    """The time of receipt of each request."""
 
 
 def senders(nested: NestedRecords, received_at: Sequence[int], known: Origins) -> Senders:

@@ -19,7 +19,7 @@ from ptars import HandlerPool
 _PACKAGE: Final = "sagascope.columnar"
 
 Field = tuple[str, int, str]
-"""Its name, its number, and its type; one that ends with ``*`` is repeated."""
+"""Name, number and type of a field; a type that ends with ``*`` is repeated."""
 
 _MESSAGES: Final[dict[str, Sequence[Field]]] = {
     "AnyValue": (
@@ -74,7 +74,7 @@ _MESSAGES: Final[dict[str, Sequence[Field]]] = {
 }
 
 ONE_OF: Final = ("string", "bool", "int", "double", "bytes", "strindex")
-"""Those members of AnyValue's oneof that can say that they are not set."""
+"""The members of AnyValue's oneof that can be unset."""
 
 
 def _described() -> FileDescriptorProto:
@@ -118,15 +118,15 @@ Integers = NDArray[np.integer]
 
 
 class Declined(Exception):
-    """Some requests hold what cannot be read here; the others can."""
+    """Some requests hold what cannot be read by columns."""
 
     def __init__(self, requests: Iterable[int]) -> None:
         self.requests = frozenset(map(int, requests))
-        """By their number among those that were given."""
+        """Their positions among the requests that were passed."""
 
 
 def decline(where: Bools, request: Integers) -> None:
-    """Decline the requests of all places where something was found; `request` says whose each place is.
+    """Declines the requests of the records that are marked; `request` has the request of each record.
 
     Raises:
         Declined: there is such a place.
@@ -136,7 +136,7 @@ def decline(where: Bools, request: Integers) -> None:
 
 
 class ScopeFields(NamedTuple):
-    """What the records of one scope share, as it was sent."""
+    """The resource and scope of records, as they were sent."""
 
     request: int
     resource: bytes
@@ -151,19 +151,19 @@ class NestedRecords:
 
     records: pa.StructArray
     scope: Integers
-    """Of each record the number of its scope, rising."""
+    """The number of the scope of each record, ascending."""
     request: Integers
-    """Of each record the number of its request, rising."""
+    """The number of the request of each record, ascending."""
     scopes: Sequence[ScopeFields]
 
     def only(self, wanted: Bools) -> "NestedRecords":
-        """Without the records that are not wanted."""
+        """Returns the records that are wanted."""
         records = self.records.filter(pa.array(wanted))
         return replace(self, records=records, scope=self.scope[wanted], request=self.request[wanted])
 
 
 def unnest(reader: Any, bodies: Sequence[bytes]) -> NestedRecords:
-    """Reads requests with one of the readers of `protobuf_schema`.
+    """Reads requests with one of the readers of this module.
 
     Raises:
         Declined: some are not what they should be.
@@ -196,7 +196,7 @@ def _read(reader: Any, bodies: Sequence[bytes]) -> pa.RecordBatch:
 
 
 def _batch(reader: Any, bodies: Sequence[bytes]) -> pa.RecordBatch | None:
-    """One bad request fails all that it is read with."""
+    """Returns the records of requests; None if one of them is invalid."""
     try:
         return reader.list_to_record_batch(list(bodies))
     except BaseException as error:  # a panic of the Rust library is no Exception

@@ -1,4 +1,4 @@
-"""Spans of OTLP to columns: record by record (`Spans`), and many requests at a time (`read_spans`). Pure."""
+"""Converts spans of OTLP to columns: record by record (`Spans`), or many requests at a time (`read_spans`). Pure."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,12 +31,12 @@ INVALID_IDS: Final = "a trace id has 16 bytes and a span id 8, not all of them z
 
 
 def valid_id(id_: bytes, length: int) -> bytes:
-    """The id, or nothing where it has another length or is all zero."""
+    """Returns the id, or ``b""`` if it has another length or is all zero."""
     return id_ if len(id_) == length and any(id_) else b""
 
 
 class Spans:
-    """The spans of many requests, growing."""
+    """Collects the spans of many requests."""
 
     def __init__(
         self, observations: Observations, origins: Origins, attribute_mapping: AttributeMapping = BUILT_IN
@@ -55,7 +55,7 @@ class Spans:
         return rejected
 
     def table(self) -> pa.Table:
-        """All spans, as `schema.SPANS`."""
+        """Returns all spans as `schema.SPANS`."""
         return self._rows.table()
 
     def _add(self, span: Span, origin: Origin, received_at: int) -> str:
@@ -97,7 +97,7 @@ _LINK: Final = tuple((each.name, each.type) for each in schema.LINKS)
 
 
 def links_table(rows: Sequence[tuple[Any, ...]]) -> pa.Table:
-    """Rows of `links_to_sagas` as `schema.LINKS`."""
+    """Returns rows of `links_to_sagas` as `schema.LINKS`."""
     return table(_LINK, rows)
 
 
@@ -112,7 +112,7 @@ def links_to_sagas(
 
 
 def events_text(events: Sequence[Span.Event]) -> str:
-    """The stored form of a span's events."""
+    """Returns the stored form of a span's events."""
     if not events:
         return ""
     return orjson.dumps(
@@ -124,7 +124,7 @@ def events_text(events: Sequence[Span.Event]) -> str:
 
 
 def links_text(links: Sequence[Span.Link]) -> str:
-    """The stored form of a span's links."""
+    """Returns the stored form of a span's links."""
     if not links:
         return ""
     return orjson.dumps(
@@ -143,24 +143,24 @@ def links_text(links: Sequence[Span.Link]) -> str:
 
 
 def named(names: Sequence[str], number: int) -> str:
-    """An enum's value by name; one that OTLP does not know yet, as its number."""
+    """Returns the name of an enum's value; a value that OTLP does not know yet, as its number."""
     return names[number] if 0 <= number < len(names) else str(number)
 
 
 class ReadSpans(NamedTuple):
-    """What requests held."""
+    """The spans of requests."""
 
     spans: pa.Table
     links: list[tuple[Any, ...]]
     """Rows of `schema.LINKS`."""
     rejected: list[int]
-    """Spans of each request that are no spans."""
+    """The number of rejected spans of each request."""
 
 
 def read_spans(
     bodies: Sequence[bytes], received_at: Sequence[int], origins: Origins, observations: Observations
 ) -> ReadSpans:
-    """Read trace requests.
+    """Reads trace requests by columns.
 
     Raises:
         Declined: some of them cannot be read here; nothing of the others was noted either.
@@ -185,20 +185,20 @@ def read_spans(
 
 
 def valid_ids(ids: pa.BinaryArray, size: int) -> Bools:
-    """Which of them have this many bytes, and are not all zero."""
+    """Returns which ids have this many bytes, and are not all zero."""
     sized = np.diff(offsets(ids)) == size if len(ids) else np.empty(0, np.bool_)
     said: Bools = sized & pc.not_equal(ids, bytes(size)).to_numpy(zero_copy_only=False)
     return said
 
 
 def usable_ids(ids: pa.BinaryArray, size: int) -> pa.BinaryArray:
-    """The ids, those that are not valid as ``b""``."""
+    """Returns the ids; an invalid one is ``b""``."""
     valid = valid_ids(ids, size)
     return ids if valid.all() else pc.if_else(pa.array(valid), ids, pa.scalar(b"", pa.binary()))
 
 
 def _own(nested: NestedRecords) -> list[pa.Array]:
-    """The columns of `schema.SPAN`."""
+    """Returns the columns of `schema.SPAN`."""
     field = nested.records.field
     code, message = _statuses(field("status"), nested.request)
     return [
@@ -218,7 +218,7 @@ def _own(nested: NestedRecords) -> list[pa.Array]:
 
 
 def _statuses(lists: pa.ListArray, request: Integers) -> tuple[Integers, pa.StringArray]:
-    """Code and message of each span; a span needs no status."""
+    """Returns the code and message of each span, which may have no status."""
     count = sizes(lists)
     decline(count > 1, request)
     said = lists.values
@@ -236,7 +236,7 @@ def _names(names: Sequence[str], numbers: Integers) -> pa.StringArray:
 
 
 def _texts(lists: pa.ListArray, message: Any, write: Callable[[Sequence[Any]], str], request: Integers) -> pa.Array:
-    """The stored form of each span's events or links, most of which have none."""
+    """Returns the stored form of each span's events or links; most spans have none."""
     texts = [""] * len(lists)
     for place in np.flatnonzero(sizes(lists)).tolist():
         texts[place] = write(_messages(lists, place, message, request))
@@ -257,7 +257,7 @@ _MARK: Final = [name for name, _ in schema.MARK]
 
 
 def _links(table: pa.Table, lists: pa.ListArray, origins: pa.Table) -> Iterator[tuple[Any, ...]]:
-    """Rows for links that name a saga; the links were read before."""
+    """Yields rows for links that name a saga; the links were read before."""
     for place in np.flatnonzero(sizes(lists)).tolist():
         links = [Span.Link.FromString(raw) for raw in lists[place].as_py()]
         own = Mark(*(table.column(name)[place].as_py() for name in _MARK))
