@@ -1,4 +1,4 @@
-"""The HTTP API: reads the store, judges, presents."""
+"""The HTTP API: reads the store, derives verdicts and serializes the answers."""
 
 from sagascope_collector.api.limits import ReadLimits
 from sagascope_collector.api.overview import Health

@@ -17,7 +17,7 @@ from sagascope_collector.storage import Storage
 MEDIA_TYPE = "application/problem+json"
 
 TYPES = "https://sagascope.dev/problems/"
-"""What every problem's `type` begins with; the rest is the error's kind."""
+"""Prefix of the `type` of every problem; the rest is the kind of the error."""
 
 STATUS: Mapping[type[errors.SagascopeError], int] = {
     errors.Undecodable: 400,
@@ -46,10 +46,10 @@ STATUS: Mapping[type[errors.SagascopeError], int] = {
     errors.CheckpointLocked: 500,
     errors.SagascopeError: 500,
 }
-"""The HTTP status of each error; every leaf of the tree is here by name."""
+"""HTTP status of each error. Every leaf of the error tree is listed by name."""
 
 COMPLAINTS: int = 10
-"""Parameters of one call that are complained about; the rest would say no more."""
+"""Maximum number of invalid parameters that an error message lists."""
 
 KINDS: Mapping[int, tuple[str, str]] = {
     404: ("no-such-path", "No such path"),
@@ -57,11 +57,11 @@ KINDS: Mapping[int, tuple[str, str]] = {
     413: ("too-large", "Too large"),
     422: ("bad-value", "Bad value"),
 }
-"""Kind and title of what the web framework refuses before a route is reached."""
+"""Kind and title of errors that the web framework raises before a route is reached."""
 
 
 def register(app: FastAPI) -> None:
-    """Let every error that leaves a route of `app` answer as a problem."""
+    """Registers handlers so that every error raised in a route of `app` is answered as a problem."""
     app.add_exception_handler(errors.SagascopeError, _of_ours)
     app.add_exception_handler(RequestValidationError, _of_parameters)
     app.add_exception_handler(HTTPException, _of_framework)
@@ -69,12 +69,12 @@ def register(app: FastAPI) -> None:
 
 
 def status_of(error: errors.SagascopeError) -> int:
-    """The HTTP status for an error: its own, else that of the nearest class above."""
+    """Returns the HTTP status of an error: that of its class, else of its nearest listed base class."""
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
 def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What OpenAPI says of a route's problems."""
+    """Returns the OpenAPI description of the problems that a route may answer."""
     content = {MEDIA_TYPE: {"schema": schemas.Problem.model_json_schema()}}
     return {status: {"description": _DESCRIPTIONS[status], "content": content} for status in statuses}
 
@@ -120,13 +120,13 @@ def _of_framework(request: Request, error: Exception) -> Response:
 
 
 def _of_a_fault(request: Request, error: Exception) -> Response:
-    """A fault of ours: what it was stands in the collector's log, not in the answer."""
+    """Answers an internal error. Its details are in the collector's log and not in the answer."""
     detail = f"A fault of the collector ({type(error).__name__}); its log says more."
     return _answer(request, 500, "fault", "Fault", detail)
 
 
 def _complaint(error: Mapping[str, Any]) -> str:
-    """One sentence's part about one parameter, or the body as a whole, from what pydantic says of it."""
+    """Returns the part of an error message about one parameter, or the whole body, from an error of pydantic."""
     *_, name = map(str, error["loc"][:2])
     if error["type"] == "extra_forbidden":
         return f"there is no parameter {name!r}"
@@ -136,25 +136,25 @@ def _complaint(error: Mapping[str, Any]) -> str:
 
 
 def responds(shape: type[schemas.Wire], *refusals: int) -> dict[str, Any]:
-    """What OpenAPI says of a route that answers `shape`."""
+    """Returns the OpenAPI description of a route that answers `shape`, with the statuses of its errors."""
     return {"response_model": shape, "responses": described(*refusals, 422, 503)}
 
 
 def json(answer: BaseModel | str) -> Response:
-    """Returns an answer that must not be cached: the next one may differ."""
+    """Returns an answer that must not be cached, because the next one may differ."""
     text = answer if isinstance(answer, str) else answer.model_dump_json()
     return Response(text, media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
 class Streamed(StreamingResponse):
-    """An answer that is sent as it is made."""
+    """An answer that is sent while it is generated."""
 
     def __init__(self, pieces: Iterable[bytes] = (), status_code: int = 200) -> None:
         super().__init__(pieces, status_code, headers={"Cache-Control": "no-store"})
 
 
 class OtlpLines(Streamed):
-    """An answer in lines of JSON."""
+    """An answer in JSON lines."""
 
     media_type = "application/x-ndjson"
 
@@ -166,10 +166,10 @@ class DatabaseFile(Streamed):
 
 
 def database_file(storage: Storage) -> DatabaseFile:
-    """Returns a copy of the database, which was made when this returns.
+    """Returns a copy of the database. The copy is complete before this returns.
 
     Raises:
-        StorageUnavailable: none can be made.
+        StorageUnavailable: the copy cannot be made.
     """
     sent = _sent(storage)
     size = int(next(sent))
@@ -179,7 +179,7 @@ def database_file(storage: Storage) -> DatabaseFile:
 
 
 def _sent(storage: Storage) -> Iterator[bytes]:
-    """Returns the size of a copy, as text, and then its bytes; the copy is removed at the end."""
+    """Yields the size of a copy in bytes, as text, and then its content. Deletes the copy at the end."""
     with storage.backups.copied() as copy:
         yield str(copy.stat().st_size).encode()
         yield from pieces(copy)

@@ -17,10 +17,10 @@ from sagascope_collector.storage import SagaRow, Storage
 PAGE_SAGAS: Final = 500
 
 MAX_LISTED_SAGAS: Final = 50
-"""Sagas that the answer lists; it has the number of all."""
+"""Maximum number of sagas listed in the answer; `sagas` is the number of all."""
 
 MAX_WAIT_SECONDS: Final = 8.0
-"""The time to wait for the summaries of records that were received before the call."""
+"""Maximum time to wait for the summaries of records that were received before the call."""
 
 POLL_INTERVAL_SECONDS: Final = 0.05
 
@@ -33,7 +33,7 @@ class Eraser:
     stored_as: Callable[[str], str] = str
     """Returns the form in which a text is stored after scrubbing."""
     on_erased: Callable[[Sequence[SagaId]], None] = lambda _: None
-    """Is called with the sagas that were erased: what is held in memory must name them no more."""
+    """Called with the erased sagas, so that they are removed from memory as well."""
 
     def preview(self, request: schemas.Forget) -> schemas.Forgotten:
         """Returns what `erase` would erase: all runs and names of an id are erased together.
@@ -99,14 +99,14 @@ def of_erasure(eraser: Eraser, read_slot: Sequence[Any]) -> APIRouter:
 
     @router.get("/api/v1/forget", dependencies=read_slot, **responds(schemas.Forgotten))
     def what_would_go(asked: Annotated[OfKey, Query()]) -> Response:
-        """What forgetting would remove: every saga with a business key of this value."""
+        """Previews an erasure: every saga with a business key of this value."""
         return json(eraser.preview(schemas.Forget(**asked.model_dump())))
 
     @router.post("/api/v1/forget", **responds(schemas.Forgotten))
     def forget(asked: schemas.Forget, _: Annotated[Nothing, Query()]) -> Response:
-        """Remove every saga with a business key of this value, so that nothing of it is left on disk.
+        """Erases every saga with a business key of this value, also from disk.
 
-        It may take minutes; what is received later is new.
+        The call can take minutes. Records received later are stored as new.
         """
         return json(eraser.erase(asked))
 

@@ -22,17 +22,17 @@ from sagascope_collector.storage import Storage
 
 @dataclass(frozen=True, slots=True)
 class Tasks:
-    """Reads one store. Call it from a thread, not from the event loop."""
+    """Reads the tasks of incidents from one store. Its methods block: call them from a thread."""
 
     storage: Storage
     context: Callable[[int], analysis.Context]
     clock: Callable[[], int]
 
     def page(self, incident: str, limit: int, cursor: str | None) -> schemas.Tasks:
-        """A page of what to do; sagas that no longer need attention are left out, so it may hold fewer than `limit`.
+        """Returns a page of tasks. Sagas that no longer need attention are omitted, so it may hold fewer than `limit`.
 
         Raises:
-            BadCursor: it is none of ours.
+            BadCursor: `cursor` was not issued by this API.
         """
         page = self.storage.listing.page(SagaFilters(incident=incident), limit=limit, cursor=cursor)
         items = list(self._tasks([row.key for row in page.rows]))
@@ -96,12 +96,12 @@ Key = Annotated[Word, Path(alias="key")]
 
 
 def incident_routes(incidents: Incidents, tasks: Tasks, comparison: Comparison) -> APIRouter:
-    """Returns the routes of incidents, of the tasks for their sagas, and of what these have in common."""
+    """Returns the routes of incidents, of the tasks for their sagas, and of the attributes these have in common."""
     router = APIRouter(dependencies=[Depends(no_repeats)], redirect_slashes=False)
 
     @router.get("/api/v1/incidents", **responds(schemas.Incidents))
     def listed(asked: Annotated[IncidentListing, Query()]) -> Response:
-        """Returns incidents, the worst first; without `state` also resolved ones, the latest of them first."""
+        """Returns incidents, the most severe first. Without `state`, resolved incidents follow, the latest first."""
         state = State(asked.state) if asked.state else None
         return json(schemas.Incidents(items=[schemas.Incident(**_summary(each)) for each in incidents.all(state)]))
 
@@ -112,15 +112,15 @@ def incident_routes(incidents: Incidents, tasks: Tasks, comparison: Comparison) 
 
     @router.get("/api/v1/incidents/{key}/tasks", **responds(schemas.Tasks, 404))
     def tasks_of(key: Key, asked: Annotated[TaskListing, Query()]) -> Response:
-        """Returns what to do with each saga of an incident, and what to look up first."""
+        """Returns a task for each saga of an incident: the recommended action, and what to verify first."""
         incident = incidents.one(key)
-        if incident.failure_rate:  # its sagas ended properly
+        if incident.failure_rate:  # the sagas of a failure rate incident have ended, so there is nothing to do
             return json(schemas.Tasks(items=[], next_cursor=None))
         return json(tasks.page(incident.key, asked.limit, asked.cursor))
 
     @router.patch("/api/v1/incidents/{key}", **responds(schemas.IncidentInFull, 404))
     def change(key: Key, patch: schemas.IncidentPatch, _: Annotated[Nothing, Query()]) -> Response:
-        """Acknowledges, resolves or reopens an incident, or adds a note; its sagas stay as they are."""
+        """Acknowledges, resolves or reopens an incident, or adds a note. Its sagas do not change."""
         if patch.state is None and patch.note is None:
             raise BadValue("Give a 'state', a 'note', or both.")
         state = State(patch.state) if patch.state else None

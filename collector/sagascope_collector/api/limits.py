@@ -1,4 +1,4 @@
-"""The limits of API calls: how many read at one time, for how long, and how large a body is. Ingest comes first."""
+"""Limits of API calls: concurrent reads, their duration, and the size of bodies. They keep capacity for ingest."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
@@ -11,21 +11,21 @@ from sagascope_collector.errors import Overloaded
 from sagascope_collector.storage import within
 
 MAX_WAITING_CALLS: Final = 256
-"""Calls that may wait for a slot; others are refused with a time to retry."""
+"""Maximum number of calls that wait for a slot; further calls are refused with a time to retry."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadLimits:
-    """How many calls may read, and how long."""
+    """Limits of the number and duration of concurrent reads."""
 
     readers: int = 4
-    """Calls that read at one time; the others wait, in the order in which they came."""
+    """Calls that read concurrently; others wait in the order of their arrival."""
     seconds: float = 10.0
-    """For which a call may wait, and then read."""
+    """Maximum time that a call waits for a slot, and again the maximum time that it reads."""
 
 
 class ReadSlots:
-    """Assigns read slots to calls; on one event loop."""
+    """Assigns read slots to calls. Not thread-safe: all calls must be on one event loop."""
 
     def __init__(self, limits: ReadLimits) -> None:
         self._limits = limits
@@ -36,7 +36,7 @@ class ReadSlots:
         """Holds a slot while a route runs, but not while its answer is sent: a dependency of the scope ``function``.
 
         Raises:
-            Overloaded: no slot was free in time, or too many calls wait.
+            Overloaded: no slot became free in time, or too many calls are waiting.
         """
         await self._wait()
         try:
@@ -65,23 +65,23 @@ Send = Callable[[Message], Awaitable[None]]
 MAX_BODY_BYTES: Final = 1024 * 1024
 
 BODY_SECONDS: Final = 10.0
-"""A request whose body has not arrived by then is refused, and its connection closed."""
+"""Maximum time for a body to arrive. After it the request is refused and its connection is closed."""
 
 
 class BodyLimit:
-    """Middleware that refuses a body that exceeds `MAX_BODY_BYTES`, or takes longer than `BODY_SECONDS`."""
+    """Middleware that refuses a body that exceeds `MAX_BODY_BYTES` or takes longer than `BODY_SECONDS` to arrive."""
 
     def __init__(self, app: Callable[[Message, Receive, Send], Awaitable[None]]) -> None:
         self._app = app
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answers one request."""
+        """Handles one request."""
         held, more = 0, True
         deadline = asyncio.get_running_loop().time() + BODY_SECONDS
 
         async def counted() -> Message:
             nonlocal held, more
-            if not more:  # what follows the body is the end of the connection, which may come at any time
+            if not more:  # the message after the body is the disconnect, which may come at any time
                 return await receive()
             try:
                 async with asyncio.timeout_at(deadline):

@@ -1,4 +1,4 @@
-"""One saga in full, and the search by an id or a key."""
+"""Queries for one saga in full, and the search by an id or a key."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,27 +13,27 @@ from sagascope_collector.records import Facts, SagaId
 from sagascope_collector.storage import SagaRow, Storage
 
 FOUND: int = 50
-"""Sagas that a search answers at most."""
+"""Maximum number of sagas that a search returns."""
 
 Hits = list[tuple[str, str]]
-"""(kind, summary as JSON)."""
+"""Search results as (kind, summary as JSON)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """Reads one store. Every method may take its time: call it from a thread, not from the event loop."""
+    """Reads one store. Every method blocks: call it from a thread, not from the event loop."""
 
     storage: Storage
     context: Callable[[int], analysis.Context]
     clock: Callable[[], int]
     stored_as: Callable[[str], str] = str
-    """What of a text is left in the store: an id that looks like a card number has a stand-in there."""
+    """Returns the form in which a text is stored after scrubbing; an id that looks like a card number is replaced."""
 
     def saga(self, name: str, saga_id: str, environment: str | None, run: str | None) -> schemas.Saga:
-        """One saga in full, judged as of now. Without `environment` or `run` the latest started of all.
+        """Returns one saga in full, with the verdict as of now. Without `environment` or `run`, the latest started one.
 
         Raises:
-            NotFound: nothing with this id, name, environment and run was ever received.
+            NotFound: no record with this id, name, environment and run was received.
         """
         if left := self._shrunk(name, saga_id, environment, run):
             return present.shrunk(left.document)
@@ -42,7 +42,7 @@ class Lookup:
         return present.full(saga, analysis.judge(saga, facts.instances, context), runs)
 
     def _shrunk(self, name: str, saga_id: str, environment: str | None, run: str | None) -> SagaRow | None:
-        """The latest started of those that are meant and whose records were removed."""
+        """Returns the latest started of the matching sagas whose records were downsampled to a summary, else None."""
         wanted = [
             row
             for row in self.storage.listing.downsampled(saga_id)
@@ -52,10 +52,10 @@ class Lookup:
         return max(wanted, key=lambda row: row.started_at, default=None)
 
     def telemetry(self, name: str, saga_id: str, environment: str | None, run: str | None) -> Iterator[bytes]:
-        """What was received of one saga, as lines of OTLP in JSON. Without `environment` or `run` as in `saga`.
+        """Returns the records of one saga as lines of OTLP in JSON. Without `environment` or `run`, as in `saga`.
 
         Raises:
-            NotFound: nothing with this id, name, environment and run was ever received, or it was removed.
+            NotFound: no record with this id, name, environment and run was received, or the records were removed.
         """
         if self._shrunk(name, saga_id, environment, run):
             raise NotFound(f"Of the saga {name!r} with the id {saga_id!r} only the summary was kept.")
@@ -65,7 +65,11 @@ class Lookup:
     def _named(
         self, name: str, saga_id: str, environment: str | None, run: str | None, context: analysis.Context
     ) -> tuple[Facts, model.Saga, list[str]]:
-        """The latest started of those that are meant, with its facts, and the runs of its name and id."""
+        """Returns the latest started of the matching sagas, with its facts and the runs of its name and id.
+
+        Raises:
+            NotFound: no saga matches.
+        """
         found = self._behind(saga_id, environment, context) or self._scrubbed(saga_id, environment, context)
         named = [each for each in found if each[1].key.name == name]
         wanted = [each for each in named if run is None or each[1].key.run == run]
@@ -82,7 +86,7 @@ class Lookup:
         return f"{called} was ever received."
 
     def search(self, text: str) -> str:
-        """Returns what `text` may refer to, as `schemas.SearchResult` in JSON."""
+        """Returns the sagas that `text` may refer to, as `schemas.SearchResult` in JSON."""
         stored = self.stored_as(text)
         hits = self._meant(text) or (self._meant(stored) if stored != text else [])
         reason = "null" if hits else f'"{self._reason(text)}"'
@@ -90,9 +94,10 @@ class Lookup:
         return f'{{"matches":[{matches}],"reason":{reason}}}'
 
     def _meant(self, text: str) -> Hits:
-        """The hits of the likeliest reading that has an exact one, else those of the first that begins an id.
+        """Returns the hits of the first reading that matches exactly, else of the first that is a prefix of an id.
 
-        Words out of a sentence count only when they are exact: the 5 in "stuck for 5 minutes" begins many an id.
+        Single words of a sentence count only if they match exactly: the 5 in "stuck for 5 minutes" is a prefix of many
+        ids.
         """
         beginnings: Hits = []
         for reading in parameters.readings(text):
@@ -109,7 +114,7 @@ class Lookup:
         return found if any(kind == "id" for kind, _ in found) else [*self._unlisted(reading), *found]
 
     def _unlisted(self, saga_id: str) -> Iterator[tuple[str, str]]:
-        """Sagas of this id that are stored, and not yet in the list."""
+        """Yields the sagas of this id that are stored but not yet listed."""
         context = self.context(self.clock())
         for facts, saga in self._behind(saga_id, None, context):
             yield "id", present.summary(saga, analysis.judge(saga, facts.instances, context)).model_dump_json()
@@ -123,14 +128,14 @@ class Lookup:
     def _scrubbed(
         self, saga_id: str, environment: str | None, context: analysis.Context
     ) -> list[tuple[Facts, model.Saga]]:
-        """Likewise, of an id that is kept under a stand-in."""
+        """Returns the same as `_behind`, for an id that scrubbing replaced."""
         stored = self.stored_as(saga_id)
         return self._behind(stored, environment, context) if stored != saga_id else []
 
     def _behind(
         self, saga_id: str, environment: str | None, context: analysis.Context
     ) -> list[tuple[Facts, model.Saga]]:
-        """Every saga behind an id, with its facts; the latest started first within an environment."""
+        """Returns every saga with an id, and its facts; within an environment the latest started first."""
         if environment is None:
             facts = self.storage.lookup.facts_called(saga_id)
         else:
@@ -145,6 +150,6 @@ def _exact(hits: Hits) -> Hits:
 
 
 def _narrowed(environment: str | None, run: str | None) -> str:
-    """`` in the environment 'x', run 'y'``, as far as they were given."""
+    """Returns `` in the environment 'x', run 'y'``, without the parts that are None."""
     where = "" if environment is None else f" in the environment {environment!r}"
     return where + ("" if run is None else f", run {run!r}")

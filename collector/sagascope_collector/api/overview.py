@@ -1,4 +1,4 @@
-"""What is listed: sagas, their types, and the services."""
+"""Serializes the lists of sagas, saga types and services, and the status of the collector."""
 
 import json
 from collections import Counter, defaultdict
@@ -14,7 +14,7 @@ from sagascope_collector.step_statistics import TRANSITION, PathCount, StepPerio
 from sagascope_collector.storage import Page, Storage
 
 MAX_PATHS: int = 20
-"""Paths in an answer."""
+"""Maximum number of paths in an answer."""
 
 
 def paths(counted: Sequence[PathCount]) -> list[schemas.FlowPath]:
@@ -48,20 +48,20 @@ FLOW_COLUMN = {
     "compensated": "compensated",
     "failed": "failed",
 }
-"""Where a saga of each status is counted: one that is compensating has not ended."""
+"""The column in which a saga of each status is counted. A compensating saga is still running."""
 
 PERIODS = 24
-"""Parts into which a window is cut, at most."""
+"""Maximum number of parts into which a window is divided."""
 
 
 def listed(page: Page) -> str:
-    """A page of sagas as `schemas.Sagas` in JSON; summaries are kept as such, and put in as they are."""
+    """Returns a page of sagas as `schemas.Sagas` in JSON. Summaries are stored as JSON and inserted unchanged."""
     items = ",".join(row.document for row in page.rows)
     return f'{{"items":[{items}],"next_cursor":{json.dumps(page.next_cursor)}}}'
 
 
 def flows(counts: Iterable[tuple[str, str, str, int, int]]) -> schemas.Flows:
-    """Saga types by name and environment, from (name, environment, status, sagas, of them needing someone)."""
+    """Returns saga types by name and environment, from (name, environment, status, sagas, needing attention)."""
     columns: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for name, environment, status, number, needing in counts:
         columns[name, environment].update({FLOW_COLUMN[status]: number, "attention": needing})
@@ -81,7 +81,7 @@ def _flow(name: str, environment: str, counted: Counter[str]) -> schemas.Flow:
 
 
 def flow(name: str, period: int, steps: Iterable[StepStatistics], counted: Sequence[PathCount]) -> schemas.FlowInFull:
-    """The steps of one saga type, in parts of so many seconds, and the paths of its sagas."""
+    """Returns the steps of one saga type, in parts of `period` seconds, and the paths of its sagas."""
     told = list(steps)
     return schemas.FlowInFull(
         name=name,
@@ -125,7 +125,7 @@ def _percentiles(told: tuple[float, float, float] | None) -> dict[str, float | N
 
 
 def services(instances: Sequence[Instance], context: analysis.Context) -> schemas.Services:
-    """Services by name, each with its processes, the one heard last first."""
+    """Returns services by name, each with its instances, the last seen first."""
     of: defaultdict[str, list[Instance]] = defaultdict(list)
     for each in sorted(instances, key=lambda each: -each.last_seen):
         of[each.process.service].append(each)
@@ -138,7 +138,10 @@ def services(instances: Sequence[Instance], context: analysis.Context) -> schema
 
 
 def _processes(heard: Sequence[Instance]) -> Sequence[Instance]:
-    """Those that are processes; what a service says of what none of them holds is no further one."""
+    """Returns the instances that have an identity, or all of them if none has one.
+
+    Records without an identity are not a further instance of the service.
+    """
     return [each for each in heard if each.process.identity] or heard
 
 
@@ -161,31 +164,31 @@ def _following(said: Following) -> schemas.Following:
 
 
 class Health(Protocol):
-    """What the API asks of the process that it runs in. Quick, and safe from any thread."""
+    """State of the collector's process, as the API needs it. Methods return quickly and are thread-safe."""
 
     def unready(self) -> str | None:
-        """Why nothing can be taken in or answered now, in one sentence; None: all is well."""
+        """Returns why nothing can be ingested or queried, in one sentence; None: the collector is ready."""
         ...
 
     def degraded(self) -> Sequence[str]:
-        """What does not work although telemetry is taken in and questions are answered, in sentences."""
+        """Returns one sentence for each function that fails while ingest and queries work."""
         ...
 
     def lag_seconds(self) -> float:
-        """Seconds by which lists may be behind what was stored."""
+        """Returns the number of seconds by which lists may lag behind stored records."""
         ...
 
     def otlp_http(self) -> str | None:
-        """Where OTLP is taken over HTTP, as HOST:PORT; None: not known yet."""
+        """Returns the address of the OTLP/HTTP receiver as HOST:PORT; None: not known yet."""
         ...
 
     def notices(self) -> Sequence[str]:
-        """What a reader of any answer should know: sentences, the gravest first."""
+        """Returns notices for every reader of the API, one sentence each, the most severe first."""
         ...
 
 
 def status(storage: Storage, health: Health) -> schemas.Status:
-    """How the collector is; what clients dropped is the sum of what each process said last."""
+    """Returns the status of the collector. `dropped_by_clients` is the sum of the last report of each instance."""
     counted = storage.records.counters
     spoken = [each.heartbeat for each in storage.instances.all() if each.heartbeat]
     return schemas.Status(

@@ -1,4 +1,4 @@
-"""The query parameters of each call, as pydantic checks them. What is not named here is refused."""
+"""Query parameters of each call, validated by pydantic. Unknown parameters are refused."""
 
 import re
 from collections import Counter
@@ -16,7 +16,7 @@ from sagascope_collector.saga_filters import SagaFilters, Text, Word
 from sagascope_collector.storage import Order
 
 WORDS: int = 6
-"""Words of a longer text that are tried; a sentence has its id among the last ones that hold a digit."""
+"""Words of a longer text that a search tries; in a sentence, an id is usually among the last words with a digit."""
 
 _AROUND = (
     " #*_`'\"()[]{}<>.,;:!?|\\\u00ab\u00b4\u00bb\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u2026\u2039\u203a"
@@ -30,13 +30,13 @@ _BETWEEN_WORDS = re.compile(r"[\s=:,;|]+")
 
 
 def trim(text: str) -> str:
-    """Take off what stands around an id: ``"#8492?"`` is ``8492``. What is nothing else stays, stripped."""
+    """Strips punctuation around an id: ``"#8492?"`` becomes ``8492``. A text of only punctuation is kept."""
     seen = _UNSEEN.sub(" ", text).strip()
     return seen.strip(_AROUND) or seen
 
 
 def readings(text: str) -> list[str]:
-    """What may have been meant as one id, key or trace: exactly as it stands, then trimmed more and more."""
+    """Returns the possible readings of a text as one id, key or trace: first unchanged, then increasingly trimmed."""
     seen = _UNSEEN.sub(" ", text).strip()
     found = [text, seen, *_from_link(seen), trim(seen), *_TRACEPARENT.findall(seen)]
     lowered = [each.lower() for each in found if _TELEMETRY_ID.fullmatch(each)]
@@ -44,19 +44,19 @@ def readings(text: str) -> list[str]:
 
 
 def words(text: str) -> list[str]:
-    """The words of a longer text that may be an id: those with a digit first, the last of them before the others."""
+    """Returns the words of a longer text that may be an id: those with a digit first, then from the last."""
     trimmed = _distinct(trim(each) for each in reversed(_BETWEEN_WORDS.split(text)))
     ranked = sorted(trimmed, key=lambda word: not any(letter.isdigit() for letter in word))
     return ranked[:WORDS] if len(ranked) > 1 else []
 
 
 def telemetry_ids(text: str) -> list[str]:
-    """Those readings that have the form of a trace or span id, in lower case."""
+    """Returns the readings that have the form of a trace or span id, in lower case."""
     return _distinct(each.lower() for each in readings(text) if _TELEMETRY_ID.fullmatch(each))
 
 
 def _from_link(text: str) -> list[str]:
-    """The id in a pasted link to a saga's page, or to the API."""
+    """Returns the ids in a pasted link to a page of a saga or to the API."""
     if "://" not in text:
         return []
     try:
@@ -71,13 +71,13 @@ def _distinct(texts: Iterable[str]) -> list[str]:
 
 
 LIMIT: int = 50
-"""Sagas on a page unless told otherwise."""
+"""Default number of sagas on a page."""
 
 MAX_PAGE_ROWS: int = 500
-"""Sagas on a page at most."""
+"""Maximum number of sagas on a page."""
 
 TASKS: int = 100
-"""Tasks on a page at most: each is judged anew, as of now."""
+"""Maximum and default number of tasks on a page: the verdict of each is derived anew, as of now."""
 
 MAX_WINDOW_SECONDS: Final = 400 * 86_400
 """The retention period of statistics."""
@@ -98,39 +98,39 @@ def _seconds(window: str) -> int:
 
 
 class Nothing(BaseModel):
-    """A call that takes no parameter."""
+    """Parameters of a call that takes none."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class Search(Nothing):
-    """What to look for."""
+    """Parameters of a search."""
 
     q: Word
 
 
 class OneSaga(Nothing):
-    """Which of the sagas of a name and id."""
+    """Selects among the sagas of one name and id."""
 
     environment: Text | None = None
     run: Text | None = None
 
 
 class NamedSaga(OneSaga):
-    """A saga by its name and id, which may hold any character."""
+    """Selects a saga by its name and id, which may contain any character."""
 
     name: Word
     id: Word
 
 
 class IncidentListing(Nothing):
-    """What a list of incidents is narrowed to."""
+    """Filters of the list of incidents."""
 
     state: schemas.IncidentState | None = None
 
 
 class OfKey(Nothing):
-    """The value of a business key."""
+    """Selects sagas by a business key."""
 
     key: Word
     value: Word
@@ -138,19 +138,19 @@ class OfKey(Nothing):
 
 
 class Window(Nothing):
-    """Since when, and where, steps are counted."""
+    """The time window and environment for which steps are counted."""
 
     window: Annotated[str, AfterValidator(_spanned)] = "24h"
     environment: Text | None = None
 
     @property
     def seconds(self) -> int:
-        """How long the window is."""
+        """The length of the window in seconds."""
         return _seconds(self.window)
 
 
 class TaskListing(Nothing):
-    """Which part of the tasks of an incident is wanted."""
+    """Selects a page of the tasks of an incident."""
 
     limit: Annotated[int, Field(ge=1, le=TASKS)] = TASKS
     cursor: Word | None = None
@@ -170,15 +170,15 @@ class Listing(SagaFilters):
 
     @property
     def order(self) -> Order:
-        """The order, as the store takes it."""
+        """The order in the form that the store expects."""
         return Order(self.sort.removeprefix("-"), self.sort.startswith("-"))
 
 
 async def no_repeats(request: Request) -> None:
-    """Refuses a parameter that is given twice: which of the two is meant cannot be known.
+    """Refuses a repeated parameter, because the intended value is ambiguous.
 
     Raises:
-        BadValue: naming it.
+        BadValue: a parameter is repeated; the message names it.
     """
     times = Counter(name for name, _ in request.query_params.multi_items())
     twice = next((name for name, number in times.items() if number > 1), None)

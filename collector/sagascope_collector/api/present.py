@@ -1,4 +1,4 @@
-"""From the domain to the wire. Pure: every sentence was made before."""
+"""Conversion of sagas, verdicts and records to the schemas of the HTTP API. It derives no texts and reads no store."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -12,19 +12,19 @@ from sagascope_collector.analysis.wording import Time as TextTime
 from sagascope_collector.client import schemas
 
 FIRST: int = 5_000
-"""Spans, and log records, that a saga in full carries; the totals stand beside them."""
+"""Maximum number of spans, and of log records, in a full saga; `spans_total` and `logs_total` count all."""
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def summary(saga: model.Saga, judgement: model.Judgement) -> schemas.SagaSummary:
-    """One saga as it is listed."""
+    """Returns the summary of one saga, as in lists."""
     return schemas.SagaSummary(**_summary(saga, judgement))
 
 
 def full(saga: model.Saga, judgement: model.Judgement, runs: Sequence[str]) -> schemas.Saga:
-    """One saga with everything known of it; `runs` are those of its id and name, latest started first."""
+    """Returns one saga in full. `runs` are the runs of its id and name, the latest started first."""
     return schemas.Saga(
         **_summary(saga, judgement),
         verdict=_verdict(judgement.verdict) if judgement.verdict else None,
@@ -44,7 +44,7 @@ def full(saga: model.Saga, judgement: model.Judgement, runs: Sequence[str]) -> s
 
 
 def shrunk(summary: str) -> schemas.Saga:
-    """A saga of which only its summary is left, given as JSON."""
+    """Returns a saga of which only the summary is left, which is given as JSON."""
     said = schemas.SagaSummary.model_validate_json(summary)
     return schemas.Saga(
         **said.model_dump(),
@@ -65,7 +65,7 @@ def shrunk(summary: str) -> schemas.Saga:
 
 
 def _clocks(saga: model.Saga) -> Iterator[schemas.Clock]:
-    """The processes whose clocks are off, each once."""
+    """Yields each process whose clock has an offset, once."""
     if saga.offsets:
         for process in dict.fromkeys(span.process for span in saga.spans):
             if offset := saga.offsets.get((process.service, process.identity)):
@@ -74,17 +74,17 @@ def _clocks(saga: model.Saga) -> Iterator[schemas.Clock]:
 
 
 def moment(nanoseconds: int) -> datetime:
-    """A moment to the microsecond, in UTC; what is finer is cut off."""
+    """Returns a time in UTC, truncated to microseconds."""
     return _EPOCH + timedelta(microseconds=nanoseconds // 1_000)
 
 
 def decimal(amount: Decimal) -> str:
-    """An amount as people write it, never with an exponent."""
+    """Formats an amount without an exponent."""
     return format(amount, "f")
 
 
 def traces(spans: Iterable[records.Span]) -> list[str]:
-    """The trace ids, each once, in the order in which they appear."""
+    """Returns the distinct trace ids in order of appearance."""
     return list(dict.fromkeys(span.trace_id for span in spans))
 
 
@@ -122,7 +122,7 @@ def _amount_at_risk(amount: model.AmountAtRisk) -> schemas.AmountAtRisk:
 
 
 def parts(text: Text) -> schemas.Parts:
-    """A sentence in parts."""
+    """Returns the parts of a sentence."""
     return [_part(part) for part in text.parts]
 
 
@@ -256,7 +256,7 @@ def _log(log: records.Log) -> schemas.Log:
 
 
 def severity(number: int) -> str | None:
-    """OpenTelemetry's short name of a severity number, for example ``ERROR2`` for 18; None when it is none."""
+    """Returns OpenTelemetry's short name of a severity number, such as ``ERROR2`` for 18; None: out of range."""
     if not 1 <= number <= 24:
         return None
     name = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL")[(number - 1) // 4]

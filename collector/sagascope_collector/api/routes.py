@@ -1,7 +1,7 @@
-"""The HTTP API: each route parses, calls, returns.
+"""The HTTP API: each route parses its parameters, calls the package in question and returns the answer.
 
-Routes that read the store are plain functions: the framework runs them in threads, so that no query stops the event
-loop, on which the OTLP receivers live too.
+Routes that read the store are plain functions: the framework runs them in threads, so that no query blocks the event
+loop, which also serves the OTLP receivers.
 """
 
 import time
@@ -31,10 +31,10 @@ from sagascope_collector.step_statistics import whole_period
 from sagascope_collector.storage import Storage
 
 MAX_PATHS: int = 100
-"""Paths of a saga type among which the usual one is chosen."""
+"""Maximum number of paths of a saga type among which the usual one is chosen."""
 
 SILENT: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
-"""The framework's own telemetry is off: a collector that reports to itself would feed on its own words."""
+"""Switches off the framework's own telemetry: a collector must not ingest telemetry about its own API."""
 
 
 def create_api(
@@ -49,18 +49,18 @@ def create_api(
     with_sql: bool = True,
     on_erased: Callable[[Sequence[SagaId]], None] = lambda _: None,
 ) -> FastAPI:
-    """The API over one storage, as an ASGI application.
+    """Returns the API over one storage, as an ASGI application.
 
     Args:
-        storage: what is read.
-        context: what to judge by, for a time in nanoseconds.
-        health: what the process says of itself.
+        storage: the storage to read.
+        context: returns the context of verdicts for a time in nanoseconds since 1970.
+        health: the state of the collector's process.
         incidents: the incidents.
-        clock: now, in nanoseconds since 1970.
-        stored_as: what scrubbing leaves of a text.
-        limits: how much may be read at one time.
-        with_sql: whether SQL is answered.
-        on_erased: is called with the sagas that were erased.
+        clock: returns the current time in nanoseconds since 1970.
+        stored_as: returns the form in which a text is stored after scrubbing.
+        limits: the limits of concurrent reads.
+        with_sql: whether SQL queries are allowed.
+        on_erased: called with the erased sagas.
     """
     api = FastAPI(
         title="Sagascope",
@@ -80,8 +80,8 @@ def create_api(
     tasks, comparison = Tasks(storage, context, clock), Comparison(storage, clock)
     api.include_router(incident_routes(incidents, tasks, comparison), dependencies=read_slot)
     api.include_router(of_sql(Queries(storage) if with_sql else None))
-    api.include_router(of_erasure(Eraser(storage, stored_as, on_erased), read_slot))  # takes as long as it takes
-    api.include_router(_of_the_process(storage, health))  # asked also, and most of all, while others wait
+    api.include_router(of_erasure(Eraser(storage, stored_as, on_erased), read_slot))  # has no time limit
+    api.include_router(_of_the_process(storage, health))  # must answer while other calls wait
     return api
 
 
@@ -94,24 +94,24 @@ def _of_sagas(lookup: Lookup) -> APIRouter:
 
     @router.get("/api/v1/search", **responds(schemas.SearchResult))
     def search(asked: Annotated[Search, Query()]) -> Response:
-        """Find sagas by an id or its beginning, a business key's value, a trace id or a span id."""
+        """Finds sagas by an id or its prefix, a business key's value, a trace id or a span id."""
         return json(lookup.search(asked.q))
 
     @router.get("/api/v1/saga", **responds(schemas.Saga, 404))
     def saga(asked: Annotated[NamedSaga, Query()]) -> Response:
-        """One saga in full, judged as of now; the name and id may hold any character."""
+        """Returns one saga in full, with the verdict as of now. The name and id may contain any character."""
         return json(lookup.saga(asked.name, asked.id, asked.environment, asked.run))
 
     @router.get("/api/v1/export", response_class=OtlpLines, responses=answers.described(404, 422, 503))
     def export(asked: Annotated[NamedSaga, Query()]) -> Response:
-        """All that was received of one saga, as OTLP in JSON, a request a line; without `run` of the latest started."""
+        """Exports one saga's records as OTLP in JSON, one request per line; without `run`, of the latest started."""
         return OtlpLines(lookup.telemetry(asked.name, asked.id, asked.environment, asked.run))
 
     @router.get("/api/v1/sagas/{name}/{id:path}", **responds(schemas.Saga, 404))
     def saga_at(
         name: Annotated[Word, Path()], saga_id: Annotated[Word, Path(alias="id")], asked: Annotated[OneSaga, Query()]
     ) -> Response:
-        """One saga in full, judged as of now; without `run` the latest started."""
+        """Returns one saga in full, with the verdict as of now; without `run`, the latest started."""
         return json(lookup.saga(name, saga_id, asked.environment, asked.run))
 
     return router
@@ -122,18 +122,18 @@ def _of_lists(storage: Storage, context: Callable[[int], analysis.Context], cloc
 
     @router.get("/api/v1/sagas", **responds(schemas.Sagas))
     def listed(asked: Annotated[Listing, Query()]) -> Response:
-        """Sagas, newest start first unless `sort` says otherwise; `attention=any`: every one that needs someone."""
+        """Lists sagas, the latest started first unless `sort` is given. `attention=any`: all that need attention."""
         page = storage.listing.page(asked, limit=asked.limit, cursor=asked.cursor, order=asked.order)
         return json(overview.listed(page))
 
     @router.get("/api/v1/flows", **responds(schemas.Flows))
     def flows(_: Annotated[Nothing, Query()]) -> Response:
-        """Saga types, with how many there are by status and how many need someone."""
+        """Returns saga types, with the number of sagas by status and of those that need attention."""
         return json(overview.flows(storage.sagas.flow_counts()))
 
     @router.get("/api/v1/flows/{name:path}", **responds(schemas.FlowInFull, 404))
     def flow(name: Annotated[Word, Path()], asked: Annotated[Window, Query()]) -> Response:
-        """How often and how long the steps of one saga type ran, within the latest `window`: `15m`, `24h`, `7d`."""
+        """Returns how often and how long each step of a saga type ran within the last `window`: `15m`, `24h`, `7d`."""
         period = whole_period(asked.seconds // overview.PERIODS)
         since = max(clock() - asked.seconds * NANOSECONDS_PER_SECOND, 0)
         steps = storage.statistics.steps(name, asked.environment, since, period)
@@ -145,7 +145,7 @@ def _of_lists(storage: Storage, context: Callable[[int], analysis.Context], cloc
 
     @router.get("/api/v1/services", **responds(schemas.Services))
     def services(_: Annotated[Nothing, Query()]) -> Response:
-        """Services, with their processes and what each has in flight."""
+        """Returns services, with their instances and the number of open spans of each."""
         return json(overview.services(storage.instances.all(), context(clock())))
 
     return router
@@ -156,23 +156,23 @@ def _of_the_process(storage: Storage, health: Health) -> APIRouter:
 
     @router.get("/api/v1/status", **responds(schemas.Status))
     def how_it_is(_: Annotated[Nothing, Query()]) -> Response:
-        """How the collector itself is."""
+        """Returns the status of the collector."""
         return json(status(storage, health))
 
     @router.get("/api/v1/backup", response_class=DatabaseFile, responses=answers.described(422, 503))
     def backup(_: Annotated[Nothing, Query()]) -> Response:
-        """All that is stored by now, as a DuckDB database; what comes meanwhile is stored as ever."""
+        """Returns all stored data as a DuckDB database. Ingest continues meanwhile."""
         return database_file(storage)
 
     @router.post("/api/v1/backups", **responds(schemas.Alive))
     def note_backup(written: schemas.BackupNote, _: Annotated[Nothing, Query()]) -> Response:
-        """Notes where a backup was written to: it is listed when something that it holds is erased."""
+        """Records the location of a backup. Erasures list it if the backup may hold an erased saga."""
         storage.backups.note(written.location)
         return json(schemas.Alive(status="ok", reasons=[]))
 
     @router.get("/healthz", **responds(schemas.Alive))
     async def healthz() -> Response:
-        """Whether the process runs. The header `Sagascope-OTLP-HTTP` says where it takes OTLP over HTTP."""
+        """Returns whether the process runs. The header `Sagascope-OTLP-HTTP` is the address of the OTLP receiver."""
         answer = json(schemas.Alive(status="ok", reasons=[]))
         if place := health.otlp_http():
             answer.headers[schemas.OTLP_HTTP_HEADER] = place
@@ -180,7 +180,7 @@ def _of_the_process(storage: Storage, health: Health) -> APIRouter:
 
     @router.get("/readyz", **responds(schemas.Alive))
     async def readyz() -> Response:
-        """Whether telemetry can be taken in and questions answered; 503 with the reason if not."""
+        """Returns whether telemetry can be ingested and queries answered; 503 with the reason if not."""
         reason = health.unready()
         if reason is not None:
             raise Unavailable(reason)

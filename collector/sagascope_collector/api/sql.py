@@ -1,4 +1,4 @@
-"""The route by which users query with SQL: one query at a time, beside everything else that the collector does."""
+"""The route of SQL queries. One query runs at a time, with a lower priority than the rest of the collector."""
 
 import asyncio
 import os
@@ -16,17 +16,17 @@ from sagascope_collector.errors import Disabled, Overloaded, ReadTooLong
 from sagascope_collector.sql import Queries
 
 WAIT_SECONDS: float = 2.0
-"""For which a query waits while another one runs."""
+"""Maximum time that a query waits while another one runs."""
 
 GRACE_SECONDS: Final = 2.0
-"""For which an answer is awaited beyond the query's time: DuckDB interrupts between pieces of work."""
+"""Time to wait for the answer after the query's timeout: DuckDB interrupts a query only between units of work."""
 
 NICENESS: Final = 10
-"""Lowers the priority of the thread that runs queries: what is received goes first."""
+"""Niceness of the thread that runs queries. It lowers the priority, so that ingest goes first."""
 
 
 class QuerySlot:
-    """Runs one query at a time, in a thread of its own."""
+    """Runs one query at a time, in a separate thread."""
 
     def __init__(self, queries: Queries) -> None:
         self._queries = queries
@@ -34,11 +34,11 @@ class QuerySlot:
         self._thread = ThreadPoolExecutor(1, "sql", _lower_priority)
 
     async def answer(self, asked: schemas.SqlQuery) -> str:
-        """Returns the answer of the API.
+        """Runs a query and returns the answer as JSON.
 
         Raises:
             Overloaded: another query is running.
-            ReadTooLong: it did not end in time.
+            ReadTooLong: the query did not end in time.
         """
         try:
             async with asyncio.timeout(WAIT_SECONDS):
@@ -62,13 +62,13 @@ class QuerySlot:
 
 
 def of_sql(queries: Queries | None) -> APIRouter:
-    """Returns the route; None: queries are switched off."""
+    """Returns the route; `queries` is None if SQL is switched off."""
     router = APIRouter(dependencies=[Depends(no_repeats)], redirect_slashes=False)
     slot = QuerySlot(queries) if queries else None
 
     @router.post("/api/v1/sql", **responds(schemas.SqlResult, 403))
     async def sql(asked: schemas.SqlQuery, _: Annotated[Nothing, Query()]) -> Response:
-        """Runs one SELECT over the views `spans`, `logs` and `sagas`, read-only, and answers its first rows."""
+        """Runs one SELECT over the views `spans`, `logs` and `sagas`, read-only, and returns its first rows."""
         if slot is None:
             raise Disabled("SQL is switched off here, as the API does not listen on loopback only; see serve --sql.")
         return json(await slot.answer(asked))
@@ -77,5 +77,5 @@ def of_sql(queries: Queries | None) -> APIRouter:
 
 
 def _lower_priority() -> None:
-    with suppress(AttributeError, OSError):  # Linux alone has priorities of threads
+    with suppress(AttributeError, OSError):  # only Linux has thread priorities
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

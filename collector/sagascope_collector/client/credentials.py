@@ -1,4 +1,4 @@
-"""What a client shows and trusts: a bearer token, a certificate of its own, and who signs the collector's."""
+"""Credentials of a client: a bearer token, a client certificate, and the CA certificates that it trusts."""
 
 import ssl
 from collections.abc import Mapping
@@ -20,29 +20,32 @@ FILES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Names files; they are read when they are needed. A token is never an argument that a list of processes shows."""
+    """Names the files of the credentials. They are read when needed. A token is never a command-line argument.
+
+    Arguments of a process are visible to other users of the machine.
+    """
 
     token: str | None = field(default=None, repr=False)
     token_file: Path | None = None
-    """Beats `token`."""
+    """Takes precedence over `token`."""
     ca_file: Path | None = None
-    """Certificates to trust, in place of the system's."""
+    """CA certificates to trust, in place of the system's."""
     client_cert: Path | None = None
     client_key: Path | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], **files: Path | None) -> Self:
-        """What the environment says, and `files` where they are given."""
+        """Returns the credentials that the environment names; `files` take precedence where they are given."""
         named = {name: environment.get(variable) for name, variable in FILES.items()}
         chosen = {name: files.get(name) or (Path(path) if path else None) for name, path in named.items()}
         return cls(token=environment.get(TOKEN) or None, **chosen)
 
     def environment(self) -> dict[str, str]:
-        """The variables by which another process has the same."""
+        """Returns the environment variables that give another process the same credentials."""
         return {variable: str(path) for name, variable in FILES.items() if (path := getattr(self, name))}
 
     def headers(self) -> dict[str, str]:
-        """What to send with every call.
+        """Returns the headers to send with every call.
 
         Raises:
             BadValue: the file cannot be read, or holds no token.
@@ -55,10 +58,10 @@ class Credentials:
         return {"Authorization": f"Bearer {token}"}
 
     def tls(self) -> ssl.SSLContext | bool:
-        """What to speak TLS with; True: as the system does.
+        """Returns the TLS context; True: the system's defaults.
 
         Raises:
-            BadValue: a file cannot be read, or they do not belong together.
+            BadValue: a file cannot be read, or the certificate and key do not match.
         """
         if not (self.ca_file or self.client_cert or self.client_key):
             return True

@@ -1,7 +1,7 @@
-"""The names by which a server may be called, and the origins of pages that may change something.
+"""The known host names of a server, and the origins of pages that may send changes.
 
 A page on any web site can let its own name resolve to 127.0.0.1, and then read what a server on this machine answers
-(DNS rebinding). The `Host` header still has the page's name, so a server answers to names that it knows only.
+(DNS rebinding). The `Host` header still has the page's name, so a server answers only to names that it knows.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ FOREIGN_ORIGIN = "Pages of {origin!r} may not do this here."
 
 @dataclass(frozen=True, slots=True)
 class KnownHosts:
-    """Names beside loopback and IP addresses, which are always known: no page can have them as its name."""
+    """Known host names. Loopback and IP addresses are always known: no page can have them as its name."""
 
     names: frozenset[str]
     origins: frozenset[str] = frozenset()

@@ -1,15 +1,11 @@
 """A typed client of the HTTP API, for the dashboard, the command line and scripts.
 
-ClientError
-├── CollectorUnreachable   nothing answers at that address
-│   └── Untrusted              what answers shows a certificate that is not trusted, or wants to see one
-├── Timeout                it took the call and did not answer in time
-├── Unavailable            it answered that it cannot answer now; the same call may succeed later
-├── Refused                it refused the call; the same call will fail again
-│   ├── NotFound               the saga is not known
-│   └── TokenNeeded            a token is needed, and was missing or wrong
-├── CredentialsUnusable    a token or a certificate that was named cannot be read
-└── NotSagascope           what answers there is something else, or of another version
+ClientError ├── CollectorUnreachable no server answers at that address │ └── Untrusted the server's certificate is not
+trusted, or it requires a client certificate ├── Timeout the collector accepted the call and did not answer in time ├──
+Unavailable the collector cannot answer now; the same call may succeed later ├── Refused the collector refused the call;
+the same call will fail again │ ├── NotFound the saga is not known │ └── TokenNeeded a token is required, and was
+missing or wrong ├── CredentialsUnusable a token or certificate file cannot be read or used └── NotSagascope the server
+is not a collector, or one of an incompatible version
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -27,21 +23,21 @@ from sagascope_collector.errors import BadValue
 from sagascope_collector.saga_filters import SagaFilters
 
 DEFAULT_URL = "http://127.0.0.1:4319"
-"""Where `sagascope serve` has its API unless told otherwise."""
+"""Default URL of the API of `sagascope serve`."""
 
 PROBLEM_TYPE = "application/problem+json"
 
 NO_SUCH_PATH = "/problems/no-such-path"
-"""How the `type` of a problem ends that says: this collector does not have that call."""
+"""Suffix of the `type` of a problem that reports an unknown path: the collector does not support the call."""
 
 SQL_SECONDS = 10.0
-"""What a query may take, and what may pass beside it until it is answered."""
+"""Default timeout of a query, and the extra time that the client waits for its answer."""
 
 Answer = TypeVar("Answer", bound=schemas.Wire)
 
 
 class ClientError(Exception):
-    """The base of all. Its text is one or two sentences for a person, and names the address."""
+    """The base of all errors. Its message is one or two sentences for a person, and names the address."""
 
     def __init__(self, url: str, sentence: str) -> None:
         super().__init__(sentence)
@@ -49,23 +45,23 @@ class ClientError(Exception):
 
 
 class CollectorUnreachable(ClientError):
-    """Nothing answers at that address."""
+    """No server answers at that address."""
 
 
 class Untrusted(CollectorUnreachable):
-    """What answers there shows a certificate that is not trusted, or wants to see one of this side."""
+    """The server's certificate is not trusted, or the server requires a client certificate."""
 
 
 class Timeout(ClientError):
-    """The collector took the call and did not answer in time."""
+    """The collector accepted the call and did not answer in time."""
 
 
 class Unavailable(ClientError):
-    """The collector says that it cannot answer now; the same call may succeed later."""
+    """The collector cannot answer now; the same call may succeed later."""
 
 
 class Refused(ClientError):
-    """The collector refused the call; `problem` has its reason where it gave one."""
+    """The collector refused the call; `problem` has the reason if one was given."""
 
     def __init__(self, url: str, problem: schemas.Problem) -> None:
         super().__init__(url, problem.detail or problem.title)
@@ -77,28 +73,28 @@ class NotFound(Refused):
 
 
 class TokenNeeded(Refused):
-    """A token is needed, and was missing or wrong."""
+    """A token is required, and was missing or wrong."""
 
 
 class CredentialsUnusable(ClientError):
-    """A token or a certificate that was named cannot be read or used."""
+    """A token or certificate file cannot be read or used."""
 
 
 class NotSagascope(ClientError):
-    """What answers there is something else, or a collector whose answers this version cannot read."""
+    """The server is not a collector, or a collector whose answers this version cannot read."""
 
 
 class Client:
-    """Calls one collector. Safe to share between threads; a context manager.
+    """Calls one collector. Thread-safe; a context manager.
 
     Args:
-        url: the collector's API, for example ``http://127.0.0.1:4319``.
-        timeout: seconds that one call may take to connect, and then between bytes of the answer.
+        url: the URL of the collector's API, for example ``http://127.0.0.1:4319``.
+        timeout: maximum seconds to connect, and then between two reads of the answer.
         token: sent as ``Authorization: Bearer``.
-        credentials: the same, and certificates; `token` beats it.
+        credentials: files of the token and certificates; `token` takes precedence.
 
     Raises:
-        CollectorUnreachable: the URL is none, or not of HTTP.
+        CollectorUnreachable: the URL is invalid, or its scheme is not HTTP or HTTPS.
         CredentialsUnusable: a file cannot be read.
     """
 
@@ -124,11 +120,11 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close the connections; further calls fail."""
+        """Closes the connections; further calls fail."""
         self._http.close()
 
     def search(self, q: str) -> schemas.SearchResult:
-        """Finds sagas by an id or its start, a business key's value, a trace or span id."""
+        """Finds sagas by an id or its prefix, a business key's value, or a trace or span id."""
         return self._get(schemas.SearchResult, "/api/v1/search", {"q": q})
 
     def sagas(
@@ -139,9 +135,9 @@ class Client:
         limit: int | None = None,
         cursor: str | None = None,
     ) -> schemas.Sagas:
-        """Lists sagas; ``SagaFilters(attention="any")``: those that need attention.
+        """Lists sagas; with ``SagaFilters(attention="any")`` those that need attention.
 
-        Filters given as a mapping are sent unchecked. Sagas come newest start first unless `sort` is another
+        Filters given as a mapping are sent unchecked. The latest started sagas come first unless `sort` is another
         `SagaOrder`. Pass `Sagas.next_cursor` as `cursor`, with the same filters and order, for the next page.
         """
         given = filters.query() if isinstance(filters, SagaFilters) else filters
@@ -149,7 +145,7 @@ class Client:
         return self._get(schemas.Sagas, "/api/v1/sagas", page | dict(given))
 
     def saga(self, name: str, id: str, *, environment: str | None = None, run: str | None = None) -> schemas.Saga:  # noqa: A002
-        """One saga in full; without `run` the latest started.
+        """Returns one saga in full; without `run`, the latest started.
 
         Raises:
             NotFound: no such saga was ever received.
@@ -157,7 +153,7 @@ class Client:
         return self._get(schemas.Saga, "/api/v1/saga", {"name": name, "id": id, "environment": environment, "run": run})
 
     def export(self, name: str, id: str, *, environment: str | None = None, run: str | None = None) -> Iterator[bytes]:  # noqa: A002
-        """All that was received of one saga, as OTLP in JSON, a request a line; without `run` of the latest started.
+        """Yields the records of one saga as OTLP in JSON, one request per line; without `run`, of the latest started.
 
         Raises:
             NotFound: no such saga was ever received.
@@ -165,39 +161,39 @@ class Client:
         return self._streamed("/api/v1/export", {"name": name, "id": id, "environment": environment, "run": run})
 
     def backup(self) -> Iterator[bytes]:
-        """All that the collector has stored by now, as a DuckDB database."""
+        """Yields all stored data as a DuckDB database."""
         return self._streamed("/api/v1/backup", {})
 
     def note_backup(self, location: str) -> None:
-        """Notes where a backup was written to."""
+        """Records the location of a backup."""
         self._sent(schemas.Alive, lambda: self._http.post("/api/v1/backups", json={"location": location}))
 
     def would_forget(self, asked: schemas.Forget) -> schemas.Forgotten:
-        """What `forget` would remove."""
+        """Previews the result of `forget`."""
         return self._get(schemas.Forgotten, "/api/v1/forget", asked.model_dump())
 
     def forget(self, asked: schemas.Forget) -> schemas.Forgotten:
-        """Forget sagas; give the client a `timeout` of minutes."""
+        """Erases sagas. This can take minutes, so set `timeout` accordingly."""
         body = asked.model_dump(mode="json")
         return self._sent(schemas.Forgotten, lambda: self._http.post("/api/v1/forget", json=body))
 
     def incidents(self, state: schemas.IncidentState | None = None) -> schemas.Incidents:
-        """What sagas that stand still have in common, the worst first; without `state` also what is over."""
+        """Returns incidents, the most severe first; without `state`, also resolved ones."""
         return self._get(schemas.Incidents, "/api/v1/incidents", {"state": state})
 
     def incident(self, key: str) -> schemas.IncidentInFull:
-        """One incident with its history.
+        """Returns one incident with its history.
 
         Raises:
-            NotFound: there never was one of this key.
+            NotFound: no incident has this key.
         """
         return self._get(schemas.IncidentInFull, f"/api/v1/incidents/{quote(key, safe='')}", {})
 
     def tasks(self, key: str, *, limit: int | None = None, cursor: str | None = None) -> schemas.Tasks:
-        """What to do with each saga of an incident; pass `Tasks.next_cursor` as `cursor` to go on.
+        """Returns a page of the tasks of an incident; pass `Tasks.next_cursor` as `cursor` for the next page.
 
         Raises:
-            NotFound: there never was one of this key.
+            NotFound: no incident has this key.
         """
         asked = {"limit": None if limit is None else str(limit), "cursor": cursor}
         return self._get(schemas.Tasks, f"/api/v1/incidents/{quote(key, safe='')}/tasks", asked)
@@ -206,7 +202,7 @@ class Client:
         """Acknowledges, resolves or reopens an incident, or adds a note.
 
         Raises:
-            NotFound: there never was one of this key.
+            NotFound: no incident has this key.
         """
         body = patch.model_dump(mode="json", exclude_none=True)
         return self._sent(
@@ -214,11 +210,11 @@ class Client:
         )
 
     def flows(self) -> schemas.Flows:
-        """Returns every saga type, with the counts by status and of those that need attention."""
+        """Returns every saga type, with the number of sagas by status and of those that need attention."""
         return self._get(schemas.Flows, "/api/v1/flows", {})
 
     def flow(self, name: str, *, window: str | None = None, environment: str | None = None) -> schemas.FlowInFull:
-        """How often and how long the steps of a saga type ran within a window such as ``15m``, ``24h`` or ``7d``.
+        """Returns how often and how long the steps of a saga type ran within a window such as ``15m`` or ``7d``.
 
         Raises:
             NotFound: no saga of this type was ever received.
@@ -227,11 +223,11 @@ class Client:
         return self._get(schemas.FlowInFull, f"/api/v1/flows/{quote(name, safe='')}", asked)
 
     def services(self) -> schemas.Services:
-        """Every service heard, with its processes."""
+        """Returns every service with its instances."""
         return self._get(schemas.Services, "/api/v1/services", {})
 
     def otlp_http(self) -> str | None:
-        """The URL at which the collector takes OTLP over HTTP; None: it does not say."""
+        """Returns the URL of the OTLP/HTTP receiver; None: the collector does not report it."""
         answer = self._answered(lambda: self._ask("/healthz", {}))
         _, colon, port = answer.headers.get(schemas.OTLP_HTTP_HEADER, "").rpartition(":")
         return str(self._http.base_url.copy_with(port=int(port), path="")).rstrip("/") if colon else None
@@ -240,13 +236,13 @@ class Client:
         """Runs one SELECT over the views ``spans``, ``logs`` and ``sagas``; see docs/sql.md.
 
         Args:
-            query: the SELECT.
-            limit: rows that are answered at most; 1,000 unless given.
-            timeout: seconds that the query may take; 10 unless given.
+            query: the SELECT statement.
+            limit: maximum number of rows in the answer; default 1,000.
+            timeout: maximum duration of the query in seconds; default 10.
 
         Raises:
-            Refused: the query is wrong or not allowed, or SQL is switched off.
-            Unavailable: it took too long, or another query is running.
+            Refused: the query is invalid or not allowed, or SQL is switched off.
+            Unavailable: the query exceeded its timeout, or another query is running.
         """
         given = {"query": query, "limit": limit, "timeout": timeout}
         body = {name: value for name, value in given.items() if value is not None}
@@ -254,7 +250,7 @@ class Client:
         return self._sent(schemas.SqlResult, lambda: self._http.post("/api/v1/sql", json=body, timeout=patience))
 
     def status(self) -> schemas.Status:
-        """How the collector itself is."""
+        """Returns the status of the collector."""
         return self._get(schemas.Status, "/api/v1/status", {})
 
     def _streamed(self, path: str, parameters: Mapping[str, str | None]) -> Iterator[bytes]:
@@ -285,7 +281,7 @@ class Client:
         raise _refusal(answer, self.url)
 
     def _ask(self, path: str, given: Mapping[str, str]) -> httpx.Response:
-        """Call, and once more where a kept connection turns out to be closed, as after the collector's restart."""
+        """Sends a request; repeats it once if a pooled connection was closed, as after a collector restart."""
         try:
             return self._http.get(path, params=given)
         except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
@@ -293,10 +289,10 @@ class Client:
 
 
 def connect(url: str, timeout: float, credentials: Credentials) -> httpx.Client:
-    """A connection pool; a proxy from the environment is never asked for an address of this machine.
+    """Returns a connection pool. Requests to this machine never use a proxy from the environment.
 
     Raises:
-        CollectorUnreachable: the URL is none, or not of HTTP.
+        CollectorUnreachable: the URL is invalid, or its scheme is not HTTP or HTTPS.
         CredentialsUnusable: a file cannot be read.
     """
     try:
@@ -320,11 +316,11 @@ _DISTRUST = {
     "handshake failure": "wants to see a certificate, and was shown none",
     "unknown ca": "does not trust the certificate that it was shown",
 }
-"""What errors of TLS say, and what they mean."""
+"""Texts that identify TLS errors, and their meaning."""
 
 
 def _no_answer(url: str, timeout: float, error: httpx.HTTPError) -> ClientError:
-    """The error for a call that brought no answer, or none that is HTTP."""
+    """Returns the error for a call that got no answer, or one that is not HTTP."""
     if isinstance(error, httpx.ConnectTimeout):
         return CollectorUnreachable(url, f"No collector answers at {url} (no connection within {timeout:g} s).")
     if isinstance(error, httpx.TimeoutException):
@@ -351,7 +347,7 @@ def _stranger(url: str) -> NotSagascope:
 
 
 def _refusal(answer: httpx.Response, url: str) -> ClientError:
-    """The error that an answer other than 200 stands for."""
+    """Returns the error for an answer with another status than 200."""
     if answer.headers.get("content-type", "").partition(";")[0].strip() != PROBLEM_TYPE:
         return _stranger(url)
     problem = _read(schemas.Problem, answer, url)

@@ -1,4 +1,4 @@
-"""The schemas of the HTTP API, version 1: what clients in any language may rely on."""
+"""Schemas of the HTTP API, version 1, on which clients in any language can rely."""
 
 from sagascope_collector.client.schemas.base import (
     AmountAtRisk,

@@ -1,4 +1,4 @@
-"""What every schema of the HTTP API is made of.
+"""Base types of the schemas of the HTTP API.
 
 Times are RFC 3339 in UTC with microseconds; ids are strings, trace and span ids lower-case hex; amounts are decimal
 strings. A field without a value is ``null``, never absent; a list is never ``null``.
@@ -13,7 +13,7 @@ from sagascope_collector.attention_codes import AttentionCode as AttentionCode
 
 
 def rfc3339(moment: datetime) -> str:
-    """Write a moment as RFC 3339 in UTC with exactly six digits of a second."""
+    """Formats a time as RFC 3339 in UTC with exactly six fractional digits."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
@@ -25,29 +25,29 @@ ConfidenceName = Literal["certain", "likely", "possible"]
 
 
 class Wire(BaseModel):
-    """The base of every shape: unknown fields are ignored, so that an older client reads a newer answer."""
+    """The base of every schema. Unknown fields are ignored, so that an older client can read a newer answer."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class TextPart(Wire):
-    """Words of a sentence."""
+    """Text within a sentence."""
 
     text: str
 
 
 class TimePart(Wire):
-    """A moment in a sentence; the sentence itself shows it in UTC."""
+    """A time within a sentence; the sentence itself shows it in UTC."""
 
     time: Time
 
 
 Parts = list[TextPart | TimePart]
-"""A sentence in parts, so that a screen can show its times in the reader's zone."""
+"""A sentence in parts, so that a screen can show its times in the reader's time zone."""
 
 
 class AmountAtRisk(Wire):
-    """The amount at risk in one currency: decimal strings."""
+    """The amount at risk in one currency, as decimal strings."""
 
     currency: str
     certain: str

@@ -4,7 +4,7 @@ from sagascope_collector.client.schemas.base import Time, Wire
 
 
 class Flow(Wire):
-    """How many sagas of one type there are, by status, and how many need attention."""
+    """The number of sagas of one type by status, and of those that need attention."""
 
     name: str
     environment: str
@@ -16,15 +16,15 @@ class Flow(Wire):
 
 
 class Flows(Wire):
-    """Every saga type seen."""
+    """All saga types."""
 
     items: list[Flow]
 
 
 class FlowPeriod(Wire):
-    """What became of the attempts of one step that began within a part of the window, which begins at `at`.
+    """Outcomes of the attempts of one step that started within one part of the window. `at` is the start of the part.
 
-    Percentiles are as those of the whole.
+    Percentiles are as in `FlowStep`.
     """
 
     at: Time
@@ -36,11 +36,12 @@ class FlowPeriod(Wire):
 
 
 class FlowStep(Wire):
-    """What became of the attempts of one step that began within the window.
+    """Outcomes of the attempts of one step that started within the window.
 
-    `started` counts those that ended, and sagas whose current step it is; `retried` attempts after the first;
-    `compensated` successes of its compensation. Percentiles are seconds, of attempts that succeeded, right to 4.5 %.
-    `series` has some twenty parts of the window, without those in which nothing ended.
+    `started` counts ended attempts, and sagas whose current step it is; `retried` counts attempts after the first;
+    `compensated` counts successful compensations. Percentiles are durations of successful attempts in seconds, with an
+    error of at most 4.5 %. `series` divides the window into about twenty parts; parts in which nothing ended are
+    omitted.
     """
 
     step: str
@@ -58,7 +59,7 @@ class FlowStep(Wire):
 
 
 class HandOver(Wire):
-    """The time from the end of a step that succeeded to the beginning of the next; figures as in `FlowStep`."""
+    """The time from the end of a successful step to the start of the next; figures are as in `FlowStep`."""
 
     before: str
     after: str
@@ -70,10 +71,10 @@ class HandOver(Wire):
 
 
 class FlowPath(Wire):
-    """A path of sagas of one type, of those that started within the window and ended.
+    """A path that sagas of one type took, from those that started within the window and ended.
 
-    `missing` are steps that only the usual path has, `added` steps that only this one has. Steps of
-    both started in another order if `is_reordered`. `newest` is the id of the saga of it that started last.
+    `missing` are steps that only the usual path has, `added` steps that only this path has. `is_reordered` is true if
+    the steps of both started in another order. `newest` is the id of the latest started saga with this path.
     """
 
     steps: list[str]
@@ -88,10 +89,10 @@ class FlowPath(Wire):
 
 
 class FlowInFull(Wire):
-    """The steps of one saga type, in their usual order, the time between them, and the paths of its sagas.
+    """The steps of one saga type in their usual order, the transitions between them, and the paths of its sagas.
 
-    `period` is the length of a part of the window, in seconds. The usual path, the most frequent of those that
-    completed, comes first, then the others, the most frequent first.
+    `period` is the length of a part of the window in seconds. The usual path, the most frequent among completed sagas,
+    comes first; the others follow by descending frequency.
     """
 
     name: str

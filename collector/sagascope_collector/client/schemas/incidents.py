@@ -16,7 +16,7 @@ from sagascope_collector.client.schemas.base import (
 from sagascope_collector.client.schemas.sagas import AttemptStateName
 
 IncidentReason = AttentionCode | Literal["failure_rate"]
-"""Why sagas are one incident: they need attention for one cause, or more of them fail than usual."""
+"""Why sagas form an incident: they need attention for the same reason, or more of them fail than expected."""
 
 ScopeName = Literal["systemic", "isolated"]
 
@@ -28,7 +28,7 @@ IncidentEvent = Literal["opened", "reopened", "acknowledged", "noted", "resolved
 
 
 class RecommendedActions(Wire):
-    """How many sagas of an incident there are to resume, to compensate, and to verify first."""
+    """The number of sagas of an incident by recommended action."""
 
     resume: int
     compensate: int
@@ -36,7 +36,7 @@ class RecommendedActions(Wire):
 
 
 class Moved(Wire):
-    """What became of the sagas that an incident had when it was acknowledged."""
+    """The current state of the sagas that an incident had when it was acknowledged, as numbers."""
 
     still: int
     stuck_again: int
@@ -45,7 +45,7 @@ class Moved(Wire):
 
 
 class IncidentChange(Wire):
-    """A change of an incident; `by` is null where the collector made it, `count` is its sagas at that time."""
+    """A change of an incident. `by` is null if the collector made it; `count` is the number of sagas at that time."""
 
     at: Time
     what: IncidentEvent
@@ -55,10 +55,10 @@ class IncidentChange(Wire):
 
 
 class FailureRate(Wire):
-    """Sagas of a type that ended since `since` of an incident: `failed` of `ended` failed or were compensated.
+    """Failures of one saga type since the start of an incident: `failed` of `ended` sagas failed or were compensated.
 
-    Where `step` is given, they had an error at that step, of those that reached it, and may have completed all the
-    same. `baseline` is the share that is expected, from 0 to 1 (null: too few ended before to know).
+    If `step` is given, `ended` counts the sagas that reached that step and `failed` those with an error there; they may
+    have completed. `baseline` is the expected share, from 0 to 1 (null: too few sagas ended before).
     """
 
     failed: int
@@ -68,7 +68,7 @@ class FailureRate(Wire):
 
 
 class Incident(Wire):
-    """Sagas that are stuck for one cause, or that fail more often than usual: then `reason` is `failure_rate`."""
+    """Sagas that are stuck for the same reason, or, if `reason` is `failure_rate`, fail more often than expected."""
 
     key: str
     environment: str
@@ -97,7 +97,7 @@ class Incident(Wire):
 
 
 class SagaAttribute(Wire):
-    """An attribute of a service's process, else of a step, else of the whole saga: then both are null."""
+    """An attribute of a service's process or of a step. If both are null, an attribute of the whole saga."""
 
     service: str | None
     step: str | None
@@ -106,11 +106,11 @@ class SagaAttribute(Wire):
 
 
 class CommonAttribute(SagaAttribute):
-    """An attribute that sagas of an incident have more often than completed sagas of that name.
+    """An attribute that sagas of an incident have more often than completed sagas of the same name.
 
-    Of the sagas compared that were seen at its service or step, `affected` of `affected_of` of the incident have it,
-    and `completed` of `completed_of` others. `lift` is how many times as frequent it is (null: no completed saga has
-    it); `also` are the attributes that exactly the same sagas have.
+    Only sagas that were seen at its service or step are compared: `affected` of `affected_of` sagas of the incident and
+    `completed` of `completed_of` other sagas have the attribute. `lift` is the ratio of both shares (null: no completed
+    saga has it). `also` lists the attributes that exactly the same sagas have.
     """
 
     affected: int
@@ -122,9 +122,9 @@ class CommonAttribute(SagaAttribute):
 
 
 class IncidentInFull(Incident):
-    """One incident with its history, and what became of its sagas since it was acknowledged (null: it never was).
+    """One incident with its history, and the state of its sagas since it was acknowledged (null: it never was).
 
-    `common_attributes` are sorted by significance; the list is empty where the samples are too small.
+    `common_attributes` are sorted by significance; the list is empty if the samples are too small.
     """
 
     moved: Moved | None
@@ -133,13 +133,13 @@ class IncidentInFull(Incident):
 
 
 class Incidents(Wire):
-    """Incidents, the worst first."""
+    """Incidents, the most severe first."""
 
     items: list[Incident]
 
 
 class LookUp(Wire):
-    """Work to look up at a service, by its idempotency key where it has one; `state` null: it never began."""
+    """Work to verify at a service, by idempotency key if it has one. `state` is null if the work never started."""
 
     step: str | None
     service: str | None
@@ -152,7 +152,7 @@ class LookUp(Wire):
 
 
 class Task(Wire):
-    """What to do with one saga that needs attention, and where to look up what was really done."""
+    """The recommended action for one saga that needs attention, and where to verify the actual outcome."""
 
     incident: str
     environment: str
@@ -175,14 +175,14 @@ class Task(Wire):
 
 
 class Tasks(Wire):
-    """A page of what to do; `next_cursor` is null on the last."""
+    """A page of tasks; `next_cursor` is null on the last page."""
 
     items: list[Task]
     next_cursor: str | None
 
 
 class IncidentPatch(BaseModel):
-    """A change of an incident by a person. What is left out stays as it is; `by` names the person."""
+    """A change of an incident by a person. Omitted fields stay unchanged; `by` names the person."""
 
     model_config = ConfigDict(extra="forbid")
 

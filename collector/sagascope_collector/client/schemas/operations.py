@@ -9,7 +9,7 @@ from sagascope_collector.client.schemas.sagas import SagaStatus
 
 
 class Status(Wire):
-    """How the collector itself is. Counts are of spans and log records since the database was made."""
+    """The status of the collector. Counters count spans and log records since the database was created."""
 
     version: str
     received: int
@@ -23,19 +23,19 @@ class Status(Wire):
 
 
 OTLP_HTTP_HEADER = "Sagascope-OTLP-HTTP"
-"""Header of `GET /healthz`: HOST:PORT where the collector takes OTLP over HTTP."""
+"""Header of `GET /healthz`: the address of the OTLP/HTTP receiver as HOST:PORT."""
 
 
 class Alive(Wire):
-    """The process runs, or is ready."""
+    """The answer of the liveness and readiness checks."""
 
     status: Literal["ok", "degraded"]
     reasons: list[str]
-    """What does not work where it is degraded."""
+    """Functions that fail, one sentence each; empty unless the status is degraded."""
 
 
 class BackupNote(BaseModel):
-    """Where a backup was written to, as its reader will know it again."""
+    """The location of a backup, in a form that its reader recognizes."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -43,10 +43,10 @@ class BackupNote(BaseModel):
 
 
 class Following(Wire):
-    """What a bridge said of itself when it was heard last.
+    """The last reported state of a bridge.
 
-    What it told may be `lag_seconds` behind the system that it follows; it knows of `watching` pieces of work that have
-    not ended; `error` is what it cannot reach or follow.
+    Its data may lag `lag_seconds` behind the source system; `watching` is the number of unfinished work items that it
+    follows; `error` is the reason for which it cannot reach or follow something.
     """
 
     kind: str
@@ -56,10 +56,10 @@ class Following(Wire):
 
 
 class Instance(Wire):
-    """One process of a service.
+    """One instance of a service.
 
-    `heartbeats` says whether it sends any; `dropped` is how many records it says it could not send; `following` is of
-    a bridge.
+    `heartbeats` is true if it sends heartbeats; `dropped` is the number of records that it reports as dropped;
+    `following` is set for bridges only.
     """
 
     instance: str | None
@@ -73,20 +73,20 @@ class Instance(Wire):
 
 
 class Service(Wire):
-    """A service and its processes."""
+    """A service and its instances."""
 
     service: str
     instances: list[Instance]
 
 
 class Services(Wire):
-    """Every service seen."""
+    """All services."""
 
     items: list[Service]
 
 
 class SqlQuery(BaseModel):
-    """A query in SQL, and what its answer may take."""
+    """A SQL query, with the maximum number of rows and the timeout in seconds."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -96,14 +96,14 @@ class SqlQuery(BaseModel):
 
 
 class SqlColumn(Wire):
-    """A column of a query's answer; its type is spelled as DuckDB does."""
+    """A column of a query's result; `type` is the name of a DuckDB type."""
 
     name: str
     type: str
 
 
 class SqlResult(Wire):
-    """What a query found: a list of values a row. `truncated`: there are more rows than these."""
+    """The result of a query: each row is a list of values. `truncated` is true if there are more rows."""
 
     columns: list[SqlColumn]
     rows: list[list[Any]]
@@ -111,7 +111,7 @@ class SqlResult(Wire):
 
 
 class Forget(BaseModel):
-    """Which sagas are to be forgotten: those with a business key of this value."""
+    """Selects the sagas to erase: those with a business key of this value."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -121,7 +121,7 @@ class Forget(BaseModel):
 
 
 class ForgottenSaga(Wire):
-    """A saga that is to be forgotten, or was."""
+    """A saga that is to be erased, or was erased."""
 
     environment: str
     name: str
@@ -131,10 +131,10 @@ class ForgottenSaga(Wire):
 
 
 class Forgotten(Wire):
-    """What was forgotten, or would be.
+    """The result of an erasure or of its preview.
 
-    `records` is how many spans and log records went, null when nothing was removed; `items` are the first 50 sagas;
-    `backups` are the places of backups that may hold them, as far as is known: those were not changed.
+    `records` is the number of erased spans and log records, null for a preview; `items` are the first 50 sagas;
+    `backups` are the known locations of backups that may hold them. Backups are not changed.
     """
 
     sagas: int

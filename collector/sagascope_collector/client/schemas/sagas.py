@@ -1,4 +1,4 @@
-"""Sagas: as they are listed and found, one in full, and its spans and log records."""
+"""Schemas of sagas in lists and searches, of a saga in full, and of its spans and log records."""
 
 from typing import Any, Literal
 
@@ -31,7 +31,7 @@ class SpanLink(Wire):
 
 
 class Span(Wire):
-    """One span. ``ended_at`` is null while it is open; ``start_unix_nano`` is a decimal string."""
+    """One span. ``ended_at`` is null while the span is open; ``start_unix_nano`` is a decimal string."""
 
     trace_id: str
     span_id: str
@@ -64,7 +64,7 @@ class Log(Wire):
 
 
 class Clock(Wire):
-    """A process whose clock others contradict; `seconds` are to be added to what it tells."""
+    """A process whose clock contradicts others. `seconds` is to be added to its times."""
 
     service: str | None
     instance: str | None
@@ -101,7 +101,7 @@ SagaOrder = Literal[
     "step",
     "-step",
 ]
-"""By what a list of sagas is ordered, ``-`` for the other direction."""
+"""The order of a list of sagas; ``-`` reverses it."""
 
 
 class ErrorText(Wire):
@@ -112,13 +112,13 @@ class ErrorText(Wire):
 
 
 class AttemptError(ErrorText):
-    """An attempt's error, with its stack trace where one was sent."""
+    """The error of an attempt, with its stack trace if one was sent."""
 
     stacktrace: str | None
 
 
 class SagaSummary(Wire):
-    """One saga as it is listed."""
+    """The summary of one saga, as in lists."""
 
     id: str
     name: str
@@ -172,7 +172,7 @@ class Verdict(Wire):
 
 
 class PlannedStep(Wire):
-    """One step of a plan; its timeout in seconds."""
+    """One step of a plan; `timeout` is in seconds."""
 
     name: str
     compensation: str | None
@@ -181,7 +181,7 @@ class PlannedStep(Wire):
 
 
 class Plan(Wire):
-    """The ordered steps of a saga type, and how they are known."""
+    """The ordered steps of a saga type, and whether they were declared or learned."""
 
     source: Literal["declared", "learned", "none"]
     steps: list[PlannedStep]
@@ -214,7 +214,7 @@ class Step(Wire):
 
 
 class LedgerEntry(Wire):
-    """What is committed of one step, and whether it was compensated."""
+    """The committed effect of one step, and whether it was compensated."""
 
     step: str
     compensation: str | None
@@ -224,7 +224,7 @@ class LedgerEntry(Wire):
 
 
 class Anomaly(Wire):
-    """Something that should not have happened."""
+    """A violation of an integrity rule or an anomaly."""
 
     code: str
     text: str
@@ -232,10 +232,10 @@ class Anomaly(Wire):
 
 
 class Saga(SagaSummary):
-    """One saga in full. Of spans and logs the first 5,000, with their totals beside them.
+    """One saga in full. `spans` and `logs` hold the first 5,000 each; `spans_total` and `logs_total` count all.
 
-    Times of attempts, spans and logs are as they were told; `clocks` says which are off, and by how much. Of one that
-    was `shrunk` the spans and log records were removed, and what is made of them is empty.
+    Times of attempts, spans and logs are as reported; `clocks` lists the clocks that are off, and by how much. If
+    `shrunk` is true, the spans and log records were removed, and all fields derived from them are empty.
     """
 
     verdict: Verdict | None
@@ -254,7 +254,7 @@ class Saga(SagaSummary):
 
 
 class Sagas(Wire):
-    """A page of sagas; `next_cursor` is null on the last."""
+    """A page of sagas; `next_cursor` is null on the last page."""
 
     items: list[SagaSummary]
     next_cursor: str | None
@@ -266,14 +266,14 @@ NothingFound = Literal["never_seen", "expired", "not_a_saga"]
 
 
 class Match(Wire):
-    """A saga that a search found, and by what."""
+    """A saga that a search found, and the kind of the match."""
 
     kind: MatchKind
     saga: SagaSummary
 
 
 class SearchResult(Wire):
-    """What a search found; `reason` says why it found nothing."""
+    """The result of a search; `reason` says why it is empty."""
 
     matches: list[Match]
     reason: NothingFound | None
