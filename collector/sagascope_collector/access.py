@@ -151,8 +151,8 @@ def protected_from_pages(application: Application, hosts: KnownHosts) -> Applica
 def _violation(scope: Scope, hosts: KnownHosts) -> tuple[int, SagascopeError] | None:
     if (refusal := _host_violation(scope, hosts)) or scope["method"] in READ_METHODS:
         return refusal
-    if refusal := _origin_violation(scope, hosts):
-        return refusal
+    if (refusal := _origin_violation(scope, hosts)) or scope["method"] != "POST":
+        return refusal  # a page must ask before it uses another method
     media_type = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
     if media_type.partition(b";")[0].strip().lower() != b"application/json":
         return 415, NotJson("Send what this call needs as application/json.")

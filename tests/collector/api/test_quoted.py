@@ -18,7 +18,7 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
     ],
 )  # fmt: skip
 def test_one_id_in_its_wrapping(pasted: str) -> None:
-    assert parameters.peel(pasted) == "8492"
+    assert parameters.trim(pasted) == "8492"
     assert "8492" in parameters.readings(pasted)
 
 
@@ -44,7 +44,7 @@ def test_an_id_that_is_written_so_comes_first() -> None:
 
 def test_what_is_nothing_but_wrapping_stays() -> None:
     assert parameters.readings("##") == ["##"]
-    assert parameters.peel(" \u200b ") == ""
+    assert parameters.trim(" \u200b ") == ""
     assert parameters.words("8492") == []
 
 
@@ -61,9 +61,9 @@ def test_links_and_trace_headers_are_understood() -> None:
 def test_any_text_is_read(text: str) -> None:
     assert all(parameters.readings(text))
     assert len(parameters.words(text)) <= parameters.WORDS
-    assert parameters.peel(parameters.peel(text)) == parameters.peel(text)
+    assert parameters.trim(parameters.trim(text)) == parameters.trim(text)
 
 
 @given(st.text(st.characters(categories=["L", "N"]), min_size=1), st.sampled_from('#"()[]<>.,;:!?` '))
 def test_wrapping_comes_off_whatever_is_in_it(saga_id: str, wrapping: str) -> None:
-    assert parameters.peel(f"{wrapping}{saga_id}{wrapping}") == saga_id
+    assert parameters.trim(f"{wrapping}{saga_id}{wrapping}") == saga_id

@@ -64,7 +64,7 @@ def test_an_unknown_path_is_not_found(http: httpx.Client) -> None:
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 def test_another_method_is_not_allowed(http: httpx.Client, method: str) -> None:
     for call in (*CALLS, "/healthz", "/readyz", "/api/v1/openapi.json"):
-        answer = http.request(method, call)
+        answer = http.request(method, call, json={})
         assert "cannot be called with" in problem(answer, 405).detail
         assert "GET" in answer.headers["allow"]
 
