@@ -1,1 +1,1 @@
-"""The collector: OTLP in, DuckDB, diagnosis, HTTP API, command line."""
+"""The collector: OTLP receivers, DuckDB storage, diagnosis, HTTP API and command line."""

@@ -1,6 +1,6 @@
 """The ``sagascope`` command.
 
-Imports only the selected command, so that ``--help`` is fast and a missing extra is named.
+It imports only the selected command, so that ``--help`` is fast and an error names a missing extra.
 """
 
 import gc
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import typer
 
 INSTALL = 'pip install "sagascope[all]"'
-"""Installs every command."""
+"""The command that installs all extras."""
 
 
 class Command(NamedTuple):
@@ -56,10 +56,10 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits with a code of `cli.exit_codes`."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its core writes to standard error, past the log
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's core writes to standard error, bypassing the log
     try:
         chosen = next((each for each in words if not each.startswith("-")), None)
-        gc.disable()  # while modules are imported: it takes a tenth of that, and finds nothing
+        gc.disable()  # collection during imports takes a tenth of their time, and finds nothing
         try:
             command = build([chosen] if chosen in COMMANDS else [])
         finally:
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def build(loaded: Sequence[str]) -> "typer.Typer":
-    """Returns the command line, with these commands loaded and the others only listed."""
+    """Returns the command line, with these commands loaded and the others listed only."""
     import typer
 
     app = typer.Typer(
@@ -117,7 +117,7 @@ def _print_version(wanted: bool) -> None:
 
 
 def _listed() -> None:
-    """Stands for a command that is not selected."""
+    """Represents a command that is not selected."""
 
 
 def _print_error(message: str, status: int = 2) -> int:

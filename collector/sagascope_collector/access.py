@@ -20,15 +20,15 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
-"""Probes of the process need no token."""
+"""Probes, which need no token."""
 
 READ_ONLY_PATHS: Final = frozenset({"/api/v1/sql"})
-"""Calls that only read, although their method is POST."""
+"""Calls that only read although their method is POST."""
 
 READ_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 MIN_TOKEN_CHARACTERS: Final = 16
-"""Shorter tokens can be guessed."""
+"""Minimum length of a token; shorter ones can be guessed."""
 
 CHALLENGE: Final = (b"www-authenticate", b"Bearer")
 
@@ -101,7 +101,7 @@ def load_token(name: str, file: Path | None, environment: Mapping[str, str]) -> 
 
 
 def guarded(application: Application, tokens: Tokens) -> Application:
-    """Returns the application with the API's access check before it."""
+    """Returns the application behind the access check of the API."""
 
     async def checked(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
@@ -119,8 +119,9 @@ def guarded(application: Application, tokens: Tokens) -> Application:
 def protected(application: Application, hosts: KnownHosts) -> Application:
     """Returns the API with protection against pages of other servers.
 
-    It answers to known hosts only. A call that may change something comes from a page of this server or of a listed
-    origin, or from no page; and its content is JSON, which a page of another server cannot send unasked.
+    It answers calls to known hosts only. A call that may change something must come from a page of this server or of a
+    listed origin, or from no page. Its content must be JSON, which a page of another server cannot send without
+    permission.
     """
 
     async def checked(scope: Scope, receive: Receive, send: Send) -> None:
@@ -135,7 +136,7 @@ def protected(application: Application, hosts: KnownHosts) -> Application:
 def protected_from_pages(application: Application, hosts: KnownHosts) -> Application:
     """Returns the OTLP receiver with the same protection for requests that come from a page.
 
-    Senders have no `Origin`, and call the collector by whatever name their network has for it.
+    Other senders have no `Origin` header, and may call the collector by any name that their network has for it.
     """
 
     async def checked(scope: Scope, receive: Receive, send: Send) -> None:
@@ -204,10 +205,10 @@ class Tls:
     client_ca: Path | None = None
 
     def check(self) -> None:
-        """Checks the files before anything listens.
+        """Checks the files before the servers listen.
 
         Raises:
-            CannotStart: a file cannot be read, or the key is not that of the certificate.
+            CannotStart: a file cannot be read, or the key does not match the certificate.
         """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         try:

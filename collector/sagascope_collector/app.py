@@ -45,16 +45,16 @@ ALIVE_INTERVAL_SECONDS: Final = 2.0
 """The interval at which the collector records that it is alive: the resolution of the time of a crash."""
 
 INGEST_STALL_NS: Final = 5 * NANOSECONDS_PER_SECOND
-"""An ingest outage starts when a request waits for longer."""
+"""An ingest outage starts when a request waits longer than this."""
 
 MAX_HEALTHY_LAG_SECONDS: Final = 30.0
-"""A collector that lags more is unhealthy, and sends no dead man's signal."""
+"""A collector with a greater lag is unhealthy, and sends no dead man's signal."""
 
 DRAIN_SECONDS: Final = 10.0
 """The time that a stop allows for requests in progress."""
 
 THREAD_SWITCH_SECONDS: Final = 0.0002
-"""Ingest passes through a hundred short calls, and would wait for Python's default of 5 ms after each of them."""
+"""Ingest makes about a hundred short calls, and would wait for Python's default of 5 ms after each of them."""
 
 GC_THRESHOLDS: Final = (100_000, 20, 20)
 """Decoding creates many objects and no cycles."""
@@ -150,7 +150,7 @@ class Collector:
             await asyncio.to_thread(self._alerts.stop)
 
     def _is_healthy(self) -> bool:
-        """Returns whether telemetry is received and evaluated; a collector that receives none is not healthy either."""
+        """Returns whether telemetry is received and evaluated; a collector that receives none is not healthy."""
         heard = {each.process.environment for each in self._storage.instances.all()}
         is_any_heard = not heard or bool(heard - self._surroundings.telemetry_lost.keys())
         return is_any_heard and self._health.unready() is None and self._health.lag_seconds() < MAX_HEALTHY_LAG_SECONDS
@@ -273,10 +273,10 @@ class Collector:
 
 
 def run(settings: Settings, announce: cli.Announce, *, clock: Clock = time.time_ns) -> None:
-    """Opens the database and serves until the process is told to stop.
+    """Opens the database and serves until the process receives a stop signal.
 
     Raises:
-        CannotStart: a file, the database or an address cannot be used; the text says which, and what to do.
+        CannotStart: a file, the database or an address cannot be used; the text names it and the remedy.
     """
     logging_setup.configure(settings.log_format, settings.log_level)
     sys.meta_path.insert(0, _WithoutPandas())
@@ -302,13 +302,13 @@ def run(settings: Settings, announce: cli.Announce, *, clock: Clock = time.time_
             runner.run(Collector(configuration, storage, clock).run(announce))
     finally:
         storage.close()
-        gc.unfreeze()  # else DuckDB's binding reports uncollectable objects at the end
+        gc.unfreeze()  # otherwise DuckDB's binding reports uncollectable objects at exit
 
 
 class _WithoutPandas(MetaPathFinder):
-    """Keeps pandas out of this process, which does not use it: PyArrow imports it where it is installed.
+    """Prevents PyArrow from importing pandas, which this process does not use.
 
-    That takes a tenth of the start, and 32 MB.
+    The import takes a tenth of the start-up time, and 32 MB.
     """
 
     def find_spec(self, fullname: str, *_: object) -> None:

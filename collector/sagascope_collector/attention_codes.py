@@ -1,20 +1,20 @@
 """The attention codes: one record for each, shared by diagnosis, API, alerts, command line and dashboard.
 
-`analysis.attention.RULES` holds the rule, the headline and the actions of each code.
+`analysis.attention.RULES` defines the rule, the headline and the actions of each code.
 """
 
 from enum import StrEnum
 from typing import Literal, Self
 
 Tone = Literal["alarm", "wait"]
-"""The colour of a code: ``alarm`` where something is wrong and stays wrong, ``wait`` where it may still succeed."""
+"""The colour of a code: ``alarm`` if the saga stays in error, ``wait`` if it may still succeed."""
 
 Scope = Literal["open", "not completed", "all"]
 """The sagas to which a code applies: open ones, also ended ones that did not complete, or all."""
 
 
 class AttentionCode(StrEnum):
-    """Why a saga needs attention; where several apply, the first in this order is reported."""
+    """Why a saga needs attention. If several codes apply, the first in this order is reported."""
 
     APPLIED_TWICE = "applied_twice", "Executed twice", "alarm", "twice", "all"
     COMPENSATION_FAILED = "compensation_failed", "Compensation failed", "alarm", "cross", "not completed"
@@ -30,15 +30,15 @@ class AttentionCode(StrEnum):
 
     _value_: str
     label: str
-    """The code in words."""
+    """The text that users see."""
     tone: Tone
     icon: str
     """The dashboard's icon."""
     scope: Scope
     rests_on_absence: bool
-    """It claims that something was not received: never certain but for a reported shutdown."""
+    """Whether it claims that something was not received. It is then certain only after a reported shutdown."""
     stops_at_step: bool
-    """The saga waits at one step, in which other sagas may succeed."""
+    """Whether the saga waits at one step, in which other sagas may succeed."""
 
     def __new__(
         cls,
@@ -50,7 +50,7 @@ class AttentionCode(StrEnum):
         rests_on_absence: bool = False,
         stops_at_step: bool = False,
     ) -> Self:
-        """Makes one record."""
+        """Creates one record."""
         member = str.__new__(cls, code)
         member._value_ = code
         member.label, member.tone, member.icon, member.scope = label, tone, icon, scope

@@ -14,13 +14,13 @@ COPY_CHUNK_BYTES: Final = 1024 * 1024
 
 
 class Contents(NamedTuple):
-    """What a backup holds."""
+    """The contents of a backup."""
 
     bytes: int
     records: int
-    """Spans and log records."""
+    """The number of spans and log records."""
     latest: int
-    """When the last of them was received, in nanoseconds since 1970; 0: there are none."""
+    """The time of receipt of the latest record in nanoseconds since 1970; 0: there is none."""
 
 
 def save(pieces: Iterable[bytes], path: Path) -> Contents:

@@ -1,7 +1,7 @@
 """Reads YAML files that users write, validates them with a model, and reports all errors with their lines.
 
-The accepted YAML is a strict subset, read as users mean it: ``no`` and ``12:30`` are text, a key occurs once in a
-mapping, and anchors, tags and deep nesting are refused.
+The accepted YAML is a strict subset: ``no`` and ``12:30`` are text, a key occurs once in a mapping, and anchors, tags
+and deep nesting are refused.
 """
 
 import re
@@ -20,20 +20,20 @@ Model = TypeVar("Model", bound=BaseModel)
 MAX_FILE_BYTES: Final = 1024 * 1024
 
 MAX_LISTED_ERRORS: Final = 20
-"""Errors of one file that are listed; of further ones the message has the number."""
+"""Maximum number of errors that a message lists for one file; it gives the number of further ones."""
 
 MAX_DEPTH: Final = 50
-"""Levels of nested lists and mappings."""
+"""Maximum depth of nested lists and mappings."""
 
 KeyPath = tuple[str | int, ...]
-"""Keys and list indexes from the top: ``("rules", 2, "step")``."""
+"""Keys and list indexes from the root: ``("rules", 2, "step")``."""
 
 
 class FileError(NamedTuple):
     """One error in a file."""
 
     line: int
-    """Counts from 1."""
+    """The line number, from 1."""
     path: KeyPath
     text: str
 
@@ -41,7 +41,7 @@ class FileError(NamedTuple):
 def read(file: Path, model: type[Model]) -> Model:
     """Reads a file; an empty file is an empty mapping.
 
-    Keys that the model does not have are errors, whatever the model's own configuration is.
+    Keys that the model does not declare are errors, regardless of the model's own configuration.
 
     Raises:
         BadRules: the file cannot be read, or is not valid. Each error is a line ``file:line: key.path: text``.
@@ -151,7 +151,7 @@ def _compose(text: str) -> yaml.Node | None:
 
 
 class _Loader(yaml.SafeLoader):
-    """Composes nodes without resolving scalars, which follow YAML 1.2 here."""
+    """Composes nodes without resolving scalars, which are resolved by YAML 1.2 in `_scalar`."""
 
     _depth = 0
 

@@ -1,4 +1,4 @@
-"""Loads what the settings name, before anything starts: tokens, certificates and files of rules."""
+"""Loads the files that the settings name, before the collector starts: tokens, certificates and rules."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ Text = Annotated[str, Field(min_length=1, max_length=2_000)]
 
 
 class RunbookCondition(BaseModel):
-    """What must hold for a runbook to apply: of each list one entry. `*` in a word stands for any characters."""
+    """The condition under which a runbook applies. Each field must match one of its entries; `*` is a wildcard."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -78,7 +78,7 @@ class RunbookRule(BaseModel):
 
 
 class RunbookFile(BaseModel):
-    """All runbooks; those that apply to a saga are shown in this order."""
+    """All runbooks; those that apply to a saga are shown in the order of the file."""
 
     model_config = ConfigDict(extra="forbid")
 

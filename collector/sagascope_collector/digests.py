@@ -1,4 +1,4 @@
-"""A number of each record, the same for repeats, and a set of such numbers. Pure."""
+"""Computes a number for each record, equal for repeats, and holds such numbers in a set."""
 
 from typing import Final
 
@@ -13,21 +13,21 @@ NONE: Final = np.empty(0, np.uint64)
 Mask = npt.NDArray[np.bool_]
 
 MIN_NUMBERS_IN_MEMORY: int = 2_000_000
-"""Records whose numbers are in memory, at least; at most twice as many, in 64 MB."""
+"""Minimum number of records whose numbers are in memory; the maximum is twice that, in 64 MB."""
 
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _STEP: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
 def span_numbers(spans: pa.Table) -> Numbers:
-    """Returns a number of each span: the same for repeats, another for nearly all others."""
+    """Returns a number for each span: equal for repeats, and different for nearly all others."""
     trace = _words(spans["trace_id"], 16)
     span = _words(spans["span_id"], 8)
     return _mixed(trace[:, 0], trace[:, 1], span[:, 0], spans["end"].to_numpy())
 
 
 def log_numbers(logs: pa.Table) -> Numbers:
-    """Returns a number of each log record, likewise."""
+    """Returns a number for each log record: equal for repeats, and different for nearly all others."""
     trace = _words(logs["trace_id"], 16)
     span = _words(logs["span_id"], 8)
     times = (logs[name].to_numpy() for name in ("timestamp", "observed_at"))
@@ -46,7 +46,7 @@ def _mixed(*columns: Numbers) -> Numbers:
 
 
 def _words(ids: pa.ChunkedArray, size: int) -> npt.NDArray[np.uint64]:
-    """Returns ids of this size as numbers; 0 where there is none."""
+    """Returns ids of this size in bytes as numbers; 0 for an absent id."""
     array = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
     if isinstance(array, pa.ChunkedArray):
         array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
@@ -69,7 +69,7 @@ def _sizes(texts: pa.ChunkedArray) -> Numbers:
 
 
 class NumberSet:
-    """A set of numbers other than 0, as a hash table that NumPy looks through a column at a time."""
+    """A set of numbers other than 0: a hash table that NumPy searches a column at a time."""
 
     def __init__(self) -> None:
         size = 1 << (2 * MIN_NUMBERS_IN_MEMORY - 1).bit_length()
@@ -81,7 +81,7 @@ class NumberSet:
         return self._count
 
     def has(self, numbers: Numbers) -> Mask:
-        """Returns which of these are in the set."""
+        """Returns which of the numbers are in the set."""
         found = np.zeros(numbers.size, np.bool_)
         if not self._count:
             return found
@@ -94,7 +94,7 @@ class NumberSet:
         return found
 
     def add(self, numbers: Numbers) -> None:
-        """Adds these; more than fit are left out."""
+        """Adds the numbers; those that exceed the capacity are omitted."""
         wanted = numbers[: MIN_NUMBERS_IN_MEMORY * 3 // 2 - self._count]
         slots = wanted & self._mask
         while wanted.size:

@@ -31,7 +31,7 @@ from typing import ClassVar
 
 
 class SagascopeError(Exception):
-    """The base of all. Its text is a sentence for users."""
+    """The base of all errors. Its text is a sentence for users."""
 
     title: ClassVar[str] = "Error"
 
@@ -147,13 +147,13 @@ class BadRules(CannotStart):
 
 
 class NewerDatabase(CannotStart):
-    """A later version has written the database file."""
+    """The database file was written by a later version."""
 
     title = "Database of a newer version"
 
 
 class NotADatabase(CannotStart):
-    """The file is something else, or is damaged."""
+    """The file is not a database of Sagascope, or is damaged."""
 
     title = "Not a Sagascope database"
 
@@ -171,7 +171,7 @@ class PortTaken(CannotStart):
 
 
 class SendFailed(SagascopeError):
-    """A collector accepts no more requests; acknowledged ones are stored."""
+    """The collector accepts no more requests; acknowledged ones are stored."""
 
     title = "Send failed"
 

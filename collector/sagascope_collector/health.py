@@ -12,43 +12,46 @@ from sagascope_collector.storage import Storage
 from sagascope_collector.storage.runs import steady_clock
 
 Interval = tuple[int, int]
-"""From and to, in nanoseconds since 1970."""
+"""Start and end in nanoseconds since 1970."""
 
 MERGE_GAP_NS: Final = 10_000_000_000
-"""Refusals that lie closer together are one outage, since clients wait before they attempt again."""
+"""Refusals with a shorter gap between them are one outage, because clients wait before they retry."""
 
 MAX_INTERVALS: Final = 1_000
-"""Outages that are kept in memory; older ones can hardly decide anything any more."""
+"""Maximum number of outages in memory; older ones hardly affect a verdict."""
 
 STOPPED_NS: Final = 5_000_000_000
-"""A collector that noted no life for longer was itself stopped, or its machine slept."""
+"""If the collector recorded no sign of life for longer, it was stopped or its machine was suspended."""
 
 MAX_RETURN_NS: Final = 30_000_000_000
-"""Time that senders may wait before they attempt again; none waits for longer than the outage lasted."""
+"""Maximum time that is allowed for senders to retry after an outage; it never exceeds the outage's duration."""
 
 NOTICE_NS: Final = 3_600_000_000_000
-"""Time after which an outage is no news any more."""
+"""Time for which an ended outage is reported."""
 
 
 class IngestOutages:
-    """The outages known of a database, and the one that may be going on. Safe from any thread."""
+    """The known outages of a database, and the current one, if any. Thread-safe."""
 
     def __init__(self, storage: Storage, clock: Callable[[], int], steady: Callable[[], int] = steady_clock) -> None:
-        """`clock` and `steady` return nanoseconds: since 1970, and since some moment."""
+        """Reads the stored outages.
+
+        `clock` returns nanoseconds since 1970, `steady` monotonic nanoseconds.
+        """
         self._storage = storage
         self._clock = clock
         self._steady = steady
         self._lock = threading.Lock()
         self._known: tuple[Interval, ...] = tuple(storage.outages.since(0))[-MAX_INTERVALS:]
         self._current: tuple[int, int, int] | None = None
-        """When it started, and by the steady clock when it started and when a sender was refused last."""
+        """Its start in nanoseconds since 1970, and its start and the latest refusal by the steady clock."""
         self._alive: tuple[int, int] | None = None
-        """When life was noted last, by both clocks."""
+        """The latest sign of life, by both clocks."""
         self._stops: list[Interval] = []
         self._kept: Interval | None = None
 
     def refused(self, since: int | None = None) -> None:
-        """Notes that a sender was refused just now, or was kept waiting `since` then."""
+        """Records that a sender was refused now, or had to wait from `since` until now."""
         now, steady = self._clock(), self._steady()
         with self._lock:
             if self._current and steady - self._current[2] > MERGE_GAP_NS:
@@ -60,7 +63,7 @@ class IngestOutages:
                 self._current = *self._current[:2], steady
 
     def alive(self) -> None:
-        """Notes that this process runs; call it every few seconds."""
+        """Records that this process runs; to be called every few seconds."""
         with self._lock:
             stop = self._stop()
             self._alive = self._clock(), self._steady()
@@ -69,11 +72,11 @@ class IngestOutages:
                 self._stops.append(stop)
 
     def intervals(self) -> Sequence[Interval]:
-        """Returns all of them, each with the time that senders may take to return."""
+        """Returns all outages, each extended by the time that senders may take to retry."""
         return [(start, end + min(end - start, MAX_RETURN_NS)) for start, end in self._all()]
 
     def notices(self) -> Sequence[str]:
-        """Returns what readers of lists should know: the latest outage, for an hour."""
+        """Returns a notice about the latest outage, for an hour after its end."""
         now = self._clock()
         long = [each for each in self._all() if each[1] - each[0] > STOPPED_NS and 0 <= now - each[1] < NOTICE_NS]
         if not long:
@@ -85,10 +88,10 @@ class IngestOutages:
         ]
 
     def keep(self) -> None:
-        """Writes what is new, so that it outlives this process.
+        """Stores new outages, so that they survive a restart.
 
         Raises:
-            StorageUnavailable: it is still to be done.
+            StorageUnavailable: they are not stored; call it again.
         """
         with self._lock:
             current, kept, stops = self._interval(), self._kept, self._stops
@@ -102,7 +105,7 @@ class IngestOutages:
 
     def _all(self) -> Sequence[Interval]:
         with self._lock:
-            stop = self._stop()  # a query right after a stop must not be evaluated before the stop was noted
+            stop = self._stop()  # a query right after a stop must not be evaluated before the stop is recorded
             return [*self._known, *(each for each in (self._interval(), stop) if each)]
 
     def _interval(self) -> Interval | None:
@@ -140,23 +143,23 @@ class ProcessHealth:
         self._otlp_http: str | None = None
 
     def listens(self, otlp_http: str) -> None:
-        """OTLP is taken over HTTP at this HOST:PORT."""
+        """Sets the address of the OTLP/HTTP receiver, as HOST:PORT."""
         self._otlp_http = otlp_http
 
     def otlp_http(self) -> str | None:
-        """Where OTLP is taken over HTTP."""
+        """Returns the address of the OTLP/HTTP receiver; None: not known yet."""
         return self._otlp_http
 
     def stop(self) -> None:
-        """From now on nothing new is taken in."""
+        """Reports the collector as stopping from now on."""
         self._stopping = True
 
     def tried(self, error: str | None) -> None:
-        """What stood in the way when something was written just now, to try it; None: nothing."""
+        """Records the result of a test write: the error, or None if it succeeded."""
         self._unwritable = error
 
     def unready(self) -> str | None:
-        """Returns why nothing can be taken in now, or why answers may be wrong; None: all is well."""
+        """Returns why nothing can be ingested, or why answers may be wrong; None: the collector is ready."""
         if self._stopping:
             return "The collector is stopping."
         if self._storage.is_read_only:
@@ -166,16 +169,16 @@ class ProcessHealth:
         return self._unwritable
 
     def degraded(self) -> Sequence[str]:
-        """Returns what does not work although telemetry is taken in and questions are answered."""
+        """Returns one sentence for each function that fails while ingest and queries work."""
         return self._projection.faults()
 
     def lag_seconds(self) -> float:
-        """Seconds by which what is waiting and what is summarised lag behind what was received."""
+        """Returns the seconds by which the ingest queue and the summaries lag behind received records."""
         oldest = self._ingest.oldest()
         waiting = max(0.0, (self._clock() - oldest) / NANOSECONDS_PER_SECOND) if oldest else 0.0
         return max(waiting, self._projection.lag_seconds())
 
     def notices(self) -> Sequence[str]:
-        """What a reader of any answer should know."""
+        """Returns notices for every reader of the API, the most severe first."""
         lost = [f"data_loss: {self._storage.data_loss}"] if self._storage.data_loss else []
         return [*lost, *self._outages.notices(), *self._projection.notices()]

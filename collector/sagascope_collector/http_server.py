@@ -21,7 +21,7 @@ def listen(address: Address, option: str) -> socket.socket:
 
     Raises:
         PortTaken: the address is in use.
-        CannotStart: this machine does not have the address, or this user must not use it.
+        CannotStart: this machine does not have the address, or the user lacks permission for it.
     """
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)

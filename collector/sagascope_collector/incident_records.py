@@ -16,17 +16,17 @@ class AmountAtRisk(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class IncidentSaga:
-    """Why one saga is stuck, and what it shares with others; texts that are not known are ``""``."""
+    """Why one saga is stuck, and its attributes that incidents group by; unknown texts are ``""``."""
 
     incident: str
-    """The key of the incident that it is part of."""
+    """The key of its incident."""
     step: str
     service: str
     phase: str
     reason: str
     fingerprint: str
     error: str
-    """Its own error, with all that the fingerprint leaves out."""
+    """The saga's own error, with the details that the fingerprint omits."""
     recommended_action: str
     """``resume``, ``compensate`` or ``verify_first``."""
     since: int
@@ -34,68 +34,68 @@ class IncidentSaga:
 
 
 class FailureRate(NamedTuple):
-    """The sagas of a type that ended since their share of failures left its baseline."""
+    """Outcomes of the sagas of a type that ended since their failure rate exceeded its baseline."""
 
     failed: int
-    """Those that failed or were compensated."""
+    """Sagas that failed or were compensated."""
     ended: int
     baseline: float | None
-    """The share of failures that is expected; None: too few sagas ended before to know."""
+    """The expected share of failures; None: too few sagas ended before."""
     is_total: bool
-    """None completed since half of the failures."""
+    """Whether no saga completed since half of the failures."""
     step: str = ""
-    """The step at which attempts fail, whatever becomes of the sagas; ``""``: the sagas fail."""
+    """The step at which attempts fail, whether or not the sagas fail; ``""``: the sagas fail."""
 
 
 @dataclass(frozen=True, slots=True)
 class IncidentGroup:
-    """The sagas that are stuck, or failed, for one cause at this moment."""
+    """The sagas that are currently stuck, or failed, for one cause."""
 
     key: str
     environment: str
     name: str
     step: str
     service: str
-    """The one at which most of them are stuck."""
+    """The service at which most of them are stuck."""
     phase: str
     reason: str
     fingerprint: str
     error: str
-    """The latest of theirs."""
+    """The latest error of its sagas."""
     count: int
     since: int
-    """When the first of them stopped."""
+    """The time at which the first of them stopped."""
     middle: int
-    """When half of them had stopped."""
+    """The time by which half of them had stopped."""
     latest_at: int
-    """When the latest of them stopped."""
+    """The time at which the latest of them stopped."""
     joined_at: int
-    """When the latest of them was first seen to be part of this."""
+    """The time at which the latest of them was first assigned to this group."""
     examples: tuple[str, ...]
-    """The ids of those that are stuck for longest."""
+    """The ids of the sagas that have been stuck longest."""
     recommended_actions: Mapping[str, int]
-    """How many there are of each."""
+    """The number of sagas by recommended action."""
     amounts: tuple[AmountAtRisk, ...]
     failure_rate: FailureRate | None = None
     """None: its sagas need attention."""
 
 
 class IncidentChange(NamedTuple):
-    """Something that happened to an incident."""
+    """A change of an incident."""
 
     incident: str
     at: int
     what: str
     """``opened``, ``reopened``, ``acknowledged``, ``noted`` or ``resolved``."""
     by: str | None
-    """None: the collector itself."""
+    """None: the collector made the change."""
     note: str
     sagas: int
-    """How many were part of it then."""
+    """The number of its sagas at that time."""
 
 
 class Progress(NamedTuple):
-    """What became of the sagas that were part of an incident when it was acknowledged."""
+    """The current state of the sagas that an incident had when it was acknowledged."""
 
     still: int
     stuck_again: int

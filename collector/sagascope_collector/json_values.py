@@ -1,9 +1,9 @@
-"""Attribute values of any OTLP type as JSON text, and back, without loss.
+"""Converts attribute values of any OTLP type to JSON text and back, without loss.
 
-JSON has no integers apart from floats, no bytes, no NaN, and its objects forget repeated keys. So a double always
-has a fraction or an exponent; bytes are ``{"$bytes": base64}``, and NaN and the infinities ``{"$double": "NaN"}``. A
-kvlist is an object, and one with repeated keys or a key that begins with ``$`` is ``{"$kv": [[key, value], ...]}``: no
-received text can imitate one of these.
+JSON does not distinguish integers from floats, has no bytes and no NaN, and its objects lose repeated keys. So a double
+always has a fraction or an exponent; bytes are ``{"$bytes": base64}``, and NaN and the infinities ``{"$double":
+"NaN"}``. A kvlist is an object; with repeated keys or a key that begins with ``$`` it is ``{"$kv": [[key, value],
+...]}``, so that received text cannot imitate one of these forms.
 """
 
 import math
@@ -17,28 +17,28 @@ from sagascope_collector.records import Value
 
 
 class Pairs(NamedTuple):
-    """A kvlist as it was received: in order, repeated keys kept."""
+    """A kvlist as received: in order, with repeated keys."""
 
     items: tuple[tuple[str, Value], ...]
 
 
 def encode(value: Value) -> str:
-    """Write a value, or `Pairs`, as JSON text."""
+    """Encodes a value, or `Pairs`, as JSON text."""
     return orjson.dumps(spell(value)).decode()
 
 
 def decode(text: str) -> Value:
-    """Read what `encode` wrote; of a kvlist's repeated keys the last wins."""
+    """Decodes the output of `encode`; the last of a kvlist's repeated keys wins."""
     return _read(orjson.loads(text))
 
 
 def attributes(pairs: Iterable[tuple[str, Any]]) -> dict[str, Value]:
-    """Read attributes that were spelt as pairs of key and value; of repeated keys the last wins."""
+    """Decodes attributes that are encoded as pairs of key and value; the last of repeated keys wins."""
     return {key: _read(value) if isinstance(value, list | dict) else value for key, value in pairs}
 
 
 def spell(value: Value) -> Any:
-    """Turn a value into what JSON can carry."""
+    """Converts a value to types that JSON supports."""
     if isinstance(value, float):
         return value if math.isfinite(value) else {"$double": _name_of(value)}
     if isinstance(value, bytes):

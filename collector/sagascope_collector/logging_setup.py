@@ -1,6 +1,6 @@
-"""Logging to standard error: one event a line, as text or JSON.
+"""Logging to standard error: one event per line, as text or JSON.
 
-Modules log with the standard library and pass fields in ``extra``. Events of libraries have the same form.
+Modules log with the standard library and pass fields in ``extra``. Events of libraries have the same format.
 """
 
 import logging
@@ -23,10 +23,10 @@ Raised = tuple[type[BaseException], BaseException, TracebackType | None]
 MAX_TEXT_CHARACTERS: Final = 1_000
 
 MAX_TRACEBACK_FRAMES: Final = 12
-"""The innermost frames of an exception are logged."""
+"""Maximum number of frames of an exception that are logged, the innermost."""
 
 SAFE_EXCEPTIONS: Final = (SagascopeError, OSError, MemoryError)
-"""Exceptions whose text is logged: it has names of files and addresses, but no telemetry."""
+"""Exceptions whose text is logged: it may name files and addresses, but contains no telemetry."""
 
 SAFE_DUCKDB_EXCEPTIONS: Final = frozenset(
     {"IOException", "OutOfMemoryException", "FatalException", "TransactionException"}
@@ -75,7 +75,7 @@ def configure(form: Format, level: Level) -> None:
 
 
 def _add_exception(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Adds the type and place of an exception in one line, without its text if that may quote telemetry."""
+    """Adds the type and location of an exception in one line, without its text if that may contain telemetry."""
     raised = event.pop("exc_info", None)
     if not isinstance(raised, tuple) or raised[0] is None:
         return event
@@ -102,7 +102,7 @@ def _quoted(value: Any) -> str:
 
 
 def _json(_: WrappedLogger, __: str, event: EventDict) -> str:
-    """Formats one JSON object in a line, in ASCII."""
+    """Formats one JSON object per line, in ASCII."""
     cut = {
         name: safe_text.cut(value, MAX_TEXT_CHARACTERS) if isinstance(value, str) else value
         for name, value in event.items()

@@ -25,7 +25,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # else each counter 
 
 
 class Counters:
-    """Counts of this process that are not in the database. Safe in any thread."""
+    """Counters of this process that are not in the database. Thread-safe."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -52,7 +52,7 @@ class Counters:
 
 
 class Exposition(Collector):
-    """Collects the metrics that are read when they are scraped, and exposes them with the counters."""
+    """Collects metrics that are read at scrape time, and exposes them with the counters."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class Exposition(Collector):
         return encode(self._registry), media_type
 
     def describe(self) -> Iterator[Metric]:
-        """Returns nothing: what is collected is not read when this object is registered."""
+        """Returns nothing, so that registering this object does not read the metrics."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
@@ -112,7 +112,7 @@ class Exposition(Collector):
 
 
 def with_metrics(application: Application, exposition: Exposition) -> Application:
-    """Returns the application with `/metrics` beside it."""
+    """Returns the application with the route `/metrics` added."""
 
     async def answered(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "GET":
@@ -131,7 +131,7 @@ def with_metrics(application: Application, exposition: Exposition) -> Applicatio
 
 
 Samples = float | Mapping[Any, float]
-"""One number, or one for each combination of labels."""
+"""One value, or one for each combination of labels."""
 
 
 def _gauge(name: str, text: str, samples: Samples, *labels: str) -> Metric:

@@ -1,4 +1,4 @@
-"""What batches say of the processes that sent them, merged in whatever order it came. Pure."""
+"""Merges the observations of processes that batches contain, in any order of arrival."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -8,12 +8,12 @@ from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.records import Following, Heartbeat, Instance, Listing, Process
 
 SETTLED_AFTER_NS: Final = 10 * NANOSECONDS_PER_SECOND
-"""How much older than the latest a list must be for a span that it lacks to have ended."""
+"""A span absent from a list has ended if the list is this much older than the latest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """One heartbeat record: all that a process reported at that moment, or one part of it."""
+    """One heartbeat record: the complete report of a process at a time, or one part of it."""
 
     at: int
     interval: float
@@ -28,7 +28,7 @@ class Beat:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What one batch says of one process; times as in `records.Instance`."""
+    """Observations of one process in one batch; times are as in `records.Instance`."""
 
     process: Process
     first_seen: int
@@ -38,19 +38,19 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class KnownInstance:
-    """One process as it is kept: an `Instance` whose latest list of open spans may still lack parts."""
+    """The stored form of an `Instance`, whose latest list of open spans may still lack parts."""
 
     process: Process
     first_seen: int
     last_seen: int
     beat: Beat | None = None
-    """The latest; the parts that came of it are joined in ``open_spans``."""
+    """The latest heartbeat; the parts received so far are joined in ``open_spans``."""
     parts_seen: frozenset[int] = frozenset()
     past: tuple[Listing, ...] = ()
-    """Complete lists before `beat`, oldest first: the first of each second in `SETTLED_AFTER_NS`, one older."""
+    """Complete lists before `beat`, oldest first: the first of each second in `SETTLED_AFTER_NS`, and one older."""
 
     def instance(self) -> Instance:
-        """Returns it as the rest of the collector sees it."""
+        """Returns the process as the rest of the collector uses it."""
         return Instance(self.process, self.first_seen, self.last_seen, self._heartbeat(), self._earlier())
 
     def _earlier(self) -> Listing | None:
@@ -76,16 +76,16 @@ class KnownInstance:
 
 
 Identity = tuple[str, str, str]
-"""(environment, service, identity): what tells processes apart."""
+"""(environment, service, identity), which distinguishes processes."""
 
 
 def identity_of(process: Process) -> Identity:
-    """Returns what tells this process apart from others."""
+    """Returns the identity of a process."""
     return process.environment, process.service, process.identity
 
 
 def merge(known: Iterable[KnownInstance], observations: Iterable[Observation]) -> list[KnownInstance]:
-    """Merges observations into what was known of the same processes, in whatever order they came."""
+    """Merges observations into the known instances, in any order of arrival."""
     merged = {identity_of(each.process): each for each in known}
     for observation in observations:
         identity = identity_of(observation.process)
@@ -121,13 +121,13 @@ def _reported(known: KnownInstance, beat: Beat) -> KnownInstance:
 
 
 def _remember(known: KnownInstance, beat: Beat, *, complete: bool, latest: int = 0) -> KnownInstance:
-    """Keeps a list that is not the latest, as long as it can tell when a span ended."""
+    """Stores a list that is not the latest, as long as it can determine when a span ended."""
     latest = max(latest, known.beat.at if known.beat else 0)
     if not complete or beat.at >= latest:
         return known
     by_second = {each.at // NANOSECONDS_PER_SECOND: each for each in known.past}
     of_second = by_second.get(beat.at // NANOSECONDS_PER_SECOND)
-    if of_second is None or beat.at < of_second.at:  # the last of a second could push out the one that had settled
+    if of_second is None or beat.at < of_second.at:  # the last list of a second could replace the one that has settled
         by_second[beat.at // NANOSECONDS_PER_SECOND] = Listing(beat.at, beat.open_spans)
     ordered = sorted(by_second.values(), key=lambda each: each.at)
     settled = [each for each in ordered if each.at <= latest - SETTLED_AFTER_NS]
@@ -135,5 +135,5 @@ def _remember(known: KnownInstance, beat: Beat, *, complete: bool, latest: int =
 
 
 def _same_list(known: KnownInstance, current: Beat, beat: Beat) -> bool:
-    """Whether it is a missing part of the list that is being joined; a part that came already is of a later list."""
+    """Returns whether this is a missing part of the list being joined; a repeated part belongs to a later list."""
     return beat.sequence == current.sequence and beat.parts == current.parts and beat.part not in known.parts_seen

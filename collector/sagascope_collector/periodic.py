@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Final
 from sagascope_collector.errors import StorageUnavailable
 
 if TYPE_CHECKING:
-    from sagascope_collector.storage import Storage  # bridges run periodic tasks, and need no database
+    from sagascope_collector.storage import Storage  # bridges run periodic tasks without a database
 
 _log: Final = logging.getLogger(__name__)
 
 REST_FACTOR: Final = 4
-"""A run is followed by a rest of at least this many times its duration, even if the task is triggered."""
+"""After a run, the task pauses for at least this many times the run's duration, even if it is triggered."""
 
 STOP_TIMEOUT_SECONDS: Final = 1.0
 
@@ -36,7 +36,7 @@ class PeriodicTask:
         self._thread.start()
 
     def trigger(self) -> None:
-        """Requests a run now, or another one after the current run; does not wait. Safe in any thread."""
+        """Requests a run now, or another one after the current run. Does not wait. Thread-safe."""
         self._triggered.set()
 
     def stop(self) -> None:
@@ -77,7 +77,7 @@ MAINTENANCE_STOP_TIMEOUT_SECONDS: Final = 5.0
 
 
 class Maintenance:
-    """Runs the store's maintenance in a thread, one step after the other."""
+    """Runs the maintenance of the store in a thread, one task at a time."""
 
     def __init__(self, storage: "Storage") -> None:
         self._storage = storage
@@ -89,7 +89,7 @@ class Maintenance:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stops after the current step; a step that exceeds the timeout is resumed at the next start."""
+        """Stops after the current task; a task that exceeds the timeout is resumed at the next start."""
         self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join(MAINTENANCE_STOP_TIMEOUT_SECONDS)
@@ -99,7 +99,7 @@ class Maintenance:
             self._stopping.wait(self._run_step())
 
     def _run_step(self) -> float:
-        """Runs one step; returns the seconds to wait before the next."""
+        """Runs one task; returns the seconds to wait before the next."""
         try:
             return 0.0 if self._storage.maintain() else IDLE_INTERVAL_SECONDS
         except StorageUnavailable as error:

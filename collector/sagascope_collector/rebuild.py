@@ -11,7 +11,7 @@ from sagascope_collector.projection import Memory, Projection
 from sagascope_collector.storage import Storage
 
 BATCH_SAGAS: Final = 1_000
-"""Sagas that are summarized together."""
+"""Number of sagas that are summarized at a time."""
 
 
 def summarize_changes(storage: Storage) -> None:

@@ -1,7 +1,7 @@
-"""The internal facts: spans and log records as they were received, and what a process last said of itself.
+"""Received records: spans, log records, and the last reported state of each process.
 
-Times are integers of nanoseconds since the Unix epoch, UTC; ids are lower-case hex. Facts are never changed after
-they were stored; everything else is derived from them.
+Times are integers of nanoseconds since the Unix epoch, UTC; ids are lower-case hex. Stored records never change, except
+that they are deleted; everything else is derived from them.
 """
 
 import math
@@ -17,7 +17,7 @@ Attributes = Mapping[str, Value]
 
 
 class SagaId(NamedTuple):
-    """What people quote, within one environment. Several sagas may share it: other names, other runs."""
+    """A saga id within one environment. Several sagas may share it, with other names or other runs."""
 
     environment: str
     id: str
@@ -34,10 +34,10 @@ class SagaKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What a record says of its place in a saga, however its emitter spelt it.
+    """The saga attributes of a record, in whichever format its emitter uses.
 
-    Read from the ``saga.*`` attributes, or from another engine's; decided once, when the record is decoded.
-    ``""`` and ``attempt=0`` mean: not said.
+    They are read once, when the record is decoded, from the ``saga.*`` attributes or those of another engine. ``""``
+    and ``attempt=0`` mean: not given.
     """
 
     id: str = ""
@@ -52,10 +52,10 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """Who sent a record.
+    """The process that sent a record.
 
-    ``identity`` tells processes apart (`CONTRACT`: process id, else instance id, else host and pid) and is ``""``
-    when the resource carries none of them; ``instance`` is what people are shown.
+    ``identity`` distinguishes processes (`CONTRACT`: process id, else instance id, else host and pid) and is ``""`` if
+    the resource has none of them; ``instance`` is shown to users.
     """
 
     environment: str = ""
@@ -67,7 +67,7 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The instrumentation scope and schema that a record came under."""
+    """The instrumentation scope and schema URL of a record."""
 
     name: str = ""
     version: str = ""
@@ -88,7 +88,7 @@ class Entity:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """The resource that a record came under."""
+    """The resource of a record."""
 
     attributes: Attributes = field(default_factory=dict)
     dropped_attributes: int = 0
@@ -108,7 +108,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A link of a span. With ``saga.*`` attributes it makes the span an attempt of the saga named there too."""
+    """A link of a span. With ``saga.*`` attributes, it makes the span an attempt of that saga as well."""
 
     trace_id: str
     span_id: str
@@ -120,7 +120,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One span. ``end == 0``: it was sent while it was open."""
+    """One span. ``end == 0``: it was open when it was sent."""
 
     trace_id: str
     span_id: str
@@ -146,17 +146,17 @@ class Span:
     dropped_events: int = 0
     dropped_links: int = 0
     received_at: int = field(default=0, compare=False, repr=False)
-    """When it came, by the collector's clock; 0 where that is not known."""
+    """The time of receipt by the collector's clock; 0: not known."""
     sent_start: int | None = field(default=None, compare=False, repr=False)
-    """The start as it was sent, where `start` was replaced because it is impossible."""
+    """The start as it was sent, if `start` replaces an impossible value; else None."""
 
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """One log record. Ids are ``""`` where the record had none, or none that was valid."""
+    """One log record. Ids are ``""`` if the record had none or an invalid one."""
 
     at: int
-    """The record's timestamp, else the time at which it was observed, else that at which it was received."""
+    """The record's timestamp, else the time of observation, else the time of receipt."""
     observed_at: int
     severity: int
     severity_text: str
@@ -170,47 +170,47 @@ class Log:
     resource: Resource = field(default_factory=Resource)
     scope: Scope = field(default_factory=Scope)
     timestamp: int = 0
-    """As it was sent; 0 if absent."""
+    """The timestamp as it was sent; 0: absent."""
     flags: int = 0
     dropped_attributes: int = 0
     received_at: int = field(default=0, compare=False, repr=False)
-    """When it came, by the collector's clock; 0 where that is not known."""
+    """The time of receipt by the collector's clock; 0: not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Following:
-    """What a bridge says of itself."""
+    """The state that a bridge reports about itself."""
 
     kind: str
-    """What it follows."""
+    """The kind of the source system."""
     lag: float
-    """Seconds by which what it told may be behind that."""
+    """Seconds by which the bridge may lag behind the source system."""
     watching: int
-    """Pieces of work that have not ended."""
+    """The number of unfinished work items that it follows."""
     error: str = ""
-    """What it cannot reach or follow."""
+    """The reason for which it cannot reach or follow something; ``""``: none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """The latest complete word of a process about itself; all parts of a split list joined."""
+    """The last heartbeat of a process; the parts of a split list of open spans are joined."""
 
     at: int
     interval: float
-    """Seconds until the next."""
+    """Seconds until the next heartbeat."""
     sequence: int
     open_spans: frozenset[str]
     complete: bool
-    """False while parts of the list are missing: then absence from `open_spans` proves nothing."""
+    """False while parts of the list are missing: a span absent from `open_spans` may then still be open."""
     dropped: int
     final: bool
     following: Following | None = None
-    """Of a bridge."""
+    """The state of a bridge; None: the process is not a bridge."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A complete list that a process gave of its open spans."""
+    """A complete list of the open spans of a process."""
 
     at: int
     open_spans: frozenset[str]
@@ -218,52 +218,52 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """What is known of one process, over all sagas."""
+    """The known state of one process, over all sagas."""
 
     process: Process
     first_seen: int
-    """Earliest timestamp of anything it sent."""
+    """The earliest timestamp of its records."""
     last_seen: int
-    """Latest timestamp of anything it sent."""
+    """The latest timestamp of its records."""
     heartbeat: Heartbeat | None
     earlier: Listing | None = None
-    """The latest complete list at least 10 s older than `heartbeat`: an announced span that it lacks is over."""
+    """The latest complete list at least 10 s older than `heartbeat`: an announced span that it lacks has ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything received about one saga id: of all names and runs, in no particular order."""
+    """All records of one saga id, of all names and runs, in no particular order."""
 
     id: SagaId
     spans: tuple[Span, ...]
     logs: tuple[Log, ...]
     instances: tuple[Instance, ...]
-    """The instances of every service that appears in `spans` and `logs`, those of other sagas included."""
+    """The instances of every service that appears in `spans` and `logs`, also those seen only in other sagas."""
     spans_total: int = field(default=0, compare=False)
-    """How many spans were received, where not all of them are in `spans`."""
+    """The number of received spans if `spans` does not hold all of them; else 0."""
     logs_total: int = field(default=0, compare=False)
 
 
 def word(value: Value) -> str:
-    """A string, or a whole number as people write it; anything else says nothing."""
+    """Returns a string, or the digits of a whole number; ``""`` for any other value."""
     if isinstance(value, str):
         return value
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
 
 
 def count(value: Value) -> int:
-    """A whole number from 1, or its digits; anything else is 0."""
+    """Returns a whole number of at least 1, given as a number or its digits; 0 for any other value."""
     if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < len(str(2**63)):
         value = int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
 MAX_JSON_DEPTH: int = 64
-"""Levels to which a nested attribute value is followed; what lies below is the text ``…``."""
+"""Maximum depth of a nested attribute value; deeper values are replaced with the text ``…``."""
 
 
 def json_value(value: Value, depth: int = MAX_JSON_DEPTH) -> Any:
-    """An attribute value as JSON says it: bytes as ``{"base64": ...}``, NaN and the infinities as strings."""
+    """Converts an attribute value to JSON: bytes to ``{"base64": ...}``, NaN and the infinities to strings."""
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, bytes):
@@ -276,5 +276,5 @@ def json_value(value: Value, depth: int = MAX_JSON_DEPTH) -> Any:
 
 
 def json_attributes(given: Attributes, depth: int = MAX_JSON_DEPTH) -> dict[str, Any]:
-    """Attributes as a JSON object."""
+    """Converts attributes to a JSON object."""
     return {name: json_value(value, depth) for name, value in given.items()}

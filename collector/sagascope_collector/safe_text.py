@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 MAX_CHARACTERS: Final = 2_000
-"""The length at which values are cut."""
+"""The length at which values are truncated."""
 
 _CONTROL = r"\x00-\x1f\x7f-\x9f"
 _DIRECTION = r"\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2064\u2066-\u206f\ufeff"
@@ -15,7 +15,7 @@ _UNSAFE_EXCEPT_BREAKS = re.compile(f"(?!\n)[{_CONTROL}{_DIRECTION}{_OTHER}]")
 
 
 def line(text: str, max_characters: int = MAX_CHARACTERS) -> str:
-    r"""Returns one line, in which characters with an effect are shown as ``\x1b`` or ``\u202e``."""
+    r"""Returns one line, in which control and direction characters are escaped as ``\x1b`` or ``\u202e``."""
     return _UNSAFE.sub(_escape, cut(text, max_characters))
 
 
@@ -25,7 +25,7 @@ def lines(text: str, max_characters: int = MAX_CHARACTERS) -> str:
 
 
 def cut(text: str, max_characters: int) -> str:
-    """Cuts a long text, and appends the number of characters that are missing."""
+    """Truncates a long text, and appends the number of omitted characters."""
     if len(text) <= max_characters:
         return text
     return f"{text[:max_characters]}… ({len(text) - max_characters:,} more characters)"

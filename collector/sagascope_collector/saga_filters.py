@@ -1,7 +1,7 @@
-"""The filters of a list of sagas: each is declared once, here.
+"""The filters of a list of sagas. Each is declared once, in this module.
 
 The API's parameters, the client, the options of `sagascope triage` and the dashboard take name, type and description
-from `SagaFilters`. A new filter is one field here, and its condition in `storage/sql/listing.sql`.
+from `SagaFilters`. A new filter needs one field here, and its condition in `storage/sql/listing.sql`.
 """
 
 import re
@@ -26,7 +26,7 @@ from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 MAX_FILTER_CHARACTERS: Final = 4_096
 
 LATEST_NS: Final = 2**63 - 1
-"""The last nanosecond that can be stored, in the year 2262."""
+"""The latest time that can be stored, in the year 2262."""
 
 SagaStatus = Literal["running", "compensating", "completed", "compensated", "failed"]
 
@@ -54,7 +54,7 @@ def parse_time(text: str) -> int:
 
 
 def _time(value: Any) -> Any:
-    if isinstance(value, datetime):  # one without a zone is taken to be in UTC
+    if isinstance(value, datetime):  # a time without a zone is in UTC
         value = (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
     return parse_time(value) if isinstance(value, str) else value
 

@@ -44,7 +44,7 @@ class Address(NamedTuple):
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine can reach it."""
+        """Whether the address is reachable from this machine only."""
         try:
             return ip_address(self.host).is_loopback
         except ValueError:
@@ -208,7 +208,7 @@ class Settings(BaseModel):
 
     @property
     def retention(self) -> Keep:
-        """How long and how much is kept."""
+        """The retention periods and the size limit."""
         return Keep(seconds=self.keep, bytes=self.keep_size, summary_seconds=self.summary_only_after)
 
     @property

@@ -1,4 +1,4 @@
-"""How often and how long steps ran, from counts and histograms by time. Pure."""
+"""Computes the frequency and duration of steps from counts and histograms by time."""
 
 import math
 from collections import Counter
@@ -9,18 +9,18 @@ from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.records import SagaId
 
 SLOT_SECONDS: Final = 300
-"""Steps that started within this time are counted together while they are young."""
+"""Period by which recent steps are counted, in seconds."""
 
 OLD_SLOT_SECONDS: Final = 3600
 
 PERCENTILES: Final = (0.5, 0.95, 0.99)
 
 TRANSITION: Final = "transition"
-"""The type of what is no step, but the time from the end of one to the start of another."""
+"""The type of a transition: the time from the end of one step to the start of another."""
 
 
 def whole_period(seconds: int) -> int:
-    """Returns the shortest period, in seconds, into which steps can be counted that is no shorter than this."""
+    """Returns the shortest period, in seconds, by which steps can be counted and that is at least this long."""
     unit = SLOT_SECONDS if seconds < OLD_SLOT_SECONDS else OLD_SLOT_SECONDS
     return max(-(-seconds // unit), 1) * unit
 
@@ -32,10 +32,10 @@ def steps_of(transition: str) -> tuple[str, str]:
 
 
 class StepPeriod(NamedTuple):
-    """What became of the attempts of one step that started within a part of a window."""
+    """Outcomes of the attempts of one step that started within a part of a window."""
 
     at: int
-    """When the part begins, in nanoseconds since 1970."""
+    """The start of the part in nanoseconds since 1970."""
     succeeded: int
     failed: int
     percentiles: tuple[float, float, float] | None
@@ -43,26 +43,26 @@ class StepPeriod(NamedTuple):
 
 
 class StepStatistics(NamedTuple):
-    """What became of the attempts of one step."""
+    """Outcomes of the attempts of one step."""
 
     step: str
     type: str
     succeeded: int
     failed: int
     retried: int
-    """Attempts after the first."""
+    """The number of attempts after the first."""
     compensated: int
-    """Successes of what compensates it."""
+    """The number of successful compensations."""
     in_flight: int
-    """Open sagas whose current step it is."""
+    """The number of open sagas whose current step it is."""
     percentiles: tuple[float, float, float] | None
-    """p50, p95 and p99 of the duration of attempts that succeeded, in seconds; None: none did."""
+    """p50, p95 and p99 of the duration of successful attempts in seconds; None: there are none."""
     periods: Sequence[StepPeriod]
-    """The parts of the window in which any attempt started, the earliest first."""
+    """The parts of the window in which an attempt started, the earliest first."""
 
 
 class PathCount(NamedTuple):
-    """How many sagas of a type that ended took one path, and the newest of them."""
+    """The number of ended sagas of a type that took one path, and the latest started of them."""
 
     steps: tuple[str, ...]
     sagas: int
@@ -71,7 +71,7 @@ class PathCount(NamedTuple):
 
 
 class StepCounts(NamedTuple):
-    """Of one step in one period; `at` is in seconds since 1970."""
+    """Counts of one step in one period; `at` is in seconds since 1970."""
 
     at: int
     succeeded: int
@@ -82,7 +82,7 @@ class StepCounts(NamedTuple):
 
 
 def usual_position(periods: Sequence[StepCounts]) -> float:
-    """Returns where in its saga a step usually is."""
+    """Returns the usual position of a step in its saga."""
     first = sum(each.succeeded + each.failed - each.retried for each in periods)
     return sum(each.position for each in periods) / first if first > 0 else math.inf
 
@@ -118,7 +118,7 @@ def step_statistics(
 
 
 def percentiles(buckets: Mapping[int, int]) -> tuple[float, float, float] | None:
-    """Returns p50, p95 and p99 in seconds; None: of nothing."""
+    """Returns p50, p95 and p99 in seconds; None for an empty histogram."""
     found: list[float] = []
     total, passed = sum(buckets.values()), 0
     for bucket, attempts in sorted(buckets.items()):
