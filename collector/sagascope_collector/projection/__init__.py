@@ -1,6 +1,6 @@
-"""Keeps the summary of every saga in step with its facts, with the processes that run it, and with the clock.
+"""Keeps the summary of every saga up to date with its records, with the instances that run it, and with the clock.
 
-Lists, triage and search read these summaries; the page of one saga judges anew with the same code.
+Lists, triage and search read these summaries. The page of one saga derives the verdict again, with the same code.
 """
 
 from sagascope_collector.projection.memory import Memory

@@ -1,6 +1,6 @@
-"""Summaries of sagas that completed cleanly, made without rebuilding them: the bulk path under high load.
+"""Computes summaries of cleanly completed sagas without rebuilding them: the bulk path under high load.
 
-They equal those of the general path exactly, which a property test holds. Doubtful cases are left to that path.
+A property test verifies that they equal those of the general path. Doubtful cases are left to that path.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +26,7 @@ _FAILURES: Final = (semconv.OUTCOME_COMPENSATED, semconv.OUTCOME_FAILED)
 
 
 def row(end: CleanCompletion) -> SagaRow | None:
-    """Returns the summary of a saga that completed; None: it must be rebuilt."""
+    """Returns the summary of a completed saga; None: it must be rebuilt."""
     root = end.root
     if not _is_completed(end, root) or _may_compensate(root, end.steps):
         return None
@@ -57,7 +57,7 @@ def _is_completed(end: CleanCompletion, root: Mapping[str, Any]) -> bool:
 
 
 def _may_compensate(root: Mapping[str, Any], steps: Iterable[str]) -> bool:
-    """Whether a step may be a compensation by the declared plan."""
+    """Returns whether a step may be a compensation by the declared plan."""
     declared = values.texts(root.get(semconv.PLAN_COMPENSATIONS))
     return bool(declared and set(declared).intersection(steps))
 
@@ -70,7 +70,7 @@ def _keys(marked: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def _document(key: SagaKey, end: CleanCompletion, root: Mapping[str, Any], keys: dict[str, str]) -> str:
-    """The `schemas.SagaSummary` as JSON, put together of pieces: most of them are those of many sagas."""
+    """Returns `schemas.SagaSummary` as JSON, composed of cached pieces that many sagas share."""
     return (
         f'{{"id":{_text(key.id)},"name":{_text(key.name)},"run":{_text(key.run)},'
         f'"environment":{_text(key.environment)},{_COMPLETED},'
@@ -96,14 +96,14 @@ def _headline(ended_at: int) -> str:
 
 @lru_cache(maxsize=1024)
 def _completed_at(second: int) -> str:
-    """The headline and its parts, with `_MOMENT` in the place of the exact moment."""
+    """Returns the headline and its parts, with `_MOMENT` as the placeholder of the exact time."""
     text = sentences(phrase("{} at {}", ENDED_WORDS[Status.COMPLETED], dated(second * NANOSECONDS_PER_SECOND)))
     parts = [{"time": None} if isinstance(part, Time) else {"text": part} for part in text.parts]
     return _members(headline=text, headline_parts=parts).replace('{"time":null}', f'{{"time":{_MOMENT}}}')
 
 
 _MOMENT: Final = "\x00"
-"""Never in JSON as it is."""
+"""A placeholder that does not occur unescaped in JSON."""
 
 
 def _customer_line(name: str, root: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
-"""What finished sagas taught: kept in the storage, and in memory. One for the projection and the API.
+"""The baselines learned from ended sagas, in storage and in memory. The projection and the API share one `Memory`.
 
-Of each type the latest `MAX_SAMPLES` that ended count, however they were summarised: those that were summarised in bulk
-are candidates until they have been rebuilt, the latest first.
+The latest `MAX_SAMPLES` ended sagas of each type count, whether they were summarized in bulk or not. Sagas that were
+summarized in bulk are candidates until they are rebuilt, the latest first.
 """
 
 import logging
@@ -22,33 +22,33 @@ Name = tuple[str, str]
 """(environment, saga name)."""
 
 MAX_NAMES: int = 2_000
-"""Saga types of which something is learned; what ends after that of others is not."""
+"""Maximum number of saga types with a baseline; sagas of further types are not learned from."""
 
 SLACK: int = 100
-"""Lessons beyond `MAX_SAMPLES` that are held until the oldest are dropped together."""
+"""Samples beyond `MAX_SAMPLES` that are held before the oldest are dropped together."""
 
 SLOW_NAMED: int = 5
-"""Saga types that a notice names."""
+"""Maximum number of saga types that a notice names."""
 
 LEISURE: float = 30.0
-"""How many times as long as learning took is waited before the same type is learned anew; at least `PAUSE_SECONDS`."""
+"""Pause before a type is learned again, as a multiple of the time that learning took; at least `PAUSE_SECONDS`."""
 
 PAUSE_SECONDS: float = 0.5
 
 
 class Learned(NamedTuple):
-    """Something that was not known before, of one saga type."""
+    """A change of the baseline of one saga type."""
 
     name: Name
     has_compensations: bool
-    """It is also about what compensates what."""
+    """Whether the change includes which step compensates which."""
 
 
 class Memory:
-    """Takes lessons in one thread; what was learned from them may be read in any."""
+    """Accepts samples from one thread; any thread may read the baselines."""
 
     def __init__(self, storage: Storage, clock: Callable[[], float] = time.monotonic) -> None:
-        """Reads what the storage has kept."""
+        """Reads the stored samples."""
         self._storage = storage
         self._clock = clock
         self._lessons: defaultdict[Name, dict[SagaKey, analysis.SagaSample]] = defaultdict(dict)
@@ -66,24 +66,24 @@ class Memory:
 
     @property
     def baselines(self) -> Mapping[Name, analysis.Baseline]:
-        """What is known by now, by (environment, saga name)."""
+        """The current baselines by (environment, saga name)."""
         return self._baselines
 
     def take(self, lessons: Sequence[analysis.SagaSample], ids: Iterable[SagaId] = ()) -> None:
-        """Keeps and remembers lessons; those that are known already, or too old to count, cost nothing.
+        """Stores samples. Samples that are already known, or too old to count, are skipped at no cost.
 
         Args:
-            lessons: of sagas that were evaluated.
-            ids: whose all sagas these are: what others of these ids taught before is forgotten.
+            lessons: samples of evaluated sagas.
+            ids: ids of which `lessons` has all sagas: other samples of these ids are deleted.
 
         Raises:
-            StorageUnavailable: none was taken.
+            StorageUnavailable: no sample was stored.
         """
         news = [each for each in lessons if self._is_wanted(each)]
         told = {each.key for each in lessons}
         stale = [key for saga in ids for key in self._of_id.get(saga, ()) if key not in told]
         sagas = self._storage.sagas
-        with sagas.writing:  # else a saga could be erased between the check and the insertion
+        with sagas.writing:  # otherwise a saga could be erased between the check and the insertion
             news = [each for each in news if not sagas.is_erased(_id_of(each.key))]
             rows = [BaselineRow(each.key, each.ended_at, each.dump()) for each in news]
             self._storage.baselines.put(rows, MAX_SAMPLES, stale)
@@ -93,7 +93,7 @@ class Memory:
             self._remember(each)
 
     def note(self, rows: Iterable[SagaRow]) -> None:
-        """Notes sagas that ended and were summarised in bulk: the latest of them are to be rebuilt."""
+        """Records sagas that ended and were summarized in bulk: the latest of them are to be rebuilt."""
         for row in rows:
             name = row.key[:2]
             if row.ended_at is not None and self._has_place(name):
@@ -104,7 +104,7 @@ class Memory:
                 self._candidates[name] = dict(latest)
 
     def candidates(self, limit: int) -> list[SagaKey]:
-        """Returns sagas to be rebuilt, so that they are learned from: of each type in turn, the latest first."""
+        """Returns sagas to rebuild and learn from: of each type in turn, the latest first."""
         for name, candidates in self._candidates.items():
             since = self._since(name)
             ordered = sorted(candidates.items(), key=lambda item: (item[1], item[0]), reverse=True)
@@ -113,29 +113,29 @@ class Memory:
         share = max(1, limit // max(1, len(self._candidates)))
         found: list[SagaKey] = []
         for name in list(self._candidates)[:limit]:
-            candidates = self._candidates[name] = self._candidates.pop(name)  # last from now on
+            candidates = self._candidates[name] = self._candidates.pop(name)  # moves the type to the end
             found += list(candidates)[:share]
         return found
 
     def rebuilt(self, keys: Iterable[SagaKey]) -> None:
-        """Notes that these were rebuilt, whether they taught anything or not."""
+        """Records that these sagas were rebuilt, whether or not they yielded a sample."""
         for key in keys:
             if candidates := self._candidates.get(key[:2]):
                 candidates.pop(key, None)
 
     @property
     def has_candidates(self) -> bool:
-        """Whether a saga that was summarised in bulk has not been learned from yet."""
+        """Whether a saga that was summarized in bulk still has to be learned from."""
         return bool(self._candidates)
 
     def reflect(self) -> list[Learned]:
-        """Learns where there is something new, a type not too often; returns what changed by that."""
+        """Updates the baselines of types with new samples, each type at a limited rate; returns the changes."""
         now = self._clock()
         changed = [self._learn(name) for name, due in sorted(self._due.items()) if due <= now]
         return [each for each in changed if each is not None]
 
     def notices(self) -> Sequence[str]:
-        """Returns what readers of lists should know: one for everything that is slow."""
+        """Returns notices for readers of lists: one for all types of which learning is slow."""
         slow = sorted((name, each.slowdown) for (_, name), each in self._baselines.items() if each.slowdown > 1)
         if not slow:
             return []
@@ -143,7 +143,7 @@ class Memory:
         return [f"general_slowdown: all steps take longer than usual ({said}); deadlines are extended as much."]
 
     def _is_wanted(self, lesson: analysis.SagaSample) -> bool:
-        """Returns whether it is news, of a type that has a name and a place, and among the latest."""
+        """Returns whether a sample is new, has a saga name, is of a type with a free place, and is among the latest."""
         name = lesson.key[:2]
         if not self._has_place(name) or self._lessons.get(name, {}).get(lesson.key) == lesson:
             return False
@@ -156,7 +156,7 @@ class Memory:
         return is_known or len(self._lessons) + len(self._candidates) < MAX_NAMES
 
     def _since(self, name: Name) -> tuple[int, tuple[str, ...]]:
-        """Returns what a saga must have ended after to be among the latest."""
+        """Returns the position in time after which a saga must have ended to be among the latest."""
         known = self._lessons.get(name, {})
         if len(known) < MAX_SAMPLES:
             return (-1, ())

@@ -11,22 +11,22 @@ from sagascope_collector.saga_filters import SagaFilters, SagaStatus
 from sagascope_collector.storage import Storage
 
 AT_START = (SagaFilters(status="running"), SagaFilters(status="compensating"), SagaFilters(attention="any"))
-"""What a restart may have changed: the settings, and what was not received meanwhile."""
+"""Sagas that a restart may affect, because of changed settings or of records that were not received meanwhile."""
 
 OPEN: Final[tuple[SagaStatus, ...]] = ("running", "compensating")
 GIVEN_UP: Final[tuple[SagaStatus, ...]] = ("failed", "compensated")
 
 
 class ReevaluationQueue:
-    """Lists sagas to re-evaluate, some at a time."""
+    """A queue of sagas to re-evaluate in batches."""
 
     def __init__(self) -> None:
         self._pending: deque[tuple[SagaFilters, str | None]] = deque((each, None) for each in AT_START)
 
     def learned(self, news: Iterable[Learned]) -> None:
-        """Queues the sagas that a newly learned plan affects: open ones, and with compensations those given up.
+        """Queues the sagas that a newly learned plan affects: open ones and, if compensations changed, those given up.
 
-        So are open sagas without a name: their type may be inferred now.
+        Open sagas without a name are queued as well, because their type may be inferred now.
         """
         for (environment, name), has_compensations in news:
             for status in (*OPEN, *(GIVEN_UP if has_compensations else ())):
@@ -39,7 +39,7 @@ class ReevaluationQueue:
             self._pending.append((narrowed, None))
 
     def part(self, storage: Storage, limit: int) -> list[SagaId]:
-        """Returns the next ids to re-evaluate; empty when none are left."""
+        """Returns the next ids to re-evaluate; empty if none are left."""
         while self._pending:
             narrowed, cursor = self._pending[0]
             page = storage.listing.page(narrowed, limit=limit, cursor=cursor)

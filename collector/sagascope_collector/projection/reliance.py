@@ -1,4 +1,4 @@
-"""Sagas whose judgement relies on what a process had promised: judged again when it is heard to promise otherwise."""
+"""Sagas whose verdict relies on the expected next report of a process. They are re-evaluated if that changes."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -10,21 +10,21 @@ ProcessId = tuple[str, str, str]
 """(environment, service, identity)."""
 
 Promises = Mapping[tuple[str, str], int | None]
-"""Until when each process was to be heard, by (service, identity)."""
+"""The time until which each process was expected to report, by (service, identity)."""
 
 HELD: int = 200_000
-"""Saga ids that are held; what relies on a process beyond them is judged again when it is due."""
+"""Maximum number of saga ids in memory. Sagas beyond it are re-evaluated when they are due."""
 
 
 class Reliance:
-    """Which sagas rely on which processes, and on what."""
+    """Which sagas rely on which processes, and on which expected reports."""
 
     def __init__(self) -> None:
         self._of_saga: dict[SagaId, dict[ProcessId, int | None]] = {}
         self._of_process: defaultdict[ProcessId, set[SagaId]] = defaultdict(set)
 
     def judged(self, saga: SagaId, promises: Promises) -> None:
-        """Replace what the sagas of an id rely on."""
+        """Replaces the processes on which the sagas of an id rely."""
         for process in self._of_saga.pop(saga, ()):
             self._of_process[process].discard(saga)
             if not self._of_process[process]:
@@ -36,7 +36,7 @@ class Reliance:
                 self._of_process[process].add(saga)
 
     def broken(self, instances: Iterable[Instance], now: int) -> list[SagaId]:
-        """The sagas that must be judged again, now that the processes were heard as they are told here."""
+        """Returns the sagas to re-evaluate after the latest reports of these processes."""
         found: dict[SagaId, None] = {}
         for each in instances:
             process = (each.process.environment, each.process.service, each.process.identity)

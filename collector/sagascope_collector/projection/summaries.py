@@ -1,4 +1,4 @@
-"""From saga ids to their rows. One saga that cannot be read holds up no other."""
+"""Computes summaries from saga ids. A saga that cannot be read does not block others."""
 
 import logging
 import time
@@ -22,26 +22,26 @@ logger = logging.getLogger(__name__)
 Summarise = Callable[[model.Saga, model.Judgement], schemas.SagaSummary]
 
 SOONEST_NS: int = 100_000_000
-"""Time after which a saga is evaluated again at the earliest, whatever its evaluation asks for."""
+"""Minimum time between two evaluations of a saga, whatever its evaluation requests."""
 
 LARGE_RECORDS: int = 2_000
-"""Records of a saga beyond which it is evaluated after the others, and rarely."""
+"""Number of records beyond which a saga is evaluated after the others, and less often."""
 
 LARGE_REST: float = 20.0
-"""How many times as long as its evaluation took a large saga is not evaluated again."""
+"""Pause between two evaluations of a large saga, as a multiple of the duration of an evaluation."""
 
 UNREADABLE_REST_SECONDS: float = 60.0
-"""Time after which a saga that cannot be read is attempted again."""
+"""Time after which an unreadable saga is retried."""
 
 MAX_NAMED: int = 3
-"""Sagas that cannot be read that a notice names."""
+"""Maximum number of unreadable sagas that a notice names."""
 
 MAX_UNREADABLE: int = 10_000
-"""Sagas of which it is remembered that they cannot be read."""
+"""Maximum number of unreadable sagas that are remembered."""
 
 
 class Summaries:
-    """Makes and writes the summaries of one database."""
+    """Computes and writes the summaries of one database."""
 
     def __init__(self, storage: Storage, summarise: Summarise, memory: Memory, surroundings: Surroundings) -> None:
         self._storage = storage
@@ -51,17 +51,17 @@ class Summaries:
         self._summarise = summarise
         self._unreadable: dict[SagaId, str] = {}
         self._deferred_until: dict[SagaId, float] = {}
-        """Large sagas, and when they may be evaluated again."""
+        """The earliest time of the next evaluation of large sagas."""
 
     @property
     def unreadable(self) -> int:
-        """How many sagas cannot be read, and have no summary, or an old one."""
+        """The number of sagas that cannot be read, and have no summary or an outdated one."""
         return len(self._unreadable)
 
     def renew(self, ids: Sequence[SagaId], context: analysis.Context, stopping: Event) -> None:
-        """Reads the records of these ids and writes their summaries; those not done when `stopping` is set are left.
+        """Reads the records of these ids and writes their summaries, until `stopping` is set.
 
-        Large sagas come last, one at a time, and not soon again.
+        Large sagas come last, one at a time, and are not evaluated again soon.
 
         Raises:
             StorageUnavailable: nothing was written.
@@ -103,12 +103,12 @@ class Summaries:
                 continue
             rows += self._rows(each, facts.get(each), context, lessons)
             done.append(each)
-            time.sleep(0)  # the threads that take in records have waited for long enough
+            time.sleep(0)  # the threads that ingest records have waited long enough
         self._memory.take(lessons, done)
         self._storage.sagas.put(done, rows)
 
     def learn(self, keys: Sequence[SagaKey], context: analysis.Context, stopping: Event) -> None:
-        """Learns from sagas that were summarised in bulk. Their summaries stay: the general path makes the same.
+        """Learns from sagas that were summarized in bulk. Their summaries stay: the general path computes the same.
 
         Raises:
             StorageUnavailable: nothing was learned.
@@ -127,7 +127,7 @@ class Summaries:
         self._memory.rebuilt(keys)
 
     def renew_clean(self, ids: Sequence[SagaId]) -> Sequence[SagaId]:
-        """Writes the summaries of those that completed cleanly; returns the others.
+        """Writes the summaries of the sagas that completed cleanly; returns the others.
 
         Raises:
             StorageUnavailable: nothing was written.
@@ -137,7 +137,7 @@ class Summaries:
         except StorageUnavailable as error:
             logger.warning("Sagas cannot be summarised together; each is rebuilt instead: %s", error)
             return ids
-        except Exception:  # what one of them holds must not delay the others
+        except Exception:  # one saga must not delay the others
             logger.exception("Sagas cannot be summarised together; each is rebuilt instead")
             return ids
         done = [id_of(row) for row in rows]
@@ -150,7 +150,7 @@ class Summaries:
         return [each for each in ids if each not in summarised]
 
     def notices(self) -> list[str]:
-        """Returns what readers of lists should know."""
+        """Returns notices for readers of lists."""
         number = len(self._unreadable)
         if not number:
             return []
@@ -160,7 +160,7 @@ class Summaries:
         return [f"unreadable: {number:,} {which} not evaluated ({named}{more}); the log says why."]
 
     def _facts(self, ids: Sequence[SagaId]) -> dict[SagaId, Facts]:
-        """Returns the records of these ids; where those of one cannot be read, those of each other are.
+        """Returns the records of these ids, except those of ids that cannot be read.
 
         Raises:
             StorageUnavailable: none can be read.
@@ -187,7 +187,7 @@ class Summaries:
             return found
 
     def _is_database_available(self) -> bool:
-        """Returns whether the database answers; then it is the records of single sagas that cannot be read."""
+        """Returns whether the database responds. If so, only the records of single sagas cannot be read."""
         try:
             self._storage.sagas.flow_counts()
         except StorageUnavailable:
@@ -197,7 +197,7 @@ class Summaries:
     def _rows(
         self, saga_id: SagaId, facts: Facts | None, context: analysis.Context, lessons: list[analysis.SagaSample]
     ) -> list[SagaRow]:
-        """Returns the summaries of every saga behind an id, and adds what it taught; none where they cannot be made."""
+        """Returns the summaries of every saga with an id, and adds its samples; empty if they cannot be computed."""
         if facts is None:
             return []
         try:
@@ -214,7 +214,7 @@ class Summaries:
     def _learn_clean(
         self, saga_id: SagaId, facts: Facts, context: analysis.Context, lessons: list[analysis.SagaSample]
     ) -> None:
-        """Adds what the sagas of an id taught, and notes where they succeeded."""
+        """Adds the samples of the sagas of an id, and records their successful steps."""
         try:
             rebuilt = analysis.rebuild(facts, context.now, context.baselines)
             lessons += [taught for saga in rebuilt if (taught := analysis.take_sample(saga))]
@@ -227,7 +227,7 @@ class Summaries:
     def _learn(
         self, saga_id: SagaId, judged: Sequence[tuple[model.Saga, model.Judgement]], lessons: list[analysis.SagaSample]
     ) -> None:
-        """Notes what these sagas mean for others, and what they rely on themselves."""
+        """Records the effect of these sagas on others, and the processes on which they rely."""
         promises: dict[tuple[str, str], int | None] = {}
         for saga, judgement in judged:
             promises |= judgement.promises
@@ -259,7 +259,7 @@ class Summaries:
         )
 
     def _set_aside(self, saga_id: SagaId, error: Exception) -> None:
-        """Leaves a saga as it is for a while, so that the others go on."""
+        """Skips a saga for a while, so that the others proceed."""
         self._storage.changes.defer([saga_id], seconds=UNREADABLE_REST_SECONDS)
         if self._unreadable.get(saga_id) == str(error) or len(self._unreadable) >= MAX_UNREADABLE:
             return
@@ -270,7 +270,7 @@ class Summaries:
 def _step_services(saga: model.Saga, context: analysis.Context) -> dict[str, str]:
     """Returns the service that ran each step.
 
-    A step of which only the caller's span came so far is no news where another service is known to run it.
+    If only the caller's span of a step was received, a service that is already known to run the step is kept.
     """
     caller = saga.root.process.service if saga.root else None
     ran = {step.name: step.service for step in saga.steps if step.attempts and step.service}

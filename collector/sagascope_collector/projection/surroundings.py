@@ -1,4 +1,4 @@
-"""What is going on around one saga: steps that succeed in others, and most services not reporting at once."""
+"""The context of single sagas: steps that succeed in other sagas, and most services not reporting at once."""
 
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 
@@ -9,20 +9,20 @@ from sagascope_collector.analysis.wording import dated
 from sagascope_collector.records import Instance, SagaId
 
 STEPS: int = 20_000
-"""Steps of which it is known who passed them last."""
+"""Maximum number of steps whose latest success is in memory."""
 
 MAX_STUCK: int = 100_000
-"""Sagas of which it is known that they need attention."""
+"""Maximum number of sagas in memory that need attention."""
 
 DOUBTED: float = 1.5
-"""Promised intervals without a word of most services, after which it is doubted that silence tells anything."""
+"""Expected intervals without a report of most services after which missing reports are considered doubtful."""
 
 DOUBTED_FOR: int = 30_000_000_000
-"""Nanoseconds for which it still is when they are heard again: what they kept meanwhile has yet to come."""
+"""Nanoseconds for which they are doubtful after services report again: buffered records may still arrive."""
 
 
 class Surroundings:
-    """Seen by the projection, in one thread; read in any."""
+    """The context of sagas. The projection writes it in one thread; any thread may read it."""
 
     def __init__(self) -> None:
         self._latest_successes: dict[tuple[str, str, str], StepSuccess] = {}
@@ -34,35 +34,35 @@ class Surroundings:
 
     @property
     def latest_successes(self) -> Mapping[tuple[str, str, str], StepSuccess]:
-        """Which saga last did a step well, by (environment, saga name, step)."""
+        """The latest saga in which each step succeeded, by (environment, saga name, step)."""
         return self._latest_successes
 
     @property
     def telemetry_lost(self) -> Mapping[str, int]:
-        """Environments most of whose services stopped reporting at once, and since when."""
+        """Environments in which most services stopped reporting at once, with the time at which they did."""
         return self._lost
 
     @property
     def services_last_seen(self) -> Mapping[tuple[str, str], int]:
-        """When each service was last seen, by (environment, service)."""
+        """The time at which each service was last seen, by (environment, service)."""
         return self._services_last_seen
 
     @property
     def stuck(self) -> Container[tuple[str, str]]:
-        """(environment, saga id) of sagas that need attention, as far as they fit in `MAX_STUCK`."""
+        """(environment, saga id) of sagas that need attention, at most `MAX_STUCK`."""
         return self._stuck
 
     @property
     def doubted(self) -> Collection[str]:
-        """Environments in which most services are silent for a while, or were just now: it may be the telemetry."""
+        """Environments in which most services are not reporting, or were not until recently: telemetry may be lost."""
         return self._doubted.keys()
 
     def notices(self) -> Sequence[str]:
-        """What readers of lists should know."""
+        """Returns notices for readers of lists."""
         return [_notice(environment, since) for environment, since in sorted(self._lost.items())]
 
     def look(self, instances: Sequence[Instance], context: analysis.Context) -> None:
-        """Finds out which services stopped reporting."""
+        """Determines which services stopped reporting."""
         self._lost = analysis.outages(instances, context)
         doubted = dict.fromkeys(analysis.outages(instances, context, DOUBTED), context.now)
         self._doubted = {e: at for e, at in {**self._doubted, **doubted}.items() if context.now - at < DOUBTED_FOR}
@@ -73,7 +73,7 @@ class Surroundings:
         self._services_last_seen = heard
 
     def saw(self, saga: model.Saga, judgement: model.Judgement) -> None:
-        """Notes the steps in which a saga succeeded, and whether it needs attention."""
+        """Records the steps in which a saga succeeded, and whether it needs attention."""
         identity = saga.key.environment, saga.key.id
         if judgement.verdict is None:
             self._stuck.pop(identity, None)
@@ -82,19 +82,19 @@ class Surroundings:
         self.succeeded(saga)
 
     def completed(self, ids: Iterable[SagaId]) -> None:
-        """Notes sagas that completed cleanly, so that they need no attention."""
+        """Records sagas that completed cleanly, so that they need no attention."""
         for each in ids:
             self._stuck.pop((each.environment, each.id), None)
 
     def erased(self, ids: Iterable[SagaId]) -> None:
-        """Names these sagas no more, nor what is received later with their ids; called from any thread."""
+        """Removes these sagas; later records with their ids are new. Thread-safe."""
         self._erased.update(ids)
         for step, success in list(self._latest_successes.items()):
             if SagaId(success.key.environment, success.key.id) in self._erased:
                 self._latest_successes.pop(step, None)
 
     def succeeded(self, saga: model.Saga) -> None:
-        """Notes the steps in which a saga succeeded."""
+        """Records the steps in which a saga succeeded."""
         if SagaId(saga.key.environment, saga.key.id) in self._erased:
             return
         for step in saga.steps:

@@ -18,37 +18,37 @@ from sagascope_collector.storage import Storage
 logger = logging.getLogger(__name__)
 
 BATCH_SAGAS: int = 256
-"""Sagas whose records are held in memory together."""
+"""Number of sagas whose records are in memory at a time."""
 
 MAX_REBUILT_CHANGES: int = 64
-"""Changed sagas up to which each is rebuilt: reading them in bulk costs as much as rebuilding forty."""
+"""Number of changed sagas up to which each is rebuilt: a bulk read costs as much as rebuilding forty."""
 
 BULK_SAGAS: int = 8192
-"""Sagas that are read in bulk to find the clean completions."""
+"""Number of sagas per bulk read for clean completions."""
 
 FLOOD_BATCH_SAGAS: int = 64
-"""Sagas that are rebuilt between two readings of the clock, under high load."""
+"""Number of sagas that are rebuilt between two readings of the clock, under high load."""
 
 FLOOD_REBUILD_SECONDS: float = 0.3
 """Time for which sagas are rebuilt before the next bulk read, under high load."""
 
 MAX_QUIET_WAIT_SECONDS: float = 1.0
-"""Time after which a saga that goes on changing is summarised, under high load."""
+"""Time after which a saga that keeps changing is summarized, under high load."""
 
 BUSY_CHANGED: int = 16
-"""Sagas that changed since the last look beyond which only a sample of the candidates is learned from."""
+"""Number of changes per poll beyond which only a sample of the candidates is learned from."""
 
 BUSY_CANDIDATES: int = 16
-"""Sagas that were summarised in bulk that are learned from together while many change: a sample of the latest."""
+"""Size of that sample: sagas summarized in bulk, the latest first."""
 
 BUSY_CANDIDATES_INTERVAL_SECONDS: float = 1.5
-"""Time between two such samples: what ends counts within 2 s."""
+"""Time between two such samples, so that an ended saga counts within 2 s."""
 
 POLL_INTERVAL_SECONDS: float = 0.4
-"""Time between the starts of two polls for changes, unless more changed than one poll reads."""
+"""Time between the starts of two polls for changes, unless more sagas changed than one poll reads."""
 
 MIN_POLL_PAUSE_SECONDS: float = 0.05
-"""Least time from the end of a poll to the next, likewise."""
+"""Minimum pause between the end of a poll and the next, unless more sagas changed than one poll reads."""
 
 LOG_INTERVAL_SECONDS: float = 60.0
 
@@ -57,19 +57,18 @@ SURROUNDINGS_INTERVAL_NS: int = NANOSECONDS_PER_SECOND
 
 
 class Projection:
-    """Summarises the sagas which changed, and those whose time has come.
+    """Summarizes the sagas that changed, and those that are due.
 
-    A store that is unavailable is asked again; a saga that cannot be read is logged once and left out, and the rest
-    goes on.
+    If the store is unavailable, the thread retries. A saga that cannot be read is logged once and skipped.
 
     Args:
         storage: holds the records and the summaries.
-        summarise: what is kept of a saga and its judgement.
-        context: what to judge by, for a time in nanoseconds.
-        memory: learns from the sagas that end; None: what is learned is not shared with the context.
-        surroundings: sees what goes on around single sagas; None: likewise.
-        clock: now, in nanoseconds since 1970.
-        quiet: seconds without news after which a saga is summarised, under high load: it may just have ended.
+        summarise: returns the summary to store for a saga and its judgement.
+        context: returns the context of verdicts for a time in nanoseconds since 1970.
+        memory: learns from ended sagas; None: what is learned is not shared with the context.
+        surroundings: tracks the context of single sagas; None: it is not shared with the context.
+        clock: returns the current time in nanoseconds since 1970.
+        quiet: seconds without new records after which a saga is summarized, under high load: it may just have ended.
     """
 
     def __init__(
@@ -104,33 +103,33 @@ class Projection:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stops within a second; what is left is done after the next start."""
+        """Stops within a second; remaining work is done after the next start."""
         self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join(1.0)
 
     def lag_seconds(self) -> float:
-        """Seconds by which summaries may be behind the facts; it grows while the store gives no answer."""
+        """Returns the seconds by which summaries may lag behind records; it grows while the store does not respond."""
         return max(0.0, time.monotonic() - self._current_at - 2 * POLL_INTERVAL_SECONDS)
 
     def unreadable(self) -> int:
-        """Returns how many sagas cannot be read, and are not evaluated."""
+        """Returns the number of sagas that cannot be read and are not evaluated."""
         return self._summaries.unreadable
 
     def faults(self) -> Sequence[str]:
-        """Returns what keeps sagas from being evaluated."""
+        """Returns the reasons for which sagas are not evaluated."""
         failing = [] if self._fault is None else [f"evaluation_failing: {self._fault}"]
         return [*failing, *self._summaries.notices()]
 
     def notices(self) -> Sequence[str]:
-        """Returns what readers of lists should know."""
+        """Returns notices for readers of lists."""
         return [*self.faults(), *self._surroundings.notices(), *self._memory.notices()]
 
     def renew(self, ids: Sequence[SagaId]) -> int:
-        """Summarises these sagas, changed or not, and returns their number. Not for use while the thread runs.
+        """Summarizes these sagas, changed or not, and returns their number. Must not be called while the thread runs.
 
         Raises:
-            StorageUnavailable: some may be done.
+            StorageUnavailable: some may be summarized.
         """
         context = self._context(self._clock())
         rest = self._summaries.renew_clean(ids)
@@ -139,15 +138,15 @@ class Projection:
         return len(ids)
 
     def advance(self) -> bool:
-        """Summarises what changed, what is due and what must be re-evaluated; False: nothing is left.
+        """Summarizes sagas that changed, are due or must be re-evaluated; False: nothing is left.
 
         Raises:
-            StorageUnavailable: what was not written is still to be done.
+            StorageUnavailable: what was not written remains to be done.
         """
         return self._advance() or self._memory.has_candidates
 
     def _advance(self) -> bool:
-        """Likewise; returns whether to go on at once."""
+        """Does the work of `advance`; returns whether to continue at once."""
         begun, context = time.monotonic(), self._context(self._clock())
         changed = self._renew_changed(context)
         due = self._storage.sagas.due(context.now, BATCH_SAGAS)
@@ -158,11 +157,11 @@ class Projection:
             )
         self._reevaluations.learned(self._memory.reflect())
         left = self._reevaluate(self._context(context.now)) or changed >= BULK_SAGAS or len(due) == BATCH_SAGAS
-        # last, so that candidates that cannot be learned from hold up nothing else
+        # last, so that candidates that cannot be learned from do not block other work
         return self._learn_from_candidates(context, is_busy=changed > BUSY_CHANGED) or left
 
     def _renew_changed(self, context: analysis.Context) -> int:
-        """Summarises what changed; returns how many sagas that were."""
+        """Summarizes the changed sagas; returns their number."""
         if self._storage.changes.backlog().sagas <= BATCH_SAGAS:
             changed = self._storage.changes.claim(BATCH_SAGAS)
             rest = self._summaries.renew_clean(changed) if len(changed) > MAX_REBUILT_CHANGES else changed
@@ -179,7 +178,7 @@ class Projection:
         return len(changed)
 
     def _learn_from_candidates(self, context: analysis.Context, *, is_busy: bool) -> bool:
-        """Learns from some sagas that were summarised in bulk; returns whether it did: then go on at once."""
+        """Learns from some sagas that were summarized in bulk; returns whether there were any, and thus to continue."""
         now = time.monotonic()
         if is_busy and now < self._next_candidates:
             return False
@@ -189,7 +188,7 @@ class Projection:
         return bool(candidates)
 
     def _reevaluate(self, context: analysis.Context) -> bool:
-        """Re-evaluates some of the sagas whose surroundings changed; returns whether there were any."""
+        """Re-evaluates some of the sagas whose context changed; returns whether there were any."""
         if not 0 <= context.now - self._surroundings_checked_at < SURROUNDINGS_INTERVAL_NS:
             self._check_surroundings(context)
             self._surroundings_checked_at = context.now
@@ -211,7 +210,7 @@ class Projection:
                 self._stopping.wait(max(MIN_POLL_PAUSE_SECONDS, begun + POLL_INTERVAL_SECONDS - time.monotonic()))
 
     def _advance_or_wait(self) -> bool:
-        """Does one round; a fault is logged when it starts, every minute while it lasts, and when it ends."""
+        """Does one iteration. A failure is logged when it starts, every minute while it lasts, and when it ends."""
         try:
             left = self._advance()
         except Exception as error:

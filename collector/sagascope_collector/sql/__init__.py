@@ -1,4 +1,4 @@
-"""Queries of users in SQL: what they may say, and how they are run and answered."""
+"""SQL queries of users: validation, execution and results."""
 
 from sagascope_collector.sql.queries import Answer, Queries
 

@@ -1,6 +1,6 @@
-"""The first wall around queries: what DuckDB's parser made of one is compared, node by node, with what is allowed.
+"""The first protection against harmful queries: an allow list for each node of the parse tree that DuckDB returns.
 
-Everything else is refused, what a later DuckDB adds included. The walk answers for what was written; views may use
+Everything else is refused, including what a later DuckDB adds. The check covers the query's own text; the views may use
 more than a query may.
 """
 
@@ -21,7 +21,7 @@ NODES: Final = names(
     ORDER_DEFAULT ORDER_MODIFIER RECURSIVE_CTE_NODE SELECT_NODE SET_OPERATION_NODE SUBQUERY
     """
 )
-"""Parts of a query; tables, table functions and DESCRIBE are checked apart."""
+"""Allowed nodes of a query; tables, table functions and DESCRIBE are checked separately."""
 
 EXPRESSIONS: Final = names(
     """
@@ -29,7 +29,7 @@ EXPRESSIONS: Final = names(
     POSITIONAL_REFERENCE STAR SUBQUERY TYPE WINDOW
     """
 )
-"""Of them LAMBDA is how ``->`` of JSON is parsed; functions that take a lambda are not listed."""
+"""Allowed expressions. LAMBDA is how ``->`` of JSON is parsed; functions that take a lambda are not allowed."""
 
 KEYS: Final = names(
     """
@@ -48,14 +48,14 @@ KEYS: Final = names(
     when_expr where_clause with_ordinality
     """
 )
-"""Keys of nodes that are understood. Others must be empty."""
+"""Known keys of nodes. Others must be empty."""
 
 IDENTITIES: Final = names(
     """
     current_catalog current_database current_role current_schema current_user session_user
     """
 )
-"""Words that name no column and are answered from settings."""
+"""Words that are not columns and are resolved from settings."""
 
 
 OPERATORS: Final = names("+ - * / // % ^ ** || & | << >> ~ ! @ ^@ && @> <@ <-> -> ->> ~~ !~~ ~~* !~~*")
@@ -134,45 +134,45 @@ NESTED: Final = names(
 OTHERS: Final = names("alias coalesce constant_or_null gen_random_uuid if ifnull nullif random try_cast typeof uuid")
 
 FUNCTIONS: Final = OPERATORS | AGGREGATES | WINDOWS | NUMBERS | STRINGS | DATE_TIME | JSON | NESTED | OTHERS
-"""Those that answer a value."""
+"""Allowed scalar, aggregate and window functions."""
 
 TABLE_FUNCTIONS: Final = names("generate_series json_each json_tree range unnest")
-"""Those that stand where a table may."""
+"""Allowed table functions."""
 
 PATTERNS: Final = names("~~ !~~ ~~* !~~* like_escape not_like_escape ilike_escape not_ilike_escape")
-"""LIKE and its kin."""
+"""Functions of LIKE and its variants."""
 
 
 VIEWS: Final = ("spans", "logs", "sagas")
-"""What may be queried."""
+"""The views that a query may read."""
 
 MAX_TABLES: Final = 100
-"""Tables that are read, common table expressions taken apart: their number can double from line to line."""
+"""Maximum number of tables read, with common table expressions expanded: their number can double with each."""
 
 MAX_ALIAS_NODES: Final = 500
-"""What an alias may stand for that later columns use: DuckDB writes it out in each, and cannot be interrupted there."""
+"""Maximum size of an alias that later columns use: DuckDB expands it in each, and cannot be interrupted there."""
 
 MAX_WILDCARDS: Final = 4
-"""Of one LIKE pattern: each multiplies its time by the length of the text, and DuckDB cannot be interrupted there."""
+"""Maximum number in one LIKE pattern: each multiplies the time by the text's length, without interruption."""
 
 Node = Mapping[str, Any]
 Scope = Mapping[str, int]
 """Common table expressions by name, each with the number of tables that it reads."""
 
 _LEAVES: Final = frozenset({"cast_type", "literal", "qualified_name", "sample", "type_expr", "value_type"})
-"""Keys below which nothing is called and nothing is read. So is ``value`` of a constant."""
+"""Keys below which nothing is called or read. The same holds for ``value`` of a constant."""
 
 _DESCRIBED: Final = frozenset({"DESCRIBE", "SUMMARY"})
 
 
 def check(statements: Sequence[Node]) -> None:
-    """Refuses what is not allowed.
+    """Checks a query.
 
     Args:
-        statements: as ``json_serialize_sql`` gives them.
+        statements: the output of ``json_serialize_sql``.
 
     Raises:
-        BadValue: naming what is refused.
+        BadValue: the query has a part that is not allowed; the message names it.
     """
     if len(statements) != 1:
         raise BadValue(f"This query is refused: it holds {len(statements)} statements, and one SELECT is allowed.")
@@ -192,7 +192,7 @@ def _not_allowed(what: str) -> NoReturn:
 
 
 def _tables(part: Any, scope: Scope) -> int:
-    """Returns how many tables are read in a part of a query, which is checked on the way."""
+    """Checks a part of a query; returns the number of tables that it reads."""
     if isinstance(part, list):
         return sum(_tables(each, scope) for each in part)
     if not isinstance(part, dict):
@@ -224,7 +224,7 @@ def _check_keys(node: Node) -> None:
 
 
 def _parts(node: Node) -> Iterator[Any]:
-    """Returns what is below a node; common table expressions are counted where they are used."""
+    """Yields the parts below a node; common table expressions are counted where they are used."""
     for key, value in node.items():
         is_leaf = key in _LEAVES or (key == "value" and node.get("class") == "CONSTANT")
         if not is_leaf and key != "cte_map":
@@ -232,12 +232,12 @@ def _parts(node: Node) -> Iterator[Any]:
 
 
 def _is_empty(value: Any) -> bool:
-    """Whether a key says nothing: numbers are places in the text."""
+    """Returns whether a value is empty. Numbers are positions in the text and count as empty."""
     return value in (None, "", [], {}, False) or (isinstance(value, int) and value is not True)
 
 
 def _with_expressions(node: Node, scope: Scope) -> Scope:
-    """Returns the common table expressions that are known below a node: each to those after it, and not to itself."""
+    """Returns the common table expressions visible below a node. Each is visible to later ones, and not to itself."""
     known = dict(scope)
     for each in (node.get("cte_map") or {}).get("map", ()):
         known[each["key"].lower()] = tables = _tables(each["value"], known)
@@ -246,7 +246,7 @@ def _with_expressions(node: Node, scope: Scope) -> Scope:
 
 
 def _repeated(node: Node, scope: Scope) -> int:
-    """Returns the tables of a recursive expression: its name is known in the part that is repeated only."""
+    """Returns the number of tables of a recursive expression, whose name is visible in its repeated part only."""
     first = _tables(node["left"], scope)
     again = _tables(node["right"], {**scope, node["cte_name"].lower(): first + 1})
     rest = {key: value for key, value in node.items() if key not in ("left", "right", "cte_map")}
@@ -280,7 +280,7 @@ def _check_aliases(columns: Sequence[Node]) -> None:
 
 
 def _nodes(part: Any, aliases: Mapping[str, int]) -> int:
-    """Returns how many nodes a part of a query has when the aliases in it are written out."""
+    """Returns the number of nodes of a part of a query with its aliases expanded."""
     if isinstance(part, list):
         return sum(_nodes(each, aliases) for each in part)
     if not isinstance(part, dict):

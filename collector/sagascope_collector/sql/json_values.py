@@ -1,7 +1,7 @@
-"""Values of query results as JSON says them.
+"""Converts values of query results to JSON.
 
-Moments are RFC 3339 in UTC; decimals, NaN and the infinities strings; bytes base64; nested values and JSON are JSON;
-integers of up to 64 bits numbers, larger ones strings; what JSON has no form for is the text that DuckDB writes.
+Times become RFC 3339 in UTC; decimals, NaN and the infinities strings; bytes base64; nested values and JSON stay JSON;
+integers of up to 64 bits become numbers, larger ones strings. Values without a JSON form become DuckDB's text.
 """
 
 import math
@@ -24,15 +24,15 @@ _CARRIED: Final = names(
     uinteger usmallint utinyint uuid varchar
     """
 ) | {"timestamp with time zone", "sqlnull", "null"}
-"""Types that Arrow carries without loss, as far as the types in them do; others are read as text."""
+"""Types that Arrow carries without loss if it does so for their element types; others are read as text."""
 
 _LARGE_INTEGERS: Final = frozenset({"HUGEINT", "UHUGEINT", "BIGNUM"})
 _INTEGERS: Final = range(-(2**63), 2**64)
-"""Those that are numbers in JSON."""
+"""Integers that are numbers in JSON."""
 
 
 class Column(NamedTuple):
-    """A column of a result; the type is spelled as DuckDB does."""
+    """A column of a result; the type has DuckDB's name."""
 
     name: str
     type: str
@@ -40,7 +40,7 @@ class Column(NamedTuple):
 
     @classmethod
     def of(cls, name: str, kind: Any) -> Self:
-        """Returns the column with a type of DuckDB's."""
+        """Returns the column for a type of DuckDB."""
         return cls(name, str(kind), _is_carried(kind))
 
 
@@ -52,16 +52,16 @@ def _is_carried(kind: Any) -> bool:
 
 
 def readable(query: str, columns: Sequence[Column], limit: int) -> str:
-    """Returns a query for the first rows of another, with its columns as they can be read."""
+    """Returns a query for the first rows of another, with its columns in readable types."""
     read = (f"#{number}" if each.is_carried else f"#{number}::VARCHAR" for number, each in enumerate(columns, 1))
     return f"SELECT {', '.join(read)} FROM (\n{query}\n) LIMIT {limit:d}"  # noqa: S608  it is checked again
 
 
 def read(columns: Sequence[Column], batch: pa.RecordBatch) -> Iterator[bytes]:
-    """Returns each row as a JSON array.
+    """Yields each row as a JSON array.
 
     Raises:
-        BadValue: it holds a moment that no calendar has.
+        BadValue: a time is outside the calendar's range.
     """
     values = [_column(*each) for each in zip(columns, batch.columns, strict=True)]
     return (orjson.dumps(row) for row in zip(*values, strict=True))
@@ -110,7 +110,7 @@ def _plain(value: Any) -> Any:
 
 
 def _map(pairs: list[tuple[Any, Any]]) -> Any:
-    """Returns a map as an object; where its keys are no texts, as pairs."""
+    """Returns a map as an object, or as pairs if its keys are not texts."""
     if pairs and not isinstance(pairs[0][0], str):
         return [[_plain(key), _plain(value)] for key, value in pairs]
     return {key: _plain(value) for key, value in pairs}
@@ -123,7 +123,7 @@ def _name_of(value: float) -> str:
 
 
 def _parsed(text: str) -> Any:
-    """Returns what a JSON text says; the text where it is none that everybody reads, as with NaN in it."""
+    """Returns the value of a JSON text, or the text itself if it is not strict JSON, as with NaN in it."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:

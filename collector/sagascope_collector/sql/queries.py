@@ -1,4 +1,4 @@
-"""Queries of users: checked, run in a read-only transaction that ends soon, and answered as JSON."""
+"""Queries of users: checked, run in a read-only transaction with a time limit, and answered as JSON."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -17,13 +17,13 @@ from sagascope_collector.storage import Storage, within
 MAX_QUERY_CHARACTERS: Final = 20_000
 
 MAX_BRACKETS: Final = 100
-"""Brackets that may be open at one place of a query: DuckDB 2.0 takes seconds to refuse a thousand."""
+"""Maximum depth of open brackets in a query: DuckDB 2.0 takes seconds to refuse a thousand."""
 
 MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
-"""What comes after it is cut off, whole rows at a time."""
+"""Maximum size of an answer; further rows are omitted."""
 
 ROWS_TOGETHER: Final = 64
-"""Rows that are turned into JSON together, at first."""
+"""Initial number of rows that are converted to JSON together."""
 
 CHECK_MEMORY: Final = "64MB"
 
@@ -32,14 +32,14 @@ _PARSE: Final = "SELECT json_serialize_sql(?::VARCHAR, skip_null := true, skip_e
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The rows that a query found, each as JSON, cut off where `is_truncated`."""
+    """The rows of a result, each as JSON; `is_truncated` if rows were omitted."""
 
     columns: Sequence[Column]
     rows: Sequence[bytes]
     is_truncated: bool
 
     def json(self) -> bytes:
-        """Returns the answer of the API."""
+        """Returns the answer of the API as JSON."""
         columns = orjson.dumps([{"name": each.name, "type": each.type} for each in self.columns])
         truncated = b"true" if self.is_truncated else b"false"
         return b'{"columns":%s,"rows":[%s],"truncated":%s}' % (columns, b",".join(self.rows), truncated)
@@ -57,7 +57,7 @@ class Queries:
         """Returns the first `limit` rows.
 
         Raises:
-            BadValue: the query is refused, wrong, or needs more than it may have.
+            BadValue: the query is refused, invalid, or exceeds a limit.
             ReadTooLong: it did not end in time.
             StorageUnavailable: the database cannot answer now.
         """
@@ -74,17 +74,17 @@ class Queries:
                 ) from error
 
     def close(self) -> None:
-        """Releases what is held to check queries with."""
+        """Releases the database that checks queries."""
         with self._checking:
             if self._views:
                 self._views.close()
             self._views = None
 
     def _checked(self, query: str, limit: int) -> tuple[list[Column], str]:
-        """Returns the columns that a query answers, and the statement that reads so many of its rows.
+        """Returns the columns of a query's result, and the statement that reads up to `limit` of its rows.
 
-        The query is bound to empty tables with the columns of the views, in a database that has nothing else. What is
-        run is checked as a whole, too.
+        The query is bound to empty tables with the columns of the views, in a database that has nothing else. The
+        resulting statement is checked as a whole, too.
         """
         _check_size(query)
         with self._checking:
@@ -167,7 +167,7 @@ def _cut(columns: Sequence[Column], rows: Sequence[bytes]) -> Answer:
 
 
 def _pieces(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Returns a few rows at a time, and large ones alone, so that what is turned into JSON together is small."""
+    """Yields a few rows at a time, and large ones alone, to limit what is converted to JSON together."""
     for batch in batches:
         together = ROWS_TOGETHER if batch.nbytes < MAX_ANSWER_BYTES else 1
         for start in range(0, batch.num_rows, together):
@@ -175,7 +175,7 @@ def _pieces(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def _explained(error: StorageUnavailable) -> Exception:
-    """Returns the error message for a statement that failed: mostly the statement is at fault."""
+    """Returns the error for a failed statement. In most cases the statement is at fault."""
     cause = error.__cause__
     if isinstance(cause, duckdb.OutOfMemoryException):
         return BadValue("This query needs more memory than it may have. Narrow it, or group by fewer values.")
