@@ -1,4 +1,4 @@
-"""Records appended, summaries kept beside them, in one DuckDB file. `Storage` opens it."""
+"""Storage of records and of the summaries derived from them, in one DuckDB file. `Storage` opens it."""
 
 from sagascope_collector.storage.alerts import AlertRecords, AlertState, Notification, Pending
 from sagascope_collector.storage.baselines import BaselineRow

@@ -1,4 +1,4 @@
-"""The tables of alerts: what each receiver was notified of, and what is still to be delivered."""
+"""The tables of alerts: the notifications that each receiver got, and those still to be delivered."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
@@ -14,22 +14,22 @@ SQL: Final = statements("alerts")
 
 
 class AlertState(NamedTuple):
-    """What one receiver knows about one incident."""
+    """The last state of one incident that one receiver was notified of."""
 
     receiver: str
     incident: str
     opened_at: int
-    """When the incident opened, in nanoseconds; when it returns later, that is another time."""
+    """When the incident opened, in nanoseconds; a reopened incident has another time."""
     growth_step: int
-    """The largest growth step of which it was notified; 0: none."""
+    """The largest growth step that the receiver was notified of; 0: none."""
     is_resolved: bool
     resolved_since: int | None
-    """When the incident was first seen to be resolved, while that is not notified yet."""
+    """When the incident was first seen to be resolved, until the receiver is notified; else None."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """One message for one receiver. The same `id` is stored once."""
+    """One message for one receiver. A notification with the same `id` is stored once."""
 
     id: str
     receiver: str
@@ -55,7 +55,7 @@ class AlertRecords:
         self._database = database
 
     def states(self) -> Sequence[AlertState]:
-        """Returns what every receiver knows about incidents, but for those of which it knows that they are resolved."""
+        """Returns the states of all receivers and incidents, except incidents whose resolution was notified."""
         return [AlertState(*row) for row in self._database.rows(SQL["select_states"])]
 
     def put(self, states: Sequence[AlertState], notifications: Sequence[Notification]) -> None:
@@ -69,21 +69,21 @@ class AlertRecords:
                 self._database.count(SQL["insert_notifications"], batch_notifications=batch)
 
     def pending(self) -> Sequence[Pending]:
-        """Returns what is to be delivered, oldest first."""
+        """Returns the notifications to deliver, oldest first."""
         found = self._database.rows(SQL["select_notifications"])
         return [Pending(Notification(*own), attempts, at) for *own, attempts, at in found]
 
     def delivered(self, id_: str, at: int) -> None:
-        """Notes that one was delivered."""
+        """Records that a notification was delivered."""
         self._database.count(SQL["update_notification_delivered"], {"id": id_, "at": at})
 
     def failed(self, id_: str, next_attempt_at: int | None, error: str) -> None:
-        """Notes that one was not delivered, and when it is retried; None: never."""
+        """Records a failed delivery and the time of the next attempt; None: no further attempt."""
         values = {"id": id_, "next_attempt_at": next_attempt_at, "error": error}
         self._database.count(SQL["update_notification_failed"], values)
 
     def outcomes(self) -> Mapping[str, int]:
-        """Returns how many notifications are ``waiting``, ``delivered`` and ``given_up``."""
+        """Returns the number of notifications that are ``waiting``, ``delivered`` and ``given_up``."""
         (counts,) = self._database.rows(SQL["count_notifications"])
         return dict(zip(("waiting", "delivered", "given_up"), counts, strict=True))
 

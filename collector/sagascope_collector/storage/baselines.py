@@ -1,4 +1,4 @@
-"""What finished sagas taught, one row a saga: plans and durations are learned from the latest of each type."""
+"""The table of samples from which baselines are learned, one row per ended saga."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -15,11 +15,11 @@ from sagascope_collector.storage.summaries import LATEST_TIME_NS
 SQL: Final = statements("baselines")
 
 MAX_SHARE: Final = 1.2
-"""Rows of a type, as a multiple of those to keep, beyond which the oldest are deleted together."""
+"""Maximum rows of a type as a multiple of those to keep; beyond it the oldest are deleted together."""
 
 
 class BaselineRow(NamedTuple):
-    """What one finished saga taught, as text that the storage does not read."""
+    """The sample of one ended saga, as text that the storage does not parse."""
 
     key: SagaKey
     ended_at: int
@@ -27,22 +27,23 @@ class BaselineRow(NamedTuple):
 
 
 class Baselines:
-    """The table of baselines. Written while `Sagas.writing` is held; any thread may read."""
+    """The table of samples. Callers hold `Sagas.writing` to write; any thread may read."""
 
     def __init__(self, database: Database) -> None:
-        """Reads which sagas have a row: most writes are one insertion, since nothing has to be deleted before."""
+        """Reads which sagas have a row, so that most writes need one insertion and no deletion."""
         self._database = database
         self._ended_at: defaultdict[tuple[str, str], dict[SagaKey, int]] = defaultdict(dict)
         for *key, ended_at in database.rows(SQL["select_keys"]):
             self._ended_at[key[0], key[1]][SagaKey(*key)] = ended_at
 
     def put(self, rows: Sequence[BaselineRow], keep: int, stale: Sequence[SagaKey] = ()) -> None:
-        """Adds rows, or replaces those of the same saga; of each type the ``keep`` that ended last stay.
+        """Adds rows, or replaces those of the same saga, and deletes rows of ``stale`` sagas.
 
-        Others are deleted together, when they are a fifth of those. Rows of ``stale`` sagas are deleted.
+        Of each type, the ``keep`` rows of sagas that ended last are kept. Others are deleted in batches of a fifth of
+        ``keep``.
 
         Raises:
-            StorageUnavailable: none was added.
+            StorageUnavailable: no row was added.
         """
         if not rows and not stale:
             return
@@ -65,7 +66,7 @@ class Baselines:
             known[row.key[:2]][row.key] = row.ended_at
 
     def forget(self, keys: Iterable[SagaKey]) -> None:
-        """Notes that the rows of these were deleted, so that they do not count among those to keep."""
+        """Records that the rows of these sagas were deleted, so that they do not count as kept."""
         for key in keys:
             self._ended_at[key[:2]].pop(key, None)
 

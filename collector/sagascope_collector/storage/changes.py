@@ -1,7 +1,7 @@
-"""Which sagas have records newer than their summaries, and between which commits the records of a saga lie.
+"""Tracks which sagas have records newer than their summaries, and between which commits the records of a saga lie.
 
-Changes are kept in memory. After a restart they are read from the table `changed_sagas`, and from the records of the
-commits since.
+Changes are kept in memory. After a restart they are read from the table `changed_sagas`, and from the records of later
+commits.
 """
 
 import threading
@@ -15,43 +15,43 @@ import orjson
 from sagascope_collector.records import SagaId
 
 MAX_INTERVALS: Final = 16
-"""Intervals that are kept for a saga; beyond them its records are moved together, see `long_running`."""
+"""Maximum number of intervals per saga; beyond it, `long_running` moves its records together."""
 
 MERGE_GAP: int = 20_000
-"""Intervals with fewer records of others between them are one: reading past those costs less than another look."""
+"""Intervals with fewer other records between them are merged: reading those costs less than a further query."""
 
 Interval = tuple[int, int]
-"""The first and the last `seq`, both included."""
+"""The first and the last `seq`, both inclusive."""
 
 
 class Bounds(NamedTuple):
-    """Where a saga's records are. `seq` counts records, so the width of an interval tells what reading it costs."""
+    """The location of a saga's records. `seq` counts records, so the width of an interval is the cost of reading it."""
 
     intervals: tuple[Interval, ...] = ()
-    """In `span_records` and `log_records`, in order, without overlap."""
+    """Intervals in `span_records` and `log_records`, in order, without overlap."""
     move: int = 0
     """The `seq` of its records in the tables of long-running sagas; 0: there are none."""
     records: int = 0
-    """Spans and log records, about."""
+    """The approximate number of spans and log records."""
 
     def dump(self) -> str:
-        """Returns the text that is stored."""
+        """Returns the stored form."""
         return orjson.dumps(tuple(self)).decode()
 
     def extended(self, seq: int, records: int) -> "Bounds":
-        """Returns the same with so many records of a later commit."""
+        """Returns these bounds with the given number of records of a later commit added."""
         *before, (first, last) = self.intervals or ((seq, seq),)
         if seq <= last + MERGE_GAP:
             return Bounds((*before, (first, seq)), self.move, self.records + records)
         return Bounds((*self.intervals, (seq, seq)), self.move, self.records + records)
 
     def joined(self, other: "Bounds") -> "Bounds":
-        """Returns what both cover."""
+        """Returns bounds that cover both."""
         intervals = merged([*self.intervals, *other.intervals])
         return Bounds(intervals, max(self.move, other.move), self.records + other.records)
 
     def narrowed(self) -> "Bounds":
-        """Returns the same with `MAX_INTERVALS` intervals at most, the smallest gaps filled."""
+        """Returns these bounds with at most `MAX_INTERVALS` intervals; the smallest gaps are closed."""
         intervals = list(self.intervals)
         while len(intervals) > MAX_INTERVALS:
             gaps = [after[0] - before[1] for before, after in pairwise(intervals)]
@@ -63,17 +63,17 @@ class Bounds(NamedTuple):
 NO_BOUNDS: Final = Bounds()
 
 DOWNSAMPLED: Final = Bounds((), 0, -1)
-"""Of a saga of which only the summary is kept."""
+"""The bounds of a saga of which only the summary is kept."""
 
 
 def load_bounds(text: str) -> Bounds:
-    """Reads what `Bounds.dump` wrote."""
+    """Parses the output of `Bounds.dump`."""
     intervals, move, records = orjson.loads(text)
     return Bounds(tuple((first, last) for first, last in intervals), move, records)
 
 
 def merged(intervals: Iterable[Interval]) -> tuple[Interval, ...]:
-    """Returns the intervals in order; those that overlap, or lie within `MERGE_GAP` of each other, as one."""
+    """Returns the intervals in order; those that overlap, or are within `MERGE_GAP` of each other, are merged."""
     found: list[Interval] = []
     for first, last in sorted(intervals):
         if found and first <= found[-1][1] + MERGE_GAP:
@@ -84,28 +84,28 @@ def merged(intervals: Iterable[Interval]) -> tuple[Interval, ...]:
 
 
 def covering(many: Iterable[Bounds]) -> tuple[Interval, ...]:
-    """Returns the intervals in which the records of several sagas lie, merged: each is read once for all of them."""
+    """Returns the merged intervals that contain the records of several sagas, so that each is read once."""
     return merged(interval for each in many for interval in each.intervals)
 
 
 class Backlog(NamedTuple):
-    """How many sagas wait for a summary, and for how many seconds the first of them has."""
+    """The number of sagas that wait for a summary, and the waiting time of the first in seconds."""
 
     sagas: int
     seconds: float
 
 
 class Change(NamedTuple):
-    """The records of one saga that no summary has seen."""
+    """The records of one saga that its summary does not include."""
 
     bounds: Bounds
     first_at: float
-    """When the first of them came; of one that was deferred, when that was."""
+    """The time at which the first of them was added, or at which the saga was deferred."""
     last_at: float
 
 
 class Changes:
-    """Changed sagas in the order in which they changed first. Safe from any thread."""
+    """Changed sagas in the order of their first change. Thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -115,7 +115,7 @@ class Changes:
         self._waiting_since: dict[SagaId, float] = {}
 
     def add(self, seq: int, records: Mapping[SagaId, int]) -> None:
-        """Adds so many records of each saga, all of one commit, which is later than those added before."""
+        """Adds the numbers of records by saga of one commit, which is later than those added before."""
         now = self._clock()
         with self._lock:
             for saga, count in records.items():
@@ -124,11 +124,11 @@ class Changes:
                     self._changed[saga] = Change(Bounds(((seq, seq),), 0, count), now, now)
                     self._waiting_since.setdefault(saga, now)
                 else:
-                    last_at = max(known.first_at, now)  # of one that was deferred, when that is over
+                    last_at = max(known.first_at, now)  # for a deferred saga, the end of the deferral
                     self._changed[saga] = Change(known.bounds.extended(seq, count), known.first_at, last_at)
 
     def restore(self, found: Mapping[SagaId, Bounds]) -> None:
-        """Adds what was waiting when the database was closed."""
+        """Adds the changes that were pending when the database was closed."""
         now = self._clock()
         with self._lock:
             for saga, bounds in found.items():
@@ -137,17 +137,17 @@ class Changes:
                 self._waiting_since.setdefault(saga, now)
 
     def backlog(self) -> Backlog:
-        """Returns how much waits."""
+        """Returns the size and age of the backlog."""
         with self._lock:
             since = next(iter(self._waiting_since.values()), None)
             sagas = self._changed.keys() | self._claimed.keys()
             return Backlog(len(sagas), 0.0 if since is None else self._clock() - since)
 
     def claim(self, limit: int, *, quiet: float = 0.0, within: float = 0.0) -> Sequence[SagaId]:
-        """Returns the first of them that were quiet for so many seconds, or have waited for `within` seconds.
+        """Returns the first sagas without new records for `quiet` seconds, or that have waited for `within` seconds.
 
-        One reader claims at a time. `settle` settles the records that they had by then; what comes later changes them
-        again. What an earlier claim left unsettled is claimed anew.
+        Only one reader may claim at a time. `settle` settles the records that existed at the claim; later records
+        change the sagas again. Sagas that an earlier claim did not settle are claimed again.
         """
         now = self._clock()
         with self._lock:
@@ -160,7 +160,7 @@ class Changes:
             return list(self._claimed)
 
     def settle(self, sagas: Iterable[SagaId]) -> None:
-        """Notes that the summaries of these have seen what was claimed."""
+        """Records that the summaries of these sagas include the claimed records."""
         with self._lock:
             for saga in sagas:
                 if self._claimed.pop(saga, None) is None:
@@ -170,7 +170,7 @@ class Changes:
                     self._waiting_since[saga] = again.first_at
 
     def defer(self, sagas: Iterable[SagaId], *, seconds: float | None = None) -> None:
-        """Lets these come after all others; or not for so many seconds, which the backlog does not count as delay."""
+        """Moves these sagas behind all others, or delays them by `seconds`, which the backlog does not count."""
         now = self._clock()
         with self._lock:
             for saga in sagas:
@@ -184,20 +184,20 @@ class Changes:
                     self._waiting_since.pop(saga, None)
 
     def drop(self, sagas: Iterable[SagaId]) -> None:
-        """Forgets these, whatever was claimed of them."""
+        """Removes these sagas, claimed or not."""
         with self._lock:
             for saga in sagas:
                 for each in (self._claimed, self._changed, self._waiting_since):
                     each.pop(saga, None)
 
     def bounds(self, sagas: Iterable[SagaId]) -> dict[SagaId, Bounds]:
-        """Returns where the records of these lie that no summary has seen; nothing of those without any."""
+        """Returns the bounds of records that no summary includes; sagas without such records are absent."""
         with self._lock:
             found = {saga: self._bounds(saga) for saga in sagas}
         return {saga: bounds for saga, bounds in found.items() if bounds != NO_BOUNDS}
 
     def claimed(self, saga: SagaId) -> Bounds:
-        """Returns where the records lie that were claimed of a saga."""
+        """Returns the bounds of a saga's claimed records."""
         with self._lock:
             change = self._claimed.get(saga)
             return change.bounds if change else NO_BOUNDS
@@ -208,12 +208,12 @@ class Changes:
             return [saga for saga in (*self._claimed, *self._changed) if saga.id == saga_id]
 
     def all(self) -> dict[SagaId, Bounds]:
-        """Returns everything that waits, claimed or not."""
+        """Returns all pending changes, claimed or not."""
         with self._lock:
             return {saga: self._bounds(saga) for saga in (*self._claimed, *self._changed)}
 
     def holds(self, saga: SagaId) -> bool:
-        """Returns whether it waits."""
+        """Returns whether a saga has pending changes."""
         with self._lock:
             return saga in self._changed or saga in self._claimed
 
@@ -222,7 +222,7 @@ class Changes:
         return NO_BOUNDS if not parts else parts[0] if len(parts) == 1 else parts[0].joined(parts[1])
 
     def _unclaim(self) -> None:
-        """Lets what was claimed and not settled be claimed again, in its old place."""
+        """Makes claimed and unsettled changes claimable again, in their former position."""
         if not self._claimed:
             return
         found: dict[SagaId, Change] = {}

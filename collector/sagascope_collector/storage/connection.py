@@ -1,7 +1,7 @@
-"""Opens the database file and brings it to this version's schema; says what is wrong with one that cannot be opened.
+"""Opens the database file and migrates it to this version's schema; explains why a file cannot be opened.
 
-The SQL that the storage runs is in files: by subject in `sql/`, with statements under ``-- name: verb_noun``, and
-numbered migrations in `migrations/`, each applied in one transaction with its own record.
+The SQL of the storage is in files: by subject in `sql/`, with statements under ``-- name: verb_noun``, and numbered
+migrations in `migrations/`, each applied in one transaction with its own record.
 """
 
 import os
@@ -20,17 +20,19 @@ from sagascope_collector.errors import CannotStart, DatabaseLocked, NewerDatabas
 IN_MEMORY: Final = ":memory:"
 
 STORAGE_VERSION: Final = "v1.5.0"
-"""The format that is written: DuckDB 1.5 and 2.0 both open it."""
+"""The storage format: DuckDB 1.5 and 2.0 both open it."""
 
 MEMORY_BYTES: Final = 400_000_000
-"""What DuckDB may hold in memory, for all statements together."""
+"""Memory limit of DuckDB, for all statements together."""
 
 MAX_SPILL: Final = "4GB"
-"""What statements that need more than that may put on disk meanwhile, in a folder that DuckDB makes and removes."""
+"""Maximum size of the temporary files of statements that exceed it, in a folder that DuckDB creates and removes."""
 
 CHECKPOINT_BYTES: Final = "64MB"
-"""Size of the write-ahead log at which DuckDB moves its content into the file. A larger one makes checkpoints rarer,
-and each, like a start after a crash, longer: see docs/adr/0011."""
+"""Size of the write-ahead log at which DuckDB moves its content into the file.
+
+A larger log makes checkpoints rarer, and each checkpoint, like a start after a crash, longer: see docs/adr/0011.
+"""
 
 _MAGIC: Final = b"DUCK"
 _MAGIC_OFFSET: Final = 8
@@ -38,14 +40,14 @@ _OWNER_ONLY: Final = 0o600
 
 
 def connect(path: str, memory_bytes: int = MEMORY_BYTES, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
-    """Opens the database at `path`, or makes it; ``:memory:`` keeps nothing on disk.
+    """Opens or creates the database at `path`; ``:memory:`` stores nothing on disk.
 
-    No statement can reach another file than those beside it, load an extension or change a setting afterwards.
+    Afterwards, no statement can access files other than those of the database, load an extension or change a setting.
 
     Raises:
         DatabaseLocked: another process has it open.
         NewerDatabase: a later DuckDB wrote it.
-        NotADatabase: it is something else, damaged, or of the format before the first release.
+        NotADatabase: the file is not a database, is damaged, or has the format before the first release.
         CannotStart: the folder is missing or not writable.
     """
     if path != IN_MEMORY:
@@ -62,13 +64,13 @@ def connect(path: str, memory_bytes: int = MEMORY_BYTES, *, read_only: bool = Fa
 def _connect(path: str, memory_bytes: int, read_only: bool) -> duckdb.DuckDBPyConnection:
     folder = str(Path(path).absolute().parent)
     if path != IN_MEMORY:
-        os.umask(0o077)  # for good: DuckDB makes its log anew after each checkpoint, with what this leaves
+        os.umask(0o077)  # permanent: DuckDB creates its log again after each checkpoint, with this umask
     connection = duckdb.connect(
         path,
         read_only=read_only,
         config={
             "storage_compatibility_version": STORAGE_VERSION,
-            "threads": "1",  # a second costs more processor time for the same work
+            "threads": "1",  # a second thread costs more processor time for the same work
             "memory_limit": f"{memory_bytes}B",
             "wal_autocheckpoint": CHECKPOINT_BYTES,
             "max_temp_directory_size": MAX_SPILL,
@@ -88,15 +90,15 @@ def _connect(path: str, memory_bytes: int, read_only: bool) -> duckdb.DuckDBPyCo
 
 
 def quoted(text: str) -> str:
-    """Returns a text as SQL writes it: for the few statements that take no parameters."""
+    """Quotes a text as a SQL literal, for the few statements that take no parameters."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def check_path(path: Path) -> None:
-    """Refuses what is clearly no database of ours, before DuckDB tries to open it.
+    """Refuses a file that is clearly not a database of Sagascope, before DuckDB tries to open it.
 
     Raises:
-        NotADatabase: it is something else, or of the format before the first release.
+        NotADatabase: the file is not a database, or has the format before the first release.
         CannotStart: the folder is missing or not writable.
     """
     if Path(f"{path}.d").is_dir():
@@ -120,7 +122,7 @@ def _has_magic(path: Path) -> bool:
 
 
 def explain(path: str, reason: str) -> CannotStart:
-    """Returns the error for a file that DuckDB does not open."""
+    """Returns the error for a file that DuckDB cannot open."""
     first_line = reason.splitlines()[0]
     if "lock on file" in reason:
         return DatabaseLocked(
@@ -133,7 +135,7 @@ def explain(path: str, reason: str) -> CannotStart:
 
 
 Statements = MappingProxyType[str, str]
-"""The text of each statement, by its name."""
+"""The text of each statement, by name."""
 
 _NAME: Final = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 
@@ -147,14 +149,14 @@ def statements(subject: str) -> Statements:
 
 
 def subjects() -> list[str]:
-    """Returns every subject that has a file."""
+    """Returns the name of every subject that has a file."""
     found = files(__package__).joinpath("sql").iterdir()
     return sorted(each.name.removesuffix(".sql") for each in found if each.name.endswith(".sql"))
 
 
 @cache
 def check() -> None:
-    """Checks that every statement can be read, and is exactly one.
+    """Checks that every statement can be parsed, and that each name has exactly one statement.
 
     Raises:
         CannotStart: the installation is broken.
@@ -173,7 +175,7 @@ SQL: Final = statements("migrations")
 
 
 class Migration(NamedTuple):
-    """One numbered step of the schema."""
+    """One numbered change of the schema."""
 
     version: int
     name: str
@@ -188,11 +190,11 @@ def migrations() -> list[Migration]:
 
 
 def migrate(connection: duckdb.DuckDBPyConnection, path: str) -> None:
-    """Applies the migrations that are missing; what was applied stays when a later one fails.
+    """Applies the missing migrations. Applied migrations stay if a later one fails.
 
     Raises:
-        NewerDatabase: a later version of Sagascope has written to it; nothing was changed.
-        NotADatabase: it holds other tables than ours; nothing was changed.
+        NewerDatabase: a later version of Sagascope wrote to it; nothing was changed.
+        NotADatabase: it has tables of another application; nothing was changed.
     """
     done = applied(connection, path)
     for migration in migrations():
@@ -201,11 +203,11 @@ def migrate(connection: duckdb.DuckDBPyConnection, path: str) -> None:
 
 
 def applied(connection: duckdb.DuckDBPyConnection, path: str) -> list[int]:
-    """Returns the versions that a database has had applied, in order; none: it is empty.
+    """Returns the versions of the applied migrations, in order; empty for an empty database.
 
     Raises:
-        NewerDatabase: a later version of Sagascope has written to it.
-        NotADatabase: it holds other tables than ours.
+        NewerDatabase: a later version of Sagascope wrote to it.
+        NotADatabase: it has tables of another application.
     """
     tables = {name for (name,) in connection.execute(SQL["select_tables"]).fetchall()}
     if tables and "migrations" not in tables:
@@ -234,12 +236,12 @@ def _apply(connection: duckdb.DuckDBPyConnection, migration: Migration) -> None:
 
 
 def read_all(path: Path) -> tuple[int, int]:
-    """Reads every row of a database, so that DuckDB checks every block that is in use.
+    """Reads every row of a database, so that DuckDB verifies every block in use.
 
-    Returns how many spans and log records there are, and when the last of them was received (0: there are none).
+    Returns the number of spans and log records, and the time of receipt of the latest (0: there is none).
 
     Raises:
-        CannotStart: it is no database of ours, is damaged, or was written by a later version.
+        CannotStart: the file is not a database of Sagascope, is damaged, or was written by a later version.
     """
     check_path(path)
     try:

@@ -1,8 +1,8 @@
-"""Copies the database into a new file while it is in use: for backups, and to leave nothing of what was erased.
+"""Copies the database into a new file while it is in use: for backups, and to remove all traces of erased sagas.
 
-Records are copied first, a part at a time; what came meanwhile, and the tables that change all the time, are copied
-while everything waits, for a moment. The caller holds the lock of maintenance, so what only maintenance changes stays
-as it is.
+Records are copied first, a part at a time. Records received meanwhile, and tables that change constantly, are copied
+during a short pause of all other statements. The caller holds the lock of maintenance, so that tables that only
+maintenance changes stay the same.
 """
 
 import os
@@ -38,30 +38,30 @@ OF_MAINTENANCE: Final = (
     "step_durations",
     "expired_sagas",
 )
-"""Tables that maintenance alone changes."""
+"""Tables that only maintenance changes."""
 
 ENDED: Final = "ended_sagas"
-"""Changed by maintenance, but for sagas that get records after all."""
+"""Changed by maintenance, and when an ended saga receives records."""
 
 NOT_COPIED: Final = "erasures"
-"""A copy has nothing of what was to be erased, so nothing is left to be done about it."""
+"""Not copied: a copy has no data of sagas to erase, so no erasure is pending in it."""
 
 PART_ROWS: int = 1_000_000
-"""Records that are copied in one transaction: a reader that stays open for long makes the file grow."""
+"""Records copied in one transaction: a long read transaction makes the file grow."""
 
 PAUSE_ROWS: int = 100_000
-"""Records that may be left to be copied in the pause."""
+"""Maximum number of records that are left to be copied during the pause."""
 
 MAX_PARTS_AFTER: Final = 20
-"""Parts that are copied of what came meanwhile, before the pause is made all the same."""
+"""Maximum number of parts received meanwhile that are copied before the pause."""
 
 MAX_SEQ: Final = 2**64 - 1
 
 SPARE_SHARE: Final = 1.1
-"""Free disk that is needed, as a share of the size of the file."""
+"""Required free disk space, as a multiple of the file's size."""
 
 Progress = Callable[[float], None]
-"""Is called with the share of the records that is copied."""
+"""Called with the copied share of the records, from 0 to 1."""
 
 _copy_numbers: Final = count(1)
 
@@ -76,12 +76,12 @@ class Rewriting:
 
     @contextmanager
     def copy(self, new: Path, progress: Progress = lambda _: None, *, is_in_use: bool = False) -> Iterator[None]:
-        """Writes the copy to a new file; when the block begins it is complete, and others wait until the block ends.
+        """Writes a copy to a new file. It is complete when the block begins; others wait until the block ends.
 
-        `is_in_use`: it takes the place of the database. Else it is like one that was closed.
+        `is_in_use`: the copy replaces the database. Otherwise it is like a database that was closed.
 
         Raises:
-            StorageUnavailable: there is too little free disk, or the copy cannot be written; nothing is left of it.
+            StorageUnavailable: too little disk space is free, or the copy cannot be written; the new file is removed.
         """
         self._check_disk(new)
         discard(new)
@@ -110,7 +110,7 @@ class Rewriting:
             raise StorageUnavailable(f"A copy of the database needs {needed / 1e6:,.0f} MB of free disk.")
 
     def _create(self, new: Path) -> None:
-        """Makes the new file, with the schema and nothing else in it."""
+        """Creates the new file with the schema only."""
         try:
             made = connection.connect(str(new))
         except OSError as error:
@@ -121,7 +121,7 @@ class Rewriting:
             made.close()
 
     def _copy_before(self, progress: Progress) -> int:
-        """Copies what can be copied while everything goes on; returns the last commit that was."""
+        """Copies records and maintenance tables while other statements run; returns the last copied commit."""
         for table in (ENDED, *OF_MAINTENANCE):
             self._database.rows(f"INSERT INTO copied.{table} FROM {table}")
         copied, parts, until = 0, 0, self._records.seq
@@ -138,7 +138,7 @@ class Rewriting:
             self._database.rows(SQL[f"copy_{table}"], span)
 
     def _copy_rest(self, copied: int, reopened: Sequence[SagaId]) -> None:
-        self._copy_records(copied, MAX_SEQ)  # of the last commit the number may not be known yet
+        self._copy_records(copied, MAX_SEQ)  # the number of the last commit may not be known yet
         if reopened:
             self._database.rows(SQL["delete_reopened"], settled=summaries.ids_table(reopened))
         for (table,) in self._database.rows(SQL["select_tables"]):
@@ -154,12 +154,12 @@ class Backups:
     _database: Database
     _rewriting: Rewriting
     _working: threading.Lock
-    """That of maintenance."""
+    """The lock of maintenance."""
     _clock: Callable[[], int]
 
     @contextmanager
     def copied(self) -> Iterator[Path]:
-        """Returns a copy as of now, beside the database, until the block ends; what is acknowledged by now is in it.
+        """Yields a copy of all data acknowledged before the call, beside the database. It is removed after the block.
 
         Raises:
             StorageUnavailable: no copy can be made.
@@ -175,22 +175,22 @@ class Backups:
             discard(file)
 
     def note(self, location: str) -> None:
-        """Remembers that a copy made now is written there."""
+        """Stores the location of a copy made now."""
         self._database.rows(SQL["insert_backup"], {"made_at": self._clock(), "location": location})
 
     def since(self, since: int) -> Sequence[str]:
-        """Returns where copies were written to that were made at this time, in nanoseconds, or later."""
+        """Returns the locations of copies made at or after a time in nanoseconds."""
         return [location for location, _ in self._database.rows(SQL["select_backups"], {"since": since})]
 
 
 def discard_unfinished(path: Path) -> None:
-    """Removes copies of this database that a process which died has left beside it."""
+    """Removes copies of this database that a crashed process left beside it."""
     for kind in ("copy-*", "rewriting"):
         for each in path.parent.glob(f"{escape(path.name)}.{kind}"):
             discard(each)
 
 
 def discard(path: Path) -> None:
-    """Removes a database file, and what DuckDB leaves beside it."""
+    """Removes a database file, and the files that DuckDB leaves beside it."""
     for each in (path, Path(f"{path}.wal")):
         each.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The one owner of the DuckDB connection: callers hand it statements, and get values back."""
+"""Owns the DuckDB connection: callers pass statements, and get values back."""
 
 import os
 import threading
@@ -18,21 +18,21 @@ from sagascope_collector.storage import connection
 from sagascope_collector.storage.connection import check, migrate
 
 INTERRUPT_INTERVAL_SECONDS: Final = 0.05
-"""Time between two interrupts of one statement: DuckDB forgets one that comes while the statement is prepared."""
+"""Time between two interrupts of one statement: DuckDB ignores an interrupt while it prepares a statement."""
 
 _end: ContextVar[float | None] = ContextVar("end", default=None)
-"""By the monotonic clock; None: there is none."""
+"""The deadline by the monotonic clock; None: no deadline."""
 
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Gives this task, or thread, so many seconds for all that it reads inside; outside there is no bound.
+    """Limits the time of all reads of this task or thread within the block.
 
-    What then still runs in the database is interrupted, and a transaction under way is rolled back; whatever is read
-    next raises too. Of two deadlines, one within the other, the earlier one counts.
+    At the deadline, a running statement is interrupted and its transaction is rolled back; later reads in the block
+    raise the same error. Of nested deadlines, the earliest counts. Outside of such a block there is no limit.
 
     Raises:
-        ReadTooLong: from the method that was called.
+        ReadTooLong: the deadline has passed; raised by the method that reads.
     """
     end, outer = time.monotonic() + seconds, _end.get()
     token = _end.set(end if outer is None else min(end, outer))
@@ -43,7 +43,7 @@ def within(seconds: float) -> Iterator[None]:
 
 
 class Watchdog:
-    """Interrupts statements at their deadlines, in one thread, which waits while there are none."""
+    """Interrupts statements at their deadlines, in one thread that sleeps while there are none."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -54,10 +54,10 @@ class Watchdog:
 
     @contextmanager
     def over(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
-        """Interrupts what runs on this cursor inside, once the time of `within` is over.
+        """Interrupts statements on this cursor within the block at the deadline of `within`.
 
         Raises:
-            ReadTooLong: it is, or was before anything started.
+            ReadTooLong: the deadline has passed, possibly before a statement started.
         """
         end = _end.get()
         if end is None:
@@ -74,7 +74,7 @@ class Watchdog:
             self._leave(cursor)
 
     def close(self) -> None:
-        """Ends the thread; nothing is interrupted any more."""
+        """Stops the thread; later deadlines have no effect."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -117,14 +117,16 @@ TOO_LONG: Final = "This took longer than one call may read. Ask for less, for ex
 Values = Mapping[str, Any]
 
 MAX_BOUND_ROWS: Final = 4
-"""Rows up to which an insertion binds values."""
+"""Maximum number of rows that an insertion binds as values."""
 
 SELECTED_ROWS: Final = 1_024
-"""Rows that `Database.selected` reads together."""
+"""Rows per batch of `Database.selected`."""
 
 SELECTED_MEMORY_SHARE: Final = 4
-"""One of so many parts of DuckDB's memory may be used by statements while `Database.selected` runs: more could make
-commits fail."""
+"""The divisor of DuckDB's memory that gives the limit of statements while `Database.selected` runs.
+
+With more, commits could fail.
+"""
 
 MEMORY_INTERVAL_SECONDS: Final = 0.1
 
@@ -133,10 +135,10 @@ _STATEMENT_MEMORY: Final = """
     FROM duckdb_memory()
     WHERE tag NOT IN ('BASE_TABLE', 'IN_MEMORY_TABLE', 'METADATA', 'TRANSACTION', 'ART_INDEX')
 """
-"""What statements hold, apart from tables."""
+"""Memory that statements use, without tables."""
 
 INTERRUPT_AFTER_SECONDS: float = 1.0
-"""Time that other statements have to end when the file is exchanged."""
+"""Time that other statements have to end before the file is replaced."""
 
 
 @cache
@@ -146,21 +148,21 @@ def _insertion(table: str, rows: int, columns: int) -> str:
 
 
 class _OfThread(threading.local):
-    """The transaction that a thread is in."""
+    """The current transaction of a thread."""
 
     cursor: duckdb.DuckDBPyConnection | None = None
     is_exclusive: bool = False
 
 
 class Database:
-    """A DuckDB database with this version's schema. Safe from any thread.
+    """A DuckDB database with this version's schema. Thread-safe.
 
-    Cursors are lent to a thread for one statement or one transaction, and used again by others: a thread that ends
-    leaves none open.
+    A thread borrows a cursor for one statement or one transaction; then other threads reuse it. So a thread that ends
+    leaves no cursor open.
     """
 
     def __init__(self, path: str, memory_bytes: int = connection.MEMORY_BYTES, *, read_only: bool = False) -> None:
-        """Opens or makes the database; raises what `connection.connect` and `connection.migrate` raise."""
+        """Opens or creates the database; raises the errors of `connection.connect` and `connection.migrate`."""
         check()
         self.path = path
         self._memory_bytes = memory_bytes
@@ -184,23 +186,23 @@ class Database:
         return not self._closed
 
     def rows(self, statement: str, values: Values | None = None, /, **tables: pa.Table) -> list[tuple[Any, ...]]:
-        """Runs a statement and fetches its rows; `tables` are visible to it by their names.
+        """Runs a statement and fetches its rows; the statement can read `tables` by name.
 
         Raises:
-            StorageUnavailable: the database cannot do it now.
-            ReadTooLong: the time of `within` is over.
+            StorageUnavailable: the database cannot run it now.
+            ReadTooLong: the deadline of `within` has passed.
         """
         with self._at_work(tables) as cursor:
             fetched: list[tuple[Any, ...]] = cursor.execute(statement, dict(values or {})).fetchall()
             return fetched
 
     def arrow(self, statement: str, values: Values | None = None, /, **tables: pa.Table) -> pa.Table:
-        """Runs a statement and fetches its rows as columns; raises as `rows` does."""
+        """Runs a statement and fetches its rows as columns; raises the errors of `rows`."""
         with self._at_work(tables) as cursor:
             return cursor.sql(statement, params=dict(values or {})).to_arrow_table()
 
     def batches(self, statement: str, values: Values, *, rows: int) -> Iterator[pa.Table]:
-        """Runs a statement and fetches its rows as columns, so many at a time; raises as `rows` does."""
+        """Runs a statement and yields tables of up to `rows` rows; raises the errors of `rows`."""
         with self._at_work({}) as cursor:
             reader = cursor.sql(statement, params=dict(values)).to_arrow_reader(rows)
             for batch in _read(reader):
@@ -208,19 +210,19 @@ class Database:
 
     @contextmanager
     def selected(self, statement: str) -> Iterator[Iterator[pa.RecordBatch]]:
-        """Runs a SELECT in a read-only transaction of its own, which ends with the block; raises as `rows` does."""
+        """Runs a SELECT in a separate read-only transaction, which ends with the block; raises the errors of `rows`."""
         with self._at_work({}) as cursor, self._sparing(cursor):
             cursor.execute("BEGIN TRANSACTION READ ONLY")
             try:
                 with cursor.sql(statement).to_arrow_reader(SELECTED_ROWS) as reader:
                     yield _read(reader)
             finally:
-                with suppress(duckdb.Error):  # a query that failed has rolled back already
+                with suppress(duckdb.Error):  # a failed query has already rolled back
                     cursor.rollback()
 
     @contextmanager
     def _sparing(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
-        """Interrupts what runs on this cursor when statements hold so much memory that commits could fail for it."""
+        """Interrupts statements on this cursor when they use so much memory that commits could fail."""
         ended, is_over, most = threading.Event(), threading.Event(), self._memory_bytes // SELECTED_MEMORY_SHARE
 
         def watch() -> None:
@@ -243,14 +245,14 @@ class Database:
             watching.join()
 
     def count(self, statement: str, values: Values | None = None, /, **tables: pa.Table) -> int:
-        """Runs a statement that changes rows, and returns how many; raises as `rows` does."""
+        """Runs a statement that changes rows, and returns their number; raises the errors of `rows`."""
         ((changed,),) = self.rows(statement, values, **tables)
         return int(changed)
 
     def insert(self, table: str, rows: pa.Table, first: Sequence[Any] = ()) -> None:
-        """Appends rows to a table, `first` being the values of columns before theirs; raises as `rows` does.
+        """Appends rows to a table; `first` are the values of the columns before theirs. Raises the errors of `rows`.
 
-        A few rows are bound as values: that costs a third of making them visible as a table.
+        A few rows are bound as values, which costs a third of registering them as a table.
         """
         if rows.num_rows > MAX_BOUND_ROWS:
             columns = "".join("?, " for _ in first)
@@ -264,10 +266,10 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Makes everything that this thread runs inside one transaction, which is on disk when the block is left.
+        """Runs all statements of this thread within the block in one transaction, which is on disk after the block.
 
         Raises:
-            StorageUnavailable: nothing of it was done.
+            StorageUnavailable: the transaction was rolled back.
         """
         mine = self._of_thread
         if mine.cursor is not None:
@@ -280,7 +282,7 @@ class Database:
                 yield
                 cursor.commit()
             except BaseException:
-                with suppress(duckdb.Error):  # a commit that failed has rolled back already
+                with suppress(duckdb.Error):  # a failed commit has already rolled back
                     cursor.rollback()
                 raise
             finally:
@@ -288,9 +290,9 @@ class Database:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Lets the statements of others end, and has new ones wait until the block is left.
+        """Waits until the statements of other threads end, and holds new ones until the block ends.
 
-        A statement that goes on for longer than `INTERRUPT_AFTER_SECONDS` is interrupted.
+        A statement that takes longer than `INTERRUPT_AFTER_SECONDS` is interrupted.
         """
         with self._idle:
             self._idle.wait_for(lambda: not self._exclusive)
@@ -310,14 +312,14 @@ class Database:
         for cursor in self._lent:
             cursor.interrupt()
         self._idle.wait_for(lambda: not self._lent, INTERRUPT_AFTER_SECONDS)
-        for cursor in self._lent:  # lent to a thread that fetches rows now and then
+        for cursor in self._lent:  # lent to a thread that fetches rows intermittently
             cursor.close()
 
     def replace_with(self, new: Path) -> None:
-        """Puts another file in the place of the database's; within `exclusive` only.
+        """Replaces the database's file with another one; within `exclusive` only.
 
         Raises:
-            StorageUnavailable: the file is as it was.
+            StorageUnavailable: the file is unchanged.
         """
         self._close_cursors()
         self._connection.close()
@@ -338,7 +340,7 @@ class Database:
         self.rows("CHECKPOINT")
 
     def close(self) -> None:
-        """Lets the statements under way end, and releases the file; further work raises `StorageUnavailable`."""
+        """Waits for running statements to end, and releases the file; later calls raise `StorageUnavailable`."""
         with self._idle:
             self._closed = True
             self._idle.wait_for(lambda: not self._lent and not self._exclusive)
@@ -364,7 +366,7 @@ class Database:
 
     @contextmanager
     def _borrowed(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Lends this thread's cursor: that of its transaction, else a free one."""
+        """Lends a cursor to this thread: that of its transaction, else a free one."""
         mine = self._of_thread
         cursor = mine.cursor or self._lend()
         try:
@@ -395,7 +397,7 @@ class Database:
 
 
 def _read(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
-    """Returns the batches of a result, with the errors of DuckDB: Arrow raises its own in their place."""
+    """Yields the batches of a result; raises the errors of DuckDB, which Arrow replaces with its own."""
     try:
         yield from reader
     except (OSError, pa.ArrowException) as error:
@@ -411,7 +413,7 @@ _ERRORS: Final[dict[str, type[duckdb.Error]]] = {
 
 
 def sync_folder(folder: Path) -> None:
-    """Waits until the names in a folder are on disk."""
+    """Syncs a folder, so that the names of its files are on disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

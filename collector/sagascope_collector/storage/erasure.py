@@ -1,7 +1,7 @@
-"""Erases sagas so that nothing of them is left on disk: no record, no summary, no text, no free block of the file.
+"""Erases sagas from disk completely: records, summaries, texts, and free blocks of the file.
 
-What is to be erased is noted first; after a crash it is carried out at the next start. Requests that come while one is
-carried out are carried out together, with one rewriting of the file.
+A request is stored before it is carried out; after a crash it is carried out at the next start. Requests that arrive
+during an erasure are carried out together, with one rewrite of the file.
 """
 
 import threading
@@ -29,7 +29,7 @@ from sagascope_collector.storage.schema import table
 SQL: Final = statements("erasure")
 
 MIN_TEXT_LENGTH: Final = 4
-"""Characters below which a text is in many others by chance: it is looked for where it is all of a text."""
+"""Minimum length of a text that is searched for within other texts. Shorter texts must match completely."""
 
 
 @dataclass(slots=True, eq=False)
@@ -37,14 +37,14 @@ class _Request:
     ids: Sequence[SagaId]
     texts: Sequence[str]
     removed: int | None = None
-    """Records that went; None: it is not carried out yet."""
+    """The number of erased records; None: not carried out yet."""
     failure: StorageUnavailable | None = None
-    """Why it was not carried out."""
+    """Why the request was not carried out."""
 
 
 @dataclass(eq=False)
 class Erasure:
-    """Carries out requests; reading and appending go on meanwhile."""
+    """Carries out requests. Reads and appends continue meanwhile."""
 
     _database: Database
     _records: Records
@@ -55,20 +55,20 @@ class Erasure:
     _baselines: Baselines
     _rewriting: Rewriting
     _working: threading.Lock
-    """That of maintenance."""
+    """The lock of maintenance."""
     _waiting: list[_Request] = field(default_factory=list)
     _queue: threading.Lock = field(default_factory=threading.Lock)
-    """Held for a moment, whatever other locks are."""
+    """Held briefly, regardless of other locks."""
     progress: float | None = None
-    """Share of the file that is rewritten; None: nothing is being erased."""
+    """The share of the file that is rewritten; None: no erasure is running."""
 
     def erase(self, ids: Sequence[SagaId], texts: Iterable[str]) -> int:
-        """Erases these sagas, and what else was kept with one of these texts in it; returns how many records went.
+        """Erases these sagas, and other data that contains one of the texts; returns the number of erased records.
 
-        What is received later is new. It takes as long as copying the database does.
+        Records received later are new. It takes as long as copying the database.
 
         Raises:
-            StorageUnavailable: it is not done; it is, at the latest, after the next start.
+            StorageUnavailable: the erasure is not finished; it is finished after the next start at the latest.
         """
         if not ids:
             return 0
@@ -83,10 +83,10 @@ class Erasure:
         return request.removed or 0
 
     def resume(self) -> None:
-        """Does what was left to be done when the process died, or the disk was full.
+        """Finishes requests that were interrupted by a crash or a full disk.
 
         Raises:
-            StorageUnavailable: it is still to be done.
+            StorageUnavailable: they are still not finished.
         """
         with self._working:
             found = self._database.rows(SQL["select_erasures"])
@@ -138,7 +138,7 @@ class Erasure:
         return removed
 
     def _rewrite(self) -> None:
-        """Exchanges the file for a copy, which has neither free blocks nor what was noted to be erased."""
+        """Replaces the file with a copy, without free blocks and without the stored requests."""
         if self._database.path == IN_MEMORY:
             self._database.rows(SQL["delete_erasures"])
             return
@@ -151,7 +151,7 @@ class Erasure:
 
 
 def _sought(texts: Iterable[str]) -> list[str]:
-    """Returns what is looked for in documents and notes."""
+    """Returns the texts to search for in documents and notes."""
     every = set(texts)
     long = {each for each in every if len(each) >= MIN_TEXT_LENGTH}
     return sorted({orjson.dumps(each).decode() for each in every} | long)

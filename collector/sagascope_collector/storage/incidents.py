@@ -1,4 +1,4 @@
-"""The tables of incidents, and of the sagas that are part of them."""
+"""The tables of incidents and of their sagas."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ ACKNOWLEDGED: Final = "acknowledged"
 
 DECIMAL_PLACES: Final = 9
 MAX_AMOUNT: Final = Decimal(10) ** 20
-"""A larger one is no amount, and would make the sum of all others meaningless."""
+"""A larger amount is invalid, and would make sums meaningless."""
 
 _TEXTS: Final = ("incident", "step", "service", "phase", "reason", "fingerprint", "error", "recommended_action")
 
@@ -36,7 +36,7 @@ GROUPED: Final = (
     ),
     *ACTIONS,
 )
-"""What each column of `group_sagas` is."""
+"""The field of `IncidentGroup` in each column of `group_sagas`."""
 
 Joined = Mapping[tuple[SagaKey, str], int]
 
@@ -50,15 +50,15 @@ class IncidentRecords:
         """Sagas that are part of an incident, or were."""
         self._left: set[SagaId] = set()
         self.version = 0
-        """A number that changes after anything that `groups` returns may have changed."""
+        """A number that changes whenever the result of `groups` may have changed."""
         self.redactions = 0
-        """A number that changes after an erasure has changed stored incidents."""
+        """A number that changes when an erasure has changed stored incidents."""
         self._listeners: list[Callable[[], None]] = []
 
     def put(self, settled: pa.Table, rows: Sequence[SagaRow], now: int) -> bool:
-        """Within a transaction: replaces those of these sagas that need attention by `rows`.
+        """Within a transaction: replaces these sagas with those of `rows` that need attention.
 
-        Returns whether anything changed; call `written` when the transaction is over.
+        Returns whether anything changed; call `written` after the transaction.
         """
         self._left = set()
         sagas = {row.key: row.incident for row in rows if row.incident}
@@ -76,7 +76,7 @@ class IncidentRecords:
         return bool(left or sagas)
 
     def written(self) -> None:
-        """Announces that what was put can be read."""
+        """Announces that the data of `put` can be read."""
         self._members -= self._left
         self._left = set()
         self._announce()
@@ -87,16 +87,16 @@ class IncidentRecords:
             listener()
 
     def redacted(self) -> None:
-        """Announces that stored incidents have to be read again."""
+        """Announces that stored incidents must be read again."""
         self.redactions += 1
         self._announce()
 
     def listen(self, listener: Callable[[], None]) -> None:
-        """Calls `listener` each time that `version` has changed, in the thread that wrote; it must not block."""
+        """Calls `listener` whenever `version` has changed, in the thread that wrote; it must not block."""
         self._listeners.append(listener)
 
     def groups(self) -> Sequence[IncidentGroup]:
-        """Returns the sagas that need attention, by their incident."""
+        """Returns the sagas that need attention, grouped by incident."""
         with self._database.transaction():
             grouped = self._database.rows(SQL["group_sagas"])
             summed = self._database.rows(SQL["sum_amounts"])
@@ -110,7 +110,7 @@ class IncidentRecords:
         return dict(self._database.rows(SQL["select_incidents"]))
 
     def store(self, documents: Mapping[str, str], changes: Sequence[IncidentChange]) -> None:
-        """Stores incidents and changes in their histories; an acknowledgement stores which sagas are part of it."""
+        """Stores incidents and their changes; an acknowledgement also stores which sagas are part of the incident."""
         written = table("incident at what by_whom note sagas", changes, at=pa.int64(), sagas=pa.int64())
         with self._database.transaction():
             self._database.count(SQL["put_incidents"], batch_incidents=table("key document", documents.items()))
@@ -121,11 +121,11 @@ class IncidentRecords:
                     self._database.count(SQL["insert_incident_members"], {"key": each.incident, "at": each.at})
 
     def named(self, settled: pa.Table) -> list[str]:
-        """Returns the incidents of which these sagas are part, or were when they were acknowledged."""
+        """Returns the incidents of which these sagas are part, or were when the incident was acknowledged."""
         return [key for (key,) in self._database.rows(SQL["select_incidents_of_ids"], settled=settled)]
 
     def redact(self, settled: pa.Table, keys: Iterable[str], texts: pa.Table) -> None:
-        """Within a transaction: removes these sagas from stored incidents, from those of these keys in any case."""
+        """Within a transaction: removes these sagas from stored incidents, always from those of `keys`."""
         self._database.count(SQL["delete_members_of_ids"], settled=settled)
         self._database.count(SQL["clear_notes"], texts=texts)
         sought, certain = texts["text"].to_pylist(), set(keys)
@@ -137,21 +137,21 @@ class IncidentRecords:
         self._database.count(SQL["put_incidents"], batch_incidents=table("key document", written))
 
     def history(self, key: str) -> Sequence[IncidentChange]:
-        """Returns everything that happened to an incident, earliest first."""
+        """Returns all changes of an incident, earliest first."""
         return [IncidentChange(*row) for row in self._database.rows(SQL["select_incident_changes"], {"key": key})]
 
     def moved(self, key: str) -> Progress | None:
-        """Returns what became of its sagas since it was acknowledged last; None: it never was."""
+        """Returns the state of an incident's sagas since it was last acknowledged; None: it never was."""
         ((*counts, members),) = self._database.rows(SQL["count_moved"], {"key": key})
         return Progress(*counts) if members else None
 
     def sagas_of(self, key: str) -> Sequence[SagaId]:
-        """Returns the sagas that are part of it now."""
+        """Returns the current sagas of an incident."""
         return [SagaId(*row) for row in self._database.rows(SQL["select_sagas_of_incident"], {"key": key})]
 
 
 def _redacted(document: str, texts: Sequence[str]) -> str:
-    """Returns the document without its error, its examples and a note with one of these texts."""
+    """Returns the document without its error, its examples, and a note that contains one of these texts."""
     known = orjson.loads(document)
     without = {"error": "", "examples": []}
     note = {"note": ""} if any(text in known.get("note", "") for text in texts) else {}
@@ -185,7 +185,7 @@ def _amounts_table(sagas: Mapping[SagaKey, IncidentSaga]) -> pa.Table:
 
 
 def _places(*amounts: Decimal) -> int:
-    """Returns the decimal places as they were written, at most `DECIMAL_PLACES`."""
+    """Returns the decimal places as written, at most `DECIMAL_PLACES`."""
     return min(DECIMAL_PLACES, max(0, *(-int(each.as_tuple().exponent) for each in amounts)))
 
 

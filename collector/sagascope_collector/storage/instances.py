@@ -1,6 +1,6 @@
-"""The registry of instances: every process that was ever seen, in memory.
+"""The registry of instances: every known process, in memory.
 
-The table has them as of `state.seq`; what was observed since is in the rows of the commits.
+The table has their state as of `state.seq`; later observations are in the rows of the commits.
 """
 
 import threading
@@ -27,7 +27,7 @@ _OBSERVATIONS: Final = TypeAdapter(list[Observation])
 
 
 class Instances:
-    """The instances by their services. Safe from any thread."""
+    """The instances by service. Thread-safe."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -38,7 +38,7 @@ class Instances:
             self._put(_INSTANCE.validate_json(document))
 
     def observe(self, observations: Sequence[Observation]) -> None:
-        """Merges what a commit says of processes."""
+        """Merges the observations of a commit."""
         with self._lock:
             seen = {identity_of(each.process) for each in observations}
             known = [found for each in seen if (found := self._of_service[each[:2]].get(each))]
@@ -47,14 +47,14 @@ class Instances:
             self._unwritten |= seen
 
     def all(self) -> Sequence[Instance]:
-        """Returns all of them, the one last seen first."""
+        """Returns all instances, the last seen first."""
         with self._lock:
             every = [each for of in self._of_service.values() for each in of.values()]
         ordered = sorted(every, key=lambda each: (-each.last_seen, identity_of(each.process)))
         return [each.instance() for each in ordered]
 
     def of_services(self, services: Iterable[Service]) -> tuple[Instance, ...]:
-        """Returns those of some services."""
+        """Returns the instances of some services."""
         with self._lock:
             found = [
                 each
@@ -66,7 +66,7 @@ class Instances:
 
     @contextmanager
     def writing(self) -> Iterator[list[Identity]]:
-        """Returns those that changed, to be written in a transaction within the block; if it fails, they are later."""
+        """Yields the changed instances, to be written in a transaction in the block; if it fails, they stay changed."""
         with self._lock:
             changed, self._unwritten = self._unwritten, set()
         try:
@@ -77,7 +77,7 @@ class Instances:
             raise
 
     def write(self, identities: Sequence[Identity]) -> None:
-        """Within a transaction: writes what is known of these."""
+        """Within a transaction: writes the state of these instances."""
         if not identities:
             return
         with self._lock:
@@ -91,10 +91,10 @@ class Instances:
 
 
 def dump(observations: Sequence[Observation]) -> str:
-    """Returns the text in which a commit keeps observations."""
+    """Returns the stored form of a commit's observations."""
     return _OBSERVATIONS.dump_json(list(observations)).decode()
 
 
 def load_observations(text: str) -> list[Observation]:
-    """Reads what `dump` wrote."""
+    """Parses the output of `dump`."""
     return _OBSERVATIONS.validate_json(text)

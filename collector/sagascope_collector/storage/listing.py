@@ -1,4 +1,4 @@
-"""Lists of sagas, in an order, narrowed and paged; and the search for one."""
+"""Lists of sagas: filtered, ordered and paged; and the search for one saga."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,23 +22,23 @@ SELECT_FAILURE_PERIOD: Final = statements("incidents")["select_failure_period"]
 SELECT_FAILED_AT_STEP: Final = statements("outcomes")["select_failed_at_step"]
 
 KINDS: Final = ("id", "key", "prefix")
-"""For what a saga may be found, best first."""
+"""How a search can match a saga, best first."""
 
 FIRST_WINDOWS_SECONDS: Final = (600, 10_000, 160_000, 2_600_000)
-"""How far back a list by start is read at first: DuckDB skips what started before. Then everything."""
+"""Time windows that a list by start reads in turn, before it reads all: DuckDB skips sagas that started earlier."""
 
 OPEN_STATUSES: Final = ("running", "compensating")
-"""What no ended saga has."""
+"""The statuses of sagas that have not ended."""
 
 SEARCHED_BATCHES: Final = 200
-"""Batches of ended sagas in which a text is looked for; a text in more of them is a value that most sagas share."""
+"""Maximum number of batches of ended sagas that a search reads; a text in more of them is a common value."""
 
 Hit = tuple[str, SagaRow]
-"""For what it was found, and the summary."""
+"""How the search matched, and the summary."""
 
 
 class _Position(NamedTuple):
-    """The last row of the page before, in an order."""
+    """The last row of the previous page, in an order."""
 
     order: str
     number: int
@@ -60,17 +60,17 @@ class _FailurePeriod(NamedTuple):
 
 
 class Listing:
-    """Reads summaries. Safe from any thread."""
+    """Reads summaries. Thread-safe."""
 
     def __init__(self, database: Database, sagas: Sagas) -> None:
         self._database = database
         self._sagas = sagas
 
     def page(self, narrowed: SagaFilters, *, limit: int, cursor: str | None = None, order: Order = NEWEST) -> Page:
-        """Returns summaries in an order.
+        """Returns a page of summaries.
 
         Raises:
-            BadCursor: the cursor is not one of ours, or of another order.
+            BadCursor: the cursor was not issued here, or is of another order.
         """
         after = _read_cursor(cursor, str(order)) if cursor else None
         failing = self._failure_period(narrowed)
@@ -78,7 +78,7 @@ class Listing:
             return self._failed_at_step(failing, limit)
         narrowed, failed = _of_failure_rate(narrowed, failing)
         values = _values(narrowed, order, after) | failed | {"limit": limit + 1}
-        with self._database.transaction():  # else one that is moved meanwhile is missing
+        with self._database.transaction():  # otherwise a saga that is moved meanwhile is missing
             found = self._positions(narrowed, values, order, after)
             rows = self._rows(found[:limit])
         placed = [(position, rows[key]) for position in found[:limit] if (key := SagaKey(*position[2:6])) in rows]
@@ -86,17 +86,17 @@ class Listing:
         return Page([row for _, row in placed], _write_cursor(_Position(str(order), *last[:6])) if last else None)
 
     def _failure_period(self, narrowed: SagaFilters) -> _FailurePeriod | None:
-        """Returns of which sagas an incident consists that is about a failure rate; None: no such incident is meant."""
+        """Returns the period of an incident about a failure rate; None: the filter does not name such an incident."""
         found = self._database.rows(SELECT_FAILURE_PERIOD, {"key": narrowed.incident}) if narrowed.incident else []
         if not found:
             return None
         ((environment, name, since, until, step),) = found
         if narrowed.environment not in (None, environment) or narrowed.name not in (None, name):
-            return None  # no saga of another type is part of it
+            return None  # the incident has no sagas of another type
         return _FailurePeriod(environment, name, since, LATEST_TIME_NS if until is None else until, step)
 
     def _failed_at_step(self, failing: _FailurePeriod, limit: int) -> Page:
-        """Returns the latest sagas with an error at the step; there is no further page, and no further filter."""
+        """Returns the latest sagas with an error at the step; there is only one page, and no further filter."""
         rows = self._database.rows(SELECT_FAILED_AT_STEP, failing._asdict() | {"limit": limit})
         ids = list(dict.fromkeys(SagaId(failing.environment, id_) for id_, *_ in rows))
         return Page([row for row in self.of_ids(ids, limit) if row.key.name == failing.name], None)
@@ -135,7 +135,7 @@ class Listing:
         yield from map(summaries.read, found)
 
     def search(self, text: str, *, limit: int) -> list[Hit]:
-        """Returns the sagas found by id, by business key or by the beginning of the id; best first, then newest."""
+        """Returns sagas that match by id, by business key or by a prefix of the id; best first, then newest."""
         values = {"text": text, "member": summaries.member(text), "limit": limit}
         with self._database.transaction():
             return _best(self._found(text, values, limit))[:limit]
@@ -158,7 +158,7 @@ class Listing:
         return sorted(rows.values(), key=_place)[:limit]
 
     def downsampled(self, saga_id: str) -> list[SagaRow]:
-        """Returns the summaries with this id, in any environment, of which the records were deleted."""
+        """Returns the summaries with this id, in any environment, whose records were deleted."""
         rows: list[tuple[Any, ...]] = []
         for batch in self._sagas.batches([saga_id]):
             values = {"id": saga_id, "batch": batch, "bounds": DOWNSAMPLED.dump()}
@@ -169,7 +169,7 @@ class Listing:
 def _of_failure_rate(
     narrowed: SagaFilters, failing: _FailurePeriod | None
 ) -> tuple[SagaFilters, dict[str, int | None]]:
-    """Returns the filter for the sagas that failed then; any other filter as it is."""
+    """Returns the filter for the sagas that failed in the period; without a period, the filter unchanged."""
     if failing is None:
         return narrowed, {"failed_since": None, "failed_until": None}
     wanted = narrowed.model_copy(update={"environment": failing.environment, "name": failing.name, "incident": None})
@@ -177,7 +177,7 @@ def _of_failure_rate(
 
 
 def _values(narrowed: SagaFilters, order: Order, after: _Position | None) -> dict[str, Any]:
-    """Returns the values of a query for a page."""
+    """Returns the parameters of a query for a page."""
     asked: dict[str, Any] = {name: getattr(narrowed, name) for name in FILTERS}
     asked |= {name: summaries.element(asked[name]) for name in ("step", "service")}
     asked["path"] = summaries.names(narrowed.steps)
@@ -195,7 +195,7 @@ def _values(narrowed: SagaFilters, order: Order, after: _Position | None) -> dic
 
 
 def _ranges(batches: Iterable[int]) -> list[tuple[int, int]]:
-    """Returns the first and the last of batches that follow each other: one statement reads them."""
+    """Returns ranges of consecutive batches, each read by one statement."""
     found: list[tuple[int, int]] = []
     for batch in sorted(batches):
         if found and batch == found[-1][1] + 1:
@@ -206,7 +206,7 @@ def _ranges(batches: Iterable[int]) -> list[tuple[int, int]]:
 
 
 def _best(hits: Iterable[Hit]) -> list[Hit]:
-    """Returns each saga once, what was found for the best reason first."""
+    """Returns each saga once, with its best match."""
     once: dict[SagaKey, Hit] = {}
     for hit in sorted(hits, key=lambda hit: KINDS.index(hit[0])):
         once.setdefault(hit[1].key, hit)
@@ -218,15 +218,15 @@ def _place(row: SagaRow) -> tuple[Any, ...]:
 
 
 def _write_cursor(position: _Position) -> str:
-    """Returns the cursor that goes on after this position."""
+    """Returns the cursor of the page after this position."""
     return urlsafe_b64encode(orjson.dumps(tuple(position))).decode("ascii").rstrip("=")
 
 
 def _read_cursor(cursor: str, order: str) -> _Position:
-    """Returns where to go on.
+    """Returns the position of a cursor.
 
     Raises:
-        BadCursor: `_write_cursor` did not make it for this order.
+        BadCursor: `_write_cursor` did not issue it for this order.
     """
     try:
         order_of, number, *texts = orjson.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))

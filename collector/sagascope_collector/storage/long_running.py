@@ -1,7 +1,7 @@
-"""Moves the records of sagas that go on for long into tables of their own, kept together.
+"""Moves the records of long-running sagas into separate tables, where they are adjacent.
 
-A saga that is retried every hour for weeks has records all over the history, and each part of it that is touched costs
-milliseconds. Once they lie in too many places they are moved, those that were moved before with them.
+A saga that is retried every hour for weeks has records in many places of the tables, and reading each place costs
+milliseconds. When there are too many places, all of its records are moved, including those moved before.
 """
 
 import time
@@ -20,13 +20,13 @@ SQL: Final = statements("long_running")
 MANY_INTERVALS: Final = MAX_INTERVALS - 4
 
 MAX_RECORDS: Final = 50_000
-"""Records of a saga that are moved at most; a larger one is read by its ends."""
+"""Maximum number of records of a saga that is moved; of a larger one, only the first and last records are read."""
 
 LOOK_INTERVAL_SECONDS: float = 2.0
 
 
 class LongRunning:
-    """Moves records. One thread moves."""
+    """Moves records. Only one thread may move."""
 
     def __init__(self, database: Database, sagas: Sagas, origins: Origins, statistics: Statistics) -> None:
         self._database = database
@@ -38,16 +38,16 @@ class LongRunning:
         ((self._moves,),) = database.rows(SQL["select_moves"])
 
     def move(self) -> bool:
-        """Moves the records of one saga; False: none lie in too many places, or they cannot be moved.
+        """Moves the records of one saga; False: none has too many places, or they cannot be moved.
 
         Raises:
-            StorageUnavailable: all answers are as they were.
+            StorageUnavailable: nothing changed.
         """
         if time.monotonic() < self._next_look:
             return False
         for saga, where in self._sagas.scattered(MANY_INTERVALS):
             if where.records > MAX_RECORDS or where.intervals[-1][1] > self._statistics.counted_seq:
-                continue  # step statistics count spans where commits put them
+                continue  # step statistics count spans by their commit
             if self._left_in_place.get(saga) != where and self._move(saga, where):
                 return True
         self._next_look = time.monotonic() + LOOK_INTERVAL_SECONDS
@@ -70,9 +70,9 @@ class LongRunning:
             return True
 
     def _linked_intervals(self, saga: SagaId, where: Bounds, origins: list[int]) -> tuple[Interval, ...]:
-        """Returns where spans lie that links make part of it, and those of it that they make part of others.
+        """Returns the locations of spans that links make part of it, and of its spans that are part of other sagas.
 
-        A span and its links lie in one commit, so both stay where they are.
+        A span and its links are in one commit, so both stay where they are.
         """
         of_saga = {"id": saga.id, "environment": saga.environment, "origins": origins}
         found = [

@@ -1,4 +1,4 @@
-"""Reads the records of sagas, bounded by the commits between which they lie."""
+"""Reads the records of sagas, within the bounds of their commits."""
 
 import time
 from collections import defaultdict
@@ -24,18 +24,18 @@ SQL: Final = statements("records")
 COMPLETIONS: Final = statements("completions")
 
 MAX_RECORDS: int = 10_000
-"""Spans, and log records, of one saga beyond which only the first and the last are read: half of this each."""
+"""Maximum number of spans, and of log records, that are read of one saga: half of it first, half last."""
 
 MAX_COMPLETIONS_WIDTH: int = 1_000_000
-"""Records between the first and the last of the sagas among which clean completions are looked for together."""
+"""Maximum range of records in which clean completions of several sagas are searched together."""
 
 MAX_COMPLETION_RECORDS: Final = 2_000
-"""Records of one of them: a larger saga is left to the general path."""
+"""Maximum number of records of a clean completion; larger sagas are left to the general path."""
 
 IDS_TOGETHER: Final = 4_096
 
 SPANS_TOGETHER: Final = 100_000
-"""Rows of a whole table that are read together."""
+"""Rows of a whole table that are read at a time."""
 
 RETRY_SECONDS: Final = 0.005
 
@@ -45,10 +45,10 @@ Linked = Mapping[SagaId, Sequence[Span]]
 
 
 class CleanCompletion(NamedTuple):
-    """A saga about which nothing speaks against its having completed cleanly, but perhaps what its root says.
+    """A saga whose records are consistent with a clean completion; only its root attributes remain to be checked.
 
-    One root, which has ended; one name and run; every span is final; steps forward only, each with one attempt, which
-    did not fail.
+    It has one root, which has ended; one name and run; only final spans; forward steps only, each with one attempt,
+    which did not fail.
     """
 
     environment: str
@@ -56,20 +56,20 @@ class CleanCompletion(NamedTuple):
     run: str
     name: str
     steps: tuple[str, ...]
-    """Each once, in the order in which they started."""
+    """Each step once, in the order of their starts."""
     services: tuple[str, ...]
     started_at: int
     updated_at: int
     ended_at: int
     root: Mapping[str, Any]
-    """The root's attributes; those of its place in the saga are None."""
+    """The root's attributes; those in mark columns are None."""
     keyed: Sequence[Mapping[str, Any]]
-    """The attributes of the records that carry a business key, in their order."""
+    """The attributes of the records with a business key, in their order."""
 
 
 @dataclass(eq=False)
 class Lookup:
-    """Reads records. Safe from any thread."""
+    """Reads records. Thread-safe."""
 
     _database: Database
     _sagas: Sagas
@@ -78,20 +78,20 @@ class Lookup:
     _instances: Instances
 
     def facts(self, ids: Sequence[SagaId]) -> dict[SagaId, Facts]:
-        """Returns everything received about each id; an unknown id is absent.
+        """Returns all records of each id; an unknown id is absent.
 
-        Spans that link to a saga are among its own. Of a saga with very many records the first and the last are
-        returned, and how many there are.
+        Spans that link to a saga are included. Of a saga with more than `MAX_RECORDS` records, the first and the last
+        are returned, and the total number.
         """
         found = self._settled(lambda: self._sagas.bounds(ids))
         return {saga: found[saga] for saga in ids if saga in found}
 
     def facts_called(self, saga_id: str) -> dict[SagaId, Facts]:
-        """Returns `facts` of this id in every environment in which it was seen, in the order of their names."""
+        """Returns `facts` of this id in every environment that has it, ordered by environment."""
         return self._settled(lambda: self._sagas.bounds_called(saga_id))
 
     def _settled(self, bounds_of: Callable[[], Mapping[SagaId, Bounds]]) -> dict[SagaId, Facts]:
-        """Returns the records at these bounds; reads again where records were moved meanwhile."""
+        """Returns the records at these bounds; reads again if records were moved meanwhile."""
         while True:
             moves = self._sagas.moves
             found = self._facts(bounds_of())
@@ -116,7 +116,7 @@ class Lookup:
         return {saga: self._joined(saga, spans[saga], logs[saga], totals.get(saga)) for saga in found}
 
     def _tables(self, kind: str, where: Mapping[SagaId, Bounds], large: set[SagaId]) -> Iterator[pa.Table]:
-        """Returns the rows of one kind; those of others with the same id in another environment may be among them."""
+        """Yields the rows of one kind, possibly with those of the same id in another environment."""
         small = {saga: each for saga, each in where.items() if saga not in large}
         for first, last in changes.covering(small.values()):
             ids = {saga.id for saga, each in small.items() if _meets(each, first, last)}
@@ -149,7 +149,7 @@ class Lookup:
         return int(spans), int(logs)
 
     def _linked(self, where: Mapping[SagaId, Bounds]) -> Linked:
-        """Returns the spans that links make part of sagas, each with the mark that its link says."""
+        """Returns the spans that links make part of sagas, each with the mark of its link."""
         found: defaultdict[SagaId, dict[tuple[str, str, Mark, int], Span]] = defaultdict(dict)
         for first, last in changes.covering(where.values()):
             if not self._records.may_be_linked(first, last):
@@ -188,7 +188,8 @@ class Lookup:
     def clean_completions(self, ids: Sequence[SagaId]) -> list[CleanCompletion]:
         """Returns those of these sagas that completed cleanly, by one query for all: much cheaper than `facts`.
 
-        A saga in doubt is absent, and left to the general path; a property test holds the two equal.
+        Sagas in doubt are absent, and left to the general path. A property test verifies that both paths give equal
+        results.
         """
         chosen = {saga: each for saga, each in self._sagas.bounds(ids).items() if _is_near(each)}
         if not chosen:
@@ -212,12 +213,12 @@ class Lookup:
         return {SagaId(*row) for row in self._database.rows(statement, {"id": id_})}
 
     def spans(self, since: int, until: int) -> Iterator[Span]:
-        """Returns every span that started between two moments, in nanoseconds since 1970, in no particular order."""
+        """Yields every span that started between two times, in nanoseconds since 1970, in no particular order."""
         for table in self._between("select_spans_between", since, until):
             yield from (span for _, span in rows.spans(table, self._origins))
 
     def logs(self, since: int, until: int) -> Iterator[Log]:
-        """Returns every log record between two moments, likewise."""
+        """Yields every log record between two times, in nanoseconds since 1970, in no particular order."""
         for table in self._between("select_logs_between", since, until):
             yield from (log for _, log in rows.logs(table, self._origins))
 
@@ -226,7 +227,7 @@ class Lookup:
         yield from self._database.batches(SQL[name], values, rows=SPANS_TOGETHER)
 
     def lost(self) -> Iterator[dict[SagaId, Bounds]]:
-        """Returns where the records of sagas lie of which no summary says it, some thousands of sagas at a time."""
+        """Yields the bounds of sagas whose records no summary locates, some thousands of sagas at a time."""
         for table in self._database.batches(SQL["select_bounds_of_all"], {}, rows=IDS_TOGETHER):
             rows_ = zip(*(column.to_pylist() for column in table.columns), strict=True)
             found = {SagaId(*row[:2]): Bounds(((row[2], row[3]),), 0, row[4]) for row in rows_}
@@ -234,7 +235,7 @@ class Lookup:
             yield {saga: where for saga, where in found.items() if saga not in known}
 
     def ids(self) -> Iterator[Sequence[SagaId]]:
-        """Returns every saga id with records, some thousands at a time."""
+        """Yields every saga id with records, some thousands at a time."""
         for table in self._database.batches(SQL["select_all_saga_ids"], {}, rows=IDS_TOGETHER):
             columns = (table[name].to_pylist() for name in ("environment", "saga_id"))
             yield [SagaId(*each) for each in zip(*columns, strict=True)]
@@ -245,7 +246,7 @@ def _meets(where: Bounds, first: int, last: int) -> bool:
 
 
 def _hex(text: str) -> bytes | None:
-    """Returns the bytes of a trace or span id, in hex of either case; None if it cannot be one."""
+    """Returns the bytes of a trace or span id, in hex of either case; None: the text cannot be an id."""
     if len(text) not in (TRACE_ID_DIGITS, SPAN_ID_DIGITS):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Appends records in commits, keeps what a restart needs to go on after the last of them, and deletes records."""
+"""Appends records in commits, stores the state that a restart needs, and deletes records."""
 
 import threading
 from collections import Counter
@@ -25,9 +25,9 @@ from sagascope_collector.storage.rows import Origins
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Decoded telemetry by columns, ready to be stored; the schemas are `schema.SPANS`, `.LOGS`, ...
+    """Decoded telemetry in columns, ready to be stored; the schemas are `schema.SPANS`, `.LOGS`, ...
 
-    Rows may repeat, within the batch and what is stored: a record is stored once.
+    Rows may repeat, within the batch and among stored records: a record is stored once.
     """
 
     spans: pa.Table
@@ -35,20 +35,20 @@ class Batch:
     links: pa.Table
     """One row for each span link that names a saga."""
     origins: pa.Table
-    """What `spans` and `logs` came under, by the number of the row."""
+    """The origins of `spans` and `logs`, by row number."""
     observations: tuple[Observation, ...]
-    """What the records say of the processes that sent them; one process may come several times."""
+    """Observations of the processes that sent the records; one process may occur several times."""
 
 
 class Appended(NamedTuple):
-    """What became of a batch, in records."""
+    """The result of storing a batch, in records."""
 
     stored: int
     duplicate: int
 
 
 class Counters(NamedTuple):
-    """Records since the database was made."""
+    """Counts of records since the database was created."""
 
     received: int = 0
     stored: int = 0
@@ -60,47 +60,47 @@ SQL: Final = statements("records")
 DELETION: Final = statements("deletion")
 
 SNAPSHOT_COMMITS: int = 200
-"""Commits after which `state` is written anew: what came since is read again at the next start."""
+"""Commits after which `state` is written again; later commits are read again at the next start."""
 
 NUMBERS_READ_AT_START: int = 200_000
-"""Spans and log records whose numbers are read at the start, so that repeats of them are found without a query."""
+"""Spans and log records whose numbers are read at start, so that their repeats are found without a query."""
 
 
 class Records:
-    """Appends to the tables of records. One thread appends at a time; anything may be read meanwhile."""
+    """Appends to the tables of records. One thread appends at a time; any thread may read."""
 
     def __init__(
         self, database: Database, origins: Origins, known: Instances, changes: Changes, clock: Callable[[], int]
     ) -> None:
-        """Reads what changed since `state` was written."""
+        """Reads the changes since `state` was written."""
         self._database = database
         self._origins = origins
         self._instances = known
         self._changes = changes
         self._clock = clock
         self.appending = threading.Lock()
-        """Held while a commit is made. Taken after `Storage._maintaining` and `Sagas.writing`."""
+        """Held during a commit. Taken after `Storage._maintaining` and `Sagas.writing`."""
         ((seq, *counted),) = database.rows(SQL["select_state"])
         self.seq = int(seq)
         """The number of the last commit."""
         self.counters = Counters(*counted)
-        """Records since the database was made."""
+        """Counts of records since the database was created."""
         self.mark: Callable[[int], None] = lambda _: None
-        """Is told the number of each commit that is on disk, before it is acknowledged."""
+        """Called with the number of each commit that is on disk, before the commit is acknowledged."""
         self._commits = 0
         ((self._first_linked, self._last_linked),) = database.rows(SQL["select_linked_bounds"])
         self._restore()
         self._repeats = self._remembered()
 
     def may_be_linked(self, first: int, last: int) -> bool:
-        """Returns whether links to sagas may lie between two commits: most systems send none."""
+        """Returns whether the commits of a range may have links to sagas; most systems send none."""
         return self._last_linked is not None and first <= self._last_linked and self._first_linked <= last
 
     def append(self, batch: Batch, *, rejected: int = 0) -> Appended:
-        """Stores a batch, whole or not at all; when this returns, it is on disk.
+        """Stores a batch, completely or not at all. It is on disk when this returns.
 
         Raises:
-            StorageUnavailable: nothing of it was stored; the same batch may be appended again.
+            StorageUnavailable: nothing was stored; the same batch may be appended again.
         """
         with self.appending:
             if not self._database.is_open:
@@ -134,7 +134,7 @@ class Records:
         if links.num_rows:
             self._first_linked, self._last_linked = self._first_linked or seq, seq
         self._changes.add(seq, self._sagas_in(spans, logs, links))
-        # last: a reader of the number then finds everything up to it among the changes
+        # last, so that a reader of the number finds everything up to it among the changes
         self.seq, self.counters = seq, _sum(self.counters, counted)
         self._commits += 1
         try:
@@ -150,7 +150,7 @@ class Records:
         stored: pa.Schema,
         fresh: Callable[[pa.Table], tuple[digests.Mask, digests.Numbers]],
     ) -> tuple[pa.Table, digests.Numbers]:
-        """Returns the rows that are not stored yet, as they are stored, and the numbers of all."""
+        """Returns the rows that are not stored yet, in stored form, and the numbers of all rows."""
         if not batch.num_rows:
             return schema.no_rows(stored), digests.NONE
         table = rows.stored(batch, origins, stored)
@@ -158,7 +158,7 @@ class Records:
         return (table if is_fresh.all() else table.filter(pa.array(is_fresh))), numbers
 
     def _sagas_in(self, spans: pa.Table, logs: pa.Table, links: pa.Table) -> Mapping[SagaId, int]:
-        """Returns how many records of a commit each saga has."""
+        """Returns the number of records of each saga in a commit."""
         found: dict[SagaId, int] = {}
         environments = self._origins.environments()
         for table in (spans, logs):
@@ -173,10 +173,10 @@ class Records:
         return found
 
     def snapshot(self) -> bool:
-        """Writes what commits hold besides records, once there are many of them; False: there are few.
+        """Writes the state that commits carry besides records, once there are many commits; False: there are few.
 
         Raises:
-            StorageUnavailable: it is still to be done.
+            StorageUnavailable: nothing was written.
         """
         if self._commits < SNAPSHOT_COMMITS:
             return False
@@ -184,7 +184,7 @@ class Records:
         return True
 
     def write_snapshot(self) -> None:
-        """Writes what commits hold besides records, and deletes their rows."""
+        """Writes the state that commits carry besides records, and deletes their rows."""
         with self.appending, self._instances.writing() as changed_instances, self._database.transaction():
             self._instances.write(changed_instances)
             values = {"seq": self.seq, **self.counters._asdict()}
@@ -211,7 +211,7 @@ class Records:
             self._commits += 1
 
     def _remembered(self) -> repeats.Repeats:
-        """Returns what finds repeats, with the latest records in it."""
+        """Returns the detector of repeats, with the latest records in it."""
         first = max(self.seq - NUMBERS_READ_AT_START, 0)
         spans = self._database.arrow(SQL["select_late_spans"], {"seq": first})
         logs = self._database.arrow(SQL["select_late_logs"], {"seq": first})
@@ -220,13 +220,13 @@ class Records:
         found.remember(np.concatenate([digests.span_numbers(spans), digests.log_numbers(logs)]), self._clock())
         return found
 
-    # --- deleting, within transactions of those who decide what goes ----------------------------------
+    # --- deletion, within transactions of the callers ---------------------------------------------------
 
     def delete(self, where: Mapping[SagaId, Bounds], *, is_erasure: bool = False) -> int:
-        """Deletes the records of these sagas; returns how many.
+        """Deletes the records of these sagas; returns their number.
 
-        A span that links make part of another saga stays, as a record of that one, until that is deleted. An erasure
-        deletes it all the same, and takes out of other spans the links that name these sagas.
+        A span that links make part of another saga stays until that saga is deleted. An erasure deletes it as well, and
+        removes links to these sagas from other spans.
         """
         gone, deleted = summaries.ids_table(where), 0
         for first, last in covering(where.values()):
@@ -245,12 +245,12 @@ class Records:
         return deleted
 
     def delete_others(self, before: int, first: int, last: int) -> int:
-        """Deletes records that are in no saga and were received before a moment, of some commits; returns how many."""
+        """Deletes records in no saga that were received before a time, of a range of commits; returns their number."""
         span = {"before": before, "first": first, "last": last}
         return sum(self._database.count(DELETION[f"delete_other_{kind}"], span) for kind in ("spans", "logs"))
 
     def _delete_links(self, span: Mapping[str, int], gone: pa.Table, *, is_erasure: bool) -> int:
-        """Deletes what links say of these sagas, and the spans that were kept for their sake alone."""
+        """Deletes the link rows of these sagas, and the spans that were kept only because of them."""
         freed = self._database.arrow(DELETION["select_linked_to"], span, gone=gone)
         if not freed.num_rows:
             return 0
@@ -280,11 +280,11 @@ def _links_of(spans: pa.Table, links: pa.Table) -> pa.Table:
     kept = set(zip(spans["trace_id"].to_pylist(), spans["span_id"].to_pylist(), strict=True))
     places = zip(links["trace_id"].to_pylist(), links["span_id"].to_pylist(), strict=True)
     found = links.filter(pa.array([each in kept for each in places], pa.bool_()))
-    return found.group_by(found.column_names).aggregate([])  # of a span that repeats they are there twice
+    return found.group_by(found.column_names).aggregate([])  # links of a repeated span occur twice
 
 
 def _without(links: str, named: Iterable[str]) -> str:
-    """Returns the stored form of links without those that name one of these sagas."""
+    """Returns the stored form of links without those to one of these sagas."""
     kept: list[Any] = [each for each in orjson.loads(links) if _saga_of(each) not in set(named)]
     return orjson.dumps(kept).decode() if kept else ""
 

@@ -1,8 +1,8 @@
-"""Finds records that are stored already. Senders repeat a request whose answer they did not get.
+"""Finds records that are already stored: senders repeat a request whose answer they did not receive.
 
-Most repeats come soon. A record whose few numbers (ids and times) are not among those of the recent ones is new without
-a look into the database, unless it is older than what is remembered. The others are compared with what is stored, in
-full: a copy that differs in anything is no repeat.
+Most repeats arrive soon. A record whose number (of its ids and times) is not among those of recent records is new
+without a query, unless it is older than the numbers in memory. All other records are compared in full with the stored
+ones: a copy that differs in any value is not a repeat.
 """
 
 from collections.abc import Iterator
@@ -19,42 +19,42 @@ from sagascope_collector.storage.database import Database
 SQL: Final = statements("records")
 
 MAX_SKEW_NS: Final = 60_000_000_000
-"""By how much a sender's clock may be ahead for its records to be looked for where they would be."""
+"""Maximum time by which a sender's clock may be ahead without its repeats being missed."""
 
 RANGE_GAP_NS: Final = 600_000_000_000
-"""Records whose times lie further apart are looked for in two ranges of time."""
+"""Records whose times differ by more are searched in separate time ranges."""
 
 MAX_RANGES: Final = 32
 
 RECEIPT_RANGE_NS: Final = 3_600_000_000_000
-"""A log record without a time was given that of its receipt: its original is looked for so far back."""
+"""A log record without a time has its time of receipt: its original is searched this far back."""
 
 
 class Repeats:
-    """Knows what came lately. Used by the one thread that appends."""
+    """Detects repeats of recent records. Used by the one thread that appends."""
 
     def __init__(self, database: Database, since: int) -> None:
-        """Remembers nothing from before `since`, in nanoseconds; 0: nothing is stored from before."""
+        """Starts without numbers of records before `since`, in nanoseconds; 0: no earlier records are stored."""
         self._database = database
         self._since = self._newer_since = since
         self._older, self._newer = NumberSet(), NumberSet()
 
     def remember(self, numbers: Numbers, now: int) -> None:
-        """Takes in the numbers of records that are stored now."""
+        """Adds the numbers of records that are stored now."""
         if len(self._newer) + numbers.size > MIN_NUMBERS_IN_MEMORY:
             self._older, self._newer = self._newer, NumberSet()
             self._since, self._newer_since = self._newer_since, now
         self._newer.add(numbers)
 
     def fresh_spans(self, spans: pa.Table) -> tuple[Mask, Numbers]:
-        """Returns which of these stored spans are no repeats, and the numbers of all."""
+        """Returns which of these stored spans are not repeats, and the numbers of all."""
         numbers = span_numbers(spans)
         start, end = spans["start"].to_numpy(), spans["end"].to_numpy()
         doubtful = self._doubtful(numbers, np.maximum(start, end))
         return self._fresh(spans, doubtful, start, SQL["select_repeated_spans"], "late_spans"), numbers
 
     def fresh_logs(self, logs: pa.Table) -> tuple[Mask, Numbers]:
-        """Returns which of these stored log records are no repeats, and the numbers of all."""
+        """Returns which of these stored log records are not repeats, and the numbers of all."""
         numbers = log_numbers(logs)
         at = logs["at"].to_numpy()
         doubtful = self._doubtful(numbers, at)
@@ -63,7 +63,7 @@ class Repeats:
         return self._fresh(logs, doubtful, since, SQL["select_repeated_logs"], "late_logs", at), numbers
 
     def _doubtful(self, numbers: Numbers, latest: Numbers) -> Mask:
-        """Returns which may be repeats: of what is remembered, of what came before that, or of each other."""
+        """Returns which may be repeats: of records in memory, of earlier ones, or of each other."""
         doubtful = self._newer.has(numbers) | self._older.has(numbers)
         if self._since:
             doubtful |= latest < np.uint64(self._since + MAX_SKEW_NS)
@@ -88,7 +88,7 @@ class Repeats:
 
 
 def _ranges(times: Numbers) -> Iterator[npt.NDArray[np.int64]]:
-    """Returns the positions of times that lie close together, in few groups."""
+    """Yields the positions of times that are close together, in a few groups."""
     order = np.argsort(times)
     gaps = np.diff(times[order])
     cuts = np.flatnonzero(gaps > RANGE_GAP_NS)
@@ -98,7 +98,7 @@ def _ranges(times: Numbers) -> Iterator[npt.NDArray[np.int64]]:
 
 
 def _drop_doubles(rows: pa.Table, places: npt.NDArray[np.int64], fresh: Mask) -> None:
-    """Lets one of several rows with the same content be fresh."""
+    """Marks only one of several rows with equal content as not a repeat."""
     compared = rows.drop_columns([name for name in ("received_at", "at", "number") if name in rows.column_names])
     seen: set[tuple[Any, ...]] = set()
     for place, row in zip(places, zip(*(each.to_pylist() for each in compared.columns), strict=True), strict=True):

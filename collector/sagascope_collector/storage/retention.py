@@ -1,4 +1,4 @@
-"""Decides what is deleted: of sagas that ended and need no attention the oldest, when they are too old or too many."""
+"""Decides which sagas are deleted: the oldest of those that ended and need no attention, by age or database size."""
 
 import logging
 import time
@@ -20,33 +20,33 @@ SQL: Final = statements("retention")
 _log: Final = logging.getLogger(__name__)
 
 DELETE_SAGAS: int = 20_000
-"""Sagas that are deleted in one transaction at most."""
+"""Maximum number of sagas that are deleted in one transaction."""
 
 LOOK_INTERVAL_SECONDS: float = 60.0
-"""Time between two looks when nothing is to be deleted."""
+"""Time between two checks when there is nothing to delete."""
 
 FREED_SHARE: Final = 0.95
-"""Share of the allowed size that may be in use after it was exceeded: each checkpoint frees much at a time."""
+"""Share of the allowed size to reach after it was exceeded: each checkpoint frees much space at a time."""
 
 OTHER_ROWS: Final = 500_000
-"""Records among which those in no saga are looked for at a time."""
+"""Records among which those in no saga are searched at a time."""
 
 DAY_SECONDS: Final = 86_400
 
 EXPIRED_IDS_DAYS: Final = 400
-"""Days for which the ids of deleted sagas are told from ids never seen."""
+"""Days for which ids of deleted sagas are distinguished from ids never seen."""
 
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """How long and how much is kept of sagas that ended and need no attention. Others are kept."""
+    """Limits of age and size for sagas that ended and need no attention. Other sagas are kept."""
 
     seconds: float | None = None
-    """Since the last record of one; None: for ever."""
+    """Maximum age since the last record of a saga; None: unlimited."""
     bytes: int | None = None
-    """Of the database: blocks in use, and the write-ahead log; None: whatever it takes."""
+    """Maximum size of the database: blocks in use, and the write-ahead log; None: unlimited."""
     summary_seconds: float | None = None
-    """Since the last record of one that completed; then its summary stays, and its records go. None: never."""
+    """Age since the last record of a completed saga after which only its summary is kept; None: never."""
 
 
 FOREVER: Final = Keep()
@@ -54,7 +54,7 @@ FOREVER: Final = Keep()
 
 @dataclass(eq=False)
 class Retention:
-    """Deletes what is over. One thread at a time."""
+    """Deletes expired sagas. One thread at a time."""
 
     _keep: Keep
     _database: Database
@@ -67,10 +67,10 @@ class Retention:
     _others_seq: int = 0
 
     def step(self, now: int) -> bool:
-        """Deletes a part of what is over; False: nothing is, or that was seen just now.
+        """Deletes some expired data; False: there is none, or the last check was recent.
 
         Raises:
-            StorageUnavailable: all answers are as they were.
+            StorageUnavailable: nothing changed.
         """
         if self._keep == FOREVER or time.monotonic() < self._next_look:
             return False
@@ -86,7 +86,7 @@ class Retention:
         return before > 0 and (self._delete_sagas("select_old", before, self._expire) or self._delete_others(before))
 
     def _free(self, now: int) -> bool:
-        """Deletes a part of what is too much; False: there is nothing that may be deleted, or need be."""
+        """Deletes some data to meet the size limit; False: the limit is met, or nothing may be deleted."""
         if self._keep.bytes is None:
             return False
         allowed = self._keep.bytes * (FREED_SHARE if self._is_exceeded else 1.0)
@@ -96,7 +96,7 @@ class Retention:
             return False
         before = now - SETTLED_AFTER_NS
         if self._delete_sagas("select_old", before, self._expire) or self._delete_others(before):
-            self._database.checkpoint()  # else the space of what was deleted still counts as used
+            self._database.checkpoint()  # otherwise the space of deleted rows still counts as used
             return True
         _log.warning(
             "The database takes %.0f MB more than --keep-size allows: what is left is recent, or needs attention.",
@@ -105,7 +105,7 @@ class Retention:
         return False
 
     def _delete_sagas(self, found: str, before: int, then: Callable[[Sequence[SagaId]], None]) -> bool:
-        """Deletes the records of some sagas without one since then, the oldest first; False: there are none."""
+        """Deletes the records of some sagas without records since `before`, the oldest first; False: there are none."""
         old = self._found(found, before)
         with self._sagas.writing, self._database.transaction():
             old = self._unchanged(old, before)
@@ -121,7 +121,7 @@ class Retention:
         self._note_expired(ids)
 
     def _delete_others(self, before: int) -> bool:
-        """Deletes records in no saga that were received before then, of some commits; False: these are the latest."""
+        """Deletes records in no saga received before `before`, of some commits; False: these are the latest."""
         first, last = self._others_seq + 1, self._others_seq + OTHER_ROWS
         ((earliest, latest),) = self._database.rows(SQL["select_receipts"], {"first": first, "last": last})
         if earliest is not None and earliest < before:
@@ -132,7 +132,7 @@ class Retention:
         return True
 
     def _downsample(self, now: int) -> bool:
-        """Deletes the records of sagas that completed long ago, and keeps their summaries; False: there are none."""
+        """Deletes records of old completed sagas, and keeps their summaries; False: there are none."""
         if self._keep.summary_seconds is None:
             return False
         before = now - max(round(self._keep.summary_seconds * NANOSECONDS_PER_SECOND), SETTLED_AFTER_NS)
@@ -143,7 +143,7 @@ class Retention:
         return _read(self._database.rows(SQL[name], {"before": before, "limit": DELETE_SAGAS}))
 
     def _unchanged(self, sagas: Iterable[SagaId], before: int) -> dict[SagaId, Bounds]:
-        """While `writing` is held: returns those of these that were not opened again meanwhile, nor are to be."""
+        """While `writing` is held: returns the sagas that were not reopened meanwhile and have no pending changes."""
         quiet = [saga for saga in sagas if not self._changes.holds(saga)]
         if not quiet:
             return {}
@@ -151,14 +151,15 @@ class Retention:
         return _read(self._database.rows(SQL["select_unchanged"], {"before": before}, wanted=wanted))
 
     def has_expired(self, saga_id: str) -> bool:
-        """Returns whether a saga of this id was deleted because of its age, or to make room; wrong for one in many.
+        """Returns whether a saga of this id was deleted because of its age or the size limit; may be wrongly true.
 
-        Four bytes of each id are kept: of ids never seen, one in a hundred is taken for one of forty million.
+        Four bytes of each id are stored: with forty million of them, one in a hundred ids never seen is a false
+        positive.
         """
         return bool(self._database.rows(SQL["select_expired"], {"id": saga_id}))
 
     def _note_expired(self, ids: Iterable[SagaId]) -> None:
-        """Within a transaction: notes the ids of deleted sagas, and deletes the notes of long ago."""
+        """Within a transaction: stores the ids of deleted sagas, and deletes old ones."""
         day = int(time.time()) // DAY_SECONDS
         self._database.rows(SQL["insert_expired"], {"day": day}, gone=summaries.ids_table(ids))
         self._database.rows(SQL["delete_expired"], {"before": day - EXPIRED_IDS_DAYS})

@@ -1,7 +1,7 @@
-"""From decoded columns to stored ones, and from stored columns to records; and what the records came under.
+"""Converts decoded columns to stored ones, and stored columns to records; holds the origins of records.
 
-Every saga that changes is read anew, so this is a hot path: values are parsed all at once, what repeats is built once,
-and columns are taken by position.
+Every changed saga is read again, so this is a hot path: values are parsed together, repeated values are built once, and
+columns are accessed by position.
 """
 
 import threading
@@ -51,21 +51,21 @@ Columns = tuple[str, ...]
 
 
 class Origin:
-    """What all records of one scope of one process share."""
+    """Properties that all records of one scope of one process share."""
 
     def __init__(self, columns: Columns) -> None:
-        """Reads the process at once: every record has it."""
+        """Parses the process at once, because every record needs it."""
         self.process = Process(*columns[:_OF_PROCESS])
         self._resource, self._scope = columns[_OF_PROCESS:]
 
     @cached_property
     def parsed(self) -> tuple[Resource, Scope]:
-        """The resource and the scope, parsed when they are first asked for."""
+        """The resource and the scope, parsed at first access."""
         return _resource(self._resource), _scope(self._scope)
 
 
 class Origins:
-    """The table of origins, in memory too. Written by the one thread that appends; read in any."""
+    """The table of origins, also in memory. Written by the one thread that appends; any thread may read."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -76,9 +76,9 @@ class Origins:
             self._put(number, tuple(columns))
 
     def numbered(self, batch: pa.Table) -> tuple[list[int], pa.Table]:
-        """Returns the number of each row of `schema.ORIGINS`, and the rows to insert for those that are new.
+        """Returns the number of each row of `schema.ORIGINS`, and the rows to insert for new ones.
 
-        `added` takes them in once they are on disk.
+        Call `added` with these once they are on disk.
         """
         rows = list(zip(*(column.to_pylist() for column in batch.columns), strict=True)) if batch.num_rows else []
         following = len(self._of_id)
@@ -91,12 +91,12 @@ class Origins:
         return numbers, schema.table(" ".join(ORIGINS.names), added, origin_id=pa.uint32()) if new else NO_ORIGINS
 
     def added(self, rows: pa.Table) -> None:
-        """Takes in rows that were inserted."""
+        """Adds inserted rows to memory."""
         for number, *columns in zip(*(column.to_pylist() for column in rows.columns), strict=True):
             self._put(number, tuple(columns))
 
     def __getitem__(self, number: int) -> Origin:
-        """Returns the origin with this number; a record refers to no other."""
+        """Returns the origin with this number, which must exist."""
         found = self._of_id[number]
         if found is None:
             raise KeyError(number)
@@ -110,7 +110,7 @@ class Origins:
             ]
 
     def environments(self) -> list[str]:
-        """Returns the environment of each origin, by its number; "" where a number is not in use."""
+        """Returns the environment of each origin, by number; "" for an unused number."""
         with self._lock:
             return [each.process.environment if each else "" for each in self._of_id]
 
@@ -136,11 +136,11 @@ def _scope(text: str) -> Scope:
     return Scope(name, version, json_values.attributes(attributes), dropped, schema_url)
 
 
-# --- to be stored ------------------------------------------------------------------------------------
+# --- stored form -------------------------------------------------------------------------------------
 
 
 def stored(batch: pa.Table, origins: Sequence[int], wanted: pa.Schema) -> pa.Table:
-    """Returns rows of `schema.SPANS` or `schema.LOGS` as they are stored.
+    """Returns rows of `schema.SPANS` or `schema.LOGS` in stored form.
 
     `origins` are the numbers of the batch's origins; `wanted` is `schema.STORED_SPANS` or `schema.STORED_LOGS`.
     """
@@ -165,28 +165,28 @@ def _extras_text(trace_state: str, *numbers: int) -> str:
     return orjson.dumps([trace_state, *numbers]).decode() if trace_state or any(numbers) else ""
 
 
-# --- as records --------------------------------------------------------------------------------------
+# --- records -----------------------------------------------------------------------------------------
 
 
 def spans(table: pa.Table, origins: Origins) -> Iterator[tuple[SagaId, Span]]:
-    """Returns stored spans as records, each with the saga that it says it is part of."""
+    """Yields stored spans as records, each with the id of its saga."""
     for own, mark, attributes, origin in _parts(table, _SPAN, origins):
         yield SagaId(origin.process.environment, mark.id), _span(own, mark, origin, attributes)
 
 
 def logs(table: pa.Table, origins: Origins) -> Iterator[tuple[SagaId, Log]]:
-    """Returns stored log records, each with its saga."""
+    """Yields stored log records, each with the id of its saga."""
     for own, mark, attributes, origin in _parts(table, _LOG, origins):
         yield SagaId(origin.process.environment, mark.id), _log(own, mark, origin, attributes)
 
 
 def marks(table: pa.Table) -> Iterator[Mark]:
-    """Returns what each row says of its place in a saga."""
+    """Yields the mark of each row."""
     return (Mark(*each) for each in _columns(table, _MARK))
 
 
 Parts = tuple[tuple[Any, ...], Mark, Attributes, Origin]
-"""A record's own columns, and what every kind of record has."""
+"""A record's own columns, and those that every kind of record has."""
 
 
 def _parts(table: pa.Table, own: Sequence[str], origins: Origins) -> Iterator[Parts]:
@@ -205,20 +205,20 @@ def _columns(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[Any, ...]]
 
 
 def _attributes_of(table: pa.Table) -> Iterator[Attributes]:
-    """Values are parsed in one go, which is several times faster than one by one."""
+    """Yields the attributes of each row. Values are parsed together, which is several times faster."""
     keys, texts = (table.column(name).to_pylist() for name, _ in schema.ATTRIBUTES)
     stored = orjson.loads(f"[{','.join(texts)}]")
     return map(_attributes, map(known_keys, keys), stored, _columns(table, _MARK))
 
 
 def attributes(keys: str, stored: str) -> Attributes:
-    """Returns the attributes of one record; those that columns hold are None."""
+    """Returns the attributes of one record; those that have columns are None."""
     return _attributes(known_keys(keys), orjson.loads(stored), _UNKNOWN)
 
 
 @lru_cache(maxsize=4096)
 def known_keys(text: str) -> list[tuple[str, int | None]]:
-    """Returns keys, each with the number of the column of `schema.MARK` that holds its value; not to be changed."""
+    """Returns keys, each with the number of its column of `schema.MARK`, or None. Callers must not change the list."""
     return [(schema.MARK_KEYS[key], key) if isinstance(key, int) else (key, None) for key in orjson.loads(text)]
 
 

@@ -1,7 +1,7 @@
-"""Tells what became of earlier runs: whether acknowledged commits are missing, and when nothing was taken in.
+"""Determines after a start whether acknowledged commits are missing, and when there were ingest outages.
 
 DuckDB opens a database without its write-ahead log, too. So while the database is open, the number of the last commit
-is kept, synced, in a small file beside it; a clean stop checkpoints, notes that in the database and removes the file.
+is kept, synced, in a small file beside it. A clean stop checkpoints, records that in the database and removes the file.
 See docs/adr/0012.
 """
 
@@ -29,17 +29,17 @@ class CommitMark:
     """The number of the last commit, kept beside the database."""
 
     def __init__(self, database: Database) -> None:
-        """Reads the id of the database; writes nothing yet."""
+        """Reads the id of the database; does not write yet."""
         self._path = mark_path(database.path)
         ((database_id, _),) = database.rows(SQL["select_stop"])
         self._id = str(database_id).encode()
         self._file: int | None = None
 
     def set(self, seq: int) -> None:
-        """Writes the number of a commit that is on disk, and waits until this is, too.
+        """Writes the number of a commit that is on disk, and syncs it.
 
         Raises:
-            OSError: it is not.
+            OSError: it cannot be written.
         """
         if self._file is None:
             self._file = os.open(self._path, os.O_CREAT | os.O_RDWR, _OWNER_ONLY)
@@ -47,29 +47,29 @@ class CommitMark:
         os.fdatasync(self._file)
 
     def remove(self) -> None:
-        """Removes it after a clean stop."""
+        """Removes the file after a clean stop."""
         self.close()
         self._path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Leaves it for the next start."""
+        """Closes the file and leaves it for the next start."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
 
 
 def mark_path(path: str) -> Path:
-    """Returns where the mark of a database is."""
+    """Returns the path of a database's mark."""
     return Path(f"{path}.commit")
 
 
 def data_loss(database: Database, seq: int, *, had_log: bool) -> str | None:
-    """Returns what may be missing, as a sentence; None: nothing is.
+    """Returns a sentence about acknowledged data that may be missing; None: none is.
 
     Args:
-        database: has just been opened.
+        database: the database, just opened.
         seq: the number of its last commit.
-        had_log: whether it had a write-ahead log before.
+        had_log: whether it had a write-ahead log before it was opened.
     """
     if database.path == IN_MEMORY:
         return None
@@ -91,7 +91,7 @@ def data_loss(database: Database, seq: int, *, had_log: bool) -> str | None:
 
 
 def opened(database: Database) -> None:
-    """Notes that the database is in use, in the file itself: the log may get lost."""
+    """Records in the file itself that the database is in use, because the log may get lost."""
     ((_, is_clean),) = database.rows(SQL["select_stop"])
     if is_clean and database.path != IN_MEMORY:
         database.rows(SQL["update_clean"], {"is_clean": False})
@@ -99,7 +99,7 @@ def opened(database: Database) -> None:
 
 
 def stopped(database: Database) -> None:
-    """Notes that everything is in the file."""
+    """Records that all data is in the file."""
     if database.path != IN_MEMORY:
         database.rows(SQL["update_clean"], {"is_clean": True})
         database.checkpoint()
@@ -117,48 +117,49 @@ class Outages:
     """The runs of collectors on a database, and the ingest outages within them. Times are nanoseconds since 1970."""
 
     def __init__(self, database: Database, steady: Callable[[], int]) -> None:
-        """`steady` returns nanoseconds since the machine started."""
+        """Creates the table access; `steady` returns nanoseconds since the machine started."""
         self._database = database
         self._steady = steady
         self._started_at = 0
 
     def start(self, now: int) -> None:
-        """Notes that a run starts now."""
+        """Records that a run starts now."""
         self._started_at = now
         self._database.rows(SQL["insert_run"], {"now": now, "boot_id": _boot_id(), "uptime": self._steady()})
 
     def stay_alive(self, now: int) -> None:
-        """Notes that a collector listens now: the time of a crash is known to within the time between two calls."""
+        """Records that the collector listens now. The time of a crash is known to within the interval of calls."""
         self._note("update_run_alive", now)
 
     def stop(self, now: int) -> None:
-        """Notes that this run ends now."""
+        """Records that this run ends now."""
         self._note("update_run_stopped", now)
 
     def _note(self, name: str, now: int) -> None:
         self._database.rows(SQL[name], {"now": now, "started_at": self._started_at, "uptime": self._steady()})
 
     def put(self, start: int, end: int) -> None:
-        """Notes an outage within this run; a later one with the same start replaces it."""
+        """Stores an outage within this run; a later one with the same start replaces it."""
         self._database.rows(SQL["put_outage"], {"start": start, "end": end})
 
     def since(self, since: int) -> list[tuple[int, int]]:
-        """Returns (from, to) of every outage that lasted until after ``since``, earliest first.
+        """Returns (start, end) of every outage that ended after ``since``, earliest first.
 
-        Between a stop or crash and the next start, and as `put` said. A new database has none. Between two runs on one
-        machine an outage is no longer than the machine ran meanwhile, whatever its wall clock said.
+        Outages are the times between a stop or crash and the next start, and those of `put`. A new database has none.
+        An outage between two runs on one machine is no longer than the machine ran meanwhile, whatever its wall clock
+        showed.
         """
         found = self._database.rows(SQL["select_outages"], {"since": since})
         return [(start, end) for start, end in found]
 
 
 def steady_clock() -> int:
-    """Returns nanoseconds since the machine started: sleep counts, setting the wall clock does not."""
+    """Returns nanoseconds since the machine started, including sleep. Setting the wall clock has no effect."""
     return time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _boot_id() -> str:
-    """Returns what tells this start of the machine from others; another text each time where that is not known."""
+    """Returns an id of the current boot of the machine; another text at each call if it is not known."""
     try:
         return _BOOT_ID.read_text().strip()
     except OSError:

@@ -1,6 +1,6 @@
-"""The summaries of sagas: those that are open in one small table, those that ended appended to another.
+"""The summaries of sagas: open sagas in one small table, ended ones appended to another.
 
-Where the records of a saga lie (`Bounds`) is kept beside its summary.
+The location of a saga's records (`Bounds`) is stored with its summary.
 """
 
 import math
@@ -26,24 +26,24 @@ SQL: Final = statements("sagas")
 OUTCOMES: Final = statements("outcomes")
 
 SETTLED_AFTER_NS: Final = 60_000_000_000
-"""Time since the last record of an ended saga after which its summary is moved: later records are rare then."""
+"""Time since the last record of an ended saga after which its summary is moved: later records are rare."""
 
 MOVE_ROWS: Final = 100_000
-"""Summaries that are moved in one transaction at most."""
+"""Maximum number of summaries that are moved in one transaction."""
 
 MOVE_INTERVAL_SECONDS: float = 5.0
 
 SORT_ROWS: Final = 1_000_000
-"""Terms that are sorted together: each look-up reads one row group of each such run."""
+"""Number of terms that are sorted together: a look-up reads one row group of each sorted run."""
 
 LONG_BATCHES: Final = 20
-"""Batches of ended sagas beyond which lists are read from the newest on."""
+"""Number of batches of ended sagas beyond which lists are read from the newest on."""
 
 KNOWN_IDS: Final = 50_000
-"""Ids of which it is remembered where their records lie."""
+"""Maximum number of ids whose bounds are cached."""
 
 _UNKNOWN: Final = (NO_BOUNDS, None)
-"""Of an id without a summary."""
+"""The cached value of an id without a summary."""
 
 
 class Sagas:
@@ -68,27 +68,27 @@ class Sagas:
         self._known_lock = threading.Lock()
         self._changes_of_known = 0
         self.moves = 0
-        """A number that is odd while records are moved, and another afterwards."""
+        """A counter that is odd while records are moved, and higher afterwards."""
         self._erased: set[SagaId] = set()
         self._reopened: list[SagaId] | None = None
-        """Ended sagas that were opened again since a copy was begun; None: no copy is being made."""
+        """Ended sagas that were reopened since a copy started; None: no copy is running."""
         self._next_move = 0.0
         self._next_due: float = 0
-        """When a saga is due next, or earlier."""
+        """A lower bound of the time at which the next saga is due."""
         ((self._batch,),) = database.rows(SQL["select_last_batch"])
         found = database.rows(SQL["select_step_services"])
         self._step_services = {(environment, name, step): service for environment, name, step, service in found}
 
-    # --- where records lie ---------------------------------------------------------------------------
+    # --- bounds of records ---------------------------------------------------------------------------
 
     def bounds(self, ids: Iterable[SagaId]) -> dict[SagaId, Bounds]:
-        """Returns where the records of each id lie; ids without any are absent."""
+        """Returns the bounds of the records of each id; ids without records are absent."""
         ids = list(ids)
-        found = self._changes.bounds(ids)  # first: what is settled meanwhile is found twice, not missed
+        found = self._changes.bounds(ids)  # first: changes that are settled meanwhile are then found twice, not missed
         return _joined(found, {saga: known for saga, (known, _) in self._stored(ids).items()})
 
     def bounds_called(self, saga_id: str) -> dict[SagaId, Bounds]:
-        """Returns the same of one id in every environment in which it was seen, in the order of their names."""
+        """Returns the bounds of one id in every environment that has it, ordered by environment."""
         found = self._changes.bounds(self._changes.called(saga_id))
         with self._database.transaction():
             rows = self._database.rows(SQL["select_bounds_of_open_called"], {"id": saga_id})
@@ -108,7 +108,7 @@ class Sagas:
         return [batch for (batch,) in self._database.rows(SQL["select_batches"], wanted=wanted)]
 
     def _stored(self, ids: Sequence[SagaId]) -> dict[SagaId, tuple[Bounds, bool | None]]:
-        """Returns where summaries say that records lie, and whether that is among the ended ones."""
+        """Returns the bounds in the summaries, and whether the saga has ended; None: there is no summary."""
         with self._known_lock:
             found = {saga: self._known[saga] for saga in ids if saga in self._known}
             as_of = self._changes_of_known
@@ -117,7 +117,7 @@ class Sagas:
             return {saga: known for saga, known in found.items() if known != _UNKNOWN}
         read: dict[SagaId, tuple[Bounds, bool | None]] = dict.fromkeys(wanted, _UNKNOWN)
         table = summaries.ids_table(wanted)
-        with self._database.transaction():  # else one that is moved or opened again meanwhile is in neither table
+        with self._database.transaction():  # otherwise a saga that is moved or reopened meanwhile is in neither table
             for saga, text in self._open(wanted, table):
                 read[saga] = load_bounds(text), False
             for batch in self.batches({saga.id for saga in wanted}):
@@ -125,14 +125,14 @@ class Sagas:
                 for environment, id_, text in found_here:
                     read[SagaId(environment, id_)] = load_bounds(text), True
         with self._known_lock:
-            if as_of == self._changes_of_known:  # else what was read may be of before
+            if as_of == self._changes_of_known:  # otherwise the read values may be outdated
                 self._known.update(read)
             while len(self._known) > KNOWN_IDS:
                 self._known.popitem(last=False)
         return {saga: known for saga, known in (found | read).items() if known != _UNKNOWN}
 
     def _open(self, ids: Sequence[SagaId], table: pa.Table) -> list[tuple[SagaId, str]]:
-        """Returns the bounds of those of these that are open; one is looked for by value, since a join takes longer."""
+        """Returns the bounds of open sagas; a single one is looked up by value, because a join takes longer."""
         if len(ids) == 1:
             found = self._database.rows(SQL["select_bounds_of_open_called"], {"id": ids[0].id})
             return [(ids[0], text) for environment, text in found if environment == ids[0].environment]
@@ -142,9 +142,9 @@ class Sagas:
     # --- writing -------------------------------------------------------------------------------------
 
     def put(self, ids: Sequence[SagaId], rows: Sequence[SagaRow]) -> None:
-        """Replaces all summaries of these ids by `rows`, and settles what was claimed of them.
+        """Replaces all summaries of these ids with `rows`, and settles the claimed changes.
 
-        `rows` were made of records read after the claim; what came since keeps its id among the changes.
+        `rows` were computed from records read after the claim. Ids with later records stay among the changes.
 
         Raises:
             StorageUnavailable: nothing was written.
@@ -187,7 +187,7 @@ class Sagas:
         self._step_services |= new_services
 
     def _ignore(self, downsampled: Iterable[SagaId]) -> None:
-        """Deletes records that came for sagas of which only the summary is kept: it would become one of these alone."""
+        """Deletes new records of downsampled sagas: a summary computed from these records alone would be wrong."""
         with self._database.transaction():
             self._records.delete({saga: self._changes.claimed(saga) for saga in downsampled})
         self._changes.settle(downsampled)
@@ -209,7 +209,7 @@ class Sagas:
         return {step: service for step, service in told.items() if self._step_services.get(step) != service}
 
     def _reopen(self, ids: Sequence[SagaId]) -> pa.Table:
-        """Within a transaction: deletes and returns the ended summaries of these ids, which get new ones, or none."""
+        """Within a transaction: deletes and returns the ended summaries of these ids, which the caller may replace."""
         if self._reopened is not None:
             self._reopened.extend(ids)
         rows = self._database.rows(SQL["delete_ended"], settled=summaries.ids_table(ids)) if ids else []
@@ -219,12 +219,12 @@ class Sagas:
         return gone
 
     def scattered(self, intervals: int) -> list[tuple[SagaId, Bounds]]:
-        """Returns open sagas whose records lie in so many places or more."""
+        """Returns open sagas whose records have at least this number of intervals."""
         found = self._database.rows(SQL["select_scattered"], {"intervals": intervals})
         return [(SagaId(environment, id_), load_bounds(text)) for environment, id_, text in found]
 
     def bounds_of_open(self, saga: SagaId) -> Bounds:
-        """Returns where the summary of an open saga says that its records lie."""
+        """Returns the bounds in the summary of an open saga."""
         found = self._database.rows(SQL["select_bounds_of_open"], wanted=summaries.ids_table([saga]))
         return load_bounds(found[0][2]) if found else NO_BOUNDS
 
@@ -235,9 +235,9 @@ class Sagas:
 
     @contextmanager
     def moving(self, saga: SagaId, where: Bounds) -> Iterator[None]:
-        """Within the block the records of an open saga are moved, in one transaction, to `where`.
+        """Marks that the records of an open saga are moved to `where`, in one transaction, within the block.
 
-        Who reads where they are and then finds them gone reads again: see `moves`. `writing` is held meanwhile.
+        Readers that do not find records at their old place read again: see `moves`. `writing` is held meanwhile.
         """
         self.moves += 1
         try:
@@ -250,7 +250,7 @@ class Sagas:
             self.moves += 1
 
     def forget_bounds(self, ids: Iterable[SagaId]) -> None:
-        """Reads where the records of these lie anew when that is asked for next."""
+        """Removes the bounds of these ids from the cache."""
         with self._known_lock:
             self._changes_of_known += 1
             for saga in ids:
@@ -260,7 +260,7 @@ class Sagas:
         """Moves summaries of sagas that ended a while ago; False: there are few of them.
 
         Raises:
-            StorageUnavailable: all answers are as they were.
+            StorageUnavailable: nothing changed.
         """
         if time.monotonic() < self._next_move:
             return False
@@ -285,7 +285,7 @@ class Sagas:
         return bool(ended.num_rows >= MOVE_ROWS)
 
     def sort_terms(self) -> bool:
-        """Sorts the terms of sagas that ended lately, once there are many; False: there are few."""
+        """Sorts the terms of recently ended sagas, once there are many; False: there are few."""
         ((count,),) = self._database.rows(SQL["count_recent_terms"])
         if int(count) < SORT_ROWS:
             return False
@@ -304,9 +304,9 @@ class Sagas:
 
     @contextmanager
     def noting_reopened(self) -> Iterator[Sequence[SagaId]]:
-        """Returns a list that grows with the ended sagas that are opened again within the block.
+        """Yields a list to which ended sagas are added that are reopened within the block.
 
-        `writing` must not be held by the caller.
+        The caller must not hold `writing`.
         """
         reopened: list[SagaId] = []
         with self.writing:
@@ -318,15 +318,15 @@ class Sagas:
                 self._reopened = None
 
     def downsample(self, ids: Sequence[SagaId]) -> None:
-        """Within a transaction, while `writing` is held: notes that only the summaries of these are kept."""
+        """Within a transaction, while `writing` is held: records that only the summaries of these sagas are kept."""
         values = {"bounds": DOWNSAMPLED.dump()}
         self._database.rows(SQL["update_ended_bounds"], values, settled=summaries.ids_table(ids))
         self.forget_bounds(ids)
 
     def delete_terms(self, texts: Sequence[str]) -> None:
-        """Within a transaction, while `writing` is held: lets nothing tell that ids or keys of these were here.
+        """Within a transaction, while `writing` is held: deletes all terms with these ids or keys.
 
-        Ended sagas that have them too, of other environments or names, are found as before.
+        Ended sagas of other environments or names that have the same terms can still be found.
         """
         wanted = schema.table("term", zip(texts, strict=True))
         batches = self.batches(texts)
@@ -336,23 +336,23 @@ class Sagas:
             self._database.rows(SQL["insert_terms_again"], {"batch": batch}, wanted=wanted)
 
     def erased(self, ids: Sequence[SagaId]) -> None:
-        """Refuses summaries that were made of records which are gone by now."""
+        """Rejects summaries that were computed from records that are now erased."""
         self._erased.update(ids)
         self.forget_bounds(ids)
 
     def is_erased(self, saga: SagaId) -> bool:
-        """While `writing` is held: returns whether a saga was erased, and no record that came since is claimed."""
+        """While `writing` is held: returns whether a saga was erased, and has no later record that is claimed."""
         return saga in self._erased and self._changes.claimed(saga) == NO_BOUNDS
 
     def _without_erased(self, ids: Sequence[SagaId], rows: Sequence[SagaRow]) -> Sequence[SagaRow]:
-        """Returns the rows that were made of what is there: of erased sagas only those with records since then."""
+        """Returns the rows that were computed from existing records: of erased sagas, only those with later records."""
         self._erased.difference_update(saga for saga in ids if self._changes.claimed(saga) != NO_BOUNDS)
         return [row for row in rows if id_of(row) not in self._erased]
 
     # --- reading -------------------------------------------------------------------------------------
 
     def due(self, now: int, limit: int) -> Sequence[SagaId]:
-        """Returns the ids with a summary whose ``due_at`` is not after ``now``, earliest first."""
+        """Returns the ids with a summary whose ``due_at`` is at or before ``now``, earliest first."""
         if now < self._next_due and self._database.is_open:
             return []
         due = [SagaId(*row) for row in self._database.rows(SQL["select_due"], {"now": now, "limit": limit})]
@@ -368,12 +368,12 @@ class Sagas:
         return [(name, environment, status, sagas, needing) for name, environment, status, sagas, needing in found]
 
     def step_services(self) -> Mapping[tuple[str, str, str], str]:
-        """Returns the service that ran a step last, by (environment, saga name, step), over all sagas."""
+        """Returns the service that last ran a step, by (environment, saga name, step), over all sagas."""
         return self._step_services
 
 
 def _joined(changed: Mapping[SagaId, Bounds], stored: Mapping[SagaId, Bounds]) -> dict[SagaId, Bounds]:
-    """Returns where records lie that changes and summaries tell of; those of downsampled sagas are gone."""
+    """Returns the bounds of both changes and summaries. Downsampled sagas have no records."""
     found = dict(changed)
     for saga, known in stored.items():
         if known == DOWNSAMPLED:

@@ -1,9 +1,9 @@
-"""The columns of records: as they are decoded (a `Batch`), and as they are stored.
+"""The columns of records: in decoded form (a `Batch`), and in stored form.
 
 Ids are bytes. Attributes are two JSON texts: the array of keys, which repeats from record to record, and the array of
-values, as `json_values` writes them. A number n among the keys stands for the attribute that column n of `MARK`
-holds; its value is found there, and not among the values. Events, links, resource and scope are texts of the same
-kind, with ``[[key, value], ...]`` for attributes, ``""`` where there are none. ``""`` and 0 mean: not said.
+values, as `json_values` writes them. A number n among the keys stands for the attribute in column n of `MARK`; its
+value is in that column, and not among the values. Events, links, resource and scope are texts of the same kind, with
+``[[key, value], ...]`` for attributes, ``""`` if there are none. ``""`` and 0 mean: not given.
 
 No column is a list: DuckDB 2.0 would write the elements of up to 2,048 earlier rows into its log with each commit.
 """
@@ -39,7 +39,7 @@ MARK_KEYS: Final = (
     semconv.STEP_KEY,
     semconv.STEP_ATTEMPT,
 )
-"""The attributes that say what is in the columns of `MARK`."""
+"""The attributes whose values are in the columns of `MARK`."""
 
 PROCESS: Final[tuple[Column, ...]] = (
     ("environment", pa.string()),
@@ -53,10 +53,10 @@ PROCESS: Final[tuple[Column, ...]] = (
 ATTRIBUTES: Final[tuple[Column, ...]] = (("attribute_keys", pa.string()), ("attribute_values", pa.string()))
 
 ORIGIN: Final[tuple[Column, ...]] = (*PROCESS, ("resource", pa.string()), ("scope", pa.string()))
-"""What all records of one scope share."""
+"""Properties that all records of one scope share."""
 
 RECEIPT: Final[tuple[Column, ...]] = (("received_at", pa.int64()), ("origin", pa.int32()))
-"""When a record came, and the row of `ORIGINS` that it came under."""
+"""The time of receipt of a record, and the number of its row of `ORIGINS`."""
 
 _IDS: Final[tuple[Column, ...]] = (("trace_id", pa.binary()), ("span_id", pa.binary()))
 
@@ -78,7 +78,7 @@ EXTRAS: Final[tuple[Column, ...]] = (
     ("dropped_events", pa.uint32()),
     ("dropped_links", pa.uint32()),
 )
-"""What most spans do not have: stored as one JSON text."""
+"""Fields that most spans do not have, stored as one JSON text."""
 
 _LISTS: Final[tuple[Column, ...]] = (("events", pa.string()), ("links", pa.string()))
 
@@ -102,7 +102,7 @@ SPANS: Final = pa.schema([*SPAN, *MARK, *ATTRIBUTES, *RECEIPT])
 LOGS: Final = pa.schema([*LOG, *MARK, *ATTRIBUTES, *RECEIPT])
 
 LINKS: Final = pa.schema([*_IDS, ("environment", pa.string()), *MARK])
-"""One row for each link that names a saga; the ids are those of the span that has it."""
+"""One row for each link that names a saga; the ids are those of the span with the link."""
 
 _RECEIVED: Final[tuple[Column, ...]] = (("received_at", pa.int64()), ("origin_id", pa.uint32()))
 
@@ -114,7 +114,7 @@ STORED_LOGS: Final = pa.schema([*_RECEIVED, *LOG, *MARK, *ATTRIBUTES])
 
 
 def table(names: str, rows: Iterable[Sequence[Any]], **types: pa.DataType) -> pa.Table:
-    """Returns rows as columns of these names; they hold texts, but for those of other `types`."""
+    """Returns rows as a table with these column names; columns are texts unless `types` gives another type."""
     kinds = [(name, types.get(name, pa.string())) for name in names.split()]
     columns = list(zip(*rows, strict=True)) or [()] * len(kinds)
     arrays = [pa.array(column, kind) for column, (_, kind) in zip(columns, kinds, strict=True)]
@@ -122,5 +122,5 @@ def table(names: str, rows: Iterable[Sequence[Any]], **types: pa.DataType) -> pa
 
 
 def no_rows(schema: pa.Schema) -> pa.Table:
-    """Returns an empty table; `pa.Schema.empty_table` would import pandas, which takes a third of the start."""
+    """Returns an empty table. `pa.Schema.empty_table` would import pandas, which takes a third of the start-up time."""
     return pa.Table.from_batches([], schema)

@@ -1,7 +1,8 @@
-"""How often and how long steps ran, and how many sagas ended: counts by time, kept apart from what they were made of.
+"""Frequency and duration of steps, and outcomes of sagas: counts by time, stored separately from records.
 
-An attempt is counted with the commits that hold its views, once; where they fall into two of the parts that are
-counted together, twice. Buckets grow by an eighth of a power of two: a percentile is accurate to 4.5 %.
+An attempt is counted once, with the commits that contain its spans; if these fall into two parts that are counted
+separately, it is counted twice. Histogram buckets grow by an eighth of a power of two, so that percentiles are accurate
+to 4.5 %.
 """
 
 import time
@@ -32,35 +33,35 @@ SQL: Final = statements("statistics")
 
 YOUNG_SECONDS: Final = 2 * 86_400
 KEPT_SECONDS: Final = 400 * 86_400
-"""Age at which slots become hours, and at which they are deleted."""
+"""Age at which counts are deleted; from `YOUNG_SECONDS` on they are summed by hour."""
 
 MAX_STEPS: Final = 1_000
-"""Steps that are counted of one part: the most frequent. What has more has ids in the names of its steps."""
+"""Maximum number of steps counted in one part, the most frequent. More steps mean that their names contain ids."""
 
 COUNT_ROWS: int = 250_000
 COUNT_INTERVAL_SECONDS: float = 60.0
-"""Records, or time, after which spans are counted."""
+"""Time after which new spans are counted, even if they are few."""
 
 FRESH_SECONDS: Final = 2.0
-"""Time for which counts of spans that were not counted yet are used again."""
+"""Time for which counts of uncounted spans are reused."""
 
 AGE_INTERVAL_SECONDS: Final = 3600.0
 
 
 class Statistics:
-    """The tables of counts. One thread counts; any may read."""
+    """The tables of counts. One thread counts; any thread may read."""
 
     def __init__(self, database: Database, records: Records) -> None:
         self._database = database
         self._records = records
         self.counted_seq = int(database.rows(SQL["select_counted_seq"])[0][0])
-        """The commit up to which every span is counted."""
+        """The last commit whose spans are counted."""
         self._next_count = time.monotonic() + COUNT_INTERVAL_SECONDS
         self._next_aging = 0.0
         self._recent: tuple[float, int, pa.Table] | None = None
 
     def count(self, now: int) -> bool:
-        """Counts spans that were not counted yet, once there are enough; False: there are not.
+        """Counts new spans, once there are enough; False: there are not.
 
         Raises:
             StorageUnavailable: nothing was counted.
@@ -96,15 +97,15 @@ class Statistics:
         self._next_aging = time.monotonic() + AGE_INTERVAL_SECONDS
 
     def steps(self, name: str, environment: str | None, since: int, period: int) -> list[StepStatistics]:
-        """Returns how often and how long the steps of a saga type ran that started since then, in their usual order.
+        """Returns the statistics of the steps of a saga type that started since `since`, in their usual order.
 
-        What is of the type `TRANSITION` is the time between two steps, which `steps_of` names.
+        Entries of the type `TRANSITION` are the time between two steps, which `steps_of` names.
 
         Args:
             name: the saga type.
-            environment: None: all of them.
-            since: in nanoseconds since 1970; cut to five minutes, or, where it is older than two days, to hours.
-            period: length of a part of the window, in seconds: a `whole_period`.
+            environment: the environment; None: all environments.
+            since: nanoseconds since 1970, truncated to five minutes or, if older than two days, to hours.
+            period: the length of a part of the window in seconds, a `whole_period`.
         """
         asked = {"name": name, "environment": environment}
         values = asked | {"since": since // NANOSECONDS_PER_SECOND // SLOT_SECONDS * SLOT_SECONDS, "width": period}
@@ -119,12 +120,12 @@ class Statistics:
             durations.setdefault((step, type_, at), {})[bucket] = int(attempts)
         current = dict(self._database.rows(SQL["count_current_steps"], asked))
         for step in current.keys() - {step for step, _ in counted}:
-            counted[step, semconv.TYPE_ACTION] = []  # started, and never ended within the window
+            counted[step, semconv.TYPE_ACTION] = []  # started, and did not end within the window
         ordered = sorted(counted, key=lambda key: (usual_position(counted[key]), key))
         return [step_statistics(*key, counted[key], durations, current.get(key[0], 0)) for key in ordered]
 
     def paths(self, name: str, environment: str | None, since: int, limit: int) -> list[PathCount]:
-        """Returns the paths of sagas of a type that started since then and ended, the most frequent first."""
+        """Returns the paths of ended sagas of a type that started since `since`, the most frequent first."""
         values = {"name": name, "environment": environment, "since": since, "limit": limit}
         return [
             PathCount(tuple(orjson.loads(steps)), sagas, completed, SagaId(where, id_))
@@ -132,7 +133,7 @@ class Statistics:
         ]
 
     def _of_recent(self) -> pa.Table:
-        """Returns counts of what was not counted yet; made anew every `FRESH_SECONDS` at most."""
+        """Returns the counts of uncounted spans, computed at most every `FRESH_SECONDS`."""
         recent = self._recent
         if recent is None or time.monotonic() - recent[0] > FRESH_SECONDS:
             recent = time.monotonic(), self.counted_seq, self._count(self.counted_seq, self._records.seq)
@@ -143,19 +144,19 @@ class Statistics:
 OUTCOMES: Final = statements("outcomes")
 
 SagaType = tuple[str, str]
-"""An environment, and a saga name."""
+"""An environment and a saga name."""
 
 
 class OutcomePeriod(NamedTuple):
-    """The sagas that ended within one minute, or, where that is long ago, within one hour."""
+    """The sagas that ended within one minute or, for older counts, one hour."""
 
     start: int
-    """In seconds since 1970."""
+    """The start of the period in seconds since 1970."""
     ended: int
     failed: int
-    """Those of them that failed or were compensated."""
+    """Sagas that failed or were compensated."""
     running: int = 0
-    """Sagas that started within it and have not ended."""
+    """Sagas that started within the period and have not ended."""
 
 
 class FailedSaga(NamedTuple):
@@ -166,20 +167,20 @@ class FailedSaga(NamedTuple):
 
 
 class Outcomes:
-    """The table of outcome counts. Safe from any thread."""
+    """The table of outcome counts. Thread-safe."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def failing_types(self, since: int, failed: int) -> list[SagaType]:
-        """Returns the types of which so many sagas or more failed since then, in seconds since 1970."""
+        """Returns the types of which at least `failed` sagas failed since `since`, in seconds since 1970."""
         found = self._database.rows(OUTCOMES["select_failing_types"], {"since": since, "failed": failed})
         return [(environment, name) for environment, name in found]
 
     def counts(self, types: Iterable[SagaType], oldest: int, recent: int) -> dict[SagaType, list[OutcomePeriod]]:
         """Returns the outcomes of these types since `oldest`: by minute since `recent`, by hour before it.
 
-        Sagas that need attention are left out. Both times are in seconds since 1970.
+        Sagas that need attention are excluded. Both times are in seconds since 1970.
         """
         wanted = table("environment name", types)
         found: dict[SagaType, list[OutcomePeriod]] = {}
@@ -195,10 +196,10 @@ class Outcomes:
         return [FailedSaga(SagaKey(environment, name, id_, run), ended_at) for id_, run, ended_at in found]
 
     def step_counts(self, oldest: int, recent: int, failed: int) -> dict[tuple[str, str, str], list[OutcomePeriod]]:
-        """Returns the attempts since `oldest` by (environment, saga name, step), as far as they are counted.
+        """Returns the counted attempts since `oldest` by (environment, saga name, step).
 
         By five minutes since `recent`, by hour before it; both times are in seconds since 1970. Steps with fewer than
-        `failed` failed attempts since `recent` are left out.
+        `failed` failed attempts since `recent` are excluded.
         """
         found: dict[tuple[str, str, str], list[OutcomePeriod]] = {}
         values = {"oldest": oldest, "recent": recent, "failed": failed}
@@ -207,7 +208,7 @@ class Outcomes:
         return found
 
     def step_sagas(self, environment: str, name: str, step: str, since: int, until: int) -> list[OutcomePeriod]:
-        """Returns the sagas that reached a step between these times, by five minutes; those with an error have failed.
+        """Returns the sagas that reached a step between these times, by five minutes; `failed` had an error at it.
 
         The times are in nanoseconds since 1970.
         """
@@ -224,7 +225,7 @@ class Outcomes:
         return [FailedSaga(SagaKey(environment, name, id_, run), ended_at) for id_, run, ended_at in found]
 
     def age(self, before: int, oldest: int) -> None:
-        """Adds up minutes before `before` to hours, and deletes what is older than `oldest`; both in seconds."""
+        """Sums counts before `before` by hour, and deletes counts older than `oldest`; both in seconds since 1970."""
         values = {"before": before // 3600 * 3600}
         with self._database.transaction():
             self._database.rows(OUTCOMES["age_outcome_counts"], values)

@@ -1,4 +1,4 @@
-"""A database that is open: one object for each subject, put together here."""
+"""An open database: one object per subject, assembled here."""
 
 import threading
 import time
@@ -33,7 +33,7 @@ _SELECT_USED: Final = (
 
 
 class Storage:
-    """One database. Its parts may be used from any thread, as far as they do not say otherwise.
+    """One database. Its parts are thread-safe unless they state otherwise.
 
     Locks are taken in this order: `_maintaining`, `Sagas.writing`, `Records.appending`.
     """
@@ -48,27 +48,27 @@ class Storage:
         keep: Keep = FOREVER,
         accept_data_loss: bool = False,
     ) -> None:
-        """Opens or makes a database; ``:memory:`` keeps nothing on disk.
+        """Opens or creates a database; ``:memory:`` stores nothing on disk.
 
-        Where acknowledged records may be missing, `data_loss` says so, and the database is opened to be read only,
-        unless that is accepted.
+        If acknowledged records may be missing, `data_loss` describes it, and the database is read-only unless
+        `accept_data_loss` is set.
 
         Args:
             path: the file.
-            clock: now, in nanoseconds since 1970.
-            steady: nanoseconds since the machine started, by which outages are bounded.
-            memory_bytes: what DuckDB may hold in memory.
-            keep: what is kept, and for how long.
-            accept_data_loss: go on although acknowledged records may be missing.
+            clock: returns the current time in nanoseconds since 1970.
+            steady: returns nanoseconds since the machine started, which limit the length of outages.
+            memory_bytes: the memory limit of DuckDB.
+            keep: the limits of age and size.
+            accept_data_loss: whether to continue although acknowledged records may be missing.
 
         Raises:
-            CannotStart: what `connection.connect` and `connection.migrate` raise.
+            CannotStart: an error of `connection.connect` or `connection.migrate`.
         """
         self._path = path
         self._clock = clock
         self._steady = steady
         self._maintaining = threading.Lock()
-        """Held while a piece of maintenance is done, and while the database is copied."""
+        """Held during a unit of maintenance, and while the database is copied."""
         had_log = path != IN_MEMORY and Path(f"{path}.wal").exists()
         self.database = Database(path, memory_bytes)
         try:
@@ -124,7 +124,7 @@ class Storage:
         self._long_running = LongRunning(database, self.sagas, origins, self.statistics)
 
     def search(self, text: str, *, limit: int) -> list[Hit]:
-        """Returns (kind, summary) of sagas found by id, key, beginning of the id, trace or span; best first."""
+        """Returns (kind, summary) of sagas found by id, key, prefix of the id, trace or span; best first."""
         if found := self.listing.search(text, limit=limit):
             return found
         wanted = [saga for saga in self.lookup.sagas_with(text) if saga.id]
@@ -132,10 +132,10 @@ class Storage:
         return [(kind, row) for row in self.listing.of_ids(wanted, limit)] if wanted else []
 
     def maintain(self) -> bool:
-        """Does one piece of the work that is due now and then, the most urgent first; False: there is none now.
+        """Does one unit of maintenance, the most urgent first; False: none is due.
 
         Raises:
-            StorageUnavailable: it is still to be done; all answers are as they were.
+            StorageUnavailable: the unit was not done; all queries return the same as before.
         """
         with self._maintaining:
             now = self._clock()
@@ -149,20 +149,20 @@ class Storage:
             )
 
     def size_bytes(self) -> int:
-        """Returns what the database takes on disk, its write-ahead log included; 0 in memory."""
+        """Returns the size of the database on disk, including its write-ahead log; 0 in memory."""
         if self._path == IN_MEMORY:
             return 0
         files = (Path(self._path), Path(f"{self._path}.wal"))
         return sum(file.stat().st_size for file in files if file.exists())
 
     def used_bytes(self) -> int:
-        """Returns what is in use of that: a file does not shrink by deletion, but its space is used again."""
+        """Returns the used part of that size: deletion does not shrink the file, but its space is reused."""
         ((block_bytes, used_blocks),) = self.database.rows(_SELECT_USED)
         log = Path(f"{self._path}.wal")
         return int(block_bytes) * int(used_blocks) + (log.stat().st_size if log.exists() else 0)
 
     def close(self) -> None:
-        """Finishes what is under way and releases the database; further calls but this raise `StorageUnavailable`."""
+        """Finishes running work and releases the database; later calls except `close` raise `StorageUnavailable`."""
         if not self.database.is_open:
             return
         is_clean = False
@@ -176,7 +176,7 @@ class Storage:
                 self._mark.close()
 
     def _stop(self) -> bool:
-        """Puts everything into the file; False: the next start finds the log, and what it holds."""
+        """Moves all data into the file; False: it stays in the log for the next start."""
         try:
             self.records.write_snapshot()
             self.outages.stop(self._clock())

@@ -1,4 +1,4 @@
-"""`SagaRow`s and what lists are narrowed to; to columns and back. Pure."""
+"""`SagaRow`s and filters of lists, and their conversion to columns and back."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,11 +14,11 @@ from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.storage import schema
 
 LATEST_TIME_NS: Final = 2**63 - 1
-"""The latest time that is kept, in the year 2262: a record may carry any number of 64 bits."""
+"""The latest time that can be stored, in the year 2262: a record may contain any number of 64 bits."""
 
 
 class SagaRow(NamedTuple):
-    """The kept summary of one saga: derived, so that lists need no records; rebuilt from the records at any time."""
+    """The stored summary of one saga, so that lists need no records; it can be rebuilt from the records at any time."""
 
     key: SagaKey
     status: str
@@ -26,31 +26,31 @@ class SagaRow(NamedTuple):
     step: str | None
     service: str | None
     steps: tuple[str, ...]
-    """Names of every step with an attempt, for the ``step`` filter."""
+    """Names of all steps with an attempt, for the ``step`` filter."""
     services: tuple[str, ...]
     started_at: int
     updated_at: int
     ended_at: int | None
     due_at: int | None
-    """When it must be evaluated again though nothing was received, in nanoseconds."""
+    """When it must be re-evaluated even without new records, in nanoseconds; None: never."""
     keys: dict[str, str]
     document: str
-    """The summary that the API answers, as JSON."""
+    """The summary that the API returns, as JSON."""
     step_services: Mapping[str, str] = MappingProxyType({})
-    """The service that ran each step, by the step's name; kept for all sagas of a type: `Sagas.step_services`."""
+    """The service that ran each step, by step name; stored for all sagas of a type: `Sagas.step_services`."""
     incident: IncidentSaga | None = None
-    """Why it needs attention; written, and read by `Incidents` alone: rows that are read back have None."""
+    """Why it needs attention. Only `Incidents` reads it; rows read from the table have None."""
 
 
 class Order(NamedTuple):
-    """By what a list is ordered."""
+    """The order of a list."""
 
     by: str = "started"
-    """``started``, ``updated``, ``duration`` (so far, where one has not ended), ``status``, ``id`` or ``step``."""
+    """``started``, ``updated``, ``duration`` (so far, if open), ``status``, ``id`` or ``step``."""
     is_falling: bool = True
 
     def __str__(self) -> str:
-        """Returns it as the API writes it."""
+        """Returns the form of the API."""
         return f"-{self.by}" if self.is_falling else self.by
 
 
@@ -58,7 +58,7 @@ NEWEST: Final = Order()
 
 
 class Page(NamedTuple):
-    """Rows in the order that was asked for, and where to go on; None: nothing follows."""
+    """Rows in the requested order, and the cursor of the next page; None: there is none."""
 
     rows: list[SagaRow]
     next_cursor: str | None
@@ -112,12 +112,12 @@ def id_hash(text: str) -> int:
 
 
 def ids_table(ids: Iterable[SagaId]) -> pa.Table:
-    """Returns saga ids as columns."""
+    """Returns saga ids as a table."""
     return schema.table("environment id", ids)
 
 
 def read(columns: Sequence[Any]) -> SagaRow:
-    """Returns one fetched row, its columns in the order of `SCHEMA` without the bounds."""
+    """Returns a row from a fetched tuple with the columns of `SCHEMA` except the bounds."""
     row = dict(zip(_READ, columns, strict=True))
     key = SagaKey(*(row.pop(name) for name in ("environment", "name", "id", "run")))
     row["steps"], row["services"] = tuple(orjson.loads(row["steps"])), tuple(orjson.loads(row["services"]))
@@ -135,20 +135,20 @@ def _time(at: int | None) -> int | None:
 
 
 def names(path: tuple[str, ...] | None) -> str | None:
-    """Returns the text of a list of these names."""
+    """Returns the text of a list of these names; None for None."""
     return None if path is None else _text(path)
 
 
 def element(value: str | None) -> str | None:
-    """Returns what the text of a list that holds `value` contains: no other does, since JSON escapes quotes."""
+    """Returns a text that only lists with the element `value` contain, because JSON escapes quotes."""
     return None if value is None else orjson.dumps(value).decode()
 
 
 def member(value: str | None) -> str | None:
-    """Returns what the text of an object contains in which some member is `value`."""
+    """Returns a text that objects with a member of the value `value` contain."""
     return None if value is None else f":{element(value)}"
 
 
 def id_of(row: SagaRow) -> SagaId:
-    """Returns where its records are."""
+    """Returns the id under which the saga's records are stored."""
     return SagaId(row.key.environment, row.key.id)
