@@ -30,6 +30,6 @@ SELECT
 FROM alert_notifications
 
 -- name: clear_notifications
--- what is still to be delivered never will be
+-- pending notifications are cleared as well, and not delivered
 UPDATE alert_notifications SET document = '{}', next_attempt_at = NULL
 WHERE document <> '{}' AND EXISTS (FROM texts WHERE contains(document, texts."text"))

@@ -18,7 +18,7 @@ logged AS MATERIALIZED (
     JOIN wanted ON wanted.id = saga_id AND wanted.environment = origins.environment
     WHERE seq >= $first::UBIGINT AND seq <= $last::UBIGINT
 ),
--- what its spans say of a saga, taken together
+-- the saga attributes of its spans, merged
 said AS (
     SELECT
         number,
@@ -48,7 +48,7 @@ said AS (
             AND NOT contains(attribute_keys, '"partial.')
         )
 ),
--- of each step: one attempt, told once by each service
+-- each step must have one attempt, reported once by each service
 views AS (
     SELECT number, step, step_key, step_attempt, service, count(*) AS times, min(start) AS start
     FROM found
@@ -93,7 +93,7 @@ notes AS (
     FROM logged
     GROUP BY number
 ),
--- a span that was announced and has not come, or not to this saga
+-- spans that were announced and not received, or not in this saga
 announced AS (
     SELECT DISTINCT number
     FROM logged ANTI JOIN found USING (number, trace_id, span_id)

@@ -8,7 +8,7 @@ INSERT INTO copied.log_records FROM log_records WHERE seq > $after::UBIGINT AND 
 INSERT INTO copied.linked_spans FROM linked_spans WHERE seq > $after::UBIGINT AND seq <= $through::UBIGINT
 
 -- name: delete_reopened
--- but for those that could not be after all
+-- except sagas that could not be reopened
 DELETE FROM copied.ended_sagas USING settled
 WHERE ended_sagas.environment = settled.environment AND ended_sagas.id = settled.id
     AND (settled.environment, settled.id) NOT IN (
@@ -26,7 +26,7 @@ WHERE NOT internal AND NOT temporary AND database_name = current_database()
 INSERT INTO backups VALUES ($made_at, $location)
 
 -- name: select_backups
--- a later one took the place of an earlier one
+-- a later backup replaced an earlier one at the same location
 SELECT location, max(made_at) AS made_at FROM backups
 GROUP BY location
 HAVING max(made_at) >= $since

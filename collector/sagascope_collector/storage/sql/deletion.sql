@@ -41,7 +41,7 @@ FROM linked_spans SEMI JOIN (SELECT environment, id AS saga_id FROM gone) AS gon
 WHERE seq >= $first::UBIGINT AND seq <= $last::UBIGINT
 
 -- name: delete_freed_spans
--- those of these spans that no link makes part of a saga any more, and whose own saga has no records, or is none
+-- spans that no link makes part of a saga any more, and that are in no saga or in one without records
 DELETE FROM span_records
 USING origins, freed
 WHERE span_records.seq >= $first::UBIGINT AND span_records.seq <= $last::UBIGINT

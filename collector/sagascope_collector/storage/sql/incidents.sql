@@ -81,8 +81,8 @@ WHERE note <> '' AND EXISTS (FROM texts WHERE contains(note, texts."text"))
 SELECT DISTINCT environment, id FROM incident_sagas WHERE incident = $key ORDER BY ALL
 
 -- name: count_moved
--- a saga that joined its incident anew after the acknowledgement had moved, and is stuck again; one that is not
--- among the open ones has finished
+-- a saga that joined its incident again after the acknowledgement had progressed, and is stuck again; a saga that is
+-- not open has finished
 SELECT
     count(*) FILTER (stuck.incident = then_.incident AND stuck.joined_at <= acknowledged_at),
     count(*) FILTER (stuck.incident = then_.incident AND stuck.joined_at > acknowledged_at),
@@ -103,7 +103,7 @@ FROM (
 LEFT JOIN incident_sagas AS stuck USING (environment, name, id, run)
 
 -- name: select_failure_period
--- of which sagas an incident consists that is about a failure rate: those that failed within this time
+-- the period of an incident about a failure rate: its sagas are those that failed within it
 SELECT
     json_extract_string(document, '$.environment'),
     json_extract_string(document, '$.name'),

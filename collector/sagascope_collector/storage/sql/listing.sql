@@ -2,14 +2,14 @@
 SELECT max(started_at) FROM (SELECT started_at FROM open_sagas UNION ALL SELECT started_at FROM ended_sagas)
 
 -- name: select_positions
--- where sagas are in an order; whole summaries are read of those of the page alone. `least` bounds when they started
+-- the positions of sagas in an order; complete summaries are read for the page only. `least`: earliest start
 WITH every AS (
     SELECT 0::UBIGINT AS batch, * FROM open_sagas
     WHERE started_at >= coalesce($least, -9223372036854775808)::BIGINT
     UNION ALL
     SELECT * FROM ended_sagas
     WHERE started_at >= coalesce($least, -9223372036854775808)::BIGINT
-        -- none of these is running or needs attention
+        -- no ended saga is running or needs attention
         AND NOT $only_open
 ),
 found AS (
@@ -92,7 +92,7 @@ SELECT * EXCLUDE (batch, id_hash, bounds) FROM ended_sagas
 WHERE batch = $batch::UBIGINT AND id_hash = md5_number_lower($id) AND id = $id AND bounds = $bounds
 
 -- name: search_open
--- the best reason for which a saga is found, then the newest
+-- the best match first, then the newest saga
 SELECT
     CASE WHEN id = $text THEN 'id' WHEN contains(keys, $member) THEN 'key' ELSE 'prefix' END AS kind,
     * EXCLUDE (id_hash, bounds)

@@ -25,7 +25,7 @@ GROUP BY environment, name
 HAVING sum(failed) >= $failed
 
 -- name: select_outcome_counts
--- by minute since `recent`, by hour before it; a saga that needs attention is part of another incident
+-- by minute since `recent`, by hour before it; sagas that need attention belong to other incidents
 SELECT
     environment,
     name,
@@ -95,7 +95,7 @@ HAVING sum(succeeded + failed) > 0
 ORDER BY ALL
 
 -- name: select_step_sagas
--- sagas, and not attempts: one that is retried for ever counts once; a span without the saga's name has its summary's
+-- counts sagas, not attempts, so that endless retries count once; a span without a saga name gets it from the summary
 SELECT (start // 300_000_000_000 * 300)::BIGINT AS slot, count(*), count_if(has_failed)
 FROM (
     SELECT saga_id, saga_run, min(start) AS start, bool_or(status = 'error') AS has_failed

@@ -30,7 +30,7 @@ INSERT INTO changed_sagas SELECT * FROM changed
 SELECT environment, id, bounds FROM changed_sagas
 
 -- name: select_sagas_since
--- the sagas with records of commits that `state` does not hold yet, after a restart
+-- after a restart: the sagas with records in commits that `state` does not include
 SELECT environment, saga_id, seq, count(*)
 FROM (
     SELECT origin_id, saga_id, seq FROM span_records WHERE seq > $seq::UBIGINT AND saga_id <> ''
@@ -72,7 +72,7 @@ SELECT * FROM long_running_spans WHERE seq = $move::UBIGINT AND saga_id = $id
 SELECT * FROM long_running_logs WHERE seq = $move::UBIGINT AND saga_id = $id
 
 -- name: select_linked
--- the spans that links name, in whatever saga or none; each lies in the commit of its links
+-- the spans that have links, in any saga or none; each is in the commit of its links
 SELECT * FROM span_records
 WHERE seq >= $first::UBIGINT AND seq <= $last::UBIGINT AND (trace_id, span_id) IN (SELECT (trace_id, span_id) FROM wanted)
 
@@ -129,7 +129,7 @@ SELECT environment, saga_id FROM linked_spans
 ORDER BY ALL
 
 -- name: select_bounds_of_all
--- where the records of each saga lie, when summaries are rebuilt
+-- the bounds of each saga's records, to rebuild summaries
 SELECT environment, saga_id, min(seq), max(seq), count(*)
 FROM (
     SELECT origin_id, saga_id, seq FROM span_records
@@ -140,7 +140,7 @@ WHERE saga_id <> ''
 GROUP BY ALL
 
 -- name: select_repeated_spans
--- which of these spans are stored already, with the same content, whenever that was
+-- the spans that are already stored with the same content, at any time
 SELECT late.number
 FROM late_spans AS late
 JOIN (
@@ -173,8 +173,8 @@ JOIN (
     AND stored.step_attempt = late.step_attempt
 
 -- name: select_repeated_logs
--- likewise, of log records; those that have no time of their own were given that of their receipt, and are looked for
--- by the rest
+-- the log records that are already stored; those without a timestamp have their time of receipt, and are compared by
+-- the other columns
 SELECT late.number
 FROM late_logs AS late
 JOIN (
@@ -213,7 +213,7 @@ SELECT trace_id, span_id, "end" FROM span_records WHERE seq > $seq::UBIGINT
 SELECT trace_id, span_id, "timestamp", observed_at, body, attribute_values FROM log_records WHERE seq > $seq::UBIGINT
 
 -- name: select_ends_of_spans
--- the first and the last of a saga with very many records
+-- the first and the last records of a large saga
 SELECT * EXCLUDE (forward, backward)
 FROM (
     SELECT

@@ -1,5 +1,5 @@
 -- name: select_old
--- the oldest of the sagas that ended; all sagas of an id are deleted together, or none
+-- the oldest ended sagas; either all sagas of an id are deleted, or none
 SELECT environment, id, any_value(bounds)
 FROM ended_sagas
 WHERE updated_at < $before::BIGINT
@@ -9,7 +9,7 @@ ORDER BY min(batch), min(started_at)
 LIMIT $limit
 
 -- name: select_downsampling
--- likewise
+-- either all sagas of an id are downsampled, or none
 SELECT environment, id, any_value(bounds)
 FROM ended_sagas
 WHERE updated_at < $before::BIGINT AND bounds <> '[[],0,-1]'
@@ -20,7 +20,7 @@ GROUP BY environment, id
 LIMIT $limit
 
 -- name: select_unchanged
--- those of these sagas that ended and have had no record since then
+-- the sagas that have ended and have had no record since `before`
 SELECT environment, id, any_value(bounds)
 FROM ended_sagas JOIN (SELECT *, md5_number_lower(id) AS id_hash FROM wanted) USING (id_hash, environment, id)
 GROUP BY environment, id

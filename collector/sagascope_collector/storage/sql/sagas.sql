@@ -8,7 +8,7 @@ SELECT environment, name, step, service FROM step_services
 INSERT OR REPLACE INTO step_services SELECT * FROM batch
 
 -- name: select_batches
--- few: a batch holds what was moved at one time
+-- few rows: a batch has all summaries that were moved together
 SELECT DISTINCT batch
 FROM (FROM ended_terms UNION ALL FROM recent_ended_terms) AS terms
 JOIN (SELECT md5_number_lower(term) AS term_hash FROM wanted) AS hashed USING (term_hash)
@@ -66,7 +66,7 @@ WHERE ended_sagas.id_hash = chosen.id_hash
     AND ended_sagas.id = chosen.id
 
 -- name: select_settled
--- all sagas of an id are moved together, or none
+-- either all sagas of an id are moved, or none
 SELECT * FROM open_sagas
 SEMI JOIN (
     SELECT environment, id

@@ -5,7 +5,7 @@ SELECT counted_seq FROM state
 UPDATE state SET counted_seq = $seq
 
 -- name: count_attempts
--- one row an attempt: of its views the last started is the executor's, which outranks the others
+-- one row per attempt: of its spans, the last started one is the executor's and takes precedence
 WITH told AS MATERIALIZED (
     SELECT span_records.*, environment
     FROM span_records JOIN origins USING (origin_id)
@@ -48,7 +48,7 @@ following AS (
     FROM attempts
     WINDOW chain AS (PARTITION BY environment, saga_id, saga_run ORDER BY start, step)
 ),
--- from the end of a step that succeeded to the start of another; what runs beside it follows nothing
+-- from the end of a successful step to the start of another; concurrent steps have no transition
 transitions AS (
     SELECT
         environment, saga_id, saga_run,
@@ -67,7 +67,7 @@ named AS (
     FROM (FROM attempts UNION ALL BY NAME FROM transitions) AS every
     JOIN started USING (environment, saga_id, saga_run)
 ),
--- what has more steps than this has ids in their names
+-- saga types with more steps have ids in their step names
 known AS (
     SELECT environment, name, step, type FROM named GROUP BY ALL ORDER BY count(*) DESC LIMIT $limit
 ),
@@ -82,13 +82,13 @@ counted AS (
         count(*) AS attempts,
         count(*) FILTER (attempt > 1) AS retried,
         0::BIGINT AS compensated,
-        -- of first attempts: a retry that goes on for ever says nothing of where its step is
+        -- first attempts only: endless retries would distort the position of their step
         coalesce(sum(position) FILTER (attempt IS NULL OR attempt <= 1), 0) AS position
     FROM named
     SEMI JOIN known USING (environment, name, step, type)
     GROUP BY ALL
 ),
--- compensations that succeeded, counted for the steps that they compensate
+-- successful compensations, counted for the steps that they compensate
 compensated AS (
     SELECT
         environment,
