@@ -59,7 +59,7 @@ def retrying(case: Case, finding: Finding) -> list[Action]:
 
 
 def hung(case: Case, finding: Finding) -> list[Action]:
-    """An attempt is past its time in a process that reports, or in no process that is known."""
+    """An attempt exceeded its deadline, in a process that reports or in an unknown process."""
     if found := messages.actions(case, finding):
         return found
     subject = about(finding)
@@ -120,7 +120,7 @@ def uncompensated(case: Case, finding: Finding) -> list[Action]:
 
 
 def compensation_failed(case: Case, finding: Finding) -> list[Action]:
-    """A compensation failed for the last time."""
+    """A compensation failed and is not retried."""
     step, attempt = about(finding)
     error = _error(attempt)
     text = "Verify in {} whether {} took effect for {} in spite of the error{}."
@@ -198,9 +198,9 @@ def blocked(case: Case, finding: Finding) -> list[Action]:
 
 
 def _check_then_repeat(case: Case, finding: Finding, subject: StepAttempt) -> list[Action]:
-    """First find out whether the attempt took effect; then repeat it, with its key where one was received.
+    """Verifies whether the attempt took effect, then repeats it, with its key if one was received.
 
-    Forward work is not repeated while the saga is being compensated, which need not have been seen.
+    Forward work is not repeated while the saga may be compensating, even if no compensation was received.
     """
     step, attempt = subject
     check, key = _check(case, finding, subject), _key(attempt)
@@ -231,7 +231,10 @@ def _check(case: Case, finding: Finding, subject: StepAttempt) -> Action:
 
 
 def _of_items(case: Case) -> list[Action]:
-    """Verifies the items of a step that runs once for each: no plan gives their number, so some may be missing."""
+    """Verifies the items of a step that runs once per item.
+
+    Plans do not state the number of items, so some may be missing.
+    """
     repeated = {
         each.step.name: each.step for each in case.step_attempts if each.step.key and phase_of(each.step) is case.phase
     }
@@ -240,7 +243,7 @@ def _of_items(case: Case) -> list[Action]:
 
 
 def _of_failed_compensations(case: Case) -> list[Action]:
-    """A compensation that failed, of a step that was not seen: it may be in effect."""
+    """Verifies a step that was not seen and whose compensation failed: the step may be in effect."""
     failed = [
         step
         for step in case.saga.steps
@@ -261,7 +264,7 @@ def _of_unseen_steps(case: Case) -> list[Action]:
 
 
 def _continue_after(case: Case, finding: Finding) -> list[Action]:
-    """Continue after the last step that succeeded; the next one, or another item, may have run without being seen."""
+    """Continues after the last step that succeeded. The next step, or another item, may have run without being seen."""
     return [*_of_items(case), *_continue(case, finding)]
 
 
@@ -298,7 +301,7 @@ def _continue(case: Case, finding: Finding) -> list[Action]:
 
 
 def _find_what_followed(case: Case, finding: Finding, subject: StepAttempt) -> Action:
-    """A retry or a compensation may have started without being seen: then nothing is to be repeated."""
+    """Checks for a retry or a compensation that started without being seen; if there is one, nothing is repeated."""
     views = subject.attempt.views
     process = finding.process or (views[0].process if views else subject.attempt.process)
     text = "Verify in {} that neither a retry of {} nor a compensation for {} started, and find out why not."
@@ -351,7 +354,7 @@ DECISION_STATEMENTS = {semconv.TYPE_COMMIT: semconv.SETTLE_COMMIT, semconv.TYPE_
 
 
 def _decide(case: Case) -> Iterator[Action]:
-    """Steps for a person; nothing is decided that another participant contradicts."""
+    """Actions that decide a prepared participant, never against the decision of another participant."""
     decided = [
         each
         for each in case.step_attempts
@@ -378,7 +381,7 @@ def _decide(case: Case) -> Iterator[Action]:
 
 
 def _of_coordinator(case: Case) -> Iterator[Action]:
-    """No participant decided: only the coordinator may know."""
+    """Actions for a commit of which no participant received a decision: only the coordinator may know it."""
     root = case.root
     if root is None:
         coordinator, seen = "the coordinator", Text("Nothing was received from it")
@@ -395,7 +398,7 @@ def _of_coordinator(case: Case) -> Iterator[Action]:
 
 
 def _last_record(case: Case) -> int:
-    """When the process that runs the saga last reported it, on the saga's clock."""
+    """The time of the last report by the process that runs the saga, on the saga's clock."""
     root = case.root
     if root is None:
         return 0
@@ -408,7 +411,7 @@ def _participants(case: Case) -> Text:
 
 
 def _run(case: Case, way: str) -> str:
-    """The statements to run, where participants report them."""
+    """The statements to run, if participants report them."""
     statements = [(each, _statement(each, DECISION_STATEMENTS[way])) for each in case.undecided]
     return " ".join(f"Run in {each.step.service or each.step.name}: {text}" for each, text in statements if text)
 

@@ -1,6 +1,6 @@
-"""Anomalies: what should not have happened in a saga, whether or not it needs attention.
+"""Anomaly rules: events that should not happen in a saga, whether or not the saga needs attention.
 
-One rule for each code; each anomaly states the telemetry that it rests on.
+Each code has one rule. Each anomaly states the telemetry that it is based on.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ from sagascope_collector.records import Span
 
 @dataclass(frozen=True, slots=True)
 class AnomalyContext:
-    """The steps of a saga, their accounts, and the spans that report them."""
+    """The steps of a saga, their effects, and the spans that report them."""
 
     steps: Sequence[Step]
     effects: Sequence[StepEffect]
@@ -36,26 +36,26 @@ class AnomalyContext:
     started_at: int
 
     def at(self, moment: int) -> str:
-        """A moment as text, with its date if the saga started on another day."""
+        """Formats a time, with its date if the saga started on another day."""
         return clock(moment, self.started_at)
 
 
 class Found(NamedTuple):
-    """What a rule found; its code is in `RULES`."""
+    """One result of a rule. Its code is the rule's key in `RULES`."""
 
     text: str
     step: str | None
 
 
 def duplicate_execution(saga: AnomalyContext) -> Iterator[Found]:
-    """A second success of one step with the same key, also where an idempotency key made it harmless."""
+    """A second success of one step with the same key, even if an idempotency key made it harmless."""
     for step in saga.steps:
         if step.type in (semconv.TYPE_ACTION, semconv.TYPE_COMMIT) and len(step.attempts) > 1:
             yield from _repeated(saga, step)
 
 
 def compensated_twice(saga: AnomalyContext) -> Iterator[Found]:
-    """A success after a success of one compensation."""
+    """A second success of one compensation."""
     for step in saga.steps:
         if step.type in (semconv.TYPE_COMPENSATION, semconv.TYPE_ROLLBACK) and len(step.attempts) > 1:
             yield from _repeated(saga, step)
@@ -71,7 +71,7 @@ def _repeated(saga: AnomalyContext, step: Step) -> Iterator[Found]:
 
 
 def compensation_order(saga: AnomalyContext) -> Iterator[Found]:
-    """A step was compensated before one that was executed after it."""
+    """A step that was compensated before a step that was executed after it."""
     compensated = [each for each in saga.effects if each.compensated and each.executed]
     for earlier, later in pairwise(compensated):
         first, second = earlier.compensated[0], later.compensated[0]
@@ -115,7 +115,10 @@ def forward_after_compensation(saga: AnomalyContext) -> Iterator[Found]:
 
 
 def out_of_order(saga: AnomalyContext) -> Iterator[Found]:
-    """A step that started before one that the declared plan puts first. Learned plans are no basis: they may change."""
+    """A step that started before a step that it must follow in the declared plan.
+
+    Learned plans are ignored: they may change.
+    """
     if saga.plan.source != "declared":
         return
     first: dict[str, Attempt] = {}
@@ -132,7 +135,7 @@ def out_of_order(saga: AnomalyContext) -> Iterator[Found]:
 
 
 def unexpected_step(saga: AnomalyContext) -> Iterator[Found]:
-    """A step that the declared plan does not have."""
+    """A step that is not in the declared plan."""
     if saga.plan.source != "declared":
         return
     planned = {step.name for step in saga.plan.steps}
@@ -148,7 +151,7 @@ def unexpected_step(saga: AnomalyContext) -> Iterator[Found]:
 
 
 def skipped_step(saga: AnomalyContext) -> Iterator[Found]:
-    """A planned step, not optional, without which the saga was completed."""
+    """A required step of the plan that did not run, although the saga was completed."""
     if saga.status is not Status.COMPLETED or saga.plan.source != "declared":
         return
     done = {each.name for each in saga.effects if any(one.state is not AttemptState.ERROR for one in each.attempts)}
@@ -179,7 +182,7 @@ def _succeeded_after(attempt: Attempt, end: int) -> bool:
 
 
 END_TOLERANCE_NS = 1_000_000_000
-"""Nanoseconds after a saga's end within which other services may still end spans without anomaly."""
+"""Nanoseconds after a saga's end within which other services may end spans without an anomaly."""
 
 
 def version_straddle(saga: AnomalyContext) -> Iterator[Found]:
@@ -202,11 +205,11 @@ def _named(step: Step) -> str:
 
 
 REPORTED_SKEW_NS = NANOSECONDS_PER_SECOND
-"""What clocks may contradict each other by, unsaid; nanoseconds."""
+"""Nanoseconds of clock skew above which an anomaly is reported."""
 
 
 MAX_MISSING_PARENTS = 5
-"""Missing parents that are named."""
+"""Maximum number of missing parents that are named."""
 
 
 def clock_skew(saga: AnomalyContext) -> Iterator[Found]:
@@ -229,7 +232,7 @@ def clock_skew(saga: AnomalyContext) -> Iterator[Found]:
 
 
 def _impossible(saga: AnomalyContext) -> Iterator[Found]:
-    """Spans whose own times cannot be."""
+    """Spans with impossible times: an end before the start, or a time that no clock can have had."""
     for each in saga.impossible:
         span, where = each.span, f"{each.span.name} in {who(each.span.process)}"
         if not each.ends_before_start:
@@ -254,7 +257,7 @@ def _contradiction(edge: Edge) -> int:
 
 
 def _is_after(edge: Edge) -> bool:
-    """Whether work started only after its caller had received the answer."""
+    """Whether work started after its caller had received the answer."""
     parent, child = edge
     was_answered = parent.end > 0 and parent.status != "error" and child.start > parent.end
     same = (parent.mark.step, parent.mark.key, parent.mark.attempt) == (
@@ -310,14 +313,14 @@ RULES: Final[Mapping[str, Callable[[AnomalyContext], Iterator[Found]]]] = {
     "missing_span": missing_span,
     "version_straddle": version_straddle,
 }
-"""By code, in the order in which anomalies are shown."""
+"""The rules by code, in display order."""
 
 MAX_ANOMALIES_PER_CODE: Final = 20
-"""Anomalies of one code that are reported for one saga."""
+"""Maximum number of anomalies of one code that are reported for one saga."""
 
 
 def find(saga: AnomalyContext) -> tuple[Anomaly, ...]:
-    """The anomalies of a saga, of each code the first `MAX_ANOMALIES_PER_CODE`."""
+    """Returns the anomalies of a saga, at most `MAX_ANOMALIES_PER_CODE` of each code."""
     return tuple(
         Anomaly(code, found.text, found.step)
         for code, rule in RULES.items()

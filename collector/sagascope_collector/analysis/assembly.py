@@ -1,4 +1,4 @@
-"""Assembles sagas from everything that was received about one id, in whatever order it came."""
+"""Assembles sagas from all facts received about one id, in any order of arrival."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -40,10 +40,10 @@ NO_BASELINES: Final[Mapping[tuple[str, str], Baseline]] = {}
 def rebuild(
     facts: Facts, now: int | None = None, baseline: Mapping[tuple[str, str], Baseline] = NO_BASELINES
 ) -> list[Saga]:
-    """Returns every saga of one id, of each name and run, latest started first.
+    """Returns the sagas of one id, one for each name and run, the latest started first.
 
-    ``now`` decides when open spans that their process no longer lists are given up; by default it is the latest time
-    in the facts. ``baselines`` holds what is learned from finished sagas, by (environment, saga name).
+    ``now`` decides when open spans that their process no longer lists count as lost; the default is the latest time
+    in the facts. ``baselines`` holds the baselines of finished sagas, by (environment, saga name).
     """
     instances = processes(facts.instances)
     moment = now if now is not None else max((each.last_seen for each in facts.instances), default=0)
@@ -80,11 +80,11 @@ class Frame:
     """The root spans and the end of a saga."""
 
     roots: tuple[Span, ...]
-    """The latest started first; a root below another is not one."""
+    """The latest started first; a root span below another root span is excluded."""
     closing: Span | None
     """The span that ended the saga; None while it is open."""
     restarts: tuple[int, ...] = ()
-    """When a new root drove the saga anew after it had ended, the latest first."""
+    """The times at which a new root span restarted the saga after it had ended, the latest first."""
 
 
 def fold(
@@ -93,7 +93,7 @@ def fold(
     """Rebuilds one saga from its share of the facts, in any order of arrival.
 
     A saga whose root span has not arrived is running, never dropped. Repeated facts have no effect. ``now`` decides
-    only which open spans, no longer listed by their process, are given up. The learned plan stands in where none was
+    only which open spans that their process no longer lists count as lost. The learned plan is used if none is
     declared.
     """
     sent_spans, sent_logs, impossible = values.plausible_times(share.spans, share.logs)
@@ -136,14 +136,14 @@ def fold(
 def _offsets(
     spans: Iterable[Span], logs: Iterable[Log], frame: Frame, edges: Sequence[Edge]
 ) -> Mapping[ProcessKey, int]:
-    """Nanoseconds to add to each clock; times of receipt count as long as the saga is open."""
+    """Nanoseconds to add to each clock. Times of receipt are considered while the saga is open."""
     root = process_key(frame.roots[0].process) if frame.roots else None
     agreed = clocks.offsets(edges, root) if edges else {}
     return agreed if frame.closing else clocks.not_after_arrival(agreed, clocks.clocks_ahead(spans, logs), root)
 
 
 class _Assembly:
-    """Puts the parts of a saga together."""
+    """Builds the parts of a saga."""
 
     def __init__(
         self,
@@ -208,7 +208,7 @@ class _Assembly:
     def _not_started(self, status: Status) -> set[str]:
         """The planned steps that are known not to have started.
 
-        What may start next can have started, and its first record be under way or lost.
+        A step that may start next is excluded: it may have started, with its first record in transit or lost.
         """
         if self._may_lack:
             return set()
@@ -216,7 +216,7 @@ class _Assembly:
         return unstarted - plans.ready_steps(self._plan, self._found) if status is Status.RUNNING else unstarted
 
     def _continued_as(self, root: Span | None) -> SagaKey | None:
-        """The run as which this one continued; which one that is, may only be known beside it."""
+        """The run as which this run continued; its id may be unknown until the other run is seen."""
         run = values.text(root.attributes.get(semconv.TEMPORAL_NEW_RUN)) if root is not None else None
         return self._key._replace(run=run or "") if run or self._about.continued else None
 
@@ -262,7 +262,7 @@ class _Assembly:
         )
 
     def _keys(self) -> dict[str, str]:
-        """Business keys; where two spans differ in one, the later span's."""
+        """Business keys; if spans disagree about a key, the latest span's value."""
         keys: dict[str, str] = {}
         others: set[str] = set()
         records: list[Span | Log] = [*self._logs, *self._spans]
@@ -311,7 +311,7 @@ def find_frame(spans: Iterable[Span], tree: SpanTree) -> Frame:
 
 
 def status_of(frame: Frame, steps: Sequence[Step]) -> Status:
-    """The saga's status; a reported outcome outranks the status of the span that reports it."""
+    """The saga's status. A reported outcome takes precedence over the status of the span that reports it."""
     if frame.closing is not None:
         outcome = frame.closing.attributes.get(semconv.SAGA_OUTCOME)
         if isinstance(outcome, str) and outcome in STATUS_BY_OUTCOME:
@@ -325,7 +325,7 @@ def status_of(frame: Frame, steps: Sequence[Step]) -> Status:
 
 
 SILENT_INTERVALS: Final = 1
-"""Announced intervals after which a process that has not reported may have done what it could not report."""
+"""Heartbeat intervals without a report after which a process may have done unreported work."""
 
 
 def may_lack_telemetry(
@@ -339,10 +339,10 @@ def may_lack_telemetry(
 ) -> bool:
     """Whether telemetry of a started step may be missing.
 
-    It is excluded only where the process of the root span calls the steps itself, so that it reports each of them, and
-    sends heartbeats, which report what it could not send; while the saga is open, the process must still report.
-    Nothing may be known to be missing: dropped or unsampled records, the end of a span that it no longer lists as open,
-    the success of a step that an observed one depends on, or a step that a completed saga may have executed.
+    False only if the process of the root span calls the steps itself, so that it reports each of them, and sends
+    heartbeats, which report what it could not send; while the saga is open, the process must still report.
+    In addition, none of these may be missing: dropped or unsampled records, the end of a span that it no longer lists
+    as open, the success of a step that an observed one depends on, or a step that a completed saga may have executed.
     """
     if not frame.roots:
         return True
@@ -376,16 +376,16 @@ def _lacks_planned(plan: Plan, steps: Sequence[Step]) -> bool:
 
 
 def reports_in_time(instance: Instance, beat: Heartbeat, now: int) -> bool:
-    """Whether a process runs and its next heartbeat is not overdue.
+    """Whether a process is running and its next heartbeat is not overdue.
 
-    What it called for right before it shut down, it may not have reported.
+    False after a shutdown: the process may not have reported its last calls.
     """
     promised = round((SILENT_INTERVALS * beat.interval + IN_TRANSIT_SECONDS) * NANOSECONDS_PER_SECOND)
     return not beat.final and max(instance.last_seen, beat.at) + promised >= now
 
 
 def runners(saga: Saga) -> dict[str, str]:
-    """The service that ran each step of a saga, by the step's name, where that is known."""
+    """The service that ran each step of a saga, by step name; steps with an unknown service are left out."""
     return {
         step.name: step.service
         for step in saga.steps

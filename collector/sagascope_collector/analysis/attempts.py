@@ -1,8 +1,8 @@
-"""Attempts of steps: which spans are views of one attempt, and what became of it.
+"""Attempts of steps: which spans are views of one attempt, and the state of the attempt.
 
-Spans with the same step, type, key and number in different services are views of one attempt, and so are those of one
-service that lie below one another (a service that calls itself). Two of one service, neither below the other, are two
-executions. The executor's view outranks the caller's.
+Spans with the same step, type, key and number in different services are views of one attempt. So are spans of one
+service if one is below the other (a service that calls itself). Two spans of one service, neither below the other, are
+two executions. The executor's view takes precedence over the caller's.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ from sagascope_collector.records import SagaKey, Span, Value
 
 
 class StepKey(NamedTuple):
-    """What identifies a step within its saga."""
+    """The identity of a step within its saga."""
 
     name: str
     type: str
@@ -34,19 +34,22 @@ class Views:
 
     number: int
     spans: list[Span]
-    """Those with the role of a step, the caller's first, the executor's last."""
+    """The step spans, the caller's first, the executor's last."""
     receiver: Span | None = None
-    """Where only the caller has such a span: the participant's with which the executor took the work."""
+    """The participant's span that received the work, if only the caller has a step span; else None."""
     received: list[Span] = field(default_factory=list)
-    """Every such span right below the caller's: a client may repeat a call by itself."""
+    """All such spans directly below the caller's: a client may repeat a call by itself."""
 
 
 Numbered = dict[int, list[Span]]
-"""The spans of one step by number of the attempt."""
+"""The spans of one step, by attempt number."""
 
 
 def collect(spans: Iterable[Span], tree: SpanTree, undoing: Iterable[str]) -> dict[StepKey, list[Views]]:
-    """Collects every attempt among the spans, by step; ``undoing`` are the steps that the plan calls compensations."""
+    """Collects the attempts among the spans, by step.
+
+    ``undoing`` holds the steps that the plan declares as compensations.
+    """
     attempts, participants = [], []
     for span in spans:
         role = span.mark.role
@@ -87,11 +90,11 @@ def _groups(spans: list[Span], tree: SpanTree, undoing: frozenset[str]) -> dict[
 
 
 _DEFAULT_TYPES = ("", semconv.TYPE_ACTION)
-"""Types that may be left out."""
+"""Types that an emitter may omit."""
 
 
 def _type(span: Span, typed: frozenset[str], undoing: frozenset[str], tree: SpanTree) -> str:
-    """The type of an attempt: its own, else its caller's, since baggage does not carry it."""
+    """The type of an attempt: its own, else its caller's, because baggage does not carry it."""
     mark = span.mark
     if mark.type in semconv.STEP_TYPES:
         return mark.type
@@ -105,7 +108,7 @@ def _type(span: Span, typed: frozenset[str], undoing: frozenset[str], tree: Span
 
 
 def _number(step: StepKey, step_attempts: list[Span], numbered: Numbered, tree: SpanTree) -> None:
-    """Numbers attempts that carry no number: as their caller's, else in order of start within their service."""
+    """Numbers attempts without a number: by their caller's number, else in order of start within their service."""
     known = {id(span): number for number, group in numbered.items() for span in group}
     counted: dict[str, int] = {}
     for span in sorted(step_attempts, key=lambda each: (_depth(each, step, tree), each.start, each.span_id)):
@@ -144,7 +147,7 @@ def _caller_first(pair: list[Span], step: StepKey, tree: SpanTree) -> list[Span]
 
 
 def _view_order(span: Span, step: StepKey, tree: SpanTree) -> tuple[int, int, int, str]:
-    """From the caller to the executor: by depth, else by who sends and who receives, else by time."""
+    """The sort key from caller to executor: depth, then sender before receiver, then time."""
     rank = {"client": -1, "producer": -1, "server": 1, "consumer": 1}.get(span.kind, 0)
     return _depth(span, step, tree), rank, span.start, span.span_id
 
@@ -157,10 +160,10 @@ class _Executions:
         self._number = number
         self._tree = tree
         self._services: list[dict[str, list[SpanKey]]] = []
-        """Of each execution: the views of each service."""
+        """The views of each service, for each execution."""
         self._of: dict[SpanKey, int] = {}
         self._full: dict[str, int] = {}
-        """By service: so many executions, from the first, have it."""
+        """The number of leading executions that have a view of the service, by service."""
 
     def place(self, span: Span) -> None:
         """Adds a view to the execution that it belongs to, or to a new one."""
@@ -175,9 +178,9 @@ class _Executions:
         self._of[key] = place
 
     def _place(self, span: Span) -> int | None:
-        """The first execution whose caller is an ancestor, without another view of its service; None: a new one.
+        """The first execution whose caller is an ancestor and that has no view of this service; None: a new execution.
 
-        Where no caller is known, the first without a view of its service.
+        If no caller is known, the first execution without a view of this service.
         """
         service = span.process.service
         above = {(span.trace_id, span.parent_id), *((each.trace_id, each.span_id) for each in self._tree.above(span))}
@@ -192,7 +195,7 @@ class _Executions:
 
 
 def _add_receivers(collected: Mapping[StepKey, list[Views]], participants: list[Span], tree: SpanTree) -> None:
-    """Adds the first participant's span that received the work, where only the caller has a step span."""
+    """Adds the first participant's span that received the work, if only the caller has a step span."""
     alone = {
         (views.spans[0].trace_id, views.spans[0].span_id): (step, views)
         for step, step_attempts in collected.items()
@@ -213,7 +216,7 @@ def _add_receivers(collected: Mapping[StepKey, list[Views]], participants: list[
 
 
 def _receive_by_name(alone: Iterable[tuple[StepKey, Views]], participants: list[Span]) -> None:
-    """Finds the receiver by step name in baggage, where a span between caller and participant was not received."""
+    """Finds the receiver by the step name in baggage, if a span between caller and participant was not received."""
     by_attempt: dict[tuple[str, str, int], Span] = {}
     for span in sorted(participants, key=lambda each: (each.start, each.span_id), reverse=True):
         if span.mark.step:
@@ -230,7 +233,7 @@ def _receive(views: Views, span: Span) -> None:
 
 
 class AttemptContext(NamedTuple):
-    """What decides the state of an attempt, beside its views."""
+    """The facts, besides its views, that decide the state of an attempt."""
 
     tree: SpanTree
     lost_spans: frozenset[str]
@@ -244,11 +247,11 @@ class AttemptContext(NamedTuple):
     logged: Mapping[int, LoggedStep] = MappingProxyType({})
     """Steps that only log records report, by `id` of the span that stands for each."""
     continued: bool = False
-    """Whether the run ended so that it continues as a new one."""
+    """Whether the run ended by continuing as a new run."""
 
 
 def attempt(views: Views, context: AttemptContext) -> Attempt:
-    """Builds one attempt from everything that was received about it."""
+    """Builds one attempt from all records received about it."""
     spans, receiver = views.spans, views.receiver
     shown = spans[-1]
     state = _state(views, context)
@@ -283,7 +286,7 @@ def _logged_until(span: Span, context: AttemptContext) -> int:
 
 
 def _child(span: Span) -> SagaKey | None:
-    """The saga that does the work of an attempt; a child workflow's type is its step's name."""
+    """The child saga that does the work of an attempt. The type of a child workflow is its step's name."""
     child = values.text(span.attributes.get(semconv.TEMPORAL_CHILD_ID))
     return SagaKey(span.process.environment, span.mark.step, child, "") if child else None
 
@@ -307,18 +310,18 @@ def _state(views: Views, context: AttemptContext) -> AttemptState:
 
 
 def _failed_state(executor: Span) -> AttemptState:
-    """What an error of the span that did the work means."""
+    """The state of an attempt whose executor's span failed."""
     return AttemptState.UNKNOWN if failures.was_interrupted(failures.failure(executor)) else AttemptState.ERROR
 
 
 def _is_executors(views: Views, tree: SpanTree) -> bool:
-    """Whether the only view is of the process that did the work."""
+    """Whether the only view is the executor's."""
     span = views.spans[0]
     return span.status != "error" or (views.receiver is None and tree.received_here(span))
 
 
 def _state_by_callers(callers: list[Span]) -> AttemptState:
-    """What the callers' spans report, where the executor's final span was lost."""
+    """The state that the callers' spans report, if the executor's final span was lost."""
     for span in reversed(callers):
         if span.end and span.status != "error":
             return AttemptState.OK
@@ -329,7 +332,7 @@ def _state_by_callers(callers: list[Span]) -> AttemptState:
 
 
 def _callers_state(caller: Span, receiver: Span | None, context: AttemptContext) -> AttemptState:
-    """The state of an attempt that failed for its caller, who may not know whether it was done."""
+    """The state of an attempt that failed for its caller, which may not know whether the work was executed."""
     error = failures.failure(caller)
     if not (failures.leaves_outcome_unknown(caller, error) or failures.was_interrupted(error)):
         return AttemptState.ERROR
@@ -341,7 +344,7 @@ def _callers_state(caller: Span, receiver: Span | None, context: AttemptContext)
 
 
 def _error(views: tuple[Span, ...], context: AttemptContext) -> Failure | None:
-    """The executor's own error: of its span, else of what lies below it; else its caller's view of it."""
+    """The error of the executor's span, else of the spans below it, else the caller's."""
     own = failures.failure(views[-1])
     if own is None and context.causes is not None:
         own = context.causes.below(views[-1])
@@ -349,7 +352,7 @@ def _error(views: tuple[Span, ...], context: AttemptContext) -> Failure | None:
 
 
 def _finished_at(views: tuple[Span, ...], context: AttemptContext) -> int:
-    """The last report of its end; where the final span was lost, the last report that it had started."""
+    """The last reported end; if the final span was lost, the last reported start."""
     if not context.offsets and len(views) == 1 and views[0].end:
         return views[0].end
     if until := _logged_until(views[-1], context):

@@ -1,6 +1,6 @@
 """Attention rules: whether a saga needs attention. The first code that applies is reported.
 
-The records of the codes are `AttentionCode`; each has one rule here.
+`AttentionCode` defines the codes; each has one rule here.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from sagascope_collector.attention_codes import AttentionCode
 
 
 class Rule(NamedTuple):
-    """How one attention code is found and described."""
+    """The functions that find and describe one attention code."""
 
     find: Callable[[Case], Finding | None]
     fact: Callable[[Case, Finding], Text]
@@ -41,7 +41,7 @@ RULES: Final[Mapping[AttentionCode, Rule]] = {
     ),
     AttentionCode.NEVER_CLOSED: Rule(progress_rules.never_closed, headline.never_closed, actions.never_closed),
 }
-"""By code, in the order of `AttentionCode`."""
+"""The rules by code, in the order of `AttentionCode`."""
 
 _APPLICABLE: Final = {
     status: tuple(
@@ -56,7 +56,7 @@ _APPLICABLE: Final = {
 
 
 def find(case: Case) -> Finding | None:
-    """The finding to be reported, if any."""
+    """The finding to report; None if the saga needs no attention."""
     _await_final_spans(case)
     for rule in _APPLICABLE[case.saga.status]:
         finding = rule.find(case)
@@ -66,7 +66,7 @@ def find(case: Case) -> Finding | None:
 
 
 def _await_final_spans(case: Case) -> None:
-    """Evaluate again when an open span that its process no longer lists is to be given up."""
+    """Requests a re-evaluation for when an open span that its process no longer lists counts as lost."""
     for span in case.saga.spans:
         announced_at = case.saga.announced.get(span.span_id) if not span.end else None
         instance = case.liveness.instance(span.process) if announced_at is not None else None

@@ -1,4 +1,4 @@
-"""Baselines: what finished sagas of one type show about plan, step durations, services and clock skew."""
+"""Baselines: the plan, step durations, services and clock skew of one saga type, learned from finished sagas."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,52 +13,52 @@ from sagascope_collector.analysis.model import Plan, Step
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 
 MIN_SAMPLES = 20
-"""Finished sagas from which a duration limit is learned."""
+"""Minimum number of finished sagas from which a duration limit is learned."""
 
 LATE_FACTOR = 3
-"""How many times the 99th percentile something may take before it is late."""
+"""Factor on the p99 duration after which a step or transition is late."""
 
 MIN_LIMIT_SECONDS = 10.0
-"""Seconds that are duration_limits at least, however fast it usually is; more while everything is slow."""
+"""Minimum duration limit in seconds, however fast a step usually is; higher during a slowdown."""
 
 SIMILAR_RATIO = 0.2
 """Ratio by which two limits may differ and still count as equal."""
 
 MAX_SAMPLES = 500
-"""Samples of one saga type that are kept; older ones are dropped."""
+"""Maximum number of samples kept for one saga type; older ones are dropped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """All that is known of the sagas of one name."""
+    """The baseline of the sagas of one name."""
 
     plans: Mapping[str, Plan] = field(default_factory=dict)
-    """By version of the process that starts them; ``""`` holds all versions together."""
+    """Plans by version of the process that starts the saga; ``""`` holds the plan over all versions."""
     duration_limits: Mapping[str, float] = field(default_factory=dict)
-    """Seconds after which a step is late, where enough is known."""
+    """Seconds after which a step is late; only steps with enough samples."""
     transition_limits: Mapping[str, float] = field(default_factory=dict)
     """Seconds after a step's end at which what follows is late, likewise."""
     slowdown: float = 1.0
     """The factor by which all steps are slower than usual now: see `SlowdownDetector`."""
     services: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """The services that ran each step, compensations included, by the step's name."""
+    """The services that ran each step, by step name, including compensations."""
     skew: Mapping[Pair, Bound] = field(default_factory=dict)
-    """How far the clocks of pairs of processes can differ."""
+    """Skew bounds by pair of processes."""
     longest_pause: float = 0.0
     """Seconds: the longest time between two ends of steps in one saga, or between the last of them and its own end."""
 
     def plan(self, version: str) -> Plan | None:
-        """The plan of the sagas of a version; where none of it has finished, of all."""
+        """Returns the plan of a version; if no saga of the version has finished, the plan over all versions."""
         return self.plans.get(version) or self.plans.get("")
 
     @property
     def compensations(self) -> frozenset[tuple[str, str]]:
-        """(step, its compensation), over all plans."""
+        """The (step, compensation) pairs over all plans."""
         planned = (step for plan in self.plans.values() for step in plan.steps)
         return frozenset((step.name, step.compensation) for step in planned if step.compensation)
 
     def is_like(self, other: "Baseline") -> bool:
-        """Whether nothing would be judged otherwise by the other, but for times that differ little."""
+        """Whether the other baseline leads to the same diagnoses, apart from small differences in limits."""
         return (
             {version: plan.steps for version, plan in self.plans.items()}
             == {version: plan.steps for version, plan in other.plans.items()}
@@ -79,7 +79,7 @@ def _are_near(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
 def learn_baseline(samples: Iterable[SagaSample], slowdown: float = 1.0) -> Baseline:
     """Learns from the latest `MAX_SAMPLES` samples of one saga type, in any order.
 
-    While everything is ``slowdown``, limits are at least that many times `MIN_LIMIT_SECONDS`.
+    Limits are at least ``slowdown`` times `MIN_LIMIT_SECONDS`.
     """
     latest = in_order(samples)[-MAX_SAMPLES:]
     by_version: dict[str, list[SagaSample]] = {"": latest}
@@ -116,7 +116,7 @@ def _duration_limits(samples: Iterable[SagaSample], shortest: float) -> dict[str
 
 
 def _transition_limits(samples: Iterable[SagaSample], shortest: float) -> dict[str, float]:
-    """Limits of the time from each step's end to the next step's start, or to the saga's end."""
+    """Limits for the time from each step's end to the next step's start, or to the saga's end."""
     waits: dict[str, list[int]] = {}
     for sample in samples:
         for each, after in learned_plan.following(sample.steps):
@@ -151,7 +151,7 @@ def _limits(found: Mapping[str, list[int]], shortest: float) -> dict[str, float]
 
 
 def percentile(values: Iterable[int], share: float) -> int:
-    """The smallest of the values that at least this share of them does not exceed (nearest rank)."""
+    """Returns a percentile by the nearest-rank method."""
     ordered = sorted(values)
     rank = -(-len(ordered) * round(share * 100) // 100)
     return ordered[max(rank, 1) - 1]
@@ -161,34 +161,34 @@ RECENT_SAMPLES: Final = 50
 """The latest finished sagas whose durations are compared with the baseline."""
 
 MIN_DURATIONS: Final = 20
-"""Times of a step by which it can be compared."""
+"""Minimum number of durations of a step for it to be compared."""
 
 MIN_COMPARED_STEPS: Final = 3
-"""Steps that must be compared: one that is slow alone is a matter of its own."""
+"""Minimum number of compared steps: one slow step alone is not a slowdown."""
 
 SLOWDOWN_RATIO: Final = 2.0
-"""How many times as long more than half of the steps must take."""
+"""Factor on the usual duration that more than half of the steps must reach."""
 
 MAX_SLOWDOWN: Final = 10.0
-"""The largest factor by which limits grow during a slowdown."""
+"""Maximum factor on limits during a slowdown."""
 
 HALF_LIFE_SECONDS: Final = 3_600.0
-"""Seconds after which the current durations make up half of the baseline: what stays slow becomes normal."""
+"""Seconds after which current durations make up half of the baseline, so that a lasting slowdown becomes normal."""
 
 
 class SlowdownDetector:
-    """Step durations of one saga type, compared with their moving baseline; not thread-safe."""
+    """Compares the step durations of one saga type with their moving baseline. Not thread-safe."""
 
     def __init__(self) -> None:
         self._baselines: dict[str, float] = {}
         self._at: float | None = None
 
     def slowdown(self, samples: Sequence[SagaSample], at: float) -> float:
-        """Returns the factor by which everything is slower than usual at ``at``; 1 unless most steps are slower.
+        """Returns the factor by which steps are slower than usual at ``at``; 1 unless most steps are slower.
 
         Args:
-            samples: those of finished sagas, the latest last.
-            at: seconds on any clock, not before an earlier call's.
+            samples: Samples of finished sagas, the latest last.
+            at: Seconds on any clock, not before an earlier call's value.
         """
         times = _times(samples[-RECENT_SAMPLES:])
         ratios = [time / self._baselines[step] for step, time in times.items() if step in self._baselines]
@@ -206,7 +206,7 @@ class SlowdownDetector:
 
 
 def _times(samples: Iterable[SagaSample]) -> dict[str, float]:
-    """The time that half of the attempts of each step took at most, in nanoseconds; never 0."""
+    """The median duration of the attempts of each step, in nanoseconds; never 0."""
     found: dict[str, list[int]] = {}
     for sample in samples:
         for each in sample.steps:
@@ -218,13 +218,13 @@ class Inference(NamedTuple):
     """The inferred type of a saga without a name."""
 
     name: str | None = None
-    """The only type that has all of its steps, in the same services."""
+    """The only saga type that has all of these steps in the same services; None if there is no such type."""
     longest_pause: float | None = None
-    """Seconds: without such a type, the longest time without progress in any candidate type."""
+    """Without such a type, the longest time without progress in any candidate type, in seconds."""
 
 
 def infer(environment: str, steps: Sequence[Step], baseline: Mapping[tuple[str, str], Baseline]) -> Inference:
-    """Infers the type of a saga from these steps; without attempts or baselines nothing is inferred."""
+    """Infers the type of a saga from its steps. Infers nothing without attempts or baselines."""
     tried = [step for step in steps if step.attempts]
     known = {name: each for (place, name), each in baseline.items() if place == environment and each.services}
     if not tried or not known:

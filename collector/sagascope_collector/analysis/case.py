@@ -1,4 +1,4 @@
-"""One saga under diagnosis: what is in flight, what failed, what should come next."""
+"""One saga under diagnosis: its work in flight, its failures, and its next expected step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class StepAttempt(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a rule found: the fact, where, and how far it can be trusted."""
+    """The result of a rule: its code, the attempt or process, and its confidence."""
 
     reason: AttentionCode
     phase: Phase
@@ -50,15 +50,15 @@ class Finding:
     subject: StepAttempt | None = None
     """The attempt that the finding is about."""
     process: Process | None = None
-    """The process that it is about, where it is not the attempt's."""
+    """The process that the finding is about, if it is not the attempt's."""
     other: StepAttempt | None = None
-    """A second attempt that it rests on."""
+    """A second attempt that the finding is based on."""
     due: int | None = None
-    """The deadline of what was not received."""
+    """The deadline of the missing event."""
 
 
 class Case:
-    """A saga, looked at in one moment."""
+    """One saga, evaluated at one moment."""
 
     def __init__(self, saga: Saga, instances: Sequence[Instance], context: Context) -> None:
         self.saga = saga
@@ -74,12 +74,12 @@ class Case:
 
     @property
     def type(self) -> tuple[str, str]:
-        """(environment, saga name): the name that was received, else the one that its steps allow."""
+        """(environment, saga name): the name as received, else as inferred from its steps."""
         return self.saga.key.environment, self.saga.inferred_name or self.saga.key.name
 
     @cached_property
     def step_attempts(self) -> list[StepAttempt]:
-        """Every attempt, in the order in which they were first called."""
+        """All attempts, in order of their first call."""
         step_attempts = [StepAttempt(step, attempt) for step in self.saga.steps for attempt in step.attempts]
         return sorted(
             step_attempts, key=lambda each: (each.attempt.called_at, each.attempt.started_at, each.attempt.span_id)
@@ -91,17 +91,17 @@ class Case:
         return SpanTree(keyed(self.saga.spans))
 
     def at(self, process: Process, moment: int) -> int:
-        """A moment by the clock of a process, on the saga's clock."""
+        """Converts a time of a process's clock to the saga's clock."""
         return moment + self.saga.offsets.get(process_key(process), 0)
 
     @cached_property
     def unseen_steps(self) -> Sequence[str]:
-        """The required steps of which no record was received, although a step that waits for them has started."""
+        """The required steps without a received record, although a step that waits for them has started."""
         return plans.unseen_required_steps(self.saga.plan, self.saga.steps)
 
     @property
     def telemetry_lost(self) -> bool:
-        """Whether most services of its environment stopped reporting at once: missing reports are no evidence then."""
+        """Whether most services of the environment stopped reporting at once; missing reports are then no evidence."""
         return self.saga.key.environment in self.context.telemetry_lost
 
     @cached_property
@@ -111,7 +111,7 @@ class Case:
 
     @cached_property
     def effects(self) -> list[tuple[StepEffect, LedgerEntry]]:
-        """The accounts with the ledger's line of each."""
+        """The effects, each with its ledger entry."""
         lines = ledger.entries(
             self.step_effects, self.saga.plan, self.saga.status, is_complete=not self.saga.may_lack_telemetry
         )
@@ -119,7 +119,7 @@ class Case:
 
     @property
     def next_compensation(self) -> tuple[str, str | None] | None:
-        """(the step, its compensation) that should be compensated next, if any."""
+        """The next (step, compensation) that is due; None if there is none."""
         return plans.next_compensation(self.effects, self.saga.status)
 
     @cached_property
@@ -129,12 +129,12 @@ class Case:
 
     @property
     def phase(self) -> Phase:
-        """The direction in which the saga moves."""
+        """The current phase of the saga."""
         return Phase.COMPENSATION if self.is_compensating else Phase.FORWARD
 
     @cached_property
     def root(self) -> Span | None:
-        """The root, while it is open."""
+        """The root span while it is open; else None."""
         root = self.saga.root
         return root if root is not None and not root.end and root.span_id not in self.saga.lost_spans else None
 
@@ -154,7 +154,7 @@ class Case:
         return self._inner_first(current) if len(current) > 1 else current
 
     def _is_superseded(self, in_flight_attempt: StepAttempt) -> bool:
-        """Whether the saga has continued without it: by a later attempt, or because its caller gave up and moved on."""
+        """Whether the saga continued without this attempt: with a later attempt, or its caller gave up and moved on."""
         step, attempt = in_flight_attempt
         if any(each.called_at > attempt.called_at for each in step.attempts) or self._is_decided(step):
             return True
@@ -173,7 +173,7 @@ class Case:
         )
 
     def _has_moved_on(self, in_flight_attempt: StepAttempt) -> bool:
-        """Whether its caller has called for a step that waits for this one by the plan, so it was answered."""
+        """Whether the caller has called a step that waits for this one in the plan; the attempt was then answered."""
         step, attempt = in_flight_attempt
         if self.saga.plan.source != "declared" or step.type in COMPENSATING_TYPES or len(attempt.views) > 1 or step.key:
             return False
@@ -186,7 +186,7 @@ class Case:
         )
 
     def _is_decided(self, prepared: Step) -> bool:
-        """Whether a participant of a two-phase commit received its decision: then its preparation is over."""
+        """Whether a participant of a two-phase commit received its decision, which ends its preparation."""
         decisions = (semconv.TYPE_COMMIT, semconv.TYPE_ROLLBACK)
         return prepared.type == semconv.TYPE_PREPARE and any(
             each.type in decisions and (each.name, each.key) == (prepared.name, prepared.key)
@@ -195,7 +195,7 @@ class Case:
 
     @cached_property
     def undecided(self) -> list[StepAttempt]:
-        """The latest votes of participants that are prepared, and of which no commit or rollback was received."""
+        """The latest votes of prepared participants for which no commit or rollback was received."""
         return [
             each
             for each in self.step_attempts
@@ -224,15 +224,15 @@ class Case:
 
     @cached_property
     def ended_last(self) -> StepAttempt | None:
-        """The attempt that ended last."""
+        """The attempt with the latest end."""
         ended = [each for each in self.step_attempts if each.attempt.finished_at is not None]
         return max(ended, key=lambda each: (each.attempt.finished_at or 0, each.attempt.called_at), default=None)
 
     @cached_property
     def last(self) -> StepAttempt | None:
-        """The last step that succeeded: forward by plan order, then by start; while compensating by start.
+        """The last step that succeeded: by plan order, then by start; while compensating, by start only.
 
-        Not by end: a publisher may wait for the broker's acknowledgement after the consumer has started.
+        Ends are not compared: a publisher may wait for the broker's acknowledgement after the consumer has started.
         """
         done = [
             each
@@ -242,7 +242,10 @@ class Case:
         return self._furthest(done) if done else self.ended_last
 
     def _furthest(self, done: Sequence[StepAttempt]) -> StepAttempt:
-        """The furthest of attempts in order of start; a step outside the plan counts as the one before it."""
+        """The attempt furthest in the plan, of attempts in order of start.
+
+        A step outside the plan counts as the step before it.
+        """
         places = {step.name: place for place, step in enumerate(self.saga.plan.steps)}
         furthest, reached = done[-1], -1
         if self.is_compensating:
@@ -255,7 +258,7 @@ class Case:
 
     @cached_property
     def failing(self) -> StepAttempt | None:
-        """The latest failed step that neither succeeded later, nor was compensated, nor left behind."""
+        """The latest failed step that neither succeeded later nor was compensated or passed by."""
         for each in reversed(self.step_attempts):
             step, attempt = each
             if (step.type in COMPENSATING_TYPES) is not self.is_compensating or attempt is not step.attempts[-1]:
@@ -271,7 +274,7 @@ class Case:
         )
 
     def reported_since(self, service: str | None, moment: int) -> bool:
-        """Whether a service reported after a moment, and no record of the saga is known to be missing."""
+        """Whether a service reported after this time and no record of the saga is known to be missing."""
         if service is None or self.telemetry_lost or self.saga.lacks_records:
             return False
         elsewhere = self.context.services_last_seen.get((self.saga.key.environment, service), 0)
@@ -295,7 +298,7 @@ class Case:
         return self.ended_last.attempt.finished_at or 0 if self.ended_last else self.saga.started_at
 
     def service_of(self, step: str) -> str | None:
-        """The service that runs a step: as this saga knows it, else as others do, else the one that called for it."""
+        """The service that runs a step: as seen in this saga, else in other sagas, else the service that called it."""
         tried = self.step(step)
         if tried is not None and tried.service and any(each.is_executor_known for each in tried.attempts):
             return tried.service
@@ -308,5 +311,5 @@ class Case:
 
 
 def phase_of(step: Step) -> Phase:
-    """The direction of a step."""
+    """The phase of a step."""
     return Phase.COMPENSATION if step.type in COMPENSATING_TYPES else Phase.FORWARD

@@ -1,10 +1,10 @@
 """Clock offsets and clock skew between the processes of a saga.
 
 A span below another cannot start before it, and the answer to a call cannot come after the call's end. So each call
-bounds by how much the executor's clock differs from the caller's. Where clocks contradict each other, the clock of the
-process below is moved by the least amount, or to the middle of what is possible; calls of one saga, and of finished
-ones, bound the skew of pairs of processes that never called each other, too. A clock that is ahead of the collector's
-is found by the time of receipt: nothing is sent before it happened.
+bounds the difference between the executor's clock and the caller's. If clocks contradict each other, the clock of the
+process below is moved by the smallest amount, or to the middle of the possible range. The calls of one saga, and of
+finished sagas, also bound the skew of pairs of processes that never called each other. The time of receipt shows
+whether a clock is ahead of the collector's, because nothing is sent before it happens.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,19 +16,19 @@ from sagascope_collector.analysis.spans import ProcessKey, SpanTree, process_key
 from sagascope_collector.records import Log, Span
 
 MAX_UNCORRECTED_SKEW_NS = 2_000_000
-"""Nanoseconds by which clocks may disagree without being set."""
+"""Nanoseconds by which clocks may disagree without correction."""
 
 
 AGREEMENT_TOLERANCE_NS = 500_000_000
-"""Nanoseconds by which clocks that are right may differ, at the accuracy that traces allow."""
+"""Nanoseconds by which correct clocks may differ, at the accuracy of traces."""
 
 
 MAX_HANDOFF_WAIT_NS = 30_000_000_000
-"""Nanoseconds that work which was only handed on may have waited: a caller need not have waited for it."""
+"""Nanoseconds that asynchronous work may have waited before it started."""
 
 
 class Edge(NamedTuple):
-    """A span and the one above it, of different processes."""
+    """A span and its parent in another process."""
 
     parent: Span
     child: Span
@@ -36,7 +36,7 @@ class Edge(NamedTuple):
 
 @dataclass(slots=True)
 class _Bounds:
-    """What the clock of one process must be moved by, as seen from another: at least, at most."""
+    """The minimum and maximum correction of one process's clock, relative to another's."""
 
     least: int
     most: int | None = None
@@ -50,7 +50,7 @@ class _Bounds:
 
 
 def edges(spans: Sequence[Span], tree: SpanTree) -> list[Edge]:
-    """Every span with a parent in another process; processes that cannot be distinguished count as one."""
+    """Returns every span with a parent in another process. Indistinguishable processes count as one."""
     found = []
     for span in spans:
         parent = tree.parent(span)
@@ -64,7 +64,7 @@ def edges(spans: Sequence[Span], tree: SpanTree) -> list[Edge]:
 def offsets(found: Sequence[Edge], root: ProcessKey | None) -> dict[ProcessKey, int]:
     """Returns nanoseconds to add to the clock of each process, so that all agree; 0 is left out.
 
-    The clock with which most others agree counts as right; in a tie the root span's, else the one of the latest span.
+    The clock that most others agree with is the reference; in a tie the root span's clock, else the latest span's.
     """
     if not any(_contradicts(parent, child) for parent, child in found):
         return {}
@@ -84,7 +84,7 @@ def _latest(found: Sequence[Edge]) -> ProcessKey:
 
 
 def _agreed(settled: Mapping[ProcessKey, int], reference: ProcessKey) -> ProcessKey:
-    """The process with whose clock most agree, the reference before others."""
+    """The process whose clock most processes agree with; in a tie, the reference."""
 
     def agreeing(process: ProcessKey) -> tuple[int, bool]:
         near = sum(abs(offset - settled[process]) <= AGREEMENT_TOLERANCE_NS for offset in settled.values())
@@ -112,14 +112,17 @@ def _narrow(bounds: dict[tuple[ProcessKey, ProcessKey], _Bounds], parent: Span, 
 
 
 def is_answered_call(parent: Span, child: Span) -> bool:
-    """Whether the parent waited for the child and got its answer: then it ended after it."""
+    """Whether the parent waited for the child and received its answer, so that it ended after the child."""
     if parent.status == "error" or not (child.end and parent.end):
         return False
     return (parent.kind == "client" and child.kind == "server") or _is_ahead(parent, child)
 
 
 def _is_ahead(caller: Span, executor: Span) -> bool:
-    """Whether the executor's clock must be ahead: else it started an attempt long after its caller had the result."""
+    """Whether the executor's clock must be ahead.
+
+    Otherwise it started an attempt long after its caller had the result.
+    """
     one, other = caller.mark, executor.mark
     return (
         one.role == other.role == semconv.ROLE_STEP
@@ -132,7 +135,7 @@ def _is_ahead(caller: Span, executor: Span) -> bool:
 
 
 def _spread(bounds: Mapping[tuple[ProcessKey, ProcessKey], _Bounds], reference: ProcessKey) -> dict[ProcessKey, int]:
-    """Propagates corrections outward from the reference; a process on two paths keeps the first, by name."""
+    """Propagates corrections outward from the reference. A process on two paths keeps the first correction, by name."""
     steps: dict[ProcessKey, dict[ProcessKey, int]] = {}
     for (parent, child), each in sorted(bounds.items(), key=lambda item: item[0]):
         steps.setdefault(parent, {}).setdefault(child, each.correction())
@@ -160,36 +163,39 @@ Pair = tuple[ProcessKey, ProcessKey]
 """(caller, executor)."""
 
 UNKNOWN_SKEW_NS: Final = 500_000_000
-"""Nanoseconds that moments of two processes must differ for their order to be known where nothing bounds their skew."""
+"""Nanoseconds between times of two processes above which their order is known, if nothing bounds their skew."""
 
 UNBOUNDED_NS: Final = 1 << 62
-"""Nanoseconds: the order cannot be known."""
+"""Nanoseconds of skew that stand for no bound: the order is unknown."""
 
 MAX_DRIFT_RATIO: Final = 100e-6
-"""Share of the time that has passed by which two clocks may have drifted apart: twice what quartz does."""
+"""Maximum drift between two clocks, as a share of the elapsed time: twice the drift of quartz."""
 
 MAX_PROCESSES: Final = 32
-"""Processes that are compared with each other; beyond, nothing is known of their skew."""
+"""Maximum number of processes compared with each other; with more, no skew is known."""
 
 MAX_PAIRS: Final = 32
-"""Pairs of processes that one finished saga contributes; a saga type keeps ten times as many, the most recent."""
+"""Maximum number of process pairs from one finished saga; a saga type keeps the latest ten times as many."""
 
 
 class Bound(NamedTuple):
-    """Nanoseconds by which the executor's clock is to be moved to agree with the caller's: at least, at most."""
+    """Minimum and maximum nanoseconds to add to the executor's clock so that it agrees with the caller's."""
 
     least: int
     most: int
     at: int
-    """When it was seen."""
+    """The time of the call that gave the bound."""
 
     def aged(self, now: int) -> "Bound":
-        """What is left of it at another moment."""
+        """Returns the bound widened by the possible drift until another time."""
         drift = round(abs(now - self.at) * MAX_DRIFT_RATIO)
         return Bound(self.least - drift, self.most + drift, now)
 
     def narrowed(self, other: "Bound") -> "Bound":
-        """Both together, as of the later; where they contradict, a clock was set: then the later alone."""
+        """Returns the intersection of two bounds, as of the later.
+
+        The later alone if they contradict (a clock was set).
+        """
         early, late = sorted((self, other), key=lambda each: (each.at, each.least, each.most))
         aged = early.aged(late.at)
         both = Bound(max(aged.least, late.least), min(aged.most, late.most), late.at)
@@ -197,7 +203,7 @@ class Bound(NamedTuple):
 
 
 def skew_bounds(edges: Iterable[Edge]) -> dict[Pair, Bound]:
-    """The skew bounds by the answered calls of one saga, for each pair of processes that can be distinguished."""
+    """Returns the skew bounds from the answered calls of one saga, for each pair of distinguishable processes."""
     found: dict[Pair, Bound] = {}
     for parent, child in edges:
         if not (parent.process.identity and child.process.identity and is_answered_call(parent, child)):
@@ -211,7 +217,7 @@ def skew_bounds(edges: Iterable[Edge]) -> dict[Pair, Bound]:
 
 
 def merged_bounds(several: Iterable[Mapping[Pair, Bound]]) -> dict[Pair, Bound]:
-    """The bounds of several sagas together, of the pairs seen last."""
+    """Returns the combined bounds of several sagas, for the pairs seen last."""
     found: dict[Pair, Bound] = {}
     for each in several:
         for pair, bound in each.items():
@@ -222,7 +228,7 @@ def merged_bounds(several: Iterable[Mapping[Pair, Bound]]) -> dict[Pair, Bound]:
 
 
 class Skew:
-    """How far moments of two processes of one saga must differ for their order to be known."""
+    """The uncertainty of the order of events in different processes of one saga."""
 
     def __init__(
         self,
@@ -240,10 +246,10 @@ class Skew:
         self._most: dict[Pair, int] | None = None
 
     def uncertainty_ns(self, later: ProcessKey, earlier: ProcessKey) -> int:
-        """Nanoseconds by which a moment of one process must follow one of another to be surely later.
+        """Returns the nanoseconds after an event of one process from which another process's event is certainly later.
 
-        Both are on the saga's clock, their processes' offsets added. What calls bound only roughly is taken to differ
-        by `UNKNOWN_SKEW_NS` more than it must, at most; but not where clocks of the saga are known to be wrong by more.
+        Both times are on the saga's clock, with their processes' offsets added. A loose bound is limited to
+        `UNKNOWN_SKEW_NS` above the known minimum, unless clocks of the saga are known to be wrong by more.
         """
         if later == earlier:
             return 0
@@ -258,7 +264,7 @@ class Skew:
         return likely if most is None else min(max(most + applied, 0), likely)
 
     def _closed(self) -> dict[Pair, int]:
-        """The most by which the second clock of each pair can be behind the first, over all paths."""
+        """The maximum by which the second clock of each pair can be behind the first, over all paths."""
         most = self._direct()
         nodes = sorted({process for pair in most for process in pair})
         if len(nodes) > MAX_PROCESSES:
@@ -297,11 +303,11 @@ class Skew:
 
 
 ARRIVAL_TOLERANCE_NS = 1_000_000_000
-"""Nanoseconds by which a clock may be ahead of the collector's without being set."""
+"""Nanoseconds by which a clock may be ahead of the collector's without correction."""
 
 
 def clocks_ahead(spans: Iterable[Span], logs: Iterable[Log]) -> dict[ProcessKey, int]:
-    """By how many nanoseconds the clock of each process is ahead at least, beyond `ARRIVAL_TOLERANCE_NS`."""
+    """Returns the minimum nanoseconds by which each process's clock is ahead, beyond `ARRIVAL_TOLERANCE_NS`."""
     found: dict[ProcessKey, int] = {}
     for span in spans:
         early = (span.end or span.start) - span.received_at
@@ -322,9 +328,9 @@ def _note(found: dict[ProcessKey, int], record: Span | Log, early: int) -> None:
 def not_after_arrival(
     offsets: Mapping[ProcessKey, int], early: Mapping[ProcessKey, int], root: ProcessKey | None
 ) -> Mapping[ProcessKey, int]:
-    """The offsets by which clocks agree, reduced where a record would otherwise be later than its receipt.
+    """Returns the offsets by which clocks agree, reduced if a record would otherwise be later than its receipt.
 
-    A clock that was set by the root's moves back with it, as far as the root's was not set back itself.
+    A clock that was corrected to the root's clock is reduced with it, unless the root's clock was set back itself.
     """
     if not early:
         return offsets

@@ -1,4 +1,4 @@
-"""The context of a diagnosis: the moment, the evaluation clock, and what the collector knows beside the saga."""
+"""The context of a diagnosis: the current time, the evaluation clock, and facts from outside the saga."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,10 +11,10 @@ from sagascope_collector.records import Process, SagaKey
 
 @dataclass(frozen=True, slots=True)
 class StepSuccess:
-    """A step that was done well."""
+    """A success of a step in some saga."""
 
     at: int
-    """On its saga's clock."""
+    """The time of the success, on the saga's clock."""
     key: SagaKey
     process: Process
     trace_id: str
@@ -23,37 +23,37 @@ class StepSuccess:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The moment of a judgement, and what the collector knows at it."""
+    """The time of a diagnosis, and the facts from outside the saga at that time."""
 
     now: int
     """Nanoseconds since the Unix epoch."""
     ingest_outages: tuple[tuple[int, int], ...] = ()
-    """Intervals in which this collector received nothing by its own fault; deadlines do not run then."""
+    """Intervals in which this collector could not receive telemetry; deadlines do not run during them."""
     step_timeouts: Mapping[tuple[str, str], float] = field(default_factory=dict)
-    """Seconds, by (saga name, step)."""
+    """Configured step timeouts in seconds, by (saga name, step)."""
     default_timeout: float = 30.0
     services: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
     """The service that runs a step, by (environment, saga name, step), as observed in any saga."""
     baselines: Mapping[tuple[str, str], Baseline] = field(default_factory=dict)
     """Baselines of finished sagas, by (environment, saga name)."""
     telemetry_lost: Mapping[str, int] = field(default_factory=dict)
-    """Environments most of whose services stopped reporting at once, and since when: see `liveness.outages`."""
+    """The start of the outage of each environment most of whose services stopped reporting: see `liveness.outages`."""
     services_last_seen: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    """When each service last reported, by (environment, service), in any saga."""
+    """The time of each service's last report in any saga, by (environment, service)."""
     stuck: Container[tuple[str, str]] = ()
-    """(environment, saga id) of sagas that need attention: a parent that waits for one of them is late, too."""
+    """(environment, saga id) of sagas that need attention; a parent that waits for one of them is also late."""
     runbooks: Sequence[Runbook] = ()
-    """What the team wants to be done, in the order in which it is shown."""
+    """The team's runbooks, in display order."""
     latest_successes: Mapping[tuple[str, str, str], StepSuccess] = field(default_factory=dict)
-    """Which saga last did a step well, by (environment, saga name, step), as far as it was seen lately."""
+    """The latest recent success of a step in any saga, by (environment, saga name, step)."""
 
 
 IN_TRANSIT_SECONDS = 1.0
-"""Seconds that telemetry of what has happened may be under way: nothing is missed before."""
+"""Seconds that telemetry may be in transit; nothing counts as missing before."""
 
 
 class EvaluationClock:
-    """Decides what is overdue, and records when the next deadline passes.
+    """Decides what is overdue, and records the next time of re-evaluation.
 
     Time in ingest outages does not count.
     """
@@ -61,11 +61,11 @@ class EvaluationClock:
     def __init__(self, now: int, ingest_outages: Iterable[tuple[int, int]] = ()) -> None:
         self.now = now
         self.due: int | None = None
-        """The earliest requested time of re-evaluation after ``now``; None: none was requested."""
+        """The earliest requested time of re-evaluation after ``now``; None if none was requested."""
         self._ingest_outages = _merged(ingest_outages)
 
     def has_elapsed(self, start: int, seconds: float) -> bool:
-        """Whether more than so many seconds, without ingest outages, have passed since ``start``."""
+        """Whether more than this many seconds have passed since ``start``, not counting ingest outages."""
         moment = self.moment(start, seconds)
         if self.now > moment:
             return True
@@ -73,23 +73,23 @@ class EvaluationClock:
         return False
 
     def reevaluate_at(self, moment: int) -> None:
-        """Requests a re-evaluation at a moment; one in the past has no effect."""
+        """Requests a re-evaluation at a time; a time in the past has no effect."""
         if moment > self.now:
             self.due = moment if self.due is None else min(self.due, moment)
 
     def reevaluate_with_backoff(self, start: int, interval_ns: int) -> None:
-        """Requests a re-evaluation an interval after ``start``, then at twice that, and so on."""
+        """Requests a re-evaluation one interval after ``start``, then after twice the interval, and so on."""
         moment = start + interval_ns
         while moment <= self.now:
             moment = start + 2 * (moment - start)
         self.reevaluate_at(moment)
 
     def is_late(self, start: int, seconds: float) -> bool:
-        """Whether what should be here so many seconds after ``start`` is not under way either."""
+        """Whether an event due this many seconds after ``start`` is overdue, including time in transit."""
         return self.has_elapsed(start, seconds + IN_TRANSIT_SECONDS)
 
     def moment(self, start: int, seconds: float) -> int:
-        """When so many seconds, without ingest outages, have passed since ``start``."""
+        """Returns the time this many seconds after ``start``, not counting ingest outages."""
         moment = start + round(seconds * NANOSECONDS_PER_SECOND)
         for begin, end in self._ingest_outages:
             if begin >= moment:

@@ -22,16 +22,16 @@ LOGGED_PAUSE_SECONDS = 600.0
 
 
 class Deadline(NamedTuple):
-    """A start and the seconds from it, without ingest outages."""
+    """A start, and the seconds until the deadline, not counting ingest outages."""
 
     start: int
     seconds: float
     known: bool = True
-    """Whether it was declared, configured or learned; False: the default is used."""
+    """Whether it was declared, configured or learned; False if the default is used."""
 
 
 def of_attempt(case: Case, in_flight_attempt: StepAttempt) -> Deadline:
-    """Until when an attempt in flight is in time."""
+    """The deadline of an attempt in flight."""
     step, attempt = in_flight_attempt
     start = attempt.started_at + attempt.offset
     wait = _wait(case, attempt)
@@ -40,7 +40,7 @@ def of_attempt(case: Case, in_flight_attempt: StepAttempt) -> Deadline:
     deadline = _deadline(case, step.name, attempt, start)
     if deadline.known:
         return deadline
-    if attempt.logged_until:  # a log record is a sign of work, and its absence none that the work is not over
+    if attempt.logged_until:  # a log record shows that work goes on; its absence does not show that the work ended
         pause = max(LOGGED_PAUSE_SECONDS, deadline.seconds, case.saga.longest_pause or 0)
         return deadline._replace(start=attempt.logged_until, seconds=pause)
     return deadline._replace(start=max(start, _latest_inside(case, in_flight_attempt)))
@@ -56,7 +56,7 @@ def of_next(case: Case, step: str | None, start: int) -> Deadline:
 
 
 def of_retry(case: Case, failed: StepAttempt) -> Deadline:
-    """Until when the retry of a failed attempt is in time."""
+    """The deadline of the retry of a failed attempt."""
     finished_at = failed.attempt.finished_at or 0
     wait = _wait(case, failed.attempt)
     if wait is not None and wait > finished_at:
@@ -68,7 +68,7 @@ def of_retry(case: Case, failed: StepAttempt) -> Deadline:
 def _deadline(
     case: Case, step: str | None, attempt: Attempt | None, start: int, baseline_seconds: float | None = None
 ) -> Deadline:
-    """The first of these that is known: the attempt's timeout, the plan's, a setting, the baseline, the default."""
+    """The first known deadline of: the attempt's timeout, the plan's, the setting, the baseline, the default."""
     planned = case.saga.plan.step(step) if step else None
     declared = attempt.timeout if attempt else None
     seconds = declared or (planned and planned.timeout) or case.context.step_timeouts.get((case.type[1], step or ""))
@@ -79,7 +79,7 @@ def _deadline(
 
 
 def _wait(case: Case, attempt: Attempt | None) -> int | None:
-    """The latest intended wait of this attempt and what follows it, or of the whole saga."""
+    """The latest intended wait of this attempt, of later attempts, or of the whole saga."""
     if case.saga.awaited_event is not None:
         timeout = case.saga.timeout
         return case.saga.started_at + round(timeout * NANOSECONDS_PER_SECOND) if timeout else NEVER_NS
@@ -91,7 +91,7 @@ def _wait(case: Case, attempt: Attempt | None) -> int | None:
 
 
 def _latest_inside(case: Case, in_flight_attempt: StepAttempt) -> int:
-    """The latest sign of progress among the attempts inside one: it is not late while they go on."""
+    """The latest progress of the attempts inside an attempt, which is not late while they make progress."""
     views = {id(view) for view in in_flight_attempt.attempt.views}
     inside = [
         each.attempt.finished_at or each.attempt.called_at
@@ -103,22 +103,22 @@ def _latest_inside(case: Case, in_flight_attempt: StepAttempt) -> int:
 
 
 FAILURES_IN_A_ROW = 3
-"""Failed attempts from which a step is reported as being retried."""
+"""Minimum number of consecutive failed attempts for `retrying`."""
 
 BACKOFF_FACTOR = 2
-"""By how much an unannounced wait may be longer than the longest one before it."""
+"""Factor by which an unannounced wait may exceed the longest earlier wait."""
 
 MAX_EXTRA_WAIT_NS = 3_600_000_000_000
-"""By how much it may be longer at most."""
+"""Maximum nanoseconds by which an unannounced wait may exceed the longest earlier wait."""
 
 
 def overdue(case: Case) -> StepAttempt | None:
-    """The latest failed attempt of a step that was retried, and whose next attempt is overdue."""
+    """The latest failed attempt of a retried step whose next attempt is overdue."""
     return next((each for each in retried_rows(case) if is_overdue(case, each)), None)
 
 
 def is_overdue(case: Case, failed: StepAttempt) -> bool:
-    """Whether the attempt after this failed one should have started by now."""
+    """Whether the attempt after this failed attempt is overdue."""
     if failed.step.attempts[-1].state is AttemptState.IN_FLIGHT:
         return False
     deadline = deadline_of_retry(case, failed)
@@ -126,7 +126,7 @@ def is_overdue(case: Case, failed: StepAttempt) -> bool:
 
 
 def deadline_of_retry(case: Case, failed: StepAttempt) -> Deadline:
-    """Until when the next attempt is in time; where its wait was not announced, judged by the waits before it."""
+    """The deadline of the next attempt; if its wait was not announced, derived from earlier waits."""
     deadline = of_retry(case, failed)
     row = failed_in_a_row(failed)
     if failed.attempt.retry_in is not None or len(row) < FAILURES_IN_A_ROW:
@@ -138,9 +138,9 @@ def deadline_of_retry(case: Case, failed: StepAttempt) -> Deadline:
 
 
 def lost_retrier(case: Case) -> tuple[StepAttempt, Process] | None:
-    """(the latest failed attempt, the process that should retry it), where that process is lost.
+    """Returns (latest failed attempt, process that should retry it) if that process is lost; else None.
 
-    Another instance of its service may retry in its place, as long as the next attempt is not overdue.
+    Another instance of its service may retry instead, until the next attempt is overdue.
     """
     failed = case.failing
     if failed is None or case.root is not None or not is_retried(case, failed):
@@ -153,14 +153,14 @@ def lost_retrier(case: Case) -> tuple[StepAttempt, Process] | None:
 
 
 def is_retried(case: Case, failed: StepAttempt) -> bool:
-    """Whether another attempt is to be expected: it was announced, or there were several."""
+    """Whether another attempt is expected: it was announced, or there were several attempts."""
     if ledger.is_for_good(failed.attempt, case.saga.status):
         return False
     return failed.attempt.retry_in is not None or len(failed_in_a_row(failed)) >= FAILURES_IN_A_ROW
 
 
 def is_retrier_lost(case: Case, finding: Finding) -> bool:
-    """Whether the finding is that the process is lost which should have retried a failed attempt."""
+    """Whether the finding is that the process that should retry a failed attempt is lost."""
     subject = finding.subject
     if (
         finding.reason is not AttentionCode.INSTANCE_LOST
@@ -173,7 +173,7 @@ def is_retrier_lost(case: Case, finding: Finding) -> bool:
 
 
 def failed_in_a_row(latest: StepAttempt) -> list[StepAttempt]:
-    """The failed attempts of a step with none that succeeded after them, the first of them first."""
+    """The failed attempts of a step after its last success, earliest first."""
     row: list[StepAttempt] = []
     for attempt in reversed(latest.step.attempts):
         if attempt.state is AttemptState.OK:
@@ -184,7 +184,7 @@ def failed_in_a_row(latest: StepAttempt) -> list[StepAttempt]:
 
 
 def retried_rows(case: Case) -> Iterator[StepAttempt]:
-    """The latest failed attempt of each step that failed often enough and is still to be retried."""
+    """The latest failed attempt of each step with at least `FAILURES_IN_A_ROW` failures that is still retried."""
     for each in reversed(case.step_attempts):
         step, attempt = each
         ended = [one for one in step.attempts if one.state is not AttemptState.IN_FLIGHT]
@@ -195,7 +195,7 @@ def retried_rows(case: Case) -> Iterator[StepAttempt]:
 
 
 def _is_compensated(case: Case, failed: StepAttempt) -> bool:
-    """Whether a compensation followed: of this step, or of the saga."""
+    """Whether a compensation of this step or of the saga followed."""
     if phase_of(failed.step) is Phase.COMPENSATION:
         return False
     finished_at = failed.attempt.finished_at or 0
@@ -206,24 +206,24 @@ def _is_compensated(case: Case, failed: StepAttempt) -> bool:
 
 
 MAX_ATTEMPTS_AHEAD = 1_000
-"""Attempts that are counted ahead."""
+"""Maximum number of future attempts in a forecast."""
 
 MAX_BACKOFF_FACTOR = 10.0
-"""By how much the wait between two attempts may grow from one to the next."""
+"""Maximum growth factor from one wait between attempts to the next."""
 
 
 class Forecast(NamedTuple):
-    """What is to be expected of a failing step."""
+    """The forecast of a step that keeps failing."""
 
     next_attempt: int
     last_attempt_ends: int | None
-    """When the last allowed attempt will have failed; None where no last one is known."""
+    """The time at which the last allowed attempt will have failed; None if the limit is unknown."""
     compensated: int
-    """Steps that are compensated then."""
+    """Number of steps that are compensated after that."""
 
 
 def forecast(case: Case, failed: StepAttempt) -> Forecast | None:
-    """The forecast of a failed attempt; None where no next attempt was announced, or its time has passed."""
+    """Returns the forecast of a failed attempt; None if no next attempt was announced or its time has passed."""
     latest = failed.attempt
     if latest.retry_in is None or latest.finished_at is None:
         return None
@@ -239,7 +239,7 @@ def forecast(case: Case, failed: StepAttempt) -> Forecast | None:
 
 
 def expected(case: Case, failed: StepAttempt) -> Text:
-    """The forecast as a sentence; empty without one. No time in it is in the past."""
+    """Returns the forecast as a sentence, without times in the past; "" if there is no forecast."""
     coming = forecast(case, failed)
     if coming is None:
         return Text()
@@ -254,7 +254,7 @@ def expected(case: Case, failed: StepAttempt) -> Text:
 
 
 def _last_attempt_ends(case: Case, failed: StepAttempt, next_attempt: int) -> int | None:
-    """When its last allowed attempt will have failed, if each takes as long as the latest, and waits grow as before."""
+    """The time when the last allowed attempt fails, if attempts last as long as the latest and waits grow as before."""
     latest, limit = failed.attempt, failed.attempt.max_attempts
     whole = case.saga.started_at + round(case.saga.timeout * NANOSECONDS_PER_SECOND) if case.saga.timeout else None
     left = (limit or 0) - latest.number

@@ -1,4 +1,4 @@
-"""The evidence of a verdict in time order, and what is known to be missing from the telemetry.
+"""The evidence of a verdict in time order, and notes about telemetry known to be missing.
 
 Times are on the saga's clock.
 """
@@ -18,7 +18,7 @@ from sagascope_collector.records import Instance, Process, Span
 
 
 def evidence(case: Case, finding: Finding) -> tuple[Evidence, ...]:
-    """What was received that the finding rests on; nothing here is inferred."""
+    """Returns the received facts behind a finding; none is inferred."""
     found = dict.fromkeys(_all(case, finding))
     return tuple(sorted(found, key=lambda each: (each.at, each.text)))
 
@@ -54,7 +54,7 @@ def _of_block(case: Case, finding: Finding) -> Iterator[Evidence]:
 
 
 def _tries(case: Case, finding: Finding) -> Iterator[StepAttempt]:
-    """The attempts that the finding is about, with the first and the latest that failed before it."""
+    """The attempts that the finding is about, with the first and the latest earlier failure."""
     for each in (finding.other, finding.subject):
         if each is not None:
             yield each
@@ -139,7 +139,7 @@ def _of_process(case: Case, process: Process) -> Iterator[Evidence]:
 
 
 def _of_others(case: Case, finding: Finding) -> Iterator[Evidence]:
-    """Another saga in which the step succeeded since this one stopped at it."""
+    """Evidence of another saga in which the step succeeded after this saga stopped at it."""
     if finding.step is None:
         return
     latest_success = case.context.latest_successes.get((*case.type, finding.step))
@@ -155,11 +155,11 @@ def _of_others(case: Case, finding: Finding) -> Iterator[Evidence]:
 
 
 MAX_NOTES = 3
-"""Notes of one kind that are shown."""
+"""Maximum number of notes of one kind."""
 
 
 def notes(case: Case, finding: Finding) -> Iterator[Evidence]:
-    """What of this saga, or of its services, is known not to have been received."""
+    """Returns notes about records of the saga or its services that are known to be missing."""
     if finding.confidence is Confidence.CERTAIN:
         return
     for found in (_lost(case), _without_parent(case), _quiet(case, finding), _dropped(case), _sampled(case)):
@@ -182,7 +182,7 @@ def _without_parent(case: Case) -> Iterator[Evidence]:
 
 
 def _quiet(case: Case, finding: Finding) -> Iterator[Evidence]:
-    """Services of the saga that stopped reporting, although they had announced heartbeats."""
+    """Services of the saga that announced heartbeats and stopped reporting."""
     subject = finding.process or (finding.subject.attempt.process if finding.subject else Process())
     for service, instance in _latest(case).items():
         if service != subject.service and case.liveness.is_lost(instance.process):
@@ -209,7 +209,7 @@ def _sampled(case: Case) -> Iterator[Evidence]:
 
 
 def _latest(case: Case) -> dict[str, Instance]:
-    """Of each service of the saga that sends heartbeats, the process last seen."""
+    """The process last seen of each service of the saga that sends heartbeats."""
     latest: dict[str, Instance] = {}
     for instance in case.instances:
         service = instance.process.service

@@ -42,7 +42,7 @@ INTERRUPTED: Final = re.compile(
     r"|context canceled",
     re.IGNORECASE,
 )
-"""Type (or, in Go, message) of an error with which work is interrupted from outside, wherever it was at that moment:
+"""Type (or, in Go, message) of an error that interrupts work from outside, at any point:
 cancellation, an exit of the process, a generator that is closed, a soft time limit, a killed thread."""
 
 WRAPPED: Final = re.compile(
@@ -50,14 +50,14 @@ WRAPPED: Final = re.compile(
     r"|^(activity task|child workflow execution) failed\b|^activity error \(",
     re.IGNORECASE,
 )
-"""Type, or message, of an engine's error that only tells that a step failed; the step's own error has the cause."""
+"""Type, or message, of an engine's error that only reports that a step failed; the step's own error has the cause."""
 
 UNKNOWN_OUTCOME_HTTP: Final = frozenset({408, 499, 502, 504})
 UNKNOWN_OUTCOME_GRPC: Final = frozenset({1, 4, 14, "CANCELLED", "DEADLINE_EXCEEDED", "UNAVAILABLE"})
 
 
 def failure(span: Span) -> Failure | None:
-    """The error of a span that failed: of its last exception, else of its attributes and status."""
+    """Returns the error of a failed span: from its last exception, else from its attributes and status."""
     if span.status != "error":
         return None
     if recorded := recorded_exception(span):
@@ -80,7 +80,7 @@ def recorded_exception(span: Span) -> Failure | None:
 
 
 def leaves_outcome_unknown(span: Span, failure: Failure | None) -> bool:
-    """Whether the caller cannot know from this error if the work was executed: it received no answer."""
+    """Whether the error leaves unknown if the work was executed, because the caller received no answer."""
     attributes = span.attributes
     if any(attributes.get(name) in UNKNOWN_OUTCOME_HTTP for name in HTTP_STATUS):
         return True
@@ -91,12 +91,12 @@ def leaves_outcome_unknown(span: Span, failure: Failure | None) -> bool:
 
 
 def is_wrapped(failure: Failure) -> bool:
-    """Returns whether an error only tells that a step failed."""
+    """Returns whether an error only reports that a step failed."""
     return any(WRAPPED.search(text) for text in (failure.type, failure.message) if text)
 
 
 def was_interrupted(failure: Failure | None) -> bool:
-    """Whether the work itself was interrupted from outside: then not even its executor knows what took effect."""
+    """Whether the work was interrupted from outside, so that even its executor does not know what took effect."""
     if failure is None:
         return False
     if failure.type:
@@ -106,15 +106,15 @@ def was_interrupted(failure: Failure | None) -> bool:
 
 
 def refused(span: Span) -> bool:
-    """Whether a server's span, which need not be an error, answered that it did not do it."""
+    """Whether a server's span answered that the work was not done; its status may not be an error."""
     return any(isinstance(code := span.attributes.get(name), int) and code >= 400 for name in HTTP_STATUS)
 
 
 ERROR_SEVERITY_NUMBER: Final = 17
-"""Severity number from which OpenTelemetry calls a log record an error."""
+"""Minimum severity number of an error log record in OpenTelemetry."""
 
 MAX_SPANS_BELOW: Final = 1_000
-"""Spans below one attempt that are looked at."""
+"""Maximum number of spans below one attempt that are searched."""
 
 
 class Causes:
@@ -126,7 +126,7 @@ class Causes:
         self._reported: dict[SpanKey, Failure] = {}
 
     def below(self, executor: Span) -> Failure | None:
-        """The error of the latest failed span below, else the latest error in their log records."""
+        """Returns the error of the latest failed span below, else the latest error in those spans' log records."""
         inside = list(self._inside(executor))
         failed = [(span.end, depth, error) for depth, span in inside if (error := recorded_exception(span))]
         if failed:
@@ -135,7 +135,7 @@ class Causes:
         return next((self._reported[key] for key in reversed(keys) if key in self._reported), None)
 
     def _inside(self, executor: Span) -> Iterator[tuple[int, Span]]:
-        """The spans of no other attempt below one, with their depth."""
+        """The spans below an attempt that belong to no other attempt, with their depth."""
         waiting = [(1, each) for each in self._below(executor)]
         for place, (depth, span) in enumerate(waiting):
             if place >= MAX_SPANS_BELOW:

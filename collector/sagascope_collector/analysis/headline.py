@@ -1,6 +1,6 @@
 """Headlines: where a saga is stuck, since when, why, and what is committed.
 
-Times are moments in UTC, never "12 minutes ago": a stored sentence stays true.
+Times are absolute and in UTC, never "12 minutes ago", so that a stored sentence stays true.
 """
 
 from collections.abc import Iterable
@@ -32,7 +32,7 @@ ENDED_WORDS = {Status.COMPLETED: "Completed", Status.COMPENSATED: "Compensated",
 
 
 def headline(case: Case, finding: Finding, fact: Text) -> Text:
-    """The sentences about a saga that needs attention; `fact` is that of its attention code."""
+    """Returns the headline of a saga that needs attention. `fact` is the sentence of its attention code."""
     obstacle = Text() if finding.reason is AttentionCode.BLOCKED else engine_report(case, finding.subject)
     failed = finding.step if finding.reason is AttentionCode.COMPENSATION_FAILED else None
     rest = committed(case.saga, _stated(case, finding), failed)
@@ -53,7 +53,7 @@ def _stated(case: Case, finding: Finding) -> frozenset[tuple[str | None, LedgerS
 
 
 def calm(case: Case, step: str | None) -> Text:
-    """The sentence about a saga that needs no attention."""
+    """Returns the sentence about a saga that needs no attention."""
     saga = case.saga
     if has_ended(saga.status) and saga.ended_at is not None:
         return _ended(saga, saga.ended_at)
@@ -76,7 +76,7 @@ def _ended(saga: Saga, ended_at: int) -> Text:
 def _why_not(saga: Saga) -> str:
     """Returns why a saga did not complete: the error of what ended it, else that of the step that failed last.
 
-    An engine's error that only tells that a step failed ("Activity task failed") gives way to the step's own.
+    The step's own error replaces an engine's error that only reports a failed step ("Activity task failed").
     """
     error = failure(saga.closing) if saga.closing is not None else None
     message = shortened((error and (error.message or error.type)) or "")
@@ -323,10 +323,10 @@ def _started(case: Case, in_flight_attempt: StepAttempt, what: str) -> Text:
 
 
 def about(finding: Finding) -> StepAttempt:
-    """The attempt that a finding is about.
+    """Returns the attempt that a finding is about.
 
     Raises:
-        ValueError: it is about none.
+        ValueError: The finding is about no attempt.
     """
     if finding.subject is None:
         raise ValueError(f"{finding.reason} is always about an attempt")
@@ -344,13 +344,13 @@ def _at(case: Case, moment: int) -> Text:
 
 
 def because(attempt: Attempt) -> str:
-    """The error in brackets, where one was sent."""
+    """Returns the error in brackets; "" if none was received."""
     message = attempt.error and (attempt.error.message or attempt.error.type)
     return f" ({shortened(message)})" if message else ""
 
 
 def engine_report(case: Case, subject: StepAttempt | None) -> Text:
-    """What a headline adds of it, for this step and for the saga; empty where the engine reports no obstacle."""
+    """Returns the engine's report on what blocks this step or the saga; empty if the engine reports no obstacle."""
     attempts = subject.step.attempts if subject is not None else ()
     views = (span for attempt in attempts for span in attempt.views)
     whole = (span for span in case.saga.spans if span.mark.role == semconv.ROLE_SAGA)
@@ -359,7 +359,7 @@ def engine_report(case: Case, subject: StepAttempt | None) -> Text:
 
 
 def _held(case: Case, spans: Iterable[str]) -> list[str]:
-    """The latest report on each of these spans, where it was not withdrawn."""
+    """The latest report on each of these spans that was not withdrawn."""
     latest = dict.fromkeys(spans, "")
     for log in case.saga.logs:
         if log.event_name == semconv.EVENT_WAITING and log.span_id in latest:

@@ -1,7 +1,7 @@
 """Saga identity: which sagas share an id, which records belong to each, and how runs of one saga follow each other.
 
-A name or run that a record lacks is taken from the spans above it, else from its trace, else from the other records of
-the id; where several fit, from the saga that had started last at that moment.
+A missing name or run of a record is taken from the spans above it, else from its trace, else from the other records of
+the id. If several fit, it is taken from the saga that had started last at that time.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,19 +13,19 @@ from sagascope_collector.analysis.model import UNKNOWN_NAME, AttemptState, Ledge
 from sagascope_collector.records import Attributes, Facts, Log, Mark, SagaKey, Span
 
 MAX_ANCESTORS = 256
-"""Spans that are followed upward; a longer chain, or a ring, is cut off."""
+"""Maximum number of ancestors followed; a longer chain, or a cycle, is cut off."""
 
 
 @dataclass(slots=True)
 class Share:
-    """The facts of one saga."""
+    """The facts that belong to one saga."""
 
     spans: list[Span] = field(default_factory=list)
     logs: list[Log] = field(default_factory=list)
 
 
 def shares(facts: Facts) -> dict[SagaKey, Share]:
-    """The facts behind one id, by saga."""
+    """Returns the facts of one id, by saga."""
     linked = any(span.mark.id != facts.id.id for span in facts.spans)
     spans = [span for each in facts.spans for span in _marked(each, facts.id.id)] if linked else list(facts.spans)
     records: list[Span | Log] = [*spans, *facts.logs]
@@ -51,7 +51,7 @@ def _key(facts: Facts, name: str, run: str) -> SagaKey:
 
 
 def _marked(span: Span, saga_id: str) -> list[Span]:
-    """The span as this saga's: for a span of another saga that links here, with the marks of its links."""
+    """The span as part of this saga; a span of another saga that links to this one carries the marks of its links."""
     if span.mark.id == saga_id:
         return [span]
     marks = dict.fromkeys(mark for link in span.links if (mark := _linked(link.attributes, span.mark)).id == saga_id)
@@ -78,7 +78,7 @@ def _word(attributes: Attributes, name: str) -> str:
 
 
 def _runs(names: Sequence[str], records: Sequence[Span | Log], own_runs: Iterable[str]) -> list[str]:
-    """The run of each record: distinguished within each name."""
+    """The run of each record, determined separately for each name."""
     values = [record.mark.run for record in records]
     if not any(values):
         return values
@@ -100,7 +100,7 @@ def _completed(values: Sequence[str], records: Sequence[Span | Log], alone: Iter
 
 
 class _Completion:
-    """Completes a value that some records of an id carry and others do not."""
+    """Completes a value that some records of an id lack."""
 
     def __init__(self, values: Sequence[str], records: Sequence[Span | Log], alone: frozenset[str]) -> None:
         self._values, self._records, self._alone = values, records, alone
@@ -146,7 +146,7 @@ class _Completion:
         return None
 
     def _latest(self, words: Iterable[str], at: int) -> str:
-        """The value whose saga had started last at that moment, else the first to start."""
+        """The value of the saga that had started last at that time, else of the first to start."""
         begun = sorted((first, word) for word in words if (first := self._first[word]) <= at)
         return begun[-1][1] if begun else min((self._first[word], word) for word in words)[1]
 
@@ -159,7 +159,7 @@ COMMITTED_STATES = (LedgerState.COMMITTED, LedgerState.COMPENSATING, LedgerState
 
 
 def linked(sagas: Iterable[Saga]) -> list[Saga]:
-    """The sagas of one id, each with what the other runs of its name imply."""
+    """Returns the sagas of one id, each with the facts that follow from other runs of its name."""
     by_name: dict[str, list[Saga]] = {}
     for saga in sagas:
         by_name.setdefault(saga.key.name, []).append(saga)
@@ -178,7 +178,7 @@ def _chained(runs: list[Saga]) -> list[Saga]:
 
 
 def _followed(older: Saga, newer: Saga) -> Saga:
-    """The older of two runs, given that the newer one has started."""
+    """The older of two runs, given that the newer run has started."""
     if older.continued_as is not None:
         known = older.continued_as.run
         return older if known and known != newer.key.run else replace(older, continued_as=newer.key)
@@ -199,13 +199,13 @@ def _shares_a_trace(older: Saga, newer: Saga) -> bool:
 
 
 def _repeated(older: Saga, newer: Saga) -> frozenset[str]:
-    """What both have committed, each for itself: with one idempotency key, the receiver did it once."""
+    """The steps that both runs committed separately, without a common idempotency key."""
     kept = {line.step for line in older.ledger if line.state in COMMITTED_STATES}
     return frozenset(name for name in kept if not _keys(older, name) & _keys(newer, name) and _keys(newer, name))
 
 
 def _keys(saga: Saga, name: str) -> set[str]:
-    """The idempotency keys with which a step succeeded; of one without a key, one of its own."""
+    """The idempotency keys with which a step succeeded; a success without a key counts as a unique key."""
     return {
         attempt.idempotency_key or f"{attempt.trace_id} {attempt.span_id}"
         for step in saga.steps

@@ -1,4 +1,4 @@
-"""Integrity rules: committed work that is wrong until it is corrected, whether or not the saga makes progress."""
+"""Integrity rules: committed work that is wrong until corrected, whether or not the saga makes progress."""
 
 from collections.abc import Iterator, Sequence
 
@@ -28,7 +28,7 @@ def applied_twice(case: Case) -> Finding | None:
 
 
 def _executed_twice(effect: StepEffect, restarts: Sequence[int]) -> tuple[Attempt, Attempt] | None:
-    """(what was applied first, what should not have been applied any more)."""
+    """Returns (the first execution, the execution that should not have followed)."""
     executed, compensated = effect.executed, effect.compensated
     earlier: Attempt | None = None
     for each in executed:
@@ -65,7 +65,7 @@ def _twice(case: Case, name: str, pair: tuple[Attempt, Attempt]) -> Finding:
         name,
         second.attempt.process.service or None,
         case.stopped,
-        # a compensation between the two may be among what is missing
+        # the missing records may include a compensation between the two
         Confidence.POSSIBLE if case.saga.lacks_records else Confidence.CERTAIN,
         subject=second,
         other=first,
@@ -73,7 +73,7 @@ def _twice(case: Case, name: str, pair: tuple[Attempt, Attempt]) -> Finding:
 
 
 def compensation_failed(case: Case) -> Finding | None:
-    """A compensation failed for good, and the step that it compensates is still committed."""
+    """A compensation failed permanently, and its step is still committed."""
     for each in reversed(case.step_attempts):
         step, attempt = each
         if (
@@ -85,7 +85,7 @@ def compensation_failed(case: Case) -> Finding | None:
         if _is_committed(case, step) and _has_failed_for_good(case, attempt):
             since, service = case.stopped, case.service_of(step.name)
             reason, phase = AttentionCode.COMPENSATION_FAILED, Phase.COMPENSATION
-            # a later attempt may be among what is missing
+            # the missing records may include a later attempt
             is_doubtful = case.saga.lacks_records and not ledger.is_last_allowed(attempt)
             confidence = Confidence.POSSIBLE if is_doubtful else Confidence.CERTAIN
             return Finding(reason, phase, step.name, service, since, confidence, subject=each)
@@ -124,9 +124,9 @@ def uncompensated(case: Case) -> Finding | None:
 
 
 def _left_committed(case: Case) -> Iterator[tuple[StepEffect, LedgerState]]:
-    """What has a compensation and is not compensated, the latest done first.
+    """The committed steps that have a compensation and are not compensated, the latest first.
 
-    A newer run may go on with what an older one has committed: of that, only what it committed again is left.
+    A newer run may continue with the steps that an older run committed; then only steps that it committed again remain.
     """
     superseded = case.saga.superseded_by is not None
     for effect, line in reversed(case.effects):
@@ -137,7 +137,7 @@ def _left_committed(case: Case) -> Iterator[tuple[StepEffect, LedgerState]]:
 
 
 def _is_given_up(case: Case) -> bool:
-    """Whether the saga ended, or a step failed for good and nothing followed in time."""
+    """Whether the saga ended, or a step failed permanently and nothing followed in time."""
     if ledger.has_ended(case.saga.status):
         return case.clock.is_late(case.ended, IN_TRANSIT_SECONDS)
     failed = case.failing
@@ -166,7 +166,7 @@ def in_doubt(case: Case) -> Finding | None:
 
 
 def _decision_is_late(case: Case, prepared: Step) -> bool:
-    """Whether all votes are in, or the missing ones are late, and the decision is too."""
+    """Whether the decision is late, and all votes were received or the missing votes are late."""
     votes = [each for each in case.step_attempts if each.step.type in TWO_PHASE_TYPES]
     for each in votes:
         missing = each.step.type == semconv.TYPE_PREPARE and each.attempt.state is AttemptState.IN_FLIGHT
@@ -181,7 +181,7 @@ def _is_late(case: Case, deadline: Deadline) -> bool:
 
 
 def mixed_outcome(case: Case) -> Finding | None:
-    """Of the participants of one two-phase commit, one committed and another rolled back."""
+    """One participant of a two-phase commit committed and another rolled back."""
     if not case.saga.mixed_outcomes:
         return None
     mixed = case.saga.mixed_outcomes[0]

@@ -1,4 +1,4 @@
-"""Learned plans: samples of finished sagas, and the plan that they have in common."""
+"""Learned plans: samples of finished sagas, and their common plan."""
 
 import json
 from bisect import bisect_left
@@ -16,44 +16,44 @@ from sagascope_collector.analysis.spans import SpanTree, keyed
 from sagascope_collector.records import SagaKey
 
 MAX_STEPS = 200
-"""The most steps of a saga that counts as a sample; longer ones are loops and have no common plan."""
+"""Maximum number of steps in a sample; sagas with more steps are loops and have no common plan."""
 
 
 class StepSample(NamedTuple):
-    """One step of a finished saga, all its repetitions taken together; moments are nanoseconds on the saga's clock."""
+    """One step of a finished saga, with all its repetitions. Times are nanoseconds on the saga's clock."""
 
     name: str
     type: str
     called_at: int
     finished_at: int
     durations: tuple[int, ...]
-    """Of each attempt that succeeded."""
+    """The duration of each successful attempt, in nanoseconds."""
     service: str
     compensates: str
 
 
 @dataclass(frozen=True, slots=True)
 class SagaSample:
-    """One saga that ended."""
+    """The sample of one finished saga."""
 
     key: SagaKey
     completed: bool
     ended_at: int
     version: str
-    """Version of the process that started it: each version has its own plan."""
+    """The version of the process that started the saga. Each version has its own plan."""
     steps: tuple[StepSample, ...]
     """In order of start."""
     skew: Mapping[Pair, Bound] = field(default_factory=dict, hash=False)
-    """Skew bounds from its calls; empty where the saga was summarised without them."""
+    """Skew bounds from the calls of the saga; empty if its summary has none."""
 
     def dump(self) -> str:
-        """As text, for a store to keep; `load_sample` reads it."""
+        """Serializes the sample as text; `load_sample` parses it."""
         skew = [[*caller, *executor, *bound] for (caller, executor), bound in self.skew.items()]
         return json.dumps([*self.key, self.completed, self.ended_at, self.version, self.steps, skew])
 
 
 def load_sample(text: str) -> SagaSample:
-    """Parses what `SagaSample.dump` wrote."""
+    """Parses the text of `SagaSample.dump`."""
     environment, name, saga_id, run, completed, ended_at, version, steps, *more = json.loads(text)
     steps = tuple(
         StepSample(step, kind, called_at, finished_at, tuple(durations), service, compensates)
@@ -67,7 +67,7 @@ def load_sample(text: str) -> SagaSample:
 
 
 def take_sample(saga: Saga) -> SagaSample | None:
-    """Returns the sample of a saga; None while it is open, or where it has too many steps."""
+    """Returns the sample of a saga; None while it is open, or if it has too many steps."""
     if not has_ended(saga.status) or saga.ended_at is None or len(saga.steps) > MAX_STEPS:
         return None
     version = next((span.process.version for span in saga.spans), "")
@@ -109,7 +109,7 @@ REQUIRED_SHARE = 0.95
 """Share of the finished sagas that must contain a step for the step to be required."""
 
 MAX_COMPARED_PAIRS = 1_000_000
-"""Pairs of steps that are compared to find out which waits for which; older sagas are left out beyond it."""
+"""Maximum number of compared pairs of steps when dependencies are learned; older sagas are left out."""
 
 SAGA_END = ""
 """Stands for the saga's end among the successors of a step."""
@@ -120,7 +120,7 @@ StepPair = tuple[str, str]
 
 
 def plan(samples: Sequence[SagaSample]) -> Plan | None:
-    """The usual steps in their usual order; None where none of these sagas, latest last, was completed."""
+    """Returns the usual steps in their usual order; None if none of the samples, latest last, completed."""
     completed = [_forward(each) for each in samples if each.completed]
     shares = Counter(each.name for steps in completed for each in steps)
     if not shares:
@@ -158,7 +158,7 @@ def _forward(sample: SagaSample) -> list[StepSample]:
 
 
 def _places(completed: Iterable[Sequence[StepSample]]) -> Counter[str]:
-    """The places of each step among the others, added up."""
+    """The sum of the positions of each step among the others."""
     places: Counter[str] = Counter()
     for steps in completed:
         for place, each in enumerate(steps):
@@ -167,7 +167,7 @@ def _places(completed: Iterable[Sequence[StepSample]]) -> Counter[str]:
 
 
 def _waits_for(completed: Sequence[Sequence[StepSample]]) -> set[StepPair]:
-    """(one, other) where one always ended before the other started."""
+    """The pairs (one, other) for which one always ended before the other started."""
     seen: set[StepPair] = set()
     overlapped: set[StepPair] = set()
     for steps in _distinct_paths(completed):
@@ -178,7 +178,7 @@ def _waits_for(completed: Sequence[Sequence[StepSample]]) -> set[StepPair]:
 
 
 def _distinct_paths(completed: Sequence[Sequence[StepSample]]) -> Iterator[Sequence[StepSample]]:
-    """The latest sagas with different paths, as many as can be compared."""
+    """The latest samples with different paths, up to the number that can be compared."""
     known: set[tuple[str, ...]] = set()
     compared = 0
     for steps in reversed(completed):
@@ -190,13 +190,13 @@ def _distinct_paths(completed: Sequence[Sequence[StepSample]]) -> Iterator[Seque
 
 
 def _path(steps: Sequence[StepSample]) -> tuple[str, ...]:
-    """Starts and ends in order; at one moment ends come first, since an end does not delay what follows."""
+    """The order of starts and ends. At equal times ends come first, because an end does not delay the next start."""
     moments = [(each.finished_at, 0, each.name) for each in steps] + [(each.called_at, 1, each.name) for each in steps]
     return tuple(f"{kind}{name}" for _, kind, name in sorted(moments))
 
 
 def _direct(name: str, before: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """The direct predecessors: those that do not also precede another of them."""
+    """The direct predecessors: those that do not precede another predecessor."""
     earlier = before[name]
     behind = {one for other in earlier for one in before[other]}
     return tuple(each for each in earlier if each not in behind)
@@ -209,7 +209,7 @@ def _compensations(samples: Iterable[SagaSample]) -> dict[str, str]:
 
 
 def _follows(completed: Iterable[Sequence[StepSample]]) -> dict[str, dict[str, float]]:
-    """The successors of each step with their shares; `SAGA_END` where none followed."""
+    """The successors of each step with their shares; `SAGA_END` if none followed."""
     counted: dict[str, Counter[str]] = {}
     for steps in completed:
         for each, after in following(steps):

@@ -1,4 +1,4 @@
-"""The ledger: what is committed of each step, what was compensated, and the amount at risk."""
+"""The ledger: the committed and compensated attempts of each step, and the amount at risk."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from sagascope_collector.records import Process, Span
 
 @dataclass(slots=True)
 class StepEffect:
-    """All attempts of one step and key, and what took effect; attempts in order of start."""
+    """All attempts of one step and key in order of start, and those that took effect."""
 
     name: str
     key: str
@@ -30,15 +30,15 @@ class StepEffect:
     compensation_attempts: Sequence[Attempt] = ()
     votes: Sequence[Attempt] = ()
     compensation: str | None = None
-    """The step that compensates it: as planned, else as observed."""
+    """The step that compensates this step: as planned, else as observed; None if unknown."""
     executed: Sequence[Attempt] = ()
-    """What took effect."""
+    """The attempts that took effect."""
     compensated: Sequence[Attempt] = ()
     """The compensations that took effect."""
     committed: Sequence[Attempt] = ()
-    """What took effect and was not compensated afterwards."""
+    """The attempts that took effect and were not compensated afterwards."""
     at: int = 0
-    """When it last took effect, else started: compensations run in the reverse of this order."""
+    """The time at which it last took effect, else started. Compensations run in the reverse of this order."""
 
 
 def step_effects(steps: Sequence[Step], plan: Plan) -> list[StepEffect]:
@@ -81,7 +81,7 @@ def _enter_compensations(steps: Iterable[Step], opened: dict[tuple[str, str], St
 
 
 def _compensated_by(compensation: Step, opened: dict[tuple[str, str], StepEffect]) -> Iterator[StepEffect]:
-    """The record of the same key; where there is none, every one of the step that it compensates."""
+    """The effects of the compensated step with the same key; if there are none, all effects of that step."""
     if compensation.compensates is None:
         return
     same = opened.get((compensation.compensates, compensation.key))
@@ -121,9 +121,9 @@ def entries(effects: Iterable[StepEffect], plan: Plan, status: Status, *, is_com
 def untouched(
     steps: Iterable[Step], plan: Plan, lines: Iterable[LedgerEntry], not_started: Collection[str]
 ) -> list[LedgerEntry]:
-    """The lines of the steps of which no attempt was received: those that a compensation names, and the planned.
+    """Returns the ledger lines of steps without a received attempt: steps that a compensation names, and planned steps.
 
-    Of the planned ones, ``not_started`` are known not to have started.
+    ``not_started`` holds the planned steps that are known not to have started.
     """
     seen = {line.step for line in lines}
     states, names = dict[str, LedgerState](), dict[str, str | None]()
@@ -153,10 +153,10 @@ def _entry(effect: StepEffect, status: Status, harmless: set[str], *, is_complet
 
 
 def _is_over(effect: StepEffect, status: Status, *, is_complete: bool) -> bool:
-    """Whether no attempt of a step that failed may have taken effect without being received.
+    """Whether it is certain that no unreceived attempt of a failed step took effect.
 
-    Another one may have before those that were received; or after them, where more are allowed and telemetry may be
-    missing, or the saga completed. A saga that compensates, or ended otherwise, has given the step up.
+    An earlier unreceived attempt may have; so may a later one, if more attempts are allowed and telemetry may be
+    missing, or if the saga completed. A saga that compensates, or ended otherwise, has abandoned the step.
     """
     attempts = effect.attempts or effect.votes
     if not attempts or len({each.number for each in attempts}) < max(each.number for each in attempts):
@@ -169,7 +169,7 @@ def _is_over(effect: StepEffect, status: Status, *, is_complete: bool) -> bool:
 
 
 def _valued(*groups: Iterable[Attempt]) -> Attempt | None:
-    """The first attempt that has an amount, committed ones first."""
+    """The first attempt with an amount, committed attempts first."""
     for attempts in groups:
         for each in attempts:
             if each.amount is not None:
@@ -207,7 +207,7 @@ def _state_of_compensation(attempts: Sequence[Attempt], status: Status) -> Ledge
 
 
 def is_for_good(attempt: Attempt, status: Status) -> bool:
-    """Whether a failed attempt was the last: the saga has ended, or it was the last allowed."""
+    """Whether a failed attempt was the last one: the saga has ended, or no further attempt is allowed."""
     return has_ended(status) or is_last_allowed(attempt)
 
 
@@ -222,26 +222,26 @@ def has_ended(status: Status) -> bool:
 
 
 def may_be_done(attempt: Attempt, status: Status) -> bool:
-    """Whether its outcome is unknown: it is reported as unknown, or no caller waits for it any more."""
+    """Whether the outcome is unknown: it was reported as unknown, or no caller waits for the attempt any longer."""
     if attempt.state is AttemptState.UNKNOWN:
         return True
     return attempt.state is AttemptState.IN_FLIGHT and (has_ended(status) or is_abandoned(attempt))
 
 
 def is_pending(effect: StepEffect, status: Status) -> bool:
-    """Whether a step is unknown only because its attempt is in flight: so far, there is nothing to compensate."""
+    """Whether a step is unknown only because its attempt is in flight, so that nothing has to be compensated yet."""
     is_prepared = any(each.state is AttemptState.OK for each in effect.votes)
     return not effect.committed and not is_prepared and not any(may_be_done(each, status) for each in effect.attempts)
 
 
 def is_abandoned(attempt: Attempt) -> bool:
-    """Whether the caller gave an attempt up that its executor still has in flight."""
+    """Whether the caller abandoned an attempt that is still in flight in its executor."""
     caller = attempt.views[0]
     return len(attempt.views) > 1 and caller.end > 0 and caller.status == "error"
 
 
 CERTAIN_STATES = (LedgerState.COMMITTED, LedgerState.COMPENSATING, LedgerState.COMPENSATION_FAILED)
-"""States in which the step is committed for certain, and not compensated."""
+"""States in which the step is certainly committed and not compensated."""
 
 
 POSSIBLE_STATES = (LedgerState.UNKNOWN, LedgerState.COMPENSATION_UNKNOWN)
@@ -255,7 +255,10 @@ def amounts_at_risk(
     amount: Decimal | None,
     currency: str | None,
 ) -> tuple[AmountAtRisk, ...]:
-    """The sum of what is committed, and of what may be; where no attempt has an amount, the saga's own, once."""
+    """Returns the sums of certainly and possibly committed amounts.
+
+    If no attempt has an amount, the saga's own counts once.
+    """
     if status is Status.COMPLETED:
         return ()
     certain, possible = _at_risk(effects, lines, status)
@@ -275,7 +278,7 @@ def _at_risk(
         if line.state in CERTAIN_STATES:
             certain += effect.committed
         elif line.state is LedgerState.NOT_COMPENSABLE:
-            # a step without a compensation, such as a check, moves the saga's money only where it says so
+            # a step without a compensation, such as a check, moves the saga's money only if it reports an amount
             certain += [each for each in effect.committed if each.amount is not None]
         elif line.state in POSSIBLE_STATES:
             possible += effect.committed or _unresolved(effect, line, status)
@@ -283,7 +286,7 @@ def _at_risk(
 
 
 def _unresolved(effect: StepEffect, line: LedgerEntry, status: Status) -> list[Attempt]:
-    """The latest attempt that may have been committed; of what is in flight, like a check, only what moves money."""
+    """The latest attempt that may be committed; attempts in flight count only if they move money."""
     latest = [each for each in effect.attempts if each.state in OPEN_STATES][-1:]
     return [
         each for each in latest if not line.is_not_compensable or each.amount is not None or may_be_done(each, status)
@@ -300,13 +303,13 @@ def _sums(certain: Sequence[Attempt], possible: Sequence[Attempt], currency: str
 
 
 def _alike(*amounts: Decimal) -> Sequence[Decimal]:
-    """Amounts with as many decimal places as the one that has most: ``0.00`` beside ``50.00``."""
+    """Pads amounts to the largest number of decimal places: ``0.00`` with ``50.00``."""
     zero = sum(amount * 0 for amount in amounts)
     return [amount + zero for amount in amounts]
 
 
 def effective_attempts(attempts: Sequence[Attempt]) -> Sequence[Attempt]:
-    """The attempts that took effect, in order: those that succeeded, each idempotency key once."""
+    """Returns the attempts that took effect, in order: the successful attempts, one for each idempotency key."""
     if len(attempts) == 1:
         return attempts if attempts[0].state is AttemptState.OK else ()
     seen: set[str] = set()
@@ -321,7 +324,7 @@ def effective_attempts(attempts: Sequence[Attempt]) -> Sequence[Attempt]:
 
 
 def took_effect_after(one: Attempt, other: Attempt) -> bool:
-    """Whether ``one`` took effect after ``other`` did, both having succeeded; in uncertainty, it did not."""
+    """Whether ``one`` took effect after ``other``; both succeeded. False if uncertain."""
     if _executor(one) == _executor(other):
         return _end(one) > _end(other)
     if _was_answered_before(one, other):
@@ -340,7 +343,7 @@ def _end(attempt: Attempt) -> int:
 
 
 def _was_answered_before(one: Attempt, other: Attempt) -> bool:
-    """Whether a caller of both knew that ``one`` was done before it called for ``other``."""
+    """Whether a caller of both knew that ``one`` had succeeded before it called ``other``."""
     return any(
         known.end and known.status != "error" and _same(known, called) and known.end <= called.start
         for known in one.views
@@ -353,14 +356,14 @@ def _same(one: Span, other: Span) -> bool:
 
 
 def began_after(one: Attempt, other: Attempt) -> bool:
-    """Whether ``one`` was called for after ``other``; in uncertainty, it was not."""
+    """Whether ``one`` was called after ``other``; False if uncertain."""
     return one.called_at > other.called_at + _uncertainty_ns(one, one.views[0].process, other.views[0].process)
 
 
 def ended_before(one: Attempt, other: Attempt) -> bool:
-    """Whether ``one`` had ended when ``other`` was called; False where the clocks leave it open.
+    """Whether ``one`` had ended when ``other`` was called; False if clock skew leaves this uncertain.
 
-    Any of its views may have reported the last end: the least exact comparison counts.
+    Any view may have reported the last end, so the least exact comparison counts.
     """
     if one.finished_at is None:
         return False
@@ -374,7 +377,7 @@ def ended_before(one: Attempt, other: Attempt) -> bool:
 
 
 def _uncertainty_ns(attempt: Attempt, later: Process, earlier: Process) -> int:
-    """Nanoseconds by which a moment of one process must follow one of another to be surely later."""
+    """Nanoseconds by which an event of one process must follow an event of another to be later for certain."""
     one, other = process_key(later), process_key(earlier)
     if one == other:
         return 0

@@ -1,7 +1,7 @@
-"""Sentences about the ledger: what is committed, for engineers; charged or refunded, for customers.
+"""Sentences about the ledger: committed work for engineers, charges and refunds for customers.
 
-Amounts are those that steps report. The saga's own amount is attributed to no step: where no step reports one, the
-customer line says only what may have happened to it.
+Amounts are those that steps report. The saga's own amount is attributed to no step: if no step reports one, the
+customer line states only what may have happened to it.
 """
 
 import re
@@ -23,17 +23,17 @@ MONEY_VERBS: Final = {
     "transfer": "transferred",
     "withdraw": "withdrawn",
 }
-"""By the last word of a step's name: what such a step did with its amount."""
+"""The verb for a step's amount, by the last word of the step's name."""
 
 
 Stated = Collection[tuple[str | None, LedgerState]]
-"""(step, state) of ledger lines that the rest of the headline already states."""
+"""The (step, state) pairs of ledger lines that the rest of the headline states."""
 
 
 def committed(saga: Saga, stated: Stated = (), failed: str | None = None) -> Text:
-    """Sentences about the ledger of a saga that is not completed, without the lines that were stated already.
+    """Returns sentences about the ledger of a saga that is not completed, without the lines already stated.
 
-    The failure of the compensation ``failed`` was stated already.
+    The failure of the compensation ``failed`` is already stated.
     """
     if saga.status is Status.COMPLETED:
         return Text()
@@ -42,7 +42,7 @@ def committed(saga: Saga, stated: Stated = (), failed: str | None = None) -> Tex
 
 
 def with_amount(line: LedgerEntry, currency: str | None) -> str:
-    """A step with its amount: ``wallet.debit (EUR 50.00)``."""
+    """Returns a step with its amount: ``wallet.debit (EUR 50.00)``."""
     return _with_amounts(line.step, [line], currency)
 
 
@@ -96,7 +96,7 @@ def _count(lines: Sequence[LedgerEntry]) -> int:
 
 
 def _named(lines: Sequence[LedgerEntry], currency: str | None) -> Text:
-    """The steps with their amounts, repetitions of one step together: ``item.reserve (3 times, EUR 30.00)``."""
+    """The steps with their amounts, repetitions of a step combined: ``item.reserve (3 times, EUR 30.00)``."""
     by_step: dict[str, list[LedgerEntry]] = {}
     for line in lines:
         by_step.setdefault(line.step, []).append(line)
@@ -125,7 +125,7 @@ def _last_word(name: str) -> str:
 
 
 class Verbs(NamedTuple):
-    """What a saga does with money, and what reverses that."""
+    """The verbs for what a saga does with money and for the reverse."""
 
     charged: str
     charge: str
@@ -144,7 +144,7 @@ PAYS_CUSTOMER: Final = {
     "withdrawal": PAYOUT,
     "cashback": PAYOUT,
 }
-"""By a word in the name of a saga that pays the customer."""
+"""The verbs of sagas that pay the customer, by a word in the saga's name."""
 
 STATUS_WORDS: Final = {
     Status.RUNNING: "is not finished",
@@ -169,15 +169,15 @@ IN_EFFECT_STATES: Final = (
 """States of a step that is, or may be, in effect."""
 
 NOTHING_RECEIVED_STATES: Final = (LedgerState.NOT_DONE, LedgerState.NOT_SEEN)
-"""States of a step of which no attempt that took effect was received."""
+"""States of a step without a received attempt that took effect."""
 
 
 def customer_line(saga: Saga, executed_twice: Phase | None = None) -> Text:
-    """The sentence.
+    """Returns the customer line.
 
     Args:
-        saga: the saga, with its ledger.
-        executed_twice: the direction in which a step was executed twice; None: none was.
+        saga: The saga, with its ledger.
+        executed_twice: The phase in which a step was executed twice; None if none was.
     """
     if saga.continued_as is not None:
         return sentences(f"The {saga.type_label} is not finished; it continues as a new run")
@@ -188,7 +188,7 @@ def customer_line(saga: Saga, executed_twice: Phase | None = None) -> Text:
 
 
 def completed_line(name: str, amount: Decimal | None, currency: str | None) -> Text:
-    """The sentence of a saga that completed without an incident."""
+    """Returns the customer line of a saga that completed without an incident."""
     return sentences(_subject(type_label(name), amount, currency) + f" {STATUS_WORDS[Status.COMPLETED]}")
 
 
@@ -218,7 +218,7 @@ def _clauses(saga: Saga) -> Iterator[str]:
 
 
 def _of_amounts(saga: Saga) -> Iterator[str]:
-    """What happened to the amounts that steps report."""
+    """The sentences about the amounts that steps report."""
     verbs, has_stopped = _verbs(saga), saga.status not in (Status.RUNNING, Status.COMPLETED)
     sums = {state: _sum(saga, state) for state in LedgerState}
     kept = _sum(saga, LedgerState.COMMITTED, LedgerState.NOT_COMPENSABLE)
@@ -252,7 +252,10 @@ def _not_charged(saga: Saga, verbs: Verbs) -> Iterator[str]:
 
 
 def _of_steps(saga: Saga) -> Iterator[str]:
-    """What happened to the steps, where none reports an amount. One without a compensation, as a check, moves none."""
+    """The sentences about the steps if none reports an amount.
+
+    Steps without a compensation, such as checks, move no money.
+    """
     states = {line.state for line in saga.ledger if not line.is_not_compensable}
     verbs, may_be_in_effect = _verbs(saga), any(state in states for state in IN_EFFECT_STATES)
     has_amount = saga.amount is not None and saga.status is not Status.COMPLETED
@@ -294,7 +297,7 @@ def _of_each_state(saga: Saga, states: Collection[LedgerState]) -> Iterator[str]
 
 
 def _is_nothing_done(saga: Saga) -> bool:
-    """Whether every step is known to have had no effect; it takes a plan, and no step that runs once for each item."""
+    """Whether every step is known to have had no effect; requires a plan without steps that run once per item."""
     is_each_known = saga.plan.source != "none" and not any(step.key for step in saga.steps)
     return (
         is_each_known
@@ -320,7 +323,7 @@ def _twice(saga: Saga, phase: Phase) -> str:
 
 
 def _sum(saga: Saga, *states: LedgerState) -> str:
-    """The amounts of the steps in these states, with their verb: ``EUR 50.00 was``; ``""`` where there are none."""
+    """The amounts of the steps in these states, with a verb: ``EUR 50.00 was``; ``""`` where there are none."""
     sums = _sums(saga, states)
     return f"{listing(sums, len(sums))} {'was' if len(sums) == 1 else 'were'}" if sums else ""
 

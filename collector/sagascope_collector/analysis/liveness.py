@@ -1,4 +1,4 @@
-"""Liveness of processes by their heartbeats, and outages in which most services stop reporting at once."""
+"""Liveness of processes by their heartbeats, and outages: most services stop reporting at once."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ MISSED_HEARTBEATS = 3
 
 
 class Liveness:
-    """What is known of the processes of a saga's services."""
+    """The liveness of the processes of a saga's services."""
 
     def __init__(
         self, instances: Iterable[Instance], clock: EvaluationClock, offsets: Mapping[ProcessKey, int]
@@ -22,24 +22,24 @@ class Liveness:
         self._clock = clock
         self._offsets = offsets
         self.promises: dict[ProcessKey, int | None] = {}
-        """The `must_report_by` of each process that was asked for."""
+        """The `must_report_by` of each process that was queried."""
 
     def instance(self, process: Process) -> Instance | None:
         """The latest report of the process."""
         return self._instances.get(process_key(process))
 
     def sends_heartbeats(self, process: Process) -> bool:
-        """Whether it ever sent a heartbeat; one that never did counts as alive."""
+        """Whether the process ever sent a heartbeat; if not, it counts as alive."""
         instance = self.instance(process)
         return instance is not None and instance.heartbeat is not None
 
     def has_shut_down(self, process: Process) -> bool:
-        """Whether it reported its shutdown."""
+        """Whether the process reported its shutdown."""
         instance = self.instance(process)
         return instance is not None and instance.heartbeat is not None and instance.heartbeat.final
 
     def is_lost(self, process: Process) -> bool:
-        """Whether it shut down, or its heartbeats are overdue."""
+        """Whether the process shut down, or its heartbeats are overdue."""
         if not process.identity:
             return False
         instance = self.instance(process)
@@ -51,19 +51,19 @@ class Liveness:
         return self._clock.has_elapsed(self.last_seen_at(instance), MISSED_HEARTBEATS * instance.heartbeat.interval)
 
     def last_seen_at(self, instance: Instance) -> int:
-        """The latest sign of life, on the saga's clock."""
+        """The time of the latest report, on the saga's clock."""
         latest = max(instance.last_seen, instance.heartbeat.at if instance.heartbeat else 0)
         return self.at(instance.process, latest)
 
     def at(self, process: Process, moment: int) -> int:
-        """The time of a report on the saga's clock.
+        """Converts the time of a report to the saga's clock.
 
         A report is never later than its receipt, so a clock that is ahead is not corrected here.
         """
         return moment + max(self._offsets.get(process_key(process), 0), 0)
 
     def lists_as_open(self, process: Process, span_id: str) -> bool:
-        """Whether its latest heartbeat lists this span as open."""
+        """Whether the process's latest heartbeat lists this span as open."""
         instance = self.instance(process)
         beat = instance.heartbeat if instance else None
         return beat is not None and span_id in beat.open_spans
@@ -82,14 +82,14 @@ class Liveness:
         return max(others, key=lambda each: each.first_seen, default=None)
 
     def reported_since(self, service: str | None, moment: int) -> bool:
-        """Whether any process of a service reported after a moment."""
+        """Whether any process of a service reported after a time."""
         return any(
             each.process.service == service and self.last_seen_at(each) > moment for each in self._instances.values()
         )
 
 
 def must_report_by(instance: Instance | None) -> int | None:
-    """When a process must report at the latest to count as alive, by its clock; None where it sends no heartbeats."""
+    """The deadline of a process's next report, on its own clock; None if it sends no heartbeats."""
     if instance is None or instance.heartbeat is None:
         return None
     if instance.heartbeat.final:
@@ -100,9 +100,9 @@ def must_report_by(instance: Instance | None) -> int | None:
 
 
 def is_other_promise(held: int | None, promise: int | None, now: int) -> bool:
-    """Whether a judgement that relies on one `must_report_by` may change by another.
+    """Whether a diagnosis based on one `must_report_by` may change with another.
 
-    It may where the other ends sooner, or the process was lost and reports again.
+    It may if the other is earlier, or if the process was lost and reports again.
     """
     if promise is None or held is None:
         return promise is not held
@@ -110,25 +110,25 @@ def is_other_promise(held: int | None, promise: int | None, now: int) -> bool:
 
 
 def is_alive(instance: Instance, context: Context) -> bool:
-    """Whether a process is alive as far as it reported; one that never sent a heartbeat counts as alive."""
+    """Whether a process is alive according to its reports; True if it never sent a heartbeat."""
     return not Liveness([instance], EvaluationClock(context.now, context.ingest_outages), {}).is_lost(instance.process)
 
 
 MIN_SERVICES = 3
-"""Services that must stop reporting at once, while others report: two may well be lost by themselves."""
+"""Minimum number of services that stop reporting at once in an outage; two may be lost independently."""
 
 SIMULTANEOUS_SECONDS = 60.0
-"""Seconds, beside their intervals, between the last reports of services that stopped at once."""
+"""Seconds, in addition to their intervals, between the last reports of services that stop at once."""
 
 MAX_AGE_SECONDS = 86_400.0
 """Seconds after which an outage is no longer reported: services may be decommissioned."""
 
 
 def outages(instances: Iterable[Instance], context: Context, missed: float = MISSED_HEARTBEATS) -> Mapping[str, int]:
-    """Since when most services of an environment have not reported, by environment; mostly there is none.
+    """Returns the start of the outage of each environment most of whose services stopped reporting; usually empty.
 
-    Services that send no heartbeats count only where they report; those that reported a shutdown, and bridges, do not
-    count. A service does not report once it ``missed`` so many of the intervals that it announced.
+    Services without heartbeats count only while they report. Bridges, and services that reported a shutdown, do not
+    count. A service counts as not reporting after ``missed`` of its announced intervals.
     """
     by_service: defaultdict[str, defaultdict[str, list[Instance]]] = defaultdict(lambda: defaultdict(list))
     others: defaultdict[str, dict[str, int]] = defaultdict(dict)

@@ -18,40 +18,40 @@ from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.records import Span
 
 REEVALUATION_DELAY_NS = 10 * NANOSECONDS_PER_SECOND
-"""After which it is evaluated again, at the soonest, whether other messages were received meanwhile."""
+"""Minimum nanoseconds until a re-evaluation of whether other messages were received."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One that was published."""
+    """A published message."""
 
     span: Span
     at: int
-    """When, on the saga's clock."""
+    """The time of publication, on the saga's clock."""
 
     @property
     def key(self) -> tuple[str, str]:
-        """What identifies the message."""
+        """The identity of the message: the key of its producer's span."""
         return self.span.trace_id, self.span.span_id
 
     @property
     def destination(self) -> str:
-        """The subject, topic or queue; the span's name where that was not reported."""
+        """The subject, topic or queue; the span's name if none was reported."""
         return values.text(self.span.attributes.get(semconv.MESSAGING_DESTINATION)) or self.span.name
 
     @property
     def system(self) -> str | None:
-        """The broker."""
+        """The messaging system."""
         return values.text(self.span.attributes.get(semconv.MESSAGING_SYSTEM))
 
 
 def is_only_requested(attempt: Attempt) -> bool:
-    """Whether it was only requested, by a sender that waits for no answer: no executor was seen."""
+    """Whether the attempt was only requested, by a sender that waits for no answer, and no executor was seen."""
     return bool(attempt.views) and attempt.views[-1].kind == "producer"
 
 
 def queue_of(attempt: Attempt) -> str:
-    """Where an attempt waits that no executor was seen to start; ``""`` where that was not reported."""
+    """The queue of an attempt that no executor was seen to start; ``""`` if it was not reported."""
     destination = (
         attempt.views[-1].attributes.get(semconv.MESSAGING_DESTINATION) if is_only_requested(attempt) else None
     )
@@ -59,9 +59,9 @@ def queue_of(attempt: Attempt) -> str:
 
 
 def unreceived_message(case: Case, finding: Finding) -> Message | None:
-    """The message for which the saga waits: the latest one published that no consumer was seen to receive.
+    """Returns the message that the saga waits for: the latest published message without a known consumer.
 
-    In an orchestrated saga only a call in flight can wait for one; in a choreography, the step that should follow.
+    In an orchestrated saga only a call in flight can wait for a message; in a choreography, the next step.
     """
     waiting = [each for each in _published(case) if _waits_for(case, finding, each)]
     taken = _taken(case) if waiting else set()
@@ -85,23 +85,26 @@ def _waits_for(case: Case, finding: Finding, message: Message) -> bool:
 
 
 def _came_of(message: Message, done: Attempt) -> bool:
-    """Whether it may announce what succeeded; after a failure the retry is missing, whatever was published."""
+    """Whether the message may announce a success; after a failure the retry is missing instead."""
     return done.state is AttemptState.OK and message.at >= done.called_at
 
 
 def _is_only_called_for(case: Case, attempt: Attempt) -> bool:
-    """Whether no executor is known; an executor waits for none of the messages that it sent itself."""
+    """Whether no executor is known; an executor does not wait for the messages that it sent."""
     return not attempt.is_executor_known and _origin(case, attempt) is None
 
 
 def _taken(case: Case) -> set[tuple[str, str]]:
-    """Spans with another below them, or with another linked to them."""
+    """The spans with a child span or a link to them."""
     above = {(span.trace_id, span.parent_id) for span in case.saga.spans if span.parent_id}
     return above | {(link.trace_id, link.span_id) for span in case.saga.spans for link in span.links}
 
 
 def others(case: Case, finding: Finding, message: Message) -> StepSuccess | None:
-    """Another saga in which the awaited step succeeded after this message was published."""
+    """Returns another saga in which the awaited step succeeded after this message was published.
+
+    None if there is none.
+    """
     latest_success = case.context.latest_successes.get((*case.type, finding.step or ""))
     return (
         latest_success
@@ -111,14 +114,17 @@ def others(case: Case, finding: Finding, message: Message) -> StepSuccess | None
 
 
 def not_received(case: Case, finding: Finding) -> Text:
-    """What a headline adds of a message that no consumer received, and where the cause may be; empty without one."""
+    """Returns the headline's part about a message without a known consumer and its possible cause.
+
+    Empty without one.
+    """
     message = unreceived_message(case, finding)
     if message is None:
         return Text()
     text = phrase("{} was not received by any consumer, as far as telemetry shows", _message(case, message))
     latest_success = others(case, finding, message)
     if latest_success is not None:
-        # a headline is stored, so it names no other saga: that one may be erased
+        # a headline is stored, so it names no other saga, which may be erased
         at = clock(latest_success.at, case.clock.now)
         return phrase(
             "{}; {} received others (the latest at {}), so the cause is this message",
@@ -131,7 +137,7 @@ def not_received(case: Case, finding: Finding) -> Text:
 
 
 def _idle(case: Case, finding: Finding, message: Message) -> Text:
-    """That the consuming service received no other message; empty where it is not known which service consumes."""
+    """States that the consuming service received no other message; empty if the service is unknown."""
     if not finding.service:
         return Text()
     by = phrase(" by {}", clock(finding.due, case.clock.now)) if finding.due is not None else ""
@@ -146,7 +152,7 @@ def _message(case: Case, message: Message) -> Text:
 
 
 def actions(case: Case, finding: Finding) -> list[Action]:
-    """What to do about a message that no consumer received; nothing where there is none."""
+    """Returns the actions for a message without a known consumer; none without such a message."""
     message = unreceived_message(case, finding)
     if message is None:
         return []
@@ -171,7 +177,7 @@ def actions(case: Case, finding: Finding) -> list[Action]:
 
 
 def evidence(case: Case, finding: Finding) -> Iterator[Evidence]:
-    """That the message was published."""
+    """Returns the evidence of the publication."""
     message = unreceived_message(case, finding)
     if message is not None:
         text = phrase("{} published to {}", who(message.span.process), message.destination)
@@ -180,7 +186,7 @@ def evidence(case: Case, finding: Finding) -> Iterator[Evidence]:
 
 
 def redelivery(case: Case, row: Sequence[StepAttempt]) -> Text:
-    """What is added of failed attempts that all worked on one message; empty where they did not."""
+    """Returns a sentence about failed attempts that all processed one message; empty if they did not."""
     messages = [_origin(case, each.attempt) for each in row]
     first = messages[0]
     if first is None or len(row) < 2 or any(each is None or each.key != first.key for each in messages):
@@ -189,7 +195,7 @@ def redelivery(case: Case, row: Sequence[StepAttempt]) -> Text:
 
 
 def duplicate_cause(case: Case, first: Attempt, second: Attempt) -> Text:
-    """Whether a step was executed twice for one message, or for two; empty where no message led to it."""
+    """States whether a step was executed twice for one message or for two; empty if no message led to it."""
     one, other = _origin(case, first), _origin(case, second)
     if one is None or other is None:
         return Text()
@@ -203,7 +209,10 @@ def duplicate_cause(case: Case, first: Attempt, second: Attempt) -> Text:
 
 
 def _origin(case: Case, attempt: Attempt) -> Message | None:
-    """The message that an attempt worked on: the nearest producer's span above, before a consumer's."""
+    """The message that an attempt processed: the nearest producer's span above it.
+
+    None if a receiving span is nearer.
+    """
     for view in attempt.views[-1:]:
         for above in case.tree.above(view):
             if above.kind == "producer":

@@ -19,7 +19,7 @@ UNKNOWN_NAME: Final = "unknown"
 
 
 class Status(StrEnum):
-    """Where a saga is in its life."""
+    """The status of a saga."""
 
     RUNNING = "running"
     COMPENSATING = "compensating"
@@ -36,7 +36,7 @@ class Phase(StrEnum):
 
 
 class Confidence(StrEnum):
-    """How far the evidence carries a verdict."""
+    """How well the evidence supports a verdict."""
 
     CERTAIN = "certain"
     LIKELY = "likely"
@@ -56,7 +56,7 @@ class StepState(StrEnum):
     """The state of a step over all its attempts."""
 
     NOT_STARTED = "not_started"
-    """Known: its saga reports everything, and reported no attempt."""
+    """Certain: all telemetry of the saga was received, and contains no attempt."""
     NOT_SEEN = "not_seen"
     """No attempt was received, and telemetry of the saga may be missing."""
     IN_FLIGHT = "in_flight"
@@ -67,22 +67,22 @@ class StepState(StrEnum):
 
 
 class LedgerState(StrEnum):
-    """What is committed of a step."""
+    """Whether a step is committed, compensated or unknown."""
 
     COMMITTED = "committed"
     COMPENSATED = "compensated"
     COMPENSATING = "compensating"
     COMPENSATION_FAILED = "compensation_failed"
     COMPENSATION_UNKNOWN = "compensation_unknown"
-    """The step is committed for certain; whether its compensation took effect is unknown."""
+    """The step is certainly committed; whether its compensation took effect is unknown."""
     UNKNOWN = "unknown"
     """Whether the step took effect is unknown."""
     NOT_COMPENSABLE = "not_compensable"
-    """Committed; the plan names compensations, and none for this step."""
+    """Committed; the plan declares compensations, but none for this step."""
     NOT_DONE = "not_done"
     """No attempt took effect."""
     NOT_SEEN = "not_seen"
-    """No attempt that took effect was received, and telemetry may be missing. No text claims that nothing was done."""
+    """No attempt that took effect was received, and telemetry may be missing. No text states that nothing was done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +96,17 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt of a step; the views of caller and executor are one attempt."""
+    """One attempt of a step. The views of caller and executor form one attempt."""
 
     number: int
     process: Process
-    """The executor's."""
+    """The executor's process."""
     trace_id: str
     span_id: str
     started_at: int
-    """As its emitter's clock had it; add `offset` to compare it with other attempts."""
+    """The start by the emitter's clock; add `offset` to compare it with other attempts."""
     ended_at: int | None
-    """Likewise; None while it is in flight, or where its final span was lost."""
+    """The end by the emitter's clock; None while in flight, or if the final span was lost."""
     state: AttemptState
     error: Failure | None
     amount: Decimal | None = None
@@ -124,23 +124,23 @@ class Attempt:
     offset: int = 0
     """Nanoseconds to add to the executor's clock so that it agrees with the saga's."""
     called_at: int = 0
-    """When it was first called for, on the saga's clock."""
+    """The time of the first call, on the saga's clock."""
     finished_at: int | None = None
-    """When it was last reported as ended, on the saga's clock; None while it is in flight."""
+    """The last reported end, on the saga's clock; None while in flight."""
     lost_spans: frozenset[str] = frozenset()
     """Span ids among `views` that have ended although their final span was not received."""
     is_executor_known: bool = True
-    """Whether `process` is known to have done the work; else it may only have called for it."""
+    """Whether `process` is known to have executed the work; if False, it may only have called it."""
     skew: Skew | None = field(default=None, compare=False, repr=False)
-    """How exactly moments of the processes of its saga can be compared."""
+    """The skew with which times of the saga's processes are compared."""
     logged_until: int = 0
-    """The time of its latest log record on the saga's clock, where only log records report it; 0: spans do."""
+    """The time of its latest log record on the saga's clock, if only log records report it; 0 if spans do."""
     child: SagaKey | None = None
-    """The saga that this attempt is, where a child saga does the work; its ``name`` may be ``""``."""
+    """The child saga that does the work, if any; its ``name`` may be ``""``."""
 
     @property
     def executor_started_at(self) -> int:
-        """When its executor took the work, on the saga's clock."""
+        """The start in the executor, on the saga's clock."""
         return (self.views[-1].start if self.views else self.started_at) + self.offset
 
 
@@ -167,7 +167,7 @@ class PlannedStep:
     timeout: float | None
     optional: bool = False
     after: tuple[str, ...] | None = None
-    """The steps that it waits for; None = the one before it."""
+    """The steps that it waits for; None: the previous step of the plan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,12 +177,12 @@ class Plan:
     source: str
     steps: tuple[PlannedStep, ...] = ()
     compensations_known: bool = True
-    """False where the plan does not declare compensations: then a step without one may still be compensable."""
+    """False if the plan does not declare compensations: a step without one may still be compensable."""
     follows: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """Of a learned plan: the successors of each step with their shares; ``""`` is the saga's end."""
+    """The successors of each step with their shares, in a learned plan; ``""`` is the saga's end."""
 
     def step(self, name: str) -> PlannedStep | None:
-        """The planned step of this name."""
+        """Returns the planned step with this name."""
         return next((step for step in self.steps if step.name == name), None)
 
 
@@ -196,7 +196,7 @@ class LedgerEntry:
     amount: Decimal | None
     currency: str | None
     is_not_compensable: bool = False
-    """The plan names compensations, and none for this step."""
+    """Whether the plan declares compensations, but none for this step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,16 +225,16 @@ class Wait:
     until: int
     reason: str | None
     whole: bool
-    """Declared by the root span: it covers the whole saga, not only what was current at that moment."""
+    """Whether the root span declared it: it then covers the whole saga, not only the step that was current."""
 
 
 @dataclass(frozen=True, slots=True)
 class AwaitedEvent:
-    """An event without a deadline that the saga waits for: nothing is late until an attempt starts after it."""
+    """An event without a deadline that the saga waits for. Nothing is late until an attempt starts afterwards."""
 
     name: str
     declared_at: int
-    """On the saga's clock."""
+    """The time of the declaration, on the saga's clock."""
     reason: str | None
     process: Process
     trace_id: str
@@ -243,34 +243,34 @@ class AwaitedEvent:
 
 @dataclass(frozen=True, slots=True)
 class BlockReport:
-    """What an engine or a sender reports as blocking the saga, unless it was withdrawn."""
+    """A report by an engine or a sender that the saga is blocked, unless it was withdrawn."""
 
     cause: str
     """One of `semconv.BLOCKED_CAUSES`."""
     text: str
     """The reporter's text: half a sentence, such as ``no worker polls the task queue payments``."""
     since: int
-    """When it was first reported without a withdrawal in between, on the saga's clock."""
+    """The time of the first report without a later withdrawal, on the saga's clock."""
     process: Process
     """The process that reported it."""
     step: str | None
-    """None: the whole saga is blocked."""
+    """The blocked step; None if the whole saga is blocked."""
     trace_id: str
     span_id: str
     """The span that cannot proceed."""
 
 
 class Participant(NamedTuple):
-    """The decision that one participant of a two-phase commit carried out."""
+    """The decision that one participant of a two-phase commit executed."""
 
     step: Step
     attempt: Attempt
-    """Its commit, or its rollback, that succeeded."""
+    """The successful commit or rollback."""
 
 
 @dataclass(frozen=True, slots=True)
 class MixedOutcome:
-    """One two-phase commit of which one participant committed and another rolled back."""
+    """A two-phase commit in which one participant committed and another rolled back."""
 
     committed: tuple[Participant, ...]
     rolled_back: tuple[Participant, ...]
@@ -280,15 +280,14 @@ class MixedOutcome:
 class Saga:
     """One saga rebuilt from its facts.
 
-    The time at which it is looked at decides one thing only: when an open span that its process no longer lists is
-    given up as lost.
+    The time of evaluation affects one thing only: when an open span that its process no longer lists counts as lost.
     """
 
     key: SagaKey
     status: Status
     plan: Plan
     steps: tuple[Step, ...]
-    """In the order of their first start; planned ones that never started follow in plan order."""
+    """The steps in order of first start; planned steps that never started follow in plan order."""
     root: Span | None
     """The root span, final or open; None while it has not arrived."""
     started_at: int
@@ -307,70 +306,70 @@ class Saga:
     logs: tuple[Log, ...]
     """In time order."""
     closing: Span | None = None
-    """The span that ended it, the root or another that carries an outcome; None while it is open."""
+    """The span that ended the saga: the root span or another span with an outcome; None while the saga is open."""
     waits: tuple[Wait, ...] = ()
     restarts: tuple[int, ...] = ()
-    """When a new root drove the saga anew after it had ended."""
+    """The times at which a new root span restarted the saga after it had ended."""
     announced: dict[str, int] = field(default_factory=dict)
-    """When each open span, by its id, was announced; spans of emitters that announce nothing are not here."""
+    """The time of each open span's announcement, by span id; spans that were not announced are left out."""
     lost_spans: frozenset[str] = frozenset()
     """Ids of open spans that have ended although their final span was not received."""
     awaited_event: AwaitedEvent | None = None
-    """The event without a deadline that the saga waits for now (`saga.wait.for`, or as its engine reports)."""
+    """The event without a deadline that the saga waits for (`saga.wait.for`, or reported by its engine)."""
     blocked: tuple[BlockReport, ...] = ()
-    """What its engine or a sender reports as blocking it, the earliest first; empty once it has ended."""
+    """Reports of engines and senders that block the saga, the earliest first; empty after the end."""
     mixed_outcomes: tuple[MixedOutcome, ...] = ()
-    """Two-phase commits whose participants did not all do the same."""
+    """Two-phase commits whose participants ended differently."""
     continued_as: SagaKey | None = None
-    """The run as which this one continued (continue-as-new, a restart): then it ended as completed. Its ``run`` is
-    ``""`` where the new run is not known."""
+    """The run as which this run continued (continue-as-new, a restart); this run then ended as completed. ``run`` is
+    ``""`` if the new run is unknown."""
     continued_from: SagaKey | None = None
-    """The older run that continued as this one."""
+    """The older run that continued as this run."""
     superseded_by: SagaKey | None = None
-    """A newer run of this id, which ended this one: nothing else was received of its end."""
+    """A newer run of this id that ended this run, whose own end was not received."""
     repeated_by_newer: frozenset[str] = frozenset()
-    """Steps that this run has committed and the newer run committed again, without a common idempotency key."""
+    """Steps that this run committed and the newer run committed again, without a common idempotency key."""
     parent: SagaKey | None = None
-    """The saga that waits for this one, as far as its telemetry names it; its ``name`` may be ``""``."""
+    """The saga that waits for this saga, if telemetry names it; its ``name`` may be ``""``."""
     inferred_name: str | None = None
-    """The saga's type, where it was not received and finished sagas allow only one: by its steps and services."""
+    """The saga's type inferred from steps and services, if none was received and only one type fits."""
     longest_pause: float | None = None
-    """Seconds: the longest time without progress in finished sagas; only where no plan and no type is known."""
+    """The longest time without progress in finished sagas, in seconds; only if no plan and no type is known."""
     may_lack_telemetry: bool = False
-    """Whether telemetry of it may be missing, so that the absence of a record proves nothing."""
+    """Whether telemetry of the saga may be missing, so that a missing record proves nothing."""
     lacks_records: bool = False
-    """Whether records of it are known to be missing: a final form of a span that has ended, a parent span, a step that
-    an observed one waits for, or an attempt between two observed ones."""
+    """Whether records of the saga are known to be missing: the final span of ended work, a parent span, a step that an
+    observed step waits for, or an attempt between two observed attempts."""
     offsets: dict[tuple[str, str], int] = field(default_factory=dict)
-    """Nanoseconds to add to the clock of a process, by (service, identity), where clocks contradict; the rest are 0."""
+    """Nanoseconds to add to the clock of a process, by (service, identity); processes left out have an offset of 0."""
 
     @property
     def type_label(self) -> str:
-        """The saga's type as sentences name it: as received, else as inferred, else ``transaction``."""
+        """The saga's type for sentences: as received, else as inferred, else ``transaction``."""
         return self.inferred_name or type_label(self.key.name)
 
     @property
     def label(self) -> str:
-        """The saga as people name it: ``payment 8492``."""
+        """The saga's type and id for sentences: ``payment 8492``."""
         return f"{self.type_label} {self.key.id}"
 
 
 def type_label(name: str) -> str:
-    """Returns a saga type as sentences name it: ``transaction`` where it is not known."""
+    """Returns a saga type for sentences: ``transaction`` if it is unknown."""
     return "transaction" if name == UNKNOWN_NAME else name
 
 
 class ActionKind(StrEnum):
-    """What an action asks of a person."""
+    """The kind of work that an action requires from a person."""
 
     INSPECT = "inspect"
-    """Find a cause, or fix it; changes nothing in the saga."""
+    """Find or fix a cause; changes nothing in the saga."""
     START = "start"
-    """Start or resume what runs sagas; the saga then continues by its own means."""
+    """Start or resume the process that runs sagas; the saga then continues by itself."""
     VERIFY = "verify"
-    """Find out what took effect."""
+    """Verify what took effect."""
     REPEAT = "repeat"
-    """Run work again, or run what may have run already."""
+    """Run work again, or run work that may have run already."""
     REVERSE = "reverse"
     """Compensate committed work."""
     CLOSE = "close"
@@ -378,50 +377,50 @@ class ActionKind(StrEnum):
 
     @property
     def changes_work(self) -> bool:
-        """Whether it harms where the evidence is wrong."""
+        """Whether the action causes harm if the evidence is wrong."""
         return self in (ActionKind.REPEAT, ActionKind.REVERSE)
 
 
 class Action(NamedTuple):
     """One recommended action.
 
-    The kind is what tests hold: an action that repeats, reverses or continues work names an idempotency key, or follows
-    one that verifies.
+    Tests verify by kind that an action that repeats, reverses or continues work names an idempotency key, or follows an
+    action that verifies.
     """
 
     kind: ActionKind
     text: Text
     key: str | None = None
-    """The idempotency key that makes it harmless; its text names it."""
+    """The idempotency key that makes the action harmless; the text contains it."""
 
     @classmethod
     def inspect(cls, template: str, *values: str | int) -> Self:
-        """An action that finds or fixes a cause."""
+        """Returns an action that finds or fixes a cause."""
         return cls(ActionKind.INSPECT, sentences(phrase(template, *values)))
 
     @classmethod
     def start(cls, template: str, *values: str | int) -> Self:
-        """An action that starts or resumes what runs the saga."""
+        """Returns an action that starts or resumes the process that runs the saga."""
         return cls(ActionKind.START, sentences(phrase(template, *values)))
 
     @classmethod
     def verify(cls, template: str, *values: str | int) -> Self:
-        """An action that finds out what took effect."""
+        """Returns an action that verifies what took effect."""
         return cls(ActionKind.VERIFY, sentences(phrase(template, *values)))
 
     @classmethod
     def repeat(cls, template: str, *values: str | int, key: str | None = None) -> Self:
-        """An action that runs work."""
+        """Returns an action that runs work."""
         return cls(ActionKind.REPEAT, sentences(phrase(template, *values)), key)
 
     @classmethod
     def reverse(cls, template: str, *values: str | int, key: str | None = None) -> Self:
-        """An action that compensates work."""
+        """Returns an action that compensates work."""
         return cls(ActionKind.REVERSE, sentences(phrase(template, *values)), key)
 
     @classmethod
     def close(cls, template: str, *values: str | int) -> Self:
-        """An action that closes the saga."""
+        """Returns an action that closes the saga."""
         return cls(ActionKind.CLOSE, sentences(phrase(template, *values)))
 
 
@@ -465,10 +464,10 @@ class Judgement:
     """The latest error of the current step."""
     verdict: Verdict | None
     headline: Text
-    """The verdict's; without one, the saga's current state."""
+    """The headline of the verdict; without a verdict, the saga's current state."""
     customer_line: Text
-    """One sentence for a person outside engineering: charged or not, refunded or not, as far as is known."""
+    """One sentence for people outside engineering: whether the customer was charged or refunded, as far as known."""
     due_at: int | None
-    """The next moment at which this judgement may change without a new fact; None: never."""
+    """The next time at which this diagnosis may change without a new fact; None: never."""
     promises: Mapping[tuple[str, str], int | None] = field(default_factory=dict)
-    """Until when each process that it relies on must report, by (service, identity): see `must_report_by`."""
+    """The report deadlines of processes that the diagnosis relies on, by (service, identity): see `must_report_by`."""

@@ -1,4 +1,4 @@
-"""Plans: the steps that a saga declares, and which of them come next."""
+"""Plans: the declared steps of a saga, and the steps that come next."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -11,11 +11,11 @@ from sagascope_collector.analysis.model import LedgerEntry, LedgerState, Plan, P
 from sagascope_collector.records import Attributes, Span
 
 NO_PLAN = Plan("none")
-"""Nothing is known: then no absence is claimed."""
+"""No plan is known, so no step counts as missing."""
 
 
 def declared(spans: Iterable[Span]) -> Plan:
-    """The plan on the first of these spans that carries one."""
+    """Returns the plan of the first of these spans that carries one."""
     for span in spans:
         if semconv.PLAN in span.attributes:
             plan = _known(span.attributes)
@@ -33,7 +33,7 @@ PLAN_ATTRIBUTES: Final = (
 )
 
 MAX_CACHED_PLANS: Final = 256
-"""Plans that are read once: the sagas of one type declare the same."""
+"""Maximum number of cached plans; sagas of one type declare the same plan."""
 
 _plans: Final[dict[str, Plan]] = {}
 
@@ -50,7 +50,10 @@ def _known(attributes: Attributes) -> Plan:
 
 
 def _read(attributes: Attributes) -> Plan:
-    """A plan from the attributes of a root; lists of another length than the plan's are read as far as they go."""
+    """Parses a plan from the attributes of a root span.
+
+    Lists of another length than the plan's are read as far as they go.
+    """
     names = values.texts(attributes.get(semconv.PLAN)) or ()
     first: dict[str, int] = {}
     for place, name in enumerate(names):
@@ -80,7 +83,7 @@ def _after(value: Any) -> tuple[str, ...] | None:
 
 
 class _List:
-    """A list attribute, or an empty one where it is absent."""
+    """Returns a list attribute; empty if absent."""
 
     def __init__(self, value: Any) -> None:
         self.given = isinstance(value, list | tuple)
@@ -91,7 +94,7 @@ class _List:
 
 
 def broken(steps: Sequence[PlannedStep]) -> tuple[PlannedStep, ...]:
-    """Returns the same steps; in a cycle, the first step left waits only for what can run before it.
+    """Returns the steps without cycles: the first step left in a cycle waits only for steps that can run before it.
 
     The time is linear in the size of the plan.
     """
@@ -101,7 +104,7 @@ def broken(steps: Sequence[PlannedStep]) -> tuple[PlannedStep, ...]:
 
 
 def _is_in_order(steps: Sequence[PlannedStep]) -> bool:
-    """Whether each step waits only for earlier ones: then there is no cycle."""
+    """Whether each step waits only for earlier steps, so that there is no cycle."""
     later = {step.name for step in steps}
     for step in steps:
         if later.intersection(step.after or ()) - {step.name}:
@@ -111,7 +114,7 @@ def _is_in_order(steps: Sequence[PlannedStep]) -> bool:
 
 
 class _Plan:
-    """Does what can be done, step by step."""
+    """Orders the steps by their dependencies."""
 
     def __init__(self, steps: Sequence[PlannedStep]) -> None:
         self._steps = {step.name: step for step in steps}
@@ -157,9 +160,9 @@ COMPENSABLE_STATES = (
 
 
 def next_forward(plan: Plan, steps: Sequence[Step]) -> PlannedStep | None:
-    """The first planned step that is neither finished nor skipped, and waits for nothing else.
+    """Returns the first planned step that is neither finished nor skipped and whose prerequisites are done.
 
-    An optional step is never due by itself.
+    An optional step is never due.
     """
     ahead = waiting(plan, steps)
     required = [step for step in ahead if not step.optional]
@@ -167,13 +170,13 @@ def next_forward(plan: Plan, steps: Sequence[Step]) -> PlannedStep | None:
 
 
 LIKELY_SHARE = 0.8
-"""Share from which the usual next step counts as the one that should follow."""
+"""Minimum share of sagas from which the usual next step counts as the next expected step."""
 
 
 def next_learned(plan: Plan, steps: Sequence[Step], last: str | None) -> str | None:
-    """The next step by a learned plan, or the close (``""``); None where several may follow.
+    """Returns the next step by a learned plan, or the close (``""``); None if several may follow.
 
-    Where only required steps are left, the plan decides; else the usual successor of the last step.
+    If only required steps are left, the plan decides; else the usual successor of the last step.
     """
     wanted = next_forward(plan, steps)
     if not any(step.optional for step in waiting(plan, steps)):
@@ -187,7 +190,7 @@ def next_learned(plan: Plan, steps: Sequence[Step], last: str | None) -> str | N
 
 
 def has_unlearned_step(plan: Plan, steps: Sequence[Step]) -> bool:
-    """Whether a saga took a step that a learned plan does not know: then its flow is a new one, and not learned."""
+    """Whether a saga has a step that is not in the learned plan; its flow is then new and not learned yet."""
     if plan.source != "learned":
         return False
     known = {step.name for step in plan.steps}
@@ -198,7 +201,7 @@ _LEARNED_TYPES = (semconv.TYPE_ACTION, semconv.TYPE_COMMIT)
 
 
 def waiting(plan: Plan, steps: Sequence[Step]) -> list[PlannedStep]:
-    """Planned steps that can start now, in plan order; skipped ones only where no others are left."""
+    """Returns the planned steps that can start, in plan order; skipped steps only if no others are left."""
     done = _done(steps)
     started = {step.name for step in steps if step.attempts and is_forward(step)}
     befores = prerequisites(plan)
@@ -210,12 +213,12 @@ def waiting(plan: Plan, steps: Sequence[Step]) -> list[PlannedStep]:
 
 
 def is_forward(step: Step) -> bool:
-    """Whether it is forward work of the plan, not a compensation."""
+    """Whether a step is forward work of the plan, not a compensation."""
     return step.type in (semconv.TYPE_ACTION, semconv.TYPE_PREPARE, semconv.TYPE_COMMIT)
 
 
 def _done(steps: Iterable[Step]) -> set[str]:
-    """Names of the steps of which every repetition is done; two-phase commit is done with the commit."""
+    """The names of steps whose repetitions are all done; a two-phase commit is done with its commit."""
     states: dict[str, list[Step]] = {}
     for step in steps:
         if is_forward(step) and step.attempts:
@@ -231,9 +234,9 @@ def _all_done(step_attempts: Sequence[Step]) -> bool:
 
 
 def prerequisites(plan: Plan) -> dict[str, frozenset[str]]:
-    """The names that each planned step waits for; without ``after``, the one before it.
+    """Returns the names that each planned step waits for; without ``after``, the previous step.
 
-    An optional step is replaced by those that it waits for itself.
+    An optional step is replaced by its own prerequisites.
     """
     befores: dict[str, frozenset[str]] = {}
     names = {step.name for step in plan.steps}
@@ -246,7 +249,7 @@ def prerequisites(plan: Plan) -> dict[str, frozenset[str]]:
 
 
 def _beyond(needs: frozenset[str], optional: Mapping[str, frozenset[str]]) -> frozenset[str]:
-    """Names waited for, each optional one replaced by those behind it."""
+    """The prerequisites, each optional one replaced by its own prerequisites."""
     required, seen, left = set(), set(needs), list(needs)
     for name in left:
         if name not in optional:
@@ -269,14 +272,14 @@ def _passed(befores: Mapping[str, frozenset[str]], started: Iterable[str]) -> se
 
 
 def unseen_required_steps(plan: Plan, steps: Sequence[Step]) -> list[str]:
-    """Returns the required steps of which no record was received, although a step that waits for them has started."""
+    """Returns the required steps without a received record, although a step that waits for them has started."""
     started = {step.name for step in steps if step.attempts and is_forward(step)}
     latest_success = _passed(prerequisites(plan), started) - started
     return [step.name for step in plan.steps if step.name in latest_success and not step.optional]
 
 
 def passed_failures(plan: Plan, steps: Sequence[Step]) -> list[str]:
-    """Returns the required steps of which only failures were received, although a step that waits for them started."""
+    """Returns the required steps with received failures only, although a step that waits for them has started."""
     forward = [step for step in steps if step.attempts and is_forward(step)]
     failed = {step.name for step in forward} - {step.name for step in forward if step.state is not StepState.FAILED}
     passed = _passed(prerequisites(plan), {step.name for step in forward}) & failed if failed else failed
@@ -284,7 +287,7 @@ def passed_failures(plan: Plan, steps: Sequence[Step]) -> list[str]:
 
 
 def ready_steps(plan: Plan, steps: Sequence[Step]) -> set[str]:
-    """Returns the steps that nothing keeps from starting: each that they wait for has started, and not failed."""
+    """Returns the steps that may start: each of their prerequisites has started and not failed."""
     started = {step.name for step in steps if step.state is not StepState.FAILED}
     return {name for name, needs in prerequisites(plan).items() if needs <= started}
 
@@ -298,7 +301,7 @@ def is_all_done(plan: Plan, steps: Sequence[Step]) -> bool:
 def next_compensation(
     effects: Iterable[tuple[StepEffect, LedgerEntry]], status: Status
 ) -> tuple[str, str | None] | None:
-    """(the step, its compensation) that should be compensated next: the latest that is still committed."""
+    """Returns the next (step, compensation) that is due: the latest step that is still committed."""
     for account, entry in reversed(list(effects)):
         if entry.state in COMPENSABLE_STATES and entry.compensation and not ledger.is_pending(account, status):
             return entry.step, entry.compensation

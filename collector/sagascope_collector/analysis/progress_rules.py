@@ -1,6 +1,6 @@
-"""Progress rules: why an open saga makes no progress.
+"""Progress rules: the reasons why an open saga makes no progress.
 
-A process is lost, an attempt is late or keeps failing, a step did not start, or the engine reports an obstacle.
+A process is lost, an attempt is late or keeps failing, a step did not start, or an engine reports an obstacle.
 """
 
 from dataclasses import replace
@@ -17,27 +17,27 @@ from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.records import Process, Span
 
 UNKNOWN_TYPE_PAUSE_SECONDS = 600.0
-"""Without progress for so long at least, a saga of unknown type without a plan needs attention."""
+"""Minimum seconds without progress after which a saga of unknown type without a plan needs attention."""
 
 
 CHILD_REEVALUATION_NS = 10_000_000_000
-"""After which a parent that waits for a child is evaluated again."""
+"""Nanoseconds until a parent that waits for a child is evaluated again."""
 
 
 class Awaited(NamedTuple):
     """The next expected event of a saga in which nothing is in flight."""
 
     step: str | None
-    """None: the close of the saga."""
+    """The step that should follow; None: the close of the saga."""
     deadline: Deadline
     failed: StepAttempt | None = None
-    """The failed attempt whose retry, or compensation, it is."""
+    """The failed attempt whose retry or compensation should follow."""
     unknown: bool = False
-    """Something should follow, but which step is unknown."""
+    """Whether a step should follow, but it is unknown which."""
 
     @property
     def is_close(self) -> bool:
-        """Whether nothing but the saga's close is awaited."""
+        """Whether only the saga's close is awaited."""
         return self.step is None and self.failed is None and not self.unknown
 
 
@@ -51,7 +51,7 @@ def instance_lost(case: Case) -> Finding | None:
 
 
 def _lost_holder(case: Case, in_flight_attempt: StepAttempt) -> Process | None:
-    """The process that runs the work, if it is lost; once the work is late, its executor, too."""
+    """The process that runs the work, if it is lost; after the work is late, also its executor."""
     open_views = [
         view
         for view in in_flight_attempt.attempt.views
@@ -71,7 +71,7 @@ def _lost_holder(case: Case, in_flight_attempt: StepAttempt) -> Process | None:
 def _is_under_way(case: Case, span: Span) -> bool:
     """Whether a process ended this span before it reported its shutdown, so that the final span may still arrive.
 
-    The two are sent at the same time, and either may arrive first.
+    Both are sent at the same time, and either may arrive first.
     """
     return case.liveness.has_shut_down(span.process) and _is_unlisted(case, span)
 
@@ -110,10 +110,10 @@ def _root_lost(case: Case) -> Finding | None:
 
 
 def _is_driven_by_another(case: Case, driver: Process) -> bool:
-    """Whether another process has continued the saga since its own was last seen.
+    """Whether another process has continued the saga since its own process was last seen.
 
-    What a process calls for right before it is lost, it cannot report; only the executor does. So an attempt without a
-    caller's view may be its own until its next heartbeat is overdue.
+    A process cannot report calls made right before it is lost; only the executor reports them. So an attempt without a
+    caller's view may be the process's own until its next heartbeat is overdue.
     """
     instance = case.liveness.instance(driver)
     reported_at = case.liveness.last_seen_at(instance) if instance else 0
@@ -147,7 +147,7 @@ def _retrier_lost(case: Case) -> Finding | None:
 
 
 def hung(case: Case) -> Finding | None:
-    """An attempt is in flight past its time, in a process that reports."""
+    """An attempt in flight exceeded its deadline, in a process that reports."""
     for each in case.in_flight:
         deadline = deadlines.of_attempt(case, each)
         due = case.clock.moment(deadline.start, deadline.seconds)
@@ -169,7 +169,7 @@ def _hung(case: Case, in_flight_attempt: StepAttempt, confidence: Confidence, du
 
 
 def _is_child_stuck(case: Case, attempt: Attempt) -> bool:
-    """Whether the saga that this attempt is needs attention itself: then its parent is late, too."""
+    """Whether the child saga of this attempt needs attention; its parent is then also late."""
     if attempt.child is None:
         return False
     case.clock.reevaluate_at((case.clock.now // CHILD_REEVALUATION_NS + 1) * CHILD_REEVALUATION_NS)
@@ -191,7 +191,7 @@ def _confidence_of_hang(case: Case, in_flight_attempt: StepAttempt) -> Confidenc
 
 
 def _is_unlisted(case: Case, span: Span) -> bool:
-    """Whether its process has since reported what it has open, without this span: its final form may be lost."""
+    """Whether its process has since reported its open spans without this span, whose final span may be lost."""
     announced_at, instance = case.saga.announced.get(span.span_id), case.liveness.instance(span.process)
     return (
         announced_at is not None
@@ -216,7 +216,7 @@ def next_step_missing(case: Case) -> Finding | None:
 
 
 def _no_progress(case: Case) -> Finding | None:
-    """A saga of which neither type nor plan is known pauses for longer than finished sagas ever did."""
+    """A saga without a known type or plan pauses for longer than any finished saga."""
     pause = case.saga.longest_pause
     if pause is None or case.in_flight or ledger.has_ended(case.saga.status) or case.saga.awaited_event is not None:
         return None
@@ -258,14 +258,14 @@ def _missing(case: Case, reason: AttentionCode, wanted: Awaited, step: str | Non
 
 
 def _acting(case: Case, service: str | None) -> str | None:
-    """The service that would have reported what is missing: the one that runs the saga, else the one to act next."""
+    """The service that would have reported the missing event: the service that runs the saga, else that acts next."""
     if case.root is not None:
         return case.root.process.service
     return service or (case.last.attempt.process.service if case.last else None)
 
 
 def awaited(case: Case) -> Awaited | None:
-    """The next expected event and its deadline; None while something is in flight, or without a plan."""
+    """Returns the next expected event and its deadline; None while an attempt is in flight, or without a plan."""
     if case.in_flight or ledger.has_ended(case.saga.status):
         return None
     failed = case.failing
@@ -299,7 +299,7 @@ def _next_compensation(case: Case) -> Awaited:
 
 
 def _awaited_name(case: Case) -> str | None:
-    """The next expected step; where none is known, the last one."""
+    """The next expected step; if none is known, the last step."""
     wanted = awaited(case)
     if wanted is not None and wanted.step:
         return wanted.step
@@ -313,7 +313,7 @@ def _is_late(case: Case, deadline: Deadline) -> bool:
 
 
 def retrying(case: Case) -> Finding | None:
-    """A step failed again and again, and its next attempt is in flight or not overdue."""
+    """A step keeps failing, and its next attempt is in flight or not overdue."""
     for each in deadlines.retried_rows(case):
         if deadlines.is_overdue(case, each):
             continue
@@ -326,7 +326,10 @@ def retrying(case: Case) -> Finding | None:
 
 
 def _confidence_of_retry(case: Case, failed: StepAttempt) -> Confidence:
-    """Certain while its next attempt is in flight, or announced and not due; else nothing was received of that."""
+    """The confidence: certain while the next attempt is in flight, or announced and not due.
+
+    Else it was not received.
+    """
     finished_at = failed.attempt.finished_at or failed.attempt.called_at
     if case.saga.lacks_records:
         return Confidence.POSSIBLE

@@ -12,22 +12,22 @@ from sagascope_collector.config_file import Template
 
 @dataclass(frozen=True, slots=True)
 class Runbook:
-    """What to do, and where to read on, in the cases that it is for."""
+    """An instruction and a link for the sagas that match."""
 
     when: Mapping[str, Sequence[str]]
-    """Patterns by field, one of which must match; ``*`` matches any characters. No field: always."""
+    """Patterns by field; one pattern of each field must match. ``*`` matches any characters. Empty: matches always."""
     do: Template | None
     link: Template | None
 
     def applies(self, fields: Mapping[str, str]) -> bool:
-        """Whether it is for a saga with these fields."""
+        """Whether the runbook applies to a saga with these fields."""
         return all(
             any(fnmatchcase(fields.get(field, ""), pattern) for pattern in patterns)
             for field, patterns in self.when.items()
         )
 
     def text(self, fields: Mapping[str, str]) -> str:
-        """The sentence, the link, or both."""
+        """Returns the instruction, the link, or both."""
         parts = [as_text(self.do, fields) if self.do else "", as_link(self.link, fields) if self.link else ""]
         return " ".join(filter(None, parts))
 
@@ -51,30 +51,30 @@ FIELDS: Final = (
     "trace_id",
     "span_id",
 )
-"""What may appear in braces, beside ``key.NAME`` for each business key."""
+"""The fields that may appear in braces, in addition to ``key.NAME`` for each business key."""
 
 KEY_PREFIX: Final = "key."
 
 MAX_FIELD_CHARACTERS: Final = 200
-"""Characters of a field that a text carries."""
+"""Maximum number of characters of a field in a text."""
 
 _INVISIBLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]+")
 
 
 def parse(text: str) -> Template:
-    """Parses a template of a text.
+    """Parses a text template.
 
     Raises:
-        ValueError: a brace is unbalanced, or holds no field of a saga.
+        ValueError: A brace is unbalanced, or contains no field of a saga.
     """
     return Template.parse(text, _check)
 
 
 def link(text: str) -> Template:
-    """Parses a template of a URL.
+    """Parses a URL template.
 
     Raises:
-        ValueError: it is no template, or not certainly an http or https URL of a host that no field decides.
+        ValueError: The template is invalid, or is not an http or https URL whose host is independent of fields.
     """
     template = parse(text)
     first = template.pieces[0][0]
@@ -89,7 +89,7 @@ def link(text: str) -> Template:
 
 
 def shown(value: str) -> str:
-    """A value as a text may carry it: on one line, not too long, and without what is not seen."""
+    """Cleans a value for a text: one line, limited length, no invisible characters."""
     line = _INVISIBLE.sub(" ", value).strip()
     return line if len(line) <= MAX_FIELD_CHARACTERS else f"{line[: MAX_FIELD_CHARACTERS - 1]}…"
 
@@ -99,12 +99,12 @@ NONE_RECEIVED: Final = {"idempotency_key": "(no idempotency key was received: ve
 
 
 def as_text(template: Template, fields: Mapping[str, str]) -> str:
-    """Fills the template for people to read; a missing value is ``unknown``, or what `NONE_RECEIVED` holds."""
+    """Fills a text template. A missing value is ``unknown``, or its replacement in `NONE_RECEIVED`."""
     return template.filled(NONE_RECEIVED | dict(fields), lambda value: shown(value) or "unknown")
 
 
 def as_link(template: Template, fields: Mapping[str, str]) -> str:
-    """Filled in as a URL; every value is quoted, so that it stays within its place."""
+    """Fills a URL template. Values are quoted, so that they cannot change the rest of the URL."""
     return template.filled(fields, lambda value: quote(value[:MAX_FIELD_CHARACTERS], safe=""))
 
 

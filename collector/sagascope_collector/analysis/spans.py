@@ -1,4 +1,4 @@
-"""Spans of a saga, joined from all their records, and the tree that they form.
+"""Spans of a saga, joined from all their records, and their tree.
 
 Several records of one (trace id, span id) are copies of one span (final, open, or a start record), unless they are two
 spans: a client and a server that share an id, as Zipkin's do, or two processes.
@@ -15,7 +15,7 @@ from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.records import Heartbeat, Instance, Listing, Log, Mark, Process, Span
 
 SpanKey = tuple[str, str]
-"""(trace id, span id); further spans that share an id have a number behind it."""
+"""(trace id, span id); further spans with the same id have a number appended."""
 
 ProcessKey = tuple[str, str]
 """(service, identity)."""
@@ -30,13 +30,13 @@ class JoinedSpans:
 
     spans: dict[SpanKey, Span]
     announced: dict[SpanKey, int]
-    """When each span that is still open was announced."""
+    """The time at which each open span was announced."""
     again: list[Span]
-    """Further attempts of this saga by links of a span that is already in `spans`."""
+    """Further attempts of this saga from the links of a span that is already in `spans`."""
 
 
 def join_records(spans: Iterable[Span], logs: Iterable[Log]) -> JoinedSpans:
-    """Joins all records of each span: a final one replaces an open one, the more detailed the other."""
+    """Joins the records of each span: a final record replaces an open one, a detailed record a less detailed one."""
     joined: dict[SpanKey, Span] = {}
     forms: dict[SpanKey, list[Span]] = {}
     for span in spans:
@@ -57,7 +57,7 @@ def join_records(spans: Iterable[Span], logs: Iterable[Log]) -> JoinedSpans:
 
 
 def _settle(joined: dict[SpanKey, Span], key: SpanKey, forms: list[Span]) -> list[Span]:
-    """Keeps the most detailed copy of each span of this id; returns further attempts that links make of it."""
+    """Keeps the most detailed copy of each span with this id; returns the further attempts from its links."""
     distinct: list[Span] = []
     besides: dict[Mark, Span] = {}
     for form in sorted(forms, key=_fullness, reverse=True):
@@ -73,7 +73,7 @@ def _settle(joined: dict[SpanKey, Span], key: SpanKey, forms: list[Span]) -> lis
 
 
 def keyed(spans: Iterable[Span]) -> dict[SpanKey, Span]:
-    """Spans by key; of those that share an id the caller's has the id alone, then the earliest."""
+    """Returns spans by key. Among spans with the same id, the caller's has the plain id, else the earliest span."""
     found: dict[SpanKey, list[Span]] = {}
     for span in spans:
         found.setdefault((span.trace_id, span.span_id), []).append(span)
@@ -90,13 +90,13 @@ def _sharing_order(span: Span) -> tuple[bool, int, int, ProcessKey, str]:
 
 
 CALLING_KINDS = ("client", "producer")
-"""Kinds of spans with which a process asks another for work."""
+"""Kinds of spans with which a process calls another."""
 
 
 def _are_one(one: Span, other: Span) -> bool:
     """Whether two records of one id are copies of one span.
 
-    An open and a final one are; so is one that names no process, such as a bridge's.
+    An open and a final record are copies; so is a record without a process, such as a bridge's.
     """
     if not (one.end and other.end):
         return True
@@ -126,18 +126,18 @@ def _announce(log: Log, joined: dict[SpanKey, Span], announced: dict[SpanKey, in
 
 
 def fuller(one: Span, other: Span) -> Span:
-    """The more detailed of two copies, whichever arrived first."""
+    """Returns the more detailed of two copies, independent of the order of arrival."""
     return one if one is other or _fullness(one) >= _fullness(other) else other
 
 
 def _fullness(span: Span) -> tuple[bool, bool, int, int, int, str]:
-    """The order of detail: the process that does the work knows more than another that reports it."""
+    """The sort key of detail: the process that does the work reports more than other processes."""
     details = len(span.attributes) + len(span.events)
     return span.end > 0, bool(span.process.identity), span.end, details, span.start, repr(span)
 
 
 def from_start_record(log: Log) -> Span:
-    """The open span that a start record announces."""
+    """Returns the open span that a start record announces."""
     attributes = log.attributes
     return Span(
         trace_id=log.trace_id,
@@ -158,7 +158,7 @@ def from_start_record(log: Log) -> Span:
 
 
 def processes(instances: Iterable[Instance]) -> dict[ProcessKey, Instance]:
-    """The instances by (service, identity); of two reports of one process, the later."""
+    """Returns the instances by (service, identity), from the latest report of each process."""
     known: dict[ProcessKey, Instance] = {}
     for instance in instances:
         key = process_key(instance.process)
@@ -168,7 +168,7 @@ def processes(instances: Iterable[Instance]) -> dict[ProcessKey, Instance]:
 
 
 def process_key(process: Process) -> ProcessKey:
-    """What identifies a process within its environment."""
+    """Returns the identity of a process within its environment."""
     return process.service, process.identity
 
 
@@ -178,14 +178,14 @@ def _lateness(instance: Instance) -> tuple[int, int, int]:
 
 
 def is_unlisted(span_id: str, announced_at: int, report: Heartbeat | Listing | None) -> bool:
-    """Whether a process, after it announced the span, gave a complete list of its open spans without it."""
+    """Whether a process, after it announced the span, sent a complete list of open spans without it."""
     if report is None or announced_at >= report.at or (isinstance(report, Heartbeat) and not report.complete):
         return False
     return span_id not in report.open_spans
 
 
 def lost_spans(woven: JoinedSpans, instances: Mapping[ProcessKey, Instance], now: int) -> frozenset[str]:
-    """Ids of the open spans that have ended although their final span was not received, as of ``now``."""
+    """Returns the ids of open spans that have ended, as of ``now``, although their final span was not received."""
     return frozenset(
         span_id
         for (trace_id, span_id), announced_at in woven.announced.items()
@@ -207,14 +207,14 @@ MAX_ANCESTORS = 256
 """Spans that are followed upward; a longer chain, or a ring, is cut off."""
 
 RECEIVING_KINDS = ("server", "consumer")
-"""Kinds of spans with which a service takes work from another."""
+"""Kinds of spans with which a service receives work from another."""
 
 
 class SpanTree:
-    """Walks from spans to those above them.
+    """Finds the ancestors of spans.
 
-    Where a client and a server share an id, the server's span lies below the client's, and what names that id as its
-    parent lies below the one of its own process.
+    If a client and a server share an id, the server's span is below the client's, and a span that names that id as its
+    parent is below the one of its own process.
     """
 
     def __init__(self, spans: Mapping[SpanKey, Span]) -> None:
@@ -225,7 +225,7 @@ class SpanTree:
                 self._sharing.setdefault((span.trace_id, span.span_id), []).append(span)
 
     def parent(self, span: Span) -> Span | None:
-        """The parent span, if it was received."""
+        """Returns the parent span; None if it was not received."""
         if self._sharing:
             return self._parent_among_sharing(span)
         return self._spans.get((span.trace_id, span.parent_id)) if span.parent_id else None
@@ -243,7 +243,7 @@ class SpanTree:
         return next((each for each in (*others, first) if each and process_key(each.process) == here), first)
 
     def above(self, span: Span) -> Iterator[Span]:
-        """The ancestors, nearest first, as far as they were received."""
+        """Yields the received ancestors, nearest first."""
         at = self.parent(span)
         for _ in range(MAX_ANCESTORS):
             if at is None:
@@ -258,7 +258,7 @@ class SpanTree:
         return span.trace_id == other.trace_id and any(each is other for each in self.above(span))
 
     def received_here(self, span: Span) -> bool:
-        """Whether the span is, or runs inside, a span with which its own process took the work from another."""
+        """Whether the span is, or is inside, a span with which its own process received the work from another."""
         if span.kind in RECEIVING_KINDS:
             return True
         here = process_key(span.process)
@@ -271,11 +271,11 @@ class SpanTree:
 
 
 SAMPLED_TRACE_STATE: Final = re.compile(r"(?:^|,)\s*ot=(?:[^,]*;)?th:(?!0*(?:[;,]|$))")
-"""A trace state that declares sampling: only a share of the traces was kept."""
+"""Matches a trace state that declares sampling: only a share of the traces was kept."""
 
 
 def is_sampled(trace_state: str) -> bool:
-    """Whether the sender kept only a share of its traces."""
+    """Whether the sender sampled its traces."""
     return bool(trace_state) and SAMPLED_TRACE_STATE.search(trace_state) is not None
 
 
@@ -284,26 +284,26 @@ StepRecord = tuple[str, str]
 
 
 DESCRIPTIVE_PREFIXES = ("saga.step.", semconv.AMOUNT, semconv.CURRENCY, "saga.wait.")
-"""Beginnings of the attributes that describe an attempt."""
+"""Prefixes of the attributes that describe an attempt."""
 
 
 SPAN_EVENTS = (semconv.EVENT_SPAN_START, semconv.EVENT_HEARTBEAT, semconv.EVENT_WAITING)
-"""Events about spans, not about work in a step."""
+"""Events that describe spans, not work in a step."""
 
 
 class LoggedStep(NamedTuple):
-    """A step without a span."""
+    """A step that only log records report."""
 
     span: Span
-    """An open span that stands for it, starting at its first log record."""
+    """An open span that represents the step, starting at its first log record."""
     last_at: int
-    """Its latest log record."""
+    """The time of the latest log record."""
     is_over: bool
-    """Whether a record of another step, or the end of the saga, followed: then its outcome is unknown."""
+    """Whether a record of another step, or the end of the saga, followed; the outcome is then unknown."""
 
 
 def logged_steps(logs: Iterable[Log], spans: Iterable[Span], ended_at: int | None) -> list[LoggedStep]:
-    """The steps that log records name and no span does, in the order of their first record; logs are in time order."""
+    """Returns the steps that only log records name, in order of their first record. ``logs`` are in time order."""
     records: dict[StepRecord, list[Log]] = {}
     for log in logs:
         if log.mark.step and log.event_name not in SPAN_EVENTS:
@@ -318,7 +318,7 @@ def logged_steps(logs: Iterable[Log], spans: Iterable[Span], ended_at: int | Non
 
 
 def _latest_of_each(records: Mapping[StepRecord, list[Log]], spans: Iterable[Span]) -> dict[StepRecord, int]:
-    """When each step was last reported."""
+    """The time of each step's latest record."""
     latest = {key: of_step[-1].at for key, of_step in records.items()}
     for span in spans:
         if span.mark.role == semconv.ROLE_STEP:

@@ -1,4 +1,4 @@
-"""Steps: their attempts and states, waits that are intended, reported obstacles, and two-phase commits."""
+"""Steps: attempts and states, intended waits, reported obstacles, and two-phase commits."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -35,7 +35,7 @@ COMPENSATING_TYPES = (semconv.TYPE_COMPENSATION, semconv.TYPE_ROLLBACK)
 def tried(collected: Mapping[StepKey, list[Views]], about: AttemptContext, plan: Plan) -> list[Step]:
     """Returns the steps with their attempts in order of start.
 
-    A compensation that does not name its step is the plan's for that step, else that of the step with its name.
+    A compensation that names no step compensates the step of the plan, else the step with its own name.
     """
     compensates_by_name = {key.name: key.name for key in collected if key.type not in COMPENSATING_TYPES}
     compensates_by_name |= {step.compensation: step.name for step in reversed(plan.steps) if step.compensation}
@@ -59,7 +59,7 @@ def _step(key: StepKey, attempts: list[Attempt], compensates_by_name: dict[str, 
 
 
 def _service(attempts: Sequence[Attempt]) -> str | None:
-    """The service of the latest attempt whose executor is known, else of the latest."""
+    """The service of the latest attempt with a known executor, else of the latest attempt."""
     for each in reversed(attempts):
         if each.is_executor_known:
             return each.process.service or None
@@ -71,7 +71,7 @@ def _attempt_order(attempt: Attempt) -> tuple[int, int, int, str]:
 
 
 def _state(attempts: Sequence[Attempt]) -> StepState:
-    """A step that succeeded once is done; else the latest attempt decides."""
+    """The state of a step: done after one success, else the state of the latest attempt."""
     for each in attempts:
         if each.state is AttemptState.OK:
             return StepState.DONE
@@ -87,7 +87,7 @@ def skips_attempts(step: Step) -> bool:
 def settled(steps: Sequence[Step], ledger: Iterable[LedgerEntry], plan: Plan, *, is_complete: bool) -> tuple[Step, ...]:
     """Returns the steps with their compensations from the ledger, followed by the planned ones without attempts.
 
-    Those have not started where all telemetry of the saga is known to be complete; else they were not seen.
+    Planned steps without attempts are not started if all telemetry of the saga was received; else not seen.
     """
     untried = StepState.NOT_STARTED if is_complete else StepState.NOT_SEEN
     compensated = {entry.step for entry in ledger if entry.state is LedgerState.COMPENSATED}
@@ -117,7 +117,7 @@ def _planned(name: str, state: StepState) -> Step:
 
 
 def declared_waits(spans: Sequence[Span], logs: Sequence[Log], roots: Iterable[Span]) -> Iterator[Wait]:
-    """Every wait until a moment, in no particular order."""
+    """Returns every wait with a deadline, in no particular order."""
     of_the_saga = {id(root) for root in roots}
     records: list[Span | Log] = [*spans, *logs]
     for record in records:
@@ -131,10 +131,10 @@ def declared_waits(spans: Sequence[Span], logs: Sequence[Log], roots: Iterable[S
 def awaited_event(
     spans: Sequence[Span], logs: Sequence[Log], steps: Sequence[Step], offsets: Mapping[ProcessKey, int]
 ) -> AwaitedEvent | None:
-    """The event that the saga waits for: the one declared last, unless an attempt started after that.
+    """Returns the event that the saga waits for: the last declared, unless an attempt started afterwards.
 
-    A span carries its start time, and may have received the wait later: a log record about the same wait of the same
-    span takes precedence.
+    A span states only its own start, and the wait may be later, so a log record about the same wait of the same span
+    takes precedence.
     """
     events = [*_events(logs, offsets)]
     by_log = {(each.name, each.trace_id, each.span_id) for each in events}
@@ -167,9 +167,9 @@ def _at(record: Span | Log) -> int:
 def block_reports(
     spans: Sequence[Span], logs: Iterable[Log], steps: Sequence[Step], offsets: Mapping[ProcessKey, int]
 ) -> tuple[BlockReport, ...]:
-    """The reports about open spans that were not withdrawn, the earliest first.
+    """Returns the reports about open spans that were not withdrawn, the earliest first.
 
-    Of each span the latest report counts; another cause starts a new one. Work that was retried since is not blocked.
+    The latest report of each span counts; another cause starts a new report. Work retried since is not blocked.
     """
     latest: dict[str, list[Log]] = {}
     for log in logs:
@@ -186,14 +186,17 @@ def block_reports(
 
 
 def _open(spans: Sequence[Span], steps: Sequence[Step]) -> Iterator[Span]:
-    """The spans that are open, of each step those of its latest attempt."""
+    """The open spans; for each step, those of its latest attempt."""
     left = {view.span_id for step in steps for attempt in step.attempts[:-1] for view in attempt.views}
     left -= {view.span_id for step in steps for attempt in step.attempts[-1:] for view in attempt.views}
     return (span for span in spans if not span.end and span.span_id not in left)
 
 
 def _cause(log: Log) -> str:
-    """Why the span cannot proceed; ``""`` where the record withdraws that, or reports an intended wait."""
+    """The reason why the span cannot proceed.
+
+    ``""`` if the record withdraws the report, or reports an intended wait.
+    """
     cause = log.attributes.get(semconv.BLOCKED_CAUSE) if log.body else None
     return values.text(cause) or ""
 
@@ -215,7 +218,7 @@ DECISIONS = (semconv.TYPE_COMMIT, semconv.TYPE_ROLLBACK)
 
 
 def mixed_outcomes(steps: Iterable[Step]) -> tuple[MixedOutcome, ...]:
-    """Every two-phase commit with a mixed outcome, in order of start.
+    """Returns every two-phase commit with a mixed outcome, in order of start.
 
     Different keys are different commits; within one key, a vote after a decision starts the next.
     """
@@ -228,13 +231,13 @@ def mixed_outcomes(steps: Iterable[Step]) -> tuple[MixedOutcome, ...]:
 
 
 def _divided(parts: list[Participant]) -> Iterator[list[Participant]]:
-    """The participants of each two-phase commit among those of one key."""
+    """The participants of each two-phase commit with one key."""
     current: list[Participant] = []
     decided: set[str] = set()
     for each in sorted(parts, key=lambda part: (part.attempt.called_at, part.attempt.span_id)):
         if each.step.type in DECISIONS:
             decided.add(each.step.name)
-        elif each.step.name in decided:  # it votes again, so that this is the next one
+        elif each.step.name in decided:  # a second vote starts the next commit
             yield current
             current, decided = [], set()
         current.append(each)

@@ -1,7 +1,7 @@
-"""Values of attributes and timestamps; one that is implausible counts as absent.
+"""Values of attributes and timestamps. An implausible value counts as absent.
 
-Records stay as they came. For display and diagnosis, a negative duration is 0, and a timestamp that no clock can have
-had is replaced by the time of receipt.
+Stored records stay unchanged. For display and diagnosis, a negative duration is 0, and a timestamp that no clock can
+have had is replaced by the time of receipt.
 """
 
 import math
@@ -19,42 +19,42 @@ MAX_PLAUSIBLE_SECONDS: Final = 1e10
 
 
 def text(value: Value) -> str | None:
-    """A string that is not empty."""
+    """Returns a nonempty string; None for any other value."""
     return value if isinstance(value, str) and value else None
 
 
 def texts(value: Value) -> tuple[str, ...] | None:
-    """A list of strings; other elements are read as empty."""
+    """Returns a list of strings, with ``""`` for other elements; None for any other value."""
     if not isinstance(value, list | tuple):
         return None
     return tuple(each if isinstance(each, str) else "" for each in value)
 
 
 def seconds(value: Value) -> float | None:
-    """A duration above zero."""
+    """Returns a duration above zero; None for any other value."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if 0 < value < MAX_PLAUSIBLE_SECONDS else None
 
 
 def wait(value: Value) -> float | None:
-    """A duration that may be zero."""
+    """Returns a duration of zero or more; None for any other value."""
     return 0.0 if value == 0 and not isinstance(value, bool) else seconds(value)
 
 
 def count(value: Value) -> int | None:
-    """An integer of at least 1."""
+    """Returns an integer of at least 1; None for any other value."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
 def moment(value: Value) -> int | None:
-    """Unix seconds, as nanoseconds."""
+    """Converts Unix seconds to nanoseconds; None for any other value."""
     given = seconds(value)
     return None if given is None else round(given * NANOSECONDS_PER_SECOND)
 
 
 def amount(value: Value) -> Decimal | None:
-    """A decimal amount; a number is taken as it is written, never as its binary approximation."""
+    """Returns a decimal amount. A number is read as written, not as its binary approximation."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     if isinstance(value, float) and not math.isfinite(value):
@@ -67,11 +67,11 @@ def amount(value: Value) -> Decimal | None:
 
 
 MAX_DIGITS: Final = 40
-"""Places before or after the decimal point that an amount may have."""
+"""Maximum number of digits before or after the decimal point of an amount."""
 
 
 def business_keys(attributes: Attributes) -> dict[str, str]:
-    """The searchable keys, by name."""
+    """Returns the business keys by name."""
     start = len(semconv.KEY_PREFIX)
     return {
         name[start:]: value if isinstance(value, str) else str(value)
@@ -81,16 +81,16 @@ def business_keys(attributes: Attributes) -> dict[str, str]:
 
 
 MIN_TIMESTAMP_NS: Final = 946_684_800 * NANOSECONDS_PER_SECOND
-"""1 January 2000: nothing that sends OpenTelemetry is older."""
+"""1 January 2000: no OpenTelemetry data is older."""
 
 MAX_TIMESTAMP_NS: Final = 4_102_444_800 * NANOSECONDS_PER_SECOND
-"""1 January 2100: likewise, where the time of receipt is not known."""
+"""1 January 2100: no time is later, if the time of receipt is unknown."""
 
 MAX_AHEAD_NS: Final = 366 * 86_400 * NANOSECONDS_PER_SECOND
-"""Nanoseconds after its receipt from which a moment lies in the far future; a clock that is ahead by less is set."""
+"""Nanoseconds after receipt above which a time is implausible; a clock that is ahead by less is corrected."""
 
 MAX_IMPLAUSIBLE_DURATION_NS: Final = 86_400 * NANOSECONDS_PER_SECOND
-"""The longest duration that is kept where both of its ends are implausible."""
+"""Maximum duration that is kept if both start and end are implausible."""
 
 ROUNDING_TOLERANCE_NS: Final = 2_000_000
 """Nanoseconds by which a span may end before it starts without being an anomaly: some SDKs round to milliseconds."""
@@ -98,18 +98,18 @@ ROUNDING_TOLERANCE_NS: Final = 2_000_000
 
 @dataclass(frozen=True, slots=True)
 class ImpossibleTime:
-    """A span whose own times cannot be."""
+    """A span with impossible times."""
 
     span: Span
-    """As it was received."""
+    """The span as received."""
     ends_before_start: bool
-    """Else it lies before 2000, or in the far future."""
+    """Whether the end is before the start; if False, a time is before 2000 or in the far future."""
 
 
 def plausible_times(
     spans: Sequence[Span], logs: Sequence[Log]
 ) -> tuple[Sequence[Span], Sequence[Log], list[ImpossibleTime]]:
-    """Returns the records with possible times, and the spans that had others."""
+    """Returns the records with plausible times, and the spans that had impossible times."""
     if _are_plausible(spans, logs):
         return spans, logs, []
     found = [_impossible(span) for span in spans]

@@ -23,7 +23,7 @@ def judge(saga: Saga, instances: Sequence[Instance], context: Context) -> Judgem
 
 
 def judgement_of(case: Case, finding: Finding | None) -> Judgement:
-    """Describes what `attention.find` found; None: the saga needs no attention."""
+    """Describes the finding of `attention.find`; None: the saga needs no attention."""
     if finding is None:
         return _calm(case)
     case.clock.reevaluate_at(midnight_after(case.clock.now))
@@ -80,7 +80,7 @@ def _calm(case: Case) -> Judgement:
 
 
 def _current_step(case: Case) -> tuple[str | None, Step | None]:
-    """The current step of an open saga: the one in flight, else the last that failed, else the next."""
+    """The current step of an open saga: the step in flight, else the last failed step, else the next step."""
     if has_ended(case.saga.status):
         return None, None
     if case.in_flight:
@@ -99,7 +99,7 @@ def _latest_error(step: Step | None) -> Failure | None:
 
 
 MAX_RUNBOOKS = 5
-"""Runbooks that are shown for one saga."""
+"""Maximum number of runbooks shown for one saga."""
 
 
 def _runbook_texts(case: Case, finding: Finding) -> list[Text]:

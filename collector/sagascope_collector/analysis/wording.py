@@ -1,4 +1,4 @@
-"""Sentences whose times stay apart from their words, so that a screen can show them in its reader's time zone."""
+"""Sentences with separate times, so that a screen can show them in its reader's time zone."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -10,24 +10,24 @@ from sagascope_collector.records import Process
 
 
 class Time(NamedTuple):
-    """A moment within a sentence."""
+    """A time within a sentence."""
 
     at: int
     """Nanoseconds since the Unix epoch."""
     text: str
-    """The moment in UTC, as the sentence shows it."""
+    """The time in UTC, as the sentence shows it."""
 
 
 class Text(str):
-    """A text for people: a string in which times are in UTC, and the same in parts."""
+    """A text for people: a string with times in UTC, and its parts."""
 
     __slots__ = ("parts",)
 
     parts: tuple[str | Time, ...]
-    """Its text and its times; joined, they are the string."""
+    """The strings and times that form the text."""
 
     def __new__(cls, *parts: str | Time) -> Self:
-        """Joins parts; a `Text` among them adds its own."""
+        """Joins parts; the parts of a `Text` are added separately."""
         flat = _merged(parts)
         text = super().__new__(cls, "".join(_shown(part) for part in flat))
         text.parts = flat
@@ -35,10 +35,10 @@ class Text(str):
 
 
 def phrase(template: str, *values: str | int) -> Text:
-    """Fills each ``{}`` of a template, in order; a `Text` among the values keeps its times.
+    """Fills each ``{}`` of a template in order. A `Text` among the values keeps its times.
 
     Raises:
-        ValueError: the number of values is another than that of the braces.
+        ValueError: The number of values differs from the number of braces.
     """
     pieces = template.split("{}")
     if len(pieces) != len(values) + 1:
@@ -50,7 +50,7 @@ def phrase(template: str, *values: str | int) -> Text:
 
 
 def sentences(*texts: str) -> Text:
-    """Joins texts as sentences: each that does not end in punctuation gets a full stop; empty ones are left out."""
+    """Joins texts as sentences. A text without final punctuation gets a full stop; empty texts are left out."""
     parts: list[str] = []
     for text in filter(None, texts):
         parts += [" " if parts else "", text, "" if text.endswith((".", "?", "!", "…", ";")) else "."]
@@ -58,12 +58,12 @@ def sentences(*texts: str) -> Text:
 
 
 def joined(separator: str, texts: Sequence[str]) -> Text:
-    """Texts with a separator between each two."""
+    """Joins texts with a separator."""
     return Text(*[part for text in texts for part in (separator, text)][1:])
 
 
 def capitalized(text: Text) -> Text:
-    """The text with a capital letter at its start."""
+    """Capitalizes the first letter of a text."""
     if not text.parts or isinstance(text.parts[0], Time):
         return text
     first = text.parts[0]
@@ -92,16 +92,16 @@ def _merged(parts: Sequence[str | Time]) -> tuple[str | Time, ...]:
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 MAX_ERROR_CHARACTERS = 120
-"""Characters of an error's message that a sentence carries."""
+"""Maximum number of characters of an error message in a sentence."""
 
 
 def day(at: int) -> datetime:
-    """A moment as a datetime, cut to the second."""
+    """Returns a time as a datetime, truncated to the second."""
     return _EPOCH + timedelta(seconds=at // NANOSECONDS_PER_SECOND)
 
 
 def clock(at: int, now: int) -> Text:
-    """A moment in UTC as it is shown at another: ``14:02:11Z``, with its date unless that is the other's."""
+    """Formats a time in UTC: ``14:02:11Z``, with its date unless the other time has the same date."""
     then, today = day(at), day(now)
     if then.date() == today.date():
         return Text(Time(at, f"{then:%H:%M:%S}Z"))
@@ -110,19 +110,19 @@ def clock(at: int, now: int) -> Text:
 
 
 def dated(at: int) -> Text:
-    """A moment in UTC with its date, for stored sentences: ``21 Nov 2026 14:02:11Z``."""
+    """Formats a time in UTC with its date, for stored sentences: ``21 Nov 2026 14:02:11Z``."""
     then = day(at)
     return Text(Time(at, f"{then.day} {then:%b %Y %H:%M:%S}Z"))
 
 
 def midnight_after(now: int) -> int:
-    """The next moment at which "today" is another day."""
+    """Returns the next midnight in UTC."""
     length = 86_400 * NANOSECONDS_PER_SECOND
     return (now // length + 1) * length
 
 
 def who(process: Process) -> str:
-    """A process by the name that people know."""
+    """Returns a process's name for sentences."""
     service, instance = process.service, process.instance
     if not instance:
         return service or "an unnamed service"
@@ -132,12 +132,12 @@ def who(process: Process) -> str:
 
 
 def money(amount: Decimal, currency: str | None) -> str:
-    """An amount with its currency, for example ``EUR 50.00``."""
+    """Formats an amount with its currency, for example ``EUR 50.00``."""
     return f"{currency} {amount:f}" if currency else f"{amount:f}"
 
 
 def listing(names: Sequence[str], limit: int = 5) -> Text:
-    """Names as a sentence lists them: ``a, b and c``; beyond the limit ``a, b, c and 7 more``."""
+    """Formats a list of names: ``a, b and c``; beyond the limit ``a, b, c and 7 more``."""
     if len(names) > limit:
         names = [*names[: limit - 1], f"{len(names) - limit + 1:,} more"]
     if len(names) < 2:
@@ -146,11 +146,11 @@ def listing(names: Sequence[str], limit: int = 5) -> Text:
 
 
 def shortened(text: str) -> str:
-    """The first line of an error, as far as a sentence can carry it."""
+    """Returns an error on one line, shortened to `MAX_ERROR_CHARACTERS`."""
     line = " ".join(text.split())
     return line if len(line) <= MAX_ERROR_CHARACTERS else f"{line[: MAX_ERROR_CHARACTERS - 1]}…"
 
 
 def times(number: int) -> str:
-    """How often: ``once``, ``twice``, ``3 times``."""
+    """Formats a count: ``once``, ``twice``, ``3 times``."""
     return {1: "once", 2: "twice"}.get(number, f"{number} times")
