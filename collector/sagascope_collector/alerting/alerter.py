@@ -1,4 +1,4 @@
-"""The background threads that turn changes of incidents into notifications, and deliver them."""
+"""Background threads that turn changes of incidents into notifications and deliver them."""
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -17,7 +17,7 @@ from sagascope_collector.periodic import PeriodicTask
 from sagascope_collector.storage import AlertRecords, AlertState, Notification
 
 INTERVAL_SECONDS: Final = 0.5
-"""Time between two looks while nothing happens: they find what lasts, is resolved or is retried."""
+"""Seconds between two evaluations without a change of incidents; they detect elapsed durations and due retries."""
 
 
 class Alerter:
@@ -34,16 +34,16 @@ class Alerter:
         doubted: Callable[[], Collection[str]] = tuple,
         clock: Callable[[], int],
     ) -> None:
-        """Reads what receivers were notified of before.
+        """Reads the stored states of the receivers.
 
         Args:
-            alerts: the receivers and rules.
-            incidents: the incidents.
-            records: where it is kept what receivers know, and what is to be delivered.
-            environment: holds the tokens that receivers name.
-            is_healthy: whether the collector receives and evaluates telemetry; else the watchdog is not sent.
-            doubted: environments in which telemetry may be missing: what rests on its absence notifies no receiver.
-            clock: the time in nanoseconds since 1970.
+            alerts: The receivers and rules.
+            incidents: The incidents.
+            records: The stored states of receivers and the pending notifications.
+            environment: The environment variables with the tokens that receivers name.
+            is_healthy: Returns whether the collector receives and evaluates telemetry; if not, no watchdog is sent.
+            doubted: Returns the environments that may lack telemetry; incidents based on its absence send nothing.
+            clock: Returns the time in nanoseconds since 1970.
         """
         self._alerts = alerts
         self._incidents = incidents
@@ -71,16 +71,16 @@ class Alerter:
             each.start()
 
     def stop(self) -> None:
-        """Stops the threads; what was not delivered is delivered after the next start."""
+        """Stops the threads. Pending notifications are delivered after the next start."""
         for each in self._tasks:
             each.stop()
         self._sender.close()
 
     def decide(self) -> None:
-        """Stores the notifications that are due now, and what receivers know after them, in one transaction.
+        """Stores the due notifications and the resulting states of the receivers, in one transaction.
 
         Raises:
-            StorageUnavailable: nothing was stored.
+            StorageUnavailable: Nothing was stored.
         """
         now, doubted = self._clock(), self._doubted()
         incidents = [each for each in self._incidents.all() if not rests_on_absence(each, doubted)]
@@ -113,7 +113,7 @@ class Alerter:
 
 
 class WatchdogSignal:
-    """Sends a signal at intervals while the collector is healthy: when it stops, the collector does not watch."""
+    """Sends a signal at intervals while the collector is healthy. If it stops, sagas are not monitored."""
 
     def __init__(
         self,
@@ -132,7 +132,7 @@ class WatchdogSignal:
         self._sent_at = 0
 
     def send(self) -> None:
-        """Sends the signal if it is due; one that is not delivered is not retried, since the next one follows."""
+        """Sends the signal if it is due. A failed delivery is not retried, because the next signal follows."""
         now = self._clock()
         is_due = not 0 <= now - self._sent_at < self._interval_seconds * NANOSECONDS_PER_SECOND
         if not is_due or not self._is_healthy():

@@ -1,4 +1,4 @@
-"""Channels deliver notifications to receivers: one class for each type of receiver, behind one protocol."""
+"""Channels that deliver notifications to receivers: one class for each type of receiver, with one protocol."""
 
 import json
 import logging
@@ -21,13 +21,13 @@ from sagascope_collector.storage import AlertRecords, Pending
 MAX_REDIRECTS: Final = 3
 
 ID_HEADER: Final = "Idempotency-Key"
-"""The same for every attempt to deliver one notification."""
+"""The header with the notification's id, which is the same for every delivery attempt."""
 
-logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log the receiver's address, which may be a secret
+logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs the receiver's address, which may be a secret
 
 
 class NotDelivered(Exception):
-    """A notification was not delivered. The text says why, and never contains the address or the token."""
+    """A notification was not delivered. The text states the reason, without the address or the token."""
 
     def __init__(self, why: str, *, is_final: bool = False) -> None:
         super().__init__(why)
@@ -36,10 +36,10 @@ class NotDelivered(Exception):
 
 
 class Sender:
-    """Posts to receivers. Safe to share between threads."""
+    """Posts to receivers. Thread-safe."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        """`environment` holds the tokens that receivers name."""
+        """Reads tokens from the variables of `environment` that receivers name."""
         self._environment = environment
         self._http = httpx.Client(follow_redirects=False, headers={"User-Agent": "sagascope"}, trust_env=False)
 
@@ -48,10 +48,10 @@ class Sender:
         self._http.close()
 
     def send(self, receiver: Receiver, body: Any, id_: str) -> None:
-        """Posts a body as JSON; when this returns, the receiver has accepted it.
+        """Posts a body as JSON. Returns after the receiver has accepted it.
 
         Raises:
-            NotDelivered: it has not, as far as is known.
+            NotDelivered: The receiver has not accepted it, or its acceptance is unknown.
         """
         url = receiver.url
         for _ in range(MAX_REDIRECTS):
@@ -82,7 +82,7 @@ class Sender:
 
 
 def _redirect_target(url: str, response: httpx.Response) -> str:
-    """Returns where a redirect leads, if it stays on the host and does not leave encryption."""
+    """Returns the target of a redirect; None if it changes the host or gives up encryption."""
     target = str(httpx.URL(url).join(response.headers.get("Location", "")))
     before, after = urlsplit(url), urlsplit(target)
     if before.netloc != after.netloc or (before.scheme, after.scheme) == ("https", "http"):
@@ -102,13 +102,13 @@ MIN_BACKOFF_SECONDS: Final = 1.0
 MAX_BACKOFF_SECONDS: Final = 300.0
 
 GIVE_UP_AFTER_SECONDS: Final = 24 * 3_600.0
-"""Time after which a notification is not attempted any more."""
+"""Seconds after which a notification is no longer attempted."""
 
 REPEAT_INTERVAL_SECONDS: Final = 60.0
-"""Time after which Alertmanager is sent again what fires: it forgets alerts that are not repeated."""
+"""Seconds after which firing alerts are sent to Alertmanager again; it resolves alerts that are not repeated."""
 
 FIRING_TIMEOUT: Final = timedelta(minutes=5)
-"""Time after which Alertmanager resolves an alert that was not repeated."""
+"""Duration after which Alertmanager resolves an alert that is not repeated."""
 
 WATCHDOG_HEADLINE: Final = "Sagascope receives and evaluates telemetry."
 WATCHDOG_TIMEOUT_INTERVALS: Final = 3
@@ -118,7 +118,7 @@ _log: Final = logging.getLogger(__name__)
 
 
 class Connection(NamedTuple):
-    """What a channel needs to deliver to its receiver."""
+    """The access of a channel to its receiver and its notifications."""
 
     receiver: Receiver
     sender: Sender
@@ -128,7 +128,7 @@ class Connection(NamedTuple):
     clock: Callable[[], int]
 
     def pending(self) -> list[Pending]:
-        """Returns what is still to be delivered to the receiver, oldest first."""
+        """Returns the receiver's pending notifications, oldest first."""
         return [each for each in self.records.pending() if each.notification.receiver == self.receiver.name]
 
 
@@ -136,28 +136,28 @@ class Channel(Protocol):
     """Delivers notifications to one receiver."""
 
     def __init__(self, connection: Connection) -> None:
-        """Takes the connection; sends nothing."""
+        """Stores the connection; sends nothing."""
 
     def deliver(self) -> None:
-        """Delivers what is due. What fails stays pending."""
+        """Delivers the due notifications. Failed ones stay pending."""
 
     @staticmethod
     def body(receiver: Receiver, message: Message) -> Any:
-        """Returns one message as the receiver takes it."""
+        """Returns one message in the receiver's format."""
 
     @staticmethod
     def watchdog_body(receiver: Receiver, at: datetime, interval_seconds: float) -> Any:
-        """Returns the signal that the collector works."""
+        """Returns the watchdog signal."""
 
 
 class WebhookChannel:
-    """Posts one JSON body for each notification, in order: an end is never delivered before its beginning."""
+    """Posts one JSON body for each notification, in order, so that a resolution never precedes its opening."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def deliver(self) -> None:
-        """Delivers what is due until one fails."""
+        """Delivers due notifications until one fails."""
         for each in self._connection.pending():
             if each.next_attempt_at > self._connection.clock() or not self._attempt(each):
                 return
@@ -189,7 +189,7 @@ class WebhookChannel:
 
     @staticmethod
     def body(receiver: Receiver, message: Message) -> Any:
-        """Returns the message, or the receiver's own body filled with its fields."""
+        """Returns the message, or the receiver's own body with the message's fields filled in."""
         if receiver.body is None:
             return message
         fields = messages.texts(message)
@@ -214,7 +214,7 @@ class WebhookChannel:
 
 
 class AlertmanagerChannel:
-    """Keeps the alerts of an Alertmanager in step: everything that fires is repeated, as its API asks for."""
+    """Keeps the alerts of an Alertmanager up to date. Firing alerts are repeated, as its API requires."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -223,7 +223,7 @@ class AlertmanagerChannel:
         self._backoff_ns = 0
 
     def deliver(self) -> None:
-        """Sends everything that fires, if it is time or something happened."""
+        """Sends all firing alerts if the repeat interval has passed or a notification is pending."""
         receiver, sender, records, _, clock = self._connection
         now, pending = clock(), self._connection.pending()
         since = now - self._sent_at
@@ -246,7 +246,7 @@ class AlertmanagerChannel:
             records.delivered(each.notification.id, now)
 
     def _alerts(self, pending: Sequence[Pending]) -> list[dict[str, Any]]:
-        """Returns what fires, and what is resolved and was not delivered yet, one alert an incident."""
+        """Returns the firing alerts and the undelivered resolved ones, one alert for each incident."""
         until = datetime.now(UTC) + FIRING_TIMEOUT
         known: list[Message] = [message for each in pending if (message := json.loads(each.notification.document))]
         known += self._connection.firing(self._connection.receiver.name)
@@ -277,10 +277,10 @@ CHANNELS: Final[Mapping[ReceiverType, type[Channel]]] = {
 
 
 def send_test(receiver: Receiver, environment: Mapping[str, str]) -> None:
-    """Sends one notification that says it is a test.
+    """Sends one notification that is marked as a test.
 
     Raises:
-        NotDelivered: the receiver did not accept it.
+        NotDelivered: The receiver did not accept it.
     """
     now = datetime.now(UTC)
     message = messages.trial_message(round(now.timestamp() * NANOSECONDS_PER_SECOND))
@@ -292,9 +292,9 @@ def send_test(receiver: Receiver, environment: Mapping[str, str]) -> None:
 
 
 def backoff_seconds(attempts: int) -> float:
-    """Returns how long to wait after so many failed attempts: exponential, with jitter."""
+    """Returns the seconds to wait after a number of failed attempts: exponential, with jitter."""
     longest = min(MAX_BACKOFF_SECONDS, MIN_BACKOFF_SECONDS * 2.0 ** min(attempts, 20))
-    return longest * random.uniform(0.5, 1.0)  # noqa: S311  # no secret: it spreads senders that come back together
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311  # no secret: jitter for senders that recover together
 
 
 def _alert(message: Message, until: datetime) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Decides which receivers an incident notifies, and of what: that it opened, grew or was resolved. Pure."""
+"""Decides which receivers an incident notifies: when it opens, grows or is resolved. Pure."""
 
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
@@ -20,7 +20,7 @@ class Event(StrEnum):
 
 
 class Decision(NamedTuple):
-    """A change of what a receiver knows about an incident."""
+    """A change of a receiver's state for an incident."""
 
     state: AlertState
     event: Event | None
@@ -34,11 +34,11 @@ ABSENCE_REASONS: Final = frozenset(
 """Reasons that may rest on telemetry that was not received."""
 
 States = Mapping[tuple[str, str], AlertState]
-"""What each receiver knows, by (receiver, incident)."""
+"""The states of receivers, by (receiver, incident)."""
 
 
 def decide(alerts: Alerts, incident: Incident, states: States, now: int) -> list[Decision]:
-    """Returns the changes for all receivers of one incident as of now; none where nothing changes."""
+    """Returns the current changes for all receivers of one incident; empty if nothing changes."""
     rules = {} if incident.state is State.RESOLVED else recipients(alerts, incident, now)
     names = [each.name for each in alerts.receivers]
     found = (
@@ -55,7 +55,7 @@ def rests_on_absence(incident: Incident, doubted: Collection[str]) -> bool:
 
 
 def recipients(alerts: Alerts, incident: Incident, now: int) -> dict[str, str]:
-    """Returns the receivers that an incident notifies, each with the name of the first rule that says so."""
+    """Returns the receivers that an incident notifies, each with the name of the first matching rule."""
     all_ = [each.name for each in alerts.receivers]
     found: dict[str, str] = {}
     for rule in alerts.rules:
@@ -123,5 +123,5 @@ def _resolved(alerts: Alerts, state: AlertState, now: int) -> Decision | None:
 
 
 def _growth_step(alerts: Alerts, count: int) -> int:
-    """Returns the largest growth step that this many sagas have reached; 0: none."""
+    """Returns the largest growth step that this number of sagas has reached; 0 if none."""
     return max((step for step in alerts.growth_steps if count >= step), default=0)

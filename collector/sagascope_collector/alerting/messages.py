@@ -1,4 +1,4 @@
-"""The content of notifications: a JSON message, and templates that are filled with its fields. Pure."""
+"""The content of notifications: a JSON message, and templates filled with its fields. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -47,7 +47,7 @@ Message = Mapping[str, Any]
 
 
 def message(event: str, incident: Incident, at: int, *, rule: str, link: str) -> dict[str, Any]:
-    """Returns what happened to an incident, as a sentence and as fields; `at` is in nanoseconds since 1970."""
+    """Describes an event of an incident as a sentence and as fields; `at` is in nanoseconds since 1970."""
     return {
         "version": VERSION,
         "event": event,
@@ -84,7 +84,7 @@ def message(event: str, incident: Incident, at: int, *, rule: str, link: str) ->
 
 
 def trial_message(at: int) -> dict[str, Any]:
-    """Returns a message about no incident, which says that it is a test."""
+    """Returns a test message that is about no incident."""
     incident = Incident(
         key="test",
         environment="",
@@ -109,7 +109,7 @@ def trial_message(at: int) -> dict[str, Any]:
 
 
 def headline(event: str, incident: Incident) -> str:
-    """Returns what happened to an incident as one sentence."""
+    """Describes an event of an incident in one sentence."""
     if incident.failure_rate:
         return _failure_rate_headline(event, incident, incident.failure_rate)
     is_one = incident.count == 1
@@ -139,7 +139,7 @@ def _failure_rate(rate: FailureRate) -> dict[str, Any]:
 
 
 def texts(message_: Message) -> dict[str, str]:
-    """Returns every field of a message as a text, by the names of `FIELDS`."""
+    """Returns every field of a message as text, by its name in `FIELDS`."""
     incident = message_["incident"]
     flat = {
         **incident,
@@ -152,17 +152,17 @@ def texts(message_: Message) -> dict[str, str]:
 
 
 def checked(template: Any) -> Any:
-    """Returns a template, if everything in it can be filled in.
+    """Returns a template after checking that all its fields exist.
 
     Raises:
-        ValueError: it names an unknown field, or is nested too deep.
+        ValueError: The template names an unknown field, or is nested too deeply.
     """
     fill(template, {})
     return template
 
 
 def fill(template: Any, values: Mapping[str, str], depth: int = MAX_TEMPLATE_DEPTH) -> Any:
-    """Returns the JSON template with its fields filled in: a text stays one text, whatever a value contains."""
+    """Returns the JSON template with its fields filled in. Values cannot change the structure of the JSON."""
     if depth < 0:
         raise ValueError("the body is nested too deep")
     if isinstance(template, str):
@@ -175,12 +175,12 @@ def fill(template: Any, values: Mapping[str, str], depth: int = MAX_TEMPLATE_DEP
 
 
 def escaped_for_chat(values: Mapping[str, str]) -> dict[str, str]:
-    """Returns the fields as chats show them as they are; the link is the alerts file's own."""
+    """Returns the fields escaped for chats, except the link, which comes from the alerts file."""
     return {name: value if name == "link" else escape_for_chat(value) for name, value in values.items()}
 
 
 def escape_for_chat(text: str) -> str:
-    """Returns a text that chats show as it is: without links, mentions and control characters of its own.
+    """Escapes a text for chats: without links, mentions and control characters.
 
     Slack and Mattermost read ``<...>`` as links and mentions, others ``@name`` and ``[text](address)``.
     """

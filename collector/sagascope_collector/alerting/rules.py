@@ -1,4 +1,4 @@
-"""The alerts file: the receivers, and the rules that say which incidents notify whom."""
+"""The alerts file: the receivers, and the rules for which incidents notify which receivers."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -35,7 +35,7 @@ def _http(url: str) -> str:
 
 
 Duration = Annotated[float, BeforeValidator(_seconds)]
-"""In seconds; written with its unit."""
+"""Seconds; the file states a number with its unit."""
 
 Url = Annotated[str, AfterValidator(_http)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -59,7 +59,7 @@ class Escape(StrEnum):
     CHAT = "chat"
     """No text of a saga becomes a link or a mention in Slack, Mattermost, Teams or Discord."""
     NONE = "none"
-    """For receivers that show texts as they are."""
+    """Nothing is escaped, for receivers that show plain text."""
 
 
 class Receiver(_Part):
@@ -71,7 +71,7 @@ class Receiver(_Part):
     token_env: Name | None = None
     """The variable of the collector's environment that holds a bearer token."""
     body: Annotated[dict[str, Any] | None, AfterValidator(messages.checked)] = None
-    """What is sent instead of the default JSON; ``{headline}`` and other fields are filled in."""
+    """The body that replaces the default JSON; ``{headline}`` and other fields are filled in."""
     escape: Escape = Escape.CHAT
     """How the fields of `body` are escaped."""
     timeout: Duration = 10.0
@@ -145,7 +145,10 @@ class Alerts(_Part):
     )  # fmt: skip
     """Numbers of sagas at which the receivers of an incident are notified again."""
     resolve_after: Duration = 60.0
-    """How long an incident must be resolved before that is notified: one that returns sooner is the same."""
+    """Seconds for which an incident must be resolved before receivers are notified.
+
+    An earlier return is not a new incident.
+    """
     link: str = ""
     """The page of an incident, with ``{key}``; for example ``http://localhost:8501/incident?key={key}``."""
     watchdog: Watchdog | None = None

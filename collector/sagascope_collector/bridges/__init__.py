@@ -1,8 +1,8 @@
-"""Bridges: processes beside the collector that follow other systems and report their state as OTLP.
+"""Bridges: separate processes that follow other systems and report their state as OTLP.
 
 A bridge polls an engine or a database for changes, sends them to the collector as spans and log records, and keeps a
-checkpoint in a file. Ids are derived from what the followed system says, so that the collector stores what is sent
-twice only once.
+checkpoint in a file. Ids are derived from the data of the followed system, so that the collector stores repeated
+records once.
 """
 
 from sagascope_collector.bridges.bridge import Bridge, CheckpointFile, PollResult, Source

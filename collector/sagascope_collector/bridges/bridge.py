@@ -21,7 +21,7 @@ from sagascope_collector.bridges.otlp import Telemetry
 from sagascope_collector.errors import BadValue, CheckpointLocked, SendFailed, SourceUnavailable
 
 MAX_BACKOFF_SECONDS: Final = 60.0
-"""The longest wait before another poll of a source, or another request to a collector, that does not respond."""
+"""Maximum seconds before another poll of a source, or another request to a collector, that does not respond."""
 
 _log: Final = logging.getLogger(__name__)
 

@@ -41,9 +41,9 @@ class Health:
     in_flight: int = 0
     """The number of transactions, rows or workflows that have not ended."""
     error: str = ""
-    """What did not respond in the last poll; ``""`` if the poll succeeded."""
+    """The parts of the source that did not respond in the last poll; ``""`` if the poll succeeded."""
     has_caught_up: bool = False
-    """Whether everything that the source knew has been reported at least once."""
+    """Whether the complete state of the source has been reported at least once."""
     caught_up_at: float = field(default_factory=time.monotonic)
     """The start of the last poll that left nothing unread, on the monotonic clock."""
     on_change: Callable[[], None] = lambda: None
@@ -69,7 +69,7 @@ class Health:
 
 
 class Heartbeats:
-    """Sends heartbeats from a thread of its own, so that a source that hangs does not stop them. A context manager.
+    """Sends heartbeats from a separate thread, so that a source that hangs does not stop them. A context manager.
 
     Args:
         health: the content of the heartbeats. A change is sent at once.

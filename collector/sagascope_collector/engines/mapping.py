@@ -103,14 +103,14 @@ class Rule(BaseModel):
     name: From | None = None
     run: From | None = None
     role: Literal["saga", "step"] | None = None
-    """Without it: ``step`` for a span that has a step."""
+    """The role of the span; by default ``step`` for a span that has a step."""
     step: From | None = None
     key: From | None = None
     attempt: From | None = None
     first_attempt: Literal[0, 1] = 1
     """The number that the emitter gives to the first attempt."""
     compensation: Condition | None = None
-    """Holds for steps that are compensations."""
+    """The condition for steps that are compensations."""
     compensates: From | dict[Key, Key] | None = None
     """The step that is compensated: a value, or a mapping from compensations to steps."""
 

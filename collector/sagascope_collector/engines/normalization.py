@@ -50,7 +50,7 @@ class NormalizedSpans:
 
 
 def normalize(spans: Mapping[SpanKey, Span]) -> NormalizedSpans:
-    """Rewrites the spans of one saga. Spans that come from no engine stay as they are."""
+    """Rewrites the spans of one saga. Spans that come from no engine stay unchanged."""
     by_engine: dict[str, list[Span]] = {}
     changed: dict[SpanKey, Span] = {}
     for key, original in spans.items():
@@ -82,7 +82,7 @@ def _is_attempt_with_other_times(span: Span, original: Span | None) -> bool:
 
 
 def _interpret(engine: Engine, engine_spans: list[Span], spans: Mapping[SpanKey, Span]) -> EngineSpans:
-    """Rewrites an engine's spans; as participant work where Sagascope itself reports the attempts."""
+    """Rewrites an engine's spans; as participant work if Sagascope itself reports the attempts."""
     if engine.superseded_by and any(engine.superseded_by in span.attributes for span in spans.values()):
         return EngineSpans([saga_spans.participant(span) for span in engine_spans])
     return engine.interpret(engine_spans)

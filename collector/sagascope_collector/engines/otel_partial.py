@@ -37,7 +37,7 @@ MAX_BODY_CHARACTERS: Final = 4 * 1024 * 1024
 MAX_VALUE_DEPTH: Final = 32
 """Deeper levels of an attribute's value are not read."""
 MAX_TIME_NS: Final = 2**63
-"""A time from here on is invalid."""
+"""The exclusive upper bound of a valid time, in nanoseconds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ WORKFLOW_ID: Final = ("temporalWorkflowID", "temporalWorkflowId")
 RUN_ID: Final = ("temporalRunID", "temporalRunId", "run_id", "runId")
 ACTIVITY_ID: Final = ("temporalActivityID", "temporalActivityId", "activityId")
 JAVA_WORKFLOW_ID: Final = "workflowId"
-"""Other systems use this key too: it is read only on spans with a name of Temporal's."""
+"""Other systems also use this key, so it is read only on spans with a name of Temporal's."""
 
 START_WORKFLOW: Final = ("StartWorkflow", "SignalWithStartWorkflow", "StartUpdateWithStartWorkflow")
 RUN_WORKFLOW: Final = "RunWorkflow"
@@ -103,7 +103,7 @@ class _Activity:
         return self.first_span.start, number, self.first_span.span_id
 
     def interpret(self, interpreted: EngineSpans, *, is_over: bool, latest_start: int) -> None:
-        """Adds the attempts, and the outstanding one where the activity has not succeeded.
+        """Adds the attempts, and the outstanding attempt if the activity has not succeeded.
 
         Args:
             interpreted: receives the spans.

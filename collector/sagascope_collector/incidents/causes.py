@@ -1,4 +1,4 @@
-"""What makes sagas that need attention one incident: their cause, with the fingerprint of their error. Pure."""
+"""The cause that groups sagas that need attention into one incident, with the fingerprint of their error. Pure."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from sagascope_collector.incident_records import AmountAtRisk, IncidentSaga
 from sagascope_collector.incidents.recommended_actions import recommended_action
 
 MAX_MESSAGE_CHARACTERS: Final = 2_000
-"""Characters of a message that are used; what follows distinguishes no causes."""
+"""Maximum number of characters of a message in a fingerprint; later characters distinguish no causes."""
 
 MAX_FINGERPRINT_CHARACTERS: Final = 200
 
@@ -31,7 +31,7 @@ _STRIPPED: Final = (
     ("number", r"(?<![\w.])[+-]?\d[\d_]*(?:[.,]\d+)*(?:%|(?i:ms|us|ns|s|m|h|kb|mb|gb|kib|mib|gib|b)\b)?(?![\w-])"),
     ("id", r"\b[\w-]*\d[\w-]*\b"),
 )
-"""What is replaced, by its kind; the first pattern that matches at a position counts."""
+"""Patterns of replaced text, by kind; the first pattern that matches at a position applies."""
 
 _STRIP: Final = re.compile("|".join(f"(?P<{kind}_{place}>{form})" for place, (kind, form) in enumerate(_STRIPPED)))
 _REPEATED: Final = re.compile(r"(<\w+>)(?:[\s,;]+\1)+")
@@ -40,9 +40,9 @@ _ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
 def fingerprint(error_type: str | None, message: str | None) -> str:
-    """Returns what all errors of one cause have in common; ``""`` where there is no error.
+    """Returns the common part of all errors with one cause; ``""`` if there is no error.
 
-    Ids, numbers, UUIDs, times, paths and addresses are replaced by what they are. An HTTP status stays: 404 and 503
+    Ids, numbers, UUIDs, times, paths and addresses are replaced by their kind. An HTTP status stays: 404 and 503
     have different causes.
     """
     first_line = _ANSI.sub("", message or "")[:MAX_MESSAGE_CHARACTERS].lstrip().partition("\n")[0]
@@ -59,11 +59,11 @@ def _kind(found: re.Match[str]) -> str:
 KEY_DIGITS: Final = 16
 
 MAX_ERROR_CHARACTERS: Final = 500
-"""Characters of an error that are kept outside the saga's own page."""
+"""Maximum number of characters of an error outside the saga's own page."""
 
 
 class Cause(NamedTuple):
-    """What all sagas of one incident share."""
+    """The cause that all sagas of one incident share."""
 
     environment: str
     name: str
@@ -74,12 +74,12 @@ class Cause(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The incident's key: the same for the same cause, at any time and on any collector."""
+        """The incident's key, which is the same for the same cause at any time and on any collector."""
         return hashlib.sha256(json.dumps(self).encode()).hexdigest()[:KEY_DIGITS]
 
 
 def cause(saga: Saga, judgement: Judgement) -> Cause | None:
-    """Returns the cause for which a saga needs attention; None: it needs none."""
+    """Returns the cause for which a saga needs attention; None if it does not need attention."""
     verdict, error = judgement.verdict, judgement.error
     if verdict is None:
         return None
@@ -94,7 +94,7 @@ def cause(saga: Saga, judgement: Judgement) -> Cause | None:
 
 
 def incident_saga(saga: Saga, judgement: Judgement) -> IncidentSaga | None:
-    """Returns what a saga contributes to its incident; None: it needs no attention."""
+    """Returns a saga's contribution to its incident; None if it does not need attention."""
     verdict, why = judgement.verdict, cause(saga, judgement)
     if verdict is None or why is None:
         return None
@@ -113,6 +113,6 @@ def incident_saga(saga: Saga, judgement: Judgement) -> IncidentSaga | None:
 
 
 def error_text(error: Failure | None) -> str:
-    """Returns the type and message of an error, cut to `MAX_ERROR_CHARACTERS`; ``""``: there is none."""
+    """Returns the type and message of an error, cut to `MAX_ERROR_CHARACTERS`; ``""`` if there is none."""
     parts = [part for part in (error.type, error.message) if part] if error else []
     return ": ".join(parts)[:MAX_ERROR_CHARACTERS]

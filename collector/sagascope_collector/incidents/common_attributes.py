@@ -1,4 +1,4 @@
-"""What the sagas of an incident have in common, and completed sagas of their type do not."""
+"""Attributes that the sagas of an incident have in common and completed sagas of their type do not."""
 
 import itertools
 import threading
@@ -20,47 +20,47 @@ from sagascope_collector.saga_filters import SagaFilters, SagaStatus
 from sagascope_collector.storage import Storage
 
 MIN_AFFECTED: Final = 5
-"""Affected sagas with an attribute below which it is not reported."""
+"""Minimum number of affected sagas with an attribute."""
 
 MIN_COMPLETED: Final = 20
-"""Completed sagas, with the attribute or without, below which nothing is reported."""
+"""Minimum number of completed sagas, with or without an attribute."""
 
 MAX_CHANCE: Final = 0.01
-"""Greatest probability that anything at all is reported by chance."""
+"""Maximum probability that any attribute is reported by chance."""
 
 MIN_LIFT: Final = 1.5
-"""How many times as frequent an attribute must be among the affected sagas."""
+"""Minimum factor by which an attribute is more frequent among affected sagas."""
 
 MAX_VALUES: Final = 50
-"""Values of one key beyond which it tells single sagas apart, and not kinds of them."""
+"""Maximum number of values of one key; a key with more values identifies single sagas."""
 
 MAX_REPORTED: Final = 10
 MAX_EQUIVALENT: Final = 5
 
 MAX_VALUE_CHARACTERS: Final = 200
-"""Characters of a value; longer ones are no attribute that sagas share."""
+"""Maximum number of characters of a value; longer values are not compared."""
 
 MAX_ATTRIBUTES: Final = 2_000
-"""Attributes of one saga; what comes after them is left out."""
+"""Maximum number of attributes of one saga; further attributes are left out."""
 
 PREFERRED_PREFIXES: Final = (
     "service.version", "deployment.", "service.instance.id", "host.name", "cloud.", "k8s.",
 )  # fmt: skip
-"""Of attributes that the same sagas have, one that begins as the first of these is reported before the others."""
+"""Prefixes in order of preference: decides which of the attributes that the same sagas have is reported first."""
 
 BUSINESS_PREFIXES: Final = (semconv.KEY_PREFIX, semconv.CURRENCY)
-"""What a saga says about its business; all else that begins with ``saga.`` describes its course."""
+"""Prefixes of business attributes; other ``saga.*`` attributes describe the progress of the saga."""
 
 IGNORED_PREFIXES: Final = (
     "error.", "exception.", "otel.status", "http.status_code", "http.response.", "rpc.grpc.status", "rpc.response.",
     "db.response.", "messaging.message.", "process.", "thread.", "code.", "telemetry.", "deployment.environment",
     "saga.", "sagascope.", "service.name", "client.", "network.peer.port", "net.peer.port", "net.sock.peer.port",
 )  # fmt: skip
-"""Prefixes of keys that describe the outcome or the caller, or differ between processes in any case."""
+"""Prefixes of keys that describe the outcome or the caller, or always differ between processes."""
 
 
 class SagaAttribute(NamedTuple):
-    """An attribute of a service's process, else of a step, else of the whole saga."""
+    """An attribute of a service's process, of a step, or of the whole saga."""
 
     service: str
     step: str
@@ -69,7 +69,7 @@ class SagaAttribute(NamedTuple):
 
     @property
     def origin(self) -> tuple[str, str]:
-        """The service or step that has it."""
+        """The service or step with the attribute."""
         return self.service, self.step
 
 
@@ -77,7 +77,7 @@ class SagaAttributes(NamedTuple):
     """All attributes of one saga."""
 
     origins: frozenset[tuple[str, str]]
-    """The services and steps of the saga; ``("", "")`` is the saga as a whole."""
+    """The services and steps of the saga; ``("", "")`` stands for the whole saga."""
     attributes: frozenset[SagaAttribute]
 
 
@@ -87,16 +87,16 @@ class CommonAttribute:
 
     attribute: SagaAttribute
     affected: int
-    """Affected sagas that have it, of the `affected_of` that were seen at its origin."""
+    """Number of affected sagas with the attribute, of the `affected_of` sagas seen at its origin."""
     affected_of: int
     completed: int
     completed_of: int
     also: tuple[SagaAttribute, ...]
-    """Attributes that exactly the same sagas have: the data does not show which of them matters."""
+    """Attributes of exactly the same sagas; the data does not show which of them matters."""
 
     @property
     def lift(self) -> float | None:
-        """How many times as frequent it is among affected sagas; None: no completed saga has it."""
+        """The factor by which it is more frequent among affected sagas; None if no completed saga has it."""
         if not self.completed:
             return None
         return (self.affected / self.affected_of) / (self.completed / self.completed_of)
@@ -128,7 +128,7 @@ def _comparable(attributes: Attributes) -> Iterator[tuple[str, str]]:
 
 
 def _text(value: Value) -> str:
-    """Returns a value that sagas may share as a text; ``""``: they do not."""
+    """Returns a comparable value as text; ``""`` if it is not comparable."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, int | str) and len(str(value)) <= MAX_VALUE_CHARACTERS else ""
@@ -137,7 +137,10 @@ def _text(value: Value) -> str:
 def common_attributes(
     affected: Sequence[SagaAttributes], completed: Sequence[SagaAttributes]
 ) -> tuple[CommonAttribute, ...]:
-    """Returns what affected sagas have in common, the most significant first; empty where the samples are too small."""
+    """Returns the attributes common among affected sagas, the most significant first.
+
+    Empty if the samples are too small.
+    """
     if len(affected) < MIN_AFFECTED or len(completed) < MIN_COMPLETED:
         return ()
     ours, theirs = _by_attribute(affected), _by_attribute(completed)
@@ -187,7 +190,7 @@ def _common(
     affected: Sequence[SagaAttributes],
     completed: Sequence[SagaAttributes],
 ) -> CommonAttribute | None:
-    """Returns the attributes of one group as a common attribute; None: they are not frequent enough."""
+    """Returns the attributes of one group as a common attribute; None if they are not frequent enough."""
     first = group[0]
     found = CommonAttribute(
         attribute=first,
@@ -202,7 +205,7 @@ def _common(
 
 
 def _chance(found: CommonAttribute) -> float:
-    """Returns how probable it is that so many affected sagas, or more, have it by chance."""
+    """Returns the probability that at least this number of affected sagas has the attribute by chance."""
     having, all_ = found.affected + found.completed, found.affected_of + found.completed_of
     ways = sum(
         comb(having, number) * comb(all_ - having, found.affected_of - number)
@@ -213,20 +216,20 @@ def _chance(found: CommonAttribute) -> float:
 
 AFFECTED_SAGAS: Final = 100
 COMPLETED_SAGAS: Final = 200
-"""Sagas of each kind that are compared at most."""
+"""Maximum number of compared sagas of each kind."""
 
 PARTS: Final = 4
-"""Parts of the window from which equal numbers of completed sagas are taken, so that not only its end counts."""
+"""Number of parts of the window that contribute equal numbers of completed sagas, so that not only its end counts."""
 
 LEAD_NS: Final = 3_600 * NANOSECONDS_PER_SECOND
-"""Time before the start of the first affected saga from which on completed ones are compared."""
+"""Nanoseconds before the first affected saga's start from which on completed sagas are compared."""
 
 BATCH_SAGAS: Final = 25
 MAX_READ_SECONDS: Final = 2.0
-"""Time after which no more sagas are read."""
+"""Seconds after which no more sagas are read."""
 
 FRESH_NS: Final = 60 * NANOSECONDS_PER_SECOND
-"""Time for which a result is returned again, unless the incident has grown to twice its size."""
+"""Nanoseconds for which a result is reused, unless the incident has grown to twice its size."""
 
 MAX_RESULTS: Final = 500
 
@@ -242,7 +245,7 @@ class _Result(NamedTuple):
 
 
 class Comparison:
-    """Compares the sagas of one incident at a time. May be called from any thread."""
+    """Compares the sagas of one incident at a time. Thread-safe."""
 
     def __init__(self, storage: Storage, clock: Callable[[], int] = time.time_ns) -> None:
         self._storage = storage
@@ -251,10 +254,10 @@ class Comparison:
         self._results: dict[str, _Result] = {}
 
     def common_attributes(self, incident: Incident) -> Sequence[CommonAttribute]:
-        """Returns what its sagas have in common; for an incident without sagas, the last result.
+        """Returns the common attributes of an incident's sagas; for an incident without sagas, the last result.
 
         Raises:
-            StorageUnavailable: the sagas cannot be read.
+            StorageUnavailable: The sagas cannot be read.
         """
         with self._comparing:
             known, now = self._results.get(incident.key), self._clock()
@@ -278,7 +281,7 @@ class Comparison:
         return common_attributes(self._attributes(affected, incident), self._attributes(completed, incident))
 
     def _completed(self, incident: Incident, first: int, last: int) -> Iterator[SagaKey]:
-        """Returns sagas that ended as those of the incident should have."""
+        """Returns completed sagas of the incident's saga type."""
         status: SagaStatus = "completed" if incident.phase == "forward" else "compensated"
         bounds = [first + (last - first) * part // PARTS for part in range(PARTS + 1)]
         for since, until in itertools.pairwise(bounds):
@@ -289,7 +292,7 @@ class Comparison:
             yield from (row.key for row in rows if row.attention is None)
 
     def _attributes(self, keys: Sequence[SagaKey], incident: Incident) -> list[SagaAttributes]:
-        """Returns the attributes of these sagas, or of as many as can be read in time."""
+        """Returns the attributes of these sagas, or of those read within `MAX_READ_SECONDS`."""
         deadline = time.monotonic() + MAX_READ_SECONDS / 2
         found = []
         wanted = list(dict.fromkeys(SagaId(key.environment, key.id) for key in _interleaved(keys)))
@@ -301,7 +304,7 @@ class Comparison:
         return found
 
     def _of(self, facts: Facts, incident: Incident) -> SagaAttributes:
-        """Returns the attributes of a saga; where sagas failed, the error is one of them."""
+        """Returns the attributes of a saga; in an incident of failed sagas, including the error."""
         known = saga_attributes(facts.spans)
         if not incident.failure_rate:
             return known
@@ -311,7 +314,7 @@ class Comparison:
 
 
 def _interleaved(keys: Sequence[SagaKey]) -> Iterator[SagaKey]:
-    """Returns all keys in an order in which the first ones are from everywhere."""
+    """Returns all keys, interleaved so that any prefix covers the whole window."""
     stride = max(1, -(-len(keys) // BATCH_SAGAS))
     for offset in range(stride):
         yield from keys[offset::stride]

@@ -1,4 +1,4 @@
-"""Finds saga types and steps that fail more often than usual: no saga needs attention, but together they do."""
+"""Finds saga types and steps that fail more often than usual, although no single saga needs attention."""
 
 import time
 from collections import Counter
@@ -32,20 +32,20 @@ LOOK_INTERVAL_SECONDS: Final = 2.0
 STEP_LOOK_INTERVAL_SECONDS: Final = 10.0
 
 MIN_REST: Final = 20
-"""How many times as long as the CPU time of a look the next one waits."""
+"""Minimum wait before the next evaluation, as a multiple of the CPU time of the last one."""
 AGE_INTERVAL_SECONDS: Final = 3_600.0
 
 SAMPLED_SAGAS: Final = 25
-"""Failed sagas whose records are read to find the error that most of them have."""
+"""Maximum number of failed sagas whose records are read to find their most common error."""
 
 EXAMPLES: Final = 5
 
 STEP_WINDOW_SECONDS: Final = (300, 3_600)
-"""Windows of failure rates of steps: within them, sagas and not attempts are counted."""
+"""Windows in seconds for failure rates of steps; sagas are counted, not attempts."""
 
 
 class Failure(NamedTuple):
-    """The failure that ended a saga: its last failed step; texts that are not known are ``""``."""
+    """The failure that ended a saga: its last failed step. Unknown texts are ``""``."""
 
     step: str
     service: str
@@ -55,9 +55,9 @@ class Failure(NamedTuple):
 
 class _Sample(NamedTuple):
     failed: int
-    """How many sagas have failed."""
+    """Number of failed sagas."""
     failed_then: int
-    """How many had when their records were read."""
+    """Number of failed sagas when their records were read."""
     latest: FailedSaga | None
     examples: tuple[str, ...]
     failure: Failure
@@ -69,7 +69,7 @@ def failure_rate_key(environment: str, name: str, step: str = "") -> str:
 
 
 def failure(saga: Saga, at: str = "") -> Failure:
-    """Returns the failure that ended a saga, or the last one at a step of this name, which may have succeeded since."""
+    """Returns the failure that ended a saga, or the last failure of a given step, which may have succeeded since."""
     failed = [
         (attempt.finished_at or 0, step, attempt)
         for step in saga.steps
@@ -87,7 +87,7 @@ def failure(saga: Saga, at: str = "") -> Failure:
 
 
 class FailureRates:
-    """Watches the failure rates of all saga types of one store. One thread asks."""
+    """Monitors the failure rates of all saga types of one store. Used by one thread."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
@@ -99,14 +99,14 @@ class FailureRates:
     def groups(self, known: Mapping[str, Incident], now: int) -> Mapping[str, IncidentGroup]:
         """Returns the failed sagas of each type whose failure rate has left its baseline, by the incident's key.
 
-        Counted anew every `LOOK_INTERVAL_SECONDS`.
+        The counts are updated every `LOOK_INTERVAL_SECONDS`.
 
         Args:
-            known: the incidents as they are, by key.
-            now: in nanoseconds since 1970.
+            known: The current incidents, by key.
+            now: The time in nanoseconds since 1970.
 
         Raises:
-            StorageUnavailable: they cannot be counted.
+            StorageUnavailable: The sagas cannot be counted.
         """
         if time.monotonic() < self._next_look:
             return self._groups
@@ -129,16 +129,16 @@ class FailureRates:
         self._samples = {key: sample for key, sample in self._samples.items() if key in groups}
         self._groups = groups
         self._age(seconds)
-        took = time.thread_time() - started  # and not by the clock: a busy machine must not delay an incident more
+        took = time.thread_time() - started  # CPU time, not the clock: a busy machine must not delay an incident more
         self._next_look = time.monotonic() + max(LOOK_INTERVAL_SECONDS, MIN_REST * took)
         return groups
 
     def _of_steps(
         self, known: Mapping[str, Incident], failing: Mapping[str, IncidentGroup], now: int
     ) -> Mapping[str, IncidentGroup]:
-        """Returns the sagas with errors at each step whose failure rate has left its baseline, although they go on.
+        """Returns the continuing sagas with errors at each step whose failure rate has left its baseline.
 
-        None opens where the sagas themselves fail, or are stuck at that step: they are an incident already.
+        Sagas that fail, or are stuck at that step, already belong to an incident and open no second one.
         """
         if time.monotonic() < self._next_step_look:
             return self._step_groups
@@ -159,7 +159,7 @@ class FailureRates:
             is_covered = failure_rate_key(environment, name) in failing or (environment, name, step) in stuck
             if (history.open_since is None and is_covered) or evaluate(periods) is None:
                 continue
-            # attempts are cheap to count, sagas are right: one that is retried for ever fails once
+            # counting attempts is cheap; counting sagas is exact: a saga that is retried forever counts once
             latest = self._storage.outcomes.step_sagas(environment, name, step, hour_ago * NANOSECONDS_PER_SECOND, now)
             before = [each for each in periods if each.start < hour_ago]
             found = evaluate([*before, *latest])
@@ -208,7 +208,10 @@ class FailureRates:
     def _sample(
         self, environment: str, name: str, since: int, now: int, rate: FailureRate, before: _Sample | None
     ) -> _Sample:
-        """Returns the latest failed sagas and what most of them have; records are read only after twice as many."""
+        """Returns the latest failed sagas and their most common failure.
+
+        Records are read again after the number has doubled.
+        """
         outcomes, failed = self._storage.outcomes, rate.failed
         if rate.step:
             sagas = outcomes.failed_at_step(environment, name, rate.step, since, now, SAMPLED_SAGAS)

@@ -1,8 +1,8 @@
-"""Decides whether the share of a saga type's sagas that fail has left its baseline, or has returned to it. Pure.
+"""Decides whether the failure rate of a saga type has left its baseline or returned to it. Pure.
 
-The baseline is what the sagas of the last week taught, without those of earlier incidents. From it follows how many
-of the latest sagas are expected to fail: a beta-binomial distribution, which is wide while the baseline is small.
-Shares that differ from hour to hour by more than chance make counts worth less (Rao and Scott, A simple method for
+The baseline is learned from the sagas of the last week, without those of earlier incidents. It gives the expected
+number of failures among the latest sagas: a beta-binomial distribution, which is wide while the baseline is small.
+If failure rates differ from hour to hour by more than chance, counts are reduced (Rao and Scott, A simple method for
 the analysis of clustered binary data, Biometrics 1992).
 """
 
@@ -18,69 +18,69 @@ MINUTE_SECONDS: Final = 60
 HOUR_SECONDS: Final = 3_600
 
 WINDOW_SECONDS: Final = (300, 3_600, 6 * 3_600)
-"""Windows that are compared with the baseline: the short one finds a failure of many soon, the long one that of few."""
+"""Windows in seconds compared with the baseline: short ones find frequent failures, long ones rare failures."""
 
 BASELINE_SECONDS: Final = 7 * 86_400
-"""Age of the oldest sagas from which the baseline is learned."""
+"""Age in seconds of the oldest sagas from which the baseline is learned."""
 
 MINUTES_KEPT_SECONDS: Final = 86_400
-"""Age at which minutes are added up to hours."""
+"""Age in seconds at which minutes are added up to hours."""
 
 IDLE_SECONDS: Final = 86_400
-"""Time without any failure after which an incident is over, although too few sagas have ended to show it."""
+"""Seconds without a failure after which an incident is resolved, even if too few sagas have ended to show it."""
 
 ACCEPTED_AFTER_SECONDS: Final = 86_400
-"""Age from which sagas of an incident are the baseline of a type that has no other sagas: it always failed."""
+"""Age in seconds from which an incident's sagas form the baseline of a type that has no other sagas."""
 
 MIN_FAILED: Final = 5
-"""Failed sagas without which there is no incident: two of three at night are none."""
+"""Minimum number of failed sagas in an incident, so that two of three at night do not open one."""
 
 MIN_RECOVERED: Final = 5
-"""Ended sagas without which a share has not returned to its baseline."""
+"""Minimum number of ended sagas for a return to the baseline."""
 
 MIN_RATIO: Final = 2.0
 MIN_RISE: Final = 0.1
-"""How many times as large as its baseline a share must be, or else by how much larger."""
+"""Minimum factor, or else minimum difference, between a failure rate and its baseline."""
 
 MAX_CHANCE: Final = 1e-6
-"""Greatest probability that a departure is due to chance; a type is tested every few seconds."""
+"""Maximum probability that a departure is due to chance; a type is tested every few seconds."""
 
 MIN_FIT: Final = 0.01
-"""Smallest probability of the latest sagas, given the baseline, at which they have returned to it."""
+"""Minimum probability of the latest sagas, given the baseline, for a return to it."""
 
 MAX_MISFIT: Final = 0.001
-"""Greatest probability of the latest sagas, given those of the incident, at which it no longer goes on."""
+"""Maximum probability of the latest sagas, given those of the incident, for its end."""
 
 PRIOR_FAILED: Final = 1.0
 PRIOR_COMPLETED: Final = 9.0
-"""What is assumed of a type before its first saga: one of ten fails. Ten sagas outweigh it."""
+"""The prior of a saga type: one of ten sagas fails. It has the weight of ten sagas."""
 
 MIN_BASELINE_HOURS: Final = 10
-"""Hours with sagas below which nothing is known about how much their shares differ."""
+"""Minimum number of hours with sagas for an estimate of dispersion."""
 
 MAX_DISPERSION: Final = 5.0
-"""Greatest factor by which counts are reduced: else a type that failed once in a while would hide an outage."""
+"""Maximum factor by which counts are reduced, so that a type with occasional failures does not hide an outage."""
 
 NEGLIGIBLE: Final = 1e-12
-"""Share of a sum below which further terms are left out."""
+"""Relative size below which further terms of a sum are left out."""
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What is known about earlier incidents of a type; times are in seconds since 1970."""
+    """The earlier incidents of a saga type. Times are in seconds since 1970."""
 
     open_since: int | None = None
-    """When the incident that goes on began."""
+    """The start of the open incident; None if there is none."""
     resolved_at: int = 0
-    """When the last one ended: what was before it begins no other."""
+    """The end of the last incident; earlier failures open no further incident."""
     baseline_from: int = 0
-    """Where the baseline begins: a person who resolves an incident accepts its share as the new baseline."""
+    """The start of the baseline: a person who resolves an incident accepts its failure rate as the new baseline."""
     excluded: Sequence[tuple[int, int]] = ()
-    """Earlier incidents, which are part of no baseline."""
+    """The intervals of earlier incidents, which are excluded from the baseline."""
 
 
 class Departure(NamedTuple):
-    """A share of failed sagas that has left its baseline."""
+    """A failure rate that has left its baseline."""
 
     since: int
     """The minute of the first failure, in seconds since 1970."""
@@ -95,16 +95,16 @@ class Baseline(NamedTuple):
     dispersion: float = 1.0
     is_learned: bool = True
     is_accepted: bool = False
-    """Whether it rests on sagas of incidents, since there are no others."""
+    """Whether the baseline is learned from sagas of incidents because there are no others."""
 
     @property
     def share(self) -> float:
-        """The share of sagas that is expected to fail."""
+        """The expected failure rate."""
         return self.failed / (self.failed + self.completed)
 
 
 def first_minute(now: int, open_since: Iterable[int] = ()) -> int:
-    """Returns from when on periods are minutes, before it they are hours: all minutes of the incidents of a day."""
+    """Returns the time from which periods are minutes instead of hours; minutes cover all incidents of a day."""
     earliest = min((now - HOUR_SECONDS, *open_since))
     return max(earliest, now - MINUTES_KEPT_SECONDS) // HOUR_SECONDS * HOUR_SECONDS
 
@@ -117,14 +117,14 @@ def departure(
     minutes_from: int,
     windows: Sequence[int] = WINDOW_SECONDS,
 ) -> Departure | None:
-    """Returns the departure of a type's share of failed sagas from its baseline that goes on; None: there is none.
+    """Returns the ongoing departure of a type's failure rate from its baseline; None if there is none.
 
     Args:
-        periods: in order of time. Sagas count when they ended, however late their records came.
-        now: in seconds since 1970.
-        history: the earlier incidents of the type.
-        minutes_from: from when on periods are minutes; before it they are hours.
-        windows: the lengths of the windows that are compared, in seconds.
+        periods: The counts in order of time. Sagas count at their end, however late their records arrived.
+        now: The time in seconds since 1970.
+        history: The earlier incidents of the type.
+        minutes_from: The time from which periods are minutes; earlier periods are hours.
+        windows: The lengths of the compared windows, in seconds.
     """
     periods = [each for each in periods if each.start <= now]
     if history.open_since is not None:
@@ -133,7 +133,7 @@ def departure(
         start = max(now - seconds, history.resolved_at) // MINUTE_SECONDS * MINUTE_SECONDS
         window = [each for each in periods if each.start >= start]
         if _sum(window)[0] < MIN_FAILED or now - max(each.start for each in window if each.failed) > HOUR_SECONDS:
-            continue  # what ended long ago, for example in an imported archive, opens none
+            continue  # sagas that ended long ago, for example in an imported archive, open no incident
         baseline = learn(periods, now, start, history, minutes_from)
         if _departs(window, baseline):
             since = next(each.start for each in window if each.failed)
@@ -170,9 +170,9 @@ def _departure(since: int, found: Sequence[OutcomePeriod], baseline: Baseline) -
 
 
 def learn(periods: Sequence[OutcomePeriod], now: int, until: int, history: History, minutes_from: int) -> Baseline:
-    """Returns the baseline of a type from what ended before `until`.
+    """Returns the baseline of a type from the sagas that ended before `until`.
 
-    Where that is too little, what ended long enough ago counts, too, although an incident went on.
+    If those are too few, sagas of incidents that ended at least `ACCEPTED_AFTER_SECONDS` ago also count.
     """
     first = max(now - BASELINE_SECONDS, history.baseline_from)
 
@@ -204,7 +204,7 @@ def _end(period: OutcomePeriod, minutes_from: int) -> int:
 
 
 def _dispersion(periods: Iterable[OutcomePeriod], failed: int, ended: int) -> float:
-    """Returns how many times as much shares differ from hour to hour as by chance: Pearson's chi-squared."""
+    """Returns the dispersion of failure rates from hour to hour, relative to chance: Pearson's chi-squared."""
     hours: dict[int, tuple[int, int]] = {}
     for each in periods:
         hour = each.start // HOUR_SECONDS
@@ -219,7 +219,7 @@ def _dispersion(periods: Iterable[OutcomePeriod], failed: int, ended: int) -> fl
 
 def _departs(window: Sequence[OutcomePeriod], baseline: Baseline) -> bool:
     failed, ended = _sum(window)
-    # sagas that run count as good ones: after a lull those that fail end first
+    # running sagas count as successful: after a lull, sagas that fail end first
     trials = ended + sum(each.running for each in window)
     share = failed / trials
     is_larger = share >= MIN_RATIO * baseline.share or share >= baseline.share + MIN_RISE
@@ -227,7 +227,7 @@ def _departs(window: Sequence[OutcomePeriod], baseline: Baseline) -> bool:
 
 
 def _has_returned(found: Sequence[OutcomePeriod], baseline: Baseline) -> bool:
-    """Whether the latest sagas fit the baseline, and no longer the incident; however many these are."""
+    """Whether the latest sagas, of any number, fit the baseline and no longer fit the incident."""
     all_failed, all_ended = _sum(found)
     failed = ended = 0
     for each in reversed(found):
@@ -242,9 +242,9 @@ def _has_returned(found: Sequence[OutcomePeriod], baseline: Baseline) -> bool:
 
 
 def probability_of_more(failed: int, ended: int, baseline: Baseline) -> float:
-    """Returns how probable so many failures or more are among those that ended: the beta-binomial's upper tail.
+    """Returns the probability of at least this number of failures: the upper tail of the beta-binomial distribution.
 
-    1.0 where no more failed than is expected.
+    Returns 1.0 if no more sagas failed than expected.
     """
     trials, least = round(ended / baseline.dispersion), math.floor(failed / baseline.dispersion)
     if least <= trials * baseline.share:
@@ -265,7 +265,7 @@ def probability_of_more(failed: int, ended: int, baseline: Baseline) -> float:
 
 
 def _probability_of_fewer(failed: int, ended: int, failed_before: int, ended_before: int) -> float:
-    """Returns how probable so few failures are, had the sagas ended as those before: that of so many completions."""
+    """Returns the probability of at most this number of failures, given earlier sagas: that of as many completions."""
     completed_before = ended_before - failed_before
     of_completions = Baseline(failed=0.5 + completed_before, completed=0.5 + failed_before)
     return probability_of_more(ended - failed, ended, of_completions)
@@ -276,7 +276,7 @@ def _log_beta(a: float, b: float) -> float:
 
 
 def _sum(periods: Iterable[OutcomePeriod]) -> tuple[int, int]:
-    """Returns how many sagas failed, and how many ended."""
+    """Returns the numbers of failed and of ended sagas."""
     failed = ended = 0
     for each in periods:
         failed, ended = failed + each.failed, ended + each.ended

@@ -1,4 +1,4 @@
-"""The life cycle of an incident: it opens with its sagas, is resolved when they have left, and may return. Pure."""
+"""The life cycle of an incident: it opens with its sagas, is resolved without them, and may reopen. Pure."""
 
 from dataclasses import asdict, dataclass, fields, replace
 from decimal import Decimal
@@ -10,10 +10,10 @@ import orjson
 from sagascope_collector.incident_records import AmountAtRisk, FailureRate, IncidentChange, IncidentGroup
 
 RESOLVE_AFTER_NS: Final = 5_000_000_000
-"""Time without sagas after which an incident is resolved, so that a retry does not resolve and reopen it."""
+"""Nanoseconds without sagas after which an incident is resolved, so that a retry does not resolve and reopen it."""
 
 MAX_EXCLUDED: Final = 50
-"""Earlier incidents of a failure rate that are remembered: more than there are in a week."""
+"""Maximum number of stored earlier incidents of a failure rate, more than occur in a week."""
 
 
 class State(StrEnum):
@@ -44,7 +44,7 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """Sagas that are stuck, or failed, for one cause, and its state. Times are in nanoseconds since 1970."""
+    """An incident: sagas that are stuck or failed for one cause, and its state. Times are in nanoseconds since 1970."""
 
     key: str
     environment: str
@@ -64,35 +64,38 @@ class Incident:
     amounts: tuple[AmountAtRisk, ...]
     opened_at: int
     changed_at: int
-    """When its state became what it is."""
+    """The time of the last change of its state."""
     peak: int
-    """The largest number of its sagas since it opened."""
+    """The maximum number of its sagas since it opened."""
     state: State = State.OPEN
     scope: Scope = Scope.ISOLATED
     note: str = ""
     acknowledged_by: str | None = None
     empty_since: int | None = None
-    """When its last saga was first seen to be gone; None while it has one."""
+    """The time since which it has no sagas; None while it has sagas."""
     reopened: int = 0
-    """How often it has returned."""
+    """How often it was reopened."""
     failure_rate: FailureRate | None = None
-    """None: its sagas need attention; else they failed or were compensated, more often than usual."""
+    """The failure rate of sagas that failed or were compensated more often than usual.
+
+    None if its sagas need attention.
+    """
     excluded: tuple[tuple[int, int], ...] = ()
-    """When it went on before, by a failure rate: what happened then is no part of the baseline."""
+    """The earlier intervals of a failure-rate incident, which are excluded from the baseline."""
     baseline_from: int = 0
-    """Where the baseline of its failure rate begins: a person who resolves it accepts the rate since then."""
+    """The start of the baseline of its failure rate: a person who resolves the incident accepts the rate since then."""
 
 
 def advance(
     incident: Incident | None, group: IncidentGroup | None, now: int, passed_at: int | None
 ) -> tuple[Incident | None, IncidentChange | None]:
-    """Returns an incident as of now, and its change, if there is one.
+    """Returns an incident as of now, and its change; None for the change if there is none.
 
     Args:
-        incident: the incident before; None: it is new.
-        group: its sagas now; None: it has none.
-        now: the time in nanoseconds since 1970.
-        passed_at: when another saga last succeeded in its step, as far as is known.
+        incident: The previous incident; None if it is new.
+        group: Its current sagas; None if it has none.
+        now: The time in nanoseconds since 1970.
+        passed_at: The time of another saga's last success in its step; None if unknown.
     """
     if group is None:
         return _without_sagas(incident, now) if incident else (None, None)
@@ -131,7 +134,7 @@ def changed_by_person(
 
 
 def scope(group: IncidentGroup, passed_at: int | None) -> Scope:
-    """Returns `SYSTEMIC` where several are stuck, and no other saga has succeeded since half of them are."""
+    """Returns `SYSTEMIC` if several sagas are stuck and no other saga has succeeded since half of them got stuck."""
     if group.failure_rate:
         return Scope.SYSTEMIC if group.failure_rate.is_total else Scope.ISOLATED
     is_one = group.count < 2
@@ -176,7 +179,7 @@ def _opened(group: IncidentGroup, now: int, passed_at: int | None) -> Incident:
 
 
 def _of(incident: Incident, group: IncidentGroup, passed_at: int | None) -> Incident:
-    """Returns the incident with the sagas that it has now."""
+    """Returns the incident with its current sagas."""
     return replace(
         incident,
         service=group.service or incident.service,
@@ -208,10 +211,10 @@ def dump(incident: Incident) -> str:
 
 
 def load(text: str) -> Incident:
-    """Returns the incident of a JSON text; fields that a newer version added are left out.
+    """Parses the incident in a JSON text; fields from a newer version are left out.
 
     Raises:
-        ValueError, KeyError, TypeError: `dump` has not written the text.
+        ValueError, KeyError, TypeError: `dump` did not write the text.
     """
     names = {each.name for each in fields(Incident)}
     known: dict[str, Any] = {name: value for name, value in orjson.loads(text).items() if name in names}
@@ -233,5 +236,5 @@ def load(text: str) -> Incident:
 
 
 def _json_value(value: Any) -> Any:
-    """Returns named tuples as lists, and amounts as texts."""
+    """Converts named tuples to lists, and amounts to text."""
     return list(value) if isinstance(value, tuple) else str(value)

@@ -1,4 +1,4 @@
-"""The recommended action for a saga that needs attention, and what to look up before it. Pure."""
+"""The recommended action for a saga that needs attention, and the work to look up before it. Pure."""
 
 from collections.abc import Iterator
 from enum import StrEnum
@@ -22,17 +22,17 @@ class RecommendedAction(StrEnum):
     """The kinds of actions."""
 
     RESUME = "resume"
-    """Let it continue: an idempotency key protects what may have been executed, or its engine continues by itself."""
+    """Let the saga continue: an idempotency key protects work that may have run, or the engine continues by itself."""
     COMPENSATE = "compensate"
-    """Compensate what is committed."""
+    """Compensate the committed steps."""
     VERIFY_FIRST = "verify_first"
-    """Find out what took effect, before anything is repeated or compensated."""
+    """Verify what took effect before anything is repeated or compensated."""
 
 
 UNDECIDABLE_REASONS: Final = frozenset(
     {AttentionCode.APPLIED_TWICE, AttentionCode.MIXED_OUTCOME, AttentionCode.IN_DOUBT}
 )
-"""Reasons for which telemetry alone cannot show what is right."""
+"""Reasons for which telemetry alone cannot show the correct action."""
 
 COMPENSATION_REASONS: Final = frozenset({AttentionCode.COMPENSATION_FAILED, AttentionCode.UNCOMPENSATED})
 
@@ -56,7 +56,7 @@ class LookUp(NamedTuple):
 
 
 def recommended_action(saga: Saga, judgement: Judgement) -> RecommendedAction:
-    """Returns what to do with a saga that needs attention."""
+    """Returns the recommended action for a saga that needs attention."""
     verdict = judgement.verdict
     if verdict is None or verdict.reason in UNDECIDABLE_REASONS:
         return RecommendedAction.VERIFY_FIRST
@@ -73,7 +73,7 @@ def recommended_action(saga: Saga, judgement: Judgement) -> RecommendedAction:
 
 
 def look_ups(saga: Saga, judgement: Judgement) -> tuple[LookUp, ...]:
-    """Returns what to look up, and where: unknown outcomes, else what must be compensated, else the last attempt."""
+    """Returns the work to look up, and where: unknown outcomes, else steps to compensate, else the last attempt."""
     verdict = judgement.verdict
     if verdict is None:
         return ()

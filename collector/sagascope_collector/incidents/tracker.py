@@ -1,4 +1,4 @@
-"""The background thread that keeps incidents up to date with their sagas."""
+"""Background thread that updates incidents from their sagas."""
 
 import threading
 import time
@@ -14,19 +14,19 @@ from sagascope_collector.periodic import PeriodicTask
 from sagascope_collector.storage import IncidentRecords
 
 INTERVAL_SECONDS: Final = 0.25
-"""Time between two looks while nothing changes."""
+"""Seconds between two evaluations while nothing changes."""
 
 LISTED_RESOLVED: Final = 500
-"""Resolved incidents that are listed; the histories of all are kept."""
+"""Maximum number of listed resolved incidents; the histories of all are kept."""
 
 CACHED_RESOLVED: Final = 5_000
-"""Resolved incidents that are held in memory, the latest; an earlier one that returns is a new one."""
+"""Maximum number of resolved incidents in memory, the latest; an earlier one that recurs is a new incident."""
 
 PassedAt = Callable[[str, str, str], int | None]
 
 
 class Incidents:
-    """All incidents of one database. Safe from any thread."""
+    """All incidents of one database. Thread-safe."""
 
     def __init__(
         self,
@@ -36,13 +36,13 @@ class Incidents:
         failure_rates: FailureRates | None = None,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        """Reads the incidents that are stored.
+        """Reads the stored incidents.
 
         Args:
-            records: the sagas that need attention, and the stored incidents.
-            passed_at: when a saga last succeeded in a step (environment, saga name, step); None: not known.
-            failure_rates: the saga types of which more fail than usual; None: these make no incidents.
-            clock: the time in nanoseconds since 1970.
+            records: The sagas that need attention, and the stored incidents.
+            passed_at: Returns the last success in a step (environment, saga name, step); None if unknown.
+            failure_rates: The monitor of failure rates; None if they open no incidents.
+            clock: Returns the time in nanoseconds since 1970.
         """
         self._failure_rates = failure_rates
         self._records = records
@@ -62,15 +62,15 @@ class Incidents:
         self._task.start()
 
     def stop(self) -> None:
-        """Stops the thread, within a second."""
+        """Stops the thread within a second."""
         self._task.stop()
 
     def listen(self, listener: Callable[[], None]) -> None:
-        """Calls `listener` after every look that found something new, in the thread; it must not block."""
+        """Calls `listener` in the thread after every evaluation with a change; it must not block."""
         self._listeners.append(listener)
 
     def look(self) -> Sequence[IncidentChange]:
-        """Brings every incident up to date; returns the changes.
+        """Updates every incident; returns the changes.
 
         Raises:
             StorageUnavailable: nothing has changed.
@@ -93,14 +93,14 @@ class Incidents:
         return changes
 
     def all(self, state: State | None = None) -> Sequence[Incident]:
-        """Returns incidents, the worst first: open ones, then acknowledged ones, then the latest resolved ones."""
+        """Returns incidents in order of urgency: open, then acknowledged, then the latest resolved ones."""
         found = sorted((each for each in self._known.copy().values() if state in (None, each.state)), key=_urgency)
         active = [each for each in found if each.state is not State.RESOLVED]
         resolved = [each for each in found if each.state is State.RESOLVED]
         return [*active, *resolved[:LISTED_RESOLVED]]
 
     def counts(self) -> Mapping[tuple[str, str], int]:
-        """Returns how many incidents are not resolved, by (reason, state)."""
+        """Returns the number of unresolved incidents, by (reason, state)."""
         known = self._known.copy().values()
         return Counter((each.reason, each.state.value) for each in known if each.state is not State.RESOLVED)
 
@@ -120,17 +120,17 @@ class Incidents:
         return self._records.history(key)
 
     def moved(self, key: str) -> Progress | None:
-        """Returns what became of its sagas since it was acknowledged; None: it was not."""
+        """Returns how its sagas have changed since it was acknowledged; None if it was not acknowledged."""
         return self._records.moved(key)
 
     def change(
         self, key: str, *, state: State | None = None, note: str | None = None, by: str | None = None
     ) -> Incident:
-        """Makes a person's change of an incident.
+        """Applies a person's change to an incident.
 
         Raises:
-            NotFound: there is none with this key.
-            StorageUnavailable: nothing has changed.
+            NotFound: There is no incident with this key.
+            StorageUnavailable: Nothing has changed.
         """
         with self._changing:
             incident, change = changed_by_person(self.one(key), self._clock(), state=state, note=note, by=by)
@@ -142,7 +142,7 @@ class Incidents:
         return {key: load(text) for key, text in self._records.documents().items()}
 
     def _current(self, now: int) -> Mapping[str, IncidentGroup]:
-        """Returns the sagas that are stuck, or failed, now, by their incident."""
+        """Returns the currently stuck or failed sagas, by incident."""
         version = self._records.version
         if version != self._seen:
             self._groups = {group.key: group for group in self._records.groups()}
@@ -153,7 +153,7 @@ class Incidents:
     def _advanced(
         self, groups: Mapping[str, IncidentGroup], now: int
     ) -> dict[str, tuple[Incident, IncidentChange | None]]:
-        """Returns every incident that is not resolved, or has sagas again, as of now, with its change."""
+        """Returns every current incident that is unresolved or has sagas again, with its change."""
         active = {key for key, each in self._known.items() if each.state is not State.RESOLVED or each.count}
         changed = {}
         for key in active | groups.keys():
@@ -165,7 +165,7 @@ class Incidents:
         return changed
 
     def _evict(self) -> None:
-        """Holds no more resolved incidents than `CACHED_RESOLVED`; the database keeps the histories of all."""
+        """Evicts resolved incidents beyond `CACHED_RESOLVED`; the database keeps the histories of all."""
         resolved = [each for each in self._known.values() if each.state is State.RESOLVED and not each.count]
         if len(resolved) > CACHED_RESOLVED:
             for each in sorted(resolved, key=lambda each: each.changed_at)[:-CACHED_RESOLVED]:
@@ -176,7 +176,7 @@ _STATES: Final = (State.OPEN, State.ACKNOWLEDGED, State.RESOLVED)
 
 
 def _urgency(incident: Incident) -> tuple[int, bool, int, int]:
-    """Returns a sort key, worst first: open before acknowledged, systemic before isolated, then by sagas and age."""
+    """Returns a sort key by urgency: open before acknowledged, systemic before isolated, then by sagas and age."""
     if incident.state is State.RESOLVED:
         return _STATES.index(incident.state), False, 0, -incident.changed_at
     isolated = incident.scope is Scope.ISOLATED

@@ -1,4 +1,4 @@
-"""Removes data that must not be stored, before it is committed: card numbers, and what a scrubbing file names."""
+"""Removes data that must not be stored: card numbers, and data that a scrubbing file names."""
 
 from sagascope_collector.scrubbing.pseudonyms import Pseudonyms, load_key
 from sagascope_collector.scrubbing.rules import Pattern, Rules

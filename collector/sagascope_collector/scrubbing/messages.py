@@ -1,4 +1,4 @@
-"""Scrubs every text of an OTLP request, in whatever field it is, and marks the records that were changed."""
+"""Scrubs the texts in all fields of an OTLP request, and marks changed records."""
 
 import binascii
 from base64 import b64decode, b64encode
@@ -22,10 +22,10 @@ DROP: Final = "drop"
 HASH: Final = "hash"
 
 MARKED_MESSAGES: Final = frozenset({"Resource", "InstrumentationScope", "Span", "LogRecord"})
-"""Messages that are marked when something was removed from them."""
+"""Messages that are marked after a removal."""
 
 MAX_MARKED_PATHS: Final = 50
-"""Paths in one mark; of further ones it has the number."""
+"""Maximum number of paths in one mark; further paths are counted."""
 
 ID_KEYS: Final = frozenset({semconv.SPAN_PARENT_ID, semconv.HEARTBEAT_OPEN_SPANS, "logfire.pending_parent_id"})
 """Attributes that hold span ids and that correlation needs; some ids have only digits, like a card number."""
@@ -35,11 +35,11 @@ ID_LENGTHS: Final = frozenset({16, 32})
 JSON_ID_FIELDS: Final = frozenset({"traceId", "spanId", "parentSpanId"})
 
 MAX_JSON_DEPTH: Final = 200
-"""Levels of JSON in the body of a log record; deeper values are removed."""
+"""Maximum depth of JSON in the body of a log record; deeper values are removed."""
 
 
 class Removals:
-    """What rules removed from a record, by path."""
+    """The removals from a record, by path."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -49,7 +49,7 @@ class Removals:
         return bool(self._paths)
 
     def add(self, rules: Iterable[str], path: str) -> None:
-        """Adds the rules that removed something at a path; there may be none."""
+        """Adds the rules, possibly none, that removed something at a path."""
         for rule in sorted(rules):
             self.counts[rule] += 1
             self._paths[f"{rule}: {path}"] = None
@@ -72,7 +72,7 @@ class Removals:
         return list(self._paths)
 
     def mark(self, attributes: Any) -> None:
-        """Adds the removals to a record's attributes, after those that it already has."""
+        """Adds the removals to a record's attributes, after earlier ones."""
         paths = self.paths()
         texts = paths[:MAX_MARKED_PATHS]
         if len(paths) > MAX_MARKED_PATHS:
@@ -85,7 +85,7 @@ class Removals:
 
 @dataclass(frozen=True, slots=True)
 class AttributeRules:
-    """The attributes for each action; `identity` are those of which only the equality matters."""
+    """The attributes for each action; only the equality of those in `identity` matters."""
 
     keep: KeyMatcher
     drop: KeyMatcher
@@ -100,7 +100,7 @@ class AttributeRules:
 
 
 class MessageScrubber:
-    """Scrubs one request in place; `counts` are the removals by rule."""
+    """Scrubs one request in place; `counts` holds the number of removals by rule."""
 
     def __init__(self, rules: AttributeRules, texts: TextScrubber, pseudonyms: Pseudonyms) -> None:
         self.counts: Counter[str] = Counter()

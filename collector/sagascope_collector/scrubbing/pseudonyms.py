@@ -16,10 +16,10 @@ from sagascope_collector.errors import CannotStart
 KEY_VARIABLE: Final = "SAGASCOPE_SCRUB_KEY"
 
 DIGEST_BYTES: Final = 10
-"""Bytes kept of the HMAC: among a billion values, the chance of a collision is 1 in 2 million."""
+"""Number of bytes kept of the HMAC: among a billion values, the chance of a collision is 1 in 2 million."""
 
 MIN_KEY_BYTES: Final = 16
-"""With a shorter key, all card numbers could be tried."""
+"""Minimum length of the key; with a shorter key, all card numbers could be tried."""
 
 GENERATED_KEY_BYTES: Final = 32
 
@@ -44,7 +44,7 @@ class Pseudonyms:
     def of(self, kind: str, value: str) -> str:
         """Returns the pseudonym of a value, for example ``scrubbed-card-jmbkafpgihcndoel``.
 
-        `kind` says what was replaced; values of different kinds have different pseudonyms.
+        `kind` names the kind of value; values of different kinds have different pseudonyms.
         """
         self._key = self._key or self._load_key()
         digest = hmac.digest(self._key, f"{kind}\0{value}".encode("utf-8", "surrogatepass"), "sha256")

@@ -18,7 +18,7 @@ CARD: Final = "card"
 """The name of the rule for card numbers, which is on by default."""
 
 IDENTITY: Final = (semconv.SAGA_ID, semconv.SAGA_RUN_ID, semconv.STEP_KEY, semconv.STEP_IDEMPOTENCY_KEY)
-"""Attributes of the contract that may be hashed: only their equality matters."""
+"""Attributes of the contract that may be hashed, because only their equality matters."""
 
 RESERVED_PREFIXES: Final = ("saga.", "sagascope.")
 """Prefixes of the contract's attributes; without these attributes a saga cannot be shown."""
@@ -119,7 +119,7 @@ class TextScrubber:
             self._prepared |= _apply_patterns(texts, self._patterns)
 
     def scrub(self, text: str) -> Scrubbed:
-        """Returns the text without what must not be stored."""
+        """Returns the text without data that must not be stored."""
         text, rules = self._prepared.get(text, (text, UNCHANGED))
         if not self._scrubs_cards:
             return text, rules
@@ -129,7 +129,7 @@ class TextScrubber:
         return text, rules | {CARD} if found else rules
 
     def scrub_identity(self, text: str) -> Scrubbed:
-        """Scrubs a text of which only the equality matters: a pattern replaces all of it with a pseudonym."""
+        """Scrubs a text that is only compared for equality: a pattern replaces all of it with a pseudonym."""
         if text not in self._prepared:
             return self.scrub(text)
         rules = self._prepared[text][1]

@@ -1,7 +1,7 @@
 """Applies scrubbing rules to requests, before anything else reads them.
 
-A prefilter over the encoded bytes lets most requests pass without decoding: it never misses a request that a rule would
-change, and now and then selects one that no rule changes.
+A prefilter over the encoded bytes lets most requests pass without decoding. It never misses a request that a rule
+would change, but sometimes selects a request that no rule changes.
 """
 
 import re
@@ -28,7 +28,7 @@ from sagascope_collector.scrubbing.rules import (
 )
 
 MAX_RUN_DIGITS: Final = 64
-"""Digits in a row that are searched; a longer run counts as a card number."""
+"""Maximum number of consecutive digits that are searched; a longer run counts as a card number."""
 
 MAX_ID_CHARACTERS: Final = 64
 
@@ -37,7 +37,7 @@ class Scrubber:
     """Applies a set of rules. Requests are scrubbed in one thread; counts can be read in any thread."""
 
     def __init__(self, rules: Rules, pseudonyms: Pseudonyms, identities: Collection[str] = ()) -> None:
-        """Keeps the rules; `identities` are further attributes that identify sagas, beside the contract's."""
+        """Keeps the rules; `identities` are attributes that identify sagas, in addition to the contract's."""
         self._rules = rules
         self._pseudonyms = pseudonyms
         self._prefilter = _Prefilter(rules)
@@ -111,13 +111,13 @@ def _longest_literal(glob: str) -> bytes:
 _DIGITS_TO_ZEROS: Final = bytes.maketrans(b"123456789", b"000000000")
 
 _SEPARATORS: Final = b" +-"
-"""Every byte that separates the digits of a card number in plain ASCII."""
+"""The bytes that separate the digits of a card number in plain ASCII."""
 
 _OTHER_WRITINGS: Final = (
     *(b"0\n0", b"0\r0", b"0\r\n0", b"0\t0", b"0%", b"0&", b"0\xc2\xa0", b"0\xc2\xad"),
     *(b"0\xe2\x80", b"0\xe2\x81", b"0\xe2\x88", b"0\xe3\x80\x80", b"0\xef\xbb\xbf", b"\xef\xbc"),
 )
-"""A digit beside a separator of another kind, or full-width characters, where ``0`` stands for every digit."""
+"""A digit next to another kind of separator, or full-width characters; ``0`` stands for every digit."""
 
 _SHORTEST_RUN: Final = b"0" * cards.MIN_DIGITS
 
@@ -137,8 +137,8 @@ _DOUBLE_VALUE: Final = re.compile(rb"\x21(?=(.{7}[\x42\x43\xc2\xc3]))", re.DOTAL
 def _may_contain_card(body: bytes) -> bool:
     """Returns whether a run of digits can be read as a card number.
 
-    Many requests have runs that are long enough, for example in UUIDs. Few of these can be read as a card number, and
-    fewer are outside of ids. Other writings are looked for first, in the body as text. Every part of a run is tried,
+    Many requests contain runs that are long enough, for example in UUIDs. Few of these can be read as a card number,
+    and fewer are outside of ids. Other forms are searched first, in the body as text. Every part of a run is tried,
     because the bytes around a text may look like digits.
     """
     zeros = body.translate(_DIGITS_TO_ZEROS)

@@ -34,7 +34,7 @@ class Row(BaseModel):
     id: str
     state: State
     state_name: str = ""
-    """The state as it stands in the row."""
+    """The state as written in the row."""
     name: str = ""
     run: str = ""
     step: str = ""

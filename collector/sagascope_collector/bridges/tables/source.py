@@ -152,7 +152,7 @@ class _TableScan:
 
     @property
     def error(self) -> str:
-        """What could not be followed; may be empty."""
+        """The parts that could not be followed; may be empty."""
         name = self._table.name
         if self._has_duplicate_keys:
             return f"{name} has several rows with one key: {', '.join(self._table.key)} does not identify a row."

@@ -1,4 +1,4 @@
-"""Follows the open workflows of a Temporal server: their histories, and the state that only the server knows."""
+"""Follows the open workflows of a Temporal server: their histories, and state that only the server reports."""
 
 from sagascope_collector.bridges.temporal.client import TemporalClient, Tls
 from sagascope_collector.bridges.temporal.source import TemporalSource
