@@ -1,4 +1,4 @@
-"""Tells what a JSON document of a file is: requests, traces of another system, or something that is not supported."""
+"""Recognises the JSON documents of a file: requests, traces of another system, or something that is not supported."""
 
 import re
 from collections.abc import Iterator

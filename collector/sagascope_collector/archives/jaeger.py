@@ -1,7 +1,7 @@
 """Translates traces in Jaeger's JSON form, of its UI and its query API, into OTLP in JSON.
 
-What OpenTelemetry adds to a span for Jaeger goes back to where it came from: the kind, status, scope and trace state
-that stand among the tags. The mapping is that of OpenTelemetry's specification ("OpenTelemetry to Jaeger
+What OpenTelemetry adds to a span for Jaeger is moved back to its own fields: the kind, status, scope and trace state
+that Jaeger keeps as tags. The mapping is that of OpenTelemetry's specification ("OpenTelemetry to Jaeger
 Transformation" and "Mapping to non-OTLP formats") and of its OpenTracing compatibility, read in reverse.
 """
 

@@ -1,7 +1,7 @@
 """Splits a stream of JSON into documents, of which each is an object or a list.
 
 Documents stand on lines of their own, as the file exporter writes them, or share a line, or are laid out over many
-lines; nothing needs to separate them. A broken one costs none of its neighbours: reading continues at the next place
+lines; nothing needs to separate them. A broken document does not affect the others: reading continues at the next place
 where a document can start. At most two documents of the largest size are held.
 """
 
@@ -65,7 +65,7 @@ class _Reader:
         self._max_bytes = max_bytes
         self._text = b""
         self._offset = 0
-        """What is before it in the text was dealt with."""
+        """The position before which the text was processed."""
         self._line = 1
         self._last_size = 0
         self._failure: Exception | None = None

@@ -1,4 +1,4 @@
-"""What a file of telemetry holds: requests that can be sent, and parts that cannot."""
+"""The contents of a file of telemetry: requests that can be sent, and parts that cannot."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

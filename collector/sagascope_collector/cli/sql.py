@@ -1,4 +1,4 @@
-"""The command `sql`: what users ask of their spans, log records and transactions."""
+"""The command `sql`: queries spans, log records and transactions."""
 
 import csv
 import io

@@ -18,11 +18,11 @@ SPAN_ID: Final = re.compile(r"[0-9a-f]{16}")
 SPAN_KINDS: Final = ("internal", "server", "client", "producer", "consumer")
 
 CLOCK_RESOLUTION_NS: Final = NANOSECONDS_PER_SECOND // 1000
-"""By how much two timestamps of one moment may differ: some SDKs use milliseconds."""
+"""The difference that two timestamps of one moment may have: some SDKs use milliseconds."""
 
 START_EXPORT_SECONDS: Final = 0.2
 END_EXPORT_SECONDS: Final = 1.0
-"""How soon a start record, and an ended span, leave the process."""
+"""The time within which a start record, and an ended span, leave the process."""
 
 MAX_LISTED_SPANS: Final = 1_000
 """Span ids in one heartbeat record."""

@@ -25,7 +25,7 @@ OTHER_SEPARATORS: Final = (
     "|&(?:#[0-9]{1,4}|#[xX][0-9a-fA-F]{1,4}|[a-z]{2,8});"
     "|%(?:2[0dDbB]|0[9aAdD]|C2%A0|E2%80%[89aA][0-9a-fA-F]|c2%a0|e2%80%[89a][0-9a-fA-F])"
 )
-"""A regular expression for what else separates groups: other spaces and dashes, line breaks, HTML entities, and all of
+"""A regular expression for further separators: other spaces and dashes, line breaks, HTML entities, and all of
 these in URLs. Several together are one separator."""
 
 _REWRITTEN: Final = re.compile(
