@@ -154,8 +154,8 @@ def _violation(scope: Scope, hosts: KnownHosts) -> tuple[int, SagascopeError] | 
         return refusal
     if (refusal := _origin_violation(scope, hosts)) or scope["method"] != "POST":
         return refusal  # a page must ask before it uses another method
-    media_type = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
-    if media_type.partition(b";")[0].strip().lower() != b"application/json":
+    media_type = header(scope["headers"], b"content-type").partition(";")[0].strip().lower()
+    if media_type != "application/json":
         return 415, NotJson("Send what this call needs as application/json.")
     return None
 

@@ -18,7 +18,7 @@ MAX_RECORDS: Final = 100_000
 MAX_GROUPS: Final = 100_000
 """Resources and scopes of one request."""
 
-MAX_PARTS: Final = 2_000_000
+MAX_ELEMENTS: Final = 2_000_000
 """Attributes, events, links and elements of lists of one request."""
 
 MAX_JSON_OBJECTS: Final = 2_000_000
@@ -28,40 +28,45 @@ MAX_DEPTH: Final = 64
 """Messages within messages."""
 
 FULL_WALK_BYTES: Final = 4 * 1024 * 1024
-"""A smaller request holds at most half as many parts as bytes: only its groups and records are counted."""
+"""A smaller request holds at most half as many elements as bytes: only its groups and records are counted."""
 
 PART_BYTES: Final = 1024 * 1024
 """Records of a larger request are split into parts of about this size."""
 
 LENGTH_DELIMITED, FIXED64, FIXED32, VARINT = 2, 1, 5, 0
 
-Message = dict[int, "Part"]
+Fields = dict[int, "MessageType"]
+"""The fields of a message that hold messages, by number."""
 
 
-class Part:
-    """A message and the fields of it that hold messages."""
+class MessageType:
+    """A type of message: what it counts as, and its fields that hold messages."""
 
     __slots__ = ("fields", "kind")
 
-    def __init__(self, kind: int, fields: Message) -> None:
+    def __init__(self, kind: int, fields: Fields) -> None:
         self.kind = kind
         self.fields = fields
 
 
-GROUP, RECORD, PART, VALUE = range(4)
+GROUP, RECORD, ELEMENT, UNCOUNTED = range(4)
 
-_VALUE: Final = Part(VALUE, {})
-_PAIR: Final = Part(PART, {2: _VALUE})
-_VALUE.fields.update({5: Part(VALUE, {1: Part(PART, _VALUE.fields)}), 6: Part(VALUE, {1: _PAIR})})
-_RESOURCE: Final = Part(VALUE, {1: _PAIR})
-_SCOPE: Final = Part(VALUE, {3: _PAIR})
-_SPAN: Final = Part(RECORD, {9: _PAIR, 11: Part(PART, {3: _PAIR}), 13: Part(PART, {4: _PAIR})})
-_LOG: Final = Part(RECORD, {5: _VALUE, 6: _PAIR})
+_VALUE: Final = MessageType(UNCOUNTED, {})
+_PAIR: Final = MessageType(ELEMENT, {2: _VALUE})
+_VALUE.fields.update(
+    {5: MessageType(UNCOUNTED, {1: MessageType(ELEMENT, _VALUE.fields)}), 6: MessageType(UNCOUNTED, {1: _PAIR})}
+)
+_RESOURCE: Final = MessageType(UNCOUNTED, {1: _PAIR})
+_SCOPE: Final = MessageType(UNCOUNTED, {3: _PAIR})
+_SPAN: Final = MessageType(
+    RECORD, {9: _PAIR, 11: MessageType(ELEMENT, {3: _PAIR}), 13: MessageType(ELEMENT, {4: _PAIR})}
+)
+_LOG: Final = MessageType(RECORD, {5: _VALUE, 6: _PAIR})
 
 
-def _request(record: Part) -> Message:
-    """The fields of an export request whose scopes hold these records; the numbers are those of opentelemetry-proto."""
-    return {1: Part(GROUP, {1: _RESOURCE, 2: Part(GROUP, {1: _SCOPE, 2: record})})}
+def _request(record: MessageType) -> Fields:
+    """Returns the fields of an export request with these records, by their numbers in opentelemetry-proto."""
+    return {1: MessageType(GROUP, {1: _RESOURCE, 2: MessageType(GROUP, {1: _SCOPE, 2: record})})}
 
 
 _REQUESTS: Final = {Signal.TRACES: _request(_SPAN), Signal.LOGS: _request(_LOG)}
@@ -69,7 +74,7 @@ _REQUESTS: Final = {Signal.TRACES: _request(_SPAN), Signal.LOGS: _request(_LOG)}
 _LIMITS: Final = {
     GROUP: (MAX_GROUPS, "resources and scopes"),
     RECORD: (MAX_RECORDS, "records"),
-    PART: (MAX_PARTS, "attributes, events and links"),
+    ELEMENT: (MAX_ELEMENTS, "attributes, events and links"),
 }
 
 
@@ -113,24 +118,24 @@ class _Walk:
         self._is_full = is_full
         self._counts = [0, 0, 0, 0]
 
-    def count(self, position: int, end: int, fields: Message, depth: int) -> None:
+    def count(self, position: int, end: int, fields: Fields, depth: int) -> None:
         """Counts the messages between two positions, and what they hold."""
         if depth > MAX_DEPTH:
             raise TooLarge(f"This request nests messages more than {MAX_DEPTH} deep.")
         for number, _, start, stop in fields_of(self._body, position, end):
-            part = fields.get(number)
-            if part is not None:
-                self._enter(part, start, stop, depth)
+            type_ = fields.get(number)
+            if type_ is not None:
+                self._enter(type_, start, stop, depth)
 
-    def _enter(self, part: Part, start: int, end: int, depth: int) -> None:
-        kind = part.kind
-        if kind != VALUE:
+    def _enter(self, type_: MessageType, start: int, end: int, depth: int) -> None:
+        kind = type_.kind
+        if kind != UNCOUNTED:
             found = self._counts[kind] = self._counts[kind] + 1
             limit, what = _LIMITS[kind]
             if found > limit:
                 raise _too_large(found, limit, what)
         if (self._is_full or kind == GROUP) and end > start:
-            self.count(start, end, part.fields, depth + 1)
+            self.count(start, end, type_.fields, depth + 1)
 
 
 def fields_of(body: bytes, position: int, end: int) -> Iterator[tuple[int, int, int, int]]:

@@ -3,7 +3,6 @@
 import gzip
 import json
 import threading
-import time
 from collections.abc import Callable
 
 import grpc
@@ -23,7 +22,7 @@ PROTOBUF = {"content-type": "application/x-protobuf"}
 GZIP = {"content-encoding": "gzip"}
 
 MANY = large_requests.FULL_WALK_BYTES // 2 + 1
-"""Parts of two bytes that are more than a request may hold, and make it so large that each part is counted."""
+"""Elements of two bytes that are more than a request may hold, and make it so large that each is counted."""
 
 
 def payload(body: bytes, signal: Signal = Signal.TRACES, encoding: Encoding = Encoding.PROTOBUF) -> Payload:
@@ -88,7 +87,7 @@ def test_a_request_that_holds_more_than_it_may_is_refused_by_its_counts(what: st
 
 def test_a_request_that_holds_what_it_may_is_accepted() -> None:
     large_requests.check(payload(bytes(request(1, 1, large_requests.MAX_RECORDS).SerializeToString())))
-    large_requests.check(payload(with_parts("events", large_requests.MAX_PARTS)))
+    large_requests.check(payload(with_parts("events", large_requests.MAX_ELEMENTS)))
     large_requests.check(payload(nested(20)))
 
 
@@ -150,7 +149,7 @@ def post(collector: RunningCollector, body: bytes, **headers: str) -> httpx.Resp
 HOSTILE: dict[str, Callable[[], bytes]] = {
     "20 million resources": lambda: b"\x0a\x00" * 20_000_000,
     "3 million events of one span": lambda: with_parts("events", 3_000_000),
-    "20 million elements of a list": lambda: with_list_of(5_000_000),
+    "5 million elements of a list": lambda: with_list_of(5_000_000),
 }
 
 
@@ -168,7 +167,6 @@ def test_a_hostile_request_is_refused_finally_and_others_are_served(large: Runni
     answers: list[httpx.Response] = []
     hostile = threading.Thread(target=lambda: answers.append(post(large, body, content_encoding="gzip")))
     hostile.start()
-    time.sleep(0.2)
     good = traces(span(1, attributes=of_saga("beside")))
     assert post(large, good.SerializeToString()).status_code == 200
     hostile.join(120)
