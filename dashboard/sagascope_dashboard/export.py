@@ -14,6 +14,7 @@ from sagascope_dashboard.components.answer_card import anomalies, answer_card, a
 from sagascope_dashboard.components.elements import Element, h, time
 from sagascope_dashboard.components.renderer import RENDERER_SCRIPTS, TIMELINE_SCRIPTS, read_files
 from sagascope_dashboard.formatting import epoch_ms, line
+from sagascope_dashboard.urls import SagaAddress
 from sagascope_dashboard.viewmodels.saga import SagaView, log_rows, saga_view, span_rows
 from sagascope_dashboard.viewmodels.timeline import Timeline
 
@@ -66,7 +67,7 @@ def as_html(saga: schemas.Saga, lanes: Timeline, now: datetime) -> str:
     )
 
 
-def file_name(saga: schemas.Saga) -> str:
+def file_name(saga: SagaAddress) -> str:
     """Returns a file name of letters, digits and hyphens."""
     return f"{re.sub(r'[^A-Za-z0-9]+', '-', f'{saga.name} {saga.id}').strip('-')[:80] or 'saga'}.html"
 

@@ -159,6 +159,11 @@ def test_a_decision_while_the_bridge_is_down_is_reported_once(
         for name in NAMES:
             prepare(server, "c1", 3, name)
         wait_for(collector, "c1", attention="in_doubt")
+        cursor = tmp_path / "cursor.json"
+        wait_until(
+            lambda: cursor.exists() and all(f"transfer:c1:{name}" in cursor.read_text() for name in NAMES),
+            "the checkpoint was not saved",
+        )
         bridge.send_signal(signal.SIGKILL)
         bridge.wait()
     for name in NAMES:

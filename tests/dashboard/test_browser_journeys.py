@@ -198,6 +198,7 @@ def test_the_list_is_downloaded_as_csv_with_its_filters(watched: Watched, tmp_pa
     with page.expect_download() as download:
         page.get_by_role("button", name="Download as CSV").click()
     assert download.value.suggested_filename == "transactions.csv"
+    assert download.value.url.startswith("blob:")  # a refresh must not delete it before the browser has it
     download.value.save_as(tmp_path / "transactions.csv")
     rows = list(csv.DictReader((tmp_path / "transactions.csv").read_text(encoding="utf-8").splitlines()))
     assert len(rows) == page.locator(".list tbody tr").count()
@@ -209,6 +210,7 @@ def test_a_saved_page_opens_without_any_network(watched: Watched, desk: BrowserC
     with page.expect_download() as download:
         page.get_by_role("button", name="Save as one HTML file").click()
     assert download.value.suggested_filename == "payment-8492.html"
+    assert download.value.url.startswith("blob:")  # a refresh must not delete it before the browser has it
     download.value.save_as(tmp_path / "saved.html")
     saved = Watched("file://", desk.new_page())
     saved.page.goto(f"file://{tmp_path}/saved.html")

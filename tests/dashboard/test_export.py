@@ -2,6 +2,7 @@ import json
 import re
 
 from sagascope_dashboard.export import as_html, file_name, markdown
+from sagascope_dashboard.urls import SagaAddress
 from sagascope_dashboard.viewmodels.saga import saga_view
 from sagascope_dashboard.viewmodels.timeline import timeline
 from support.wires import at, log, saga, tried
@@ -44,8 +45,8 @@ def test_a_saved_page_stands_still_and_has_no_links() -> None:
 
 
 def test_a_saved_file_has_a_plain_name() -> None:
-    assert file_name(saga(id="../../8492 é")) == "payment-8492.html"
-    assert file_name(saga(id="/", name="/")) == "saga.html"
+    assert file_name(SagaAddress("payment", "../../8492 é")) == "payment-8492.html"
+    assert file_name(SagaAddress("/", "/")) == "saga.html"
 
 
 def test_markdown_gives_the_answer_first_and_escapes_what_was_received() -> None:

@@ -1,11 +1,14 @@
-"""Streamlit components of our own: trees of elements, the timeline, the shortcut to the search field."""
+"""Streamlit components of our own: trees of elements, the timeline, downloads, the shortcut to the search field."""
 
+import uuid
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
 import streamlit as st
 
+from sagascope_collector.client import ClientError
 from sagascope_dashboard.components.elements import Element
 from sagascope_dashboard.viewmodels.timeline import Timeline
 
@@ -70,3 +73,31 @@ def render_timeline(key: str, timeline: Timeline) -> None:
     Zoom, expanded idle gaps, the selected bar and the focus stay with the reader.
     """
     _timeline_component(key=key, data=asdict(timeline))
+
+
+_download_component = st.components.v2.component(
+    "sagascope.download", css=read_files("renderer.css"), js=read_files("download.js"), isolate_styles=False
+)
+
+
+@st.fragment
+def download_button(
+    label: str, content: Callable[[], str], *, file_name: str, mime: str, key: str, tooltip: str = ""
+) -> None:
+    """Renders a button that downloads what `content` returns when it is clicked.
+
+    `st.download_button` cannot be used on pages that refresh: Streamlit deletes a generated file after two refreshes of
+    any session, often before the browser has asked for it. A `ClientError` of `content` is shown on the button.
+    """
+    state_key = f"{key}-result"
+
+    def prepare() -> None:
+        try:
+            file = {"name": file_name, "mime": mime, "text": content(), "token": uuid.uuid4().hex}
+            st.session_state[state_key] = {"file": file}
+        except ClientError as error:
+            st.session_state[state_key] = {"error": str(error)}
+
+    result = st.session_state.pop(state_key, {})  # a file is sent once
+    data = {"label": label, "help": tooltip, "file": None, "error": None, **result}
+    _download_component(key=key, data=data, on_requested_change=prepare, width="content")

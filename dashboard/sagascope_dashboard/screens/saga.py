@@ -9,7 +9,7 @@ from sagascope_dashboard import data
 from sagascope_dashboard.components import error_states
 from sagascope_dashboard.components.answer_card import anomalies, answer_card, attempts, ledger
 from sagascope_dashboard.components.elements import h, icon
-from sagascope_dashboard.components.renderer import render, render_timeline
+from sagascope_dashboard.components.renderer import download_button, render, render_timeline
 from sagascope_dashboard.export import as_html, file_name, markdown
 from sagascope_dashboard.formatting import utc_note
 from sagascope_dashboard.urls import SagaAddress, links
@@ -40,6 +40,13 @@ def page() -> None:
         return
     st.set_page_config(page_title=f"{address.id[:60]} · Sagascope")
     _live_content(address)
+    download_button(
+        "Save as one HTML file",
+        lambda: _saved_page(address),
+        file_name=file_name(address),
+        mime="text/html",
+        key="saga-save",
+    )
 
 
 def _address(query: Mapping[str, str]) -> SagaAddress | None:
@@ -56,9 +63,6 @@ def _live_content(address: SagaAddress) -> None:
         return
     error_states.render_outdated_notice("saga-outdated", result)
     saga, view = result.value, saga_view(result.value)
-    offsets = clock_offsets(saga)
-    timed = saga if st.session_state.get(RAW_TIMES_KEY) else adjust_clocks(saga, offsets)
-    layout = timeline(timed, instances_by_name(data.services().value))
     copied = markdown(view, _page_url(address))
     render(
         "saga-answer",
@@ -67,12 +71,18 @@ def _live_content(address: SagaAddress) -> None:
     )
     if saga.shrunk:
         render("saga-summary-only", h("p", icon("mark"), h("span", SUMMARY_ONLY_TEXT), cls="notice", role="status"))
-    if offsets:
+    if offsets := clock_offsets(saga):
         _clock_notice(describe_offsets(offsets))
-    render_timeline("saga-timeline", layout)
+    render_timeline("saga-timeline", _layout(saga))
     render("saga-ledger", ledger(view), anomalies(view))
     _tables(saga, view)
-    _exports(saga, layout)
+    _links_to_other_tools(saga)
+
+
+def _layout(saga: schemas.Saga) -> Timeline:
+    """Returns the timeline, by corrected clocks unless the reader wants the original times."""
+    timed = saga if st.session_state.get(RAW_TIMES_KEY) else adjust_clocks(saga, clock_offsets(saga))
+    return timeline(timed, instances_by_name(data.services().value))
 
 
 def _clock_notice(text: str) -> None:
@@ -110,16 +120,15 @@ def _dataframe(key: str, rows: list[dict[str, object]], total: int) -> None:
     st.dataframe(rows, key=key, hide_index=True, column_config={"At": column, "Started": column})
 
 
-def _exports(saga: schemas.Saga, layout: Timeline) -> None:
-    """Renders the download, and the links to other tools."""
+def _links_to_other_tools(saga: schemas.Saga) -> None:
     with st.container(horizontal=True):
-        st.download_button(
-            "Save as one HTML file",
-            lambda: as_html(saga, layout, data.now()),
-            file_name=file_name(saga),
-            mime="text/html",
-            on_click="ignore",
-            key="saga-save",
-        )
         for each in links(data.link_templates(), saga):
             st.link_button(f"Open in {each.name}", each.url)
+
+
+def _saved_page(address: SagaAddress) -> str:
+    """Returns the saga as an HTML file, as of now."""
+    result = data.saga(address)
+    if result.value is None:
+        raise result.error or LookupError(address)
+    return as_html(result.value, _layout(result.value), data.now())

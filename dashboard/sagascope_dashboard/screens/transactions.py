@@ -8,7 +8,7 @@ from sagascope_collector.client import schemas
 from sagascope_dashboard import data
 from sagascope_dashboard.components import error_states
 from sagascope_dashboard.components.elements import Element, badge, h, link, time
-from sagascope_dashboard.components.renderer import render
+from sagascope_dashboard.components.renderer import download_button, render
 from sagascope_dashboard.palette import ATTENTION, STATUS
 from sagascope_dashboard.urls import WINDOWS, Filters
 from sagascope_dashboard.viewmodels.transactions import (
@@ -117,14 +117,13 @@ def page() -> None:
     filters = _read_filters(Filters.parse(st.query_params.to_dict()))
     render("transactions-chips", chips(filters))
     _live_content(filters)
-    st.download_button(
+    download_button(
         "Download as CSV",
         lambda: as_csv(data.all_sagas(filters)),
         file_name="transactions.csv",
         mime="text/csv",
-        on_click="ignore",
         key="transactions-csv",
-        help=f"Every transaction that matches the filters, {data.MAX_CSV_ROWS:,} at most",
+        tooltip=f"Every transaction that matches the filters, {data.MAX_CSV_ROWS:,} at most",
     )
 
 
