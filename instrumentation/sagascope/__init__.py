@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from sagascope._configure import configure, install, shutdown, stats
     from sagascope._plan import Step
     from sagascope._propagation import Incoming, extract, inject
+    from sagascope._runtime import Stats
     from sagascope._saga import RunningSaga, Saga, current
-    from sagascope._stats import Stats
     from sagascope._step import Attempt, Batch, batch, compensation, step
     from sagascope.errors import MissingExtra, PlanInvalid, SagascopeError, SettingInvalid
 
@@ -45,8 +45,8 @@ _MODULES = {
     "_configure": ("configure", "install", "shutdown", "stats"),
     "_plan": ("Step",),
     "_propagation": ("Incoming", "extract", "inject"),
+    "_runtime": ("Stats",),
     "_saga": ("RunningSaga", "Saga", "current"),
-    "_stats": ("Stats",),
     "_step": ("Attempt", "Batch", "batch", "compensation", "step"),
     "errors": ("MissingExtra", "PlanInvalid", "SagascopeError", "SettingInvalid"),
 }

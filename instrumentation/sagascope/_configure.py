@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from sagascope import _runtime
 from sagascope._plan import clear_attempts
-from sagascope._stats import Stats
+from sagascope._runtime import Stats
+from sagascope._settings import resolve_settings
 from sagascope.errors import MissingExtra
 
 if TYPE_CHECKING:
@@ -52,13 +53,13 @@ def configure(
         SettingInvalid: An option is unknown, or its value is invalid.
     """
     try:
-        from sagascope import _providers, _settings
+        from sagascope._pipeline import new_pipeline, service_resource
     except ImportError as error:
         raise MissingExtra("sagascope.configure()") from error
-    settings = _settings.resolve_settings(options)
-    resource = _providers.service_resource(service_name, service_version, environment, resource_attributes or {})
+    settings = resolve_settings(options)
+    resource = service_resource(service_name, service_version, environment, resource_attributes or {})
     if not _is_disabled():
-        _activate(_providers.new_pipeline(settings, resource))
+        _activate(new_pipeline(settings, resource))
 
 
 def install(
@@ -83,12 +84,12 @@ def install(
         SettingInvalid: An option is unknown, or its value is invalid.
     """
     try:
-        from sagascope import _providers, _settings
+        from sagascope._pipeline import attached_pipeline
     except ImportError as error:
         raise MissingExtra("sagascope.install()") from error
-    settings = _settings.resolve_settings(options)
+    settings = resolve_settings(options)
     if not _is_disabled():
-        _activate(_providers.attached_pipeline(tracer_provider, logger_provider, settings))
+        _activate(attached_pipeline(tracer_provider, logger_provider, settings))
 
 
 def shutdown(timeout: float = SHUTDOWN_TIMEOUT_SECONDS) -> None:

@@ -19,6 +19,10 @@ from sagascope import semconv
 from sagascope._attributes import error_summary, exception_attributes, truncate, truncate_text
 from sagascope._guard import report
 from sagascope._runtime import DetachedSpan
+from sagascope._version import __version__
+
+SCOPE = InstrumentationScope("sagascope", __version__, semconv.SCHEMA_URL)
+"""The scope of everything that Sagascope itself sends."""
 
 MAX_HOST_NAME_LENGTH = 40
 
@@ -180,33 +184,24 @@ def resource_without_process(resource: Resource) -> Resource:
     return Resource({**kept, semconv.PROCESS_ID: ""})
 
 
-def to_readable_span(
-    span: DetachedSpan, resource: Resource, scope: InstrumentationScope, max_length: int
-) -> ReadableSpan:
+def to_readable_span(span: DetachedSpan, resource: Resource, max_length: int) -> ReadableSpan:
     """Returns a detached span in the form that the SDK's encoder takes, with truncated values."""
+    status = Status()
+    events: tuple[Event, ...] = ()
+    if span.error is not None:
+        status = Status(StatusCode.ERROR, truncate_text(error_summary(span.error), max_length))
+        events = (Event("exception", exception_attributes(span.error, max_length), span.end or span.start),)
     return ReadableSpan(
         name=span.name,
         context=span.context,
         parent=span.parent,
         resource=resource,
         attributes=truncate(span.attributes, max_length),
-        events=_exception_events(span, max_length),
+        events=events,
         links=span.links,
         kind=span.kind,
-        status=_status(span, max_length),
+        status=status,
         start_time=span.start,
         end_time=span.end,
-        instrumentation_scope=scope,
+        instrumentation_scope=SCOPE,
     )
-
-
-def _status(span: DetachedSpan, max_length: int) -> Status:
-    if span.error is None:
-        return Status()
-    return Status(StatusCode.ERROR, truncate_text(error_summary(span.error), max_length))
-
-
-def _exception_events(span: DetachedSpan, max_length: int) -> tuple[Event, ...]:
-    if span.error is None:
-        return ()
-    return (Event("exception", exception_attributes(span.error, max_length), span.end or span.start),)

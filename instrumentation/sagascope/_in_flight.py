@@ -1,24 +1,21 @@
 """Reports work that has not ended: start records and heartbeats, as `docs/semconv.md` describes them."""
 
-import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.context import Context
 from opentelemetry.sdk._logs import ReadableLogRecord
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Span
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.sdk.trace import Span, TracerProvider
 from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, format_span_id, set_span_in_context
 
 from sagascope import semconv
-from sagascope._encoder import Encoder
-from sagascope._export import Delivery, Sender
+from sagascope._delivery import PROCESS_ENDED, Counters, Delivery, Request, Sender
+from sagascope._encoder import SCOPE, Encoder
 from sagascope._runtime import NANOSECONDS_PER_SECOND
-from sagascope._stats import PROCESS_ENDED, Counters
-from sagascope._worker import Pause, Worker
+from sagascope._settings import Settings
+from sagascope._worker import Backoff, Pause, Worker
 
 IDLE_INTERVAL_SECONDS = 60.0
 """Time between heartbeats while no announced span is open and no retry is expected."""
@@ -29,12 +26,8 @@ RETRY_GRACE_SECONDS = 15.0
 MIN_PAUSE_SECONDS = 0.05
 """Minimum time between two checks of the open spans. Start records must leave within 0.2 s."""
 
-INITIAL_BACKOFF_SECONDS = 0.5
 MAX_BACKOFF_SECONDS = 2.0
-"""Bounds of the time until records that the collector did not accept are sent again."""
-
-JITTER = 0.5
-"""Share of the backoff that is random, so that services do not retry at the same moment after an outage."""
+"""Maximum time until records that the collector did not accept are sent again."""
 
 MAX_SPANS_PER_RECORD = 1_000
 """Span ids in one heartbeat record; a longer list is split into several records."""
@@ -46,29 +39,15 @@ class InFlightReporter:
     """Follows the saga spans of this process from start to end, and announces those that stay open."""
 
     def __init__(
-        self,
-        encoder: Callable[[], Encoder],
-        sender: Sender,
-        counters: Counters,
-        resource: Callable[[], Resource],
-        scope: InstrumentationScope,
-        *,
-        announce_after: float,
-        interval: float,
-        clock: Callable[[], int],
+        self, encoder: Encoder, sender: Sender, counters: Counters, provider: TracerProvider, settings: Settings
     ) -> None:
         self._encoder = encoder
         self._sender = sender
         self._counters = counters
-        self._resource = resource
-        self._scope = scope
-        self._announce_after = int(announce_after * NANOSECONDS_PER_SECOND)
-        self._interval = interval
-        self._clock = clock
-        self._worker = Worker("sagascope-in-flight", self._work, self._finish, self._is_idle, announce_after)
-        self._reset()
-
-    def _reset(self) -> None:
+        self._provider = provider
+        self._announce_after = int(settings.announce_after * NANOSECONDS_PER_SECOND)
+        self._interval = settings.heartbeat_interval
+        self._clock = settings.clock
         # dicts keep the order of insertion, and insertion and removal are atomic
         self._unannounced: dict[int, Span] = {}
         self._announced: dict[int, Span] = {}
@@ -76,8 +55,9 @@ class InFlightReporter:
         self._sequence = 0
         self._next_heartbeat = 0
         self._promised_interval = 0.0
-        self._backoff = 0.0
         self._retries_expected_until = 0
+        self._backoff = Backoff(MAX_BACKOFF_SECONDS)
+        self._worker = Worker("sagascope-in-flight", self._work, self._finish, self._is_idle, settings.announce_after)
 
     def start(self) -> None:
         """Starts the thread, which sends a first heartbeat."""
@@ -103,14 +83,6 @@ class InFlightReporter:
         """Returns the number of open saga spans, announced or not."""
         return len(self._unannounced) + len(self._announced)
 
-    def reset_after_fork(self, counters: Counters) -> None:
-        """Starts again in a forked child; open spans belong to the parent."""
-        self._reset()
-        self._counters = counters
-        self._sender.reset_after_fork()
-        self._worker.reset_after_fork()
-        self._worker.start()
-
     def stop(self) -> None:
         """Makes the thread send the final heartbeat, and end."""
         self._worker.stop()
@@ -129,10 +101,8 @@ class InFlightReporter:
             self._add_heartbeat(now)
         if not self._send():
             self._counters.log_problems(0)
-            self._backoff = min(MAX_BACKOFF_SECONDS, max(INITIAL_BACKOFF_SECONDS, self._backoff * 2))
-            jitter = 1 - JITTER * random.random()  # noqa: S311 - no secret
-            return Pause(self._backoff * jitter, wakeable=False)
-        self._backoff = 0.0
+            return Pause(self._backoff.next_seconds(), wakeable=False)
+        self._backoff.reset()
         oldest = self._oldest()
         if oldest is None:
             return _pause(self._next_heartbeat - now, wakeable=True)
@@ -221,7 +191,7 @@ class InFlightReporter:
             attributes=attributes,
             event_name=event,
         )
-        return ReadableLogRecord(log_record=record, resource=self._resource(), instrumentation_scope=self._scope)
+        return ReadableLogRecord(log_record=record, resource=self._provider.resource, instrumentation_scope=SCOPE)
 
     def _send(self) -> bool:
         """Sends unsent records, without the start records of spans that ended; returns False to try again later."""
@@ -229,9 +199,9 @@ class InFlightReporter:
         if not self._unsent:
             return True
         records = [record for record, _ in self._unsent]
-        result = self._sender.post("/v1/logs", self._encoder().encode_logs(records))
+        result = self._sender.post(Request("logs", len(records), self._encoder.encode_logs(records)))
         if result.delivery is Delivery.RETRYABLE:
-            self._counters.record_error(result.reason)
+            self._counters.last_error = result.reason
             return False
         if result.delivery is Delivery.REFUSED:
             self._counters.count_dropped(len(records), result.reason)

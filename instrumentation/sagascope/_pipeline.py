@@ -1,5 +1,6 @@
 """The runtime that `configure` and `install` activate: saga spans from their start to the collector."""
 
+import os
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from math import isfinite
@@ -7,21 +8,25 @@ from time import monotonic
 from typing import Any
 from uuid import uuid4
 
+from opentelemetry import _logs, trace
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.context import Context
-from opentelemetry.sdk._logs import ReadableLogRecord
+from opentelemetry.sdk._logs import LoggerProvider, ReadableLogRecord
+from opentelemetry.sdk.environment_variables import OTEL_RESOURCE_ATTRIBUTES
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.semconv._incubating.attributes import deployment_attributes, service_attributes
 from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceState, get_current_span
 from opentelemetry.trace import Span as ApiSpan
 
 from sagascope import _propagator, semconv
 from sagascope._attributes import exception_attributes, truncate, truncate_text
 from sagascope._context import get_saga_context
+from sagascope._delivery import Counters, Sender, Spool
 from sagascope._encoder import (
+    SCOPE,
     Encoder,
     InstanceRename,
     default_instance_id,
@@ -29,31 +34,57 @@ from sagascope._encoder import (
     resource_without_process,
     to_readable_span,
 )
-from sagascope._export import Exporter, Sender
+from sagascope._export import Exporter
 from sagascope._in_flight import InFlightReporter
-from sagascope._log_capture import LogCapture
-from sagascope._runtime import NANOSECONDS_PER_SECOND, DetachedSpan
+from sagascope._runtime import NANOSECONDS_PER_SECOND, DetachedSpan, Runtime, Stats
+from sagascope._service_telemetry import LogCapture, add_attributes_to_logs, forward_spans
 from sagascope._settings import Settings
-from sagascope._spool import Spool
-from sagascope._stats import Counters, Stats
-from sagascope._version import __version__
-
-_SCOPE = InstrumentationScope("sagascope", __version__, semconv.SCHEMA_URL)
 
 
-class Pipeline(SpanProcessor):
-    """Creates saga spans with a tracer provider of its own, and exports them beside the service's telemetry.
+def service_resource(
+    service_name: str | None, service_version: str | None, environment: str | None, more: Mapping[str, Any]
+) -> Resource:
+    """Returns the resource of a service, completed from OpenTelemetry's environment variables."""
+    attributes: dict[str, Any] = dict(more)
+    if service_name is not None:
+        attributes[service_attributes.SERVICE_NAME] = service_name
+    if service_version is not None:
+        attributes[service_attributes.SERVICE_VERSION] = service_version
+    if environment is not None:
+        attributes[deployment_attributes.DEPLOYMENT_ENVIRONMENT_NAME] = environment
+    if f"{service_attributes.SERVICE_INSTANCE_ID}=" not in os.environ.get(OTEL_RESOURCE_ATTRIBUTES, ""):
+        attributes.setdefault(service_attributes.SERVICE_INSTANCE_ID, default_instance_id())
+    return Resource.create(attributes)
 
-    It is the `Runtime` of the public API, and the span processor of its tracer provider.
-    """
 
-    def __init__(self, settings: Settings, resource: Resource, service: TracerProvider | None) -> None:
+def new_pipeline(settings: Settings, resource: Resource) -> "Pipeline":
+    """Returns a pipeline for a service without OpenTelemetry, and sets a global tracer provider if there is none."""
+    provider = trace.get_tracer_provider()
+    if not isinstance(provider, TracerProvider):
+        provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+        trace.set_tracer_provider(provider)
+    return Pipeline(settings, resource, provider, _logs.get_logger_provider())
+
+
+def attached_pipeline(tracer_provider: Any, logger_provider: Any, settings: Settings) -> "Pipeline":
+    """Returns a pipeline for a service with OpenTelemetry. Of a provider that is not the SDK's it uses the context."""
+    provider = tracer_provider or trace.get_tracer_provider()
+    if not isinstance(provider, TracerProvider):
+        provider = None
+    resource = Resource.create() if provider is None else provider.resource
+    return Pipeline(settings, resource, provider, logger_provider or _logs.get_logger_provider())
+
+
+class Pipeline(Runtime, SpanProcessor):
+    """Creates saga spans with a tracer provider of its own, and exports them beside the service's telemetry."""
+
+    def __init__(
+        self, settings: Settings, resource: Resource, service: TracerProvider | None, service_logs: Any
+    ) -> None:
         self._settings = settings
         self._clock = settings.clock
-        self._redact = settings.redact
         self._max_length = settings.max_value_length
         self._allows = _propagator.allowed_hosts(settings.propagate_to)
-        self._trust = settings.trust_incoming
         self._service_sampler = service.sampler if service is not None else None
         self._provider = TracerProvider(
             sampler=ALWAYS_ON,
@@ -62,39 +93,32 @@ class Pipeline(SpanProcessor):
             id_generator=SagaIdGenerator(service.id_generator if service is not None else None),
         )
         self._provider.add_span_processor(self)
-        self._tracer = self._provider.get_tracer(_SCOPE.name, _SCOPE.version, _SCOPE.schema_url)
+        self._tracer = self._provider.get_tracer(SCOPE.name, SCOPE.version, SCOPE.schema_url)
         self._detached_resource = resource_without_process(resource)
-        self._counters = Counters()
-        self._encoder = Encoder(uuid4().hex, settings.redact)
         self._instance_id = default_instance_id()
-        self._exporter = Exporter(
-            lambda: self._encoder, _sender(settings), self._counters, settings.queue_size, _spool(settings)
-        )
-        self._in_flight = InFlightReporter(
-            lambda: self._encoder,
-            _sender(settings),
-            self._counters,
-            lambda: self._provider.resource,
-            _SCOPE,
-            announce_after=settings.announce_after,
-            interval=settings.heartbeat_interval,
-            clock=settings.clock,
-        )
-        self._log_capture = self._new_log_capture()
         self._forked_at = 0
-
-    def _new_log_capture(self) -> LogCapture | None:
-        level = self._settings.log_level_number
-        if level is None:
-            return None
-        return LogCapture(
-            self._exporter.add_log,
-            lambda count, reason: self._counters.count_dropped(count, reason),
-            lambda: self._provider.resource,
-            level=level,
-            rate=self._settings.log_rate,
-            max_length=self._max_length,
+        # one for each of the two threads
+        self._senders = Sender(settings), Sender(settings)
+        self._log_capture = LogCapture(
+            settings,
+            self._provider,
+            add=lambda record: self._exporter.add_log(record),
+            drop=lambda reason: self._counters.count_dropped(1, reason),
         )
+        self._create_exporters(None)
+        if service is not None:
+            forward_spans(service, self.on_end)
+        if isinstance(service_logs, LoggerProvider):
+            add_attributes_to_logs(service_logs)
+
+    def _create_exporters(self, rename: InstanceRename | None) -> None:
+        """Creates what belongs to one process: its id, its counters, its queues and its threads."""
+        settings = self._settings
+        encoder = Encoder(uuid4().hex, settings.redact, rename)
+        spool = Spool(settings.spool, settings.spool_size, uuid4().hex) if settings.spool else None
+        self._counters = Counters()
+        self._exporter = Exporter(encoder, self._senders[0], self._counters, settings.queue_size, spool)
+        self._in_flight = InFlightReporter(encoder, self._senders[1], self._counters, self._provider, settings)
 
     # --- the runtime -------------------------------------------------------------------------------
 
@@ -116,7 +140,7 @@ class Pipeline(SpanProcessor):
 
     def emit_span(self, span: DetachedSpan) -> None:
         """Queues a detached span."""
-        self._exporter.add_span(to_readable_span(span, self._detached_resource, _SCOPE, self._max_length))
+        self._exporter.add_span(to_readable_span(span, self._detached_resource, self._max_length))
 
     def emit_log(self, body: str, context: Context, attributes: Mapping[str, Any]) -> None:
         """Queues a log record of ours."""
@@ -132,7 +156,7 @@ class Pipeline(SpanProcessor):
             body=body,
             attributes=self.truncate({**saga_attributes, **attributes}),
         )
-        self._exporter.add_log(ReadableLogRecord(record, self._provider.resource, _SCOPE))
+        self._exporter.add_log(ReadableLogRecord(record, self._provider.resource, SCOPE))
 
     def propagated_context(self, name: str, own: SpanContext, context: Context) -> SpanContext:
         """Returns our ids with the sampled flag of the service's current span, or else of its sampler."""
@@ -147,7 +171,8 @@ class Pipeline(SpanProcessor):
 
     def redact_identifier(self, attribute: str, text: str) -> str:
         """Returns an identifier that travels in headers, redacted and truncated."""
-        redacted = text if self._redact is None else redact_value(self._redact, attribute, text)
+        redact = self._settings.redact
+        redacted = text if redact is None else redact_value(redact, attribute, text)
         return truncate_text(str(redacted or ""), self._max_length)
 
     def truncate(self, attributes: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -164,7 +189,7 @@ class Pipeline(SpanProcessor):
 
     def trusts(self, headers: Any) -> bool:
         """Returns whether to continue the saga that these headers name."""
-        trust = self._trust
+        trust = self._settings.trust_incoming
         return bool(trust(headers)) if callable(trust) else trust
 
     # --- the span processor ------------------------------------------------------------------------
@@ -188,31 +213,31 @@ class Pipeline(SpanProcessor):
 
     def open(self) -> None:
         """Starts the background threads, and wraps the global propagator and the loggers."""
-        self._in_flight.start()
-        self._exporter.start()
-        if self._log_capture is not None:
-            self._log_capture.install()
+        self._start_threads()
+        self._log_capture.install()
         _propagator.install(self._allows, self.trusts)
 
     def reset_after_fork(self) -> None:
-        """Starts again in a forked child, as a process of its own."""
+        """Starts again in a forked child, as a process of its own; the parent sends what was queued before."""
         self._forked_at = self._clock()
-        renamed = InstanceRename(self._instance_id, default_instance_id())
-        self._encoder = Encoder(uuid4().hex, self._redact, renamed)
-        self._counters = Counters()
-        self._exporter.reset_after_fork(self._counters, _spool(self._settings))
-        self._in_flight.reset_after_fork(self._counters)
+        for sender in self._senders:
+            sender.reset_after_fork()
+        self._create_exporters(InstanceRename(self._instance_id, default_instance_id()))
+        self._start_threads()
 
     def close(self, timeout: float) -> None:
         """Sends the final heartbeat and all queued records, within `timeout` seconds."""
-        if self._log_capture is not None:
-            self._log_capture.remove()
+        self._log_capture.remove()
         _propagator.remove()
         deadline = monotonic() + timeout
         self._in_flight.stop()
         self._exporter.stop()
         self._in_flight.join(deadline - monotonic())
         self._exporter.join(deadline - monotonic())
+
+    def _start_threads(self) -> None:
+        self._in_flight.start()
+        self._exporter.start()
 
     def stats(self) -> Stats:
         """Returns what became of the telemetry of this process so far."""
@@ -265,17 +290,3 @@ class SagaIdGenerator(IdGenerator):
 
 def _with_flags(own: SpanContext, flags: TraceFlags, state: TraceState | None) -> SpanContext:
     return SpanContext(own.trace_id, own.span_id, is_remote=False, trace_flags=flags, trace_state=state)
-
-
-def _spool(settings: Settings) -> Spool | None:
-    return Spool(settings.spool, settings.spool_size, uuid4().hex) if settings.spool else None
-
-
-def _sender(settings: Settings) -> Sender:
-    return Sender(
-        settings.endpoint,
-        timeout=settings.timeout,
-        headers=settings.headers,
-        compress=settings.compression == "gzip",
-        certificate=settings.certificate,
-    )

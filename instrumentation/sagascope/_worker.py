@@ -1,5 +1,6 @@
-"""A background thread that sleeps while there is nothing to do."""
+"""A background thread that sleeps while there is nothing to do, and the backoff of its retries."""
 
+import random
 import threading
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,6 +11,11 @@ _WORKING = Guard("working in the background")
 
 ERROR_PAUSE_SECONDS = 1.0
 """Pause after work that failed."""
+
+INITIAL_BACKOFF_SECONDS = 0.5
+
+JITTER = 0.5
+"""Share of the backoff that is random, so that services do not retry at the same moment after an outage."""
 
 
 class Pause(NamedTuple):
@@ -40,23 +46,17 @@ class Worker:
         is_idle: Callable[[], bool],
         delay: float,
     ) -> None:
-        self._name = name
         self._work = work
         self._finish = finish
         self._is_idle = is_idle
         self._delay = delay
-        self.reset_after_fork()
-
-    def reset_after_fork(self) -> None:
-        """Creates new state: in a forked child the thread is gone, and its locks may never be released."""
         self._asleep = False
         self._woken = threading.Event()
         self._stopped = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
         """Starts the thread."""
-        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
         self._thread.start()
 
     def wake(self) -> None:
@@ -72,7 +72,7 @@ class Worker:
 
     def join(self, timeout: float) -> None:
         """Waits for the end of the thread, at most `timeout` seconds."""
-        if self._thread is not None and self._thread is not threading.current_thread():
+        if self._thread.ident is not None and self._thread is not threading.current_thread():
             self._thread.join(max(0.0, timeout))
 
     def _run(self) -> None:
@@ -97,3 +97,22 @@ class Worker:
         self._asleep = False
         if woken:
             self._stopped.wait(self._delay)
+
+
+class Backoff:
+    """The time between two attempts while the collector accepts nothing; it doubles with each, up to a maximum."""
+
+    def __init__(self, max_seconds: float) -> None:
+        self._max_seconds = max_seconds
+        self._seconds = 0.0
+
+    def next_seconds(self, requested: float | None = None) -> float:
+        """Returns the seconds until the next attempt: about the `requested` ones, or a random share of the backoff."""
+        self._seconds = min(self._max_seconds, max(INITIAL_BACKOFF_SECONDS, self._seconds * 2))
+        if requested is not None:
+            return min(self._max_seconds, max(INITIAL_BACKOFF_SECONDS, requested))
+        return self._seconds * (1 - JITTER * random.random())  # noqa: S311 - no secret
+
+    def reset(self) -> None:
+        """Starts from the shortest time again."""
+        self._seconds = 0.0

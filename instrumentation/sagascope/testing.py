@@ -18,7 +18,7 @@ from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, Statu
 
 from sagascope import _runtime, semconv
 from sagascope._plan import clear_attempts
-from sagascope._runtime import SAMPLED, DetachedSpan
+from sagascope._runtime import SAMPLED, DetachedSpan, Runtime
 
 __all__ = ["RecordedAttempt", "RecordedSaga", "RecordedSpan", "Recorder", "Ticks", "record"]
 
@@ -275,7 +275,7 @@ class RecordedSaga:
         return f"{self} ({self.outcome or 'open'}): {self.attempts}"
 
 
-class Recorder:
+class Recorder(Runtime):
     """Everything that was recorded. Ids count from 1. It is the runtime while it records."""
 
     def __init__(self, clock: Callable[[], int] | None = None) -> None:
@@ -354,29 +354,9 @@ class Recorder:
             elif self.spans[position].ended_at is None and ids[1] not in self._started:
                 self.spans[position] = span
 
-    def propagated_context(self, name: str, own: SpanContext, context: Context) -> SpanContext:
-        """Returns the ids of the span unchanged."""
-        return own
-
-    def redact_identifier(self, attribute: str, text: str) -> str:
-        """Returns the text unchanged."""
-        return text
-
-    def truncate(self, attributes: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Returns the attributes unchanged."""
-        return attributes
-
     def exception_attributes(self, error: BaseException) -> Mapping[str, Any]:
         """Returns the type and the message of an error."""
         return {"exception.type": type(error).__qualname__, "exception.message": str(error)}
-
-    def may_propagate_to(self, address: str) -> bool:
-        """Returns True: baggage may go to any host."""
-        return True
-
-    def trusts(self, headers: Any) -> bool:
-        """Returns True: every incoming saga is continued."""
-        return True
 
 
 def _expect(holds: object, otherwise: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import sagascope
-from sagascope import Saga, Step, _guard, _stats
+from sagascope import Saga, Step, _delivery, _guard
 from support.receiver import Receiver, running_receiver, wait_for
 
 payment = Saga("payment", [Step("wallet.debit")])
@@ -261,8 +261,8 @@ def test_rejected_records_of_an_accepted_request_are_counted(receiver: Receiver)
 
 def test_problems_are_logged_once_a_minute(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    monkeypatch.setattr(_stats, "monotonic", lambda: clock[0])
-    counters = _stats.Counters()
+    monkeypatch.setattr(_delivery, "monotonic", lambda: clock[0])
+    counters = _delivery.Counters()
     counters.log_problems(0)
     for second in range(130):
         clock[0] = 100.0 + second
@@ -361,7 +361,7 @@ def test_spooled_records_are_sent_by_another_process(tmp_path: Any, monkeypatch:
         spooling(endpoint, tmp_path, 0)
         kept = list(tmp_path.iterdir())
         assert kept
-        monkeypatch.setattr("sagascope._spool.ABANDONED_AFTER_SECONDS", -1.0)
+        monkeypatch.setattr("sagascope._delivery.ABANDONED_AFTER_SECONDS", -1.0)
         with running_receiver(int(endpoint.rpartition(":")[2])) as receiver:
             sagascope.configure("wallet", endpoint=receiver.endpoint, spool=str(tmp_path))
             wait_for(lambda: len(receiver.all_spans("payment")) == 50)
@@ -395,7 +395,7 @@ def test_full_file_system_has_no_effect_on_the_service(tmp_path: Any) -> None:
 def test_log_lines_about_telemetry_are_not_sent(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(_stats, "LOG_INTERVAL_SECONDS", 0.0)
+    monkeypatch.setattr(_delivery, "LOG_INTERVAL_SECONDS", 0.0)
     caplog.set_level(logging.DEBUG)
     refused = []
 
@@ -421,16 +421,18 @@ def test_log_lines_about_telemetry_are_not_sent(
 
 
 def test_spool_is_bounded(tmp_path: Any) -> None:
-    from sagascope._spool import Spool
+    from sagascope._delivery import Request, Spool
 
     spool = Spool(str(tmp_path), 100, "a" * 32)
-    (tmp_path / "00000000000000000000-0-1-metrics-other.otlp").write_bytes(b"not ours")
-    assert [spool.write("traces", 1, b"x" * 40) for _ in range(3)] == [True, True, False]
-    assert not Spool("/proc/nowhere", 100, "a" * 32).write("traces", 1, b"x")
-    sent: list[bytes] = []
-    assert spool.send(lambda signal, records, body: not sent.append(body))
-    assert sent == [b"x" * 40] * 2
-    assert spool.is_empty()
+    other = tmp_path / "00000000000000000000-0-1-metrics-other.otlp"
+    other.write_bytes(b"not ours")
+    request = Request("traces", 1, b"x" * 40)
+    assert [spool.write(request) for _ in range(3)] == [True, True, False]
+    assert not Spool("/proc/nowhere", 100, "a" * 32).write(request)
+    sent: list[Request] = []
+    assert spool.drain(lambda request: not sent.append(request))
+    assert sent == [request] * 2
+    assert list(tmp_path.iterdir()) == [other]
 
 
 def test_missing_extra_names_the_install_command() -> None:
