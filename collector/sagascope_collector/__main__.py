@@ -40,15 +40,15 @@ COMMANDS = {
     "find": Command("sagascope_collector.cli.sagas", "Find transactions by an id, a business key or a trace."),
     "show": Command("sagascope_collector.cli.sagas", "Show the state of one transaction and its diagnosis."),
     "triage": Command("sagascope_collector.cli.sagas", "List what needs attention now, worst first."),
-    "sql": Command("sagascope_collector.cli.sql", "Query spans, log records and transactions with SQL."),
+    "sql": Command("sagascope_collector.cli.sagas", "Query spans, log records and transactions with SQL."),
     "watch": Command("sagascope_collector.cli.incidents", "Watch what needs attention until Ctrl-C."),
     "incident": Command("sagascope_collector.cli.incidents", "Show, acknowledge, resolve or annotate an incident."),
-    "doctor": Command("sagascope_collector.cli.doctor", "Check a collector and the path of telemetry into it."),
+    "doctor": Command("sagascope_collector.cli.checks", "Check a collector and the path of telemetry into it."),
     "rebuild": Command("sagascope_collector.cli.database", "Recompute all summaries from the stored records."),
     "forget": Command("sagascope_collector.cli.database", "Erase all data of transactions with a business key."),
-    "conformance": Command("sagascope_collector.cli.conformance", "Check an emitter's telemetry against the contract."),
+    "conformance": Command("sagascope_collector.cli.checks", "Check an emitter's telemetry against the contract."),
     "bridge": Command("sagascope_collector.cli.bridge", "Follow another system and report its state to a collector."),
-    "alerts": Command("sagascope_collector.cli.alerts", "Check or test a file of receivers and rules."),
+    "alerts": Command("sagascope_collector.cli.checks", "Check or test a file of receivers and rules."),
 }
 """All commands."""
 

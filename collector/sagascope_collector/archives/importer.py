@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Self
 
 import httpx
 import orjson
@@ -229,16 +229,14 @@ class Report:
         }
 
 
-class Progress(Protocol):
-    """Displays the progress of an import."""
+class Progress:
+    """The progress of an import; this class shows nothing."""
 
     def update(self, report: FileReport, read_bytes: int) -> None:
         """Is called with the number of bytes read of this file, before decompression."""
-        ...
 
     def finish(self, report: FileReport) -> None:
         """Is called when a file is finished."""
-        ...
 
 
 def send_files(files: Iterable[Path], sender: Sender, progress: Progress) -> Iterator[Report]:

@@ -5,10 +5,9 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from json import dumps
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
@@ -18,7 +17,16 @@ from rich.progress import Progress as ProgressBars
 from sagascope_collector import backups, safe_text
 from sagascope_collector.archives import FileReport, Progress, Report, Sender, send_files
 from sagascope_collector.cli import exit_codes, render, sagas, terminal
-from sagascope_collector.cli.connection import OtlpHttp, Url, otlp_http_url, with_client, with_credentials
+from sagascope_collector.cli.options import (
+    Json,
+    OtlpHttp,
+    StoppedDatabase,
+    Url,
+    flag,
+    otlp_http_url,
+    with_client,
+    with_credentials,
+)
 from sagascope_collector.cli.sagas import Environment, Name, Run
 from sagascope_collector.client import DEFAULT_URL, Client, Credentials, schemas
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
@@ -39,7 +47,6 @@ TIME_FORMATS: Final = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"]
 Files = Annotated[
     list[Path], typer.Argument(metavar="FILE...", exists=True, dir_okay=False, readable=True, help="The files to send.")
 ]
-Json = Annotated[bool, typer.Option("--json", envvar="SAGASCOPE_JSON", help="Print only one JSON report.")]
 
 
 @with_credentials
@@ -60,7 +67,7 @@ def import_files(
     with Sender(destination, credentials) as sender, _progress(files, json) as progress:
         report = list(send_files(files, sender, progress))[-1]
     if json:
-        terminal.write(dumps(report.as_json(), indent=2) + "\n")
+        terminal.print_json(report.as_json())
     if report.stopped:
         typer.echo(f"Stopped: {safe_text.line(report.stopped)}\nRun the same command again to continue.", err=True)
     raise typer.Exit(_status(report))
@@ -77,47 +84,31 @@ def _status(report: Report) -> int:
 @contextmanager
 def _progress(files: list[Path], json: bool) -> Iterator[Progress]:
     if json:
-        yield _Silent()
-    elif sys.stderr.isatty():
-        description = TextColumn("{task.description}", markup=False)
-        columns: tuple[ProgressColumn, ...] = (description, BarColumn(), DownloadColumn(), TimeRemainingColumn())
-        with ProgressBars(*columns, console=Console(stderr=True)) as bars:
-            yield _Bars(bars, {str(path): path.stat().st_size for path in files})
-    else:
-        yield _Lines()
+        yield Progress()
+        return
+    description = TextColumn("{task.description}", markup=False)
+    columns: tuple[ProgressColumn, ...] = (description, BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with ProgressBars(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bars:
+        yield _Bars(bars, files)
 
 
-class _Silent:
-    """Prints nothing."""
+class _Bars(Progress):
+    """Prints the result of each file; on a terminal below it, a progress bar for each file."""
 
-    def update(self, report: FileReport, read_bytes: int) -> None:
-        pass
-
-    def finish(self, report: FileReport) -> None:
-        pass
-
-
-class _Lines(_Silent):
-    """Prints the result of each file."""
-
-    def finish(self, report: FileReport) -> None:
-        terminal.write(_summary(report))
-
-
-class _Bars:
-    """Shows a progress bar for each file, and the results above them."""
-
-    def __init__(self, bars: ProgressBars, sizes: dict[str, int]) -> None:
+    def __init__(self, bars: ProgressBars, files: list[Path]) -> None:
         self._bars = bars
         self._tasks = {
-            name: bars.add_task(safe_text.line(Path(name).name, 40), total=size) for name, size in sizes.items()
+            str(path): bars.add_task(safe_text.line(path.name, 40), total=path.stat().st_size) for path in files
         }
 
     def update(self, report: FileReport, read_bytes: int) -> None:
         self._bars.update(self._tasks[report.file], completed=read_bytes)
 
     def finish(self, report: FileReport) -> None:
-        self._bars.console.print(_summary(report).rstrip(), markup=False, highlight=False)
+        if self._bars.disable:
+            terminal.write(_summary(report))
+        else:
+            self._bars.console.print(_summary(report).rstrip(), markup=False, highlight=False)
 
 
 def _summary(report: FileReport) -> str:
@@ -147,45 +138,32 @@ def _counted(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
-Output = Annotated[
-    Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        envvar="SAGASCOPE_OUTPUT",
-        metavar="FILE",
-        dir_okay=False,
-        help="The file to write. Default: standard output.",
-    ),
-]
-ParquetFolder = Annotated[
-    Path | None,
-    typer.Option("--parquet", metavar="FOLDER", help="Export everything as Parquet, by day, to a new folder."),
-]
-Since = Annotated[
-    datetime | None,
-    typer.Option(formats=TIME_FORMATS, metavar="TIME", help="With --parquet: only records that started then or later."),
-]
-Until = Annotated[
-    datetime | None,
-    typer.Option(formats=TIME_FORMATS, metavar="TIME", help="With --parquet: only records that started earlier."),
-]
-StoppedDatabase = Annotated[
-    Path | None,
-    typer.Option(
-        "--db", metavar="PATH", exists=True, dir_okay=False, help="With --parquet: the database of a stopped collector."
-    ),
-]
+def _time(name: str, text: str) -> Any:
+    return flag(name, text, "TIME", envvar=None, formats=TIME_FORMATS)
 
 
 @with_client
 def export(
     client: Client,
     id: Annotated[str | None, typer.Argument(metavar="ID", help="The transaction's id.")] = None,  # noqa: A002
-    output: Output = None,
-    parquet: ParquetFolder = None,
-    since: Since = None,
-    until: Until = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            envvar="SAGASCOPE_OUTPUT",
+            metavar="FILE",
+            dir_okay=False,
+            help="The file to write. Default: standard output.",
+        ),
+    ] = None,
+    parquet: Annotated[
+        Path | None, flag("parquet", "Export everything as Parquet, by day, to a new folder.", "FOLDER", envvar=None)
+    ] = None,
+    since: Annotated[
+        datetime | None, _time("since", "With --parquet: only records that started then or later.")
+    ] = None,
+    until: Annotated[datetime | None, _time("until", "With --parquet: only records that started earlier.")] = None,
     db: StoppedDatabase = None,
     name: Name = None,
     run: Run = None,
@@ -216,7 +194,7 @@ def _select(
     matches = sagas.matching_sagas(client, quoted, name, run, environment)
     if len(matches) > 1:
         typer.echo("Several transactions have that id; select one with --name, --run or --environment:", err=True)
-        typer.echo(terminal.text(render.listing(matches, sagas.now())), err=True, nl=False)
+        typer.echo(terminal.text(render.listing(matches, terminal.now())), err=True, nl=False)
         raise typer.Exit(2)
     return matches[0]
 

@@ -16,7 +16,7 @@ from sagascope_collector.bridges.postgres import Checkpoint as PostgresCheckpoin
 from sagascope_collector.bridges.postgres import Database, GlobalIdFormat, PostgresSource
 from sagascope_collector.bridges.tables import Checkpoint as TablesCheckpoint
 from sagascope_collector.bridges.tables import TablesSource, built_in_mappings, read_mapping
-from sagascope_collector.cli.connection import OtlpHttp, Url, otlp_http_url, with_credentials
+from sagascope_collector.cli.options import OtlpHttp, Url, flag, otlp_http_url, with_credentials
 from sagascope_collector.client import DEFAULT_URL, Credentials
 from sagascope_collector.errors import BadValue, CannotStart
 from sagascope_collector.logging_setup import Format, Level
@@ -26,141 +26,90 @@ _log = logging.getLogger(__name__)
 
 Checkpoint = TypeVar("Checkpoint", bound=BaseModel)
 
-Every = Annotated[
-    float,
-    typer.Option(
-        "--every", envvar="SAGASCOPE_EVERY", metavar="SECONDS", min=0.1, help="The interval between two polls."
-    ),
-]
-CursorFile = Annotated[
-    Path,
-    typer.Option("--cursor", envvar="SAGASCOPE_CURSOR", metavar="PATH", help="The file that stores the checkpoint."),
-]
-Metrics = Annotated[
-    str | None,
-    typer.Option(
-        "--metrics",
-        envvar="SAGASCOPE_METRICS",
-        metavar="HOST:PORT",
-        help="Serve Prometheus metrics of the bridge at this address.",
-    ),
-]
-Environment = Annotated[
-    str,
-    typer.Option(
-        "--environment", envvar="SAGASCOPE_ENVIRONMENT", metavar="NAME", help="The environment of the reported sagas."
-    ),
-]
+Every = Annotated[float, flag("every", "The interval between two polls.", "SECONDS", min=0.1)]
+CursorFile = Annotated[Path, flag("cursor", "The file that stores the checkpoint.", "PATH")]
+Metrics = Annotated[str | None, flag("metrics", "Serve Prometheus metrics of the bridge at this address.", "HOST:PORT")]
+Environment = Annotated[str, flag("environment", "The environment of the reported sagas.", "NAME")]
 Name = Annotated[
-    str,
-    typer.Option(
-        "--name",
-        envvar="SAGASCOPE_NAME",
-        metavar="NAME",
-        help="The saga type, where neither the global id nor other telemetry contains it.",
-    ),
+    str, flag("name", "The saga type, where neither the global id nor other telemetry contains it.", "NAME")
 ]
 Dsn = Annotated[
     list[str],
-    typer.Option(
-        "--dsn",
-        envvar="SAGASCOPE_DSN",
-        metavar="NAME=DSN",
-        help="A database to follow, and the name of the participant. Can be given several times. "
+    flag(
+        "dsn",
+        "A database to follow, and the name of the participant. Can be given several times. "
         "Keep the password in PGPASSFILE or a service file.",
+        "NAME=DSN",
     ),
 ]
 Gid = Annotated[
     str | None,
-    typer.Option(
-        "--gid",
-        envvar="SAGASCOPE_GID",
-        metavar="REGEX",
-        help="The format of global ids: a group (?P<id>...), optionally (?P<name>...), (?P<run>...), "
-        "(?P<participant>...).",
+    flag(
+        "gid",
+        "The format of global ids: a group (?P<id>...), optionally (?P<name>...), (?P<run>...), (?P<participant>...).",
+        "REGEX",
     ),
 ]
 
 DatabaseDsn = Annotated[
-    str,
-    typer.Option(
-        "--dsn",
-        envvar="SAGASCOPE_DSN",
-        metavar="DSN",
-        help="The database to follow. Keep the password in PGPASSFILE or a service file.",
-    ),
+    str, flag("dsn", "The database to follow. Keep the password in PGPASSFILE or a service file.", "DSN")
 ]
 MappingName = Annotated[
     str,
-    typer.Option(
-        "--mapping",
-        envvar="SAGASCOPE_MAPPING",
-        metavar="NAME|FILE",
-        help=f"The mapping of the columns: a file, or one of {', '.join(built_in_mappings())}.",
-    ),
+    flag("mapping", f"The mapping of the columns: a file, or one of {', '.join(built_in_mappings())}.", "NAME|FILE"),
 ]
-History = Annotated[
-    bool,
-    typer.Option("--history", envvar="SAGASCOPE_HISTORY", help="Also report rows that ended before the first poll."),
-]
+History = Annotated[bool, flag("history", "Also report rows that ended before the first poll.")]
 
 TemporalAddress = Annotated[
-    str,
-    typer.Option(
-        "--address", envvar="TEMPORAL_ADDRESS", metavar="HOST:PORT", help="The gRPC address of the Temporal server."
-    ),
+    str, flag("address", "The gRPC address of the Temporal server.", "HOST:PORT", envvar="TEMPORAL_ADDRESS")
 ]
 Namespaces = Annotated[
     list[str] | None,
-    typer.Option(
-        "--namespace",
+    flag(
+        "namespace",
+        "A namespace to follow. Can be given several times.",
+        "NAME",
         envvar="TEMPORAL_NAMESPACE",
-        metavar="NAME",
-        help="A namespace to follow. Can be given several times.",
         show_default="default",
     ),
 ]
 ApiKeyFile = Annotated[
     Path | None,
-    typer.Option(
-        "--api-key-file",
+    flag(
+        "api-key-file",
+        "A file with the API key for Temporal. The connection then uses TLS.",
+        "PATH",
         envvar="SAGASCOPE_TEMPORAL_API_KEY_FILE",
-        metavar="PATH",
         exists=True,
         dir_okay=False,
-        help="A file with the API key for Temporal. The connection then uses TLS.",
     ),
 ]
-Secured = Annotated[bool, typer.Option("--tls", envvar="TEMPORAL_TLS", help="Use TLS for the connection to Temporal.")]
+Secured = Annotated[bool, flag("tls", "Use TLS for the connection to Temporal.", envvar="TEMPORAL_TLS")]
 Roots = Annotated[
     Path | None,
-    typer.Option(
-        "--tls-roots",
-        metavar="PATH",
+    flag(
+        "tls-roots",
+        "The trusted root certificates in PEM, instead of those of this machine.",
+        "PATH",
+        envvar=None,
         exists=True,
         dir_okay=False,
-        help="The trusted root certificates in PEM, instead of those of this machine.",
     ),
 ]
 Certificate = Annotated[
     Path | None,
-    typer.Option(
-        "--tls-cert", metavar="PATH", exists=True, dir_okay=False, help="The bridge's certificate in PEM, for mTLS."
-    ),
+    flag("tls-cert", "The bridge's certificate in PEM, for mTLS.", "PATH", envvar=None, exists=True, dir_okay=False),
 ]
 PrivateKey = Annotated[
     Path | None,
-    typer.Option(
-        "--tls-key", metavar="PATH", exists=True, dir_okay=False, help="The private key of the certificate, in PEM."
-    ),
+    flag("tls-key", "The private key of the certificate, in PEM.", "PATH", envvar=None, exists=True, dir_okay=False),
 ]
 Compensations = Annotated[
     list[str] | None,
-    typer.Option(
-        "--compensation",
-        envvar="SAGASCOPE_COMPENSATION",
-        metavar="ACTIVITY=STEP",
-        help="An activity that compensates another one, if its name does not show it. Can be given several times.",
+    flag(
+        "compensation",
+        "An activity that compensates another one, if its name does not show it. Can be given several times.",
+        "ACTIVITY=STEP",
     ),
 ]
 

@@ -1,7 +1,6 @@
 """The commands `backup`, `restore`, `rebuild` and `forget`: what operators do with a whole database."""
 
 from datetime import UTC, datetime
-from json import dumps
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -10,9 +9,9 @@ import typer
 from sagascope_collector import backups, safe_text
 from sagascope_collector.backups import Contents
 from sagascope_collector.cli import terminal
-from sagascope_collector.cli.connection import Url, with_credentials
 from sagascope_collector.cli.exit_codes import NOT_FOUND
-from sagascope_collector.cli.options import option
+from sagascope_collector.cli.options import Json, StoppedDatabase, Url, flag, with_credentials
+from sagascope_collector.cli.serve import option
 from sagascope_collector.client import DEFAULT_URL, Client, Credentials, schemas
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.settings import DEFAULT_DB
@@ -20,11 +19,6 @@ from sagascope_collector.settings import DEFAULT_DB
 BACKUP_TIMEOUT_SECONDS: Final = 120.0
 
 FORGET_TIMEOUT_SECONDS: Final = 3_600.0
-
-StoppedDatabase = Annotated[
-    Path | None,
-    typer.Option("--db", metavar="PATH", exists=True, dir_okay=False, help="The database of a stopped collector."),
-]
 
 
 @with_credentials
@@ -64,7 +58,7 @@ def _back_up_database(db: Path, file: Path) -> Contents:
 
 def restore(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The backup.")],
-    db: Annotated[Path, typer.Option("--db", metavar="PATH", help="The database to create.")] = Path(DEFAULT_DB),
+    db: Annotated[Path, flag("db", "The database to create.", "PATH", envvar=None)] = Path(DEFAULT_DB),
 ) -> None:
     """Create a database from a backup.
 
@@ -100,17 +94,16 @@ def rebuild(db: Annotated[str, option("db")] = DEFAULT_DB) -> None:
 @with_credentials
 def forget(
     key: Annotated[
-        str,
-        typer.Option("--key", metavar="NAME=VALUE", help="A business key and its value, for example customer=4711."),
+        str, flag("key", "A business key and its value, for example customer=4711.", "NAME=VALUE", envvar=None)
     ],
     credentials: Credentials,
-    yes: Annotated[bool, typer.Option("--yes", help="Delete them. This is irreversible.")] = False,
+    yes: Annotated[bool, flag("yes", "Delete them. This is irreversible.", envvar=None)] = False,
     environment: Annotated[
-        str | None, typer.Option("--environment", metavar="NAME", help="Only in this environment. Default: in all.")
+        str | None, flag("environment", "Only in this environment. Default: in all.", "NAME", envvar=None)
     ] = None,
     url: Url = DEFAULT_URL,
     db: StoppedDatabase = None,
-    json: Annotated[bool, typer.Option("--json", envvar="SAGASCOPE_JSON", help="Print the API's answer.")] = False,
+    json: Json = False,
 ) -> None:
     """Erase all data of transactions with a business key.
 
@@ -125,7 +118,7 @@ def forget(
     request = schemas.Forget(key=name, value=value, environment=environment)
     result = _erase_in_database(db, request, yes) if db else _erase_in_collector(url, credentials, request, yes)
     if json:
-        terminal.write(dumps(result.model_dump(mode="json"), indent=2) + "\n")
+        terminal.print_json(result)
     else:
         _print_erasure(result, key)
     if not result.sagas:

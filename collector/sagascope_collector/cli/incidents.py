@@ -16,7 +16,7 @@ from rich.text import Text
 
 from sagascope_collector import safe_text
 from sagascope_collector.cli import render, terminal
-from sagascope_collector.cli.connection import with_client
+from sagascope_collector.cli.options import Json, flag, with_client
 from sagascope_collector.client import Client, CollectorUnreachable, Timeout, Unavailable, schemas
 
 
@@ -24,17 +24,12 @@ from sagascope_collector.client import Client, CollectorUnreachable, Timeout, Un
 def incident(
     key: Annotated[str, typer.Argument(metavar="KEY", help="The incident's key, as triage shows it.")],
     client: Client,
-    json: Annotated[bool, typer.Option("--json", envvar="SAGASCOPE_JSON", help="Print the API's answer.")] = False,
-    acknowledge: Annotated[bool, typer.Option("--acknowledge", help="Mark it as acknowledged.")] = False,
-    resolve: Annotated[bool, typer.Option("--resolve", help="Mark it as resolved.")] = False,
-    reopen: Annotated[bool, typer.Option("--reopen", help="Mark it as open.")] = False,
-    note: Annotated[str | None, typer.Option("--note", metavar="TEXT", help="Set its note.")] = None,
-    by: Annotated[
-        str | None,
-        typer.Option(
-            "--by", envvar="SAGASCOPE_BY", metavar="NAME", help="Author of the change. Default: the current user."
-        ),
-    ] = None,
+    json: Json = False,
+    acknowledge: Annotated[bool, flag("acknowledge", "Mark it as acknowledged.", envvar=None)] = False,
+    resolve: Annotated[bool, flag("resolve", "Mark it as resolved.", envvar=None)] = False,
+    reopen: Annotated[bool, flag("reopen", "Mark it as open.", envvar=None)] = False,
+    note: Annotated[str | None, flag("note", "Set its note.", "TEXT", envvar=None)] = None,
+    by: Annotated[str | None, flag("by", "Author of the change. Default: the current user.", "NAME")] = None,
 ) -> None:
     """Show, acknowledge, resolve or annotate an incident.
 
@@ -51,7 +46,7 @@ def incident(
     else:
         result = client.incident(key)
     if json:
-        terminal.write(dumps(result.model_dump(mode="json"), indent=2) + "\n")
+        terminal.print_json(result)
     else:
         terminal.show(Group(*render_incident(result, terminal.now()), *_details(result)))
 
@@ -101,10 +96,7 @@ TEMPORARY_ERRORS: Final = (CollectorUnreachable, Timeout, Unavailable)
 
 @with_client
 def watch(
-    client: Client,
-    every: Annotated[
-        float, typer.Option("--every", envvar="SAGASCOPE_EVERY", metavar="SECONDS", min=0.2, help="Refresh interval.")
-    ] = 2.0,
+    client: Client, every: Annotated[float, flag("every", "Refresh interval.", "SECONDS", min=0.2)] = 2.0
 ) -> None:
     """Watch what needs attention until Ctrl-C.
 
@@ -215,7 +207,7 @@ def _lines(one: schemas.Incident, now: datetime) -> list[Text]:
         f"{SCOPE_LABELS[one.scope]}; since {terminal.day_and_time(one.since)}, {terminal.elapsed(one.since, now)}",
         _failure_rate(one.failure_rate) if one.failure_rate else "",
         f"error: {safe_text.line(one.error_sample, 300)}" if one.error_sample else "",
-        *(_amount_at_risk(each) for each in one.amount_at_risk),
+        *(f"amount at risk: {render.amount_at_risk(each)}" for each in one.amount_at_risk),
         f"recommended: {recommended}" if recommended else "",
         f"for example {', '.join(safe_text.line(each, MAX_VALUE_CHARACTERS) for each in one.examples)}"
         if one.examples
@@ -231,12 +223,6 @@ def _failure_rate(rate: schemas.FailureRate) -> str:
     share = f"{rate.failed / max(rate.ended, 1):.1%} {what}"
     baseline = "too few ended before to know a baseline" if rate.baseline is None else f"usually {rate.baseline:.1%}"
     return f"{share}; {baseline}"
-
-
-def _amount_at_risk(amount_at_risk: schemas.AmountAtRisk) -> str:
-    currency = safe_text.line(amount_at_risk.currency, 20)
-    certain, possible = amount_at_risk.certain, amount_at_risk.possible
-    return f"amount at risk: {certain} {currency} certain, {possible} {currency} possible"
 
 
 def _common_attribute(one: schemas.CommonAttribute) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from sagascope_collector.cli.connection import with_credentials
+from sagascope_collector.cli.options import flag, with_credentials
 from sagascope_collector.client import DEFAULT_URL, Credentials
 from sagascope_collector.errors import CannotStart
 
@@ -22,37 +22,17 @@ DEMO_NEEDS = ("opentelemetry.sdk", "starlette", "uvicorn", "httpx", "rich", "duc
 
 def demo(
     context: typer.Context,
-    headless: Annotated[
-        bool, typer.Option("--headless", envvar="SAGASCOPE_HEADLESS", help="Run without a browser, and exit.")
-    ] = False,
-    json: Annotated[
-        bool, typer.Option("--json", envvar="SAGASCOPE_JSON", help="With --headless: print only one JSON report.")
-    ] = False,
+    headless: Annotated[bool, flag("headless", "Run without a browser, and exit.")] = False,
+    json: Annotated[bool, flag("json", "With --headless: print only one JSON report.")] = False,
     engine: Annotated[
-        str | None,
-        typer.Option(
-            envvar="SAGASCOPE_ENGINE", help="Transport or engine of the services instead of HTTP: nats, temporal."
-        ),
+        str | None, flag("engine", "Transport or engine of the services instead of HTTP: nats, temporal.")
     ] = None,
-    folder: Annotated[
-        str | None, typer.Option(envvar="SAGASCOPE_FOLDER", help="Folder for logs and databases. Default: .demo.")
-    ] = None,
-    otlp_grpc: Annotated[
-        str | None, typer.Option(envvar="SAGASCOPE_OTLP_GRPC", metavar="HOST:PORT", help="The collector's OTLP/gRPC.")
-    ] = None,
-    otlp_http: Annotated[
-        str | None, typer.Option(envvar="SAGASCOPE_OTLP_HTTP", metavar="HOST:PORT", help="The collector's OTLP/HTTP.")
-    ] = None,
-    api: Annotated[
-        str | None, typer.Option(envvar="SAGASCOPE_API", metavar="HOST:PORT", help="The collector's HTTP API.")
-    ] = None,
-    dashboard: Annotated[
-        str | None, typer.Option(envvar="SAGASCOPE_DASHBOARD", metavar="HOST:PORT", help="The dashboard.")
-    ] = None,
-    services: Annotated[
-        str | None,
-        typer.Option(envvar="SAGASCOPE_SERVICES", metavar="HOST:PORT", help="The first of six ports in a row."),
-    ] = None,
+    folder: Annotated[str | None, flag("folder", "Folder for logs and databases. Default: .demo.")] = None,
+    otlp_grpc: Annotated[str | None, flag("otlp-grpc", "The collector's OTLP/gRPC.", "HOST:PORT")] = None,
+    otlp_http: Annotated[str | None, flag("otlp-http", "The collector's OTLP/HTTP.", "HOST:PORT")] = None,
+    api: Annotated[str | None, flag("api", "The collector's HTTP API.", "HOST:PORT")] = None,
+    dashboard: Annotated[str | None, flag("dashboard", "The dashboard.", "HOST:PORT")] = None,
+    services: Annotated[str | None, flag("services", "The first of six ports in a row.", "HOST:PORT")] = None,
 ) -> None:
     """Run a demo with stuck payments on this machine.
 
@@ -79,24 +59,23 @@ def demo(
 @with_credentials
 def dashboard(
     credentials: Credentials,
-    address: Annotated[
-        str, typer.Option(envvar="SAGASCOPE_ADDRESS", metavar="HOST:PORT", help="Address of the dashboard.")
-    ] = "127.0.0.1:8501",
-    url: Annotated[str, typer.Option(envvar="SAGASCOPE_URL", help="The collector's API.")] = DEFAULT_URL,
+    address: Annotated[str, flag("address", "Address of the dashboard.", "HOST:PORT")] = "127.0.0.1:8501",
+    url: Annotated[str, flag("url", "The collector's API.")] = DEFAULT_URL,
     link: Annotated[
         list[str] | None,
-        typer.Option(
+        flag(
+            "link",
+            "Link to another tool for a transaction, such as Jaeger=https://jaeger.example.com/trace/{trace_id}.",
+            "NAME=URL",
             envvar="SAGASCOPE_LINKS",
-            metavar="NAME=URL",
-            help="Link to another tool for a transaction, such as Jaeger=https://jaeger.example.com/trace/{trace_id}.",
         ),
     ] = None,
     allowed_host: Annotated[
         list[str] | None,
-        typer.Option(
-            envvar="SAGASCOPE_ALLOWED_HOST",
-            metavar="NAME",
-            help="Name by which the dashboard may be called, beside localhost, IP addresses and its own address.",
+        flag(
+            "allowed-host",
+            "Name by which the dashboard may be called, beside localhost, IP addresses and its own address.",
+            "NAME",
         ),
     ] = None,
 ) -> None:

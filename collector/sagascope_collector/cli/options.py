@@ -1,71 +1,132 @@
-"""Derives the command-line options of a command from the collector's settings."""
+"""Options of the commands: the function that declares them, and those that several commands share."""
 
 import inspect
-from types import NoneType
-from typing import Annotated, Any, get_args
+import os
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, Final
 
 import typer
-from annotated_types import Ge, Le
-from pydantic.fields import FieldInfo
+from pydantic import ValidationError
 
-from sagascope_collector.settings import Option, Settings, variable
-
-
-def option(name: str) -> Any:
-    """Returns the option of a setting, for the annotation of a parameter."""
-    field = Settings.model_fields[name]
-    form = _form(field)
-    flag = name.replace("_", "-")
-    is_switch = field.annotation == bool | None
-    return typer.Option(
-        f"--{flag}/--no-{flag}" if is_switch else f"--{flag}",
-        envvar=variable(name),
-        help=field.description,
-        metavar=form.metavar,
-        show_default=form.show_default,
-        min=_limit(field, Ge),
-        max=_limit(field, Le),
-    )
+from sagascope_collector.client import DEFAULT_URL, Client, NotSagascope
+from sagascope_collector.client.credentials import FILES, Credentials
+from sagascope_collector.saga_filters import FILTERS, SagaFilters
 
 
-def settings_parameters() -> list[inspect.Parameter]:
-    """Returns a parameter for each setting, in the order of their declaration."""
-    return [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=_default(field),
-            annotation=Annotated[_option_type(field), option(name)],
-        )
-        for name, field in Settings.model_fields.items()
+def flag(name: str, text: str, metavar: str | None = None, **details: Any) -> Any:
+    """Returns the option ``--name`` with the environment variable ``SAGASCOPE_NAME``; `details` are Typer's."""
+    variable = f"SAGASCOPE_{name.upper().replace('-', '_')}"
+    return typer.Option(f"--{name}", help=text, metavar=metavar, **{"envvar": variable} | details)
+
+
+Json = Annotated[bool, flag("json", "Print JSON instead of text.")]
+Url = Annotated[str, flag("url", "The collector's API.", "URL")]
+OtlpHttp = Annotated[
+    str | None,
+    flag(
+        "otlp-http",
+        "Address or URL of the OTLP/HTTP receiver. Default: the one that the collector of --url reports.",
+        "HOST:PORT",
+    ),
+]
+StoppedDatabase = Annotated[
+    Path | None, flag("db", "The database of a stopped collector.", "PATH", envvar=None, exists=True, dir_okay=False)
+]
+
+_CREDENTIALS: Mapping[str, str] = {
+    "token_file": "File with the access token; or set SAGASCOPE_TOKEN.",
+    "ca_file": "File with the CA that signed the collector's certificate.",
+    "client_cert": "File with the client certificate.",
+    "client_key": "File with the client certificate's key.",
+}
+
+_FILES: Mapping[str, tuple[Any, Any]] = {
+    name: (Annotated[Path | None, flag(name.replace("_", "-"), text, "PATH", envvar=FILES[name])], None)
+    for name, text in _CREDENTIALS.items()
+}
+"""The type and default of the option of each credential."""
+
+SWITCHES: Final = frozenset(name for name, field in SagaFilters.model_fields.items() if field.annotation == bool | None)
+"""Filters that are true or false."""
+
+Command = Callable[..., None]
+
+
+def with_client(command: Command) -> Command:
+    """Adds ``--url`` and the credential options to a command, which receives a client as its parameter ``client``."""
+    return _with_options(command, "client", {"url": (Url, DEFAULT_URL), **_FILES}, _client)
+
+
+def with_credentials(command: Command) -> Command:
+    """Adds the credential options to a command, which receives its parameter ``credentials``."""
+    return _with_options(command, "credentials", _FILES, lambda **files: nullcontext(_credentials(**files)))
+
+
+def with_filters(command: Command) -> Command:
+    """Adds an option for each filter of a list of sagas to a command, which receives its parameter ``filters``."""
+    options = {name: (Annotated[_filter_type(name), _filter_option(name)], None) for name in FILTERS}
+    return _with_options(command, "filters", options, lambda **values: nullcontext(_filters(values)))
+
+
+def _filter_type(name: str) -> Any:
+    return bool | None if name in SWITCHES else str | None
+
+
+def _filter_option(name: str) -> Any:
+    help_ = SagaFilters.model_fields[name].description
+    if name in SWITCHES:
+        return typer.Option(f"--{name}/--no-{name}", help=help_)
+    return typer.Option(f"--{name}", metavar="TEXT", help=help_)
+
+
+def _filters(values: Mapping[str, Any]) -> SagaFilters:
+    try:
+        return SagaFilters.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        message = str(first["msg"]).removeprefix("Value error, ")
+        raise typer.BadParameter(f"--{first['loc'][0]}: {message}") from error
+
+
+def otlp_http_url(url: str, otlp_http: str | None, credentials: Credentials) -> str:
+    """Returns the URL of the OTLP/HTTP receiver: the option's, else the one that the collector's API reports."""
+    if otlp_http:
+        return otlp_http if "://" in otlp_http else f"http://{otlp_http}"
+    with Client(url, credentials=credentials) as client:
+        reported = client.otlp_http()
+    if reported is None:
+        raise NotSagascope(url, f"{url} does not report its OTLP/HTTP address; set it with --otlp-http.")
+    return reported
+
+
+def _client(url: str, **files: Path | None) -> Client:
+    return Client(url, credentials=_credentials(**files))
+
+
+def _credentials(**files: Path | None) -> Credentials:
+    return Credentials.from_environment(os.environ, **files)
+
+
+def _with_options(
+    command: Command,
+    parameter: str,
+    options: Mapping[str, tuple[Any, Any]],
+    make: Callable[..., AbstractContextManager[Any]],
+) -> Command:
+    """Replaces a parameter by options, from whose values `make` creates it."""
+
+    @wraps(command)
+    def run(**values: Any) -> None:
+        with make(**{name: values.pop(name) for name in options}) as made:
+            command(**values, **{parameter: made})
+
+    own = [each for name, each in inspect.signature(command).parameters.items() if name != parameter]
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
+        for name, (hint, default) in options.items()
     ]
-
-
-def parse_settings(values: dict[str, Any]) -> Settings:
-    """Validates the values of the options; an option without a value has the setting's default."""
-    return Settings.model_validate({name: value for name, value in values.items() if value is not None})
-
-
-def _limit(field: FieldInfo, kind: type[Ge] | type[Le]) -> Any:
-    """Returns the lower or upper limit of a setting's value."""
-    return next((getattr(each, kind.__name__.lower()) for each in field.metadata if isinstance(each, kind)), None)
-
-
-def _form(field: FieldInfo) -> Option:
-    return next((each for each in field.metadata if isinstance(each, Option)), Option())
-
-
-def _default(field: FieldInfo) -> Any:
-    form, default = _form(field), field.get_default(call_default_factory=True)
-    if default is None or default in ((), {}):
-        return None
-    return form.default or (str(default) if form.is_text else default)
-
-
-def _option_type(field: FieldInfo) -> Any:
-    """Returns the type for the command-line parser: a text, or the setting's own type."""
-    if not _form(field).is_text:
-        return field.annotation
-    if field.get_default(call_default_factory=True) in ((), {}):
-        return list[str] | None
-    return str | None if NoneType in get_args(field.annotation) else str
+    run.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
+    return run

@@ -1,16 +1,19 @@
-"""The commands `find`, `show` and `triage`."""
+"""The commands `find`, `show`, `triage` and `sql`."""
 
-from datetime import UTC, datetime
+import csv as csvs
+import io
+from datetime import datetime
 from json import dumps
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from rich.console import Group
+from rich.table import Table
 from rich.text import Text
 
 from sagascope_collector import safe_text
 from sagascope_collector.cli import exit_codes, incidents, render, terminal
-from sagascope_collector.cli.connection import with_client, with_filters
+from sagascope_collector.cli.options import Json, flag, with_client, with_filters
 from sagascope_collector.client import Client, SagaFilters, schemas
 from sagascope_collector.errors import NotFound
 
@@ -25,31 +28,9 @@ MAX_SUGGESTIONS: Final = 5
 
 ATTENTION_PRECEDENCE: Final = tuple(schemas.AttentionCode)
 
-Json = Annotated[bool, typer.Option("--json", envvar="SAGASCOPE_JSON", help="Print the API's answer.")]
-Name = Annotated[
-    str | None,
-    typer.Option("--name", envvar="SAGASCOPE_NAME", metavar="NAME", help="Only of this type, such as payment."),
-]
-Run = Annotated[str | None, typer.Option("--run", envvar="SAGASCOPE_RUN", metavar="RUN", help="Only this run.")]
-Environment = Annotated[
-    str | None,
-    typer.Option("--environment", envvar="SAGASCOPE_ENVIRONMENT", metavar="NAME", help="Only of this environment."),
-]
-Limit = Annotated[
-    int | None,
-    typer.Option(
-        "--limit",
-        envvar="SAGASCOPE_LIMIT",
-        metavar="NUMBER",
-        min=1,
-        max=MAX_TRIAGE_SAGAS,
-        help="Maximum number of transactions.",
-    ),
-]
-
-Plan = Annotated[
-    bool, typer.Option("--plan", help="Print a line of JSON for each transaction, with its recommended action.")
-]
+Name = Annotated[str | None, flag("name", "Only of this type, such as payment.", "NAME")]
+Run = Annotated[str | None, flag("run", "Only this run.", "RUN")]
+Environment = Annotated[str | None, flag("environment", "Only of this environment.", "NAME")]
 
 
 @with_client
@@ -66,10 +47,10 @@ def find(
     """
     result = client.search(_checked_query(query))
     if json:
-        _print(result)
+        terminal.print_json(result)
     elif result.matches:
         sagas, kinds = [each.saga for each in result.matches], [each.kind for each in result.matches]
-        terminal.show(render.listing(sagas, now(), kinds))
+        terminal.show(render.listing(sagas, terminal.now(), kinds))
     else:
         terminal.show(render.nothing_found(query, result.reason))
         _print_other_meaning(client, query)
@@ -94,7 +75,7 @@ def show(
     if len(chosen) == 1:
         one = chosen[0]
         saga = client.saga(one.name, one.id, environment=one.environment, run=one.run)
-        _print(saga) if json else terminal.show(render.saga(saga, now()))
+        terminal.print_json(saga) if json else terminal.show(render.saga(saga, terminal.now()))
     else:
         _list(chosen, json)
 
@@ -112,14 +93,24 @@ def matching_sagas(
     if chosen := [each for each in known if _matches(each, name, run, environment)]:
         return chosen
     if json:
-        _print(_missing(quoted))
+        terminal.print_json(_missing(quoted))
         raise typer.Exit(exit_codes.NOT_FOUND)
     return _print_known_variants(quoted, known) if known else _print_suggestions(quoted, result)
 
 
 @with_client
 @with_filters
-def triage(client: Client, filters: SagaFilters, json: Json = False, limit: Limit = None, plan: Plan = False) -> None:
+def triage(
+    client: Client,
+    filters: SagaFilters,
+    json: Json = False,
+    limit: Annotated[
+        int | None, flag("limit", "Maximum number of transactions.", "NUMBER", min=1, max=MAX_TRIAGE_SAGAS)
+    ] = None,
+    plan: Annotated[
+        bool, flag("plan", "Print a line of JSON for each transaction, with its recommended action.", envvar=None)
+    ] = False,
+) -> None:
     """List what needs attention now, worst first.
 
     Incidents of several transactions come first, then single transactions. With a filter, all transactions that match
@@ -135,7 +126,9 @@ def triage(client: Client, filters: SagaFilters, json: Json = False, limit: Limi
     needing = sorted(_needing(client, SagaFilters(alone=True) if shared else filters), key=_urgency)
     shown = needing[: limit or (MAX_TRIAGE_SAGAS if json else DEFAULT_TRIAGE_SAGAS)]
     if shared:
-        terminal.show(Group(*(piece for each in shared for piece in (*incidents.render_incident(each, now()), Text()))))
+        terminal.show(
+            Group(*(piece for each in shared for piece in (*incidents.render_incident(each, terminal.now()), Text())))
+        )
     if json or shown:
         _list(shown, json)
     elif not shared:
@@ -175,9 +168,9 @@ def _matches(saga: schemas.SagaSummary, name: str | None, run: str | None, envir
 
 def _list(items: list[schemas.SagaSummary], json: bool) -> None:
     if json:
-        _print(schemas.Sagas(items=items, next_cursor=None))
+        terminal.print_json(schemas.Sagas(items=items, next_cursor=None))
     else:
-        terminal.show(render.listing(items, now()))
+        terminal.show(render.listing(items, terminal.now()))
 
 
 def _checked_query(quoted: str) -> str:
@@ -241,11 +234,67 @@ def _print_suggestions(quoted: str, result: schemas.SearchResult) -> NoReturn:
     raise typer.Exit(exit_codes.NOT_FOUND)
 
 
-def _print(answer: schemas.Wire) -> None:
-    """Prints JSON in ASCII, which is valid in any encoding and safe for terminals."""
-    terminal.write(dumps(answer.model_dump(mode="json"), indent=2) + "\n")
+MAX_ROWS: int = 100_000
+
+MAX_CELL_CHARACTERS: int = 300
+"""Of a value in a table; --json and --csv print it whole."""
 
 
-def now() -> datetime:
-    """Returns the current time in UTC."""
-    return datetime.now(UTC)
+@with_client
+def sql(
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="One SELECT over spans, logs and sagas.")],
+    client: Client,
+    json: Json = False,
+    csv: Annotated[bool, flag("csv", "Print comma-separated values.")] = False,
+    limit: Annotated[
+        int | None, flag("limit", "How many rows at most; 1,000 unless given.", "NUMBER", min=1, max=MAX_ROWS)
+    ] = None,
+    timeout: Annotated[
+        float | None, flag("timeout", "How long the query may take; 10 unless given.", "SECONDS", min=0.001, max=10)
+    ] = None,
+) -> None:
+    """Query spans, log records and transactions with SQL.
+
+    The query is one SELECT in DuckDB's SQL over the views spans, logs and sagas; "DESCRIBE spans" lists the columns.
+    See docs/sql.md.
+    """
+    if json and csv:
+        raise typer.BadParameter("--json and --csv exclude each other.")
+    result = client.sql(query, limit=limit, timeout=timeout)
+    if json:
+        terminal.print_json(result)
+    elif csv:
+        terminal.write(_comma_separated(result))
+    else:
+        terminal.show(_table(result))
+    if result.truncated:
+        typer.echo(f"Only the first {len(result.rows):,} rows are shown; --limit sets how many.", err=True)
+
+
+def _table(result: schemas.SqlResult) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for place, column in enumerate(result.columns):
+        is_number = any(isinstance(row[place], int | float) for row in result.rows)
+        table.add_column(
+            Text(safe_text.line(column.name, MAX_CELL_CHARACTERS), "bold"),
+            justify="right" if is_number else "left",
+            overflow="fold",
+        )
+    for row in result.rows:
+        table.add_row(*(Text(safe_text.line(_text(value), MAX_CELL_CHARACTERS)) for value in row))
+    return table
+
+
+def _comma_separated(result: schemas.SqlResult) -> str:
+    written = io.StringIO()
+    writer = csvs.writer(written, lineterminator="\n")
+    writer.writerow([each.name for each in result.columns])
+    writer.writerows([_text(value) for value in row] for row in result.rows)
+    return written.getvalue()
+
+
+def _text(value: Any) -> str:
+    """Returns a value as text: nothing for NULL, JSON for what nests."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else dumps(value, ensure_ascii=False)

@@ -1,13 +1,15 @@
-"""The command `serve`."""
+"""The command `serve`, and the options of all commands that are derived from the collector's settings."""
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from types import NoneType
+from typing import Annotated, Any, get_args
 
 import typer
+from annotated_types import Ge, Le
+from pydantic.fields import FieldInfo
 
-from sagascope_collector.cli.options import parse_settings, settings_parameters
-from sagascope_collector.settings import Settings
+from sagascope_collector.settings import Option, Settings, variable
 
 Announce = Callable[[Mapping[str, str]], None]
 """Called once, when all ports listen, with their addresses by name."""
@@ -23,10 +25,10 @@ def command(run: Run) -> Callable[..., None]:
 
         Port 0 selects any free port; the addresses are printed.
         """
-        settings = parse_settings(values)
+        settings = _settings(values)
         run(settings, lambda addresses: _announce(settings.db, addresses))
 
-    serve.__signature__ = inspect.Signature(settings_parameters())  # type: ignore[attr-defined]
+    serve.__signature__ = inspect.Signature(_parameters())  # type: ignore[attr-defined]
     return serve
 
 
@@ -35,3 +37,63 @@ def _announce(db: str, addresses: Mapping[str, str]) -> None:
     typer.echo(f"  OTLP over gRPC  {addresses['otlp_grpc']}")
     typer.echo(f"  OTLP over HTTP  http://{addresses['otlp_http']}")
     typer.echo(f"  HTTP API        http://{addresses['api']}")
+
+
+def option(name: str) -> Any:
+    """Returns the option of a setting, for the annotation of a parameter."""
+    field = Settings.model_fields[name]
+    form = _form(field)
+    flag = name.replace("_", "-")
+    is_switch = field.annotation == bool | None
+    return typer.Option(
+        f"--{flag}/--no-{flag}" if is_switch else f"--{flag}",
+        envvar=variable(name),
+        help=field.description,
+        metavar=form.metavar,
+        show_default=form.show_default,
+        min=_limit(field, Ge),
+        max=_limit(field, Le),
+    )
+
+
+def _parameters() -> list[inspect.Parameter]:
+    """Returns a parameter for each setting, in the order of their declaration."""
+    return [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=_default(field),
+            annotation=Annotated[_option_type(field), option(name)],
+        )
+        for name, field in Settings.model_fields.items()
+    ]
+
+
+def _settings(values: dict[str, Any]) -> Settings:
+    """Validates the values of the options; an option without a value has the setting's default."""
+    return Settings.model_validate({name: value for name, value in values.items() if value is not None})
+
+
+def _limit(field: FieldInfo, kind: type[Ge] | type[Le]) -> Any:
+    """Returns the lower or upper limit of a setting's value."""
+    return next((getattr(each, kind.__name__.lower()) for each in field.metadata if isinstance(each, kind)), None)
+
+
+def _form(field: FieldInfo) -> Option:
+    return next((each for each in field.metadata if isinstance(each, Option)), Option())
+
+
+def _default(field: FieldInfo) -> Any:
+    form, default = _form(field), field.get_default(call_default_factory=True)
+    if default is None or default in ((), {}):
+        return None
+    return form.default or (str(default) if form.is_text else default)
+
+
+def _option_type(field: FieldInfo) -> Any:
+    """Returns the type for the command-line parser: a text, or the setting's own type."""
+    if not _form(field).is_text:
+        return field.annotation
+    if field.get_default(call_default_factory=True) in ((), {}):
+        return list[str] | None
+    return str | None if NoneType in get_args(field.annotation) else str

@@ -2,9 +2,12 @@
 
 import re
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final
+from json import dumps
+from typing import Any, Final
 
+from pydantic import BaseModel
 from rich.console import Console, RenderableType
 
 from sagascope_collector.durations import format_duration
@@ -12,7 +15,7 @@ from sagascope_collector.durations import format_duration
 ASCII: Final = str.maketrans(
     {"✓": "+", "✗": "x", "▶": ">", "↩": "<", "·": ".", "█": "#", "▓": "%", "░": "-", "…": "~", "⏎": "|"}
 )
-"""Replacements for the marks and textures of `render` and `timeline`."""
+"""Replacements for the marks and textures of `render`."""
 
 
 def show(renderable: RenderableType) -> None:
@@ -34,6 +37,12 @@ def write(output: str) -> None:
     if not encoding.lower().startswith("utf"):
         output = output.translate(ASCII).encode(encoding, "backslashreplace").decode(encoding)
     sys.stdout.write(output)
+
+
+def print_json(document: BaseModel | Mapping[str, Any]) -> None:
+    """Prints JSON in ASCII, which is valid in any encoding and safe for terminals."""
+    plain = document.model_dump(mode="json") if isinstance(document, BaseModel) else document
+    write(dumps(plain, indent=2) + "\n")
 
 
 def now() -> datetime:
