@@ -50,8 +50,12 @@ def _inline_script_hashes() -> list[str]:
     return [f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in scripts]
 
 
+METRICS_PATH = "/_stcore/metrics"
+"""Streamlit's own metrics: it serves them to everybody, before any login."""
+
+
 class SecurityHeaders:
-    """Adds the security headers to every response."""
+    """Adds the security headers to every response, and hides Streamlit's metrics."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -65,13 +69,14 @@ class SecurityHeaders:
         """Adds the headers to HTTP responses."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
+        answer = PlainTextResponse("Not found", 404) if scope["path"].rstrip("/").endswith(METRICS_PATH) else self._app
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(self._headers)
             await send(message)
 
-        return await self._app(scope, receive, send_with_headers)
+        return await answer(scope, receive, send_with_headers)
 
 
 class HostGuard:

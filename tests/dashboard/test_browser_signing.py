@@ -74,7 +74,7 @@ def _ask_for_a_login(folder: Path, port: int, provider: Provider) -> None:
 def test_who_signed_in_acknowledges_by_their_name_and_signs_out(
     page: Page, address: str, collector: RunningCollector, provider: Provider
 ) -> None:
-    key = _incidents(collector)[0]["key"]
+    key, left = _incidents(collector)[0]["key"], provider.left
     page.goto(address)
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_label("Find a transaction")).to_be_visible()
@@ -89,7 +89,35 @@ def test_who_signed_in_acknowledges_by_their_name_and_signs_out(
     expect(page.locator(".sagascope-elements h1")).to_have_text("Log in")
     expect(page.locator(".sagascope-elements")).not_to_contain_text(REFUSED)
     expect(page.get_by_label("Find a transaction")).to_have_count(0)
-    assert provider.left == 1
+    assert provider.left == left + 1
+
+
+def test_two_sessions_do_not_mix(
+    browser: Browser,
+    page: Page,
+    address: str,
+    collector: RunningCollector,
+    provider: Provider,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    incident = f"{address}/incident?key={_incidents(collector)[0]['key']}"
+    page.goto(address)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_label("Find a transaction")).to_be_visible()
+    monkeypatch.setattr(provider, "claims", {"sub": "2", "name": "Grace Hopper", "email": "grace@example.com"})
+    context = at_a_desk(browser)
+    other = context.new_page()
+    other.goto(address)
+    other.get_by_role("button", name="Log in").click()
+    expect(other.get_by_label("Find a transaction")).to_be_visible()
+    for shown, name in ((page, "Ada Lovelace"), (other, "Grace Hopper"), (page, "Ada Lovelace")):
+        shown.goto(incident)
+        expect(shown.get_by_label("Your name")).to_have_value(name)
+    other.get_by_role("button", name="Log out").click()
+    expect(other.locator(".sagascope-elements h1")).to_have_text("Log in")
+    page.reload()
+    expect(page.get_by_label("Your name")).to_have_value("Ada Lovelace")
+    context.close()
 
 
 @pytest.mark.parametrize(
@@ -97,10 +125,12 @@ def test_who_signed_in_acknowledges_by_their_name_and_signs_out(
     [
         ({"claims": {"iss": "http://another.example"}}, REFUSED),
         ({"claims": {"nonce": "of another login"}}, REFUSED),
+        ({"claims": {"aud": "another client"}}, REFUSED),
+        ({"claims": {"exp": 1_700_000_000}}, REFUSED),
         ({"denies": True}, REFUSED),
         ({"away": True}, "does not answer"),
     ],
-    ids=["issuer", "nonce", "denied", "away"],
+    ids=["issuer", "nonce", "audience", "expired", "denied", "away"],
 )
 def test_a_failed_login_is_reported_and_can_be_retried(
     page: Page, address: str, provider: Provider, monkeypatch: pytest.MonkeyPatch, said: dict[str, Any], told: str

@@ -33,6 +33,13 @@ def test_a_page_of_another_server_is_refused(address: str) -> None:
     assert httpx.get(f"{address}/_stcore/host-config", headers=headers, trust_env=False).status_code == 403
 
 
+@pytest.mark.parametrize("path", ["/_stcore/metrics", "/saga/_stcore/metrics", "/_stcore/metrics/"])
+def test_what_the_server_measures_of_itself_is_hidden(address: str, path: str) -> None:
+    answer = httpx.get(address + path, trust_env=False)
+    assert "cache_memory_bytes" not in answer.text
+    assert "active_sessions" not in answer.text
+
+
 @pytest.mark.parametrize(
     ("host", "origin", "status"),
     [
