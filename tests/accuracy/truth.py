@@ -279,7 +279,7 @@ class _Truth:
             shown = self.assembled.of(work)
             if shown is None or work.executor.dies == inf or self.state(work) != "in_flight":
                 continue
-            later = [self.came(other) for other in self.works[place + 1 :]]
+            later = [self.came(other) for other in self.works[place + 1 :] if self._is_behind(other, work)]
             until = min([self._end_came(), *(at for at in later if at)], default=inf) + REPORTED_SECONDS
             silent = self._lost_at(work.executor) or work.executor.dies
             codes = frozenset({"instance_lost", "hung"})
@@ -292,6 +292,12 @@ class _Truth:
                 until,
                 is_required=False,
             )
+
+    def _is_behind(self, later: Work, work: Work) -> bool:
+        """Whether that it was called shows that some work was answered: not so in parallel, nor for items of a loop."""
+        if later.step is work.step:
+            return True
+        return later.step.name != work.step.name and later.called >= min(work.returned, work.ended)
 
     def _in_doubt(self) -> Iterator[Claim]:
         votes = [work for work in self.works if work.kind == "prepare"]
@@ -462,9 +468,8 @@ class _Truth:
         over, names = self._last_over(), self._next()
         required = [step for step in self.shape.steps if step.name in names and not step.is_optional]
         unseen = [work for work in self.works if self.state(work) == "unseen"]
-        allowed = [self.shape.allowed(step) for step in self.shape.steps if step.name in names] or [
-            self.shape.allowed(None)
-        ]
+        allowed = [self.shape.allowed(step) for step in self.shape.steps if step.name in names]
+        allowed += [] if required else [self.shape.allowed(None)]
         waits = [self._wait(work) for work in self.works if work.over >= over - 0.01]
         wait = max((at for at in waits if at), default=None)
         latest = wait or over + max(allowed) + IN_TRANSIT_SECONDS
@@ -475,7 +480,7 @@ class _Truth:
                 frozenset({"next_step_missing", "never_closed"}),
                 names | {work.name for work in unseen} | self._to_compensate(),
             )
-        elif not required:
+        if not required:
             names |= {work.name for work in self.works}
         is_partial_loop = any(step.key for step in self.shape.steps) and not required
         is_required = bool(required or (self._is_all_done() and not is_partial_loop)) and not unseen

@@ -257,10 +257,11 @@ def _of_failed_compensations(case: Case) -> list[Action]:
 
 
 def _of_unseen_steps(case: Case) -> list[Action]:
-    """Verifies the steps that must have run before others and were not seen: they may have to be compensated."""
-    unseen = case.unseen_steps if case.is_compensating else ()
+    """Verifies the steps that must have run before others and were not seen."""
     text = "Verify in {} whether {} is in effect for {}: no record of it was received, although later steps ran."
-    return [Action.verify(text, case.service_of(step) or "its service", step, case.saga.label) for step in unseen]
+    return [
+        Action.verify(text, case.service_of(step) or "its service", step, case.saga.label) for step in case.unseen_steps
+    ]
 
 
 def _continue_after(case: Case, finding: Finding) -> list[Action]:

@@ -286,14 +286,19 @@ def missing_span(saga: AnomalyContext) -> Iterator[Found]:
 
 
 def orphans(spans: Iterable[Span]) -> list[Span]:
-    """Returns spans whose parent was not received, in traces with earlier spans of the saga; one for each parent."""
+    """Returns spans whose parent was not received, one for each parent.
+
+    A root span, and the earliest span of a trace, may have a parent outside the saga. In the trace of a root span, a
+    step is never the earliest, whatever its clock says.
+    """
     spans = list(spans)
     known = {span.span_id for span in spans}
+    rooted = {span.trace_id for span in spans if span.mark.role == semconv.ROLE_SAGA}
     begun: set[str] = set()
     found: dict[tuple[str, str], Span] = {}
     for span in spans:
-        is_orphan = span.parent_id not in known and span.parent_id and span.trace_id in begun
-        if is_orphan and span.mark.role != semconv.ROLE_SAGA:
+        is_inside = span.trace_id in begun or (span.mark.role == semconv.ROLE_STEP and span.trace_id in rooted)
+        if is_inside and span.parent_id and span.parent_id not in known and span.mark.role != semconv.ROLE_SAGA:
             found.setdefault((span.trace_id, span.parent_id), span)
         begun.add(span.trace_id)
     return list(found.values())

@@ -116,10 +116,16 @@ def _duration_limits(samples: Iterable[SagaSample], shortest: float) -> dict[str
 
 
 def _transition_limits(samples: Iterable[SagaSample], shortest: float) -> dict[str, float]:
-    """Limits for the time from each step's end to the next step's start, or to the saga's end."""
+    """Limits for the time from each step's end to the next step's start, or to the saga's end.
+
+    What precedes the first compensation is left out: a step that failed lies between the two.
+    """
     waits: dict[str, list[int]] = {}
     for sample in samples:
         for each, after in learned_plan.following(sample.steps):
+            is_last_forward = each.type in learned_plan.FORWARD_TYPES and not sample.completed
+            if is_last_forward and (after is None or after.type not in learned_plan.FORWARD_TYPES):
+                continue
             next_at = after.called_at if after else sample.ended_at
             waits.setdefault(each.name, []).append(max(next_at - each.finished_at, 0))
     return _limits(waits, shortest)

@@ -154,36 +154,44 @@ class Case:
         return self._inner_first(current) if len(current) > 1 else current
 
     def _is_superseded(self, in_flight_attempt: StepAttempt) -> bool:
-        """Whether the saga continued without this attempt: with a later attempt, or its caller gave up and moved on."""
+        """Whether the saga continued without this attempt.
+
+        A later attempt started, its caller gave up and called another step, or a step that waits for it in the plan
+        started and no heartbeat since lists it as open: its answer is known, and its final span was lost.
+        """
         step, attempt = in_flight_attempt
         if any(each.called_at > attempt.called_at for each in step.attempts) or self._is_decided(step):
             return True
         caller = attempt.views[0]
-        if not caller.end and self._has_moved_on(in_flight_attempt):
-            return True
-        if len(attempt.views) < 2 or not caller.end:
-            return False
-        given_up = attempt.called_at + caller.end - caller.start
-        behind = self._behind(step.name) if caller.status != "error" else None
+        is_answered = len(attempt.views) > 1 and caller.end > 0
+        is_abandoned = is_answered and caller.status == "error"
+        answered_at = attempt.called_at + (caller.end - caller.start if is_answered else 0)
         return any(
-            each.attempt.called_at >= given_up
+            each.attempt.called_at >= answered_at
             and each.step is not step
-            and (behind is None or each.step.name in behind)
+            and (is_abandoned or self._waits_for(each.step, step))
+            and (is_answered or not self._may_be_open(attempt, each.attempt.called_at))
             for each in self.step_attempts
         )
 
-    def _has_moved_on(self, in_flight_attempt: StepAttempt) -> bool:
-        """Whether the caller has called a step that waits for this one in the plan; the attempt was then answered."""
-        step, attempt = in_flight_attempt
-        if self.saga.plan.source != "declared" or step.type in COMPENSATING_TYPES or len(attempt.views) > 1 or step.key:
-            return False
-        caller, behind = process_key(attempt.views[0].process), self._behind(step.name)
-        return attempt.views[0].kind == "client" and any(
-            each.step.name in behind
-            and each.attempt.called_at > attempt.called_at
-            and process_key(each.attempt.views[0].process) == caller
-            for each in self.step_attempts
-        )
+    def _waits_for(self, later: Step, step: Step) -> bool:
+        """Whether a step depends on another in the plan, directly or not; items of a loop do not depend on others."""
+        return later.key in ("", step.key) and step.name in self._dependencies.get(later.name, ())
+
+    @cached_property
+    def _dependencies(self) -> dict[str, set[str]]:
+        return {step.name: plans.dependencies(self.saga.plan, [step.name]) for step in self.saga.plan.steps}
+
+    def _may_be_open(self, attempt: Attempt, moment: int) -> bool:
+        """Whether the attempt may still be open after this time: a heartbeat since lists it, or none would tell."""
+        for view in attempt.views:
+            instance = self.liveness.instance(view.process)
+            beat = instance.heartbeat if instance is not None else None
+            if beat is None and view.kind != "client":
+                return True
+            if beat is not None and view.span_id in beat.open_spans and self.at(view.process, beat.at) > moment:
+                return True
+        return False
 
     def _is_decided(self, prepared: Step) -> bool:
         """Whether a participant of a two-phase commit received its decision, which ends its preparation."""
@@ -213,10 +221,6 @@ class Case:
             and step.state is not StepState.FAILED
             for step in self.saga.steps
         )
-
-    def _behind(self, name: str) -> set[str]:
-        """Planned steps that wait for this one."""
-        return {later for later, needs in plans.prerequisites(self.saga.plan).items() if name in needs}
 
     def _inner_first(self, in_flight_attempt: list[StepAttempt]) -> list[StepAttempt]:
         outer = {id(above) for each in in_flight_attempt for above in self.tree.above(each.attempt.views[0])}

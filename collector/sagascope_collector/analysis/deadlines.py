@@ -118,23 +118,39 @@ def overdue(case: Case) -> StepAttempt | None:
 
 
 def is_overdue(case: Case, failed: StepAttempt) -> bool:
-    """Whether the attempt after this failed attempt is overdue."""
+    """Whether the attempt after this failed attempt is overdue.
+
+    An orchestrator may wait for the parallel steps before it retries or compensates, unless it announced the retry.
+    """
     if failed.step.attempts[-1].state is AttemptState.IN_FLIGHT:
+        return False
+    if failed.attempt.retry_in is None and any(_is_parallel(case, failed, each) for each in case.in_flight):
         return False
     deadline = deadline_of_retry(case, failed)
     return case.clock.is_late(deadline.start, deadline.seconds)
 
 
 def deadline_of_retry(case: Case, failed: StepAttempt) -> Deadline:
-    """The deadline of the next attempt; if its wait was not announced, derived from earlier waits."""
+    """The deadline of the next attempt; if its wait was not announced, from earlier waits and the parallel steps."""
     deadline = of_retry(case, failed)
+    if failed.attempt.retry_in is not None:
+        return deadline
+    parallel = [each.attempt.finished_at or 0 for each in case.step_attempts if _is_parallel(case, failed, each)]
+    deadline = deadline._replace(start=max([deadline.start, *parallel]))
     row = failed_in_a_row(failed)
-    if failed.attempt.retry_in is not None or len(row) < FAILURES_IN_A_ROW:
+    if len(row) < FAILURES_IN_A_ROW:
         return deadline
     ends = [each.attempt.finished_at or each.attempt.called_at for each in row]
     waits = [max(after.attempt.called_at - end, 0) for end, after in zip(ends, row[1:], strict=False)]
     expected = ends[-1] + min(BACKOFF_FACTOR * max(waits), max(waits) + MAX_EXTRA_WAIT_NS)
     return deadline._replace(start=max(deadline.start, expected))
+
+
+def _is_parallel(case: Case, failed: StepAttempt, other: StepAttempt) -> bool:
+    """Whether another step was called before this attempt failed, by the same caller and not by way of the other."""
+    if other.step is failed.step or other.attempt.called_at >= (failed.attempt.finished_at or 0):
+        return False
+    return not any(above in other.attempt.views for above in case.tree.above(failed.attempt.views[0]))
 
 
 def lost_retrier(case: Case) -> tuple[StepAttempt, Process] | None:

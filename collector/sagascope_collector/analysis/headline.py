@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from operator import itemgetter
 
 from sagascope import semconv
-from sagascope_collector.analysis import deadlines, messages
+from sagascope_collector.analysis import deadlines, messages, plans
 from sagascope_collector.analysis.case import Case, Finding, StepAttempt
 from sagascope_collector.analysis.deadlines import failed_in_a_row, is_retrier_lost
 from sagascope_collector.analysis.failures import failure, is_wrapped
 from sagascope_collector.analysis.ledger import has_ended, is_for_good
 from sagascope_collector.analysis.ledger_text import committed, with_amount
-from sagascope_collector.analysis.model import Attempt, AttemptState, LedgerState, Saga, Status
+from sagascope_collector.analysis.model import Attempt, AttemptState, LedgerState, Saga, Status, StepState
 from sagascope_collector.analysis.wording import (
     Text,
     capitalized,
@@ -223,10 +223,15 @@ def next_step_missing(case: Case, finding: Finding) -> Text:
 def never_closed(case: Case, finding: Finding) -> Text:
     """The fact of `never_closed`."""
     due = phrase(" by {}", _at(case, finding.due)) if finding.due is not None else Text()
-    text = "Every planned step has succeeded, the last at {}, but no end of the {} was received{}"
+    last = _at(case, finding.since)
     if case.is_compensating:
         text = "The last compensation succeeded at {}, and none is known to be missing. No end of the {} was received{}"
-    return phrase(text, _at(case, finding.since), case.saga.type_label, due)
+        return phrase(text, last, case.saga.type_label, due)
+    end = phrase("succeeded, the last at {}, but no end of the {} was received{}", last, case.saga.type_label, due)
+    if not (undone := plans.undone(case.saga.plan, case.saga.steps)):
+        return phrase("Every planned step has {}", end)
+    names = listing([f"{step.name} (optional)" if step.optional else step.name for step in undone])
+    return phrase("No success of {} was received; every other planned step has {}", names, end)
 
 
 def in_doubt(case: Case, finding: Finding) -> Text:
@@ -277,8 +282,15 @@ def uncompensated(case: Case, finding: Finding) -> Text:
 def _left(case: Case, finding: Finding) -> Text:
     line = next((each for each in case.saga.ledger if each.step == finding.step), None)
     if line is not None and line.state is LedgerState.COMPENSATION_UNKNOWN:
+        name = with_amount(line, case.saga.currency)
+        tried = case.step(line.compensation) if line.compensation else None
+        if tried is not None and tried.state is StepState.FAILED and case.saga.ended_at is None:
+            return phrase("it is unknown whether {} was compensated: an earlier attempt may have succeeded", name)
+        if tried is not None and tried.state is StepState.FAILED:
+            text = "it is unknown whether {} was compensated: {} failed{}, but another attempt may have succeeded"
+            return phrase(text, name, tried.name, because(tried.attempts[-1]))
         text = "it is unknown whether {} was compensated: the outcome of {} is unknown"
-        return phrase(text, with_amount(line, case.saga.currency), line.compensation or "its compensation")
+        return phrase(text, name, line.compensation or "its compensation")
     name = with_amount(line, case.saga.currency) if line is not None else finding.step or "a step"
     if about(finding).attempt.state is not AttemptState.OK:
         text = "{} may still be in effect: its outcome is unknown, and no successful compensation was received"

@@ -6,7 +6,7 @@ from sagascope import semconv
 from sagascope_collector.analysis import ledger
 from sagascope_collector.analysis.case import COMPENSATING_TYPES, Case, Finding, StepAttempt, phase_of
 from sagascope_collector.analysis.context import IN_TRANSIT_SECONDS
-from sagascope_collector.analysis.deadlines import Deadline, of_attempt, of_next, of_retry
+from sagascope_collector.analysis.deadlines import Deadline, is_overdue, of_attempt, of_next
 from sagascope_collector.analysis.ledger import StepEffect, effective_attempts, took_effect_after
 from sagascope_collector.analysis.model import Attempt, AttemptState, Confidence, LedgerState, Phase, Step, StepState
 from sagascope_collector.analysis.plans import COMPENSABLE_STATES
@@ -93,11 +93,12 @@ def compensation_failed(case: Case) -> Finding | None:
 
 
 def _is_committed(case: Case, compensation: Step) -> bool:
-    return any(
-        effect.committed
-        for effect in case.step_effects
-        if compensation.compensates in (None, effect.name) and effect.name != compensation.name
-    )
+    """Whether its step is certainly still committed; where that is unknown, a step of another name that is."""
+    if compensation.compensates is None:
+        return any(effect.committed and effect.name != compensation.name for effect, _ in case.effects)
+    return (compensation.compensates, LedgerState.COMPENSATION_FAILED) in {
+        (effect.name, line.state) for effect, line in case.effects
+    }
 
 
 def _has_failed_for_good(case: Case, attempt: Attempt) -> bool:
@@ -141,11 +142,11 @@ def _is_given_up(case: Case) -> bool:
     if ledger.has_ended(case.saga.status):
         return case.clock.is_late(case.ended, IN_TRANSIT_SECONDS)
     failed = case.failing
-    if failed is None or case.in_flight or case.is_compensating:
+    if failed is None or case.in_flight:
         return False
     if not ledger.is_for_good(failed.attempt, case.saga.status):
         return False
-    return _is_late(case, of_retry(case, failed))
+    return is_overdue(case, failed)
 
 
 TWO_PHASE_TYPES = (semconv.TYPE_PREPARE, semconv.TYPE_COMMIT, semconv.TYPE_ROLLBACK)

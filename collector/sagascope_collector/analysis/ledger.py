@@ -159,7 +159,7 @@ def _is_over(effect: StepEffect, status: Status, *, is_complete: bool) -> bool:
     missing, or if the saga completed. A saga that compensates, or ended otherwise, has abandoned the step.
     """
     attempts = effect.attempts or effect.votes
-    if not attempts or len({each.number for each in attempts}) < max(each.number for each in attempts):
+    if not attempts or has_gap(attempts):
         return False
     if effect.attempts and is_last_allowed(effect.attempts[-1]):
         return True
@@ -199,11 +199,16 @@ def _state_of_committed(effect: StepEffect, status: Status, harmless: set[str]) 
 
 def _state_of_compensation(attempts: Sequence[Attempt], status: Status) -> LedgerState:
     latest = attempts[-1]
-    if any(may_be_done(each, status) for each in attempts):
+    if any(may_be_done(each, status) for each in attempts) or has_gap(attempts) or status is Status.COMPENSATED:
         return LedgerState.COMPENSATION_UNKNOWN
     if latest.state is AttemptState.ERROR and is_for_good(latest, status):
         return LedgerState.COMPENSATION_FAILED
     return LedgerState.COMPENSATING
+
+
+def has_gap(attempts: Sequence[Attempt]) -> bool:
+    """Whether an attempt before one of these was not received."""
+    return len({each.number for each in attempts}) < max(each.number for each in attempts)
 
 
 def is_for_good(attempt: Attempt, status: Status) -> bool:

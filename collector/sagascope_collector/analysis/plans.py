@@ -260,6 +260,11 @@ def _beyond(needs: frozenset[str], optional: Mapping[str, frozenset[str]]) -> fr
     return frozenset(required)
 
 
+def dependencies(plan: Plan, names: Iterable[str]) -> set[str]:
+    """Returns the steps on which any of these steps depends, directly or not."""
+    return _passed(prerequisites(plan), names)
+
+
 def _passed(befores: Mapping[str, frozenset[str]], started: Iterable[str]) -> set[str]:
     """The steps on which a started one depends, directly or not."""
     behind = [need for name in started for need in befores.get(name, ())]
@@ -274,7 +279,7 @@ def _passed(befores: Mapping[str, frozenset[str]], started: Iterable[str]) -> se
 def unseen_required_steps(plan: Plan, steps: Sequence[Step]) -> list[str]:
     """Returns the required steps without a received record, although a step that waits for them has started."""
     started = {step.name for step in steps if step.attempts and is_forward(step)}
-    latest_success = _passed(prerequisites(plan), started) - started
+    latest_success = dependencies(plan, started) - started
     return [step.name for step in plan.steps if step.name in latest_success and not step.optional]
 
 
@@ -282,7 +287,7 @@ def passed_failures(plan: Plan, steps: Sequence[Step]) -> list[str]:
     """Returns the required steps with received failures only, although a step that waits for them has started."""
     forward = [step for step in steps if step.attempts and is_forward(step)]
     failed = {step.name for step in forward} - {step.name for step in forward if step.state is not StepState.FAILED}
-    passed = _passed(prerequisites(plan), {step.name for step in forward}) & failed if failed else failed
+    passed = dependencies(plan, {step.name for step in forward}) & failed if failed else failed
     return [step.name for step in plan.steps if step.name in passed and not step.optional]
 
 
@@ -292,10 +297,10 @@ def ready_steps(plan: Plan, steps: Sequence[Step]) -> set[str]:
     return {name for name, needs in prerequisites(plan).items() if needs <= started}
 
 
-def is_all_done(plan: Plan, steps: Sequence[Step]) -> bool:
-    """Whether every planned step that is not optional is done."""
+def undone(plan: Plan, steps: Sequence[Step]) -> list[PlannedStep]:
+    """Returns the planned steps of which no success was received, or not for each repetition."""
     done = _done(steps)
-    return all(step.optional or step.name in done for step in plan.steps)
+    return [step for step in plan.steps if step.name not in done]
 
 
 def next_compensation(

@@ -20,6 +20,10 @@ UNKNOWN_TYPE_PAUSE_SECONDS = 600.0
 """Minimum seconds without progress after which a saga of unknown type without a plan needs attention."""
 
 
+RETRY_IN_TRANSIT_SECONDS = 2.0
+"""Seconds after the shutdown of an executor in which its caller may start a retry whose record is still in transit."""
+
+
 CHILD_REEVALUATION_NS = 10_000_000_000
 """Nanoseconds until a parent that waits for a child is evaluated again."""
 
@@ -42,8 +46,11 @@ class Awaited(NamedTuple):
 
 
 def instance_lost(case: Case) -> Finding | None:
-    """The process that runs the work in flight, retries it or runs the saga has stopped reporting."""
-    for each in case.in_flight:
+    """The process that runs the work in flight, retries it or runs the saga has stopped reporting.
+
+    The latest call comes first: the end of an earlier one may be among the records that were lost with the process.
+    """
+    for each in sorted(case.in_flight, key=lambda each: each.attempt.called_at, reverse=True):
         process = _lost_holder(case, each)
         if process is not None:
             return _lost(case, each, process)
@@ -61,7 +68,7 @@ def _lost_holder(case: Case, in_flight_attempt: StepAttempt) -> Process | None:
         return None
     holder = open_views[-1].process if open_views else in_flight_attempt.attempt.process
     if case.liveness.is_lost(holder):
-        return holder
+        return None if _may_be_retried(case, in_flight_attempt, holder) else holder
     executor = in_flight_attempt.attempt.process
     if case.liveness.is_lost(executor) and _is_late(case, deadlines.of_attempt(case, in_flight_attempt)):
         return executor
@@ -74,6 +81,16 @@ def _is_under_way(case: Case, span: Span) -> bool:
     Both are sent at the same time, and either may arrive first.
     """
     return case.liveness.has_shut_down(span.process) and _is_unlisted(case, span)
+
+
+def _may_be_retried(case: Case, in_flight_attempt: StepAttempt, executor: Process) -> bool:
+    """Whether another process called this executor, which has just shut down, and a retry may be in transit."""
+    instance, callers = case.liveness.instance(executor), {process_key(in_flight_attempt.attempt.views[0].process)}
+    if case.root is not None:
+        callers.add(process_key(case.root.process))
+    if instance is None or not case.liveness.has_shut_down(executor) or callers == {process_key(executor)}:
+        return False
+    return not case.clock.has_elapsed(case.liveness.last_seen_at(instance), RETRY_IN_TRANSIT_SECONDS)
 
 
 def _lost(case: Case, in_flight_attempt: StepAttempt, process: Process) -> Finding:

@@ -166,3 +166,33 @@ def test_samples_are_stored_as_text_and_learned_in_any_order() -> None:
 @pytest.mark.parametrize(("share", "rank"), [(0.99, 99), (0.5, 50), (1.0, 100), (0.001, 1)])
 def test_a_percentile_is_one_of_the_values(share: float, rank: int) -> None:
     assert percentile(range(1, 101), share) == rank
+
+
+CALLED = """
+    order-1 0..9 root outcome=completed
+    order-1 1..2 call order.place
+    order-1 3..4 call payment.take
+    order-1 5..6 call shipping.book
+"""
+
+
+@pytest.mark.parametrize(("beats", "step"), [("0..0", "payment.take"), ("0..10", "order.place")])
+def test_a_call_was_answered_where_a_step_that_waits_for_it_was_called_and_no_heartbeat_lists_it(
+    beats: str, step: str
+) -> None:
+    baseline = learn_baseline(taught(CALLED))
+    lost = (
+        f"order-1 0.. root\norder-1 1.. call order.place\norder-1 3.. call payment.take\norder-1 {beats} beats every=5"
+    )
+    _, answer = judged(lost, 60, baseline)
+    assert answer.verdict is not None
+    assert answer.verdict.reason is AttentionCode.INSTANCE_LOST
+    assert answer.step == "payment.take"
+    _, answer = judged(lost.replace("3.. call payment.take", "3..4 call payment.take"), 60, baseline)
+    assert answer.step == ("shipping.book" if step == "payment.take" else "order.place")
+
+
+def test_a_transition_over_a_step_that_failed_teaches_no_limit() -> None:
+    late = COMPENSATED.replace("5..6", "5..65").replace("7..8", "66..67").replace("0..9", "0..68")
+    baseline = learn_baseline(taught(*[LINEAR] * 4, late, repeat=MIN_SAMPLES))
+    assert baseline.transition_limits["payment.take"] == 10
