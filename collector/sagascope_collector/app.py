@@ -134,8 +134,9 @@ class Collector:
         serving = [asyncio.create_task(http.serve([ports.otlp_http])), asyncio.create_task(api.serve([ports.api]))]
         alive = asyncio.create_task(self._stay_alive())
         stopped = _stop_signal()
-        self._health.listens(ports.addresses()["otlp_http"])
-        self._announce(ports.addresses(), announce)
+        addresses = ports.addresses()
+        self._health.listens(addresses["otlp_http"], addresses["otlp_grpc"])
+        self._announce(addresses, announce)
         await asyncio.wait([stopped, *serving], return_when=asyncio.FIRST_COMPLETED)
         self._health.stop()
         http.should_exit = api.should_exit = True
@@ -357,7 +358,8 @@ def _stop_signal() -> asyncio.Future[None]:
     def stop() -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
-        stopped.set_result(None)
+        if not stopped.done():  # two signals may have arrived together
+            stopped.set_result(None)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)

@@ -1,10 +1,11 @@
 """The health of the running process: ingest outages, and what the API reports of queues and lag."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from sagascope_collector.analysis.wording import dated
+from sagascope_collector.client import schemas
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.ingest import Ingest
 from sagascope_collector.projection import Projection
@@ -140,15 +141,15 @@ class ProcessHealth:
         self._clock = clock
         self._stopping = False
         self._unwritable: str | None = None
-        self._otlp_http: str | None = None
+        self._otlp_addresses: Mapping[str, str] = {}
 
-    def listens(self, otlp_http: str) -> None:
-        """Sets the address of the OTLP/HTTP receiver, as HOST:PORT."""
-        self._otlp_http = otlp_http
+    def listens(self, otlp_http: str, otlp_grpc: str) -> None:
+        """Sets the addresses of the OTLP receivers, as HOST:PORT."""
+        self._otlp_addresses = {schemas.OTLP_HTTP_HEADER: otlp_http, schemas.OTLP_GRPC_HEADER: otlp_grpc}
 
-    def otlp_http(self) -> str | None:
-        """Returns the address of the OTLP/HTTP receiver; None: not known yet."""
-        return self._otlp_http
+    def otlp_addresses(self) -> Mapping[str, str]:
+        """Returns the addresses of the OTLP receivers by the header that reports each; empty before they listen."""
+        return self._otlp_addresses
 
     def stop(self) -> None:
         """Reports the collector as stopping from now on."""

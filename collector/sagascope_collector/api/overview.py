@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Protocol
 
@@ -178,8 +178,8 @@ class Health(Protocol):
         """Returns the number of seconds by which lists may lag behind stored records."""
         ...
 
-    def otlp_http(self) -> str | None:
-        """Returns the address of the OTLP/HTTP receiver as HOST:PORT; None: not known yet."""
+    def otlp_addresses(self) -> Mapping[str, str]:
+        """Returns the addresses of the OTLP receivers by the header that reports each; empty before they listen."""
         ...
 
     def notices(self) -> Sequence[str]:

@@ -172,10 +172,9 @@ def _of_the_process(storage: Storage, health: Health) -> APIRouter:
 
     @router.get("/healthz", **responds(schemas.Alive))
     async def healthz() -> Response:
-        """Returns whether the process runs. The header `Sagascope-OTLP-HTTP` is the address of the OTLP receiver."""
+        """Returns whether the process runs. Two headers, `Sagascope-OTLP-HTTP` and `-gRPC`, hold the OTLP addresses."""
         answer = json(schemas.Alive(status="ok", reasons=[]))
-        if place := health.otlp_http():
-            answer.headers[schemas.OTLP_HTTP_HEADER] = place
+        answer.headers.update(health.otlp_addresses())
         return answer
 
     @router.get("/readyz", **responds(schemas.Alive))

@@ -16,7 +16,7 @@ from sagascope_collector.alerting import Alerts, NotDelivered, Receiver, send_te
 from sagascope_collector.cli import exit_codes, terminal
 from sagascope_collector.cli.options import Json, Url, flag, with_credentials
 from sagascope_collector.cli.serve import option
-from sagascope_collector.client import DEFAULT_URL
+from sagascope_collector.client import DEFAULT_URL, Client, ClientError, OtlpPorts
 from sagascope_collector.client.credentials import Credentials
 from sagascope_collector.conformance import Level, Point, Report, Verdict, evaluate
 from sagascope_collector.conformance.listener import ListenOptions, capture_from_files, capture_from_ports
@@ -40,10 +40,10 @@ def doctor(
     credentials: Credentials,
     url: Url = DEFAULT_URL,
     otlp_grpc: Annotated[
-        str | None, flag("otlp-grpc", "Address for OTLP over gRPC. Default: port 4317 of the API's host.", "HOST:PORT")
+        str | None, flag("otlp-grpc", "Address for OTLP over gRPC. Default: the one that the API reports.", "HOST:PORT")
     ] = None,
     otlp_http: Annotated[
-        str | None, flag("otlp-http", "Address for OTLP over HTTP. Default: port 4318 of the API's host.", "HOST:PORT")
+        str | None, flag("otlp-http", "Address for OTLP over HTTP. Default: the one that the API reports.", "HOST:PORT")
     ] = None,
     db: Annotated[str, option("db")] = DEFAULT_DB,
     ingest_token_file: Annotated[Path | None, option("ingest_token_file")] = None,
@@ -58,10 +58,11 @@ def doctor(
     """
     host = urlsplit(url).hostname or OTLP_HTTP.host
     host = OTLP_HTTP.host if host == "localhost" else host
+    ports = _otlp_ports(url, credentials, wait)
     target = Target(
         url=url,
-        otlp_grpc=Address.parse(otlp_grpc) if otlp_grpc else OTLP_GRPC._replace(host=host),
-        otlp_http=Address.parse(otlp_http) if otlp_http else OTLP_HTTP._replace(host=host),
+        otlp_grpc=Address.parse(otlp_grpc) if otlp_grpc else Address(host, ports.grpc or OTLP_GRPC.port),
+        otlp_http=Address.parse(otlp_http) if otlp_http else Address(host, ports.http or OTLP_HTTP.port),
         db=Path(db),
         credentials=credentials,
         ingest_token=load_token("ingest", ingest_token_file, os.environ),
@@ -74,6 +75,14 @@ def doctor(
     else:
         terminal.show(Group(*(line for each in results for line in _result(each))))
     raise typer.Exit(exit_codes.DONE if is_healthy else CHECK_FAILED)
+
+
+def _otlp_ports(url: str, credentials: Credentials, timeout: float) -> OtlpPorts:
+    try:
+        with Client(url, credentials=credentials, timeout=timeout) as client:
+            return client.otlp_ports()
+    except ClientError:  # a check reports it
+        return OtlpPorts()
 
 
 def _result(result: Result) -> list[Text]:

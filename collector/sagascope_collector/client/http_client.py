@@ -1,17 +1,21 @@
 """A typed client of the HTTP API, for the dashboard, the command line and scripts.
 
-ClientError ├── CollectorUnreachable no server answers at that address │ └── Untrusted the server's certificate is not
-trusted, or it requires a client certificate ├── Timeout the collector accepted the call and did not answer in time ├──
-Unavailable the collector cannot answer now; the same call may succeed later ├── Refused the collector refused the call;
-the same call will fail again │ ├── NotFound the saga is not known │ └── TokenNeeded a token is required, and was
-missing or wrong ├── CredentialsUnusable a token or certificate file cannot be read or used └── NotSagascope the server
-is not a collector, or one of an incompatible version
+ClientError
+├── CollectorUnreachable   no server answers at that address
+│   └── Untrusted          its certificate is not trusted, or it requires a client certificate
+├── Timeout                the collector accepted the call and did not answer in time
+├── Unavailable            the collector cannot answer now; the same call may succeed later
+├── Refused                the collector refused the call; the same call will fail again
+│   ├── NotFound           what was asked for is not known
+│   └── TokenNeeded        a token is required, and was missing or wrong
+├── CredentialsUnusable    a token or certificate file cannot be read or used
+└── NotSagascope           the server is not a collector, or one of an incompatible version
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import NamedTuple, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -42,6 +46,13 @@ class ClientError(Exception):
     def __init__(self, url: str, sentence: str) -> None:
         super().__init__(sentence)
         self.url = url
+
+
+class OtlpPorts(NamedTuple):
+    """The ports of a collector's OTLP receivers; None: the collector does not report it."""
+
+    http: int | None = None
+    grpc: int | None = None
 
 
 class CollectorUnreachable(ClientError):
@@ -228,9 +239,16 @@ class Client:
 
     def otlp_http(self) -> str | None:
         """Returns the URL of the OTLP/HTTP receiver; None: the collector does not report it."""
-        answer = self._answered(lambda: self._ask("/healthz", {}))
-        _, colon, port = answer.headers.get(schemas.OTLP_HTTP_HEADER, "").rpartition(":")
-        return str(self._http.base_url.copy_with(port=int(port), path="")).rstrip("/") if colon else None
+        port = self.otlp_ports().http
+        return str(self._http.base_url.copy_with(port=port, path="")).rstrip("/") if port else None
+
+    def otlp_ports(self) -> OtlpPorts:
+        """Returns the ports of the OTLP receivers."""
+        headers = self._answered(lambda: self._ask("/healthz", {})).headers
+        found = (
+            headers.get(each, "").rpartition(":")[2] for each in (schemas.OTLP_HTTP_HEADER, schemas.OTLP_GRPC_HEADER)
+        )
+        return OtlpPorts(*(int(port) if port.isdigit() else None for port in found))
 
     def sql(self, query: str, *, limit: int | None = None, timeout: float | None = None) -> schemas.SqlResult:
         """Runs one SELECT over the views ``spans``, ``logs`` and ``sagas``; see docs/sql.md.

@@ -56,6 +56,12 @@ def collector() -> Iterator[RunningCollector]:
         yield running
 
 
+def test_the_ports_come_from_the_api(collector: RunningCollector) -> None:
+    status, found = doctor("--url", collector.api, "--db", str(collector.db), "--wait", "30")
+    assert (status, problems(found)) == (0, set())
+    assert all(found[check]["state"] == "ok" for check in BOTH)
+
+
 def test_a_healthy_collector_passes_and_returns_the_test_spans(collector: RunningCollector) -> None:
     status, found = doctor(*addresses(collector), "--wait", "30")
     assert (status, problems(found)) == (0, set())

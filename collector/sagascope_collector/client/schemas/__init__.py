@@ -35,6 +35,7 @@ from sagascope_collector.client.schemas.incidents import (
     Tasks,
 )
 from sagascope_collector.client.schemas.operations import (
+    OTLP_GRPC_HEADER,
     OTLP_HTTP_HEADER,
     Alive,
     BackupNote,
@@ -81,6 +82,7 @@ from sagascope_collector.client.schemas.sagas import (
 )
 
 __all__ = [
+    "OTLP_GRPC_HEADER",
     "OTLP_HTTP_HEADER",
     "Alive",
     "AmountAtRisk",

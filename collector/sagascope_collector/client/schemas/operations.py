@@ -25,6 +25,9 @@ class Status(Wire):
 OTLP_HTTP_HEADER = "Sagascope-OTLP-HTTP"
 """Header of `GET /healthz`: the address of the OTLP/HTTP receiver as HOST:PORT."""
 
+OTLP_GRPC_HEADER = "Sagascope-OTLP-gRPC"
+"""Header of `GET /healthz`: the address of the OTLP/gRPC receiver as HOST:PORT."""
+
 
 class Alive(Wire):
     """The answer of the liveness and readiness checks."""
