@@ -30,12 +30,10 @@ def amount_attributes(amount: "Amount | None", currency: str | None) -> dict[str
 
 
 def key_attributes(keys: Mapping[str, Any] | None) -> dict[str, str]:
-    """Returns the attributes of searchable business keys."""
     return {semconv.KEY_PREFIX + name: str(value) for name, value in (keys or {}).items()}
 
 
 def captured_value(value: Any) -> str | bool | int | float:
-    """Returns a captured value as an attribute value."""
     return value if isinstance(value, (str, bool, int, float)) else str(value)
 
 

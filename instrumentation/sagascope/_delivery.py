@@ -279,7 +279,6 @@ class Counters:
         self.last_error = ""
 
     def count_dropped(self, records: int, reason: str) -> None:
-        """Counts records that will never be sent."""
         with self._lock:
             self.dropped += records
             self.last_error = reason

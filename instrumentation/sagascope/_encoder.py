@@ -48,7 +48,6 @@ class Encoder:
         self._rename = rename
 
     def encode_spans(self, batch: Sequence[ReadableSpan]) -> bytes:
-        """Returns an ExportTraceServiceRequest."""
         request = encode_spans(batch)
         if self._redact is not None:
             _redact_spans(self._redact, request)
@@ -56,7 +55,6 @@ class Encoder:
         return bytes(request.SerializeToString())
 
     def encode_logs(self, batch: Sequence[ReadableLogRecord]) -> bytes:
-        """Returns an ExportLogsServiceRequest."""
         request = encode_logs(batch)
         if self._redact is not None:
             _redact_logs(self._redact, request)

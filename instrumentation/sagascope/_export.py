@@ -45,16 +45,13 @@ class Exporter:
         self._worker = Worker("sagascope-export", self._work, self._finish, self._is_idle, BATCH_DELAY_SECONDS)
 
     def start(self) -> None:
-        """Starts sending."""
         self._worker.start()
 
     def add_span(self, span: ReadableSpan) -> None:
-        """Queues an ended span."""
         if self._spans.add(span):
             self._worker.wake()
 
     def add_log(self, record: ReadableLogRecord) -> None:
-        """Queues a log record."""
         if self._logs.add(record):
             self._worker.wake()
 
@@ -157,7 +154,6 @@ class ExportQueue(Generic[T]):
         return True
 
     def clear(self) -> None:
-        """Removes all records."""
         self._records.clear()
         self._unsent = None
 

@@ -64,7 +64,6 @@ class InFlightReporter:
         self._worker.start()
 
     def add(self, span: Span) -> None:
-        """Adds a saga span that started."""
         self._unannounced[span.get_span_context().span_id] = span
         self._worker.wake()
 

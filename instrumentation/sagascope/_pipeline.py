@@ -131,19 +131,19 @@ class Pipeline(Runtime, SpanProcessor):
         kind: SpanKind = SpanKind.INTERNAL,
         span_id: int = 0,
     ) -> ApiSpan:
-        """Starts a saga span."""
         attributes = truncate(attributes, self._max_length)
         if not span_id:
             return self._tracer.start_span(name, context, kind, attributes, links)
-        with RequestedSpanId(span_id):
+        token = _requested_span_id.set(span_id)
+        try:
             return self._tracer.start_span(name, context, kind, attributes, links)
+        finally:
+            _requested_span_id.reset(token)
 
     def emit_span(self, span: DetachedSpan) -> None:
-        """Queues a detached span."""
         self._exporter.add_span(to_readable_span(span, self._detached_resource, self._max_length))
 
     def emit_log(self, body: str, context: Context, attributes: Mapping[str, Any]) -> None:
-        """Queues a log record of ours."""
         now = self._clock()
         saga_context = get_saga_context(context)
         saga_attributes = saga_context.attributes if saga_context is not None else {}
@@ -170,25 +170,20 @@ class Pipeline(Runtime, SpanProcessor):
         return _with_flags(own, TraceFlags((own.trace_flags & ~TraceFlags.SAMPLED) | sampled), result.trace_state)
 
     def redact_identifier(self, attribute: str, text: str) -> str:
-        """Returns an identifier that travels in headers, redacted and truncated."""
         redact = self._settings.redact
         redacted = text if redact is None else redact_value(redact, attribute, text)
         return truncate_text(str(redacted or ""), self._max_length)
 
     def truncate(self, attributes: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Returns the attributes with values of at most the configured length."""
         return truncate(attributes, self._max_length)
 
     def exception_attributes(self, error: BaseException) -> Mapping[str, Any]:
-        """Returns the type, the message and the stack trace of an error."""
         return exception_attributes(error, self._max_length)
 
     def may_propagate_to(self, address: str) -> bool:
-        """Returns whether baggage of sagas may be sent to the host of this URL."""
         return self._allows(_propagator.host_of(address))
 
     def trusts(self, headers: Any) -> bool:
-        """Returns whether to continue the saga that these headers name."""
         trust = self._settings.trust_incoming
         return bool(trust(headers)) if callable(trust) else trust
 
@@ -240,7 +235,6 @@ class Pipeline(Runtime, SpanProcessor):
         self._exporter.start()
 
     def stats(self) -> Stats:
-        """Returns what became of the telemetry of this process so far."""
         return Stats(
             sent=self._counters.sent,
             waiting=self._exporter.queued(),
@@ -254,21 +248,6 @@ class Pipeline(Runtime, SpanProcessor):
 _requested_span_id: ContextVar[int] = ContextVar("requested_span_id", default=0)
 
 
-class RequestedSpanId:
-    """Gives the spans that start in its block this id."""
-
-    __slots__ = ("_span_id", "_token")
-
-    def __init__(self, span_id: int) -> None:
-        self._span_id = span_id
-
-    def __enter__(self) -> None:
-        self._token = _requested_span_id.set(self._span_id)
-
-    def __exit__(self, *_: object) -> None:
-        _requested_span_id.reset(self._token)
-
-
 class SagaIdGenerator(IdGenerator):
     """Returns the requested span id, or ids from the service's generator."""
 
@@ -276,15 +255,12 @@ class SagaIdGenerator(IdGenerator):
         self._inner = service or RandomIdGenerator()
 
     def generate_span_id(self) -> int:
-        """Returns the id of the next span."""
         return _requested_span_id.get() or self._inner.generate_span_id()
 
     def generate_trace_id(self) -> int:
-        """Returns the id of the next trace."""
         return self._inner.generate_trace_id()
 
     def is_trace_id_random(self) -> bool:
-        """Returns whether trace ids are random."""
         return self._inner.is_trace_id_random()
 
 

@@ -2,42 +2,30 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from sagascope import semconv
 from sagascope.errors import PlanInvalid
 
 
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Step:
-    """One planned step.
+    """One planned step."""
 
-    Args:
-        name: The step's name everywhere, for example ``wallet.debit``.
-        compensation: The name of the step that compensates it; None: it is not compensable, or needs no compensation.
-        timeout: Seconds after which one attempt is overdue; None: the collector decides from finished sagas.
-        pivot: After this step only forward is possible.
-        optional: A saga can complete without it.
-        after: Names of the steps that it waits for; None: the step before it. Declares what runs in parallel.
-    """
-
-    __slots__ = ("after", "compensation", "name", "optional", "pivot", "timeout")
-
-    def __init__(
-        self,
-        name: str,
-        *,
-        compensation: str | None = None,
-        timeout: float | None = None,
-        pivot: bool = False,
-        optional: bool = False,
-        after: Sequence[str] | None = None,
-    ) -> None:
-        self.name: str = name
-        self.compensation: str | None = compensation
-        self.timeout: float | None = timeout
-        self.pivot: bool = pivot
-        self.optional: bool = optional
-        self.after: tuple[str, ...] | None = None if after is None else tuple(after)
+    name: str
+    """The step's name everywhere, for example ``wallet.debit``."""
+    _: KW_ONLY
+    compensation: str | None = None
+    """The name of the step that compensates it; None: it is not compensable, or needs no compensation."""
+    timeout: float | None = None
+    """Seconds after which one attempt is overdue; None: the collector decides from finished sagas."""
+    pivot: bool = False
+    """After this step only forward is possible."""
+    optional: bool = False
+    """A saga can complete without it."""
+    after: Sequence[str] | None = None
+    """Names of the steps that it waits for; None: the step before it. Declares what runs in parallel."""
 
     def __repr__(self) -> str:
         return f"Step({self.name!r})"
@@ -60,7 +48,6 @@ class Plan:
         """The attributes of the root span, built once."""
 
     def step(self, name: str) -> Step | None:
-        """Returns the planned step of this name."""
         return self._by_name.get(name)
 
     def steps_compensated_by(self, compensation: str) -> list[str]:

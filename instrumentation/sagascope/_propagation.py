@@ -223,7 +223,6 @@ def header_pairs(carrier: Carrier) -> Iterable[tuple[Any, Any]]:
 
 
 def header_text(value: Any) -> str:
-    """Returns a header's name or value as text."""
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 

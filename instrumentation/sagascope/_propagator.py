@@ -103,12 +103,10 @@ class SagaPropagator(TextMapPropagator):
 
     @property
     def fields(self) -> set[str]:
-        """The headers that `inject` may set."""
         return {*self._inner.fields, BAGGAGE}
 
     @property
     def inner(self) -> TextMapPropagator:
-        """The service's own propagator."""
         return self._inner
 
 

@@ -1,17 +1,24 @@
 """Saga types, declared once, and the sagas that run."""
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from opentelemetry.context import Context, get_current
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, get_current_span, set_span_in_context
 
 from sagascope import _runtime, semconv
 from sagascope._attributes import Amount, amount_attributes, key_attributes, unix_seconds
-from sagascope._context import SAGA_CONTEXT_KEY, SagaContext, SagaIdentity, get_saga_context, set_saga_in_context
+from sagascope._context import (
+    SAGA_CONTEXT_KEY,
+    ForwardingSpan,
+    SagaContext,
+    SagaIdentity,
+    SpanScope,
+    get_saga_context,
+    set_saga_in_context,
+)
 from sagascope._guard import Guard
 from sagascope._plan import Plan, Progress, Step, reset_attempts
-from sagascope._scope import ForwardingSpan, SpanScope
 from sagascope._step import Attempt, StepOptions
 
 if TYPE_CHECKING:
@@ -19,7 +26,6 @@ if TYPE_CHECKING:
 
     from sagascope._runtime import Runtime
 
-_OPENING = Guard("starting a saga")
 _UPDATING = Guard("adding attributes to a saga")
 
 _declared: dict[str, Plan] = {}
@@ -89,6 +95,7 @@ class RunningSaga(SpanScope):
 
     __slots__ = ("_attributes", "_context", "_is_new", "_outcome", "_progress", "_stays_open", "identity", "plan")
 
+    _opening = Guard("starting a saga")
     _closing = Guard("ending a saga")
 
     def __init__(
@@ -129,16 +136,6 @@ class RunningSaga(SpanScope):
     def run_id(self) -> str:
         """The value of ``saga.run.id``, the same as `run`."""
         return self.identity.run
-
-    def __enter__(self) -> Self:
-        runtime = _runtime.active
-        if runtime is not None:
-            with _OPENING:
-                self._open(runtime, get_current())
-        return self
-
-    async def __aenter__(self) -> Self:
-        return self.__enter__()
 
     def step(self, name: str, /, **options: Unpack[StepOptions]) -> Attempt:
         """Opens a step of this saga, as `sagascope.step` does of the current one."""

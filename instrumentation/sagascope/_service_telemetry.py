@@ -51,7 +51,6 @@ class SagaSpanProcessor(SpanProcessor):
                 forward(span)
 
     def shutdown(self) -> None:
-        """Does nothing from now on."""
         self.forward = None
 
 
@@ -59,7 +58,6 @@ class SagaLogProcessor(LogRecordProcessor):
     """Adds saga attributes to the log records of the service's logger provider. It holds no records."""
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
-        """Adds the attributes of the saga in the context of the record."""
         with _ADDING_ATTRIBUTES:
             record = log_record.log_record
             saga_context = get_saga_context(record.context or get_current())
@@ -70,7 +68,6 @@ class SagaLogProcessor(LogRecordProcessor):
         """Does nothing."""
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Does nothing."""
         return True
 
 
@@ -141,7 +138,6 @@ class LogCapture:
         self._original: Callable[[logging.Logger, logging.LogRecord], None] | None = None
 
     def install(self) -> None:
-        """Starts capturing, unless no level is to be captured."""
         level = self._level
         if level is None:
             return
@@ -157,7 +153,6 @@ class LogCapture:
         logging.Logger.callHandlers = call_handlers  # type: ignore[method-assign, assignment]
 
     def remove(self) -> None:
-        """Stops capturing."""
         original, self._original = self._original, None
         if original is not None and logging.Logger.callHandlers is self._replacement:
             logging.Logger.callHandlers = original  # type: ignore[method-assign, assignment]

@@ -10,11 +10,10 @@ from opentelemetry.trace import INVALID_SPAN_CONTEXT, Link
 
 from sagascope import _runtime, semconv
 from sagascope._attributes import Amount, amount_attributes, captured_value, key_attributes
-from sagascope._context import SagaContext, SagaHandle, get_saga_context
+from sagascope._context import SagaContext, SagaHandle, SpanScope, get_saga_context
 from sagascope._guard import Guard
 from sagascope._plan import Plan, next_attempt
 from sagascope._propagation import Incoming
-from sagascope._scope import SpanScope
 
 if TYPE_CHECKING:
     from sagascope._runtime import Runtime
@@ -31,7 +30,6 @@ _OPTION_ATTRIBUTES: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
 )
 """Option, attribute, and the type of its value."""
 
-_OPENING = Guard("starting a step")
 _CAPTURING = Guard("capturing arguments")
 
 
@@ -76,6 +74,7 @@ class Attempt(SpanScope):
 
     __slots__ = ("_options", "_saga", "attempt", "key", "kind", "name", "retry_in")
 
+    _opening = Guard("starting a step")
     _closing = Guard("ending a step")
 
     def __init__(self, name: str, kind: str, saga: SagaHandle | None, options: Mapping[str, Any]) -> None:
@@ -91,17 +90,10 @@ class Attempt(SpanScope):
         self._options = options
 
     def __enter__(self) -> Self:
-        runtime = _runtime.active
-        if runtime is not None:
-            context = get_current()
-            saga_context = get_saga_context(context)
-            if saga_context is not None or self._saga is not None:
-                with _OPENING:
-                    self._open(runtime, context, saga_context)
-        return self
-
-    async def __aenter__(self) -> Self:
-        return self.__enter__()
+        # returns soon outside any saga, where a decorated function must cost next to nothing
+        if _runtime.active is None or (self._saga is None and get_saga_context(get_current()) is None):
+            return self
+        return super().__enter__()
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Returns the function with an attempt around each call."""
@@ -129,8 +121,8 @@ class Attempt(SpanScope):
         options = self._options if captured is None else {**self._options, "capture": captured}
         return Attempt(self.name, self.kind, self._saga, options)
 
-    def _open(self, runtime: "Runtime", context: Context, outer: SagaContext | None) -> None:
-        saga = self._saga
+    def _open(self, runtime: "Runtime", context: Context) -> None:
+        saga, outer = self._saga, get_saga_context(context)
         if saga is not None and (outer is None or outer.identity != saga.identity):
             context = saga.context_for_step(context)
             outer = get_saga_context(context)
@@ -297,14 +289,12 @@ def _capturing(function: Callable[P, R], attempt: Attempt) -> Callable[P, Attemp
     return new_attempt
 
 
-_OPENING_BATCH = Guard("starting a batch")
-
-
 class Batch(SpanScope):
     """A step of several sagas at once. An error that leaves the block fails the attempt of each saga."""
 
     __slots__ = ("_incoming", "name")
 
+    _opening = Guard("starting a batch")
     _closing = Guard("ending a batch")
 
     def __init__(self, name: str, incoming: Iterable[Incoming]) -> None:
@@ -312,18 +302,11 @@ class Batch(SpanScope):
         self.name: str = name
         self._incoming = incoming
 
-    def __enter__(self) -> Self:
-        runtime = _runtime.active
-        if runtime is not None:
-            with _OPENING_BATCH:
-                links = [link for each in self._incoming if (link := _link(self.name, each)) is not None]
-                if links:
-                    attributes = {semconv.SAGA_ROLE: semconv.ROLE_STEP, semconv.STEP_NAME: self.name}
-                    self._start_span(runtime, self.name, attributes, None, get_current(), links)
-        return self
-
-    async def __aenter__(self) -> Self:
-        return self.__enter__()
+    def _open(self, runtime: "Runtime", context: Context) -> None:
+        links = [link for each in self._incoming if (link := _link(self.name, each)) is not None]
+        if links:
+            attributes = {semconv.SAGA_ROLE: semconv.ROLE_STEP, semconv.STEP_NAME: self.name}
+            self._start_span(runtime, self.name, attributes, None, context, links)
 
 
 def batch(name: str, incoming: Iterable[Incoming]) -> Batch:

@@ -56,17 +56,14 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Starts the thread."""
         self._thread.start()
 
     def wake(self) -> None:
-        """Reports that there is work."""
         if self._asleep:
             self._asleep = False
             self._woken.set()
 
     def stop(self) -> None:
-        """Makes the thread finish and end."""
         self._stopped.set()
         self._woken.set()
 
@@ -114,5 +111,4 @@ class Backoff:
         return self._seconds * (1 - JITTER * random.random())  # noqa: S311 - no secret
 
     def reset(self) -> None:
-        """Starts from the shortest time again."""
         self._seconds = 0.0

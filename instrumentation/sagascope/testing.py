@@ -125,33 +125,18 @@ class RecordedAttempt:
     """One attempt of a step."""
 
     def __init__(self, span: RecordedSpan) -> None:
+        attributes = span.attributes
         self.span: RecordedSpan = span
-
-    @property
-    def step(self) -> str:
+        self.step: str = str(attributes.get(semconv.STEP_NAME, ""))
         """The step's name."""
-        return str(self.span.attributes.get(semconv.STEP_NAME, ""))
-
-    @property
-    def type(self) -> str:
+        self.type: str = str(attributes.get(semconv.STEP_TYPE, semconv.TYPE_ACTION))
         """``action``, ``compensation``, ``prepare``, ``commit`` or ``rollback``."""
-        return str(self.span.attributes.get(semconv.STEP_TYPE, semconv.TYPE_ACTION))
-
-    @property
-    def number(self) -> int:
+        self.number: int = int(attributes.get(semconv.STEP_ATTEMPT, 1))
         """Its number, from 1."""
-        return int(self.span.attributes.get(semconv.STEP_ATTEMPT, 1))
-
-    @property
-    def key(self) -> str:
+        self.key: str = str(attributes.get(semconv.STEP_KEY, ""))
         """Tells intended repetitions of one step apart."""
-        return str(self.span.attributes.get(semconv.STEP_KEY, ""))
-
-    @property
-    def compensates(self) -> str | None:
+        self.compensates: str | None = attributes.get(semconv.STEP_COMPENSATES)
         """The step that it compensates."""
-        compensated: str | None = self.span.attributes.get(semconv.STEP_COMPENSATES)
-        return compensated
 
     @property
     def state(self) -> str:
@@ -174,18 +159,12 @@ class RecordedAttempt:
 class RecordedSaga:
     """One saga: its attempts in order, and its outcome."""
 
-    def __init__(self, spans: Sequence[RecordedSpan]) -> None:
-        self.spans: tuple[RecordedSpan, ...] = tuple(spans)
-
-    @property
-    def id(self) -> str:
+    def __init__(self, id: str, spans: Sequence[RecordedSpan]) -> None:  # noqa: A002 - as in begin
+        self.id: str = id
         """The id that people quote."""
-        return str(self.spans[0].attributes[semconv.SAGA_ID])
-
-    @property
-    def name(self) -> str:
+        self.spans: tuple[RecordedSpan, ...] = tuple(spans)
+        self.name: str = str(self._first(semconv.SAGA_NAME) or "")
         """The saga's type."""
-        return str(self._first(semconv.SAGA_NAME) or "")
 
     @property
     def outcome(self) -> str | None:
@@ -203,25 +182,20 @@ class RecordedSaga:
     @property
     def attempts(self) -> list[RecordedAttempt]:
         """Every attempt, in order of starting."""
-        return [RecordedAttempt(span) for span in self.spans if _is_attempt(span)]
+        return [
+            RecordedAttempt(span) for span in self.spans if span.attributes.get(semconv.SAGA_ROLE) == semconv.ROLE_STEP
+        ]
 
     @property
     def committed_steps(self) -> list[str]:
         """Names of the steps that succeeded, in order, without compensations."""
-        return [
-            attempt.step
-            for attempt in self.attempts
-            if attempt.state == "ok" and attempt.type != semconv.TYPE_COMPENSATION
-        ]
+        return [attempt.step for attempt in self._succeeded() if attempt.type != semconv.TYPE_COMPENSATION]
 
     @property
     def compensated_steps(self) -> list[str]:
         """Names of the steps that were compensated, in order of compensation."""
-        return [
-            attempt.compensates or attempt.step
-            for attempt in self.attempts
-            if attempt.state == "ok" and attempt.type == semconv.TYPE_COMPENSATION
-        ]
+        compensations = [attempt for attempt in self._succeeded() if attempt.type == semconv.TYPE_COMPENSATION]
+        return [attempt.compensates or attempt.step for attempt in compensations]
 
     def assert_outcome(self, outcome: str | None) -> None:
         """Asserts how it ended; None: it must be open."""
@@ -265,6 +239,9 @@ class RecordedSaga:
         in_flight = [attempt for attempt in self.attempts if attempt.state == "in_flight"]
         _expect(not in_flight, f"{self} has attempts in flight: {in_flight}")
 
+    def _succeeded(self) -> list[RecordedAttempt]:
+        return [attempt for attempt in self.attempts if attempt.state == "ok"]
+
     def _first(self, attribute: str) -> Any:
         return next((span.attributes[attribute] for span in self.spans if attribute in span.attributes), None)
 
@@ -296,9 +273,9 @@ class Recorder(Runtime):
         for span in self.spans:
             for attributes in (span.attributes, *(link.attributes or {} for link in span.links)):
                 if semconv.SAGA_ID in attributes:
-                    key = (attributes[semconv.SAGA_ID], attributes.get(semconv.SAGA_RUN_ID, ""))
+                    key = (str(attributes[semconv.SAGA_ID]), attributes.get(semconv.SAGA_RUN_ID, ""))
                     spans.setdefault(key, []).append(span)
-        return [RecordedSaga(each) for each in spans.values()]
+        return [RecordedSaga(key[0], each) for key, each in spans.items()]
 
     def saga(self, id: str | None = None, name: str | None = None) -> RecordedSaga:  # noqa: A002 - as in begin
         """Returns the one saga with this id and name.
@@ -363,7 +340,3 @@ def _expect(holds: object, otherwise: str) -> None:
     """Raises AssertionError unless it holds, also where Python runs without ``assert``."""
     if not holds:
         raise AssertionError(otherwise)
-
-
-def _is_attempt(span: RecordedSpan) -> bool:
-    return span.attributes.get(semconv.SAGA_ROLE) == semconv.ROLE_STEP

@@ -123,6 +123,7 @@ OTHER_NAMES = {
     "saga.status",  # of sagaz
     "sagascope.bridge",  # scopes, components and files
     "sagascope.columnar",
+    "sagascope.download",
     "sagascope.doctor",
     "sagascope.duckdb",
     "sagascope.elements",

@@ -7,18 +7,14 @@ The consumer's step is a child of that span, so that a message without a consume
 nothing from this module: ``with extract(message.headers), step("ledger.record"):``.
 """
 
-from typing import Any
-
-from opentelemetry.context import get_current
+from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
-from sagascope import _runtime, semconv
-from sagascope._context import get_saga_context
+from sagascope import semconv
+from sagascope._context import SpanScope, get_saga_context
 from sagascope._guard import Guard
 from sagascope._propagation import inject
-from sagascope._scope import SpanScope
-
-_OPENING = Guard("starting to publish a message")
+from sagascope._runtime import Runtime
 
 
 def publishing(destination: str, *, system: str = "", message_id: str = "") -> "Publication":
@@ -45,6 +41,7 @@ class Publication(SpanScope):
 
     __slots__ = ("_attributes", "_destination")
 
+    _opening = Guard("starting to publish a message")
     _closing = Guard("publishing a message")
 
     def __init__(self, destination: str, attributes: dict[str, str]) -> None:
@@ -52,19 +49,19 @@ class Publication(SpanScope):
         self._destination = destination
         self._attributes = attributes
 
-    def __enter__(self) -> dict[str, str]:
+    def __enter__(self) -> dict[str, str]:  # type: ignore[override]
+        super().__enter__()
         headers: dict[str, str] = {}
-        runtime = _runtime.active
-        if runtime is not None:
-            with _OPENING:
-                context = get_current()
-                saga_context = get_saga_context(context)
-                if saga_context is not None:
-                    attributes: dict[str, Any] = {**saga_context.attributes, **self._attributes}
-                    name = f"publish {self._destination}"
-                    self._start_span(runtime, name, attributes, saga_context.copy(), context, kind=SpanKind.PRODUCER)
-                    inject(headers)
+        if self._span is not None:
+            inject(headers)
         return headers
 
-    async def __aenter__(self) -> dict[str, str]:
+    async def __aenter__(self) -> dict[str, str]:  # type: ignore[override]
         return self.__enter__()
+
+    def _open(self, runtime: Runtime, context: Context) -> None:
+        saga_context = get_saga_context(context)
+        if saga_context is not None:
+            attributes = {**saga_context.attributes, **self._attributes}
+            name = f"publish {self._destination}"
+            self._start_span(runtime, name, attributes, saga_context.copy(), context, kind=SpanKind.PRODUCER)

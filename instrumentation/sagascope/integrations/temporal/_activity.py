@@ -15,18 +15,11 @@ from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 
 from sagascope import _runtime, semconv
-from sagascope._context import SagaContext, SagaIdentity
+from sagascope._context import SagaContext, SagaIdentity, SpanScope
 from sagascope._guard import Guard
 from sagascope._runtime import Runtime
-from sagascope._scope import SpanScope
 from sagascope.integrations.temporal._compensations import CompensationRules
-from sagascope.integrations.temporal._reporting import (
-    StepCall,
-    WorkflowRun,
-    attempt_span_id,
-    read_header,
-    root_span_context,
-)
+from sagascope.integrations.temporal._reporting import StepCall, WorkflowRun, read_header, root_span_context, span_id
 
 MAX_BACKOFF_EXPONENT = 64
 """Beyond it the maximum interval is reached whatever the coefficient."""
@@ -46,7 +39,6 @@ class ActivityInterceptor(ActivityInboundInterceptor):
         self._rules = rules
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002
-        """Executes an activity inside an attempt."""
         runtime, info = _runtime.active, activity.info()
         if runtime is None or info.workflow_id is None or info.workflow_run_id is None:
             return await super().execute_activity(input)
@@ -80,7 +72,6 @@ class ActivityAttempt(SpanScope):
         self._info = info
 
     def open(self, runtime: Runtime, call: StepCall) -> None:
-        """Starts the span of the attempt."""
         info, context = self._info, get_current()
         run = WorkflowRun(info.workflow_id or "", info.workflow_type or "", info.workflow_run_id or "")
         # the identity travels in headers of the service's own calls
@@ -92,8 +83,8 @@ class ActivityAttempt(SpanScope):
         root = root_span_context(run.run_id)
         below_root = set_span_in_context(NonRecordingSpan(root), context)
         attributes = {**run.attributes, **call.attributes, **_attempt_attributes(info)}
-        span_id = attempt_span_id(run.run_id, info.activity_id, info.attempt)
-        span = runtime.start_span(call.name, below_root, attributes, (), SpanKind.CONSUMER, span_id)
+        own_id = span_id(run.run_id, "activity", info.activity_id, info.attempt)
+        span = runtime.start_span(call.name, below_root, attributes, (), SpanKind.CONSUMER, own_id)
         saga_context = SagaContext(identity, root, step=call.name, key=call.key, attempt=info.attempt)
         current = get_current_span(context).get_span_context()
         if not current.is_valid:
@@ -101,7 +92,6 @@ class ActivityAttempt(SpanScope):
         self._activate(runtime, span, current, saga_context, context)
 
     def close(self, error: BaseException | None) -> None:
-        """Ends the span of the attempt."""
         if self._span is None:
             return
         if isinstance(error, activity._CompleteAsyncError):  # noqa: SLF001 - there is no public name

@@ -93,7 +93,6 @@ class ClientInterceptor(OutboundInterceptor):
         self._reporter = reporter
 
     async def start_workflow(self, input: StartWorkflowInput) -> WorkflowHandle[Any, Any]:  # noqa: A002
-        """Starts a workflow, and reports it."""
         at = time.time_ns()
         if _runtime.active is not None:
             with _STARTING:
@@ -108,7 +107,7 @@ class ClientInterceptor(OutboundInterceptor):
         run_id = handle.first_execution_run_id
         if run_id and not requested.start_signal:  # with a start signal the workflow may have been running before
             run = WorkflowRun(handle.id, requested.workflow, run_id, requested.task_queue)
-            self._reporter.workflow_started(run, requested.args, at, starting_links(requested.headers))
+            self._reporter.report_workflow(run, requested.args, at, links=starting_links(requested.headers))
 
 
 def _with_passthrough(runner: WorkflowRunner | None) -> WorkflowRunner:

@@ -91,7 +91,7 @@ Describe = Callable[[str, Sequence[Any]], WorkflowDescription | None]
 class WorkflowReporter:
     """Reports what happens in workflows as detached spans. It is never called during a replay.
 
-    Times are nanoseconds since the Unix epoch.
+    Times are nanoseconds since the Unix epoch; a span without an end has not ended.
     """
 
     def __init__(
@@ -102,83 +102,50 @@ class WorkflowReporter:
         """Task queues whose workers report nothing."""
         self._describe = describe
 
-    def workflow_started(self, run: WorkflowRun, args: Sequence[Any], at: int, links: tuple[Link, ...] = ()) -> None:
-        """Reports that the server accepted a workflow."""
-        self._report_root(run, args, at, None, {}, None, links)
-
-    def workflow_ended(
+    def report_workflow(
         self,
         run: WorkflowRun,
         args: Sequence[Any],
-        times: tuple[int, int],
-        outcome: str,
-        error: BaseException | None,
+        start: int,
+        end: int | None = None,
+        *,
+        outcome: str | None = None,
+        error: BaseException | None = None,
         links: tuple[Link, ...] = (),
     ) -> None:
-        """Reports that a workflow ended; `times` are its start and its end."""
-        self._report_root(run, args, *times, {semconv.SAGA_OUTCOME: outcome}, error, links)
+        """Reports a workflow that the server accepted, or its end."""
+        if _runtime.active is None:
+            return
+        description: WorkflowDescription = {}
+        if self._describe is not None:
+            with _DESCRIBING:
+                description = self._describe(run.workflow_type, args) or {}
+        plan = declared_plan(run.workflow_type)
+        attributes = {
+            semconv.SAGA_ROLE: semconv.ROLE_SAGA,
+            semconv.TEMPORAL_TASK_QUEUE: run.task_queue,
+            **(plan.attributes if plan is not None else {}),
+        }
+        with _REPORTING:
+            attributes |= amount_attributes(description.get("amount"), description.get("currency"))
+            attributes |= key_attributes(description.get("keys"))
+            if outcome is not None:
+                attributes[semconv.SAGA_OUTCOME] = outcome
+            _emit(run, run.workflow_type, ROOT, start, end, attributes, error=error, links=links)
 
-    def activity_scheduled(
-        self, run: WorkflowRun, call: StepCall, activity_id: str, queue: str, timeout: float | None, at: int
-    ) -> None:
-        """Reports that the server scheduled an activity, which no worker has started yet."""
-        self._report_attempt(run, call, activity_id, queue, at, timeout=timeout)
-
-    def activity_closed(
+    def report_activity(
         self,
         run: WorkflowRun,
         call: StepCall,
         activity_id: str,
         queue: str,
-        times: tuple[int, int],
-        error: BaseException | None,
-    ) -> None:
-        """Reports the end of an activity that possibly no worker reports; `times` are scheduling and end."""
-        at, end = times
-        self._report_attempt(run, call, activity_id, queue, at, end=end, error=error)
-
-    def child_workflow(
-        self,
-        run: WorkflowRun,
-        call: StepCall,
-        child: ChildWorkflow,
-        at: int,
-        end: int | None,
-        error: BaseException | None,
-    ) -> None:
-        """Reports that a child workflow started, or ended."""
-        attributes = {**_step_attributes(call), semconv.TEMPORAL_CHILD_ID: child.workflow_id}
-        if child.timeout_seconds:
-            attributes[semconv.STEP_TIMEOUT] = child.timeout_seconds
-        span_id = child_span_id(run.run_id, child.first_run_id)
-        self._report(run, call.name, span_id, attributes, at, end, error, SpanKind.CLIENT)
-
-    def signal_received(self, run: WorkflowRun, name: str, number: int, at: int) -> None:
-        """Reports a signal; `number` counts the signals of its name, from 1."""
-        self._report(run, f"signal {name}", signal_span_id(run.run_id, name, number), {}, at, at)
-
-    def update_received(self, run: WorkflowRun, name: str, update_id: str, at: int) -> None:
-        """Reports an update."""
-        self._report(run, f"update {name}", update_span_id(run.run_id, update_id), {}, at, at)
-
-    def workflow_task_failed(self, run: WorkflowRun, history_length: int, at: int, error: BaseException) -> None:
-        """Reports that the workflow's own code failed; the server retries that task without end."""
-        span_id = failed_task_span_id(run.run_id, history_length)
-        attributes = {semconv.TEMPORAL_TASK_QUEUE: run.task_queue}
-        self._report(run, f"workflow task of {run.workflow_type}", span_id, attributes, at, at, error)
-
-    def _report_attempt(
-        self,
-        run: WorkflowRun,
-        call: StepCall,
-        activity_id: str,
-        queue: str,
-        at: int,
-        *,
+        start: int,
         end: int | None = None,
+        *,
         timeout: float | None = None,
         error: BaseException | None = None,
     ) -> None:
+        """Reports a scheduled activity that no worker has started, or its end where possibly no worker reports it."""
         attributes = {
             **_step_attributes(call),
             semconv.MESSAGING_DESTINATION: queue,
@@ -186,124 +153,94 @@ class WorkflowReporter:
         }
         if timeout:
             attributes[semconv.STEP_TIMEOUT] = timeout
-        span_id = attempt_span_id(run.run_id, activity_id, 1)
-        self._report(run, call.name, span_id, attributes, at, end, error, SpanKind.PRODUCER)
-
-    def _report_root(
-        self,
-        run: WorkflowRun,
-        args: Sequence[Any],
-        at: int,
-        end: int | None,
-        outcome: Mapping[str, Any],
-        error: BaseException | None,
-        links: tuple[Link, ...] = (),
-    ) -> None:
-        runtime = _runtime.active
-        if runtime is None:
-            return
-        description: WorkflowDescription = {}
-        if self._describe is not None:
-            with _DESCRIBING:
-                description = self._describe(run.workflow_type, args) or {}
+        identity = ("activity", activity_id, 1)
         with _REPORTING:
-            plan = declared_plan(run.workflow_type)
-            attributes = {
-                **run.attributes,
-                semconv.SAGA_ROLE: semconv.ROLE_SAGA,
-                semconv.TEMPORAL_TASK_QUEUE: run.task_queue,
-                **(plan.attributes if plan is not None else {}),
-                **amount_attributes(description.get("amount"), description.get("currency")),
-                **key_attributes(description.get("keys")),
-                **outcome,
-            }
-            runtime.emit_span(
-                DetachedSpan(
-                    name=run.workflow_type,
-                    trace_id=trace_id(run.run_id),
-                    span_id=root_span_id(run.run_id),
-                    start=at,
-                    end=end,
-                    attributes=attributes,
-                    links=links,
-                    error=error,
-                )
-            )
+            _emit(run, call.name, identity, start, end, attributes, error=error, kind=SpanKind.PRODUCER)
 
-    def _report(
+    def report_child(
         self,
         run: WorkflowRun,
-        name: str,
-        span_id: int,
-        attributes: Mapping[str, Any],
-        at: int,
-        end: int | None,
+        call: StepCall,
+        child: ChildWorkflow,
+        start: int,
+        end: int | None = None,
         error: BaseException | None = None,
-        kind: SpanKind = SpanKind.INTERNAL,
     ) -> None:
-        runtime = _runtime.active
-        if runtime is not None:
-            with _REPORTING:
-                runtime.emit_span(
-                    DetachedSpan(
-                        name=name,
-                        trace_id=trace_id(run.run_id),
-                        span_id=span_id,
-                        parent_id=root_span_id(run.run_id),
-                        start=at,
-                        end=end,
-                        kind=kind,
-                        attributes={**run.attributes, **attributes},
-                        error=error,
-                    )
-                )
+        """Reports that a child workflow started, or ended."""
+        attributes = {**_step_attributes(call), semconv.TEMPORAL_CHILD_ID: child.workflow_id}
+        if child.timeout_seconds:
+            attributes[semconv.STEP_TIMEOUT] = child.timeout_seconds
+        identity = ("child", child.first_run_id)
+        with _REPORTING:
+            _emit(run, call.name, identity, start, end, attributes, error=error, kind=SpanKind.CLIENT)
+
+    def report_signal(self, run: WorkflowRun, name: str, number: int, at: int) -> None:
+        """Reports a signal; `number` counts the signals of its name, from 1."""
+        with _REPORTING:
+            _emit(run, f"signal {name}", ("signal", name, number), at, at, {})
+
+    def report_update(self, run: WorkflowRun, name: str, update_id: str, at: int) -> None:
+        """Reports an update."""
+        with _REPORTING:
+            _emit(run, f"update {name}", ("update", update_id), at, at, {})
+
+    def report_failed_task(self, run: WorkflowRun, history_length: int, at: int, error: BaseException) -> None:
+        """Reports that the workflow's own code failed; the server retries that task without end."""
+        name, attributes = f"workflow task of {run.workflow_type}", {semconv.TEMPORAL_TASK_QUEUE: run.task_queue}
+        with _REPORTING:
+            _emit(run, name, ("task", history_length), at, at, attributes, error=error)
 
 
 def _step_attributes(call: StepCall) -> dict[str, Any]:
     return {**call.attributes, semconv.SAGA_ROLE: semconv.ROLE_STEP, semconv.STEP_ATTEMPT: 1}
 
 
+def _emit(
+    run: WorkflowRun,
+    name: str,
+    identity: tuple[str | int, ...],
+    start: int,
+    end: int | None,
+    attributes: Mapping[str, Any],
+    *,
+    error: BaseException | None = None,
+    kind: SpanKind = SpanKind.INTERNAL,
+    links: tuple[Link, ...] = (),
+) -> None:
+    if _runtime.active is None:
+        return
+    span = DetachedSpan(
+        name=name,
+        trace_id=trace_id(run.run_id),
+        span_id=span_id(run.run_id, *identity),
+        parent_id=0 if identity == ROOT else span_id(run.run_id, *ROOT),
+        start=start,
+        end=end,
+        kind=kind,
+        attributes={**run.attributes, **attributes},
+        links=links,
+        error=error,
+    )
+    _runtime.active.emit_span(span)
+
+
 # --- ids -------------------------------------------------------------------------------------------
+
+ROOT: Final = ("saga",)
+"""The identity of a run's root span, for `span_id`."""
 
 
 def trace_id(run_id: str) -> int:
-    """Returns the trace id of a run."""
     return _hashed(16, f"temporal/{run_id}")
 
 
-def root_span_id(run_id: str) -> int:
-    """Returns the id of a run's root span."""
-    return _hashed(8, f"temporal/{run_id}/saga")
+def span_id(run_id: str, *identity: str | int) -> int:
+    """Returns the id of one span of a run, for example of ``"activity", activity_id, attempt``."""
+    return _hashed(8, "/".join(("temporal", run_id, *map(str, identity))))
 
 
 def root_span_context(run_id: str) -> SpanContext:
-    """Returns the ids of a run's root span."""
-    return SpanContext(trace_id(run_id), root_span_id(run_id), is_remote=True, trace_flags=SAMPLED)
-
-
-def attempt_span_id(run_id: str, activity_id: str, attempt: int) -> int:
-    """Returns the span id of one attempt of an activity."""
-    return _hashed(8, f"temporal/{run_id}/activity/{activity_id}/{attempt}")
-
-
-def child_span_id(run_id: str, child_run_id: str) -> int:
-    """Returns the span id of a child workflow, as a step of its parent."""
-    return _hashed(8, f"temporal/{run_id}/child/{child_run_id}")
-
-
-def signal_span_id(run_id: str, name: str, number: int) -> int:
-    """Returns the span id of a signal; `number` counts the signals of its name, from 1."""
-    return _hashed(8, f"temporal/{run_id}/signal/{name}/{number}")
-
-
-def update_span_id(run_id: str, update_id: str) -> int:
-    """Returns the span id of an update."""
-    return _hashed(8, f"temporal/{run_id}/update/{update_id}")
-
-
-def failed_task_span_id(run_id: str, history_length: int) -> int:
-    """Returns the span id of a workflow task that failed at this length of the history."""
-    return _hashed(8, f"temporal/{run_id}/task/{history_length}")
+    return SpanContext(trace_id(run_id), span_id(run_id, *ROOT), is_remote=True, trace_flags=SAMPLED)
 
 
 def _hashed(length: int, text: str) -> int:
@@ -321,7 +258,7 @@ _W3C: Final = TraceContextTextMapPropagator()
 
 
 def headers_with_trace(headers: Headers) -> Headers:
-    """Returns the headers of a workflow's start with the current span, if there is one."""
+    """Returns the headers of a workflow's start with the current span."""
     carrier: dict[str, str] = {}
     _W3C.inject(carrier)
     return _with_values(headers, carrier)

@@ -50,11 +50,9 @@ class InboundInterceptor(WorkflowInboundInterceptor):
         self._run = RunState(workflow.extern_functions()[REPORTER_FUNCTION]())
 
     def init(self, outbound: WorkflowOutboundInterceptor) -> None:
-        """Adds the interceptor of the run's own calls."""
         super().init(OutboundInterceptor(outbound, self._run))
 
     async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:  # noqa: A002
-        """Executes the run."""
         run = self._run
         with _FOLLOWING:
             run.start(input.args)
@@ -69,13 +67,11 @@ class InboundInterceptor(WorkflowInboundInterceptor):
         return result
 
     async def handle_signal(self, input: HandleSignalInput) -> None:  # noqa: A002
-        """Handles a signal."""
         with _FOLLOWING:
             self._run.receive_signal(input.signal)
         await super().handle_signal(input)
 
     async def handle_update_handler(self, input: HandleUpdateInput) -> Any:  # noqa: A002
-        """Handles an update."""
         with _FOLLOWING:
             self._run.receive_update(input.update, input.id)
         return await super().handle_update_handler(input)
@@ -89,7 +85,6 @@ class OutboundInterceptor(WorkflowOutboundInterceptor):
         self._run = run
 
     def start_activity(self, input: StartActivityInput) -> workflow.ActivityHandle[Any]:  # noqa: A002
-        """Schedules an activity."""
         call = None
         with _FOLLOWING:
             call = self._run.next_call(input.activity)
@@ -101,7 +96,6 @@ class OutboundInterceptor(WorkflowOutboundInterceptor):
         return handle
 
     def start_local_activity(self, input: StartLocalActivityInput) -> workflow.ActivityHandle[Any]:  # noqa: A002
-        """Schedules an activity that runs in the workflow's own worker."""
         call = None
         with _FOLLOWING:
             call = self._run.next_call(input.activity)
@@ -113,14 +107,12 @@ class OutboundInterceptor(WorkflowOutboundInterceptor):
         return handle
 
     async def start_child_workflow(self, input: StartChildWorkflowInput) -> workflow.ChildWorkflowHandle[Any, Any]:  # noqa: A002
-        """Starts a child workflow, a step of this one."""
         handle = await super().start_child_workflow(input)
         with _FOLLOWING:
             self._run.follow_child(self._run.next_call(input.workflow), input, handle)
         return handle
 
     def continue_as_new(self, input: ContinueAsNewInput) -> NoReturn:  # noqa: A002
-        """Continues in a new run."""
         with _FOLLOWING:
             self._run.continues_as_new = True
         super().continue_as_new(input)
@@ -144,7 +136,6 @@ class RunState:
         self.continues_as_new = False
 
     def start(self, args: Sequence[Any]) -> None:
-        """Records that the run starts."""
         self._args = args
         self._is_new()
 
@@ -158,7 +149,7 @@ class RunState:
             return False
         if not self._is_reported and self._args is not None:  # a signal can arrive before the start
             self._is_reported = True
-            self._reporter.workflow_started(_current_run(), self._args, _start_time(), _origin_links())
+            self._reporter.report_workflow(_current_run(), self._args, _start_time(), links=_origin_links())
         return True
 
     def fail(self, error: BaseException) -> None:
@@ -172,13 +163,19 @@ class RunState:
             self.end(error)
         elif isinstance(error, Exception):
             history_length = workflow.info().get_current_history_length()
-            self._reporter.workflow_task_failed(_current_run(), history_length, workflow.time_ns(), error)
+            self._reporter.report_failed_task(_current_run(), history_length, workflow.time_ns(), error)
 
     def end(self, error: BaseException | None) -> None:
-        """Records that the run ends."""
         if self._is_new():
-            times, outcome = (_start_time(), workflow.time_ns()), self._outcome(error)
-            self._reporter.workflow_ended(_current_run(), self._args or (), times, outcome, error, _origin_links())
+            self._reporter.report_workflow(
+                _current_run(),
+                self._args or (),
+                _start_time(),
+                workflow.time_ns(),
+                outcome=self._outcome(error),
+                error=error,
+                links=_origin_links(),
+            )
 
     def _outcome(self, error: BaseException | None) -> str:
         plan = self._reporter.rules.full_plan(workflow.info().workflow_type, self._compensated)
@@ -187,15 +184,13 @@ class RunState:
         return semconv.OUTCOME_COMPLETED if error is None else semconv.OUTCOME_FAILED
 
     def receive_signal(self, name: str) -> None:
-        """Records a signal."""
         number = self._signals[name] = self._signals.get(name, 0) + 1
         if self._is_new():
-            self._reporter.signal_received(_current_run(), name, number, workflow.time_ns())
+            self._reporter.report_signal(_current_run(), name, number, workflow.time_ns())
 
     def receive_update(self, name: str, update_id: str) -> None:
-        """Records an update."""
         if self._is_new():
-            self._reporter.update_received(_current_run(), name, update_id, workflow.time_ns())
+            self._reporter.report_update(_current_run(), name, update_id, workflow.time_ns())
 
     def next_call(self, name: str) -> StepCall:
         """Returns the next call of this name."""
@@ -212,7 +207,7 @@ class RunState:
         if activity_id and self._is_new():
             timeout = requested.schedule_to_start_timeout
             seconds = timeout.total_seconds() if timeout else None
-            self._reporter.activity_scheduled(_current_run(), call, activity_id, queue, seconds, at)
+            self._reporter.report_activity(_current_run(), call, activity_id, queue, at, timeout=seconds)
 
         def done(task: "asyncio.Task[Any]") -> None:
             with _FOLLOWING:
@@ -221,8 +216,8 @@ class RunState:
                 unreported = _unreported_error(error, queue)
                 is_ours = queue in self._reporter.uninstrumented_queues or unreported is not None
                 if activity_id and is_ours and self._is_new():
-                    times = at, workflow.time_ns()
-                    self._reporter.activity_closed(_current_run(), call, activity_id, queue, times, unreported or error)
+                    run, end, failure = _current_run(), workflow.time_ns(), unreported or error
+                    self._reporter.report_activity(run, call, activity_id, queue, at, end, error=failure)
 
         handle.add_done_callback(done)
 
@@ -235,14 +230,14 @@ class RunState:
         child = ChildWorkflow(handle.id, handle.first_execution_run_id or "", seconds)
         at = workflow.time_ns()
         if self._is_new():
-            self._reporter.child_workflow(_current_run(), call, child, at, None, None)
+            self._reporter.report_child(_current_run(), call, child, at)
 
         def done(task: "asyncio.Task[Any]") -> None:
             with _FOLLOWING:
                 error = error_of(task)
                 self.record_result(call, error)
                 if self._is_new():
-                    self._reporter.child_workflow(_current_run(), call, child, at, workflow.time_ns(), error)
+                    self._reporter.report_child(_current_run(), call, child, at, workflow.time_ns(), error)
 
         handle.add_done_callback(done)
 
