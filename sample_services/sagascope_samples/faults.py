@@ -1,20 +1,25 @@
 """Fault injection: which payment fails, at which step, and how.
 
-Only the demo and the tests plant faults, through an endpoint that accepts requests from this machine alone. The
-services' own code does not depend on it: each calls `FaultInjector.trigger` once, where a real fault would occur.
+Only the demo and the tests plant faults, through an endpoint that accepts requests from this machine alone, or through
+the environment of a process. The services' own code does not depend on it: each triggers planted faults once, where a
+real fault would occur.
 """
 
 import asyncio
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sagascope_samples.chassis import Refused, Unavailable
+from sagascope_samples.calls import Refused, Unavailable
+
+SLOW_SECONDS = 2.0
 
 
 class FaultKind(StrEnum):
@@ -26,6 +31,8 @@ class FaultKind(StrEnum):
     """Every attempt fails."""
     REFUSE = "refuse"
     """It is refused."""
+    SLOW = "slow"
+    """It succeeds slowly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,8 @@ class Fault:
                 raise Unavailable(self.message)
             case FaultKind.REFUSE:
                 raise Refused(self.message)
+            case FaultKind.SLOW:
+                await asyncio.sleep(SLOW_SECONDS)
 
 
 class FaultInjector:
@@ -81,3 +90,24 @@ def _read(body: Any) -> Fault:
         return Fault(FaultKind(body["kind"]), str(body.get("message", "")))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise Refused(f"A fault needs one of the kinds {', '.join(FaultKind)}, and a message.") from error
+
+
+Kind = TypeVar("Kind", bound=StrEnum)
+
+FAULTS_VARIABLE = "SAMPLE_FAULTS"
+"""``TARGET=KIND`` of the faults of a process without an endpoint, separated by commas."""
+
+
+def faults_from_environment(kind: type[Kind], environment: Mapping[str, str] = os.environ) -> dict[str, Kind]:
+    """Returns the faults of this process, by target.
+
+    Raises:
+        ValueError: A fault is unknown.
+    """
+    pairs = (pair.partition("=") for pair in environment.get(FAULTS_VARIABLE, "").split(",") if pair)
+    return {target: kind(fault) for target, _, fault in pairs}
+
+
+def faults_to_environment(faults: Mapping[str, StrEnum]) -> dict[str, str]:
+    """Returns the variable that `faults_from_environment` reads."""
+    return {FAULTS_VARIABLE: ",".join(f"{target}={fault}" for target, fault in faults.items())}

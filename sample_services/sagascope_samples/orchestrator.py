@@ -1,11 +1,10 @@
-"""Orchestrator: runs each payment through the other services, and compensates when one of them refuses.
+"""The orchestrator: runs each payment through the other services, and compensates when one of them refuses.
 
 It waits for responses and callbacks without a timeout. Running payments are in memory only; its database stores how
 each payment ended.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,10 +18,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sagascope import Attempt, RunningSaga, Saga, Step
-from sagascope_samples.chassis import Chassis, Order, Refused, Unavailable, read_order, retried, serve
-from sagascope_samples.faults import FaultInjector
-
-log = logging.getLogger("orchestrator")
+from sagascope_samples.calls import Order, Refused, Unavailable, read_order, retried
+from sagascope_samples.chassis import Service, Settings, post
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,46 +70,45 @@ class CompensationFailed(Exception):
     """A payment was refused, and a committed step could not be compensated."""
 
 
-class Orchestrator:
-    """``POST /payments``, ``GET /payments/{id}`` and ``POST /call-backs/{token}``."""
+class Orchestrator(Service):
+    """Runs payments: ``POST /payments``, ``GET /payments/{id}`` and ``POST /call-backs/{token}``."""
 
-    def __init__(self, chassis: Chassis) -> None:
-        self._database = chassis.database
-        self._peers = chassis.peers
-        self._tasks = chassis.tasks
-        self._faults = FaultInjector()
-        self._callbacks: dict[str, asyncio.Future[Any]] = {}
+    name = "orchestrator"
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._expected: dict[str, asyncio.Future[Any]] = {}
+        """The results of accepted work, by the token in the callback's path."""
 
     def routes(self) -> Sequence[Route]:
         """Returns the endpoints of this service."""
         return [
-            Route("/payments", self.accept, methods=["POST"]),
+            post("/payments", self.accept),
             Route("/payments/{id}", self.show),
-            Route("/call-backs/{token}", self.receive_callback, methods=["POST"]),
-            self._faults.route(),
+            post("/call-backs/{token}", self.receive_callback),
         ]
 
     async def accept(self, request: Request) -> Response:
         """Accepts and starts a payment, unless it was accepted before."""
         order, _ = await read_order(request)
-        accepted = await self._database.run(lambda transaction: transaction.one("accept_payment", id=order.payment))
+        accepted = await self.database.run(lambda transaction: transaction.one("accept_payment", id=order.payment))
         if accepted:
-            self._tasks.start(self._pay(order))
+            self.tasks.start(self._pay(order))
         return JSONResponse({"payment": order.payment}, status_code=202)
 
     async def show(self, request: Request) -> Response:
         """Returns how a payment ended, or that it has not."""
         payment = request.path_params["id"]
-        found = await self._database.run(lambda transaction: transaction.one("find_payment", id=payment))
+        found = await self.database.run(lambda transaction: transaction.one("find_payment", id=payment))
         if found is None:
             raise HTTPException(404, f"Payment {payment} was not accepted")
         return JSONResponse(dict(found))
 
     async def receive_callback(self, request: Request) -> Response:
         """Receives the result of accepted work; a repeated callback has no effect."""
-        future = self._callbacks.get(request.path_params["token"])
+        future = self._expected.get(request.path_params["token"])
         if future is None or future.done():
-            log.info("Ignored a callback that is not expected")
+            self.log.info("Ignored a callback that is not expected")
         else:
             future.set_result(await request.json())
         return Response(status_code=204)
@@ -127,21 +123,21 @@ class Orchestrator:
             state, detail = "compensated", str(refusal)
         except CompensationFailed as failure:
             state, detail = "failed", str(failure)
-        await self._database.run(
+        await self.database.run(
             lambda transaction: transaction.run("close_payment", id=order.payment, state=state, detail=detail)
         )
 
     async def _execute(self, saga: RunningSaga, order: Order) -> None:
-        log.info("Payment %s of %s %s for %s", order.payment, order.amount, order.currency, order.customer)
+        self.log.info("Payment %s of %s %s for %s", order.payment, order.amount, order.currency, order.customer)
         committed: list[PaymentStep] = []
         try:
             for step in STEPS:
-                await self._faults.trigger(order.payment, step.action.step)
+                await self.faults.trigger(order.payment, step.action.step)
                 await self._call_step(saga.step, step.action, order)
                 committed.append(step)
-            log.info("Payment %s completed", order.payment)
+            self.log.info("Payment %s completed", order.payment)
         except Refused as refusal:
-            log.warning("Payment %s is refused: %s", order.payment, refusal)
+            self.log.warning("Payment %s is refused: %s", order.payment, refusal)
             await self._compensate(saga, order, committed)
             raise
 
@@ -163,19 +159,18 @@ class Orchestrator:
 
     async def _request(self, call: StepCall, order: Order, key: str) -> None:
         with self._expect_callback() as (path, result):
-            reply = await self._peers.post(call.service, call.path, order.write(), key, path)
-            if reply.accepted:
+            if await self.peers.post(call.service, call.path, order.write(), key, path):
                 _raise_failure(await result)
 
     @contextmanager
     def _expect_callback(self) -> Iterator[tuple[str, asyncio.Future[Any]]]:
         """Opens a callback path, and returns it with the future result."""
         token = uuid4().hex
-        self._callbacks[token] = asyncio.get_running_loop().create_future()
+        self._expected[token] = asyncio.get_running_loop().create_future()
         try:
-            yield f"/call-backs/{token}", self._callbacks[token]
+            yield f"/call-backs/{token}", self._expected[token]
         finally:
-            del self._callbacks[token]
+            del self._expected[token]
 
 
 def _raise_failure(result: Any) -> None:
@@ -185,7 +180,3 @@ def _raise_failure(result: Any) -> None:
             raise Refused(result["error"])
         case "unavailable":
             raise Unavailable(result["error"])
-
-
-if __name__ == "__main__":
-    serve("orchestrator", Orchestrator)

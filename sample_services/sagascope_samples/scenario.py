@@ -1,113 +1,140 @@
-"""The scenario of the demo: a stream of payments, the faults planted in it, and the expected findings.
+"""The six services over HTTP with an orchestrator: the planted faults, the expected findings, and the player."""
 
-The payments come from a seeded generator: the same seed gives the same payments, with faults in the same places.
-"""
-
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
-from itertools import count
-from random import Random
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Final
 
-from sagascope_samples.chassis import Order
+import httpx
+
+from sagascope_samples.calls import KEY_HEADER, Order
+from sagascope_samples.demo import scenario as demo
+from sagascope_samples.demo.addresses import Addresses
+from sagascope_samples.demo.scenario import FaultReporter, Finding, Inspector, Player, Scenario, payments
+from sagascope_samples.demo.supervisor import ProcessSpec, Supervisor, services
 from sagascope_samples.faults import Fault, FaultKind
 
-SEED = 8492
-SAGA = "payment"
-FIRST_ID = 8481
-HEADLESS_PAYMENTS = 25
-"""Payments of a headless run: every planted fault, and enough payments without one to compare with."""
-
-CUSTOMERS = (
-    "Blue Kettle", "Copper Fern", "Paper Moon", "Salt & Pine", "Quiet Harbour", "Tin Sparrow", "Amber Lane",
-    "North Pier", "Velvet Crow", "Little Atlas", "Green Lamp Books", "Stone Orchard",
-)  # fmt: skip
-"""Invented shops."""
+HEADLESS_PAYMENTS: Final = 25
+PAYMENT_INTERVAL_SECONDS: Final = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What the collector reports of a saga: the fields of its summary that the scenario checks."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlantedFault(demo.PlantedFault):
+    """A fault in one payment, planted in one service."""
 
-    status: str
-    attention: str | None
-    phase: str | None
-    step: str | None
-    service: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class PlantedFault:
-    """A fault in one payment, and the expected finding."""
-
-    payment: str
-    description: str
     service: str
-    """The service in which the fault is planted."""
     step: str
     fault: Fault
-    expected: Finding
     kills_service: bool = False
     """Whether the service's process is killed while it works on the payment, and restarted."""
-    headline: str = ""
-    """Words that the headline must contain, because they name the cause."""
 
 
-PLANTED_FAULTS = (
+PLANTED_FAULTS: Final = (
     PlantedFault(
-        "8492",
-        "The ledger is killed (SIGKILL) while it records this payment, and restarted; its callback never arrives.",
-        "ledger",
-        "ledger.record",
-        Fault(FaultKind.STALL),
-        Finding("running", "instance_lost", "forward", "ledger.record", "ledger"),
+        payment="8492",
+        description="The ledger is killed (SIGKILL) while it records this payment, and restarted; its callback never "
+        "arrives.",
+        service="ledger",
+        step="ledger.record",
+        fault=Fault(FaultKind.STALL),
+        expected=Finding("running", "instance_lost", "forward", "ledger.record", "ledger"),
         kills_service=True,
     ),
     PlantedFault(
-        "8495",
-        "Shipping waits for a response of the carrier that never arrives.",
-        "shipping",
-        "shipping.book",
-        Fault(FaultKind.STALL),
-        Finding("running", "hung", "forward", "shipping.book", "shipping"),
+        payment="8495",
+        description="Shipping waits for a response of the carrier that never arrives.",
+        service="shipping",
+        step="shipping.book",
+        fault=Fault(FaultKind.STALL),
+        expected=Finding("running", "hung", "forward", "shipping.book", "shipping"),
     ),
     PlantedFault(
-        "8497",
-        "The account is locked, and the wallet retries the debit again and again.",
-        "wallet",
-        "wallet.debit",
-        Fault(FaultKind.FAIL, "The account is locked by the end-of-day run"),
-        Finding("running", "retrying", "forward", "wallet.debit", "wallet"),
+        payment="8497",
+        description="The account is locked, and the wallet retries the debit again and again.",
+        service="wallet",
+        step="wallet.debit",
+        fault=Fault(FaultKind.FAIL, "The account is locked by the end-of-day run"),
+        expected=Finding("running", "retrying", "forward", "wallet.debit", "wallet"),
     ),
     PlantedFault(
-        "8500",
-        "The orchestrator does not start the next step, shipping.",
-        "orchestrator",
-        "shipping.book",
-        Fault(FaultKind.STALL),
-        Finding("running", "next_step_missing", "forward", "shipping.book", "shipping"),
+        payment="8500",
+        description="The orchestrator does not start the next step, shipping.",
+        service="orchestrator",
+        step="shipping.book",
+        fault=Fault(FaultKind.STALL),
+        expected=Finding("running", "next_step_missing", "forward", "shipping.book", "shipping"),
     ),
     PlantedFault(
-        "8502",
-        "The ledger refuses this payment, and its committed steps are compensated: no action required.",
-        "ledger",
-        "ledger.record",
-        Fault(FaultKind.REFUSE, "The books of this month are closed"),
-        Finding("compensated", None, None, None, None),
+        payment="8502",
+        description="The ledger refuses this payment, and its committed steps are compensated: no action required.",
+        service="ledger",
+        step="ledger.record",
+        fault=Fault(FaultKind.REFUSE, "The books of this month are closed"),
+        expected=Finding("compensated", None, None, None, None),
     ),
 )
 
-FAULT_BY_PAYMENT = {planted.payment: planted for planted in PLANTED_FAULTS}
+FAULT_BY_PAYMENT: Final = {planted.payment: planted for planted in PLANTED_FAULTS}
 
 
-def payments(seed: int = SEED) -> Iterator[Order]:
-    """Yields payments without end, with ids ascending from `FIRST_ID`."""
-    random = Random(seed)  # noqa: S311  the scenario must repeat; nothing here is a secret
-    for number in count(FIRST_ID):
-        yield Order(
-            payment=str(number),
-            order_id=f"ord-{random.randrange(10_000, 100_000)}",
-            customer=random.choice(CUSTOMERS),
-            currency=random.choice(("EUR", "EUR", "GBP", "USD")),
-            amount=Decimal(random.randrange(450, 25_000)).scaleb(-2),
-        )
+def scenario(addresses: Addresses, folder: Path) -> Scenario:
+    """Returns the scenario."""
+    processes = services(addresses, folder)
+    urls = {name: address.url for name, address in addresses.services.items()}
+    player = partial(HttpPlayer, {service.name: service for service in processes}, urls)
+    return Scenario(PLANTED_FAULTS, HEADLESS_PAYMENTS, processes, player)
+
+
+class HttpPlayer(Player):
+    """Requests payments from the orchestrator, and kills a service while it works on one."""
+
+    def __init__(
+        self,
+        services: Mapping[str, ProcessSpec],
+        urls: Mapping[str, str],
+        supervisor: Supervisor,
+        inspector: Inspector,
+        report: FaultReporter,
+    ) -> None:
+        super().__init__(supervisor, inspector, report)
+        self._services = services
+        self._urls = urls
+
+    async def play(self, payments_sent: int | None = None) -> None:
+        """Sends this number of payments, and plants the faults of the scenario; None sends payments without end."""
+        async with httpx.AsyncClient(timeout=10.0, trust_env=False) as http:
+            for order in islice(payments(), payments_sent):
+                next_at = asyncio.get_running_loop().time() + PAYMENT_INTERVAL_SECONDS
+                planted = FAULT_BY_PAYMENT.get(order.payment)
+                if planted is None:
+                    await self._send(http, order)
+                elif planted.kills_service:
+                    await self._kill_in_flight(http, order, planted)
+                else:
+                    await self._send_with_fault(http, order, planted)
+                await asyncio.sleep(max(0.0, next_at - asyncio.get_running_loop().time()))
+
+    async def _send(self, http: httpx.AsyncClient, order: Order) -> None:
+        self.sent.append(order.payment)
+        url, headers = f"{self._urls['orchestrator']}/payments", {KEY_HEADER: order.payment}
+        (await http.post(url, json=order.write(), headers=headers)).raise_for_status()
+
+    async def _send_with_fault(self, http: httpx.AsyncClient, order: Order, planted: PlantedFault) -> None:
+        url = f"{self._urls[planted.service]}/faults/{planted.payment}/{planted.step}"
+        fault = {"kind": planted.fault.kind, "message": planted.fault.message}
+        (await http.put(url, json=fault)).raise_for_status()
+        await self._send(http, order)
+        self.report(planted)
+
+    async def _kill_in_flight(self, http: httpx.AsyncClient, order: Order, planted: PlantedFault) -> None:
+        """Kills a service while it works on this payment and no other, and restarts it."""
+        await self.wait_for_healthy(PLANTED_FAULTS)
+        await self._send_with_fault(http, order, planted)
+        await self.wait_in_flight(planted.payment, planted.service)
+        service = self._services[planted.service]
+        await self.supervisor.kill(service.name)
+        self.supervisor.start(service)
+        await self.supervisor.wait_ready(service)

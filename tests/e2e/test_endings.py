@@ -38,7 +38,7 @@ def test_the_demo_ends_in_order_at_ctrl_c(tmp_path: Path) -> None:
 def test_the_demo_ends_and_names_a_part_that_dies(tmp_path: Path) -> None:
     with running_demo(tmp_path) as demo:
         parts = demo.parts()
-        wallet = next(part for part in parts if "sagascope_samples.wallet" in part.cmdline())
+        wallet = next(part for part in parts if part.cmdline()[-2:] == ["sagascope_samples.services", "wallet"])
         wallet.send_signal(signal.SIGKILL)
         assert demo.process.wait(30) == 1
         assert "wallet died unexpectedly (signal SIGKILL)" in demo.output_text()

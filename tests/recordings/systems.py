@@ -173,9 +173,10 @@ def _celery(otlp: str, folder: Path) -> Iterator[Callable[..., Any]]:
 def nats_messages(recorder: Recorder, otlp: str, _: str, folder: Path) -> None:
     import nats
 
-    from sagascope_samples.choreography.scenario import faults_of, faults_to_environment
+    from sagascope_samples.choreography.scenario import faults_of
     from sagascope_samples.choreography.service import BROKER_VARIABLE, ROLES, STREAM
-    from sagascope_samples.scenario import payments
+    from sagascope_samples.demo.scenario import payments
+    from sagascope_samples.faults import faults_to_environment
 
     with running_nats(folder) as broker:
         environment = {**os.environ, BROKER_VARIABLE: broker, "SAGASCOPE_ENDPOINT": otlp}

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sagascope_samples.chassis import CALLBACK_HEADER, Order
+from sagascope_samples.calls import CALLBACK_HEADER, Order
 from support.samples import Samples, running_samples, wait_until
 
 pytestmark = pytest.mark.xdist_group("samples")

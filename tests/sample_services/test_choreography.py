@@ -2,16 +2,9 @@
 
 import pytest
 
-from sagascope_samples.choreography.scenario import (
-    FAULTS_VARIABLE,
-    KILLED_SERVICE,
-    PLANTED_FAULTS,
-    MessageFault,
-    faults_from_environment,
-    faults_of,
-    faults_to_environment,
-)
-from sagascope_samples.choreography.service import ROLES
+from sagascope_samples.choreography.scenario import KILLED_SERVICE, PLANTED_FAULTS, faults_of
+from sagascope_samples.choreography.service import ROLES, MessageFault
+from sagascope_samples.faults import FAULTS_VARIABLE, faults_from_environment, faults_to_environment
 
 
 def test_each_published_message_has_one_consumer() -> None:
@@ -22,13 +15,13 @@ def test_each_published_message_has_one_consumer() -> None:
 def test_faults_reach_their_service_only() -> None:
     for planted in PLANTED_FAULTS:
         assert planted.service in ROLES
-        faults = faults_from_environment(faults_to_environment(faults_of(planted.service)))
+        faults = faults_from_environment(MessageFault, faults_to_environment(faults_of(planted.service)))
         assert faults.get(planted.payment) == planted.fault
-    assert faults_from_environment(faults_to_environment(faults_of(KILLED_SERVICE))) == {}
-    assert faults_from_environment({}) == {}
+    assert faults_from_environment(MessageFault, faults_to_environment(faults_of(KILLED_SERVICE))) == {}
+    assert faults_from_environment(MessageFault, {}) == {}
 
 
 def test_unknown_fault_is_refused() -> None:
-    assert faults_from_environment({FAULTS_VARIABLE: "8486=lose"}) == {"8486": MessageFault.LOSE}
+    assert faults_from_environment(MessageFault, {FAULTS_VARIABLE: "8486=lose"}) == {"8486": MessageFault.LOSE}
     with pytest.raises(ValueError, match="explode"):
-        faults_from_environment({FAULTS_VARIABLE: "8486=explode"})
+        faults_from_environment(MessageFault, {FAULTS_VARIABLE: "8486=explode"})

@@ -4,16 +4,9 @@ import pytest
 
 pytest.importorskip("temporalio", reason="temporalio is not installed")
 
+from sagascope_samples.faults import FAULTS_VARIABLE, FaultKind, faults_from_environment, faults_to_environment
 from sagascope_samples.on_temporal.payment import BANK, PAYMENTS, WAREHOUSE
-from sagascope_samples.on_temporal.scenario import (
-    ACTIVITY_FAULTS,
-    FAULTS_VARIABLE,
-    PLANTED_FAULTS,
-    UNSERVED_QUEUE,
-    ActivityFault,
-    faults_from_environment,
-    faults_to_environment,
-)
+from sagascope_samples.on_temporal.scenario import ACTIVITY_FAULTS, PLANTED_FAULTS, UNSERVED_QUEUE
 from sagascope_samples.on_temporal.worker import WORK_SECONDS, Activities
 
 
@@ -24,13 +17,13 @@ def test_each_activity_runs_in_one_worker() -> None:
 
 
 def test_faults_reach_the_workers() -> None:
-    assert faults_from_environment(faults_to_environment(ACTIVITY_FAULTS)) == ACTIVITY_FAULTS
-    assert faults_from_environment({}) == {}
+    assert faults_from_environment(FaultKind, faults_to_environment(ACTIVITY_FAULTS)) == ACTIVITY_FAULTS
+    assert faults_from_environment(FaultKind, {}) == {}
     assert {target.partition("/")[2] for target in ACTIVITY_FAULTS} <= WORK_SECONDS.keys()
     assert {target.partition("/")[0] for target in ACTIVITY_FAULTS} <= {each.payment for each in PLANTED_FAULTS}
 
 
 def test_unknown_fault_is_refused() -> None:
-    assert faults_from_environment({FAULTS_VARIABLE: "8484/charge=fail"}) == {"8484/charge": ActivityFault.FAIL}
+    assert faults_from_environment(FaultKind, {FAULTS_VARIABLE: "8484/charge=fail"}) == {"8484/charge": FaultKind.FAIL}
     with pytest.raises(ValueError, match="explode"):
-        faults_from_environment({FAULTS_VARIABLE: "8484/charge=explode"})
+        faults_from_environment(FaultKind, {FAULTS_VARIABLE: "8484/charge=explode"})

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from sagascope_samples.chassis import Order
+from sagascope_samples.calls import Order
 from support.samples import Samples, running_samples, wait_until
 
 pytestmark = pytest.mark.xdist_group("samples")
@@ -166,7 +166,7 @@ def test_unavailable_steps_are_retried_until_they_succeed(samples: Samples, serv
 def test_unknown_fault_is_refused(samples: Samples) -> None:
     answer = samples.http.put(f"{samples.addresses['wallet'].url}/faults/x/wallet.debit", json={"kind": "explode"})
     assert answer.status_code == 422
-    assert answer.json() == {"error": "A fault needs one of the kinds stall, fail, refuse, and a message."}
+    assert answer.json() == {"error": "A fault needs one of the kinds stall, fail, refuse, slow, and a message."}
 
 
 def test_stalling_fault_affects_its_payment_only(samples: Samples) -> None:

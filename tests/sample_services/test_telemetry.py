@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from sagascope import semconv
-from sagascope_samples.chassis import Order
+from sagascope_samples.calls import Order
 from support.receiver import Receiver, running_receiver
 from support.samples import Samples, running_samples, wait_until
 

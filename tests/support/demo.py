@@ -14,7 +14,7 @@ import httpx
 import psutil
 
 from sagascope_samples.demo import Addresses
-from sagascope_samples.scenario import SAGA
+from sagascope_samples.demo.scenario import SAGA
 from support.samples import wait_until
 
 COMMAND = (sys.executable, "-m", "sagascope_collector", "demo")

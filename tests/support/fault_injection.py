@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from sagascope_samples.chassis import Order
+from sagascope_samples.calls import Order
 from sagascope_samples.demo import Addresses
 from support.collector import RunningCollector, running_collector
 from support.proxy import Proxy, proxy_to

@@ -14,7 +14,8 @@ from typing import Any
 
 import httpx
 
-from sagascope_samples.chassis import KEY_HEADER, Order, Settings
+from sagascope_samples.calls import KEY_HEADER, Order
+from sagascope_samples.chassis import Settings
 from sagascope_samples.demo import SERVICES, Address, Addresses
 
 DEADLINE = 20.0
@@ -48,7 +49,7 @@ class Samples:
         settings = Settings(here.host, here.port, self.folder / f"{name}.sqlite", urls, heartbeat_seconds=1.0)
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", f"sagascope_samples.{name}"],
+                [sys.executable, "-m", "sagascope_samples.services", name],
                 env={**os.environ, **settings.to_environment(), "SAGASCOPE_ENDPOINT": self.telemetry},
                 stdout=log,
                 stderr=log,

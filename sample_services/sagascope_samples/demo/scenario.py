@@ -1,48 +1,118 @@
-"""What a demo consists of, whatever its services run on: its processes, its faults, and its player."""
+"""What a demo consists of, whatever its services run on: its payments, its faults, its processes and its player."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from decimal import Decimal
+from http import HTTPStatus
+from itertools import count
+from random import Random
+from types import TracebackType
+from typing import Any, Final, Self
 
-from sagascope_samples.demo.report import Inspector, PlantedFault
-from sagascope_samples.demo.supervisor import ProcessSpec, Supervisor
+import httpx
 
-POLL_INTERVAL_SECONDS: Final = 0.1
+from sagascope_samples.calls import Order
+from sagascope_samples.demo.supervisor import POLL_INTERVAL_SECONDS, ProcessSpec, Supervisor
+
+SAGA: Final = "payment"
+SEED: Final = 8492
+FIRST_ID: Final = 8481
+
+PAGE_SIZE: Final = 200
 PROGRESS_TIMEOUT_SECONDS: Final = 30.0
+
+CUSTOMERS: Final = (
+    "Blue Kettle", "Copper Fern", "Paper Moon", "Salt & Pine", "Quiet Harbour", "Tin Sparrow", "Amber Lane",
+    "North Pier", "Velvet Crow", "Little Atlas", "Green Lamp Books", "Stone Orchard",
+)  # fmt: skip
+"""Invented shops."""
+
+
+def payments(seed: int = SEED) -> Iterator[Order]:
+    """Yields payments without end, with ids ascending from `FIRST_ID`. The same seed gives the same payments."""
+    random = Random(seed)  # noqa: S311  the scenario must repeat; nothing here is a secret
+    for number in count(FIRST_ID):
+        yield Order(
+            payment=str(number),
+            order_id=f"ord-{random.randrange(10_000, 100_000)}",
+            customer=random.choice(CUSTOMERS),
+            currency=random.choice(("EUR", "EUR", "GBP", "USD")),
+            amount=Decimal(random.randrange(450, 25_000)).scaleb(-2),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What the collector reports of a saga: the fields of its summary that the scenario checks."""
+
+    status: str
+    attention: str | None
+    phase: str | None
+    step: str | None
+    service: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlantedFault:
+    """A fault in one payment, and the expected finding."""
+
+    payment: str
+    description: str
+    expected: Finding
+    headline: str = ""
+    """Words that the headline must contain, because they name the cause."""
+
+
+class Inspector:
+    """Queries one collector over its HTTP API, as any client does; a context manager."""
+
+    def __init__(self, url: str) -> None:
+        self._http = httpx.AsyncClient(base_url=url, timeout=10.0, trust_env=False)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.aclose()
+
+    async def saga(self, payment: str) -> Any | None:
+        """Returns one saga in full; None if the collector does not know it."""
+        response = await self._http.get("/api/v1/saga", params={"name": SAGA, "id": payment})
+        if response.status_code == HTTPStatus.NOT_FOUND:
+            return None
+        return response.raise_for_status().json()
+
+    async def ids(self, **filters: str) -> set[str]:
+        """Returns the ids of all sagas that match the filters of the list."""
+        found: set[str] = set()
+        query: dict[str, Any] = {"name": SAGA, "limit": PAGE_SIZE, **filters}
+        while True:
+            page = (await self._http.get("/api/v1/sagas", params=query)).raise_for_status().json()
+            found |= {saga["id"] for saga in page["items"]}
+            if page["next_cursor"] is None:
+                return found
+            query["cursor"] = page["next_cursor"]
+
+    async def is_in_flight(self, payment: str, service: str) -> bool:
+        """Returns whether the collector knows that the service works on the payment now, and sends heartbeats.
+
+        The loss of a process that is killed after that is detected.
+        """
+        saga = await self.saga(payment)
+        attempts = [attempt for step in (saga or {"steps": []})["steps"] for attempt in step["attempts"]]
+        if not any(attempt["state"] == "in_flight" and attempt["service"] == service for attempt in attempts):
+            return False
+        services = (await self._http.get("/api/v1/services")).raise_for_status().json()["items"]
+        instances = [each for found in services if found["service"] == service for each in found["instances"]]
+        return any(instance["in_flight"] > 0 for instance in instances)
 
 
 class NoProgress(Exception):
     """The scenario cannot continue, although no process died. The message says what it waits for."""
-
-
-class Player(Protocol):
-    """Sends payments, and plants the faults."""
-
-    sent: list[str]
-    """Payments sent so far, in order."""
-
-    async def play(self, payments_sent: int | None = None) -> None:
-        """Sends this number of payments; None sends payments without end."""
-        ...
-
-
-FaultReporter = Callable[[PlantedFault], None]
-"""Reports to a person that a fault was planted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """One kind of demo."""
-
-    planted_faults: Sequence[PlantedFault]
-    payments: int
-    """Payments of a headless run."""
-    services: Sequence[ProcessSpec]
-    """Processes that must be ready before the player starts."""
-    player: Callable[[Supervisor, Inspector, FaultReporter], Player]
-    collector_options: Sequence[str] = ()
-    """Further command-line options of the collector."""
 
 
 async def wait_until(condition: Callable[[], Awaitable[bool]], otherwise: str) -> None:
@@ -56,3 +126,50 @@ async def wait_until(condition: Callable[[], Awaitable[bool]], otherwise: str) -
         if asyncio.get_running_loop().time() > deadline:
             raise NoProgress(f"No progress for {PROGRESS_TIMEOUT_SECONDS:.0f} s: {otherwise}.")
         await asyncio.sleep(POLL_INTERVAL_SECONDS)
+
+
+FaultReporter = Callable[[PlantedFault], None]
+"""Tells a person that a fault was planted."""
+
+
+class Player(ABC):
+    """Sends payments, and plants the faults."""
+
+    def __init__(self, supervisor: Supervisor, inspector: Inspector, report: FaultReporter) -> None:
+        self.supervisor = supervisor
+        self.inspector = inspector
+        self.report = report
+        self.sent: list[str] = []
+        """Payments sent so far, in order."""
+
+    @abstractmethod
+    async def play(self, payments_sent: int | None = None) -> None:
+        """Sends this number of payments; None sends payments without end, or returns only when cancelled."""
+
+    async def wait_for_healthy(self, planted: Sequence[PlantedFault]) -> None:
+        """Waits until all payments without a fault that were sent have completed."""
+        healthy = set(self.sent) - {each.payment for each in planted}
+
+        async def are_completed() -> bool:
+            return healthy <= await self.inspector.ids(status="completed")
+
+        await wait_until(are_completed, "payments without a fault have not completed")
+
+    async def wait_in_flight(self, payment: str, service: str) -> None:
+        """Waits until the collector knows that the service works on the payment."""
+        otherwise = f"the collector does not know that {service} works on payment {payment}"
+        await wait_until(lambda: self.inspector.is_in_flight(payment, service), otherwise)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One kind of demo."""
+
+    planted_faults: Sequence[PlantedFault]
+    payments: int
+    """Payments of a headless run: every planted fault, and enough payments without one to compare with."""
+    services: Sequence[ProcessSpec]
+    """Processes that must be ready before the player starts."""
+    player: Callable[[Supervisor, Inspector, FaultReporter], Player]
+    collector_options: Sequence[str] = ()
+    """Further command-line options of the collector."""

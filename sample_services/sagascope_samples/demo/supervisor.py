@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -195,9 +196,6 @@ def _kill_with_parent() -> Callable[[], None] | None:
     return call
 
 
-HEARTBEAT_SECONDS: Final = 2.0
-"""Short, so that the loss of a process is detected soon, but long enough for a busy machine."""
-
 DEFAULT_FOLDER: Final = Path(".demo")
 
 RUN_FILES: Final = ("*.log", "*.sqlite*", "sagascope.duckdb*", "nats", "temporal.db*")
@@ -208,14 +206,15 @@ def collector(addresses: Addresses, folder: Path, options: Sequence[str] = ()) -
     """Returns the collector, with a database in the folder of the run."""
     listeners = {"--otlp-grpc": addresses.otlp_grpc, "--otlp-http": addresses.otlp_http, "--api": addresses.api}
     listen = [word for option, address in listeners.items() for word in (option, str(address))]
-    command = [*_module("sagascope_collector"), "serve", "--db", str(folder / "sagascope.duckdb"), *listen, *options]
+    database = str(folder / "sagascope.duckdb")
+    command = module("sagascope_collector", "serve", "--db", database, *listen, *options)
     return ProcessSpec("collector", command, {}, f"{addresses.api.url}/readyz")
 
 
 def dashboard(addresses: Addresses) -> ProcessSpec:
     """Returns the dashboard of that collector."""
     options = ["--address", str(addresses.dashboard), "--url", addresses.api.url]
-    command = [*_module("sagascope_dashboard"), *options]
+    command = module("sagascope_dashboard", *options)
     return ProcessSpec("dashboard", command, {}, f"{addresses.dashboard.url}/_stcore/health")
 
 
@@ -227,13 +226,26 @@ def services(addresses: Addresses, folder: Path) -> list[ProcessSpec]:
 def _service(name: str, addresses: Addresses, folder: Path) -> ProcessSpec:
     address = addresses.services[name]
     peers = {peer: each.url for peer, each in addresses.services.items()}
-    settings = Settings(address.host, address.port, folder / f"{name}.sqlite", peers, HEARTBEAT_SECONDS)
+    settings = Settings(address.host, address.port, folder / f"{name}.sqlite", peers)
     environment = {**settings.to_environment(), "SAGASCOPE_ENDPOINT": addresses.otlp_http.url}
-    return ProcessSpec(name, _module(f"sagascope_samples.{name}"), environment, f"{address.url}/healthz")
+    return ProcessSpec(name, module("sagascope_samples.services", name), environment, f"{address.url}/healthz")
 
 
-def _module(name: str) -> list[str]:
-    return [sys.executable, "-m", name]
+def module(name: str, *arguments: str) -> list[str]:
+    """Returns the command that runs a module."""
+    return [sys.executable, "-m", name, *arguments]
+
+
+def find_program(name: str, install_command: str) -> str:
+    """Returns the path of a program, for example in this virtual environment.
+
+    Raises:
+        CannotStart: It is not installed.
+    """
+    program = shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name)
+    if program is None:
+        raise CannotStart(f"No {name} is installed. Run: {install_command}")
+    return program
 
 
 @contextmanager

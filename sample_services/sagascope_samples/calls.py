@@ -63,14 +63,6 @@ async def respond_with_error(_request: Request, error: Exception) -> JSONRespons
     return JSONResponse({"error": str(error)}, status_code=STATUS_OF[type(error)])
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """The response of another service. If it is `accepted`, the service calls back when the work ends."""
-
-    body: Any
-    accepted: bool
-
-
 class Peers:
     """The other services by name, over one connection pool."""
 
@@ -82,8 +74,11 @@ class Peers:
         """Closes the connections; further calls fail."""
         await self._http.aclose()
 
-    async def post(self, peer: str, path: str, body: Any, key: str, callback: str = "") -> Reply:
+    async def post(self, peer: str, path: str, body: Any, key: str, callback: str = "") -> bool:
         """Calls a service with an idempotency key and the context of the current saga.
+
+        Returns:
+            Whether the service accepted the work and calls back when it ends; otherwise it is done.
 
         Raises:
             Refused: The service refused the request.
@@ -94,8 +89,7 @@ class Peers:
         sagascope.inject(headers)
         response = await self._http.post(self._urls[peer] + path, json=body, headers=headers)
         if response.is_success:
-            is_accepted = response.status_code == HTTPStatus.ACCEPTED
-            return Reply(response.json() if response.content else None, is_accepted)
+            return response.status_code == HTTPStatus.ACCEPTED
         if response.status_code == STATUS_OF[Refused]:
             raise Refused(response.json()["error"])
         raise Unavailable(_reason(response))

@@ -1,0 +1,242 @@
+"""The services of the demo, each with its own database: ``python -m sagascope_samples.services wallet``.
+
+Fraud, wallet and notification respond when the work is done. Ledger and shipping accept work with status 202, and call
+back when it is done.
+"""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from decimal import Decimal
+from functools import partial
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+import sagascope
+from sagascope_samples.calls import Order, Refused, read_order, retried
+from sagascope_samples.chassis import Json, Service, Transaction, post, serve
+from sagascope_samples.orchestrator import Orchestrator
+
+SCORING_SECONDS = 0.03
+"""Simulated duration of the scoring model."""
+
+CARRIER_SECONDS = 0.12
+"""Simulated duration of the carrier's API."""
+
+MAIL_SECONDS = 0.05
+"""Simulated duration of the mail server."""
+
+PAYMENT_LIMIT = Decimal("5000.00")
+"""The maximum of one payment, in any currency."""
+
+OPENING_CENTS = 100_000_000
+"""Initial balance of an account, enough for every payment of the demo."""
+
+
+class Fraud(Service):
+    """Checks a payment before any money moves. Its step needs no compensation."""
+
+    name = "fraud"
+
+    def routes(self) -> Sequence[Route]:
+        """Returns the endpoints of this service."""
+        return [post("/checks", self.check)]
+
+    async def check(self, request: Request) -> JSONResponse:
+        """Accepts or refuses a payment."""
+        order, key = await read_order(request)
+        with sagascope.step("fraud.check", idempotency_key=key):
+            await self.faults.trigger(order.payment, "fraud.check")
+            await asyncio.sleep(SCORING_SECONDS)
+            return JSONResponse(await self.database.once(key, partial(_check, order)))
+
+
+def _check(order: Order, transaction: Transaction) -> Json:
+    if order.amount > PAYMENT_LIMIT:
+        raise Refused(f"{order.amount} {order.currency} is above the limit of {PAYMENT_LIMIT}")
+    transaction.run(
+        "keep_check", payment=order.payment, customer=order.customer, cents=order.cents, currency=order.currency
+    )
+    return {"passed": True}
+
+
+class Wallet(Service):
+    """Debits and refunds accounts. It retries failed debits by itself."""
+
+    name = "wallet"
+
+    def routes(self) -> Sequence[Route]:
+        """Returns the endpoints of this service."""
+        return [post("/debits", self.debit), post("/refunds", self.refund)]
+
+    async def debit(self, request: Request) -> JSONResponse:
+        """Debits the account; retries without end while the account is unavailable."""
+        order, key = await read_order(request)
+        answer = await retried(
+            lambda number: sagascope.step(
+                "wallet.debit", attempt=number, idempotency_key=key, amount=order.amount, currency=order.currency
+            ),
+            partial(self._debit, order, key),
+        )
+        return JSONResponse(answer)
+
+    async def refund(self, request: Request) -> JSONResponse:
+        """Refunds the debit of a payment."""
+        order, key = await read_order(request)
+        with sagascope.compensation("wallet.refund", compensates="wallet.debit", idempotency_key=key):
+            await self.faults.trigger(order.payment, "wallet.refund")
+            return JSONResponse(await self.database.once(key, partial(_refund, order)))
+
+    async def _debit(self, order: Order, key: str) -> Json:
+        await self.faults.trigger(order.payment, "wallet.debit")
+        return await self.database.once(key, partial(_debit, order))
+
+
+def _debit(order: Order, transaction: Transaction) -> Json:
+    account = {"customer": order.customer, "currency": order.currency}
+    transaction.run("open_account", **account, cents=OPENING_CENTS)
+    moved = transaction.one("move_money", **account, cents=-order.cents)
+    if moved is None:
+        raise Refused(f"The account of {order.customer} holds less than {order.amount} {order.currency}")
+    transaction.run("keep_movement", payment=order.payment, kind="debit", **account, cents=-order.cents)
+    return {"balance": str(Decimal(moved["cents"]).scaleb(-2))}
+
+
+def _refund(order: Order, transaction: Transaction) -> Json:
+    debit = transaction.one("find_debit", payment=order.payment)
+    if debit is None:
+        raise Refused(f"Nothing was debited for payment {order.payment}")
+    account = {"customer": debit["customer"], "currency": debit["currency"]}
+    transaction.run("move_money", **account, cents=-debit["cents"])
+    transaction.run("keep_movement", payment=order.payment, kind="refund", **account, cents=-debit["cents"])
+    return {"refunded": True}
+
+
+class Ledger(Service):
+    """Records payments, and reverses the records of payments that are given up."""
+
+    name = "ledger"
+
+    def routes(self) -> Sequence[Route]:
+        """Returns the endpoints of this service."""
+        return [post("/entries", self.accept_entry), post("/reversals", self.accept_reversal)]
+
+    async def accept_entry(self, request: Request) -> Response:
+        """Accepts a payment to record."""
+        order, key = await read_order(request)
+        return self.callbacks.accept(request, partial(self._record, order, key))
+
+    async def accept_reversal(self, request: Request) -> Response:
+        """Accepts a payment whose entry must be reversed."""
+        order, key = await read_order(request)
+        return self.callbacks.accept(request, partial(self._reverse, order, key))
+
+    async def _record(self, order: Order, key: str) -> None:
+        with sagascope.step("ledger.record", idempotency_key=key):
+            self.log.info("Recording payment %s: %s %s", order.payment, order.amount, order.currency)
+            await self.faults.trigger(order.payment, "ledger.record")
+            entry = await self.database.once(key, partial(_record, order))
+            self.log.info("Payment %s is entry %s", order.payment, entry["entry"])
+
+    async def _reverse(self, order: Order, key: str) -> None:
+        with sagascope.compensation("ledger.reverse", compensates="ledger.record", idempotency_key=key):
+            await self.faults.trigger(order.payment, "ledger.reverse")
+            entry = await self.database.once(key, partial(_reverse, order))
+            self.log.info("Payment %s is reversed by entry %s", order.payment, entry["entry"])
+
+
+def _record(order: Order, transaction: Transaction) -> Json:
+    return _keep_entry(transaction, payment=order.payment, kind="record", cents=order.cents, currency=order.currency)
+
+
+def _reverse(order: Order, transaction: Transaction) -> Json:
+    record = transaction.one("find_record", payment=order.payment)
+    if record is None:
+        raise Refused(f"Payment {order.payment} is not in the books")
+    cents, currency = -record["cents"], record["currency"]
+    return _keep_entry(transaction, payment=order.payment, kind="reverse", cents=cents, currency=currency)
+
+
+def _keep_entry(transaction: Transaction, **entry: str | int) -> Json:
+    (kept,) = transaction.run("keep_entry", **entry)
+    return {"entry": kept["number"]}
+
+
+class Shipping(Service):
+    """Books the parcel at the carrier."""
+
+    name = "shipping"
+
+    def routes(self) -> Sequence[Route]:
+        """Returns the endpoints of this service."""
+        return [post("/bookings", self.accept_booking), post("/cancellations", self.accept_cancellation)]
+
+    async def accept_booking(self, request: Request) -> Response:
+        """Accepts a payment whose goods must be sent."""
+        order, key = await read_order(request)
+        return self.callbacks.accept(request, partial(self._book, order, key))
+
+    async def accept_cancellation(self, request: Request) -> Response:
+        """Accepts a payment whose booking must be cancelled."""
+        order, key = await read_order(request)
+        return self.callbacks.accept(request, partial(self._cancel, order, key))
+
+    async def _book(self, order: Order, key: str) -> None:
+        with sagascope.step("shipping.book", idempotency_key=key):
+            self.log.info("Asking the carrier for payment %s", order.payment)
+            await self.faults.trigger(order.payment, "shipping.book")
+            await asyncio.sleep(CARRIER_SECONDS)
+            booking = await self.database.once(key, partial(_book, order))
+            self.log.info("Payment %s is booking %s", order.payment, booking["booking"])
+
+    async def _cancel(self, order: Order, key: str) -> None:
+        with sagascope.compensation("shipping.cancel", compensates="shipping.book", idempotency_key=key):
+            await self.faults.trigger(order.payment, "shipping.cancel")
+            booking = await self.database.once(key, partial(_cancel, order))
+            self.log.info("Booking %s of payment %s is cancelled", booking["booking"], order.payment)
+
+
+def _book(order: Order, transaction: Transaction) -> Json:
+    (kept,) = transaction.run("keep_booking", payment=order.payment, customer=order.customer)
+    return {"booking": kept["number"]}
+
+
+def _cancel(order: Order, transaction: Transaction) -> Json:
+    cancelled = transaction.one("cancel_booking", payment=order.payment)
+    if cancelled is None:
+        raise Refused(f"Nothing is booked for payment {order.payment}")
+    return {"booking": cancelled["number"]}
+
+
+class Notification(Service):
+    """Notifies the customer. Its step needs no compensation."""
+
+    name = "notification"
+
+    def routes(self) -> Sequence[Route]:
+        """Returns the endpoints of this service."""
+        return [post("/messages", self.send)]
+
+    async def send(self, request: Request) -> JSONResponse:
+        """Sends the confirmation of a payment."""
+        order, key = await read_order(request)
+        with sagascope.step("notification.send", idempotency_key=key):
+            await self.faults.trigger(order.payment, "notification.send")
+            await asyncio.sleep(MAIL_SECONDS)
+            return JSONResponse(await self.database.once(key, partial(_send, order)))
+
+
+def _send(order: Order, transaction: Transaction) -> Json:
+    text = f"Your payment {order.payment} of {order.amount} {order.currency} went through."
+    (kept,) = transaction.run("keep_message", payment=order.payment, customer=order.customer, text=text)
+    return {"message": kept["number"]}
+
+
+SERVICES: dict[str, type[Service]] = {
+    service.name: service for service in (Orchestrator, Fraud, Wallet, Ledger, Shipping, Notification)
+}
+
+if __name__ == "__main__":
+    serve(SERVICES[sys.argv[1]])
