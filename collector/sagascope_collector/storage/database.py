@@ -71,7 +71,8 @@ class Watchdog:
         except duckdb.InterruptException as error:
             raise ReadTooLong(TOO_LONG) from error
         finally:
-            self._leave(cursor)
+            with self._changed:
+                del self._running[id(cursor)]
 
     def close(self) -> None:
         """Stops the thread; later deadlines have no effect."""
@@ -90,25 +91,18 @@ class Watchdog:
             elif end < self._wakes:
                 self._changed.notify()
 
-    def _leave(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        with self._changed:
-            del self._running[id(cursor)]
-
     def _watch(self) -> None:
         with self._changed:
             while not self._closed:
                 now = time.monotonic()
-                self._interrupt(now)
+                for end, cursor in self._running.values():
+                    if end <= now:
+                        cursor.interrupt()
                 self._wakes = min(
                     (max(end, now + INTERRUPT_INTERVAL_SECONDS) for end, _ in self._running.values()),
                     default=float("inf"),
                 )
                 self._changed.wait(self._wakes - now if self._running else None)
-
-    def _interrupt(self, now: float) -> None:
-        for end, cursor in self._running.values():
-            if end <= now:
-                cursor.interrupt()
 
 
 TOO_LONG: Final = "This took longer than one call may read. Ask for less, for example with `since`, or try again later."
@@ -193,8 +187,7 @@ class Database:
             ReadTooLong: the deadline of `within` has passed.
         """
         with self._at_work(tables) as cursor:
-            fetched: list[tuple[Any, ...]] = cursor.execute(statement, dict(values or {})).fetchall()
-            return fetched
+            return cursor.execute(statement, dict(values or {})).fetchall()
 
     def arrow(self, statement: str, values: Values | None = None, /, **tables: pa.Table) -> pa.Table:
         """Runs a statement and fetches its rows as columns; raises the errors of `rows`."""
@@ -246,8 +239,7 @@ class Database:
 
     def count(self, statement: str, values: Values | None = None, /, **tables: pa.Table) -> int:
         """Runs a statement that changes rows, and returns their number; raises the errors of `rows`."""
-        ((changed,),) = self.rows(statement, values, **tables)
-        return int(changed)
+        return int(self.rows(statement, values, **tables)[0][0])
 
     def insert(self, table: str, rows: pa.Table, first: Sequence[Any] = ()) -> None:
         """Appends rows to a table; `first` are the values of the columns before theirs. Raises the errors of `rows`.
@@ -298,7 +290,11 @@ class Database:
             self._idle.wait_for(lambda: not self._exclusive)
             self._exclusive = True
             if not self._idle.wait_for(lambda: not self._lent, INTERRUPT_AFTER_SECONDS):
-                self._interrupt()
+                for cursor in self._lent:
+                    cursor.interrupt()
+                self._idle.wait_for(lambda: not self._lent, INTERRUPT_AFTER_SECONDS)
+                for cursor in self._lent:  # lent to a thread that fetches rows intermittently
+                    cursor.close()
         self._of_thread.is_exclusive = True
         try:
             yield
@@ -307,13 +303,6 @@ class Database:
             with self._idle:
                 self._exclusive = False
                 self._idle.notify_all()
-
-    def _interrupt(self) -> None:
-        for cursor in self._lent:
-            cursor.interrupt()
-        self._idle.wait_for(lambda: not self._lent, INTERRUPT_AFTER_SECONDS)
-        for cursor in self._lent:  # lent to a thread that fetches rows intermittently
-            cursor.close()
 
     def replace_with(self, new: Path) -> None:
         """Replaces the database's file with another one; within `exclusive` only.

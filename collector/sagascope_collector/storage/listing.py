@@ -2,6 +2,7 @@
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -38,9 +39,9 @@ Hit = tuple[str, SagaRow]
 
 
 class _Position(NamedTuple):
-    """The last row of the previous page, in an order."""
+    """The last row of the previous page, in a list."""
 
-    order: str
+    list_name: str
     number: int
     text: str
     environment: str
@@ -70,9 +71,10 @@ class Listing:
         """Returns a page of summaries.
 
         Raises:
-            BadCursor: the cursor was not issued here, or is of another order.
+            BadCursor: the cursor was not issued here, or is of another list.
         """
-        after = _read_cursor(cursor, str(order)) if cursor else None
+        name = _list_name(narrowed, order)
+        after = _read_cursor(cursor, name) if cursor else None
         failing = self._failure_period(narrowed)
         if failing and failing.step:
             return self._failed_at_step(failing, limit)
@@ -83,7 +85,7 @@ class Listing:
             rows = self._rows(found[:limit])
         placed = [(position, rows[key]) for position in found[:limit] if (key := SagaKey(*position[2:6])) in rows]
         last = found[limit - 1] if len(found) > limit else None
-        return Page([row for _, row in placed], _write_cursor(_Position(str(order), *last[:6])) if last else None)
+        return Page([row for _, row in placed], _write_cursor(_Position(name, *last[:6])) if last else None)
 
     def _failure_period(self, narrowed: SagaFilters) -> _FailurePeriod | None:
         """Returns the period of an incident about a failure rate; None: the filter does not name such an incident."""
@@ -217,22 +219,28 @@ def _place(row: SagaRow) -> tuple[Any, ...]:
     return (-row.started_at, *row.key)
 
 
+def _list_name(narrowed: SagaFilters, order: Order) -> str:
+    """Identifies a list by its order and filters; without times, which move with the clock of who pages."""
+    filters = {name: getattr(narrowed, name) for name in FILTERS if name not in ("since", "until")}
+    return f"{order} {blake2b(orjson.dumps(filters), digest_size=6).hexdigest()}"
+
+
 def _write_cursor(position: _Position) -> str:
     """Returns the cursor of the page after this position."""
     return urlsafe_b64encode(orjson.dumps(tuple(position))).decode("ascii").rstrip("=")
 
 
-def _read_cursor(cursor: str, order: str) -> _Position:
+def _read_cursor(cursor: str, list_name: str) -> _Position:
     """Returns the position of a cursor.
 
     Raises:
-        BadCursor: `_write_cursor` did not issue it for this order.
+        BadCursor: `_write_cursor` did not issue it for this list.
     """
     try:
-        order_of, number, *texts = orjson.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        position = _Position(order_of, number, *texts)
+        found, number, *texts = orjson.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        position = _Position(found, number, *texts)
     except (ValueError, TypeError) as error:
         raise BadCursor("This cursor was not issued by this collector.") from error
-    if order_of != order or not isinstance(number, int) or not all(isinstance(each, str) for each in texts):
-        raise BadCursor("This cursor was not issued for this order by this collector.")
+    if found != list_name or not isinstance(number, int) or not all(isinstance(each, str) for each in texts):
+        raise BadCursor("This cursor belongs to a list with another order or other filters.")
     return position

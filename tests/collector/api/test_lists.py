@@ -1,6 +1,6 @@
 """Lists of sagas, their types, and services."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -60,6 +60,16 @@ def test_a_cursor_of_somebody_else_is_refused(client: Client) -> None:
         with pytest.raises(Refused) as raised:
             client.sagas(cursor=cursor)
         assert raised.value.problem.type.endswith("/bad-cursor")
+
+
+def test_a_cursor_belongs_to_its_filters_and_order(client: Client) -> None:
+    cursor = client.sagas(limit=1).next_cursor
+    for filters, sort in ((SagaFilters(name="payment"), "-started"), (SagaFilters(), "started")):
+        with pytest.raises(Refused) as raised:
+            client.sagas(filters, sort=sort, cursor=cursor)
+        assert raised.value.problem.type.endswith("/bad-cursor")
+    moved = SagaFilters(since=datetime(2020, 1, 1, tzinfo=UTC))  # like "the last hour", which begins later on each page
+    assert client.sagas(moved, limit=1, cursor=cursor).items == client.sagas(limit=2).items[1:]
 
 
 def test_flows_count_by_status_and_need(client: Client) -> None:
