@@ -35,7 +35,7 @@ from sagascope_collector.otlp import OtlpGrpc, OtlpHttp, decode
 from sagascope_collector.otlp.grpc import bind
 from sagascope_collector.otlp.http import Budget
 from sagascope_collector.periodic import Maintenance
-from sagascope_collector.projection import Memory, Projection, Surroundings
+from sagascope_collector.projection import BaselineLearner, Projection, SystemState
 from sagascope_collector.settings import Address, Settings
 from sagascope_collector.storage import Storage
 
@@ -99,14 +99,14 @@ class Collector:
             refused=self._outages.refused,
             committed=self._counters.committed,
         )
-        self._memory = Memory(storage)
-        self._surroundings = Surroundings()
+        self._learner = BaselineLearner(storage)
+        self._system_state = SystemState()
         self._projection = Projection(
             storage,
             summarise=present.summary,
             context=self._context,
-            memory=self._memory,
-            surroundings=self._surroundings,
+            learner=self._learner,
+            system_state=self._system_state,
             clock=clock,
         )
         self._incidents = Incidents(
@@ -153,12 +153,12 @@ class Collector:
     def _is_healthy(self) -> bool:
         """Returns whether telemetry is received and evaluated; a collector that receives none is not healthy."""
         heard = {each.process.environment for each in self._storage.instances.all()}
-        is_any_heard = not heard or bool(heard - self._surroundings.telemetry_lost.keys())
+        is_any_heard = not heard or bool(heard - self._system_state.telemetry_lost.keys())
         return is_any_heard and self._health.unready() is None and self._health.lag_seconds() < MAX_HEALTHY_LAG_SECONDS
 
     def _passed_at(self, environment: str, name: str, step: str) -> int | None:
         """Returns when a saga of this type last completed this step, if it is known."""
-        passed = self._surroundings.latest_successes.get((environment, name, step))
+        passed = self._system_state.latest_successes.get((environment, name, step))
         return passed.at if passed else None
 
     def _alerter(self, alerts: alerting.Alerts) -> alerting.Alerter:
@@ -168,7 +168,7 @@ class Collector:
             self._storage.alerts,
             environment=os.environ,
             is_healthy=self._is_healthy,
-            doubted=lambda: self._surroundings.doubted,
+            doubted=lambda: self._system_state.doubtful_environments,
             clock=self._clock,
         )
 
@@ -178,12 +178,12 @@ class Collector:
             ingest_outages=tuple(self._outages.intervals()),
             step_timeouts=self._settings.step_timeout,
             services=self._storage.sagas.step_services(),
-            baselines=self._memory.baselines,
+            baselines=self._learner.baselines,
             runbooks=self._configuration.runbooks,
-            services_last_seen=self._surroundings.services_last_seen,
-            telemetry_lost=self._surroundings.telemetry_lost,
-            latest_successes=self._surroundings.latest_successes,
-            stuck=self._surroundings.stuck,
+            services_last_seen=self._system_state.services_last_seen,
+            telemetry_lost=self._system_state.telemetry_lost,
+            latest_successes=self._system_state.latest_successes,
+            stuck=self._system_state.stuck,
         )
 
     def _take_ports(self) -> _Ports:
@@ -232,7 +232,7 @@ class Collector:
             self._scrubber.stored_id,
             limits,
             with_sql=settings.serves_sql,
-            on_erased=self._surroundings.erased,
+            on_erased=self._system_state.record_erasures,
         )
         api = guarded(with_metrics(answering, exposition), self._configuration.tokens)
         tls = self._configuration.tls.for_uvicorn() if self._configuration.tls else {}

@@ -7,7 +7,7 @@ from typing import Final
 from sagascope_collector import analysis
 from sagascope_collector.api import present
 from sagascope_collector.health import IngestOutages
-from sagascope_collector.projection import Memory, Projection
+from sagascope_collector.projection import BaselineLearner, Projection
 from sagascope_collector.storage import Storage
 
 BATCH_SAGAS: Final = 1_000
@@ -34,12 +34,12 @@ def _summarize_changes(storage: Storage, projection: Projection) -> None:
 
 
 def _projection(storage: Storage, clock: Callable[[], int]) -> Projection:
-    outages, memory = IngestOutages(storage, clock), Memory(storage)
+    outages, learner = IngestOutages(storage, clock), BaselineLearner(storage)
 
     def context(now: int) -> analysis.Context:
         deaf = tuple(outages.intervals())
         return analysis.Context(
-            now=now, ingest_outages=deaf, services=storage.sagas.step_services(), baselines=memory.baselines
+            now=now, ingest_outages=deaf, services=storage.sagas.step_services(), baselines=learner.baselines
         )
 
-    return Projection(storage, summarise=present.summary, context=context, memory=memory, clock=clock)
+    return Projection(storage, summarise=present.summary, context=context, learner=learner, clock=clock)

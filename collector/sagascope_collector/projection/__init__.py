@@ -3,8 +3,8 @@
 Lists, triage and search read these summaries. The page of one saga derives the verdict again, with the same code.
 """
 
-from sagascope_collector.projection.memory import Memory
-from sagascope_collector.projection.surroundings import Surroundings
+from sagascope_collector.projection.baseline_learner import BaselineLearner
+from sagascope_collector.projection.system_state import SystemState
 from sagascope_collector.projection.thread import Projection
 
-__all__ = ["Memory", "Projection", "Surroundings"]
+__all__ = ["BaselineLearner", "Projection", "SystemState"]

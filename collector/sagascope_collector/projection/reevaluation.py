@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from sagascope_collector.analysis.model import UNKNOWN_NAME
-from sagascope_collector.projection.memory import Learned
+from sagascope_collector.projection.baseline_learner import BaselineChange
 from sagascope_collector.records import SagaId
 from sagascope_collector.saga_filters import SagaFilters, SagaStatus
 from sagascope_collector.storage import Storage
@@ -23,7 +23,7 @@ class ReevaluationQueue:
     def __init__(self) -> None:
         self._pending: deque[tuple[SagaFilters, str | None]] = deque((each, None) for each in AT_START)
 
-    def learned(self, news: Iterable[Learned]) -> None:
+    def learned(self, news: Iterable[BaselineChange]) -> None:
         """Queues the sagas that a newly learned plan affects: open ones and, if compensations changed, those given up.
 
         Open sagas without a name are queued as well, because their type may be inferred now.

@@ -11,9 +11,9 @@ from sagascope_collector.client import schemas
 from sagascope_collector.errors import StorageUnavailable
 from sagascope_collector.incidents import incident_saga
 from sagascope_collector.projection import clean_completions
-from sagascope_collector.projection.memory import Memory
-from sagascope_collector.projection.reliance import Reliance
-from sagascope_collector.projection.surroundings import Surroundings
+from sagascope_collector.projection.baseline_learner import BaselineLearner
+from sagascope_collector.projection.process_dependencies import ProcessDependencies
+from sagascope_collector.projection.system_state import SystemState
 from sagascope_collector.records import Facts, SagaId, SagaKey
 from sagascope_collector.storage import SagaRow, Storage, id_of
 
@@ -27,13 +27,13 @@ SOONEST_NS: int = 100_000_000
 LARGE_RECORDS: int = 2_000
 """Number of records beyond which a saga is evaluated after the others, and less often."""
 
-LARGE_REST: float = 20.0
+LARGE_PAUSE_FACTOR: float = 20.0
 """Pause between two evaluations of a large saga, as a multiple of the duration of an evaluation."""
 
-UNREADABLE_REST_SECONDS: float = 60.0
+UNREADABLE_RETRY_SECONDS: float = 60.0
 """Time after which an unreadable saga is retried."""
 
-MAX_NAMED: int = 3
+MAX_NAMED_SAGAS: int = 3
 """Maximum number of unreadable sagas that a notice names."""
 
 MAX_UNREADABLE: int = 10_000
@@ -43,11 +43,13 @@ MAX_UNREADABLE: int = 10_000
 class Summaries:
     """Computes and writes the summaries of one database."""
 
-    def __init__(self, storage: Storage, summarise: Summarise, memory: Memory, surroundings: Surroundings) -> None:
+    def __init__(
+        self, storage: Storage, summarise: Summarise, learner: BaselineLearner, system_state: SystemState
+    ) -> None:
         self._storage = storage
-        self._memory = memory
-        self._surroundings = surroundings
-        self.reliance = Reliance()
+        self._learner = learner
+        self._system_state = system_state
+        self.dependencies = ProcessDependencies()
         self._summarise = summarise
         self._unreadable: dict[SagaId, str] = {}
         self._deferred_until: dict[SagaId, float] = {}
@@ -77,7 +79,7 @@ class Summaries:
                 break
             started = time.monotonic()
             self._renew([each], context, stopping)
-            self._deferred_until[each] = time.monotonic() + LARGE_REST * (time.monotonic() - started)
+            self._deferred_until[each] = time.monotonic() + LARGE_PAUSE_FACTOR * (time.monotonic() - started)
 
     def _without_deferred(self, ids: Sequence[SagaId]) -> Sequence[SagaId]:
         now = time.monotonic()
@@ -95,16 +97,16 @@ class Summaries:
         facts = self._facts(ids)
         done: list[SagaId] = []
         rows: list[SagaRow] = []
-        lessons: list[analysis.SagaSample] = []
+        samples: list[analysis.SagaSample] = []
         for each in ids:
             if stopping.is_set():
                 break
             if each in self._unreadable and each not in facts:
                 continue
-            rows += self._rows(each, facts.get(each), context, lessons)
+            rows += self._rows(each, facts.get(each), context, samples)
             done.append(each)
             time.sleep(0)  # the threads that ingest records have waited long enough
-        self._memory.take(lessons, done)
+        self._learner.add_samples(samples, done)
         self._storage.sagas.put(done, rows)
 
     def learn(self, keys: Sequence[SagaKey], context: analysis.Context, stopping: Event) -> None:
@@ -117,14 +119,14 @@ class Summaries:
             return
         ids = list(dict.fromkeys(SagaId(key.environment, key.id) for key in keys))
         facts = self._facts(ids)
-        lessons: list[analysis.SagaSample] = []
+        samples: list[analysis.SagaSample] = []
         for each in ids:
             if stopping.is_set():
                 return
             if each in facts:
-                self._learn_clean(each, facts[each], context, lessons)
-        self._memory.take(lessons, ids)
-        self._memory.rebuilt(keys)
+                self._learn_clean(each, facts[each], context, samples)
+        self._learner.add_samples(samples, ids)
+        self._learner.remove_candidates(keys)
 
     def renew_clean(self, ids: Sequence[SagaId]) -> Sequence[SagaId]:
         """Writes the summaries of the sagas that completed cleanly; returns the others.
@@ -142,10 +144,10 @@ class Summaries:
             return ids
         done = [id_of(row) for row in rows]
         for each in done:
-            self.reliance.judged(each, {})
-        self._surroundings.completed(done)
+            self.dependencies.replace(each, {})
+        self._system_state.record_completions(done)
         self._storage.sagas.put(done, rows)
-        self._memory.note(rows)
+        self._learner.add_candidates(rows)
         summarised = set(done)
         return [each for each in ids if each not in summarised]
 
@@ -154,9 +156,9 @@ class Summaries:
         number = len(self._unreadable)
         if not number:
             return []
-        named = ", ".join(sorted(each.id for each in list(self._unreadable)[:MAX_NAMED]))
+        named = ", ".join(sorted(each.id for each in list(self._unreadable)[:MAX_NAMED_SAGAS]))
         which = "saga cannot be read and is" if number == 1 else "sagas cannot be read and are"
-        more = "" if number <= MAX_NAMED else ", ..."
+        more = "" if number <= MAX_NAMED_SAGAS else ", ..."
         return [f"unreadable: {number:,} {which} not evaluated ({named}{more}); the log says why."]
 
     def _facts(self, ids: Sequence[SagaId]) -> dict[SagaId, Facts]:
@@ -195,7 +197,7 @@ class Summaries:
         return True
 
     def _rows(
-        self, saga_id: SagaId, facts: Facts | None, context: analysis.Context, lessons: list[analysis.SagaSample]
+        self, saga_id: SagaId, facts: Facts | None, context: analysis.Context, samples: list[analysis.SagaSample]
     ) -> list[SagaRow]:
         """Returns the summaries of every saga with an id, and adds its samples; empty if they cannot be computed."""
         if facts is None:
@@ -204,7 +206,7 @@ class Summaries:
             rebuilt = analysis.rebuild(facts, context.now, context.baselines)
             judged = [(saga, analysis.judge(saga, facts.instances, context)) for saga in rebuilt]
             rows = [self._row(saga, judgement, context) for saga, judgement in judged]
-            self._learn(saga_id, judged, lessons)
+            self._learn(saga_id, judged, samples)
         except Exception as error:  # noqa: BLE001  likewise
             self._set_aside(saga_id, error)
             return []
@@ -212,30 +214,30 @@ class Summaries:
         return rows
 
     def _learn_clean(
-        self, saga_id: SagaId, facts: Facts, context: analysis.Context, lessons: list[analysis.SagaSample]
+        self, saga_id: SagaId, facts: Facts, context: analysis.Context, samples: list[analysis.SagaSample]
     ) -> None:
         """Adds the samples of the sagas of an id, and records their successful steps."""
         try:
             rebuilt = analysis.rebuild(facts, context.now, context.baselines)
-            lessons += [taught for saga in rebuilt if (taught := analysis.take_sample(saga))]
+            samples += [taught for saga in rebuilt if (taught := analysis.take_sample(saga))]
         except Exception as error:  # noqa: BLE001  one saga must not delay the others
             self._set_aside(saga_id, error)
             return
         for saga in rebuilt:
-            self._surroundings.succeeded(saga)
+            self._system_state.record_successes(saga)
 
     def _learn(
-        self, saga_id: SagaId, judged: Sequence[tuple[model.Saga, model.Judgement]], lessons: list[analysis.SagaSample]
+        self, saga_id: SagaId, judged: Sequence[tuple[model.Saga, model.Judgement]], samples: list[analysis.SagaSample]
     ) -> None:
         """Records the effect of these sagas on others, and the processes on which they rely."""
         promises: dict[tuple[str, str], int | None] = {}
         for saga, judgement in judged:
             promises |= judgement.promises
-            self._surroundings.saw(saga, judgement)
+            self._system_state.record(saga, judgement)
             if taught := analysis.take_sample(saga):
-                lessons.append(taught)
-        self._memory.rebuilt(saga.key for saga, _ in judged)
-        self.reliance.judged(saga_id, promises)
+                samples.append(taught)
+        self._learner.remove_candidates(saga.key for saga, _ in judged)
+        self.dependencies.replace(saga_id, promises)
 
     def _row(self, saga: model.Saga, judgement: model.Judgement, context: analysis.Context) -> SagaRow:
         due_at = judgement.due_at
@@ -260,7 +262,7 @@ class Summaries:
 
     def _set_aside(self, saga_id: SagaId, error: Exception) -> None:
         """Skips a saga for a while, so that the others proceed."""
-        self._storage.changes.defer([saga_id], seconds=UNREADABLE_REST_SECONDS)
+        self._storage.changes.defer([saga_id], seconds=UNREADABLE_RETRY_SECONDS)
         if self._unreadable.get(saga_id) == str(error) or len(self._unreadable) >= MAX_UNREADABLE:
             return
         self._unreadable[saga_id] = str(error)

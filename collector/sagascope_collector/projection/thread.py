@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 
 from sagascope_collector import analysis
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
-from sagascope_collector.projection.memory import Memory
+from sagascope_collector.projection.baseline_learner import BaselineLearner
 from sagascope_collector.projection.reevaluation import ReevaluationQueue
 from sagascope_collector.projection.summaries import Summaries, Summarise
-from sagascope_collector.projection.surroundings import Surroundings
+from sagascope_collector.projection.system_state import SystemState
 from sagascope_collector.records import SagaId
 from sagascope_collector.storage import Storage
 
@@ -52,7 +52,7 @@ MIN_POLL_PAUSE_SECONDS: float = 0.05
 
 LOG_INTERVAL_SECONDS: float = 60.0
 
-SURROUNDINGS_INTERVAL_NS: int = NANOSECONDS_PER_SECOND
+SERVICE_CHECK_INTERVAL_NS: int = NANOSECONDS_PER_SECOND
 """Time between two checks for processes that stopped reporting."""
 
 
@@ -66,7 +66,7 @@ class Projection:
         summarise: returns the summary to store for a saga and its judgement.
         context: returns the context of verdicts for a time in nanoseconds since 1970.
         memory: learns from ended sagas; None: what is learned is not shared with the context.
-        surroundings: tracks the context of single sagas; None: it is not shared with the context.
+        system_state: tracks the context of single sagas; None: it is not shared with the context.
         clock: returns the current time in nanoseconds since 1970.
         quiet: seconds without new records after which a saga is summarized, under high load: it may just have ended.
     """
@@ -77,20 +77,20 @@ class Projection:
         *,
         summarise: Summarise,
         context: Callable[[int], analysis.Context],
-        memory: Memory | None = None,
-        surroundings: Surroundings | None = None,
+        learner: BaselineLearner | None = None,
+        system_state: SystemState | None = None,
         clock: Callable[[], int] = time.time_ns,
         quiet: float = 0.05,
     ) -> None:
         self._storage = storage
         self._context = context
         self._clock = clock
-        self._memory = memory or Memory(storage)
-        self._surroundings = surroundings or Surroundings()
-        self._summaries = Summaries(storage, summarise, self._memory, self._surroundings)
+        self._learner = learner or BaselineLearner(storage)
+        self._system_state = system_state or SystemState()
+        self._summaries = Summaries(storage, summarise, self._learner, self._system_state)
         self._reevaluations = ReevaluationQueue()
         self._quiet = quiet
-        self._surroundings_checked_at = 0
+        self._services_checked_at = 0
         self._next_candidates = -math.inf
         self._current_at = time.monotonic()
         self._fault: str | None = None
@@ -123,7 +123,7 @@ class Projection:
 
     def notices(self) -> Sequence[str]:
         """Returns notices for readers of lists."""
-        return [*self.faults(), *self._surroundings.notices(), *self._memory.notices()]
+        return [*self.faults(), *self._system_state.notices(), *self._learner.notices()]
 
     def renew(self, ids: Sequence[SagaId]) -> int:
         """Summarizes these sagas, changed or not, and returns their number. Must not be called while the thread runs.
@@ -143,7 +143,7 @@ class Projection:
         Raises:
             StorageUnavailable: what was not written remains to be done.
         """
-        return self._advance() or self._memory.has_candidates
+        return self._advance() or self._learner.has_candidates
 
     def _advance(self) -> bool:
         """Does the work of `advance`; returns whether to continue at once."""
@@ -155,7 +155,7 @@ class Projection:
             self._current_at = begun - max(
                 0.0, self._storage.changes.backlog().seconds - self._quiet - MAX_QUIET_WAIT_SECONDS
             )
-        self._reevaluations.learned(self._memory.reflect())
+        self._reevaluations.learned(self._learner.update_baselines())
         left = self._reevaluate(self._context(context.now)) or changed >= BULK_SAGAS or len(due) == BATCH_SAGAS
         # last, so that candidates that cannot be learned from do not block other work
         return self._learn_from_candidates(context, is_busy=changed > BUSY_CHANGED) or left
@@ -182,26 +182,26 @@ class Projection:
         now = time.monotonic()
         if is_busy and now < self._next_candidates:
             return False
-        candidates = self._memory.candidates(BUSY_CANDIDATES if is_busy else FLOOD_BATCH_SAGAS)
+        candidates = self._learner.candidates(BUSY_CANDIDATES if is_busy else FLOOD_BATCH_SAGAS)
         self._summaries.learn(candidates, context, self._stopping)
         self._next_candidates = now + BUSY_CANDIDATES_INTERVAL_SECONDS
         return bool(candidates)
 
     def _reevaluate(self, context: analysis.Context) -> bool:
         """Re-evaluates some of the sagas whose context changed; returns whether there were any."""
-        if not 0 <= context.now - self._surroundings_checked_at < SURROUNDINGS_INTERVAL_NS:
-            self._check_surroundings(context)
-            self._surroundings_checked_at = context.now
+        if not 0 <= context.now - self._services_checked_at < SERVICE_CHECK_INTERVAL_NS:
+            self._check_services(context)
+            self._services_checked_at = context.now
         part = self._reevaluations.part(self._storage, BATCH_SAGAS)
         self._summaries.renew(part, context, self._stopping)
         return bool(part)
 
-    def _check_surroundings(self, context: analysis.Context) -> None:
+    def _check_services(self, context: analysis.Context) -> None:
         instances = self._storage.instances.all()
-        self._surroundings.look(instances, context)
-        broken = self._summaries.reliance.broken(instances, context.now)
-        for first in range(0, len(broken), BATCH_SAGAS):
-            self._summaries.renew(broken[first : first + BATCH_SAGAS], context, self._stopping)
+        self._system_state.check_services(instances, context)
+        changed = self._summaries.dependencies.changed(instances, context.now)
+        for first in range(0, len(changed), BATCH_SAGAS):
+            self._summaries.renew(changed[first : first + BATCH_SAGAS], context, self._stopping)
 
     def _run(self) -> None:
         while not self._stopping.is_set():

@@ -12,9 +12,9 @@ from sagascope_collector.api import present
 from sagascope_collector.ingest import Encoding, Payload, Signal
 from sagascope_collector.otlp import decode
 from sagascope_collector.projection import Projection, clean_completions
-from sagascope_collector.projection.memory import Memory
+from sagascope_collector.projection.baseline_learner import BaselineLearner
 from sagascope_collector.projection.summaries import Summaries
-from sagascope_collector.projection.surroundings import Surroundings
+from sagascope_collector.projection.system_state import SystemState
 from sagascope_collector.saga_filters import SagaFilters
 from sagascope_collector.storage import SagaRow, Storage
 from support.otlp import NOON, SECOND, log, logs, of_saga, resource, span, span_id, trace_id, traces
@@ -181,7 +181,7 @@ def test_the_query_equals_the_general_path(storage: Storage, seed: int) -> None:
         append(storage, part)
     ids = storage.changes.claim(10_000)
     clean = clean_completions.rows(storage.lookup.clean_completions(ids))
-    Summaries(storage, present.summary, Memory(storage), Surroundings()).renew(ids, Context(NOW), Event())
+    Summaries(storage, present.summary, BaselineLearner(storage), SystemState()).renew(ids, Context(NOW), Event())
     general: dict[str, list[SagaRow]] = {}
     for each in storage.listing.page(SagaFilters(), limit=20_000).rows:
         general.setdefault(each.key.id, []).append(each)
@@ -202,10 +202,10 @@ def test_summaries_plans_and_durations_do_not_depend_on_how_records_were_batched
     reference, batched = Storage(clock=lambda: NOW), Storage(clock=lambda: NOW)
     try:
         append(reference, told)
-        memory = Memory(reference)
-        summaries = Summaries(reference, present.summary, memory, Surroundings())
+        learner = BaselineLearner(reference)
+        summaries = Summaries(reference, present.summary, learner, SystemState())
         summaries.renew(reference.changes.claim(10_000), Context(NOW), Event())
-        memory.reflect()
+        learner.update_baselines()
 
         teller.shuffle(told)
         running = projection(batched)
@@ -216,7 +216,7 @@ def test_summaries_plans_and_durations_do_not_depend_on_how_records_were_batched
         advance_to_the_end(running)
         assert rows(batched) == rows(reference)
         assert sorted(batched.baselines.all()) == sorted(reference.baselines.all())
-        assert Memory(batched).baselines == Memory(reference).baselines
+        assert BaselineLearner(batched).baselines == BaselineLearner(reference).baselines
     finally:
         reference.close()
         batched.close()
@@ -231,7 +231,7 @@ def test_a_type_is_learned_from_although_others_flood(storage: Storage) -> None:
     storage.records.append(decode(payloads).batch)
     running = projection(storage)
     advance_to_the_end(running)
-    assert Memory(storage).baselines["", "rare"].duration_limits["rare.step"] == 10.0
+    assert BaselineLearner(storage).baselines["", "rare"].duration_limits["rare.step"] == 10.0
 
 
 def rare_saga(number: int) -> Iterator[object]:

@@ -130,7 +130,7 @@ def test_all_names_and_runs_of_an_id_have_a_row_each(store: Storage, projection:
 def test_a_saga_that_cannot_be_read_is_left_out_and_logged_once(
     store: Storage, clock: Clock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(summaries, "UNREADABLE_REST_SECONDS", 0.0)
+    monkeypatch.setattr(summaries, "UNREADABLE_RETRY_SECONDS", 0.0)
     poisonous = {"2"}
 
     def summarise(one: model.Saga, judgement: model.Judgement) -> schemas.SagaSummary:

@@ -9,33 +9,33 @@ from sagascope_collector.records import Instance, SagaId
 ProcessId = tuple[str, str, str]
 """(environment, service, identity)."""
 
-Promises = Mapping[tuple[str, str], int | None]
+ReportDeadlines = Mapping[tuple[str, str], int | None]
 """The time until which each process was expected to report, by (service, identity)."""
 
-HELD: int = 200_000
+MAX_SAGAS: int = 200_000
 """Maximum number of saga ids in memory. Sagas beyond it are re-evaluated when they are due."""
 
 
-class Reliance:
+class ProcessDependencies:
     """Which sagas rely on which processes, and on which expected reports."""
 
     def __init__(self) -> None:
         self._of_saga: dict[SagaId, dict[ProcessId, int | None]] = {}
         self._of_process: defaultdict[ProcessId, set[SagaId]] = defaultdict(set)
 
-    def judged(self, saga: SagaId, promises: Promises) -> None:
+    def replace(self, saga: SagaId, promises: ReportDeadlines) -> None:
         """Replaces the processes on which the sagas of an id rely."""
         for process in self._of_saga.pop(saga, ()):
             self._of_process[process].discard(saga)
             if not self._of_process[process]:
                 del self._of_process[process]
-        if promises and len(self._of_saga) < HELD:
+        if promises and len(self._of_saga) < MAX_SAGAS:
             held = {(saga.environment, *process): promise for process, promise in promises.items()}
             self._of_saga[saga] = held
             for process in held:
                 self._of_process[process].add(saga)
 
-    def broken(self, instances: Iterable[Instance], now: int) -> list[SagaId]:
+    def changed(self, instances: Iterable[Instance], now: int) -> list[SagaId]:
         """Returns the sagas to re-evaluate after the latest reports of these processes."""
         found: dict[SagaId, None] = {}
         for each in instances:

@@ -9,9 +9,8 @@ from sagascope_collector.analysis.baseline import MAX_SAMPLES
 from sagascope_collector.analysis.learned_plan import StepSample
 from sagascope_collector.api import present
 from sagascope_collector.errors import StorageUnavailable
-from sagascope_collector.projection import Memory, Projection
-from sagascope_collector.projection import memory as memory_module
-from sagascope_collector.projection.memory import PAUSE_SECONDS, SLACK
+from sagascope_collector.projection import BaselineLearner, Projection, baseline_learner
+from sagascope_collector.projection.baseline_learner import MAX_EXTRA_SAMPLES, PAUSE_SECONDS
 from sagascope_collector.records import SagaKey
 from sagascope_collector.saga_filters import SagaFilters
 from sagascope_collector.storage import BaselineRow, SagaRow, Storage
@@ -48,16 +47,16 @@ def store(hands: Hands) -> Iterator[Storage]:
     opened.close()
 
 
-def projected(store: Storage, hands: Hands) -> tuple[Projection, Memory]:
-    memory = Memory(store, lambda: hands.seconds)
+def projected(store: Storage, hands: Hands) -> tuple[Projection, BaselineLearner]:
+    learner = BaselineLearner(store, lambda: hands.seconds)
     projection = Projection(
         store,
         summarise=present.summary,
-        context=lambda now: Context(now, baselines=memory.baselines),
-        memory=memory,
+        context=lambda now: Context(now, baselines=learner.baselines),
+        learner=learner,
         clock=lambda: hands.now,
     )
-    return projection, memory
+    return projection, learner
 
 
 def attention_of(store: Storage, saga_id: str) -> tuple[str | None, str | None]:
@@ -66,76 +65,78 @@ def attention_of(store: Storage, saga_id: str) -> tuple[str | None, str | None]:
 
 
 def test_one_finished_saga_shows_what_is_missing_in_another(store: Storage, hands: Hands) -> None:
-    projection, memory = projected(store, hands)
+    projection, learner = projected(store, hands)
     put(store, *saga("stuck", DONE[:1], now=NOON, ended=False, root=UNPLANNED))
     settle(projection)
     assert attention_of(store, "stuck") == (None, None)
     put(store, *saga("1", DONE, now=NOON, root=UNPLANNED))
     settle(projection)
-    assert memory.baselines[NAME].plan("") is not None
+    assert learner.baselines[NAME].plan("") is not None
     assert attention_of(store, "stuck") == ("next_step_missing", "ledger.record")
 
 
 def test_what_was_learned_outlives_the_process(store: Storage, hands: Hands) -> None:
-    projection, memory = projected(store, hands)
+    projection, learner = projected(store, hands)
     put(store, *saga("1", DONE, now=NOON, root=UNPLANNED))
     settle(projection)
-    assert Memory(store).baselines == memory.baselines
+    assert BaselineLearner(store).baselines == learner.baselines
 
 
 def test_one_name_is_not_learned_all_the_time(store: Storage, hands: Hands) -> None:
-    memory = Memory(store, lambda: hands.seconds)
-    memory.take([sample(1)])
-    assert [each.name for each in memory.reflect()] == [NAME]
-    memory.take([sample(2, "a", "b", "c")])
-    assert memory.reflect() == []
+    learner = BaselineLearner(store, lambda: hands.seconds)
+    learner.add_samples([sample(1)])
+    assert [each.name for each in learner.update_baselines()] == [NAME]
+    learner.add_samples([sample(2, "a", "b", "c")])
+    assert learner.update_baselines() == []
     hands.go_on(PAUSE_SECONDS)
-    assert [each.name for each in memory.reflect()] == [NAME]
+    assert [each.name for each in learner.update_baselines()] == [NAME]
     hands.go_on(PAUSE_SECONDS)
-    memory.take([sample(2, "a", "b", "c")])
-    assert memory.reflect() == [], "the same again is no news"
+    learner.add_samples([sample(2, "a", "b", "c")])
+    assert learner.update_baselines() == [], "the same again is no news"
 
 
 def test_of_a_flood_the_latest_count_in_whatever_parts_they_come(store: Storage, hands: Hands) -> None:
-    memory = Memory(store, lambda: hands.seconds)
-    for first in range(0, MAX_SAMPLES + 2 * SLACK, 50):
-        memory.take([sample(first + number) for number in range(50)])
+    learner = BaselineLearner(store, lambda: hands.seconds)
+    for first in range(0, MAX_SAMPLES + 2 * MAX_EXTRA_SAMPLES, 50):
+        learner.add_samples([sample(first + number) for number in range(50)])
     kept = sorted(load_sample(each).ended_at for each in store.baselines.all())
-    assert kept[-MAX_SAMPLES:] == [NOON + number for number in range(2 * SLACK, MAX_SAMPLES + 2 * SLACK)]
+    assert kept[-MAX_SAMPLES:] == [
+        NOON + number for number in range(2 * MAX_EXTRA_SAMPLES, MAX_SAMPLES + 2 * MAX_EXTRA_SAMPLES)
+    ]
     assert len(kept) <= MAX_SAMPLES * MAX_SHARE
-    memory.take([sample(10_000 + number, name="unknown") for number in range(3)])
-    assert NAME in memory.baselines or [each.name for each in memory.reflect()] == [NAME]
-    assert ("", "unknown") not in memory.baselines
+    learner.add_samples([sample(10_000 + number, name="unknown") for number in range(3)])
+    assert NAME in learner.baselines or [each.name for each in learner.update_baselines()] == [NAME]
+    assert ("", "unknown") not in learner.baselines
 
 
 def test_nothing_is_kept_of_a_saga_that_was_erased_before_its_sample_was_taken(store: Storage, hands: Hands) -> None:
-    memory = Memory(store, lambda: hands.seconds)
+    learner = BaselineLearner(store, lambda: hands.seconds)
     put(store, *saga("1", now=NOON))
     ids = store.changes.claim(10)
     store.erasure.erase(ids, [])
-    memory.take([sample(1)], ids)
+    learner.add_samples([sample(1)], ids)
     assert store.baselines.all() == []
-    assert memory.reflect() == []
+    assert learner.update_baselines() == []
     put(store, *saga("1", now=NOON))
-    memory.take([sample(1)], store.changes.claim(10))
+    learner.add_samples([sample(1)], store.changes.claim(10))
     assert len(store.baselines.all()) == 1
 
 
 def test_types_have_their_turn_in_which_candidates_are_learned_from(store: Storage) -> None:
-    memory = Memory(store)
-    memory.note(completed(f"type {number}", each) for number in range(5) for each in range(10))
-    turns = [[key.name for key in memory.candidates(2)] for _ in range(3)]
+    learner = BaselineLearner(store)
+    learner.add_candidates(completed(f"type {number}", each) for number in range(5) for each in range(10))
+    turns = [[key.name for key in learner.candidates(2)] for _ in range(3)]
     assert turns == [["type 0", "type 1"], ["type 2", "type 3"], ["type 4", "type 0"]]
-    assert [key.id for key in memory.candidates(20) if key.name == "type 3"] == ["9", "8", "7", "6"]
+    assert [key.id for key in learner.candidates(20) if key.name == "type 3"] == ["9", "8", "7", "6"]
 
 
 def test_candidates_of_few_types_are_held(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_module, "MAX_NAMES", 3)
-    memory = Memory(store)
-    memory.take([sample(1)])
-    memory.note(completed(f"type {number}", 1) for number in range(5))
-    assert [key.name for key in memory.candidates(10)] == ["type 0", "type 1"]
-    memory.take([sample(1, name="type 1"), sample(1, name="type 2")])
+    monkeypatch.setattr(baseline_learner, "MAX_TYPES", 3)
+    learner = BaselineLearner(store)
+    learner.add_samples([sample(1)])
+    learner.add_candidates(completed(f"type {number}", 1) for number in range(5))
+    assert [key.name for key in learner.candidates(10)] == ["type 0", "type 1"]
+    learner.add_samples([sample(1, name="type 1"), sample(1, name="type 2")])
     assert len(store.baselines.all()) == 2
 
 

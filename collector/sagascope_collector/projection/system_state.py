@@ -1,4 +1,4 @@
-"""The context of single sagas: steps that succeed in other sagas, and most services not reporting at once."""
+"""What many sagas tell of each: the latest success of each step, services that stopped reporting, stuck sagas."""
 
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 
@@ -14,21 +14,21 @@ STEPS: int = 20_000
 MAX_STUCK: int = 100_000
 """Maximum number of sagas in memory that need attention."""
 
-DOUBTED: float = 1.5
+DOUBTFUL_INTERVALS: float = 1.5
 """Expected intervals without a report of most services after which missing reports are considered doubtful."""
 
-DOUBTED_FOR: int = 30_000_000_000
+DOUBTFUL_NS: int = 30_000_000_000
 """Nanoseconds for which they are doubtful after services report again: buffered records may still arrive."""
 
 
-class Surroundings:
-    """The context of sagas. The projection writes it in one thread; any thread may read it."""
+class SystemState:
+    """The context of single sagas. The projection writes it in one thread; any thread may read it."""
 
     def __init__(self) -> None:
         self._latest_successes: dict[tuple[str, str, str], StepSuccess] = {}
         self._lost: Mapping[str, int] = {}
         self._services_last_seen: Mapping[tuple[str, str], int] = {}
-        self._doubted: Mapping[str, int] = {}
+        self._doubtful: Mapping[str, int] = {}
         self._stuck: dict[tuple[str, str], None] = {}
         self._erased: set[SagaId] = set()
 
@@ -53,47 +53,47 @@ class Surroundings:
         return self._stuck
 
     @property
-    def doubted(self) -> Collection[str]:
+    def doubtful_environments(self) -> Collection[str]:
         """Environments in which most services are not reporting, or were not until recently: telemetry may be lost."""
-        return self._doubted.keys()
+        return self._doubtful.keys()
 
     def notices(self) -> Sequence[str]:
         """Returns notices for readers of lists."""
         return [_notice(environment, since) for environment, since in sorted(self._lost.items())]
 
-    def look(self, instances: Sequence[Instance], context: analysis.Context) -> None:
+    def check_services(self, instances: Sequence[Instance], context: analysis.Context) -> None:
         """Determines which services stopped reporting."""
         self._lost = analysis.outages(instances, context)
-        doubted = dict.fromkeys(analysis.outages(instances, context, DOUBTED), context.now)
-        self._doubted = {e: at for e, at in {**self._doubted, **doubted}.items() if context.now - at < DOUBTED_FOR}
+        doubtful = dict.fromkeys(analysis.outages(instances, context, DOUBTFUL_INTERVALS), context.now)
+        self._doubtful = {e: at for e, at in {**self._doubtful, **doubtful}.items() if context.now - at < DOUBTFUL_NS}
         heard: dict[tuple[str, str], int] = {}
         for each in instances:
             service = (each.process.environment, each.process.service)
             heard[service] = max(heard.get(service, 0), each.last_seen)
         self._services_last_seen = heard
 
-    def saw(self, saga: model.Saga, judgement: model.Judgement) -> None:
+    def record(self, saga: model.Saga, judgement: model.Judgement) -> None:
         """Records the steps in which a saga succeeded, and whether it needs attention."""
         identity = saga.key.environment, saga.key.id
         if judgement.verdict is None:
             self._stuck.pop(identity, None)
         elif len(self._stuck) < MAX_STUCK:
             self._stuck[identity] = None
-        self.succeeded(saga)
+        self.record_successes(saga)
 
-    def completed(self, ids: Iterable[SagaId]) -> None:
+    def record_completions(self, ids: Iterable[SagaId]) -> None:
         """Records sagas that completed cleanly, so that they need no attention."""
         for each in ids:
             self._stuck.pop((each.environment, each.id), None)
 
-    def erased(self, ids: Iterable[SagaId]) -> None:
+    def record_erasures(self, ids: Iterable[SagaId]) -> None:
         """Removes these sagas; later records with their ids are new. Thread-safe."""
         self._erased.update(ids)
         for step, success in list(self._latest_successes.items()):
             if SagaId(success.key.environment, success.key.id) in self._erased:
                 self._latest_successes.pop(step, None)
 
-    def succeeded(self, saga: model.Saga) -> None:
+    def record_successes(self, saga: model.Saga) -> None:
         """Records the steps in which a saga succeeded."""
         if SagaId(saga.key.environment, saga.key.id) in self._erased:
             return

@@ -7,8 +7,8 @@ import pytest
 
 from sagascope_collector.analysis import Context
 from sagascope_collector.api import present
-from sagascope_collector.projection import Projection, Surroundings
-from sagascope_collector.projection.reliance import Reliance
+from sagascope_collector.projection import Projection, SystemState
+from sagascope_collector.projection.process_dependencies import ProcessDependencies
 from sagascope_collector.records import SagaId
 from sagascope_collector.saga_filters import SagaFilters
 from sagascope_collector.storage import Storage
@@ -35,19 +35,19 @@ def store(clock: Clock) -> Iterator[Storage]:
 
 
 @pytest.fixture
-def surroundings() -> Surroundings:
-    return Surroundings()
+def system_state() -> SystemState:
+    return SystemState()
 
 
 @pytest.fixture
-def projection(store: Storage, clock: Clock, surroundings: Surroundings) -> Projection:
+def projection(store: Storage, clock: Clock, system_state: SystemState) -> Projection:
     return Projection(
         store,
         summarise=present.summary,
         context=lambda now: Context(
-            now, telemetry_lost=surroundings.telemetry_lost, latest_successes=surroundings.latest_successes
+            now, telemetry_lost=system_state.telemetry_lost, latest_successes=system_state.latest_successes
         ),
-        surroundings=surroundings,
+        system_state=system_state,
         clock=lambda: clock[0],
     )
 
@@ -102,41 +102,41 @@ def test_silence_of_most_services_is_one_notice(store: Storage, projection: Proj
 
 
 def test_who_passed_a_step_last_is_remembered(
-    store: Storage, projection: Projection, surroundings: Surroundings
+    store: Storage, projection: Projection, system_state: SystemState
 ) -> None:
     put(store, *saga("1", now=NOON), *saga("2", now=NOON - SECOND))
     settle(projection)
-    assert surroundings.latest_successes["", "payment", "ledger.record"].key.id == "1"
+    assert system_state.latest_successes["", "payment", "ledger.record"].key.id == "1"
 
 
 def test_a_stuck_saga_that_completes_cleanly_is_no_longer_stuck(
-    store: Storage, projection: Projection, surroundings: Surroundings
+    store: Storage, projection: Projection, system_state: SystemState
 ) -> None:
     identity = SagaId("", "1")
     put(store, *saga("1", DONE[:1], now=NOON, ended=False))
     settle(projection)
-    assert identity in surroundings.stuck
+    assert identity in system_state.stuck
     store.erasure.erase([identity], [])
     put(store, *saga("1", DONE, now=NOON))
     store.changes.claim(10)
     projection.renew([identity])
     assert attention(store) == [None]
-    assert identity not in surroundings.stuck
+    assert identity not in system_state.stuck
 
 
 def test_a_saga_is_forgotten_with_what_it_relied_on() -> None:
-    reliance = Reliance()
-    reliance.judged(SagaId("", "1"), {("ledger", "a"): 5})
-    reliance.judged(SagaId("", "1"), {})
-    assert reliance.broken([], 10) == []
-    assert not reliance._of_process
+    dependencies = ProcessDependencies()
+    dependencies.replace(SagaId("", "1"), {("ledger", "a"): 5})
+    dependencies.replace(SagaId("", "1"), {})
+    assert dependencies.changed([], 10) == []
+    assert not dependencies._of_process
 
 
-def test_an_erased_saga_is_named_no_more(store: Storage, projection: Projection, surroundings: Surroundings) -> None:
+def test_an_erased_saga_is_named_no_more(store: Storage, projection: Projection, system_state: SystemState) -> None:
     put(store, *saga("1", now=NOON), *saga("2", now=NOON - SECOND))
     settle(projection)
-    surroundings.erased([SagaId("", "1")])
-    assert all(each.key.id != "1" for each in surroundings.latest_successes.values())
+    system_state.record_erasures([SagaId("", "1")])
+    assert all(each.key.id != "1" for each in system_state.latest_successes.values())
     put(store, *saga("3", now=NOON - SECOND))
     settle(projection)
-    assert surroundings.latest_successes["", "payment", "ledger.record"].key.id == "3"
+    assert system_state.latest_successes["", "payment", "ledger.record"].key.id == "3"
