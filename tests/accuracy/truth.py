@@ -207,6 +207,8 @@ class _Truth:
                 continue
             if not tried[-1].is_last_allowed or not self._ok(step, ("action",)):
                 continue
+            if any(self.state(each) != "error" for each in tried):
+                continue  # whether one of them took effect is unknown
             over, codes, steps = tried[-1].over, frozenset({"compensation_failed"}), frozenset({tried[-1].name})
             if self.shape.announces_max_attempts and tried[-1].caller is not None:
                 yield Claim(codes, steps, min(tried[-1].ended, over), self._all_came(tried), over)
@@ -261,7 +263,8 @@ class _Truth:
                 allowed = max(allowed, 30.0 if self.root is None or not self._is_plan_known() else 0.0)
                 allowed += 2 * max(pauses, default=0.0) + IN_TRANSIT_SECONDS + REPORTED_SECONDS
                 wait = self._wait(ends) or 0.0
-                until = inf if self.is_ended else max(_over(ends) + allowed, wait + REPORTED_SECONDS)
+                until = max(self._joined(ends, _over(ends)) + allowed, wait + REPORTED_SECONDS)
+                until = inf if self.is_ended else until
             if self.is_ended:
                 until = min(until, self._end_came() + 2.0)
             steps, codes = frozenset({third.name}), frozenset({"retrying"})
@@ -292,6 +295,11 @@ class _Truth:
                 until,
                 is_required=False,
             )
+
+    def _joined(self, failed: Work, over: float) -> float:
+        """When the saga may have gone on after a failure: it waits for parallel steps, unless it announced a retry."""
+        ends = [other.over for other in self.works if other.called < over < other.over < inf]
+        return over if failed.retry_in is not None else max([over, *ends])
 
     def _is_behind(self, later: Work, work: Work) -> bool:
         """Whether that it was called shows that some work was answered: not so in parallel, nor for items of a loop."""
@@ -513,7 +521,7 @@ class _Truth:
         allowed = self.shape.allowed_for_attempt(last.step, is_compensation=not last.is_forward)
         if not self._is_plan_known() and last.step.attempt_timeout is None:
             allowed = 30.0
-        at = over + (last.retry_in or 0.0) + allowed + IN_TRANSIT_SECONDS
+        at = self._joined(last, over) + (last.retry_in or 0.0) + allowed + IN_TRANSIT_SECONDS
         is_final = last.is_last_allowed and self.shape.announces_max_attempts and last.caller is not None
         names = frozenset({last.name}) | (self._to_compensate() if is_final else frozenset())
         is_expected = self._is_plan_known() or last.retry_in is not None
@@ -532,7 +540,9 @@ class _Truth:
         if len(row) >= FAILURES_IN_A_ROW and last.retry_in is None:
             latest, is_expected = latest + 2 * max(pauses), True
         is_failed_compensation = is_final and not last.is_forward
-        codes = frozenset({"next_step_missing", "uncompensated"} if not is_required else {"next_step_missing"})
+        is_either = not is_required or is_failed_compensation
+        names |= {last.step.name} if is_failed_compensation else set()
+        codes = frozenset({"next_step_missing", "uncompensated"} if is_either else {"next_step_missing"})
         yield Claim(
             codes, names, at - 0.3 if is_required else at - allowed, latest, over,
             is_required=is_required and is_expected and not is_failed_compensation,

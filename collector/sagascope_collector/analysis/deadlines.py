@@ -106,7 +106,7 @@ FAILURES_IN_A_ROW = 3
 """Minimum number of consecutive failed attempts for `retrying`."""
 
 BACKOFF_FACTOR = 2
-"""Factor by which an unannounced wait may exceed the longest earlier wait."""
+"""Factor by which an unannounced wait may exceed the longest earlier wait; `MAX_BACKOFF_FACTOR` for an engine's."""
 
 MAX_EXTRA_WAIT_NS = 3_600_000_000_000
 """Maximum nanoseconds by which an unannounced wait may exceed the longest earlier wait."""
@@ -122,7 +122,8 @@ def is_overdue(case: Case, failed: StepAttempt) -> bool:
 
     An orchestrator may wait for the parallel steps before it retries or compensates, unless it announced the retry.
     """
-    if failed.step.attempts[-1].state is AttemptState.IN_FLIGHT:
+    latest = failed.step.attempts[-1]
+    if latest.state is AttemptState.IN_FLIGHT and not latest.is_only_requested:
         return False
     if failed.attempt.retry_in is None and any(_is_parallel(case, failed, each) for each in case.in_flight):
         return False
@@ -138,11 +139,13 @@ def deadline_of_retry(case: Case, failed: StepAttempt) -> Deadline:
     parallel = [each.attempt.finished_at or 0 for each in case.step_attempts if _is_parallel(case, failed, each)]
     deadline = deadline._replace(start=max([deadline.start, *parallel]))
     row = failed_in_a_row(failed)
-    if len(row) < FAILURES_IN_A_ROW:
+    if len(row) < FAILURES_IN_A_ROW or ledger.is_for_good(failed.attempt, case.saga.status):
         return deadline
     ends = [each.attempt.finished_at or each.attempt.called_at for each in row]
     waits = [max(after.attempt.called_at - end, 0) for end, after in zip(ends, row[1:], strict=False)]
-    expected = ends[-1] + min(BACKOFF_FACTOR * max(waits), max(waits) + MAX_EXTRA_WAIT_NS)
+    is_engines = failed.step.attempts[-1].is_only_requested
+    factor = MAX_BACKOFF_FACTOR if is_engines else BACKOFF_FACTOR
+    expected = ends[-1] + round(min(factor * max(waits), max(waits) + MAX_EXTRA_WAIT_NS))
     return deadline._replace(start=max(deadline.start, expected))
 
 

@@ -60,6 +60,7 @@ def _tries(case: Case, finding: Finding) -> Iterator[StepAttempt]:
             yield each
     failed = finding.subject
     if finding.reason is AttentionCode.UNCOMPENSATED:
+        yield from [each for each in case.step_attempts if each.step.compensates == finding.step][-1:]
         failed = case.failing or _failed_last(case)
     row = failed_in_a_row(failed) if failed is not None else []
     yield from row[:1]
@@ -91,7 +92,7 @@ def _of_try(each: StepAttempt) -> Iterator[Evidence]:
     if caller.process != attempt.process:
         text = phrase("{} called {}", who(caller.process), name)
         yield Evidence(text, attempt.called_at, caller.process.service or None, caller.trace_id, caller.span_id)
-    verb, queue = "requested" if messages.is_only_requested(attempt) else "started", messages.queue_of(attempt)
+    verb, queue = "requested" if attempt.is_only_requested else "started", messages.queue_of(attempt)
     where = f" on {queue}" if queue else ""
     yield _of_attempt(
         attempt, phrase("{} {} {}{}", who(attempt.process), verb, name, where), attempt.executor_started_at

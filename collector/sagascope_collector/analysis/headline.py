@@ -171,7 +171,12 @@ def retrying(case: Case, finding: Finding) -> Text:
     )
     in_flight_attempt = subject.step.attempts[-1]
     if in_flight_attempt.state is AttemptState.IN_FLIGHT:
-        coming = Text(f"attempt {in_flight_attempt.number} is in progress")
+        how = (
+            "was requested, and no start of it was received"
+            if in_flight_attempt.is_only_requested
+            else "is in progress"
+        )
+        coming = Text(f"attempt {in_flight_attempt.number} {how}")
     else:
         coming = deadlines.expected(case, row[-1])
     return sentences(fact, capitalized(messages.redelivery(case, row)), capitalized(coming))
@@ -187,7 +192,7 @@ def hung(case: Case, finding: Finding) -> Text:
         child = f"{attempt.child.name or 'the saga'} {attempt.child.id}"
         ending = "needs attention itself" if finding.due is None else "has not ended"
         return phrase("{}: it waits for {}, which {}{}", place, child, ending, due)
-    if messages.is_only_requested(attempt):
+    if attempt.is_only_requested:
         return phrase("{}: {}, and no executor started it{}, as far as telemetry shows", place, started, due)
     if case.liveness.sends_heartbeats(attempt.process):
         return phrase("{}: {} and still reports, but did not finish it{}", place, started, due)
@@ -328,7 +333,7 @@ def _started(case: Case, in_flight_attempt: StepAttempt, what: str) -> Text:
     """``ledger-1 started it at 14:02:11Z (attempt 2)``."""
     attempt = in_flight_attempt.attempt
     number = f" (attempt {attempt.number})" if attempt.number > 1 else ""
-    verb, queue = "requested" if messages.is_only_requested(attempt) else "started", messages.queue_of(attempt)
+    verb, queue = "requested" if attempt.is_only_requested else "started", messages.queue_of(attempt)
     where = f" on {queue}" if queue else ""
     text = "{} {} {}{} at {}{}"
     return phrase(text, who(attempt.process), verb, what, where, _at(case, attempt.executor_started_at), number)

@@ -45,16 +45,9 @@ class Message:
         return values.text(self.span.attributes.get(semconv.MESSAGING_SYSTEM))
 
 
-def is_only_requested(attempt: Attempt) -> bool:
-    """Whether the attempt was only requested, by a sender that waits for no answer, and no executor was seen."""
-    return bool(attempt.views) and attempt.views[-1].kind == "producer"
-
-
 def queue_of(attempt: Attempt) -> str:
     """The queue of an attempt that no executor was seen to start; ``""`` if it was not reported."""
-    destination = (
-        attempt.views[-1].attributes.get(semconv.MESSAGING_DESTINATION) if is_only_requested(attempt) else None
-    )
+    destination = attempt.views[-1].attributes.get(semconv.MESSAGING_DESTINATION) if attempt.is_only_requested else None
     return values.text(destination) or ""
 
 

@@ -139,6 +139,11 @@ class Attempt:
     """The child saga that does the work, if any; its ``name`` may be ``""``."""
 
     @property
+    def is_only_requested(self) -> bool:
+        """Whether it was only requested, by a sender that waits for no answer, and no executor was seen."""
+        return bool(self.views) and self.views[-1].kind == "producer"
+
+    @property
     def executor_started_at(self) -> int:
         """The start in the executor, on the saga's clock."""
         return (self.views[-1].start if self.views else self.started_at) + self.offset

@@ -350,7 +350,8 @@ def _confidence_of_retry(case: Case, failed: StepAttempt) -> Confidence:
     finished_at = failed.attempt.finished_at or failed.attempt.called_at
     if case.saga.lacks_records:
         return Confidence.POSSIBLE
-    if failed.step.attempts[-1].state is AttemptState.IN_FLIGHT:
+    latest = failed.step.attempts[-1]
+    if latest.state is AttemptState.IN_FLIGHT and not latest.is_only_requested:
         return Confidence.CERTAIN
     if not case.clock.is_late(finished_at, failed.attempt.retry_in or 0.0):
         return Confidence.CERTAIN

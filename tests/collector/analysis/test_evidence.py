@@ -197,3 +197,15 @@ def test_times_of_evidence_are_corrected_where_clocks_contradict() -> None:
     answer = verdict(records(story, {"ledger-1": {"skew": -3600}}), 60)
     began = [each.at for each in answer.evidence if "started ledger.record" in each.text]
     assert [abs(each - at(1.1)) < SECOND for each in began] == [True]
+
+
+def test_an_unknown_compensation_is_part_of_the_evidence() -> None:
+    story = f"""
+        orchestrator-1 0..9 root {PLAN} outcome=failed
+        wallet-1 1..2 run wallet.debit
+        ledger-1 3..4 run ledger.record error="Refused: closed"
+        orchestrator-1 5..6 call wallet.refund compensates=wallet.debit error="TimeoutError: no answer"
+    """
+    found = texts(verdict(records(story), 60))
+    assert "wallet.refund (attempt 1) ended with an unknown outcome: no answer" in found
+    assert "ledger.record (attempt 1) failed: closed" in found
