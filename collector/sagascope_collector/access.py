@@ -1,6 +1,7 @@
 """Access control: known hosts, bearer tokens, CORS and TLS. Tokens are compared in constant time and never logged."""
 
 import hmac
+import logging
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from starlette.middleware.cors import CORSMiddleware
 from sagascope_collector.client import schemas
 from sagascope_collector.client.hosts import FOREIGN_ORIGIN, UNKNOWN_HOST, KnownHosts
 from sagascope_collector.errors import CannotStart, ForeignOrigin, NotJson, SagascopeError, Unauthenticated, UnknownHost
+
+_log: Final = logging.getLogger(__name__)
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -196,40 +199,70 @@ async def _refuse(send: Send, path: str, status: int, error: SagascopeError, *he
     await send({"type": "http.response.body", "body": problem.model_dump_json().encode()})
 
 
-@dataclass(frozen=True, slots=True)
 class Tls:
-    """A certificate and its key; with `client_ca`, clients must present a certificate that it has signed."""
+    """A certificate and its key; with `client_ca`, clients must present a certificate that it has signed.
 
-    certificate: Path
-    key: Path
-    client_ca: Path | None = None
+    Raises:
+        CannotStart: a file cannot be read, or the key does not match the certificate.
+    """
 
-    def check(self) -> None:
-        """Checks the files before the servers listen.
-
-        Raises:
-            CannotStart: a file cannot be read, or the key does not match the certificate.
-        """
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    def __init__(self, certificate: Path, key: Path, client_ca: Path | None = None) -> None:
+        self.client_ca = client_ca
+        self._certificate = certificate
+        self._key = key
+        self._versions = self._current_versions()
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # TLS 1.2 at least
         try:
-            context.load_cert_chain(self.certificate, self.key, password="")
-            if self.client_ca:
-                context.load_verify_locations(self.client_ca)
+            self._check()
+            self._load(self._context)
         except OSError as error:
-            raise CannotStart(f"The certificate {self.certificate} cannot be used: {error}.") from error
+            raise CannotStart(f"The certificate {certificate} cannot be used: {error}.") from error
+        self._grpc = self._grpc_configuration()
+
+    def renew(self) -> None:
+        """Loads files that changed, for new connections. Files that cannot be used are logged once."""
+        if (versions := self._current_versions()) == self._versions:
+            return
+        self._versions = versions
+        try:
+            self._check()
+            self._load(self._context)
+            self._grpc = self._grpc_configuration()
+        except OSError as error:
+            _log.error("The new certificate cannot be used, and the previous one stays in use: %s.", error)
+        else:
+            _log.info("New connections use the new certificate.")
 
     def for_uvicorn(self) -> dict[str, Any]:
         """Returns uvicorn's settings."""
-        client_check = (
-            {"ssl_ca_certs": str(self.client_ca), "ssl_cert_reqs": ssl.CERT_REQUIRED} if self.client_ca else {}
-        )
-        return {"ssl_certfile": str(self.certificate), "ssl_keyfile": str(self.key), **client_check}
+        return {"ssl_context_factory": lambda _config, _default: self._context}
 
     def for_grpc(self) -> grpc.ServerCredentials:
         """Returns gRPC's server credentials."""
-        roots = self.client_ca.read_bytes() if self.client_ca else None
-        pair = (self.key.read_bytes(), self.certificate.read_bytes())
-        return grpc.ssl_server_credentials([pair], roots, require_client_auth=roots is not None)
+        return grpc.dynamic_ssl_server_credentials(
+            self._grpc, lambda: self._grpc, require_client_authentication=self.client_ca is not None
+        )
+
+    def _check(self) -> None:
+        """Loads the files into another context first: a key that does not match would break the one in use."""
+        self._load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+
+    def _load(self, context: ssl.SSLContext) -> None:
+        context.load_cert_chain(self._certificate, self._key, password="")
+        if self.client_ca:
+            context.load_verify_locations(self.client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+
+    def _grpc_configuration(self) -> grpc.ServerCertificateConfiguration:
+        pair = (self._key.read_bytes(), self._certificate.read_bytes())
+        return grpc.ssl_server_certificate_configuration(
+            [pair], root_certificates=self.client_ca.read_bytes() if self.client_ca else None
+        )
+
+    def _current_versions(self) -> list[int]:
+        """Returns the time of the last change of each file; 0: it is missing now."""
+        files = [self._certificate, self._key, *([self.client_ca] if self.client_ca else [])]
+        return [each.stat().st_mtime_ns if each.exists() else 0 for each in files]
 
 
 def load_tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> Tls | None:
@@ -242,6 +275,4 @@ def load_tls(certificate: Path | None, key: Path | None, client_ca: Path | None)
         return None
     if not (certificate and key):
         raise CannotStart("TLS requires both --tls-cert and --tls-key.")
-    tls = Tls(certificate, key, client_ca)
-    tls.check()
-    return tls
+    return Tls(certificate, key, client_ca)

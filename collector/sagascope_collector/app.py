@@ -265,6 +265,8 @@ class Collector:
             await asyncio.sleep(ALIVE_INTERVAL_SECONDS)
 
     def _record_alive(self) -> None:
+        if self._configuration.tls:
+            self._configuration.tls.renew()
         self._outages.alive()
         self._storage.outages.stay_alive(self._clock())
         oldest = self._ingest.oldest()

@@ -1,10 +1,11 @@
 """Tokens, TLS and CORS, on all three ports of a real collector."""
 
+import shutil
+import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from shutil import which
 
 import grpc
 import httpx
@@ -14,6 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceS
 
 from support.collector import RunningCollector, running_collector
 from support.otlp import span, traces
+from support.samples import wait_until
 
 PROTOBUF = {"content-type": "application/x-protobuf"}
 INGEST, READ, CHANGE = "ingest-token-0123456789", "read-token-0123456789", "change-token-0123456789"
@@ -163,7 +165,7 @@ def test_otlp_checks_names_and_origins_of_requests_from_pages_only(tmp_path: Pat
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a root, and a server's and a client's certificate signed by it."""
-    if not which("openssl"):
+    if not shutil.which("openssl"):
         pytest.skip("openssl, which makes the certificates, is not installed")
     folder = tmp_path_factory.mktemp("certificates")
     new_key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
@@ -199,6 +201,46 @@ def test_all_ports_use_tls_and_require_certificates_where_configured(
             assert reaches_http(collector, context) == reaches_api(collector, context) == let_in
         assert reaches_grpc(collector, certificates, show=True)
         assert reaches_grpc(collector, certificates, show=False) == (not mutual)
+
+
+def test_a_renewed_certificate_is_used_without_a_restart(tmp_path: Path, certificates: Path) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(certificates, own)
+    trusting = ssl.create_default_context(cafile=own / "ca.pem")
+    with running_collector(tmp_path, *options(own, mutual=False), tls=trusting) as collector:
+        addresses = collector.api, collector.otlp_http, collector.otlp_grpc
+        before = [certificate_of(each) for each in addresses]
+        shutil.copy(own / "client.key", own / "server.key")  # in the middle of a renewal
+        wait_until(lambda: "the previous one stays" in collector.log.read_text(), "the faulty pair was not logged")
+        assert [certificate_of(each) for each in addresses] == before
+        shutil.copy(own / "client.pem", own / "server.pem")
+        new = ssl.PEM_cert_to_DER_cert((own / "client.pem").read_text())
+        assert new not in before
+        wait_until(lambda: {certificate_of(each) for each in addresses} == {new}, "the new certificate is not used")
+        assert reaches_api(collector, trusting)
+        assert reaches_grpc(collector, own, show=False)
+
+
+def certificate_of(address: str, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2) -> bytes | None:
+    """Returns the certificate that a server shows to a client that speaks one version of TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    context.minimum_version, context.maximum_version = version, version
+    host, _, port = address.partition("://")[2].rpartition(":") if "://" in address else address.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as plain, context.wrap_socket(plain) as encrypted:
+        return encrypted.getpeercert(binary_form=True)
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1:DeprecationWarning")
+def test_protocols_before_tls_1_2_are_refused(tmp_path: Path, certificates: Path) -> None:
+    trusting = ssl.create_default_context(cafile=certificates / "ca.pem")
+    with running_collector(tmp_path, *options(certificates, mutual=False), tls=trusting) as collector:
+        for address in (collector.api, collector.otlp_http, collector.otlp_grpc):
+            assert certificate_of(address, ssl.TLSVersion.TLSv1_2)
+            with pytest.raises((ssl.SSLError, ConnectionError)):
+                certificate_of(address, ssl.TLSVersion.TLSv1_1)
 
 
 def reaches_http(collector: RunningCollector, context: ssl.SSLContext) -> bool:

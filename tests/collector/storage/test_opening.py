@@ -1,6 +1,7 @@
 """Database files: new, reopened, newer, damaged, of another program; none is ever overwritten."""
 
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -122,6 +123,29 @@ def test_a_migration_that_fails_leaves_nothing_behind(path: Path, monkeypatch: p
         ]
         assert ("a",) not in connection.execute("SHOW TABLES").fetchall()
     Storage(str(path)).close()
+
+
+MIGRATE = """
+import os, signal, sys, threading
+from sagascope_collector.storage import Storage, connection
+known = connection.migrations()
+work = "CREATE TABLE a (b INT); " + "INSERT INTO a SELECT range FROM range(1_000_000); " * 200
+slow = connection.Migration(len(known) + 1, "slow", work)
+connection.migrations = lambda: [*known, slow]
+threading.Timer(float(sys.argv[2]), os.kill, (os.getpid(), signal.SIGKILL)).start()
+Storage(sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.05, 0.3])
+def test_a_process_that_is_killed_in_a_migration_leaves_nothing_of_it(path: Path, seconds: float) -> None:
+    Storage(str(path)).close()
+    done = subprocess.run([sys.executable, "-c", MIGRATE, str(path), str(seconds)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    Storage(str(path)).close()
+    with duckdb.connect(str(path)) as connection:
+        assert connection.execute("SELECT max(version) FROM migrations").fetchone() == (migrations()[-1].version,)
+        assert ("a",) not in connection.execute("SHOW TABLES").fetchall()
 
 
 def test_migrations_are_numbered_without_gaps() -> None:
