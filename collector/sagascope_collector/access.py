@@ -187,13 +187,7 @@ def header(headers: Any, name: bytes) -> str:
 
 
 async def _refuse(send: Send, path: str, status: int, error: SagascopeError, *headers: tuple[bytes, bytes]) -> None:
-    problem = schemas.Problem(
-        type=f"https://sagascope.dev/problems/{error.kind()}",
-        title=error.title,
-        status=status,
-        detail=str(error),
-        instance=path,
-    )
+    problem = schemas.Problem.of(error, status, path)
     content_type = (b"content-type", b"application/problem+json")
     await send({"type": "http.response.start", "status": status, "headers": [content_type, *headers]})
     await send({"type": "http.response.body", "body": problem.model_dump_json().encode()})

@@ -47,7 +47,7 @@ class FailureRate(NamedTuple):
     """The step at which attempts fail, whether or not the sagas fail; ``""``: the sagas fail."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentGroup:
     """The sagas that are currently stuck, or failed, for one cause."""
 
@@ -65,11 +65,11 @@ class IncidentGroup:
     count: int
     since: int
     """The time at which the first of them stopped."""
-    middle: int
+    middle: int = 0
     """The time by which half of them had stopped."""
     latest_at: int
     """The time at which the latest of them stopped."""
-    joined_at: int
+    joined_at: int = 0
     """The time at which the latest of them was first assigned to this group."""
     examples: tuple[str, ...]
     """The ids of the sagas that have been stuck longest."""

@@ -8,7 +8,16 @@ from typing import Any, Generic, TypeVar
 
 import streamlit as st
 
-from sagascope_collector.client import DEFAULT_URL, Client, ClientError, Credentials, NotFound, TokenNeeded, schemas
+from sagascope_collector.client import (
+    DEFAULT_URL,
+    Client,
+    ClientError,
+    Credentials,
+    NotFound,
+    SagaFilters,
+    TokenNeeded,
+    schemas,
+)
 from sagascope_dashboard.launch import LINKS_VARIABLE, URL_VARIABLE
 from sagascope_dashboard.urls import Filters, FlowAddress, SagaAddress, Template, templates
 
@@ -66,13 +75,15 @@ def now() -> datetime:
 
 def saga(address: SagaAddress) -> FetchResult[schemas.Saga]:
     """Returns one saga in full."""
-    return _fetch(("saga", address), lambda: _saga(collector_url(), address))
+    return _fetch(
+        ("saga", address),
+        lambda client: client.saga(address.name, address.id, environment=address.environment, run=address.run),
+    )
 
 
 def sagas(filters: Filters) -> FetchResult[schemas.Sagas]:
     """Returns one page of the list."""
-    call = filters.api_arguments(now())
-    return _fetch(("sagas", filters), lambda: _sagas(collector_url(), PAGE_ROWS, tuple(sorted(call.items()))))
+    return _fetch(("sagas", filters), lambda client: client.sagas(filters.api_arguments(now()), limit=PAGE_ROWS))
 
 
 def all_sagas(filters: Filters) -> Iterator[schemas.SagaSummary]:
@@ -90,26 +101,20 @@ def all_sagas(filters: Filters) -> Iterator[schemas.SagaSummary]:
         arguments["cursor"] = page.next_cursor
 
 
-def attention_sagas() -> FetchResult[schemas.Sagas]:
-    """Returns the sagas that need attention, newest start first, at most `MAX_ATTENTION_ROWS`."""
-    return _fetch(("needing",), lambda: _sagas(collector_url(), MAX_ATTENTION_ROWS, (("attention", "any"),)))
-
-
 def attention_outside_incidents() -> FetchResult[schemas.Sagas]:
-    """Returns the sagas that need attention and share their incident with no other."""
-    return _fetch(
-        ("alone",), lambda: _sagas(collector_url(), MAX_ATTENTION_ROWS, (("alone", "true"), ("attention", "any")))
-    )
+    """Returns the sagas that need attention and share their incident with no other, at most `MAX_ATTENTION_ROWS`."""
+    filters = SagaFilters(attention="any", alone=True)
+    return _fetch(("alone",), lambda client: client.sagas(filters, limit=MAX_ATTENTION_ROWS))
 
 
 def incidents() -> FetchResult[schemas.Incidents]:
     """Returns the incidents, most urgent first, and those resolved lately."""
-    return _fetch(("incidents",), lambda: _incidents(collector_url()))
+    return _fetch(("incidents",), Client.incidents)
 
 
 def incident(key: str) -> FetchResult[schemas.IncidentInFull]:
     """Returns one incident with its history."""
-    return _fetch(("incident", key), lambda: _client(collector_url()).incident(key))
+    return _fetch(("incident", key), lambda client: client.incident(key))
 
 
 def update_incident(key: str, patch: schemas.IncidentPatch) -> ClientError | None:
@@ -118,40 +123,47 @@ def update_incident(key: str, patch: schemas.IncidentPatch) -> ClientError | Non
         _client(collector_url()).update_incident(key, patch)
     except ClientError as error:
         return error
-    _incidents.clear()
+    _call.clear()
     return None
 
 
 def flows() -> FetchResult[schemas.Flows]:
     """Returns every saga type with its counts."""
-    return _fetch(("flows",), lambda: _flows(collector_url()))
+    return _fetch(("flows",), Client.flows)
 
 
 def flow(address: FlowAddress) -> FetchResult[schemas.FlowInFull]:
     """Returns one saga type, step by step."""
-    return _fetch(("flow", address), lambda: _flow(collector_url(), address))
+    return _fetch(
+        ("flow", address),
+        lambda client: client.flow(address.name, window=address.window, environment=address.environment),
+    )
 
 
 def services() -> FetchResult[schemas.Services]:
     """Returns every reporting service, with its processes."""
-    return _fetch(("services",), lambda: _services(collector_url()))
+    return _fetch(("services",), Client.services)
 
 
 def status() -> FetchResult[schemas.Status]:
     """Returns the collector's own state."""
-    return _fetch(("status",), lambda: _status(collector_url()))
+    return _fetch(("status",), Client.status)
 
 
 def search(q: str) -> FetchResult[schemas.SearchResult]:
     """Searches sagas by an id or a key."""
-    return _fetch(("search", q), lambda: _client(collector_url()).search(q))
+    return _fetch(("search", q), lambda client: client.search(q))
 
 
-def _fetch(key: tuple[Any, ...], call_api: Callable[[], T]) -> FetchResult[T]:
+Key = tuple[Any, ...]
+"""Identifies a call: calls with one key have the same answer."""
+
+
+def _fetch(key: Key, call: Callable[[Client], T]) -> FetchResult[T]:
     """Calls the collector; if that fails, returns the last answer of this session with the error."""
-    last_results: dict[Any, FetchResult[T]] = st.session_state.setdefault("last_results", {})
+    last_results: dict[Key, FetchResult[T]] = st.session_state.setdefault("last_results", {})
     try:
-        result = FetchResult(call_api(), None, now())
+        value: T = _call(collector_url(), key, call)
     except (NotFound, TokenNeeded) as error:
         if isinstance(error, TokenNeeded):
             _client.clear()  # the next try reads the token anew
@@ -160,7 +172,7 @@ def _fetch(key: tuple[Any, ...], call_api: Callable[[], T]) -> FetchResult[T]:
     except ClientError as error:
         last = last_results.get(key)
         return FetchResult(last.value if last else None, error, last.fetched_at if last else now())
-    last_results[key] = result
+    last_results[key] = result = FetchResult(value, None, now())
     _evict(last_results)
     return result
 
@@ -175,36 +187,7 @@ def _client(at: str) -> Client:
     return Client(at, timeout=CALL_TIMEOUT_SECONDS, credentials=Credentials.from_environment(os.environ))
 
 
-@st.cache_resource(ttl=CACHE_SECONDS, max_entries=64, show_spinner=False)
-def _saga(at: str, address: SagaAddress) -> schemas.Saga:
-    return _client(at).saga(address.name, address.id, environment=address.environment, run=address.run)
-
-
 @st.cache_resource(ttl=CACHE_SECONDS, max_entries=256, show_spinner=False)
-def _sagas(at: str, limit: int, call: tuple[tuple[str, str], ...]) -> schemas.Sagas:
-    return _client(at).sagas(dict(call), limit=limit)
-
-
-@st.cache_resource(ttl=CACHE_SECONDS, max_entries=8, show_spinner=False)
-def _incidents(at: str) -> schemas.Incidents:
-    return _client(at).incidents()
-
-
-@st.cache_resource(ttl=CACHE_SECONDS, max_entries=8, show_spinner=False)
-def _flows(at: str) -> schemas.Flows:
-    return _client(at).flows()
-
-
-@st.cache_resource(ttl=CACHE_SECONDS, max_entries=64, show_spinner=False)
-def _flow(at: str, address: FlowAddress) -> schemas.FlowInFull:
-    return _client(at).flow(address.name, window=address.window, environment=address.environment)
-
-
-@st.cache_resource(ttl=CACHE_SECONDS, max_entries=8, show_spinner=False)
-def _services(at: str) -> schemas.Services:
-    return _client(at).services()
-
-
-@st.cache_resource(ttl=CACHE_SECONDS, max_entries=8, show_spinner=False)
-def _status(at: str) -> schemas.Status:
-    return _client(at).status()
+def _call(at: str, key: Key, _call_api: Callable[[Client], Any]) -> Any:
+    """Calls the collector; readers share the answer of one key. Streamlit ignores the last argument, by its name."""
+    return _call_api(_client(at))

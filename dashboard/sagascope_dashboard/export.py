@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.components.answer_card import anomalies, answer_card, attempts, ledger, table
+from sagascope_dashboard.components.answer_card import anomalies, answer_card, attempts, ledger, records
 from sagascope_dashboard.components.elements import Element, h, time
 from sagascope_dashboard.components.renderer import RENDERER_SCRIPTS, TIMELINE_SCRIPTS, read_files
 from sagascope_dashboard.formatting import epoch_ms, line
@@ -78,8 +78,8 @@ def _saved_at(now: datetime) -> Element:
 
 def _tables(saga: schemas.Saga) -> Iterator[Element]:
     yield _details("Attempts", attempts(saga_view(saga)))
-    yield _details("Logs", table(log_rows(saga.logs), len(saga.logs), saga.logs_total))
-    yield _details("Spans", table(span_rows(saga.spans), len(saga.spans), saga.spans_total))
+    yield _details("Logs", records(log_rows(saga.logs), saga.logs_total))
+    yield _details("Spans", records(span_rows(saga.spans), saga.spans_total))
 
 
 def _details(title: str, inside: Element) -> Element:

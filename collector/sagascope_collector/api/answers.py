@@ -16,9 +16,6 @@ from sagascope_collector.storage import Storage
 
 MEDIA_TYPE = "application/problem+json"
 
-TYPES = "https://sagascope.dev/problems/"
-"""Prefix of the `type` of every problem; the rest is the kind of the error."""
-
 STATUS: Mapping[type[errors.SagascopeError], int] = {
     errors.Undecodable: 400,
     errors.TooLarge: 413,
@@ -90,17 +87,16 @@ _DESCRIPTIONS = {
 def _answer(
     request: Request, status: int, kind: str, title: str, detail: str, headers: Mapping[str, str] | None = None
 ) -> Response:
-    problem = schemas.Problem(
-        type=f"{TYPES}{kind}", title=title, status=status, detail=detail, instance=request.url.path
-    )
+    type_, path = f"{schemas.PROBLEM_TYPES}{kind}", request.url.path
+    problem = schemas.Problem(type=type_, title=title, status=status, detail=detail, instance=path)
     return Response(problem.model_dump_json(), status, headers, MEDIA_TYPE)
 
 
 def _of_ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, errors.SagascopeError)  # noqa: S101  registered for this class only
     wait = {"Retry-After": f"{max(1, round(error.retry_after))}"} if isinstance(error, errors.Unavailable) else None
-    detail = str(error) or error.title
-    return _answer(request, status_of(error), error.kind(), error.title, detail, wait)
+    problem = schemas.Problem.of(error, status_of(error), request.url.path)
+    return Response(problem.model_dump_json(), problem.status, wait, MEDIA_TYPE)
 
 
 def _of_parameters(request: Request, error: Exception) -> Response:

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Query, Response
 
 from sagascope_collector.api.answers import json, responds
-from sagascope_collector.api.parameters import Nothing, OfKey, no_repeats
+from sagascope_collector.api.parameters import Nothing, OfKey, new_router
 from sagascope_collector.client import schemas
 from sagascope_collector.records import SagaId
 from sagascope_collector.saga_filters import SagaFilters
@@ -57,7 +57,10 @@ class Eraser:
 
     def _result(self, rows: Sequence[SagaRow], records: int | None) -> schemas.Forgotten:
         backups = self.storage.backups.since(min(row.started_at for row in rows)) if rows else []
-        items = [_item(row) for row in rows[:MAX_LISTED_SAGAS]]
+        items = [
+            schemas.ForgottenSaga.model_validate(row.key._asdict() | {"status": row.status})
+            for row in rows[:MAX_LISTED_SAGAS]
+        ]
         return schemas.Forgotten(sagas=len(rows), records=records, items=items, backups=list(backups))
 
     def _values(self, request: schemas.Forget) -> list[str]:
@@ -87,15 +90,9 @@ class Eraser:
             time.sleep(POLL_INTERVAL_SECONDS)
 
 
-def _item(row: SagaRow) -> schemas.ForgottenSaga:
-    environment, name, id_, run = row.key
-    fields = {"environment": environment, "name": name, "id": id_, "run": run, "status": row.status}
-    return schemas.ForgottenSaga.model_validate(fields)
-
-
 def of_erasure(eraser: Eraser, read_slot: Sequence[Any]) -> APIRouter:
     """Returns the routes; a preview takes a `read_slot`, as every read does."""
-    router = APIRouter(dependencies=[Depends(no_repeats)], redirect_slashes=False)
+    router = new_router()
 
     @router.get("/api/v1/forget", dependencies=read_slot, **responds(schemas.Forgotten))
     def what_would_go(asked: Annotated[OfKey, Query()]) -> Response:

@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 
 from sagascope_collector import analysis, incidents
 from sagascope_collector.analysis import model
 from sagascope_collector.api.answers import json, responds
-from sagascope_collector.api.parameters import IncidentListing, Nothing, TaskListing, no_repeats
-from sagascope_collector.api.present import decimal, moment, parts
+from sagascope_collector.api.parameters import IncidentListing, Nothing, TaskListing, new_router
+from sagascope_collector.api.present import amounts_at_risk, moment, parts
 from sagascope_collector.client import schemas
 from sagascope_collector.errors import BadValue
 from sagascope_collector.incident_records import FailureRate, IncidentChange
@@ -68,12 +68,7 @@ def _task(saga: model.Saga, judgement: model.Judgement) -> schemas.Task | None:
             "look_up": [_look_up(each) for each in incidents.look_ups(saga, judgement)],
             "actions": list(verdict.actions),
             "actions_parts": [parts(each) for each in verdict.actions],
-            "amount_at_risk": [
-                schemas.AmountAtRisk(
-                    currency=each.currency, certain=decimal(each.certain), possible=decimal(each.possible)
-                )
-                for each in saga.amount_at_risk
-            ],
+            "amount_at_risk": amounts_at_risk(saga.amount_at_risk),
         }
     )
 
@@ -97,7 +92,7 @@ Key = Annotated[Word, Path(alias="key")]
 
 def incident_routes(incidents: Incidents, tasks: Tasks, comparison: Comparison) -> APIRouter:
     """Returns the routes of incidents, of the tasks for their sagas, and of the attributes these have in common."""
-    router = APIRouter(dependencies=[Depends(no_repeats)], redirect_slashes=False)
+    router = new_router()
 
     @router.get("/api/v1/incidents", **responds(schemas.Incidents))
     def listed(asked: Annotated[IncidentListing, Query()]) -> Response:
@@ -133,7 +128,7 @@ def _in_full(incidents: Incidents, incident: Incident, comparison: Comparison) -
     moved = incidents.moved(incident.key)
     return schemas.IncidentInFull(
         **_summary(incident),
-        moved=schemas.Moved(**moved._asdict()) if moved else None,
+        moved=schemas.Moved.model_validate(moved) if moved else None,
         common_attributes=[_common_attribute(each) for each in comparison.common_attributes(incident)],
         history=[_change(each) for each in incidents.history(incident.key)],
     )
@@ -153,10 +148,7 @@ def _summary(incident: Incident) -> dict[str, Any]:
         "count": incident.count,
         "since": moment(incident.since),
         "latest_at": moment(incident.latest_at),
-        "amount_at_risk": [
-            schemas.AmountAtRisk(currency=each.currency, certain=decimal(each.certain), possible=decimal(each.possible))
-            for each in incident.amounts
-        ],
+        "amount_at_risk": amounts_at_risk(incident.amounts),
         "examples": list(incident.examples),
         "state": incident.state.value,
         "note": incident.note or None,

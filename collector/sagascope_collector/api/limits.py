@@ -1,13 +1,19 @@
-"""Limits of API calls: concurrent reads, their duration, and the size of bodies. They keep capacity for ingest."""
+"""Limits of API calls, which leave capacity for ingest: concurrent reads and SQL queries, and the size of bodies."""
 
 import asyncio
+import os
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 from starlette.exceptions import HTTPException
 
-from sagascope_collector.errors import Overloaded
+from sagascope_collector.client import schemas
+from sagascope_collector.errors import Overloaded, ReadTooLong
+from sagascope_collector.sql import Queries
 from sagascope_collector.storage import within
 
 MAX_WAITING_CALLS: Final = 256
@@ -56,6 +62,57 @@ class ReadSlots:
             raise Overloaded("Others are reading; this call's turn did not come in time.") from error
         finally:
             self._waiting -= 1
+
+
+MAX_QUERY_WAIT_SECONDS: float = 2.0
+"""Maximum time that a query waits while another one runs."""
+
+QUERY_GRACE_SECONDS: Final = 2.0
+"""Time to wait for the answer after the query's timeout: DuckDB interrupts a query only between units of work."""
+
+QUERY_NICENESS: Final = 10
+"""Niceness of the thread that runs queries. It lowers the priority, so that ingest goes first."""
+
+
+class QuerySlot:
+    """Runs one query at a time, in a separate thread."""
+
+    def __init__(self, queries: Queries) -> None:
+        self._queries = queries
+        self._free = asyncio.Semaphore(1)
+        self._thread = ThreadPoolExecutor(1, "sql", _lower_priority)
+
+    async def answer(self, asked: schemas.SqlQuery) -> str:
+        """Runs a query and returns the answer as JSON.
+
+        Raises:
+            Overloaded: another query is running.
+            ReadTooLong: the query did not end in time.
+        """
+        try:
+            async with asyncio.timeout(MAX_QUERY_WAIT_SECONDS):
+                await self._free.acquire()
+        except TimeoutError as error:
+            raise Overloaded("Another query is running, and one runs at a time. Try again in a few seconds.") from error
+        running = asyncio.get_running_loop().run_in_executor(self._thread, self._run, asked)
+        running.add_done_callback(self._ended)
+        done, _ = await asyncio.wait([running], timeout=asked.timeout + QUERY_GRACE_SECONDS)
+        if not done:
+            raise ReadTooLong("The query took too long and could not be interrupted yet; others wait until it ends.")
+        return running.result()
+
+    def _run(self, asked: schemas.SqlQuery) -> str:
+        return self._queries.run(asked.query, limit=asked.limit, seconds=asked.timeout).json().decode()
+
+    def _ended(self, running: asyncio.Future[str]) -> None:
+        self._free.release()
+        if not running.cancelled():
+            running.exception()
+
+
+def _lower_priority() -> None:
+    with suppress(AttributeError, OSError):  # only Linux has thread priorities
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), QUERY_NICENESS)
 
 
 Message = MutableMapping[str, Any]

@@ -69,15 +69,8 @@ def flows(counts: Iterable[tuple[str, str, str, int, int]]) -> schemas.Flows:
 
 
 def _flow(name: str, environment: str, counted: Counter[str]) -> schemas.Flow:
-    return schemas.Flow(
-        name=name,
-        environment=environment,
-        running=counted["running"],
-        completed=counted["completed"],
-        compensated=counted["compensated"],
-        failed=counted["failed"],
-        attention=counted["attention"],
-    )
+    columns = (*dict.fromkeys(FLOW_COLUMN.values()), "attention")
+    return schemas.Flow(name=name, environment=environment, **{column: counted[column] for column in columns})
 
 
 def flow(name: str, period: int, steps: Iterable[StepStatistics], counted: Sequence[PathCount]) -> schemas.FlowInFull:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Annotated, Final
 from urllib.parse import parse_qsl, urlsplit
 
-from fastapi import Request
+from fastapi import APIRouter, Depends, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from sagascope_collector.client import schemas
@@ -184,3 +184,8 @@ async def no_repeats(request: Request) -> None:
     twice = next((name for name, number in times.items() if number > 1), None)
     if twice is not None:
         raise BadValue(f"{twice!r} is given {times[twice]} times.")
+
+
+def new_router() -> APIRouter:
+    """Returns a router whose routes refuse repeated parameters and paths that differ by a slash."""
+    return APIRouter(dependencies=[Depends(no_repeats)], redirect_slashes=False)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sagascope_collector import records
+from sagascope_collector import incident_records, records
 from sagascope_collector.analysis import model
 from sagascope_collector.analysis.wording import Text
 from sagascope_collector.analysis.wording import Time as TextTime
@@ -20,26 +20,28 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def summary(saga: model.Saga, judgement: model.Judgement) -> schemas.SagaSummary:
     """Returns the summary of one saga, as in lists."""
-    return schemas.SagaSummary(**_summary(saga, judgement))
+    return schemas.SagaSummary.model_validate(_summary(saga, judgement))
 
 
 def full(saga: model.Saga, judgement: model.Judgement, runs: Sequence[str]) -> schemas.Saga:
     """Returns one saga in full. `runs` are the runs of its id and name, the latest started first."""
-    return schemas.Saga(
-        **_summary(saga, judgement),
-        verdict=_verdict(judgement.verdict) if judgement.verdict else None,
-        plan=_plan(saga.plan),
-        steps=[_step(each) for each in saga.steps],
-        ledger=[_entry(each) for each in saga.ledger],
-        runs=list(runs),
-        traces=traces(saga.spans),
-        anomalies=[schemas.Anomaly(code=each.code, text=each.text, step=each.step) for each in saga.anomalies],
-        clocks=list(_clocks(saga)),
-        spans=[_span(each) for each in saga.spans[:FIRST]],
-        spans_total=len(saga.spans),
-        logs=[_log(each) for each in saga.logs[:FIRST]],
-        logs_total=len(saga.logs),
-        shrunk=False,
+    return schemas.Saga.model_validate(
+        _summary(saga, judgement)
+        | {
+            "verdict": _verdict(judgement.verdict) if judgement.verdict else None,
+            "plan": saga.plan,
+            "steps": [_step(each) for each in saga.steps],
+            "ledger": [_entry(each) for each in saga.ledger],
+            "runs": list(runs),
+            "traces": traces(saga.spans),
+            "anomalies": saga.anomalies,
+            "clocks": list(_clocks(saga)),
+            "spans": [_span(each) for each in saga.spans[:FIRST]],
+            "spans_total": len(saga.spans),
+            "logs": [_log(each) for each in saga.logs[:FIRST]],
+            "logs_total": len(saga.logs),
+            "shrunk": False,
+        }
     )
 
 
@@ -105,8 +107,8 @@ def _summary(saga: model.Saga, judgement: model.Judgement) -> dict[str, Any]:
         "updated_at": moment(saga.updated_at),
         "ended_at": _moment(saga.ended_at),
         "attempts": judgement.attempts,
-        "error": judgement.error and schemas.ErrorText(type=judgement.error.type, message=judgement.error.message),
-        "amount_at_risk": [_amount_at_risk(each) for each in saga.amount_at_risk],
+        "error": judgement.error,
+        "amount_at_risk": amounts_at_risk(saga.amount_at_risk),
         "keys": saga.keys,
         "headline": judgement.headline,
         "headline_parts": parts(judgement.headline),
@@ -115,10 +117,12 @@ def _summary(saga: model.Saga, judgement: model.Judgement) -> dict[str, Any]:
     }
 
 
-def _amount_at_risk(amount: model.AmountAtRisk) -> schemas.AmountAtRisk:
-    return schemas.AmountAtRisk(
-        currency=amount.currency, certain=decimal(amount.certain), possible=decimal(amount.possible)
-    )
+def amounts_at_risk(amounts: Iterable[model.AmountAtRisk | incident_records.AmountAtRisk]) -> list[dict[str, str]]:
+    """Returns the amount at risk in each currency, with the fields of `schemas.AmountAtRisk`."""
+    return [
+        {"currency": each.currency, "certain": decimal(each.certain), "possible": decimal(each.possible)}
+        for each in amounts
+    ]
 
 
 def parts(text: Text) -> schemas.Parts:
@@ -158,20 +162,6 @@ def _evidence(evidence: model.Evidence) -> schemas.Evidence:
     )
 
 
-def _plan(plan: model.Plan) -> schemas.Plan:
-    return schemas.Plan.model_validate(
-        {
-            "source": plan.source,
-            "steps": [
-                schemas.PlannedStep(
-                    name=step.name, compensation=step.compensation, timeout=step.timeout, optional=step.optional
-                )
-                for step in plan.steps
-            ],
-        }
-    )
-
-
 def _step(step: model.Step) -> schemas.Step:
     return schemas.Step(
         name=step.name,
@@ -194,12 +184,8 @@ def _attempt(attempt: model.Attempt) -> schemas.Attempt:
         started_at=moment(attempt.started_at),
         ended_at=_moment(attempt.ended_at),
         state=attempt.state.value,
-        error=_failure(attempt.error) if attempt.error else None,
+        error=schemas.AttemptError.model_validate(attempt.error) if attempt.error else None,
     )
-
-
-def _failure(failure: model.Failure) -> schemas.AttemptError:
-    return schemas.AttemptError(type=failure.type, message=failure.message, stacktrace=failure.stacktrace)
 
 
 def _entry(entry: model.LedgerEntry) -> schemas.LedgerEntry:

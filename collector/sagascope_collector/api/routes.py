@@ -15,14 +15,13 @@ from sagascope_collector.api import answers, overview
 from sagascope_collector.api.answers import DatabaseFile, OtlpLines, database_file, json, responds
 from sagascope_collector.api.erasure import Eraser, of_erasure
 from sagascope_collector.api.incidents import Tasks, incident_routes
-from sagascope_collector.api.limits import BodyLimit, ReadLimits, ReadSlots
+from sagascope_collector.api.limits import BodyLimit, QuerySlot, ReadLimits, ReadSlots
 from sagascope_collector.api.lookup import Lookup
 from sagascope_collector.api.overview import Health, status
-from sagascope_collector.api.parameters import Listing, NamedSaga, Nothing, OneSaga, Search, Window, no_repeats
-from sagascope_collector.api.sql import of_sql
+from sagascope_collector.api.parameters import Listing, NamedSaga, Nothing, OneSaga, Search, Window, new_router
 from sagascope_collector.client import schemas
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
-from sagascope_collector.errors import NotFound, Unavailable
+from sagascope_collector.errors import Disabled, NotFound, Unavailable
 from sagascope_collector.incidents import Comparison, Incidents
 from sagascope_collector.records import SagaId
 from sagascope_collector.saga_filters import Word
@@ -79,18 +78,14 @@ def create_api(
     api.include_router(_of_lists(storage, context, clock), dependencies=read_slot)
     tasks, comparison = Tasks(storage, context, clock), Comparison(storage, clock)
     api.include_router(incident_routes(incidents, tasks, comparison), dependencies=read_slot)
-    api.include_router(of_sql(Queries(storage) if with_sql else None))
+    api.include_router(_of_sql(Queries(storage) if with_sql else None))
     api.include_router(of_erasure(Eraser(storage, stored_as, on_erased), read_slot))  # has no time limit
     api.include_router(_of_the_process(storage, health))  # must answer while other calls wait
     return api
 
 
-def _router() -> APIRouter:
-    return APIRouter(dependencies=[Depends(no_repeats)], redirect_slashes=False)
-
-
 def _of_sagas(lookup: Lookup) -> APIRouter:
-    router = _router()
+    router = new_router()
 
     @router.get("/api/v1/search", **responds(schemas.SearchResult))
     def search(asked: Annotated[Search, Query()]) -> Response:
@@ -118,7 +113,7 @@ def _of_sagas(lookup: Lookup) -> APIRouter:
 
 
 def _of_lists(storage: Storage, context: Callable[[int], analysis.Context], clock: Callable[[], int]) -> APIRouter:
-    router = _router()
+    router = new_router()
 
     @router.get("/api/v1/sagas", **responds(schemas.Sagas))
     def listed(asked: Annotated[Listing, Query()]) -> Response:
@@ -151,8 +146,23 @@ def _of_lists(storage: Storage, context: Callable[[int], analysis.Context], cloc
     return router
 
 
+def _of_sql(queries: Queries | None) -> APIRouter:
+    """Returns the route; `queries` is None if SQL is switched off."""
+    router = new_router()
+    slot = QuerySlot(queries) if queries else None
+
+    @router.post("/api/v1/sql", **responds(schemas.SqlResult, 403))
+    async def sql(asked: schemas.SqlQuery, _: Annotated[Nothing, Query()]) -> Response:
+        """Runs one SELECT over the views `spans`, `logs` and `sagas`, read-only, and returns its first rows."""
+        if slot is None:
+            raise Disabled("SQL is switched off here, as the API does not listen on loopback only; see serve --sql.")
+        return json(await slot.answer(asked))
+
+    return router
+
+
 def _of_the_process(storage: Storage, health: Health) -> APIRouter:
-    router = _router()
+    router = new_router()
 
     @router.get("/api/v1/status", **responds(schemas.Status))
     def how_it_is(_: Annotated[Nothing, Query()]) -> Response:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, Final, Literal, TypeVar
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -21,14 +22,21 @@ SCOPE: Final = "sagascope.bridge"
 
 MAX_REQUEST_RECORDS: Final = 1_000
 
-TRACE_ID_BYTES: Final = 16
-SPAN_ID_BYTES: Final = 8
-
 Value = str | bool | int | float | Sequence[str]
 Attributes = Mapping[str, Value]
 SpanKind = Literal["internal", "server", "client", "producer", "consumer"]
 Resource = tuple[tuple[str, str], ...]
 """The attributes of the resource that did the work; not those of the bridge."""
+
+
+def trace_id(*parts: str) -> bytes:
+    """Derives a trace id: the same parts have the same id."""
+    return sha256("\0".join(parts).encode()).digest()[:16]
+
+
+def span_id(*parts: str) -> bytes:
+    """Derives a span id: the same parts have the same id."""
+    return sha256("\0".join(parts).encode()).digest()[:8]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

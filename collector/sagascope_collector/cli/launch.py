@@ -6,13 +6,14 @@ The programs are started as modules and never imported, so that the collector do
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from importlib.util import find_spec
 from typing import Annotated, NoReturn
 
 import typer
 
-from sagascope_collector.cli.options import flag, with_credentials
+from sagascope_collector.cli.options import Command, flag, with_credentials, with_options
 from sagascope_collector.client import DEFAULT_URL, Credentials
 from sagascope_collector.errors import CannotStart
 
@@ -20,19 +21,32 @@ DASHBOARD_NEEDS = ("streamlit",)
 DEMO_NEEDS = ("opentelemetry.sdk", "starlette", "uvicorn", "httpx", "rich", "duckdb", "fastapi", "grpc")
 
 
+_DEMO_OPTIONS: Mapping[str, tuple[str, str | None]] = {
+    "engine": ("Transport or engine of the services instead of HTTP: nats, temporal.", None),
+    "folder": ("Folder for logs and databases. Default: .demo.", None),
+    "otlp_grpc": ("The collector's OTLP/gRPC.", "HOST:PORT"),
+    "otlp_http": ("The collector's OTLP/HTTP.", "HOST:PORT"),
+    "api": ("The collector's HTTP API.", "HOST:PORT"),
+    "dashboard": ("The dashboard.", "HOST:PORT"),
+    "services": ("The first of six ports in a row.", "HOST:PORT"),
+}
+"""Options that are passed on as they are: the help text and the metavar of each."""
+
+
+def _with_demo_options(command: Command) -> Command:
+    options = {
+        name: (Annotated[str | None, flag(name.replace("_", "-"), *details)], None)
+        for name, details in _DEMO_OPTIONS.items()
+    }
+    return with_options(command, "given", options, lambda **values: nullcontext(values))
+
+
+@_with_demo_options
 def demo(
     context: typer.Context,
+    given: Mapping[str, str | None],
     headless: Annotated[bool, flag("headless", "Run without a browser, and exit.")] = False,
     json: Annotated[bool, flag("json", "With --headless: print only one JSON report.")] = False,
-    engine: Annotated[
-        str | None, flag("engine", "Transport or engine of the services instead of HTTP: nats, temporal.")
-    ] = None,
-    folder: Annotated[str | None, flag("folder", "Folder for logs and databases. Default: .demo.")] = None,
-    otlp_grpc: Annotated[str | None, flag("otlp-grpc", "The collector's OTLP/gRPC.", "HOST:PORT")] = None,
-    otlp_http: Annotated[str | None, flag("otlp-http", "The collector's OTLP/HTTP.", "HOST:PORT")] = None,
-    api: Annotated[str | None, flag("api", "The collector's HTTP API.", "HOST:PORT")] = None,
-    dashboard: Annotated[str | None, flag("dashboard", "The dashboard.", "HOST:PORT")] = None,
-    services: Annotated[str | None, flag("services", "The first of six ports in a row.", "HOST:PORT")] = None,
 ) -> None:
     """Run a demo with stuck payments on this machine.
 
@@ -41,16 +55,8 @@ def demo(
 
     With --headless the exit status is 0 only if every injected fault was found, with its cause.
     """
-    given = {
-        "--engine": engine,
-        "--folder": folder,
-        "--otlp-grpc": otlp_grpc,
-        "--otlp-http": otlp_http,
-        "--api": api,
-        "--dashboard": dashboard,
-        "--services": services,
-    }
-    words = [word for option, value in given.items() if value is not None for word in (option, value)]
+    options = {f"--{name.replace('_', '-')}": value for name, value in given.items() if value is not None}
+    words = [word for pair in options.items() for word in pair]
     asked = json and (headless or _is_given(context, "json"))
     flags = [flag for flag, wanted in (("--headless", headless), ("--json", asked)) if wanted]
     _exec("sagascope_samples", [*flags, *words], DEMO_NEEDS if headless else (*DEMO_NEEDS, *DASHBOARD_NEEDS))

@@ -57,18 +57,18 @@ Command = Callable[..., None]
 
 def with_client(command: Command) -> Command:
     """Adds ``--url`` and the credential options to a command, which receives a client as its parameter ``client``."""
-    return _with_options(command, "client", {"url": (Url, DEFAULT_URL), **_FILES}, _client)
+    return with_options(command, "client", {"url": (Url, DEFAULT_URL), **_FILES}, _client)
 
 
 def with_credentials(command: Command) -> Command:
     """Adds the credential options to a command, which receives its parameter ``credentials``."""
-    return _with_options(command, "credentials", _FILES, lambda **files: nullcontext(_credentials(**files)))
+    return with_options(command, "credentials", _FILES, lambda **files: nullcontext(_credentials(**files)))
 
 
 def with_filters(command: Command) -> Command:
     """Adds an option for each filter of a list of sagas to a command, which receives its parameter ``filters``."""
     options = {name: (Annotated[_filter_type(name), _filter_option(name)], None) for name in FILTERS}
-    return _with_options(command, "filters", options, lambda **values: nullcontext(_filters(values)))
+    return with_options(command, "filters", options, lambda **values: nullcontext(_filters(values)))
 
 
 def _filter_type(name: str) -> Any:
@@ -110,7 +110,7 @@ def _credentials(**files: Path | None) -> Credentials:
     return Credentials.from_environment(os.environ, **files)
 
 
-def _with_options(
+def with_options(
     command: Command,
     parameter: str,
     options: Mapping[str, tuple[Any, Any]],

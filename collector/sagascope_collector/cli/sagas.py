@@ -93,7 +93,7 @@ def matching_sagas(
     if chosen := [each for each in known if _matches(each, name, run, environment)]:
         return chosen
     if json:
-        terminal.print_json(_missing(quoted))
+        terminal.print_json(schemas.Problem.of(NotFound(f"No transaction matches {quoted[:200]!r}."), 404))
         raise typer.Exit(exit_codes.NOT_FOUND)
     return _print_known_variants(quoted, known) if known else _print_suggestions(quoted, result)
 
@@ -197,16 +197,6 @@ def _print_other_meaning(client: Client, quoted: str) -> None:
     typer.echo(f"It is the name of {meaning}." + (" These transactions need attention:" if stuck.items else ""))
     for each in stuck.items:
         typer.echo(f"  {safe_text.line(each.name)} {safe_text.line(each.id)}")
-
-
-def _missing(quoted: str) -> schemas.Problem:
-    """Returns the API's answer for an unknown id."""
-    return schemas.Problem(
-        type="https://sagascope.dev/problems/not-found",
-        title=NotFound.title,
-        status=404,
-        detail=f"No transaction matches {quoted[:200]!r}.",
-    )
 
 
 def _print_known_variants(quoted: str, known: list[schemas.SagaSummary]) -> NoReturn:

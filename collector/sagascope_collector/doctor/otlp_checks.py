@@ -9,7 +9,7 @@ import socket
 import ssl
 import time
 from collections.abc import Container, Iterator
-from typing import Final, Protocol
+from typing import Final
 
 import grpc
 import httpx
@@ -59,35 +59,14 @@ class _NotAccepted(Exception):
     """The receiver did not accept a request; the text is the reason."""
 
 
-class _Sender(Protocol):
-    protocol: str
-    option: str
-    address: Address
-
-    def send(self, request: ExportTraceServiceRequest) -> None:
-        """Sends a request.
-
-        Raises:
-            _NotAccepted: it was refused, or nothing answered.
-        """
-        ...
-
-    def is_receiver(self) -> bool:
-        """Returns whether an OTLP receiver answers an empty request, or asks for a token."""
-        ...
-
-
-def _senders(target: Target) -> Iterator[_Sender]:
-    yield _HttpSender(target)
-    yield _GrpcSender(target)
-
-
 class _HttpSender:
-    protocol: str = "OTLP over HTTP"
-    option: str = "--otlp-http"
+    """Sends requests; `is_receiver` returns whether an OTLP receiver answers an empty one, or asks for a token."""
+
+    protocol = "OTLP over HTTP"
+    option = "--otlp-http"
 
     def __init__(self, target: Target) -> None:
-        self.address: Address = target.otlp_http
+        self.address = target.otlp_http
         self._target = target
 
     def send(self, request: ExportTraceServiceRequest) -> None:
@@ -119,11 +98,13 @@ class _HttpSender:
 
 
 class _GrpcSender:
-    protocol: str = "OTLP over gRPC"
-    option: str = "--otlp-grpc"
+    """Sends requests as `_HttpSender` does."""
+
+    protocol = "OTLP over gRPC"
+    option = "--otlp-grpc"
 
     def __init__(self, target: Target) -> None:
-        self.address: Address = target.otlp_grpc
+        self.address = target.otlp_grpc
         self._target = target
 
     def send(self, request: ExportTraceServiceRequest) -> None:
@@ -158,6 +139,13 @@ class _GrpcSender:
         files = (credentials.ca_file, credentials.client_key, credentials.client_cert)
         roots, key, chain = (each.read_bytes() if each else None for each in files)
         return grpc.secure_channel(str(self.address), grpc.ssl_channel_credentials(roots, key, chain), options=options)
+
+
+_Sender = _HttpSender | _GrpcSender
+
+
+def _senders(target: Target) -> tuple[_Sender, ...]:
+    return _HttpSender(target), _GrpcSender(target)
 
 
 def _check_port(sender: _Sender, target: Target, collector: CollectorStatus) -> Result:

@@ -1,13 +1,12 @@
 """The life cycle of an incident: it opens with its sagas, is resolved without them, and may reopen. Pure."""
 
-from dataclasses import asdict, dataclass, fields, replace
-from decimal import Decimal
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any, Final
 
-import orjson
+from pydantic import TypeAdapter
 
-from sagascope_collector.incident_records import AmountAtRisk, FailureRate, IncidentChange, IncidentGroup
+from sagascope_collector.incident_records import IncidentChange, IncidentGroup
 
 RESOLVE_AFTER_NS: Final = 5_000_000_000
 """Nanoseconds without sagas after which an incident is resolved, so that a retry does not resolve and reopen it."""
@@ -42,26 +41,10 @@ class Scope(StrEnum):
     ISOLATED = "isolated"
 
 
-@dataclass(frozen=True, slots=True)
-class Incident:
-    """An incident: sagas that are stuck or failed for one cause, and its state. Times are in nanoseconds since 1970."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident(IncidentGroup):
+    """An incident: its current sagas, and its state. Times are in nanoseconds since 1970."""
 
-    key: str
-    environment: str
-    name: str
-    step: str
-    service: str
-    phase: str
-    reason: str
-    fingerprint: str
-    error: str
-    count: int
-    since: int
-    latest_at: int
-    examples: tuple[str, ...]
-    recommended_actions: dict[str, int]
-    """The number of its sagas by recommended action."""
-    amounts: tuple[AmountAtRisk, ...]
     opened_at: int
     changed_at: int
     """The time of the last change of its state."""
@@ -75,11 +58,6 @@ class Incident:
     """The time since which it has no sagas; None while it has sagas."""
     reopened: int = 0
     """How often it was reopened."""
-    failure_rate: FailureRate | None = None
-    """The failure rate of sagas that failed or were compensated more often than usual.
-
-    None if its sagas need attention.
-    """
     excluded: tuple[tuple[int, int], ...] = ()
     """The earlier intervals of a failure-rate incident, which are excluded from the baseline."""
     baseline_from: int = 0
@@ -100,7 +78,9 @@ def advance(
     if group is None:
         return _without_sagas(incident, now) if incident else (None, None)
     if incident is None:
-        opened = _opened(group, now, passed_at)
+        opened = Incident(
+            **_current(group), opened_at=now, changed_at=now, peak=group.count, scope=scope(group, passed_at)
+        )
         return opened, _change(opened, Change.OPENED, now)
     current = _of(incident, group, passed_at)
     if incident.state is State.RESOLVED and (incident.count == 0 or group.joined_at > incident.changed_at):
@@ -153,50 +133,17 @@ def _without_sagas(incident: Incident, now: int) -> tuple[Incident, IncidentChan
     return over, _change(over, Change.RESOLVED, now)
 
 
-def _opened(group: IncidentGroup, now: int, passed_at: int | None) -> Incident:
-    return Incident(
-        key=group.key,
-        environment=group.environment,
-        name=group.name,
-        step=group.step,
-        service=group.service,
-        phase=group.phase,
-        reason=group.reason,
-        fingerprint=group.fingerprint,
-        error=group.error,
-        count=group.count,
-        since=group.since,
-        latest_at=group.latest_at,
-        examples=group.examples,
-        recommended_actions=dict(group.recommended_actions),
-        amounts=group.amounts,
-        opened_at=now,
-        changed_at=now,
-        peak=group.count,
-        scope=scope(group, passed_at),
-        failure_rate=group.failure_rate,
-    )
+def _current(group: IncidentGroup) -> dict[str, Any]:
+    return {each.name: getattr(group, each.name) for each in fields(IncidentGroup)}
 
 
 def _of(incident: Incident, group: IncidentGroup, passed_at: int | None) -> Incident:
     """Returns the incident with its current sagas."""
-    return replace(
-        incident,
-        service=group.service or incident.service,
-        error=group.error or incident.error,
-        count=group.count,
-        step=group.step if group.failure_rate else incident.step,
-        fingerprint=group.fingerprint,
-        since=group.since,
-        latest_at=group.latest_at,
-        examples=group.examples,
-        recommended_actions=dict(group.recommended_actions),
-        amounts=group.amounts,
-        peak=max(incident.peak, group.count),
-        scope=scope(group, passed_at),
-        failure_rate=group.failure_rate,
-        empty_since=None,
-    )
+    kept = {"service": group.service or incident.service, "error": group.error or incident.error}
+    if not group.failure_rate:
+        kept["step"] = incident.step
+    peak = max(incident.peak, group.count)
+    return replace(incident, **_current(group) | kept, peak=peak, scope=scope(group, passed_at), empty_since=None)
 
 
 def _change(
@@ -205,36 +152,18 @@ def _change(
     return IncidentChange(incident.key, now, what.value, by, note or "", incident.count)
 
 
+_STORED: Final = TypeAdapter(Incident)
+
+
 def dump(incident: Incident) -> str:
     """Returns the incident as JSON."""
-    return orjson.dumps(asdict(incident), default=_json_value).decode()
+    return _STORED.dump_json(incident).decode()
 
 
 def load(text: str) -> Incident:
     """Parses the incident in a JSON text; fields from a newer version are left out.
 
     Raises:
-        ValueError, KeyError, TypeError: `dump` did not write the text.
+        ValueError: `dump` did not write the text.
     """
-    names = {each.name for each in fields(Incident)}
-    known: dict[str, Any] = {name: value for name, value in orjson.loads(text).items() if name in names}
-    rate = known.get("failure_rate")
-    return Incident(
-        **known
-        | {
-            "state": State(known["state"]),
-            "scope": Scope(known["scope"]),
-            "examples": tuple(known["examples"]),
-            "amounts": tuple(
-                AmountAtRisk(currency, Decimal(certain), Decimal(possible))
-                for currency, certain, possible in known["amounts"]
-            ),
-            "excluded": tuple((start, end) for start, end in known.get("excluded", ())),
-            "failure_rate": FailureRate(*rate) if rate else None,
-        }
-    )
-
-
-def _json_value(value: Any) -> Any:
-    """Converts named tuples to lists, and amounts to text."""
-    return list(value) if isinstance(value, tuple) else str(value)
+    return _STORED.validate_json(text)

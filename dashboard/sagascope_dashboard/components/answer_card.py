@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sagascope_dashboard.components.elements import Element, badge, h, icon, link, time
+from sagascope_dashboard.components.elements import Element, badge, h, icon, link, table, table_section, time
 from sagascope_dashboard.palette import Style
 from sagascope_dashboard.viewmodels.saga import PlanStep, SagaView, Verdict
 
@@ -143,10 +143,8 @@ def ledger(view: SagaView) -> Element | None:
         )
         for entry in view.ledger
     ]
-    titles = (("Step", ""), ("State", ""), ("Amount", "money"), ("Compensated by", ""))
-    head = h("tr", [h("th", title, scope="col", cls=cls or None) for title, cls in titles])
-    table = h("table", h("thead", head), h("tbody", rows), cls="table cards")
-    return h("section", h("h2", "Committed steps"), h("div", table, cls="scroll"), cls="section")
+    amount = h("th", "Amount", scope="col", cls="money")
+    return table_section("Committed steps", ("Step", "State", amount, "Compensated by"), rows)
 
 
 def anomalies(view: SagaView) -> Element | None:
@@ -173,14 +171,7 @@ def attempts(view: SagaView) -> Element:
         for attempt in view.attempts
     ]
     titles = ("Started", "Step", "Attempt", "Outcome", "Duration", "Where", "Error")
-    head = h("tr", [h("th", title, scope="col") for title in titles])
-    cut = (
-        f"The first {len(view.attempts):,} of {view.attempts_total:,}."
-        if view.attempts_total > len(view.attempts)
-        else None
-    )
-    table = h("table", h("thead", head), h("tbody", rows), cls="table cards")
-    return h("div", h("p", cut, cls="muted") if cut else None, table, cls="scroll")
+    return h("div", _cut(len(view.attempts), view.attempts_total), table(titles, rows), cls="scroll")
 
 
 def _stack(stacktrace: str) -> Element | None:
@@ -189,13 +180,15 @@ def _stack(stacktrace: str) -> Element | None:
     return h("details", h("summary", "Stack trace"), h("pre", stacktrace, tabindex="0"))
 
 
-def table(rows: Sequence[Mapping[str, Any]], shown: int, total: int) -> Element:
+def records(rows: Sequence[Mapping[str, Any]], total: int) -> Element:
     """Builds the table of spans or log records of a saved page."""
     titles = list(rows[0]) if rows else []
-    head = h("tr", [h("th", title, scope="col") for title in titles])
     body = [h("tr", [h("td", _cell(row[title])) for title in titles]) for row in rows]
-    cut = h("p", f"The first {shown:,} of {total:,}.", cls="muted") if shown < total else None
-    return h("div", cut, h("table", h("thead", head), h("tbody", body), cls="table"), cls="scroll", tabindex="0")
+    return h("div", _cut(len(rows), total), table(titles, body, "table"), cls="scroll", tabindex="0")
+
+
+def _cut(shown: int, total: int) -> Element | None:
+    return h("p", f"The first {shown:,} of {total:,}.", cls="muted") if shown < total else None
 
 
 def _cell(value: Any) -> Element:

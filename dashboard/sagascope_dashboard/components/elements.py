@@ -58,10 +58,27 @@ def badge(style: Style, label: str | None = None) -> Element:
     return h("span", icon(style.icon), h("span", label or style.label), cls=f"badge {style.tone}")
 
 
+def table(titles: Iterable[str | Element], rows: Iterable[Element], cls: str = "table cards") -> Element:
+    """Returns a table; a title is a text, or the whole cell."""
+    heads = [title if isinstance(title, list) else h("th", title, scope="col") for title in titles]
+    return h("table", h("thead", h("tr", heads)), h("tbody", rows), cls=cls)
+
+
+def table_section(title: str, titles: Iterable[str | Element], rows: Iterable[Element]) -> Element:
+    """Returns a section with a title and one table."""
+    return h("section", h("h2", title), h("div", table(titles, rows), cls="scroll"), cls="section")
+
+
+def message(title: str, *paragraphs: str | Element | None, role: str | None = None) -> Element:
+    """Returns the content of a page that has nothing else to show."""
+    texts = [h("p", each) if isinstance(each, str) else each for each in paragraphs]
+    return h("section", h("h1", title), texts, cls="error-state", role=role)
+
+
 def time(moment: datetime, form: Literal["clock", "fine", "full", "ago", "for"] = "clock") -> Element:
     """Returns a time that the browser shows in the reader's zone, with UTC in its tooltip.
 
-    ``clock`` is the time of day, with the date unless it is today; ``fine`` has epoch_ms, ``full``
+    ``clock`` is the time of day, with the date unless it is today; ``fine`` has milliseconds, ``full``
     always the date; ``ago`` and ``for`` tick: "12 min ago", "12 min".
     """
     return h("time", iso(moment), datetime=iso(moment), data_as=form)

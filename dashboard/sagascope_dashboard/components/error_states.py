@@ -17,7 +17,7 @@ from sagascope_collector.client import (
     Unavailable,
     Untrusted,
 )
-from sagascope_dashboard.components.elements import h, icon, link, time
+from sagascope_dashboard.components.elements import h, icon, link, message, time
 from sagascope_dashboard.components.renderer import render
 from sagascope_dashboard.data import FetchResult
 from sagascope_dashboard.formatting import line
@@ -77,18 +77,8 @@ def render_error(key: str, result: FetchResult[Any], thing: str = "transaction")
     if result.error is None:
         return
     notice = error_notice(result.error, thing)
-    render(
-        key,
-        h(
-            "section",
-            h("h1", notice.title),
-            h("p", notice.text),
-            h("p", notice.hint, cls="hint"),
-            h("p", "This page retries on its own.", cls="muted") if notice.is_retryable else None,
-            cls="error-state",
-            role="status",
-        ),
-    )
+    retries = h("p", "This page retries on its own.", cls="muted") if notice.is_retryable else None
+    render(key, message(notice.title, notice.text, h("p", notice.hint, cls="hint"), retries, role="status"))
     st.button("Try now", key=f"{key}-retry")
 
 
@@ -109,14 +99,6 @@ def render_outdated_notice(key: str, *results: FetchResult[Any]) -> None:
 
 def render_internal_error() -> None:
     """Renders the error page for a failure of the dashboard itself."""
-    render(
-        "internal-error",
-        h(
-            "section",
-            h("h1", "This screen could not be rendered"),
-            h("p", "The dashboard itself failed; its log has the cause. Your transactions are not affected."),
-            h("p", link("/", "Back to the start")),
-            cls="error-state",
-            role="alert",
-        ),
-    )
+    text = "The dashboard itself failed; its log has the cause. Your transactions are not affected."
+    back = h("p", link("/", "Back to the start"))
+    render("internal-error", message("This screen could not be rendered", text, back, role="alert"))

@@ -5,7 +5,7 @@ import streamlit as st
 from sagascope_collector.client import schemas
 from sagascope_dashboard import data
 from sagascope_dashboard.components import error_states
-from sagascope_dashboard.components.elements import Element, badge, h, link
+from sagascope_dashboard.components.elements import Element, badge, h, link, message, table, table_section
 from sagascope_dashboard.components.renderer import render
 from sagascope_dashboard.formatting import line
 from sagascope_dashboard.urls import Filters, SagaAddress
@@ -61,9 +61,7 @@ def _summary(comparison: Comparison) -> Element:
 
 
 def _steps(comparison: Comparison) -> Element:
-    head = h("tr", [h("th", title, scope="col") for title in ("Step", "This one", "A typical one")])
-    table = h("table", h("thead", head), h("tbody", [_row(row) for row in comparison.rows]), cls="table cards")
-    return h("section", h("h2", "Step by step"), h("div", table, cls="scroll"), cls="section")
+    return table_section("Step by step", ("Step", "This one", "A typical one"), map(_row, comparison.rows))
 
 
 def _row(row: StepRow) -> Element:
@@ -82,13 +80,10 @@ def _step_result(side: StepResult) -> Element:
 def _attributes(comparison: Comparison) -> Element | None:
     if not comparison.attributes:
         return None
-    head = h("tr", [h("th", title, scope="col") for title in ("Attribute", "This one", "A typical one")])
-    table = h(
-        "table", h("thead", head), h("tbody", [_attribute(each) for each in comparison.attributes]), cls="table cards"
-    )
-    cut = f"and {comparison.left_out:,} more" if comparison.left_out else None
-    body = h("div", table, cls="scroll"), h("p", cut, cls="muted") if cut else None
-    return h("section", h("h2", "Attributes that differ"), *body, cls="section")
+    rows = [_attribute(each) for each in comparison.attributes]
+    differences = h("div", table(("Attribute", "This one", "A typical one"), rows), cls="scroll")
+    cut = h("p", f"and {comparison.left_out:,} more", cls="muted") if comparison.left_out else None
+    return h("section", h("h2", "Attributes that differ"), differences, cut, cls="section")
 
 
 def _attribute(each: AttributeDifference) -> Element:
@@ -103,10 +98,7 @@ def page() -> None:
     address = SagaAddress.parse(st.query_params.to_dict())
     st.set_page_config(page_title="Compare · Sagascope")
     if address is None:
-        render(
-            "compare-which",
-            h("section", h("h1", "Which transaction?"), h("p", "Type its id above."), cls="error-state"),
-        )
+        render("compare-which", message("Which transaction?", "Type its id above."))
         return
     _live_content(address)
 

@@ -6,7 +6,7 @@ import streamlit as st
 
 from sagascope_dashboard import data
 from sagascope_dashboard.components import error_states
-from sagascope_dashboard.components.elements import Element, h, icon, link, time
+from sagascope_dashboard.components.elements import Element, h, icon, link, message, table, table_section, time
 from sagascope_dashboard.components.renderer import render
 from sagascope_dashboard.urls import FlowAddress
 from sagascope_dashboard.viewmodels.flows import (
@@ -51,11 +51,9 @@ def _windows(windows: Sequence[Window]) -> Element:
 def _steps(steps: Sequence[Step]) -> list[Element]:
     if not steps:
         return [h("p", "No step was received in this window.", cls="empty-state", role="status")]
-    head = h("tr", [h("th", title, scope="col") for title in STEP_COLUMNS])
-    table = h("table", h("thead", head), h("tbody", [_row(step) for step in steps]), cls="table cards")
     over = [_step_over_time(step) for step in steps]
     return [
-        h("section", h("h2", "Steps"), h("div", table, cls="scroll"), cls="section"),
+        table_section("Steps", STEP_COLUMNS, map(_row, steps)),
         h("section", h("h2", "Over time"), over, cls="section trends"),
     ]
 
@@ -87,7 +85,6 @@ def _row(step: Step) -> Element:
 def _transitions(known: Sequence[Transition]) -> Element | None:
     if not known:
         return None
-    head = h("tr", [h("th", title, scope="col") for title in TRANSITION_COLUMNS])
     rows = [
         h(
             "tr",
@@ -100,14 +97,12 @@ def _transitions(known: Sequence[Transition]) -> Element | None:
         )
         for each in known
     ]
-    table = h("table", h("thead", head), h("tbody", rows), cls="table cards")
-    return h("section", h("h2", "Transition steps"), h("div", table, cls="scroll"), cls="section")
+    return table_section("Transition steps", TRANSITION_COLUMNS, rows)
 
 
 def _paths(known: Sequence[PathRow]) -> Element | None:
     if not known:
         return None
-    head = h("tr", [h("th", title, scope="col") for title in PATH_COLUMNS])
     rows = [
         h(
             "tr",
@@ -120,8 +115,7 @@ def _paths(known: Sequence[PathRow]) -> Element | None:
         )
         for each in known
     ]
-    table = h("table", h("thead", head), h("tbody", rows), cls="table cards")
-    return h("section", h("h2", "Paths"), h("div", table, cls="scroll"), cls="section")
+    return table_section("Paths", PATH_COLUMNS, rows)
 
 
 def _figure(column: str, value: str) -> Element:
@@ -137,14 +131,12 @@ def _remaining_share(share: float) -> Element:
 
 def _step_over_time(step: Step) -> Element:
     columns = h("span", [_period_bar(period) for period in step.periods], cls="columns", aria_hidden="true")
-    head = h("tr", [h("th", title, scope="col") for title in PERIOD_COLUMNS])
-    rows = [_period(period) for period in step.periods if period.ended]
-    table = h("table", h("thead", head), h("tbody", rows), cls="table")
+    periods = table(PERIOD_COLUMNS, [_period(period) for period in step.periods if period.ended], "table")
     name = h("span", h("b", step.name), h("span", step.trend, cls="muted"), cls="trend-name")
     return h(
         "details",
         h("summary", name, columns),
-        h("div", table, cls="scroll", tabindex="0", role="region", aria_label=f"{step.name} over time"),
+        h("div", periods, cls="scroll", tabindex="0", role="region", aria_label=f"{step.name} over time"),
         cls="trend",
         data_key=f"{step.name} {step.kind}",
     )
@@ -227,7 +219,7 @@ def flow_page() -> None:
     address = FlowAddress.parse(st.query_params.to_dict())
     if address is None:
         st.set_page_config(page_title="Flow · Sagascope")
-        render("flow-which", h("section", h("h1", "Which flow?"), h("p", "Choose one under Flows."), cls="error-state"))
+        render("flow-which", message("Which flow?", "Choose one under Flows."))
         return
     st.set_page_config(page_title=f"{address.name[:60]} · Sagascope")
     _live_flow_content(address)

@@ -7,7 +7,7 @@ import streamlit as st
 from sagascope_collector.client import schemas
 from sagascope_dashboard import data
 from sagascope_dashboard.components import error_states
-from sagascope_dashboard.components.elements import Element, badge, h, link, time
+from sagascope_dashboard.components.elements import Element, badge, h, link, message, table, time
 from sagascope_dashboard.components.error_states import error_notice
 from sagascope_dashboard.components.renderer import render
 from sagascope_dashboard.screens.login import user_name
@@ -99,12 +99,10 @@ def _common_attributes(view: IncidentView) -> Element | None:
     if not view.common_attributes:
         return None
     names = ("Attribute", "Affected", "Completed", "Lift", "Occurs together with")
-    head = h("tr", [h("th", name, scope="col") for name in names])
     cells_by_row = [(each.text, each.affected, each.completed, each.lift, each.also) for each in view.common_attributes]
     rows = [h("tr", [h("td", cell) for cell in cells]) for cells in cells_by_row]
-    table = h("table", h("thead", head), h("tbody", rows), cls="table")
     title = h("h2", "Common attributes", cls="section")
-    return h("section", title, h("div", table, cls="scroll", tabindex="0"))
+    return h("section", title, h("div", table(names, rows, "table"), cls="scroll", tabindex="0"))
 
 
 def _outcomes(view: IncidentView) -> Element | None:
@@ -123,10 +121,7 @@ def page() -> None:
     st.set_page_config(page_title="Incident · Sagascope")
     key = st.query_params.get("key", "")
     if not key:
-        render(
-            "incident-which",
-            h("section", h("h1", "Which incident?"), h("p", "Choose one under Triage."), cls="error-state"),
-        )
+        render("incident-which", message("Which incident?", "Choose one under Triage."))
         return
     view = _live_content(key)
     if view:

@@ -9,7 +9,7 @@ import streamlit as st
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sagascope_dashboard.components.elements import h
+from sagascope_dashboard.components.elements import h, message
 from sagascope_dashboard.components.renderer import render
 
 PARAMETER: Final = "login"
@@ -78,11 +78,11 @@ def page() -> None:
     if find_spec("authlib") is None:
         text = "This dashboard requires a login, but its server lacks a package."
         install = "The operator runs: pip install 'streamlit[auth]'"
-        render("login", h("section", h("h1", "Log in"), h("p", text), h("p", install, cls="hint"), cls="error-state"))
+        render("login", message("Log in", text, h("p", install, cls="hint")))
         return
     failure = FAILURE_TEXTS.get(st.query_params.get(PARAMETER, ""))
     hint = [h("p", "The operator finds the cause in the dashboard's log.", cls="hint")] if failure else []
-    render("login", h("section", h("h1", "Log in"), h("p", failure or WELCOME_TEXT), *hint, cls="error-state"))
+    render("login", message("Log in", failure or WELCOME_TEXT, *hint))
     st.button("Try again" if failure else "Log in", on_click=st.login, key="log-in")
 
 

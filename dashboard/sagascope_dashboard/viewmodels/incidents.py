@@ -14,14 +14,6 @@ MAX_RESOLVED_SHOWN = 5
 
 RECOMMENDED = (("resume", "to resume"), ("compensate", "to compensate"), ("verify_first", "to verify first"))
 
-EVENTS = {
-    "opened": "opened",
-    "reopened": "reopened",
-    "acknowledged": "acknowledged",
-    "noted": "noted",
-    "resolved": "resolved",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Example:
@@ -85,15 +77,12 @@ class IncidentView:
     headline: str
     list_href: str
     error: str
-    peak: int
     outcomes: tuple[tuple[str, int], ...]
     """What became of its sagas since it was acknowledged; empty if it never was."""
     common_attributes: tuple[CommonAttribute, ...]
     """The most significant first; empty if there are too few transactions."""
     history: tuple[Change, ...]
     """The latest first."""
-    allowed_states: tuple[str, ...]
-    """The states that it can change to."""
 
 
 def shared_incidents(incidents: schemas.Incidents) -> tuple[IncidentRow, ...]:
@@ -115,11 +104,9 @@ def incident_view(incident: schemas.IncidentInFull) -> IncidentView:
         headline=headline(incident),
         list_href=Filters(incident=incident.key).href(),
         error=block(incident.error_sample or "", 2_000),
-        peak=incident.peak,
         outcomes=_outcomes(incident.moved),
         common_attributes=tuple(_common_attribute(each) for each in incident.common_attributes),
         history=tuple(_change(each) for each in reversed(incident.history)),
-        allowed_states=tuple(state for state in ("acknowledged", "resolved", "open") if state != incident.state),
     )
 
 
@@ -206,4 +193,4 @@ def _attribute(attribute: schemas.SagaAttribute) -> str:
 def _change(change: schemas.IncidentChange) -> Change:
     who = f" by {line(change.by, 80)}" if change.by else ""
     count = f", {change.count:,} affected" if change.count else ""
-    return Change(change.at, f"{EVENTS.get(change.what, change.what)}{who}{count}", line(change.note or "", 1_000))
+    return Change(change.at, f"{change.what}{who}{count}", line(change.note or "", 1_000))

@@ -20,7 +20,6 @@ class Evidence:
 
     text: str
     at: datetime
-    service: str
     span: str
 
 
@@ -28,7 +27,6 @@ class Evidence:
 class Verdict:
     """Why it needs attention."""
 
-    style: Style
     confidence: str
     evidence: tuple[Evidence, ...]
     actions: tuple[str, ...]
@@ -75,7 +73,6 @@ class AttemptRow:
     """How long it took; empty while it is open."""
     error: str
     stacktrace: str
-    span: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +113,6 @@ class SagaView:
     attempts_total: int
     """How many there are."""
     anomalies: tuple[str, ...]
-    traces: tuple[str, ...]
     compare_href: str
     """The link to its comparison with a completed one."""
 
@@ -153,7 +149,6 @@ def saga_view(saga: schemas.Saga) -> SagaView:
         attempts=tuple(_attempt_rows(saga.steps)[:MAX_ATTEMPTS_SHOWN]),
         attempts_total=sum(len(step.attempts) for step in saga.steps),
         anomalies=tuple(line(anomaly.text, 400) for anomaly in saga.anomalies),
-        traces=tuple(saga.traces),
         compare_href=SagaAddress(saga.name, saga.id, saga.environment, saga.run).compare_href(),
     )
 
@@ -173,12 +168,8 @@ def _runs(saga: schemas.Saga) -> tuple[Run, ...]:
 
 def _verdict(verdict: schemas.Verdict) -> Verdict:
     return Verdict(
-        style=ATTENTION[verdict.reason],
         confidence=CONFIDENCE[verdict.confidence],
-        evidence=tuple(
-            Evidence(line(fact.text, 400), fact.at, line(fact.service, 60), fact.span_id or "")
-            for fact in verdict.evidence
-        ),
+        evidence=tuple(Evidence(line(fact.text, 400), fact.at, fact.span_id or "") for fact in verdict.evidence),
         actions=tuple(line(action, 600) for action in verdict.actions),
     )
 
@@ -258,7 +249,6 @@ def _attempt_row(step: schemas.Step, attempt: schemas.Attempt) -> AttemptRow:
         duration="" if seconds is None else duration(seconds),
         error=_error(attempt.error),
         stacktrace=block(attempt.error.stacktrace) if attempt.error else "",
-        span=attempt.span_id,
     )
 
 

@@ -47,7 +47,6 @@ class TransactionRow:
     reason: Style | None
     name: str
     id: str
-    environment: str
     where: str
     started: datetime
     stuck_since: datetime | None
@@ -149,7 +148,6 @@ def _row(saga: schemas.SagaSummary) -> TransactionRow:
         reason=ATTENTION[saga.attention] if saga.attention else None,
         name=line(saga.name, 60),
         id=line(saga.id, 80),
-        environment=line(saga.environment, 40),
         where=" in ".join(line(part, 60) for part in (saga.step, saga.service) if part),
         started=saga.started_at,
         stuck_since=saga.since if saga.attention else None,

@@ -19,10 +19,9 @@ from sagascope_collector.bridges.postgres.telemetry import (
     GlobalIdFormat,
     Locks,
     Participant,
+    PreparedTelemetry,
     PreparedTransaction,
     decision_spans,
-    locks_record,
-    prepare_span,
 )
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 
@@ -163,7 +162,7 @@ class _DatabasePoll:
         return self._report_locks(undecided, telemetry)
 
     def _report_prepared(self, prepared: PreparedTransaction, telemetry: Telemetry) -> UndecidedTransaction:
-        telemetry.spans.append(prepare_span(self._participant, self._gid_format.parse(prepared.gid), prepared))
+        telemetry.spans.append(self._of(prepared).prepare_span())
         return UndecidedTransaction(prepared=prepared)
 
     def _read_decision(self, prepared: PreparedTransaction) -> None:
@@ -173,7 +172,7 @@ class _DatabasePoll:
         if type_ is None:
             return
         at = _nanoseconds(row.committed_at) if row.committed_at else self._now
-        self.decisions.append(Decision(self._participant, self._gid_format.parse(prepared.gid), prepared, type_, at))
+        self.decisions.append(Decision(self._of(prepared), type_, at))
 
     def _report_locks(
         self, undecided: dict[int, UndecidedTransaction], telemetry: Telemetry
@@ -198,9 +197,11 @@ class _DatabasePoll:
         text, prepared = str(locks), transaction.prepared
         if text == transaction.locks or self._now - transaction.locks_reported_at < LOCKS_INTERVAL_NS:
             return transaction
-        gid = self._gid_format.parse(prepared.gid)
-        telemetry.logs.append(locks_record(self._participant, gid, prepared, locks, self._now))
+        telemetry.logs.append(self._of(prepared).locks_record(locks, self._now))
         return UndecidedTransaction(prepared=prepared, locks=text, locks_reported_at=self._now)
+
+    def _of(self, prepared: PreparedTransaction) -> PreparedTelemetry:
+        return PreparedTelemetry(self._participant, self._gid_format.parse(prepared.gid), prepared)
 
     def _rows(self, name: str, values: Mapping[str, Any] | None = None) -> list[Any]:
         return self._connection.execute(_SQL[name], values).fetchall()

@@ -8,13 +8,12 @@ import re
 from base64 import b64decode
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
 from sagascope import semconv
-from sagascope_collector.bridges.otlp import SPAN_ID_BYTES, TRACE_ID_BYTES, Attributes, LogRecord, Resource, Span
+from sagascope_collector.bridges.otlp import Attributes, LogRecord, Resource, Span, span_id, trace_id
 from sagascope_collector.errors import BadValue
 
 XA_GLOBAL_ID: Final = re.compile(
@@ -138,22 +137,77 @@ class Locks:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """The commit or rollback of a prepared transaction."""
+class PreparedTelemetry:
+    """Builds the records of one prepared transaction."""
 
     participant: Participant
     gid: GlobalId
     prepared: PreparedTransaction
+
+    def prepare_span(self) -> Span:
+        """Returns the span of ``PREPARE TRANSACTION``, with the statements that would end the transaction."""
+        quoted = "'" + self.prepared.gid.replace("'", "''") + "'"
+        statements = {_SETTLE_ATTRIBUTES[type_]: f"{verb} {quoted};" for type_, verb in _STATEMENTS.items()}
+        return self._span(semconv.TYPE_PREPARE, "PREPARE TRANSACTION", self.prepared.at, statements)
+
+    def decision_span(self, type_: str, at: int, attributes: Attributes) -> Span:
+        """Returns the span of the commit or rollback, which is not before the prepare."""
+        return self._span(type_, _STATEMENTS[type_], max(at, self.prepared.at), attributes)
+
+    def locks_record(self, locks: Locks, at: int) -> LogRecord:
+        """Returns the log record that lists the locks of the transaction."""
+        return LogRecord(
+            resource=self.participant.resource,
+            trace_id=self._trace_id(),
+            span_id=self._span_id(semconv.TYPE_PREPARE),
+            at=at,
+            event_name=semconv.EVENT_PREPARED_LOCKS,
+            body=f"The prepared transaction {locks}.",
+            attributes=self._attributes(semconv.TYPE_PREPARE),
+            is_warning=bool(locks.waiting_sessions),
+        )
+
+    def _span(self, type_: str, name: str, at: int, attributes: Attributes) -> Span:
+        attempt: Attributes = {semconv.SAGA_ROLE: semconv.ROLE_STEP, semconv.STEP_ATTEMPT: 1}
+        return Span(
+            resource=self.participant.resource,
+            trace_id=self._trace_id(),
+            span_id=self._span_id(type_),
+            name=name,
+            start=at,
+            end=at,
+            attributes={**self._attributes(type_), **attempt, **attributes},
+        )
+
+    def _attributes(self, type_: str) -> Attributes:
+        attributes = {
+            semconv.SAGA_ID: self.gid.saga_id,
+            semconv.SAGA_NAME: self.gid.name or self.participant.saga_name,
+            semconv.SAGA_RUN_ID: self.gid.run,
+            semconv.STEP_NAME: self.gid.participant or self.participant.name,
+            semconv.STEP_TYPE: type_,
+            semconv.PREPARED_GID: self.prepared.gid,
+            semconv.PREPARED_OWNER: self.prepared.owner,
+        }
+        return {key: value for key, value in attributes.items() if value}
+
+    def _trace_id(self) -> bytes:
+        return trace_id(self.gid.name, self.gid.saga_id, self.gid.run)
+
+    def _span_id(self, type_: str) -> bytes:
+        prepared = self.prepared
+        place = (self.participant.name, self.participant.database)
+        return span_id(*place, prepared.gid, str(prepared.xid), str(prepared.at), type_)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The commit or rollback of a prepared transaction."""
+
+    of: PreparedTelemetry
     type: str
     """`semconv.TYPE_COMMIT` or `semconv.TYPE_ROLLBACK`."""
     at: int
-
-
-def prepare_span(participant: Participant, gid: GlobalId, prepared: PreparedTransaction) -> Span:
-    """Returns the span of ``PREPARE TRANSACTION``, with the statements that would end the transaction."""
-    quoted = "'" + prepared.gid.replace("'", "''") + "'"
-    statements = {_SETTLE_ATTRIBUTES[type_]: f"{verb} {quoted};" for type_, verb in _STATEMENTS.items()}
-    return _span(participant, gid, prepared, semconv.TYPE_PREPARE, prepared.at, "PREPARE TRANSACTION", statements)
 
 
 def decision_spans(
@@ -170,25 +224,15 @@ def decision_spans(
     """
     types = {saga: list(types) for saga, types in earlier.items()}
     for decision in decisions:
-        types.setdefault(decision.gid.saga_key, []).append(decision.type)
-    last = {decision.gid.saga_key: decision for decision in decisions}
+        types.setdefault(decision.of.gid.saga_key, []).append(decision.type)
+    last = {decision.of.gid.saga_key: decision for decision in decisions}
     open_sagas = {gid.saga_key for gid in undecided}
     spans = []
     for decision in decisions:
-        saga = decision.gid.saga_key
+        saga = decision.of.gid.saga_key
         is_last = decision is last[saga] and saga not in open_sagas
         attributes = {semconv.SAGA_OUTCOME: _outcome(types[saga])} if is_last else {}
-        at = max(decision.at, decision.prepared.at)
-        span = _span(
-            decision.participant,
-            decision.gid,
-            decision.prepared,
-            decision.type,
-            at,
-            _STATEMENTS[decision.type],
-            attributes,
-        )
-        spans.append(span)
+        spans.append(decision.of.decision_span(decision.type, decision.at, attributes))
     return spans, {saga: decided for saga, decided in types.items() if saga in open_sagas}
 
 
@@ -197,66 +241,3 @@ def _outcome(types: Collection[str]) -> str:
     if len(distinct) > 1:
         return semconv.OUTCOME_FAILED
     return semconv.OUTCOME_COMPLETED if semconv.TYPE_COMMIT in distinct else semconv.OUTCOME_COMPENSATED
-
-
-def locks_record(
-    participant: Participant, gid: GlobalId, prepared: PreparedTransaction, locks: Locks, at: int
-) -> LogRecord:
-    """Returns the log record that lists the locks of a prepared transaction."""
-    return LogRecord(
-        resource=participant.resource,
-        trace_id=_trace_id(gid),
-        span_id=_span_id(participant, prepared, semconv.TYPE_PREPARE),
-        at=at,
-        event_name=semconv.EVENT_PREPARED_LOCKS,
-        body=f"The prepared transaction {locks}.",
-        attributes=_attributes(participant, gid, prepared, semconv.TYPE_PREPARE),
-        is_warning=bool(locks.waiting_sessions),
-    )
-
-
-def _span(
-    participant: Participant,
-    gid: GlobalId,
-    prepared: PreparedTransaction,
-    type_: str,
-    at: int,
-    name: str,
-    attributes: Attributes,
-) -> Span:
-    attempt: Attributes = {semconv.SAGA_ROLE: semconv.ROLE_STEP, semconv.STEP_ATTEMPT: 1}
-    return Span(
-        resource=participant.resource,
-        trace_id=_trace_id(gid),
-        span_id=_span_id(participant, prepared, type_),
-        name=name,
-        start=at,
-        end=at,
-        attributes={**_attributes(participant, gid, prepared, type_), **attempt, **attributes},
-    )
-
-
-def _attributes(participant: Participant, gid: GlobalId, prepared: PreparedTransaction, type_: str) -> Attributes:
-    attributes = {
-        semconv.SAGA_ID: gid.saga_id,
-        semconv.SAGA_NAME: gid.name or participant.saga_name,
-        semconv.SAGA_RUN_ID: gid.run,
-        semconv.STEP_NAME: gid.participant or participant.name,
-        semconv.STEP_TYPE: type_,
-        semconv.PREPARED_GID: prepared.gid,
-        semconv.PREPARED_OWNER: prepared.owner,
-    }
-    return {key: value for key, value in attributes.items() if value}
-
-
-def _trace_id(gid: GlobalId) -> bytes:
-    return _digest(gid.name, gid.saga_id, gid.run)[:TRACE_ID_BYTES]
-
-
-def _span_id(participant: Participant, prepared: PreparedTransaction, type_: str) -> bytes:
-    parts = (participant.name, participant.database, prepared.gid, str(prepared.xid), str(prepared.at), type_)
-    return _digest(*parts)[:SPAN_ID_BYTES]
-
-
-def _digest(*texts: str) -> bytes:
-    return sha256("\0".join(texts).encode()).digest()

@@ -2,11 +2,10 @@
 
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Final, NamedTuple
 
 from sagascope import semconv
-from sagascope_collector.bridges.otlp import SPAN_ID_BYTES, TRACE_ID_BYTES, Resource, Span, Telemetry, Value
+from sagascope_collector.bridges.otlp import Resource, Span, Telemetry, Value, span_id, trace_id
 from sagascope_collector.bridges.tables.mapping import FINAL_STATES, State, Table
 from sagascope_collector.bridges.tables.rows import Attempt, OpenRow, Row
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
@@ -280,8 +279,8 @@ class TableTelemetry:
         error = {"error.type": row.error_type} if failed and row.error_type else {}
         return Span(
             resource=self._resource(row),
-            trace_id=_digest(self.environment, row.id, row.run)[:TRACE_ID_BYTES],
-            span_id=_digest(self.database, self.table, key, *id_parts)[:SPAN_ID_BYTES],
+            trace_id=trace_id(self.environment, row.id, row.run),
+            span_id=span_id(self.database, self.table, key, *id_parts),
             name=name,
             start=start,
             end=end or None,
@@ -328,7 +327,3 @@ def _amount(row: Row) -> dict[str, Value]:
 
 def _non_empty(attributes: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in attributes.items() if value}
-
-
-def _digest(*texts: str) -> bytes:
-    return sha256("\0".join(texts).encode()).digest()

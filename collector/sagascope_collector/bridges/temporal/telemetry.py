@@ -7,7 +7,6 @@ plugin's form of a span takes precedence, since it also identifies the process.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict
@@ -16,8 +15,6 @@ from temporalio.api.failure.v1 import Failure
 
 from sagascope import semconv
 from sagascope_collector.bridges.otlp import (
-    SPAN_ID_BYTES,
-    TRACE_ID_BYTES,
     Attributes,
     LogRecord,
     Resource,
@@ -25,6 +22,8 @@ from sagascope_collector.bridges.otlp import (
     SpanKind,
     Telemetry,
     Value,
+    span_id,
+    trace_id,
 )
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 
@@ -264,13 +263,13 @@ class RunTelemetry:
         self._log(self._span_id("saga"), text, at, attributes)
 
     def _span_id(self, *parts: object) -> bytes:
-        return _digest("temporal", self.run.run_id, *parts)[:SPAN_ID_BYTES]
+        return span_id("/".join(map(str, ("temporal", self.run.run_id, *parts))))
 
     def _attempt_id(self, call: PendingCall, number: int) -> bytes:
         return self._span_id("activity", call.id, number)
 
     def _trace_id(self) -> bytes:
-        return _digest("temporal", self.run.run_id)[:TRACE_ID_BYTES]
+        return trace_id(f"temporal/{self.run.run_id}")
 
     def _saga_attributes(self) -> dict[str, Value]:
         run = self.run
@@ -364,7 +363,3 @@ def _step_attributes(call: PendingCall, number: int) -> dict[str, Value]:
     if call.compensates:
         attributes[semconv.STEP_COMPENSATES] = call.compensates
     return attributes
-
-
-def _digest(*parts: object) -> bytes:
-    return sha256("/".join(map(str, parts)).encode()).digest()

@@ -1,6 +1,7 @@
 """Schemas of the HTTP API, version 1, on which clients in any language can rely."""
 
 from sagascope_collector.client.schemas.base import (
+    PROBLEM_TYPES,
     AmountAtRisk,
     AttentionCode,
     ConfidenceName,
@@ -13,7 +14,6 @@ from sagascope_collector.client.schemas.base import (
     Wire,
     rfc3339,
 )
-from sagascope_collector.client.schemas.flows import Flow, FlowInFull, FlowPath, FlowPeriod, Flows, FlowStep, HandOver
 from sagascope_collector.client.schemas.incidents import (
     CommonAttribute,
     FailureRate,
@@ -39,10 +39,17 @@ from sagascope_collector.client.schemas.operations import (
     OTLP_HTTP_HEADER,
     Alive,
     BackupNote,
+    Flow,
+    FlowInFull,
+    FlowPath,
+    FlowPeriod,
+    Flows,
+    FlowStep,
     Following,
     Forget,
     Forgotten,
     ForgottenSaga,
+    HandOver,
     Instance,
     Service,
     Services,
@@ -84,6 +91,7 @@ from sagascope_collector.client.schemas.sagas import (
 __all__ = [
     "OTLP_GRPC_HEADER",
     "OTLP_HTTP_HEADER",
+    "PROBLEM_TYPES",
     "Alive",
     "AmountAtRisk",
     "Anomaly",

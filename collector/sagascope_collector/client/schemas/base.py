@@ -5,11 +5,12 @@ strings. A field without a value is ``null``, never absent; a list is never ``nu
 """
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer
 
 from sagascope_collector.attention_codes import AttentionCode as AttentionCode
+from sagascope_collector.errors import SagascopeError
 
 
 def rfc3339(moment: datetime) -> str:
@@ -27,7 +28,7 @@ ConfidenceName = Literal["certain", "likely", "possible"]
 class Wire(BaseModel):
     """The base of every schema. Unknown fields are ignored, so that an older client can read a newer answer."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", from_attributes=True)
 
 
 class TextPart(Wire):
@@ -54,6 +55,10 @@ class AmountAtRisk(Wire):
     possible: str
 
 
+PROBLEM_TYPES = "https://sagascope.dev/problems/"
+"""Prefix of the `type` of every problem; the rest is the kind of the error."""
+
+
 class Problem(Wire):
     """An error, as RFC 9457 `application/problem+json`."""
 
@@ -62,3 +67,9 @@ class Problem(Wire):
     status: int
     detail: str
     instance: str | None = None
+
+    @classmethod
+    def of(cls, error: SagascopeError, status: int, path: str | None = None) -> Self:
+        """Returns the problem that reports an error of a call of `path`."""
+        type_ = f"{PROBLEM_TYPES}{error.kind()}"
+        return cls(type=type_, title=error.title, status=status, detail=str(error) or error.title, instance=path)
