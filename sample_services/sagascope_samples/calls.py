@@ -2,21 +2,19 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import asdict, dataclass
 from decimal import Decimal, InvalidOperation
 from http import HTTPStatus
-from itertools import count
 from json import JSONDecodeError
-from random import SystemRandom
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self
 
 import httpx
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential, wait_random_exponential
 
 import sagascope
-from sagascope import Attempt
 
 KEY_HEADER = "Idempotency-Key"
 """Two requests with the same key ask for the same work, which is executed once."""
@@ -33,11 +31,7 @@ INITIAL_BACKOFF_SECONDS = 0.2
 MAX_BACKOFF_SECONDS = 5.0
 """Upper bound of every pause, so that a service that returns is called soon."""
 
-MAX_BACKOFF_EXPONENT = 20
-
-Result = TypeVar("Result")
-
-log = logging.getLogger("chassis")
+log = logging.getLogger("calls")
 
 
 class Refused(Exception):
@@ -101,35 +95,23 @@ def _reason(response: httpx.Response) -> str:
     return f"{response.request.url} responded with status {response.status_code}"
 
 
-def backoffs(initial: float = INITIAL_BACKOFF_SECONDS, maximum: float = MAX_BACKOFF_SECONDS) -> Iterator[float]:
-    """Yields the seconds to wait after the first attempt, the second, and so on: about doubled each time.
+def retrying(what: str) -> AsyncRetrying:
+    """Retries errors that are `RETRYABLE` without end, with backoff and jitter; others propagate.
 
-    Each is a random value from the upper half of its range, so that many callers do not retry at the same moment.
+    Args:
+        what: What is retried, for the log.
     """
-    random = SystemRandom()
-    for exponent in count():
-        upper = min(maximum, initial * 2 ** min(exponent, MAX_BACKOFF_EXPONENT))
-        yield random.uniform(upper / 2, upper)
 
+    def log_retry(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome is not None else None
+        log.warning("%s failed: %s; retry in %.1f s", what, error or type(error).__name__, state.upcoming_sleep)
 
-async def retried(open_attempt: Callable[[int], Attempt], work: Callable[[], Awaitable[Result]]) -> Result:
-    """Executes the work until it succeeds, each time in a new attempt; an error that is not `RETRYABLE` propagates."""
-    for number, backoff in enumerate(backoffs(), 1):
-        try:
-            return await _execute(open_attempt(number), work, backoff)
-        except RETRYABLE as error:
-            log.warning("Attempt %d failed: %s; retry in %.1f s", number, error or type(error).__name__, backoff)
-            await asyncio.sleep(backoff)
-    raise AssertionError  # backoffs are endless
-
-
-async def _execute(attempt: Attempt, work: Callable[[], Awaitable[Result]], backoff: float) -> Result:
-    with attempt:
-        try:
-            return await work()
-        except RETRYABLE:
-            attempt.retry_in = backoff
-            raise
+    half = INITIAL_BACKOFF_SECONDS / 2, MAX_BACKOFF_SECONDS / 2
+    return AsyncRetrying(
+        retry=retry_if_exception_type(RETRYABLE),
+        wait=wait_exponential(*half) + wait_random_exponential(*half),
+        before_sleep=log_retry,
+    )
 
 
 class BackgroundTasks:
@@ -187,14 +169,9 @@ class Callbacks:
             result = await _result(work)
         finally:
             self._in_progress.discard(key)
-        for backoff in backoffs():
-            try:
+        async for attempt in retrying(f"Callback to {path}"):
+            with attempt:
                 await self._peers.post("orchestrator", path, result, key)
-            except RETRYABLE as error:
-                log.warning("Callback to %s failed: %s; retry in %.1f s", path, error, backoff)
-                await asyncio.sleep(backoff)
-            else:
-                return
 
 
 async def _result(work: Callable[[], Awaitable[Any]]) -> dict[str, str]:

@@ -5,11 +5,9 @@ each payment ended.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 from starlette.exceptions import HTTPException
@@ -17,53 +15,34 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sagascope import Attempt, RunningSaga, Saga, Step
-from sagascope_samples.calls import Order, Refused, Unavailable, read_order, retried
+from sagascope import RunningSaga, Saga, Step
+from sagascope.integrations.tenacity import attempts
+from sagascope_samples.calls import Order, Refused, Unavailable, read_order, retrying
 from sagascope_samples.chassis import Service, Settings, post
-
-
-@dataclass(frozen=True, slots=True)
-class StepCall:
-    """The call of a service that executes a step or a compensation."""
-
-    step: str
-    path: str
-
-    @property
-    def service(self) -> str:
-        """The service that is called."""
-        return self.step.partition(".")[0]
-
-
-@dataclass(frozen=True, slots=True)
-class PaymentStep:
-    """One step of a payment and its compensation."""
-
-    action: StepCall
-    compensation: StepCall | None
-    timeout_seconds: float
-    """Time after which an attempt is overdue; it is not aborted then."""
-
-
-STEPS = (
-    PaymentStep(StepCall("fraud.check", "/checks"), None, 8.0),
-    PaymentStep(StepCall("wallet.debit", "/debits"), StepCall("wallet.refund", "/refunds"), 8.0),
-    PaymentStep(StepCall("ledger.record", "/entries"), StepCall("ledger.reverse", "/reversals"), 8.0),
-    PaymentStep(StepCall("shipping.book", "/bookings"), StepCall("shipping.cancel", "/cancellations"), 8.0),
-    PaymentStep(StepCall("notification.send", "/messages"), None, 8.0),
-)
 
 PAYMENT = Saga(
     "payment",
     [
-        Step(
-            step.action.step,
-            compensation=step.compensation.step if step.compensation else None,
-            timeout=step.timeout_seconds,
-        )
-        for step in STEPS
+        Step("fraud.check", timeout=8.0),
+        Step("wallet.debit", compensation="wallet.refund", timeout=8.0),
+        Step("ledger.record", compensation="ledger.reverse", timeout=8.0),
+        Step("shipping.book", compensation="shipping.cancel", timeout=8.0),
+        Step("notification.send", timeout=8.0),
     ],
 )
+"""The plan. An attempt is overdue after its timeout; it is not aborted then."""
+
+PATHS = {
+    "fraud.check": "/checks",
+    "wallet.debit": "/debits",
+    "wallet.refund": "/refunds",
+    "ledger.record": "/entries",
+    "ledger.reverse": "/reversals",
+    "shipping.book": "/bookings",
+    "shipping.cancel": "/cancellations",
+    "notification.send": "/messages",
+}
+"""The endpoint of each step and compensation; the service is the first part of the step's name."""
 
 
 class CompensationFailed(Exception):
@@ -129,11 +108,11 @@ class Orchestrator(Service):
 
     async def _execute(self, saga: RunningSaga, order: Order) -> None:
         self.log.info("Payment %s of %s %s for %s", order.payment, order.amount, order.currency, order.customer)
-        committed: list[PaymentStep] = []
+        committed: list[Step] = []
         try:
-            for step in STEPS:
-                await self.faults.trigger(order.payment, step.action.step)
-                await self._call_step(saga.step, step.action, order)
+            for step in PAYMENT.plan.steps:
+                await self.faults.trigger(order.payment, step.name)
+                await self._call(saga, step.name, "action", order)
                 committed.append(step)
             self.log.info("Payment %s completed", order.payment)
         except Refused as refusal:
@@ -141,26 +120,23 @@ class Orchestrator(Service):
             await self._compensate(saga, order, committed)
             raise
 
-    async def _compensate(self, saga: RunningSaga, order: Order, committed: Sequence[PaymentStep]) -> None:
+    async def _compensate(self, saga: RunningSaga, order: Order, committed: Sequence[Step]) -> None:
         for step in reversed(committed):
             if step.compensation is None:
                 continue
             try:
-                await self._call_step(saga.compensation, step.compensation, order)
+                await self._call(saga, step.compensation, "compensation", order)
             except Refused as refusal:
-                raise CompensationFailed(f"{step.action.step} could not be compensated: {refusal}") from refusal
+                raise CompensationFailed(f"{step.name} could not be compensated: {refusal}") from refusal
 
-    async def _call_step(self, open_attempt: Callable[..., Attempt], call: StepCall, order: Order) -> None:
-        key = f"{order.payment}/{call.step}"
-        await retried(
-            lambda number: open_attempt(call.step, attempt=number, idempotency_key=key),
-            partial(self._request, call, order, key),
-        )
-
-    async def _request(self, call: StepCall, order: Order, key: str) -> None:
-        with self._expect_callback() as (path, result):
-            if await self.peers.post(call.service, call.path, order.write(), key, path):
-                _raise_failure(await result)
+    async def _call(self, saga: RunningSaga, step: str, kind: Literal["action", "compensation"], order: Order) -> None:
+        """Calls the service of a step or compensation until it has executed or refused it."""
+        key, service = f"{order.payment}/{step}", step.partition(".")[0]
+        retries = retrying(f"{step} of payment {order.payment}")
+        async for attempt in attempts(step, retries, saga=saga, type=kind, idempotency_key=key):
+            with attempt, self._expect_callback() as (path, result):
+                if await self.peers.post(service, PATHS[step], order.write(), key, path):
+                    _raise_failure(await result)
 
     @contextmanager
     def _expect_callback(self) -> Iterator[tuple[str, asyncio.Future[Any]]]:

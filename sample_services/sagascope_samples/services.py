@@ -15,7 +15,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 import sagascope
-from sagascope_samples.calls import Order, Refused, read_order, retried
+from sagascope.integrations.tenacity import attempts
+from sagascope_samples.calls import Order, Refused, read_order, retrying
 from sagascope_samples.chassis import Json, Service, Transaction, post, serve
 from sagascope_samples.orchestrator import Orchestrator
 
@@ -74,12 +75,18 @@ class Wallet(Service):
     async def debit(self, request: Request) -> JSONResponse:
         """Debits the account; retries without end while the account is unavailable."""
         order, key = await read_order(request)
-        answer = await retried(
-            lambda number: sagascope.step(
-                "wallet.debit", attempt=number, idempotency_key=key, amount=order.amount, currency=order.currency
-            ),
-            partial(self._debit, order, key),
+        retries = attempts(
+            "wallet.debit",
+            retrying(f"Debit of payment {order.payment}"),
+            idempotency_key=key,
+            amount=order.amount,
+            currency=order.currency,
         )
+        answer: Json = {}
+        async for attempt in retries:
+            with attempt:
+                await self.faults.trigger(order.payment, "wallet.debit")
+                answer = await self.database.once(key, partial(_debit, order))
         return JSONResponse(answer)
 
     async def refund(self, request: Request) -> JSONResponse:
@@ -88,10 +95,6 @@ class Wallet(Service):
         with sagascope.compensation("wallet.refund", compensates="wallet.debit", idempotency_key=key):
             await self.faults.trigger(order.payment, "wallet.refund")
             return JSONResponse(await self.database.once(key, partial(_refund, order)))
-
-    async def _debit(self, order: Order, key: str) -> Json:
-        await self.faults.trigger(order.payment, "wallet.debit")
-        return await self.database.once(key, partial(_debit, order))
 
 
 def _debit(order: Order, transaction: Transaction) -> Json:
