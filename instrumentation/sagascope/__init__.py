@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sagascope._version import __version__
 
 if TYPE_CHECKING:
-    from sagascope._configure import configure, install, shutdown, stats
+    from sagascope._configure import configure, flush, install, shutdown, stats
     from sagascope._plan import Step
     from sagascope._propagation import Incoming, extract, inject
     from sagascope._runtime import Stats
@@ -34,6 +34,7 @@ __all__ = [
     "configure",
     "current",
     "extract",
+    "flush",
     "inject",
     "install",
     "shutdown",
@@ -42,7 +43,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "_configure": ("configure", "install", "shutdown", "stats"),
+    "_configure": ("configure", "flush", "install", "shutdown", "stats"),
     "_plan": ("Step",),
     "_propagation": ("Incoming", "extract", "inject"),
     "_runtime": ("Stats",),

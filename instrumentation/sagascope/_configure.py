@@ -4,6 +4,7 @@ import atexit
 import os
 import sys
 from collections.abc import Mapping
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Unpack
 
 from sagascope import _runtime
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 SHUTDOWN_TIMEOUT_SECONDS = 2.0
 """Time that the end of a process waits for queued records to be sent."""
+
+FLUSH_POLL_SECONDS = 0.01
 
 _pipeline: "Pipeline | None" = None
 _has_fork_handler = False
@@ -103,6 +106,20 @@ def shutdown(timeout: float = SHUTDOWN_TIMEOUT_SECONDS) -> None:
     if pipeline is not None:
         pipeline.close(timeout)
         _final_stats = pipeline.stats()
+
+
+def flush(timeout: float = SHUTDOWN_TIMEOUT_SECONDS) -> bool:
+    """Waits until all ended spans and log records that are queued are sent, at most `timeout` seconds.
+
+    Returns:
+        Whether none is left in memory: each was accepted by the collector, spooled, or dropped and counted.
+    """
+    deadline = monotonic() + timeout
+    while stats().waiting:
+        if monotonic() >= deadline:
+            return False
+        sleep(FLUSH_POLL_SECONDS)
+    return True
 
 
 def stats() -> Stats:

@@ -141,9 +141,11 @@ class ExportQueue(Generic[T]):
         self._counters = counters
         self._records: deque[T] = deque()
         self._unsent: Request | None = None
+        self._taken = 0
+        """Records that were taken from the queue and are not delivered yet."""
 
     def __len__(self) -> int:
-        return len(self._records) + (self._unsent.records if self._unsent else 0)
+        return len(self._records) + self._taken
 
     def add(self, record: T) -> bool:
         """Queues a record; returns False if the queue is full."""
@@ -155,7 +157,7 @@ class ExportQueue(Generic[T]):
 
     def clear(self) -> None:
         self._records.clear()
-        self._unsent = None
+        self._unsent, self._taken = None, 0
 
     def drain(self, deliver: Callable[[Request], bool]) -> bool:
         """Passes all records in batches to `deliver`, until it returns False; returns True if none is left."""
@@ -163,21 +165,17 @@ class ExportQueue(Generic[T]):
             self._unsent = request
             if not deliver(request):
                 return False
-            self._unsent = None
+            self._unsent, self._taken = None, 0
         return True
 
     def _next(self) -> Request | None:
-        while batch := self._take_batch():
-            request = self._encoded(batch)
+        while self._records:
+            self._taken = min(len(self._records), MAX_BATCH_RECORDS)
+            request = self._encoded([self._records.popleft() for _ in range(self._taken)])
+            self._taken = request.records if request is not None else 0
             if request is not None:
                 return request
         return None
-
-    def _take_batch(self) -> list[T]:
-        batch: list[T] = []
-        while self._records and len(batch) < MAX_BATCH_RECORDS:
-            batch.append(self._records.popleft())
-        return batch
 
     def _encoded(self, batch: list[T]) -> Request | None:
         """Encodes a batch. A record that cannot be encoded is dropped and counted; the others are sent."""

@@ -4,7 +4,6 @@ The members of sagas are kept apart from OpenTelemetry's own baggage, so that no
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from types import TracebackType
 from typing import Any, Self
 
 from opentelemetry.context import Context, attach, get_current
@@ -103,9 +102,7 @@ class Incoming:
                 attach(entered)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._entered:
             with _PROPAGATING:
                 restore(*self._own_entry())
@@ -113,10 +110,8 @@ class Incoming:
     async def __aenter__(self) -> Self:
         return self.__enter__()
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.__exit__(kind, error, trace)
+    async def __aexit__(self, *_: object) -> None:
+        self.__exit__()
 
     def _own_entry(self) -> tuple[Context, Context]:
         """Returns the entry of the code that leaves now; several tasks may be inside at the same time."""

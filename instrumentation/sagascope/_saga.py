@@ -75,8 +75,7 @@ class Saga:
             open: Leaves the saga open at the end of the block, for another block or process to `resume`.
         """
         attributes = {**self.plan.attributes, **amount_attributes(amount, currency), **key_attributes(keys)}
-        identity = SagaIdentity(str(id), self.name, str(run or ""))
-        return RunningSaga(identity, self.plan, attributes, stays_open=open, is_new=True)
+        return RunningSaga(self._identity(id, run), self.plan, attributes, stays_open=open, is_new=True)
 
     def resume(
         self,
@@ -86,8 +85,10 @@ class Saga:
         open: bool = False,  # noqa: A002 - as in "leave open"
     ) -> "RunningSaga":
         """Continues a saga that was left open, in this process or another; the block ends as in `begin`."""
-        identity = SagaIdentity(str(id), self.name, str(run or ""))
-        return RunningSaga(identity, self.plan, {}, stays_open=open, is_new=False)
+        return RunningSaga(self._identity(id, run), self.plan, {}, stays_open=open, is_new=False)
+
+    def _identity(self, saga_id: str, run: str | None) -> SagaIdentity:
+        return SagaIdentity(str(saga_id), self.name, str(run or ""))
 
 
 class RunningSaga(SpanScope):
@@ -128,13 +129,8 @@ class RunningSaga(SpanScope):
         return self.identity.name
 
     @property
-    def run(self) -> str:
-        """Tells two runs of one id apart; ``""`` when there is only one."""
-        return self.identity.run
-
-    @property
     def run_id(self) -> str:
-        """The value of ``saga.run.id``, the same as `run`."""
+        """Tells two runs of one id apart; ``""`` when there is only one."""
         return self.identity.run
 
     def step(self, name: str, /, **options: Unpack[StepOptions]) -> Attempt:

@@ -35,6 +35,7 @@ NAMES = [
     "configure",
     "current",
     "extract",
+    "flush",
     "inject",
     "install",
     "shutdown",

@@ -184,6 +184,19 @@ def test_queued_records_are_sent_when_the_collector_returns() -> None:
         sagascope.shutdown(timeout=0.1)
 
 
+def test_flush_waits_until_queued_records_are_sent() -> None:
+    assert sagascope.flush(0.0)  # while nothing is configured, nothing is queued
+    with refusing() as endpoint:
+        sagascope.configure("wallet", endpoint=endpoint)
+        with payment.begin("8492"):
+            pass
+        assert not sagascope.flush(0.3)
+        with running_receiver(int(endpoint.rpartition(":")[2])) as receiver:
+            assert sagascope.flush(30.0)
+            assert len(receiver.all_spans("payment")) == 1
+            sagascope.shutdown()
+
+
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 def test_retryable_responses_keep_the_records(receiver: Receiver, status: int) -> None:
     answers = []

@@ -1,30 +1,53 @@
-"""The plugin that clients and workers register, and the interceptor of clients."""
+"""The plugin that clients and workers register, and what it does in clients and around activities."""
 
+import asyncio
+import functools
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import temporalio.client
 import temporalio.worker
+from opentelemetry.context import Context, attach, detach, get_current
+from opentelemetry.trace import NonRecordingSpan, SpanKind, get_current_span, set_span_in_context
+from temporalio import activity
 from temporalio.client import OutboundInterceptor, StartWorkflowInput, WorkflowHandle
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.plugin import SimplePlugin
-from temporalio.worker import WorkerConfig, WorkflowRunner
+from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, WorkerConfig, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
-from sagascope import _runtime
+from sagascope import _runtime, semconv
+from sagascope._context import SagaContext, SagaIdentity, SpanScope
 from sagascope._guard import Guard
-from sagascope.integrations.temporal import _activity, _workflow
+from sagascope._runtime import Runtime
+from sagascope.integrations.temporal import _workflow
 from sagascope.integrations.temporal._compensations import CompensationRule, CompensationRules
 from sagascope.integrations.temporal._reporting import (
     Describe,
+    StepCall,
     WorkflowReporter,
     WorkflowRun,
     headers_with_trace,
+    read_header,
+    root_span_context,
+    span_id,
     starting_links,
 )
 
+MAX_BACKOFF_EXPONENT = 64
+"""Beyond it the maximum interval is reached whatever the coefficient."""
+
+DEFAULT_MAX_INTERVAL_FACTOR = 100
+"""Temporal's default for the maximum interval of a retry policy, in initial intervals."""
+
 _STARTING = Guard("reporting the start of a workflow")
+_OPENING = Guard("starting an attempt of an activity")
+_CLOSING = Guard("ending an attempt of an activity")
 
 
 class SagascopePlugin(SimplePlugin):
@@ -70,11 +93,8 @@ class _Interceptor(temporalio.client.Interceptor, temporalio.worker.Interceptor)
     def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:  # noqa: A002 - Temporal's name
         return ClientInterceptor(next, self._reporter)
 
-    def intercept_activity(
-        self,
-        next: temporalio.worker.ActivityInboundInterceptor,  # noqa: A002
-    ) -> temporalio.worker.ActivityInboundInterceptor:
-        return _activity.ActivityInterceptor(next, self._reporter.rules)
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002
+        return ActivityInterceptor(next, self._reporter.rules)
 
     def workflow_interceptor_class(
         self,
@@ -116,3 +136,148 @@ def _with_passthrough(runner: WorkflowRunner | None) -> WorkflowRunner:
     if not isinstance(runner, SandboxedWorkflowRunner):
         return runner
     return replace(runner, restrictions=runner.restrictions.with_passthrough_modules("sagascope"))
+
+
+# --- attempts of activities ------------------------------------------------------------------------
+
+
+class ActivityInterceptor(ActivityInboundInterceptor):
+    """Puts an attempt around the execution of an activity."""
+
+    def __init__(self, next: ActivityInboundInterceptor, rules: CompensationRules) -> None:  # noqa: A002 - Temporal's name
+        super().__init__(next)
+        self._rules = rules
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002
+        runtime, info = _runtime.active, activity.info()
+        if runtime is None or info.workflow_id is None or info.workflow_run_id is None:
+            return await super().execute_activity(input)
+        attempt = ActivityAttempt(info)
+        with _OPENING:
+            attempt.open(runtime, self._call(info, input))
+            input.fn = attempt.with_context(input)
+        try:
+            result = await super().execute_activity(input)
+        except BaseException as error:
+            with _CLOSING:
+                attempt.close(error)
+            raise
+        with _CLOSING:
+            attempt.close(None)
+        return result
+
+    def _call(self, info: activity.Info, requested: ExecuteActivityInput) -> StepCall:
+        header = read_header(requested.headers)
+        compensates = self._rules.compensated_step(info.workflow_type or "", info.activity_type, requested.fn)
+        return StepCall(info.activity_type, header.get("key", ""), compensates or header.get("compensates", ""))
+
+
+class ActivityAttempt(SpanScope):
+    """One attempt of an activity, while it runs here."""
+
+    __slots__ = ("_info",)
+
+    def __init__(self, info: activity.Info) -> None:
+        self._span = None
+        self._info = info
+
+    def open(self, runtime: Runtime, call: StepCall) -> None:
+        info, context = self._info, get_current()
+        run = WorkflowRun(info.workflow_id or "", info.workflow_type or "", info.workflow_run_id or "")
+        # the identity travels in headers of the service's own calls
+        identity = SagaIdentity(
+            runtime.redact_identifier(semconv.SAGA_ID, run.workflow_id),
+            run.workflow_type,
+            runtime.redact_identifier(semconv.SAGA_RUN_ID, run.run_id),
+        )
+        root = root_span_context(run.run_id)
+        below_root = set_span_in_context(NonRecordingSpan(root), context)
+        attributes = {**run.attributes, **call.attributes, **_attempt_attributes(info)}
+        own_id = span_id(run.run_id, "activity", info.activity_id, info.attempt)
+        span = runtime.start_span(call.name, below_root, attributes, (), SpanKind.CONSUMER, own_id)
+        saga_context = SagaContext(identity, root, step=call.name, key=call.key, attempt=info.attempt)
+        current = get_current_span(context).get_span_context()
+        if not current.is_valid:
+            current = runtime.propagated_context(call.name, span.get_span_context(), context)
+        self._activate(runtime, span, current, saga_context, context)
+
+    def close(self, error: BaseException | None) -> None:
+        if self._span is None:
+            return
+        if isinstance(error, activity._CompleteAsyncError):  # noqa: SLF001 - there is no public name
+            error = None
+        if error is not None:
+            self._span.set_attributes(retry_attributes(self._info, error))
+        self._end_span(error)
+
+    def with_context(self, requested: ExecuteActivityInput) -> Callable[..., Any]:
+        """Returns the activity's function; in a thread it runs in our context, which Temporal does not pass on."""
+        if self._span is None or not isinstance(requested.executor, ThreadPoolExecutor):
+            return requested.fn
+        return functools.wraps(requested.fn)(functools.partial(_run_in, self._entered, requested.fn))
+
+
+def _run_in(context: Context, function: Callable[..., Any], *args: Any) -> Any:
+    token = attach(context)
+    try:
+        return function(*args)
+    finally:
+        detach(token)
+
+
+def _attempt_attributes(info: activity.Info) -> dict[str, Any]:
+    attributes: dict[str, Any] = {
+        semconv.SAGA_ROLE: semconv.ROLE_STEP,
+        semconv.STEP_ATTEMPT: info.attempt,
+        semconv.TEMPORAL_TASK_QUEUE: info.task_queue,
+        semconv.TEMPORAL_ACTIVITY_ID: info.activity_id,
+        semconv.TEMPORAL_SCHEDULED_AT: info.current_attempt_scheduled_time.timestamp(),
+    }
+    policy, timeout = info.retry_policy, info.start_to_close_timeout or info.schedule_to_close_timeout
+    if policy is not None and policy.maximum_attempts:
+        attributes[semconv.STEP_MAX_ATTEMPTS] = policy.maximum_attempts
+    if timeout:
+        attributes[semconv.STEP_TIMEOUT] = timeout.total_seconds()
+    return attributes
+
+
+# --- retries ---------------------------------------------------------------------------------------
+
+
+def retry_attributes(info: activity.Info, error: BaseException) -> dict[str, Any]:
+    """Returns what the server does after a failed attempt, by its retry policy.
+
+    The attributes are the wait until the next attempt, or the number of the last attempt; none if it is unknown.
+    """
+    policy = info.retry_policy
+    if policy is None or isinstance(error, (asyncio.CancelledError, CancelledError)):
+        return {}
+    wait = _retry_wait(policy, info.attempt, error)
+    if _is_last_attempt(policy, info.attempt, error) or _is_past_deadline(info, wait):
+        return {semconv.STEP_MAX_ATTEMPTS: info.attempt}
+    return {semconv.STEP_RETRY_IN: wait.total_seconds()}
+
+
+def _retry_wait(policy: RetryPolicy, attempt: int, error: BaseException) -> timedelta:
+    if isinstance(error, ApplicationError) and error.next_retry_delay is not None:
+        return error.next_retry_delay
+    maximum = policy.maximum_interval or policy.initial_interval * DEFAULT_MAX_INTERVAL_FACTOR
+    exponent = min(attempt - 1, MAX_BACKOFF_EXPONENT)
+    seconds = policy.initial_interval.total_seconds() * policy.backoff_coefficient**exponent
+    return min(maximum, timedelta(seconds=min(seconds, maximum.total_seconds())))
+
+
+def _is_last_attempt(policy: RetryPolicy, attempt: int, error: BaseException) -> bool:
+    if policy.maximum_attempts and attempt >= policy.maximum_attempts:
+        return True
+    if isinstance(error, ApplicationError) and error.non_retryable:
+        return True
+    kind = error.type if isinstance(error, ApplicationError) else type(error).__name__
+    return kind in (policy.non_retryable_error_types or ())
+
+
+def _is_past_deadline(info: activity.Info, wait: timedelta) -> bool:
+    """Returns whether the time for all attempts ends before the next attempt."""
+    if not info.schedule_to_close_timeout:
+        return False
+    return datetime.now(UTC) + wait >= info.scheduled_time + info.schedule_to_close_timeout
