@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from sagascope import semconv
 from sagascope_collector.analysis import deadlines, messages, values
-from sagascope_collector.analysis.case import COMPENSATING_TYPES, Case, Finding, StepAttempt, phase_of
+from sagascope_collector.analysis.case import Case, Finding, StepAttempt
 from sagascope_collector.analysis.deadlines import failed_in_a_row, is_retrier_lost
 from sagascope_collector.analysis.headline import about
 from sagascope_collector.analysis.ledger import is_for_good
@@ -204,7 +204,7 @@ def _check_then_repeat(case: Case, finding: Finding, subject: StepAttempt) -> li
     """
     step, attempt = subject
     check, key = _check(case, finding, subject), _key(attempt)
-    is_forward = phase_of(step) is Phase.FORWARD
+    is_forward = step.phase is Phase.FORWARD
     if is_forward and case.is_compensating:
         text = "If it took effect, find out whether it is to be compensated; do not run it again."
         return [check, Action.inspect(text)]
@@ -236,7 +236,7 @@ def _of_items(case: Case) -> list[Action]:
     Plans do not state the number of items, so some may be missing.
     """
     repeated = {
-        each.step.name: each.step for each in case.step_attempts if each.step.key and phase_of(each.step) is case.phase
+        each.step.name: each.step for each in case.step_attempts if each.step.key and each.step.phase is case.phase
     }
     text = "Verify in {} for which items {} took effect: it runs once for each, and their number was not received."
     return [Action.verify(text, step.service or "its service", name) for name, step in repeated.items()]
@@ -247,7 +247,7 @@ def _of_failed_compensations(case: Case) -> list[Action]:
     failed = [
         step
         for step in case.saga.steps
-        if step.type in COMPENSATING_TYPES and step.state in (StepState.FAILED, StepState.UNKNOWN) and step.compensates
+        if step.phase is Phase.COMPENSATION and step.state in (StepState.FAILED, StepState.UNKNOWN) and step.compensates
     ]
     text = "Verify in {} that {} is not in effect for {}: {} did not succeed, and what it compensates may not be known."
     return [

@@ -12,7 +12,7 @@ from sagascope import semconv
 from sagascope_collector.analysis import plans
 from sagascope_collector.analysis.clocks import Edge, is_answered_call
 from sagascope_collector.analysis.ledger import StepEffect, began_after, ended_before
-from sagascope_collector.analysis.model import Anomaly, Attempt, AttemptState, Plan, Status, Step
+from sagascope_collector.analysis.model import Anomaly, Attempt, AttemptState, Phase, Plan, Status, Step
 from sagascope_collector.analysis.values import ROUNDING_TOLERANCE_NS, ImpossibleTime
 from sagascope_collector.analysis.wording import clock, dated, listing, who
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
@@ -57,7 +57,7 @@ def duplicate_execution(saga: AnomalyContext) -> Iterator[Found]:
 def compensated_twice(saga: AnomalyContext) -> Iterator[Found]:
     """A second success of one compensation."""
     for step in saga.steps:
-        if step.type in (semconv.TYPE_COMPENSATION, semconv.TYPE_ROLLBACK) and len(step.attempts) > 1:
+        if step.phase is Phase.COMPENSATION and len(step.attempts) > 1:
             yield from _repeated(saga, step)
 
 
@@ -123,7 +123,7 @@ def out_of_order(saga: AnomalyContext) -> Iterator[Found]:
         return
     first: dict[str, Attempt] = {}
     for step in saga.steps:
-        if step.attempts and plans.is_forward(step):
+        if step.attempts and step.phase is Phase.FORWARD:
             first.setdefault(step.name, step.attempts[0])
     befores = plans.prerequisites(saga.plan)
     for name, attempt in first.items():

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from sagascope_collector.analysis import clocks, learned_plan
 from sagascope_collector.analysis.clocks import Bound, Pair
 from sagascope_collector.analysis.learned_plan import SagaSample
-from sagascope_collector.analysis.model import Plan, Step
+from sagascope_collector.analysis.model import FORWARD_TYPES, Plan, Step
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 
 MIN_SAMPLES = 20
@@ -123,8 +123,8 @@ def _transition_limits(samples: Iterable[SagaSample], shortest: float) -> dict[s
     waits: dict[str, list[int]] = {}
     for sample in samples:
         for each, after in learned_plan.following(sample.steps):
-            is_last_forward = each.type in learned_plan.FORWARD_TYPES and not sample.completed
-            if is_last_forward and (after is None or after.type not in learned_plan.FORWARD_TYPES):
+            is_last_forward = each.type in FORWARD_TYPES and not sample.completed
+            if is_last_forward and (after is None or after.type not in FORWARD_TYPES):
                 continue
             next_at = after.called_at if after else sample.ended_at
             waits.setdefault(each.name, []).append(max(next_at - each.finished_at, 0))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from sagascope import semconv
 from sagascope_collector.analysis import ledger, plans
@@ -25,9 +25,6 @@ from sagascope_collector.analysis.model import (
 from sagascope_collector.analysis.spans import SpanTree, keyed, process_key, processes
 from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.records import Instance, Process, Span
-
-COMPENSATING_TYPES = (semconv.TYPE_COMPENSATION, semconv.TYPE_ROLLBACK)
-"""Types of steps that compensate."""
 
 
 class StepAttempt(NamedTuple):
@@ -55,6 +52,15 @@ class Finding:
     """A second attempt that the finding is based on."""
     due: int | None = None
     """The deadline of the missing event."""
+
+    @classmethod
+    def of_attempt(
+        cls, reason: AttentionCode, subject: StepAttempt, service: str | None, since: int, confidence: Confidence,
+        process: Process | None = None, other: StepAttempt | None = None, due: int | None = None,
+    ) -> Self:  # fmt: skip
+        """Returns a finding about an attempt: its step and phase."""
+        step = subject.step
+        return cls(reason, step.phase, step.name, service, since, confidence, subject, process, other, due)
 
 
 class Case:
@@ -147,7 +153,7 @@ class Case:
         if not in_flight_attempt:
             return []
         current = [each for each in in_flight_attempt if not self._is_superseded(each)]
-        if self.is_compensating and (undoing := [each for each in current if each.step.type in COMPENSATING_TYPES]):
+        if self.is_compensating and (undoing := [each for each in current if each.step.phase is Phase.COMPENSATION]):
             current = undoing
         elif self.is_compensating and self.next_compensation:
             current = []
@@ -241,7 +247,7 @@ class Case:
         done = [
             each
             for each in self.step_attempts
-            if each.attempt.state is AttemptState.OK and (each.step.type in COMPENSATING_TYPES) is self.is_compensating
+            if each.attempt.state is AttemptState.OK and each.step.phase is self.phase
         ]
         return self._furthest(done) if done else self.ended_last
 
@@ -265,7 +271,7 @@ class Case:
         """The latest failed step that neither succeeded later nor was compensated or passed by."""
         for each in reversed(self.step_attempts):
             step, attempt = each
-            if (step.type in COMPENSATING_TYPES) is not self.is_compensating or attempt is not step.attempts[-1]:
+            if step.phase is not self.phase or attempt is not step.attempts[-1]:
                 continue
             if step.state in (StepState.FAILED, StepState.UNKNOWN) and not self._is_left_behind(each):
                 return each
@@ -312,8 +318,3 @@ class Case:
         """The step of this name with the latest attempt."""
         tried = [each.step for each in self.step_attempts if each.step.name == name]
         return tried[-1] if tried else None
-
-
-def phase_of(step: Step) -> Phase:
-    """The phase of a step."""
-    return Phase.COMPENSATION if step.type in COMPENSATING_TYPES else Phase.FORWARD

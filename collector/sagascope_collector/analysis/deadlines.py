@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from sagascope_collector.analysis import ledger
-from sagascope_collector.analysis.case import Case, Finding, StepAttempt, phase_of
+from sagascope_collector.analysis.case import Case, Finding, StepAttempt
 from sagascope_collector.analysis.model import Attempt, AttemptState, Phase
 from sagascope_collector.analysis.plans import COMPENSABLE_STATES
 from sagascope_collector.analysis.values import MAX_TIMESTAMP_NS
@@ -44,6 +44,11 @@ def of_attempt(case: Case, in_flight_attempt: StepAttempt) -> Deadline:
         pause = max(LOGGED_PAUSE_SECONDS, deadline.seconds, case.saga.longest_pause or 0)
         return deadline._replace(start=attempt.logged_until, seconds=pause)
     return deadline._replace(start=max(start, _latest_inside(case, in_flight_attempt)))
+
+
+def is_late(case: Case, deadline: Deadline) -> bool:
+    """Whether a deadline has passed."""
+    return case.clock.is_late(deadline.start, deadline.seconds)
 
 
 def of_next(case: Case, step: str | None, start: int) -> Deadline:
@@ -127,8 +132,7 @@ def is_overdue(case: Case, failed: StepAttempt) -> bool:
         return False
     if failed.attempt.retry_in is None and any(_is_parallel(case, failed, each) for each in case.in_flight):
         return False
-    deadline = deadline_of_retry(case, failed)
-    return case.clock.is_late(deadline.start, deadline.seconds)
+    return is_late(case, deadline_of_retry(case, failed))
 
 
 def deadline_of_retry(case: Case, failed: StepAttempt) -> Deadline:
@@ -215,12 +219,11 @@ def retried_rows(case: Case) -> Iterator[StepAttempt]:
 
 def _is_compensated(case: Case, failed: StepAttempt) -> bool:
     """Whether a compensation of this step or of the saga followed."""
-    if phase_of(failed.step) is Phase.COMPENSATION:
+    if failed.step.phase is Phase.COMPENSATION:
         return False
     finished_at = failed.attempt.finished_at or 0
     return any(
-        phase_of(each.step) is Phase.COMPENSATION and each.attempt.called_at >= finished_at
-        for each in case.step_attempts
+        each.step.phase is Phase.COMPENSATION and each.attempt.called_at >= finished_at for each in case.step_attempts
     )
 
 
@@ -250,7 +253,7 @@ def forecast(case: Case, failed: StepAttempt) -> Forecast | None:
     if next_attempt <= case.clock.now:
         return None
     case.clock.reevaluate_at(next_attempt)
-    forward = phase_of(failed.step) is Phase.FORWARD
+    forward = failed.step.phase is Phase.FORWARD
     committed = [entry for _, entry in case.effects if entry.state in COMPENSABLE_STATES and entry.compensation]
     compensated = {entry.step for entry in committed} - {failed.step.name}
     ends = _last_attempt_ends(case, failed, next_attempt)

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 from sagascope import semconv
 from sagascope_collector.analysis import ledger
-from sagascope_collector.analysis.case import COMPENSATING_TYPES, Case, Finding, StepAttempt, phase_of
+from sagascope_collector.analysis.case import Case, Finding, StepAttempt
 from sagascope_collector.analysis.context import IN_TRANSIT_SECONDS
-from sagascope_collector.analysis.deadlines import Deadline, is_overdue, of_attempt, of_next
+from sagascope_collector.analysis.deadlines import is_late, is_overdue, of_attempt, of_next
 from sagascope_collector.analysis.ledger import StepEffect, effective_attempts, took_effect_after
 from sagascope_collector.analysis.model import Attempt, AttemptState, Confidence, LedgerState, Phase, Step, StepState
 from sagascope_collector.analysis.plans import COMPENSABLE_STATES
@@ -18,12 +18,12 @@ def applied_twice(case: Case) -> Finding | None:
     for effect in reversed(case.step_effects):
         pair = _executed_twice(effect, case.saga.restarts)
         if pair is not None:
-            return _twice(case, effect.name, pair)
+            return _twice(case, pair)
     for step in case.saga.steps:
-        if step.type in COMPENSATING_TYPES:
+        if step.phase is Phase.COMPENSATION:
             pair = _compensated_twice(step, case.step_effects)
             if pair is not None:
-                return _twice(case, step.name, pair)
+                return _twice(case, pair)
     return None
 
 
@@ -56,20 +56,13 @@ def _compensated_twice(step: Step, step_effects: Sequence[StepEffect]) -> tuple[
     return None
 
 
-def _twice(case: Case, name: str, pair: tuple[Attempt, Attempt]) -> Finding:
+def _twice(case: Case, pair: tuple[Attempt, Attempt]) -> Finding:
     step_attempts = {id(each.attempt): each for each in case.step_attempts}
     first, second = (step_attempts[id(attempt)] for attempt in pair)
-    return Finding(
-        AttentionCode.APPLIED_TWICE,
-        phase_of(second.step),
-        name,
-        second.attempt.process.service or None,
-        case.stopped,
-        # the missing records may include a compensation between the two
-        Confidence.POSSIBLE if case.saga.lacks_records else Confidence.CERTAIN,
-        subject=second,
-        other=first,
-    )
+    # the missing records may include a compensation between the two
+    confidence = Confidence.POSSIBLE if case.saga.lacks_records else Confidence.CERTAIN
+    service, reason = second.attempt.process.service or None, AttentionCode.APPLIED_TWICE
+    return Finding.of_attempt(reason, second, service, case.stopped, confidence, other=first)
 
 
 def compensation_failed(case: Case) -> Finding | None:
@@ -77,18 +70,17 @@ def compensation_failed(case: Case) -> Finding | None:
     for each in reversed(case.step_attempts):
         step, attempt = each
         if (
-            step.type not in COMPENSATING_TYPES
+            step.phase is not Phase.COMPENSATION
             or attempt is not step.attempts[-1]
             or step.state is not StepState.FAILED
         ):
             continue
         if _is_committed(case, step) and _has_failed_for_good(case, attempt):
-            since, service = case.stopped, case.service_of(step.name)
-            reason, phase = AttentionCode.COMPENSATION_FAILED, Phase.COMPENSATION
+            service, reason = case.service_of(step.name), AttentionCode.COMPENSATION_FAILED
             # the missing records may include a later attempt
             is_doubtful = case.saga.lacks_records and not ledger.is_last_allowed(attempt)
             confidence = Confidence.POSSIBLE if is_doubtful else Confidence.CERTAIN
-            return Finding(reason, phase, step.name, service, since, confidence, subject=each)
+            return Finding.of_attempt(reason, each, service, case.stopped, confidence)
     return None
 
 
@@ -159,10 +151,7 @@ def in_doubt(case: Case) -> Finding | None:
         if _decision_is_late(case, step):
             reported_at = case.reported_since(step.service, attempt.finished_at or 0)
             confidence = Confidence.LIKELY if reported_at else Confidence.POSSIBLE
-            since = case.stopped
-            return Finding(
-                AttentionCode.IN_DOUBT, Phase.FORWARD, step.name, step.service, since, confidence, subject=each
-            )
+            return Finding.of_attempt(AttentionCode.IN_DOUBT, each, step.service, case.stopped, confidence)
     return None
 
 
@@ -171,14 +160,10 @@ def _decision_is_late(case: Case, prepared: Step) -> bool:
     votes = [each for each in case.step_attempts if each.step.type in TWO_PHASE_TYPES]
     for each in votes:
         missing = each.step.type == semconv.TYPE_PREPARE and each.attempt.state is AttemptState.IN_FLIGHT
-        if missing and not _is_late(case, of_attempt(case, each)):
+        if missing and not is_late(case, of_attempt(case, each)):
             return False
     since = max((each.attempt.finished_at or 0 for each in votes), default=0)
-    return _is_late(case, of_next(case, prepared.name, since))
-
-
-def _is_late(case: Case, deadline: Deadline) -> bool:
-    return case.clock.is_late(deadline.start, deadline.seconds)
+    return is_late(case, of_next(case, prepared.name, since))
 
 
 def mixed_outcome(case: Case) -> Finding | None:

@@ -11,7 +11,16 @@ from sagascope import semconv
 from sagascope_collector.analysis import clocks
 from sagascope_collector.analysis.clocks import Bound, Pair
 from sagascope_collector.analysis.ledger import has_ended
-from sagascope_collector.analysis.model import AttemptState, Plan, PlannedStep, Saga, Status, Step, StepState
+from sagascope_collector.analysis.model import (
+    FORWARD_TYPES,
+    AttemptState,
+    Plan,
+    PlannedStep,
+    Saga,
+    Status,
+    Step,
+    StepState,
+)
 from sagascope_collector.analysis.spans import SpanTree, keyed
 from sagascope_collector.records import SagaKey
 
@@ -113,8 +122,6 @@ MAX_COMPARED_PAIRS = 1_000_000
 
 SAGA_END = ""
 """Stands for the saga's end among the successors of a step."""
-
-FORWARD_TYPES = (semconv.TYPE_ACTION, semconv.TYPE_COMMIT)
 
 StepPair = tuple[str, str]
 

@@ -180,7 +180,7 @@ def customer_line(saga: Saga, executed_twice: Phase | None = None) -> Text:
         executed_twice: The phase in which a step was executed twice; None if none was.
     """
     if saga.continued_as is not None:
-        return sentences(f"The {saga.type_label} is not finished; it continues as a new run")
+        return sentences(f"The {saga.type_label} continues as a new run")
     clauses = list(_clauses(saga))
     if executed_twice is not None:
         clauses.append(_twice(saga, executed_twice))

@@ -9,6 +9,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final, NamedTuple, Self
 
+from sagascope import semconv
 from sagascope_collector.analysis.clocks import Skew
 from sagascope_collector.analysis.wording import Text, phrase, sentences
 from sagascope_collector.attention_codes import AttentionCode
@@ -16,6 +17,13 @@ from sagascope_collector.records import Log, Process, SagaKey, Span
 
 UNKNOWN_NAME: Final = "unknown"
 """The name of a saga whose name was not received."""
+
+
+COMPENSATING_TYPES: Final = (semconv.TYPE_COMPENSATION, semconv.TYPE_ROLLBACK)
+"""Types of steps that compensate."""
+
+FORWARD_TYPES: Final = (semconv.TYPE_ACTION, semconv.TYPE_COMMIT)
+"""Types of steps that commit work."""
 
 
 class Status(StrEnum):
@@ -161,6 +169,11 @@ class Step:
     compensates: str | None
     attempts: tuple[Attempt, ...]
     pivot: bool = False
+
+    @property
+    def phase(self) -> Phase:
+        """``compensation`` if the step compensates another, or is a rollback."""
+        return Phase.COMPENSATION if self.type in COMPENSATING_TYPES else Phase.FORWARD
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,17 @@ from typing import Any, Final
 from sagascope import semconv
 from sagascope_collector.analysis import ledger, values
 from sagascope_collector.analysis.ledger import StepEffect
-from sagascope_collector.analysis.model import LedgerEntry, LedgerState, Plan, PlannedStep, Status, Step, StepState
+from sagascope_collector.analysis.model import (
+    FORWARD_TYPES,
+    LedgerEntry,
+    LedgerState,
+    Phase,
+    Plan,
+    PlannedStep,
+    Status,
+    Step,
+    StepState,
+)
 from sagascope_collector.records import Attributes, Span
 
 NO_PLAN = Plan("none")
@@ -194,16 +204,13 @@ def has_unlearned_step(plan: Plan, steps: Sequence[Step]) -> bool:
     if plan.source != "learned":
         return False
     known = {step.name for step in plan.steps}
-    return any(step.attempts and step.type in _LEARNED_TYPES and step.name not in known for step in steps)
-
-
-_LEARNED_TYPES = (semconv.TYPE_ACTION, semconv.TYPE_COMMIT)
+    return any(step.attempts and step.type in FORWARD_TYPES and step.name not in known for step in steps)
 
 
 def waiting(plan: Plan, steps: Sequence[Step]) -> list[PlannedStep]:
     """Returns the planned steps that can start, in plan order; skipped steps only if no others are left."""
     done = _done(steps)
-    started = {step.name for step in steps if step.attempts and is_forward(step)}
+    started = {step.name for step in steps if step.attempts and step.phase is Phase.FORWARD}
     befores = prerequisites(plan)
     open_steps = [step for step in plan.steps if step.name not in done]
     latest_success = _passed(befores, started)
@@ -212,16 +219,11 @@ def waiting(plan: Plan, steps: Sequence[Step]) -> list[PlannedStep]:
     return ahead or [step for step in open_steps if not step.optional]
 
 
-def is_forward(step: Step) -> bool:
-    """Whether a step is forward work of the plan, not a compensation."""
-    return step.type in (semconv.TYPE_ACTION, semconv.TYPE_PREPARE, semconv.TYPE_COMMIT)
-
-
 def _done(steps: Iterable[Step]) -> set[str]:
     """The names of steps whose repetitions are all done; a two-phase commit is done with its commit."""
     states: dict[str, list[Step]] = {}
     for step in steps:
-        if is_forward(step) and step.attempts:
+        if step.phase is Phase.FORWARD and step.attempts:
             states.setdefault(step.name, []).append(step)
     return {name for name, step_attempts in states.items() if _all_done(step_attempts)}
 
@@ -278,14 +280,14 @@ def _passed(befores: Mapping[str, frozenset[str]], started: Iterable[str]) -> se
 
 def unseen_required_steps(plan: Plan, steps: Sequence[Step]) -> list[str]:
     """Returns the required steps without a received record, although a step that waits for them has started."""
-    started = {step.name for step in steps if step.attempts and is_forward(step)}
+    started = {step.name for step in steps if step.attempts and step.phase is Phase.FORWARD}
     latest_success = dependencies(plan, started) - started
     return [step.name for step in plan.steps if step.name in latest_success and not step.optional]
 
 
 def passed_failures(plan: Plan, steps: Sequence[Step]) -> list[str]:
     """Returns the required steps with received failures only, although a step that waits for them has started."""
-    forward = [step for step in steps if step.attempts and is_forward(step)]
+    forward = [step for step in steps if step.attempts and step.phase is Phase.FORWARD]
     failed = {step.name for step in forward} - {step.name for step in forward if step.state is not StepState.FAILED}
     passed = dependencies(plan, {step.name for step in forward}) & failed if failed else failed
     return [step.name for step in plan.steps if step.name in passed and not step.optional]

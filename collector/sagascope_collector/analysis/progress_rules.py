@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from sagascope_collector.analysis import deadlines, ledger, plans
-from sagascope_collector.analysis.case import Case, Finding, StepAttempt, phase_of
+from sagascope_collector.analysis.case import Case, Finding, StepAttempt
 from sagascope_collector.analysis.context import IN_TRANSIT_SECONDS
 from sagascope_collector.analysis.deadlines import Deadline
 from sagascope_collector.analysis.model import Attempt, AttemptState, BlockReport, Confidence
@@ -70,7 +70,7 @@ def _lost_holder(case: Case, in_flight_attempt: StepAttempt) -> Process | None:
     if case.liveness.is_lost(holder):
         return None if _may_be_retried(case, in_flight_attempt, holder) else holder
     executor = in_flight_attempt.attempt.process
-    if case.liveness.is_lost(executor) and _is_late(case, deadlines.of_attempt(case, in_flight_attempt)):
+    if case.liveness.is_lost(executor) and deadlines.is_late(case, deadlines.of_attempt(case, in_flight_attempt)):
         return executor
     return None
 
@@ -94,13 +94,10 @@ def _may_be_retried(case: Case, in_flight_attempt: StepAttempt, executor: Proces
 
 
 def _lost(case: Case, in_flight_attempt: StepAttempt, process: Process) -> Finding:
-    step, attempt = in_flight_attempt
-    since = attempt.started_at + attempt.offset
-    service, confidence = process.service or None, _confidence_of_loss(case, process, since)
-    reason = AttentionCode.INSTANCE_LOST
-    return Finding(
-        reason, phase_of(step), step.name, service, since, confidence, subject=in_flight_attempt, process=process
-    )
+    since = in_flight_attempt.attempt.started_at + in_flight_attempt.attempt.offset
+    confidence = _confidence_of_loss(case, process, since)
+    service, reason = process.service or None, AttentionCode.INSTANCE_LOST
+    return Finding.of_attempt(reason, in_flight_attempt, service, since, confidence, process)
 
 
 def _confidence_of_loss(case: Case, process: Process, since: int) -> Confidence:
@@ -148,19 +145,10 @@ def _retrier_lost(case: Case) -> Finding | None:
     found = deadlines.lost_retrier(case)
     if found is None or not case.clock.has_elapsed(case.since, IN_TRANSIT_SECONDS):
         return None
-    (step, attempt), process = found
-    since, reason = attempt.finished_at or attempt.called_at, AttentionCode.INSTANCE_LOST
+    failed, process = found
+    since, reason = failed.attempt.finished_at or failed.attempt.called_at, AttentionCode.INSTANCE_LOST
     confidence = _confidence_of_loss(case, process, since)
-    return Finding(
-        reason,
-        phase_of(step),
-        step.name,
-        process.service or None,
-        since,
-        confidence,
-        StepAttempt(step, attempt),
-        process,
-    )
+    return Finding.of_attempt(reason, failed, process.service or None, since, confidence, process)
 
 
 def hung(case: Case) -> Finding | None:
@@ -172,17 +160,15 @@ def hung(case: Case) -> Finding | None:
             if not _is_child_stuck(case, each.attempt):
                 continue
             return _hung(case, each, Confidence.LIKELY, None)
-        if _is_late(case, deadline):
+        if deadlines.is_late(case, deadline):
             return _hung(case, each, _confidence_of_hang(case, each), due)
     return None
 
 
 def _hung(case: Case, in_flight_attempt: StepAttempt, confidence: Confidence, due: int | None) -> Finding:
-    step, attempt = in_flight_attempt
-    since, service = attempt.started_at + attempt.offset, case.service_of(step.name)
-    return Finding(
-        AttentionCode.HUNG, phase_of(step), step.name, service, since, confidence, subject=in_flight_attempt, due=due
-    )
+    attempt, service = in_flight_attempt.attempt, case.service_of(in_flight_attempt.step.name)
+    since = attempt.started_at + attempt.offset
+    return Finding.of_attempt(AttentionCode.HUNG, in_flight_attempt, service, since, confidence, due=due)
 
 
 def _is_child_stuck(case: Case, attempt: Attempt) -> bool:
@@ -225,7 +211,7 @@ def next_step_missing(case: Case) -> Finding | None:
     wanted = awaited(case)
     if wanted is None:
         return _no_progress(case)
-    if wanted.is_close or not _is_late(case, wanted.deadline):
+    if wanted.is_close or not deadlines.is_late(case, wanted.deadline):
         return None
     last = wanted.failed or case.last
     step = wanted.step or (last.step.name if last else None)
@@ -240,7 +226,7 @@ def _no_progress(case: Case) -> Finding | None:
     deadline = deadlines.of_next(case, None, case.since)
     if not deadline.known:
         deadline = Deadline(case.since, max(pause, UNKNOWN_TYPE_PAUSE_SECONDS), known=False)
-    if not _is_late(case, deadline):
+    if not deadlines.is_late(case, deadline):
         return None
     step = case.last.step.name if case.last else None
     finding = _missing(case, AttentionCode.NEXT_STEP_MISSING, Awaited(None, deadline, unknown=True), step)
@@ -250,7 +236,7 @@ def _no_progress(case: Case) -> Finding | None:
 def never_closed(case: Case) -> Finding | None:
     """All planned steps, or all compensations, have succeeded, and the saga was not closed in time."""
     wanted = awaited(case)
-    if wanted is None or not wanted.is_close or not _is_late(case, wanted.deadline):
+    if wanted is None or not wanted.is_close or not deadlines.is_late(case, wanted.deadline):
         return None
     finding = _missing(case, AttentionCode.NEVER_CLOSED, wanted, case.last.step.name if case.last else None)
     return replace(finding, confidence=Confidence.POSSIBLE) if case.unseen_steps else finding
@@ -325,20 +311,14 @@ def _awaited_name(case: Case) -> str | None:
     return last.step.name if last else None
 
 
-def _is_late(case: Case, deadline: Deadline) -> bool:
-    return case.clock.is_late(deadline.start, deadline.seconds)
-
-
 def retrying(case: Case) -> Finding | None:
     """A step keeps failing, and its next attempt is in flight or not overdue."""
     for each in deadlines.retried_rows(case):
         if deadlines.is_overdue(case, each):
             continue
-        step = each.step
-        first, service = deadlines.failed_in_a_row(each)[0].attempt, case.service_of(step.name)
+        first, service = deadlines.failed_in_a_row(each)[0].attempt, case.service_of(each.step.name)
         since = first.finished_at or first.called_at
-        confidence = _confidence_of_retry(case, each)
-        return Finding(AttentionCode.RETRYING, phase_of(step), step.name, service, since, confidence, subject=each)
+        return Finding.of_attempt(AttentionCode.RETRYING, each, service, since, _confidence_of_retry(case, each))
     return None
 
 

@@ -6,6 +6,7 @@ from sagascope import semconv
 from sagascope_collector.analysis import values
 from sagascope_collector.analysis.attempts import AttemptContext, StepKey, Views, attempt
 from sagascope_collector.analysis.model import (
+    COMPENSATING_TYPES,
     Attempt,
     AttemptState,
     AwaitedEvent,
@@ -14,6 +15,7 @@ from sagascope_collector.analysis.model import (
     LedgerState,
     MixedOutcome,
     Participant,
+    Phase,
     Plan,
     Step,
     StepState,
@@ -27,9 +29,6 @@ _STATES = {
     AttemptState.ERROR: StepState.FAILED,
     AttemptState.UNKNOWN: StepState.UNKNOWN,
 }
-
-
-COMPENSATING_TYPES = (semconv.TYPE_COMPENSATION, semconv.TYPE_ROLLBACK)
 
 
 def tried(collected: Mapping[StepKey, list[Views]], about: AttemptContext, plan: Plan) -> list[Step]:
@@ -103,7 +102,7 @@ def settled(steps: Sequence[Step], ledger: Iterable[LedgerEntry], plan: Plan, *,
 
 
 def _can_be_compensated(step: Step) -> bool:
-    return step.type not in (semconv.TYPE_COMPENSATION, semconv.TYPE_ROLLBACK) and step.state is StepState.DONE
+    return step.phase is Phase.FORWARD and step.state is StepState.DONE
 
 
 def _compensated(step: Step) -> Step:
