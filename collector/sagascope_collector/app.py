@@ -24,9 +24,8 @@ from sagascope_collector.api import ReadLimits, create_api, present
 from sagascope_collector.cli import serve as cli
 from sagascope_collector.client.hosts import KnownHosts
 from sagascope_collector.configuration import Configuration
-from sagascope_collector.durations import NANOSECONDS_PER_SECOND
-from sagascope_collector.errors import PortTaken, StorageUnavailable
-from sagascope_collector.health import IngestOutages, ProcessHealth
+from sagascope_collector.errors import PortTaken
+from sagascope_collector.health import IngestOutages, ProcessHealth, SignsOfLife
 from sagascope_collector.http_server import Server, address_of, listen, port_taken, server
 from sagascope_collector.incidents import FailureRates, Incidents
 from sagascope_collector.ingest import Ingest, Limits
@@ -41,11 +40,8 @@ from sagascope_collector.storage import Storage
 
 Clock = Callable[[], int]
 
-ALIVE_INTERVAL_SECONDS: Final = 2.0
-"""The interval at which the collector records that it is alive: the resolution of the time of a crash."""
-
-INGEST_STALL_NS: Final = 5 * NANOSECONDS_PER_SECOND
-"""An ingest outage starts when a request waits longer than this."""
+CERTIFICATES_INTERVAL_SECONDS: Final = 2.0
+"""The interval at which changed certificates are looked for."""
 
 MAX_HEALTHY_LAG_SECONDS: Final = 30.0
 """A collector with a greater lag is unhealthy, and sends no dead man's signal."""
@@ -132,7 +128,8 @@ class Collector:
             self._alerts.start()
         await ports.grpc_server.start()
         serving = [asyncio.create_task(http.serve([ports.otlp_http])), asyncio.create_task(api.serve([ports.api]))]
-        alive = asyncio.create_task(self._stay_alive())
+        signs = SignsOfLife(self._outages, self._storage, self._ingest.oldest, self._health.tried, self._clock)
+        periodic = [asyncio.create_task(signs.run()), asyncio.create_task(self._renew_certificates())]
         stopped = _stop_signal()
         addresses = ports.addresses()
         self._health.listens(addresses["otlp_http"], addresses["otlp_grpc"])
@@ -141,7 +138,8 @@ class Collector:
         self._health.stop()
         http.should_exit = api.should_exit = True
         await asyncio.gather(ports.grpc_server.stop(DRAIN_SECONDS), *serving)
-        alive.cancel()
+        for task in periodic:
+            task.cancel()
         if not await asyncio.to_thread(self._ingest.close, DRAIN_SECONDS):
             _log.error("Queued requests could not be stored within %s s.", DRAIN_SECONDS)
         await asyncio.to_thread(self._projection.stop)
@@ -255,24 +253,10 @@ class Collector:
             temporary.write_text(json.dumps(addresses), encoding="utf-8")
             temporary.rename(file)
 
-    async def _stay_alive(self) -> None:
-        while True:
-            try:
-                await asyncio.to_thread(self._record_alive)
-                self._health.tried(None)
-            except StorageUnavailable as error:
-                self._health.tried(str(error))
-            await asyncio.sleep(ALIVE_INTERVAL_SECONDS)
-
-    def _record_alive(self) -> None:
-        if self._configuration.tls:
-            self._configuration.tls.renew()
-        self._outages.alive()
-        self._storage.outages.stay_alive(self._clock())
-        oldest = self._ingest.oldest()
-        if oldest is not None and self._clock() - oldest > INGEST_STALL_NS:
-            self._outages.refused(since=oldest)
-        self._outages.keep()
+    async def _renew_certificates(self) -> None:
+        while self._configuration.tls:
+            await asyncio.to_thread(self._configuration.tls.renew)
+            await asyncio.sleep(CERTIFICATES_INTERVAL_SECONDS)
 
 
 def run(settings: Settings, announce: cli.Announce, *, clock: Clock = time.time_ns) -> None:

@@ -1,5 +1,6 @@
 """The health of the running process: ingest outages, and what the API reports of queues and lag."""
 
+import asyncio
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -7,6 +8,7 @@ from typing import Final
 from sagascope_collector.analysis.wording import dated
 from sagascope_collector.client import schemas
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
+from sagascope_collector.errors import StorageUnavailable
 from sagascope_collector.ingest import Ingest
 from sagascope_collector.projection import Projection
 from sagascope_collector.storage import Storage
@@ -26,6 +28,12 @@ STOPPED_NS: Final = 5_000_000_000
 
 MAX_RETURN_NS: Final = 30_000_000_000
 """Maximum time that is allowed for senders to retry after an outage; it never exceeds the outage's duration."""
+
+ALIVE_INTERVAL_SECONDS: Final = 2.0
+"""The interval at which the collector records that it is alive: the resolution of the time of a crash."""
+
+INGEST_STALL_NS: Final = 5 * NANOSECONDS_PER_SECOND
+"""An ingest outage starts when a request waits longer than this."""
 
 NOTICE_NS: Final = 3_600_000_000_000
 """Time for which an ended outage is reported."""
@@ -126,6 +134,60 @@ class IngestOutages:
         if interval := self._interval():
             self._known = (*self._known, interval)[-MAX_INTERVALS:]
         self._current = None
+
+
+class SignsOfLife:
+    """Records periodically that this process runs, and whether a request has to wait too long."""
+
+    def __init__(
+        self,
+        outages: IngestOutages,
+        storage: Storage,
+        oldest: Callable[[], int | None],
+        tried: Callable[[str | None], None],
+        clock: Callable[[], int],
+    ) -> None:
+        """Creates the task; `run` runs it.
+
+        Args:
+            outages: the outages to record in.
+            storage: the storage that keeps them.
+            oldest: returns when the request that waits longest was received; None: none waits.
+            tried: is called with the result of each write: the error, or None if it succeeded.
+            clock: returns nanoseconds since 1970.
+        """
+        self._outages = outages
+        self._storage = storage
+        self._oldest = oldest
+        self._tried = tried
+        self._clock = clock
+
+    async def run(self, interval_seconds: float = ALIVE_INTERVAL_SECONDS) -> None:
+        """Runs until it is cancelled. A slow write delays no sign of life: that would look like a stopped process."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._note(interval_seconds))
+            tasks.create_task(self._store(interval_seconds))
+
+    async def _note(self, interval_seconds: float) -> None:
+        while True:
+            self._outages.alive()
+            oldest = self._oldest()
+            if oldest is not None and self._clock() - oldest > INGEST_STALL_NS:
+                self._outages.refused(since=oldest)
+            await asyncio.sleep(interval_seconds)
+
+    async def _store(self, interval_seconds: float) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(self._write)
+                self._tried(None)
+            except StorageUnavailable as error:
+                self._tried(str(error))
+            await asyncio.sleep(interval_seconds)
+
+    def _write(self) -> None:
+        self._storage.outages.stay_alive(self._clock())
+        self._outages.keep()
 
 
 class ProcessHealth:

@@ -1,10 +1,13 @@
 """When a collector took nothing in, and what it reports of it."""
 
+import asyncio
+import itertools
+import threading
 from collections.abc import Iterator
 
 import pytest
 
-from sagascope_collector.health import MAX_RETURN_NS, STOPPED_NS, IngestOutages
+from sagascope_collector.health import MAX_RETURN_NS, STOPPED_NS, IngestOutages, SignsOfLife
 from sagascope_collector.storage import Storage
 from support.otlp import NOON, SECOND
 
@@ -106,3 +109,57 @@ def test_a_wall_clock_that_is_wrong_for_a_moment_is_no_outage(
     outages.keep()
     assert outages.intervals() == []
     assert storage.outages.since(0) == []
+
+
+def test_a_slow_write_is_no_stop_of_the_collector(
+    storage: Storage, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outages, over = made(storage, clocks), threading.Event()
+    monkeypatch.setattr(storage.outages, "stay_alive", lambda _: over.wait())
+    rounds = itertools.count(1)
+
+    async def playing() -> None:
+        enough = asyncio.Event()
+
+        def oldest() -> None:
+            """Nothing waits; two seconds pass until the next round."""
+            clocks.go_on(2 * SECOND)
+            if next(rounds) == 10:
+                enough.set()
+
+        signs = SignsOfLife(outages, storage, oldest, lambda _: None, lambda: clocks.wall)
+        running = asyncio.create_task(signs.run(0.0))
+        await asyncio.wait_for(enough.wait(), 60)
+        over.set()
+        running.cancel()
+        await asyncio.wait([running])
+
+    asyncio.run(playing())
+    assert (outages.intervals(), outages.notices()) == ([], [])
+
+
+def test_a_request_that_waits_too_long_is_an_outage_although_nothing_can_be_stored(
+    storage: Storage, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outages, over, received = made(storage, clocks), threading.Event(), clocks.wall
+    monkeypatch.setattr(storage.outages, "stay_alive", lambda _: over.wait())
+
+    async def playing() -> None:
+        refused = asyncio.Event()
+
+        def oldest() -> int:
+            if outages.intervals():
+                refused.set()
+            clocks.go_on(2 * SECOND)
+            return received
+
+        signs = SignsOfLife(outages, storage, oldest, lambda _: None, lambda: clocks.wall)
+        running = asyncio.create_task(signs.run(0.0))
+        await asyncio.wait_for(refused.wait(), 60)
+        over.set()
+        running.cancel()
+        await asyncio.wait([running])
+
+    asyncio.run(playing())
+    ((start, _),) = outages.intervals()
+    assert start == received
