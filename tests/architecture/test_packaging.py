@@ -40,13 +40,18 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
+def pip(python: Path, *words: str | Path) -> list[str | Path]:
+    """The command line of this environment's pip for another one: a copy of its own would take seconds to make."""
+    return [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python, *words]
+
+
 @pytest.fixture(scope="module")
 def empty_environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A virtual environment with the wheel and nothing else: its Python."""
     home = tmp_path_factory.mktemp("empty")
-    venv.create(home, with_pip=True)
+    venv.create(home)
     python = home / "bin" / "python"
-    run(python, "-m", "pip", "install", "--quiet", "--no-deps", wheel)
+    run(*pip(python, "install", "--quiet", "--no-deps", "--no-compile", wheel))
     return python
 
 
@@ -54,9 +59,9 @@ def empty_environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def environment_with_everything(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, and beside it the pinned dependencies of this environment, but none of its source trees."""
     home = tmp_path_factory.mktemp("whole")
-    venv.create(home, with_pip=True)
+    venv.create(home)
     python = home / "bin" / "python"
-    run(python, "-m", "pip", "install", "--quiet", "--no-deps", wheel)
+    run(*pip(python, "install", "--quiet", "--no-deps", "--no-compile", wheel))
     packages = next((home / "lib").glob("python*/site-packages"))
     (packages / "dependencies.pth").write_text("\n".join(path for path in sys.path if path.endswith("site-packages")))
     return python
@@ -96,15 +101,14 @@ def test_each_extra_is_there(extra: str) -> None:
 
 
 def test_an_empty_environment_gets_a_library_that_imports(empty_environment: Path) -> None:
-    done = subprocess.run(
-        [empty_environment, "-m", "pip", "install", "--quiet", "opentelemetry-api"], capture_output=True, text=True
-    )
+    command = pip(empty_environment, "install", "--quiet", "opentelemetry-api")
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         pytest.skip(
             "no package registry answers here, so opentelemetry-api cannot be installed into an empty environment"
         )
     run(empty_environment, "-c", "import sagascope; sagascope.Saga('payment', [])")
-    listed = run(empty_environment, "-m", "pip", "list", "--format", "freeze")
+    listed = run(*pip(empty_environment, "list", "--format", "freeze"))
     ours = {line.split("==")[0] for line in listed.split()} - {"pip", "setuptools", "wheel"}
     assert ours <= {"sagascope", "opentelemetry-api", "typing_extensions", "importlib_metadata", "zipp"}
 

@@ -12,13 +12,15 @@ from typing import Any
 import httpx
 import pytest
 
+from support import preloaded
 from support.collector import RunningCollector, running_collector
+from support.command import run
 from support.postgres import Server, running_postgres
 from support.samples import wait_until
 
 pytestmark = pytest.mark.xdist_group("postgres")
 
-COMMAND = (sys.executable, "-m", "sagascope_collector", "bridge", "postgres")
+COMMAND = ("bridge", "postgres")
 GID = r"\A(?P<name>\w+):(?P<id>\w+):(?P<participant>\w+)\Z"
 NAMES = ("wallet", "ledger")
 
@@ -42,21 +44,13 @@ def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningColle
 
 
 @contextmanager
-def bridging(
-    server: Server, collector: RunningCollector, folder: Path, *options: str
-) -> Iterator[subprocess.Popen[str]]:
+def bridging(server: Server, collector: RunningCollector, folder: Path, *options: str) -> Iterator[preloaded.Process]:
     """Runs a bridge, and kills it at the end."""
     dsns = [part for name in NAMES for part in ("--dsn", f"{name}={server.dsn(name)}")]
     command = [*COMMAND, *dsns, "--gid", GID, "--url", collector.api, "--every", "0.1", *options]
-    log = folder / "bridge.log"
-    with log.open("a") as output:
-        cursor = ["--cursor", str(folder / "cursor.json")]
-        process = subprocess.Popen([*command, *cursor], stderr=output, stdout=output, text=True)
-    try:
+    cursor = ["--cursor", str(folder / "cursor.json")]
+    with preloaded.running("sagascope_collector", *command, *cursor, log=folder / "bridge.log") as process:
         yield process
-    finally:
-        process.kill()
-        process.wait()
 
 
 def prepare(server: Server, saga: str, row: int, name: str) -> None:
@@ -278,7 +272,7 @@ def test_the_last_report_of_a_killed_coordinator_is_part_of_the_verdict(
     ],
 )
 def test_invalid_options_end_the_command_with_a_message(options: tuple[str, ...], message: str) -> None:
-    done = subprocess.run([*COMMAND, *options, "--otlp-http", "127.0.0.1:9"], capture_output=True, text=True)
+    done = run(*COMMAND, *options, "--otlp-http", "127.0.0.1:9")
     assert (done.returncode, message in done.stderr, "Traceback" in done.stderr) == (2, True, False), done.stderr
 
 

@@ -21,7 +21,7 @@ from support.receiver import wait_for
 
 pytestmark = pytest.mark.xdist_group("node")
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 
 
 @pytest.fixture

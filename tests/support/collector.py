@@ -15,8 +15,12 @@ from tempfile import TemporaryDirectory
 
 import httpx
 
+from support import preloaded
+
+Process = preloaded.Process | subprocess.Popen[str]
+
 START_WITHIN = 90.0
-STOP_WITHIN = 20.0
+STOP_WITHIN = 60.0
 
 
 @dataclass(slots=True)
@@ -27,7 +31,7 @@ class RunningCollector:
     otlp_http: str
     otlp_grpc: str
     db: Path
-    process: subprocess.Popen[str]
+    process: Process
     log: Path
 
     def stop(self, number: int = signal.SIGTERM) -> int:
@@ -55,6 +59,7 @@ def running_collector(
     addresses: Mapping[str, str] | None = None,
     tls: ssl.SSLContext | None = None,
     probe: str = "/readyz",
+    own_python: bool = False,
 ) -> Iterator[RunningCollector]:
     """Start a collector, wait for its /readyz, and stop it at the end.
 
@@ -66,24 +71,29 @@ def running_collector(
         addresses: HOST:PORT by option name (`otlp_grpc`, `otlp_http`, `api`), to come back on the same ports.
         tls: what to ask over, if `options` make it speak TLS.
         probe: what is waited for; ``/healthz`` for a collector that runs, but is not ready.
+        own_python: start a Python of its own, which is slower: where the start itself is tested.
     """
     if folder is None:
         with (
             TemporaryDirectory() as name,
-            running_collector(Path(name), *options, db=db, environment=environment, addresses=addresses) as collector,
+            running_collector(
+                Path(name),
+                *options,
+                db=db,
+                environment=environment,
+                addresses=addresses,
+                tls=tls,
+                probe=probe,
+                own_python=own_python,
+            ) as collector,
         ):
             yield collector
         return
     database, log, ready = db or folder / "sagascope.duckdb", folder / "collector.log", folder / "ready.json"
     ready.unlink(missing_ok=True)
+    command = serve_command(database, "--ready-file", str(ready), *options, addresses=addresses)
     with log.open("a") as output:
-        process = subprocess.Popen(
-            serve_command(database, "--ready-file", str(ready), *options, addresses=addresses),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={**os.environ, **(environment or {})},
-        )
+        process = _start(command, output.fileno(), environment, own_python)
     try:
         yield _ready(process, ready, database, log, tls, probe)
     finally:
@@ -96,6 +106,14 @@ def running_collector(
                 process.wait()
 
 
+def _start(command: Sequence[str], output: int, environment: Mapping[str, str] | None, own_python: bool) -> Process:
+    if own_python or not preloaded.is_possible(environment):
+        return subprocess.Popen(
+            command, stdout=output, stderr=output, text=True, env={**os.environ, **(environment or {})}
+        )
+    return preloaded.start(*command[2:], stdout=output, stderr=output, environment=environment)
+
+
 def serve_command(db: Path | str, *options: str, addresses: Mapping[str, str] | None = None) -> Sequence[str]:
     """The command line of a collector; ports that are not given are free ones."""
     places = {"otlp_grpc": "127.0.0.1:0", "otlp_http": "127.0.0.1:0", "api": "127.0.0.1:0", **(addresses or {})}
@@ -104,7 +122,7 @@ def serve_command(db: Path | str, *options: str, addresses: Mapping[str, str] | 
 
 
 def _ready(
-    process: subprocess.Popen[str], ready: Path, db: Path, log: Path, tls: ssl.SSLContext | None, probe: str
+    process: Process, ready: Path, db: Path, log: Path, tls: ssl.SSLContext | None, probe: str
 ) -> RunningCollector:
     deadline = time.monotonic() + START_WITHIN
     while not ready.exists():
@@ -117,7 +135,7 @@ def _ready(
     return RunningCollector(api, f"{scheme}://{said['otlp_http']}", said["otlp_grpc"], db, process, log)
 
 
-def _still_starting(process: subprocess.Popen[str], log: Path, deadline: float) -> None:
+def _still_starting(process: Process, log: Path, deadline: float) -> None:
     if process.poll() is not None:
         raise RuntimeError(f"The collector ended with status {process.returncode}:\n{log.read_text()}")
     if time.monotonic() > deadline:

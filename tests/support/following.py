@@ -1,7 +1,5 @@
 """Runs a bridge to Temporal, and reads the payments that it reports from a collector."""
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,17 +7,17 @@ from typing import Any
 
 import httpx
 
-from support.clients import running
+from support import preloaded
 from support.collector import RunningCollector
 from support.samples import wait_until
 
 
 @contextmanager
-def bridging(address: str, api: str, folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+def bridging(address: str, api: str, folder: Path, *options: str) -> Iterator[preloaded.Process]:
     """Runs a bridge, and kills it at the end."""
-    command = [sys.executable, "-m", "sagascope_collector", "bridge", "temporal", "--address", address, "--url", api]
+    command = ["bridge", "temporal", "--address", address, "--url", api]
     more = ["--every", "0.2", "--cursor", str(folder / "cursor.json"), "--compensation", "refund=charge", *options]
-    with running(*command, *more, log=folder / "bridge.log") as bridge:
+    with preloaded.running("sagascope_collector", *command, *more, log=folder / "bridge.log") as bridge:
         yield bridge
 
 

@@ -113,7 +113,7 @@ def send(collector: RunningCollector, *requests: Request) -> None:
                 assert answer.status_code == httpx.codes.OK, answer.text
 
 
-def soon(asked: Callable[[], Answer], *, seconds: float = 30.0) -> Answer:
+def soon(asked: Callable[[], Answer], *, seconds: float = 60.0) -> Answer:
     """Ask until the answer is true, and give it; at the deadline the last answer."""
     deadline = time.monotonic() + seconds
     while not (answer := asked()) and time.monotonic() < deadline:

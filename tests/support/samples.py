@@ -18,7 +18,7 @@ from sagascope_samples.calls import KEY_HEADER, Order
 from sagascope_samples.chassis import Settings
 from sagascope_samples.demo import SERVICES, Address, Addresses
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 CLOSED = "http://127.0.0.1:9"
 """Where no collector listens: the services must work all the same."""
 

@@ -1,8 +1,6 @@
 """`sagascope bridge sql` against a real PostgreSQL server and a real collector."""
 
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,13 +9,14 @@ from typing import Any
 import httpx
 import pytest
 
+from support import preloaded
 from support.collector import RunningCollector, running_collector
 from support.postgres import Server
 from support.samples import wait_until
 
 pytestmark = pytest.mark.xdist_group("tables")
 
-COMMAND = (sys.executable, "-m", "sagascope_collector", "bridge", "sql")
+COMMAND = ("bridge", "sql")
 SAGAS = """
 CREATE TABLE sagas (
     id text PRIMARY KEY, type text, state text, step text, attempts int, last_error text,
@@ -49,17 +48,12 @@ def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningColle
 @contextmanager
 def bridging(
     server: Server, collector: RunningCollector, folder: Path, *options: str, mapping: str = "sagas"
-) -> Iterator[subprocess.Popen[str]]:
+) -> Iterator[preloaded.Process]:
     """Runs a bridge, and kills it at the end."""
     command = [*COMMAND, "--dsn", server.dsn("shop"), "--mapping", mapping, "--url", collector.api, "--every", "0.1"]
-    with (folder / "bridge.log").open("a") as output:
-        cursor = ["--cursor", str(folder / "cursor.json")]
-        process = subprocess.Popen([*command, *cursor, *options], stderr=output, stdout=output, text=True)
-    try:
+    cursor = ["--cursor", str(folder / "cursor.json")]
+    with preloaded.running("sagascope_collector", *command, *cursor, *options, log=folder / "bridge.log") as process:
         yield process
-    finally:
-        process.kill()
-        process.wait()
 
 
 def run(server: Server, statement: str, *values: Any) -> None:
@@ -196,5 +190,5 @@ def test_heartbeats_report_lag_and_errors(server: Server, collector: RunningColl
     ],
 )
 def test_invalid_options_end_the_command_with_a_message(options: tuple[str, ...], message: str) -> None:
-    done = subprocess.run([*COMMAND, *options, "--otlp-http", "127.0.0.1:9"], capture_output=True, text=True)
+    done = preloaded.run("sagascope_collector", *COMMAND, *options, "--otlp-http", "127.0.0.1:9")
     assert (done.returncode, message in done.stderr, "Traceback" in done.stderr) == (2, True, False), done.stderr

@@ -18,6 +18,7 @@ from sagascope import semconv
 from sagascope_collector.__main__ import build
 from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.conformance.attribute_checks import TYPES
+from support import preloaded
 from support.otlp import NOON, heartbeat, log, logs, of_saga, resource, span, span_id, trace_id, traces
 from support.otlpjson import write_json
 
@@ -228,7 +229,7 @@ def test_a_port_in_use_and_a_missing_file_are_usage_errors() -> None:
     with listening() as listener:
         taken = listener.http.removeprefix("http://")
         words = ("--otlp-http", taken, "--otlp-grpc", "127.0.0.1:0")
-        second = subprocess.run(command(*words), capture_output=True, text=True, timeout=30)
+        second = preloaded.run(*command(*words)[2:])
     assert (second.returncode, "in use" in second.stderr) == (2, True)
-    missing = subprocess.run(command("--file", "nowhere.jsonl"), capture_output=True, text=True, timeout=30)
+    missing = preloaded.run(*command("--file", "nowhere.jsonl")[2:])
     assert (missing.returncode, "cannot be read" in missing.stderr) == (2, True)

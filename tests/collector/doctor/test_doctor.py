@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from sagascope_collector.__main__ import build
 from sagascope_collector.client import Client, SagaFilters
+from support import preloaded
 from support.certificates import make_certificates
 from support.collector import RunningCollector, running_collector
 from support.payments import soon
@@ -221,10 +222,5 @@ def test_a_database_that_a_process_without_ports_holds(tmp_path: Path) -> None:
 
 
 def test_a_malformed_address_is_a_usage_error() -> None:
-    ran = subprocess.run(
-        [sys.executable, "-m", "sagascope_collector", "doctor", "--otlp-http", "nowhere"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    ran = preloaded.run("sagascope_collector", "doctor", "--otlp-http", "nowhere")
     assert (ran.returncode, "HOST:PORT" in ran.stderr) == (2, True)

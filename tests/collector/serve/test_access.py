@@ -32,7 +32,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCollect
     (folder / "change").write_text(CHANGE)
     files = ("--ingest-token-file", str(folder / "ingest"), "--change-token-file", str(folder / "change"))
     files += ("--log-level", "debug")
-    with running_collector(folder, *files, environment={"SAGASCOPE_READ_TOKEN": READ}) as collector:
+    with running_collector(folder, *files, environment={"SAGASCOPE_READ_TOKEN": READ}, own_python=True) as collector:
         yield collector
 
 

@@ -89,7 +89,7 @@ def test_an_endless_head_is_cut_off() -> None:
 def test_ten_thousand_idle_connections_keep_nobody_out(tmp_path: Path, port: str) -> None:
     """As many as may be opened, if that is fewer: both processes need some for other things."""
     count = min(10_000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 500)
-    with running_collector(tmp_path) as collector, ExitStack() as idle:
+    with running_collector(tmp_path, own_python=True) as collector, ExitStack() as idle:
         host, _, number = getattr(collector, port).removeprefix("http://").rpartition(":")
         for _ in range(count):
             idle.enter_context(socket.create_connection((host, int(number))))
@@ -122,7 +122,7 @@ def export(collector: RunningCollector, content: bytes) -> bytes:
 
 
 def test_one_client_that_floods_keeps_nobody_out_and_memory_flat(tmp_path: Path) -> None:
-    with running_collector(tmp_path, "--queue-bytes", str(MEBIBYTE)) as collector:
+    with running_collector(tmp_path, "--queue-bytes", str(MEBIBYTE), own_python=True) as collector:
         flood = list(requests(FLOOD, 1000))
         post(collector, traces(span(1)).SerializeToString())
         process = psutil.Process(collector.process.pid)

@@ -11,6 +11,7 @@ import pytest
 from sagascope_collector.ingest import Encoding, Payload, Signal
 from sagascope_collector.otlp import decode
 from sagascope_collector.storage import Storage
+from support import preloaded
 from support.collector import RunningCollector, running_collector, serve_command
 from support.otlp import NOON, of_saga, span, traces
 from support.payments import soon
@@ -31,7 +32,7 @@ def send(collector: RunningCollector, number: int) -> httpx.Response:
 def refused(db: Path) -> str:
     """What a collector says that will not start on it; the file is the same afterwards."""
     before = db.read_bytes()
-    ended = subprocess.run(serve_command(db), capture_output=True, text=True, timeout=60, check=False)
+    ended = preloaded.run(*serve_command(db)[2:])
     assert ended.returncode == 2, ended.stderr
     assert len(ended.stderr.splitlines()) == 1
     assert db.read_bytes() == before
@@ -55,7 +56,7 @@ def test_a_database_that_another_process_holds_is_taken_once_it_is_let_go(tmp_pa
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
-        ended = subprocess.run(serve_command(db), capture_output=True, text=True, timeout=60, check=False)
+        ended = preloaded.run(*serve_command(db)[2:])
         assert (ended.returncode, "in use by another process" in ended.stderr) == (2, True)
         assert str(holder.pid) in ended.stderr
         holder.communicate()

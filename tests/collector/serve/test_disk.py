@@ -44,7 +44,7 @@ def is_known(collector: RunningCollector, number: int) -> bool:
 
 
 def test_a_full_disk_is_reported_and_survived(tmp_path: Path) -> None:
-    with small_disk(tmp_path) as disk, running_collector(tmp_path, db=disk / "s.duckdb") as collector:
+    with small_disk(tmp_path) as disk, running_collector(tmp_path, db=disk / "s.duckdb", own_python=True) as collector:
         acknowledged = [number for number in range(1, 50) if send(collector, number).is_success]
         assert len(acknowledged) == 49
         filler = fill(disk)

@@ -1,11 +1,11 @@
 """`serve --keep` on a running collector: what is over is gone from lists, searches and disk, and said to be expired."""
 
-import subprocess
 from pathlib import Path
 
 import httpx
 import pytest
 
+from support import preloaded
 from support.collector import running_collector, serve_command
 from support.otlp import NOON, SECOND, of_saga, span, traces
 from support.payments import send
@@ -52,7 +52,7 @@ def found(api: httpx.Client, text: str) -> dict[str, object]:
 )
 def test_what_cannot_be_read_is_refused_at_the_start(tmp_path: Path, option: str, value: str, told: str) -> None:
     command = serve_command(tmp_path / "x.duckdb", f"{option}={value}")
-    refused = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    refused = preloaded.run(*command[2:])
     assert refused.returncode == 2
     assert value in refused.stderr
     assert told in refused.stderr

@@ -13,22 +13,21 @@ import httpx
 import pytest
 
 from sagascope_collector.storage import Storage
+from support import preloaded
 from support.collector import running_collector, serve_command
 from support.otlp import of_saga, span, traces
 
 PROTOBUF = {"content-type": "application/x-protobuf"}
 
 
-def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(*command: str) -> subprocess.CompletedProcess[str]:
     """Run a command that is expected to end at once."""
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=30, check=False, env={**os.environ, **environment}
-    )
+    return preloaded.run(*command[2:])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_both_signals_stop_it_cleanly_and_keep_everything(tmp_path: Path, number: int) -> None:
-    with running_collector(tmp_path) as collector:
+    with running_collector(tmp_path, own_python=True) as collector:
         content = traces(span(1, attributes=of_saga())).SerializeToString()
         response = httpx.post(f"{collector.otlp_http}/v1/traces", content=content, headers=PROTOBUF, trust_env=False)
         assert response.status_code == 200

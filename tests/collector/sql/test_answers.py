@@ -1,7 +1,6 @@
 """What queries answer: values as JSON, bounded in rows, bytes and time, one query at a time."""
 
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -11,6 +10,7 @@ import httpx
 import pytest
 
 from sagascope_collector.client import Client, Refused, TokenNeeded, Unavailable
+from support import preloaded
 from support.collector import RunningCollector, running_collector
 
 from .conftest import first
@@ -197,8 +197,7 @@ def test_queries_are_on_where_only_this_machine_can_ask(
 
 
 def run(collector: RunningCollector, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "sagascope_collector", "sql", *words, "--url", collector.api]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return preloaded.run("sagascope_collector", "sql", *words, "--url", collector.api)
 
 
 def test_the_command_prints_a_table_json_or_csv(collector: RunningCollector) -> None:
