@@ -1,6 +1,6 @@
 """Whatever fails while maintenance is done, all answers are as they were, and the next attempt succeeds."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from .conftest import append
 from .histories import DAY, NOW, Drawn, facts_of, fill, id_of
 
 KEEP = Keep(seconds=6 * DAY, summary_seconds=3 * DAY)
-MAX_STATEMENTS = 400
 
 
 @pytest.fixture(autouse=True)
@@ -58,26 +57,31 @@ def answers(storage: Storage, drawn: dict[SagaKey, Drawn]) -> Answers:
 
 
 def test_a_step_of_maintenance_that_fails_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each statement, and each end of a transaction, is refused once; then the step is made again."""
+    """Each statement, and each end of a transaction, is refused once after each course; then the step is made again."""
     storage, drawn = filled(":memory:")
-    failures = 0
-    while True:
-        before = answers(storage, drawn)
-        for number in range(1, MAX_STATEMENTS):
-            with _refusing(monkeypatch, number) as refused:
+    courses, failures, goes_on = set[tuple[str, ...]](), 0, True
+
+    def is_new(made: tuple[str, ...]) -> bool:
+        """Whether nothing was refused after these statements before."""
+        if made in courses:
+            return False
+        courses.add(made)
+        return True
+
+    while goes_on:
+        before, refused = answers(storage, drawn), ["the first time"]
+        while refused:
+            with _refusing(monkeypatch, is_new) as refused:
                 try:
                     goes_on = storage.maintain()
                 except StorageUnavailable:
                     assert refused
-            if not refused:
-                break
-            failures += 1
-            after = answers(storage, drawn)
-            if _is_later_piece(before, after):
-                before = after  # a piece before the one that failed was done
-            assert after == before
-        if not goes_on:
-            break
+            if refused:
+                failures += 1
+                after = answers(storage, drawn)
+                if _is_later_piece(before, after):
+                    before = after  # a piece before the one that failed was done
+                assert after == before
     assert failures > 40
     assert storage.database.rows("SELECT count(*) FROM long_running_spans") == [(4,)]
     storage.close()
@@ -117,14 +121,17 @@ def _is_later_piece(before: Answers, after: Answers) -> bool:
 
 
 @contextmanager
-def _refusing(monkeypatch: pytest.MonkeyPatch, number: int) -> Iterator[list[str]]:
-    """Refuses the n-th statement or commit within the block; returns a list that has an item once it did."""
-    refused, left = list[str](), [number]
+def _refusing(monkeypatch: pytest.MonkeyPatch, refuses: int | Callable[[tuple[str, ...]], bool]) -> Iterator[list[str]]:
+    """Refuses the n-th statement or commit within the block; returns a list that has an item once it did.
+
+    Or the first for which `refuses` is true: it is called with what was made so far, and the next.
+    """
+    refused, made = list[str](), list[str]()
     rows, arrow, insert, transaction = Database.rows, Database.arrow, Database.insert, Database.transaction
 
     def count(what: str) -> None:
-        left[0] -= 1
-        if not left[0]:
+        made.append(what)
+        if not refused and (len(made) == refuses if isinstance(refuses, int) else refuses(tuple(made))):
             refused.append(what)
             raise StorageUnavailable("The disk is full.")
 
