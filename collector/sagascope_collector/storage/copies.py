@@ -55,8 +55,6 @@ PAUSE_ROWS: int = 100_000
 MAX_PARTS_AFTER: Final = 20
 """Maximum number of parts received meanwhile that are copied before the pause."""
 
-MAX_SEQ: Final = 2**64 - 1
-
 SPARE_SHARE: Final = 1.1
 """Required free disk space, as a multiple of the file's size."""
 
@@ -138,7 +136,7 @@ class Rewriting:
             self._database.rows(SQL[f"copy_{table}"], span)
 
     def _copy_rest(self, copied: int, reopened: Sequence[SagaId]) -> None:
-        self._copy_records(copied, MAX_SEQ)  # the number of the last commit may not be known yet
+        self._copy_records(copied, 2**64 - 1)  # the number of the last commit may not be known yet
         if reopened:
             self._database.rows(SQL["delete_reopened"], settled=summaries.ids_table(reopened))
         for (table,) in self._database.rows(SQL["select_tables"]):

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from decimal import Decimal
+from functools import cached_property
 from typing import Any, Final
 
 import orjson
@@ -17,8 +18,6 @@ from sagascope_collector.storage.schema import table
 from sagascope_collector.storage.summaries import SagaRow
 
 SQL: Final = statements("incidents")
-
-ACKNOWLEDGED: Final = "acknowledged"
 
 DECIMAL_PLACES: Final = 9
 MAX_AMOUNT: Final = Decimal(10) ** 20
@@ -38,22 +37,23 @@ GROUPED: Final = (
 )
 """The field of `IncidentGroup` in each column of `group_sagas`."""
 
-Joined = Mapping[tuple[SagaKey, str], int]
-
 
 class IncidentRecords:
     """The tables of incidents in one database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._members = set(map(SagaId._make, database.rows(SQL["select_members"])))
-        """Sagas that are part of an incident, or were."""
         self._left: set[SagaId] = set()
         self.version = 0
         """A number that changes whenever the result of `groups` may have changed."""
         self.redactions = 0
         """A number that changes when an erasure has changed stored incidents."""
         self._listeners: list[Callable[[], None]] = []
+
+    @cached_property
+    def _members(self) -> set[SagaId]:
+        """Sagas that are part of an incident, or were. Read when first needed: many would delay the start."""
+        return set(map(SagaId._make, self._database.rows(SQL["select_members"])))
 
     def put(self, settled: pa.Table, rows: Sequence[SagaRow], now: int) -> bool:
         """Within a transaction: replaces these sagas with those of `rows` that need attention.
@@ -116,7 +116,7 @@ class IncidentRecords:
             self._database.count(SQL["put_incidents"], batch_incidents=table("key document", documents.items()))
             self._database.count(SQL["insert_incident_changes"], batch_changes=written)
             for each in changes:
-                if each.what == ACKNOWLEDGED:
+                if each.what == "acknowledged":
                     self._database.count(SQL["delete_incident_members"], {"key": each.incident})
                     self._database.count(SQL["insert_incident_members"], {"key": each.incident, "at": each.at})
 
@@ -158,9 +158,9 @@ def _redacted(document: str, texts: Sequence[str]) -> str:
     return orjson.dumps({**known, **without, **note}).decode()
 
 
-def _sagas_table(sagas: Mapping[SagaKey, IncidentSaga], joined: Joined, now: int) -> pa.Table:
+def _sagas_table(sagas: Mapping[SagaKey, IncidentSaga], at: Mapping[tuple[SagaKey, str], int], now: int) -> pa.Table:
     rows = [
-        (*key, *(getattr(each, name) for name in _TEXTS), each.since, joined.get((key, each.incident), now))
+        (*key, *(getattr(each, name) for name in _TEXTS), each.since, at.get((key, each.incident), now))
         for key, each in sagas.items()
     ]
     names = " ".join((*SagaKey._fields, *_TEXTS, "since", "joined_at"))

@@ -4,6 +4,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -62,8 +63,8 @@ DELETION: Final = statements("deletion")
 SNAPSHOT_COMMITS: int = 200
 """Commits after which `state` is written again; later commits are read again at the next start."""
 
-NUMBERS_READ_AT_START: int = 200_000
-"""Spans and log records whose numbers are read at start, so that their repeats are found without a query."""
+NUMBERS_READ_AT_FIRST: int = 200_000
+"""Spans and log records whose numbers are read at first, so that their repeats are found without a query."""
 
 
 class Records:
@@ -90,7 +91,6 @@ class Records:
         self._commits = 0
         ((self._first_linked, self._last_linked),) = database.rows(SQL["select_linked_bounds"])
         self._restore()
-        self._repeats = self._remembered()
 
     def may_be_linked(self, first: int, last: int) -> bool:
         """Returns whether the commits of a range may have links to sagas; most systems send none."""
@@ -210,9 +210,10 @@ class Records:
             self.seq, self.counters = seq, _sum(self.counters, Counters(*counted))
             self._commits += 1
 
-    def _remembered(self) -> repeats.Repeats:
-        """Returns the detector of repeats, with the latest records in it."""
-        first = max(self.seq - NUMBERS_READ_AT_START, 0)
+    @cached_property
+    def _repeats(self) -> repeats.Repeats:
+        """The detector of repeats. The latest records are read into it before the first append, not at the start."""
+        first = max(self.seq - NUMBERS_READ_AT_FIRST, 0)
         spans = self._database.arrow(SQL["select_late_spans"], {"seq": first})
         logs = self._database.arrow(SQL["select_late_logs"], {"seq": first})
         is_all = first == 0

@@ -129,7 +129,7 @@ def test_only_what_leaves_its_baseline_is_an_incident() -> None:
         send(collector, *baseline("late"), *refused("late", 60, ago=20 * MINUTE), *charged("late", 30, 5 * MINUTE))
         send(collector, *baseline("slow"), *refused("slow", 20))
         send(collector, *refused("new", 60))
-        soon(lambda: is_in(collector, "new", "open", 60), seconds=150)
+        soon(lambda: is_in(collector, "new", "open", 60) and is_in(collector, "slow", "open", 20), seconds=150)
         found = incidents(collector)
         assert found.keys() == {"new", "slow"}
         assert found["new"]["failure_rate"]["baseline"] is None
