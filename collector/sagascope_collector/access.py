@@ -78,7 +78,7 @@ def _check(header: str, *tokens: str | None) -> None:
     scheme, _, given = header.partition(" ")
     matches = [hmac.compare_digest(given.strip().encode(), each.encode()) for each in tokens if each]
     if scheme.lower() != "bearer" or not any(matches):
-        raise Unauthenticated("This call needs a bearer token, and it was missing or wrong.")
+        raise Unauthenticated("This call requires a bearer token; it was missing or wrong.")
 
 
 def load_token(name: str, file: Path | None, environment: Mapping[str, str]) -> str | None:
@@ -159,7 +159,7 @@ def _violation(scope: Scope, hosts: KnownHosts) -> tuple[int, SagascopeError] | 
         return refusal  # a page must ask before it uses another method
     media_type = header(scope["headers"], b"content-type").partition(";")[0].strip().lower()
     if media_type != "application/json":
-        return 415, NotJson("Send what this call needs as application/json.")
+        return 415, NotJson("The content type must be application/json.")
     return None
 
 

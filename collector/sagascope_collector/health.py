@@ -92,8 +92,8 @@ class IngestOutages:
             return []
         start, end = max(long, key=lambda each: each[1])
         return [
-            f"ingest_outage: this collector took nothing in from {dated(start)} until {dated(end)}; deadlines did not "
-            "run meanwhile, and what senders did not keep is missing."
+            f"ingest_outage: this collector ingested nothing from {dated(start)} until {dated(end)}; deadlines did not "
+            "run meanwhile, and records that senders did not keep are missing."
         ]
 
     def keep(self) -> None:

@@ -7,9 +7,8 @@ from typing import Final
 
 from sagascope_collector.alerting import messages
 from sagascope_collector.alerting.channels import CHANNELS, Connection, NotDelivered, Sender
-from sagascope_collector.alerting.decisions import Decision, decide, rests_on_absence
 from sagascope_collector.alerting.messages import Message
-from sagascope_collector.alerting.rules import Alerts, Receiver, Watchdog
+from sagascope_collector.alerting.rules import Alerts, Decision, Receiver, Watchdog, decide, rests_on_absence
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import NotFound
 from sagascope_collector.incidents import Incident, Incidents

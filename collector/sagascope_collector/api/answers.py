@@ -45,7 +45,7 @@ STATUS: Mapping[type[errors.SagascopeError], int] = {
 }
 """HTTP status of each error. Every leaf of the error tree is listed by name."""
 
-COMPLAINTS: int = 10
+MAX_LISTED_PARAMETERS: int = 10
 """Maximum number of invalid parameters that an error message lists."""
 
 KINDS: Mapping[int, tuple[str, str]] = {
@@ -59,10 +59,10 @@ KINDS: Mapping[int, tuple[str, str]] = {
 
 def register(app: FastAPI) -> None:
     """Registers handlers so that every error raised in a route of `app` is answered as a problem."""
-    app.add_exception_handler(errors.SagascopeError, _of_ours)
-    app.add_exception_handler(RequestValidationError, _of_parameters)
-    app.add_exception_handler(HTTPException, _of_framework)
-    app.add_exception_handler(Exception, _of_a_fault)
+    app.add_exception_handler(errors.SagascopeError, _answer_error)
+    app.add_exception_handler(RequestValidationError, _answer_invalid_parameters)
+    app.add_exception_handler(HTTPException, _answer_framework_error)
+    app.add_exception_handler(Exception, _answer_internal_error)
 
 
 def status_of(error: errors.SagascopeError) -> int:
@@ -77,10 +77,10 @@ def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 _DESCRIPTIONS = {
-    403: "Switched off",
-    404: "Not known",
-    422: "A parameter is unknown, missing or has a value that cannot be meant",
-    503: "Cannot answer now; the same call may succeed later",
+    403: "Disabled",
+    404: "Not found",
+    422: "A parameter is unknown or missing, or its value is invalid",
+    503: "Temporarily unavailable; a retry may succeed",
 }
 
 
@@ -92,36 +92,36 @@ def _answer(
     return Response(problem.model_dump_json(), status, headers, MEDIA_TYPE)
 
 
-def _of_ours(request: Request, error: Exception) -> Response:
+def _answer_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, errors.SagascopeError)  # noqa: S101  registered for this class only
     wait = {"Retry-After": f"{max(1, round(error.retry_after))}"} if isinstance(error, errors.Unavailable) else None
     problem = schemas.Problem.of(error, status_of(error), request.url.path)
     return Response(problem.model_dump_json(), problem.status, wait, MEDIA_TYPE)
 
 
-def _of_parameters(request: Request, error: Exception) -> Response:
+def _answer_invalid_parameters(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101  registered for this class only
-    detail = "; ".join(_complaint(each) for each in error.errors()[:COMPLAINTS])
+    detail = "; ".join(_parameter_error(each) for each in error.errors()[:MAX_LISTED_PARAMETERS])
     return _answer(request, 422, *KINDS[422], detail)
 
 
-def _of_framework(request: Request, error: Exception) -> Response:
+def _answer_framework_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  registered for this class only
     kind, title = KINDS.get(error.status_code, ("refused", error.detail))
     detail = {
-        404: f"There is no {request.url.path} here.",
+        404: f"The path {request.url.path} does not exist.",
         405: f"{request.url.path} cannot be called with {request.method}.",
     }.get(error.status_code, error.detail)
     return _answer(request, error.status_code, kind, title, detail, error.headers)
 
 
-def _of_a_fault(request: Request, error: Exception) -> Response:
+def _answer_internal_error(request: Request, error: Exception) -> Response:
     """Answers an internal error. Its details are in the collector's log and not in the answer."""
-    detail = f"A fault of the collector ({type(error).__name__}); its log says more."
-    return _answer(request, 500, "fault", "Fault", detail)
+    detail = f"Internal error ({type(error).__name__}); the log of the collector has the details."
+    return _answer(request, 500, "fault", "Internal error", detail)
 
 
-def _complaint(error: Mapping[str, Any]) -> str:
+def _parameter_error(error: Mapping[str, Any]) -> str:
     """Returns the part of an error message about one parameter, or the whole body, from an error of pydantic."""
     *_, name = map(str, error["loc"][:2])
     if error["type"] == "extra_forbidden":
@@ -167,14 +167,14 @@ def database_file(storage: Storage) -> DatabaseFile:
     Raises:
         StorageUnavailable: the copy cannot be made.
     """
-    sent = _sent(storage)
-    size = int(next(sent))
-    answer = DatabaseFile(sent)
+    parts = _size_and_pieces(storage)
+    size = int(next(parts))
+    answer = DatabaseFile(parts)
     answer.headers["Content-Length"] = str(size)
     return answer
 
 
-def _sent(storage: Storage) -> Iterator[bytes]:
+def _size_and_pieces(storage: Storage) -> Iterator[bytes]:
     """Yields the size of a copy in bytes, as text, and then its content. Deletes the copy at the end."""
     with storage.backups.copied() as copy:
         yield str(copy.stat().st_size).encode()

@@ -68,9 +68,9 @@ class Eraser:
 
     def _matching(self, request: schemas.Forget) -> list[SagaRow]:
         self._wait()
-        return [row for value in self._values(request) for row in self._found(request, value)]
+        return [row for value in self._values(request) for row in self._pages(request, value)]
 
-    def _found(self, request: schemas.Forget, value: str) -> Iterator[SagaRow]:
+    def _pages(self, request: schemas.Forget, value: str) -> Iterator[SagaRow]:
         cursor = None
         while True:
             filter_ = SagaFilters(environment=request.environment, q=value)
@@ -90,12 +90,12 @@ class Eraser:
             time.sleep(POLL_INTERVAL_SECONDS)
 
 
-def of_erasure(eraser: Eraser, read_slot: Sequence[Any]) -> APIRouter:
+def erasure_routes(eraser: Eraser, read_slot: Sequence[Any]) -> APIRouter:
     """Returns the routes; a preview takes a `read_slot`, as every read does."""
     router = new_router()
 
     @router.get("/api/v1/forget", dependencies=read_slot, **responds(schemas.Forgotten))
-    def what_would_go(asked: Annotated[OfKey, Query()]) -> Response:
+    def preview(asked: Annotated[OfKey, Query()]) -> Response:
         """Previews an erasure: every saga with a business key of this value."""
         return json(eraser.preview(schemas.Forget(**asked.model_dump())))
 

@@ -74,16 +74,16 @@ def _task(saga: model.Saga, judgement: model.Judgement) -> schemas.Task | None:
 
 
 def _look_up(of: incidents.LookUp) -> schemas.LookUp:
-    tried = of.attempt
+    attempt = of.attempt
     return schemas.LookUp(
         step=of.step,
         service=of.service or None,
-        instance=(tried.process.instance or None) if tried else None,
-        idempotency_key=tried.idempotency_key if tried else None,
-        state=tried.state.value if tried else None,
-        started_at=moment(tried.started_at) if tried else None,
-        trace_id=tried.trace_id if tried else None,
-        span_id=tried.span_id if tried else None,
+        instance=(attempt.process.instance or None) if attempt else None,
+        idempotency_key=attempt.idempotency_key if attempt else None,
+        state=attempt.state.value if attempt else None,
+        started_at=moment(attempt.started_at) if attempt else None,
+        trace_id=attempt.trace_id if attempt else None,
+        span_id=attempt.span_id if attempt else None,
     )
 
 

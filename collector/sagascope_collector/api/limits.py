@@ -38,7 +38,7 @@ class ReadSlots:
         self._free = asyncio.Semaphore(limits.readers)
         self._waiting = 0
 
-    async def taken(self) -> AsyncIterator[None]:
+    async def hold(self) -> AsyncIterator[None]:
         """Holds a slot while a route runs, but not while its answer is sent: a dependency of the scope ``function``.
 
         Raises:
@@ -53,13 +53,13 @@ class ReadSlots:
 
     async def _wait(self) -> None:
         if self._waiting >= MAX_WAITING_CALLS:
-            raise Overloaded(f"{MAX_WAITING_CALLS} calls wait already to be answered.")
+            raise Overloaded(f"{MAX_WAITING_CALLS} calls are already waiting for an answer.")
         self._waiting += 1
         try:
             async with asyncio.timeout(self._limits.seconds):
                 await self._free.acquire()
         except TimeoutError as error:
-            raise Overloaded("Others are reading; this call's turn did not come in time.") from error
+            raise Overloaded("Too many calls are reading; no read slot became free in time.") from error
         finally:
             self._waiting -= 1
 
@@ -93,18 +93,22 @@ class QuerySlot:
             async with asyncio.timeout(MAX_QUERY_WAIT_SECONDS):
                 await self._free.acquire()
         except TimeoutError as error:
-            raise Overloaded("Another query is running, and one runs at a time. Try again in a few seconds.") from error
+            raise Overloaded(
+                "Another query is running; only one runs at a time. Try again in a few seconds."
+            ) from error
         running = asyncio.get_running_loop().run_in_executor(self._thread, self._run, asked)
-        running.add_done_callback(self._ended)
+        running.add_done_callback(self._release)
         done, _ = await asyncio.wait([running], timeout=asked.timeout + QUERY_GRACE_SECONDS)
         if not done:
-            raise ReadTooLong("The query took too long and could not be interrupted yet; others wait until it ends.")
+            raise ReadTooLong(
+                "The query exceeded its timeout and is still being interrupted; further queries wait until it ends."
+            )
         return running.result()
 
     def _run(self, asked: schemas.SqlQuery) -> str:
         return self._queries.run(asked.query, limit=asked.limit, seconds=asked.timeout).json().decode()
 
-    def _ended(self, running: asyncio.Future[str]) -> None:
+    def _release(self, running: asyncio.Future[str]) -> None:
         self._free.release()
         if not running.cancelled():
             running.exception()
@@ -133,11 +137,11 @@ class BodyLimit:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Handles one request."""
-        held, more = 0, True
+        body_bytes, more = 0, True
         deadline = asyncio.get_running_loop().time() + BODY_SECONDS
 
         async def counted() -> Message:
-            nonlocal held, more
+            nonlocal body_bytes, more
             if not more:  # the message after the body is the disconnect, which may come at any time
                 return await receive()
             try:
@@ -148,9 +152,9 @@ class BodyLimit:
                     408, f"The request did not arrive within {BODY_SECONDS:.0f} s.", {"Connection": "close"}
                 ) from error
             more = message.get("more_body", False)
-            held += len(message.get("body", b""))
-            if held > MAX_BODY_BYTES:
-                raise HTTPException(413, f"This request holds more than the {MAX_BODY_BYTES} bytes that it may.")
+            body_bytes += len(message.get("body", b""))
+            if body_bytes > MAX_BODY_BYTES:
+                raise HTTPException(413, f"The body exceeds the limit of {MAX_BODY_BYTES} bytes.")
             return message
 
         await self._app(scope, counted, send)

@@ -12,7 +12,7 @@ from sagascope_collector.errors import NotFound
 from sagascope_collector.records import Facts, SagaId
 from sagascope_collector.storage import SagaRow, Storage
 
-FOUND: int = 50
+MAX_MATCHES: int = 50
 """Maximum number of sagas that a search returns."""
 
 Hits = list[tuple[str, str]]
@@ -35,13 +35,13 @@ class Lookup:
         Raises:
             NotFound: no record with this id, name, environment and run was received.
         """
-        if left := self._shrunk(name, saga_id, environment, run):
-            return present.shrunk(left.document)
+        if row := self._summary_only(name, saga_id, environment, run):
+            return present.summary_only(row.document)
         context = self.context(self.clock())
         facts, saga, runs = self._named(name, saga_id, environment, run, context)
         return present.full(saga, analysis.judge(saga, facts.instances, context), runs)
 
-    def _shrunk(self, name: str, saga_id: str, environment: str | None, run: str | None) -> SagaRow | None:
+    def _summary_only(self, name: str, saga_id: str, environment: str | None, run: str | None) -> SagaRow | None:
         """Returns the latest started of the matching sagas whose records were downsampled to a summary, else None."""
         wanted = [
             row
@@ -57,8 +57,10 @@ class Lookup:
         Raises:
             NotFound: no record with this id, name, environment and run was received, or the records were removed.
         """
-        if self._shrunk(name, saga_id, environment, run):
-            raise NotFound(f"Of the saga {name!r} with the id {saga_id!r} only the summary was kept.")
+        if self._summary_only(name, saga_id, environment, run):
+            raise NotFound(
+                f"The records of the saga {name!r} with the id {saga_id!r} were deleted; only the summary was kept."
+            )
         _, saga, _ = self._named(name, saga_id, environment, run, self.context(self.clock()))
         return otlp_json.lines(saga.spans, saga.logs)
 
@@ -70,7 +72,7 @@ class Lookup:
         Raises:
             NotFound: no saga matches.
         """
-        found = self._behind(saga_id, environment, context) or self._scrubbed(saga_id, environment, context)
+        found = self._sagas_with(saga_id, environment, context) or self._scrubbed(saga_id, environment, context)
         named = [each for each in found if each[1].key.name == name]
         wanted = [each for each in named if run is None or each[1].key.run == run]
         if not wanted:
@@ -80,43 +82,43 @@ class Lookup:
         return facts, saga, runs
 
     def _unknown(self, name: str, saga_id: str, where: str) -> str:
-        called = f"No saga {name!r} with the id {saga_id!r}{where}"
+        saga = f"No saga {name!r} with the id {saga_id!r}{where}"
         if self.storage.retention.has_expired(self.stored_as(saga_id)):
-            return f"{called} is there any more: it has expired."
-        return f"{called} was ever received."
+            return f"{saga} is stored any more: it was deleted at the end of its retention period."
+        return f"{saga} was ever received."
 
     def search(self, text: str) -> str:
         """Returns the sagas that `text` may refer to, as `schemas.SearchResult` in JSON."""
         stored = self.stored_as(text)
-        hits = self._meant(text) or (self._meant(stored) if stored != text else [])
+        hits = self._best_hits(text) or (self._best_hits(stored) if stored != text else [])
         reason = "null" if hits else f'"{self._reason(text)}"'
         matches = ",".join(f'{{"kind":"{kind}","saga":{document}}}' for kind, document in hits)
         return f'{{"matches":[{matches}],"reason":{reason}}}'
 
-    def _meant(self, text: str) -> Hits:
+    def _best_hits(self, text: str) -> Hits:
         """Returns the hits of the first reading that matches exactly, else of the first that is a prefix of an id.
 
         Single words of a sentence count only if they match exactly: the 5 in "stuck for 5 minutes" is a prefix of many
         ids.
         """
-        beginnings: Hits = []
+        prefix_hits: Hits = []
         for reading in parameters.readings(text):
             hits = self._hits(reading)
             if _exact(hits):
                 return hits
-            beginnings = beginnings or hits
-        if beginnings:
-            return beginnings
+            prefix_hits = prefix_hits or hits
+        if prefix_hits:
+            return prefix_hits
         return next(filter(None, (_exact(self._hits(word)) for word in parameters.words(text))), [])
 
     def _hits(self, reading: str) -> Hits:
-        found = [(kind, row.document) for kind, row in self.storage.search(reading, limit=FOUND)]
+        found = [(kind, row.document) for kind, row in self.storage.search(reading, limit=MAX_MATCHES)]
         return found if any(kind == "id" for kind, _ in found) else [*self._unlisted(reading), *found]
 
     def _unlisted(self, saga_id: str) -> Iterator[tuple[str, str]]:
         """Yields the sagas of this id that are stored but not yet listed."""
         context = self.context(self.clock())
-        for facts, saga in self._behind(saga_id, None, context):
+        for facts, saga in self._sagas_with(saga_id, None, context):
             yield "id", present.summary(saga, analysis.judge(saga, facts.instances, context)).model_dump_json()
 
     def _reason(self, text: str) -> schemas.NothingFound:
@@ -128,11 +130,11 @@ class Lookup:
     def _scrubbed(
         self, saga_id: str, environment: str | None, context: analysis.Context
     ) -> list[tuple[Facts, model.Saga]]:
-        """Returns the same as `_behind`, for an id that scrubbing replaced."""
+        """Returns the same as `_sagas_with`, for an id that scrubbing replaced."""
         stored = self.stored_as(saga_id)
-        return self._behind(stored, environment, context) if stored != saga_id else []
+        return self._sagas_with(stored, environment, context) if stored != saga_id else []
 
-    def _behind(
+    def _sagas_with(
         self, saga_id: str, environment: str | None, context: analysis.Context
     ) -> list[tuple[Facts, model.Saga]]:
         """Returns every saga with an id, and its facts; within an environment the latest started first."""

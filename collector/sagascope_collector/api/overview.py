@@ -75,85 +75,87 @@ def _flow(name: str, environment: str, counted: Counter[str]) -> schemas.Flow:
 
 def flow(name: str, period: int, steps: Iterable[StepStatistics], counted: Sequence[PathCount]) -> schemas.FlowInFull:
     """Returns the steps of one saga type, in parts of `period` seconds, and the paths of its sagas."""
-    told = list(steps)
+    statistics = list(steps)
     return schemas.FlowInFull(
         name=name,
         period=period,
-        steps=[_step(each) for each in told if each.type != TRANSITION],
-        hand_overs=[_hand_over(each) for each in told if each.type == TRANSITION],
+        steps=[_step(each) for each in statistics if each.type != TRANSITION],
+        hand_overs=[_hand_over(each) for each in statistics if each.type == TRANSITION],
         paths=paths(counted),
     )
 
 
-def _hand_over(told: StepStatistics) -> schemas.HandOver:
-    before, after = steps_of(told.step)
-    series = [_period(each) for each in told.periods]
+def _hand_over(of: StepStatistics) -> schemas.HandOver:
+    before, after = steps_of(of.step)
+    series = [_period(each) for each in of.periods]
     return schemas.HandOver(
-        before=before, after=after, number=told.succeeded, series=series, **_percentiles(told.percentiles)
+        before=before, after=after, number=of.succeeded, series=series, **_percentiles(of.percentiles)
     )
 
 
-def _step(told: StepStatistics) -> schemas.FlowStep:
+def _step(of: StepStatistics) -> schemas.FlowStep:
     return schemas.FlowStep(
-        step=told.step,
-        type=told.type,
-        started=told.succeeded + told.failed + told.in_flight,
-        succeeded=told.succeeded,
-        failed=told.failed,
-        retried=told.retried,
-        compensated=told.compensated,
-        in_flight=told.in_flight,
-        series=[_period(each) for each in told.periods],
-        **_percentiles(told.percentiles),
+        step=of.step,
+        type=of.type,
+        started=of.succeeded + of.failed + of.in_flight,
+        succeeded=of.succeeded,
+        failed=of.failed,
+        retried=of.retried,
+        compensated=of.compensated,
+        in_flight=of.in_flight,
+        series=[_period(each) for each in of.periods],
+        **_percentiles(of.percentiles),
     )
 
 
-def _period(told: StepPeriod) -> schemas.FlowPeriod:
-    at = moment(told.at)
-    return schemas.FlowPeriod(at=at, succeeded=told.succeeded, failed=told.failed, **_percentiles(told.percentiles))
+def _period(of: StepPeriod) -> schemas.FlowPeriod:
+    at = moment(of.at)
+    return schemas.FlowPeriod(at=at, succeeded=of.succeeded, failed=of.failed, **_percentiles(of.percentiles))
 
 
-def _percentiles(told: tuple[float, float, float] | None) -> dict[str, float | None]:
-    return dict(zip(("p50", "p95", "p99"), told or (None, None, None), strict=True))
+def _percentiles(seconds: tuple[float, float, float] | None) -> dict[str, float | None]:
+    return dict(zip(("p50", "p95", "p99"), seconds or (None, None, None), strict=True))
 
 
 def services(instances: Sequence[Instance], context: analysis.Context) -> schemas.Services:
     """Returns services by name, each with its instances, the last seen first."""
-    of: defaultdict[str, list[Instance]] = defaultdict(list)
+    by_service: defaultdict[str, list[Instance]] = defaultdict(list)
     for each in sorted(instances, key=lambda each: -each.last_seen):
-        of[each.process.service].append(each)
+        by_service[each.process.service].append(each)
     return schemas.Services(
         items=[
-            schemas.Service(service=service, instances=[_instance(each, context) for each in _processes(heard)])
-            for service, heard in sorted(of.items())
+            schemas.Service(service=service, instances=[_instance(each, context) for each in _processes(known)])
+            for service, known in sorted(by_service.items())
         ]
     )
 
 
-def _processes(heard: Sequence[Instance]) -> Sequence[Instance]:
+def _processes(known: Sequence[Instance]) -> Sequence[Instance]:
     """Returns the instances that have an identity, or all of them if none has one.
 
     Records without an identity are not a further instance of the service.
     """
-    return [each for each in heard if each.process.identity] or heard
+    return [each for each in known if each.process.identity] or known
 
 
 def _instance(instance: Instance, context: analysis.Context) -> schemas.Instance:
-    said = instance.heartbeat
+    heartbeat = instance.heartbeat
     return schemas.Instance(
         instance=instance.process.instance or None,
         version=instance.process.version or None,
         last_seen=moment(instance.last_seen),
         alive=analysis.is_alive(instance, context),
-        in_flight=len(said.open_spans) if said else 0,
-        heartbeats=said is not None,
-        dropped=said.dropped if said else 0,
-        following=_following(said.following) if said and said.following else None,
+        in_flight=len(heartbeat.open_spans) if heartbeat else 0,
+        heartbeats=heartbeat is not None,
+        dropped=heartbeat.dropped if heartbeat else 0,
+        following=_following(heartbeat.following) if heartbeat and heartbeat.following else None,
     )
 
 
-def _following(said: Following) -> schemas.Following:
-    return schemas.Following(kind=said.kind, lag_seconds=said.lag, watching=said.watching, error=said.error or None)
+def _following(bridge: Following) -> schemas.Following:
+    return schemas.Following(
+        kind=bridge.kind, lag_seconds=bridge.lag, watching=bridge.watching, error=bridge.error or None
+    )
 
 
 class Health(Protocol):
@@ -182,15 +184,15 @@ class Health(Protocol):
 
 def status(storage: Storage, health: Health) -> schemas.Status:
     """Returns the status of the collector. `dropped_by_clients` is the sum of the last report of each instance."""
-    counted = storage.records.counters
-    spoken = [each.heartbeat for each in storage.instances.all() if each.heartbeat]
+    counters = storage.records.counters
+    heartbeats = [each.heartbeat for each in storage.instances.all() if each.heartbeat]
     return schemas.Status(
         version=version("sagascope"),
-        received=counted.received,
-        stored=counted.stored,
-        rejected=counted.rejected,
-        duplicate=counted.duplicate,
-        dropped_by_clients=sum(each.dropped for each in spoken),
+        received=counters.received,
+        stored=counters.stored,
+        rejected=counters.rejected,
+        duplicate=counters.duplicate,
+        dropped_by_clients=sum(each.dropped for each in heartbeats),
         lag_seconds=round(health.lag_seconds(), 3),
         database_bytes=storage.size_bytes(),
         notices=list(health.notices()),

@@ -15,7 +15,7 @@ from sagascope_collector.errors import BadValue
 from sagascope_collector.saga_filters import SagaFilters, Text, Word
 from sagascope_collector.storage import Order
 
-WORDS: int = 6
+MAX_WORDS: int = 6
 """Words of a longer text that a search tries; in a sentence, an id is usually among the last words with a digit."""
 
 _AROUND = (
@@ -47,7 +47,7 @@ def words(text: str) -> list[str]:
     """Returns the words of a longer text that may be an id: those with a digit first, then from the last."""
     trimmed = _distinct(trim(each) for each in reversed(_BETWEEN_WORDS.split(text)))
     ranked = sorted(trimmed, key=lambda word: not any(letter.isdigit() for letter in word))
-    return ranked[:WORDS] if len(ranked) > 1 else []
+    return ranked[:MAX_WORDS] if len(ranked) > 1 else []
 
 
 def telemetry_ids(text: str) -> list[str]:
@@ -70,20 +70,20 @@ def _distinct(texts: Iterable[str]) -> list[str]:
     return [text for text in dict.fromkeys(texts) if text]
 
 
-LIMIT: int = 50
+DEFAULT_PAGE_ROWS: int = 50
 """Default number of sagas on a page."""
 
 MAX_PAGE_ROWS: int = 500
 """Maximum number of sagas on a page."""
 
-TASKS: int = 100
+MAX_PAGE_TASKS: int = 100
 """Maximum and default number of tasks on a page: the verdict of each is derived anew, as of now."""
 
 MAX_WINDOW_SECONDS: Final = 400 * 86_400
 """The retention period of statistics."""
 
 
-def _spanned(text: str) -> str:
+def _valid_window(text: str) -> str:
     try:
         seconds = parse_duration(text)
     except BadValue as error:
@@ -91,10 +91,6 @@ def _spanned(text: str) -> str:
     if not 1 <= seconds <= MAX_WINDOW_SECONDS:
         raise ValueError("write a window from 1s to 400d, such as 15m, 24h or 7d")
     return text
-
-
-def _seconds(window: str) -> int:
-    return int(parse_duration(window))
 
 
 class Nothing(BaseModel):
@@ -140,19 +136,19 @@ class OfKey(Nothing):
 class Window(Nothing):
     """The time window and environment for which steps are counted."""
 
-    window: Annotated[str, AfterValidator(_spanned)] = "24h"
+    window: Annotated[str, AfterValidator(_valid_window)] = "24h"
     environment: Text | None = None
 
     @property
     def seconds(self) -> int:
         """The length of the window in seconds."""
-        return _seconds(self.window)
+        return int(parse_duration(self.window))
 
 
 class TaskListing(Nothing):
     """Selects a page of the tasks of an incident."""
 
-    limit: Annotated[int, Field(ge=1, le=TASKS)] = TASKS
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE_TASKS)] = MAX_PAGE_TASKS
     cursor: Word | None = None
 
 
@@ -160,7 +156,7 @@ class Listing(SagaFilters):
     """The filters of a list of sagas, its order, and the page that is requested."""
 
     sort: schemas.SagaOrder = "-started"
-    limit: Annotated[int, Field(ge=1, le=MAX_PAGE_ROWS)] = LIMIT
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE_ROWS)] = DEFAULT_PAGE_ROWS
     cursor: Word | None = None
 
     @field_validator("q")

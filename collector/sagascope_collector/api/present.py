@@ -11,7 +11,7 @@ from sagascope_collector.analysis.wording import Text
 from sagascope_collector.analysis.wording import Time as TextTime
 from sagascope_collector.client import schemas
 
-FIRST: int = 5_000
+MAX_RECORDS: int = 5_000
 """Maximum number of spans, and of log records, in a full saga; `spans_total` and `logs_total` count all."""
 
 
@@ -36,25 +36,25 @@ def full(saga: model.Saga, judgement: model.Judgement, runs: Sequence[str]) -> s
             "traces": traces(saga.spans),
             "anomalies": saga.anomalies,
             "clocks": list(_clocks(saga)),
-            "spans": [_span(each) for each in saga.spans[:FIRST]],
+            "spans": [_span(each) for each in saga.spans[:MAX_RECORDS]],
             "spans_total": len(saga.spans),
-            "logs": [_log(each) for each in saga.logs[:FIRST]],
+            "logs": [_log(each) for each in saga.logs[:MAX_RECORDS]],
             "logs_total": len(saga.logs),
             "shrunk": False,
         }
     )
 
 
-def shrunk(summary: str) -> schemas.Saga:
+def summary_only(document: str) -> schemas.Saga:
     """Returns a saga of which only the summary is left, which is given as JSON."""
-    said = schemas.SagaSummary.model_validate_json(summary)
+    summary = schemas.SagaSummary.model_validate_json(document)
     return schemas.Saga(
-        **said.model_dump(),
+        **summary.model_dump(),
         verdict=None,
         plan=schemas.Plan(source="none", steps=[]),
         steps=[],
         ledger=[],
-        runs=[said.run],
+        runs=[summary.run],
         traces=[],
         anomalies=[],
         clocks=[],

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, FastAPI, Path, Query, Response
 from sagascope_collector import analysis
 from sagascope_collector.api import answers, overview
 from sagascope_collector.api.answers import DatabaseFile, OtlpLines, database_file, json, responds
-from sagascope_collector.api.erasure import Eraser, of_erasure
+from sagascope_collector.api.erasure import Eraser, erasure_routes
 from sagascope_collector.api.incidents import Tasks, incident_routes
 from sagascope_collector.api.limits import BodyLimit, QuerySlot, ReadLimits, ReadSlots
 from sagascope_collector.api.lookup import Lookup
@@ -32,7 +32,7 @@ from sagascope_collector.storage import Storage
 MAX_PATHS: int = 100
 """Maximum number of paths of a saga type among which the usual one is chosen."""
 
-SILENT: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
+NO_TELEMETRY: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
 """Switches off the framework's own telemetry: a collector must not ingest telemetry about its own API."""
 
 
@@ -63,28 +63,28 @@ def create_api(
     """
     api = FastAPI(
         title="Sagascope",
-        summary="Where every saga stands, since when and why.",
+        summary="The state of every saga, and why it needs attention.",
         version="1",
         openapi_url="/api/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        telemetry=SILENT,
+        telemetry=NO_TELEMETRY,
     )
     answers.register(api)
     api.add_middleware(BodyLimit)
-    read_slot = [Depends(ReadSlots(limits).taken, scope="function")]
-    api.include_router(_of_sagas(Lookup(storage, context, clock, stored_as)), dependencies=read_slot)
-    api.include_router(_of_lists(storage, context, clock), dependencies=read_slot)
+    read_slot = [Depends(ReadSlots(limits).hold, scope="function")]
+    api.include_router(_saga_routes(Lookup(storage, context, clock, stored_as)), dependencies=read_slot)
+    api.include_router(_list_routes(storage, context, clock), dependencies=read_slot)
     tasks, comparison = Tasks(storage, context, clock), Comparison(storage, clock)
     api.include_router(incident_routes(incidents, tasks, comparison), dependencies=read_slot)
-    api.include_router(_of_sql(Queries(storage) if with_sql else None))
-    api.include_router(of_erasure(Eraser(storage, stored_as, on_erased), read_slot))  # has no time limit
-    api.include_router(_of_the_process(storage, health))  # must answer while other calls wait
+    api.include_router(_sql_routes(Queries(storage) if with_sql else None))
+    api.include_router(erasure_routes(Eraser(storage, stored_as, on_erased), read_slot))  # has no time limit
+    api.include_router(_process_routes(storage, health))  # must answer while other calls wait
     return api
 
 
-def _of_sagas(lookup: Lookup) -> APIRouter:
+def _saga_routes(lookup: Lookup) -> APIRouter:
     router = new_router()
 
     @router.get("/api/v1/search", **responds(schemas.SearchResult))
@@ -112,7 +112,7 @@ def _of_sagas(lookup: Lookup) -> APIRouter:
     return router
 
 
-def _of_lists(storage: Storage, context: Callable[[int], analysis.Context], clock: Callable[[], int]) -> APIRouter:
+def _list_routes(storage: Storage, context: Callable[[int], analysis.Context], clock: Callable[[], int]) -> APIRouter:
     router = new_router()
 
     @router.get("/api/v1/sagas", **responds(schemas.Sagas))
@@ -146,7 +146,7 @@ def _of_lists(storage: Storage, context: Callable[[int], analysis.Context], cloc
     return router
 
 
-def _of_sql(queries: Queries | None) -> APIRouter:
+def _sql_routes(queries: Queries | None) -> APIRouter:
     """Returns the route; `queries` is None if SQL is switched off."""
     router = new_router()
     slot = QuerySlot(queries) if queries else None
@@ -155,17 +155,17 @@ def _of_sql(queries: Queries | None) -> APIRouter:
     async def sql(asked: schemas.SqlQuery, _: Annotated[Nothing, Query()]) -> Response:
         """Runs one SELECT over the views `spans`, `logs` and `sagas`, read-only, and returns its first rows."""
         if slot is None:
-            raise Disabled("SQL is switched off here, as the API does not listen on loopback only; see serve --sql.")
+            raise Disabled("SQL is disabled, because the API does not listen on loopback only; see serve --sql.")
         return json(await slot.answer(asked))
 
     return router
 
 
-def _of_the_process(storage: Storage, health: Health) -> APIRouter:
+def _process_routes(storage: Storage, health: Health) -> APIRouter:
     router = new_router()
 
     @router.get("/api/v1/status", **responds(schemas.Status))
-    def how_it_is(_: Annotated[Nothing, Query()]) -> Response:
+    def collector_status(_: Annotated[Nothing, Query()]) -> Response:
         """Returns the status of the collector."""
         return json(status(storage, health))
 

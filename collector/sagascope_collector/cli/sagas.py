@@ -237,10 +237,10 @@ def sql(
     json: Json = False,
     csv: Annotated[bool, flag("csv", "Print comma-separated values.")] = False,
     limit: Annotated[
-        int | None, flag("limit", "How many rows at most; 1,000 unless given.", "NUMBER", min=1, max=MAX_ROWS)
+        int | None, flag("limit", "Maximum number of rows; 1,000 by default.", "NUMBER", min=1, max=MAX_ROWS)
     ] = None,
     timeout: Annotated[
-        float | None, flag("timeout", "How long the query may take; 10 unless given.", "SECONDS", min=0.001, max=10)
+        float | None, flag("timeout", "Maximum duration of the query; 10 by default.", "SECONDS", min=0.001, max=10)
     ] = None,
 ) -> None:
     """Query spans, log records and transactions with SQL.
@@ -249,7 +249,7 @@ def sql(
     See docs/sql.md.
     """
     if json and csv:
-        raise typer.BadParameter("--json and --csv exclude each other.")
+        raise typer.BadParameter("use either --json or --csv.")
     result = client.sql(query, limit=limit, timeout=timeout)
     if json:
         terminal.print_json(result)
@@ -258,13 +258,13 @@ def sql(
     else:
         terminal.show(_table(result))
     if result.truncated:
-        typer.echo(f"Only the first {len(result.rows):,} rows are shown; --limit sets how many.", err=True)
+        typer.echo(f"Only the first {len(result.rows):,} rows are shown; --limit sets the maximum.", err=True)
 
 
 def _table(result: schemas.SqlResult) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for place, column in enumerate(result.columns):
-        is_number = any(isinstance(row[place], int | float) for row in result.rows)
+    for index, column in enumerate(result.columns):
+        is_number = any(isinstance(row[index], int | float) for row in result.rows)
         table.add_column(
             Text(safe_text.line(column.name, MAX_CELL_CHARACTERS), "bold"),
             justify="right" if is_number else "left",

@@ -54,7 +54,7 @@ class Credentials:
         if token is None:
             return {}
         if not token.isascii() or not token.isprintable() or " " in token or not token:
-            raise BadValue(f"What {self.token_file or TOKEN} holds is no token: one word in ASCII.")
+            raise BadValue(f"{self.token_file or TOKEN} does not contain a token: one word in ASCII.")
         return {"Authorization": f"Bearer {token}"}
 
     def tls(self) -> ssl.SSLContext | bool:

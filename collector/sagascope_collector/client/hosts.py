@@ -14,7 +14,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 UNKNOWN_HOST = "This server does not answer to the name {host!r}. Add it with --allowed-host {host}."
 
-FOREIGN_ORIGIN = "Pages of {origin!r} may not do this here."
+FOREIGN_ORIGIN = "Pages of {origin!r} may not make this call."
 
 
 @dataclass(frozen=True, slots=True)

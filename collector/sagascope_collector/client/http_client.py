@@ -15,7 +15,7 @@ ClientError
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from types import TracebackType
-from typing import NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -34,7 +34,7 @@ PROBLEM_TYPE = "application/problem+json"
 NO_SUCH_PATH = "/problems/no-such-path"
 """Suffix of the `type` of a problem that reports an unknown path: the collector does not support the call."""
 
-SQL_SECONDS = 10.0
+SQL_TIMEOUT_SECONDS = 10.0
 """Default timeout of a query, and the extra time that the client waits for its answer."""
 
 Answer = TypeVar("Answer", bound=schemas.Wire)
@@ -119,8 +119,10 @@ class Client:
     ) -> None:
         self.url = url.rstrip("/")
         self.timeout = timeout
-        shown = credentials or Credentials()
-        self._http = connect(self.url, timeout, replace(shown, token=token, token_file=None) if token else shown)
+        credentials = credentials or Credentials()
+        self._http = connect(
+            self.url, timeout, replace(credentials, token=token, token_file=None) if token else credentials
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -136,7 +138,7 @@ class Client:
 
     def search(self, q: str) -> schemas.SearchResult:
         """Finds sagas by an id or its prefix, a business key's value, or a trace or span id."""
-        return self._get(schemas.SearchResult, "/api/v1/search", {"q": q})
+        return self._get(schemas.SearchResult, "/api/v1/search", q=q)
 
     def sagas(
         self,
@@ -152,8 +154,9 @@ class Client:
         `SagaOrder`. Pass `Sagas.next_cursor` as `cursor`, with the same filters and order, for the next page.
         """
         given = filters.query() if isinstance(filters, SagaFilters) else filters
-        page = {"sort": sort, "limit": None if limit is None else str(limit), "cursor": cursor}
-        return self._get(schemas.Sagas, "/api/v1/sagas", page | dict(given))
+        return self._get(
+            schemas.Sagas, "/api/v1/sagas", **{"sort": sort, "limit": limit, "cursor": cursor} | dict(given)
+        )
 
     def saga(self, name: str, id: str, *, environment: str | None = None, run: str | None = None) -> schemas.Saga:  # noqa: A002
         """Returns one saga in full; without `run`, the latest started.
@@ -161,7 +164,7 @@ class Client:
         Raises:
             NotFound: no such saga was ever received.
         """
-        return self._get(schemas.Saga, "/api/v1/saga", {"name": name, "id": id, "environment": environment, "run": run})
+        return self._get(schemas.Saga, "/api/v1/saga", name=name, id=id, environment=environment, run=run)
 
     def export(self, name: str, id: str, *, environment: str | None = None, run: str | None = None) -> Iterator[bytes]:  # noqa: A002
         """Yields the records of one saga as OTLP in JSON, one request per line; without `run`, of the latest started.
@@ -169,28 +172,28 @@ class Client:
         Raises:
             NotFound: no such saga was ever received.
         """
-        return self._streamed("/api/v1/export", {"name": name, "id": id, "environment": environment, "run": run})
+        return self._streamed("/api/v1/export", name=name, id=id, environment=environment, run=run)
 
     def backup(self) -> Iterator[bytes]:
         """Yields all stored data as a DuckDB database."""
-        return self._streamed("/api/v1/backup", {})
+        return self._streamed("/api/v1/backup")
 
     def note_backup(self, location: str) -> None:
         """Records the location of a backup."""
         self._sent(schemas.Alive, lambda: self._http.post("/api/v1/backups", json={"location": location}))
 
-    def would_forget(self, asked: schemas.Forget) -> schemas.Forgotten:
+    def would_forget(self, request: schemas.Forget) -> schemas.Forgotten:
         """Previews the result of `forget`."""
-        return self._get(schemas.Forgotten, "/api/v1/forget", asked.model_dump())
+        return self._get(schemas.Forgotten, "/api/v1/forget", **request.model_dump())
 
-    def forget(self, asked: schemas.Forget) -> schemas.Forgotten:
+    def forget(self, request: schemas.Forget) -> schemas.Forgotten:
         """Erases sagas. This can take minutes, so set `timeout` accordingly."""
-        body = asked.model_dump(mode="json")
+        body = request.model_dump(mode="json")
         return self._sent(schemas.Forgotten, lambda: self._http.post("/api/v1/forget", json=body))
 
     def incidents(self, state: schemas.IncidentState | None = None) -> schemas.Incidents:
         """Returns incidents, the most severe first; without `state`, also resolved ones."""
-        return self._get(schemas.Incidents, "/api/v1/incidents", {"state": state})
+        return self._get(schemas.Incidents, "/api/v1/incidents", state=state)
 
     def incident(self, key: str) -> schemas.IncidentInFull:
         """Returns one incident with its history.
@@ -198,7 +201,7 @@ class Client:
         Raises:
             NotFound: no incident has this key.
         """
-        return self._get(schemas.IncidentInFull, f"/api/v1/incidents/{quote(key, safe='')}", {})
+        return self._get(schemas.IncidentInFull, f"/api/v1/incidents/{quote(key, safe='')}")
 
     def tasks(self, key: str, *, limit: int | None = None, cursor: str | None = None) -> schemas.Tasks:
         """Returns a page of the tasks of an incident; pass `Tasks.next_cursor` as `cursor` for the next page.
@@ -206,8 +209,7 @@ class Client:
         Raises:
             NotFound: no incident has this key.
         """
-        asked = {"limit": None if limit is None else str(limit), "cursor": cursor}
-        return self._get(schemas.Tasks, f"/api/v1/incidents/{quote(key, safe='')}/tasks", asked)
+        return self._get(schemas.Tasks, f"/api/v1/incidents/{quote(key, safe='')}/tasks", limit=limit, cursor=cursor)
 
     def update_incident(self, key: str, patch: schemas.IncidentPatch) -> schemas.IncidentInFull:
         """Acknowledges, resolves or reopens an incident, or adds a note.
@@ -222,7 +224,7 @@ class Client:
 
     def flows(self) -> schemas.Flows:
         """Returns every saga type, with the number of sagas by status and of those that need attention."""
-        return self._get(schemas.Flows, "/api/v1/flows", {})
+        return self._get(schemas.Flows, "/api/v1/flows")
 
     def flow(self, name: str, *, window: str | None = None, environment: str | None = None) -> schemas.FlowInFull:
         """Returns how often and how long the steps of a saga type ran within a window such as ``15m`` or ``7d``.
@@ -230,12 +232,12 @@ class Client:
         Raises:
             NotFound: no saga of this type was ever received.
         """
-        asked = {"window": window, "environment": environment}
-        return self._get(schemas.FlowInFull, f"/api/v1/flows/{quote(name, safe='')}", asked)
+        path = f"/api/v1/flows/{quote(name, safe='')}"
+        return self._get(schemas.FlowInFull, path, window=window, environment=environment)
 
     def services(self) -> schemas.Services:
         """Returns every service with its instances."""
-        return self._get(schemas.Services, "/api/v1/services", {})
+        return self._get(schemas.Services, "/api/v1/services")
 
     def otlp_http(self) -> str | None:
         """Returns the URL of the OTLP/HTTP receiver; None: the collector does not report it."""
@@ -244,7 +246,7 @@ class Client:
 
     def otlp_ports(self) -> OtlpPorts:
         """Returns the ports of the OTLP receivers."""
-        headers = self._answered(lambda: self._ask("/healthz", {})).headers
+        headers = self._answered(lambda: self._ask("/healthz")).headers
         found = (
             headers.get(each, "").rpartition(":")[2] for each in (schemas.OTLP_HTTP_HEADER, schemas.OTLP_GRPC_HEADER)
         )
@@ -262,19 +264,19 @@ class Client:
             Refused: the query is invalid or not allowed, or SQL is switched off.
             Unavailable: the query exceeded its timeout, or another query is running.
         """
-        given = {"query": query, "limit": limit, "timeout": timeout}
-        body = {name: value for name, value in given.items() if value is not None}
-        patience = httpx.Timeout(self.timeout, read=max(self.timeout, (timeout or SQL_SECONDS) + SQL_SECONDS))
-        return self._sent(schemas.SqlResult, lambda: self._http.post("/api/v1/sql", json=body, timeout=patience))
+        body = _given({"query": query, "limit": limit, "timeout": timeout})
+        limits = httpx.Timeout(
+            self.timeout, read=max(self.timeout, (timeout or SQL_TIMEOUT_SECONDS) + SQL_TIMEOUT_SECONDS)
+        )
+        return self._sent(schemas.SqlResult, lambda: self._http.post("/api/v1/sql", json=body, timeout=limits))
 
     def status(self) -> schemas.Status:
         """Returns the status of the collector."""
-        return self._get(schemas.Status, "/api/v1/status", {})
+        return self._get(schemas.Status, "/api/v1/status")
 
-    def _streamed(self, path: str, parameters: Mapping[str, str | None]) -> Iterator[bytes]:
-        given = {name: value for name, value in parameters.items() if value is not None}
+    def _streamed(self, path: str, /, **parameters: str | None) -> Iterator[bytes]:
         try:
-            with self._http.stream("GET", path, params=given) as answer:
+            with self._http.stream("GET", path, params=_given(parameters)) as answer:
                 if answer.status_code != httpx.codes.OK:
                     answer.read()
                     raise _refusal(answer, self.url)
@@ -282,9 +284,8 @@ class Client:
         except httpx.HTTPError as error:
             raise _no_answer(self.url, self.timeout, error) from error
 
-    def _get(self, shape: type[Answer], path: str, parameters: Mapping[str, str | None]) -> Answer:
-        given = {name: value for name, value in parameters.items() if value is not None}
-        return self._sent(shape, lambda: self._ask(path, given))
+    def _get(self, shape: type[Answer], path: str, /, **parameters: str | int | None) -> Answer:
+        return self._sent(shape, lambda: self._ask(path, **parameters))
 
     def _sent(self, shape: type[Answer], call: Callable[[], httpx.Response]) -> Answer:
         return _read(shape, self._answered(call), self.url)
@@ -298,12 +299,17 @@ class Client:
             return answer
         raise _refusal(answer, self.url)
 
-    def _ask(self, path: str, given: Mapping[str, str]) -> httpx.Response:
+    def _ask(self, path: str, /, **parameters: str | int | None) -> httpx.Response:
         """Sends a request; repeats it once if a pooled connection was closed, as after a collector restart."""
+        given = _given(parameters)
         try:
             return self._http.get(path, params=given)
         except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
             return self._http.get(path, params=given)
+
+
+def _given(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in parameters.items() if value is not None}
 
 
 def connect(url: str, timeout: float, credentials: Credentials) -> httpx.Client:
@@ -321,18 +327,18 @@ def connect(url: str, timeout: float, credentials: Credentials) -> httpx.Client:
     try:
         address = httpx.URL(url)
     except httpx.InvalidURL as error:
-        raise CollectorUnreachable(url, f"{url!r} is not an address: {error}.") from error
+        raise CollectorUnreachable(url, f"{url!r} is not a URL: {error}.") from error
     if address.scheme not in {"http", "https"} or not address.host:
-        raise CollectorUnreachable(url, f"{url!r} is not an address; write it like {DEFAULT_URL}.")
-    here = address.host in {"localhost", "127.0.0.1", "::1"}
-    return httpx.Client(base_url=address, timeout=timeout, headers=headers, trust_env=not here, verify=tls)
+        raise CollectorUnreachable(url, f"{url!r} is not a URL; write it like {DEFAULT_URL}.")
+    is_local = address.host in {"localhost", "127.0.0.1", "::1"}
+    return httpx.Client(base_url=address, timeout=timeout, headers=headers, trust_env=not is_local, verify=tls)
 
 
-_DISTRUST = {
-    "certificate_verify_failed": "shows a certificate that is not trusted here",
-    "certificate required": "wants to see a certificate, and was shown none",
-    "handshake failure": "wants to see a certificate, and was shown none",
-    "unknown ca": "does not trust the certificate that it was shown",
+_TLS_ERRORS = {
+    "certificate_verify_failed": "has a certificate that is not trusted here",
+    "certificate required": "requires a client certificate",
+    "handshake failure": "requires a client certificate",
+    "unknown ca": "does not trust the client certificate",
 }
 """Texts that identify TLS errors, and their meaning."""
 
@@ -343,13 +349,13 @@ def _no_answer(url: str, timeout: float, error: httpx.HTTPError) -> ClientError:
         return CollectorUnreachable(url, f"No collector answers at {url} (no connection within {timeout:g} s).")
     if isinstance(error, httpx.TimeoutException):
         return Timeout(url, f"The collector at {url} did not answer within {timeout:g} s.")
-    if distrust := next((said for found, said in _DISTRUST.items() if found in str(error).lower()), None):
-        return Untrusted(url, f"The collector at {url} {distrust} ({error}).")
-    hung_up = "disconnected" in str(error)
-    if hung_up and url.startswith("https:"):
-        return Untrusted(url, f"The collector at {url} hung up. It may want to see a certificate.")
-    if isinstance(error, httpx.RemoteProtocolError | httpx.DecodingError) and not hung_up:
-        return NotSagascope(url, f"What answers at {url} is not a Sagascope collector; it does not speak HTTP.")
+    if reason := next((reason for text, reason in _TLS_ERRORS.items() if text in str(error).lower()), None):
+        return Untrusted(url, f"The collector at {url} {reason} ({error}).")
+    is_disconnected = "disconnected" in str(error)
+    if is_disconnected and url.startswith("https:"):
+        return Untrusted(url, f"The collector at {url} closed the connection. It may require a client certificate.")
+    if isinstance(error, httpx.RemoteProtocolError | httpx.DecodingError) and not is_disconnected:
+        return NotSagascope(url, f"The program at {url} is not a Sagascope collector: its answer is not HTTP.")
     return CollectorUnreachable(url, f"No collector answers at {url} ({error}).")
 
 
@@ -357,20 +363,20 @@ def _read(shape: type[Answer], answer: httpx.Response, url: str) -> Answer:
     try:
         return shape.model_validate_json(answer.content)
     except ValidationError as error:
-        raise _stranger(url) from error
+        raise _not_sagascope(url) from error
 
 
-def _stranger(url: str) -> NotSagascope:
-    return NotSagascope(url, f"What answers at {url} is not a Sagascope collector, or one of another version.")
+def _not_sagascope(url: str) -> NotSagascope:
+    return NotSagascope(url, f"The program at {url} is not a Sagascope collector, or is one of another version.")
 
 
 def _refusal(answer: httpx.Response, url: str) -> ClientError:
     """Returns the error for an answer with another status than 200."""
     if answer.headers.get("content-type", "").partition(";")[0].strip() != PROBLEM_TYPE:
-        return _stranger(url)
+        return _not_sagascope(url)
     problem = _read(schemas.Problem, answer, url)
     if problem.type.endswith(NO_SUCH_PATH):
-        return _stranger(url)
+        return _not_sagascope(url)
     if answer.status_code == httpx.codes.NOT_FOUND:
         return NotFound(url, problem)
     if answer.status_code == httpx.codes.UNAUTHORIZED:

@@ -1,6 +1,5 @@
 """Incidents: sagas that need attention for one cause, or of which more fail than usual, with a life cycle."""
 
-from sagascope_collector.incidents.causes import Cause, cause, fingerprint, incident_saga
 from sagascope_collector.incidents.common_attributes import (
     CommonAttribute,
     Comparison,
@@ -11,7 +10,16 @@ from sagascope_collector.incidents.common_attributes import (
 )
 from sagascope_collector.incidents.failure_monitor import FAILURE_RATE, FailureRates
 from sagascope_collector.incidents.lifecycle import Incident, Scope, State
-from sagascope_collector.incidents.recommended_actions import LookUp, RecommendedAction, look_ups, recommended_action
+from sagascope_collector.incidents.sagas import (
+    Cause,
+    LookUp,
+    RecommendedAction,
+    cause,
+    fingerprint,
+    incident_saga,
+    look_ups,
+    recommended_action,
+)
 from sagascope_collector.incidents.tracker import Incidents
 
 __all__ = [

@@ -5,8 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from sagascope_collector.alerting.decisions import Event, States, decide, recipients
-from sagascope_collector.alerting.rules import DEFAULT_RULES, Alerts
+from sagascope_collector.alerting.rules import DEFAULT_RULES, Alerts, Event, States, decide, recipients
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND as SECOND
 from sagascope_collector.incident_records import AmountAtRisk
 from sagascope_collector.incidents import Incident, Scope, State

@@ -81,7 +81,7 @@ def test_a_server_that_stays_silent_is_not_waited_for() -> None:
 
 @pytest.mark.parametrize("url", ["", "collector", "http://", "ftp://host", "http://[::1"])
 def test_what_is_no_address_is_named(url: str) -> None:
-    with pytest.raises(CollectorUnreachable, match="is not an address"):
+    with pytest.raises(CollectorUnreachable, match="is not a URL"):
         Client(url)
 
 

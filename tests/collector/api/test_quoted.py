@@ -60,7 +60,7 @@ def test_links_and_trace_headers_are_understood() -> None:
 @given(st.text())
 def test_any_text_is_read(text: str) -> None:
     assert all(parameters.readings(text))
-    assert len(parameters.words(text)) <= parameters.WORDS
+    assert len(parameters.words(text)) <= parameters.MAX_WORDS
     assert parameters.trim(parameters.trim(text)) == parameters.trim(text)
 
 

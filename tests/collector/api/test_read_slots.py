@@ -32,7 +32,7 @@ def test_calls_that_wait_too_long_are_refused_with_retry_after_and_health_is_ans
 
 def test_slots_are_assigned_in_order_and_passed_on() -> None:
     async def ask(slots: ReadSlots, order: list[int], number: int) -> None:
-        async for _ in slots.taken():
+        async for _ in slots.hold():
             order.append(number)
             await asyncio.sleep(0)
 
@@ -46,7 +46,7 @@ def test_slots_are_assigned_in_order_and_passed_on() -> None:
 
 def test_calls_beyond_the_waiting_limit_are_refused() -> None:
     async def ask(slots: ReadSlots) -> None:
-        async for _ in slots.taken():
+        async for _ in slots.hold():
             await asyncio.sleep(0.01)
 
     async def flood() -> list[BaseException | None]:
@@ -61,10 +61,10 @@ def test_calls_beyond_the_waiting_limit_are_refused() -> None:
 def test_a_call_without_a_slot_in_time_is_refused() -> None:
     async def both() -> None:
         slots = ReadSlots(ReadLimits(readers=1, seconds=0.01))
-        holding = slots.taken()
+        holding = slots.hold()
         await anext(holding)
-        with pytest.raises(Overloaded, match="did not come in time"):
-            await anext(slots.taken())
+        with pytest.raises(Overloaded, match="no read slot became free in time"):
+            await anext(slots.hold())
         await holding.aclose()
 
     asyncio.run(both())

@@ -161,7 +161,7 @@ def test_another_server_at_the_address_is_reported() -> None:
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello")
         _, said = process.communicate(timeout=30)
     assert process.returncode == 2
-    assert said == f"sagascope: What answers at {url} is not a Sagascope collector, or one of another version.\n"
+    assert said == f"sagascope: The program at {url} is not a Sagascope collector, or is one of another version.\n"
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def guarded() -> Iterator[RunningCollector]:
 def test_without_the_token_commands_report_what_is_needed(guarded: RunningCollector, words: tuple[str, ...]) -> None:
     done = run(*words, url=guarded.api)
     assert done.returncode == 2
-    assert "needs a bearer token" in done.stderr
+    assert "requires a bearer token" in done.stderr
     assert "--token-file" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -45,7 +45,7 @@ def test_a_file_without_a_token_is_reported(guarded: RunningCollector, tmp_path:
     (tmp_path / "token").write_text(content)
     done = run("triage", "--token-file", str(tmp_path / "token"), url=guarded.api)
     assert done.returncode == 2
-    assert "is no token" in done.stderr
+    assert "does not contain a token" in done.stderr
 
 
 def test_the_client_distinguishes_credential_errors(guarded: RunningCollector, tmp_path: Path) -> None:

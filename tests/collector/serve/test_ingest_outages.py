@@ -78,7 +78,7 @@ def test_an_outage_is_a_notice_for_an_hour(outages: IngestOutages, clocks: Clock
     clocks.go_on(600 * SECOND)
     outages.alive()
     (notice,) = outages.notices()
-    assert notice.startswith("ingest_outage: this collector took nothing in from ")
+    assert notice.startswith("ingest_outage: this collector ingested nothing from ")
     for _ in range(3_600):
         clocks.go_on(2 * SECOND)
         outages.alive()

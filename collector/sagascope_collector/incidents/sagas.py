@@ -1,5 +1,8 @@
-"""The recommended action for a saga that needs attention, and the work to look up before it. Pure."""
+"""What incidents need of one saga that needs attention: its cause, the recommended action, what to look up. Pure."""
 
+import hashlib
+import json
+import re
 from collections.abc import Iterator
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -8,6 +11,7 @@ from sagascope_collector.analysis.model import (
     Attempt,
     AttemptState,
     Confidence,
+    Failure,
     Judgement,
     LedgerState,
     Phase,
@@ -16,6 +20,115 @@ from sagascope_collector.analysis.model import (
     Verdict,
 )
 from sagascope_collector.attention_codes import AttentionCode
+from sagascope_collector.incident_records import AmountAtRisk, IncidentSaga
+
+MAX_MESSAGE_CHARACTERS: Final = 2_000
+"""Maximum number of characters of a message in a fingerprint; later characters distinguish no causes."""
+
+MAX_FINGERPRINT_CHARACTERS: Final = 200
+
+_STRIPPED: Final = (
+    ("url", r"\b[a-zA-Z][a-zA-Z0-9+.-]{1,15}://[^\s\"'<>)\]]+"),
+    ("email", r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
+    ("uuid", r"\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b"),
+    ("time", r"\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?"),
+    ("time", r"\b\d\d:\d\d:\d\d(?:\.\d+)?\b"),
+    ("address", r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d{1,5})?\b"),
+    ("address", r"\[[0-9a-fA-F]*:[0-9a-fA-F:.]*\](?::\d{1,5})?"),
+    ("address", r"\b(?:[0-9a-fA-F]{1,4}:){3,7}[0-9a-fA-F]{1,4}\b"),
+    ("address", r"\b[a-zA-Z][\w-]*(?:\.[\w-]+)*:\d{2,5}\b"),
+    ("address", r"\b0[xX][0-9a-fA-F]+\b"),
+    ("path", r"(?<![\w<>])(?:[a-zA-Z]:)?(?:[\\/][\w.@+~-]+){2,}[\\/]?"),
+    ("hex", r"\b(?=[a-fA-F]*\d)[0-9a-fA-F]{8,}\b"),
+    ("kept", r"\b(?i:http(?:/[\d.]+)?|status(?: code)?)[ =:]{1,3}[1-5]\d\d\b"),
+    ("number", r"(?<![\w.])[+-]?\d[\d_]*(?:[.,]\d+)*(?:%|(?i:ms|us|ns|s|m|h|kb|mb|gb|kib|mib|gib|b)\b)?(?![\w-])"),
+    ("id", r"\b[\w-]*\d[\w-]*\b"),
+)
+"""Patterns of replaced text, by kind; the first pattern that matches at a position applies."""
+
+_STRIP: Final = re.compile("|".join(f"(?P<{kind}_{place}>{form})" for place, (kind, form) in enumerate(_STRIPPED)))
+_REPEATED: Final = re.compile(r"(<\w+>)(?:[\s,;]+\1)+")
+_SPACE: Final = re.compile(r"[\s\x00-\x1f\x7f]+")
+_ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+
+
+def fingerprint(error_type: str | None, message: str | None) -> str:
+    """Returns the common part of all errors with one cause; ``""`` if there is no error.
+
+    Ids, numbers, UUIDs, times, paths and addresses are replaced by their kind. An HTTP status stays: 404 and 503
+    have different causes.
+    """
+    first_line = _ANSI.sub("", message or "")[:MAX_MESSAGE_CHARACTERS].lstrip().partition("\n")[0]
+    text = _SPACE.sub(" ", _STRIP.sub(_kind, first_line)).strip()
+    parts = [part for part in (error_type or "", _REPEATED.sub(r"\1", text)) if part]
+    return ": ".join(parts)[:MAX_FINGERPRINT_CHARACTERS]
+
+
+def _kind(found: re.Match[str]) -> str:
+    kind = (found.lastgroup or "").partition("_")[0]
+    return found.group() if kind == "kept" else f"<{kind}>"
+
+
+KEY_DIGITS: Final = 16
+
+MAX_ERROR_CHARACTERS: Final = 500
+"""Maximum number of characters of an error outside the saga's own page."""
+
+
+class Cause(NamedTuple):
+    """The cause that all sagas of one incident share."""
+
+    environment: str
+    name: str
+    step: str
+    phase: str
+    reason: str
+    fingerprint: str
+
+    @property
+    def key(self) -> str:
+        """The incident's key, which is the same for the same cause at any time and on any collector."""
+        return hashlib.sha256(json.dumps(self).encode()).hexdigest()[:KEY_DIGITS]
+
+
+def cause(saga: Saga, judgement: Judgement) -> Cause | None:
+    """Returns the cause for which a saga needs attention; None if it does not need attention."""
+    verdict, error = judgement.verdict, judgement.error
+    if verdict is None:
+        return None
+    return Cause(
+        saga.key.environment,
+        saga.key.name,
+        verdict.step or "",
+        verdict.phase.value,
+        verdict.reason.value,
+        fingerprint(error.type, error.message) if error else "",
+    )
+
+
+def incident_saga(saga: Saga, judgement: Judgement) -> IncidentSaga | None:
+    """Returns a saga's contribution to its incident; None if it does not need attention."""
+    verdict, why = judgement.verdict, cause(saga, judgement)
+    if verdict is None or why is None:
+        return None
+    return IncidentSaga(
+        incident=why.key,
+        step=why.step,
+        service=verdict.service or "",
+        phase=why.phase,
+        reason=why.reason,
+        fingerprint=why.fingerprint,
+        error=error_text(judgement.error),
+        recommended_action=recommended_action(saga, judgement).value,
+        since=verdict.since,
+        amounts=tuple(AmountAtRisk(each.currency, each.certain, each.possible) for each in saga.amount_at_risk),
+    )
+
+
+def error_text(error: Failure | None) -> str:
+    """Returns the type and message of an error, cut to `MAX_ERROR_CHARACTERS`; ``""`` if there is none."""
+    parts = [part for part in (error.type, error.message) if part] if error else []
+    return ": ".join(parts)[:MAX_ERROR_CHARACTERS]
 
 
 class RecommendedAction(StrEnum):
