@@ -9,9 +9,9 @@ from sagascope import semconv
 from sagascope_collector.analysis import deadlines, messages, values
 from sagascope_collector.analysis.case import Case, Finding, StepAttempt
 from sagascope_collector.analysis.deadlines import failed_in_a_row, is_retrier_lost
-from sagascope_collector.analysis.headline import about
+from sagascope_collector.analysis.headline import about, because
 from sagascope_collector.analysis.ledger import is_for_good
-from sagascope_collector.analysis.model import Action, Attempt, AttemptState, LedgerState, Phase, StepState
+from sagascope_collector.analysis.model import Action, AttemptState, LedgerState, Phase, StepState
 from sagascope_collector.analysis.wording import (
     Text,
     capitalized,
@@ -41,10 +41,9 @@ def instance_lost(case: Case, finding: Finding) -> list[Action]:
 def retrying(case: Case, finding: Finding) -> list[Action]:
     """A step keeps failing and is retried."""
     row = failed_in_a_row(about(finding))
-    error = _error(row[-1].attempt)
-    cause = Action.inspect(
-        "Fix what makes {} fail in {}{}.", _step(finding), _service(finding), f": {error}" if error else ""
-    )
+    error = shortened(row[-1].attempt.error_text)
+    why = f": {error}" if error else ""
+    cause = Action.inspect("Fix what makes {} fail in {}{}.", _step(finding), _service(finding), why)
     coming = capitalized(deadlines.expected(case, row[-1])) or Text("It is still being retried")
     if any(each.attempt.state is AttemptState.UNKNOWN and not each.attempt.idempotency_key for each in row):
         text = (
@@ -110,7 +109,7 @@ def uncompensated(case: Case, finding: Finding) -> list[Action]:
     """A committed step has no compensation that succeeded."""
     step, compensation = _step(finding), _compensation(case, finding)
     place, key = _service(finding), _key_of(case, compensation)
-    line = next((each for each in case.saga.ledger if each.step == finding.step), None)
+    line = case.line(finding.step)
     if line is not None and line.state is LedgerState.COMPENSATION_UNKNOWN:
         check = Action.verify("Verify in {} whether {} took effect for {}.", place, compensation, case.saga.label)
         return [check, _compensate("Only if it did not take effect, run it", key)]
@@ -122,10 +121,12 @@ def uncompensated(case: Case, finding: Finding) -> list[Action]:
 def compensation_failed(case: Case, finding: Finding) -> list[Action]:
     """A compensation failed and is not retried."""
     step, attempt = about(finding)
-    error = _error(attempt)
     text = "Verify in {} whether {} took effect for {} in spite of the error{}."
-    check = Action.verify(text, _service(finding), step.name, case.saga.label, f" ({error})" if error else "")
-    return [check, _compensate(f"Only if it did not take effect, fix the error and run {step.name}", _key(attempt))]
+    check = Action.verify(text, _service(finding), step.name, case.saga.label, because(attempt))
+    return [
+        check,
+        _compensate(f"Only if it did not take effect, fix the error and run {step.name}", attempt.idempotency_key),
+    ]
 
 
 def _compensate(text: str, key: str | None) -> Action:
@@ -203,7 +204,7 @@ def _check_then_repeat(case: Case, finding: Finding, subject: StepAttempt) -> li
     Forward work is not repeated while the saga may be compensating, even if no compensation was received.
     """
     step, attempt = subject
-    check, key = _check(case, finding, subject), _key(attempt)
+    check, key = _check(case, finding, subject), attempt.idempotency_key
     is_forward = step.phase is Phase.FORWARD
     if is_forward and case.is_compensating:
         text = "If it took effect, find out whether it is to be compensated; do not run it again."
@@ -219,7 +220,7 @@ def _check_then_repeat(case: Case, finding: Finding, subject: StepAttempt) -> li
 
 
 def _check(case: Case, finding: Finding, subject: StepAttempt) -> Action:
-    place, saga, key, name = _service(finding), case.saga.label, _key(subject.attempt), subject.step.name
+    place, saga, key, name = _service(finding), case.saga.label, subject.attempt.idempotency_key, subject.step.name
     if key is not None:
         return Action.verify(
             "Look up idempotency key {} in {}: it shows whether {} took effect for {}.", key, place, name, saga
@@ -279,7 +280,7 @@ def _continue(case: Case, finding: Finding) -> list[Action]:
             Action.repeat("Then continue {}, with the first step that did not take effect.", after or case.saga.label),
         ]
     place = case.service_of(step) or f"the service that runs {step}"
-    key = next((_key(each.attempt) for each in reversed(case.step_attempts) if each.step.name == step), None)
+    key = next((each.attempt.idempotency_key for each in reversed(case.step_attempts) if each.step.name == step), None)
     with_key = phrase(", with idempotency key {}", key) if key else ""
     going = f"continue {after} with {step}" if after else f"continue with {step}"
     compensated = next((line.step for line in case.saga.ledger if line.compensation == step), None)
@@ -322,7 +323,7 @@ def _find_cause(case: Case, finding: Finding) -> Action:
 
 
 def _compensation(case: Case, finding: Finding) -> str:
-    line = next((each for each in case.saga.ledger if each.step == finding.step), None)
+    line = case.line(finding.step)
     return (line.compensation if line is not None else None) or "its compensation"
 
 
@@ -330,15 +331,6 @@ def _key_of(case: Case, step: str) -> str | None:
     """The idempotency key of the latest attempt of a step that carried one."""
     keys = [each.attempt.idempotency_key for each in case.step_attempts if each.step.name == step]
     return next((key for key in reversed(keys) if key), None)
-
-
-def _key(attempt: Attempt) -> str | None:
-    return attempt.idempotency_key or None
-
-
-def _error(attempt: Attempt) -> str:
-    message = attempt.error and (attempt.error.message or attempt.error.type)
-    return shortened(message) if message else ""
 
 
 def _step(finding: Finding) -> str:

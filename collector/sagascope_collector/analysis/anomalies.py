@@ -12,7 +12,17 @@ from sagascope import semconv
 from sagascope_collector.analysis import plans
 from sagascope_collector.analysis.clocks import Edge, is_answered_call
 from sagascope_collector.analysis.ledger import StepEffect, began_after, ended_before
-from sagascope_collector.analysis.model import Anomaly, Attempt, AttemptState, Phase, Plan, Status, Step
+from sagascope_collector.analysis.model import (
+    COMPENSATING_TYPES,
+    FORWARD_TYPES,
+    Anomaly,
+    Attempt,
+    AttemptState,
+    Phase,
+    Plan,
+    Status,
+    Step,
+)
 from sagascope_collector.analysis.values import ROUNDING_TOLERANCE_NS, ImpossibleTime
 from sagascope_collector.analysis.wording import clock, dated, listing, who
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
@@ -49,25 +59,20 @@ class Found(NamedTuple):
 
 def duplicate_execution(saga: AnomalyContext) -> Iterator[Found]:
     """A second success of one step with the same key, even if an idempotency key made it harmless."""
-    for step in saga.steps:
-        if step.type in (semconv.TYPE_ACTION, semconv.TYPE_COMMIT) and len(step.attempts) > 1:
-            yield from _repeated(saga, step)
+    return _repeated(saga, FORWARD_TYPES)
 
 
 def compensated_twice(saga: AnomalyContext) -> Iterator[Found]:
     """A second success of one compensation."""
+    return _repeated(saga, COMPENSATING_TYPES)
+
+
+def _repeated(saga: AnomalyContext, types: Sequence[str]) -> Iterator[Found]:
     for step in saga.steps:
-        if step.phase is Phase.COMPENSATION and len(step.attempts) > 1:
-            yield from _repeated(saga, step)
-
-
-def _repeated(saga: AnomalyContext, step: Step) -> Iterator[Found]:
-    done = [each for each in step.attempts if each.state is AttemptState.OK]
-    if len(done) > 1:
-        executions = listing(
-            [f"at {saga.at(each.ended_at or each.started_at)} in {who(each.process)}" for each in done[:5]]
-        )
-        yield Found(f"{_named(step)} succeeded {len(done)} times: {executions}", step.name)
+        done = [each for each in step.attempts if each.state is AttemptState.OK]
+        if step.type in types and len(done) > 1:
+            ends = [f"at {saga.at(each.ended_at or each.started_at)} in {who(each.process)}" for each in done[:5]]
+            yield Found(f"{_named(step)} succeeded {len(done)} times: {listing(ends)}", step.name)
 
 
 def compensation_order(saga: AnomalyContext) -> Iterator[Found]:
@@ -83,12 +88,9 @@ def compensation_order(saga: AnomalyContext) -> Iterator[Found]:
 
 def compensated_without_action(saga: AnomalyContext) -> Iterator[Found]:
     """A compensation of a step that was not executed, as far as telemetry shows."""
-    compensations = [step for step in saga.steps if step.type == semconv.TYPE_COMPENSATION and step.compensates]
-    if not compensations:
-        return
-    done = {each.name for each in saga.effects if any(one.state is not AttemptState.ERROR for one in each.attempts)}
-    for step in compensations:
-        if step.compensates not in done:
+    for step in saga.steps:
+        is_compensation = step.type == semconv.TYPE_COMPENSATION and step.compensates
+        if is_compensation and step.compensates not in _maybe_executed(saga):
             when = f"{step.name} started at {saga.at(step.attempts[0].started_at)}"
             text = f"{when}; no execution of {step.compensates} was received"
             yield Found(text, step.name)
@@ -154,10 +156,14 @@ def skipped_step(saga: AnomalyContext) -> Iterator[Found]:
     """A required step of the plan that did not run, although the saga was completed."""
     if saga.status is not Status.COMPLETED or saga.plan.source != "declared":
         return
-    done = {each.name for each in saga.effects if any(one.state is not AttemptState.ERROR for one in each.attempts)}
+    executed = _maybe_executed(saga)
     for step in saga.plan.steps:
-        if step.name not in done and not step.optional:
+        if step.name not in executed and not step.optional:
             yield Found(f"The saga was completed without {step.name}", step.name)
+
+
+def _maybe_executed(saga: AnomalyContext) -> set[str]:
+    return {each.name for each in saga.effects if any(one.state is not AttemptState.ERROR for one in each.attempts)}
 
 
 def progress_after_end(saga: AnomalyContext) -> Iterator[Found]:

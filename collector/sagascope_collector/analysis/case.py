@@ -8,7 +8,7 @@ from typing import NamedTuple, Self
 from sagascope import semconv
 from sagascope_collector.analysis import ledger, plans
 from sagascope_collector.analysis.baseline import Baseline
-from sagascope_collector.analysis.context import Context, EvaluationClock
+from sagascope_collector.analysis.context import Context, EvaluationClock, StepSuccess
 from sagascope_collector.analysis.ledger import StepEffect, step_effects
 from sagascope_collector.analysis.liveness import Liveness
 from sagascope_collector.analysis.model import (
@@ -175,18 +175,19 @@ class Case:
         return any(
             each.attempt.called_at >= answered_at
             and each.step is not step
-            and (is_abandoned or self._waits_for(each.step, step))
+            and (is_abandoned or self.waits_for(each.step, step))
             and (is_answered or not self._may_be_open(attempt, each.attempt.called_at))
             for each in self.step_attempts
         )
 
-    def _waits_for(self, later: Step, step: Step) -> bool:
-        """Whether a step depends on another in the plan, directly or not; items of a loop do not depend on others."""
+    def waits_for(self, later: Step, step: Step) -> bool:
+        """Whether a step follows another in the plan, directly or not; items of a loop do not wait for others."""
         return later.key in ("", step.key) and step.name in self._dependencies.get(later.name, ())
 
     @cached_property
     def _dependencies(self) -> dict[str, set[str]]:
-        return {step.name: plans.dependencies(self.saga.plan, [step.name]) for step in self.saga.plan.steps}
+        order = plans.order(self.saga.plan)
+        return {name: plans.passed(order, [name]) for name in order}
 
     def _may_be_open(self, attempt: Attempt, moment: int) -> bool:
         """Whether the attempt may still be open after this time: a heartbeat since lists it, or none would tell."""
@@ -313,6 +314,15 @@ class Case:
         if tried is not None and tried.service and any(each.is_executor_known for each in tried.attempts):
             return tried.service
         return self.context.services.get((*self.type, step)) or (tried.service if tried else None)
+
+    def later_success(self, step: str | None, moment: int) -> StepSuccess | None:
+        """Another saga in which the step succeeded after this time; None if there is none."""
+        latest = self.context.latest_successes.get((*self.type, step or ""))
+        return latest if latest is not None and latest.key != self.saga.key and latest.at > moment else None
+
+    def line(self, step: str | None) -> LedgerEntry | None:
+        """The first ledger line of a step."""
+        return next((each for each in self.saga.ledger if each.step == step), None)
 
     def step(self, name: str) -> Step | None:
         """The step of this name with the latest attempt."""

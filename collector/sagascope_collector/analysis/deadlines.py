@@ -213,17 +213,19 @@ def retried_rows(case: Case) -> Iterator[StepAttempt]:
         ended = [one for one in step.attempts if one.state is not AttemptState.IN_FLIGHT]
         if not ended or attempt is not ended[-1] or ledger.is_for_good(attempt, case.saga.status):
             continue
-        if len(failed_in_a_row(each)) >= FAILURES_IN_A_ROW and not _is_compensated(case, each):
+        if len(failed_in_a_row(each)) >= FAILURES_IN_A_ROW and not _is_given_up(case, each):
             yield each
 
 
-def _is_compensated(case: Case, failed: StepAttempt) -> bool:
-    """Whether a compensation of this step or of the saga followed."""
+def _is_given_up(case: Case, failed: StepAttempt) -> bool:
+    """Whether a compensation of this step or of the saga followed, or a step that waits for it in the plan."""
     if failed.step.phase is Phase.COMPENSATION:
         return False
     finished_at = failed.attempt.finished_at or 0
     return any(
-        each.step.phase is Phase.COMPENSATION and each.attempt.called_at >= finished_at for each in case.step_attempts
+        each.attempt.called_at >= finished_at
+        and (each.step.phase is Phase.COMPENSATION or case.waits_for(each.step, failed.step))
+        for each in case.step_attempts
     )
 
 

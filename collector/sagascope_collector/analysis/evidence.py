@@ -108,7 +108,7 @@ def _of_attempt(attempt: Attempt, text: Text, at: int) -> Evidence:
 def _end(attempt: Attempt) -> str:
     if attempt.state is AttemptState.OK:
         return "succeeded"
-    error = attempt.error and (attempt.error.message or attempt.error.type)
+    error = attempt.error_text
     verb = "failed" if attempt.state is AttemptState.ERROR else "ended with an unknown outcome"
     return f"{verb}: {shortened(error)}" if error else verb
 
@@ -129,30 +129,21 @@ def _of_process(case: Case, process: Process) -> Iterator[Evidence]:
     beat, service = instance.heartbeat, process.service or None
     at = case.liveness.at(process, beat.at)
     if beat.final:
-        yield Evidence(phrase("{} reported its shutdown", who(process)), at, service, None, None)
+        yield Evidence(phrase("{} reported its shutdown", who(process)), at, service)
         return
     text = phrase("Last heartbeat of {}; it announced the next within {} s", who(process), f"{beat.interval:g}")
-    yield Evidence(text, at, service, None, None)
+    yield Evidence(text, at, service)
     replacement = case.liveness.replacement(process) if case.liveness.is_lost(process) else None
     if replacement is not None:
         text = phrase("{}, another instance of {}, was first seen", who(replacement.process), process.service)
-        yield Evidence(text, case.liveness.at(replacement.process, replacement.first_seen), service, None, None)
+        yield Evidence(text, case.liveness.at(replacement.process, replacement.first_seen), service)
 
 
 def _of_others(case: Case, finding: Finding) -> Iterator[Evidence]:
     """Evidence of another saga in which the step succeeded after this saga stopped at it."""
-    if finding.step is None:
-        return
-    latest_success = case.context.latest_successes.get((*case.type, finding.step))
-    if latest_success is not None and latest_success.key != case.saga.key and latest_success.at > finding.since:
-        text = phrase("{} succeeded in {} {}: it works for other transactions", finding.step, *latest_success.key[1:3])
-        yield Evidence(
-            text,
-            latest_success.at,
-            latest_success.process.service or None,
-            latest_success.trace_id,
-            latest_success.span_id,
-        )
+    if (latest := case.later_success(finding.step, finding.since)) is not None:
+        text = phrase("{} succeeded in {} {}: it works for other transactions", finding.step or "", *latest.key[1:3])
+        yield Evidence(text, latest.at, latest.process.service or None, latest.trace_id, latest.span_id)
 
 
 MAX_NOTES = 3
@@ -170,9 +161,7 @@ def notes(case: Case, finding: Finding) -> Iterator[Evidence]:
 def _lost(case: Case) -> Iterator[Evidence]:
     since = case.context.telemetry_lost.get(case.saga.key.environment)
     if since is not None:
-        yield Evidence(
-            Text("Most services stopped reporting at once: their telemetry may be lost"), since, None, None, None
-        )
+        yield Evidence(Text("Most services stopped reporting at once: their telemetry may be lost"), since)
 
 
 def _without_parent(case: Case) -> Iterator[Evidence]:
@@ -189,7 +178,7 @@ def _quiet(case: Case, finding: Finding) -> Iterator[Evidence]:
         if service != subject.service and case.liveness.is_lost(instance.process):
             reported_at = case.liveness.last_seen_at(instance)
             text = phrase("{} was last seen; it has not reported since", who(instance.process))
-            yield Evidence(text, reported_at, service, None, None)
+            yield Evidence(text, reported_at, service)
 
 
 def _dropped(case: Case) -> Iterator[Evidence]:
@@ -198,7 +187,7 @@ def _dropped(case: Case) -> Iterator[Evidence]:
         if beat is not None and beat.dropped > 0:
             number = f"{beat.dropped:,} record{'s' if beat.dropped > 1 else ''}"
             text = phrase("{} reports that it could not send {} so far", who(process), number)
-            yield Evidence(text, case.liveness.at(process, beat.at), process.service or None, None, None)
+            yield Evidence(text, case.liveness.at(process, beat.at), process.service or None)
 
 
 def _sampled(case: Case) -> Iterator[Evidence]:

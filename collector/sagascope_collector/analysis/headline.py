@@ -285,7 +285,7 @@ def uncompensated(case: Case, finding: Finding) -> Text:
 
 
 def _left(case: Case, finding: Finding) -> Text:
-    line = next((each for each in case.saga.ledger if each.step == finding.step), None)
+    line = case.line(finding.step)
     if line is not None and line.state is LedgerState.COMPENSATION_UNKNOWN:
         name = with_amount(line, case.saga.currency)
         tried = case.step(line.compensation) if line.compensation else None
@@ -362,8 +362,7 @@ def _at(case: Case, moment: int) -> Text:
 
 def because(attempt: Attempt) -> str:
     """Returns the error in brackets; "" if none was received."""
-    message = attempt.error and (attempt.error.message or attempt.error.type)
-    return f" ({shortened(message)})" if message else ""
+    return f" ({shortened(attempt.error_text)})" if attempt.error_text else ""
 
 
 def engine_report(case: Case, subject: StepAttempt | None) -> Text:

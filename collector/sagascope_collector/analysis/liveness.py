@@ -52,8 +52,7 @@ class Liveness:
 
     def last_seen_at(self, instance: Instance) -> int:
         """The time of the latest report, on the saga's clock."""
-        latest = max(instance.last_seen, instance.heartbeat.at if instance.heartbeat else 0)
-        return self.at(instance.process, latest)
+        return self.at(instance.process, _last_seen(instance))
 
     def at(self, process: Process, moment: int) -> int:
         """Converts the time of a report to the saga's clock.
@@ -94,9 +93,8 @@ def must_report_by(instance: Instance | None) -> int | None:
         return None
     if instance.heartbeat.final:
         return 0
-    return max(instance.last_seen, instance.heartbeat.at) + round(
-        MISSED_HEARTBEATS * instance.heartbeat.interval * NANOSECONDS_PER_SECOND
-    )
+    allowed = MISSED_HEARTBEATS * instance.heartbeat.interval
+    return _last_seen(instance) + round(allowed * NANOSECONDS_PER_SECOND)
 
 
 def is_other_promise(held: int | None, promise: int | None, now: int) -> bool:

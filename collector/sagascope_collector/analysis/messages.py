@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from sagascope import semconv
 from sagascope_collector.analysis import values
 from sagascope_collector.analysis.case import Case, Finding, StepAttempt
-from sagascope_collector.analysis.context import StepSuccess
 from sagascope_collector.analysis.model import Action, Attempt, AttemptState, Evidence
 from sagascope_collector.analysis.spans import RECEIVING_KINDS
 from sagascope_collector.analysis.wording import Text, clock, phrase, who
@@ -93,19 +92,6 @@ def _taken(case: Case) -> set[tuple[str, str]]:
     return above | {(link.trace_id, link.span_id) for span in case.saga.spans for link in span.links}
 
 
-def others(case: Case, finding: Finding, message: Message) -> StepSuccess | None:
-    """Returns another saga in which the awaited step succeeded after this message was published.
-
-    None if there is none.
-    """
-    latest_success = case.context.latest_successes.get((*case.type, finding.step or ""))
-    return (
-        latest_success
-        if latest_success and latest_success.key != case.saga.key and latest_success.at > message.at
-        else None
-    )
-
-
 def not_received(case: Case, finding: Finding) -> Text:
     """Returns the headline's part about a message without a known consumer and its possible cause.
 
@@ -115,7 +101,7 @@ def not_received(case: Case, finding: Finding) -> Text:
     if message is None:
         return Text()
     text = phrase("{} was not received by any consumer, as far as telemetry shows", _message(case, message))
-    latest_success = others(case, finding, message)
+    latest_success = case.later_success(finding.step, message.at)
     if latest_success is not None:
         # a headline is stored, so it names no other saga, which may be erased
         at = clock(latest_success.at, case.clock.now)
@@ -151,7 +137,7 @@ def actions(case: Case, finding: Finding) -> list[Action]:
         return []
     saga = case.saga.label
     where = f"{message.destination}{f' ({message.system})' if message.system else ''}"
-    if others(case, finding, message) is None:
+    if case.later_success(finding.step, message.at) is None:
         consumer = finding.service or f"the consumer that runs {finding.step}"
         text = "Check that {} runs and receives from {}. If the message still waits there, {} then continues by itself."
         return [Action.inspect(text, consumer, where, saga)]

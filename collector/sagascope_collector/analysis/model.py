@@ -147,6 +147,11 @@ class Attempt:
     """The child saga that does the work, if any; its ``name`` may be ``""``."""
 
     @property
+    def error_text(self) -> str:
+        """The message of its error, else the type; ``""`` if it has none."""
+        return (self.error.message or self.error.type or "") if self.error is not None else ""
+
+    @property
     def is_only_requested(self) -> bool:
         """Whether it was only requested, by a sender that waits for no answer, and no executor was seen."""
         return bool(self.views) and self.views[-1].kind == "producer"
@@ -448,9 +453,9 @@ class Evidence:
 
     text: Text
     at: int
-    service: str | None
-    trace_id: str | None
-    span_id: str | None
+    service: str | None = None
+    trace_id: str | None = None
+    span_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,7 +213,7 @@ def waiting(plan: Plan, steps: Sequence[Step]) -> list[PlannedStep]:
     started = {step.name for step in steps if step.attempts and step.phase is Phase.FORWARD}
     befores = prerequisites(plan)
     open_steps = [step for step in plan.steps if step.name not in done]
-    latest_success = _passed(befores, started)
+    latest_success = passed(befores, started)
     met = done | latest_success
     ahead = [step for step in open_steps if step.name not in latest_success and befores[step.name] <= met]
     return ahead or [step for step in open_steps if not step.optional]
@@ -235,17 +235,20 @@ def _all_done(step_attempts: Sequence[Step]) -> bool:
     return prepared <= committed and all(step.state in ended for step in step_attempts)
 
 
-def prerequisites(plan: Plan) -> dict[str, frozenset[str]]:
-    """Returns the names that each planned step waits for; without ``after``, the previous step.
-
-    An optional step is replaced by its own prerequisites.
-    """
+def order(plan: Plan) -> dict[str, frozenset[str]]:
+    """Returns the names that each planned step follows; without ``after``, the previous step."""
     befores: dict[str, frozenset[str]] = {}
     names = {step.name for step in plan.steps}
     before: frozenset[str] = frozenset()
     for step in plan.steps:
         befores[step.name] = before if step.after is None else frozenset(step.after) & names - {step.name}
         before = frozenset({step.name})
+    return befores
+
+
+def prerequisites(plan: Plan) -> dict[str, frozenset[str]]:
+    """Returns the names that each planned step waits for: an optional step is replaced by its own prerequisites."""
+    befores = order(plan)
     optional = {step.name: befores[step.name] for step in plan.steps if step.optional}
     return {name: _beyond(needs, optional) for name, needs in befores.items()} if optional else befores
 
@@ -264,11 +267,11 @@ def _beyond(needs: frozenset[str], optional: Mapping[str, frozenset[str]]) -> fr
 
 def dependencies(plan: Plan, names: Iterable[str]) -> set[str]:
     """Returns the steps on which any of these steps depends, directly or not."""
-    return _passed(prerequisites(plan), names)
+    return passed(prerequisites(plan), names)
 
 
-def _passed(befores: Mapping[str, frozenset[str]], started: Iterable[str]) -> set[str]:
-    """The steps on which a started one depends, directly or not."""
+def passed(befores: Mapping[str, frozenset[str]], started: Iterable[str]) -> set[str]:
+    """Returns the steps on which a started one depends, directly or not."""
     behind = [need for name in started for need in befores.get(name, ())]
     seen = set(behind)
     for each in behind:
@@ -289,8 +292,8 @@ def passed_failures(plan: Plan, steps: Sequence[Step]) -> list[str]:
     """Returns the required steps with received failures only, although a step that waits for them has started."""
     forward = [step for step in steps if step.attempts and step.phase is Phase.FORWARD]
     failed = {step.name for step in forward} - {step.name for step in forward if step.state is not StepState.FAILED}
-    passed = dependencies(plan, {step.name for step in forward}) & failed if failed else failed
-    return [step.name for step in plan.steps if step.name in passed and not step.optional]
+    behind = dependencies(plan, {step.name for step in forward}) & failed if failed else failed
+    return [step.name for step in plan.steps if step.name in behind and not step.optional]
 
 
 def ready_steps(plan: Plan, steps: Sequence[Step]) -> set[str]:
