@@ -11,7 +11,7 @@ from sagascope_collector.ingest import Payload, Signal
 from sagascope_collector.otlp.columns import Origins
 from sagascope_collector.otlp.decode import ColumnarRequests
 from sagascope_collector.otlp.logs import Logs
-from sagascope_collector.otlp.observations import Observations
+from sagascope_collector.otlp.origins import Observations
 from sagascope_collector.otlp.spans import Spans
 
 REQUESTS = {Signal.TRACES: ExportTraceServiceRequest, Signal.LOGS: ExportLogsServiceRequest}

@@ -17,7 +17,7 @@ from sagascope_collector.ingest import Decoded, Encoding, Outcome, Payload, Rece
 from sagascope_collector.otlp import large_requests, otlpjson
 from sagascope_collector.otlp.columns import Origins
 from sagascope_collector.otlp.logs import Logs, read_logs
-from sagascope_collector.otlp.observations import Observations
+from sagascope_collector.otlp.origins import Observations
 from sagascope_collector.otlp.protobuf_columns import Declined
 from sagascope_collector.otlp.spans import INVALID_IDS, Spans, links_table, read_spans
 from sagascope_collector.scrubbing import Scrubber

@@ -15,8 +15,7 @@ from sagascope_collector.engines import BUILT_IN, PARTIAL_EVENT, AttributeMappin
 from sagascope_collector.otlp import anyvalue, limits, origins, protobuf_columns
 from sagascope_collector.otlp.anyvalue import one_each
 from sagascope_collector.otlp.columns import NestedAttributes, Origin, Origins, Rows
-from sagascope_collector.otlp.observations import Observations, beat, promise
-from sagascope_collector.otlp.origins import observe, receipts, senders
+from sagascope_collector.otlp.origins import Observations, beat, observe, promise, receipts, senders
 from sagascope_collector.otlp.protobuf_columns import Integers, NestedRecords, decline, sizes, unnest
 from sagascope_collector.otlp.spans import SPAN_ID_BYTES, TRACE_ID_BYTES, usable_ids, valid_id
 from sagascope_collector.records import Mark

@@ -16,8 +16,7 @@ from sagascope_collector.engines import BUILT_IN, AttributeMapping
 from sagascope_collector.otlp import anyvalue, limits, marks, origins, protobuf_columns
 from sagascope_collector.otlp.anyvalue import are_shallow, offsets
 from sagascope_collector.otlp.columns import NestedAttributes, Origin, Origins, Rows, mark_columns, table
-from sagascope_collector.otlp.observations import Observations
-from sagascope_collector.otlp.origins import observe, receipts, senders
+from sagascope_collector.otlp.origins import Observations, observe, receipts, senders
 from sagascope_collector.otlp.protobuf_columns import Bools, Declined, Integers, NestedRecords, decline, sizes, unnest
 from sagascope_collector.records import Mark
 from sagascope_collector.storage import schema
