@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -29,28 +29,29 @@ VALUES: dict[str, Callable[[SagaRow], Any]] = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def rows() -> list[SagaRow]:
     chance = random.Random(3)
     return [_row(number, chance) for number in range(SAGAS)]
 
 
-@pytest.fixture
-def storage(tmp_path: Path, rows: list[SagaRow], eager: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage]:
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory, rows: list[SagaRow]) -> Iterator[Storage]:
     """Most of its sagas have been moved to the ended ones, in several batches, and some were opened again since."""
-    monkeypatch.setattr(sagas, "MOVE_ROWS", 40)
-    opened = Storage(str(tmp_path / "storage.duckdb"), clock=lambda: LATER)
-    stale = [row._replace(updated_at=NOON, status="failed") for row in rows]
-    for part in (stale, rows[::7]):
-        opened.sagas.put([SagaId(row.key.environment, row.key.id) for row in part], part)
-        maintain(opened)
-    opened.sagas.put([SagaId(row.key.environment, row.key.id) for row in rows[::3]], rows[::3])
-    opened.sagas.settle(LATER)
-    rest = [row for number, row in enumerate(rows) if number % 3]
-    opened.sagas.put([SagaId(row.key.environment, row.key.id) for row in rest], rest)
-    opened.sagas.settle(LATER)
-    yield opened
-    opened.close()
+    path = tmp_path_factory.mktemp("ordering") / "storage.duckdb"
+    with pytest.MonkeyPatch.context() as patched, closing(Storage(str(path), clock=lambda: LATER)) as opened:
+        patched.setattr(sagas, "MOVE_INTERVAL_SECONDS", 0.0)
+        patched.setattr(sagas, "MOVE_ROWS", 40)
+        stale = [row._replace(updated_at=NOON, status="failed") for row in rows]
+        for part in (stale, rows[::7]):
+            opened.sagas.put([SagaId(row.key.environment, row.key.id) for row in part], part)
+            maintain(opened)
+        opened.sagas.put([SagaId(row.key.environment, row.key.id) for row in rows[::3]], rows[::3])
+        opened.sagas.settle(LATER)
+        rest = [row for number, row in enumerate(rows) if number % 3]
+        opened.sagas.put([SagaId(row.key.environment, row.key.id) for row in rest], rest)
+        opened.sagas.settle(LATER)
+        yield opened
 
 
 def _row(number: int, chance: random.Random) -> SagaRow:
