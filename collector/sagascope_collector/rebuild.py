@@ -37,9 +37,11 @@ def _projection(storage: Storage, clock: Callable[[], int]) -> Projection:
     outages, learner = IngestOutages(storage, clock), BaselineLearner(storage)
 
     def context(now: int) -> analysis.Context:
-        deaf = tuple(outages.intervals())
         return analysis.Context(
-            now=now, ingest_outages=deaf, services=storage.sagas.step_services(), baselines=learner.baselines
+            now=now,
+            ingest_outages=tuple(outages.intervals()),
+            services=storage.sagas.step_services(),
+            baselines=learner.baselines,
         )
 
     return Projection(storage, summarise=present.summary, context=context, learner=learner, clock=clock)
