@@ -95,16 +95,16 @@ def erasure_routes(eraser: Eraser, read_slot: Sequence[Any]) -> APIRouter:
     router = new_router()
 
     @router.get("/api/v1/forget", dependencies=read_slot, **responds(schemas.Forgotten))
-    def preview(asked: Annotated[OfKey, Query()]) -> Response:
+    def preview(query: Annotated[OfKey, Query()]) -> Response:
         """Previews an erasure: every saga with a business key of this value."""
-        return json(eraser.preview(schemas.Forget(**asked.model_dump())))
+        return json(eraser.preview(schemas.Forget(**query.model_dump())))
 
     @router.post("/api/v1/forget", **responds(schemas.Forgotten))
-    def forget(asked: schemas.Forget, _: Annotated[Nothing, Query()]) -> Response:
+    def forget(request: schemas.Forget, _: Annotated[Nothing, Query()]) -> Response:
         """Erases every saga with a business key of this value, also from disk.
 
         The call can take minutes. Records received later are stored as new.
         """
-        return json(eraser.erase(asked))
+        return json(eraser.erase(request))
 
     return router

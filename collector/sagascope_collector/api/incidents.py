@@ -95,9 +95,9 @@ def incident_routes(incidents: Incidents, tasks: Tasks, comparison: Comparison) 
     router = new_router()
 
     @router.get("/api/v1/incidents", **responds(schemas.Incidents))
-    def listed(asked: Annotated[IncidentListing, Query()]) -> Response:
+    def listed(query: Annotated[IncidentListing, Query()]) -> Response:
         """Returns incidents, the most severe first. Without `state`, resolved incidents follow, the latest first."""
-        state = State(asked.state) if asked.state else None
+        state = State(query.state) if query.state else None
         return json(schemas.Incidents(items=[schemas.Incident(**_summary(each)) for each in incidents.all(state)]))
 
     @router.get("/api/v1/incidents/{key}", **responds(schemas.IncidentInFull, 404))
@@ -106,12 +106,12 @@ def incident_routes(incidents: Incidents, tasks: Tasks, comparison: Comparison) 
         return json(_in_full(incidents, incidents.one(key), comparison))
 
     @router.get("/api/v1/incidents/{key}/tasks", **responds(schemas.Tasks, 404))
-    def tasks_of(key: Key, asked: Annotated[TaskListing, Query()]) -> Response:
+    def tasks_of(key: Key, query: Annotated[TaskListing, Query()]) -> Response:
         """Returns a task for each saga of an incident: the recommended action, and what to verify first."""
         incident = incidents.one(key)
         if incident.failure_rate:  # the sagas of a failure rate incident have ended, so there is nothing to do
             return json(schemas.Tasks(items=[], next_cursor=None))
-        return json(tasks.page(incident.key, asked.limit, asked.cursor))
+        return json(tasks.page(incident.key, query.limit, query.cursor))
 
     @router.patch("/api/v1/incidents/{key}", **responds(schemas.IncidentInFull, 404))
     def change(key: Key, patch: schemas.IncidentPatch, _: Annotated[Nothing, Query()]) -> Response:

@@ -82,7 +82,7 @@ class QuerySlot:
         self._free = asyncio.Semaphore(1)
         self._thread = ThreadPoolExecutor(1, "sql", _lower_priority)
 
-    async def answer(self, asked: schemas.SqlQuery) -> str:
+    async def answer(self, request: schemas.SqlQuery) -> str:
         """Runs a query and returns the answer as JSON.
 
         Raises:
@@ -96,17 +96,17 @@ class QuerySlot:
             raise Overloaded(
                 "Another query is running; only one runs at a time. Try again in a few seconds."
             ) from error
-        running = asyncio.get_running_loop().run_in_executor(self._thread, self._run, asked)
+        running = asyncio.get_running_loop().run_in_executor(self._thread, self._run, request)
         running.add_done_callback(self._release)
-        done, _ = await asyncio.wait([running], timeout=asked.timeout + QUERY_GRACE_SECONDS)
+        done, _ = await asyncio.wait([running], timeout=request.timeout + QUERY_GRACE_SECONDS)
         if not done:
             raise ReadTooLong(
                 "The query exceeded its timeout and is still being interrupted; further queries wait until it ends."
             )
         return running.result()
 
-    def _run(self, asked: schemas.SqlQuery) -> str:
-        return self._queries.run(asked.query, limit=asked.limit, seconds=asked.timeout).json().decode()
+    def _run(self, request: schemas.SqlQuery) -> str:
+        return self._queries.run(request.query, limit=request.limit, seconds=request.timeout).json().decode()
 
     def _release(self, running: asyncio.Future[str]) -> None:
         self._free.release()

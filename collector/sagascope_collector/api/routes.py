@@ -88,26 +88,26 @@ def _saga_routes(lookup: Lookup) -> APIRouter:
     router = new_router()
 
     @router.get("/api/v1/search", **responds(schemas.SearchResult))
-    def search(asked: Annotated[Search, Query()]) -> Response:
+    def search(query: Annotated[Search, Query()]) -> Response:
         """Finds sagas by an id or its prefix, a business key's value, a trace id or a span id."""
-        return json(lookup.search(asked.q))
+        return json(lookup.search(query.q))
 
     @router.get("/api/v1/saga", **responds(schemas.Saga, 404))
-    def saga(asked: Annotated[NamedSaga, Query()]) -> Response:
+    def saga(query: Annotated[NamedSaga, Query()]) -> Response:
         """Returns one saga in full, with the verdict as of now. The name and id may contain any character."""
-        return json(lookup.saga(asked.name, asked.id, asked.environment, asked.run))
+        return json(lookup.saga(query.name, query.id, query.environment, query.run))
 
     @router.get("/api/v1/export", response_class=OtlpLines, responses=answers.described(404, 422, 503))
-    def export(asked: Annotated[NamedSaga, Query()]) -> Response:
+    def export(query: Annotated[NamedSaga, Query()]) -> Response:
         """Exports one saga's records as OTLP in JSON, one request per line; without `run`, of the latest started."""
-        return OtlpLines(lookup.telemetry(asked.name, asked.id, asked.environment, asked.run))
+        return OtlpLines(lookup.telemetry(query.name, query.id, query.environment, query.run))
 
     @router.get("/api/v1/sagas/{name}/{id:path}", **responds(schemas.Saga, 404))
     def saga_at(
-        name: Annotated[Word, Path()], saga_id: Annotated[Word, Path(alias="id")], asked: Annotated[OneSaga, Query()]
+        name: Annotated[Word, Path()], saga_id: Annotated[Word, Path(alias="id")], query: Annotated[OneSaga, Query()]
     ) -> Response:
         """Returns one saga in full, with the verdict as of now; without `run`, the latest started."""
-        return json(lookup.saga(name, saga_id, asked.environment, asked.run))
+        return json(lookup.saga(name, saga_id, query.environment, query.run))
 
     return router
 
@@ -116,9 +116,9 @@ def _list_routes(storage: Storage, context: Callable[[int], analysis.Context], c
     router = new_router()
 
     @router.get("/api/v1/sagas", **responds(schemas.Sagas))
-    def listed(asked: Annotated[Listing, Query()]) -> Response:
+    def listed(query: Annotated[Listing, Query()]) -> Response:
         """Lists sagas, the latest started first unless `sort` is given. `attention=any`: all that need attention."""
-        page = storage.listing.page(asked, limit=asked.limit, cursor=asked.cursor, order=asked.order)
+        page = storage.listing.page(query, limit=query.limit, cursor=query.cursor, order=query.order)
         return json(overview.listed(page))
 
     @router.get("/api/v1/flows", **responds(schemas.Flows))
@@ -127,15 +127,15 @@ def _list_routes(storage: Storage, context: Callable[[int], analysis.Context], c
         return json(overview.flows(storage.sagas.flow_counts()))
 
     @router.get("/api/v1/flows/{name:path}", **responds(schemas.FlowInFull, 404))
-    def flow(name: Annotated[Word, Path()], asked: Annotated[Window, Query()]) -> Response:
+    def flow(name: Annotated[Word, Path()], query: Annotated[Window, Query()]) -> Response:
         """Returns how often and how long each step of a saga type ran within the last `window`: `15m`, `24h`, `7d`."""
-        period = whole_period(asked.seconds // overview.PERIODS)
-        since = max(clock() - asked.seconds * NANOSECONDS_PER_SECOND, 0)
-        steps = storage.statistics.steps(name, asked.environment, since, period)
+        period = whole_period(query.seconds // overview.PERIODS)
+        since = max(clock() - query.seconds * NANOSECONDS_PER_SECOND, 0)
+        steps = storage.statistics.steps(name, query.environment, since, period)
         if not steps and not any(name == known for known, *_ in storage.sagas.flow_counts()):
             raise NotFound(f"No saga of the type {name!r} was ever received.")
         return json(
-            overview.flow(name, period, steps, storage.statistics.paths(name, asked.environment, since, MAX_PATHS))
+            overview.flow(name, period, steps, storage.statistics.paths(name, query.environment, since, MAX_PATHS))
         )
 
     @router.get("/api/v1/services", **responds(schemas.Services))
@@ -152,11 +152,11 @@ def _sql_routes(queries: Queries | None) -> APIRouter:
     slot = QuerySlot(queries) if queries else None
 
     @router.post("/api/v1/sql", **responds(schemas.SqlResult, 403))
-    async def sql(asked: schemas.SqlQuery, _: Annotated[Nothing, Query()]) -> Response:
+    async def sql(request: schemas.SqlQuery, _: Annotated[Nothing, Query()]) -> Response:
         """Runs one SELECT over the views `spans`, `logs` and `sagas`, read-only, and returns its first rows."""
         if slot is None:
             raise Disabled("SQL is disabled, because the API does not listen on loopback only; see serve --sql.")
-        return json(await slot.answer(asked))
+        return json(await slot.answer(request))
 
     return router
 

@@ -189,9 +189,9 @@ def export(
 
 
 def _select(
-    client: Client, quoted: str, name: str | None, run: str | None, environment: str | None
+    client: Client, query: str, name: str | None, run: str | None, environment: str | None
 ) -> schemas.SagaSummary:
-    matches = sagas.matching_sagas(client, quoted, name, run, environment)
+    matches = sagas.matching_sagas(client, query, name, run, environment)
     if len(matches) > 1:
         typer.echo("Several transactions have that id; select one with --name, --run or --environment:", err=True)
         typer.echo(terminal.text(render.listing(matches, terminal.now())), err=True, nl=False)

@@ -81,21 +81,21 @@ def show(
 
 
 def matching_sagas(
-    client: Client, quoted: str, name: str | None, run: str | None, environment: str | None, *, json: bool = False
+    client: Client, query: str, name: str | None, run: str | None, environment: str | None, *, json: bool = False
 ) -> list[schemas.SagaSummary]:
     """Returns the sagas with an id, at least one.
 
     Raises:
         typer.Exit: there is none, and the reason was printed.
     """
-    result = client.search(_checked_query(quoted))
+    result = client.search(_checked_query(query))
     known = _with_that_id(result)
     if chosen := [each for each in known if _matches(each, name, run, environment)]:
         return chosen
     if json:
-        terminal.print_json(schemas.Problem.of(NotFound(f"No transaction matches {quoted[:200]!r}."), 404))
+        terminal.print_json(schemas.Problem.of(NotFound(f"No transaction matches {query[:200]!r}."), 404))
         raise typer.Exit(exit_codes.NOT_FOUND)
-    return _print_known_variants(quoted, known) if known else _print_suggestions(quoted, result)
+    return _print_known_variants(query, known) if known else _print_suggestions(query, result)
 
 
 @with_client
@@ -173,18 +173,18 @@ def _list(items: list[schemas.SagaSummary], json: bool) -> None:
         terminal.show(render.listing(items, terminal.now()))
 
 
-def _checked_query(quoted: str) -> str:
+def _checked_query(query: str) -> str:
     """Refuses an empty query."""
-    if not quoted.strip():
+    if not query.strip():
         raise typer.BadParameter(
             "the query is empty; give an id or its prefix, a business key, a trace id or a span id."
         )
-    return quoted
+    return query
 
 
-def _print_other_meaning(client: Client, quoted: str) -> None:
+def _print_other_meaning(client: Client, query: str) -> None:
     """Prints that a query is the name of a service, a type or a step."""
-    word = quoted.strip()
+    word = query.strip()
     if any(word == each.service for each in client.services().items):
         meaning, filters = "a service", SagaFilters(service=word, attention="any")
     elif any(word == each.name for each in client.flows().items):
@@ -199,10 +199,10 @@ def _print_other_meaning(client: Client, quoted: str) -> None:
         typer.echo(f"  {safe_text.line(each.name)} {safe_text.line(each.id)}")
 
 
-def _print_known_variants(quoted: str, known: list[schemas.SagaSummary]) -> NoReturn:
+def _print_known_variants(query: str, known: list[schemas.SagaSummary]) -> NoReturn:
     """Prints that the id is known, but not with the given name, run or environment."""
     typer.echo(
-        f"{safe_text.line(quoted, 200)} is known, but not with this name, run or environment. Known are:", err=True
+        f"{safe_text.line(query, 200)} is known, but not with this name, run or environment. Known are:", err=True
     )
     for each in known[:MAX_SUGGESTIONS]:
         options = [f"--name {safe_text.line(each.name)}"]
@@ -212,14 +212,14 @@ def _print_known_variants(quoted: str, known: list[schemas.SagaSummary]) -> NoRe
     raise typer.Exit(exit_codes.NOT_FOUND)
 
 
-def _print_suggestions(quoted: str, result: schemas.SearchResult) -> NoReturn:
+def _print_suggestions(query: str, result: schemas.SearchResult) -> NoReturn:
     """Prints that no saga has the id, and similar ids."""
     similar = [
         f"  {safe_text.line(each.saga.name)} {safe_text.line(each.saga.id)}"
         for each in result.matches[:MAX_SUGGESTIONS]
     ]
     reason = render.NOTHING_FOUND.get(result.reason or "", "")
-    typer.echo(f"No transaction matches {safe_text.line(quoted, 200)!r}. {reason}".strip(), err=True)
+    typer.echo(f"No transaction matches {safe_text.line(query, 200)!r}. {reason}".strip(), err=True)
     typer.echo("\n".join(["Similar ids:", *similar]), err=True) if similar else None
     raise typer.Exit(exit_codes.NOT_FOUND)
 
