@@ -49,11 +49,11 @@ class Exporter:
 
     def add_span(self, span: ReadableSpan) -> None:
         if self._spans.add(span):
-            self._worker.wake()
+            self._worker.notify()
 
     def add_log(self, record: ReadableLogRecord) -> None:
         if self._logs.add(record):
-            self._worker.wake()
+            self._worker.notify()
 
     def queued(self) -> int:
         """Returns the number of records that are queued in memory."""
@@ -82,12 +82,12 @@ class Exporter:
             failed = self._send()
             if failed is None:
                 self._backoff.reset()
-                return Pause(MAX_BACKOFF_SECONDS if self._spool else None, wakeable=True)
+                return Pause(MAX_BACKOFF_SECONDS if self._spool else None, interruptible=True)
             self._counters.last_error = failed.reason
             self._retry_at = now + self._backoff.next_seconds(failed.retry_after)
         self._spill()
         self._counters.log_problems(self.queued())
-        return Pause(min(SPILL_INTERVAL_SECONDS, max(0.0, self._retry_at - now)), wakeable=False)
+        return Pause(min(SPILL_INTERVAL_SECONDS, max(0.0, self._retry_at - now)), interruptible=False)
 
     def _finish(self) -> None:
         self._send()

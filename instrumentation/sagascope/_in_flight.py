@@ -65,7 +65,7 @@ class InFlightReporter:
 
     def add(self, span: Span) -> None:
         self._unannounced[span.get_span_context().span_id] = span
-        self._worker.wake()
+        self._worker.notify()
 
     def remove(self, span_id: int) -> None:
         """Removes a span that ended; an unknown span has no effect."""
@@ -76,7 +76,7 @@ class InFlightReporter:
         """Keeps heartbeats frequent until a retry is due, so that the loss of this process is detected soon."""
         until = at + int(RETRY_GRACE_SECONDS * NANOSECONDS_PER_SECOND)
         self._retries_expected_until = max(self._retries_expected_until, until)
-        self._worker.wake()
+        self._worker.notify()
 
     def open_count(self) -> int:
         """Returns the number of open saga spans, announced or not."""
@@ -100,13 +100,13 @@ class InFlightReporter:
             self._add_heartbeat(now)
         if not self._send():
             self._counters.log_problems(0)
-            return Pause(self._backoff.next_seconds(), wakeable=False)
+            return Pause(self._backoff.next_seconds(), interruptible=False)
         self._backoff.reset()
         oldest = self._oldest()
         if oldest is None:
-            return _pause(self._next_heartbeat - now, wakeable=True)
+            return _pause(self._next_heartbeat - now, interruptible=True)
         due = (oldest[1].start_time or now) + self._announce_after
-        return _pause(min(due, self._next_heartbeat) - now, wakeable=False)
+        return _pause(min(due, self._next_heartbeat) - now, interruptible=False)
 
     def _is_idle(self) -> bool:
         return not self._unannounced and not self._is_heartbeat_due(self._clock())
@@ -208,5 +208,5 @@ class InFlightReporter:
         return True
 
 
-def _pause(nanoseconds: int, *, wakeable: bool) -> Pause:
-    return Pause(max(MIN_PAUSE_SECONDS, nanoseconds / NANOSECONDS_PER_SECOND), wakeable)
+def _pause(nanoseconds: int, *, interruptible: bool) -> Pause:
+    return Pause(max(MIN_PAUSE_SECONDS, nanoseconds / NANOSECONDS_PER_SECOND), interruptible)

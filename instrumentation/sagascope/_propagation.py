@@ -76,28 +76,24 @@ def extract(carrier: Carrier) -> "Incoming":
 class Incoming:
     """A saga that arrived in headers. Code in its block, synchronous or not, runs as a part of that saga."""
 
-    __slots__ = ("_entered", "_saga_context")
+    __slots__ = ("_entered", "saga_context")
 
     def __init__(self, saga_context: SagaContext | None) -> None:
-        self._saga_context = saga_context
+        self.saga_context: SagaContext | None = saga_context
+        """The caller's saga and step."""
         self._entered: list[tuple[Context, Context]] = []
 
     @property
     def saga_id(self) -> str | None:
         """The saga's id; None if the headers named no saga, or are not trusted."""
-        return self._saga_context.identity.id if self._saga_context is not None else None
-
-    @property
-    def saga_context(self) -> SagaContext | None:
-        """The caller's saga and step."""
-        return self._saga_context
+        return self.saga_context.identity.id if self.saga_context is not None else None
 
     def __enter__(self) -> Self:
-        if self._saga_context is not None:
+        if self.saga_context is not None:
             with _PROPAGATING:
                 context = get_current()
-                traced = _with_trace(context, self._saga_context.span_context)
-                entered = set_saga_in_context(self._saga_context.copy(), traced)
+                traced = _with_trace(context, self.saga_context.span_context)
+                entered = set_saga_in_context(self.saga_context.copy(), traced)
                 self._entered.append((entered, context))
                 attach(entered)
         return self

@@ -69,7 +69,7 @@ class SagaPropagator(TextMapPropagator):
     """Does what the service's propagator does, and adds the saga's members to ``baggage``."""
 
     def __init__(self, inner: TextMapPropagator, allows: Callable[[str], bool], trusts: Callable[[Any], bool]) -> None:
-        self._inner = inner
+        self.inner = inner
         self._allows = allows
         self._trusts = trusts
 
@@ -79,7 +79,7 @@ class SagaPropagator(TextMapPropagator):
         """Sets outgoing headers; the saga's members are sent to allowed hosts only."""
         current = get_current() if context is None else context
         recording = _RecordingSetter(setter)
-        self._inner.inject(carrier, context, recording)
+        self.inner.inject(carrier, context, recording)
         with _PROPAGATING:
             saga_context = get_saga_context(current)
             host = destination(carrier, current) if saga_context is not None else None
@@ -91,7 +91,7 @@ class SagaPropagator(TextMapPropagator):
         self, carrier: CarrierT, context: Context | None = None, getter: Getter[CarrierT] = default_getter
     ) -> Context:
         """Reads incoming headers, and continues the saga that they name if they are trusted."""
-        found = self._inner.extract(carrier, context, getter)
+        found = self.inner.extract(carrier, context, getter)
         with _PROPAGATING:
             found = _without_members(found)
             header = ",".join(getter.get(carrier, BAGGAGE) or ())
@@ -103,11 +103,7 @@ class SagaPropagator(TextMapPropagator):
 
     @property
     def fields(self) -> set[str]:
-        return {*self._inner.fields, BAGGAGE}
-
-    @property
-    def inner(self) -> TextMapPropagator:
-        return self._inner
+        return {*self.inner.fields, BAGGAGE}
 
 
 class _RecordingSetter(Setter[Any]):

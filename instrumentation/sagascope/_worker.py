@@ -22,20 +22,20 @@ class Pause(NamedTuple):
     """How long a worker sleeps."""
 
     seconds: float | None
-    """Maximum duration; None: until it is woken."""
-    wakeable: bool
+    """Maximum duration; None: until it is notified."""
+    interruptible: bool
     """Whether new work ends the pause."""
 
 
 class Worker:
-    """One daemon thread. `wake` costs its caller an attribute lookup, unless the thread sleeps.
+    """One daemon thread. `notify` costs its caller an attribute lookup, unless the thread sleeps.
 
     Args:
         name: The name of the thread.
         work: Does what is to be done, and returns the pause until the next call.
         finish: Called once, at the end.
         is_idle: Returns whether there is no work.
-        delay: Seconds between being woken and working, so that records that arrive together are sent together.
+        delay: Seconds between a notification and work, so that records that arrive together are sent together.
     """
 
     def __init__(
@@ -50,22 +50,22 @@ class Worker:
         self._finish = finish
         self._is_idle = is_idle
         self._delay = delay
-        self._asleep = False
-        self._woken = threading.Event()
+        self._is_sleeping = False
+        self._notified = threading.Event()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
-    def wake(self) -> None:
-        if self._asleep:
-            self._asleep = False
-            self._woken.set()
+    def notify(self) -> None:
+        if self._is_sleeping:
+            self._is_sleeping = False
+            self._notified.set()
 
     def stop(self) -> None:
         self._stopped.set()
-        self._woken.set()
+        self._notified.set()
 
     def join(self, timeout: float) -> None:
         """Waits for the end of the thread, at most `timeout` seconds."""
@@ -74,7 +74,7 @@ class Worker:
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            pause = Pause(ERROR_PAUSE_SECONDS, wakeable=False)
+            pause = Pause(ERROR_PAUSE_SECONDS, interruptible=False)
             with _WORKING:
                 pause = self._work()
             self._sleep(pause)
@@ -82,17 +82,17 @@ class Worker:
             self._finish()
 
     def _sleep(self, pause: Pause) -> None:
-        if not pause.wakeable:
+        if not pause.interruptible:
             self._stopped.wait(pause.seconds)
             return
-        self._woken.clear()
-        self._asleep = True
+        self._notified.clear()
+        self._is_sleeping = True
         if self._stopped.is_set():
             return
-        # work that arrived before _asleep was set did not wake the thread
-        woken = not self._is_idle() or self._woken.wait(pause.seconds)
-        self._asleep = False
-        if woken:
+        # work that arrived before _is_sleeping was set did not notify the thread
+        notified = not self._is_idle() or self._notified.wait(pause.seconds)
+        self._is_sleeping = False
+        if notified:
             self._stopped.wait(self._delay)
 
 
@@ -104,7 +104,7 @@ class Backoff:
         self._seconds = 0.0
 
     def next_seconds(self, requested: float | None = None) -> float:
-        """Returns the seconds until the next attempt: about the `requested` ones, or a random share of the backoff."""
+        """Returns the seconds until the next attempt: as requested, within bounds, or a random part of the backoff."""
         self._seconds = min(self._max_seconds, max(INITIAL_BACKOFF_SECONDS, self._seconds * 2))
         if requested is not None:
             return min(self._max_seconds, max(INITIAL_BACKOFF_SECONDS, requested))

@@ -31,7 +31,7 @@ def attempts(
         name: The name of the step.
         retrying: A `tenacity.Retrying`, or an `AsyncRetrying` for ``async for``.
         saga: The saga that the step belongs to. Default: the current one.
-        **options: As in `sagascope.StepOptions`.
+        **options: As for `sagascope.step`.
     """
     return Attempts(name, retrying, saga, options)
 
