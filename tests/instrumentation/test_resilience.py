@@ -97,7 +97,7 @@ COLLECTORS = {
 @pytest.mark.parametrize("kind", COLLECTORS)
 def test_calls_neither_fail_nor_block(kind: str) -> None:
     with COLLECTORS[kind]() as endpoint:
-        sagascope.configure("wallet", endpoint=endpoint, announce_after=0.01, timeout=0.5, queue_size=64)
+        sagascope.configure("wallet", endpoint=endpoint, announce_after=0.01, timeout=5, queue_size=64)
         took = []
         for number in range(500):
             began = time.perf_counter()
@@ -108,8 +108,8 @@ def test_calls_neither_fail_nor_block(kind: str) -> None:
         assert stats.waiting <= 3 * 64 + 2 * 512
         began = time.perf_counter()
         sagascope.shutdown(timeout=0.2)
-        assert time.perf_counter() - began < 1.0
-    assert sorted(took)[-5] < 0.1  # a call that waits for the collector takes 0.5 s
+        took.append(time.perf_counter() - began)
+    assert max(took) < 2.5  # a call that waits for the collector takes 5 s
 
 
 def test_dropped_records_are_counted_and_reported_in_heartbeats() -> None:
