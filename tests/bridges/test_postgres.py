@@ -252,7 +252,7 @@ def test_the_last_report_of_a_killed_coordinator_is_part_of_the_verdict(
             assert "unknown" not in found["verdict"]["headline"]
             assert "coordinator" in found["verdict"]["actions"][0]
             assert len([each for each in found["steps"] if each["type"] == "prepare"]) == 2
-            assert all(len(each["attempts"]) == 1 for each in found["steps"])
+            assert all(len(each["attempts"]) == 1 for each in found["steps"]), found["steps"]
             for name in NAMES:
                 end(server, "g1", name, "ROLLBACK")
             wait_for(collector, "g1", attention=None)
