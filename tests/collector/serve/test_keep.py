@@ -33,7 +33,7 @@ def test_a_payment_that_is_over_expires_and_one_that_is_stuck_stays(tmp_path: Pa
         assert [each["saga"]["id"] for each in found(api, "old-2")["matches"]] == ["old-2"]
         assert [each["id"] for each in api.get("/api/v1/sagas").json()["items"]] == ["old-2"]
         gone = api.get("/api/v1/sagas/payment/old-1")
-        assert (gone.status_code, "expired" in gone.text) == (404, True)
+        assert (gone.status_code, "retention period" in gone.text) == (404, True)
 
 
 def found(api: httpx.Client, text: str) -> dict[str, object]:
