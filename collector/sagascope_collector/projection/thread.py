@@ -214,6 +214,8 @@ class Projection:
         try:
             left = self._advance()
         except Exception as error:
+            if self._stopping.is_set():  # the database was closed under it
+                return False
             self._fault = str(error)
             if time.monotonic() - self._logged_at > LOG_INTERVAL_SECONDS:
                 logger.exception("Sagas cannot be evaluated now, which is attempted again")

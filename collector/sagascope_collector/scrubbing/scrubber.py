@@ -113,11 +113,19 @@ _DIGITS_TO_ZEROS: Final = bytes.maketrans(b"123456789", b"000000000")
 _SEPARATORS: Final = b" +-"
 """The bytes that separate the digits of a card number in plain ASCII."""
 
-_OTHER_WRITINGS: Final = (
-    *(b"0\n0", b"0\r0", b"0\r\n0", b"0\t0", b"0%", b"0&", b"0\xc2\xa0", b"0\xc2\xad"),
-    *(b"0\xe2\x80", b"0\xe2\x81", b"0\xe2\x88", b"0\xe3\x80\x80", b"0\xef\xbb\xbf", b"\xef\xbc"),
+_OTHER: Final = (
+    rb"[\t-\r]|%[0-9A-Fa-f]{2}|&[#0-9A-Za-z]{1,8};|\xc2[\xa0\xad]|\xe2[\x80\x81\x88][\x80-\xbf]|\xe3\x80\x80"
+    rb"|\xef\xbb\xbf|\xef\xbc[\x8b\x8d]"
 )
-"""A digit next to another kind of separator, or full-width characters; ``0`` stands for every digit."""
+_SEPARATED: Final = re.compile(rb"0[ +-]*+(?:%b)(?:[ +-]|%b)*+(?:0|\xef\xbc)" % (_OTHER, _OTHER), re.DOTALL)
+"""Two digits with another kind of separator between them; ``0`` stands for every ASCII digit. It starts with a literal,
+which `re` finds quickly."""
+
+_FULL_WIDTH: Final = re.compile(rb"\xef\xbc[\x90-\x99]")
+"""A full-width digit."""
+
+_MARGIN_BYTES: Final = 256
+"""More bytes than the rest of a card number can have on either side, with separators in URLs between all digits."""
 
 _SHORTEST_RUN: Final = b"0" * cards.MIN_DIGITS
 
@@ -138,12 +146,11 @@ def _may_contain_card(body: bytes) -> bool:
     """Returns whether a run of digits can be read as a card number.
 
     Many requests contain runs that are long enough, for example in UUIDs. Few of these can be read as a card number,
-    and fewer are outside of ids. Other forms are searched first, in the body as text. Every part of a run is tried,
-    because the bytes around a text may look like digits.
+    and fewer are outside of ids. Other forms are searched first, in the parts of the body that have any, as text. Every
+    part of a run is tried, because the bytes around a text may look like digits.
     """
-    zeros = body.translate(_DIGITS_TO_ZEROS)
-    if any(each in zeros for each in _OTHER_WRITINGS):
-        text, _ = cards.in_plain_writing(body.decode(errors="replace"))
+    for part in _parts_with_other_writings(body):
+        text, _ = cards.in_plain_writing(body[part].decode(errors="replace"))
         if _card_runs(_digit_runs(text.encode())):
             return True
     runs = _card_runs(_digit_runs(body))
@@ -151,6 +158,20 @@ def _may_contain_card(body: bytes) -> bool:
         return False
     offsets = np.flatnonzero(_IS_NOT_SEPARATOR[np.frombuffer(body, np.uint8)])
     return not all(_is_in_id(body, int(offsets[each.start]), int(offsets[each.stop - 1]) + 1) for each in runs)
+
+
+def _parts_with_other_writings(body: bytes) -> Iterator[slice]:
+    found = [each.span() for each in _SEPARATED.finditer(body.translate(_DIGITS_TO_ZEROS))]
+    found += [each.span() for each in _FULL_WIDTH.finditer(body)] if b"\xef\xbc" in body else []
+    start = end = 0
+    for first, last in sorted(found):
+        if first - _MARGIN_BYTES > end:
+            if end:
+                yield slice(start, end)
+            start = max(first - _MARGIN_BYTES, 0)
+        end = max(end, last + _MARGIN_BYTES)
+    if end:
+        yield slice(start, end)
 
 
 def _card_runs(runs: Iterable[tuple[slice, bytes]]) -> list[slice]:
