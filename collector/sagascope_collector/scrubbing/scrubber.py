@@ -127,6 +127,14 @@ _FULL_WIDTH: Final = re.compile(rb"\xef\xbc[\x90-\x99]")
 _MARGIN_BYTES: Final = 256
 """More bytes than the rest of a card number can have on either side, with separators in URLs between all digits."""
 
+_RUN_BYTES: Final = bytes(
+    {*b"0 +-\t\n\x0b\x0c\r%&#;", *range(ord("A"), ord("Z") + 1), *range(ord("a"), ord("z") + 1), *range(128, 256)}
+)
+"""Every byte that may be between the first and the last digit of a card number, with any separators."""
+
+_MAX_EXAMINED: Final = 10_000
+"""Pairs of separated digits in one request that are examined one by one; with more, all are searched as text."""
+
 _SHORTEST_RUN: Final = b"0" * cards.MIN_DIGITS
 
 _ZEROS: Final = re.compile(b"0+")
@@ -161,7 +169,10 @@ def _may_contain_card(body: bytes) -> bool:
 
 
 def _parts_with_other_writings(body: bytes) -> Iterator[slice]:
-    found = [each.span() for each in _SEPARATED.finditer(body.translate(_DIGITS_TO_ZEROS))]
+    zeros = body.translate(_DIGITS_TO_ZEROS)
+    found = [each.span() for each in _SEPARATED.finditer(zeros)]
+    if len(found) <= _MAX_EXAMINED:
+        found = [each for each in found if _has_digits_of_card(zeros, *each)]
     found += [each.span() for each in _FULL_WIDTH.finditer(body)] if b"\xef\xbc" in body else []
     start = end = 0
     for first, last in sorted(found):
@@ -172,6 +183,17 @@ def _parts_with_other_writings(body: bytes) -> Iterator[slice]:
         end = max(end, last + _MARGIN_BYTES)
     if end:
         yield slice(start, end)
+
+
+def _has_digits_of_card(zeros: bytes, start: int, end: int) -> bool:
+    """Returns whether enough digits are around two separated ones: the lengths of texts may look like two."""
+    before, after = zeros[max(start - _MARGIN_BYTES, 0) : start], zeros[end : end + _MARGIN_BYTES]
+    around = (
+        before[len(before.rstrip(_RUN_BYTES)) :]
+        + zeros[start:end]
+        + after[: len(after) - len(after.lstrip(_RUN_BYTES))]
+    )
+    return around.count(b"0") + around.count(b"\xef\xbc") >= cards.MIN_DIGITS
 
 
 def _card_runs(runs: Iterable[tuple[slice, bytes]]) -> list[slice]:
