@@ -251,7 +251,8 @@ def test_the_last_report_of_a_killed_coordinator_is_part_of_the_verdict(
             assert found["verdict"]["headline"].startswith("In doubt: wallet and ledger have been prepared since ")
             assert "unknown" not in found["verdict"]["headline"]
             assert "coordinator" in found["verdict"]["actions"][0]
-            prepared = [each for each in found["steps"] if each["type"] == "prepare"]  # the plan may be learned from others
+            # the learned plan may have the participants of other sagas
+            prepared = [each for each in found["steps"] if each["type"] == "prepare"]
             assert [len(each["attempts"]) for each in prepared] == [1, 1], (found["steps"], found["spans"])
             for name in NAMES:
                 end(server, "g1", name, "ROLLBACK")
