@@ -92,8 +92,7 @@ def running_collector(
     database, log, ready = db or folder / "sagascope.duckdb", folder / "collector.log", folder / "ready.json"
     ready.unlink(missing_ok=True)
     command = serve_command(database, "--ready-file", str(ready), *options, addresses=addresses)
-    with log.open("a") as output:
-        process = _start(command, output.fileno(), environment, own_python)
+    process = _start(command, log, environment, own_python)
     try:
         yield _ready(process, ready, database, log, tls, probe)
     finally:
@@ -106,12 +105,13 @@ def running_collector(
                 process.wait()
 
 
-def _start(command: Sequence[str], output: int, environment: Mapping[str, str] | None, own_python: bool) -> Process:
-    if own_python or not preloaded.is_possible(environment):
+def _start(command: Sequence[str], log: Path, environment: Mapping[str, str] | None, own_python: bool) -> Process:
+    if not own_python and preloaded.is_possible(environment):
+        return preloaded.start(*command[2:], output=log, environment=environment)
+    with log.open("a") as output:
         return subprocess.Popen(
             command, stdout=output, stderr=output, text=True, env={**os.environ, **(environment or {})}
         )
-    return preloaded.start(*command[2:], stdout=output, stderr=output, environment=environment)
 
 
 def serve_command(db: Path | str, *options: str, addresses: Mapping[str, str] | None = None) -> Sequence[str]:
