@@ -13,7 +13,7 @@ from sagascope.integrations.temporal import compensates
 
 QUEUE = "payments"
 ELSEWHERE = "warehouse"
-NOBODY = "nobody"
+UNPOLLED_QUEUE = "unpolled"
 
 OFTEN: dict[str, Any] = {
     "start_to_close_timeout": timedelta(seconds=30),
@@ -104,7 +104,7 @@ class Rounds:
 
 
 @workflow.defn
-class Patient:
+class LongWait:
     """Waits for an activity that ends only when it is cancelled, or that no worker takes."""
 
     @workflow.run
@@ -120,7 +120,7 @@ class Hurried:
 
     @workflow.run
     async def run(self, queue: str) -> None:
-        soon = timedelta(seconds=0.3 if queue == NOBODY else 30)
+        soon = timedelta(seconds=0.3 if queue == UNPOLLED_QUEUE else 30)
         await workflow.execute_activity(charge, "", task_queue=queue, schedule_to_start_timeout=soon, **OFTEN)
 
 
@@ -142,5 +142,5 @@ class Broken:
         self.released = True
 
 
-WORKFLOWS = [Payment, Everything, Rounds, Patient, Hurried, Broken]
+WORKFLOWS = [Payment, Everything, Rounds, LongWait, Hurried, Broken]
 ACTIVITIES = [charge, fulfil, refund, wait_for_ever]

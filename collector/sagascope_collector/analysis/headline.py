@@ -233,9 +233,9 @@ def never_closed(case: Case, finding: Finding) -> Text:
         text = "The last compensation succeeded at {}, and none is known to be missing. No end of the {} was received{}"
         return phrase(text, last, case.saga.type_label, due)
     end = phrase("succeeded, the last at {}, but no end of the {} was received{}", last, case.saga.type_label, due)
-    if not (undone := plans.undone(case.saga.plan, case.saga.steps)):
+    if not (unfinished := plans.unfinished(case.saga.plan, case.saga.steps)):
         return phrase("Every planned step has {}", end)
-    names = listing([f"{step.name} (optional)" if step.optional else step.name for step in undone])
+    names = listing([f"{step.name} (optional)" if step.optional else step.name for step in unfinished])
     return phrase("No success of {} was received; every other planned step has {}", names, end)
 
 

@@ -302,7 +302,7 @@ def ready_steps(plan: Plan, steps: Sequence[Step]) -> set[str]:
     return {name for name, needs in prerequisites(plan).items() if needs <= started}
 
 
-def undone(plan: Plan, steps: Sequence[Step]) -> list[PlannedStep]:
+def unfinished(plan: Plan, steps: Sequence[Step]) -> list[PlannedStep]:
     """Returns the planned steps of which no success was received, or not for each repetition."""
     done = _done(steps)
     return [step for step in plan.steps if step.name not in done]

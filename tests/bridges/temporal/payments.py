@@ -47,7 +47,7 @@ async def refund(payment: str) -> None:
 class Payment:
     @workflow.run
     async def run(self, payment: str) -> None:
-        queue = UNPOLLED_QUEUE if payment.startswith("nobody") else QUEUE
+        queue = UNPOLLED_QUEUE if payment.startswith("unpolled") else QUEUE
         if payment.startswith("bug"):
             raise ZeroDivisionError("a bug in the workflow")
         if payment.startswith("timer"):

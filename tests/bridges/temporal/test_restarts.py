@@ -64,14 +64,14 @@ def test_restarts_of_all_parts_lose_and_repeat_nothing(tmp_path: Path) -> None:
             with bridging(address, collector.api, tmp_path), working(address, tmp_path, "failing/1", "slow/1"):
                 once(collector, "slow/1", lambda saga: [state for *_, state in shape(saga)] == ["done", "in_flight"])
                 before = once(collector, "failing/1", headline_contains("next attempt is due"))
-            with working(address, tmp_path, "well/2", "nobody/2"):  # without a bridge
+            with working(address, tmp_path, "well/2", "unpolled/2"):  # without a bridge
                 wait_until(lambda: has_completed(address, "well/2"), "well/2 never completed")
         collector.stop(9)
         collector = outer.enter_context(running_collector(folders[1], db=tmp_path / "sagas.duckdb"))
         with running_temporal(log, store=store) as address, bridging(address, collector.api, tmp_path):
             well = once(collector, "well/2", lambda saga: saga["status"] == "completed")
             assert shape(well) == [("charge", "action", "done"), ("fulfil", "action", "done")]
-            once(collector, "nobody/2", headline_contains("no worker polls the task queue night-shift (since "))
+            once(collector, "unpolled/2", headline_contains("no worker polls the task queue night-shift (since "))
             with working(address, tmp_path):
                 more = once(collector, "failing/1", lambda saga: len(attempts(saga)) > len(attempts(before)))
             assert attempts(more)[: len(attempts(before))] == attempts(before)
@@ -83,7 +83,7 @@ def test_restarts_of_all_parts_lose_and_repeat_nothing(tmp_path: Path) -> None:
 
 
 def test_plugin_and_bridge_report_one_timeline(tmp_path: Path) -> None:
-    payments = ("well", "refused", "failing", "slow", "parent", "nobody", "local/well")
+    payments = ("well", "refused", "failing", "slow", "parent", "unpolled", "local/well")
     with (
         running_collector(tmp_path) as collector,
         running_temporal(tmp_path / "temporal.log") as address,
@@ -100,13 +100,13 @@ def test_plugin_and_bridge_report_one_timeline(tmp_path: Path) -> None:
         ]
         failing = once(collector, "failing", lambda saga: len(saga["steps"]) > 0 and len(attempts(saga)) >= 3)
         assert attempts(failing) == sorted(set(attempts(failing)))
-        nobody = once(collector, "nobody", headline_contains("no worker polls the task queue night-shift (since "))
+        unpolled = once(collector, "unpolled", headline_contains("no worker polls the task queue night-shift (since "))
         slow = once(collector, "slow", lambda saga: [state for *_, state in shape(saga)] == ["done", "in_flight"])
         slow = once(collector, "slow", lambda saga: saga["steps"][1]["attempts"][0]["instance"])
         parent = once(collector, "parent", shape)
         local = once(collector, "local/well", lambda saga: saga["status"] == "completed")
         assert [len(step["attempts"]) for step in local["steps"]] == [1, 1]
-    for saga in (well, refused, failing, nobody, slow, parent, local):
+    for saga in (well, refused, failing, unpolled, slow, parent, local):
         assert saga["anomalies"] == []
         assert len(saga["traces"]) == 1
         spans = [span["span_id"] for span in saga["spans"]]

@@ -17,9 +17,9 @@ pytestmark = pytest.mark.xdist_group("bridge-temporal")
 
 APP = Path(__file__).with_name("payments.py")
 BANK_AWAY = "the bank is away, caused by no route to host"
-IN_FLIGHT = ("failing", "nobody", "bug", "timer", "slow", "refused", "parent", "rounds/1", "well")
+IN_FLIGHT = ("failing", "unpolled", "bug", "timer", "slow", "refused", "parent", "rounds/1", "well")
 LOCAL = ("local/well", "local/refused")
-ENDED = ("slow/terminated", "slow/cancelled", "nobody/late", "slow/signalled")
+ENDED = ("slow/terminated", "slow/cancelled", "unpolled/late", "slow/signalled")
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +57,8 @@ def test_a_failing_activity_shows_its_attempts_error_and_next_attempt(followed: 
 
 
 def test_an_unpolled_task_queue_is_named(followed: RunningCollector) -> None:
-    saga = once(followed, "nobody", headline_contains("no worker polls the task queue night-shift (since "))
-    saga = once(followed, "nobody", lambda saga: saga["attention"] == "blocked")
+    saga = once(followed, "unpolled", headline_contains("no worker polls the task queue night-shift (since "))
+    saga = once(followed, "unpolled", lambda saga: saga["attention"] == "blocked")
     assert "no worker polls" in headline(saga)
     assert shape(saga) == [("charge", "action", "in_flight")]
 
@@ -124,7 +124,7 @@ def test_local_activities_are_steps_when_they_have_ended(followed: RunningCollec
     [
         ("slow/terminated", "requested by the bank"),
         ("slow/cancelled", "cancelled"),
-        ("nobody/late", "the workflow timed out"),
+        ("unpolled/late", "the workflow timed out"),
     ],
 )
 def test_an_external_end_is_shown_with_its_reason(followed: RunningCollector, saga: str, reason: str) -> None:

@@ -130,7 +130,7 @@ def tempo_batch(saga: str, *, base64: bool, older: bool = False, trace: int) -> 
     def encoded(value: bytes) -> str:
         return b64encode(value).decode() if base64 else value.hex()
 
-    def told(number: int, parent: int, kind: str) -> Json:
+    def span_in_json(number: int, parent: int, kind: str) -> Json:
         return {
             "traceId": encoded(trace_id(trace)),
             "spanId": encoded(span_id(number)),
@@ -145,7 +145,7 @@ def tempo_batch(saga: str, *, base64: bool, older: bool = False, trace: int) -> 
         }
 
     scopes, scope = ("instrumentationLibrarySpans", "instrumentationLibrary") if older else ("scopeSpans", "scope")
-    spans = [told(1, 0, "SPAN_KIND_SERVER"), told(2, 1, "SPAN_KIND_CLIENT")]
+    spans = [span_in_json(1, 0, "SPAN_KIND_SERVER"), span_in_json(2, 1, "SPAN_KIND_CLIENT")]
     service = {"attributes": [{"key": "service.name", "value": {"stringValue": "till"}}]}
     return {"resource": service, scopes: [{scope: {"name": "of tempo"}, "spans": spans}]}
 

@@ -29,7 +29,7 @@ from sagascope.testing import RecordedSaga, Recorder, record  # noqa: E402
 from support import temporal_payments as stage  # noqa: E402
 from support.clients import running  # noqa: E402
 from support.receiver import Receiver, wait_for  # noqa: E402
-from support.temporal_payments import QUEUE, Broken, Everything, Hurried, Patient, Payment, Rounds  # noqa: E402
+from support.temporal_payments import QUEUE, Broken, Everything, Hurried, LongWait, Payment, Rounds  # noqa: E402
 
 pytestmark = pytest.mark.xdist_group("temporal")
 
@@ -235,7 +235,7 @@ def test_cancelled_activity_is_no_longer_in_flight(temporal: str, queue: str, er
 
     async def story() -> None:
         async with working(temporal) as client:
-            handle = await started(client, Patient, queue, saga_id)
+            handle = await started(client, LongWait, queue, saga_id)
             is_running = has_worker if queue == QUEUE else in_flight
             await until(lambda: is_running(recorder, saga_id), "the activity is not in flight")
             await handle.cancel()
@@ -265,7 +265,7 @@ def test_activity_without_a_worker_times_out(temporal: str) -> None:
     async def story() -> None:
         async with working(temporal) as client:
             with pytest.raises(WorkflowFailureError):
-                await (await started(client, Hurried, stage.NOBODY, "hurried")).result()
+                await (await started(client, Hurried, stage.UNPOLLED_QUEUE, "hurried")).result()
 
     with record() as recorder:
         run(story())
@@ -290,7 +290,7 @@ def test_workflow_reports_activities_of_uninstrumented_workers(temporal: str) ->
 def test_scheduled_activity_without_a_worker_is_in_flight(temporal: str) -> None:
     async def story() -> None:
         async with working(temporal) as client:
-            handle = await started(client, Patient, "nobody", "untaken")
+            handle = await started(client, LongWait, "unpolled", "untaken")
             await until(lambda: in_flight(recorder, "untaken"), "the activity is not scheduled")
             await handle.terminate()
 
@@ -299,7 +299,7 @@ def test_scheduled_activity_without_a_worker_is_in_flight(temporal: str) -> None
     saga = recorder.saga("untaken")
     assert saga.outcome is None
     assert attempts(saga) == [("wait_for_ever", "", 1, "in_flight")]
-    assert saga.attempts[0].span.attributes[semconv.MESSAGING_DESTINATION] == "nobody"
+    assert saga.attempts[0].span.attributes[semconv.MESSAGING_DESTINATION] == "unpolled"
 
 
 def test_failing_workflow_task_does_not_end_the_workflow(temporal: str) -> None:
