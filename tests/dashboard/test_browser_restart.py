@@ -33,6 +33,13 @@ def test_an_open_page_keeps_what_it_knew_and_goes_on_by_itself(desk: BrowserCont
         first.stop()
         expect(page.locator(".notice")).to_contain_text("The collector does not answer", timeout=20_000)
         expect(page.locator(".headline")).to_contain_text("Stuck in ledger.record")
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Save as one HTML file").click()
+        assert "Stuck in ledger.record" in Path(download.value.path()).read_text(encoding="utf-8")
+        watched.go("/transactions", "Transactions")
+        page.get_by_role("button", name="Download as CSV").click()
+        expect(page.get_by_role("button", name="No collector answers at")).to_be_visible()
+        watched.go("/saga?name=payment&id=8492", "8492")
         with running_collector(after, db=db, addresses=where):
             expect(page.locator(".notice")).to_have_count(0, timeout=30_000)
             expect(page.locator(".headline")).to_contain_text("Stuck in ledger.record")

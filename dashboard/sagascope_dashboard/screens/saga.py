@@ -127,8 +127,8 @@ def _links_to_other_tools(saga: schemas.Saga) -> None:
 
 
 def _saved_page(address: SagaAddress) -> str:
-    """Returns the saga as an HTML file, as of now."""
+    """Returns the saga as an HTML file, as it was received last."""
     result = data.saga(address)
     if result.value is None:
         raise result.error or LookupError(address)
-    return as_html(result.value, _layout(result.value), data.now())
+    return as_html(result.value, _layout(result.value), result.fetched_at)

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -111,55 +111,49 @@ def test_a_wall_clock_that_is_wrong_for_a_moment_is_no_outage(
     assert storage.outages.since(0) == []
 
 
-def test_a_slow_write_is_no_stop_of_the_collector(
-    storage: Storage, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
+def give_signs_while_writes_hang(
+    storage: Storage,
+    outages: IngestOutages,
+    clocks: Clocks,
+    monkeypatch: pytest.MonkeyPatch,
+    oldest: int | None,
+    is_enough: Callable[[], bool],
 ) -> None:
-    outages, over = made(storage, clocks), threading.Event()
+    """Gives signs of life, two seconds apart, until `is_enough`; `oldest` is when the waiting request was received."""
+    over = threading.Event()
     monkeypatch.setattr(storage.outages, "stay_alive", lambda _: over.wait())
-    rounds = itertools.count(1)
 
-    async def playing() -> None:
+    async def give() -> None:
         enough = asyncio.Event()
 
-        def oldest() -> None:
-            """Nothing waits; two seconds pass until the next round."""
-            clocks.go_on(2 * SECOND)
-            if next(rounds) == 10:
+        def next_round() -> int | None:
+            if is_enough():
                 enough.set()
+            clocks.go_on(2 * SECOND)
+            return oldest
 
-        signs = SignsOfLife(outages, storage, oldest, lambda _: None, lambda: clocks.wall)
+        signs = SignsOfLife(outages, storage, next_round, lambda _: None, lambda: clocks.wall)
         running = asyncio.create_task(signs.run(0.0))
         await asyncio.wait_for(enough.wait(), 60)
         over.set()
         running.cancel()
         await asyncio.wait([running])
 
-    asyncio.run(playing())
+    asyncio.run(give())
+
+
+def test_a_slow_write_is_no_stop_of_the_collector(
+    storage: Storage, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outages, rounds = made(storage, clocks), itertools.count(1)
+    give_signs_while_writes_hang(storage, outages, clocks, monkeypatch, None, lambda: next(rounds) == 10)
     assert (outages.intervals(), outages.notices()) == ([], [])
 
 
 def test_a_request_that_waits_too_long_is_an_outage_although_nothing_can_be_stored(
     storage: Storage, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    outages, over, received = made(storage, clocks), threading.Event(), clocks.wall
-    monkeypatch.setattr(storage.outages, "stay_alive", lambda _: over.wait())
-
-    async def playing() -> None:
-        refused = asyncio.Event()
-
-        def oldest() -> int:
-            if outages.intervals():
-                refused.set()
-            clocks.go_on(2 * SECOND)
-            return received
-
-        signs = SignsOfLife(outages, storage, oldest, lambda _: None, lambda: clocks.wall)
-        running = asyncio.create_task(signs.run(0.0))
-        await asyncio.wait_for(refused.wait(), 60)
-        over.set()
-        running.cancel()
-        await asyncio.wait([running])
-
-    asyncio.run(playing())
+    outages, received = made(storage, clocks), clocks.wall
+    give_signs_while_writes_hang(storage, outages, clocks, monkeypatch, received, lambda: bool(outages.intervals()))
     ((start, _),) = outages.intervals()
     assert start == received
