@@ -16,7 +16,7 @@ from accuracy.world import Story, play
 from sagascope_collector.analysis import (
     Baseline,
     Context,
-    Judgement,
+    Diagnosis,
     Saga,
     attention,
     is_other_promise,
@@ -27,7 +27,8 @@ from sagascope_collector.analysis import (
 )
 from sagascope_collector.analysis.assembly import reports_in_time
 from sagascope_collector.analysis.case import Case
-from sagascope_collector.analysis.model import Action, Confidence
+from sagascope_collector.analysis.diagnosis import Action
+from sagascope_collector.analysis.model import Confidence
 from sagascope_collector.analysis.spans import (
     JoinedSpans,
     is_unlisted,
@@ -36,7 +37,7 @@ from sagascope_collector.analysis.spans import (
     process_key,
     processes,
 )
-from sagascope_collector.analysis.verdict import judgement_of
+from sagascope_collector.analysis.verdict import diagnosis_of
 from sagascope_collector.records import Facts, Instance
 
 REQUIRED_AFTER_SECONDS = 2.0
@@ -51,8 +52,8 @@ TAUGHT = 26
 LEARNED_TYPES = 60
 """Types of sagas with a learned plan that a seed makes, since each has to be taught; others are made anew each time."""
 
-JUDGED_ANEW_EVERY = 4
-"""One saga of so many is judged anew at each moment, as its page is; the others when the collector does by itself."""
+DIAGNOSED_EVERY = 4
+"""One saga of so many is diagnosed at each moment, as its page is; the others when the collector does it itself."""
 
 DELAYS = (0.0, 0.25, 0.5, 1.0, 2.0)
 HOLDS_SECONDS = 130.0
@@ -130,18 +131,18 @@ def taught(seed: int, form: Shape) -> Mapping[tuple[str, str], Baseline]:
 
 
 def grade(seed: int, number: int) -> Grade:
-    """Judge one saga at the moments that matter."""
+    """Diagnose one saga at the moments that matter."""
     return Grader(seed, played(seed, number)).grade()
 
 
 @dataclass(frozen=True)
 class _View:
-    """A judgement, and what it rests on."""
+    """A diagnosis, and what it rests on."""
 
     at: float
     deaf: tuple[tuple[int, int], ...]
     saga: Saga
-    judgement: Judgement
+    diagnosis: Diagnosis
     actions: Sequence[Action]
 
 
@@ -165,13 +166,13 @@ def _driver(saga: Saga, instances: Mapping[tuple[str, str], Instance], now: int)
     return beat.dropped > 0, reports_in_time(instance, beat, now), *is_open
 
 
-def _stands(judgement: Judgement, facts: Facts, now: int) -> bool:
-    """Whether the collector does not judge anew: nothing is due, and no process broke its promise, or reports again."""
-    if judgement.due_at is not None and judgement.due_at <= now:
+def _stands(diagnosis: Diagnosis, facts: Facts, now: int) -> bool:
+    """Whether the collector does not diagnose again: nothing is due, and no process became late, or reports again."""
+    if diagnosis.due_at is not None and diagnosis.due_at <= now:
         return False
-    known = processes(facts.instances) if judgement.promises else {}
+    known = processes(facts.instances) if diagnosis.promises else {}
     return not any(
-        is_other_promise(held, must_report_by(known.get(process)), now) for process, held in judgement.promises.items()
+        is_other_promise(held, must_report_by(known.get(process)), now) for process, held in diagnosis.promises.items()
     )
 
 
@@ -185,8 +186,8 @@ class Grader:
             case.number, "plain" if label == "complete" and case.shape.plain else label, case.fault.kind
         )
         self.baselines = taught(seed, case.shape) if case.shape.plan == "learned" else {}
-        self._seen: tuple[float, Judgement] | None = None
-        self._is_judged_anew = case.number % JUDGED_ANEW_EVERY == 0
+        self._seen: tuple[float, Diagnosis] | None = None
+        self._is_diagnosed_anew = case.number % DIAGNOSED_EVERY == 0
         self._last: _View | None = None
         self._rebuilt: _Rebuilt | None = None
 
@@ -246,23 +247,23 @@ class Grader:
         return [claim for claim in self._case.claims if claim.earliest - early <= at <= claim.until]
 
     def _look(self, at: float) -> str:
-        """Have it judged at a moment, and note what is wrong with that; the code that was said."""
+        """Have it diagnosed at a moment, and note what is wrong with that; the code that was said."""
         view = self._view(at)
         if view is None:
             return "none"
-        judgement = view.judgement
-        for kind, text in untrue(self._case.story, at, view.saga, judgement.customer_line):
+        diagnosis = view.diagnosis
+        for kind, text in untrue(self._case.story, at, view.saga, diagnosis.customer_line):
             self._note(kind, at, text)
-        if judgement.verdict is None:
+        if diagnosis.verdict is None:
             if must := self._must(at):
                 self._note("missed", at, PRECEDENCE[must[0].rank])
             return "none"
         if found := harm(self._case.story, at, view.actions):
-            self._note("harmful", at, f"{judgement.verdict.reason.value} {found}")
-        return self._check_verdict(at, judgement)
+            self._note("harmful", at, f"{diagnosis.verdict.reason.value} {found}")
+        return self._check_verdict(at, diagnosis)
 
     def _view(self, at: float) -> "_View | None":
-        """What the collector shows of the saga at a moment: the latest judgement, as long as that stands."""
+        """What the collector shows of the saga at a moment: the latest diagnosis, as long as that stands."""
         assembled, now = self._case.assembled, STARTED + round(at * SECOND)
         records = assembled.count(at)
         outage = assembled.outage
@@ -275,14 +276,14 @@ class Grader:
             return None
         last = self._last
         is_same = last is not None and last.at <= at and last.saga is saga and last.deaf == deaf
-        if last is not None and is_same and not self._is_judged_anew and _stands(last.judgement, facts, now):
+        if last is not None and is_same and not self._is_diagnosed_anew and _stands(last.diagnosis, facts, now):
             return last
         case = Case(saga, facts.instances, Context(now, ingest_outages=deaf, baselines=self.baselines))
         finding = attention.find(case)
-        judgement = judgement_of(case, finding)
+        diagnosis = diagnosis_of(case, finding)
         actions = attention.RULES[finding.reason].actions(case, finding) if finding is not None else []
-        self._check_reminder(at, judgement)
-        self._last = _View(at, deaf, saga, judgement, actions)
+        self._check_reminder(at, diagnosis)
+        self._last = _View(at, deaf, saga, diagnosis, actions)
         return self._last
 
     def saga_of(self, facts: Facts, records: int, now: int) -> Saga | None:
@@ -305,7 +306,7 @@ class Grader:
             self._rebuilt = replace(known, saga=rebuild(facts, now, self.baselines)[0], driver=driver)
         return self._rebuilt.saga
 
-    def _check_reminder(self, at: float, judgement: Judgement) -> None:
+    def _check_reminder(self, at: float, diagnosis: Diagnosis) -> None:
         """Nothing is said that no re-evaluation would have found: without a record in between, one was asked for."""
         if self._seen is not None and self._seen[0] < at:
             before, earlier = self._seen
@@ -313,17 +314,17 @@ class Grader:
             news += [each.dies + SENT_WITHIN for each in self._case.story.processes if each.reports_shutdown]
             is_quiet = not any(before < came <= at + SENT_WITHIN for came in news)
             is_quiet = is_quiet and self._result.label != "damaged"
-            is_new = earlier.verdict is None and judgement.verdict is not None
+            is_new = earlier.verdict is None and diagnosis.verdict is not None
             if (
                 is_quiet
                 and is_new
                 and (earlier.due_at is None or earlier.due_at > STARTED + round((at + SENT_WITHIN) * SECOND))
             ):
-                self._note("not_reminded", at, str(judgement.headline))
-        self._seen = (at, judgement)
+                self._note("not_reminded", at, str(diagnosis.headline))
+        self._seen = (at, diagnosis)
 
-    def _check_verdict(self, at: float, judgement: Judgement) -> str:
-        verdict = judgement.verdict
+    def _check_verdict(self, at: float, diagnosis: Diagnosis) -> str:
+        verdict = diagnosis.verdict
         assert verdict is not None
         code, step = verdict.reason.value, verdict.step or ""
         fitting = [claim for claim in self._may(at) if code in claim.codes]

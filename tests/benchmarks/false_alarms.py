@@ -2,7 +2,7 @@
 
 `SAGAS` says how many there are, `WORLDS` in how many worlds, each with all that happens on a day: a deploy, fleets that
 shrink and grow, pauses of garbage collection, everything slower by five (see `tests/support/healthy.py`). Each saga is
-judged by the real rules, with what a collector had learned by then: at the end of its longest wait for news and of each
+diagnosed by the real rules, with what a collector had learned by then: at the end of its longest wait for news, of each
 that took over two seconds, and after each shutdown of a process that had just worked for it.
 """
 
@@ -25,13 +25,13 @@ def main() -> str:
     """One row for each part of the day, and one for all."""
     total = Alarms()
     with ProcessPoolExecutor(PROCESSES) as pool:
-        for found in pool.map(_judged, range(SEED, SEED + WORLDS)):
+        for found in pool.map(_diagnosed, range(SEED, SEED + WORLDS)):
             total.add(found)
     head = ("what goes on", "bound", "sagas", "ever flagged", "of 100,000", "incidents a world")
     return table(head, _rows(total)) + f"\n\nAt most {total.at_once} flagged at one moment; {total.notices} notices."
 
 
-def _judged(seed: int) -> Alarms:
+def _diagnosed(seed: int) -> Alarms:
     return alarms(World(seed, SAGAS // WORLDS))
 
 

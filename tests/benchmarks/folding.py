@@ -1,7 +1,7 @@
-"""What it takes to rebuild and judge one saga: of ten attempts, as most are, and of ten thousand.
+"""What it takes to rebuild and diagnose one saga: of ten attempts, as most are, and of ten thousand.
 
 A saga of ten attempts has a root, and of each attempt the caller's span and the executor's: 21 spans. Medians of many
-turns, in processor time, which others on the machine do not stretch; the fold alone, then with the judgement.
+turns, in processor time, which others on the machine do not stretch; the fold alone, then with the diagnosis.
 """
 
 import gc
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from report import table
 
 from sagascope import semconv
-from sagascope_collector.analysis import Context, judge, rebuild
+from sagascope_collector.analysis import Context, diagnose, rebuild
 from sagascope_collector.records import Facts, Heartbeat, Instance, Mark, Process, SagaId, Span
 
 START = 1_795_000_000_000_000_000
@@ -66,16 +66,16 @@ def main() -> str:
     gc.disable()
     rows = [_row(attempts, turns) for attempts, turns in SIZES.items()]
     gc.enable()
-    return table(("attempts, each seen by its caller and its executor", "bound", "fold", "and judged"), rows)
+    return table(("attempts, each seen by its caller and its executor", "bound", "fold", "and diagnosed"), rows)
 
 
 def _row(attempts: int, turns: int) -> Sequence[str]:
     known, now = facts(attempts), START + 3_600_000 * MILLISECOND
     context = Context(now)
 
-    def fold_and_judge() -> None:
+    def fold_and_diagnose() -> None:
         for saga in rebuild(known, now):
-            judge(saga, known.instances, context)
+            diagnose(saga, known.instances, context)
 
-    fold, both = _median(lambda: rebuild(known, now), turns), _median(fold_and_judge, turns)
+    fold, both = _median(lambda: rebuild(known, now), turns), _median(fold_and_diagnose, turns)
     return f"{attempts:,}", BOUNDS.get(attempts, ""), f"{fold * 1e3:,.3f} ms", f"{both * 1e3:,.3f} ms"

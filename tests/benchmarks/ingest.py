@@ -110,7 +110,7 @@ def load(case: Case, rate: float | None = None, db: Path | None = None, seed: in
 
 
 def settled(collector: RunningCollector) -> None:
-    """Wait until nothing is left to be judged from the time in which it was not running."""
+    """Wait until nothing is left to be diagnosed from the time in which it was not running."""
     deadline = time.monotonic() + 600
     while time.monotonic() < deadline:
         before = psutil.Process(collector.process.pid).cpu_times().user

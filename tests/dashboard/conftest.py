@@ -26,11 +26,11 @@ def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningColle
         staged.compensated(running)
         staged.completed(running, "9000")
         staged.hostile(running, HOSTILE)
-        soon(lambda: _judged(running) == {"8492": "instance_lost", "8533": "retrying", "8499": None, "9000": None})
+        soon(lambda: _diagnosed(running) == {"8492": "instance_lost", "8533": "retrying", "8499": None, "9000": None})
         yield running
 
 
-def _judged(running: RunningCollector) -> dict[str, str | None]:
+def _diagnosed(running: RunningCollector) -> dict[str, str | None]:
     items = httpx.get(f"{running.api}/api/v1/sagas", timeout=10, trust_env=False).json()["items"]
     return {
         saga["id"]: saga["attention"]

@@ -14,14 +14,14 @@ pytestmark = pytest.mark.xdist_group("node")
 
 WITHIN = 60.0
 GRACE = "30"
-"""Seconds by which a busy machine may be late; the rest is judged to the letter."""
+"""Seconds by which a busy machine may be late; the rest is diagnosed to the letter."""
 
 
 def test_node_conforms(modules: Path, tmp_path: Path) -> None:
     listening = ["--otlp-http", "127.0.0.1:0", "--otlp-grpc", "127.0.0.1:0", "--quiet", "3", "--grace", GRACE, "--json"]
     words = tmp_path / "words"
     with words.open("w") as stderr:
-        judge = subprocess.Popen(
+        diagnose = subprocess.Popen(
             [sys.executable, "-m", "sagascope_collector", "conformance", *listening],
             stdout=subprocess.PIPE,
             stderr=stderr,
@@ -32,10 +32,10 @@ def test_node_conforms(modules: Path, tmp_path: Path) -> None:
         script = Path(__file__).with_name("emitter.js")
         with running(script, tmp_path, str(SAMPLE / "saga.js"), "talkative", address, modules=modules) as host:
             assert host.ended() == 0, host.printed()
-        judgement, _ = judge.communicate(timeout=WITHIN)
+        diagnosis, _ = diagnose.communicate(timeout=WITHIN)
     finally:
-        judge.kill()
-        judge.communicate()
-    assert judge.returncode == 0, judgement
-    claims = {claim["attention"]: claim["confidence"] for claim in json.loads(judgement)["claims"]}
+        diagnose.kill()
+        diagnose.communicate()
+    assert diagnose.returncode == 0, diagnosis
+    claims = {claim["attention"]: claim["confidence"] for claim in json.loads(diagnosis)["claims"]}
     assert {claims[code] for code in ("hung", "instance_lost", "retrying", "compensation_failed")} == {"certain"}

@@ -21,7 +21,7 @@ from support.scenario import differences
 pytestmark = pytest.mark.xdist_group("recordings")
 
 CASES = Path(__file__).with_name("cases")
-JUDGED_WITHIN_SECONDS = 15.0
+DIAGNOSED_WITHIN_SECONDS = 15.0
 """Plans of other sagas are learned meanwhile."""
 
 NEAR_NS = 86_400 * NANOSECONDS_PER_SECOND
@@ -33,19 +33,19 @@ class Recording:
     """The requests of one recording, and what is right to say of it."""
 
     name: str
-    judged_after_seconds: float
+    diagnosed_after_seconds: float
     expect: tuple[Mapping[str, Any], ...]
     options: tuple[str, ...]
     mapping: str
 
     def requests(self, now_ns: int) -> list[tuple[str, dict[str, Any]]]:
-        """Path and body of each request, moved so that the last moment was `judged_after_seconds` ago.
+        """Path and body of each request, moved so that the last moment was `diagnosed_after_seconds` ago.
 
         Each recording gets an environment of its own, since one collector may play several.
         """
         text = (CASES / f"{self.name}.jsonl").read_text()
         stamps = [int(found) for found in re.findall(r'UnixNano":"(\d{19})"', text)]
-        shift = now_ns - round(self.judged_after_seconds * NANOSECONDS_PER_SECOND) - max(stamps)
+        shift = now_ns - round(self.diagnosed_after_seconds * NANOSECONDS_PER_SECOND) - max(stamps)
 
         def moved(found: re.Match[str]) -> str:
             number = int(found[0])
@@ -64,7 +64,7 @@ def read(path: Path) -> Recording:
     case = tomllib.loads(path.read_text())
     return Recording(
         path.stem,
-        case["judged_after_seconds"],
+        case["diagnosed_after_seconds"],
         tuple(case["expect"]),
         tuple(case.get("options", ())),
         case.get("mapping", ""),
@@ -101,11 +101,11 @@ def collector(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.mark.parametrize("recording", RECORDINGS, ids=lambda recording: recording.name)
-def test_a_recording_is_judged_as_what_happened(recording: Recording, collector: Any) -> None:
+def test_a_recording_is_diagnosed_as_what_happened(recording: Recording, collector: Any) -> None:
     api = collector(recording).api
     for expected in map(dict, recording.expect):
         params = {"name": expected.get("name", ""), "id": expected.pop("id"), "environment": recording.name}
-        deadline = time.monotonic() + JUDGED_WITHIN_SECONDS
+        deadline = time.monotonic() + DIAGNOSED_WITHIN_SECONDS
         while wrong := _differences(f"{api}/api/v1/saga", params, expected):
             assert time.monotonic() < deadline, f"{params}: {wrong}"
             time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""Every case of the corpus: judged as it was told, doubled, and in any order."""
+"""Every case of the corpus: diagnosed as it was told, doubled, and in any order."""
 
 import random
 from dataclasses import replace
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sagascope_collector.analysis import Context, Judgement, Saga, judge, rebuild
+from sagascope_collector.analysis import Context, Diagnosis, Saga, diagnose, rebuild
 from sagascope_collector.api.present import full
 from support.scenario import CASES, Scenario, differences, read
 from support.storied_facts import STARTED, Seen, seen
@@ -21,19 +21,19 @@ def context(case: Scenario, now: int) -> Context:
     return Context(now, ingest_outages=outages, step_timeouts=case.step_timeouts)
 
 
-def judged(case: Scenario, known: Seen, now: float) -> list[tuple[Saga, Judgement]]:
+def diagnosed(case: Scenario, known: Seen, now: float) -> list[tuple[Saga, Diagnosis]]:
     facts = known.facts(case.saga["id"])
     moment = STARTED + round(now * SECOND)
     about = context(case, moment)
-    return [(saga, judge(saga, facts.instances, about)) for saga in rebuild(facts, moment)]
+    return [(saga, diagnose(saga, facts.instances, about)) for saga in rebuild(facts, moment)]
 
 
 def answered(case: Scenario, known: Seen, now: float) -> list[dict[str, Any]]:
     answers = []
-    for saga, judgement in judged(case, known, now):
-        answer = full(saga, judgement, []).model_dump(mode="json")
-        if judgement.verdict:
-            answer["since"] = round((judgement.verdict.since - STARTED) / SECOND, 3)
+    for saga, diagnosis in diagnosed(case, known, now):
+        answer = full(saga, diagnosis, []).model_dump(mode="json")
+        if diagnosis.verdict:
+            answer["since"] = round((diagnosis.verdict.since - STARTED) / SECOND, 3)
         answers.append(answer)
     return answers
 
@@ -59,7 +59,7 @@ def test_order_and_repeats_of_delivery_have_no_effect(case: Scenario, seed: int)
         shuffled.sample(each, len(each)) for each in ([*known.spans] * 2, [*known.logs] * 2, [*known.instances])
     )
     again = replace(known, spans=tuple(spans), logs=tuple(logs), instances=tuple(instances))
-    assert judged(case, again, case.now) == judged(case, known, case.now)
+    assert diagnosed(case, again, case.now) == diagnosed(case, known, case.now)
 
 
 def test_open_and_earlier_copies_of_its_spans_have_no_effect(case: Scenario) -> None:
@@ -67,19 +67,19 @@ def test_open_and_earlier_copies_of_its_spans_have_no_effect(case: Scenario) -> 
     ended = [span for span in known.spans if span.end > span.start]
     opened = [replace(span, end=0, status="unset", events=()) for span in ended]
     evicted = [replace(span, end=(span.start + span.end) // 2, status="unset", events=()) for span in ended]
-    once = judged(case, known, case.now)
+    once = diagnosed(case, known, case.now)
     for copies in ([*known.spans, *opened], [*opened, *known.spans], [*evicted, *known.spans, *opened]):
-        assert judged(case, replace(known, spans=tuple(copies)), case.now) == once
+        assert diagnosed(case, replace(known, spans=tuple(copies)), case.now) == once
 
 
 def test_no_answer_changes_without_a_new_fact_before_it_is_due(case: Scenario) -> None:
     known = seen(case.delivered(), case.now)
-    for saga, judgement in judged(case, known, case.now):
-        later = judgement.due_at - 1 if judgement.due_at else STARTED + round((case.now + 3600) * SECOND)
-        again = judge(saga, known.instances, context(case, later))
-        assert again.verdict == judgement.verdict
-        assert again.headline == judgement.headline
-        assert again.due_at == judgement.due_at
+    for saga, diagnosis in diagnosed(case, known, case.now):
+        later = diagnosis.due_at - 1 if diagnosis.due_at else STARTED + round((case.now + 3600) * SECOND)
+        again = diagnose(saga, known.instances, context(case, later))
+        assert again.verdict == diagnosis.verdict
+        assert again.headline == diagnosis.headline
+        assert again.due_at == diagnosis.due_at
 
 
 def test_clocks_are_set_only_where_one_is_wrong(case: Scenario) -> None:

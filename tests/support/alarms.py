@@ -1,4 +1,4 @@
-"""Judges a healthy world by the real rules, at the moments at which something might be said of it."""
+"""Diagnoses a healthy world by the real rules, at the moments at which something might be said of it."""
 
 from bisect import bisect_right
 from collections import Counter, deque
@@ -11,8 +11,8 @@ from sagascope_collector.analysis import (
     Context,
     SagaSample,
     SlowdownDetector,
+    diagnose,
     in_order,
-    judge,
     learn_baseline,
     outages,
     rebuild,
@@ -31,7 +31,7 @@ LESSONS = 50
 MAX_SAMPLES = 500
 JUST_BEFORE = 0.000_001
 LONG = 2.0
-"""Seconds without news of a saga, at the end of which it is judged; and at the end of its longest wait in any case."""
+"""Seconds without news of a saga, at the end of which it is diagnosed; as it is at the end of its longest wait."""
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Alarms:
     """What was said of sagas that nothing was wrong with."""
 
     sagas: int = 0
-    judged: int = 0
+    diagnosed: int = 0
     flagged: Counter[str] = field(default_factory=Counter)
     """Sagas ever flagged, by what went on."""
     reasons: Counter[str] = field(default_factory=Counter)
@@ -52,7 +52,7 @@ class Alarms:
     def add(self, other: "Alarms") -> None:
         """Count those of another world too."""
         self.sagas += other.sagas
-        self.judged += other.judged
+        self.diagnosed += other.diagnosed
         self.notices += other.notices
         for own, theirs in ((self.flagged, other.flagged), (self.reasons, other.reasons)):
             own.update(theirs)
@@ -70,8 +70,8 @@ def alarms(world: World) -> Alarms:
     causes: dict[str, set[str]] = {}
     for whole in world.sagas:
         for moment, until in _moments(world, whole):
-            said = _judged(world, whole, moment, known)
-            found.judged += 1
+            said = _diagnosed(world, whole, moment, known)
+            found.diagnosed += 1
             if said is not None:
                 phase = world.phase(moment).name
                 found.flagged[phase] += 1
@@ -155,13 +155,13 @@ def _news(whole: Whole) -> Iterator[float]:
             yield each.began + 0.45
 
 
-def _judged(world: World, whole: Whole, at: float, known: _Learned) -> tuple[str, str] | None:
+def _diagnosed(world: World, whole: Whole, at: float, known: _Learned) -> tuple[str, str] | None:
     """The reason for which a saga is flagged at a moment, and its incident; None: it is not."""
     now, baseline = START + round(at * SECOND), known.at(at)
     facts = world.facts(whole, at)
     for saga in rebuild(facts, now, baseline):
-        judgement = judge(saga, facts.instances, Context(now, baselines=baseline))
-        why = cause(saga, judgement)
+        diagnosis = diagnose(saga, facts.instances, Context(now, baselines=baseline))
+        why = cause(saga, diagnosis)
         if why is not None:
             return why.reason, why.key
     return None

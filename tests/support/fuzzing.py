@@ -67,9 +67,9 @@ def _report(store: Storage) -> None:
     context = analysis.Context(NOON + 60 * SECOND)
     for facts in store.lookup.facts(ids).values():
         for saga in analysis.rebuild(facts, context.now):
-            judged = analysis.judge(saga, facts.instances, context)
-            present.summary(saga, judged).model_dump_json()
-            present.full(saga, judged, [saga.key.run]).model_dump_json()
+            diagnosed = analysis.diagnose(saga, facts.instances, context)
+            present.summary(saga, diagnosed).model_dump_json()
+            present.full(saga, diagnosed, [saga.key.run]).model_dump_json()
     store.sagas.put(ids, [])
 
 

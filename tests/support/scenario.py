@@ -41,7 +41,7 @@ class Scenario:
     description: str
     """What happened, for the reader."""
     now: float
-    """When it is judged."""
+    """When it is diagnosed."""
     saga: Mapping[str, str]
     telemetry: str
     expect: tuple[Mapping[str, Any], ...]

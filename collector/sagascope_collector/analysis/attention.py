@@ -8,8 +8,9 @@ from typing import Final, NamedTuple
 
 from sagascope_collector.analysis import actions, headline, integrity_rules, progress_rules
 from sagascope_collector.analysis.case import Case, Finding
+from sagascope_collector.analysis.diagnosis import Action
 from sagascope_collector.analysis.ledger import has_ended
-from sagascope_collector.analysis.model import Action, Status
+from sagascope_collector.analysis.model import Status
 from sagascope_collector.analysis.spans import FINAL_SPAN_GRACE_NS, is_unlisted
 from sagascope_collector.analysis.wording import Text
 from sagascope_collector.attention_codes import AttentionCode

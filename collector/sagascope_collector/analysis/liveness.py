@@ -21,7 +21,7 @@ class Liveness:
         self._instances = processes(instances)
         self._clock = clock
         self._offsets = offsets
-        self.promises: dict[ProcessKey, int | None] = {}
+        self.report_deadlines: dict[ProcessKey, int | None] = {}
         """The `must_report_by` of each process that was queried."""
 
     def instance(self, process: Process) -> Instance | None:
@@ -43,7 +43,7 @@ class Liveness:
         if not process.identity:
             return False
         instance = self.instance(process)
-        self.promises[process_key(process)] = must_report_by(instance)
+        self.report_deadlines[process_key(process)] = must_report_by(instance)
         if instance is None or instance.heartbeat is None:
             return False
         if instance.heartbeat.final:
@@ -97,7 +97,7 @@ def must_report_by(instance: Instance | None) -> int | None:
     return _last_seen(instance) + round(allowed * NANOSECONDS_PER_SECOND)
 
 
-def is_other_promise(held: int | None, promise: int | None, now: int) -> bool:
+def is_other_deadline(held: int | None, promise: int | None, now: int) -> bool:
     """Whether a diagnosis based on one `must_report_by` may change with another.
 
     It may if the other is earlier, or if the process was lost and reports again.

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from sagascope import semconv
 from sagascope_collector.analysis import values
 from sagascope_collector.analysis.case import Case, Finding, StepAttempt
-from sagascope_collector.analysis.model import Action, Attempt, AttemptState, Evidence
+from sagascope_collector.analysis.diagnosis import Action, Evidence
+from sagascope_collector.analysis.model import Attempt, AttemptState
 from sagascope_collector.analysis.spans import RECEIVING_KINDS
 from sagascope_collector.analysis.wording import Text, clock, phrase, who
 from sagascope_collector.attention_codes import AttentionCode

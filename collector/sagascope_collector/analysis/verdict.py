@@ -5,24 +5,25 @@ from collections.abc import Sequence
 from sagascope_collector.analysis import attention, progress_rules
 from sagascope_collector.analysis.case import Case, Finding
 from sagascope_collector.analysis.context import Context
+from sagascope_collector.analysis.diagnosis import Diagnosis, Verdict
 from sagascope_collector.analysis.evidence import evidence
 from sagascope_collector.analysis.headline import calm, headline
 from sagascope_collector.analysis.ledger import has_ended
 from sagascope_collector.analysis.ledger_text import customer_line
-from sagascope_collector.analysis.model import Failure, Judgement, Saga, Step, Verdict
+from sagascope_collector.analysis.model import Failure, Saga, Step
 from sagascope_collector.analysis.runbooks import KEY_PREFIX
 from sagascope_collector.analysis.wording import Text, dated, midnight_after
 from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.records import Instance
 
 
-def judge(saga: Saga, instances: Sequence[Instance], context: Context) -> Judgement:
+def diagnose(saga: Saga, instances: Sequence[Instance], context: Context) -> Diagnosis:
     """Returns whether a saga needs attention, and why, as of ``context.now``."""
     case = Case(saga, instances, context)
-    return judgement_of(case, attention.find(case))
+    return diagnosis_of(case, attention.find(case))
 
 
-def judgement_of(case: Case, finding: Finding | None) -> Judgement:
+def diagnosis_of(case: Case, finding: Finding | None) -> Diagnosis:
     """Describes the finding of `attention.find`; None: the saga needs no attention."""
     if finding is None:
         return _calm(case)
@@ -31,7 +32,7 @@ def judgement_of(case: Case, finding: Finding | None) -> Judgement:
     tried = tried or (case.step(finding.step) if finding.step else None)
     verdict = _verdict(case, finding)
     twice = finding.phase if finding.reason is AttentionCode.APPLIED_TWICE else None
-    return Judgement(
+    return Diagnosis(
         step=finding.step,
         service=finding.service,
         attempts=len(tried.attempts) if tried else 0,
@@ -40,7 +41,7 @@ def judgement_of(case: Case, finding: Finding | None) -> Judgement:
         headline=verdict.headline,
         customer_line=customer_line(case.saga, twice),
         due_at=case.clock.due,
-        promises=case.liveness.promises,
+        report_deadlines=case.liveness.report_deadlines,
     )
 
 
@@ -61,12 +62,12 @@ def _verdict(case: Case, finding: Finding) -> Verdict:
     )
 
 
-def _calm(case: Case) -> Judgement:
+def _calm(case: Case) -> Diagnosis:
     step, tried = _current_step(case)
     service = case.service_of(step) if step else None
     if not has_ended(case.saga.status):
         case.clock.reevaluate_at(midnight_after(case.clock.now))
-    return Judgement(
+    return Diagnosis(
         step=step,
         service=service,
         attempts=len(tried.attempts) if tried else 0,
@@ -75,7 +76,7 @@ def _calm(case: Case) -> Judgement:
         headline=calm(case, step),
         customer_line=customer_line(case.saga),
         due_at=case.clock.due,
-        promises=case.liveness.promises,
+        report_deadlines=case.liveness.report_deadlines,
     )
 
 

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Query, Response
 
 from sagascope_collector import analysis, incidents
 from sagascope_collector.analysis import model
+from sagascope_collector.analysis.diagnosis import Diagnosis
 from sagascope_collector.api.answers import json, responds
 from sagascope_collector.api.parameters import IncidentListing, Nothing, TaskListing, new_router
 from sagascope_collector.api.present import amounts_at_risk, moment, parts
@@ -43,20 +44,20 @@ class Tasks:
         ids = list(dict.fromkeys(SagaId(key.environment, key.id) for key in keys))
         for facts in (self.storage.lookup.facts(ids) if ids else {}).values():
             for saga in analysis.rebuild(facts, context.now, context.baselines):
-                task = _task(saga, analysis.judge(saga, facts.instances, context)) if saga.key in wanted else None
+                task = _task(saga, analysis.diagnose(saga, facts.instances, context)) if saga.key in wanted else None
                 if task:
                     yield task
 
 
-def _task(saga: model.Saga, judgement: model.Judgement) -> schemas.Task | None:
-    verdict, why = judgement.verdict, incidents.cause(saga, judgement)
+def _task(saga: model.Saga, diagnosis: Diagnosis) -> schemas.Task | None:
+    verdict, why = diagnosis.verdict, incidents.cause(saga, diagnosis)
     if verdict is None or why is None:
         return None
     return schemas.Task.model_validate(
         {
             **saga.key._asdict(),
             "incident": why.key,
-            "recommended_action": incidents.recommended_action(saga, judgement).value,
+            "recommended_action": incidents.recommended_action(saga, diagnosis).value,
             "reason": verdict.reason.value,
             "phase": verdict.phase.value,
             "step": verdict.step,
@@ -65,7 +66,7 @@ def _task(saga: model.Saga, judgement: model.Judgement) -> schemas.Task | None:
             "confidence": verdict.confidence.value,
             "headline": verdict.headline,
             "headline_parts": parts(verdict.headline),
-            "look_up": [_look_up(each) for each in incidents.look_ups(saga, judgement)],
+            "look_up": [_look_up(each) for each in incidents.look_ups(saga, diagnosis)],
             "actions": list(verdict.actions),
             "actions_parts": [parts(each) for each in verdict.actions],
             "amount_at_risk": amounts_at_risk(saga.amount_at_risk),

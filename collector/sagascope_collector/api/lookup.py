@@ -39,7 +39,7 @@ class Lookup:
             return present.summary_only(row.document)
         context = self.context(self.clock())
         facts, saga, runs = self._named(name, saga_id, environment, run, context)
-        return present.full(saga, analysis.judge(saga, facts.instances, context), runs)
+        return present.full(saga, analysis.diagnose(saga, facts.instances, context), runs)
 
     def _summary_only(self, name: str, saga_id: str, environment: str | None, run: str | None) -> SagaRow | None:
         """Returns the latest started of the matching sagas whose records were downsampled to a summary, else None."""
@@ -119,7 +119,7 @@ class Lookup:
         """Yields the sagas of this id that are stored but not yet listed."""
         context = self.context(self.clock())
         for facts, saga in self._sagas_with(saga_id, None, context):
-            yield "id", present.summary(saga, analysis.judge(saga, facts.instances, context)).model_dump_json()
+            yield "id", present.summary(saga, analysis.diagnose(saga, facts.instances, context)).model_dump_json()
 
     def _reason(self, text: str) -> schemas.NothingFound:
         if any(self.storage.lookup.sagas_with(each) for each in parameters.telemetry_ids(text)):

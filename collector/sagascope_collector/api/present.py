@@ -7,6 +7,7 @@ from typing import Any
 
 from sagascope_collector import incident_records, records
 from sagascope_collector.analysis import model
+from sagascope_collector.analysis.diagnosis import Diagnosis, Evidence, Verdict
 from sagascope_collector.analysis.wording import Text
 from sagascope_collector.analysis.wording import Time as TextTime
 from sagascope_collector.client import schemas
@@ -18,17 +19,17 @@ MAX_RECORDS: int = 5_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def summary(saga: model.Saga, judgement: model.Judgement) -> schemas.SagaSummary:
+def summary(saga: model.Saga, diagnosis: Diagnosis) -> schemas.SagaSummary:
     """Returns the summary of one saga, as in lists."""
-    return schemas.SagaSummary.model_validate(_summary(saga, judgement))
+    return schemas.SagaSummary.model_validate(_summary(saga, diagnosis))
 
 
-def full(saga: model.Saga, judgement: model.Judgement, runs: Sequence[str]) -> schemas.Saga:
+def full(saga: model.Saga, diagnosis: Diagnosis, runs: Sequence[str]) -> schemas.Saga:
     """Returns one saga in full. `runs` are the runs of its id and name, the latest started first."""
     return schemas.Saga.model_validate(
-        _summary(saga, judgement)
+        _summary(saga, diagnosis)
         | {
-            "verdict": _verdict(judgement.verdict) if judgement.verdict else None,
+            "verdict": _verdict(diagnosis.verdict) if diagnosis.verdict else None,
             "plan": saga.plan,
             "steps": [_step(each) for each in saga.steps],
             "ledger": [_entry(each) for each in saga.ledger],
@@ -90,8 +91,8 @@ def traces(spans: Iterable[records.Span]) -> list[str]:
     return list(dict.fromkeys(span.trace_id for span in spans))
 
 
-def _summary(saga: model.Saga, judgement: model.Judgement) -> dict[str, Any]:
-    verdict = judgement.verdict
+def _summary(saga: model.Saga, diagnosis: Diagnosis) -> dict[str, Any]:
+    verdict = diagnosis.verdict
     return {
         "id": saga.key.id,
         "name": saga.key.name,
@@ -100,20 +101,20 @@ def _summary(saga: model.Saga, judgement: model.Judgement) -> dict[str, Any]:
         "status": saga.status.value,
         "attention": verdict and verdict.reason.value,
         "phase": verdict and verdict.phase.value,
-        "step": judgement.step,
-        "service": judgement.service,
+        "step": diagnosis.step,
+        "service": diagnosis.service,
         "since": verdict and moment(verdict.since),
         "started_at": moment(saga.started_at),
         "updated_at": moment(saga.updated_at),
         "ended_at": _moment(saga.ended_at),
-        "attempts": judgement.attempts,
-        "error": judgement.error,
+        "attempts": diagnosis.attempts,
+        "error": diagnosis.error,
         "amount_at_risk": amounts_at_risk(saga.amount_at_risk),
         "keys": saga.keys,
-        "headline": judgement.headline,
-        "headline_parts": parts(judgement.headline),
-        "customer_line": judgement.customer_line,
-        "customer_line_parts": parts(judgement.customer_line),
+        "headline": diagnosis.headline,
+        "headline_parts": parts(diagnosis.headline),
+        "customer_line": diagnosis.customer_line,
+        "customer_line_parts": parts(diagnosis.customer_line),
     }
 
 
@@ -134,7 +135,7 @@ def _part(part: str | TextTime) -> schemas.TextPart | schemas.TimePart:
     return schemas.TimePart(time=moment(part.at)) if isinstance(part, TextTime) else schemas.TextPart(text=part)
 
 
-def _verdict(verdict: model.Verdict) -> schemas.Verdict:
+def _verdict(verdict: Verdict) -> schemas.Verdict:
     return schemas.Verdict(
         reason=verdict.reason,
         phase=verdict.phase.value,
@@ -151,7 +152,7 @@ def _verdict(verdict: model.Verdict) -> schemas.Verdict:
     )
 
 
-def _evidence(evidence: model.Evidence) -> schemas.Evidence:
+def _evidence(evidence: Evidence) -> schemas.Evidence:
     return schemas.Evidence(
         text=evidence.text,
         text_parts=parts(evidence.text),

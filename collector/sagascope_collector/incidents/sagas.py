@@ -7,17 +7,16 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from sagascope_collector.analysis.diagnosis import Diagnosis, Verdict
 from sagascope_collector.analysis.model import (
     Attempt,
     AttemptState,
     Confidence,
     Failure,
-    Judgement,
     LedgerState,
     Phase,
     Saga,
     Step,
-    Verdict,
 )
 from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.incident_records import AmountAtRisk, IncidentSaga
@@ -91,9 +90,9 @@ class Cause(NamedTuple):
         return hashlib.sha256(json.dumps(self).encode()).hexdigest()[:KEY_DIGITS]
 
 
-def cause(saga: Saga, judgement: Judgement) -> Cause | None:
+def cause(saga: Saga, diagnosis: Diagnosis) -> Cause | None:
     """Returns the cause for which a saga needs attention; None if it does not need attention."""
-    verdict, error = judgement.verdict, judgement.error
+    verdict, error = diagnosis.verdict, diagnosis.error
     if verdict is None:
         return None
     return Cause(
@@ -106,9 +105,9 @@ def cause(saga: Saga, judgement: Judgement) -> Cause | None:
     )
 
 
-def incident_saga(saga: Saga, judgement: Judgement) -> IncidentSaga | None:
+def incident_saga(saga: Saga, diagnosis: Diagnosis) -> IncidentSaga | None:
     """Returns a saga's contribution to its incident; None if it does not need attention."""
-    verdict, why = judgement.verdict, cause(saga, judgement)
+    verdict, why = diagnosis.verdict, cause(saga, diagnosis)
     if verdict is None or why is None:
         return None
     return IncidentSaga(
@@ -118,8 +117,8 @@ def incident_saga(saga: Saga, judgement: Judgement) -> IncidentSaga | None:
         phase=why.phase,
         reason=why.reason,
         fingerprint=why.fingerprint,
-        error=error_text(judgement.error),
-        recommended_action=recommended_action(saga, judgement).value,
+        error=error_text(diagnosis.error),
+        recommended_action=recommended_action(saga, diagnosis).value,
         since=verdict.since,
         amounts=tuple(AmountAtRisk(each.currency, each.certain, each.possible) for each in saga.amount_at_risk),
     )
@@ -168,9 +167,9 @@ class LookUp(NamedTuple):
     attempt: Attempt | None
 
 
-def recommended_action(saga: Saga, judgement: Judgement) -> RecommendedAction:
+def recommended_action(saga: Saga, diagnosis: Diagnosis) -> RecommendedAction:
     """Returns the recommended action for a saga that needs attention."""
-    verdict = judgement.verdict
+    verdict = diagnosis.verdict
     if verdict is None or verdict.reason in UNDECIDABLE_REASONS:
         return RecommendedAction.VERIFY_FIRST
     if verdict.reason is AttentionCode.BLOCKED:
@@ -185,9 +184,9 @@ def recommended_action(saga: Saga, judgement: Judgement) -> RecommendedAction:
     return RecommendedAction.VERIFY_FIRST
 
 
-def look_ups(saga: Saga, judgement: Judgement) -> tuple[LookUp, ...]:
+def look_ups(saga: Saga, diagnosis: Diagnosis) -> tuple[LookUp, ...]:
     """Returns the work to look up, and where: unknown outcomes, else steps to compensate, else the last attempt."""
-    verdict = judgement.verdict
+    verdict = diagnosis.verdict
     if verdict is None:
         return ()
     if undecided := _undecided(saga, verdict):

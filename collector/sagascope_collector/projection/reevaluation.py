@@ -72,14 +72,14 @@ class ProcessDependencies:
         self._of_saga: dict[SagaId, dict[ProcessId, int | None]] = {}
         self._of_process: defaultdict[ProcessId, set[SagaId]] = defaultdict(set)
 
-    def replace(self, saga: SagaId, promises: ReportDeadlines) -> None:
+    def replace(self, saga: SagaId, report_deadlines: ReportDeadlines) -> None:
         """Replaces the processes on which the sagas of an id rely."""
         for process in self._of_saga.pop(saga, ()):
             self._of_process[process].discard(saga)
             if not self._of_process[process]:
                 del self._of_process[process]
-        if promises and len(self._of_saga) < MAX_SAGAS:
-            held = {(saga.environment, *process): promise for process, promise in promises.items()}
+        if report_deadlines and len(self._of_saga) < MAX_SAGAS:
+            held = {(saga.environment, *process): promise for process, promise in report_deadlines.items()}
             self._of_saga[saga] = held
             for process in held:
                 self._of_process[process].add(saga)
@@ -91,6 +91,6 @@ class ProcessDependencies:
             process = (each.process.environment, each.process.service, each.process.identity)
             promise = analysis.must_report_by(each) if process in self._of_process else None
             for saga in sorted(self._of_process.get(process, ())):
-                if analysis.is_other_promise(self._of_saga[saga][process], promise, now):
+                if analysis.is_other_deadline(self._of_saga[saga][process], promise, now):
                     found[saga] = None
         return list(found)

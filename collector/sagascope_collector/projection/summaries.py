@@ -7,6 +7,7 @@ from threading import Event
 
 from sagascope_collector import analysis
 from sagascope_collector.analysis import model
+from sagascope_collector.analysis.diagnosis import Diagnosis
 from sagascope_collector.client import schemas
 from sagascope_collector.errors import StorageUnavailable
 from sagascope_collector.incidents import incident_saga
@@ -19,7 +20,7 @@ from sagascope_collector.storage import SagaRow, Storage, id_of
 
 logger = logging.getLogger(__name__)
 
-Summarise = Callable[[model.Saga, model.Judgement], schemas.SagaSummary]
+Summarise = Callable[[model.Saga, Diagnosis], schemas.SagaSummary]
 
 SOONEST_NS: int = 100_000_000
 """Minimum time between two evaluations of a saga, whatever its evaluation requests."""
@@ -204,9 +205,9 @@ class Summaries:
             return []
         try:
             rebuilt = analysis.rebuild(facts, context.now, context.baselines)
-            judged = [(saga, analysis.judge(saga, facts.instances, context)) for saga in rebuilt]
-            rows = [self._row(saga, judgement, context) for saga, judgement in judged]
-            self._learn(saga_id, judged, samples)
+            diagnosed = [(saga, analysis.diagnose(saga, facts.instances, context)) for saga in rebuilt]
+            rows = [self._row(saga, diagnosis, context) for saga, diagnosis in diagnosed]
+            self._learn(saga_id, diagnosed, samples)
         except Exception as error:  # noqa: BLE001  likewise
             self._set_aside(saga_id, error)
             return []
@@ -227,27 +228,27 @@ class Summaries:
             self._system_state.record_successes(saga)
 
     def _learn(
-        self, saga_id: SagaId, judged: Sequence[tuple[model.Saga, model.Judgement]], samples: list[analysis.SagaSample]
+        self, saga_id: SagaId, diagnosed: Sequence[tuple[model.Saga, Diagnosis]], samples: list[analysis.SagaSample]
     ) -> None:
         """Records the effect of these sagas on others, and the processes on which they rely."""
-        promises: dict[tuple[str, str], int | None] = {}
-        for saga, judgement in judged:
-            promises |= judgement.promises
-            self._system_state.record(saga, judgement)
+        report_deadlines: dict[tuple[str, str], int | None] = {}
+        for saga, diagnosis in diagnosed:
+            report_deadlines |= diagnosis.report_deadlines
+            self._system_state.record(saga, diagnosis)
             if taught := analysis.take_sample(saga):
                 samples.append(taught)
-        self._learner.remove_candidates(saga.key for saga, _ in judged)
-        self.dependencies.replace(saga_id, promises)
+        self._learner.remove_candidates(saga.key for saga, _ in diagnosed)
+        self.dependencies.replace(saga_id, report_deadlines)
 
-    def _row(self, saga: model.Saga, judgement: model.Judgement, context: analysis.Context) -> SagaRow:
-        due_at = judgement.due_at
+    def _row(self, saga: model.Saga, diagnosis: Diagnosis, context: analysis.Context) -> SagaRow:
+        due_at = diagnosis.due_at
         tried = [step for step in saga.steps if step.attempts]
         return SagaRow(
             key=saga.key,
             status=saga.status.value,
-            attention=judgement.verdict.reason.value if judgement.verdict else None,
-            step=judgement.step,
-            service=judgement.service,
+            attention=diagnosis.verdict.reason.value if diagnosis.verdict else None,
+            step=diagnosis.step,
+            service=diagnosis.service,
             steps=tuple(dict.fromkeys(step.name for step in tried)),
             services=tuple(dict.fromkeys(span.process.service for span in saga.spans if span.process.service)),
             started_at=saga.started_at,
@@ -255,9 +256,9 @@ class Summaries:
             ended_at=saga.ended_at,
             due_at=None if due_at is None else max(due_at, context.now + SOONEST_NS),
             keys=saga.keys,
-            document=self._summarise(saga, judgement).model_dump_json(),
+            document=self._summarise(saga, diagnosis).model_dump_json(),
             step_services=_step_services(saga, context),
-            incident=incident_saga(saga, judgement),
+            incident=incident_saga(saga, diagnosis),
         )
 
     def _set_aside(self, saga_id: SagaId, error: Exception) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from sagascope_collector import analysis
 from sagascope_collector.analysis import model
 from sagascope_collector.analysis.context import StepSuccess
+from sagascope_collector.analysis.diagnosis import Diagnosis
 from sagascope_collector.analysis.wording import dated
 from sagascope_collector.records import Instance, SagaId
 
@@ -72,10 +73,10 @@ class SystemState:
             heard[service] = max(heard.get(service, 0), each.last_seen)
         self._services_last_seen = heard
 
-    def record(self, saga: model.Saga, judgement: model.Judgement) -> None:
+    def record(self, saga: model.Saga, diagnosis: Diagnosis) -> None:
         """Records the steps in which a saga succeeded, and whether it needs attention."""
         identity = saga.key.environment, saga.key.id
-        if judgement.verdict is None:
+        if diagnosis.verdict is None:
             self._stuck.pop(identity, None)
         elif len(self._stuck) < MAX_STUCK:
             self._stuck[identity] = None

@@ -63,7 +63,7 @@ class Projection:
 
     Args:
         storage: holds the records and the summaries.
-        summarise: returns the summary to store for a saga and its judgement.
+        summarise: returns the summary to store for a saga and its diagnosis.
         context: returns the context of verdicts for a time in nanoseconds since 1970.
         memory: learns from ended sagas; None: what is learned is not shared with the context.
         system_state: tracks the context of single sagas; None: it is not shared with the context.

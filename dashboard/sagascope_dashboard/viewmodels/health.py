@@ -101,7 +101,7 @@ def _collector_advice(status: schemas.Status) -> Iterator[Advice]:
         yield Advice(
             f"{plural(status.rejected, 'record')} could not be parsed and {_were(status.rejected)} rejected.",
             "They are missing from their transactions.",
-            "The collector's log names the reason; sagascope conformance judges what a service sends.",
+            "The collector's log names the reason; sagascope conformance diagnoses what a service sends.",
         )
 
 

@@ -12,7 +12,8 @@ import pytest
 from sagascope import semconv
 from sagascope_collector.analysis import Context, attention, rebuild
 from sagascope_collector.analysis.case import Case, Finding
-from sagascope_collector.analysis.model import Action, ActionKind, Saga
+from sagascope_collector.analysis.diagnosis import Action, ActionKind
+from sagascope_collector.analysis.model import Saga
 from sagascope_collector.attention_codes import AttentionCode
 from support.scenario import CASES, read
 from support.storied_facts import STARTED, Seen, seen

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from sagascope import semconv
-from sagascope_collector.analysis import Context, attention, judge, rebuild
-from sagascope_collector.analysis.model import Confidence, Judgement
+from sagascope_collector.analysis import Context, attention, diagnose, rebuild
+from sagascope_collector.analysis.diagnosis import Diagnosis
+from sagascope_collector.analysis.model import Confidence
 from sagascope_collector.analysis.wording import Text, Time, capitalized, phrase, sentences
 from sagascope_collector.api.present import parts
 from sagascope_collector.attention_codes import AttentionCode
@@ -21,11 +22,11 @@ BEATS = "engine-1 0..99 beats\n"
 REPORT = f"event={semconv.EVENT_WAITING} @{semconv.BLOCKED_CAUSE}"
 
 
-def judged(story: str, now: float = 20, **context: object) -> Judgement:
+def diagnosed(story: str, now: float = 20, **context: object) -> Diagnosis:
     facts = seen(emit(story, {"id": "8492", "name": "payment"})).facts("8492")
     moment = STARTED + round(now * SECOND)
     (saga,) = rebuild(facts, moment)
-    return judge(saga, facts.instances, replace(Context(moment), **context))  # type: ignore[arg-type]
+    return diagnose(saga, facts.instances, replace(Context(moment), **context))  # type: ignore[arg-type]
 
 
 def test_each_code_has_one_rule_in_the_order_of_precedence() -> None:
@@ -50,7 +51,7 @@ def test_a_workflow_that_its_engine_cannot_continue_is_blocked_since_the_first_r
 engine-1  3..  call ledger.record as=try
 engine-1  5    log  "no worker polls the task queue ledger" in=try {REPORT}=no_worker
 """
-    verdict = judged(story).verdict
+    verdict = diagnosed(story).verdict
     assert verdict is not None
     assert (verdict.reason, verdict.step, verdict.since) == ("blocked", "ledger.record", STARTED + 5 * SECOND)
     assert verdict.confidence is Confidence.CERTAIN
@@ -61,7 +62,7 @@ engine-1  5    log  "no worker polls the task queue ledger" in=try {REPORT}=no_w
 
 
 def test_a_report_of_the_whole_saga_names_no_step() -> None:
-    verdict = judged(f'{BASE}{BEATS}engine-1 5 log "its task fails: KeyError" in=root {REPORT}=task_failing').verdict
+    verdict = diagnosed(f'{BASE}{BEATS}engine-1 5 log "its task fails: KeyError" in=root {REPORT}=task_failing').verdict
     assert verdict is not None
     assert (verdict.reason, verdict.step) == ("blocked", None)
     assert verdict.headline.startswith("Blocked since 11:06:45Z: its task fails: KeyError.")
@@ -69,14 +70,14 @@ def test_a_report_of_the_whole_saga_names_no_step() -> None:
 
 def test_a_report_of_a_process_that_stopped_reporting_is_at_most_likely() -> None:
     story = f'{BASE}engine-1 0..6 beats every=1\nengine-1 5 log "paused" in=root {REPORT}=paused'
-    verdict = judged(story, 60).verdict
+    verdict = diagnosed(story, 60).verdict
     assert verdict is not None
     assert (verdict.reason, verdict.confidence) == ("blocked", Confidence.LIKELY)
 
 
 @pytest.mark.parametrize("root", ["0..9", "0.."])
 def test_a_mixed_outcome_needs_attention_also_after_the_end(root: str) -> None:
-    verdict = judged(f"""
+    verdict = diagnosed(f"""
         coord-1  {root}   root plan="stock, wallet" outcome=completed
         stock-1  1..2   run  stock type=prepare
         wallet-1 1..2   run  wallet type=prepare
@@ -99,12 +100,12 @@ engine-1  0..9999 beats every=60
 
 
 def test_a_parent_waits_for_its_child_as_long_as_that_needs_no_attention() -> None:
-    assert judged(PARENT, 5_000).verdict is None
+    assert diagnosed(PARENT, 5_000).verdict is None
 
 
 def test_a_parent_is_late_when_its_child_is_and_names_it() -> None:
     stuck = {("", "ship-9")}
-    verdict = judged(PARENT, 60, stuck=stuck).verdict
+    verdict = diagnosed(PARENT, 60, stuck=stuck).verdict
     assert verdict is not None
     assert (verdict.reason, verdict.step) == ("hung", "Shipping")
     assert "Stuck in Shipping: it waits for Shipping ship-9, which needs attention itself." in verdict.headline
@@ -115,7 +116,7 @@ def test_a_run_that_continued_as_another_names_it() -> None:
     facts = seen(emit('boss-1 0..3 root plan="a" outcome=completed\nboss-1 1..2 run a', {"id": "8492"})).facts("8492")
     (saga,) = rebuild(facts, STARTED + 60 * SECOND)
     continued = replace(saga, continued_as=SagaKey("", "payment", "8492", "run-2"))
-    answered = judge(continued, facts.instances, Context(STARTED + 60 * SECOND))
+    answered = diagnose(continued, facts.instances, Context(STARTED + 60 * SECOND))
     assert answered.headline.endswith("by continuing as run-2.") or answered.headline.endswith(
         "by continuing as run run-2."
     )
@@ -146,7 +147,7 @@ def test_the_parts_of_every_sentence_are_the_sentence() -> None:
         moment = STARTED + round(case.now * SECOND)
         facts = seen(case.delivered(), case.now).facts(case.saga["id"])
         for saga in rebuild(facts, moment):
-            answered = judge(saga, facts.instances, Context(moment))
+            answered = diagnose(saga, facts.instances, Context(moment))
             verdict = answered.verdict
             texts = [answered.headline, answered.customer_line]
             texts += [*verdict.actions, *(each.text for each in verdict.evidence)] if verdict else []

@@ -7,10 +7,10 @@ import pytest
 from sagascope_collector.analysis import (
     Baseline,
     Context,
-    Judgement,
+    Diagnosis,
     Saga,
     SagaSample,
-    judge,
+    diagnose,
     learn_baseline,
     load_sample,
     rebuild,
@@ -40,11 +40,11 @@ def taught(*stories: str, repeat: int = 1) -> list[SagaSample]:
     return samples
 
 
-def judged(story: str, now: float, baseline: Baseline) -> tuple[Saga, Judgement]:
+def diagnosed(story: str, now: float, baseline: Baseline) -> tuple[Saga, Diagnosis]:
     facts = seen(emit(story, {"id": "8492", "name": "payment"})).facts("8492")
     at = STARTED + round(now * SECOND)
     (saga,) = rebuild(facts, at, {KEY: baseline})
-    return saga, judge(saga, facts.instances, Context(at, baselines={KEY: baseline}))
+    return saga, diagnose(saga, facts.instances, Context(at, baselines={KEY: baseline}))
 
 
 LINEAR = """
@@ -67,7 +67,7 @@ COMPENSATED = """
 
 
 def test_one_finished_saga_teaches_the_plan_of_a_choreography() -> None:
-    saga, answer = judged(STUCK_AFTER_PAYMENT, 100, learn_baseline(taught(LINEAR)))
+    saga, answer = diagnosed(STUCK_AFTER_PAYMENT, 100, learn_baseline(taught(LINEAR)))
     assert saga.plan.source == "learned"
     assert [step.name for step in saga.plan.steps] == ["order.place", "payment.take", "shipping.book"]
     assert answer.verdict is not None
@@ -75,7 +75,7 @@ def test_one_finished_saga_teaches_the_plan_of_a_choreography() -> None:
 
 
 def test_without_finished_sagas_no_step_is_missing() -> None:
-    _, answer = judged(STUCK_AFTER_PAYMENT, 100, learn_baseline([]))
+    _, answer = diagnosed(STUCK_AFTER_PAYMENT, 100, learn_baseline([]))
     assert answer.verdict is None
 
 
@@ -84,7 +84,7 @@ def test_an_open_saga_is_no_sample() -> None:
 
 
 def test_compensations_are_learned_from_compensated_sagas() -> None:
-    saga, answer = judged(
+    saga, answer = diagnosed(
         STUCK_AFTER_PAYMENT.replace("order-1    1..2", "order-1 0..8 root outcome=failed\norder-1    1..2"),
         100,
         learn_baseline(taught(LINEAR, COMPENSATED)),
@@ -97,9 +97,9 @@ def test_compensations_are_learned_from_compensated_sagas() -> None:
 def test_a_step_that_does_not_always_come_is_not_missed() -> None:
     without = LINEAR.replace("    payment-1  3..4 run payment.take\n", "")
     baseline = learn_baseline(taught(LINEAR, without, repeat=5))
-    saga, _ = judged(STUCK_AFTER_PAYMENT, 100, baseline)
+    saga, _ = diagnosed(STUCK_AFTER_PAYMENT, 100, baseline)
     assert [step.name for step in saga.plan.steps if step.optional] == ["payment.take"]
-    _, answer = judged("order-1 1..2 run order.place", 100, baseline)
+    _, answer = diagnosed("order-1 1..2 run order.place", 100, baseline)
     assert answer.verdict is not None
     assert answer.step == "order.place", "either of two may follow: the last one done is named"
 
@@ -107,7 +107,7 @@ def test_a_step_that_does_not_always_come_is_not_missed() -> None:
 def test_the_usual_successor_is_named_where_one_is_usual() -> None:
     without = LINEAR.replace("    payment-1  3..4 run payment.take\n", "")
     baseline = learn_baseline(taught(*[LINEAR] * 9, without))
-    _, answer = judged("order-1 1..2 run order.place", 100, baseline)
+    _, answer = diagnosed("order-1 1..2 run order.place", 100, baseline)
     assert answer.step == "payment.take"
 
 
@@ -134,7 +134,7 @@ def test_a_new_version_of_the_flow_raises_no_alarm_on_old_sagas() -> None:
     ]
     baseline = learn_baseline([*taught(LINEAR, repeat=30), *(each for each in new if each)])
     done = "\n".join(LINEAR.splitlines()[2:])
-    saga, answer = judged(done, 12, baseline)
+    saga, answer = diagnosed(done, 12, baseline)
     assert "bonus.grant" not in [step.name for step in saga.plan.steps]
     assert answer.verdict is None
 
@@ -147,7 +147,7 @@ def test_a_step_is_late_after_three_times_its_p99(seconds: float, reason: Attent
     slow = LINEAR.replace("3..4", "3..23").replace("5..6", "25..26").replace("0..9", "0..29")
     baseline = learn_baseline(taught(slow, repeat=MIN_SAMPLES))
     assert baseline.duration_limits["payment.take"] == 60
-    _, answer = judged("order-1 1..2 run order.place\npayment-1 3.. run payment.take", 3 + seconds, baseline)
+    _, answer = diagnosed("order-1 1..2 run order.place\npayment-1 3.. run payment.take", 3 + seconds, baseline)
     assert (answer.verdict.reason if answer.verdict else None) == reason
 
 
@@ -184,11 +184,11 @@ def test_a_call_was_answered_where_a_step_that_waits_for_it_was_called_and_no_he
     lost = (
         f"order-1 0.. root\norder-1 1.. call order.place\norder-1 3.. call payment.take\norder-1 {beats} beats every=5"
     )
-    _, answer = judged(lost, 60, baseline)
+    _, answer = diagnosed(lost, 60, baseline)
     assert answer.verdict is not None
     assert answer.verdict.reason is AttentionCode.INSTANCE_LOST
     assert answer.step == "payment.take"
-    _, answer = judged(lost.replace("3.. call payment.take", "3..4 call payment.take"), 60, baseline)
+    _, answer = diagnosed(lost.replace("3.. call payment.take", "3..4 call payment.take"), 60, baseline)
     assert answer.step == ("shipping.book" if step == "payment.take" else "order.place")
 
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from sagascope_collector.analysis import Context, Judgement, judge, outages, rebuild
+from sagascope_collector.analysis import Context, Diagnosis, diagnose, outages, rebuild
 from sagascope_collector.analysis.context import StepSuccess
-from sagascope_collector.analysis.model import Confidence, Verdict
+from sagascope_collector.analysis.diagnosis import Verdict
+from sagascope_collector.analysis.model import Confidence
 from sagascope_collector.analysis.spans import is_sampled
 from sagascope_collector.records import Following, Process, SagaKey
 from support.storied_facts import STARTED, Seen, seen
@@ -24,13 +25,13 @@ def records(story: str, processes: dict[str, Any] | None = None) -> Seen:
     return seen(emit(story, {"id": "8492", "name": "payment"}, processes or {}))
 
 
-def judged(known: Seen, now: float, **context: Any) -> Judgement:
+def diagnosed(known: Seen, now: float, **context: Any) -> Diagnosis:
     (saga,) = rebuild(known.facts("8492"), at(now))
-    return judge(saga, known.instances, Context(at(now), **context))
+    return diagnose(saga, known.instances, Context(at(now), **context))
 
 
 def verdict(known: Seen, now: float, **context: Any) -> Verdict:
-    answer = judged(known, now, **context).verdict
+    answer = diagnosed(known, now, **context).verdict
     assert answer is not None
     return answer
 
@@ -73,7 +74,7 @@ def test_the_whole_saga_s_timeout_may_end_it_sooner() -> None:
 
 def test_one_failure_has_a_forecast_before_it_needs_attention() -> None:
     first = "\n".join(FAILING.splitlines()[:5])
-    answer = judged(records(first), 3)
+    answer = diagnosed(records(first), 3)
     assert answer.verdict is None
     assert (
         "attempt 1 of ledger.record failed at 11:06:42Z (first). The next attempt is due at 11:06:44Z"

@@ -9,6 +9,6 @@ SAGAS = 12_000
 
 def test_of_thousands_of_healthy_sagas_on_a_usual_day_none_needs_anybody() -> None:
     found = alarms(World(8492, SAGAS))
-    assert found.judged >= SAGAS
+    assert found.diagnosed >= SAGAS
     assert dict(found.flagged) == {}
     assert found.notices == 0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sagascope_collector.analysis import Context, Judgement, Saga, judge, rebuild
+from sagascope_collector.analysis import Context, Diagnosis, Saga, diagnose, rebuild
 from sagascope_collector.analysis.model import Confidence, Status
 from sagascope_collector.attention_codes import AttentionCode
 from support.storied_facts import STARTED, seen
@@ -21,11 +21,11 @@ BEGUN = f"""
 """
 
 
-def judged(story: str, now: float, **knowledge: float) -> tuple[Saga, Judgement]:
+def diagnosed(story: str, now: float, **knowledge: float) -> tuple[Saga, Diagnosis]:
     facts = seen(emit(story, {"id": "8492", "name": "payment"})).facts("8492")
     at = STARTED + round(now * SECOND)
     (saga,) = rebuild(facts, at)
-    return saga, judge(saga, facts.instances, Context(at, **knowledge))
+    return saga, diagnose(saga, facts.instances, Context(at, **knowledge))
 
 
 def test_payment_8492_is_stuck_in_the_ledger_whose_process_was_killed() -> None:
@@ -37,7 +37,7 @@ def test_payment_8492_is_stuck_in_the_ledger_whose_process_was_killed() -> None:
         ledger-9b21     9..720    beats every=1
         orchestrator-1  0..720    beats every=1
     """
-    _, answer = judged(story, now=720)
+    _, answer = diagnosed(story, now=720)
     assert answer.verdict is not None
     assert (answer.verdict.reason, answer.step, answer.service) == (
         AttentionCode.INSTANCE_LOST,
@@ -64,7 +64,7 @@ def test_shipping_that_works_and_never_ends_is_hung() -> None:
         shipping-1      0..60   beats
         orchestrator-1  0..60   beats
     """
-    _, answer = judged(story, now=60)
+    _, answer = diagnosed(story, now=60)
     assert answer.verdict is not None
     assert (answer.verdict.reason, answer.step, answer.service) == (AttentionCode.HUNG, "shipping.book", "shipping")
     assert answer.verdict.confidence is Confidence.CERTAIN
@@ -80,7 +80,7 @@ def test_a_wallet_that_fails_again_and_again_is_retried() -> None:
         wallet-1        7..7.1  serve wallet.debit attempt=3
         orchestrator-1  0..8    beats
     """
-    _, answer = judged(story, now=8)
+    _, answer = diagnosed(story, now=8)
     assert answer.verdict is not None
     assert (answer.verdict.reason, answer.step, answer.service) == (AttentionCode.RETRYING, "wallet.debit", "wallet")
     assert answer.attempts == 3
@@ -93,7 +93,7 @@ def test_the_next_step_that_an_orchestrator_forgets_is_named() -> None:
         orchestrator-1  1..1.5  call ledger.record
         orchestrator-1  0..60   beats
     """
-    _, answer = judged(story, now=60)
+    _, answer = diagnosed(story, now=60)
     assert answer.verdict is not None
     assert (answer.verdict.reason, answer.step) == (AttentionCode.NEXT_STEP_MISSING, "shipping.book")
     assert answer.verdict.since == STARTED + round(1.5 * SECOND)
@@ -109,7 +109,7 @@ def test_a_saga_that_was_refused_and_compensated_needs_no_action() -> None:
         orchestrator-1  2..2.5    call wallet.refund compensates=wallet.debit
         wallet-1        2.1..2.4  run wallet.refund compensates=wallet.debit
     """
-    saga, answer = judged(story, now=60)
+    saga, answer = diagnosed(story, now=60)
     assert saga.status is Status.COMPENSATED
     assert answer.verdict is None
     assert answer.step is None
@@ -131,5 +131,6 @@ def test_a_saga_in_progress_needs_no_attention(now: float) -> None:
     at = STARTED + round(now * SECOND)
     for saga in rebuild(facts, at):
         assert (
-            judge(saga, facts.instances, Context(at, step_timeouts={("payment", "shipping.book"): 60})).verdict is None
+            diagnose(saga, facts.instances, Context(at, step_timeouts={("payment", "shipping.book"): 60})).verdict
+            is None
         )

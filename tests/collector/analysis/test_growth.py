@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from sagascope import semconv
-from sagascope_collector.analysis import Context, judge, rebuild
+from sagascope_collector.analysis import Context, diagnose, rebuild
 from sagascope_collector.records import Facts, Mark, Process, SagaId, Span
 from support.telemetry import SECOND
 
@@ -58,7 +58,7 @@ def test_time_grows_with_what_there_is(shape: str) -> None:
         try:
             begun = time.process_time()
             for saga in rebuild(facts, NOW):
-                judge(saga, (), Context(NOW))
+                diagnose(saga, (), Context(NOW))
             return time.process_time() - begun
         finally:
             gc.enable()

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from sagascope_collector.analysis import Baseline, Context, Judgement, judge, learn_baseline, rebuild, take_sample
+from sagascope_collector.analysis import Baseline, Context, Diagnosis, diagnose, learn_baseline, rebuild, take_sample
 from sagascope_collector.attention_codes import AttentionCode
 from support.storied_facts import STARTED, seen
 from support.telemetry import SECOND, emit
@@ -83,11 +83,11 @@ def assembled(done: list[tuple[float, float, str, str]], cut: float, end: float 
     return "\n".join(lines)
 
 
-def judged(story: str, now: float, baseline: Baseline, saga_id: str = "1") -> Judgement:
+def diagnosed(story: str, now: float, baseline: Baseline, saga_id: str = "1") -> Diagnosis:
     facts = seen(emit(story, {"id": saga_id, "name": "order"})).facts(saga_id)
     at = STARTED + round(now * SECOND)
     (saga,) = rebuild(facts, at, {KEY: baseline})
-    return judge(saga, facts.instances, Context(at, baselines={KEY: baseline}))
+    return diagnose(saga, facts.instances, Context(at, baselines={KEY: baseline}))
 
 
 def learned(flow: Flow) -> Baseline:
@@ -107,7 +107,7 @@ def test_a_saga_of_a_learned_flow_in_progress_needs_no_attention(seed: int) -> N
     for _ in range(20):
         done = flow.saga()
         cut = flow.chance.uniform(0, max(ended for _, ended, _, _ in done))
-        answer = judged(assembled(done, cut), cut, baseline)
+        answer = diagnosed(assembled(done, cut), cut, baseline)
         assert answer.verdict is None or answer.verdict.reason is AttentionCode.RETRYING, answer.headline
 
 
@@ -124,7 +124,7 @@ def test_what_must_come_next_is_missed_when_it_does_not(seed: int) -> None:
         if wanted is None or any(ended >= cut for _, ended, _, _ in over) or "error" in over[-1][3]:
             continue
         missed += 1
-        answer = judged(assembled(done, cut), cut + 60, baseline)
+        answer = diagnosed(assembled(done, cut), cut + 60, baseline)
         assert (answer.verdict and answer.verdict.reason, answer.step) == (AttentionCode.NEXT_STEP_MISSING, wanted), (
             answer.headline
         )

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sagascope_collector.analysis import Baseline, Context, Judgement, judge, learn_baseline, rebuild, take_sample
+from sagascope_collector.analysis import Baseline, Context, Diagnosis, diagnose, learn_baseline, rebuild, take_sample
 from sagascope_collector.analysis.context import StepSuccess
 from sagascope_collector.records import Process, SagaKey
 from support.storied_facts import STARTED, seen
@@ -38,17 +38,17 @@ def learned() -> Baseline:
     return learn_baseline(samples)
 
 
-def judged(story: str, baseline: Baseline | None = None, **known: Any) -> Judgement:
+def diagnosed(story: str, baseline: Baseline | None = None, **known: Any) -> Diagnosis:
     facts = seen(emit(story, {"id": "8492", "name": "payment"})).facts("8492")
     now = STARTED + 100 * SECOND
     learnt: Mapping[tuple[str, str], Baseline] = {("", "payment"): baseline} if baseline else {}
     (saga,) = rebuild(facts, now, learnt)
     context = Context(now, baselines=learnt, services={NEXT: "ledger"}, step_timeouts={NEXT[1:]: 5.0}, **known)
-    return judge(saga, facts.instances, context)
+    return diagnose(saga, facts.instances, context)
 
 
 def test_where_the_consumer_receives_others_the_cause_is_this_message(learned: Baseline) -> None:
-    answer = judged(STOPPED, learned, latest_successes={NEXT: OTHER})
+    answer = diagnosed(STOPPED, learned, latest_successes={NEXT: OTHER})
     assert answer.verdict is not None
     assert (answer.verdict.reason, answer.step, answer.service) == ("next_step_missing", "ledger.record", "ledger")
     assert (
@@ -63,7 +63,7 @@ def test_where_the_consumer_receives_others_the_cause_is_this_message(learned: B
 
 
 def test_where_the_consumer_receives_none_the_cause_may_be_the_consumer(learned: Baseline) -> None:
-    answer = judged(STOPPED, learned)
+    answer = diagnosed(STOPPED, learned)
     assert answer.verdict is not None
     assert (
         "ledger received no other message by 11:06:47Z, and it is not reporting, so the consumer may be the cause"
@@ -77,16 +77,16 @@ def test_where_the_consumer_receives_none_the_cause_may_be_the_consumer(learned:
 
 def test_a_success_before_the_message_is_no_evidence(learned: Baseline) -> None:
     before = StepSuccess(STARTED + SECOND, OTHER.key, OTHER.process, "aa", "bb")
-    assert "the consumer may be the cause" in judged(STOPPED, learned, latest_successes={NEXT: before}).headline
+    assert "the consumer may be the cause" in diagnosed(STOPPED, learned, latest_successes={NEXT: before}).headline
 
 
 def test_a_consumer_that_reports_and_receives_nothing_is_named(learned: Baseline) -> None:
-    answer = judged(STOPPED, learned, services_last_seen={("", "ledger"): STARTED + 90 * SECOND})
+    answer = diagnosed(STOPPED, learned, services_last_seen={("", "ledger"): STARTED + 90 * SECOND})
     assert "received no other message by 11:06:47Z, although it is reporting" in answer.headline
 
 
 def test_it_is_re_evaluated_whether_others_are_received(learned: Baseline) -> None:
-    due = judged(STOPPED, learned).due_at
+    due = diagnosed(STOPPED, learned).due_at
     assert due is not None
     assert due <= STARTED + 200 * SECOND
 
@@ -95,15 +95,15 @@ def test_it_is_re_evaluated_whether_others_are_received(learned: Baseline) -> No
     "taken", ["ledger-1 3..4 consume ledger.record under=sent", "audit-1 3..4 span audit under=sent"]
 )
 def test_a_received_message_is_not_mentioned(learned: Baseline, taken: str) -> None:
-    assert "published" not in judged(STOPPED + taken, learned).headline
+    assert "published" not in diagnosed(STOPPED + taken, learned).headline
 
 
 def test_a_message_that_could_not_be_published_is_none(learned: Baseline) -> None:
-    assert "published" not in judged(STOPPED.replace("kind=", 'error="no broker" kind='), learned).headline
+    assert "published" not in diagnosed(STOPPED.replace("kind=", 'error="no broker" kind='), learned).headline
 
 
 def test_after_a_failure_it_is_the_retry_that_is_missing(learned: Baseline) -> None:
-    answer = judged(
+    answer = diagnosed(
         STOPPED.replace("as=debit", "as=debit retry_in=1 error=away"), learned, latest_successes={NEXT: OTHER}
     )
     assert answer.verdict is not None
@@ -114,14 +114,14 @@ def test_after_a_failure_it_is_the_retry_that_is_missing(learned: Baseline) -> N
 
 def test_in_an_orchestrated_saga_no_message_is_the_next_step() -> None:
     led = 'boss-1 0.. root plan="wallet.debit, ledger.record"\nboss-1 0..99 beats' + STOPPED
-    answer = judged(led)
+    answer = diagnosed(led)
     assert answer.verdict is not None
     assert answer.verdict.reason == "next_step_missing"
     assert "published" not in answer.headline
 
 
 def test_a_call_under_way_waits_for_its_message() -> None:
-    answer = judged("""
+    answer = diagnosed("""
         boss-1 0..   root
         boss-1 0..99 beats
         boss-1 1..   call ledger.record as=asked
@@ -133,7 +133,7 @@ def test_a_call_under_way_waits_for_its_message() -> None:
 
 
 def test_an_executor_does_not_wait_for_its_own_messages() -> None:
-    answer = judged("""
+    answer = diagnosed("""
         wallet-1 0..1  span publish kind=producer as=sent
         ledger-1 0..99 beats
         ledger-1 1..   run ledger.record under=sent as=works
@@ -149,7 +149,7 @@ def test_a_poison_message_is_named() -> None:
         f'ledger-1 {at}..{at}.5 run ledger.record attempt={at} under=sent retry_in=200 error="Bad: no"\n'
         for at in range(3, 7)
     )
-    answer = judged(STOPPED + tries)
+    answer = diagnosed(STOPPED + tries)
     assert answer.verdict is not None
     assert answer.verdict.reason == "retrying"
     assert "published to payments.debited at 11:06:41Z is redelivered after each failure" in answer.headline
@@ -159,7 +159,7 @@ def test_attempts_for_several_messages_are_not_one_that_is_poison() -> None:
     story = STOPPED + "wallet-1 2..2.5 span publish kind=producer as=second\n"
     tries = 'ledger-1 {at}..{at}.5 run ledger.record attempt={at} under={of} retry_in=200 error="Bad: no"\n'
     story += "".join(tries.format(at=at, of=of) for at, of in ((3, "sent"), (4, "second"), (5, "sent")))
-    assert "redelivered" not in judged(story).headline
+    assert "redelivered" not in diagnosed(story).headline
 
 
 TWICE = """
@@ -170,7 +170,7 @@ ledger-1 5..6   run  ledger.record under={second}
 
 
 def test_one_message_that_was_delivered_twice_is_the_cause() -> None:
-    answer = judged(TWICE.format(second="sent"))
+    answer = diagnosed(TWICE.format(second="sent"))
     assert (
         "The message that wallet-1 published to payments.debited at 11:06:41Z was delivered twice." in answer.headline
     )
@@ -178,7 +178,7 @@ def test_one_message_that_was_delivered_twice_is_the_cause() -> None:
 
 def test_a_message_published_twice_is_the_cause() -> None:
     again = "wallet-1 2..2.2 span publish kind=producer as=again @messaging.destination.name=payments.debited"
-    answer = judged(again + TWICE.format(second="again"))
+    answer = diagnosed(again + TWICE.format(second="again"))
     assert "Two messages requested it, published by wallet-1 to payments.debited at 11:06:41Z and 11:06:42Z." in (
         answer.headline
     )

@@ -7,7 +7,7 @@ from typing import TypeVar
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sagascope_collector.analysis import Context, judge, learn_baseline, rebuild, take_sample
+from sagascope_collector.analysis import Context, diagnose, learn_baseline, rebuild, take_sample
 from sagascope_collector.analysis.anomalies import RULES
 from sagascope_collector.analysis.model import Status
 from sagascope_collector.api.present import full, summary
@@ -36,8 +36,8 @@ def test_order_and_repeats_of_facts_have_no_effect(known: Facts, now: int, seed:
     other = mixed(Random(seed), known)
     assert rebuild(other, now) == rebuild(known, now)
     context = Context(now)
-    assert [judge(saga, other.instances, context) for saga in rebuild(other, now)] == [
-        judge(saga, known.instances, context) for saga in rebuild(known, now)
+    assert [diagnose(saga, other.instances, context) for saga in rebuild(other, now)] == [
+        diagnose(saga, known.instances, context) for saga in rebuild(known, now)
     ]
 
 
@@ -55,7 +55,7 @@ def test_every_fact_belongs_to_one_saga(known: Facts, now: int) -> None:
 @given(facts(), moments)
 def test_a_saga_that_was_completed_needs_attention_for_what_was_applied_twice_alone(known: Facts, now: int) -> None:
     for saga in rebuild(known, now):
-        verdict = judge(saga, known.instances, Context(now)).verdict
+        verdict = diagnose(saga, known.instances, Context(now)).verdict
         if saga.status is Status.COMPLETED and verdict is not None:
             assert verdict.reason is AttentionCode.APPLIED_TWICE
 
@@ -63,17 +63,17 @@ def test_a_saga_that_was_completed_needs_attention_for_what_was_applied_twice_al
 @given(facts(), moments)
 def test_a_diagnosis_is_unchanged_until_it_is_due(known: Facts, now: int) -> None:
     for saga in rebuild(known, now):
-        answer = judge(saga, known.instances, Context(now))
+        answer = diagnose(saga, known.instances, Context(now))
         assert answer.due_at is None or answer.due_at > now
         later = answer.due_at - 1 if answer.due_at else now + 86_400 * SECOND
-        again = judge(saga, known.instances, Context(later))
+        again = diagnose(saga, known.instances, Context(later))
         assert (again.verdict, again.headline, again.due_at) == (answer.verdict, answer.headline, answer.due_at)
 
 
 @given(facts(), moments)
 def test_every_answer_can_be_serialised(known: Facts, now: int) -> None:
     for saga in rebuild(known, now):
-        answer = judge(saga, known.instances, Context(now))
+        answer = diagnose(saga, known.instances, Context(now))
         assert full(saga, answer, [saga.key.run]).model_dump_json()
         assert summary(saga, answer).headline.endswith((".", "?", "!"))
         assert {each.code for each in saga.anomalies} <= set(RULES)
@@ -88,7 +88,7 @@ def test_what_rests_on_absence_is_never_certain(known: Facts, now: int) -> None:
         AttentionCode.NEVER_CLOSED,
     }
     for saga in rebuild(known, now):
-        verdict = judge(saga, known.instances, Context(now)).verdict
+        verdict = diagnose(saga, known.instances, Context(now)).verdict
         if verdict is not None and verdict.reason in absent:
             assert verdict.confidence != "certain"
 
@@ -102,7 +102,7 @@ def test_what_is_learned_depends_on_no_order_and_no_repeat(known: Facts, now: in
     other = mixed(Random(seed), known)
     context = Context(now, baselines=baseline)
     once, again = (
-        [(saga, judge(saga, assembled.instances, context)) for saga in rebuild(assembled, now, baseline)]
+        [(saga, diagnose(saga, assembled.instances, context)) for saga in rebuild(assembled, now, baseline)]
         for assembled in (known, other)
     )
     assert once == again

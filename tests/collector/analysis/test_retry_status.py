@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from sagascope_collector.analysis import Context, judge, rebuild
-from sagascope_collector.analysis.model import Judgement, Verdict
+from sagascope_collector.analysis import Context, diagnose, rebuild
+from sagascope_collector.analysis.diagnosis import Diagnosis, Verdict
 from sagascope_collector.analysis.wording import Time
 from support.scenario import CASES, read
 from support.storied_facts import STARTED, seen
@@ -20,15 +20,15 @@ poller-1 6..7   run pay attempt=3 retry_in=2 error="503"
 ROOT = 'poller-1 0.. root plan="pay"\n'
 
 
-def judged(story: str, now: float) -> Judgement:
+def diagnosed(story: str, now: float) -> Diagnosis:
     facts = seen(emit(story, {"id": "8492", "name": "payment"})).facts("8492")
     moment = STARTED + round(now * SECOND)
     (saga,) = rebuild(facts, moment)
-    return judge(saga, facts.instances, Context(moment))
+    return diagnose(saga, facts.instances, Context(moment))
 
 
 def verdict(story: str, now: float) -> Verdict:
-    answered = judged(story, now).verdict
+    answered = diagnosed(story, now).verdict
     assert answered is not None
     return answered
 
@@ -66,7 +66,7 @@ def test_another_instance_may_retry_until_the_attempt_is_overdue() -> None:
     assert verdict(story, 60).reason == "instance_lost"
 
 
-def test_waits_that_were_not_announced_are_judged_by_those_before() -> None:
+def test_waits_that_were_not_announced_are_diagnosed_by_those_before() -> None:
     slow = "".join(f'poller-1 {at}..{at + 1} run pay attempt={at} error="503"\n' for at in (1, 601, 1201))
     story = f"{slow}poller-1 0..9999 beats every=60"
     assert verdict(story, 2_300).reason == "retrying"
@@ -88,10 +88,10 @@ def test_an_attempt_in_flight_is_no_overdue_retry() -> None:
 
 def test_after_its_time_has_come_the_next_attempt_is_not_announced() -> None:
     story = f"{ROOT}{SELF_RETRY}poller-1 0..99 beats every=1"
-    before = judged(story, 8.5)
+    before = diagnosed(story, 8.5)
     assert before.due_at is not None
     assert before.due_at <= STARTED + 9 * SECOND
-    assert "next attempt" not in judged(story, 9).headline
+    assert "next attempt" not in diagnosed(story, 9).headline
 
 
 @pytest.mark.parametrize("later", [0, 30, 600, 90_000])
@@ -101,7 +101,7 @@ def test_no_text_of_any_scenario_announces_what_is_in_the_past(later: float) -> 
         known, moment = seen(case.delivered(), case.now), STARTED + round((case.now + later) * SECOND)
         facts = known.facts(case.saga["id"])
         for saga in rebuild(facts, moment):
-            answered = judge(saga, facts.instances, Context(moment))
+            answered = diagnose(saga, facts.instances, Context(moment))
             for text in (answered.headline, *(answered.verdict.actions if answered.verdict else ())):
                 assert_coming(text.parts, moment)
 

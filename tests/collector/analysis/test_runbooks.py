@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from sagascope_collector import configuration
-from sagascope_collector.analysis import Context, judge, rebuild
+from sagascope_collector.analysis import Context, diagnose, rebuild
 from sagascope_collector.analysis.runbooks import FIELDS, as_link, as_text, link, parse
 from sagascope_collector.errors import BadRules
 from support.collector import running_collector, serve_command
@@ -36,7 +36,7 @@ def actions(file: Path, text: str, story: str = STORY) -> list[str]:
     now = STARTED + 60 * SECOND
     (known,) = rebuild(facts, now)
     plain, answer = (
-        judge(known, facts.instances, Context(now, runbooks=books)).verdict
+        diagnose(known, facts.instances, Context(now, runbooks=books)).verdict
         for books in ((), configuration.read_runbooks(file))
     )
     assert plain is not None

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from sagascope_collector.analysis import Context, judge, rebuild
+from sagascope_collector.analysis import Context, diagnose, rebuild
 from sagascope_collector.analysis.model import Saga
 from sagascope_collector.records import Facts, Span
 from support.storied_facts import STARTED, seen
@@ -42,7 +42,7 @@ def test_a_root_of_1970_or_of_the_far_future_ended_when_it_was_received(start: i
     saga = assembled(lambda span: replace(span, start=start, end=end) if span.mark.role == "saga" else span)
     assert saga.ended_at == STARTED + 10 * SECOND
     assert {each.code for each in saga.anomalies} == {"clock_skew"}
-    assert "1970" not in judge(saga, FACTS.instances, Context(NOW)).headline
+    assert "1970" not in diagnose(saga, FACTS.instances, Context(NOW)).headline
 
 
 def test_a_moment_that_can_be_is_left_as_it_is_however_wrong_the_clock() -> None:

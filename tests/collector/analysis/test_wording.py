@@ -2,8 +2,8 @@
 
 import pytest
 
-from sagascope_collector.analysis import Context, judge, rebuild
-from sagascope_collector.analysis.model import Judgement
+from sagascope_collector.analysis import Context, diagnose, rebuild
+from sagascope_collector.analysis.diagnosis import Diagnosis
 from sagascope_collector.analysis.runbooks import as_text, parse
 from support.storied_facts import STARTED, seen
 from support.telemetry import SECOND, emit
@@ -14,11 +14,11 @@ DONE = """
 """
 
 
-def judged(story: str, name: str = "payment") -> Judgement:
+def diagnosed(story: str, name: str = "payment") -> Diagnosis:
     facts = seen(emit(story, {"id": "8492", "name": name})).facts("8492")
     now = STARTED + 600 * SECOND
     (saga,) = rebuild(facts, now)
-    return judge(saga, facts.instances, Context(now))
+    return diagnose(saga, facts.instances, Context(now))
 
 
 @pytest.mark.parametrize(
@@ -32,11 +32,11 @@ def judged(story: str, name: str = "payment") -> Judgement:
     ],
 )
 def test_money_paid_to_the_customer_is_not_called_a_charge(name: str, answer: str) -> None:
-    assert judged(DONE.format(step="wallet.move"), name).customer_line == answer.format(name=name)
+    assert diagnosed(DONE.format(step="wallet.move"), name).customer_line == answer.format(name=name)
 
 
 def test_what_was_never_closed_is_to_be_closed() -> None:
-    verdict = judged('boss-1 0.. root plan="a"\nwallet-1 1..2 run a').verdict
+    verdict = diagnosed('boss-1 0.. root plan="a"\nwallet-1 1..2 run a').verdict
     assert verdict is not None
     assert verdict.reason == "never_closed"
     assert verdict.actions == (
@@ -46,7 +46,7 @@ def test_what_was_never_closed_is_to_be_closed() -> None:
 
 
 def test_without_an_orchestrator_the_process_that_should_retry_is_named() -> None:
-    learned = judged("wallet-1 1..2 run a\nwallet-1 3..4 run b error=x retry_in=5")
+    learned = diagnosed("wallet-1 1..2 run a\nwallet-1 3..4 run b error=x retry_in=5")
     assert learned.verdict is not None
     assert learned.verdict.actions[0] == (
         "Verify in wallet-1 that neither a retry of b nor a compensation for payment 8492 started, "
@@ -69,6 +69,6 @@ def test_a_missing_idempotency_key_is_no_key() -> None:
     ],
 )
 def test_a_failed_saga_states_the_reason(root: str, answer: str) -> None:
-    assembled = judged(f'boss-1 0..3 root plan="a, b" {root}\nwallet-1 1..2 run a error="no money"').headline
+    assembled = diagnosed(f'boss-1 0..3 root plan="a, b" {root}\nwallet-1 1..2 run a error="no money"').headline
     _, _, why = assembled.partition(": ")
     assert why == answer

@@ -41,7 +41,7 @@ def test_what_was_stored_is_found_at_once_and_listed_soon(collector: RunningColl
         soon(lambda number=number: client.sagas(SagaFilters(q=f"fresh-{number}")).items)
 
 
-def test_a_judgement_changes_with_time_alone(collector: RunningCollector, client: Client) -> None:
+def test_a_diagnosis_changes_with_time_alone(collector: RunningCollector, client: Client) -> None:
     patient = Tried("ledger.record", "ledger", 0, None, attributes={"saga.step.timeout": 3.0})
     send(collector, *saga("slow", (patient,), ago=0))
     assert soon(lambda: client.sagas(SagaFilters(q="slow")).items)[0].attention is None

@@ -149,7 +149,7 @@ def test_candidates_are_learned_from_while_few_sagas_change(store: Storage, hand
     assert len(store.baselines.all()) == 103
 
 
-def test_what_is_due_is_judged_although_nothing_can_be_learned(
+def test_what_is_due_is_diagnosed_although_nothing_can_be_learned(
     store: Storage, hands: Hands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     projection, _ = projected(store, hands)

@@ -9,6 +9,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from sagascope_collector.analysis import Context, model
+from sagascope_collector.analysis.diagnosis import Diagnosis
 from sagascope_collector.api import present
 from sagascope_collector.client import schemas
 from sagascope_collector.errors import StorageUnavailable
@@ -93,7 +94,7 @@ def test_what_changed_is_summarised(store: Storage, projection: Projection) -> N
     assert store.changes.claim(10) == []
 
 
-def test_what_is_due_is_judged_again(store: Storage, projection: Projection, clock: Clock) -> None:
+def test_what_is_due_is_diagnosed_again(store: Storage, projection: Projection, clock: Clock) -> None:
     put(store, *saga("1", STUCK, now=NOON, ago=0.5))
     settle(projection)
     (row,) = listed(store)
@@ -133,10 +134,10 @@ def test_a_saga_that_cannot_be_read_is_left_out_and_logged_once(
     monkeypatch.setattr(summaries, "UNREADABLE_RETRY_SECONDS", 0.0)
     poisonous = {"2"}
 
-    def summarise(one: model.Saga, judgement: model.Judgement) -> schemas.SagaSummary:
+    def summarise(one: model.Saga, diagnosis: Diagnosis) -> schemas.SagaSummary:
         if one.key.id in poisonous:
             raise RecursionError("too deep")
-        return present.summary(one, judgement)
+        return present.summary(one, diagnosis)
 
     projection = projected(store, clock, summarise)
     put(store, *saga("1", now=NOON), *saga("2", now=NOON), *saga("3", now=NOON))
@@ -204,7 +205,7 @@ def test_lag_is_nothing_while_it_keeps_up(store: Storage, projection: Projection
     projection.stop()
 
 
-def test_a_judgement_that_is_due_at_once_is_not_made_again_and_again(store: Storage, clock: Clock) -> None:
+def test_a_diagnosis_that_is_due_at_once_is_not_made_again_and_again(store: Storage, clock: Clock) -> None:
     projection = projected(store, clock)
     put(store, *saga("1", STUCK, now=NOON, ago=5))
     settle(projection)
@@ -241,7 +242,7 @@ def test_a_process_that_reports_again_has_lost_nothing(store: Storage, projectio
     assert listed(store)[0].attention is None
 
 
-def test_a_restart_judges_open_sagas_by_its_own_settings(store: Storage, clock: Clock) -> None:
+def test_a_restart_diagnoses_open_sagas_by_its_own_settings(store: Storage, clock: Clock) -> None:
     put(store, *saga("1", STUCK[:1], now=NOON, ended=False), *saga("2", STUCK[:1], now=NOON, ended=False))
     patient = Projection(
         store,

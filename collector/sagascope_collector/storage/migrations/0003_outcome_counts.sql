@@ -1,4 +1,4 @@
--- How sagas ended, by when: the baseline from which failure rates are judged. Kept when the sagas themselves are deleted.
+-- How sagas ended, by when: the baseline from which failure rates are diagnosed. Kept when the sagas themselves are deleted.
 -- `slot` is when they ended, in seconds since 1970, cut to minutes, and to hours where they are old; `failed` counts
 -- those that failed or were compensated
 CREATE TABLE outcome_counts (
