@@ -19,7 +19,7 @@ from sagascope_collector.analysis import (
     Diagnosis,
     Saga,
     attention,
-    is_other_promise,
+    is_other_deadline,
     learn_baseline,
     must_report_by,
     rebuild,
@@ -170,9 +170,10 @@ def _stands(diagnosis: Diagnosis, facts: Facts, now: int) -> bool:
     """Whether the collector does not diagnose again: nothing is due, and no process became late, or reports again."""
     if diagnosis.due_at is not None and diagnosis.due_at <= now:
         return False
-    known = processes(facts.instances) if diagnosis.promises else {}
+    known = processes(facts.instances) if diagnosis.report_deadlines else {}
     return not any(
-        is_other_promise(held, must_report_by(known.get(process)), now) for process, held in diagnosis.promises.items()
+        is_other_deadline(held, must_report_by(known.get(process)), now)
+        for process, held in diagnosis.report_deadlines.items()
     )
 
 
