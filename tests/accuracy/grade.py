@@ -171,10 +171,8 @@ def _stands(diagnosis: Diagnosis, facts: Facts, now: int) -> bool:
     if diagnosis.due_at is not None and diagnosis.due_at <= now:
         return False
     known = processes(facts.instances) if diagnosis.report_deadlines else {}
-    return not any(
-        is_other_deadline(held, must_report_by(known.get(process)), now)
-        for process, held in diagnosis.report_deadlines.items()
-    )
+    held = diagnosis.report_deadlines.items()
+    return not any(is_other_deadline(each, must_report_by(known.get(process)), now) for process, each in held)
 
 
 class Grader:
