@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
+from unittest.mock import patch
 
 from sagascope_collector.__main__ import COMMANDS
 
@@ -88,7 +90,9 @@ def start(
         each.touch()
     variables = {**os.environ, **(environment or {})}
     process = _CONTEXT.Process(target=_become, args=([module, *arguments], streams, variables, Path.cwd()), daemon=True)
-    process.start()
+    # multiprocessing would run this process's main module there, and Streamlit's tests put a screen in its place
+    with patch.dict(sys.modules, {"__main__": ModuleType("__main__")}):
+        process.start()
     return Process([module, *arguments], process)
 
 
