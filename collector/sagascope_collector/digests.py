@@ -89,8 +89,8 @@ class NumberSet:
         while left.size:
             there = self._slots[slots]
             found[left[there == numbers[left]]] = True
-            going_on = (there != 0) & (there != numbers[left])
-            left, slots = left[going_on], (slots[going_on] + np.uint64(1)) & self._mask
+            probing = (there != 0) & (there != numbers[left])
+            left, slots = left[probing], (slots[probing] + np.uint64(1)) & self._mask
         return found
 
     def add(self, numbers: Numbers) -> None:
@@ -102,5 +102,5 @@ class NumberSet:
             self._slots[slots[empty]] = wanted[empty]
             placed = self._slots[slots] == wanted
             self._count += int(np.count_nonzero(placed & empty))
-            going_on = ~placed
-            wanted, slots = wanted[going_on], (slots[going_on] + np.uint64(1)) & self._mask
+            probing = ~placed
+            wanted, slots = wanted[probing], (slots[probing] + np.uint64(1)) & self._mask

@@ -24,20 +24,20 @@ class Pairs(NamedTuple):
 
 def encode(value: Value) -> str:
     """Encodes a value, or `Pairs`, as JSON text."""
-    return orjson.dumps(spell(value)).decode()
+    return orjson.dumps(to_json(value)).decode()
 
 
 def decode(text: str) -> Value:
     """Decodes the output of `encode`; the last of a kvlist's repeated keys wins."""
-    return _read(orjson.loads(text))
+    return _from_json(orjson.loads(text))
 
 
 def attributes(pairs: Iterable[tuple[str, Any]]) -> dict[str, Value]:
     """Decodes attributes that are encoded as pairs of key and value; the last of repeated keys wins."""
-    return {key: _read(value) if isinstance(value, list | dict) else value for key, value in pairs}
+    return {key: _from_json(value) if isinstance(value, list | dict) else value for key, value in pairs}
 
 
-def spell(value: Value) -> Any:
+def to_json(value: Value) -> Any:
     """Converts a value to types that JSON supports."""
     if isinstance(value, float):
         return value if math.isfinite(value) else {"$double": _name_of(value)}
@@ -48,15 +48,15 @@ def spell(value: Value) -> Any:
     if isinstance(value, Mapping):
         return _object(tuple(value.items()))
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [spell(each) for each in value]
+        return [to_json(each) for each in value]
     return value
 
 
 def _object(items: Sequence[tuple[str, Value]]) -> dict[str, Any]:
-    spelled = {key: spell(each) for key, each in items}
-    if len(spelled) < len(items) or any(key.startswith("$") for key in spelled):
-        return {"$kv": [[key, spell(each)] for key, each in items]}
-    return spelled
+    converted = {key: to_json(each) for key, each in items}
+    if len(converted) < len(items) or any(key.startswith("$") for key in converted):
+        return {"$kv": [[key, to_json(each)] for key, each in items]}
+    return converted
 
 
 def _name_of(value: float) -> str:
@@ -65,13 +65,13 @@ def _name_of(value: float) -> str:
     return "Infinity" if value > 0 else "-Infinity"
 
 
-def _read(spelt: Any) -> Value:
-    if isinstance(spelt, list):
-        return [_read(each) for each in spelt]
-    if isinstance(spelt, dict):
-        form = next(iter(spelt), "")
-        return _FORMS[form](spelt[form]) if form.startswith("$") else {key: _read(each) for key, each in spelt.items()}
-    return spelt
+def _from_json(encoded: Any) -> Value:
+    if isinstance(encoded, list):
+        return [_from_json(each) for each in encoded]
+    if not isinstance(encoded, dict):
+        return encoded
+    form = next(iter(encoded), "")
+    return _FORMS[form](encoded[form]) if form.startswith("$") else {k: _from_json(v) for k, v in encoded.items()}
 
 
 _FORMS: dict[str, Callable[[Any], Value]] = {"$double": float, "$bytes": b64decode, "$kv": attributes}

@@ -85,12 +85,12 @@ def test_addresses_are_read(query: dict[str, str], address: FlowAddress | None) 
 
 
 def test_transitions_are_listed_by_frequency() -> None:
-    def hand_over(before: str, count: int) -> schemas.HandOver:
-        return schemas.HandOver(
+    def transition(before: str, count: int) -> schemas.FlowTransition:
+        return schemas.FlowTransition(
             before=before, after="b", number=count, p50=0.2, p95=3.0, p99=None, series=[period(1, 2)]
         )
 
-    told = known().model_copy(update={"hand_overs": [hand_over("\x1b", 3), hand_over("a", 40)]})
+    told = known().model_copy(update={"hand_overs": [transition("\x1b", 3), transition("a", 40)]})
     first, second = flow(told, ADDRESS, NOW).transitions
     assert (first.before, first.after, first.count, first.p50, first.p99) == ("a", "b", 40, "200 ms", "")
     assert second.before == "\\x1b"

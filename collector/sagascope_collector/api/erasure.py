@@ -35,14 +35,14 @@ class Eraser:
     on_erased: Callable[[Sequence[SagaId]], None] = lambda _: None
     """Called with the erased sagas, so that they are removed from memory as well."""
 
-    def preview(self, request: schemas.Forget) -> schemas.Forgotten:
+    def preview(self, request: schemas.ErasureRequest) -> schemas.ErasureResult:
         """Returns what `erase` would erase: all runs and names of an id are erased together.
 
         Waits for the summaries of records that were received before the call.
         """
         return self._result(self._matching(request), None)
 
-    def erase(self, request: schemas.Forget) -> schemas.Forgotten:
+    def erase(self, request: schemas.ErasureRequest) -> schemas.ErasureResult:
         """Erases the sagas that have the key.
 
         Raises:
@@ -55,22 +55,22 @@ class Eraser:
         self.on_erased(ids)
         return result.model_copy(update={"records": records})
 
-    def _result(self, rows: Sequence[SagaRow], records: int | None) -> schemas.Forgotten:
+    def _result(self, rows: Sequence[SagaRow], records: int | None) -> schemas.ErasureResult:
         backups = self.storage.backups.since(min(row.started_at for row in rows)) if rows else []
         items = [
-            schemas.ForgottenSaga.model_validate(row.key._asdict() | {"status": row.status})
+            schemas.ErasedSaga.model_validate(row.key._asdict() | {"status": row.status})
             for row in rows[:MAX_LISTED_SAGAS]
         ]
-        return schemas.Forgotten(sagas=len(rows), records=records, items=items, backups=list(backups))
+        return schemas.ErasureResult(sagas=len(rows), records=records, items=items, backups=list(backups))
 
-    def _values(self, request: schemas.Forget) -> list[str]:
+    def _values(self, request: schemas.ErasureRequest) -> list[str]:
         return sorted({request.value, self.stored_as(request.value)})
 
-    def _matching(self, request: schemas.Forget) -> list[SagaRow]:
+    def _matching(self, request: schemas.ErasureRequest) -> list[SagaRow]:
         self._wait()
         return [row for value in self._values(request) for row in self._pages(request, value)]
 
-    def _pages(self, request: schemas.Forget, value: str) -> Iterator[SagaRow]:
+    def _pages(self, request: schemas.ErasureRequest, value: str) -> Iterator[SagaRow]:
         cursor = None
         while True:
             filter_ = SagaFilters(environment=request.environment, q=value)
@@ -94,13 +94,13 @@ def erasure_routes(eraser: Eraser, read_slot: Sequence[Any]) -> APIRouter:
     """Returns the routes; a preview takes a `read_slot`, as every read does."""
     router = new_router()
 
-    @router.get("/api/v1/forget", dependencies=read_slot, **responds(schemas.Forgotten))
+    @router.get("/api/v1/forget", dependencies=read_slot, **responds(schemas.ErasureResult))
     def preview(query: Annotated[OfKey, Query()]) -> Response:
         """Previews an erasure: every saga with a business key of this value."""
-        return json(eraser.preview(schemas.Forget(**query.model_dump())))
+        return json(eraser.preview(schemas.ErasureRequest(**query.model_dump())))
 
-    @router.post("/api/v1/forget", **responds(schemas.Forgotten))
-    def forget(request: schemas.Forget, _: Annotated[Nothing, Query()]) -> Response:
+    @router.post("/api/v1/forget", **responds(schemas.ErasureResult))
+    def forget(request: schemas.ErasureRequest, _: Annotated[Nothing, Query()]) -> Response:
         """Erases every saga with a business key of this value, also from disk.
 
         The call can take minutes. Records received later are stored as new.

@@ -129,7 +129,7 @@ def _in_full(incidents: Incidents, incident: Incident, comparison: Comparison) -
     moved = incidents.moved(incident.key)
     return schemas.IncidentInFull(
         **_summary(incident),
-        moved=schemas.Moved.model_validate(moved) if moved else None,
+        moved=schemas.IncidentProgress.model_validate(moved) if moved else None,
         common_attributes=[_common_attribute(each) for each in comparison.common_attributes(incident)],
         history=[_change(each) for each in incidents.history(incident.key)],
     )

@@ -80,15 +80,15 @@ def flow(name: str, period: int, steps: Iterable[StepStatistics], counted: Seque
         name=name,
         period=period,
         steps=[_step(each) for each in statistics if each.type != TRANSITION],
-        hand_overs=[_hand_over(each) for each in statistics if each.type == TRANSITION],
+        hand_overs=[_transition(each) for each in statistics if each.type == TRANSITION],
         paths=paths(counted),
     )
 
 
-def _hand_over(of: StepStatistics) -> schemas.HandOver:
+def _transition(of: StepStatistics) -> schemas.FlowTransition:
     before, after = steps_of(of.step)
     series = [_period(each) for each in of.periods]
-    return schemas.HandOver(
+    return schemas.FlowTransition(
         before=before, after=after, number=of.succeeded, series=series, **_percentiles(of.percentiles)
     )
 

@@ -115,7 +115,7 @@ def forget(
     name, sign, value = key.partition("=")
     if not (name and sign and value):
         raise typer.BadParameter("write --key NAME=VALUE, for example customer=4711.")
-    request = schemas.Forget(key=name, value=value, environment=environment)
+    request = schemas.ErasureRequest(key=name, value=value, environment=environment)
     result = _erase_in_database(db, request, yes) if db else _erase_in_collector(url, credentials, request, yes)
     if json:
         terminal.print_json(result)
@@ -126,13 +126,13 @@ def forget(
 
 
 def _erase_in_collector(
-    url: str, credentials: Credentials, request: schemas.Forget, is_confirmed: bool
-) -> schemas.Forgotten:
+    url: str, credentials: Credentials, request: schemas.ErasureRequest, is_confirmed: bool
+) -> schemas.ErasureResult:
     with Client(url, timeout=FORGET_TIMEOUT_SECONDS, credentials=credentials) as client:
-        return client.forget(request) if is_confirmed else client.would_forget(request)
+        return client.erase(request) if is_confirmed else client.preview_erasure(request)
 
 
-def _erase_in_database(db: Path, request: schemas.Forget, is_confirmed: bool) -> schemas.Forgotten:
+def _erase_in_database(db: Path, request: schemas.ErasureRequest, is_confirmed: bool) -> schemas.ErasureResult:
     from sagascope_collector.api.erasure import Eraser
     from sagascope_collector.rebuild import summarize_changes
     from sagascope_collector.storage import Storage
@@ -146,7 +146,7 @@ def _erase_in_database(db: Path, request: schemas.Forget, is_confirmed: bool) ->
         storage.close()
 
 
-def _print_erasure(result: schemas.Forgotten, key: str) -> None:
+def _print_erasure(result: schemas.ErasureResult, key: str) -> None:
     if not result.sagas:
         typer.echo(f"No transaction has {safe_text.line(key)}.")
         return

@@ -182,14 +182,14 @@ class Client:
         """Records the location of a backup."""
         self._sent(schemas.Alive, lambda: self._http.post("/api/v1/backups", json={"location": location}))
 
-    def would_forget(self, request: schemas.Forget) -> schemas.Forgotten:
-        """Previews the result of `forget`."""
-        return self._get(schemas.Forgotten, "/api/v1/forget", **request.model_dump())
+    def preview_erasure(self, request: schemas.ErasureRequest) -> schemas.ErasureResult:
+        """Previews the result of `erase`."""
+        return self._get(schemas.ErasureResult, "/api/v1/forget", **request.model_dump())
 
-    def forget(self, request: schemas.Forget) -> schemas.Forgotten:
+    def erase(self, request: schemas.ErasureRequest) -> schemas.ErasureResult:
         """Erases sagas. This can take minutes, so set `timeout` accordingly."""
         body = request.model_dump(mode="json")
-        return self._sent(schemas.Forgotten, lambda: self._http.post("/api/v1/forget", json=body))
+        return self._sent(schemas.ErasureResult, lambda: self._http.post("/api/v1/forget", json=body))
 
     def incidents(self, state: schemas.IncidentState | None = None) -> schemas.Incidents:
         """Returns incidents, the most severe first; without `state`, also resolved ones."""

@@ -114,9 +114,9 @@ class FailureRates:
         seconds = now // NANOSECONDS_PER_SECOND
         outcomes = self._storage.outcomes
         types = set(outcomes.failing_types(seconds - WINDOW_SECONDS[-1], MIN_FAILED))
-        going_on = [each for each in known.values() if _is_open(each)]
-        types |= {(each.environment, each.name) for each in going_on}
-        minutes_from = first_minute(seconds, (each.since // NANOSECONDS_PER_SECOND for each in going_on))
+        ongoing = [each for each in known.values() if _is_open(each)]
+        types |= {(each.environment, each.name) for each in ongoing}
+        minutes_from = first_minute(seconds, (each.since // NANOSECONDS_PER_SECOND for each in ongoing))
         counts = outcomes.counts(types, seconds - BASELINE_SECONDS, minutes_from) if types else {}
         groups = {}
         for (environment, name), periods in counts.items():

@@ -128,7 +128,7 @@ def departure(
     """
     periods = [each for each in periods if each.start <= now]
     if history.open_since is not None:
-        return _going_on(periods, now, history, history.open_since, minutes_from)
+        return _ongoing(periods, now, history, history.open_since, minutes_from)
     for seconds in windows:
         start = max(now - seconds, history.resolved_at) // MINUTE_SECONDS * MINUTE_SECONDS
         window = [each for each in periods if each.start >= start]
@@ -142,7 +142,7 @@ def departure(
     return None
 
 
-def _going_on(
+def _ongoing(
     periods: Sequence[OutcomePeriod], now: int, history: History, since: int, minutes_from: int
 ) -> Departure | None:
     since = since // MINUTE_SECONDS * MINUTE_SECONDS

@@ -45,7 +45,7 @@ def read(value: AnyValue) -> Value:
 
 def encoded_pairs(attributes: Iterable[KeyValue]) -> list[tuple[str, Any]]:
     """Returns attributes as pairs for a stored JSON text."""
-    return [(each.key, json_values.spell(read(each.value))) for each in attributes]
+    return [(each.key, json_values.to_json(read(each.value))) for each in attributes]
 
 
 def plain(attributes: Iterable[KeyValue]) -> dict[str, Value]:

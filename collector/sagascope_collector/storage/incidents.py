@@ -145,10 +145,6 @@ class IncidentRecords:
         ((*counts, members),) = self._database.rows(SQL["count_moved"], {"key": key})
         return Progress(*counts) if members else None
 
-    def sagas_of(self, key: str) -> Sequence[SagaId]:
-        """Returns the current sagas of an incident."""
-        return [SagaId(*row) for row in self._database.rows(SQL["select_sagas_of_incident"], {"key": key})]
-
 
 def _redacted(document: str, texts: Sequence[str]) -> str:
     """Returns the document without its error, its examples, and a note that contains one of these texts."""

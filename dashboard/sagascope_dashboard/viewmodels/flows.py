@@ -231,7 +231,7 @@ def flow(known: schemas.FlowInFull, address: FlowAddress, now: datetime) -> Flow
     )
 
 
-def _transition(each: schemas.HandOver) -> Transition:
+def _transition(each: schemas.FlowTransition) -> Transition:
     return Transition(
         before=line(each.before, 80),
         after=line(each.after, 80),

@@ -164,7 +164,7 @@ def _example(incident: schemas.Incident, identity: str) -> Example:
     return Example(line(identity, 40), SagaAddress(incident.name, identity, incident.environment or None).href())
 
 
-def _outcomes(moved: schemas.Moved | None) -> tuple[tuple[str, int], ...]:
+def _outcomes(moved: schemas.IncidentProgress | None) -> tuple[tuple[str, int], ...]:
     if moved is None:
         return ()
     return (

@@ -26,7 +26,7 @@ PATHS = {
     "/api/v1/status": schemas.Status,
     "/api/v1/export": None,
     "/api/v1/backup": None,
-    "/api/v1/forget": schemas.Forgotten,
+    "/api/v1/forget": schemas.ErasureResult,
     "/api/v1/backups": schemas.Alive,
     "/api/v1/sql": schemas.SqlResult,
     "/healthz": schemas.Alive,

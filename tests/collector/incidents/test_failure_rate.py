@@ -111,18 +111,18 @@ def test_an_archive_imported_into_an_empty_database_opens_nothing() -> None:
     assert after([each._replace(start=NOW // MINUTE * MINUTE - 5 * MINUTE) for each in failed])
 
 
-def going_on(*latest: tuple[int, int]) -> Departure | None:
+def ongoing(*latest: tuple[int, int]) -> Departure | None:
     failing = [OutcomePeriod(NOW - (9 - minute) * MINUTE - 30 * MINUTE, 10, 10) for minute in range(10)]
     return after([*week(100, 1), *failing, *minutes(*latest)], History(open_since=failing[0].start))
 
 
 def test_an_incident_goes_on_until_the_latest_sagas_fit_the_baseline() -> None:
-    assert going_on()
-    assert going_on((4, 0))
-    assert going_on((10, 5))
-    assert going_on((10, 0), (10, 9))
-    assert going_on((6, 0)) is None
-    assert going_on((10, 9), (10, 0)) is None
+    assert ongoing()
+    assert ongoing((4, 0))
+    assert ongoing((10, 5))
+    assert ongoing((10, 0), (10, 9))
+    assert ongoing((6, 0)) is None
+    assert ongoing((10, 9), (10, 0)) is None
 
 
 def test_without_traffic_an_incident_goes_on_for_a_day() -> None:

@@ -35,7 +35,7 @@ class RecommendedActions(Wire):
     verify_first: int
 
 
-class Moved(Wire):
+class IncidentProgress(Wire):
     """The current state of the sagas that an incident had when it was acknowledged, as numbers."""
 
     still: int
@@ -127,7 +127,7 @@ class IncidentInFull(Incident):
     `common_attributes` are sorted by significance; the list is empty if the samples are too small.
     """
 
-    moved: Moved | None
+    moved: IncidentProgress | None
     common_attributes: list[CommonAttribute]
     history: list[IncidentChange]
 

@@ -113,7 +113,7 @@ class SqlResult(Wire):
     truncated: bool
 
 
-class Forget(BaseModel):
+class ErasureRequest(BaseModel):
     """Selects the sagas to erase: those with a business key of this value."""
 
     model_config = ConfigDict(extra="forbid")
@@ -123,7 +123,7 @@ class Forget(BaseModel):
     environment: Annotated[str, Field(max_length=4_096)] | None = None
 
 
-class ForgottenSaga(Wire):
+class ErasedSaga(Wire):
     """A saga that is to be erased, or was erased."""
 
     environment: str
@@ -133,7 +133,7 @@ class ForgottenSaga(Wire):
     status: SagaStatus
 
 
-class Forgotten(Wire):
+class ErasureResult(Wire):
     """The result of an erasure or of its preview.
 
     `records` is the number of erased spans and log records, null for a preview; `items` are the first 50 sagas;
@@ -142,7 +142,7 @@ class Forgotten(Wire):
 
     sagas: int
     records: int | None
-    items: list[ForgottenSaga]
+    items: list[ErasedSaga]
     backups: list[str]
 
 
@@ -201,7 +201,7 @@ class FlowStep(Wire):
     series: list[FlowPeriod]
 
 
-class HandOver(Wire):
+class FlowTransition(Wire):
     """The time from the end of a successful step to the start of the next; figures are as in `FlowStep`."""
 
     before: str
@@ -241,5 +241,5 @@ class FlowInFull(Wire):
     name: str
     period: int
     steps: list[FlowStep]
-    hand_overs: list[HandOver]
+    hand_overs: list[FlowTransition]
     paths: list[FlowPath]

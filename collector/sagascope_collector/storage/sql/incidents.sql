@@ -77,9 +77,6 @@ WHERE incident_members.environment = settled.environment AND incident_members.id
 UPDATE incident_changes SET note = ''
 WHERE note <> '' AND EXISTS (FROM texts WHERE contains(note, texts."text"))
 
--- name: select_sagas_of_incident
-SELECT DISTINCT environment, id FROM incident_sagas WHERE incident = $key ORDER BY ALL
-
 -- name: count_moved
 -- a saga that joined its incident again after the acknowledgement had progressed, and is stuck again; a saga that is
 -- not open has finished
