@@ -205,13 +205,12 @@ class Tls:
         self._certificate = certificate
         self._key = key
         self._versions = self._current_versions()
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # TLS 1.2 at least
         try:
-            self._check()
-            self._load(self._context)
+            self._context = self._current = self._load()
+            self._grpc = self._grpc_configuration()
         except OSError as error:
             raise CannotStart(f"The certificate {certificate} cannot be used: {error}.") from error
-        self._grpc = self._grpc_configuration()
+        self._context.sni_callback = self._use_current
 
     def renew(self) -> None:
         """Loads files that changed, for new connections. Files that cannot be used are logged once."""
@@ -219,9 +218,7 @@ class Tls:
             return
         self._versions = versions
         try:
-            self._check()
-            self._load(self._context)
-            self._grpc = self._grpc_configuration()
+            self._current, self._grpc = self._load(), self._grpc_configuration()
         except OSError as error:
             _log.error("The new certificate cannot be used, and the previous one stays in use: %s.", error)
         else:
@@ -237,15 +234,17 @@ class Tls:
             self._grpc, lambda: self._grpc, require_client_authentication=self.client_ca is not None
         )
 
-    def _check(self) -> None:
-        """Loads the files into another context first: a key that does not match would break the one in use."""
-        self._load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+    def _use_current(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        """At the start of each handshake, whether or not the client names a server."""
+        connection.context = self._current
 
-    def _load(self, context: ssl.SSLContext) -> None:
+    def _load(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # TLS 1.2 at least
         context.load_cert_chain(self._certificate, self._key, password="")
         if self.client_ca:
             context.load_verify_locations(self.client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
+        return context
 
     def _grpc_configuration(self) -> grpc.ServerCertificateConfiguration:
         pair = (self._key.read_bytes(), self._certificate.read_bytes())

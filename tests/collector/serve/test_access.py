@@ -3,7 +3,6 @@
 import shutil
 import socket
 import ssl
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 
+from support.certificates import make_certificates
 from support.collector import RunningCollector, running_collector
 from support.otlp import span, traces
 from support.samples import wait_until
@@ -165,21 +165,7 @@ def test_otlp_checks_names_and_origins_of_requests_from_pages_only(tmp_path: Pat
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a root, and a server's and a client's certificate signed by it."""
-    if not shutil.which("openssl"):
-        pytest.skip("openssl, which makes the certificates, is not installed")
-    folder = tmp_path_factory.mktemp("certificates")
-    new_key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
-    openssl(folder, f"req -x509 {new_key} -keyout ca.key -out ca.pem -subj /CN=ca")
-    (folder / "names").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
-    for name in ("server", "client"):
-        openssl(folder, f"req -new {new_key} -keyout {name}.key -out {name}.csr -subj /CN={name}")
-        signed_by = "-CA ca.pem -CAkey ca.key -CAcreateserial"
-        openssl(folder, f"x509 -req -in {name}.csr {signed_by} -out {name}.pem -extfile names")
-    return folder
-
-
-def openssl(folder: Path, arguments: str) -> None:
-    subprocess.run(["openssl", *arguments.split()], cwd=folder, check=True, capture_output=True)
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 def options(certificates: Path, *, mutual: bool) -> list[str]:
@@ -219,6 +205,23 @@ def test_a_renewed_certificate_is_used_without_a_restart(tmp_path: Path, certifi
         wait_until(lambda: {certificate_of(each) for each in addresses} == {new}, "the new certificate is not used")
         assert reaches_api(collector, trusting)
         assert reaches_grpc(collector, own, show=False)
+
+
+def test_clients_of_a_replaced_authority_are_refused_without_a_restart(tmp_path: Path, certificates: Path) -> None:
+    own, other = tmp_path / "own", tmp_path / "other"
+    shutil.copytree(certificates, own)
+    other.mkdir()
+    make_certificates(other)
+    contexts = [ssl.create_default_context(cafile=certificates / "ca.pem") for _ in range(2)]
+    for context, shown in zip(contexts, (certificates, other), strict=True):
+        context.load_cert_chain(shown / "client.pem", shown / "client.key")
+    before, after = contexts
+    with running_collector(tmp_path, *options(own, mutual=True), tls=before) as collector:
+        assert reaches_api(collector, before)
+        assert not reaches_api(collector, after)
+        shutil.copy(other / "ca.pem", own / "ca.pem")
+        wait_until(lambda: reaches_api(collector, after), "the new authority is not trusted")
+        assert not reaches_api(collector, before)
 
 
 def certificate_of(address: str, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2) -> bytes | None:
