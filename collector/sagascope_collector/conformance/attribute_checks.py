@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sagascope import semconv
 from sagascope_collector.conformance.capture import Attributes, Capture, CapturedSpan, Origin, Record
-from sagascope_collector.conformance.report import Check, Finding
+from sagascope_collector.conformance.report import Finding, Section
 
 DEPRECATED_ENVIRONMENT: Final = "deployment.environment"
 ENVIRONMENT: Final = "deployment.environment.name"
@@ -28,6 +28,10 @@ XAU XBA XBB XBC XBD XCD XCG XDR XOF XPD XPF XPT XSU XTS XUA XXX YER ZAR ZMW ZWG 
 
 CURRENCIES: Final = frozenset(ISO_4217_CODES.split())
 
+RESOURCE: Final = Section("Resource")
+ATTRIBUTES: Final = Section("Attributes")
+PLAN: Final = Section("Plan")
+
 
 def _one_record_per_origin(capture: Capture) -> Iterator[Record]:
     """Yields one record for each process and schema URL that sends saga telemetry."""
@@ -39,11 +43,17 @@ def _one_record_per_origin(capture: Capture) -> Iterator[Record]:
             yield each
 
 
+@RESOURCE.check(
+    "decodable",
+    "Every request is OTLP, with trace ids of 16 bytes and span ids of 8 bytes.",
+    "Send with an OpenTelemetry exporter, or compare your encoder with opentelemetry-proto.",
+)
 def _decodable(capture: Capture) -> Iterator[Finding]:
     yield from (Finding("a request", reason) for reason in capture.rejected)
     yield from (Finding(each.where) for each in capture.records)
 
 
+@RESOURCE.check("service.name", "Every resource names its service.", "Set service.name on the resource.")
 def _service(capture: Capture) -> Iterator[Finding]:
     for each in _one_record_per_origin(capture):
         name = each.origin.resource.get("service.name")
@@ -51,12 +61,18 @@ def _service(capture: Capture) -> Iterator[Finding]:
         yield Finding(each.where, f"the resource has service.name = {name!r}" if is_unknown else "")
 
 
+@RESOURCE.check(
+    "process",
+    "Every resource has sagascope.process.id, else service.instance.id, else host.name with process.pid.",
+    "Set service.instance.id on the resource to a value that is unique to the process, such as a UUID.",
+)
 def _process(capture: Capture) -> Iterator[Finding]:
     for each in _one_record_per_origin(capture):
         is_identified = each.origin.process.identity or each.origin.resource.get(semconv.PROCESS_ID) == ""
         yield Finding(each.where, "" if is_identified else "the resource does not identify the process")
 
 
+@RESOURCE.check(ENVIRONMENT, "The environment, if set, is a string.", f"Set {ENVIRONMENT} on the resource.")
 def _environment(capture: Capture) -> Iterator[Finding]:
     for each in _one_record_per_origin(capture):
         if (violation := _environment_violation(each.origin)) is not None:
@@ -73,38 +89,16 @@ def _environment_violation(origin: Origin) -> str | None:
     return None
 
 
+@RESOURCE.check(
+    "schema_url",
+    f"A scope whose schema URL is a version of this contract has {semconv.SCHEMA_URL}.",
+    f"Set the tracer's and logger's schema_url to {semconv.SCHEMA_URL}.",
+)
 def _schema(capture: Capture) -> Iterator[Finding]:
     for each in _one_record_per_origin(capture):
         if each.origin.schema_url.startswith(SCHEMA_URL_PREFIX):
             is_known = each.origin.schema_url == semconv.SCHEMA_URL
             yield Finding(each.where, "" if is_known else f"it is {each.origin.schema_url}")
-
-
-RESOURCE_CHECKS = tuple(
-    Check("Resource", *each)
-    for each in (
-        (
-            "decodable",
-            "Every request is OTLP, with trace ids of 16 bytes and span ids of 8 bytes.",
-            "Send with an OpenTelemetry exporter, or compare your encoder with opentelemetry-proto.",
-            _decodable,
-        ),
-        ("service.name", "Every resource names its service.", "Set service.name on the resource.", _service),
-        (
-            "process",
-            "Every resource has sagascope.process.id, else service.instance.id, else host.name with process.pid.",
-            "Set service.instance.id on the resource to a value that is unique to the process, such as a UUID.",
-            _process,
-        ),
-        (ENVIRONMENT, "The environment, if set, is a string.", f"Set {ENVIRONMENT} on the resource.", _environment),
-        (
-            "schema_url",
-            f"A scope whose schema URL is a version of this contract has {semconv.SCHEMA_URL}.",
-            f"Set the tracer's and logger's schema_url to {semconv.SCHEMA_URL}.",
-            _schema,
-        ),
-    )
-)
 
 
 Predicate = Callable[[Any], bool]
@@ -208,6 +202,11 @@ def with_type(value: Any) -> str:
     return f"{repr(value)[:80]}, of type {type(value).__name__}"
 
 
+for _key, (_kind, _predicate) in TYPES.items():
+    ATTRIBUTES.check(_key, f"{_key} is {_kind}.", f"Set {_key} to {_kind}.")(_typed(_key, _predicate))
+
+
+@ATTRIBUTES.check("saga.key.*", "Business keys are strings.", "Set each saga.key.<name> to a string.")
 def _business_keys(capture: Capture) -> Iterator[Finding]:
     for where, attributes in _attribute_sets(capture):
         for key, value in attributes.items():
@@ -215,6 +214,11 @@ def _business_keys(capture: Capture) -> Iterator[Finding]:
                 yield Finding(where, "" if isinstance(value, str) else f"{key} is {with_type(value)}")
 
 
+@ATTRIBUTES.check(
+    "names",
+    "Every attribute that starts with saga. is in the contract.",
+    "Rename the attribute, or use a prefix of your own.",
+)
 def _known_names(capture: Capture) -> Iterator[Finding]:
     for where, attributes in _attribute_sets(capture):
         for key in attributes:
@@ -227,28 +231,15 @@ def _suggestion(key: str) -> str:
     return f"; did you mean {similar[0]}?" if similar else ""
 
 
-ATTRIBUTE_CHECKS = tuple(
-    Check("Attributes", *each)
-    for each in (
-        *(
-            (key, f"{key} is {kind}.", f"Set {key} to {kind}.", _typed(key, predicate))
-            for key, (kind, predicate) in TYPES.items()
-        ),
-        ("saga.key.*", "Business keys are strings.", "Set each saga.key.<name> to a string.", _business_keys),
-        (
-            "names",
-            "Every attribute that starts with saga. is in the contract.",
-            "Rename the attribute, or use a prefix of your own.",
-            _known_names,
-        ),
-    )
-)
-
-
 def _spans_with_plan(capture: Capture) -> Iterator[CapturedSpan]:
     return (each for each in capture.spans if any(key in each.attributes for key in (semconv.PLAN, *PLAN_LISTS)))
 
 
+@PLAN.check(
+    "plan.lengths",
+    "The lists beside saga.plan have the same length.",
+    'Set one value for each step: "" without a compensation, 0.0 without a timeout.',
+)
 def _plan_lengths(capture: Capture) -> Iterator[Finding]:
     for span in _spans_with_plan(capture):
         steps = span.attributes.get(semconv.PLAN)
@@ -258,12 +249,22 @@ def _plan_lengths(capture: Capture) -> Iterator[Finding]:
         yield Finding(span.where, f"the plan has {length} steps; other lengths: {', '.join(wrong)}" if wrong else "")
 
 
+@PLAN.check(
+    "plan.place",
+    "The plan is on the root span: saga.role = saga.",
+    "Move the plan to the root span, and set saga.role = saga on that span.",
+)
 def _plan_role(capture: Capture) -> Iterator[Finding]:
     for span in _spans_with_plan(capture):
         role = span.attributes.get(semconv.SAGA_ROLE)
         yield Finding(span.where, "" if role == semconv.ROLE_SAGA else f"its saga.role is {role!r}")
 
 
+@PLAN.check(
+    "plan.names",
+    "The plan names each step once, and saga.plan.after names steps of the plan.",
+    "Name each step once; set saga.step.key on repetitions of a step.",
+)
 def _plan_names(capture: Capture) -> Iterator[Finding]:
     for span in _spans_with_plan(capture):
         steps = span.attributes.get(semconv.PLAN)
@@ -279,28 +280,3 @@ def _predecessors(span: CapturedSpan) -> set[str]:
     after = span.attributes.get(semconv.PLAN_AFTER)
     texts = [each for each in after if isinstance(each, str)] if isinstance(after, list) else []
     return {name.strip() for text in texts for name in text.split(",") if name.strip()}
-
-
-PLAN_CHECKS = tuple(
-    Check("Plan", *each)
-    for each in (
-        (
-            "plan.lengths",
-            "The lists beside saga.plan have the same length.",
-            'Set one value for each step: "" without a compensation, 0.0 without a timeout.',
-            _plan_lengths,
-        ),
-        (
-            "plan.place",
-            "The plan is on the root span: saga.role = saga.",
-            "Move the plan to the root span, and set saga.role = saga on that span.",
-            _plan_role,
-        ),
-        (
-            "plan.names",
-            "The plan names each step once, and saga.plan.after names steps of the plan.",
-            "Name each step once; set saga.step.key on repetitions of a step.",
-            _plan_names,
-        ),
-    )
-)

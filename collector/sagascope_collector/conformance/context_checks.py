@@ -5,10 +5,12 @@ from typing import Final
 
 from sagascope import semconv
 from sagascope_collector.conformance.capture import Attributes, Capture, CapturedSpan, Record
-from sagascope_collector.conformance.report import Check, Finding
+from sagascope_collector.conformance.report import Finding, Section
 
 STEP_ATTRIBUTES: Final = (semconv.STEP_NAME, semconv.STEP_KEY, semconv.STEP_ATTEMPT)
 SAGA_ATTRIBUTES: Final = (semconv.SAGA_ID, semconv.SAGA_NAME, semconv.SAGA_RUN_ID)
+
+CONTEXT: Final = Section("Context")
 
 
 def _has_saga(attributes: Attributes) -> bool:
@@ -20,12 +22,14 @@ def _is_batch(record: Record) -> bool:
     return isinstance(record, CapturedSpan) and any(semconv.SAGA_ID in link for link in record.links)
 
 
+@CONTEXT.check("context.id", "Every record of a saga has saga.id.", "Set saga.id with every other saga.* attribute.")
 def _ids(capture: Capture) -> Iterator[Finding]:
     for each in capture.records:
         if _has_saga(each.attributes) and not _is_batch(each):
             yield Finding(each.where, "" if semconv.SAGA_ID in each.attributes else "it has saga.* but no saga.id")
 
 
+@CONTEXT.check("context.name", "A record of each saga has saga.name.", "Set saga.name, the type of the saga.")
 def _names(capture: Capture) -> Iterator[Finding]:
     records = list(capture.saga_records)
     named = {each.attributes[semconv.SAGA_ID] for each in records if semconv.SAGA_NAME in each.attributes}
@@ -33,6 +37,7 @@ def _names(capture: Capture) -> Iterator[Finding]:
         yield Finding(each.where, "" if saga_id in named else f"no record of saga {saga_id} has saga.name")
 
 
+@CONTEXT.check("context.root", "The span with saga.role = saga has no saga.step.name.", "Start a span for each step.")
 def _roots(capture: Capture) -> Iterator[Finding]:
     for each in capture.spans:
         if each.attributes.get(semconv.SAGA_ROLE) == semconv.ROLE_SAGA:
@@ -40,6 +45,11 @@ def _roots(capture: Capture) -> Iterator[Finding]:
             yield Finding(each.where, "it is a root span and has saga.step.name" if has_step else "")
 
 
+@CONTEXT.check(
+    "context.attempt",
+    "Every span with saga.role = step has saga.step.name, and saga.step.attempt from 1.",
+    "Set both; without an attempt number a retry looks like a repetition.",
+)
 def _attempts(capture: Capture) -> Iterator[Finding]:
     for each in capture.attempts:
         if not _is_batch(each):
@@ -47,6 +57,11 @@ def _attempts(capture: Capture) -> Iterator[Finding]:
             yield Finding(each.where, f"it has no {' and no '.join(missing)}" if missing else "")
 
 
+@CONTEXT.check(
+    "context.compensates",
+    "Every compensation names the step that it compensates.",
+    "Set saga.step.compensates; without it the committed amount is not known.",
+)
 def _compensations(capture: Capture) -> Iterator[Finding]:
     for each in capture.attempts:
         if each.attributes.get(semconv.STEP_TYPE) == semconv.TYPE_COMPENSATION:
@@ -54,12 +69,18 @@ def _compensations(capture: Capture) -> Iterator[Finding]:
             yield Finding(each.where, "" if is_named else f"it has no {semconv.STEP_COMPENSATES}")
 
 
+@CONTEXT.check("context.outcome", "The outcome is set at the end.", "Set saga.outcome before the span ends.")
 def _outcomes(capture: Capture) -> Iterator[Finding]:
     for each in capture.spans:
         if semconv.SAGA_OUTCOME in each.attributes:
             yield Finding(each.where, "" if each.end else "it is open and has an outcome")
 
 
+@CONTEXT.check(
+    "context.children",
+    "Every span below a saga's span has its id, name, run, and the step's name, key and attempt number.",
+    "Set them in a span processor, from the context; W3C baggage carries them between services.",
+)
 def _children(capture: Capture) -> Iterator[Finding]:
     for span in capture.spans:
         parent = capture.parent(span)
@@ -67,6 +88,11 @@ def _children(capture: Capture) -> Iterator[Finding]:
             yield Finding(span.where, _difference(span, parent))
 
 
+@CONTEXT.check(
+    "context.logs",
+    "Every log record in the context of a saga's span has the same attributes.",
+    "Set them in a log record processor, from the context.",
+)
 def _logs(capture: Capture) -> Iterator[Finding]:
     for record in capture.logs:
         span = capture.enclosing_span(record)
@@ -86,6 +112,11 @@ def _difference(record: Record, parent: CapturedSpan) -> str:
     return f"it is below {parent.where}; missing or different: {', '.join(wrong)}" if wrong else ""
 
 
+@CONTEXT.check(
+    "context.links",
+    "A link with saga.* has saga.id, and the link or its span has saga.step.name.",
+    "Set saga.id, saga.role, saga.step.name and saga.step.attempt on each link of a batch.",
+)
 def _links(capture: Capture) -> Iterator[Finding]:
     for span in capture.spans:
         for link in span.links:
@@ -100,6 +131,11 @@ def _link_violation(span: CapturedSpan, link: Attributes) -> str:
     return "" if is_named else "neither the link nor its span has saga.step.name"
 
 
+@CONTEXT.check(
+    "context.views",
+    "Caller and executor of an attempt have the same type, key and attempt number.",
+    "Read saga.step.key and saga.step.attempt from baggage in the executor.",
+)
 def _views(capture: Capture) -> Iterator[Finding]:
     for span in capture.attempts:
         caller = _caller(capture, span)
@@ -127,55 +163,3 @@ def _caller(capture: Capture, span: CapturedSpan) -> CapturedSpan | None:
             return above if same and above.origin.process.service != span.origin.process.service else None
         above = capture.parent(above)
     return None
-
-
-CONTEXT_CHECKS = tuple(
-    Check("Context", *each)
-    for each in (
-        ("context.id", "Every record of a saga has saga.id.", "Set saga.id with every other saga.* attribute.", _ids),
-        ("context.name", "A record of each saga has saga.name.", "Set saga.name, the type of the saga.", _names),
-        (
-            "context.root",
-            "The span with saga.role = saga has no saga.step.name.",
-            "Start a span for each step.",
-            _roots,
-        ),
-        (
-            "context.attempt",
-            "Every span with saga.role = step has saga.step.name, and saga.step.attempt from 1.",
-            "Set both; without an attempt number a retry looks like a repetition.",
-            _attempts,
-        ),
-        (
-            "context.compensates",
-            "Every compensation names the step that it compensates.",
-            "Set saga.step.compensates; without it the committed amount is not known.",
-            _compensations,
-        ),
-        ("context.outcome", "The outcome is set at the end.", "Set saga.outcome before the span ends.", _outcomes),
-        (
-            "context.children",
-            "Every span below a saga's span has its id, name, run, and the step's name, key and attempt number.",
-            "Set them in a span processor, from the context; W3C baggage carries them between services.",
-            _children,
-        ),
-        (
-            "context.logs",
-            "Every log record in the context of a saga's span has the same attributes.",
-            "Set them in a log record processor, from the context.",
-            _logs,
-        ),
-        (
-            "context.links",
-            "A link with saga.* has saga.id, and the link or its span has saga.step.name.",
-            "Set saga.id, saga.role, saga.step.name and saga.step.attempt on each link of a batch.",
-            _links,
-        ),
-        (
-            "context.views",
-            "Caller and executor of an attempt have the same type, key and attempt number.",
-            "Read saga.step.key and saga.step.attempt from baggage in the executor.",
-            _views,
-        ),
-    )
-)

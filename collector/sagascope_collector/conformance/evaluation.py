@@ -4,19 +4,14 @@ from typing import Final
 
 from sagascope import semconv
 from sagascope_collector.attention_codes import AttentionCode
-from sagascope_collector.conformance.attribute_checks import ATTRIBUTE_CHECKS, PLAN_CHECKS, RESOURCE_CHECKS
+from sagascope_collector.conformance.attribute_checks import ATTRIBUTES, PLAN, RESOURCE
 from sagascope_collector.conformance.capture import Capture
-from sagascope_collector.conformance.context_checks import CONTEXT_CHECKS
-from sagascope_collector.conformance.liveness_checks import HEARTBEAT_CHECKS, START_RECORD_CHECKS
+from sagascope_collector.conformance.context_checks import CONTEXT
+from sagascope_collector.conformance.liveness_checks import HEARTBEATS, START_RECORDS
 from sagascope_collector.conformance.report import Claim, Level, Report, Verdict
 
-CHECKS: Final = (
-    *RESOURCE_CHECKS,
-    *ATTRIBUTE_CHECKS,
-    *PLAN_CHECKS,
-    *CONTEXT_CHECKS,
-    *START_RECORD_CHECKS,
-    *HEARTBEAT_CHECKS,
+CHECKS: Final = tuple(
+    check for section in (RESOURCE, ATTRIBUTES, PLAN, CONTEXT, START_RECORDS, HEARTBEATS) for check in section.checks
 )
 """All checks, in the order of the report."""
 

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from sagascope import semconv
 from sagascope_collector.conformance.attribute_checks import is_seconds, with_type
 from sagascope_collector.conformance.capture import Capture, CapturedLog, CapturedSpan
-from sagascope_collector.conformance.report import Check, Finding
+from sagascope_collector.conformance.report import Finding, Section
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.records import Process
 
@@ -27,6 +27,16 @@ END_EXPORT_SECONDS: Final = 1.0
 MAX_LISTED_SPANS: Final = 1_000
 """Span ids in one heartbeat record."""
 
+START_RECORDS: Final = Section("Start records")
+HEARTBEATS: Final = Section("Heartbeats")
+
+
+@START_RECORDS.check("open.span", "A span that is sent while it is open has a start time.", "Set its start time.")
+def _open_spans(capture: Capture) -> Iterator[Finding]:
+    for span in capture.spans:
+        if not span.end:
+            yield Finding(span.where, "" if span.start else "it has no start time and no end time")
+
 
 def _announced_span(capture: Capture, start: CapturedLog) -> CapturedSpan | None:
     """Returns the span that a start record announces; an open form from another process is not that span."""
@@ -34,12 +44,22 @@ def _announced_span(capture: Capture, start: CapturedLog) -> CapturedSpan | None
     return span if span is not None and (span.end or span.origin.process == start.origin.process) else None
 
 
+@START_RECORDS.check(
+    "start.ids",
+    "A start record has the trace id and the span id of its span.",
+    "Set both on the log record itself, not as attributes.",
+)
 def _start_ids(capture: Capture) -> Iterator[Finding]:
     for start in capture.start_records:
         missing = [key for key in ("trace_id", "span_id") if not getattr(start, key)]
         yield Finding(start.where, f"the record has no {' and no '.join(missing)}" if missing else "")
 
 
+@START_RECORDS.check(
+    "start.attributes",
+    "A start record has the saga.* attributes of its span.",
+    "Copy all saga.* attributes that the span has at its start.",
+)
 def _start_attributes(capture: Capture) -> Iterator[Finding]:
     for start in capture.start_records:
         span = _announced_span(capture, start)
@@ -50,6 +70,11 @@ def _start_attributes(capture: Capture) -> Iterator[Finding]:
         yield Finding(start.where, f"different from the span's: {', '.join(wrong)}" if wrong else "")
 
 
+@START_RECORDS.check(
+    "start.time",
+    "A start record's timestamp is the start of its span; its observed timestamp is the time of sending.",
+    "Set timestamp to the span's start, in nanoseconds.",
+)
 def _start_timestamps(capture: Capture) -> Iterator[Finding]:
     for start in capture.start_records:
         span = _announced_span(capture, start)
@@ -78,12 +103,48 @@ def _start_field(
     return find
 
 
+for _key, _requirement, _fix, _predicate, _of_span in (
+    (
+        semconv.SPAN_NAME,
+        "A start record has the name of its span.",
+        f"Set {semconv.SPAN_NAME} to the span's name.",
+        lambda it: isinstance(it, str) and it != "",
+        lambda span: span.name,
+    ),
+    (
+        semconv.SPAN_KIND,
+        f"A start record has its span's kind: {', '.join(SPAN_KINDS)}.",
+        f"Set {semconv.SPAN_KIND}, in lower case.",
+        lambda it: it in SPAN_KINDS,
+        lambda span: span.kind,
+    ),
+    (
+        semconv.SPAN_PARENT_ID,
+        'A start record has its span\'s parent: 16 hex digits, or "".',
+        f'Set {semconv.SPAN_PARENT_ID}, "" for a span without a parent.',
+        lambda it: it == "" or (isinstance(it, str) and SPAN_ID.fullmatch(it) is not None),
+        lambda span: span.parent_id,
+    ),
+):
+    START_RECORDS.check(_key, _requirement, _fix)(_start_field(_key, _predicate, _of_span))
+
+
+@START_RECORDS.check(
+    "start.delay",
+    f"A start record leaves the process within {START_EXPORT_SECONDS} s of its observed timestamp.",
+    "Send start records at once, without the batch processor.",
+)
 def _start_delay(capture: Capture) -> Iterator[Finding]:
     for start in capture.start_records:
         if start.observed_at:
             yield _delay(capture, start.where, start.observed_at, start.received_at, START_EXPORT_SECONDS)
 
 
+@START_RECORDS.check(
+    "end.delay",
+    f"Where heartbeats are sent, ended spans leave the process within {END_EXPORT_SECONDS:.0f} s.",
+    "Set the batch processor's delay (OTEL_BSP_SCHEDULE_DELAY) to less than one second.",
+)
 def _end_delay(capture: Capture) -> Iterator[Finding]:
     """Checks processes that send heartbeats; the contract sets no deadline for other processes."""
     reporting = {each.origin.process for each in capture.heartbeats}
@@ -96,72 +157,6 @@ def _delay(capture: Capture, where: str, at: int, received_at: int, allowed_seco
     seconds = (received_at - at) / NANOSECONDS_PER_SECOND
     is_late = seconds > allowed_seconds + capture.grace_seconds
     return Finding(where, f"it was received {seconds:.1f} s later" if is_late else "")
-
-
-def _open_spans(capture: Capture) -> Iterator[Finding]:
-    for span in capture.spans:
-        if not span.end:
-            yield Finding(span.where, "" if span.start else "it has no start time and no end time")
-
-
-START_RECORD_CHECKS = tuple(
-    Check("Start records", *each)
-    for each in (
-        ("open.span", "A span that is sent while it is open has a start time.", "Set its start time.", _open_spans),
-        (
-            "start.ids",
-            "A start record has the trace id and the span id of its span.",
-            "Set both on the log record itself, not as attributes.",
-            _start_ids,
-        ),
-        (
-            "start.attributes",
-            "A start record has the saga.* attributes of its span.",
-            "Copy all saga.* attributes that the span has at its start.",
-            _start_attributes,
-        ),
-        (
-            "start.time",
-            "A start record's timestamp is the start of its span; its observed timestamp is the time of sending.",
-            "Set timestamp to the span's start, in nanoseconds.",
-            _start_timestamps,
-        ),
-        (
-            semconv.SPAN_NAME,
-            "A start record has the name of its span.",
-            f"Set {semconv.SPAN_NAME} to the span's name.",
-            _start_field(semconv.SPAN_NAME, lambda it: isinstance(it, str) and it != "", lambda span: span.name),
-        ),
-        (
-            semconv.SPAN_KIND,
-            f"A start record has its span's kind: {', '.join(SPAN_KINDS)}.",
-            f"Set {semconv.SPAN_KIND}, in lower case.",
-            _start_field(semconv.SPAN_KIND, lambda it: it in SPAN_KINDS, lambda span: span.kind),
-        ),
-        (
-            semconv.SPAN_PARENT_ID,
-            'A start record has its span\'s parent: 16 hex digits, or "".',
-            f'Set {semconv.SPAN_PARENT_ID}, "" for a span without a parent.',
-            _start_field(
-                semconv.SPAN_PARENT_ID,
-                lambda it: it == "" or (isinstance(it, str) and SPAN_ID.fullmatch(it) is not None),
-                lambda span: span.parent_id,
-            ),
-        ),
-        (
-            "start.delay",
-            f"A start record leaves the process within {START_EXPORT_SECONDS} s of its observed timestamp.",
-            "Send start records at once, without the batch processor.",
-            _start_delay,
-        ),
-        (
-            "end.delay",
-            f"Where heartbeats are sent, ended spans leave the process within {END_EXPORT_SECONDS:.0f} s.",
-            "Set the batch processor's delay (OTEL_BSP_SCHEDULE_DELAY) to less than one second.",
-            _end_delay,
-        ),
-    )
-)
 
 
 class Heartbeat(NamedTuple):
@@ -233,7 +228,7 @@ def _listed(record: CapturedLog) -> list[str]:
 
 
 def _heartbeat_field(
-    key: str, predicate: Callable[[Any], bool], *, is_required: bool = True
+    key: str, predicate: Callable[[Any], bool], is_required: bool
 ) -> Callable[[Capture], Iterator[Finding]]:
     def find(capture: Capture) -> Iterator[Finding]:
         for each in capture.heartbeats:
@@ -250,12 +245,63 @@ def _is_span_list(value: Any) -> bool:
     return all(isinstance(each, str) and SPAN_ID.fullmatch(each) for each in value)
 
 
+@HEARTBEATS.check(
+    "heartbeat.process",
+    "A heartbeat's resource identifies its process.",
+    "Send it with the resource of the spans, including service.instance.id.",
+)
 def _heartbeat_process(capture: Capture) -> Iterator[Finding]:
     for each in capture.heartbeats:
         is_identified = each.origin.process.identity
         yield Finding(each.where, "" if is_identified else "its resource does not identify the process")
 
 
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+for _key, _requirement, _how, _predicate, _is_required in (
+    (
+        semconv.HEARTBEAT_INTERVAL,
+        "A heartbeat has the seconds until the next one, a double above 0.",
+        "",
+        lambda it: is_seconds(it) and it > 0,
+        True,
+    ),
+    (
+        semconv.HEARTBEAT_SEQUENCE,
+        "A heartbeat has a sequence number, an int.",
+        ", counting within the process",
+        _is_count,
+        True,
+    ),
+    (
+        semconv.HEARTBEAT_OPEN_SPANS,
+        f"A heartbeat lists the announced spans that are open: 16 hex digits each, at most {MAX_LISTED_SPANS:,}.",
+        ", an empty list if no span is open; split longer lists into parts",
+        _is_span_list,
+        True,
+    ),
+    (semconv.HEARTBEAT_OPEN_COUNT, "The number of open spans is an int.", "", _is_count, True),
+    (
+        semconv.HEARTBEAT_DROPPED,
+        "The number of dropped records is an int.",
+        ", 0 if no record was dropped",
+        _is_count,
+        True,
+    ),
+    (semconv.HEARTBEAT_FINAL, "The marker of the final heartbeat is a bool.", "", _is_bool, False),
+    (semconv.HEARTBEAT_PART, "The number of a part is an int from 1.", ", or leave it out", _is_part, False),
+    (semconv.HEARTBEAT_PARTS, "The number of parts is an int from 1.", ", or leave it out", _is_part, False),
+):
+    HEARTBEATS.check(_key, _requirement, f"Set {_key}{_how}.")(_heartbeat_field(_key, _predicate, _is_required))
+
+
+@HEARTBEATS.check(
+    "heartbeat.sequence",
+    "Each heartbeat of a process has the next sequence number.",
+    "Increase the number by one; all parts of a heartbeat share it. A forked child is another process.",
+)
 def _sequence(capture: Capture) -> Iterator[Finding]:
     for heartbeats in _heartbeats_by_process(capture).values():
         for one, following in pairwise(heartbeats):
@@ -266,6 +312,11 @@ def _sequence(capture: Capture) -> Iterator[Finding]:
             yield Finding(each.where, f"{each.sequence} was received twice" if is_repeated else "")
 
 
+@HEARTBEATS.check(
+    "heartbeat.parts",
+    "All parts of a list are received, and its length is the count of open spans.",
+    "Send every part, and count the announced spans that are open.",
+)
 def _parts(capture: Capture) -> Iterator[Finding]:
     for each in _heartbeats(capture):
         violation = "" if each.is_complete else f"parts of heartbeat {each.sequence} are missing"
@@ -275,6 +326,11 @@ def _parts(capture: Capture) -> Iterator[Finding]:
         yield Finding(each.where, violation)
 
 
+@HEARTBEATS.check(
+    "heartbeat.interval",
+    "The next heartbeat is received within the interval that the previous one announced.",
+    "Send heartbeats from a dedicated timer, or announce a longer interval.",
+)
 def _intervals(capture: Capture) -> Iterator[Finding]:
     for heartbeats in _heartbeats_by_process(capture).values():
         for one, following in pairwise(heartbeats):
@@ -286,6 +342,11 @@ def _intervals(capture: Capture) -> Iterator[Finding]:
                 yield Finding(following.where, text if is_late else "")
 
 
+@HEARTBEATS.check(
+    "heartbeat.final",
+    "A process starts no work after its final heartbeat.",
+    "Send it last, when the process shuts down.",
+)
 def _final(capture: Capture) -> Iterator[Finding]:
     for process, heartbeats in _heartbeats_by_process(capture).items():
         final = next((each for each in heartbeats if each.is_final), None)
@@ -296,6 +357,11 @@ def _final(capture: Capture) -> Iterator[Finding]:
             yield Finding(final.where, "the process reported work that started later" if has_later else "")
 
 
+@HEARTBEATS.check(
+    "heartbeat.announced",
+    "Every span that a heartbeat lists was announced with a start record.",
+    "List only spans for which a start record was sent.",
+)
 def _announced(capture: Capture) -> Iterator[Finding]:
     """Checks processes whose first heartbeat was received; of others, start records may be missing."""
     announced = {each.span_id for each in capture.start_records} | {each.span_id for each in capture.spans}
@@ -306,6 +372,11 @@ def _announced(capture: Capture) -> Iterator[Finding]:
                 yield Finding(each.where, f"it lists {unknown[0]}, which was not announced" if unknown else "")
 
 
+@HEARTBEATS.check(
+    "heartbeat.accounted",
+    "An announced span ends, or every later heartbeat lists it.",
+    "Send the final span of every announced span, and list the open ones.",
+)
 def _accounted(capture: Capture) -> Iterator[Finding]:
     by_process = _heartbeats_by_process(capture)
     for start in capture.start_records:
@@ -318,107 +389,10 @@ def _accounted(capture: Capture) -> Iterator[Finding]:
             yield Finding(start.where, "" if is_listed else "it did not end, and the latest heartbeat does not list it")
 
 
+@HEARTBEATS.check("heartbeat.order", "Open spans are listed oldest first.", "List spans by start time.")
 def _oldest_first(capture: Capture) -> Iterator[Finding]:
     started_at = {each.span_id: each.at for each in capture.start_records}
     for each in _heartbeats(capture):
         times = [started_at[span_id] for span_id in each.open_spans if span_id in started_at]
         if len(times) > 1:
             yield Finding(each.where, "" if times == sorted(times) else "it lists a later span before an earlier one")
-
-
-HEARTBEAT_CHECKS = tuple(
-    Check("Heartbeats", *each)
-    for each in (
-        (
-            "heartbeat.process",
-            "A heartbeat's resource identifies its process.",
-            "Send it with the resource of the spans, including service.instance.id.",
-            _heartbeat_process,
-        ),
-        (
-            semconv.HEARTBEAT_INTERVAL,
-            "A heartbeat has the seconds until the next one, a double above 0.",
-            f"Set {semconv.HEARTBEAT_INTERVAL}.",
-            _heartbeat_field(semconv.HEARTBEAT_INTERVAL, lambda it: is_seconds(it) and it > 0),
-        ),
-        (
-            semconv.HEARTBEAT_SEQUENCE,
-            "A heartbeat has a sequence number, an int.",
-            f"Set {semconv.HEARTBEAT_SEQUENCE}, counting within the process.",
-            _heartbeat_field(semconv.HEARTBEAT_SEQUENCE, _is_count),
-        ),
-        (
-            semconv.HEARTBEAT_OPEN_SPANS,
-            f"A heartbeat lists the announced spans that are open: 16 hex digits each, at most {MAX_LISTED_SPANS:,}.",
-            f"Set {semconv.HEARTBEAT_OPEN_SPANS}, an empty list if no span is open; split longer lists into parts.",
-            _heartbeat_field(semconv.HEARTBEAT_OPEN_SPANS, _is_span_list),
-        ),
-        (
-            semconv.HEARTBEAT_OPEN_COUNT,
-            "The number of open spans is an int.",
-            f"Set {semconv.HEARTBEAT_OPEN_COUNT}.",
-            _heartbeat_field(semconv.HEARTBEAT_OPEN_COUNT, _is_count),
-        ),
-        (
-            semconv.HEARTBEAT_DROPPED,
-            "The number of dropped records is an int.",
-            f"Set {semconv.HEARTBEAT_DROPPED}, 0 if no record was dropped.",
-            _heartbeat_field(semconv.HEARTBEAT_DROPPED, _is_count),
-        ),
-        (
-            semconv.HEARTBEAT_FINAL,
-            "The marker of the final heartbeat is a bool.",
-            f"Set {semconv.HEARTBEAT_FINAL}.",
-            _heartbeat_field(semconv.HEARTBEAT_FINAL, lambda it: isinstance(it, bool), is_required=False),
-        ),
-        (
-            semconv.HEARTBEAT_PART,
-            "The number of a part is an int from 1.",
-            f"Set {semconv.HEARTBEAT_PART}, or leave it out.",
-            _heartbeat_field(semconv.HEARTBEAT_PART, _is_part, is_required=False),
-        ),
-        (
-            semconv.HEARTBEAT_PARTS,
-            "The number of parts is an int from 1.",
-            f"Set {semconv.HEARTBEAT_PARTS}, or leave it out.",
-            _heartbeat_field(semconv.HEARTBEAT_PARTS, _is_part, is_required=False),
-        ),
-        (
-            "heartbeat.sequence",
-            "Each heartbeat of a process has the next sequence number.",
-            "Increase the number by one; all parts of a heartbeat share it. A forked child is another process.",
-            _sequence,
-        ),
-        (
-            "heartbeat.parts",
-            "All parts of a list are received, and its length is the count of open spans.",
-            "Send every part, and count the announced spans that are open.",
-            _parts,
-        ),
-        (
-            "heartbeat.interval",
-            "The next heartbeat is received within the interval that the previous one announced.",
-            "Send heartbeats from a dedicated timer, or announce a longer interval.",
-            _intervals,
-        ),
-        (
-            "heartbeat.announced",
-            "Every span that a heartbeat lists was announced with a start record.",
-            "List only spans for which a start record was sent.",
-            _announced,
-        ),
-        (
-            "heartbeat.accounted",
-            "An announced span ends, or every later heartbeat lists it.",
-            "Send the final span of every announced span, and list the open ones.",
-            _accounted,
-        ),
-        ("heartbeat.order", "Open spans are listed oldest first.", "List spans by start time.", _oldest_first),
-        (
-            "heartbeat.final",
-            "A process starts no work after its final heartbeat.",
-            "Send it last, when the process shuts down.",
-            _final,
-        ),
-    )
-)

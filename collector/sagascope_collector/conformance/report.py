@@ -84,15 +84,19 @@ class Report(_Model):
     claims: list[Claim]
 
 
+Finder = Callable[[Capture], Iterable[Finding]]
+"""Yields one finding for each record that is subject to a check."""
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A requirement of the contract. `find` yields one finding for each record that is subject to it."""
+    """A requirement of the contract."""
 
     section: str
     point: str
     requirement: str
     fix: str
-    find: Callable[[Capture], Iterable[Finding]]
+    find: Finder
 
     def run(self, capture: Capture) -> Point:
         """Applies the check to everything that was received."""
@@ -110,3 +114,20 @@ class Check:
             reason=example.violation or None if example else None,
             fix=self.fix if violations else None,
         )
+
+
+class Section:
+    """A section of the report, with its checks in order."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.checks: list[Check] = []
+
+    def check(self, point: str, requirement: str, fix: str) -> Callable[[Finder], Finder]:
+        """Adds the decorated function as a check."""
+
+        def add(find: Finder) -> Finder:
+            self.checks.append(Check(self.title, point, requirement, fix, find))
+            return find
+
+        return add
