@@ -4,7 +4,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import orjson
 import pyarrow as pa
@@ -34,7 +34,7 @@ MAX_COMPLETION_RECORDS: Final = 2_000
 
 IDS_TOGETHER: Final = 4_096
 
-SPANS_TOGETHER: Final = 100_000
+RECORDS_TOGETHER: Final = 100_000
 """Rows of a whole table that are read at a time."""
 
 RETRY_SECONDS: Final = 0.005
@@ -212,19 +212,13 @@ class Lookup:
         statement = SQL["select_sagas_of_trace" if len(text) == TRACE_ID_DIGITS else "select_sagas_of_span"]
         return {SagaId(*row) for row in self._database.rows(statement, {"id": id_})}
 
-    def spans(self, since: int, until: int) -> Iterator[Span]:
-        """Yields every span that started between two times, in nanoseconds since 1970, in no particular order."""
-        for table in self._between("select_spans_between", since, until):
-            yield from (span for _, span in rows.spans(table, self._origins))
+    def between(self, kind: Literal["spans", "logs"], since: int, until: int) -> Iterator[pa.Table]:
+        """Yields the spans or log records that started between two times, in readable columns and no particular order.
 
-    def logs(self, since: int, until: int) -> Iterator[Log]:
-        """Yields every log record between two times, in nanoseconds since 1970, in no particular order."""
-        for table in self._between("select_logs_between", since, until):
-            yield from (log for _, log in rows.logs(table, self._origins))
-
-    def _between(self, name: str, since: int, until: int) -> Iterator[pa.Table]:
+        The times are in nanoseconds since 1970.
+        """
         values = {"since": since, "until": until}
-        yield from self._database.batches(SQL[name], values, rows=SPANS_TOGETHER)
+        return self._database.batches(SQL[f"select_{kind}_between"], values, rows=RECORDS_TOGETHER)
 
     def lost(self) -> Iterator[dict[SagaId, Bounds]]:
         """Yields the bounds of sagas whose records no summary locates, some thousands of sagas at a time."""

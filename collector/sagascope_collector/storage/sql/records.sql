@@ -107,11 +107,72 @@ UNION
 SELECT environment, saga_id FROM linked_spans WHERE span_id = $id
 
 -- name: select_spans_between
-SELECT * FROM (FROM span_records UNION ALL FROM long_running_spans)
+-- to export: readable columns, with the nanoseconds that the views leave out, and the day
+SELECT
+    strftime(make_timestamp((start // 1000)::BIGINT), '%Y-%m-%d') AS day,
+    make_timestamp_ns(start::BIGINT) AS start_time,
+    make_timestamp_ns(nullif(least("end", 9223372036854775807), 0)::BIGINT) AS end_time,
+    lower(hex(parent_id)) AS parent_id,
+    name,
+    kind,
+    status,
+    status_message,
+    events_list(events)::VARCHAR AS events,
+    links_list(links)::VARCHAR AS links,
+    lower(hex(trace_id)) AS trace_id,
+    lower(hex(span_id)) AS span_id,
+    environment,
+    service,
+    version,
+    instance,
+    saga_id,
+    saga_name,
+    saga_run,
+    saga_role,
+    step_name,
+    step_type,
+    step_key,
+    step_attempt::BIGINT AS step_attempt,
+    attributes_object(attribute_keys, attribute_values, [
+        to_json(saga_id), to_json(saga_name), to_json(saga_run), to_json(saga_role), to_json(step_name),
+        to_json(step_type), to_json(step_key), to_json(step_attempt)
+    ])::VARCHAR AS attributes,
+    resource::VARCHAR AS resource,
+    scope
+FROM (FROM span_records UNION ALL FROM long_running_spans)
+JOIN shown_origins() USING (origin_id)
 WHERE start >= $since::UBIGINT AND start < $until::UBIGINT
 
 -- name: select_logs_between
-SELECT * FROM (FROM log_records UNION ALL FROM long_running_logs)
+SELECT
+    strftime(make_timestamp(("at" // 1000)::BIGINT), '%Y-%m-%d') AS day,
+    make_timestamp_ns("at"::BIGINT) AS time,
+    severity,
+    severity_text,
+    event_name,
+    body_text(shown_json(body)) AS body,
+    lower(hex(trace_id)) AS trace_id,
+    lower(hex(span_id)) AS span_id,
+    environment,
+    service,
+    version,
+    instance,
+    saga_id,
+    saga_name,
+    saga_run,
+    saga_role,
+    step_name,
+    step_type,
+    step_key,
+    step_attempt::BIGINT AS step_attempt,
+    attributes_object(attribute_keys, attribute_values, [
+        to_json(saga_id), to_json(saga_name), to_json(saga_run), to_json(saga_role), to_json(step_name),
+        to_json(step_type), to_json(step_key), to_json(step_attempt)
+    ])::VARCHAR AS attributes,
+    resource::VARCHAR AS resource,
+    scope
+FROM (FROM log_records UNION ALL FROM long_running_logs)
+JOIN shown_origins() USING (origin_id)
 WHERE "at" >= $since::UBIGINT AND "at" < $until::UBIGINT
 
 -- name: select_all_saga_ids
