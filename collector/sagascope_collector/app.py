@@ -25,7 +25,7 @@ from sagascope_collector.cli import serve as cli
 from sagascope_collector.client.hosts import KnownHosts
 from sagascope_collector.configuration import Configuration
 from sagascope_collector.errors import PortTaken
-from sagascope_collector.health import IngestOutages, ProcessHealth, SignsOfLife
+from sagascope_collector.health import IngestOutages, LivenessRecorder, ProcessHealth
 from sagascope_collector.http_server import Server, address_of, listen, port_taken, server
 from sagascope_collector.incidents import FailureRates, Incidents
 from sagascope_collector.ingest import Ingest, Limits
@@ -106,7 +106,7 @@ class Collector:
             clock=clock,
         )
         self._incidents = Incidents(
-            storage.incidents, passed_at=self._passed_at, failure_rates=FailureRates(storage), clock=clock
+            storage.incidents, last_success_at=self._last_success_at, failure_rates=FailureRates(storage), clock=clock
         )
         self._maintenance = Maintenance(storage)
         self._health = ProcessHealth(storage, self._ingest, self._projection, self._outages, clock)
@@ -128,7 +128,7 @@ class Collector:
             self._alerts.start()
         await ports.grpc_server.start()
         serving = [asyncio.create_task(http.serve([ports.otlp_http])), asyncio.create_task(api.serve([ports.api]))]
-        signs = SignsOfLife(self._outages, self._storage, self._ingest.oldest, self._health.tried, self._clock)
+        signs = LivenessRecorder(self._outages, self._storage, self._ingest.oldest, self._health.tried, self._clock)
         periodic = [asyncio.create_task(signs.run()), asyncio.create_task(self._renew_certificates())]
         stopped = _stop_signal()
         addresses = ports.addresses()
@@ -154,7 +154,7 @@ class Collector:
         is_any_heard = not heard or bool(heard - self._system_state.telemetry_lost.keys())
         return is_any_heard and self._health.unready() is None and self._health.lag_seconds() < MAX_HEALTHY_LAG_SECONDS
 
-    def _passed_at(self, environment: str, name: str, step: str) -> int | None:
+    def _last_success_at(self, environment: str, name: str, step: str) -> int | None:
         """Returns when a saga of this type last completed this step, if it is known."""
         passed = self._system_state.latest_successes.get((environment, name, step))
         return passed.at if passed else None
@@ -166,7 +166,7 @@ class Collector:
             self._storage.alerts,
             environment=os.environ,
             is_healthy=self._is_healthy,
-            doubted=lambda: self._system_state.doubtful_environments,
+            unreliable=lambda: self._system_state.doubtful_environments,
             clock=self._clock,
         )
 

@@ -136,7 +136,7 @@ class IngestOutages:
         self._current = None
 
 
-class SignsOfLife:
+class LivenessRecorder:
     """Records periodically that this process runs, and whether a request has to wait too long."""
 
     def __init__(

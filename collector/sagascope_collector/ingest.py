@@ -59,7 +59,7 @@ class Receipt:
 Outcome = Receipt | SagascopeError
 
 
-class Taker(Protocol):
+class PayloadSink(Protocol):
     """Accepts requests from a receiver."""
 
     def submit(self, payload: Payload) -> asyncio.Future[Receipt]:
@@ -104,7 +104,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class _Waiting:
+class _QueuedRequest:
     payload: Payload
     answer: asyncio.Future[Receipt]
 
@@ -135,7 +135,7 @@ class Ingest:
         self._limits = limits
         self._refused = refused
         self._committed = committed
-        self._queue: FairQueue[_Waiting] = FairQueue(limits.queue_bytes)
+        self._queue: FairQueue[_QueuedRequest] = FairQueue(limits.queue_bytes)
         self._changed = threading.Condition()
         self._closing = False
         self._last_begun = -math.inf
@@ -154,7 +154,7 @@ class Ingest:
             Overloaded: the queue is full or closing; nothing was kept. The future may raise it later too, when the
                 room goes to senders that hold less.
         """
-        waiting = _Waiting(payload, asyncio.get_running_loop().create_future())
+        waiting = _QueuedRequest(payload, asyncio.get_running_loop().create_future())
         with self._changed:
             if self._closing:
                 raise Overloaded("The collector is stopping.")
@@ -195,9 +195,9 @@ class Ingest:
         while group := self._next_group():
             _answer(group, self._stored(group))
 
-    def _next_group(self) -> list[_Waiting]:
+    def _next_group(self) -> list[_QueuedRequest]:
         """Waits for requests, and returns as many as one commit may hold; none at the end."""
-        group: list[_Waiting] = []
+        group: list[_QueuedRequest] = []
         with self._changed:
             self._changed.wait_for(lambda: self._queue.length or self._closing)
             self._changed.wait_for(self._is_enough, self._last_begun + self._limits.interval - time.monotonic())
@@ -218,7 +218,7 @@ class Ingest:
         waiting = self._queue.cost - self._queue.length * REQUEST_COST
         return self._closing or not self._absent or waiting >= self._limits.enough_bytes
 
-    def _stored(self, group: Sequence[_Waiting]) -> Sequence[Outcome]:
+    def _stored(self, group: Sequence[_QueuedRequest]) -> Sequence[Outcome]:
         try:
             decoded = self._decode([each.payload for each in group])
             begun = time.perf_counter()
@@ -234,7 +234,7 @@ class Ingest:
         return decoded.outcomes
 
 
-def _answer(group: Iterable[_Waiting], outcomes: Iterable[Outcome]) -> None:
+def _answer(group: Iterable[_QueuedRequest], outcomes: Iterable[Outcome]) -> None:
     """Answers requests, with one call to each event loop."""
     by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Receipt], Outcome]]] = {}
     for waiting, outcome in zip(group, outcomes, strict=True):

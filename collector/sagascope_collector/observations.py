@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
-from sagascope_collector.records import Following, Heartbeat, Instance, Listing, Process
+from sagascope_collector.records import BridgeState, Heartbeat, Instance, Listing, Process
 
 SETTLED_AFTER_NS: Final = 10 * NANOSECONDS_PER_SECOND
 """A span absent from a list has ended if the list is this much older than the latest."""
@@ -23,7 +23,7 @@ class Beat:
     parts: int = 1
     dropped: int = 0
     final: bool = False
-    following: Following | None = None
+    following: BridgeState | None = None
 
 
 @dataclass(frozen=True, slots=True)

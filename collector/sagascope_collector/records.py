@@ -178,7 +178,7 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
-class Following:
+class BridgeState:
     """The state that a bridge reports about itself."""
 
     kind: str
@@ -204,7 +204,7 @@ class Heartbeat:
     """False while parts of the list are missing: a span absent from `open_spans` may then still be open."""
     dropped: int
     final: bool
-    following: Following | None = None
+    following: BridgeState | None = None
     """The state of a bridge; None: the process is not a bridge."""
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from sagascope_collector.durations import parse_duration, parse_size
 from sagascope_collector.errors import BadValue
 from sagascope_collector.logging_setup import Format, Level
-from sagascope_collector.storage import Keep
+from sagascope_collector.storage import RetentionPolicy
 from sagascope_collector.storage.connection import MEMORY_BYTES
 
 MEBIBYTE: Final = 1024 * 1024
@@ -207,9 +207,9 @@ class Settings(BaseModel):
     alerts: FileOption = Field(None, description="YAML file with alert rules and receivers; see docs/alerts.md.")
 
     @property
-    def retention(self) -> Keep:
+    def retention(self) -> RetentionPolicy:
         """The retention periods and the size limit."""
-        return Keep(seconds=self.keep, bytes=self.keep_size, summary_seconds=self.summary_only_after)
+        return RetentionPolicy(seconds=self.keep, bytes=self.keep_size, summary_seconds=self.summary_only_after)
 
     @property
     def serves_sql(self) -> bool:

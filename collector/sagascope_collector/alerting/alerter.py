@@ -30,7 +30,7 @@ class Alerter:
         *,
         environment: Mapping[str, str],
         is_healthy: Callable[[], bool],
-        doubted: Callable[[], Collection[str]] = tuple,
+        unreliable: Callable[[], Collection[str]] = tuple,
         clock: Callable[[], int],
     ) -> None:
         """Reads the stored states of the receivers.
@@ -41,13 +41,13 @@ class Alerter:
             records: The stored states of receivers and the pending notifications.
             environment: The environment variables with the tokens that receivers name.
             is_healthy: Returns whether the collector receives and evaluates telemetry; if not, no watchdog is sent.
-            doubted: Returns the environments that may lack telemetry; incidents based on its absence send nothing.
+            unreliable: Returns the environments that may lack telemetry; incidents based on its absence send nothing.
             clock: Returns the time in nanoseconds since 1970.
         """
         self._alerts = alerts
         self._incidents = incidents
         self._records = records
-        self._doubted = doubted
+        self._unreliable = unreliable
         self._clock = clock
         self._sender = Sender(environment)
         self._states = {(each.receiver, each.incident): each for each in records.states()}
@@ -81,8 +81,8 @@ class Alerter:
         Raises:
             StorageUnavailable: Nothing was stored.
         """
-        now, doubted = self._clock(), self._doubted()
-        incidents = [each for each in self._incidents.all() if not rests_on_absence(each, doubted)]
+        now, unreliable = self._clock(), self._unreliable()
+        incidents = [each for each in self._incidents.all() if not rests_on_absence(each, unreliable)]
         found = [(each, decision) for each in incidents for decision in decide(self._alerts, each, self._states, now)]
         if not found:
             return

@@ -283,7 +283,7 @@ def send_test(receiver: Receiver, environment: Mapping[str, str]) -> None:
         NotDelivered: The receiver did not accept it.
     """
     now = datetime.now(UTC)
-    message = messages.trial_message(round(now.timestamp() * NANOSECONDS_PER_SECOND))
+    message = messages.build_test_message(round(now.timestamp() * NANOSECONDS_PER_SECOND))
     sender = Sender(environment)
     try:
         sender.send(receiver, CHANNELS[receiver.type].body(receiver, message), f"test:{now.isoformat()}")

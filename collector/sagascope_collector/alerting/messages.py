@@ -83,7 +83,7 @@ def message(event: str, incident: Incident, at: int, *, rule: str, link: str) ->
     }
 
 
-def trial_message(at: int) -> dict[str, Any]:
+def build_test_message(at: int) -> dict[str, Any]:
     """Returns a test message that is about no incident."""
     incident = Incident(
         key="test",

@@ -213,10 +213,12 @@ def decide(alerts: Alerts, incident: Incident, states: States, now: int) -> list
     return [each for each in found if each]
 
 
-def rests_on_absence(incident: Incident, doubted: Collection[str]) -> bool:
-    """Returns whether an incident may exist only because telemetry is missing in an environment of `doubted`."""
+def rests_on_absence(incident: Incident, unreliable: Collection[str]) -> bool:
+    """Returns whether an incident may exist only because telemetry is missing in an environment of `unreliable`."""
     return (
-        incident.environment in doubted and incident.reason in ABSENCE_REASONS and incident.state is not State.RESOLVED
+        incident.environment in unreliable
+        and incident.reason in ABSENCE_REASONS
+        and incident.state is not State.RESOLVED
     )
 
 

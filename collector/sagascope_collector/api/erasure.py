@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Response
 
 from sagascope_collector.api.answers import json, responds
-from sagascope_collector.api.parameters import Nothing, OfKey, new_router
+from sagascope_collector.api.parameters import BusinessKey, NoParameters, new_router
 from sagascope_collector.client import schemas
 from sagascope_collector.records import SagaId
 from sagascope_collector.saga_filters import SagaFilters
@@ -95,12 +95,12 @@ def erasure_routes(eraser: Eraser, read_slot: Sequence[Any]) -> APIRouter:
     router = new_router()
 
     @router.get("/api/v1/forget", dependencies=read_slot, **responds(schemas.ErasureResult))
-    def preview(query: Annotated[OfKey, Query()]) -> Response:
+    def preview(query: Annotated[BusinessKey, Query()]) -> Response:
         """Previews an erasure: every saga with a business key of this value."""
         return json(eraser.preview(schemas.ErasureRequest(**query.model_dump())))
 
     @router.post("/api/v1/forget", **responds(schemas.ErasureResult))
-    def forget(request: schemas.ErasureRequest, _: Annotated[Nothing, Query()]) -> Response:
+    def forget(request: schemas.ErasureRequest, _: Annotated[NoParameters, Query()]) -> Response:
         """Erases every saga with a business key of this value, also from disk.
 
         The call can take minutes. Records received later are stored as new.

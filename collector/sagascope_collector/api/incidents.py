@@ -10,7 +10,7 @@ from sagascope_collector import analysis, incidents
 from sagascope_collector.analysis import model
 from sagascope_collector.analysis.diagnosis import Diagnosis
 from sagascope_collector.api.answers import json, responds
-from sagascope_collector.api.parameters import IncidentListing, Nothing, TaskListing, new_router
+from sagascope_collector.api.parameters import IncidentListing, NoParameters, TaskListing, new_router
 from sagascope_collector.api.present import amounts_at_risk, moment, parts
 from sagascope_collector.client import schemas
 from sagascope_collector.errors import BadValue
@@ -66,7 +66,7 @@ def _task(saga: model.Saga, diagnosis: Diagnosis) -> schemas.Task | None:
             "confidence": verdict.confidence.value,
             "headline": verdict.headline,
             "headline_parts": parts(verdict.headline),
-            "look_up": [_look_up(each) for each in incidents.look_ups(saga, diagnosis)],
+            "look_up": [_verification(each) for each in incidents.verifications(saga, diagnosis)],
             "actions": list(verdict.actions),
             "actions_parts": [parts(each) for each in verdict.actions],
             "amount_at_risk": amounts_at_risk(saga.amount_at_risk),
@@ -74,9 +74,9 @@ def _task(saga: model.Saga, diagnosis: Diagnosis) -> schemas.Task | None:
     )
 
 
-def _look_up(of: incidents.LookUp) -> schemas.LookUp:
+def _verification(of: incidents.Verification) -> schemas.Verification:
     attempt = of.attempt
-    return schemas.LookUp(
+    return schemas.Verification(
         step=of.step,
         service=of.service or None,
         instance=(attempt.process.instance or None) if attempt else None,
@@ -102,7 +102,7 @@ def incident_routes(incidents: Incidents, tasks: Tasks, comparison: Comparison) 
         return json(schemas.Incidents(items=[schemas.Incident(**_summary(each)) for each in incidents.all(state)]))
 
     @router.get("/api/v1/incidents/{key}", **responds(schemas.IncidentInFull, 404))
-    def one(key: Key, _: Annotated[Nothing, Query()]) -> Response:
+    def one(key: Key, _: Annotated[NoParameters, Query()]) -> Response:
         """Returns one incident with its history."""
         return json(_in_full(incidents, incidents.one(key), comparison))
 
@@ -115,7 +115,7 @@ def incident_routes(incidents: Incidents, tasks: Tasks, comparison: Comparison) 
         return json(tasks.page(incident.key, query.limit, query.cursor))
 
     @router.patch("/api/v1/incidents/{key}", **responds(schemas.IncidentInFull, 404))
-    def change(key: Key, patch: schemas.IncidentPatch, _: Annotated[Nothing, Query()]) -> Response:
+    def change(key: Key, patch: schemas.IncidentPatch, _: Annotated[NoParameters, Query()]) -> Response:
         """Acknowledges, resolves or reopens an incident, or adds a note. Its sagas do not change."""
         if patch.state is None and patch.note is None:
             raise BadValue("Give a 'state', a 'note', or both.")

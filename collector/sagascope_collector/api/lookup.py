@@ -96,14 +96,14 @@ class Lookup:
         return f'{{"matches":[{matches}],"reason":{reason}}}'
 
     def _best_hits(self, text: str) -> Hits:
-        """Returns the hits of the first reading that matches exactly, else of the first that is a prefix of an id.
+        """Returns the hits of the first interpretation that matches exactly, else of the first id prefix.
 
         Single words of a sentence count only if they match exactly: the 5 in "stuck for 5 minutes" is a prefix of many
         ids.
         """
         prefix_hits: Hits = []
-        for reading in parameters.readings(text):
-            hits = self._hits(reading)
+        for interpretation in parameters.interpretations(text):
+            hits = self._hits(interpretation)
             if _exact(hits):
                 return hits
             prefix_hits = prefix_hits or hits
@@ -111,9 +111,9 @@ class Lookup:
             return prefix_hits
         return next(filter(None, (_exact(self._hits(word)) for word in parameters.words(text))), [])
 
-    def _hits(self, reading: str) -> Hits:
-        found = [(kind, row.document) for kind, row in self.storage.search(reading, limit=MAX_MATCHES)]
-        return found if any(kind == "id" for kind, _ in found) else [*self._unlisted(reading), *found]
+    def _hits(self, interpretation: str) -> Hits:
+        found = [(kind, row.document) for kind, row in self.storage.search(interpretation, limit=MAX_MATCHES)]
+        return found if any(kind == "id" for kind, _ in found) else [*self._unlisted(interpretation), *found]
 
     def _unlisted(self, saga_id: str) -> Iterator[tuple[str, str]]:
         """Yields the sagas of this id that are stored but not yet listed."""
@@ -124,7 +124,7 @@ class Lookup:
     def _reason(self, text: str) -> schemas.NothingFound:
         if any(self.storage.lookup.sagas_with(each) for each in parameters.telemetry_ids(text)):
             return "not_a_saga"
-        meant = [*parameters.readings(text), self.stored_as(text)]
+        meant = [*parameters.interpretations(text), self.stored_as(text)]
         return "expired" if any(map(self.storage.retention.has_expired, meant)) else "never_seen"
 
     def _scrubbed(

@@ -9,7 +9,7 @@ from typing import Protocol
 from sagascope_collector import analysis
 from sagascope_collector.api.present import moment
 from sagascope_collector.client import schemas
-from sagascope_collector.records import Following, Instance
+from sagascope_collector.records import BridgeState, Instance
 from sagascope_collector.step_statistics import TRANSITION, PathCount, StepPeriod, StepStatistics, steps_of
 from sagascope_collector.storage import Page, Storage
 
@@ -152,8 +152,8 @@ def _instance(instance: Instance, context: analysis.Context) -> schemas.Instance
     )
 
 
-def _following(bridge: Following) -> schemas.Following:
-    return schemas.Following(
+def _following(bridge: BridgeState) -> schemas.BridgeState:
+    return schemas.BridgeState(
         kind=bridge.kind, lag_seconds=bridge.lag, watching=bridge.watching, error=bridge.error or None
     )
 

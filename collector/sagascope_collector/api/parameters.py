@@ -35,8 +35,8 @@ def trim(text: str) -> str:
     return seen.strip(_AROUND) or seen
 
 
-def readings(text: str) -> list[str]:
-    """Returns the possible readings of a text as one id, key or trace: first unchanged, then increasingly trimmed."""
+def interpretations(text: str) -> list[str]:
+    """Returns what a text may mean as one id, key or trace: first unchanged, then increasingly trimmed."""
     seen = _UNSEEN.sub(" ", text).strip()
     found = [text, seen, *_from_link(seen), trim(seen), *_TRACEPARENT.findall(seen)]
     lowered = [each.lower() for each in found if _TELEMETRY_ID.fullmatch(each)]
@@ -51,8 +51,8 @@ def words(text: str) -> list[str]:
 
 
 def telemetry_ids(text: str) -> list[str]:
-    """Returns the readings that have the form of a trace or span id, in lower case."""
-    return _distinct(each.lower() for each in readings(text) if _TELEMETRY_ID.fullmatch(each))
+    """Returns the interpretations that have the form of a trace or span id, in lower case."""
+    return _distinct(each.lower() for each in interpretations(text) if _TELEMETRY_ID.fullmatch(each))
 
 
 def _from_link(text: str) -> list[str]:
@@ -93,19 +93,19 @@ def _valid_window(text: str) -> str:
     return text
 
 
-class Nothing(BaseModel):
+class NoParameters(BaseModel):
     """Parameters of a call that takes none."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class Search(Nothing):
+class Search(NoParameters):
     """Parameters of a search."""
 
     q: Word
 
 
-class OneSaga(Nothing):
+class OneSaga(NoParameters):
     """Selects among the sagas of one name and id."""
 
     environment: Text | None = None
@@ -119,13 +119,13 @@ class NamedSaga(OneSaga):
     id: Word
 
 
-class IncidentListing(Nothing):
+class IncidentListing(NoParameters):
     """Filters of the list of incidents."""
 
     state: schemas.IncidentState | None = None
 
 
-class OfKey(Nothing):
+class BusinessKey(NoParameters):
     """Selects sagas by a business key."""
 
     key: Word
@@ -133,7 +133,7 @@ class OfKey(Nothing):
     environment: Text | None = None
 
 
-class Window(Nothing):
+class Window(NoParameters):
     """The time window and environment for which steps are counted."""
 
     window: Annotated[str, AfterValidator(_valid_window)] = "24h"
@@ -145,7 +145,7 @@ class Window(Nothing):
         return int(parse_duration(self.window))
 
 
-class TaskListing(Nothing):
+class TaskListing(NoParameters):
     """Selects a page of the tasks of an incident."""
 
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE_TASKS)] = MAX_PAGE_TASKS

@@ -18,7 +18,7 @@ from sagascope_collector.api.incidents import Tasks, incident_routes
 from sagascope_collector.api.limits import BodyLimit, QuerySlot, ReadLimits, ReadSlots
 from sagascope_collector.api.lookup import Lookup
 from sagascope_collector.api.overview import Health, status
-from sagascope_collector.api.parameters import Listing, NamedSaga, Nothing, OneSaga, Search, Window, new_router
+from sagascope_collector.api.parameters import Listing, NamedSaga, NoParameters, OneSaga, Search, Window, new_router
 from sagascope_collector.client import schemas
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import Disabled, NotFound, Unavailable
@@ -122,7 +122,7 @@ def _list_routes(storage: Storage, context: Callable[[int], analysis.Context], c
         return json(overview.listed(page))
 
     @router.get("/api/v1/flows", **responds(schemas.Flows))
-    def flows(_: Annotated[Nothing, Query()]) -> Response:
+    def flows(_: Annotated[NoParameters, Query()]) -> Response:
         """Returns saga types, with the number of sagas by status and of those that need attention."""
         return json(overview.flows(storage.sagas.flow_counts()))
 
@@ -139,7 +139,7 @@ def _list_routes(storage: Storage, context: Callable[[int], analysis.Context], c
         )
 
     @router.get("/api/v1/services", **responds(schemas.Services))
-    def services(_: Annotated[Nothing, Query()]) -> Response:
+    def services(_: Annotated[NoParameters, Query()]) -> Response:
         """Returns services, with their instances and the number of open spans of each."""
         return json(overview.services(storage.instances.all(), context(clock())))
 
@@ -152,7 +152,7 @@ def _sql_routes(queries: Queries | None) -> APIRouter:
     slot = QuerySlot(queries) if queries else None
 
     @router.post("/api/v1/sql", **responds(schemas.SqlResult, 403))
-    async def sql(request: schemas.SqlQuery, _: Annotated[Nothing, Query()]) -> Response:
+    async def sql(request: schemas.SqlQuery, _: Annotated[NoParameters, Query()]) -> Response:
         """Runs one SELECT over the views `spans`, `logs` and `sagas`, read-only, and returns its first rows."""
         if slot is None:
             raise Disabled("SQL is disabled, because the API does not listen on loopback only; see serve --sql.")
@@ -165,17 +165,17 @@ def _process_routes(storage: Storage, health: Health) -> APIRouter:
     router = new_router()
 
     @router.get("/api/v1/status", **responds(schemas.Status))
-    def collector_status(_: Annotated[Nothing, Query()]) -> Response:
+    def collector_status(_: Annotated[NoParameters, Query()]) -> Response:
         """Returns the status of the collector."""
         return json(status(storage, health))
 
     @router.get("/api/v1/backup", response_class=DatabaseFile, responses=answers.described(422, 503))
-    def backup(_: Annotated[Nothing, Query()]) -> Response:
+    def backup(_: Annotated[NoParameters, Query()]) -> Response:
         """Returns all stored data as a DuckDB database. Ingest continues meanwhile."""
         return database_file(storage)
 
     @router.post("/api/v1/backups", **responds(schemas.Alive))
-    def note_backup(written: schemas.BackupNote, _: Annotated[Nothing, Query()]) -> Response:
+    def note_backup(written: schemas.BackupNote, _: Annotated[NoParameters, Query()]) -> Response:
         """Records the location of a backup. Erasures list it if the backup may hold an erased saga."""
         storage.backups.note(written.location)
         return json(schemas.Alive(status="ok", reasons=[]))

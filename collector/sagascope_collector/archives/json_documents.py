@@ -90,7 +90,7 @@ class _Reader:
                 value, end = _first(window)
             except _Incomplete:
                 if len(window) > self._max_bytes:
-                    self._go_on_after(self._offset + len(window))
+                    self._resume_after(self._offset + len(window))
                     return self._too_large(number)
                 if self._offset + size < len(self._text) or self._read(max(CHUNK_BYTES, len(window))):
                     size = max(WINDOW_BYTES, 2 * len(window))
@@ -98,7 +98,7 @@ class _Reader:
                 self._advance(len(self._text))
                 return Unreadable(number, "The last request is truncated.", truncated=True)
             except _Broken as error:
-                self._go_on_after(self._offset + error.offset)
+                self._resume_after(self._offset + error.offset)
                 return Unreadable(number, f"This is not JSON: {error}.")
             self._advance(self._offset + end)
             self._last_size = end
@@ -114,7 +114,7 @@ class _Reader:
     def _too_large(self, number: int) -> Unreadable:
         return Unreadable(number, f"It has more than {self._max_bytes:,} bytes.")
 
-    def _go_on_after(self, offset: int) -> None:
+    def _resume_after(self, offset: int) -> None:
         """Goes to where the next document can start, at the earliest on the line of an offset."""
         newline = self._text.rfind(b"\n", self._offset, offset)
         after = max(newline, self._offset + 1) if newline >= 0 else max(offset, self._offset + 1)

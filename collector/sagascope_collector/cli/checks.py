@@ -18,7 +18,7 @@ from sagascope_collector.cli.options import Json, Url, flag, with_credentials
 from sagascope_collector.cli.serve import option
 from sagascope_collector.client import DEFAULT_URL, Client, ClientError, OtlpPorts
 from sagascope_collector.client.credentials import Credentials
-from sagascope_collector.conformance import Level, Point, Report, Verdict, evaluate
+from sagascope_collector.conformance import CheckResult, Level, Report, Verdict, evaluate
 from sagascope_collector.conformance.listener import ListenOptions, capture_from_files, capture_from_ports
 from sagascope_collector.doctor import Result, State, Target, examine
 from sagascope_collector.errors import BadValue
@@ -165,7 +165,7 @@ def _title(report: Report) -> Text:
     return Text.assemble((verdict, "bold green" if report.conformant else "bold red"), f": {checks} ({counts})")
 
 
-def _point(point: Point) -> list[Text]:
+def _point(point: CheckResult) -> list[Text]:
     mark, color = VERDICT_MARKS[point.verdict]
     lines = [Text.assemble((f"{mark} ", color), (point.requirement, "dim" if color == "dim" else ""))]
     if point.verdict is Verdict.FAILED:

@@ -246,7 +246,7 @@ class Client:
 
     def otlp_ports(self) -> OtlpPorts:
         """Returns the ports of the OTLP receivers."""
-        headers = self._answered(lambda: self._ask("/healthz")).headers
+        headers = self._answered(lambda: self._request("/healthz")).headers
         found = (
             headers.get(each, "").rpartition(":")[2] for each in (schemas.OTLP_HTTP_HEADER, schemas.OTLP_GRPC_HEADER)
         )
@@ -285,7 +285,7 @@ class Client:
             raise _no_answer(self.url, self.timeout, error) from error
 
     def _get(self, shape: type[Answer], path: str, /, **parameters: str | int | None) -> Answer:
-        return self._sent(shape, lambda: self._ask(path, **parameters))
+        return self._sent(shape, lambda: self._request(path, **parameters))
 
     def _sent(self, shape: type[Answer], call: Callable[[], httpx.Response]) -> Answer:
         return _read(shape, self._answered(call), self.url)
@@ -299,7 +299,7 @@ class Client:
             return answer
         raise _refusal(answer, self.url)
 
-    def _ask(self, path: str, /, **parameters: str | int | None) -> httpx.Response:
+    def _request(self, path: str, /, **parameters: str | int | None) -> httpx.Response:
         """Sends a request; repeats it once if a pooled connection was closed, as after a collector restart."""
         given = _given(parameters)
         try:

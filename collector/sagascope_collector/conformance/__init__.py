@@ -2,17 +2,17 @@
 
 from sagascope_collector.conformance.capture import Capture, CapturedLog, CapturedSpan, Origin
 from sagascope_collector.conformance.evaluation import evaluate
-from sagascope_collector.conformance.report import Claim, Level, Point, Report, Verdict
+from sagascope_collector.conformance.report import CheckResult, Level, Report, SupportedCode, Verdict
 
 __all__ = [
     "Capture",
     "CapturedLog",
     "CapturedSpan",
-    "Claim",
+    "CheckResult",
     "Level",
     "Origin",
-    "Point",
     "Report",
+    "SupportedCode",
     "Verdict",
     "evaluate",
 ]

@@ -8,7 +8,7 @@ from sagascope_collector.conformance.attribute_checks import ATTRIBUTES, PLAN, R
 from sagascope_collector.conformance.capture import Capture
 from sagascope_collector.conformance.context_checks import CONTEXT
 from sagascope_collector.conformance.liveness_checks import HEARTBEATS, START_RECORDS
-from sagascope_collector.conformance.report import Claim, Level, Report, Verdict
+from sagascope_collector.conformance.report import Level, Report, SupportedCode, Verdict
 
 CHECKS: Final = tuple(
     check for section in (RESOURCE, ATTRIBUTES, PLAN, CONTEXT, START_RECORDS, HEARTBEATS) for check in section.checks
@@ -48,7 +48,7 @@ def _level(capture: Capture) -> Level:
     return Level.ENDS if any(capture.saga_records) else Level.NOTHING
 
 
-def _claims(capture: Capture, level: Level) -> list[Claim]:
+def _claims(capture: Capture, level: Level) -> list[SupportedCode]:
     """Returns a claim for each attention code, in order of precedence."""
     if level is Level.NOTHING:
         return []
@@ -59,7 +59,7 @@ def _claims(capture: Capture, level: Level) -> list[Claim]:
         | _of_plans(capture, level)
         | _of_obstacles(capture)
     )
-    return [Claim(attention=code, confidence=claims[code][0], why=claims[code][1]) for code in AttentionCode]
+    return [SupportedCode(attention=code, confidence=claims[code][0], why=claims[code][1]) for code in AttentionCode]
 
 
 def _of_ended_attempts(capture: Capture) -> Claims:

@@ -42,7 +42,7 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class Point(_Model):
+class CheckResult(_Model):
     """The result of one check over all records."""
 
     section: str
@@ -61,7 +61,7 @@ class Point(_Model):
     """How to fix the emitter, if the check failed."""
 
 
-class Claim(_Model):
+class SupportedCode(_Model):
     """Whether this emitter's telemetry suffices for one attention code."""
 
     attention: str
@@ -80,8 +80,8 @@ class Report(_Model):
     spans: int
     logs: int
     sagas: int
-    points: list[Point]
-    claims: list[Claim]
+    points: list[CheckResult]
+    claims: list[SupportedCode]
 
 
 Finder = Callable[[Capture], Iterable[Finding]]
@@ -98,12 +98,12 @@ class Check:
     fix: str
     find: Finder
 
-    def run(self, capture: Capture) -> Point:
+    def run(self, capture: Capture) -> CheckResult:
         """Applies the check to everything that was received."""
         findings = list(self.find(capture))
         violations = [each for each in findings if each.violation]
         example = next(iter(violations or findings), None)
-        return Point(
+        return CheckResult(
             section=self.section,
             point=self.point,
             requirement=self.requirement,

@@ -12,13 +12,13 @@ from sagascope_collector.incidents.failure_monitor import FAILURE_RATE, FailureR
 from sagascope_collector.incidents.lifecycle import Incident, Scope, State
 from sagascope_collector.incidents.sagas import (
     Cause,
-    LookUp,
     RecommendedAction,
+    Verification,
     cause,
     fingerprint,
     incident_saga,
-    look_ups,
     recommended_action,
+    verifications,
 )
 from sagascope_collector.incidents.tracker import Incidents
 
@@ -30,17 +30,17 @@ __all__ = [
     "FailureRates",
     "Incident",
     "Incidents",
-    "LookUp",
     "RecommendedAction",
     "SagaAttribute",
     "SagaAttributes",
     "Scope",
     "State",
+    "Verification",
     "cause",
     "common_attributes",
     "fingerprint",
     "incident_saga",
-    "look_ups",
     "recommended_action",
     "saga_attributes",
+    "verifications",
 ]

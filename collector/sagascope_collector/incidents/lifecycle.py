@@ -65,7 +65,7 @@ class Incident(IncidentGroup):
 
 
 def advance(
-    incident: Incident | None, group: IncidentGroup | None, now: int, passed_at: int | None
+    incident: Incident | None, group: IncidentGroup | None, now: int, last_success_at: int | None
 ) -> tuple[Incident | None, IncidentChange | None]:
     """Returns an incident as of now, and its change; None for the change if there is none.
 
@@ -73,16 +73,16 @@ def advance(
         incident: The previous incident; None if it is new.
         group: Its current sagas; None if it has none.
         now: The time in nanoseconds since 1970.
-        passed_at: The time of another saga's last success in its step; None if unknown.
+        last_success_at: The time of another saga's last success in its step; None if unknown.
     """
     if group is None:
         return _without_sagas(incident, now) if incident else (None, None)
     if incident is None:
         opened = Incident(
-            **_current(group), opened_at=now, changed_at=now, peak=group.count, scope=scope(group, passed_at)
+            **_current(group), opened_at=now, changed_at=now, peak=group.count, scope=scope(group, last_success_at)
         )
         return opened, _change(opened, Change.OPENED, now)
-    current = _of(incident, group, passed_at)
+    current = _of(incident, group, last_success_at)
     if incident.state is State.RESOLVED and (incident.count == 0 or group.joined_at > incident.changed_at):
         again = replace(
             current,
@@ -113,12 +113,12 @@ def changed_by_person(
     return changed, _change(changed, what, now, by, note)
 
 
-def scope(group: IncidentGroup, passed_at: int | None) -> Scope:
+def scope(group: IncidentGroup, last_success_at: int | None) -> Scope:
     """Returns `SYSTEMIC` if several sagas are stuck and no other saga has succeeded since half of them got stuck."""
     if group.failure_rate:
         return Scope.SYSTEMIC if group.failure_rate.is_total else Scope.ISOLATED
     is_one = group.count < 2
-    others_succeed = passed_at is not None and passed_at > group.middle
+    others_succeed = last_success_at is not None and last_success_at > group.middle
     return Scope.ISOLATED if is_one or others_succeed else Scope.SYSTEMIC
 
 
@@ -137,13 +137,13 @@ def _current(group: IncidentGroup) -> dict[str, Any]:
     return {each.name: getattr(group, each.name) for each in fields(IncidentGroup)}
 
 
-def _of(incident: Incident, group: IncidentGroup, passed_at: int | None) -> Incident:
+def _of(incident: Incident, group: IncidentGroup, last_success_at: int | None) -> Incident:
     """Returns the incident with its current sagas."""
     kept = {"service": group.service or incident.service, "error": group.error or incident.error}
     if not group.failure_rate:
         kept["step"] = incident.step
     peak = max(incident.peak, group.count)
-    return replace(incident, **_current(group) | kept, peak=peak, scope=scope(group, passed_at), empty_since=None)
+    return replace(incident, **_current(group) | kept, peak=peak, scope=scope(group, last_success_at), empty_since=None)
 
 
 def _change(

@@ -159,7 +159,7 @@ STATES_AT_RISK: Final = frozenset(
 )
 
 
-class LookUp(NamedTuple):
+class Verification(NamedTuple):
     """Work whose effect is to be looked up at a service; `attempt` is None where its start was not received."""
 
     step: str | None
@@ -184,20 +184,20 @@ def recommended_action(saga: Saga, diagnosis: Diagnosis) -> RecommendedAction:
     return RecommendedAction.VERIFY_FIRST
 
 
-def look_ups(saga: Saga, diagnosis: Diagnosis) -> tuple[LookUp, ...]:
+def verifications(saga: Saga, diagnosis: Diagnosis) -> tuple[Verification, ...]:
     """Returns the work to look up, and where: unknown outcomes, else steps to compensate, else the last attempt."""
     verdict = diagnosis.verdict
     if verdict is None:
         return ()
     if undecided := _undecided(saga, verdict):
-        return tuple(LookUp(verdict.step, each.process.service, each) for each in undecided)
+        return tuple(Verification(verdict.step, each.process.service, each) for each in undecided)
     if verdict.reason is AttentionCode.APPLIED_TWICE:
         found = tuple(_committed(saga, verdict.step))
     elif verdict.reason in COMPENSATION_REASONS or verdict.phase is Phase.COMPENSATION:
         found = tuple(_at_risk(saga))
     else:
         found = tuple(_last_attempt(each) for each in saga.steps if each.name == verdict.step and each.attempts)
-    return found or (LookUp(verdict.step, verdict.service, None),)
+    return found or (Verification(verdict.step, verdict.service, None),)
 
 
 def _undecided(saga: Saga, verdict: Verdict) -> list[Attempt]:
@@ -217,21 +217,21 @@ def _has_key(saga: Saga, verdict: Verdict) -> bool:
     return any(each.idempotency_key for each in attempts)
 
 
-def _committed(saga: Saga, step: str | None) -> Iterator[LookUp]:
+def _committed(saga: Saga, step: str | None) -> Iterator[Verification]:
     """Returns the successful attempts at a step and at its compensation."""
     for each in saga.steps:
         if step in (each.name, each.compensates):
             succeeded = (attempt for attempt in each.attempts if attempt.state is AttemptState.OK)
-            yield from (LookUp(each.name, attempt.process.service, attempt) for attempt in succeeded)
+            yield from (Verification(each.name, attempt.process.service, attempt) for attempt in succeeded)
 
 
-def _at_risk(saga: Saga) -> Iterator[LookUp]:
+def _at_risk(saga: Saga) -> Iterator[Verification]:
     """Returns the work that is or may be committed, and the last attempt to compensate it."""
     names = {each.step for each in saga.ledger if each.state in STATES_AT_RISK}
     steps = (each for each in saga.steps if each.attempts and (each.name in names or each.compensates in names))
     return map(_last_attempt, steps)
 
 
-def _last_attempt(step: Step) -> LookUp:
+def _last_attempt(step: Step) -> Verification:
     attempt = step.attempts[-1]
-    return LookUp(step.name, attempt.process.service, attempt)
+    return Verification(step.name, attempt.process.service, attempt)

@@ -32,7 +32,7 @@ class Incidents:
         self,
         records: IncidentRecords,
         *,
-        passed_at: PassedAt = lambda *_: None,
+        last_success_at: PassedAt = lambda *_: None,
         failure_rates: FailureRates | None = None,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -40,13 +40,13 @@ class Incidents:
 
         Args:
             records: The sagas that need attention, and the stored incidents.
-            passed_at: Returns the last success in a step (environment, saga name, step); None if unknown.
+            last_success_at: Returns the last success in a step (environment, saga name, step); None if unknown.
             failure_rates: The monitor of failure rates; None if they open no incidents.
             clock: Returns the time in nanoseconds since 1970.
         """
         self._failure_rates = failure_rates
         self._records = records
-        self._passed_at = passed_at
+        self._last_success_at = last_success_at
         self._clock = clock
         self._changing = threading.Lock()
         self._redactions = records.redactions
@@ -158,8 +158,8 @@ class Incidents:
         changed = {}
         for key in active | groups.keys():
             group = groups.get(key)
-            passed_at = self._passed_at(group.environment, group.name, group.step) if group else None
-            incident, change = advance(self._known.get(key), group, now, passed_at)
+            last_success_at = self._last_success_at(group.environment, group.name, group.step) if group else None
+            incident, change = advance(self._known.get(key), group, now, last_success_at)
             if incident is not None:
                 changed[key] = (incident, change)
         return changed

@@ -22,7 +22,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from sagascope_collector.access import CHALLENGE
 from sagascope_collector.errors import Overloaded, Refused, SagascopeError, TooLarge, Unauthenticated, Unavailable
-from sagascope_collector.ingest import Encoding, Payload, Receipt, Signal, Taker
+from sagascope_collector.ingest import Encoding, Payload, PayloadSink, Receipt, Signal
 from sagascope_collector.otlp import large_requests
 from sagascope_collector.otlp.decode import prepare
 
@@ -162,7 +162,7 @@ async def answered(answer: asyncio.Future[Answer]) -> Answer:
         raise Overloaded(f"This could not be stored within {ANSWER_SECONDS:.0f} s.") from error
 
 
-async def stored(ingest: Taker, payload: Payload) -> Receipt:
+async def stored(ingest: PayloadSink, payload: Payload) -> Receipt:
     """Submits a request and waits until it is stored. A large one is checked and split beside the event loop.
 
     Raises:

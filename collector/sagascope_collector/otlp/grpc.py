@@ -10,7 +10,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 
 from sagascope_collector.access import OPEN, Tls, Tokens
 from sagascope_collector.errors import PortTaken, SagascopeError
-from sagascope_collector.ingest import Encoding, Payload, Signal, Taker
+from sagascope_collector.ingest import Encoding, Payload, PayloadSink, Signal
 from sagascope_collector.otlp import answers
 from sagascope_collector.otlp.answers import MAX_CHECKED_METRICS_BYTES, sender_of, stored
 from sagascope_collector.otlp.decode import parse
@@ -36,7 +36,7 @@ class OtlpGrpc:
 
     def __init__(
         self,
-        ingest: Taker,
+        ingest: PayloadSink,
         clock: Callable[[], int],
         tokens: Tokens = OPEN,
         refused: Callable[[SagascopeError], None] = lambda _: None,

@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 
 from sagascope_collector.access import OPEN, Tokens
 from sagascope_collector.errors import Overloaded, SagascopeError, TooLarge, Undecodable
-from sagascope_collector.ingest import Encoding, Payload, Signal, Taker
+from sagascope_collector.ingest import Encoding, Payload, PayloadSink, Signal
 from sagascope_collector.otlp import answers
 from sagascope_collector.otlp.answers import MAX_CHECKED_METRICS_BYTES, HttpAnswer, sender_of, stored
 from sagascope_collector.otlp.decode import parse
@@ -171,7 +171,7 @@ class OtlpHttp:
 
     def __init__(
         self,
-        ingest: Taker,
+        ingest: PayloadSink,
         clock: Callable[[], int],
         *,
         max_bytes: int,

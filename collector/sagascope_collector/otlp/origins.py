@@ -18,7 +18,7 @@ from sagascope_collector.observations import Beat, Observation
 from sagascope_collector.otlp import anyvalue, limits, marks
 from sagascope_collector.otlp.columns import Origin, Origins
 from sagascope_collector.otlp.protobuf_columns import Declined, Integers, NestedRecords, ScopeFields
-from sagascope_collector.records import Attributes, Following, Process, Value, count
+from sagascope_collector.records import Attributes, BridgeState, Process, Value, count
 
 MAX_CACHED_BYTES: Final = 8 * 1024
 """A larger resource or scope is parsed anew each time, so that the caches stay small."""
@@ -192,12 +192,12 @@ def beat(attributes: Attributes, at: int) -> Beat:
     )
 
 
-def _following(attributes: Attributes) -> Following | None:
+def _following(attributes: Attributes) -> BridgeState | None:
     kind = attributes.get(semconv.BRIDGE_KIND)
     if not isinstance(kind, str) or not kind:
         return None
     error = attributes.get(semconv.BRIDGE_ERROR)
-    return Following(
+    return BridgeState(
         kind=kind,
         lag=_positive(attributes.get(semconv.BRIDGE_LAG)) or 0.0,
         watching=count(attributes.get(semconv.BRIDGE_WATCHING)),

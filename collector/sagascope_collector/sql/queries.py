@@ -22,7 +22,7 @@ MAX_BRACKETS: Final = 100
 MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
 """Maximum size of an answer; further rows are omitted."""
 
-ROWS_TOGETHER: Final = 64
+BATCH_ROWS: Final = 64
 """Initial number of rows that are converted to JSON together."""
 
 CHECK_MEMORY: Final = "64MB"
@@ -169,7 +169,7 @@ def _cut(columns: Sequence[Column], rows: Sequence[bytes]) -> Answer:
 def _pieces(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Yields a few rows at a time, and large ones alone, to limit what is converted to JSON together."""
     for batch in batches:
-        together = ROWS_TOGETHER if batch.nbytes < MAX_ANSWER_BYTES else 1
+        together = BATCH_ROWS if batch.nbytes < MAX_ANSWER_BYTES else 1
         for start in range(0, batch.num_rows, together):
             yield batch.slice(start, together)
 

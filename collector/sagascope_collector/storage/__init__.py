@@ -7,7 +7,7 @@ from sagascope_collector.storage.database import sync_folder, within
 from sagascope_collector.storage.incidents import IncidentRecords
 from sagascope_collector.storage.lookup import CleanCompletion
 from sagascope_collector.storage.records import Appended, Batch, Counters
-from sagascope_collector.storage.retention import Keep
+from sagascope_collector.storage.retention import RetentionPolicy
 from sagascope_collector.storage.statistics import FailedSaga, OutcomePeriod, Outcomes
 from sagascope_collector.storage.storage import Storage
 from sagascope_collector.storage.summaries import NEWEST, Order, Page, SagaRow, id_of
@@ -24,13 +24,13 @@ __all__ = [
     "Counters",
     "FailedSaga",
     "IncidentRecords",
-    "Keep",
     "Notification",
     "Order",
     "OutcomePeriod",
     "Outcomes",
     "Page",
     "Pending",
+    "RetentionPolicy",
     "SagaRow",
     "Storage",
     "id_of",

@@ -32,9 +32,9 @@ MAX_COMPLETIONS_WIDTH: int = 1_000_000
 MAX_COMPLETION_RECORDS: Final = 2_000
 """Maximum number of records of a clean completion; larger sagas are left to the general path."""
 
-IDS_TOGETHER: Final = 4_096
+BATCH_IDS: Final = 4_096
 
-RECORDS_TOGETHER: Final = 100_000
+BATCH_RECORDS: Final = 100_000
 """Rows of a whole table that are read at a time."""
 
 RETRY_SECONDS: Final = 0.005
@@ -218,11 +218,11 @@ class Lookup:
         The times are in nanoseconds since 1970.
         """
         values = {"since": since, "until": until}
-        return self._database.batches(SQL[f"select_{kind}_between"], values, rows=RECORDS_TOGETHER)
+        return self._database.batches(SQL[f"select_{kind}_between"], values, rows=BATCH_RECORDS)
 
     def lost(self) -> Iterator[dict[SagaId, Bounds]]:
         """Yields the bounds of sagas whose records no summary locates, some thousands of sagas at a time."""
-        for table in self._database.batches(SQL["select_bounds_of_all"], {}, rows=IDS_TOGETHER):
+        for table in self._database.batches(SQL["select_bounds_of_all"], {}, rows=BATCH_IDS):
             rows_ = zip(*(column.to_pylist() for column in table.columns), strict=True)
             found = {SagaId(*row[:2]): Bounds(((row[2], row[3]),), 0, row[4]) for row in rows_}
             known = self._sagas.bounds(found)
@@ -230,7 +230,7 @@ class Lookup:
 
     def ids(self) -> Iterator[Sequence[SagaId]]:
         """Yields every saga id with records, some thousands at a time."""
-        for table in self._database.batches(SQL["select_all_saga_ids"], {}, rows=IDS_TOGETHER):
+        for table in self._database.batches(SQL["select_all_saga_ids"], {}, rows=BATCH_IDS):
             columns = (table[name].to_pylist() for name in ("environment", "saga_id"))
             yield [SagaId(*each) for each in zip(*columns, strict=True)]
 

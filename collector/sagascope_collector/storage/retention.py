@@ -38,7 +38,7 @@ EXPIRED_IDS_DAYS: Final = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Keep:
+class RetentionPolicy:
     """Limits of age and size for sagas that ended and need no attention. Other sagas are kept."""
 
     seconds: float | None = None
@@ -49,14 +49,14 @@ class Keep:
     """Age since the last record of a completed saga after which only its summary is kept; None: never."""
 
 
-FOREVER: Final = Keep()
+FOREVER: Final = RetentionPolicy()
 
 
 @dataclass(eq=False)
 class Retention:
     """Deletes expired sagas. One thread at a time."""
 
-    _keep: Keep
+    _keep: RetentionPolicy
     _database: Database
     _sagas: Sagas
     _records: Records

@@ -21,7 +21,7 @@ from sagascope_collector.storage.listing import Hit, Listing
 from sagascope_collector.storage.long_running import LongRunning
 from sagascope_collector.storage.lookup import TRACE_ID_DIGITS, Lookup
 from sagascope_collector.storage.records import Records
-from sagascope_collector.storage.retention import FOREVER, Keep, Retention
+from sagascope_collector.storage.retention import FOREVER, Retention, RetentionPolicy
 from sagascope_collector.storage.rows import Origins
 from sagascope_collector.storage.runs import Outages, steady_clock
 from sagascope_collector.storage.sagas import Sagas
@@ -45,7 +45,7 @@ class Storage:
         clock: Callable[[], int] = time.time_ns,
         steady: Callable[[], int] = steady_clock,
         memory_bytes: int = MEMORY_BYTES,
-        keep: Keep = FOREVER,
+        keep: RetentionPolicy = FOREVER,
         accept_data_loss: bool = False,
     ) -> None:
         """Opens or creates a database; ``:memory:`` stores nothing on disk.
@@ -90,7 +90,7 @@ class Storage:
             self.database.close()
             raise
 
-    def _build(self, keep: Keep, *, is_read_only: bool) -> None:
+    def _build(self, keep: RetentionPolicy, *, is_read_only: bool) -> None:
         database = self.database
         self.is_read_only = is_read_only
         self._mark = runs.CommitMark(database)

@@ -58,7 +58,7 @@ def _bridge_rank(style: Style) -> int:
     return (BLOCKED, BEHIND, UP_TO_DATE, NOT_REPORTING).index(style)
 
 
-def _bridge(instance: schemas.Instance, following: schemas.Following) -> Bridge:
+def _bridge(instance: schemas.Instance, following: schemas.BridgeState) -> Bridge:
     style = _bridge_style(instance, following)
     return Bridge(
         name=line(following.kind, 40),
@@ -71,7 +71,7 @@ def _bridge(instance: schemas.Instance, following: schemas.Following) -> Bridge:
     )
 
 
-def _bridge_style(instance: schemas.Instance, following: schemas.Following) -> Style:
+def _bridge_style(instance: schemas.Instance, following: schemas.BridgeState) -> Style:
     if not instance.alive:
         return NOT_REPORTING
     if following.error:
@@ -79,7 +79,7 @@ def _bridge_style(instance: schemas.Instance, following: schemas.Following) -> S
     return BEHIND if following.lag_seconds > MAX_LAG_SECONDS else UP_TO_DATE
 
 
-def _error(style: Style, following: schemas.Following) -> str:
+def _error(style: Style, following: schemas.BridgeState) -> str:
     if following.error:
         return line(following.error, 400)
     if style is NOT_REPORTING:

@@ -19,7 +19,7 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 )  # fmt: skip
 def test_one_id_in_its_wrapping(pasted: str) -> None:
     assert parameters.trim(pasted) == "8492"
-    assert "8492" in parameters.readings(pasted)
+    assert "8492" in parameters.interpretations(pasted)
 
 
 @pytest.mark.parametrize(
@@ -38,28 +38,28 @@ def test_one_id_in_a_sentence(pasted: str) -> None:
 
 
 def test_an_id_that_is_written_so_comes_first() -> None:
-    assert parameters.readings("#8492.")[0] == "#8492."
-    assert parameters.readings("order  7/b")[0] == "order  7/b"
+    assert parameters.interpretations("#8492.")[0] == "#8492."
+    assert parameters.interpretations("order  7/b")[0] == "order  7/b"
 
 
 def test_what_is_nothing_but_wrapping_stays() -> None:
-    assert parameters.readings("##") == ["##"]
+    assert parameters.interpretations("##") == ["##"]
     assert parameters.trim(" \u200b ") == ""
     assert parameters.words("8492") == []
 
 
 def test_links_and_trace_headers_are_understood() -> None:
-    assert "8492" in parameters.readings("http://localhost:8501/saga?name=payment&id=8492")
-    assert "a/b c" in parameters.readings("<https://x.example/saga?id=a%2Fb+c&name=payment>")
-    assert TRACE in parameters.readings(f"00-{TRACE}-b7ad6b7169203331-01")
-    assert parameters.readings(TRACE.upper())[-1] == TRACE
+    assert "8492" in parameters.interpretations("http://localhost:8501/saga?name=payment&id=8492")
+    assert "a/b c" in parameters.interpretations("<https://x.example/saga?id=a%2Fb+c&name=payment>")
+    assert TRACE in parameters.interpretations(f"00-{TRACE}-b7ad6b7169203331-01")
+    assert parameters.interpretations(TRACE.upper())[-1] == TRACE
     assert parameters.telemetry_ids(f"trace {TRACE}") == []
     assert parameters.telemetry_ids(f'"{TRACE.upper()}"') == [TRACE]
 
 
 @given(st.text())
 def test_any_text_is_read(text: str) -> None:
-    assert all(parameters.readings(text))
+    assert all(parameters.interpretations(text))
     assert len(parameters.words(text)) <= parameters.MAX_WORDS
     assert parameters.trim(parameters.trim(text)) == parameters.trim(text)
 

@@ -124,7 +124,7 @@ def test_a_note_alone_changes_no_state() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "passed_at", "expected"),
+    ("count", "last_success_at", "expected"),
     [
         (1, None, Scope.ISOLATED),
         (2, None, Scope.SYSTEMIC),
@@ -132,8 +132,10 @@ def test_a_note_alone_changes_no_state() -> None:
         (2, GROUP.middle + 1, Scope.ISOLATED),
     ],
 )
-def test_a_cause_is_systemic_when_no_other_saga_succeeds(count: int, passed_at: int | None, expected: Scope) -> None:
-    assert scope(replace(GROUP, count=count), passed_at) is expected
+def test_a_cause_is_systemic_when_no_other_saga_succeeds(
+    count: int, last_success_at: int | None, expected: Scope
+) -> None:
+    assert scope(replace(GROUP, count=count), last_success_at) is expected
 
 
 @pytest.mark.parametrize("incident", [opened(), closed()], ids=["open", "resolved"])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from sagascope_collector.health import MAX_RETURN_NS, STOPPED_NS, IngestOutages, SignsOfLife
+from sagascope_collector.health import MAX_RETURN_NS, STOPPED_NS, IngestOutages, LivenessRecorder
 from sagascope_collector.storage import Storage
 from support.otlp import NOON, SECOND
 
@@ -132,7 +132,7 @@ def give_signs_while_writes_hang(
             clocks.go_on(2 * SECOND)
             return oldest
 
-        signs = SignsOfLife(outages, storage, next_round, lambda _: None, lambda: clocks.wall)
+        signs = LivenessRecorder(outages, storage, next_round, lambda _: None, lambda: clocks.wall)
         running = asyncio.create_task(signs.run(0.0))
         await asyncio.wait_for(enough.wait(), 60)
         over.set()

@@ -6,7 +6,7 @@ import pytest
 
 from sagascope_collector.records import SagaId
 from sagascope_collector.saga_filters import SagaFilters
-from sagascope_collector.storage import Keep, Storage, retention
+from sagascope_collector.storage import RetentionPolicy, Storage, retention
 from support.otlp import SECOND, of_saga, span, traces
 
 from .conftest import append, maintain
@@ -14,7 +14,7 @@ from .histories import DAY, NOW, facts_of, fill, goes, id_of, listed
 
 pytestmark = pytest.mark.usefixtures("eager")
 
-SUMMARY_ONLY = Keep(summary_seconds=4 * DAY)
+SUMMARY_ONLY = RetentionPolicy(summary_seconds=4 * DAY)
 BEFORE = NOW - 4 * DAY * SECOND
 
 
@@ -28,7 +28,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "DELETE_SAGAS", 7)
 
 
-def opened(path: Path, keep: Keep) -> Storage:
+def opened(path: Path, keep: RetentionPolicy) -> Storage:
     return Storage(str(path), clock=lambda: NOW, keep=keep)
 
 
@@ -50,7 +50,7 @@ def test_of_what_completed_long_ago_the_summary_stays_and_the_records_go(path: P
         assert storage.listing.page(SagaFilters(), limit=1_000).rows == rows
         assert downsampled(storage) == chosen
         storage.close()
-        storage = opened(path, Keep())
+        storage = opened(path, RetentionPolicy())
     storage.close()
 
 
@@ -68,7 +68,7 @@ def test_later_records_do_not_change_a_downsampled_saga(path: Path) -> None:
     assert late not in storage.changes.claim(10)
     assert storage.lookup.facts([late]) == {}
     storage.close()
-    storage = opened(path, Keep(seconds=4 * DAY, summary_seconds=4 * DAY))
+    storage = opened(path, RetentionPolicy(seconds=4 * DAY, summary_seconds=4 * DAY))
     maintain(storage)
     assert late not in {id_of(key) for key in listed(storage)}
     assert storage.retention.has_expired(late.id)
@@ -77,7 +77,7 @@ def test_later_records_do_not_change_a_downsampled_saga(path: Path) -> None:
 
 
 def test_nothing_is_downsampled_unless_asked(path: Path) -> None:
-    storage = opened(path, Keep())
+    storage = opened(path, RetentionPolicy())
     drawn = fill(storage)
     before = facts_of(storage, drawn)
     maintain(storage)

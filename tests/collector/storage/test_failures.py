@@ -10,14 +10,14 @@ import pytest
 from sagascope_collector.errors import StorageUnavailable
 from sagascope_collector.records import Facts, SagaId, SagaKey
 from sagascope_collector.saga_filters import SagaFilters
-from sagascope_collector.storage import Keep, SagaRow, Storage, changes, long_running, records, statistics
+from sagascope_collector.storage import RetentionPolicy, SagaRow, Storage, changes, long_running, records, statistics
 from sagascope_collector.storage.database import Database
 from support.otlp import NOON, SECOND, heartbeat, logs, of_saga, resource, span, traces
 
 from .conftest import append
 from .histories import DAY, NOW, Drawn, facts_of, fill, id_of
 
-KEEP = Keep(seconds=6 * DAY, summary_seconds=3 * DAY)
+KEEP = RetentionPolicy(seconds=6 * DAY, summary_seconds=3 * DAY)
 
 
 @pytest.fixture(autouse=True)

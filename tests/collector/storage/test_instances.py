@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from sagascope_collector.observations import Beat, Observation, merge
-from sagascope_collector.records import Following, Heartbeat, Instance, Listing, Process
+from sagascope_collector.records import BridgeState, Heartbeat, Instance, Listing, Process
 from sagascope_collector.storage import Storage
 from support.otlp import NOON, SECOND, attributes, heartbeat, hexes, logs, resource, span, traces
 
@@ -92,14 +92,14 @@ def test_a_bridge_reports_its_lag(storage: Storage, put: Put) -> None:
     put(logs(bridge(kind="sql", lag=2.5, watching=7, error="sagas cannot be read.")))
     said = only(storage).heartbeat
     assert said is not None
-    assert said.following == Following("sql", 2.5, 7, "sagas cannot be read.")
+    assert said.following == BridgeState("sql", 2.5, 7, "sagas cannot be read.")
 
 
 def test_a_bridge_s_nonsense_is_nought(storage: Storage, put: Put) -> None:
     put(logs(bridge(kind="sql", lag=float("nan"), watching=-1, error=7)))
     said = only(storage).heartbeat
     assert said is not None
-    assert said.following == Following("sql", 0.0, 0)
+    assert said.following == BridgeState("sql", 0.0, 0)
 
 
 @pytest.mark.parametrize("kind", ["", 7])
@@ -121,7 +121,7 @@ def test_the_report_of_a_bridge_outlives_the_collector(tmp_path: Path, *, writte
         said = only(opened).heartbeat
         opened.close()
         assert said is not None
-        assert said.following == Following("sql", 1.0, 0)
+        assert said.following == BridgeState("sql", 1.0, 0)
 
 
 def test_the_latest_list_that_is_ten_seconds_older_is_kept(storage: Storage, put: Put) -> None:

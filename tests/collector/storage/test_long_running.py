@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sagascope_collector.records import Facts, SagaId, SagaKey
-from sagascope_collector.storage import Keep, SagaRow, Storage, changes, long_running, statistics
+from sagascope_collector.storage import RetentionPolicy, SagaRow, Storage, changes, long_running, statistics
 from sagascope_collector.storage.statistics import FailedSaga, OutcomePeriod
 from support.otlp import NOON, SECOND, log, logs, of_saga, resource, span, traces
 
@@ -38,7 +38,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def storage(path: Path) -> Iterator[Storage]:
-    opened = Storage(str(path), clock=lambda: NOW[0], keep=Keep(seconds=3600))
+    opened = Storage(str(path), clock=lambda: NOW[0], keep=RetentionPolicy(seconds=3600))
     yield opened
     opened.close()
 

@@ -7,7 +7,7 @@ from threading import Thread
 import pytest
 
 from sagascope_collector.records import Facts, SagaId
-from sagascope_collector.storage import Keep, Storage, retention
+from sagascope_collector.storage import RetentionPolicy, Storage, retention
 from support.otlp import NOON, SECOND, of_saga, span, traces
 
 from .conftest import append, maintain
@@ -27,8 +27,8 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "DELETE_SAGAS", 7)
 
 
-def opened(path: Path, keep: Keep | None = None) -> Storage:
-    return Storage(str(path), clock=lambda: NOW, keep=keep or Keep())
+def opened(path: Path, keep: RetentionPolicy | None = None) -> Storage:
+    return Storage(str(path), clock=lambda: NOW, keep=keep or RetentionPolicy())
 
 
 def of_kept(before: dict[SagaId, Facts], gone: set[SagaId]) -> dict[SagaId, Facts]:
@@ -39,7 +39,7 @@ def of_kept(before: dict[SagaId, Facts], gone: set[SagaId]) -> dict[SagaId, Fact
 @pytest.mark.parametrize("is_reopened", [False, True])
 @pytest.mark.parametrize("seed", range(3))
 def test_old_sagas_go_whole_and_all_others_keep_every_record(path: Path, seed: int, is_reopened: bool) -> None:
-    storage = opened(path, Keep(seconds=4.5 * DAY))
+    storage = opened(path, RetentionPolicy(seconds=4.5 * DAY))
     drawn = fill(storage, seed)
     before = facts_of(storage, drawn)
     gone = goes(drawn, NOW - int(4.5 * DAY * SECOND))
@@ -47,7 +47,7 @@ def test_old_sagas_go_whole_and_all_others_keep_every_record(path: Path, seed: i
     assert {each.id for each in gone} & {each.id for each in before.keys() - gone}
     if is_reopened:
         storage.close()
-        storage = opened(path, Keep(seconds=4.5 * DAY))
+        storage = opened(path, RetentionPolicy(seconds=4.5 * DAY))
     maintain(storage)
     for _ in range(2):
         assert facts_of(storage, drawn) == of_kept(before, gone)
@@ -63,7 +63,7 @@ def test_old_sagas_go_whole_and_all_others_keep_every_record(path: Path, seed: i
 
 
 def test_records_in_no_saga_expire_although_others_come_all_the_time(path: Path) -> None:
-    storage = opened(path, Keep(seconds=DAY))
+    storage = opened(path, RetentionPolicy(seconds=DAY))
     append(storage, traces(span(1, trace=1, start=NOON)), received=NOON)
     append(storage, traces(span(2, trace=2, start=NOW)), received=NOW)
     maintain(storage)
@@ -73,13 +73,13 @@ def test_records_in_no_saga_expire_although_others_come_all_the_time(path: Path)
 
 
 def test_nothing_is_left_when_every_saga_has_expired(path: Path) -> None:
-    storage = opened(path, Keep(seconds=1))
+    storage = opened(path, RetentionPolicy(seconds=1))
     drawn = fill(storage)
     storage.changes.claim(10_000)
     ended = [each.row._replace(ended_at=each.row.updated_at, attention=None) for each in drawn.values()]
     storage.sagas.put(list(dict.fromkeys(map(id_of, drawn))), ended)
     storage.close()
-    later = Storage(str(path), clock=lambda: NOW + 5 * DAY * SECOND, keep=Keep(seconds=1))
+    later = Storage(str(path), clock=lambda: NOW + 5 * DAY * SECOND, keep=RetentionPolicy(seconds=1))
     maintain(later)
     for table in ("span_records", "log_records", "linked_spans", "open_sagas", "ended_sagas"):
         assert later.database.rows(f"SELECT count(*) FROM {table}") == [(0,)], table
@@ -93,7 +93,7 @@ def test_beyond_the_allowed_size_the_oldest_go(path: Path) -> None:
     storage.database.checkpoint()
     size = storage.used_bytes()
     storage.close()
-    storage = opened(path, Keep(bytes=size * 3 // 4))
+    storage = opened(path, RetentionPolicy(bytes=size * 3 // 4))
     maintain(storage)
     storage.database.checkpoint()
     left = listed(storage)
@@ -106,7 +106,7 @@ def test_beyond_the_allowed_size_the_oldest_go(path: Path) -> None:
 def test_space_that_cannot_be_freed_is_logged_and_costs_no_saga_that_is_kept(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    storage = opened(path, Keep(bytes=1))
+    storage = opened(path, RetentionPolicy(bytes=1))
     drawn = fill(storage)
     maintain(storage)
     assert "more than --keep-size allows" in caplog.text
@@ -116,7 +116,7 @@ def test_space_that_cannot_be_freed_is_logged_and_costs_no_saga_that_is_kept(
 
 
 def test_a_saga_with_new_records_is_kept(path: Path) -> None:
-    storage = opened(path, Keep(seconds=DAY))
+    storage = opened(path, RetentionPolicy(seconds=DAY))
     drawn = fill(storage)
     old = min(each for each in goes(drawn, NOW - 5 * DAY * SECOND) if not each.environment)
     append(storage, traces(span(77_777, trace=77_777, start=NOW, end=NOW + 1, attributes=of_saga(old.id))))
@@ -127,7 +127,7 @@ def test_a_saga_with_new_records_is_kept(path: Path) -> None:
 
 
 def test_a_saga_that_is_opened_again_while_retention_looks_is_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    storage = opened(path, Keep(seconds=DAY))
+    storage = opened(path, RetentionPolicy(seconds=DAY))
     drawn = fill(storage)
     while storage.sagas.settle(NOW):
         pass
@@ -155,10 +155,13 @@ def test_a_saga_that_is_opened_again_while_retention_looks_is_kept(path: Path, m
 
 @pytest.mark.parametrize(
     ("keep", "last_call"),
-    [(Keep(seconds=4 * DAY), "retention._note_expired"), (Keep(summary_seconds=4 * DAY), "sagas.downsample")],
+    [
+        (RetentionPolicy(seconds=4 * DAY), "retention._note_expired"),
+        (RetentionPolicy(summary_seconds=4 * DAY), "sagas.downsample"),
+    ],
 )
 def test_bounds_that_are_read_while_records_are_deleted_are_forgotten(
-    path: Path, monkeypatch: pytest.MonkeyPatch, keep: Keep, last_call: str
+    path: Path, monkeypatch: pytest.MonkeyPatch, keep: RetentionPolicy, last_call: str
 ) -> None:
     storage = opened(path, keep)
     drawn = fill(storage)
@@ -180,7 +183,7 @@ def test_bounds_that_are_read_while_records_are_deleted_are_forgotten(
 
 
 def test_a_deleted_saga_that_is_sent_again_is_new(path: Path) -> None:
-    storage = opened(path, Keep(seconds=DAY))
+    storage = opened(path, RetentionPolicy(seconds=DAY))
     request = traces(span(5, trace=5, start=NOON, attributes=of_saga("9")))
     drawn = fill(storage, sagas=2)
     append(storage, request, received=NOON)

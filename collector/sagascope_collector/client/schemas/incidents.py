@@ -138,7 +138,7 @@ class Incidents(Wire):
     items: list[Incident]
 
 
-class LookUp(Wire):
+class Verification(Wire):
     """Work to verify at a service, by idempotency key if it has one. `state` is null if the work never started."""
 
     step: str | None
@@ -168,7 +168,7 @@ class Task(Wire):
     confidence: ConfidenceName
     headline: str
     headline_parts: Parts
-    look_up: list[LookUp]
+    look_up: list[Verification]
     actions: list[str]
     actions_parts: list[Parts]
     amount_at_risk: list[AmountAtRisk]

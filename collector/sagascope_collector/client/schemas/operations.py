@@ -45,7 +45,7 @@ class BackupNote(BaseModel):
     location: str
 
 
-class Following(Wire):
+class BridgeState(Wire):
     """The last reported state of a bridge.
 
     Its data may lag `lag_seconds` behind the source system; `watching` is the number of unfinished work items that it
@@ -72,7 +72,7 @@ class Instance(Wire):
     in_flight: int
     heartbeats: bool
     dropped: int
-    following: Following | None
+    following: BridgeState | None
 
 
 class Service(Wire):
