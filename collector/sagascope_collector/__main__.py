@@ -54,7 +54,7 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command line and exits with a code of `cli.exit_codes`."""
+    """Runs the command line and exits with a code of `cli.terminal`."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's core writes to standard error, bypassing the log
     try:
@@ -72,12 +72,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _print_error(f"This needs the package {error.name}, which is not installed. Install it with:\n  {INSTALL}")
         )
     except Exception as error:
-        from sagascope_collector.cli import exit_codes
+        from sagascope_collector.cli import terminal
 
-        status = exit_codes.status_of(error)
+        status = terminal.status_of(error)
         if status is None:
             raise
-        sys.exit(_print_error(exit_codes.sentence(error), status))
+        sys.exit(_print_error(terminal.sentence(error), status))
 
 
 def build(loaded: Sequence[str]) -> "typer.Typer":

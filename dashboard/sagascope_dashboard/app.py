@@ -9,7 +9,7 @@ import streamlit as st
 from sagascope_dashboard import data
 from sagascope_dashboard.components.elements import h, icon, link
 from sagascope_dashboard.components.renderer import render, search_shortcut
-from sagascope_dashboard.screens import compare, flows, health, incidents, login, saga, services, transactions, triage
+from sagascope_dashboard.screens import compare, flows, incidents, login, saga, services, transactions, triage
 from sagascope_dashboard.urls import Filters
 from sagascope_dashboard.viewmodels.transactions import only_match
 
@@ -53,8 +53,8 @@ def main() -> None:
         start,
         st.Page(transactions.page, title="Transactions", url_path="transactions"),
         st.Page(flows.flows_page, title="Flows", url_path="flows"),
-        st.Page(services.page, title="Services", url_path="services"),
-        st.Page(health.page, title="Data health", url_path="health"),
+        st.Page(services.services_page, title="Services", url_path="services"),
+        st.Page(services.health_page, title="Data health", url_path="health"),
     ]
     unlisted = [
         st.Page(saga.page, title="Transaction", url_path="saga"),

@@ -39,7 +39,7 @@ def test_steps_are_compared_with_the_one_started_most() -> None:
     debit, record, refund = shown.steps
     assert (debit.share, record.share, refund.share) == (100.0, 25.0, 0.3)
     assert (debit.failed, debit.retried, debit.compensated) == ("40 (4.0 %)", "38 (3.8 %)", "9 (0.9 %)")
-    assert (debit.p50, debit.p95, debit.p99) == ("40 ms", "", "1 min 15 s")
+    assert debit.percentiles == ("40 ms", "", "1 min 15 s")
     assert (record.in_flight, record.failed, refund.failed, refund.kind) == (50, "", "3 (100 %)", "compensation")
     assert record.href == "/transactions?name=payment&step=ledger.record&environment=production"
 
@@ -92,7 +92,7 @@ def test_transitions_are_listed_by_frequency() -> None:
 
     told = known().model_copy(update={"hand_overs": [transition("\x1b", 3), transition("a", 40)]})
     first, second = flow(told, ADDRESS, NOW).transitions
-    assert (first.before, first.after, first.count, first.p50, first.p99) == ("a", "b", 40, "200 ms", "")
+    assert (first.before, first.after, first.count, first.percentiles) == ("a", "b", 40, ("200 ms", "3 s", ""))
     assert second.before == "\\x1b"
     assert first.trend == "p95 1 s"
 

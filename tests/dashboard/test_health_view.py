@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.viewmodels.health import MAX_LAG_SECONDS, health
+from sagascope_dashboard.viewmodels.services import MAX_COLLECTOR_LAG_SECONDS, health
 from support.wires import at
 
 CALM = schemas.Status(
@@ -59,7 +59,7 @@ def test_the_latest_process_speaks_for_its_service() -> None:
 
 
 def test_what_the_collector_itself_lacks_comes_above_all() -> None:
-    status = CALM.model_copy(update={"lag_seconds": MAX_LAG_SECONDS + 4, "rejected": 1})
+    status = CALM.model_copy(update={"lag_seconds": MAX_COLLECTOR_LAG_SECONDS + 4, "rejected": 1})
     told = health(status, services(ledger=[process()]))
     assert told.sentence == "The collector is 9 s behind what arrives."
     assert [each.problem for each in told.collector][1] == "1 record could not be parsed and was rejected."

@@ -56,7 +56,7 @@ def test_a_row_has_the_amount_at_risk_and_the_recommended_actions() -> None:
     assert row.recommended == ("300 to resume", "12 to verify first")
     assert row.amount_at_risk == ("€15,600.00 committed",)
     assert (row.scope.label, row.share, row.where) == ("No other saga succeeds", 1.0, "ledger.record in ledger")
-    assert row.examples[1].href == "/saga?name=payment&id=a%2Fb&environment=eu"
+    assert row.examples[1][1] == "/saga?name=payment&id=a%2Fb&environment=eu"
 
 
 def test_sagas_of_incidents_count_among_those_that_need_attention() -> None:

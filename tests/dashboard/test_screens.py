@@ -39,9 +39,9 @@ def flow_screen() -> None:
 
 
 def health_screen() -> None:
-    from sagascope_dashboard.screens import health
+    from sagascope_dashboard.screens import services
 
-    health.page()
+    services.health_page()
 
 
 def compare_screen() -> None:
@@ -53,7 +53,7 @@ def compare_screen() -> None:
 def services_screen() -> None:
     from sagascope_dashboard.screens import services
 
-    services.page()
+    services.services_page()
 
 
 def saga_screen() -> None:

@@ -74,7 +74,7 @@ def test_counts_go_over_all_types_and_lead_to_the_list() -> None:
 def test_a_saga_that_stopped_at_an_unknown_moment_counts_from_its_start() -> None:
     saga = summary(attention="never_closed", phase="forward")
     (case,) = triage(sagas(saga), None).rows
-    assert case.since == saga.started_at
+    assert case.stuck_since == saga.started_at
 
 
 def sagas_with_ids(*identities: str) -> schemas.Sagas:
@@ -107,7 +107,7 @@ def test_what_is_drawn_keeps_its_place_and_shows_what_is_so_now() -> None:
     worse = triage(schemas.Sagas(items=[needing("b", "applied_twice"), needing("a", "hung")], next_cursor=None), None)
     then = keep_order(worse, first.keys)
     assert ids(then.shown) == ids(first.shown)
-    assert {case.id: case.style.label for case in then.shown.rows}["b"] == "Executed twice"
+    assert {case.id: case.reason.label for case in then.shown.rows if case.reason}["b"] == "Executed twice"
 
 
 def test_what_is_over_goes_and_when_all_is_over_the_next_is_drawn_at_once() -> None:

@@ -14,8 +14,7 @@ import orjson
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from sagascope_collector.archives import jaeger
-from sagascope_collector.archives.json_documents import Document
-from sagascope_collector.archives.messages import JSON_FIELDS, Message, Unreadable, counts_of_json, objects
+from sagascope_collector.archives.documents import JSON_FIELDS, Document, Message, Unreadable, counts_of_json, objects
 from sagascope_collector.errors import Undecodable
 
 MAX_NAMED_KEYS: Final = 5

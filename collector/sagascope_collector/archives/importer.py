@@ -18,7 +18,7 @@ from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from sagascope_collector.archives.messages import Message, RecordKind, Unreadable
+from sagascope_collector.archives.documents import Message, RecordKind, Unreadable
 from sagascope_collector.archives.reader import messages
 from sagascope_collector.client import connect
 from sagascope_collector.client.credentials import Credentials

@@ -12,7 +12,7 @@ from typing import Any, Final
 import orjson
 
 from sagascope import semconv
-from sagascope_collector.archives.messages import objects
+from sagascope_collector.archives.documents import objects
 from sagascope_collector.errors import Undecodable
 
 MAX_REQUEST_SPANS: Final = 5_000

@@ -18,8 +18,8 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from sagascope_collector.archives import formats, json_documents
-from sagascope_collector.archives.messages import Message, RecordKind, Unreadable
+from sagascope_collector.archives import formats
+from sagascope_collector.archives.documents import Document, Message, RecordKind, Unreadable, documents
 from sagascope_collector.errors import Undecodable
 
 GZIP_MAGIC: Final = b"\x1f\x8b"
@@ -101,7 +101,7 @@ def _messages(stream: io.BufferedReader, max_bytes: int) -> Iterator[Message | U
     if reason := formats.unsupported_text(start):
         yield Unreadable(1, reason)
     elif start.lstrip()[:1] in {b"", b"{", b"["}:
-        for each in json_documents.documents(stream, max_bytes):
+        for each in documents(stream, max_bytes):
             if isinstance(each, Unreadable):
                 yield each
             else:
@@ -140,7 +140,7 @@ def _requests(number: int, body: bytes, max_bytes: int) -> Iterator[Message | Un
         if len(body) > max_bytes:
             yield Unreadable(number, f"It has more than {max_bytes:,} bytes.")
         elif body[:1] == b"{":
-            yield from formats.messages(json_documents.Document(number, body, orjson.loads(body)))
+            yield from formats.messages(Document(number, body, orjson.loads(body)))
         elif body:
             yield Message(number, json=False, body=body, counts=_counts_of_protobuf(body))
     except orjson.JSONDecodeError as error:

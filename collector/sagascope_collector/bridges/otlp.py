@@ -15,7 +15,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from sagascope import semconv
-from sagascope_collector.archives.messages import Message, RecordKind
+from sagascope_collector.archives.documents import Message, RecordKind
 
 SCOPE: Final = "sagascope.bridge"
 """The instrumentation scope of records from bridges."""

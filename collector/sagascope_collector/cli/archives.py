@@ -16,7 +16,7 @@ from rich.progress import Progress as ProgressBars
 
 from sagascope_collector import backups, safe_text
 from sagascope_collector.archives import FileReport, Progress, Report, Sender, send_files
-from sagascope_collector.cli import exit_codes, render, sagas, terminal
+from sagascope_collector.cli import render, sagas, terminal
 from sagascope_collector.cli.options import (
     Json,
     OtlpHttp,
@@ -77,8 +77,8 @@ def _status(report: Report) -> int:
     if report.interrupted:
         return INTERRUPTED
     if report.stopped:
-        return exit_codes.NOT_DONE
-    return exit_codes.DONE if report.ok else INCOMPLETE
+        return terminal.NOT_DONE
+    return terminal.DONE if report.ok else INCOMPLETE
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from rich.text import Text
 from sagascope_collector import config_file, safe_text
 from sagascope_collector.access import load_token
 from sagascope_collector.alerting import Alerts, NotDelivered, Receiver, send_test
-from sagascope_collector.cli import exit_codes, terminal
+from sagascope_collector.cli import terminal
 from sagascope_collector.cli.options import Json, Url, flag, with_credentials
 from sagascope_collector.cli.serve import option
 from sagascope_collector.client import DEFAULT_URL, Client, ClientError, OtlpPorts
@@ -74,7 +74,7 @@ def doctor(
         terminal.print_json({"ok": is_healthy, "checks": [each.model_dump(mode="json") for each in results]})
     else:
         terminal.show(Group(*(line for each in results for line in _result(each))))
-    raise typer.Exit(exit_codes.DONE if is_healthy else CHECK_FAILED)
+    raise typer.Exit(terminal.DONE if is_healthy else CHECK_FAILED)
 
 
 def _otlp_ports(url: str, credentials: Credentials, timeout: float) -> OtlpPorts:
@@ -138,7 +138,7 @@ def conformance(
         capture = capture_from_ports(options, _announce)
     report = evaluate(capture)
     terminal.print_json(report) if json else terminal.show(_rendered(report))
-    raise typer.Exit(exit_codes.DONE if report.conformant else CHECK_FAILED)
+    raise typer.Exit(terminal.DONE if report.conformant else CHECK_FAILED)
 
 
 def _announce(otlp_grpc: str, otlp_http: str) -> None:
@@ -204,7 +204,7 @@ def alerts(
         typer.echo(f"{safe_text.line(str(file))} is valid: {len(known.receivers)} receivers, {len(known.rules)} rules.")
         return
     delivered = [_send_test(receiver) for receiver in known.receivers]
-    raise typer.Exit(exit_codes.DONE if all(delivered) else CHECK_FAILED)
+    raise typer.Exit(terminal.DONE if all(delivered) else CHECK_FAILED)
 
 
 def _send_test(receiver: Receiver) -> bool:

@@ -9,9 +9,9 @@ import typer
 from sagascope_collector import backups, safe_text
 from sagascope_collector.backups import Contents
 from sagascope_collector.cli import terminal
-from sagascope_collector.cli.exit_codes import NOT_FOUND
 from sagascope_collector.cli.options import Json, StoppedDatabase, Url, flag, with_credentials
 from sagascope_collector.cli.serve import option
+from sagascope_collector.cli.terminal import NOT_FOUND
 from sagascope_collector.client import DEFAULT_URL, Client, Credentials, schemas
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.settings import DEFAULT_DB

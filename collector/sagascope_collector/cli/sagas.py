@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sagascope_collector import safe_text
-from sagascope_collector.cli import exit_codes, incidents, render, terminal
+from sagascope_collector.cli import incidents, render, terminal
 from sagascope_collector.cli.options import Json, flag, with_client, with_filters
 from sagascope_collector.client import Client, SagaFilters, schemas
 from sagascope_collector.errors import NotFound
@@ -54,7 +54,7 @@ def find(
     else:
         terminal.show(render.nothing_found(query, result.reason))
         _print_other_meaning(client, query)
-    raise typer.Exit(exit_codes.DONE if result.matches else exit_codes.NOT_FOUND)
+    raise typer.Exit(terminal.DONE if result.matches else terminal.NOT_FOUND)
 
 
 @with_client
@@ -94,7 +94,7 @@ def matching_sagas(
         return chosen
     if json:
         terminal.print_json(schemas.Problem.of(NotFound(f"No transaction matches {query[:200]!r}."), 404))
-        raise typer.Exit(exit_codes.NOT_FOUND)
+        raise typer.Exit(terminal.NOT_FOUND)
     return _print_known_variants(query, known) if known else _print_suggestions(query, result)
 
 
@@ -209,7 +209,7 @@ def _print_known_variants(query: str, known: list[schemas.SagaSummary]) -> NoRet
         options += [f"--run {safe_text.line(each.run)}"] if each.run else []
         options += [f"--environment {safe_text.line(each.environment)}"] if each.environment else []
         typer.echo(f"  {' '.join(options)}", err=True)
-    raise typer.Exit(exit_codes.NOT_FOUND)
+    raise typer.Exit(terminal.NOT_FOUND)
 
 
 def _print_suggestions(query: str, result: schemas.SearchResult) -> NoReturn:
@@ -221,7 +221,7 @@ def _print_suggestions(query: str, result: schemas.SearchResult) -> NoReturn:
     reason = render.NOTHING_FOUND.get(result.reason or "", "")
     typer.echo(f"No transaction matches {safe_text.line(query, 200)!r}. {reason}".strip(), err=True)
     typer.echo("\n".join(["Similar ids:", *similar]), err=True) if similar else None
-    raise typer.Exit(exit_codes.NOT_FOUND)
+    raise typer.Exit(terminal.NOT_FOUND)
 
 
 MAX_ROWS: int = 100_000

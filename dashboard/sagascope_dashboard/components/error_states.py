@@ -1,7 +1,7 @@
 """Screens without data, or without fresh data, and the notices for client errors."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import streamlit as st
 
@@ -72,8 +72,23 @@ def error_notice(error: ClientError, thing: str = "transaction") -> ErrorNotice:
     return ErrorNotice("No answer", line(str(error)), "The next attempt may succeed.", True)
 
 
-def render_error(key: str, result: FetchResult[Any], thing: str = "transaction") -> None:
-    """Renders the error in place of a screen that has no data."""
+T = TypeVar("T")
+
+
+def current(key: str, result: FetchResult[T], *others: FetchResult[Any], thing: str = "transaction") -> T | None:
+    """Returns the value of the first result; None if one of them has no value.
+
+    Renders the error in place of a screen without data, and a notice above a screen whose data is outdated.
+    """
+    missing = next((each for each in (result, *others) if each.value is None), None)
+    if missing is not None:
+        _render_error(f"{key}-error", missing, thing)
+        return None
+    _render_outdated_notice(f"{key}-outdated", result, *others)
+    return result.value
+
+
+def _render_error(key: str, result: FetchResult[Any], thing: str) -> None:
     if result.error is None:
         return
     notice = error_notice(result.error, thing)
@@ -82,8 +97,7 @@ def render_error(key: str, result: FetchResult[Any], thing: str = "transaction")
     st.button("Try now", key=f"{key}-retry")
 
 
-def render_outdated_notice(key: str, *results: FetchResult[Any]) -> None:
-    """Renders a notice above a screen that shows its last known data."""
+def _render_outdated_notice(key: str, *results: FetchResult[Any]) -> None:
     outdated = next((result for result in results if result.error and result.value is not None), None)
     if outdated is None or outdated.error is None:
         render(key)

@@ -105,17 +105,15 @@ def page() -> None:
 
 @st.fragment(run_every=data.REFRESH_INTERVAL_SECONDS)
 def _live_content(address: SagaAddress) -> None:
-    this = data.saga(address)
-    if this.value is None:
-        error_states.render_error("compare-error", this)
+    this = error_states.current("compare", data.saga(address))
+    if this is None:
         return
-    error_states.render_outdated_notice("compare-outdated", this)
-    other = _reference_address(this.value)
-    reference = data.saga(other) if other else None
-    if reference is None or reference.value is None:
-        render("compare", *nothing_to_compare(line(this.value.name, 80), address.href()))
-        return
-    render("compare", *content(compare(this.value, reference.value, data.now())))
+    other = _reference_address(this)
+    reference = data.saga(other).value if other else None
+    if reference is None:
+        render("compare", *nothing_to_compare(line(this.name, 80), address.href()))
+    else:
+        render("compare", *content(compare(this, reference, data.now())))
 
 
 def _reference_address(saga: schemas.Saga) -> SagaAddress | None:

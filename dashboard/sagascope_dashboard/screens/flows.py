@@ -75,9 +75,7 @@ def _row(step: Step) -> Element:
         _figure("retried", step.retried),
         _figure("compensated", step.compensated),
         _figure("in flight", f"{step.in_flight:,}" if step.in_flight else ""),
-        _figure("p50", step.p50),
-        _figure("p95", step.p95),
-        _figure("p99", step.p99),
+        *_percentiles(step.percentiles),
         data_key=f"{step.name} {step.kind}",
     )
 
@@ -90,9 +88,7 @@ def _transitions(known: Sequence[Transition]) -> Element | None:
             "tr",
             h("td", h("b", each.before), " to ", h("b", each.after), h("div", each.trend, cls="muted"), cls="wide"),
             h("td", f"{each.count:,}", cls="num"),
-            _figure("p50", each.p50),
-            _figure("p95", each.p95),
-            _figure("p99", each.p99),
+            *_percentiles(each.percentiles),
             data_key=f"{each.before} to {each.after}",
         )
         for each in known
@@ -116,6 +112,10 @@ def _paths(known: Sequence[PathRow]) -> Element | None:
         for each in known
     ]
     return table_section("Paths", PATH_COLUMNS, rows)
+
+
+def _percentiles(durations: Sequence[str]) -> list[Element]:
+    return [_figure(name, value) for name, value in zip(("p50", "p95", "p99"), durations, strict=True)]
 
 
 def _figure(column: str, value: str) -> Element:
@@ -153,7 +153,7 @@ def _period(period: Period) -> Element:
         "tr",
         h("td", time(period.at), cls="num"),
         h("td", f"{period.ended:,}", cls="num"),
-        [h("td", value, cls="num") for value in (period.failed, period.p50, period.p95, period.p99)],
+        [h("td", value, cls="num") for value in (period.failed, *period.percentiles)],
         data_key=period.at.isoformat(),
     )
 
@@ -206,12 +206,8 @@ def flows_page() -> None:
 
 @st.fragment(run_every=data.REFRESH_INTERVAL_SECONDS)
 def _live_flows_content() -> None:
-    known = data.flows()
-    if known.value is None:
-        error_states.render_error("flows-error", known)
-        return
-    error_states.render_outdated_notice("flows-outdated", known)
-    render("flows", *flows_content(flows(known.value)))
+    if known := error_states.current("flows", data.flows()):
+        render("flows", *flows_content(flows(known)))
 
 
 def flow_page() -> None:
@@ -227,9 +223,6 @@ def flow_page() -> None:
 
 @st.fragment(run_every=data.REFRESH_INTERVAL_SECONDS)
 def _live_flow_content(address: FlowAddress) -> None:
-    known = data.flow(address)
-    if known.value is None:
-        error_states.render_error("flow-error", known, "flow")
-        return
-    error_states.render_outdated_notice("flow-outdated", known)
-    render("flow", *flow_content(flow(known.value, address, known.fetched_at)))
+    result = data.flow(address)
+    if known := error_states.current("flow", result, thing="flow"):
+        render("flow", *flow_content(flow(known, address, result.fetched_at)))

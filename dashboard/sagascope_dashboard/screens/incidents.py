@@ -79,7 +79,7 @@ def _facts(row: IncidentRow) -> list[Element | None]:
     return [
         *[h("span", amount, cls="amount") for amount in row.amount_at_risk],
         *[h("span", words) for words in row.recommended],
-        h("span", "for example ", ", ".join(each.id for each in row.examples[:3])) if row.examples else None,
+        h("span", "for example ", ", ".join(id_ for id_, _ in row.examples[:3])) if row.examples else None,
         h("span", row.environment) if row.environment else None,
         h(
             "span",
@@ -91,7 +91,7 @@ def _facts(row: IncidentRow) -> list[Element | None]:
 
 
 def _examples(view: IncidentView) -> Element:
-    links = [link(each.href, each.id, cls="action") for each in view.row.examples]
+    links = [link(href, id_, cls="action") for id_, href in view.row.examples]
     return h("p", links, link(view.list_href, "All affected transactions", cls="action"), cls="chips")
 
 
@@ -130,12 +130,10 @@ def page() -> None:
 
 @st.fragment(run_every=data.REFRESH_INTERVAL_SECONDS)
 def _live_content(key: str) -> IncidentView | None:
-    result = data.incident(key)
-    if result.value is None:
-        error_states.render_error("incident-error", result, "incident")
+    known = error_states.current("incident", data.incident(key), thing="incident")
+    if known is None:
         return None
-    error_states.render_outdated_notice("incident-outdated", result)
-    view = incident_view(result.value)
+    view = incident_view(known)
     render("incident", *content(view), history(view))
     return view
 

@@ -57,12 +57,10 @@ def _address(query: Mapping[str, str]) -> SagaAddress | None:
 
 @st.fragment(run_every=data.REFRESH_INTERVAL_SECONDS)
 def _live_content(address: SagaAddress) -> None:
-    result = data.saga(address)
-    if result.value is None:
-        error_states.render_error("saga-error", result)
+    saga = error_states.current("saga", data.saga(address))
+    if saga is None:
         return
-    error_states.render_outdated_notice("saga-outdated", result)
-    saga, view = result.value, saga_view(result.value)
+    view = saga_view(saga)
     copied = markdown(view, _page_url(address))
     render(
         "saga-answer",

@@ -1,6 +1,7 @@
-"""Services and their processes."""
+"""Services and their processes, and data health: what is received, from whom, and what is missing."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import streamlit as st
 
@@ -8,7 +9,19 @@ from sagascope_dashboard import data
 from sagascope_dashboard.components import error_states
 from sagascope_dashboard.components.elements import Element, badge, h, icon, link, time
 from sagascope_dashboard.components.renderer import render
-from sagascope_dashboard.viewmodels.services import CollectorStatus, Process, Service, collector_status, services
+from sagascope_dashboard.formatting import plural
+from sagascope_dashboard.viewmodels.services import (
+    Advice,
+    Bridge,
+    CollectorStatus,
+    Health,
+    Process,
+    Sender,
+    Service,
+    collector_status,
+    health,
+    services,
+)
 
 
 def content(known: Sequence[Service], status: CollectorStatus | None) -> list[Element | None]:
@@ -59,7 +72,7 @@ def _process(process: Process) -> Element:
     )
 
 
-def page() -> None:
+def services_page() -> None:
     """Renders every service with its processes."""
     st.set_page_config(page_title="Services · Sagascope")
     _live_content()
@@ -67,9 +80,83 @@ def page() -> None:
 
 @st.fragment(run_every=data.REFRESH_INTERVAL_SECONDS)
 def _live_content() -> None:
-    known, status = data.services(), data.status()
-    if known.value is None:
-        error_states.render_error("services-error", known)
-        return
-    error_states.render_outdated_notice("services-outdated", known)
-    render("services", *content(services(known.value), collector_status(status.value) if status.value else None))
+    known, status = error_states.current("services", data.services()), data.status().value
+    if known:
+        render("services", *content(services(known), collector_status(status) if status else None))
+
+
+def health_content(known: Health) -> list[Element | None]:
+    """Builds the whole screen."""
+    summary = h("p", badge(known.style), h("span", f" {known.sentence}"), cls="health-summary", role="status")
+    return [
+        h("h1", "Data health", cls="page-title"),
+        notices(known.status),
+        summary,
+        h("ul", [_advice(each) for each in known.collector], cls="advice") if known.collector else None,
+        h("section", h("h2", "Senders"), h("div", [_sender(each) for each in known.senders], cls="services")),
+        _bridges(known.bridges),
+        _collector_status(known.status),
+    ]
+
+
+def _bridges(known: Sequence[Bridge]) -> Element | None:
+    if not known:
+        return None
+    return h("section", h("h2", "Bridges"), h("div", [_bridge(each) for each in known], cls="services"), cls="section")
+
+
+def _bridge(bridge: Bridge) -> Element:
+    facts = [h("span", text, cls="muted") for text in (bridge.lag, bridge.in_flight)]
+    return h(
+        "section",
+        h("header", h("h3", bridge.name), badge(bridge.style), facts, _last_seen(bridge.last_seen)),
+        h("p", bridge.checkpoint, cls="muted") if bridge.checkpoint else None,
+        h("p", bridge.error) if bridge.error else None,
+        cls="service",
+        data_key=f"{bridge.name} {bridge.checkpoint}",
+    )
+
+
+def _sender(sender: Sender) -> Element:
+    alive = plural(sender.alive, "process", "processes")
+    return h(
+        "section",
+        h(
+            "header",
+            h("h3", sender.name),
+            badge(sender.style),
+            h("span", f"{alive} alive", cls="muted"),
+            _last_seen(sender.last_seen),
+        ),
+        h("ul", [_advice(each) for each in sender.advice], cls="advice") if sender.advice else None,
+        cls="service",
+        data_key=sender.name,
+    )
+
+
+def _last_seen(at: datetime) -> Element:
+    return h("span", "last seen ", time(at, "ago"), cls="muted")
+
+
+def _advice(advice: Advice) -> Element:
+    return h(
+        "li", h("strong", advice.problem), h("span", advice.consequence), h("span", advice.action, cls="action-text")
+    )
+
+
+def _collector_status(status: CollectorStatus) -> Element:
+    facts = [node for name, value in status.facts for node in (h("dt", name), h("dd", value))]
+    return h("section", h("h2", "Received"), h("dl", facts, cls="key-values"), cls="section")
+
+
+def health_page() -> None:
+    """Renders what the collector receives, and what is missing."""
+    st.set_page_config(page_title="Data health · Sagascope")
+    _live_health_content()
+
+
+@st.fragment(run_every=data.REFRESH_INTERVAL_SECONDS)
+def _live_health_content() -> None:
+    status, known = data.status(), data.services()
+    if (value := error_states.current("health", status, known)) and known.value:
+        render("health", *health_content(health(value, known.value)))

@@ -174,19 +174,12 @@ def _changed(filters: Filters, chosen: dict[str, str]) -> dict[str, str]:
 
 @st.fragment(run_every=data.REFRESH_INTERVAL_SECONDS)
 def _live_content(filters: Filters) -> None:
-    page_result = data.sagas(filters)
-    if page_result.value is None:
-        error_states.render_error("transactions-error", page_result)
-        return
-    error_states.render_outdated_notice("transactions-outdated", page_result)
-    render(
-        "transactions",
-        *content(transactions(page_result.value, filters, _not_page_result_reason(filters, page_result.value))),
-    )
+    if listed := error_states.current("transactions", data.sagas(filters)):
+        render("transactions", *content(transactions(listed, filters, _nothing_found_reason(filters, listed))))
 
 
-def _not_page_result_reason(filters: Filters, page_result: schemas.Sagas) -> str | None:
-    if not filters.q or page_result.items:
+def _nothing_found_reason(filters: Filters, listed: schemas.Sagas) -> str | None:
+    if not filters.q or listed.items:
         return None
     result = data.search(filters.q).value
     return result.reason if result else None

@@ -10,7 +10,8 @@ from sagascope_dashboard.formatting import utc_note
 from sagascope_dashboard.screens import incidents
 from sagascope_dashboard.screens.services import notices
 from sagascope_dashboard.viewmodels.services import CollectorStatus, collector_status
-from sagascope_dashboard.viewmodels.triage import AttentionRow, Triage, keep_order, triage
+from sagascope_dashboard.viewmodels.transactions import TransactionRow
+from sagascope_dashboard.viewmodels.triage import Triage, keep_order, triage
 
 
 def content(shown: Triage, note: str = "", status: CollectorStatus | None = None) -> list[Element | None]:
@@ -53,21 +54,22 @@ def _rows(shown: Triage) -> Element | None:
     return h("section", title, h("div", [_row(row) for row in shown.rows], cls="attention-rows"))
 
 
-def _row(row: AttentionRow) -> Element:
-    where = " in ".join(part for part in (row.step, row.service) if part)
+def _row(row: TransactionRow) -> Element:
+    style = row.reason or row.style
+    since = row.stuck_since or row.started
     facts = [
         *[h("span", amount, cls="amount") for amount in row.amount_at_risk],
-        h("span", where) if where else None,
+        h("span", row.where) if row.where else None,
         h("span", f"{row.attempts} attempts") if row.attempts > 1 else None,
         h("span", row.environment) if row.environment else None,
     ]
     return h(
         "article",
-        h("div", link(row.href, h("span", f"{row.name} ", cls="type"), row.id), badge(row.style), cls="title"),
+        h("div", link(row.href, h("span", f"{row.name} ", cls="type"), row.id), badge(style), cls="title"),
         h("p", row.headline, cls="summary"),
-        h("div", h("strong", time(row.since, "for")), h("span", "since ", time(row.since), cls="muted"), cls="age"),
+        h("div", h("strong", time(since, "for")), h("span", "since ", time(since), cls="muted"), cls="age"),
         h("div", facts, cls="row-facts"),
-        cls=f"attention-row {row.style.tone}",
+        cls=f"attention-row {style.tone}",
         data_key=row.key,
     )
 
@@ -106,13 +108,11 @@ def page() -> None:
 
 @st.fragment(run_every=data.REFRESH_INTERVAL_SECONDS)
 def _live_content() -> None:
-    incidents, sagas = data.incidents(), data.attention_outside_incidents()
-    if sagas.value is None:
-        error_states.render_error("triage-error", sagas)
+    incidents, sagas = data.incidents(), error_states.current("triage", data.attention_outside_incidents())
+    if sagas is None:
         return
-    error_states.render_outdated_notice("triage-outdated", sagas)
     flows, status = data.flows().value, data.status().value
-    shown = triage(sagas.value, flows, incidents.value)
+    shown = triage(sagas, flows, incidents.value)
     note = utc_note(st.context.timezone_offset)
     stable = keep_order(shown, st.session_state.get(SHOWN_KEYS, ()))
     render("triage", *content(stable.shown, note, collector_status(status) if status else None))

@@ -137,17 +137,18 @@ FAILING_SHARE = 0.1
 MAX_TRANSITIONS = 40
 """Pairs of steps that are shown."""
 
+Percentiles = tuple[str, str, str]
+"""p50, p95 and p99 of durations, as text; empty where nothing succeeded."""
+
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """One period of the window; durations are texts, empty where nothing succeeded."""
+    """One period of the window."""
 
     at: datetime
     ended: int
     failed: str
-    p50: str
-    p95: str
-    p99: str
+    percentiles: Percentiles
     height: float
     """p95 as a percentage of the slowest period's."""
     is_failing: bool
@@ -170,9 +171,7 @@ class Step:
     retried: str
     compensated: str
     in_flight: int
-    p50: str
-    p95: str
-    p99: str
+    percentiles: Percentiles
     trend: str
     """The p95 over time as text."""
     periods: tuple[Period, ...]
@@ -186,9 +185,7 @@ class Transition:
     before: str
     after: str
     count: int
-    p50: str
-    p95: str
-    p99: str
+    percentiles: Percentiles
     trend: str
 
 
@@ -236,9 +233,7 @@ def _transition(each: schemas.FlowTransition) -> Transition:
         before=line(each.before, 80),
         after=line(each.after, 80),
         count=each.number,
-        p50=_duration_text(each.p50),
-        p95=_duration_text(each.p95),
-        p99=_duration_text(each.p99),
+        percentiles=_percentiles(each),
         trend=_trend(each.series),
     )
 
@@ -265,9 +260,7 @@ def _step(step: schemas.FlowStep, only: Filters, most: int, starts: Sequence[dat
         retried=_count_with_share(step.retried, ended),
         compensated=_count_with_share(step.compensated, step.succeeded),
         in_flight=step.in_flight,
-        p50=_duration_text(step.p50),
-        p95=_duration_text(step.p95),
-        p99=_duration_text(step.p99),
+        percentiles=_percentiles(step),
         trend=_trend(step.series),
         periods=periods,
     )
@@ -275,15 +268,13 @@ def _step(step: schemas.FlowStep, only: Filters, most: int, starts: Sequence[dat
 
 def _period(at: datetime, period: schemas.FlowPeriod | None, slowest: float) -> Period:
     if period is None:
-        return Period(at, 0, "", "", "", "", 0.0, is_failing=False)
+        return Period(at, 0, "", ("", "", ""), 0.0, is_failing=False)
     ended = period.succeeded + period.failed
     return Period(
         at=at,
         ended=ended,
         failed=_count_with_share(period.failed, ended),
-        p50=_duration_text(period.p50),
-        p95=_duration_text(period.p95),
-        p99=_duration_text(period.p99),
+        percentiles=_percentiles(period),
         height=100 * (period.p95 or 0.0) / slowest if slowest else 0.0,
         is_failing=period.failed > FAILING_SHARE * ended,
     )
@@ -297,8 +288,9 @@ def _count_with_share(count: int, whole: int) -> str:
     return f"{count:,} ({share:.0f} %)" if share >= 10 else f"{count:,} ({share:.1f} %)"
 
 
-def _duration_text(seconds: float | None) -> str:
-    return "" if seconds is None else duration(seconds)
+def _percentiles(of: schemas.FlowStep | schemas.FlowTransition | schemas.FlowPeriod) -> Percentiles:
+    p50, p95, p99 = ("" if seconds is None else duration(seconds) for seconds in (of.p50, of.p95, of.p99))
+    return p50, p95, p99
 
 
 def _trend(series: Sequence[schemas.FlowPeriod]) -> str:

@@ -16,14 +16,6 @@ RECOMMENDED = (("resume", "to resume"), ("compensate", "to compensate"), ("verif
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
-    """A saga of an incident, by its id."""
-
-    id: str
-    href: str
-
-
-@dataclass(frozen=True, slots=True)
 class IncidentRow:
     """One incident on the start page."""
 
@@ -44,7 +36,8 @@ class IncidentRow:
     since: datetime
     amount_at_risk: tuple[str, ...]
     recommended: tuple[str, ...]
-    examples: tuple[Example, ...]
+    examples: tuple[tuple[str, str], ...]
+    """Id and link of some of its sagas."""
     note: str
     acknowledged_by: str
 
@@ -160,8 +153,8 @@ def _row(incident: schemas.Incident, share: float) -> IncidentRow:
     )
 
 
-def _example(incident: schemas.Incident, identity: str) -> Example:
-    return Example(line(identity, 40), SagaAddress(incident.name, identity, incident.environment or None).href())
+def _example(incident: schemas.Incident, identity: str) -> tuple[str, str]:
+    return (line(identity, 40), SagaAddress(incident.name, identity, incident.environment or None).href())
 
 
 def _outcomes(moved: schemas.IncidentProgress | None) -> tuple[tuple[str, int], ...]:

@@ -39,18 +39,21 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class TransactionRow:
-    """One saga of the list."""
+    """One saga of a list."""
 
     key: str
+    """Identifies the saga across refreshes."""
     href: str
     style: Style
     reason: Style | None
     name: str
     id: str
+    environment: str
     where: str
+    """The current step and its service."""
     started: datetime
     stuck_since: datetime | None
-    """When progress stopped; None if it needs no attention."""
+    """When progress stopped, else its start; None if it needs no attention."""
     duration_text: str
     """How long it took; empty while it is open."""
     attempts: int
@@ -85,7 +88,7 @@ class FilterOptions:
 def transactions(page: schemas.Sagas, filters: Filters, reason: str | None = None) -> Transactions:
     """Prepares one page, in the order received."""
     return Transactions(
-        rows=tuple(_row(saga) for saga in page.items),
+        rows=tuple(map(transaction_row, page.items)),
         columns=tuple(_column(key, title, filters) for key, title in _COLUMNS.items()),
         next_href=filters.with_changes(cursor=page.next_cursor).href() if page.next_cursor else None,
         first_href=filters.with_changes(cursor="").href() if filters.cursor else None,
@@ -139,7 +142,8 @@ def _column(key: str, title: str, filters: Filters) -> Column:
     return Column(key, title, filters.with_changes(sort=following).href(), order)
 
 
-def _row(saga: schemas.SagaSummary) -> TransactionRow:
+def transaction_row(saga: schemas.SagaSummary) -> TransactionRow:
+    """Prepares one saga for a list."""
     address = SagaAddress(saga.name, saga.id, saga.environment or None, saga.run or None)
     return TransactionRow(
         key=address.href(),
@@ -148,14 +152,15 @@ def _row(saga: schemas.SagaSummary) -> TransactionRow:
         reason=ATTENTION[saga.attention] if saga.attention else None,
         name=line(saga.name, 60),
         id=line(saga.id, 80),
-        where=" in ".join(line(part, 60) for part in (saga.step, saga.service) if part),
+        environment=line(saga.environment, 40),
+        where=" in ".join(line(part, 80) for part in (saga.step, saga.service) if part),
         started=saga.started_at,
-        stuck_since=saga.since if saga.attention else None,
+        stuck_since=(saga.since or saga.started_at) if saga.attention else None,
         duration_text=duration(_seconds(saga)) if saga.ended_at else "",
         attempts=saga.attempts,
         keys=tuple(f"{line(name, 40)} {line(value, 80)}" for name, value in saga.keys.items()),
         amount_at_risk=amounts_at_risk(saga.amount_at_risk),
-        headline=line(saga.headline, 300),
+        headline=line(saga.headline, 600),
     )
 
 

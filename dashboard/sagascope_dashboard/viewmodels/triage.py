@@ -7,29 +7,11 @@ from decimal import Decimal
 from typing import TypeVar
 
 from sagascope_collector.client import schemas
-from sagascope_dashboard.formatting import amounts_at_risk, line, plural, to_decimal
-from sagascope_dashboard.palette import ATTENTION, STATUS, Style, severity
-from sagascope_dashboard.urls import Filters, SagaAddress
+from sagascope_dashboard.formatting import plural, to_decimal
+from sagascope_dashboard.palette import STATUS, Style, severity
+from sagascope_dashboard.urls import Filters
 from sagascope_dashboard.viewmodels.incidents import IncidentRow, resolved_incidents, shared_incidents
-
-
-@dataclass(frozen=True, slots=True)
-class AttentionRow:
-    """One saga that needs attention."""
-
-    key: str
-    """Identifies the saga across refreshes."""
-    href: str
-    style: Style
-    name: str
-    id: str
-    environment: str
-    headline: str
-    since: datetime
-    step: str
-    service: str
-    amount_at_risk: tuple[str, ...]
-    attempts: int
+from sagascope_dashboard.viewmodels.transactions import TransactionRow, transaction_row
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +32,7 @@ class Triage:
     incidents: tuple[IncidentRow, ...]
     """Incidents of several sagas, which are not among the rows."""
     resolved_incidents: tuple[IncidentRow, ...]
-    rows: tuple[AttentionRow, ...]
+    rows: tuple[TransactionRow, ...]
     has_more: bool
     """Whether there are more than this page shows."""
     counts: tuple[StatusCount, ...]
@@ -61,7 +43,7 @@ def triage(sagas: schemas.Sagas, flows: schemas.Flows | None, incidents: schemas
 
     `sagas` are those outside the incidents of several sagas.
     """
-    rows = tuple(_row(saga) for saga in sorted(sagas.items, key=_urgency))
+    rows = tuple(map(transaction_row, sorted(sagas.items, key=_urgency)))
     has_more = sagas.next_cursor is not None
     shared = shared_incidents(incidents) if incidents else ()
     attention_count = len(rows) + sum(each.count for each in shared if each.needs_attention)
@@ -80,24 +62,6 @@ def triage(sagas: schemas.Sagas, flows: schemas.Flows | None, incidents: schemas
 def _urgency(saga: schemas.SagaSummary) -> tuple[int, Decimal, datetime]:
     certain = max((to_decimal(amount.certain) for amount in saga.amount_at_risk), default=Decimal(0))
     return severity(saga.attention), -certain, saga.since or saga.started_at
-
-
-def _row(saga: schemas.SagaSummary) -> AttentionRow:
-    address = SagaAddress(saga.name, saga.id, saga.environment or None, saga.run or None)
-    return AttentionRow(
-        key=address.href(),
-        href=address.href(),
-        style=ATTENTION[saga.attention or "never_closed"],
-        name=line(saga.name, 60),
-        id=line(saga.id, 80),
-        environment=line(saga.environment, 40),
-        headline=line(saga.headline, 600),
-        since=saga.since or saga.started_at,
-        step=line(saga.step, 80),
-        service=line(saga.service, 80),
-        amount_at_risk=amounts_at_risk(saga.amount_at_risk),
-        attempts=saga.attempts,
-    )
 
 
 def _title(count: int, has_more: bool) -> str:
@@ -123,7 +87,7 @@ def _counts(flows: schemas.Flows | None) -> tuple[StatusCount, ...]:
     )
 
 
-Item = TypeVar("Item", IncidentRow, AttentionRow)
+Item = TypeVar("Item", IncidentRow, TransactionRow)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import pytest
 
 from sagascope_collector import client, errors
 from sagascope_collector.api import answers
-from sagascope_collector.cli import exit_codes
+from sagascope_collector.cli import terminal
 
 
 def leaves(kind: type[Exception]) -> Iterator[type[Exception]]:
@@ -36,8 +36,8 @@ def test_kinds_are_written_with_hyphens() -> None:
 @pytest.mark.parametrize("leaf", [*leaves(errors.SagascopeError), *leaves(client.ClientError)])
 def test_every_leaf_has_an_exit_status(leaf: type[Exception]) -> None:
     error = leaf.__new__(leaf)
-    assert exit_codes.status_of(error) == (exit_codes.NOT_FOUND if leaf.__name__ == "NotFound" else exit_codes.NOT_DONE)
+    assert terminal.status_of(error) == (terminal.NOT_FOUND if leaf.__name__ == "NotFound" else terminal.NOT_DONE)
 
 
 def test_a_fault_of_ours_has_none() -> None:
-    assert exit_codes.status_of(ZeroDivisionError()) is None
+    assert terminal.status_of(ZeroDivisionError()) is None
