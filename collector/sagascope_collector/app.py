@@ -128,8 +128,10 @@ class Collector:
             self._alerts.start()
         await ports.grpc_server.start()
         serving = [asyncio.create_task(http.serve([ports.otlp_http])), asyncio.create_task(api.serve([ports.api]))]
-        signs = LivenessRecorder(self._outages, self._storage, self._ingest.oldest, self._health.tried, self._clock)
-        periodic = [asyncio.create_task(signs.run()), asyncio.create_task(self._renew_certificates())]
+        liveness = LivenessRecorder(
+            self._outages, self._storage, self._ingest.oldest, self._health.record_write, self._clock
+        )
+        periodic = [asyncio.create_task(liveness.run()), asyncio.create_task(self._renew_certificates())]
         stopped = _stop_signal()
         addresses = ports.addresses()
         self._health.listens(addresses["otlp_http"], addresses["otlp_grpc"])
@@ -150,9 +152,11 @@ class Collector:
 
     def _is_healthy(self) -> bool:
         """Returns whether telemetry is received and evaluated; a collector that receives none is not healthy."""
-        heard = {each.process.environment for each in self._storage.instances.all()}
-        is_any_heard = not heard or bool(heard - self._system_state.telemetry_lost.keys())
-        return is_any_heard and self._health.unready() is None and self._health.lag_seconds() < MAX_HEALTHY_LAG_SECONDS
+        known = {each.process.environment for each in self._storage.instances.all()}
+        is_any_reporting = not known or bool(known - self._system_state.telemetry_lost.keys())
+        return (
+            is_any_reporting and self._health.unready() is None and self._health.lag_seconds() < MAX_HEALTHY_LAG_SECONDS
+        )
 
     def _last_success_at(self, environment: str, name: str, step: str) -> int | None:
         """Returns when a saga of this type last completed this step, if it is known."""

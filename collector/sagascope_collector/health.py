@@ -144,7 +144,7 @@ class LivenessRecorder:
         outages: IngestOutages,
         storage: Storage,
         oldest: Callable[[], int | None],
-        tried: Callable[[str | None], None],
+        on_write: Callable[[str | None], None],
         clock: Callable[[], int],
     ) -> None:
         """Creates the task; `run` runs it.
@@ -153,22 +153,22 @@ class LivenessRecorder:
             outages: the outages to record in.
             storage: the storage that keeps them.
             oldest: returns when the request that waits longest was received; None: none waits.
-            tried: is called with the result of each write: the error, or None if it succeeded.
+            on_write: is called with the result of each write: the error, or None if it succeeded.
             clock: returns nanoseconds since 1970.
         """
         self._outages = outages
         self._storage = storage
         self._oldest = oldest
-        self._tried = tried
+        self._on_write = on_write
         self._clock = clock
 
     async def run(self, interval_seconds: float = ALIVE_INTERVAL_SECONDS) -> None:
         """Runs until it is cancelled. A slow write delays no sign of life: that would look like a stopped process."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._note(interval_seconds))
+            tasks.create_task(self._record(interval_seconds))
             tasks.create_task(self._store(interval_seconds))
 
-    async def _note(self, interval_seconds: float) -> None:
+    async def _record(self, interval_seconds: float) -> None:
         while True:
             self._outages.alive()
             oldest = self._oldest()
@@ -180,9 +180,9 @@ class LivenessRecorder:
         while True:
             try:
                 await asyncio.to_thread(self._write)
-                self._tried(None)
+                self._on_write(None)
             except StorageUnavailable as error:
-                self._tried(str(error))
+                self._on_write(str(error))
             await asyncio.sleep(interval_seconds)
 
     def _write(self) -> None:
@@ -217,7 +217,7 @@ class ProcessHealth:
         """Reports the collector as stopping from now on."""
         self._stopping = True
 
-    def tried(self, error: str | None) -> None:
+    def record_write(self, error: str | None) -> None:
         """Records the result of a test write: the error, or None if it succeeded."""
         self._unwritable = error
 

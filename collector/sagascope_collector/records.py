@@ -244,7 +244,7 @@ class Facts:
     logs_total: int = field(default=0, compare=False)
 
 
-def word(value: Value) -> str:
+def as_text(value: Value) -> str:
     """Returns a string, or the digits of a whole number; ``""`` for any other value."""
     if isinstance(value, str):
         return value

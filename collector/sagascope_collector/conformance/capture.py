@@ -14,7 +14,7 @@ from sagascope_collector.ingest import Payload, Signal
 from sagascope_collector.otlp import anyvalue, marks
 from sagascope_collector.otlp.decode import parse
 from sagascope_collector.otlp.spans import INVALID_IDS, KINDS, SPAN_ID_BYTES, TRACE_ID_BYTES, valid_id
-from sagascope_collector.records import Process, word
+from sagascope_collector.records import Process, as_text
 
 Attributes = Mapping[str, Any]
 
@@ -195,7 +195,7 @@ def _logs(request: ExportLogsServiceRequest, received_at: int) -> Iterator[Captu
                     span_id=valid_id(record.span_id, SPAN_ID_BYTES).hex(),
                     at=record.time_unix_nano,
                     observed_at=record.observed_time_unix_nano,
-                    event_name=record.event_name or word(attributes.get("event.name")),
+                    event_name=record.event_name or as_text(attributes.get("event.name")),
                     body=anyvalue.read(record.body),
                     attributes=attributes,
                 )

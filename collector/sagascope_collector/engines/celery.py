@@ -9,7 +9,7 @@ from typing import Final
 
 from sagascope_collector.engines import saga_spans
 from sagascope_collector.engines.engine import Engine, EngineSpans, RecordFields, in_order
-from sagascope_collector.records import Mark, Span, word
+from sagascope_collector.records import Mark, Span, as_text
 
 CONVERSATION_ID: Final = "messaging.conversation_id"
 STATE: Final = "celery.state"
@@ -48,7 +48,7 @@ def _task_id(span: Span) -> str:
 
     Two successes of one id are two executions: a broker redelivers a task whose visibility timeout has passed.
     """
-    return word(span.attributes.get(CONVERSATION_ID))
+    return as_text(span.attributes.get(CONVERSATION_ID))
 
 
 def _as_failed(span: Span) -> Span:

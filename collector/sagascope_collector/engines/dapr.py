@@ -6,7 +6,7 @@ from typing import Final
 
 from sagascope_collector.engines import saga_spans
 from sagascope_collector.engines.engine import Engine, EngineSpans, RecordFields
-from sagascope_collector.records import Mark, Span, word
+from sagascope_collector.records import Mark, Span, as_text
 
 INSTANCE_ID: Final = "durabletask.task.instance_id"
 TASK_NAME: Final = "durabletask.task.name"
@@ -45,7 +45,7 @@ def interpret(spans: Sequence[Span]) -> EngineSpans:
 
 def _execution_id(span: Span) -> str:
     """Returns the id of one task of one orchestration: a repeated id is a restart, another id is a loop."""
-    task = word(span.attributes.get(TASK_ID))
+    task = as_text(span.attributes.get(TASK_ID))
     return f"{span.trace_id} {span.parent_id} {task}" if task else ""
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from sagascope_collector.engines import saga_spans
 from sagascope_collector.engines.engine import Engine, EngineSpans, RecordFields, in_order
-from sagascope_collector.records import Event, Mark, Span, word
+from sagascope_collector.records import Event, Mark, Span, as_text
 
 WORKFLOW_ID: Final = ("operationUUID", "dbos.operation.workflow_id")
 OPERATION_TYPE: Final = ("operationType", "dbos.operation.type")
@@ -81,7 +81,7 @@ def _failure_events(span: Span) -> list[Event]:
 
 
 def _failed_attempt(span: Span, start: int, event: Event) -> Span:
-    message = word(event.attributes.get(ERROR))
+    message = as_text(event.attributes.get(ERROR))
     return replace(span, start=start, end=event.at, status="error", status_message=message, events=(), links=())
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sagascope_collector.records import Mark, Span, Value, word
+from sagascope_collector.records import Mark, Span, Value, as_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class RecordFields:
 
     def first(self, *keys: str) -> str:
         """Returns the first of these attributes that is not empty, as text; ``""`` if none is set."""
-        return next(filter(None, (word(self.attributes.get(key)) for key in keys)), "")
+        return next(filter(None, (as_text(self.attributes.get(key)) for key in keys)), "")
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from sagascope_collector import config_file
 from sagascope_collector.engines.engine import RecordFields
 from sagascope_collector.engines.registry import BY_ROLE, AttributeMapping
 from sagascope_collector.engines.saga_spans import COMPENSATES_SEPARATOR
-from sagascope_collector.records import Mark, count, word
+from sagascope_collector.records import Mark, as_text, count
 
 MAX_MATCHED_CHARACTERS: Final = 1_000
 """Patterns are matched against this many characters of a span's name."""
@@ -49,7 +49,7 @@ class Source(BaseModel):
     def value(self, record: RecordFields) -> str:
         """Returns the value; ``""`` where the record does not have it."""
         if self.attribute is not None:
-            return word(record.attributes.get(self.attribute))
+            return as_text(record.attributes.get(self.attribute))
         if self.span is not None:
             found = re.search(self.span, record.name[:MAX_MATCHED_CHARACTERS])
             return (found[1] if found.re.groups else found[0]) or "" if found else ""
@@ -91,7 +91,7 @@ class Condition(BaseModel):
             and self.scope in (None, record.scope)
             and (self.span is None or re.search(self.span, record.name[:MAX_MATCHED_CHARACTERS]) is not None)
             and all(key in record.attributes for key in self.has)
-            and all(word(record.attributes.get(key)) == value for key, value in self.equals.items())
+            and all(as_text(record.attributes.get(key)) == value for key, value in self.equals.items())
         )
 
 

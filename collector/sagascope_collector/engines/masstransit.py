@@ -6,7 +6,7 @@ from typing import Final
 from sagascope import semconv
 from sagascope_collector.engines import saga_spans
 from sagascope_collector.engines.engine import Engine, EngineSpans, RecordFields, in_order
-from sagascope_collector.records import Mark, Span, word
+from sagascope_collector.records import Mark, Span, as_text
 
 SCOPE: Final = "MassTransit"
 PREFIX: Final = "messaging.masstransit."
@@ -39,7 +39,7 @@ def _message_type(record: RecordFields) -> str:
     """Returns the message's own type, which comes before its base types; else its destination."""
     types = record.attributes.get(MESSAGE_TYPES)
     own = types[0] if isinstance(types, list) and types else types
-    return word(own).partition(",")[0].partition(";")[0] or record.first(DESTINATION)
+    return as_text(own).partition(",")[0].partition(";")[0] or record.first(DESTINATION)
 
 
 def _unqualified(type_: str) -> str:

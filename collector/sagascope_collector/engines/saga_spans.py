@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sagascope import semconv
 from sagascope_collector.engines.engine import in_order
-from sagascope_collector.records import Event, Span, word
+from sagascope_collector.records import Event, Span, as_text
 
 COMPENSATES_SEPARATOR: Final = ":"
 """In the step type of a rule's mark: separates ``compensation`` from the name of the step that it compensates."""
@@ -125,12 +125,14 @@ def with_derived_status(span: Span) -> Span:
 def continues_as_new(span: Span) -> bool:
     """Returns whether the span ended because its work continues as a new run."""
     exception = _ending_exception(span)
-    return exception is not None and CONTINUE_AS_NEW.search(word(exception.attributes.get(EXCEPTION_TYPE))) is not None
+    return (
+        exception is not None and CONTINUE_AS_NEW.search(as_text(exception.attributes.get(EXCEPTION_TYPE))) is not None
+    )
 
 
 def is_control_flow(event: Event) -> bool:
     """Returns whether an exception event carries control flow instead of a failure."""
-    return CONTROL_FLOW.search(word(event.attributes.get(EXCEPTION_TYPE))) is not None
+    return CONTROL_FLOW.search(as_text(event.attributes.get(EXCEPTION_TYPE))) is not None
 
 
 def is_from_sagascope(span: Span) -> bool:

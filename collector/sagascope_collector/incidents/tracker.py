@@ -22,7 +22,7 @@ LISTED_RESOLVED: Final = 500
 CACHED_RESOLVED: Final = 5_000
 """Maximum number of resolved incidents in memory, the latest; an earlier one that recurs is a new incident."""
 
-PassedAt = Callable[[str, str, str], int | None]
+LastSuccessAt = Callable[[str, str, str], int | None]
 
 
 class Incidents:
@@ -32,7 +32,7 @@ class Incidents:
         self,
         records: IncidentRecords,
         *,
-        last_success_at: PassedAt = lambda *_: None,
+        last_success_at: LastSuccessAt = lambda *_: None,
         failure_rates: FailureRates | None = None,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:

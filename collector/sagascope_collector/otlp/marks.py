@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Final
 
 from sagascope import semconv
-from sagascope_collector.records import Attributes, Mark, Process, count, word
+from sagascope_collector.records import Attributes, Mark, Process, as_text, count
 
 ENVIRONMENT: Final = "deployment.environment.name"
 SERVICE_NAME: Final = "service.name"
@@ -32,19 +32,19 @@ UNMARKED: Final = Mark()
 
 def mark(attributes: Attributes) -> Mark:
     """Reads the ``saga.*`` attributes; without a usable ``saga.id`` a record belongs to no saga."""
-    return mark_without_id(attributes) if word(attributes.get(semconv.SAGA_ID)) else UNMARKED
+    return mark_without_id(attributes) if as_text(attributes.get(semconv.SAGA_ID)) else UNMARKED
 
 
 def mark_without_id(attributes: Attributes) -> Mark:
     """Reads the ``saga.*`` attributes, also of a record whose id is in another attribute."""
     return Mark(
-        id=word(attributes.get(semconv.SAGA_ID)),
-        name=word(attributes.get(semconv.SAGA_NAME)),
-        run=word(attributes.get(semconv.SAGA_RUN_ID)),
-        role=word(attributes.get(semconv.SAGA_ROLE)),
-        step=word(attributes.get(semconv.STEP_NAME)),
-        type=word(attributes.get(semconv.STEP_TYPE)),
-        key=word(attributes.get(semconv.STEP_KEY)),
+        id=as_text(attributes.get(semconv.SAGA_ID)),
+        name=as_text(attributes.get(semconv.SAGA_NAME)),
+        run=as_text(attributes.get(semconv.SAGA_RUN_ID)),
+        role=as_text(attributes.get(semconv.SAGA_ROLE)),
+        step=as_text(attributes.get(semconv.STEP_NAME)),
+        type=as_text(attributes.get(semconv.STEP_TYPE)),
+        key=as_text(attributes.get(semconv.STEP_KEY)),
         attempt=count(attributes.get(semconv.STEP_ATTEMPT)),
     )
 
@@ -66,14 +66,14 @@ def linked(link: Attributes, own: Mark) -> Mark:
 
 def process(resource: Attributes) -> Process:
     """Returns the process that a resource describes."""
-    instance = word(resource.get(SERVICE_INSTANCE_ID))
-    host, pid = word(resource.get(HOST_NAME)), word(resource.get(PROCESS_PID))
+    instance = as_text(resource.get(SERVICE_INSTANCE_ID))
+    host, pid = as_text(resource.get(HOST_NAME)), as_text(resource.get(PROCESS_PID))
     place = f"{host}:{pid}" if host and pid else ""
-    identity = word(resource.get(semconv.PROCESS_ID)) or instance or place
+    identity = as_text(resource.get(semconv.PROCESS_ID)) or instance or place
     return Process(
-        environment=word(resource.get(ENVIRONMENT)),
-        service=word(resource.get(SERVICE_NAME)),
-        version=word(resource.get(SERVICE_VERSION)),
+        environment=as_text(resource.get(ENVIRONMENT)),
+        service=as_text(resource.get(SERVICE_NAME)),
+        version=as_text(resource.get(SERVICE_VERSION)),
         identity=identity,
         instance=instance or place or identity,
     )

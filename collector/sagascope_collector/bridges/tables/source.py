@@ -192,7 +192,7 @@ class _TableScan:
         """Reads up to `MAX_PAGES` pages; returns whether the scan has finished."""
         for _ in range(MAX_PAGES):
             found = self._next_page(queries)
-            self._take(found)
+            self._process(found)
             if found:
                 self.checkpoint.scan_after = found[-1].position
             if len(found) < PAGE_ROWS:
@@ -228,17 +228,17 @@ class _TableScan:
         self.checkpoint.checked_key = checked[-1] if len(checked) < len(remaining) else ""
         for page in _pages(checked):
             found = queries.rows_by_key(page)
-            self._take(found, keep_hashes=False)
+            self._process(found, keep_hashes=False)
             for key in set(page).difference(row.key for row in found):
-                self._note(key, self._deleted(self.checkpoint.open_rows[key].row))
+                self._add_change(key, self._deleted(self.checkpoint.open_rows[key].row))
 
-    def _take(self, found: Sequence[FoundRow], *, keep_hashes: bool = True) -> None:
+    def _process(self, found: Sequence[FoundRow], *, keep_hashes: bool = True) -> None:
         rows = {each.key: each for each in found}
         self._has_duplicate_keys = self._has_duplicate_keys or len(rows) < len(found)
         previous, current = self.checkpoint.previous_hashes, self.checkpoint.current_hashes
         for each in rows.values():
             is_unchanged = each.hash in (previous.get(each.key), current.get(each.key))
-            is_done = each.row is None or is_unchanged or self._note(each.key, each.row)
+            is_done = each.row is None or is_unchanged or self._add_change(each.key, each.row)
             if is_done and keep_hashes:
                 current[each.key] = each.hash
 
@@ -248,7 +248,7 @@ class _TableScan:
         error = ROW_DELETED if state is State.FAILED else ""
         return row.model_copy(update={"state": state, "changed": self._now, "ended": self._now, "error": error})
 
-    def _note(self, key: str, row: Row) -> bool:
+    def _add_change(self, key: str, row: Row) -> bool:
         """Adds a change of a row; returns False if the row cannot be followed because there are too many."""
         before = self.checkpoint.open_rows.get(key)
         if before and before.row == row.changed_by(before.row.changed):
