@@ -111,7 +111,7 @@ SELECT environment, saga_id FROM linked_spans WHERE span_id = $id
 SELECT
     strftime(make_timestamp((start // 1000)::BIGINT), '%Y-%m-%d') AS day,
     make_timestamp_ns(start::BIGINT) AS start_time,
-    make_timestamp_ns(nullif(least("end", 9223372036854775807), 0)::BIGINT) AS end_time,
+    make_timestamp_ns(nullif(least("end", 9223372036854775806), 0)::BIGINT) AS end_time,
     lower(hex(parent_id)) AS parent_id,
     name,
     kind,
