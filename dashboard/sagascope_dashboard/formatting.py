@@ -138,7 +138,7 @@ def plural(number: int, one: str, many: str | None = None) -> str:
 
 
 def amounts_at_risk(amounts: Sequence[schemas.AmountAtRisk]) -> tuple[str, ...]:
-    """Returns the amounts at risk as texts: ``€50.00 committed``, ``€50.00 possibly committed``."""
+    """Returns the amounts at risk as texts: ``€50.00 committed``, ``up to €50.00 at risk``."""
     return tuple(phrase for each in amounts for phrase in _amount_texts(each))
 
 
@@ -146,7 +146,7 @@ def _amount_texts(at_risk: schemas.AmountAtRisk) -> list[str]:
     certain, possible = to_decimal(at_risk.certain), to_decimal(at_risk.possible)
     texts = [f"{amount(at_risk.certain, at_risk.currency)} committed"] if certain else []
     if possible:
-        texts.append(f"{amount(at_risk.possible, at_risk.currency)} possibly committed")
+        texts.append(f"up to {amount(at_risk.possible, at_risk.currency)} {'more ' if certain else ''}at risk")
     return texts
 
 

@@ -68,7 +68,7 @@ class Saga:
 
         Args:
             id: The id that people quote.
-            amount: The amount concerned: ``"50.00"``, a `Decimal` or a number.
+            amount: The saga's amount: ``"50.00"``, a `Decimal` or a number. Pass what a step moves to the step instead.
             currency: ISO 4217 code.
             keys: Business keys to search for, for example ``{"order_id": "A-17"}``.
             run: Tells two runs of one id apart.

@@ -124,7 +124,8 @@ OUTCOMES: Final = (OUTCOME_COMPLETED, OUTCOME_COMPENSATED, OUTCOME_FAILED)
 """Every value of `SAGA_OUTCOME`."""
 
 AMOUNT: Final = "saga.amount"
-"""string, decimal, root or attempt, optional: the amount concerned, for example ``50.00``."""
+"""string, decimal, root or attempt, optional: the amount concerned, for example ``50.00``. On an attempt: what the
+step moves. On the root: the most that may be at risk, if no attempt has an amount."""
 
 CURRENCY: Final = "saga.currency"
 """string, ISO 4217, root or attempt, optional."""

@@ -49,7 +49,7 @@ def test_more_than_the_page_holds_is_reported() -> None:
 
 def test_the_amount_at_risk_is_shown_by_certainty() -> None:
     (case,) = triage(sagas(needing("a", "hung", amount_at_risk=euros("50.00", "10.00"))), None).rows
-    assert case.amount_at_risk == ("€50.00 committed", "€10.00 possibly committed")
+    assert case.amount_at_risk == ("€50.00 committed", "up to €10.00 more at risk")
 
 
 def test_a_case_leads_to_its_saga() -> None:

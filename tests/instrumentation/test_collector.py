@@ -66,7 +66,7 @@ def steps(saga: dict[str, Any]) -> dict[str, Any]:
 def test_amount_of_an_open_saga_is_at_risk(configured: RunningCollector) -> None:
     with payment.begin("left-open", open=True, amount="50.00", currency="EUR") as saga, saga.step("wallet.debit"):
         pass
-    amount_at_risk = [{"currency": "EUR", "certain": "50.00", "possible": "0.00"}]
+    amount_at_risk = [{"currency": "EUR", "certain": "0.00", "possible": "50.00"}]
     saga_with(configured, "left-open", status="running", amount_at_risk=amount_at_risk)
 
 

@@ -147,7 +147,7 @@ def texts(message_: Message) -> dict[str, str]:
         **{name: message_[name] for name in ("event", "headline", "at", "rule", "link")},
     }
     flat["examples"] = ", ".join(incident["examples"])
-    flat["amount_at_risk"] = ", ".join(f"{each['certain']} {each['currency']}" for each in incident["amount_at_risk"])
+    flat["amount_at_risk"] = "; ".join(schemas.AmountAtRisk(**each).text for each in incident["amount_at_risk"])
     return {name: "" if flat[name] is None else str(flat[name]) for name in FIELDS}
 
 

@@ -114,8 +114,9 @@ def entries(effects: Iterable[StepEffect], plan: Plan, status: Status, *, is_com
 
     ``is_complete``: no telemetry of the saga may be missing.
     """
-    harmless = {step.name for step in plan.steps if step.compensation is None} if plan.compensations_known else set()
-    return [_entry(effect, status, harmless, is_complete=is_complete) for effect in effects]
+    is_known = plan.compensations_known
+    not_compensable = {step.name for step in plan.steps if is_known and step.compensation is None}
+    return [_entry(effect, status, not_compensable, is_complete=is_complete) for effect in effects]
 
 
 def untouched(
@@ -137,9 +138,10 @@ def untouched(
     return [LedgerEntry(name, names[name], states.get(name, LedgerState.NOT_SEEN), None, None) for name in names]
 
 
-def _entry(effect: StepEffect, status: Status, harmless: set[str], *, is_complete: bool) -> LedgerEntry:
+def _entry(effect: StepEffect, status: Status, not_compensable: set[str], *, is_complete: bool) -> LedgerEntry:
     valued = _valued(effect.committed, effect.executed, effect.attempts, effect.votes)
-    state = _state(effect, status, harmless)
+    is_not_compensable = effect.compensation is None and effect.name in not_compensable
+    state = _state(effect, status, is_not_compensable=is_not_compensable)
     if state is LedgerState.NOT_DONE and not _is_over(effect, status, is_complete=is_complete):
         state = LedgerState.NOT_SEEN
     return LedgerEntry(
@@ -148,7 +150,7 @@ def _entry(effect: StepEffect, status: Status, harmless: set[str], *, is_complet
         state,
         valued.amount if valued else None,
         valued.currency if valued else None,
-        effect.name in harmless,
+        is_not_compensable,
     )
 
 
@@ -177,9 +179,9 @@ def _valued(*groups: Iterable[Attempt]) -> Attempt | None:
     return None
 
 
-def _state(effect: StepEffect, status: Status, harmless: set[str]) -> LedgerState:
+def _state(effect: StepEffect, status: Status, *, is_not_compensable: bool) -> LedgerState:
     if effect.committed:
-        return _state_of_committed(effect, status, harmless)
+        return _state_of_committed(effect, status, is_not_compensable=is_not_compensable)
     if effect.compensated and any(each.state is not AttemptState.ERROR for each in (*effect.attempts, *effect.votes)):
         return LedgerState.COMPENSATED
     if any(each.state in OPEN_STATES for each in effect.attempts):
@@ -189,12 +191,10 @@ def _state(effect: StepEffect, status: Status, harmless: set[str]) -> LedgerStat
     return LedgerState.NOT_DONE
 
 
-def _state_of_committed(effect: StepEffect, status: Status, harmless: set[str]) -> LedgerState:
+def _state_of_committed(effect: StepEffect, status: Status, *, is_not_compensable: bool) -> LedgerState:
     if effect.compensation_attempts and not effect.compensated:
         return _state_of_compensation(effect.compensation_attempts, status)
-    if effect.compensation is None and effect.name in harmless:
-        return LedgerState.NOT_COMPENSABLE
-    return LedgerState.COMMITTED
+    return LedgerState.NOT_COMPENSABLE if is_not_compensable else LedgerState.COMMITTED
 
 
 def _state_of_compensation(attempts: Sequence[Attempt], status: Status) -> LedgerState:
@@ -262,7 +262,8 @@ def amounts_at_risk(
 ) -> tuple[AmountAtRisk, ...]:
     """Returns the sums of certainly and possibly committed amounts.
 
-    If no attempt has an amount, the saga's own counts once.
+    If none of these attempts has an amount, the saga's own is the most that may be at risk: no record tells which part
+    of it a step moved.
     """
     if status is Status.COMPLETED:
         return ()
@@ -270,8 +271,7 @@ def amounts_at_risk(
     sums = _sums(certain, possible, currency)
     if sums or amount is None or not (certain or possible):
         return sums
-    none = amount * 0
-    return (AmountAtRisk(currency or "", amount, none) if certain else AmountAtRisk(currency or "", none, amount),)
+    return (AmountAtRisk(currency or "", amount * 0, amount),)
 
 
 def _at_risk(

@@ -1,7 +1,7 @@
 """Sentences about the ledger: committed work for engineers, charges and refunds for customers.
 
 Amounts are those that steps report. The saga's own amount is attributed to no step: if no step reports one, the
-customer line states only what may have happened to it.
+customer line states what may have happened to it, and the amount at risk has it as an upper bound.
 """
 
 import re
@@ -241,20 +241,22 @@ def _not_charged(saga: Saga, verbs: Verbs) -> Iterator[str]:
     if _is_nothing_done(saga):
         yield f"nothing was {verbs.charged}"
         return
+    is_any_charged = any(line.amount is not None and line.state not in NOTHING_RECEIVED_STATES for line in saga.ledger)
+    further = "a further " if is_any_charged else ""
     not_recorded = NOTHING_RECEIVED_STATES if saga.may_lack_telemetry else (LedgerState.NOT_SEEN,)
     if not saga.may_lack_telemetry and (not_done := _sum(saga, LedgerState.NOT_DONE)):
-        yield f"{not_done} not {verbs.charged}"
+        yield f"{further}{not_done} not {verbs.charged}"
     if not_seen := _amount(saga, *not_recorded):
-        yield f"no {verbs.charge} of {not_seen} is recorded{_so_far(saga)}"
-    rest = [line for line in saga.ledger if line.state in IN_EFFECT_STATES and line.amount is None]
-    if rest and all(line.state in NOTHING_RECEIVED_STATES for line in saga.ledger if line.amount is not None):
+        yield f"no {verbs.charge} of {further}{not_seen} is recorded{_so_far(saga)}"
+    in_effect = [line for line in saga.ledger if line.state in IN_EFFECT_STATES]
+    if in_effect and all(line.amount is None for line in in_effect):
         yield "another part of it may be in effect"
 
 
 def _of_steps(saga: Saga) -> Iterator[str]:
     """The sentences about the steps if none reports an amount.
 
-    Steps without a compensation, such as checks, move no money.
+    Steps without a compensation, such as checks, are not told; whether they moved the saga's amount is not known.
     """
     states = {line.state for line in saga.ledger if not line.is_not_compensable}
     verbs, may_be_in_effect = _verbs(saga), any(state in states for state in IN_EFFECT_STATES)
@@ -263,17 +265,23 @@ def _of_steps(saga: Saga) -> Iterator[str]:
         yield f"it is not known{_yet(saga)} whether every {verbs.charge} was {verbs.refunded}"
         return
     yield from _of_each_state(saga, states)
-    if has_amount:
-        if may_be_in_effect:
-            yield f"the amount may have been {verbs.charged}"
-        elif LedgerState.COMPENSATED in states:
-            yield f"any {verbs.charge} was {verbs.refunded}"
-        elif _is_nothing_done(saga):
-            yield f"nothing was {verbs.charged}{_so_far(saga)}"
-        else:
-            yield f"no {verbs.charge} is recorded{_so_far(saga)}"
+    if has_amount and may_be_in_effect:
+        yield f"the amount may have been {verbs.charged}"
+    elif has_amount:
+        yield _of_whole_amount(saga, verbs, is_reversed=LedgerState.COMPENSATED in states)
     elif _is_nothing_done(saga) and saga.status is not Status.RUNNING:
         yield "nothing of it took effect"
+
+
+def _of_whole_amount(saga: Saga, verbs: Verbs, *, is_reversed: bool) -> str:
+    """The sentence about the saga's amount if no compensable step is in effect."""
+    others = {line.state for line in saga.ledger if line.is_not_compensable}
+    if LedgerState.UNKNOWN in others or (LedgerState.NOT_COMPENSABLE in others and not is_reversed):
+        return f"no record tells whether the amount was {verbs.charged}"
+    if is_reversed:
+        return f"any {verbs.charge} was {verbs.refunded}"
+    nothing = f"nothing was {verbs.charged}" if _is_nothing_done(saga) else f"no {verbs.charge} is recorded"
+    return nothing + _so_far(saga)
 
 
 def _of_each_state(saga: Saga, states: Collection[LedgerState]) -> Iterator[str]:

@@ -207,7 +207,7 @@ def _lines(one: schemas.Incident, now: datetime) -> list[Text]:
         f"{SCOPE_LABELS[one.scope]}; since {terminal.day_and_time(one.since)}, {terminal.elapsed(one.since, now)}",
         _failure_rate(one.failure_rate) if one.failure_rate else "",
         f"error: {safe_text.line(one.error_sample, 300)}" if one.error_sample else "",
-        *(f"amount at risk: {render.amount_at_risk(each)}" for each in one.amount_at_risk),
+        *(f"amount at risk: {each.text}" for each in one.amount_at_risk),
         f"recommended: {recommended}" if recommended else "",
         f"for example {', '.join(safe_text.line(each, MAX_VALUE_CHARACTERS) for each in one.examples)}"
         if one.examples

@@ -225,7 +225,7 @@ def _ledger(shown: schemas.Saga) -> list[RenderableType]:
     if shown.status == "completed" and not shown.attention:
         return []
     lines = [_ledger_line(each) for each in shown.ledger if each.state in LEDGER_LABELS]
-    return [*lines, *(Text(f"Amount at risk: {amount_at_risk(each)}.") for each in shown.amount_at_risk)]
+    return [*lines, *(Text(f"Amount at risk: {each.text}.") for each in shown.amount_at_risk)]
 
 
 def _ledger_line(entry: schemas.LedgerEntry) -> Text:
@@ -237,12 +237,6 @@ def _ledger_line(entry: schemas.LedgerEntry) -> Text:
         else ""
     )
     return Text.assemble(safe_text.line(entry.step, 80), safe_text.line(amount, 80), ": ", (label, color), compensation)
-
-
-def amount_at_risk(amount: schemas.AmountAtRisk) -> str:
-    """Formats ``50.00 EUR certain, 0 EUR possible``."""
-    currency = safe_text.line(amount.currency, 20)
-    return f"{amount.certain} {currency} certain, {amount.possible} {currency} possible"
 
 
 def _evidence(verdict: schemas.Verdict | None) -> list[RenderableType]:

@@ -39,7 +39,7 @@ class Triage:
 
 
 def triage(sagas: schemas.Sagas, flows: schemas.Flows | None, incidents: schemas.Incidents | None = None) -> Triage:
-    """Sorts what needs attention: by reason, then by the certain amount at risk, then by time without progress.
+    """Sorts what needs attention: by reason, by the certain and the possible amount at risk, by time without progress.
 
     `sagas` are those outside the incidents of several sagas.
     """
@@ -59,9 +59,10 @@ def triage(sagas: schemas.Sagas, flows: schemas.Flows | None, incidents: schemas
     )
 
 
-def _urgency(saga: schemas.SagaSummary) -> tuple[int, Decimal, datetime]:
-    certain = max((to_decimal(amount.certain) for amount in saga.amount_at_risk), default=Decimal(0))
-    return severity(saga.attention), -certain, saga.since or saga.started_at
+def _urgency(saga: schemas.SagaSummary) -> tuple[int, Decimal, Decimal, datetime]:
+    at_risk = [(to_decimal(amount.certain), to_decimal(amount.possible)) for amount in saga.amount_at_risk]
+    certain, possible = max(at_risk, default=(Decimal(0), Decimal(0)))
+    return severity(saga.attention), -certain, -possible, saga.since or saga.started_at
 
 
 def _title(count: int, has_more: bool) -> str:

@@ -66,8 +66,8 @@ CLAIMS = {
     r"^EUR (\S+) was charged, and it is not known whether the refund was made$": (LedgerState.COMPENSATION_UNKNOWN,),
     r"^any charge of EUR (\S+) was refunded$": (LedgerState.COMPENSATED,),
     r"^it is not known(?: yet)? whether EUR (\S+) was charged$": (LedgerState.UNKNOWN,),
-    r"^EUR (\S+) was not charged$": (LedgerState.NOT_DONE,),
-    r"^no charge of EUR (\S+) is recorded(?: so far)?$": (LedgerState.NOT_SEEN,),
+    r"^(?:a further )?EUR (\S+) was not charged$": (LedgerState.NOT_DONE,),
+    r"^no charge of (?:a further )?EUR (\S+) is recorded(?: so far)?$": (LedgerState.NOT_SEEN,),
 }
 """What each clause about an amount claims: the sum of the steps in these states."""
 
@@ -180,6 +180,13 @@ def test_a_double_execution_is_in_the_customer_line_too() -> None:
     done = saga(Status.COMPLETED, line(0, LedgerState.COMMITTED, AMOUNTS[0]), amount=AMOUNTS[0])
     answer = customer_line(done, Phase.FORWARD)
     assert answer == "The payment of EUR 10.00 was completed; a charge may have been made twice."
+
+
+def test_what_was_charged_is_told_apart_from_what_was_not() -> None:
+    lines = line(0, LedgerState.COMMITTED, AMOUNTS[0]), line(0, LedgerState.NOT_SEEN, AMOUNTS[0])
+    assert customer_line(saga(Status.RUNNING, *lines)) == (
+        "The payment is not finished; EUR 10.00 was charged; no charge of a further EUR 10.00 is recorded so far."
+    )
 
 
 def test_an_unknown_refund_is_no_unknown_charge() -> None:

@@ -41,7 +41,7 @@ STEPS
 
 COMMITTED AND COMPENSATED
 wallet.debit, 50.00 EUR: committed; wallet.refund compensates it
-Amount at risk: 50.00 EUR certain, 0.00 EUR possible.
+Amount at risk: 50.00 EUR committed.
 
 EVIDENCE
 14:02:11.000  ledger-7f9c started ledger.record (attempt 1)

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer
 
+from sagascope_collector import safe_text
 from sagascope_collector.attention_codes import AttentionCode as AttentionCode
 from sagascope_collector.errors import SagascopeError
 
@@ -48,11 +49,23 @@ Parts = list[TextPart | TimePart]
 
 
 class AmountAtRisk(Wire):
-    """The amount at risk in one currency, as decimal strings."""
+    """The amount at risk in one currency, as decimal strings.
+
+    `certain` is the sum that steps report that are committed and not compensated. `possible` is the most that may be at
+    risk in addition: what steps with an unknown outcome report; the saga's own amount, if no step at risk reports any.
+    """
 
     currency: str
     certain: str
     possible: str
+
+    @property
+    def text(self) -> str:
+        """``50.00 EUR committed``, ``up to 20.00 EUR``, or both: ``50.00 EUR committed, up to 20.00 EUR more``."""
+        certain, possible = (safe_text.line(f"{each} {self.currency}", 80) for each in (self.certain, self.possible))
+        if not float(self.possible):
+            return f"{certain} committed"
+        return f"{certain} committed, up to {possible} more" if float(self.certain) else f"up to {possible}"
 
 
 PROBLEM_TYPES = "https://sagascope.dev/problems/"
