@@ -10,6 +10,10 @@ from sagascope_collector.records import BridgeState, Heartbeat, Instance, Listin
 SETTLED_AFTER_NS: Final = 10 * NANOSECONDS_PER_SECOND
 """A span absent from a list has ended if the list is this much older than the latest."""
 
+LIVE_TOLERANCE_NS: Final = NANOSECONDS_PER_SECOND
+"""Nanoseconds by which the time between two heartbeats may differ from the time between their receipts, if both were
+delivered at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class Beat:
@@ -24,6 +28,7 @@ class Beat:
     dropped: int = 0
     final: bool = False
     following: BridgeState | None = None
+    received_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +53,12 @@ class KnownInstance:
     parts_seen: frozenset[int] = frozenset()
     past: tuple[Listing, ...] = ()
     """Complete lists before `beat`, oldest first: the first of each second in `SETTLED_AFTER_NS`, and one older."""
+    lag: int | None = None
+    """As in `records.Instance`."""
 
     def instance(self) -> Instance:
         """Returns the process as the rest of the collector uses it."""
-        return Instance(self.process, self.first_seen, self.last_seen, self._heartbeat(), self._earlier())
+        return Instance(self.process, self.first_seen, self.last_seen, self._heartbeat(), self._earlier(), self.lag)
 
     def _earlier(self) -> Listing | None:
         if self.beat is None or not self.past or self.past[0].at > self.beat.at - SETTLED_AFTER_NS:
@@ -117,7 +124,19 @@ def _reported(known: KnownInstance, beat: Beat) -> KnownInstance:
     if (beat.at, beat.sequence) <= (current.at, current.sequence):
         return _remember(known, beat, complete=beat.parts == 1)
     known = _remember(known, current, complete=len(known.parts_seen) >= current.parts, latest=beat.at)
-    return replace(known, beat=beat, parts_seen=frozenset({beat.part}))
+    lag = _lag(current, beat)
+    return replace(known, beat=beat, parts_seen=frozenset({beat.part}), lag=known.lag if lag is None else lag)
+
+
+def _lag(earlier: Beat, later: Beat) -> int | None:
+    """The lag of two heartbeats; None if one was delivered late, so that their receipts prove nothing.
+
+    What was stored up and arrives together, such as an import, was not received as it was sent.
+    """
+    sent, received = later.at - earlier.at, later.received_at - earlier.received_at
+    if not earlier.received_at or abs(received - sent) > LIVE_TOLERANCE_NS or received < LIVE_TOLERANCE_NS:
+        return None
+    return max(min(earlier.received_at - earlier.at, later.received_at - later.at), 0)
 
 
 def _remember(known: KnownInstance, beat: Beat, *, complete: bool, latest: int = 0) -> KnownInstance:

@@ -228,6 +228,17 @@ class Instance:
     heartbeat: Heartbeat | None
     earlier: Listing | None = None
     """The latest complete list at least 10 s older than `heartbeat`: an announced span that it lacks has ended."""
+    lag: int | None = None
+    """Nanoseconds between its heartbeats' timestamps and their receipt, if they arrive as regularly as they are sent.
+
+    A clock that is behind, or a pipeline that delays everything, causes a lag. It is at least 0, since a report counts
+    as sent no later than it was received; None: not known.
+    """
+
+    @property
+    def reported_at(self) -> int:
+        """The time of its latest report, by the collector's clock."""
+        return max(self.last_seen, self.heartbeat.at if self.heartbeat else 0) + (self.lag or 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,7 +112,18 @@ def played(seed: int, number: int) -> Played:
     story = play(form, wrong, own)
     assembled = emit(story, damaged, own)
     ideal = assembled if damaged.label == "complete" else emit(story, COMPLETE, own)
-    return Played(number, form, wrong, damaged, story, assembled, claims(story, ideal))
+    return Played(
+        number, form, wrong, damaged, story, assembled, [_delayed(each, assembled) for each in claims(story, ideal)]
+    )
+
+
+def _delayed(claim: Claim, assembled: Telemetry) -> Claim:
+    """The claim with as much more time as the collector could not receive between the fact and the deadline."""
+    if assembled.outage is None or claim.fact >= claim.latest:
+        return claim
+    begin, end = assembled.outage
+    is_affected = claim.latest > begin and claim.fact < end
+    return replace(claim, latest=claim.latest + end - max(begin, claim.fact)) if is_affected else claim
 
 
 @cache

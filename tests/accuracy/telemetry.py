@@ -95,7 +95,15 @@ class Telemetry:
         if sent.finished <= at or sent.announced > at:
             return False
         reported = next((each for each in self._processes if each.process is sent.process), None)
-        return reported is not None and reported.is_unlisted(sent, at - GIVEN_UP_AFTER)
+        return reported is not None and reported.is_unlisted(
+            sent, at - GIVEN_UP_AFTER - self.deaf(at - GIVEN_UP_AFTER, at)
+        )
+
+    def deaf(self, begin: float, end: float) -> float:
+        """Seconds between two moments in which the collector did not receive; no deadline runs meanwhile."""
+        if self.outage is None or self.outage[1] <= begin:
+            return 0.0
+        return max(min(self.outage[1], end) - max(self.outage[0], begin), 0.0)
 
     def last_sign(self, process: Process) -> tuple[float, float] | None:
         """(when a dead process was last seen, the interval that it announced); None where it announced none."""
@@ -359,7 +367,21 @@ class _Reported:
             listed, _, listed_came = self._beat(earlier)
             listing = Listing(self._at(listed, listed_came), self._open(listed))
         first = self._beat(0)[0]
-        return Instance(self._shown, min([self._at(first, first), *seen]), max([records, *seen]), beat, listing)
+        seen += [self._at(first, first), records]
+        return Instance(self._shown, min(seen), max(seen), beat, listing, self._lag(at, latest))
+
+    def _lag(self, at: float, latest: int) -> int | None:
+        """How much later than they are dated its heartbeats come; None where no two came as they were sent."""
+        came = [beat for place in range(max(latest - 8, 0), latest + 1) if (beat := self._beat(place))[2] <= at]
+        for (sent, _, first), (again, _, second) in itertools.pairwise(reversed(came)):
+            apart = self._at(sent, first) - self._at(again, second)
+            if abs((first - second) * SECOND - apart) <= SECOND and first - second >= 1:
+                lags = [
+                    STARTED + round(end * SECOND) - self._at(start, end)
+                    for start, end in ((sent, first), (again, second))
+                ]
+                return max(min(lags), 0)
+        return None
 
     def _at(self, when: float, received: float) -> int:
         """A moment by the clock of the process, and never later than its record came."""

@@ -6,7 +6,8 @@ from typing import Any
 
 from sagascope import semconv
 from sagascope_collector import records
-from sagascope_collector.records import Facts, Heartbeat, Instance, Link, Listing, Log, Mark, SagaId, Scope, Span
+from sagascope_collector.observations import Beat, Observation, merge
+from sagascope_collector.records import Facts, Instance, Link, Log, Mark, SagaId, Scope, Span
 from support.telemetry import SECOND, EmittedLog, EmittedSpan, Moment, Process, Telemetry, by_label, start_attributes
 
 STARTED = 1_795_000_000 * SECOND
@@ -97,7 +98,7 @@ def span(told: EmittedSpan) -> Span:
         events=events,
         links=tuple(Link("f" * 32, "e" * 16, each) for each in told.links),
         scope=Scope("sagascope", schema_url=semconv.SCHEMA_URL) if told.process.ours else Scope(),
-        received_at=received(_ended(told)),
+        received_at=received(_ended(told) if told.arrives is None else told.arrives),
     )
 
 
@@ -139,32 +140,22 @@ def _instances(spans: list[Span], logs: Iterable[Log], beats: list[EmittedLog]) 
         )
     for record in logs:
         heard.setdefault(record.process, []).append(min(record.observed_at, record.received_at))
-    lists: dict[records.Process, list[Heartbeat]] = {}
+    sent: dict[records.Process, list[Beat]] = {}
     for told in beats:
-        who, beat = process(told.process), _heartbeat(told)
+        who, beat = process(told.process), _beat(told)
         heard.setdefault(who, []).append(beat.at)
-        lists.setdefault(who, []).append(beat)
-    for who, moments in heard.items():
-        latest, earlier = _latest(lists.get(who, []))
-        yield Instance(who, min(moments), max(moments), latest, earlier)
+        sent.setdefault(who, []).append(beat)
+    seen = (Observation(who, min(at), max(at), tuple(sent.get(who, ()))) for who, at in heard.items())
+    return [each.instance() for each in merge([], seen)]
 
 
-def _latest(beats: list[Heartbeat]) -> tuple[Heartbeat | None, Listing | None]:
-    if not beats:
-        return None, None
-    ordered = sorted(beats, key=lambda beat: (beat.at, beat.sequence))
-    settled = [beat for beat in ordered if beat.at <= ordered[-1].at - 10 * SECOND]
-    return ordered[-1], Listing(settled[-1].at, settled[-1].open_spans) if settled else None
-
-
-def _heartbeat(told: EmittedLog) -> Heartbeat:
+def _beat(told: EmittedLog) -> Beat:
     said = told.attributes
-    return Heartbeat(
+    return Beat(
         at=min(moment(told.process, told.at), received(told.at)),
         interval=said[semconv.HEARTBEAT_INTERVAL],
         sequence=said[semconv.HEARTBEAT_SEQUENCE],
         open_spans=frozenset(said[semconv.HEARTBEAT_OPEN_SPANS]),
-        complete=True,
-        dropped=0,
         final=said[semconv.HEARTBEAT_FINAL],
+        received_at=received(told.at),
     )

@@ -14,8 +14,8 @@ Verbs: ``root`` (the saga's root span), ``call`` (an attempt as its caller sees 
 ``serve`` (a participant's SERVER span), ``consume`` (a CONSUMER span), ``span`` (any other span of the saga), ``log``
 (a log record), ``beats`` (heartbeats of a process). Words: ``attempt key type compensates error after timeout retry_in
 max idem amount wait waits_for reason resources pivot outcome under as trace kind``; ``exception`` (an exception event
-at the end, and no status), ``shares`` (the span has the span id of the one called so), ``event`` (the event name of a
-log record), and on the root ``plan``: a step is
+at the end, and no status), ``shares`` (the span has the span id of the one called so), ``arrives`` (when the span is
+received), ``event`` (the event name of a log record), and on the root ``plan``: a step is
 ``name/compensation?timeout``, with ``*`` behind an optional one's name.
 """
 
@@ -82,6 +82,8 @@ class EmittedSpan:
     """Of an exception event at its end, where the status stays unset."""
     shares: str = ""
     """Label of the span with whose span id it was sent."""
+    arrives: float | None = None
+    """When it is received, where that is not as soon as it ended."""
 
     @property
     def span_id(self) -> str:
@@ -207,6 +209,7 @@ class _Teller:
             salt=self._salt,
             exception=said.get("exception"),
             shares=said.get("shares", ""),
+            arrives=float(said["arrives"]) if "arrives" in said else None,
         )
         if "links" in said:
             span.links = [{semconv.SAGA_ID: each, **_step("run", name, said)} for each in said["links"].split(",")]

@@ -110,7 +110,7 @@ def fold(
     only_logged = logged_steps(
         logs, [*spans, *normalized.further_attempts], frame.closing.end if frame.closing else None
     )
-    offsets = _offsets(sent_spans, sent_logs, frame, edges)
+    offsets, delay = _offsets(sent_spans, sent_logs, frame, edges, instances)
     about = AttemptContext(
         tree,
         (lost_spans(joined, instances, now) if joined.announced else frozenset()) | normalized.lost,
@@ -128,18 +128,30 @@ def fold(
     lacks = lacks_records(spans, found, about, declared)
     may_lack = lacks or may_lack_telemetry(spans, frame, found, about, instances, now, declared)
     saga = _Assembly(key, spans, logs, frame, declared, about, found, edges, impossible, lacks, may_lack).saga()
+    saga = replace(saga, delay=delay) if delay else saga
     return (
         saga if normalized.is_unchanged else replace(saga, spans=tuple(sorted(joined.spans.values(), key=_span_order)))
     )
 
 
 def _offsets(
-    spans: Iterable[Span], logs: Iterable[Log], frame: Frame, edges: Sequence[Edge]
-) -> Mapping[ProcessKey, int]:
-    """Nanoseconds to add to each clock. Times of receipt are considered while the saga is open."""
+    spans: Iterable[Span],
+    logs: Iterable[Log],
+    frame: Frame,
+    edges: Sequence[Edge],
+    instances: Mapping[ProcessKey, Instance],
+) -> tuple[Mapping[ProcessKey, int], int]:
+    """Nanoseconds to add to each clock, and by which all is received late.
+
+    Times of receipt are considered while the saga is open.
+    """
     root = process_key(frame.roots[0].process) if frame.roots else None
     agreed = clocks.offsets(edges, root) if edges else {}
-    return agreed if frame.closing else clocks.not_after_arrival(agreed, clocks.clocks_ahead(spans, logs), root)
+    if frame.closing:
+        return agreed, 0
+    early = clocks.earliness(spans, logs)
+    lags = {key: lag for key in early if (each := instances.get(key)) and (lag := each.lag) is not None}
+    return clocks.as_received(agreed, edges, early, lags, root)
 
 
 class _Assembly:
@@ -324,6 +336,9 @@ def status_of(frame: Frame, steps: Sequence[Step]) -> Status:
     return Status.RUNNING
 
 
+LATE_DELIVERY_NS: Final = 5 * NANOSECONDS_PER_SECOND
+"""Nanoseconds by which a record may be received later than its process's heartbeats, before others may follow."""
+
 SILENT_INTERVALS: Final = 1
 """Heartbeat intervals without a report after which a process may have done unreported work."""
 
@@ -343,6 +358,7 @@ def may_lack_telemetry(
     heartbeats, which report what it could not send; while the saga is open, the process must still report.
     In addition, none of these may be missing: dropped or unsampled records, the end of a span that it no longer lists
     as open, the success of a step that an observed one depends on, or a step that a completed saga may have executed.
+    Nor may a record of the process have been received late, although its heartbeats were not: others may follow.
     """
     if not frame.roots:
         return True
@@ -356,12 +372,19 @@ def may_lack_telemetry(
         return True
     if any(is_sampled(span.trace_state) for span in spans):
         return True
-    own = [span.span_id for span in spans if not span.end and process_key(span.process) == driver]
-    if any(each in about.lost_spans or is_unlisted(each, about.announced.get(each, beat.at), beat) for each in own):
+    own = [span for span in spans if process_key(span.process) == driver]
+    if instance.lag is not None and any(_is_late(span, instance.lag) for span in own):
+        return True
+    opened = [span.span_id for span in own if not span.end]
+    if any(each in about.lost_spans or is_unlisted(each, about.announced.get(each, beat.at), beat) for each in opened):
         return True
     if frame.closing is not None and status_of(frame, steps) is Status.COMPLETED and _lacks_planned(plan, steps):
         return True
     return bool(plans.passed_failures(plan, steps))
+
+
+def _is_late(span: Span, lag: int) -> bool:
+    return 0 < span.end < span.received_at - lag - LATE_DELIVERY_NS
 
 
 def lacks_records(spans: Sequence[Span], steps: Sequence[Step], about: AttemptContext, plan: Plan) -> bool:
@@ -381,7 +404,7 @@ def reports_in_time(instance: Instance, beat: Heartbeat, now: int) -> bool:
     False after a shutdown: the process may not have reported its last calls.
     """
     promised = round((SILENT_INTERVALS * beat.interval + IN_TRANSIT_SECONDS) * NANOSECONDS_PER_SECOND)
-    return not beat.final and max(instance.last_seen, beat.at) + promised >= now
+    return not beat.final and instance.reported_at + promised >= now
 
 
 def runners(saga: Saga) -> dict[str, str]:

@@ -70,7 +70,7 @@ class Case:
         self.saga = saga
         self.instances = [instance for _, instance in sorted(processes(instances).items(), key=lambda each: each[0])]
         self.context = context
-        self.clock = EvaluationClock(context.now, context.ingest_outages)
+        self.clock = EvaluationClock(context.now, context.ingest_outages, saga.delay)
         self.liveness = Liveness(instances, self.clock, saga.offsets)
 
     @cached_property

@@ -7,7 +7,7 @@ finished sagas, also bound the skew of pairs of processes that never called each
 whether a clock is ahead of the collector's, because nothing is sent before it happens.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -303,38 +303,97 @@ class Skew:
 
 
 ARRIVAL_TOLERANCE_NS = 1_000_000_000
-"""Nanoseconds by which a clock may be ahead of the collector's without correction."""
+"""Nanoseconds by which a clock may differ from the collector's without correction."""
 
 
-def clocks_ahead(spans: Iterable[Span], logs: Iterable[Log]) -> dict[ProcessKey, int]:
-    """Returns the minimum nanoseconds by which each process's clock is ahead, beyond `ARRIVAL_TOLERANCE_NS`."""
+def earliness(spans: Iterable[Span], logs: Iterable[Log]) -> dict[ProcessKey, int]:
+    """Returns the nanoseconds by which a record of each process is dated at most after its receipt; mostly negative."""
     found: dict[ProcessKey, int] = {}
     for span in spans:
-        early = (span.end or span.start) - span.received_at
-        if early > ARRIVAL_TOLERANCE_NS and span.received_at:
-            _note(found, span, early)
+        _note(found, span, span.end or span.start)
     for log in logs:
-        early = (log.observed_at or log.at) - log.received_at
-        if early > ARRIVAL_TOLERANCE_NS and log.received_at:
-            _note(found, log, early)
+        _note(found, log, log.observed_at or log.at)
     return found
 
 
-def _note(found: dict[ProcessKey, int], record: Span | Log, early: int) -> None:
-    key = process_key(record.process)
-    found[key] = max(found.get(key, 0), early)
+def _note(found: dict[ProcessKey, int], record: Span | Log, at: int) -> None:
+    if record.received_at:
+        key, early = process_key(record.process), at - record.received_at
+        found[key] = max(found.get(key, early), early)
 
 
-def not_after_arrival(
-    offsets: Mapping[ProcessKey, int], early: Mapping[ProcessKey, int], root: ProcessKey | None
-) -> Mapping[ProcessKey, int]:
-    """Returns the offsets by which clocks agree, reduced if a record would otherwise be later than its receipt.
+def as_received(
+    agreed: Mapping[ProcessKey, int],
+    edges: Sequence[Edge],
+    early: Mapping[ProcessKey, int],
+    lags: Mapping[ProcessKey, int],
+    root: ProcessKey | None,
+) -> tuple[Mapping[ProcessKey, int], int]:
+    """Returns the offsets by which clocks agree with each other and with the collector's, and the delay.
 
-    A clock that was corrected to the root's clock is reduced with it, unless the root's clock was set back itself.
+    The delay is the lag that all processes have in common: their telemetry is received late, whatever their clocks.
+    What a process lags behind it, its clock is behind, unless a call contradicts that. Nothing is received before it
+    happened, so a record that would be is dated at its receipt.
+
+    Args:
+        agreed: The offsets by which clocks agree with each other, according to `edges`.
+        edges: The calls between the processes.
+        early: See `earliness`.
+        lags: The lags of processes that report regularly, see `records.Instance`.
+        root: The process of the root span, if it was received.
     """
-    if not early:
-        return offsets
-    back = max(early.get(root, 0) + offsets.get(root, 0), 0) if root else 0
-    set_back = {process: offset - back for process, offset in offsets.items()}
-    held = set_back | {process: min(set_back.get(process, 0), -least) for process, least in early.items()}
-    return {process: offset for process, offset in held.items() if offset}
+    known, delay = _known(early, lags)
+    if any(_contradicts_call(edge, known) for edge in edges):
+        known = {}
+    linked = {process_key(span.process) for edge in edges for span in edge}
+    shift = _shift(agreed, linked, early, known, root)
+    offsets = {process: agreed.get(process, 0) + shift for process in linked}
+    for process, offset in known.items():
+        if abs(offsets.get(process, 0) - offset) > ARRIVAL_TOLERANCE_NS:
+            offsets[process] = offset
+    for process, at in early.items():
+        if at + offsets.get(process, 0) > ARRIVAL_TOLERANCE_NS:
+            offsets[process] = _tolerated(-at)
+    return {process: offset for process, offset in offsets.items() if offset}, delay
+
+
+def _known(early: Mapping[ProcessKey, int], lags: Mapping[ProcessKey, int]) -> tuple[Mapping[ProcessKey, int], int]:
+    """The offsets of the processes whose lag is known, and the delay."""
+    if not lags:
+        return {}, 0
+    delay = max(_tolerated(min(lags.get(process, -at) for process, at in early.items())), 0)
+    return {
+        process: _tolerated(lag - delay if lag else -max(early[process], 0)) for process, lag in lags.items()
+    }, delay
+
+
+def _tolerated(offset: int) -> int:
+    return offset if abs(offset) > ARRIVAL_TOLERANCE_NS else 0
+
+
+def _shift(
+    agreed: Mapping[ProcessKey, int],
+    linked: Collection[ProcessKey],
+    early: Mapping[ProcessKey, int],
+    known: Mapping[ProcessKey, int],
+    root: ProcessKey | None,
+) -> int:
+    """Nanoseconds to add to all clocks that agree with each other, so that they agree with the collector's, too."""
+    reference = root if root in known else next((each for each in sorted(linked) if each in known), None)
+    if reference is not None:
+        return known[reference] - agreed.get(reference, 0)
+    if root is None or root not in early:
+        return 0
+    return -max(_tolerated(early[root] + agreed.get(root, 0)), 0)
+
+
+def _contradicts_call(edge: Edge, known: Mapping[ProcessKey, int]) -> bool:
+    """Whether a call started or ended before its caller's, with these offsets."""
+    parent, child = edge
+    caller, executor = process_key(parent.process), process_key(child.process)
+    if caller not in known or executor not in known:
+        return False
+    ahead = known[executor] - known[caller]
+    if child.start + ahead < parent.start - ARRIVAL_TOLERANCE_NS:
+        return True
+    return is_answered_call(parent, child) and child.end + ahead > parent.end + ARRIVAL_TOLERANCE_NS

@@ -55,22 +55,27 @@ IN_TRANSIT_SECONDS = 1.0
 class EvaluationClock:
     """Decides what is overdue, and records the next time of re-evaluation.
 
-    Time in ingest outages does not count.
+    Time in ingest outages does not count. ``delay`` is the time by which everything that is judged is received late.
     """
 
-    def __init__(self, now: int, ingest_outages: Iterable[tuple[int, int]] = ()) -> None:
+    def __init__(self, now: int, ingest_outages: Iterable[tuple[int, int]] = (), delay: int = 0) -> None:
         self.now = now
+        self._delay = delay
         self.due: int | None = None
         """The earliest requested time of re-evaluation after ``now``; None if none was requested."""
         self._ingest_outages = _merged(ingest_outages)
 
     def has_elapsed(self, start: int, seconds: float) -> bool:
         """Whether more than this many seconds have passed since ``start``, not counting ingest outages."""
-        moment = self.moment(start, seconds)
+        moment = self.moment(start, seconds) + self._delay
         if self.now > moment:
             return True
         self.reevaluate_at(moment + 1)
         return False
+
+    def at(self, received_at: int) -> int:
+        """Returns the time of an event that is received at a time."""
+        return received_at - self._delay
 
     def reevaluate_at(self, moment: int) -> None:
         """Requests a re-evaluation at a time; a time in the past has no effect."""

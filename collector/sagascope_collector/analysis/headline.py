@@ -276,7 +276,8 @@ def uncompensated(case: Case, finding: Finding) -> Text:
     """The fact of `uncompensated`."""
     left = _left(case, finding)
     if case.saga.ended_at is not None:
-        return phrase("{} at {}, but {}", ENDED_WORDS[case.saga.status], _at(case, case.saga.ended_at), left)
+        ended, why = ENDED_WORDS[case.saga.status], _why_not(case.saga)
+        return phrase("{} at {}{}, but {}", ended, _at(case, case.saga.ended_at), f": {why}" if why else "", left)
     failed = case.failing
     if failed is None:
         return phrase("No progress, and {}", left)

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from operator import attrgetter
 
 from sagascope_collector.analysis.context import Context, EvaluationClock
 from sagascope_collector.analysis.spans import ProcessKey, process_key, processes
@@ -48,11 +49,12 @@ class Liveness:
             return False
         if instance.heartbeat.final:
             return True
-        return self._clock.has_elapsed(self.last_seen_at(instance), MISSED_HEARTBEATS * instance.heartbeat.interval)
+        allowed = MISSED_HEARTBEATS * instance.heartbeat.interval
+        return self._clock.has_elapsed(max(self.last_seen_at(instance), self._clock.at(instance.reported_at)), allowed)
 
     def last_seen_at(self, instance: Instance) -> int:
         """The time of the latest report, on the saga's clock."""
-        return self.at(instance.process, _last_seen(instance))
+        return self.at(instance.process, instance.reported_at - (instance.lag or 0))
 
     def at(self, process: Process, moment: int) -> int:
         """Converts the time of a report to the saga's clock.
@@ -88,13 +90,13 @@ class Liveness:
 
 
 def must_report_by(instance: Instance | None) -> int | None:
-    """The deadline of a process's next report, on its own clock; None if it sends no heartbeats."""
+    """The deadline of a process's next report; None if it sends no heartbeats."""
     if instance is None or instance.heartbeat is None:
         return None
     if instance.heartbeat.final:
         return 0
     allowed = MISSED_HEARTBEATS * instance.heartbeat.interval
-    return _last_seen(instance) + round(allowed * NANOSECONDS_PER_SECOND)
+    return instance.reported_at + round(allowed * NANOSECONDS_PER_SECOND)
 
 
 def is_other_deadline(held: int | None, promise: int | None, now: int) -> bool:
@@ -145,25 +147,21 @@ def _outage(
     services: Mapping[str, list[Instance]], others: Mapping[str, int], context: Context, missed: float
 ) -> int | None:
     clock = EvaluationClock(context.now, context.ingest_outages)
-    latest = [max(each, key=_last_seen) for each in services.values()]
-    lost = [each for each in latest if clock.has_elapsed(_last_seen(each), missed * _interval(each))]
+    latest = [max(each, key=attrgetter("reported_at")) for each in services.values()]
+    lost = [each for each in latest if clock.has_elapsed(each.reported_at, missed * _interval(each))]
     if not lost:
         return None
-    end = max(_last_seen(each) for each in lost)
+    end = max(each.reported_at for each in lost)
     span = SIMULTANEOUS_SECONDS
     together = [
-        each for each in lost if _last_seen(each) >= end - round((span + _interval(each)) * NANOSECONDS_PER_SECOND)
+        each for each in lost if each.reported_at >= end - round((span + _interval(each)) * NANOSECONDS_PER_SECOND)
     ]
     without_heartbeats = [name for name, seen in others.items() if name not in services and seen > end]
     is_any_reporting = len(lost) < len(latest) or bool(without_heartbeats)
     number = len(latest) + len(without_heartbeats)
     is_most = 2 * len(together) > number and len(together) >= (MIN_SERVICES if is_any_reporting else 2)
-    begun = min(_last_seen(each) for each in together)
+    begun = min(each.reported_at for each in together)
     return begun if is_most and not clock.has_elapsed(end, MAX_AGE_SECONDS) else None
-
-
-def _last_seen(instance: Instance) -> int:
-    return max(instance.last_seen, instance.heartbeat.at if instance.heartbeat else 0)
 
 
 def _interval(instance: Instance) -> float:

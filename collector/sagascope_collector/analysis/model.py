@@ -363,6 +363,8 @@ class Saga:
     observed step waits for, or an attempt between two observed attempts."""
     offsets: dict[tuple[str, str], int] = field(default_factory=dict)
     """Nanoseconds to add to the clock of a process, by (service, identity); processes left out have an offset of 0."""
+    delay: int = 0
+    """Nanoseconds by which the telemetry of all its processes is received late, according to their heartbeats."""
 
     @property
     def type_label(self) -> str:

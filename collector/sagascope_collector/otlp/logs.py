@@ -83,9 +83,9 @@ class Logs:
         self._observations.see(origin.process, at, at, received_at)
         if event_name == semconv.EVENT_HEARTBEAT:
             said = anyvalue.plain(record.attributes)
-            self._observations.add_heartbeat(origin.process, beat(said, min(at, received_at)))
+            self._observations.add_heartbeat(origin.process, beat(said, at, received_at))
         elif partial and partial.interval and not partial.is_stop:
-            self._observations.add_heartbeat(origin.process, promise(partial.interval, min(at, received_at)))
+            self._observations.add_heartbeat(origin.process, promise(partial.interval, at, received_at))
         return ""
 
     def _placed(self, partial: Partial) -> Mark | None:

@@ -176,11 +176,11 @@ def _origin(fields: ScopeFields) -> Origin:
     return Origin(read_resource.process, read_resource.text, read_scope.text)
 
 
-def beat(attributes: Attributes, at: int) -> Beat:
+def beat(attributes: Attributes, at: int, received_at: int) -> Beat:
     """Reads a heartbeat; a missing or invalid attribute has no effect."""
     parts = min(count(attributes.get(semconv.HEARTBEAT_PARTS)) or 1, MAX_HEARTBEAT_PARTS)
     return Beat(
-        at=at,
+        at=min(at, received_at),
         interval=_positive(attributes.get(semconv.HEARTBEAT_INTERVAL)) or DEFAULT_HEARTBEAT_INTERVAL_SECONDS,
         sequence=count(attributes.get(semconv.HEARTBEAT_SEQUENCE)),
         open_spans=_ids(attributes.get(semconv.HEARTBEAT_OPEN_SPANS)),
@@ -189,6 +189,7 @@ def beat(attributes: Attributes, at: int) -> Beat:
         dropped=count(attributes.get(semconv.HEARTBEAT_DROPPED)),
         final=attributes.get(semconv.HEARTBEAT_FINAL) is True,
         following=_following(attributes),
+        received_at=received_at,
     )
 
 
@@ -205,12 +206,13 @@ def _following(attributes: Attributes) -> BridgeState | None:
     )
 
 
-def promise(interval: float, at: int) -> Beat:
+def promise(interval: float, at: int, received_at: int) -> Beat:
     """Returns a heartbeat for a process that announced only when it sends one open span again.
 
     It is the first of two parts, of which the second never comes: no other span is over because it is not listed.
     """
-    return Beat(at=at, interval=interval, sequence=0, open_spans=frozenset(), part=1, parts=2)
+    at = min(at, received_at)
+    return Beat(at, interval, sequence=0, open_spans=frozenset(), part=1, parts=2, received_at=received_at)
 
 
 def _positive(value: Value) -> float | None:

@@ -124,6 +124,28 @@ def test_the_report_of_a_bridge_outlives_the_collector(tmp_path: Path, *, writte
         assert said.following == BridgeState("sql", 1.0, 0)
 
 
+@pytest.mark.parametrize(
+    ("receipts", "lag"),
+    [
+        ([(0, 240.1)], None),
+        ([(0, 240.1), (5, 245.2)], 240.1),
+        ([(0, 240.1), (5, 245.2), (10, 250.05)], 240.05),
+        ([(0, 0.1), (5, 5.1)], 0.1),
+        ([(0, 300), (5, 300.1), (10, 300.2)], None),
+        ([(0, 0.1), (5, 5.1), (10, 60), (15, 60.1)], 0.1),
+        ([(0, 240), (5, 245), (249.9, 250), (254.9, 255)], 0.1),
+    ],
+    ids=["one", "behind", "later", "prompt", "import", "resent after an outage", "clock was set"],
+)
+def test_the_lag_of_heartbeats_is_known_where_they_arrive_as_they_are_sent(
+    storage: Storage, receipts: list[tuple[float, float]], lag: float | None
+) -> None:
+    for sequence, (sent, received) in enumerate(receipts):
+        record = heartbeat(sequence, at=NOON + round(sent * SECOND))
+        append(storage, logs(record), received=NOON + round(received * SECOND))
+    assert only(storage).lag == (None if lag is None else round(lag * SECOND))
+
+
 def test_the_latest_list_that_is_ten_seconds_older_is_kept(storage: Storage, put: Put) -> None:
     for count in range(5):
         put(logs(heartbeat(count, *range(count, 9), at=NOON + count * 5 * SECOND)))
