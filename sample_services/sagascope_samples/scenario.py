@@ -1,9 +1,7 @@
-"""The six services over HTTP with an orchestrator: the planted faults, the expected findings, and the player."""
+"""The six services over HTTP with an orchestrator: the planted faults, and how payments are sent."""
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -13,8 +11,8 @@ import httpx
 from sagascope_samples.calls import KEY_HEADER, Order
 from sagascope_samples.demo import scenario as demo
 from sagascope_samples.demo.addresses import Addresses
-from sagascope_samples.demo.scenario import FaultReporter, Finding, Inspector, Player, Scenario, payments
-from sagascope_samples.demo.supervisor import ProcessSpec, Supervisor, services
+from sagascope_samples.demo.scenario import Finding, Scenario, payments
+from sagascope_samples.demo.supervisor import services
 from sagascope_samples.faults import Fault, FaultKind
 
 HEADLESS_PAYMENTS: Final = 25
@@ -80,28 +78,15 @@ PLANTED_FAULTS: Final = (
 FAULT_BY_PAYMENT: Final = {planted.payment: planted for planted in PLANTED_FAULTS}
 
 
-def scenario(addresses: Addresses, folder: Path) -> Scenario:
-    """Returns the scenario."""
-    processes = services(addresses, folder)
-    urls = {name: address.url for name, address in addresses.services.items()}
-    player = partial(HttpPlayer, {service.name: service for service in processes}, urls)
-    return Scenario(PLANTED_FAULTS, HEADLESS_PAYMENTS, processes, player)
-
-
-class HttpPlayer(Player):
+class HttpScenario(Scenario):
     """Requests payments from the orchestrator, and kills a service while it works on one."""
 
-    def __init__(
-        self,
-        services: Mapping[str, ProcessSpec],
-        urls: Mapping[str, str],
-        supervisor: Supervisor,
-        inspector: Inspector,
-        report: FaultReporter,
-    ) -> None:
-        super().__init__(supervisor, inspector, report)
-        self._services = services
-        self._urls = urls
+    planted_faults = PLANTED_FAULTS
+    payments = HEADLESS_PAYMENTS
+
+    def __init__(self, addresses: Addresses, folder: Path) -> None:
+        super().__init__(services(addresses, folder))
+        self._urls = {name: address.url for name, address in addresses.services.items()}
 
     async def play(self, payments_sent: int | None = None) -> None:
         """Sends this number of payments, and plants the faults of the scenario; None sends payments without end."""
@@ -131,10 +116,10 @@ class HttpPlayer(Player):
 
     async def _kill_in_flight(self, http: httpx.AsyncClient, order: Order, planted: PlantedFault) -> None:
         """Kills a service while it works on this payment and no other, and restarts it."""
-        await self.wait_for_healthy(PLANTED_FAULTS)
+        await self.wait_for_healthy()
         await self._send_with_fault(http, order, planted)
         await self.wait_in_flight(planted.payment, planted.service)
-        service = self._services[planted.service]
+        service = next(each for each in self.services if each.name == planted.service)
         await self.supervisor.kill(service.name)
         self.supervisor.start(service)
         await self.supervisor.wait_ready(service)

