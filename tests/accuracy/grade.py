@@ -111,7 +111,7 @@ def played(seed: int, number: int) -> Played:
     own = chance.randrange(2**40)
     story = play(form, wrong, own)
     assembled = emit(story, damaged, own)
-    ideal = assembled if damaged.label == "complete" else emit(story, COMPLETE, own)
+    ideal = emit(story, COMPLETE if damaged.label == "damaged" else replace(damaged, skew={}), own)
     return Played(
         number, form, wrong, damaged, story, assembled, [_delayed(each, assembled) for each in claims(story, ideal)]
     )

@@ -314,12 +314,18 @@ def _awaited_name(case: Case) -> str | None:
 def retrying(case: Case) -> Finding | None:
     """A step keeps failing, and its next attempt is in flight or not overdue."""
     for each in deadlines.retried_rows(case):
-        if deadlines.is_overdue(case, each):
+        if deadlines.is_overdue(case, each) or _is_left_by_caller(case, each.step.attempts[-1]):
             continue
         first, service = deadlines.failed_in_a_row(each)[0].attempt, case.service_of(each.step.name)
         since = first.finished_at or first.called_at
         return Finding.of_attempt(AttentionCode.RETRYING, each, service, since, _confidence_of_retry(case, each))
     return None
+
+
+def _is_left_by_caller(case: Case, attempt: Attempt) -> bool:
+    """Whether the process that waits for this attempt, and would retry it, is lost."""
+    is_awaited = attempt.state is AttemptState.IN_FLIGHT and not attempt.views[0].end
+    return is_awaited and case.liveness.is_lost(attempt.views[0].process)
 
 
 def _confidence_of_retry(case: Case, failed: StepAttempt) -> Confidence:
