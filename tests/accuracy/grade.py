@@ -111,19 +111,28 @@ def played(seed: int, number: int) -> Played:
     own = chance.randrange(2**40)
     story = play(form, wrong, own)
     assembled = emit(story, damaged, own)
-    ideal = emit(story, COMPLETE if damaged.label == "damaged" else replace(damaged, skew={}), own)
-    return Played(
-        number, form, wrong, damaged, story, assembled, [_delayed(each, assembled) for each in claims(story, ideal)]
-    )
+    is_damaged = damaged.label == "damaged"
+    ideal = emit(story, COMPLETE if is_damaged else replace(damaged, skew={}), own)
+    right = [_delayed(each, assembled) for each in claims(story, ideal)]
+    if is_damaged:
+        known = [each for each in claims(story, assembled) if each.is_required]
+        right = [_if_known(each, known, assembled) if each.is_required else each for each in right]
+    return Played(number, form, wrong, damaged, story, assembled, right)
+
+
+def _if_known(claim: Claim, known: Sequence[Claim], assembled: Telemetry) -> Claim:
+    """A required claim, once all has come; it is not required where the records that came do not tell it."""
+    telling = [each for each in known if each.codes & claim.codes and each.steps & claim.steps]
+    if not telling:
+        return replace(claim, is_required=False)
+    return replace(claim, latest=max([claim.latest, assembled.arrivals[-1][0], *(each.latest for each in telling)]))
 
 
 def _delayed(claim: Claim, assembled: Telemetry) -> Claim:
-    """The claim with as much more time as the collector could not receive between the fact and the deadline."""
-    if assembled.outage is None or claim.fact >= claim.latest:
+    """The claim with as much more time as the collector did not receive before its deadline."""
+    if assembled.outage is None or claim.latest <= assembled.outage[0]:
         return claim
-    begin, end = assembled.outage
-    is_affected = claim.latest > begin and claim.fact < end
-    return replace(claim, latest=claim.latest + end - max(begin, claim.fact)) if is_affected else claim
+    return replace(claim, latest=claim.latest + assembled.outage[1] - assembled.outage[0])
 
 
 @cache

@@ -105,8 +105,11 @@ class Telemetry:
             return 0.0
         return max(min(self.outage[1], end) - max(self.outage[0], begin), 0.0)
 
-    def last_sign(self, process: Process) -> tuple[float, float] | None:
-        """(when a dead process was last seen, the interval that it announced); None where it announced none."""
+    def last_sign(self, process: Process) -> tuple[float, float, bool] | None:
+        """(when a dead process was last seen, the interval that it announced, whether it reported its shutdown).
+
+        None where it announced no interval.
+        """
         reported = next((each for each in self._processes if each.process is process), None)
         return reported.last_sign() if reported is not None else None
 
@@ -333,14 +336,14 @@ class _Reported:
             if each.finished < inf:
                 yield each.finished, [self._at(each.start, each.finished), self._at(each.end, each.finished)]
 
-    def last_sign(self) -> tuple[float, float] | None:
+    def last_sign(self) -> tuple[float, float, bool] | None:
         latest = None if self.process.dies == inf else self._latest(inf)
         if latest is None:
             return None
         at, interval, _ = self._beat(latest)
         shown = [each.end for each in self._spans if each.finished < inf]
         shown += [each.start + ANNOUNCED_AFTER for each in self._spans if each.announced < inf]
-        return max([at, *shown]), interval
+        return max([at, *shown]), interval, self._is_final(at)
 
     def is_unlisted(self, sent: Sent, at: float) -> bool:
         latest = self._latest(at)
@@ -359,8 +362,7 @@ class _Reported:
             return Instance(self._shown, min(seen), max(seen), None) if seen else None
         last, interval, came = self._beat(latest)
         records = self._at(last, came)
-        is_final = self.process.reports_shutdown and last == self.process.dies
-        beat = Heartbeat(records, interval, latest + 1, self._open(last), True, 0, is_final)
+        beat = Heartbeat(records, interval, latest + 1, self._open(last), True, 0, self._is_final(last))
         earlier = self._latest(at, last - LISTED_BEFORE)
         listing = None
         if earlier is not None:
@@ -387,6 +389,9 @@ class _Reported:
         """A moment by the clock of the process, and never later than its record came."""
         return min(moment(self.process, when, self._damage), STARTED + round(received * SECOND))
 
+    def _is_final(self, at: float) -> bool:
+        return self.process.reports_shutdown and at == self.process.dies
+
     def _open(self, at: float) -> frozenset[str]:
         if not self._opened:
             return NOTHING_OPEN
@@ -398,7 +403,7 @@ class _Reported:
             return None
         until = min(at, before, HORIZON_SECONDS)
         place = self._place(until) if self.process.is_busy else self._made(until)
-        while place >= 0 and self._beat(place)[2] > at:
+        while place >= 0 and not self._beat(place)[2] <= min(at, HORIZON_SECONDS):
             place -= 1
         return place if place >= 0 else None
 

@@ -10,7 +10,7 @@ from math import inf
 
 from accuracy.shapes import Step
 from accuracy.telemetry import Telemetry
-from accuracy.world import RESET, TIMED_OUT, Story, Work
+from accuracy.world import RESET, TIMED_OUT, Process, Story, Work
 
 IN_TRANSIT_SECONDS = 1.0
 """Seconds that a record may be under way before anything counts as missing."""
@@ -370,14 +370,12 @@ class _Truth:
             default=None,
         )
 
-    def _lost_at(self, process: object) -> float | None:
-        sign = self.assembled.last_sign(process)  # type: ignore[arg-type]
+    def _lost_at(self, process: Process) -> float | None:
+        sign = self.assembled.last_sign(process)
         if sign is None:
             return None
-        boss = process
-        if getattr(boss, "reports_shutdown", False):
-            return float(boss.dies) + 0.3  # type: ignore[attr-defined]
-        return sign[0] + MISSED_INTERVALS * sign[1]
+        at, interval, is_final = sign
+        return process.dies + 0.3 if is_final else at + MISSED_INTERVALS * interval
 
     def _boss_lost(self) -> Iterator[Claim]:
         boss = self.story.boss
