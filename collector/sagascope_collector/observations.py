@@ -29,6 +29,8 @@ class Beat:
     final: bool = False
     following: BridgeState | None = None
     received_at: int = 0
+    ahead: int = 0
+    """Nanoseconds by which it is dated after its receipt; ``at`` is its receipt then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +135,10 @@ def _lag(earlier: Beat, later: Beat) -> int | None:
 
     What was stored up and arrives together, such as an import, was not received as it was sent.
     """
-    sent, received = later.at - earlier.at, later.received_at - earlier.received_at
-    if not earlier.received_at or abs(received - sent) > LIVE_TOLERANCE_NS or received < LIVE_TOLERANCE_NS:
-        return None
-    return max(min(earlier.received_at - earlier.at, later.received_at - later.at), 0)
+    lags = [each.received_at - each.at - each.ahead for each in (earlier, later)]
+    is_apart = later.received_at - earlier.received_at >= LIVE_TOLERANCE_NS
+    is_live = earlier.received_at > 0 and is_apart and abs(lags[0] - lags[1]) <= LIVE_TOLERANCE_NS
+    return min(lags) if is_live else None
 
 
 def _remember(known: KnownInstance, beat: Beat, *, complete: bool, latest: int = 0) -> KnownInstance:

@@ -231,14 +231,19 @@ class Instance:
     lag: int | None = None
     """Nanoseconds between its heartbeats' timestamps and their receipt, if they arrive as regularly as they are sent.
 
-    A clock that is behind, or a pipeline that delays everything, causes a lag. It is at least 0, since a report counts
-    as sent no later than it was received; None: not known.
+    A clock that is behind, or a pipeline that delays everything, causes a lag; of a clock that is ahead it is negative.
+    None: not known.
     """
 
     @property
     def reported_at(self) -> int:
         """The time of its latest report, by the collector's clock."""
-        return max(self.last_seen, self.heartbeat.at if self.heartbeat else 0) + (self.lag or 0)
+        return max(self.last_seen, self.heartbeat.at if self.heartbeat else 0) + self.behind
+
+    @property
+    def behind(self) -> int:
+        """Nanoseconds to add to the times of its reports, none of which counts as sent after its receipt."""
+        return max(self.lag or 0, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -375,14 +375,12 @@ class _Reported:
     def _lag(self, at: float, latest: int) -> int | None:
         """How much later than they are dated its heartbeats come; None where no two came as they were sent."""
         came = [beat for place in range(max(latest - 8, 0), latest + 1) if (beat := self._beat(place))[2] <= at]
-        for (sent, _, first), (again, _, second) in itertools.pairwise(reversed(came)):
-            apart = self._at(sent, first) - self._at(again, second)
-            if abs((first - second) * SECOND - apart) <= SECOND and first - second >= 1:
-                lags = [
-                    STARTED + round(end * SECOND) - self._at(start, end)
-                    for start, end in ((sent, first), (again, second))
-                ]
-                return max(min(lags), 0)
+        lags = [STARTED + round(end * SECOND) - moment(self.process, sent, self._damage) for sent, _, end in came]
+        for (lag, (_, _, end)), (before, (_, _, earlier)) in itertools.pairwise(
+            zip(lags[::-1], came[::-1], strict=True)
+        ):
+            if abs(lag - before) <= SECOND and end - earlier >= 1:
+                return min(lag, before)
         return None
 
     def _at(self, when: float, received: float) -> int:

@@ -158,4 +158,5 @@ def _beat(told: EmittedLog) -> Beat:
         open_spans=frozenset(said[semconv.HEARTBEAT_OPEN_SPANS]),
         final=said[semconv.HEARTBEAT_FINAL],
         received_at=received(told.at),
+        ahead=max(moment(told.process, told.at) - received(told.at), 0),
     )

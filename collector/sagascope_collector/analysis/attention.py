@@ -79,4 +79,4 @@ def _await_final_spans(case: Case) -> None:
         ):
             continue
         if is_unlisted(span.span_id, announced_at, instance.heartbeat):
-            case.clock.reevaluate_at(instance.heartbeat.at + (instance.lag or 0) + FINAL_SPAN_GRACE_NS)
+            case.clock.reevaluate_at(instance.heartbeat.at + instance.behind + FINAL_SPAN_GRACE_NS)

@@ -362,9 +362,7 @@ def _known(early: Mapping[ProcessKey, int], lags: Mapping[ProcessKey, int]) -> t
     if not lags:
         return {}, 0
     delay = max(_tolerated(min(lags.get(process, -at) for process, at in early.items())), 0)
-    return {
-        process: _tolerated(lag - delay if lag else -max(early[process], 0)) for process, lag in lags.items()
-    }, delay
+    return {process: _tolerated(lag - delay) for process, lag in lags.items()}, delay
 
 
 def _tolerated(offset: int) -> int:

@@ -54,7 +54,7 @@ class Liveness:
 
     def last_seen_at(self, instance: Instance) -> int:
         """The time of the latest report, on the saga's clock."""
-        return self.at(instance.process, instance.reported_at - (instance.lag or 0))
+        return self.at(instance.process, instance.reported_at - instance.behind)
 
     def at(self, process: Process, moment: int) -> int:
         """Converts the time of a report to the saga's clock.

@@ -199,7 +199,7 @@ def _is_lost_span(span: Span, announced_at: int, instances: Mapping[ProcessKey, 
         return False
     if is_unlisted(span.span_id, announced_at, instance.earlier):
         return True
-    waited = max(now, instance.reported_at) - instance.heartbeat.at - (instance.lag or 0)
+    waited = max(now, instance.reported_at) - instance.heartbeat.at - instance.behind
     return waited >= FINAL_SPAN_GRACE_NS and is_unlisted(span.span_id, announced_at, instance.heartbeat)
 
 

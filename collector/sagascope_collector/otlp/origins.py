@@ -190,6 +190,7 @@ def beat(attributes: Attributes, at: int, received_at: int) -> Beat:
         final=attributes.get(semconv.HEARTBEAT_FINAL) is True,
         following=_following(attributes),
         received_at=received_at,
+        ahead=max(at - received_at, 0),
     )
 
 
@@ -211,8 +212,16 @@ def promise(interval: float, at: int, received_at: int) -> Beat:
 
     It is the first of two parts, of which the second never comes: no other span is over because it is not listed.
     """
-    at = min(at, received_at)
-    return Beat(at, interval, sequence=0, open_spans=frozenset(), part=1, parts=2, received_at=received_at)
+    return Beat(
+        min(at, received_at),
+        interval,
+        sequence=0,
+        open_spans=frozenset(),
+        part=1,
+        parts=2,
+        received_at=received_at,
+        ahead=max(at - received_at, 0),
+    )
 
 
 def _positive(value: Value) -> float | None:
