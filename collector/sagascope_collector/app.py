@@ -26,13 +26,13 @@ from sagascope_collector.client.hosts import KnownHosts
 from sagascope_collector.configuration import Configuration
 from sagascope_collector.errors import PortTaken
 from sagascope_collector.health import IngestOutages, LivenessRecorder, ProcessHealth
-from sagascope_collector.http_server import Server, address_of, listen, port_taken, server
+from sagascope_collector.http_server import Server, address_of, listen, max_connections, port_taken, server
 from sagascope_collector.incidents import FailureRates, Incidents
 from sagascope_collector.ingest import Ingest, Limits
 from sagascope_collector.metrics import Counters, Exposition, with_metrics
 from sagascope_collector.otlp import OtlpGrpc, OtlpHttp, decode
+from sagascope_collector.otlp.budget import Budget
 from sagascope_collector.otlp.grpc import bind
-from sagascope_collector.otlp.http import Budget
 from sagascope_collector.periodic import Maintenance
 from sagascope_collector.projection import BaselineLearner, Projection, SystemState
 from sagascope_collector.settings import Address, Settings
@@ -118,8 +118,9 @@ class Collector:
         Raises:
             PortTaken: an address is in use; nothing was started.
         """
-        ports = self._take_ports()
-        http, api = self._servers()
+        budget, connections = Budget(self._settings.queue_bytes), max_connections()
+        ports = self._take_ports(budget, connections)
+        http, api = self._servers(budget, connections)
         self._ingest.start()
         self._projection.start()
         self._incidents.start()
@@ -188,11 +189,12 @@ class Collector:
             stuck=self._system_state.stuck,
         )
 
-    def _take_ports(self) -> _Ports:
+    def _take_ports(self, budget: Budget, connections: int) -> _Ports:
         settings = self._settings
-        server = OtlpGrpc(self._ingest, self._clock, self._configuration.tokens, self._counters.refused).server(
-            max_bytes=settings.max_request_bytes
+        receiver = OtlpGrpc(
+            self._ingest, self._clock, budget=budget, tokens=self._configuration.tokens, refused=self._counters.refused
         )
+        server = receiver.server(max_bytes=settings.max_request_bytes, max_connections=connections)
         try:
             port = bind(server, *settings.otlp_grpc, self._configuration.tls)
         except PortTaken as error:
@@ -204,9 +206,8 @@ class Collector:
             api=listen(settings.api, "--api"),
         )
 
-    def _servers(self) -> tuple[Server, ...]:
+    def _servers(self, budget: Budget, connections: int) -> tuple[Server, ...]:
         settings = self._settings
-        budget = Budget(settings.queue_bytes)
         http = OtlpHttp(
             self._ingest,
             self._clock,
@@ -245,7 +246,9 @@ class Collector:
             protected_from_pages(sharing(http, settings.cors_origin), hosts),
             protected(sharing(api, settings.cors_origin), hosts),
         )
-        return tuple(server(each, drain_seconds=DRAIN_SECONDS, tls=tls) for each in applications)
+        return tuple(
+            server(each, drain_seconds=DRAIN_SECONDS, tls=tls, connections=connections) for each in applications
+        )
 
     def _announce(self, addresses: dict[str, str], announce: cli.Announce) -> None:
         if self._settings.log_format is logging_setup.Format.JSON:

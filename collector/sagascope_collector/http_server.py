@@ -2,9 +2,15 @@
 
 import asyncio
 import errno
+import logging
+import math
+import resource
 import socket
+import time
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 import uvicorn
@@ -58,11 +64,43 @@ HEAD_TIMEOUT_SECONDS: Final = 10.0
 """A connection is closed if a complete request head does not arrive in this time."""
 
 MAX_HEAD_BYTES: Final = 64 * 1024
+"""Bytes that a head may have, and what is between two parts of a body: sizes, extensions and trailers of chunks."""
+
+BODY_TIMEOUT_SECONDS: Final = 70.0
+"""A connection is closed if a complete body does not arrive in this time. Applications answer earlier, if they wait."""
+
+ANSWER_TIMEOUT_SECONDS: Final = 300.0
+"""A connection is closed if its client does not read in this time what was sent."""
+
+MAX_UNREAD_BYTES: Final = 128 * 1024 * 1024
+"""Answers that clients have not read yet, in total; beyond it, the client that has waited longest is closed."""
 
 KEEP_ALIVE_SECONDS: Final = 75
 """The lifetime of an idle connection: exporters send every 5 to 60 s."""
 
+MAX_CONNECTIONS: Final = 10_000
+
+RESERVED_FILES: Final = 256
+"""File descriptors for the database and for everything else that is no incoming connection."""
+
+LISTENERS: Final = 3
+
+LOG_INTERVAL_SECONDS: Final = 60.0
+"""The minimum time between two log lines about too many connections."""
+
 HEAD_TOO_LONG: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\n\r\n"
+
+_log: Final = logging.getLogger(__name__)
+
+
+def max_connections() -> int:
+    """Returns the number of connections that each listener may have, and raises the process's limit of files to it."""
+    files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = LISTENERS * MAX_CONNECTIONS + RESERVED_FILES
+    if files < wanted:
+        files = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, most))
+    return max(1, min(MAX_CONNECTIONS, (files - RESERVED_FILES) // LISTENERS))
 
 
 class Server(uvicorn.Server):
@@ -74,11 +112,13 @@ class Server(uvicorn.Server):
         yield
 
 
-def server(application: Any, *, drain_seconds: float, tls: dict[str, Any] | None = None) -> Server:
+def server(
+    application: Any, *, drain_seconds: float, tls: dict[str, Any] | None = None, connections: int = MAX_CONNECTIONS
+) -> Server:
     """Returns a server for an ASGI application; `tls` are uvicorn's ``ssl_*`` settings."""
     config = uvicorn.Config(
         application,
-        http=LimitedHeadProtocol,
+        http=partial(LimitedProtocol, open_connections=Connections(connections)),  # type: ignore[arg-type]
         ws="none",
         lifespan="off",
         log_config=None,
@@ -92,47 +132,161 @@ def server(application: Any, *, drain_seconds: float, tls: dict[str, Any] | None
     return Server(config)
 
 
-class LimitedHeadProtocol(HttpToolsProtocol):
-    """Limits the time and size of a request's head, which uvicorn does not. Applications limit bodies."""
+class Connections:
+    """The connections of one server. Where there are too many, one without a request is closed."""
 
-    _head_timer: asyncio.TimerHandle | None = None
-    _head_bytes = 0
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._number = 0
+        self._idle: OrderedDict[LimitedProtocol, None] = OrderedDict()
+        """Connections without a request, from the one that has waited longest."""
+        self._unread: OrderedDict[LimitedProtocol, None] = OrderedDict()
+        """Connections with an answer that is not read, from the one that has waited longest."""
+        self._logged_at = -math.inf
+
+    def opened(self, connection: "LimitedProtocol") -> None:
+        """Counts a connection; beyond the limit, closes the longest idle one, else the new one."""
+        self._number += 1
+        if self._number > self._limit:
+            (self._idle.popitem(last=False)[0] if self._idle else connection).abort()
+            if (now := time.monotonic()) - self._logged_at > LOG_INTERVAL_SECONDS:
+                self._logged_at = now
+                _log.warning("More than %d connections are open; idle ones are closed.", self._limit)
+        self._idle[connection] = None
+
+    def busy(self, connection: "LimitedProtocol") -> None:
+        """Notes that a request begins."""
+        self._idle.pop(connection, None)
+
+    def idle(self, connection: "LimitedProtocol") -> None:
+        """Notes that a request has ended."""
+        self._idle[connection] = None
+
+    def unread(self, connection: "LimitedProtocol") -> None:
+        """Notes that a client does not read its answer."""
+        self._unread[connection] = None
+        while sum(each.unread_bytes() for each in self._unread) > MAX_UNREAD_BYTES:
+            self._unread.popitem(last=False)[0].abort()
+
+    def read(self, connection: "LimitedProtocol") -> None:
+        """Notes that a client has read its answer."""
+        self._unread.pop(connection, None)
+
+    def closed(self, connection: "LimitedProtocol") -> None:
+        """Forgets a connection."""
+        self._number -= 1
+        self._idle.pop(connection, None)
+        self._unread.pop(connection, None)
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """Limits what uvicorn does not: connections, the size and time of a request, the time of reading its answer.
+
+    Timers exist only for what does not arrive, or leave, at once.
+    """
+
+    def __init__(self, *args: Any, open_connections: Connections, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._open_connections = open_connections
+        self._arriving_timer: asyncio.TimerHandle | None = None
+        self._leaving_timer: asyncio.TimerHandle | None = None
+        self._is_arriving = self._is_in_head = True
+        self._head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Starts the timer of the first head."""
         super().connection_made(transport)
-        self._start_head_timer()
+        self._arriving_timer = self.loop.call_later(HEAD_TIMEOUT_SECONDS, self.abort)
+        self._open_connections.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stops the timer."""
-        self._stop_head_timer()
+        """Stops the timers."""
+        self._open_connections.closed(self)
+        for timer in (self._arriving_timer, self._leaving_timer):
+            if timer:
+                timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Counts the bytes of an incomplete head."""
-        if self._head_timer:
-            self._head_bytes += len(data)
+        """Counts the bytes that are not part of a body, and starts a timer if more of a request must follow."""
+        self._head_bytes += len(data)
         super().data_received(data)
-        if self._head_timer and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-            self.transport.write(HEAD_TOO_LONG)
+        if self.transport.is_closing():
+            self._end_soon()
+        elif not self._is_arriving:
+            self._stop_arriving_timer()
+        elif self._head_bytes > MAX_HEAD_BYTES:
+            if self._is_in_head:
+                self.transport.write(HEAD_TOO_LONG)
             self.transport.close()
+            self._end_soon()
+        elif self._arriving_timer is None:
+            seconds = HEAD_TIMEOUT_SECONDS if self._is_in_head else BODY_TIMEOUT_SECONDS
+            self._arriving_timer = self.loop.call_later(seconds, self.abort)
 
     def on_message_begin(self) -> None:
-        """Starts the timer of a further request on the connection."""
+        """Notes that a head arrives."""
         super().on_message_begin()
-        if self._head_timer is None:
-            self._start_head_timer()
+        self._is_arriving = self._is_in_head = True
+        self._head_bytes = 0
 
     def on_headers_complete(self) -> None:
-        """Stops the timer."""
-        self._stop_head_timer()
+        """Notes that a body arrives."""
+        self._is_in_head = False
+        self._stop_arriving_timer()
+        self._open_connections.busy(self)
         super().on_headers_complete()
 
-    def _start_head_timer(self) -> None:
+    def on_body(self, body: bytes) -> None:
+        """Notes that the body goes on."""
         self._head_bytes = 0
-        self._head_timer = self.loop.call_later(HEAD_TIMEOUT_SECONDS, self.transport.close)
+        super().on_body(body)
 
-    def _stop_head_timer(self) -> None:
-        if self._head_timer:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def on_message_complete(self) -> None:
+        """Notes that the request is complete."""
+        self._is_arriving = False
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Notes that the answer was written."""
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._end_soon()
+        elif not self.pipeline:
+            self._open_connections.idle(self)
+
+    def pause_writing(self) -> None:
+        """Starts the timer of an answer that the client does not read."""
+        super().pause_writing()
+        self._end_soon()
+        self._open_connections.unread(self)
+
+    def resume_writing(self) -> None:
+        """Stops the timer."""
+        super().resume_writing()
+        self._open_connections.read(self)
+        if self._leaving_timer and not self.transport.is_closing():
+            self._leaving_timer.cancel()
+            self._leaving_timer = None
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Closes an idle connection, also if its client has not read all answers."""
+        super().timeout_keep_alive_handler()
+        self._end_soon()
+
+    def abort(self) -> None:
+        """Closes the connection at once."""
+        self.transport.abort()
+
+    def unread_bytes(self) -> int:
+        """Returns the size of what the client has not read."""
+        return self.transport.get_write_buffer_size()
+
+    def _end_soon(self) -> None:
+        if self._leaving_timer is None:
+            self._leaving_timer = self.loop.call_later(ANSWER_TIMEOUT_SECONDS, self.abort)
+
+    def _stop_arriving_timer(self) -> None:
+        if self._arriving_timer:
+            self._arriving_timer.cancel()
+            self._arriving_timer = None

@@ -15,8 +15,8 @@ from sagascope_collector.errors import CannotStart, PortTaken, SagascopeError, U
 from sagascope_collector.http_server import address_of, listen, port_taken, server
 from sagascope_collector.ingest import Encoding, Payload, Receipt, Signal
 from sagascope_collector.otlp import OtlpGrpc, OtlpHttp
+from sagascope_collector.otlp.budget import Budget
 from sagascope_collector.otlp.grpc import bind
-from sagascope_collector.otlp.http import Budget
 from sagascope_collector.settings import MEBIBYTE, Address
 
 MAX_REQUEST_BYTES: Final = 64 * MEBIBYTE
@@ -119,13 +119,14 @@ class _Listener:
 
 
 async def _listen(listener: _Listener, options: ListenOptions, announce: Announce) -> None:
-    grpc_server = OtlpGrpc(listener, time.time_ns).server(max_bytes=MAX_REQUEST_BYTES)
+    budget = Budget(MAX_REQUEST_BYTES)
+    grpc_server = OtlpGrpc(listener, time.time_ns, budget=budget).server(max_bytes=MAX_REQUEST_BYTES)
     try:
         grpc_port = bind(grpc_server, *options.otlp_grpc)
     except PortTaken as error:
         raise port_taken(options.otlp_grpc, "--otlp-grpc") from error
     socket = listen(options.otlp_http, "--otlp-http")
-    application = OtlpHttp(listener, time.time_ns, max_bytes=MAX_REQUEST_BYTES, budget=Budget(MAX_REQUEST_BYTES))
+    application = OtlpHttp(listener, time.time_ns, max_bytes=MAX_REQUEST_BYTES, budget=budget)
     http_server = server(application, drain_seconds=DRAIN_SECONDS)
     await grpc_server.start()
     serving = asyncio.create_task(http_server.serve([socket]))

@@ -24,7 +24,8 @@ from sagascope_collector.access import CHALLENGE
 from sagascope_collector.errors import Overloaded, Refused, SagascopeError, TooLarge, Unauthenticated, Unavailable
 from sagascope_collector.ingest import Encoding, Payload, PayloadSink, Receipt, Signal
 from sagascope_collector.otlp import large_requests
-from sagascope_collector.otlp.decode import prepare
+from sagascope_collector.otlp.budget import Budget, Lease
+from sagascope_collector.otlp.decode import Prepared, prepare
 
 NO_METRICS: Final = "Sagascope does not keep metrics; none of these were stored."
 
@@ -162,19 +163,35 @@ async def answered(answer: asyncio.Future[Answer]) -> Answer:
         raise Overloaded(f"This could not be stored within {ANSWER_SECONDS:.0f} s.") from error
 
 
-async def stored(ingest: PayloadSink, payload: Payload) -> Receipt:
-    """Submits a request and waits until it is stored. A large one is checked and split beside the event loop.
+async def prepared(payload: Payload, budget: Budget, lease: Lease) -> Prepared:
+    """Checks and splits a request if it is large, one at a time and beside the event loop.
 
     Raises:
         TooLarge: it holds more than a request may.
         Undecodable: it is not OTLP.
-        Overloaded: the queue is full, or storing takes too long; a part of a large request may be stored.
     """
     if not large_requests.is_large(payload):
-        return await answered(ingest.submit(payload))
-    prepared = await asyncio.to_thread(prepare, payload)
-    receipts = await answered(asyncio.gather(*map(ingest.submit, prepared.payloads)))
-    receipts.append(prepared.receipt)
+        return Prepared([payload], Receipt())
+    async with budget.preparing:
+        lease.keep()
+        return await asyncio.to_thread(prepare, payload)
+
+
+async def stored(ingest: PayloadSink, request: Prepared) -> Receipt:
+    """Submits a request and waits until it is stored.
+
+    Raises:
+        Undecodable: it is not OTLP.
+        Overloaded: the queue is full, or storing takes too long; a part of a large request may be stored.
+    """
+    if len(request.payloads) == 1:
+        receipt = await answered(ingest.submit(request.payloads[0]))
+        if request.receipt == Receipt():
+            return receipt
+        receipts = [receipt]
+    else:
+        receipts = await answered(asyncio.gather(*map(ingest.submit, request.payloads)))
+    receipts.append(request.receipt)
     messages = dict.fromkeys(each.message for each in receipts if each.message)
     return Receipt(sum(each.rejected for each in receipts), " ".join(messages)[:MAX_MESSAGE_CHARACTERS])
 

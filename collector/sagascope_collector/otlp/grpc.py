@@ -10,9 +10,11 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 
 from sagascope_collector.access import OPEN, Tls, Tokens
 from sagascope_collector.errors import PortTaken, SagascopeError
+from sagascope_collector.http_server import MAX_CONNECTIONS
 from sagascope_collector.ingest import Encoding, Payload, PayloadSink, Signal
 from sagascope_collector.otlp import answers
-from sagascope_collector.otlp.answers import MAX_CHECKED_METRICS_BYTES, sender_of, stored
+from sagascope_collector.otlp.answers import MAX_CHECKED_METRICS_BYTES, prepared, sender_of, stored
+from sagascope_collector.otlp.budget import Budget
 from sagascope_collector.otlp.decode import parse
 
 Context = Any
@@ -28,6 +30,15 @@ HANDSHAKE_MILLISECONDS: Final = 10_000
 
 MAX_METADATA_BYTES: Final = 16 * 1024
 
+IDLE_MILLISECONDS: Final = 300_000
+"""The time after which a connection without a call is closed; clients connect again by themselves."""
+
+AGE_MILLISECONDS: Final = 1_800_000
+"""The time after which a connection takes no further calls; clients open another one."""
+
+AGE_GRACE_MILLISECONDS: Final = 60_000
+"""The time that the calls of such a connection have to end; a call whose request never comes would stay for ever."""
+
 _SERVICE: Final = "opentelemetry.proto.collector.{0}.v1.{1}Service"
 
 
@@ -38,15 +49,19 @@ class OtlpGrpc:
         self,
         ingest: PayloadSink,
         clock: Callable[[], int],
+        *,
+        budget: Budget,
         tokens: Tokens = OPEN,
         refused: Callable[[SagascopeError], None] = lambda _: None,
     ) -> None:
+        """`budget` bounds the requests that arrived and do not wait for the database yet."""
+        self._budget = budget
         self._tokens = tokens
         self._refused = refused
         self._ingest = ingest
         self._clock = clock
 
-    def server(self, *, max_bytes: int) -> grpc.aio.Server:
+    def server(self, *, max_bytes: int, max_connections: int = MAX_CONNECTIONS) -> grpc.aio.Server:
         """Returns a server for requests of up to `max_bytes`, compressed or not; it has no port yet."""
         server = grpc.aio.server(
             options=[
@@ -54,6 +69,10 @@ class OtlpGrpc:
                 ("grpc.max_concurrent_streams", MAX_CALLS_PER_CONNECTION),
                 ("grpc.server_handshake_timeout_ms", HANDSHAKE_MILLISECONDS),
                 ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+                ("grpc.max_allowed_incoming_connections", max_connections),
+                ("grpc.max_connection_idle_ms", IDLE_MILLISECONDS),
+                ("grpc.max_connection_age_ms", AGE_MILLISECONDS),
+                ("grpc.max_connection_age_grace_ms", AGE_GRACE_MILLISECONDS),
                 ("grpc.so_reuseport", 0),  # else a second collector could share the port, and half of the data
             ]
         )
@@ -72,7 +91,10 @@ class OtlpGrpc:
                 self._check(context)
                 host, _, port = context.peer().partition(":")[2].rpartition(":")
                 payload = Payload(signal, Encoding.PROTOBUF, request, self._clock(), sender_of(host, port))
-                receipt = await stored(self._ingest, payload)
+                async with self._budget.lease() as lease:
+                    lease.take(len(request))
+                    ready = await prepared(payload, self._budget, lease)
+                receipt = await stored(self._ingest, ready)
             except SagascopeError as error:
                 return await self._abort(context, error)
             return _written(answers.success(signal, receipt))

@@ -10,10 +10,11 @@ from google.rpc.code_pb2 import Code
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from sagascope_collector.access import OPEN, Tokens
-from sagascope_collector.errors import Overloaded, SagascopeError, TooLarge, Undecodable
+from sagascope_collector.errors import SagascopeError, TooLarge, Undecodable
 from sagascope_collector.ingest import Encoding, Payload, PayloadSink, Signal
 from sagascope_collector.otlp import answers
-from sagascope_collector.otlp.answers import MAX_CHECKED_METRICS_BYTES, HttpAnswer, sender_of, stored
+from sagascope_collector.otlp.answers import MAX_CHECKED_METRICS_BYTES, HttpAnswer, prepared, sender_of, stored
+from sagascope_collector.otlp.budget import Budget, Lease
 from sagascope_collector.otlp.decode import parse
 
 Scope = MutableMapping[str, Any]
@@ -25,10 +26,6 @@ METRICS: Final = "/v1/metrics"
 SIGNALS: Final = {"/v1/traces": Signal.TRACES, "/v1/logs": Signal.LOGS, METRICS: None}
 
 _ENCODINGS: Final = {media_type: encoding for encoding, media_type in answers.MEDIA_TYPES.items()}
-
-
-RECEIVE_SECONDS: Final = 60.0
-"""A request whose body has not arrived by then is refused: slow senders may not hold memory for long."""
 
 
 PIECE_BYTES: Final = 1024 * 1024
@@ -46,46 +43,21 @@ CONTENT_ENCODINGS: Final = frozenset({b"", b"identity", b"none", b"gzip", b"zstd
 """Values of Content-Encoding that are understood."""
 
 
-class Budget:
-    """Bytes that all requests together may hold while they arrive."""
-
-    def __init__(self, capacity: int) -> None:
-        self._left = capacity
-
-    def take(self, amount: int) -> None:
-        """Takes a number of bytes.
-
-        Raises:
-            Overloaded: fewer are left.
-        """
-        if amount > self._left:
-            raise Overloaded("The collector is receiving as much at one time as it may hold.")
-        self._left -= amount
-
-    def give_back(self, amount: int) -> None:
-        """Returns bytes that were taken."""
-        self._left += amount
-
-
-async def read_body(chunks: AsyncIterator[bytes], encoding: bytes, cap: int, budget: Budget) -> bytes:
+async def read_body(chunks: AsyncIterator[bytes], encoding: bytes, cap: int, lease: Lease) -> bytes:
     """Returns the whole body, decompressed piece by piece so that the event loop serves others meanwhile.
 
     Raises:
         TooLarge: it holds more than `cap` bytes, compressed or not; no more than that was kept.
         Undecodable: it is not compressed as it claims to be.
-        Overloaded: together with the others that are arriving it is more than `budget` allows.
+        Overloaded: together with the others that are arriving it is more than the budget of `lease` allows.
     """
-    reader, held = _READERS.get(encoding, _Plain)(cap), 0
-    try:
-        async for chunk in chunks:
-            for grown in reader.feed(chunk) if chunk else ():
-                budget.take(grown)
-                held += grown
-                if grown >= PIECE_BYTES:
-                    await asyncio.sleep(0)
-        return await reader.finish()
-    finally:
-        budget.give_back(held)
+    reader = _READERS.get(encoding, _Plain)(cap)
+    async for chunk in chunks:
+        for grown in reader.feed(chunk) if chunk else ():
+            lease.take(grown)
+            if grown >= PIECE_BYTES:
+                await asyncio.sleep(0)
+    return await reader.finish(lease)
 
 
 class _Plain:
@@ -97,7 +69,7 @@ class _Plain:
         """Adds a piece, and yields by how many bytes more is held, after each step of work."""
         yield self._keep(chunk)
 
-    async def finish(self) -> bytes:
+    async def finish(self, _: Lease) -> bytes:
         """Returns the body."""
         return b"".join(self._parts)
 
@@ -125,10 +97,10 @@ class _Gzip(_Plain):
             yield self._keep(self._inflated(chunk))
             chunk = self._inflate.unconsumed_tail or self._inflate.unused_data
 
-    async def finish(self) -> bytes:
+    async def finish(self, lease: Lease) -> bytes:
         if not self._inflate.eof:
             raise Undecodable("The gzip data ends before it is complete.")
-        return await super().finish()
+        return await super().finish(lease)
 
     def _inflated(self, chunk: bytes) -> bytes:
         try:
@@ -138,20 +110,24 @@ class _Gzip(_Plain):
 
 
 class _Zstd(_Plain):
-    async def finish(self) -> bytes:
-        return await asyncio.to_thread(self._inflated, await super().finish())
-
-    def _inflated(self, content: bytes) -> bytes:
+    async def finish(self, lease: Lease) -> bytes:
+        content = await super().finish(lease)
         if content.count(ZSTD_MAGIC) > MAX_MEMBERS:
             raise TooLarge(f"This request has more than the {MAX_MEMBERS} zstd frames that it may.")
+        inflated = _Plain(self._cap)
+        with pa.CompressedInputStream(pa.BufferReader(content), "zstd") as stream:
+            while piece := await asyncio.to_thread(self._inflated, stream):
+                lease.take(next(inflated.feed(piece)))
+                if len(piece) < PIECE_BYTES:
+                    break
+        return await inflated.finish(lease)
+
+    def _inflated(self, stream: pa.CompressedInputStream) -> bytes:
         try:
-            with pa.CompressedInputStream(pa.BufferReader(content), "zstd") as stream:
-                inflated: bytes = stream.read(self._cap + 1)
+            piece: bytes = stream.read(PIECE_BYTES)
         except OSError as error:
             raise Undecodable(f"This is no zstd data: {error}.") from error
-        if len(inflated) > self._cap:
-            raise too_large(self._cap)
-        return inflated
+        return piece
 
 
 _READERS: Final[dict[bytes, type[_Plain]]] = {b"gzip": _Gzip, b"zstd": _Zstd}
@@ -179,7 +155,7 @@ class OtlpHttp:
         tokens: Tokens = OPEN,
         refused: Callable[[SagascopeError], None] = lambda _: None,
     ) -> None:
-        """`max_bytes` bounds a request's body, compressed or not; `budget` bounds all that arrive at one time."""
+        """`max_bytes` bounds a request's body, compressed or not; `budget` all that arrive at one time."""
         self._ingest = ingest
         self._clock = clock
         self._max_bytes = max_bytes
@@ -206,29 +182,27 @@ class OtlpHttp:
         assert encoding  # noqa: S101  # an unknown one was refused
         try:
             self._tokens.check_ingest(headers.get(b"authorization", b"").decode("latin-1"))
-            content = await self._content(headers, receive)
-            if scope["path"] == METRICS:
-                if len(content) <= MAX_CHECKED_METRICS_BYTES:
-                    parse(content, encoding, ExportMetricsServiceRequest)
-                return answers.http_success(answers.metrics(), encoding)
-            signal = SIGNALS[scope["path"]]
-            assert signal  # noqa: S101  # only metrics have none
-            payload = Payload(signal, encoding, content, self._clock(), sender_of(*(scope["client"] or ("", 0))))
-            receipt = await stored(self._ingest, payload)
+            async with self._budget.lease() as lease:
+                content = await self._content(headers, receive, lease)
+                if scope["path"] == METRICS:
+                    if len(content) <= MAX_CHECKED_METRICS_BYTES:
+                        parse(content, encoding, ExportMetricsServiceRequest)
+                    return answers.http_success(answers.metrics(), encoding)
+                signal = SIGNALS[scope["path"]]
+                assert signal  # noqa: S101  # only metrics have none
+                payload = Payload(signal, encoding, content, self._clock(), sender_of(*(scope["client"] or ("", 0))))
+                ready = await prepared(payload, self._budget, lease)
+            receipt = await stored(self._ingest, ready)
         except SagascopeError as error:
             self._refused(error)
             return answers.http_error(error, encoding)
         return answers.http_success(answers.success(signal, receipt), encoding)
 
-    async def _content(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
+    async def _content(self, headers: Mapping[bytes, bytes], receive: Receive, lease: Lease) -> bytes:
         announced = headers.get(b"content-length", b"0")
         if announced.isdigit() and int(announced) > self._max_bytes:
             raise too_large(self._max_bytes)
-        try:
-            async with asyncio.timeout(RECEIVE_SECONDS):
-                return await read_body(_chunks(receive), _coding(headers), self._max_bytes, self._budget)
-        except TimeoutError as error:
-            raise Overloaded(f"The request did not arrive within {RECEIVE_SECONDS:.0f} s.") from error
+        return await read_body(_chunks(receive), _coding(headers), self._max_bytes, lease)
 
 
 def _refusal(scope: Scope, headers: Mapping[bytes, bytes], encoding: Encoding | None) -> HttpAnswer | None:

@@ -5,7 +5,8 @@ and microseconds once it is decoded. What is refused here is refused finally, by
 not repeat it. What is split is stored part by part, between the requests of others.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -21,8 +22,14 @@ MAX_GROUPS: Final = 100_000
 MAX_ELEMENTS: Final = 2_000_000
 """Attributes, events, links and elements of lists of one request."""
 
+MAX_FIELDS: Final = 10_000_000
+"""Fields of one request, known or not: an attribute has four."""
+
 MAX_JSON_OBJECTS: Final = 2_000_000
 """Objects and lists of one request in JSON."""
+
+MAX_JSON_VALUES: Final = 3_000_000
+"""Values of one request in JSON that others follow: OTLP has about one for each object."""
 
 MAX_DEPTH: Final = 64
 """Messages within messages."""
@@ -32,6 +39,8 @@ FULL_WALK_BYTES: Final = 4 * 1024 * 1024
 
 PART_BYTES: Final = 1024 * 1024
 """Records of a larger request are split into parts of about this size."""
+
+REPORTED_FIELDS: Final = 1_000
 
 LENGTH_DELIMITED, FIXED64, FIXED32, VARINT = 2, 1, 5, 0
 
@@ -104,10 +113,29 @@ def _check_json(body: bytes) -> None:
     objects = body.count(b"{") + body.count(b"[")
     if objects > MAX_JSON_OBJECTS:
         raise _too_large(objects, MAX_JSON_OBJECTS, "objects and lists")
+    if body.count(b",") > MAX_JSON_VALUES:
+        _check_json_values(body)
+
+
+def _check_json_values(body: bytes) -> None:
+    """Counts the commas that are not within texts."""
+    values = position = 0
+    for text in _JSON_TEXT.finditer(body):
+        values += body.count(b",", position, text.start())
+        if values > MAX_JSON_VALUES:
+            break
+        position = text.end()
+    values += body.count(b",", position)
+    if values > MAX_JSON_VALUES:
+        raise _too_large(values, MAX_JSON_VALUES, "values")
 
 
 def _too_large(found: int, limit: int, what: str) -> TooLarge:
     return TooLarge(f"This request holds {found:,} {what} or more; {limit:,} are allowed. Send smaller batches.")
+
+
+_JSON_TEXT: Final = re.compile(rb'"(?:[^"\\]+|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+"""A text; one that never ends is one text, as the time would otherwise grow with the square of its length."""
 
 
 class _Walk:
@@ -117,15 +145,22 @@ class _Walk:
         self._body = body
         self._is_full = is_full
         self._counts = [0, 0, 0, 0]
+        self._fields_left = MAX_FIELDS
 
     def count(self, position: int, end: int, fields: Fields, depth: int) -> None:
         """Counts the messages between two positions, and what they hold."""
         if depth > MAX_DEPTH:
             raise TooLarge(f"This request nests messages more than {MAX_DEPTH} deep.")
-        for number, _, start, stop in fields_of(self._body, position, end):
+        for number, _, start, stop in fields_of(self._body, position, end, self._count_skipped):
+            self._fields_left -= 1
             type_ = fields.get(number)
             if type_ is not None:
                 self._enter(type_, start, stop, depth)
+
+    def _count_skipped(self, fields: int) -> None:
+        self._fields_left -= fields
+        if self._fields_left < 0:
+            raise _too_large(MAX_FIELDS + 1, MAX_FIELDS, "fields")
 
     def _enter(self, type_: MessageType, start: int, end: int, depth: int) -> None:
         kind = type_.kind
@@ -138,13 +173,18 @@ class _Walk:
             self.count(start, end, type_.fields, depth + 1)
 
 
-def fields_of(body: bytes, position: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+def fields_of(
+    body: bytes, position: int, end: int, skipped: Callable[[int], None] = lambda _: None
+) -> Iterator[tuple[int, int, int, int]]:
     """Yields each length-delimited field between two positions: number, start of its key, start and end of its value.
+
+    `skipped` is called with the number of other fields, at the end and after some of them.
 
     Raises:
         IndexError: a field ends beyond the end.
         Undecodable: it is not protobuf.
     """
+    others = 0
     while position < end:
         key_start = position
         key = body[position]
@@ -153,6 +193,10 @@ def fields_of(body: bytes, position: int, end: int) -> Iterator[tuple[int, int, 
             key, position = _read_varint(body, key_start)
         if key & 7 != LENGTH_DELIMITED:
             position = _skip(body, position, key & 7)
+            others += 1
+            if others == REPORTED_FIELDS:
+                skipped(others)
+                others = 0
             continue
         length = body[position]
         position += 1
@@ -162,6 +206,7 @@ def fields_of(body: bytes, position: int, end: int) -> Iterator[tuple[int, int, 
             raise IndexError
         yield key >> 3, key_start, position, position + length
         position += length
+    skipped(others)
 
 
 def _skip(body: bytes, position: int, kind: int) -> int:

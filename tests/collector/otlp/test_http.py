@@ -20,7 +20,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from sagascope_collector.otlp.http import Budget, read_body
+from sagascope_collector.otlp.budget import Budget
+from sagascope_collector.otlp.http import read_body
 from support.collector import RunningCollector
 from support.otlp import log, logs, span, traces
 
@@ -139,7 +140,11 @@ def test_others_are_served_while_a_body_is_inflated(coding: str) -> None:
         async def body() -> AsyncIterator[bytes]:
             yield content
 
-        reading = asyncio.ensure_future(read_body(body(), coding.encode(), 64 * LIMIT, Budget(64 * LIMIT)))
+        async def read() -> bytes:
+            async with Budget(64 * LIMIT).lease() as lease:
+                return await read_body(body(), coding.encode(), 64 * LIMIT, lease)
+
+        reading = asyncio.ensure_future(read())
         served = 0
         while not reading.done():
             served += 1

@@ -227,3 +227,20 @@ def test_parts_of_a_record_beyond_the_limit_are_dropped_and_counted(large: Runni
     }
     rows = httpx.post(f"{large.api}/api/v1/sql", json=query, trust_env=False).json()["rows"]
     assert rows == [[1_000, 1_000, 1_000]]
+
+
+def test_fields_that_nothing_is_made_of_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(large_requests, "MAX_FIELDS", 3_000_000)
+    for body in (b"\x10\x00", b"\x1a\x00"):
+        with pytest.raises(TooLarge, match="fields"):
+            large_requests.check(payload(request().SerializeToString() + body * 3_000_001))
+
+
+def test_values_of_json_are_counted_but_not_commas_in_texts() -> None:
+    many = large_requests.MAX_JSON_VALUES + 2
+    for values in (b"1," * many + b"1", b'"",' * many + b'""'):
+        with pytest.raises(TooLarge, match="values"):
+            large_requests.check(payload(b'{"a":[' + values + b"]}", encoding=Encoding.JSON))
+    for text in (b"," * many, b'\\",' * many, b"\\\\" + b"," * many):
+        large_requests.check(payload(b'{"a":"' + text + b'"}', encoding=Encoding.JSON))
+        large_requests.check(payload(b'{"a":"' + text + b"\\", encoding=Encoding.JSON))

@@ -14,8 +14,8 @@ from google.rpc.status_pb2 import Status
 from sagascope_collector.errors import Overloaded
 from sagascope_collector.ingest import REQUEST_COST, Encoding, Ingest, Limits, Payload, Signal
 from sagascope_collector.otlp import OtlpGrpc, OtlpHttp, decode
+from sagascope_collector.otlp.budget import Budget
 from sagascope_collector.otlp.grpc import bind
-from sagascope_collector.otlp.http import Budget
 from sagascope_collector.storage import Storage
 from support.otlp import NOON, span, traces
 
@@ -88,7 +88,7 @@ def test_http_answers_503_with_retry_after_and_later_accepts(store: Storage, ing
 
 def test_grpc_answers_unavailable_with_retry_info_and_later_accepts(store: Storage, ingest: Ingest) -> None:
     async def scenario() -> None:
-        server = OtlpGrpc(ingest, clock).server(max_bytes=2**20)
+        server = OtlpGrpc(ingest, clock, budget=Budget(2**20)).server(max_bytes=2**20)
         port = bind(server, "127.0.0.1", 0)
         await server.start()
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:

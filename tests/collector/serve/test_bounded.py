@@ -1,7 +1,6 @@
 """Slow, idle, endless and flooding senders: others still get in, memory stays flat, and everything arrives."""
 
 import asyncio
-import resource
 import socket
 import threading
 from collections.abc import Iterator
@@ -29,15 +28,17 @@ GREETINGS = (b"PRI * HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0", b"GET / H
 
 
 @contextmanager
-def served() -> Iterator[tuple[str, int]]:
+def served(answer: bytes = b"", connections: int = http_server.MAX_CONNECTIONS) -> Iterator[tuple[str, int]]:
     """A server of ours, in a thread, that answers every request with 200."""
 
     async def application(scope, receive, send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
-        await send({"type": "http.response.body", "body": b""})
+        length = [(b"content-length", b"%d" % len(answer))]
+        await send({"type": "http.response.start", "status": 200, "headers": length})
+        await send({"type": "http.response.body", "body": answer})
 
     listener = listen(Address("127.0.0.1", 0), "--api")
-    place, server = address_of(listener), http_server.server(application, drain_seconds=1)
+    place = address_of(listener)
+    server = http_server.server(application, drain_seconds=1, connections=connections)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
     thread.start()
     yield place
@@ -54,6 +55,26 @@ def is_closed(connection: socket.socket) -> bool:
     except ConnectionResetError:
         pass
     return True
+
+
+def is_cut_off(connection: socket.socket, piece: bytes, times: int, pause: float = 0.0) -> bool:
+    """Whether the other side closes while the same is sent again and again."""
+    try:
+        for _ in range(times):
+            connection.sendall(piece)
+            threading.Event().wait(pause)
+    except ConnectionError:
+        return True
+    return False
+
+
+def received(connection: socket.socket) -> int:
+    """How many bytes come until the other side closes."""
+    count = 0
+    with suppress(ConnectionError):
+        while part := connection.recv(MEBIBYTE):
+            count += len(part)
+    return count
 
 
 def test_a_head_that_drips_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,10 +106,65 @@ def test_an_endless_head_is_cut_off() -> None:
         assert is_closed(connection)
 
 
+def test_a_body_that_drips_after_the_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server, "BODY_TIMEOUT_SECONDS", 0.5)
+    with served() as place, socket.create_connection(place) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nhost: x\r\ncontent-length: 9999\r\n\r\n")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+        assert is_cut_off(connection, b"x", 200, 0.05)
+
+
+def test_endless_trailers_are_cut_off() -> None:
+    with served() as place, socket.create_connection(place) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n")
+        assert is_cut_off(connection, b"x: %s\r\n" % (b"y" * 1000), 10_000)
+
+
+def test_many_chunks_are_no_long_head() -> None:
+    with served() as place, socket.create_connection(place) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
+        for _ in range(1_000):
+            connection.sendall(b"%x\r\n%s\r\n" % (500, b"x" * 500))
+        connection.sendall(b"0\r\n\r\nGET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        answer = b""
+        while part := connection.recv(1000):
+            answer += part
+        assert answer.count(b"HTTP/1.1 200") == 2
+
+
+@pytest.mark.parametrize("end", [b"", b"connection: close\r\n"])
+def test_an_answer_that_is_not_read_is_given_up(monkeypatch: pytest.MonkeyPatch, end: bytes) -> None:
+    monkeypatch.setattr(http_server, "ANSWER_TIMEOUT_SECONDS", 0.3)
+    with served(bytes(32 * MEBIBYTE)) as place, socket.create_connection(place) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n" + end + b"\r\n")
+        threading.Event().wait(1.0)
+        assert received(connection) < 32 * MEBIBYTE
+
+
+def test_answers_that_are_not_read_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server, "MAX_UNREAD_BYTES", 40 * MEBIBYTE)
+    with served(bytes(32 * MEBIBYTE)) as place, ExitStack() as open_:
+        readers = [open_.enter_context(socket.create_connection(place)) for _ in range(3)]
+        for each in readers:
+            each.sendall(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            threading.Event().wait(0.3)
+        assert [received(each) > 32 * MEBIBYTE for each in readers] == [False, False, True]
+
+
+def test_beyond_the_limit_the_longest_idle_connection_is_closed(caplog: pytest.LogCaptureFixture) -> None:
+    with served(connections=5) as place, ExitStack() as open_:
+        idle = [open_.enter_context(socket.create_connection(place)) for _ in range(20)]
+        with socket.create_connection(place) as late:
+            late.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert late.recv(1000).startswith(b"HTTP/1.1 200")
+        assert all(is_closed(each) for each in idle[:15])
+    assert len([each for each in caplog.records if "connections are open" in each.message]) == 1
+
+
 @pytest.mark.parametrize("port", ["otlp_http", "otlp_grpc"])
-def test_ten_thousand_idle_connections_keep_nobody_out(tmp_path: Path, port: str) -> None:
+def test_thousands_of_idle_connections_keep_nobody_out(tmp_path: Path, port: str) -> None:
     """As many as may be opened, if that is fewer: both processes need some for other things."""
-    count = min(10_000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 500)
+    count = http_server.max_connections() - 100
     with running_collector(tmp_path, own_python=True) as collector, ExitStack() as idle:
         host, _, number = getattr(collector, port).removeprefix("http://").rpartition(":")
         for _ in range(count):
