@@ -18,7 +18,7 @@ from typing import Final
 import grpc.aio
 import pyarrow as pa
 
-from sagascope_collector import alerting, analysis, logging_setup, scrubbing
+from sagascope_collector import alerting, analysis, logging_setup, memory, scrubbing
 from sagascope_collector.access import guarded, protected, protected_from_pages, sharing
 from sagascope_collector.api import ReadLimits, create_api, present
 from sagascope_collector.cli import serve as cli
@@ -274,6 +274,7 @@ def run(settings: Settings, announce: cli.Announce, *, clock: Clock = time.time_
     """
     logging_setup.configure(settings.log_format, settings.log_level)
     sys.meta_path.insert(0, _WithoutPandas())
+    settings = _within_memory(settings)
     configuration = Configuration.load(settings, os.environ)
     for warning in configuration.warnings(os.environ):
         _log.warning(warning)
@@ -297,6 +298,17 @@ def run(settings: Settings, announce: cli.Announce, *, clock: Clock = time.time_
     finally:
         storage.close()
         gc.unfreeze()  # otherwise DuckDB's binding reports uncollectable objects at exit
+
+
+def _within_memory(settings: Settings) -> Settings:
+    limit = memory.limit_bytes()
+    if limit is None or (limited := settings.within_memory(limit)) == settings:
+        return settings
+    _log.warning(
+        "This process may use %d MB of memory: the database is limited to %d MB, and the queue to %d MB.",
+        *(each // 1_000_000 for each in (limit, limited.memory_bytes, limited.queue_bytes)),
+    )
+    return limited
 
 
 class _WithoutPandas(MetaPathFinder):

@@ -16,6 +16,11 @@ from sagascope_collector.storage.connection import MEMORY_BYTES
 
 MEBIBYTE: Final = 1024 * 1024
 
+MIN_MEMORY_BYTES: Final = 128 * MEBIBYTE
+
+PROCESS_BYTES: Final = 250 * MEBIBYTE
+"""Memory that the collector needs besides the database's and that of requests."""
+
 DEFAULT_DB: Final = "sagascope.duckdb"
 
 ENVIRONMENT_PREFIX: Final = "SAGASCOPE_"
@@ -145,8 +150,9 @@ class Settings(BaseModel):
     )
     memory_bytes: Bytes = Field(
         MEMORY_BYTES,
-        ge=128 * MEBIBYTE,
-        description="Memory limit of the database. Queries that need more use the disk.",
+        ge=MIN_MEMORY_BYTES,
+        description="Memory limit of the database; less where the process itself has a limit. "
+        "Queries that need more use the disk.",
     )
     keep: Annotated[float | None, BeforeValidator(_retention), Option("TIME", is_text=True, default="30d")] = Field(
         parse_duration("30d"),
@@ -205,6 +211,16 @@ class Settings(BaseModel):
     log_format: Format = Field(Format.TEXT, description="Text for people, or one JSON object a line.")
     log_level: Level = Field(Level.INFO, description="Minimum severity of log messages.")
     alerts: FileOption = Field(None, description="YAML file with alert rules and receivers; see docs/alerts.md.")
+
+    def within_memory(self, limit_bytes: int) -> Self:
+        """Returns the settings with memory limits that fit into this limit of the process.
+
+        Half of what the process itself leaves is for the database, an eighth each for requests that arrive and wait.
+        """
+        left = max(0, limit_bytes - PROCESS_BYTES)
+        memory_bytes = min(self.memory_bytes, max(MIN_MEMORY_BYTES, left // 2))
+        queue_bytes = min(self.queue_bytes, max(MEBIBYTE, left // 8))
+        return self.model_copy(update={"memory_bytes": memory_bytes, "queue_bytes": queue_bytes})
 
     @property
     def retention(self) -> RetentionPolicy:

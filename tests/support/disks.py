@@ -26,6 +26,47 @@ def small_disk(folder: Path, size: str = "8m") -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
+class FaultyDisk:
+    """A disk of its own with ext4, which becomes read-only at an error while files are open, as Linux does."""
+
+    def __init__(self, folder: Path) -> None:
+        """Create and mount it; where that is not allowed the test is skipped, and says so."""
+        if os.geteuid() or not shutil.which("mkfs.ext4"):
+            pytest.skip("no faulty disk here: making one needs root and mkfs.ext4")
+        self.path, self._image = folder / "disk", folder / "image"
+        self.path.mkdir()
+        with self._image.open("wb") as file:
+            file.truncate(64 * 2**20)
+        _run("mkfs.ext4", "-q", str(self._image))
+        self.mount()
+
+    def mount(self) -> None:
+        """Mount it, writable."""
+        _run("mount", "-o", "loop,errors=remount-ro", str(self._image), str(self.path))
+
+    def fail(self) -> None:
+        """Meet an error."""
+        device = Path(_run("findmnt", "-no", "SOURCE", str(self.path)).strip()).name
+        Path(f"/sys/fs/ext4/{device}/trigger_fs_error").write_text("of a test")
+
+    def repair(self) -> None:
+        """Unmount it, check it, and mount it again."""
+        _run("umount", str(self.path))
+        subprocess.run(["e2fsck", "-fy", str(self._image)], capture_output=True, check=False)
+        self.mount()
+
+    def close(self) -> None:
+        """Unmount it."""
+        _run("umount", "--lazy", str(self.path))
+
+
+def _run(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"no faulty disk here: {done.stderr.strip()}")
+    return done.stdout
+
+
 def make_read_only(disk: Path) -> None:
     """Let a mounted disk on which nothing is open take nothing any more."""
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import closing
 from pathlib import Path
 
 import grpc
@@ -13,7 +14,7 @@ from google.rpc.status_pb2 import Status
 
 from sagascope_collector.storage import Storage
 from support.collector import RunningCollector, running_collector
-from support.disks import fill, make_read_only, small_disk
+from support.disks import FaultyDisk, fill, make_read_only, small_disk
 from support.load import EXPORT
 from support.otlp import of_saga, span, traces
 from support.payments import soon
@@ -78,6 +79,25 @@ def test_a_full_disk_is_reported_and_survived(tmp_path: Path) -> None:
             assert all(is_known(again, number) for number in [*acknowledged, 50])
             counted = httpx.get(f"{again.api}/api/v1/status", trust_env=False).json()
             assert counted["stored"] == len(acknowledged) + 1
+
+
+def test_a_disk_that_becomes_read_only_is_reported_and_loses_nothing_acknowledged(tmp_path: Path) -> None:
+    with closing(FaultyDisk(tmp_path)) as disk:
+        with running_collector(tmp_path, db=disk.path / "s.duckdb", own_python=True) as collector:
+            acknowledged = [number for number in range(1, 30) if send(collector, number).is_success]
+            disk.fail()
+            refused = [send(collector, number) for number in range(40, 45)]
+            assert {each.status_code for each in refused} == {httpx.codes.SERVICE_UNAVAILABLE}
+            assert "Read-only file system" in Status.FromString(refused[0].content).message
+            assert "Read-only file system" in soon(lambda: unready(collector), seconds=30)
+            assert httpx.get(f"{collector.api}/healthz", trust_env=False).is_success
+            assert is_known(collector, 1)
+            collector.stop(signal.SIGKILL)
+        disk.repair()
+        with running_collector(tmp_path, db=disk.path / "s.duckdb", own_python=True) as again:
+            assert len(acknowledged) == 29
+            soon(lambda: all(is_known(again, number) for number in acknowledged), seconds=30)
+            assert send(again, 40).is_success
 
 
 def test_a_read_only_directory_is_reported_at_the_start(tmp_path: Path) -> None:
