@@ -59,7 +59,8 @@ def _claims(capture: Capture, level: Level) -> list[SupportedCode]:
         | _of_plans(capture, level)
         | _of_obstacles(capture)
     )
-    return [SupportedCode(attention=code, confidence=claims[code][0], why=claims[code][1]) for code in AttentionCode]
+    known = ((code, *claims[code]) for code in AttentionCode if code in claims)
+    return [SupportedCode(attention=code, confidence=confidence, why=why) for code, confidence, why in known]
 
 
 def _of_ended_attempts(capture: Capture) -> Claims:
