@@ -370,8 +370,6 @@ class Details(NamedTuple):
     timeout: float | None = None
     retry_in: float | None = None
     max_attempts: int | None = None
-    wait_until: int | None = None
-    resources: tuple[str, ...] = ()
     pivot: bool = False
     compensates: str | None = None
 
@@ -383,8 +381,6 @@ DETAIL_READERS: Final[Mapping[str, tuple[str, Callable[[Value], Any]]]] = {
     semconv.STEP_TIMEOUT: ("timeout", values.seconds),
     semconv.STEP_RETRY_IN: ("retry_in", values.wait),
     semconv.STEP_MAX_ATTEMPTS: ("max_attempts", values.count),
-    semconv.WAIT_UNTIL: ("wait_until", values.moment),
-    semconv.STEP_RESOURCES: ("resources", lambda value: values.texts(value) or ()),
     semconv.STEP_PIVOT: ("pivot", lambda value: value is True),
     semconv.STEP_COMPENSATES: ("compensates", values.text),
 }

@@ -168,13 +168,8 @@ def linked(sagas: Iterable[Saga]) -> list[Saga]:
 
 def _chained(runs: list[Saga]) -> list[Saga]:
     ordered = sorted(runs, key=lambda saga: (saga.started_at, saga.key))
-    chained = [ordered[-1]]
-    for older, newer in zip(ordered[-2::-1], ordered[:0:-1], strict=True):
-        linked_older = _followed(older, newer)
-        if linked_older.continued_as == newer.key:
-            chained[-1] = replace(chained[-1], continued_from=older.key)
-        chained.append(linked_older)
-    return chained
+    older_runs = (_followed(older, newer) for older, newer in zip(ordered[-2::-1], ordered[:0:-1], strict=True))
+    return [ordered[-1], *older_runs]
 
 
 def _followed(older: Saga, newer: Saga) -> Saga:

@@ -121,8 +121,6 @@ class Attempt:
     timeout: float | None = None
     retry_in: float | None = None
     max_attempts: int | None = None
-    wait_until: int | None = None
-    resources: tuple[str, ...] = ()
     pivot: bool = False
     compensates: str | None = None
     views: tuple[Span, ...] = ()
@@ -344,8 +342,6 @@ class Saga:
     continued_as: SagaKey | None = None
     """The run as which this run continued (continue-as-new, a restart); this run then ended as completed. ``run`` is
     ``""`` if the new run is unknown."""
-    continued_from: SagaKey | None = None
-    """The older run that continued as this run."""
     superseded_by: SagaKey | None = None
     """A newer run of this id that ended this run, whose own end was not received."""
     repeated_by_newer: frozenset[str] = frozenset()

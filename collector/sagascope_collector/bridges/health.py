@@ -6,13 +6,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Final, Self
 
-from prometheus_client import CollectorRegistry, Metric
+from prometheus_client import CollectorRegistry, Metric, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from sagascope import semconv
@@ -24,8 +22,6 @@ from sagascope_collector.periodic import PeriodicTask
 from sagascope_collector.settings import Address
 
 HEARTBEAT_INTERVAL_SECONDS: Final = 5.0
-
-METRICS_PATH: Final = "/metrics"
 
 
 @dataclass(slots=True)
@@ -145,18 +141,16 @@ def serve_metrics(health: Health, kind: str, address: Address | None) -> Iterato
     if address is None:
         yield None
         return
-    with listen(address, "--metrics") as listener:
-        listener.setblocking(True)
-        server = ThreadingHTTPServer(listener.getsockname()[:2], _handler(health, kind), bind_and_activate=False)
-        server.socket.close()
-        server.socket = listener
-        thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
-        thread.start()
-        try:
-            yield f"http://{Address(*listener.getsockname()[:2])}{METRICS_PATH}"
-        finally:
-            server.shutdown()
-            thread.join()
+    listen(address, "--metrics").close()  # the error says what to change
+    registry = CollectorRegistry()
+    registry.register(_Exposition(health, kind))
+    server, thread = start_http_server(address.port, address.host, registry)
+    try:
+        yield f"http://{address._replace(port=server.server_port)}/metrics"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 class _Exposition(Collector):
@@ -179,24 +173,3 @@ class _Exposition(Collector):
             metric = family(f"sagascope_bridge_{name}", text, labels=["bridge"])
             metric.add_metric([self._kind], value)
             yield metric
-
-
-def _handler(health: Health, kind: str) -> type[BaseHTTPRequestHandler]:
-    registry = CollectorRegistry()
-    registry.register(_Exposition(health, kind))
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            """Responds with the metrics; with 404 on other paths."""
-            encode, media_type = choose_encoder(self.headers.get("Accept", ""))
-            body = encode(registry) if self.path == METRICS_PATH else b""
-            self.send_response(200 if body else 404)
-            self.send_header("Content-Type", media_type)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Does not log requests."""
-
-    return Handler
