@@ -7,14 +7,15 @@ body that cannot be read is ignored; the record is stored as an ordinary log rec
 import binascii
 import math
 import re
-from base64 import b64decode
-from collections.abc import Iterator, Mapping, Sequence
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
-from google.protobuf.json_format import MessageToDict
+from google.protobuf.json_format import ParseDict, ParseError
 from google.protobuf.message import DecodeError
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1 import trace_pb2
 
 from sagascope_collector.records import Attributes, Event, Log, Span, Value
@@ -39,6 +40,9 @@ MAX_VALUE_DEPTH: Final = 32
 MAX_TIME_NS: Final = 2**63
 """The exclusive upper bound of a valid time, in nanoseconds."""
 
+JSON_IDS: Final = ("traceId", "spanId", "parentSpanId")
+"""Hexadecimal in OTLP's JSON, base64 in protobuf's own JSON mapping."""
+
 
 @dataclass(frozen=True, slots=True)
 class Partial:
@@ -47,18 +51,18 @@ class Partial:
     is_stop: bool
     interval: float | None
     """Seconds until the next record; None if unknown."""
-    span: Mapping[str, Any] | None
-    """The span in the body, as OTLP/JSON; None if it cannot be read."""
+    span: trace_pb2.Span | None
+    """The span in the body; None if it cannot be read."""
 
     @property
     def attributes(self) -> Attributes:
         """The span's attributes."""
-        return _attributes(self.span.get("attributes")) if self.span else {}
+        return _attributes(self.span.attributes) if self.span else {}
 
     @property
     def name(self) -> str:
         """The span's name."""
-        return _text(self.span.get("name")) if self.span else ""
+        return self.span.name if self.span else ""
 
 
 def is_partial(attributes: Attributes) -> bool:
@@ -81,24 +85,25 @@ def open_span(log: Log) -> Span | None:
     span = partial.span
     if span is None:
         return None
-    trace_id, span_id = _hex_id(span.get("traceId"), 32), _hex_id(span.get("spanId"), 16)
+    trace_id, span_id = _hex_id(span.trace_id, 16), _hex_id(span.span_id, 8)
     if not (trace_id and span_id):
         return None
-    status = _mapping(span.get("status"))
     return Span(
         trace_id=trace_id,
         span_id=span_id,
-        parent_id=_hex_id(span.get("parentSpanId"), 16),
+        parent_id=_hex_id(span.parent_span_id, 8),
         name=partial.name,
-        kind=_enum(span.get("kind"), KINDS),
-        start=_time_ns(span.get("startTimeUnixNano")) or log.at,
-        end=(_time_ns(span.get("endTimeUnixNano")) or log.at) if partial.is_stop else 0,
-        status=_enum(status.get("code"), STATUSES) if partial.is_stop else "unset",
-        status_message=_text(status.get("message")),
+        kind=_name(span.kind, KINDS),
+        start=_time_ns(span.start_time_unix_nano) or log.at,
+        end=(_time_ns(span.end_time_unix_nano) or log.at) if partial.is_stop else 0,
+        status=_name(span.status.code, STATUSES) if partial.is_stop else "unset",
+        status_message=span.status.message,
         mark=log.mark,
         process=log.process,
         attributes=partial.attributes,
-        events=_events(span.get("events")),
+        events=tuple(
+            Event(each.name, _time_ns(each.time_unix_nano), _attributes(each.attributes)) for each in span.events
+        ),
         resource=log.resource,
         scope=log.scope,
     )
@@ -112,119 +117,55 @@ def _seconds(value: Value) -> float | None:
     return seconds if math.isfinite(seconds) and seconds > 0 else None
 
 
-def _span(body: Value, is_json: bool) -> Mapping[str, Any] | None:
+def _span(body: Value, is_json: bool) -> trace_pb2.Span | None:
     if not isinstance(body, str) or len(body) > MAX_BODY_CHARACTERS:
         return None
     return _span_from_json(body) if is_json or body.lstrip().startswith("{") else _span_from_protobuf(body)
 
 
-def _span_from_json(body: str) -> Mapping[str, Any] | None:
+def _span_from_json(body: str) -> trace_pb2.Span | None:
     try:
-        data = _mapping(orjson.loads(body))
-    except orjson.JSONDecodeError:
+        resources = orjson.loads(body)["resourceSpans"]
+        span: dict[str, Any] = next(
+            span for each in resources for scope in each["scopeSpans"] for span in scope["spans"]
+        )
+        ids = {name: b64encode(bytes.fromhex(span[name])).decode() for name in JSON_IDS if span.get(name)}
+        return ParseDict({**span, **ids, "links": []}, trace_pb2.Span(), ignore_unknown_fields=True)
+    except (ValueError, TypeError, LookupError, AttributeError, StopIteration, ParseError):
         return None
-    for resource_spans in _mappings(data.get("resourceSpans")):
-        for scope_spans in _mappings(resource_spans.get("scopeSpans")):
-            for span in _mappings(scope_spans.get("spans")):
-                return span
-    return None
 
 
-def _span_from_protobuf(body: str) -> Mapping[str, Any] | None:
+def _span_from_protobuf(body: str) -> trace_pb2.Span | None:
     try:
         data = trace_pb2.TracesData.FromString(b64decode(body, validate=True))
     except (binascii.Error, ValueError, DecodeError):
         return None
-    scopes = (scope for resource in data.resource_spans for scope in resource.scope_spans)
-    return next((_as_otlp_json(span) for scope in scopes for span in scope.spans), None)
+    return next((span for each in data.resource_spans for scope in each.scope_spans for span in scope.spans), None)
 
 
-def _as_otlp_json(span: trace_pb2.Span) -> Mapping[str, Any]:
-    """Returns a span as OTLP/JSON, whose ids are hexadecimal, unlike those of protobuf's JSON mapping."""
-    fields: dict[str, Any] = MessageToDict(span)
-    ids = {"traceId": span.trace_id.hex(), "spanId": span.span_id.hex(), "parentSpanId": span.parent_span_id.hex()}
-    return fields | ids
+def _hex_id(value: bytes, size: int) -> str:
+    return value.hex() if len(value) == size and any(value) else ""
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
-    """Returns the value if it is a mapping, else an empty one."""
-    return value if isinstance(value, dict) else {}
+def _time_ns(value: int) -> int:
+    return value if value < MAX_TIME_NS else 0
 
 
-def _mappings(value: Any) -> Iterator[Mapping[str, Any]]:
-    """Returns the mappings in a list."""
-    return map(_mapping, value if isinstance(value, list) else ())
+def _name(number: int, names: Sequence[str]) -> str:
+    return names[number] if 0 <= number < len(names) else names[0]
 
 
-def _text(value: Any) -> str:
-    """Returns the value if it is text, else ``""``."""
-    return value if isinstance(value, str) else ""
+def _attributes(pairs: Iterable[KeyValue]) -> dict[str, Value]:
+    return {pair.key: _value(pair.value, 0) for pair in pairs if pair.key}
 
 
-def _hex_id(value: Any, length: int) -> str:
-    text = _text(value).lower()
-    return text if len(text) == length and set(text) <= set("0123456789abcdef") and set(text) != {"0"} else ""
-
-
-def _time_ns(value: Any) -> int:
-    """Returns nanoseconds from a number or its digits; 0 if the value is invalid."""
-    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < len(str(MAX_TIME_NS)):
-        value = int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < MAX_TIME_NS else 0
-
-
-def _enum(value: Any, names: Sequence[str]) -> str:
-    """Returns an enum's value from its number or its name (``SPAN_KIND_SERVER``, ``SERVER``); else the first one."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return names[value] if 0 <= value < len(names) else names[0]
-    name = _text(value).rpartition("_")[2].lower()
-    return name if name in names else names[0]
-
-
-def _events(value: Any) -> tuple[Event, ...]:
-    """Reads a list of ``{"name": ..., "timeUnixNano": ..., "attributes": [...]}``."""
-    return tuple(
-        Event(_text(event.get("name")), _time_ns(event.get("timeUnixNano")), _attributes(event.get("attributes")))
-        for event in _mappings(value)
-    )
-
-
-def _attributes(value: Any) -> dict[str, Value]:
-    """Reads a list of ``{"key": ..., "value": {...}}``."""
-    return {pair["key"]: _any_value(pair.get("value"), 0) for pair in _mappings(value) if _text(pair.get("key"))}
-
-
-def _any_value(value: Any, depth: int) -> Value:
-    """Reads an AnyValue, such as ``{"stringValue": ...}``."""
-    for kind, content in _mapping(value).items():
-        match kind:
-            case "stringValue" | "bytesValue":
-                return _text(content)
-            case "boolValue":
-                return content is True
-            case "intValue":
-                return _integer(content)
-            case "doubleValue":
-                return _number(content)
-            case "arrayValue" if depth < MAX_VALUE_DEPTH:
-                return [_any_value(each, depth + 1) for each in _mappings(_mapping(content).get("values"))]
-            case "kvlistValue" if depth < MAX_VALUE_DEPTH:
-                pairs = _mappings(_mapping(content).get("values"))
-                return {_text(pair.get("key")): _any_value(pair.get("value"), depth + 1) for pair in pairs}
+def _value(value: AnyValue, depth: int) -> Value:
+    match kind := value.WhichOneof("value"):
+        case "array_value" if depth < MAX_VALUE_DEPTH:
+            return [_value(each, depth + 1) for each in value.array_value.values]
+        case "kvlist_value" if depth < MAX_VALUE_DEPTH:
+            return {pair.key: _value(pair.value, depth + 1) for pair in value.kvlist_value.values}
+        case "string_value" | "bool_value" | "int_value" | "double_value" | "bytes_value":
+            known: Value = getattr(value, kind)
+            return known
     return None
-
-
-def _integer(content: Any) -> int | None:
-    try:
-        is_short = isinstance(content, str | int) and len(str(content)) <= len(str(MAX_TIME_NS))
-        return int(content) if is_short else None
-    except ValueError:
-        return None
-
-
-def _number(content: Any) -> float | None:
-    try:
-        number = float(content) if isinstance(content, str | int | float) else math.nan
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
