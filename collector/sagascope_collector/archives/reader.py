@@ -7,13 +7,14 @@ compress whole files with gzip. The first bytes of a file tell its format; `form
 
 import io
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from typing import Any, Final
 
 import orjson
 import pyarrow as pa
 from google.protobuf.message import DecodeError
+from google.protobuf.unknown_fields import UnknownFieldSet
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -155,9 +156,6 @@ _PROTOBUF_FIELDS: Final[Mapping[RecordKind, tuple[Any, str, str, str]]] = {
     RecordKind.METRICS: (ExportMetricsServiceRequest, "resource_metrics", "scope_metrics", "metrics"),
 }
 
-VARINT, FIXED64, LENGTH_DELIMITED, FIXED32 = 0, 1, 2, 5
-"""The wire types of protobuf that OTLP uses."""
-
 TRACE_ID_BYTES, SPAN_ID_BYTES = 16, 8
 
 
@@ -167,69 +165,32 @@ def _counts_of_protobuf(body: bytes) -> dict[RecordKind, int]:
     Raises:
         Undecodable: the body is not OTLP in protobuf.
     """
-    try:
-        kind = _kind_of(_first_record(body))
-        message, outer, inner, leaf = _PROTOBUF_FIELDS[kind]
-        request = message.FromString(body)
-    except (DecodeError, ValueError) as error:
-        raise Undecodable("This is not OTLP in protobuf.") from error
-    return {kind: sum(len(getattr(scope, leaf)) for of in getattr(request, outer) for scope in getattr(of, inner))}
+    for kind, (message, outer, inner, leaf) in _PROTOBUF_FIELDS.items():
+        try:
+            request = message.FromString(body)
+        except DecodeError:
+            continue  # the kinds share field numbers, with other types
+        scopes = (scope for of in getattr(request, outer) for scope in getattr(of, inner))
+        records = [each for scope in scopes for each in getattr(scope, leaf)]
+        if not records or _IS_OF_KIND[kind](records[0]):
+            return {kind: len(records)}
+    raise Undecodable("This is not OTLP in protobuf.")
 
 
-def _first_record(body: bytes) -> bytes:
-    """Returns the first record of the first scope that has one, or empty bytes.
-
-    Raises:
-        ValueError: the body is not protobuf.
-    """
-    resources = (part for number, wire, part in _fields(body) if (number, wire) == (1, LENGTH_DELIMITED))
-    scopes = (
-        part for each in resources for number, wire, part in _fields(each) if (number, wire) == (2, LENGTH_DELIMITED)
-    )
-    records = (
-        part for each in scopes for number, wire, part in _fields(each) if (number, wire) == (2, LENGTH_DELIMITED)
-    )
-    return next(records, b"")
+def _is_span(record: Any) -> bool:
+    has_ids = len(record.trace_id) == TRACE_ID_BYTES and len(record.span_id) == SPAN_ID_BYTES
+    return has_ids or record.start_time_unix_nano != 0
 
 
-def _kind_of(record: bytes) -> RecordKind:
-    """Infers the kind from fields that the other kinds do not have: a span's times, a log record's time or severity."""
-    sizes = {(number, wire): len(part) for number, wire, part in _fields(record)}
-    has_ids = sizes.get((1, LENGTH_DELIMITED)) == TRACE_ID_BYTES and sizes.get((2, LENGTH_DELIMITED)) == SPAN_ID_BYTES
-    if (7, FIXED64) in sizes or has_ids:
-        return RecordKind.SPANS
-    log_fields = {(1, FIXED64), (11, FIXED64), (2, VARINT), (8, FIXED32)}
-    if sizes.keys() & log_fields or (1, LENGTH_DELIMITED) not in sizes:
-        return RecordKind.LOG_RECORDS if record else RecordKind.SPANS
-    return RecordKind.METRICS
+def _is_log_record(record: Any) -> bool:
+    is_set = record.time_unix_nano or record.observed_time_unix_nano or record.severity_number or record.flags
+    unknown = UnknownFieldSet(record)
+    return bool(is_set) or all(unknown[index].field_number != 1 for index in range(len(unknown)))  # a metric's name
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Yields the number, wire type and content of each field; the content only of length-delimited fields."""
-    offset = 0
-    while offset < len(message):
-        tag, offset = _varint(message, offset)
-        number, wire, start = tag >> 3, tag & 7, offset
-        if wire == LENGTH_DELIMITED:
-            size, start = _varint(message, offset)
-            offset = start + size
-        elif wire == VARINT:
-            _, offset = _varint(message, offset)
-        elif wire in {FIXED64, FIXED32}:
-            offset += 8 if wire == FIXED64 else 4
-        else:
-            raise ValueError(wire)
-        if offset > len(message):
-            raise ValueError(offset)
-        yield number, wire, message[start:offset] if wire == LENGTH_DELIMITED else b""
-
-
-def _varint(message: bytes, offset: int) -> tuple[int, int]:
-    """Returns a varint and the offset after it."""
-    value = shift = 0
-    while offset < len(message) and shift < 64:  # bits
-        byte = message[offset]
-        value, offset, shift = value | (byte & 0x7F) << shift, offset + 1, shift + 7
-        if byte < 0x80:  # no continuation bit
-            return value, offset
-    raise ValueError(offset)
+_IS_OF_KIND: Final[Mapping[RecordKind, Callable[[Any], bool]]] = {
+    RecordKind.SPANS: _is_span,
+    RecordKind.LOG_RECORDS: _is_log_record,
+    RecordKind.METRICS: lambda _: True,
+}
+"""Whether a record that was parsed as one of this kind is one: by fields that the other kinds do not have."""
