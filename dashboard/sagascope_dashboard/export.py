@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def as_html(saga: schemas.Saga, lanes: Timeline, now: datetime) -> str:
     }
     return _PAGE.format(
         present=epoch_ms(now),
-        title=_escaped(f"{line(saga.name, 60)} {line(saga.id, 120)}"),
+        title=escape(f"{line(saga.name, 60)} {line(saga.id, 120)}"),
         style=_variables() + _BODY + read_files("renderer.css", "timeline.css"),
         data=json.dumps(trees).replace("<", "\\u003c"),
         script=_START + "".join(_component_scripts()),
@@ -121,10 +122,6 @@ def _variables() -> str:
 
 def _colours(theme: dict[str, Any]) -> str:
     return " ".join(f"--st-{re.sub('(?=[A-Z])', '-', name).lower()}: {value};" for name, value in theme.items())
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 _MARKDOWN_CHARACTERS = re.compile(r"([\\`*_\[\]<>|~#])")
