@@ -81,6 +81,7 @@ class KnownInstance:
             dropped=beat.dropped,
             final=beat.final,
             following=beat.following,
+            ahead=beat.ahead,
         )
 
 
@@ -149,7 +150,7 @@ def _remember(known: KnownInstance, beat: Beat, *, complete: bool, latest: int =
     by_second = {each.at // NANOSECONDS_PER_SECOND: each for each in known.past}
     of_second = by_second.get(beat.at // NANOSECONDS_PER_SECOND)
     if of_second is None or beat.at < of_second.at:  # the last list of a second could replace the one that has settled
-        by_second[beat.at // NANOSECONDS_PER_SECOND] = Listing(beat.at, beat.open_spans)
+        by_second[beat.at // NANOSECONDS_PER_SECOND] = Listing(beat.at, beat.open_spans, beat.ahead)
     ordered = sorted(by_second.values(), key=lambda each: each.at)
     settled = [each for each in ordered if each.at <= latest - SETTLED_AFTER_NS]
     return replace(known, past=(*settled[-1:], *ordered[len(settled) :]))

@@ -206,6 +206,8 @@ class Heartbeat:
     final: bool
     following: BridgeState | None = None
     """The state of a bridge; None: the process is not a bridge."""
+    ahead: int = 0
+    """Nanoseconds by which it was dated after its receipt, because the clock is ahead; ``at`` is the receipt then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +216,8 @@ class Listing:
 
     at: int
     open_spans: frozenset[str]
+    ahead: int = 0
+    """As in `Heartbeat`."""
 
 
 @dataclass(frozen=True, slots=True)

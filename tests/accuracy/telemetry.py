@@ -362,12 +362,22 @@ class _Reported:
             return Instance(self._shown, min(seen), max(seen), None) if seen else None
         last, interval, came = self._beat(latest)
         records = self._at(last, came)
-        beat = Heartbeat(records, interval, latest + 1, self._open(last), True, 0, self._is_final(last))
+        beat = Heartbeat(
+            records,
+            interval,
+            latest + 1,
+            self._open(last),
+            True,
+            0,
+            self._is_final(last),
+            ahead=self._ahead(last, came),
+        )
         earlier = self._latest(at, last - LISTED_BEFORE)
         listing = None
         if earlier is not None:
             listed, _, listed_came = self._beat(earlier)
-            listing = Listing(self._at(listed, listed_came), self._open(listed))
+            ahead = self._ahead(listed, listed_came)
+            listing = Listing(self._at(listed, listed_came), self._open(listed), ahead)
         first = self._beat(0)[0]
         seen += [self._at(first, first), records]
         return Instance(self._shown, min(seen), max(seen), beat, listing, self._lag(at, latest))
@@ -386,6 +396,9 @@ class _Reported:
     def _at(self, when: float, received: float) -> int:
         """A moment by the clock of the process, and never later than its record came."""
         return min(moment(self.process, when, self._damage), STARTED + round(received * SECOND))
+
+    def _ahead(self, when: float, received: float) -> int:
+        return moment(self.process, when, self._damage) - self._at(when, received)
 
     def _is_final(self, at: float) -> bool:
         return self.process.reports_shutdown and at == self.process.dies

@@ -36,17 +36,28 @@ class Edge(NamedTuple):
 
 @dataclass(slots=True)
 class _Bounds:
-    """The minimum and maximum correction of one process's clock, relative to another's."""
+    """The minimum and maximum correction of one process's clock, relative to another's; None: no bound."""
 
-    least: int
+    least: int | None
     most: int | None = None
 
-    def correction(self) -> int:
-        if self.least <= MAX_UNCORRECTED_SKEW_NS and (self.most is None or self.most >= -MAX_UNCORRECTED_SKEW_NS):
-            return 0
-        if self.most is None or self.most < self.least:
-            return self.least
-        return (self.least + self.most) // 2
+    def offset(self, other: int) -> int:
+        """The correction of this clock, if the other's is known: none if that is possible, else the other's."""
+        for possible in (0, other):
+            if self._allows(possible - other):
+                return possible
+        if self.least is None or self.most is None or self.most < self.least:
+            return other + (self.most or 0 if self.least is None else self.least)
+        return other + (self.least + self.most) // 2
+
+    def _allows(self, correction: int) -> bool:
+        if self.least is not None and self.least > correction + MAX_UNCORRECTED_SKEW_NS:
+            return False
+        return self.most is None or self.most >= correction - MAX_UNCORRECTED_SKEW_NS
+
+    def reversed(self) -> "_Bounds":
+        """The bounds of the other process's clock, relative to this one's."""
+        return _Bounds(None if self.most is None else -self.most, None if self.least is None else -self.least)
 
 
 def edges(spans: Sequence[Span], tree: SpanTree) -> list[Edge]:
@@ -105,7 +116,7 @@ def _narrow(bounds: dict[tuple[ProcessKey, ProcessKey], _Bounds], parent: Span, 
     known = bounds.get(pair)
     if known is None:
         known = bounds[pair] = _Bounds(least)
-    known.least = max(known.least, least)
+    known.least = least if known.least is None else max(known.least, least)
     if is_answered_call(parent, child):
         most = parent.end - child.end
         known.most = most if known.most is None else min(known.most, most)
@@ -136,10 +147,10 @@ def _is_ahead(caller: Span, executor: Span) -> bool:
 
 def _spread(bounds: Mapping[tuple[ProcessKey, ProcessKey], _Bounds], reference: ProcessKey) -> dict[ProcessKey, int]:
     """Propagates corrections outward from the reference. A process on two paths keeps the first correction, by name."""
-    steps: dict[ProcessKey, dict[ProcessKey, int]] = {}
+    steps: dict[ProcessKey, dict[ProcessKey, _Bounds]] = {}
     for (parent, child), each in sorted(bounds.items(), key=lambda item: item[0]):
-        steps.setdefault(parent, {}).setdefault(child, each.correction())
-        steps.setdefault(child, {}).setdefault(parent, -each.correction())
+        steps.setdefault(parent, {}).setdefault(child, each)
+        steps.setdefault(child, {}).setdefault(parent, each.reversed())
     settled: dict[ProcessKey, int] = {}
     for start in [reference, *sorted(steps)]:
         if start not in settled:
@@ -148,14 +159,14 @@ def _spread(bounds: Mapping[tuple[ProcessKey, ProcessKey], _Bounds], reference: 
 
 
 def _walk(
-    start: ProcessKey, steps: Mapping[ProcessKey, Mapping[ProcessKey, int]], settled: dict[ProcessKey, int]
+    start: ProcessKey, steps: Mapping[ProcessKey, Mapping[ProcessKey, _Bounds]], settled: dict[ProcessKey, int]
 ) -> None:
     settled[start] = 0
     waiting = [start]
     for process in waiting:
-        for neighbour, correction in steps.get(process, {}).items():
+        for neighbour, bounds in steps.get(process, {}).items():
             if neighbour not in settled:
-                settled[neighbour] = settled[process] + correction
+                settled[neighbour] = bounds.offset(settled[process])
                 waiting.append(neighbour)
 
 

@@ -118,8 +118,6 @@ def _announce(log: Log, joined: dict[SpanKey, Span], announced: dict[SpanKey, in
     if known is not None and known.end:
         return
     said_at = log.observed_at or log.at
-    if log.received_at:
-        said_at = min(said_at, log.received_at)
     announced[key] = min(announced.get(key, said_at), said_at)
     begun = from_start_record(log)
     joined[key] = begun if known is None else fuller(known, begun)
@@ -178,8 +176,15 @@ def _lateness(instance: Instance) -> tuple[int, int, int]:
 
 
 def is_unlisted(span_id: str, announced_at: int, report: Heartbeat | Listing | None) -> bool:
-    """Whether a process, after it announced the span, sent a complete list of open spans without it."""
-    if report is None or announced_at >= report.at or (isinstance(report, Heartbeat) and not report.complete):
+    """Whether a process, after it announced the span, sent a complete list of open spans without it.
+
+    Both times are by the clock of the process.
+    """
+    if (
+        report is None
+        or announced_at >= report.at + report.ahead
+        or (isinstance(report, Heartbeat) and not report.complete)
+    ):
         return False
     return span_id not in report.open_spans
 

@@ -79,7 +79,10 @@ def test_a_heartbeat_may_name_its_event_in_an_attribute(storage: Storage, put: P
 def test_a_heartbeat_of_nonsense_is_a_heartbeat(storage: Storage, put: Put) -> None:
     nonsense = heartbeat(-5, at=2**64 - 1, interval=float("nan"), open_spans=7, part=9, parts="x", dropped=2.5, final=1)
     put(logs(nonsense))
-    assert only(storage).heartbeat == Heartbeat(RECEIVED, 60.0, 0, frozenset(), complete=True, dropped=0, final=False)
+    ahead = 2**64 - 1 - RECEIVED
+    assert only(storage).heartbeat == Heartbeat(
+        RECEIVED, 60.0, 0, frozenset(), complete=True, dropped=0, final=False, ahead=ahead
+    )
 
 
 def bridge(**said: Any) -> LogRecord:
