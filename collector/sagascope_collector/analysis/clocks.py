@@ -316,6 +316,9 @@ class Skew:
 ARRIVAL_TOLERANCE_NS = 1_000_000_000
 """Nanoseconds by which a clock may differ from the collector's without correction."""
 
+PROMPT_NS: Final = 5_000_000_000
+"""Nanoseconds in which a record is received at the usual settings of an OpenTelemetry SDK."""
+
 
 def earliness(spans: Iterable[Span], logs: Iterable[Log]) -> dict[ProcessKey, int]:
     """Returns the nanoseconds by which a record of each process is dated at most after its receipt; mostly negative."""
@@ -369,11 +372,13 @@ def as_received(
 
 
 def _known(early: Mapping[ProcessKey, int], lags: Mapping[ProcessKey, int]) -> tuple[Mapping[ProcessKey, int], int]:
-    """The offsets of the processes whose lag is known, and the delay."""
-    if not lags:
-        return {}, 0
-    delay = max(_tolerated(min(lags.get(process, -at) for process, at in early.items())), 0)
-    return {process: _tolerated(lag - delay) for process, lag in lags.items()}, delay
+    """The offsets of the processes whose clocks are known, and the delay.
+
+    The clock of a process without heartbeats is right if a record of it was received about when it is dated.
+    """
+    prompt = {process: 0 for process, at in early.items() if -PROMPT_NS <= at <= ARRIVAL_TOLERANCE_NS}
+    delay = max(_tolerated(min(lags.get(process, -at) for process, at in early.items())), 0) if lags else 0
+    return prompt | {process: _tolerated(lag - delay) for process, lag in lags.items()}, delay
 
 
 def _tolerated(offset: int) -> int:
