@@ -24,7 +24,7 @@
         └── PortTaken          an address is in use
     Errors of clients of a collector: SendFailed, SourceUnavailable, CheckpointLocked.
 
-`api.problems`, `otlp.answers` and `cli.terminal` map them to HTTP, gRPC and exit codes.
+`api.answers`, `otlp.answers` and `cli.terminal` map them to HTTP, gRPC and exit codes.
 """
 
 from typing import ClassVar
