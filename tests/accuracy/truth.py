@@ -83,8 +83,8 @@ def _is_predecessor_missing(story: Story, works: list[Work]) -> bool:
 
 
 def _over(work: Work) -> float:
-    """When it was over; where its caller could not note that, for its executor."""
-    return next((at for at in (work.over, work.ended) if at < inf), work.called)
+    """When it was over; where one of caller and executor could not note that, for the other."""
+    return next((at for at in (work.over, work.ended, work.returned) if at < inf), work.called)
 
 
 class _Truth:
@@ -515,7 +515,7 @@ class _Truth:
         if not failing or (not any(self.state(work) in ("error", "unknown") for work in failing) and is_required):
             return
         last = failing[-1]
-        over = last.over if last.over < inf else last.called
+        over = _over(last)
         allowed = self.shape.allowed_for_attempt(last.step, is_compensation=not last.is_forward)
         if not self._is_plan_known() and last.step.attempt_timeout is None:
             allowed = 30.0

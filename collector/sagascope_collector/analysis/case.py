@@ -279,9 +279,9 @@ class Case:
         return None
 
     def _is_left_behind(self, failed: StepAttempt) -> bool:
-        finished_at = failed.attempt.finished_at or 0
+        answered_at = failed.attempt.answered_at
         return any(
-            each.attempt.called_at >= finished_at and each.step is not failed.step for each in self.step_attempts
+            each.attempt.called_at >= answered_at and each.step is not failed.step for each in self.step_attempts
         )
 
     def reported_since(self, service: str | None, moment: int) -> bool:
@@ -292,10 +292,12 @@ class Case:
         return elsewhere > moment or self.liveness.reported_since(service, moment)
 
     @property
-    def ended(self) -> int:
-        """The saga's end on its clock; 0 while it is open."""
+    def end_known_at(self) -> int:
+        """The time at which the saga's end was received, if known, else its time; 0 while it is open."""
         closing = self.saga.closing
-        return self.at(closing.process, closing.end) if closing is not None else self.saga.ended_at or 0
+        if closing is None:
+            return self.saga.ended_at or 0
+        return closing.received_at or self.at(closing.process, closing.end)
 
     @property
     def stopped(self) -> int:

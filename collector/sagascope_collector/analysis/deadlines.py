@@ -221,9 +221,8 @@ def _is_given_up(case: Case, failed: StepAttempt) -> bool:
     """Whether a compensation of this step or of the saga followed, or a step that waits for it in the plan."""
     if failed.step.phase is Phase.COMPENSATION:
         return False
-    finished_at = failed.attempt.finished_at or 0
     return any(
-        each.attempt.called_at >= finished_at
+        each.attempt.called_at >= failed.attempt.answered_at
         and (each.step.phase is Phase.COMPENSATION or case.waits_for(each.step, failed.step))
         for each in case.step_attempts
     )

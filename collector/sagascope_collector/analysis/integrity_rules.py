@@ -96,7 +96,7 @@ def _is_committed(case: Case, compensation: Step) -> bool:
 def _has_failed_for_good(case: Case, attempt: Attempt) -> bool:
     if not ledger.has_ended(case.saga.status) or ledger.is_last_allowed(attempt):
         return ledger.is_for_good(attempt, case.saga.status)
-    return case.clock.is_late(case.ended, IN_TRANSIT_SECONDS)
+    return case.clock.is_late(case.end_known_at, IN_TRANSIT_SECONDS)
 
 
 def uncompensated(case: Case) -> Finding | None:
@@ -132,7 +132,7 @@ def _left_committed(case: Case) -> Iterator[tuple[StepEffect, LedgerState]]:
 def _is_given_up(case: Case) -> bool:
     """Whether the saga ended, or a step failed permanently and nothing followed in time."""
     if ledger.has_ended(case.saga.status):
-        return case.clock.is_late(case.ended, IN_TRANSIT_SECONDS)
+        return case.clock.is_late(case.end_known_at, IN_TRANSIT_SECONDS)
     failed = case.failing
     if failed is None or case.in_flight:
         return False

@@ -153,6 +153,15 @@ class Attempt:
         return bool(self.views) and self.views[-1].kind == "producer"
 
     @property
+    def answered_at(self) -> int:
+        """The time at which its caller had the result, by the clock of its later calls; else of its last reported end.
+
+        0 while it is in flight.
+        """
+        caller = self.views[0] if self.views else None
+        return self.called_at + caller.end - caller.start if caller and caller.end else self.finished_at or 0
+
+    @property
     def executor_started_at(self) -> int:
         """The start in the executor, on the saga's clock."""
         return (self.views[-1].start if self.views else self.started_at) + self.offset
