@@ -33,6 +33,12 @@ READ_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 MIN_TOKEN_CHARACTERS: Final = 16
 """Minimum length of a token; shorter ones can be guessed."""
 
+SECURITY_HEADERS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
+"""Headers of every answer of the API: a browser shows it as what it is, and in no frame."""
+
 CHALLENGE: Final = (b"www-authenticate", b"Bearer")
 
 
@@ -124,14 +130,19 @@ def protected(application: Application, hosts: KnownHosts) -> Application:
 
     It answers calls to known hosts only. A call that may change something must come from a page of this server or of a
     listed origin, or from no page. Its content must be JSON, which a page of another server cannot send without
-    permission.
+    permission. A page cannot read what it loads from another server, but should not cause the work either.
     """
 
     async def checked(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *SECURITY_HEADERS]
+            await send(message)
+
         if scope["type"] == "http" and (refusal := _violation(scope, hosts)):
-            await _refuse(send, scope["path"], *refusal)
+            await _refuse(send_with_headers, scope["path"], *refusal)
             return
-        await application(scope, receive, send)
+        await application(scope, receive, send_with_headers)
 
     return checked
 
@@ -153,8 +164,10 @@ def protected_from_pages(application: Application, hosts: KnownHosts) -> Applica
 
 
 def _violation(scope: Scope, hosts: KnownHosts) -> tuple[int, SagascopeError] | None:
-    if (refusal := _host_violation(scope, hosts)) or scope["method"] in READ_METHODS:
+    if refusal := _host_violation(scope, hosts):
         return refusal
+    if scope["method"] in READ_METHODS:
+        return _load_violation(scope, hosts)
     if (refusal := _origin_violation(scope, hosts)) or scope["method"] != "POST":
         return refusal  # a page must ask before it uses another method
     media_type = header(scope["headers"], b"content-type").partition(";")[0].strip().lower()
@@ -166,6 +179,15 @@ def _violation(scope: Scope, hosts: KnownHosts) -> tuple[int, SagascopeError] | 
 def _host_violation(scope: Scope, hosts: KnownHosts) -> tuple[int, SagascopeError] | None:
     host = hosts.unknown(scope["headers"])
     return None if host is None else (421, UnknownHost(UNKNOWN_HOST.format(host=host.partition(":")[0])))
+
+
+def _load_violation(scope: Scope, hosts: KnownHosts) -> tuple[int, SagascopeError] | None:
+    """Returns the refusal of what a page of another server loads; a link that a person follows is allowed."""
+    values = {name: value.decode("latin-1") for name, value in scope["headers"]}
+    is_foreign = values.get(b"sec-fetch-site") in {"cross-site", "same-site"}
+    if not is_foreign or values.get(b"sec-fetch-dest") == "document" or values.get(b"origin") in hosts.origins:
+        return None
+    return 403, ForeignOrigin(FOREIGN_ORIGIN.format(origin=values.get(b"origin", "another server")))
 
 
 def _origin_violation(scope: Scope, hosts: KnownHosts) -> tuple[int, SagascopeError] | None:

@@ -1,7 +1,8 @@
-"""Durations and sizes as text: one parser for options, files and query parameters, and one formatter."""
+"""Durations, sizes and times as text: one parser for options, files and query parameters, and one formatter."""
 
 import re
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Final
 
 from sagascope_collector.errors import BadValue
@@ -10,6 +11,8 @@ NANOSECONDS_PER_SECOND: Final = 1_000_000_000
 
 UNIT_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
 UNIT_BYTES: Final = {"": 1.0, "b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12}
+
+_LEAP_SECOND: Final = re.compile(r"(?<=:\d\d):60(?!\d)")
 
 _QUANTITY: Final = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s*([A-Za-z]*)")
 
@@ -41,6 +44,17 @@ def _parse(text: str, units: Mapping[str, float], expected: str) -> float:
     if match is None or unit is None:
         raise BadValue(f"{text!r} is not {expected}.")
     return float(match[1]) * unit
+
+
+def parse_datetime(text: str) -> datetime:
+    """Parses a date and time in ISO 8601. A leap second, which Unix time does not have, is the second after it.
+
+    Raises:
+        ValueError: the text is not such a time.
+        OverflowError: it is after the year 9999.
+    """
+    known = _LEAP_SECOND.sub(":59", text)
+    return datetime.fromisoformat(known) + timedelta(seconds=known != text)
 
 
 def format_duration(seconds: float) -> str:

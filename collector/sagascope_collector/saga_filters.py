@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from sagascope_collector.attention_codes import AttentionCode
-from sagascope_collector.durations import NANOSECONDS_PER_SECOND
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND, parse_datetime
 
 MAX_FILTER_CHARACTERS: Final = 4_096
 
@@ -46,7 +46,7 @@ def parse_time(text: str) -> int:
         raise ValueError("write a moment like 2026-11-22T14:02:11Z; a + in a URL is %2B")
     day, time, fraction, zone = parts.groups()
     try:
-        seconds = int(datetime.fromisoformat(f"{day}T{time}{zone.upper()}").timestamp())
+        seconds = int(parse_datetime(f"{day}T{time}{zone.upper()}").timestamp())
     except (ValueError, OverflowError) as error:
         raise ValueError(f"there is no such moment: {error}") from error
     nanoseconds = seconds * NANOSECONDS_PER_SECOND + int((fraction or "").ljust(9, "0"))

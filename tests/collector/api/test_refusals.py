@@ -4,6 +4,7 @@ import httpx
 import pytest
 
 from sagascope_collector.client import schemas
+from sagascope_collector.saga_filters import parse_time
 
 CALLS = ["/api/v1/search?q=1", "/api/v1/sagas", "/api/v1/sagas/a/b", "/api/v1/saga?name=a&id=b", "/api/v1/flows",
          "/api/v1/services", "/api/v1/status"]  # fmt: skip
@@ -81,3 +82,9 @@ def test_answers_are_not_kept_by_anybody(http: httpx.Client) -> None:
 def test_thousands_of_parameters_are_refused_at_once(http: httpx.Client) -> None:
     assert len(problem(http.get("/api/v1/sagas?" + "&".join(f"a{n}" for n in range(5_000))), 422).detail) < 1_000
     assert "'a' is given 10000 times" in problem(http.get("/api/v1/sagas?" + "a&" * 10_000), 422).detail
+
+
+def test_a_leap_second_is_the_second_after_it() -> None:
+    assert parse_time("2016-12-31T23:59:60.25Z") == parse_time("2017-01-01T00:00:00.25Z")
+    with pytest.raises(ValueError, match="no such moment"):
+        parse_time("2016-12-31T23:60:00Z")

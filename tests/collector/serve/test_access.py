@@ -145,6 +145,32 @@ def test_a_page_of_another_server_changes_nothing(tmp_path: Path) -> None:
         assert {status_of(content_type=simple) for simple in ("text/plain", "", "multipart/form-data")} == {415}
 
 
+def test_a_page_of_another_server_causes_no_work_and_a_link_can_be_followed(tmp_path: Path) -> None:
+    with running_collector(tmp_path, "--cors-origin", "https://ops.example") as collector:
+
+        def status_of(path: str = "/api/v1/backup", **headers: str) -> int:
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            return httpx.get(f"{collector.api}{path}", headers=named, trust_env=False).status_code
+
+        for site in ("cross-site", "same-site"):
+            assert status_of(sec_fetch_site=site, sec_fetch_dest="image") == 403
+            assert status_of(sec_fetch_site=site, sec_fetch_dest="iframe", sec_fetch_mode="navigate") == 403
+            assert status_of(sec_fetch_site=site, sec_fetch_dest="empty", origin="https://evil.example") == 403
+            assert status_of(sec_fetch_site=site, sec_fetch_dest="empty", origin="https://ops.example") == 200
+            assert status_of("/api/v1/flows", sec_fetch_site=site, sec_fetch_dest="document") == 200
+        assert status_of(sec_fetch_site="same-origin", sec_fetch_dest="empty") == 200
+        assert status_of(sec_fetch_site="none", sec_fetch_dest="document") == 200
+
+
+def test_every_answer_of_the_api_has_its_security_headers(guarded: RunningCollector) -> None:
+    for path, headers in (("/healthz", {}), ("/api/v1/flows", {}), ("/api/v1/flows", bearer(READ)), ("/nothing", {})):
+        answer = httpx.get(f"{guarded.api}{path}", headers=headers, trust_env=False)
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+    foreign = httpx.get(f"{guarded.api}/healthz", headers={"host": "evil.example"}, trust_env=False)
+    assert foreign.headers["x-content-type-options"] == "nosniff"
+
+
 def test_otlp_checks_names_and_origins_of_requests_from_pages_only(tmp_path: Path) -> None:
     with running_collector(tmp_path) as collector:
 

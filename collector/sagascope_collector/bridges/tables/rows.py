@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, Field
 
 from sagascope_collector.bridges.tables.mapping import State, Table, normalized_state_name
-from sagascope_collector.durations import NANOSECONDS_PER_SECOND
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND, parse_datetime
 
 MIN_UNIX_MILLISECONDS: Final = 100_000_000_000
 """A smaller number counts seconds since 1970, a number from here on milliseconds."""
@@ -106,8 +106,8 @@ class RowParser:
             is_milliseconds = number >= MIN_UNIX_MILLISECONDS
             return round(number * (NANOSECONDS_PER_SECOND // 1_000 if is_milliseconds else NANOSECONDS_PER_SECOND))
         try:
-            time = datetime.fromisoformat(text)
-        except ValueError:
+            time = parse_datetime(text)
+        except (ValueError, OverflowError):
             return 0
         time = time if time.tzinfo else time.replace(tzinfo=self._zone)
         return max(0, (time - _EPOCH) // _MICROSECOND * 1_000)
