@@ -155,3 +155,12 @@ def test_of_a_saga_with_very_many_records_the_first_and_the_last_are_read(
     assert sorted(int(each.span_id, 16) for each in facts.spans) == [*range(1, 6), *range(26, 31)]
     assert sorted(int(str(each.body)) for each in facts.logs) == [*range(1, 6), *range(26, 31)]
     assert (facts.spans_total, facts.logs_total) == (30, 30)
+
+
+def test_of_a_saga_with_very_many_roots_some_are_read(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookup, "MAX_RECORDS", 10)
+    spans = [span(number, start=NOON + number, attributes=of_saga(role="saga")) for number in range(1, 61)]
+    append(storage, traces(*spans))
+    facts = storage.lookup.facts([SagaId("", "8492")])[SagaId("", "8492")]
+    assert sorted(int(each.span_id, 16) for each in facts.spans) == [*range(1, 6), *range(56, 61)]
+    assert facts.spans_total == 60

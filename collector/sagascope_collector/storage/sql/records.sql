@@ -274,26 +274,37 @@ SELECT trace_id, span_id, "end" FROM span_records WHERE seq > $seq::UBIGINT
 SELECT trace_id, span_id, "timestamp", observed_at, body, attribute_values FROM log_records WHERE seq > $seq::UBIGINT
 
 -- name: select_ends_of_spans
--- the first and the last records of a large saga
-SELECT * EXCLUDE (forward, backward)
-FROM (
-    SELECT
-        *,
-        row_number() OVER (ORDER BY start, seq, span_id) AS forward,
-        row_number() OVER (ORDER BY start DESC, seq DESC, span_id DESC) AS backward
-    FROM span_records
-    WHERE saga_id = $id AND seq >= $first::UBIGINT AND seq <= $last::UBIGINT
+-- the first and the last records of a large saga, and its roots; sorting whole rows would take a hundred times longer
+SELECT *
+FROM span_records
+WHERE saga_id = $id AND seq >= $first::UBIGINT AND seq <= $last::UBIGINT AND rowid IN (
+    (
+        SELECT rowid FROM span_records
+        WHERE saga_id = $id AND seq >= $first::UBIGINT AND seq <= $last::UBIGINT
+        ORDER BY start, seq, span_id LIMIT $limit
+    ) UNION ALL (
+        SELECT rowid FROM span_records
+        WHERE saga_id = $id AND seq >= $first::UBIGINT AND seq <= $last::UBIGINT
+        ORDER BY start DESC, seq DESC, span_id DESC LIMIT $limit
+    ) UNION ALL (
+        SELECT rowid FROM span_records
+        WHERE saga_id = $id AND seq >= $first::UBIGINT AND seq <= $last::UBIGINT
+        AND saga_role = 'saga'
+        ORDER BY start, seq, span_id LIMIT $limit
+    )
 )
-WHERE forward <= $limit OR backward <= $limit OR saga_role = 'saga'
 
 -- name: select_ends_of_logs
-SELECT * EXCLUDE (forward, backward)
-FROM (
-    SELECT
-        *,
-        row_number() OVER (ORDER BY "at", seq) AS forward,
-        row_number() OVER (ORDER BY "at" DESC, seq DESC) AS backward
-    FROM log_records
-    WHERE saga_id = $id AND seq >= $first::UBIGINT AND seq <= $last::UBIGINT
+SELECT *
+FROM log_records
+WHERE saga_id = $id AND seq >= $first::UBIGINT AND seq <= $last::UBIGINT AND rowid IN (
+    (
+        SELECT rowid FROM log_records
+        WHERE saga_id = $id AND seq >= $first::UBIGINT AND seq <= $last::UBIGINT
+        ORDER BY "at", seq LIMIT $limit
+    ) UNION ALL (
+        SELECT rowid FROM log_records
+        WHERE saga_id = $id AND seq >= $first::UBIGINT AND seq <= $last::UBIGINT
+        ORDER BY "at" DESC, seq DESC LIMIT $limit
+    )
 )
-WHERE forward <= $limit OR backward <= $limit
