@@ -6,7 +6,7 @@ Work is repeated or reversed only with a key that was received, or after a check
 from collections.abc import Iterator
 
 from sagascope import semconv
-from sagascope_collector.analysis import deadlines, messages, values
+from sagascope_collector.analysis import deadlines, messages, plans, values
 from sagascope_collector.analysis.case import Case, Finding, StepAttempt
 from sagascope_collector.analysis.deadlines import failed_in_a_row, is_retrier_lost
 from sagascope_collector.analysis.diagnosis import Action
@@ -97,12 +97,13 @@ def never_closed(case: Case, finding: Finding) -> list[Action]:
     """Every step has ended, and the saga was not closed."""
     driver = who(finding.process) if finding.process else "the service that runs it"
     outcome = "compensated" if case.is_compensating else "completed"
+    is_right = "no step is in effect" if case.is_compensating else "each step took effect"
+    checks = [*_of_items(case), *_of_failed_compensations(case), *_of_unfinished_steps(case)]
+    condition = f"Only if {is_right}," if checks else "Then"
     return [
         Action.inspect("Check in {} why it did not close {}.", driver, case.saga.label),
-        *_of_items(case),
-        *_of_failed_compensations(case),
-        *_of_unseen_steps(case),
-        Action.close("Then have it close the saga as {}; no step needs to run again.", outcome),
+        *checks,
+        Action.close("{} have it close the saga as {}; no step needs to run again.", condition, outcome),
     ]
 
 
@@ -258,11 +259,18 @@ def _of_failed_compensations(case: Case) -> list[Action]:
     ]
 
 
-def _of_unseen_steps(case: Case) -> list[Action]:
-    """Verifies the steps that must have run before others and were not seen."""
-    text = "Verify in {} whether {} is in effect for {}: no record of it was received, although later steps ran."
+def _of_unfinished_steps(case: Case) -> list[Action]:
+    """Verifies the steps that must have run before others and were not seen, or whose outcome was not received."""
+    missing = dict.fromkeys(case.unseen_steps, "no record of it was received")
+    if not case.is_compensating:
+        states = {step.name: step.state for step in case.saga.steps}
+        unfinished = [step.name for step in plans.unfinished(case.saga.plan, case.saga.steps)]
+        open_states = (StepState.IN_FLIGHT, StepState.UNKNOWN)
+        missing |= {name: "its outcome was not received" for name in unfinished if states.get(name) in open_states}
+    text = "Verify in {} whether {} is in effect for {}: {}, although later steps ran."
     return [
-        Action.verify(text, case.service_of(step) or "its service", step, case.saga.label) for step in case.unseen_steps
+        Action.verify(text, case.service_of(step) or "its service", step, case.saga.label, what)
+        for step, what in missing.items()
     ]
 
 

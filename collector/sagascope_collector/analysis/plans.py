@@ -208,7 +208,10 @@ def has_unlearned_step(plan: Plan, steps: Sequence[Step]) -> bool:
 
 
 def waiting(plan: Plan, steps: Sequence[Step]) -> list[PlannedStep]:
-    """Returns the planned steps that can start, in plan order; skipped steps only if no others are left."""
+    """Returns the planned steps that can start, in plan order; skipped steps only if no others are left.
+
+    A step whose outcome was not received, although a later one started, can not start: it has.
+    """
     done = _done(steps)
     started = {step.name for step in steps if step.attempts and step.phase is Phase.FORWARD}
     befores = prerequisites(plan)
@@ -216,7 +219,8 @@ def waiting(plan: Plan, steps: Sequence[Step]) -> list[PlannedStep]:
     latest_success = passed(befores, started)
     met = done | latest_success
     ahead = [step for step in open_steps if step.name not in latest_success and befores[step.name] <= met]
-    return ahead or [step for step in open_steps if not step.optional]
+    unresolved = {step.name for step in steps if step.state in (StepState.IN_FLIGHT, StepState.UNKNOWN)}
+    return ahead or [step for step in open_steps if not step.optional and step.name not in unresolved]
 
 
 def _done(steps: Iterable[Step]) -> set[str]:
@@ -289,9 +293,16 @@ def unseen_required_steps(plan: Plan, steps: Sequence[Step]) -> list[str]:
 
 
 def passed_failures(plan: Plan, steps: Sequence[Step]) -> list[str]:
-    """Returns the required steps with received failures only, although a step that waits for them has started."""
+    """Returns the required steps with received failures only, although a step that waits for them has started.
+
+    Without a plan, any step that was called after such a failure may have waited for it.
+    """
     forward = [step for step in steps if step.attempts and step.phase is Phase.FORWARD]
     failed = {step.name for step in forward} - {step.name for step in forward if step.state is not StepState.FAILED}
+    if plan.source == "none" and failed:
+        latest_call = max(each.called_at for step in forward for each in step.attempts)
+        ends = {step.name: step.attempts[-1].answered_at for step in forward if step.name in failed}
+        return [name for name, answered_at in ends.items() if answered_at <= latest_call]
     behind = dependencies(plan, {step.name for step in forward}) & failed if failed else failed
     return [step.name for step in plan.steps if step.name in behind and not step.optional]
 

@@ -239,7 +239,9 @@ def never_closed(case: Case) -> Finding | None:
     if wanted is None or not wanted.is_close or not deadlines.is_late(case, wanted.deadline):
         return None
     finding = _missing(case, AttentionCode.NEVER_CLOSED, wanted, case.last.step.name if case.last else None)
-    return replace(finding, confidence=Confidence.POSSIBLE) if case.unseen_steps else finding
+    unfinished = [step for step in plans.unfinished(case.saga.plan, case.saga.steps) if not step.optional]
+    is_doubtful = bool(case.unseen_steps or (unfinished and not case.is_compensating))
+    return replace(finding, confidence=Confidence.POSSIBLE) if is_doubtful else finding
 
 
 def _missing(case: Case, reason: AttentionCode, wanted: Awaited, step: str | None) -> Finding:
