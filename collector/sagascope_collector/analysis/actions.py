@@ -6,7 +6,7 @@ Work is repeated or reversed only with a key that was received, or after a check
 from collections.abc import Iterator
 
 from sagascope import semconv
-from sagascope_collector.analysis import deadlines, messages, plans, values
+from sagascope_collector.analysis import deadlines, messages, plans, progress_rules, values
 from sagascope_collector.analysis.case import Case, Finding, StepAttempt
 from sagascope_collector.analysis.deadlines import failed_in_a_row, is_retrier_lost
 from sagascope_collector.analysis.diagnosis import Action
@@ -96,15 +96,17 @@ def next_step_missing(case: Case, finding: Finding) -> list[Action]:
 def never_closed(case: Case, finding: Finding) -> list[Action]:
     """Every step has ended, and the saga was not closed."""
     driver = who(finding.process) if finding.process else "the service that runs it"
+    why = Action.inspect("Check in {} why it did not close {}.", driver, case.saga.label)
+    return [why, *_of_items(case), *_close(case, "have it close the saga")]
+
+
+def _close(case: Case, how: str) -> list[Action]:
+    """Closes a saga of which every step has ended, as far as telemetry shows."""
     outcome = "compensated" if case.is_compensating else "completed"
     is_right = "no step is in effect" if case.is_compensating else "each step took effect"
-    checks = [*_of_items(case), *_of_failed_compensations(case), *_of_unfinished_steps(case)]
-    condition = f"Only if {is_right}," if checks else "Then"
-    return [
-        Action.inspect("Check in {} why it did not close {}.", driver, case.saga.label),
-        *checks,
-        Action.close("{} have it close the saga as {}; no step needs to run again.", condition, outcome),
-    ]
+    checks = [*_of_failed_compensations(case), *_of_unfinished_steps(case)]
+    condition = f"Only if {is_right}," if checks or _of_items(case) else "Then"
+    return [*checks, Action.close("{} {} as {}; no step needs to run again.", condition, how, outcome)]
 
 
 def uncompensated(case: Case, finding: Finding) -> list[Action]:
@@ -280,6 +282,9 @@ def _continue_after(case: Case, finding: Finding) -> list[Action]:
 
 
 def _continue(case: Case, finding: Finding) -> list[Action]:
+    wanted = progress_rules.awaited(case)
+    if wanted is not None and wanted.is_close:
+        return _close(case, "close the saga")
     last, step = case.last, finding.step
     after = f"after {last.step.name}" if last is not None and last.attempt.state is AttemptState.OK else ""
     if step is None or (last is not None and step == last.step.name):
