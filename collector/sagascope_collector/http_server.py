@@ -274,6 +274,9 @@ class LimitedProtocol(HttpToolsProtocol):
         super().timeout_keep_alive_handler()
         self._end_soon()
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Logs nothing: a client may offer another protocol, and is answered in this one."""
+
     def abort(self) -> None:
         """Closes the connection at once."""
         self.transport.abort()

@@ -4,6 +4,7 @@ Modules log with the standard library and pass fields in ``extra``. Events of li
 """
 
 import logging
+import math
 import sys
 from enum import StrEnum
 from json import dumps
@@ -34,6 +35,10 @@ SAFE_DUCKDB_EXCEPTIONS: Final = frozenset(
 
 VERBOSE_LOGGERS: Final = ("uvicorn", "httpx", "httpcore", "grpc", "asyncio")
 """Libraries that log every request, or their own start, at level INFO."""
+
+
+REPEAT_SECONDS: Final = 60.0
+"""The time in which a warning of the HTTP server about its clients is logged once: any client can cause it."""
 
 
 class Format(StrEnum):
@@ -71,7 +76,24 @@ def configure(form: Format, level: Level) -> None:
     root.setLevel(level.upper())
     for name in VERBOSE_LOGGERS:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    logging.getLogger("uvicorn.error").filters[:] = [_WithoutRepeats()]
     logging.captureWarnings(True)
+
+
+class _WithoutRepeats(logging.Filter):
+    """Drops a warning that was logged less than `REPEAT_SECONDS` ago."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._logged_at: dict[object, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Returns whether a record is logged."""
+        before = self._logged_at.get(record.msg, -math.inf)
+        if record.levelno > logging.WARNING or record.created - before >= REPEAT_SECONDS:
+            self._logged_at[record.msg] = record.created
+            return True
+        return False
 
 
 def _add_exception(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

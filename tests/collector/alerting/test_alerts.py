@@ -1,5 +1,6 @@
 """Alerts through the public API: a real collector, and real receivers that fail, hang and redirect."""
 
+import os
 import re
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
@@ -16,6 +18,8 @@ from sagascope_collector.alerting import Alerts
 from sagascope_collector.config_file import read
 from sagascope_collector.errors import BadRules
 from support.collector import RunningCollector, running_collector
+from support.disks import fill, small_disk
+from support.otlp import span, traces
 from support.payments import DONE, Tried, saga, send, soon
 from support.webhook import Call, Receiver, receiver
 
@@ -174,6 +178,32 @@ def test_the_watchdog_is_sent_while_the_collector_is_healthy(tmp_path: Path, pag
         sent = len(pager.calls)
     assert set(pager.events()) == {"watchdog"}
     assert len(pager.calls) == sent
+
+
+def test_the_watchdog_is_not_sent_while_nothing_can_be_stored(tmp_path: Path, pager: Receiver) -> None:
+    file = alerts_file(tmp_path, {"name": "pager", "url": pager.url}, watchdog={"interval": "1s"})
+    with small_disk(tmp_path) as disk, running_collector(tmp_path, "--alerts", file, db=disk / "s.duckdb") as collector:
+        soon(lambda: len(pager.calls) >= 1, seconds=30)
+        filler = fill(disk)
+        soon(lambda: not _is_ready(collector), seconds=30)
+        soon(lambda: _is_silent(pager), seconds=30)
+        filler.unlink()
+        sent = len(pager.calls)
+        soon(lambda: len(pager.calls) > sent, seconds=30)
+
+
+def _is_ready(collector: RunningCollector) -> bool:
+    """Whether the collector is ready after one more record, which needs some room."""
+    content = traces(span(1, attributes={"noise": os.urandom(20_000).hex()})).SerializeToString()
+    headers = {"content-type": "application/x-protobuf"}
+    httpx.post(f"{collector.otlp_http}/v1/traces", content=content, headers=headers, trust_env=False, timeout=30)
+    return httpx.get(f"{collector.api}/readyz", trust_env=False).is_success
+
+
+def _is_silent(pager: Receiver) -> bool:
+    sent = len(pager.calls)
+    threading.Event().wait(3)
+    return len(pager.calls) == sent
 
 
 def send_test(folder: Path, *receivers: dict[str, Any], **environment: str) -> "subprocess.CompletedProcess[str]":

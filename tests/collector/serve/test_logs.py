@@ -2,6 +2,7 @@
 
 import json
 import logging
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,3 +80,16 @@ def test_a_level_leaves_out_what_is_less_grave(tmp_path: Path) -> None:
     with running_collector(tmp_path, "--log-level", "error", addresses={"otlp_http": "0.0.0.0:0"}) as collector:
         collector.stop()
     assert "NOT ENCRYPTED" not in collector.logged()
+
+
+def test_clients_that_speak_no_http_or_offer_another_protocol_do_not_fill_the_log(tmp_path: Path) -> None:
+    offer = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    with running_collector(tmp_path) as collector:
+        host, _, port = collector.api.removeprefix("http://").rpartition(":")
+        for said, answer in ((offer, b"HTTP/1.1 200"), (b"\0nonsense\r\n\r\n", b"HTTP/1.1 400")):
+            for _ in range(20):
+                with socket.create_connection((host, int(port)), timeout=30) as connection:
+                    connection.sendall(said)
+                    assert connection.recv(1_000).startswith(answer)
+        assert collector.logged().count("upgrade") == 0
+        assert collector.logged().count("Invalid HTTP request") == 1
