@@ -284,6 +284,8 @@ class _Truth:
                 continue
             later = [self.came(other) for other in self.works[place + 1 :] if self._is_behind(other, work)]
             until = min([self._end_came(), *(at for at in later if at)], default=inf) + REPORTED_SECONDS
+            if self.story.ended == inf and not self._is_plan_known():
+                until = inf  # no plan tells that the next step started with its answer
             silent = self._lost_at(work.executor) or work.executor.dies
             codes = frozenset({"instance_lost", "hung"})
             yield Claim(
@@ -426,13 +428,13 @@ class _Truth:
         return frozenset(work.name for work in seen) or frozenset({""})
 
     def _to_compensate(self) -> frozenset[str]:
-        done = {work.step.name for work in self.works if work.kind == "compensation" and self.state(work) == "ok"}
+        done = [work.step for work in self.works if work.kind == "compensation" and self.state(work) == "ok"]
         return frozenset(
             work.step.compensation
             for work in self.works
             if work.kind == "action"
             and work.step.compensation
-            and work.step.name not in done
+            and work.step not in done
             and self.state(work) != "error"
         )
 
