@@ -35,10 +35,13 @@ class Lookup:
         Raises:
             NotFound: no record with this id, name, environment and run was received.
         """
-        if row := self._summary_only(name, saga_id, environment, run):
-            return present.summary_only(row.document)
         context = self.context(self.clock())
-        facts, saga, runs = self._named(name, saga_id, environment, run, context)
+        try:
+            facts, saga, runs = self._named(name, saga_id, environment, run, context)
+        except NotFound:
+            if row := self._summary_only(name, saga_id, environment, run):
+                return present.summary_only(row.document)
+            raise
         return present.full(saga, analysis.diagnose(saga, facts.instances, context), runs)
 
     def _summary_only(self, name: str, saga_id: str, environment: str | None, run: str | None) -> SagaRow | None:
@@ -57,11 +60,14 @@ class Lookup:
         Raises:
             NotFound: no record with this id, name, environment and run was received, or the records were removed.
         """
-        if self._summary_only(name, saga_id, environment, run):
-            raise NotFound(
-                f"The records of the saga {name!r} with the id {saga_id!r} were deleted; only the summary was kept."
-            )
-        _, saga, _ = self._named(name, saga_id, environment, run, self.context(self.clock()))
+        try:
+            _, saga, _ = self._named(name, saga_id, environment, run, self.context(self.clock()))
+        except NotFound as error:
+            if self._summary_only(name, saga_id, environment, run):
+                raise NotFound(
+                    f"The records of the saga {name!r} with the id {saga_id!r} were deleted; only the summary was kept."
+                ) from error
+            raise
         return otlp_json.lines(saga.spans, saga.logs)
 
     def _named(

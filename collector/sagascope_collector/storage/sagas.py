@@ -42,7 +42,7 @@ LONG_BATCHES: Final = 20
 KNOWN_IDS: Final = 50_000
 """Maximum number of ids whose bounds are cached."""
 
-_UNKNOWN: Final = (NO_BOUNDS, None)
+_UNKNOWN: Final[tuple[Bounds, bool | None]] = (NO_BOUNDS, None)
 """The cached value of an id without a summary."""
 
 
@@ -90,12 +90,13 @@ class Sagas:
     def bounds_called(self, saga_id: str) -> dict[SagaId, Bounds]:
         """Returns the bounds of one id in every environment that has it, ordered by environment."""
         found = self._changes.bounds(self._changes.called(saga_id))
-        with self._database.transaction():
-            rows = self._database.rows(SQL["select_bounds_of_open_called"], {"id": saga_id})
-            for batch in self.batches([saga_id]):
-                rows += self._database.rows(SQL["select_bounds_of_ended_called"], {"id": saga_id, "batch": batch})
-        stored = {SagaId(environment, saga_id): load_bounds(text) for environment, text in rows}
+        stored = {saga: where for saga, (where, _) in self._stored_called(saga_id).items()}
         return dict(sorted(_joined(found, stored).items()))
+
+    def _stored_called(self, saga_id: str) -> dict[SagaId, tuple[Bounds, bool | None]]:
+        values = {"id": saga_id, "hash": summaries.id_hash(saga_id)}
+        rows = self._database.rows(SQL["select_bounds_called"], values)
+        return {SagaId(environment, saga_id): (load_bounds(text), ended) for environment, text, ended in rows}
 
     def batches(self, terms: Iterable[str]) -> list[int]:
         """Returns the batches of ended sagas in which an id or a business key may be one of these texts."""
@@ -103,7 +104,8 @@ class Sagas:
         if not texts:
             return []
         if len(texts) == 1:  # as a value: a join takes twice as long
-            return [batch for (batch,) in self._database.rows(SQL["select_batches_of_one"], {"term": texts[0]})]
+            values = {"hash": summaries.id_hash(texts[0])}
+            return [batch for (batch,) in self._database.rows(SQL["select_batches_of_one"], values)]
         wanted = schema.table("term", zip(texts, strict=True))
         return [batch for (batch,) in self._database.rows(SQL["select_batches"], wanted=wanted)]
 
@@ -115,15 +117,7 @@ class Sagas:
         wanted = [saga for saga in ids if saga not in found]
         if not wanted:
             return {saga: known for saga, known in found.items() if known != _UNKNOWN}
-        read: dict[SagaId, tuple[Bounds, bool | None]] = dict.fromkeys(wanted, _UNKNOWN)
-        table = summaries.ids_table(wanted)
-        with self._database.transaction():  # otherwise a saga that is moved or reopened meanwhile is in neither table
-            for saga, text in self._open(wanted, table):
-                read[saga] = load_bounds(text), False
-            for batch in self.batches({saga.id for saga in wanted}):
-                found_here = self._database.rows(SQL["select_bounds_of_ended"], {"batch": batch}, wanted=table)
-                for environment, id_, text in found_here:
-                    read[SagaId(environment, id_)] = load_bounds(text), True
+        read = dict.fromkeys(wanted, _UNKNOWN) | self._read_stored(wanted)
         with self._known_lock:
             if as_of == self._changes_of_known:  # otherwise the read values may be outdated
                 self._known.update(read)
@@ -131,13 +125,19 @@ class Sagas:
                 self._known.popitem(last=False)
         return {saga: known for saga, known in (found | read).items() if known != _UNKNOWN}
 
-    def _open(self, ids: Sequence[SagaId], table: pa.Table) -> list[tuple[SagaId, str]]:
-        """Returns the bounds of open sagas; a single one is looked up by value, because a join takes longer."""
-        if len(ids) == 1:
-            found = self._database.rows(SQL["select_bounds_of_open_called"], {"id": ids[0].id})
-            return [(ids[0], text) for environment, text in found if environment == ids[0].environment]
-        rows = self._database.rows(SQL["select_bounds_of_open"], wanted=table)
-        return [(SagaId(environment, id_), text) for environment, id_, text in rows]
+    def _read_stored(self, ids: Sequence[SagaId]) -> dict[SagaId, tuple[Bounds, bool | None]]:
+        if len(ids) == 1:  # by value: a join takes longer
+            return {saga: known for saga, known in self._stored_called(ids[0].id).items() if saga == ids[0]}
+        read: dict[SagaId, tuple[Bounds, bool | None]] = {}
+        table = summaries.ids_table(ids)
+        with self._database.transaction():  # otherwise a saga that is moved or reopened meanwhile is in neither table
+            for environment, id_, text in self._database.rows(SQL["select_bounds_of_open"], wanted=table):
+                read[SagaId(environment, id_)] = load_bounds(text), False
+            for batch in self.batches({saga.id for saga in ids}):
+                found = self._database.rows(SQL["select_bounds_of_ended"], {"batch": batch}, wanted=table)
+                for environment, id_, text in found:
+                    read[SagaId(environment, id_)] = load_bounds(text), True
+        return read
 
     # --- writing -------------------------------------------------------------------------------------
 

@@ -15,9 +15,9 @@ JOIN (SELECT md5_number_lower(term) AS term_hash FROM wanted) AS hashed USING (t
 ORDER BY batch DESC
 
 -- name: select_batches_of_one
-SELECT DISTINCT batch
-FROM (FROM ended_terms UNION ALL FROM recent_ended_terms)
-WHERE term_hash = md5_number_lower($term)
+SELECT batch FROM ended_terms WHERE term_hash = $hash::UBIGINT
+UNION
+SELECT batch FROM recent_ended_terms WHERE term_hash = $hash::UBIGINT
 ORDER BY batch DESC
 
 -- name: select_bounds_of_open
@@ -31,14 +31,17 @@ FROM ended_sagas JOIN (SELECT *, md5_number_lower(id) AS id_hash FROM wanted) US
 WHERE batch = $batch::UBIGINT
 GROUP BY environment, id
 
--- name: select_bounds_of_open_called
-SELECT environment, any_value(bounds) FROM open_sagas WHERE id_hash = md5_number_lower($id) AND id = $id
-GROUP BY environment
-
--- name: select_bounds_of_ended_called
-SELECT environment, any_value(bounds) FROM ended_sagas
-WHERE batch = $batch::UBIGINT AND id_hash = md5_number_lower($id) AND id = $id
-GROUP BY environment
+-- name: select_bounds_called
+-- one statement for all: planning each takes longer than running it
+SELECT environment, bounds, FALSE AS has_ended FROM open_sagas WHERE id_hash = $hash::UBIGINT AND id = $id
+UNION ALL
+SELECT environment, bounds, TRUE FROM ended_sagas
+WHERE id_hash = $hash::UBIGINT AND id = $id
+    AND batch IN (
+        SELECT batch FROM ended_terms WHERE term_hash = $hash::UBIGINT
+        UNION ALL
+        SELECT batch FROM recent_ended_terms WHERE term_hash = $hash::UBIGINT
+    )
 
 -- name: select_scattered
 SELECT environment, id, any_value(bounds)
