@@ -196,11 +196,20 @@ class Lookup:
             return []
         last = max(each.intervals[-1][1] for each in chosen.values())
         chosen = {saga: each for saga, each in chosen.items() if each.intervals[0][0] > last - MAX_COMPLETIONS_WIDTH}
-        span = {"first": min(each.intervals[0][0] for each in chosen.values()), "last": last}
+        first = min(each.intervals[0][0] for each in chosen.values())
         wanted = summaries.ids_table(chosen).append_column("number", pa.array(range(len(chosen)), pa.int64()))
-        found = self._database.rows(COMPLETIONS["select_clean_completions"], span, wanted=wanted)
-        places = list(chosen)
-        return [_clean_completion(places, row) for row in found]
+
+        def rows_of(name: str) -> dict[int, Sequence[Any]]:
+            found = self._database.rows(COMPLETIONS[name], {"first": first, "last": last}, wanted=wanted)
+            return {number: columns for number, *columns in found}
+
+        spans, logs = rows_of("select_clean_completions"), rows_of("select_logs_of_completions")
+        linked = rows_of("select_linked_completions") if self._records.may_be_linked(first, last) else {}
+        sagas = list(chosen)
+        found = (
+            _completion(sagas[number], spans[number], logs.get(number)) for number in spans if number not in linked
+        )
+        return [each for each in found if each is not None]
 
     # --- by trace, by time, all ----------------------------------------------------------------------
 
@@ -255,22 +264,30 @@ def _is_near(each: Bounds) -> bool:
     return each.intervals[-1][1] - each.intervals[0][0] < MAX_COMPLETIONS_WIDTH
 
 
-def _clean_completion(ids: Sequence[SagaId], row: tuple[Any, ...]) -> CleanCompletion:
-    number, run, name, steps, services, start, end, updated, root, logged, keyed = row
-    environment, id_ = ids[number]
-    found = [_attributes(each) for each in (*(logged or ()), *(keyed or ()))]
+def _completion(saga: SagaId, spans: Sequence[Any], logs: Sequence[Any] | None) -> CleanCompletion | None:
+    """Returns a completion from the rows of the statements; None: the saga is in doubt."""
+    run, name, steps, services, started_at, ended_at, updated_at, root, keyed, ids = spans
+    received = set(ids)
+    if len(received) < len(ids):
+        return None
+    logged: Sequence[Mapping[str, str]] = ()
+    if logs:
+        at, of_logs, announced, log_run, log_name, is_plain = logs
+        if not is_plain or log_run != run or log_name not in ("", name) or not received.issuperset(announced or ()):
+            return None
+        updated_at, logged = max(updated_at, at), of_logs or ()
     return CleanCompletion(
-        environment,
-        id_,
+        saga.environment,
+        saga.id,
         run,
         name,
-        tuple(steps or ()),
-        tuple(services or ()),
-        start,
-        updated,
-        end,
+        tuple(dict.fromkeys(steps or ())),
+        tuple(dict.fromkeys(services or ())),
+        started_at,
+        updated_at,
+        ended_at,
         _attributes(root),
-        found,
+        [_attributes(each) for each in (*logged, *(keyed or ()))],
     )
 
 
