@@ -32,6 +32,7 @@ RECORDS: Final = ("span_records", "log_records", "linked_spans")
 OF_MAINTENANCE: Final = (
     "ended_terms",
     "recent_ended_terms",
+    "trace_commits",
     "long_running_spans",
     "long_running_logs",
     "step_counts",

@@ -19,6 +19,7 @@ from sagascope_collector.storage.instances import Instances
 from sagascope_collector.storage.records import Records
 from sagascope_collector.storage.rows import Origins
 from sagascope_collector.storage.sagas import Sagas
+from sagascope_collector.storage.traces import Traces
 
 SQL: Final = statements("records")
 COMPLETIONS: Final = statements("completions")
@@ -76,6 +77,7 @@ class Lookup:
     _records: Records
     _origins: Origins
     _instances: Instances
+    _traces: Traces
 
     def facts(self, ids: Sequence[SagaId]) -> dict[SagaId, Facts]:
         """Returns all records of each id; an unknown id is absent.
@@ -218,8 +220,13 @@ class Lookup:
         id_ = _hex(text)
         if id_ is None:
             return set()
-        statement = SQL["select_sagas_of_trace" if len(text) == TRACE_ID_DIGITS else "select_sagas_of_span"]
-        return {SagaId(*row) for row in self._database.rows(statement, {"id": id_})}
+        if len(text) == SPAN_ID_DIGITS:
+            return {SagaId(*row) for row in self._database.rows(SQL["select_sagas_of_span"], {"id": id_})}
+        found = self._database.rows(SQL["select_long_running_of_trace"], {"id": id_})
+        for first, last in self._traces.commits(id_):
+            values = {"id": id_, "first": first, "last": last}
+            found += self._database.rows(SQL["select_sagas_of_trace"], values)
+        return {SagaId(*row) for row in found}
 
     def between(self, kind: Literal["spans", "logs"], since: int, until: int) -> Iterator[pa.Table]:
         """Yields the spans or log records that started between two times, in readable columns and no particular order.

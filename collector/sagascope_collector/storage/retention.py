@@ -14,6 +14,7 @@ from sagascope_collector.storage.connection import statements
 from sagascope_collector.storage.database import Database
 from sagascope_collector.storage.records import Records
 from sagascope_collector.storage.sagas import SETTLED_AFTER_NS, Sagas
+from sagascope_collector.storage.traces import Traces
 
 SQL: Final = statements("retention")
 
@@ -61,6 +62,7 @@ class Retention:
     _sagas: Sagas
     _records: Records
     _changes: Changes
+    _traces: Traces
     _size_bytes: Callable[[], int]
     _next_look: float = 0.0
     _is_exceeded: bool = False
@@ -129,6 +131,7 @@ class Retention:
         if last > self._records.seq or (latest is not None and latest >= before):
             return False
         self._others_seq = last
+        self._traces.delete(last)
         return True
 
     def _downsample(self, now: int) -> bool:

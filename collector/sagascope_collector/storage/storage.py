@@ -26,6 +26,7 @@ from sagascope_collector.storage.rows import Origins
 from sagascope_collector.storage.runs import Outages, steady_clock
 from sagascope_collector.storage.sagas import Sagas
 from sagascope_collector.storage.statistics import Outcomes, Statistics
+from sagascope_collector.storage.traces import Traces
 
 _SELECT_USED: Final = (
     "SELECT block_size, used_blocks FROM pragma_database_size() WHERE database_name = current_database()"
@@ -103,11 +104,14 @@ class Storage:
         origins = Origins(database)
         self.records = Records(database, origins, self.instances, self.changes, self._clock)
         self.sagas = Sagas(database, self.records, self.changes, self.incidents, self._clock)
-        self.lookup = Lookup(database, self.sagas, self.records, origins, self.instances)
+        self._traces = Traces(database, self.records)
+        self.lookup = Lookup(database, self.sagas, self.records, origins, self.instances, self._traces)
         self.listing = Listing(database, self.sagas)
         self.outcomes = Outcomes(database)
         self.statistics = Statistics(database, self.records)
-        self.retention = Retention(keep, database, self.sagas, self.records, self.changes, self.used_bytes)
+        self.retention = Retention(
+            keep, database, self.sagas, self.records, self.changes, self._traces, self.used_bytes
+        )
         rewriting = Rewriting(database, self.sagas, self.records)
         self.backups = Backups(database, rewriting, self._maintaining, self._clock)
         self.erasure = Erasure(
@@ -144,6 +148,7 @@ class Storage:
                 or self.statistics.count(now)
                 or self.sagas.settle(now)
                 or self.sagas.sort_terms()
+                or self._traces.index()
                 or self._long_running.move()
                 or self.retention.step(now)
             )

@@ -13,6 +13,7 @@ from sagascope_collector.otlp import decode
 from sagascope_collector.storage import Appended, Storage
 from sagascope_collector.storage import retention as retention_module
 from sagascope_collector.storage import sagas as sagas_module
+from sagascope_collector.storage import traces as traces_module
 from support.otlp import NOON, SECOND
 
 Request = ExportTraceServiceRequest | ExportLogsServiceRequest
@@ -47,6 +48,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets maintenance look at everything in each step."""
     monkeypatch.setattr(sagas_module, "MOVE_INTERVAL_SECONDS", 0.0)
     monkeypatch.setattr(retention_module, "LOOK_INTERVAL_SECONDS", 0.0)
+    monkeypatch.setattr(traces_module, "PART_RECORDS", 50)
 
 
 @pytest.fixture

@@ -207,4 +207,4 @@ def test_summaries_that_could_not_be_written_leave_those_from_before(
         assert storage.listing.page(SagaFilters(), limit=100).rows == before[0]
         assert storage.sagas.flow_counts() == before[2]
         assert storage.changes.claim(10) == claimed
-    assert number > 3
+    assert number >= 3

@@ -85,14 +85,24 @@ SELECT count(*) FROM log_records WHERE saga_id = $id AND seq >= $first::UBIGINT 
 -- name: select_sagas_of_trace
 SELECT DISTINCT environment, saga_id
 FROM (
-    SELECT origin_id, saga_id FROM span_records WHERE trace_id = $id
-    UNION ALL SELECT origin_id, saga_id FROM log_records WHERE trace_id = $id
-    UNION ALL SELECT origin_id, saga_id FROM long_running_spans WHERE trace_id = $id
-    UNION ALL SELECT origin_id, saga_id FROM long_running_logs WHERE trace_id = $id
+    SELECT origin_id, saga_id FROM span_records
+    WHERE trace_id = $id AND seq >= $first::UBIGINT AND seq <= $last::UBIGINT
+    UNION ALL
+    SELECT origin_id, saga_id FROM log_records
+    WHERE trace_id = $id AND seq >= $first::UBIGINT AND seq <= $last::UBIGINT
 )
 JOIN origins USING (origin_id)
 UNION
-SELECT environment, saga_id FROM linked_spans WHERE trace_id = $id
+SELECT environment, saga_id FROM linked_spans
+WHERE trace_id = $id AND seq >= $first::UBIGINT AND seq <= $last::UBIGINT
+
+-- name: select_long_running_of_trace
+SELECT DISTINCT environment, saga_id
+FROM (
+    SELECT origin_id, saga_id FROM long_running_spans WHERE trace_id = $id
+    UNION ALL SELECT origin_id, saga_id FROM long_running_logs WHERE trace_id = $id
+)
+JOIN origins USING (origin_id)
 
 -- name: select_sagas_of_span
 SELECT DISTINCT environment, saga_id

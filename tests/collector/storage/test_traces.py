@@ -1,0 +1,100 @@
+"""A trace is found by the commits that hold it, wherever they are, and the answer is that of reading everything."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from sagascope_collector.records import SagaId
+from sagascope_collector.storage import Keep, Storage, changes, retention
+from sagascope_collector.storage import traces as index
+from support.otlp import NOON, SECOND, log, logs, of_saga, span, trace_id, traces
+
+from .conftest import append, maintain
+
+DAY = 86_400
+NOW = NOON + 10 * DAY * SECOND
+
+Truth = dict[int, set[SagaId]]
+"""The sagas of each trace; records in no saga count as one with no id."""
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "PART_RECORDS", 20)
+    monkeypatch.setattr(changes, "MERGE_GAP", 0)
+    monkeypatch.setattr(retention, "OTHER_ROWS", 10)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "storage.duckdb"
+
+
+def opened(path: Path, keep: Keep | None = None) -> Storage:
+    return Storage(str(path), clock=lambda: NOW, keep=keep or Keep())
+
+
+def fill(storage: Storage, chance: Random, numbers: Iterator[int], commits: int) -> Truth:
+    """Stores spans and log records of a few traces, each in many commits, and maintains the storage now and then."""
+    truth: Truth = defaultdict(set)
+    for _ in range(commits):
+        requests = []
+        for _ in range(chance.randint(1, 5)):
+            trace, saga = chance.randint(1, 12), chance.choice(("", "s1", "s2"))
+            attributes = of_saga(saga) if saga else {}
+            number = next(numbers)
+            if chance.random() < 0.3:
+                requests.append(logs(log(f"{number}", trace_id=trace_id(trace), attributes=attributes)))
+            else:
+                requests.append(traces(span(number, trace=trace, attributes=attributes)))
+            truth[trace].add(SagaId("", saga))
+        append(storage, *requests)
+        if chance.random() < 0.3:
+            storage.maintain()
+    return truth
+
+
+def found(storage: Storage) -> Truth:
+    return {trace: each for trace in range(1, 14) if (each := storage.lookup.sagas_with(f"{trace:032x}"))}
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_every_trace_is_found_however_it_is_indexed(path: Path, seed: int) -> None:
+    chance, numbers = Random(seed), iter(range(1, 10**6))
+    storage, truth = opened(path), defaultdict(set)
+    for _ in range(3):
+        for trace, sagas in fill(storage, chance, numbers, 30).items():
+            truth[trace] |= sagas
+        assert found(storage) == truth
+        storage.close()
+        storage = opened(path)
+        assert found(storage) == truth
+    ((indexed,),) = storage.database.rows("SELECT count(DISTINCT trace_hash) FROM trace_commits")
+    assert indexed > 6
+    storage.close()
+
+
+def test_what_is_kept_for_ever_is_found_after_all_others_expired(path: Path) -> None:
+    storage = opened(path, Keep(seconds=DAY))
+    append(storage, traces(span(1, trace=1, attributes=of_saga("stuck"))), received=NOON)
+    for number in range(2, 60):
+        append(storage, traces(span(number, trace=number)), received=NOON)
+    append(storage, traces(span(100, trace=100)), received=NOW)
+    maintain(storage)
+    assert found(storage) == {1: {SagaId("", "stuck")}}
+    assert storage.lookup.sagas_with(f"{100:032x}") == {SagaId("", "")}
+    assert storage.database.rows("SELECT count(*) FROM trace_commits")[0][0] < index.PART_RECORDS
+    storage.close()
+
+
+def test_an_indexed_trace_is_found_without_reading_other_commits(path: Path) -> None:
+    storage = opened(path)
+    for number in range(1, 100):
+        append(storage, traces(span(number, trace=number)))
+    maintain(storage)
+    intervals = storage._traces.commits(bytes(15) + b"\x32")
+    assert sum(last - first + 1 for first, last in intervals) < 3 * index.PART_RECORDS
+    storage.close()
