@@ -8,8 +8,9 @@ from random import Random
 import pytest
 
 from sagascope_collector.records import SagaId
-from sagascope_collector.storage import Keep, Storage, changes, retention
+from sagascope_collector.storage import Storage, changes, retention
 from sagascope_collector.storage import traces as index
+from sagascope_collector.storage.retention import Keep
 from support.otlp import NOON, SECOND, log, logs, of_saga, span, trace_id, traces
 
 from .conftest import append, maintain
