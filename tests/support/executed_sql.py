@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import sagascope_collector.app  # noqa: F401  every module that holds statements
-from sagascope_collector.storage import connection
+from support.statements import by_subject
 
 VARIABLE = "SAGASCOPE_EXECUTED_SQL"
 
@@ -31,12 +31,12 @@ class _Noted(dict[str, str]):
 
 def every() -> set[str]:
     """Returns all statements that there are, as they are written to the file."""
-    return {f"{subject} {name}" for subject in connection.subjects() for name in connection.statements(subject)}
+    return {f"{subject} {name}" for subject, statements in by_subject().items() for name in statements}
 
 
 def pytest_sessionstart() -> None:
     """Replaces what the modules hold."""
-    subjects = {id(connection.statements(each)): each for each in connection.subjects()}
+    subjects = {id(statements): subject for subject, statements in by_subject().items()}
     for name, module in list(sys.modules.items()):
         if name.startswith("sagascope_collector."):
             for attribute, value in list(vars(module).items()):

@@ -6,7 +6,7 @@ A property test verifies that they equal those of the general path. Doubtful cas
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -17,39 +17,101 @@ from sagascope_collector.analysis.ledger_text import completed_line
 from sagascope_collector.analysis.model import UNKNOWN_NAME, Status
 from sagascope_collector.analysis.wording import Time, dated, phrase, sentences
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
-from sagascope_collector.records import SagaKey
-from sagascope_collector.storage import CleanCompletion, SagaRow
+from sagascope_collector.records import SagaId, SagaKey
+from sagascope_collector.storage import SagaRow, Storage
+from sagascope_collector.storage.rows import attributes
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _FAILURES: Final = (semconv.OUTCOME_COMPENSATED, semconv.OUTCOME_FAILED)
 
 
-def row(end: CleanCompletion) -> SagaRow | None:
-    """Returns the summary of a completed saga; None: it must be rebuilt."""
-    root = end.root
-    if not _is_completed(end, root) or _may_compensate(root, end.steps):
+class SpansOfCompletion(NamedTuple):
+    """The spans of a saga, consistent with a clean completion: a row of `select_clean_completions`.
+
+    It has one root, which has ended; one name and run; only final spans; forward steps only, each with one attempt,
+    which did not fail.
+    """
+
+    run: str
+    name: str
+    steps: list[str] | None
+    """In the order of their starts, once for each report."""
+    services: list[str] | None
+    started_at: int
+    ended_at: int
+    updated_at: int
+    root: Mapping[str, str]
+    """The stored attributes of the root."""
+    keyed: list[Mapping[str, str]] | None
+    """The stored attributes of the spans with a business key."""
+    ids: list[bytes]
+
+
+class LogsOfCompletion(NamedTuple):
+    """The log records of such a saga: a row of `select_logs_of_completions`."""
+
+    updated_at: int
+    keyed: list[Mapping[str, str]] | None
+    announced: list[bytes] | None
+    """The ids of spans whose start was announced."""
+    run: str
+    name: str
+    are_plain: bool
+
+
+def rows(storage: Storage, ids: Sequence[SagaId]) -> list[SagaRow]:
+    """Returns the summaries of those of these sagas that completed cleanly; the others must be rebuilt."""
+    made = (
+        _row(saga, SpansOfCompletion(*spans), LogsOfCompletion(*logs) if logs else None)
+        for saga, spans, logs in storage.lookup.completions(ids)
+    )
+    return [row for row in made if row is not None]
+
+
+def _row(saga: SagaId, spans: SpansOfCompletion, logs: LogsOfCompletion | None) -> SagaRow | None:
+    root, steps = _attributes(spans.root), tuple(dict.fromkeys(spans.steps or ()))
+    if not _are_consistent(spans, logs) or not _is_completed(root) or _may_compensate(root, steps):
         return None
-    key = SagaKey(end.environment, end.name or UNKNOWN_NAME, end.id, end.run)
-    keys = _keys(end.keyed)
+    key = SagaKey(saga.environment, spans.name or UNKNOWN_NAME, saga.id, spans.run)
+    keys = _keys((*((logs and logs.keyed) or ()), *(spans.keyed or ())))
+    updated_at = max(spans.updated_at, logs.updated_at if logs else 0)
     return SagaRow(
         key,
         Status.COMPLETED.value,
         None,
         None,
         None,
-        end.steps,
-        end.services,
-        end.started_at,
-        end.updated_at,
-        end.ended_at,
+        steps,
+        tuple(dict.fromkeys(spans.services or ())),
+        spans.started_at,
+        updated_at,
+        spans.ended_at,
         None,
         keys,
-        _document(key, end, root, keys),
+        _document(key, spans, updated_at, root, keys),
     )
 
 
-def _is_completed(end: CleanCompletion, root: Mapping[str, Any]) -> bool:
+def _are_consistent(spans: SpansOfCompletion, logs: LogsOfCompletion | None) -> bool:
+    """Returns whether each span was received once, and the log records are of the same saga and announce no other."""
+    received = set(spans.ids)
+    if len(received) < len(spans.ids):
+        return False
+    return logs is None or (
+        logs.are_plain
+        and logs.run == spans.run
+        and logs.name in ("", spans.name)
+        and received.issuperset(logs.announced or ())
+    )
+
+
+def _attributes(stored: Mapping[str, str]) -> Mapping[str, Any]:
+    """Returns the attributes of a record; those in columns are None."""
+    return attributes(stored["keys"], stored["values"])
+
+
+def _is_completed(root: Mapping[str, Any]) -> bool:
     outcome = root.get(semconv.SAGA_OUTCOME)
     if outcome == semconv.OUTCOME_COMPLETED:
         return True
@@ -62,21 +124,23 @@ def _may_compensate(root: Mapping[str, Any], steps: Iterable[str]) -> bool:
     return bool(declared and set(declared).intersection(steps))
 
 
-def _keys(marked: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+def _keys(keyed: Iterable[Mapping[str, str]]) -> dict[str, str]:
     keys: dict[str, str] = {}
-    for attributes in marked:
-        keys |= values.business_keys(attributes)
+    for each in keyed:
+        keys |= values.business_keys(_attributes(each))
     return dict(sorted(keys.items()))
 
 
-def _document(key: SagaKey, end: CleanCompletion, root: Mapping[str, Any], keys: dict[str, str]) -> str:
+def _document(
+    key: SagaKey, spans: SpansOfCompletion, updated_at: int, root: Mapping[str, Any], keys: dict[str, str]
+) -> str:
     """Returns `schemas.SagaSummary` as JSON, composed of cached pieces that many sagas share."""
     return (
         f'{{"id":{_text(key.id)},"name":{_text(key.name)},"run":{_text(key.run)},'
         f'"environment":{_text(key.environment)},{_COMPLETED},'
-        f'"started_at":{_moment(end.started_at)},"updated_at":{_moment(end.updated_at)},'
-        f'"ended_at":{_moment(end.ended_at)},{_NO_ERROR},"keys":{orjson.dumps(keys).decode()},'
-        f"{_headline(end.ended_at)},{_customer_line(key.name, root)}}}"
+        f'"started_at":{_moment(spans.started_at)},"updated_at":{_moment(updated_at)},'
+        f'"ended_at":{_moment(spans.ended_at)},{_NO_ERROR},"keys":{orjson.dumps(keys).decode()},'
+        f"{_headline(spans.ended_at)},{_customer_line(key.name, root)}}}"
     )
 
 
@@ -122,8 +186,3 @@ def _second(at: int) -> str:
 
 def _text(text: str) -> str:
     return orjson.dumps(text).decode()
-
-
-def rows(ends: Iterable[CleanCompletion]) -> Sequence[SagaRow]:
-    """Returns the summaries of the sagas that completed."""
-    return [made for each in ends if (made := row(each)) is not None]

@@ -136,7 +136,7 @@ class Summaries:
             StorageUnavailable: nothing was written.
         """
         try:
-            rows = clean_completions.rows(self._storage.lookup.clean_completions(ids))
+            rows = clean_completions.rows(self._storage, ids)
         except StorageUnavailable as error:
             logger.warning("Sagas cannot be summarised together; each is rebuilt instead: %s", error)
             return ids

@@ -5,7 +5,6 @@ from sagascope_collector.storage.baselines import BaselineRow
 from sagascope_collector.storage.changes import Backlog
 from sagascope_collector.storage.database import sync_folder, within
 from sagascope_collector.storage.incidents import IncidentRecords
-from sagascope_collector.storage.lookup import CleanCompletion
 from sagascope_collector.storage.records import Appended, Batch, Counters
 from sagascope_collector.storage.retention import RetentionPolicy
 from sagascope_collector.storage.statistics import FailedSaga, OutcomePeriod, Outcomes
@@ -20,7 +19,6 @@ __all__ = [
     "Backlog",
     "BaselineRow",
     "Batch",
-    "CleanCompletion",
     "Counters",
     "FailedSaga",
     "IncidentRecords",

@@ -148,29 +148,6 @@ def statements(subject: str) -> Statements:
     return MappingProxyType({name: body.strip() for name, body in zip(parts[::2], parts[1::2], strict=True)})
 
 
-def subjects() -> list[str]:
-    """Returns the name of every subject that has a file."""
-    found = files(__package__).joinpath("sql").iterdir()
-    return sorted(each.name.removesuffix(".sql") for each in found if each.name.endswith(".sql"))
-
-
-@cache
-def check() -> None:
-    """Checks that every statement can be parsed, and that each name has exactly one statement.
-
-    Raises:
-        CannotStart: the installation is broken.
-    """
-    for subject in subjects():
-        for name, text in statements(subject).items():
-            try:
-                count = len(duckdb.extract_statements(text))
-            except duckdb.Error as error:
-                raise CannotStart(f"This installation is broken: {subject}.sql, {name}: {error}.") from error
-            if count != 1:
-                raise CannotStart(f"This installation is broken: {subject}.sql, {name} holds {count} statements.")
-
-
 SQL: Final = statements("migrations")
 
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from sagascope_collector.errors import ReadTooLong, StorageUnavailable
 from sagascope_collector.storage import connection
-from sagascope_collector.storage.connection import check, migrate
+from sagascope_collector.storage.connection import migrate
 
 INTERRUPT_INTERVAL_SECONDS: Final = 0.05
 """Time between two interrupts of one statement: DuckDB ignores an interrupt while it prepares a statement."""
@@ -157,7 +157,6 @@ class Database:
 
     def __init__(self, path: str, memory_bytes: int = connection.MEMORY_BYTES, *, read_only: bool = False) -> None:
         """Opens or creates the database; raises the errors of `connection.connect` and `connection.migrate`."""
-        check()
         self.path = path
         self._memory_bytes = memory_bytes
         self._connection = connection.connect(path, memory_bytes, read_only=read_only)

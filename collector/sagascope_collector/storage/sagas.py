@@ -225,8 +225,8 @@ class Sagas:
 
     def bounds_of_open(self, saga: SagaId) -> Bounds:
         """Returns the bounds in the summary of an open saga."""
-        found = self._database.rows(SQL["select_bounds_of_open"], wanted=summaries.ids_table([saga]))
-        return load_bounds(found[0][2]) if found else NO_BOUNDS
+        where, has_ended = self._stored_called(saga.id).get(saga, _UNKNOWN)
+        return NO_BOUNDS if has_ended else where
 
     @property
     def is_long(self) -> bool:

@@ -180,7 +180,7 @@ def test_the_query_equals_the_general_path(storage: Storage, seed: int) -> None:
     for part in batches_of(teller, told, [1_200, 5_000]):
         append(storage, part)
     ids = storage.changes.claim(10_000)
-    clean = clean_completions.rows(storage.lookup.clean_completions(ids))
+    clean = clean_completions.rows(storage, ids)
     Summaries(storage, present.summary, BaselineLearner(storage), SystemState()).renew(ids, Context(NOW), Event())
     general: dict[str, list[SagaRow]] = {}
     for each in storage.listing.page(SagaFilters(), limit=20_000).rows:
@@ -262,7 +262,7 @@ def test_the_sagas_whose_rate_is_measured_complete_cleanly(storage: Storage) -> 
     storage.records.append(decode([Payload(Signal.TRACES, Encoding.PROTOBUF, body, NOON) for body in bodies]).batch)
     ids = storage.changes.claim(1_000)
     assert len(ids) == 2 * 51
-    found = [(row.status, row.attention) for row in clean_completions.rows(storage.lookup.clean_completions(ids))]
+    found = [(row.status, row.attention) for row in clean_completions.rows(storage, ids)]
     assert found == [("completed", None)] * len(ids)
 
 

@@ -13,6 +13,7 @@ from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.saga_filters import SagaFilters
 from sagascope_collector.storage import SagaRow, Storage, connection, lookup
 from support.otlp import NOON, SECOND, log, logs, of_saga, span, traces
+from support.statements import by_subject
 
 from .conftest import append, maintain
 
@@ -72,8 +73,8 @@ def test_every_parameter_that_prunes_is_typed() -> None:
     pruning = re.compile(r'(?<!SET )\b(seq|batch|start|at"|received_at)\s*(<=|>=|=|<|>)\s*\$\w+\b(?!::)')
     found = {
         f"{subject}: {name}: {each.group()}"
-        for subject in connection.subjects()
-        for name, text in connection.statements(subject).items()
+        for subject, statements in by_subject().items()
+        for name, text in statements.items()
         for each in pruning.finditer(text)
         if not text.startswith("UPDATE")
     }

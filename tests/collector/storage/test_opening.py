@@ -13,9 +13,10 @@ import pytest
 from sagascope_collector import storage as package
 from sagascope_collector.errors import CannotStart, DatabaseLocked, NewerDatabase, NotADatabase
 from sagascope_collector.records import SagaId
-from sagascope_collector.storage import Storage, connection
+from sagascope_collector.storage import Storage
 from sagascope_collector.storage.connection import Migration, migrations
 from support.otlp import NOON, SECOND, of_saga, span, traces
+from support.statements import by_subject
 
 from .conftest import append
 
@@ -163,7 +164,7 @@ def test_a_database_of_the_format_before_the_first_release_is_refused_with_one_s
 def test_every_statement_is_used_by_some_module() -> None:
     folder = Path(package.__file__).parent
     code = "\n".join(each.read_text(encoding="utf-8") for each in folder.glob("*.py"))
-    names = {name for subject in connection.subjects() for name in connection.statements(subject)}
+    names = {name for statements in by_subject().values() for name in statements}
     assert not {name for name in names if not _is_named(name, code)}
 
 
@@ -209,3 +210,9 @@ def test_size_counts_the_write_ahead_log(path: Path) -> None:
     memory = Storage()
     assert memory.size_bytes() == 0
     memory.close()
+
+
+def test_each_name_has_one_statement_that_duckdb_understands() -> None:
+    for subject, statements in by_subject().items():
+        for name, text in statements.items():
+            assert len(duckdb.extract_statements(text)) == 1, (subject, name)

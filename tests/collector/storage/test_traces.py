@@ -8,9 +8,8 @@ from random import Random
 import pytest
 
 from sagascope_collector.records import SagaId
-from sagascope_collector.storage import Storage, changes, retention
+from sagascope_collector.storage import RetentionPolicy, Storage, changes, retention
 from sagascope_collector.storage import traces as index
-from sagascope_collector.storage.retention import Keep
 from support.otlp import NOON, SECOND, log, logs, of_saga, span, trace_id, traces
 
 from .conftest import append, maintain
@@ -34,8 +33,8 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "storage.duckdb"
 
 
-def opened(path: Path, keep: Keep | None = None) -> Storage:
-    return Storage(str(path), clock=lambda: NOW, keep=keep or Keep())
+def opened(path: Path, keep: RetentionPolicy | None = None) -> Storage:
+    return Storage(str(path), clock=lambda: NOW, keep=keep or RetentionPolicy())
 
 
 def fill(storage: Storage, chance: Random, numbers: Iterator[int], commits: int) -> Truth:
@@ -79,7 +78,7 @@ def test_every_trace_is_found_however_it_is_indexed(path: Path, seed: int) -> No
 
 
 def test_what_is_kept_for_ever_is_found_after_all_others_expired(path: Path) -> None:
-    storage = opened(path, Keep(seconds=DAY))
+    storage = opened(path, RetentionPolicy(seconds=DAY))
     append(storage, traces(span(1, trace=1, attributes=of_saga("stuck"))), received=NOON)
     for number in range(2, 60):
         append(storage, traces(span(number, trace=number)), received=NOON)
