@@ -42,7 +42,12 @@ class Lookup:
             if row := self._summary_only(name, saga_id, environment, run):
                 return present.summary_only(row.document)
             raise
-        return present.full(saga, analysis.diagnose(saga, facts.instances, context), runs)
+        full = present.full(saga, analysis.diagnose(saga, facts.instances, context), runs)
+        unread = {
+            "spans_total": full.spans_total + max(0, facts.spans_total - len(facts.spans)),
+            "logs_total": full.logs_total + max(0, facts.logs_total - len(facts.logs)),
+        }
+        return full.model_copy(update=unread)
 
     def _summary_only(self, name: str, saga_id: str, environment: str | None, run: str | None) -> SagaRow | None:
         """Returns the latest started of the matching sagas whose records were downsampled to a summary, else None."""

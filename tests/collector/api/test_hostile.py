@@ -99,6 +99,14 @@ def test_five_thousand_spans_are_enough(collector: RunningCollector, http: httpx
     assert told["spans"][0]["start_unix_nano"] == str(10**18 + 1)
 
 
+def test_spans_that_are_not_read_are_counted(collector: RunningCollector, http: httpx.Client) -> None:
+    attributes = of_saga("wider") | {"saga.role": "step", "saga.step.name": "loop"}
+    many = [span(n, trace=31_000, start=10**18 + n, attributes=attributes) for n in range(1, 10_201)]
+    send(collector, traces(*many, of=resource()))
+    told = http.get("/api/v1/saga", params={"name": "payment", "id": "wider"}).json()
+    assert (len(told["spans"]), told["spans_total"]) == (5_000, 10_200)
+
+
 def test_sums_of_any_size_are_returned(collector: RunningCollector, http: httpx.Client) -> None:
     amounts = ["1e30", "0.000000001", "-5", "NaN", "Infinity", "abc", "1" * 100, 5, 5.5, True, b"5"]
     for number, amount in enumerate(amounts):
