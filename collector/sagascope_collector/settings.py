@@ -17,6 +17,10 @@ from sagascope_collector.storage.connection import MEMORY_BYTES
 MEBIBYTE: Final = 1024 * 1024
 
 MIN_MEMORY_BYTES: Final = 128 * MEBIBYTE
+MAX_MEMORY_BYTES: Final = 2**50
+
+MAX_STEP_TIMEOUT_SECONDS: Final = 1e9
+"""Thirty years: the end of a longer timeout may be no time that can be shown."""
 
 PROCESS_BYTES: Final = 250 * MEBIBYTE
 """Memory that the collector needs besides the database's and that of requests."""
@@ -110,7 +114,7 @@ def _step_timeout(text: str) -> tuple[tuple[str, str], float]:
         timeout = float(seconds)
     except ValueError:
         timeout = 0.0
-    if not (name and step and 0 < timeout < float("inf")):
+    if not (name and step and 0 < timeout <= MAX_STEP_TIMEOUT_SECONDS):
         raise BadValue(f"{text!r} is not a step timeout; write NAME/STEP=SECONDS, for example payment/book=60.")
     return (name, step), timeout
 
@@ -140,6 +144,7 @@ class Settings(BaseModel):
     queue_bytes: Bytes = Field(
         256 * MEBIBYTE,
         ge=MEBIBYTE,
+        le=MAX_MEMORY_BYTES,
         description="Maximum size of the ingest queue. When it is full, senders get a retryable error.",
     )
     readers: Annotated[int, Option("NUMBER")] = Field(
@@ -151,6 +156,7 @@ class Settings(BaseModel):
     memory_bytes: Bytes = Field(
         MEMORY_BYTES,
         ge=MIN_MEMORY_BYTES,
+        le=MAX_MEMORY_BYTES,
         description="Memory limit of the database; less where the process itself has a limit. "
         "Queries that need more use the disk.",
     )

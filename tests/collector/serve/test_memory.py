@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from sagascope_collector import memory
+from sagascope_collector.errors import BadValue
 from sagascope_collector.settings import MEBIBYTE, MIN_MEMORY_BYTES, Settings
 
 GIBIBYTE = 1024 * MEBIBYTE
@@ -46,3 +48,17 @@ def test_the_database_and_the_queue_get_a_share(limit: int) -> None:
 
 def test_a_large_limit_changes_nothing() -> None:
     assert Settings().within_memory(8 * GIBIBYTE) == Settings()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"memory_bytes": 10**30},
+        {"queue_bytes": 10**30},
+        {"step_timeout": ["payment/book=1e300"]},
+        {"step_timeout": ["payment/book=nan"]},
+    ],
+)
+def test_values_that_nothing_can_be_computed_with_are_refused(values: dict[str, object]) -> None:
+    with pytest.raises((ValidationError, BadValue)):
+        Settings.model_validate(values)
