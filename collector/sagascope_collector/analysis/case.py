@@ -293,11 +293,17 @@ class Case:
 
     @property
     def end_known_at(self) -> int:
-        """The time at which the saga's end was received, if known, else its time; 0 while it is open."""
+        """The time from which the saga's end could be known; 0 while it is open.
+
+        It is the end's own time, corrected if the clock is known to be behind, but no later than its receipt.
+        """
         closing = self.saga.closing
         if closing is None:
             return self.saga.ended_at or 0
-        return closing.received_at or self.at(closing.process, closing.end)
+        ended, instance = self.at(closing.process, closing.end), self.liveness.instance(closing.process)
+        if instance is not None and instance.behind:
+            ended = max(ended, closing.end + instance.behind)
+        return min(ended, closing.received_at) if closing.received_at else ended
 
     @property
     def stopped(self) -> int:
