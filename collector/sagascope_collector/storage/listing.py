@@ -6,6 +6,7 @@ from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
 import orjson
+import pyarrow as pa
 
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import BadCursor
@@ -123,11 +124,12 @@ class Listing:
 
     def _rows(self, positions: Sequence[tuple[Any, ...]]) -> dict[SagaKey, SagaRow]:
         """Returns the summaries at these positions, by key."""
-        if not positions:
-            return {}
-        ids = {SagaId(position[2], position[4]) for position in positions}
-        batches = sorted({position[6] for position in positions if position[6]})
-        return {row.key: row for row in self._of_ids(ids, batches)}
+        found: list[tuple[Any, ...]] = []
+        for name, is_open in (("select_open_at", True), ("select_ended_at", False)):
+            if numbers := [row_number for *_, batch, row_number in positions if (batch == 0) == is_open]:
+                wanted = pa.table({"row_number": pa.array(numbers, pa.int64())})
+                found += self._database.rows(SQL[name], wanted=wanted)
+        return {row.key: row for row in map(summaries.read, found)}
 
     def _of_ids(self, ids: Iterable[SagaId], batches: Iterable[int]) -> Iterator[SagaRow]:
         wanted = summaries.ids_table(ids)

@@ -4,10 +4,10 @@ SELECT max(started_at) FROM (SELECT started_at FROM open_sagas UNION ALL SELECT 
 -- name: select_positions
 -- the positions of sagas in an order; complete summaries are read for the page only. `least`: earliest start
 WITH every AS (
-    SELECT 0::UBIGINT AS batch, * FROM open_sagas
+    SELECT rowid AS row_number, 0::UBIGINT AS batch, * FROM open_sagas
     WHERE started_at >= coalesce($least, -9223372036854775808)::BIGINT
     UNION ALL
-    SELECT * FROM ended_sagas
+    SELECT rowid, * FROM ended_sagas
     WHERE started_at >= coalesce($least, -9223372036854775808)::BIGINT
         -- no ended saga is running or needs attention
         AND NOT $only_open
@@ -30,7 +30,7 @@ found AS (
             ELSE 0
         END AS number,
         CASE $by WHEN 'id' THEN id WHEN 'step' THEN concat_ws(chr(31), service, step) ELSE '' END AS text,
-        environment, name, id, run, batch
+        environment, name, id, run, batch, row_number
     FROM every
     WHERE ($environment IS NULL OR environment = $environment)
         AND ($status IS NULL OR status = $status)
@@ -75,6 +75,12 @@ ORDER BY
     CASE WHEN $sign < 0 THEN text END DESC,
     environment, name, id, run
 LIMIT $limit
+
+-- name: select_open_at
+SELECT * EXCLUDE (id_hash, bounds) FROM open_sagas WHERE rowid IN (SELECT row_number FROM wanted)
+
+-- name: select_ended_at
+SELECT * EXCLUDE (batch, id_hash, bounds) FROM ended_sagas WHERE rowid IN (SELECT row_number FROM wanted)
 
 -- name: select_open_of_ids
 SELECT open_sagas.* EXCLUDE (id_hash, bounds)
