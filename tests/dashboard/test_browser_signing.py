@@ -78,6 +78,9 @@ def test_who_signed_in_acknowledges_by_their_name_and_signs_out(
     page.goto(address)
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_label("Find a transaction")).to_be_visible()
+    signed_in = [each for each in page.context.cookies() if each["name"].startswith("_streamlit_user")]
+    assert signed_in
+    assert all(each["httpOnly"] and each["sameSite"] in {"Lax", "Strict"} for each in signed_in), signed_in
 
     page.goto(f"{address}/incident?key={key}")
     expect(page.get_by_label("Your name")).to_have_value("Ada Lovelace")
