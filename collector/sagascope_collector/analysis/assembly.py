@@ -203,7 +203,7 @@ class _Assembly:
             spans=tuple(self._spans),
             logs=tuple(self._logs),
             closing=frame.closing,
-            waits=tuple(steps.declared_waits(self._spans, self._logs, frame.roots)),
+            waits=tuple(steps.declared_waits(self._spans, self._logs, frame.roots, self._about.offsets)),
             restarts=frame.restarts,
             announced=dict(self._about.announced),
             lost_spans=self._about.lost_spans,

@@ -90,7 +90,8 @@ def _wait(case: Case, attempt: Attempt | None) -> int | None:
         return case.saga.started_at + round(timeout * NANOSECONDS_PER_SECOND) if timeout else NEVER_NS
     if not case.saga.waits:
         return None
-    start = min((view.start for view in attempt.views), default=attempt.started_at) if attempt else 0
+    starts = [case.at(view.process, view.start) for view in attempt.views] if attempt else [0]
+    start = min(starts, default=attempt.started_at if attempt else 0)
     deadlines = [wait.until for wait in case.saga.waits if wait.whole or wait.declared_at >= start]
     return max(deadlines, default=None)
 

@@ -250,6 +250,7 @@ class Wait:
     """An intended wait: nothing is overdue before ``until``."""
 
     declared_at: int
+    """The time of the declaration, on the saga's clock."""
     until: int
     reason: str | None
     whole: bool

@@ -115,7 +115,9 @@ def _planned(name: str, state: StepState) -> Step:
     return Step(name, "", semconv.TYPE_ACTION, None, state, None, ())
 
 
-def declared_waits(spans: Sequence[Span], logs: Sequence[Log], roots: Iterable[Span]) -> Iterator[Wait]:
+def declared_waits(
+    spans: Sequence[Span], logs: Sequence[Log], roots: Iterable[Span], offsets: Mapping[ProcessKey, int]
+) -> Iterator[Wait]:
     """Returns every wait with a deadline, in no particular order."""
     of_the_saga = {id(root) for root in roots}
     records: list[Span | Log] = [*spans, *logs]
@@ -124,7 +126,8 @@ def declared_waits(spans: Sequence[Span], logs: Sequence[Log], roots: Iterable[S
             moment = values.moment(record.attributes[semconv.WAIT_UNTIL])
             if moment is not None:
                 reason = values.text(record.attributes.get(semconv.WAIT_REASON))
-                yield Wait(_at(record), moment, reason, whole=id(record) in of_the_saga)
+                declared_at = _at(record) + offsets.get(process_key(record.process), 0)
+                yield Wait(declared_at, moment, reason, whole=id(record) in of_the_saga)
 
 
 def awaited_event(
