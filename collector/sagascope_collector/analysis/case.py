@@ -314,7 +314,10 @@ class Case:
     @property
     def since(self) -> int:
         """The end of the last attempt, else the saga's start."""
-        return self.ended_last.attempt.finished_at or 0 if self.ended_last else self.saga.started_at
+        if self.ended_last:
+            return self.ended_last.attempt.finished_at or 0
+        root = self.saga.root
+        return self.at(root.process, self.saga.started_at) if root is not None else self.saga.started_at
 
     def service_of(self, step: str) -> str | None:
         """The service that runs a step: as seen in this saga, else in other sagas, else the service that called it."""
