@@ -1,7 +1,9 @@
 """Slow, idle, endless and flooding senders: others still get in, memory stays flat, and everything arrives."""
 
 import asyncio
+import json
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -15,7 +17,7 @@ import pytest
 from sagascope_collector import http_server
 from sagascope_collector.http_server import address_of, listen
 from sagascope_collector.settings import Address
-from support.collector import RunningCollector, running_collector
+from support.collector import RunningCollector, running_collector, serve_command
 from support.load import EXPORT
 from support.otlp import span, traces
 from support.payloads import requests
@@ -174,6 +176,30 @@ def test_thousands_of_idle_connections_keep_nobody_out(tmp_path: Path, port: str
         assert post(collector, traces(span(1)).SerializeToString()) == 200
         assert export(collector, traces(span(2)).SerializeToString()) == b""
         assert process.memory_info().rss < 1500 * MEBIBYTE
+
+
+def test_with_few_files_connections_keep_out_no_other_and_records_are_stored(tmp_path: Path) -> None:
+    ready, log = tmp_path / "ready.json", tmp_path / "log"
+    command = serve_command(tmp_path / "s.duckdb", "--ready-file", str(ready))
+    with log.open("w") as output:
+        process = subprocess.Popen(["sh", "-c", 'ulimit -n 600 && exec "$@"', "sh", *command], stderr=output)
+    try:
+        soon(ready.exists, seconds=90)
+        places = json.loads(ready.read_text())
+        with ExitStack() as idle:
+            for place in places.values():
+                host, _, port = place.rpartition(":")
+                for _ in range(400):
+                    idle.enter_context(socket.create_connection((host, int(port))))
+            url, content = f"http://{places['otlp_http']}/v1/traces", traces(span(1)).SerializeToString()
+            sent = [httpx.post(url, content=content, headers=PROTOBUF, trust_env=False, timeout=60) for _ in range(20)]
+            assert {each.status_code for each in sent} == {200}
+            assert httpx.get(f"http://{places['api']}/readyz", trust_env=False, timeout=60).status_code == 200
+            assert psutil.Process(process.pid).num_fds() < 600
+        assert "connections are open" in log.read_text()
+    finally:
+        process.terminate()
+        process.wait(60)
 
 
 def test_half_a_greeting_over_grpc_keeps_nobody_out(tmp_path: Path) -> None:
