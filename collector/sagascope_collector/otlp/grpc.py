@@ -22,8 +22,8 @@ Context = Any
 
 Handler = Callable[[bytes, Context], Awaitable[bytes]]
 
-MAX_CALLS_PER_CONNECTION: Final = 100
-"""Concurrent calls of one connection; further ones wait in the client."""
+MAX_CALLS_PER_CONNECTION: Final = 10
+"""Concurrent calls of one connection, as many as an OpenTelemetry Collector makes; others wait or are refused."""
 
 HANDSHAKE_MILLISECONDS: Final = 10_000
 """The time for which a connection may take to begin to speak HTTP/2."""

@@ -1,5 +1,6 @@
 """OTLP over gRPC, point by point, against a real collector."""
 
+import threading
 from collections.abc import Iterator
 
 import grpc
@@ -19,6 +20,9 @@ from support.collector import RunningCollector
 from support.otlp import log, logs, span, traces
 
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+OWN_CONNECTION = [("grpc.use_local_subchannel_pool", 1)]
+MAX_UNFINISHED_CALLS = 10
+"""The calls of one connection that may be arriving, as `docs/operations.md` states."""
 COMPRESSIONS = [grpc.Compression.NoCompression, grpc.Compression.Gzip]
 
 
@@ -90,8 +94,36 @@ def test_unknown_services_are_unimplemented(channel: grpc.Channel) -> None:
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-def test_a_sender_that_gives_up_disturbs_nobody(channel: grpc.Channel, number: int) -> None:
+def test_a_sender_that_gives_up_disturbs_nobody(
+    collector: RunningCollector, channel: grpc.Channel, number: int
+) -> None:
     raw = traces(*(span(each, trace=number) for each in range(1, 2000))).SerializeToString()
     for _ in range(20):
         channel.unary_unary(EXPORT).future(raw, timeout=30).cancel()
-    assert send_raw(channel, b"") == b""
+    with grpc.insecure_channel(collector.otlp_grpc, options=OWN_CONNECTION) as another:
+        assert send_raw(another, b"") == b""
+
+
+def test_unfinished_calls_of_one_connection_are_few_and_hold_up_no_other(collector: RunningCollector) -> None:
+    empty, end = ExportTraceServiceRequest().SerializeToString(), threading.Event()
+
+    def unfinished() -> Iterator[bytes]:
+        end.wait()
+        yield empty
+
+    with (
+        grpc.insecure_channel(collector.otlp_grpc, options=OWN_CONNECTION) as hostile,
+        grpc.insecure_channel(collector.otlp_grpc, options=OWN_CONNECTION) as ordinary,
+    ):
+        send_raw(hostile, empty)  # the client knows the bound from here on
+        begun = [hostile.stream_unary(EXPORT).future(unfinished(), timeout=120) for _ in range(MAX_UNFINISHED_CALLS)]
+        try:
+            send_raw(ordinary, empty)
+            with pytest.raises(grpc.RpcError) as caught:
+                hostile.unary_unary(EXPORT)(empty, timeout=3)
+            assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            send_raw(ordinary, empty)
+        finally:
+            end.set()
+        assert [each.result() for each in begun] == [b""] * MAX_UNFINISHED_CALLS
+        send_raw(hostile, empty)
