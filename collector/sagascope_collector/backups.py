@@ -34,7 +34,7 @@ def save(pieces: Iterable[bytes], path: Path) -> Contents:
         raise BadValue(f"{path} is not a file, and was not changed. Name another one.")
     new = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with _create(new) as file:
+        with create(new) as file:
             for piece in pieces:
                 file.write(piece)
             file.flush()
@@ -74,7 +74,7 @@ def restore(path: Path, database: Path) -> Contents:
     contents = verify(path)
     new = database.with_name(f".{database.name}.{os.getpid()}")
     try:
-        with path.open("rb") as source, _create(new) as target:
+        with path.open("rb") as source, create(new) as target:
             shutil.copyfileobj(source, target, COPY_CHUNK_BYTES)
             target.flush()
             os.fsync(target.fileno())
@@ -95,6 +95,6 @@ def pieces(path: Path) -> Iterator[bytes]:
             yield piece
 
 
-def _create(path: Path) -> IO[bytes]:
+def create(path: Path) -> IO[bytes]:
     """Opens a new file that only its owner can read."""
     return os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb")

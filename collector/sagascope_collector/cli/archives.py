@@ -209,7 +209,7 @@ def _write(parts: Iterable[bytes], path: Path) -> None:
     """Writes a complete file, or leaves an existing one unchanged."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("xb") as file:
+        with backups.create(temporary) as file:
             for part in parts:
                 file.write(part)
         temporary.replace(path)
