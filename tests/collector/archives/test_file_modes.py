@@ -32,7 +32,9 @@ def test_backups_and_exports_are_for_their_owner_alone(collector: RunningCollect
     ):
         done = run(*words, url=collector.api)
         assert done.returncode == 0, done.stderr
-    written = {str(each.relative_to(folder)): (each.is_dir(), each.stat().st_mode & 0o777) for each in folder.rglob("*")}
+    written = {
+        str(each.relative_to(folder)): (each.is_dir(), each.stat().st_mode & 0o777) for each in folder.rglob("*")
+    }
     assert {"backup.duckdb", "restored.duckdb", "again.duckdb", "saga.jsonl", "parquet"} <= set(written)
     assert {name: f"{mode:o}" for name, (is_dir, mode) in written.items()} == {
         name: "700" if is_dir else "600" for name, (is_dir, _) in written.items()
