@@ -188,3 +188,28 @@ def test_killed_process_is_lost(collector: RunningCollector) -> None:
         process.wait(10)
     lost = saga_with(collector, "8492", attention="instance_lost", step="wallet.debit", service="wallet")
     assert lost["verdict"]["reason"] == "instance_lost"
+
+
+EXITING = """
+    import os, sys
+    import sagascope
+    from sagascope import Saga, Step
+    sagascope.configure("exiting", endpoint=sys.argv[1], announce_after=0.05, heartbeat_interval=0.5)
+    with Saga("payment", [Step("wallet.debit")]).begin("exited") as saga, saga.step("wallet.debit"):
+        sys.stdin.readline()
+        os._exit(0)
+"""
+
+
+def test_an_instance_that_ended_without_exit_handlers_is_soon_not_alive(collector: RunningCollector) -> None:
+    def state() -> tuple[int, bool] | None:
+        items = httpx.get(f"{collector.api}/api/v1/services", trust_env=False, timeout=10).json()["items"]
+        found = [each["instances"] for each in items if each["service"] == "exiting"]
+        return (found[0][0]["in_flight"], found[0][0]["alive"]) if found else None
+
+    command = [sys.executable, "-c", textwrap.dedent(EXITING), collector.otlp_http]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+        wait_for(lambda: state() == (2, True), seconds=60)
+        process.communicate(b"\n", timeout=60)
+    assert process.returncode == 0
+    wait_for(lambda: state() == (2, False), seconds=60)

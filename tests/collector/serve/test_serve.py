@@ -140,3 +140,16 @@ def test_it_never_writes_a_traceback_and_is_quiet_in_use(tmp_path: Path) -> None
             httpx.post(f"{collector.otlp_http}/v1/logs", content=b"?", headers=PROTOBUF, trust_env=False)
         collector.stop()
     assert len(collector.logged().splitlines()) == 4
+
+
+def test_no_command_reports_leaks_of_a_library_when_it_ends(tmp_path: Path) -> None:
+    program = [sys.executable, "-m", "sagascope_collector"]
+    with running_collector(tmp_path, own_python=True) as collector:
+        otlp = ("--otlp-grpc", collector.otlp_grpc, "--otlp-http", collector.otlp_http.removeprefix("http://"))
+        for words in (("sql", "SELECT 1"), ("doctor", *otlp), ("backup", str(tmp_path / "copy.duckdb"))):
+            done = subprocess.run(
+                [*program, *words, "--url", collector.api], capture_output=True, text=True, timeout=120, check=False
+            )
+            assert (done.returncode, "nanobind" in done.stderr) == (0, False), done
+        assert collector.stop() == 0
+        assert "nanobind" not in collector.logged()
