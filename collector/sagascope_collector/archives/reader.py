@@ -36,6 +36,9 @@ LENGTH_BYTES: Final = 4
 MAX_REQUEST_BYTES: Final = 64 * 1024 * 1024
 """The collector's own default limit."""
 
+MAX_EMPTY_REQUESTS: Final = 1_000
+"""Empty requests in a row after which a file is not read further: it consists of zeros."""
+
 CHUNK_BYTES: Final = 64 * 1024
 
 
@@ -112,6 +115,7 @@ def _messages(stream: io.BufferedReader, max_bytes: int) -> Iterator[Message | U
 
 
 def _length_prefixed(stream: io.BufferedReader, max_bytes: int) -> Iterator[Message | Unreadable]:
+    empty = 0
     for number in count(1):
         length = stream.read(LENGTH_BYTES)
         size = int.from_bytes(length, "big")
@@ -120,6 +124,10 @@ def _length_prefixed(stream: io.BufferedReader, max_bytes: int) -> Iterator[Mess
         if size > max_bytes:
             what = "This is not recognised" if number == 1 else "This is not OTLP"
             yield Unreadable(number, f"{what}, or is a request of {size:,} bytes; the limit is {max_bytes:,}.")
+            return
+        empty = 0 if size else empty + 1
+        if empty > MAX_EMPTY_REQUESTS:
+            yield Unreadable(number, f"{MAX_EMPTY_REQUESTS:,} empty requests follow one another: this is not OTLP.")
             return
         body = stream.read(size)
         if len(length) < LENGTH_BYTES or len(body) < size:

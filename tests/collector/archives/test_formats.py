@@ -106,6 +106,34 @@ def test_an_empty_file_and_an_empty_request_hold_nothing(collector: RunningColle
         assert counts(imported(collector, tmp_path / f"empty-{number}", content)) == (0, 0, 0, 0)
 
 
+READ_AND_REPORT_PEAK = (
+    "import re, sys\n"
+    "from pathlib import Path\n"
+    "from sagascope_collector.archives.reader import messages\n"
+    "raw = Path(sys.argv[1]).open('rb')\n"
+    "counts = [getattr(each, 'counts', {}) for each in messages(raw, 2**22)]\n"
+    "print(sum(each.get('spans', 0) for each in counts), counts.count({}))\n"
+    "print(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])\n"
+)
+
+
+@pytest.mark.parametrize(("start", "filling"), [(b"", b"\0"), (b'{"text":"', b"x")])
+def test_a_small_file_that_inflates_without_end_is_refused_in_bounded_memory(
+    tmp_path: Path, start: bytes, filling: bytes
+) -> None:
+    file = tmp_path / "bomb.gz"
+    with gzip.open(file, "wb", compresslevel=1) as out:
+        out.write(start)
+        for _ in range(200):
+            out.write(filling * 2**20)
+    done = subprocess.run(
+        [sys.executable, "-c", READ_AND_REPORT_PEAK, str(file)], capture_output=True, text=True, timeout=60
+    )
+    spans, unreadable, peak_kilobytes = done.stdout.split()
+    assert (int(spans), int(unreadable)) == (0, 1)
+    assert int(peak_kilobytes) < 200_000
+
+
 def test_a_large_file_of_one_line_is_read_in_bounded_memory(tmp_path: Path) -> None:
     """A file of 300 MB that compresses well, whose requests share one line."""
     one = request("large" + "x" * 200_000)
@@ -113,15 +141,10 @@ def test_a_large_file_of_one_line_is_read_in_bounded_memory(tmp_path: Path) -> N
     with gzip.open(file, "wb", compresslevel=1) as out:
         for _ in range(1_500):
             out.write(one)
-    script = (
-        "import re, sys\n"
-        "from pathlib import Path\n"
-        "from sagascope_collector.archives.reader import messages\n"
-        "with Path(sys.argv[1]).open('rb') as raw: print(sum(each.counts['spans'] for each in messages(raw)))\n"
-        "print(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])\n"
+    done = subprocess.run(
+        [sys.executable, "-c", READ_AND_REPORT_PEAK, str(file)], capture_output=True, text=True, timeout=120
     )
-    done = subprocess.run([sys.executable, "-c", script, str(file)], capture_output=True, text=True, timeout=120)
-    spans, peak_kilobytes = done.stdout.split()
+    spans, _, peak_kilobytes = done.stdout.split()
     assert int(spans) == 1_500
     assert int(peak_kilobytes) < 250_000
 
