@@ -293,17 +293,18 @@ class Case:
 
     @property
     def end_known_at(self) -> int:
-        """The time from which the saga's end could be known; 0 while it is open.
+        """The time from which the saga's end could be known; 0 while it is open."""
+        return self.known_at(self.saga.closing) if self.saga.closing is not None else self.saga.ended_at or 0
+
+    def known_at(self, span: Span) -> int:
+        """The time from which the end of a span could be known.
 
         It is the end's own time, corrected if the clock is known to be behind, but no later than its receipt.
         """
-        closing = self.saga.closing
-        if closing is None:
-            return self.saga.ended_at or 0
-        ended, instance = self.at(closing.process, closing.end), self.liveness.instance(closing.process)
+        ended, instance = self.at(span.process, span.end), self.liveness.instance(span.process)
         if instance is not None and instance.behind:
-            ended = max(ended, closing.end + instance.behind)
-        return min(ended, closing.received_at) if closing.received_at else ended
+            ended = max(ended, span.end + instance.behind)
+        return min(ended, span.received_at) if span.received_at else ended
 
     @property
     def stopped(self) -> int:

@@ -256,11 +256,12 @@ class Skew:
                 self._now = max(self._now, span.end or span.start)
         self._most: dict[Pair, int] | None = None
 
-    def uncertainty_ns(self, later: ProcessKey, earlier: ProcessKey) -> int:
+    def uncertainty_ns(self, later: ProcessKey, earlier: ProcessKey, *, is_proof: bool = False) -> int:
         """Returns the nanoseconds after an event of one process from which another process's event is certainly later.
 
         Both times are on the saga's clock, with their processes' offsets added. A loose bound is limited to
-        `UNKNOWN_SKEW_NS` above the known minimum, unless clocks of the saga are known to be wrong by more.
+        `UNKNOWN_SKEW_NS` above the known minimum, unless clocks of the saga are known to be wrong by more, or
+        ``is_proof``: only calls bound the skew then.
         """
         if later == earlier:
             return 0
@@ -268,7 +269,7 @@ class Skew:
             self._most = self._closed()
         most = self._most.get((later, earlier))
         applied = self._offsets.get(later, 0) - self._offsets.get(earlier, 0)
-        if any(abs(offset) > UNKNOWN_SKEW_NS for offset in self._offsets.values()):
+        if is_proof or any(abs(offset) > UNKNOWN_SKEW_NS for offset in self._offsets.values()):
             return UNBOUNDED_NS if most is None else max(most + applied, 0)
         least = self._most.get((earlier, later))
         likely = UNKNOWN_SKEW_NS if least is None else max(applied - least, 0) + UNKNOWN_SKEW_NS

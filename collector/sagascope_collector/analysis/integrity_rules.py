@@ -1,66 +1,92 @@
 """Integrity rules: committed work that is wrong until corrected, whether or not the saga makes progress."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import NamedTuple
 
 from sagascope import semconv
 from sagascope_collector.analysis import ledger
 from sagascope_collector.analysis.case import Case, Finding, StepAttempt
 from sagascope_collector.analysis.context import IN_TRANSIT_SECONDS
 from sagascope_collector.analysis.deadlines import is_late, is_overdue, of_attempt, of_next
-from sagascope_collector.analysis.ledger import StepEffect, effective_attempts, took_effect_after
+from sagascope_collector.analysis.ledger import StepEffect, effective_attempts, is_proven_after, took_effect_after
 from sagascope_collector.analysis.model import Attempt, AttemptState, Confidence, LedgerState, Phase, Step, StepState
 from sagascope_collector.analysis.plans import COMPENSABLE_STATES
 from sagascope_collector.attention_codes import AttentionCode
 
 
+class _Pair(NamedTuple):
+    """Two executions, or a compensation and an execution after it."""
+
+    first: Attempt
+    second: Attempt
+    is_proven: bool
+    """Whether no other order of the attempts, in which nothing is wrong, is possible."""
+
+
 def applied_twice(case: Case) -> Finding | None:
     """A step or a compensation took effect twice, or a step after its compensation."""
-    for effect in reversed(case.step_effects):
-        pair = _executed_twice(effect, case.saga.restarts)
-        if pair is not None:
-            return _twice(case, pair)
-    for step in case.saga.steps:
-        if step.phase is Phase.COMPENSATION:
-            pair = _compensated_twice(step, case.step_effects)
-            if pair is not None:
-                return _twice(case, pair)
-    return None
+    executed = (_executed_twice(effect, case.saga.restarts) for effect in reversed(case.step_effects))
+    compensations = (step for step in case.saga.steps if step.phase is Phase.COMPENSATION)
+    compensated = (_compensated_twice(step, case.step_effects) for step in compensations)
+    pair = next((pair for pair in chain(executed, compensated) if pair is not None), None)
+    return None if pair is None or _may_be_completed(case, pair) else _twice(case, pair)
 
 
-def _executed_twice(effect: StepEffect, restarts: Sequence[int]) -> tuple[Attempt, Attempt] | None:
+def _may_be_completed(case: Case, pair: _Pair) -> bool:
+    """Whether records of a compensation or an execution between the two may still be in transit."""
+    views = (*pair.first.views, *pair.second.views)
+    return not case.clock.is_late(max((case.known_at(view) for view in views), default=0), 0)
+
+
+def _executed_twice(effect: StepEffect, restarts: Sequence[int]) -> _Pair | None:
     """Returns (the first execution, the execution that should not have followed)."""
     executed, compensated = effect.executed, effect.compensated
     earlier: Attempt | None = None
     for each in executed:
         between = [one for one in compensated if took_effect_after(each, one)]
         answered = earlier is not None and any(took_effect_after(one, earlier) for one in between)
+        is_proven = earlier is None or not _may_any_be_between(effect.compensation_attempts, earlier, each)
         if (
             between
             and not answered
             and not any((between[-1].finished_at or 0) <= drive <= each.called_at for drive in restarts)
         ):
-            return between[-1], each
+            return _Pair(between[-1], each, is_proven and not restarts and is_proven_after(each, between[-1]))
         if earlier is not None and not any(took_effect_after(one, earlier) for one in between):
-            return earlier, each
+            return _Pair(earlier, each, is_proven)
         earlier = each
     return None
 
 
-def _compensated_twice(step: Step, step_effects: Sequence[StepEffect]) -> tuple[Attempt, Attempt] | None:
+def _compensated_twice(step: Step, step_effects: Sequence[StepEffect]) -> _Pair | None:
     compensated = effective_attempts(step.attempts)
-    executed = [each for effect in step_effects if effect.name == step.compensates for each in effect.executed]
+    effects = [effect for effect in step_effects if effect.name == step.compensates]
+    executed = [each for effect in effects for each in effect.executed]
+    tried = [each for effect in effects for each in effect.attempts if each.state is not AttemptState.ERROR]
     for place, each in enumerate(compensated[1:]):
         earlier = compensated[place]
         if not any(took_effect_after(one, earlier) and took_effect_after(each, one) for one in executed):
-            return earlier, each
+            return _Pair(earlier, each, len(tried) < 2 or not _may_any_be_between(tried, earlier, each))
     return None
 
 
-def _twice(case: Case, pair: tuple[Attempt, Attempt]) -> Finding:
+def _may_any_be_between(attempts: Iterable[Attempt], earlier: Attempt, later: Attempt) -> bool:
+    """Whether one of these attempts may have taken effect after one execution and before another."""
+    return any(
+        each.state is not AttemptState.ERROR
+        and not is_proven_after(each, later)
+        and not (each.state is AttemptState.OK and is_proven_after(earlier, each))
+        for each in attempts
+    )
+
+
+def _twice(case: Case, pair: _Pair) -> Finding:
     step_attempts = {id(each.attempt): each for each in case.step_attempts}
-    first, second = (step_attempts[id(attempt)] for attempt in pair)
+    first, second = step_attempts[id(pair.first)], step_attempts[id(pair.second)]
     # the missing records may include a compensation between the two
-    confidence = Confidence.POSSIBLE if case.saga.lacks_records else Confidence.CERTAIN
+    is_doubtful = case.saga.lacks_records or not pair.is_proven
+    confidence = Confidence.POSSIBLE if is_doubtful else Confidence.CERTAIN
     service, reason = second.attempt.process.service or None, AttentionCode.APPLIED_TWICE
     return Finding.of_attempt(reason, second, service, case.stopped, confidence, other=first)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from sagascope import semconv
-from sagascope_collector.analysis.clocks import UNKNOWN_SKEW_NS
+from sagascope_collector.analysis.clocks import UNBOUNDED_NS, UNKNOWN_SKEW_NS
 from sagascope_collector.analysis.model import (
     AmountAtRisk,
     Attempt,
@@ -337,6 +337,17 @@ def took_effect_after(one: Attempt, other: Attempt) -> bool:
     return _end(one) > _end(other) + (
         0 if _was_answered_before(other, one) else _uncertainty_ns(one, one.process, other.process)
     )
+
+
+def is_proven_after(one: Attempt, other: Attempt) -> bool:
+    """Whether ``one`` took effect after ``other`` by one clock, by what their caller knew, or within bounded skew."""
+    if _was_answered_before(other, one):
+        return True
+    executor, earlier = _executor(one), _executor(other)
+    if executor == earlier:
+        return bool(one.process.identity) and _end(one) > _end(other)
+    skew = one.skew.uncertainty_ns(executor, earlier, is_proof=True) if one.skew is not None else UNBOUNDED_NS
+    return not _was_answered_before(one, other) and _end(one) > _end(other) + skew
 
 
 def _executor(attempt: Attempt) -> tuple[str, str]:
