@@ -3,7 +3,7 @@
 import asyncio
 import math
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from ipaddress import ip_address
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote
@@ -24,7 +24,7 @@ from sagascope_collector.access import CHALLENGE
 from sagascope_collector.errors import Overloaded, Refused, SagascopeError, TooLarge, Unauthenticated, Unavailable
 from sagascope_collector.ingest import Encoding, Payload, PayloadSink, Receipt, Signal
 from sagascope_collector.otlp import large_requests
-from sagascope_collector.otlp.budget import Budget, Lease
+from sagascope_collector.otlp.budget import Lease
 from sagascope_collector.otlp.decode import Prepared, prepare
 
 NO_METRICS: Final = "Sagascope does not keep metrics; none of these were stored."
@@ -163,18 +163,17 @@ async def answered(answer: asyncio.Future[Answer]) -> Answer:
         raise Overloaded(f"This could not be stored within {ANSWER_SECONDS:.0f} s.") from error
 
 
-async def prepared(payload: Payload, budget: Budget, lease: Lease) -> Prepared:
+async def prepared(payload: Payload, lease: Lease) -> Prepared:
     """Checks and splits a request if it is large, one at a time and beside the event loop.
 
     Raises:
         TooLarge: it holds more than a request may.
         Undecodable: it is not OTLP.
+        Overloaded: other requests got the memory before its turn came.
     """
     if not large_requests.is_large(payload):
         return Prepared([payload], Receipt())
-    async with budget.preparing:
-        lease.keep()
-        return await asyncio.to_thread(prepare, payload)
+    return await lease.run(partial(prepare, payload))
 
 
 async def stored(ingest: PayloadSink, request: Prepared) -> Receipt:

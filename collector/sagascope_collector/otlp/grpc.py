@@ -93,7 +93,7 @@ class OtlpGrpc:
                 payload = Payload(signal, Encoding.PROTOBUF, request, self._clock(), sender_of(host, port))
                 async with self._budget.lease() as lease:
                     lease.take(len(request))
-                    ready = await prepared(payload, self._budget, lease)
+                    ready = await prepared(payload, lease)
                 receipt = await stored(self._ingest, ready)
             except SagascopeError as error:
                 return await self._abort(context, error)

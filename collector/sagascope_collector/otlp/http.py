@@ -191,7 +191,7 @@ class OtlpHttp:
                 signal = SIGNALS[scope["path"]]
                 assert signal  # noqa: S101  # only metrics have none
                 payload = Payload(signal, encoding, content, self._clock(), sender_of(*(scope["client"] or ("", 0))))
-                ready = await prepared(payload, self._budget, lease)
+                ready = await prepared(payload, lease)
             receipt = await stored(self._ingest, ready)
         except SagascopeError as error:
             self._refused(error)

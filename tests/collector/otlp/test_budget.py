@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import threading
 import zlib
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,7 +12,8 @@ import psutil
 import pyarrow as pa
 import pytest
 
-from sagascope_collector.errors import Overloaded
+from sagascope_collector.errors import Overloaded, Undecodable
+from sagascope_collector.otlp import budget as budget_module
 from sagascope_collector.otlp.budget import Budget, Lease
 from support.collector import RunningCollector, running_collector
 from support.otlp import of_saga, span, traces
@@ -56,7 +58,7 @@ def test_bytes_that_cannot_be_freed_stay() -> None:
     async def scenario() -> None:
         budget = Budget(100)
         lease, task = await holding(budget, 90)
-        lease.keep()
+        lease.pin()
         with pytest.raises(Overloaded):
             async with budget.lease() as other:
                 other.take(20)
@@ -64,6 +66,92 @@ def test_bytes_that_cannot_be_freed_stay() -> None:
         await asyncio.wait([task])
         async with budget.lease() as other:
             other.take(100)
+
+    asyncio.run(scenario())
+
+
+def test_a_request_that_lost_its_bytes_takes_and_pins_no_more() -> None:
+    async def scenario() -> None:
+        budget = Budget(100)
+        lease, task = await holding(budget, 70)
+        async with budget.lease() as other:
+            other.take(60)
+            with pytest.raises(Overloaded):
+                lease.take(1)
+            with pytest.raises(Overloaded):
+                lease.pin()
+            with pytest.raises(Overloaded):
+                await task
+            assert lease.held == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_request_whose_time_is_over_can_lose_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget_module, "RECEIVE_SECONDS", 0.0)
+
+    async def scenario() -> None:
+        budget, late, goes_on = Budget(100), asyncio.Event(), asyncio.Event()
+
+        async def hold() -> None:
+            async with budget.lease() as lease:
+                lease.take(70)
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    late.set()
+                    await goes_on.wait()
+
+        task = asyncio.create_task(hold())
+        await late.wait()
+        monkeypatch.setattr(budget_module, "RECEIVE_SECONDS", 60.0)
+        async with budget.lease() as other:
+            other.take(60)
+            goes_on.set()
+            with pytest.raises(Overloaded):
+                await task
+
+    asyncio.run(scenario())
+
+
+def test_cancelled_requests_hold_their_bytes_and_their_turn_until_the_thread_ends() -> None:
+    async def scenario() -> None:
+        budget, started, goes_on = Budget(100), threading.Semaphore(0), threading.Event()
+
+        def work() -> None:
+            started.release()
+            goes_on.wait(60)
+            raise Undecodable("No one waits for this.")
+
+        async def check() -> None:
+            async with budget.lease() as lease:
+                lease.take(30)
+                await lease.run(work)
+
+        first = asyncio.create_task(check())
+        await asyncio.to_thread(started.acquire)
+        others = [asyncio.create_task(check()) for _ in range(2)]
+        await asyncio.sleep(0)
+        for task in (first, *others):
+            task.cancel()
+        assert all(isinstance(each, asyncio.CancelledError) for each in await gathered(first, *others))
+        assert not started.acquire(blocking=False)
+        async with budget.lease() as other:
+            other.take(20)
+            with pytest.raises(Overloaded):
+                other.take(60)
+        next_ = asyncio.create_task(check())
+        await asyncio.sleep(0)
+        assert not started.acquire(blocking=False)
+        goes_on.set()
+        with pytest.raises(Undecodable):
+            await next_
+        async with budget.lease() as other, budget.lease() as another:
+            other.take(50)
+            another.take(50)
+
+    async def gathered(*tasks: "asyncio.Task[None]") -> list[BaseException | None]:
+        return await asyncio.gather(*tasks, return_exceptions=True)
 
     asyncio.run(scenario())
 
