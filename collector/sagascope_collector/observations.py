@@ -128,7 +128,9 @@ def _reported(known: KnownInstance, beat: Beat) -> KnownInstance:
         return _remember(known, beat, complete=beat.parts == 1)
     known = _remember(known, current, complete=len(known.parts_seen) >= current.parts, latest=beat.at)
     lag = _lag(current, beat)
-    return replace(known, beat=beat, parts_seen=frozenset({beat.part}), lag=known.lag if lag is None else lag)
+    if lag is None and known.lag is not None and beat.received_at > 0:
+        lag = min(known.lag, beat.received_at - beat.at - beat.ahead)  # it was set meanwhile
+    return replace(known, beat=beat, parts_seen=frozenset({beat.part}), lag=lag)
 
 
 def _lag(earlier: Beat, later: Beat) -> int | None:

@@ -317,6 +317,11 @@ class Case:
         """The end of the last attempt, else the saga's start."""
         if self.ended_last:
             return self.ended_last.attempt.finished_at or 0
+        return self.started_at
+
+    @property
+    def started_at(self) -> int:
+        """The saga's start, as far as the clock of its root is known."""
         root = self.saga.root
         return self.at(root.process, self.saga.started_at) if root is not None else self.saga.started_at
 

@@ -87,7 +87,7 @@ def _wait(case: Case, attempt: Attempt | None) -> int | None:
     """The latest intended wait of this attempt, of later attempts, or of the whole saga."""
     if case.saga.awaited_event is not None:
         timeout = case.saga.timeout
-        return case.saga.started_at + round(timeout * NANOSECONDS_PER_SECOND) if timeout else NEVER_NS
+        return case.started_at + round(timeout * NANOSECONDS_PER_SECOND) if timeout else NEVER_NS
     if not case.saga.waits:
         return None
     starts = [case.at(view.process, view.start) for view in attempt.views] if attempt else [0]
@@ -280,7 +280,7 @@ def expected(case: Case, failed: StepAttempt) -> Text:
 def _last_attempt_ends(case: Case, failed: StepAttempt, next_attempt: int) -> int | None:
     """The time when the last allowed attempt fails, if attempts last as long as the latest and waits grow as before."""
     latest, limit = failed.attempt, failed.attempt.max_attempts
-    whole = case.saga.started_at + round(case.saga.timeout * NANOSECONDS_PER_SECOND) if case.saga.timeout else None
+    whole = case.started_at + round(case.saga.timeout * NANOSECONDS_PER_SECOND) if case.saga.timeout else None
     left = (limit or 0) - latest.number
     if limit is None or left > MAX_ATTEMPTS_AHEAD:
         return whole

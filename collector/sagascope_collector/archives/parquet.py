@@ -16,6 +16,9 @@ MAX_TIMESTAMP_NS: Final = 2**63 - 1
 
 MAX_OPEN_FILES: Final = 32
 
+MAX_DAYS: Final = 100_000
+"""Maximum number of days whose records may be read together; pyarrow allows 1,024."""
+
 TIMESTAMP: Final = pa.timestamp("ns", tz="UTC")
 
 PARTITIONING: Final = ds.partitioning(pa.schema([("day", pa.string())]), flavor="hive")
@@ -69,5 +72,6 @@ def _write(folder: Path, tables: Iterator[pa.Table]) -> int:
         file_options=parquet.make_write_options(compression="zstd"),
         partitioning=PARTITIONING,
         max_open_files=MAX_OPEN_FILES,
+        max_partitions=MAX_DAYS,
     )
     return written

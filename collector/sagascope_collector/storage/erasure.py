@@ -25,6 +25,7 @@ from sagascope_collector.storage.incidents import IncidentRecords
 from sagascope_collector.storage.records import Records
 from sagascope_collector.storage.sagas import Sagas
 from sagascope_collector.storage.schema import table
+from sagascope_collector.storage.traces import Traces
 
 SQL: Final = statements("erasure")
 
@@ -53,6 +54,7 @@ class Erasure:
     _incidents: IncidentRecords
     _alerts: AlertRecords
     _baselines: Baselines
+    _traces: Traces
     _rewriting: Rewriting
     _working: threading.Lock
     """The lock of maintenance."""
@@ -126,6 +128,7 @@ class Erasure:
                 keys = self._incidents.named(settled)
                 self._sagas.delete(ids)
                 self._sagas.delete_terms(named)
+                self._traces.clear()
                 learned = self._database.rows(SQL["delete_baselines_of_ids"], settled=settled)
                 self._database.rows(SQL["delete_changed_of_ids"], settled=settled)
                 texts = table("text", zip(_sought([*named, *keys]), strict=True))

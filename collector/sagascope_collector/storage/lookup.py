@@ -195,10 +195,12 @@ class Lookup:
             return set()
         if len(text) == SPAN_ID_DIGITS:
             return {SagaId(*row) for row in self._database.rows(SQL["select_sagas_of_span"], {"id": id_})}
-        found = self._database.rows(SQL["select_long_running_of_trace"], {"id": id_})
-        for first, last in self._traces.commits(id_):
-            values = {"id": id_, "first": first, "last": last}
-            found += self._database.rows(SQL["select_sagas_of_trace"], values)
+        intervals = self._traces.commits(id_)
+        with self._database.transaction():  # otherwise a saga whose records are moved meanwhile is in neither table
+            found = self._database.rows(SQL["select_long_running_of_trace"], {"id": id_})
+            for first, last in intervals:
+                values = {"id": id_, "first": first, "last": last}
+                found += self._database.rows(SQL["select_sagas_of_trace"], values)
         return {SagaId(*row) for row in found}
 
     def between(self, kind: Literal["spans", "logs"], since: int, until: int) -> Iterator[pa.Table]:

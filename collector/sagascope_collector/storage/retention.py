@@ -130,8 +130,8 @@ class Retention:
             self._records.delete_others(before, first, last)
         if last > self._records.seq or (latest is not None and latest >= before):
             return False
-        self._others_seq = last
         self._traces.delete(last)
+        self._others_seq = last
         return True
 
     def _downsample(self, now: int) -> bool:

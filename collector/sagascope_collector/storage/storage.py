@@ -122,6 +122,7 @@ class Storage:
             self.incidents,
             self.alerts,
             self.baselines,
+            self._traces,
             rewriting,
             self._maintaining,
         )
@@ -148,9 +149,9 @@ class Storage:
                 or self.statistics.count(now)
                 or self.sagas.settle(now)
                 or self.sagas.sort_terms()
-                or self._traces.index()
                 or self._long_running.move()
                 or self.retention.step(now)
+                or self._traces.index()
             )
 
     def size_bytes(self) -> int:

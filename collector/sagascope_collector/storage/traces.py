@@ -40,9 +40,11 @@ class Traces:
 
     def commits(self, trace_id: bytes) -> Sequence[Interval]:
         """Returns intervals of commits that contain all records of a trace; others may be in them."""
-        later = self._last + 1, self._records.seq  # before the index is read, which may grow meanwhile
-        found = self._database.rows(SQL["select_commits_of_trace"], {"trace": trace_id.hex().upper()})
-        return merged([(0, max(self._first, 1) - 1), *found, later])
+        while True:
+            first, last = self._first, self._last
+            found = self._database.rows(SQL["select_commits_of_trace"], {"trace": trace_id.hex().upper()})
+            if (first, last) == (self._first, self._last):  # otherwise the index changed meanwhile
+                return merged([(0, max(first, 1) - 1), *found, (last + 1, self._records.seq)])
 
     def delete(self, last: int) -> None:
         """Removes commits up to `last` from the index: few of their records are left.
@@ -50,5 +52,12 @@ class Traces:
         Raises:
             StorageUnavailable: nothing was removed.
         """
-        self._database.rows(SQL["delete_trace_commits"], {"last": last})
         self._first = max(self._first, last + 1)
+        with self._database.transaction():
+            self._database.rows(SQL["delete_trace_commits"], {"last": last})
+            self._database.rows(SQL["update_trace_commits"], {"last": last})
+
+    def clear(self) -> None:
+        """Within a transaction: removes all traces. They are indexed again."""
+        self._first = self._last = 0
+        self._database.rows(SQL["clear_trace_commits"])

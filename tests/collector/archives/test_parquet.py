@@ -56,6 +56,15 @@ def test_every_record_is_exported_once_to_the_folder_of_its_day(store: Storage, 
     assert {each["body"] for each in read} == {"said", '{"deep":{"base64":"AA=="}}'}
 
 
+def test_records_of_more_days_than_pyarrow_writes_at_once_are_exported(tmp_path: Path) -> None:
+    store = Storage(str(tmp_path / "store.duckdb"))
+    sent = traces(*(span(day + 1, trace=1, start=NOON + day * DAY) for day in range(1_100)))
+    store.records.append(decode([Payload(Signal.TRACES, Encoding.PROTOBUF, sent.SerializeToString(), NOON)]).batch)
+    assert export(store, tmp_path / "out") == 1_100
+    assert len(list((tmp_path / "out" / "spans").iterdir())) == 1_100
+    store.close()
+
+
 def test_columns_are_plain_and_attributes_json(store: Storage, tmp_path: Path) -> None:
     export(store, tmp_path / "out")
     rows = pyarrow.dataset.dataset(tmp_path / "out" / "spans").to_table().to_pylist()

@@ -130,6 +130,8 @@ def holding(path: Path, secret: str = SECRET) -> list[str]:
             query = f"SELECT count(*) FROM {table} WHERE {column} IN ({', '.join(hashes)})"
             if secret == SECRET and connection.execute(query).fetchall() != [(0,)]:
                 found.append(f"hash in {table}")
+        if secret == SECRET and connection.execute("SELECT count(*) FROM trace_commits").fetchall() != [(0,)]:
+            found.append("hash in trace_commits")
     return sorted(found)
 
 

@@ -84,8 +84,11 @@ def test_what_is_kept_for_ever_is_found_after_all_others_expired(path: Path) -> 
         append(storage, traces(span(number, trace=number)), received=NOON)
     append(storage, traces(span(100, trace=100)), received=NOW)
     maintain(storage)
-    assert found(storage) == {1: {SagaId("", "stuck")}}
-    assert storage.lookup.sagas_with(f"{100:032x}") == {SagaId("", "")}
+    for _ in range(2):
+        assert found(storage) == {1: {SagaId("", "stuck")}}
+        assert storage.lookup.sagas_with(f"{100:032x}") == {SagaId("", "")}
+        storage.close()
+        storage = opened(path, RetentionPolicy(seconds=DAY))
     assert storage.database.rows("SELECT count(*) FROM trace_commits")[0][0] < index.PART_RECORDS
     storage.close()
 
@@ -97,4 +100,20 @@ def test_an_indexed_trace_is_found_without_reading_other_commits(path: Path) -> 
     maintain(storage)
     intervals = storage._traces.commits(bytes(15) + b"\x32")
     assert sum(last - first + 1 for first, last in intervals) < 3 * index.PART_RECORDS
+    storage.close()
+
+
+def test_a_trace_across_the_end_of_retention_is_found_after_a_restart(path: Path) -> None:
+    """A part of the index may begin before the commits that retention removed, and end after them."""
+    storage = opened(path)
+    append(storage, traces(*(span(number, trace=50) for number in range(1, 9))))
+    append(storage, traces(span(9, trace=1, attributes=of_saga("stuck"))))
+    append(storage, traces(*(span(number, trace=50) for number in range(10, 30))))
+    storage._traces.index()
+    storage._traces.delete(10)
+    assert storage.lookup.sagas_with(f"{1:032x}") == {SagaId("", "stuck")}
+    storage.close()
+    storage = opened(path)
+    assert storage.lookup.sagas_with(f"{1:032x}") == {SagaId("", "stuck")}
+    assert storage.lookup.sagas_with(f"{50:032x}") == {SagaId("", "")}
     storage.close()

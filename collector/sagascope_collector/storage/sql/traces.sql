@@ -17,3 +17,10 @@ SELECT first_seq, last_seq FROM trace_commits WHERE trace_hash = md5_number_lowe
 
 -- name: delete_trace_commits
 DELETE FROM trace_commits WHERE last_seq <= $last::UBIGINT
+
+-- name: update_trace_commits
+-- the smallest of these numbers tells after a restart where the index begins
+UPDATE trace_commits SET first_seq = $last::UBIGINT + 1 WHERE first_seq <= $last::UBIGINT
+
+-- name: clear_trace_commits
+DELETE FROM trace_commits
