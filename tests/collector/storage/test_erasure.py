@@ -27,6 +27,7 @@ from sagascope_collector.storage import (
     long_running,
     statistics,
 )
+from sagascope_collector.storage import traces as index
 from sagascope_collector.storage.changes import Bounds
 from sagascope_collector.storage.copies import Rewriting
 from support.otlp import NOON, SECOND, log, logs, of_saga, span, traces
@@ -140,10 +141,14 @@ def opened(path: Path) -> Storage:
 
 
 @pytest.fixture
-def filled(path: Path) -> Path:
-    storage = opened(path)
-    fill(storage)
-    storage.close()
+def filled(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    with monkeypatch.context() as context:
+        context.setattr(index, "PART_RECORDS", 4)
+        storage = opened(path)
+        fill(storage)
+        maintain(storage)
+        storage.close()
+    assert "hash in trace_commits" in holding(path)
     tables = {"open_sagas", "ended_sagas", "baselines", "incidents", "incident_changes", "alert_notifications"}
     assert tables | {path.name, "incident_sagas", "span_records", "log_records"} <= set(holding(path))
     return path
