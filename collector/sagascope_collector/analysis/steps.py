@@ -126,8 +126,9 @@ def declared_waits(
             moment = values.moment(record.attributes[semconv.WAIT_UNTIL])
             if moment is not None:
                 reason = values.text(record.attributes.get(semconv.WAIT_REASON))
-                declared_at = _at(record) + offsets.get(process_key(record.process), 0)
-                yield Wait(declared_at, moment, reason, whole=id(record) in of_the_saga)
+                offset = offsets.get(process_key(record.process), 0)
+                until = max(moment, moment + offset)  # computed from its own clock, or an agreed time
+                yield Wait(_at(record) + offset, until, reason, whole=id(record) in of_the_saga)
 
 
 def awaited_event(

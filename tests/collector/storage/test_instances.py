@@ -138,8 +138,19 @@ def test_the_report_of_a_bridge_outlives_the_collector(tmp_path: Path, *, writte
         ([(0, 300), (5, 300.1), (10, 300.2)], None),
         ([(0, 0.1), (5, 5.1), (10, 60), (15, 60.1)], 0.1),
         ([(0, 240), (5, 245), (249.9, 250), (254.9, 255)], 0.1),
+        ([(0, 240), (5, 245), (249.9, 250)], 0.1),
     ],
-    ids=["one", "behind", "later", "prompt", "ahead", "import", "resent after an outage", "clock was set"],
+    ids=[
+        "one",
+        "behind",
+        "later",
+        "prompt",
+        "ahead",
+        "import",
+        "resent after an outage",
+        "clock was set",
+        "clock was set just now",
+    ],
 )
 def test_the_lag_of_heartbeats_is_known_where_they_arrive_as_they_are_sent(
     storage: Storage, receipts: list[tuple[float, float]], lag: float | None
