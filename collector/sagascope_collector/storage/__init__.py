@@ -2,10 +2,9 @@
 
 from sagascope_collector.storage.alerts import AlertRecords, AlertState, Notification, Pending
 from sagascope_collector.storage.baselines import BaselineRow
-from sagascope_collector.storage.changes import Backlog
 from sagascope_collector.storage.database import sync_folder, within
 from sagascope_collector.storage.incidents import IncidentRecords
-from sagascope_collector.storage.records import Appended, Batch, Counters
+from sagascope_collector.storage.records import Batch, Counters
 from sagascope_collector.storage.retention import RetentionPolicy
 from sagascope_collector.storage.statistics import FailedSaga, OutcomePeriod, Outcomes
 from sagascope_collector.storage.storage import Storage
@@ -15,8 +14,6 @@ __all__ = [
     "NEWEST",
     "AlertRecords",
     "AlertState",
-    "Appended",
-    "Backlog",
     "BaselineRow",
     "Batch",
     "Counters",

@@ -1,7 +1,7 @@
 """Lists of sagas: filtered, ordered and paged; and the search for one saga."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
@@ -131,13 +131,6 @@ class Listing:
                 found += self._database.rows(SQL[name], wanted=wanted)
         return {row.key: row for row in map(summaries.read, found)}
 
-    def _of_ids(self, ids: Iterable[SagaId], batches: Iterable[int]) -> Iterator[SagaRow]:
-        wanted = summaries.ids_table(ids)
-        found = self._database.rows(SQL["select_open_of_ids"], wanted=wanted)
-        for batch in batches:
-            found += self._database.rows(SQL["select_ended_of_ids"], {"batch": batch}, wanted=wanted)
-        yield from map(summaries.read, found)
-
     def search(self, text: str, *, limit: int) -> list[Hit]:
         """Returns sagas that match by id, by business key or by a prefix of the id; best first, then newest."""
         values = {"text": text, "member": summaries.member(text), "limit": limit}
@@ -156,9 +149,12 @@ class Listing:
 
     def of_ids(self, ids: Sequence[SagaId], limit: int) -> list[SagaRow]:
         """Returns the newest of all summaries of these ids."""
+        wanted = summaries.ids_table(ids)
         with self._database.transaction():
-            batches = self._sagas.batches({saga.id for saga in ids})
-            rows = {row.key: row for row in self._of_ids(ids, batches)}
+            found = self._database.rows(SQL["select_open_of_ids"], wanted=wanted)
+            for batch in self._sagas.batches({saga.id for saga in ids}):
+                found += self._database.rows(SQL["select_ended_of_ids"], {"batch": batch}, wanted=wanted)
+        rows = {row.key: row for row in map(summaries.read, found)}
         return sorted(rows.values(), key=_place)[:limit]
 
     def downsampled(self, saga_id: str) -> list[SagaRow]:

@@ -216,8 +216,7 @@ class Records:
         first = max(self.seq - NUMBERS_READ_AT_FIRST, 0)
         spans = self._database.arrow(SQL["select_late_spans"], {"seq": first})
         logs = self._database.arrow(SQL["select_late_logs"], {"seq": first})
-        is_all = first == 0
-        found = repeats.Repeats(self._database, 0 if is_all else self._clock())
+        found = repeats.Repeats(self._database, self._clock() if first else 0)
         found.remember(np.concatenate([digests.span_numbers(spans), digests.log_numbers(logs)]), self._clock())
         return found
 
