@@ -27,7 +27,7 @@ class Beat:
     parts: int = 1
     dropped: int = 0
     final: bool = False
-    following: BridgeState | None = None
+    bridge: BridgeState | None = None
     received_at: int = 0
     ahead: int = 0
     """Nanoseconds by which it is dated after its receipt; ``at`` is its receipt then."""
@@ -80,7 +80,7 @@ class KnownInstance:
             complete,
             dropped=beat.dropped,
             final=beat.final,
-            following=beat.following,
+            bridge=beat.bridge,
             ahead=beat.ahead,
         )
 

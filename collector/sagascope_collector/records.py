@@ -204,7 +204,7 @@ class Heartbeat:
     """False while parts of the list are missing: a span absent from `open_spans` may then still be open."""
     dropped: int
     final: bool
-    following: BridgeState | None = None
+    bridge: BridgeState | None = None
     """The state of a bridge; None: the process is not a bridge."""
     ahead: int = 0
     """Nanoseconds by which it was dated after its receipt, because the clock is ahead; ``at`` is the receipt then."""

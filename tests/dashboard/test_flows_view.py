@@ -23,7 +23,7 @@ def step(name: str, series: tuple[schemas.FlowPeriod, ...] = (), **said: object)
 
 
 def known(*steps: schemas.FlowStep) -> schemas.FlowInFull:
-    return schemas.FlowInFull(name="payment", period=3600, steps=list(steps), hand_overs=[], paths=[])
+    return schemas.FlowInFull(name="payment", period=3600, steps=list(steps), transitions=[], paths=[])
 
 
 def test_steps_are_compared_with_the_one_started_most() -> None:
@@ -90,7 +90,7 @@ def test_transitions_are_listed_by_frequency() -> None:
             before=before, after="b", number=count, p50=0.2, p95=3.0, p99=None, series=[period(1, 2)]
         )
 
-    told = known().model_copy(update={"hand_overs": [transition("\x1b", 3), transition("a", 40)]})
+    told = known().model_copy(update={"transitions": [transition("\x1b", 3), transition("a", 40)]})
     first, second = flow(told, ADDRESS, NOW).transitions
     assert (first.before, first.after, first.count, first.percentiles) == ("a", "b", 40, ("200 ms", "3 s", ""))
     assert second.before == "\\x1b"

@@ -20,7 +20,7 @@ CALM = schemas.Status(
 
 
 def process(name: str | None = "a", *, seen: float = 0, **said: Any) -> schemas.Instance:
-    told = {"version": None, "alive": True, "in_flight": 0, "heartbeats": True, "dropped": 0, "following": None} | said
+    told = {"version": None, "alive": True, "in_flight": 0, "heartbeats": True, "dropped": 0, "bridge": None} | said
     return schemas.Instance.model_validate(told | {"instance": name, "last_seen": at(seen)})
 
 
@@ -72,8 +72,8 @@ def test_many_names_are_cut() -> None:
 
 
 def bridge(name: str, *, alive: bool = True, lag: float = 0.5, trouble: str | None = None) -> schemas.Instance:
-    following = {"kind": name, "lag_seconds": lag, "watching": 1, "error": trouble}
-    return process(f"host:/{name}", alive=alive, following=following)
+    bridge = {"kind": name, "lag_seconds": lag, "watching": 1, "error": trouble}
+    return process(f"host:/{name}", alive=alive, bridge=bridge)
 
 
 def test_bridges_stand_by_themselves_those_that_cannot_follow_first() -> None:

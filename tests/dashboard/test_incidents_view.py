@@ -12,7 +12,7 @@ def listed(*items: schemas.Incident) -> schemas.Incidents:
 
 def whole(**changes: object) -> schemas.IncidentInFull:
     return schemas.IncidentInFull.model_validate(
-        INCIDENT | {"moved": None, "common_attributes": [], "history": []} | changes
+        INCIDENT | {"progress": None, "common_attributes": [], "history": []} | changes
     )
 
 
@@ -68,8 +68,8 @@ def test_sagas_of_incidents_count_among_those_that_need_attention() -> None:
 def test_the_page_of_an_incident_shows_its_history_latest_first() -> None:
     change = schemas.IncidentChange(at=NOON, what="opened", by=None, note=None, count=3)
     later = schemas.IncidentChange(at=NOON, what="acknowledged", by="anna", note="on it", count=9)
-    moved = schemas.IncidentProgress(still=1, stuck_again=2, moved_on=3, finished=4)
-    shown = incident_view(whole(history=[change, later], moved=moved, state="acknowledged"))
+    progress = schemas.IncidentProgress(still=1, stuck_again=2, moved_on=3, finished=4)
+    shown = incident_view(whole(history=[change, later], progress=progress, state="acknowledged"))
     assert [each.text for each in shown.history] == ["acknowledged by anna, 9 affected", "opened, 3 affected"]
     assert shown.outcomes == (("Finished", 4), ("Moved on", 3), ("Stuck again here", 2), ("No progress", 1))
     assert shown.list_href == "/transactions?incident=i1"

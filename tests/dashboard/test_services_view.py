@@ -28,7 +28,7 @@ def process(
         in_flight=in_flight,
         heartbeats=True,
         dropped=0,
-        following=None,
+        bridge=None,
     )
 
 

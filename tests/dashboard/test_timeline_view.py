@@ -23,14 +23,7 @@ def bar(shown: Timeline, identity: str) -> Bar:
 
 def process(name: str, *, alive: bool) -> schemas.Instance:
     return schemas.Instance(
-        instance=name,
-        version=None,
-        last_seen=at(3),
-        alive=alive,
-        in_flight=1,
-        heartbeats=True,
-        dropped=0,
-        following=None,
+        instance=name, version=None, last_seen=at(3), alive=alive, in_flight=1, heartbeats=True, dropped=0, bridge=None
     )
 
 
@@ -165,14 +158,7 @@ def test_a_saga_of_which_nothing_came_can_be_drawn() -> None:
 
 def test_processes_are_known_by_name() -> None:
     unnamed = schemas.Instance(
-        instance=None,
-        version=None,
-        last_seen=at(0),
-        alive=True,
-        in_flight=0,
-        heartbeats=False,
-        dropped=0,
-        following=None,
+        instance=None, version=None, last_seen=at(0), alive=True, in_flight=0, heartbeats=False, dropped=0, bridge=None
     )
     services = schemas.Services(items=[schemas.Service(service="a", instances=[process("p", alive=True), unnamed])])
     assert list(instances_by_name(services)) == ["p"]

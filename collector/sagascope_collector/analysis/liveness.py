@@ -137,7 +137,7 @@ def outages(instances: Iterable[Instance], context: Context, missed: float = MIS
         if heartbeat is None:
             seen = others[process.environment]
             seen[process.service] = max(seen.get(process.service, 0), each.last_seen)
-        elif not heartbeat.final and not heartbeat.following and process.identity:
+        elif not heartbeat.final and not heartbeat.bridge and process.identity:
             by_service[process.environment][process.service].append(each)
     found = {environment: _outage(of, others[environment], context, missed) for environment, of in by_service.items()}
     return {environment: since for environment, since in found.items() if since is not None}

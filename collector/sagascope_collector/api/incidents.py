@@ -66,7 +66,7 @@ def _task(saga: model.Saga, diagnosis: Diagnosis) -> schemas.Task | None:
             "confidence": verdict.confidence.value,
             "headline": verdict.headline,
             "headline_parts": parts(verdict.headline),
-            "look_up": [_verification(each) for each in incidents.verifications(saga, diagnosis)],
+            "verifications": [_verification(each) for each in incidents.verifications(saga, diagnosis)],
             "actions": list(verdict.actions),
             "actions_parts": [parts(each) for each in verdict.actions],
             "amount_at_risk": amounts_at_risk(saga.amount_at_risk),
@@ -126,10 +126,10 @@ def incident_routes(incidents: Incidents, tasks: Tasks, comparison: Comparison) 
 
 
 def _in_full(incidents: Incidents, incident: Incident, comparison: Comparison) -> schemas.IncidentInFull:
-    moved = incidents.moved(incident.key)
+    progress = incidents.progress(incident.key)
     return schemas.IncidentInFull(
         **_summary(incident),
-        moved=schemas.IncidentProgress.model_validate(moved) if moved else None,
+        progress=schemas.IncidentProgress.model_validate(progress) if progress else None,
         common_attributes=[_common_attribute(each) for each in comparison.common_attributes(incident)],
         history=[_change(each) for each in incidents.history(incident.key)],
     )

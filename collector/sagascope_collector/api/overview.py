@@ -80,7 +80,7 @@ def flow(name: str, period: int, steps: Iterable[StepStatistics], counted: Seque
         name=name,
         period=period,
         steps=[_step(each) for each in statistics if each.type != TRANSITION],
-        hand_overs=[_transition(each) for each in statistics if each.type == TRANSITION],
+        transitions=[_transition(each) for each in statistics if each.type == TRANSITION],
         paths=paths(counted),
     )
 
@@ -148,11 +148,11 @@ def _instance(instance: Instance, context: analysis.Context) -> schemas.Instance
         in_flight=len(heartbeat.open_spans) if heartbeat else 0,
         heartbeats=heartbeat is not None,
         dropped=heartbeat.dropped if heartbeat else 0,
-        following=_following(heartbeat.following) if heartbeat and heartbeat.following else None,
+        bridge=_bridge_state(heartbeat.bridge) if heartbeat and heartbeat.bridge else None,
     )
 
 
-def _following(bridge: BridgeState) -> schemas.BridgeState:
+def _bridge_state(bridge: BridgeState) -> schemas.BridgeState:
     return schemas.BridgeState(
         kind=bridge.kind, lag_seconds=bridge.lag, watching=bridge.watching, error=bridge.error or None
     )

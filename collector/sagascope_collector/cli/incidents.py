@@ -168,13 +168,13 @@ def render_incident(one: schemas.Incident, now: datetime) -> Sequence[Renderable
 
 def _details(one: schemas.IncidentInFull) -> Sequence[RenderableType]:
     """Renders the common attributes, the progress since the acknowledgement, and the history."""
-    moved, lines = one.moved, [_common_attribute(each) for each in one.common_attributes]
+    progress, lines = one.progress, [_common_attribute(each) for each in one.common_attributes]
     if lines:
         lines = ["More frequent among its sagas than among completed ones:", *lines, ""]
-    if moved:
+    if progress:
         lines.append(
-            f"Since the acknowledgement: {moved.finished:,} finished, {moved.moved_on:,} moved on, "
-            f"{moved.still:,} still there, {moved.stuck_again:,} stuck again."
+            f"Since the acknowledgement: {progress.finished:,} finished, {progress.moved_on:,} moved on, "
+            f"{progress.still:,} still there, {progress.stuck_again:,} stuck again."
         )
     lines += [_event(each) for each in one.history]
     return [Text(), *map(Text, lines)] if lines else []

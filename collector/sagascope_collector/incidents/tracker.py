@@ -119,9 +119,9 @@ class Incidents:
         """Returns all changes of an incident, the earliest first."""
         return self._records.history(key)
 
-    def moved(self, key: str) -> Progress | None:
+    def progress(self, key: str) -> Progress | None:
         """Returns how its sagas have changed since it was acknowledged; None if it was not acknowledged."""
-        return self._records.moved(key)
+        return self._records.progress(key)
 
     def change(
         self, key: str, *, state: State | None = None, note: str | None = None, by: str | None = None

@@ -188,13 +188,13 @@ def beat(attributes: Attributes, at: int, received_at: int) -> Beat:
         parts=parts,
         dropped=count(attributes.get(semconv.HEARTBEAT_DROPPED)),
         final=attributes.get(semconv.HEARTBEAT_FINAL) is True,
-        following=_following(attributes),
+        bridge=_bridge_state(attributes),
         received_at=received_at,
         ahead=max(at - received_at, 0),
     )
 
 
-def _following(attributes: Attributes) -> BridgeState | None:
+def _bridge_state(attributes: Attributes) -> BridgeState | None:
     kind = attributes.get(semconv.BRIDGE_KIND)
     if not isinstance(kind, str) or not kind:
         return None

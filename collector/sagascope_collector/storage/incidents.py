@@ -140,7 +140,7 @@ class IncidentRecords:
         """Returns all changes of an incident, earliest first."""
         return [IncidentChange(*row) for row in self._database.rows(SQL["select_incident_changes"], {"key": key})]
 
-    def moved(self, key: str) -> Progress | None:
+    def progress(self, key: str) -> Progress | None:
         """Returns the state of an incident's sagas since it was last acknowledged; None: it never was."""
         ((*counts, members),) = self._database.rows(SQL["count_moved"], {"key": key})
         return Progress(*counts) if members else None

@@ -223,7 +223,7 @@ def flow(known: schemas.FlowInFull, address: FlowAddress, now: datetime) -> Flow
         list_href=only.href(),
         windows=tuple(Window(word, address.with_window(word).href(), word == address.window) for word in WINDOWS),
         steps=tuple(_step(step, only, most, starts) for step in known.steps),
-        transitions=tuple(map(_transition, sorted(known.hand_overs, key=lambda each: -each.number)[:MAX_TRANSITIONS])),
+        transitions=tuple(map(_transition, sorted(known.transitions, key=lambda each: -each.number)[:MAX_TRANSITIONS])),
         paths=paths(known, only, address.window),
     )
 

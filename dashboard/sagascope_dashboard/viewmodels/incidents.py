@@ -97,7 +97,7 @@ def incident_view(incident: schemas.IncidentInFull) -> IncidentView:
         headline=headline(incident),
         list_href=Filters(incident=incident.key).href(),
         error=block(incident.error_sample or "", 2_000),
-        outcomes=_outcomes(incident.moved),
+        outcomes=_outcomes(incident.progress),
         common_attributes=tuple(_common_attribute(each) for each in incident.common_attributes),
         history=tuple(_change(each) for each in reversed(incident.history)),
     )
@@ -157,14 +157,14 @@ def _example(incident: schemas.Incident, identity: str) -> tuple[str, str]:
     return (line(identity, 40), SagaAddress(incident.name, identity, incident.environment or None).href())
 
 
-def _outcomes(moved: schemas.IncidentProgress | None) -> tuple[tuple[str, int], ...]:
-    if moved is None:
+def _outcomes(progress: schemas.IncidentProgress | None) -> tuple[tuple[str, int], ...]:
+    if progress is None:
         return ()
     return (
-        ("Finished", moved.finished),
-        ("Moved on", moved.moved_on),
-        ("Stuck again here", moved.stuck_again),
-        ("No progress", moved.still),
+        ("Finished", progress.finished),
+        ("Moved on", progress.moved_on),
+        ("Stuck again here", progress.stuck_again),
+        ("No progress", progress.still),
     )
 
 

@@ -43,14 +43,14 @@ class Bridge:
 
 def bridges(known: schemas.Services) -> tuple[Bridge, ...]:
     """Prepares every known bridge, the blocked ones first."""
-    rows = [_bridge(one, one.following) for each in known.items for one in each.instances if one.following]
+    rows = [_bridge(one, one.bridge) for each in known.items for one in each.instances if one.bridge]
     return tuple(sorted(rows, key=lambda one: (_bridge_rank(one.style), one.name, one.checkpoint)))
 
 
 def without_bridges(known: schemas.Services) -> Iterator[schemas.Service]:
     """Yields the services without the processes that are bridges."""
     for each in known.items:
-        if own := [one for one in each.instances if one.following is None]:
+        if own := [one for one in each.instances if one.bridge is None]:
             yield each.model_copy(update={"instances": own})
 
 
@@ -58,30 +58,30 @@ def _bridge_rank(style: Style) -> int:
     return (BLOCKED, BEHIND, UP_TO_DATE, NOT_REPORTING).index(style)
 
 
-def _bridge(instance: schemas.Instance, following: schemas.BridgeState) -> Bridge:
-    style = _bridge_style(instance, following)
+def _bridge(instance: schemas.Instance, bridge: schemas.BridgeState) -> Bridge:
+    style = _bridge_style(instance, bridge)
     return Bridge(
-        name=line(following.kind, 40),
+        name=line(bridge.kind, 40),
         checkpoint=line(instance.instance or "", 120),
         style=style,
-        lag=f"{duration(following.lag_seconds)} behind",
-        in_flight=f"{plural(following.watching, 'item')} in flight",
+        lag=f"{duration(bridge.lag_seconds)} behind",
+        in_flight=f"{plural(bridge.watching, 'item')} in flight",
         last_seen=instance.last_seen,
-        error=_error(style, following),
+        error=_error(style, bridge),
     )
 
 
-def _bridge_style(instance: schemas.Instance, following: schemas.BridgeState) -> Style:
+def _bridge_style(instance: schemas.Instance, bridge: schemas.BridgeState) -> Style:
     if not instance.alive:
         return NOT_REPORTING
-    if following.error:
+    if bridge.error:
         return BLOCKED
-    return BEHIND if following.lag_seconds > MAX_BRIDGE_LAG_SECONDS else UP_TO_DATE
+    return BEHIND if bridge.lag_seconds > MAX_BRIDGE_LAG_SECONDS else UP_TO_DATE
 
 
-def _error(style: Style, following: schemas.BridgeState) -> str:
-    if following.error:
-        return line(following.error, 400)
+def _error(style: Style, bridge: schemas.BridgeState) -> str:
+    if bridge.error:
+        return line(bridge.error, 400)
     if style is NOT_REPORTING:
         return "It ended, or cannot reach the collector; its source is no longer reported."
     return "Its source changes faster than it reports." if style is BEHIND else ""

@@ -180,7 +180,7 @@ def test_a_reporting_bridge_does_not_hide_an_outage() -> None:
     known = beating(*ALL[:3]).instances
     bridge = next(each for each in known if each.process.service == ALL[5])
     assert bridge.heartbeat is not None
-    answer = replace(bridge.heartbeat, following=BridgeState("sql", 0.0, 0))
+    answer = replace(bridge.heartbeat, bridge=BridgeState("sql", 0.0, 0))
     others = [each for each in known if each.process.service in ALL[:5]]
     assert outages([*others, bridge], Context(at(60))) == {}
     assert outages([*others, replace(bridge, heartbeat=answer)], Context(at(60))) == {"": at(10)}

@@ -55,10 +55,10 @@ def test_a_plan_is_a_line_for_each_until_none_is_left(collector: RunningCollecto
     tasks = {task.id: task for task in map(schemas.Task.model_validate_json, done.stdout.splitlines())}
     assert set(tasks) == {"f-0", "f-1", "f-2", "f-3", "keyed", "alone"}
     assert done.stderr == "6 need attention: 1 to resume, 5 to verify first.\n"
-    (clue,) = tasks["keyed"].look_up
+    (clue,) = tasks["keyed"].verifications
     assert (clue.service, clue.idempotency_key, clue.state) == ("ledger", "k7", "in_flight")
     assert tasks["keyed"].recommended_action == "resume"
-    assert tasks["alone"].look_up[0].idempotency_key is None
+    assert tasks["alone"].verifications[0].idempotency_key is None
     assert all(task.actions for task in tasks.values())
     for number in range(4):
         mended = (Tried("ledger.record", "ledger", 50, 51),)

@@ -113,21 +113,21 @@ def test_what_is_kept_of_an_incident_replaces_what_was_before(storage: Storage) 
 
 
 def test_what_became_of_the_sagas_that_were_acknowledged(storage: Storage) -> None:
-    assert storage.incidents.moved("i1") is None
+    assert storage.incidents.progress("i1") is None
     keep(storage, *(stuck(number) for number in "12345"))
     now = storage.incidents.groups()[0].joined_at
     storage.incidents.store({}, [IncidentChange("i1", now, "acknowledged", "anna", "", 5)])
-    assert storage.incidents.moved("i1") == (5, 0, 0, 0)
+    assert storage.incidents.progress("i1") == (5, 0, 0, 0)
     keep(storage, row("1", status="completed", ended_at=NOON), row("2"), stuck("3", incident="i2"), stuck("6"))
     keep(storage, stuck("4", since=NOON + 1))
-    assert storage.incidents.moved("i1") == (2, 0, 2, 1)
+    assert storage.incidents.progress("i1") == (2, 0, 2, 1)
 
 
 def test_a_saga_that_came_back_is_stuck_again(storage: Storage) -> None:
     keep(storage, stuck("1"))
     joined = storage.incidents.groups()[0].joined_at
     storage.incidents.store({}, [IncidentChange("i1", joined - 1, "acknowledged", "anna", "", 1)])
-    assert storage.incidents.moved("i1") == (0, 1, 0, 0)
+    assert storage.incidents.progress("i1") == (0, 1, 0, 0)
 
 
 def test_a_saga_joins_once_as_long_as_it_does_not_leave(storage: Storage) -> None:

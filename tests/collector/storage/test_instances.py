@@ -95,14 +95,14 @@ def test_a_bridge_reports_its_lag(storage: Storage, put: Put) -> None:
     put(logs(bridge(kind="sql", lag=2.5, watching=7, error="sagas cannot be read.")))
     said = only(storage).heartbeat
     assert said is not None
-    assert said.following == BridgeState("sql", 2.5, 7, "sagas cannot be read.")
+    assert said.bridge == BridgeState("sql", 2.5, 7, "sagas cannot be read.")
 
 
 def test_a_bridge_s_nonsense_is_nought(storage: Storage, put: Put) -> None:
     put(logs(bridge(kind="sql", lag=float("nan"), watching=-1, error=7)))
     said = only(storage).heartbeat
     assert said is not None
-    assert said.following == BridgeState("sql", 0.0, 0)
+    assert said.bridge == BridgeState("sql", 0.0, 0)
 
 
 @pytest.mark.parametrize("kind", ["", 7])
@@ -110,7 +110,7 @@ def test_what_names_no_kind_is_no_bridge(storage: Storage, put: Put, kind: objec
     put(logs(bridge(kind=kind, lag=2.5)))
     said = only(storage).heartbeat
     assert said is not None
-    assert said.following is None
+    assert said.bridge is None
 
 
 @pytest.mark.parametrize("written", [True, False])
@@ -124,7 +124,7 @@ def test_the_report_of_a_bridge_outlives_the_collector(tmp_path: Path, *, writte
         said = only(opened).heartbeat
         opened.close()
         assert said is not None
-        assert said.following == BridgeState("sql", 1.0, 0)
+        assert said.bridge == BridgeState("sql", 1.0, 0)
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ class IncidentInFull(Incident):
     `common_attributes` are sorted by significance; the list is empty if the samples are too small.
     """
 
-    moved: IncidentProgress | None
+    progress: IncidentProgress | None
     common_attributes: list[CommonAttribute]
     history: list[IncidentChange]
 
@@ -168,7 +168,7 @@ class Task(Wire):
     confidence: ConfidenceName
     headline: str
     headline_parts: Parts
-    look_up: list[Verification]
+    verifications: list[Verification]
     actions: list[str]
     actions_parts: list[Parts]
     amount_at_risk: list[AmountAtRisk]

@@ -62,7 +62,7 @@ class Instance(Wire):
     """One instance of a service.
 
     `heartbeats` is true if it sends heartbeats; `dropped` is the number of records that it reports as dropped;
-    `following` is set for bridges only.
+    `bridge` is set for bridges only.
     """
 
     instance: str | None
@@ -72,7 +72,7 @@ class Instance(Wire):
     in_flight: int
     heartbeats: bool
     dropped: int
-    following: BridgeState | None
+    bridge: BridgeState | None
 
 
 class Service(Wire):
@@ -241,5 +241,5 @@ class FlowInFull(Wire):
     name: str
     period: int
     steps: list[FlowStep]
-    hand_overs: list[FlowTransition]
+    transitions: list[FlowTransition]
     paths: list[FlowPath]
