@@ -157,29 +157,27 @@ def test_a_kill_while_the_collector_is_down_loses_and_repeats_nothing(server: Se
             assert bridge.wait(30) == 0
 
 
-def following(collector: RunningCollector, kind: str) -> dict[str, Any]:
+def bridge_state(collector: RunningCollector, kind: str) -> dict[str, Any]:
     """Returns the latest heartbeat of the bridge; an empty dictionary before the first one."""
     known = httpx.get(f"{collector.api}/api/v1/services", trust_env=False).json()["items"]
-    return next(
-        (one for each in known for one in each["instances"] if (one["following"] or {}).get("kind") == kind), {}
-    )
+    return next((one for each in known for one in each["instances"] if (one["bridge"] or {}).get("kind") == kind), {})
 
 
 def test_heartbeats_report_lag_and_errors(server: Server, collector: RunningCollector, tmp_path: Path) -> None:
     insert(server, "d1")
     with bridging(server, collector, tmp_path) as bridge:
         wait_until(
-            lambda: following(collector, "sql").get("following", {}).get("watching"), "no heartbeat was received"
+            lambda: bridge_state(collector, "sql").get("bridge", {}).get("watching"), "no heartbeat was received"
         )
-        heartbeat = following(collector, "sql")
-        assert (heartbeat["alive"], heartbeat["heartbeats"], heartbeat["following"]["error"]) == (True, True, None)
+        heartbeat = bridge_state(collector, "sql")
+        assert (heartbeat["alive"], heartbeat["heartbeats"], heartbeat["bridge"]["error"]) == (True, True, None)
         run(server, "ALTER TABLE sagas RENAME TO away")
         trouble = 'sagas cannot be read: relation "sagas" does not exist.'
-        wait_until(lambda: following(collector, "sql")["following"]["error"] == trouble, "the error was not reported")
+        wait_until(lambda: bridge_state(collector, "sql")["bridge"]["error"] == trouble, "the error was not reported")
         run(server, "ALTER TABLE away RENAME TO sagas")
         bridge.terminate()
         assert bridge.wait(30) == 0
-    wait_until(lambda: not following(collector, "sql")["alive"], "the final heartbeat was not received")
+    wait_until(lambda: not bridge_state(collector, "sql")["alive"], "the final heartbeat was not received")
 
 
 @pytest.mark.parametrize(

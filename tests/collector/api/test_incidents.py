@@ -88,7 +88,7 @@ def test_the_life_of_an_incident(collector: RunningCollector) -> None:
 
     mended = (*failing(NO_LINK.format(0)), Tried("ledger.record", "ledger", 20, 21))
     send(collector, *link(0, mended), *saga("link-0", ago=30, ended=True))
-    soon(lambda: get(collector, f"/incidents/{worst['key']}")["moved"]["still"] == 11, seconds=30)
+    soon(lambda: get(collector, f"/incidents/{worst['key']}")["progress"]["still"] == 11, seconds=30)
     whole = get(collector, f"/incidents/{worst['key']}")
     assert [(each["what"], each["by"]) for each in whole["history"]] == [("opened", None), ("acknowledged", "anna")]
     assert whole["history"][1]["note"] == "the network team looks"
