@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import inf
 
 from accuracy.shapes import Step
-from accuracy.telemetry import Telemetry
+from accuracy.telemetry import HORIZON_SECONDS, Telemetry
 from accuracy.world import RESET, TIMED_OUT, Process, Story, Work
 
 IN_TRANSIT_SECONDS = 1.0
@@ -120,11 +120,14 @@ class _Truth:
         ran, called = self.assembled.of(work), self.assembled.of(work, is_caller=True)
         if ran is not None and ran.finished < inf:
             return "error" if work.executor_error else "ok"
-        if ran is not None and ran.announced < inf:
+        is_given_up = ran is not None and self.assembled.is_given_up(ran, HORIZON_SECONDS)
+        if ran is not None and ran.announced < inf and not is_given_up:
             return "in_flight"
         if called is not None and called.finished < inf:
             doubtful = work.caller_error in (RESET, TIMED_OUT)
             return "unknown" if doubtful else "error" if work.caller_error else "ok"
+        if is_given_up:
+            return "unknown"
         return "in_flight" if called is not None and called.announced < inf else "unseen"
 
     def came(self, work: Work) -> float:
@@ -507,6 +510,12 @@ class _Truth:
         done = {work.step.name for work in self.works if self.state(work) == "ok"}
         return all(step.name in done or step.is_optional for step in self.shape.steps)
 
+    def _is_compensated_unseen(self) -> bool:
+        """Whether the next compensation is seen at its end only."""
+        done = [work for work in self.works if work.kind == "action" and work.step.compensation and work.effect < inf]
+        latest = max(done, key=lambda work: work.effect, default=None)
+        return latest is not None and self.shape.views == "executor" and latest.step.service in self.shape.plain
+
     def _after_giving_up(self, *, is_required: bool) -> Iterator[Claim]:
         """A step failed, and nothing followed."""
         failing = [
@@ -521,8 +530,10 @@ class _Truth:
         allowed = self.shape.allowed_for_attempt(last.step, is_compensation=not last.is_forward)
         if not self._is_plan_known() and last.step.attempt_timeout is None:
             allowed = 30.0
-        at = self._joined(last, over) + (last.retry_in or 0.0) + allowed + IN_TRANSIT_SECONDS
         is_final = last.is_last_allowed and self.shape.announces_max_attempts and last.caller is not None
+        if is_final and last.is_forward and self._is_compensated_unseen():
+            allowed = max(allowed, self.shape.allowed_for_attempt(last.step, is_compensation=True))
+        at = self._joined(last, over) + (last.retry_in or 0.0) + allowed + IN_TRANSIT_SECONDS
         names = frozenset({last.name}) | (self._to_compensate() if is_final else frozenset())
         is_expected = self._is_plan_known() or last.retry_in is not None
         if is_final and last.is_forward:

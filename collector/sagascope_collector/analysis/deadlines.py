@@ -61,13 +61,26 @@ def of_next(case: Case, step: str | None, start: int) -> Deadline:
 
 
 def of_retry(case: Case, failed: StepAttempt) -> Deadline:
-    """The deadline of the retry of a failed attempt."""
+    """The deadline of the retry of a failed attempt, or of what follows the last one."""
     finished_at = failed.attempt.finished_at or 0
     wait = _wait(case, failed.attempt)
     if wait is not None and wait > finished_at:
         return Deadline(wait, 0)
     start = finished_at + round((failed.attempt.retry_in or 0) * NANOSECONDS_PER_SECOND)
-    return _deadline(case, failed.step.name, failed.attempt, start)
+    deadline = _deadline(case, failed.step.name, failed.attempt, start)
+    if ledger.is_for_good(failed.attempt, case.saga.status) and (unseen := _unseen_compensation(case)):
+        duration = _deadline(case, unseen, None, start, case.baseline.duration_limits.get(unseen))
+        return max(deadline, duration, key=lambda each: each.seconds)
+    return deadline
+
+
+def _unseen_compensation(case: Case) -> str | None:
+    """The next compensation, if it will be seen at its end only: its step was reported by such an executor alone."""
+    step, compensation = case.next_compensation or ("", None)
+    tried = case.step(step)
+    views = tried.attempts[-1].views if tried is not None else ()
+    is_unseen = len(views) == 1 and views[0].kind != "client" and not case.liveness.sends_heartbeats(views[0].process)
+    return compensation if is_unseen else None
 
 
 def _deadline(
