@@ -99,6 +99,15 @@ class Telemetry:
             sent, at - GIVEN_UP_AFTER - self.deaf(at - GIVEN_UP_AFTER, at)
         )
 
+    def is_overdue(self, process: Process, at: float) -> bool:
+        """Whether a process has missed its next heartbeat by a moment, as far as was received."""
+        reported = next((each for each in self._processes if each.process is process), None)
+        known = reported.instance(at) if reported is not None else None
+        beat = known.heartbeat if known is not None else None
+        if known is None or beat is None or beat.final:
+            return False
+        return known.reported_at + round((beat.interval + 1) * SECOND) < STARTED + round(at * SECOND)
+
     def deaf(self, begin: float, end: float) -> float:
         """Seconds between two moments in which the collector did not receive; no deadline runs meanwhile."""
         if self.outage is None or self.outage[1] <= begin:

@@ -360,7 +360,8 @@ class _Truth:
                     deadline - 0.3,
                     max(deadline, shown.announced),
                     shown.start + allowed,
-                    is_required=len(in_flight_attempt) == 1 or work is in_flight_attempt[0],
+                    is_required=(len(in_flight_attempt) == 1 or work is in_flight_attempt[0])
+                    and not self.assembled.is_overdue(shown.process, deadline),
                 )
         yield from self._after_giving_up(is_required=False)
 
