@@ -17,6 +17,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from sagascope_collector.errors import CannotStart, PortTaken
+from sagascope_collector.logging_setup import REPEAT_SECONDS
 from sagascope_collector.settings import Address
 
 BACKLOG_CONNECTIONS: Final = 2048
@@ -84,9 +85,7 @@ RESERVED_FILES: Final = 256
 """File descriptors for the database and for everything else that is no incoming connection."""
 
 LISTENERS: Final = 3
-
-LOG_INTERVAL_SECONDS: Final = 60.0
-"""The minimum time between two log lines about too many connections."""
+"""The ports that share the file descriptors: OTLP over gRPC, OTLP over HTTP, and the API."""
 
 HEAD_TOO_LONG: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\n\r\n"
 
@@ -142,37 +141,41 @@ class Connections:
         """Connections without a request, from the one that has waited longest."""
         self._unread: OrderedDict[LimitedProtocol, None] = OrderedDict()
         """Connections with an answer that is not read, from the one that has waited longest."""
-        self._logged_at = -math.inf
+        self._logged_at: dict[str, float] = {}
 
-    def opened(self, connection: "LimitedProtocol") -> None:
+    def on_opened(self, connection: "LimitedProtocol") -> None:
         """Counts a connection; beyond the limit, closes the longest idle one, else the new one."""
         self._number += 1
         if self._number > self._limit:
-            (self._idle.popitem(last=False)[0] if self._idle else connection).abort()
-            if (now := time.monotonic()) - self._logged_at > LOG_INTERVAL_SECONDS:
-                self._logged_at = now
-                _log.warning("More than %d connections are open; idle ones are closed.", self._limit)
+            closed = self._idle.popitem(last=False)[0] if self._idle else connection
+            closed.abort()
+            self._log("no idle one is left, and new ones" if closed is connection else "idle ones", connection.address)
         self._idle[connection] = None
 
-    def busy(self, connection: "LimitedProtocol") -> None:
+    def _log(self, closed: str, address: Address) -> None:
+        if (now := time.monotonic()) - self._logged_at.get(closed, -math.inf) >= REPEAT_SECONDS:
+            self._logged_at[closed] = now
+            _log.warning("More than %d connections are open at %s; %s are closed.", self._limit, address, closed)
+
+    def on_request(self, connection: "LimitedProtocol") -> None:
         """Notes that a request begins."""
         self._idle.pop(connection, None)
 
-    def idle(self, connection: "LimitedProtocol") -> None:
+    def on_idle(self, connection: "LimitedProtocol") -> None:
         """Notes that a request has ended."""
         self._idle[connection] = None
 
-    def unread(self, connection: "LimitedProtocol") -> None:
+    def on_unread(self, connection: "LimitedProtocol") -> None:
         """Notes that a client does not read its answer."""
         self._unread[connection] = None
         while sum(each.unread_bytes() for each in self._unread) > MAX_UNREAD_BYTES:
             self._unread.popitem(last=False)[0].abort()
 
-    def read(self, connection: "LimitedProtocol") -> None:
+    def on_read(self, connection: "LimitedProtocol") -> None:
         """Notes that a client has read its answer."""
         self._unread.pop(connection, None)
 
-    def closed(self, connection: "LimitedProtocol") -> None:
+    def on_closed(self, connection: "LimitedProtocol") -> None:
         """Forgets a connection."""
         self._number -= 1
         self._idle.pop(connection, None)
@@ -189,7 +192,7 @@ class LimitedProtocol(HttpToolsProtocol):
         super().__init__(*args, **options)
         self._open_connections = open_connections
         self._arriving_timer: asyncio.TimerHandle | None = None
-        self._leaving_timer: asyncio.TimerHandle | None = None
+        self._unread_timer: asyncio.TimerHandle | None = None
         self._is_arriving = self._is_in_head = True
         self._head_bytes = 0
 
@@ -197,30 +200,31 @@ class LimitedProtocol(HttpToolsProtocol):
         """Starts the timer of the first head."""
         super().connection_made(transport)
         self._arriving_timer = self.loop.call_later(HEAD_TIMEOUT_SECONDS, self.abort)
-        self._open_connections.opened(self)
+        self._open_connections.on_opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stops the timers."""
-        self._open_connections.closed(self)
-        for timer in (self._arriving_timer, self._leaving_timer):
+        self._open_connections.on_closed(self)
+        for timer in (self._arriving_timer, self._unread_timer):
             if timer:
                 timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Counts the bytes that are not part of a body, and starts a timer if more of a request must follow."""
+        """Counts the bytes that are not part of a body, and starts a timer if more of a request must follow.
+
+        Empty lines between requests also start it: they stop uvicorn's timer of idle connections.
+        """
         self._head_bytes += len(data)
         super().data_received(data)
         if self.transport.is_closing():
-            self._end_soon()
-        elif not self._is_arriving:
-            self._stop_arriving_timer()
-        elif self._head_bytes > MAX_HEAD_BYTES:
+            self._start_unread_timer()
+        elif self._is_arriving and self._head_bytes > MAX_HEAD_BYTES:
             if self._is_in_head:
                 self.transport.write(HEAD_TOO_LONG)
             self.transport.close()
-            self._end_soon()
-        elif self._arriving_timer is None:
+            self._start_unread_timer()
+        elif self._arriving_timer is None and (self._is_arriving or self.cycle.response_complete):
             seconds = HEAD_TIMEOUT_SECONDS if self._is_in_head else BODY_TIMEOUT_SECONDS
             self._arriving_timer = self.loop.call_later(seconds, self.abort)
 
@@ -234,7 +238,7 @@ class LimitedProtocol(HttpToolsProtocol):
         """Notes that a body arrives."""
         self._is_in_head = False
         self._stop_arriving_timer()
-        self._open_connections.busy(self)
+        self._open_connections.on_request(self)
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -243,36 +247,37 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Notes that the request is complete."""
-        self._is_arriving = False
+        """Notes that the request is complete, and that a head may follow."""
+        self._is_arriving, self._is_in_head = False, True
+        self._stop_arriving_timer()
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Notes that the answer was written."""
         super().on_response_complete()
         if self.transport.is_closing():
-            self._end_soon()
-        elif not self.pipeline:
-            self._open_connections.idle(self)
+            self._start_unread_timer()
+        elif self.cycle.response_complete:
+            self._open_connections.on_idle(self)
 
     def pause_writing(self) -> None:
         """Starts the timer of an answer that the client does not read."""
         super().pause_writing()
-        self._end_soon()
-        self._open_connections.unread(self)
+        self._start_unread_timer()
+        self._open_connections.on_unread(self)
 
     def resume_writing(self) -> None:
         """Stops the timer."""
         super().resume_writing()
-        self._open_connections.read(self)
-        if self._leaving_timer and not self.transport.is_closing():
-            self._leaving_timer.cancel()
-            self._leaving_timer = None
+        self._open_connections.on_read(self)
+        if self._unread_timer and not self.transport.is_closing():
+            self._unread_timer.cancel()
+            self._unread_timer = None
 
     def timeout_keep_alive_handler(self) -> None:
         """Closes an idle connection, also if its client has not read all answers."""
         super().timeout_keep_alive_handler()
-        self._end_soon()
+        self._start_unread_timer()
 
     def _unsupported_upgrade_warning(self) -> None:
         """Logs nothing: a client may offer another protocol, and is answered in this one."""
@@ -281,13 +286,19 @@ class LimitedProtocol(HttpToolsProtocol):
         """Closes the connection at once."""
         self.transport.abort()
 
+    @property
+    def address(self) -> Address:
+        """The address at which the client connected."""
+        host, port, *_ = self.transport.get_extra_info("sockname")
+        return Address(host, port)
+
     def unread_bytes(self) -> int:
         """Returns the size of what the client has not read."""
         return self.transport.get_write_buffer_size()
 
-    def _end_soon(self) -> None:
-        if self._leaving_timer is None:
-            self._leaving_timer = self.loop.call_later(ANSWER_TIMEOUT_SECONDS, self.abort)
+    def _start_unread_timer(self) -> None:
+        if self._unread_timer is None:
+            self._unread_timer = self.loop.call_later(ANSWER_TIMEOUT_SECONDS, self.abort)
 
     def _stop_arriving_timer(self) -> None:
         if self._arriving_timer:

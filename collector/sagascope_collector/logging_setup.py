@@ -6,6 +6,7 @@ Modules log with the standard library and pass fields in ``extra``. Events of li
 import logging
 import math
 import sys
+import time
 from enum import StrEnum
 from json import dumps
 from pathlib import Path
@@ -38,7 +39,7 @@ VERBOSE_LOGGERS: Final = ("uvicorn", "httpx", "httpcore", "grpc", "asyncio")
 
 
 REPEAT_SECONDS: Final = 60.0
-"""The time in which a warning of the HTTP server about its clients is logged once: any client can cause it."""
+"""The time in which a warning of an HTTP server about its clients is logged once: any client can cause it."""
 
 
 class Format(StrEnum):
@@ -89,9 +90,9 @@ class _WithoutRepeats(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Returns whether a record is logged."""
-        before = self._logged_at.get(record.msg, -math.inf)
-        if record.levelno > logging.WARNING or record.created - before >= REPEAT_SECONDS:
-            self._logged_at[record.msg] = record.created
+        now = time.monotonic()
+        if record.levelno > logging.WARNING or now - self._logged_at.get(record.msg, -math.inf) >= REPEAT_SECONDS:
+            self._logged_at[record.msg] = now
             return True
         return False
 

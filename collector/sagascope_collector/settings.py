@@ -145,7 +145,8 @@ class Settings(BaseModel):
         256 * MEBIBYTE,
         ge=MEBIBYTE,
         le=MAX_MEMORY_BYTES,
-        description="Maximum size of the ingest queue. When it is full, senders get a retryable error.",
+        description="Maximum size of the ingest queue; less where the process itself has a limit. "
+        "When it is full, senders get a retryable error.",
     )
     readers: Annotated[int, Option("NUMBER")] = Field(
         4, ge=1, le=64, description="Maximum number of API calls that read concurrently; others wait."

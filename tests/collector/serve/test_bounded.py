@@ -26,14 +26,18 @@ from support.payments import soon
 PROTOBUF = {"content-type": "application/x-protobuf"}
 MEBIBYTE = 2**20
 FLOOD = 40
+SLOW = threading.Event()
+"""What a request to ``/slow`` waits for."""
 GREETINGS = (b"PRI * HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0", b"GET / HTTP/1.1\r\n", b"\x16\x03\x01")
 
 
 @contextmanager
-def served(answer: bytes = b"", connections: int = http_server.MAX_CONNECTIONS) -> Iterator[tuple[str, int]]:
+def served(answer: bytes = b"", connections: int = http_server.MAX_CONNECTIONS) -> Iterator[Address]:
     """A server of ours, in a thread, that answers every request with 200."""
 
     async def application(scope, receive, send) -> None:
+        if scope["path"] == "/slow":
+            await asyncio.to_thread(SLOW.wait, 30)
         length = [(b"content-length", b"%d" % len(answer))]
         await send({"type": "http.response.start", "status": 200, "headers": length})
         await send({"type": "http.response.body", "body": answer})
@@ -43,9 +47,11 @@ def served(answer: bytes = b"", connections: int = http_server.MAX_CONNECTIONS) 
     server = http_server.server(application, drain_seconds=1, connections=connections)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
     thread.start()
-    yield place
-    server.should_exit = True
-    thread.join()
+    try:
+        yield place
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def is_closed(connection: socket.socket) -> bool:
@@ -161,6 +167,28 @@ def test_beyond_the_limit_the_longest_idle_connection_is_closed(caplog: pytest.L
             assert late.recv(1000).startswith(b"HTTP/1.1 200")
         assert all(is_closed(each) for each in idle[:15])
     assert len([each for each in caplog.records if "connections are open" in each.message]) == 1
+
+
+def test_a_request_that_was_sent_behind_another_is_not_idle(caplog: pytest.LogCaptureFixture) -> None:
+    SLOW.clear()
+    with served(connections=1) as place, socket.create_connection(place) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\nGET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+        with socket.create_connection(place) as late:
+            assert is_closed(late)
+        SLOW.set()
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+    assert f"at {place.host}:{place.port}; no idle one is left" in caplog.text
+
+
+@pytest.mark.parametrize("length", [0, 2])
+def test_empty_lines_keep_no_connection_open(monkeypatch: pytest.MonkeyPatch, length: int) -> None:
+    monkeypatch.setattr(http_server, "HEAD_TIMEOUT_SECONDS", 0.3)
+    with served() as place, socket.create_connection(place) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % length)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+        connection.sendall(b"\r\n")
+        assert is_closed(connection)
 
 
 @pytest.mark.parametrize("port", ["otlp_http", "otlp_grpc"])

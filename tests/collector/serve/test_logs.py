@@ -46,6 +46,15 @@ def test_an_event_is_one_line_in_which_nothing_is_interpreted(
         assert " number=3" in said
 
 
+def test_a_clock_that_is_set_forward_repeats_no_warning(log: logging.Logger) -> None:
+    configure(Format.TEXT, Level.INFO)
+    (filter_,) = logging.getLogger("uvicorn.error").filters
+    first, second = (logging.makeLogRecord({"msg": "again", "levelno": logging.WARNING}) for _ in range(2))
+    second.created += 3600
+    assert isinstance(filter_, logging.Filter)
+    assert [filter_.filter(each) for each in (first, second)] == [True, False]
+
+
 @pytest.mark.parametrize("form", Format)
 def test_exceptions_are_one_line_without_the_values_they_quote(
     log: logging.Logger, capsys: pytest.CaptureFixture[str], form: Format
