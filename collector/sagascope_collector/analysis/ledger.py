@@ -341,7 +341,7 @@ def took_effect_after(one: Attempt, other: Attempt) -> bool:
 
 def is_proven_after(one: Attempt, other: Attempt) -> bool:
     """Whether ``one`` took effect after ``other`` by one clock, by what their caller knew, or within bounded skew."""
-    if _was_answered_before(other, one):
+    if _was_answered_before(other, one, is_proof=True):
         return True
     executor, earlier = _executor(one), _executor(other)
     if executor == earlier:
@@ -358,10 +358,17 @@ def _end(attempt: Attempt) -> int:
     return (attempt.ended_at or attempt.started_at) + attempt.offset
 
 
-def _was_answered_before(one: Attempt, other: Attempt) -> bool:
-    """Whether a caller of both knew that ``one`` had succeeded before it called ``other``."""
+def _was_answered_before(one: Attempt, other: Attempt, *, is_proof: bool = False) -> bool:
+    """Whether a caller of both knew that ``one`` had succeeded before it called ``other``.
+
+    ``is_proof``: processes that nothing tells apart may have two clocks.
+    """
     return any(
-        known.end and known.status != "error" and _same(known, called) and known.end <= called.start
+        known.end
+        and known.status != "error"
+        and _same(known, called)
+        and known.end <= called.start
+        and (known.process.identity or not is_proof)
         for known in one.views
         for called in other.views
     )
