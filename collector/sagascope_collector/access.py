@@ -266,6 +266,7 @@ class Tls:
         if self.client_ca:
             context.load_verify_locations(self.client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
+            context.num_tickets = 0  # a resumed session would outlive the authority of its client
         return context
 
     def _grpc_configuration(self) -> grpc.ServerCertificateConfiguration:

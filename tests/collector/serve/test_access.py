@@ -250,6 +250,36 @@ def test_clients_of_a_replaced_authority_are_refused_without_a_restart(tmp_path:
         assert not reaches_api(collector, before)
 
 
+def test_a_session_does_not_outlive_the_authority_of_its_client(tmp_path: Path, certificates: Path) -> None:
+    own, other = tmp_path / "own", tmp_path / "other"
+    shutil.copytree(certificates, own)
+    other.mkdir()
+    make_certificates(other)
+    before, after = (ssl.create_default_context(cafile=certificates / "ca.pem") for _ in range(2))
+    for context, shown in ((before, certificates), (after, other)):
+        context.load_cert_chain(shown / "client.pem", shown / "client.key")
+    before.minimum_version = ssl.TLSVersion.TLSv1_3
+    with running_collector(tmp_path, *options(own, mutual=True), tls=before) as collector:
+        session = session_of(collector.api, before, None)
+        shutil.copy(other / "ca.pem", own / "ca.pem")
+        wait_until(lambda: reaches_api(collector, after), "the new authority is not trusted")
+        with pytest.raises((OSError, EOFError)):
+            session_of(collector.api, before, session)
+
+
+def session_of(address: str, context: ssl.SSLContext, session: ssl.SSLSession | None) -> ssl.SSLSession | None:
+    """Asks over TLS, resuming a session; returns the session."""
+    host, _, port = address.partition("://")[2].rpartition(":")
+    with (
+        socket.create_connection((host, int(port)), timeout=30) as plain,
+        context.wrap_socket(plain, server_hostname="localhost", session=session) as encrypted,
+    ):
+        encrypted.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        if not encrypted.recv(4096):
+            raise EOFError
+        return encrypted.session
+
+
 def certificate_of(address: str, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2) -> bytes | None:
     """Returns the certificate that a server shows to a client that speaks one version of TLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
