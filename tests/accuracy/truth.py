@@ -120,14 +120,12 @@ class _Truth:
         ran, called = self.assembled.of(work), self.assembled.of(work, is_caller=True)
         if ran is not None and ran.finished < inf:
             return "error" if work.executor_error else "ok"
-        is_given_up = ran is not None and self.assembled.is_given_up(ran, HORIZON_SECONDS)
-        if ran is not None and ran.announced < inf and not is_given_up:
-            return "in_flight"
+        if ran is not None and ran.announced < inf:
+            is_given_up = called is None and self.assembled.is_given_up(ran, HORIZON_SECONDS)
+            return "unknown" if is_given_up else "in_flight"
         if called is not None and called.finished < inf:
             doubtful = work.caller_error in (RESET, TIMED_OUT)
             return "unknown" if doubtful else "error" if work.caller_error else "ok"
-        if is_given_up:
-            return "unknown"
         return "in_flight" if called is not None and called.announced < inf else "unseen"
 
     def came(self, work: Work) -> float:
