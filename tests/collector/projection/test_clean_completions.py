@@ -266,6 +266,15 @@ def test_the_sagas_whose_rate_is_measured_complete_cleanly(storage: Storage) -> 
     assert found == [("completed", None)] * len(ids)
 
 
+def test_a_saga_that_spans_of_others_link_to_is_left_to_the_general_path(storage: Storage) -> None:
+    attributes = {"saga.id": "linked", "saga.name": "payment", "saga.role": "saga"}
+    root = span(1, trace=1, end=NOON + SECOND, attributes=attributes)
+    append(storage, [traces(root)])
+    assert len(clean_completions.rows(storage, storage.changes.claim(10))) == 1
+    append(storage, [traces(span(2, trace=2, links=[(9, 1, {"saga.id": "linked"})]))])
+    assert clean_completions.rows(storage, storage.changes.claim(10)) == []
+
+
 def comparable(row: SagaRow) -> dict[str, object]:
     """A row as it is compared: steps that started together have no order."""
     return {

@@ -7,8 +7,8 @@ from random import Random
 
 import pytest
 
-from sagascope_collector.records import SagaId
-from sagascope_collector.storage import RetentionPolicy, Storage, changes, retention
+from sagascope_collector.records import SagaId, SagaKey
+from sagascope_collector.storage import RetentionPolicy, SagaRow, Storage, changes, retention
 from sagascope_collector.storage import traces as index
 from support.otlp import NOON, SECOND, log, logs, of_saga, span, trace_id, traces
 
@@ -116,4 +116,18 @@ def test_a_trace_across_the_end_of_retention_is_found_after_a_restart(path: Path
     storage = opened(path)
     assert storage.lookup.sagas_with(f"{1:032x}") == {SagaId("", "stuck")}
     assert storage.lookup.sagas_with(f"{50:032x}") == {SagaId("", "")}
+    storage.close()
+
+
+def test_a_search_for_a_trace_finds_open_and_ended_sagas(path: Path) -> None:
+    storage = opened(path)
+    for number, id_ in enumerate(("open", "ended"), start=1):
+        append(storage, traces(span(number, trace=9, attributes=of_saga(id_))))
+        ended = NOON if id_ == "ended" else None
+        key = SagaKey("", "payment", id_, "")
+        row = SagaRow(key, "completed", None, None, None, (), (), NOON, NOON, ended, None, {}, "{}")
+        storage.sagas.put(storage.changes.claim(10), [row])
+    storage.sagas.settle(NOW)
+    found = storage.search(f"{9:032x}", limit=10)
+    assert sorted((kind, row.key.id) for kind, row in found) == [("trace", "ended"), ("trace", "open")]
     storage.close()
