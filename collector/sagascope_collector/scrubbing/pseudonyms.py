@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from sagascope_collector.errors import CannotStart
+from sagascope_collector.errors import CannotStart, StorageUnavailable
 
 KEY_VARIABLE: Final = "SAGASCOPE_SCRUB_KEY"
 
@@ -87,12 +87,19 @@ def _checked(key: bytes, source: str) -> bytes:
 
 
 def _generate(file: Path) -> bytes:
-    """Creates a key, and syncs it to disk before it is used."""
+    """Creates a key, and syncs it to disk before it is used.
+
+    Raises:
+        StorageUnavailable: it cannot be written now.
+    """
     key = secrets.token_hex(GENERATED_KEY_BYTES).encode()
     temporary = file.with_name(f"{file.name}.part")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as output:
-        output.write(key)
-        output.flush()
-        os.fsync(output.fileno())
-    temporary.replace(file)
+    try:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as output:
+            output.write(key)
+            output.flush()
+            os.fsync(output.fileno())
+        temporary.replace(file)
+    except OSError as error:
+        raise StorageUnavailable(f"The scrubbing key {file} cannot be written: {error.strerror}.") from error
     return key

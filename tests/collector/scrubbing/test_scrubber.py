@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from sagascope_collector import config_file
-from sagascope_collector.errors import BadRules, CannotStart
+from sagascope_collector.errors import BadRules, CannotStart, StorageUnavailable
 from sagascope_collector.otlp import otlpjson
 from sagascope_collector.scrubbing import Pseudonyms, Rules, Scrubber, cards, load_key
 from support.otlp import any_value, log, logs, resource, span, traces
@@ -267,6 +267,12 @@ def test_globs_do_not_match_the_contracts_attributes() -> None:
 
 
 # --- the key -----------------------------------------------------------------------------------------
+
+
+def test_a_key_that_cannot_be_written_is_an_error_of_the_storage(tmp_path: Path) -> None:
+    told = Scrubber(Rules(), Pseudonyms(load_key(None, {}, str(tmp_path / "missing" / "s.duckdb"))))
+    with pytest.raises(StorageUnavailable, match="scrub-key cannot be written: No such file or directory"):
+        told.stored_id(VISA)
 
 
 def test_a_key_is_generated_once_and_only_when_needed(tmp_path: Path) -> None:
