@@ -5,7 +5,16 @@ from random import Random
 
 import pytest
 
-from sagascope_collector.analysis import Baseline, Saga, learn_baseline, load_sample, rebuild, take_sample
+from sagascope_collector.analysis import (
+    Baseline,
+    Context,
+    Saga,
+    diagnose,
+    learn_baseline,
+    load_sample,
+    rebuild,
+    take_sample,
+)
 from support.storied_facts import STARTED, seen
 from support.telemetry import SECOND, emit
 
@@ -102,3 +111,21 @@ def test_a_right_order_is_never_reported_as_wrong_whatever_the_skew(seed: int) -
     for traced in (True, False):
         saga = rebuilt(calls(whole(RIGHT), traced=traced, chance=chance), baseline, skews)
         assert not codes(saga) & {"compensation_order", "out_of_order", "forward_after_compensation"}
+
+
+@pytest.mark.parametrize(("now", "is_late"), [(400, False), (620, True)])
+def test_the_timeout_of_a_saga_counts_from_its_start_by_a_right_clock(now: int, *, is_late: bool) -> None:
+    """The heartbeats of the process that began it show that its clock is five minutes behind."""
+    story = f"""
+        shop-1   0..      root plan="wallet.debit, ledger.record" as=root saga_timeout=600
+        shop-1   1..2     call wallet.debit as=c1
+        wallet-1 1.1..1.9 serve wallet.debit under=c1 as=s1
+        wallet-1 1.2..1.8 run  wallet.debit under=s1
+        wallet-1 3        log  "waits for approval" in=s1 waits_for=approval
+        shop-1   0..{now} beats every=5
+        wallet-1 0..{now} beats every=5
+    """
+    told = emit(story, {"id": "1", "name": "payment"}, {"shop-1": {"skew": -300}})
+    facts, at = seen(told, now).facts("1"), STARTED + now * SECOND
+    (saga,) = rebuild(facts, at)
+    assert (diagnose(saga, facts.instances, Context(at)).verdict is not None) == is_late
