@@ -25,7 +25,7 @@ from sagascope_collector.storage.incidents import IncidentRecords
 from sagascope_collector.storage.records import Records
 from sagascope_collector.storage.sagas import Sagas
 from sagascope_collector.storage.schema import table
-from sagascope_collector.storage.traces import Traces
+from sagascope_collector.storage.traces import TraceIndex
 
 SQL: Final = statements("erasure")
 
@@ -54,7 +54,7 @@ class Erasure:
     _incidents: IncidentRecords
     _alerts: AlertRecords
     _baselines: Baselines
-    _traces: Traces
+    _traces: TraceIndex
     _rewriting: Rewriting
     _working: threading.Lock
     """The lock of maintenance."""

@@ -17,7 +17,7 @@ from sagascope_collector.storage.instances import Instances
 from sagascope_collector.storage.records import Records
 from sagascope_collector.storage.rows import Origins
 from sagascope_collector.storage.sagas import Sagas
-from sagascope_collector.storage.traces import Traces
+from sagascope_collector.storage.traces import TraceIndex
 
 SQL: Final = statements("records")
 COMPLETIONS: Final = statements("completions")
@@ -52,7 +52,7 @@ class Lookup:
     _records: Records
     _origins: Origins
     _instances: Instances
-    _traces: Traces
+    _traces: TraceIndex
 
     def facts(self, ids: Sequence[SagaId]) -> dict[SagaId, Facts]:
         """Returns all records of each id; an unknown id is absent.

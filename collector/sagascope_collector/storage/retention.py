@@ -14,7 +14,7 @@ from sagascope_collector.storage.connection import statements
 from sagascope_collector.storage.database import Database
 from sagascope_collector.storage.records import Records
 from sagascope_collector.storage.sagas import SETTLED_AFTER_NS, Sagas
-from sagascope_collector.storage.traces import Traces
+from sagascope_collector.storage.traces import TraceIndex
 
 SQL: Final = statements("retention")
 
@@ -62,7 +62,7 @@ class Retention:
     _sagas: Sagas
     _records: Records
     _changes: Changes
-    _traces: Traces
+    _traces: TraceIndex
     _size_bytes: Callable[[], int]
     _next_look: float = 0.0
     _is_exceeded: bool = False

@@ -26,7 +26,7 @@ from sagascope_collector.storage.rows import Origins
 from sagascope_collector.storage.runs import Outages, steady_clock
 from sagascope_collector.storage.sagas import Sagas
 from sagascope_collector.storage.statistics import Outcomes, Statistics
-from sagascope_collector.storage.traces import Traces
+from sagascope_collector.storage.traces import TraceIndex
 
 _SELECT_USED: Final = (
     "SELECT block_size, used_blocks FROM pragma_database_size() WHERE database_name = current_database()"
@@ -104,7 +104,7 @@ class Storage:
         origins = Origins(database)
         self.records = Records(database, origins, self.instances, self.changes, self._clock)
         self.sagas = Sagas(database, self.records, self.changes, self.incidents, self._clock)
-        self._traces = Traces(database, self.records)
+        self._traces = TraceIndex(database, self.records)
         self.lookup = Lookup(database, self.sagas, self.records, origins, self.instances, self._traces)
         self.listing = Listing(database, self.sagas)
         self.outcomes = Outcomes(database)

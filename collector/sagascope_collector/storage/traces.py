@@ -17,8 +17,8 @@ PART_RECORDS: int = 500_000
 """Number of records that are indexed together."""
 
 
-class Traces:
-    """The index of traces. One thread indexes; any thread may read."""
+class TraceIndex:
+    """Finds the commits of a trace. One thread indexes; any thread may read."""
 
     def __init__(self, database: Database, records: Records) -> None:
         self._database = database
