@@ -5,7 +5,7 @@ Each name is imported when it is first used, so that importing the package is fa
 
 from typing import TYPE_CHECKING, Any
 
-from sagascope._version import __version__
+__version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from sagascope._configure import configure, flush, install, shutdown, stats
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sagascope._runtime import Stats
     from sagascope._saga import RunningSaga, Saga, current
     from sagascope._step import Attempt, Batch, batch, compensation, step
-    from sagascope.errors import MissingExtra, PlanInvalid, SagascopeError, SettingInvalid
+    from sagascope.errors import MissingExtra, PlanInvalid, SagascopeError, SagascopeWarning, SettingInvalid
 
 __all__ = [
     "Attempt",
@@ -25,6 +25,7 @@ __all__ = [
     "RunningSaga",
     "Saga",
     "SagascopeError",
+    "SagascopeWarning",
     "SettingInvalid",
     "Stats",
     "Step",
@@ -49,7 +50,7 @@ _MODULES = {
     "_runtime": ("Stats",),
     "_saga": ("RunningSaga", "Saga", "current"),
     "_step": ("Attempt", "Batch", "batch", "compensation", "step"),
-    "errors": ("MissingExtra", "PlanInvalid", "SagascopeError", "SettingInvalid"),
+    "errors": ("MissingExtra", "PlanInvalid", "SagascopeError", "SagascopeWarning", "SettingInvalid"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -1,10 +1,12 @@
 """Attribute values: from Python values, from exceptions, and truncated to the configured length."""
 
 import traceback
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from math import isfinite
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sagascope import semconv
+from sagascope._guard import warn
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -14,27 +16,72 @@ if TYPE_CHECKING:
 else:
     Amount = object
 
-NO_MESSAGE = "(message not available)"
-"""Stands for the message of an exception whose ``str()`` fails."""
+T = TypeVar("T")
+
+NO_TEXT = "(not available)"
+"""Stands for a value whose ``str()`` fails, for example the message of an exception."""
+
+CURRENCY_LETTERS = 3
+
+
+def text_of(value: object) -> str:
+    """Returns a value of the service as text; an error in its own ``__str__`` stays here."""
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - the service's class
+        return NO_TEXT
 
 
 def amount_attributes(amount: "Amount | None", currency: str | None) -> dict[str, str]:
-    """Returns the attributes of the amount concerned. A `Decimal` is written without an exponent."""
+    """Returns the attributes of the amount concerned. A `Decimal` is written without an exponent.
+
+    Without a valid amount there are none; a currency that has not three letters is only warned about.
+    """
     attributes = {}
     if amount is not None:
         is_decimal = hasattr(amount, "as_tuple")
-        attributes[semconv.AMOUNT] = format(amount, "f") if is_decimal else str(amount)
+        text = format(amount, "f") if is_decimal else text_of(amount)
+        if not _is_number(text):
+            warn("The amount is not a number, and is left out.")
+            return {}
+        attributes[semconv.AMOUNT] = text
     if currency is not None:
-        attributes[semconv.CURRENCY] = str(currency)
+        text = text_of(currency)
+        if len(text) != CURRENCY_LETTERS or not (text.isascii() and text.isalpha()):
+            warn("The currency is not a code of three letters as in ISO 4217.")
+        attributes[semconv.CURRENCY] = text
     return attributes
 
 
+def _is_number(text: str) -> bool:
+    try:
+        return isfinite(float(text))
+    except ValueError:
+        return False
+
+
 def key_attributes(keys: Mapping[str, Any] | None) -> dict[str, str]:
-    return {semconv.KEY_PREFIX + name: str(value) for name, value in (keys or {}).items()}
+    if keys and not hasattr(keys, "items"):
+        warn("The keys are no mapping of names to values, and are left out.")
+        return {}
+    return {semconv.KEY_PREFIX + text_of(name): text_of(value) for name, value in (keys or {}).items()}
+
+
+def converted(option: str, convert: Callable[[Any], T], value: Any) -> T | None:
+    """Returns the value of an option in its type; None if it was not given, or is invalid, of which it warns."""
+    try:
+        return None if value is None else convert(value)
+    except Exception:  # noqa: BLE001 - the user's value
+        warn(f"The option {option} of a step has an invalid value, and is left out.")
+        return None
+
+
+def texts(value: Iterable[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
 
 
 def captured_value(value: Any) -> str | bool | int | float:
-    return value if isinstance(value, (str, bool, int, float)) else str(value)
+    return value if isinstance(value, (str, bool, int, float)) else text_of(value)
 
 
 def unix_seconds(when: "datetime | float") -> float:
@@ -44,10 +91,7 @@ def unix_seconds(when: "datetime | float") -> float:
 
 def error_summary(error: BaseException) -> str:
     """Returns the type and the message of an error in one line."""
-    try:
-        message = str(error)
-    except Exception:  # noqa: BLE001 - the user's exception class
-        message = NO_MESSAGE
+    message = text_of(error)
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
@@ -56,11 +100,11 @@ def exception_attributes(error: BaseException, max_length: int) -> dict[str, Any
     kind = type(error)
     attributes = {"exception.type": f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")}
     try:
-        attributes["exception.message"] = truncate_text(str(error), max_length)
+        attributes["exception.message"] = truncate_text(text_of(error), max_length)
         stack_trace = "".join(traceback.format_exception(error))
         attributes["exception.stacktrace"] = truncate_stack_trace(stack_trace, max_length)
     except Exception:  # noqa: BLE001 - the user's exception class
-        attributes.setdefault("exception.message", NO_MESSAGE)
+        attributes.setdefault("exception.message", NO_TEXT)
     return attributes
 
 

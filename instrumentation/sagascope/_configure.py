@@ -4,10 +4,10 @@ import atexit
 import os
 import sys
 from collections.abc import Mapping
-from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Unpack
 
 from sagascope import _runtime
+from sagascope._guard import Guard, warn
 from sagascope._plan import clear_attempts
 from sagascope._runtime import Stats
 from sagascope._settings import resolve_settings
@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 SHUTDOWN_TIMEOUT_SECONDS = 2.0
 """Time that the end of a process waits for queued records to be sent."""
 
-FLUSH_POLL_SECONDS = 0.01
+_FLUSHING = Guard("flushing")
+_CHECKING = Guard("checking the server")
 
 _pipeline: "Pipeline | None" = None
+_configuration: object = None
+"""What the pipeline was configured with."""
 _has_fork_handler = False
 _final_stats = Stats()
 """The stats of the last pipeline when it was closed."""
@@ -60,9 +63,10 @@ def configure(
     except ImportError as error:
         raise MissingExtra("sagascope.configure()") from error
     settings = resolve_settings(options)
-    resource = service_resource(service_name, service_version, environment, resource_attributes or {})
+    named = (service_name, service_version, environment, dict(resource_attributes or {}))
+    resource = service_resource(*named)
     if not _is_disabled():
-        _activate(new_pipeline(settings, resource))
+        _activate(new_pipeline(settings, resource), (settings, named))
 
 
 def install(
@@ -92,7 +96,7 @@ def install(
         raise MissingExtra("sagascope.install()") from error
     settings = resolve_settings(options)
     if not _is_disabled():
-        _activate(attached_pipeline(tracer_provider, logger_provider, settings))
+        _activate(attached_pipeline(tracer_provider, logger_provider, settings), (settings, tracer_provider))
 
 
 def shutdown(timeout: float = SHUTDOWN_TIMEOUT_SECONDS) -> None:
@@ -109,17 +113,19 @@ def shutdown(timeout: float = SHUTDOWN_TIMEOUT_SECONDS) -> None:
 
 
 def flush(timeout: float = SHUTDOWN_TIMEOUT_SECONDS) -> bool:
-    """Waits until all ended spans and log records that are queued are sent, at most `timeout` seconds.
+    """Sends what is queued now, without the usual delay, and waits for it at most `timeout` seconds.
+
+    Call it before a process is frozen, or may end without its exit handlers: `os._exit`, a pool that is terminated. It
+    returns at once when nothing is queued, never raises, and may be called from any thread and in a forked child.
 
     Returns:
-        Whether none is left in memory: each was accepted by the collector, spooled, or dropped and counted.
+        Whether all of it was sent: the collector accepted it, or it is in the spool. False if the time was too short,
+        or records were dropped meanwhile.
     """
-    deadline = monotonic() + timeout
-    while stats().waiting:
-        if monotonic() >= deadline:
-            return False
-        sleep(FLUSH_POLL_SECONDS)
-    return True
+    with _FLUSHING:
+        pipeline = _pipeline  # another thread may shut it down
+        return pipeline is None or pipeline.flush(timeout)
+    return False
 
 
 def stats() -> Stats:
@@ -127,8 +133,14 @@ def stats() -> Stats:
     return _final_stats if _pipeline is None else _pipeline.stats()
 
 
-def _activate(pipeline: "Pipeline") -> None:
-    global _pipeline, _has_fork_handler
+def _activate(pipeline: "Pipeline", configuration: object) -> None:
+    global _pipeline, _configuration, _has_fork_handler
+    if _pipeline is not None and configuration != _configuration:
+        warn("Sagascope is configured again with other settings, which replace the first ones.")
+    _configuration = configuration
+    with _CHECKING:
+        if _is_forked_by_uwsgi():
+            warn("uWSGI's workers will send nothing: run it with --lazy-apps.")
     shutdown()
     clear_attempts()
     _pipeline = pipeline
@@ -141,6 +153,14 @@ def _activate(pipeline: "Pipeline") -> None:
     atexit.register(shutdown)
     _register_finalizer()
     pipeline.open()
+
+
+def _is_forked_by_uwsgi() -> bool:
+    """Returns whether uWSGI forks this process later without Python's fork handlers, which restart the threads."""
+    uwsgi: Any = sys.modules.get("uwsgi")
+    if uwsgi is None or uwsgi.worker_id() or "py-call-osafterfork" in uwsgi.opt:
+        return False
+    return bool(uwsgi.masterpid() or uwsgi.numproc > 1)
 
 
 def _reset_after_fork() -> None:

@@ -50,6 +50,9 @@ class SagaHandle(Protocol):
     def record_success(self, kind: str, step: str, key: str, compensates: str | None) -> None:
         """Records an attempt that succeeded."""
 
+    def record_interruption(self) -> None:
+        """Records an attempt inside which a generator was left."""
+
     def context_for_step(self, context: Context) -> Context:
         """Returns the context in which to open a step of this saga from `context`, which is outside the saga."""
         ...
@@ -111,10 +114,10 @@ def set_saga_in_context(saga_context: SagaContext, context: Context) -> Context:
     return Context({**context, SAGA_CONTEXT_KEY: saga_context})
 
 
-def restore(entered: Context, previous: Context, *, ended: bool = False) -> None:
-    """Makes `previous`, or the nearest context around it that is still open, current again.
+def restore(entered: Context, previous: Context, *, ended: bool = False) -> Context:
+    """Makes `previous`, or the nearest context around it that is still open, current again, and returns it.
 
-    Does nothing when `entered` is no longer current: blocks may overlap, or end in another task.
+    It becomes current only if `entered` still is: blocks may overlap, or end in another task.
 
     Args:
         entered: The context that the block entered.
@@ -129,6 +132,7 @@ def restore(entered: Context, previous: Context, *, ended: bool = False) -> None
         saga_context.ended = ended
     if get_current() is entered:
         attach(previous)
+    return previous
 
 
 def _nearest_open(context: Context) -> Context:
@@ -222,7 +226,9 @@ class SpanScope:
             ended: Whether the saga or step ended with the block.
         """
         span, self._span = self._span, None
-        restore(self._entered, self._previous, ended=ended)
+        current, restored = get_current_span(self._entered), restore(self._entered, self._previous, ended=ended)
+        if ended and isinstance(current, ForwardingSpan):
+            current.enclosing = restored
         if span is None:
             return
         if error is not None:
@@ -244,7 +250,8 @@ class ForwardingSpan(Span):
     """The current span inside a saga span, as code other than Sagascope sees it.
 
     It has the ids of the saga span and the sampled flag of the service's sampler. Calls are forwarded to the saga span
-    and to the service's own span around it, which would have received them without Sagascope.
+    and to the service's own span around it, which would have received them without Sagascope. Once the block ended, it
+    has the ids of the span around the block: a task that outlives the block starts nothing below a span that ended.
     """
 
     def __init__(self, context: SpanContext, saga_span: Span, service_span: Span, runtime: Runtime) -> None:
@@ -252,11 +259,15 @@ class ForwardingSpan(Span):
         self.saga_span = saga_span
         self.service_span = service_span
         self._runtime = runtime
+        self.enclosing: Context | None = None
+        """The context around the block, once it ended."""
 
     def get_span_context(self) -> SpanContext:
-        return self._context
+        return self._context if self.enclosing is None else get_current_span(self.enclosing).get_span_context()
 
     def is_recording(self) -> bool:
+        if self.enclosing is not None:
+            return get_current_span(self.enclosing).is_recording()
         return self.saga_span.is_recording()
 
     def set_attribute(self, key: str, value: Any) -> None:

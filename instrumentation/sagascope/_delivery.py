@@ -39,6 +39,10 @@ class Request(NamedTuple):
 
 # --- over HTTP -------------------------------------------------------------------------------------
 
+GRPC_PORT = 4317
+
+NOT_GRPC = "; Sagascope sends OTLP over HTTP (usually port 4318), not over gRPC (4317)"
+
 RETRYABLE_STATUSES = frozenset(
     {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
 )
@@ -80,6 +84,7 @@ class Sender:
             raise SettingInvalid(f"endpoint must be an http or https address, not {settings.endpoint!r}")
         self._tls = ssl.create_default_context(cafile=settings.certificate) if parts.scheme == "https" else None
         self._host, self._port = parts.hostname, parts.port
+        self._origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         self._base = parts.path.rstrip("/")
         self._timeout = settings.timeout
         self._compress = settings.compression == "gzip"
@@ -96,7 +101,7 @@ class Sender:
         result, connection_lost = self._try(path, payload)
         if reused and connection_lost:
             result, _ = self._try(path, payload)
-        return result
+        return result._replace(reason=f"POST {self._origin}{path}: {result.reason}") if result.reason else result
 
     def close(self) -> None:
         """Closes the connection; the next request opens one."""
@@ -120,8 +125,9 @@ class Sender:
         except Exception as error:  # noqa: BLE001 - after any error the connection cannot be used again
             self.close()
             lost = isinstance(error, (ConnectionError, http.client.BadStatusLine))
-            reason = f"{'connection lost' if lost else 'no response'}: {type(error).__name__}: {error}"
-            return Result(Delivery.RETRYABLE, reason), lost
+            reason = f"{'connection lost' if lost else 'no response'}: {error!r}"
+            is_grpc = self._port == GRPC_PORT or type(error) is http.client.BadStatusLine
+            return Result(Delivery.RETRYABLE, reason + NOT_GRPC if is_grpc else reason), lost
         return _result(response, body), False
 
     def _new_connection(self) -> http.client.HTTPConnection:
@@ -296,11 +302,14 @@ class Counters:
         if refused:
             self.count_dropped(refused, result.reason)
 
-    def log_problems(self, queued: int) -> None:
-        """Logs problems that are new, at most once in `LOG_INTERVAL_SECONDS`. Only background threads call it."""
+    def log_problems(self, queued: int, *, at_end: bool = False) -> None:
+        """Logs problems that are new, at most once in `LOG_INTERVAL_SECONDS`, and once more at the end of the process.
+
+        Only one thread at a time calls it.
+        """
         now = monotonic()
         current = (self.dropped, self.last_error)
-        is_due = not self._logged_at or now - self._logged_at >= LOG_INTERVAL_SECONDS
+        is_due = at_end or not self._logged_at or now - self._logged_at >= LOG_INTERVAL_SECONDS
         if not self.last_error or current == self._logged or not is_due:
             return
         self._logged_at, self._logged = now, current

@@ -3,14 +3,17 @@
 import os
 import socket
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from typing import Any, NamedTuple
 
+from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.util import BoundedList
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.semconv._incubating.attributes import deployment_attributes, service_attributes
 from opentelemetry.trace import Status, StatusCode
@@ -19,15 +22,17 @@ from sagascope import semconv
 from sagascope._attributes import error_summary, exception_attributes, truncate, truncate_text
 from sagascope._guard import report
 from sagascope._runtime import DetachedSpan
-from sagascope._version import __version__
+from sagascope._saga_span import MAX_ATTRIBUTES, MAX_EVENTS, MAX_LINKS, SagaSpan
 
-SCOPE = InstrumentationScope("sagascope", __version__, semconv.SCHEMA_URL)
+SCOPE = InstrumentationScope("sagascope", version("sagascope"), semconv.SCHEMA_URL)
 """The scope of everything that Sagascope itself sends."""
 
 MAX_HOST_NAME_LENGTH = 40
 
 REDACTION_FAILED = "[could not be redacted]"
 """Sent in place of a value for which `redact` raised an error."""
+
+_UNSET = Status()
 
 Redact = Callable[[str, Any], Any]
 
@@ -42,17 +47,49 @@ class InstanceRename(NamedTuple):
 class Encoder:
     """Encodes requests with the id of this process, after redaction."""
 
-    def __init__(self, process_id: str, redact: Redact | None = None, rename: InstanceRename | None = None) -> None:
+    def __init__(
+        self, process_id: str, resource: Resource, redact: Redact | None = None, rename: InstanceRename | None = None
+    ) -> None:
+        self._resource = resource
         self._process_id = KeyValue(key=semconv.PROCESS_ID, value=AnyValue(string_value=process_id))
         self._redact = redact
         self._rename = rename
 
-    def encode_spans(self, batch: Sequence[ReadableSpan]) -> bytes:
-        request = encode_spans(batch)
+    def encode_spans(self, batch: Sequence[ReadableSpan | SagaSpan]) -> bytes:
+        spans = [self._exported(span) if isinstance(span, SagaSpan) else span for span in batch]
+        request = encode_spans(spans)
         if self._redact is not None:
             _redact_spans(self._redact, request)
         self._identify_process(request.resource_spans)
         return bytes(request.SerializeToString())
+
+    def _exported(self, span: SagaSpan) -> ReadableSpan:
+        """Returns a saga span in the form that the SDK's encoder takes, within the SDK's default limits."""
+        events = BoundedList.from_seq(
+            MAX_EVENTS, (Event(name, attributes, at) for name, attributes, at in span.events or ())
+        )
+        events.dropped = span.dropped_events
+        attributes = dict(span.attributes)
+        if len(attributes) > MAX_ATTRIBUTES:  # the first ones are dropped, and those of the saga must not be
+            attributes = dict(sorted(attributes.items(), key=lambda pair: pair[0].startswith("saga.")))
+        kept = BoundedAttributes(MAX_ATTRIBUTES, attributes, immutable=False)
+        kept.dropped += span.dropped_attributes
+        links = BoundedList.from_seq(MAX_LINKS, span.links)
+        links.dropped += span.dropped_links
+        return ReadableSpan(
+            name=span.name,
+            context=span.context,
+            parent=span.parent,
+            resource=self._resource,
+            attributes=kept,
+            events=events,
+            links=links,
+            kind=span.kind,
+            status=span.status or _UNSET,
+            start_time=span.start_time,
+            end_time=span.end_time,
+            instrumentation_scope=SCOPE,
+        )
 
     def encode_logs(self, batch: Sequence[ReadableLogRecord]) -> bytes:
         request = encode_logs(batch)

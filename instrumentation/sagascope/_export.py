@@ -1,9 +1,14 @@
-"""Queues ended spans and log records, bounded, and sends them to the collector from a background thread."""
+"""Queues ended spans and log records, bounded, and sends them to the collector from a background thread.
 
+Also the thread and the backoff themselves, which `_in_flight` uses too.
+"""
+
+import random
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.trace import ReadableSpan
@@ -11,7 +16,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from sagascope._delivery import PROCESS_ENDED, Counters, Delivery, Request, Result, Sender, Spool
 from sagascope._encoder import Encoder
 from sagascope._guard import Guard
-from sagascope._worker import Backoff, Pause, Worker
+from sagascope._saga_span import SagaSpan
 
 T = TypeVar("T")
 
@@ -25,6 +30,131 @@ SPILL_INTERVAL_SECONDS = 0.5
 """Time between two moves of queued records to disk while the collector accepts nothing."""
 
 _ENCODING = Guard("encoding telemetry")
+_WORKING = Guard("working in the background")
+
+
+# --- background threads ------------------------------------------------------------------------------
+
+ERROR_PAUSE_SECONDS = 1.0
+"""Pause after work that failed."""
+
+INITIAL_BACKOFF_SECONDS = 0.5
+
+JITTER = 0.5
+"""Share of the backoff that is random, so that services do not retry at the same moment after an outage."""
+
+
+class Pause(NamedTuple):
+    """How long a worker sleeps."""
+
+    seconds: float | None
+    """Maximum duration; None: until it is notified."""
+    interruptible: bool
+    """Whether new work ends the pause."""
+
+
+class Worker:
+    """One daemon thread. `notify` costs its caller an attribute lookup, unless the thread sleeps.
+
+    Args:
+        name: The name of the thread.
+        work: Does what is to be done, and returns the pause until the next call.
+        finish: Called once, at the end.
+        is_idle: Returns whether there is no work.
+        delay: Seconds between a notification and work, so that records that arrive together are sent together.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[], Pause],
+        finish: Callable[[], None],
+        is_idle: Callable[[], bool],
+        delay: float,
+    ) -> None:
+        self._work = work
+        self._finish = finish
+        self._is_idle = is_idle
+        self._delay = delay
+        self._is_sleeping = False
+        self._is_stopped = False
+        self._notified = threading.Event()
+        self._woken = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def notify(self) -> None:
+        if self._is_sleeping:
+            self._is_sleeping = False
+            self._notified.set()
+
+    def wake(self) -> None:
+        """Ends the thread's pause, whatever its kind, so that it works now."""
+        self._woken.set()
+        self._notified.set()
+
+    def stop(self) -> None:
+        self._is_stopped = True
+        self.wake()
+
+    def is_current(self) -> bool:
+        """Returns whether this thread is the caller's."""
+        return self._thread is threading.current_thread()
+
+    def join(self, timeout: float) -> None:
+        """Waits for the end of the thread, at most `timeout` seconds."""
+        if self._thread.ident is not None and not self.is_current():
+            self._thread.join(max(0.0, timeout))
+
+    def _run(self) -> None:
+        while True:
+            self._woken.clear()
+            if self._is_stopped:
+                break
+            pause = Pause(ERROR_PAUSE_SECONDS, interruptible=False)
+            with _WORKING:
+                pause = self._work()
+            self._sleep(pause)
+        with _WORKING:
+            self._finish()
+
+    def _sleep(self, pause: Pause) -> None:
+        if not pause.interruptible:
+            self._woken.wait(pause.seconds)
+            return
+        self._notified.clear()
+        self._is_sleeping = True
+        if self._woken.is_set():
+            self._is_sleeping = False
+            return
+        # work that arrived before _is_sleeping was set did not notify the thread
+        notified = not self._is_idle() or self._notified.wait(pause.seconds)
+        self._is_sleeping = False
+        if notified:
+            self._woken.wait(self._delay)
+
+
+class Backoff:
+    """The time between two attempts while the collector accepts nothing; it doubles with each, up to a maximum."""
+
+    def __init__(self, max_seconds: float) -> None:
+        self._max_seconds = max_seconds
+        self._seconds = 0.0
+
+    def next_seconds(self, requested: float | None = None) -> float:
+        """Returns the seconds until the next attempt: as requested, within bounds, or a random part of the backoff."""
+        self._seconds = min(self._max_seconds, max(INITIAL_BACKOFF_SECONDS, self._seconds * 2))
+        if requested is not None:
+            return min(self._max_seconds, max(INITIAL_BACKOFF_SECONDS, requested))
+        return self._seconds * (1 - JITTER * random.random())  # noqa: S311 - no secret
+
+    def reset(self) -> None:
+        self._seconds = 0.0
+
+
+# --- the queues ----------------------------------------------------------------------------------------
 
 
 class Exporter:
@@ -36,18 +166,21 @@ class Exporter:
         self._sender = sender
         self._counters = counters
         self._spool = spool
-        self._spans: ExportQueue[ReadableSpan] = ExportQueue("traces", encoder.encode_spans, queue_size, counters)
-        self._logs: ExportQueue[ReadableLogRecord] = ExportQueue("logs", encoder.encode_logs, queue_size, counters)
+        self._spans: ExportQueue[ReadableSpan | SagaSpan] = ExportQueue(
+            "traces", encoder.encode_spans, queue_size, counters
+        )
+        self._logs = ExportQueue("logs", encoder.encode_logs, queue_size, counters)
         self._queues: tuple[ExportQueue[Any], ...] = (self._spans, self._logs)
         self._backoff = Backoff(MAX_BACKOFF_SECONDS)
         self._retry_at = 0.0
+        self._flush_at = 0.0
         self._failed: Result | None = None
         self._worker = Worker("sagascope-export", self._work, self._finish, self._is_idle, BATCH_DELAY_SECONDS)
 
     def start(self) -> None:
         self._worker.start()
 
-    def add_span(self, span: ReadableSpan) -> None:
+    def add_span(self, span: ReadableSpan | SagaSpan) -> None:
         if self._spans.add(span):
             self._worker.notify()
 
@@ -58,6 +191,27 @@ class Exporter:
     def queued(self) -> int:
         """Returns the number of records that are queued in memory."""
         return sum(len(queue) for queue in self._queues)
+
+    def flush(self) -> Callable[[], bool]:
+        """Makes the thread send what is queued without delay; returns a function that tells whether that is done.
+
+        A failed request is repeated without backoff, but at most twice a second and not before the collector asked for.
+        """
+        targets = [queue.end() for queue in self._queues]
+        if self.queued():
+            self._retry_at = min(self._retry_at, self._flush_at)
+            self._worker.wake()
+
+        def is_done() -> bool:
+            return not self.queued() or all(
+                queue.settled >= target for queue, target in zip(self._queues, targets, strict=True)
+            )
+
+        return is_done
+
+    def is_current(self) -> bool:
+        """Returns whether the caller runs in the thread that sends."""
+        return self._worker.is_current()
 
     def stop(self) -> None:
         """Makes the thread send what is queued, and end."""
@@ -71,7 +225,7 @@ class Exporter:
             self._counters.count_dropped(unsent, PROCESS_ENDED)
             for queue in self._queues:
                 queue.clear()
-        self._counters.log_problems(0)
+        self._counters.log_problems(0, at_end=True)
 
     def _is_idle(self) -> bool:
         return not self.queued()
@@ -84,10 +238,12 @@ class Exporter:
                 self._backoff.reset()
                 return Pause(MAX_BACKOFF_SECONDS if self._spool else None, interruptible=True)
             self._counters.last_error = failed.reason
-            self._retry_at = now + self._backoff.next_seconds(failed.retry_after)
+            failed_at = monotonic()
+            self._retry_at = failed_at + self._backoff.next_seconds(failed.retry_after)
+            self._flush_at = self._retry_at if failed.retry_after is not None else failed_at + INITIAL_BACKOFF_SECONDS
         self._spill()
         self._counters.log_problems(self.queued())
-        return Pause(min(SPILL_INTERVAL_SECONDS, max(0.0, self._retry_at - now)), interruptible=False)
+        return Pause(min(SPILL_INTERVAL_SECONDS, max(0.0, self._retry_at - monotonic())), interruptible=False)
 
     def _finish(self) -> None:
         self._send()
@@ -143,6 +299,8 @@ class ExportQueue(Generic[T]):
         self._unsent: Request | None = None
         self._taken = 0
         """Records that were taken from the queue and are not delivered yet."""
+        self.settled = 0
+        """Records that left the queue so far: delivered, or dropped and counted."""
 
     def __len__(self) -> int:
         return len(self._records) + self._taken
@@ -155,9 +313,14 @@ class ExportQueue(Generic[T]):
         self._records.append(record)
         return True
 
+    def end(self) -> int:
+        """Returns the value of `settled` by which every record that is queued now has left the queue."""
+        queued = len(self)  # read first: a batch that is delivered meanwhile is counted twice, and never missed
+        return queued + self.settled
+
     def clear(self) -> None:
         self._records.clear()
-        self._unsent, self._taken = None, 0
+        self._settle()
 
     def drain(self, deliver: Callable[[Request], bool]) -> bool:
         """Passes all records in batches to `deliver`, until it returns False; returns True if none is left."""
@@ -165,14 +328,20 @@ class ExportQueue(Generic[T]):
             self._unsent = request
             if not deliver(request):
                 return False
-            self._unsent, self._taken = None, 0
+            self._settle()
         return True
+
+    def _settle(self) -> None:
+        self.settled += self._taken
+        self._unsent, self._taken = None, 0
 
     def _next(self) -> Request | None:
         while self._records:
-            self._taken = min(len(self._records), MAX_BATCH_RECORDS)
-            request = self._encoded([self._records.popleft() for _ in range(self._taken)])
-            self._taken = request.records if request is not None else 0
+            taken = self._taken = min(len(self._records), MAX_BATCH_RECORDS)
+            request = self._encoded([self._records.popleft() for _ in range(taken)])
+            left = request.records if request is not None else 0
+            self.settled += taken - left
+            self._taken = left
             if request is not None:
                 return request
         return None

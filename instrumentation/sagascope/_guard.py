@@ -1,8 +1,14 @@
-"""Contains our own failures: the service that embeds Sagascope never sees one."""
+"""Contains our own failures, of which the service that embeds Sagascope never sees one, and warns about its calls."""
 
 import logging
+import os
+import sys
+import warnings
 from types import TracebackType
 
+from sagascope.errors import SagascopeWarning
+
+_PACKAGE = os.path.dirname(__file__)  # noqa: PTH120 - importing pathlib takes a tenth of the time of all imports
 _logger = logging.getLogger("sagascope")
 _logged: set[tuple[str, type[BaseException]]] = set()
 
@@ -12,6 +18,8 @@ strict = False
 
 class Guard:
     """Runs a piece of our code. An `Exception` in it is logged, once per type, and suppressed.
+
+    A warning that the service has turned into an error is raised.
 
     Modules create their guards at import; all threads share them. The user's code never runs inside one.
     """
@@ -27,7 +35,7 @@ class Guard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        if error is None or strict or not isinstance(error, Exception):
+        if error is None or strict or not isinstance(error, Exception) or isinstance(error, SagascopeWarning):
             return False
         report(self._activity, error)
         return True
@@ -39,3 +47,16 @@ def report(activity: str, error: BaseException) -> None:
     if failure not in _logged:
         _logged.add(failure)
         _logger.error("Sagascope failed while %s; the service is not affected", activity, exc_info=error)
+
+
+def warn(message: str) -> None:
+    """Warns about the call that entered this package; a text without variable parts is shown once for each place."""
+    warnings.warn(message, SagascopeWarning, stacklevel=_caller_level())
+
+
+def _caller_level() -> int:
+    """Returns the `stacklevel` of the innermost frame outside this package, as seen by `warn`."""
+    level, frame = 1, sys._getframe(1)  # noqa: SLF001 - `warnings` counts the same frames
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        level, frame = level + 1, frame.f_back
+    return level

@@ -1,21 +1,22 @@
 """Reports work that has not ended: start records and heartbeats, as `docs/semconv.md` describes them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.context import Context
 from opentelemetry.sdk._logs import ReadableLogRecord
-from opentelemetry.sdk.trace import Span, TracerProvider
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, format_span_id, set_span_in_context
 
 from sagascope import semconv
 from sagascope._delivery import PROCESS_ENDED, Counters, Delivery, Request, Sender
 from sagascope._encoder import SCOPE, Encoder
+from sagascope._export import Backoff, Pause, Worker
 from sagascope._runtime import NANOSECONDS_PER_SECOND
+from sagascope._saga_span import SagaSpan
 from sagascope._settings import Settings
-from sagascope._worker import Backoff, Pause, Worker
 
 IDLE_INTERVAL_SECONDS = 60.0
 """Time between heartbeats while no announced span is open and no retry is expected."""
@@ -39,19 +40,19 @@ class InFlightReporter:
     """Follows the saga spans of this process from start to end, and announces those that stay open."""
 
     def __init__(
-        self, encoder: Encoder, sender: Sender, counters: Counters, provider: TracerProvider, settings: Settings
+        self, encoder: Encoder, sender: Sender, counters: Counters, resource: Resource, settings: Settings
     ) -> None:
         self._encoder = encoder
         self._sender = sender
         self._counters = counters
-        self._provider = provider
+        self._resource = resource
         self._announce_after = int(settings.announce_after * NANOSECONDS_PER_SECOND)
         self._interval = settings.heartbeat_interval
         self._clock = settings.clock
         # dicts keep the order of insertion, and insertion and removal are atomic
-        self._unannounced: dict[int, Span] = {}
-        self._announced: dict[int, Span] = {}
-        self._unsent: list[tuple[ReadableLogRecord, Span | None]] = []
+        self._unannounced: dict[int, SagaSpan] = {}
+        self._announced: dict[int, SagaSpan] = {}
+        self._unsent: list[tuple[ReadableLogRecord, SagaSpan | None]] = []
         self._sequence = 0
         self._next_heartbeat = 0
         self._promised_interval = 0.0
@@ -63,7 +64,7 @@ class InFlightReporter:
         """Starts the thread, which sends a first heartbeat."""
         self._worker.start()
 
-    def add(self, span: Span) -> None:
+    def add(self, span: SagaSpan) -> None:
         self._unannounced[span.get_span_context().span_id] = span
         self._worker.notify()
 
@@ -81,6 +82,22 @@ class InFlightReporter:
     def open_count(self) -> int:
         """Returns the number of open saga spans, announced or not."""
         return len(self._unannounced) + len(self._announced)
+
+    def flush(self) -> Callable[[], bool]:
+        """Makes the thread send start records that are unsent or due; returns a function that tells whether it did."""
+
+        def is_done() -> bool:
+            oldest = self._oldest()
+            is_announced = oldest is None or not self._is_start_due(oldest[1], self._clock())
+            return is_announced and all(span is None for _, span in self._unsent)
+
+        if not is_done():
+            self._worker.wake()
+        return is_done
+
+    def is_current(self) -> bool:
+        """Returns whether the caller runs in the thread that sends."""
+        return self._worker.is_current()
 
     def stop(self) -> None:
         """Makes the thread send the final heartbeat, and end."""
@@ -118,10 +135,8 @@ class InFlightReporter:
 
     def _announce(self, now: int) -> None:
         """Adds a start record for every span that is old enough and still open."""
-        while (oldest := self._oldest()) is not None:
+        while (oldest := self._oldest()) is not None and self._is_start_due(oldest[1], now):
             span_id, span = oldest
-            if (span.start_time or 0) + self._announce_after > now:
-                return
             self._announced[span_id] = span
             self._unannounced.pop(span_id, None)
             if span.end_time is None:
@@ -130,7 +145,10 @@ class InFlightReporter:
                 # it ended after it was found, and before it was in the dict that `remove` looks in
                 self._announced.pop(span_id, None)
 
-    def _oldest(self) -> tuple[int, Span] | None:
+    def _is_start_due(self, span: SagaSpan, now: int) -> bool:
+        return (span.start_time or 0) + self._announce_after <= now
+
+    def _oldest(self) -> tuple[int, SagaSpan] | None:
         """Returns the unannounced span that has been open longest."""
         while True:
             with suppress(RuntimeError):  # another thread changed the dict
@@ -165,7 +183,7 @@ class InFlightReporter:
             }
             self._unsent.append((self._record(semconv.EVENT_HEARTBEAT, now, now, attributes, _NO_SPAN), None))
 
-    def _start_records(self, span: Span, now: int) -> Iterator[ReadableLogRecord]:
+    def _start_records(self, span: SagaSpan, now: int) -> Iterator[ReadableLogRecord]:
         """Yields one start record; for a span that is linked to several sagas, one for each saga."""
         attributes = {key: value for key, value in dict(span.attributes or {}).items() if key.startswith("saga.")}
         attributes[semconv.SPAN_NAME] = span.name
@@ -190,7 +208,7 @@ class InFlightReporter:
             attributes=attributes,
             event_name=event,
         )
-        return ReadableLogRecord(log_record=record, resource=self._provider.resource, instrumentation_scope=SCOPE)
+        return ReadableLogRecord(log_record=record, resource=self._resource, instrumentation_scope=SCOPE)
 
     def _send(self) -> bool:
         """Sends unsent records, without the start records of spans that ended; returns False to try again later."""

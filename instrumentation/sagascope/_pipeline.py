@@ -2,9 +2,8 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from contextvars import ContextVar
 from math import isfinite
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 from uuid import uuid4
 
@@ -14,9 +13,9 @@ from opentelemetry.context import Context
 from opentelemetry.sdk._logs import LoggerProvider, ReadableLogRecord
 from opentelemetry.sdk.environment_variables import OTEL_RESOURCE_ATTRIBUTES
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.semconv._incubating.attributes import deployment_attributes, service_attributes
 from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceState, get_current_span
 from opentelemetry.trace import Span as ApiSpan
@@ -36,9 +35,18 @@ from sagascope._encoder import (
 )
 from sagascope._export import Exporter
 from sagascope._in_flight import InFlightReporter
-from sagascope._runtime import NANOSECONDS_PER_SECOND, DetachedSpan, Runtime, Stats
+from sagascope._runtime import NANOSECONDS_PER_SECOND, SAMPLED, DetachedSpan, Runtime, Stats
+from sagascope._saga_span import SagaSpan
 from sagascope._service_telemetry import LogCapture, add_attributes_to_logs, forward_spans
 from sagascope._settings import Settings
+
+RANDOM = 0x02
+"""The flag of a random trace id, of W3C Trace Context level 2."""
+
+_SAMPLED_RANDOM = TraceFlags(SAMPLED | RANDOM)
+
+MIN_FLUSH_POLL_SECONDS, MAX_FLUSH_POLL_SECONDS = 0.001, 0.02
+"""Time between two looks of `flush` at the queues; it doubles from the first to the second."""
 
 
 def service_resource(
@@ -75,8 +83,8 @@ def attached_pipeline(tracer_provider: Any, logger_provider: Any, settings: Sett
     return Pipeline(settings, resource, provider, logger_provider or _logs.get_logger_provider())
 
 
-class Pipeline(Runtime, SpanProcessor):
-    """Creates saga spans with a tracer provider of its own, and exports them beside the service's telemetry."""
+class Pipeline(Runtime):
+    """Creates saga spans apart from the service's provider, and exports them beside the service's telemetry."""
 
     def __init__(
         self, settings: Settings, resource: Resource, service: TracerProvider | None, service_logs: Any
@@ -86,14 +94,8 @@ class Pipeline(Runtime, SpanProcessor):
         self._max_length = settings.max_value_length
         self._allows = _propagator.allowed_hosts(settings.propagate_to)
         self._service_sampler = service.sampler if service is not None else None
-        self._provider = TracerProvider(
-            sampler=ALWAYS_ON,
-            resource=resource,
-            shutdown_on_exit=False,
-            id_generator=SagaIdGenerator(service.id_generator if service is not None else None),
-        )
-        self._provider.add_span_processor(self)
-        self._tracer = self._provider.get_tracer(SCOPE.name, SCOPE.version, SCOPE.schema_url)
+        self._resource = resource
+        self._ids = service.id_generator if service is not None else RandomIdGenerator()
         self._detached_resource = resource_without_process(resource)
         self._instance_id = default_instance_id()
         self._forked_at = 0
@@ -101,24 +103,24 @@ class Pipeline(Runtime, SpanProcessor):
         self._senders = Sender(settings), Sender(settings)
         self._log_capture = LogCapture(
             settings,
-            self._provider,
+            resource,
             add=lambda record: self._exporter.add_log(record),
             drop=lambda reason: self._counters.count_dropped(1, reason),
         )
         self._create_exporters(None)
         if service is not None:
-            forward_spans(service, self.on_end)
+            forward_spans(service, self._add_span)
         if isinstance(service_logs, LoggerProvider):
             add_attributes_to_logs(service_logs)
 
     def _create_exporters(self, rename: InstanceRename | None) -> None:
         """Creates what belongs to one process: its id, its counters, its queues and its threads."""
         settings = self._settings
-        encoder = Encoder(uuid4().hex, settings.redact, rename)
+        encoder = Encoder(uuid4().hex, self._resource, settings.redact, rename)
         spool = Spool(settings.spool, settings.spool_size, uuid4().hex) if settings.spool else None
         self._counters = Counters()
         self._exporter = Exporter(encoder, self._senders[0], self._counters, settings.queue_size, spool)
-        self._in_flight = InFlightReporter(encoder, self._senders[1], self._counters, self._provider, settings)
+        self._in_flight = InFlightReporter(encoder, self._senders[1], self._counters, self._resource, settings)
 
     # --- the runtime -------------------------------------------------------------------------------
 
@@ -131,14 +133,17 @@ class Pipeline(Runtime, SpanProcessor):
         kind: SpanKind = SpanKind.INTERNAL,
         span_id: int = 0,
     ) -> ApiSpan:
+        parent = get_current_span(context).get_span_context()
+        if parent.is_valid:
+            trace_id, is_random, state = parent.trace_id, bool(parent.trace_flags & RANDOM), parent.trace_state
+        else:
+            trace_id, is_random, state = self._ids.generate_trace_id(), self._ids.is_trace_id_random(), None
+        flags = _SAMPLED_RANDOM if is_random else SAMPLED
+        ids = SpanContext(trace_id, span_id or self._ids.generate_span_id(), False, flags, state)
         attributes = truncate(attributes, self._max_length)
-        if not span_id:
-            return self._tracer.start_span(name, context, kind, attributes, links)
-        token = _requested_span_id.set(span_id)
-        try:
-            return self._tracer.start_span(name, context, kind, attributes, links)
-        finally:
-            _requested_span_id.reset(token)
+        span = SagaSpan(name, ids, parent if parent.is_valid else None, kind, attributes, links, self._on_saga_span_end)
+        self._in_flight.add(span)
+        return span
 
     def emit_span(self, span: DetachedSpan) -> None:
         self._exporter.add_span(to_readable_span(span, self._detached_resource, self._max_length))
@@ -156,7 +161,7 @@ class Pipeline(Runtime, SpanProcessor):
             body=body,
             attributes=self.truncate({**saga_attributes, **attributes}),
         )
-        self._exporter.add_log(ReadableLogRecord(record, self._provider.resource, SCOPE))
+        self._exporter.add_log(ReadableLogRecord(record, self._resource, SCOPE))
 
     def propagated_context(self, name: str, own: SpanContext, context: Context) -> SpanContext:
         """Returns our ids with the sampled flag of the service's current span, or else of its sampler."""
@@ -187,19 +192,16 @@ class Pipeline(Runtime, SpanProcessor):
         trust = self._settings.trust_incoming
         return bool(trust(headers)) if callable(trust) else trust
 
-    # --- the span processor ------------------------------------------------------------------------
+    # --- ended spans -------------------------------------------------------------------------------
 
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Registers a saga span as open."""
-        self._in_flight.add(span)
-
-    def on_end(self, span: ReadableSpan) -> None:
-        """Queues a saga span that ended, or a span of the service that belongs to a saga."""
-        if span.context is not None:
-            self._in_flight.remove(span.context.span_id)
-        retry_in = (span.attributes or {}).get(semconv.STEP_RETRY_IN)
+    def _on_saga_span_end(self, span: SagaSpan) -> None:
+        self._in_flight.remove(span.context.span_id)
+        retry_in = span.attributes.get(semconv.STEP_RETRY_IN)
         if isinstance(retry_in, float) and isfinite(retry_in):
             self._in_flight.expect_retry(self._clock() + int(max(retry_in, 0.0) * NANOSECONDS_PER_SECOND))
+        self._add_span(span)
+
+    def _add_span(self, span: ReadableSpan | SagaSpan) -> None:
         # a span that was open at a fork belongs to the parent process
         if (span.start_time or 0) >= self._forked_at:
             self._exporter.add_span(span)
@@ -219,6 +221,21 @@ class Pipeline(Runtime, SpanProcessor):
             sender.reset_after_fork()
         self._create_exporters(InstanceRename(self._instance_id, default_instance_id()))
         self._start_threads()
+
+    def flush(self, timeout: float) -> bool:
+        """Sends what is queued, within `timeout` seconds; returns whether all of it was accepted or spooled."""
+        if self._exporter.is_current() or self._in_flight.is_current():
+            return False
+        deadline = monotonic() + timeout
+        dropped = self._counters.dropped
+        waiting = [self._exporter.flush(), self._in_flight.flush()]
+        pause = MIN_FLUSH_POLL_SECONDS
+        while waiting := [is_done for is_done in waiting if not is_done()]:
+            if monotonic() >= deadline:
+                return False
+            sleep(pause)
+            pause = min(2 * pause, MAX_FLUSH_POLL_SECONDS)
+        return self._counters.dropped == dropped
 
     def close(self, timeout: float) -> None:
         """Sends the final heartbeat and all queued records, within `timeout` seconds."""
@@ -243,25 +260,6 @@ class Pipeline(Runtime, SpanProcessor):
             open_spans=self._in_flight.open_count(),
             last_error=self._counters.last_error,
         )
-
-
-_requested_span_id: ContextVar[int] = ContextVar("requested_span_id", default=0)
-
-
-class SagaIdGenerator(IdGenerator):
-    """Returns the requested span id, or ids from the service's generator."""
-
-    def __init__(self, service: IdGenerator | None) -> None:
-        self._inner = service or RandomIdGenerator()
-
-    def generate_span_id(self) -> int:
-        return _requested_span_id.get() or self._inner.generate_span_id()
-
-    def generate_trace_id(self) -> int:
-        return self._inner.generate_trace_id()
-
-    def is_trace_id_random(self) -> bool:
-        return self._inner.is_trace_id_random()
 
 
 def _with_flags(own: SpanContext, flags: TraceFlags, state: TraceState | None) -> SpanContext:

@@ -38,17 +38,22 @@ class Plan:
         PlanInvalid: Two steps have the same name, or a step waits for one that is not in the plan.
     """
 
-    __slots__ = ("_by_name", "attributes", "steps")
+    __slots__ = ("_by_name", "_names", "attributes", "steps")
 
     def __init__(self, steps: Iterable[Step | str] = (), timeout: float | None = None) -> None:
         self.steps: tuple[Step, ...] = tuple(Step(step) if isinstance(step, str) else step for step in steps)
         self._by_name = {step.name: step for step in self.steps}
+        self._names = {*self._by_name, *(step.compensation for step in self.steps)}
         self._check()
         self.attributes: dict[str, Any] = self._root_attributes(timeout)
         """The attributes of the root span, built once."""
 
     def step(self, name: str) -> Step | None:
         return self._by_name.get(name)
+
+    def has(self, name: str) -> bool:
+        """Returns whether the plan has a step or compensation of this name; one without steps has every name."""
+        return not self.steps or name in self._names
 
     def steps_compensated_by(self, compensation: str) -> list[str]:
         """Returns the names of the steps that this compensation compensates, the last one first."""
@@ -90,12 +95,14 @@ class Plan:
 class Progress:
     """The steps that a saga committed in this process, in order, and which of them were compensated."""
 
-    __slots__ = ("_committed", "_last_was_compensation")
+    __slots__ = ("_committed", "_last_was_compensation", "was_interrupted")
 
     def __init__(self) -> None:
         self._committed: dict[tuple[str, str], bool] = {}
         """By step and key; False once compensated."""
         self._last_was_compensation = False
+        self.was_interrupted = False
+        """True once a generator was left inside an attempt."""
 
     def commit(self, step: str, key: str) -> None:
         """Records a step that succeeded."""
@@ -127,6 +134,14 @@ class Progress:
         planned = [plan.step(step) for step in self._committed_steps()] if plan is not None else []
         return not any(step is not None and step.compensation for step in planned)
 
+    def has_nothing_left(self, plan: Plan | None) -> bool:
+        """Returns whether every required step of the plan is committed, and no attempt was interrupted.
+
+        Without required steps nothing tells that the work was done.
+        """
+        required = {step.name for step in plan.steps if not step.optional} if plan is not None else set()
+        return bool(required) and required <= set(self._committed_steps()) and not self.was_interrupted
+
     def _committed_steps(self) -> list[str]:
         """Returns the steps that are committed and not compensated, in order."""
         return [step for (step, _), in_effect in self._committed.items() if in_effect]
@@ -141,20 +156,27 @@ _attempts: "OrderedDict[tuple[str, str, str], dict[tuple[str, str, str], int]]" 
 
 def next_attempt(identity: tuple[str, str, str], kind: str, step: str, key: str, given: int | None) -> int:
     """Returns the number of an attempt that starts now: `given`, or one more than the last in this process."""
-    counts = _attempts.get(identity)
-    if counts is None:
-        counts = _attempts[identity] = {}
-        if len(_attempts) > MAX_COUNTED_SAGAS:
-            _attempts.popitem(last=False)
+    counts = _counts(identity)
     counted = (kind, step, key)
     attempt = counts.get(counted, 0) + 1 if given is None else max(1, int(given))
     counts[counted] = attempt
     return attempt
 
 
-def reset_attempts(identity: tuple[str, str, str]) -> None:
-    """Counts the attempts of a saga from 1 again."""
-    _attempts.pop(identity, None)
+def _counts(identity: tuple[str, str, str]) -> dict[tuple[str, str, str], int]:
+    counts = _attempts.get(identity)
+    if counts is None:
+        counts = _attempts[identity] = {}
+        if len(_attempts) > MAX_COUNTED_SAGAS:
+            _attempts.popitem(last=False)
+    return counts
+
+
+def begin_attempts(identity: tuple[str, str, str]) -> bool:
+    """Counts the attempts of a saga from 1; returns whether they were counted before, by another saga of this id."""
+    was_counted = _attempts.pop(identity, None) is not None
+    _counts(identity)
+    return was_counted
 
 
 def clear_attempts() -> None:

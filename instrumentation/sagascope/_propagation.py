@@ -4,7 +4,8 @@ The members of sagas are kept apart from OpenTelemetry's own baggage, so that no
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Self
+from functools import cache
+from typing import TYPE_CHECKING, Any, Self
 
 from opentelemetry.context import Context, attach, get_current
 from opentelemetry.trace import (
@@ -14,11 +15,13 @@ from opentelemetry.trace import (
     get_current_span,
     set_span_in_context,
 )
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from sagascope import _runtime, semconv
 from sagascope._context import SagaContext, SagaIdentity, get_saga_context, restore, set_saga_in_context
 from sagascope._guard import Guard
+
+if TYPE_CHECKING:
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 BAGGAGE = "baggage"
 TRACE_HEADERS = frozenset({"traceparent", "tracestate"})
@@ -32,7 +35,13 @@ Carrier = Any
 """A mapping of header names to values, or a list of (name, value) pairs; names and values are str or bytes."""
 
 _PROPAGATING = Guard("propagating a saga")
-_W3C = TraceContextTextMapPropagator()
+
+
+@cache
+def _w3c() -> "TraceContextTextMapPropagator":
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # when it is needed
+
+    return TraceContextTextMapPropagator()
 
 
 def inject(carrier: Carrier, *, to: str | None = None) -> None:
@@ -50,7 +59,7 @@ def inject(carrier: Carrier, *, to: str | None = None) -> None:
         saga_context = get_saga_context(context)
         if saga_context is not None:
             headers: dict[str, str] = {}
-            _W3C.inject(headers, context)
+            _w3c().inject(headers, context)
             if to is None or _runtime.active is None or _runtime.active.may_propagate_to(to):
                 headers[BAGGAGE] = merge_baggage(read_headers(carrier).get(BAGGAGE, ""), saga_context)
             write_headers(carrier, headers)
@@ -68,7 +77,7 @@ def extract(carrier: Carrier) -> "Incoming":
     with _PROPAGATING:
         headers = read_headers(carrier)
         if _runtime.active is None or _runtime.active.trusts(carrier):
-            remote = get_current_span(_W3C.extract(headers, Context())).get_span_context()
+            remote = get_current_span(_w3c().extract(headers, Context())).get_span_context()
             return Incoming(remote_saga_context(parse_baggage(headers.get(BAGGAGE, "")), remote))
     return Incoming(None)
 

@@ -19,7 +19,7 @@ SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 NANOSECONDS_PER_SECOND = 1_000_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class DetachedSpan:
     """A span with chosen ids that belongs to a service, but to no process of it.
 

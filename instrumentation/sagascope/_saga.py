@@ -7,7 +7,7 @@ from opentelemetry.context import Context, get_current
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, get_current_span, set_span_in_context
 
 from sagascope import _runtime, semconv
-from sagascope._attributes import Amount, amount_attributes, key_attributes, unix_seconds
+from sagascope._attributes import NO_TEXT, Amount, amount_attributes, key_attributes, text_of, unix_seconds
 from sagascope._context import (
     SAGA_CONTEXT_KEY,
     ForwardingSpan,
@@ -17,8 +17,8 @@ from sagascope._context import (
     get_saga_context,
     set_saga_in_context,
 )
-from sagascope._guard import Guard
-from sagascope._plan import Plan, Progress, Step, reset_attempts
+from sagascope._guard import Guard, warn
+from sagascope._plan import Plan, Progress, Step, begin_attempts
 from sagascope._step import Attempt, StepOptions
 
 if TYPE_CHECKING:
@@ -88,7 +88,10 @@ class Saga:
         return RunningSaga(self._identity(id, run), self.plan, {}, stays_open=open, is_new=False)
 
     def _identity(self, saga_id: str, run: str | None) -> SagaIdentity:
-        return SagaIdentity(str(saga_id), self.name, str(run or ""))
+        text = "" if saga_id is None else text_of(saga_id)
+        if text in ("", NO_TEXT):
+            warn(f"A saga {self.name} has no id: it cannot be found, and its steps belong to no saga.")
+        return SagaIdentity("" if text == NO_TEXT else text, self.name, text_of(run or ""))
 
 
 class RunningSaga(SpanScope):
@@ -180,7 +183,7 @@ class RunningSaga(SpanScope):
             reason: A short reason.
         """
         with _UPDATING:
-            self._declare_wait(f"waits for {event}", {semconv.WAIT_FOR: str(event)}, reason)
+            self._declare_wait(f"waits for {event}", {semconv.WAIT_FOR: text_of(event)}, reason)
 
     def add_keys(self, **keys: Any) -> None:
         """Adds business keys that became known after the start."""
@@ -201,6 +204,10 @@ class RunningSaga(SpanScope):
         elif kind == semconv.TYPE_ACTION:
             self._progress.commit(step, key)
 
+    def record_interruption(self) -> None:
+        """Records an attempt inside which a generator was left."""
+        self._progress.was_interrupted = True
+
     def context_for_step(self, context: Context) -> Context:
         """Returns the context in which to open a step of this saga from `context`, which is outside the saga."""
         if self._context is None:
@@ -220,13 +227,19 @@ class RunningSaga(SpanScope):
         saga_context = SagaContext(self.identity, INVALID_SPAN_CONTEXT, saga=self)
         attributes = {**saga_context.attributes, **self._attributes}
         if self._is_new:
-            reset_attempts(self.identity)
+            if begin_attempts(self.identity) and not self.identity.run:
+                warn(
+                    f"{self.name}.begin() was called again with the id of an earlier saga: both are shown as one. "
+                    "Pass run=... to tell them apart, or continue the first with resume()."
+                )
             if not self._stays_open:
                 attributes[semconv.SAGA_ROLE] = semconv.ROLE_SAGA
         self._start_span(runtime, self.name or "saga", attributes, saga_context, context)
         self._context = self._entered
 
     def _close(self, error: BaseException | None) -> None:
+        if isinstance(error, GeneratorExit) and self._progress.has_nothing_left(self.plan):
+            error = None  # the consumer of a generator left it when the work was done
         outcome = self._outcome or (None if self._stays_open else self._derived_outcome(error))
         if outcome is not None and self._span is not None:
             self._span.set_attribute(semconv.SAGA_OUTCOME, outcome)
@@ -246,7 +259,7 @@ class RunningSaga(SpanScope):
 
     def _declare_wait(self, summary: str, attributes: dict[str, Any], reason: str | None) -> None:
         if reason is not None:
-            attributes[semconv.WAIT_REASON] = str(reason)
+            attributes[semconv.WAIT_REASON] = text_of(reason)
         self._add_attributes(attributes)
         if _runtime.active is not None:
             _runtime.active.emit_log(summary, self._current_context(), attributes)

@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.context import Context, get_current
 from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
@@ -123,14 +124,14 @@ class LogCapture:
     def __init__(
         self,
         settings: Settings,
-        provider: TracerProvider,
+        resource: Resource,
         add: Callable[[ReadableLogRecord], None],
         drop: Callable[[str], None],
     ) -> None:
         self._level = settings.log_level_number
         self._records_per_second = settings.log_rate
         self._max_length = settings.max_value_length
-        self._provider = provider
+        self._resource = resource
         self._add = add
         self._drop = drop
         self._second = 0
@@ -189,4 +190,4 @@ class LogCapture:
             body=truncate_text(record.getMessage(), self._max_length),
             attributes=truncate(attributes, 2 * self._max_length),
         )
-        return ReadableLogRecord(converted, self._provider.resource, InstrumentationScope(record.name))
+        return ReadableLogRecord(converted, self._resource, InstrumentationScope(record.name))

@@ -9,9 +9,9 @@ from opentelemetry.context import Context, get_current
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, Link
 
 from sagascope import _runtime, semconv
-from sagascope._attributes import Amount, amount_attributes, captured_value, key_attributes
+from sagascope._attributes import Amount, amount_attributes, captured_value, converted, key_attributes, text_of, texts
 from sagascope._context import SagaContext, SagaHandle, SpanScope, get_saga_context
-from sagascope._guard import Guard
+from sagascope._guard import Guard, warn
 from sagascope._plan import Plan, next_attempt
 from sagascope._propagation import Incoming
 
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
+
 _OPTION_ATTRIBUTES: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
     ("max_attempts", semconv.STEP_MAX_ATTEMPTS, int),
     ("timeout", semconv.STEP_TIMEOUT, float),
     ("idempotency_key", semconv.STEP_IDEMPOTENCY_KEY, str),
-    ("resources", semconv.STEP_RESOURCES, tuple),
+    ("resources", semconv.STEP_RESOURCES, texts),
     ("pivot", semconv.STEP_PIVOT, bool),
 )
 """Option, attribute, and the type of its value."""
@@ -65,6 +66,9 @@ class StepOptions(TypedDict, total=False):
     """The kind of work; the last three are two-phase commit."""
 
 
+_OPTIONS = frozenset({*StepOptions.__annotations__, "compensates"})
+
+
 class Attempt(SpanScope):
     """One attempt of a step: a context manager for ``with`` and ``async with``, and a decorator.
 
@@ -83,7 +87,8 @@ class Attempt(SpanScope):
         self.kind: str = kind
         self.attempt: int = 0
         """Its number, from 1; 0 before it is open."""
-        self.key: str = options.get("key") or ""
+        key = options.get("key")
+        self.key: str = "" if key is None else text_of(key)
         self.retry_in: float | None = options.get("retry_in")
         """Seconds until the next attempt, if this one fails; can be set until the block is left."""
         self._saga = saga
@@ -128,6 +133,11 @@ class Attempt(SpanScope):
             outer = get_saga_context(context)
         if outer is None or self._is_nested_in_itself(outer):
             return
+        if not self._options.keys() <= _OPTIONS:
+            warn(f"A step has no option {', '.join(sorted(self._options.keys() - _OPTIONS))}; it is ignored.")
+        plan = self._saga.plan if self._saga is not None else outer.saga and outer.saga.plan
+        if plan and not plan.has(self.name):
+            warn(f"{self.name} is not a step of the plan of {outer.identity.name}; a plan has every step of its saga.")
         self._resolve_number(runtime, outer)
         inner = SagaContext(
             outer.identity,
@@ -150,7 +160,7 @@ class Attempt(SpanScope):
         """Takes number and key from the caller if this is the executor's view of its attempt, or counts."""
         if self.key:
             self.key = runtime.redact_identifier(semconv.STEP_KEY, self.key)
-        given = self._options.get("attempt")
+        given = converted("attempt", int, self._options.get("attempt"))
         if outer.remote and outer.step == self.name and self.key in ("", outer.key):
             self.key = outer.key
             given = given or outer.attempt or None
@@ -168,22 +178,35 @@ class Attempt(SpanScope):
         return attributes | _option_attributes(self._options)
 
     def _close(self, error: BaseException | None) -> None:
-        if error is not None and self.retry_in is not None and self._span is not None:
-            self._span.set_attribute(semconv.STEP_RETRY_IN, float(self.retry_in))
+        try:
+            self._record_end(error)
+        finally:
+            self._end_span(error)
+
+    def _record_end(self, error: BaseException | None) -> None:
         if self._saga is not None and error is None:
             self._saga.record_success(self.kind, self.name, self.key, self.compensates)
-        self._end_span(error)
+        elif self._saga is not None and isinstance(error, GeneratorExit):
+            self._saga.record_interruption()
+        if error is not None and self._span is not None:
+            retry_in = converted("retry_in", float, self.retry_in)
+            if retry_in is not None:
+                self._span.set_attribute(semconv.STEP_RETRY_IN, retry_in)
 
 
 def _option_attributes(options: Mapping[str, Any]) -> dict[str, Any]:
-    attributes = {name: convert(options[option]) for option, name, convert in _OPTION_ATTRIBUTES if option in options}
+    attributes = {}
+    for option, name, convert in _OPTION_ATTRIBUTES:
+        value = converted(option, convert, options.get(option))
+        if value is not None:
+            attributes[name] = value
     if "amount" in options or "currency" in options:
         attributes |= amount_attributes(options.get("amount"), options.get("currency"))
     if "keys" in options:
         attributes |= key_attributes(options["keys"])
     if isinstance(options.get("capture"), Mapping):
         captured = options["capture"].items()
-        attributes |= {semconv.CAPTURE_PREFIX + name: captured_value(value) for name, value in captured}
+        attributes |= {semconv.CAPTURE_PREFIX + text_of(name): captured_value(value) for name, value in captured}
     return attributes
 
 

@@ -13,11 +13,20 @@ class SagascopeError(Exception):
     """Base class of all errors that Sagascope raises."""
 
 
+class SagascopeWarning(UserWarning):
+    """A call that cannot have been meant: a step outside the plan, an empty id, an amount that is no number.
+
+    Nothing is raised, unless the filter ``error::sagascope.SagascopeWarning`` of `warnings` asks for it, in tests.
+    """
+
+
 class MissingExtra(SagascopeError, ImportError):
     """A feature needs packages that are not installed. The message contains the exact install command."""
 
-    def __init__(self, feature: str, extra: str = "otlp") -> None:
-        super().__init__(f'{feature} needs packages that are not installed. Run: pip install "sagascope[{extra}]"')
+    def __init__(self, feature: str, extra: str = "otlp", *, package: str | None = None) -> None:
+        needed = package or f'"sagascope[{extra}]"'
+        checkout = "" if package else f' (from a checkout: pip install "/path/to/sagascope[{extra}]")'
+        super().__init__(f"{feature} needs packages that are not installed. Run: pip install {needed}{checkout}")
 
 
 class PlanInvalid(SagascopeError, ValueError):

@@ -143,6 +143,9 @@ Sagascope's instrumentation."""
 SCRUBBED: Final = "sagascope.scrubbed"
 """string[], any, added by the collector: what its scrubbing rules removed, each as ``rule: location``."""
 
+MAPPED: Final = "sagascope.mapped"
+"""string[], any, added by the collector: the ``saga.*`` attributes of this record that its mapping rules added."""
+
 SETTLE_COMMIT: Final = "sagascope.settle.commit"
 """string, ``prepare`` attempts, optional: the command that commits this participant."""
 

@@ -1,6 +1,7 @@
-"""A shop on DBOS, run by its own interpreter until it is killed: database file, OTLP address, then the orders to begin.
+"""A shop on DBOS, run by its own interpreter until it is killed: folder, database, OTLP address, orders to begin.
 
-Its first try of each charge fails; a charge of an order called `killed-...` waits until the file `recovered` exists.
+Without an OTLP address (``-``) it sends no telemetry. The first try of each charge fails; a charge of an order called
+`killed-...` waits until the file `recovered` exists, and one called `twice-...` reserves twice.
 """
 
 import sys
@@ -10,13 +11,13 @@ from pathlib import Path
 from dbos import DBOS, SetWorkflowID
 from opentelemetry import trace
 
-database, otlp, *orders = sys.argv[1:]
-folder = Path(database).parent
+home, database, otlp, *orders = sys.argv[1:]
+folder = Path(home)
 DBOS(
     config={
         "name": "shop",
-        "system_database_url": f"sqlite:///{database}",
-        "enable_otlp": True,
+        "system_database_url": database,
+        "enable_otlp": otlp != "-",
         "otlp_traces_endpoints": [f"{otlp}/v1/traces"],
         "run_admin_server": False,
     }
@@ -47,6 +48,9 @@ def ship(order: str) -> None:
 @DBOS.workflow()
 def checkout(order: str) -> None:
     reserve(order)
+    if order.startswith("twice"):
+        DBOS.sleep(0.01)
+        reserve(order)
     charge(order)
     ship(order)
 
@@ -58,5 +62,6 @@ for order in orders:
     if not order.startswith("killed"):
         handle.get_result()
 while True:
-    trace.get_tracer_provider().force_flush()
+    if otlp != "-":
+        trace.get_tracer_provider().force_flush()
     time.sleep(0.1)

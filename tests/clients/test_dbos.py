@@ -28,8 +28,9 @@ def test_killed_workflow_is_stuck_until_recovery(
     collector: RunningCollector, api: httpx.Client, tmp_path: Path
 ) -> None:
     python = python_with("dbos==3.4.0", "opentelemetry-exporter-otlp-proto-http==1.45.2")
-    database, log = tmp_path / "shop.sqlite", tmp_path / "shop.log"
-    with running(python, APP, database, collector.otlp_http, "order-1", "killed-1", log=log) as process:
+    database, log = f"sqlite:///{tmp_path}/shop.sqlite", tmp_path / "shop.log"
+    shop = (python, APP, tmp_path, database, collector.otlp_http)
+    with running(*shop, "order-1", "killed-1", log=log) as process:
         done = saga(api, "order-1", "checkout", ended, log)
         assert steps(done) == CHARGED
         assert done["steps"][1]["attempts"][0]["error"]["message"] == "no route to bank"
@@ -38,7 +39,7 @@ def test_killed_workflow_is_stuck_until_recovery(
     stuck = saga(api, "killed-1", "checkout", lambda told: told["attention"] is not None, log)
     assert (stuck["attention"], stuck["step"], stuck["plan"]["source"]) == ("next_step_missing", "charge", "learned")
     (tmp_path / "recovered").touch()
-    with running(python, APP, database, collector.otlp_http, log=log):
+    with running(*shop, log=log):
         recovered = saga(api, "killed-1", "checkout", ended, log)
     assert steps(recovered) == CHARGED
     assert recovered["attention"] is None

@@ -10,8 +10,10 @@ from support.receiver import Receiver, running_receiver
 
 
 @pytest.fixture(autouse=True)
-def strict(monkeypatch: pytest.MonkeyPatch) -> None:
+def strict(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(_guard, "strict", True)
+    yield
+    sagascope.shutdown()
 
 
 @pytest.fixture

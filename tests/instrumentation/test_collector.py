@@ -1,5 +1,6 @@
 """From the public API to the answers of a real collector process."""
 
+import asyncio
 import logging
 import os
 import signal
@@ -8,6 +9,8 @@ import sys
 import textwrap
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +114,24 @@ def test_compensated_saga_needs_no_attention(configured: RunningCollector) -> No
         pay()
     saga_answer = saga_with(configured, "3", status="compensated", attention=None)
     assert {line["step"]: line["state"] for line in saga_answer["ledger"]}["wallet.debit"] == "compensated"
+
+
+def interruptions() -> list[type[BaseException]]:
+    """The ways in which work is interrupted from outside."""
+    kinds: list[type[BaseException]] = [asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit]
+    for module, name in (("greenlet", "GreenletExit"), ("billiard.exceptions", "SoftTimeLimitExceeded")):
+        with suppress(ImportError):
+            kinds.append(getattr(import_module(module), name))
+    return [*kinds, TimeoutError, ConnectionResetError]
+
+
+@pytest.mark.parametrize("kind", interruptions(), ids=lambda kind: kind.__name__)
+def test_outcome_of_an_interrupted_step_is_unknown(configured: RunningCollector, kind: type[BaseException]) -> None:
+    with suppress(kind), payment.begin(f"interrupted-{kind.__name__}") as saga, saga.step("wallet.debit"):
+        raise kind("interrupted")
+    found = saga_with(configured, f"interrupted-{kind.__name__}", attention="uncompensated", step="wallet.debit")
+    assert [attempt["state"] for attempt in steps(found)["wallet.debit"]["attempts"]] == ["unknown"]
+    assert found["verdict"]["confidence"] == "possible"
 
 
 def test_caller_and_executor_are_one_attempt(configured: RunningCollector) -> None:

@@ -1,5 +1,6 @@
 """`install` into a service that uses OpenTelemetry: its telemetry does not change, and its sampler drops no saga."""
 
+import asyncio
 import json
 import logging
 import subprocess
@@ -161,6 +162,35 @@ def test_calls_on_the_current_span_reach_the_span_of_the_service(receiver: Recei
     assert dict(pay.attributes or {}) == {"order.total": 3}
     assert [event.name for event in pay.events] == ["checked"]
     assert step.attributes["order.total"] == 3
+
+
+def test_span_of_a_task_that_outlives_its_step_is_below_what_is_still_open(receiver: Receiver) -> None:
+    async def later(ended: asyncio.Event) -> None:
+        await ended.wait()
+        with service.tracer.start_as_current_span("SELECT"):
+            pass
+
+    async def pay() -> None:
+        in_saga, after_saga = asyncio.Event(), asyncio.Event()
+        with service.tracer.start_as_current_span("POST /pay"):
+            with payment.begin("1") as saga:
+                with saga.step("wallet.debit"):
+                    tasks = [asyncio.create_task(later(each)) for each in (in_saga, after_saga)]
+                in_saga.set()
+                await tasks[0]
+            after_saga.set()
+            await tasks[1]
+
+    with installed(receiver) as service:
+        asyncio.run(pay())
+        inside, outside, pay_span = service.exporter.get_finished_spans()
+        root = receiver.span("payment")
+    assert [f"{span.parent.span_id:016x}" for span in (inside, outside)] == [  # type: ignore[union-attr]
+        root.span_id,
+        f"{pay_span.context.span_id:016x}",  # type: ignore[union-attr]
+    ]
+    assert (inside.attributes or {})["saga.id"] == "1"
+    assert not outside.attributes
 
 
 def test_log_records_of_the_service_get_saga_attributes(receiver: Receiver) -> None:

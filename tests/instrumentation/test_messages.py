@@ -15,6 +15,7 @@ from sagascope.integrations.messages import publishing
 from sagascope.testing import record
 from support.nats import running_nats
 from support.receiver import Receiver, wait_for
+from support.recipes import imported
 
 payment = Saga("payment")
 
@@ -113,6 +114,34 @@ def test_kafka_propagates_a_saga(configured: Receiver) -> None:
     finally:
         consumer.close()
     assert_propagated(configured, "8494", "payments.debited", "kafka")
+
+
+def test_aiokafka_recipe_propagates_a_saga(configured: Receiver, tmp_path: Path) -> None:
+    kafka = pytest.importorskip("confluent_kafka", reason="confluent-kafka is not installed")
+    aiokafka = pytest.importorskip("aiokafka", reason="aiokafka is not installed")
+    recipe = imported("engines/kafka.md", tmp_path, "on_aiokafka")
+    cluster = kafka.Producer({"test.mock.num.brokers": 1, "bootstrap.servers": ""})
+
+    async def run(brokers: str) -> None:
+        producer = aiokafka.AIOKafkaProducer(bootstrap_servers=brokers)
+        consumer = aiokafka.AIOKafkaConsumer(
+            "orders.accepted",
+            bootstrap_servers=brokers,
+            group_id="wallet",
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+        )
+        async with producer:
+            await recipe.accept(producer, "8497")
+        async with consumer:
+            consuming = asyncio.create_task(recipe.consume(consumer))
+            await asyncio.to_thread(configured.span, "wallet.debit", saga_id="8497")
+            consuming.cancel()
+
+    asyncio.run(run(mock_brokers(cluster)))
+    step = configured.span("wallet.debit", saga_id="8497")
+    assert step.parent_id == configured.span("publish orders.accepted").span_id
+    assert step.attributes["saga.outcome"] == "completed"
 
 
 def mock_brokers(producer: Any) -> str:

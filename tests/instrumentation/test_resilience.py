@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -97,7 +98,7 @@ COLLECTORS = {
 @pytest.mark.parametrize("kind", COLLECTORS)
 def test_calls_neither_fail_nor_block(kind: str) -> None:
     with COLLECTORS[kind]() as endpoint:
-        sagascope.configure("wallet", endpoint=endpoint, announce_after=0.01, timeout=5, queue_size=64)
+        sagascope.configure("wallet", endpoint=endpoint, announce_after=0.01, timeout=30, queue_size=64)
         took = []
         for number in range(500):
             began = time.perf_counter()
@@ -109,7 +110,7 @@ def test_calls_neither_fail_nor_block(kind: str) -> None:
         began = time.perf_counter()
         sagascope.shutdown(timeout=0.2)
         took.append(time.perf_counter() - began)
-    assert max(took) < 2.5  # a call that waits for the collector takes 5 s
+    assert max(took) < 15  # a call that waits for the collector takes 30 s
 
 
 def test_dropped_records_are_counted_and_reported_in_heartbeats() -> None:
@@ -269,7 +270,7 @@ def test_rejected_records_of_an_accepted_request_are_counted(receiver: Receiver)
         pass
     stats = wait_for(lambda: (stats := sagascope.stats()).dropped and stats)
     sagascope.shutdown()
-    assert (stats.sent, stats.dropped, stats.last_error) == (1, 1, "bad id")
+    assert (stats.sent, stats.dropped, stats.last_error.rpartition(": ")[2]) == (1, 1, "bad id")
 
 
 def test_problems_are_logged_once_a_minute(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,6 +290,35 @@ def test_problems_are_logged_once_a_minute(caplog: pytest.LogCaptureFixture, mon
     ]
 
 
+def test_short_process_without_a_collector_reports_the_address_and_what_was_lost() -> None:
+    script = """
+        import sagascope
+        sagascope.configure("wallet", endpoint="http://secret:word@127.0.0.1:9")
+        with sagascope.Saga("payment").begin("1") as saga, saga.step("wallet.debit"):
+            pass
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0
+    lines = done.stderr.splitlines()
+    assert "cannot be sent: POST http://127.0.0.1:9/v1/" in lines[0]
+    assert not any("secret" in line for line in lines)
+    # two spans and the final heartbeat, to which a first one may be added
+    assert re.search(r"dropped so far: [34]\.$", lines[-1])
+
+
+def test_port_of_grpc_is_named_as_the_probable_cause() -> None:
+    def settings_of_http2(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"\0\0\x12\4\0\0\0\0\0\0\3\0\0\0\x64\r\n")
+
+    with listening(settings_of_http2) as endpoint:
+        sagascope.configure("wallet", endpoint=endpoint)
+        reason = wait_for(lambda: sagascope.stats().last_error)
+        sagascope.shutdown(0)
+    assert reason.endswith("OTLP over HTTP (usually port 4318), not over gRPC (4317)")
+    assert reason.isprintable()
+
+
 def test_internal_failures_never_reach_the_service(
     configured: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -300,12 +330,12 @@ def test_internal_failures_never_reach_the_service(
 
     monkeypatch.setattr("sagascope._pipeline.Pipeline.start_span", broken)
     monkeypatch.setattr("sagascope._pipeline.Pipeline.exception_attributes", broken)
-    for _ in range(3):
-        with payment.begin("1") as saga, saga.step("wallet.debit"):
+    for number in range(3):
+        with payment.begin(f"{number}") as saga, saga.step("wallet.debit"):
             saga.add_keys(a=1)
             saga.wait_until(1)
         saga.complete()
-    with pytest.raises(KeyError), payment.begin("1"):
+    with pytest.raises(KeyError), payment.begin("3"):
         raise KeyError
     logged = [record.getMessage() for record in caplog.records if record.name == "sagascope"]
     assert logged == ["Sagascope failed while starting a saga; the service is not affected"]
@@ -331,8 +361,8 @@ def test_values_that_cannot_be_sent_are_truncated_or_replaced(configured: Receiv
     step_span = configured.span("wallet.debit")
     assert step_span.attributes["saga.step.idempotency_key"] == "x" * 8192 + "… (cut, 20000 characters)"
     assert step_span.attributes["saga.step.resources"] == ["y" * 8192 + "… (cut, 9000 characters)"]
-    assert step_span.exception["exception.message"] == "(message not available)"
-    assert step_span.raw.status.message == "UnprintableError: (message not available)"
+    assert step_span.exception["exception.message"] == "(not available)"
+    assert step_span.raw.status.message == "UnprintableError: (not available)"
     root = configured.span("payment")
     assert root.attributes["saga.key.odd"] == "?€"
     assert root.attributes["saga.id"] == "1?"

@@ -5,12 +5,14 @@ import logging
 import os
 import socket
 from decimal import Decimal
+from typing import Any
 
 import pytest
+from opentelemetry import trace
 
 import sagascope
 from sagascope import Saga, Step
-from support.receiver import Receiver, wait_for
+from support.receiver import Receiver, plain, wait_for
 
 payment = Saga(
     "payment",
@@ -155,7 +157,7 @@ def test_decorated_function_outside_a_saga_has_no_span(configured: Receiver) -> 
     assert debit(3) == 3
     assert debit.__doc__ == "Debits."
     assert debit.__name__ == "debit"
-    with payment.begin("1"):
+    with Saga("unplanned").begin("1"):
         debit(4)
     assert configured.span("debit").attributes["saga.id"] == "1"
     assert len(configured.all_spans("debit")) == 1
@@ -235,3 +237,69 @@ def test_amounts_are_written_without_an_exponent(configured: Receiver, given: ob
     with payment.begin("1", amount=given):  # type: ignore[arg-type]
         pass
     assert configured.span("payment").attributes["saga.amount"] == sent
+
+
+def test_spans_keep_the_limits_of_opentelemetry(configured: Receiver) -> None:
+    with payment.begin("1"):
+        current = trace.get_current_span()
+        for number in range(200):
+            current.set_attribute(f"order.line.{number}", number)
+            current.add_event(f"checked {number}", {"line": number})
+        current.set_status(trace.StatusCode.OK)
+        current.set_status(trace.StatusCode.ERROR, "too late")
+    root = configured.span("payment")
+    assert (len(root.raw.attributes), len(root.raw.events)) == (128, 128)
+    assert root.raw.dropped_events_count == 72
+    assert root.raw.dropped_attributes_count > 72
+    assert {"saga.id", "saga.name", "saga.role", "saga.plan", "saga.outcome"} <= set(root.attributes)
+    assert root.raw.events[-1].name == "checked 199"
+    assert root.raw.status.code == trace.StatusCode.OK.value
+
+
+def test_open_span_holds_no_more_than_the_limits(configured: Receiver) -> None:
+    other = trace.SpanContext(1, 2, is_remote=True)
+    with payment.begin("1") as saga:
+        current = trace.get_current_span()
+        for number in range(200):
+            current.set_attribute(f"order.line.{number}", number)
+            current.add_link(other, {"line": number})
+        current.set_attribute("order.line.0", "changed")
+        saga.add_keys(order="A-17")
+    root = configured.span("payment")
+    assert (root.attributes["order.line.50"], root.attributes["saga.key.order"]) == (50, "A-17")
+    assert "order.line.199" not in root.attributes
+    assert (len(root.raw.links), root.raw.dropped_links_count) == (128, 72)
+    assert [plain(link.attributes) for link in root.raw.links] == [{"line": number} for number in range(128)]
+
+
+class Unprintable:
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+    __repr__ = __str__
+
+
+def test_keys_that_are_no_text_keep_nothing_from_being_announced(configured: Receiver) -> None:
+    unusable: Any = {1: "one", None: 2, Unprintable(): 3}
+    with payment.begin("1", keys=unusable) as saga, saga.step("wallet.debit", capture=unusable) as attempt:
+        attempt.set_attribute(None, 1)  # type: ignore[arg-type]
+        trace.get_current_span().set_attributes({**unusable, "order.total": 3})
+        trace.get_current_span().add_link(trace.SpanContext(1, 2, is_remote=True), unusable)
+        announced = configured.event("sagascope.span.start", lambda got: got.attributes["saga.role"] == "step")
+    step = configured.span("wallet.debit")
+    assert announced.span_id == step.span_id
+    assert (step.attributes["sagascope.capture.1"], step.attributes["order.total"]) == ("one", 3)
+    assert configured.span("payment").attributes["saga.key.1"] == "one"
+
+
+def test_span_that_ended_does_not_change(configured: Receiver) -> None:
+    with payment.begin("1"):
+        lines = ["first"]
+        current = trace.get_current_span()
+        current.set_attributes({"order.lines": lines, "order.total": 3})
+        lines.append("second")
+    current.set_attribute("order.total", 4)
+    current.add_event("later")
+    root = configured.span("payment")
+    assert (root.attributes["order.lines"], root.attributes["order.total"]) == (["first"], 3)
+    assert not root.raw.events

@@ -1,6 +1,6 @@
 'use strict';
 
-// Situations for sample_services/node/saga.js: node emitter.js SAGA_JS SITUATION ENDPOINT
+// Situations for sample_services/node/saga: node emitter.js SAGA_FOLDER SITUATION ENDPOINT
 // It prints lines of a word and JSON, waits for the end of its input where it says so, and ends by itself.
 
 const { setTimeout: pause } = require('node:timers/promises');
@@ -9,8 +9,8 @@ const { LoggerProvider } = require('@opentelemetry/sdk-logs');
 const { AlwaysOnSampler, NodeTracerProvider, ParentBasedSampler } = require('@opentelemetry/sdk-trace-node');
 const { resourceFromAttributes } = require('@opentelemetry/resources');
 
-const [sagaJs, situation, endpoint] = process.argv.slice(2);
-const { Sagas } = require(sagaJs);
+const [sagaFolder, situation, endpoint] = process.argv.slice(2);
+const { Sagas } = require(sagaFolder);
 const resource = resourceFromAttributes({ 'service.name': 'ledger', 'service.instance.id': 'l1' });
 const quick = { resource, endpoint, announceAfter: 0.05, heartbeatInterval: 0.2, timeout: 1 };
 

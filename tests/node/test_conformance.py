@@ -30,7 +30,7 @@ def test_node_conforms(modules: Path, tmp_path: Path) -> None:
     try:
         address = wait_for(lambda: [each for each in words.read_text().split() if "http://" in each], seconds=WITHIN)[0]
         script = Path(__file__).with_name("emitter.js")
-        with running(script, tmp_path, str(SAMPLE / "saga.js"), "talkative", address, modules=modules) as host:
+        with running(script, tmp_path, str(SAMPLE / "saga"), "talkative", address, modules=modules) as host:
             assert host.ended() == 0, host.printed()
         diagnosis, _ = diagnose.communicate(timeout=WITHIN)
     finally:

@@ -1,4 +1,4 @@
-"""`sample_services/node/saga.js`: it conforms to docs/semconv.md, and never affects its host."""
+"""`sample_services/node/saga`: it conforms to docs/semconv.md, and never affects its host."""
 
 import json
 import socket
@@ -25,14 +25,14 @@ def receiver() -> Iterator[Receiver]:
 
 
 class Host:
-    """Starts hosts of saga.js."""
+    """Starts hosts of the folder `saga`."""
 
     def __init__(self, modules: Path, folder: Path) -> None:
         self._modules, self._folder = modules, folder
 
     def of(self, situation: str, endpoint: str) -> Any:
         script = Path(__file__).with_name("emitter.js")
-        arguments = (str(SAMPLE / "saga.js"), situation, endpoint)
+        arguments = (str(SAMPLE / "saga"), situation, endpoint)
         return running(script, self._folder, *arguments, modules=self._modules)
 
 
@@ -154,7 +154,8 @@ def test_long_list_of_open_spans_is_split_into_parts(receiver: Receiver, host: H
         first = received_event(receiver, "sagascope.heartbeat", sequence=sequence, part=1).attributes
         end_input(script)
         assert script.ended() == 0, script.printed()
-    starts = [start.span_id for start in receiver.events("sagascope.span.start")]
+    # what a slow receiver accepted too late is sent again
+    starts = list(dict.fromkeys(start.span_id for start in receiver.events("sagascope.span.start")))
     assert first["sagascope.heartbeat.open_spans"] + last["sagascope.heartbeat.open_spans"] == starts
     assert (len(last["sagascope.heartbeat.open_spans"]), last["sagascope.heartbeat.parts"]) == (1, 2)
 

@@ -89,13 +89,12 @@ def saga_with(collector: RunningCollector, order: str, **expected: Any) -> dict[
 
 
 def wait_for_announcement(service: Service, order: str) -> None:
-    """Waits until the collector knows that the step is in flight in the Node.js process."""
+    """Waits until the collector has the step's open span, and with it a heartbeat that announces the next one soon."""
     instance = f"refunds-{service.script.process.pid}"
 
     def known() -> bool:
-        steps = saga_with(service.collector, order, status="running", step="refund.pay")["steps"]
-        attempts = [attempt for step in steps if step["name"] == "refund.pay" for attempt in step["attempts"]]
-        return [(attempt["instance"], attempt["state"]) for attempt in attempts] == [(instance, "in_flight")]
+        saga = saga_with(service.collector, order, status="running", step="refund.pay")
+        return spans(saga, "refunds").get("refund.pay", {}).get("instance") == instance
 
     wait_for(known, f"{instance} did not announce refund.pay of {order}", DEADLINE_SECONDS)
 

@@ -1,0 +1,63 @@
+"""Sends the steps of Celery's tasks before the process that executed them may end.
+
+    from sagascope.integrations.celery import flush_after_tasks
+
+    flush_after_tasks()  # once, in the module of the app, after CeleryInstrumentor().instrument()
+
+A child of Celery's prefork pool ends without exit handlers: after ``--max-tasks-per-child``, at a time limit, when it
+is replaced or terminated. What it has queued would be lost.
+"""
+
+from time import monotonic
+from typing import Any
+
+import sagascope
+from sagascope.errors import MissingExtra
+
+try:
+    from celery import signals
+except ModuleNotFoundError as _missing:
+    if _missing.name != "celery":
+        raise
+    raise MissingExtra("The Celery integration", package="celery") from _missing
+
+FLUSH_TIMEOUT_SECONDS = 1.0
+"""Time that a task waits until its steps are sent."""
+
+RETRY_AFTER_SECONDS = 10.0
+"""Time after a failed flush for which no further task waits."""
+
+
+def flush_after_tasks(timeout: float = FLUSH_TIMEOUT_SECONDS) -> None:
+    """Sends what is queued after each task, and the final heartbeat when a pool process shuts down.
+
+    A task outside any saga queues nothing, and waits for nothing; nor does one that is executed eagerly, by its
+    caller. A second call has no effect.
+
+    Args:
+        timeout: Seconds that a task may wait for the collector after its end; 0 does not wait.
+    """
+    flusher = _Flusher(timeout)
+    signals.task_postrun.connect(flusher.on_task_end, weak=False, dispatch_uid="sagascope")
+    signals.worker_process_shutdown.connect(_on_process_shutdown, weak=False, dispatch_uid="sagascope")
+
+
+class _Flusher:
+    """Flushes after tasks; while the collector cannot be reached, only one task in ten seconds waits for it."""
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._retry_at = 0.0
+
+    def on_task_end(self, task: Any, **_: object) -> None:
+        if task.request.is_eager:
+            return
+        waits = monotonic() >= self._retry_at
+        if sagascope.flush(self._timeout if waits else 0.0):
+            self._retry_at = 0.0
+        elif waits:
+            self._retry_at = monotonic() + RETRY_AFTER_SECONDS
+
+
+def _on_process_shutdown(**_: object) -> None:
+    sagascope.shutdown()
