@@ -11,11 +11,10 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
+from sagascope_collector.errors import INSTALL
+
 if TYPE_CHECKING:
     import typer
-
-INSTALL = 'pip install "sagascope[all]"'
-"""The command that installs all extras."""
 
 
 class Command(NamedTuple):
@@ -37,7 +36,9 @@ COMMANDS = {
     ),
     "backup": Command("sagascope_collector.cli.database", "Write a backup of the whole database to one file."),
     "restore": Command("sagascope_collector.cli.database", "Create a database from a backup."),
-    "find": Command("sagascope_collector.cli.sagas", "Find transactions by an id, a business key or a trace."),
+    "find": Command(
+        "sagascope_collector.cli.sagas", "Find transactions by an id, a business key, a trace, or words of an error."
+    ),
     "show": Command("sagascope_collector.cli.sagas", "Show the state of one transaction and its diagnosis."),
     "triage": Command("sagascope_collector.cli.sagas", "List what needs attention now, worst first."),
     "sql": Command("sagascope_collector.cli.sagas", "Query spans, log records and transactions with SQL."),
@@ -45,6 +46,8 @@ COMMANDS = {
     "incident": Command("sagascope_collector.cli.incidents", "Show, acknowledge, resolve or annotate an incident."),
     "doctor": Command("sagascope_collector.cli.checks", "Check a collector and the path of telemetry into it."),
     "rebuild": Command("sagascope_collector.cli.database", "Recompute all summaries from the stored records."),
+    "mapping": Command("sagascope_collector.cli.database", "Suggest rules for spans that belong to no transaction."),
+    "remap": Command("sagascope_collector.cli.database", "Apply the mapping file to everything that is stored."),
     "forget": Command("sagascope_collector.cli.database", "Erase all data of transactions with a business key."),
     "conformance": Command("sagascope_collector.cli.checks", "Check an emitter's telemetry against the contract."),
     "bridge": Command("sagascope_collector.cli.bridge", "Follow another system and report its state to a collector."),

@@ -12,7 +12,7 @@ import grpc
 from starlette.middleware.cors import CORSMiddleware
 
 from sagascope_collector.client import schemas
-from sagascope_collector.client.hosts import FOREIGN_ORIGIN, UNKNOWN_HOST, KnownHosts
+from sagascope_collector.connections import FOREIGN_ORIGIN, UNKNOWN_HOST, KnownHosts
 from sagascope_collector.errors import CannotStart, ForeignOrigin, NotJson, SagascopeError, Unauthenticated, UnknownHost
 
 _log: Final = logging.getLogger(__name__)
@@ -246,9 +246,9 @@ class Tls:
         else:
             _log.info("New connections use the new certificate.")
 
-    def for_uvicorn(self) -> dict[str, Any]:
-        """Returns uvicorn's settings."""
-        return {"ssl_context_factory": lambda _config, _default: self._context}
+    def for_http(self) -> ssl.SSLContext:
+        """Returns the context of HTTP servers; each handshake uses the current certificate."""
+        return self._context
 
     def for_grpc(self) -> grpc.ServerCredentials:
         """Returns gRPC's server credentials."""

@@ -18,12 +18,13 @@ from typing import Final
 import grpc.aio
 import pyarrow as pa
 
-from sagascope_collector import alerting, analysis, logging_setup, memory, scrubbing
+from sagascope_collector import alerting, analysis, logging_setup, scrubbing
 from sagascope_collector.access import guarded, protected, protected_from_pages, sharing
 from sagascope_collector.api import ReadLimits, create_api, present
 from sagascope_collector.cli import serve as cli
-from sagascope_collector.client.hosts import KnownHosts
 from sagascope_collector.configuration import Configuration
+from sagascope_collector.connections import KnownHosts
+from sagascope_collector.engines import read_mapping
 from sagascope_collector.errors import PortTaken
 from sagascope_collector.health import IngestOutages, LivenessRecorder, ProcessHealth
 from sagascope_collector.http_server import Server, address_of, listen, max_connections, port_taken, server
@@ -35,7 +36,8 @@ from sagascope_collector.otlp.budget import Budget
 from sagascope_collector.otlp.grpc import bind
 from sagascope_collector.periodic import Maintenance
 from sagascope_collector.projection import BaselineLearner, Projection, SystemState
-from sagascope_collector.settings import Address, Settings
+from sagascope_collector.remapping import Remapping
+from sagascope_collector.settings import Address, Settings, memory_limit_bytes
 from sagascope_collector.storage import Storage
 
 Clock = Callable[[], int]
@@ -88,9 +90,14 @@ class Collector:
         self._scrubber = scrubbing.Scrubber(
             configuration.scrub_rules, scrubbing.Pseudonyms(key), configuration.attribute_mapping.keys
         )
+        file = settings.mapping
+        self._remapping = Remapping(
+            storage, configuration.attribute_mapping, partial(read_mapping, file) if file else None
+        )
+        storage.remap = self._remapping.step
         self._ingest = Ingest(
             storage,
-            partial(decode, scrubber=self._scrubber, attribute_mapping=configuration.attribute_mapping),
+            lambda payloads: decode(payloads, self._scrubber, self._remapping.mapping),
             limits=Limits(settings.queue_bytes),
             refused=self._outages.refused,
             committed=self._counters.committed,
@@ -109,7 +116,9 @@ class Collector:
             storage.incidents, last_success_at=self._last_success_at, failure_rates=FailureRates(storage), clock=clock
         )
         self._maintenance = Maintenance(storage)
-        self._health = ProcessHealth(storage, self._ingest, self._projection, self._outages, clock)
+        self._health = ProcessHealth(
+            storage, self._ingest, self._projection, self._outages, clock, self._remapping.notices
+        )
         self._alerts = self._alerter(configuration.alerts) if configuration.alerts else None
 
     async def run(self, announce: cli.Announce) -> None:
@@ -192,7 +201,12 @@ class Collector:
     def _take_ports(self, budget: Budget, connections: int) -> _Ports:
         settings = self._settings
         receiver = OtlpGrpc(
-            self._ingest, self._clock, budget=budget, tokens=self._configuration.tokens, refused=self._counters.refused
+            self._ingest,
+            self._clock,
+            budget=budget,
+            max_growth_bytes=settings.queue_bytes // 2,
+            tokens=self._configuration.tokens,
+            refused=self._counters.refused,
         )
         server = receiver.server(max_bytes=settings.max_request_bytes, max_connections=connections)
         try:
@@ -235,10 +249,11 @@ class Collector:
             self._scrubber.stored_id,
             limits,
             with_sql=settings.serves_sql,
+            mapper=self._remapping,
             on_erased=self._system_state.record_erasures,
         )
         api = guarded(with_metrics(answering, exposition), self._configuration.tokens)
-        tls = self._configuration.tls.for_uvicorn() if self._configuration.tls else {}
+        tls = self._configuration.tls.for_http() if self._configuration.tls else None
         hosts = KnownHosts.of(
             (settings.api.host, settings.otlp_http.host, *settings.allowed_host), settings.cors_origin
         )
@@ -301,7 +316,7 @@ def run(settings: Settings, announce: cli.Announce, *, clock: Clock = time.time_
 
 
 def _within_memory(settings: Settings) -> Settings:
-    limit = memory.limit_bytes()
+    limit = memory_limit_bytes()
     if limit is None or (limited := settings.within_memory(limit)) == settings:
         return settings
     _log.warning(

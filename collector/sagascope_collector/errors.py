@@ -29,6 +29,9 @@
 
 from typing import ClassVar
 
+INSTALL = 'pip install "sagascope[all]" (from a checkout: pip install "/path/to/sagascope[all]")'
+"""How all extras are installed."""
+
 
 class SagascopeError(Exception):
     """The base of all errors. Its text is a sentence for users."""

@@ -186,7 +186,7 @@ class LivenessRecorder:
             await asyncio.sleep(interval_seconds)
 
     def _write(self) -> None:
-        self._storage.outages.stay_alive(self._clock())
+        self._storage.outages.record_alive(self._clock())
         self._outages.keep()
 
 
@@ -194,13 +194,21 @@ class ProcessHealth:
     """`api.health.Health` of a collector."""
 
     def __init__(
-        self, storage: Storage, ingest: Ingest, projection: Projection, outages: IngestOutages, clock: Callable[[], int]
+        self,
+        storage: Storage,
+        ingest: Ingest,
+        projection: Projection,
+        outages: IngestOutages,
+        clock: Callable[[], int],
+        further: Callable[[], Sequence[str]] = tuple,
     ) -> None:
+        """Creates it; `further` returns notices of other parts."""
         self._storage = storage
         self._ingest = ingest
         self._projection = projection
         self._outages = outages
         self._clock = clock
+        self._further = further
         self._stopping = False
         self._unwritable: str | None = None
         self._otlp_addresses: Mapping[str, str] = {}
@@ -244,4 +252,4 @@ class ProcessHealth:
     def notices(self) -> Sequence[str]:
         """Returns notices for every reader of the API, the most severe first."""
         lost = [f"data_loss: {self._storage.data_loss}"] if self._storage.data_loss else []
-        return [*lost, *self._outages.notices(), *self._projection.notices()]
+        return [*lost, *self._outages.notices(), *self._projection.notices(), *self._further()]

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 
+from sagascope_collector.records import SagaKey
+
 
 class AmountAtRisk(NamedTuple):
     """An amount at risk in one currency."""
@@ -101,3 +103,34 @@ class Progress(NamedTuple):
     stuck_again: int
     moved_on: int
     finished: int
+
+
+class OutcomePeriod(NamedTuple):
+    """The sagas that ended within one minute or, for older counts, one hour."""
+
+    start: int
+    """The start of the period in seconds since 1970."""
+    ended: int
+    failed: int
+    """Sagas that failed or were compensated."""
+    running: int = 0
+    """Sagas that started within the period and have not ended."""
+
+
+class FailedSaga(NamedTuple):
+    """A saga that failed or was compensated, and when it ended."""
+
+    key: SagaKey
+    ended_at: int
+
+
+class PeriodCount(NamedTuple):
+    """The number of sagas that started or stopped making progress within one period."""
+
+    kind: str
+    """``started`` or ``attention``."""
+    name: str
+    """The status of these sagas; for ``attention`` its code."""
+    at: int
+    """The start of the period in nanoseconds since 1970; 0: outside the window."""
+    sagas: int

@@ -96,9 +96,10 @@ class Limits:
     """Bytes that may wait; each request counts `REQUEST_COST` more than its body."""
     group_bytes: int = 4 * 1024 * 1024
     """A commit takes requests until it has this many bytes."""
-    interval: float = 0.02
-    """Seconds between the starts of two commits, so that one holds many requests. The writer does not wait when all
-    senders that the last commit answered have sent again: they send no more before they are answered."""
+    interval: float = 0.1
+    """Seconds between the starts of two commits, so that one holds many requests: a commit costs milliseconds, whatever
+    it holds. The writer does not wait when all senders that the last commit answered have sent again: they send no more
+    before they are answered."""
     enough_bytes: int = 1024 * 1024
     """Bytes that are committed at once."""
 
@@ -159,8 +160,8 @@ class Ingest:
             if self._closing:
                 raise Overloaded("The collector is stopping.")
             taken, dropped = self._queue.offer(waiting, payload.sender, len(payload.body) + REQUEST_COST)
-            self._is_back(payload.sender)
-            if self._queue.length == 1 or self._is_enough():
+            self._sender_returned(payload.sender)
+            if self._queue.length == 1 or self._should_commit():
                 self._changed.notify()
         if dropped or not taken:
             self._refused()
@@ -200,7 +201,7 @@ class Ingest:
         group: list[_QueuedRequest] = []
         with self._changed:
             self._changed.wait_for(lambda: self._queue.length or self._closing)
-            self._changed.wait_for(self._is_enough, self._last_begun + self._limits.interval - time.monotonic())
+            self._changed.wait_for(self._should_commit, self._last_begun + self._limits.interval - time.monotonic())
             self._last_begun, taken = time.monotonic(), 0
             while taken < self._limits.group_bytes and (item := self._queue.take()):
                 group.append(item.content)
@@ -208,12 +209,12 @@ class Ingest:
             self._absent = Counter(each.payload.sender for each in group)
         return group
 
-    def _is_back(self, sender: str) -> None:
+    def _sender_returned(self, sender: str) -> None:
         self._absent[sender] -= 1
         if self._absent[sender] <= 0:
             del self._absent[sender]
 
-    def _is_enough(self) -> bool:
+    def _should_commit(self) -> bool:
         """Returns whether a commit need not wait for more requests."""
         waiting = self._queue.cost - self._queue.length * REQUEST_COST
         return self._closing or not self._absent or waiting >= self._limits.enough_bytes
@@ -274,7 +275,7 @@ class Offered(NamedTuple, Generic[T]):
 
 
 @dataclass(slots=True)
-class _Line(Generic[T]):
+class _SenderQueue(Generic[T]):
     items: deque[Item[T]] = field(default_factory=deque)
     cost: int = 0
 
@@ -289,7 +290,7 @@ class FairQueue(Generic[T]):
     def __init__(self, capacity: int) -> None:
         """Creates a queue; `capacity` bounds the sum of all costs."""
         self._capacity = capacity
-        self._lines: OrderedDict[str, _Line[T]] = OrderedDict()
+        self._lines: OrderedDict[str, _SenderQueue[T]] = OrderedDict()
         self.cost = 0
         """The sum of the costs of all items."""
         self.length = 0
@@ -325,7 +326,7 @@ class FairQueue(Generic[T]):
         return self._lines[sender].cost if sender in self._lines else 0
 
     def _put(self, content: T, sender: str, cost: int) -> None:
-        line = self._lines.setdefault(sender, _Line())
+        line = self._lines.setdefault(sender, _SenderQueue())
         line.items.append(Item(content, cost))
         self._account(line, cost, 1)
 
@@ -337,7 +338,7 @@ class FairQueue(Generic[T]):
             del self._lines[sender]
         return item.content
 
-    def _account(self, line: _Line[T], cost: int, items: int) -> None:
+    def _account(self, line: _SenderQueue[T], cost: int, items: int) -> None:
         line.cost += cost
         self.cost += cost
         self.length += items

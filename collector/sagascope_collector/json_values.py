@@ -40,7 +40,7 @@ def attributes(pairs: Iterable[tuple[str, Any]]) -> dict[str, Value]:
 def to_json(value: Value) -> Any:
     """Converts a value to types that JSON supports."""
     if isinstance(value, float):
-        return value if math.isfinite(value) else {"$double": _name_of(value)}
+        return value if math.isfinite(value) else {"$double": non_finite_name(value)}
     if isinstance(value, bytes):
         return {"$bytes": b64encode(value).decode("ascii")}
     if isinstance(value, Pairs):
@@ -59,7 +59,8 @@ def _object(items: Sequence[tuple[str, Value]]) -> dict[str, Any]:
     return converted
 
 
-def _name_of(value: float) -> str:
+def non_finite_name(value: float) -> str:
+    """Returns the name of NaN or an infinity, as JavaScript and OTLP/JSON write it."""
     if math.isnan(value):
         return "NaN"
     return "Infinity" if value > 0 else "-Infinity"

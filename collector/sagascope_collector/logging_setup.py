@@ -4,14 +4,11 @@ Modules log with the standard library and pass fields in ``extra``. Events of li
 """
 
 import logging
-import math
 import sys
-import time
 from enum import StrEnum
 from json import dumps
 from pathlib import Path
 from traceback import extract_tb
-from types import TracebackType
 from typing import Any, Final
 
 import structlog
@@ -19,8 +16,7 @@ from structlog.typing import EventDict, WrappedLogger
 
 from sagascope_collector import safe_text
 from sagascope_collector.errors import SagascopeError
-
-Raised = tuple[type[BaseException], BaseException, TracebackType | None]
+from sagascope_collector.safe_text import WithoutRepeats
 
 MAX_TEXT_CHARACTERS: Final = 1_000
 
@@ -36,10 +32,6 @@ SAFE_DUCKDB_EXCEPTIONS: Final = frozenset(
 
 VERBOSE_LOGGERS: Final = ("uvicorn", "httpx", "httpcore", "grpc", "asyncio")
 """Libraries that log every request, or their own start, at level INFO."""
-
-
-REPEAT_SECONDS: Final = 60.0
-"""The time in which a warning of an HTTP server about its clients is logged once: any client can cause it."""
 
 
 class Format(StrEnum):
@@ -77,24 +69,9 @@ def configure(form: Format, level: Level) -> None:
     root.setLevel(level.upper())
     for name in VERBOSE_LOGGERS:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
-    logging.getLogger("uvicorn.error").filters[:] = [_WithoutRepeats()]
+    logging.getLogger("uvicorn.error").filters[:] = [WithoutRepeats()]
+    logging.getLogger("grpc._cython.cygrpc").filters[:] = [WithoutRepeats(logging.ERROR)]
     logging.captureWarnings(True)
-
-
-class _WithoutRepeats(logging.Filter):
-    """Drops a warning that was logged less than `REPEAT_SECONDS` ago."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._logged_at: dict[object, float] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Returns whether a record is logged."""
-        now = time.monotonic()
-        if record.levelno > logging.WARNING or now - self._logged_at.get(record.msg, -math.inf) >= REPEAT_SECONDS:
-            self._logged_at[record.msg] = now
-            return True
-        return False
 
 
 def _add_exception(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

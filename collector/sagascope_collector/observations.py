@@ -1,6 +1,7 @@
-"""Merges the observations of processes that batches contain, in any order of arrival."""
+"""Merges the observations of processes that batches contain, in any order of arrival, and remembers the latest."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -57,10 +58,24 @@ class KnownInstance:
     """Complete lists before `beat`, oldest first: the first of each second in `SETTLED_AFTER_NS`, and one older."""
     lag: int | None = None
     """As in `records.Instance`."""
+    version_since: int = 0
+    """As in `records.Instance`; 0: not stored."""
+
+    def listed_spans(self) -> int:
+        """Returns the number of spans in all lists."""
+        return (len(self.beat.open_spans) if self.beat else 0) + sum(len(each.open_spans) for each in self.past)
 
     def instance(self) -> Instance:
         """Returns the process as the rest of the collector uses it."""
-        return Instance(self.process, self.first_seen, self.last_seen, self._heartbeat(), self._earlier(), self.lag)
+        return Instance(
+            self.process,
+            self.first_seen,
+            self.last_seen,
+            self._heartbeat(),
+            self._earlier(),
+            self.lag,
+            self.version_since or self.first_seen,
+        )
 
     def _earlier(self) -> Listing | None:
         if self.beat is None or not self.past or self.past[0].at > self.beat.at - SETTLED_AFTER_NS:
@@ -85,13 +100,77 @@ class KnownInstance:
         )
 
 
+Service = tuple[str, str]
+"""(environment, service)."""
+
 Identity = tuple[str, str, str]
 """(environment, service, identity), which distinguishes processes."""
+
+MAX_INSTANCES: Final = 50_000
+"""Processes that are remembered; of more, those that were seen last."""
+
+MAX_OPEN_SPANS: Final = 500_000
+"""Open spans in the lists of all remembered processes."""
+
+KEPT_SHARE: Final = 0.9
+"""Share of a maximum that is left when it was exceeded, so that it is not exceeded again at once."""
 
 
 def identity_of(process: Process) -> Identity:
     """Returns the identity of a process."""
     return process.environment, process.service, process.identity
+
+
+class Registry:
+    """The known instances. Of too many, those are forgotten that were not seen for the longest time."""
+
+    def __init__(self) -> None:
+        self._of_service: defaultdict[Service, dict[Identity, KnownInstance]] = defaultdict(dict)
+        self._number = self._open_spans = 0
+
+    def observe(self, observations: Sequence[Observation]) -> set[Identity]:
+        """Merges observations; returns the instances that changed or were forgotten."""
+        seen = {identity_of(each.process) for each in observations}
+        for instance in merge([found for each in seen if (found := self.get(each))], observations):
+            self.put(instance)
+        return seen | self._forget_some()
+
+    def get(self, identity: Identity) -> KnownInstance | None:
+        """Returns one instance; None: it is not known."""
+        return self._of_service.get(identity[:2], {}).get(identity)
+
+    def all(self) -> list[KnownInstance]:
+        """Returns every instance."""
+        return [each for of in self._of_service.values() for each in of.values()]
+
+    def of_service(self, service: Service) -> list[KnownInstance]:
+        """Returns the instances of a service."""
+        return list(self._of_service.get(service, {}).values())
+
+    def put(self, instance: KnownInstance) -> None:
+        """Adds or replaces an instance."""
+        self._remove(identity := identity_of(instance.process))
+        self._of_service[identity[:2]][identity] = instance
+        self._number += 1
+        self._open_spans += instance.listed_spans()
+
+    def _remove(self, identity: Identity) -> None:
+        if known := self._of_service[identity[:2]].pop(identity, None):
+            self._number -= 1
+            self._open_spans -= known.listed_spans()
+        if not self._of_service[identity[:2]]:
+            del self._of_service[identity[:2]]
+
+    def _forget_some(self) -> set[Identity]:
+        forgotten: set[Identity] = set()
+        if self._number <= MAX_INSTANCES and self._open_spans <= MAX_OPEN_SPANS:
+            return forgotten
+        for each in sorted(self.all(), key=lambda each: each.last_seen):
+            if self._number <= MAX_INSTANCES * KEPT_SHARE and self._open_spans <= MAX_OPEN_SPANS * KEPT_SHARE:
+                break
+            forgotten.add(identity := identity_of(each.process))
+            self._remove(identity)
+        return forgotten
 
 
 def merge(known: Iterable[KnownInstance], observations: Iterable[Observation]) -> list[KnownInstance]:
@@ -106,11 +185,17 @@ def merge(known: Iterable[KnownInstance], observations: Iterable[Observation]) -
 def _observed(earlier: KnownInstance | None, observation: Observation) -> KnownInstance:
     known = earlier or KnownInstance(observation.process, observation.first_seen, observation.last_seen)
     newer = observation.last_seen >= known.last_seen
+    version_since = known.version_since or known.first_seen
+    if observation.process.version == known.process.version:
+        version_since = min(version_since, observation.first_seen)
+    elif newer:
+        version_since = observation.first_seen
     known = replace(
         known,
         process=observation.process if newer else known.process,
         first_seen=min(known.first_seen, observation.first_seen),
         last_seen=max(known.last_seen, observation.last_seen),
+        version_since=version_since,
     )
     for beat in observation.beats:
         known = _reported(known, beat)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _log: Final = logging.getLogger(__name__)
 
-REST_FACTOR: Final = 4
+PAUSE_FACTOR: Final = 4
 """After a run, the task pauses for at least this many times the run's duration, even if it is triggered."""
 
 STOP_TIMEOUT_SECONDS: Final = 1.0
@@ -58,14 +58,14 @@ class PeriodicTask:
                 if not is_failing:
                     _log.exception("The periodic task %s failed and will be retried: %s", self._name, error)
                 is_failing = True
-            self._rest(time.monotonic() - started, is_failing=is_failing)
+            self._pause(time.monotonic() - started, is_failing=is_failing)
 
-    def _rest(self, run_seconds: float, *, is_failing: bool) -> None:
-        rest_seconds = REST_FACTOR * run_seconds
+    def _pause(self, run_seconds: float, *, is_failing: bool) -> None:
+        pause_seconds = PAUSE_FACTOR * run_seconds
         if is_failing:
-            rest_seconds = max(self._interval_seconds, rest_seconds)
-        self._stopping.wait(rest_seconds)
-        self._triggered.wait(max(0.0, self._interval_seconds - rest_seconds))
+            pause_seconds = max(self._interval_seconds, pause_seconds)
+        self._stopping.wait(pause_seconds)
+        self._triggered.wait(max(0.0, self._interval_seconds - pause_seconds))
 
 
 IDLE_INTERVAL_SECONDS: Final = 0.5

@@ -22,7 +22,7 @@ def summarize_changes(storage: Storage) -> None:
 def summarize_all(storage: Storage, clock: Callable[[], int] = time.time_ns) -> int:
     """Summarizes every saga; returns their number."""
     projection = _projection(storage, clock)
-    for lost in storage.lookup.lost():
+    for lost in storage.lookup.unlocated():
         storage.changes.restore(lost)
     _summarize_changes(storage, projection)
     return sum(projection.renew(ids) for ids in storage.lookup.ids())

@@ -8,7 +8,10 @@ import math
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
+
+TEST_ENVIRONMENT: Final = "sagascope.doctor"
+"""The environment of the test telemetry of `sagascope doctor`, which no list shows unless it is asked for."""
 
 Value = Any
 """An attribute value: None, bool, int, float, str, bytes, a list of values, or a dict of str to value (kvlist)."""
@@ -150,6 +153,11 @@ class Span:
     sent_start: int | None = field(default=None, compare=False, repr=False)
     """The start as it was sent, if `start` replaces an impossible value; else None."""
 
+    @property
+    def has_succeeded(self) -> bool:
+        """Whether it ended without an error."""
+        return self.end > 0 and self.status != "error"
+
 
 @dataclass(frozen=True, slots=True)
 class Log:
@@ -238,6 +246,8 @@ class Instance:
     A clock that is behind, or a pipeline that delays everything, causes a lag; of a clock that is ahead it is negative.
     None: not known.
     """
+    version_since: int = 0
+    """The earliest timestamp of its records with its version."""
 
     @property
     def reported_at(self) -> int:

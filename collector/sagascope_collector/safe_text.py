@@ -1,6 +1,12 @@
-"""Escapes telemetry for terminals and logs: control characters and text direction have no effect."""
+"""Protects terminals and logs from what clients send.
 
+Control characters and text direction have no effect, and a message that any client can cause is logged once in a while.
+"""
+
+import logging
+import math
 import re
+import time
 from typing import Final
 
 MAX_CHARACTERS: Final = 2_000
@@ -36,3 +42,24 @@ def _escape(match: re.Match[str]) -> str:
     if number <= 0xFF:
         return {"\n": " ⏎ ", "\t": " "}.get(match[0], f"\\x{number:02x}")
     return f"\\u{number:04x}" if number <= 0xFFFF else f"\\U{number:08x}"
+
+
+REPEAT_SECONDS: Final = 60.0
+"""The time in which a message that any client can cause is logged once."""
+
+
+class WithoutRepeats(logging.Filter):
+    """Drops a message that was logged less than `REPEAT_SECONDS` ago, up to a severity."""
+
+    def __init__(self, severity: int = logging.WARNING) -> None:
+        super().__init__()
+        self._severity = severity
+        self._logged_at: dict[object, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Returns whether a record is logged."""
+        now = time.monotonic()
+        if record.levelno > self._severity or now - self._logged_at.get(record.msg, -math.inf) >= REPEAT_SECONDS:
+            self._logged_at[record.msg] = now
+            return True
+        return False

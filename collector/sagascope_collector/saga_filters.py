@@ -98,7 +98,14 @@ class SagaFilters(BaseModel):
     step: Word | None = Field(default=None, description="Only with an attempt of this step.")
     since: Time | None = Field(default=None, description="Only started at this time or later, in RFC 3339.")
     until: Time | None = Field(default=None, description="Only started before this time, in RFC 3339.")
-    q: Word | None = Field(default=None, description="Only with this id, prefix of an id, or value of a business key.")
+    stuck_since: Time | None = Field(default=None, description="Only without progress since this time or later.")
+    stuck_until: Time | None = Field(default=None, description="Only without progress since before this time.")
+    q: Word | None = Field(
+        default=None, description="Only what a search finds: an id, a prefix, a key, a trace or span id."
+    )
+    amount: Annotated[str, Field(pattern=r"^\d{1,20}(\.\d{1,9})?$")] | None = Field(
+        default=None, description="Only with at least this amount at risk, in any currency."
+    )
     incident: Word | None = Field(default=None, description="Only of the incident with this key.")
     alone: bool | None = Field(default=None, description="Only sagas that share their incident with no other.")
     path: Annotated[str, Field(max_length=MAX_FILTER_CHARACTERS), AfterValidator(_checked_path)] | None = Field(

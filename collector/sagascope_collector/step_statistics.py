@@ -38,8 +38,11 @@ class StepPeriod(NamedTuple):
     """The start of the part in nanoseconds since 1970."""
     succeeded: int
     failed: int
+    retried: int
     percentiles: tuple[float, float, float] | None
     """As in `StepStatistics`."""
+    durations: Sequence[tuple[float, int]]
+    """The histogram of successful attempts: the least duration of a bucket in seconds, and the number in it."""
 
 
 class StepStatistics(NamedTuple):
@@ -68,6 +71,18 @@ class PathCount(NamedTuple):
     sagas: int
     completed: int
     newest: SagaId
+
+
+class CallCount(NamedTuple):
+    """The number of calls of one service by another, and of those that failed; `p95` is in seconds."""
+
+    caller: str
+    called: str
+    calls: int
+    failed: int
+    p95: float | None
+    sampled: int
+    """One of so many traces is counted; the numbers are multiplied by it."""
 
 
 class StepCounts(NamedTuple):
@@ -110,7 +125,12 @@ def step_statistics(
         percentiles=percentiles(every),
         periods=[
             StepPeriod(
-                each.at * NANOSECONDS_PER_SECOND, int(each.succeeded), int(each.failed), percentiles(of[each.at])
+                at=each.at * NANOSECONDS_PER_SECOND,
+                succeeded=int(each.succeeded),
+                failed=int(each.failed),
+                retried=int(each.retried),
+                percentiles=percentiles(of[each.at]),
+                durations=histogram(of[each.at]),
             )
             for each in periods
         ],
@@ -126,3 +146,11 @@ def percentiles(buckets: Mapping[int, int]) -> tuple[float, float, float] | None
         while len(found) < len(PERCENTILES) and passed >= math.ceil(PERCENTILES[len(found)] * total):
             found.append(2 ** ((bucket + 0.5) / 8) / 1e9)
     return (found[0], found[1], found[2]) if total else None
+
+
+def histogram(buckets: Mapping[int, int]) -> list[tuple[float, int]]:
+    """Returns a histogram in buckets that grow by a quarter of a power of two, with their least duration in seconds."""
+    wider = Counter[int]()
+    for bucket, attempts in buckets.items():
+        wider[bucket // 2] += attempts
+    return [(float(f"{2 ** (bucket / 4) / 1e9:.4g}"), attempts) for bucket, attempts in sorted(wider.items())]

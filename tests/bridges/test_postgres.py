@@ -67,7 +67,9 @@ def end(server: Server, saga: str, name: str, verb: str = "COMMIT") -> None:
 
 def show(collector: RunningCollector, saga: str) -> dict[str, Any]:
     """Returns the saga from the API; an empty dictionary if it is unknown."""
-    answer = httpx.get(f"{collector.api}/api/v1/saga", params={"name": "transfer", "id": saga}, trust_env=False)
+    answer = httpx.get(
+        f"{collector.api}/api/v1/saga", params={"name": "transfer", "id": saga}, trust_env=False, timeout=60
+    )
     return answer.json() if answer.status_code == 200 else {}
 
 

@@ -111,7 +111,10 @@ def dbos_recovered(recorder: Recorder, otlp: str, _: str, folder: Path) -> None:
 def _shop_killed(recorder: Recorder, otlp: str, folder: Path) -> Iterator[Callable[[], Any]]:
     """The shop on DBOS after it was killed in its second step; what is yielded starts it again."""
     python = python_with("dbos==3.4.0", "opentelemetry-exporter-otlp-proto-http==1.45.2")
-    log, command = folder / "log", (python, CLIENTS / "shop_on_dbos.py", folder / "shop.sqlite", otlp)
+    log, command = (
+        folder / "log",
+        (python, CLIENTS / "shop_on_dbos.py", folder, f"sqlite:///{folder}/shop.sqlite", otlp),
+    )
     with running(*command, "order-1", "killed-1", log=log) as process:
         recorder.wait_for('name: "checkout"', "order-1")
         recorder.wait_for('name: "reserve"', "killed-1")

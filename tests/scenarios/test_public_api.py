@@ -24,8 +24,13 @@ from support.telemetry import SECOND
 pytestmark = pytest.mark.xdist_group("scenarios at the front door")
 
 SCENARIOS = [case for path in CASES if not (case := read(path)).direct]
-REQUESTS = 3
+REQUESTS = 2
 """Requests of each kind over which the records of a case are spread."""
+
+PROMPT_SECONDS = 0.3
+"""Time within which a case is sent and answered; else the moment it describes has passed, and it is played again."""
+
+MAX_PLAYS = 20
 
 
 @pytest.fixture(scope="module")
@@ -37,22 +42,34 @@ def collector() -> Iterator[tuple[httpx.Client, str]]:
     protobuf = {"Content-Type": "application/x-protobuf"}
     with (
         running_collector(None, *options) as running,
-        httpx.Client(base_url=running.api, headers=protobuf, trust_env=False) as client,
+        httpx.Client(base_url=running.api, headers=protobuf, trust_env=False, timeout=60) as client,
     ):
         yield client, running.otlp_http
 
 
 @pytest.mark.parametrize("case", SCENARIOS, ids=lambda case: case.name)
 def test_the_api_gives_the_expected_answer(case: Scenario, collector: tuple[httpx.Client, str]) -> None:
-    client, receiver = collector
+    for number in range(1, MAX_PLAYS + 1):
+        began = time.monotonic()
+        wrong = played(case, f"{case.name}-{number}", *collector)
+        if not wrong or time.monotonic() - began < PROMPT_SECONDS:
+            break
+    assert not wrong
+
+
+def played(case: Scenario, environment: str, client: httpx.Client, receiver: str) -> list[str]:
+    """What is not as expected, with the headlines."""
     started = time.time_ns() - round(case.now * SECOND)
-    sent = bundled(requests(case.delivered(case.name), case.name, started, case.now), random.Random(case.name))
+    sent = bundled(requests(case.delivered(environment), environment, started, case.now), random.Random(environment))
     with ThreadPoolExecutor() as pool:
         for answer in pool.map(lambda request: client.post(f"{receiver}{request[0]}", content=request[1]), sent):
             answer.raise_for_status()
+    wrong = list[str]()
     for expected in map(dict, case.expect):
-        answer = full(client, case, expected)
-        assert not differences(expected, seconds_of_the_story(answer, started)), answer["headline"]
+        answer = full(client, case, environment, expected)
+        if found := differences(expected, seconds_of_the_story(answer, started)):
+            wrong += [*found, answer["headline"]]
+    return wrong
 
 
 def bundled(sent: list[Request], shuffled: random.Random) -> Iterator[Request]:
@@ -68,10 +85,10 @@ def bundled(sent: list[Request], shuffled: random.Random) -> Iterator[Request]:
             yield path, whole.SerializeToString()
 
 
-def full(client: httpx.Client, case: Scenario, expected: Any) -> dict[str, Any]:
+def full(client: httpx.Client, case: Scenario, environment: str, expected: Any) -> dict[str, Any]:
     """The saga in full, as the collector answers it once it is stored."""
     asked = {"name": expected.get("name", case.saga.get("name", "unknown")), "id": case.saga["id"]}
-    asked |= {"environment": case.name, **({"run": expected["run"]} if "run" in expected else {})}
+    asked |= {"environment": environment, **({"run": expected["run"]} if "run" in expected else {})}
     answer = client.get("/api/v1/saga", params=asked)
     assert answer.status_code == httpx.codes.OK, answer.text
     Saga.model_validate(answer.json())

@@ -1,11 +1,12 @@
 """A real dashboard process and a headless Chromium that watches what the page does."""
 
+import os
 import shutil
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +15,10 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request, expect, sync_playwright
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+from ensure_debian import BROWSERS
+
 SWITCHES = (
     "--no-sandbox",
     "--disable-gpu",
@@ -36,12 +38,22 @@ PROBES = ("/_stcore/health", "/_stcore/host-config")
 
 
 @contextmanager
-def running_dashboard(url: str, folder: Path, port: int | None = None) -> Iterator[str]:
-    """Serve the dashboard for the collector at `url`; its own address."""
-    address, log = f"127.0.0.1:{port or free_port()}", folder / "dashboard.log"
-    words = [sys.executable, "-m", "sagascope_dashboard", "--address", address, "--url", url]
+def running_dashboard(
+    url: str,
+    folder: Path,
+    *options: str,
+    port: int | None = None,
+    host: str = "127.0.0.1",
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[str]:
+    """Serve the dashboard for the collector at `url` with further options and variables; its address on loopback."""
+    port, log = port or free_port(), folder / "dashboard.log"
+    address = f"127.0.0.1:{port}"
+    words = [sys.executable, "-m", "sagascope_dashboard", "--address", f"{host}:{port}", "--url", url, *options]
     with log.open("w") as output:
-        process = subprocess.Popen(words, stdout=output, stderr=subprocess.STDOUT, cwd=folder)
+        process = subprocess.Popen(
+            words, stdout=output, stderr=subprocess.STDOUT, cwd=folder, env={**os.environ, **(environment or {})}
+        )
     try:
         _wait_until_healthy(f"http://{address}", process, log)
         yield f"http://{address}"
@@ -79,9 +91,9 @@ def _healthy(address: str) -> bool:
 @contextmanager
 def running_browser() -> Iterator[Browser]:
     """Headless Chromium; where there is none the test is skipped, and says so."""
-    path = next(filter(None, map(shutil.which, NAMES)), None)
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
-        pytest.skip(f"no browser here: none of {', '.join(NAMES)} is installed")
+        pytest.skip(f"no browser here: none of {', '.join(BROWSERS)} is installed")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(SWITCHES))
         try:
@@ -96,12 +108,12 @@ class Watched:
 
     address: str
     page: Page
-    wrongs: list[str] = field(default_factory=list)
+    console_errors: list[str] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.page.on("console", self._on_console)
-        self.page.on("pageerror", lambda error: self.wrongs.append(str(error)))
+        self.page.on("pageerror", lambda error: self.console_errors.append(str(error)))
         self.page.on("request", self._asked)
 
     def open(self, path: str) -> Page:
@@ -129,12 +141,61 @@ class Watched:
     def _on_console(self, message: ConsoleMessage) -> None:
         asked = urlsplit(message.location.get("url", "")).path
         if message.type == "error" and not (asked.endswith(PROBES) and asked not in PROBES):
-            self.wrongs.append(f"{message.text} {message.location}")
+            self.console_errors.append(f"{message.text} {message.location}")
 
     def _asked(self, request: Request) -> None:
         host = urlsplit(self.address).netloc
         if not request.url.startswith(("data:", "blob:")) and urlsplit(request.url).netloc != host:
             self.foreign.append(request.url)
+
+
+ROW_PIXELS = 38
+"""Height of a row of a table; as in the dashboard's `components/lists.py`."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of Streamlit: drawn on a canvas, with the visible cells in the accessibility tree."""
+
+    page: Page
+    name: str
+
+    @property
+    def root(self) -> Locator:
+        """The whole table."""
+        return self.page.get_by_role("region", name=self.name, exact=True)
+
+    def rows(self, text: str = "") -> Locator:
+        """The visible rows that contain a text."""
+        return self.root.locator("tbody tr", has_text=text)
+
+    def texts(self, column: str) -> list[str]:
+        """The visible cells of a column."""
+        titles = [each.rstrip(" ↑↓") for each in self.root.locator("thead th").all_inner_texts()]
+        return self.root.locator(f"tbody tr td:nth-child({titles.index(column) + 1})").all_inner_texts()
+
+    def choose(self, text: str) -> None:
+        """Select the first row that contains a text."""
+        expect(self.rows(text).first).to_be_attached()
+        self._wait_until_still()
+        number = int(self.rows(text).first.get_attribute("aria-rowindex") or 0) - 1
+        self.click(15, number * ROW_PIXELS + ROW_PIXELS / 2)
+
+    def _wait_until_still(self) -> None:
+        """Charts above it that are drawn late must not move it away from the pointer."""
+        deadline, before = time.monotonic() + 30, None
+        while (now := self.root.bounding_box()) != before and time.monotonic() < deadline:
+            before = now
+            self.page.wait_for_timeout(500)
+
+    def click(self, x: float, y: float) -> None:
+        """Click at a place in the table, which is not scrolled."""
+        self.root.locator(".dvn-scroller").click(position={"x": x, "y": y})
+
+
+def bars(page: Page, name: str) -> Locator:
+    """The bars of the chart of this name."""
+    return page.get_by_label(name, exact=True).locator(".mark-rect.role-mark path")
 
 
 def at_a_desk(browser: Browser, **how: Any) -> BrowserContext:

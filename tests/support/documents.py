@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from sagascope_collector.__main__ import COMMANDS, build
 from sagascope_collector.cli.bridge import bridge
+from sagascope_collector.cli.database import mapping
 from sagascope_collector.client import schemas
 
 ROOT = Path(__file__).parents[2]
@@ -18,9 +19,12 @@ WRITE = "SAGASCOPE_WRITE_DOCS"
 
 SHAPES: tuple[type[schemas.Wire], ...] = (
     schemas.SearchResult,
+    schemas.Unassigned,
     schemas.Match,
     schemas.Sagas,
     schemas.SagaSummary,
+    schemas.Counts,
+    schemas.CountsPeriod,
     schemas.TextPart,
     schemas.TimePart,
     schemas.ErrorText,
@@ -33,6 +37,7 @@ SHAPES: tuple[type[schemas.Wire], ...] = (
     schemas.Step,
     schemas.Attempt,
     schemas.AttemptError,
+    schemas.SagaReference,
     schemas.LedgerEntry,
     schemas.Anomaly,
     schemas.Clock,
@@ -65,9 +70,15 @@ SHAPES: tuple[type[schemas.Wire], ...] = (
     schemas.SqlColumn,
     schemas.Services,
     schemas.Service,
+    schemas.ServiceVersion,
     schemas.Instance,
     schemas.BridgeState,
+    schemas.Calls,
+    schemas.Call,
     schemas.Status,
+    schemas.Remapping,
+    schemas.Suggestions,
+    schemas.Suggestion,
     schemas.Alive,
     schemas.Problem,
 )
@@ -117,6 +128,8 @@ def _type(schema: dict[str, Any]) -> str:
     if "const" in schema:
         return _codes([schema["const"]])
     match schema.get("type"):
+        case "array" if "prefixItems" in schema:
+            return f"({', '.join(map(_type, schema['prefixItems']))})"
         case "array":
             return f"list of {_type(schema['items'])}"
         case "object":
@@ -180,5 +193,10 @@ def command_help(name: str | None = None) -> str:
 
 def every_command() -> list[str]:
     """The commands that are there, and those of their groups."""
-    grouped = [f"bridge-{each.name}" for each in bridge.registered_commands]
+    groups = {"bridge": bridge, "mapping": mapping}
+    grouped = [
+        f"{name}-{each.name or getattr(each.callback, '__name__', '')}"
+        for name, group in groups.items()
+        for each in group.registered_commands
+    ]
     return [*COMMANDS, *grouped]

@@ -27,7 +27,9 @@ def once(collector: RunningCollector, saga: str, found: Callable[[Any], object],
 
     def matching() -> Any:
         nonlocal shown
-        answer = httpx.get(f"{collector.api}/api/v1/saga", params={"name": name, "id": saga}, trust_env=False)
+        answer = httpx.get(
+            f"{collector.api}/api/v1/saga", params={"name": name, "id": saga}, trust_env=False, timeout=60
+        )
         shown = answer.json() if answer.status_code == 200 else None
         return shown if shown and found(shown) else None
 

@@ -76,7 +76,7 @@ def _addresses(collector: RunningCollector) -> dict[str, str]:
 
 
 def _wait_for_acknowledgements(state: SenderState, collector: RunningCollector) -> None:
-    target, deadline = len(state.acknowledged) + 200, time.monotonic() + 30
+    target, deadline = len(state.acknowledged) + 200, time.monotonic() + 120
     while len(state.acknowledged) < target:
         if time.monotonic() > deadline:
             raise TimeoutError(f"Nothing is acknowledged any more:\n{collector.logged()}")

@@ -29,7 +29,7 @@ class Provider:
     denies: bool = False
     away: bool = False
     """Whether its discovery endpoint fails."""
-    wrongs: list[str] = field(default_factory=list)
+    protocol_errors: list[str] = field(default_factory=list)
     """What a client did that the protocol does not allow."""
     left: int = 0
     """Number of logouts."""
@@ -75,7 +75,7 @@ class Provider:
 
     def _check(self, what: str, right: bool) -> None:
         if not right:
-            self.wrongs.append(what)
+            self.protocol_errors.append(what)
 
 
 @contextmanager

@@ -6,14 +6,14 @@ four of them call.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from support.otlp import NOON, attributes, log, logs, of_saga, resource, span, traces
+from support.otlp import NOON, SECOND, attributes, log, logs, of_saga, resource, span, traces
 
 SPANS_A_SAGA = 10
 STEPS = ("fraud.check", "wallet.debit", "ledger.record", "shipping.book", "customer.notify")
@@ -27,6 +27,10 @@ _HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
 _UUID = np.frombuffer(b"00000000-0000-0000-0000-000000000000", np.uint8)
 
 
+Clock = Callable[[], int]
+"""The current time in nanoseconds since 1970."""
+
+
 class Pair(NamedTuple):
     """A request of spans, and one with a log record for each of them."""
 
@@ -34,20 +38,22 @@ class Pair(NamedTuple):
     logs: bytes
 
 
-def requests(count: int, spans: int = 510, *, seed: int = 1) -> Iterator[bytes]:
-    """Requests of `spans` spans with 8 attributes each."""
+def requests(count: int, spans: int = 510, *, seed: int = 1, clock: Clock = lambda: NOON) -> Iterator[bytes]:
+    """Requests of `spans` spans with 8 attributes each; `clock` says when their sagas start."""
     template = _plain(spans)
-    return (template.fresh(seed, number) for number in range(count))
+    return (template.fresh(seed, number, clock()) for number in range(count))
 
 
-def rich_requests(count: int, spans: int = 510, *, seed: int = 1) -> Iterator[Pair]:
+def rich_requests(count: int, spans: int = 510, *, seed: int = 1, clock: Clock = lambda: NOON) -> Iterator[Pair]:
     """The same with 25 attributes, about 1 KB, a span, a stack trace on one of a hundred, and a log record for each."""
     template, beside = _rich(spans), _logs(spans)
-    return (Pair(template.fresh(seed, number), beside.fresh(seed, number)) for number in range(count))
+    for number in range(count):
+        at = clock()
+        yield Pair(template.fresh(seed, number, at), beside.fresh(seed, number, at))
 
 
 class Template:
-    """The bytes of a request, and where in them its ids stand."""
+    """The bytes of a request, and where in them its ids and times stand."""
 
     def __init__(self, raw: bytes, spans: int) -> None:
         self._raw = np.frombuffer(raw, np.uint8)
@@ -55,9 +61,11 @@ class Template:
         self._traces = _found(rb"T(\d{15})", raw)
         self._ids = _found(rb"S(\d{7})", raw)
         self._sagas = _found(rb"saga-(\d{31})", raw)
+        self._times = np.array([place for place, _ in _times(raw)])
+        self._since_noon = np.array([at - NOON for _, at in _times(raw)], np.uint64)
 
-    def fresh(self, seed: int, number: int) -> bytes:
-        """The request with this number, as no other is; the same for the same seed."""
+    def fresh(self, seed: int, number: int, at: int = NOON) -> bytes:
+        """The request with this number, as no other is; the same for the same seed and time."""
         body, random = self._raw.copy(), np.random.default_rng((seed, number))
         sagas = -(-self._spans // SPANS_A_SAGA)
         _overwrite(body, self._traces, random.integers(1, 256, (sagas, 16), np.uint8))
@@ -65,6 +73,8 @@ class Template:
         uuids = np.full((sagas, len(_UUID)), ord("-"), np.uint8)
         uuids[:, ord("-") != _UUID] = _HEX[random.integers(0, 16, (sagas, 32), np.uint8)]
         _overwrite(body, self._sagas, uuids)
+        times = (self._since_noon + np.uint64(at)).astype("<u8").view(np.uint8).reshape(-1, 8)
+        body[self._times[:, None] + np.arange(8)] = times
         return body.tobytes()
 
 
@@ -75,6 +85,14 @@ Places = tuple[np.ndarray, np.ndarray]
 def _found(pattern: bytes, raw: bytes) -> Places:
     found = list(re.finditer(pattern, raw))
     return np.array([each.start() for each in found]), np.array([int(each[1]) for each in found])
+
+
+def _times(raw: bytes) -> Iterator[tuple[int, int]]:
+    """Yields the place and value of each time: a fixed64 within a second after noon."""
+    for found in re.finditer(rb"(?=[\x09\x39\x41](.{8}))", raw, re.DOTALL):
+        value = int.from_bytes(found[1], "little")
+        if NOON <= value < NOON + SECOND:
+            yield found.start(1), value
 
 
 def _overwrite(body: np.ndarray, places: Places, values: np.ndarray) -> None:

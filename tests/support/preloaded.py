@@ -76,11 +76,11 @@ class Process:
 def start(
     module: str, *arguments: str, output: Path, errors: Path | None = None, environment: Mapping[str, str] | None = None
 ) -> Process:
-    """Runs a module as `python -m` does.
+    """Runs a module as `python -m` does, or code as `python -c` does.
 
     Args:
-        module: its name.
-        arguments: its arguments.
+        module: its name; or ``-c``.
+        arguments: its arguments; after ``-c`` the code comes first.
         output: the file to which its output is appended.
         errors: the file to which its errors are appended; that of the output by default.
         environment: variables beside this process's own.
@@ -129,7 +129,7 @@ def is_possible(environment: Mapping[str, str] | None) -> bool:
 
 
 def _become(words: Sequence[str], streams: Sequence[Path], variables: Mapping[str, str], folder: Path) -> None:
-    """In the new process: runs the module."""
+    """In the new process: runs the module, or the code."""
     for descriptor, path in enumerate(streams, start=1):
         file = os.open(path, os.O_WRONLY | os.O_APPEND)
         os.dup2(file, descriptor)
@@ -144,6 +144,10 @@ def _become(words: Sequence[str], streams: Sequence[Path], variables: Mapping[st
     sys.argv = list(words)
     sys.modules.pop(f"{words[0]}.__main__", None)
     try:
-        runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+        if words[0] == "-c":
+            del sys.argv[1]
+            exec(words[1], {"__name__": "__main__"})
+        else:
+            runpy.run_module(words[0], run_name="__main__", alter_sys=True)
     finally:
         atexit._run_exitfuncs()  # multiprocessing leaves them out

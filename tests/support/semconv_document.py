@@ -13,9 +13,9 @@ HEAD = """\
 
 <!-- Made by tests/support/semconv_document.py from instrumentation/sagascope/semconv.py; a test compares them. -->
 
-Any language's OpenTelemetry SDK can send these; `sample_services/node/saga.js` does so from Node.js, in one file. A
-whole number may come as an int where a double stands here: some SDKs cannot tell them apart. Names are added, never
-renamed or reused. The `schema_url` of this version is `{schema}`.
+Any language's OpenTelemetry SDK can send these. [languages.md](languages.md) says what a service in Go, Java, .NET or
+Node.js must send, with code. A whole number may come as an int where a double stands here: some SDKs cannot tell them
+apart. Names are added, never renamed or reused. The `schema_url` of this version is `{schema}`.
 
 A *saga* is one business transaction, a *step* a named unit of forward work in it, an *attempt* one execution of a
 step, and a *compensation* a step that compensates another, committed, step.

@@ -56,12 +56,13 @@ class Payment:
 
     def step(
         self, name: str, begin: float, end: float, *, attempt: int = 1, error: str | None = None, **more: Any
-    ) -> None:
-        """An attempt that has ended."""
+    ) -> int:
+        """An attempt that has ended; its span's number."""
         service = more.pop("service", None) or name.partition(".")[0]
         attributes = self._attributes(name, attempt, more.pop("attributes", {}))
+        number = next(_numbers)
         span = otlp.span(
-            next(_numbers),
+            number,
             trace=self.trace,
             start=self.at(begin),
             end=self.at(end),
@@ -72,6 +73,24 @@ class Payment:
             **more,
         )
         post(self.collector, otlp.traces(span, of=self.process(service)))
+        return number
+
+    def inside(self, name: str, parent: int, begin: float, end: float, service: str, **more: Any) -> int:
+        """A span below an attempt; its number."""
+        number = next(_numbers)
+        attributes = self.saga | more.pop("attributes", {})
+        span = otlp.span(
+            number,
+            trace=self.trace,
+            start=self.at(begin),
+            end=self.at(end),
+            name=name,
+            parent_span_id=otlp.span_id(parent),
+            attributes=attributes,
+            **more,
+        )
+        post(self.collector, otlp.traces(span, of=self.process(service)))
+        return number
 
     def compensation(self, name: str, of: str, begin: float, end: float, **more: Any) -> None:
         """A compensation that has ended."""
@@ -103,15 +122,18 @@ class Payment:
         )
         post(self.collector, otlp.traces(span, of=self.process("orchestrator")))
 
-    def log(self, service: str, body: Any, at: float) -> None:
+    def log(
+        self, service: str, body: Any, at: float, *, severity: tuple[str, int] = ("INFO", 9), span: int = 0, **more: Any
+    ) -> None:
         """An ordinary log line."""
         record = otlp.log(
             body,
             at=self.at(at),
-            severity_text="INFO",
-            severity_number=9,
-            attributes=self.saga,
+            severity_text=severity[0],
+            severity_number=severity[1],
+            attributes=self.saga | more,
             trace_id=otlp.trace_id(self.trace),
+            span_id=otlp.span_id(span) if span else b"",
         )
         post(self.collector, otlp.logs(record, of=self.process(service)))
 
@@ -190,6 +212,84 @@ def compensated(collector: RunningCollector, identity: str = "8499") -> Payment:
     payment.step("ledger.record", 0.2, 0.3, error="period 2026-10 is closed")
     payment.compensation("wallet.refund", "wallet.debit", 0.4, 0.5)
     payment.close(0.6, "compensated")
+    return payment
+
+
+def large(
+    collector: RunningCollector, steps: int = 200, attempts: int = 10, identity: str = "large", below: int = 0
+) -> Payment:
+    """Many steps with many attempts each, the last of which fails still; a tenth of the plan has not started.
+
+    With `below`, so many queries below the first attempt.
+    """
+    payment = Payment(collector, identity, 0.3 * steps * attempts + 60, name="fulfilment")
+    names = [f"service-{number % 8}.step-{number:03}" for number in range(steps)]
+    started = names[: -steps // 10]
+    root = payment.saga | {"saga.role": "saga", "saga.plan": names}
+    payment._open(payment.root, "orchestrator", payment.name, 0, root, 0)
+    spans: dict[str, list[Any]] = {}
+    for number, name in enumerate(started):
+        for attempt in range(1, attempts + 1):
+            begin = 0.3 * (number * attempts + attempt)
+            is_last = name == started[-1] and attempt == attempts
+            retry = {"saga.step.retry_in": 3600.0 if is_last else 0.2}
+            span = otlp.span(
+                next(_numbers),
+                trace=payment.trace,
+                start=payment.at(begin),
+                end=payment.at(begin + 0.1),
+                name=name,
+                parent_span_id=otlp.span_id(payment.root),
+                attributes=payment._attributes(name, attempt, retry),
+                error=None if attempt == attempts and name != started[-1] else "the database is busy",
+            )
+            spans.setdefault(name.partition(".")[0], []).append(span)
+    first = int.from_bytes(spans["service-0"][0].span_id, "big")
+    spans["service-0"] += [
+        otlp.span(
+            next(_numbers),
+            trace=payment.trace,
+            start=payment.at(0.3),
+            end=payment.at(0.35),
+            name=f"SELECT {number}",
+            parent_span_id=otlp.span_id(first),
+            attributes=payment.saga,
+        )
+        for number in range(below)
+    ]
+    for service, own in spans.items():
+        post(collector, otlp.traces(*own, of=payment.process(service)))
+    return payment
+
+
+def logged(collector: RunningCollector, identity: str = "logged") -> Payment:
+    """Completed, with spans below its steps, and log lines of each level, one of them in such a span."""
+    payment = Payment(collector, identity, 100)
+    payment.begin()
+    payment.step("fraud.check", 0.1, 0.4)
+    debit = payment.step("wallet.debit", 0.5, 1.5)
+    insert = payment.inside(
+        "INSERT wallet_entries", debit, 0.7, 0.9, "wallet", kind=3, attributes={"db.query.text": "INSERT INTO entries"}
+    )
+    payment.log("fraud", "score 12 of 100", 0.2)
+    payment.log("wallet", "the pool is nearly full", 0.8, severity=("WARN", 13), span=insert, **{"pool.size": 50})
+    payment.log("wallet", "the audit trail is not written", 0.9, severity=("ERROR", 17), span=debit)
+    payment.close(2, "completed")
+    return payment
+
+
+def branched(collector: RunningCollector, identity: str = "trip") -> Payment:
+    """Two parallel branches: a step with a loop over rooms, one of which failed, and a step that a child saga does."""
+    payment = Payment(collector, identity, 100, name="booking")
+    names = ["quote", "room.hold", "room.book", "flight.book", "ticket.issue"]
+    after = ["", "quote", "room.hold", "quote", "room.book,flight.book"]
+    root = payment.saga | {"saga.role": "saga", "saga.plan": names, "saga.plan.after": after}
+    payment._open(payment.root, "orchestrator", payment.name, 0, root, 0)
+    payment.step("quote", 0.1, 0.9)
+    payment.step("room.hold", 1, 1.5)
+    for number, error in enumerate((None, None, "no rooms left"), start=101):
+        payment.step("room.book", 2, 3, error=error, attributes={"saga.step.key": f"room {number}"})
+    payment.step("flight.book", 1, 2.5, attributes={"temporal.child.workflow_id": "flight-77"})
     return payment
 
 

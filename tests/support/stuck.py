@@ -29,6 +29,8 @@ def attempt(number: int, service: str, start: float, end: float | None, state: s
             "ended_at": None if end is None else at(end),
             "state": state,
             "error": {"type": "ConnectError", "message": error, "stacktrace": None} if error else None,
+            "idempotency_key": None,
+            "child": None,
         }
     )
 

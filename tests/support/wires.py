@@ -27,7 +27,7 @@ def tried(
     state: str = "ok",
     *,
     number: int = 1,
-    undoes: str | None = None,
+    compensates: str | None = None,
     error: str | None = None,
     stacktrace: str | None = None,
     service: str | None = None,
@@ -45,24 +45,26 @@ def tried(
         "ended_at": None if end is None else at(end),
         "state": state,
         "error": failure,
+        "idempotency_key": None,
+        "child": None,
     }
-    return step, undoes, schemas.Attempt.model_validate(attempt)
+    return step, compensates, schemas.Attempt.model_validate(attempt)
 
 
 def steps(*tries: tuple[str, str | None, schemas.Attempt]) -> list[schemas.Step]:
     """The steps that attempts belong to, in their order."""
     states = {"ok": "done", "error": "failed"}
-    names = dict.fromkeys((name, undoes) for name, undoes, _ in tries)
+    names = dict.fromkeys((name, compensates) for name, compensates, _ in tries)
     gathered = []
-    for name, undoes in names:
+    for name, compensates in names:
         attempts = [attempt for step, _, attempt in tries if step == name]
         said = {
             "name": name,
             "key": "",
-            "type": "compensation" if undoes else "action",
+            "type": "compensation" if compensates else "action",
             "service": attempts[0].service,
             "state": states.get(attempts[-1].state, attempts[-1].state),
-            "compensates": undoes,
+            "compensates": compensates,
             "attempts": attempts,
         }
         gathered.append(schemas.Step.model_validate(said))
@@ -106,15 +108,22 @@ def log(seconds: float, body: Any, **changes: Any) -> schemas.Log:
     return schemas.Log.model_validate(said | changes)
 
 
+def plan_steps(*named: tuple[str, str | None], **after: list[str]) -> list[dict[str, Any]]:
+    """The steps of a plan with their compensations, one after the other but for those that are given."""
+    names = [name for name, _ in named]
+    befores = [[], *([name] for name in names)]
+    return [
+        {"name": name, "compensation": undo, "timeout": 30.0, "optional": False, "after": after.get(name, before)}
+        for (name, undo), before in zip(named, befores, strict=False)
+    ]
+
+
 def saga(*tries: tuple[str, str | None, schemas.Attempt], **changes: Any) -> schemas.Saga:
     """A running payment that needs no attention, but for what is changed."""
     said: dict[str, Any] = {
         **summary().model_dump(),
         "verdict": None,
-        "plan": {
-            "source": "declared",
-            "steps": [{"name": n, "compensation": c, "timeout": 30.0, "optional": False} for n, c in PLAN],
-        },
+        "plan": {"source": "declared", "steps": plan_steps(*PLAN)},
         "steps": steps(*tries),
         "ledger": [],
         "runs": [""],
@@ -155,6 +164,8 @@ def summary(**changes: Any) -> schemas.SagaSummary:
         "customer_line": "The payment is not finished.",
         "customer_line_parts": [{"text": "The payment is not finished."}],
     }
+    if "headline" in changes:
+        changes = {"headline_parts": [{"text": changes["headline"]}]} | changes
     return schemas.SagaSummary.model_validate(said | changes)
 
 

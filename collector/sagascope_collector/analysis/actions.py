@@ -20,9 +20,9 @@ from sagascope_collector.analysis.wording import (
     joined,
     listing,
     phrase,
+    process_label,
     sentences,
     shortened,
-    who,
 )
 
 
@@ -31,7 +31,7 @@ def instance_lost(case: Case, finding: Finding) -> list[Action]:
     subject = finding.subject
     if subject is not None and subject.attempt.state is AttemptState.IN_FLIGHT:
         return _check_then_repeat(case, finding, subject)
-    lost = who(finding.process) if finding.process else "the process that runs it"
+    lost = process_label(finding.process) if finding.process else "the process that runs it"
     text = "Verify that {} has stopped and that no other instance has taken over {}, and find out why it stopped."
     found = [Action.verify(text, lost, case.saga.label)]
     if subject is not None and is_retrier_lost(case, finding):
@@ -70,7 +70,7 @@ def hung(case: Case, finding: Finding) -> list[Action]:
     if queue := messages.queue_of(subject.attempt):
         text = "Check that a worker receives from {}, and start one if none does; {} then continues by itself."
         return [Action.start(text, queue, case.saga.label)]
-    process = who(subject.attempt.process)
+    process = process_label(subject.attempt.process)
     cause = Action.inspect("Check what {} waits for in {}: the attempt may still finish.", process, _step(finding))
     return [cause, *_check_then_repeat(case, finding, subject)]
 
@@ -85,7 +85,7 @@ def next_step_missing(case: Case, finding: Finding) -> list[Action]:
         and subject.attempt.state is AttemptState.ERROR
         and is_for_good(subject.attempt, case.saga.status)
     ):
-        process = who(finding.process or subject.attempt.views[0].process)
+        process = process_label(finding.process or subject.attempt.views[0].process)
         text = "Check in {} why it neither compensated nor closed {} after the last attempt of {} failed."
         return [Action.inspect(text, process, case.saga.label, subject.step.name)]
     if subject is not None and subject.attempt.state is not AttemptState.OK:
@@ -95,7 +95,7 @@ def next_step_missing(case: Case, finding: Finding) -> list[Action]:
 
 def never_closed(case: Case, finding: Finding) -> list[Action]:
     """Every step has ended, and the saga was not closed."""
-    driver = who(finding.process) if finding.process else "the service that runs it"
+    driver = process_label(finding.process) if finding.process else "the service that runs it"
     why = Action.inspect("Check in {} why it did not close {}.", driver, case.saga.label)
     return [why, *_of_items(case), *_close(case, "have it close the saga")]
 
@@ -104,7 +104,7 @@ def _close(case: Case, how: str) -> list[Action]:
     """Closes a saga of which every step has ended, as far as telemetry shows."""
     outcome = "compensated" if case.is_compensating else "completed"
     is_right = "no step is in effect" if case.is_compensating else "each step took effect"
-    checks = [*_of_failed_compensations(case), *_of_unfinished_steps(case)]
+    checks = [*_of_failed_compensations(case), *_of_unfinished_steps(case), *_of_unknown_steps(case)]
     condition = f"Only if {is_right}," if checks or _of_items(case) else "Then"
     return [*checks, Action.close("{} {} as {}; no step needs to run again.", condition, how, outcome)]
 
@@ -112,13 +112,13 @@ def _close(case: Case, how: str) -> list[Action]:
 def uncompensated(case: Case, finding: Finding) -> list[Action]:
     """A committed step has no compensation that succeeded."""
     step, compensation = _step(finding), _compensation(case, finding)
-    place, key = _service(finding), _key_of(case, compensation)
+    service, key = _service(finding), _key_of(case, compensation)
     line = case.line(finding.step)
     if line is not None and line.state is LedgerState.COMPENSATION_UNKNOWN:
-        check = Action.verify("Verify in {} whether {} took effect for {}.", place, compensation, case.saga.label)
+        check = Action.verify("Verify in {} whether {} took effect for {}.", service, compensation, case.saga.label)
         return [check, _compensate("Only if it did not take effect, run it", key)]
     text = "Verify in {} whether {} is in effect for {}, and that {} has not been executed."
-    check = Action.verify(text, place, step, case.saga.label, compensation)
+    check = Action.verify(text, service, step, case.saga.label, compensation)
     return [check, _compensate(f"Only if {step} is in effect and was not compensated, run {compensation}", key)]
 
 
@@ -142,13 +142,13 @@ def _compensate(text: str, key: str | None) -> Action:
 def applied_twice(case: Case, finding: Finding) -> list[Action]:
     """Something was executed twice, or after its compensation."""
     second, first = about(finding), finding.other
-    place, step = _service(finding), second.step.name
+    service, step = _service(finding), second.step.name
     if first is not None and first.step.type != second.step.type:
         text = "Verify in {} whether {} is in effect for {}: it was executed after {}."
-        check = Action.verify(text, place, step, case.saga.label, first.step.name)
+        check = Action.verify(text, service, step, case.saga.label, first.step.name)
         return [check, Action.reverse("Only if it is in effect and should not be, run {} for it.", first.step.name)]
     check = Action.verify(
-        "Verify in {} whether both executions of {} took effect for {}.", place, step, case.saga.label
+        "Verify in {} whether both executions of {} took effect for {}.", service, step, case.saga.label
     )
     if finding.phase is Phase.COMPENSATION:
         return [check, Action.reverse("Only if both took effect, correct the surplus one by hand.")]
@@ -218,21 +218,22 @@ def _check_then_repeat(case: Case, finding: Finding, subject: StepAttempt) -> li
     if key is not None:
         text = "If the key is absent{}, run {} again with the same key {}; if it is present, continue after {}."
         return [check, Action.repeat(text, unless, step.name, key, step.name, key=key)]
-    again = "and can no longer " if attempt.state is AttemptState.IN_FLIGHT else ""
+    is_over = attempt.state is not AttemptState.IN_FLIGHT and attempt.is_executor_known and attempt.views[-1].end
+    again = "" if is_over else "and can no longer "  # a caller may give up while the executor goes on
     text = "Only if it did not {}take effect{}, run {} again; if it did, continue after it."
     return [check, Action.repeat(text, again, unless, step.name)]
 
 
 def _check(case: Case, finding: Finding, subject: StepAttempt) -> Action:
-    place, saga, key, name = _service(finding), case.saga.label, subject.attempt.idempotency_key, subject.step.name
+    service, saga, key, name = _service(finding), case.saga.label, subject.attempt.idempotency_key, subject.step.name
     if key is not None:
         return Action.verify(
-            "Look up idempotency key {} in {}: it shows whether {} took effect for {}.", key, place, name, saga
+            "Look up idempotency key {} in {}: it shows whether {} took effect for {}.", key, service, name, saga
         )
     text = (
         "Verify in {} whether {} took effect for {}: without an idempotency key, running it again may execute it twice."
     )
-    return Action.verify(text, place, name, saga)
+    return Action.verify(text, service, name, saga)
 
 
 def _of_items(case: Case) -> list[Action]:
@@ -276,6 +277,15 @@ def _of_unfinished_steps(case: Case) -> list[Action]:
     ]
 
 
+def _of_unknown_steps(case: Case) -> list[Action]:
+    """Verifies, while the saga is compensated, the steps whose outcome was not received."""
+    unknown = [line for line in case.saga.ledger if case.is_compensating and line.state is LedgerState.UNKNOWN]
+    text = "Verify in {} whether {} is in effect for {}: its outcome was not received."
+    return [
+        Action.verify(text, case.service_of(line.step) or "its service", line.step, case.saga.label) for line in unknown
+    ]
+
+
 def _continue_after(case: Case, finding: Finding) -> list[Action]:
     """Continues after the last step that succeeded. The next step, or another item, may have run without being seen."""
     return [*_of_items(case), *_continue(case, finding)]
@@ -293,18 +303,18 @@ def _continue(case: Case, finding: Finding) -> list[Action]:
             Action.verify("Verify in its services {}: telemetry of them may be missing.", what),
             Action.repeat("Then continue {}, with the first step that did not take effect.", after or case.saga.label),
         ]
-    place = case.service_of(step) or f"the service that runs {step}"
+    service = case.service_of(step) or f"the service that runs {step}"
     key = next((each.attempt.idempotency_key for each in reversed(case.step_attempts) if each.step.name == step), None)
     with_key = phrase(", with idempotency key {}", key) if key else ""
     going = f"continue {after} with {step}" if after else f"continue with {step}"
     compensated = next((line.step for line in case.saga.ledger if line.compensation == step), None)
     if compensated is not None:
         text = "Verify in {} whether {} is in effect for {}, and that {} has not been executed."
-        check = Action.verify(text, place, compensated, case.saga.label, step)
+        check = Action.verify(text, service, compensated, case.saga.label, step)
         return [check, Action.repeat("Only if {} is in effect, {}{}.", compensated, going, with_key, key=key)]
     text = "Verify in {} whether {} took effect for {}: no record of it was received, but telemetry may be missing."
     return [
-        Action.verify(text, place, step, case.saga.label),
+        Action.verify(text, service, step, case.saga.label),
         Action.repeat(
             "Only if it did not and can no longer take effect, and {} is not being compensated, {}{}; "
             "if it did, continue after it.",
@@ -321,14 +331,14 @@ def _find_what_followed(case: Case, finding: Finding, subject: StepAttempt) -> A
     views = subject.attempt.views
     process = finding.process or (views[0].process if views else subject.attempt.process)
     text = "Verify in {} that neither a retry of {} nor a compensation for {} started, and find out why not."
-    return Action.verify(text, who(process), subject.step.name, case.saga.label)
+    return Action.verify(text, process_label(process), subject.step.name, case.saga.label)
 
 
 def _find_cause(case: Case, finding: Finding) -> Action:
     step = _step(finding)
     if finding.process is not None:
         text = "Verify in {} that it no longer works on {}, and find out why {} did not start."
-        return Action.verify(text, who(finding.process), case.saga.label, step)
+        return Action.verify(text, process_label(finding.process), case.saga.label, step)
     if finding.service:
         return Action.inspect(
             "Check in {} whether it was requested to run {}, and in its caller why not.", finding.service, step
@@ -393,7 +403,7 @@ def _of_coordinator(case: Case) -> Iterator[Action]:
     if root is None:
         coordinator, seen = "the coordinator", Text("Nothing was received from it")
     else:
-        coordinator = who(root.process)
+        coordinator = process_label(root.process)
         seen = phrase("Its last record here is from {}", _clock(case, _last_record(case)))
     name = case.saga.label
     yield Action.verify("Look up in the log of {} what it decided about {}. {}.", coordinator, name, seen)

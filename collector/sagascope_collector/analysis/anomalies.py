@@ -24,7 +24,7 @@ from sagascope_collector.analysis.model import (
     Step,
 )
 from sagascope_collector.analysis.values import ROUNDING_TOLERANCE_NS, ImpossibleTime
-from sagascope_collector.analysis.wording import clock, dated, listing, who
+from sagascope_collector.analysis.wording import clock, dated, listing, process_label
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.records import Span
 
@@ -71,8 +71,10 @@ def _repeated(saga: AnomalyContext, types: Sequence[str]) -> Iterator[Found]:
     for step in saga.steps:
         done = [each for each in step.attempts if each.state is AttemptState.OK]
         if step.type in types and len(done) > 1:
-            ends = [f"at {saga.at(each.ended_at or each.started_at)} in {who(each.process)}" for each in done[:5]]
-            yield Found(f"{_named(step)} succeeded {len(done)} times: {listing(ends)}", step.name)
+            ends = [
+                f"at {saga.at(each.ended_at or each.started_at)} in {process_label(each.process)}" for each in done[:5]
+            ]
+            yield Found(f"{_step_label(step)} succeeded {len(done)} times: {listing(ends)}", step.name)
 
 
 def compensation_order(saga: AnomalyContext) -> Iterator[Found]:
@@ -113,7 +115,7 @@ def forward_after_compensation(saga: AnomalyContext) -> Iterator[Found]:
         late = [each for each in step.attempts if step.type == semconv.TYPE_ACTION and began_after(each, first)]
         if late:
             when = f"at {saga.at(late[0].started_at)}, after compensation had started at {saga.at(first.started_at)}"
-            yield Found(f"{_named(step)} started {when}", step.name)
+            yield Found(f"{_step_label(step)} started {when}", step.name)
 
 
 def out_of_order(saga: AnomalyContext) -> Iterator[Found]:
@@ -148,7 +150,7 @@ def unexpected_step(saga: AnomalyContext) -> Iterator[Found]:
         is_known = step.name in known or (step.type == semconv.TYPE_COMPENSATION and not saga.plan.compensations_known)
         if step.attempts and not is_known and step.name not in seen:
             seen.add(step.name)
-            when = f"started at {saga.at(step.attempts[0].started_at)} in {who(step.attempts[0].process)}"
+            when = f"started at {saga.at(step.attempts[0].started_at)} in {process_label(step.attempts[0].process)}"
             yield Found(f"{step.name} {when} and is not in the plan", step.name)
 
 
@@ -178,7 +180,7 @@ def progress_after_end(saga: AnomalyContext) -> Iterator[Found]:
         if late:
             verb = "started" if late[0].called_at > end + END_TOLERANCE_NS else "succeeded"
             at = late[0].started_at if verb == "started" else late[0].ended_at or 0
-            text = f"{_named(step)} {verb} at {saga.at(at)}, after the saga had ended at {saga.at(end)}"
+            text = f"{_step_label(step)} {verb} at {saga.at(at)}, after the saga had ended at {saga.at(end)}"
             yield Found(text, step.name)
 
 
@@ -206,7 +208,7 @@ def version_straddle(saga: AnomalyContext) -> Iterator[Found]:
             yield Found(f"{service} worked on it in versions {versions_seen}", None)
 
 
-def _named(step: Step) -> str:
+def _step_label(step: Step) -> str:
     return f"{step.name} ({step.key})" if step.key else step.name
 
 
@@ -226,7 +228,7 @@ def clock_skew(saga: AnomalyContext) -> Iterator[Found]:
         if edge.parent.start <= edge.child.start and edge.child.end <= edge.parent.end:
             continue
         by = _contradiction(edge)
-        pair = (who(edge.parent.process), who(edge.child.process))
+        pair = (process_label(edge.parent.process), process_label(edge.child.process))
         if by > REPORTED_SKEW_NS and by > worst.get(pair, (0, edge))[0]:
             worst[pair] = (by, edge)
     for (above, below), (by, edge) in sorted(worst.items(), key=lambda item: item[0]):
@@ -240,7 +242,7 @@ def clock_skew(saga: AnomalyContext) -> Iterator[Found]:
 def _impossible(saga: AnomalyContext) -> Iterator[Found]:
     """Spans with impossible times: an end before the start, or a time that no clock can have had."""
     for each in saga.impossible:
-        span, where = each.span, f"{each.span.name} in {who(each.span.process)}"
+        span, where = each.span, f"{each.span.name} in {process_label(each.span.process)}"
         if not each.ends_before_start:
             text = (
                 f"{where} was sent with the time {dated(span.start)} UTC, which cannot be: its time of receipt is used"
@@ -279,13 +281,13 @@ def missing_span(saga: AnomalyContext) -> Iterator[Found]:
     """A final span that was not received; once the saga has ended, a parent span that was not received."""
     for span in saga.spans:
         if span.span_id in saga.lost_spans:
-            begun = f"{span.name} in {who(span.process)}, started at {saga.at(span.start)}"
+            begun = f"{span.name} in {process_label(span.process)}, started at {saga.at(span.start)}"
             yield Found(f"{begun}, has ended; its final span was not received", span.mark.step or None)
     if saga.closing is None:
         return
     found = orphans(saga.spans)
     for span in found[:MAX_MISSING_PARENTS]:
-        text = f"The parent of {span.name} in {who(span.process)}, at {saga.at(span.start)}, was not received"
+        text = f"The parent of {span.name} in {process_label(span.process)}, at {saga.at(span.start)}, was not received"
         yield Found(text, span.mark.step or None)
     if len(found) > MAX_MISSING_PARENTS:
         yield Found(f"{len(found) - MAX_MISSING_PARENTS} more parent spans were not received", None)

@@ -17,7 +17,7 @@ from sagascope_collector.analysis.context import IN_TRANSIT_SECONDS
 from sagascope_collector.analysis.failures import Causes
 from sagascope_collector.analysis.identity import Share, linked, shares
 from sagascope_collector.analysis.ledger import StepEffect, amounts_at_risk, step_effects
-from sagascope_collector.analysis.model import UNKNOWN_NAME, Plan, Saga, Status, Step
+from sagascope_collector.analysis.model import UNKNOWN_NAME, AttemptState, Phase, Plan, Saga, Status, Step, StepState
 from sagascope_collector.analysis.spans import (
     ProcessKey,
     SpanTree,
@@ -124,7 +124,7 @@ def fold(
     )
     compensations = [step.compensation for step in declared.steps if step.compensation]
     reporting_spans = [*spans, *joined.again, *normalized.further_attempts, *(each.span for each in only_logged)]
-    found = steps.tried(attempts.collect(reporting_spans, tree, compensations), about, declared)
+    found = steps.from_attempts(attempts.collect(reporting_spans, tree, compensations), about, declared)
     lacks = lacks_records(spans, found, about, declared)
     may_lack = lacks or may_lack_telemetry(spans, frame, found, about, instances, now, declared)
     saga = _Assembly(key, spans, logs, frame, declared, about, found, edges, impossible, lacks, may_lack).saga()
@@ -182,13 +182,13 @@ class _Assembly:
         effects = step_effects(found, declared)
         lines = ledger.entries(effects, declared, status, is_complete=not self._may_lack)
         amount, currency = self._value(frame.roots or [span for span in self._spans if not span.mark.step])
-        tried = steps.settled(found, lines, declared, is_complete=not self._may_lack)
+        settled = steps.settled(found, lines, declared, self._unstarted(status))
         ended = frame.closing is not None
         return Saga(
             key=self._key,
             status=status,
             plan=declared,
-            steps=tried,
+            steps=settled,
             root=root,
             started_at=self._started_at(),
             updated_at=self._updated_at(),
@@ -197,7 +197,7 @@ class _Assembly:
             amount=amount,
             currency=currency,
             keys=self._keys(),
-            ledger=(*lines, *ledger.untouched(found, declared, lines, self._not_started(status))),
+            ledger=(*lines, *ledger.entries_without_attempts(found, declared, lines, self._not_done(status))),
             amount_at_risk=amounts_at_risk(effects, lines, status, amount, currency),
             anomalies=anomalies.find(self._anomaly_context(effects, status)),
             spans=tuple(self._spans),
@@ -217,15 +217,29 @@ class _Assembly:
             offsets=dict(self._about.offsets),
         )
 
-    def _not_started(self, status: Status) -> set[str]:
-        """The planned steps that are known not to have started.
+    def _unstarted(self, status: Status) -> set[str]:
+        """The planned steps whose state is `NOT_STARTED`.
 
-        A step that may start next is excluded: it may have started, with its first record in transit or lost.
+        A step that could start before the saga ended or failed is excluded: it may have, with its records lost.
         """
         if self._may_lack:
             return set()
         unstarted = {step.name for step in self._plan.steps} - {step.name for step in self._found}
-        return unstarted - plans.ready_steps(self._plan, self._found) if status is Status.RUNNING else unstarted
+        return unstarted if status is Status.RUNNING else unstarted - plans.ready_steps(self._plan, self._found)
+
+    def _not_done(self, status: Status) -> set[str]:
+        """The planned steps that certainly took no effect: they wait for one that fails or was not finished.
+
+        A step that may start next is excluded: it may have started, with its records in transit or lost. So are those
+        after it, unless the orchestrator is known to be busy.
+        """
+        if status is Status.RUNNING and not self._is_busy():
+            return set()
+        return self._unstarted(status) - plans.ready_steps(self._plan, self._found)
+
+    def _is_busy(self) -> bool:
+        states = (StepState.IN_FLIGHT, StepState.FAILED)
+        return any(step.state in states and step.phase is Phase.FORWARD for step in self._found)
 
     def _continued_as(self, root: Span | None) -> SagaKey | None:
         """The run as which this run continued; its id may be unknown until the other run is seen."""
@@ -268,9 +282,9 @@ class _Assembly:
         for root in roots:
             amount = values.amount(root.attributes.get(semconv.AMOUNT))
             if amount is not None:
-                return amount, values.text(root.attributes.get(semconv.CURRENCY))
+                return amount, values.currency(root.attributes.get(semconv.CURRENCY))
         return None, next(
-            (currency for root in roots if (currency := values.text(root.attributes.get(semconv.CURRENCY)))), None
+            (currency for root in roots if (currency := values.currency(root.attributes.get(semconv.CURRENCY)))), None
         )
 
     def _keys(self) -> dict[str, str]:
@@ -282,7 +296,7 @@ class _Assembly:
             if not others.issuperset(record.attributes):
                 keys |= values.business_keys(record.attributes)
                 others.update(name for name in record.attributes if not name.startswith(semconv.KEY_PREFIX))
-        return dict(sorted(keys.items()))
+        return values.listed_keys(keys)
 
 
 def _distinct(logs: Sequence[Log]) -> list[Log]:
@@ -291,7 +305,7 @@ def _distinct(logs: Sequence[Log]) -> list[Log]:
     if all(_log_order(one) != _log_order(other) for one, other in pairwise(ordered)):
         return ordered
     ordered.sort(key=lambda log: (*_log_order(log), str(log.body), repr(sorted(log.attributes.items(), key=repr))))
-    return [log for place, log in enumerate(ordered) if place == 0 or log != ordered[place - 1]]
+    return [log for index, log in enumerate(ordered) if index == 0 or log != ordered[index - 1]]
 
 
 def _span_order(span: Span) -> tuple[int, str, str]:
@@ -357,7 +371,8 @@ def may_lack_telemetry(
     False only if the process of the root span calls the steps itself, so that it reports each of them, and sends
     heartbeats, which report what it could not send; while the saga is open, the process must still report.
     In addition, none of these may be missing: dropped or unsampled records, the end of a span that it no longer lists
-    as open, the success of a step that an observed one depends on, or a step that a completed saga may have executed.
+    as open, the success of a step that an observed one depends on, a step that a completed saga may have executed, the
+    failure for which another saga ended, or the step that a compensation reverses.
     Nor may a record of the process have been received late, although its heartbeats were not: others may follow.
     """
     if not frame.roots:
@@ -378,7 +393,10 @@ def may_lack_telemetry(
     opened = [span.span_id for span in own if not span.end]
     if any(each in about.lost_spans or is_unlisted(each, about.announced.get(each, beat.at), beat) for each in opened):
         return True
-    if frame.closing is not None and status_of(frame, steps) is Status.COMPLETED and _lacks_planned(plan, steps):
+    if frame.closing is not None and _lacks_reason(status_of(frame, steps), plan, steps):
+        return True
+    names = {step.name for step in steps}
+    if any(step.compensates and step.compensates not in names for step in steps):
         return True
     return bool(plans.passed_failures(plan, steps))
 
@@ -393,9 +411,14 @@ def lacks_records(spans: Sequence[Span], steps: Sequence[Step], about: AttemptCo
     return is_any_skipped or bool(about.lost_spans or orphans(spans))
 
 
-def _lacks_planned(plan: Plan, steps: Sequence[Step]) -> bool:
-    started = {step.name for step in steps}
-    return any(step.name not in started for step in plan.steps)
+def _lacks_reason(status: Status, plan: Plan, steps: Sequence[Step]) -> bool:
+    """Whether a completed saga lacks a planned step, or any other end the failed attempt that led to it."""
+    if status is Status.COMPLETED:
+        started = {step.name for step in steps}
+        return any(step.name not in started for step in plan.steps)
+    failures = (AttemptState.ERROR, AttemptState.UNKNOWN)
+    forward = [step for step in steps if step.phase is Phase.FORWARD]
+    return not any(each.state in failures for step in forward for each in step.attempts)
 
 
 def reports_in_time(instance: Instance, beat: Heartbeat, now: int) -> bool:

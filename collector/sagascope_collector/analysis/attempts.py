@@ -2,7 +2,8 @@
 
 Spans with the same step, type, key and number in different services are views of one attempt. So are spans of one
 service if one is below the other (a service that calls itself). Two spans of one service, neither below the other, are
-two executions. The executor's view takes precedence over the caller's.
+two executions. The executor's view takes precedence over the caller's. The row of a state table is no execution of its
+own where services report the step as well.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -50,20 +51,41 @@ def collect(spans: Iterable[Span], tree: SpanTree, undoing: Iterable[str]) -> di
 
     ``undoing`` holds the steps that the plan declares as compensations.
     """
-    attempts, participants = [], []
+    attempts, rows, participants = list[Span](), list[Span](), list[Span]()
     for span in spans:
         role = span.mark.role
         if role == semconv.ROLE_STEP:
-            attempts.append(span)
+            (rows if semconv.TABLE_KEY in span.attributes else attempts).append(span)
         elif span.kind in RECEIVING_KINDS and role != semconv.ROLE_SAGA:
             participants.append(span)
-    collected = {
-        step: [views for number, group in numbered.items() for views in _executions(step, number, group, tree)]
-        for step, numbered in _groups(attempts, tree, frozenset(undoing)).items()
-    }
+    collected = _collected(attempts, tree, frozenset(undoing))
+    if rows:
+        _add_rows(collected, _collected(rows, tree, frozenset(undoing)))
     if participants:
         _add_receivers(collected, participants, tree)
     return collected
+
+
+def _collected(spans: list[Span], tree: SpanTree, undoing: frozenset[str]) -> dict[StepKey, list[Views]]:
+    return {
+        step: [views for number, group in numbered.items() for views in _executions(step, number, group, tree)]
+        for step, numbered in _groups(spans, tree, undoing).items()
+    }
+
+
+def _add_rows(collected: dict[StepKey, list[Views]], rows: Mapping[StepKey, list[Views]]) -> None:
+    """Adds the attempts that rows of state tables report.
+
+    Of a step that services report as well, a row adds only a success that they did not report. It is one of the latest
+    attempt, since a row does not tell which.
+    """
+    for step, attempts_of_rows in rows.items():
+        reported = collected.setdefault(step, attempts_of_rows)
+        if reported is attempts_of_rows or any(views.spans[-1].has_succeeded for views in reported):
+            continue
+        successes = (views.spans[-1] for views in attempts_of_rows if views.spans[-1].has_succeeded)
+        if success := next(successes, None):
+            max(reported, key=lambda views: views.number).spans.append(success)
 
 
 def _groups(spans: list[Span], tree: SpanTree, undoing: frozenset[str]) -> dict[StepKey, Numbered]:
@@ -133,7 +155,7 @@ def _executions(step: StepKey, number: int, group: list[Span], tree: SpanTree) -
         return [Views(number, _caller_first(group, step, tree))]
     executions = _Executions(number, tree)
     for span in sorted(group, key=lambda span: _view_order(span, step, tree)):
-        executions.place(span)
+        executions.add(span)
     return executions.views
 
 
@@ -165,19 +187,19 @@ class _Executions:
         self._full: dict[str, int] = {}
         """The number of leading executions that have a view of the service, by service."""
 
-    def place(self, span: Span) -> None:
+    def add(self, span: Span) -> None:
         """Adds a view to the execution that it belongs to, or to a new one."""
-        place = self._place(span)
-        if place is None:
-            place = len(self.views)
+        index = self._index_of(span)
+        if index is None:
+            index = len(self.views)
             self.views.append(Views(self._number, []))
             self._services.append({})
         key = span.trace_id, span.span_id
-        self.views[place].spans.append(span)
-        self._services[place].setdefault(span.process.service, []).append(key)
-        self._of[key] = place
+        self.views[index].spans.append(span)
+        self._services[index].setdefault(span.process.service, []).append(key)
+        self._of[key] = index
 
-    def _place(self, span: Span) -> int | None:
+    def _index_of(self, span: Span) -> int | None:
         """The first execution whose caller is an ancestor and that has no view of this service; None: a new execution.
 
         If no caller is known, the first execution without a view of this service.
@@ -185,7 +207,7 @@ class _Executions:
         service = span.process.service
         above = {(span.trace_id, span.parent_id), *((each.trace_id, each.span_id) for each in self._tree.above(span))}
         if calling := {self._of[key] for key in above if key in self._of}:
-            fitting = (place for place in calling if above.issuperset(self._services[place].get(service, ())))
+            fitting = (index for index in calling if above.issuperset(self._services[index].get(service, ())))
             return min(fitting, default=None)
         full = self._full.get(service, 0)
         while full < len(self.views) and service in self._services[full]:
@@ -323,7 +345,7 @@ def _is_executors(views: Views, tree: SpanTree) -> bool:
 def _state_by_callers(callers: list[Span]) -> AttemptState:
     """The state that the callers' spans report, if the executor's final span was lost."""
     for span in reversed(callers):
-        if span.end and span.status != "error":
+        if span.has_succeeded:
             return AttemptState.OK
         error = failures.failure(span)
         if span.end and not (failures.leaves_outcome_unknown(span, error) or failures.was_interrupted(error)):
@@ -376,7 +398,7 @@ class Details(NamedTuple):
 
 DETAIL_READERS: Final[Mapping[str, tuple[str, Callable[[Value], Any]]]] = {
     semconv.AMOUNT: ("amount", values.amount),
-    semconv.CURRENCY: ("currency", values.text),
+    semconv.CURRENCY: ("currency", values.currency),
     semconv.STEP_IDEMPOTENCY_KEY: ("idempotency_key", values.text),
     semconv.STEP_TIMEOUT: ("timeout", values.seconds),
     semconv.STEP_RETRY_IN: ("retry_in", values.wait),

@@ -198,13 +198,13 @@ class SlowdownDetector:
         """
         times = _times(samples[-RECENT_SAMPLES:])
         ratios = [time / self._baselines[step] for step, time in times.items() if step in self._baselines]
-        self._get_used_to(times, at)
+        self._update_baselines(times, at)
         is_general = len(ratios) >= MIN_COMPARED_STEPS and 2 * sum(each >= SLOWDOWN_RATIO for each in ratios) > len(
             ratios
         )
         return min(MAX_SLOWDOWN, median(ratios)) if is_general else 1.0
 
-    def _get_used_to(self, times: Mapping[str, float], at: float) -> None:
+    def _update_baselines(self, times: Mapping[str, float], at: float) -> None:
         share = 0.5 ** (max(0.0, at - (self._at if self._at is not None else at)) / HALF_LIFE_SECONDS)
         for step, time in times.items():
             self._baselines[step] = self._baselines.get(step, time) ** share * time ** (1 - share)
@@ -231,11 +231,11 @@ class Inference(NamedTuple):
 
 def infer(environment: str, steps: Sequence[Step], baseline: Mapping[tuple[str, str], Baseline]) -> Inference:
     """Infers the type of a saga from its steps. Infers nothing without attempts or baselines."""
-    tried = [step for step in steps if step.attempts]
-    known = {name: each for (place, name), each in baseline.items() if place == environment and each.services}
-    if not tried or not known:
+    attempted = [step for step in steps if step.attempts]
+    known = {name: each for (other, name), each in baseline.items() if other == environment and each.services}
+    if not attempted or not known:
         return Inference()
-    candidates = sorted(name for name, each in known.items() if all(_has(each, step) for step in tried))
+    candidates = sorted(name for name, each in known.items() if all(_has(each, step) for step in attempted))
     if len(candidates) == 1:
         return Inference(name=candidates[0])
     return Inference(longest_pause=max(known[name].longest_pause for name in candidates or known))

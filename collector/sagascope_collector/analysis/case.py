@@ -126,7 +126,10 @@ class Case:
     @property
     def next_compensation(self) -> tuple[str, str | None] | None:
         """The next (step, compensation) that is due; None if there is none."""
-        return plans.next_compensation(self.effects, self.saga.status)
+        in_flight = [each for each in self.step_attempts if each.attempt.state is AttemptState.IN_FLIGHT]
+        passed = {each.step.name for each in in_flight if self._is_superseded(each)}
+        passed -= {each.step.name for each in in_flight if not self._is_superseded(each)}
+        return plans.next_compensation(self.effects, self.saga.status, passed)
 
     @cached_property
     def is_compensating(self) -> bool:
@@ -257,14 +260,14 @@ class Case:
 
         A step outside the plan counts as the step before it.
         """
-        places = {step.name: place for place, step in enumerate(self.saga.plan.steps)}
+        positions = {step.name: position for position, step in enumerate(self.saga.plan.steps)}
         furthest, reached = done[-1], -1
         if self.is_compensating:
             return furthest
         for each in done:
-            place = places.get(each.step.name, reached)
-            if place >= reached:
-                furthest, reached = each, place
+            position = positions.get(each.step.name, reached)
+            if position >= reached:
+                furthest, reached = each, position
         return furthest
 
     @cached_property
@@ -327,10 +330,10 @@ class Case:
 
     def service_of(self, step: str) -> str | None:
         """The service that runs a step: as seen in this saga, else in other sagas, else the service that called it."""
-        tried = self.step(step)
-        if tried is not None and tried.service and any(each.is_executor_known for each in tried.attempts):
-            return tried.service
-        return self.context.services.get((*self.type, step)) or (tried.service if tried else None)
+        attempted = self.step(step)
+        if attempted is not None and attempted.service and any(each.is_executor_known for each in attempted.attempts):
+            return attempted.service
+        return self.context.services.get((*self.type, step)) or (attempted.service if attempted else None)
 
     def later_success(self, step: str | None, moment: int) -> StepSuccess | None:
         """Another saga in which the step succeeded after this time; None if there is none."""
@@ -343,5 +346,5 @@ class Case:
 
     def step(self, name: str) -> Step | None:
         """The step of this name with the latest attempt."""
-        tried = [each.step for each in self.step_attempts if each.step.name == name]
-        return tried[-1] if tried else None
+        attempted = [each.step for each in self.step_attempts if each.step.name == name]
+        return attempted[-1] if attempted else None

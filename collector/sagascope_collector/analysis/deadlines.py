@@ -77,8 +77,8 @@ def of_retry(case: Case, failed: StepAttempt) -> Deadline:
 def _unseen_compensation(case: Case) -> str | None:
     """The next compensation, if it will be seen at its end only: its step was reported by such an executor alone."""
     step, compensation = case.next_compensation or ("", None)
-    tried = case.step(step)
-    views = tried.attempts[-1].views if tried is not None else ()
+    attempted = case.step(step)
+    views = attempted.attempts[-1].views if attempted is not None else ()
     is_unseen = len(views) == 1 and views[0].kind != "client" and not case.liveness.sends_heartbeats(views[0].process)
     return compensation if is_unseen else None
 
@@ -224,8 +224,8 @@ def retried_rows(case: Case) -> Iterator[StepAttempt]:
     """The latest failed attempt of each step with at least `FAILURES_IN_A_ROW` failures that is still retried."""
     for each in reversed(case.step_attempts):
         step, attempt = each
-        ended = [one for one in step.attempts if one.state is not AttemptState.IN_FLIGHT]
-        if not ended or attempt is not ended[-1] or ledger.is_for_good(attempt, case.saga.status):
+        ended = (one for one in reversed(step.attempts) if one.state is not AttemptState.IN_FLIGHT)
+        if attempt is not next(ended, None) or ledger.is_for_good(attempt, case.saga.status):
             continue
         if len(failed_in_a_row(each)) >= FAILURES_IN_A_ROW and not _is_given_up(case, each):
             yield each

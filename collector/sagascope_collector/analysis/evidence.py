@@ -13,7 +13,7 @@ from sagascope_collector.analysis.deadlines import failed_in_a_row
 from sagascope_collector.analysis.diagnosis import Evidence
 from sagascope_collector.analysis.model import Attempt, AttemptState, Confidence
 from sagascope_collector.analysis.spans import is_sampled
-from sagascope_collector.analysis.wording import Text, phrase, shortened, who
+from sagascope_collector.analysis.wording import Text, phrase, process_label, shortened
 from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.records import Instance, Process, Span
 
@@ -25,8 +25,8 @@ def evidence(case: Case, finding: Finding) -> tuple[Evidence, ...]:
 
 
 def _all(case: Case, finding: Finding) -> Iterator[Evidence]:
-    for each in _tries(case, finding):
-        yield from _of_try(each)
+    for each in _attempts(case, finding):
+        yield from _of_step_attempt(each)
     yield from _of_two_phase_commit(case, finding)
     yield from _of_block(case, finding)
     for process in dict.fromkeys(_processes(case, finding)):
@@ -43,18 +43,18 @@ def _of_two_phase_commit(case: Case, finding: Finding) -> Iterator[Evidence]:
     if finding.reason is AttentionCode.MIXED_OUTCOME:
         for mixed in case.saga.mixed_outcomes:
             for participant in (*mixed.committed, *mixed.rolled_back):
-                yield from _of_try(StepAttempt(*participant))
+                yield from _of_step_attempt(StepAttempt(*participant))
 
 
 def _of_block(case: Case, finding: Finding) -> Iterator[Evidence]:
     if finding.reason is AttentionCode.BLOCKED:
         for report in case.saga.blocked:
-            text = phrase("{} reports: {}", who(report.process), shortened(report.text))
+            text = phrase("{} reports: {}", process_label(report.process), shortened(report.text))
             service = report.process.service or None
             yield Evidence(text, report.since, service, report.trace_id or None, report.span_id or None)
 
 
-def _tries(case: Case, finding: Finding) -> Iterator[StepAttempt]:
+def _attempts(case: Case, finding: Finding) -> Iterator[StepAttempt]:
     """The attempts that the finding is about, with the first and the latest earlier failure."""
     for each in (finding.other, finding.subject):
         if each is not None:
@@ -76,10 +76,10 @@ def _failed_last(case: Case) -> StepAttempt | None:
 def _of_saga(case: Case) -> Iterator[Evidence]:
     if case.saga.closing is not None:
         closing = case.saga.closing
-        text = phrase("{} closed the saga as {}", who(closing.process), case.saga.status.value)
+        text = phrase("{} closed the saga as {}", process_label(closing.process), case.saga.status.value)
         yield _of_span(case, text, closing, closing.end)
     elif case.root is not None:
-        text = phrase("{} started the saga; its root span is open", who(case.root.process))
+        text = phrase("{} started the saga; its root span is open", process_label(case.root.process))
         yield _of_span(case, text, case.root, case.root.start)
 
 
@@ -87,16 +87,16 @@ def _of_span(case: Case, text: Text, span: Span, at: int) -> Evidence:
     return Evidence(text, case.at(span.process, at), span.process.service or None, span.trace_id, span.span_id)
 
 
-def _of_try(each: StepAttempt) -> Iterator[Evidence]:
+def _of_step_attempt(each: StepAttempt) -> Iterator[Evidence]:
     step, attempt = each
     caller, name = attempt.views[0], f"{step.name} (attempt {attempt.number})"
     if caller.process != attempt.process:
-        text = phrase("{} called {}", who(caller.process), name)
+        text = phrase("{} called {}", process_label(caller.process), name)
         yield Evidence(text, attempt.called_at, caller.process.service or None, caller.trace_id, caller.span_id)
     verb, queue = "requested" if attempt.is_only_requested else "started", messages.queue_of(attempt)
     where = f" on {queue}" if queue else ""
     yield _of_attempt(
-        attempt, phrase("{} {} {}{}", who(attempt.process), verb, name, where), attempt.executor_started_at
+        attempt, phrase("{} {} {}{}", process_label(attempt.process), verb, name, where), attempt.executor_started_at
     )
     if attempt.ended_at is not None:
         yield _of_attempt(attempt, phrase("{} {}", name, _end(attempt)), attempt.ended_at + attempt.offset)
@@ -130,13 +130,15 @@ def _of_process(case: Case, process: Process) -> Iterator[Evidence]:
     beat, service = instance.heartbeat, process.service or None
     at = case.liveness.at(process, beat.at)
     if beat.final:
-        yield Evidence(phrase("{} reported its shutdown", who(process)), at, service)
+        yield Evidence(phrase("{} reported its shutdown", process_label(process)), at, service)
         return
-    text = phrase("Last heartbeat of {}; it announced the next within {} s", who(process), f"{beat.interval:g}")
+    text = phrase(
+        "Last heartbeat of {}; it announced the next within {} s", process_label(process), f"{beat.interval:g}"
+    )
     yield Evidence(text, at, service)
     replacement = case.liveness.replacement(process) if case.liveness.is_lost(process) else None
     if replacement is not None:
-        text = phrase("{}, another instance of {}, was first seen", who(replacement.process), process.service)
+        text = phrase("{}, another instance of {}, was first seen", process_label(replacement.process), process.service)
         yield Evidence(text, case.liveness.at(replacement.process, replacement.first_seen), service)
 
 
@@ -168,7 +170,7 @@ def _lost(case: Case) -> Iterator[Evidence]:
 def _without_parent(case: Case) -> Iterator[Evidence]:
     for span in orphans(case.saga.spans):
         text = "The parent span of {} in {} was not received: part of this saga may be missing"
-        text = phrase(text, span.name, who(span.process))
+        text = phrase(text, span.name, process_label(span.process))
         yield _of_span(case, text, span, span.start)
 
 
@@ -178,7 +180,7 @@ def _quiet(case: Case, finding: Finding) -> Iterator[Evidence]:
     for service, instance in _latest(case).items():
         if service != subject.service and case.liveness.is_lost(instance.process):
             reported_at = case.liveness.last_seen_at(instance)
-            text = phrase("{} was last seen; it has not reported since", who(instance.process))
+            text = phrase("{} was last seen; it has not reported since", process_label(instance.process))
             yield Evidence(text, reported_at, service)
 
 
@@ -187,14 +189,14 @@ def _dropped(case: Case) -> Iterator[Evidence]:
         beat, process = instance.heartbeat, instance.process
         if beat is not None and beat.dropped > 0:
             number = f"{beat.dropped:,} record{'s' if beat.dropped > 1 else ''}"
-            text = phrase("{} reports that it could not send {} so far", who(process), number)
+            text = phrase("{} reports that it could not send {} so far", process_label(process), number)
             yield Evidence(text, case.liveness.at(process, beat.at), process.service or None)
 
 
 def _sampled(case: Case) -> Iterator[Evidence]:
     for span in case.saga.spans:
         if is_sampled(span.trace_state):
-            text = phrase("{} sends a sample of its traces: some may be missing", who(span.process))
+            text = phrase("{} sends a sample of its traces: some may be missing", process_label(span.process))
             yield _of_span(case, text, span, span.start)
             return
 

@@ -137,8 +137,8 @@ class Causes:
     def _inside(self, executor: Span) -> Iterator[tuple[int, Span]]:
         """The spans below an attempt that belong to no other attempt, with their depth."""
         waiting = [(1, each) for each in self._below(executor)]
-        for place, (depth, span) in enumerate(waiting):
-            if place >= MAX_SPANS_BELOW:
+        for index, (depth, span) in enumerate(waiting):
+            if index >= MAX_SPANS_BELOW:
                 return
             yield depth, span
             waiting += [(depth + 1, each) for each in self._below(span)]

@@ -21,9 +21,9 @@ from sagascope_collector.analysis.wording import (
     dated,
     listing,
     phrase,
+    process_label,
     sentences,
     shortened,
-    who,
 )
 from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.records import Process
@@ -58,7 +58,7 @@ def calm(case: Case, step: str | None) -> Text:
     if has_ended(saga.status) and saga.ended_at is not None:
         return _ended(saga, saga.ended_at)
     subject = case.in_flight[0] if case.in_flight else case.failing
-    return sentences(_going(case, step), engine_report(case, subject))
+    return sentences(_in_progress(case, step), engine_report(case, subject))
 
 
 def _ended(saga: Saga, ended_at: int) -> Text:
@@ -69,11 +69,11 @@ def _ended(saga: Saga, ended_at: int) -> Text:
     if saga.superseded_by is not None:
         run = f"run {saga.superseded_by.run}" if saga.superseded_by.run else "a newer run"
         return sentences(phrase("Ended: {} of this id replaced it at {}", run, at))
-    why = _why_not(saga) if saga.status is not Status.COMPLETED else ""
+    why = _reason_of_failure(saga) if saga.status is not Status.COMPLETED else ""
     return sentences(phrase("{} at {}{}", ENDED_WORDS[saga.status], at, f": {why}" if why else ""))
 
 
-def _why_not(saga: Saga) -> str:
+def _reason_of_failure(saga: Saga) -> str:
     """Returns why a saga did not complete: the error of what ended it, else that of the step that failed last.
 
     The step's own error replaces an engine's error that only reports a failed step ("Activity task failed").
@@ -94,7 +94,7 @@ def _why_not(saga: Saga) -> str:
     return f"{name} failed{because(attempt)}"
 
 
-def _going(case: Case, step: str | None) -> Text:
+def _in_progress(case: Case, step: str | None) -> Text:
     going = "Compensating" if case.is_compensating else "Running"
     if case.in_flight:
         return phrase("{}: {}", going, _started(case, case.in_flight[0], case.in_flight[0].step.name))
@@ -135,16 +135,18 @@ def instance_lost(case: Case, finding: Finding) -> Text:
         text = "Stuck in {}: after {} failed attempt{}, the latest at {}{}, {}, which retries it, {}"
         latest = row[-1].attempt
         count = (len(row), "s" if len(row) > 1 else "")
-        return phrase(text, finding.subject.step.name, *count, _end(case, latest), because(latest), who(process), lost)
+        return phrase(
+            text, finding.subject.step.name, *count, _end(case, latest), because(latest), process_label(process), lost
+        )
     if finding.subject is None or finding.subject.attempt.state is not AttemptState.IN_FLIGHT:
         return phrase(
-            "{}: {}, which runs the {}, {}", _stopped(case, finding), who(process), case.saga.type_label, lost
+            "{}: {}, which runs the {}, {}", _stopped(case, finding), process_label(process), case.saga.type_label, lost
         )
     step, attempt = finding.subject
     if attempt.process == process:
         return phrase("Stuck in {}: {} and {}", step.name, _started(case, finding.subject, "it"), lost)
     text = "Stuck in {}: {} called it at {} and {}"
-    return phrase(text, step.name, who(process), _at(case, attempt.called_at), lost)
+    return phrase(text, step.name, process_label(process), _at(case, attempt.called_at), lost)
 
 
 def _lost(case: Case, process: Process) -> Text:
@@ -166,7 +168,7 @@ def retrying(case: Case, finding: Finding) -> Text:
         len(row),
         _at(case, finding.since),
         _end(case, latest),
-        who(latest.process),
+        process_label(latest.process),
         because(latest),
     )
     in_flight_attempt = subject.step.attempts[-1]
@@ -185,19 +187,19 @@ def retrying(case: Case, finding: Finding) -> Text:
 def hung(case: Case, finding: Finding) -> Text:
     """The fact of `hung`."""
     subject = about(finding)
-    attempt, place = subject.attempt, phrase("Stuck in {}", subject.step.name)
+    attempt, where = subject.attempt, phrase("Stuck in {}", subject.step.name)
     due = phrase(" by {}", _at(case, finding.due)) if finding.due is not None else Text()
     started = _started(case, subject, "it")
     if attempt.child is not None:
         child = f"{attempt.child.name or 'the saga'} {attempt.child.id}"
         ending = "needs attention itself" if finding.due is None else "has not ended"
-        return phrase("{}: it waits for {}, which {}{}", place, child, ending, due)
+        return phrase("{}: it waits for {}, which {}{}", where, child, ending, due)
     if attempt.is_only_requested:
-        return phrase("{}: {}, and no executor started it{}, as far as telemetry shows", place, started, due)
+        return phrase("{}: {}, and no executor started it{}, as far as telemetry shows", where, started, due)
     if case.liveness.sends_heartbeats(attempt.process):
-        return phrase("{}: {} and still reports, but did not finish it{}", place, started, due)
+        return phrase("{}: {} and still reports, but did not finish it{}", where, started, due)
     text = "{}: {} and did not finish it{}; it sends no heartbeats, so it may have stopped"
-    return phrase(text, place, started, due)
+    return phrase(text, where, started, due)
 
 
 def next_step_missing(case: Case, finding: Finding) -> Text:
@@ -250,7 +252,7 @@ def in_doubt(case: Case, finding: Finding) -> Text:
 
 def _participant(prepared: StepAttempt) -> str:
     """Returns a participant's service, with its step where that has another name."""
-    service, step = who(prepared.attempt.process), prepared.step.name
+    service, step = process_label(prepared.attempt.process), prepared.step.name
     return service if service == step else f"{service} ({step})"
 
 
@@ -268,15 +270,15 @@ def mixed_outcome(case: Case, finding: Finding) -> Text:
 def blocked(case: Case, finding: Finding) -> Text:
     """The fact of `blocked`."""
     report = case.saga.blocked[0]
-    place = f" in {finding.step}" if finding.step else ""
-    return phrase("Blocked{} since {}: {}", place, _at(case, report.since), shortened(report.text))
+    where = f" in {finding.step}" if finding.step else ""
+    return phrase("Blocked{} since {}: {}", where, _at(case, report.since), shortened(report.text))
 
 
 def uncompensated(case: Case, finding: Finding) -> Text:
     """The fact of `uncompensated`."""
-    left = _left(case, finding)
+    left = _uncompensated_part(case, finding)
     if case.saga.ended_at is not None:
-        ended, why = ENDED_WORDS[case.saga.status], _why_not(case.saga)
+        ended, why = ENDED_WORDS[case.saga.status], _reason_of_failure(case.saga)
         return phrase("{} at {}{}, but {}", ended, _at(case, case.saga.ended_at), f": {why}" if why else "", left)
     failed = case.failing
     if failed is None:
@@ -285,16 +287,16 @@ def uncompensated(case: Case, finding: Finding) -> Text:
     return phrase("{} failed for the last time at {}{}, and {}", name, ended, because(failed.attempt), left)
 
 
-def _left(case: Case, finding: Finding) -> Text:
+def _uncompensated_part(case: Case, finding: Finding) -> Text:
     line = case.line(finding.step)
     if line is not None and line.state is LedgerState.COMPENSATION_UNKNOWN:
         name = with_amount(line, case.saga.currency)
-        tried = case.step(line.compensation) if line.compensation else None
-        if tried is not None and tried.state is StepState.FAILED and case.saga.ended_at is None:
+        attempted = case.step(line.compensation) if line.compensation else None
+        if attempted is not None and attempted.state is StepState.FAILED and case.saga.ended_at is None:
             return phrase("it is unknown whether {} was compensated: an earlier attempt may have succeeded", name)
-        if tried is not None and tried.state is StepState.FAILED:
+        if attempted is not None and attempted.state is StepState.FAILED:
             text = "it is unknown whether {} was compensated: {} failed{}, but another attempt may have succeeded"
-            return phrase(text, name, tried.name, because(tried.attempts[-1]))
+            return phrase(text, name, attempted.name, because(attempted.attempts[-1]))
         text = "it is unknown whether {} was compensated: the outcome of {} is unknown"
         return phrase(text, name, line.compensation or "its compensation")
     name = with_amount(line, case.saga.currency) if line is not None else finding.step or "a step"
@@ -309,7 +311,7 @@ def compensation_failed(case: Case, finding: Finding) -> Text:
     step, attempt = about(finding)
     row = len(failed_in_a_row(about(finding)))
     often = f", after {row} attempts," if row > 1 else ""
-    where = f" in {who(attempt.process)}"
+    where = f" in {process_label(attempt.process)}"
     text = "The compensation {} failed for the last time{} at {}{}{}"
     return phrase(text, step.name, often, _end(case, attempt), where, because(attempt))
 
@@ -317,7 +319,7 @@ def compensation_failed(case: Case, finding: Finding) -> Text:
 def applied_twice(case: Case, finding: Finding) -> Text:
     """The fact of `applied_twice`."""
     second, first = about(finding), finding.other
-    again = phrase("at {} by {}", _end(case, second.attempt), who(second.attempt.process))
+    again = phrase("at {} by {}", _end(case, second.attempt), process_label(second.attempt.process))
     if first is None:
         return phrase("{} was executed twice, the second time {}", second.step.name, again)
     before = _end(case, first.attempt)
@@ -326,7 +328,7 @@ def applied_twice(case: Case, finding: Finding) -> Text:
         return phrase(text, second.step.name, again, first.step.name, before)
     why = messages.duplicate_cause(case, first.attempt, second.attempt)
     text = "{} was executed twice: at {} by {} and {}"
-    fact = phrase(text, second.step.name, before, who(first.attempt.process), again)
+    fact = phrase(text, second.step.name, before, process_label(first.attempt.process), again)
     return sentences(fact, capitalized(why))
 
 
@@ -337,7 +339,9 @@ def _started(case: Case, in_flight_attempt: StepAttempt, what: str) -> Text:
     verb, queue = "requested" if attempt.is_only_requested else "started", messages.queue_of(attempt)
     where = f" on {queue}" if queue else ""
     text = "{} {} {}{} at {}{}"
-    return phrase(text, who(attempt.process), verb, what, where, _at(case, attempt.executor_started_at), number)
+    return phrase(
+        text, process_label(attempt.process), verb, what, where, _at(case, attempt.executor_started_at), number
+    )
 
 
 def about(finding: Finding) -> StepAttempt:
@@ -371,11 +375,11 @@ def engine_report(case: Case, subject: StepAttempt | None) -> Text:
     attempts = subject.step.attempts if subject is not None else ()
     views = (span for attempt in attempts for span in attempt.views)
     whole = (span for span in case.saga.spans if span.mark.role == semconv.ROLE_SAGA)
-    held = _held(case, [*(span.span_id for span in whole), *(span.span_id for span in views)])
+    held = _current_reports(case, [*(span.span_id for span in whole), *(span.span_id for span in views)])
     return Text(f"Its engine reports: {'; '.join(shortened(each) for each in held)}") if held else Text()
 
 
-def _held(case: Case, spans: Iterable[str]) -> list[str]:
+def _current_reports(case: Case, spans: Iterable[str]) -> list[str]:
     """The latest report on each of these spans that was not withdrawn."""
     latest = dict.fromkeys(spans, "")
     for log in case.saga.logs:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from sagascope import semconv
 from sagascope_collector.analysis.ledger import has_ended
 from sagascope_collector.analysis.model import UNKNOWN_NAME, AttemptState, LedgerState, Saga, Status
+from sagascope_collector.analysis.spans import time_of
 from sagascope_collector.records import Attributes, Facts, Log, Mark, SagaKey, Span
 
 MAX_ANCESTORS = 256
@@ -61,18 +62,18 @@ def _marked(span: Span, saga_id: str) -> list[Span]:
 def _linked(attributes: Attributes, own: Mark) -> Mark:
     attempt = attributes.get(semconv.STEP_ATTEMPT)
     return Mark(
-        id=_word(attributes, semconv.SAGA_ID),
-        name=_word(attributes, semconv.SAGA_NAME),
-        run=_word(attributes, semconv.SAGA_RUN_ID),
-        role=_word(attributes, semconv.SAGA_ROLE) or semconv.ROLE_STEP,
-        step=_word(attributes, semconv.STEP_NAME) or own.step,
-        type=_word(attributes, semconv.STEP_TYPE) or own.type,
-        key=_word(attributes, semconv.STEP_KEY),
+        id=_identifier(attributes, semconv.SAGA_ID),
+        name=_identifier(attributes, semconv.SAGA_NAME),
+        run=_identifier(attributes, semconv.SAGA_RUN_ID),
+        role=_identifier(attributes, semconv.SAGA_ROLE) or semconv.ROLE_STEP,
+        step=_identifier(attributes, semconv.STEP_NAME) or own.step,
+        type=_identifier(attributes, semconv.STEP_TYPE) or own.type,
+        key=_identifier(attributes, semconv.STEP_KEY),
         attempt=attempt if isinstance(attempt, int) and attempt > 0 else own.attempt,
     )
 
 
-def _word(attributes: Attributes, name: str) -> str:
+def _identifier(attributes: Attributes, name: str) -> str:
     value = attributes.get(name)
     return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
 
@@ -84,10 +85,12 @@ def _runs(names: Sequence[str], records: Sequence[Span | Log], own_runs: Iterabl
         return values
     runs = list(values)
     for name in set(names):
-        places = [place for place, each in enumerate(names) if each == name]
-        completed = _completed([values[place] for place in places], [records[place] for place in places], set(own_runs))
-        for place, run in zip(places, completed, strict=True):
-            runs[place] = run
+        indexes = [index for index, each in enumerate(names) if each == name]
+        completed = _completed(
+            [values[index] for index in indexes], [records[index] for index in indexes], set(own_runs)
+        )
+        for index, run in zip(indexes, completed, strict=True):
+            runs[index] = run
     return runs
 
 
@@ -112,9 +115,9 @@ class _Completion:
             if word or record.trace_id in alone:
                 self._learn(word, record)
             if isinstance(record, Span):
-                self._place(record)
+                self._add_span(record)
 
-    def _place(self, span: Span) -> None:
+    def _add_span(self, span: Span) -> None:
         key = (span.trace_id, span.span_id)
         self._parents[key] = max(self._parents.get(key, ""), span.parent_id)
 
@@ -123,7 +126,7 @@ class _Completion:
             self._by_trace.setdefault(record.trace_id, set()).add(word)
             key = (record.trace_id, record.span_id)
             self._by_span[key] = max(self._by_span.get(key, ""), word)
-        self._first[word] = min(self._first.get(word, _at(record)), _at(record))
+        self._first[word] = min(self._first.get(word, time_of(record)), time_of(record))
 
     def answers(self) -> list[str]:
         return [word or self._of(record) for word, record in zip(self._values, self._records, strict=True)]
@@ -133,7 +136,9 @@ class _Completion:
         if above is not None:
             return above
         in_trace = self._by_trace.get(record.trace_id, set()) if record.trace_id else set()
-        return next(iter(in_trace)) if len(in_trace) == 1 else self._latest(in_trace or set(self._first), _at(record))
+        if len(in_trace) == 1:
+            return next(iter(in_trace))
+        return self._latest(in_trace or set(self._first), time_of(record))
 
     def _above(self, record: Span | Log) -> str | None:
         key = (record.trace_id, record.span_id)
@@ -149,10 +154,6 @@ class _Completion:
         """The value of the saga that had started last at that time, else of the first to start."""
         begun = sorted((first, word) for word in words if (first := self._first[word]) <= at)
         return begun[-1][1] if begun else min((self._first[word], word) for word in words)[1]
-
-
-def _at(record: Span | Log) -> int:
-    return record.start if isinstance(record, Span) else record.at
 
 
 COMMITTED_STATES = (LedgerState.COMMITTED, LedgerState.COMPENSATING, LedgerState.COMPENSATION_FAILED)

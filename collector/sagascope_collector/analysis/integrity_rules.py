@@ -63,11 +63,11 @@ def _compensated_twice(step: Step, step_effects: Sequence[StepEffect]) -> _Pair 
     compensated = effective_attempts(step.attempts)
     effects = [effect for effect in step_effects if effect.name == step.compensates]
     executed = [each for effect in effects for each in effect.executed]
-    tried = [each for effect in effects for each in effect.attempts if each.state is not AttemptState.ERROR]
-    for place, each in enumerate(compensated[1:]):
-        earlier = compensated[place]
+    possible = [each for effect in effects for each in effect.attempts if each.state is not AttemptState.ERROR]
+    for index, each in enumerate(compensated[1:]):
+        earlier = compensated[index]
         if not any(took_effect_after(one, earlier) and took_effect_after(each, one) for one in executed):
-            return _Pair(earlier, each, len(tried) < 2 or not _may_any_be_between(tried, earlier, each))
+            return _Pair(earlier, each, len(possible) < 2 or not _may_any_be_between(possible, earlier, each))
     return None
 
 

@@ -132,8 +132,8 @@ def plan(samples: Sequence[SagaSample]) -> Plan | None:
     shares = Counter(each.name for steps in completed for each in steps)
     if not shares:
         return None
-    places = _places(completed)
-    names = sorted(shares, key=lambda name: (places[name] / shares[name], name))
+    positions = _total_positions(completed)
+    names = sorted(shares, key=lambda name: (positions[name] / shares[name], name))
     waits_for = _waits_for(completed)
     before = {name: [other for other in names if (other, name) in waits_for] for name in names}
     compensations = _compensations(samples)
@@ -154,23 +154,23 @@ def following(steps: Sequence[StepSample]) -> Iterator[tuple[StepSample, StepSam
     """Pairs each step, in order of start, with the next one that started after its end, if any."""
     begun = [each.called_at for each in steps]
     for each in steps:
-        place = bisect_left(begun, each.finished_at)
-        while place < len(steps) and steps[place] is each:
-            place += 1
-        yield each, steps[place] if place < len(steps) else None
+        index = bisect_left(begun, each.finished_at)
+        while index < len(steps) and steps[index] is each:
+            index += 1
+        yield each, steps[index] if index < len(steps) else None
 
 
 def _forward(sample: SagaSample) -> list[StepSample]:
     return [each for each in sample.steps if each.type in FORWARD_TYPES]
 
 
-def _places(completed: Iterable[Sequence[StepSample]]) -> Counter[str]:
+def _total_positions(completed: Iterable[Sequence[StepSample]]) -> Counter[str]:
     """The sum of the positions of each step among the others."""
-    places: Counter[str] = Counter()
+    positions: Counter[str] = Counter()
     for steps in completed:
-        for place, each in enumerate(steps):
-            places[each.name] += place
-    return places
+        for index, each in enumerate(steps):
+            positions[each.name] += index
+    return positions
 
 
 def _waits_for(completed: Sequence[Sequence[StepSample]]) -> set[StepPair]:

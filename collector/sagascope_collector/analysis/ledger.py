@@ -119,12 +119,12 @@ def entries(effects: Iterable[StepEffect], plan: Plan, status: Status, *, is_com
     return [_entry(effect, status, not_compensable, is_complete=is_complete) for effect in effects]
 
 
-def untouched(
-    steps: Iterable[Step], plan: Plan, lines: Iterable[LedgerEntry], not_started: Collection[str]
+def entries_without_attempts(
+    steps: Iterable[Step], plan: Plan, lines: Iterable[LedgerEntry], not_done: Collection[str]
 ) -> list[LedgerEntry]:
     """Returns the ledger lines of steps without a received attempt: steps that a compensation names, and planned steps.
 
-    ``not_started`` holds the planned steps that are known not to have started.
+    ``not_done`` holds the planned steps that certainly took no effect.
     """
     seen = {line.step for line in lines}
     states, names = dict[str, LedgerState](), dict[str, str | None]()
@@ -134,7 +134,7 @@ def untouched(
             names[step.compensates] = step.name
             states[step.compensates] = LedgerState.COMPENSATED if is_compensated else LedgerState.UNKNOWN
     names |= {step.name: step.compensation or names.get(step.name) for step in plan.steps if step.name not in seen}
-    states |= dict.fromkeys(not_started, LedgerState.NOT_DONE)
+    states |= dict.fromkeys(not_done, LedgerState.NOT_DONE)
     return [LedgerEntry(name, names[name], states.get(name, LedgerState.NOT_SEEN), None, None) for name in names]
 
 
@@ -300,10 +300,10 @@ def _unresolved(effect: StepEffect, line: LedgerEntry, status: Status) -> list[A
 
 def _sums(certain: Sequence[Attempt], possible: Sequence[Attempt], currency: str | None) -> tuple[AmountAtRisk, ...]:
     sums: dict[str, list[Decimal]] = {}
-    for place, attempts in enumerate((certain, possible)):
+    for index, attempts in enumerate((certain, possible)):
         for each in attempts:
             if each.amount is not None:
-                sums.setdefault(each.currency or currency or "", [Decimal(0), Decimal(0)])[place] += each.amount
+                sums.setdefault(each.currency or currency or "", [Decimal(0), Decimal(0)])[index] += each.amount
     return tuple(AmountAtRisk(name, *_alike(*both)) for name, both in sorted(sums.items()))
 
 

@@ -99,14 +99,14 @@ def must_report_by(instance: Instance | None) -> int | None:
     return instance.reported_at + round(allowed * NANOSECONDS_PER_SECOND)
 
 
-def is_other_deadline(held: int | None, promise: int | None, now: int) -> bool:
+def is_other_deadline(held: int | None, deadline: int | None, now: int) -> bool:
     """Whether a diagnosis based on one `must_report_by` may change with another.
 
     It may if the other is earlier, or if the process was lost and reports again.
     """
-    if promise is None or held is None:
-        return promise is not held
-    return promise < held or held < now < promise
+    if deadline is None or held is None:
+        return deadline is not held
+    return deadline < held or held < now < deadline
 
 
 def is_alive(instance: Instance, context: Context) -> bool:

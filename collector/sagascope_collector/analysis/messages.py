@@ -12,7 +12,7 @@ from sagascope_collector.analysis.case import Case, Finding, StepAttempt
 from sagascope_collector.analysis.diagnosis import Action, Evidence
 from sagascope_collector.analysis.model import Attempt, AttemptState
 from sagascope_collector.analysis.spans import RECEIVING_KINDS
-from sagascope_collector.analysis.wording import Text, clock, phrase, who
+from sagascope_collector.analysis.wording import Text, clock, phrase, process_label
 from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.records import Span
@@ -57,27 +57,27 @@ def unreceived_message(case: Case, finding: Finding) -> Message | None:
     In an orchestrated saga only a call in flight can wait for a message; in a choreography, the next step.
     """
     waiting = [each for each in _published(case) if _waits_for(case, finding, each)]
-    taken = _taken(case) if waiting else set()
+    taken = _received_spans(case) if waiting else set()
     left = [each for each in waiting if each.key not in taken]
     return max(left, key=lambda each: (each.at, each.span.span_id), default=None)
 
 
 def _published(case: Case) -> Iterator[Message]:
     for span in case.saga.spans:
-        if span.kind == "producer" and span.end and span.status != "error" and span.mark.role != semconv.ROLE_STEP:
+        if span.kind == "producer" and span.has_succeeded and span.mark.role != semconv.ROLE_STEP:
             yield Message(span, case.at(span.process, span.start))
 
 
 def _waits_for(case: Case, finding: Finding, message: Message) -> bool:
     subject = finding.subject
     if finding.reason is AttentionCode.NEXT_STEP_MISSING:
-        return case.saga.root is None and (subject is None or _came_of(message, subject.attempt))
+        return case.saga.root is None and (subject is None or _may_announce(message, subject.attempt))
     if finding.reason is not AttentionCode.HUNG or subject is None or not _is_only_called_for(case, subject.attempt):
         return False
     return any(case.tree.is_below(message.span, view) for view in subject.attempt.views)
 
 
-def _came_of(message: Message, done: Attempt) -> bool:
+def _may_announce(message: Message, done: Attempt) -> bool:
     """Whether the message may announce a success; after a failure the retry is missing instead."""
     return done.state is AttemptState.OK and message.at >= done.called_at
 
@@ -87,7 +87,7 @@ def _is_only_called_for(case: Case, attempt: Attempt) -> bool:
     return not attempt.is_executor_known and _origin(case, attempt) is None
 
 
-def _taken(case: Case) -> set[tuple[str, str]]:
+def _received_spans(case: Case) -> set[tuple[str, str]]:
     """The spans with a child span or a link to them."""
     above = {(span.trace_id, span.parent_id) for span in case.saga.spans if span.parent_id}
     return above | {(link.trace_id, link.span_id) for span in case.saga.spans for link in span.links}
@@ -109,14 +109,14 @@ def not_received(case: Case, finding: Finding) -> Text:
         return phrase(
             "{}; {} received others (the latest at {}), so the cause is this message",
             text,
-            who(latest_success.process),
+            process_label(latest_success.process),
             at,
         )
     case.clock.reevaluate_with_backoff(message.at, REEVALUATION_DELAY_NS)
-    return phrase("{}{}", text, _idle(case, finding, message))
+    return phrase("{}{}", text, _without_other_messages(case, finding, message))
 
 
-def _idle(case: Case, finding: Finding, message: Message) -> Text:
+def _without_other_messages(case: Case, finding: Finding, message: Message) -> Text:
     """States that the consuming service received no other message; empty if the service is unknown."""
     if not finding.service:
         return Text()
@@ -128,7 +128,9 @@ def _idle(case: Case, finding: Finding, message: Message) -> Text:
 
 def _message(case: Case, message: Message) -> Text:
     at = clock(message.at, case.clock.now)
-    return phrase("the message that {} published to {} at {}", who(message.span.process), message.destination, at)
+    return phrase(
+        "the message that {} published to {} at {}", process_label(message.span.process), message.destination, at
+    )
 
 
 def actions(case: Case, finding: Finding) -> list[Action]:
@@ -160,7 +162,7 @@ def evidence(case: Case, finding: Finding) -> Iterator[Evidence]:
     """Returns the evidence of the publication."""
     message = unreceived_message(case, finding)
     if message is not None:
-        text = phrase("{} published to {}", who(message.span.process), message.destination)
+        text = phrase("{} published to {}", process_label(message.span.process), message.destination)
         span = message.span
         yield Evidence(text, message.at, span.process.service or None, span.trace_id, span.span_id)
 
@@ -185,7 +187,7 @@ def duplicate_cause(case: Case, first: Attempt, second: Attempt) -> Text:
         return Text()
     moments = clock(one.at, case.clock.now), clock(other.at, case.clock.now)
     text = "two messages requested it, published by {} to {} at {} and {}"
-    return phrase(text, who(other.span.process), one.destination, *moments)
+    return phrase(text, process_label(other.span.process), one.destination, *moments)
 
 
 def _origin(case: Case, attempt: Attempt) -> Message | None:

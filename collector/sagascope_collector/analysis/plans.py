@@ -1,6 +1,6 @@
 """Plans: the declared steps of a saga, and the steps that come next."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -66,24 +66,24 @@ def _read(attributes: Attributes) -> Plan:
     """
     names = values.texts(attributes.get(semconv.PLAN)) or ()
     first: dict[str, int] = {}
-    for place, name in enumerate(names):
-        first.setdefault(name, place)
-    compensations = _List(attributes.get(semconv.PLAN_COMPENSATIONS))
-    timeouts = _List(attributes.get(semconv.PLAN_TIMEOUTS))
-    after = _List(attributes.get(semconv.PLAN_AFTER))
-    optional = _List(attributes.get(semconv.PLAN_OPTIONAL))
+    for index, name in enumerate(names):
+        first.setdefault(name, index)
+    compensations = _ListAttribute(attributes.get(semconv.PLAN_COMPENSATIONS))
+    timeouts = _ListAttribute(attributes.get(semconv.PLAN_TIMEOUTS))
+    after = _ListAttribute(attributes.get(semconv.PLAN_AFTER))
+    optional = _ListAttribute(attributes.get(semconv.PLAN_OPTIONAL))
     steps = tuple(
         PlannedStep(
             name=name,
-            compensation=values.text(compensations.at(place)),
-            timeout=values.seconds(timeouts.at(place)),
-            optional=optional.at(place) is True,
-            after=_after(after.at(place)),
+            compensation=values.text(compensations.at(index)),
+            timeout=values.seconds(timeouts.at(index)),
+            optional=optional.at(index) is True,
+            after=_after(after.at(index)),
         )
-        for name, place in first.items()
+        for name, index in first.items()
         if name
     )
-    return Plan("declared", broken(steps), compensations_known=compensations.given)
+    return Plan("declared", without_cycles(steps), compensations_known=compensations.given)
 
 
 def _after(value: Any) -> tuple[str, ...] | None:
@@ -92,25 +92,25 @@ def _after(value: Any) -> tuple[str, ...] | None:
     return tuple(name for each in value.split(",") if (name := each.strip()))
 
 
-class _List:
+class _ListAttribute:
     """Returns a list attribute; empty if absent."""
 
     def __init__(self, value: Any) -> None:
         self.given = isinstance(value, list | tuple)
         self._items = value if isinstance(value, list | tuple) else ()
 
-    def at(self, place: int) -> Any:
-        return self._items[place] if place < len(self._items) else None
+    def at(self, index: int) -> Any:
+        return self._items[index] if index < len(self._items) else None
 
 
-def broken(steps: Sequence[PlannedStep]) -> tuple[PlannedStep, ...]:
+def without_cycles(steps: Sequence[PlannedStep]) -> tuple[PlannedStep, ...]:
     """Returns the steps without cycles: the first step left in a cycle waits only for steps that can run before it.
 
     The time is linear in the size of the plan.
     """
     if _is_in_order(steps):
         return tuple(steps)
-    return _Plan(steps).unwound()
+    return _Plan(steps).without_cycles()
 
 
 def _is_in_order(steps: Sequence[PlannedStep]) -> bool:
@@ -139,17 +139,17 @@ class _Plan:
         named = step.after if step.after is not None else [before] if before else []
         return {name for name in named if name in self._steps and name != step.name}
 
-    def unwound(self) -> tuple[PlannedStep, ...]:
-        self._do([name for name, needs in self._needs.items() if not needs])
+    def without_cycles(self) -> tuple[PlannedStep, ...]:
+        self._complete([name for name, needs in self._needs.items() if not needs])
         for name in list(self._steps):
-            if ring := self._needs.get(name):
+            if unmet := self._needs.get(name):
                 step = self._steps[name]
-                kept = tuple(need for need in step.after or () if need not in ring)
+                kept = tuple(need for need in step.after or () if need not in unmet)
                 self._steps[name] = replace(step, after=kept)
-                self._do([name])
+                self._complete([name])
         return tuple(self._steps.values())
 
-    def _do(self, ready: list[str]) -> None:
+    def _complete(self, ready: list[str]) -> None:
         for name in ready:
             self._needs.pop(name)
             for each in self._waiting.get(name, ()):
@@ -254,10 +254,10 @@ def prerequisites(plan: Plan) -> dict[str, frozenset[str]]:
     """Returns the names that each planned step waits for: an optional step is replaced by its own prerequisites."""
     befores = order(plan)
     optional = {step.name: befores[step.name] for step in plan.steps if step.optional}
-    return {name: _beyond(needs, optional) for name, needs in befores.items()} if optional else befores
+    return {name: _required_prerequisites(needs, optional) for name, needs in befores.items()} if optional else befores
 
 
-def _beyond(needs: frozenset[str], optional: Mapping[str, frozenset[str]]) -> frozenset[str]:
+def _required_prerequisites(needs: frozenset[str], optional: Mapping[str, frozenset[str]]) -> frozenset[str]:
     """The prerequisites, each optional one replaced by its own prerequisites."""
     required, seen, left = set(), set(needs), list(needs)
     for name in left:
@@ -320,10 +320,14 @@ def unfinished(plan: Plan, steps: Sequence[Step]) -> list[PlannedStep]:
 
 
 def next_compensation(
-    effects: Iterable[tuple[StepEffect, LedgerEntry]], status: Status
+    effects: Iterable[tuple[StepEffect, LedgerEntry]], status: Status, passed: Collection[str] = ()
 ) -> tuple[str, str | None] | None:
-    """Returns the next (step, compensation) that is due: the latest step that is still committed."""
+    """Returns the next (step, compensation) that is due: the latest step that is still committed.
+
+    Steps in `passed` have ended although the end was not received: one that waits for them has started.
+    """
     for account, entry in reversed(list(effects)):
-        if entry.state in COMPENSABLE_STATES and entry.compensation and not ledger.is_pending(account, status):
+        is_pending = entry.step not in passed and ledger.is_pending(account, status)
+        if entry.state in COMPENSABLE_STATES and entry.compensation and not is_pending:
             return entry.step, entry.compensation
     return None

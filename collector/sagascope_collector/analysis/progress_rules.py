@@ -258,7 +258,7 @@ def never_closed(case: Case) -> Finding | None:
 def _missing(case: Case, reason: AttentionCode, wanted: Awaited, step: str | None) -> Finding:
     due = case.clock.moment(wanted.deadline.start, wanted.deadline.seconds)
     service = case.service_of(step) if step else None
-    reported_at = case.reported_since(_acting(case, service), case.since)
+    reported_at = case.reported_since(_acting_service(case, service), case.since)
     confidence = Confidence.LIKELY if reported_at else Confidence.POSSIBLE
     return Finding(
         reason,
@@ -273,7 +273,7 @@ def _missing(case: Case, reason: AttentionCode, wanted: Awaited, step: str | Non
     )
 
 
-def _acting(case: Case, service: str | None) -> str | None:
+def _acting_service(case: Case, service: str | None) -> str | None:
     """The service that would have reported the missing event: the service that runs the saga, else that acts next."""
     if case.root is not None:
         return case.root.process.service

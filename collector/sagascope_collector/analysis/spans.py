@@ -52,24 +52,24 @@ def join_records(spans: Iterable[Span], logs: Iterable[Log]) -> JoinedSpans:
             _announce(log, joined, announced)
         elif engines.is_partial(log.attributes) and (begun := engines.open_span(log)):
             key = (begun.trace_id, begun.span_id)
-            joined[key] = fuller(joined.get(key, begun), begun)
+            joined[key] = more_detailed(joined.get(key, begun), begun)
     return JoinedSpans(joined, announced, again)
 
 
 def _settle(joined: dict[SpanKey, Span], key: SpanKey, forms: list[Span]) -> list[Span]:
     """Keeps the most detailed copy of each span with this id; returns the further attempts from its links."""
     distinct: list[Span] = []
-    besides: dict[Mark, Span] = {}
-    for form in sorted(forms, key=_fullness, reverse=True):
+    further: dict[Mark, Span] = {}
+    for form in sorted(forms, key=_detail_order, reverse=True):
         same = next((each for each in distinct if _are_one(each, form)), None)
         if same is None:
             distinct.append(form)
         elif form.links and _is_another_attempt(same, form):
-            besides[form.mark] = form
+            further[form.mark] = form
         elif form.end and form.start < same.start and process_key(form.process) == process_key(same.process):
             distinct[distinct.index(same)] = replace(same, start=form.start)  # sent at its eviction, and at its end
     joined |= keyed(distinct)
-    return list(besides.values())
+    return list(further.values())
 
 
 def keyed(spans: Iterable[Span]) -> dict[SpanKey, Span]:
@@ -80,8 +80,8 @@ def keyed(spans: Iterable[Span]) -> dict[SpanKey, Span]:
     by_key: dict[SpanKey, Span] = {}
     for (trace_id, span_id), several in found.items():
         ordered = several if len(several) == 1 else sorted(several, key=_sharing_order)
-        for place, span in enumerate(ordered):
-            by_key[trace_id, f"{span_id} {place}" if place else span_id] = span
+        for index, span in enumerate(ordered):
+            by_key[trace_id, f"{span_id} {index}" if index else span_id] = span
     return by_key
 
 
@@ -117,18 +117,18 @@ def _announce(log: Log, joined: dict[SpanKey, Span], announced: dict[SpanKey, in
     known = joined.get(key)
     if known is not None and known.end:
         return
-    said_at = log.observed_at or log.at
-    announced[key] = min(announced.get(key, said_at), said_at)
+    reported_at = log.observed_at or log.at
+    announced[key] = min(announced.get(key, reported_at), reported_at)
     begun = from_start_record(log)
-    joined[key] = begun if known is None else fuller(known, begun)
+    joined[key] = begun if known is None else more_detailed(known, begun)
 
 
-def fuller(one: Span, other: Span) -> Span:
+def more_detailed(one: Span, other: Span) -> Span:
     """Returns the more detailed of two copies, independent of the order of arrival."""
-    return one if one is other or _fullness(one) >= _fullness(other) else other
+    return one if one is other or _detail_order(one) >= _detail_order(other) else other
 
 
-def _fullness(span: Span) -> tuple[bool, bool, int, int, int, str]:
+def _detail_order(span: Span) -> tuple[bool, bool, int, int, int, str]:
     """The sort key of detail: the process that does the work reports more than other processes."""
     details = len(span.attributes) + len(span.events)
     return span.end > 0, bool(span.process.identity), span.end, details, span.start, repr(span)
@@ -161,8 +161,13 @@ def processes(instances: Iterable[Instance]) -> dict[ProcessKey, Instance]:
     for instance in instances:
         key = process_key(instance.process)
         earlier = known.get(key)
-        known[key] = instance if earlier is None else max(earlier, instance, key=_lateness)
+        known[key] = instance if earlier is None else max(earlier, instance, key=_report_order)
     return known
+
+
+def time_of(record: Span | Log) -> int:
+    """Returns the start of a span, or the time of a log record."""
+    return record.start if isinstance(record, Span) else record.at
 
 
 def process_key(process: Process) -> ProcessKey:
@@ -170,7 +175,7 @@ def process_key(process: Process) -> ProcessKey:
     return process.service, process.identity
 
 
-def _lateness(instance: Instance) -> tuple[int, int, int]:
+def _report_order(instance: Instance) -> tuple[int, int, int]:
     beat = instance.heartbeat
     return (beat.at, beat.sequence, instance.last_seen) if beat else (0, 0, instance.last_seen)
 

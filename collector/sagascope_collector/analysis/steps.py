@@ -1,6 +1,6 @@
 """Steps: attempts and states, intended waits, reported obstacles, and two-phase commits."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from sagascope import semconv
 from sagascope_collector.analysis import values
@@ -21,7 +21,7 @@ from sagascope_collector.analysis.model import (
     StepState,
     Wait,
 )
-from sagascope_collector.analysis.spans import ProcessKey, process_key
+from sagascope_collector.analysis.spans import ProcessKey, process_key, time_of
 from sagascope_collector.records import Log, Span
 
 _STATES = {
@@ -31,7 +31,7 @@ _STATES = {
 }
 
 
-def tried(collected: Mapping[StepKey, list[Views]], about: AttemptContext, plan: Plan) -> list[Step]:
+def from_attempts(collected: Mapping[StepKey, list[Views]], about: AttemptContext, plan: Plan) -> list[Step]:
     """Returns the steps with their attempts in order of start.
 
     A compensation that names no step compensates the step of the plan, else the step with its own name.
@@ -83,12 +83,13 @@ def skips_attempts(step: Step) -> bool:
     return len(numbers) > 1 and max(numbers) - min(numbers) >= len(numbers)
 
 
-def settled(steps: Sequence[Step], ledger: Iterable[LedgerEntry], plan: Plan, *, is_complete: bool) -> tuple[Step, ...]:
+def settled(
+    steps: Sequence[Step], ledger: Iterable[LedgerEntry], plan: Plan, not_started: Collection[str]
+) -> tuple[Step, ...]:
     """Returns the steps with their compensations from the ledger, followed by the planned ones without attempts.
 
-    Planned steps without attempts are not started if all telemetry of the saga was received; else not seen.
+    `not_started` holds those of the latter that are known not to have started; the others were not seen.
     """
-    untried = StepState.NOT_STARTED if is_complete else StepState.NOT_SEEN
     compensated = {entry.step for entry in ledger if entry.state is LedgerState.COMPENSATED}
     kept = {entry.step for entry in ledger if entry.state is not LedgerState.COMPENSATED}
     seen = {step.name for step in steps}
@@ -97,7 +98,11 @@ def settled(steps: Sequence[Step], ledger: Iterable[LedgerEntry], plan: Plan, *,
             _compensated(step) if step.name in compensated - kept and _can_be_compensated(step) else step
             for step in steps
         ),
-        *(_planned(each.name, untried) for each in plan.steps if each.name not in seen),
+        *(
+            _planned(each.name, StepState.NOT_STARTED if each.name in not_started else StepState.NOT_SEEN)
+            for each in plan.steps
+            if each.name not in seen
+        ),
     )
 
 
@@ -128,7 +133,7 @@ def declared_waits(
                 reason = values.text(record.attributes.get(semconv.WAIT_REASON))
                 offset = offsets.get(process_key(record.process), 0)
                 until = max(moment, moment + offset)  # computed from its own clock, or an agreed time
-                yield Wait(_at(record) + offset, until, reason, whole=id(record) in of_the_saga)
+                yield Wait(time_of(record) + offset, until, reason, whole=id(record) in of_the_saga)
 
 
 def awaited_event(
@@ -155,16 +160,12 @@ def _events(records: Iterable[Span | Log], offsets: Mapping[ProcessKey, int]) ->
         if name:
             yield AwaitedEvent(
                 name,
-                _at(record) + offsets.get(process_key(record.process), 0),
+                time_of(record) + offsets.get(process_key(record.process), 0),
                 values.text(record.attributes.get(semconv.WAIT_REASON)),
                 record.process,
                 record.trace_id,
                 record.span_id,
             )
-
-
-def _at(record: Span | Log) -> int:
-    return record.start if isinstance(record, Span) else record.at
 
 
 def block_reports(

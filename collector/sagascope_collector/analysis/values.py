@@ -5,7 +5,7 @@ have had is replaced by the time of receipt.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import Final
@@ -21,6 +21,16 @@ MAX_PLAUSIBLE_SECONDS: Final = 1e10
 def text(value: Value) -> str | None:
     """Returns a nonempty string; None for any other value."""
     return value if isinstance(value, str) and value else None
+
+
+MAX_CURRENCY_CHARACTERS: Final = 32
+"""A longer text names no currency."""
+
+
+def currency(value: Value) -> str | None:
+    """Returns the code or name of a currency; None for any other value."""
+    given = text(value)
+    return given if given and len(given) <= MAX_CURRENCY_CHARACTERS else None
 
 
 def texts(value: Value) -> tuple[str, ...] | None:
@@ -78,6 +88,15 @@ def business_keys(attributes: Attributes) -> dict[str, str]:
         for name, value in attributes.items()
         if name.startswith(semconv.KEY_PREFIX) and len(name) > start and isinstance(value, str | int | float)
     }
+
+
+MAX_BUSINESS_KEYS: Final = 50
+"""Business keys of one saga, by which it is searched and with which it is listed."""
+
+
+def listed_keys(keys: Mapping[str, str]) -> dict[str, str]:
+    """Returns business keys by name, the first `MAX_BUSINESS_KEYS`."""
+    return dict(sorted(keys.items())[:MAX_BUSINESS_KEYS])
 
 
 MIN_TIMESTAMP_NS: Final = 946_684_800 * NANOSECONDS_PER_SECOND

@@ -28,15 +28,15 @@ def diagnosis_of(case: Case, finding: Finding | None) -> Diagnosis:
     if finding is None:
         return _calm(case)
     case.clock.reevaluate_at(midnight_after(case.clock.now))
-    tried = finding.subject.step if finding.subject and finding.subject.step.name == finding.step else None
-    tried = tried or (case.step(finding.step) if finding.step else None)
+    attempted = finding.subject.step if finding.subject and finding.subject.step.name == finding.step else None
+    attempted = attempted or (case.step(finding.step) if finding.step else None)
     verdict = _verdict(case, finding)
     twice = finding.phase if finding.reason is AttentionCode.APPLIED_TWICE else None
     return Diagnosis(
         step=finding.step,
         service=finding.service,
-        attempts=len(tried.attempts) if tried else 0,
-        error=_latest_error(tried),
+        attempts=len(attempted.attempts) if attempted else 0,
+        error=_latest_error(attempted),
         verdict=verdict,
         headline=verdict.headline,
         customer_line=customer_line(case.saga, twice),
@@ -63,15 +63,15 @@ def _verdict(case: Case, finding: Finding) -> Verdict:
 
 
 def _calm(case: Case) -> Diagnosis:
-    step, tried = _current_step(case)
+    step, attempted = _current_step(case)
     service = case.service_of(step) if step else None
     if not has_ended(case.saga.status):
         case.clock.reevaluate_at(midnight_after(case.clock.now))
     return Diagnosis(
         step=step,
         service=service,
-        attempts=len(tried.attempts) if tried else 0,
-        error=_latest_error(tried),
+        attempts=len(attempted.attempts) if attempted else 0,
+        error=_latest_error(attempted),
         verdict=None,
         headline=calm(case, step),
         customer_line=customer_line(case.saga),

@@ -121,7 +121,7 @@ def midnight_after(now: int) -> int:
     return (now // length + 1) * length
 
 
-def who(process: Process) -> str:
+def process_label(process: Process) -> str:
     """Returns a process's name for sentences."""
     service, instance = process.service, process.instance
     if not instance:

@@ -1,17 +1,20 @@
 """The answers of the HTTP API: documents, streams, and errors as RFC 9457 problem details, each with its status."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Generator, Iterable, Mapping
+from threading import Semaphore
+from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from sagascope_collector import errors
 from sagascope_collector.backups import pieces
 from sagascope_collector.client import schemas
+from sagascope_collector.errors import Overloaded
 from sagascope_collector.storage import Storage
 
 MEDIA_TYPE = "application/problem+json"
@@ -156,26 +159,48 @@ class OtlpLines(Streamed):
 
 
 class DatabaseFile(Streamed):
-    """A DuckDB database."""
+    """A DuckDB database. Its generator, which deletes the copy, is closed at the end, also if the reader leaves."""
 
     media_type = "application/vnd.duckdb"
 
+    def __init__(self, pieces: Generator[bytes] | tuple[()] = (), status_code: int = 200) -> None:
+        super().__init__(pieces, status_code)
+        self._pieces = pieces
 
-def database_file(storage: Storage) -> DatabaseFile:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends the file."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            if self._pieces:
+                self._pieces.close()
+
+
+MAX_COPIES: Final = 2
+"""Copies of the database that are being read; each takes its space on disk until its reader has all of it."""
+
+
+def database_file(storage: Storage, copies: Semaphore) -> DatabaseFile:
     """Returns a copy of the database. The copy is complete before this returns.
 
     Raises:
         StorageUnavailable: the copy cannot be made.
+        Overloaded: `copies` are being read already.
     """
-    parts = _size_and_pieces(storage)
+    parts = _size_and_pieces(storage, copies)
     size = int(next(parts))
     answer = DatabaseFile(parts)
     answer.headers["Content-Length"] = str(size)
     return answer
 
 
-def _size_and_pieces(storage: Storage) -> Iterator[bytes]:
+def _size_and_pieces(storage: Storage, copies: Semaphore) -> Generator[bytes]:
     """Yields the size of a copy in bytes, as text, and then its content. Deletes the copy at the end."""
-    with storage.backups.copied() as copy:
-        yield str(copy.stat().st_size).encode()
-        yield from pieces(copy)
+    if not copies.acquire(blocking=False):
+        raise Overloaded(f"{MAX_COPIES} backups are being read already; each takes its space on disk meanwhile.")
+    try:
+        with storage.backups.copied() as copy:
+            yield str(copy.stat().st_size).encode()
+            yield from pieces(copy)
+    finally:
+        copies.release()

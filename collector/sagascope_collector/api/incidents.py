@@ -20,6 +20,9 @@ from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.saga_filters import SagaFilters, Word
 from sagascope_collector.storage import Storage
 
+MAX_INCIDENTS: int = 1_000
+"""Maximum number of incidents in an answer, the most severe ones."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tasks:
@@ -99,7 +102,8 @@ def incident_routes(incidents: Incidents, tasks: Tasks, comparison: Comparison) 
     def listed(query: Annotated[IncidentListing, Query()]) -> Response:
         """Returns incidents, the most severe first. Without `state`, resolved incidents follow, the latest first."""
         state = State(query.state) if query.state else None
-        return json(schemas.Incidents(items=[schemas.Incident(**_summary(each)) for each in incidents.all(state)]))
+        found = incidents.all(state)[:MAX_INCIDENTS]
+        return json(schemas.Incidents(items=[schemas.Incident(**_summary(each)) for each in found]))
 
     @router.get("/api/v1/incidents/{key}", **responds(schemas.IncidentInFull, 404))
     def one(key: Key, _: Annotated[NoParameters, Query()]) -> Response:

@@ -1,22 +1,62 @@
 """Queries for one saga in full, and the search by an id or a key."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import yaml
 
 from sagascope_collector import analysis
 from sagascope_collector.analysis import model
-from sagascope_collector.api import parameters, present
+from sagascope_collector.api import overview, parameters, present
 from sagascope_collector.archives import otlp_json
 from sagascope_collector.client import schemas
+from sagascope_collector.durations import NANOSECONDS_PER_SECOND, parse_duration
 from sagascope_collector.errors import NotFound
 from sagascope_collector.records import Facts, SagaId
+from sagascope_collector.saga_filters import SagaFilters
 from sagascope_collector.storage import SagaRow, Storage
 
 MAX_MATCHES: int = 50
 """Maximum number of sagas that a search returns."""
 
+TEXT_SEARCH_SECONDS: float = 0.3
+"""Maximum time for which records are searched for words, the newest first."""
+
+MIN_TEXT_CHARACTERS: int = 3
+
+MAX_TEXT_MATCHES: int = 1_000
+"""Maximum number of sagas that a text finds in a list; the answer says where there are more."""
+
+TEXT_CACHE_SECONDS: float = 5.0
+"""Time for which a list that is refreshed does not search for the same text again."""
+
+MAX_CACHED_TEXTS: int = 64
+
+MAX_SPANS_OF_ID: int = 1_000
+"""A value of more spans than this identifies no transaction."""
+
+TEXT_SEARCH_COMMITS: int = 64
+"""Number of commits that are searched first; then twice as many, as long as that is quick."""
+
+MAX_PATH_SPLITS: int = 8
+"""Maximum number of slashes in a path that are tried as the border between name and id."""
+
 Hits = list[tuple[str, str]]
 """Search results as (kind, summary as JSON)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextMatches:
+    """The sagas with a text in an error message or log line, the latest first."""
+
+    sagas: Collection[SagaId]
+    since: datetime | None
+    """The receipt of the first record that was searched; None if all were."""
+    limit: int | None
+    """The number of `sagas`, if more have the text; else None."""
+    unassigned: schemas.Unassigned | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +68,8 @@ class Lookup:
     clock: Callable[[], int]
     stored_as: Callable[[str], str] = str
     """Returns the form in which a text is stored after scrubbing; an id that looks like a card number is replaced."""
+    _recent_texts: dict[str, tuple[float, TextMatches]] = field(default_factory=dict)
+    """When each of the latest texts was searched, and what was found."""
 
     def saga(self, name: str, saga_id: str, environment: str | None, run: str | None) -> schemas.Saga:
         """Returns one saga in full, with the verdict as of now. Without `environment` or `run`, the latest started one.
@@ -48,6 +90,22 @@ class Lookup:
             "logs_total": full.logs_total + max(0, facts.logs_total - len(facts.logs)),
         }
         return full.model_copy(update=unread)
+
+    def saga_at(self, path: str, environment: str | None, run: str | None) -> schemas.Saga:
+        """Returns the saga at ``name/id``, both of which may contain slashes; the shortest name that exists is taken.
+
+        Raises:
+            NotFound: as in `saga`, for the first split.
+        """
+        parts = path.split("/")
+        splits = [("/".join(parts[:at]), "/".join(parts[at:])) for at in range(1, len(parts))][:MAX_PATH_SPLITS]
+        unknown: NotFound | None = None
+        for name, saga_id in splits:
+            try:
+                return self.saga(name, saga_id, environment, run)
+            except NotFound as error:
+                unknown = unknown or error
+        raise unknown or NotFound(self._unknown("", path, _narrowed(environment, run)))
 
     def _summary_only(self, name: str, saga_id: str, environment: str | None, run: str | None) -> SagaRow | None:
         """Returns the latest started of the matching sagas whose records were downsampled to a summary, else None."""
@@ -100,30 +158,118 @@ class Lookup:
 
     def search(self, text: str) -> str:
         """Returns the sagas that `text` may refer to, as `schemas.SearchResult` in JSON."""
-        stored = self.stored_as(text)
-        hits = self._best_hits(text) or (self._best_hits(stored) if stored != text else [])
-        reason = "null" if hits else f'"{self._reason(text)}"'
-        matches = ",".join(f'{{"kind":"{kind}","saga":{document}}}' for kind, document in hits)
-        return f'{{"matches":[{matches}],"reason":{reason}}}'
+        _, hits = self._found(text)
+        found = None if hits else self._with_text(text)
+        rest = schemas.SearchResult(matches=[], reason=None, words_since=None, unassigned=None, truncated=False)
+        if found is not None:
+            hits = self._hits_of(found.sagas)
+            reason = None if hits else "not_a_saga" if found.unassigned else self._reason(text)
+            rest = rest.model_copy(
+                update={"reason": reason, "words_since": found.since, "unassigned": None if hits else found.unassigned}
+            )
+        rest = rest.model_copy(update={"truncated": len(hits) > MAX_MATCHES})
+        matches = ",".join(f'{{"kind":"{kind}","saga":{document}}}' for kind, document in hits[:MAX_MATCHES])
+        return rest.model_dump_json().replace('"matches":[]', f'"matches":[{matches}]', 1)
 
-    def _best_hits(self, text: str) -> Hits:
-        """Returns the hits of the first interpretation that matches exactly, else of the first id prefix.
+    def page(self, query: parameters.Listing) -> str:
+        """Returns a page of a list, as `schemas.Sagas` in JSON; its `q` finds what `search` finds.
+
+        Raises:
+            BadCursor: the cursor was not issued here, or is of another list.
+        """
+        narrowed, also, words = self._with_meaning(query)
+        page = self.storage.listing.page(narrowed, limit=query.limit, cursor=query.cursor, order=query.order, also=also)
+        rest = schemas.Sagas(items=[], next_cursor=page.next_cursor, words_since=None, words_limit=None)
+        if words is not None:
+            rest = rest.model_copy(update={"words_since": words.since, "words_limit": words.limit})
+        items = ",".join(row.document for row in page.rows)
+        return rest.model_dump_json().replace('"items":[]', f'"items":[{items}]', 1)
+
+    def counts(self, query: parameters.Counting) -> schemas.Counts:
+        """Returns the numbers of the sagas of a list by status, attention code and time."""
+        narrowed, also, _ = self._with_meaning(query)
+        until = min(query.until or self.clock(), self.clock())
+        seconds = parse_duration(query.window)
+        period = overview.count_period(seconds)
+        since = max(until - int(seconds * NANOSECONDS_PER_SECOND), 0)
+        counted = self.storage.listing.counts(narrowed, since, until, period * NANOSECONDS_PER_SECOND, also)
+        return overview.counts(*counted, since=since, until=until, period=period)
+
+    def _with_meaning(self, query: SagaFilters) -> tuple[SagaFilters, Collection[SagaId], TextMatches | None]:
+        """Returns the filters with the interpretation of `q` that finds something, and the sagas of that trace.
+
+        Where nothing but a search for words finds something, its result comes third.
+        """
+        if query.q is None:
+            return query, (), None
+        meant, hits = self._found(query.q)
+        kinds = {kind for kind, _ in hits}
+        if not kinds:
+            words = self._with_text(query.q)
+            return query.model_copy(update={"q": meant}), words.sagas, words
+        also = self.storage.lookup.sagas_with(meant) if kinds & {"trace", "span"} else ()
+        return query.model_copy(update={"q": meant}), also, None
+
+    def _with_text(self, text: str) -> TextMatches:
+        """Returns the sagas with a text in an error message or log line, as of some seconds ago."""
+        now, meant = time.monotonic(), parameters.trim(text)
+        found_at, found = self._recent_texts.get(meant, (0.0, None))
+        if found is None or now > found_at + TEXT_CACHE_SECONDS:
+            if len(self._recent_texts) >= MAX_CACHED_TEXTS:
+                self._recent_texts.clear()
+            found = self._search_text(meant)
+            self._recent_texts[meant] = now, found
+        return found
+
+    def _search_text(self, meant: str) -> TextMatches:
+        """Searches the newest records for a text."""
+        sagas: dict[SagaId, None] = {}
+        spans, attribute, since, began = 0, "", None, time.monotonic()
+        newest, commits = self.storage.records.seq if len(meant) >= MIN_TEXT_CHARACTERS else 0, TEXT_SEARCH_COMMITS
+        first = newest + 1
+        while first > 1 and len(sagas) <= MAX_TEXT_MATCHES:
+            last, first, before = first - 1, max(first - commits, 1), time.monotonic()
+            is_newest = last == newest
+            found = self.storage.lookup.sagas_with_text(meant, first, last, MAX_TEXT_MATCHES + 1, moved=is_newest)
+            sagas |= dict.fromkeys(found)
+            number, key, received_at = self.storage.lookup.unassigned(meant, first, last)
+            spans, attribute, since = spans + number, attribute or key, received_at or since
+            commits *= 2 if time.monotonic() - before < TEXT_SEARCH_SECONDS / 8 else 1
+            if time.monotonic() > began + TEXT_SEARCH_SECONDS:
+                break
+        until = present.moment(since) if since is not None and first > 1 else None
+        limit = MAX_TEXT_MATCHES if len(sagas) > MAX_TEXT_MATCHES else None
+        return TextMatches(list(sagas)[:limit], until, limit, _with_rule(meant, spans, attribute))
+
+    def _hits_of(self, sagas: Collection[SagaId]) -> Hits:
+        return [("error", row.document) for row in self.storage.listing.of_ids(list(sagas), MAX_MATCHES + 1)]
+
+    def _found(self, text: str) -> tuple[str, Hits]:
+        """Returns the hits of a text as written, else as stored after scrubbing, with the interpretation found."""
+        stored = self.stored_as(text)
+        meant, hits = self._best_hits(text)
+        return (meant, hits) if hits or stored == text else self._best_hits(stored)
+
+    def _best_hits(self, text: str) -> tuple[str, Hits]:
+        """Returns the first interpretation that matches exactly, else the first that is the prefix of an id.
 
         Single words of a sentence count only if they match exactly: the 5 in "stuck for 5 minutes" is a prefix of many
         ids.
         """
-        prefix_hits: Hits = []
+        of_prefix: tuple[str, Hits] = text, []
         for interpretation in parameters.interpretations(text):
             hits = self._hits(interpretation)
             if _exact(hits):
-                return hits
-            prefix_hits = prefix_hits or hits
-        if prefix_hits:
-            return prefix_hits
-        return next(filter(None, (_exact(self._hits(word)) for word in parameters.words(text))), [])
+                return interpretation, hits
+            if hits and not of_prefix[1]:
+                of_prefix = interpretation, hits
+        if of_prefix[1]:
+            return of_prefix
+        of_words = ((word, _exact(self._hits(word))) for word in parameters.words(text))
+        return next((found for found in of_words if found[1]), of_prefix)
 
     def _hits(self, interpretation: str) -> Hits:
-        found = [(kind, row.document) for kind, row in self.storage.search(interpretation, limit=MAX_MATCHES)]
+        found = [(kind, row.document) for kind, row in self.storage.search(interpretation, limit=MAX_MATCHES + 1)]
         return found if any(kind == "id" for kind, _ in found) else [*self._unlisted(interpretation), *found]
 
     def _unlisted(self, saga_id: str) -> Iterator[tuple[str, str]]:
@@ -159,7 +305,16 @@ class Lookup:
 
 
 def _exact(hits: Hits) -> Hits:
-    return [each for each in hits if each[0] != "prefix"]
+    return [each for each in hits if each[0] not in ("prefix", "key_prefix")]
+
+
+def _with_rule(value: str, spans: int, attribute: str) -> schemas.Unassigned | None:
+    """Returns the mapping rule that makes an attribute the id of sagas; None if its value does not look like an id."""
+    if not 0 < spans <= MAX_SPANS_OF_ID or not attribute or not any(map(str.isdigit, value)):
+        return None
+    rule = {"scope": "trace", "when": {"has": [attribute]}, "id": attribute, "name": {"constant": "transaction"}}
+    rules = {"rules": [rule]}
+    return schemas.Unassigned(spans=spans, attribute=attribute, rule=yaml.safe_dump(rules, sort_keys=False))
 
 
 def _narrowed(environment: str | None, run: str | None) -> str:

@@ -1,17 +1,25 @@
 """Serializes the lists of sagas, saga types and services, and the status of the collector."""
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from heapq import nlargest, nsmallest
 from importlib.metadata import version
 from typing import Protocol
 
 from sagascope_collector import analysis
-from sagascope_collector.api.present import moment
+from sagascope_collector.api import suggestions
+from sagascope_collector.api.present import amounts_at_risk, moment
 from sagascope_collector.client import schemas
-from sagascope_collector.records import BridgeState, Instance
-from sagascope_collector.step_statistics import TRANSITION, PathCount, StepPeriod, StepStatistics, steps_of
-from sagascope_collector.storage import Page, Storage
+from sagascope_collector.incident_records import AmountAtRisk, PeriodCount
+from sagascope_collector.records import TEST_ENVIRONMENT, BridgeState, Instance
+from sagascope_collector.step_statistics import TRANSITION, CallCount, PathCount, StepPeriod, StepStatistics, steps_of
+from sagascope_collector.storage import Storage
+
+MAX_FLOWS: int = 1_000
+"""Maximum number of saga types in an answer: most sagas that need attention first, then most sagas."""
+
+MAX_INSTANCES: int = 2_000
+"""Maximum number of instances in an answer, those that were seen last."""
 
 MAX_PATHS: int = 20
 """Maximum number of paths in an answer."""
@@ -54,10 +62,41 @@ PERIODS = 24
 """Maximum number of parts into which a window is divided."""
 
 
-def listed(page: Page) -> str:
-    """Returns a page of sagas as `schemas.Sagas` in JSON. Summaries are stored as JSON and inserted unchanged."""
-    items = ",".join(row.document for row in page.rows)
-    return f'{{"items":[{items}],"next_cursor":{json.dumps(page.next_cursor)}}}'
+COUNT_PERIODS_SECONDS = (1, 10, 30, 60, 300, 600, 1_800, 3_600, 7_200, 14_400, 43_200, 86_400, 604_800)
+MAX_COUNT_PERIODS = 60
+"""Maximum number of periods of a window, up to the longest period."""
+
+
+def count_period(window_seconds: float) -> int:
+    """Returns the length of the periods of a window, in seconds."""
+    fitting = (each for each in COUNT_PERIODS_SECONDS if each * MAX_COUNT_PERIODS >= window_seconds)
+    return next(fitting, COUNT_PERIODS_SECONDS[-1])
+
+
+def counts(
+    counted: Iterable[PeriodCount], amounts: Iterable[AmountAtRisk], *, since: int, until: int, period: int
+) -> schemas.Counts:
+    """Returns the counts of periods, and their sums; times are in nanoseconds, `period` in seconds."""
+    series: defaultdict[int, dict[str, Counter[str]]] = defaultdict(
+        lambda: {"started": Counter(), "attention": Counter()}
+    )
+    totals: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for each in counted:
+        totals[each.kind][each.name] += each.sagas
+        if each.at:
+            series[each.at][each.kind][each.name] += each.sagas
+    return schemas.Counts.model_validate(
+        {
+            "total": totals["started"].total(),
+            "status": totals["started"],
+            "attention": totals["attention"],
+            "amount_at_risk": amounts_at_risk(amounts),
+            "since": moment(since),
+            "until": moment(until),
+            "period": period,
+            "series": [{"at": moment(at), **counts} for at, counts in sorted(series.items())],
+        }
+    )
 
 
 def flows(counts: Iterable[tuple[str, str, str, int, int]]) -> schemas.Flows:
@@ -65,7 +104,8 @@ def flows(counts: Iterable[tuple[str, str, str, int, int]]) -> schemas.Flows:
     columns: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for name, environment, status, number, needing in counts:
         columns[name, environment].update({FLOW_COLUMN[status]: number, "attention": needing})
-    return schemas.Flows(items=[_flow(*key, counted) for key, counted in sorted(columns.items())])
+    listed = sorted(nlargest(MAX_FLOWS, columns, key=lambda key: (columns[key]["attention"], columns[key].total())))
+    return schemas.Flows(items=[_flow(*key, columns[key]) for key in listed], total=len(columns))
 
 
 def _flow(name: str, environment: str, counted: Counter[str]) -> schemas.Flow:
@@ -109,8 +149,14 @@ def _step(of: StepStatistics) -> schemas.FlowStep:
 
 
 def _period(of: StepPeriod) -> schemas.FlowPeriod:
-    at = moment(of.at)
-    return schemas.FlowPeriod(at=at, succeeded=of.succeeded, failed=of.failed, **_percentiles(of.percentiles))
+    return schemas.FlowPeriod(
+        at=moment(of.at),
+        succeeded=of.succeeded,
+        failed=of.failed,
+        retried=of.retried,
+        durations=list(of.durations),
+        **_percentiles(of.percentiles),
+    )
 
 
 def _percentiles(seconds: tuple[float, float, float] | None) -> dict[str, float | None]:
@@ -118,16 +164,40 @@ def _percentiles(seconds: tuple[float, float, float] | None) -> dict[str, float 
 
 
 def services(instances: Sequence[Instance], context: analysis.Context) -> schemas.Services:
-    """Returns services by name, each with its instances, the last seen first."""
+    """Returns services by name, each with its instances, the last seen first; without what `doctor` sent."""
     by_service: defaultdict[str, list[Instance]] = defaultdict(list)
-    for each in sorted(instances, key=lambda each: -each.last_seen):
+    shown = [each for each in instances if each.process.environment != TEST_ENVIRONMENT]
+    for each in nsmallest(MAX_INSTANCES, shown, key=lambda each: -each.last_seen):
         by_service[each.process.service].append(each)
     return schemas.Services(
         items=[
-            schemas.Service(service=service, instances=[_instance(each, context) for each in _processes(known)])
+            schemas.Service(
+                service=service,
+                instances=[_instance(each, context) for each in _processes(known)],
+                versions=_versions(known),
+            )
             for service, known in sorted(by_service.items())
-        ]
+        ],
+        instances_total=len(shown),
     )
+
+
+def _versions(known: Sequence[Instance]) -> list[schemas.ServiceVersion]:
+    seen: dict[str, tuple[int, int]] = {}
+    for each in known:
+        since, until = seen.get(each.process.version, (each.version_since, each.last_seen))
+        seen[each.process.version] = min(since, each.version_since), max(until, each.last_seen)
+    return [
+        schemas.ServiceVersion(version=version, first_seen=moment(since), last_seen=moment(until))
+        for version, (since, until) in sorted(seen.items(), key=lambda item: (-item[1][0], item[0]))
+        if version
+    ]
+
+
+def calls(counted: Sequence[CallCount], seconds: int) -> schemas.Calls:
+    """Returns the calls between services within the last `seconds`."""
+    items = [schemas.Call.model_validate(each) for each in counted]
+    return schemas.Calls(seconds=seconds, sampled=max((each.sampled for each in counted), default=1), items=items)
 
 
 def _processes(known: Sequence[Instance]) -> Sequence[Instance]:
@@ -158,6 +228,23 @@ def _bridge_state(bridge: BridgeState) -> schemas.BridgeState:
     )
 
 
+class Mapper(Protocol):
+    """The mapping of stored records, as the API needs it. Thread-safe."""
+
+    def state(self) -> schemas.Remapping:
+        """Returns how far stored records are mapped."""
+        ...
+
+    def restart(self) -> None:
+        """Reads the mapping file again, and applies it to all stored records in the background.
+
+        Raises:
+            Disabled: the collector runs without a mapping file.
+            BadValue: the file is not valid.
+        """
+        ...
+
+
 class Health(Protocol):
     """State of the collector's process, as the API needs it. Methods return quickly and are thread-safe."""
 
@@ -182,8 +269,9 @@ class Health(Protocol):
         ...
 
 
-def status(storage: Storage, health: Health) -> schemas.Status:
+def status(storage: Storage, health: Health, *, with_sql: bool) -> schemas.Status:
     """Returns the status of the collector. `dropped_by_clients` is the sum of the last report of each instance."""
+    recent, unassigned = suggestions.recent_spans(storage)
     counters = storage.records.counters
     heartbeats = [each.heartbeat for each in storage.instances.all() if each.heartbeat]
     return schemas.Status(
@@ -195,5 +283,8 @@ def status(storage: Storage, health: Health) -> schemas.Status:
         dropped_by_clients=sum(each.dropped for each in heartbeats),
         lag_seconds=round(health.lag_seconds(), 3),
         database_bytes=storage.size_bytes(),
+        recent_spans=recent,
+        recent_unassigned=unassigned,
+        sql=with_sql,
         notices=list(health.notices()),
     )

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from fastapi import APIRouter, Depends, Request
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from sagascope_collector.client import schemas
 from sagascope_collector.durations import parse_duration
@@ -133,16 +133,31 @@ class BusinessKey(NoParameters):
     environment: Text | None = None
 
 
+WindowText = Annotated[str, AfterValidator(_valid_window)]
+
+
+class Counting(SagaFilters):
+    """The filters of the sagas that are counted, and the window, which ends at `until`, else now."""
+
+    window: WindowText = "24h"
+
+
 class Window(NoParameters):
     """The time window and environment for which steps are counted."""
 
-    window: Annotated[str, AfterValidator(_valid_window)] = "24h"
+    window: WindowText = "24h"
     environment: Text | None = None
 
     @property
     def seconds(self) -> int:
         """The length of the window in seconds."""
         return int(parse_duration(self.window))
+
+
+class CallWindow(Window):
+    """The time window and environment for which calls between services are counted."""
+
+    window: WindowText = "1h"
 
 
 class TaskListing(NoParameters):
@@ -158,11 +173,6 @@ class Listing(SagaFilters):
     sort: schemas.SagaOrder = "-started"
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE_ROWS)] = DEFAULT_PAGE_ROWS
     cursor: Word | None = None
-
-    @field_validator("q")
-    @classmethod
-    def _trimmed(cls, text: str | None) -> str | None:
-        return None if text is None else trim(text)
 
     @property
     def order(self) -> Order:

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 from sagascope_collector import incident_records, records
-from sagascope_collector.analysis import model
+from sagascope_collector.analysis import model, plans
 from sagascope_collector.analysis.diagnosis import Diagnosis, Evidence, Verdict
 from sagascope_collector.analysis.wording import Text
 from sagascope_collector.analysis.wording import Time as TextTime
@@ -15,6 +16,12 @@ from sagascope_collector.client import schemas
 MAX_RECORDS: int = 5_000
 """Maximum number of spans, and of log records, in a full saga; `spans_total` and `logs_total` count all."""
 
+
+MAX_CURRENCIES: int = 100
+"""Maximum number of currencies in the amount at risk of a saga or an incident."""
+
+MAX_ERROR_CHARACTERS: int = 2_000
+"""Maximum length of the type, and of the message, of an error in lists."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -30,12 +37,12 @@ def full(saga: model.Saga, diagnosis: Diagnosis, runs: Sequence[str]) -> schemas
         _summary(saga, diagnosis)
         | {
             "verdict": _verdict(diagnosis.verdict) if diagnosis.verdict else None,
-            "plan": saga.plan,
+            "plan": _plan(saga.plan),
             "steps": [_step(each) for each in saga.steps],
             "ledger": [_entry(each) for each in saga.ledger],
             "runs": list(runs),
             "traces": traces(saga.spans),
-            "anomalies": saga.anomalies,
+            "anomalies": [_anomaly(each) for each in saga.anomalies],
             "clocks": list(_clocks(saga)),
             "spans": [_span(each) for each in saga.spans[:MAX_RECORDS]],
             "spans_total": len(saga.spans),
@@ -108,7 +115,7 @@ def _summary(saga: model.Saga, diagnosis: Diagnosis) -> dict[str, Any]:
         "updated_at": moment(saga.updated_at),
         "ended_at": _moment(saga.ended_at),
         "attempts": diagnosis.attempts,
-        "error": diagnosis.error,
+        "error": diagnosis.error and _listed_error(diagnosis.error),
         "amount_at_risk": amounts_at_risk(saga.amount_at_risk),
         "keys": saga.keys,
         "headline": diagnosis.headline,
@@ -118,11 +125,19 @@ def _summary(saga: model.Saga, diagnosis: Diagnosis) -> dict[str, Any]:
     }
 
 
+def _listed_error(error: model.Failure) -> schemas.ErrorText:
+    """Returns an error for lists; the attempts of the full saga have all of it."""
+    return schemas.ErrorText(
+        type=error.type and error.type[:MAX_ERROR_CHARACTERS],
+        message=error.message and error.message[:MAX_ERROR_CHARACTERS],
+    )
+
+
 def amounts_at_risk(amounts: Iterable[model.AmountAtRisk | incident_records.AmountAtRisk]) -> list[dict[str, str]]:
     """Returns the amount at risk in each currency, with the fields of `schemas.AmountAtRisk`."""
     return [
         {"currency": each.currency, "certain": decimal(each.certain), "possible": decimal(each.possible)}
-        for each in amounts
+        for each in islice(amounts, MAX_CURRENCIES)
     ]
 
 
@@ -163,6 +178,27 @@ def _evidence(evidence: Evidence) -> schemas.Evidence:
     )
 
 
+def _anomaly(anomaly: model.Anomaly) -> schemas.Anomaly:
+    text = anomaly.text if isinstance(anomaly.text, Text) else Text(anomaly.text)
+    return schemas.Anomaly(code=anomaly.code, text=text, text_parts=parts(text), step=anomaly.step)
+
+
+def _plan(plan: model.Plan) -> schemas.Plan:
+    order = plans.order(plan)
+    names = [step.name for step in plan.steps]
+    steps = [
+        schemas.PlannedStep(
+            name=step.name,
+            compensation=step.compensation,
+            timeout=step.timeout,
+            optional=step.optional,
+            after=sorted(order[step.name], key=names.index) if len(order[step.name]) > 1 else list(order[step.name]),
+        )
+        for step in plan.steps
+    ]
+    return schemas.Plan.model_validate({"source": plan.source, "steps": steps})
+
+
 def _step(step: model.Step) -> schemas.Step:
     return schemas.Step(
         name=step.name,
@@ -186,6 +222,8 @@ def _attempt(attempt: model.Attempt) -> schemas.Attempt:
         ended_at=_moment(attempt.ended_at),
         state=attempt.state.value,
         error=schemas.AttemptError.model_validate(attempt.error) if attempt.error else None,
+        idempotency_key=attempt.idempotency_key,
+        child=schemas.SagaReference(name=attempt.child.name, id=attempt.child.id) if attempt.child else None,
     )
 
 

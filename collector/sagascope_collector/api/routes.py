@@ -6,19 +6,30 @@ loop, which also serves the OTLP receivers.
 
 import time
 from collections.abc import Callable, Sequence
+from threading import Semaphore
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Response
 
 from sagascope_collector import analysis
-from sagascope_collector.api import answers, overview
-from sagascope_collector.api.answers import DatabaseFile, OtlpLines, database_file, json, responds
+from sagascope_collector.api import answers, overview, suggestions
+from sagascope_collector.api.answers import MAX_COPIES, DatabaseFile, OtlpLines, database_file, json, responds
 from sagascope_collector.api.erasure import Eraser, erasure_routes
 from sagascope_collector.api.incidents import Tasks, incident_routes
 from sagascope_collector.api.limits import BodyLimit, QuerySlot, ReadLimits, ReadSlots
 from sagascope_collector.api.lookup import Lookup
-from sagascope_collector.api.overview import Health, status
-from sagascope_collector.api.parameters import Listing, NamedSaga, NoParameters, OneSaga, Search, Window, new_router
+from sagascope_collector.api.overview import Health, Mapper, status
+from sagascope_collector.api.parameters import (
+    CallWindow,
+    Counting,
+    Listing,
+    NamedSaga,
+    NoParameters,
+    OneSaga,
+    Search,
+    Window,
+    new_router,
+)
 from sagascope_collector.client import schemas
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import Disabled, NotFound, Unavailable
@@ -31,6 +42,9 @@ from sagascope_collector.storage import Storage
 
 MAX_PATHS: int = 100
 """Maximum number of paths of a saga type among which the usual one is chosen."""
+
+MAX_CALL_SPANS: int = 200_000
+"""Approximate maximum number of spans among which calls are counted."""
 
 NO_TELEMETRY: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
 """Switches off the framework's own telemetry: a collector must not ingest telemetry about its own API."""
@@ -46,6 +60,7 @@ def create_api(
     limits: ReadLimits = ReadLimits(),  # noqa: B008  it cannot change
     *,
     with_sql: bool = True,
+    mapper: Mapper | None = None,
     on_erased: Callable[[Sequence[SagaId]], None] = lambda _: None,
 ) -> FastAPI:
     """Returns the API over one storage, as an ASGI application.
@@ -59,6 +74,7 @@ def create_api(
         stored_as: returns the form in which a text is stored after scrubbing.
         limits: the limits of concurrent reads.
         with_sql: whether SQL queries are allowed.
+        mapper: maps stored records; None: the API has no route for it.
         on_erased: called with the erased sagas.
     """
     api = FastAPI(
@@ -74,13 +90,17 @@ def create_api(
     answers.register(api)
     api.add_middleware(BodyLimit)
     read_slot = [Depends(ReadSlots(limits).hold, scope="function")]
-    api.include_router(_saga_routes(Lookup(storage, context, clock, stored_as)), dependencies=read_slot)
-    api.include_router(_list_routes(storage, context, clock), dependencies=read_slot)
+    lookup = Lookup(storage, context, clock, stored_as)
+    api.include_router(_saga_routes(lookup), dependencies=read_slot)
+    api.include_router(_list_routes(lookup), dependencies=read_slot)
     tasks, comparison = Tasks(storage, context, clock), Comparison(storage, clock)
     api.include_router(incident_routes(incidents, tasks, comparison), dependencies=read_slot)
     api.include_router(_sql_routes(Queries(storage) if with_sql else None))
     api.include_router(erasure_routes(Eraser(storage, stored_as, on_erased), read_slot))  # has no time limit
-    api.include_router(_process_routes(storage, health))  # must answer while other calls wait
+    if mapper:
+        api.include_router(_mapping_routes(storage, mapper, read_slot))
+    process = _process_routes(storage, health, with_sql=with_sql)
+    api.include_router(process)  # must answer while other calls wait
     return api
 
 
@@ -106,20 +126,27 @@ def _saga_routes(lookup: Lookup) -> APIRouter:
     def saga_at(
         name: Annotated[Word, Path()], saga_id: Annotated[Word, Path(alias="id")], query: Annotated[OneSaga, Query()]
     ) -> Response:
-        """Returns one saga in full, with the verdict as of now; without `run`, the latest started."""
-        return json(lookup.saga(name, saga_id, query.environment, query.run))
+        """Returns one saga in full, with the verdict as of now; without `run`, the latest started.
+
+        The name may contain slashes, too; where that is ambiguous, `/api/v1/saga` is not.
+        """
+        return json(lookup.saga_at(f"{name}/{saga_id}", query.environment, query.run))
 
     return router
 
 
-def _list_routes(storage: Storage, context: Callable[[int], analysis.Context], clock: Callable[[], int]) -> APIRouter:
-    router = new_router()
+def _list_routes(lookup: Lookup) -> APIRouter:
+    router, storage, context, clock = new_router(), lookup.storage, lookup.context, lookup.clock
 
     @router.get("/api/v1/sagas", **responds(schemas.Sagas))
     def listed(query: Annotated[Listing, Query()]) -> Response:
         """Lists sagas, the latest started first unless `sort` is given. `attention=any`: all that need attention."""
-        page = storage.listing.page(query, limit=query.limit, cursor=query.cursor, order=query.order)
-        return json(overview.listed(page))
+        return json(lookup.page(query))
+
+    @router.get("/api/v1/counts", **responds(schemas.Counts))
+    def counts(query: Annotated[Counting, Query()]) -> Response:
+        """Counts the sagas that match, by status, attention code, and time within the last `window`."""
+        return json(lookup.counts(query))
 
     @router.get("/api/v1/flows", **responds(schemas.Flows))
     def flows(_: Annotated[NoParameters, Query()]) -> Response:
@@ -143,6 +170,12 @@ def _list_routes(storage: Storage, context: Callable[[int], analysis.Context], c
         """Returns services, with their instances and the number of open spans of each."""
         return json(overview.services(storage.instances.all(), context(clock())))
 
+    @router.get("/api/v1/calls", **responds(schemas.Calls))
+    def calls(query: Annotated[CallWindow, Query()]) -> Response:
+        """Returns which services called which others within the last `window`, how often, and how often that failed."""
+        since = max(clock() - query.seconds * NANOSECONDS_PER_SECOND, 0)
+        return json(overview.calls(storage.statistics.calls(since, query.environment, MAX_CALL_SPANS), query.seconds))
+
     return router
 
 
@@ -161,18 +194,41 @@ def _sql_routes(queries: Queries | None) -> APIRouter:
     return router
 
 
-def _process_routes(storage: Storage, health: Health) -> APIRouter:
+def _mapping_routes(storage: Storage, mapper: Mapper, read_slot: Sequence[Any]) -> APIRouter:
     router = new_router()
+
+    @router.get("/api/v1/suggestions", dependencies=read_slot, **responds(schemas.Suggestions))
+    def suggested_rules(_: Annotated[NoParameters, Query()]) -> Response:
+        """Suggests mapping rules for recent spans that belong to no saga, the best first."""
+        return json(suggestions.suggestions(storage))
+
+    @router.get("/api/v1/remap", **responds(schemas.Remapping))
+    def remapping(_: Annotated[NoParameters, Query()]) -> Response:
+        """Returns how far stored records are mapped by the current rules of the mapping file."""
+        return json(mapper.state())
+
+    @router.post("/api/v1/remap", **responds(schemas.Remapping, 403))
+    def remap(_: Annotated[NoParameters, Query()]) -> Response:
+        """Reads the mapping file again, and applies its rules to what is received and, in the background, stored."""
+        mapper.restart()
+        return json(mapper.state())
+
+    return router
+
+
+def _process_routes(storage: Storage, health: Health, *, with_sql: bool) -> APIRouter:
+    router = new_router()
+    copies = Semaphore(MAX_COPIES)
 
     @router.get("/api/v1/status", **responds(schemas.Status))
     def collector_status(_: Annotated[NoParameters, Query()]) -> Response:
         """Returns the status of the collector."""
-        return json(status(storage, health))
+        return json(status(storage, health, with_sql=with_sql))
 
     @router.get("/api/v1/backup", response_class=DatabaseFile, responses=answers.described(422, 503))
     def backup(_: Annotated[NoParameters, Query()]) -> Response:
         """Returns all stored data as a DuckDB database. Ingest continues meanwhile."""
-        return database_file(storage)
+        return database_file(storage, copies)
 
     @router.post("/api/v1/backups", **responds(schemas.Alive))
     def note_backup(written: schemas.BackupNote, _: Annotated[NoParameters, Query()]) -> Response:

@@ -46,6 +46,7 @@ _LISTS: Final = frozenset(
         semconv.PLAN_AFTER,
         semconv.PLAN_OPTIONAL,
         semconv.SCRUBBED,
+        semconv.MAPPED,
     }
 )
 """Attributes that are lists. Jaeger has no lists: such a tag is a text in JSON."""

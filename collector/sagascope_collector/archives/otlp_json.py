@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 import orjson
 
+from sagascope_collector.json_values import non_finite_name
 from sagascope_collector.records import Attributes, Event, Link, Log, Resource, Scope, Span, Value
 
 LINE_RECORDS: Final = 500
@@ -180,7 +181,7 @@ def _value(value: Value) -> Json:
         case int():
             return {"intValue": str(value)}
         case float():
-            return {"doubleValue": value if math.isfinite(value) else _non_finite(value)}
+            return {"doubleValue": value if math.isfinite(value) else non_finite_name(value)}
         case str():
             return {"stringValue": value}
         case bytes():
@@ -189,9 +190,3 @@ def _value(value: Value) -> Json:
             return {"kvlistValue": {"values": _attributes(value)}}
         case _:
             return {"arrayValue": {"values": list(map(_value, value))}}
-
-
-def _non_finite(value: float) -> str:
-    if math.isnan(value):
-        return "NaN"
-    return "Infinity" if value > 0 else "-Infinity"

@@ -18,7 +18,7 @@ from sagascope_collector.cli.options import Json, Url, flag, with_credentials
 from sagascope_collector.cli.serve import option
 from sagascope_collector.client import DEFAULT_URL, Client, ClientError, OtlpPorts
 from sagascope_collector.client.credentials import Credentials
-from sagascope_collector.conformance import CheckResult, Level, Report, Verdict, evaluate
+from sagascope_collector.conformance import CheckResult, Level, Report, ServiceGaps, Verdict, evaluate
 from sagascope_collector.conformance.listener import ListenOptions, capture_from_files, capture_from_ports
 from sagascope_collector.doctor import Result, State, Target, examine
 from sagascope_collector.errors import BadValue
@@ -126,7 +126,8 @@ def conformance(
     """Check an emitter's telemetry against the contract.
 
     Receives telemetry until Ctrl-C and stores nothing. Reports which requirements of docs/semconv.md the emitter
-    meets, how to fix the others, and which attention codes its telemetry supports. Exit status 0: no check failed.
+    meets, how to fix the others, which attention codes its telemetry supports, and for each service what it cannot
+    prove yet, with the two lines of code that change it. Exit status 0: no check failed.
     Exit status 1: a check failed, or no telemetry of a transaction was received.
     """
     if file and (seconds is not None or quiet is not None):
@@ -179,7 +180,19 @@ def _claims(report: Report) -> list[Text]:
         Text.assemble((f"{each.confidence:9}", CONFIDENCE_COLORS[each.confidence]), f" {each.attention}: {each.why}")
         for each in report.claims
     ]
-    return [Text("Supported attention codes", "bold"), Text(LEVEL_SUMMARIES[report.level]), *claims]
+    services = [line for each in report.services for line in _gaps(each)]
+    return [Text("Supported attention codes", "bold"), Text(LEVEL_SUMMARIES[report.level]), *claims, *services]
+
+
+def _gaps(service: ServiceGaps) -> list[Text]:
+    name = safe_text.line(service.service, MAX_EXAMPLE_CHARACTERS)
+    if not service.gaps:
+        return [Text(), Text(f"{name} can prove everything that applies to it.", "bold")]
+    lines = [Text(), Text(f"What {name} cannot prove yet", "bold")]
+    for gap in service.gaps:
+        lines.append(Text(f"{', '.join(gap.attention)}: {gap.why}. With these two lines it can:"))
+        lines += [Text(f"    {safe_text.line(line, MAX_EXAMPLE_CHARACTERS)}", "cyan") for line in gap.lines]
+    return lines
 
 
 class Action(StrEnum):

@@ -1,5 +1,6 @@
-"""The commands `backup`, `restore`, `rebuild` and `forget`: what operators do with a whole database."""
+"""The commands with which operators treat a whole database: `backup`, `restore`, `rebuild`, `remap`, `forget` ..."""
 
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
@@ -9,7 +10,7 @@ import typer
 from sagascope_collector import backups, safe_text
 from sagascope_collector.backups import Contents
 from sagascope_collector.cli import terminal
-from sagascope_collector.cli.options import Json, StoppedDatabase, Url, flag, with_credentials
+from sagascope_collector.cli.options import Json, StoppedDatabase, Url, flag, with_client, with_credentials
 from sagascope_collector.cli.serve import option
 from sagascope_collector.cli.terminal import NOT_FOUND
 from sagascope_collector.client import DEFAULT_URL, Client, Credentials, schemas
@@ -19,6 +20,8 @@ from sagascope_collector.settings import DEFAULT_DB
 BACKUP_TIMEOUT_SECONDS: Final = 120.0
 
 FORGET_TIMEOUT_SECONDS: Final = 3_600.0
+
+REMAP_POLL_SECONDS: Final = 0.5
 
 
 @with_credentials
@@ -71,8 +74,8 @@ def restore(
 def _summary(file: Path, contents: Contents, verb: str) -> str:
     latest = ""
     if contents.latest:
-        time = datetime.fromtimestamp(contents.latest // NANOSECONDS_PER_SECOND, UTC)
-        latest = f", the latest of {time:%Y-%m-%d %H:%M:%S}Z"
+        at = datetime.fromtimestamp(contents.latest // NANOSECONDS_PER_SECOND, UTC)
+        latest = f", the latest of {at:%Y-%m-%d %H:%M:%S}Z"
     return f"{safe_text.line(str(file))} {verb} {contents.records:,} records{latest}; {contents.bytes:,} bytes."
 
 
@@ -89,6 +92,74 @@ def rebuild(db: Annotated[str, option("db")] = DEFAULT_DB) -> None:
         typer.echo(f"{summarize_all(storage):,} transactions were summarized.")
     finally:
         storage.close()
+
+
+mapping = typer.Typer(no_args_is_help=True)
+
+
+@mapping.callback()
+def _mapping() -> None:
+    """Suggest rules for spans that belong to no transaction.
+
+    docs/engines/attribute-mapping.md describes the rules, and what they make of the spans of a trace.
+    """
+
+
+@mapping.command()
+@with_client
+def suggest(client: Client, json: Json = False) -> None:
+    """Suggest rules for spans that belong to no transaction.
+
+    Looks at the attributes of the newest 100,000 records. Attributes that join several services come first, ids of
+    requests, sessions and people last. Paste a rule into the file of serve --mapping, and run remap. Exit status 1:
+    nothing was found.
+    """
+    found = client.suggestions()
+    if json:
+        terminal.print_json(found)
+    else:
+        typer.echo(f"{found.unassigned:,} of the newest {found.spans:,} spans belong to no transaction.")
+        for each in found.items:
+            typer.echo(_suggestion(each))
+        if found.items:
+            typer.echo("\nWrite the rule that fits to the file of serve --mapping; then: sagascope remap")
+    raise typer.Exit(terminal.DONE if found.items else NOT_FOUND)
+
+
+def _suggestion(each: schemas.Suggestion) -> str:
+    services = "1 service" if each.services == 1 else f"{each.services:,} services"
+    doubt = "" if each.is_likely else "; rather the id of a request, a person or a thing"
+    values = "1 value" if each.values == 1 else f"{each.values:,} values"
+    traces = "1 trace" if each.traces == 1 else f"{each.traces:,} traces"
+    title = f"# {each.attribute}: {values} on {services} in {traces}, such as {each.example}{doubt}"
+    return "\n".join(["", *map(safe_text.line, (title, *each.rule.splitlines()))])
+
+
+@with_client
+def remap(
+    client: Client,
+    no_wait: Annotated[bool, flag("no-wait", "Do not wait until all stored records are mapped.", envvar=None)] = False,
+    json: Json = False,
+) -> None:
+    """Apply the mapping file to everything that is stored.
+
+    The collector, which runs with serve --mapping, reads the file again. From then on its rules hold for what is
+    received, and in the background for stored records, in the order of their receipt. Ctrl-C only ends the waiting. A
+    collector that is stopped meanwhile continues at its next start.
+    """
+    state = client.remap()
+    while state.is_running and not no_wait:
+        time.sleep(REMAP_POLL_SECONDS)
+        state = client.remapping()
+        typer.echo(f"\r{state.mapped:,} of {state.records:,} records", nl=not state.is_running, err=True)
+    if json:
+        terminal.print_json(state)
+    elif state.is_running:
+        typer.echo(f"{state.records:,} stored records are being mapped in the background; status shows the progress.")
+    elif not state.has_rules:
+        typer.echo("The mapping file has no rules: stored records stay as they are.")
+    else:
+        typer.echo(f"All {state.records:,} stored records are mapped by the rules of the file.")
 
 
 @with_credentials

@@ -233,8 +233,8 @@ def _common_attribute(one: schemas.CommonAttribute) -> str:
 
 
 def _attribute(one: schemas.SagaAttribute) -> str:
-    place = safe_text.line(one.service or one.step or "saga", MAX_VALUE_CHARACTERS)
-    return f"{place} {safe_text.line(one.key, MAX_VALUE_CHARACTERS)}={safe_text.line(one.value, MAX_VALUE_CHARACTERS)}"
+    where = safe_text.line(one.service or one.step or "saga", MAX_VALUE_CHARACTERS)
+    return f"{where} {safe_text.line(one.key, MAX_VALUE_CHARACTERS)}={safe_text.line(one.value, MAX_VALUE_CHARACTERS)}"
 
 
 def _event(change: schemas.IncidentChange) -> str:

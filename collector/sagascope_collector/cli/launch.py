@@ -15,7 +15,7 @@ import typer
 
 from sagascope_collector.cli.options import Command, flag, with_credentials, with_options
 from sagascope_collector.client import DEFAULT_URL, Credentials
-from sagascope_collector.errors import CannotStart
+from sagascope_collector.errors import INSTALL, CannotStart
 
 DASHBOARD_NEEDS = ("streamlit",)
 DEMO_NEEDS = ("opentelemetry.sdk", "starlette", "uvicorn", "httpx", "rich", "duckdb", "fastapi", "grpc")
@@ -106,7 +106,7 @@ def _exec(module: str, words: Sequence[str], needs: Sequence[str]) -> NoReturn:
         CannotStart: a package that it needs is not installed.
     """
     if missing := [package for package in (module, *needs) if not _is_installed(package)]:
-        raise CannotStart(f'This command needs {", ".join(missing)}. Run: pip install "sagascope[all]"')
+        raise CannotStart(f"This command needs {', '.join(missing)}. Run: {INSTALL}")
     command = [sys.executable, "-m", module, *words]
     if os.name == "posix":
         os.execv(sys.executable, command)  # noqa: S606  a fixed program; signals reach it directly

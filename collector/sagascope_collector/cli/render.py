@@ -4,6 +4,7 @@ All telemetry passes through `safe_text` and is never interpreted as markup.
 """
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from math import log10
@@ -21,9 +22,6 @@ from sagascope_collector.client import schemas
 
 LABEL_COLUMNS: Final = 24
 """The width of the step's name and attempt number."""
-
-EDGE_ATTEMPTS: Final = 3
-"""Attempts of one step that are shown at the start, and at the end."""
 
 MAX_BARS: Final = 40
 """Of more attempts, the first and the last ones are shown."""
@@ -86,8 +84,9 @@ class _Axis:
 
 def _shown_attempts(steps: Sequence[schemas.Step]) -> Iterator[tuple[str, schemas.Attempt]]:
     for step in steps:
-        many = len(step.attempts) > 2 * EDGE_ATTEMPTS + 1
-        for attempt in [*step.attempts[:EDGE_ATTEMPTS], *step.attempts[-EDGE_ATTEMPTS:]] if many else step.attempts:
+        for attempt in schemas.fold_attempts(step.attempts):
+            if isinstance(attempt, schemas.FoldedAttempts):
+                continue
             number = f" {attempt.number}" if len(step.attempts) > 1 else ""
             yield _label(f"{step.name}[{step.key}]" if step.key else step.name, number), attempt
 
@@ -140,10 +139,17 @@ LEDGER_LABELS = {
 NOTHING_FOUND = {
     "never_seen": "No telemetry with this value was received.",
     "expired": "It was received, and deleted at the end of its retention period.",
-    "not_a_saga": "The trace was received, but none of its spans belongs to a transaction.",
+    "not_a_saga": "Records with it were received, but they belong to no transaction.",
 }
 
-FOUND_BY = {"prefix": "id prefix", "key": "business key", "trace": "trace id", "span": "span id"}
+FOUND_BY = {
+    "key": "business key",
+    "prefix": "id prefix",
+    "key_prefix": "prefix of a business key",
+    "trace": "trace id",
+    "span": "span id",
+    "error": "error message or log line",
+}
 """What matched a query, if it is not the whole id."""
 
 NO_ATTENTION_NEEDED = "No transaction needs attention."
@@ -172,9 +178,76 @@ def listing(items: Sequence[schemas.SagaSummary], now: datetime, kinds: Sequence
     return Group(*_spaced(_entry(each, now, kind) for each, kind in zip(items, labels, strict=True)))
 
 
-def nothing_found(text: str, reason: str | None) -> RenderableType:
+WIDE_COLUMNS: Final = 120
+"""Columns of the terminal from which a list of what needs attention shows each headline."""
+
+
+class Urgent:
+    """Renders sagas that need attention as a table, below their total number; `total` counts those left out, too.
+
+    With `further`, others were listed before.
+    """
+
+    def __init__(
+        self, items: Sequence[schemas.SagaSummary], total: int, now: datetime, *, further: bool = False
+    ) -> None:
+        self._items, self._total, self._now, self._further = items, total, now, further
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        is_wide = options.max_width >= WIDE_COLUMNS
+        yield self._count()
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold dim")
+        table.add_column("TRANSACTION", overflow="fold")
+        table.add_column("REASON", style="bold red")
+        for title in ("STUCK FOR", "AT RISK"):
+            table.add_column(title, justify="right", no_wrap=True)
+        table.add_column("STEP", overflow="fold")
+        if is_wide:
+            table.add_column("ENVIRONMENT", overflow="fold")
+            table.add_column("HEADLINE")
+        for each in self._items:
+            wide = (safe_text.line(each.environment, 40), safe_text.line(each.headline, 600)) if is_wide else ()
+            table.add_row(_name(each), *self._cells(each), *wide)
+        yield table
+
+    def _count(self) -> Text:
+        reasons = Counter(each.attention or each.status for each in self._items)
+        counted = ", ".join(f"{reason} {number:,}" for reason, number in reasons.most_common())
+        verb = "transaction needs" if self._total == 1 else "transactions need"
+        which = "; of those below" if len(self._items) < self._total else ""
+        return Text(f"{self._total:,} {'more ' * self._further}{verb} attention{which}: {counted}", "bold")
+
+    def _cells(self, one: schemas.SagaSummary) -> tuple[Text, ...]:
+        stuck = terminal.elapsed(one.since or one.started_at, self._now)
+        at_risk = "; ".join(each.text.removesuffix(" committed") for each in one.amount_at_risk)
+        where = " in ".join(safe_text.line(part, 80) for part in (one.step, one.service) if part)
+        return tuple(map(Text, (one.attention or one.status, stuck, safe_text.line(at_risk, 80), where)))
+
+
+def words_limit(found: schemas.SearchResult | schemas.Sagas) -> str:
+    """Returns the limit that a search for words reached, as a sentence; empty if it reached none."""
+    if isinstance(found, schemas.Sagas) and found.words_limit is not None:
+        number = f"{found.words_limit:,}"
+        return f"More than {number} transactions have these words; only the latest {number} were considered."
+    if found.words_since is not None:
+        since = terminal.day_and_time(found.words_since)
+        return f"Error messages and log lines were searched that were received since {since}."
+    return ""
+
+
+def nothing_found(text: str, result: schemas.SearchResult) -> RenderableType:
     """Renders the reason for which a search found nothing."""
-    return Group(Text(f"Nothing found for {safe_text.line(text, 200)!r}."), Text(NOTHING_FOUND.get(reason or "", "")))
+    parts = [
+        Text(f"Nothing found for {safe_text.line(text, 200)!r}."),
+        Text(NOTHING_FOUND.get(result.reason or "", "")),
+    ]
+    if limit := words_limit(result):
+        parts.append(Text(limit))
+    if (found := result.unassigned) is not None:
+        having = "1 span has" if found.spans == 1 else f"{found.spans:,} spans have"
+        parts += [Text(f"{having} it in {safe_text.line(found.attribute, 200)}. A rule of --mapping that takes them:")]
+        parts += [Text(f"  {safe_text.line(line, 200)}") for line in found.rule.splitlines()]
+    return Group(*parts)
 
 
 def _spaced(parts: Iterable[RenderableType]) -> list[RenderableType]:
@@ -322,16 +395,14 @@ def _row(step: schemas.Step, until: datetime) -> tuple[Text, Text, Text, Text]:
 
 
 def _attempts(attempts: Sequence[schemas.Attempt], until: datetime) -> Iterator[RenderableType]:
-    """Renders attempts that add information to their step; of many, the first and the latest."""
+    """Renders attempts that add information to their step, repetitions folded."""
     if len(attempts) <= 1 and not any(each.error for each in attempts):
         return
-    omitted = range(EDGE_ATTEMPTS, len(attempts) - EDGE_ATTEMPTS) if len(attempts) > 2 * EDGE_ATTEMPTS + 1 else range(0)
     before = ""
-    for position, attempt in enumerate(attempts):
-        if position in omitted:
+    for attempt in schemas.fold_attempts(attempts):
+        if isinstance(attempt, schemas.FoldedAttempts):
+            yield Padding(Text(attempt.text, "dim"), (0, 0, 0, INDENT_COLUMNS + 2))
             continue
-        if omitted and position == omitted.stop:
-            yield Padding(Text(f"{len(omitted):,} attempts omitted", "dim"), (0, 0, 0, INDENT_COLUMNS))
         error = _error(attempt)
         yield _attempt(attempt, until, "same error" if error and error == before else "")
         if error and error != before:

@@ -36,12 +36,15 @@ Environment = Annotated[str | None, flag("environment", "Only of this environmen
 @with_client
 def find(
     query: Annotated[
-        str, typer.Argument(metavar="QUERY", help="An id or its prefix, a business key, a trace id or a span id.")
+        str,
+        typer.Argument(
+            metavar="QUERY", help="An id, business key or prefix of one, a trace or span id, words of an error."
+        ),
     ],
     client: Client,
     json: Json = False,
 ) -> None:
-    """Find transactions by an id, a business key or a trace.
+    """Find transactions by an id, a business key, a trace, or words of an error.
 
     Characters that are pasted around an id are ignored. Exit status 1: nothing was found.
     """
@@ -51,8 +54,10 @@ def find(
     elif result.matches:
         sagas, kinds = [each.saga for each in result.matches], [each.kind for each in result.matches]
         terminal.show(render.listing(sagas, terminal.now(), kinds))
+        if result.truncated:
+            typer.echo(f"Only the first {len(sagas):,} matches are shown.", err=True)
     else:
-        terminal.show(render.nothing_found(query, result.reason))
+        terminal.show(render.nothing_found(query, result))
         _print_other_meaning(client, query)
     raise typer.Exit(terminal.DONE if result.matches else terminal.NOT_FOUND)
 
@@ -123,14 +128,17 @@ def triage(
         incidents.plan(client)
         return
     shared = [] if json or is_filtered else [each for each in incidents.unresolved(client) if each.count > 1]
-    needing = sorted(_needing(client, SagaFilters(alone=True) if shared else filters), key=_urgency)
+    found = _needing(client, SagaFilters(alone=True) if shared else filters)
+    needing = sorted(found.items, key=_urgency)
     shown = needing[: limit or (MAX_TRIAGE_SAGAS if json else DEFAULT_TRIAGE_SAGAS)]
     if shared:
         terminal.show(
             Group(*(piece for each in shared for piece in (*incidents.render_incident(each, terminal.now()), Text())))
         )
-    if json or shown:
-        _list(shown, json)
+    if json:
+        terminal.print_json(found.model_copy(update={"items": shown}))
+    elif shown:
+        terminal.show(render.Urgent(shown, len(needing), terminal.now(), further=bool(shared)))
     elif not shared:
         terminal.show(render.NO_ATTENTION_NEEDED)
     if len(shown) < len(needing):
@@ -138,17 +146,19 @@ def triage(
             f"{len(needing) - len(shown):,} more need attention; --limit sets the number of listed transactions.",
             err=True,
         )
+    if sentence := render.words_limit(found):
+        typer.echo(sentence, err=True)
 
 
-def _needing(client: Client, filters: SagaFilters) -> list[schemas.SagaSummary]:
-    """Returns the sagas that need attention and match, up to `MAX_TRIAGE_SAGAS`."""
+def _needing(client: Client, filters: SagaFilters) -> schemas.Sagas:
+    """Returns the sagas that need attention and match, up to `MAX_TRIAGE_SAGAS`, as one page."""
     filters = filters.model_copy(update={"attention": filters.attention or "any"})
     page = client.sagas(filters, limit=PAGE_SAGAS)
     items = page.items
     while page.next_cursor and len(items) < MAX_TRIAGE_SAGAS:
         page = client.sagas(filters, limit=PAGE_SAGAS, cursor=page.next_cursor)
         items = items + page.items
-    return items
+    return page.model_copy(update={"items": items, "next_cursor": None})
 
 
 def _urgency(saga: schemas.SagaSummary) -> tuple[int, datetime]:
@@ -168,7 +178,7 @@ def _matches(saga: schemas.SagaSummary, name: str | None, run: str | None, envir
 
 def _list(items: list[schemas.SagaSummary], json: bool) -> None:
     if json:
-        terminal.print_json(schemas.Sagas(items=items, next_cursor=None))
+        terminal.print_json(schemas.Sagas(items=items, next_cursor=None, words_since=None, words_limit=None))
     else:
         terminal.show(render.listing(items, terminal.now()))
 

@@ -137,7 +137,10 @@ class Client:
         self._http.close()
 
     def search(self, q: str) -> schemas.SearchResult:
-        """Finds sagas by an id or its prefix, a business key's value, or a trace or span id."""
+        """Finds sagas by an id, a business key's value, the start of either, or a trace or span id.
+
+        If nothing else matches, by words of error messages and log lines.
+        """
         return self._get(schemas.SearchResult, "/api/v1/search", q=q)
 
     def sagas(
@@ -157,6 +160,16 @@ class Client:
         return self._get(
             schemas.Sagas, "/api/v1/sagas", **{"sort": sort, "limit": limit, "cursor": cursor} | dict(given)
         )
+
+    def counts(
+        self,
+        filters: SagaFilters | Mapping[str, str] = SagaFilters(),  # noqa: B008  it cannot change
+        *,
+        window: str | None = None,
+    ) -> schemas.Counts:
+        """Counts the sagas that match, by status, by attention code, and by time within a window such as ``24h``."""
+        given = filters.query() if isinstance(filters, SagaFilters) else filters
+        return self._get(schemas.Counts, "/api/v1/counts", window=window, **given)
 
     def saga(self, name: str, id: str, *, environment: str | None = None, run: str | None = None) -> schemas.Saga:  # noqa: A002
         """Returns one saga in full; without `run`, the latest started.
@@ -181,6 +194,18 @@ class Client:
     def note_backup(self, location: str) -> None:
         """Records the location of a backup."""
         self._sent(schemas.Alive, lambda: self._http.post("/api/v1/backups", json={"location": location}))
+
+    def remap(self) -> schemas.Remapping:
+        """Lets the collector read its mapping file again, and apply it to all stored records."""
+        return self._sent(schemas.Remapping, lambda: self._http.post("/api/v1/remap", json={}))
+
+    def remapping(self) -> schemas.Remapping:
+        """Returns how far stored records are mapped."""
+        return self._get(schemas.Remapping, "/api/v1/remap")
+
+    def suggestions(self) -> schemas.Suggestions:
+        """Returns mapping rules for spans that belong to no saga."""
+        return self._get(schemas.Suggestions, "/api/v1/suggestions")
 
     def preview_erasure(self, request: schemas.ErasureRequest) -> schemas.ErasureResult:
         """Previews the result of `erase`."""
@@ -238,6 +263,10 @@ class Client:
     def services(self) -> schemas.Services:
         """Returns every service with its instances."""
         return self._get(schemas.Services, "/api/v1/services")
+
+    def calls(self, *, window: str | None = None, environment: str | None = None) -> schemas.Calls:
+        """Returns which services called which others within a window such as ``15m`` or ``24h``; default one hour."""
+        return self._get(schemas.Calls, "/api/v1/calls", window=window, environment=environment)
 
     def otlp_http(self) -> str | None:
         """Returns the URL of the OTLP/HTTP receiver; None: the collector does not report it."""

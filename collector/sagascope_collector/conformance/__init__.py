@@ -2,16 +2,18 @@
 
 from sagascope_collector.conformance.capture import Capture, CapturedLog, CapturedSpan, Origin
 from sagascope_collector.conformance.evaluation import evaluate
-from sagascope_collector.conformance.report import CheckResult, Level, Report, SupportedCode, Verdict
+from sagascope_collector.conformance.report import CheckResult, Gap, Level, Report, ServiceGaps, SupportedCode, Verdict
 
 __all__ = [
     "Capture",
     "CapturedLog",
     "CapturedSpan",
     "CheckResult",
+    "Gap",
     "Level",
     "Origin",
     "Report",
+    "ServiceGaps",
     "SupportedCode",
     "Verdict",
     "evaluate",

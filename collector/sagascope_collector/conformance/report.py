@@ -71,6 +71,24 @@ class SupportedCode(_Model):
     why: str
 
 
+class Gap(_Model):
+    """What the telemetry of one service cannot prove yet, and the two lines of code that change it."""
+
+    attention: list[str]
+    """Attention codes of `docs/diagnosis.md`."""
+    why: str
+    lines: list[str]
+    """Two lines in the service's language, as its resource names it; else the attributes or records to send."""
+
+
+class ServiceGaps(_Model):
+    """What the telemetry of one service cannot prove yet."""
+
+    service: str
+    level: Level
+    gaps: list[Gap]
+
+
 class Report(_Model):
     """The results of all checks."""
 
@@ -82,6 +100,8 @@ class Report(_Model):
     sagas: int
     points: list[CheckResult]
     claims: list[SupportedCode]
+    services: list[ServiceGaps]
+    """Each service that sent telemetry of sagas, by name."""
 
 
 Finder = Callable[[Capture], Iterable[Finding]]

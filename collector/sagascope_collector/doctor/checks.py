@@ -21,6 +21,7 @@ from sagascope_collector.client import (
     CredentialsUnusable,
     NotSagascope,
     TokenNeeded,
+    schemas,
 )
 from sagascope_collector.doctor.otlp_checks import check_ports, check_round_trip
 from sagascope_collector.doctor.result import CollectorStatus, Result, State, Target, ok, problem, skipped, warning
@@ -60,6 +61,8 @@ def examine(target: Target) -> Iterator[Result]:
     """Runs all checks, in an order in which an earlier problem explains the later ones."""
     collector = _check_api(target)
     yield collector.result
+    if collector.status:
+        yield _check_mapping(collector.status)
     closed = set()
     for protocol, result in check_ports(target, collector):
         yield result
@@ -85,6 +88,16 @@ def _check_api(target: Target) -> CollectorStatus:
         result = warning(check, f"{text} Its status has a notice: {status.notices[0]}", LOG_ADVICE)
         return CollectorStatus(result, status, False)
     return CollectorStatus(ok(check, text), status, False)
+
+
+def _check_mapping(status: schemas.Status) -> Result:
+    """Reports how many spans belong to no transaction."""
+    check, spans, loose = "mapping", status.recent_spans, status.recent_unassigned
+    text = f"{loose:,} of the newest {spans:,} spans belong to no transaction."
+    advice = "If they should, `sagascope mapping suggest` proposes rules for them."
+    if loose and loose == spans:
+        return warning(check, text, advice)
+    return Result(check=check, state=State.OK, text=text, advice=advice if loose else None)
 
 
 def _check_disk(target: Target) -> Iterator[Result]:

@@ -24,9 +24,10 @@ from sagascope_collector.client import Client, ClientError, NotFound
 from sagascope_collector.doctor.result import CollectorStatus, Result, Target, ok, problem, skipped
 from sagascope_collector.errors import CannotStart
 from sagascope_collector.http_server import listen
+from sagascope_collector.records import TEST_ENVIRONMENT
 from sagascope_collector.settings import Address
 
-TEST_NAME: Final = "sagascope.doctor"
+TEST_NAME: Final = TEST_ENVIRONMENT
 """The reserved saga name, service name and environment of test spans."""
 
 TEST_SPAN_NANOSECONDS: Final = 1_000_000

@@ -6,11 +6,10 @@ Records are stored unchanged. The saga of a record is decided once, when the rec
 """
 
 from sagascope_collector.engines.engine import Engine, RecordFields
-from sagascope_collector.engines.logfire import in_flight, is_pending
 from sagascope_collector.engines.mapping import read_mapping
-from sagascope_collector.engines.otel_partial import EVENT as PARTIAL_EVENT
-from sagascope_collector.engines.otel_partial import Partial, is_partial, open_span
-from sagascope_collector.engines.otel_partial import parse as parse_partial
+from sagascope_collector.engines.open_spans import EVENT as PARTIAL_EVENT
+from sagascope_collector.engines.open_spans import Partial, in_flight, is_partial, is_pending, open_span
+from sagascope_collector.engines.open_spans import parse as parse_partial
 from sagascope_collector.engines.registry import BUILT_IN, AttributeMapping, NormalizedSpans, normalize
 
 __all__ = [

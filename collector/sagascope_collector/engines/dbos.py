@@ -71,7 +71,7 @@ def _attempts(runs: Iterable[Span], key: str) -> Iterable[Span]:
             start = event.at
         number += 1
         yield saga_spans.attempt(replace(span, start=start), number, key)
-        is_done = saga_spans.has_succeeded(span)
+        is_done = span.has_succeeded
 
 
 def _failure_events(span: Span) -> list[Event]:

@@ -17,6 +17,8 @@ class RecordFields:
     service: str = ""
     attributes: Mapping[str, Value] = field(default_factory=dict)
     """At least the attributes whose keys an engine or a rule reads."""
+    kind: str = ""
+    """The span's kind; ``""`` for a log record."""
 
     def first(self, *keys: str) -> str:
         """Returns the first of these attributes that is not empty, as text; ``""`` if none is set."""

@@ -1,6 +1,9 @@
 """User rules that map further telemetry to sagas: the file of ``--mapping``."""
 
+import hashlib
 import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -8,10 +11,13 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_va
 
 from sagascope import semconv
 from sagascope_collector import config_file
+from sagascope_collector.durations import parse_duration
+from sagascope_collector.engines import traces
 from sagascope_collector.engines.engine import RecordFields
 from sagascope_collector.engines.registry import BY_ROLE, AttributeMapping
 from sagascope_collector.engines.saga_spans import COMPENSATES_SEPARATOR
-from sagascope_collector.records import Mark, as_text, count
+from sagascope_collector.errors import BadValue
+from sagascope_collector.records import Mark, Value, as_text, count
 
 MAX_MATCHED_CHARACTERS: Final = 1_000
 """Patterns are matched against this many characters of a span's name."""
@@ -72,6 +78,8 @@ class Condition(BaseModel):
     scope: Key | None = None
     """The name of the instrumentation scope."""
     span: Pattern | None = None
+    kind: Literal["internal", "server", "client", "producer", "consumer"] | None = None
+    """The span kind."""
     has: list[Key] = []
     """Attributes that must be present."""
     equals: dict[Key, str] = {}
@@ -89,21 +97,29 @@ class Condition(BaseModel):
             self.engine in (None, engine)
             and self.service in (None, record.service)
             and self.scope in (None, record.scope)
+            and self.kind in (None, record.kind)
             and (self.span is None or re.search(self.span, record.name[:MAX_MATCHED_CHARACTERS]) is not None)
             and all(key in record.attributes for key in self.has)
             and all(as_text(record.attributes.get(key)) == value for key, value in self.equals.items())
         )
 
 
-class Rule(BaseModel):
-    """Maps the records that meet a condition to a saga. Fields that are left out keep the engine's values."""
+def _seconds(value: Any) -> Any:
+    try:
+        return parse_duration(value) if isinstance(value, str) else value
+    except BadValue as error:
+        raise ValueError(str(error).removesuffix(".")) from error
 
-    when: Condition = Condition()
-    id: From | None = None
-    name: From | None = None
-    run: From | None = None
-    role: Literal["saga", "step"] | None = None
-    """The role of the span; by default ``step`` for a span that has a step."""
+
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
+"""A duration such as ``30s``, or a number of seconds."""
+
+Outcome = Literal["completed", "compensated", "failed"]
+
+
+class StepRule(BaseModel):
+    """The fields of a rule that describe a step."""
+
     step: From | None = None
     key: From | None = None
     attempt: From | None = None
@@ -113,28 +129,28 @@ class Rule(BaseModel):
     """The condition for steps that are compensations."""
     compensates: From | dict[Key, Key] | None = None
     """The step that is compensated: a value, or a mapping from compensations to steps."""
+    amount: From | None = None
+    currency: From | None = None
+    idempotency_key: From | None = None
+    step_timeout: Seconds | None = None
 
-    @model_validator(mode="after")
-    def _has_an_id(self) -> Self:
-        if self.id is None and self.when.engine is None:
-            raise ValueError("id is missing: only a rule for an engine can leave it out")
-        return self
-
-    def mark(self, record: RecordFields, known: Mark | None) -> Mark | None:
-        """Returns the saga of a record; None if the record has no saga id."""
-        known = known or Mark()
+    def step_of(self, record: RecordFields, known: Mark) -> Mark:
+        """Returns a mark with the step, its type, key and attempt."""
         step = _value(self.step, record) or known.step
-        found = Mark(
-            id=_value(self.id, record) or known.id,
-            name=_value(self.name, record) or known.name,
-            run=_value(self.run, record) or known.run,
-            role=self.role or known.role or (semconv.ROLE_STEP if step and record.name else ""),
+        return Mark(
             step=step,
             type=self._step_type(record, step) or known.type,
             key=_value(self.key, record) or known.key,
             attempt=self._attempt_number(record) or known.attempt,
         )
-        return found if found.id else None
+
+    def step_attributes(self, record: RecordFields) -> Iterator[tuple[str, Value]]:
+        """Yields the ``saga.*`` attributes, beside those of a mark, that the rule gives to a record."""
+        amount = _number(self.amount, record)
+        yield semconv.AMOUNT, amount
+        yield semconv.CURRENCY, _value(self.currency, record) if amount or not self.amount else ""
+        yield semconv.STEP_IDEMPOTENCY_KEY, _value(self.idempotency_key, record)
+        yield semconv.STEP_TIMEOUT, self.step_timeout
 
     def _step_type(self, record: RecordFields, step: str) -> str:
         compensated = (
@@ -151,16 +167,158 @@ class Rule(BaseModel):
             return 1 if number == "0" else count(number) and count(number) + 1
         return count(number)
 
+    def sources(self) -> Iterator[object]:
+        """Yields everything that may read an attribute: sources and conditions."""
+        yield from (self.step, self.key, self.attempt, self.compensates, self.compensation)
+        yield from (self.amount, self.currency, self.idempotency_key)
+
+
+class TraceStep(StepRule):
+    """Which spans of a trace are attempts of a step; without `step` its name is the span's."""
+
+    when: Condition = Condition()
+
+    def sources(self) -> Iterator[object]:
+        """Yields everything that may read an attribute: sources and conditions."""
+        yield from super().sources()
+        yield self.when
+
+
+class Rule(StepRule):
+    """Maps the records that meet a condition to a saga. Fields that are left out keep the engine's values."""
+
+    when: Condition = Condition()
+    scope: Literal["record", "trace"] = "record"
+    """What belongs to the saga: the record alone, or its whole trace."""
+    id: From | None = None
+    name: From | None = None
+    run: From | None = None
+    role: Literal["saga", "step"] | None = None
+    """The role of the span; by default ``step`` for a span that has a step."""
+    keys: dict[Key, From] = {}
+    """Business keys by name."""
+    timeout: Seconds | None = None
+    """The time that the whole saga may take."""
+    outcome: dict[Outcome, Condition] = {}
+    """The conditions for spans that end the saga."""
+    steps: list[TraceStep] = []
+    """Of a rule for a trace: the first that applies to a span describes it. Without any, `traces` finds the steps."""
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        if self.id is None and (self.when.engine is None or self.scope == "trace"):
+            raise ValueError("id is missing: only a rule for an engine can leave it out")
+        if self.scope == "trace" and self.when.engine is not None:
+            raise ValueError("scope: trace is for spans of no engine")
+        if self.scope == "record" and self.steps:
+            raise ValueError("steps needs scope: trace")
+        if self.scope == "trace" and (self.role or self.step):
+            raise ValueError("with scope: trace, list the steps in steps instead of role and step")
+        return self
+
+    def mark(self, record: RecordFields, known: Mark | None) -> Mark | None:
+        """Returns the saga of a record; None if the record has no saga id."""
+        known = known or Mark()
+        step = self.step_of(record, known)
+        found = Mark(
+            id=_value(self.id, record) or known.id,
+            name=_value(self.name, record) or known.name,
+            run=_value(self.run, record) or known.run,
+            role=self.role or known.role or (semconv.ROLE_STEP if step.step and record.name else ""),
+            step=step.step,
+            type=step.type,
+            key=step.key,
+            attempt=step.attempt,
+        )
+        return found if found.id else None
+
+    def attributes(self, record: RecordFields) -> dict[str, Value]:
+        """Returns the ``saga.*`` attributes, beside those of a mark, that the rule gives to a record."""
+        given = [*self.step_attributes(record), *self.saga_attributes(record)]
+        if self.role == semconv.ROLE_SAGA:
+            given.append((semconv.SAGA_TIMEOUT, self.timeout))
+        return absent_of(given, record)
+
+    def saga_attributes(self, record: RecordFields) -> Iterator[tuple[str, Value]]:
+        """Yields the ``saga.*`` attributes that describe the saga as a whole, except its timeout."""
+        if record.name:
+            yield (
+                semconv.SAGA_OUTCOME,
+                next((each for each, when in self.outcome.items() if when.holds(record, "")), ""),
+            )
+        for name, source in self.keys.items():
+            yield f"{semconv.KEY_PREFIX}{name}", _value(source, record)
+
+    @property
+    def id_key(self) -> str:
+        """The attribute that holds the saga's id; ``""`` if the id comes from elsewhere."""
+        return (self.id.attribute if self.id else "") or ""
+
+    def identify(self, record: RecordFields) -> Mark | None:
+        """Returns the saga's id, name and run; None if the rule does not apply to the record."""
+        if not self.when.holds(record, "") or not (id_ := _value(self.id, record)):
+            return None
+        return Mark(id=id_, name=_value(self.name, record), run=_value(self.run, record))
+
+    def assigned(self, record: RecordFields, saga: Mark, *, is_first: bool) -> tuple[Mark, Mapping[str, Value]]:
+        """Returns the mark and the attributes of a record in a trace of a saga.
+
+        Args:
+            record: a span or a log record.
+            saga: the id, name and run of the saga.
+            is_first: whether the record is a span without a parent.
+        """
+        given = list(self.saga_attributes(record))
+        role, step = "", Mark()
+        if record.name:
+            rule = next((each for each in self.steps if each.when.holds(record, "")), None)
+            described = rule or self
+            if is_first and rule is None:
+                role = "" if self.outcome else traces.ROOT
+                given += [*self.step_attributes(record), (semconv.SAGA_TIMEOUT, self.timeout)]
+            elif rule or not self.steps:
+                role = traces.ROLE
+                step = described.step_of(record, Mark(step=record.name))
+                step = step if rule else replace(step, step="")
+                given += described.step_attributes(record)
+            else:
+                given += [(semconv.AMOUNT, _number(self.amount, record))]
+        mark = Mark(saga.id, saga.name, saga.run, role, step.step, step.type, step.key, step.attempt)
+        return mark, absent_of(given, record)
+
     def attribute_keys(self) -> set[str]:
         """Returns the attribute keys that the rule reads."""
-        conditions = [self.when, *([self.compensation] if self.compensation else [])]
-        keys = {key for condition in conditions for key in (*condition.has, *condition.equals)}
-        sources = (self.id, self.name, self.run, self.step, self.key, self.attempt, self.compensates)
-        return keys | {source.attribute for source in sources if isinstance(source, Source) and source.attribute}
+        return set(_keys_of(self.sources()))
+
+    def sources(self) -> Iterator[object]:
+        """Yields everything that may read an attribute: sources and conditions."""
+        yield from super().sources()
+        yield from (self.when, self.id, self.name, self.run, *self.keys.values(), *self.outcome.values())
+        for each in self.steps:
+            yield from each.sources()
+
+
+def absent_of(given: Iterable[tuple[str, Value]], record: RecordFields) -> dict[str, Value]:
+    """Returns those of the attributes that have a value and that the record does not have."""
+    return {key: value for key, value in given if value not in ("", None) and key not in record.attributes}
+
+
+def _keys_of(sources: Iterator[object]) -> Iterator[str]:
+    for each in sources:
+        if isinstance(each, Source) and each.attribute:
+            yield each.attribute
+        elif isinstance(each, Condition):
+            yield from (*each.has, *each.equals)
 
 
 def _value(source: Source | None, record: RecordFields) -> str:
     return source.value(record) if source else ""
+
+
+def _number(source: Source | None, record: RecordFields) -> Value:
+    """Returns a value that may be a number, as it was sent."""
+    value = record.attributes.get(source.attribute) if source and source.attribute else None
+    return value if isinstance(value, float) else _value(source, record)
 
 
 class MappingFile(BaseModel):
@@ -177,16 +335,34 @@ class MappingFile(BaseModel):
     @property
     def prefilter_terms(self) -> tuple[str, ...]:
         """The keys of the id attributes; ``""``, which every request contains, for an id from another source."""
-        return tuple(rule.id.attribute or "" for rule in self.rules if rule.id)
+        return tuple(rule.id.attribute or "" for rule in self._of_records() if rule.id)
+
+    @property
+    def of_traces(self) -> tuple[Rule, ...]:
+        """The rules that give a saga to a whole trace."""
+        return tuple(rule for rule in self.rules if rule.scope == "trace")
+
+    @property
+    def digest(self) -> str:
+        """A text that differs between rules with another effect; ``""`` without rules."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest() if self.rules else ""
 
     def mark(self, record: RecordFields, known: Mark | None, engine: str) -> Mark | None:
         """Returns the saga of a record, given what its engine says."""
-        for rule in self.rules:
-            if rule.when.holds(record, engine):
-                found = rule.mark(record, known)
-                if found is not None:
-                    return found
-        return known
+        rule = self._rule_for(record, known, engine)
+        return rule.mark(record, known) if rule else known
+
+    def attributes(self, record: RecordFields, known: Mark | None, engine: str) -> Mapping[str, Value]:
+        """Returns the ``saga.*`` attributes that the rule of a record gives to it."""
+        rule = self._rule_for(record, known, engine)
+        return rule.attributes(record) if rule else {}
+
+    def _rule_for(self, record: RecordFields, known: Mark | None, engine: str) -> Rule | None:
+        applying = (rule for rule in self._of_records() if rule.when.holds(record, engine))
+        return next((rule for rule in applying if rule.mark(record, known) is not None), None)
+
+    def _of_records(self) -> Iterator[Rule]:
+        return (rule for rule in self.rules if rule.scope == "record")
 
 
 def read_mapping(path: Path) -> AttributeMapping:

@@ -54,7 +54,7 @@ def interpret(spans: Sequence[Span]) -> EngineSpans:
 
 
 def _outcome(span: Span) -> str:
-    is_final = saga_spans.has_succeeded(span) and span.attributes.get(END_STATE) == FINAL_STATE
+    is_final = span.has_succeeded and span.attributes.get(END_STATE) == FINAL_STATE
     return semconv.OUTCOME_COMPLETED if is_final else ""
 
 

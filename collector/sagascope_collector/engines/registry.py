@@ -15,15 +15,16 @@ from sagascope_collector.engines import (
     dbos,
     masstransit,
     nservicebus,
-    otel_partial,
+    open_spans,
     restate,
     saga_spans,
     sagaz,
     temporal,
+    traces,
 )
 from sagascope_collector.engines.engine import Engine, EngineSpans, RecordFields
 from sagascope_collector.engines.saga_spans import COMPENSATES_SEPARATOR
-from sagascope_collector.records import Mark, Span
+from sagascope_collector.records import Mark, Span, Value
 
 ENGINES: Final[tuple[Engine, ...]] = (
     temporal.ENGINE,
@@ -39,6 +40,9 @@ ENGINES: Final[tuple[Engine, ...]] = (
 
 BY_ROLE: Final[Mapping[str, Engine]] = {engine.name: engine for engine in ENGINES}
 """Engines by the role that their marks carry."""
+
+ENGINE_KEYS: Final = frozenset(key for engine in ENGINES for key in engine.keys)
+"""The attribute keys that engines read."""
 
 UNMARKED: Final = Mark()
 
@@ -57,16 +61,32 @@ class Rules(Protocol):
     def prefilter_terms(self) -> tuple[str, ...]:
         """Every request to which a rule can apply contains one of these terms; ``""`` matches every request."""
 
+    @property
+    def of_traces(self) -> Sequence[traces.TraceRule]:
+        """The rules that give a saga to a whole trace. `mark` does not apply them."""
+
+    @property
+    def digest(self) -> str:
+        """A text that differs between rules with another effect; ``""`` without rules."""
+
     def mark(self, record: RecordFields, known: Mark | None, engine: str) -> Mark | None:
         """Returns the saga of a record, given what its engine says (``""``: no engine); None if unknown."""
+
+    def attributes(self, record: RecordFields, known: Mark | None, engine: str) -> Mapping[str, Value]:
+        """Returns the ``saga.*`` attributes, beside those of the mark, that the rules give to a record."""
 
 
 class _NoRules:
     keys: frozenset[str] = frozenset()
     prefilter_terms: tuple[str, ...] = ()
+    of_traces: tuple[traces.TraceRule, ...] = ()
+    digest = ""
 
     def mark(self, record: RecordFields, known: Mark | None, engine: str) -> Mark | None:
         return known
+
+    def attributes(self, record: RecordFields, known: Mark | None, engine: str) -> Mapping[str, Value]:
+        return {}
 
 
 NO_RULES: Final[Rules] = _NoRules()
@@ -78,15 +98,17 @@ class AttributeMapping:
 
     rules: Rules = NO_RULES
     keys: frozenset[str] = field(init=False)
-    """The attribute keys that `mark` reads."""
+    """The attribute keys that the engines and the rules read."""
+    digest: str = field(init=False)
+    """A text that differs between rules with another effect; ``""`` without rules."""
     _terms: tuple[bytes, ...] = field(init=False, repr=False)
     _pattern: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        keys = {key for engine in ENGINES for key in engine.keys}
-        object.__setattr__(self, "keys", frozenset(keys) | self.rules.keys)
+        object.__setattr__(self, "keys", ENGINE_KEYS | self.rules.keys)
+        object.__setattr__(self, "digest", self.rules.digest)
         terms = [term for engine in ENGINES for term in engine.prefilter_terms]
-        terms += [otel_partial.EVENT, *self.rules.prefilter_terms]
+        terms += [open_spans.EVENT, *self.rules.prefilter_terms]
         object.__setattr__(self, "_terms", tuple(term.encode() for term in dict.fromkeys(terms)))
         object.__setattr__(self, "_pattern", "|".join(map(re.escape, dict.fromkeys(terms))))
 
@@ -110,9 +132,15 @@ class AttributeMapping:
             return own if own.id else UNMARKED
         return _merged(own, found)
 
+    def attributes(self, record: RecordFields) -> Mapping[str, Value]:
+        """Returns the ``saga.*`` attributes that the rules give to a record with a saga."""
+        return self.rules.attributes(record, *_mark_by_engine(record)) if self.digest else {}
+
 
 def _mark_by_engine(record: RecordFields) -> tuple[Mark | None, str]:
     """Returns the mark by the first engine that recognizes the record, and the engine's name."""
+    if ENGINE_KEYS.isdisjoint(record.attributes):  # an engine reads the id from one of these
+        return None, ""
     for engine in ENGINES:
         found = engine.mark(record)
         if found is not None:
@@ -181,15 +209,19 @@ def normalize(spans: Mapping[SpanKey, Span]) -> NormalizedSpans:
     """Rewrites the spans of one saga. Spans that come from no engine stay unchanged."""
     by_engine: dict[str, list[Span]] = {}
     changed: dict[SpanKey, Span] = {}
+    is_of_trace = False
     for key, original in spans.items():
         span = _with_explicit_attributes(original)
         if span is not original:
             changed[key] = span
         if span.mark.role in BY_ROLE:
             by_engine.setdefault(span.mark.role, []).append(span)
-    if not by_engine and not changed:
+        is_of_trace |= span.mark.role in (traces.ROLE, traces.ROOT)
+    if not by_engine and not changed and not is_of_trace:
         return NormalizedSpans(spans, is_unchanged=True)
     normalized = NormalizedSpans({**spans, **changed})
+    if is_of_trace:
+        normalized.add(traces.interpret(normalized.spans.values()), normalized.spans)
     for role, engine_spans in sorted(by_engine.items()):
         normalized.add(_interpret(BY_ROLE[role], engine_spans, spans), spans)
     return normalized

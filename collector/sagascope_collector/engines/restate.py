@@ -45,7 +45,7 @@ def interpret(spans: Sequence[Span]) -> EngineSpans:
     """Rewrites the spans of one invocation. An attempt that was suspended and resumed is participant work."""
     ordered = in_order(spans)
     attempts = [span for span in ordered if span.name.startswith(ATTEMPT)]
-    suspended = [span for span in attempts[:-1] if saga_spans.has_succeeded(span)]
+    suspended = [span for span in attempts[:-1] if span.has_succeeded]
     ends = [span for span in ordered if not span.mark.step]
     executed = [span for span in ordered if span.mark.step and not any(span is each for each in suspended)]
     return EngineSpans(

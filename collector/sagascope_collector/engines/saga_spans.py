@@ -55,11 +55,6 @@ def outcome_by_status(span: Span) -> str:
     return semconv.OUTCOME_FAILED if span.status == "error" else semconv.OUTCOME_COMPLETED
 
 
-def has_succeeded(span: Span) -> bool:
-    """Returns whether the span ended without an error."""
-    return span.end > 0 and span.status != "error"
-
-
 def repetition_key(number: int) -> str:
     """Returns the step key of a step's n-th repetition, from 1. The first has no key."""
     return "" if number <= 1 else str(number)
@@ -87,7 +82,7 @@ def numbered_attempts(spans: Iterable[Span], execution_id: Callable[[Span], str]
                 known[step, type_, id_] = current
         number = numbers[step, type_, current] = numbers.get((step, type_, current), 0) + 1
         attempts.append(attempt(span, number, repetition_key(current)))
-        if has_succeeded(span) and current == repetitions[step, type_]:
+        if span.has_succeeded and current == repetitions[step, type_]:
             repetitions[step, type_] = current + 1
     return attempts
 

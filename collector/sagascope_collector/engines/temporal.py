@@ -114,14 +114,14 @@ class _Activity:
         key = saga_spans.repetition_key(self.repetition)
         for number, span in enumerate(attempts, 1):
             interpreted.spans.append(saga_spans.attempt(span, number, key, kind="consumer"))
-        interpreted.unknown |= {span.span_id for span in attempts[:-1] if saga_spans.has_succeeded(span)}
+        interpreted.unknown |= {span.span_id for span in attempts[:-1] if span.has_succeeded}
         if scheduled is None:
             return
         if scheduled.end > scheduled.start and not attempts:  # this SDK ends the span with the activity
             interpreted.spans.append(saga_spans.attempt(scheduled, 1, key))
             return
         interpreted.spans.append(saga_spans.producer(scheduled))
-        has_succeeded = any(map(saga_spans.has_succeeded, attempts))
+        has_succeeded = any(span.has_succeeded for span in attempts)
         if has_succeeded or not _is_outstanding(attempts, is_over=is_over, latest_start=latest_start):
             return
         if is_over:

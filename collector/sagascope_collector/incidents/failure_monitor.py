@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from sagascope_collector import analysis
 from sagascope_collector.analysis.model import AttemptState, Saga
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
-from sagascope_collector.incident_records import FailureRate, IncidentGroup
+from sagascope_collector.incident_records import FailedSaga, FailureRate, IncidentGroup
 from sagascope_collector.incidents.failure_rate import (
     BASELINE_SECONDS,
     HOUR_SECONDS,
@@ -23,7 +23,7 @@ from sagascope_collector.incidents.failure_rate import (
 from sagascope_collector.incidents.lifecycle import Incident, State
 from sagascope_collector.incidents.sagas import Cause, error_text, fingerprint
 from sagascope_collector.records import SagaId
-from sagascope_collector.storage import FailedSaga, Storage
+from sagascope_collector.storage import Storage
 
 FAILURE_RATE: Final = "failure_rate"
 """The reason of these incidents."""

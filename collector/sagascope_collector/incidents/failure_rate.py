@@ -11,8 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from sagascope_collector.incident_records import FailureRate
-from sagascope_collector.storage import OutcomePeriod
+from sagascope_collector.incident_records import FailureRate, OutcomePeriod
 
 MINUTE_SECONDS: Final = 60
 HOUR_SECONDS: Final = 3_600

@@ -45,7 +45,7 @@ _STRIPPED: Final = (
 )
 """Patterns of replaced text, by kind; the first pattern that matches at a position applies."""
 
-_STRIP: Final = re.compile("|".join(f"(?P<{kind}_{place}>{form})" for place, (kind, form) in enumerate(_STRIPPED)))
+_STRIP: Final = re.compile("|".join(f"(?P<{kind}_{index}>{form})" for index, (kind, form) in enumerate(_STRIPPED)))
 _REPEATED: Final = re.compile(r"(<\w+>)(?:[\s,;]+\1)+")
 _SPACE: Final = re.compile(r"[\s\x00-\x1f\x7f]+")
 _ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")

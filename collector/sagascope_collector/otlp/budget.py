@@ -1,7 +1,9 @@
 """The memory of requests until they wait for the database: while they arrive, and while large ones are checked."""
 
 import asyncio
-from collections.abc import Callable
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -137,3 +139,72 @@ class Lease:
         except TimeoutError as timeout:
             late = f"The request was not received and checked within {RECEIVE_SECONDS:.0f} s."
             raise Overloaded(FULL if self._is_revoked else late) from timeout
+
+
+# --- arrival over gRPC -------------------------------------------------------------------------------
+#
+# grpcio tells the size of a request only when it is complete, and has no bound for all of them together. So the memory
+# of the process is looked at while requests arrive, and those that have been arriving longest are ended.
+
+CHECK_INTERVAL_SECONDS: Final = 0.05
+"""The interval at which memory is looked at while requests are arriving; most are complete before."""
+
+MIN_GROWTH_BYTES: Final = 16 * 1024 * 1024
+"""The process may grow by less for other reasons."""
+
+MEMORY_FILE: Final = Path("/proc/self/statm")
+
+
+def resident_bytes() -> int:
+    """Returns the resident memory of this process; 0 where the system does not tell it."""
+    try:
+        return int(MEMORY_FILE.read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
+class Arrivals:
+    """Requests that are arriving over gRPC. One that is alone may hold as much as a request may."""
+
+    def __init__(self, max_growth_bytes: int, resident: Callable[[], int] = resident_bytes) -> None:
+        """`max_growth_bytes` is how much the process may grow while more than one request is arriving."""
+        self._max_growth_bytes = max(max_growth_bytes, MIN_GROWTH_BYTES)
+        self._resident = resident
+        self._arriving: dict[asyncio.Timeout, int | None] = {}
+        """The requests from the one that has been arriving longest, and the memory at the first check of each."""
+        self._ended: set[asyncio.Timeout] = set()
+        self._check: asyncio.TimerHandle | None = None
+
+    async def receive(self, read: Callable[[], Awaitable[Any]]) -> Any:
+        """Returns what `read` returns.
+
+        Raises:
+            Overloaded: it took too long, or too much was arriving at one time.
+        """
+        limit = asyncio.timeout(RECEIVE_SECONDS)
+        try:
+            async with limit:
+                self._arriving[limit] = None
+                if self._check is None:
+                    self._check = asyncio.get_running_loop().call_later(CHECK_INTERVAL_SECONDS, self._end_some)
+                return await read()
+        except TimeoutError as error:
+            late = f"The request was not received within {RECEIVE_SECONDS:.0f} s."
+            raise Overloaded(FULL if limit in self._ended else late) from error
+        finally:
+            self._arriving.pop(limit, None)
+            self._ended.discard(limit)
+
+    def _end_some(self) -> None:
+        self._check = None
+        if not self._arriving:
+            return
+        loop, resident = asyncio.get_running_loop(), self._resident()
+        for limit, before in list(self._arriving.items()):
+            if before is None:
+                self._arriving[limit] = resident
+            elif resident - before > self._max_growth_bytes and len(self._arriving) > 1:
+                del self._arriving[limit]
+                self._ended.add(limit)
+                limit.reschedule(loop.time())
+        self._check = loop.call_later(CHECK_INTERVAL_SECONDS, self._end_some)

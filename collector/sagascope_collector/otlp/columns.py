@@ -1,7 +1,7 @@
 """The columns of decoded records: origin, saga mark and attributes, record by record or many at a time."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import Any, Final
 
@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
+from sagascope import semconv
+from sagascope_collector import json_values
 from sagascope_collector.engines import AttributeMapping, RecordFields
 from sagascope_collector.otlp import anyvalue, limits, marks
 from sagascope_collector.otlp.anyvalue import INT, STRING, Values, joined, one_each
@@ -60,14 +62,16 @@ class Attributes:
     scope: str = ""
     service: str = ""
     """The service of the records that follow."""
+    mapped: Mapping[str, Value] = field(default_factory=dict)
+    """The attributes that mapping rules give to the latest record."""
 
-    def place_of(self, attributes: Iterable[KeyValue], name: str = "") -> Mark:
-        """Returns the saga and step of a record with these attributes; `name` is a span's."""
+    def place_of(self, attributes: Iterable[KeyValue], name: str = "", kind: str = "") -> Mark:
+        """Returns the saga and step of a record with these attributes; `name` and `kind` are a span's."""
         wanted = self.attribute_mapping.keys
         said = {
             each.key: anyvalue.read(each.value) for each in attributes if each.key in MARK_KEYS or each.key in wanted
         }
-        return self.place(said, name)
+        return self.place(said, name, kind)
 
     def add(self, attributes: Iterable[KeyValue], place: Mark) -> None:
         """Encodes one record's attributes; `place` is its saga and step."""
@@ -80,15 +84,22 @@ class Attributes:
             else:
                 keys.append(_quoted(key))
                 values.append(anyvalue.text(value))
+        own = {key for key, _ in pairs} if self.mapped else ()
+        if mapped := {key: value for key, value in self.mapped.items() if key not in own}:
+            keys += [_quoted(key) for key in (*mapped, semconv.MAPPED)]
+            values += [json_values.encode(value) for value in (*mapped.values(), list(mapped))]
         self.texts = f"[{','.join(keys)}]", f"[{','.join(values)}]"
 
-    def place(self, said: Mapping[str, Value], name: str) -> Mark:
-        """Returns the saga and step of a record with these attributes."""
-        return (
-            self.attribute_mapping.mark(RecordFields(name, self.scope, self.service, said), marks.mark_without_id(said))
-            if said
-            else UNMARKED
-        )
+    def place(self, said: Mapping[str, Value], name: str, kind: str = "") -> Mark:
+        """Returns the saga and step of a record with these attributes, and sets `mapped`."""
+        self.mapped = {}
+        if not said:
+            return UNMARKED
+        record = RecordFields(name, self.scope, self.service, said, kind)
+        place = self.attribute_mapping.mark(record, marks.mark_without_id(said))
+        if place.id:
+            self.mapped = self.attribute_mapping.attributes(record)
+        return place
 
 
 _NUMBERS: Final = {key: str(number) for number, key in enumerate(schema.MARK_KEYS)}

@@ -9,21 +9,27 @@ from google.protobuf.message import Message
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from sagascope_collector.access import OPEN, Tls, Tokens
-from sagascope_collector.errors import PortTaken, SagascopeError
+from sagascope_collector.errors import PortTaken, SagascopeError, Undecodable
 from sagascope_collector.http_server import MAX_CONNECTIONS
 from sagascope_collector.ingest import Encoding, Payload, PayloadSink, Signal
 from sagascope_collector.otlp import answers
 from sagascope_collector.otlp.answers import MAX_CHECKED_METRICS_BYTES, prepared, sender_of, stored
-from sagascope_collector.otlp.budget import Budget
+from sagascope_collector.otlp.budget import Arrivals, Budget
 from sagascope_collector.otlp.decode import parse
 
 Context = Any
 """The context that grpc passes to a handler; it has no types."""
 
 Handler = Callable[[bytes, Context], Awaitable[bytes]]
+"""Answers one request that has arrived."""
+
+StreamHandler = Callable[[Any, Context], Awaitable[bytes]]
 
 MAX_CALLS_PER_CONNECTION: Final = 10
 """Concurrent calls of one connection, as many as an OpenTelemetry Collector makes; others wait or are refused."""
+
+MAX_GROWTH_BYTES: Final = 128 * 1024 * 1024
+"""The growth of the process's memory at which requests that are arriving are ended."""
 
 HANDSHAKE_MILLISECONDS: Final = 10_000
 """The time for which a connection may take to begin to speak HTTP/2."""
@@ -51,11 +57,16 @@ class OtlpGrpc:
         clock: Callable[[], int],
         *,
         budget: Budget,
+        max_growth_bytes: int = MAX_GROWTH_BYTES,
         tokens: Tokens = OPEN,
         refused: Callable[[SagascopeError], None] = lambda _: None,
     ) -> None:
-        """`budget` bounds the requests that arrived and do not wait for the database yet."""
+        """`budget` bounds the requests that arrived and do not wait for the database yet.
+
+        `max_growth_bytes` bounds those that are arriving.
+        """
         self._budget = budget
+        self._arrivals = Arrivals(max_growth_bytes)
         self._tokens = tokens
         self._refused = refused
         self._ingest = ingest
@@ -78,36 +89,43 @@ class OtlpGrpc:
         )
         server.add_generic_rpc_handlers(
             (
-                _exporter("trace", "Trace", self._taking(Signal.TRACES)),
-                _exporter("logs", "Logs", self._taking(Signal.LOGS)),
-                _exporter("metrics", "Metrics", self._refuse_metrics),
+                _exporter("trace", "Trace", self._receiving(self._taking(Signal.TRACES))),
+                _exporter("logs", "Logs", self._receiving(self._taking(Signal.LOGS))),
+                _exporter("metrics", "Metrics", self._receiving(self._refuse_metrics)),
             )
         )
         return server
 
-    def _taking(self, signal: Signal) -> Handler:
-        async def export(request: bytes, context: Context) -> bytes:
+    def _receiving(self, handler: Handler) -> StreamHandler:
+        """Returns a handler that reads the one request of a call, so that its arrival can be timed and ended."""
+
+        async def receive(_: Any, context: Context) -> bytes:
             try:
                 self._check(context)
-                host, _, port = context.peer().partition(":")[2].rpartition(":")
-                payload = Payload(signal, Encoding.PROTOBUF, request, self._clock(), sender_of(host, port))
-                async with self._budget.lease() as lease:
-                    lease.take(len(request))
-                    ready = await prepared(payload, lease)
-                receipt = await stored(self._ingest, ready)
+                request = await self._arrivals.receive(context.read)
+                if request is grpc.aio.EOF:
+                    raise Undecodable("The call has no request.")
+                return await handler(request, context)
             except SagascopeError as error:
                 return await self._abort(context, error)
+
+        return receive
+
+    def _taking(self, signal: Signal) -> Handler:
+        async def export(request: bytes, context: Context) -> bytes:
+            host, _, port = context.peer().partition(":")[2].rpartition(":")
+            payload = Payload(signal, Encoding.PROTOBUF, request, self._clock(), sender_of(host, port))
+            async with self._budget.lease() as lease:
+                lease.take(len(request))
+                ready = await prepared(payload, lease)
+            receipt = await stored(self._ingest, ready)
             return _written(answers.success(signal, receipt))
 
         return export
 
-    async def _refuse_metrics(self, request: bytes, context: Context) -> bytes:
-        try:
-            self._check(context)
-            if len(request) <= MAX_CHECKED_METRICS_BYTES:
-                parse(request, Encoding.PROTOBUF, ExportMetricsServiceRequest)
-        except SagascopeError as error:
-            return await self._abort(context, error)
+    async def _refuse_metrics(self, request: bytes, _: Context) -> bytes:
+        if len(request) <= MAX_CHECKED_METRICS_BYTES:
+            parse(request, Encoding.PROTOBUF, ExportMetricsServiceRequest)
         return _written(answers.metrics())
 
     async def _abort(self, context: Context, error: SagascopeError) -> bytes:
@@ -139,6 +157,6 @@ def _written(response: Message) -> bytes:
     return raw
 
 
-def _exporter(package: str, name: str, handler: Handler) -> Any:
-    export = grpc.unary_unary_rpc_method_handler(handler)
+def _exporter(package: str, name: str, handler: StreamHandler) -> Any:
+    export = grpc.stream_unary_rpc_method_handler(handler)
     return grpc.method_handlers_generic_handler(_SERVICE.format(package, name), {"Export": export})

@@ -64,7 +64,7 @@ class Spans:
             return INVALID_IDS
         limits.trim(span)
         start, end = span.start_time_unix_nano, span.end_time_unix_nano
-        place = self._rows.attributes.place_of(span.attributes, span.name)
+        place = self._rows.attributes.place_of(span.attributes, span.name, named(KINDS, span.kind))
         if limits.is_too_long(place, origin.process, span.attributes):
             return limits.TOO_LONG
         self._rows.attributes.add(span.attributes, place)

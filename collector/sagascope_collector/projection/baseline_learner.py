@@ -139,8 +139,8 @@ class BaselineLearner:
         slow = sorted((name, each.slowdown) for (_, name), each in self._baselines.items() if each.slowdown > 1)
         if not slow:
             return []
-        said = ", ".join(f"{name} {times:.1f} times" for name, times in slow[:MAX_NAMED_SLOWDOWNS])
-        return [f"general_slowdown: all steps take longer than usual ({said}); deadlines are extended as much."]
+        listed = ", ".join(f"{name} {times:.1f} times" for name, times in slow[:MAX_NAMED_SLOWDOWNS])
+        return [f"general_slowdown: all steps take longer than usual ({listed}); deadlines are extended as much."]
 
     def _is_wanted(self, sample: analysis.SagaSample) -> bool:
         """Returns whether a sample is new, has a saga name, is of a type with a free place, and is among the latest."""

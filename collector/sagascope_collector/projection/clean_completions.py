@@ -128,7 +128,7 @@ def _keys(keyed: Iterable[Mapping[str, str]]) -> dict[str, str]:
     keys: dict[str, str] = {}
     for each in keyed:
         keys |= values.business_keys(_attributes(each))
-    return dict(sorted(keys.items()))
+    return values.listed_keys(keys)
 
 
 def _document(
@@ -171,7 +171,7 @@ _MOMENT: Final = "\x00"
 
 
 def _customer_line(name: str, root: Mapping[str, Any]) -> str:
-    text = completed_line(name, values.amount(root.get(semconv.AMOUNT)), values.text(root.get(semconv.CURRENCY)))
+    text = completed_line(name, values.amount(root.get(semconv.AMOUNT)), values.currency(root.get(semconv.CURRENCY)))
     return _members(customer_line=text, customer_line_parts=[{"text": part} for part in text.parts])
 
 

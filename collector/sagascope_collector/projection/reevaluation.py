@@ -79,7 +79,7 @@ class ProcessDependencies:
             if not self._of_process[process]:
                 del self._of_process[process]
         if report_deadlines and len(self._of_saga) < MAX_SAGAS:
-            held = {(saga.environment, *process): promise for process, promise in report_deadlines.items()}
+            held = {(saga.environment, *process): deadline for process, deadline in report_deadlines.items()}
             self._of_saga[saga] = held
             for process in held:
                 self._of_process[process].add(saga)
@@ -89,8 +89,8 @@ class ProcessDependencies:
         found: dict[SagaId, None] = {}
         for each in instances:
             process = (each.process.environment, each.process.service, each.process.identity)
-            promise = analysis.must_report_by(each) if process in self._of_process else None
+            deadline = analysis.must_report_by(each) if process in self._of_process else None
             for saga in sorted(self._of_process.get(process, ())):
-                if analysis.is_other_deadline(self._of_saga[saga][process], promise, now):
+                if analysis.is_other_deadline(self._of_saga[saga][process], deadline, now):
                     found[saga] = None
         return list(found)

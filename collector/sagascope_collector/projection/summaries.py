@@ -242,14 +242,14 @@ class Summaries:
 
     def _row(self, saga: model.Saga, diagnosis: Diagnosis, context: analysis.Context) -> SagaRow:
         due_at = diagnosis.due_at
-        tried = [step for step in saga.steps if step.attempts]
+        attempted = [step for step in saga.steps if step.attempts]
         return SagaRow(
             key=saga.key,
             status=saga.status.value,
             attention=diagnosis.verdict.reason.value if diagnosis.verdict else None,
             step=diagnosis.step,
             service=diagnosis.service,
-            steps=tuple(dict.fromkeys(step.name for step in tried)),
+            steps=tuple(dict.fromkeys(step.name for step in attempted)),
             services=tuple(dict.fromkeys(span.process.service for span in saga.spans if span.process.service)),
             started_at=saga.started_at,
             updated_at=saga.updated_at,

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from sagascope_collector.client.schemas import rfc3339
 from sagascope_collector.errors import BadValue, ReadTooLong, StorageUnavailable
+from sagascope_collector.json_values import non_finite_name
 from sagascope_collector.sql import allow_list
 from sagascope_collector.sql.allow_list import names
 from sagascope_collector.storage import Storage, within
@@ -91,7 +92,7 @@ def _plain(value: Any) -> Any:
         case None | str() | bool() | int():
             return value
         case float():
-            return value if math.isfinite(value) else _name_of(value)
+            return value if math.isfinite(value) else non_finite_name(value)
         case bytes():
             return b64encode(value).decode("ascii")
         case Decimal():
@@ -115,12 +116,6 @@ def _map(pairs: list[tuple[Any, Any]]) -> Any:
     if pairs and not isinstance(pairs[0][0], str):
         return [[_plain(key), _plain(value)] for key, value in pairs]
     return {key: _plain(value) for key, value in pairs}
-
-
-def _name_of(value: float) -> str:
-    if math.isnan(value):
-        return "NaN"
-    return "Infinity" if value > 0 else "-Infinity"
 
 
 def _parsed(text: str) -> Any:

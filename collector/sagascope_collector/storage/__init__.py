@@ -6,7 +6,7 @@ from sagascope_collector.storage.database import sync_folder, within
 from sagascope_collector.storage.incidents import IncidentRecords
 from sagascope_collector.storage.records import Batch, Counters
 from sagascope_collector.storage.retention import RetentionPolicy
-from sagascope_collector.storage.statistics import FailedSaga, OutcomePeriod, Outcomes
+from sagascope_collector.storage.statistics import Outcomes
 from sagascope_collector.storage.storage import Storage
 from sagascope_collector.storage.summaries import NEWEST, Order, Page, SagaRow, id_of
 
@@ -17,11 +17,9 @@ __all__ = [
     "BaselineRow",
     "Batch",
     "Counters",
-    "FailedSaga",
     "IncidentRecords",
     "Notification",
     "Order",
-    "OutcomePeriod",
     "Outcomes",
     "Page",
     "Pending",

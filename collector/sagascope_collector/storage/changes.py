@@ -55,8 +55,8 @@ class Bounds(NamedTuple):
         intervals = list(self.intervals)
         while len(intervals) > MAX_INTERVALS:
             gaps = [after[0] - before[1] for before, after in pairwise(intervals)]
-            place = gaps.index(min(gaps))
-            intervals[place : place + 2] = [(intervals[place][0], intervals[place + 1][1])]
+            index = gaps.index(min(gaps))
+            intervals[index : index + 2] = [(intervals[index][0], intervals[index + 1][1])]
         return self._replace(intervals=tuple(intervals))
 
 

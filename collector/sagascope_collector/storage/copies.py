@@ -88,7 +88,7 @@ class Rewriting:
             self._create(new)
             self._database.rows(f"ATTACH {quoted(str(new))} AS copied")
             try:
-                with self._sagas.noting_reopened() as reopened:
+                with self._sagas.tracking_reopened() as reopened:
                     copied = self._copy_before(progress)
                     with self._database.exclusive():
                         self._copy_rest(copied, reopened)

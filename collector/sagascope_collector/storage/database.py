@@ -203,7 +203,7 @@ class Database:
     @contextmanager
     def selected(self, statement: str) -> Iterator[Iterator[pa.RecordBatch]]:
         """Runs a SELECT in a separate read-only transaction, which ends with the block; raises the errors of `rows`."""
-        with self._at_work({}) as cursor, self._sparing(cursor):
+        with self._at_work({}) as cursor, self._limiting_memory(cursor):
             cursor.execute("BEGIN TRANSACTION READ ONLY")
             try:
                 with cursor.sql(statement).to_arrow_reader(SELECTED_ROWS) as reader:
@@ -213,7 +213,7 @@ class Database:
                     cursor.rollback()
 
     @contextmanager
-    def _sparing(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    def _limiting_memory(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
         """Interrupts statements on this cursor when they use so much memory that commits could fail."""
         ended, is_over, most = threading.Event(), threading.Event(), self._memory_bytes // SELECTED_MEMORY_SHARE
 

@@ -101,8 +101,8 @@ class IncidentRecords:
             grouped = self._database.rows(SQL["group_sagas"])
             summed = self._database.rows(SQL["sum_amounts"])
         amounts: defaultdict[str, list[AmountAtRisk]] = defaultdict(list)
-        for incident, currency, certain, possible, places in summed:
-            amounts[incident].append(AmountAtRisk(currency, _rounded(certain, places), _rounded(possible, places)))
+        for incident, *summed_amount in summed:
+            amounts[incident].append(amount_at_risk(*summed_amount))
         return [_group(row, amounts[row[0]]) for row in grouped]
 
     def documents(self) -> Mapping[str, str]:
@@ -185,8 +185,10 @@ def _places(*amounts: Decimal) -> int:
     return min(DECIMAL_PLACES, max(0, *(-int(each.as_tuple().exponent) for each in amounts)))
 
 
-def _rounded(amount: Decimal, places: int) -> Decimal:
-    return round(amount, places) if places else Decimal(int(amount))
+def amount_at_risk(currency: str, certain: Decimal, possible: Decimal, places: int) -> AmountAtRisk:
+    """Returns sums of amounts with the decimal places that were received."""
+    rounded = (round(amount, places) if places else Decimal(int(amount)) for amount in (certain, possible))
+    return AmountAtRisk(currency, *rounded)
 
 
 def _group(row: Sequence[Any], amounts: Iterable[AmountAtRisk]) -> IncidentGroup:

@@ -4,23 +4,19 @@ The table has their state as of `state.seq`; later observations are in the rows 
 """
 
 import threading
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
 from pydantic import TypeAdapter
 
-from sagascope_collector.observations import Identity, KnownInstance, Observation, identity_of, merge
+from sagascope_collector.observations import Identity, KnownInstance, Observation, Registry, Service, identity_of
 from sagascope_collector.records import Instance
 from sagascope_collector.storage.connection import statements
 from sagascope_collector.storage.database import Database
 from sagascope_collector.storage.schema import table
 
 SQL: Final = statements("instances")
-
-Service = tuple[str, str]
-"""(environment, service)."""
 
 _INSTANCE: Final = TypeAdapter(KnownInstance)
 _OBSERVATIONS: Final = TypeAdapter(list[Observation])
@@ -32,36 +28,27 @@ class Instances:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._lock = threading.Lock()
-        self._of_service: defaultdict[Service, dict[Identity, KnownInstance]] = defaultdict(dict)
+        self._registry = Registry()
         self._unwritten: set[Identity] = set()
         for (document,) in database.rows(SQL["select_instances"]):
-            self._put(_INSTANCE.validate_json(document))
+            self._registry.put(_INSTANCE.validate_json(document))
 
     def observe(self, observations: Sequence[Observation]) -> None:
         """Merges the observations of a commit."""
         with self._lock:
-            seen = {identity_of(each.process) for each in observations}
-            known = [found for each in seen if (found := self._of_service[each[:2]].get(each))]
-            for instance in merge(known, observations):
-                self._put(instance)
-            self._unwritten |= seen
+            self._unwritten |= self._registry.observe(observations)
 
     def all(self) -> Sequence[Instance]:
         """Returns all instances, the last seen first."""
         with self._lock:
-            every = [each for of in self._of_service.values() for each in of.values()]
+            every = self._registry.all()
         ordered = sorted(every, key=lambda each: (-each.last_seen, identity_of(each.process)))
         return [each.instance() for each in ordered]
 
     def of_services(self, services: Iterable[Service]) -> tuple[Instance, ...]:
         """Returns the instances of some services."""
         with self._lock:
-            found = [
-                each
-                for service in services
-                if service in self._of_service
-                for each in self._of_service[service].values()
-            ]
+            found = [each for service in services for each in self._registry.of_service(service)]
         return tuple(each.instance() for each in found)
 
     @contextmanager
@@ -77,17 +64,15 @@ class Instances:
             raise
 
     def write(self, identities: Sequence[Identity]) -> None:
-        """Within a transaction: writes the state of these instances."""
-        if not identities:
-            return
+        """Within a transaction: writes the state of these instances, and deletes those that were forgotten."""
         with self._lock:
-            documents = [_INSTANCE.dump_json(self._of_service[each[:2]][each]).decode() for each in identities]
-        rows = ((*identity, document) for identity, document in zip(identities, documents, strict=True))
-        self._database.rows(SQL["put_instances"], batch_instances=table("environment service identity document", rows))
-
-    def _put(self, instance: KnownInstance) -> None:
-        identity = identity_of(instance.process)
-        self._of_service[identity[:2]][identity] = instance
+            known = {each: self._registry.get(each) for each in identities}
+        if rows := [(*identity, _INSTANCE.dump_json(each).decode()) for identity, each in known.items() if each]:
+            self._database.rows(
+                SQL["put_instances"], batch_instances=table("environment service identity document", rows)
+            )
+        if forgotten := [identity for identity, each in known.items() if each is None]:
+            self._database.rows(SQL["delete_instances"], forgotten=table("environment service identity", forgotten))
 
 
 def dump(observations: Sequence[Observation]) -> str:

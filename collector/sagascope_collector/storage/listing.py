@@ -3,38 +3,55 @@
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
+from itertools import accumulate
 from typing import Any, Final, NamedTuple
 
 import orjson
 import pyarrow as pa
 
+from sagascope_collector.attention_codes import AttentionCode
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
 from sagascope_collector.errors import BadCursor
+from sagascope_collector.incident_records import AmountAtRisk, PeriodCount
 from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.saga_filters import FILTERS, SagaFilters
 from sagascope_collector.storage import summaries
 from sagascope_collector.storage.changes import DOWNSAMPLED
 from sagascope_collector.storage.connection import statements
 from sagascope_collector.storage.database import Database
+from sagascope_collector.storage.incidents import amount_at_risk
 from sagascope_collector.storage.sagas import Sagas
-from sagascope_collector.storage.summaries import LATEST_TIME_NS, NEWEST, Order, Page, SagaRow
+from sagascope_collector.storage.summaries import LATEST_TIME_NS, NEWEST, Order, Page, SagaRow, id_of
 
 SQL: Final = statements("listing")
 SELECT_FAILURE_PERIOD: Final = statements("incidents")["select_failure_period"]
 SELECT_FAILED_AT_STEP: Final = statements("outcomes")["select_failed_at_step"]
 
-KINDS: Final = ("id", "key", "prefix")
+KINDS: Final = ("id", "key", "prefix", "key_prefix")
 """How a search can match a saga, best first."""
 
 FIRST_WINDOWS_SECONDS: Final = (600, 10_000, 160_000, 2_600_000)
 """Time windows that a list by start reads in turn, before it reads all: DuckDB skips sagas that started earlier."""
 
+MAX_COUNTED_IDS: Final = 10_000
+"""Maximum number of sagas with an error at a step that are counted by period."""
+
+OF_OPEN: Final = ("attention", "incident", "alone", "amount", "stuck_since", "stuck_until")
+"""The filters that only sagas which need attention pass."""
+
 OPEN_STATUSES: Final = ("running", "compensating")
 """The statuses of sagas that have not ended."""
+
+MAX_PAGE_CHARACTERS: Final = 4_000_000
+"""A page ends before its summaries are longer, and has a cursor then; one saga is always in it."""
 
 SEARCHED_BATCHES: Final = 200
 """Maximum number of batches of ended sagas that a search reads; a text in more of them is a common value."""
 
+KEY_PREFIX_SAGAS: Final = 1_000_000
+"""Number of the latest ended sagas in which a prefix of a business key is searched."""
+
+Ids = Iterable[SagaId]
 Hit = tuple[str, SagaRow]
 """How the search matched, and the summary."""
 
@@ -61,6 +78,12 @@ class _FailurePeriod(NamedTuple):
     step: str
 
 
+def _page_rows(rows: Sequence[SagaRow]) -> int:
+    """Returns how many of the first rows fit into a page, at least one."""
+    sizes = accumulate(len(row.document) for row in rows)
+    return max(1, sum(size <= MAX_PAGE_CHARACTERS for size in sizes))
+
+
 class Listing:
     """Reads summaries. Thread-safe."""
 
@@ -68,8 +91,10 @@ class Listing:
         self._database = database
         self._sagas = sagas
 
-    def page(self, narrowed: SagaFilters, *, limit: int, cursor: str | None = None, order: Order = NEWEST) -> Page:
-        """Returns a page of summaries.
+    def page(
+        self, narrowed: SagaFilters, *, limit: int, cursor: str | None = None, order: Order = NEWEST, also: Ids = ()
+    ) -> Page:
+        """Returns a page of summaries. `also` are ids that the filter `q` finds beside those that match its text.
 
         Raises:
             BadCursor: the cursor was not issued here, or is of another list.
@@ -79,14 +104,31 @@ class Listing:
         failing = self._failure_period(narrowed)
         if failing and failing.step:
             return self._failed_at_step(failing, limit)
-        narrowed, failed = _of_failure_rate(narrowed, failing)
-        values = _values(narrowed, order, after) | failed | {"limit": limit + 1}
+        values = _values(narrowed, failing, order, also) | _after(after) | {"limit": limit + 1}
         with self._database.transaction():  # otherwise a saga that is moved meanwhile is missing
-            found = self._positions(narrowed, values, order, after)
+            found = self._positions(values, order, after)
             rows = self._rows(found[:limit])
         placed = [(position, rows[key]) for position in found[:limit] if (key := SagaKey(*position[2:6])) in rows]
         last = found[limit - 1] if len(found) > limit else None
+        if (number := _page_rows([row for _, row in placed])) < len(placed):
+            del placed[number:]
+            last = placed[-1][0]
         return Page([row for _, row in placed], _write_cursor(_Position(name, *last[:6])) if last else None)
+
+    def counts(
+        self, narrowed: SagaFilters, since: int, until: int, period: int, also: Ids = ()
+    ) -> tuple[list[PeriodCount], list[AmountAtRisk]]:
+        """Returns the numbers of matching sagas by period and the amounts at risk in them; times in nanoseconds."""
+        failing = self._failure_period(narrowed)
+        if failing and failing.step:
+            also = [id_of(row) for row in self._failed_at_step(failing, MAX_COUNTED_IDS).rows]
+            narrowed, failing = SagaFilters(name=failing.name, q="\x1f"), None  # no id begins so
+        values = _values(narrowed, failing, Order("none"), also) | {"least": None}
+        window = {"from": since, "to": until, "period": period}
+        with self._database.transaction():
+            counted = self._database.rows(_of_matching(SQL["count_periods"]), values | window)
+            summed = self._database.rows(_of_matching(SQL["sum_matching_amounts"]), values)
+        return [PeriodCount(*row) for row in counted], [amount_at_risk(*row) for row in summed]
 
     def _failure_period(self, narrowed: SagaFilters) -> _FailurePeriod | None:
         """Returns the period of an incident about a failure rate; None: the filter does not name such an incident."""
@@ -104,23 +146,16 @@ class Listing:
         ids = list(dict.fromkeys(SagaId(failing.environment, id_) for id_, *_ in rows))
         return Page([row for row in self.of_ids(ids, limit) if row.key.name == failing.name], None)
 
-    def _positions(
-        self, narrowed: SagaFilters, values: dict[str, Any], order: Order, after: _Position | None
-    ) -> list[tuple[Any, ...]]:
-        only_open = narrowed.status in OPEN_STATUSES or any(
-            each is not None for each in (narrowed.attention, narrowed.incident, narrowed.alone)
-        )
-        values |= {"only_open": only_open, "least": None}
-        if order != NEWEST or only_open or not self._sagas.is_long:
-            return self._database.rows(SQL["select_positions"], values)
+    def _positions(self, values: dict[str, Any], order: Order, after: _Position | None) -> list[tuple[Any, ...]]:
+        statement = _of_matching(SQL["select_positions"])
+        if order != NEWEST or values["only_open"] or not self._sagas.is_long:
+            return self._database.rows(statement, values | {"least": None})
         latest = -after.number if after else self._database.rows(SQL["select_latest_start"])[0][0]
         for seconds in FIRST_WINDOWS_SECONDS if latest else ():
-            found = self._database.rows(
-                SQL["select_positions"], values | {"least": latest - seconds * NANOSECONDS_PER_SECOND}
-            )
+            found = self._database.rows(statement, values | {"least": latest - seconds * NANOSECONDS_PER_SECOND})
             if len(found) == values["limit"]:
                 return found
-        return self._database.rows(SQL["select_positions"], values)
+        return self._database.rows(statement, values | {"least": None})
 
     def _rows(self, positions: Sequence[tuple[Any, ...]]) -> dict[SagaKey, SagaRow]:
         """Returns the summaries at these positions, by key."""
@@ -133,19 +168,19 @@ class Listing:
 
     def search(self, text: str, *, limit: int) -> list[Hit]:
         """Returns sagas that match by id, by business key or by a prefix of the id; best first, then newest."""
-        values = {"text": text, "member": summaries.member(text), "limit": limit}
+        begins = {"text": text, "beginning": f":{summaries.element(text)}"[:-1], "limit": limit}
         with self._database.transaction():
-            return _best(self._found(text, values, limit))[:limit]
+            return _best_matches(self._found(text, begins, limit))[:limit]
 
-    def _found(self, text: str, values: Mapping[str, Any], limit: int) -> list[Hit]:
-        found = [(kind, summaries.read(row)) for kind, *row in self._database.rows(SQL["search_open"], values)]
+    def _found(self, text: str, begins: Mapping[str, Any], limit: int) -> list[Hit]:
+        member = {"member": summaries.member(text)}
+        rows = self._database.rows(SQL["search_open"], {**begins, **member})
         for first, last in _ranges(self._sagas.batches([text])[:SEARCHED_BATCHES]):
-            of_range = self._database.rows(SQL["search_ended"], {**values, "first": first, "last": last})
-            found += [(kind, summaries.read(row)) for kind, *row in of_range]
-        if not any(kind == "id" for kind, _ in found) and len(found) < limit:
-            beginning = self._database.rows(SQL["search_ended_beginnings"], {"text": text, "limit": limit})
-            found += [("prefix", summaries.read(row)) for row in beginning]
-        return found
+            exact = {"text": text, "limit": limit, "first": first, "last": last}
+            rows += self._database.rows(SQL["search_ended"], {**exact, **member})
+        if not any(kind == "id" for kind, *_ in rows) and len(rows) < limit:
+            rows += self._database.rows(SQL["search_ended_beginnings"], {**begins, "newest": KEY_PREFIX_SAGAS})
+        return [(kind, summaries.read(row)) for kind, *row in rows]
 
     def of_ids(self, ids: Sequence[SagaId], limit: int) -> list[SagaRow]:
         """Returns the newest of all summaries of these ids."""
@@ -155,7 +190,7 @@ class Listing:
             for batch in self._sagas.batches({saga.id for saga in ids}):
                 found += self._database.rows(SQL["select_ended_of_ids"], {"batch": batch}, wanted=wanted)
         rows = {row.key: row for row in map(summaries.read, found)}
-        return sorted(rows.values(), key=_place)[:limit]
+        return sorted(rows.values(), key=_sort_key)[:limit]
 
     def downsampled(self, saga_id: str) -> list[SagaRow]:
         """Returns the summaries with this id, in any environment, whose records were deleted."""
@@ -166,32 +201,33 @@ class Listing:
         return list(map(summaries.read, rows))
 
 
-def _of_failure_rate(
-    narrowed: SagaFilters, failing: _FailurePeriod | None
-) -> tuple[SagaFilters, dict[str, int | None]]:
-    """Returns the filter for the sagas that failed in the period; without a period, the filter unchanged."""
-    if failing is None:
-        return narrowed, {"failed_since": None, "failed_until": None}
-    wanted = narrowed.model_copy(update={"environment": failing.environment, "name": failing.name, "incident": None})
-    return wanted, {"failed_since": failing.since, "failed_until": failing.until}
+def _of_matching(statement: str) -> str:
+    return "WITH found AS (" + SQL["matching"] + ")" + statement
 
 
-def _values(narrowed: SagaFilters, order: Order, after: _Position | None) -> dict[str, Any]:
-    """Returns the parameters of a query for a page."""
+def _values(narrowed: SagaFilters, failing: _FailurePeriod | None, order: Order, also: Ids) -> dict[str, Any]:
+    """Returns the parameters of `matching` except `least`; `failing` is the period of the filter `incident`."""
     asked: dict[str, Any] = {name: getattr(narrowed, name) for name in FILTERS}
-    asked |= {name: summaries.element(asked[name]) for name in ("step", "service")}
-    asked["path"] = summaries.names(narrowed.steps)
+    if failing:
+        asked |= {"environment": failing.environment, "name": failing.name, "incident": None}
+    only_open = narrowed.status in OPEN_STATUSES or any(asked[name] is not None for name in OF_OPEN)
     return asked | {
-        "member": summaries.member(narrowed.q),
+        **{name: summaries.element(asked[name]) for name in ("step", "service")},
+        "path": summaries.names(narrowed.steps),
+        "member": narrowed.q and f"{summaries.member(narrowed.q)}"[:-1],  # the value begins with it
+        "also": list(map(chr(31).join, also)),
+        "failed_since": failing and failing.since,
+        "failed_until": failing and failing.until,
+        "only_open": only_open,
+        "codes": [code.value for code in AttentionCode],
         "by": order.by,
         "sign": -1 if order.is_falling else 1,
-        "number": after and after.number,
-        "text": after and after.text,
-        "after_environment": after and after.environment,
-        "after_name": after and after.name,
-        "after_id": after and after.id,
-        "after_run": after and after.run,
     }
+
+
+def _after(position: _Position | None) -> dict[str, Any]:
+    """Returns the parameters of `select_positions` for the page after a position."""
+    return {f"after_{name}": getattr(position, name, None) for name in _Position._fields[1:]}
 
 
 def _ranges(batches: Iterable[int]) -> list[tuple[int, int]]:
@@ -205,22 +241,21 @@ def _ranges(batches: Iterable[int]) -> list[tuple[int, int]]:
     return found
 
 
-def _best(hits: Iterable[Hit]) -> list[Hit]:
+def _best_matches(hits: Iterable[Hit]) -> list[Hit]:
     """Returns each saga once, with its best match."""
     once: dict[SagaKey, Hit] = {}
     for hit in sorted(hits, key=lambda hit: KINDS.index(hit[0])):
         once.setdefault(hit[1].key, hit)
-    return sorted(once.values(), key=lambda hit: (KINDS.index(hit[0]), _place(hit[1])))
+    return sorted(once.values(), key=lambda hit: (KINDS.index(hit[0]), _sort_key(hit[1])))
 
 
-def _place(row: SagaRow) -> tuple[Any, ...]:
+def _sort_key(row: SagaRow) -> tuple[Any, ...]:
     return (-row.started_at, *row.key)
 
 
 def _list_name(narrowed: SagaFilters, order: Order) -> str:
-    """Identifies a list by its order and filters; without times, which move with the clock of who pages."""
-    filters = {name: getattr(narrowed, name) for name in FILTERS if name not in ("since", "until")}
-    return f"{order} {blake2b(orjson.dumps(filters), digest_size=6).hexdigest()}"
+    """Identifies a list by its order and filters."""
+    return f"{order} {blake2b(orjson.dumps([getattr(narrowed, name) for name in FILTERS]), digest_size=6).hexdigest()}"
 
 
 def _write_cursor(position: _Position) -> str:

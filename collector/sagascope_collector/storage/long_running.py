@@ -11,6 +11,7 @@ from sagascope_collector.records import SagaId
 from sagascope_collector.storage.changes import MAX_INTERVALS, Bounds, Interval, merged
 from sagascope_collector.storage.connection import statements
 from sagascope_collector.storage.database import Database
+from sagascope_collector.storage.records import Records
 from sagascope_collector.storage.rows import Origins
 from sagascope_collector.storage.sagas import Sagas
 from sagascope_collector.storage.statistics import Statistics
@@ -28,8 +29,11 @@ LOOK_INTERVAL_SECONDS: float = 2.0
 class LongRunning:
     """Moves records. Only one thread may move."""
 
-    def __init__(self, database: Database, sagas: Sagas, origins: Origins, statistics: Statistics) -> None:
+    def __init__(
+        self, database: Database, records: Records, sagas: Sagas, origins: Origins, statistics: Statistics
+    ) -> None:
         self._database = database
+        self._records = records
         self._sagas = sagas
         self._origins = origins
         self._statistics = statistics
@@ -78,6 +82,7 @@ class LongRunning:
         found = [
             (seq, seq)
             for first, last in where.intervals
+            if self._records.may_be_linked(first, last)
             for (seq,) in self._database.rows(SQL["select_linked_seqs"], of_saga | {"first": first, "last": last})
         ]
         return merged(found)
@@ -87,8 +92,8 @@ class LongRunning:
         for kind in ("spans", "logs"):
             for first, last in where.intervals:
                 span = of_saga | {"first": first, "last": last}
-                self._database.rows(SQL[f"copy_{kind}"], span | {"move": move})
-                self._database.rows(SQL[f"delete_{kind}"], span)
+                if self._database.count(SQL[f"copy_{kind}"], span | {"move": move}):
+                    self._database.rows(SQL[f"delete_{kind}"], span)
             if where.move:
                 self._database.rows(SQL[f"copy_moved_{kind}"], of_saga | {"move": move, "earlier": where.move})
                 self._database.rows(SQL[f"delete_moved_{kind}"], {"move": where.move, "id": saga.id})

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
+import orjson
 import pyarrow as pa
 
 from sagascope_collector.records import Facts, Log, Mark, SagaId, Span
@@ -35,6 +36,8 @@ BATCH_IDS: Final = 4_096
 
 BATCH_RECORDS: Final = 100_000
 """Rows of a whole table that are read at a time."""
+
+EXCEPTION_TEXT: Final = r'"exception\.(?:message|type)","(?:[^"\\]|\\.)*'
 
 RETRY_SECONDS: Final = 0.005
 
@@ -68,11 +71,11 @@ class Lookup:
         return self._settled(lambda: self._sagas.bounds_called(saga_id))
 
     def _settled(self, bounds_of: Callable[[], Mapping[SagaId, Bounds]]) -> dict[SagaId, Facts]:
-        """Returns the records at these bounds; reads again if records were moved meanwhile."""
+        """Returns the records at these bounds; reads again if some of them were moved meanwhile."""
         while True:
-            moves = self._sagas.moves
-            found = self._facts(bounds_of())
-            if moves == self._sagas.moves and not moves % 2:
+            moves, where = self._sagas.moves, bounds_of()
+            found = self._facts(where)
+            if (moves == self._sagas.moves and not moves % 2) or not self._sagas.have_moved(where):
                 return found
             time.sleep(RETRY_SECONDS)
 
@@ -131,7 +134,7 @@ class Lookup:
         for first, last in changes.covering(where.values()):
             if not self._records.may_be_linked(first, last):
                 continue
-            links = self._links({saga.id for saga in where}, first, last)
+            links = self._rows("links", {saga.id for saga in where}, first, last)
             if not links.num_rows:
                 continue
             wanted = links.select(["trace_id", "span_id"])
@@ -145,13 +148,6 @@ class Lookup:
                     if span.mark.id != saga.id:
                         found[saga].setdefault((span.trace_id, span.span_id, mark, span.end), replace(span, mark=mark))
         return {saga: list(distinct.values()) for saga, distinct in found.items()}
-
-    def _links(self, ids: set[str], first: int, last: int) -> pa.Table:
-        values = {"first": first, "last": last}
-        if len(ids) == 1:
-            return self._database.arrow(SQL["select_links_of_one"], values | {"id": next(iter(ids))})
-        wanted = schema.table("id", zip(sorted(ids), strict=True))
-        return self._database.arrow(SQL["select_links_of_many"], values, wanted=wanted)
 
     def _joined(
         self, saga: SagaId, spans: Sequence[Span], logs: Sequence[Log], totals: tuple[int, int] | None
@@ -186,8 +182,6 @@ class Lookup:
             if number not in linked:
                 yield sagas[number], columns, logs.get(number)
 
-    # --- by trace, by time, all ----------------------------------------------------------------------
-
     def sagas_with(self, text: str) -> set[SagaId]:
         """Returns the sagas that have a span with this trace or span id; records in no saga count as one with no id."""
         id_ = _hex(text)
@@ -203,6 +197,21 @@ class Lookup:
                 found += self._database.rows(SQL["select_sagas_of_trace"], values)
         return {SagaId(*row) for row in found}
 
+    def sagas_with_text(self, text: str, first: int, last: int, limit: int, *, moved: bool) -> list[SagaId]:
+        """Returns sagas with a text in an error message or log line, in a range of commits, and of `moved` records."""
+        escaped = orjson.dumps(text).decode()[1:-1].lower()
+        forms = {"plain": text.lower(), "escaped": escaped, "exception": rf"{EXCEPTION_TEXT}\Q{escaped}\E"}
+        values = {**forms, "first": first, "last": last, "limit": limit, "moved": moved}
+        return [SagaId(*row) for row in self._database.rows(SQL["select_sagas_with_text"], values)]
+
+    def unassigned(self, value: str, first: int, last: int) -> tuple[int, str, int | None]:
+        """Returns how many spans without a saga have an attribute of this value, its key, and the first receipt."""
+        values = {"element": summaries.element(value), "first": first, "last": last}
+        ((number, keys, held, received_at),) = self._database.rows(SQL["select_unassigned"], values)
+        names = (each for each in orjson.loads(keys or "[]") if isinstance(each, str))
+        found = (name for name, one in zip(names, orjson.loads(held or "[]"), strict=True) if one == value)
+        return number, next(found, ""), received_at
+
     def between(self, kind: Literal["spans", "logs"], since: int, until: int) -> Iterator[pa.Table]:
         """Yields the spans or log records that started between two times, in readable columns and no particular order.
 
@@ -211,7 +220,7 @@ class Lookup:
         values = {"since": since, "until": until}
         return self._database.batches(SQL[f"select_{kind}_between"], values, rows=BATCH_RECORDS)
 
-    def lost(self) -> Iterator[dict[SagaId, Bounds]]:
+    def unlocated(self) -> Iterator[dict[SagaId, Bounds]]:
         """Yields the bounds of sagas whose records no summary locates, some thousands of sagas at a time."""
         for table in self._database.batches(SQL["select_bounds_of_all"], {}, rows=BATCH_IDS):
             rows_ = zip(*(column.to_pylist() for column in table.columns), strict=True)

@@ -79,7 +79,7 @@ class Records:
         self._instances = known
         self._changes = changes
         self._clock = clock
-        self.appending = threading.Lock()
+        self.appending = threading.RLock()
         """Held during a commit. Taken after `Storage._maintaining` and `Sagas.writing`."""
         ((seq, *counted),) = database.rows(SQL["select_state"])
         self.seq = int(seq)
@@ -220,8 +220,6 @@ class Records:
         found.remember(np.concatenate([digests.span_numbers(spans), digests.log_numbers(logs)]), self._clock())
         return found
 
-    # --- deletion, within transactions of the callers ---------------------------------------------------
-
     def delete(self, where: Mapping[SagaId, Bounds], *, is_erasure: bool = False) -> int:
         """Deletes the records of these sagas; returns their number.
 
@@ -278,8 +276,8 @@ def _links_of(spans: pa.Table, links: pa.Table) -> pa.Table:
     if not links.num_rows:
         return links
     kept = set(zip(spans["trace_id"].to_pylist(), spans["span_id"].to_pylist(), strict=True))
-    places = zip(links["trace_id"].to_pylist(), links["span_id"].to_pylist(), strict=True)
-    found = links.filter(pa.array([each in kept for each in places], pa.bool_()))
+    ids = zip(links["trace_id"].to_pylist(), links["span_id"].to_pylist(), strict=True)
+    found = links.filter(pa.array([each in kept for each in ids], pa.bool_()))
     return found.group_by(found.column_names).aggregate([])  # links of a repeated span occur twice
 
 

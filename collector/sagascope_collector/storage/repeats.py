@@ -67,23 +67,23 @@ class Repeats:
         doubtful = self._newer.has(numbers) | self._older.has(numbers)
         if self._since:
             doubtful |= latest < np.uint64(self._since + MAX_SKEW_NS)
-        _, places, counts = np.unique(numbers, return_inverse=True, return_counts=True)
-        return doubtful | (counts[places] > 1)
+        _, indexes, counts = np.unique(numbers, return_inverse=True, return_counts=True)
+        return doubtful | (counts[indexes] > 1)
 
     def _fresh(
         self, rows: pa.Table, doubtful: Mask, since: Numbers, statement: str, name: str, until: Numbers | None = None
     ) -> Mask:
         fresh = np.ones(rows.num_rows, np.bool_)
-        places = np.flatnonzero(doubtful)
-        if not places.size:
+        indexes = np.flatnonzero(doubtful)
+        if not indexes.size:
             return fresh
         until = since if until is None else until
-        chosen = rows.take(pa.array(places)).append_column("number", pa.array(places))
-        for within in _ranges(since[places]):
-            values = {"since": int(since[places[within]].min()), "until": int(until[places[within]].max())}
+        chosen = rows.take(pa.array(indexes)).append_column("number", pa.array(indexes))
+        for within in _ranges(since[indexes]):
+            values = {"since": int(since[indexes[within]].min()), "until": int(until[indexes[within]].max())}
             found = self._database.rows(statement, values, **{name: chosen.take(pa.array(within))})
             fresh[[number for (number,) in found]] = False
-        _drop_doubles(chosen, places, fresh)
+        _drop_doubles(chosen, indexes, fresh)
         return fresh
 
 
@@ -97,11 +97,11 @@ def _ranges(times: Numbers) -> Iterator[npt.NDArray[np.int64]]:
     yield from np.split(order, cuts + 1)
 
 
-def _drop_doubles(rows: pa.Table, places: npt.NDArray[np.int64], fresh: Mask) -> None:
+def _drop_doubles(rows: pa.Table, indexes: npt.NDArray[np.int64], fresh: Mask) -> None:
     """Marks only one of several rows with equal content as not a repeat."""
     compared = rows.drop_columns([name for name in ("received_at", "at", "number") if name in rows.column_names])
     seen: set[tuple[Any, ...]] = set()
-    for place, row in zip(places, zip(*(each.to_pylist() for each in compared.columns), strict=True), strict=True):
+    for index, row in zip(indexes, zip(*(each.to_pylist() for each in compared.columns), strict=True), strict=True):
         if row in seen:
-            fresh[place] = False
+            fresh[index] = False
         seen.add(row)

@@ -13,20 +13,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from sagascope_collector import json_values
-from sagascope_collector.records import (
-    Attributes,
-    Entity,
-    Event,
-    Link,
-    Log,
-    Mark,
-    Process,
-    Resource,
-    SagaId,
-    Scope,
-    Span,
-)
+from sagascope_collector import json_values, records
 from sagascope_collector.storage import schema
 from sagascope_collector.storage.connection import statements
 from sagascope_collector.storage.database import Database
@@ -55,11 +42,11 @@ class Origin:
 
     def __init__(self, columns: Columns) -> None:
         """Parses the process at once, because every record needs it."""
-        self.process = Process(*columns[:_OF_PROCESS])
+        self.process = records.Process(*columns[:_OF_PROCESS])
         self._resource, self._scope = columns[_OF_PROCESS:]
 
     @cached_property
-    def parsed(self) -> tuple[Resource, Scope]:
+    def parsed(self) -> tuple[records.Resource, records.Scope]:
         """The resource and the scope, parsed at first access."""
         return _resource(self._resource), _scope(self._scope)
 
@@ -121,22 +108,19 @@ class Origins:
             self._numbers[columns] = number
 
 
-def _resource(text: str) -> Resource:
+def _resource(text: str) -> records.Resource:
     attributes, dropped, schema_url, entities = orjson.loads(text)
-    return Resource(json_values.attributes(attributes), dropped, schema_url, tuple(map(_entity, entities)))
+    return records.Resource(json_values.attributes(attributes), dropped, schema_url, tuple(map(_entity, entities)))
 
 
-def _entity(stored: Sequence[Any]) -> Entity:
+def _entity(stored: Sequence[Any]) -> records.Entity:
     schema_url, type_, id_keys, description_keys = stored
-    return Entity(type_, tuple(id_keys), tuple(description_keys), schema_url)
+    return records.Entity(type_, tuple(id_keys), tuple(description_keys), schema_url)
 
 
-def _scope(text: str) -> Scope:
+def _scope(text: str) -> records.Scope:
     name, version, attributes, dropped, schema_url = orjson.loads(text)
-    return Scope(name, version, json_values.attributes(attributes), dropped, schema_url)
-
-
-# --- stored form -------------------------------------------------------------------------------------
+    return records.Scope(name, version, json_values.attributes(attributes), dropped, schema_url)
 
 
 def stored(batch: pa.Table, origins: Sequence[int], wanted: pa.Schema) -> pa.Table:
@@ -165,32 +149,29 @@ def _extras_text(trace_state: str, *numbers: int) -> str:
     return orjson.dumps([trace_state, *numbers]).decode() if trace_state or any(numbers) else ""
 
 
-# --- records -----------------------------------------------------------------------------------------
-
-
-def spans(table: pa.Table, origins: Origins) -> Iterator[tuple[SagaId, Span]]:
+def spans(table: pa.Table, origins: Origins) -> Iterator[tuple[records.SagaId, records.Span]]:
     """Yields stored spans as records, each with the id of its saga."""
     for own, mark, attributes, origin in _parts(table, _SPAN, origins):
-        yield SagaId(origin.process.environment, mark.id), _span(own, mark, origin, attributes)
+        yield records.SagaId(origin.process.environment, mark.id), _span(own, mark, origin, attributes)
 
 
-def logs(table: pa.Table, origins: Origins) -> Iterator[tuple[SagaId, Log]]:
+def logs(table: pa.Table, origins: Origins) -> Iterator[tuple[records.SagaId, records.Log]]:
     """Yields stored log records, each with the id of its saga."""
     for own, mark, attributes, origin in _parts(table, _LOG, origins):
-        yield SagaId(origin.process.environment, mark.id), _log(own, mark, origin, attributes)
+        yield records.SagaId(origin.process.environment, mark.id), _log(own, mark, origin, attributes)
 
 
-def marks(table: pa.Table) -> Iterator[Mark]:
+def marks(table: pa.Table) -> Iterator[records.Mark]:
     """Yields the mark of each row."""
-    return (Mark(*each) for each in _columns(table, _MARK))
+    return (records.Mark(*each) for each in _columns(table, _MARK))
 
 
-Parts = tuple[tuple[Any, ...], Mark, Attributes, Origin]
+Parts = tuple[tuple[Any, ...], records.Mark, records.Attributes, Origin]
 """A record's own columns, and those that every kind of record has."""
 
 
 def _parts(table: pa.Table, own: Sequence[str], origins: Origins) -> Iterator[Parts]:
-    mark = cache(Mark)
+    mark = cache(records.Mark)
     return zip(
         _columns(table, own),
         (mark(*each) for each in _columns(table, _MARK)),
@@ -204,16 +185,16 @@ def _columns(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[Any, ...]]
     return zip(*(table.column(name).to_pylist() for name in names), strict=True)
 
 
-def _attributes_of(table: pa.Table) -> Iterator[Attributes]:
+def _attributes_of(table: pa.Table) -> Iterator[records.Attributes]:
     """Yields the attributes of each row. Values are parsed together, which is several times faster."""
     keys, texts = (table.column(name).to_pylist() for name, _ in schema.ATTRIBUTES)
     stored = orjson.loads(f"[{','.join(texts)}]")
-    return map(_attributes, map(known_keys, keys), stored, _columns(table, _MARK))
+    return map(_combined, map(known_keys, keys), stored, _columns(table, _MARK))
 
 
-def attributes(keys: str, stored: str) -> Attributes:
-    """Returns the attributes of one record; those that have columns are None."""
-    return _attributes(known_keys(keys), orjson.loads(stored), _UNKNOWN)
+def attributes(keys: str, stored: str, mark: Sequence[Any] = _UNKNOWN) -> records.Attributes:
+    """Returns the attributes of one record; those that have columns are from `mark`."""
+    return _combined(known_keys(keys), orjson.loads(stored), mark)
 
 
 @lru_cache(maxsize=4096)
@@ -222,15 +203,15 @@ def known_keys(text: str) -> list[tuple[str, int | None]]:
     return [(schema.MARK_KEYS[key], key) if isinstance(key, int) else (key, None) for key in orjson.loads(text)]
 
 
-def _attributes(keys: Sequence[tuple[str, int | None]], stored: Iterable[Any], mark: Sequence[Any]) -> Attributes:
+def _combined(keys: Sequence[tuple[str, int | None]], stored: Iterable[Any], mark: Sequence[Any]) -> records.Attributes:
     following = iter(stored)
     return json_values.attributes((key, next(following) if column is None else mark[column]) for key, column in keys)
 
 
-def _span(own: tuple[Any, ...], mark: Mark, origin: Origin, attributes: Attributes) -> Span:
+def _span(own: tuple[Any, ...], mark: records.Mark, origin: Origin, attributes: records.Attributes) -> records.Span:
     trace_id, span_id, parent_id, name, kind, start, end, status, message, extras, events, links, received_at = own
     resource, scope = origin.parsed
-    return Span(
+    return records.Span(
         trace_id.hex(),
         span_id.hex(),
         parent_id.hex(),
@@ -252,10 +233,10 @@ def _span(own: tuple[Any, ...], mark: Mark, origin: Origin, attributes: Attribut
     )
 
 
-def _log(own: tuple[Any, ...], mark: Mark, origin: Origin, attributes: Attributes) -> Log:
+def _log(own: tuple[Any, ...], mark: records.Mark, origin: Origin, attributes: records.Attributes) -> records.Log:
     at, timestamp, observed_at, severity, text, body, event_name, trace_id, span_id, flags, dropped, received_at = own
     resource, scope = origin.parsed
-    return Log(
+    return records.Log(
         at,
         observed_at,
         severity,
@@ -281,14 +262,14 @@ def _extras_of(text: str) -> tuple[str, int, int, int, int]:
     return tuple(orjson.loads(text)) if text else ("", 0, 0, 0, 0)
 
 
-def _event(stored: Sequence[Any]) -> Event:
+def _event(stored: Sequence[Any]) -> records.Event:
     name, at, pairs, dropped = stored
-    return Event(name, at, json_values.attributes(pairs), dropped)
+    return records.Event(name, at, json_values.attributes(pairs), dropped)
 
 
-def _link(stored: Sequence[Any]) -> Link:
+def _link(stored: Sequence[Any]) -> records.Link:
     trace_id, span_id, pairs, trace_state, flags, dropped = stored
-    return Link(trace_id, span_id, json_values.attributes(pairs), trace_state, flags, dropped)
+    return records.Link(trace_id, span_id, json_values.attributes(pairs), trace_state, flags, dropped)
 
 
 def _listed(text: str, read: Callable[[Sequence[Any]], Any]) -> tuple[Any, ...]:

@@ -127,7 +127,7 @@ class Outages:
         self._started_at = now
         self._database.rows(SQL["insert_run"], {"now": now, "boot_id": _boot_id(), "uptime": self._steady()})
 
-    def stay_alive(self, now: int) -> None:
+    def record_alive(self, now: int) -> None:
         """Records that the collector listens now. The time of a crash is known to within the interval of calls."""
         self._note("update_run_alive", now)
 

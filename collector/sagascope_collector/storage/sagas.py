@@ -9,7 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -68,7 +68,8 @@ class Sagas:
         self._known_lock = threading.Lock()
         self._changes_of_known = 0
         self.moves = 0
-        """A counter that is odd while records are moved, and higher afterwards."""
+        """A counter that is odd while the records of a saga are moved, and higher afterwards."""
+        self._moving: SagaId | None = None
         self._erased: set[SagaId] = set()
         self._reopened: list[SagaId] | None = None
         """Ended sagas that were reopened since a copy started; None: no copy is running."""
@@ -78,8 +79,6 @@ class Sagas:
         ((self._batch,),) = database.rows(SQL["select_last_batch"])
         found = database.rows(SQL["select_step_services"])
         self._step_services = {(environment, name, step): service for environment, name, step, service in found}
-
-    # --- bounds of records ---------------------------------------------------------------------------
 
     def bounds(self, ids: Iterable[SagaId]) -> dict[SagaId, Bounds]:
         """Returns the bounds of the records of each id; ids without records are absent."""
@@ -138,8 +137,6 @@ class Sagas:
                 for environment, id_, text in found:
                     read[SagaId(environment, id_)] = load_bounds(text), True
         return read
-
-    # --- writing -------------------------------------------------------------------------------------
 
     def put(self, ids: Sequence[SagaId], rows: Sequence[SagaRow]) -> None:
         """Replaces all summaries of these ids with `rows`, and settles the claimed changes.
@@ -205,8 +202,8 @@ class Sagas:
                 self._known[saga] = where, False
 
     def _new_step_services(self, rows: Sequence[SagaRow]) -> dict[tuple[str, str, str], str]:
-        told = {(*row.key[:2], step): service for row in rows for step, service in row.step_services.items()}
-        return {step: service for step, service in told.items() if self._step_services.get(step) != service}
+        reported = {(*row.key[:2], step): service for row in rows for step, service in row.step_services.items()}
+        return {step: service for step, service in reported.items() if self._step_services.get(step) != service}
 
     def _reopen(self, ids: Sequence[SagaId]) -> pa.Table:
         """Within a transaction: deletes and returns the ended summaries of these ids, which the caller may replace."""
@@ -237,8 +234,9 @@ class Sagas:
     def moving(self, saga: SagaId, where: Bounds) -> Iterator[None]:
         """Marks that the records of an open saga are moved to `where`, in one transaction, within the block.
 
-        Readers that do not find records at their old place read again: see `moves`. `writing` is held meanwhile.
+        A reader that may not have found all of them reads again: see `have_moved`. `writing` is held meanwhile.
         """
+        self._moving = saga
         self.moves += 1
         try:
             with self._database.transaction():
@@ -247,7 +245,14 @@ class Sagas:
                 self._database.rows(SQL["update_bounds"], values)
         finally:
             self.forget_bounds([saga])
+            self._moving = None
             self.moves += 1
+
+    def have_moved(self, where: Mapping[SagaId, Bounds]) -> bool:
+        """Returns whether records may have been moved from these bounds, so that some may not be found there."""
+        if self._moving in where:
+            return True
+        return any(known.move != where[saga].move for saga, (known, _) in self._stored(list(where)).items())
 
     def forget_bounds(self, ids: Iterable[SagaId]) -> None:
         """Removes the bounds of these ids from the cache."""
@@ -303,7 +308,7 @@ class Sagas:
         self.forget_bounds(ids)
 
     @contextmanager
-    def noting_reopened(self) -> Iterator[Sequence[SagaId]]:
+    def tracking_reopened(self) -> Iterator[Sequence[SagaId]]:
         """Yields a list to which ended sagas are added that are reopened within the block.
 
         The caller must not hold `writing`.
@@ -349,8 +354,6 @@ class Sagas:
         self._erased.difference_update(saga for saga in ids if self._changes.claimed(saga) != NO_BOUNDS)
         return [row for row in rows if id_of(row) not in self._erased]
 
-    # --- reading -------------------------------------------------------------------------------------
-
     def due(self, now: int, limit: int) -> Sequence[SagaId]:
         """Returns the ids with a summary whose ``due_at`` is at or before ``now``, earliest first."""
         if now < self._next_due and self._database.is_open:
@@ -362,10 +365,9 @@ class Sagas:
                 self._next_due = math.inf if at is None else at
         return due
 
-    def flow_counts(self) -> list[tuple[str, str, str, int, int]]:
+    def flow_counts(self) -> list[tuple[Any, ...]]:
         """Returns (name, environment, status, sagas, of them needing attention)."""
-        found = self._database.rows(SQL["count_flows"])
-        return [(name, environment, status, sagas, needing) for name, environment, status, sagas, needing in found]
+        return self._database.rows(SQL["count_flows"])
 
     def step_services(self) -> Mapping[tuple[str, str, str], str]:
         """Returns the service that last ran a step, by (environment, saga name, step), over all sagas."""

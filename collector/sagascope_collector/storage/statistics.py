@@ -7,17 +7,19 @@ to 4.5 %.
 
 import time
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import orjson
 import pyarrow as pa
 
 from sagascope import semconv
 from sagascope_collector.durations import NANOSECONDS_PER_SECOND
+from sagascope_collector.incident_records import FailedSaga, OutcomePeriod
 from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.step_statistics import (
     OLD_SLOT_SECONDS,
     SLOT_SECONDS,
+    CallCount,
     PathCount,
     StepCounts,
     StepStatistics,
@@ -99,13 +101,8 @@ class Statistics:
     def steps(self, name: str, environment: str | None, since: int, period: int) -> list[StepStatistics]:
         """Returns the statistics of the steps of a saga type that started since `since`, in their usual order.
 
-        Entries of the type `TRANSITION` are the time between two steps, which `steps_of` names.
-
-        Args:
-            name: the saga type.
-            environment: the environment; None: all environments.
-            since: nanoseconds since 1970, truncated to five minutes or, if older than two days, to hours.
-            period: the length of a part of the window in seconds, a `whole_period`.
+        Entries of the type `TRANSITION` are the time between two steps, which `steps_of` names. `since`, nanoseconds,
+        is truncated to five minutes, or to hours if older than two days; parts of the window take `period` seconds.
         """
         asked = {"name": name, "environment": environment}
         values = asked | {"since": since // NANOSECONDS_PER_SECOND // SLOT_SECONDS * SLOT_SECONDS, "width": period}
@@ -114,10 +111,8 @@ class Statistics:
         for step, type_, at, *counts in self._database.rows(SQL["select_step_counts"], values, recent=recent):
             counted.setdefault((step, type_), []).append(StepCounts(at, *counts))
         durations: dict[tuple[str, str, int], dict[int, int]] = {}
-        for step, type_, at, bucket, attempts in self._database.rows(
-            SQL["select_step_durations"], values, recent=recent
-        ):
-            durations.setdefault((step, type_, at), {})[bucket] = int(attempts)
+        for *of, bucket, attempts in self._database.rows(SQL["select_step_durations"], values, recent=recent):
+            durations.setdefault((of[0], of[1], of[2]), {})[bucket] = int(attempts)
         current = dict(self._database.rows(SQL["count_current_steps"], asked))
         for step in current.keys() - {step for step, _ in counted}:
             counted[step, semconv.TYPE_ACTION] = []  # started, and did not end within the window
@@ -132,6 +127,12 @@ class Statistics:
             for steps, sagas, completed, where, id_ in self._database.rows(SQL["count_paths"], values)
         ]
 
+    def calls(self, since: int, environment: str | None, spans: int) -> list[CallCount]:
+        """Returns the calls between services since `since`, from traces that have about `spans` spans at most."""
+        ((number,),) = self._database.rows(SQL["count_spans_since"], {"since": since})
+        values = {"since": since, "environment": environment, "n": number // spans + 1}
+        return [CallCount(*row) for row in self._database.rows(SQL["count_calls"], values)]
+
     def _of_recent(self) -> pa.Table:
         """Returns the counts of uncounted spans, computed at most every `FRESH_SECONDS`."""
         recent = self._recent
@@ -145,25 +146,6 @@ OUTCOMES: Final = statements("outcomes")
 
 SagaType = tuple[str, str]
 """An environment and a saga name."""
-
-
-class OutcomePeriod(NamedTuple):
-    """The sagas that ended within one minute or, for older counts, one hour."""
-
-    start: int
-    """The start of the period in seconds since 1970."""
-    ended: int
-    failed: int
-    """Sagas that failed or were compensated."""
-    running: int = 0
-    """Sagas that started within the period and have not ended."""
-
-
-class FailedSaga(NamedTuple):
-    """A saga that failed or was compensated, and when it ended."""
-
-    key: SagaKey
-    ended_at: int
 
 
 class Outcomes:

@@ -68,6 +68,8 @@ class Storage:
         self._path = path
         self._clock = clock
         self._steady = steady
+        self.remap: Callable[[], object] = lambda: None
+        """Maps stored records by rules, as a unit of maintenance."""
         self._maintaining = threading.Lock()
         """Held during a unit of maintenance, and while the database is copied."""
         had_log = path != IN_MEMORY and Path(f"{path}.wal").exists()
@@ -126,7 +128,7 @@ class Storage:
             rewriting,
             self._maintaining,
         )
-        self._long_running = LongRunning(database, self.sagas, origins, self.statistics)
+        self._long_running = LongRunning(database, self.records, self.sagas, origins, self.statistics)
 
     def search(self, text: str, *, limit: int) -> list[Hit]:
         """Returns (kind, summary) of sagas found by id, key, prefix of the id, trace or span; best first."""
@@ -144,6 +146,7 @@ class Storage:
         """
         with self._maintaining:
             now = self._clock()
+            self.remap()
             return (
                 self.records.snapshot()
                 or self.statistics.count(now)

@@ -2,7 +2,6 @@
 
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,10 @@ from support import preloaded
 from support.collector import RunningCollector, running_collector
 from support.postgres import Server
 from support.samples import wait_until
+from support.state_tables import COMMAND, bridging, states, wait_for
 
 pytestmark = pytest.mark.xdist_group("tables")
 
-COMMAND = ("bridge", "sql")
 SAGAS = """
 CREATE TABLE sagas (
     id text PRIMARY KEY, type text, state text, step text, attempts int, last_error text,
@@ -45,17 +44,6 @@ def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningColle
         yield running
 
 
-@contextmanager
-def bridging(
-    server: Server, collector: RunningCollector, folder: Path, *options: str, mapping: str = "sagas"
-) -> Iterator[preloaded.Process]:
-    """Runs a bridge, and kills it at the end."""
-    command = [*COMMAND, "--dsn", server.dsn("shop"), "--mapping", mapping, "--url", collector.api, "--every", "0.1"]
-    cursor = ["--cursor", str(folder / "cursor.json")]
-    with preloaded.running("sagascope_collector", *command, *cursor, *options, log=folder / "bridge.log") as process:
-        yield process
-
-
 def run(server: Server, statement: str, *values: Any) -> None:
     with server.connect("shop") as connection:
         connection.execute(statement, values)
@@ -69,29 +57,6 @@ def insert(server: Server, saga: str, state: str = "running", step: str | None =
 def update(server: Server, saga: str, **values: Any) -> None:
     assignments = ", ".join(f"{name} = %s" for name in values)
     run(server, f"UPDATE sagas SET {assignments}, updated_at = clock_timestamp() WHERE id = %s", *values.values(), saga)
-
-
-def show(collector: RunningCollector, saga: str, name: str = "payment") -> dict[str, Any]:
-    """Returns the saga from the API; an empty dictionary if it is unknown."""
-    answer = httpx.get(f"{collector.api}/api/v1/saga", params={"name": name, "id": saga}, trust_env=False)
-    return answer.json() if answer.status_code == 200 else {}
-
-
-def wait_for(collector: RunningCollector, saga: str, name: str = "payment", **wanted: Any) -> dict[str, Any]:
-    """Returns the saga once its fields have these values."""
-
-    def matching() -> dict[str, Any] | None:
-        shown = show(collector, saga, name)
-        return shown if shown and all(shown[key] == value for key, value in wanted.items()) else None
-
-    try:
-        return wait_until(matching, f"{saga} never had {wanted}")
-    except AssertionError as error:
-        raise AssertionError(f"{error}: {show(collector, saga, name)}") from None
-
-
-def states(saga: dict[str, Any]) -> dict[str, list[str]]:
-    return {each["name"]: [one["state"] for one in each["attempts"]] for each in saga["steps"]}
 
 
 def test_a_row_without_progress_is_hung_until_it_is_updated(
@@ -159,7 +124,7 @@ def test_a_kill_while_the_collector_is_down_loses_and_repeats_nothing(server: Se
 
 def bridge_state(collector: RunningCollector, kind: str) -> dict[str, Any]:
     """Returns the latest heartbeat of the bridge; an empty dictionary before the first one."""
-    known = httpx.get(f"{collector.api}/api/v1/services", trust_env=False).json()["items"]
+    known = httpx.get(f"{collector.api}/api/v1/services", trust_env=False, timeout=60).json()["items"]
     return next((one for each in known for one in each["instances"] if (one["bridge"] or {}).get("kind") == kind), {})
 
 

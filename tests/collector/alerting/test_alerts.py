@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ import yaml
 from sagascope_collector.alerting import Alerts
 from sagascope_collector.config_file import read
 from sagascope_collector.errors import BadRules
+from support import preloaded
 from support.collector import RunningCollector, running_collector
 from support.disks import fill, small_disk
 from support.otlp import span, traces
@@ -197,7 +197,7 @@ def _is_ready(collector: RunningCollector) -> bool:
     content = traces(span(1, attributes={"noise": os.urandom(20_000).hex()})).SerializeToString()
     headers = {"content-type": "application/x-protobuf"}
     httpx.post(f"{collector.otlp_http}/v1/traces", content=content, headers=headers, trust_env=False, timeout=30)
-    return httpx.get(f"{collector.api}/readyz", trust_env=False).is_success
+    return httpx.get(f"{collector.api}/readyz", trust_env=False, timeout=60).is_success
 
 
 def _is_silent(pager: Receiver) -> bool:
@@ -207,16 +207,8 @@ def _is_silent(pager: Receiver) -> bool:
 
 
 def send_test(folder: Path, *receivers: dict[str, Any], **environment: str) -> "subprocess.CompletedProcess[str]":
-    command = [
-        sys.executable,
-        "-m",
-        "sagascope_collector",
-        "alerts",
-        "test",
-        "--alerts",
-        alerts_file(folder, *receivers),
-    ]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env={"PATH": "", **environment})
+    words = ("alerts", "test", "--alerts", alerts_file(folder, *receivers))
+    return preloaded.run("sagascope_collector", *words, environment=environment)
 
 
 def test_a_test_reports_which_receiver_accepted_it(tmp_path: Path, pager: Receiver) -> None:
@@ -264,8 +256,7 @@ def test_the_file_of_the_guide_can_be_read(tmp_path: Path) -> None:
 
 def test_a_missing_token_is_reported_before_it_is_needed(tmp_path: Path, pager: Receiver) -> None:
     file = alerts_file(tmp_path, {"name": "pager", "url": pager.url, "token_env": "NO_SUCH_TOKEN"})
-    words = [sys.executable, "-m", "sagascope_collector", "alerts", "check", "--alerts", file]
-    checked = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    checked = preloaded.run("sagascope_collector", "alerts", "check", "--alerts", file)
     assert checked.returncode == 0
     assert "'pager' takes its token from NO_SUCH_TOKEN, which is not set" in checked.stderr
     with running_collector(tmp_path, "--alerts", file) as collector:

@@ -160,3 +160,75 @@ def test_the_strongest_evidence_decides_what_comes_first(name: str, first: str) 
     known = seen(emit(STORIES[name], {"id": "8492", "name": "payment"}), 100)
     ((_, _, actions),) = found(known, "8492", 100)
     assert actions[0].text == first
+
+
+@pytest.mark.parametrize(
+    ("executor", "condition"),
+    [
+        ("", "Only if it did not and can no longer take effect"),
+        ("wallet-1 1..2 run wallet.debit in=try error=no", "Only if it did not take effect"),
+    ],
+)
+def test_work_may_go_on_after_its_caller_gave_up(executor: str, condition: str) -> None:
+    story = (
+        f'{BASE}boss-1 0..99 beats\nboss-1 1..3 call wallet.debit as=try error="TimeoutError: no answer"\n{executor}'
+    )
+    ((_, _, actions),) = found(seen(emit(story, {"id": "8492", "name": "payment"}), 100), "8492", 100)
+    assert condition in actions[-1].text
+
+
+RECORD_LOST = """
+    boss-1     0..  root plan="ledger.record/ledger.reverse, wallet.debit/wallet.refund, shipping.book"
+    boss-1     0..99 beats
+    ledger-1   0.1.. run ledger.record
+    ledger-1   0..{until} beats every=0.5
+    wallet-1   1..2 run wallet.debit
+    shipping-1 3..4 run shipping.book error="Refused: no"
+    wallet-1   5..6 run wallet.refund compensates=wallet.debit
+"""
+
+
+def test_a_step_of_which_no_end_was_received_is_compensated_before_its_saga_is_closed() -> None:
+    known = seen(emit(RECORD_LOST.format(until=0.5), {"id": "8492", "name": "payment"}), 100)
+    ((_, finding, actions),) = found(known, "8492", 100)
+    assert (finding.reason, finding.step) == (AttentionCode.NEXT_STEP_MISSING, "ledger.reverse")
+    assert any("ledger.record is in effect" in each.text for each in actions if each.kind is ActionKind.VERIFY)
+    assert not any(each.kind is ActionKind.CLOSE for each in actions)
+
+
+def test_a_step_that_its_process_lists_as_open_is_not_compensated() -> None:
+    known = seen(emit(RECORD_LOST.format(until=99), {"id": "8492", "name": "payment"}), 100)
+    ((case, finding, _),) = found(known, "8492", 100)
+    assert (finding.reason, finding.step) == (AttentionCode.HUNG, "ledger.record")
+    assert case.next_compensation is None
+
+
+def test_another_item_that_is_in_flight_is_not_compensated() -> None:
+    story = """
+        boss-1  0..  root plan="reserve/release, pay"
+        boss-1  0..60 beats
+        stock-1 1..2 run reserve key=i1
+        stock-1 1..  run reserve key=i2
+        stock-1 0..60 beats
+        bank-1  3..4 run pay key=i1 error="Refused: no"
+        stock-1 5..6 run release compensates=reserve key=i1
+    """
+    known = seen(emit(story, {"id": "8492", "name": "payment"}), 60)
+    ((case, finding, _),) = found(known, "8492", 60)
+    assert (finding.reason, finding.step) == (AttentionCode.HUNG, "reserve")
+    assert case.next_compensation is None
+
+
+def test_a_step_with_an_unknown_outcome_is_verified_before_its_saga_is_closed() -> None:
+    story = """
+        boss-1   0..  root plan="wallet.debit/wallet.refund, ledger.record"
+        boss-1   0..99 beats
+        wallet-1 1..2 run  wallet.debit
+        boss-1   3..4 call ledger.record error="TimeoutError: no answer"
+        wallet-1 5..6 run  wallet.refund compensates=wallet.debit
+    """
+    known = seen(emit(story, {"id": "8492", "name": "payment"}), 100)
+    ((_, finding, actions),) = found(known, "8492", 100)
+    assert finding.reason is AttentionCode.NEVER_CLOSED
+    assert any("whether ledger.record is in effect" in each.text for each in actions)
+    assert "Only if no step is in effect" in actions[-1].text

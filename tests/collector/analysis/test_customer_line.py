@@ -7,9 +7,12 @@ from itertools import product
 
 import pytest
 
+from sagascope_collector.analysis import rebuild
 from sagascope_collector.analysis.ledger_text import customer_line
 from sagascope_collector.analysis.model import LedgerEntry, LedgerState, Phase, Plan, Saga, Status
 from sagascope_collector.records import SagaKey
+from support.storied_facts import STARTED, seen
+from support.telemetry import SECOND, emit
 
 UNSEEN = "unseen"
 """A planned step of which nothing was received: it has no amount."""
@@ -182,7 +185,7 @@ def test_a_double_execution_is_in_the_customer_line_too() -> None:
     assert answer == "The payment of EUR 10.00 was completed; a charge may have been made twice."
 
 
-def test_what_was_charged_is_told_apart_from_what_was_not() -> None:
+def test_what_was_charged_is_distinguished_from_what_was_not() -> None:
     lines = line(0, LedgerState.COMMITTED, AMOUNTS[0]), line(0, LedgerState.NOT_SEEN, AMOUNTS[0])
     assert customer_line(saga(Status.RUNNING, *lines)) == (
         "The payment is not finished; EUR 10.00 was charged; no charge of a further EUR 10.00 is recorded so far."
@@ -194,3 +197,27 @@ def test_an_unknown_refund_is_no_unknown_charge() -> None:
     assert (
         customer_line(unknown) == "The payment of EUR 70.00 failed; it is not known whether every charge was refunded."
     )
+
+
+def test_a_compensation_whose_step_was_not_received_leaves_open_what_took_effect() -> None:
+    story = """
+        boss-1 0..9 root plan="stock.reserve/stock.release, wallet.debit/wallet.refund" outcome=failed
+        boss-1 0..20 beats
+        boss-1 1..2 call stock.reserve error="Refused: no"
+        boss-1 5..6 call wallet.refund compensates=wallet.debit error="Refused: no"
+    """
+    facts = seen(emit(story, {"id": "8492", "name": "payment"}), 20).facts("8492")
+    (known,) = rebuild(facts, STARTED + 20 * SECOND)
+    assert "nothing" not in customer_line(known)
+
+
+@pytest.mark.parametrize(("error", "may_lack"), [("", True), ('error="Refused: no"', False)])
+def test_a_saga_that_failed_for_no_received_reason_may_lack_records(error: str, may_lack: bool) -> None:
+    story = f"""
+        boss-1 0..9 root plan="wallet.debit/wallet.refund, ledger.record" outcome=failed
+        boss-1 0..20 beats
+        boss-1 1..2 call wallet.debit {error}
+    """
+    facts = seen(emit(story, {"id": "8492", "name": "payment"}), 20).facts("8492")
+    (known,) = rebuild(facts, STARTED + 20 * SECOND)
+    assert known.may_lack_telemetry is may_lack

@@ -3,7 +3,7 @@
 from support.alarms import alarms
 from support.healthy import World
 
-SAGAS = 12_000
+SAGAS = 5_000
 """`make bench ARGS=false-alarms` tries a million."""
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sagascope_collector.analysis.model import PlannedStep
-from sagascope_collector.analysis.plans import broken
+from sagascope_collector.analysis.plans import without_cycles
 
 NAMES = [f"s{number}" for number in range(6)]
 PREDECESSORS = st.none() | st.lists(st.sampled_from([*NAMES, "unknown"]), max_size=4).map(tuple)
@@ -40,18 +40,18 @@ def names_of(steps: Sequence[PlannedStep]) -> list[str]:
 @given(st.lists(PREDECESSORS, min_size=1, max_size=len(NAMES)))
 def test_no_ring_is_left(after: list[tuple[str, ...] | None]) -> None:
     steps = [step(name, of) for name, of in zip(NAMES, after, strict=False)]
-    unwound = broken(steps)
-    assert names_of(unwound) == names_of(steps)
-    assert doable(unwound) == set(names_of(steps))
+    ordered = without_cycles(steps)
+    assert names_of(ordered) == names_of(steps)
+    assert doable(ordered) == set(names_of(steps))
     if doable(steps) == set(names_of(steps)):
-        assert unwound == tuple(steps)
+        assert ordered == tuple(steps)
 
 
 def test_only_the_first_of_a_ring_waits_for_less() -> None:
     plan = [step("a", ["b"]), step("b", ["a"]), step("c", ["a", "b"])]
-    assert broken(plan) == (step("a", []), plan[1], plan[2])
+    assert without_cycles(plan) == (step("a", []), plan[1], plan[2])
 
 
 def test_a_tangled_plan_of_a_thousand_steps_is_quick() -> None:
     chance, names = random.Random(1), [f"s{number}" for number in range(1_000)]
-    assert len(broken([step(name, chance.sample(names, 10)) for name in names])) == 1_000
+    assert len(without_cycles([step(name, chance.sample(names, 10)) for name in names])) == 1_000

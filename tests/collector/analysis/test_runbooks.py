@@ -1,7 +1,6 @@
 """Runbooks: read from a file, filled in, and shown in verdicts."""
 
 import re
-import subprocess
 from pathlib import Path
 
 import httpx
@@ -11,6 +10,7 @@ from sagascope_collector import configuration
 from sagascope_collector.analysis import Context, diagnose, rebuild
 from sagascope_collector.analysis.runbooks import FIELDS, as_link, as_text, link, parse
 from sagascope_collector.errors import BadRules
+from support import preloaded
 from support.collector import running_collector, serve_command
 from support.documents import ROOT
 from support.payments import STUCK, saga, send
@@ -143,9 +143,7 @@ def test_a_collector_shows_the_runbooks_of_its_file(tmp_path: Path, file: Path) 
 
 
 def test_a_collector_does_not_start_with_an_invalid_file(tmp_path: Path, file: Path) -> None:
-
     file.write_text("runbooks: [{do: '{nonsense}'}]")
-    command = serve_command(tmp_path / "x.duckdb", "--runbooks", str(file))
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    ended = preloaded.run(*serve_command(tmp_path / "x.duckdb", "--runbooks", str(file))[2:])
     assert ended.returncode == 2
     assert f"{file}:1: runbooks[0].do: {{nonsense}} is no field" in ended.stderr

@@ -47,8 +47,12 @@ def _fill(collector: RunningCollector) -> None:
         *saga("77", environment="staging", ago=280),
         *saga(ODD, (Tried("odd.step", "odd", 0, 1, attributes=VALUES),), name="odd/name", ago=250),
         *saga("late.1", (Tried("late", "late", 0, 1, "refused"),), name="late", ago=200),
-        traces(span(7, trace=LONE_TRACE), of=resource("lone")),
+        traces(
+            span(7, trace=LONE_TRACE, attributes={"app.order.id": "lone-77", "http.request.method": "GET"}),
+            of=resource("lone"),
+        ),
         logs(log({"said": b"\x02"}, attributes=of_saga(ODD, "odd/name"), severity_number=18), of=resource("odd")),
+        logs(log('No "Rooms" left', attributes=of_saga("77", "refund")), of=resource("hotel")),
     )
     with Client(collector.api) as client:
         soon(lambda: len(client.sagas().items) == 10)

@@ -43,7 +43,7 @@ def test_the_address_of_a_list_holds_every_filter_and_the_page() -> None:
 
 @pytest.mark.parametrize("name", FILTERS)
 def test_every_filter_has_its_condition_in_sql(name: str) -> None:
-    assert re.search(rf"\(\s*\${name} IS NULL\s+OR ", SQL["select_positions"])
+    assert re.search(rf"\(\s*\${name} IS NULL\s+OR ", SQL["matching"])
 
 
 @given(

@@ -50,7 +50,7 @@ def incidents(collector: RunningCollector, **asked: str) -> list[dict[str, Any]]
 
 
 def get(collector: RunningCollector, path: str, **asked: str) -> dict[str, Any]:
-    answer = httpx.get(f"{collector.api}/api/v1{path}", params=asked, trust_env=False)
+    answer = httpx.get(f"{collector.api}/api/v1{path}", params=asked, trust_env=False, timeout=60)
     assert answer.status_code == httpx.codes.OK, answer.text
     return answer.json()
 
@@ -179,11 +179,14 @@ def test_an_empty_change_is_refused(empty: RunningCollector, body: bytes, status
 
 def test_an_incident_that_never_was_is_not_found(empty: RunningCollector) -> None:
     assert patch(empty, "0123", state="resolved").status_code == httpx.codes.NOT_FOUND
-    assert httpx.get(f"{empty.api}/api/v1/incidents/0123", trust_env=False).status_code == httpx.codes.NOT_FOUND
+    assert (
+        httpx.get(f"{empty.api}/api/v1/incidents/0123", trust_env=False, timeout=60).status_code
+        == httpx.codes.NOT_FOUND
+    )
 
 
 def test_no_other_state_can_be_asked_for(empty: RunningCollector) -> None:
-    answer = httpx.get(f"{empty.api}/api/v1/incidents", params={"state": "any"}, trust_env=False)
+    answer = httpx.get(f"{empty.api}/api/v1/incidents", params={"state": "any"}, trust_env=False, timeout=60)
     assert answer.status_code == httpx.codes.UNPROCESSABLE_ENTITY
 
 

@@ -1,11 +1,16 @@
 """Lists of sagas, their types, and services."""
 
+import time
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
 
 from sagascope_collector.client import Client, NotFound, Refused, SagaFilters, schemas
+from support.collector import RunningCollector
+from support.otlp import SECOND, of_saga, resource, span, traces
+from support.payments import send, soon
 
 
 def ids(page: schemas.Sagas) -> list[tuple[str, str]]:
@@ -62,14 +67,59 @@ def test_a_cursor_of_somebody_else_is_refused(client: Client) -> None:
         assert raised.value.problem.type.endswith("/bad-cursor")
 
 
-def test_a_cursor_belongs_to_its_filters_and_order(client: Client) -> None:
+@pytest.mark.parametrize(
+    ("filters", "sort"),
+    [
+        (SagaFilters(name="payment"), "-started"),
+        (SagaFilters(), "started"),
+        (SagaFilters(since=datetime(2020, 1, 1, tzinfo=UTC)), "-started"),
+        (SagaFilters(until=datetime(2020, 1, 1, tzinfo=UTC)), "-started"),
+        (SagaFilters(q="849"), "-started"),
+    ],
+)
+def test_a_cursor_belongs_to_its_filters_and_order(client: Client, filters: SagaFilters, sort: str) -> None:
     cursor = client.sagas(limit=1).next_cursor
-    for filters, sort in ((SagaFilters(name="payment"), "-started"), (SagaFilters(), "started")):
-        with pytest.raises(Refused) as raised:
-            client.sagas(filters, sort=sort, cursor=cursor)
-        assert raised.value.problem.type.endswith("/bad-cursor")
-    moved = SagaFilters(since=datetime(2020, 1, 1, tzinfo=UTC))  # like "the last hour", which begins later on each page
-    assert client.sagas(moved, limit=1, cursor=cursor).items == client.sagas(limit=2).items[1:]
+    with pytest.raises(Refused) as raised:
+        client.sagas(filters, sort=sort, cursor=cursor)
+    assert raised.value.problem.type.endswith("/bad-cursor")
+
+
+def test_counts_are_those_of_the_list(client: Client) -> None:
+    counts = client.counts(window="1h")
+    assert (counts.total, counts.attention, counts.period) == (10, {"hung": 2}, 60)
+    assert counts.status == Counter(each.status for each in client.sagas().items)
+    assert sum(each.started.get("completed", 0) for each in counts.series) == counts.status["completed"]
+    stuck = client.saga("payment", "8492")
+    assert stuck.since is not None
+    (period,) = [each for each in counts.series if each.at <= stuck.since < each.at + timedelta(seconds=60)]
+    assert period.attention == {"hung": 1}
+    of_period = SagaFilters(stuck_since=period.at, stuck_until=period.at + timedelta(seconds=counts.period))
+    assert ids(client.sagas(of_period)) == [("payment", "8492")]
+    assert client.counts(SagaFilters(name="refund")).total == 1
+    assert client.counts(SagaFilters(q="payment #8492 is stuck!"), window="1s").series == []
+    assert client.counts(SagaFilters(q="payment #8492 is stuck!"), window="1s").total == 2
+
+
+def test_a_window_of_counts_ends_where_the_list_does(client: Client) -> None:
+    middle = next(each for each in client.sagas().items if each.id == "8493").started_at
+    counts = client.counts(SagaFilters(until=middle), window="15m")
+    assert (counts.until, counts.since, counts.period) == (middle, middle - timedelta(minutes=15), 30)
+    assert {each.id for each in client.sagas(SagaFilters(until=middle)).items} == {"8492", "84920"}
+    assert counts.total == 2
+
+
+def test_what_doctor_sent_is_no_data(client: Client, collector: RunningCollector) -> None:
+    own = "sagascope.doctor"
+    sent_by = resource(own, deployment_environment_name=own)
+    send(
+        collector, traces(span(1, trace=0xD0C, attributes=of_saga("probe-1", own) | {"saga.role": "saga"}), of=sent_by)
+    )
+    soon(lambda: len(client.sagas(SagaFilters(environment=own)).items) == 1)
+    assert client.saga(own, "probe-1", environment=own).id == "probe-1"
+    assert own not in {each.name for each in client.sagas(SagaFilters(name=own)).items}
+    assert client.counts(SagaFilters(name=own)).total == 0
+    assert own not in {each.name for each in client.flows().items}
+    assert own not in {each.service for each in client.services().items}
 
 
 def test_flows_count_by_status_and_need(client: Client) -> None:
@@ -86,6 +136,25 @@ def test_services_name_their_processes(client: Client) -> None:
     (one,) = services["late"].instances
     assert (one.instance, one.alive, one.in_flight, one.version) == ("late-1", True, 0, None)
     assert list(services) == sorted(services)
+
+
+def test_services_name_their_versions_since_when(collector: RunningCollector, client: Client) -> None:
+    """An instance that keeps its id runs another version since its first record with it."""
+    for seconds, version in ((100, "1.4"), (200, "1.4"), (300, "1.5")):
+        of = resource("versioned", service_instance_id="same", service_version=version)
+        start = time.time_ns() - (1000 - seconds) * SECOND
+        send(collector, traces(span(seconds, start=start), of=of))
+    soon(lambda: any(each.service == "versioned" for each in client.services().items))
+    (service,) = [each for each in client.services().items if each.service == "versioned"]
+    assert [each.version for each in service.versions] == ["1.5"]
+    assert (datetime.now(UTC) - service.versions[0].first_seen).total_seconds() == pytest.approx(700, abs=60)
+
+
+def test_calls_name_who_calls_whom(client: Client, http: httpx.Client) -> None:
+    calls = client.calls(window="7d")
+    assert (calls.seconds, calls.sampled) == (7 * 86_400, 1)
+    assert all(each.caller != each.called and each.failed <= each.calls for each in calls.items)
+    assert set(http.get("/api/v1/calls").json()) == set(schemas.Calls.model_fields)
 
 
 def test_status_counts_what_came(client: Client, http: httpx.Client) -> None:
@@ -108,6 +177,10 @@ def test_the_steps_of_a_flow_are_counted(client: Client, http: httpx.Client) -> 
     assert flow.period == 7 * 3600
     assert sum(each.succeeded for each in fraud.series) == fraud.succeeded
     assert {each.at.timestamp() % flow.period for each in fraud.series} == {0.0}
+    buckets = [bucket for each in fraud.series for bucket in each.durations]
+    assert sum(attempts for _, attempts in buckets) == fraud.succeeded
+    assert all(low <= 0.1 < low * 2**0.25 for low, _ in buckets)
+    assert sum(each.retried for each in fraud.series) == fraud.retried
     assert client.flow("refund", window="1s").steps == []
     with pytest.raises(NotFound):
         client.flow("no such type")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sagascope_collector.client import Client, CollectorUnreachable, SagaFilters, schemas
+from support import staged
 from support.collector import RunningCollector, running_collector
 from support.payments import STUCK, Tried, saga, send, soon
 
@@ -26,8 +27,10 @@ def client(collector: RunningCollector) -> Iterator[Client]:
 
 
 def test_an_empty_collector_answers_with_nothing(client: Client) -> None:
-    assert client.sagas() == schemas.Sagas(items=[], next_cursor=None)
-    assert client.search("8492") == schemas.SearchResult(matches=[], reason="never_seen")
+    assert client.sagas() == schemas.Sagas(items=[], next_cursor=None, words_since=None, words_limit=None)
+    assert client.search("8492") == schemas.SearchResult(
+        matches=[], reason="never_seen", words_since=None, unassigned=None, truncated=False
+    )
     assert client.flows().items == []
     assert client.services().items == []
     assert client.status().received == 0
@@ -108,6 +111,20 @@ def _arriving(collector: RunningCollector) -> Iterator[None]:
     finally:
         enough.set()
         writer.join(30)
+
+
+def test_a_plan_has_prerequisites_and_an_attempt_its_child(collector: RunningCollector, client: Client) -> None:
+    staged.branched(collector)
+    told = client.saga("booking", "trip")
+    assert {step.name: step.after for step in told.plan.steps} == {
+        "quote": [],
+        "room.hold": ["quote"],
+        "room.book": ["room.hold"],
+        "flight.book": ["quote"],
+        "ticket.issue": ["room.book", "flight.book"],
+    }
+    children = {step.name: each.child for step in told.steps for each in step.attempts if each.child}
+    assert children == {"flight.book": schemas.SagaReference(name="flight.book", id="flight-77")}
 
 
 def test_a_client_outlives_a_restart_of_the_collector(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from support.collector import RunningCollector
 PATHS = {
     "/api/v1/search": schemas.SearchResult,
     "/api/v1/sagas": schemas.Sagas,
+    "/api/v1/counts": schemas.Counts,
     "/api/v1/sagas/{name}/{id}": schemas.Saga,
     "/api/v1/saga": schemas.Saga,
     "/api/v1/incidents": schemas.Incidents,
@@ -23,11 +24,14 @@ PATHS = {
     "/api/v1/flows": schemas.Flows,
     "/api/v1/flows/{name}": schemas.FlowInFull,
     "/api/v1/services": schemas.Services,
+    "/api/v1/calls": schemas.Calls,
     "/api/v1/status": schemas.Status,
     "/api/v1/export": None,
     "/api/v1/backup": None,
     "/api/v1/forget": schemas.ErasureResult,
     "/api/v1/backups": schemas.Alive,
+    "/api/v1/remap": schemas.Remapping,
+    "/api/v1/suggestions": schemas.Suggestions,
     "/api/v1/sql": schemas.SqlResult,
     "/healthz": schemas.Alive,
     "/readyz": schemas.Alive,
@@ -36,15 +40,18 @@ PATHS = {
 QUERIED = [
     "/api/v1/search",
     "/api/v1/sagas",
+    "/api/v1/counts",
     "/api/v1/saga",
     "/api/v1/incidents",
+    "/api/v1/calls",
     "/api/v1/flows",
     "/api/v1/services",
     "/api/v1/forget",
     "/api/v1/status",
 ]
 PARAMETERS = (
-    "q name id run environment status attention service step since until limit cursor incident state colour".split()  # noqa: SIM905
+    *("q", "name", "id", "run", "environment", "status", "attention", "service", "step", "since", "until", "limit"),
+    *("cursor", "incident", "amount", "window", "state", "colour"),
 )
 PLAUSIBLE = [
     "8492", "payment", "running", "any", "hung", "2026-11-22T14:02:11Z", "0001-01-01T00:00:00Z", "10", "", "\x00",
@@ -61,7 +68,7 @@ def description(http: httpx.Client) -> Any:
 def test_every_call_is_described_and_no_other(description: Any) -> None:
     assert set(description["paths"]) == set(PATHS)
     changing = {path for path, methods in description["paths"].items() if set(methods) != {"get"}}
-    assert changing == {"/api/v1/incidents/{key}", "/api/v1/forget", "/api/v1/backups", "/api/v1/sql"}
+    assert changing == {"/api/v1/incidents/{key}", "/api/v1/forget", "/api/v1/backups", "/api/v1/sql", "/api/v1/remap"}
     assert set(description["paths"]["/api/v1/incidents/{key}"]) == {"get", "patch"}
 
 

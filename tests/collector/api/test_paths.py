@@ -23,7 +23,10 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
         (USUAL_PATH[1], USUAL_PATH[0], USUAL_PATH[2]),
     ]
     folder: Path = tmp_path_factory.mktemp("paths")
-    with running_collector(folder) as collector, httpx.Client(base_url=collector.api, trust_env=False) as client:
+    with (
+        running_collector(folder) as collector,
+        httpx.Client(base_url=collector.api, trust_env=False, timeout=60) as client,
+    ):
         for number, steps in enumerate(paths):
             tried = [Tried(step, "s", place, place + 0.5) for place, step in enumerate(steps)]
             send(collector, *saga(f"c{number}", tried, ago=60 - number))

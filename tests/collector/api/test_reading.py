@@ -26,8 +26,8 @@ SIGN_OF_LIFE = "collector_runs"
 def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCollector]:
     with running_collector(tmp_path_factory.mktemp("reading")) as running:
         send(running, *saga("8492", STUCK, ago=720, environment="production"), *saga("7"), logs(log("said")))
-        soon(lambda: len(httpx.get(f"{running.api}/api/v1/sagas", trust_env=False).json()["items"]) == 2)
-        soon(lambda: httpx.get(f"{running.api}/api/v1/incidents", trust_env=False).json()["items"])
+        soon(lambda: len(httpx.get(f"{running.api}/api/v1/sagas", trust_env=False, timeout=60).json()["items"]) == 2)
+        soon(lambda: httpx.get(f"{running.api}/api/v1/incidents", trust_env=False, timeout=60).json()["items"])
         yield running
 
 

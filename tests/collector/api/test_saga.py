@@ -3,6 +3,7 @@
 import math
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -52,6 +53,19 @@ def test_an_id_may_hold_any_character(client: Client, http: httpx.Client) -> Non
     told = client.saga("odd/name", ODD)
     assert (told.id, told.name) == (ODD, "odd/name")
     assert http.get(f"/api/v1/sagas/late/{ODD}").status_code == 404
+
+
+def test_a_name_with_slashes_has_its_path(http: httpx.Client) -> None:
+    for path in ("odd/name", "odd%2Fname"):
+        answer = http.get(f"/api/v1/sagas/{path}/{quote(ODD, safe='')}")
+        assert (answer.status_code, answer.json()["name"], answer.json()["id"]) == (200, "odd/name", ODD)
+    unknown = http.get("/api/v1/sagas/a/b/c/never")
+    assert (unknown.status_code, unknown.json()["type"].rpartition("/")[2]) == (404, "not-found")
+    assert "No saga 'a' with the id 'b/c/never'" in unknown.json()["detail"]
+
+
+def test_a_path_of_many_slashes_is_answered_without_many_searches(http: httpx.Client) -> None:
+    assert http.get("/api/v1/sagas/payment/" + "x/" * 1_000 + "y").status_code == 404
 
 
 def test_without_a_run_the_latest_started_is_returned(client: Client) -> None:

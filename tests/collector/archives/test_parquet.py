@@ -109,7 +109,7 @@ def test_a_running_collector_can_be_exported(tmp_path: Path) -> None:
         for signal, body in requests():
             headers = {"content-type": "application/x-protobuf"}
             url = f"{collector.otlp_http}/v1/{signal.value}"
-            httpx.post(url, content=body, headers=headers, trust_env=False).raise_for_status()
+            httpx.post(url, content=body, headers=headers, trust_env=False, timeout=60).raise_for_status()
         done = run("export", "--parquet", str(tmp_path / "out"), "--until", "2026-09-22", url=collector.api)
     assert done.returncode == 0, done.stderr
     assert "has 4 records" in done.stdout

@@ -2,10 +2,13 @@
 
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
 
 import duckdb
 import httpx
@@ -21,6 +24,7 @@ from support.collector import RunningCollector, running_collector
 from support.command import run
 from support.disks import fill, small_disk
 from support.otlp import NOON, of_saga, span, traces
+from support.samples import wait_until
 
 SPANS = 5
 
@@ -98,7 +102,7 @@ def test_a_restored_database_is_served_and_goes_on(tmp_path: Path) -> None:
         assert run("show", "7", "--json", url=collector.api).returncode == 0
         headers = {"content-type": "application/x-protobuf"}
         url = f"{collector.otlp_http}/v1/traces"
-        assert httpx.post(url, content=request(11), headers=headers, trust_env=False).status_code == 200
+        assert httpx.post(url, content=request(11), headers=headers, trust_env=False, timeout=60).status_code == 200
         assert run("show", "11", "--json", url=collector.api).returncode == 0
 
 
@@ -155,7 +159,7 @@ def test_a_collector_that_dies_while_it_is_copied_leaves_no_copy_after_the_next_
     with running_collector(tmp_path) as collector:
         left = Path(f"{collector.db}.copy-1-1")
         left.write_bytes(b"half")
-        with httpx.stream("GET", f"{collector.api}/api/v1/backup", trust_env=False) as answer:
+        with httpx.stream("GET", f"{collector.api}/api/v1/backup", trust_env=False, timeout=60) as answer:
             next(answer.iter_raw(1))
             collector.stop(signal.SIGKILL)
     with running_collector(tmp_path) as collector:
@@ -231,3 +235,23 @@ def test_an_invalid_backup_is_reported_in_one_sentence(place: str, tmp_path: Pat
     assert refused.returncode == 2
     assert "Traceback" not in refused.stderr
     assert {each.name for each in tmp_path.iterdir()} == {"a folder", "text.duckdb"}
+
+
+def test_backups_that_are_not_read_fill_no_disk(tmp_path: Path) -> None:
+    body = traces(*(span(each, attributes={"x": os.urandom(30_000).hex()}) for each in range(1, 301)))
+    with running_collector(tmp_path) as collector, ExitStack() as unread:
+        headers, url = {"content-type": "application/x-protobuf"}, f"{collector.otlp_http}/v1/traces"
+        sent = httpx.post(url, content=body.SerializeToString(), headers=headers, trust_env=False, timeout=60)
+        assert sent.status_code == 200
+        place = urlsplit(collector.api)
+        for _ in range(2):
+            connection = unread.enter_context(socket.create_connection((place.hostname, place.port), timeout=60))
+            connection.sendall(b"GET /api/v1/backup HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert connection.recv(12) == b"HTTP/1.1 200"
+        refused = httpx.get(f"{collector.api}/api/v1/backup", trust_env=False, timeout=60)
+        assert (refused.status_code, "retry-after" in refused.headers) == (503, True)
+        assert "2 backups are being read already" in refused.json()["detail"]
+        assert len(list(tmp_path.glob("*.copy-*"))) == 2
+        unread.close()
+        wait_until(lambda: not list(tmp_path.glob("*.copy-*")), "the copies stayed")
+        assert run("backup", str(tmp_path / "copy.duckdb"), url=collector.api).returncode == 0

@@ -1,6 +1,7 @@
 """The commands as a person runs them, against a real collector."""
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -64,7 +65,8 @@ def test_find_gives_the_api_s_answer(collector: RunningCollector) -> None:
     assert (match.kind, match.saga.id) == ("key", "8492")
     missing = run("find", "9999", "--json", url=collector.api)
     assert missing.returncode == 1
-    assert json.loads(missing.stdout) == {"matches": [], "reason": "never_seen"}
+    nothing = {"matches": [], "reason": "never_seen", "words_since": None, "unassigned": None, "truncated": False}
+    assert json.loads(missing.stdout) == nothing
 
 
 def test_show_prints_one_saga(collector: RunningCollector) -> None:
@@ -130,10 +132,22 @@ def test_triage_lists_who_needs_someone_worst_and_longest_first(collector: Runni
     )
 
 
+def test_triage_has_columns_that_fit_the_terminal(collector: RunningCollector) -> None:
+    narrow, wide = (run("triage", url=collector.api, COLUMNS=columns).stdout for columns in ("80", "160"))
+    count, titles, first, *_ = narrow.splitlines()
+    assert count == "2 transactions need attention: hung 2"
+    assert titles.split() == ["TRANSACTION", "REASON", "STUCK", "FOR", "AT", "RISK", "STEP"]
+    assert re.fullmatch(r"payment 8492 +hung +\d+ min +ledger\.record in ledger", first), first
+    assert max(map(len, narrow.splitlines())) <= 80
+    assert "Stuck in ledger.record" in wide
+    assert max(map(len, wide.splitlines())) <= 160
+
+
 def test_an_empty_collector_needs_no_attention(empty: RunningCollector) -> None:
     done = run("triage", url=empty.api)
     assert (done.returncode, done.stdout) == (0, "No transaction needs attention.\n")
-    assert json.loads(run("triage", "--json", url=empty.api).stdout) == {"items": [], "next_cursor": None}
+    listed = schemas.Sagas.model_validate_json(run("triage", "--json", url=empty.api).stdout)
+    assert listed == schemas.Sagas(items=[], next_cursor=None, words_since=None, words_limit=None)
     assert run("find", "8492", url=empty.api).returncode == 1
     assert run("show", "8492", url=empty.api).returncode == 1
 
@@ -214,7 +228,7 @@ def test_a_missing_extra_is_named_with_the_line_that_installs_it(tmp_path: Path)
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr == (
             f"sagascope: This needs the package {package}, which is not installed. Install it with:\n"
-            '  pip install "sagascope[all]"\n'
+            '  pip install "sagascope[all]" (from a checkout: pip install "/path/to/sagascope[all]")\n'
         )
         (tmp_path / f"{package}.py").unlink()
 

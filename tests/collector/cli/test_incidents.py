@@ -45,7 +45,12 @@ def test_triage_lists_incidents_of_several_first(collector: RunningCollector) ->
     title, *rest = done.stdout.splitlines()
     assert title == f"4 payment at ledger.record: retrying  {key_of(collector)}  open"
     assert any("recommended: 4 to verify first" in line for line in rest)
-    assert [line.split("  ")[0] for line in rest if line[:1] not in {"", " "}] == ["payment keyed", "refund alone"]
+    assert [line.split("  ")[0] for line in rest if line[:1] not in {"", " "}] == [
+        "2 more transactions need attention: hung 2",
+        "TRANSACTION",
+        "payment keyed",
+        "refund alone",
+    ]
     listed = schemas.Sagas.model_validate_json(run("triage", "--json", url=collector.api).stdout)
     assert len(listed.items) == 6
 

@@ -2,6 +2,7 @@
 
 import io
 
+import pytest
 from inline_snapshot import snapshot
 from rich.console import Console, RenderableType
 
@@ -86,7 +87,7 @@ def test_a_compensated_saga_shows_what_was_compensated() -> None:
                 ),
             ],
             "ledger": [SAGA.ledger[0].model_copy(update={"state": "compensated"})],
-            "anomalies": [schemas.Anomaly(code="clock_skew", text="wallet is 2 s behind", step=None)],
+            "anomalies": [schemas.Anomaly(code="clock_skew", text="wallet is 2 s behind", text_parts=[], step=None)],
         }
     )
     assert seen(render.saga(undone, NOW)) == snapshot("""\
@@ -139,7 +140,20 @@ payment 8493  completed  (id prefix)
 
 
 def test_an_empty_result_has_a_reason() -> None:
-    told = [seen(render.nothing_found("#8492?", reason)) for reason in ("never_seen", "expired", "not_a_saga")]
+    results = [
+        schemas.SearchResult(matches=[], reason="never_seen", words_since=None, unassigned=None, truncated=False),
+        schemas.SearchResult(
+            matches=[], reason="expired", words_since=SAGA.started_at, unassigned=None, truncated=False
+        ),
+        schemas.SearchResult(
+            matches=[],
+            reason="not_a_saga",
+            words_since=None,
+            unassigned=schemas.Unassigned(spans=12, attribute="app.order.id", rule="rules:\n- id: app.order.id\n"),
+            truncated=False,
+        ),
+    ]
+    told = [seen(render.nothing_found("#8492?", each)) for each in results]
     assert told == snapshot(
         [
             """\
@@ -148,11 +162,16 @@ No telemetry with this value was received.\
 """,
             """\
 Nothing found for '#8492?'.
-It was received, and deleted at the end of its retention period.\
+It was received, and deleted at the end of its retention period.
+Error messages and log lines were searched that were received since 2026-11-22
+14:02:10 UTC.\
 """,
             """\
 Nothing found for '#8492?'.
-The trace was received, but none of its spans belongs to a transaction.\
+Records with it were received, but they belong to no transaction.
+12 spans have it in app.order.id. A rule of --mapping that takes them:
+  rules:
+  - id: app.order.id\
 """,
         ]
     )
@@ -169,14 +188,19 @@ def test_telemetry_is_shown_and_never_interpreted() -> None:
             "customer_line": HOSTILE,
             "steps": [step(HOSTILE, HOSTILE, "failed", attempt(1, HOSTILE, 0, 1, "error", HOSTILE))],
             "ledger": [SAGA.ledger[0].model_copy(update={"step": HOSTILE, "currency": HOSTILE})],
-            "anomalies": [schemas.Anomaly(code="clock_skew", text=HOSTILE, step=None)],
+            "anomalies": [schemas.Anomaly(code="clock_skew", text=HOSTILE, text_parts=[], step=None)],
             "verdict": SAGA.verdict and SAGA.verdict.model_copy(update={"actions": [HOSTILE]}),
         }
     )
     text = (
         seen(render.saga(hostile, NOW))
         + seen(render.listing([hostile], NOW))
-        + seen(render.nothing_found(HOSTILE, None))
+        + seen(
+            render.nothing_found(
+                HOSTILE,
+                schemas.SearchResult(matches=[], reason=None, words_since=None, unassigned=None, truncated=False),
+            )
+        )
     )
     assert {letter for letter in text if not letter.isprintable()} == {"\n"}
     assert "\\x1b[31mred" in text
@@ -196,9 +220,40 @@ def test_no_line_is_wider_than_the_console() -> None:
         assert max(map(len, seen(render.saga(SAGA, NOW), width).splitlines())) <= width
 
 
+def repeated(*errors: str) -> str:
+    many = [attempt(number, "wallet", number, number + 0.5, "error", error) for number, error in enumerate(errors, 1)]
+    return seen(render.saga(SAGA.model_copy(update={"steps": [step("wallet.debit", "wallet", "failed", *many)]}), NOW))
+
+
 def test_a_thousand_attempts_are_drawn_by_their_first_and_last() -> None:
-    many = [attempt(number, "wallet", number, number + 0.5, "error", "refused") for number in range(1, 1_001)]
-    text = seen(render.saga(SAGA.model_copy(update={"steps": [step("wallet.debit", "wallet", "failed", *many)]}), NOW))
-    assert "994 attempts omitted." in text
-    assert "994 attempts omitted" in text
+    text = repeated(*["refused"] * 1_000)
+    assert "998 attempts omitted." in text
+    assert "attempts 2 to 999: same error" in text
+    assert text.count("attempt 1 ") == text.count("attempt 1000 ") == 1
+    assert "attempt 2 " not in text
     assert text.count("\n") < 100
+
+
+def test_attempts_that_differ_are_folded_only_where_they_are_many() -> None:
+    text = repeated(*["busy"] * 6, "gone", "busy")
+    assert "attempts 2 to 5: same error" in text
+    assert text.count("✗ attempt") == 4
+    assert "attempts" not in repeated(*["busy"] * 5)
+    text = repeated(*(f"refused {number}" for number in range(40)))
+    assert "attempts 4 to 37: different errors" in text
+    assert text.count("✗ attempt") == 6
+
+
+@pytest.mark.parametrize(
+    ("currency", "certain", "possible", "text"),
+    [
+        ("EUR", "50.00", "0", "50.00 EUR committed"),
+        ("", "50.00", "0", "50.00 committed"),
+        ("EUR", "0", "20.00", "up to 20.00 EUR"),
+        ("EUR", "50.00", "20.00", "50.00 EUR committed, up to 20.00 EUR more"),
+    ],
+)
+def test_amount_at_risk_is_shown_with_its_currency_if_it_has_one(
+    currency: str, certain: str, possible: str, text: str
+) -> None:
+    assert schemas.AmountAtRisk(currency=currency, certain=certain, possible=possible).text == text

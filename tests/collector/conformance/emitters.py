@@ -1,5 +1,6 @@
 """Emitters of saga telemetry; run each as a process: ``python emitters.py NAME ENDPOINT``."""
 
+import os
 import sys
 import time
 
@@ -55,6 +56,31 @@ def plain(endpoint: str) -> None:
         span.set_attribute("saga.outcome", "completed")
 
 
+def improvable(endpoint: str, *lines: str) -> None:
+    """A plain SDK that sets the least, and the lines that a report proposed."""
+    import sagascope
+
+    os.environ |= {"SAGASCOPE_ENDPOINT": endpoint, "OTEL_SERVICE_NAME": "orchestrator"}
+    tracer = _tracer(os.environ["GRPC_ENDPOINT"], "orchestrator", **{"service.instance.id": "one"})
+    names: dict[str, object] = {"saga_id": "8493", "sagascope": sagascope, "time": time}
+    mark = {"saga.id": "8492", "saga.name": "payment"}
+
+    def run(span: trace.Span | None, *words: str) -> None:
+        for line in lines:
+            if any(word in line for word in words):
+                exec(f"{line} time.sleep(0.5)" if line.endswith(":") else line, names | {"span": span})
+
+    run(None, "sagascope")
+    with tracer.start_as_current_span("payment", attributes={**mark, "saga.role": "saga"}) as root:
+        run(root, "saga.plan")
+        for name in ("debit", "record", "refund"):
+            step = {**mark, "saga.role": "step", "saga.step.name": name}
+            with tracer.start_as_current_span(name, attributes=step) as span:
+                run(span, "saga.step.attempt", "saga.step.max_attempts")
+                if name == "refund":
+                    run(span, "saga.step.type", "saga.step.compensates")
+
+
 def wrong(endpoint: str) -> None:
     """A plain SDK that violates nearly every check of spans."""
     tracer = _tracer(endpoint, **{"deployment.environment": "test"})
@@ -96,4 +122,5 @@ def _tracer(endpoint: str, service: str | None = None, **resource: str) -> trace
 
 
 if __name__ == "__main__":
-    {"ours": ours, "plain": plain, "wrong": wrong, "nothing": nothing}[sys.argv[1]](sys.argv[2])
+    emitters = {"ours": ours, "plain": plain, "improvable": improvable, "wrong": wrong, "nothing": nothing}
+    emitters[sys.argv[1]](*sys.argv[2:])

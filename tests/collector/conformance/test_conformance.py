@@ -1,6 +1,7 @@
 """Runs `sagascope conformance` as a process, and real emitters that send to it."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -102,6 +103,77 @@ def test_a_plain_sdk_reports_ends_only() -> None:
     said = confidence(report)
     assert (said["hung"], said["instance_lost"]) == ("never", "never")
     assert (said["retrying"], said["next_step_missing"]) == ("certain", "likely")
+
+
+def gaps_of(*lines: str) -> list[dict[str, Any]]:
+    """What a service cannot prove that was improved by these lines."""
+    with listening("--json") as listener:
+        environment = {**os.environ, "GRPC_ENDPOINT": listener.grpc}
+        command = [sys.executable, str(EMITTERS), "improvable", listener.http, *lines]
+        subprocess.run(command, check=True, timeout=60, env=environment)
+        _, report = listener.report()
+    (service,) = report["services"]
+    assert service["service"] == "orchestrator"
+    return list(service["gaps"])
+
+
+def test_proposed_lines_prove_what_the_service_could_not() -> None:
+    gaps = gaps_of()
+    assert [gap["attention"] for gap in gaps] == [
+        ["hung", "instance_lost"],
+        ["retrying"],
+        ["next_step_missing", "never_closed"],
+        ["uncompensated"],
+        ["compensation_failed"],
+    ]
+    assert [gap["lines"] for gap in gaps[:4]] == [
+        [
+            "sagascope.install()  # after OpenTelemetry is configured",
+            'with sagascope.Saga("payment").begin(saga_id) as saga, saga.step("debit"):',
+        ],
+        ['span.set_attribute("saga.step.attempt", 1)', 'span.set_attribute("saga.step.max_attempts", 3)'],
+        [
+            'span.set_attribute("saga.plan", ["debit", "record", "refund"])',
+            'span.set_attribute("saga.plan.compensations", ["", "", ""])',
+        ],
+        [
+            'span.set_attribute("saga.plan", ["debit", "record", "refund"])',
+            'span.set_attribute("saga.plan.compensations", ["<compensation of debit>", "<compensation of record>", '
+            '"<compensation of refund>"])',
+        ],
+    ]
+    assert all(len(gap["lines"]) == 2 and gap["why"] for gap in gaps)
+    assert gaps_of(*(line for gap in gaps for line in gap["lines"])) == []
+
+
+def test_gaps_are_shown_for_each_service() -> None:
+    with listening() as listener:
+        emit("plain", listener.grpc)
+        listener.process.send_signal(signal.SIGTERM)
+        out, _ = listener.process.communicate(timeout=30)
+    shown = " ".join(out.partition("What orchestrator cannot prove yet")[2].split())
+    assert "hung, instance_lost: an attempt is not reported until it ends. With these two lines it can:" in shown
+    assert 'with sagascope.Saga("payment").begin(saga_id) as saga, saga.step("debit"):' in shown
+
+
+@pytest.mark.parametrize(
+    ("language", "line"),
+    [
+        ("nodejs", 'span.setAttribute("saga.step.attempt", 1);'),
+        ("go", 'span.SetAttributes(attribute.Int("saga.step.attempt", 1))'),
+        ("java", 'span.setAttribute("saga.step.attempt", 1);'),
+        ("dotnet", 'activity?.SetTag("saga.step.attempt", 1);'),
+        ("cpp", '"saga.step.attempt" = 1'),
+    ],
+)
+def test_proposed_lines_are_in_the_language_of_the_service(language: str, line: str, tmp_path: Path) -> None:
+    own = resource("ledger", service_instance_id="ledger-1", telemetry_sdk_language=language)
+    attributes = of_saga(role="step", step_name="record")
+    _, report = report_of(tmp_path / "telemetry.jsonl", traces(span(1, attributes=attributes), of=own))
+    (service,) = report["services"]
+    lines = [line for gap in service["gaps"] for line in gap["lines"]]
+    assert line in lines
+    assert len(lines) == 2 * len(service["gaps"])
 
 
 def test_failed_checks_of_spans_have_an_example_and_a_fix() -> None:
@@ -207,10 +279,14 @@ def test_views_of_one_attempt_must_have_the_same_number(tmp_path: Path) -> None:
 
 def test_undecodable_requests_are_rejected_and_reported() -> None:
     with listening("--json") as listener:
-        answer = httpx.post(f"{listener.http}/v1/traces", content=b"\xff\xff", headers=PROTOBUF, trust_env=False)
+        answer = httpx.post(
+            f"{listener.http}/v1/traces", content=b"\xff\xff", headers=PROTOBUF, trust_env=False, timeout=60
+        )
         bad = traces(span(1, attributes=STEP))
         bad.resource_spans[0].scope_spans[0].spans[0].span_id = b"short"
-        httpx.post(f"{listener.http}/v1/traces", content=bad.SerializeToString(), headers=PROTOBUF, trust_env=False)
+        httpx.post(
+            f"{listener.http}/v1/traces", content=bad.SerializeToString(), headers=PROTOBUF, trust_env=False, timeout=60
+        )
         status, report = listener.report()
     assert answer.status_code == 400
     assert status == 1

@@ -268,7 +268,7 @@ def test_a_conversation_id_makes_a_saga_only_with_masstransit(
     story = Story(number)
     story.span("orders process", {"messaging.message.conversation_id": f"talk-{number}"}, 0, 0.1)
     story.send(http)
-    assert api.get("/api/v1/search", params={"q": f"talk-{number}"}).json()["reason"] == "never_seen"
+    assert api.get("/api/v1/search", params={"q": f"talk-{number}"}).json()["reason"] == "not_a_saga"
 
 
 def test_an_nservicebus_handler_is_a_step(http: httpx.Client, api: httpx.Client, number: int) -> None:

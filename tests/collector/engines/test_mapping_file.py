@@ -1,12 +1,12 @@
 """Rules of a mapping file, tested through the OTLP port of a real collector."""
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from support import preloaded
 from support.collector import RunningCollector, running_collector, serve_command
 from support.engines import Story, saga, steps
 
@@ -28,6 +28,17 @@ rules:
     name: process.definition
     run: process.run
     role: saga
+  # single spans with amounts and keys
+  - when: {has: [transfer.id], kind: consumer}
+    id: transfer.id
+    name: {constant: transfer}
+    step: {span: '(\\S+)$'}
+    amount: transfer.sum
+    currency: {constant: EUR}
+    keys: {account: transfer.account}
+    idempotency_key: transfer.token
+    step_timeout: 1m
+    outcome: {failed: {equals: {transfer.state: refused}}}
   # what DBOS reports only when a workflow ends
   - when: {engine: dbos, service: shop}
     name: {constant: checkout}
@@ -101,6 +112,28 @@ def test_a_rule_applies_only_to_its_service(http: httpx.Client, api: httpx.Clien
     assert saga(api, "wf-2", "unknown")["steps"][0]["name"] == "reserve"
 
 
+def test_a_rule_adds_amounts_keys_and_an_outcome(http: httpx.Client, api: httpx.Client) -> None:
+    story = Story(4)
+    of = {"transfer.id": 77, "transfer.sum": 12.5, "transfer.account": "DE1", "transfer.token": "t-1"}
+    story.span("handle debit", of | {"saga.amount": "12.50"}, 0, 1, kind="SPAN_KIND_CONSUMER", service="bank")
+    refused = {"transfer.id": 77, "transfer.state": "refused"}
+    story.span("handle credit", refused, 2, 1, kind="SPAN_KIND_CONSUMER", service="bank", error="closed")
+    story.span("handle credit", refused, 4, 1, service="bank")
+    story.send(http)
+    shown = saga(api, "77", "transfer", lambda shown: len(shown["spans"]) == 2)
+    assert (shown["status"], shown["keys"]) == ("failed", {"account": "DE1"})
+    assert shown["amount_at_risk"] == [{"currency": "EUR", "certain": "12.50", "possible": "0.00"}]
+    added = {key: value for key, value in shown["spans"][0]["attributes"].items() if not key.startswith("transfer.")}
+    assert added == {
+        "saga.amount": "12.50",  # the span's own comes first
+        "saga.currency": "EUR",
+        "saga.key.account": "DE1",
+        "saga.step.idempotency_key": "t-1",
+        "saga.step.timeout": 60.0,
+        "sagascope.mapped": ["saga.currency", "saga.step.idempotency_key", "saga.step.timeout", "saga.key.account"],
+    }
+
+
 WRONG = """\
 rules:
   - when: {engine: camunda}
@@ -115,9 +148,7 @@ rules:
 def test_an_invalid_file_stops_the_collector_with_line_and_key(tmp_path: Path) -> None:
     file = tmp_path / "mapping.yaml"
     file.write_text(WRONG)
-    ended = subprocess.run(
-        serve_command(tmp_path / "s.duckdb", "--mapping", str(file)), capture_output=True, text=True, timeout=60
-    )
+    ended = preloaded.run(*serve_command(tmp_path / "s.duckdb", "--mapping", str(file))[2:])
     assert ended.returncode == 2
     assert "Traceback" not in ended.stderr
     engines = "celery, dapr, dbos, masstransit, nservicebus, restate, sagaz, temporal"

@@ -5,6 +5,7 @@ from random import Random
 
 import pytest
 
+from sagascope_collector.incident_records import OutcomePeriod
 from sagascope_collector.incidents.failure_rate import (
     Baseline,
     Departure,
@@ -14,7 +15,6 @@ from sagascope_collector.incidents.failure_rate import (
     learn,
     probability_of_more,
 )
-from sagascope_collector.storage import OutcomePeriod
 
 NOW = 1_800_000_000
 MINUTE = 60

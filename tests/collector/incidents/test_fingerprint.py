@@ -61,6 +61,6 @@ def test_a_number_more_or_less_makes_no_difference(text: str, number: int) -> No
 
 @pytest.mark.parametrize("piece", ["a", "1", "a-", "1.", "/a", "0123456789abcdef-", ":", "@a.", "\x1b[", "<id> "])
 def test_a_megabyte_of_anything_is_soon_done(piece: str) -> None:
-    begun = time.monotonic()
+    begun = time.thread_time()  # of another program's time nothing counts
     assert len(fingerprint("E", piece * (1_000_000 // len(piece)))) <= 200
-    assert time.monotonic() - begun < 5
+    assert time.thread_time() - begun < 5

@@ -127,3 +127,9 @@ def test_unfinished_calls_of_one_connection_are_few_and_hold_up_no_other(collect
             end.set()
         assert [each.result() for each in begun] == [b""] * MAX_UNFINISHED_CALLS
         send_raw(hostile, empty)
+
+
+def test_a_call_without_a_request_is_an_invalid_argument(channel: grpc.Channel) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        channel.stream_unary(EXPORT)(iter(()), timeout=30)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT

@@ -189,7 +189,7 @@ def test_a_large_request_is_stored_whole_and_once(large: RunningCollector) -> No
 
     def stored() -> int:
         query = {"query": "SELECT count(*) FROM spans WHERE service = 'bulk'"}
-        return int(httpx.post(f"{large.api}/api/v1/sql", json=query, trust_env=False).json()["rows"][0][0])
+        return int(httpx.post(f"{large.api}/api/v1/sql", json=query, trust_env=False, timeout=60).json()["rows"][0][0])
 
     assert post(large, body).status_code == 200
     assert post(large, body).status_code == 200
@@ -211,7 +211,7 @@ def test_a_large_request_in_json_keeps_what_is_sound(large: RunningCollector) ->
     assert answer.json()["partialSuccess"]["rejectedSpans"] == "1"
     assert "startTimeUnixNano" in answer.json()["partialSuccess"]["errorMessage"]
     query = {"query": "SELECT count(*) FROM spans WHERE name = 'json'"}
-    assert httpx.post(f"{large.api}/api/v1/sql", json=query, trust_env=False).json()["rows"] == [[1_499]]
+    assert httpx.post(f"{large.api}/api/v1/sql", json=query, trust_env=False, timeout=60).json()["rows"] == [[1_499]]
 
 
 def test_parts_of_a_record_beyond_the_limit_are_dropped_and_counted(large: RunningCollector) -> None:
@@ -225,7 +225,7 @@ def test_parts_of_a_record_beyond_the_limit_are_dropped_and_counted(large: Runni
         "query": "SELECT json_array_length(events), json_array_length(links), "
         "len(json_keys(attributes)) FROM spans WHERE service = 'many'"
     }
-    rows = httpx.post(f"{large.api}/api/v1/sql", json=query, trust_env=False).json()["rows"]
+    rows = httpx.post(f"{large.api}/api/v1/sql", json=query, trust_env=False, timeout=60).json()["rows"]
     assert rows == [[1_000, 1_000, 1_000]]
 
 

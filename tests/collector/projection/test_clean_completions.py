@@ -20,6 +20,8 @@ from sagascope_collector.storage import SagaRow, Storage
 from support.otlp import NOON, SECOND, log, logs, of_saga, resource, span, span_id, trace_id, traces
 from support.payloads import requests
 
+pytestmark = pytest.mark.slow
+
 SAGAS = 1_000
 NOW = NOON + 3600 * SECOND
 STEPS = ("fraud.check", "wallet.debit", "ledger.record", "shipping.book", "wallet.refund")
@@ -198,7 +200,7 @@ def test_the_query_equals_the_general_path(storage: Storage, seed: int) -> None:
 def test_summaries_plans_and_durations_do_not_depend_on_how_records_were_batched(seed: int, sizes: list[int]) -> None:
     """The general path alone is the reference: it evaluates each saga once, when everything has come."""
     teller = Teller(seed)
-    told = [each for number in range(250) for each in teller.saga(f"{number}")]
+    told = [each for number in range(150) for each in teller.saga(f"{number}")]
     reference, batched = Storage(clock=lambda: NOW), Storage(clock=lambda: NOW)
     try:
         append(reference, told)

@@ -14,6 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceS
 
 from support.certificates import make_certificates
 from support.collector import RunningCollector, running_collector
+from support.http2 import Http2
 from support.otlp import span, traces
 from support.samples import wait_until
 
@@ -39,10 +40,10 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCollect
 @pytest.mark.parametrize("header", [{}, bearer(READ), bearer(INGEST + "x"), bearer("x"), {"authorization": INGEST}])
 def test_senders_over_http_need_the_ingest_token(guarded: RunningCollector, header: dict[str, str]) -> None:
     url = f"{guarded.otlp_http}/v1/traces"
-    refused = httpx.post(url, headers=PROTOBUF | header, trust_env=False)
+    refused = httpx.post(url, headers=PROTOBUF | header, trust_env=False, timeout=60)
     assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
     assert Status.FromString(refused.content).code == 16
-    assert httpx.post(url, headers=PROTOBUF | bearer(INGEST), trust_env=False).status_code == 200
+    assert httpx.post(url, headers=PROTOBUF | bearer(INGEST), trust_env=False, timeout=60).status_code == 200
 
 
 @pytest.mark.parametrize("metadata", [(), (("authorization", f"Bearer {READ}"),)])
@@ -55,8 +56,20 @@ def test_senders_over_grpc_need_the_ingest_token(guarded: RunningCollector, meta
         export(traces(span()), metadata=(("authorization", f"bearer {INGEST}"),), timeout=30)
 
 
+def test_a_sender_without_its_token_is_refused_before_its_request_arrives(guarded: RunningCollector) -> None:
+    host, _, port = guarded.otlp_http.removeprefix("http://").rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        head = b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9999\r\n\r\n"
+        connection.sendall(head)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 401")
+    call = Http2(guarded.otlp_grpc)
+    stream = call.begin("/opentelemetry.proto.collector.trace.v1.TraceService/Export", 9999)
+    wait_until(lambda: call.receive(0.1) or stream in call.ended, "the call was not ended")
+    call.close()
+
+
 def test_readers_need_the_read_token_or_the_one_for_changing(guarded: RunningCollector) -> None:
-    with httpx.Client(base_url=guarded.api, trust_env=False) as api:
+    with httpx.Client(base_url=guarded.api, trust_env=False, timeout=60) as api:
         refused = api.get("/api/v1/status", headers=bearer(INGEST))
         assert (refused.status_code, refused.headers["content-type"]) == (401, "application/problem+json")
         assert refused.json()["title"] == "Token required"
@@ -65,7 +78,7 @@ def test_readers_need_the_read_token_or_the_one_for_changing(guarded: RunningCol
 
 
 def test_changes_need_the_token_for_changing(guarded: RunningCollector) -> None:
-    with httpx.Client(base_url=guarded.api, trust_env=False) as api:
+    with httpx.Client(base_url=guarded.api, trust_env=False, timeout=60) as api:
         assert api.patch("/api/v1/incidents/x", json={}, headers=bearer(READ)).status_code == 401
         assert api.patch("/api/v1/incidents/x", json={}, headers=bearer(CHANGE)).status_code != 401
 
@@ -97,14 +110,16 @@ def test_no_web_page_may_read_unless_it_is_named(tmp_path: Path) -> None:
     page = {"origin": "https://ops.example"}
     preflight = page | {"access-control-request-method": "POST", "access-control-request-headers": "content-type"}
     with running_collector(tmp_path) as collector:
-        answer = httpx.get(f"{collector.api}/api/v1/status", headers=page, trust_env=False)
+        answer = httpx.get(f"{collector.api}/api/v1/status", headers=page, trust_env=False, timeout=60)
         assert "access-control-allow-origin" not in answer.headers
         assert httpx.options(f"{collector.otlp_http}/v1/traces", headers=preflight, trust_env=False).status_code == 403
     with running_collector(tmp_path, "--cors-origin", "https://ops.example") as collector:
-        answer = httpx.get(f"{collector.api}/api/v1/status", headers=page, trust_env=False)
+        answer = httpx.get(f"{collector.api}/api/v1/status", headers=page, trust_env=False, timeout=60)
         assert answer.headers["access-control-allow-origin"] == "https://ops.example"
         assert httpx.options(f"{collector.otlp_http}/v1/traces", headers=preflight, trust_env=False).status_code == 200
-        other = httpx.get(f"{collector.api}/api/v1/status", headers={"origin": "https://x.example"}, trust_env=False)
+        other = httpx.get(
+            f"{collector.api}/api/v1/status", headers={"origin": "https://x.example"}, trust_env=False, timeout=60
+        )
         assert "access-control-allow-origin" not in other.headers
 
 
@@ -113,7 +128,7 @@ def test_the_api_answers_to_known_hosts_only(tmp_path: Path) -> None:
         port = collector.api.rpartition(":")[2]
 
         def status_of(host: str, path: str = "/api/v1/status") -> int:
-            return httpx.get(f"{collector.api}{path}", headers={"host": host}, trust_env=False).status_code
+            return httpx.get(f"{collector.api}{path}", headers={"host": host}, trust_env=False, timeout=60).status_code
 
         known = (
             f"localhost:{port}",
@@ -124,7 +139,14 @@ def test_the_api_answers_to_known_hosts_only(tmp_path: Path) -> None:
             "sagas.example.:443",
         )
         assert [status_of(host) for host in known] == [200] * len(known)
-        foreign = ("evil.example", f"evil.example:{port}", "127.0.0.1.evil.example", "sagas.example.evil.example", "x")
+        foreign = (
+            "evil.example",
+            f"evil.example:{port}",
+            "127.0.0.1.evil.example",
+            "[::1].evil.example",
+            "sagas.example.evil.example",
+            "x",
+        )
         assert [status_of(host) for host in foreign] == [421] * len(foreign)
         assert {status_of("evil.example", path) for path in ("/metrics", "/healthz", "/api/v1/backup", "/")} == {421}
 
@@ -135,7 +157,7 @@ def test_a_page_of_another_server_changes_nothing(tmp_path: Path) -> None:
         def status_of(body: str = '{"key": "x", "value": "y"}', **headers: str) -> int:
             named = {name.replace("_", "-"): value for name, value in headers.items()}
             url = f"{collector.api}/api/v1/forget"
-            return httpx.post(url, content=body, headers=named, trust_env=False).status_code
+            return httpx.post(url, content=body, headers=named, trust_env=False, timeout=60).status_code
 
         json = "application/json"
         assert status_of(content_type=json) == 200
@@ -150,7 +172,7 @@ def test_a_page_of_another_server_causes_no_work_and_a_link_can_be_followed(tmp_
 
         def status_of(path: str = "/api/v1/backup", **headers: str) -> int:
             named = {name.replace("_", "-"): value for name, value in headers.items()}
-            return httpx.get(f"{collector.api}{path}", headers=named, trust_env=False).status_code
+            return httpx.get(f"{collector.api}{path}", headers=named, trust_env=False, timeout=60).status_code
 
         for site in ("cross-site", "same-site"):
             assert status_of(sec_fetch_site=site, sec_fetch_dest="image") == 403
@@ -164,10 +186,10 @@ def test_a_page_of_another_server_causes_no_work_and_a_link_can_be_followed(tmp_
 
 def test_every_answer_of_the_api_has_its_security_headers(guarded: RunningCollector) -> None:
     for path, headers in (("/healthz", {}), ("/api/v1/flows", {}), ("/api/v1/flows", bearer(READ)), ("/nothing", {})):
-        answer = httpx.get(f"{guarded.api}{path}", headers=headers, trust_env=False)
+        answer = httpx.get(f"{guarded.api}{path}", headers=headers, trust_env=False, timeout=60)
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
-    foreign = httpx.get(f"{guarded.api}/healthz", headers={"host": "evil.example"}, trust_env=False)
+    foreign = httpx.get(f"{guarded.api}/healthz", headers={"host": "evil.example"}, trust_env=False, timeout=60)
     assert foreign.headers["x-content-type-options"] == "nosniff"
 
 
@@ -177,7 +199,7 @@ def test_otlp_checks_names_and_origins_of_requests_from_pages_only(tmp_path: Pat
         def status_of(**headers: str) -> int:
             headers |= {"content-type": "application/json"}
             url = f"{collector.otlp_http}/v1/traces"
-            return httpx.post(url, content="{}", headers=headers, trust_env=False).status_code
+            return httpx.post(url, content="{}", headers=headers, trust_env=False, timeout=60).status_code
 
         assert status_of(host="collector:4318") == 200
         assert status_of(origin=collector.otlp_http) == 200
@@ -280,11 +302,13 @@ def session_of(address: str, context: ssl.SSLContext, session: ssl.SSLSession | 
         return encrypted.session
 
 
-def certificate_of(address: str, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2) -> bytes | None:
-    """Returns the certificate that a server shows to a client that speaks one version of TLS."""
+def certificate_of(
+    address: str, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2, ciphers: str = "ALL"
+) -> bytes | None:
+    """Returns the certificate that a server shows to a client that speaks one version of TLS, with these ciphers."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.set_ciphers(f"{ciphers}:@SECLEVEL=0")
     context.set_alpn_protocols(["h2", "http/1.1"])
     context.minimum_version, context.maximum_version = version, version
     host, _, port = address.partition("://")[2].rpartition(":") if "://" in address else address.rpartition(":")
@@ -302,17 +326,29 @@ def test_protocols_before_tls_1_2_are_refused(tmp_path: Path, certificates: Path
                 certificate_of(address, ssl.TLSVersion.TLSv1_1)
 
 
+def test_weak_ciphers_are_refused(tmp_path: Path, certificates: Path) -> None:
+    trusting = ssl.create_default_context(cafile=certificates / "ca.pem")
+    with running_collector(tmp_path, *options(certificates, mutual=False), tls=trusting) as collector:
+        for address in (collector.api, collector.otlp_http, collector.otlp_grpc):
+            assert certificate_of(address, ciphers="ECDHE-ECDSA-AES128-GCM-SHA256")
+            for weak in ("ECDHE-ECDSA-AES128-SHA", "AECDH-AES128-SHA", "ECDHE-ECDSA-NULL-SHA"):
+                with pytest.raises((ssl.SSLError, ConnectionError)):
+                    certificate_of(address, ciphers=weak)
+
+
 def reaches_http(collector: RunningCollector, context: ssl.SSLContext) -> bool:
     try:
         url = f"{collector.otlp_http}/v1/traces"
-        return httpx.post(url, headers=PROTOBUF, verify=context, trust_env=False).status_code == 200
+        return httpx.post(url, headers=PROTOBUF, verify=context, trust_env=False, timeout=60).status_code == 200
     except httpx.TransportError:
         return False
 
 
 def reaches_api(collector: RunningCollector, context: ssl.SSLContext) -> bool:
     try:
-        return httpx.get(f"{collector.api}/api/v1/status", verify=context, trust_env=False).status_code == 200
+        return (
+            httpx.get(f"{collector.api}/api/v1/status", verify=context, trust_env=False, timeout=60).status_code == 200
+        )
     except httpx.TransportError:
         return False
 

@@ -1,12 +1,10 @@
 """Slow, idle, endless and flooding senders: others still get in, memory stays flat, and everything arrives."""
 
-import asyncio
 import json
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import grpc
@@ -14,55 +12,19 @@ import httpx
 import psutil
 import pytest
 
-from sagascope_collector import http_server
-from sagascope_collector.http_server import address_of, listen
-from sagascope_collector.settings import Address
+from sagascope_collector import connections
+from sagascope_collector.http_server import max_connections
 from support.collector import RunningCollector, running_collector, serve_command
 from support.load import EXPORT
 from support.otlp import span, traces
 from support.payloads import requests
 from support.payments import soon
+from support.served import SLOW, is_closed, served
 
 PROTOBUF = {"content-type": "application/x-protobuf"}
 MEBIBYTE = 2**20
 FLOOD = 40
-SLOW = threading.Event()
-"""What a request to ``/slow`` waits for."""
 GREETINGS = (b"PRI * HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0", b"GET / HTTP/1.1\r\n", b"\x16\x03\x01")
-
-
-@contextmanager
-def served(answer: bytes = b"", connections: int = http_server.MAX_CONNECTIONS) -> Iterator[Address]:
-    """A server of ours, in a thread, that answers every request with 200."""
-
-    async def application(scope, receive, send) -> None:
-        if scope["path"] == "/slow":
-            await asyncio.to_thread(SLOW.wait, 30)
-        length = [(b"content-length", b"%d" % len(answer))]
-        await send({"type": "http.response.start", "status": 200, "headers": length})
-        await send({"type": "http.response.body", "body": answer})
-
-    listener = listen(Address("127.0.0.1", 0), "--api")
-    place = address_of(listener)
-    server = http_server.server(application, drain_seconds=1, connections=connections)
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
-    thread.start()
-    try:
-        yield place
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
-def is_closed(connection: socket.socket) -> bool:
-    """Whether the other side closes within the deadline."""
-    connection.settimeout(10)
-    try:
-        while connection.recv(65536):
-            pass
-    except ConnectionResetError:
-        pass
-    return True
 
 
 def is_cut_off(connection: socket.socket, piece: bytes, times: int, pause: float = 0.0) -> bool:
@@ -86,7 +48,7 @@ def received(connection: socket.socket) -> int:
 
 
 def test_a_head_that_drips_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "HEAD_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(connections, "HEAD_TIMEOUT_SECONDS", 0.3)
     with served() as place, socket.create_connection(place) as silent, socket.create_connection(place) as dripping:
         dripping.sendall(b"POST / HTTP/1.1\r\nx: ")
         assert is_closed(dripping)
@@ -94,7 +56,7 @@ def test_a_head_that_drips_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_second_head_that_drips_is_cut_off_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "HEAD_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(connections, "HEAD_TIMEOUT_SECONDS", 0.3)
     with served() as place, socket.create_connection(place) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
         assert connection.recv(1000).startswith(b"HTTP/1.1 200")
@@ -115,7 +77,7 @@ def test_an_endless_head_is_cut_off() -> None:
 
 
 def test_a_body_that_drips_after_the_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "BODY_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(connections, "BODY_TIMEOUT_SECONDS", 0.5)
     with served() as place, socket.create_connection(place) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nhost: x\r\ncontent-length: 9999\r\n\r\n")
         assert connection.recv(1000).startswith(b"HTTP/1.1 200")
@@ -142,7 +104,7 @@ def test_many_chunks_are_no_long_head() -> None:
 
 @pytest.mark.parametrize("end", [b"", b"connection: close\r\n"])
 def test_an_answer_that_is_not_read_is_given_up(monkeypatch: pytest.MonkeyPatch, end: bytes) -> None:
-    monkeypatch.setattr(http_server, "ANSWER_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(connections, "ANSWER_TIMEOUT_SECONDS", 0.3)
     with served(bytes(32 * MEBIBYTE)) as place, socket.create_connection(place) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n" + end + b"\r\n")
         threading.Event().wait(1.0)
@@ -150,7 +112,7 @@ def test_an_answer_that_is_not_read_is_given_up(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_answers_that_are_not_read_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "MAX_UNREAD_BYTES", 40 * MEBIBYTE)
+    monkeypatch.setattr(connections, "MAX_UNREAD_BYTES", 40 * MEBIBYTE)
     with served(bytes(32 * MEBIBYTE)) as place, ExitStack() as open_:
         readers = [open_.enter_context(socket.create_connection(place)) for _ in range(3)]
         for each in readers:
@@ -181,9 +143,37 @@ def test_a_request_that_was_sent_behind_another_is_not_idle(caplog: pytest.LogCa
     assert f"at {place.host}:{place.port}; no idle one is left" in caplog.text
 
 
+def test_few_requests_may_wait_for_the_answer_to_an_earlier_one() -> None:
+    SLOW.clear()
+    slow, quick = b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n", b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+    with served() as place, socket.create_connection(place) as patient, socket.create_connection(place) as hasty:
+        patient.sendall(
+            slow + quick * (connections.MAX_PIPELINED_REQUESTS - 1) + quick[:-2] + b"connection: close\r\n\r\n"
+        )
+        hasty.sendall(slow + quick * (connections.MAX_PIPELINED_REQUESTS + 1))
+        assert is_closed(hasty)
+        SLOW.set()
+        answer = b""
+        while part := patient.recv(65536):
+            answer += part
+        assert answer.count(b"HTTP/1.1 200") == connections.MAX_PIPELINED_REQUESTS + 1
+
+
+def test_beyond_the_limit_unfinished_bodies_are_closed_too() -> None:
+    with served(connections=5) as place, ExitStack() as open_:
+        begun = [open_.enter_context(socket.create_connection(place)) for _ in range(5)]
+        for each in begun:
+            each.sendall(b"POST /slow HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\nexpect: 100-continue\r\n\r\nx")
+        late = open_.enter_context(socket.create_connection(place))
+        late.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert late.recv(1000).startswith(b"HTTP/1.1 200")
+        SLOW.set()
+        assert is_closed(begun[0])
+
+
 @pytest.mark.parametrize("length", [0, 2])
 def test_empty_lines_keep_no_connection_open(monkeypatch: pytest.MonkeyPatch, length: int) -> None:
-    monkeypatch.setattr(http_server, "HEAD_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(connections, "HEAD_TIMEOUT_SECONDS", 0.3)
     with served() as place, socket.create_connection(place) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % length)
         assert connection.recv(1000).startswith(b"HTTP/1.1 200")
@@ -194,7 +184,7 @@ def test_empty_lines_keep_no_connection_open(monkeypatch: pytest.MonkeyPatch, le
 @pytest.mark.parametrize("port", ["otlp_http", "otlp_grpc"])
 def test_thousands_of_idle_connections_keep_nobody_out(tmp_path: Path, port: str) -> None:
     """As many as may be opened, if that is fewer: both processes need some for other things."""
-    count = http_server.max_connections() - 100
+    count = max_connections() - 100
     with running_collector(tmp_path, own_python=True) as collector, ExitStack() as idle:
         host, _, number = getattr(collector, port).removeprefix("http://").rpartition(":")
         for _ in range(count):
@@ -233,12 +223,7 @@ def test_with_few_files_connections_keep_out_no_other_and_records_are_stored(tmp
 def test_half_a_greeting_over_grpc_keeps_nobody_out(tmp_path: Path) -> None:
     with running_collector(tmp_path) as collector, ExitStack() as dripping:
         host, _, number = collector.otlp_grpc.rpartition(":")
-        for said in (
-            b"PRI * HTTP/2",
-            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0",
-            b"GET / HTTP/1.1\r\n",
-            b"\x16\x03\x01",
-        ) * 20:
+        for said in GREETINGS * 20:
             dripping.enter_context(socket.create_connection((host, int(number)))).sendall(said)
         assert export(collector, traces(span(1)).SerializeToString()) == b""
 
@@ -266,7 +251,7 @@ def test_one_client_that_floods_keeps_nobody_out_and_memory_flat(tmp_path: Path)
             assert (post(collector, other) == 200) if others % 2 else (export(collector, other) == b"")
             peak = max(peak, process.memory_info().rss)
         flooding.join()
-        counted = httpx.get(f"{collector.api}/api/v1/status", trust_env=False).json()
+        counted = httpx.get(f"{collector.api}/api/v1/status", trust_env=False, timeout=60).json()
     assert len(taken) == FLOOD
     assert counted["stored"] == FLOOD * 1000 + others + 1
     assert sum(map(len, flood)) > 10 * MEBIBYTE

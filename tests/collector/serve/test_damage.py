@@ -65,7 +65,7 @@ def test_a_database_that_another_process_holds_is_taken_once_it_is_let_go(tmp_pa
 
 
 def stored(collector: RunningCollector) -> int:
-    return int(httpx.get(f"{collector.api}/api/v1/status", trust_env=False).json()["stored"])
+    return int(httpx.get(f"{collector.api}/api/v1/status", trust_env=False, timeout=60).json()["stored"])
 
 
 def test_a_database_that_is_cut_is_refused(db: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_log_with_a_torn_end_gives_all_that_was_acknowledged(tmp_path: Path) -
         log.write(b"\x40" + bytes(30))
     with running_collector(tmp_path) as collector:
         assert stored(collector) == acknowledged
-        assert httpx.get(f"{collector.api}/readyz", trust_env=False).is_success
+        assert httpx.get(f"{collector.api}/readyz", trust_env=False, timeout=60).is_success
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5])
@@ -100,15 +100,15 @@ def test_a_log_that_is_missing_or_cut_is_reported_and_nothing_is_taken_in_until_
     if not share:
         log.unlink()
     with running_collector(tmp_path, probe="/healthz") as collector:
-        answer = soon(lambda: httpx.get(f"{collector.api}/readyz", trust_env=False))
+        answer = soon(lambda: httpx.get(f"{collector.api}/readyz", trust_env=False, timeout=60))
         assert answer.status_code == 503
         assert "acknowledged records" in answer.text
         assert "--accept-data-loss" in answer.text
         assert not send(collector, 100).is_success
-        notices = httpx.get(f"{collector.api}/api/v1/status", trust_env=False).json()["notices"]
+        notices = httpx.get(f"{collector.api}/api/v1/status", trust_env=False, timeout=60).json()["notices"]
         assert any(each.startswith("data_loss: ") for each in notices)
         assert stored(collector) < acknowledged
     with running_collector(tmp_path, "--accept-data-loss") as collector:
         assert send(collector, 100).is_success
     with running_collector(tmp_path) as collector:
-        assert httpx.get(f"{collector.api}/readyz", trust_env=False).is_success
+        assert httpx.get(f"{collector.api}/readyz", trust_env=False, timeout=60).is_success

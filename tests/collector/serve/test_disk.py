@@ -19,6 +19,8 @@ from support.load import EXPORT
 from support.otlp import of_saga, span, traces
 from support.payments import soon
 
+pytestmark = pytest.mark.slow
+
 PROTOBUF = {"Content-Type": "application/x-protobuf"}
 
 
@@ -35,13 +37,13 @@ def send(collector: RunningCollector, number: int) -> httpx.Response:
 
 
 def unready(collector: RunningCollector) -> str:
-    answer = httpx.get(f"{collector.api}/readyz", trust_env=False)
+    answer = httpx.get(f"{collector.api}/readyz", trust_env=False, timeout=60)
     return "" if answer.is_success else answer.json()["detail"]
 
 
 def is_known(collector: RunningCollector, number: int) -> bool:
     asked = {"name": "payment", "id": str(number)}
-    return httpx.get(f"{collector.api}/api/v1/saga", params=asked, trust_env=False).is_success
+    return httpx.get(f"{collector.api}/api/v1/saga", params=asked, trust_env=False, timeout=60).is_success
 
 
 def test_a_full_disk_is_reported_and_survived(tmp_path: Path) -> None:
@@ -55,7 +57,7 @@ def test_a_full_disk_is_reported_and_survived(tmp_path: Path) -> None:
         said = Status.FromString(refused.content)
         assert "No space left" in said.message
         assert "No space left" in soon(lambda: unready(collector), seconds=30)
-        assert httpx.get(f"{collector.api}/healthz", trust_env=False).is_success
+        assert httpx.get(f"{collector.api}/healthz", trust_env=False, timeout=60).is_success
         assert is_known(collector, 1)
 
         memory = psutil.Process(collector.process.pid)
@@ -77,7 +79,7 @@ def test_a_full_disk_is_reported_and_survived(tmp_path: Path) -> None:
         collector.stop(signal.SIGKILL)
         with running_collector(tmp_path, db=disk / "s.duckdb") as again:
             assert all(is_known(again, number) for number in [*acknowledged, 50])
-            counted = httpx.get(f"{again.api}/api/v1/status", trust_env=False).json()
+            counted = httpx.get(f"{again.api}/api/v1/status", trust_env=False, timeout=60).json()
             assert counted["stored"] == len(acknowledged) + 1
 
 
@@ -90,7 +92,7 @@ def test_a_disk_that_becomes_read_only_is_reported_and_loses_nothing_acknowledge
             assert {each.status_code for each in refused} == {httpx.codes.SERVICE_UNAVAILABLE}
             assert "Read-only file system" in Status.FromString(refused[0].content).message
             assert "Read-only file system" in soon(lambda: unready(collector), seconds=30)
-            assert httpx.get(f"{collector.api}/healthz", trust_env=False).is_success
+            assert httpx.get(f"{collector.api}/healthz", trust_env=False, timeout=60).is_success
             assert is_known(collector, 1)
             collector.stop(signal.SIGKILL)
         disk.repair()
@@ -114,6 +116,6 @@ def test_a_clock_that_was_set_back_makes_no_ingest_outage(tmp_path: Path) -> Non
     path = str(tmp_path / "s.duckdb")
     Storage(path, clock=lambda: 10_000).close()
     earlier = Storage(path, clock=lambda: 5_000)
-    earlier.outages.stay_alive(5_000)
+    earlier.outages.record_alive(5_000)
     assert all(start < end for start, end in earlier.outages.since(0))
     earlier.close()

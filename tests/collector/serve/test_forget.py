@@ -58,7 +58,7 @@ def test_forgetting_needs_the_token_for_changing(tmp_path: Path) -> None:
     tokens = {"SAGASCOPE_CHANGE_TOKEN": "change" * 4, "SAGASCOPE_READ_TOKEN": "reader" * 4}
     with (
         running_collector(tmp_path, environment=tokens) as collector,
-        httpx.Client(base_url=collector.api, trust_env=False) as http,
+        httpx.Client(base_url=collector.api, trust_env=False, timeout=60) as http,
     ):
         body = {"key": "customer", "value": "x"}
         read = {"Authorization": f"Bearer {'reader' * 4}"}

@@ -121,7 +121,7 @@ def give_signs_while_writes_hang(
 ) -> None:
     """Gives signs of life, two seconds apart, until `is_enough`; `oldest` is when the waiting request was received."""
     over = threading.Event()
-    monkeypatch.setattr(storage.outages, "stay_alive", lambda _: over.wait())
+    monkeypatch.setattr(storage.outages, "record_alive", lambda _: over.wait())
 
     async def give() -> None:
         enough = asyncio.Event()

@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from support.kills import kill_repeatedly
+
+pytestmark = pytest.mark.slow
 
 ROUNDS = 20
 

@@ -77,7 +77,7 @@ def test_a_collector_writes_json_and_nothing_else_on_standard_error(tmp_path: Pa
     places = {"otlp_http": "0.0.0.0:0"}
     environment = {"SAGASCOPE_LOG_FORMAT": "json"}
     with running_collector(tmp_path, addresses=places, environment=environment) as collector:
-        httpx.post(f"{collector.otlp_http}/v1/traces", content=b"\xff", trust_env=False)
+        httpx.post(f"{collector.otlp_http}/v1/traces", content=b"\xff", trust_env=False, timeout=60)
         collector.stop()
     events = [json.loads(line) for line in collector.logged().splitlines()]
     assert any("NOT ENCRYPTED" in each["event"] for each in events)

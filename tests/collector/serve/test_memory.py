@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from sagascope_collector import memory
+from sagascope_collector import settings
 from sagascope_collector.errors import BadValue
 from sagascope_collector.settings import MEBIBYTE, MIN_MEMORY_BYTES, Settings
 
@@ -32,11 +32,11 @@ def test_the_smallest_limit_of_all_groups_counts(
     for name, text in files.items():
         (tmp_path / "groups" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "groups" / name).write_text(text)
-    assert memory.limit_bytes(tmp_path / "groups", tmp_path / "membership") == limit
+    assert settings.memory_limit_bytes(tmp_path / "groups", tmp_path / "membership") == limit
 
 
 def test_no_control_groups_are_no_limit(tmp_path: Path) -> None:
-    assert memory.limit_bytes(tmp_path, tmp_path / "missing") is None
+    assert settings.memory_limit_bytes(tmp_path, tmp_path / "missing") is None
 
 
 @pytest.mark.parametrize("limit", [100 * MEBIBYTE, 512 * MEBIBYTE, 900 * MEBIBYTE])

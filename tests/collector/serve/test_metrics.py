@@ -30,7 +30,7 @@ def test_metrics_count_what_was_received_stored_and_refused() -> None:
 
 def test_every_metric_is_described() -> None:
     with running_collector() as collector:
-        lines = httpx.get(f"{collector.api}/metrics", trust_env=False).text.splitlines()
+        lines = httpx.get(f"{collector.api}/metrics", trust_env=False, timeout=60).text.splitlines()
     described = {line.split()[2] for line in lines if line.startswith("# TYPE")}
     for line in lines:
         if not line.startswith("#"):

@@ -29,7 +29,9 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
 def test_both_signals_stop_it_cleanly_and_keep_everything(tmp_path: Path, number: int) -> None:
     with running_collector(tmp_path, own_python=True) as collector:
         content = traces(span(1, attributes=of_saga())).SerializeToString()
-        response = httpx.post(f"{collector.otlp_http}/v1/traces", content=content, headers=PROTOBUF, trust_env=False)
+        response = httpx.post(
+            f"{collector.otlp_http}/v1/traces", content=content, headers=PROTOBUF, trust_env=False, timeout=60
+        )
         assert response.status_code == 200
         assert collector.stop(number) == 0
     assert not Path(f"{collector.db}.wal").exists()
@@ -131,13 +133,13 @@ def test_it_listens_on_ipv6(tmp_path: Path) -> None:
         tmp_path, addresses={"api": "[::1]:0", "otlp_http": "[::1]:0", "otlp_grpc": "[::1]:0"}
     ) as it:
         assert "[::1]:" in it.otlp_grpc
-        assert httpx.get(f"{it.api}/healthz", trust_env=False).status_code == 200
+        assert httpx.get(f"{it.api}/healthz", trust_env=False, timeout=60).status_code == 200
 
 
 def test_it_never_writes_a_traceback_and_is_quiet_in_use(tmp_path: Path) -> None:
     with running_collector(tmp_path) as collector:
         for _ in range(3):
-            httpx.post(f"{collector.otlp_http}/v1/logs", content=b"?", headers=PROTOBUF, trust_env=False)
+            httpx.post(f"{collector.otlp_http}/v1/logs", content=b"?", headers=PROTOBUF, trust_env=False, timeout=60)
         collector.stop()
     assert len(collector.logged().splitlines()) == 4
 

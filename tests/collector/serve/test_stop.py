@@ -17,6 +17,8 @@ from support.collector import RunningCollector, running_collector
 from support.otlp import of_saga, span, traces
 from support.payments import soon
 
+pytestmark = pytest.mark.slow
+
 PROTOBUF = {"content-type": "application/x-protobuf"}
 HALF = b"POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-length: 99\r\n\r\nhalf"
 

@@ -123,10 +123,8 @@ def test_an_aggregate_that_is_too_large_is_refused_for_its_size_or_for_its_memor
 
 
 def test_a_query_that_takes_too_long_is_interrupted(client: Client) -> None:
-    start = time.monotonic()
-    with pytest.raises(Unavailable, match="longer than"):
+    with pytest.raises(Unavailable, match=r"longer than 0\.5 s"):
         client.sql(ENDLESS, timeout=0.5)
-    assert time.monotonic() - start < 5
     assert first(client, "SELECT 1") == 1
 
 
@@ -190,7 +188,7 @@ def test_queries_are_on_where_only_this_machine_can_ask(
     tmp_path: Path, address: str, option: tuple[str, ...], status: int
 ) -> None:
     with running_collector(tmp_path, *option, addresses={"api": address}) as collector:
-        answer = httpx.post(f"{collector.api}/api/v1/sql", json={"query": "SELECT 1"}, trust_env=False)
+        answer = httpx.post(f"{collector.api}/api/v1/sql", json={"query": "SELECT 1"}, trust_env=False, timeout=60)
         assert answer.status_code == status
         if status == 403:
             assert "--sql" in answer.json()["detail"]
@@ -202,7 +200,9 @@ def run(collector: RunningCollector, *words: str) -> subprocess.CompletedProcess
 
 def test_the_command_prints_a_table_json_or_csv(collector: RunningCollector) -> None:
     query = "SELECT 'a,b' AS text, 1 AS number, NULL AS nothing, [1, 2] AS list, '\x1b[31m' AS colour"
-    table, csv, json = (run(collector, query, *words).stdout for words in ((), ("--csv",), ("--json",)))
+    ended = [run(collector, query, *words) for words in ((), ("--csv",), ("--json",))]
+    assert [each.stderr for each in ended] == ["", "", ""]
+    table, csv, json = (each.stdout for each in ended)
     assert table.splitlines()[0].split() == ["text", "number", "nothing", "list", "colour"]
     assert table.splitlines()[1].split() == ["a,b", "1", "[1,", "2]", "\\x1b[31m"]
     assert csv == 'text,number,nothing,list,colour\n"a,b",1,,"[1, 2]",\x1b[31m\n'
@@ -211,8 +211,8 @@ def test_the_command_prints_a_table_json_or_csv(collector: RunningCollector) -> 
 
 def test_the_command_reports_that_there_is_more(collector: RunningCollector) -> None:
     ended = run(collector, "SELECT * FROM range(10)", "--limit", "3")
-    assert (ended.returncode, ended.stdout.split()) == (0, ["range", "0", "1", "2"])
     assert "first 3 rows" in ended.stderr
+    assert (ended.returncode, ended.stdout.split()) == (0, ["range", "0", "1", "2"])
 
 
 @pytest.mark.parametrize(

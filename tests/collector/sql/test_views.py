@@ -83,7 +83,9 @@ def rows(client: Client, query: str) -> list[dict[str, Any]]:
 
 
 def saga(collector: RunningCollector, saga_id: str, name: str = "payment") -> Any:
-    return httpx.get(f"{collector.api}/api/v1/saga", params={"name": name, "id": saga_id}, trust_env=False).json()
+    return httpx.get(
+        f"{collector.api}/api/v1/saga", params={"name": name, "id": saga_id}, trust_env=False, timeout=60
+    ).json()
 
 
 def test_a_span_with_odd_values_is_shown_as_by_the_api(client: Client, collector: RunningCollector) -> None:

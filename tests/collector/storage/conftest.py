@@ -26,10 +26,10 @@ MUCH_LATER = NOON + 10**9 * SECOND
 MAX_STEPS = 1_000
 
 
-@pytest.fixture(params=["file", "memory", "moved"])
+@pytest.fixture(params=["file", "moved"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage]:
-    """In the one called `moved` every summary that may be is moved to the table of ended sagas at once."""
-    path = ":memory:" if request.param == "memory" else str(tmp_path / "storage.duckdb")
+    """One in a file; and one in memory, which at once moves every summary that may be to the table of ended sagas."""
+    path = ":memory:" if request.param == "moved" else str(tmp_path / "storage.duckdb")
     opened = Storage(path, clock=lambda: RECEIVED)
     if request.param == "moved":
         monkeypatch.setattr(sagas_module, "MOVE_INTERVAL_SECONDS", 0.0)

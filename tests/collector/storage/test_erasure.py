@@ -1,10 +1,7 @@
 """Erasure: nothing of a saga is left in any byte of the database's files, whenever the process is killed."""
 
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
@@ -30,6 +27,7 @@ from sagascope_collector.storage import (
 from sagascope_collector.storage import traces as index
 from sagascope_collector.storage.changes import Bounds
 from sagascope_collector.storage.copies import Rewriting
+from support import preloaded
 from support.otlp import NOON, SECOND, log, logs, of_saga, span, traces
 
 from .conftest import append, maintain
@@ -213,8 +211,7 @@ def _copy(filled: Path, folder: Path) -> Path:
 
 def _killed(path: Path, at: int) -> int | None:
     """Kills an erasure at a call of the database, 0: when the file was exchanged; how many calls there were, if not."""
-    command = [sys.executable, "-c", KILLED, str(path), str(LATER), str(at), SECRET, *(each.id for each in GONE)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ}, timeout=120)
+    done = preloaded.run("-c", KILLED, str(path), str(LATER), str(at), SECRET, *(each.id for each in GONE))
     if done.returncode == -signal.SIGKILL:
         return None
     assert done.returncode == 0, done.stderr
@@ -390,7 +387,7 @@ def test_appending_and_reading_go_on_while_the_file_is_rewritten(path: Path) -> 
                 number = next(numbers)
                 append(storage, traces(span(number, trace=number, attributes=of_saga(OTHERS[3].id))))
                 sent.append(number)
-                storage.outages.stay_alive(LATER)
+                storage.outages.record_alive(LATER)
         except BaseException as error:
             failed.append(error)
 

@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
+from sagascope_collector import observations
 from sagascope_collector.observations import Beat, Observation, merge
 from sagascope_collector.records import BridgeState, Heartbeat, Instance, Listing, Process
 from sagascope_collector.storage import Storage
@@ -216,3 +217,31 @@ def test_order_and_repeats_of_heartbeats_change_nothing(lists: list[list[Beat]],
     said = merged.instance().heartbeat
     assert said is not None
     assert (said.sequence, said.open_spans, said.complete) == (latest[0].sequence, expected, True)
+
+
+def test_of_too_many_instances_the_latest_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observations, "MAX_INSTANCES", 10)
+    path = str(tmp_path / "storage.duckdb")
+    opened = Storage(path, clock=lambda: RECEIVED)
+    for number in range(25):
+        start = NOON + number * SECOND // 10
+        append(opened, traces(span(number + 1, start=start, end=start), of=resource(service_instance_id=str(number))))
+        if number == 12:
+            opened.records.write_snapshot()
+    known = [each.process.instance for each in opened.instances.all()]
+    assert 9 <= len(known) <= 10
+    assert known == [str(each) for each in range(24, 24 - len(known), -1)]
+    opened.close()
+    again = Storage(path, clock=lambda: RECEIVED)
+    assert [each.process.instance for each in again.instances.all()] == known
+    again.close()
+
+
+def test_of_too_many_open_spans_those_of_the_latest_instances_are_remembered(
+    storage: Storage, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(observations, "MAX_OPEN_SPANS", 100)
+    for number in range(20):
+        at = NOON + number * SECOND // 10
+        put(logs(heartbeat(1, *range(1, 31), at=at), of=resource(service_instance_id=str(number))))
+    assert [each.process.instance for each in storage.instances.all()] == ["19", "18", "17"]

@@ -2,16 +2,19 @@
 
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from sagascope_collector.incident_records import FailedSaga, OutcomePeriod
 from sagascope_collector.records import Facts, SagaId, SagaKey
 from sagascope_collector.storage import RetentionPolicy, SagaRow, Storage, changes, long_running, statistics
-from sagascope_collector.storage.statistics import FailedSaga, OutcomePeriod
 from support.otlp import NOON, SECOND, log, logs, of_saga, resource, span, traces
 
 from .conftest import append, maintain
+
+pytestmark = pytest.mark.slow
 
 SAGA, BESIDE, NAMESAKE, LINKED, LINKING = (
     SagaId("", "8492"), SagaId("", "beside"), SagaId("test", "8492"), SagaId("", "linked"), SagaId("", "linking")
@@ -101,13 +104,27 @@ def test_facts_are_the_same_before_during_and_after_records_are_moved(storage: S
     maintain(storage)
     seen = reads[0]
     while reads[0] < seen + 2 and not failed:
-        pass
+        threading.Event().wait(0.005)
     stopping.set()
     reader.join()
     assert not failed
     assert moved(storage) > 30
     assert found(storage) == before
     assert len(storage.sagas.bounds([SAGA])[SAGA].intervals) < 12
+
+
+def test_only_readers_of_a_saga_wait_while_its_records_are_moved(storage: Storage) -> None:
+    retry(storage, 1, 20)
+    before, where = found(storage), storage.sagas.bounds([SAGA])[SAGA]
+    with ThreadPoolExecutor(2) as readers:
+        with storage.sagas.writing, storage.sagas.moving(SAGA, where):
+            storage.database.rows("SELECT 1")
+            waiting = readers.submit(lambda: storage.lookup.facts([SAGA]))
+            others = readers.submit(lambda: storage.lookup.facts([BESIDE, NAMESAKE])).result(timeout=30)
+            assert {id_: _of(each) for id_, each in others.items()} == {each: before[each] for each in others}
+            assert len(others) == 2
+            assert not waiting.done()
+        assert _of(waiting.result(timeout=30)[SAGA]) == before[SAGA]
 
 
 def test_records_are_moved_again_with_those_that_came_since(storage: Storage, path: Path) -> None:
@@ -124,6 +141,19 @@ def test_records_are_moved_again_with_those_that_came_since(storage: Storage, pa
     exported = [id_ for table in reopened.lookup.between("spans", 0, 2**63) for id_ in table["saga_id"].to_pylist()]
     assert exported.count(SAGA.id) == 2 * 57
     reopened.close()
+
+
+def test_an_error_of_a_moved_saga_is_found_by_its_words(storage: Storage) -> None:
+    for number in range(1, 20):
+        append(storage, traces(span(number, trace=number, attributes=of_saga(SAGA.id), error="the bank is away")))
+        append(storage, traces(span(1_000 + number, trace=1_000 + number, attributes=of_saga(BESIDE.id))))
+        summarise(storage)
+    maintain(storage)
+    append(storage, traces(span(5_000, trace=5_000, attributes=of_saga(BESIDE.id))))
+    assert moved(storage)
+    newest = storage.records.seq
+    assert storage.lookup.sagas_with_text("Bank is away", newest, newest, 10, moved=True) == [SAGA]
+    assert storage.lookup.sagas_with_text("Bank is away", newest, newest, 10, moved=False) == []
 
 
 def test_statistics_count_moved_spans_once(storage: Storage) -> None:

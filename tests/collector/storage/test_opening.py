@@ -15,6 +15,7 @@ from sagascope_collector.errors import CannotStart, DatabaseLocked, NewerDatabas
 from sagascope_collector.records import SagaId
 from sagascope_collector.storage import Storage
 from sagascope_collector.storage.connection import Migration, migrations
+from support import preloaded
 from support.otlp import NOON, SECOND, of_saga, span, traces
 from support.statements import by_subject
 
@@ -141,7 +142,7 @@ Storage(sys.argv[1])
 @pytest.mark.parametrize("seconds", [0.0, 0.05, 0.3])
 def test_a_process_that_is_killed_in_a_migration_leaves_nothing_of_it(path: Path, seconds: float) -> None:
     Storage(str(path)).close()
-    done = subprocess.run([sys.executable, "-c", MIGRATE, str(path), str(seconds)], check=False)
+    done = preloaded.run("-c", MIGRATE, str(path), str(seconds))
     assert done.returncode == -signal.SIGKILL
     Storage(str(path)).close()
     with duckdb.connect(str(path)) as connection:
@@ -162,15 +163,15 @@ def test_a_database_of_the_format_before_the_first_release_is_refused_with_one_s
 
 
 def test_every_statement_is_used_by_some_module() -> None:
-    folder = Path(package.__file__).parent
-    code = "\n".join(each.read_text(encoding="utf-8") for each in folder.glob("*.py"))
+    folder = Path(package.__file__).parents[1]
+    code = "\n".join(each.read_text(encoding="utf-8") for each in folder.rglob("*.py"))
     names = {name for statements in by_subject().values() for name in statements}
     assert not {name for name in names if not _is_named(name, code)}
 
 
 def _is_named(name: str, code: str) -> bool:
     """Whether a statement is named, also where the kind of records is filled in."""
-    kinds = "(spans|logs|counts|durations|span_records|log_records|linked_spans)"
+    kinds = "(spans|logs|links|counts|durations|span_records|log_records|linked_spans)"
     with_kind = re.sub(rf"(^|_){kinds}(_|$)", r"\1{\2}\3", name)
     patterns = {name, re.sub(r"\{\w+\}", "{kind}", with_kind), re.sub(r"\{\w+\}", "{table}", with_kind)}
     return any(f'"{each}"' in code for each in patterns)
@@ -181,7 +182,7 @@ def test_the_time_between_two_runs_is_an_ingest_outage(path: Path) -> None:
     storage = Storage(str(path), clock=lambda: now, steady=lambda: now)
     assert storage.outages.since(0) == []
     now = NOON + 10 * SECOND
-    storage.outages.stay_alive(now)
+    storage.outages.record_alive(now)
     storage.close()
     now = NOON + 60 * SECOND
     storage = Storage(str(path), clock=lambda: now, steady=lambda: now)
@@ -193,9 +194,9 @@ def test_the_time_between_two_runs_is_an_ingest_outage(path: Path) -> None:
 def test_after_a_crash_the_last_sign_of_life_counts(path: Path) -> None:
     code = (
         "import os, sys; from sagascope_collector.storage import Storage; "
-        "storage = Storage(sys.argv[1], clock=lambda: 1000); storage.outages.stay_alive(2000); os._exit(9)"
+        "storage = Storage(sys.argv[1], clock=lambda: 1000); storage.outages.record_alive(2000); os._exit(9)"
     )
-    assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == 9
+    assert preloaded.run("-c", code, str(path)).returncode == 9
     storage = Storage(str(path), clock=lambda: 9000)
     assert storage.outages.since(0) == [(2000, 9000)]
     storage.close()

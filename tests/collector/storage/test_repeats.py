@@ -151,7 +151,7 @@ def _variants(number: int) -> Sequence[Request]:
 KINDS = [(number, variant) for number in range(1, 7) for variant in range(4)]
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     batches=st.lists(st.lists(st.sampled_from(KINDS), min_size=1, max_size=8), max_size=8),
     restarts=st.sets(st.integers(0, 7)),

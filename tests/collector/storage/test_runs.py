@@ -3,8 +3,6 @@
 import os
 import random
 import shutil
-import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -14,7 +12,9 @@ import pytest
 from sagascope_collector.errors import StorageUnavailable
 from sagascope_collector.records import SagaId
 from sagascope_collector.storage import Storage
+from support import preloaded
 from support.otlp import log, logs, of_saga, span, traces
+from support.payments import soon
 
 from .conftest import append, maintain
 
@@ -58,15 +58,15 @@ def path(tmp_path: Path) -> Path:
 
 def crash(path: Path, seconds: float, first: int = 0, checkpoint: str = "64MB") -> int:
     """Lets a process append, and kills it; the number of the last commit that was acknowledged."""
-    command = [sys.executable, "-c", CRASHING, str(path), str(first), checkpoint, os.pathsep.join(sys.path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "open\n"
-        lines = [process.stdout.readline()] if seconds else []
+    printed = path.with_suffix(".printed")
+    printed.unlink(missing_ok=True)
+    words = (CRASHING, str(path), str(first), checkpoint, os.pathsep.join(sys.path))
+    with preloaded.running("-c", *words, log=printed):
+        soon(lambda: printed.read_text().count("\n") > bool(seconds))
         time.sleep(seconds)  # the kill falls at any moment
-        process.send_signal(signal.SIGKILL)
-        lines += [line for line in process.stdout if line.endswith("\n")]
-    return int(lines[-1]) if lines else first
+    opened, *numbers = [line for line in printed.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    assert opened == "open\n"
+    return int(numbers[-1]) if numbers else first
 
 
 def spans_of(storage: Storage, last: int) -> list[str]:
@@ -124,7 +124,7 @@ def test_a_collector_that_is_killed_after_a_checkpoint_without_records_starts_ag
         "import os, sys; from sagascope_collector.storage import Storage;"
         "storage = Storage(sys.argv[1]); storage.database.checkpoint(); os._exit(9)"
     )
-    assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == 9
+    assert preloaded.run("-c", code, str(path)).returncode == 9
     storage = Storage(str(path))
     assert storage.data_loss is None
     storage.close()
@@ -205,7 +205,7 @@ def test_accepted_data_loss_is_not_reported_after_a_crash_either(path: Path, tmp
         "import os, sys; from sagascope_collector.storage import Storage;"
         "Storage(sys.argv[1], accept_data_loss=True); os._exit(9)"
     )
-    assert subprocess.run([sys.executable, "-c", code, str(copy)], check=False).returncode == 9
+    assert preloaded.run("-c", code, str(copy)).returncode == 9
     storage = Storage(str(copy))
     assert storage.data_loss is None
     storage.close()

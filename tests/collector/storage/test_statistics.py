@@ -10,7 +10,7 @@ from sagascope_collector.records import SagaId, SagaKey
 from sagascope_collector.step_statistics import TRANSITION, StepStatistics, steps_of, whole_period
 from sagascope_collector.storage import SagaRow, Storage, statistics
 from sagascope_collector.storage.statistics import FRESH_SECONDS, KEPT_SECONDS, MAX_STEPS, YOUNG_SECONDS
-from support.otlp import NOON, SECOND, log, logs, of_saga, resource, span, traces
+from support.otlp import NOON, SECOND, log, logs, of_saga, resource, span, span_id, traces
 
 from .conftest import RECEIVED, Put, append
 
@@ -243,3 +243,30 @@ def test_spans_that_maintenance_has_not_counted_yet_are_counted_when_asked(
     moment += FRESH_SECONDS + 1
     assert steps(storage)["a", "action"].succeeded == 2
     storage.close()
+
+
+def test_calls_between_services_are_counted_with_their_failures(storage: Storage, put: Put) -> None:
+    put(
+        traces(span(1, trace=7), span(4, trace=8), of=ORCHESTRATOR),
+        traces(
+            span(2, trace=7, parent_span_id=span_id(1)),
+            span(3, trace=7, parent_span_id=span_id(2), error="within the service"),
+            span(5, trace=8, parent_span_id=span_id(4), error="refused"),
+            span(6, trace=9, parent_span_id=span_id(1)),
+            of=WALLET,
+        ),
+    )
+    (call,) = storage.statistics.calls(0, None, 100)
+    assert call == ("orchestrator", "wallet", 2, 1, 1.0, 1)
+    assert storage.statistics.calls(0, "production", 100) == []
+    assert storage.statistics.calls(NOON + SECOND, None, 100) == []
+
+
+def test_of_many_spans_whole_traces_are_sampled(storage: Storage, put: Put) -> None:
+    numbers = range(1, 401)
+    put(traces(*(span(each, trace=each) for each in numbers), of=ORCHESTRATOR))
+    put(traces(*(span(1000 + each, trace=each, parent_span_id=span_id(each)) for each in numbers), of=WALLET))
+    (call,) = storage.statistics.calls(0, None, 200)
+    assert call.sampled == 5
+    assert call.calls % 5 == 0
+    assert 200 < call.calls < 700

@@ -246,7 +246,7 @@ def test_sagas_are_noted_as_reopened_within_the_block_alone(storage: Storage) ->
     ended = {"status": "completed", "ended_at": NOON, "updated_at": NOON - 10 * SECOND}
     keep(storage, row("1", **ended), row("2", **ended))
     maintain(storage)
-    with storage.sagas.noting_reopened() as reopened:
+    with storage.sagas.tracking_reopened() as reopened:
         keep(storage, row("1"))
     keep(storage, row("2"))
     assert reopened == [SagaId("prod", "1")]

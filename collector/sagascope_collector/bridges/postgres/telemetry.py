@@ -196,8 +196,8 @@ class PreparedTelemetry:
 
     def _span_id(self, type_: str) -> bytes:
         prepared = self.prepared
-        place = (self.participant.name, self.participant.database)
-        return span_id(*place, prepared.gid, str(prepared.xid), str(prepared.at), type_)
+        database = (self.participant.name, self.participant.database)
+        return span_id(*database, prepared.gid, str(prepared.xid), str(prepared.at), type_)
 
 
 @dataclass(frozen=True, slots=True)

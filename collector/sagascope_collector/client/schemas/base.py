@@ -62,7 +62,9 @@ class AmountAtRisk(Wire):
     @property
     def text(self) -> str:
         """``50.00 EUR committed``, ``up to 20.00 EUR``, or both: ``50.00 EUR committed, up to 20.00 EUR more``."""
-        certain, possible = (safe_text.line(f"{each} {self.currency}", 80) for each in (self.certain, self.possible))
+        certain, possible = (
+            safe_text.line(f"{each} {self.currency}".rstrip(), 80) for each in (self.certain, self.possible)
+        )
         if not float(self.possible):
             return f"{certain} committed"
         return f"{certain} committed, up to {possible} more" if float(self.certain) else f"up to {possible}"

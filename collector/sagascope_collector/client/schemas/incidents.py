@@ -133,7 +133,7 @@ class IncidentInFull(Incident):
 
 
 class Incidents(Wire):
-    """Incidents, the most severe first."""
+    """Incidents, the most severe first, at most 1,000."""
 
     items: list[Incident]
 

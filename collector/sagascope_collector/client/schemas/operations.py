@@ -9,7 +9,11 @@ from sagascope_collector.client.schemas.sagas import SagaStatus
 
 
 class Status(Wire):
-    """The status of the collector. Counters count spans and log records since the database was created."""
+    """The status of the collector. Counters count spans and log records since the database was created.
+
+    `sql` is true if the collector answers SQL queries. Of the newest `recent_spans`, `recent_unassigned` belong to no
+    saga.
+    """
 
     version: str
     received: int
@@ -19,6 +23,9 @@ class Status(Wire):
     dropped_by_clients: int
     lag_seconds: float
     database_bytes: int
+    recent_spans: int
+    recent_unassigned: int
+    sql: bool
     notices: list[str]
 
 
@@ -35,6 +42,44 @@ class Alive(Wire):
     status: Literal["ok", "degraded"]
     reasons: list[str]
     """Functions that fail, one sentence each; empty unless the status is degraded."""
+
+
+class Remapping(Wire):
+    """How far stored records are mapped by the current rules of the mapping file.
+
+    `mapped` and `records` count spans and log records, stored and deleted ones; `has_rules` is false without rules.
+    """
+
+    has_rules: bool
+    is_running: bool
+    mapped: int
+    records: int
+
+
+class Suggestion(Wire):
+    """An attribute that may identify transactions, and a mapping rule (YAML) with it.
+
+    Its `values` are on `spans` spans of `services` services in `traces` traces; `joined` of them are on several
+    services. `is_likely` is false for what looks like the id of a request, a session or a user.
+    """
+
+    attribute: str
+    values: int
+    spans: int
+    traces: int
+    services: int
+    joined: int
+    example: str
+    is_likely: bool
+    rule: str
+
+
+class Suggestions(Wire):
+    """What the newest spans suggest: of `spans`, `unassigned` belong to no saga. The best suggestion comes first."""
+
+    spans: int
+    unassigned: int
+    items: list[Suggestion]
 
 
 class BackupNote(BaseModel):
@@ -75,17 +120,51 @@ class Instance(Wire):
     bridge: BridgeState | None
 
 
+class ServiceVersion(Wire):
+    """A version of a service, as its remembered instances reported it: when it was seen first and last."""
+
+    version: str
+    first_seen: Time
+    last_seen: Time
+
+
 class Service(Wire):
-    """A service and its instances."""
+    """A service with its instances, and its versions, the latest first."""
 
     service: str
     instances: list[Instance]
+    versions: list[ServiceVersion]
 
 
 class Services(Wire):
-    """All services."""
+    """Services with the instances that were seen last, at most 2,000; `instances_total` counts all."""
 
     items: list[Service]
+    instances_total: int
+
+
+class Call(Wire):
+    """The calls of one service by another: spans whose parent is a span of another service.
+
+    `failed` counts those that ended with an error. `p95` is the duration in seconds, as the called service reports it.
+    """
+
+    caller: str
+    called: str
+    calls: int
+    failed: int
+    p95: float | None
+
+
+class Calls(Wire):
+    """The calls between services that began within the last `seconds`, at most 500 pairs, the most frequent first.
+
+    Where there are many spans, one of `sampled` traces is counted, and numbers are multiplied by that.
+    """
+
+    seconds: int
+    sampled: int
+    items: list[Call]
 
 
 class SqlQuery(BaseModel):
@@ -159,23 +238,27 @@ class Flow(Wire):
 
 
 class Flows(Wire):
-    """All saga types."""
+    """Saga types, at most 1,000; `total` counts all."""
 
     items: list[Flow]
+    total: int
 
 
 class FlowPeriod(Wire):
     """Outcomes of the attempts of one step that started within one part of the window. `at` is the start of the part.
 
-    Percentiles are as in `FlowStep`.
+    `retried` and percentiles are as in `FlowStep`. `durations` is the histogram of the successful attempts: pairs of
+    the least duration of a bucket, in seconds, and the number of attempts in it; a bucket reaches to 1.19 times that.
     """
 
     at: Time
     succeeded: int
     failed: int
+    retried: int
     p50: float | None
     p95: float | None
     p99: float | None
+    durations: list[tuple[float, int]]
 
 
 class FlowStep(Wire):

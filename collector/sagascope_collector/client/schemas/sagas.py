@@ -1,6 +1,8 @@
 """Schemas of sagas in lists and searches, of a saga in full, and of its spans and log records."""
 
-from typing import Any, Literal
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any, Final, Literal, NamedTuple
 
 from sagascope_collector.client.schemas.base import (
     AmountAtRisk,
@@ -100,8 +102,20 @@ SagaOrder = Literal[
     "-id",
     "step",
     "-step",
+    "since",
+    "-since",
+    "attempts",
+    "-attempts",
+    "amount",
+    "-amount",
+    "urgency",
+    "-urgency",
 ]
-"""The order of a list of sagas; ``-`` reverses it."""
+"""The order of a list of sagas; ``-`` reverses it.
+
+``urgency`` starts with the most urgent: by attention code, certain and possible amount at risk, and time without
+progress. ``since`` and ``urgency`` put sagas that need no attention last; ``attempts`` counts those of open sagas.
+"""
 
 
 class ErrorText(Wire):
@@ -172,12 +186,13 @@ class Verdict(Wire):
 
 
 class PlannedStep(Wire):
-    """One step of a plan; `timeout` is in seconds."""
+    """One step of a plan; `timeout` is in seconds. Steps `after` the same one run in parallel."""
 
     name: str
     compensation: str | None
     timeout: float | None
     optional: bool
+    after: list[str]
 
 
 class Plan(Wire):
@@ -187,8 +202,15 @@ class Plan(Wire):
     steps: list[PlannedStep]
 
 
+class SagaReference(Wire):
+    """Another saga; the name is the type of its workflow, and may be empty."""
+
+    name: str
+    id: str
+
+
 class Attempt(Wire):
-    """One attempt of a step."""
+    """One attempt of a step; `child` is the saga that does its work."""
 
     number: int
     service: str | None
@@ -199,6 +221,57 @@ class Attempt(Wire):
     ended_at: Time | None
     state: AttemptStateName
     error: AttemptError | None
+    idempotency_key: str | None
+    child: SagaReference | None
+
+
+MIN_FOLDED_ATTEMPTS: Final = 4
+"""Attempts that are folded at least: of fewer, a reader wants to see each, and the waits between them."""
+
+EDGE_ATTEMPTS: Final = 3
+"""Of many attempts that differ, those that are shown at the start, and at the end."""
+
+
+class FoldedAttempts(NamedTuple):
+    """Consecutive attempts of one step that a reader sees as one line; the ones before and after them are shown."""
+
+    attempts: tuple[Attempt, ...]
+    are_alike: bool
+    """Whether all of them ended alike, with the same error."""
+
+    @property
+    def text(self) -> str:
+        """The line: ``attempts 2 to 49: same error``."""
+        has_errors = all(each.error is not None for each in self.attempts)
+        outcome = f"{'same' if self.are_alike else 'different'} {'error' if has_errors else 'outcome'}"
+        outcome += "" if self.are_alike else "s"
+        return f"attempts {self.attempts[0].number} to {self.attempts[-1].number}: {outcome}"
+
+
+def fold_attempts(attempts: Sequence[Attempt]) -> list[Attempt | FoldedAttempts]:
+    """Returns the attempts of one step, in order, with repetitions folded.
+
+    Of consecutive attempts with the same error (or outcome), the first and the last are left. Where many remain,
+    those between the first and the last few are folded, too.
+    """
+    left: list[Attempt | FoldedAttempts] = []
+    for _, alike in groupby(attempts, _outcome):
+        first, *between = alike
+        left.append(first)
+        if len(between) - 1 >= MIN_FOLDED_ATTEMPTS:
+            left.append(FoldedAttempts(tuple(between[:-1]), are_alike=True))
+            between = between[-1:]
+        left += between
+    middle = left[EDGE_ATTEMPTS:-EDGE_ATTEMPTS]
+    if len(left) > 2 * EDGE_ATTEMPTS + 1 and len(middle) > 1:
+        inside = [one for each in middle for one in (each.attempts if isinstance(each, FoldedAttempts) else [each])]
+        left[EDGE_ATTEMPTS:-EDGE_ATTEMPTS] = [FoldedAttempts(tuple(inside), are_alike=False)]
+    return left
+
+
+def _outcome(attempt: Attempt) -> tuple[str | None, ...]:
+    error = attempt.error
+    return (attempt.state, error.type, error.message) if error else (attempt.state,)
 
 
 class Step(Wire):
@@ -228,6 +301,7 @@ class Anomaly(Wire):
 
     code: str
     text: str
+    text_parts: Parts
     step: str | None
 
 
@@ -254,13 +328,49 @@ class Saga(SagaSummary):
 
 
 class Sagas(Wire):
-    """A page of sagas; `next_cursor` is null on the last page."""
+    """A page of sagas; `next_cursor` is null on the last page.
+
+    Where `q` finds nothing but words of error messages and log lines, records received since `words_since` were
+    searched (null: all). With `words_limit`, more sagas have the words, and the list is of so many with the latest
+    such records.
+    """
 
     items: list[SagaSummary]
     next_cursor: str | None
+    words_since: Time | None
+    words_limit: int | None
 
 
-MatchKind = Literal["id", "prefix", "key", "trace", "span"]
+class CountsPeriod(Wire):
+    """The numbers of sagas of one period, which starts at `at`.
+
+    `started` has those that started then, by their present status; `attention` has those that stopped making progress
+    then and need attention now, by attention code.
+    """
+
+    at: Time
+    started: dict[str, int]
+    attention: dict[str, int]
+
+
+class Counts(Wire):
+    """The numbers of sagas that match filters: in total, by status and attention code, and by period of a window.
+
+    `amount_at_risk` is the sum over those that need attention. `period` is in seconds; a period without sagas is
+    omitted.
+    """
+
+    total: int
+    status: dict[str, int]
+    attention: dict[str, int]
+    amount_at_risk: list[AmountAtRisk]
+    since: Time
+    until: Time
+    period: int
+    series: list[CountsPeriod]
+
+
+MatchKind = Literal["id", "key", "prefix", "key_prefix", "trace", "span", "error"]
 
 NothingFound = Literal["never_seen", "expired", "not_a_saga"]
 
@@ -272,8 +382,23 @@ class Match(Wire):
     saga: SagaSummary
 
 
+class Unassigned(Wire):
+    """Spans that have the searched value and belong to no saga, and a mapping rule (YAML) that would take them."""
+
+    spans: int
+    attribute: str
+    rule: str
+
+
 class SearchResult(Wire):
-    """The result of a search; `reason` says why it is empty."""
+    """The result of a search; `reason` says why it is empty. If `truncated` is true, there are more matches.
+
+    Words of error messages and log lines are searched only if nothing else matches, in records received since
+    `words_since`; None: in all, or not at all.
+    """
 
     matches: list[Match]
     reason: NothingFound | None
+    words_since: Time | None
+    unassigned: Unassigned | None
+    truncated: bool

@@ -116,6 +116,46 @@ JOIN origins USING (origin_id)
 UNION
 SELECT environment, saga_id FROM linked_spans WHERE span_id = $id
 
+-- name: select_sagas_with_text
+-- the sagas with an error message or a log line that contains a text, the latest first: `plain` is the text in lower case,
+-- `escaped` as it is within JSON, `exception` a pattern of an exception's message or type with it
+SELECT environment, saga_id
+FROM (
+    SELECT * FROM (
+        SELECT origin_id, saga_id, seq, status_message, events FROM span_records
+        WHERE seq >= $first::UBIGINT AND seq <= $last::UBIGINT AND saga_id <> ''
+        UNION ALL SELECT origin_id, saga_id, $last::UBIGINT, status_message, events FROM long_running_spans WHERE $moved
+    )
+    WHERE contains(lower(status_message), $plain)
+        OR (contains(lower(events), $escaped) AND regexp_matches(lower(events), $exception))
+    UNION ALL BY NAME
+    SELECT * FROM (
+        SELECT origin_id, saga_id, seq, body, event_name FROM log_records
+        WHERE seq >= $first::UBIGINT AND seq <= $last::UBIGINT AND saga_id <> ''
+        UNION ALL SELECT origin_id, saga_id, $last::UBIGINT, body, event_name FROM long_running_logs WHERE $moved
+    )
+    WHERE contains(lower(body), $escaped) AND NOT starts_with(event_name, 'sagascope.')
+)
+JOIN origins USING (origin_id)
+GROUP BY environment, saga_id
+ORDER BY max(seq) DESC, environment, saga_id
+LIMIT $limit
+
+-- name: select_unassigned
+-- spans that belong to no saga, with an attribute of this value; `element` is the value in JSON
+SELECT
+    count(*) FILTER (is_unassigned),
+    any_value(attribute_keys) FILTER (is_unassigned),
+    any_value(attribute_values) FILTER (is_unassigned),
+    least(
+        min(received_at),
+        (SELECT min(received_at) FROM log_records WHERE seq >= $first::UBIGINT AND seq <= $last::UBIGINT)
+    )
+FROM (
+    SELECT *, saga_id = '' AND contains(attribute_values, $element) AS is_unassigned FROM span_records
+    WHERE seq >= $first::UBIGINT AND seq <= $last::UBIGINT
+)
+
 -- name: select_spans_between
 -- to export: readable columns, with the nanoseconds that the views leave out, and the day
 SELECT
@@ -131,18 +171,7 @@ SELECT
     links_list(links)::VARCHAR AS links,
     lower(hex(trace_id)) AS trace_id,
     lower(hex(span_id)) AS span_id,
-    environment,
-    service,
-    version,
-    instance,
-    saga_id,
-    saga_name,
-    saga_run,
-    saga_role,
-    step_name,
-    step_type,
-    step_key,
-    step_attempt::BIGINT AS step_attempt,
+    COLUMNS('^(environment|service|version|instance|(saga|step)_\w+)$'),
     attributes_object(attribute_keys, attribute_values, [
         to_json(saga_id), to_json(saga_name), to_json(saga_run), to_json(saga_role), to_json(step_name),
         to_json(step_type), to_json(step_key), to_json(step_attempt)
@@ -163,18 +192,7 @@ SELECT
     body_text(shown_json(body)) AS body,
     lower(hex(trace_id)) AS trace_id,
     lower(hex(span_id)) AS span_id,
-    environment,
-    service,
-    version,
-    instance,
-    saga_id,
-    saga_name,
-    saga_run,
-    saga_role,
-    step_name,
-    step_type,
-    step_key,
-    step_attempt::BIGINT AS step_attempt,
+    COLUMNS('^(environment|service|version|instance|(saga|step)_\w+)$'),
     attributes_object(attribute_keys, attribute_values, [
         to_json(saga_id), to_json(saga_name), to_json(saga_run), to_json(saga_role), to_json(step_name),
         to_json(step_type), to_json(step_key), to_json(step_attempt)
@@ -232,16 +250,33 @@ JOIN (
     AND stored.extras = late.extras
     AND stored.events = late.events
     AND stored.links = late.links
-    AND stored.attribute_keys = late.attribute_keys
-    AND stored.attribute_values = late.attribute_values
-    AND stored.saga_id = late.saga_id
-    AND stored.saga_name = late.saga_name
-    AND stored.saga_run = late.saga_run
-    AND stored.saga_role = late.saga_role
-    AND stored.step_name = late.step_name
-    AND stored.step_type = late.step_type
-    AND stored.step_key = late.step_key
-    AND stored.step_attempt = late.step_attempt
+    AND (
+        (
+            stored.attribute_keys = late.attribute_keys
+            AND stored.attribute_values = late.attribute_values
+            AND stored.saga_id = late.saga_id
+            AND stored.saga_name = late.saga_name
+            AND stored.saga_run = late.saga_run
+            AND stored.saga_role = late.saga_role
+            AND stored.step_name = late.step_name
+            AND stored.step_type = late.step_type
+            AND stored.step_key = late.step_key
+            AND stored.step_attempt = late.step_attempt
+        )
+        -- got its saga from its trace, and perhaps attributes, after it was stored
+        OR (
+            late.saga_id = ''
+            AND stored.attribute_keys = late.attribute_keys
+            AND stored.attribute_values = late.attribute_values
+            AND NOT regexp_matches(stored.attribute_keys, '[\[,]0[,\]]')
+        )
+        OR (
+            late.saga_id = ''
+            AND contains(stored.attribute_keys, '"sagascope.mapped"')
+            AND starts_with(stored.attribute_keys, left(late.attribute_keys, -1))
+            AND starts_with(stored.attribute_values, left(late.attribute_values, -1))
+        )
+    )
 
 -- name: select_repeated_logs
 -- the log records that are already stored; those without a timestamp have their time of receipt, and are compared by
@@ -266,16 +301,33 @@ JOIN (
     AND stored.event_name = late.event_name
     AND stored.flags = late.flags
     AND stored.dropped_attributes = late.dropped_attributes
-    AND stored.attribute_keys = late.attribute_keys
-    AND stored.attribute_values = late.attribute_values
-    AND stored.saga_id = late.saga_id
-    AND stored.saga_name = late.saga_name
-    AND stored.saga_run = late.saga_run
-    AND stored.saga_role = late.saga_role
-    AND stored.step_name = late.step_name
-    AND stored.step_type = late.step_type
-    AND stored.step_key = late.step_key
-    AND stored.step_attempt = late.step_attempt
+    AND (
+        (
+            stored.attribute_keys = late.attribute_keys
+            AND stored.attribute_values = late.attribute_values
+            AND stored.saga_id = late.saga_id
+            AND stored.saga_name = late.saga_name
+            AND stored.saga_run = late.saga_run
+            AND stored.saga_role = late.saga_role
+            AND stored.step_name = late.step_name
+            AND stored.step_type = late.step_type
+            AND stored.step_key = late.step_key
+            AND stored.step_attempt = late.step_attempt
+        )
+        -- got its saga from its trace, and perhaps attributes, after it was stored
+        OR (
+            late.saga_id = ''
+            AND stored.attribute_keys = late.attribute_keys
+            AND stored.attribute_values = late.attribute_values
+            AND NOT regexp_matches(stored.attribute_keys, '[\[,]0[,\]]')
+        )
+        OR (
+            late.saga_id = ''
+            AND contains(stored.attribute_keys, '"sagascope.mapped"')
+            AND starts_with(stored.attribute_keys, left(late.attribute_keys, -1))
+            AND starts_with(stored.attribute_values, left(late.attribute_values, -1))
+        )
+    )
 
 -- name: select_late_spans
 SELECT trace_id, span_id, "end" FROM span_records WHERE seq > $seq::UBIGINT

@@ -227,3 +227,25 @@ JOIN (
     WHERE rowid IN (SELECT latest // 2 FROM counted WHERE latest % 2 = 1)
 ) USING (latest)
 ORDER BY sagas DESC, steps
+
+-- name: count_spans_since
+SELECT count(*) FROM (FROM span_records UNION ALL FROM long_running_spans)
+WHERE received_at >= $since::BIGINT AND start >= $since::UBIGINT
+
+-- name: count_calls
+-- spans whose parent is a span of another service, of every n-th trace
+WITH sampled AS MATERIALIZED (
+    SELECT trace_id, span_id, parent_id, service, status, CASE WHEN "end" > start THEN "end" - start END AS took
+    FROM (FROM span_records UNION ALL FROM long_running_spans) JOIN origins USING (origin_id)
+    WHERE received_at >= $since::BIGINT AND start >= $since::UBIGINT AND hash(trace_id) % $n::UBIGINT = 0
+        AND ($environment IS NULL OR environment = $environment)
+)
+SELECT
+    caller.service, called.service, count(*) * $n::BIGINT, count_if(called.status = 'error')::BIGINT * $n::BIGINT,
+    quantile_cont(took / 1e9, 0.95), $n::BIGINT
+FROM (SELECT trace_id, span_id, any_value(service) AS service FROM sampled GROUP BY ALL) AS caller
+JOIN sampled AS called ON called.trace_id = caller.trace_id AND called.parent_id = caller.span_id
+WHERE caller.service <> called.service
+GROUP BY caller.service, called.service
+ORDER BY count(*) DESC, caller.service, called.service
+LIMIT 500

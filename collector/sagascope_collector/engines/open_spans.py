@@ -1,7 +1,8 @@
-"""otel-partial: log records that carry an open span and announce how often they are sent.
+"""Formats for open spans: the log records of otel-partial, and Logfire's pending spans.
 
-The span is in the body: OTLP's TracesData, in protobuf as base64, or in JSON with hexadecimal ids and enums as names. A
-body that cannot be read is ignored; the record is stored as an ordinary log record. Pure.
+A record of otel-partial carries an open span and announces how often it is sent. The span is in the body: OTLP's
+TracesData, in protobuf as base64, or in JSON with hexadecimal ids and enums as names. A body that cannot be read is
+ignored; the record is stored as an ordinary log record. Pure.
 """
 
 import binascii
@@ -9,7 +10,7 @@ import math
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
@@ -169,3 +170,22 @@ def _value(value: AnyValue, depth: int) -> Value:
             known: Value = getattr(value, kind)
             return known
     return None
+
+
+SPAN_TYPE: Final = "logfire.span_type"
+PENDING_SPAN: Final = "pending_span"
+PENDING_PARENT_ID: Final = "logfire.pending_parent_id"
+NO_PARENT: Final = "0" * 16
+
+
+def is_pending(span: Span) -> bool:
+    """Returns whether this span only announces the start of its parent."""
+    return span.attributes.get(SPAN_TYPE) == PENDING_SPAN and span.parent_id != ""
+
+
+def in_flight(pending: Span) -> Span:
+    """Returns the open span that a pending span announces."""
+    above = pending.attributes.get(PENDING_PARENT_ID)
+    parent = above.lower() if isinstance(above, str) and above != NO_PARENT else ""
+    attributes = {key: value for key, value in pending.attributes.items() if key not in (SPAN_TYPE, PENDING_PARENT_ID)}
+    return replace(pending, span_id=pending.parent_id, parent_id=parent, end=0, attributes=attributes, status="unset")

@@ -1,0 +1,65 @@
+"""DBOS on PostgreSQL without telemetry: its system tables tell which workflow stopped after which step."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.clients import python_with, running
+from support.collector import RunningCollector, running_collector
+from support.postgres import Server
+from support.state_tables import bridging, states, wait_for
+
+pytestmark = pytest.mark.xdist_group("tables")
+
+SHOP = Path(__file__).parents[2] / "clients" / "shop_on_dbos.py"
+DONE = {"reserve": ["ok"], "charge": ["ok"], "ship": ["ok"]}
+
+
+@pytest.fixture(scope="module")
+def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCollector]:
+    with running_collector(tmp_path_factory.mktemp("collector")) as running:
+        yield running
+
+
+def shop_command(server: Server, folder: Path, otlp: str) -> tuple[str | Path, ...]:
+    """The command of the shop that uses `server`'s database; orders follow."""
+    python = python_with("dbos==3.4.0", "opentelemetry-exporter-otlp-proto-http==1.45.2", "psycopg[binary]==3.3.9")
+    return python, SHOP, folder, server.dsn("shop"), otlp
+
+
+def test_a_workflow_that_was_killed_is_stuck_until_its_recovery(
+    server: Server, collector: RunningCollector, tmp_path: Path
+) -> None:
+    shop, log = shop_command(server, tmp_path, "-"), tmp_path / "shop.log"
+    with (
+        running(*shop, "order-1", "killed-1", log=log) as process,
+        bridging(server, collector, tmp_path, mapping="dbos"),
+    ):
+        done = wait_for(collector, "order-1", "checkout", status="completed", attention=None)
+        assert states(done) == DONE
+        process.kill()
+        stuck = wait_for(collector, "killed-1", "checkout", attention="next_step_missing")
+        assert (stuck["step"], states(stuck)["reserve"]) == ("charge", ["ok"])
+        (tmp_path / "recovered").touch()
+        with running(*shop, log=log):
+            recovered = wait_for(collector, "killed-1", "checkout", status="completed", attention=None)
+    assert states(recovered) == DONE
+    assert recovered["anomalies"] == []
+
+
+def test_a_step_is_executed_once_where_its_spans_are_received_as_well(
+    server: Server, collector: RunningCollector, tmp_path: Path
+) -> None:
+    shop = shop_command(server, tmp_path, collector.otlp_http)
+    with running(*shop, "twice-1", log=tmp_path / "shop.log"), bridging(server, collector, tmp_path, mapping="dbos"):
+        done = wait_for(
+            collector, "twice-1", "checkout", status="completed", attention=None, spans_total=2 * 5 + 1
+        )  # the sleep
+    assert [(step["name"], step["key"], [each["state"] for each in step["attempts"]]) for step in done["steps"]] == [
+        ("reserve", "", ["ok"]),
+        ("reserve", "2", ["ok"]),
+        ("charge", "", ["error", "ok"]),
+        ("ship", "", ["ok"]),
+    ]
+    assert done["anomalies"] == []
